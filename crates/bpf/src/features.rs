@@ -1,0 +1,46 @@
+//! What a kernel accepts, as far as generated code depends on it.
+
+/// A description of the kernel that a program is made for. Found out by probing (versions do not tell), or
+/// chosen, to make a program that runs on many kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// `bpf_set_retval` can be called: a denial can carry any errno. Without it every denial is `EPERM`.
+    pub set_retval: bool,
+    /// `bpf_sysctl_set_new_value` has an effect. Without it a rewrite is silently dropped by the kernel.
+    pub set_new_value: bool,
+    /// `bpf_get_current_comm` can be called.
+    pub current_comm: bool,
+    /// `bpf_get_current_uid_gid` can be called.
+    pub current_uid_gid: bool,
+    /// A helper may be given stack that nothing was stored to yet.
+    pub uninit_stack: bool,
+    /// The stack can be written at an offset that is only known at run time.
+    pub variable_stack: bool,
+    /// The `gotol` instruction of ISA v4: jumps beyond 32,767 instructions.
+    pub long_jump: bool,
+}
+
+impl Features {
+    /// What every kernel with links for this hook has (5.7 and later): nothing but the hook's own helpers and
+    /// the user's ids.
+    pub const BASELINE: Self = Self {
+        set_retval: false,
+        set_new_value: true,
+        current_comm: false,
+        current_uid_gid: true,
+        uninit_stack: false,
+        variable_stack: false,
+        long_jump: false,
+    };
+
+    /// Everything that knobgate has a use for (7.2 and later have it all).
+    pub const ALL: Self = Self {
+        set_retval: true,
+        set_new_value: true,
+        current_comm: true,
+        current_uid_gid: true,
+        uninit_stack: true,
+        variable_stack: true,
+        long_jump: true,
+    };
+}

@@ -1,0 +1,120 @@
+//! A program: what is loaded, attached or interpreted.
+
+use crate::Insn;
+
+/// Instructions with the maps that they use, and what connects both to the policy that they came from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Program {
+    /// The name that the kernel shows; the loader cuts it to 15 bytes.
+    pub name: String,
+    /// The instructions. A 64-bit immediate load takes two of them, as it does in the kernel.
+    pub insns: Vec<Insn>,
+    /// The maps, in the order in which [`Relocation::map`] counts them.
+    pub maps: Vec<MapDef>,
+    /// Where instructions refer to maps; sorted by [`Relocation::insn`].
+    pub relocations: Vec<Relocation>,
+    /// Functions in the order of their first instruction; the first starts at 0 and is the main program.
+    pub functions: Vec<Function>,
+    /// Which source line each instruction came from.
+    pub lines: LineTable,
+    /// The counters of [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in their order there.
+    pub rules: Vec<RuleEntry>,
+}
+
+/// A map that a program needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapDef {
+    /// The name that the kernel shows: at most 15 bytes of letters, digits, `_` and `.`.
+    pub name: String,
+    /// What kind of map.
+    pub kind: MapKind,
+    /// Bytes in a key.
+    pub key_size: u32,
+    /// Bytes in a value.
+    pub value_size: u32,
+    /// How many entries it has room for.
+    pub max_entries: u32,
+    /// What it holds when the program starts: keys and values of the sizes above.
+    pub contents: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether programs may only read it, and user space may not change it after it was filled.
+    pub frozen: bool,
+}
+
+/// The kinds of map; the discriminant is the kernel's `enum bpf_map_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum MapKind {
+    /// `BPF_MAP_TYPE_HASH`
+    Hash = 1,
+    /// `BPF_MAP_TYPE_ARRAY`
+    Array = 2,
+}
+
+/// A place where the instructions refer to a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relocation {
+    /// The index of the first instruction of a 64-bit immediate load.
+    pub insn: usize,
+    /// The index of the map.
+    pub map: usize,
+    /// What is loaded.
+    pub target: MapReference,
+}
+
+/// What of a map a 64-bit immediate load takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapReference {
+    /// The map itself, as helpers want it (`BPF_PSEUDO_MAP_FD`).
+    Map,
+    /// The address of this byte in the value of an array of one entry (`BPF_PSEUDO_MAP_VALUE`).
+    Value(u32),
+}
+
+/// A function: the main program or a subprogram.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    /// Its name: a C identifier.
+    pub name: String,
+    /// The index of its first instruction.
+    pub start: usize,
+}
+
+/// From instructions to the lines of a source text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LineTable {
+    /// The name of the source file.
+    pub file: String,
+    /// In ascending order of instructions: from this one on (until the next entry), the code is of this line.
+    pub entries: Vec<LineEntry>,
+}
+
+/// One entry of a [`LineTable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineEntry {
+    /// The index of the first instruction.
+    pub insn: usize,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The column, counted from 1.
+    pub column: u32,
+    /// The text of the line.
+    pub text: String,
+}
+
+/// What one counter counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleEntry {
+    /// The line of the rule in the source, counted from 1; 0 for a default that the source does not state.
+    pub line: u32,
+    /// The text of the rule.
+    pub text: String,
+}
+
+impl LineTable {
+    /// The entry that covers instruction `insn`.
+    pub fn of(&self, insn: usize) -> Option<&LineEntry> {
+        let after = self.entries.partition_point(|entry| entry.insn <= insn);
+        after.checked_sub(1).map(|index| &self.entries[index])
+    }
+}

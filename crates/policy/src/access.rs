@@ -1,0 +1,57 @@
+//! One `read(2)` or `write(2)` of a knob, as the hook sees it.
+
+use crate::KnobName;
+
+/// Whether a knob is read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AccessKind {
+    /// `read(2)` and its relatives.
+    Read,
+    /// `write(2)` and its relatives.
+    Write,
+}
+
+/// One access: what is read or written where, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The knob.
+    pub knob: KnobName,
+    /// The bytes passed to `write(2)`, all of them; `None` for a read. An empty write has no new value (the
+    /// hook shows none), which is not the same as an empty one.
+    pub new: Option<Vec<u8>>,
+    /// What the knob holds, as a read of it at position 0 returns it: usually with a newline at its end.
+    /// `None` where the knob cannot be read.
+    pub old: Option<Vec<u8>>,
+    /// The file position in bytes. The hook shows its low 32 bits.
+    pub pos: u64,
+    /// Who does it.
+    pub task: Task,
+}
+
+/// The task that makes an access.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Task {
+    /// Real user id, in the initial user namespace.
+    pub uid: u32,
+    /// Real group id, in the initial user namespace.
+    pub gid: u32,
+    /// The task's name; the kernel keeps at most 15 bytes.
+    pub comm: Vec<u8>,
+}
+
+impl Access {
+    /// A read of `knob` at position 0 by root.
+    pub fn read(knob: KnobName) -> Self {
+        Self { knob, new: None, old: None, pos: 0, task: Task::default() }
+    }
+
+    /// A write of `new` to `knob` at position 0 by root.
+    pub fn write(knob: KnobName, new: impl Into<Vec<u8>>) -> Self {
+        Self { new: Some(new.into()), ..Self::read(knob) }
+    }
+
+    /// Whether it is a read or a write.
+    pub fn kind(&self) -> AccessKind {
+        if self.new.is_some() { AccessKind::Write } else { AccessKind::Read }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a policy decides about one access, and why.
+
+use crate::{AccessKind, Errno, Value};
+
+/// A verdict with what made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What the policy says. Under [`Mode::Audit`](crate::Mode::Audit) it is reported and not enforced.
+    pub verdict: Verdict,
+    /// What said so.
+    pub by: DecidedBy,
+    /// Whether an event is sent.
+    pub log: bool,
+}
+
+/// What becomes of an access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes as it is.
+    Allow,
+    /// It fails with this errno; the knob's handler does not run.
+    Deny(Errno),
+    /// It passes with these bytes in place of the caller's, of the same length.
+    Rewrite(Vec<u8>),
+}
+
+/// What made a decision. Rules are named by their index in [`Policy::rules`](crate::Policy::rules).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// The first rule that matched.
+    Rule(usize),
+    /// The default for this kind of access: no rule matched.
+    Default(AccessKind),
+    /// A rule that could not be evaluated for this access, because …: it is denied with `EINVAL`.
+    Unreadable {
+        /// The rule.
+        rule: usize,
+        /// What it could not read.
+        why: Unreadable,
+    },
+}
+
+/// Why a rule could not be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The name of the knob exceeds [`NAME_MAX`](crate::limits::NAME_MAX).
+    #[error("the knob's name has more than {} bytes", crate::limits::NAME_MAX)]
+    NameTooLong,
+    /// The access is a read, or a write of no bytes.
+    #[error("there is no new value")]
+    NoNew,
+    /// The knob cannot be read.
+    #[error("the current value cannot be read")]
+    NoOld,
+    /// The write is at a position other than 0, so its bytes alone do not say what the knob will hold.
+    #[error("the write is at a file position other than 0")]
+    Position,
+    /// The value exceeds [`VALUE_MAX`](crate::limits::VALUE_MAX).
+    #[error("the {0} value has more than {} bytes", crate::limits::VALUE_MAX)]
+    TooLong(Value),
+    /// Something other than white space stands behind the first newline: handlers disagree on whether it
+    /// belongs to the value.
+    #[error("the {0} value goes on after its first line")]
+    SecondLine(Value),
+    /// The value is not a list of numbers that every handler would read alike.
+    #[error("the {0} value is not a number or a list of numbers")]
+    NotNumbers(Value),
+    /// A number is beyond 64 bits.
+    #[error("a number of the {0} value is beyond 64 bits")]
+    Overflow(Value),
+    /// The last number ends beyond [`NUMBERS_END_MAX`](crate::limits::NUMBERS_END_MAX).
+    #[error("the numbers of the {0} value go beyond its first {} bytes", crate::limits::NUMBERS_END_MAX)]
+    NumbersTooLong(Value),
+    /// The value holds another number of numbers than the rule asks for.
+    #[error("the {value} value holds {found} numbers where {expected} are needed")]
+    Count {
+        /// Which value.
+        value: Value,
+        /// How many numbers it holds.
+        found: usize,
+        /// How many the rule asks for.
+        expected: usize,
+    },
+    /// The value has no element of this index.
+    #[error("the {value} value holds {found} numbers and so has no element {index}")]
+    NoElement {
+        /// Which value.
+        value: Value,
+        /// How many numbers it holds.
+        found: usize,
+        /// The index that the rule asks for.
+        index: usize,
+    },
+    /// The replacement is longer than what the caller wrote.
+    #[error("the replacement has {needed} bytes and does not fit in the {room} that were written")]
+    DoesNotFit {
+        /// Length of the replacement's text in bytes.
+        needed: usize,
+        /// Length of the caller's value in bytes.
+        room: usize,
+    },
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Value::New => "new",
+            Value::Old => "current",
+        })
+    }
+}

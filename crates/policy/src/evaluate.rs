@@ -1,0 +1,235 @@
+//! What a policy means: the specification that compiled programs are tested against.
+
+use crate::value::{numbers, text};
+use crate::{
+    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, FallbackAction, Integer, KnobPattern, Operand,
+    Policy, Range, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
+};
+
+/// What one rule says of an access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// It matches: it decides.
+    Yes,
+    /// It is for the other kind of access.
+    OtherKind,
+    /// None of its patterns matches the name.
+    OtherKnob,
+    /// Its condition does not hold.
+    ConditionFalse,
+}
+
+/// Decides `access`: the first rule whose kinds, patterns and condition match it does, else the default. A rule
+/// that cannot be evaluated denies with `EINVAL`, whatever the rules behind it say.
+pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
+    for (index, rule) in policy.rules.iter().enumerate() {
+        let verdict = applies(rule, access).and_then(|applies| match applies {
+            Applies::Yes => act(&rule.action, access).map(Some),
+            _ => Ok(None),
+        });
+        match verdict {
+            Ok(None) => {}
+            Ok(Some(verdict)) => return Decision { verdict, by: DecidedBy::Rule(index), log: rule.logs() },
+            Err(why) => {
+                let by = DecidedBy::Unreadable { rule: index, why };
+                return Decision { verdict: Verdict::Deny(Errno::EINVAL), by, log: true };
+            }
+        }
+    }
+    let default = policy.defaults.of(access.kind());
+    let verdict = match default.action {
+        FallbackAction::Allow => Verdict::Allow,
+        FallbackAction::Deny(errno) => Verdict::Deny(errno),
+    };
+    Decision { verdict, by: DecidedBy::Default(access.kind()), log: default.logs() }
+}
+
+/// Whether `rule` matches `access`, and if not, why.
+///
+/// # Errors
+/// Where it cannot be told.
+pub fn applies(rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
+    if !rule.kinds.contains(access.kind()) {
+        return Ok(Applies::OtherKind);
+    }
+    if !rule.patterns.iter().any(KnobPattern::matches_every_name) {
+        let name = access.knob.as_bytes();
+        if name.len() > limits::NAME_MAX {
+            return Err(Unreadable::NameTooLong);
+        }
+        if !rule.patterns.iter().any(|pattern| pattern.matches(name)) {
+            return Ok(Applies::OtherKnob);
+        }
+    }
+    let holds = rule.condition.as_ref().map_or(Ok(true), |condition| holds(condition, access))?;
+    Ok(if holds { Applies::Yes } else { Applies::ConditionFalse })
+}
+
+fn act(action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
+    match action {
+        Action::Allow => Ok(Verdict::Allow),
+        Action::Deny(errno) => Ok(Verdict::Deny(*errno)),
+        Action::Set(replacement) => rewrite(replacement.as_bytes(), access),
+        Action::Ignore => {
+            new(access)?;
+            rewrite(text(old(access)?, Value::Old)?, access)
+        }
+        Action::Clamp(ranges) => {
+            let written = numbers(new(access)?, Value::New)?;
+            if written.len() != ranges.len() {
+                let (found, expected) = (written.len(), ranges.len());
+                return Err(Unreadable::Count { value: Value::New, found, expected });
+            }
+            let clamped: Vec<Integer> =
+                written.iter().zip(ranges).map(|(number, range)| clamp(*number, range)).collect();
+            if clamped == written {
+                return Ok(Verdict::Allow);
+            }
+            let spelled: Vec<String> = clamped.iter().map(Integer::to_string).collect();
+            rewrite(spelled.join(" ").as_bytes(), access)
+        }
+    }
+}
+
+/// Writes `replacement` in place of the new value, padded with newlines to exactly its length, so that `write(2)`
+/// returns what the caller expects.
+fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, Unreadable> {
+    let written = new(access)?;
+    if written.len() > limits::VALUE_MAX {
+        return Err(Unreadable::TooLong(Value::New));
+    }
+    if replacement.len() > written.len() {
+        return Err(Unreadable::DoesNotFit { needed: replacement.len(), room: written.len() });
+    }
+    let mut padded = replacement.to_vec();
+    padded.resize(written.len(), b'\n');
+    Ok(if padded == written { Verdict::Allow } else { Verdict::Rewrite(padded) })
+}
+
+fn clamp(number: Integer, range: &Range) -> Integer {
+    let number = range.low.map_or(number, |low| number.max(low));
+    range.high.map_or(number, |high| number.min(high))
+}
+
+fn holds(condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
+    match condition {
+        Condition::All(all) => {
+            for condition in all {
+                if !holds(condition, access)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Condition::Any(any) => {
+            for condition in any {
+                if holds(condition, access)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        Condition::Not(condition) => Ok(!holds(condition, access)?),
+        Condition::Chain { first, links } => {
+            let mut left = integer(first, access)?;
+            for (relation, operand) in links {
+                let right = integer(operand, access)?;
+                if !relation.holds(left, right) {
+                    return Ok(false);
+                }
+                left = right;
+            }
+            Ok(true)
+        }
+        Condition::InRange(operand, range) => Ok(range.contains(integer(operand, access)?)),
+        Condition::InSet(operand, set) => Ok(set.contains(&integer(operand, access)?)),
+        Condition::Text(operand, test) => {
+            let subject = match operand {
+                TextOperand::Value(Value::New) => text(new(access)?, Value::New)?,
+                TextOperand::Value(Value::Old) => text(old(access)?, Value::Old)?,
+                TextOperand::Comm => &access.task.comm,
+            };
+            Ok(test.holds(subject))
+        }
+    }
+}
+
+fn integer(operand: &Operand, access: &Access) -> Result<Integer, Unreadable> {
+    match *operand {
+        Operand::Literal(integer) => Ok(integer),
+        Operand::Only(value) => match *numbers_of(value, access)? {
+            [number] => Ok(number),
+            ref numbers => Err(Unreadable::Count { value, found: numbers.len(), expected: 1 }),
+        },
+        Operand::Element(value, index) => {
+            let (numbers, index) = (numbers_of(value, access)?, usize::from(index));
+            numbers.get(index).copied().ok_or(Unreadable::NoElement { value, found: numbers.len(), index })
+        }
+        // There are at most ELEMENTS_MAX of them.
+        Operand::Count(value) => Ok(Integer::from(numbers_of(value, access)?.len() as u32)),
+        // The hook shows the low 32 bits.
+        Operand::Pos => Ok(Integer::from(access.pos as u32)),
+        Operand::Uid => Ok(Integer::from(access.task.uid)),
+        Operand::Gid => Ok(Integer::from(access.task.gid)),
+    }
+}
+
+fn numbers_of(value: Value, access: &Access) -> Result<Vec<Integer>, Unreadable> {
+    match value {
+        Value::New => numbers(new(access)?, value),
+        Value::Old => numbers(old(access)?, value),
+    }
+}
+
+/// The new value, where it alone says what the knob will hold.
+fn new(access: &Access) -> Result<&[u8], Unreadable> {
+    let written = access.new.as_deref().filter(|new| !new.is_empty()).ok_or(Unreadable::NoNew)?;
+    // The hook shows the low 32 bits. A handler treats any other position as one behind the value's end.
+    if access.pos as u32 == 0 { Ok(written) } else { Err(Unreadable::Position) }
+}
+
+/// The current value. The hook shows an empty one as none.
+fn old(access: &Access) -> Result<&[u8], Unreadable> {
+    access.old.as_deref().filter(|old| !old.is_empty()).ok_or(Unreadable::NoOld)
+}
+
+impl Relation {
+    /// Whether `left` and `right` are so related.
+    pub fn holds(self, left: Integer, right: Integer) -> bool {
+        match self {
+            Relation::Less => left < right,
+            Relation::LessOrEqual => left <= right,
+            Relation::Equal => left == right,
+            Relation::NotEqual => left != right,
+            Relation::GreaterOrEqual => left >= right,
+            Relation::Greater => left > right,
+        }
+    }
+}
+
+impl TextTest {
+    /// Whether it holds for `subject`.
+    pub fn holds(&self, subject: &[u8]) -> bool {
+        match self {
+            TextTest::Equals(text) => subject == text.as_bytes(),
+            TextTest::Differs(text) => subject != text.as_bytes(),
+            TextTest::In(texts) => texts.iter().any(|text| subject == text.as_bytes()),
+            TextTest::Matches(glob) => glob.matches(subject),
+            TextTest::StartsWith(text) => subject.starts_with(text.as_bytes()),
+            TextTest::Contains(text) => {
+                let text = text.as_bytes();
+                text.is_empty() || subject.windows(text.len()).any(|window| window == text)
+            }
+        }
+    }
+}
+
+/// The kind of an access, as the language spells it.
+impl std::fmt::Display for AccessKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            AccessKind::Read => "read",
+            AccessKind::Write => "write",
+        })
+    }
+}

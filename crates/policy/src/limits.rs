@@ -1,0 +1,34 @@
+//! The limits of the language. They are part of its meaning: a value that exceeds one cannot be evaluated,
+//! and what cannot be evaluated is denied (see [`evaluate`](crate::evaluate())).
+//!
+//! The limits on values come from the 512 bytes of stack that the kernel gives a BPF program, in which the
+//! name, the new value and the current value have to find room.
+
+/// The longest knob name, in bytes, that a compiled policy can look at. The longest ones of Linux have about
+/// 63 bytes, with an interface name of 15.
+pub const NAME_MAX: usize = 255;
+
+/// The longest new or current value, in bytes (padding included), that a compiled policy can look at.
+pub const VALUE_MAX: usize = 143;
+
+/// Where the last number of a value that is read as numbers must have ended, in bytes from its start.
+pub const NUMBERS_END_MAX: usize = 63;
+
+/// How many numbers a value that is read as numbers may hold.
+pub const ELEMENTS_MAX: usize = 8;
+
+/// The longest spelling of one number in a value, in bytes, sign and prefix included: the kernel's
+/// `proc_get_long` takes no longer one (kernel/sysctl.c, `TMPBUFLEN`).
+pub const NUMBER_CHARS_MAX: usize = 20;
+
+/// How deep conditions, and alternatives inside patterns, may be nested.
+pub const NESTING_MAX: usize = 32;
+
+/// The longest pattern for knob names, and the longest text in a policy, in bytes.
+pub const PATTERN_MAX: usize = 255;
+
+/// The longest name of a policy, in bytes.
+pub const POLICY_NAME_MAX: usize = 63;
+
+/// The largest policy file, in bytes.
+pub const FILE_MAX: usize = 16 << 20;

@@ -1,0 +1,70 @@
+//! How the bytes of a value are read: as text, and as numbers.
+
+use crate::limits::{ELEMENTS_MAX, NUMBERS_END_MAX, NUMBER_CHARS_MAX, VALUE_MAX};
+use crate::{Integer, Unreadable, Value};
+
+/// The text of a value: what stands before its first newline or NUL, as the kernel's string handler takes it.
+/// A second line that holds anything but white space makes the value unreadable, since the handlers of number
+/// lists would go on reading there.
+pub(crate) fn text(bytes: &[u8], which: Value) -> Result<&[u8], Unreadable> {
+    if bytes.len() > VALUE_MAX {
+        return Err(Unreadable::TooLong(which));
+    }
+    let string = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    let end = string.iter().position(|&byte| byte == b'\n').unwrap_or(string.len());
+    let (line, rest) = string.split_at(end);
+    if rest.iter().all(|&byte| is_blank(byte) || byte == b'\n') {
+        Ok(line)
+    } else {
+        Err(Unreadable::SecondLine(which))
+    }
+}
+
+/// The numbers of a value: its text as a list of `-`, if negative, and digits in base 0 (`0x` hexadecimal, other
+/// leading `0` octal, else decimal), with spaces and tabs around them, and nothing but spaces, tabs and newlines
+/// behind. This is what the kernel's `proc_get_long` and its `bpf_strtoul` agree on.
+pub(crate) fn numbers(bytes: &[u8], which: Value) -> Result<Vec<Integer>, Unreadable> {
+    let text = text(bytes, which)?;
+    if bytes.contains(&0) {
+        return Err(Unreadable::NotNumbers(which));
+    }
+    let tokens: Vec<&[u8]> = text.split(|&byte| is_blank(byte)).filter(|token| !token.is_empty()).collect();
+    if tokens.len() > ELEMENTS_MAX || !tokens.iter().all(|token| is_number(token)) {
+        return Err(Unreadable::NotNumbers(which));
+    }
+    let numbers_end = text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
+    if numbers_end > NUMBERS_END_MAX {
+        return Err(Unreadable::NumbersTooLong(which));
+    }
+    tokens.into_iter().map(|token| number(token).ok_or(Unreadable::Overflow(which))).collect()
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Whether `token` is the spelling of a number, of a length that the kernel takes.
+fn is_number(token: &[u8]) -> bool {
+    let (base, digits) = base_and_digits(token);
+    token.len() <= NUMBER_CHARS_MAX
+        && !digits.is_empty()
+        && digits.iter().all(|&digit| char::from(digit).is_digit(base))
+}
+
+/// The number that `token`, which [`is_number`], spells; `None` if it is beyond 64 bits.
+fn number(token: &[u8]) -> Option<Integer> {
+    let (base, digits) = base_and_digits(token);
+    // 20 characters hold less than 2^80, so that this cannot overflow.
+    let magnitude = digits.iter().fold(0i128, |number, &digit| {
+        number * i128::from(base) + i128::from(char::from(digit).to_digit(base).unwrap_or(0))
+    });
+    Integer::new(if token.starts_with(b"-") { -magnitude } else { magnitude })
+}
+
+fn base_and_digits(token: &[u8]) -> (u32, &[u8]) {
+    match token.strip_prefix(b"-").unwrap_or(token) {
+        [b'0', b'x' | b'X', digits @ ..] => (16, digits),
+        digits @ [b'0', ..] => (8, digits),
+        digits => (10, digits),
+    }
+}
