@@ -57,7 +57,7 @@ pub enum Unreadable {
     #[error("the write is at a file position other than 0")]
     Position,
     /// The value exceeds [`VALUE_MAX`](crate::limits::VALUE_MAX).
-    #[error("the {0} value has more than {} bytes", crate::limits::VALUE_MAX)]
+    #[error("the {0} value has more than {limit} bytes", limit = crate::limits::VALUE_MAX)]
     TooLong(Value),
     /// Something other than white space stands behind the first newline: handlers disagree on whether it
     /// belongs to the value.
@@ -70,7 +70,7 @@ pub enum Unreadable {
     #[error("a number of the {0} value is beyond 64 bits")]
     Overflow(Value),
     /// The last number ends beyond [`NUMBERS_END_MAX`](crate::limits::NUMBERS_END_MAX).
-    #[error("the numbers of the {0} value go beyond its first {} bytes", crate::limits::NUMBERS_END_MAX)]
+    #[error("the numbers of the {0} value go beyond its first {limit} bytes", limit = crate::limits::NUMBERS_END_MAX)]
     NumbersTooLong(Value),
     /// The value holds another number of numbers than the rule asks for.
     #[error("the {value} value holds {found} numbers where {expected} are needed")]

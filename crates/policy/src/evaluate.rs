@@ -2,8 +2,8 @@
 
 use crate::value::{numbers, text};
 use crate::{
-    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, FallbackAction, Integer, KnobPattern, Operand,
-    Policy, Range, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
+    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, FallbackAction, Integer, KnobPattern,
+    Operand, Policy, Range, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
 };
 
 /// What one rule says of an access.

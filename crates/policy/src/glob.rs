@@ -80,9 +80,7 @@ fn advance(pieces: &[Piece], subject: &[u8], scope: Scope, mut places: Vec<bool>
             }
             Piece::Alternatives(branches) => {
                 for branch in branches {
-                    for (i, end) in
-                        advance(branch, subject, scope, places.clone()).into_iter().enumerate()
-                    {
+                    for (i, end) in advance(branch, subject, scope, places.clone()).into_iter().enumerate() {
                         next[i] |= end;
                     }
                 }

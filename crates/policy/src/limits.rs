@@ -9,7 +9,7 @@
 pub const NAME_MAX: usize = 255;
 
 /// The longest new or current value, in bytes (padding included), that a compiled policy can look at.
-pub const VALUE_MAX: usize = 143;
+pub const VALUE_MAX: usize = 135;
 
 /// Where the last number of a value that is read as numbers must have ended, in bytes from its start.
 pub const NUMBERS_END_MAX: usize = 63;

@@ -1,6 +1,6 @@
 //! How the bytes of a value are read: as text, and as numbers.
 
-use crate::limits::{ELEMENTS_MAX, NUMBERS_END_MAX, NUMBER_CHARS_MAX, VALUE_MAX};
+use crate::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX, NUMBERS_END_MAX, VALUE_MAX};
 use crate::{Integer, Unreadable, Value};
 
 /// The text of a value: what stands before its first newline or NUL, as the kernel's string handler takes it.

@@ -1,0 +1,35 @@
+//! The policy language of knobgate: what it looks like, and what it means.
+#![forbid(unsafe_code)]
+
+mod access;
+mod decision;
+mod diagnostic;
+mod errno;
+mod evaluate;
+mod glob;
+mod integer;
+pub mod limits;
+mod model;
+mod name;
+mod pattern;
+mod source;
+mod spelling;
+mod text;
+mod value;
+
+pub use access::{Access, AccessKind, Task};
+pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
+pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
+pub use errno::Errno;
+pub use evaluate::{Applies, applies, evaluate};
+pub use glob::{Piece, Scope};
+pub use integer::Integer;
+pub use model::{
+    Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
+    Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+};
+pub use name::KnobName;
+pub use pattern::{KnobPattern, TextGlob};
+pub use source::{PolicyFile, Source, Span};
+pub use spelling::{SpellingError, SpellingErrorKind};
+pub use text::Text;

@@ -1,0 +1,115 @@
+//! Patterns for the names of knobs, and globs for texts. What they mean is in [`glob`](crate::Piece), how they are
+//! spelled in [`SpellingError`]'s module.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::glob::{self, Piece, Scope};
+use crate::spelling::{self, Spelled, SpellingError};
+
+/// A pattern for the names of knobs.
+///
+/// ```
+/// use knobgate_policy::KnobPattern;
+///
+/// let pattern = KnobPattern::parse("net.ipv4.tcp_{rmem,wmem}")?;
+/// assert!(pattern.matches(b"net/ipv4/tcp_rmem"));
+/// assert!(!pattern.matches(b"net/ipv4/tcp_mem"));
+/// assert_eq!(pattern, KnobPattern::parse("net/ipv4/tcp_{rmem,wmem}")?);
+/// # Ok::<(), knobgate_policy::SpellingError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnobPattern {
+    pieces: Vec<Piece>,
+}
+
+/// A glob for texts: as in patterns for names, except that `*`, `?` and classes take any byte, and that `**` is the
+/// same as `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextGlob {
+    pieces: Vec<Piece>,
+}
+
+impl KnobPattern {
+    /// Reads a pattern in either spelling.
+    ///
+    /// # Errors
+    /// Where the text is no pattern, with the place.
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SpellingError> {
+        spelling::parse(text.as_ref(), Spelled::Pattern).map(|pieces| Self { pieces })
+    }
+
+    /// Whether it matches all of `name`, which is in canonical form.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        glob::matches(&self.pieces, name, Scope::Component)
+    }
+
+    /// Whether it is `**`, which matches every name, one too long to look at included.
+    pub fn matches_every_name(&self) -> bool {
+        !self.pieces.is_empty() && self.pieces.iter().all(|piece| *piece == Piece::DoubleStar)
+    }
+
+    /// What it is made of, in canonical form: the separator is `/`, and neither two literals nor two stars are
+    /// neighbours. Equal pieces are equal patterns.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The one name that it matches, if it is made of nothing else.
+    pub fn literal(&self) -> Option<&[u8]> {
+        match self.pieces.as_slice() {
+            [Piece::Literal(name)] => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl TextGlob {
+    /// Reads a glob. An empty one matches the empty text.
+    ///
+    /// # Errors
+    /// Where the text is no glob, with the place.
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SpellingError> {
+        spelling::parse(text.as_ref(), Spelled::Text).map(|pieces| Self { pieces })
+    }
+
+    /// Whether it matches all of `text`.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        glob::matches(&self.pieces, text, Scope::Text)
+    }
+
+    /// What it is made of; neither two literals nor two stars are neighbours. Equal pieces are equal globs.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+}
+
+/// The canonical spelling, which is dotted.
+impl fmt::Display for KnobPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        spelling::write(&self.pieces, Spelled::Pattern, f)
+    }
+}
+
+/// The canonical spelling, without quotes.
+impl fmt::Display for TextGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        spelling::write(&self.pieces, Spelled::Text, f)
+    }
+}
+
+impl FromStr for KnobPattern {
+    type Err = SpellingError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl FromStr for TextGlob {
+    type Err = SpellingError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}

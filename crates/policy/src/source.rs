@@ -1,0 +1,222 @@
+//! Where things stand in a policy file.
+
+use std::ops::Range;
+
+use crate::{AccessKind, Diagnostic, Policy};
+
+/// A stretch of a source: byte offsets, the end excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset behind the last byte.
+    pub end: usize,
+}
+
+/// The text of a policy with the name that messages call it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    name: String,
+    text: String,
+    /// Where the first sequence stood that was not UTF-8.
+    not_utf8: Option<Span>,
+    /// Offset of each line's first byte.
+    lines: Vec<usize>,
+}
+
+/// A checked policy together with the text that it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFile {
+    pub(crate) source: Source,
+    pub(crate) policy: Policy,
+    pub(crate) rule_spans: Vec<Span>,
+    pub(crate) default_read: Option<Span>,
+    pub(crate) default_write: Option<Span>,
+    pub(crate) test_spans: Vec<TestSpans>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Where one `test` block stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TestSpans {
+    /// From the word `test` to the name's end.
+    pub(crate) header: Span,
+    pub(crate) steps: Vec<Span>,
+}
+
+impl Span {
+    /// From `start` up to `end`, excluded.
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    /// From the start of this one to the end of `other`.
+    #[must_use]
+    pub fn to(self, other: Span) -> Span {
+        Span { start: self.start, end: other.end.max(self.start) }
+    }
+
+    /// The same as a range of bytes.
+    pub fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// Its length in bytes.
+    pub fn len(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether it covers nothing.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Source {
+    /// `text`, called `name` in messages (usually its path).
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let line_starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(line_starts).collect();
+        Self { name: name.into(), text, not_utf8: None, lines }
+    }
+
+    /// The bytes of a file. What is not UTF-8 becomes `U+FFFD`, and an error when the source is parsed.
+    pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> Self {
+        let mut not_utf8 = None;
+        if let Err(error) = str::from_utf8(bytes) {
+            let start = error.valid_up_to();
+            not_utf8 = Some(Span::new(start, start + char::REPLACEMENT_CHARACTER.len_utf8()));
+        }
+        Self { not_utf8, ..Self::new(name, String::from_utf8_lossy(bytes)) }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole text, as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text of `span`; empty where it lies outside.
+    pub fn slice(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+
+    /// Line and column of a byte offset; both count from 1, the column in characters.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let line = self.line(offset);
+        let start = self.lines[line - 1];
+        let column = self.text.get(start..offset).map_or(1, |before| before.chars().count() + 1);
+        (line, column)
+    }
+
+    /// Line of a byte offset, counted from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|&start| start <= offset).max(1)
+    }
+
+    /// The text of a line counted from 1, without its end; empty where there is none.
+    pub fn line_text(&self, line: usize) -> &str {
+        let Some(&start) = line.checked_sub(1).and_then(|line| self.lines.get(line)) else { return "" };
+        self.text[start..].lines().next().unwrap_or_default()
+    }
+
+    /// Where the first sequence stood that was not UTF-8.
+    pub(crate) fn not_utf8(&self) -> Option<Span> {
+        self.not_utf8
+    }
+}
+
+impl PolicyFile {
+    /// The text.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What it says.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The policy alone.
+    pub fn into_policy(self) -> Policy {
+        self.policy
+    }
+
+    /// What looks like a mistake and is none by the rules of the language, by position.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Where the rule of this index stands.
+    pub fn rule_span(&self, rule: usize) -> Option<Span> {
+        self.rule_spans.get(rule).copied()
+    }
+
+    /// The line, counted from 1, on which the rule of this index begins.
+    pub fn rule_line(&self, rule: usize) -> Option<usize> {
+        self.rule_span(rule).map(|span| self.source.line(span.start))
+    }
+
+    /// The rule of this index as it is written, without its comment.
+    pub fn rule_text(&self, rule: usize) -> Option<&str> {
+        self.rule_span(rule).map(|span| self.source.slice(span))
+    }
+
+    /// Where the default for accesses of `kind` is stated, if it is.
+    pub fn default_span(&self, kind: AccessKind) -> Option<Span> {
+        match kind {
+            AccessKind::Read => self.default_read,
+            AccessKind::Write => self.default_write,
+        }
+    }
+
+    /// The line, counted from 1, that states the default for accesses of `kind`, if one does.
+    pub fn default_line(&self, kind: AccessKind) -> Option<usize> {
+        self.default_span(kind).map(|span| self.source.line(span.start))
+    }
+
+    /// Where the header of the `test` block of this index stands.
+    pub fn test_span(&self, test: usize) -> Option<Span> {
+        self.test_spans.get(test).map(|spans| spans.header)
+    }
+
+    /// Where a step of a `test` block stands.
+    pub fn step_span(&self, test: usize, step: usize) -> Option<Span> {
+        self.test_spans.get(test).and_then(|spans| spans.steps.get(step)).copied()
+    }
+
+    /// The line, counted from 1, of a step of a `test` block.
+    pub fn step_line(&self, test: usize, step: usize) -> Option<usize> {
+        self.step_span(test, step).map(|span| self.source.line(span.start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one() {
+        let source = Source::new("x", "ab\r\ncé d\n");
+        for (offset, expected) in
+            [(0, (1, 1)), (1, (1, 2)), (3, (1, 4)), (4, (2, 1)), (7, (2, 3)), (10, (3, 1))]
+        {
+            assert_eq!(source.line_column(offset), expected, "offset {offset}");
+        }
+        assert_eq!(source.line_text(1), "ab");
+        assert_eq!(source.line_text(2), "cé d");
+        assert_eq!(source.line_text(9), "");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_kept_as_replacement_characters() {
+        let source = Source::from_bytes("x", b"ab\xffc");
+        assert_eq!(source.text(), "ab\u{fffd}c");
+        assert_eq!(source.slice(source.not_utf8().unwrap()), "\u{fffd}");
+    }
+}
