@@ -2,6 +2,13 @@
 
 use crate::Insn;
 
+/// The name of the map with one counter per entry of [`Program::rules`]: an array of `u64`, each counting how
+/// often its rule decided.
+pub const RULE_HITS_MAP: &str = "rule_hits";
+
+/// The name of the map that carries the text of the policy along: an array of one frozen value, all bytes text.
+pub const POLICY_TEXT_MAP: &str = "policy_text";
+
 /// Instructions with the maps that they use, and what connects both to the policy that they came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
@@ -49,6 +56,68 @@ pub enum MapKind {
     Hash = 1,
     /// `BPF_MAP_TYPE_ARRAY`
     Array = 2,
+    /// `BPF_MAP_TYPE_PROG_ARRAY`
+    ProgArray = 3,
+    /// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
+    PerfEventArray = 4,
+    /// `BPF_MAP_TYPE_PERCPU_HASH`
+    PercpuHash = 5,
+    /// `BPF_MAP_TYPE_PERCPU_ARRAY`
+    PercpuArray = 6,
+    /// `BPF_MAP_TYPE_LRU_HASH`
+    LruHash = 9,
+    /// `BPF_MAP_TYPE_LPM_TRIE`
+    LpmTrie = 11,
+    /// `BPF_MAP_TYPE_QUEUE`
+    Queue = 22,
+    /// `BPF_MAP_TYPE_STACK`
+    Stack = 23,
+    /// `BPF_MAP_TYPE_RINGBUF`
+    Ringbuf = 27,
+}
+
+impl MapKind {
+    /// All kinds, by number.
+    pub const ALL: [Self; 11] = [
+        Self::Hash,
+        Self::Array,
+        Self::ProgArray,
+        Self::PerfEventArray,
+        Self::PercpuHash,
+        Self::PercpuArray,
+        Self::LruHash,
+        Self::LpmTrie,
+        Self::Queue,
+        Self::Stack,
+        Self::Ringbuf,
+    ];
+
+    /// The kernel's number of it.
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// The kind with this number, if there is one here.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// Its name, as `bpftool` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Array => "array",
+            Self::ProgArray => "prog_array",
+            Self::PerfEventArray => "perf_event_array",
+            Self::PercpuHash => "percpu_hash",
+            Self::PercpuArray => "percpu_array",
+            Self::LruHash => "lru_hash",
+            Self::LpmTrie => "lpm_trie",
+            Self::Queue => "queue",
+            Self::Stack => "stack",
+            Self::Ringbuf => "ringbuf",
+        }
+    }
 }
 
 /// A place where the instructions refer to a map.
