@@ -42,6 +42,18 @@ impl Insn {
         Self::new(self.opcode, self.dst(), src, self.off, self.imm)
     }
 
+    /// The same instruction with another offset.
+    #[must_use]
+    pub const fn with_off(self, off: i16) -> Self {
+        Self { off, ..self }
+    }
+
+    /// The same instruction with another immediate.
+    #[must_use]
+    pub const fn with_imm(self, imm: i32) -> Self {
+        Self { imm, ..self }
+    }
+
     /// The class of its opcode: [`opcode::LD`] to [`opcode::ALU64`].
     pub const fn class(self) -> u8 {
         self.opcode & opcode::CLASS_MASK

@@ -4,8 +4,8 @@
 //! put into the code: rows of unconditional jumps that falling through skips, at most every 30,000
 //! instructions, through which a far jump hops to its target.
 //!
-//! Both make the code longer, which can put other jumps out of reach, which is repeated until nothing changes;
-//! a jump that once was made long stays so, therefore it ends.
+//! Both make the code longer, which can put other jumps out of reach. So both start from the longest that the
+//! code can become, and make it shorter: whatever is in reach there stays so.
 
 mod islands;
 mod long;

@@ -1,241 +1,197 @@
 //! Far jumps through islands: rows of jumps that are in reach of each other.
+//!
+//! From the jump to its target, each hop goes to the next island on the way, unless the target is in reach.
+//! Islands are so close to each other, and so short, that the next one always is.
 
 use std::collections::HashMap;
 
-use super::{Addresses, Branch, BranchKind, Layout, Segment, is_terminal, link, reaches};
+use super::{Addresses, Branch, BranchKind, Layout, Segment, distance, is_terminal, link, reaches};
 use crate::Insn;
 
-/// How many original instructions there may be between islands. The closer they are, the longer the rows may
-/// get, which far jumps to many different places need.
-const SPACINGS: [usize; 5] = [30_000, 24_000, 16_000, 8_000, 4_000];
+/// How many original instructions there may be between islands. The closer they are, the longer they may be,
+/// which far jumps to many different places need.
+const SPACINGS: [usize; 5] = [30_000, 24_000, 16_000, 8_000, 2_000];
+
+/// How far in front of its latest place an island may come to get behind an `exit` or a `goto`, where nothing
+/// has to be led over it.
+const LEEWAY: usize = 200;
 
 /// Places code whose far jumps hop through islands; if one of the functions cannot be, returns its index.
 pub(super) fn place(insns: &[Insn], segments: &[Segment], branches: &[Branch]) -> Result<Layout, usize> {
-    let mut failure = 0;
+    let mut overfull = 0;
     for spacing in SPACINGS {
-        let mut islands = Islands::planned(insns, segments, branches, spacing);
-        match islands.settle(branches) {
-            Ok(addresses) => return Ok(islands.write(insns, branches, addresses)),
-            Err(insn) => failure = insn,
+        let islands = planned(insns, segments, spacing);
+        // A hop between two islands passes at most both of them and what is between them.
+        let limit = (i16::MAX as usize - spacing) / 2;
+        // The islands are first taken to be as long as they may be. Their true lengths bring jumps into reach,
+        // never out of it, so that any number of repetitions is right; one gets nearly all there is.
+        let rough = Routes::found(insns.len(), branches, &islands, &vec![limit; islands.len()]);
+        match rough.lens.iter().position(|len| *len > limit) {
+            None => {
+                return Ok(Routes::found(insns.len(), branches, &islands, &rough.lens).write(insns, branches));
+            }
+            Some(island) => overfull = islands[island].before,
         }
     }
-    Err(segments.partition_point(|segment| segment.start <= failure) - 1)
+    Err(segments.partition_point(|segment| segment.start <= overfull) - 1)
 }
 
 /// A row of jumps in front of an original instruction.
+#[derive(Debug, Clone, Copy)]
 struct Island {
     before: usize,
     /// Whether the code in front goes on behind the island, and has to be led over it.
     is_skipped: bool,
-    /// Where its jumps go to: instructions of the original code.
-    targets: Vec<usize>,
-    /// Which of its jumps go by the next island on their way.
-    is_relayed: Vec<bool>,
 }
 
-impl Island {
-    /// How many instructions it has.
-    fn len(&self) -> usize {
-        if self.targets.is_empty() { 0 } else { usize::from(self.is_skipped) + self.targets.len() }
+/// Islands all over the functions that may need them.
+fn planned(insns: &[Insn], segments: &[Segment], spacing: usize) -> Vec<Island> {
+    let mut islands = Vec::new();
+    for segment in segments {
+        let mut start = segment.start;
+        while segment.end - start > spacing {
+            let latest = start + spacing;
+            let quiet = (latest - LEEWAY..=latest).rev().find(|place| is_terminal(insns[place - 1]));
+            // An island must not come between the halves of a 64-bit load. A second half has the opcode 0, so
+            // it is never taken for a first one, nor for a jump.
+            let whole = latest - usize::from(insns[latest - 1].is_load_imm64());
+            let before = quiet.unwrap_or(whole);
+            islands.push(Island { before, is_skipped: quiet.is_none() });
+            start = before;
+        }
     }
+    islands
+}
+
+/// Which jumps hop through which islands.
+struct Routes<'a> {
+    islands: &'a [Island],
+    /// How many instructions each island has.
+    lens: Vec<usize>,
+    /// For each branch: whether it goes to the next island first.
+    is_routed: Vec<bool>,
+    /// The jumps of each island.
+    slots: Vec<Vec<Slot>>,
+    /// The index among the jumps of an island of the one to a target.
+    index: HashMap<(usize, usize), usize>,
 }
 
 /// A jump of an island.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Slot {
-    island: usize,
-    index: usize,
+    target: usize,
+    /// Whether it goes to the next island first.
+    is_relayed: bool,
 }
 
-struct Islands {
-    len: usize,
-    islands: Vec<Island>,
-    slots: HashMap<(usize, usize), usize>,
-    is_routed: Vec<bool>,
-}
-
-impl Islands {
-    /// Empty islands all over the functions that need them.
-    fn planned(insns: &[Insn], segments: &[Segment], branches: &[Branch], spacing: usize) -> Self {
-        let mut islands = Vec::new();
-        for segment in segments.iter().filter(|segment| segment.len() > spacing) {
-            let mut start = segment.start;
-            while segment.end - start > spacing {
-                let mut before = start + spacing;
-                // An island must not come between the halves of a 64-bit load. Looking at the instruction in
-                // front suffices: a second half has the opcode 0, so it never looks like a first one.
-                if insns[before - 1].is_load_imm64() {
-                    before -= 1;
-                }
-                let is_skipped = !is_terminal(insns[before - 1]);
-                islands.push(Island { before, is_skipped, targets: Vec::new(), is_relayed: Vec::new() });
-                start = before;
+impl<'a> Routes<'a> {
+    /// Finds the routes; no island may turn out to be longer than it is `assumed` to be.
+    fn found(len: usize, branches: &[Branch], islands: &'a [Island], assumed: &[usize]) -> Self {
+        let addresses = addresses(len, islands, assumed);
+        let mut routes = Self {
+            islands,
+            lens: vec![0; islands.len()],
+            is_routed: vec![false; branches.len()],
+            slots: vec![Vec::new(); islands.len()],
+            index: HashMap::new(),
+        };
+        for (branch, is_routed) in branches.iter().zip(0..) {
+            let in_reach = reaches(addresses.of(branch.insn), addresses.of(branch.target));
+            if in_reach || branch.kind == BranchKind::Reference {
+                continue;
+            }
+            routes.is_routed[is_routed] = true;
+            let mut hop = Some(routes.first_hop(branch));
+            while let Some(island) = hop {
+                let relayed = routes.next_hop(island, branch.target).filter(|_| {
+                    let behind = addresses.of(islands[island].before);
+                    let target = addresses.of(branch.target);
+                    // Whichever jump of the island it will be: the farthest one.
+                    let from = if target < behind { behind - 1 } else { behind - assumed[island] };
+                    !reaches(from, target)
+                });
+                let is_new = routes.add_slot(island, branch.target, relayed.is_some());
+                hop = relayed.filter(|_| is_new);
             }
         }
-        Self { len: insns.len(), islands, slots: HashMap::new(), is_routed: vec![false; branches.len()] }
+        routes
     }
 
-    /// Fills the islands until every jump gets to its target.
-    ///
-    /// If that cannot be, returns an instruction of the function at fault.
-    fn settle(&mut self, branches: &[Branch]) -> Result<Addresses, usize> {
-        loop {
-            let addresses = self.addresses();
-            let slots = self.slots.len();
-            let mut changed = false;
-            for (index, branch) in branches.iter().enumerate() {
-                let from = addresses.of(branch.insn);
-                if branch.kind == BranchKind::Reference || self.is_routed[index] {
-                    continue;
-                }
-                if !reaches(from, addresses.of(branch.target)) {
-                    let island = self.first_hop(branch).ok_or(branch.insn)?;
-                    self.is_routed[index] = true;
-                    changed = true;
-                    self.slot(island, branch.target);
-                }
-            }
-            changed |= self.relay(&addresses)?;
-            if !changed && slots == self.slots.len() {
-                self.check(branches, &addresses)?;
-                return Ok(addresses);
-            }
+    /// Adds a jump to an island, unless it has it.
+    fn add_slot(&mut self, island: usize, target: usize, is_relayed: bool) -> bool {
+        let slots = &mut self.slots[island];
+        let is_new = *self.index.entry((island, target)).or_insert(slots.len()) == slots.len();
+        if is_new {
+            slots.push(Slot { target, is_relayed });
+            self.lens[island] = slots.len() + usize::from(self.islands[island].is_skipped);
         }
-    }
-
-    /// Leads the jumps of islands that are not near their targets to the next island.
-    fn relay(&mut self, addresses: &Addresses) -> Result<bool, usize> {
-        let mut changed = false;
-        let count = self.islands.len();
-        // Forward chains are completed by the way up, backward chains by the way down.
-        for island in (0..count).chain((0..count).rev()) {
-            for index in 0..self.islands[island].targets.len() {
-                let Island { targets, is_relayed, .. } = &self.islands[island];
-                let target = targets[index];
-                let from = self.slot_address(addresses, Slot { island, index });
-                if is_relayed[index] || reaches(from, addresses.of(target)) {
-                    continue;
-                }
-                let next = self.next_hop(island, target).ok_or(target)?;
-                self.islands[island].is_relayed[index] = true;
-                changed = true;
-                self.slot(next, target);
-            }
-        }
-        Ok(changed)
-    }
-
-    /// Finds out whether the islands are in reach of what hops through them, or returns an instruction.
-    fn check(&self, branches: &[Branch], addresses: &Addresses) -> Result<(), usize> {
-        for (branch, is_routed) in branches.iter().zip(&self.is_routed) {
-            let from = addresses.of(branch.insn);
-            if *is_routed
-                && !reaches(from, self.hop_address(addresses, self.first_hop(branch), branch.target))
-            {
-                return Err(branch.insn);
-            }
-        }
-        for (island, content) in self.islands.iter().enumerate() {
-            for (index, (target, is_relayed)) in content.targets.iter().zip(&content.is_relayed).enumerate() {
-                let from = self.slot_address(addresses, Slot { island, index });
-                if *is_relayed
-                    && !reaches(from, self.hop_address(addresses, self.next_hop(island, *target), *target))
-                {
-                    return Err(*target);
-                }
-            }
-        }
-        Ok(())
+        is_new
     }
 
     /// The final code.
-    fn write(self, insns: &[Insn], branches: &[Branch], addresses: Addresses) -> Layout {
+    fn write(self, insns: &[Insn], branches: &[Branch]) -> Layout {
+        let addresses = addresses(insns.len(), self.islands, &self.lens);
+        let first_slot = |island: usize| addresses.of(self.islands[island].before) - self.slots[island].len();
+        let slot_address = |island: usize, target: usize| first_slot(island) + self.index[&(island, target)];
         let mut placed = vec![Insn::default(); addresses.len()];
         for (index, insn) in insns.iter().enumerate() {
             placed[addresses.of(index)] = *insn;
         }
         for (branch, is_routed) in branches.iter().zip(&self.is_routed) {
             let to = if *is_routed {
-                self.hop_address(&addresses, self.first_hop(branch), branch.target)
+                slot_address(self.first_hop(branch), branch.target)
             } else {
                 addresses.of(branch.target)
             };
             link(&mut placed, branch, addresses.of(branch.insn), to);
         }
-        let mut goto = |from: usize, to: usize| {
-            let branch = Branch { insn: from, kind: BranchKind::Jump, target: to };
-            placed[from] = Insn::jump(0);
-            link(&mut placed, &branch, from, to);
-        };
-        for (island, content) in self.islands.iter().enumerate().filter(|(_, content)| content.len() > 0) {
-            let behind = addresses.of(content.before);
-            if content.is_skipped {
-                goto(behind - content.len(), behind);
+        for (island, slots) in self.slots.iter().enumerate().filter(|(_, slots)| !slots.is_empty()) {
+            if self.islands[island].is_skipped {
+                placed[first_slot(island) - 1] = jump(0, slots.len() + 1);
             }
-            for (index, (target, is_relayed)) in content.targets.iter().zip(&content.is_relayed).enumerate() {
-                let to = if *is_relayed {
-                    self.hop_address(&addresses, self.next_hop(island, *target), *target)
-                } else {
-                    addresses.of(*target)
-                };
-                goto(self.slot_address(&addresses, Slot { island, index }), to);
+            for (from, slot) in (first_slot(island)..).zip(slots) {
+                let hop = self.next_hop(island, slot.target).filter(|_| slot.is_relayed);
+                placed[from] =
+                    jump(from, hop.map_or(addresses.of(slot.target), |hop| slot_address(hop, slot.target)));
             }
         }
         Layout { insns: placed, addresses }
     }
 
-    fn addresses(&self) -> Addresses {
-        let mut islands = self.islands.iter().peekable();
-        Addresses::with_growth(self.len, |insn| {
-            islands.next_if(|island| island.before == insn).map_or(0, Island::len)
-        })
-    }
-
-    /// The jump of an island to a target, which is added to it if need be.
-    fn slot(&mut self, island: usize, target: usize) {
-        let Island { targets, is_relayed, .. } = &mut self.islands[island];
-        self.slots.entry((island, target)).or_insert_with(|| {
-            targets.push(target);
-            is_relayed.push(false);
-            targets.len() - 1
-        });
-    }
-
-    fn slot_address(&self, addresses: &Addresses, slot: Slot) -> usize {
-        let island = &self.islands[slot.island];
-        addresses.of(island.before) - island.targets.len() + slot.index
-    }
-
-    /// Where the jump to `target` of an island is that was found to be a hop to it.
-    fn hop_address(&self, addresses: &Addresses, island: Option<usize>, target: usize) -> usize {
-        let island = island.expect("a jump was routed by way of an island");
-        let index = self.slots[&(island, target)];
-        self.slot_address(addresses, Slot { island, index })
-    }
-
     /// The island that is next to a branch on the way to its target.
-    fn first_hop(&self, branch: &Branch) -> Option<usize> {
+    fn first_hop(&self, branch: &Branch) -> usize {
         let after = self.islands.partition_point(|island| island.before <= branch.insn);
-        self.between(after, branch.insn, branch.target)
+        self.between(after, branch.insn, branch.target).expect("what is not in reach is behind an island")
     }
 
-    /// The island that is next to another one on the way to a target.
+    /// The island that is next to another one on the way to a target, if there is one.
     fn next_hop(&self, island: usize, target: usize) -> Option<usize> {
         let before = self.islands[island].before;
-        if target >= before {
-            self.between(island + 1, before, target)
-        } else {
+        if target < before {
             self.between(island, before, target)
+        } else {
+            self.between(island + 1, before, target)
         }
     }
 
     /// Of the islands from `after` on, or of those in front of it, the nearest, if it is not beyond the target.
     fn between(&self, after: usize, from: usize, target: usize) -> Option<usize> {
-        if target >= from {
-            self.islands.get(after).is_some_and(|island| island.before <= target).then_some(after)
+        if target < from {
+            after.checked_sub(1).filter(|nearest| self.islands[*nearest].before > target)
         } else {
-            let nearest = after.checked_sub(1)?;
-            (self.islands[nearest].before > target).then_some(nearest)
+            Some(after)
+                .filter(|nearest| self.islands.get(*nearest).is_some_and(|island| island.before <= target))
         }
     }
+}
+
+fn addresses(len: usize, islands: &[Island], lens: &[usize]) -> Addresses {
+    let mut islands = islands.iter().zip(lens).peekable();
+    Addresses::with_growth(len, |insn| {
+        islands.next_if(|(island, _)| island.before == insn).map_or(0, |(_, len)| *len)
+    })
+}
+
+fn jump(from: usize, to: usize) -> Insn {
+    Insn::jump(i16::try_from(distance(from, to)).expect("the next island is in reach"))
 }

@@ -3,24 +3,27 @@
 use super::{Addresses, Branch, BranchKind, Layout, distance, link, reaches};
 use crate::Insn;
 
+/// How often the code is made shorter at most. It is right after any number of times, and more often hardly
+/// ever finds something.
+const ROUNDS: usize = 8;
+
 /// Places code whose far jumps become `gotol`.
 pub(super) fn place(insns: &[Insn], branches: &[Branch]) -> Layout {
-    let mut is_long = vec![false; branches.len()];
-    let addresses = loop {
-        let addresses = addresses(insns.len(), branches, &is_long);
+    // Taking all jumps for long ones puts them the farthest apart. Those that are in reach even then can be
+    // short, which brings others into reach, never out of it.
+    let mut is_long: Vec<bool> = branches.iter().map(|branch| branch.kind != BranchKind::Reference).collect();
+    let mut addresses = addresses(insns.len(), branches, &is_long);
+    for _ in 0..ROUNDS {
         let mut changed = false;
-        for (branch, is_long) in branches.iter().zip(&mut is_long) {
-            let is_far = branch.kind != BranchKind::Reference
-                && !reaches(addresses.of(branch.insn), addresses.of(branch.target));
-            if is_far && !*is_long {
-                *is_long = true;
-                changed |= extra(branch.kind) > 0;
-            }
+        for (branch, is_long) in branches.iter().zip(&mut is_long).filter(|(_, is_long)| **is_long) {
+            *is_long = !reaches(addresses.of(branch.insn), addresses.of(branch.target));
+            changed |= !*is_long;
         }
         if !changed {
-            break addresses;
+            break;
         }
-    };
+        addresses = self::addresses(insns.len(), branches, &is_long);
+    }
     let mut placed = vec![Insn::default(); addresses.len()];
     for (index, insn) in insns.iter().enumerate() {
         placed[addresses.of(index)] = *insn;
