@@ -1,0 +1,86 @@
+//! Where things lie on the stack of a compiled program, as offsets from the frame pointer.
+//!
+//! A program and all that it calls share 512 bytes. The main function takes 448 of them; each of the two levels of
+//! functions below it is accounted for with 32 by the verifier, whether it uses them or not.
+
+use knobgate_policy::Value;
+use knobgate_policy::limits::{NAME_MAX, VALUE_MAX};
+
+/// Bytes in the buffer of a value: one more than the longest value, so that the helpers can tell that it fits and
+/// a terminating NUL has room.
+pub(crate) const VALUE_BYTES: i16 = VALUE_MAX as i16 + 1;
+/// Bytes in the buffer of the name. It lies over those of the values, which are fetched when the name has been
+/// matched and is needed no more.
+pub(crate) const NAME_BYTES: i16 = NAME_MAX as i16 + 1;
+/// Bytes that `bpf_get_current_comm` fills: `TASK_COMM_LEN`.
+pub(crate) const COMM_BYTES: i16 = 16;
+
+const NEW: i16 = -448;
+const OLD: i16 = NEW + VALUE_BYTES;
+const NEW_NUMBERS: i16 = OLD + VALUE_BYTES;
+const OLD_NUMBERS: i16 = NEW_NUMBERS + NUMBERS_BYTES;
+/// The name.
+pub(crate) const NAME: i16 = NEW;
+/// The name of the task.
+pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
+/// The length of the new value, 8 bytes.
+pub(crate) const NEW_LENGTH: i16 = COMM + COMM_BYTES;
+/// uid (low half) and gid (high half) of the task.
+pub(crate) const IDS: i16 = NEW_LENGTH + 8;
+/// One byte through which a number is passed to make the verifier forget what it knows of it. The odd address
+/// matters: an aligned store would be tracked.
+pub(crate) const FORGET: i16 = NUMBERS_OF_NEW.at + 3;
+
+/// How a value was read: its shape, the signs and magnitudes of its numbers.
+const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
+
+/// What was read of a value, besides its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    at: i16,
+}
+
+/// Of the new value.
+const NUMBERS_OF_NEW: Numbers = Numbers { at: NEW_NUMBERS };
+/// Of the current value.
+const NUMBERS_OF_OLD: Numbers = Numbers { at: OLD_NUMBERS };
+
+impl Numbers {
+    /// Of `value`.
+    pub(crate) fn of(value: Value) -> Self {
+        match value {
+            Value::New => NUMBERS_OF_NEW,
+            Value::Old => NUMBERS_OF_OLD,
+        }
+    }
+
+    /// The output of the [shape automaton](crate::shape), one byte. At an odd address, so that the verifier keeps
+    /// no track of its value, for which it would follow every path once for each.
+    pub(crate) fn shape(self) -> i16 {
+        self.at + 1
+    }
+
+    /// One byte: bit `i` says whether number `i` is negative.
+    pub(crate) fn signs(self) -> i16 {
+        self.at + 2
+    }
+
+    /// The low 64 bits of number `index`, in two's complement.
+    pub(crate) fn element(self, index: usize) -> i16 {
+        self.at + 8 + 8 * index as i16
+    }
+}
+
+/// The bytes of `value`.
+pub(crate) fn buffer(value: Value) -> i16 {
+    match value {
+        Value::New => NEW,
+        Value::Old => OLD,
+    }
+}
+
+const _: () = {
+    assert!(IDS + 8 <= 0);
+    assert!(NAME_BYTES <= 2 * VALUE_BYTES);
+    assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);
+};

@@ -1,0 +1,281 @@
+//! From the plan of a decision to code.
+//!
+//! R6 holds the context throughout, R8 which things have been fetched (the bits of [`Fetched`]). R7 is the kind of
+//! access until its rules begin, R9 the length of the new value while a replacement is made.
+
+use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8};
+use knobgate_bpf::{Assembler, Cond, Features, Label, Size, helper_ids as helper};
+use knobgate_policy::{AccessKind, Action, Errno, FallbackAction, Mode, PolicyFile};
+
+use crate::chain::{Plan, Step, StepId, Steps};
+use crate::context;
+use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+use crate::matcher::Matcher;
+use crate::program::{self, Counter};
+use crate::routines::Routines;
+use crate::rewrite::Commits;
+use crate::tables::Tables;
+
+/// A program in the making.
+pub(crate) struct Lowering<'a> {
+    pub(crate) asm: Assembler,
+    pub(crate) file: &'a PolicyFile,
+    pub(crate) features: &'a Features,
+    pub(crate) tables: Tables,
+    pub(crate) routines: Routines,
+    pub(crate) degradations: Vec<Degradation>,
+    steps: Steps,
+    /// The labels of steps, once something leads to them.
+    labels: Vec<Option<Label>>,
+    emitted: Vec<bool>,
+    pending: Vec<StepId>,
+    pub(crate) commits: Commits,
+    /// The rule whose code is emitted.
+    pub(crate) rule: usize,
+    unreadable: Option<Label>,
+}
+
+/// What becomes of an access when a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Allow,
+    Deny(Errno),
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(file: &'a PolicyFile, features: &'a Features, tables: Tables) -> Self {
+        Self {
+            asm: Assembler::new(),
+            file,
+            features,
+            tables,
+            routines: Routines::default(),
+            degradations: Vec::new(),
+            steps: Steps::default(),
+            labels: Vec::new(),
+            emitted: Vec::new(),
+            pending: Vec::new(),
+            commits: Commits::default(),
+            rule: 0,
+            unreadable: None,
+        }
+    }
+
+    /// Emits everything.
+    pub(crate) fn program(&mut self) -> Result<(), CompileError> {
+        let policy = self.file.policy();
+        let matcher = Matcher::new(policy)?;
+        let read = self.steps.plan(policy, AccessKind::Read, matcher.classes());
+        let write = self.steps.plan(policy, AccessKind::Write, matcher.classes());
+        self.labels = vec![None; self.steps.len()];
+        self.emitted = vec![false; self.steps.len()];
+
+        self.set_line(program::Place::header(self.file));
+        self.asm.begin_function(program::MAIN_FUNCTION);
+        self.asm.mov(R6, R1);
+        // Only to bind the map to the program, so that whoever finds the program finds its text.
+        self.asm.load_map(R0, program::POLICY_TEXT);
+        self.asm.load(Size::U32, R7, R6, context::WRITE);
+        self.asm.mov(R8, 0);
+        match (&read, &write) {
+            (Plan::AnyName(read), Plan::AnyName(write)) => {
+                let write = self.label(*write);
+                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                let read = self.label(*read);
+                self.asm.jump(read);
+            }
+            (Plan::AnyName(read), Plan::ByName { of_class, too_long }) => {
+                let read = self.label(*read);
+                self.asm.jump_if(Cond::Eq, R7, 0, read);
+                let too_long = self.label(*too_long);
+                matcher.emit(self, too_long);
+                self.dispatch(of_class);
+            }
+            (Plan::ByName { of_class, too_long }, Plan::AnyName(write)) => {
+                let write = self.label(*write);
+                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                let too_long = self.label(*too_long);
+                matcher.emit(self, too_long);
+                self.dispatch(of_class);
+            }
+            (
+                Plan::ByName { of_class: reads, too_long: read_too_long },
+                Plan::ByName { of_class: writes, too_long: write_too_long },
+            ) => {
+                let (too_long, write) = (self.asm.new_label(), self.asm.new_label());
+                matcher.emit(self, too_long);
+                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                self.dispatch(reads);
+                self.asm.bind(write);
+                self.dispatch(writes);
+                self.asm.bind(too_long);
+                let (read, write) = (self.label(*read_too_long), self.label(*write_too_long));
+                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                self.asm.jump(read);
+            }
+        }
+        while let Some(step) = self.pending.pop() {
+            self.chain(step)?;
+        }
+        self.emit_commits();
+        self.set_line(program::Place::header(self.file));
+        std::mem::take(&mut self.routines).emit(&mut self.asm, &mut self.tables, self.features);
+        Ok(())
+    }
+
+    /// Jumps to the step for the class in R0.
+    fn dispatch(&mut self, of_class: &[StepId]) {
+        self.dispatch_between(of_class, 0);
+    }
+
+    /// The same, where the class is known to be at least `first` and `of_class` begins there.
+    fn dispatch_between(&mut self, of_class: &[StepId], first: usize) {
+        if of_class.iter().all(|step| *step == of_class[0]) {
+            let label = self.label(of_class[0]);
+            self.asm.jump(label);
+            return;
+        }
+        let (low, high) = of_class.split_at(of_class.len() / 2);
+        let upper = self.asm.new_label();
+        let middle = first + low.len();
+        self.asm.jump_if(Cond::Ge, R0, middle as i32, upper);
+        self.dispatch_between(low, first);
+        self.asm.bind(upper);
+        self.dispatch_between(high, middle);
+    }
+
+    /// The label of a step, which will be emitted.
+    fn label(&mut self, step: StepId) -> Label {
+        if let Some(label) = self.labels[step.0] {
+            return label;
+        }
+        let label = self.asm.new_label();
+        self.labels[step.0] = Some(label);
+        self.pending.push(step);
+        label
+    }
+
+    /// Emits a step and those behind it, as far as they have not been emitted.
+    fn chain(&mut self, first: StepId) -> Result<(), CompileError> {
+        let mut step = first;
+        if self.emitted[step.0] {
+            return Ok(());
+        }
+        loop {
+            let label = self.label(step);
+            if self.emitted[step.0] {
+                self.asm.jump(label);
+                return Ok(());
+            }
+            self.emitted[step.0] = true;
+            self.asm.bind(label);
+            match self.steps.get(step) {
+                Step::Rule { rule, next } => {
+                    self.rule(rule)?;
+                    match next {
+                        Some(next) => step = next,
+                        None => return Ok(()),
+                    }
+                }
+                Step::Default(kind) => {
+                    self.set_line(program::Place::default(self.file, kind));
+                    self.count(Counter::Default(kind));
+                    let default = self.file.policy().defaults.of(kind);
+                    self.exit(match default.action {
+                        FallbackAction::Allow => Exit::Allow,
+                        FallbackAction::Deny(errno) => Exit::Deny(errno),
+                    });
+                    return Ok(());
+                }
+                Step::NameTooLong { rule } => {
+                    self.set_line(program::Place::rule(self.file, rule));
+                    self.count(Counter::Unreadable(rule));
+                    self.exit(Exit::Deny(Errno::EINVAL));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Emits a rule whose kind and name match; where its condition does not hold, falls through.
+    fn rule(&mut self, index: usize) -> Result<(), CompileError> {
+        let rule = &self.file.policy().rules[index];
+        self.set_line(program::Place::rule(self.file, index));
+        self.rule = index;
+        let next = self.asm.new_label();
+        if let Some(condition) = &rule.condition {
+            self.branch(condition, next, false)?;
+        }
+        match &rule.action {
+            Action::Allow => self.decide(Exit::Allow),
+            Action::Deny(errno) => self.decide(Exit::Deny(*errno)),
+            Action::Set(text) => self.set(text.as_bytes()),
+            Action::Ignore => self.ignore(),
+            Action::Clamp(ranges) => self.clamp(ranges),
+        }
+        if let Some(unreadable) = self.unreadable.take() {
+            self.asm.bind(unreadable);
+            self.count(Counter::Unreadable(index));
+            self.exit(Exit::Deny(Errno::EINVAL));
+        }
+        self.asm.bind(next);
+        if self.asm.position() > INSTRUCTIONS_MAX {
+            return Err(CompileError::TooManyInstructions { rule: index });
+        }
+        Ok(())
+    }
+
+    /// Where the code of this rule goes when it cannot be evaluated.
+    pub(crate) fn unreadable(&mut self) -> Label {
+        let asm = &mut self.asm;
+        *self.unreadable.get_or_insert_with(|| asm.new_label())
+    }
+
+    /// Ends the program: this rule has decided.
+    pub(crate) fn decide(&mut self, exit: Exit) {
+        self.count(Counter::Decided(self.rule));
+        self.exit(exit);
+    }
+
+    /// Counts a decision. A rule that logs will send its event from here.
+    pub(crate) fn count(&mut self, counter: Counter) {
+        let offset = counter.offset(self.file.policy().rules.len());
+        self.asm.load_map_value(R1, program::RULE_HITS, offset);
+        self.asm.mov(R2, 1);
+        self.asm.atomic_add(Size::U64, R1, 0, R2);
+    }
+
+    /// Ends the program. In audit mode everything passes.
+    pub(crate) fn exit(&mut self, exit: Exit) {
+        match exit {
+            Exit::Deny(errno) if !self.audits() => {
+                if errno != Errno::EPERM && self.features.set_retval {
+                    self.asm.mov(R1, -(errno.number() as i32));
+                    self.asm.call_helper(helper::SET_RETVAL);
+                } else if errno != Errno::EPERM {
+                    self.degrade(Degradation::ErrnoIsEperm(errno));
+                }
+                self.asm.mov(R0, 0);
+            }
+            _ => self.asm.mov(R0, 1),
+        }
+        self.asm.exit();
+    }
+
+    /// Whether decisions are reported and not enforced.
+    pub(crate) fn audits(&self) -> bool {
+        self.file.policy().mode == Mode::Audit
+    }
+
+    /// Notes that the program is stricter than the policy.
+    pub(crate) fn degrade(&mut self, degradation: Degradation) {
+        if !self.degradations.contains(&degradation) {
+            self.degradations.push(degradation);
+        }
+    }
+
+    /// What follows is of this place in the policy.
+    fn set_line(&mut self, place: program::Place<'_>) {
+        self.asm.set_line(place.line, place.column, place.text);
+    }
+}

@@ -1,0 +1,263 @@
+//! The functions that a compiled program calls. Each is emitted once, and only if something calls it.
+//!
+//! They are unrolled, with every offset a constant: kernels before 5.12 let no program read or write its stack at an
+//! offset that is computed, except through helpers.
+
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Size, helper_ids as helper};
+use knobgate_policy::Value;
+use knobgate_policy::limits::{ELEMENTS_MAX, NAME_MAX, NUMBERS_END_MAX, VALUE_MAX};
+
+use crate::context;
+use crate::frame::{self, Numbers, VALUE_BYTES};
+use crate::shape;
+use crate::table::{ENTRIES_OFFSET, OUTPUT_OFFSET};
+use crate::tables::Tables;
+
+/// The functions, by label; those that were called are emitted by [`Routines::emit`].
+#[derive(Debug, Default)]
+pub(crate) struct Routines {
+    run_table: Option<Label>,
+    fetch_new: Option<Label>,
+    fetch_old: Option<Label>,
+    pad: Option<Label>,
+    append_number: Option<Label>,
+}
+
+/// How many bytes `bpf_strtoul` is shown. Numbers end early enough that it never sees one cut off, and that this
+/// many bytes behind the previous number are still inside the buffer.
+const STRTOUL_BYTES: i32 = NUMBERS_END_MAX as i32 + 1;
+const _: () = assert!(NUMBERS_END_MAX as i16 + STRTOUL_BYTES as i16 <= VALUE_BYTES);
+
+impl Routines {
+    /// Calls the function that runs a table: R1 subject, R2 its length (at most `NAME_MAX`), R3 table, R4 start,
+    /// R5 mask. Returns the output in R0.
+    pub(crate) fn call_run_table(&mut self, asm: &mut Assembler) {
+        call(asm, &mut self.run_table);
+    }
+
+    /// Calls the function that fetches `value` and finds its shape and numbers: R1 context, R2 frame pointer of
+    /// the main function. Returns in R0 whether the value can be had.
+    pub(crate) fn call_fetch(&mut self, asm: &mut Assembler, value: Value) {
+        call(
+            asm,
+            match value {
+                Value::New => &mut self.fetch_new,
+                Value::Old => &mut self.fetch_old,
+            },
+        );
+    }
+
+    /// Calls the function that pads a replacement: R1 its buffer of `VALUE_BYTES`, in which its text ends at the
+    /// first newline or NUL; R2 the length to which it is padded with newlines, and behind which it is zeroed, at
+    /// most `VALUE_MAX`. Returns in R0 whether it fits.
+    pub(crate) fn call_pad(&mut self, asm: &mut Assembler) {
+        call(asm, &mut self.pad);
+    }
+
+    /// Calls the function that spells a number in decimal: R1 where to, on the main function's stack; R2 its low 64
+    /// bits; R3 not 0 if it is negative. Returns in R0 how many bytes it took, at most 20.
+    pub(crate) fn call_append_number(&mut self, asm: &mut Assembler) {
+        call(asm, &mut self.append_number);
+    }
+
+    /// Emits all that were called.
+    pub(crate) fn emit(mut self, asm: &mut Assembler, tables: &mut Tables, features: &Features) {
+        for value in [Value::New, Value::Old] {
+            let (label, name) = match value {
+                Value::New => (self.fetch_new, "fetch_new"),
+                Value::Old => (self.fetch_old, "fetch_old"),
+            };
+            if let Some(label) = label {
+                begin(asm, name, label);
+                self.emit_fetch(asm, tables, features, value);
+            }
+        }
+        if let Some(label) = self.pad {
+            begin(asm, "pad", label);
+            emit_pad(asm);
+        }
+        if let Some(label) = self.append_number {
+            begin(asm, "append_number", label);
+            emit_append_number(asm);
+        }
+        if let Some(label) = self.run_table {
+            begin(asm, "run_table", label);
+            emit_run_table(asm);
+        }
+    }
+
+    fn emit_fetch(&mut self, asm: &mut Assembler, tables: &mut Tables, features: &Features, value: Value) {
+        let (buffer, numbers) = (i32::from(frame::buffer(value)), Numbers::of(value));
+        let unreadable = asm.new_label();
+        asm.mov(R6, R1);
+        asm.mov(R7, R2);
+        if value == Value::New {
+            asm.load(Size::U32, R0, R6, context::FILE_POS);
+            asm.jump_if(Cond::Ne, R0, 0, unreadable);
+        }
+        asm.mov(R1, R6);
+        asm.mov(R2, R7);
+        asm.alu(AluOp::Add, R2, buffer);
+        asm.mov(R3, i32::from(VALUE_BYTES));
+        asm.call_helper(match value {
+            Value::New => helper::SYSCTL_GET_NEW_VALUE,
+            Value::Old => helper::SYSCTL_GET_CURRENT_VALUE,
+        });
+        asm.jump_if(Cond::Eq, R0, 0, unreadable);
+        // A negative errno is a large number.
+        asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, unreadable);
+        if value == Value::New {
+            asm.store(Size::U64, R7, frame::NEW_LENGTH, R0);
+        }
+
+        asm.mov(R1, R7);
+        asm.alu(AluOp::Add, R1, buffer);
+        asm.mov(R2, R0);
+        tables.load_shape(asm);
+        self.call_run_table(asm);
+        asm.store(Size::U8, R7, numbers.shape(), R0);
+        asm.mov(R8, R0);
+
+        let (done, no_numbers) = (asm.new_label(), asm.new_label());
+        asm.jump_if(Cond::Gt, R8, ELEMENTS_MAX as i32, done);
+        asm.store_imm(Size::U8, R7, numbers.signs(), 0);
+        asm.mov(R9, 0);
+        for index in 0..ELEMENTS_MAX {
+            let (read, nonnegative) = (asm.new_label(), asm.new_label());
+            asm.jump_if(Cond::Le, R8, index as i32, done);
+            if !features.uninit_stack {
+                asm.store_imm(Size::U64, R7, numbers.element(index), 0);
+            }
+            let parse = |asm: &mut Assembler, parser| {
+                asm.mov(R1, R7);
+                asm.alu(AluOp::Add, R1, buffer);
+                asm.alu(AluOp::Add, R1, R9);
+                asm.mov(R2, STRTOUL_BYTES);
+                asm.mov(R3, 0);
+                asm.mov(R4, R7);
+                asm.alu(AluOp::Add, R4, i32::from(numbers.element(index)));
+                asm.call_helper(parser);
+            };
+            // Digits are certain, so that it fails for two reasons: a sign, or more than 64 bits.
+            parse(asm, helper::STRTOUL);
+            asm.jump_if(Cond::SGt, R0, 0, read);
+            parse(asm, helper::STRTOL);
+            asm.jump_if(Cond::SLe, R0, 0, no_numbers);
+            asm.load(Size::U64, R1, R7, numbers.element(index));
+            asm.jump_if(Cond::SGe, R1, 0, nonnegative);
+            asm.load(Size::U8, R1, R7, numbers.signs());
+            asm.alu(AluOp::Or, R1, 1 << index);
+            asm.store(Size::U8, R7, numbers.signs(), R1);
+            asm.bind(nonnegative);
+            asm.bind(read);
+            asm.alu(AluOp::Add, R9, R0);
+            asm.jump_if(Cond::Gt, R9, NUMBERS_END_MAX as i32, no_numbers);
+        }
+        asm.bind(done);
+        asm.mov(R0, 1);
+        asm.exit();
+        asm.bind(no_numbers);
+        asm.store_imm(Size::U8, R7, numbers.shape(), shape::TEXT as i32);
+        asm.mov(R0, 1);
+        asm.exit();
+        asm.bind(unreadable);
+        asm.mov(R0, 0);
+        asm.exit();
+    }
+}
+
+fn call(asm: &mut Assembler, routine: &mut Option<Label>) {
+    let label = *routine.get_or_insert_with(|| asm.new_label());
+    asm.call(label);
+}
+
+fn begin(asm: &mut Assembler, name: &str, label: Label) {
+    asm.begin_function(name);
+    asm.bind(label);
+}
+
+fn emit_run_table(asm: &mut Assembler) {
+    let done = asm.new_label();
+    for i in 0..NAME_MAX as i16 {
+        asm.jump_if(Cond::Le, R2, i32::from(i), done);
+        asm.load(Size::U8, R0, R1, i);
+        asm.alu(AluOp::Add, R0, R3);
+        asm.load(Size::U8, R0, R0, 0);
+        asm.alu(AluOp::Add, R4, R0);
+        asm.alu(AluOp::And, R4, R5);
+        asm.mov(R0, R4);
+        asm.alu(AluOp::Lsh, R0, 2);
+        asm.alu(AluOp::Add, R0, R3);
+        asm.load(Size::U32, R4, R0, ENTRIES_OFFSET);
+    }
+    asm.bind(done);
+    asm.alu(AluOp::And, R4, R5);
+    asm.mov(R0, R4);
+    asm.alu(AluOp::Lsh, R0, 2);
+    asm.alu(AluOp::Add, R0, R3);
+    asm.load(Size::U32, R0, R0, OUTPUT_OFFSET);
+    asm.exit();
+}
+
+fn emit_pad(asm: &mut Assembler) {
+    const LAST: usize = VALUE_MAX;
+    let does_not_fit = asm.new_label();
+    let fill: Vec<Label> = (0..=LAST).map(|_| asm.new_label()).collect();
+    let clear: Vec<Label> = (0..=LAST).map(|_| asm.new_label()).collect();
+    for (i, &fill) in fill.iter().enumerate() {
+        asm.load(Size::U8, R3, R1, i as i16);
+        asm.jump_if(Cond::Eq, R3, 0, fill);
+        asm.jump_if(Cond::Eq, R3, i32::from(b'\n'), fill);
+        asm.jump_if(Cond::Le, R2, i as i32, does_not_fit);
+    }
+    asm.bind(does_not_fit);
+    asm.mov(R0, 0);
+    asm.exit();
+    for i in 0..LAST {
+        asm.bind(fill[i]);
+        asm.jump_if(Cond::Le, R2, i as i32, clear[i]);
+        asm.store_imm(Size::U8, R1, i as i16, i32::from(b'\n'));
+    }
+    asm.bind(fill[LAST]);
+    asm.jump(clear[LAST]);
+    for (i, &clear) in clear.iter().enumerate() {
+        asm.bind(clear);
+        asm.store_imm(Size::U8, R1, i as i16, 0);
+    }
+    asm.mov(R0, 1);
+    asm.exit();
+}
+
+fn emit_append_number(asm: &mut Assembler) {
+    const DIGITS: i16 = 20;
+    let digit = |i: i16| i - 24;
+    let positive = asm.new_label();
+    let put: Vec<Label> = (0..DIGITS).map(|_| asm.new_label()).collect();
+    asm.mov(R5, R1);
+    asm.jump_if(Cond::Eq, R3, 0, positive);
+    asm.store_imm(Size::U8, R1, 0, i32::from(b'-'));
+    asm.alu(AluOp::Add, R1, 1);
+    asm.neg(R2);
+    asm.bind(positive);
+    for i in (0..DIGITS).rev() {
+        asm.mov(R4, R2);
+        asm.alu(AluOp::Mod, R4, 10);
+        asm.alu(AluOp::Add, R4, i32::from(b'0'));
+        asm.store(Size::U8, R10, digit(i), R4);
+        asm.alu(AluOp::Div, R2, 10);
+    }
+    for i in 0..DIGITS - 1 {
+        asm.load(Size::U8, R4, R10, digit(i));
+        asm.jump_if(Cond::Ne, R4, i32::from(b'0'), put[usize::from(i as u16)]);
+    }
+    for i in 0..DIGITS {
+        asm.bind(put[usize::from(i as u16)]);
+        asm.load(Size::U8, R4, R10, digit(i));
+        asm.store(Size::U8, R1, 0, R4);
+        asm.alu(AluOp::Add, R1, 1);
+    }
+    asm.mov(R0, R1);
+    asm.alu(AluOp::Sub, R0, R5);
+    asm.exit();
+}

@@ -1,0 +1,159 @@
+//! The shape of a value, found in one pass: whether it is a list of numbers and of how many, only text, or
+//! unreadable. The specification is `knobgate_policy`'s reading of values; the unit tests here hold the automaton
+//! to it byte string by byte string.
+
+use knobgate_policy::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX};
+
+use crate::table::{Alphabet, Table};
+
+/// The output for a value that is text but no list of numbers. Lists of numbers output how many they hold.
+pub(crate) const TEXT: u32 = 0xff;
+/// The output for a value that goes on after its first line.
+pub(crate) const SECOND_LINE: u32 = 0xfe;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Shape {
+    /// Before, between or behind numbers, `count` of which are complete.
+    Gap { count: u8 },
+    /// Behind the `-` of a number.
+    Sign { count: u8 },
+    /// Behind the `0` that says the base.
+    Zero { count: u8, chars: u8 },
+    /// Behind `0x`.
+    Prefix { count: u8, chars: u8 },
+    /// Inside the digits.
+    Digits { base: u32, count: u8, chars: u8 },
+    /// Behind the newline that ends the numbers.
+    BehindNumbers { count: u8 },
+    /// In text that is no list of numbers.
+    Text,
+    /// Behind the newline that ends it.
+    BehindText,
+    /// Behind a NUL, where nothing matters any more.
+    BehindNul,
+    /// In a second line.
+    SecondLine,
+}
+
+/// The automaton; its outputs are [`TEXT`], [`SECOND_LINE`] or the number of numbers.
+pub(crate) fn table() -> Table {
+    let alphabet = Alphabet::telling_apart([
+        (0, 0),
+        (b'\t', b'\t'),
+        (b'\n', b'\n'),
+        (b' ', b' '),
+        (b'-', b'-'),
+        (b'0', b'0'),
+        (b'1', b'7'),
+        (b'8', b'9'),
+        (b'A', b'F'),
+        (b'X', b'X'),
+        (b'a', b'f'),
+        (b'x', b'x'),
+    ]);
+    Table::explore(&alphabet, Shape::Gap { count: 0 }, step, output).expect("a constant of a few hundred states")
+}
+
+fn step(shape: Shape, byte: u8) -> Shape {
+    use Shape::{BehindNul, BehindNumbers, BehindText, Digits, Gap, Prefix, SecondLine, Sign, Text, Zero};
+    let digit = |base: u32| char::from(byte).is_digit(base);
+    match (shape, byte) {
+        (BehindNul | SecondLine, _) => shape,
+        (_, 0) => BehindNul,
+        (BehindNumbers { .. } | BehindText, b' ' | b'\t' | b'\n') => shape,
+        (BehindNumbers { .. } | BehindText, _) => SecondLine,
+        (Text | Sign { .. } | Prefix { .. }, b'\n') => BehindText,
+        (Gap { count } | Zero { count, .. } | Digits { count, .. }, b'\n') => BehindNumbers { count },
+        (Gap { count } | Zero { count, .. } | Digits { count, .. }, b' ' | b'\t') => Gap { count },
+        (Gap { count }, _) if usize::from(count) == ELEMENTS_MAX => Text,
+        (Gap { count }, b'-') => Sign { count: count + 1 },
+        (Gap { count }, b'0') => Zero { count: count + 1, chars: 1 },
+        (Gap { count }, _) if digit(10) => Digits { base: 10, count: count + 1, chars: 1 },
+        (Sign { count }, b'0') => Zero { count, chars: 2 },
+        (Sign { count }, _) if digit(10) => Digits { base: 10, count, chars: 2 },
+        (Zero { count, chars }, b'x' | b'X') => Prefix { count, chars: chars + 1 },
+        (Zero { count, chars }, _) if digit(8) => Digits { base: 8, count, chars: chars + 1 },
+        (Prefix { count, chars }, _) if digit(16) => Digits { base: 16, count, chars: chars + 1 },
+        (Digits { base, count, chars }, _) if digit(base) && usize::from(chars) < NUMBER_CHARS_MAX => {
+            Digits { base, count, chars: chars + 1 }
+        }
+        _ => Text,
+    }
+}
+
+fn output(shape: Shape) -> u32 {
+    match shape {
+        Shape::Gap { count }
+        | Shape::Zero { count, .. }
+        | Shape::Digits { count, .. }
+        | Shape::BehindNumbers { count } => count.into(),
+        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::Text | Shape::BehindText | Shape::BehindNul => TEXT,
+        Shape::SecondLine => SECOND_LINE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::{
+        Access, Condition, DecidedBy, KnobName, KnobPattern, Kinds, Mode, Operand, Policy, Rule, TextOperand, TextTest,
+        Unreadable, Value, evaluate,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static TABLE: std::sync::LazyLock<Table> = std::sync::LazyLock::new(table);
+
+    /// What the language makes of a value: the number of its numbers, or whether it is text.
+    fn specified(value: &[u8]) -> Option<u32> {
+        let decide = |condition| {
+            let rule = Rule {
+                action: knobgate_policy::Action::Allow,
+                kinds: Kinds::Write,
+                patterns: vec![KnobPattern::parse("**").unwrap()],
+                condition: Some(condition),
+                log: None,
+            };
+            let policy = Policy {
+                name: "p".into(),
+                mode: Mode::Enforce,
+                defaults: Default::default(),
+                rules: vec![rule],
+                tests: vec![],
+            };
+            evaluate(&policy, &Access::write(KnobName::parse("a.b").unwrap(), value)).by
+        };
+        for count in 0..=ELEMENTS_MAX as u32 {
+            let is_count = Condition::InSet(Operand::Count(Value::New), vec![count.into()]);
+            match decide(is_count) {
+                DecidedBy::Rule(_) => return Some(count),
+                // Found by the program when it parses them.
+                DecidedBy::Unreadable { why: Unreadable::Overflow(_) | Unreadable::NumbersTooLong(_), .. } => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        let any_text = TextTest::StartsWith("".into());
+        Some(match decide(Condition::Text(TextOperand::Value(Value::New), any_text)) {
+            DecidedBy::Rule(_) => TEXT,
+            _ => SECOND_LINE,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn the_shape_is_what_the_language_says(
+            value in prop_oneof![
+                "[-0178axF \\t\\n\\x00\\x0b+]{1,12}",
+                "( ?-?(0x[0-9a-f]{1,3}|0[0-7]{0,3}|[1-9][0-9]{0,3})){1,10}[ \\n]{0,3}",
+                "-?[0-9]{18,23}\n?",
+            ],
+        ) {
+            if let Some(expected) = specified(value.as_bytes()) {
+                prop_assert_eq!(TABLE.run(value.as_bytes()), expected);
+            }
+        }
+    }
+}
