@@ -1,0 +1,104 @@
+//! Which privileges this process has, as far as bpf(2) asks for them.
+
+use std::fmt;
+use std::{fs, io};
+
+/// A capability of capabilities(7) that something here needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// `CAP_NET_ADMIN`: with [`Bpf`](Self::Bpf), to load programs for this hook; to query a cgroup.
+    NetAdmin,
+    /// `CAP_SYS_ADMIN`: to reach programs, maps and links by id; before Linux 5.8 for everything.
+    SysAdmin,
+    /// `CAP_PERFMON`: to call `bpf_get_current_comm`, and for stack that was not written.
+    Perfmon,
+    /// `CAP_BPF` (Linux 5.8): to create maps and load programs.
+    Bpf,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::NetAdmin, Self::SysAdmin, Self::Perfmon, Self::Bpf];
+
+    /// The bit's number, of `include/uapi/linux/capability.h`.
+    fn bit(self) -> u32 {
+        match self {
+            Self::NetAdmin => 12,
+            Self::SysAdmin => 21,
+            Self::Perfmon => 38,
+            Self::Bpf => 39,
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetAdmin => "CAP_NET_ADMIN",
+            Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::Perfmon => "CAP_PERFMON",
+            Self::Bpf => "CAP_BPF",
+        })
+    }
+}
+
+/// A set of capabilities: the effective ones of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    effective: u64,
+}
+
+impl Capabilities {
+    /// Those of this process, from `/proc/self/status`.
+    ///
+    /// # Errors
+    ///
+    /// When `/proc` cannot be read.
+    pub fn of_this_process() -> io::Result<Self> {
+        let status = fs::read_to_string("/proc/thread-self/status")?;
+        Self::parse(&status).ok_or_else(|| io::Error::other("there is no CapEff in /proc/thread-self/status"))
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        Some(Self { effective: u64::from_str_radix(mask.trim(), 16).ok()? })
+    }
+
+    /// Whether this one is in the set. `CAP_SYS_ADMIN` does not count for the others here, though the kernel takes it
+    /// for [`Bpf`](Capability::Bpf) and [`Perfmon`](Capability::Perfmon); [`can_load`](Self::can_load) does.
+    pub fn has(self, capability: Capability) -> bool {
+        self.effective >> capability.bit() & 1 == 1
+    }
+
+    /// Whether programs for this hook can be loaded with these: `CAP_BPF` and `CAP_NET_ADMIN`, for each of which
+    /// `CAP_SYS_ADMIN` does as well (`bpf_prog_load()` in `kernel/bpf/syscall.c`).
+    ///
+    /// They count only in the first user namespace, which they do not tell.
+    pub fn can_load(self) -> bool {
+        self.has(Capability::SysAdmin) || (self.has(Capability::Bpf) && self.has(Capability::NetAdmin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effective_set_is_read() {
+        let cases = [
+            ("CapPrm:\tffff\nCapEff:\t000001fffeffffff\n", &Capability::ALL[..], true),
+            ("CapEff:\t0000000000000000\n", &[], false),
+            ("CapEff:\t0000008000001000\n", &[Capability::NetAdmin, Capability::Bpf], true),
+            ("CapEff:\t0000008000000000\n", &[Capability::Bpf], false),
+            ("CapEff:\t0000000000200000\n", &[Capability::SysAdmin], true),
+        ];
+        for (status, expected, can_load) in cases {
+            let capabilities = Capabilities::parse(status).expect(status);
+            let found: Vec<_> = Capability::ALL.into_iter().filter(|&one| capabilities.has(one)).collect();
+            assert_eq!(found, expected, "{status}");
+            assert_eq!(capabilities.can_load(), can_load, "{status}");
+        }
+        assert_eq!(Capabilities::parse("Name:\tx\n"), None);
+    }
+}

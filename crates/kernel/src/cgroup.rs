@@ -1,0 +1,388 @@
+//! Control groups of version 2, the only ones that programs attach to.
+
+use std::ffi::{CString, OsStr};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{ffi::OsString, fs};
+
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, fstatfs, mkdirat, open, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
+use crate::sweep;
+
+/// What can go wrong with a cgroup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// No cgroup v2 hierarchy is mounted.
+    #[error("no cgroup v2 hierarchy is mounted here; mount it: mount -t cgroup2 none /sys/fs/cgroup")]
+    NotMounted,
+    /// The directory belongs to a hierarchy of cgroup v1.
+    #[error(
+        "{} is a cgroup of version 1, to which no program can be attached; give one of version 2{}",
+        path.display(), hierarchy.as_ref().map(|path| format!(", below {}", path.display())).unwrap_or_default()
+    )]
+    VersionOne {
+        /// The directory.
+        path: PathBuf,
+        /// Where the hierarchy of version 2 is, if it is mounted.
+        hierarchy: Option<PathBuf>,
+    },
+    /// What is there is not a cgroup.
+    #[error("{} is not the directory of a cgroup", path.display())]
+    NotCgroup {
+        /// What is not a cgroup.
+        path: PathBuf,
+    },
+    /// Nothing is there.
+    #[error("there is no cgroup {}", path.display())]
+    NotFound {
+        /// The missing directory.
+        path: PathBuf,
+    },
+    /// A cgroup of this name is already there.
+    #[error("the cgroup {} exists already", path.display())]
+    Exists {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// A cgroup's name has a slash or a NUL, is empty, `.` or `..`.
+    #[error("`{}` cannot be the name of a cgroup: it must be one path component", name.display())]
+    InvalidName {
+        /// The name.
+        name: OsString,
+    },
+    /// No process has this id.
+    #[error("there is no process {pid}")]
+    NoProcess {
+        /// The process id.
+        pid: u32,
+    },
+    /// The process is in a cgroup that is not below what is mounted here.
+    #[error(
+        "process {pid} is in the cgroup {}, which the hierarchy mounted at {} does not show",
+        name.display(), hierarchy.display()
+    )]
+    OutOfSight {
+        /// The process id.
+        pid: u32,
+        /// The cgroup as `/proc/PID/cgroup` names it.
+        name: PathBuf,
+        /// Where the hierarchy is mounted.
+        hierarchy: PathBuf,
+    },
+    /// It has processes or children, still or again.
+    #[error("cannot remove the cgroup {}: there are processes or cgroups in it", path.display())]
+    InUse {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done: a verb.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// A cgroup of version 2: its directory, held open.
+///
+/// It stays this cgroup even if the directory is removed and made again; operations then fail.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    path: PathBuf,
+    id: u64,
+}
+
+impl Cgroup {
+    /// Opens the cgroup at `path`: a directory if the path is absolute, else the name of a cgroup below the root of the
+    /// hierarchy (`system.slice/nginx.service`).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](CgroupError::NotFound), [`VersionOne`](CgroupError::VersionOne),
+    /// [`NotCgroup`](CgroupError::NotCgroup), [`Io`](CgroupError::Io); for a relative path those of [`Hierarchy::find`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CgroupError> {
+        let path = path.as_ref();
+        if path.is_absolute() {
+            Self::open_directory(path)
+        } else {
+            Self::open_directory(&Hierarchy::find()?.path().join(path))
+        }
+    }
+
+    /// The cgroup that the process `pid` is in.
+    ///
+    /// # Errors
+    ///
+    /// [`NoProcess`](CgroupError::NoProcess), [`OutOfSight`](CgroupError::OutOfSight), and those of
+    /// [`Hierarchy::find`] and [`open`](Self::open).
+    pub fn of_pid(pid: u32) -> Result<Self, CgroupError> {
+        let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let text = fs::read(&file).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess { pid },
+            _ => CgroupError::Io { doing: "read", path: file, source },
+        })?;
+        let name = unified_name(&text).ok_or(CgroupError::NotMounted)?;
+        let hierarchy = Hierarchy::find()?;
+        match hierarchy.directory(&name) {
+            Some(directory) => Self::open_directory(&directory),
+            None => Err(CgroupError::OutOfSight { pid, name, hierarchy: hierarchy.path().to_owned() }),
+        }
+    }
+
+    pub(crate) fn open_directory(path: &Path) -> Result<Self, CgroupError> {
+        let dir = match open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: path.to_owned() }),
+            Err(Errno::NOTDIR) => return Err(CgroupError::NotCgroup { path: path.to_owned() }),
+            Err(error) => return Err(failed("open", path)(error)),
+        };
+        Self::from_directory(dir, path.to_owned())
+    }
+
+    fn from_directory(dir: OwnedFd, path: PathBuf) -> Result<Self, CgroupError> {
+        match fstatfs(&dir).map_err(failed("examine", &path))?.f_type as u32 {
+            CGROUP2_MAGIC => {}
+            CGROUP1_MAGIC => {
+                let hierarchy = Hierarchy::find().ok().map(|found| found.path().to_owned());
+                return Err(CgroupError::VersionOne { path, hierarchy });
+            }
+            _ => return Err(CgroupError::NotCgroup { path }),
+        }
+        // The inode number is the id (kernfs_ino() in include/linux/kernfs.h, on 64-bit systems).
+        let id = fstat(&dir).map_err(failed("examine", &path))?.st_ino;
+        Ok(Self { dir, path, id })
+    }
+
+    /// The id that the kernel's links and `bpf_get_current_cgroup_id` name this cgroup by. It is not used again while the
+    /// machine is up.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The directory, as it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Creates the cgroup `name` in this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](CgroupError::Exists), [`InvalidName`](CgroupError::InvalidName), [`Io`](CgroupError::Io).
+    pub fn create(&self, name: impl AsRef<OsStr>) -> Result<Self, CgroupError> {
+        let name = name.as_ref();
+        if matches!(name.as_bytes(), b"" | b"." | b"..")
+            || name.as_bytes().iter().any(|byte| b"/\0".contains(byte))
+        {
+            return Err(CgroupError::InvalidName { name: name.to_owned() });
+        }
+        let path = self.path.join(name);
+        match mkdirat(&self.dir, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(CgroupError::Exists { path }),
+            Err(error) => return Err(failed("create the cgroup", &path)(error)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(&self.dir, name, flags, Mode::empty()).map_err(failed("open", &path))?;
+        Self::from_directory(dir, path)
+    }
+
+    /// The processes in this cgroup itself, by their ids. One of another pid namespace is a 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](CgroupError::Io); `EOPNOTSUPP` in a threaded cgroup.
+    pub fn procs(&self) -> Result<Vec<u32>, CgroupError> {
+        let text = self.read("cgroup.procs")?;
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Moves the process `pid` in here.
+    ///
+    /// # Errors
+    ///
+    /// [`NoProcess`](CgroupError::NoProcess), [`Io`](CgroupError::Io).
+    pub fn enter(&self, pid: u32) -> Result<(), CgroupError> {
+        match self.open_procs()?.write_all(pid.to_string().as_bytes()) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(CgroupError::NoProcess { pid }),
+            Err(source) => {
+                Err(CgroupError::Io { doing: "move a process into", path: self.path.clone(), source })
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Kills every process in here and below, including those that are being forked meanwhile.
+    ///
+    /// Does not wait for their end: [`wait_until_empty`](Self::wait_until_empty) does. Kernels before 5.14 have no
+    /// `cgroup.kill`; there the processes are killed one by one, in rounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](CgroupError::Io).
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        sweep::kill_all(self.dir.as_fd()).map_err(failed("kill the processes of", &self.path))
+    }
+
+    /// Whether a process is in here or below.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](CgroupError::Io); the root of the hierarchy has no `cgroup.events`.
+    pub fn is_populated(&self) -> Result<bool, CgroupError> {
+        sweep::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
+    }
+
+    /// Waits until no process is in here and below; says whether that is so.
+    ///
+    /// # Errors
+    ///
+    /// As [`is_populated`](Self::is_populated).
+    pub fn wait_until_empty(&self, at_most: Duration) -> Result<bool, CgroupError> {
+        sweep::wait_until_empty(self.dir.as_fd(), at_most)
+            .map_err(failed("read cgroup.events of", &self.path))
+    }
+
+    /// Removes this cgroup, which must be without processes and children. Processes that have just ended can
+    /// keep it for a moment, for which this waits (up to half a second).
+    ///
+    /// Programs that are attached go with it; their links stay, without a cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](CgroupError::InUse), [`NotFound`](CgroupError::NotFound), [`Io`](CgroupError::Io).
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        const TRIES: u32 = 50;
+        let (parent, name) = self.parent_and_name()?;
+        for _ in 0..TRIES {
+            match unlinkat(&parent, name.as_c_str(), AtFlags::REMOVEDIR) {
+                Ok(()) => return Ok(()),
+                Err(Errno::BUSY | Errno::NOTEMPTY) => sweep::sleep(Duration::from_millis(10)),
+                Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: self.path.clone() }),
+                Err(error) => return Err(failed("remove the cgroup", &self.path)(error)),
+            }
+        }
+        Err(CgroupError::InUse { path: self.path.clone() })
+    }
+
+    /// Kills what runs in here and below, waits (up to ten seconds) for its end, and removes this cgroup with all below it.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](CgroupError::InUse), [`Io`](CgroupError::Io).
+    pub fn kill_and_remove(&self) -> Result<(), CgroupError> {
+        let (parent, name) = self.parent_and_name()?;
+        match self.kill() {
+            Err(CgroupError::Io { source, .. }) if gone(&source) => return Ok(()),
+            done => done?,
+        }
+        if !self.wait_until_empty(Duration::from_secs(10))? {
+            return Err(CgroupError::InUse { path: self.path.clone() });
+        }
+        match sweep::remove_all(parent.as_fd(), &name) {
+            Ok(()) => Ok(()),
+            Err(Errno::BUSY | Errno::NOTEMPTY) => Err(CgroupError::InUse { path: self.path.clone() }),
+            Err(error) => Err(failed("remove the cgroup", &self.path)(error)),
+        }
+    }
+
+    /// The directories of all cgroups below this one, each with its id, parents before their children.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](CgroupError::Io).
+    pub fn descendants(&self) -> Result<Vec<(u64, PathBuf)>, CgroupError> {
+        let mut found = Vec::new();
+        walk(&self.path, &mut |id, path| found.push((id, path)))?;
+        Ok(found)
+    }
+
+    /// The cgroup that this one is in; `None` for the topmost one that is mounted.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn parent(&self) -> Result<Option<Self>, CgroupError> {
+        let Some(path) = self.path.parent() else { return Ok(None) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(&self.dir, c"..", flags, Mode::empty()).map_err(failed("open", path))?;
+        match Self::from_directory(dir, path.to_owned()) {
+            Ok(parent) => Ok(Some(parent)),
+            Err(CgroupError::NotCgroup { .. } | CgroupError::VersionOne { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The directory that this cgroup is in, and its name there.
+    pub(crate) fn parent_and_name(&self) -> Result<(OwnedFd, CString), CgroupError> {
+        let name = self.path.file_name().and_then(|name| CString::new(name.as_bytes()).ok());
+        let name = name.ok_or_else(|| CgroupError::InvalidName { name: self.path.clone().into() })?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = openat(&self.dir, c"..", flags, Mode::empty());
+        let parent = parent.map_err(failed("open the parent of", &self.path))?;
+        Ok((parent, name))
+    }
+
+    /// `cgroup.procs`, open for writing.
+    pub(crate) fn open_procs(&self) -> Result<fs::File, CgroupError> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let procs = openat(&self.dir, c"cgroup.procs", flags, Mode::empty());
+        Ok(procs.map_err(failed("open cgroup.procs of", &self.path))?.into())
+    }
+
+    fn read(&self, file: &str) -> Result<String, CgroupError> {
+        let path = self.path.join(file);
+        let fd = openat(&self.dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        io::read_to_string(fs::File::from(fd.map_err(failed("open", &path))?))
+            .map_err(|source| CgroupError::Io { doing: "read", path, source })
+    }
+}
+
+impl AsFd for Cgroup {
+    /// The directory.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError {
+    let path = path.to_owned();
+    move |error| CgroupError::Io { doing, path, source: error.into() }
+}
+
+/// The name after `0::` in the text of a `/proc/PID/cgroup`.
+fn unified_name(text: &[u8]) -> Option<PathBuf> {
+    let name = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    Some(PathBuf::from(OsString::from_vec(name.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unified_name_is_after_two_colons() {
+        let cases: [(&[u8], Option<&str>); 5] = [
+            (b"0::/\n", Some("/")),
+            (b"9:name=systemd:/x\n4:memory:/y\n0::/a b:c\n", Some("/a b:c")),
+            (b"0::/gone (deleted)\n", Some("/gone")),
+            (b"4:memory:/y\n", None),
+            (b"", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(unified_name(text).as_deref(), expected.map(Path::new), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The guard of a cgroup: a process that sees to its end when this one cannot.
+//!
+//! Whoever starts a command under a policy holds the link by a descriptor. If that process is killed, the link goes,
+//! and the command would run on without a policy in a cgroup that nobody removes. So a guard holds the link too,
+//! and when it hears that its parent has died, ends the command and clears up.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::link::Link;
+use crate::sweep;
+use crate::sys::fork::{GuardedCgroup, fork_guard};
+
+/// A guard that is on watch.
+///
+/// If this process ends, however it does, or this value is dropped (a panic does that), the guard kills all that runs
+/// in the cgroup and below, waits for it to end, removes the cgroup, and lets go of the link. Only
+/// [`dismiss`](Self::dismiss) sends it away without.
+#[derive(Debug)]
+pub struct Guard {
+    pid: Pid,
+    alive: Option<OwnedFd>,
+}
+
+/// Why there is no guard.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// The cgroup's own directory cannot be used.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// There could be no process.
+    #[error("cannot start the guard process of a cgroup: {source}")]
+    Start {
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The guard has ended before its time.
+    #[error("the guard process of the cgroup has ended before its time: someone killed it")]
+    Gone,
+}
+
+/// Starts the guard of `cgroup`, which holds `link`.
+///
+/// The guard is a child of this process, in the same cgroup as this one, named `knobgate-guard`. It is of a session of
+/// its own, blocks all signals (`SIGKILL` ends it) and holds no descriptor but those it needs. Whoever kills this
+/// process and the guard at the same time, as `cgroup.kill` on *our* cgroup does, defeats it.
+///
+/// # Errors
+///
+/// [`GuardError::Start`], [`Cgroup`](GuardError::Cgroup).
+pub fn guard(cgroup: &Cgroup, link: &Link) -> Result<Guard, GuardError> {
+    let start = |error: Errno| GuardError::Start { source: error.into() };
+    let (parent, name) = cgroup.parent_and_name()?;
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(start)?;
+    let pid = fork_guard(&GuardedCgroup {
+        alive: theirs.as_fd(),
+        link: link.as_fd(),
+        cgroup: cgroup.as_fd(),
+        parent: parent.as_fd(),
+        name: &name,
+    })
+    .map_err(start)?;
+    Ok(Guard { pid, alive: Some(ours) })
+}
+
+impl Guard {
+    /// The guard's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_pid().cast_unsigned()
+    }
+
+    /// Sends the guard away: all is clear. The cgroup and what runs there are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::Gone`] when it is not there any longer.
+    pub fn dismiss(mut self) -> Result<(), GuardError> {
+        let alive = self.alive.take();
+        // A socket and not a pipe, for the sake of this flag.
+        let told = alive.as_ref().map(|alive| send(alive, b".", SendFlags::NOSIGNAL));
+        drop(alive);
+        let left = self.wait(Duration::from_secs(5));
+        match told {
+            Some(Ok(_)) if left == Some(0) => Ok(()),
+            _ => Err(GuardError::Gone),
+        }
+    }
+
+    /// Waits for the guard's end; its exit status if it had one.
+    fn wait(&self, at_most: Duration) -> Option<i32> {
+        const STEP: Duration = Duration::from_millis(5);
+        let mut left = at_most;
+        loop {
+            match waitpid(Some(self.pid), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => return status.exit_status(),
+                Ok(None) if !left.is_zero() => {
+                    sweep::sleep(STEP);
+                    left = left.saturating_sub(STEP);
+                }
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl AsFd for Guard {
+    /// Becomes readable when the guard has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.alive.as_ref().expect("taken only by what consumes the guard").as_fd()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // The end of the pipe is what the guard waits for.
+        if self.alive.take().is_some() {
+            self.wait(Duration::from_secs(10));
+        }
+    }
+}

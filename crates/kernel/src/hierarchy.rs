@@ -1,0 +1,220 @@
+//! Where the cgroup v2 hierarchy is, as this process sees it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::statfs;
+
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::mountinfo::{Mount, mounts};
+
+/// `CGROUP2_SUPER_MAGIC`
+pub(crate) const CGROUP2_MAGIC: u32 = 0x6367_7270;
+/// `CGROUP_SUPER_MAGIC`
+pub(crate) const CGROUP1_MAGIC: u32 = 0x0027_e0eb;
+
+/// A mount of the cgroup v2 hierarchy.
+///
+/// There is one hierarchy on a machine, but it can be mounted in several places, beside the hierarchies of cgroup v1
+/// (systemd's "hybrid" layout has it at `/sys/fs/cgroup/unified`), and a container may see just a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    point: PathBuf,
+    root: PathBuf,
+}
+
+impl Hierarchy {
+    /// Finds the hierarchy in `/proc/self/mountinfo`.
+    ///
+    /// Of several mounts the one that shows most of the hierarchy is taken, and among these one below `/sys/fs/cgroup`.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::NotMounted`], which says how to mount it; [`CgroupError::Io`] without `/proc`.
+    pub fn find() -> Result<Self, CgroupError> {
+        let mounts = mounts(&["cgroup2"]).map_err(|source| CgroupError::Io {
+            doing: "read",
+            path: "/proc/self/mountinfo".into(),
+            source,
+        })?;
+        // Another mount may lie over one of them.
+        choose(
+            mounts.into_iter().filter(|mount| magic(&mount.point).is_ok_and(|magic| magic == CGROUP2_MAGIC)),
+        )
+        .ok_or(CgroupError::NotMounted)
+    }
+
+    /// The directory at which it is mounted, that of the [root](Self::root).
+    pub fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// The topmost cgroup of what is mounted. In a container that is not the root of the hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::open`].
+    pub fn root(&self) -> Result<Cgroup, CgroupError> {
+        Cgroup::open_directory(&self.point)
+    }
+
+    /// The directory of the cgroup that `/proc/PID/cgroup` calls `name`.
+    ///
+    /// `None` when it is not below what is mounted here.
+    pub(crate) fn directory(&self, name: &Path) -> Option<PathBuf> {
+        let below = name.strip_prefix(&self.root).ok()?;
+        // The root of another cgroup namespace is named by as many `..` as it takes from ours.
+        if below.components().any(|part| part == Component::ParentDir) {
+            return None;
+        }
+        // Without a slash at the end where `below` is empty.
+        Some(self.point.join(below).components().collect())
+    }
+
+    /// The directory of the cgroup with this id; `None` when there is none below what is mounted here.
+    ///
+    /// Links and `bpf_get_current_cgroup_id` name cgroups by id. For several ids,
+    /// [`paths_by_id`](Self::paths_by_id) walks once.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Io`] when the hierarchy cannot be read.
+    pub fn path_of_id(&self, id: u64) -> Result<Option<PathBuf>, CgroupError> {
+        Ok(self.paths_by_id()?.remove(&id))
+    }
+
+    /// The directories of all cgroups that are mounted here, by id.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Io`] when the hierarchy cannot be read.
+    pub fn paths_by_id(&self) -> Result<HashMap<u64, PathBuf>, CgroupError> {
+        let root = self.root()?;
+        let mut paths = HashMap::from([(root.id(), self.point.clone())]);
+        walk(&self.point, &mut |id, path| drop(paths.insert(id, path)))?;
+        Ok(paths)
+    }
+}
+
+/// Visits all directories below `directory`, parents before their children. One that vanishes meanwhile is left out.
+pub(crate) fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), CgroupError> {
+    // By inode number: on 64-bit systems that is the id (kernfs_ino() in include/linux/kernfs.h).
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if gone(&error) => continue,
+            Err(source) => return Err(CgroupError::Io { doing: "list", path: directory, source }),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if gone(&error) => break,
+                Err(source) => return Err(CgroupError::Io { doing: "list", path: directory, source }),
+            };
+            if entry.file_type().is_ok_and(|file_type| file_type.is_dir()) {
+                visit(entry.ino(), entry.path());
+                pending.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error says that a cgroup does not exist, or not any longer.
+pub(crate) fn gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}
+
+/// The magic number of the file system at `path`.
+pub(crate) fn magic(path: &Path) -> io::Result<u32> {
+    Ok(statfs(path)?.f_type as u32)
+}
+
+fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Hierarchy> {
+    mounts
+        .min_by_key(|mount| {
+            let usual = mount.point.starts_with("/sys/fs/cgroup");
+            (mount.root.components().count(), !usual)
+        })
+        .map(|mount| Hierarchy { point: mount.point, root: mount.root })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mountinfo::parse;
+
+    const UNIFIED: &str = "\
+29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
+";
+    const HYBRID: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+    const CONTAINER: &str = "\
+612 611 0:26 /system.slice/docker-01.scope /sys/fs/cgroup ro - cgroup2 cgroup rw
+";
+    const NAMESPACED: &str = "612 611 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+    const SEVERAL: &str = "\
+50 22 0:26 /user.slice /mnt/part rw - cgroup2 c rw
+51 22 0:26 / /mnt/all\\040of\\040it rw - cgroup2 c rw
+52 22 0:26 / /sys/fs/cgroup rw - cgroup2 c rw
+";
+    const ELSEWHERE: &str = "51 22 0:26 / /mnt/all\\040of\\040it rw - cgroup2 c rw\n";
+    const ONLY_V1: &str = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n";
+
+    fn chosen(mountinfo: &str) -> Option<Hierarchy> {
+        choose(parse(mountinfo.as_bytes()).filter(|mount| mount.fs_type == "cgroup2"))
+    }
+
+    #[test]
+    fn the_mount_that_shows_most_is_chosen() {
+        let cases = [
+            (UNIFIED, Some("/sys/fs/cgroup")),
+            (HYBRID, Some("/sys/fs/cgroup/unified")),
+            (CONTAINER, Some("/sys/fs/cgroup")),
+            (NAMESPACED, Some("/sys/fs/cgroup")),
+            (SEVERAL, Some("/sys/fs/cgroup")),
+            (ELSEWHERE, Some("/mnt/all of it")),
+            (ONLY_V1, None),
+            ("", None),
+        ];
+        for (mountinfo, expected) in cases {
+            assert_eq!(
+                chosen(mountinfo).as_ref().map(Hierarchy::path),
+                expected.map(Path::new),
+                "{mountinfo}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_cgroup_leads_to_its_directory() {
+        let cases = [
+            (UNIFIED, "/", Some("/sys/fs/cgroup")),
+            (UNIFIED, "/system.slice/a.service", Some("/sys/fs/cgroup/system.slice/a.service")),
+            (HYBRID, "/x", Some("/sys/fs/cgroup/unified/x")),
+            (CONTAINER, "/system.slice/docker-01.scope", Some("/sys/fs/cgroup")),
+            (CONTAINER, "/system.slice/docker-01.scope/x", Some("/sys/fs/cgroup/x")),
+            (CONTAINER, "/system.slice/docker-02.scope", None),
+            (CONTAINER, "/", None),
+            (NAMESPACED, "/", Some("/sys/fs/cgroup")),
+            (NAMESPACED, "/../docker-02.scope", None),
+            (ELSEWHERE, "/x", Some("/mnt/all of it/x")),
+        ];
+        for (mountinfo, name, expected) in cases {
+            let hierarchy = chosen(mountinfo).expect("a hierarchy");
+            assert_eq!(
+                hierarchy.directory(Path::new(name)),
+                expected.map(PathBuf::from),
+                "{name} in {mountinfo}"
+            );
+        }
+    }
+}

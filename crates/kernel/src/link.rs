@@ -1,0 +1,369 @@
+//! Links: what holds a program on a cgroup.
+//!
+//! A program that is attached by a link stays for as long as somebody has the link open, or it is pinned. Nobody can
+//! take it away without the link (or `CAP_SYS_ADMIN`); the older way to attach does not have that property, for which
+//! reason we do not offer it.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::object::{ATTACH_TYPE, ObjectError, ids, name_text, open_by_id};
+use crate::program::ProgramFd;
+use crate::query::AttachMode;
+use crate::sys::bpf::{self, Object};
+
+/// What can go wrong with a link.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A program that does not suffer others is in the way.
+    #[error(
+        "cannot attach to {}: {} holds a program attached in {mode} mode (id {program_id}, \"{program_name}\"); \
+         links need multi mode: detach it or attach to {}",
+        cgroup.display(),
+        if holder == cgroup { "it".to_owned() } else { holder.display().to_string() },
+        if holder == cgroup && *mode == AttachMode::Override { "a child" } else { "a cgroup outside of that one" }
+    )]
+    InTheWay {
+        /// The cgroup that was to be attached to.
+        cgroup: PathBuf,
+        /// Where the program sits: this cgroup or one that it is in.
+        holder: PathBuf,
+        /// How it is attached.
+        mode: AttachMode,
+        /// Its id.
+        program_id: u32,
+        /// Its name.
+        program_name: String,
+    },
+    /// Something in the way that we cannot see.
+    #[error(
+        "cannot attach to {}: a program attached in single or override mode is there or on a cgroup above that is not \
+         visible from here; links need multi mode: detach it (from outside of this container)",
+        cgroup.display()
+    )]
+    InTheWayOutOfSight {
+        /// The cgroup that was to be attached to.
+        cgroup: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A cgroup takes 64 programs of a type at most.
+    #[error("cannot attach to {}: it has 64 programs, which is the kernel's limit", cgroup.display())]
+    Full {
+        /// The cgroup.
+        cgroup: PathBuf,
+    },
+    /// The cgroup was removed.
+    #[error("cannot attach to {}: the cgroup was removed", cgroup.display())]
+    Removed {
+        /// Where the cgroup was.
+        cgroup: PathBuf,
+    },
+    /// The kernel cannot create links for this hook.
+    #[error("cannot attach to {}: this kernel has no links for cgroup programs (Linux 5.7)", cgroup.display())]
+    Unsupported {
+        /// The cgroup.
+        cgroup: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The program is for another hook.
+    #[error(
+        "cannot attach program {program_id} (\"{program_name}\"): it is not for the accesses to /proc/sys"
+    )]
+    WrongProgram {
+        /// Its id.
+        program_id: u32,
+        /// Its name.
+        program_name: String,
+    },
+    /// The link does not hold a program any longer.
+    #[error(
+        "cannot {doing} link {id}: it is not attached any longer: its cgroup was removed, or it was detached"
+    )]
+    Detached {
+        /// What was being done.
+        doing: &'static str,
+        /// The link's id.
+        id: u32,
+    },
+    /// Someone else has replaced the program meanwhile.
+    #[error(
+        "cannot replace the program of link {id}: it is not the one expected any longer, but program {found}; look \
+         again at what is attached"
+    )]
+    ProgramChanged {
+        /// The link's id.
+        id: u32,
+        /// The program that it holds now.
+        found: u32,
+    },
+    /// What was opened is not a link that holds a program on this hook.
+    #[error("{what} is not a link that attaches a program to the accesses to /proc/sys of a cgroup")]
+    NotOurs {
+        /// What was opened.
+        what: String,
+    },
+    /// The path of a pin cannot be used.
+    #[error("cannot {doing} {}: {}", path.display(), pin_reason(source))]
+    Pin {
+        /// What was being done: a verb.
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The kernel refused.
+    #[error("cannot {doing}: {source}")]
+    Failed {
+        /// What was being done.
+        doing: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+fn pin_reason(source: &io::Error) -> String {
+    match source.raw_os_error() {
+        Some(libc::EEXIST) => "something is pinned there already".to_owned(),
+        Some(libc::ENOENT) => "there is nothing there".to_owned(),
+        // bpf_obj_do_pin() and bpf_obj_do_get() in kernel/bpf/inode.c
+        Some(libc::EPERM | libc::EACCES) => format!("{source} (the directory must be on a bpffs)"),
+        _ => source.to_string(),
+    }
+}
+
+/// A link that holds a program of this hook on a cgroup.
+#[derive(Debug)]
+pub struct Link {
+    fd: OwnedFd,
+    id: u32,
+}
+
+/// What the kernel says of a link (`struct bpf_link_info`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkInfo {
+    /// Its id, not used again while the machine is up.
+    pub id: u32,
+    /// The program that it holds.
+    pub program_id: u32,
+    /// The cgroup that it holds it on; `None` once that was removed or the link was detached.
+    pub cgroup_id: Option<u64>,
+}
+
+impl Link {
+    /// Attaches `program` to `cgroup`, for the accesses of all processes in there and below.
+    ///
+    /// Has [detached](Self::detach) itself when this is dropped, except if it was [pinned](Self::pin).
+    ///
+    /// # Errors
+    ///
+    /// [`InTheWay`](LinkError::InTheWay), [`Full`](LinkError::Full), [`Removed`](LinkError::Removed),
+    /// [`WrongProgram`](LinkError::WrongProgram), [`Unsupported`](LinkError::Unsupported),
+    /// [`Failed`](LinkError::Failed).
+    pub fn create(program: &ProgramFd, cgroup: &Cgroup) -> Result<Self, LinkError> {
+        match bpf::link_create(program.as_fd(), cgroup.as_fd(), ATTACH_TYPE) {
+            Ok(fd) => Self::from_fd(fd, || "what was just created".to_owned()),
+            Err(error) => Err(attach_error(program, cgroup, error)),
+        }
+    }
+
+    /// The link that is pinned at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Pin`](LinkError::Pin), [`NotOurs`](LinkError::NotOurs).
+    pub fn from_pin(path: impl AsRef<Path>) -> Result<Self, LinkError> {
+        let path = path.as_ref();
+        let fd = c_path(path)
+            .and_then(|path| bpf::obj_get(&path))
+            .map_err(|error| pin_error("open the pinned link", path, error))?;
+        Self::from_fd(fd, || path.display().to_string())
+    }
+
+    /// The link with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](LinkError::Object), [`NotOurs`](LinkError::NotOurs).
+    pub fn by_id(id: u32) -> Result<Self, LinkError> {
+        Self::from_fd(open_by_id(Object::Link, id)?, || format!("link {id}"))
+    }
+
+    /// All links of this machine that hold a program on this hook, whoever made them, with what they hold.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](LinkError::Object): to see links takes `CAP_SYS_ADMIN`.
+    pub fn all() -> Result<Vec<(Self, LinkInfo)>, LinkError> {
+        let mut links = Vec::new();
+        for id in ids(Object::Link)? {
+            match Self::by_id(id) {
+                Ok(link) => {
+                    let info = link.info()?;
+                    links.push((link, info));
+                }
+                // Other kinds of links, and those that went away meanwhile.
+                Err(LinkError::NotOurs { .. } | LinkError::Object(ObjectError::NoSuchId { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(links)
+    }
+
+    fn from_fd(fd: OwnedFd, what: impl FnOnce() -> String) -> Result<Self, LinkError> {
+        // A pin can be of a map or a program as well. Neither's info looks like this: there the attach type is in the
+        // first bytes of a name, or an address that we left 0.
+        const LINK_TYPE_CGROUP: u32 = 3;
+        match bpf::info::<bpf::LinkInfo>(fd.as_fd()) {
+            Ok(info) if info.kind == LINK_TYPE_CGROUP && info.attach_type == ATTACH_TYPE => {
+                Ok(Self { fd, id: info.id })
+            }
+            _ => Err(LinkError::NotOurs { what: what() }),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What it holds where, now.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](LinkError::Failed).
+    pub fn info(&self) -> Result<LinkInfo, LinkError> {
+        let info: bpf::LinkInfo = bpf::info(self.as_fd()).map_err(|error| self.failed("examine", error))?;
+        Ok(LinkInfo {
+            id: info.id,
+            program_id: info.program_id,
+            cgroup_id: Some(info.cgroup_id).filter(|&id| id != 0),
+        })
+    }
+
+    /// The program that it holds, now.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](LinkError::Failed), [`Object`](LinkError::Object).
+    pub fn program(&self) -> Result<ProgramFd, LinkError> {
+        Ok(ProgramFd::by_id(self.info()?.program_id)?)
+    }
+
+    /// Puts `new` in the place of `old`, at once: every access is judged by the one or the other.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramChanged`](LinkError::ProgramChanged) when the link does not hold `old`,
+    /// [`Detached`](LinkError::Detached), [`Failed`](LinkError::Failed).
+    pub fn update(&self, old: &ProgramFd, new: &ProgramFd) -> Result<(), LinkError> {
+        bpf::link_update(self.as_fd(), new.as_fd(), old.as_fd()).map_err(|error| match error {
+            Errno::NOLINK => LinkError::Detached { doing: "replace the program of", id: self.id },
+            // cgroup_bpf_replace() in kernel/bpf/cgroup.c
+            Errno::PERM => match self.info() {
+                Ok(info) => LinkError::ProgramChanged { id: self.id, found: info.program_id },
+                Err(error) => error,
+            },
+            error => self.failed("replace the program of", error),
+        })
+    }
+
+    /// Takes the program off the cgroup, also where the link is pinned or open elsewhere. Once more does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](LinkError::Failed): `EINVAL` before Linux 5.9, which had no such command; there the program goes with
+    /// the last pin and descriptor.
+    pub fn detach(&self) -> Result<(), LinkError> {
+        bpf::link_detach(self.as_fd()).map_err(|error| self.failed("detach", error))
+    }
+
+    /// Pins it at `path`, on a bpffs: the program stays when this process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Pin`](LinkError::Pin).
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<(), LinkError> {
+        let path = path.as_ref();
+        c_path(path)
+            .and_then(|path| bpf::obj_pin(self.as_fd(), &path))
+            .map_err(|error| pin_error("pin the link at", path, error))
+    }
+
+    fn failed(&self, doing: &str, error: Errno) -> LinkError {
+        LinkError::Failed { doing: format!("{doing} link {}", self.id), source: error.into() }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn c_path(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
+}
+
+fn pin_error(doing: &'static str, path: &Path, error: Errno) -> LinkError {
+    LinkError::Pin { doing, path: path.to_owned(), source: error.into() }
+}
+
+fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -> LinkError {
+    let path = cgroup.path().to_owned();
+    match error {
+        Errno::INVAL
+            if let Ok(info) = program.info()
+                && !info.is_for_sysctl() =>
+        {
+            LinkError::WrongProgram { program_id: info.id, program_name: info.name }
+        }
+        Errno::PERM => who_is_in_the_way(cgroup)
+            .unwrap_or_else(|| LinkError::InTheWayOutOfSight { cgroup: path, source: error.into() }),
+        Errno::TOOBIG => LinkError::Full { cgroup: path },
+        Errno::NOENT | Errno::NODEV => LinkError::Removed { cgroup: path },
+        Errno::INVAL => LinkError::Unsupported { cgroup: path, source: error.into() },
+        error => LinkError::Failed { doing: format!("attach to {}", path.display()), source: error.into() },
+    }
+}
+
+/// Finds the program for which the kernel said `EPERM` (`hierarchy_allows_attach()` in `kernel/bpf/cgroup.c`): any on
+/// the cgroup that is not in multi mode; or, going up, the first that there is, if it is in single mode.
+fn who_is_in_the_way(cgroup: &Cgroup) -> Option<LinkError> {
+    let mut above: Option<Cgroup> = None;
+    loop {
+        let holder = above.as_ref().unwrap_or(cgroup);
+        let attached = holder.attached().ok()?;
+        match (attached.mode, above.is_some()) {
+            (Some(mode @ AttachMode::Single), _) | (Some(mode @ AttachMode::Override), false) => {
+                let program_id = *attached.program_ids.first()?;
+                let info = open_by_id(Object::Program, program_id)
+                    .ok()
+                    .and_then(|fd| bpf::info::<bpf::ProgramInfo>(fd.as_fd()).ok());
+                return Some(LinkError::InTheWay {
+                    cgroup: cgroup.path().to_owned(),
+                    holder: holder.path().to_owned(),
+                    mode,
+                    program_id,
+                    program_name: info.map(|info| name_text(&info.name)).unwrap_or_default(),
+                });
+            }
+            (Some(_), true) => return None,
+            (None, _) | (Some(AttachMode::Multi), false) => {}
+        }
+        above = Some(holder.parent().ok()??);
+    }
+}

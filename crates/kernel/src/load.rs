@@ -1,0 +1,420 @@
+//! From a [`Program`] to one that the kernel holds.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use knobgate_bpf::{Insn, MapDef, MapReference, Program, encode};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::capabilities::Capabilities;
+use crate::map::Map;
+use crate::object::{ATTACH_TYPE, ObjectError, PROGRAM_TYPE, kernel_name};
+use crate::program::ProgramFd;
+use crate::sys::bpf::{self, DebugSpec, MapSpec, ProgramSpec};
+use crate::verifier_log::VerifierLog;
+
+/// `BPF_MAXINSNS` for those who have `CAP_BPF`: `BPF_COMPLEXITY_LIMIT_INSNS` in `include/linux/bpf.h`.
+const MOST_INSNS: usize = 1_000_000;
+
+/// How a program is loaded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// What the program tells the kernel of its license, which decides on the helpers that are for GPL programs alone.
+    ///
+    /// `Dual MIT/GPL` by default. What we compile calls no such helper; but of the permissive licenses this is the one
+    /// that the kernel knows by name (`license_is_gpl_compatible()` in `include/linux/license.h`), and a program with
+    /// an unknown one is shown as not compatible. A program from an ELF object has its own in the section `license`.
+    pub license: CString,
+    /// Whether the lines of the source go with the program, for the verifier's log and for `bpftool`. Where the kernel
+    /// does not take them, the program is loaded without.
+    pub line_info: bool,
+    /// The most bytes of verifier's log that are kept when the program is refused. Before Linux 6.4 a longer log loses
+    /// its end, since then its beginning.
+    pub log_limit: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { license: c"Dual MIT/GPL".to_owned(), line_info: true, log_limit: 16 << 20 }
+    }
+}
+
+/// A program that the kernel holds, with its maps.
+#[derive(Debug)]
+pub struct LoadedProgram {
+    /// The program.
+    pub program: ProgramFd,
+    /// Its maps by the names of their definitions, in the order of these.
+    pub maps: Vec<(String, Map)>,
+    /// Whether the kernel took the lines of the source.
+    pub has_line_info: bool,
+}
+
+impl LoadedProgram {
+    /// The map that the definition of this name became.
+    pub fn map(&self, name: &str) -> Option<&Map> {
+        self.maps.iter().find(|(found, _)| found == name).map(|(_, map)| map)
+    }
+}
+
+/// Why a program could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The verifier refused it.
+    #[error(
+        "the kernel's verifier refuses the program \"{program}\"{}: {}",
+        log.last_source_line().map(|line| format!(" at {line}")).unwrap_or_default(), log.reason()
+    )]
+    Rejected {
+        /// The program's name.
+        program: String,
+        /// What the verifier said.
+        log: VerifierLog,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It is too long, or takes the verifier too many steps.
+    #[error(
+        "the program \"{program}\" of {insns} instructions is too much for this kernel: it takes a million \
+         instructions (4096 without CAP_BPF), and its verifier as many steps{}",
+        log.last_source_line().map(|line| format!(", which ran out at {line}")).unwrap_or_default()
+    )]
+    TooLarge {
+        /// The program's name.
+        program: String,
+        /// Its length.
+        insns: usize,
+        /// What the verifier said, if it came so far.
+        log: VerifierLog,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A capability is missing.
+    #[error(
+        "cannot load \"{program}\": not permitted{}; it takes CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux \
+         5.8) in the first user namespace",
+        missing(capabilities)
+    )]
+    NotPermitted {
+        /// The name of the program, or of its map.
+        program: String,
+        /// What this process has, if that could be read.
+        capabilities: Option<Capabilities>,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The limit of locked memory is too low.
+    #[error(
+        "cannot create the map \"{map}\": before Linux 5.11 maps count as locked memory, and the limit of {limit} bytes \
+         is too low; raise it: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)"
+    )]
+    LockedMemory {
+        /// The map's name.
+        map: String,
+        /// The limit, in bytes.
+        limit: u64,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel does not know programs for this hook.
+    #[error(
+        "cannot load \"{program}\": this kernel does not know the program type, or refuses it without a word; programs \
+         for the accesses to /proc/sys need Linux 5.2 with CONFIG_CGROUP_BPF and CONFIG_SYSCTL"
+    )]
+    Unsupported {
+        /// The program's name.
+        program: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// There is no memory for it.
+    #[error(
+        "cannot load \"{program}\": the kernel has no memory for it (or the cgroup of this process has not)"
+    )]
+    NoMemory {
+        /// The program's name.
+        program: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A map could not be created.
+    #[error(
+        "cannot create the map \"{map}\" ({kind:?}, {max_entries} entries of {key_size} + {value_size} bytes): {source}"
+    )]
+    Map {
+        /// The map's name.
+        map: String,
+        /// Its kind.
+        kind: knobgate_bpf::MapKind,
+        /// How many entries it was to have.
+        max_entries: u32,
+        /// Bytes in a key.
+        key_size: u32,
+        /// Bytes in a value.
+        value_size: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A map could not be filled or frozen.
+    #[error("cannot fill the map \"{map}\"")]
+    MapContents {
+        /// The map's name.
+        map: String,
+        /// What went wrong.
+        source: ObjectError,
+    },
+    /// A reference to a map leads nowhere.
+    #[error(
+        "the program \"{program}\" is not well formed: the reference to map {map} at instruction {insn} leads nowhere"
+    )]
+    BadRelocation {
+        /// The program's name.
+        program: String,
+        /// The instruction that refers to the map.
+        insn: usize,
+        /// The index of the map.
+        map: usize,
+    },
+    /// The kernel refused for another reason.
+    #[error("cannot load \"{program}\": {source}")]
+    Failed {
+        /// The program's name.
+        program: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl LoadError {
+    /// What the verifier said, where it said something.
+    pub fn log(&self) -> Option<&VerifierLog> {
+        match self {
+            Self::Rejected { log, .. } | Self::TooLarge { log, .. } => Some(log),
+            _ => None,
+        }
+    }
+}
+
+fn missing(capabilities: &Option<Capabilities>) -> &'static str {
+    match capabilities {
+        Some(capabilities) if capabilities.can_load() => {
+            ", though this process has the capabilities (in this user namespace): a security module, lockdown or a seccomp \
+             filter may be in the way"
+        }
+        _ => "",
+    }
+}
+
+/// Creates the maps of a program, fills them, and loads it, for `BPF_PROG_TYPE_CGROUP_SYSCTL` and with
+/// `BPF_CGROUP_SYSCTL` as expected attach type (without which `bpf_set_retval` is not offered).
+///
+/// A map that no instruction refers to is bound to the program, so that it lives as long as that and can be found
+/// through it; kernels before 5.10 cannot, there it goes with [`LoadedProgram`].
+///
+/// Before Linux 5.11 maps count as locked memory; where that is refused, this process's limit is raised as far as it
+/// may be.
+///
+/// # Errors
+///
+/// Every [`LoadError`]; a refused program is loaded once more with the verifier's log, which the error carries.
+pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, LoadError> {
+    let maps = program
+        .maps
+        .iter()
+        .map(|def| Ok((def.name.clone(), create_map(def)?)))
+        .collect::<Result<Vec<_>, LoadError>>()?;
+    let insns = encode(&relocated(program, &maps)?);
+    let attempt = Attempt { program, insns: &insns, license: &options.license, log_limit: options.log_limit };
+
+    let debug = options.line_info.then(|| DebugInfo::load(program)).flatten();
+    let loaded = match &debug {
+        // Whether it is the lines that the kernel does not like, a second attempt without them tells.
+        Some(debug) => attempt.load(Some(debug)).or_else(|error| attempt.load(None).map_err(|_| error)),
+        None => attempt.load(None),
+    };
+    let fd = loaded.map_err(|error| attempt.explain(debug.as_ref(), error))?;
+
+    for (index, (_, map)) in maps.iter().enumerate() {
+        if !program.relocations.iter().any(|relocation| relocation.map == index) {
+            // Not a reason to go without a policy: all that is lost is that others can find this map.
+            let _ = bpf::prog_bind_map(fd.as_fd(), map.as_fd());
+        }
+    }
+    let program = ProgramFd::from_fd(fd);
+    let has_line_info = debug.is_some() && program.info().is_ok_and(|info| info.has_line_info);
+    Ok(LoadedProgram { program, maps, has_line_info })
+}
+
+/// The instructions with the descriptors of the maps in them.
+fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, LoadError> {
+    const PSEUDO_MAP_FD: u8 = 1;
+    const PSEUDO_MAP_VALUE: u8 = 2;
+    let mut insns = program.insns.clone();
+    for relocation in &program.relocations {
+        let bad = || LoadError::BadRelocation {
+            program: program.name.clone(),
+            insn: relocation.insn,
+            map: relocation.map,
+        };
+        let (_, map) = maps.get(relocation.map).ok_or_else(bad)?;
+        let Some([first, second, ..]) = insns.get_mut(relocation.insn..) else { return Err(bad()) };
+        if !first.is_load_imm64() {
+            return Err(bad());
+        }
+        let (pseudo, offset) = match relocation.target {
+            MapReference::Map => (PSEUDO_MAP_FD, 0),
+            MapReference::Value(offset) => (PSEUDO_MAP_VALUE, offset),
+        };
+        *first = first.with_src(pseudo).with_imm(map.as_fd().as_raw_fd());
+        *second = second.with_imm(offset.cast_signed());
+    }
+    Ok(insns)
+}
+
+fn create_map(def: &MapDef) -> Result<Map, LoadError> {
+    const RDONLY_PROG: u32 = 1 << 7;
+    let spec = MapSpec {
+        kind: def.kind as u32,
+        key_size: def.key_size,
+        value_size: def.value_size,
+        max_entries: def.max_entries,
+        flags: if def.frozen { RDONLY_PROG } else { 0 },
+        name: kernel_name(&def.name),
+    };
+    let fd = create_within_limit(&spec).map_err(|error| map_error(def, error))?;
+    let contents = |source| LoadError::MapContents { map: def.name.clone(), source };
+    let map = Map::from_fd(fd).map_err(contents)?;
+    for (key, value) in &def.contents {
+        map.update(key, value).map_err(contents)?;
+    }
+    if def.frozen {
+        map.freeze().map_err(contents)?;
+    }
+    Ok(map)
+}
+
+/// Raises the limit of locked memory when that may be what is in the way.
+fn create_within_limit(spec: &MapSpec) -> rustix::io::Result<OwnedFd> {
+    match bpf::map_create(spec) {
+        Err(Errno::PERM) if getrlimit(Resource::Memlock).current.is_some() => {
+            let hard = getrlimit(Resource::Memlock).maximum;
+            setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
+                .or_else(|_| setrlimit(Resource::Memlock, Rlimit { current: hard, maximum: hard }))
+                .map_err(|_| Errno::PERM)?;
+            bpf::map_create(spec)
+        }
+        done => done,
+    }
+}
+
+fn map_error(def: &MapDef, error: Errno) -> LoadError {
+    let capabilities = Capabilities::of_this_process().ok();
+    let source = error.into();
+    match (error, getrlimit(Resource::Memlock).current) {
+        (Errno::PERM, Some(limit)) if capabilities.is_some_and(Capabilities::can_load) => {
+            LoadError::LockedMemory { map: def.name.clone(), limit, source }
+        }
+        (Errno::PERM, _) => LoadError::NotPermitted { program: def.name.clone(), capabilities, source },
+        (Errno::NOMEM, _) => LoadError::NoMemory { program: def.name.clone(), source },
+        _ => LoadError::Map {
+            map: def.name.clone(),
+            kind: def.kind,
+            max_entries: def.max_entries,
+            key_size: def.key_size,
+            value_size: def.value_size,
+            source,
+        },
+    }
+}
+
+/// The lines of the source as the kernel takes them.
+struct DebugInfo {
+    btf: OwnedFd,
+    func_info: Vec<u8>,
+    line_info: Vec<u8>,
+}
+
+impl DebugInfo {
+    /// `None` where there are no lines, or the kernel does not take the BTF.
+    fn load(program: &Program) -> Option<Self> {
+        let _ = program;
+        None
+    }
+
+    fn spec(&self) -> DebugSpec<'_> {
+        DebugSpec { btf: self.btf.as_fd(), func_info: &self.func_info, line_info: &self.line_info }
+    }
+}
+
+struct Attempt<'a> {
+    program: &'a Program,
+    insns: &'a [u8],
+    license: &'a CStr,
+    log_limit: usize,
+}
+
+impl Attempt<'_> {
+    fn spec<'a>(&'a self, debug: Option<&'a DebugInfo>) -> ProgramSpec<'a> {
+        ProgramSpec {
+            kind: PROGRAM_TYPE,
+            expected_attach_type: ATTACH_TYPE,
+            insns: self.insns,
+            license: self.license,
+            name: kernel_name(&self.program.name),
+            debug: debug.map(DebugInfo::spec),
+        }
+    }
+
+    fn load(&self, debug: Option<&DebugInfo>) -> rustix::io::Result<OwnedFd> {
+        // The verifier can be interrupted by a signal (EAGAIN), for it takes long.
+        const TRIES: u32 = 5;
+        let mut tries = 1;
+        loop {
+            match bpf::prog_load(&self.spec(debug), None) {
+                Err(Errno::AGAIN) if tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    fn explain(&self, debug: Option<&DebugInfo>, error: Errno) -> LoadError {
+        let program = self.program.name.clone();
+        let source: io::Error = error.into();
+        if error == Errno::PERM {
+            return LoadError::NotPermitted {
+                program,
+                capabilities: Capabilities::of_this_process().ok(),
+                source,
+            };
+        }
+        if error == Errno::NOMEM {
+            return LoadError::NoMemory { program, source };
+        }
+        let insns = self.insns.len() / 8;
+        let log = if insns > MOST_INSNS { VerifierLog::from_buffer(b"") } else { self.log(debug) };
+        match error {
+            Errno::TOOBIG => LoadError::TooLarge { program, insns, log, source },
+            Errno::INVAL if log.text().is_empty() => LoadError::Unsupported { program, source },
+            _ if log.text().is_empty() => LoadError::Failed { program, source },
+            _ => LoadError::Rejected { program, log, source },
+        }
+    }
+
+    /// Loads once more for the log, with a buffer that grows until it all fits or is long enough.
+    fn log(&self, debug: Option<&DebugInfo>) -> VerifierLog {
+        let mut size = 64 << 10;
+        loop {
+            size = size.min(self.log_limit.max(256));
+            let mut buffer = vec![0; size];
+            let result = bpf::prog_load(&self.spec(debug), Some(&mut buffer));
+            if result.err() != Some(Errno::NOSPC) || size >= self.log_limit {
+                return VerifierLog::from_buffer(&buffer);
+            }
+            size *= 8;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is mounted where: `/proc/PID/mountinfo`, of which proc_pid_mountinfo(5) tells the format.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::{fs, io};
+
+/// One line of `mountinfo`, as far as we need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// The directory of the file system that is mounted; for a cgroup hierarchy relative to the root of the reader's
+    /// cgroup namespace.
+    pub(crate) root: PathBuf,
+    /// Where it is mounted.
+    pub(crate) point: PathBuf,
+    /// The type of the file system.
+    pub(crate) fs_type: String,
+}
+
+/// The mounts that this process sees, of the file system types in `fs_types`, in the kernel's order.
+pub(crate) fn mounts(fs_types: &[&str]) -> io::Result<Vec<Mount>> {
+    let text = fs::read("/proc/self/mountinfo")?;
+    Ok(parse(&text).filter(|mount| fs_types.contains(&mount.fs_type.as_str())).collect())
+}
+
+/// The mounts in the text of a `mountinfo`. A line that is not of its format is passed over.
+pub(crate) fn parse(text: &[u8]) -> impl Iterator<Item = Mount> + '_ {
+    text.split(|&byte| byte == b'\n').filter_map(parse_line)
+}
+
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let root = fields.nth(3)?;
+    let point = fields.next()?;
+    // Any number of optional fields lies between the mount's options and a lone "-".
+    fields.find(|field| *field == b"-")?;
+    let fs_type = fields.next()?;
+    Some(Mount {
+        root: unescape(root),
+        point: unescape(point),
+        fs_type: String::from_utf8(fs_type.to_vec()).ok()?,
+    })
+}
+
+/// Undoes the kernel's escapes: a backslash and three octal digits for each of space, tab, newline, backslash (and `#`).
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+        match digits {
+            Some(digits) if first == b'\\' => {
+                bytes.push(
+                    digits.iter().fold(0u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')),
+                );
+                rest = &after[3..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> (String, String, String) {
+        let mounts: Vec<Mount> = parse(line.as_bytes()).collect();
+        let [mount] = mounts.as_slice() else { panic!("{line:?} gave {mounts:?}") };
+        (mount.root.display().to_string(), mount.point.display().to_string(), mount.fs_type.clone())
+    }
+
+    #[test]
+    fn a_line_gives_root_point_and_type() {
+        let cases = [
+            // systemd, unified
+            (
+                "29 22 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot",
+                ("/", "/sys/fs/cgroup", "cgroup2"),
+            ),
+            // hybrid
+            (
+                "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw",
+                ("/", "/sys/fs/cgroup/unified", "cgroup2"),
+            ),
+            (
+                "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:10 master:3 - cgroup cgroup rw,cpu",
+                ("/", "/sys/fs/cgroup/cpu", "cgroup"),
+            ),
+            // a container without a cgroup namespace of its own
+            (
+                "612 611 0:26 /system.slice/docker-0123.scope /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw",
+                ("/system.slice/docker-0123.scope", "/sys/fs/cgroup", "cgroup2"),
+            ),
+            // escapes, in both paths
+            (
+                r"70 22 0:26 /a\040b /mnt/tab\011new\012back\134hash\043 rw - cgroup2 none rw",
+                ("/a b", "/mnt/tab\tnew\nback\\hash#", "cgroup2"),
+            ),
+            // no escape: a backslash without three octal digits behind it
+            (r"70 22 0:26 / /mnt/\08\9 rw - bpf none rw", ("/", r"/mnt/\08\9", "bpf")),
+        ];
+        for (line, (root, point, fs_type)) in cases {
+            assert_eq!(parsed(line), (root.into(), point.into(), fs_type.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_mount_is_passed_over() {
+        let text = b"\ngarbage\n1 2 3\n1 2 0:3 / /p rw shared:1\n29 22 0:26 / /c rw - cgroup2 c rw\n";
+        let mounts: Vec<Mount> = parse(text).collect();
+        assert_eq!(mounts.len(), 1);
+    }
+}

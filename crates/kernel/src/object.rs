@@ -1,0 +1,142 @@
+//! What programs, maps and links have in common: ids, and what goes wrong with them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use crate::sys::bpf::{self, Object};
+
+/// The attach type `BPF_CGROUP_SYSCTL`.
+pub(crate) const ATTACH_TYPE: u32 = 18;
+/// `BPF_PROG_TYPE_CGROUP_SYSCTL`
+pub(crate) const PROGRAM_TYPE: u32 = 23;
+
+/// What can go wrong when the kernel is asked about its programs, maps and links.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// No such object, or not any longer.
+    #[error("there is no {object} with id {id}")]
+    NoSuchId {
+        /// `program`, `map` or `link`.
+        object: &'static str,
+        /// The id.
+        id: u32,
+    },
+    /// A capability is missing.
+    #[error("cannot {doing}: it takes {needs}")]
+    NotPermitted {
+        /// What was being done.
+        doing: String,
+        /// The capability that it takes.
+        needs: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A key or value is not of the map's size.
+    #[error("cannot {doing}: a key has {key_size} bytes and a value {value_size}")]
+    WrongSize {
+        /// What was being done.
+        doing: String,
+        /// Bytes in a key.
+        key_size: usize,
+        /// Bytes in a value, as user space sees it.
+        value_size: usize,
+    },
+    /// The kernel refused.
+    #[error("cannot {doing}: {source}")]
+    Failed {
+        /// What was being done.
+        doing: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl ObjectError {
+    /// For an operation that takes `needs`, which is what `EPERM` is about.
+    pub(crate) fn new(doing: impl Into<String>, needs: &'static str, error: Errno) -> Self {
+        let (doing, source) = (doing.into(), error.into());
+        match error {
+            Errno::PERM => Self::NotPermitted { doing, needs, source },
+            _ => Self::Failed { doing, source },
+        }
+    }
+
+    pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(Errno) -> Self {
+        let doing = doing.into();
+        move |error| Self::Failed { doing, source: error.into() }
+    }
+}
+
+fn noun(object: Object) -> &'static str {
+    match object {
+        Object::Program => "program",
+        Object::Map => "map",
+        Object::Link => "link",
+    }
+}
+
+/// A descriptor for the object with this id.
+pub(crate) fn open_by_id(object: Object, id: u32) -> Result<OwnedFd, ObjectError> {
+    bpf::fd_by_id(object, id).map_err(|error| match error {
+        Errno::NOENT => ObjectError::NoSuchId { object: noun(object), id },
+        error => ObjectError::new(format!("open the {} with id {id}", noun(object)), "CAP_SYS_ADMIN", error),
+    })
+}
+
+/// The ids of all objects of a kind on this machine, in ascending order.
+pub(crate) fn ids(object: Object) -> Result<Vec<u32>, ObjectError> {
+    let mut ids = Vec::new();
+    let mut last = 0;
+    loop {
+        match bpf::next_id(object, last) {
+            Ok(id) => {
+                ids.push(id);
+                last = id;
+            }
+            Err(Errno::NOENT) => return Ok(ids),
+            Err(error) => {
+                let doing = format!("list the {}s of this machine", noun(object));
+                return Err(ObjectError::new(doing, "CAP_SYS_ADMIN", error));
+            }
+        }
+    }
+}
+
+/// A name as the kernel takes it: at most 15 bytes of letters, digits, `_` and `.` (`bpf_obj_name_cpy()` in
+/// `kernel/bpf/syscall.c`); other bytes become `_`.
+pub(crate) fn kernel_name(name: &str) -> [u8; 16] {
+    let mut result = [0; 16];
+    for (place, byte) in result[..15].iter_mut().zip(name.bytes()) {
+        let allowed = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+        *place = if allowed { byte } else { b'_' };
+    }
+    result
+}
+
+/// A name as the kernel gives it.
+pub(crate) fn name_text(name: &[u8; 16]) -> String {
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_made_fit_for_the_kernel() {
+        let cases = [
+            ("web_tier.2", "web_tier.2"),
+            ("web-tier", "web_tier"),
+            ("a name that is too long", "a_name_that_is_"),
+            ("fünf", "f__nf"),
+            ("", ""),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(name_text(&kernel_name(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which programs a cgroup has.
+
+use std::fmt;
+use std::os::fd::AsFd;
+
+use crate::cgroup::Cgroup;
+use crate::object::{ATTACH_TYPE, ObjectError};
+use crate::sys::bpf;
+
+/// How a cgroup takes programs. The first program that is attached decides, until the last one is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AttachMode {
+    /// One program; none below. (No flag.)
+    Single,
+    /// One program, which gives way to any below. (`BPF_F_ALLOW_OVERRIDE`)
+    Override,
+    /// Any number, here and below. (`BPF_F_ALLOW_MULTI`; links are always so.)
+    Multi,
+}
+
+impl fmt::Display for AttachMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single => "single",
+            Self::Override => "override",
+            Self::Multi => "multi",
+        })
+    }
+}
+
+impl AttachMode {
+    fn from_flags(flags: u32) -> Self {
+        const ALLOW_OVERRIDE: u32 = 1;
+        const ALLOW_MULTI: u32 = 2;
+        if flags & ALLOW_MULTI != 0 {
+            Self::Multi
+        } else if flags & ALLOW_OVERRIDE != 0 {
+            Self::Override
+        } else {
+            Self::Single
+        }
+    }
+}
+
+/// The programs for this hook that are attached to a cgroup itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attached {
+    /// How they are attached; `None` when there are none.
+    pub mode: Option<AttachMode>,
+    /// Their ids, in the cgroup's order.
+    pub program_ids: Vec<u32>,
+    /// Counts the changes, from 1 (Linux 6.17; `None` before).
+    pub revision: Option<u64>,
+}
+
+impl Cgroup {
+    /// The programs for this hook that are attached to this cgroup itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
+    pub fn attached(&self) -> Result<Attached, ObjectError> {
+        let (result, program_ids) = self.query(0)?;
+        Ok(Attached {
+            mode: (!program_ids.is_empty()).then(|| AttachMode::from_flags(result.attach_flags)),
+            program_ids,
+            revision: Some(result.revision).filter(|&revision| revision != 0),
+        })
+    }
+
+    /// The programs that run for an access by a process in this cgroup, in the order in which they run: those of
+    /// this cgroup, then those of its ancestors (also where these are out of sight in a container).
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
+    pub fn effective(&self) -> Result<Vec<u32>, ObjectError> {
+        const EFFECTIVE: u32 = 1;
+        self.query(EFFECTIVE).map(|(_, ids)| ids)
+    }
+
+    fn query(&self, flags: u32) -> Result<(bpf::QueryResult, Vec<u32>), ObjectError> {
+        let mut ids = vec![0; 64];
+        loop {
+            let result = bpf::prog_query(self.as_fd(), ATTACH_TYPE, flags, &mut ids).map_err(|error| {
+                let doing = format!("query the programs of {}", self.path().display());
+                ObjectError::new(doing, "CAP_NET_ADMIN", error)
+            })?;
+            if !result.truncated && result.count <= ids.len() {
+                ids.truncate(result.count);
+                return Ok((result, ids));
+            }
+            // Some room for those that come meanwhile.
+            ids = vec![0; result.count + 16];
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Emptying a cgroup and taking it away, with system calls alone.
+//!
+//! The guard process and the probe do this between fork and `_exit`, where a process with several threads may not
+//! allocate or take a lock. So nothing here does: buffers are on the stack, names are C strings.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, openat, unlinkat};
+use rustix::io::{Errno, Result, read, write};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
+
+use std::os::fd::AsFd;
+
+/// How deep below a cgroup its descendants are looked for. The kernel's own bound is `cgroup.max.depth`.
+const DEPTH: u32 = 64;
+
+/// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14) or one after the other.
+pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
+    match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => write(&file, b"1").map(drop),
+        Err(Errno::NOENT) => kill_each(cgroup, DEPTH),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a process is in `cgroup` or below it, from `cgroup.events`.
+pub(crate) fn is_populated(cgroup: BorrowedFd<'_>) -> Result<bool> {
+    let events = open_events(cgroup)?;
+    read_populated(&events)
+}
+
+/// Waits until `cgroup` is empty; says whether it is now.
+pub(crate) fn wait_until_empty(cgroup: BorrowedFd<'_>, at_most: Duration) -> Result<bool> {
+    const STEP: Duration = Duration::from_millis(20);
+    let events = open_events(cgroup)?;
+    let mut left = at_most;
+    loop {
+        // The read arms the notification that the poll waits for.
+        if !read_populated(&events)? {
+            return Ok(true);
+        }
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let step = STEP.min(left);
+        let timeout = Timespec { tv_sec: 0, tv_nsec: step.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => left -= step,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes the cgroup `name` in `parent` and all below it. Its processes must have ended; the kernel can take a
+/// moment to notice (`EBUSY`), for which there are some retries.
+pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    const TRIES: u32 = 50;
+    let mut tries = 0;
+    loop {
+        match remove_depth(parent, name, DEPTH) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            Err(error @ (Errno::BUSY | Errno::NOTEMPTY)) => {
+                tries += 1;
+                if tries == TRIES {
+                    return Err(error);
+                }
+                sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sleeps; a signal does not make it shorter.
+pub(crate) fn sleep(time: Duration) {
+    let mut left = Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    while let NanosleepRelativeResult::Interrupted(remaining) = nanosleep(&left) {
+        left = remaining;
+    }
+}
+
+fn open_events(cgroup: BorrowedFd<'_>) -> Result<OwnedFd> {
+    openat(cgroup, c"cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn read_populated(events: &OwnedFd) -> Result<bool> {
+    let mut text = [0; 128];
+    match rustix::io::pread(events, &mut text, 0) {
+        Ok(length) => Ok(text[..length].windows(11).any(|part| part == b"populated 1")),
+        // The cgroup is gone.
+        Err(Errno::NODEV) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_depth(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> Result<()> {
+    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        // A cgroup with children says EBUSY too.
+        Err(Errno::BUSY | Errno::NOTEMPTY) if depth > 0 => {}
+        done => return done,
+    }
+    let cgroup = open_child(parent, name)?;
+    for_each_child(cgroup.as_fd(), |child| remove_depth(cgroup.as_fd(), child, depth - 1))?;
+    unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Several rounds, because a process may fork between being seen and being killed.
+fn kill_each(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
+    const ROUNDS: u32 = 20;
+    for _ in 0..ROUNDS {
+        kill_round(cgroup, depth)?;
+        if !is_populated(cgroup)? {
+            break;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn kill_round(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
+    let procs = openat(cgroup, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buffer = [0; 512];
+    let mut pid: i32 = 0;
+    loop {
+        let length = read(&procs, &mut buffer)?;
+        if length == 0 {
+            break;
+        }
+        for &byte in &buffer[..length] {
+            if byte.is_ascii_digit() {
+                pid = pid.wrapping_mul(10).wrapping_add(i32::from(byte - b'0'));
+            } else {
+                // A process of another pid namespace is shown as 0.
+                if let Some(pid) = Pid::from_raw(pid).filter(|pid| !pid.is_init()) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                pid = 0;
+            }
+        }
+    }
+    if depth > 0 {
+        for_each_child(cgroup, |name| kill_round(open_child(cgroup, name)?.as_fd(), depth - 1))?;
+    }
+    Ok(())
+}
+
+fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::empty())
+}
+
+/// Calls `visit` with the name of each child; a child that is gone when `visit` comes to it is passed over.
+fn for_each_child(cgroup: BorrowedFd<'_>, mut visit: impl FnMut(&CStr) -> Result<()>) -> Result<()> {
+    // A descriptor of its own, for a directory's position belongs to the open file.
+    let listing = open_child(cgroup, c".")?;
+    let mut buffer = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(&listing, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+            continue;
+        }
+        match visit(name) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

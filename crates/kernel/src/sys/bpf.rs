@@ -1,0 +1,637 @@
+//! bpf(2), one function for each command that we use.
+//!
+//! The structs are the parts of `union bpf_attr` in `include/uapi/linux/bpf.h`. The kernel takes an `attr` that is
+//! shorter than its own, and a longer one when what it does not know is zero, so that one layout serves all
+//! kernels. None has padding: the kernel refuses bytes that are not zero where it expects none.
+
+use std::ffi::CStr;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, Result};
+
+const MAP_CREATE: u32 = 0;
+const MAP_LOOKUP_ELEM: u32 = 1;
+const MAP_UPDATE_ELEM: u32 = 2;
+const MAP_DELETE_ELEM: u32 = 3;
+const MAP_GET_NEXT_KEY: u32 = 4;
+const PROG_LOAD: u32 = 5;
+const OBJ_PIN: u32 = 6;
+const OBJ_GET: u32 = 7;
+const PROG_ATTACH: u32 = 8;
+const OBJ_GET_INFO_BY_FD: u32 = 15;
+const PROG_QUERY: u32 = 16;
+const BTF_LOAD: u32 = 18;
+const MAP_FREEZE: u32 = 22;
+const LINK_CREATE: u32 = 28;
+const LINK_UPDATE: u32 = 29;
+const LINK_DETACH: u32 = 34;
+const PROG_BIND_MAP: u32 = 35;
+
+/// The kinds of object that have ids, with their `GET_NEXT_ID` and `GET_FD_BY_ID` commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Object {
+    Program,
+    Map,
+    Link,
+}
+
+impl Object {
+    fn next_id(self) -> u32 {
+        match self {
+            Self::Program => 11,
+            Self::Map => 12,
+            Self::Link => 31,
+        }
+    }
+
+    fn fd_by_id(self) -> u32 {
+        match self {
+            Self::Program => 13,
+            Self::Map => 14,
+            Self::Link => 30,
+        }
+    }
+}
+
+/// A struct of which every bit pattern is a value and which has no padding: the kernel may read and write it.
+///
+/// # Safety
+///
+/// The implementing type is `repr(C)`, made of integers (and arrays of them) alone, without padding.
+unsafe trait Plain: Default {}
+
+/// Calls bpf(2).
+///
+/// # Safety
+///
+/// Every address in `attr` must be valid for what `command` does with it: for the length that it uses, and for
+/// writing where it writes.
+unsafe fn bpf<A: Plain>(command: u32, attr: &mut A) -> Result<RawFd> {
+    // SAFETY: `attr` is as long as we say and may be written; the addresses in it are the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
+    if result < 0 {
+        let error = std::io::Error::last_os_error();
+        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+    }
+    Ok(result as RawFd)
+}
+
+/// Takes the descriptor that a command returned.
+fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: called with the fresh result of a command that returns a new descriptor, which nobody else has.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn address<T: ?Sized>(data: &T) -> u64 {
+    std::ptr::from_ref(data).cast::<u8>() as u64
+}
+
+fn address_mut<T: ?Sized>(data: &mut T) -> u64 {
+    std::ptr::from_mut(data).cast::<u8>() as u64
+}
+
+fn length(bytes: usize) -> Result<u32> {
+    u32::try_from(bytes).map_err(|_| Errno::TOOBIG)
+}
+
+macro_rules! plain {
+    ($($(#[$doc:meta])* $vis:vis struct $name:ident { $($field_vis:vis $field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, Default)]
+        $vis struct $name { $($field_vis $field: $type,)* }
+
+        const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$type>())*, "padding");
+
+        // SAFETY: `repr(C)`, integers alone (below), and the assertion above found no padding.
+        unsafe impl Plain for $name {}
+    )*};
+}
+
+plain! {
+    struct MapCreateAttr {
+        kind: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+        inner_map_fd: u32,
+        numa_node: u32,
+        name: [u8; 16],
+    }
+
+    struct MapElemAttr {
+        map_fd: u32,
+        reserved: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+
+    struct ProgLoadAttr {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+        prog_name: [u8; 16],
+        prog_ifindex: u32,
+        expected_attach_type: u32,
+        prog_btf_fd: u32,
+        func_info_rec_size: u32,
+        func_info: u64,
+        func_info_cnt: u32,
+        line_info_rec_size: u32,
+        line_info: u64,
+        line_info_cnt: u32,
+        attach_btf_id: u32,
+    }
+
+    struct BtfLoadAttr {
+        btf: u64,
+        log_buf: u64,
+        btf_size: u32,
+        log_size: u32,
+        log_level: u32,
+        log_true_size: u32,
+    }
+
+    struct ObjPathAttr {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+
+    struct AttachAttr {
+        target_fd: u32,
+        prog_fd: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+
+    struct LinkCreateAttr {
+        prog_fd: u32,
+        target_fd: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+
+    struct LinkUpdateAttr {
+        link_fd: u32,
+        new_prog_fd: u32,
+        flags: u32,
+        old_prog_fd: u32,
+    }
+
+    struct BindMapAttr {
+        prog_fd: u32,
+        map_fd: u32,
+        flags: u32,
+    }
+
+    struct FdAttr {
+        fd: u32,
+    }
+
+    struct IdAttr {
+        id: u32,
+        next_id: u32,
+        open_flags: u32,
+    }
+
+    struct InfoAttr {
+        fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+
+    struct QueryAttr {
+        target_fd: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        prog_cnt: u32,
+        reserved: u32,
+        prog_attach_flags: u64,
+        link_ids: u64,
+        link_attach_flags: u64,
+        revision: u64,
+    }
+
+    /// `struct bpf_prog_info`
+    pub(crate) struct ProgramInfo {
+        pub(crate) kind: u32,
+        pub(crate) id: u32,
+        pub(crate) tag: [u8; 8],
+        pub(crate) jited_len: u32,
+        pub(crate) xlated_len: u32,
+        jited_insns: u64,
+        xlated_insns: u64,
+        pub(crate) load_time_ns: u64,
+        pub(crate) created_by_uid: u32,
+        pub(crate) map_count: u32,
+        map_ids: u64,
+        pub(crate) name: [u8; 16],
+        ifindex: u32,
+        gpl_compatible: u32,
+        netns_dev: u64,
+        netns_ino: u64,
+        nr_jited_ksyms: u32,
+        nr_jited_func_lens: u32,
+        jited_ksyms: u64,
+        jited_func_lens: u64,
+        pub(crate) btf_id: u32,
+        func_info_rec_size: u32,
+        func_info: u64,
+        nr_func_info: u32,
+        pub(crate) line_info_count: u32,
+        line_info: u64,
+        jited_line_info: u64,
+        nr_jited_line_info: u32,
+        line_info_rec_size: u32,
+        jited_line_info_rec_size: u32,
+        nr_prog_tags: u32,
+        prog_tags: u64,
+        pub(crate) run_time_ns: u64,
+        pub(crate) run_count: u64,
+        pub(crate) recursion_misses: u64,
+        pub(crate) verified_insns: u32,
+        attach_btf_obj_id: u32,
+        attach_btf_id: u32,
+        reserved: u32,
+    }
+
+    /// `struct bpf_map_info`
+    pub(crate) struct MapInfo {
+        pub(crate) kind: u32,
+        pub(crate) id: u32,
+        pub(crate) key_size: u32,
+        pub(crate) value_size: u32,
+        pub(crate) max_entries: u32,
+        pub(crate) flags: u32,
+        pub(crate) name: [u8; 16],
+        ifindex: u32,
+        btf_vmlinux_value_type_id: u32,
+        netns_dev: u64,
+        netns_ino: u64,
+        btf_id: u32,
+        btf_key_type_id: u32,
+        btf_value_type_id: u32,
+        btf_vmlinux_id: u32,
+        map_extra: u64,
+    }
+
+    /// `struct bpf_link_info`, as far as a link on a cgroup fills it
+    pub(crate) struct LinkInfo {
+        pub(crate) kind: u32,
+        pub(crate) id: u32,
+        pub(crate) program_id: u32,
+        reserved: u32,
+        pub(crate) cgroup_id: u64,
+        pub(crate) attach_type: u32,
+        reserved_2: u32,
+    }
+}
+
+/// What a map is made of.
+pub(crate) struct MapSpec {
+    pub(crate) kind: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+    pub(crate) name: [u8; 16],
+}
+
+/// What a program is made of.
+pub(crate) struct ProgramSpec<'a> {
+    pub(crate) kind: u32,
+    pub(crate) expected_attach_type: u32,
+    /// Eight bytes an instruction.
+    pub(crate) insns: &'a [u8],
+    pub(crate) license: &'a CStr,
+    pub(crate) name: [u8; 16],
+    pub(crate) debug: Option<DebugSpec<'a>>,
+}
+
+/// BTF and the tables that refer to it.
+#[derive(Clone, Copy)]
+pub(crate) struct DebugSpec<'a> {
+    pub(crate) btf: BorrowedFd<'a>,
+    /// Records of [`FUNC_INFO_SIZE`] bytes.
+    pub(crate) func_info: &'a [u8],
+    /// Records of [`LINE_INFO_SIZE`] bytes.
+    pub(crate) line_info: &'a [u8],
+}
+
+/// `sizeof(struct bpf_func_info)`
+pub(crate) const FUNC_INFO_SIZE: usize = 8;
+/// `sizeof(struct bpf_line_info)`
+pub(crate) const LINE_INFO_SIZE: usize = 16;
+
+pub(crate) fn map_create(spec: &MapSpec) -> Result<OwnedFd> {
+    let mut attr = MapCreateAttr {
+        kind: spec.kind,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        flags: spec.flags,
+        name: spec.name,
+        ..MapCreateAttr::default()
+    };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(MAP_CREATE, &mut attr) }.map(owned)
+}
+
+/// The descriptor of a map together with its sizes, which the element commands take on trust from the caller.
+#[derive(Debug)]
+pub(crate) struct MapFd {
+    fd: OwnedFd,
+    info: MapInfo,
+    value_bytes: usize,
+}
+
+impl MapFd {
+    /// Takes a map. Fails with `EOPNOTSUPP` for a per-CPU map when the number of CPUs is not known.
+    pub(crate) fn new(fd: OwnedFd, possible_cpus: Option<usize>) -> Result<Self> {
+        const PER_CPU: [u32; 4] = [5, 6, 10, 21];
+        let info: MapInfo = info(fd.as_fd())?;
+        let value_bytes = if PER_CPU.contains(&info.kind) {
+            possible_cpus.ok_or(Errno::OPNOTSUPP)? * (info.value_size as usize).next_multiple_of(8)
+        } else {
+            info.value_size as usize
+        };
+        Ok(Self { fd, info, value_bytes })
+    }
+
+    pub(crate) fn info(&self) -> &MapInfo {
+        &self.info
+    }
+
+    /// What user space reads and writes for one key: for a per-CPU map one value for each possible CPU.
+    pub(crate) fn value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// Fails with `EINVAL` when the sizes are not this map's, and with `EOPNOTSUPP` for a kind of map whose values
+    /// in user space are not what its sizes say (hash, array, their per-CPU and LRU forms are).
+    fn check(&self, key: &[u8], value: usize) -> Result<()> {
+        const ELEMENTS_AS_DECLARED: [u32; 6] = [1, 2, 5, 6, 9, 10];
+        if !ELEMENTS_AS_DECLARED.contains(&self.info.kind) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if key.len() != self.info.key_size as usize || value != self.value_bytes {
+            return Err(Errno::INVAL);
+        }
+        Ok(())
+    }
+
+    fn attr(&self, key: &[u8]) -> MapElemAttr {
+        MapElemAttr { map_fd: raw(self.fd.as_fd()), key: address(key), ..MapElemAttr::default() }
+    }
+
+    pub(crate) fn lookup(&self, key: &[u8], value: &mut [u8]) -> Result<()> {
+        self.check(key, value.len())?;
+        let mut attr = MapElemAttr { value: address_mut(value), ..self.attr(key) };
+        // SAFETY: the kernel reads a key and writes a value; both are as long as this map's, checked above.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut attr) }.map(drop)
+    }
+
+    pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
+        self.check(key, value.len())?;
+        let mut attr = MapElemAttr { value: address(value), flags, ..self.attr(key) };
+        // SAFETY: the kernel reads a key and a value; both are as long as this map's, checked above.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<()> {
+        self.check(key, self.value_bytes)?;
+        let mut attr = self.attr(key);
+        // SAFETY: the kernel reads a key as long as this map's, checked above.
+        unsafe { bpf(MAP_DELETE_ELEM, &mut attr) }.map(drop)
+    }
+
+    /// The key after `key`, or the first one.
+    pub(crate) fn next_key(&self, key: Option<&[u8]>) -> Result<Vec<u8>> {
+        let mut next = vec![0; self.info.key_size as usize];
+        self.check(key.unwrap_or(&next), self.value_bytes)?;
+        let mut attr = MapElemAttr {
+            map_fd: raw(self.fd.as_fd()),
+            key: key.map_or(0, address),
+            value: address_mut(next.as_mut_slice()),
+            ..MapElemAttr::default()
+        };
+        // SAFETY: the kernel reads a key (or none, at address 0) and writes one; both are as long as this map's.
+        unsafe { bpf(MAP_GET_NEXT_KEY, &mut attr) }?;
+        Ok(next)
+    }
+
+    pub(crate) fn freeze(&self) -> Result<()> {
+        let mut attr = FdAttr { fd: raw(self.fd.as_fd()) };
+        // SAFETY: the attr holds no address.
+        unsafe { bpf(MAP_FREEZE, &mut attr) }.map(drop)
+    }
+}
+
+impl AsFd for MapFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Loads a program; with a `log`, the verifier writes there (text that ends with a NUL).
+pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut [u8]>) -> Result<OwnedFd> {
+    let mut attr = ProgLoadAttr {
+        prog_type: spec.kind,
+        insn_cnt: length(spec.insns.len() / 8)?,
+        insns: address(spec.insns),
+        license: address(spec.license),
+        prog_name: spec.name,
+        expected_attach_type: spec.expected_attach_type,
+        ..ProgLoadAttr::default()
+    };
+    if let Some(log) = log {
+        attr.log_level = 1;
+        attr.log_size = length(log.len())?;
+        attr.log_buf = address_mut(log);
+    }
+    if let Some(debug) = spec.debug {
+        attr.prog_btf_fd = raw(debug.btf);
+        attr.func_info_rec_size = FUNC_INFO_SIZE as u32;
+        attr.func_info = address(debug.func_info);
+        attr.func_info_cnt = length(debug.func_info.len() / FUNC_INFO_SIZE)?;
+        attr.line_info_rec_size = LINE_INFO_SIZE as u32;
+        attr.line_info = address(debug.line_info);
+        attr.line_info_cnt = length(debug.line_info.len() / LINE_INFO_SIZE)?;
+    }
+    // SAFETY: the slices and the NUL-terminated license outlive the call; counts come from the slices' lengths; the
+    // log is borrowed for writing. (The kernel writes back to the tables only where their record sizes are wrong,
+    // and then the expected size into the attr.)
+    unsafe { bpf(PROG_LOAD, &mut attr) }.map(owned)
+}
+
+pub(crate) fn btf_load(btf: &[u8]) -> Result<OwnedFd> {
+    let mut attr = BtfLoadAttr { btf: address(btf), btf_size: length(btf.len())?, ..BtfLoadAttr::default() };
+    // SAFETY: the kernel reads `btf_size` bytes of a slice of that length.
+    unsafe { bpf(BTF_LOAD, &mut attr) }.map(owned)
+}
+
+/// Makes the program keep a map that its instructions do not use (Linux 5.10).
+pub(crate) fn prog_bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<()> {
+    let mut attr = BindMapAttr { prog_fd: raw(program), map_fd: raw(map), flags: 0 };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(PROG_BIND_MAP, &mut attr) }.map(drop)
+}
+
+pub(crate) fn obj_pin(object: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    let mut attr = ObjPathAttr { path: address(path), fd: raw(object), flags: 0 };
+    // SAFETY: the kernel reads a NUL-terminated path.
+    unsafe { bpf(OBJ_PIN, &mut attr) }.map(drop)
+}
+
+pub(crate) fn obj_get(path: &CStr) -> Result<OwnedFd> {
+    let mut attr = ObjPathAttr { path: address(path), ..ObjPathAttr::default() };
+    // SAFETY: the kernel reads a NUL-terminated path.
+    unsafe { bpf(OBJ_GET, &mut attr) }.map(owned)
+}
+
+pub(crate) fn prog_attach(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    attach_type: u32,
+    flags: u32,
+) -> Result<()> {
+    let mut attr = AttachAttr { target_fd: raw(cgroup), prog_fd: raw(program), attach_type, flags };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(PROG_ATTACH, &mut attr) }.map(drop)
+}
+
+/// What `PROG_QUERY` says besides the ids.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueryResult {
+    /// How many programs there are, which may be more than fit.
+    pub(crate) count: usize,
+    pub(crate) attach_flags: u32,
+    /// 0 where the kernel has none to give.
+    pub(crate) revision: u64,
+    /// Whether `ids` was too short.
+    pub(crate) truncated: bool,
+}
+
+pub(crate) fn prog_query(
+    cgroup: BorrowedFd<'_>,
+    attach_type: u32,
+    query_flags: u32,
+    ids: &mut [u32],
+) -> Result<QueryResult> {
+    let mut attr = QueryAttr {
+        target_fd: raw(cgroup),
+        attach_type,
+        query_flags,
+        prog_ids: address_mut(ids),
+        prog_cnt: length(ids.len())?,
+        ..QueryAttr::default()
+    };
+    // SAFETY: the kernel writes at most `prog_cnt` ids to a slice of that length.
+    let truncated = match unsafe { bpf(PROG_QUERY, &mut attr) } {
+        Ok(_) => false,
+        Err(Errno::NOSPC) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(QueryResult {
+        count: attr.prog_cnt as usize,
+        attach_flags: attr.attach_flags,
+        revision: attr.revision,
+        truncated,
+    })
+}
+
+pub(crate) fn link_create(
+    program: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    attach_type: u32,
+) -> Result<OwnedFd> {
+    let mut attr = LinkCreateAttr { prog_fd: raw(program), target_fd: raw(target), attach_type, flags: 0 };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
+}
+
+/// Puts `new` in the place of the link's program, if that is `old`.
+pub(crate) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<()> {
+    const F_REPLACE: u32 = 4;
+    let mut attr =
+        LinkUpdateAttr { link_fd: raw(link), new_prog_fd: raw(new), flags: F_REPLACE, old_prog_fd: raw(old) };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)
+}
+
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> Result<()> {
+    let mut attr = FdAttr { fd: raw(link) };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(LINK_DETACH, &mut attr) }.map(drop)
+}
+
+/// The smallest id above `id`; `ENOENT` when there is none.
+pub(crate) fn next_id(object: Object, id: u32) -> Result<u32> {
+    let mut attr = IdAttr { id, ..IdAttr::default() };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(object.next_id(), &mut attr) }?;
+    Ok(attr.next_id)
+}
+
+pub(crate) fn fd_by_id(object: Object, id: u32) -> Result<OwnedFd> {
+    let mut attr = IdAttr { id, ..IdAttr::default() };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(object.fd_by_id(), &mut attr) }.map(owned)
+}
+
+/// What the kernel says of a descriptor, which must be of the kind that `I` describes.
+pub(crate) fn info<I: Info>(fd: BorrowedFd<'_>) -> Result<I> {
+    let mut info = I::default();
+    fill_info(fd, &mut info)?;
+    Ok(info)
+}
+
+fn fill_info<I: Info>(fd: BorrowedFd<'_>, info: &mut I) -> Result<()> {
+    let mut attr = InfoAttr { fd: raw(fd), info_len: size_of::<I>() as u32, info: address_mut(info) };
+    // SAFETY: the kernel writes at most `info_len` bytes to a plain struct of that size. The addresses in it are
+    // zero, with which the kernel copies nothing, except as the caller set them up (`program_map_ids`).
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attr) }.map(drop)
+}
+
+/// The structs that `OBJ_GET_INFO_BY_FD` fills.
+#[expect(private_bounds, reason = "implemented here alone")]
+pub(crate) trait Info: Plain {}
+impl Info for ProgramInfo {}
+impl Info for MapInfo {}
+impl Info for LinkInfo {}
+
+/// The ids of the maps that a program holds.
+pub(crate) fn program_map_ids(program: BorrowedFd<'_>) -> Result<Vec<u32>> {
+    let mut ids: Vec<u32> = Vec::new();
+    loop {
+        // A program can get another map between two calls (PROG_BIND_MAP): ask again until all fit.
+        let mut info = ProgramInfo {
+            map_count: length(ids.len())?,
+            map_ids: if ids.is_empty() { 0 } else { address_mut(ids.as_mut_slice()) },
+            ..ProgramInfo::default()
+        };
+        fill_info(program, &mut info)?;
+        let count = info.map_count as usize;
+        if count <= ids.len() {
+            ids.truncate(count);
+            return Ok(ids);
+        }
+        ids = vec![0; count];
+    }
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd() as u32
+}

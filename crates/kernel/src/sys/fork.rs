@@ -1,0 +1,220 @@
+//! Processes that are forked and never exec: the guard of a cgroup, and the writer of a probe.
+//!
+//! Between fork and `_exit` such a process may only make system calls on data that was prepared before: another
+//! thread may have held any lock (the allocator's too) at the moment of the fork. All that the bodies below call is
+//! `rustix` with its raw system calls and [`sweep`](crate::sweep), which keeps to the same rule.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, Result, pread, read, write};
+use rustix::process::{Pid, chdir, setsid};
+use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
+
+use crate::sweep;
+
+/// Forks a process that runs `body` and ends with what it returns as its exit status. All signals stay blocked in
+/// it, so that no handler of ours runs there; `SIGKILL` ends it.
+///
+/// # Safety
+///
+/// `body` makes system calls alone: it does not allocate, lock, or touch what another thread may have been changing.
+unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Pid> {
+    /// Ends the process when `body` unwinds, which must not reach the parent's stack frames.
+    struct EndHere;
+
+    impl Drop for EndHere {
+        fn drop(&mut self) {
+            exit_now(101);
+        }
+    }
+
+    let before = block_all_signals();
+    // SAFETY: the child runs `body`, of which the caller promises what fork asks of it, and ends.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let _end = EndHere;
+        exit_now(body());
+    }
+    let error = std::io::Error::last_os_error();
+    restore_signals(&before);
+    Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+}
+
+fn exit_now(status: u8) -> ! {
+    // SAFETY: `_exit` takes any status and does not return.
+    unsafe { libc::_exit(status.into()) }
+}
+
+fn block_all_signals() -> libc::sigset_t {
+    let mut all = MaybeUninit::uninit();
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: sigfillset fills `all`, pthread_sigmask reads it and fills `before`; neither fails with these arguments.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
+    }
+}
+
+fn restore_signals(before: &libc::sigset_t) {
+    // SAFETY: reads a set that pthread_sigmask gave.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+}
+
+/// What a guard process holds, and all that it holds.
+pub(crate) struct GuardedCgroup<'a> {
+    /// Reports the end of the process that is guarded against: end of file without a byte before it.
+    pub(crate) alive: BorrowedFd<'a>,
+    /// Kept open, so that the program stays attached.
+    pub(crate) link: BorrowedFd<'a>,
+    /// The directory of the cgroup.
+    pub(crate) cgroup: BorrowedFd<'a>,
+    /// The directory that the cgroup is in.
+    pub(crate) parent: BorrowedFd<'a>,
+    /// The name of the cgroup there.
+    pub(crate) name: &'a CStr,
+}
+
+/// Starts the guard process of a cgroup.
+pub(crate) fn fork_guard(guarded: &GuardedCgroup<'_>) -> Result<Pid> {
+    // SAFETY: `watch` makes system calls alone.
+    unsafe { fork_without_exec(|| watch(guarded)) }
+}
+
+fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
+    let _ = setsid();
+    let _ = chdir(c"/");
+    let _ = set_name(c"knobgate-guard");
+    close_all_but([
+        guarded.alive.as_raw_fd(),
+        guarded.link.as_raw_fd(),
+        guarded.cgroup.as_raw_fd(),
+        guarded.parent.as_raw_fd(),
+    ]);
+    let mut byte = [0];
+    loop {
+        match read(guarded.alive, &mut byte) {
+            Ok(1) => return 0,
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    // For as long as anybody lives in there, the link must stay; so there is no end to this but an empty cgroup.
+    loop {
+        let _ = sweep::kill_all(guarded.cgroup);
+        match sweep::wait_until_empty(guarded.cgroup, Duration::from_secs(1)) {
+            Ok(false) => {}
+            Ok(true) | Err(_) => break,
+        }
+    }
+    match sweep::remove_all(guarded.parent, guarded.name) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn close_all_but(mut kept: [i32; 4]) {
+    kept.sort_unstable();
+    let mut first = 0;
+    for fd in kept {
+        close_range(first, fd - 1);
+        first = fd + 1;
+    }
+    close_range(first, i32::MAX);
+}
+
+fn close_range(first: i32, last: i32) {
+    if first > last {
+        return;
+    }
+    // SAFETY: runs in the forked child, which uses none of these descriptors again.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+            // Linux before 5.9. Descriptors beyond this bound are beyond the usual limit too.
+            for fd in first..=last.min(65_535) {
+                libc::close(fd);
+            }
+        }
+    }
+}
+
+/// What the writer of the rewriting probe does its work with.
+pub(crate) struct ProbeWriter<'a> {
+    /// `cgroup.procs` of the scratch cgroup, open for writing.
+    pub(crate) procs: BorrowedFd<'a>,
+    /// The knob, one that the UTS namespace has for itself.
+    pub(crate) knob: &'a CStr,
+    /// What is written; another value, but no longer, is what the program puts there.
+    pub(crate) written: &'a [u8],
+    /// What the program puts there.
+    pub(crate) replacement: &'a [u8],
+}
+
+/// How a [`ProbeWriter`] ended: its exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum WriterEnd {
+    Replaced = 0,
+    NotReplaced = 1,
+    CannotUnshare = 2,
+    CannotEnter = 3,
+    CannotOpen = 4,
+    CannotWrite = 5,
+    CannotReadBack = 6,
+    SomethingElse = 7,
+}
+
+impl WriterEnd {
+    const ALL: [Self; 8] = [
+        Self::Replaced,
+        Self::NotReplaced,
+        Self::CannotUnshare,
+        Self::CannotEnter,
+        Self::CannotOpen,
+        Self::CannotWrite,
+        Self::CannotReadBack,
+        Self::SomethingElse,
+    ];
+
+    pub(crate) fn from_status(status: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|&end| end as i32 == status)
+    }
+}
+
+/// Starts the writer of the rewriting probe.
+pub(crate) fn fork_probe_writer(writer: &ProbeWriter<'_>) -> Result<Pid> {
+    // SAFETY: `write_and_compare` makes system calls alone.
+    unsafe { fork_without_exec(|| write_and_compare(writer) as u8) }
+}
+
+fn write_and_compare(writer: &ProbeWriter<'_>) -> WriterEnd {
+    // SAFETY: no descriptor table is unshared. From here on the machine's own value is out of reach.
+    if unsafe { unshare_unsafe(UnshareFlags::NEWUTS) }.is_err() {
+        return WriterEnd::CannotUnshare;
+    }
+    if write(writer.procs, b"0").is_err() {
+        return WriterEnd::CannotEnter;
+    }
+    let Ok(knob) = open(writer.knob, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
+        return WriterEnd::CannotOpen;
+    };
+    if write(&knob, writer.written).is_err() {
+        return WriterEnd::CannotWrite;
+    }
+    let mut stored = [0; 128];
+    let Ok(length) = pread(&knob, &mut stored, 0) else {
+        return WriterEnd::CannotReadBack;
+    };
+    let stored = stored[..length].trim_ascii_end();
+    if stored == writer.replacement.trim_ascii_end() {
+        WriterEnd::Replaced
+    } else if stored == writer.written.trim_ascii_end() {
+        WriterEnd::NotReplaced
+    } else {
+        WriterEnd::SomethingElse
+    }
+}
