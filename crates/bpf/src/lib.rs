@@ -1,8 +1,62 @@
-//! BPF programs as data.
+//! BPF programs as data: what they are made of, how they are written, and how they are read.
+//!
+//! Nothing here runs or loads anything. A compiler writes instructions into an [`Assembler`] and makes a
+//! [`Program`] of its [`Code`]; the kernel, or a model of it, takes the program from there.
+//!
+//! ```text
+//!   Assembler ──► Code ──► Program ──┬──► encode      the bytes that the kernel takes
+//!                            │       └──► ProgramBtf  its functions and source lines, for the kernel
+//!   bytes ──► decode ──► [Insn] ──► Operation         what each instruction means
+//!                                     └──► Display    in the verifier's syntax
+//! ```
+//!
+//! The words:
+//!
+//! - An [`Insn`] is eight bytes, and an [`Operation`] what one or two of them mean. The whole instruction set
+//!   up to v4 is known (`Documentation/bpf/standardization/instruction-set.rst`).
+//! - A [`Label`] is a place in the code. Jumps and calls go to labels; nobody counts offsets.
+//! - A [`Program`] is instructions with the maps that they use. Where they use them is a [`Relocation`]: only
+//!   a loader knows the descriptor of a map, and puts it into the immediate of the instruction.
+//! - The [`LineTable`] says which line of the source every instruction came from.
+//! - [`Features`] are what the kernel that the program is made for can do.
+//!
+//! All bytes are those of little-endian machines.
+//!
+//! ```
+//! use knobgate_bpf::{Assembler, Cond, Program, Reg, Size};
+//!
+//! let mut asm = Assembler::new();
+//! let allow = asm.new_label();
+//! asm.set_line(1, 1, "default read allow");
+//! asm.load(Size::U32, Reg::R2, Reg::R1, 0);
+//! asm.mov(Reg::R0, 1);
+//! asm.jump_if(Cond::Eq, Reg::R2, 0, allow);
+//! asm.set_line(2, 1, "default write deny");
+//! asm.mov(Reg::R0, 0);
+//! asm.bind(allow);
+//! asm.exit();
+//! let program = Program::from(asm.finish(false)?);
+//!
+//! let text = "\
+//! main:
+//! ; 1:1 default read allow
+//!    0: (61) r2 = *(u32 *)(r1 +0)
+//!    1: (b7) r0 = 1
+//!    2: (15) if r2 == 0x0 goto pc+1 <L4>
+//! ; 2:1 default write deny
+//!    3: (b7) r0 = 0
+//! L4:
+//!    4: (95) exit
+//! ";
+//! assert_eq!(program.listing().to_string(), text);
+//! # Ok::<(), knobgate_bpf::AsmError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod asm;
+mod btf;
+mod disasm;
 mod features;
 pub mod helper_ids;
 mod insn;
@@ -13,6 +67,8 @@ mod operation;
 mod program;
 
 pub use asm::{AsmError, Assembler, Code, Label};
+pub use btf::ProgramBtf;
+pub use disasm::Listing;
 pub use features::Features;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};

@@ -1,6 +1,6 @@
 //! A program: what is loaded, attached or interpreted.
 
-use crate::Insn;
+use crate::{Code, Insn};
 
 /// The name of the map with one counter per entry of [`Program::rules`]: an array of `u64`, each counting how
 /// often its rule decided.
@@ -178,6 +178,15 @@ pub struct RuleEntry {
     pub line: u32,
     /// The text of the rule.
     pub text: String,
+}
+
+impl From<Code> for Program {
+    /// The code as a program that has neither a name nor maps yet.
+    fn from(code: Code) -> Self {
+        let Code { insns, relocations, functions, lines } = code;
+        let lines = LineTable { file: String::new(), entries: lines };
+        Self { insns, relocations, functions, lines, ..Self::default() }
+    }
 }
 
 impl LineTable {

@@ -230,14 +230,14 @@ fn item(functions: usize, items: usize, fill: usize) -> impl Strategy<Value = It
 }
 
 fn program(fill: usize) -> impl Strategy<Value = Written> {
-    (1..4_usize, 1..30_usize).prop_flat_map(move |(functions, items)| {
+    (1..4_usize, 1..24_usize).prop_flat_map(move |(functions, items)| {
         let function = prop::collection::vec(item(functions, items, fill), items);
         prop::collection::vec(function, functions)
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn near_jumps_keep_the_meaning(written in program(50)) {
