@@ -2,22 +2,29 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod check;
 mod decision;
 mod diagnostic;
 mod errno;
 mod evaluate;
 mod glob;
+mod inclusion;
 mod integer;
+mod lexer;
 pub mod limits;
 mod model;
 mod name;
+mod nearest;
+mod parser;
 mod pattern;
 mod source;
 mod spelling;
+mod syntax;
 mod text;
 mod value;
 
 pub use access::{Access, AccessKind, Task};
+pub use check::{CheckOptions, parse};
 pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
 pub use errno::Errno;

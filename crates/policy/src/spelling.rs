@@ -134,6 +134,17 @@ pub(crate) fn is_reserved(byte: u8) -> bool {
     RESERVED.contains(&byte) || byte.is_ascii_whitespace() || byte.is_ascii_control()
 }
 
+/// Words that stand where a name could, so that a knob of that name cannot be spelled plainly.
+const KEYWORDS: &[&[u8]] = &[
+    b"policy", b"mode", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore", b"read",
+    b"write", b"to", b"if", b"log", b"nolog",
+];
+
+/// Whether `name` is a word of the language.
+pub(crate) fn is_keyword(name: &[u8]) -> bool {
+    KEYWORDS.contains(&name)
+}
+
 /// The pieces that `text` spells: adjacent literals are one, as are adjacent stars, and no literal is empty.
 pub(crate) fn parse(text: &[u8], spelled: Spelled) -> Result<Vec<Piece>, SpellingError> {
     let mut reader = Reader { text, at: 0, spelled, separator: None, behind_separator: false };
@@ -389,7 +400,14 @@ fn merged(mut ranges: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
 
 /// Writes the canonical spelling of `pieces`, dotted if they are of names.
 pub(crate) fn write(pieces: &[Piece], spelled: Spelled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    Writer { f, names: spelled != Spelled::Text, separated: false }.sequence(pieces, 0)
+    let names = spelled != Spelled::Text;
+    if let ([Piece::Literal(name)], true) = (pieces, names)
+        && is_keyword(name)
+    {
+        write!(f, "\\x{:02x}", name[0])?;
+        return Writer { f, names, separated: false }.literal(&name[1..], 0);
+    }
+    Writer { f, names, separated: false }.sequence(pieces, 0)
 }
 
 struct Writer<'a, 'f> {

@@ -1,0 +1,72 @@
+//! Patterns that match no knob of a list.
+
+use std::collections::HashSet;
+
+use crate::glob::Piece;
+use crate::nearest::nearest;
+use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
+
+/// How many names are matched against patterns in all, so that a policy of any size is checked in no time.
+const MATCHES_MAX: usize = 400_000;
+
+/// For how many patterns a near miss is looked for.
+const SUGGESTIONS_MAX: usize = 100;
+
+pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobName]) -> Vec<Diagnostic> {
+    let mut known = Known::new(knobs);
+    let mut warnings = Vec::new();
+    for (rule, spans) in rules.iter().zip(spans) {
+        for (pattern, &span) in rule.patterns.iter().zip(spans) {
+            if known.any(pattern) {
+                continue;
+            }
+            let warning = Diagnostic::warning("unknown-knob", span, format!("no knob is called `{pattern}`"));
+            let near = pattern
+                .literal()
+                .filter(|_| warnings.len() < SUGGESTIONS_MAX)
+                .and_then(|_| nearest(&pattern.to_string(), known.spellings.iter().map(String::as_str)));
+            warnings.push(match near {
+                Some(near) => warning.help(format!("did you mean `{near}`?")).suggest(span, near),
+                None => warning.label("matches no knob of the list"),
+            });
+        }
+    }
+    warnings
+}
+
+struct Known<'a> {
+    names: HashSet<&'a [u8]>,
+    /// The same, sorted.
+    sorted: Vec<&'a [u8]>,
+    spellings: Vec<String>,
+    /// How many more names may be matched.
+    left: usize,
+}
+
+impl<'a> Known<'a> {
+    fn new(knobs: &'a [KnobName]) -> Self {
+        let mut sorted: Vec<&[u8]> = knobs.iter().map(KnobName::as_bytes).collect();
+        sorted.sort_unstable();
+        let spellings = knobs.iter().map(KnobName::to_string).collect();
+        Self { names: sorted.iter().copied().collect(), sorted, spellings, left: MATCHES_MAX }
+    }
+
+    /// Whether the pattern matches one of them, or it would take too long to tell.
+    fn any(&mut self, pattern: &KnobPattern) -> bool {
+        if let Some(name) = pattern.literal() {
+            return self.names.contains(name);
+        }
+        let prefix: &[u8] = match pattern.pieces().first() {
+            Some(Piece::Literal(prefix)) => prefix,
+            _ => b"",
+        };
+        let start = self.sorted.partition_point(|name| *name < prefix);
+        for name in self.sorted[start..].iter().take_while(|name| name.starts_with(prefix)) {
+            if self.left == 0 || pattern.matches(name) {
+                return true;
+            }
+            self.left -= 1;
+        }
+        false
+    }
+}

@@ -1,0 +1,454 @@
+//! From characters to tokens. The parser drives it, since names lex differently from conditions: it asks for a token
+//! or for a name, according to what stands next.
+
+use crate::{Diagnostic, Integer, Span, Text, spelling};
+
+/// One token, with what is wrong with it if something is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    pub(crate) span: Span,
+    /// An error that is reported once the token is used, and in spite of which it can be.
+    pub(crate) problem: Option<Box<Diagnostic>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TokenKind {
+    /// A keyword, an operand, the name of an errno.
+    Word,
+    /// The name of a knob, a pattern, the name of the policy.
+    Name,
+    Integer(Integer),
+    Text(Text),
+    /// Punctuation.
+    Mark(Mark),
+    /// The end of a line.
+    Newline,
+    /// The end of the file.
+    End,
+    /// A character that begins no token.
+    Stray(char),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    ParenOpen,
+    ParenClose,
+    BracketOpen,
+    BracketClose,
+    BraceOpen,
+    BraceClose,
+    Comma,
+    Range,
+    Less,
+    LessOrEqual,
+    Equal,
+    NotEqual,
+    GreaterOrEqual,
+    Greater,
+    Arrow,
+    /// `=`, which is nothing.
+    Assign,
+    /// `&&`, which is nothing.
+    DoubleAnd,
+    /// `||`, which is nothing.
+    DoubleOr,
+    /// `!`, which is nothing.
+    Bang,
+    /// `->`, which is nothing.
+    ThinArrow,
+    /// `..=`, which is nothing.
+    RangeEqual,
+    /// `;`, which is nothing.
+    Semicolon,
+}
+
+/// Longer ones first.
+const MARKS: &[(&str, Mark)] = &[
+    ("..=", Mark::RangeEqual),
+    ("..", Mark::Range),
+    ("<=", Mark::LessOrEqual),
+    (">=", Mark::GreaterOrEqual),
+    ("==", Mark::Equal),
+    ("!=", Mark::NotEqual),
+    ("=>", Mark::Arrow),
+    ("->", Mark::ThinArrow),
+    ("&&", Mark::DoubleAnd),
+    ("||", Mark::DoubleOr),
+    ("(", Mark::ParenOpen),
+    (")", Mark::ParenClose),
+    ("[", Mark::BracketOpen),
+    ("]", Mark::BracketClose),
+    ("{", Mark::BraceOpen),
+    ("}", Mark::BraceClose),
+    (",", Mark::Comma),
+    ("<", Mark::Less),
+    (">", Mark::Greater),
+    ("=", Mark::Assign),
+    ("!", Mark::Bang),
+    (";", Mark::Semicolon),
+];
+
+/// A place in a text.
+#[derive(Debug, Clone)]
+pub(crate) struct Lexer<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Lexer<'a> {
+    /// At the start of `text`, behind a byte order mark if there is one.
+    pub(crate) fn new(text: &'a str) -> Self {
+        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Self { text, at }
+    }
+
+    /// The offset of the next character.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes to another place.
+    pub(crate) fn go_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// What is left of the text.
+    pub(crate) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Passes over blanks and a comment, but not over the end of the line.
+    pub(crate) fn skip_blanks(&mut self) {
+        self.take_while(|c| matches!(c, ' ' | '\t'));
+        if self.rest().starts_with('#') {
+            self.take_while(|c| c != '\n');
+            // A carriage return before the line's end belongs to it.
+            if self.rest().starts_with('\n') && self.text[..self.at].ends_with('\r') {
+                self.at -= 1;
+            }
+        }
+    }
+
+    /// The next token.
+    pub(crate) fn token(&mut self) -> Token {
+        self.skip_blanks();
+        let start = self.at;
+        let rest = self.rest();
+        let mut problem = None;
+        let kind = match rest.as_bytes() {
+            [] => TokenKind::End,
+            [b'\n', ..] | [b'\r', b'\n', ..] => {
+                self.at += if rest.starts_with('\r') { 2 } else { 1 };
+                TokenKind::Newline
+            }
+            [b'"', ..] => self.quoted(&mut problem),
+            [b'\'', ..] => self.single_quoted(&mut problem),
+            [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..] => self.integer(&mut problem),
+            [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => {
+                self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
+                TokenKind::Word
+            }
+            _ => match MARKS.iter().find(|(spelling, _)| rest.starts_with(spelling)) {
+                Some((spelling, mark)) => {
+                    self.at += spelling.len();
+                    TokenKind::Mark(*mark)
+                }
+                None => {
+                    let c = rest.chars().next().unwrap_or_default();
+                    self.at += c.len_utf8();
+                    TokenKind::Stray(c)
+                }
+            },
+        };
+        Token { kind, span: Span::new(start, self.at), problem: problem.map(Box::new) }
+    }
+
+    /// The next name or pattern: up to a character that cannot stand in one, braces and brackets taken as a whole. May be
+    /// empty.
+    pub(crate) fn name(&mut self) -> Token {
+        self.skip_blanks();
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let mut open = 0usize;
+        while let Some(&byte) = bytes.get(self.at) {
+            match byte {
+                b'\\' if bytes.get(self.at + 1).is_some_and(|&next| !matches!(next, b'\n' | b'\r')) => {
+                    self.at += 1
+                }
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.saturating_sub(1),
+                b',' if open > 0 => {}
+                byte if spelling::is_reserved(byte) => break,
+                _ => {}
+            }
+            self.at += 1;
+        }
+        // An escaped character may have been cut in half.
+        while !self.text.is_char_boundary(self.at) {
+            self.at += 1;
+        }
+        Token { kind: TokenKind::Name, span: Span::new(start, self.at), problem: None }
+    }
+
+    fn take_while(&mut self, mut wanted: impl FnMut(char) -> bool) {
+        let rest = self.rest();
+        self.at += rest.find(|c| !wanted(c)).unwrap_or(rest.len());
+    }
+
+    /// A text between double quotes.
+    fn quoted(&mut self, problem: &mut Option<Diagnostic>) -> TokenKind {
+        let start = self.at;
+        let mut text = Vec::new();
+        self.at += 1;
+        loop {
+            let at = self.at;
+            let Some(c) = self.rest().chars().next().filter(|&c| c != '\n') else {
+                if self.text[..self.at].ends_with('\r') {
+                    self.at -= 1;
+                }
+                let span = Span::new(start, self.at);
+                problem.get_or_insert_with(|| {
+                    Diagnostic::error("unclosed-text", span, "this text is never closed")
+                        .label("a text ends on the line on which it begins")
+                        .help("close it with `\"`; a line end inside a text is written `\\n`")
+                });
+                break;
+            };
+            self.at += c.len_utf8();
+            match c {
+                '"' => break,
+                '\\' => match self.escaped() {
+                    Some(byte) => text.push(byte),
+                    None => {
+                        let span = Span::new(at, self.at.max(at + 1));
+                        problem.get_or_insert_with(|| unknown_escape(span, self.text));
+                    }
+                },
+                c => text.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            }
+        }
+        TokenKind::Text(Text(text))
+    }
+
+    /// What is behind a `\` in a text, if it is an escape.
+    fn escaped(&mut self) -> Option<u8> {
+        let c = self.rest().chars().next().filter(|c| !matches!(c, '\n' | '\r'))?;
+        self.at += c.len_utf8();
+        Some(match c {
+            'n' => b'\n',
+            't' => b'\t',
+            'r' => b'\r',
+            '0' => 0,
+            '"' => b'"',
+            '\\' => b'\\',
+            'x' => {
+                let digits =
+                    self.rest().get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+                self.at += 2;
+                u8::from_str_radix(digits, 16).ok()?
+            }
+            _ => return None,
+        })
+    }
+
+    /// A text between single quotes: a mistake that is understood.
+    fn single_quoted(&mut self, problem: &mut Option<Diagnostic>) -> TokenKind {
+        let start = self.at;
+        let line = self.rest().lines().next().unwrap_or_default();
+        let text = match line[1..].find('\'') {
+            Some(length) => &line[1..=length],
+            None => line[1..].trim_end(),
+        };
+        self.at += (text.len() + 2).min(line.len());
+        let span = Span::new(start, self.at);
+        *problem = Some(
+            Diagnostic::error("single-quotes", span, "texts stand between double quotes")
+                .help("use `\"`")
+                .suggest(span, Text::from(text).to_string()),
+        );
+        TokenKind::Text(Text::from(text))
+    }
+
+    fn integer(&mut self, problem: &mut Option<Diagnostic>) -> TokenKind {
+        let start = self.at;
+        self.at += usize::from(self.rest().starts_with('-'));
+        self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
+        let span = Span::new(start, self.at);
+        match integer(&self.text[span.range()]) {
+            Ok(integer) => TokenKind::Integer(integer),
+            Err(error) => {
+                *problem = Some(error.diagnostic(span, &self.text[span.range()]));
+                TokenKind::Integer(Integer::from(0))
+            }
+        }
+    }
+}
+
+fn unknown_escape(span: Span, text: &str) -> Diagnostic {
+    let escape = &text[span.range()];
+    let help = match escape {
+        "\\x" => "`\\x` takes two hexadecimal digits: `\\x7f`".to_owned(),
+        "\\" => "a `\\` itself is written `\\\\`".to_owned(),
+        _ => format!(
+            "a `\\` itself is written `\\\\`; the escapes are \\n \\t \\r \\0 \\\" \\\\ \\xHH, not `{escape}`"
+        ),
+    };
+    Diagnostic::error("unknown-escape", span, "there is no such escape in a text").help(help)
+}
+
+/// Why a spelling is no integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IntegerError {
+    /// A character that is no digit of this base.
+    Digit(char, u32),
+    /// A `_` that is not between two digits.
+    Underscore,
+    /// No digit behind `0x`.
+    NoDigits,
+    /// Beyond 64 bits.
+    TooLarge,
+    /// `64K`, with the number that it stands for.
+    Unit(Option<Integer>),
+}
+
+/// The integer that `spelling` gives in base 0, with `_` between digits.
+fn integer(spelling: &str) -> Result<Integer, IntegerError> {
+    let (negative, magnitude) = match spelling.strip_prefix('-') {
+        Some(magnitude) => (true, magnitude),
+        None => (false, spelling),
+    };
+    let (base, digits) = if let Some(digits) = magnitude.strip_prefix("0x").or(magnitude.strip_prefix("0X")) {
+        (16, digits)
+    } else if magnitude.len() > 1 && magnitude.starts_with('0') {
+        (8, &magnitude[1..])
+    } else {
+        (10, magnitude)
+    };
+    if digits.is_empty() {
+        return Err(IntegerError::NoDigits);
+    }
+    let mut value = 0i128;
+    for (i, c) in digits.char_indices() {
+        if c == '_' {
+            // The `0` of an octal number is a digit too.
+            let before = digits[..i].chars().next_back().or(if base == 8 { Some('0') } else { None });
+            let between = before.is_some_and(|c| c != '_') && digits[i + 1..].starts_with(|c| c != '_');
+            if !between {
+                return Err(IntegerError::Underscore);
+            }
+            continue;
+        }
+        let Some(digit) = c.to_digit(base) else {
+            let power = match &digits[i..] {
+                "k" | "K" | "KiB" | "kB" => 1,
+                "m" | "M" | "MiB" | "MB" => 2,
+                "g" | "G" | "GiB" | "GB" => 3,
+                _ => return Err(IntegerError::Digit(c, base)),
+            };
+            let value = if negative { -value } else { value };
+            return Err(IntegerError::Unit(value.checked_mul(1 << (10 * power)).and_then(Integer::new)));
+        };
+        // Stays far below the limit of an i128, as it stops here once it is beyond 64 bits.
+        value = value * i128::from(base) + i128::from(digit);
+        if value > Integer::MAX.get() {
+            return Err(IntegerError::TooLarge);
+        }
+    }
+    Integer::new(if negative { -value } else { value }).ok_or(IntegerError::TooLarge)
+}
+
+impl IntegerError {
+    fn diagnostic(self, span: Span, spelling: &str) -> Diagnostic {
+        let error = |message: String| Diagnostic::error("bad-integer", span, message);
+        match self {
+            Self::Digit(c, 8) if c.is_ascii_digit() => {
+                error(format!("`{c}` is no digit of an octal integer"))
+                    .help("a leading `0` makes an integer octal, as it does for the kernel")
+            }
+            Self::Digit(c, base) => error(format!(
+                "`{c}` is no digit of {} integer",
+                match base {
+                    8 => "an octal",
+                    16 => "a hexadecimal",
+                    _ => "a decimal",
+                }
+            )),
+            Self::Underscore => error("a `_` in an integer stands between two digits".to_owned()),
+            Self::NoDigits => error(format!("there are no digits behind `{spelling}`")),
+            Self::TooLarge => Diagnostic::error("integer-too-large", span, "this integer is beyond 64 bits")
+                .help(format!("integers are between {} and {}", Integer::MIN, Integer::MAX)),
+            Self::Unit(value) => {
+                let error = error("integers have no units".to_owned());
+                match value {
+                    Some(value) => {
+                        error.help(format!("write it out: {value}")).suggest(span, value.to_string())
+                    }
+                    None => error,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_read_in_base_0_with_underscores_between_digits() {
+        for (spelling, value) in [
+            ("0", 0),
+            ("-0", 0),
+            ("6_291_456", 6_291_456),
+            ("0x10", 16),
+            ("-0X1f", -31),
+            ("0_7", 7),
+            ("0755", 0o755),
+            ("18446744073709551615", i128::from(u64::MAX)),
+            ("-9223372036854775808", i128::from(i64::MIN)),
+        ] {
+            assert_eq!(integer(spelling).map(Integer::get), Ok(value), "{spelling}");
+        }
+        for (spelling, error) in [
+            ("08", IntegerError::Digit('8', 8)),
+            ("12a", IntegerError::Digit('a', 10)),
+            ("0x", IntegerError::NoDigits),
+            ("0x_1", IntegerError::Underscore),
+            ("1_", IntegerError::Underscore),
+            ("1__0", IntegerError::Underscore),
+            ("18446744073709551616", IntegerError::TooLarge),
+            ("-9223372036854775809", IntegerError::TooLarge),
+            ("64K", IntegerError::Unit(Some(Integer::from(65536)))),
+        ] {
+            assert_eq!(integer(spelling), Err(error), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn a_text_resolves_its_escapes() {
+        let mut lexer = Lexer::new(r#""a\n\t\r\0\"\\\x7f\xffé" x"#);
+        let token = lexer.token();
+        assert_eq!(token.kind, TokenKind::Text(Text(b"a\n\t\r\0\"\\\x7f\xff\xc3\xa9".to_vec())));
+        assert_eq!(token.problem, None);
+        assert_eq!(lexer.token().kind, TokenKind::Word);
+    }
+
+    #[test]
+    fn a_name_ends_at_white_space_or_outside_braces_at_a_comma() {
+        for (text, name) in [
+            ("net.{a,b}.c, x", "net.{a,b}.c"),
+            ("a[,].b c", "a[,].b"),
+            ("a\\,b,c", "a\\,b"),
+            ("a\\é#", "a\\é"),
+            ("a=5", "a"),
+            ("a;", "a"),
+            ("\\", "\\"),
+            ("{a\nb", "{a"),
+            ("", ""),
+        ] {
+            let token = Lexer::new(text).name();
+            assert_eq!(&text[token.span.range()], name, "{text}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `test "…" { … }`
+
+use super::rule::{reserved_word, spelling_diagnostic};
+use super::{ACTIONS, Parse, Parser, Reported, TestSyntax};
+use crate::lexer::{Mark, TokenKind};
+use crate::nearest::nearest;
+use crate::syntax::At;
+use crate::{Access, Diagnostic, Expected, KnobName, Span, TestStep, Text};
+
+/// The longest name of a task that the kernel keeps, in bytes (`TASK_COMM_LEN` without its NUL).
+const COMM_MAX: usize = 15;
+
+impl Parser<'_> {
+    pub(super) fn test_block(&mut self) -> Parse<()> {
+        let keyword = self.next().span;
+        let name = self.text("the name of the test", Some("such as `test \"core dumps are safe\" {`"))?;
+        let header = keyword.to(name.span);
+        let text = String::from_utf8(name.is.0).unwrap_or_else(|error| {
+            let error_span = name.span;
+            self.report(Diagnostic::error("not-utf8", error_span, "the name of a test is UTF-8"));
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        });
+        if !self.peek_mark(Mark::BraceOpen) {
+            return Err(self.unexpected("`{`", None));
+        }
+        let open = self.next().span;
+        self.in_test = true;
+        let mut steps = Vec::new();
+        let closed = self.steps(&mut steps, open);
+        self.in_test = false;
+        self.parsed.tests.push(TestSyntax { name: At::new(text, name.span), steps, header });
+        if closed { Ok(()) } else { Err(Reported) }
+    }
+
+    /// The steps up to `}`; whether there was one.
+    fn steps(&mut self, steps: &mut Vec<At<TestStep>>, open: Span) -> bool {
+        loop {
+            if self.stopped {
+                return false;
+            }
+            let a_rule_begins = self.rule_begins();
+            match self.peek().kind {
+                TokenKind::Newline => self.skip(),
+                TokenKind::Mark(Mark::BraceClose) => {
+                    self.next();
+                    return true;
+                }
+                TokenKind::End => {
+                    self.report(Diagnostic::error("unclosed-test", open, "this `{` is never closed"));
+                    return false;
+                }
+                _ if a_rule_begins => {
+                    let span = self.peek_span();
+                    let error = Diagnostic::error("unclosed-test", open, "this `{` is never closed")
+                        .also(span, "a rule begins here, and a test holds none");
+                    self.report(error);
+                    return false;
+                }
+                _ => {
+                    self.statement = self.peek_span().start;
+                    match self.step() {
+                        Ok(step) => steps.push(step),
+                        Err(Reported) => self.recover(),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether what stands next is an action with its kinds of access.
+    fn rule_begins(&mut self) -> bool {
+        let span = self.peek_span();
+        let rest = self.text[span.end..].trim_start_matches([' ', '\t']);
+        self.peek().kind == TokenKind::Word
+            && ACTIONS.contains(&self.slice(span))
+            && (rest.starts_with("read ") || rest.starts_with("write "))
+    }
+
+    /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] => …`
+    fn step(&mut self) -> Parse<At<TestStep>> {
+        let start = self.peek_span().start;
+        let is_write = self.choice(&["read", "write"], "`read`, `write` or `}`")? == "write";
+        let (knob, mut broken) = self.knob()?;
+        let mut access = Access::read(knob);
+        if let TokenKind::Text(_) = self.peek().kind {
+            let text = self.text("the text that is written", None)?;
+            if is_write {
+                access.new = Some(text.is.0);
+            } else {
+                let error = Diagnostic::error("read-with-text", text.span, "a read writes nothing")
+                    .help("what the knob holds is stated as `old \"…\"`");
+                self.report(error);
+                broken = true;
+            }
+        } else if is_write {
+            let help = "write `\"\"` for a write of no bytes";
+            return Err(self.unexpected("the text that is written", Some(help)));
+        }
+        self.circumstances(&mut access)?;
+        let expected = self.expected(is_write)?;
+        if !self.peek_mark(Mark::BraceClose) {
+            self.end_of_line("the end of the line")?;
+        }
+        if broken {
+            return Err(Reported);
+        }
+        Ok(At::new(TestStep { access, expected }, Span::new(start, self.end)))
+    }
+
+    /// The name of a knob, and whether it was wrong.
+    fn knob(&mut self) -> Parse<(KnobName, bool)> {
+        let token = self.next_name();
+        let spelling = self.slice(token.span);
+        if spelling.is_empty() {
+            return Err(self.unexpected("the name of a knob", None));
+        }
+        if let Some(error) = reserved_word(token.span, spelling, None) {
+            return Err(self.report(error));
+        }
+        KnobName::parse(spelling).map(|knob| (knob, false)).or_else(|error| {
+            self.report(spelling_diagnostic(error, token.span.start));
+            KnobName::parse("unknown").map(|knob| (knob, true)).map_err(|_| Reported)
+        })
+    }
+
+    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once.
+    fn circumstances(&mut self, access: &mut Access) -> Parse<()> {
+        const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm"];
+        let mut seen: Vec<&str> = Vec::new();
+        while let TokenKind::Word = self.peek().kind {
+            let span = self.peek_span();
+            let word = self.slice(span);
+            if !WORDS.contains(&word) {
+                let error = Diagnostic::error("unknown-word", span, format!("expected `=>`, found `{word}`"));
+                let error = match nearest(word, WORDS.iter().copied()) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
+                    None if matches!(word, "allow" | "deny" | "set") => error
+                        .help(format!("write `=> {word}`"))
+                        .suggest(Span::new(span.start, span.start), "=> "),
+                    None => error.help("a step may state `old`, `pos`, `uid`, `gid` and `comm` before `=>`"),
+                };
+                return Err(self.report(error));
+            }
+            if seen.contains(&word) {
+                self.report(Diagnostic::error("duplicate-word", span, format!("`{word}` is stated twice")));
+            }
+            seen.push(word);
+            self.next();
+            match word {
+                "old" => access.old = Some(self.text("what the knob holds", None)?.is.0),
+                "pos" => access.pos = self.bounded("a file position")?,
+                "uid" => access.task.uid = self.bounded("a user id")?,
+                "gid" => access.task.gid = self.bounded("a group id")?,
+                _ => access.task.comm = self.comm()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// An integer that fits.
+    fn bounded<T: TryFrom<i128> + Default>(&mut self, what: &str) -> Parse<T> {
+        let integer = self.integer(what, None)?;
+        Ok(T::try_from(integer.is.get()).unwrap_or_else(|_| {
+            let message = format!("{what} has {} bits and no sign", size_of::<T>() * 8);
+            self.report(Diagnostic::error("integer-too-large", integer.span, message));
+            T::default()
+        }))
+    }
+
+    fn comm(&mut self) -> Parse<Vec<u8>> {
+        let comm = self.text("the name of a task", None)?;
+        if comm.is.0.len() > COMM_MAX || comm.is.0.contains(&0) {
+            let message = format!("the name of a task has at most {COMM_MAX} bytes, and no NUL");
+            self.report(Diagnostic::error("bad-comm", comm.span, message));
+        }
+        Ok(comm.is.0)
+    }
+
+    /// `=> allow`, `=> deny [ERRNO]`, `=> set "…"`
+    fn expected(&mut self, is_write: bool) -> Parse<Expected> {
+        match self.peek().kind {
+            TokenKind::Mark(Mark::Arrow) => {}
+            TokenKind::Mark(Mark::ThinArrow | Mark::Assign | Mark::Equal) => {
+                let span = self.peek_span();
+                let error = Diagnostic::error(
+                    "not-an-arrow",
+                    span,
+                    format!("expected `=>`, found `{}`", self.slice(span)),
+                )
+                .help("what must become of the access stands behind `=>`")
+                .suggest(span, "=>");
+                self.report(error);
+            }
+            _ => {
+                return Err(
+                    self.unexpected("`=>`", Some("a step ends with `=> allow`, `=> deny` or `=> set \"…\"`"))
+                );
+            }
+        }
+        self.next();
+        let span = self.peek_span();
+        match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
+            "allow" => Ok(Expected::Allow),
+            "deny" => match self.peek().kind {
+                TokenKind::Word | TokenKind::Integer(_) => Ok(Expected::Deny(Some(self.errno()?))),
+                TokenKind::Mark(Mark::ParenOpen) => {
+                    let error =
+                        Diagnostic::error("parenthesised-errno", self.peek_span(), "an errno in parentheses")
+                            .help("a test states it as `deny EPERM`");
+                    self.report(error);
+                    self.errno_in_parens().map(|errno| Expected::Deny(Some(errno)))
+                }
+                _ => Ok(Expected::Deny(None)),
+            },
+            _ => {
+                if !is_write {
+                    self.report(Diagnostic::error("rewritten-read", span, "a read is never rewritten"));
+                }
+                let Text(bytes) = self.text("the bytes that are written instead", None)?.is;
+                Ok(Expected::Set(Text(bytes)))
+            }
+        }
+    }
+}
