@@ -23,12 +23,13 @@ const OLD_NUMBERS: i16 = NEW_NUMBERS + NUMBERS_BYTES;
 pub(crate) const NAME: i16 = NEW;
 /// The name of the task.
 pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
-/// The length of the new value, 8 bytes.
-pub(crate) const NEW_LENGTH: i16 = COMM + COMM_BYTES;
 /// uid (low half) and gid (high half) of the task.
-pub(crate) const IDS: i16 = NEW_LENGTH + 8;
-/// One byte through which a number is passed to make the verifier forget what it knows of it. The odd address
-/// matters: an aligned store would be tracked.
+pub(crate) const IDS: i16 = COMM + COMM_BYTES;
+// The single bytes below lie at odd addresses, where the verifier does not track what is stored. It would follow
+// every path once for each of their values.
+/// The length of the new value, one byte.
+pub(crate) const NEW_LENGTH: i16 = NUMBERS_OF_NEW.at + 5;
+/// One byte through which a number is passed to make the verifier forget what it knows of it.
 pub(crate) const FORGET: i16 = NUMBERS_OF_NEW.at + 3;
 
 /// How a value was read: its shape, the signs and magnitudes of its numbers.
@@ -54,8 +55,7 @@ impl Numbers {
         }
     }
 
-    /// The output of the [shape automaton](crate::shape), one byte. At an odd address, so that the verifier keeps
-    /// no track of its value, for which it would follow every path once for each.
+    /// The output of the [shape automaton](crate::shape), one byte.
     pub(crate) fn shape(self) -> i16 {
         self.at + 1
     }
@@ -82,5 +82,6 @@ pub(crate) fn buffer(value: Value) -> i16 {
 const _: () = {
     assert!(IDS + 8 <= 0);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
+    assert!(VALUE_MAX <= u8::MAX as usize);
     assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);
 };

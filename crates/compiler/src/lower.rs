@@ -73,8 +73,6 @@ impl<'a> Lowering<'a> {
         self.set_line(program::Place::header(self.file));
         self.asm.begin_function(program::MAIN_FUNCTION);
         self.asm.mov(R6, R1);
-        // Only to bind the map to the program, so that whoever finds the program finds its text.
-        self.asm.load_map(R0, program::POLICY_TEXT);
         self.asm.load(Size::U32, R7, R6, context::WRITE);
         self.asm.mov(R8, 0);
         match (&read, &write) {

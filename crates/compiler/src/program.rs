@@ -5,9 +5,8 @@ use knobgate_policy::{AccessKind, PolicyFile};
 
 /// The index of the map that holds the counters.
 pub(crate) const RULE_HITS: usize = 0;
-/// The index of the map that holds the text of the policy.
-pub(crate) const POLICY_TEXT: usize = 1;
-/// The index of the map that holds the tables; absent where there are none.
+/// The index of the map that holds the tables; absent where there are none. Before it comes the one with the text of
+/// the policy, to which no instruction refers.
 pub(crate) const TABLES_MAP: usize = 2;
 
 /// The name of the main function.

@@ -155,8 +155,8 @@ impl Lowering<'_> {
     /// Ends the rule: what lies in the buffer of `value` replaces the new value.
     fn pad_and_commit(&mut self, value: Value) {
         let unreadable = self.unreadable();
-        self.asm.load(Size::U64, R9, R10, frame::NEW_LENGTH);
-        // Known, but not to the verifier of every kernel.
+        self.asm.load(Size::U8, R9, R10, frame::NEW_LENGTH);
+        // Known, but not to the verifier.
         self.asm.jump_if(Cond::Gt, R9, VALUE_MAX as i32, unreadable);
         self.asm.jump_if(Cond::Eq, R9, 0, unreadable);
         self.address(R1, frame::buffer(value));

@@ -108,7 +108,7 @@ impl Routines {
         // A negative errno is a large number.
         asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, unreadable);
         if value == Value::New {
-            asm.store(Size::U64, R7, frame::NEW_LENGTH, R0);
+            asm.store(Size::U8, R7, frame::NEW_LENGTH, R0);
         }
 
         asm.mov(R1, R7);
