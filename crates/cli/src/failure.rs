@@ -1,0 +1,101 @@
+//! How a command fails, and with which exit status.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+/// The exit status of a command whose verdict is bad: a policy with errors, a file that is not formatted.
+pub(crate) const BAD: u8 = 1;
+/// The exit status for arguments that make no sense; clap uses it as well.
+pub(crate) const USAGE: u8 = 2;
+/// The exit status where this machine cannot do what was asked.
+pub(crate) const MACHINE: u8 = 3;
+/// The exit status where nobody reads standard output any more: what a shell reports of `SIGPIPE`.
+const BROKEN_PIPE: u8 = 141;
+
+/// Why a command ended early. Printed as `error: …: …`, with the whole chain of sources.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The policy is bad, or the verdict that was asked for is.
+    #[error("{what}")]
+    Bad {
+        /// What is bad, to which file or object.
+        what: String,
+        /// Why.
+        source: Option<Source>,
+    },
+    /// The arguments make no sense, or name a file that cannot be read.
+    #[error("{what}")]
+    Usage {
+        /// What was being done, to what.
+        what: String,
+        /// Why.
+        source: Option<Source>,
+    },
+    /// This machine cannot do it: no permission, no such feature of the kernel.
+    #[error("{what}")]
+    Machine {
+        /// What was being done, to what.
+        what: String,
+        /// Why.
+        source: Option<Source>,
+    },
+    /// Everything has been said already, on standard error.
+    #[error("the policy has errors")]
+    Reported,
+    /// Standard output cannot be written.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+}
+
+type Source = Box<dyn Error + Send + Sync>;
+
+impl Failure {
+    /// The policy, or the verdict that was asked for, is bad.
+    #[allow(dead_code, reason = "the commands that run policies use it")]
+    pub(crate) fn bad(what: impl Into<String>) -> Self {
+        Self::Bad { what: what.into(), source: None }
+    }
+
+    /// The arguments make no sense.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::Usage { what: what.into(), source: None }
+    }
+
+    /// This machine cannot do it.
+    #[allow(dead_code, reason = "the commands that attach use it")]
+    pub(crate) fn machine(what: impl Into<String>) -> Self {
+        Self::Machine { what: what.into(), source: None }
+    }
+
+    /// The same, because of `error`.
+    #[must_use]
+    pub(crate) fn because(self, error: impl Into<Source>) -> Self {
+        let because = Some(error.into());
+        match self {
+            Self::Bad { what, .. } => Self::Bad { what, source: because },
+            Self::Usage { what, .. } => Self::Usage { what, source: because },
+            Self::Machine { what, .. } => Self::Machine { what, source: because },
+            Self::Reported | Self::Output(_) => self,
+        }
+    }
+
+    /// Whether there is something to print.
+    pub(crate) fn is_silent(&self) -> bool {
+        match self {
+            Self::Reported => true,
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
+
+    /// The exit status of the process.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Bad { .. } | Self::Reported => BAD,
+            Self::Usage { .. } => USAGE,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => BROKEN_PIPE,
+            Self::Machine { .. } | Self::Output(_) => MACHINE,
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Standard output and standard error: colours on a terminal, plain text everywhere else.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anstyle::Style;
+
+use crate::failure::Failure;
+use crate::printable::printable;
+use crate::style;
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless the environment says otherwise
+    Auto,
+    /// Also in pipes and files
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// Where a command prints. What it prints may be styled with [`style`]; the styles are dropped where they would
+/// not be drawn. Text that others wrote has to go through [`printable()`] first.
+#[derive(Debug)]
+pub(crate) struct Output;
+
+impl Output {
+    pub(crate) fn new(color: ColorChoice) -> Self {
+        match color {
+            ColorChoice::Auto => anstream::ColorChoice::Auto,
+            ColorChoice::Always => anstream::ColorChoice::Always,
+            ColorChoice::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+        Self
+    }
+
+    /// Prints `text` and a newline to standard output.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; a closed pipe ends the command silently.
+    pub(crate) fn line(&self, text: impl Display) -> Result<(), Failure> {
+        writeln!(anstream::stdout().lock(), "{text}").map_err(Failure::Output)
+    }
+
+    /// Prints `bytes` to standard output as they are.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    #[allow(dead_code, reason = "fmt uses it")]
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::Output)
+    }
+
+    /// Prints `text` and a newline to standard error: reports, progress, anything that is not the result.
+    pub(crate) fn report(&self, text: impl Display) {
+        // There is nowhere left to say that standard error cannot be written.
+        let _ = writeln!(anstream::stderr().lock(), "{text}");
+    }
+
+    /// Prints `warning: text` to standard error.
+    #[allow(dead_code, reason = "the commands that attach use it")]
+    pub(crate) fn warning(&self, text: impl Display) {
+        self.prefixed(style::WARNING, "warning", text);
+    }
+
+    /// Prints `note: text` to standard error.
+    #[allow(dead_code, reason = "explain uses it")]
+    pub(crate) fn note(&self, text: impl Display) {
+        self.prefixed(style::NOTE, "note", text);
+    }
+
+    /// Prints `error: …` with the chain of sources to standard error, unless all has been said.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if !failure.is_silent() {
+            self.error(failure);
+        }
+    }
+
+    /// Prints `error: …: …` with the chain of sources to standard error.
+    pub(crate) fn error(&self, error: &dyn Error) {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        self.prefixed(style::ERROR, "error", text);
+    }
+
+    fn prefixed(&self, style: Style, prefix: &str, text: impl Display) {
+        self.report(format_args!("{style}{prefix}{style:#}: {}", printable(&text.to_string())));
+    }
+}
