@@ -268,11 +268,10 @@ proptest! {
     }
 }
 
-/// In about a second when optimised; here it must merely not be quadratic.
 #[test]
-fn a_million_instructions_are_assembled_soon() {
-    let items = (0..100_000).map(|index| match index % 4 {
-        0 => Item::JumpIf(Width::W64, Cond::Eq, index, 99_999 - index as usize % 30),
+fn hundreds_of_thousands_of_instructions_are_assembled_in_no_time() {
+    let items = (0..50_000).map(|index| match index % 4 {
+        0 => Item::JumpIf(Width::W64, Cond::Eq, index, 49_999 - index as usize % 30),
         1 => Item::JumpIf(Width::W32, Cond::Set, index, index as usize / 2),
         2 => Item::Fill(10),
         _ => Item::Jump(index as usize + 1 + index as usize % 9),
@@ -296,7 +295,7 @@ fn thousands_of_jumps_cross_the_same_place() {
 
 #[test]
 fn more_jumps_than_islands_can_carry_are_an_error_unless_long_jumps_are_allowed() {
-    let written = crossing_jumps(40_000);
+    let written = crossing_jumps(20_000);
     assert_eq!(assemble(&written, false), Err(AsmError::TooManyFarJumps { function: "f0".into() }));
     assert!(assemble(&written, true).is_ok());
 }
