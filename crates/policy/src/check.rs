@@ -128,10 +128,7 @@ impl Checker {
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
         let action = self.action(syntax.action);
-        let condition = match &syntax.condition {
-            Some(condition) => Some(self.condition(condition)),
-            None => None,
-        };
+        let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
         if self.errors > before {
             return None;
         }

@@ -174,7 +174,7 @@ impl<'a> Lexer<'a> {
         while let Some(&byte) = bytes.get(self.at) {
             match byte {
                 b'\\' if bytes.get(self.at + 1).is_some_and(|&next| !matches!(next, b'\n' | b'\r')) => {
-                    self.at += 1
+                    self.at += 1;
                 }
                 b'{' | b'[' => open += 1,
                 b'}' | b']' => open = open.saturating_sub(1),

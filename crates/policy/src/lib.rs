@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod access;
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod check;
 mod decision;
 mod diagnostic;
@@ -17,6 +19,7 @@ mod name;
 mod nearest;
 mod parser;
 mod pattern;
+mod print;
 mod source;
 mod spelling;
 mod syntax;
@@ -37,6 +40,7 @@ pub use model::{
 };
 pub use name::KnobName;
 pub use pattern::{KnobPattern, TextGlob};
+pub use print::print;
 pub use source::{PolicyFile, Source, Span};
 pub use spelling::{SpellingError, SpellingErrorKind};
 pub use text::Text;

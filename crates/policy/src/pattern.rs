@@ -31,6 +31,12 @@ pub struct TextGlob {
 }
 
 impl KnobPattern {
+    /// Out of pieces in normal form.
+    #[cfg(any(test, feature = "arbitrary"))]
+    pub(crate) fn from_pieces(pieces: Vec<Piece>) -> Self {
+        Self { pieces }
+    }
+
     /// Reads a pattern in either spelling.
     ///
     /// # Errors
@@ -65,6 +71,12 @@ impl KnobPattern {
 }
 
 impl TextGlob {
+    /// Out of pieces in normal form.
+    #[cfg(any(test, feature = "arbitrary"))]
+    pub(crate) fn from_pieces(pieces: Vec<Piece>) -> Self {
+        Self { pieces }
+    }
+
     /// Reads a glob. An empty one matches the empty text.
     ///
     /// # Errors

@@ -386,7 +386,7 @@ impl Reader<'_> {
 }
 
 /// Sorted, and with overlapping and adjacent ranges made one.
-fn merged(mut ranges: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
+pub(crate) fn merged(mut ranges: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
     ranges.sort_unstable();
     let mut merged: Vec<(u8, u8)> = Vec::new();
     for (low, high) in ranges {
@@ -468,7 +468,7 @@ impl Writer<'_, '_> {
                         }
                     }
                     c if self.names && c.is_ascii() && RESERVED.contains(&(c as u8)) => {
-                        write!(self.f, "\\{c}")?
+                        write!(self.f, "\\{c}")?;
                     }
                     c => self.f.write_char(c)?,
                 }

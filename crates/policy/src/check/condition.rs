@@ -220,7 +220,7 @@ impl Checker {
             match piece {
                 Piece::Literal(bytes) => self.report_line_end(span, bytes),
                 Piece::Alternatives(branches) => {
-                    branches.iter().for_each(|branch| self.glob_literals(span, branch))
+                    branches.iter().for_each(|branch| self.glob_literals(span, branch));
                 }
                 _ => {}
             }

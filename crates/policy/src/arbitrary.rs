@@ -1,0 +1,214 @@
+//! Random policies, and accesses that they have something to say about, for property tests.
+//!
+//! Every policy that [`policy`] makes is valid, and [`access`] looks for trouble: names next to the patterns,
+//! values next to the literals, spelled in every way, at every position.
+
+mod access;
+mod pattern;
+
+pub use access::{access, access_to};
+pub use pattern::{knob_pattern, name_for, text_glob};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::{
+    AccessKind, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, Mode,
+    Operand, Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, limits,
+};
+
+/// A policy of a few rules, with tests.
+pub fn policy() -> impl Strategy<Value = Policy> {
+    policy_with_rules(0..8)
+}
+
+/// A policy with so many rules.
+pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Policy> {
+    let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
+    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2)).prop_map(
+        |(name, mode, (read, write), rules, tests)| Policy {
+            name,
+            mode,
+            defaults: Defaults { read, write },
+            rules,
+            tests,
+        },
+    )
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![6 => "[a-z][a-z0-9._-]{0,12}", 1 => "[A-Za-z0-9._-]{1,63}"]
+}
+
+fn fallback() -> impl Strategy<Value = Fallback> {
+    let action = prop_oneof![Just(FallbackAction::Allow), errno().prop_map(FallbackAction::Deny)];
+    (action, option::of(any::<bool>())).prop_map(|(action, log)| Fallback { action, log })
+}
+
+/// An errno, most often `EPERM`.
+pub fn errno() -> impl Strategy<Value = Errno> {
+    prop_oneof![2 => Just(Errno::EPERM), 1 => select(Errno::ALL)]
+}
+
+/// A valid rule.
+pub fn rule() -> impl Strategy<Value = Rule> {
+    (action(), select(vec![Kinds::Read, Kinds::Write, Kinds::Write, Kinds::Both])).prop_flat_map(
+        |(action, kinds)| {
+            let rewrites = matches!(action, Action::Set(_) | Action::Clamp(_) | Action::Ignore);
+            let kinds = if rewrites { Kinds::Write } else { kinds };
+            let condition = option::weighted(0.6, condition(kinds != Kinds::Read));
+            let patterns = vec(pattern::knob_pattern(), 1..4);
+            (Just(action), Just(kinds), patterns, condition, option::of(any::<bool>())).prop_map(
+                |(action, kinds, patterns, condition, log)| Rule { action, kinds, patterns, condition, log },
+            )
+        },
+    )
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        3 => Just(Action::Allow),
+        2 => errno().prop_map(Action::Deny),
+        2 => text().prop_map(Action::Set),
+        2 => vec(range(), 1..=3).prop_map(Action::Clamp),
+        1 => vec(range(), 1..=limits::ELEMENTS_MAX).prop_map(Action::Clamp),
+        2 => Just(Action::Ignore),
+    ]
+}
+
+/// An integer of the language: small ones, powers of two and their neighbours, the ends of the range.
+pub fn integer() -> impl Strategy<Value = Integer> {
+    let near_power = (0..=64u32, -1..=1i128, any::<bool>()).prop_map(|(power, off, negative)| {
+        let magnitude = (1i128 << power) + off;
+        if negative { -magnitude } else { magnitude }
+    });
+    prop_oneof![
+        4 => -2..20i128,
+        2 => 0..70_000i128,
+        2 => near_power,
+        1 => any::<u64>().prop_map(i128::from),
+        1 => any::<i64>().prop_map(i128::from),
+    ]
+    .prop_map(|value| {
+        Integer::new(value.clamp(Integer::MIN.get(), Integer::MAX.get())).unwrap_or(Integer::MAX)
+    })
+}
+
+/// A range with at least one member; either end may be absent, or both.
+pub fn range() -> impl Strategy<Value = Range> {
+    (option::weighted(0.8, integer()), option::weighted(0.8, integer())).prop_map(|(low, high)| {
+        match (low, high) {
+            (Some(low), Some(high)) if low > high => Range { low: Some(high), high: Some(low) },
+            (low, high) => Range { low, high },
+        }
+    })
+}
+
+/// A text that a rule may state: without newline and NUL, and no longer than a value may be.
+pub fn text() -> impl Strategy<Value = Text> {
+    let bytes = prop_oneof![
+        4 => "[a-z0-9 ]{0,6}".prop_map(String::into_bytes),
+        2 => integer().prop_map(|integer| integer.to_string().into_bytes()),
+        1 => "[^\n\0]{0,12}".prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..=limits::VALUE_MAX),
+    ];
+    bytes.prop_map(|mut bytes| {
+        bytes.retain(|byte| !matches!(byte, b'\n' | 0));
+        bytes.truncate(limits::VALUE_MAX);
+        Text(bytes)
+    })
+}
+
+fn value(new: bool) -> impl Strategy<Value = Value> + Clone {
+    select(if new { vec![Value::New, Value::New, Value::Old] } else { vec![Value::Old] })
+}
+
+fn operand(new: bool) -> impl Strategy<Value = Operand> {
+    let index = prop_oneof![4 => 0..3u8, 1 => 0..limits::ELEMENTS_MAX as u8];
+    prop_oneof![
+        4 => value(new).prop_map(Operand::Only),
+        3 => (value(new), index).prop_map(|(value, index)| Operand::Element(value, index)),
+        1 => value(new).prop_map(Operand::Count),
+        1 => select(vec![Operand::Pos, Operand::Uid, Operand::Gid]),
+    ]
+}
+
+fn relation() -> impl Strategy<Value = Relation> {
+    select(vec![
+        Relation::Less,
+        Relation::LessOrEqual,
+        Relation::Equal,
+        Relation::NotEqual,
+        Relation::GreaterOrEqual,
+        Relation::Greater,
+    ])
+}
+
+/// A comparison chain, in which no two literals are neighbours.
+fn chain(new: bool) -> impl Strategy<Value = Condition> {
+    let term = move || prop_oneof![1 => integer().prop_map(Operand::Literal), 1 => operand(new)];
+    (term(), vec((relation(), term(), operand(new)), 1..=3)).prop_map(|(first, rest)| {
+        let mut before = first;
+        let mut links = Vec::new();
+        for (relation, term, instead) in rest {
+            let literals = matches!((before, term), (Operand::Literal(_), Operand::Literal(_)));
+            before = if literals { instead } else { term };
+            links.push((relation, before));
+        }
+        Condition::Chain { first, links }
+    })
+}
+
+fn comparison(new: bool) -> impl Strategy<Value = Condition> {
+    let text_operand = prop_oneof![
+        3 => value(new).prop_map(TextOperand::Value),
+        1 => Just(TextOperand::Comm),
+    ];
+    let test = prop_oneof![
+        2 => text().prop_map(TextTest::Equals),
+        1 => text().prop_map(TextTest::Differs),
+        1 => vec(text(), 1..4).prop_map(TextTest::In),
+        2 => pattern::text_glob().prop_map(TextTest::Matches),
+        1 => text().prop_map(TextTest::StartsWith),
+        1 => text().prop_map(TextTest::Contains),
+    ];
+    let bounded = range().prop_filter_map("a range without ends", |range| {
+        (range.low.is_some() || range.high.is_some()).then_some(range)
+    });
+    prop_oneof![
+        4 => chain(new),
+        2 => (operand(new), bounded).prop_map(|(operand, range)| Condition::InRange(operand, range)),
+        2 => (operand(new), vec(integer(), 1..5)).prop_map(|(operand, set)| Condition::InSet(operand, set)),
+        3 => (text_operand, test).prop_map(|(operand, test)| Condition::Text(operand, test)),
+    ]
+}
+
+/// A valid condition; it looks at `new` only if asked to.
+pub fn condition(new: bool) -> impl Strategy<Value = Condition> {
+    comparison(new).prop_recursive(4, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 2..4).prop_map(Condition::All),
+            vec(inner.clone(), 2..4).prop_map(Condition::Any),
+            inner.prop_map(|condition| Condition::Not(Box::new(condition))),
+        ]
+    })
+}
+
+fn test() -> impl Strategy<Value = Test> {
+    (any::<String>(), vec(step(), 0..3)).prop_map(|(name, steps)| Test { name, steps })
+}
+
+fn step() -> impl Strategy<Value = TestStep> {
+    let expected = prop_oneof![
+        Just(Expected::Allow),
+        option::of(errno()).prop_map(Expected::Deny),
+        vec(any::<u8>(), 0..20).prop_map(|bytes| Expected::Set(Text(bytes))),
+    ];
+    let access = pattern::knob_pattern().prop_flat_map(|pattern| access_to(pattern, Vec::new()));
+    (access, expected).prop_map(|(access, expected)| {
+        let rewritten_read = access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_));
+        TestStep { access, expected: if rewritten_read { Expected::Allow } else { expected } }
+    })
+}

@@ -1,0 +1,294 @@
+//! The canonical text of a policy. Parsed again, it gives the same policy.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::{
+    Access, Action, Condition, Errno, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy,
+    Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+};
+
+/// The canonical text of `policy`: one statement a line, names dotted, integers decimal.
+///
+/// ```
+/// use knobgate_policy::{CheckOptions, Source, parse, print};
+///
+/// let text = "policy x\nallow write kernel/panic   if new in {0x0,0x0a}";
+/// let policy = parse(Source::new("x.knob", text), &CheckOptions::default()).unwrap().into_policy();
+/// assert_eq!(
+///     print(&policy),
+///     "policy x\n\ndefault read allow\ndefault write deny\n\nallow write kernel.panic if new in {0, 10}\n"
+/// );
+/// ```
+pub fn print(policy: &Policy) -> String {
+    policy.to_string()
+}
+
+impl Display for Policy {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "policy {}", self.name)?;
+        if self.mode != Mode::default() {
+            writeln!(f, "mode {}", self.mode)?;
+        }
+        writeln!(f, "\ndefault read {}", self.defaults.read)?;
+        writeln!(f, "default write {}", self.defaults.write)?;
+        for (i, rule) in self.rules.iter().enumerate() {
+            writeln!(f, "{}{rule}", if i == 0 { "\n" } else { "" })?;
+        }
+        for test in &self.tests {
+            writeln!(f, "\n{test}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Enforce => "enforce",
+            Mode::Audit => "audit",
+        })
+    }
+}
+
+impl Display for Fallback {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.action {
+            FallbackAction::Allow => f.write_str("allow")?,
+            FallbackAction::Deny(errno) => deny(f, errno)?,
+        }
+        log(f, self.log)
+    }
+}
+
+impl Display for Kinds {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kinds::Read => "read",
+            Kinds::Write => "write",
+            Kinds::Both => "read write",
+        })
+    }
+}
+
+/// One line, without its end.
+impl Display for Rule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.action {
+            Action::Allow => f.write_str("allow")?,
+            Action::Deny(errno) => deny(f, *errno)?,
+            Action::Set(_) => f.write_str("set")?,
+            Action::Clamp(_) => f.write_str("clamp")?,
+            Action::Ignore => f.write_str("ignore")?,
+        }
+        write!(f, " {} ", self.kinds)?;
+        list(f, &self.patterns)?;
+        match &self.action {
+            Action::Set(text) => write!(f, " to {text}")?,
+            Action::Clamp(ranges) => {
+                f.write_str(" to ")?;
+                if let [range] = ranges.as_slice() {
+                    write!(f, "{range}")?;
+                } else {
+                    f.write_str("[")?;
+                    list(f, ranges)?;
+                    f.write_str("]")?;
+                }
+            }
+            Action::Allow | Action::Deny(_) | Action::Ignore => {}
+        }
+        if let Some(condition) = &self.condition {
+            write!(f, " if {condition}")?;
+        }
+        log(f, self.log)
+    }
+}
+
+impl Display for Range {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(low) = self.low {
+            write!(f, "{low}")?;
+        }
+        f.write_str("..")?;
+        if let Some(high) = self.high {
+            write!(f, "{high}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Condition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::All(parts) => {
+                joined(f, parts, " and ", |part| matches!(part, Condition::All(_) | Condition::Any(_)))
+            }
+            Condition::Any(parts) => joined(f, parts, " or ", |part| matches!(part, Condition::Any(_))),
+            Condition::Not(negated) => match **negated {
+                Condition::All(_) | Condition::Any(_) => write!(f, "not ({negated})"),
+                _ => write!(f, "not {negated}"),
+            },
+            Condition::Chain { first, links } => {
+                write!(f, "{first}")?;
+                links.iter().try_for_each(|(relation, operand)| write!(f, " {relation} {operand}"))
+            }
+            Condition::InRange(operand, range) => write!(f, "{operand} in {range}"),
+            Condition::InSet(operand, integers) => {
+                write!(f, "{operand} in {{")?;
+                list(f, integers)?;
+                f.write_str("}")
+            }
+            Condition::Text(operand, test) => write!(f, "{operand} {test}"),
+        }
+    }
+}
+
+impl Display for Relation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Relation::Less => "<",
+            Relation::LessOrEqual => "<=",
+            Relation::Equal => "==",
+            Relation::NotEqual => "!=",
+            Relation::GreaterOrEqual => ">=",
+            Relation::Greater => ">",
+        })
+    }
+}
+
+impl Display for Operand {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Operand::Literal(integer) => write!(f, "{integer}"),
+            Operand::Only(value) => f.write_str(keyword(*value)),
+            Operand::Element(value, index) => write!(f, "{}[{index}]", keyword(*value)),
+            Operand::Count(value) => write!(f, "count({})", keyword(*value)),
+            Operand::Pos => f.write_str("pos"),
+            Operand::Uid => f.write_str("uid"),
+            Operand::Gid => f.write_str("gid"),
+        }
+    }
+}
+
+impl Display for TextOperand {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TextOperand::Value(value) => keyword(*value),
+            TextOperand::Comm => "comm",
+        })
+    }
+}
+
+impl Display for TextTest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            TextTest::Equals(text) => write!(f, "== {text}"),
+            TextTest::Differs(text) => write!(f, "!= {text}"),
+            TextTest::In(texts) => {
+                f.write_str("in {")?;
+                list(f, texts)?;
+                f.write_str("}")
+            }
+            TextTest::Matches(glob) => write!(f, "matches {}", crate::Text::from(glob.to_string().as_str())),
+            TextTest::StartsWith(text) => write!(f, "starts with {text}"),
+            TextTest::Contains(text) => write!(f, "contains {text}"),
+        }
+    }
+}
+
+/// The whole block, without the end of its last line.
+impl Display for Test {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "test {} {{", crate::Text::from(self.name.as_str()))?;
+        for step in &self.steps {
+            writeln!(f, "  {step}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// One line, without its end.
+impl Display for TestStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} => {}", self.access, self.expected)
+    }
+}
+
+/// As a test states it.
+impl Display for Access {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| crate::Text::from(bytes);
+        write!(f, "{} {}", self.kind(), self.knob)?;
+        if let Some(new) = &self.new {
+            write!(f, " {}", text(new))?;
+        }
+        if let Some(old) = &self.old {
+            write!(f, " old {}", text(old))?;
+        }
+        for (word, number) in
+            [("pos", self.pos), ("uid", self.task.uid.into()), ("gid", self.task.gid.into())]
+        {
+            if number != 0 {
+                write!(f, " {word} {number}")?;
+            }
+        }
+        if !self.task.comm.is_empty() {
+            write!(f, " comm {}", text(&self.task.comm))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Expected {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Expected::Allow => f.write_str("allow"),
+            Expected::Deny(None) => f.write_str("deny"),
+            Expected::Deny(Some(errno)) => write!(f, "deny {errno}"),
+            Expected::Set(text) => write!(f, "set {text}"),
+        }
+    }
+}
+
+fn deny(f: &mut Formatter<'_>, errno: Errno) -> fmt::Result {
+    if errno == Errno::EPERM { f.write_str("deny") } else { write!(f, "deny({errno})") }
+}
+
+fn log(f: &mut Formatter<'_>, log: Option<bool>) -> fmt::Result {
+    match log {
+        None => Ok(()),
+        Some(true) => f.write_str(" log"),
+        Some(false) => f.write_str(" nolog"),
+    }
+}
+
+fn keyword(value: Value) -> &'static str {
+    match value {
+        Value::New => "new",
+        Value::Old => "old",
+    }
+}
+
+fn list<T: Display>(f: &mut Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (i, item) in items.iter().enumerate() {
+        write!(f, "{}{item}", if i == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+/// Conditions with `word` between them, in parentheses where they need them.
+fn joined(
+    f: &mut Formatter<'_>,
+    parts: &[Condition],
+    word: &str,
+    in_parens: fn(&Condition) -> bool,
+) -> fmt::Result {
+    for (i, part) in parts.iter().enumerate() {
+        f.write_str(if i == 0 { "" } else { word })?;
+        if in_parens(part) {
+            write!(f, "({part})")?;
+        } else {
+            write!(f, "{part}")?;
+        }
+    }
+    Ok(())
+}
