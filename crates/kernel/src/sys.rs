@@ -7,3 +7,4 @@
 pub(crate) mod bpf;
 pub(crate) mod exec;
 pub(crate) mod fork;
+pub(crate) mod signals;

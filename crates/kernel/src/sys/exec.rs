@@ -10,6 +10,8 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use super::signals::{Mask, set_mask};
+
 /// Has the child enter the cgroup of which `procs` is `cgroup.procs`.
 pub(crate) fn enter_cgroup(command: &mut Command, procs: OwnedFd) {
     // "0" is the writer itself, whatever its pid is here or there.
@@ -45,4 +47,14 @@ pub(crate) fn unshare(command: &mut Command, flags: UnshareFlags) {
     };
     // SAFETY: system calls alone; an `io::Error` made of an errno does not allocate.
     unsafe { command.pre_exec(leave) };
+}
+
+/// Has the child block the signals of `mask` and no others.
+pub(crate) fn restore_signal_mask(command: &mut Command, mask: Mask) {
+    let restore = move || {
+        set_mask(&mask);
+        Ok(())
+    };
+    // SAFETY: one system call on a copied set.
+    unsafe { command.pre_exec(restore) };
 }
