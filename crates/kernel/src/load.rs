@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use knobgate_bpf::{Insn, MapDef, MapReference, Program, encode};
+use knobgate_bpf::{Imm64, Insn, MapDef, MapReference, Program, ProgramBtf, Reg, encode};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -233,7 +233,10 @@ pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, L
     let debug = options.line_info.then(|| DebugInfo::load(program)).flatten();
     let loaded = match &debug {
         // Whether it is the lines that the kernel does not like, a second attempt without them tells.
-        Some(debug) => attempt.load(Some(debug)).or_else(|error| attempt.load(None).map_err(|_| error)),
+        Some(debug) => attempt.load(Some(debug)).or_else(|error| match error {
+            Errno::TOOBIG | Errno::PERM | Errno::NOMEM => Err(error),
+            _ => attempt.load(None).map_err(|_| error),
+        }),
         None => attempt.load(None),
     };
     let fd = loaded.map_err(|error| attempt.explain(debug.as_ref(), error))?;
@@ -251,8 +254,6 @@ pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, L
 
 /// The instructions with the descriptors of the maps in them.
 fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, LoadError> {
-    const PSEUDO_MAP_FD: u8 = 1;
-    const PSEUDO_MAP_VALUE: u8 = 2;
     let mut insns = program.insns.clone();
     for relocation in &program.relocations {
         let bad = || LoadError::BadRelocation {
@@ -265,12 +266,13 @@ fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, Loa
         if !first.is_load_imm64() {
             return Err(bad());
         }
-        let (pseudo, offset) = match relocation.target {
-            MapReference::Map => (PSEUDO_MAP_FD, 0),
-            MapReference::Value(offset) => (PSEUDO_MAP_VALUE, offset),
+        let fd = map.as_fd().as_raw_fd();
+        let value = match relocation.target {
+            MapReference::Map => Imm64::Map { fd },
+            MapReference::Value(offset) => Imm64::MapValue { fd, offset },
         };
-        *first = first.with_src(pseudo).with_imm(map.as_fd().as_raw_fd());
-        *second = second.with_imm(offset.cast_signed());
+        let dst = Reg::from_number(first.dst()).ok_or_else(bad)?;
+        [*first, *second] = Insn::load_imm64(dst, value);
     }
     Ok(insns)
 }
@@ -333,20 +335,24 @@ fn map_error(def: &MapDef, error: Errno) -> LoadError {
 
 /// The lines of the source as the kernel takes them.
 struct DebugInfo {
-    btf: OwnedFd,
-    func_info: Vec<u8>,
-    line_info: Vec<u8>,
+    fd: OwnedFd,
+    tables: ProgramBtf,
 }
 
 impl DebugInfo {
     /// `None` where there are no lines, or the kernel does not take the BTF.
     fn load(program: &Program) -> Option<Self> {
-        let _ = program;
-        None
+        if program.functions.is_empty() {
+            return None;
+        }
+        let tables = ProgramBtf::of(program);
+        let fd = bpf::btf_load(&tables.btf).ok()?;
+        Some(Self { fd, tables })
     }
 
     fn spec(&self) -> DebugSpec<'_> {
-        DebugSpec { btf: self.btf.as_fd(), func_info: &self.func_info, line_info: &self.line_info }
+        let ProgramBtf { func_info, line_info, .. } = &self.tables;
+        DebugSpec { btf: self.fd.as_fd(), func_info, line_info }
     }
 }
 
@@ -404,17 +410,16 @@ impl Attempt<'_> {
         }
     }
 
-    /// Loads once more for the log, with a buffer that grows until it all fits or is long enough.
+    /// Loads once more for the log; and again, with the largest buffer, if it is a long one.
     fn log(&self, debug: Option<&DebugInfo>) -> VerifierLog {
-        let mut size = 64 << 10;
-        loop {
-            size = size.min(self.log_limit.max(256));
-            let mut buffer = vec![0; size];
-            let result = bpf::prog_load(&self.spec(debug), Some(&mut buffer));
-            if result.err() != Some(Errno::NOSPC) || size >= self.log_limit {
-                return VerifierLog::from_buffer(&buffer);
-            }
-            size *= 8;
+        const USUAL: usize = 1 << 20;
+        // The kernel takes no less than 128 bytes, which for a log is as good as nothing.
+        let limit = self.log_limit.max(256);
+        let mut buffer = vec![0; USUAL.min(limit)];
+        if bpf::prog_load(&self.spec(debug), Some(&mut buffer)).err() == Some(Errno::NOSPC) && limit > USUAL {
+            buffer = vec![0; limit];
+            let _ = bpf::prog_load(&self.spec(debug), Some(&mut buffer));
         }
+        VerifierLog::from_buffer(&buffer)
     }
 }

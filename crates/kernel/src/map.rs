@@ -34,6 +34,15 @@ pub struct MapInfo {
     pub flags: u32,
 }
 
+/// A key with its value, as [`Map::lookup`] gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapEntry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
 impl Map {
     pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, ObjectError> {
         let fd = MapFd::new(fd, possible_cpus()).map_err(ObjectError::failed("examine a map"))?;
@@ -122,19 +131,19 @@ impl Map {
         }
     }
 
-    /// All keys with their values. While others change the map, some can be missing or come twice.
+    /// All entries. While others change the map, some can be missing or come twice.
     ///
     /// # Errors
     ///
     /// As [`lookup`](Self::lookup).
-    pub fn entries(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ObjectError> {
+    pub fn entries(&self) -> Result<Vec<MapEntry>, ObjectError> {
         let mut entries = Vec::new();
         let mut key = self.next_key(None)?;
         // A walk starts over when its place vanishes under it; the bound makes sure of an end.
         while let Some(current) = key.filter(|_| entries.len() < self.fd.info().max_entries as usize) {
             key = self.next_key(Some(&current))?;
             if let Some(value) = self.lookup(&current)? {
-                entries.push((current, value));
+                entries.push(MapEntry { key: current, value });
             }
         }
         Ok(entries)

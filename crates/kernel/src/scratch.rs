@@ -37,7 +37,7 @@ impl ScratchCgroup {
     /// # Errors
     ///
     /// As [`Cgroup::kill_and_remove`].
-    pub fn remove(self) -> Result<(), CgroupError> {
+    pub fn finish(self) -> Result<(), CgroupError> {
         // Dropping tries once more, which does nothing to one that is gone.
         self.cgroup.kill_and_remove()
     }

@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use knobgate_bpf::ProgramBtf;
 use rustix::io::{Errno, Result};
 
 const MAP_CREATE: u32 = 0;
@@ -324,16 +325,11 @@ pub(crate) struct ProgramSpec<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct DebugSpec<'a> {
     pub(crate) btf: BorrowedFd<'a>,
-    /// Records of [`FUNC_INFO_SIZE`] bytes.
+    /// Records of [`ProgramBtf::FUNC_INFO_SIZE`] bytes.
     pub(crate) func_info: &'a [u8],
-    /// Records of [`LINE_INFO_SIZE`] bytes.
+    /// Records of [`ProgramBtf::LINE_INFO_SIZE`] bytes.
     pub(crate) line_info: &'a [u8],
 }
-
-/// `sizeof(struct bpf_func_info)`
-pub(crate) const FUNC_INFO_SIZE: usize = 8;
-/// `sizeof(struct bpf_line_info)`
-pub(crate) const LINE_INFO_SIZE: usize = 16;
 
 pub(crate) fn map_create(spec: &MapSpec) -> Result<OwnedFd> {
     let mut attr = MapCreateAttr {
@@ -463,12 +459,12 @@ pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut [u8]>) -> Resul
     }
     if let Some(debug) = spec.debug {
         attr.prog_btf_fd = raw(debug.btf);
-        attr.func_info_rec_size = FUNC_INFO_SIZE as u32;
+        attr.func_info_rec_size = ProgramBtf::FUNC_INFO_SIZE;
         attr.func_info = address(debug.func_info);
-        attr.func_info_cnt = length(debug.func_info.len() / FUNC_INFO_SIZE)?;
-        attr.line_info_rec_size = LINE_INFO_SIZE as u32;
+        attr.func_info_cnt = length(debug.func_info.len())? / ProgramBtf::FUNC_INFO_SIZE;
+        attr.line_info_rec_size = ProgramBtf::LINE_INFO_SIZE;
         attr.line_info = address(debug.line_info);
-        attr.line_info_cnt = length(debug.line_info.len() / LINE_INFO_SIZE)?;
+        attr.line_info_cnt = length(debug.line_info.len())? / ProgramBtf::LINE_INFO_SIZE;
     }
     // SAFETY: the slices and the NUL-terminated license outlive the call; counts come from the slices' lengths; the
     // log is borrowed for writing. (The kernel writes back to the tables only where their record sizes are wrong,

@@ -1,0 +1,198 @@
+//! Facts about this machine that decide what a policy is worth on it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::capabilities::Capabilities;
+use crate::cgroup::CgroupError;
+use crate::hierarchy::Hierarchy;
+use crate::link::{Link, LinkError, LinkInfo};
+use crate::object::ObjectError;
+use crate::query::Attached;
+
+/// What can be read of the machine. What cannot is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Machine {
+    /// The kernel's release, as `uname -r` prints it.
+    pub kernel_release: String,
+    /// Which boot this is: another one after every start of the machine.
+    pub boot_id: Option<String>,
+    /// What this process may do.
+    pub capabilities: Option<Capabilities>,
+    /// `kernel.unprivileged_bpf_disabled`: 0 lets everybody call bpf(2).
+    pub unprivileged_bpf_disabled: Option<i32>,
+    /// `kernel.sysctl_writes_strict`: 1 has a write at another position than 0 ignored by numeric knobs, and appended
+    /// to text; 0 and -1 let it replace the value, with and without a warning.
+    pub sysctl_writes_strict: Option<i32>,
+    /// `net.core.bpf_jit_enable`
+    pub bpf_jit_enable: Option<i32>,
+    /// `kernel.bpf_stats_enabled`: 1 has runs of programs counted and timed.
+    pub bpf_stats_enabled: Option<i32>,
+    /// `none`, `integrity` or `confidentiality`, where the kernel has lockdown.
+    pub lockdown: Option<String>,
+}
+
+impl Machine {
+    /// Reads it all.
+    pub fn read() -> Self {
+        Self {
+            kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            boot_id: boot_id().ok(),
+            capabilities: Capabilities::of_this_process().ok(),
+            unprivileged_bpf_disabled: number("kernel/unprivileged_bpf_disabled"),
+            sysctl_writes_strict: number("kernel/sysctl_writes_strict"),
+            bpf_jit_enable: number("net/core/bpf_jit_enable"),
+            bpf_stats_enabled: number("kernel/bpf_stats_enabled"),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .ok()
+                .and_then(|text| chosen(&text).map(str::to_owned)),
+        }
+    }
+}
+
+/// Which boot this is.
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string(Path::new(ROOT).join("kernel/random/boot_id"))?.trim().to_owned())
+}
+
+const ROOT: &str = "/proc/sys";
+
+fn number(knob: &str) -> Option<i32> {
+    fs::read_to_string(Path::new(ROOT).join(knob)).ok()?.trim().parse().ok()
+}
+
+/// The word in brackets, as in `none [integrity] confidentiality`.
+fn chosen(text: &str) -> Option<&str> {
+    Some(text.split_once('[')?.1.split_once(']')?.0)
+}
+
+/// The names of all knobs of this machine, as this process sees them (the `net` ones of its network namespace), with
+/// slashes and sorted: `net/ipv4/tcp_mem`.
+///
+/// Reads directories alone, no knob. What lies on another file system below `/proc/sys` (`fs/binfmt_misc`) is left out:
+/// the hook does not run there. At most 100,000 names are given.
+///
+/// # Errors
+///
+/// When `/proc/sys` itself cannot be listed.
+pub fn knob_names() -> io::Result<Vec<String>> {
+    const DEPTH: usize = 16;
+    const MOST: usize = 100_000;
+    let device = rustix::fs::stat(ROOT)?.st_dev;
+    let mut names = Vec::new();
+    let mut pending = vec![(PathBuf::from(ROOT), 0)];
+    while let Some((directory, depth)) = pending.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if depth == 0 => return Err(error),
+            // Gone, as an interface's are with it; or not for us.
+            Err(_) => continue,
+        };
+        for entry in entries.flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            if kind.is_dir() && depth < DEPTH {
+                if rustix::fs::lstat(&path).is_ok_and(|stat| stat.st_dev == device) {
+                    pending.push((path, depth + 1));
+                }
+            } else if kind.is_file()
+                && let Some(name) = path.strip_prefix(ROOT).ok().and_then(Path::to_str)
+            {
+                names.push(name.to_owned());
+                if names.len() == MOST {
+                    break;
+                }
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What is attached on this machine to the hook, by whomever.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MachineAttachments {
+    /// The cgroups that have programs, by path, with these: only what is below the mounted root.
+    pub cgroups: BTreeMap<PathBuf, Attached>,
+    /// The links, also those of cgroups out of sight and those that hold nothing any longer.
+    pub links: Vec<(Link, LinkInfo)>,
+}
+
+/// Why what is attached could not be found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SurveyError {
+    /// The cgroups cannot be walked.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// A cgroup cannot be queried.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// The links cannot be listed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl MachineAttachments {
+    /// Walks over all cgroups and all links. Cgroups that vanish meanwhile are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`SurveyError`]: it takes `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`, and a cgroup v2 hierarchy.
+    pub fn find() -> Result<Self, SurveyError> {
+        let root = Hierarchy::find()?.root()?;
+        let mut cgroups = BTreeMap::new();
+        let below = root.descendants()?;
+        for path in below.into_iter().map(|(_, path)| path).chain([root.path().to_owned()]) {
+            let cgroup = match crate::Cgroup::open(&path) {
+                Ok(cgroup) => cgroup,
+                Err(CgroupError::NotFound { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let attached = match cgroup.attached() {
+                Ok(attached) => attached,
+                // Removed between the two.
+                Err(ObjectError::Failed { source, .. }) if crate::hierarchy::gone(&source) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if attached.mode.is_some() {
+                cgroups.insert(path, attached);
+            }
+        }
+        Ok(Self { cgroups, links: Link::all()? })
+    }
+
+    /// Whether anything is attached: if so, every access on the machine already pays for the hook.
+    pub fn is_empty(&self) -> bool {
+        self.cgroups.is_empty() && self.links.iter().all(|(_, info)| info.cgroup_id.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_lockdown_is_in_brackets() {
+        let cases = [
+            ("none [integrity] confidentiality\n", Some("integrity")),
+            ("[none] integrity confidentiality\n", Some("none")),
+            ("none\n", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(chosen(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn knob_names_are_sorted_paths_below_proc_sys() {
+        let names = knob_names().expect("/proc/sys");
+        assert!(names.is_sorted());
+        assert!(names.iter().any(|name| name == "kernel/ostype"), "{names:?}");
+        assert!(!names.iter().any(|name| name.starts_with("fs/binfmt_misc/") || name.starts_with('/')));
+    }
+}

@@ -1,0 +1,163 @@
+//! The programs that the probes load: each needs one thing, and else nothing.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use knobgate_bpf::{
+    AluOp, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width, encode, helper_ids,
+};
+
+use super::Outcome;
+use crate::LoadOptions;
+use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
+use crate::sys::bpf::{self, MapSpec, ProgramSpec};
+
+/// A value of the same length as [`REPLACEMENT`].
+pub(super) const WRITTEN: &[u8; 24] = b"knobgate-probe-written!\n";
+/// What [`rewrite`] puts in the place of whatever is written.
+pub(super) const REPLACEMENT: &[u8; 24] = b"knobgate-probe-changed!\n";
+
+pub(super) fn load(insns: &[Insn]) -> rustix::io::Result<OwnedFd> {
+    let spec = ProgramSpec {
+        kind: PROGRAM_TYPE,
+        expected_attach_type: ATTACH_TYPE,
+        insns: &encode(insns),
+        license: c"Dual MIT/GPL",
+        name: kernel_name("knobgate_probe"),
+        debug: None,
+    };
+    bpf::prog_load(&spec, None)
+}
+
+/// Lets everything pass.
+pub(super) fn allow() -> Vec<Insn> {
+    returning_one([])
+}
+
+pub(super) fn set_retval() -> Vec<Insn> {
+    returning_one([Insn::mov(Width::W64, Reg::R1, -1), Insn::call_helper(helper_ids::SET_RETVAL)])
+}
+
+pub(super) fn current_comm() -> Vec<Insn> {
+    returning_one([
+        Insn::store(Size::U64, Reg::R10, -16, 0),
+        Insn::store(Size::U64, Reg::R10, -8, 0),
+        Insn::mov(Width::W64, Reg::R1, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R1, -16),
+        Insn::mov(Width::W64, Reg::R2, 16),
+        Insn::call_helper(helper_ids::GET_CURRENT_COMM),
+    ])
+}
+
+pub(super) fn current_uid_gid() -> Vec<Insn> {
+    returning_one([Insn::call_helper(helper_ids::GET_CURRENT_UID_GID)])
+}
+
+pub(super) fn current_pid_tgid() -> Vec<Insn> {
+    returning_one([Insn::call_helper(helper_ids::GET_CURRENT_PID_TGID)])
+}
+
+/// Has a name put where nothing was stored before.
+pub(super) fn uninit_stack() -> Vec<Insn> {
+    returning_one([
+        Insn::mov(Width::W64, Reg::R2, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R2, -64),
+        Insn::mov(Width::W64, Reg::R3, 64),
+        Insn::mov(Width::W64, Reg::R4, 0),
+        Insn::call_helper(helper_ids::SYSCTL_GET_NAME),
+    ])
+}
+
+/// Stores one byte in one of eight places.
+pub(super) fn variable_stack() -> Vec<Insn> {
+    returning_one([
+        Insn::store(Size::U64, Reg::R10, -8, 0),
+        Insn::load(Size::U32, Reg::R2, Reg::R1, FILE_POS),
+        Insn::alu(Width::W64, AluOp::And, Reg::R2, 7),
+        Insn::mov(Width::W64, Reg::R3, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R3, Reg::R2),
+        Insn::store(Size::U8, Reg::R3, -8, Reg::R2),
+    ])
+}
+
+pub(super) fn long_jump() -> Vec<Insn> {
+    // The first jump is there for the instruction between the two, which may not be out of reach.
+    returning_one([
+        Insn::load(Size::U32, Reg::R2, Reg::R1, WRITE),
+        Insn::jump_if(Width::W64, Cond::Eq, Reg::R2, 0, 1),
+        Insn::jump_long(1),
+        Insn::mov(Width::W64, Reg::R3, 0),
+    ])
+}
+
+/// Reserves room in a ring buffer and gives it back. The map must live until the program is loaded.
+pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
+    const RINGBUF: u32 = 27;
+    let map = bpf::map_create(&MapSpec {
+        kind: RINGBUF,
+        key_size: 0,
+        value_size: 0,
+        max_entries: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
+        flags: 0,
+        name: kernel_name("knobgate_probe"),
+    })?;
+    let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Map { fd: map.as_raw_fd() });
+    let insns = returning_one([
+        first,
+        second,
+        Insn::mov(Width::W64, Reg::R2, 8),
+        Insn::mov(Width::W64, Reg::R3, 0),
+        Insn::call_helper(helper_ids::RINGBUF_RESERVE),
+        Insn::jump_if(Width::W64, Cond::Eq, Reg::R0, 0, 3),
+        Insn::mov(Width::W64, Reg::R1, Reg::R0),
+        Insn::mov(Width::W64, Reg::R2, 0),
+        Insn::call_helper(helper_ids::RINGBUF_DISCARD),
+    ]);
+    Ok((map, insns))
+}
+
+/// Puts [`REPLACEMENT`] in the place of what is written.
+pub(super) fn rewrite() -> Vec<Insn> {
+    let mut insns = vec![Insn::load(Size::U32, Reg::R2, Reg::R1, WRITE)];
+    let start = -(REPLACEMENT.len() as i16);
+    let mut store = Vec::new();
+    for (word, offset) in REPLACEMENT.as_chunks::<8>().0.iter().zip((start..).step_by(8)) {
+        store.extend(Insn::load_imm64(Reg::R3, Imm64::Value(u64::from_ne_bytes(*word))));
+        store.push(Insn::store(Size::U64, Reg::R10, offset, Reg::R3));
+    }
+    store.extend([
+        Insn::mov(Width::W64, Reg::R2, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R2, i32::from(start)),
+        Insn::mov(Width::W64, Reg::R3, REPLACEMENT.len() as i32),
+        Insn::call_helper(helper_ids::SYSCTL_SET_NEW_VALUE),
+    ]);
+    insns.push(Insn::jump_if(Width::W64, Cond::Eq, Reg::R2, 0, store.len() as i16));
+    insns.extend(store);
+    returning_one(insns)
+}
+
+/// Whether the kernel takes the lines of a program's source.
+pub(super) fn takes_lines() -> Outcome {
+    let program = Program {
+        name: "knobgate_probe".to_owned(),
+        insns: allow(),
+        functions: vec![Function { name: "main".to_owned(), start: 0 }],
+        lines: LineTable {
+            file: "probe.knob".to_owned(),
+            entries: vec![LineEntry { insn: 0, line: 1, column: 1, text: "policy probe".to_owned() }],
+        },
+        ..Program::default()
+    };
+    match crate::load(&program, &LoadOptions::default()) {
+        Ok(loaded) if loaded.has_line_info => Outcome::Yes,
+        Ok(_) => Outcome::No,
+        Err(error) => Outcome::Unknown(error.to_string()),
+    }
+}
+
+/// The offsets in the context, `struct bpf_sysctl` in `include/uapi/linux/bpf.h`.
+const WRITE: i16 = 0;
+const FILE_POS: i16 = 4;
+
+fn returning_one(insns: impl IntoIterator<Item = Insn>) -> Vec<Insn> {
+    insns.into_iter().chain([Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()]).collect()
+}

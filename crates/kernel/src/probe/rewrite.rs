@@ -1,0 +1,89 @@
+//! Whether a link holds, and whether a rewrite has an effect: both by attaching to a cgroup of our own.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, waitpid};
+
+use super::{Outcome, outcome_of, programs, try_load};
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::hierarchy::Hierarchy;
+use crate::link::{Link, LinkError};
+use crate::scratch::ScratchCgroup;
+use crate::sys::fork::{ProbeWriter, WriterEnd, fork_probe_writer};
+
+const PREFIX: &str = "knobgate-probe-";
+
+/// The outcomes for links and for rewriting.
+pub(super) fn probe() -> (Outcome, Outcome) {
+    let unknown = |why: String| (Outcome::Unknown(why.clone()), Outcome::Unknown(why));
+    let cgroup = match scratch_cgroup() {
+        Ok(cgroup) => cgroup,
+        Err(error) => return unknown(error.to_string()),
+    };
+    let program = match try_load(&programs::rewrite()) {
+        Ok(program) => program,
+        Err(error) => return unknown(format!("the rewriting program was refused: {error}")),
+    };
+    // The link ends with this function, before the cgroup does.
+    let link = Link::create(&program, &cgroup);
+    match link {
+        Ok(_link) => (Outcome::Yes, is_rewritten(&cgroup)),
+        Err(LinkError::Unsupported { .. }) => {
+            (Outcome::No, Outcome::Unknown("there are no links to attach a program with".to_owned()))
+        }
+        Err(error) => unknown(error.to_string()),
+    }
+}
+
+/// At the top, where no policy for others applies; or, in a container that may not, below its own.
+fn scratch_cgroup() -> Result<ScratchCgroup, CgroupError> {
+    let in_cgroup = |parent: Cgroup| {
+        ScratchCgroup::remove_stale(&parent, PREFIX)?;
+        ScratchCgroup::create(&parent, PREFIX)
+    };
+    Hierarchy::find()?
+        .root()
+        .and_then(in_cgroup)
+        .or_else(|error| Cgroup::of_pid(std::process::id()).and_then(in_cgroup).map_err(|_| error))
+}
+
+fn is_rewritten(cgroup: &Cgroup) -> Outcome {
+    let unknown = |why: &str| Outcome::Unknown(why.to_owned());
+    let procs = match cgroup.open_procs() {
+        Ok(procs) => procs,
+        Err(error) => return Outcome::Unknown(error.to_string()),
+    };
+    let writer = fork_probe_writer(&ProbeWriter {
+        procs: procs.as_fd(),
+        knob: c"/proc/sys/kernel/domainname",
+        written: programs::WRITTEN,
+        replacement: programs::REPLACEMENT,
+    });
+    let status = match writer {
+        Ok(pid) => loop {
+            match waitpid(Some(pid), WaitOptions::empty()) {
+                Err(Errno::INTR) => {}
+                Ok(Some((_, status))) => break status.exit_status(),
+                Ok(None) => break None,
+                Err(error) => return Outcome::Unknown(format!("cannot wait for the writer: {error}")),
+            }
+        },
+        Err(error) => return outcome_of(error),
+    };
+    match status.and_then(WriterEnd::from_status) {
+        Some(WriterEnd::Replaced) => Outcome::Yes,
+        Some(WriterEnd::NotReplaced) => Outcome::No,
+        Some(WriterEnd::CannotUnshare) => unknown("no UTS namespace can be made (it takes CAP_SYS_ADMIN)"),
+        Some(WriterEnd::CannotEnter) => unknown("the scratch cgroup cannot be entered"),
+        Some(WriterEnd::CannotOpen) => unknown("kernel/domainname cannot be opened"),
+        Some(WriterEnd::CannotWrite) => {
+            unknown("kernel/domainname cannot be written; another program may be in the way")
+        }
+        Some(WriterEnd::CannotReadBack) => unknown("kernel/domainname cannot be read back"),
+        Some(WriterEnd::SomethingElse) => {
+            unknown("something else than ours was stored; another program interferes")
+        }
+        None => unknown("the writer was killed"),
+    }
+}

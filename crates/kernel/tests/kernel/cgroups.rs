@@ -1,0 +1,133 @@
+use std::path::Path;
+use std::time::Duration;
+
+use knobgate_kernel::{Cgroup, CgroupError, Hierarchy, ScratchCgroup};
+use libtest_mimic::Failed;
+
+use crate::stage::{Reaped, root, runs, scratch, shell};
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_cgroup_is_opened_by_directory_and_by_name", open),
+    ("what_is_no_cgroup_is_told_apart", not_cgroups),
+    ("a_cgroup_is_created_once", create),
+    ("a_process_is_found_where_it_is_moved", of_pid),
+    ("an_id_leads_back_to_the_path", ids),
+    ("killing_ends_all_that_is_below", kill),
+    ("a_cgroup_in_use_is_not_removed", in_use),
+    ("a_scratch_cgroup_goes_with_all_that_is_in_it", scratched),
+    ("scratch_cgroups_of_the_dead_are_cleared_away", stale),
+];
+
+fn open() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let hierarchy = Hierarchy::find()?;
+    let by_path = Cgroup::open(cgroup.path())?;
+    let by_name = Cgroup::open(cgroup.path().strip_prefix(hierarchy.path())?)?;
+    assert_eq!([by_path.id(), by_name.id()], [cgroup.id(); 2]);
+    assert_eq!(by_path.parent()?.map(|parent| parent.id()), Some(root().id()));
+    assert!(root().parent()?.is_none());
+    Ok(())
+}
+
+fn not_cgroups() -> Result<(), Failed> {
+    let missing = Cgroup::open("knobgate-test-missing").expect_err("missing");
+    assert!(matches!(&missing, CgroupError::NotFound { .. }), "{missing}");
+    for path in ["/tmp", "/proc", "/etc/passwd"] {
+        let error = Cgroup::open(path).expect_err(path);
+        assert!(matches!(&error, CgroupError::NotCgroup { .. }), "{error}");
+    }
+    // Only on machines with both versions.
+    let version_one = Path::new("/sys/fs/cgroup/cpu");
+    if version_one.is_dir() && Hierarchy::find()?.path() != Path::new("/sys/fs/cgroup") {
+        let error = Cgroup::open(version_one).expect_err("version 1");
+        assert!(error.to_string().contains("version 1"), "{error}");
+        assert!(matches!(error, CgroupError::VersionOne { hierarchy: Some(_), .. }));
+    }
+    Ok(())
+}
+
+fn create() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let child = cgroup.create("child")?;
+    let error = cgroup.create("child").expect_err("exists");
+    assert!(matches!(&error, CgroupError::Exists { path } if path == child.path()), "{error}");
+    for name in ["", ".", "..", "a/b", "a\0b"] {
+        assert!(matches!(cgroup.create(name), Err(CgroupError::InvalidName { .. })), "{name:?}");
+    }
+    assert_eq!(cgroup.descendants()?, [(child.id(), child.path().to_owned())]);
+    child.remove()?;
+    assert!(matches!(child.remove(), Err(CgroupError::NotFound { .. })));
+    assert_eq!(cgroup.descendants()?, []);
+    Ok(())
+}
+
+fn of_pid() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    assert!(!cgroup.is_populated()?);
+    let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
+    let pid = child.0.id();
+    assert_eq!(Cgroup::of_pid(pid)?.id(), cgroup.id());
+    assert_eq!((cgroup.procs()?, cgroup.is_populated()?), (vec![pid], true));
+    other.enter(pid)?;
+    assert_eq!(Cgroup::of_pid(pid)?.path(), other.path());
+    assert_eq!(cgroup.procs()?, []);
+    drop(child);
+    assert!(matches!(Cgroup::of_pid(pid), Err(CgroupError::NoProcess { .. })));
+    assert!(matches!(other.enter(pid), Err(CgroupError::NoProcess { .. })));
+    Ok(())
+}
+
+fn ids() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let inner = cgroup.create("a b")?;
+    let hierarchy = Hierarchy::find()?;
+    assert_eq!(hierarchy.path_of_id(inner.id())?.as_deref(), Some(inner.path()));
+    assert_eq!(hierarchy.path_of_id(root().id())?.as_deref(), Some(hierarchy.path()));
+    assert_eq!(hierarchy.path_of_id(u64::MAX)?, None);
+    Ok(())
+}
+
+fn kill() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let inner = cgroup.create("inner")?;
+    let children = [
+        Reaped(shell(&cgroup, "sleep 1000 & sleep 1000").spawn()?),
+        Reaped(shell(&inner, "exec sleep 1000").spawn()?),
+    ];
+    cgroup.kill()?;
+    assert!(cgroup.wait_until_empty(Duration::from_secs(5))?);
+    assert!(children.iter().all(|child| !runs(child.0.id())));
+    Ok(())
+}
+
+fn in_use() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
+    assert!(matches!(cgroup.remove(), Err(CgroupError::InUse { .. })));
+    assert!(!cgroup.wait_until_empty(Duration::from_millis(50))?);
+    drop(child);
+    cgroup.remove()?;
+    Ok(())
+}
+
+fn scratched() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let path = cgroup.path().to_owned();
+    let inner = cgroup.create("inner")?.create("innermost")?;
+    let child = Reaped(shell(&inner, "exec sleep 1000").spawn()?);
+    drop(cgroup);
+    assert!(!path.exists());
+    assert!(!runs(child.0.id()));
+    Ok(())
+}
+
+fn stale() -> Result<(), Failed> {
+    let cgroup = scratch();
+    // No process has the greatest number.
+    let dead = cgroup.create(format!("stale-{}-0", u32::MAX))?;
+    let other = cgroup.create("stale-mate")?;
+    let alive = ScratchCgroup::create(&cgroup, "stale-")?;
+    ScratchCgroup::remove_stale(&cgroup, "stale-")?;
+    assert_eq!([dead.path(), other.path(), alive.path()].map(Path::exists), [false, true, true]);
+    Ok(())
+}

@@ -1,0 +1,259 @@
+use std::os::unix::fs::PermissionsExt;
+
+use knobgate_kernel::{
+    AttachMode, BpffsError, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, attach_without_link,
+};
+use libtest_mimic::Failed;
+
+use crate::stage::{
+    allow, attach, can_write, deny_writes, eventually, id, loaded, pins, program, root, scratch, shell,
+};
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_link_judges_those_inside_and_below_and_no_others", judges),
+    ("the_errno_is_the_programs", errno),
+    ("an_update_takes_the_place_of_the_old_program_alone", update),
+    ("a_detached_link_holds_nothing", detach),
+    ("a_dropped_link_holds_nothing", dropped),
+    ("a_pinned_link_holds_on", pin),
+    ("a_pin_that_is_no_link_of_ours_is_refused", foreign_pin),
+    ("of_those_who_want_the_same_name_one_gets_it", same_name),
+    ("programs_are_listed_in_the_order_in_which_they_run", order),
+    ("more_programs_than_a_buffer_holds_are_all_listed", many),
+    ("the_65th_program_is_refused", full),
+    ("a_program_in_single_mode_is_in_the_way", single),
+    ("a_program_in_override_mode_is_in_the_way_of_its_own_cgroup", overridable),
+    ("a_program_in_multi_mode_is_not_in_the_way", multi),
+    ("a_link_outlives_its_cgroup_without_a_program", dying),
+    ("all_links_are_found_with_their_cgroups", all),
+];
+
+fn judges() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    let below = cgroup.create("below")?;
+    let (_program, _link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    assert_eq!([&*cgroup, &below, &*other].map(can_write), [false, false, true]);
+    Ok(())
+}
+
+fn errno() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (_program, _link) = attach(&deny_writes(libc::EROFS), &cgroup);
+    let script = "echo test | tee /proc/sys/kernel/domainname";
+    let output = shell(&cgroup, script).env("LC_ALL", "C").output()?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("Read-only file system"), "{message}");
+    Ok(())
+}
+
+fn update() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (deny, link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    let allow = loaded(&allow()).program;
+    let error = link.update(&allow, &allow).expect_err("that is not the one");
+    assert!(matches!(error, LinkError::ProgramChanged { found, .. } if found == id(&deny)), "{error}");
+    assert!(!can_write(&cgroup));
+    link.update(&deny, &allow)?;
+    assert!(can_write(&cgroup));
+    assert_eq!(link.info()?.program_id, id(&allow));
+    assert_eq!(cgroup.attached()?.program_ids, [id(&allow)]);
+    Ok(())
+}
+
+fn detach() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (deny, link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    assert_eq!(link.info()?.cgroup_id, Some(cgroup.id()));
+    link.detach()?;
+    link.detach()?;
+    assert!(can_write(&cgroup));
+    assert_eq!(link.info()?.cgroup_id, None);
+    assert_eq!(cgroup.attached()?.mode, None);
+    let error = link.update(&deny, &deny).expect_err("detached");
+    assert!(matches!(error, LinkError::Detached { .. }), "{error}");
+    Ok(())
+}
+
+fn dropped() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (_deny, link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    drop(link);
+    eventually("the program is off", || cgroup.attached().is_ok_and(|attached| attached.mode.is_none()));
+    Ok(())
+}
+
+fn pin() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, name) = pins("pinned");
+    let (program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    let link_id = link.id();
+    pins.pin(&name, &link)?;
+    drop((program, link));
+    assert!(!can_write(&cgroup));
+    assert!(pins.names()?.contains(&name));
+    for directory in [pins.path().to_owned(), pins.path().join(name.as_str())] {
+        assert_eq!(directory.metadata()?.permissions().mode() & 0o777, 0o700, "{}", directory.display());
+    }
+
+    let link = pins.link(&name)?;
+    assert_eq!(link.id(), link_id);
+    assert_eq!(Link::by_id(link_id)?.info()?, link.info()?);
+    let error = pins.pin(&name, &link).expect_err("the name is taken");
+    assert!(matches!(&error, BpffsError::Exists { .. }), "{error}");
+    let again = link.pin(pins.link_path(&name)).expect_err("the path is taken");
+    assert!(again.to_string().contains("already"), "{again}");
+    drop(link);
+
+    pins.remove(&name)?;
+    eventually("the program goes with its pin", || can_write(&cgroup));
+    assert!(!pins.names()?.contains(&name));
+    for error in [pins.link(&name).map(drop), pins.remove(&name)] {
+        assert!(matches!(error, Err(BpffsError::NotFound { .. })), "{error:?}");
+    }
+    Ok(())
+}
+
+fn foreign_pin() -> Result<(), Failed> {
+    let (pins, _) = pins("foreign");
+    let error = Link::from_pin(pins.path().join("nothing")).expect_err("nothing is there");
+    assert!(error.to_string().ends_with("there is nothing there"), "{error}");
+    let error = Link::from_pin("/proc/self/exe").expect_err("not a pin");
+    assert!(matches!(error, LinkError::Pin { .. }), "{error}");
+    let cgroup = scratch();
+    let (_program, link) = attach(&allow(), &cgroup);
+    let error = link.pin("/run/not-a-bpffs").expect_err("not on a bpffs");
+    assert!(error.to_string().contains("bpffs"), "{error}");
+    Ok(())
+}
+
+fn same_name() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, name) = pins("contended");
+    let links: Vec<Link> = (0..8).map(|_| attach(&allow(), &cgroup).1).collect();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = links.iter().map(|link| scope.spawn(|| pins.pin(&name, link))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Ok(()) | Err(BpffsError::Exists { .. })), "{outcome:?}");
+    }
+    let won = outcomes.iter().position(Result::is_ok).map(|index| links[index].id());
+    assert_eq!(Some(pins.link(&name)?.id()), won);
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn order() -> Result<(), Failed> {
+    let outer = scratch();
+    let inner = outer.create("inner")?;
+    let (a, _link_a) = attach(&allow(), &outer);
+    let (b, _link_b) = attach(&allow(), &inner);
+    let (c, _link_c) = attach(&allow(), &inner);
+    let [a, b, c] = [&a, &b, &c].map(id);
+    let attached = inner.attached()?;
+    assert_eq!((attached.mode, attached.program_ids.as_slice()), (Some(AttachMode::Multi), &[b, c][..]));
+    assert!(attached.revision.is_none_or(|revision| revision == 3), "{attached:?}");
+    assert_eq!(outer.attached()?.program_ids, [a]);
+    // What is attached at the top of the machine comes last.
+    assert_eq!(inner.effective()?[..3], [b, c, a]);
+    assert_eq!(outer.effective()?[..1], [a]);
+    Ok(())
+}
+
+/// Cgroups nested in each other, each with as many links as it takes.
+fn nested(outer: &ScratchCgroup) -> Result<(Cgroup, Vec<Link>, Vec<u32>), Failed> {
+    let inner = outer.create("inner")?;
+    let program = loaded(&allow()).program;
+    let mut links = Vec::new();
+    for cgroup in [&**outer, &inner] {
+        for _ in 0..40 {
+            links.push(Link::create(&program, cgroup)?);
+        }
+    }
+    let ids = vec![id(&program); 80];
+    Ok((inner, links, ids))
+}
+
+fn many() -> Result<(), Failed> {
+    let outer = scratch();
+    let (inner, _links, ids) = nested(&outer)?;
+    assert_eq!(inner.effective()?[..80], ids);
+    Ok(())
+}
+
+fn full() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let program = loaded(&allow()).program;
+    let links: Result<Vec<_>, _> = (0..64).map(|_| Link::create(&program, &cgroup)).collect();
+    assert_eq!(links?.len(), 64);
+    let links: Result<Vec<_>, _> = (0..65).map(|_| Link::create(&program, &cgroup)).collect();
+    assert!(matches!(links, Err(LinkError::Full { .. })), "{links:?}");
+    Ok(())
+}
+
+fn single() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let below = cgroup.create("below")?;
+    let foreign = loaded(&program("foreign", allow().insns)).program;
+    attach_without_link(&foreign, &cgroup, AttachMode::Single)?;
+    let ours = loaded(&allow()).program;
+    for target in [&*cgroup, &below] {
+        let error = Link::create(&ours, target).expect_err("in the way");
+        let message = error.to_string();
+        assert!(message.contains("single mode") && message.contains("\"foreign\""), "{message}");
+        let LinkError::InTheWay { cgroup: at, holder, mode, program_id, .. } = error else {
+            return Err(message.into());
+        };
+        assert_eq!((at.as_path(), holder.as_path()), (target.path(), cgroup.path()));
+        assert_eq!((mode, program_id), (AttachMode::Single, id(&foreign)));
+    }
+    assert_eq!(cgroup.attached()?.mode, Some(AttachMode::Single));
+    Ok(())
+}
+
+fn overridable() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let below = cgroup.create("below")?;
+    let foreign = loaded(&allow()).program;
+    attach_without_link(&foreign, &cgroup, AttachMode::Override)?;
+    let ours = loaded(&allow()).program;
+    let error = Link::create(&ours, &cgroup).expect_err("in the way");
+    assert!(error.to_string().contains("override mode"), "{error}");
+    let _link = Link::create(&ours, &below)?;
+    Ok(())
+}
+
+fn multi() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let foreign = loaded(&allow()).program;
+    attach_without_link(&foreign, &cgroup, AttachMode::Multi)?;
+    let (ours, _link) = attach(&allow(), &cgroup);
+    assert_eq!(cgroup.attached()?.program_ids, [id(&foreign), id(&ours)]);
+    Ok(())
+}
+
+fn dying() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let doomed = cgroup.create("doomed")?;
+    let (program, link) = attach(&deny_writes(libc::EPERM), &doomed);
+    doomed.remove()?;
+    eventually("the link lets go", || link.info().is_ok_and(|info| info.cgroup_id.is_none()));
+    let error = link.update(&program, &program).expect_err("no cgroup");
+    assert!(matches!(error, LinkError::Detached { .. }), "{error}");
+    let error = Link::create(&program, &doomed).expect_err("no cgroup");
+    assert!(matches!(error, LinkError::Removed { .. }), "{error}");
+    Ok(())
+}
+
+fn all() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (program, link) = attach(&allow(), &cgroup);
+    let found = MachineAttachments::find()?;
+    assert!(!found.is_empty());
+    let info = found.links.iter().map(|(_, info)| info).find(|info| info.id == link.id());
+    assert_eq!(info, Some(&link.info()?));
+    assert_eq!(found.cgroups.get(cgroup.path()).map(|found| &found.program_ids), Some(&vec![id(&program)]));
+    assert!(!found.cgroups.contains_key(root().path()));
+    Ok(())
+}

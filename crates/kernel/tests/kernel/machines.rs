@@ -1,0 +1,76 @@
+use std::os::unix::fs::PermissionsExt;
+
+use knobgate_bpf::Features;
+use knobgate_kernel::{Capability, Machine, Outcome, Probes, probe, probe_cached};
+use libtest_mimic::Failed;
+
+use crate::stage::root;
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("every_probe_finds_out", outcomes),
+    ("a_probe_works_beside_other_threads_and_leaves_nothing", beside),
+    ("what_was_probed_is_remembered_for_the_boot", remembered),
+    ("the_machine_is_described", described),
+];
+
+/// Where every answer is known to be yes.
+const KNOWN: &str = "6.18.44";
+
+fn outcomes() -> Result<(), Failed> {
+    let probes = probe();
+    for (name, outcome) in probes.iter() {
+        assert!(!matches!(outcome, Outcome::Unknown(_)), "{name} is {outcome}");
+        if Machine::read().kernel_release.starts_with(KNOWN) {
+            assert_eq!(outcome, &Outcome::Yes, "{name}");
+        }
+    }
+    if Machine::read().kernel_release.starts_with(KNOWN) {
+        assert_eq!(probes.features(), Features::ALL);
+    }
+    Ok(())
+}
+
+fn beside() -> Result<(), Failed> {
+    let domain = std::fs::read_to_string("/proc/sys/kernel/domainname")?;
+    let all: Vec<Probes> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(probe)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/domainname")?, domain);
+    // Other tests probe too.
+    crate::stage::eventually("no scratch cgroup is left", || {
+        root().descendants().is_ok_and(|found| {
+            !found.iter().any(|(_, path)| path.to_string_lossy().contains("knobgate-probe-"))
+        })
+    });
+    Ok(())
+}
+
+fn remembered() -> Result<(), Failed> {
+    let fresh = probe_cached();
+    assert_eq!(fresh, probe());
+    let file = "/run/knobgate/probes";
+    for (path, mode) in [("/run/knobgate", 0o700), (file, 0o600)] {
+        assert_eq!(std::fs::metadata(path)?.permissions().mode() & 0o777, mode, "{path}");
+    }
+    let text = std::fs::read_to_string(file)?;
+    let set = |text: &str| std::fs::write(file, text);
+    set(&text.replace("set_new_value yes", "set_new_value no"))?;
+    assert_eq!(probe_cached().set_new_value, Outcome::No, "the file is used");
+    set("format 0\n")?;
+    assert_eq!(probe_cached(), fresh, "a file of another format is not used");
+    assert_eq!(std::fs::read_to_string(file)?, text, "and replaced");
+    set(&text.replace("set_new_value yes", "set_new_value no"))?;
+    std::fs::set_permissions(file, PermissionsExt::from_mode(0o644))?;
+    assert_eq!(probe_cached(), fresh, "a file that others might know is not used");
+    Ok(())
+}
+
+fn described() -> Result<(), Failed> {
+    let machine = Machine::read();
+    assert!(machine.boot_id.is_some_and(|id| id.len() == 36));
+    assert!(machine.capabilities.is_some_and(|found| found.has(Capability::SysAdmin)));
+    assert!(machine.sysctl_writes_strict.is_some());
+    Ok(())
+}

@@ -1,0 +1,71 @@
+use std::process::{Command, Stdio};
+
+use knobgate_kernel::{Namespaces, Signal, die_with_parent, start_inside, with_private_namespaces};
+use libtest_mimic::Failed;
+
+use crate::stage::{eventually, runs, scratch};
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_command_is_inside_from_its_first_instruction", inside),
+    ("a_command_has_the_namespaces_it_was_given", namespaces),
+    ("what_a_command_mounts_is_its_own", mounts),
+    ("a_command_that_cannot_get_in_does_not_start", not_inside),
+    ("a_command_ends_with_the_thread_that_started_it", death),
+];
+
+fn inside() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let mut command = Command::new("cat");
+    command.arg("/proc/self/cgroup");
+    start_inside(&mut command, &cgroup)?;
+    let output = String::from_utf8(command.output()?.stdout)?;
+    let name = cgroup.path().file_name().ok_or("no name")?.to_string_lossy();
+    assert!(output.lines().any(|line| line.starts_with("0::") && line.ends_with(&*name)), "{output}");
+    Ok(())
+}
+
+fn namespaces() -> Result<(), Failed> {
+    let ours = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}"));
+    for name in ["net", "uts", "ipc", "mnt"] {
+        let mut command = Command::new("readlink");
+        command.arg(format!("/proc/self/ns/{name}"));
+        let [net, uts, ipc, mount] = ["net", "uts", "ipc", "mnt"].map(|one| one == name);
+        with_private_namespaces(&mut command, Namespaces { net, uts, ipc, mount });
+        let theirs = String::from_utf8(command.output()?.stdout)?;
+        assert_ne!(theirs.trim(), ours(name)?.to_string_lossy(), "{name}");
+        assert!(theirs.starts_with(name), "{theirs}");
+    }
+    Ok(())
+}
+
+fn mounts() -> Result<(), Failed> {
+    let mut command = Command::new("mount");
+    command.args(["-t", "tmpfs", "knobgate-test", "/mnt"]);
+    with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
+    assert!(command.status()?.success());
+    assert!(!std::fs::read_to_string("/proc/self/mountinfo")?.contains("knobgate-test"));
+    Ok(())
+}
+
+fn not_inside() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let gone = cgroup.create("gone")?;
+    let mut command = Command::new("true");
+    start_inside(&mut command, &gone)?;
+    gone.remove()?;
+    let error = command.spawn().expect_err("there is no cgroup to start in");
+    assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    Ok(())
+}
+
+fn death() -> Result<(), Failed> {
+    let start = || -> std::io::Result<u32> {
+        let mut command = Command::new("sleep");
+        command.arg("1000").stdout(Stdio::null());
+        die_with_parent(&mut command, Signal::KILL);
+        Ok(command.spawn()?.id())
+    };
+    let pid = std::thread::spawn(start).join().expect("no panic")?;
+    eventually("the command ends", || !runs(pid));
+    Ok(())
+}
