@@ -33,6 +33,8 @@ pub(crate) struct TestSyntax {
     pub(crate) name: At<String>,
     pub(crate) steps: Vec<At<TestStep>>,
     pub(crate) header: Span,
+    /// Whether some of it was wrong.
+    pub(crate) broken: bool,
 }
 
 /// An error has been reported; there is nothing to add.
@@ -93,7 +95,7 @@ struct Parser<'a> {
     peeked: Option<Token>,
     /// How many brackets are open in which the ends of lines mean nothing.
     joined: usize,
-    /// The end of the last token used.
+    /// The end of the last token used, ends of lines apart.
     end: usize,
     /// Where the current statement, or step of a test, begins.
     statement: usize,
@@ -197,7 +199,7 @@ impl<'a> Parser<'a> {
             let error = Diagnostic::error(
                 "bad-policy-name",
                 span,
-                format!("`{}` in the name of a policy", c.escape_default()),
+                format!("`{}` in the name of a policy", c.escape_debug()),
             )
             .help("names of policies have letters, digits, `-`, `_` and `.`");
             return Err(self.report(error));
@@ -279,7 +281,7 @@ impl<'a> Parser<'a> {
                     let help = format!("the errno stands in parentheses: `deny({word})`");
                     let error = Diagnostic::error("misplaced-errno", span, "an errno without parentheses")
                         .help(help)
-                        .suggest(span, format!("({word})"));
+                        .suggest(Span::new(self.end, span.end), format!("({word})"));
                     self.report(error);
                     self.next();
                 }
@@ -446,7 +448,9 @@ impl<'a> Parser<'a> {
     }
 
     fn used(&mut self, mut token: Token) -> Token {
-        self.end = token.span.end;
+        if token.kind != TokenKind::Newline {
+            self.end = token.span.end;
+        }
         if let Some(problem) = token.problem.take() {
             self.report(*problem);
         }

@@ -13,23 +13,43 @@ const COMM_MAX: usize = 15;
 impl Parser<'_> {
     pub(super) fn test_block(&mut self) -> Parse<()> {
         let keyword = self.next().span;
-        let name = self.text("the name of the test", Some("such as `test \"core dumps are safe\" {`"))?;
-        let header = keyword.to(name.span);
-        let text = String::from_utf8(name.is.0).unwrap_or_else(|error| {
-            let error_span = name.span;
-            self.report(Diagnostic::error("not-utf8", error_span, "the name of a test is UTF-8"));
-            String::from_utf8_lossy(error.as_bytes()).into_owned()
-        });
-        if !self.peek_mark(Mark::BraceOpen) {
-            return Err(self.unexpected("`{`", None));
-        }
+        let before = self.parsed.errors.len();
+        let (name, header) = self.test_name(keyword)?;
         let open = self.next().span;
         self.in_test = true;
         let mut steps = Vec::new();
         let closed = self.steps(&mut steps, open);
         self.in_test = false;
-        self.parsed.tests.push(TestSyntax { name: At::new(text, name.span), steps, header });
+        let broken = self.parsed.errors.len() > before;
+        self.parsed.tests.push(TestSyntax { name, steps, header, broken });
         if closed { Ok(()) } else { Err(Reported) }
+    }
+
+    /// The name, and the whole header. Stops before the `{`, even if what stands before that is no name.
+    fn test_name(&mut self, keyword: Span) -> Parse<(At<String>, Span)> {
+        let name = match self.text("the name of the test", Some("such as `test \"core dumps are safe\" {`")) {
+            Ok(name) => name,
+            Err(Reported) => {
+                while !matches!(
+                    self.peek().kind,
+                    TokenKind::Mark(Mark::BraceOpen) | TokenKind::Newline | TokenKind::End
+                ) {
+                    self.next();
+                }
+                if !self.peek_mark(Mark::BraceOpen) {
+                    return Err(Reported);
+                }
+                At::new(Text::default(), keyword)
+            }
+        };
+        let text = String::from_utf8(name.is.0).unwrap_or_else(|error| {
+            self.report(Diagnostic::error("not-utf8", name.span, "the name of a test is UTF-8"));
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        });
+        if !self.peek_mark(Mark::BraceOpen) {
+            return Err(self.unexpected("`{`", None));
+        }
+        Ok((At::new(text, name.span), keyword.to(name.span)))
     }
 
     /// The steps up to `}`; whether there was one.

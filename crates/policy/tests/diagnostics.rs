@@ -1,0 +1,385 @@
+//! What the checker says about mistakes. Each case is drawn as plain text and compared with a snapshot.
+
+use std::fmt::Write;
+
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity, Source, Span, parse};
+
+/// Every diagnostic of `text`, drawn.
+fn drawn(text: &str) -> String {
+    drawn_with(text, &CheckOptions::default())
+}
+
+fn drawn_with(text: &str, options: &CheckOptions<'_>) -> String {
+    let source = Source::new("x.knob", text);
+    let diagnostics = match parse(source.clone(), options) {
+        Ok(file) => file.warnings().to_vec(),
+        Err(diagnostics) => diagnostics,
+    };
+    let mut drawing = String::new();
+    for diagnostic in &diagnostics {
+        draw(&mut drawing, &source, diagnostic);
+    }
+    drawing
+}
+
+fn draw(drawing: &mut String, source: &Source, diagnostic: &Diagnostic) {
+    writeln!(drawing, "{}[{}]: {}", diagnostic.severity, diagnostic.code, diagnostic.message).unwrap();
+    mark(drawing, source, diagnostic.primary.span, '^', &diagnostic.primary.text);
+    for label in &diagnostic.secondary {
+        mark(drawing, source, label.span, '-', &label.text);
+    }
+    if let Some(help) = &diagnostic.help {
+        writeln!(drawing, "  help: {help}").unwrap();
+    }
+    if let Some(suggestion) = &diagnostic.suggestion {
+        let mut mended = source.text().to_owned();
+        mended.replace_range(suggestion.span.range(), &suggestion.replacement);
+        let line = Source::new("", mended);
+        writeln!(drawing, "  try:  {}", line.line_text(line.line(suggestion.span.start))).unwrap();
+    }
+}
+
+fn mark(drawing: &mut String, source: &Source, span: Span, caret: char, text: &str) {
+    let (line, column) = source.line_column(span.start);
+    let shown = source.line_text(line);
+    let width = source.slice(span).lines().next().unwrap_or_default().chars().count().max(1);
+    writeln!(drawing, "{line:3} | {shown}").unwrap();
+    let marks = caret.to_string().repeat(width);
+    writeln!(drawing, "    | {}{marks} {text}", " ".repeat(column - 1)).unwrap();
+    while drawing.ends_with(" \n") {
+        drawing.truncate(drawing.len() - 2);
+        drawing.push('\n');
+    }
+}
+
+/// One snapshot for a table of lines, each drawn as the only rule of a policy.
+fn table(lines: &[&str]) -> String {
+    let mut table = String::new();
+    for line in lines {
+        let drawing = drawn(&format!("policy x\n{line}\n"));
+        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {line:?}\n") } else { drawing })
+            .unwrap();
+    }
+    table
+}
+
+#[test]
+fn headers() {
+    let mut table = String::new();
+    for text in [
+        "",
+        "# only a comment\n",
+        "allow read **\npolicy late\n",
+        "policy\n",
+        "policy two words\n",
+        "policy sp\u{e9}cial\n",
+        "polcy x\nallow read **\n",
+        "policy x\npolicy y\n",
+        "policy x\nmode audit\nmode enforce\n",
+        "policy x\nmode auditt\n",
+        "policy x\naudit\n",
+        "policy x\ndefault read allow\ndefault read deny\n",
+        "policy x\ndefault deny\n",
+        "policy x\ndefault read write deny\n",
+        "policy x\ndefault write block\n",
+        "policy x\ndefault write deny(EPREM)\n",
+    ] {
+        writeln!(table, "{}", drawn(text)).unwrap();
+    }
+    let name = "x".repeat(64);
+    writeln!(table, "{}", drawn(&format!("policy {name}\n"))).unwrap();
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn actions_and_kinds() {
+    insta::assert_snapshot!(table(&[
+        "alow write kernel.panic",
+        "ALLOW write kernel.panic",
+        "permit write kernel.panic",
+        "reject write kernel.panic",
+        "block write kernel.panic",
+        "limit write kernel.panic to 1..2",
+        "write kernel.panic",
+        "banana write kernel.panic",
+        "* write kernel.panic",
+        "allow kernel.panic",
+        "allow rw kernel.panic",
+        "allow wirte kernel.panic",
+        "allow read, write kernel.panic",
+        "allow read read kernel.panic",
+        "allow",
+        "allow write",
+        "allow(EPERM) write kernel.panic",
+        "deny(EPREM) write kernel.panic",
+        "deny(eperm) write kernel.panic",
+        "deny(1) write kernel.panic",
+        "deny(-13) write kernel.panic",
+        "deny(4095) write kernel.panic",
+        "deny(EPERM write kernel.panic",
+        "deny() write kernel.panic",
+        "deny EPERM write kernel.panic",
+    ]));
+}
+
+#[test]
+fn names_and_patterns() {
+    insta::assert_snapshot!(table(&[
+        "allow write kernel..panic",
+        "allow write .kernel",
+        "allow write kernel.",
+        "allow write /proc/sys/kernel/panic",
+        "allow write kernel.[a-z",
+        "allow write kernel.[z-a]",
+        "allow write kernel.[]",
+        "allow write kernel.[^a]",
+        "allow write kernel.[a.b]",
+        "allow write kernel.[\u{e9}]",
+        "allow write kernel.{a,b",
+        "allow write kernel.{a, b}",
+        "allow write kernel.{}",
+        "allow write kernel.a]",
+        "allow write kernel.a}",
+        "allow write kernel.\\n",
+        "allow write kernel.\\x2f",
+        "allow write kernel.a kernel.b",
+        "allow write kernel.a **",
+        "allow write kernel.a, if new == 1",
+        "allow write kernel.a,",
+        "allow write kernel.a, log",
+        "allow write if new == 1",
+        "allow write \"kernel.a\"",
+        "allow write 'kernel.a'",
+        "allow write kernel.a=1",
+        "allow write kernel.a iff new == 1",
+        "allow write kernel.a when new == 1",
+        "allow write kernel.a lgo",
+    ]));
+}
+
+#[test]
+fn a_pattern_has_limits() {
+    let long = format!("allow write kernel.{}", "a".repeat(250));
+    let deep = format!("allow write {}a{}", "{b,".repeat(33), "}".repeat(33));
+    insta::assert_snapshot!(table(&[&long, &deep]));
+}
+
+#[test]
+fn rewrites() {
+    insta::assert_snapshot!(table(&[
+        "set write vm.swappiness \"10\"",
+        "set write vm.swappiness",
+        "set write vm.swappiness=10",
+        "set write vm.swappiness to 10",
+        "set write vm.swappiness to '10'",
+        "set write vm.swappiness to \"a\\nb\"",
+        "set write vm.swappiness to \"a\\0b\"",
+        "set read vm.swappiness to \"10\"",
+        "set read write vm.swappiness to \"10\"",
+        "ignore read vm.swappiness",
+        "ignore write vm.swappiness to \"10\"",
+        "allow write vm.swappiness to 1..2",
+        "clamp write vm.swappiness",
+        "clamp write vm.swappiness to 5",
+        "clamp write vm.swappiness to 5-10",
+        "clamp write vm.swappiness to 5..=10",
+        "clamp write vm.swappiness to 10..5",
+        "clamp write vm.swappiness to []",
+        "clamp write vm.swappiness to [1..2, 3..4",
+        "clamp write vm.swappiness to [..,..,..,..,..,..,..,..,..]",
+        "clamp write vm.swappiness to 1..new",
+        "clamp read vm.swappiness to 1..2 if new == 1",
+        "set write vm.swappiness to \"open",
+        "set write vm.swappiness to \"a\\qb\"",
+        "set write vm.swappiness to \"a\\x1\"",
+    ]));
+}
+
+#[test]
+fn conditions() {
+    insta::assert_snapshot!(table(&[
+        "allow write vm.a if new = 1",
+        "allow write vm.a if new == 1 && old == 1",
+        "allow write vm.a if new == 1 || old == 1",
+        "allow write vm.a if !new == 1",
+        "allow write vm.a if new not in {1, 2}",
+        "allow write vm.a if nwe == 1",
+        "allow write vm.a if value == 1",
+        "allow write vm.a if kernel.b == 1",
+        "allow write vm.a if banana == 1",
+        "allow write vm.a if new",
+        "allow write vm.a if",
+        "allow write vm.a if new ==",
+        "allow write vm.a if new equals 1",
+        "allow write vm.a if new mathces \"a\"",
+        "allow write vm.a if new starts \"a\"",
+        "allow write vm.a if new startswith \"a\"",
+        "allow write vm.a if (new == 1",
+        "allow write vm.a if new == 1)",
+        "allow write vm.a if new == 1 nad old == 1",
+        "allow write vm.a if new == 1 log log",
+        "allow write vm.a log if new == 1",
+        "allow write vm.a if new == 1 to \"x\"",
+        "allow write vm.a if new == 1;",
+        "allow write vm.a if new in (1, 2)",
+        "allow write vm.a if new in {}",
+        "allow write vm.a if new in {1..2}",
+        "allow write vm.a if new in {1, \"a\"}",
+        "allow write vm.a if new in {old}",
+        "allow write vm.a if new in 1",
+        "allow write vm.a if new in ..",
+        "allow write vm.a if new in 2..1",
+        "allow write vm.a if new in 1..old",
+        "allow write vm.a if 1 == 1",
+        "allow write vm.a if \"a\" == \"a\"",
+        "allow write vm.a if 1 in 1..2",
+        "allow write vm.a if 1 <= 2 <= new",
+        "allow write vm.a if new < \"a\"",
+        "allow write vm.a if new[0] == \"a\"",
+        "allow write vm.a if uid == \"root\"",
+        "allow write vm.a if comm == 5",
+        "allow write vm.a if comm == new",
+        "allow write vm.a if comm in 1..2",
+        "allow write vm.a if \"a\" == new == \"b\"",
+        "allow write vm.a if new == \"a\\n\"",
+        "allow write vm.a if new contains \"\\0\"",
+        "allow write vm.a if new matches \"a\\nb\"",
+        "allow write vm.a if new matches \"[a\"",
+        "allow write vm.a if new matches \"\\*\"",
+        "allow write vm.a if new == 'x'",
+        "allow write vm.a if new[8] == 1",
+        "allow write vm.a if new[-1] == 1",
+        "allow write vm.a if new[old] == 1",
+        "allow write vm.a if count(comm) == 1",
+        "allow write vm.a if count new == 1",
+        "allow write vm.a if new == 18446744073709551616",
+        "allow write vm.a if new == 08",
+        "allow write vm.a if new == 64K",
+        "allow write vm.a if new == 1__0",
+        "allow write vm.a if new == 0x",
+        "allow write vm.a if new \u{2264} 5",
+        "allow read vm.a if new == 1",
+        "allow read vm.a if old == 1 and (uid == 0 or count(new) == 1)",
+        "allow read write vm.a if new == 1",
+    ]));
+}
+
+#[test]
+fn conditions_have_limits() {
+    let long = format!("allow write vm.a if new == \"{}\"", "a".repeat(144));
+    let parens = format!("allow write vm.a if {}new == 1{}", "(".repeat(33), ")".repeat(33));
+    let nots = format!("allow write vm.a if {}new == 1", "not ".repeat(33));
+    let fine = format!("allow write vm.a if {}new == 1{}", "(".repeat(32), ")".repeat(32));
+    insta::assert_snapshot!(table(&[&long, &parens, &nots, &fine]));
+}
+
+#[test]
+fn tests_of_policies() {
+    let mut table = String::new();
+    for body in [
+        "test \"x\" {\n  write a.b => allow\n}",
+        "test \"x\" {\n  read a.b \"1\" => allow\n}",
+        "test \"x\" {\n  read a.* => allow\n}",
+        "test \"x\" {\n  raed a.b => allow\n}",
+        "test \"x\" {\n  read a.b -> allow\n}",
+        "test \"x\" {\n  read a.b allow\n}",
+        "test \"x\" {\n  read a.b => permit\n}",
+        "test \"x\" {\n  read a.b => deny(EPERM)\n}",
+        "test \"x\" {\n  read a.b => deny EPREM\n}",
+        "test \"x\" {\n  read a.b => set \"1\"\n}",
+        "test \"x\" {\n  read a.b uid -1 gid 4294967296 => allow\n}",
+        "test \"x\" {\n  read a.b pos 18446744073709551615 old \"\" old \"\" => allow\n}",
+        "test \"x\" {\n  read a.b comm \"0123456789abcdef\" => allow\n}",
+        "test \"x\" {\n  read a.b  user 1 => allow\n}",
+        "test \"x\" {\n  read a.b => allow",
+        "test \"x\" {\n  read a.b => allow\nallow read **",
+        "test \"x\"\n",
+        "test x {\n}",
+        "test \"x\" {\n}",
+        "test \"x\" { read a.b => allow }\ntest \"x\" { read a.b => allow }",
+    ] {
+        writeln!(table, "{}", drawn(&format!("policy x\n{body}\n"))).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn all_errors_of_a_file_come_in_the_order_of_the_text() {
+    insta::assert_snapshot!(drawn(
+        "policy x\n\
+         alow write kernel.a\n\
+         allow write kernel.a if new in {1,\n  2,\n  three,\n  4}\n\
+         allow write kernel.b,\n  kernel..c,\n  kernel.d\n\
+         deny(EPREM) read kernel.e if new == 1\n\
+         test \"t\" {\n  read kernel.a =>\n  write kernel.b \"1\" => alow\n}\n\
+         allow write kernel.f if new == 1 and\n  old = 2\n\
+         allow write kernel.g if new < \"x\"\n"
+    ));
+}
+
+#[test]
+fn rules_that_are_never_reached() {
+    let mut table = String::new();
+    for body in [
+        "deny write kernel.**\nallow write kernel.panic",
+        "deny write kernel.panic\nallow write kernel.panic if new == 1",
+        "deny write kernel.a\ndeny write kernel.b\nallow write kernel.{a,b}, kernel.a",
+        "deny read **\ndeny write net.**\nallow read write net.core.*",
+        "allow write net.ipv4.conf.**\ndeny write net.ipv4.conf.*.rp_filter",
+        "deny write **\nallow write **",
+        // None of these is.
+        "deny write kernel.** if new == 1\nallow write kernel.panic",
+        "deny read kernel.**\nallow write kernel.panic",
+        "deny write kernel.*\nallow write kernel.a.b",
+        "deny write kernel.a\nallow write kernel.?",
+        "deny write **\nallow read write **",
+    ] {
+        let drawing = drawn(&format!("policy x\n{body}\n"));
+        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {body:?}\n") } else { drawing })
+            .unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn patterns_that_match_no_knob_of_a_list() {
+    let knobs: Vec<KnobName> = ["kernel.core_pattern", "kernel.panic", "net.core.somaxconn"]
+        .iter()
+        .map(|name| KnobName::parse(name).unwrap())
+        .collect();
+    let options = CheckOptions { knobs: Some(&knobs) };
+    let text = "policy x\nallow write kernel.core_patern, kernel.panic, net.cor.*, n*.**, banana\n";
+    insta::assert_snapshot!(drawn_with(text, &options));
+}
+
+#[test]
+fn strange_files() {
+    let mut table = String::new();
+    for text in [
+        "policy x\r\nallow read a.b\r\nallow read a.c # c\r\n",
+        "\u{feff}policy x\nallow read a.b\n",
+        "policy x\nallow read a.b \u{a0}\n",
+        "policy x\nallow read \u{201c}a.b\u{201d}\n",
+        "policy x\rallow read a.b\n",
+        "policy x\n\0\0\0\nallow read a.b\0\n",
+    ] {
+        writeln!(table, "{text:?}\n{}", drawn(text)).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_one_error() {
+    let source = Source::from_bytes("x", b"policy x\n# \xff\xfe\nalow");
+    let errors = parse(source, &CheckOptions::default()).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!((errors[0].code, errors[0].severity), ("not-utf8", Severity::Error));
+    assert_eq!(errors[0].primary.span.start, 11);
+}
+
+#[test]
+fn so_many_errors_that_nobody_reads_them_end_the_list() {
+    let errors = parse(Source::new("x", "banana\n".repeat(5000)), &CheckOptions::default()).unwrap_err();
+    assert_eq!(errors.len(), 1001);
+    assert_eq!(errors.last().unwrap().code, "too-many-errors");
+}
