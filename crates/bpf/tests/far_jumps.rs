@@ -1,6 +1,8 @@
 //! Assembled code does what was written, however far its jumps go: random programs are run both as they were
 //! written and as they were assembled, and have to leave the same trace.
 
+use std::collections::HashMap;
+
 use knobgate_bpf::{
     AluOp, AsmError, Assembler, Callee, Code, Cond, Insn, MapReference, Operand, Operation, Reg, Width,
 };
@@ -17,6 +19,13 @@ enum Item {
     MayGoto(usize),
     LoadMap,
     Call(usize),
+}
+
+impl Item {
+    /// How many steps it takes.
+    fn steps(&self) -> usize {
+        if let Self::Fill(count) = self { *count } else { 1 }
+    }
 }
 
 type Written = Vec<Vec<Item>>;
@@ -68,12 +77,11 @@ fn run_written(items: &[Item], first_step: usize) -> (u64, End) {
     let mut number = first_step;
     for item in items {
         numbers.push(number);
-        number += if let Item::Fill(count) = item { *count } else { 1 };
+        number += item.steps();
     }
     let (mut state, mut fuel, mut at) = (1, FUEL, 0);
     while at < items.len() {
-        let count = if let Item::Fill(count) = items[at] { count } else { 1 };
-        for number in (numbers[at]..).take(count) {
+        for number in (numbers[at]..).take(items[at].steps()) {
             if fuel == 0 {
                 return (state, End::OutOfFuel);
             }
@@ -114,10 +122,7 @@ fn assemble(written: &Written, long_jump: bool) -> Result<Code, AsmError> {
         for (at, item) in items.iter().enumerate() {
             asm.bind(labels[at]);
             asm.set_line(number as u32 + 1, 1, "step");
-            match item {
-                Item::Fill(count) => (0..*count).for_each(|_| emit_step(&mut asm, &mut number)),
-                _ => emit_step(&mut asm, &mut number),
-            }
+            (0..item.steps()).for_each(|_| emit_step(&mut asm, &mut number));
             match *item {
                 Item::Fill(_) => (),
                 Item::Jump(to) => asm.jump(label_of(to)),
@@ -134,38 +139,87 @@ fn assemble(written: &Written, long_jump: bool) -> Result<Code, AsmError> {
     asm.finish(long_jump)
 }
 
+/// Goes on from an instruction of assembled code to behind the next step, and returns the number of that step;
+/// nothing if the function returns before.
+fn next_step(code: &Code, at: &mut usize, state: &mut u64) -> Option<i32> {
+    loop {
+        let operation = Operation::at(&code.insns, *at).expect("an instruction");
+        *at += operation.slots();
+        let by = match operation {
+            Operation::Alu {
+                width: Width::W64,
+                op: AluOp::Add,
+                dst: STATE,
+                operand: Operand::Imm(number),
+            } => {
+                return Some(number);
+            }
+            Operation::Alu { width: Width::W64, op: AluOp::Mul, dst: STATE, .. } => 0,
+            Operation::Jump { off, .. } => off,
+            Operation::JumpIf { width, cond, dst: STATE, operand: Operand::Imm(imm), off } => {
+                if holds(width, cond, *state, imm) { i32::from(off) } else { 0 }
+            }
+            Operation::MayGoto { off } => {
+                if may_goto_jumps(*state) {
+                    i32::from(off)
+                } else {
+                    0
+                }
+            }
+            Operation::LoadImm64 { .. } => 0,
+            Operation::Call { callee: Callee::Function(off) } => {
+                let start = at.checked_add_signed(off as isize);
+                let callee = code.functions.iter().position(|function| Some(function.start) == start);
+                *state = step(*state, !(callee.expect("a function starts there") as i32));
+                0
+            }
+            Operation::Exit => return None,
+            other => panic!("{other:?} was never written"),
+        };
+        *at = at.checked_add_signed(by as isize).expect("a place in the program");
+    }
+}
+
 /// Runs a function of assembled code.
 fn run_assembled(code: &Code, function: usize) -> (u64, End) {
-    let (mut state, mut fuel, mut at) = (1_u64, FUEL, code.functions[function].start as i64);
-    loop {
-        let operation = Operation::at(&code.insns, at as usize).expect("an instruction");
-        at += operation.slots() as i64;
-        match operation {
-            Operation::Alu { width: Width::W64, op: AluOp::Mul, dst: STATE, operand: Operand::Imm(imm) } => {
-                if fuel == 0 {
-                    return (state, End::OutOfFuel);
-                }
-                fuel -= 1;
-                state = state.wrapping_mul(imm as i64 as u64);
-            }
-            Operation::Alu { width: Width::W64, op: AluOp::Add, dst: STATE, operand: Operand::Imm(imm) } => {
-                state = state.wrapping_add(imm as i64 as u64);
-            }
-            Operation::Jump { off, .. } => at += i64::from(off),
-            Operation::JumpIf { width, cond, dst: STATE, operand: Operand::Imm(imm), off } => {
-                if holds(width, cond, state, imm) {
-                    at += i64::from(off);
-                }
-            }
-            Operation::MayGoto { off } if may_goto_jumps(state) => at += i64::from(off),
-            Operation::MayGoto { .. } | Operation::LoadImm64 { .. } => (),
-            Operation::Call { callee: Callee::Function(off) } => {
-                let start = (at + i64::from(off)) as usize;
-                let callee = code.functions.iter().position(|function| function.start == start);
-                state = step(state, !(callee.expect("a function starts there") as i32));
-            }
-            Operation::Exit => return (state, End::Returned),
-            other => panic!("{other:?} was never written"),
+    let (mut state, mut fuel, mut at) = (1, FUEL, code.functions[function].start);
+    while let Some(number) = next_step(code, &mut at, &mut state) {
+        if fuel == 0 {
+            return (state, End::OutOfFuel);
+        }
+        fuel -= 1;
+        state = step(state, number);
+    }
+    (state, End::Returned)
+}
+
+/// Every branch has to lead to the same step as it was written to, both when it jumps and when it does not.
+fn check_branches(code: &Code, items: &[Item], first_step: usize) {
+    let mut behind_step = HashMap::new();
+    for (index, insn) in code.insns.iter().enumerate() {
+        if *insn == Insn::alu(Width::W64, AluOp::Add, STATE, insn.imm) {
+            behind_step.insert(insn.imm as usize, index + 1);
+        }
+    }
+    let mut numbers = vec![first_step];
+    numbers.extend(items.iter().scan(first_step, |number, item| {
+        *number += item.steps();
+        Some(*number)
+    }));
+    let first_step_of = |item: usize| (item < items.len()).then(|| numbers[item] as i32);
+    for (index, item) in items.iter().enumerate() {
+        let (to, jumps): (_, &dyn Fn(u64) -> bool) = match *item {
+            Item::Jump(to) => (to, &|_| true),
+            Item::JumpIf(width, cond, right, to) => (to, &move |state| holds(width, cond, state, right)),
+            Item::MayGoto(to) => (to, &may_goto_jumps),
+            Item::Fill(_) | Item::LoadMap | Item::Call(_) => continue,
+        };
+        let right = if let Item::JumpIf(_, _, right, _) = *item { i64::from(right) } else { 4 };
+        let states = [right - 1, right, right + 1, !right].map(|state| state as u64);
+        for state in states {
+            let expected = first_step_of(if jumps(state) { to } else { index + 1 });
+            let next = next_step(code, &mut behind_step[&numbers[index]].clone(), &mut state.clone());
+            assert_eq!(next, expected, "from {item:?}");
         }
     }
 }
@@ -207,8 +261,9 @@ fn check(written: &Written) -> Result<(), TestCaseError> {
         let expected = run_written(items, first_step);
         prop_assert_eq!(run_assembled(&long, index), expected);
         prop_assert_eq!(run_assembled(&islands, index), expected);
-        first_step +=
-            items.iter().map(|item| if let Item::Fill(count) = item { *count } else { 1 }).sum::<usize>();
+        check_branches(&long, items, first_step);
+        check_branches(&islands, items, first_step);
+        first_step += items.iter().map(Item::steps).sum::<usize>();
     }
     check_tables(&long);
     check_tables(&islands);
@@ -279,23 +334,50 @@ fn hundreds_of_thousands_of_instructions_are_assembled_in_no_time() {
     check(&vec![items.collect()]).unwrap();
 }
 
-/// Jumps from the start of a program to as many places at its end.
-fn crossing_jumps(count: usize) -> Written {
-    let to_end = (0..count).map(|index| Item::JumpIf(Width::W64, Cond::Eq, index as i32, count + 1 + index));
+/// Jumps from one end of a program to as many places at the other, past this much filler.
+fn crossing_jumps(count: usize, fill: usize, back: bool) -> Written {
+    let jump = |index: usize, to| Item::JumpIf(Width::W64, Cond::Eq, index as i32, to);
     let places = (0..count).map(|_| Item::Fill(1));
-    vec![to_end.chain([Item::Fill(50_000)]).chain(places).collect()]
+    vec![if back {
+        let jumps = (0..count).map(|index| jump(index, index));
+        places.chain([Item::Fill(fill)]).chain(jumps).collect()
+    } else {
+        let jumps = (0..count).map(|index| jump(index, count + 1 + index));
+        jumps.chain([Item::Fill(fill)]).chain(places).collect()
+    }]
 }
 
 #[test]
 fn thousands_of_jumps_cross_the_same_place() {
     for count in [10, 1_000, 5_000, 10_000] {
-        check(&crossing_jumps(count)).unwrap();
+        check(&crossing_jumps(count, 50_000, false)).unwrap();
+        check(&crossing_jumps(count, 50_000, true)).unwrap();
+    }
+}
+
+/// Long islands, the jumps of which are in part in reach of their targets, behind the next island.
+#[test]
+fn from_an_island_each_jump_gets_as_far_as_it_can() {
+    for count in [1_000, 1_300] {
+        for over in [0, 500, 1_000, 1_500, 2_000] {
+            for back in [false, true] {
+                check(&crossing_jumps(count, (60_000 + over - 3 * count) / 2, back)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_island_does_not_come_between_the_halves_of_a_load() {
+    for shift in 0..4 {
+        let items = [Item::Jump(20_001 + shift)].into_iter().chain((0..shift).map(|_| Item::Call(0)));
+        check(&vec![items.chain((0..20_000).map(|_| Item::LoadMap)).collect()]).unwrap();
     }
 }
 
 #[test]
 fn more_jumps_than_islands_can_carry_are_an_error_unless_long_jumps_are_allowed() {
-    let written = crossing_jumps(20_000);
+    let written = crossing_jumps(20_000, 50_000, false);
     assert_eq!(assemble(&written, false), Err(AsmError::TooManyFarJumps { function: "f0".into() }));
     assert!(assemble(&written, true).is_ok());
 }
