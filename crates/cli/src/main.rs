@@ -5,6 +5,7 @@
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports what is wrong with it;
 //! - [`report`] draws diagnostics, with the line and carets under the place;
+//! - [`json`] is what `--json` prints;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`printable`] keeps what others wrote (policies, names, values) from driving the terminal;
 //! - [`failure`] is how a command ends, and with which exit status.
@@ -12,6 +13,8 @@
 
 mod commands;
 mod failure;
+mod json;
+mod json_diagnostic;
 mod output;
 mod policy_file;
 mod printable;

@@ -68,7 +68,6 @@ impl Output {
     }
 
     /// Prints `note: text` to standard error.
-    #[allow(dead_code, reason = "explain uses it")]
     pub(crate) fn note(&self, text: impl Display) {
         self.prefixed(style::NOTE, "note", text);
     }

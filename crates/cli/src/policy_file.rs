@@ -4,35 +4,46 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use knobgate_policy::{CheckOptions, PolicyFile, Source, limits, parse};
+use knobgate_policy::{CheckOptions, Diagnostic, PolicyFile, Source, limits, parse};
 
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::report;
 
-/// What `-` is called in messages.
-const STDIN: &str = "<stdin>";
+/// A policy that was read, right or wrong.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The text that the diagnostics are about.
+    pub(crate) source: Source,
+    /// The policy, if it has no errors.
+    pub(crate) file: Option<PolicyFile>,
+    /// What is wrong with it, warnings included.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
 
-/// Reads and checks the policy at `path` (`-` is standard input), prints its errors and warnings, and returns it.
+/// Reads and checks the policy at `path`, prints its errors and warnings, and returns it. `-` is standard input; a
+/// policy in JSON, whose name ends in `.json`, is printed as text, to which everything that is said later refers.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the file cannot be read, [`Failure::Reported`] if the policy has errors.
 pub(crate) fn load_policy(path: &Path, output: &Output) -> Result<PolicyFile, Failure> {
-    let source = read_source(path)?;
-    match parse(source.clone(), &CheckOptions::default()) {
-        Ok(file) => {
-            for warning in file.warnings() {
-                output.report(report::render(warning, file.source()));
-            }
-            Ok(file)
-        }
-        Err(diagnostics) => {
-            for diagnostic in &diagnostics {
-                output.report(report::render(diagnostic, &source));
-            }
-            Err(Failure::Reported)
-        }
+    let checked = check_policy(path, &CheckOptions::default())?;
+    for diagnostic in &checked.diagnostics {
+        output.report(report::render(diagnostic, &checked.source));
     }
+    checked.file.ok_or(Failure::Reported)
+}
+
+/// Reads and checks the policy at `path`, as [`load_policy`] does, and prints nothing.
+///
+/// # Errors
+/// [`Failure::Usage`] if the file cannot be read, [`Failure::Bad`] if it is no policy in JSON.
+pub(crate) fn check_policy(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
+    let source = read_source(path)?;
+    Ok(match parse(source.clone(), options) {
+        Ok(file) => Checked { source, diagnostics: file.warnings().to_vec(), file: Some(file) },
+        Err(diagnostics) => Checked { source, file: None, diagnostics },
+    })
 }
 
 /// Reads the text at `path`; `-` is standard input.
@@ -40,17 +51,28 @@ pub(crate) fn load_policy(path: &Path, output: &Output) -> Result<PolicyFile, Fa
 /// # Errors
 /// [`Failure::Usage`] if it cannot be read.
 pub(crate) fn read_source(path: &Path) -> Result<Source, Failure> {
-    let name = if path == Path::new("-") { STDIN.to_owned() } else { path.display().to_string() };
+    let name = name(path);
     let bytes =
         read_bytes(path).map_err(|error| Failure::usage(format!("cannot read {name}")).because(error))?;
     Ok(Source::from_bytes(name, &bytes))
 }
 
-/// One byte more than a policy may have, so that the checker sees that it is too large, and an endless file ends.
+/// What messages call the file at `path`.
+pub(crate) fn name(path: &Path) -> String {
+    if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
+/// Whether `path` is `-`.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// At most one byte more than a policy may have, so that the checker sees that it is too large, and an endless file
+/// ends.
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = limits::FILE_MAX as u64 + 1;
-    if path == Path::new("-") {
+    if is_stdin(path) {
         io::stdin().lock().take(most).read_to_end(&mut bytes)?;
     } else {
         File::open(path)?.take(most).read_to_end(&mut bytes)?;

@@ -5,13 +5,15 @@ use std::borrow::Cow;
 /// `text` with everything that a terminal would obey rather than show (control characters, and those that
 /// reorder or hide text) spelled out as `\x1b` or `\u{202e}`. Line ends and tabs stay.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
+    // A carriage return is harmless as part of a line's end only.
+    let obeyed = |(at, c): (usize, char)| is_obeyed(c) && !text[at..].starts_with("\r\n");
+    if !text.char_indices().any(obeyed) {
         return Cow::Borrowed(text);
     }
     let mut printable = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match c {
-            c if !is_obeyed(c) => printable.push(c),
+            c if !obeyed((at, c)) => printable.push(c),
             c if c.is_ascii() => printable.push_str(&format!("\\x{:02x}", u32::from(c))),
             c => printable.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
         }
@@ -19,16 +21,17 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(printable)
 }
 
-fn is_obeyed(c: char) -> bool {
+/// Whether a terminal would obey `c` rather than show it.
+pub(crate) fn is_obeyed(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        // Marks and overrides of direction, isolates, zero-width characters, line and paragraph separators, the
+        // Zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
         // byte order mark, tags.
-        '\u{200b}'..='\u{200f}'
+        '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}'
-        | '\u{61c}'
         | '\u{e0000}'..='\u{e007f}' => true,
         c => c.is_control(),
     }
@@ -43,7 +46,7 @@ mod tests {
         for (text, expected) in [
             ("plain é\ttext\n", "plain é\ttext\n"),
             ("\u{1b}[31mred", "\\x1b[31mred"),
-            ("a\rb\u{7}\u{7f}", "a\\x0db\\x07\\x7f"),
+            ("a\rb\r\n\u{7}\u{7f}", "a\\x0db\r\n\\x07\\x7f"),
             ("\u{9b}2J", "\\u{9b}2J"),
             ("\u{202e}gnitset", "\\u{202e}gnitset"),
         ] {

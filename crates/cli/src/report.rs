@@ -1,5 +1,8 @@
 //! Diagnostics as people read them: the message, the line, carets under the place, what to do about it.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 use knobgate_policy::{Diagnostic, Severity, Source, Span};
@@ -13,36 +16,86 @@ pub(crate) fn render(diagnostic: &Diagnostic, source: &Source) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let text = source.text();
     let path = printable(source.name());
-    let primary = AnnotationKind::Primary.span(inside(text, diagnostic.primary.span));
-    let secondary = diagnostic
-        .secondary
-        .iter()
-        .map(|label| AnnotationKind::Context.span(inside(text, label.span)).label(label.text.as_str()));
-    let snippet = Snippet::source(text)
-        .path(&*path)
-        .annotation(primary.label(Some(diagnostic.primary.text.as_str()).filter(|label| !label.is_empty())))
-        .annotations(secondary);
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
-    let mut groups = vec![title.element(snippet)];
-    match (&diagnostic.help, &diagnostic.suggestion) {
-        (help, Some(suggestion)) => {
-            let help = printable(help.as_deref().unwrap_or("write this instead"));
-            let patch = Patch::new(inside(text, suggestion.span), suggestion.replacement.as_str());
-            let snippet = Snippet::source(text).path(&*path).patch(patch);
-            groups.push(Group::with_title(Level::HELP.secondary_title(help)).element(snippet));
+    let (primary, secondary) = (&diagnostic.primary, &diagnostic.secondary);
+    let excerpt = Excerpt::around(source, std::iter::once(primary).chain(secondary).map(|label| label.span));
+    let primary = AnnotationKind::Primary.span(excerpt.place(primary.span)).label(label(&primary.text));
+    let secondary = secondary.iter().map(|secondary| {
+        AnnotationKind::Context.span(excerpt.place(secondary.span)).label(label(&secondary.text))
+    });
+    let snippet = excerpt.snippet().path(&*path).annotation(primary).annotations(secondary);
+    let title = level.primary_title(printable(&diagnostic.message)).id(diagnostic.code);
+    let mut first = title.element(snippet);
+
+    let Some(suggestion) = &diagnostic.suggestion else {
+        if let Some(help) = &diagnostic.help {
+            first = first.element(Level::HELP.message(printable(help)));
         }
-        (Some(help), None) => {
-            let group = groups.remove(0).element(Level::HELP.message(printable(help)));
-            groups.push(group);
-        }
-        (None, None) => {}
-    }
-    Renderer::styled().decor_style(DecorStyle::Ascii).render(&groups)
+        return draw(&[first]);
+    };
+    let help = printable(diagnostic.help.as_deref().unwrap_or("write this instead"));
+    let mended = Excerpt::around(source, std::iter::once(suggestion.span));
+    let patch = Patch::new(mended.place(suggestion.span), printable(&suggestion.replacement));
+    draw(&[
+        first,
+        Group::with_title(Level::HELP.secondary_title(help))
+            .element(mended.snippet().path(&*path).patch(patch)),
+    ])
 }
 
-/// `span` where it lies inside `text`, on the boundaries of characters; else the text's end.
-fn inside(text: &str, span: Span) -> std::ops::Range<usize> {
-    if text.get(span.range()).is_some() { span.range() } else { text.len()..text.len() }
+fn draw(groups: &[Group<'_>]) -> String {
+    Renderer::styled().decor_style(DecorStyle::Ascii).render(groups)
+}
+
+fn label(text: &str) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then(|| printable(text))
+}
+
+/// The lines of a source that a drawing needs. The renderer looks at all the lines that it is given, each time.
+struct Excerpt<'a> {
+    /// As they stand in the source.
+    text: &'a str,
+    /// As they are shown.
+    shown: Cow<'a, str>,
+    /// The offset of the first one in the source.
+    start: usize,
+    /// The number of the first one.
+    line: usize,
+}
+
+impl<'a> Excerpt<'a> {
+    /// The lines that `spans` touch, and all between them.
+    fn around(source: &'a Source, spans: impl Iterator<Item = Span>) -> Self {
+        let text = source.text();
+        let (first, last) = spans.fold((text.len(), 0), |(first, last), span| {
+            (first.min(span.start), last.max(span.end.max(span.start)))
+        });
+        let (first, last) = (floor(text, first), floor(text, last));
+        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+        let text = &text[start..end];
+        Self { text, shown: printable(text), start, line: source.line(start) }
+    }
+
+    fn snippet<T: Clone>(&self) -> Snippet<'_, T> {
+        Snippet::source(&*self.shown).line_start(self.line)
+    }
+
+    /// Where `span` is in what is shown.
+    fn place(&self, span: Span) -> Range<usize> {
+        let place = |offset: usize| {
+            let offset = floor(self.text, offset.saturating_sub(self.start));
+            match self.shown {
+                Cow::Borrowed(_) => offset,
+                Cow::Owned(_) => printable(&self.text[..offset]).len(),
+            }
+        };
+        let start = place(span.start);
+        start..place(span.end).max(start)
+    }
+}
+
+/// The start of the character at `offset`, or the end of `text`.
+fn floor(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset)
 }

@@ -5,15 +5,10 @@ use anstyle::{AnsiColor, Style};
 pub(crate) const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
 pub(crate) const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
 pub(crate) const NOTE: Style = AnsiColor::BrightGreen.on_default().bold();
-#[allow(dead_code, reason = "the commands that show verdicts use it")]
 pub(crate) const ALLOW: Style = AnsiColor::Green.on_default().bold();
-#[allow(dead_code, reason = "the commands that show verdicts use it")]
 pub(crate) const DENY: Style = AnsiColor::Red.on_default().bold();
-#[allow(dead_code, reason = "the commands that show verdicts use it")]
 pub(crate) const REWRITE: Style = AnsiColor::Yellow.on_default().bold();
-#[allow(dead_code, reason = "the commands that show objects use it")]
 pub(crate) const HEADING: Style = Style::new().bold();
-#[allow(dead_code, reason = "the commands that show objects use it")]
 pub(crate) const DIM: Style = Style::new().dimmed();
 
 /// The colours of `--help`.

@@ -1,30 +1,139 @@
 //! `knobgate check`: are these policies right?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::failure::{BAD, Failure};
-use crate::output::Output;
-use crate::policy_file::load_policy;
+use knobgate_bpf::Features;
+use knobgate_compiler::CompileError;
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Label, PolicyFile, Severity, Source, Span};
 
-/// Check policies: errors, warnings, what they can mean on this machine
+use crate::failure::{BAD, Failure, USAGE};
+use crate::output::Output;
+use crate::policy_file::{self, Checked};
+use crate::{json_diagnostic, report, style};
+
+/// Check policies, and say all that is wrong with them
+///
+/// Every file is reported, errors and warnings; a summary follows. Patterns that match no knob of this machine get a
+/// warning, and so do rules that can never decide. Files whose names end in `.json` are policies in JSON.
+///
+/// Exit status: 0 if no policy has an error (warnings do not count), 1 if one has, 2 if a file cannot be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// Policy files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The policies are for other machines: do not compare their patterns with the knobs of this one
+    #[arg(long)]
+    any_machine: bool,
+    /// Print one JSON object per error or warning, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found in all files.
+#[derive(Default)]
+struct Tally {
+    files: usize,
+    errors: usize,
+    warnings: usize,
+    unreadable: usize,
 }
 
 impl Check {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let mut bad = 0;
-        for file in &self.files {
-            match load_policy(file, output) {
-                Ok(_) => {}
-                Err(Failure::Reported) => bad += 1,
-                Err(failure) => return Err(failure),
+        let knobs = if self.any_machine { None } else { knobs_of_this_machine() };
+        let options = CheckOptions { knobs: knobs.as_deref() };
+        let mut tally = Tally::default();
+        for path in &self.files {
+            tally.files += 1;
+            match check(path, &options) {
+                Ok(checked) => {
+                    for diagnostic in &checked.diagnostics {
+                        tally.count(diagnostic);
+                        if self.json {
+                            output.line(json_diagnostic::line(diagnostic, &checked.source))?;
+                        } else {
+                            output.report(report::render(diagnostic, &checked.source));
+                            output.report("");
+                        }
+                    }
+                }
+                Err(failure) => {
+                    match failure {
+                        Failure::Bad { .. } => tally.errors += 1,
+                        _ => tally.unreadable += 1,
+                    }
+                    output.failure(&failure);
+                }
             }
         }
-        Ok(ExitCode::from(if bad > 0 { BAD } else { 0 }))
+        if !self.json {
+            output.line(tally.summary())?;
+        }
+        Ok(ExitCode::from(match tally {
+            Tally { unreadable: 1.., .. } => USAGE,
+            Tally { errors: 1.., .. } => BAD,
+            _ => 0,
+        }))
     }
+}
+
+impl Tally {
+    fn count(&mut self, diagnostic: &Diagnostic) {
+        match diagnostic.severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let mut parts = Vec::new();
+        if self.errors > 0 {
+            parts.push(format!("{}{}{:#}", style::ERROR, many(self.errors, "error"), style::ERROR));
+        }
+        if self.warnings > 0 {
+            parts.push(format!("{}{}{:#}", style::WARNING, many(self.warnings, "warning"), style::WARNING));
+        }
+        if self.unreadable > 0 {
+            let unreadable = many(self.unreadable, "unreadable file");
+            parts.push(format!("{}{unreadable}{:#}", style::ERROR, style::ERROR));
+        }
+        let found = if parts.is_empty() { "no errors".to_owned() } else { parts.join(", ") };
+        format!("{}: {found}", many(self.files, "file"))
+    }
+}
+
+/// Reads, checks and compiles the policy at `path`.
+fn check(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
+    let mut checked = policy_file::check_policy(path, options)?;
+    if let Some(file) = &checked.file
+        && let Err(error) = knobgate_compiler::compile(file, &Features::ALL)
+    {
+        checked.diagnostics.push(too_large(&error, file, &checked.source));
+        checked.file = None;
+    }
+    Ok(checked)
+}
+
+/// A policy that no kernel would take.
+fn too_large(error: &CompileError, file: &PolicyFile, source: &Source) -> Diagnostic {
+    let span = error.rule().and_then(|rule| file.rule_span(rule));
+    let whole_first_line = || Span::new(0, source.line_text(1).len());
+    Diagnostic {
+        severity: Severity::Error,
+        code: "too-large",
+        message: error.to_string(),
+        primary: Label { span: span.unwrap_or_else(whole_first_line), text: String::new() },
+        secondary: Vec::new(),
+        help: Some("a smaller policy, or one with simpler patterns, is needed".to_owned()),
+        suggestion: None,
+    }
+}
+
+/// The names below `/proc/sys`, where there is one.
+fn knobs_of_this_machine() -> Option<Vec<KnobName>> {
+    let names = knobgate_kernel::knob_names().ok()?;
+    Some(names.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect())
 }

@@ -1,0 +1,142 @@
+//! `knobgate explain`: what a policy makes of one access, and why.
+
+mod current_value;
+mod escapes;
+mod json_answer;
+mod text_answer;
+mod trace;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use knobgate_policy::{Access, Decision, KnobName, PolicyFile, Task, evaluate};
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::policy_file::load_policy;
+use current_value::CurrentValue;
+use trace::Trace;
+
+/// The kernel keeps so many bytes of a task's name.
+const COMM_MAX: usize = 15;
+
+/// Explain what a policy makes of one read or write, and why
+///
+/// The answer comes from the meaning of the language; no kernel is asked, no privilege is needed, and nothing is
+/// written. Exit status: 0 whatever the verdict, 1 if the policy has errors, 2 if the arguments make no sense.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Explain {
+    /// The policy; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// What is done to the knob
+    kind: Kind,
+    /// The knob, as `net.core.somaxconn` or `net/core/somaxconn`
+    knob: OsString,
+    /// The bytes written: `\n`, `\t`, `\r`, `\0`, `\xHH` and `\\` are escapes, and no newline is added
+    #[arg(allow_hyphen_values = true)]
+    value: Option<OsString>,
+    /// What the knob holds, with the same escapes; by default what it holds on this machine, if it can be read
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    old: Option<OsString>,
+    /// The file position, in bytes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pos: u64,
+    /// The real user id of the task, in the initial user namespace
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    uid: u32,
+    /// The real group id of the task, in the initial user namespace
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    gid: u32,
+    /// The name of the task, of which the kernel keeps 15 bytes; by default it is empty
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    comm: OsString,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  knobgate explain --policy web.knob write net.core.somaxconn '9999999\\n'
+  knobgate explain --policy web.knob write vm.max_map_count 65530 --old 262144
+  knobgate explain --policy web.knob read kernel.ostype --uid 1000";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// All that there is to say about one access.
+struct Answer<'a> {
+    file: &'a PolicyFile,
+    access: &'a Access,
+    current: &'a CurrentValue,
+    decision: Decision,
+    trace: Trace,
+}
+
+impl Explain {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let (access, current) = self.access(output)?;
+        let file = load_policy(&self.policy, output)?;
+        let decision = evaluate(file.policy(), &access);
+        let trace = Trace::of(file.policy(), &access, decision.by);
+        let answer = Answer { file: &file, access: &access, current: &current, decision, trace };
+        output.line(if self.json { json_answer::line(&answer) } else { text_answer::lines(&answer) })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn access(&self, output: &Output) -> Result<(Access, CurrentValue), Failure> {
+        let knob = self.knob(output)?;
+        let new = match (self.kind, &self.value) {
+            (Kind::Read, None) => None,
+            (Kind::Write, Some(value)) => Some(unescape("VALUE", value)?),
+            (Kind::Read, Some(_)) => return Err(Failure::usage("a read has no VALUE")),
+            (Kind::Write, None) => {
+                return Err(Failure::usage(
+                    "a write needs a VALUE: the bytes that are written, such as '10\\n'",
+                ));
+            }
+        };
+        let current = match &self.old {
+            Some(old) => CurrentValue::Given(unescape("--old", old)?),
+            None => CurrentValue::of_this_machine(&knob),
+        };
+        if let CurrentValue::NoSuchKnob = current {
+            output.note(format_args!("this machine has no knob {knob}"));
+        }
+        let mut comm = self.comm.clone().into_vec();
+        if comm.len() > COMM_MAX {
+            comm.truncate(COMM_MAX);
+            let kept = String::from_utf8_lossy(&comm);
+            output.note(format_args!("the kernel keeps {COMM_MAX} bytes of a task's name: \"{kept}\""));
+        }
+        let old = current.bytes().map(<[u8]>::to_vec);
+        let task = Task { uid: self.uid, gid: self.gid, comm };
+        Ok((Access { knob, new, old, pos: self.pos, task }, current))
+    }
+
+    fn knob(&self, output: &Output) -> Result<KnobName, Failure> {
+        let name = if let Ok(below) = Path::new(&self.knob).strip_prefix("/proc/sys") {
+            KnobName::from_path(below.as_os_str().as_bytes()).inspect(|name| {
+                output.note(format_args!("knobs are named by their path below /proc/sys: {name}"));
+            })
+        } else {
+            KnobName::parse(self.knob.as_bytes())
+        };
+        name.map_err(|error| {
+            let help = error.kind.help().map(|help| format!(" ({help})")).unwrap_or_default();
+            Failure::usage(format!("`{}` names no knob", self.knob.display()))
+                .because(format!("{error}{help}"))
+        })
+    }
+}
+
+fn unescape(argument: &str, text: &OsString) -> Result<Vec<u8>, Failure> {
+    escapes::unescape(text.as_bytes())
+        .map_err(|error| Failure::usage(format!("cannot read {argument}")).because(error))
+}

@@ -1,0 +1,70 @@
+//! What the knob of an access holds.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use knobgate_policy::KnobName;
+
+/// The current value of a knob, and how it is known.
+#[derive(Debug)]
+pub(super) enum CurrentValue {
+    /// The caller says so.
+    Given(Vec<u8>),
+    /// It was read on this machine.
+    OfThisMachine(Vec<u8>),
+    /// There is no such knob on this machine.
+    NoSuchKnob,
+    /// It cannot be read on this machine.
+    Unreadable(io::Error),
+}
+
+impl CurrentValue {
+    /// Reads the knob.
+    pub(super) fn of_this_machine(knob: &KnobName) -> Self {
+        match read(Path::new(OsStr::from_bytes(knob.as_bytes()))) {
+            Ok(bytes) => Self::OfThisMachine(bytes),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+                    Self::NoSuchKnob
+                }
+                _ => Self::Unreadable(error),
+            },
+        }
+    }
+
+    /// The value, where it is known.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Given(bytes) | Self::OfThisMachine(bytes) => Some(bytes),
+            Self::NoSuchKnob | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+fn read(name: &Path) -> io::Result<Vec<u8>> {
+    // A name with `..` in it would leave /proc/sys.
+    if !name.components().all(|component| matches!(component, Component::Normal(_))) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // More than any program of the hook is shown.
+    const MOST: u64 = 4096;
+    let mut bytes = Vec::new();
+    File::open(Path::new("/proc/sys").join(name))?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_outside_proc_sys_is_read() {
+        for name in ["kernel/../../version", "../version", "kernel/no_such_knob", "kernel"] {
+            let value = CurrentValue::of_this_machine(&KnobName::from_path(name).unwrap());
+            assert!(matches!(value, CurrentValue::NoSuchKnob), "{name}: {value:?}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The answer as people read it.
+
+use std::borrow::Cow;
+
+use anstyle::Style;
+use knobgate_policy::{AccessKind, DecidedBy, Mode, Text, Verdict};
+
+use super::Answer;
+use super::current_value::CurrentValue;
+use super::trace::{Fact, PassedOver, Why, facts};
+use crate::printable::printable;
+use crate::style;
+
+/// The answer, in lines without a newline at the end.
+pub(super) fn lines(answer: &Answer<'_>) -> String {
+    let mut lines = vec![access(answer)];
+    let mut row = |name: &str, text: String| {
+        let dim = style::DIM;
+        lines.push(format!("  {dim}{name:<8}{dim:#}  {text}"));
+    };
+    row("verdict", verdict(answer));
+    row("because", because(answer));
+    for line in rule_lines(answer) {
+        row("", line);
+    }
+    if answer.file.policy().mode == Mode::Audit {
+        row("mode", "audit: the verdict is reported, and the access passes as it is".to_owned());
+    }
+    row("caller", caller(answer));
+    row("event", event(answer));
+    row("current", current(answer));
+    row("task", task(answer));
+
+    if !answer.trace.passed_over.is_empty() {
+        lines.push("Rules before it that name this knob:".to_owned());
+        lines.extend(answer.trace.passed_over.iter().flat_map(|passed_over| why_not(answer, passed_over)));
+    }
+    match (answer.trace.other_knobs, answer.trace.passed_over.len()) {
+        (0, _) => {}
+        (1, 0) => lines.push("1 rule before it is for other knobs.".to_owned()),
+        (count, 0) => lines.push(format!("{count} rules before it are for other knobs.")),
+        (1, _) => lines.push("1 more is for other knobs.".to_owned()),
+        (count, _) => lines.push(format!("{count} more are for other knobs.")),
+    }
+    lines.push(
+        "This is what the language means: no kernel was asked, and the knob may still refuse a value."
+            .to_owned(),
+    );
+    lines.join("\n")
+}
+
+fn access(answer: &Answer<'_>) -> String {
+    let access = answer.access;
+    let heading = style::HEADING;
+    let knob = access.knob.to_string();
+    let mut line = format!("{heading}{} {}{heading:#}", access.kind(), printable(&knob));
+    if let Some(new) = &access.new {
+        line += &format!(" {}", quoted(new));
+    }
+    if access.pos != 0 {
+        line += &format!(" at position {}", access.pos);
+    }
+    line
+}
+
+fn verdict(answer: &Answer<'_>) -> String {
+    let painted = |style: Style, text: String| format!("{style}{text}{style:#}");
+    match &answer.decision.verdict {
+        Verdict::Allow => painted(style::ALLOW, "allow".to_owned()),
+        Verdict::Deny(errno) => painted(style::DENY, format!("deny {errno}")),
+        Verdict::Rewrite(value) => painted(style::REWRITE, format!("set {}", quoted(value))),
+    }
+}
+
+fn because(answer: &Answer<'_>) -> String {
+    let file = printable(answer.file.source().name());
+    match answer.decision.by {
+        DecidedBy::Rule(rule) => format!("{} decides", place_of_rule(answer, rule)),
+        DecidedBy::Unreadable { rule, why } => {
+            format!(
+                "{} cannot be evaluated: {why}; what cannot be read is denied",
+                place_of_rule(answer, rule)
+            )
+        }
+        DecidedBy::Default(kind) => match answer.file.default_line(kind) {
+            Some(line) => format!("no rule applies, and this is the default, {file}:{line}"),
+            None => {
+                let default = answer.file.policy().defaults.of(kind);
+                format!("no rule applies, and the policy states no default: {kind} {default}")
+            }
+        },
+    }
+}
+
+fn place_of_rule(answer: &Answer<'_>, rule: usize) -> String {
+    let file = printable(answer.file.source().name());
+    let line = answer.file.rule_line(rule).unwrap_or_default();
+    format!("rule {} of {}, {file}:{line},", rule + 1, answer.file.policy().rules.len())
+}
+
+/// The rule or the default that decided, as it is written.
+fn rule_lines(answer: &Answer<'_>) -> Vec<String> {
+    let text = match answer.decision.by {
+        DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => answer.file.rule_text(rule),
+        DecidedBy::Default(kind) => {
+            answer.file.default_span(kind).map(|span| answer.file.source().slice(span))
+        }
+    };
+    as_written(text.unwrap_or_default())
+}
+
+fn as_written(text: &str) -> Vec<String> {
+    text.lines().map(|line| format!("  {}", printable(line))).collect()
+}
+
+/// What the system call does.
+fn caller(answer: &Answer<'_>) -> String {
+    let access = answer.access;
+    let written = access.new.as_deref().unwrap_or_default();
+    let verdict = match answer.file.policy().mode {
+        Mode::Audit => &Verdict::Allow,
+        Mode::Enforce => &answer.decision.verdict,
+    };
+    match (access.kind(), verdict) {
+        (kind, Verdict::Deny(errno)) => {
+            format!("{kind}(2) fails with {errno} ({})", errno.description())
+        }
+        (AccessKind::Read, _) => match answer.current.bytes() {
+            Some(old) => format!("read(2) returns what the knob holds, {}", quoted(old)),
+            None => "read(2) returns what the knob holds".to_owned(),
+        },
+        (AccessKind::Write, Verdict::Allow) => {
+            let (count, written) = (written.len(), quoted(written));
+            format!("write(2) returns {count} and the knob is given {written} as it was written")
+        }
+        (AccessKind::Write, Verdict::Rewrite(value)) => {
+            format!("write(2) returns {} and the knob is given {}", written.len(), quoted(value))
+        }
+    }
+}
+
+fn event(answer: &Answer<'_>) -> String {
+    let sent = answer.decision.log;
+    let stated = match answer.decision.by {
+        DecidedBy::Rule(rule) => answer.file.policy().rules[rule].log,
+        DecidedBy::Default(kind) => answer.file.policy().defaults.of(kind).log,
+        DecidedBy::Unreadable { .. } => return "sent, as always when a rule cannot be evaluated".to_owned(),
+    };
+    let why = match (stated, &answer.decision.verdict, sent) {
+        (Some(true), ..) => "`log`",
+        (Some(false), ..) => "`nolog`",
+        (None, Verdict::Allow, true) => "rules that rewrite log",
+        (None, _, true) => "denials and rewrites log",
+        (None, _, false) => "what is allowed does not log",
+    };
+    format!("{}: {why}", if sent { "sent" } else { "not sent" })
+}
+
+fn current(answer: &Answer<'_>) -> String {
+    match answer.current {
+        CurrentValue::Given(value) => format!("{}, as given", quoted(value)),
+        CurrentValue::OfThisMachine(value) => format!("{}, as this machine has it now", quoted(value)),
+        CurrentValue::NoSuchKnob => "no current value: this machine has no such knob".to_owned(),
+        CurrentValue::Unreadable(error) => format!("no current value: it cannot be read here ({error})"),
+    }
+}
+
+fn task(answer: &Answer<'_>) -> String {
+    let task = &answer.access.task;
+    format!("uid {}, gid {}, comm {}", task.uid, task.gid, quoted(&task.comm))
+}
+
+fn why_not(answer: &Answer<'_>, passed_over: &PassedOver) -> Vec<String> {
+    let rule = passed_over.rule;
+    let mut written = as_written(answer.file.rule_text(rule).unwrap_or_default());
+    let line = answer.file.rule_line(rule).unwrap_or_default();
+    let mut lines = vec![format!("  rule {}, line {line}:", rule + 1)];
+    lines.extend(written.drain(..).map(|line| format!("  {line}")));
+    lines.push(format!("    {}", reason(answer, &passed_over.why)));
+    lines
+}
+
+fn reason(answer: &Answer<'_>, why: &Why) -> String {
+    match why {
+        Why::OtherKind => match answer.access.kind() {
+            AccessKind::Read => "is for writes".to_owned(),
+            AccessKind::Write => "is for reads".to_owned(),
+        },
+        Why::Condition(parts) => {
+            let conditions: Vec<String> = parts.iter().map(|part| format!("`{part}`")).collect();
+            let seen: Vec<String> = facts(parts).into_iter().map(|seen| fact(answer, seen)).collect();
+            let holds = if parts.len() == 1 { "does not hold" } else { "do not hold" };
+            let line = format!("{} {holds}, with {}", conditions.join(" and "), seen.join(", "));
+            printable(&line).into_owned()
+        }
+    }
+}
+
+fn fact(answer: &Answer<'_>, fact: Fact) -> String {
+    let access = answer.access;
+    let value = |value: &Option<Vec<u8>>| value.as_deref().map_or("nothing".into(), quoted);
+    match fact {
+        Fact::New => format!("new {}", value(&access.new)),
+        Fact::Old => format!("old {}", value(&access.old)),
+        Fact::Pos => format!("pos {}", access.pos as u32),
+        Fact::Uid => format!("uid {}", access.task.uid),
+        Fact::Gid => format!("gid {}", access.task.gid),
+        Fact::Comm => format!("comm {}", quoted(&access.task.comm)),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> Cow<'static, str> {
+    printable(&Text::from(bytes).to_string()).into_owned().into()
+}

@@ -1,0 +1,149 @@
+//! Why the rules before the one that decided did not. Every answer comes from [`applies`], asked about less than
+//! a whole rule.
+
+use knobgate_policy::{
+    Access, Action, Applies, Condition, DecidedBy, Kinds, KnobPattern, Operand, Policy, Rule, TextOperand,
+    Value, applies,
+};
+
+/// What became of the rules before the one that decided.
+#[derive(Debug)]
+pub(super) struct Trace {
+    /// Those that name the knob, in order.
+    pub(super) passed_over: Vec<PassedOver>,
+    /// How many name only other knobs.
+    pub(super) other_knobs: usize,
+}
+
+/// A rule that names the knob and does not apply.
+#[derive(Debug)]
+pub(super) struct PassedOver {
+    /// The rule's index.
+    pub(super) rule: usize,
+    pub(super) why: Why,
+}
+
+/// Why a rule that names the knob does not apply.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// It is for the other kind of access.
+    OtherKind,
+    /// Its condition does not hold, because none of these parts of it does.
+    Condition(Vec<Condition>),
+}
+
+/// Something about an access that conditions look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fact {
+    New,
+    Old,
+    Pos,
+    Uid,
+    Gid,
+    Comm,
+}
+
+impl Trace {
+    pub(super) fn of(policy: &Policy, access: &Access, decided_by: DecidedBy) -> Self {
+        let before = match decided_by {
+            DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => rule,
+            DecidedBy::Default(_) => policy.rules.len(),
+        };
+        let mut trace = Self { passed_over: Vec::new(), other_knobs: 0 };
+        for (index, rule) in policy.rules[..before].iter().enumerate() {
+            if !names_the_knob(rule, access) {
+                trace.other_knobs += 1;
+                continue;
+            }
+            let why = match &rule.condition {
+                Some(condition) if rule.kinds.contains(access.kind()) => {
+                    Why::Condition(failing_parts(condition, access))
+                }
+                _ => Why::OtherKind,
+            };
+            trace.passed_over.push(PassedOver { rule: index, why });
+        }
+        trace
+    }
+}
+
+fn names_the_knob(rule: &Rule, access: &Access) -> bool {
+    let rule = Rule { kinds: Kinds::Both, condition: None, ..rule.clone() };
+    applies(&rule, access) == Ok(Applies::Yes)
+}
+
+/// The smallest parts of `condition`, which does not hold, because of which it does not.
+fn failing_parts(condition: &Condition, access: &Access) -> Vec<Condition> {
+    match condition {
+        Condition::All(all) => all
+            .iter()
+            .find(|part| !holds(part, access))
+            .map_or_else(|| vec![condition.clone()], |part| failing_parts(part, access)),
+        Condition::Any(any) => any.iter().flat_map(|part| failing_parts(part, access)).collect(),
+        Condition::Chain { first, links } => {
+            let mut left = first;
+            for (relation, right) in links {
+                let link = Condition::Chain { first: *left, links: vec![(*relation, *right)] };
+                if !holds(&link, access) {
+                    return vec![link];
+                }
+                left = right;
+            }
+            vec![condition.clone()]
+        }
+        _ => vec![condition.clone()],
+    }
+}
+
+/// Whether a part of a condition holds. The condition as a whole could be evaluated, so that those parts that
+/// decided it can be too.
+fn holds(condition: &Condition, access: &Access) -> bool {
+    let Ok(every_name) = KnobPattern::parse("**") else { return true };
+    let rule = Rule {
+        action: Action::Allow,
+        kinds: Kinds::Both,
+        patterns: vec![every_name],
+        condition: Some(condition.clone()),
+        log: None,
+    };
+    applies(&rule, access) != Ok(Applies::ConditionFalse)
+}
+
+/// What `conditions` look at.
+pub(super) fn facts(conditions: &[Condition]) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    conditions.iter().for_each(|condition| collect(condition, &mut facts));
+    facts.sort();
+    facts.dedup();
+    facts
+}
+
+fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| collect(part, facts)),
+        Condition::Not(part) => collect(part, facts),
+        Condition::Chain { first, links } => {
+            facts.extend(std::iter::once(first).chain(links.iter().map(|(_, right)| right)).filter_map(fact));
+        }
+        Condition::InRange(operand, _) | Condition::InSet(operand, _) => facts.extend(fact(operand)),
+        Condition::Text(TextOperand::Value(value), _) => facts.push(fact_of(*value)),
+        Condition::Text(TextOperand::Comm, _) => facts.push(Fact::Comm),
+    }
+}
+
+fn fact(operand: &Operand) -> Option<Fact> {
+    Some(match *operand {
+        Operand::Literal(_) => return None,
+        Operand::Only(value) | Operand::Element(value, _) | Operand::Count(value) => fact_of(value),
+        Operand::Pos => Fact::Pos,
+        Operand::Uid => Fact::Uid,
+        Operand::Gid => Fact::Gid,
+    })
+}
+
+fn fact_of(value: Value) -> Fact {
+    match value {
+        Value::New => Fact::New,
+        Value::Old => Fact::Old,
+    }
+}
