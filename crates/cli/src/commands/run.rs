@@ -1,18 +1,139 @@
 //! `knobgate run`: start a command under a policy.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use knobgate_kernel::Cgroup;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::confinement::Confinement;
+use crate::failure::Failure;
+use crate::into_kernel::load_into_kernel;
+use crate::output::Output;
+use crate::policy_file::load_policy;
+use crate::supervise::Supervisor;
 
 /// Run a command under a policy, from its first instruction on
+///
+/// Makes a cgroup, puts the policy on it, and starts the command inside. Needs root (CAP_BPF and CAP_NET_ADMIN, and the
+/// right to make cgroups), which the command inherits: unlike the policy, that can be given away in between
+/// (knobgate run … -- setpriv --reuid=1000 …).
+///
+/// The command has the terminal, standard streams, environment and process group of knobgate, which passes on to it
+/// INT, TERM, HUP, QUIT, USR1, USR2, WINCH, TSTP and CONT, and waits for its end.
+///
+/// When the command has ended, whatever it started that still runs is killed, so that nothing outlives its policy:
+/// a command that sends itself into the background is not for `run` but for `attach`. If knobgate is killed, so is all
+/// that runs in the cgroup. Nothing stays behind.
+///
+/// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot be
+/// executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, in which
+/// cases nothing was started.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// The policy; `-` is standard input
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The cgroup below which a new one is made for the command; by default the caller's own
+    /// The cgroup in which one is made for the command: a path in the file system, or below the root of the
+    /// hierarchy; by default the caller's own
     #[arg(long, value_name = "PARENT")]
     cgroup: Option<PathBuf>,
     /// The command with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+impl Run {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let file = load_policy(&self.policy, output)?;
+        let parent = self.parent()?;
+        let loaded = load_into_kernel(&file, output)?;
+        let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
+
+        let supervisor = Supervisor::new()?;
+        let mut confinement = Confinement::create(&parent, &loaded)?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        confinement.admit(&mut command)?;
+        supervisor.prepare(&mut command);
+
+        let status = match supervisor.asked_to_end() {
+            Some(ending) => ending.status(),
+            None => match command.spawn() {
+                Ok(child) => {
+                    let child = Pid::from_child(&child);
+                    supervisor.wait(child, &mut confinement, output)?.status()
+                }
+                Err(error) => cannot_start(program, error, output)?,
+            },
+        };
+        confinement.remove()?;
+        Ok(ExitCode::from(status))
+    }
+
+    fn parent(&self) -> Result<Cgroup, Failure> {
+        match &self.cgroup {
+            Some(path) => Cgroup::open(path).map_err(|error| {
+                Failure::machine(format!("cannot use the cgroup {}", path.display())).because(error)
+            }),
+            None => Cgroup::of_pid(std::process::id()).map_err(|error| {
+                Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup")
+                    .because(error)
+            }),
+        }
+    }
+}
+
+/// The exit status that shells give for a command that cannot be started, if that is for the command and not for its
+/// cgroup.
+fn cannot_start(program: &OsStr, error: io::Error, output: &Output) -> Result<u8, Failure> {
+    const NOT_FOUND: u8 = 127;
+    const NOT_EXECUTABLE: u8 = 126;
+    let status = match find_command(program) {
+        Found::Nothing => NOT_FOUND,
+        Found::NotExecutable => NOT_EXECUTABLE,
+        Found::Executable if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        Found::Executable if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => NOT_EXECUTABLE,
+        Found::Executable => {
+            let what = format!("cannot start {} in a cgroup of its own", program.display());
+            return Err(Failure::machine(what).because(error));
+        }
+    };
+    output.failure(&Failure::usage(format!("cannot start {}", program.display())).because(error));
+    Ok(status)
+}
+
+enum Found {
+    Nothing,
+    NotExecutable,
+    Executable,
+}
+
+/// Looks for a command where exec looks.
+fn find_command(program: &OsStr) -> Found {
+    let look = |path: &Path| {
+        if !path.exists() {
+            Found::Nothing
+        } else if path.is_file() && access(path, Access::EXEC_OK).is_ok() {
+            Found::Executable
+        } else {
+            Found::NotExecutable
+        }
+    };
+    if program.as_encoded_bytes().contains(&b'/') {
+        return look(Path::new(program));
+    }
+    let mut best = Found::Nothing;
+    for directory in std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()) {
+        match look(&directory.join(program)) {
+            Found::Executable => return Found::Executable,
+            Found::NotExecutable => best = Found::NotExecutable,
+            Found::Nothing => {}
+        }
+    }
+    best
 }

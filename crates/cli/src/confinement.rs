@@ -1,0 +1,105 @@
+//! A cgroup with a policy on it, made for one command and gone with it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::Command;
+
+use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ScratchCgroup, Signal, guard};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::failure::Failure;
+use crate::into_kernel::verify_in_force;
+
+/// How the names of these cgroups begin.
+const PREFIX: &str = "knobgate-run-";
+
+/// A cgroup, the link that holds the policy there, and the guard that sees to both if this process is killed.
+#[derive(Debug)]
+pub(crate) struct Confinement {
+    // Dropped in this order: nothing lives in there when the link goes.
+    cgroup: ScratchCgroup,
+    link: Link,
+    guard: Guard,
+}
+
+impl Confinement {
+    /// Makes a cgroup in `parent` that holds the program. Nothing runs there yet.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`].
+    pub(crate) fn create(parent: &Cgroup, loaded: &LoadedProgram) -> Result<Self, Failure> {
+        remove_leftovers(parent);
+        let cgroup = ScratchCgroup::create(parent, PREFIX).map_err(cannot_confine)?;
+        // Tells the next run, wherever its processes have other ids, that this one lives. The guard shares it.
+        flock(&*cgroup, FlockOperation::NonBlockingLockShared).map_err(cannot_confine)?;
+        let link = Link::create(&loaded.program, &cgroup).map_err(cannot_confine)?;
+        verify_in_force(loaded, &cgroup)?;
+        let guard = guard(&cgroup, &link).map_err(cannot_confine)?;
+        Ok(Self { cgroup, link, guard })
+    }
+
+    /// Makes `command` start in there, and end with this process.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`] if the cgroup cannot be entered.
+    pub(crate) fn admit(&self, command: &mut Command) -> Result<(), Failure> {
+        // The guard does this too, and for all that the command started; together they cannot fail for one kill.
+        knobgate_kernel::die_with_parent(command, Signal::KILL);
+        knobgate_kernel::start_inside(command, &self.cgroup).map_err(cannot_confine)
+    }
+
+    /// The guard; its descriptor becomes readable when it has ended.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Puts another guard in the place of one that was killed.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`].
+    pub(crate) fn renew_guard(&mut self) -> Result<(), Failure> {
+        self.guard = guard(&self.cgroup, &self.link).map_err(cannot_confine)?;
+        Ok(())
+    }
+
+    /// Kills what is left in there and removes the cgroup, with the policy in force to the end.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`] if something survives; the guard then goes on trying.
+    pub(crate) fn remove(self) -> Result<(), Failure> {
+        let Self { cgroup, link, guard } = self;
+        cgroup
+            .remove()
+            .map_err(|error| Failure::machine("cannot clear up after the command").because(error))?;
+        drop(link);
+        // One that was killed is not needed any longer.
+        let _ = guard.dismiss();
+        Ok(())
+    }
+}
+
+fn cannot_confine(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::machine("cannot make a cgroup for the command").because(error)
+}
+
+/// Removes what was left by runs that were killed together with their guards. Only what is empty: a process in one
+/// belongs to a run that lives somewhere.
+fn remove_leftovers(parent: &Cgroup) {
+    for entry in fs::read_dir(parent.path()).into_iter().flatten().flatten() {
+        if is_dead_run(&entry.file_name()) {
+            let _ = Cgroup::open(entry.path()).and_then(|cgroup| remove_unused(&cgroup));
+        }
+    }
+}
+
+/// Whether the name is that of a run whose process does not exist, as far as can be seen from this pid namespace.
+fn is_dead_run(name: &OsStr) -> bool {
+    let owner =
+        name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
+    owner.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+}
+
+fn remove_unused(cgroup: &Cgroup) -> Result<(), CgroupError> {
+    let unused = flock(cgroup, FlockOperation::NonBlockingLockExclusive).is_ok();
+    if unused && !cgroup.is_populated()? { cgroup.remove() } else { Ok(()) }
+}

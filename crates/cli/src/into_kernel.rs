@@ -1,0 +1,101 @@
+//! From a policy to a program that this machine's kernel holds and will run.
+//!
+//! Every command that enforces a policy goes this way, so that none is ever in force less than it says: what
+//! the kernel cannot do, the program denies instead, and the user is told.
+
+use knobgate_compiler::{CompileError, Compiled, Degradation, compile};
+use knobgate_kernel::{Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached};
+use knobgate_policy::{Mode, PolicyFile};
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Compiles the policy for this machine's kernel and loads it. Warns of what it does more strictly than the policy
+/// says.
+///
+/// # Errors
+/// [`Failure::Machine`] where this machine cannot enforce a policy, with what it lacks; [`Failure::Bad`] for a
+/// policy that is too large.
+pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<LoadedProgram, Failure> {
+    let name = &file.policy().name;
+    let cannot = || Failure::machine(format!("cannot enforce the policy \"{name}\""));
+    Hierarchy::find().map_err(|error| cannot().because(error))?;
+    // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
+    let features = probe_cached().features();
+    let Compiled { program, degradations } =
+        compile(file, &features).map_err(|error| compile_failure(file, error))?;
+    let loaded = load(&program, &LoadOptions::default()).map_err(|error| load_failure(cannot(), error))?;
+    for degradation in degradations {
+        output.warning(describe(degradation, file));
+    }
+    if file.policy().mode == Mode::Audit {
+        output.note(format!("the policy \"{name}\" is in audit mode: it reports, and lets everything pass"));
+    }
+    Ok(loaded)
+}
+
+/// Makes sure that the kernel runs the program for what happens in the cgroup.
+///
+/// # Errors
+/// [`Failure::Machine`] if it does not say so.
+pub(crate) fn verify_in_force(loaded: &LoadedProgram, cgroup: &Cgroup) -> Result<(), Failure> {
+    let place = cgroup.path().display();
+    let unsure = || Failure::machine(format!("cannot make sure that the policy is in force on {place}"));
+    let id = loaded.program.info().map_err(|error| unsure().because(error))?.id;
+    if cgroup.effective().map_err(|error| unsure().because(error))?.contains(&id) {
+        Ok(())
+    } else {
+        Err(unsure().because(format!("the kernel does not list program {id} among those that run there")))
+    }
+}
+
+fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
+    let place = error.rule().map_or_else(|| file.source().name().to_owned(), |rule| place(file, rule));
+    let what = format!("{place}: cannot compile the policy");
+    match error {
+        CompileError::NotOnThisKernel { .. } => Failure::machine(what),
+        _ => Failure::bad(what),
+    }
+    .because(error)
+}
+
+fn load_failure(failure: Failure, error: LoadError) -> Failure {
+    let help = match error {
+        LoadError::NotPermitted { .. } => {
+            "; run it as root, or try the policy without the kernel: knobgate explain"
+        }
+        _ => "",
+    };
+    failure.because(format!("{error}{help}"))
+}
+
+/// What the kernel cannot do, and what happens instead.
+fn describe(degradation: Degradation, file: &PolicyFile) -> String {
+    match degradation {
+        Degradation::ErrnoIsEperm(errno) => format!(
+            "this kernel lets no program choose the errno of a denial (Linux 5.18 does): denials with {errno} are \
+             EPERM"
+        ),
+        Degradation::RewriteIsDenied { rule } => format!(
+            "{}: this kernel drops the values that programs put in the place of written ones (a bug of Linux 5.18 and \
+             later, mended in 6.1.178, 6.12.96 and 7.2); where `{}` would rewrite, it denies with EPERM",
+            place(file, rule),
+            text(file, rule),
+        ),
+        Degradation::VectorClampIsDenied { rule } => format!(
+            "{}: this kernel lets no program build a list of numbers; where `{}` would rewrite, it denies with EPERM",
+            place(file, rule),
+            text(file, rule),
+        ),
+        other => format!("this kernel cannot do all that the policy says, and denies instead: {other:?}"),
+    }
+}
+
+fn place(file: &PolicyFile, rule: usize) -> String {
+    let name = file.source().name();
+    file.rule_line(rule).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+}
+
+fn text(file: &PolicyFile, rule: usize) -> &str {
+    file.rule_text(rule).unwrap_or_default()
+}

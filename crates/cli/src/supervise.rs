@@ -1,0 +1,153 @@
+//! Staying with a command until its end, as if it had been started in place of this process.
+//!
+//! The command stays in our process group, so that a terminal's signals reach both and only other processes' are
+//! passed on. When it stops (`^Z`), so do we, for the shell above to notice; when we are continued, it is too.
+
+use std::process::Command;
+
+use knobgate_kernel::{HeldSignal, HeldSignals, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpgid, getpid, kill_process, waitpid};
+
+use crate::confinement::Confinement;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// The signals that are passed on, and the one that says that the command's state changed.
+const HELD: [Signal; 10] = [
+    Signal::INT,
+    Signal::TERM,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::WINCH,
+    Signal::TSTP,
+    Signal::CONT,
+    Signal::CHILD,
+];
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With this exit status.
+    Exited(u8),
+    /// By a signal of this number.
+    Signalled(u8),
+}
+
+impl Ending {
+    /// The exit status that a shell gives it.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Signalled(signal) => signal.saturating_add(128),
+        }
+    }
+
+    fn of(status: WaitStatus) -> Option<Self> {
+        let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(status), _) => Some(Self::Exited(byte(status))),
+            (None, Some(signal)) => Some(Self::Signalled(byte(signal))),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The signals of this process, held from before the command starts, so that none is lost or ends us before it.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    held: HeldSignals,
+}
+
+impl Supervisor {
+    /// From now on no signal that is passed on ends this process.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`].
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let held = HeldSignals::hold(&HELD)
+            .map_err(|error| Failure::machine("cannot hold back signals").because(error))?;
+        Ok(Self { held })
+    }
+
+    /// The ending that a signal asked for which came before there was a command.
+    pub(crate) fn asked_to_end(&self) -> Option<Ending> {
+        while let Ok(Some(HeldSignal { signal, .. })) = self.held.take() {
+            if [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal) {
+                return Some(Ending::Signalled(signal.as_raw() as u8));
+            }
+        }
+        None
+    }
+
+    /// Has `command` start with the signals as we were given them.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        self.held.release_in(command);
+    }
+
+    /// Waits for the end of the command `child`, passes signals on to it, and keeps it guarded.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`] if it cannot be waited for.
+    pub(crate) fn wait(
+        &self,
+        child: Pid,
+        confinement: &mut Confinement,
+        output: &Output,
+    ) -> Result<Ending, Failure> {
+        let cannot = || Failure::machine("cannot wait for the command");
+        // A terminal's signal that came while it was being started did perhaps not reach it; twice is better than never.
+        let mut just_started = true;
+        loop {
+            while let Some(held) = self.held.take().map_err(|error| cannot().because(error))? {
+                if just_started || is_for_us_to_pass_on(held) {
+                    // It may have ended, which comes out below.
+                    let _ = kill_process(child, held.signal);
+                }
+            }
+            just_started = false;
+            match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((_, status))) => match Ending::of(status) {
+                    Some(ending) => return Ok(ending),
+                    None => stop_with(child, status),
+                },
+                Ok(None) | Err(Errno::INTR) => {
+                    let mut waited = [
+                        PollFd::new(&self.held, PollFlags::IN),
+                        PollFd::new(confinement.guard(), PollFlags::IN),
+                    ];
+                    match poll(&mut waited, None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(cannot().because(error)),
+                    }
+                    let [_, guard] = waited.map(|waited| waited.revents());
+                    if !guard.is_empty() {
+                        output.warning(
+                            "the guard of the command's cgroup was killed; there is another one now",
+                        );
+                        confinement.renew_guard()?;
+                    }
+                }
+                Err(error) => return Err(cannot().because(error)),
+            }
+        }
+    }
+}
+
+/// A terminal sends to its whole foreground process group, and so to the command as well. Two signals come to us alone:
+/// to the leader of a session, that its terminal is gone, and that it may go on to deal with that.
+fn is_for_us_to_pass_on(HeldSignal { signal, from_kernel, .. }: HeldSignal) -> bool {
+    signal != Signal::CHILD && (!from_kernel || [Signal::HUP, Signal::CONT].contains(&signal))
+}
+
+/// Stops this process if the command was stopped from the keyboard. (For the terminal's other stops the kernel
+/// stops the whole group; and who stops the command alone means it alone.)
+fn stop_with(child: Pid, status: WaitStatus) {
+    let from_keyboard = status.stopping_signal() == Some(Signal::TSTP.as_raw());
+    if from_keyboard && getpgid(Some(child)).ok() == getpgid(None).ok() {
+        let _ = kill_process(getpid(), Signal::STOP);
+    }
+}

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Writes some knobs and shows what becomes of each. To be run under tour.knob, in namespaces of its own, so that no
+# value of the machine's is touched:
+#
+#   knobgate run --policy examples/tour.knob -- unshare --net --uts --ipc sh examples/tour.sh
+
+refuse() {
+    echo "$0: $1; run it as its first lines say" >&2
+    exit 2
+}
+
+for namespace in net uts ipc; do
+    [ "$(readlink /proc/self/ns/$namespace)" != "$(readlink /proc/1/ns/$namespace)" ] ||
+        refuse "this is not a $namespace namespace of its own"
+done
+# The policy allows this one no write. (The name is that of the namespace alone.)
+if echo tour 2>/dev/null >/proc/sys/kernel/domainname; then
+    refuse 'the policy is not in force'
+fi 2>/dev/null
+
+try() {
+    knob=$2 value=$3
+    before=$(tr '\t' ' ' <"/proc/sys/$knob")
+    answer=$(printf '%s\n' "$value" | tee "/proc/sys/$knob" 2>&1 >/dev/null) && answer='the write succeeds'
+    after=$(tr '\t' ' ' <"/proc/sys/$knob")
+    printf '%s\n    # echo "%s" > /proc/sys/%s\n    %s\n    it was %s and is now %s\n\n' \
+        "$1" "$value" "$knob" "${answer##*: }" "$before" "$after"
+}
+
+try 'A knob through which containers escape is denied:' kernel/core_pattern '|/tmp/x'
+try 'A value inside its bounds passes:' net/ipv4/ip_default_ttl 100
+try 'A value outside of them does not:' net/ipv4/ip_default_ttl 255
+try 'One that is too large is clamped to the largest:' net/core/somaxconn 9999999
+try 'This write is ignored, and its writer none the wiser:' net/ipv4/tcp_syncookies 0
