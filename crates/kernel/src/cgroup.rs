@@ -1,14 +1,14 @@
 //! Control groups of version 2, the only ones that programs attach to.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{ffi::OsString, fs};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, fstatfs, mkdirat, open, openat, unlinkat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, open, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
@@ -74,6 +74,12 @@ pub enum CgroupError {
         name: PathBuf,
         /// Where the hierarchy is mounted.
         hierarchy: PathBuf,
+    },
+    /// The root of the hierarchy has every process of the machine.
+    #[error("cannot kill the processes of {}: it is the root of all cgroups", path.display())]
+    Root {
+        /// Its directory.
+        path: PathBuf,
     },
     /// It has processes or children, still or again.
     #[error("cannot remove the cgroup {}: there are processes or cgroups in it", path.display())]
@@ -230,9 +236,12 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`Io`](CgroupError::Io).
+    /// [`Root`](CgroupError::Root), [`Io`](CgroupError::Io).
     pub fn kill(&self) -> Result<(), CgroupError> {
-        sweep::kill_all(self.dir.as_fd()).map_err(failed("kill the processes of", &self.path))
+        sweep::kill_all(self.dir.as_fd()).map_err(|error| match error {
+            Errno::NOENT if self.is_root() => CgroupError::Root { path: self.path.clone() },
+            error => failed("kill the processes of", &self.path)(error),
+        })
     }
 
     /// Whether a process is in here or below.
@@ -322,6 +331,12 @@ impl Cgroup {
             Err(CgroupError::NotCgroup { .. } | CgroupError::VersionOne { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether it is the root of all cgroups, which alone has no `cgroup.type`.
+    fn is_root(&self) -> bool {
+        let here = accessat(&self.dir, c".", Access::EXISTS, AtFlags::empty()).is_ok();
+        here && accessat(&self.dir, c"cgroup.type", Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT)
     }
 
     /// The directory that this cgroup is in, and its name there.

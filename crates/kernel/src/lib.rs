@@ -1,4 +1,61 @@
-//! The running kernel.
+//! The running kernel: the place where a [`Program`](knobgate_bpf::Program) decides for real.
+//!
+//! In goes a program; out comes an attachment, and what there is to know about it and about the machine. Everything
+//! else of knobgate is pure; this crate does the I/O, and is the only one with `unsafe` code (bpf(2), fork, and what runs
+//! between fork and exec), which is all in one private module.
+//!
+//! # Words
+//!
+//! - A **program** ([`ProgramFd`]) and its **maps** ([`Map`]) are objects of the kernel, which live for as long as
+//!   something refers to them. [`load()`] makes them; a refusal carries the [verifier's log](VerifierLog) in terms of
+//!   the policy's lines.
+//! - A **link** ([`Link`]) holds a program on a cgroup. It can be made to hold another one, at once ([`Link::update`]).
+//!   Programs attached without a link can be taken off by anybody since Linux 5.19, so we only make links.
+//! - A **pin** keeps a link when the process ends: a file on a bpffs. An **attachment** is a directory of ours there with a
+//!   pinned link ([`PinDir`]). Program, maps and the cgroup are found through the link; there is no other state.
+//! - A **cgroup** ([`Cgroup`]) is always one of version 2, wherever that is mounted ([`Hierarchy`]). A program
+//!   judges the processes in it and below.
+//! - A **guard** ([`guard()`]) is a process that ends a command if the one that started it under a policy dies.
+//! - A **probe** ([`probe()`]) finds out by doing what the kernel can do. Versions do not tell.
+//!
+//! Errors say what was being done, to what, what went wrong and what to do; the kernel's own answer is their `source()`.
+//!
+//! # Example
+//!
+//! A command that cannot write any knob (needs root):
+//!
+//! ```no_run
+//! use std::process::Command;
+//!
+//! use knobgate_bpf::{Cond, Insn, Program, Reg, Size, Width};
+//! use knobgate_kernel::{Hierarchy, Link, LoadOptions, ScratchCgroup, guard, load, start_inside};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // return ctx->write == 0;
+//! let insns = vec![
+//!     Insn::load(Size::U32, Reg::R1, Reg::R1, 0),
+//!     Insn::mov(Width::W64, Reg::R0, 1),
+//!     Insn::jump_if(Width::W64, Cond::Eq, Reg::R1, 0, 1),
+//!     Insn::mov(Width::W64, Reg::R0, 0),
+//!     Insn::exit(),
+//! ];
+//! let program = Program { name: "read_only".to_owned(), insns, ..Program::default() };
+//!
+//! let loaded = load(&program, &LoadOptions::default())?;
+//! let cgroup = ScratchCgroup::create(&Hierarchy::find()?.root()?, "example-")?;
+//! let link = Link::create(&loaded.program, &cgroup)?;
+//! let guard = guard(&cgroup, &link)?;
+//!
+//! let mut command = Command::new("sysctl");
+//! command.args(["-w", "kernel.domainname=example"]);
+//! start_inside(&mut command, &cgroup)?;
+//! assert!(!command.status()?.success());
+//!
+//! guard.dismiss()?;
+//! cgroup.finish()?;
+//! # Ok(())
+//! # }
+//! ```
 
 #![deny(unsafe_code)]
 

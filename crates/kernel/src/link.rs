@@ -166,7 +166,7 @@ pub struct LinkInfo {
 impl Link {
     /// Attaches `program` to `cgroup`, for the accesses of all processes in there and below.
     ///
-    /// Has [detached](Self::detach) itself when this is dropped, except if it was [pinned](Self::pin).
+    /// It stays attached for as long as this value lives, and beyond if it is [pinned](Self::pin).
     ///
     /// # Errors
     ///

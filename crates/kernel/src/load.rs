@@ -100,7 +100,7 @@ pub enum LoadError {
         missing(capabilities)
     )]
     NotPermitted {
-        /// The name of the program, or of its map.
+        /// The program's name.
         program: String,
         /// What this process has, if that could be read.
         capabilities: Option<Capabilities>,
@@ -225,7 +225,7 @@ pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, L
     let maps = program
         .maps
         .iter()
-        .map(|def| Ok((def.name.clone(), create_map(def)?)))
+        .map(|def| Ok((def.name.clone(), create_map(program, def)?)))
         .collect::<Result<Vec<_>, LoadError>>()?;
     let insns = encode(&relocated(program, &maps)?);
     let attempt = Attempt { program, insns: &insns, license: &options.license, log_limit: options.log_limit };
@@ -277,7 +277,7 @@ fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, Loa
     Ok(insns)
 }
 
-fn create_map(def: &MapDef) -> Result<Map, LoadError> {
+fn create_map(program: &Program, def: &MapDef) -> Result<Map, LoadError> {
     const RDONLY_PROG: u32 = 1 << 7;
     let spec = MapSpec {
         kind: def.kind as u32,
@@ -287,7 +287,7 @@ fn create_map(def: &MapDef) -> Result<Map, LoadError> {
         flags: if def.frozen { RDONLY_PROG } else { 0 },
         name: kernel_name(&def.name),
     };
-    let fd = create_within_limit(&spec).map_err(|error| map_error(def, error))?;
+    let fd = create_within_limit(&spec).map_err(|error| map_error(program, def, error))?;
     let contents = |source| LoadError::MapContents { map: def.name.clone(), source };
     let map = Map::from_fd(fd).map_err(contents)?;
     for (key, value) in &def.contents {
@@ -313,15 +313,15 @@ fn create_within_limit(spec: &MapSpec) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-fn map_error(def: &MapDef, error: Errno) -> LoadError {
+fn map_error(program: &Program, def: &MapDef, error: Errno) -> LoadError {
     let capabilities = Capabilities::of_this_process().ok();
     let source = error.into();
     match (error, getrlimit(Resource::Memlock).current) {
         (Errno::PERM, Some(limit)) if capabilities.is_some_and(Capabilities::can_load) => {
             LoadError::LockedMemory { map: def.name.clone(), limit, source }
         }
-        (Errno::PERM, _) => LoadError::NotPermitted { program: def.name.clone(), capabilities, source },
-        (Errno::NOMEM, _) => LoadError::NoMemory { program: def.name.clone(), source },
+        (Errno::PERM, _) => LoadError::NotPermitted { program: program.name.clone(), capabilities, source },
+        (Errno::NOMEM, _) => LoadError::NoMemory { program: program.name.clone(), source },
         _ => LoadError::Map {
             map: def.name.clone(),
             kind: def.kind,

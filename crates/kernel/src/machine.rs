@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::capabilities::Capabilities;
-use crate::cgroup::CgroupError;
-use crate::hierarchy::Hierarchy;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::hierarchy::{Hierarchy, gone};
 use crate::link::{Link, LinkError, LinkInfo};
 use crate::object::ObjectError;
 use crate::query::Attached;
@@ -84,7 +84,7 @@ pub fn knob_names() -> io::Result<Vec<String>> {
     let device = rustix::fs::stat(ROOT)?.st_dev;
     let mut names = Vec::new();
     let mut pending = vec![(PathBuf::from(ROOT), 0)];
-    while let Some((directory, depth)) = pending.pop() {
+    'walk: while let Some((directory, depth)) = pending.pop() {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if depth == 0 => return Err(error),
@@ -103,7 +103,7 @@ pub fn knob_names() -> io::Result<Vec<String>> {
             {
                 names.push(name.to_owned());
                 if names.len() == MOST {
-                    break;
+                    break 'walk;
                 }
             }
         }
@@ -148,7 +148,7 @@ impl MachineAttachments {
         let mut cgroups = BTreeMap::new();
         let below = root.descendants()?;
         for path in below.into_iter().map(|(_, path)| path).chain([root.path().to_owned()]) {
-            let cgroup = match crate::Cgroup::open(&path) {
+            let cgroup = match Cgroup::open(&path) {
                 Ok(cgroup) => cgroup,
                 Err(CgroupError::NotFound { .. }) => continue,
                 Err(error) => return Err(error.into()),
@@ -156,7 +156,7 @@ impl MachineAttachments {
             let attached = match cgroup.attached() {
                 Ok(attached) => attached,
                 // Removed between the two.
-                Err(ObjectError::Failed { source, .. }) if crate::hierarchy::gone(&source) => continue,
+                Err(ObjectError::Failed { source, .. }) if gone(&source) => continue,
                 Err(error) => return Err(error.into()),
             };
             if attached.mode.is_some() {

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,12 +14,11 @@ use rustix::io::{Errno, Result, read, write};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 
-use std::os::fd::AsFd;
-
 /// How deep below a cgroup its descendants are looked for. The kernel's own bound is `cgroup.max.depth`.
 const DEPTH: u32 = 64;
 
-/// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14) or one after the other.
+/// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14) or one after the other. Fails with
+/// `ENOENT` for the root of the hierarchy, where that would mean the machine.
 pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => write(&file, b"1").map(drop),
@@ -116,10 +115,11 @@ fn remove_depth(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> Result<()> {
 fn kill_each(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
     const ROUNDS: u32 = 20;
     for _ in 0..ROUNDS {
-        kill_round(cgroup, depth)?;
+        // First of all, for the root has no cgroup.events, and fails here.
         if !is_populated(cgroup)? {
             break;
         }
+        kill_round(cgroup, depth)?;
         sleep(Duration::from_millis(5));
     }
     Ok(())

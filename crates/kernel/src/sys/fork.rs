@@ -2,7 +2,7 @@
 //!
 //! Between fork and `_exit` such a process may only make system calls on data that was prepared before: another
 //! thread may have held any lock (the allocator's too) at the moment of the fork. All that the bodies below call is
-//! `rustix` with its raw system calls and [`sweep`](crate::sweep), which keeps to the same rule.
+//! `rustix` with its raw system calls and [`sweep`], which keeps to the same rule.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;

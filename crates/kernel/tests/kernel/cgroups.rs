@@ -13,6 +13,8 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_process_is_found_where_it_is_moved", of_pid),
     ("an_id_leads_back_to_the_path", ids),
     ("killing_ends_all_that_is_below", kill),
+    // That it cannot be killed rests on this; to try that would be rash.
+    ("the_root_does_not_tell_whether_it_is_populated", rooted),
     ("a_cgroup_in_use_is_not_removed", in_use),
     ("a_scratch_cgroup_goes_with_all_that_is_in_it", scratched),
     ("scratch_cgroups_of_the_dead_are_cleared_away", stale),
@@ -97,6 +99,18 @@ fn kill() -> Result<(), Failed> {
     cgroup.kill()?;
     assert!(cgroup.wait_until_empty(Duration::from_secs(5))?);
     assert!(children.iter().all(|child| !runs(child.0.id())));
+    Ok(())
+}
+
+fn rooted() -> Result<(), Failed> {
+    let root = root();
+    if !root.path().join("cgroup.type").exists() {
+        let error = root.is_populated().expect_err("there is no cgroup.events");
+        assert!(
+            matches!(&error, CgroupError::Io { source, .. } if source.raw_os_error() == Some(libc::ENOENT)),
+            "{error}"
+        );
+    }
     Ok(())
 }
 

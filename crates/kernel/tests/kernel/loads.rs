@@ -123,13 +123,16 @@ fn endless() -> Result<(), Failed> {
         Insn::exit(),
     ];
     let mut endless = program("endless", counting);
-    for (insn, text) in [(1, "count"), (2, "once more")] {
-        endless.lines.entries.push(LineEntry { insn, line: 2, column: 1, text: text.to_owned() });
+    for (insn, line, text) in [(1, 2, "count"), (2, 3, "once more")] {
+        endless.lines.entries.push(LineEntry { insn, line, column: 1, text: text.to_owned() });
     }
     let error = load(&endless, &LoadOptions::default()).expect_err("a refusal");
     assert!(matches!(error, LoadError::TooLarge { insns: 5, .. }), "{error}");
     let message = error.to_string();
-    assert!(message.contains("ran out at") && (message.ends_with("count") || message.ends_with("once more")), "{error}");
+    assert!(
+        message.contains("ran out at") && (message.ends_with("count") || message.ends_with("once more")),
+        "{error}"
+    );
     Ok(())
 }
 
