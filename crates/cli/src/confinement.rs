@@ -69,7 +69,7 @@ impl Confinement {
     pub(crate) fn remove(self) -> Result<(), Failure> {
         let Self { cgroup, link, guard } = self;
         cgroup
-            .remove()
+            .finish()
             .map_err(|error| Failure::machine("cannot clear up after the command").because(error))?;
         drop(link);
         // One that was killed is not needed any longer.
