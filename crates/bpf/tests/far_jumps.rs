@@ -242,7 +242,7 @@ fn check_tables(code: &Code) {
         }
     };
     for relocation in &code.relocations {
-        assert!(code.insns[relocation.insn].is_load_imm64());
+        assert!(matches!(Operation::at(&code.insns, relocation.insn), Ok(Operation::LoadImm64 { .. })));
         assert_eq!(relocation.target, MapReference::Value(8));
         assert_eq!(step_number(0..relocation.insn, true), Some(relocation.map - 1));
     }
