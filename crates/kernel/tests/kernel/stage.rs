@@ -39,8 +39,7 @@ pub(crate) fn prepare() -> Option<Missing> {
     if let Err(error) = Hierarchy::find().and_then(|hierarchy| hierarchy.root()) {
         return Some(Missing::Hierarchy(error.to_string()));
     }
-    // Before the mounts, without which a machine without the namespace would keep them.
-    if std::env::var_os(super::INSIDE).is_none() {
+    if !super::is_inside() {
         return Some(Missing::Mounts("there is no mount namespace".to_owned()));
     }
     let mounts = [("tmpfs", "/run"), ("bpf", "/sys/fs/bpf")];
