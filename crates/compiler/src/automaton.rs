@@ -72,9 +72,8 @@ pub(crate) fn of_text(pattern: &[Piece], end: TextEnd) -> Result<Table, TooLarge
     let dfa = determinise(&[pattern], Scope::Text)?;
     let ends = move |byte| byte == 0 || (byte == b'\n' && end == TextEnd::NulOrNewline);
     let matches = |state| dfa.is_match_state(dfa.next_eoi_state(state));
-    let alphabet = Alphabet::telling_apart(
-        ranges(&[pattern], Scope::Text).into_iter().chain([(0, 0), (b'\n', b'\n')]),
-    );
+    let alphabet =
+        Alphabet::telling_apart(ranges(&[pattern], Scope::Text).into_iter().chain([(0, 0), (b'\n', b'\n')]));
     Table::explore(
         &alphabet,
         State::Inside(start_of(&dfa)?),

@@ -96,7 +96,10 @@ impl Steps {
             conditional.push(rule);
         }
         let last = self.intern(last.unwrap_or(end));
-        conditional.into_iter().rev().fold(last, |next, rule| self.intern(Step::Rule { rule, next: Some(next) }))
+        conditional
+            .into_iter()
+            .rev()
+            .fold(last, |next, rule| self.intern(Step::Rule { rule, next: Some(next) }))
     }
 
     fn intern(&mut self, step: Step) -> StepId {

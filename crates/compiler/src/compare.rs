@@ -86,8 +86,8 @@ pub(crate) fn branch(
     let less_holds = matches!(relation, Relation::Less | Relation::LessOrEqual | Relation::NotEqual);
     let greater_holds = matches!(relation, Relation::Greater | Relation::GreaterOrEqual | Relation::NotEqual);
     match (left.sign(), right.sign()) {
-        (Sign::NonNegative, Sign::Negative) => return jump_to(asm, goto_if_holds(greater_holds), fall_through),
-        (Sign::Negative, Sign::NonNegative) => return jump_to(asm, goto_if_holds(less_holds), fall_through),
+        (Sign::NonNegative, Sign::Negative) => return jump(asm, target, greater_holds == when),
+        (Sign::Negative, Sign::NonNegative) => return jump(asm, target, less_holds == when),
         (Sign::Unknown, Sign::Unknown) => {
             let alike = asm.new_label();
             left.load_sign(asm, R3);
@@ -119,11 +119,11 @@ pub(crate) fn branch(
     asm.bind(fall_through);
 }
 
-fn jump_to(asm: &mut Assembler, label: Label, fall_through: Label) {
-    // Written as a condition, although it always holds: the verifier refuses code that no jump leads to.
+/// Jumps to `target` if `taken`. Written as a condition whose result is known: the verifier removes code that is never
+/// run, but refuses code that no jump leads to.
+pub(crate) fn jump(asm: &mut Assembler, target: Label, taken: bool) {
     asm.mov(R1, 0);
-    asm.jump_if(Cond::Eq, R1, 0, label);
-    asm.bind(fall_through);
+    asm.jump_if(if taken { Cond::Eq } else { Cond::Ne }, R1, 0, target);
 }
 
 fn unsigned(relation: Relation) -> Cond {

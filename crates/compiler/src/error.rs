@@ -20,13 +20,18 @@ pub enum CompileError {
         rule: usize,
     },
     /// A text pattern of this rule makes too large an automaton.
-    #[error("the text pattern makes an automaton of more than {} states and byte classes together", crate::table::ENTRIES_MAX)]
+    #[error(
+        "the text pattern makes an automaton of more than {} states and byte classes together",
+        crate::table::ENTRIES_MAX
+    )]
     TextTooComplex {
         /// The rule.
         rule: usize,
     },
     /// The program, up to this rule, has too many instructions.
-    #[error("the program has more than {INSTRUCTIONS_MAX} instructions up to this rule, which is as many as a kernel takes")]
+    #[error(
+        "the program has more than {INSTRUCTIONS_MAX} instructions up to this rule, which is as many as a kernel takes"
+    )]
     TooManyInstructions {
         /// The rule.
         rule: usize,

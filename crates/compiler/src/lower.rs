@@ -12,8 +12,8 @@ use crate::context;
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
 use crate::matcher::Matcher;
 use crate::program::{self, Counter};
-use crate::routines::Routines;
 use crate::rewrite::Commits;
+use crate::routines::Routines;
 use crate::tables::Tables;
 
 /// A program in the making.

@@ -57,8 +57,11 @@ impl Matcher {
         let classes = sets
             .into_iter()
             .map(|set| {
-                let matching: BTreeSet<usize> =
-                    set.into_iter().map(|pattern| rule_of[pattern]).chain(everywhere.iter().copied()).collect();
+                let matching: BTreeSet<usize> = set
+                    .into_iter()
+                    .map(|pattern| rule_of[pattern])
+                    .chain(everywhere.iter().copied())
+                    .collect();
                 matching.into_iter().collect()
             })
             .collect();

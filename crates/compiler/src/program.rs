@@ -99,7 +99,9 @@ pub(crate) fn rules(file: &PolicyFile) -> Vec<RuleEntry> {
     });
     let defaults = [AccessKind::Read, AccessKind::Write].map(|kind| RuleEntry {
         line: file.default_line(kind).unwrap_or(0) as u32,
-        text: file.default_span(kind).map_or_else(|| format!("default {kind}"), |span| file.source().slice(span).to_owned()),
+        text: file
+            .default_span(kind)
+            .map_or_else(|| format!("default {kind}"), |span| file.source().slice(span).to_owned()),
     });
     rules.chain(defaults).collect()
 }

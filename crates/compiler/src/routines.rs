@@ -251,6 +251,7 @@ fn emit_append_number(asm: &mut Assembler) {
         asm.load(Size::U8, R4, R10, digit(i));
         asm.jump_if(Cond::Ne, R4, i32::from(b'0'), put[usize::from(i as u16)]);
     }
+    asm.jump(put[usize::from(DIGITS as u16 - 1)]);
     for i in 0..DIGITS {
         asm.bind(put[usize::from(i as u16)]);
         asm.load(Size::U8, R4, R10, digit(i));

@@ -51,7 +51,8 @@ pub(crate) fn table() -> Table {
         (b'a', b'f'),
         (b'x', b'x'),
     ]);
-    Table::explore(&alphabet, Shape::Gap { count: 0 }, step, output).expect("a constant of a few hundred states")
+    Table::explore(&alphabet, Shape::Gap { count: 0 }, step, output)
+        .expect("a constant of a few hundred states")
 }
 
 fn step(shape: Shape, byte: u8) -> Shape {
@@ -87,7 +88,9 @@ fn output(shape: Shape) -> u32 {
         | Shape::Zero { count, .. }
         | Shape::Digits { count, .. }
         | Shape::BehindNumbers { count } => count.into(),
-        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::Text | Shape::BehindText | Shape::BehindNul => TEXT,
+        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::Text | Shape::BehindText | Shape::BehindNul => {
+            TEXT
+        }
         Shape::SecondLine => SECOND_LINE,
     }
 }
@@ -95,8 +98,8 @@ fn output(shape: Shape) -> u32 {
 #[cfg(test)]
 mod tests {
     use knobgate_policy::{
-        Access, Condition, DecidedBy, KnobName, KnobPattern, Kinds, Mode, Operand, Policy, Rule, TextOperand, TextTest,
-        Unreadable, Value, evaluate,
+        Access, Condition, DecidedBy, Kinds, KnobName, KnobPattern, Mode, Operand, Policy, Rule, TextOperand,
+        TextTest, Unreadable, Value, evaluate,
     };
     use proptest::prelude::*;
 
@@ -128,7 +131,10 @@ mod tests {
             match decide(is_count) {
                 DecidedBy::Rule(_) => return Some(count),
                 // Found by the program when it parses them.
-                DecidedBy::Unreadable { why: Unreadable::Overflow(_) | Unreadable::NumbersTooLong(_), .. } => {
+                DecidedBy::Unreadable {
+                    why: Unreadable::Overflow(_) | Unreadable::NumbersTooLong(_),
+                    ..
+                } => {
                     return None;
                 }
                 _ => {}

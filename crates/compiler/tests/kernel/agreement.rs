@@ -1,0 +1,242 @@
+//! The director: random policies and accesses, and what must come of them.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use knobgate_bpf::{Features, RULE_HITS_MAP};
+use knobgate_compiler::{Compiled, Degradation, compile};
+use knobgate_kernel::{Hierarchy, Link, LoadOptions, LoadedProgram, ScratchCgroup, load};
+use knobgate_policy::arbitrary;
+use knobgate_policy::{
+    Access, AccessKind, CheckOptions, DecidedBy, Errno, KnobPattern, Mode, Policy, PolicyFile, Source,
+    Verdict, evaluate, parse, print,
+};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::actor::{Actor, Outcome, READ_BYTES, perform};
+use crate::knobs::{KNOBS, PATTERNS, Playground};
+
+/// The argument that makes the test binary a director.
+pub(crate) const ARGUMENT: &str = "--be-the-director";
+
+/// The kernels that programs are made for. All of these programs run on the one at hand.
+fn targets() -> [(&'static str, Features); 3] {
+    [
+        ("everything", Features::ALL),
+        (
+            "the oldest kernels, but for the name of the task",
+            Features { current_comm: true, ..Features::BASELINE },
+        ),
+        ("kernels that drop replaced values", Features { set_new_value: false, ..Features::ALL }),
+    ]
+}
+
+/// Tries `policies` policies with `accesses` accesses each.
+///
+/// # Errors
+/// The first difference, in words.
+pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), String> {
+    let mut seed_bytes = [0; 32];
+    seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+
+    let here: Vec<&Playground> =
+        KNOBS.iter().filter(|knob| fs::exists(path(knob)).unwrap_or(false)).collect();
+    for absent in KNOBS.iter().filter(|knob| !here.iter().any(|present| present.name == knob.name)) {
+        println!("this kernel has no {}", absent.name);
+    }
+    let root = Hierarchy::find().and_then(|hierarchy| hierarchy.root()).map_err(|error| error.to_string())?;
+    let cgroup = ScratchCgroup::create(&root, "knobgate-test-").map_err(|error| error.to_string())?;
+    let mut actor = Actor::start(&cgroup);
+
+    let (mut tried, mut denied, mut rewritten, mut unreadable) = (0, 0, 0, 0);
+    for number in 0..policies {
+        let (target, features) = targets()[(number % 3) as usize];
+        let policy = draw(&mut runner, policy());
+        let text = print(&policy);
+        let file = parse(Source::new("random.knob", text.as_str()), &CheckOptions::default())
+            .map_err(|diagnostics| format!("{diagnostics:?}\n{text}"))?;
+        let compiled =
+            compile(&file, &features).map_err(|error| format!("cannot compile: {error}\n{text}"))?;
+        let program = load(&compiled.program, &LoadOptions::default()).map_err(|error| {
+            let log = error.log().map_or("", |log| log.text());
+            format!("made for {target}: {error}\n{text}\n{}", &log[log.len().saturating_sub(4000)..])
+        })?;
+        let link = Link::create(&program.program, &cgroup).map_err(|error| error.to_string())?;
+        let mut counters = vec![[0u64; 2]; policy.rules.len() + 2];
+        for _ in 0..accesses {
+            let knob = draw(&mut runner, select(here.clone()));
+            reset(knob, draw(&mut runner, any::<proptest::sample::Index>()));
+            let access = draw(&mut runner, access(&policy, knob));
+            let decision = evaluate(&policy, &access);
+            count(&mut counters, decision.by);
+            let verdict = on(&compiled, &file, &features, decision.by, decision.verdict.clone());
+
+            let before = fs::read(path(knob)).ok();
+            let got = (actor.perform(&access), fs::read(path(knob)).ok());
+            let expected = match &verdict {
+                Verdict::Deny(errno) => {
+                    (Outcome { returned: -(i64::from(errno.number())), data: Vec::new() }, before.clone())
+                }
+                verdict => {
+                    restore(knob, before.as_deref());
+                    let mut unpoliced = access.clone();
+                    if let Verdict::Rewrite(value) = verdict {
+                        unpoliced.new = Some(value.clone());
+                    }
+                    (perform(&unpoliced), fs::read(path(knob)).ok())
+                }
+            };
+            if got != expected {
+                let mut words = format!("made for {target}:\n{text}\n");
+                let _ = writeln!(words, "{access:?}\n{decision:?}, here {verdict:?}");
+                let _ = writeln!(words, "got      {got:?}\nexpected {expected:?}");
+                return Err(words);
+            }
+            tried += 1;
+            denied += u64::from(matches!(verdict, Verdict::Deny(_)));
+            rewritten += u64::from(matches!(verdict, Verdict::Rewrite(_)));
+            unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
+        }
+        let counted = read_counters(&program);
+        if counted != counters {
+            return Err(format!("made for {target}, counted {counted:?}, expected {counters:?}\n{text}"));
+        }
+        link.detach().map_err(|error| error.to_string())?;
+    }
+    println!(
+        "{tried} accesses under {policies} policies: {denied} denied ({unreadable} unreadable), {rewritten} rewritten"
+    );
+    if tried >= 1000 && (denied == tried || denied * 20 < tried || rewritten * 100 < tried) {
+        return Err("the accesses are too much alike to show anything".to_owned());
+    }
+    Ok(())
+}
+
+/// A random policy over the knobs of the playground.
+fn policy() -> impl Strategy<Value = Policy> {
+    let patterns: Vec<KnobPattern> =
+        PATTERNS.iter().map(|text| KnobPattern::parse(text).expect("a pattern")).collect();
+    let literals: Vec<KnobPattern> =
+        KNOBS.iter().map(|knob| KnobPattern::parse(knob.name).expect("a name is a pattern")).collect();
+    let chosen = prop_oneof![3 => subsequence(literals, 1..=4), 1 => subsequence(patterns, 1..=2)];
+    arbitrary::policy_with_rules(1..24).prop_flat_map(move |policy| {
+        proptest::collection::vec(chosen.clone(), policy.rules.len()).prop_map(move |patterns| {
+            let mut policy = policy.clone();
+            for (rule, patterns) in policy.rules.iter_mut().zip(patterns) {
+                rule.patterns = patterns;
+            }
+            policy
+        })
+    })
+}
+
+/// A random access to `knob` as it is now.
+fn access(policy: &Policy, knob: &Playground) -> impl Strategy<Value = Access> + use<> {
+    let name = crate::knob(knob.name);
+    // What the hook's own read of the knob returns: one page at most.
+    let old = fs::read(path(knob)).ok().map(|mut value| {
+        value.truncate(READ_BYTES);
+        value
+    });
+    let ordinary: Vec<Vec<u8>> = knob
+        .values
+        .iter()
+        .flat_map(|value| [value.as_bytes().to_vec(), format!("{value}\n").into_bytes()])
+        .chain([b"1\n".to_vec()])
+        .collect();
+    let write_only = knob.values.is_empty();
+    (arbitrary::access(policy), proptest::option::of(select(ordinary))).prop_map(
+        move |(mut access, ordinary)| {
+            access.knob = name.clone();
+            access.old.clone_from(&old);
+            if write_only && access.new.is_none() {
+                access.new = Some(Vec::new());
+            }
+            if let (Some(new), Some(ordinary)) = (&mut access.new, ordinary) {
+                *new = ordinary;
+            }
+            // As far as system calls can have it.
+            access.pos &= i64::MAX as u64 >> 8;
+            access.task.uid = access.task.uid.min(u32::MAX - 1);
+            access.task.gid = access.task.gid.min(u32::MAX - 1);
+            access.task.comm.retain(|&byte| byte != 0);
+            access.task.comm.truncate(15);
+            access
+        },
+    )
+}
+
+/// What the program made for `features` must do where the language says `verdict`.
+fn on(
+    compiled: &Compiled,
+    file: &PolicyFile,
+    features: &Features,
+    by: DecidedBy,
+    verdict: Verdict,
+) -> Verdict {
+    if file.policy().mode == Mode::Audit {
+        return Verdict::Allow;
+    }
+    match (verdict, by) {
+        (Verdict::Deny(errno), _) if errno != Errno::EPERM && !features.set_retval => {
+            assert!(compiled.degradations.contains(&Degradation::ErrnoIsEperm(errno)), "it must be said");
+            Verdict::Deny(Errno::EPERM)
+        }
+        (Verdict::Rewrite(value), DecidedBy::Rule(rule)) => {
+            let denies = compiled.degradations.iter().any(|degradation| {
+                matches!(*degradation,
+                    Degradation::RewriteIsDenied { rule: found } | Degradation::VectorClampIsDenied { rule: found }
+                        if found == rule)
+            });
+            assert!(denies || features.set_new_value, "it must be said");
+            if denies { Verdict::Deny(Errno::EPERM) } else { Verdict::Rewrite(value) }
+        }
+        (verdict, _) => verdict,
+    }
+}
+
+fn count(counters: &mut [[u64; 2]], by: DecidedBy) {
+    let rules = counters.len() - 2;
+    match by {
+        DecidedBy::Rule(rule) => counters[rule][0] += 1,
+        DecidedBy::Unreadable { rule, .. } => counters[rule][1] += 1,
+        DecidedBy::Default(AccessKind::Read) => counters[rules][0] += 1,
+        DecidedBy::Default(AccessKind::Write) => counters[rules + 1][0] += 1,
+    }
+}
+
+fn read_counters(program: &LoadedProgram) -> Vec<[u64; 2]> {
+    let map = program.map(RULE_HITS_MAP).expect("every program has it");
+    let value = map.lookup(&[0; 4]).expect("can be read").expect("has its one entry");
+    let counters: Vec<u64> =
+        value.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight"))).collect();
+    counters.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
+}
+
+fn path(knob: &Playground) -> String {
+    format!("/proc/sys/{}", knob.name)
+}
+
+/// Gives the knob one of its values.
+fn reset(knob: &Playground, index: proptest::sample::Index) {
+    if !knob.values.is_empty() {
+        fs::write(path(knob), index.get(knob.values))
+            .unwrap_or_else(|error| panic!("set {}: {error}", knob.name));
+    }
+}
+
+/// Gives the knob back the value that was read of it.
+fn restore(knob: &Playground, value: Option<&[u8]>) {
+    if let Some(value) = value {
+        fs::write(path(knob), value).unwrap_or_else(|error| panic!("restore {}: {error}", knob.name));
+    }
+}
+
+fn draw<S: Strategy>(runner: &mut TestRunner, strategy: S) -> S::Value {
+    strategy.new_tree(runner).expect("the strategies reject nothing").current()
+}

@@ -1,0 +1,72 @@
+//! The knobs that are played with: private to a network, UTS or IPC namespace, and of every kind of handler.
+
+/// A knob with values that it takes.
+#[derive(Debug)]
+pub(crate) struct Playground {
+    /// Its name, with slashes.
+    pub name: &'static str,
+    /// Values that it can be given beforehand.
+    pub values: &'static [&'static str],
+}
+
+const fn knob(name: &'static str, values: &'static [&'static str]) -> Playground {
+    Playground { name, values }
+}
+
+/// All of them. Those that the kernel does not have are left out when the test starts, and it says so.
+pub(crate) const KNOBS: &[Playground] = &[
+    // Strings.
+    knob("kernel/domainname", &["(none)", "a", "example.org", "0x10", "7 8", "|/bin/core %p"]),
+    knob(
+        "kernel/hostname",
+        &["h", "web-1.example.org", "123456789012345678901234567890123456789012345678901234567890123"],
+    ),
+    knob("net/ipv4/tcp_congestion_control", &["reno"]),
+    // Vectors of int, with and without bounds, negative ones too.
+    knob("net/core/somaxconn", &["4096", "128", "65535", "1"]),
+    knob("net/ipv4/conf/all/rp_filter", &["0", "1", "2"]),
+    knob("net/ipv4/conf/default/rp_filter", &["0", "1", "2"]),
+    knob("net/ipv4/conf/default/tag", &["0", "-5", "2147483647", "-2147483648"]),
+    knob("net/ipv4/tcp_rmem", &["4096 131072 6291456", "4096 4097 4098", "5000 5000 5000"]),
+    knob("net/ipv4/tcp_wmem", &["4096 16384 4194304"]),
+    knob("kernel/msgmax", &["8192", "0"]),
+    knob("kernel/sem", &["32000 1024000000 500 32000", "1 2 3 4"]),
+    // Bytes, booleans, unsigned long, pairs with rules of their own.
+    knob("net/ipv4/ip_default_ttl", &["64", "1", "255"]),
+    knob("kernel/shm_rmid_forced", &["0", "1"]),
+    knob("kernel/shmmax", &["18446744073692774399", "9223372036854775808", "4096", "0"]),
+    knob("kernel/shmall", &["18446744073692774399", "10"]),
+    knob("net/ipv4/ip_local_port_range", &["32768 60999", "1024 65535"]),
+    knob("net/ipv4/ping_group_range", &["1 0", "0 2147483647"]),
+    // Cannot be read: written only, and failing on read until it was written.
+    knob("net/ipv4/route/flush", &[]),
+    knob("net/ipv6/conf/default/stable_secret", &[]),
+];
+
+/// Patterns over them.
+pub(crate) const PATTERNS: &[&str] = &[
+    "**",
+    "kernel.**",
+    "net.**",
+    "kernel.*",
+    "kernel.*name",
+    "kernel.{domainname,hostname}",
+    "kernel.sh*",
+    "kernel.shm[a-m]*",
+    "kernel.msgmax",
+    "kernel.sem",
+    "net.core.*",
+    "net.core.somaxconn",
+    "net.ipv4.*",
+    "net.ipv4.tcp_?mem",
+    "net.ipv4.tcp_{rmem,wmem}",
+    "net.ipv4.ip_*",
+    "net.ipv4.conf.*.rp_filter",
+    "net.ipv4.conf.all.*",
+    "net/ipv4/conf/default/tag",
+    "net.ipv4.{ping_group_range,ip_local_port_range}",
+    "net.ipv4.route.flush",
+    "**.stable_secret",
+    "**.[!a-k]*",
+    "kernel/domainname",
+];

@@ -1,0 +1,72 @@
+//! Compiled programs against [`evaluate`](knobgate_policy::evaluate()) on the real kernel: random policies, random
+//! accesses to real knobs, and no difference in verdict, errno, return value, stored value or counters.
+//!
+//! The test binary plays three parts. The test starts a *director* in private network, UTS and IPC namespaces; that one
+//! starts an *actor* inside a scratch cgroup, attaches programs to it, and compares what the actor got with what the
+//! language says and what happens without a policy.
+
+mod actor;
+mod agreement;
+mod knobs;
+
+use std::process::Command;
+
+use knobgate_kernel::{Namespaces, with_private_namespaces};
+use knobgate_policy::KnobName;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// How many policies are tried, and accesses under each; `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES` say otherwise.
+const POLICIES: u64 = 48;
+const ACCESSES: u64 = 250;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some(actor::ARGUMENT) => actor::live().expect("the director is there"),
+        Some(agreement::ARGUMENT) => {
+            let numbers: Vec<u64> = arguments.map(|number| number.parse().expect("a number")).collect();
+            let &[seed, policies, accesses] = &numbers[..] else { panic!("seed, policies and accesses") };
+            if let Err(difference) = agreement::direct(seed, policies, accesses) {
+                println!("{difference}");
+                std::process::exit(1);
+            }
+        }
+        _ => {
+            let arguments = Arguments::from_args();
+            let trials = vec![Trial::test("the_kernel_decides_as_evaluate_does", agree)];
+            libtest_mimic::run(&arguments, trials).exit();
+        }
+    }
+}
+
+fn agree() -> Result<(), Failed> {
+    let number = |variable, default| match std::env::var(variable) {
+        Ok(text) => text.parse().map_err(|_| format!("{variable}={text} is not a number")),
+        Err(_) => Ok(default),
+    };
+    let fresh = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.as_nanos() as u64);
+    let seed = number("KNOBGATE_SEED", fresh)?;
+    let (policies, accesses) =
+        (number("KNOBGATE_POLICIES", POLICIES)?, number("KNOBGATE_ACCESSES", ACCESSES)?);
+    println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_ACCESSES={accesses}");
+
+    let mut director = Command::new(std::env::current_exe()?);
+    director.arg(agreement::ARGUMENT).args([seed, policies, accesses].map(|number| number.to_string()));
+    with_private_namespaces(&mut director, Namespaces { net: true, uts: true, ipc: true, mount: false });
+    let output = director.output()?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    if output.status.success() {
+        Ok(())
+    } else {
+        let (said, cried) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Err(format!("with KNOBGATE_SEED={seed}:\n{said}{cried}").into())
+    }
+}
+
+/// The knob of this name.
+fn knob(name: &str) -> KnobName {
+    KnobName::parse(name).expect("the name of a knob")
+}
