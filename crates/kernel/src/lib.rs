@@ -51,14 +51,15 @@
 //! start_inside(&mut command, &cgroup)?;
 //! assert!(!command.status()?.success());
 //!
-//! guard.dismiss()?;
 //! cgroup.finish()?;
+//! guard.dismiss()?;
 //! # Ok(())
 //! # }
 //! ```
 
 #![deny(unsafe_code)]
 
+mod attachment_name;
 mod bpffs;
 mod capabilities;
 mod cgroup;
@@ -67,6 +68,7 @@ mod guard;
 mod hierarchy;
 mod link;
 mod load;
+mod load_error;
 mod machine;
 mod map;
 mod mountinfo;
@@ -82,7 +84,8 @@ mod sweep;
 mod sys;
 mod verifier_log;
 
-pub use bpffs::{AttachmentName, Bpffs, BpffsError, NameError, PinDir};
+pub use attachment_name::{AttachmentName, NameError};
+pub use bpffs::{Bpffs, BpffsError, PinDir};
 pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, CgroupError};
 #[doc(hidden)]
@@ -90,7 +93,8 @@ pub use foreign::attach_without_link;
 pub use guard::{Guard, GuardError, guard};
 pub use hierarchy::Hierarchy;
 pub use link::{Link, LinkError, LinkInfo};
-pub use load::{LoadError, LoadOptions, LoadedProgram, load};
+pub use load::{LoadOptions, LoadedProgram, load};
+pub use load_error::LoadError;
 pub use machine::{Machine, MachineAttachments, SurveyError, knob_names};
 pub use map::{Map, MapEntry, MapInfo};
 pub use object::ObjectError;

@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::capabilities::Capabilities;
+use crate::load_error::LoadError;
 use crate::map::Map;
-use crate::object::{ATTACH_TYPE, ObjectError, PROGRAM_TYPE, kernel_name};
+use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
 use crate::program::ProgramFd;
 use crate::sys::bpf::{self, DebugSpec, MapSpec, ProgramSpec};
 use crate::verifier_log::VerifierLog;
@@ -20,7 +21,6 @@ const MOST_INSNS: usize = 1_000_000;
 
 /// How a program is loaded.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct LoadOptions {
     /// What the program tells the kernel of its license, which decides on the helpers that are for GPL programs alone.
     ///
@@ -57,155 +57,6 @@ impl LoadedProgram {
     /// The map that the definition of this name became.
     pub fn map(&self, name: &str) -> Option<&Map> {
         self.maps.iter().find(|(found, _)| found == name).map(|(_, map)| map)
-    }
-}
-
-/// Why a program could not be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// The verifier refused it.
-    #[error(
-        "the kernel's verifier refuses the program \"{program}\"{}: {}",
-        log.last_source_line().map(|line| format!(" at {line}")).unwrap_or_default(), log.reason()
-    )]
-    Rejected {
-        /// The program's name.
-        program: String,
-        /// What the verifier said.
-        log: VerifierLog,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// It is too long, or takes the verifier too many steps.
-    #[error(
-        "the program \"{program}\" of {insns} instructions is too much for this kernel: it takes a million \
-         instructions (4096 without CAP_BPF), and its verifier as many steps{}",
-        log.last_source_line().map(|line| format!(", which ran out at {line}")).unwrap_or_default()
-    )]
-    TooLarge {
-        /// The program's name.
-        program: String,
-        /// Its length.
-        insns: usize,
-        /// What the verifier said, if it came so far.
-        log: VerifierLog,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A capability is missing.
-    #[error(
-        "cannot load \"{program}\": not permitted{}; it takes CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux \
-         5.8) in the first user namespace",
-        missing(capabilities)
-    )]
-    NotPermitted {
-        /// The program's name.
-        program: String,
-        /// What this process has, if that could be read.
-        capabilities: Option<Capabilities>,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The limit of locked memory is too low.
-    #[error(
-        "cannot create the map \"{map}\": before Linux 5.11 maps count as locked memory, and the limit of {limit} bytes \
-         is too low; raise it: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)"
-    )]
-    LockedMemory {
-        /// The map's name.
-        map: String,
-        /// The limit, in bytes.
-        limit: u64,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The kernel does not know programs for this hook.
-    #[error(
-        "cannot load \"{program}\": this kernel does not know the program type, or refuses it without a word; programs \
-         for the accesses to /proc/sys need Linux 5.2 with CONFIG_CGROUP_BPF and CONFIG_SYSCTL"
-    )]
-    Unsupported {
-        /// The program's name.
-        program: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// There is no memory for it.
-    #[error(
-        "cannot load \"{program}\": the kernel has no memory for it (or the cgroup of this process has not)"
-    )]
-    NoMemory {
-        /// The program's name.
-        program: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A map could not be created.
-    #[error(
-        "cannot create the map \"{map}\" ({kind:?}, {max_entries} entries of {key_size} + {value_size} bytes): {source}"
-    )]
-    Map {
-        /// The map's name.
-        map: String,
-        /// Its kind.
-        kind: knobgate_bpf::MapKind,
-        /// How many entries it was to have.
-        max_entries: u32,
-        /// Bytes in a key.
-        key_size: u32,
-        /// Bytes in a value.
-        value_size: u32,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A map could not be filled or frozen.
-    #[error("cannot fill the map \"{map}\"")]
-    MapContents {
-        /// The map's name.
-        map: String,
-        /// What went wrong.
-        source: ObjectError,
-    },
-    /// A reference to a map leads nowhere.
-    #[error(
-        "the program \"{program}\" is not well formed: the reference to map {map} at instruction {insn} leads nowhere"
-    )]
-    BadRelocation {
-        /// The program's name.
-        program: String,
-        /// The instruction that refers to the map.
-        insn: usize,
-        /// The index of the map.
-        map: usize,
-    },
-    /// The kernel refused for another reason.
-    #[error("cannot load \"{program}\": {source}")]
-    Failed {
-        /// The program's name.
-        program: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-}
-
-impl LoadError {
-    /// What the verifier said, where it said something.
-    pub fn log(&self) -> Option<&VerifierLog> {
-        match self {
-            Self::Rejected { log, .. } | Self::TooLarge { log, .. } => Some(log),
-            _ => None,
-        }
-    }
-}
-
-fn missing(capabilities: &Option<Capabilities>) -> &'static str {
-    match capabilities {
-        Some(capabilities) if capabilities.can_load() => {
-            ", though this process has the capabilities (in this user namespace): a security module, lockdown or a seccomp \
-             filter may be in the way"
-        }
-        _ => "",
     }
 }
 

@@ -81,8 +81,7 @@ fn refusal() -> Result<(), Failed> {
 }
 
 fn refusal_without_lines() -> Result<(), Failed> {
-    let mut options = LoadOptions::default();
-    options.line_info = false;
+    let options = LoadOptions { line_info: false, ..LoadOptions::default() };
     let error = load(&wrong(), &options).expect_err("a refusal");
     let log = error.log().ok_or("there is no log")?;
     assert_eq!(log.last_source_line(), None);
@@ -99,8 +98,7 @@ fn long_log() -> Result<(), Failed> {
     assert!(log.text().len() > 500_000, "{}", log.text().len());
     assert!(log.reason().contains("R0"), "{}", log.reason());
 
-    let mut short = LoadOptions::default();
-    short.log_limit = 4096;
+    let short = LoadOptions { log_limit: 4096, ..LoadOptions::default() };
     let error = load(&program, &short).expect_err("a refusal");
     assert!(error.log().is_some_and(|log| (1000..=4096).contains(&log.text().len())));
     Ok(())
