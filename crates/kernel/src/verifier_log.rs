@@ -6,7 +6,7 @@ use std::fmt;
 /// The text that the verifier wrote.
 ///
 /// A program that carries line information has the verifier name the source line before the instructions made from it:
-/// `; deny write kernel.** @ web.knob:12` (without the place before Linux 6.10).
+/// `; deny write kernel.** @ web.knob:12` (older kernels leave out the place).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifierLog {
     text: String,
