@@ -43,78 +43,64 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What the kernel takes from this process: some things are for those with `CAP_PERFMON` alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Probes {
+/// Defines [`Probes`], which is the same thing for every field.
+macro_rules! probes {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What the kernel takes from this process: some things are for those with `CAP_PERFMON` alone.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Probes {
+            $($(#[$doc])* pub $name: Outcome,)*
+        }
+
+        impl Probes {
+            /// With what `outcome` gives for the name of each field, in their order.
+            fn from_names(mut outcome: impl FnMut(&str) -> Option<Outcome>) -> Option<Self> {
+                Some(Self { $($name: outcome(stringify!($name))?,)* })
+            }
+
+            fn all(outcome: &Outcome) -> Self {
+                Self { $($name: outcome.clone(),)* }
+            }
+
+            /// Every outcome with the name of its field.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+                [$((stringify!($name), &self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+probes! {
     /// Programs for the accesses to `/proc/sys` can be loaded.
-    pub hook: Outcome,
+    hook,
     /// They can be attached by links.
-    pub links: Outcome,
+    links,
     /// They can send events through a ring buffer.
-    pub ringbuf: Outcome,
+    ringbuf,
     /// They can choose the errno of a denial (`bpf_set_retval`).
-    pub set_retval: Outcome,
+    set_retval,
     /// They can ask for the name of the task.
-    pub current_comm: Outcome,
+    current_comm,
     /// They can ask for the user and group of the task.
-    pub current_uid_gid: Outcome,
+    current_uid_gid,
     /// They can ask for the process and thread id of the task.
-    pub current_pid_tgid: Outcome,
+    current_pid_tgid,
     /// A value that they put in the place of the one being written is what gets stored.
-    pub set_new_value: Outcome,
+    set_new_value,
     /// They may hand stack to a helper that they did not write to before.
-    pub uninit_stack: Outcome,
+    uninit_stack,
     /// They may write to the stack at an offset known at run time only.
-    pub variable_stack: Outcome,
+    variable_stack,
     /// They may use the `gotol` instruction.
-    pub long_jump: Outcome,
+    long_jump,
     /// They run as machine code.
-    pub jit: Outcome,
+    jit,
     /// They can carry the lines of their source.
-    pub line_info: Outcome,
+    line_info,
 }
 
 impl Probes {
-    fn all(outcome: &Outcome) -> Self {
-        let same = || outcome.clone();
-        Self {
-            hook: same(),
-            links: same(),
-            ringbuf: same(),
-            set_retval: same(),
-            current_comm: same(),
-            current_uid_gid: same(),
-            current_pid_tgid: same(),
-            set_new_value: same(),
-            uninit_stack: same(),
-            variable_stack: same(),
-            long_jump: same(),
-            jit: same(),
-            line_info: same(),
-        }
-    }
-
-    /// Every outcome with the name of its field.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
-        [
-            ("hook", &self.hook),
-            ("links", &self.links),
-            ("ringbuf", &self.ringbuf),
-            ("set_retval", &self.set_retval),
-            ("current_comm", &self.current_comm),
-            ("current_uid_gid", &self.current_uid_gid),
-            ("current_pid_tgid", &self.current_pid_tgid),
-            ("set_new_value", &self.set_new_value),
-            ("uninit_stack", &self.uninit_stack),
-            ("variable_stack", &self.variable_stack),
-            ("long_jump", &self.long_jump),
-            ("jit", &self.jit),
-            ("line_info", &self.line_info),
-        ]
-        .into_iter()
-    }
-
     /// What a program may make use of: that which surely works.
     pub fn features(&self) -> Features {
         Features {

@@ -95,28 +95,10 @@ fn render(key: &Key, probes: &Probes) -> Option<String> {
 
 fn parse(key: &Key, text: &str) -> Option<Probes> {
     let mut lines = text.strip_prefix(&key.0)?.lines();
-    let mut next = |field: &str| {
-        let (name, outcome) = lines.next()?.split_once(' ')?;
-        match outcome {
-            "yes" if name == field => Some(Outcome::Yes),
-            "no" if name == field => Some(Outcome::No),
-            _ => None,
-        }
-    };
-    Some(Probes {
-        hook: next("hook")?,
-        links: next("links")?,
-        ringbuf: next("ringbuf")?,
-        set_retval: next("set_retval")?,
-        current_comm: next("current_comm")?,
-        current_uid_gid: next("current_uid_gid")?,
-        current_pid_tgid: next("current_pid_tgid")?,
-        set_new_value: next("set_new_value")?,
-        uninit_stack: next("uninit_stack")?,
-        variable_stack: next("variable_stack")?,
-        long_jump: next("long_jump")?,
-        jit: next("jit")?,
-        line_info: next("line_info")?,
+    Probes::from_names(|field| match lines.next()?.split_once(' ')? {
+        (name, "yes") if name == field => Some(Outcome::Yes),
+        (name, "no") if name == field => Some(Outcome::No),
+        _ => None,
     })
 }
 
