@@ -1,14 +1,29 @@
 //! `knobgate attach`: put a policy on a cgroup, to stay.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+use knobgate_kernel::{AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, PinDir};
+
+use crate::attachments::{Lock, cannot, chosen_cgroup, create_pins, describe_cgroup, parse_name};
+use crate::failure::Failure;
+use crate::into_kernel::{load_into_kernel, verify_in_force};
+use crate::output::Output;
+use crate::policy_file::load_policy;
 
 /// Attach a policy to a cgroup; it stays until it is detached
+///
+/// The policy holds for the cgroup and all below it, at once for every process there, until `knobgate detach NAME`, or
+/// until the cgroup is removed, or the machine is shut down. Nothing keeps running for that: the kernel has it all.
+///
+/// Attaching again under the same name to the same cgroup replaces the policy; every access is judged by the old one or
+/// by the new one. If the policy cannot be enforced, nothing changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attach {
     /// The policy; `-` is standard input
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The cgroup: its path below the cgroup mount, or in the file system
+    /// The cgroup: a path in the file system, or below the root of the hierarchy
     #[arg(long, value_name = "PATH", required_unless_present = "pid", conflicts_with = "pid")]
     cgroup: Option<PathBuf>,
     /// The cgroup that this process is in
@@ -17,4 +32,132 @@ pub(crate) struct Attach {
     /// What the attachment is called; by default the policy's name
     #[arg(long)]
     name: Option<String>,
+}
+
+impl Attach {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let file = load_policy(&self.policy, output)?;
+        let name = match &self.name {
+            Some(name) => parse_name(name)?,
+            None => parse_name(&file.policy().name)
+                .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
+        };
+        let cgroup = chosen_cgroup(self.cgroup.as_deref(), self.pid)?;
+        let pins = create_pins()?;
+        let loaded = load_into_kernel(&file, output)?;
+
+        let _lock = Lock::take(&pins)?;
+        let done = put_in_force(&pins, &name, &loaded, &cgroup)?;
+        let (policy, place) = (&file.policy().name, cgroup.path().display());
+        output.line(match done {
+            Done::Attached => format!("{name}: attached the policy \"{policy}\" to {place}"),
+            Done::Replaced(old) => {
+                format!("{name}: replaced program {old} on {place} by the policy \"{policy}\"")
+            }
+            Done::Renewed => {
+                format!(
+                    "{name}: attached the policy \"{policy}\" to {place}, for the cgroup that it was on is gone"
+                )
+            }
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What became of it.
+enum Done {
+    /// There was nothing of this name.
+    Attached,
+    /// It took the place of the program of this id.
+    Replaced(u32),
+    /// What was there had lost its cgroup.
+    Renewed,
+}
+
+fn put_in_force(
+    pins: &PinDir,
+    name: &AttachmentName,
+    loaded: &LoadedProgram,
+    cgroup: &Cgroup,
+) -> Result<Done, Failure> {
+    // Others than knobgate can be at it as well, whom the lock does not keep off.
+    const TRIES: u32 = 10;
+    let mut renewed = false;
+    for _ in 0..TRIES {
+        let step = match pins.link(name) {
+            Ok(link) => replace(&link, name, loaded, cgroup)?,
+            Err(BpffsError::NotFound { .. }) => attach(pins, name, loaded, cgroup)?,
+            Err(error) => return Err(cannot("open", name).because(error)),
+        };
+        match step {
+            Step::Done(Done::Attached) if renewed => return Ok(Done::Renewed),
+            Step::Done(done) => return Ok(done),
+            Step::Again => {}
+            Step::Dead => {
+                renewed = true;
+                match pins.remove(name) {
+                    Ok(()) | Err(BpffsError::NotFound { .. }) => {}
+                    Err(error) => return Err(cannot("renew", name).because(error)),
+                }
+            }
+        }
+    }
+    Err(cannot("replace", name).because("somebody else keeps changing it"))
+}
+
+enum Step {
+    Done(Done),
+    /// Somebody else was faster.
+    Again,
+    /// What is there holds nothing any longer.
+    Dead,
+}
+
+fn attach(
+    pins: &PinDir,
+    name: &AttachmentName,
+    loaded: &LoadedProgram,
+    cgroup: &Cgroup,
+) -> Result<Step, Failure> {
+    let failed = |error: BpffsError| cannot("make", name).because(error);
+    let link = Link::create(&loaded.program, cgroup).map_err(|error| failed(error.into()))?;
+    // Dropped without having been pinned, the link takes the program off again.
+    verify_in_force(loaded, cgroup)?;
+    match pins.pin(name, &link) {
+        Ok(()) => Ok(Step::Done(Done::Attached)),
+        // It is there and is no attachment: a detaching was cut short.
+        Err(BpffsError::Exists { .. }) if pins.link(name).is_err() => Ok(Step::Dead),
+        Err(BpffsError::Exists { .. }) => Ok(Step::Again),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn replace(
+    link: &Link,
+    name: &AttachmentName,
+    loaded: &LoadedProgram,
+    cgroup: &Cgroup,
+) -> Result<Step, Failure> {
+    let failed = |error: LinkError| cannot("replace", name).because(error);
+    match link.info().map_err(failed)?.cgroup_id {
+        None => return Ok(Step::Dead),
+        Some(id) if id != cgroup.id() => {
+            return Err(Failure::usage(format!(
+                "there is an attachment \"{name}\" on another cgroup, {}; choose another name with --name, or detach it \
+                 first: knobgate detach {name}",
+                describe_cgroup(id)
+            )));
+        }
+        Some(_) => {}
+    }
+    let old = link.program().map_err(failed)?;
+    let old_id = old.info().map_err(|error| failed(error.into()))?.id;
+    match link.update(&old, &loaded.program) {
+        Ok(()) => {}
+        Err(LinkError::ProgramChanged { .. }) => return Ok(Step::Again),
+        Err(LinkError::Detached { .. }) => return Ok(Step::Dead),
+        Err(error) => return Err(failed(error)),
+    }
+    verify_in_force(loaded, cgroup)?;
+    Ok(Step::Done(Done::Replaced(old_id)))
 }

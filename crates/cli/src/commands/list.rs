@@ -1,9 +1,171 @@
 //! `knobgate list`: what is attached.
 
-/// List what is attached
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use knobgate_kernel::{AttachMode, MachineAttachments, PinDir, ProgramFd};
+use serde::Serialize;
+
+use crate::attachments::open_pins;
+use crate::failure::Failure;
+use crate::in_force::InForce;
+use crate::json;
+use crate::output::Output;
+use crate::printable::printable;
+use crate::run_order::{By, RunOrder, Running, run_orders};
+use crate::style::{DIM, HEADING};
+use crate::timestamp;
+
+/// List what is attached, ours and others'
+///
+/// For each cgroup with programs for the accesses to /proc/sys, all that run there, its own and those of the cgroups
+/// above, in the order in which they run. All of them run for every access, and each can deny it; one that runs later
+/// can also let pass what an earlier one denied, which ours never do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
-    /// Print one JSON object per attachment
+    /// Print JSON: one object a line, for each program on each cgroup
     #[arg(long)]
     json: bool,
+}
+
+impl List {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let cannot = || Failure::machine("cannot list what is attached");
+        let attachments = MachineAttachments::find().map_err(|error| cannot().because(error))?;
+        // Without a bpffs nothing of ours is pinned; what others have attached is still there to be listed.
+        let pins = open_pins().unwrap_or_default();
+        let names = pinned(pins.as_ref());
+        let orders = run_orders(&attachments).map_err(|error| cannot().because(error))?;
+        let lines: Vec<(&RunOrder, Vec<Line>)> =
+            orders.iter().map(|order| (order, lines(order, &names))).collect();
+        let dead: Vec<&str> = names
+            .iter()
+            .filter(|(id, _)| {
+                !attachments.links.iter().any(|(_, info)| info.id == **id && info.cgroup_id.is_some())
+            })
+            .map(|(_, name)| name.as_str())
+            .collect();
+
+        if self.json {
+            for line in lines.iter().flat_map(|(_, lines)| lines) {
+                output.line(json::line(line))?;
+            }
+            for attachment in dead {
+                output.line(json::line(&Dead { attachment, cgroup: None }))?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        if lines.is_empty() && dead.is_empty() {
+            output.report("nothing is attached");
+        }
+        for (order, lines) in &lines {
+            let cgroup = order.cgroup.display().to_string();
+            output.line(format_args!("{HEADING}{}{HEADING:#}", printable(&cgroup)))?;
+            for line in lines {
+                output.line(line.text(&cgroup))?;
+            }
+        }
+        for name in dead {
+            output.line(format_args!(
+                "{HEADING}{name}{HEADING:#} has lost its cgroup; remove it: knobgate detach {name}"
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The names of our attachments by the ids of their links.
+fn pinned(pins: Option<&PinDir>) -> BTreeMap<u32, String> {
+    let Some(pins) = pins else { return BTreeMap::new() };
+    let names = pins.names().unwrap_or_default();
+    names.into_iter().filter_map(|name| Some((pins.link(&name).ok()?.id(), name.to_string()))).collect()
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    cgroup: String,
+    /// The place in the order in which they run, from 1.
+    order: usize,
+    program: u32,
+    program_name: Option<String>,
+    /// The policy, if it is one of ours.
+    policy: Option<String>,
+    /// The name of our attachment, if that holds it.
+    attachment: Option<String>,
+    /// The cgroup that it is attached to.
+    attached_to: Option<String>,
+    /// `link`, or the mode: `single`, `override`, `multi`.
+    attached_by: Option<&'static str>,
+    link: Option<u32>,
+    loaded_by_uid: Option<u32>,
+    loaded_at: Option<String>,
+}
+
+/// An attachment whose cgroup is gone.
+#[derive(Debug, Serialize)]
+struct Dead<'a> {
+    attachment: &'a str,
+    cgroup: Option<&'a str>,
+}
+
+fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
+    let line = |(index, running): (usize, &Running)| {
+        // It may be gone, or not for us to see; that it runs stays true.
+        let program = ProgramFd::by_id(running.program_id).ok();
+        let info = program.as_ref().and_then(|program| program.info().ok());
+        let ours = program.as_ref().and_then(|program| InForce::read(program).ok().flatten());
+        let link = match running.by {
+            Some(By::Link(id)) => Some(id),
+            _ => None,
+        };
+        Line {
+            cgroup: order.cgroup.display().to_string(),
+            order: index + 1,
+            program: running.program_id,
+            program_name: info.as_ref().map(|info| info.name.clone()),
+            policy: ours.map(|ours| ours.policy_name().unwrap_or("?").to_owned()),
+            attachment: link.and_then(|id| names.get(&id).cloned()),
+            attached_to: running.on.as_ref().map(|path| path.display().to_string()),
+            attached_by: running.by.map(|by| match by {
+                By::Link(_) => "link",
+                By::Mode(AttachMode::Single) => "single",
+                By::Mode(AttachMode::Override) => "override",
+                By::Mode(AttachMode::Multi) => "multi",
+            }),
+            link,
+            loaded_by_uid: info.as_ref().map(|info| info.created_by_uid),
+            loaded_at: info.as_ref().map(|info| timestamp::since_boot(info.loaded_at)),
+        }
+    };
+    order.programs.iter().enumerate().map(line).collect()
+}
+
+impl Line {
+    fn text(&self, cgroup: &str) -> String {
+        let whose = match (&self.attachment, &self.policy) {
+            (Some(name), _) => format!("{HEADING}{name}{HEADING:#}"),
+            (None, Some(policy)) => format!("policy \"{}\", not pinned", printable(policy)),
+            (None, None) => "not ours".to_owned(),
+        };
+        let name = self.program_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("no name");
+        let by = match (self.attached_by, self.link) {
+            (_, Some(link)) => format!("link {link}"),
+            (Some(mode), None) => format!("{mode} mode"),
+            (None, None) => "attached out of sight".to_owned(),
+        };
+        let from = match &self.attached_to {
+            Some(path) if path != cgroup => format!(", from {}", printable(path)),
+            _ => String::new(),
+        };
+        let loaded = match (self.loaded_by_uid, &self.loaded_at) {
+            (Some(uid), Some(at)) => format!("{DIM}, loaded by uid {uid} at {at}{DIM:#}"),
+            _ => String::new(),
+        };
+        format!(
+            "  {}. {whose}: program {} ({}), {by}{from}{loaded}",
+            self.order,
+            self.program,
+            printable(name)
+        )
+    }
 }
