@@ -2,9 +2,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use knobgate_kernel::{Cgroup, CgroupError, Hierarchy, ScratchCgroup};
+use knobgate_testing::{Reaped, root, runs, scratch, shell};
 use libtest_mimic::Failed;
-
-use crate::stage::{Reaped, root, runs, scratch, shell};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_cgroup_is_opened_by_directory_and_by_name", open),

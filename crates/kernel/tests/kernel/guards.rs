@@ -5,12 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use knobgate_kernel::{Cgroup, GuardError, Link, ProcessFd, Signal, guard};
+use knobgate_testing::{Reaped, RemovedAtLast, eventually, runs, scratch, shell};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::stage::{
-    Reaped, RemovedAtLast, allow, attach, can_write, deny_writes, eventually, runs, scratch, shell,
-};
+use crate::stage::{allow, attach, can_write, deny_writes};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("when_the_holder_is_killed_its_command_ends_and_the_cgroup_goes", killed),

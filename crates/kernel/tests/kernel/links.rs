@@ -3,11 +3,10 @@ use std::os::unix::fs::PermissionsExt;
 use knobgate_kernel::{
     AttachMode, BpffsError, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, attach_without_link,
 };
+use knobgate_testing::{eventually, root, scratch, shell};
 use libtest_mimic::Failed;
 
-use crate::stage::{
-    allow, attach, can_write, deny_writes, eventually, id, loaded, pins, program, root, scratch, shell,
-};
+use crate::stage::{allow, attach, can_write, deny_writes, id, loaded, pins, program};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_link_judges_those_inside_and_below_and_no_others", judges),

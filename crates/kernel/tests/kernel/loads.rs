@@ -5,9 +5,10 @@ use knobgate_bpf::{
 };
 use knobgate_bpf::{Imm64, helper_ids};
 use knobgate_kernel::{LoadError, LoadOptions, Map, ObjectError, ProgramFd, SourceLine, load};
+use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 
-use crate::stage::{allow, attach, id, loaded, program, scratch};
+use crate::stage::{allow, attach, id, loaded, program};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_program_that_lets_everything_pass_loads", passes),
@@ -37,7 +38,7 @@ fn passes() -> Result<(), Failed> {
     let unseen = load(&allow(), &LoadOptions::default())?;
     let gone = id(&unseen.program);
     drop(unseen);
-    crate::stage::eventually("the program goes with its descriptor", || {
+    knobgate_testing::eventually("the program goes with its descriptor", || {
         matches!(ProgramFd::by_id(gone), Err(ObjectError::NoSuchId { .. }))
     });
     Ok(())
@@ -242,7 +243,7 @@ fn value() -> Result<(), Failed> {
     let cgroup = scratch();
     let loaded = loaded(&program);
     let _link = knobgate_kernel::Link::create(&loaded.program, &cgroup)?;
-    crate::stage::shell(&cgroup, "read line < /proc/sys/kernel/ostype").status()?;
+    knobgate_testing::shell(&cgroup, "read line < /proc/sys/kernel/ostype").status()?;
     let stored = loaded.map("value").ok_or("no map")?.lookup(&0u32.to_ne_bytes())?;
     assert_eq!(stored.map(|value| value[4]), Some(0x2a));
     Ok(())

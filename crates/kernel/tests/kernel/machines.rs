@@ -2,9 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use knobgate_bpf::Features;
 use knobgate_kernel::{Capability, Machine, Outcome, Probes, probe, probe_cached};
+use knobgate_testing::root;
 use libtest_mimic::Failed;
-
-use crate::stage::root;
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("every_probe_finds_out", outcomes),
@@ -39,7 +38,7 @@ fn beside() -> Result<(), Failed> {
     assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/domainname")?, domain);
     // Other tests probe too.
-    crate::stage::eventually("no scratch cgroup is left", || {
+    knobgate_testing::eventually("no scratch cgroup is left", || {
         root().descendants().is_ok_and(|found| {
             !found.iter().any(|(_, path)| path.to_string_lossy().contains("knobgate-probe-"))
         })

@@ -1,9 +1,8 @@
 use std::process::{Command, Stdio};
 
 use knobgate_kernel::{Namespaces, Signal, die_with_parent, start_inside, with_private_namespaces};
+use knobgate_testing::{eventually, runs, scratch};
 use libtest_mimic::Failed;
-
-use crate::stage::{eventually, runs, scratch};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_command_is_inside_from_its_first_instruction", inside),

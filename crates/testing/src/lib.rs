@@ -1,0 +1,17 @@
+//! What the tests on the running kernel have in common, for tests alone.
+//!
+//! A test program calls [`in_private_mounts`] first of all, and then [`run`] with its tests. Where the machine lacks what
+//! they need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1` they fail instead. All of it
+//! runs in a mount namespace of its own with a bpffs and a `/run` of its own, so that nothing stays behind there
+//! whatever happens; cgroups ([`scratch`]) and processes ([`Reaped`]) go as the values that stand for them do.
+#![forbid(unsafe_code)]
+
+mod harness;
+mod processes;
+mod requirements;
+mod stage;
+
+pub use harness::{Test, in_private_mounts, run};
+pub use processes::{Reaped, eventually, runs};
+pub use requirements::Missing;
+pub use stage::{RemovedAtLast, root, scratch, shell};

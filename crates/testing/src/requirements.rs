@@ -1,0 +1,55 @@
+//! What the machine must have.
+
+use std::fmt;
+
+use knobgate_kernel::{Capabilities, Hierarchy, Outcome, probe};
+use rustix::mount::{MountFlags, mount};
+
+use crate::harness::INSIDE;
+
+/// What the machine lacks for all of the tests.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Missing {
+    /// The tests are not run as root.
+    Capabilities,
+    /// There is no cgroup v2 hierarchy, for this reason.
+    Hierarchy(String),
+    /// Programs for this hook cannot be loaded.
+    Hook(Outcome),
+    /// There is no mount namespace, or nothing can be mounted there, for this reason.
+    Mounts(String),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capabilities => f.write_str("needs root (CAP_BPF and CAP_NET_ADMIN)"),
+            Self::Hierarchy(why) => write!(f, "{why}"),
+            Self::Hook(outcome) => write!(f, "needs programs for /proc/sys: {outcome}"),
+            Self::Mounts(why) => write!(f, "needs a bpffs and a /run of its own: {why}"),
+        }
+    }
+}
+
+/// Makes ready the mounts that the tests share.
+pub(crate) fn prepare() -> Option<Missing> {
+    if !Capabilities::of_this_process().is_ok_and(Capabilities::can_load) {
+        return Some(Missing::Capabilities);
+    }
+    if let Err(error) = Hierarchy::find().and_then(|hierarchy| hierarchy.root()) {
+        return Some(Missing::Hierarchy(error.to_string()));
+    }
+    // Before the mounts, without which a machine without the namespace would keep them.
+    if std::env::var_os(INSIDE).is_none() {
+        return Some(Missing::Mounts("there is no mount namespace".to_owned()));
+    }
+    let mounts = [("tmpfs", "/run"), ("bpf", "/sys/fs/bpf")];
+    for (fs_type, point) in mounts {
+        if let Err(error) = mount(fs_type, point, fs_type, MountFlags::empty(), None) {
+            return Some(Missing::Mounts(format!("{point}: {error}")));
+        }
+    }
+    let hook = probe().hook;
+    (!hook.is_yes()).then_some(Missing::Hook(hook))
+}
