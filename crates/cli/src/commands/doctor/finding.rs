@@ -1,0 +1,62 @@
+//! One line of the doctor's.
+
+use serde::Serialize;
+
+use crate::printable::printable;
+use crate::style::{ALLOW, DENY, REWRITE};
+
+/// What was found, and what follows.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) state: State,
+    /// What was looked at.
+    pub(super) what: &'static str,
+    /// What was found.
+    pub(super) found: String,
+    /// What follows from it, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) consequence: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    /// As it should be.
+    Ok,
+    /// A policy holds for less, or does less well.
+    Less,
+    /// No policy can be enforced.
+    No,
+}
+
+impl Finding {
+    pub(super) fn ok(what: &'static str, found: impl Into<String>) -> Self {
+        Self { state: State::Ok, what, found: found.into(), consequence: None }
+    }
+
+    pub(super) fn less(what: &'static str, found: impl Into<String>, consequence: impl Into<String>) -> Self {
+        Self { state: State::Less, what, found: found.into(), consequence: Some(consequence.into()) }
+    }
+
+    pub(super) fn no(what: &'static str, found: impl Into<String>, consequence: impl Into<String>) -> Self {
+        Self { state: State::No, ..Self::less(what, found, consequence) }
+    }
+
+    /// The same, with what follows.
+    pub(super) fn so(self, consequence: impl Into<String>) -> Self {
+        Self { consequence: Some(consequence.into()), ..self }
+    }
+
+    /// The line for people.
+    pub(super) fn text(&self) -> String {
+        let (style, state) = match self.state {
+            State::Ok => (ALLOW, "ok"),
+            State::Less => (REWRITE, "less"),
+            State::No => (DENY, "no"),
+        };
+        let found = printable(&self.found);
+        let consequence = self.consequence.as_deref().map(printable);
+        let consequence = consequence.map_or_else(String::new, |text| format!("\n{:26}{text}", ""));
+        format!("{style}{state:<5}{style:#} {:<20}{found}{consequence}", self.what)
+    }
+}

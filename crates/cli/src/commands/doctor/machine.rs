@@ -1,0 +1,183 @@
+//! What this machine can do.
+
+use std::fs;
+
+use knobgate_kernel::{
+    AttachMode, Bpffs, Capabilities, Capability, Hierarchy, Machine, MachineAttachments, Outcome, Probes,
+    probe,
+};
+
+use super::finding::Finding;
+
+pub(super) fn examine() -> Vec<Finding> {
+    let machine = Machine::read();
+    let mut findings = vec![
+        Finding::ok("kernel", machine.kernel_release.clone()),
+        privileges(machine.capabilities),
+        hierarchy(),
+        bpffs(),
+    ];
+    findings.extend(probed(&probe()));
+    findings.extend(attached());
+    findings.extend(settings(&machine));
+    findings
+}
+
+fn privileges(capabilities: Option<Capabilities>) -> Finding {
+    let what = "privileges";
+    let Some(capabilities) = capabilities else {
+        return Finding::less(what, "unknown", "/proc/self/status cannot be read");
+    };
+    let held = Capability::ALL.into_iter().filter(|&one| capabilities.has(one));
+    let held: Vec<String> = held.map(|capability| capability.to_string()).collect();
+    let found = if held.is_empty() { "no capability that matters here".to_owned() } else { held.join(", ") };
+    if !capabilities.can_load() {
+        return Finding::no(
+            what,
+            found,
+            "to enforce a policy takes CAP_BPF and CAP_NET_ADMIN: run as root (check, test and explain need nothing)",
+        );
+    }
+    if !in_first_user_namespace() {
+        return Finding::no(
+            what,
+            format!("{found}, but in a user namespace"),
+            "capabilities count for BPF only in the first user namespace: run outside of this container",
+        );
+    }
+    if !capabilities.has(Capability::SysAdmin) {
+        return Finding::less(
+            what,
+            found,
+            "without CAP_SYS_ADMIN policies can be run and attached, but not listed, shown or replaced",
+        );
+    }
+    Finding::ok(what, found)
+}
+
+/// Whether every user id is mapped to itself, as in no other user namespace.
+fn in_first_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn hierarchy() -> Finding {
+    match Hierarchy::find() {
+        Ok(hierarchy) => Finding::ok("cgroup v2", hierarchy.path().display().to_string()),
+        Err(error) => Finding::no("cgroup v2", "none", error.to_string()),
+    }
+}
+
+fn bpffs() -> Finding {
+    match Bpffs::find() {
+        Ok(bpffs) => Finding::ok("bpffs", bpffs.path().display().to_string()),
+        Err(error) => Finding::less("bpffs", "none", format!("`run` works, `attach` does not: {error}")),
+    }
+}
+
+fn probed(probes: &Probes) -> Vec<Finding> {
+    let needed: [(&'static str, &Outcome, &str); 2] = [
+        (
+            "hook",
+            &probes.hook,
+            "no policy can be enforced: it takes Linux 5.2 with CONFIG_CGROUP_BPF, and the privileges",
+        ),
+        (
+            "links",
+            &probes.links,
+            "no policy can be enforced: it takes Linux 5.7, for without links anybody could detach it",
+        ),
+    ];
+    let useful: [(&'static str, &Outcome, &str); 10] = [
+        (
+            "rewriting",
+            &probes.set_new_value,
+            "this kernel drops rewritten values (a bug of Linux 5.18 and later): `clamp`, `set` and `ignore` deny with \
+             EPERM where they would rewrite",
+        ),
+        (
+            "errno of denials",
+            &probes.set_retval,
+            "every denial is EPERM, whatever errno the policy says (Linux 5.18)",
+        ),
+        ("comm", &probes.current_comm, "no policy can look at the task's name (Linux 6.1 and CAP_PERFMON)"),
+        ("uid and gid", &probes.current_uid_gid, "no policy can look at the task's user and group"),
+        ("events", &probes.ringbuf, "nothing is reported of accesses (Linux 5.8)"),
+        ("pid in events", &probes.current_pid_tgid, "reports do not say which process it was (Linux 6.1)"),
+        (
+            "clamping lists",
+            &probes.variable_stack,
+            "a clamp of several numbers denies with EPERM where it would rewrite",
+        ),
+        ("large policies", &probes.long_jump, "the largest policies do not load (Linux 6.6)"),
+        ("machine code", &probes.jit, "policies are interpreted, which is slow: net.core.bpf_jit_enable=1"),
+        ("source lines", &probes.line_info, "the verifier's log does not show the lines of the policy"),
+    ];
+    let needed = needed.into_iter().map(|(what, outcome, without)| match outcome {
+        Outcome::Yes => Finding::ok(what, "works"),
+        outcome => Finding::no(what, outcome.to_string(), without),
+    });
+    // Without the hook, what it could do does not matter.
+    let useful = useful.into_iter().filter(|_| probes.hook.is_yes());
+    let useful = useful.map(|(what, outcome, without)| match outcome {
+        Outcome::Yes => Finding::ok(what, "works"),
+        outcome => Finding::less(what, outcome.to_string(), without),
+    });
+    needed.chain(useful).collect()
+}
+
+fn attached() -> Vec<Finding> {
+    let what = "attached already";
+    let attachments = match MachineAttachments::find() {
+        Ok(attachments) => attachments,
+        Err(error) => return vec![Finding::less(what, "unknown", error.to_string())],
+    };
+    let first = if attachments.is_empty() {
+        Finding::ok(what, "nothing").so(
+            "the first program makes every access to /proc/sys on this machine slower by about 80 ns, whoever makes it",
+        )
+    } else {
+        let count: usize = attachments.cgroups.values().map(|attached| attached.program_ids.len()).sum();
+        Finding::ok(what, format!("{count} on {} cgroups", attachments.cgroups.len()))
+            .so("every access to /proc/sys on this machine pays for the hook already: knobgate list")
+    };
+    let in_the_way = attachments.cgroups.iter().filter_map(|(path, attached)| {
+        let mode = attached.mode.filter(|&mode| mode != AttachMode::Multi)?;
+        Some(Finding::less(
+            "in the way",
+            format!("a program in {mode} mode on {}", path.display()),
+            if mode == AttachMode::Single {
+                "no policy can be attached there and below until it is detached, which any process can do"
+            } else {
+                "no policy can be attached there until it is detached, which any process can do; one attached below \
+                 puts it out of force there"
+            },
+        ))
+    });
+    [first].into_iter().chain(in_the_way).collect()
+}
+
+fn settings(machine: &Machine) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(match machine.unprivileged_bpf_disabled {
+        Some(0) => Finding::less(
+            "unprivileged BPF",
+            "allowed",
+            "not for this hook, but other ways into the kernel are open: kernel.unprivileged_bpf_disabled=1",
+        ),
+        Some(_) => Finding::ok("unprivileged BPF", "disabled"),
+        None => Finding::ok("unprivileged BPF", "no such setting"),
+    });
+    if let Some(strict) = machine.sysctl_writes_strict.filter(|&strict| strict != 1) {
+        findings.push(Finding::less(
+            "partial writes",
+            format!("kernel.sysctl_writes_strict={strict}"),
+            "a write at any file position replaces the value; rules that look at the value deny such writes, others \
+             do not see the difference",
+        ));
+    }
+    if let Some(lockdown) = &machine.lockdown {
+        findings.push(Finding::ok("lockdown", lockdown.clone()));
+    }
+    findings
+}

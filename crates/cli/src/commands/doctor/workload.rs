@@ -1,0 +1,258 @@
+//! What a process could do to get around a policy on its cgroup.
+//!
+//! The hook judges a task by the cgroup that it is in at that moment. So the ways around it are to leave the cgroup, to
+//! have somebody outside do it, to take the program away or to overrule it, and to change the state behind a knob by
+//! other means. That which can be told from outside the process is told here.
+
+use std::fs;
+use std::path::Path;
+
+use knobgate_kernel::{Cgroup, ProgramFd};
+
+use super::finding::Finding;
+use crate::attachments::chosen_cgroup;
+use crate::failure::Failure;
+use crate::in_force::InForce;
+
+/// # Errors
+/// [`Failure::Usage`] if there is no such process, [`Failure::Machine`] if it cannot be examined.
+pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
+    let cgroup = chosen_cgroup(None, Some(pid))?;
+    let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
+    let task = Task::read(pid).map_err(cannot)?;
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(cannot)?;
+    let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
+    Ok(vec![
+        policies(&cgroup),
+        privileges(&task),
+        leaving(&task, &mounts, &cgroup),
+        taking_off(&task),
+        overruling(&task, &mounts),
+        other_means(&task, pid),
+        sysrq(&task, &mounts),
+        others(&task, pid),
+        Finding::less(
+            "passing descriptors",
+            "always possible",
+            "a knob that was opened inside and is written by a process outside is judged by where that one is",
+        ),
+    ])
+}
+
+/// A capability's number, of include/uapi/linux/capability.h.
+const NET_ADMIN: u32 = 12;
+const SYS_PTRACE: u32 = 19;
+const SYS_ADMIN: u32 = 21;
+const BPF: u32 = 39;
+
+/// What counts of a process.
+struct Task {
+    /// The effective user id.
+    uid: u32,
+    /// What it has, or would have after an exec.
+    capabilities: u64,
+    /// It is in the user namespace that knobgate is in.
+    in_our_user_namespace: bool,
+}
+
+impl Task {
+    fn read(pid: u32) -> std::io::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let mask = |name| u64::from_str_radix(field(name).trim(), 16).unwrap_or_default();
+        let uid = field("Uid:").split_whitespace().nth(1).and_then(|uid| uid.parse().ok()).unwrap_or(0);
+        let has = mask("CapEff:") | mask("CapPrm:");
+        // Root gets its bounding set with every exec.
+        let capabilities = if uid == 0 { has | mask("CapBnd:") } else { has };
+        Ok(Self { uid, capabilities, in_our_user_namespace: shares(pid, "user") })
+    }
+
+    fn can(&self, capability: u32) -> bool {
+        self.in_our_user_namespace && self.capabilities >> capability & 1 == 1
+    }
+
+    fn is_root(&self) -> bool {
+        self.uid == 0 && self.in_our_user_namespace
+    }
+}
+
+/// Whether a process shares a namespace with us.
+fn shares(pid: u32, namespace: &str) -> bool {
+    let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
+    link(&pid.to_string()) == link("self")
+}
+
+fn policies(cgroup: &Cgroup) -> Finding {
+    let what = "policies";
+    let place = cgroup.path().display();
+    let ids = match cgroup.effective() {
+        Ok(ids) => ids,
+        Err(error) => return Finding::less(what, "unknown", error.to_string()),
+    };
+    let names: Vec<String> = ids
+        .iter()
+        .map(|&id| {
+            let ours = ProgramFd::by_id(id).ok().and_then(|program| InForce::read(&program).ok().flatten());
+            match ours.as_ref().and_then(InForce::policy_name) {
+                Some(name) => name.to_owned(),
+                None => format!("program {id}, not ours"),
+            }
+        })
+        .collect();
+    if names.is_empty() {
+        Finding::less(what, format!("none on {place}"), "nothing holds for this process")
+    } else {
+        Finding::ok(what, format!("{} (on {place} and above)", names.join(", ")))
+    }
+}
+
+fn privileges(task: &Task) -> Finding {
+    let what = "privileges";
+    let held: Vec<&str> = [
+        (SYS_ADMIN, "CAP_SYS_ADMIN"),
+        (BPF, "CAP_BPF"),
+        (NET_ADMIN, "CAP_NET_ADMIN"),
+        (SYS_PTRACE, "CAP_SYS_PTRACE"),
+    ]
+    .into_iter()
+    .filter(|&(capability, _)| task.can(capability))
+    .map(|(_, name)| name)
+    .collect();
+    let namespace = if task.in_our_user_namespace { "" } else { ", in another user namespace" };
+    let held = if held.is_empty() { "none that matter".to_owned() } else { held.join(", ") };
+    Finding::ok(what, format!("user {}{namespace}; {held}", task.uid))
+}
+
+fn leaving(task: &Task, mounts: &[Mount], cgroup: &Cgroup) -> Finding {
+    let what = "leaving its cgroup";
+    // What is mounted there is named from our root, as are the paths of our own hierarchy.
+    let name = knobgate_kernel::Hierarchy::find().ok().and_then(|hierarchy| {
+        cgroup.path().strip_prefix(hierarchy.path()).ok().map(|path| Path::new("/").join(path))
+    });
+    let wider = mounts.iter().find(|mount| {
+        let inside = name.as_ref().is_some_and(|name| Path::new(&mount.root).starts_with(name));
+        mount.fs_type == "cgroup2" && !mount.read_only && !inside
+    });
+    match wider {
+        Some(mount) if task.is_root() => Finding::less(
+            what,
+            format!("possible: {} is writable and shows other cgroups", mount.point),
+            "it can move itself out of the policy; mount the hierarchy read-only, or give it a cgroup namespace",
+        ),
+        _ if task.can(SYS_ADMIN) => Finding::less(
+            what,
+            "possible: CAP_SYS_ADMIN can mount the hierarchy",
+            "it can move itself out of the policy; drop CAP_SYS_ADMIN",
+        ),
+        Some(mount) => {
+            Finding::ok(what, format!("{} is writable, but not by user {}", mount.point, task.uid))
+        }
+        None => Finding::ok(what, "no other cgroup is writable"),
+    }
+}
+
+fn taking_off(task: &Task) -> Finding {
+    let what = "detaching";
+    if task.can(SYS_ADMIN) {
+        Finding::less(
+            what,
+            "possible: CAP_SYS_ADMIN opens any link by its id",
+            "it can detach policies and replace their programs; drop CAP_SYS_ADMIN",
+        )
+    } else {
+        Finding::ok(what, "needs CAP_SYS_ADMIN, which it has not")
+    }
+}
+
+fn overruling(task: &Task, mounts: &[Mount]) -> Finding {
+    let what = "overruling";
+    let loads = task.can(SYS_ADMIN) || (task.can(BPF) && task.can(NET_ADMIN));
+    if !loads {
+        return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it has not");
+    }
+    if mounts.iter().any(|mount| mount.fs_type == "cgroup2") || task.can(SYS_ADMIN) {
+        Finding::less(
+            what,
+            "possible: it can load programs and reach cgroups",
+            "a program on a cgroup above can let pass what the policy denied; drop CAP_BPF",
+        )
+    } else {
+        Finding::ok(what, "it can load programs, but reaches no cgroup")
+    }
+}
+
+fn other_means(task: &Task, pid: u32) -> Finding {
+    let what = "other means";
+    let ways: Vec<&str> = [
+        (SYS_ADMIN, "uts", "host and domain name by sethostname(2)"),
+        (NET_ADMIN, "net", "interfaces' settings by netlink"),
+    ]
+    .into_iter()
+    .filter(|&(capability, namespace, _)| task.can(capability) && shares(pid, namespace))
+    .map(|(_, _, way)| way)
+    .collect();
+    if ways.is_empty() {
+        Finding::ok(what, "no way to the machine's own state is known")
+    } else {
+        Finding::less(
+            what,
+            format!("it can change {}", ways.join(", ")),
+            "give it namespaces of its own, or drop the capability",
+        )
+    }
+}
+
+fn sysrq(task: &Task, mounts: &[Mount]) -> Finding {
+    let what = "/proc/sysrq-trigger";
+    // The last mount over a path is the one that is seen.
+    let trigger =
+        mounts.iter().rev().find(|mount| ["/proc/sysrq-trigger", "/proc"].contains(&mount.point.as_str()));
+    let open = trigger.is_some_and(|mount| mount.fs_type == "proc" && !mount.read_only);
+    if open && task.is_root() {
+        Finding::less(
+            what,
+            "writable",
+            "it commands the kernel whatever kernel.sysrq says; mount it read-only, or something else over it",
+        )
+    } else {
+        Finding::ok(what, "not writable")
+    }
+}
+
+fn others(task: &Task, pid: u32) -> Finding {
+    let what = "other processes";
+    if shares(pid, "pid") && (task.can(SYS_PTRACE) || task.is_root()) {
+        Finding::less(
+            what,
+            "it sees the machine's processes, and can trace those of root",
+            "it can have them do what it may not do itself; give it a pid namespace of its own",
+        )
+    } else {
+        Finding::ok(what, "none outside that it could make use of")
+    }
+}
+
+/// A line of mountinfo.
+struct Mount {
+    root: String,
+    point: String,
+    fs_type: String,
+    read_only: bool,
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Self> {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
+        let mut fields = file_system.split(' ');
+        let (fs_type, super_options) = (fields.next()?, fields.nth(1)?);
+        let read_only = |options: &str| options.split(',').any(|option| option == "ro");
+        Some(Self {
+            root: root.to_owned(),
+            point: point.to_owned(),
+            fs_type: fs_type.to_owned(),
+            read_only: read_only(options) || read_only(super_options),
+        })
+    }
+}
