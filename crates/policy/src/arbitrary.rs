@@ -20,42 +20,42 @@ use crate::{
 };
 
 /// A policy of a few rules, with tests.
-pub fn policy() -> impl Strategy<Value = Policy> {
-    policy_with_rules(0..8)
+pub fn policy() -> BoxedStrategy<Policy> {
+    policy_with_rules(0..8).boxed()
 }
 
 /// A policy with so many rules.
-pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Policy> {
+pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> BoxedStrategy<Policy> {
     let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
-    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2)).prop_map(
-        |(name, mode, (read, write), rules, tests)| Policy {
+    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2))
+        .prop_map(|(name, mode, (read, write), rules, tests)| Policy {
             name,
             mode,
             defaults: Defaults { read, write },
             rules,
             tests,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn name() -> impl Strategy<Value = String> {
-    prop_oneof![6 => "[a-z][a-z0-9._-]{0,12}", 1 => "[A-Za-z0-9._-]{1,63}"]
+fn name() -> BoxedStrategy<String> {
+    prop_oneof![6 => "[a-z][a-z0-9._-]{0,12}", 1 => "[A-Za-z0-9._-]{1,63}"].boxed()
 }
 
-fn fallback() -> impl Strategy<Value = Fallback> {
+fn fallback() -> BoxedStrategy<Fallback> {
     let action = prop_oneof![Just(FallbackAction::Allow), errno().prop_map(FallbackAction::Deny)];
-    (action, option::of(any::<bool>())).prop_map(|(action, log)| Fallback { action, log })
+    (action, option::of(any::<bool>())).prop_map(|(action, log)| Fallback { action, log }).boxed()
 }
 
 /// An errno, most often `EPERM`.
-pub fn errno() -> impl Strategy<Value = Errno> {
-    prop_oneof![2 => Just(Errno::EPERM), 1 => select(Errno::ALL)]
+pub fn errno() -> BoxedStrategy<Errno> {
+    prop_oneof![2 => Just(Errno::EPERM), 1 => select(Errno::ALL)].boxed()
 }
 
 /// A valid rule.
-pub fn rule() -> impl Strategy<Value = Rule> {
-    (action(), select(vec![Kinds::Read, Kinds::Write, Kinds::Write, Kinds::Both])).prop_flat_map(
-        |(action, kinds)| {
+pub fn rule() -> BoxedStrategy<Rule> {
+    (action(), select(vec![Kinds::Read, Kinds::Write, Kinds::Write, Kinds::Both]))
+        .prop_flat_map(|(action, kinds)| {
             let rewrites = matches!(action, Action::Set(_) | Action::Clamp(_) | Action::Ignore);
             let kinds = if rewrites { Kinds::Write } else { kinds };
             let condition = option::weighted(0.6, condition(kinds != Kinds::Read));
@@ -63,11 +63,11 @@ pub fn rule() -> impl Strategy<Value = Rule> {
             (Just(action), Just(kinds), patterns, condition, option::of(any::<bool>())).prop_map(
                 |(action, kinds, patterns, condition, log)| Rule { action, kinds, patterns, condition, log },
             )
-        },
-    )
+        })
+        .boxed()
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action() -> BoxedStrategy<Action> {
     prop_oneof![
         3 => Just(Action::Allow),
         2 => errno().prop_map(Action::Deny),
@@ -76,10 +76,11 @@ fn action() -> impl Strategy<Value = Action> {
         1 => vec(range(), 1..=limits::ELEMENTS_MAX).prop_map(Action::Clamp),
         2 => Just(Action::Ignore),
     ]
+    .boxed()
 }
 
 /// An integer of the language: small ones, powers of two and their neighbours, the ends of the range.
-pub fn integer() -> impl Strategy<Value = Integer> {
+pub fn integer() -> BoxedStrategy<Integer> {
     let near_power = (0..=64u32, -1..=1i128, any::<bool>()).prop_map(|(power, off, negative)| {
         let magnitude = (1i128 << power) + off;
         if negative { -magnitude } else { magnitude }
@@ -94,38 +95,41 @@ pub fn integer() -> impl Strategy<Value = Integer> {
     .prop_map(|value| {
         Integer::new(value.clamp(Integer::MIN.get(), Integer::MAX.get())).unwrap_or(Integer::MAX)
     })
+    .boxed()
 }
 
 /// A range with at least one member; either end may be absent, or both.
-pub fn range() -> impl Strategy<Value = Range> {
-    (option::weighted(0.8, integer()), option::weighted(0.8, integer())).prop_map(|(low, high)| {
-        match (low, high) {
+pub fn range() -> BoxedStrategy<Range> {
+    (option::weighted(0.8, integer()), option::weighted(0.8, integer()))
+        .prop_map(|(low, high)| match (low, high) {
             (Some(low), Some(high)) if low > high => Range { low: Some(high), high: Some(low) },
             (low, high) => Range { low, high },
-        }
-    })
+        })
+        .boxed()
 }
 
 /// A text that a rule may state: without newline and NUL, and no longer than a value may be.
-pub fn text() -> impl Strategy<Value = Text> {
+pub fn text() -> BoxedStrategy<Text> {
     let bytes = prop_oneof![
         4 => "[a-z0-9 ]{0,6}".prop_map(String::into_bytes),
         2 => integer().prop_map(|integer| integer.to_string().into_bytes()),
         1 => "[^\n\0]{0,12}".prop_map(String::into_bytes),
         1 => vec(any::<u8>(), 0..=limits::VALUE_MAX),
     ];
-    bytes.prop_map(|mut bytes| {
-        bytes.retain(|byte| !matches!(byte, b'\n' | 0));
-        bytes.truncate(limits::VALUE_MAX);
-        Text(bytes)
-    })
+    bytes
+        .prop_map(|mut bytes| {
+            bytes.retain(|byte| !matches!(byte, b'\n' | 0));
+            bytes.truncate(limits::VALUE_MAX);
+            Text(bytes)
+        })
+        .boxed()
 }
 
-fn value(new: bool) -> impl Strategy<Value = Value> + Clone {
-    select(if new { vec![Value::New, Value::New, Value::Old] } else { vec![Value::Old] })
+fn value(new: bool) -> BoxedStrategy<Value> {
+    select(if new { vec![Value::New, Value::New, Value::Old] } else { vec![Value::Old] }).boxed()
 }
 
-fn operand(new: bool) -> impl Strategy<Value = Operand> {
+fn operand(new: bool) -> BoxedStrategy<Operand> {
     let index = prop_oneof![4 => 0..3u8, 1 => 0..limits::ELEMENTS_MAX as u8];
     prop_oneof![
         4 => value(new).prop_map(Operand::Only),
@@ -133,9 +137,10 @@ fn operand(new: bool) -> impl Strategy<Value = Operand> {
         1 => value(new).prop_map(Operand::Count),
         1 => select(vec![Operand::Pos, Operand::Uid, Operand::Gid]),
     ]
+    .boxed()
 }
 
-fn relation() -> impl Strategy<Value = Relation> {
+fn relation() -> BoxedStrategy<Relation> {
     select(vec![
         Relation::Less,
         Relation::LessOrEqual,
@@ -144,24 +149,27 @@ fn relation() -> impl Strategy<Value = Relation> {
         Relation::GreaterOrEqual,
         Relation::Greater,
     ])
+    .boxed()
 }
 
 /// A comparison chain, in which no two literals are neighbours.
-fn chain(new: bool) -> impl Strategy<Value = Condition> {
+fn chain(new: bool) -> BoxedStrategy<Condition> {
     let term = move || prop_oneof![1 => integer().prop_map(Operand::Literal), 1 => operand(new)];
-    (term(), vec((relation(), term(), operand(new)), 1..=3)).prop_map(|(first, rest)| {
-        let mut before = first;
-        let mut links = Vec::new();
-        for (relation, term, instead) in rest {
-            let literals = matches!((before, term), (Operand::Literal(_), Operand::Literal(_)));
-            before = if literals { instead } else { term };
-            links.push((relation, before));
-        }
-        Condition::Chain { first, links }
-    })
+    (term(), vec((relation(), term(), operand(new)), 1..=3))
+        .prop_map(|(first, rest)| {
+            let mut before = first;
+            let mut links = Vec::new();
+            for (relation, term, instead) in rest {
+                let literals = matches!((before, term), (Operand::Literal(_), Operand::Literal(_)));
+                before = if literals { instead } else { term };
+                links.push((relation, before));
+            }
+            Condition::Chain { first, links }
+        })
+        .boxed()
 }
 
-fn comparison(new: bool) -> impl Strategy<Value = Condition> {
+fn comparison(new: bool) -> BoxedStrategy<Condition> {
     let text_operand = prop_oneof![
         3 => value(new).prop_map(TextOperand::Value),
         1 => Just(TextOperand::Comm),
@@ -183,32 +191,37 @@ fn comparison(new: bool) -> impl Strategy<Value = Condition> {
         2 => (operand(new), vec(integer(), 1..5)).prop_map(|(operand, set)| Condition::InSet(operand, set)),
         3 => (text_operand, test).prop_map(|(operand, test)| Condition::Text(operand, test)),
     ]
+    .boxed()
 }
 
 /// A valid condition; it looks at `new` only if asked to.
-pub fn condition(new: bool) -> impl Strategy<Value = Condition> {
-    comparison(new).prop_recursive(4, 12, 3, |inner| {
-        prop_oneof![
-            vec(inner.clone(), 2..4).prop_map(Condition::All),
-            vec(inner.clone(), 2..4).prop_map(Condition::Any),
-            inner.prop_map(|condition| Condition::Not(Box::new(condition))),
-        ]
-    })
+pub fn condition(new: bool) -> BoxedStrategy<Condition> {
+    comparison(new)
+        .prop_recursive(4, 12, 3, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 2..4).prop_map(Condition::All),
+                vec(inner.clone(), 2..4).prop_map(Condition::Any),
+                inner.prop_map(|condition| Condition::Not(Box::new(condition))),
+            ]
+        })
+        .boxed()
 }
 
-fn test() -> impl Strategy<Value = Test> {
-    (any::<String>(), vec(step(), 0..3)).prop_map(|(name, steps)| Test { name, steps })
+fn test() -> BoxedStrategy<Test> {
+    (any::<String>(), vec(step(), 0..3)).prop_map(|(name, steps)| Test { name, steps }).boxed()
 }
 
-fn step() -> impl Strategy<Value = TestStep> {
+fn step() -> BoxedStrategy<TestStep> {
     let expected = prop_oneof![
         Just(Expected::Allow),
         option::of(errno()).prop_map(Expected::Deny),
         vec(any::<u8>(), 0..20).prop_map(|bytes| Expected::Set(Text(bytes))),
     ];
     let access = pattern::knob_pattern().prop_flat_map(|pattern| access_to(pattern, Vec::new()));
-    (access, expected).prop_map(|(access, expected)| {
-        let rewritten_read = access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_));
-        TestStep { access, expected: if rewritten_read { Expected::Allow } else { expected } }
-    })
+    (access, expected)
+        .prop_map(|(access, expected)| {
+            let rewritten_read = access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_));
+            TestStep { access, expected: if rewritten_read { Expected::Allow } else { expected } }
+        })
+        .boxed()
 }

@@ -26,18 +26,8 @@ pub struct CheckOptions<'a> {
 /// # Errors
 /// Everything that is wrong with it, warnings included, in the order of the text.
 pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, Vec<Diagnostic>> {
-    let text = source.text();
-    if text.len() > limits::FILE_MAX {
-        let message = format!("the file has more than {} MiB", limits::FILE_MAX >> 20);
-        return Err(vec![Diagnostic::error("file-too-large", Span::default(), message)]);
-    }
-    if let Some(span) = source.not_utf8() {
-        let error = Diagnostic::error("not-utf8", span, "the file is not UTF-8")
-            .label("the first byte that is not stands here")
-            .help("in a text, other bytes are written `\\xHH`");
-        return Err(vec![error]);
-    }
-    let parsed = parser::parse(text, false);
+    check_encoding(&source)?;
+    let parsed = parser::parse(source.text(), false);
     let mut checker = Checker { diagnostics: Vec::new(), errors: 0 };
     let mut file = checker.file(parsed, options);
     let mut diagnostics = checker.diagnostics;
@@ -48,6 +38,21 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, V
     file.warnings = diagnostics;
     file.source = source;
     Ok(file)
+}
+
+/// What makes it useless to look any further.
+pub(crate) fn check_encoding(source: &Source) -> Result<(), Vec<Diagnostic>> {
+    if source.text().len() > limits::FILE_MAX {
+        let message = format!("the file has more than {} MiB", limits::FILE_MAX >> 20);
+        return Err(vec![Diagnostic::error("file-too-large", Span::default(), message)]);
+    }
+    if let Some(span) = source.not_utf8() {
+        let error = Diagnostic::error("not-utf8", span, "the file is not UTF-8")
+            .label("the first byte that is not stands here")
+            .help("in a text, other bytes are written `\\xHH`");
+        return Err(vec![error]);
+    }
+    Ok(())
 }
 
 struct Checker {

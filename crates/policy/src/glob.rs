@@ -1,7 +1,7 @@
 //! What patterns mean. How they are written is in [`pattern`](crate::KnobPattern).
 
 /// One piece of a pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Piece {
     /// These bytes; never empty.
     Literal(Vec<u8>),

@@ -7,7 +7,7 @@ use crate::glob::{Piece, Scope};
 use crate::{glob, spelling};
 
 /// How much work all questions of one checker may take together, in steps of an automaton.
-const EFFORT_MAX: usize = 400_000;
+const EFFORT_MAX: usize = 200_000;
 
 /// How much of that one question may take.
 const EFFORT_PER_QUESTION: usize = 20_000;
@@ -26,21 +26,25 @@ impl Inclusion {
         Self { left: EFFORT_MAX }
     }
 
+    /// Whether there is no point in asking further.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
     /// Whether every name that `narrow` matches is matched by `wide` too. `false` may also mean that it is not known.
     pub(crate) fn holds(&mut self, narrow: &[Piece], wide: &[Piece]) -> bool {
         if narrow == wide || *wide == [Piece::DoubleStar] {
             return true;
         }
-        let cost = 1 + spelling::size(narrow).min(spelling::size(wide));
-        if self.left < cost {
+        if self.is_exhausted() {
             return false;
         }
-        self.left -= cost;
+        self.left -= 1;
         match (narrow, wide) {
             ([Piece::Literal(name)], _) => {
                 let cost = name.len() * wide.len();
                 self.left = self.left.saturating_sub(cost);
-                self.left > 0 && glob::matches(wide, name, Scope::Component)
+                !self.is_exhausted() && glob::matches(wide, name, Scope::Component)
             }
             ([Piece::Literal(narrow), ..], [Piece::Literal(wide), Piece::DoubleStar]) => {
                 narrow.starts_with(wide)
@@ -202,26 +206,29 @@ impl Automaton {
 
 /// One byte of each set of bytes that neither automaton tells apart.
 fn representatives(narrow: &Automaton, wide: &Automaton) -> Vec<u8> {
-    let sets: HashSet<&Bytes> = narrow.sets().chain(wide.sets()).collect();
-    let mut classes = [0u16; 256];
-    for set in sets {
-        // Split each class in those inside and those outside of the set.
-        let mut names = std::collections::HashMap::new();
-        for byte in 0..=u8::MAX {
-            let class = &mut classes[usize::from(byte)];
-            let fresh = names.len() as u16;
-            *class = *names.entry((*class, has(set, byte))).or_insert(fresh);
+    let is_single = |set: &&Bytes| set.iter().map(|word| word.count_ones()).sum::<u32>() == 1;
+    let mut singles: Bytes = [0; 4];
+    let mut sets: HashSet<&Bytes> = HashSet::new();
+    for set in narrow.sets().chain(wide.sets()) {
+        if is_single(&set) {
+            singles.iter_mut().zip(set).for_each(|(all, word)| *all |= word);
+        } else {
+            sets.insert(set);
         }
     }
+    // Bytes that are in the same sets, and not by themselves in any, need not be told apart.
     let mut seen = HashSet::new();
-    (0..=u8::MAX).filter(|&byte| seen.insert(classes[usize::from(byte)])).collect()
+    let wanted = |byte: &u8| {
+        has(&singles, *byte) || seen.insert(sets.iter().map(|set| has(set, *byte)).collect::<Vec<bool>>())
+    };
+    (0..=u8::MAX).filter(wanted).collect()
 }
 
 /// Whether `wide` accepts all that `narrow` does; `false` too once nothing is left of the effort.
 fn product(narrow: &Automaton, wide: &Automaton, left: &mut usize) -> bool {
     let bytes = representatives(narrow, wide);
-    let cost = 8 * (narrow.states.len() + wide.states.len());
-    *left = left.saturating_sub(cost);
+    // What it took to come this far.
+    *left = left.saturating_sub(256 + 2 * (narrow.states.len() + wide.states.len()));
     let mut open: Vec<(usize, BTreeSet<usize>)> =
         narrow.start().into_iter().map(|state| (state, wide.start())).collect();
     let mut seen: HashSet<(usize, BTreeSet<usize>)> = open.iter().cloned().collect();

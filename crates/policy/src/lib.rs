@@ -9,9 +9,11 @@ mod decision;
 mod diagnostic;
 mod errno;
 mod evaluate;
+mod format;
 mod glob;
 mod inclusion;
 mod integer;
+mod json;
 mod lexer;
 pub mod limits;
 mod model;
@@ -32,8 +34,10 @@ pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
 pub use errno::Errno;
 pub use evaluate::{Applies, applies, evaluate};
+pub use format::format;
 pub use glob::{Piece, Scope};
 pub use integer::Integer;
+pub use json::{JsonError, json_schema, parse_json, print_json};
 pub use model::{
     Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
     Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,

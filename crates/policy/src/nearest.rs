@@ -14,7 +14,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         if candidate.len().abs_diff(word.len()) > allowed {
             continue;
         }
-        let distance = strsim::damerau_levenshtein(&word, &candidate.to_ascii_lowercase());
+        let distance = strsim::osa_distance(&word, &candidate.to_ascii_lowercase());
         if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }

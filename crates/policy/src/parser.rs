@@ -23,7 +23,7 @@ pub(crate) struct Parsed {
     pub(crate) tests: Vec<TestSyntax>,
     /// What was wrong.
     pub(crate) errors: Vec<Diagnostic>,
-    /// Every token that was used, if the caller asked for them.
+    /// Every token that was used, if the caller asked for them; ends of lines only where they end a statement.
     pub(crate) tokens: Vec<Token>,
 }
 
@@ -463,7 +463,7 @@ impl<'a> Parser<'a> {
     /// Passes over the ends of lines, where they mean nothing.
     fn skip_newlines(&mut self) {
         while self.peek().kind == TokenKind::Newline {
-            self.next();
+            self.peeked.take();
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An access that `policy` has something to say about, as like as not.
-pub fn access(policy: &Policy) -> impl Strategy<Value = Access> + use<> {
+pub fn access(policy: &Policy) -> BoxedStrategy<Access> {
     let patterns: Vec<KnobPattern> = policy.rules.iter().flat_map(|rule| rule.patterns.clone()).collect();
     let stated = Stated::of(policy);
     let pattern = if patterns.is_empty() {
@@ -19,12 +19,12 @@ pub fn access(policy: &Policy) -> impl Strategy<Value = Access> + use<> {
     } else {
         prop_oneof![9 => select(patterns), 1 => knob_pattern()].boxed()
     };
-    (pattern, Just(stated)).prop_flat_map(|(pattern, stated)| access_near(pattern, stated))
+    (pattern, Just(stated)).prop_flat_map(|(pattern, stated)| access_near(pattern, stated)).boxed()
 }
 
 /// An access to a knob next to `pattern`, with values next to `texts`.
-pub fn access_to(pattern: KnobPattern, texts: Vec<Text>) -> impl Strategy<Value = Access> {
-    access_near(pattern, Stated { texts, ..Stated::default() })
+pub fn access_to(pattern: KnobPattern, texts: Vec<Text>) -> BoxedStrategy<Access> {
+    access_near(pattern, Stated { texts, ..Stated::default() }).boxed()
 }
 
 /// The literals of a policy.
@@ -100,7 +100,7 @@ impl Stated {
     }
 }
 
-fn access_near(pattern: KnobPattern, stated: Stated) -> impl Strategy<Value = Access> {
+fn access_near(pattern: KnobPattern, stated: Stated) -> BoxedStrategy<Access> {
     let new = option::weighted(0.75, value(stated.clone()));
     let old = option::weighted(0.9, value(stated.clone()));
     let pos = prop_oneof![
@@ -111,16 +111,12 @@ fn access_near(pattern: KnobPattern, stated: Stated) -> impl Strategy<Value = Ac
         1 => Just(u64::from(u32::MAX)),
         1 => any::<u64>(),
     ];
-    (name_for(pattern), new, old, pos, task(stated)).prop_map(|(knob, new, old, pos, task)| Access {
-        knob,
-        new,
-        old,
-        pos,
-        task,
-    })
+    (name_for(pattern), new, old, pos, task(stated))
+        .prop_map(|(knob, new, old, pos, task)| Access { knob, new, old, pos, task })
+        .boxed()
 }
 
-fn task(stated: Stated) -> impl Strategy<Value = Task> {
+fn task(stated: Stated) -> BoxedStrategy<Task> {
     let ids: Vec<u32> =
         stated.integers.iter().filter_map(|integer| u32::try_from(integer.get()).ok()).collect();
     let id = move || match ids.clone() {
@@ -128,15 +124,17 @@ fn task(stated: Stated) -> impl Strategy<Value = Task> {
         ids => prop_oneof![2 => Just(0u32), 2 => select(ids), 1 => any::<u32>()].boxed(),
     };
     let comm = prop_oneof![2 => text_bytes(stated.texts), 1 => "[a-z]{0,15}".prop_map(String::into_bytes)];
-    (id(), id(), comm).prop_map(|(uid, gid, mut comm)| {
-        comm.retain(|byte| *byte != 0);
-        comm.truncate(15);
-        Task { uid, gid, comm }
-    })
+    (id(), id(), comm)
+        .prop_map(|(uid, gid, mut comm)| {
+            comm.retain(|byte| *byte != 0);
+            comm.truncate(15);
+            Task { uid, gid, comm }
+        })
+        .boxed()
 }
 
 /// The bytes of a value.
-fn value(stated: Stated) -> impl Strategy<Value = Vec<u8>> {
+fn value(stated: Stated) -> BoxedStrategy<Vec<u8>> {
     let texts = text_bytes(stated.texts.clone());
     prop_oneof![
         6 => numbers(stated),
@@ -145,53 +143,58 @@ fn value(stated: Stated) -> impl Strategy<Value = Vec<u8>> {
         1 => Just(Vec::new()),
         1 => long(),
     ]
+    .boxed()
 }
 
 /// Values around the limits on their length.
-fn long() -> impl Strategy<Value = Vec<u8>> {
+fn long() -> BoxedStrategy<Vec<u8>> {
     let length = prop_oneof![
         limits::VALUE_MAX - 2..=limits::VALUE_MAX + 2,
         limits::NUMBERS_END_MAX - 2..=limits::NUMBERS_END_MAX + 2,
         0..300usize,
     ];
     let filler = select(vec![b'a', b'1', b' ', b'\n', b'\t', 0]);
-    ("[0-9a-z]{0,3}", length, filler, any::<bool>()).prop_map(|(word, length, filler, before)| {
-        let mut bytes = word.into_bytes();
-        if before {
-            let mut padding = vec![filler; length.saturating_sub(bytes.len())];
-            padding.append(&mut bytes);
-            padding
-        } else {
-            bytes.resize(length.max(bytes.len()), filler);
-            bytes
-        }
-    })
+    ("[0-9a-z]{0,3}", length, filler, any::<bool>())
+        .prop_map(|(word, length, filler, before)| {
+            let mut bytes = word.into_bytes();
+            if before {
+                let mut padding = vec![filler; length.saturating_sub(bytes.len())];
+                padding.append(&mut bytes);
+                padding
+            } else {
+                bytes.resize(length.max(bytes.len()), filler);
+                bytes
+            }
+        })
+        .boxed()
 }
 
-fn text_bytes(texts: Vec<Text>) -> impl Strategy<Value = Vec<u8>> {
+fn text_bytes(texts: Vec<Text>) -> BoxedStrategy<Vec<u8>> {
     let near = match texts {
         texts if texts.is_empty() => "[a-z ]{0,6}".prop_map(String::into_bytes).boxed(),
         texts => (select(texts), "[a-z]{0,2}", "[a-z]{0,2}")
             .prop_map(|(text, before, after)| [before.as_bytes(), text.as_bytes(), after.as_bytes()].concat())
             .boxed(),
     };
-    (near, ending()).prop_map(|(mut text, ending)| {
-        text.extend(ending.as_bytes());
-        text
-    })
+    (near, ending())
+        .prop_map(|(mut text, ending)| {
+            text.extend(ending.as_bytes());
+            text
+        })
+        .boxed()
 }
 
 /// What stands behind a value.
-fn ending() -> impl Strategy<Value = &'static str> {
+fn ending() -> BoxedStrategy<&'static str> {
     prop_oneof![
         4 => Just(""),
         6 => Just("\n"),
         4 => select(vec![" ", "\t", "\n\n", " \n", "\n ", "\n1", "\nx", "\0", "\0\n", "\n\0", "\r\n", "\u{b}", "\0x", "\n\n\n\n\n\n\n"]),
-    ]
+    ].boxed()
 }
 
 /// A list of numbers, next to the literals, in odd spellings.
-fn numbers(stated: Stated) -> impl Strategy<Value = Vec<u8>> {
+fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
     let mut counts = stated.counts.clone();
     counts.extend([1, 1, 1]);
     let counts: Vec<usize> = counts
@@ -210,10 +213,12 @@ fn numbers(stated: Stated) -> impl Strategy<Value = Vec<u8>> {
     let separator = prop_oneof![6 => Just(" "), 3 => Just("\t"), 1 => Just("  "), 1 => Just(" \t ")];
     let start =
         prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t"), 1 => select(vec!["\n", "\u{b}", "\r"])];
-    (select(counts), start, separator, ending()).prop_flat_map(move |(count, start, separator, ending)| {
-        vec(number.clone(), count)
-            .prop_map(move |numbers| format!("{start}{}{ending}", numbers.join(separator)).into_bytes())
-    })
+    (select(counts), start, separator, ending())
+        .prop_flat_map(move |(count, start, separator, ending)| {
+            vec(number.clone(), count)
+                .prop_map(move |numbers| format!("{start}{}{ending}", numbers.join(separator)).into_bytes())
+        })
+        .boxed()
 }
 
 /// One number, most often as people write it.

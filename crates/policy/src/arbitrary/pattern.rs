@@ -28,7 +28,7 @@ const COMPONENTS: &[&str] = &[
 ];
 
 /// A pattern for names.
-pub fn knob_pattern() -> impl Strategy<Value = KnobPattern> {
+pub fn knob_pattern() -> BoxedStrategy<KnobPattern> {
     let literal = || vec(select(COMPONENTS), 1..4).prop_map(|components| components.join("/"));
     let subtree =
         literal().prop_map(|prefix| vec![Piece::Literal(format!("{prefix}/").into()), Piece::DoubleStar]);
@@ -59,17 +59,19 @@ pub fn knob_pattern() -> impl Strategy<Value = KnobPattern> {
         1 => odd,
         1 => Just(vec![Piece::DoubleStar]),
     ];
-    pieces.prop_filter_map("no pattern", |pieces| {
-        // Some have an empty component, which is no pattern.
-        let pieces = normal(pieces);
-        (spelling::size(&pieces) <= limits::PATTERN_MAX)
-            .then(|| KnobPattern::from_pieces(pieces))
-            .filter(|pattern| KnobPattern::parse(pattern.to_string()).is_ok())
-    })
+    pieces
+        .prop_filter_map("no pattern", |pieces| {
+            // Some have an empty component, which is no pattern.
+            let pieces = normal(pieces);
+            (spelling::size(&pieces) <= limits::PATTERN_MAX)
+                .then(|| KnobPattern::from_pieces(pieces))
+                .filter(|pattern| KnobPattern::parse(pattern.to_string()).is_ok())
+        })
+        .boxed()
 }
 
 /// A glob for texts, without newline and NUL.
-pub fn text_glob() -> impl Strategy<Value = TextGlob> {
+pub fn text_glob() -> BoxedStrategy<TextGlob> {
     let literal = prop_oneof!["[a-z0-9]{1,4}".prop_map(String::into_bytes), vec(any::<u8>(), 1..4)];
     let part = prop_oneof![
         1 => literal.prop_map(|bytes| {
@@ -78,11 +80,13 @@ pub fn text_glob() -> impl Strategy<Value = TextGlob> {
         }),
         1 => glob_pieces(false),
     ];
-    vec(part, 0..4).prop_map(|parts| TextGlob::from_pieces(normal(parts.into_iter().flatten().collect())))
+    vec(part, 0..4)
+        .prop_map(|parts| TextGlob::from_pieces(normal(parts.into_iter().flatten().collect())))
+        .boxed()
 }
 
 /// A few pieces that hold no separator and no newline.
-fn glob_pieces(names: bool) -> impl Strategy<Value = Vec<Piece>> {
+fn glob_pieces(names: bool) -> BoxedStrategy<Vec<Piece>> {
     let byte = || {
         prop_oneof![4 => b'a'..=b'e', 2 => b'0'..=b'9', 1 => 1..=255u8]
             .prop_map(|byte| if matches!(byte, b'/' | b'\n') { b'-' } else { byte })
@@ -104,7 +108,7 @@ fn glob_pieces(names: bool) -> impl Strategy<Value = Vec<Piece>> {
         vec(vec(inner, 0..3), 2..4)
             .prop_map(|branches| Piece::Alternatives(branches.into_iter().map(normal).collect()))
     });
-    vec(piece, 1..4)
+    vec(piece, 1..4).boxed()
 }
 
 fn normal(pieces: Vec<Piece>) -> Vec<Piece> {
@@ -116,9 +120,9 @@ fn normal(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// A name that `pattern` matches, or nearly.
-pub fn name_for(pattern: KnobPattern) -> impl Strategy<Value = KnobName> {
-    (vec(any::<Index>(), 24), 0..8u8, any::<Index>(), any::<u8>()).prop_map(
-        move |(choices, change, place, byte)| {
+pub fn name_for(pattern: KnobPattern) -> BoxedStrategy<KnobName> {
+    (vec(any::<Index>(), 24), 0..8u8, any::<Index>(), any::<u8>())
+        .prop_map(move |(choices, change, place, byte)| {
             let mut choices = choices.into_iter().cycle();
             let mut name = Vec::new();
             spell(pattern.pieces(), &mut choices, &mut name);
@@ -140,8 +144,8 @@ pub fn name_for(pattern: KnobPattern) -> impl Strategy<Value = KnobName> {
                 _ => {}
             }
             sane(name)
-        },
-    )
+        })
+        .boxed()
 }
 
 /// A name out of the bytes: without NUL and without empty components.

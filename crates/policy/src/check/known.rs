@@ -4,13 +4,15 @@ use std::collections::HashSet;
 
 use crate::glob::Piece;
 use crate::nearest::nearest;
+use crate::spelling;
 use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
 
-/// How many names are matched against patterns in all, so that a policy of any size is checked in no time.
-const MATCHES_MAX: usize = 400_000;
+/// How much work matching may be in all, in bytes of names times pieces of patterns, so that a policy of any size is
+/// checked in no time.
+const EFFORT_MAX: usize = 2_000_000;
 
 /// For how many patterns a near miss is looked for.
-const SUGGESTIONS_MAX: usize = 100;
+const SUGGESTIONS_MAX: usize = 20;
 
 pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobName]) -> Vec<Diagnostic> {
     let mut known = Known::new(knobs);
@@ -39,7 +41,7 @@ struct Known<'a> {
     /// The same, sorted.
     sorted: Vec<&'a [u8]>,
     spellings: Vec<String>,
-    /// How many more names may be matched.
+    /// How much more work matching may be.
     left: usize,
 }
 
@@ -48,7 +50,7 @@ impl<'a> Known<'a> {
         let mut sorted: Vec<&[u8]> = knobs.iter().map(KnobName::as_bytes).collect();
         sorted.sort_unstable();
         let spellings = knobs.iter().map(KnobName::to_string).collect();
-        Self { names: sorted.iter().copied().collect(), sorted, spellings, left: MATCHES_MAX }
+        Self { names: sorted.iter().copied().collect(), sorted, spellings, left: EFFORT_MAX }
     }
 
     /// Whether the pattern matches one of them, or it would take too long to tell.
@@ -60,12 +62,21 @@ impl<'a> Known<'a> {
             Some(Piece::Literal(prefix)) => prefix,
             _ => b"",
         };
+        let suffix: &[u8] = match pattern.pieces().last() {
+            Some(Piece::Literal(suffix)) => suffix,
+            _ => b"",
+        };
         let start = self.sorted.partition_point(|name| *name < prefix);
         for name in self.sorted[start..].iter().take_while(|name| name.starts_with(prefix)) {
-            if self.left == 0 || pattern.matches(name) {
+            let fits = name.ends_with(suffix);
+            let cost = if fits { 10 + name.len() * spelling::size(pattern.pieces()) } else { 1 };
+            if self.left < cost {
                 return true;
             }
-            self.left -= 1;
+            self.left -= cost;
+            if fits && pattern.matches(name) {
+                return true;
+            }
         }
         false
     }

@@ -54,8 +54,9 @@ fn warning(span: Span, mut culprits: Vec<usize>, spans: &[Span]) -> Diagnostic {
 /// What the rules so far take of one kind of access without a condition.
 #[derive(Default)]
 struct Taken<'a> {
-    literals: HashMap<&'a [u8], usize>,
-    /// All other patterns, by what their names begin with.
+    /// By themselves.
+    patterns: HashMap<&'a [Piece], usize>,
+    /// Those that are more than a name, by what their names begin with.
     globs: HashMap<&'a [u8], Vec<(&'a KnobPattern, usize)>>,
     /// How long these beginnings are, sorted.
     lengths: Vec<usize>,
@@ -63,8 +64,8 @@ struct Taken<'a> {
 
 impl<'a> Taken<'a> {
     fn add(&mut self, pattern: &'a KnobPattern, rule: usize) {
-        if let Some(name) = pattern.literal() {
-            self.literals.entry(name).or_insert(rule);
+        self.patterns.entry(pattern.pieces()).or_insert(rule);
+        if pattern.literal().is_some() {
             return;
         }
         let prefix = prefix(pattern.pieces());
@@ -84,15 +85,20 @@ impl<'a> Taken<'a> {
     }
 
     fn culprit(&self, pieces: &[Piece], inclusion: &mut Inclusion) -> Option<usize> {
-        if let [Piece::Literal(name)] = pieces
-            && let Some(&rule) = self.literals.get(name.as_slice())
-        {
+        if let Some(&rule) = self.patterns.get(pieces) {
             return Some(rule);
         }
         let prefix = prefix(pieces);
         let lengths = self.lengths.iter().take_while(|&&length| length <= prefix.len());
-        let mut candidates = lengths.filter_map(|&length| self.globs.get(&prefix[..length])).flatten();
-        candidates.find(|(wider, _)| inclusion.holds(pieces, wider.pieces())).map(|(_, rule)| *rule)
+        for (wider, rule) in lengths.filter_map(|&length| self.globs.get(&prefix[..length])).flatten() {
+            if inclusion.is_exhausted() {
+                return None;
+            }
+            if inclusion.holds(pieces, wider.pieces()) {
+                return Some(*rule);
+            }
+        }
+        None
     }
 }
 

@@ -1,0 +1,72 @@
+//! Policies as JSON: the same policy, for programs. What comes in goes through the same checker as text does, so that no
+//! other policies can be made of it.
+
+mod document;
+mod read;
+mod write;
+
+use crate::{CheckOptions, Diagnostic, Policy, PolicyFile, Severity, Source, Span, check};
+use document::PolicyDocument;
+
+/// What is wrong with a policy given as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+pub struct JsonError {
+    /// Where, such as `rules[3].condition.all[0]`; empty for the document as a whole.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Reads and checks a policy given as JSON, which messages call `name`. The source of the result is its canonical text.
+///
+/// # Errors
+/// What is wrong with it: the first thing if it is no JSON of this form, else everything.
+pub fn parse_json(name: &str, json: &str, options: &CheckOptions<'_>) -> Result<PolicyFile, Vec<JsonError>> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let document: PolicyDocument = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        vec![JsonError { path, message: error.inner().to_string(), help: None }]
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| vec![JsonError { path: String::new(), message: error.to_string(), help: None }])?;
+    let (text, places, mut errors) = read::text(&document);
+    let file = check::parse(Source::new(name, text), options);
+    if let Err(diagnostics) = &file {
+        let wrong = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.extend(wrong.map(|diagnostic| located(diagnostic, &places)));
+    }
+    match file {
+        Ok(file) if errors.is_empty() => Ok(file),
+        _ => Err(errors),
+    }
+}
+
+/// An error in the text that the document was made into, as one in the document.
+fn located(diagnostic: &Diagnostic, places: &[(Span, String)]) -> JsonError {
+    let span = diagnostic.primary.span;
+    let around = |place: &Span| place.start <= span.start && span.end <= place.end;
+    let innermost = places.iter().filter(|(place, _)| around(place)).min_by_key(|(place, _)| place.len());
+    JsonError {
+        path: innermost.map(|(_, path)| path.clone()).unwrap_or_default(),
+        message: diagnostic.message.clone(),
+        help: diagnostic.help.clone(),
+    }
+}
+
+/// `policy` as JSON.
+pub fn print_json(policy: &Policy) -> String {
+    // Documents have string keys and no floats, which is all that can fail.
+    let mut json = serde_json::to_string_pretty(&PolicyDocument::from(policy)).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+/// The JSON schema of what [`parse_json`] takes. The checker asks for more than it can say.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(PolicyDocument).into()
+}

@@ -1,0 +1,374 @@
+//! The shape of a policy in JSON. The doc comments are the descriptions in the published schema.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A knobgate policy: what the processes of a control group may read from and write to /proc/sys.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "knobgate policy")]
+pub(super) struct PolicyDocument {
+    /// Where the schema of this document is; means nothing.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub(super) schema: Option<String>,
+    /// The name of the policy: letters, digits, `-`, `_` and `.`, at most 63.
+    pub(super) name: String,
+    /// Whether decisions are enforced.
+    #[serde(default)]
+    pub(super) mode: ModeDocument,
+    /// What happens to an access that no rule takes.
+    #[serde(default)]
+    pub(super) defaults: DefaultsDocument,
+    /// The rules, in order: the first that matches decides.
+    #[serde(default)]
+    pub(super) rules: Vec<RuleDocument>,
+    /// What the policy is known to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tests: Vec<TestDocument>,
+}
+
+/// Whether decisions are enforced, or only reported.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ModeDocument {
+    /// Decide and enforce.
+    #[default]
+    Enforce,
+    /// Decide and report, and let every access pass.
+    Audit,
+}
+
+/// The default for each kind of access.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DefaultsDocument {
+    /// For reads; absent, `allow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) read: Option<FallbackDocument>,
+    /// For writes; absent, `deny` with EPERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) write: Option<FallbackDocument>,
+}
+
+/// What a default does.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FallbackDocument {
+    /// Let the access pass, or deny it.
+    pub(super) action: FallbackActionDocument,
+    /// Whether an event is sent; absent, for denials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<bool>,
+}
+
+/// The action of a default.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FallbackActionDocument {
+    /// Let it pass.
+    Allow,
+    /// Deny it with this errno, such as "EPERM".
+    Deny(String),
+}
+
+/// One rule.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleDocument {
+    /// What it does to an access that it matches.
+    pub(super) action: ActionDocument,
+    /// The kinds of access that it looks at: one or both.
+    #[schemars(length(min = 1, max = 2))]
+    pub(super) kinds: Vec<KindDocument>,
+    /// Patterns for the names of the knobs that it looks at, such as "net.ipv4.tcp_{rmem,wmem}".
+    #[schemars(length(min = 1))]
+    pub(super) knobs: Vec<String>,
+    /// What must hold besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) condition: Option<ConditionDocument>,
+    /// Whether an event is sent; absent, for denials and rewrites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<bool>,
+}
+
+/// A kind of access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KindDocument {
+    /// read(2) and its relatives.
+    Read,
+    /// write(2) and its relatives.
+    Write,
+}
+
+/// What a rule does.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ActionDocument {
+    /// Let the access pass.
+    Allow,
+    /// Deny it with this errno, such as "EPERM".
+    Deny(String),
+    /// Write this text instead.
+    Set(TextDocument),
+    /// Move each number of the value into its range.
+    Clamp(Vec<RangeDocument>),
+    /// Write the current value again.
+    Ignore,
+}
+
+/// An interval of integers, both ends included.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RangeDocument {
+    /// The lowest member; absent, there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) low: Option<IntegerDocument>,
+    /// The highest member; absent, there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) high: Option<IntegerDocument>,
+}
+
+/// An integer between -2^63 and 2^64-1.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub(super) struct IntegerDocument(#[schemars(range(min = i64::MIN, max = u64::MAX))] pub(super) i128);
+
+/// Bytes: a string, or what is not UTF-8 in hexadecimal.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum TextDocument {
+    /// UTF-8.
+    Utf8(String),
+    /// Any bytes.
+    Hex(HexDocument),
+}
+
+/// Bytes in hexadecimal.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HexDocument {
+    /// Two digits for each byte.
+    #[schemars(regex(pattern = "^([0-9a-fA-F]{2})*$"))]
+    pub(super) hex: String,
+}
+
+/// A condition.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConditionDocument {
+    /// All of these hold; two or more.
+    All(Vec<ConditionDocument>),
+    /// One of these holds; two or more.
+    Any(Vec<ConditionDocument>),
+    /// This does not hold.
+    Not(Box<ConditionDocument>),
+    /// A chain of comparisons, as in mathematics.
+    Chain(ChainDocument),
+    /// The operand is in the range.
+    InRange(InRangeDocument),
+    /// The operand is one of these.
+    InSet(InSetDocument),
+    /// The text passes the test.
+    Text(TextConditionDocument),
+}
+
+/// `first`, then each link's relation and operand.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChainDocument {
+    /// The leftmost operand.
+    pub(super) first: OperandDocument,
+    /// The others, each with its relation to the one before.
+    #[schemars(length(min = 1))]
+    pub(super) links: Vec<LinkDocument>,
+}
+
+/// One link of a chain of comparisons.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkDocument {
+    /// How the operand before is related to this one.
+    pub(super) relation: RelationDocument,
+    /// This operand.
+    pub(super) operand: OperandDocument,
+}
+
+/// How two integers compare.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub(super) enum RelationDocument {
+    /// Less.
+    #[serde(rename = "<")]
+    Less,
+    /// Less or equal.
+    #[serde(rename = "<=")]
+    LessOrEqual,
+    /// Equal.
+    #[serde(rename = "==")]
+    Equal,
+    /// Not equal.
+    #[serde(rename = "!=")]
+    NotEqual,
+    /// Greater or equal.
+    #[serde(rename = ">=")]
+    GreaterOrEqual,
+    /// Greater.
+    #[serde(rename = ">")]
+    Greater,
+}
+
+/// Membership in a range; at least one end is given.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InRangeDocument {
+    /// What is tested.
+    pub(super) operand: OperandDocument,
+    /// In which range.
+    pub(super) range: RangeDocument,
+}
+
+/// Membership in a set.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InSetDocument {
+    /// What is tested.
+    pub(super) operand: OperandDocument,
+    /// The members of the set.
+    #[schemars(length(min = 1))]
+    pub(super) members: Vec<IntegerDocument>,
+}
+
+/// An integer in a condition.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OperandDocument {
+    /// A literal.
+    Literal(IntegerDocument),
+    /// What is written, which is exactly one number.
+    New,
+    /// What the knob holds, which is exactly one number.
+    Old,
+    /// One number of a value.
+    Element(ElementDocument),
+    /// How many numbers the value holds.
+    Count(ValueDocument),
+    /// The file position, its low 32 bits.
+    Pos,
+    /// The user id of the task.
+    Uid,
+    /// The group id of the task.
+    Gid,
+}
+
+/// One number of a value.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ElementDocument {
+    /// Of which value.
+    pub(super) of: ValueDocument,
+    /// Which, counted from 0.
+    pub(super) index: u8,
+}
+
+/// One of the two values of a write.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ValueDocument {
+    /// What is written.
+    New,
+    /// What the knob holds.
+    Old,
+}
+
+/// A test of a text.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextConditionDocument {
+    /// What is tested.
+    pub(super) operand: TextOperandDocument,
+    /// For what.
+    pub(super) test: TextTestDocument,
+}
+
+/// A text in a condition.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TextOperandDocument {
+    /// The text of what is written.
+    New,
+    /// The text of what the knob holds.
+    Old,
+    /// The name of the task.
+    Comm,
+}
+
+/// A predicate on text.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TextTestDocument {
+    /// It is this text.
+    Equals(TextDocument),
+    /// It is not this text.
+    Differs(TextDocument),
+    /// It is one of these.
+    In(Vec<TextDocument>),
+    /// The glob matches it, in which `*` matches anything.
+    Matches(String),
+    /// It starts with this text.
+    StartsWith(TextDocument),
+    /// It contains this text.
+    Contains(TextDocument),
+}
+
+/// A test of the policy.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestDocument {
+    /// What the test states.
+    pub(super) name: String,
+    /// Its accesses, with what must become of each.
+    pub(super) steps: Vec<StepDocument>,
+}
+
+/// One access with what must become of it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepDocument {
+    /// The knob.
+    pub(super) knob: String,
+    /// What is written; absent, it is a read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) new: Option<TextDocument>,
+    /// What the knob holds; absent, it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) old: Option<TextDocument>,
+    /// The file position in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) pos: u64,
+    /// The user id of the task.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) uid: u32,
+    /// The group id of the task.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) gid: u32,
+    /// The name of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) comm: Option<TextDocument>,
+    /// What must become of it.
+    pub(super) expect: ExpectedDocument,
+}
+
+/// What a test expects.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ExpectedDocument {
+    /// It passes as it is.
+    Allow,
+    /// It is denied with this errno, or with any if that is null.
+    Deny(Option<String>),
+    /// It is rewritten to exactly these bytes.
+    Set(TextDocument),
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}

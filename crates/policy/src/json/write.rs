@@ -1,0 +1,176 @@
+//! From policies to documents.
+
+use super::document::{
+    ActionDocument, ChainDocument, ConditionDocument, DefaultsDocument, ElementDocument, ExpectedDocument,
+    FallbackActionDocument, FallbackDocument, HexDocument, InRangeDocument, InSetDocument, IntegerDocument,
+    KindDocument, LinkDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
+    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
+    TextOperandDocument, TextTestDocument, ValueDocument,
+};
+use crate::{
+    Action, Condition, Expected, Fallback, FallbackAction, Integer, Kinds, Mode, Operand, Policy, Range,
+    Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+};
+
+impl From<&Policy> for PolicyDocument {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            schema: None,
+            name: policy.name.clone(),
+            mode: match policy.mode {
+                Mode::Enforce => ModeDocument::Enforce,
+                Mode::Audit => ModeDocument::Audit,
+            },
+            defaults: DefaultsDocument {
+                read: Some(fallback(&policy.defaults.read)),
+                write: Some(fallback(&policy.defaults.write)),
+            },
+            rules: policy.rules.iter().map(rule).collect(),
+            tests: policy.tests.iter().map(test).collect(),
+        }
+    }
+}
+
+fn fallback(fallback: &Fallback) -> FallbackDocument {
+    let action = match fallback.action {
+        FallbackAction::Allow => FallbackActionDocument::Allow,
+        FallbackAction::Deny(errno) => FallbackActionDocument::Deny(errno.to_string()),
+    };
+    FallbackDocument { action, log: fallback.log }
+}
+
+fn rule(rule: &Rule) -> RuleDocument {
+    RuleDocument {
+        action: match &rule.action {
+            Action::Allow => ActionDocument::Allow,
+            Action::Deny(errno) => ActionDocument::Deny(errno.to_string()),
+            Action::Set(replacement) => ActionDocument::Set(text(replacement.as_bytes())),
+            Action::Clamp(ranges) => ActionDocument::Clamp(ranges.iter().map(range).collect()),
+            Action::Ignore => ActionDocument::Ignore,
+        },
+        kinds: match rule.kinds {
+            Kinds::Read => vec![KindDocument::Read],
+            Kinds::Write => vec![KindDocument::Write],
+            Kinds::Both => vec![KindDocument::Read, KindDocument::Write],
+        },
+        knobs: rule.patterns.iter().map(ToString::to_string).collect(),
+        condition: rule.condition.as_ref().map(condition),
+        log: rule.log,
+    }
+}
+
+fn range(range: &Range) -> RangeDocument {
+    RangeDocument { low: range.low.map(integer), high: range.high.map(integer) }
+}
+
+fn integer(integer: Integer) -> IntegerDocument {
+    IntegerDocument(integer.get())
+}
+
+fn text(bytes: &[u8]) -> TextDocument {
+    match str::from_utf8(bytes) {
+        Ok(text) => TextDocument::Utf8(text.to_owned()),
+        Err(_) => {
+            TextDocument::Hex(HexDocument { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() })
+        }
+    }
+}
+
+fn condition(part: &Condition) -> ConditionDocument {
+    match part {
+        Condition::All(parts) => ConditionDocument::All(parts.iter().map(condition).collect()),
+        Condition::Any(parts) => ConditionDocument::Any(parts.iter().map(condition).collect()),
+        Condition::Not(negated) => ConditionDocument::Not(Box::new(condition(negated))),
+        Condition::Chain { first, links } => {
+            let link = |(relation, other): &(Relation, Operand)| LinkDocument {
+                relation: relation_document(*relation),
+                operand: operand(other),
+            };
+            ConditionDocument::Chain(ChainDocument {
+                first: operand(first),
+                links: links.iter().map(link).collect(),
+            })
+        }
+        Condition::InRange(subject, bounds) => {
+            ConditionDocument::InRange(InRangeDocument { operand: operand(subject), range: range(bounds) })
+        }
+        Condition::InSet(subject, members) => {
+            let members = members.iter().copied().map(integer).collect();
+            ConditionDocument::InSet(InSetDocument { operand: operand(subject), members })
+        }
+        Condition::Text(subject, test) => {
+            let operand = match subject {
+                TextOperand::Value(Value::New) => TextOperandDocument::New,
+                TextOperand::Value(Value::Old) => TextOperandDocument::Old,
+                TextOperand::Comm => TextOperandDocument::Comm,
+            };
+            ConditionDocument::Text(TextConditionDocument { operand, test: text_test(test) })
+        }
+    }
+}
+
+fn relation_document(relation: Relation) -> RelationDocument {
+    match relation {
+        Relation::Less => RelationDocument::Less,
+        Relation::LessOrEqual => RelationDocument::LessOrEqual,
+        Relation::Equal => RelationDocument::Equal,
+        Relation::NotEqual => RelationDocument::NotEqual,
+        Relation::GreaterOrEqual => RelationDocument::GreaterOrEqual,
+        Relation::Greater => RelationDocument::Greater,
+    }
+}
+
+fn operand(operand: &Operand) -> OperandDocument {
+    match *operand {
+        Operand::Literal(literal) => OperandDocument::Literal(integer(literal)),
+        Operand::Only(Value::New) => OperandDocument::New,
+        Operand::Only(Value::Old) => OperandDocument::Old,
+        Operand::Element(of, index) => OperandDocument::Element(ElementDocument { of: value(of), index }),
+        Operand::Count(of) => OperandDocument::Count(value(of)),
+        Operand::Pos => OperandDocument::Pos,
+        Operand::Uid => OperandDocument::Uid,
+        Operand::Gid => OperandDocument::Gid,
+    }
+}
+
+fn value(value: Value) -> ValueDocument {
+    match value {
+        Value::New => ValueDocument::New,
+        Value::Old => ValueDocument::Old,
+    }
+}
+
+fn text_test(test: &TextTest) -> TextTestDocument {
+    match test {
+        TextTest::Equals(other) => TextTestDocument::Equals(text(other.as_bytes())),
+        TextTest::Differs(other) => TextTestDocument::Differs(text(other.as_bytes())),
+        TextTest::In(members) => {
+            TextTestDocument::In(members.iter().map(|member| text(member.as_bytes())).collect())
+        }
+        TextTest::Matches(glob) => TextTestDocument::Matches(glob.to_string()),
+        TextTest::StartsWith(start) => TextTestDocument::StartsWith(text(start.as_bytes())),
+        TextTest::Contains(part) => TextTestDocument::Contains(text(part.as_bytes())),
+    }
+}
+
+fn test(test: &Test) -> TestDocument {
+    TestDocument { name: test.name.clone(), steps: test.steps.iter().map(step).collect() }
+}
+
+fn step(step: &TestStep) -> StepDocument {
+    let access = &step.access;
+    StepDocument {
+        knob: access.knob.to_string(),
+        new: access.new.as_deref().map(text),
+        old: access.old.as_deref().map(text),
+        pos: access.pos,
+        uid: access.task.uid,
+        gid: access.task.gid,
+        comm: Some(&access.task.comm).filter(|comm| !comm.is_empty()).map(|comm| text(comm)),
+        expect: match &step.expected {
+            Expected::Allow => ExpectedDocument::Allow,
+            Expected::Deny(errno) => ExpectedDocument::Deny(errno.map(|errno| errno.to_string())),
+            Expected::Set(bytes) => ExpectedDocument::Set(text(bytes.as_bytes())),
+        },
+    }
+}

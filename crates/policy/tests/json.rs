@@ -1,0 +1,125 @@
+//! Policies as JSON: nothing is lost, and nothing gets past the checker.
+
+use std::fs;
+
+use knobgate_policy::{CheckOptions, PolicyFile, arbitrary, json_schema, parse_json, print_json};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/policy.schema.json");
+
+/// Every error, one a line.
+fn errors(json: &str) -> String {
+    match parse_json("x.json", json, &CheckOptions::default()) {
+        Ok(_) => "none\n".to_owned(),
+        Err(errors) => errors
+            .iter()
+            .map(|error| {
+                format!(
+                    "{error}{}\n",
+                    error.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default()
+                )
+            })
+            .collect(),
+    }
+}
+
+/// A document with one rule, `allow write kernel.panic`, of which some fields are others.
+fn rule(fields: &str) -> String {
+    format!(
+        r#"{{"name": "x", "rules": [{{"action": "allow", "kinds": ["write"], "knobs": ["kernel.panic"]}}, {{{fields}}}]}}"#
+    )
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_types() {
+    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("KNOBGATE_UPDATE_SCHEMA").is_some() {
+        fs::write(SCHEMA, &schema).unwrap();
+    }
+    let published = fs::read_to_string(SCHEMA).unwrap_or_default();
+    assert!(
+        published == schema,
+        "schemas/policy.schema.json is stale: run this test with KNOBGATE_UPDATE_SCHEMA=1"
+    );
+}
+
+#[test]
+fn errors_name_the_path() {
+    let head = r#""kinds": ["write"], "knobs": ["a.b"]"#;
+    let allow = format!(r#""action": "allow", {head}"#);
+    let condition = |condition: &str| rule(&format!(r#"{allow}, "condition": {condition}"#));
+    let mut table = String::new();
+    for json in [
+        "".to_owned(),
+        "[]".to_owned(),
+        r#"{"name": "x"} {}"#.to_owned(),
+        r#"{"rules": []}"#.to_owned(),
+        r#"{"name": "x\nallow write **"}"#.to_owned(),
+        r#"{"name": "x", "mod": "audit"}"#.to_owned(),
+        r#"{"name": "x", "mode": "audits"}"#.to_owned(),
+        r#"{"name": "x", "defaults": {"write": {"action": {"deny": "EPREM"}}}}"#.to_owned(),
+        rule(r#""action": "alow", "kinds": ["write"], "knobs": ["a.b"]"#),
+        rule(r#""action": "allow", "kinds": [], "knobs": ["a.b"]"#),
+        rule(r#""action": "allow", "kinds": ["write"], "knobs": []"#),
+        rule(r#""action": "allow", "kinds": ["write"], "knobs": ["a.b", "a..b"]"#),
+        rule(r#""action": "allow", "kinds": ["write"], "knobs": ["a.b if new == 1"]"#),
+        rule(&format!(r#""action": {{"set": "a\nb"}}, {head}"#)),
+        rule(&format!(r#""action": {{"set": {{"hex": "0"}}}}, {head}"#)),
+        rule(&format!(r#""action": {{"set": 5}}, {head}"#)),
+        rule(&format!(r#""action": {{"clamp": []}}, {head}"#)),
+        rule(&format!(r#""action": {{"clamp": [{{"low": 2, "high": 1}}, {{}}]}}, {head}"#)),
+        rule(r#""action": "ignore", "kinds": ["read"], "knobs": ["a.b"]"#),
+        condition(r#"{"all": []}"#),
+        condition(r#"{"all": [{"not": {"in_set": {"operand": "new", "members": []}}}, {"chain": {"first": "uid", "links": []}}]}"#),
+        condition(r#"{"any": [{"text": {"operand": "new", "test": {"equals": "a\u0000"}}}, {"text": {"operand": "comm", "test": {"matches": "[a"}}}]}"#),
+        condition(r#"{"chain": {"first": {"literal": 18446744073709551616}, "links": [{"relation": "<", "operand": "new"}]}}"#),
+        condition(r#"{"chain": {"first": {"literal": 1}, "links": [{"relation": "<", "operand": {"literal": 2}}]}}"#),
+        condition(r#"{"chain": {"first": {"element": {"of": "new", "index": 8}}, "links": [{"relation": "=", "operand": "old"}]}}"#),
+        condition(r#"{"chain": {"first": {"element": {"of": "new", "index": 8}}, "links": [{"relation": "<", "operand": "old"}]}}"#),
+        condition(r#"{"in_range": {"operand": "new", "range": {}}}"#),
+        condition(&format!("{}{}{}", r#"{"not":"#.repeat(33), r#"{"in_set": {"operand": "new", "members": [1]}}"#, "}".repeat(33))),
+        condition(&format!("{}{}", r#"{"not":"#.repeat(3000), "}".repeat(3000))),
+        r#"{"name": "x", "tests": [{"name": "t", "steps": [{"knob": "a.*", "expect": "allow"}]}]}"#.to_owned(),
+        r#"{"name": "x", "tests": [{"name": "t", "steps": [{"knob": "a.b", "expect": {"set": "x"}}]}]}"#.to_owned(),
+        r#"{"name": "x", "tests": [{"name": "t", "steps": [{"knob": "a.b", "uid": -1, "expect": "allow"}]}]}"#.to_owned(),
+    ] {
+        let shown: String = json.chars().take(200).collect();
+        table.push_str(&format!("{shown}\n{}\n", errors(&json)));
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn only_the_name_is_needed() {
+    let file =
+        parse_json("x.json", r#"{"$schema": "policy.schema.json", "name": "x"}"#, &CheckOptions::default())
+            .unwrap();
+    assert_eq!(file.policy().defaults, knobgate_policy::Defaults::default());
+    assert_eq!(file.source().name(), "x.json");
+}
+
+proptest! {
+    #[test]
+    fn a_policy_comes_back_from_json(policy in arbitrary::policy()) {
+        let json = print_json(&policy);
+        let again = parse_json("x.json", &json, &CheckOptions::default()).map(PolicyFile::into_policy);
+        prop_assert_eq!(again, Ok(policy), "{}", json);
+    }
+}
+
+#[test]
+fn what_is_printed_is_valid_by_the_schema() {
+    let schema = jsonschema::validator_for(&json_schema()).unwrap();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..50 {
+        let policy = arbitrary::policy().new_tree(&mut runner).unwrap().current();
+        let json = serde_json::from_str(&print_json(&policy)).unwrap();
+        if let Err(error) = schema.validate(&json) {
+            panic!("{error}\n{json:#}");
+        }
+    }
+    let json =
+        serde_json::from_str(&rule(r#""action": "alow", "kinds": ["write"], "knobs": ["a.b"]"#)).unwrap();
+    assert!(schema.validate(&json).is_err());
+}
