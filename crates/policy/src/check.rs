@@ -10,8 +10,8 @@ use crate::parser::{self, Parsed, TestSyntax};
 use crate::source::TestSpans;
 use crate::syntax::{ActionSyntax, At, RuleSyntax};
 use crate::{
-    Action, Defaults, Diagnostic, Kinds, KnobName, Mode, Policy, PolicyFile, Range, Rule, Source, Span, Test,
-    limits,
+    Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, Policy, PolicyFile, Range, Rule,
+    Source, Span, Test, limits,
 };
 
 /// What the checker is told besides the text.
@@ -132,6 +132,7 @@ impl Checker {
         let before = self.errors;
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
+        syntax.patterns.iter().for_each(|pattern| self.quotes(pattern));
         let action = self.action(syntax.action);
         let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
         if self.errors > before {
@@ -206,6 +207,19 @@ impl Checker {
                 Action::Clamp(checked)
             }
         })
+    }
+
+    /// Whether a name begins with what a word processor makes of a quote.
+    fn quotes(&mut self, pattern: &At<KnobPattern>) {
+        let Some(crate::Piece::Literal(start)) = pattern.is.pieces().first() else { return };
+        if ["\u{201c}", "\u{201d}", "\u{201e}", "\u{2018}", "\u{2019}"]
+            .iter()
+            .any(|quote| start.starts_with(quote.as_bytes()))
+        {
+            let warning =
+                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name");
+            self.report(warning.help("names are written without quotes"));
+        }
     }
 
     /// Whether the range has a member.

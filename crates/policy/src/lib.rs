@@ -1,4 +1,45 @@
-//! The policy language of knobgate: what it looks like, and what it means.
+//! The policy language of knobgate: how it is read, and what it means.
+//!
+//! **In** comes the text of a policy, or the same as JSON. **Out** comes a checked [`Policy`], which [`evaluate()`] asks
+//! about one [`Access`] at a time and gets a [`Decision`]; or else [`Diagnostic`]s, all that there are, with their places
+//! in the text. The crate is pure: it reads no files and asks no kernel.
+//!
+//! ```
+//! use knobgate_policy::{Access, CheckOptions, KnobName, Source, Verdict, evaluate, parse};
+//!
+//! let text = r#"
+//! policy web-tier
+//!
+//! allow write net.ipv4.conf.*.rp_filter if new in {1, 2}
+//! clamp write net.core.somaxconn        to 128..65535
+//! "#;
+//! let file = parse(Source::new("web-tier.knob", text), &CheckOptions::default()).unwrap();
+//!
+//! let access = Access::write(KnobName::parse("net.core.somaxconn")?, "9999999\n");
+//! let decision = evaluate(file.policy(), &access);
+//! assert_eq!(decision.verdict, Verdict::Rewrite(b"65535\n\n\n".to_vec()));
+//! assert_eq!(file.rule_line(1), Some(5));
+//! # Ok::<(), knobgate_policy::SpellingError>(())
+//! ```
+//!
+//! # Words
+//!
+//! * A *knob* is a file below `/proc/sys`; [`KnobName`] names it, and a [`KnobPattern`] names many.
+//! * An [`Access`] is one read or write of a knob by a task.
+//! * A [`Policy`] is a list of [`Rule`]s, the [`Defaults`], and a [`Mode`]. A rule has kinds of access, patterns,
+//!   perhaps a [`Condition`], and an [`Action`]. The first rule that matches decides.
+//! * A [`Verdict`] lets an access pass, denies it with an [`Errno`], or rewrites what is written.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! | --- | --- |
+//! | what a policy is | `model.rs`, [`limits`] |
+//! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns |
+//! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
+//! | policy to text | [`print()`], and [`format()`] for people's files |
+//! | JSON | [`parse_json`], [`print_json`], [`json_schema`] |
+//! | random policies and accesses | `arbitrary`, behind the feature of that name |
 #![forbid(unsafe_code)]
 
 mod access;

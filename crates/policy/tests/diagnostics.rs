@@ -41,7 +41,7 @@ fn draw(drawing: &mut String, source: &Source, diagnostic: &Diagnostic) {
 
 fn mark(drawing: &mut String, source: &Source, span: Span, caret: char, text: &str) {
     let (line, column) = source.line_column(span.start);
-    let shown = source.line_text(line);
+    let shown = source.line_text(line).replace('\0', "\u{2400}").replace('\r', "\u{240d}");
     let width = source.slice(span).lines().next().unwrap_or_default().chars().count().max(1);
     writeln!(drawing, "{line:3} | {shown}").unwrap();
     let marks = caret.to_string().repeat(width);

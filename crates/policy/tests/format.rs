@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 fn policy(text: &str) -> Policy {
     let file = parse(Source::new("x.knob", text), &CheckOptions::default());
-    file.map(PolicyFile::into_policy).unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"))
+    file.map_or_else(|errors| panic!("{errors:#?}\n{text}"), PolicyFile::into_policy)
 }
 
 fn formatted(text: &str) -> String {

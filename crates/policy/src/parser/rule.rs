@@ -123,13 +123,6 @@ impl Parser<'_> {
             if spelling.is_empty() {
                 return Err(self.no_pattern(action, comma));
             }
-            if let Some(quote) =
-                spelling.chars().next().filter(|c| matches!(c, '“' | '”' | '„' | '‘' | '’' | '`'))
-            {
-                let message = format!("a name does not begin with `{quote}`");
-                let error = Diagnostic::error("quoted-pattern", span, message);
-                return Err(self.report(error.help("names are written without quotes")));
-            }
             if let Some(error) = reserved_word(span, spelling, comma) {
                 // The next statement stands where the pattern should.
                 let next_statement = STATEMENTS.contains(&spelling)

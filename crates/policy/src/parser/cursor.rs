@@ -1,0 +1,83 @@
+//! The place of the parser in its text: looking at the next token, and using it.
+
+use super::Parser;
+use crate::Span;
+use crate::lexer::{Mark, Token, TokenKind};
+
+impl<'a> Parser<'a> {
+    pub(super) fn peek(&mut self) -> &Token {
+        let (lexer, joined) = (&mut self.lexer, self.joined);
+        self.peeked.get_or_insert_with(|| {
+            loop {
+                let token = lexer.token();
+                if joined == 0 || token.kind != TokenKind::Newline {
+                    return token;
+                }
+            }
+        })
+    }
+
+    pub(super) fn peek_span(&mut self) -> Span {
+        self.peek().span
+    }
+
+    pub(super) fn peek_slice(&mut self) -> &'a str {
+        let span = self.peek_span();
+        self.slice(span)
+    }
+
+    pub(super) fn peek_mark(&mut self, mark: Mark) -> bool {
+        self.peek().kind == TokenKind::Mark(mark)
+    }
+
+    pub(super) fn peek_word(&mut self, word: &str) -> bool {
+        let span = self.peek_span();
+        self.peek().kind == TokenKind::Word && self.slice(span) == word
+    }
+
+    /// Uses the next token.
+    pub(super) fn next(&mut self) -> Token {
+        self.peek();
+        match self.peeked.take() {
+            Some(token) => self.used(token),
+            None => self.lexer.token(),
+        }
+    }
+
+    pub(super) fn skip(&mut self) {
+        self.next();
+    }
+
+    /// Uses the name that stands next, which may be empty.
+    pub(super) fn next_name(&mut self) -> Token {
+        if let Some(peeked) = self.peeked.take() {
+            self.lexer.go_to(peeked.span.start);
+        }
+        let token = self.lexer.name();
+        if token.span.is_empty() { token } else { self.used(token) }
+    }
+
+    pub(super) fn used(&mut self, mut token: Token) -> Token {
+        if token.kind != TokenKind::Newline {
+            self.end = token.span.end;
+        }
+        if let Some(problem) = token.problem.take() {
+            self.report(*problem);
+        }
+        if self.keep_tokens {
+            self.parsed.tokens.push(token.clone());
+        }
+        token
+    }
+
+    /// Passes over the ends of lines, where they mean nothing.
+    pub(super) fn skip_newlines(&mut self) {
+        while self.peek().kind == TokenKind::Newline {
+            self.peeked.take();
+        }
+    }
+
+    pub(super) fn slice(&self, span: Span) -> &'a str {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+}

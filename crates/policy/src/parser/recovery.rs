@@ -1,0 +1,115 @@
+//! Reporting what is wrong, and going on behind it.
+
+use super::{ERRORS_MAX, Parser, Reported, STATEMENTS};
+use crate::lexer::{Mark, Token, TokenKind};
+use crate::{Diagnostic, Span};
+
+impl Parser<'_> {
+    pub(super) fn report(&mut self, error: Diagnostic) -> Reported {
+        if self.parsed.errors.len() < ERRORS_MAX {
+            self.parsed.errors.push(error);
+        } else if !self.stopped {
+            let message = format!("there are more than {ERRORS_MAX} errors");
+            self.parsed.errors.push(
+                Diagnostic::error("too-many-errors", error.primary.span, message)
+                    .label("the rest is not looked at"),
+            );
+            self.stopped = true;
+        }
+        Reported
+    }
+
+    /// Reports that what stands next is not what should.
+    pub(super) fn unexpected(&mut self, expected: &str, help: Option<&str>) -> Reported {
+        if let Some(problem) = self.peek().problem.clone() {
+            return self.report(*problem);
+        }
+        let Token { kind, mut span, .. } = self.peek().clone();
+        if matches!(kind, TokenKind::Newline | TokenKind::End) {
+            // Point behind what is there, and not at the next line.
+            span = Span::new(self.end.min(span.start), self.end.min(span.start));
+        }
+        let found = match &kind {
+            TokenKind::Newline => "the end of the line".to_owned(),
+            TokenKind::End => "the end of the file".to_owned(),
+            TokenKind::Text(_) => "a text".to_owned(),
+            TokenKind::Stray(c) if c.is_control() || c.is_whitespace() => {
+                format!("the character U+{:04X}", u32::from(*c))
+            }
+            _ => format!("`{}`", self.slice(span)),
+        };
+        let message = format!("expected {expected}, found {found}");
+        let mut error = Diagnostic::error("unexpected", span, message).label(format!("expected {expected}"));
+        let own = match kind {
+            TokenKind::Mark(Mark::Semicolon) => Some("a statement ends with its line: drop the `;`"),
+            TokenKind::Stray('≤') => Some("write `<=`"),
+            TokenKind::Stray('≥') => Some("write `>=`"),
+            TokenKind::Stray('≠') => Some("write `!=`"),
+            TokenKind::Stray('“' | '”' | '„') => Some("texts stand between straight double quotes"),
+            TokenKind::Stray('\u{a0}') => Some("this is a no-break space; use a plain one"),
+            TokenKind::Stray('\r') => Some("lines end with LF or CRLF; this carriage return stands alone"),
+            TokenKind::Stray('\0') => Some("is this a text file?"),
+            _ => None,
+        };
+        if let TokenKind::Mark(Mark::Semicolon) = kind {
+            error = error.suggest(span, "");
+        }
+        if let Some(help) = own.or(help) {
+            error = error.help(help);
+        }
+        self.report(error)
+    }
+
+    /// Goes to where the next statement may begin: behind the line at fault, and where the statement goes on over several
+    /// lines, behind those too.
+    pub(super) fn recover(&mut self) {
+        let in_brackets = std::mem::take(&mut self.joined) > 0;
+        let mut at = match self.peeked.take() {
+            Some(token) => token.span.start,
+            None => self.lexer.at(),
+        };
+        loop {
+            let line = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+            let fresh = self.text[line..at].trim().is_empty() && line > self.statement;
+            if fresh && self.begins_statement(at) {
+                break;
+            }
+            let Some(length) = self.text[at..].find('\n') else {
+                at = self.text.len();
+                break;
+            };
+            let before = without_comment(&self.text[line..at + length]).trim_end();
+            let goes_on = before.ends_with(',') || before.ends_with(" and") || before.ends_with(" or");
+            at += length + 1;
+            if !in_brackets && !goes_on {
+                break;
+            }
+            at += self.text[at..].len() - self.text[at..].trim_start_matches([' ', '\t']).len();
+        }
+        self.lexer.go_to(at);
+    }
+
+    pub(super) fn begins_statement(&self, at: usize) -> bool {
+        let rest = &self.text[at..];
+        let word =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(rest, |end| &rest[..end]);
+        STATEMENTS.contains(&word)
+            || (self.in_test && (matches!(word, "read" | "write") || rest.starts_with('}')))
+    }
+}
+
+/// `line` up to a `#` that is not in a text.
+fn without_comment(line: &str) -> &str {
+    let mut in_text = false;
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => in_text = !in_text,
+            '#' if !in_text => return &line[..at],
+            _ => {}
+        }
+    }
+    line
+}

@@ -1,0 +1,213 @@
+//! From a spelling to pieces.
+
+use super::{Spelled, SpellingError, SpellingErrorKind, is_reserved, merged, push, size};
+use crate::glob::Piece;
+use crate::{Span, limits};
+
+/// The pieces that `text` spells: adjacent literals are one, as are adjacent stars, and no literal is empty.
+pub(crate) fn parse(text: &[u8], spelled: Spelled) -> Result<Vec<Piece>, SpellingError> {
+    let mut reader = Reader { text, at: 0, spelled, separator: None, behind_separator: false };
+    if spelled != Spelled::Text {
+        reader.check_start()?;
+    }
+    let pieces = reader.sequence(0)?;
+    if reader.behind_separator {
+        return Err(reader.error(SpellingErrorKind::TrailingSeparator, text.len() - 1));
+    }
+    if spelled != Spelled::Name && size(&pieces) > limits::PATTERN_MAX {
+        return Err(SpellingError { kind: SpellingErrorKind::TooLong, span: Span::new(0, text.len()) });
+    }
+    Ok(pieces)
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+    spelled: Spelled,
+    /// The first separator met.
+    separator: Option<u8>,
+    /// Whether the last thing read was a separator.
+    behind_separator: bool,
+}
+
+impl Reader<'_> {
+    fn check_start(&self) -> Result<(), SpellingError> {
+        let text = self.text;
+        if text.is_empty() {
+            return Err(SpellingError { kind: SpellingErrorKind::Empty, span: Span::default() });
+        }
+        if let Some(rest) = text.strip_prefix(b"/proc/sys") {
+            let end = text.len() - rest.len() + usize::from(rest.starts_with(b"/"));
+            return Err(SpellingError { kind: SpellingErrorKind::Prefix, span: Span::new(0, end) });
+        }
+        if matches!(text[0], b'.' | b'/') {
+            return Err(self.error(SpellingErrorKind::LeadingSeparator, 0));
+        }
+        Ok(())
+    }
+
+    /// Pieces up to the end of the text, or inside braces up to the next `,` or `}`.
+    fn sequence(&mut self, nesting: usize) -> Result<Vec<Piece>, SpellingError> {
+        let mut pieces = Vec::new();
+        while let Some(&byte) = self.text.get(self.at) {
+            let start = self.at;
+            if nesting > 0 && matches!(byte, b',' | b'}') {
+                break;
+            }
+            if self.spelled == Spelled::Name && matches!(byte, b'*' | b'?' | b'[' | b'{') {
+                return Err(self.error(SpellingErrorKind::GlobInName, start));
+            }
+            let was_behind_separator = std::mem::take(&mut self.behind_separator);
+            self.at += 1;
+            let piece = match byte {
+                b'*' if self.spelled == Spelled::Pattern && self.text.get(self.at) == Some(&b'*') => {
+                    self.at += 1;
+                    Piece::DoubleStar
+                }
+                b'*' => Piece::Star,
+                b'?' => Piece::Any,
+                b'[' => self.class(start)?,
+                b'{' => self.alternatives(start, nesting + 1)?,
+                b']' => return Err(self.error(SpellingErrorKind::StrayBracket, start)),
+                b'}' => return Err(self.error(SpellingErrorKind::StrayBrace, start)),
+                b'\\' => Piece::Literal(vec![self.escaped(start)?]),
+                b'.' | b'/' if self.spelled != Spelled::Text => {
+                    if *self.separator.get_or_insert(byte) == byte {
+                        if was_behind_separator {
+                            let span = Span::new(start - 1, start + 1);
+                            return Err(SpellingError { kind: SpellingErrorKind::EmptyComponent, span });
+                        }
+                        self.behind_separator = true;
+                        Piece::Literal(vec![b'/'])
+                    } else {
+                        Piece::Literal(vec![b'.'])
+                    }
+                }
+                byte if self.spelled != Spelled::Text && is_reserved(byte) => {
+                    return Err(self.error(SpellingErrorKind::Reserved, start));
+                }
+                byte => Piece::Literal(vec![byte]),
+            };
+            push(&mut pieces, piece);
+        }
+        Ok(pieces)
+    }
+
+    /// `{a,b}`, whose `{` stands at `start`.
+    fn alternatives(&mut self, start: usize, nesting: usize) -> Result<Piece, SpellingError> {
+        if nesting > limits::NESTING_MAX {
+            return Err(self.error(SpellingErrorKind::TooDeep, start));
+        }
+        let mut branches = Vec::new();
+        loop {
+            branches.push(self.sequence(nesting)?);
+            self.behind_separator = false;
+            self.at += 1;
+            match self.text.get(self.at - 1) {
+                Some(b',') => {}
+                Some(_) if branches == [vec![]] => {
+                    let span = Span::new(start, self.at);
+                    return Err(SpellingError { kind: SpellingErrorKind::EmptyAlternatives, span });
+                }
+                Some(_) => return Ok(Piece::Alternatives(branches)),
+                None => return Err(self.error(SpellingErrorKind::UnclosedAlternatives, start)),
+            }
+        }
+    }
+
+    /// `[a-z]`, whose `[` stands at `start`.
+    fn class(&mut self, start: usize) -> Result<Piece, SpellingError> {
+        let negated = self.text.get(self.at) == Some(&b'!');
+        self.at += usize::from(negated);
+        if !negated && self.text.get(self.at) == Some(&b'^') {
+            return Err(self.error(SpellingErrorKind::Caret, self.at));
+        }
+        let mut ranges = Vec::new();
+        loop {
+            let item = self.at;
+            match self.text.get(self.at) {
+                None => return Err(self.error(SpellingErrorKind::UnclosedClass, start)),
+                Some(b']') => break,
+                Some(_) => {}
+            }
+            let low = self.class_byte(start)?;
+            let mut high = low;
+            if self.text.get(self.at) == Some(&b'-')
+                && self.text.get(self.at + 1).is_some_and(|&next| next != b']')
+            {
+                self.at += 1;
+                high = self.class_byte(start)?;
+            }
+            if high < low {
+                let span = Span::new(item, self.at);
+                return Err(SpellingError { kind: SpellingErrorKind::ReversedRange, span });
+            }
+            ranges.push((low, high));
+        }
+        self.at += 1;
+        if ranges.is_empty() {
+            let span = Span::new(start, self.at);
+            return Err(SpellingError { kind: SpellingErrorKind::EmptyClass, span });
+        }
+        Ok(Piece::Class { negated, ranges: merged(ranges) })
+    }
+
+    fn class_byte(&mut self, class: usize) -> Result<u8, SpellingError> {
+        let at = self.at;
+        let Some(&byte) = self.text.get(at) else {
+            return Err(self.error(SpellingErrorKind::UnclosedClass, class));
+        };
+        self.at += 1;
+        match byte {
+            b'\\' => self.escaped(at),
+            b'.' | b'/' if self.spelled != Spelled::Text => {
+                Err(self.error(SpellingErrorKind::SeparatorInClass, at))
+            }
+            0x80.. => Err(self.error(SpellingErrorKind::WideCharacter, at)),
+            byte if self.spelled != Spelled::Text && is_reserved(byte) => {
+                Err(self.error(SpellingErrorKind::Reserved, at))
+            }
+            byte => Ok(byte),
+        }
+    }
+
+    /// What is behind the `\` at `start`.
+    fn escaped(&mut self, start: usize) -> Result<u8, SpellingError> {
+        let names = self.spelled != Spelled::Text;
+        let Some(&byte) = self.text.get(self.at) else {
+            return Err(self.error(SpellingErrorKind::EndsInEscape, start));
+        };
+        self.at += 1;
+        let spelled_out = match byte {
+            b'x' => {
+                let digit = |at: usize| self.text.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+                let (Some(high), Some(low)) = (digit(self.at), digit(self.at + 1)) else {
+                    return Err(self.error(SpellingErrorKind::UnknownEscape, start));
+                };
+                self.at += 2;
+                let byte = (high * 16 + low) as u8;
+                if names && matches!(byte, b'/' | 0) {
+                    let span = Span::new(start, self.at);
+                    return Err(SpellingError { kind: SpellingErrorKind::ImpossibleByte, span });
+                }
+                byte
+            }
+            b'/' if names => b'.',
+            byte if byte.is_ascii_alphanumeric() || byte.is_ascii_control() => {
+                return Err(self.error(SpellingErrorKind::UnknownEscape, start));
+            }
+            byte => byte,
+        };
+        Ok(spelled_out)
+    }
+
+    /// An error about the character at `at`, and about the one behind it if it is a `\`.
+    fn error(&self, kind: SpellingErrorKind, at: usize) -> SpellingError {
+        let escape = self.text.get(at) == Some(&b'\\');
+        let mut end = (at + 1 + usize::from(escape)).min(self.text.len());
+        while self.text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            end += 1;
+        }
+        SpellingError { kind, span: Span::new(at, end) }
+    }
+}
