@@ -1,24 +1,51 @@
 //! Conditions to branches. Everything is fetched when it is first needed, and at most once.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R6, R8, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R8, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{Condition, Operand, Piece, Relation, Text, TextOperand, TextTest, Value};
 
 use crate::automaton::{self, TextEnd};
+use crate::block::Block;
 use crate::compare::{self, Source};
 use crate::error::CompileError;
 use crate::frame::{self, COMM, COMM_BYTES, Numbers};
 use crate::lower::Lowering;
 use crate::shape;
+use crate::table::Placed;
 
-/// Bits of R8: what has been fetched.
+/// Something that is fetched at most once: bits of R8.
 #[derive(Debug, Clone, Copy)]
-enum Fetched {
+enum Thing {
     New = 1,
     Old = 2,
     Ids = 4,
     Comm = 8,
+}
+
+/// What a predicate on text looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextAt {
+    Value(Value),
+    Comm,
+}
+
+impl TextAt {
+    /// Where its buffer is on the stack.
+    fn offset(self) -> i16 {
+        match self {
+            TextAt::Value(value) => frame::buffer(value),
+            TextAt::Comm => COMM,
+        }
+    }
+
+    /// How long the buffer is, in bytes; the last one is always 0.
+    fn bytes(self) -> i16 {
+        match self {
+            TextAt::Value(_) => frame::VALUE_BYTES,
+            TextAt::Comm => COMM_BYTES,
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -147,15 +174,13 @@ impl Lowering<'_> {
 
     /// Makes sure that the bytes of `value` are there.
     pub(crate) fn value(&mut self, value: Value) {
-        let flag = match value {
-            Value::New => Fetched::New,
-            Value::Old => Fetched::Old,
+        let thing = match value {
+            Value::New => Thing::New,
+            Value::Old => Thing::Old,
         };
         let unreadable = self.unreadable();
-        self.once(flag, |lowering| {
-            lowering.asm.mov(R1, R6);
-            lowering.asm.mov(R2, R10);
-            lowering.routines.call_fetch(&mut lowering.asm, value);
+        self.once(thing, |lowering| {
+            lowering.through(Block::Fetch(value));
             lowering.asm.jump_if(Cond::Eq, R0, 0, unreadable);
         });
     }
@@ -164,7 +189,7 @@ impl Lowering<'_> {
         if !self.features.current_uid_gid {
             return Err(CompileError::NotOnThisKernel { rule: self.rule, operand });
         }
-        self.once(Fetched::Ids, |lowering| {
+        self.once(Thing::Ids, |lowering| {
             lowering.asm.call_helper(helper::GET_CURRENT_UID_GID);
             lowering.asm.store(Size::U64, R10, frame::IDS, R0);
         });
@@ -176,7 +201,7 @@ impl Lowering<'_> {
             return Err(CompileError::NotOnThisKernel { rule: self.rule, operand: "comm" });
         }
         let unreadable = self.unreadable();
-        self.once(Fetched::Comm, |lowering| {
+        self.once(Thing::Comm, |lowering| {
             lowering.address(R1, COMM);
             lowering.asm.mov(R2, i32::from(COMM_BYTES));
             lowering.asm.call_helper(helper::GET_CURRENT_COMM);
@@ -185,11 +210,13 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn once(&mut self, what: Fetched, fetch: impl FnOnce(&mut Self)) {
+    /// Does `fetch` unless that was done before. That is always asked when the program runs: the verifier, which comes out
+    /// of a shared block everywhere, has to see that what it has not fetched is fetched.
+    fn once(&mut self, thing: Thing, fetch: impl FnOnce(&mut Self)) {
         let fetched = self.asm.new_label();
-        self.asm.jump_if(Cond::Set, R8, what as i32, fetched);
+        self.asm.jump_if(Cond::Set, R8, thing as i32, fetched);
         fetch(self);
-        self.asm.alu(AluOp::Or, R8, what as i32);
+        self.asm.alu(AluOp::Or, R8, thing as i32);
         self.asm.bind(fetched);
     }
 
@@ -209,11 +236,11 @@ impl Lowering<'_> {
         let subject = match operand {
             TextOperand::Value(value) => {
                 self.text(value);
-                Subject { at: frame::buffer(value), bytes: frame::VALUE_BYTES, end: TextEnd::NulOrNewline }
+                TextAt::Value(value)
             }
             TextOperand::Comm => {
                 self.comm()?;
-                Subject { at: COMM, bytes: COMM_BYTES, end: TextEnd::Nul }
+                TextAt::Comm
             }
         };
         let fall_through = self.asm.new_label();
@@ -253,14 +280,14 @@ impl Lowering<'_> {
 
     /// Jumps to `differs` unless the subject's text is `text`, or, if not `whole`, begins with it. Behind the bytes
     /// that were fetched the buffer holds zeros.
-    fn compare_text(&mut self, subject: Subject, text: &Text, whole: bool, differs: Label) {
+    fn compare_text(&mut self, subject: TextAt, text: &Text, whole: bool, differs: Label) {
         let text = text.as_bytes();
-        if text.len() >= subject.bytes as usize {
-            // Too long for what the subject can hold.
-            return compare::jump(&mut self.asm, differs, true);
+        let too_long = text.len() >= subject.bytes() as usize;
+        if too_long || (text.is_empty() && !whole) {
+            return compare::jump(&mut self.asm, differs, too_long);
         }
         let mut rest = text;
-        let mut at = subject.at;
+        let mut at = subject.offset();
         for size in [Size::U64, Size::U32, Size::U16, Size::U8] {
             while let Some((word, behind)) = rest.split_at_checked(size.bytes() as usize) {
                 let mut bytes = [0; 8];
@@ -275,7 +302,7 @@ impl Lowering<'_> {
         if whole {
             let ends = self.asm.new_label();
             self.asm.load(Size::U8, R1, R10, at);
-            if subject.end == TextEnd::NulOrNewline {
+            if subject != TextAt::Comm {
                 self.asm.jump_if(Cond::Eq, R1, i32::from(b'\n'), ends);
             }
             self.asm.jump_if(Cond::Ne, R1, 0, differs);
@@ -284,26 +311,20 @@ impl Lowering<'_> {
     }
 
     /// Jumps to `fails` unless `pieces` match the subject's text.
-    fn match_text(&mut self, subject: Subject, pieces: &[Piece], fails: Label) -> Result<(), CompileError> {
-        let table = automaton::of_text(pieces, subject.end)
-            .map_err(|_| CompileError::TextTooComplex { rule: self.rule })?;
-        self.address(R1, subject.at);
-        // The last byte of every buffer is 0.
-        self.asm.mov(R2, i32::from(subject.bytes));
-        self.tables.load(&mut self.asm, &table);
+    fn match_text(&mut self, subject: TextAt, pieces: &[Piece], fails: Label) -> Result<(), CompileError> {
+        let end = match subject {
+            TextAt::Value(_) => TextEnd::NulOrNewline,
+            TextAt::Comm => TextEnd::Nul,
+        };
+        let table =
+            automaton::of_text(pieces, end).map_err(|_| CompileError::TextTooComplex { rule: self.rule })?;
+        let Placed { classes, start } = self.tables.place(&table);
+        self.address(R1, subject.offset());
+        self.asm.mov(R2, i32::from(subject.bytes()));
+        self.asm.mov(R3, classes as i32);
+        self.asm.mov(R4, start as i32);
         self.routines.call_run_table(&mut self.asm);
         self.asm.jump_if(Cond::Eq, R0, 0, fails);
         Ok(())
     }
-}
-
-/// What a predicate on text looks at.
-#[derive(Debug, Clone, Copy)]
-struct Subject {
-    /// Where its buffer lies on the stack.
-    at: i16,
-    /// How many bytes the buffer has; the last one is always 0.
-    bytes: i16,
-    /// Where in it the text ends.
-    end: TextEnd,
 }

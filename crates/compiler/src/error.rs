@@ -73,8 +73,8 @@ pub enum Degradation {
         /// The rule.
         rule: usize,
     },
-    /// The kernel lets no program write its stack at a computed offset: wherever this clamp of several numbers
-    /// would rewrite, it denies with `EPERM`.
+    /// The kernel lets no program write its stack at a computed offset: wherever a number is outside of its range,
+    /// this clamp of several numbers denies with `EPERM`.
     VectorClampIsDenied {
         /// The rule.
         rule: usize,

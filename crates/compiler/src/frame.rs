@@ -25,13 +25,14 @@ pub(crate) const NAME: i16 = NEW;
 pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 /// uid (low half) and gid (high half) of the task.
 pub(crate) const IDS: i16 = COMM + COMM_BYTES;
-// The single bytes below lie at odd addresses, where the verifier does not track what is stored. It would follow
-// every path once for each of their values.
+// What follows lies where the verifier does not track what is stored: it would follow every path once for each value.
+// It tracks stores at multiples of 8.
 /// The length of the new value, one byte.
-pub(crate) const NEW_LENGTH: i16 = NUMBERS_OF_NEW.at + 5;
+pub(crate) const NEW_LENGTH: i16 = NUMBERS_OF_OLD.at + 3;
 /// One byte through which a number is passed to make the verifier forget what it knows of it.
 pub(crate) const FORGET: i16 = NUMBERS_OF_NEW.at + 3;
-
+/// Where a [shared block](crate::block) goes on, 4 bytes.
+pub(crate) const RESUME: i16 = NUMBERS_OF_OLD.at + 4;
 /// How a value was read: its shape, the signs and magnitudes of its numbers.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
@@ -81,6 +82,7 @@ pub(crate) fn buffer(value: Value) -> i16 {
 
 const _: () = {
     assert!(IDS + 8 <= 0);
+    assert!(RESUME % 8 != 0);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
     assert!(VALUE_MAX <= u8::MAX as usize);
     assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);

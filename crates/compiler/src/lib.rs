@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod automaton;
+mod block;
 mod chain;
 mod compare;
 mod condition;

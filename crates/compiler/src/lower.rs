@@ -1,12 +1,15 @@
 //! From the plan of a decision to code.
 //!
-//! R6 holds the context throughout, R8 which things have been fetched (the bits of [`Fetched`]). R7 is the kind of
-//! access until its rules begin, R9 the length of the new value while a replacement is made.
+//! R6 holds the context throughout, R8 which things have been fetched. R7 is the kind of access until its rules
+//! begin, R9 the length of the new value while a replacement is made.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8};
+use std::collections::BTreeSet;
+
 use knobgate_bpf::{Assembler, Cond, Features, Label, Size, helper_ids as helper};
 use knobgate_policy::{AccessKind, Action, Errno, FallbackAction, Mode, PolicyFile};
 
+use crate::block::Used;
 use crate::chain::{Plan, Step, StepId, Steps};
 use crate::context;
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
@@ -27,8 +30,10 @@ pub(crate) struct Lowering<'a> {
     steps: Steps,
     /// The labels of steps, once something leads to them.
     labels: Vec<Option<Label>>,
-    emitted: Vec<bool>,
-    pending: Vec<StepId>,
+    /// The steps that something leads to and that have not been emitted, in the order of their rules: all that leads to
+    /// a step is emitted before it.
+    pending: BTreeSet<(usize, StepId)>,
+    pub(crate) blocks: Vec<Used>,
     pub(crate) commits: Commits,
     /// The rule whose code is emitted.
     pub(crate) rule: usize,
@@ -53,8 +58,8 @@ impl<'a> Lowering<'a> {
             degradations: Vec::new(),
             steps: Steps::default(),
             labels: Vec::new(),
-            emitted: Vec::new(),
-            pending: Vec::new(),
+            pending: BTreeSet::new(),
+            blocks: Vec::new(),
             commits: Commits::default(),
             rule: 0,
             unreadable: None,
@@ -68,7 +73,6 @@ impl<'a> Lowering<'a> {
         let read = self.steps.plan(policy, AccessKind::Read, matcher.classes());
         let write = self.steps.plan(policy, AccessKind::Write, matcher.classes());
         self.labels = vec![None; self.steps.len()];
-        self.emitted = vec![false; self.steps.len()];
 
         self.set_line(program::Place::header(self.file));
         self.asm.begin_function(program::MAIN_FUNCTION);
@@ -112,34 +116,34 @@ impl<'a> Lowering<'a> {
                 self.asm.jump(read);
             }
         }
-        while let Some(step) = self.pending.pop() {
-            self.chain(step)?;
+        while let Some((_, step)) = self.pending.pop_first() {
+            self.step(step)?;
         }
-        self.emit_commits();
+        // What many rules share is of none of them.
         self.set_line(program::Place::header(self.file));
+        self.emit_commits();
+        self.emit_blocks();
         std::mem::take(&mut self.routines).emit(&mut self.asm, &mut self.tables, self.features);
         Ok(())
     }
 
     /// Jumps to the step for the class in R0.
     fn dispatch(&mut self, of_class: &[StepId]) {
-        self.dispatch_between(of_class, 0);
+        self.dispatch_from(of_class, 0);
     }
 
     /// The same, where the class is known to be at least `first` and `of_class` begins there.
-    fn dispatch_between(&mut self, of_class: &[StepId], first: usize) {
+    fn dispatch_from(&mut self, of_class: &[StepId], first: usize) {
         if of_class.iter().all(|step| *step == of_class[0]) {
             let label = self.label(of_class[0]);
-            self.asm.jump(label);
-            return;
+            return self.asm.jump(label);
         }
         let (low, high) = of_class.split_at(of_class.len() / 2);
-        let upper = self.asm.new_label();
-        let middle = first + low.len();
+        let (upper, middle) = (self.asm.new_label(), first + low.len());
         self.asm.jump_if(Cond::Ge, R0, middle as i32, upper);
-        self.dispatch_between(low, first);
+        self.dispatch_from(low, first);
         self.asm.bind(upper);
-        self.dispatch_between(high, middle);
+        self.dispatch_from(high, middle);
     }
 
     /// The label of a step, which will be emitted.
@@ -149,50 +153,43 @@ impl<'a> Lowering<'a> {
         }
         let label = self.asm.new_label();
         self.labels[step.0] = Some(label);
-        self.pending.push(step);
+        let place = match self.steps.get(step) {
+            Step::Rule { rule, .. } | Step::NameTooLong { rule } => rule,
+            Step::Default(_) => usize::MAX,
+        };
+        self.pending.insert((place, step));
         label
     }
 
-    /// Emits a step and those behind it, as far as they have not been emitted.
-    fn chain(&mut self, first: StepId) -> Result<(), CompileError> {
-        let mut step = first;
-        if self.emitted[step.0] {
-            return Ok(());
-        }
-        loop {
-            let label = self.label(step);
-            if self.emitted[step.0] {
-                self.asm.jump(label);
-                return Ok(());
-            }
-            self.emitted[step.0] = true;
-            self.asm.bind(label);
-            match self.steps.get(step) {
-                Step::Rule { rule, next } => {
-                    self.rule(rule)?;
-                    match next {
-                        Some(next) => step = next,
-                        None => return Ok(()),
+    /// Emits a step; one behind it follows, or is jumped to.
+    fn step(&mut self, step: StepId) -> Result<(), CompileError> {
+        let label = self.label(step);
+        self.asm.bind(label);
+        match self.steps.get(step) {
+            Step::Rule { rule, next } => {
+                self.rule(rule)?;
+                if let Some(next) = next {
+                    let label = self.label(next);
+                    if self.pending.first().is_none_or(|&(_, follows)| follows != next) {
+                        self.asm.jump(label);
                     }
                 }
-                Step::Default(kind) => {
-                    self.set_line(program::Place::default(self.file, kind));
-                    self.count(Counter::Default(kind));
-                    let default = self.file.policy().defaults.of(kind);
-                    self.exit(match default.action {
-                        FallbackAction::Allow => Exit::Allow,
-                        FallbackAction::Deny(errno) => Exit::Deny(errno),
-                    });
-                    return Ok(());
-                }
-                Step::NameTooLong { rule } => {
-                    self.set_line(program::Place::rule(self.file, rule));
-                    self.count(Counter::Unreadable(rule));
-                    self.exit(Exit::Deny(Errno::EINVAL));
-                    return Ok(());
-                }
+            }
+            Step::Default(kind) => {
+                self.set_line(program::Place::default(self.file, kind));
+                self.count(Counter::Default(kind));
+                self.exit(match self.file.policy().defaults.of(kind).action {
+                    FallbackAction::Allow => Exit::Allow,
+                    FallbackAction::Deny(errno) => Exit::Deny(errno),
+                });
+            }
+            Step::NameTooLong { rule } => {
+                self.set_line(program::Place::rule(self.file, rule));
+                self.count(Counter::Unreadable(rule));
+                self.exit(Exit::Deny(Errno::EINVAL));
             }
         }
+        Ok(())
     }
 
     /// Emits a rule whose kind and name match; where its condition does not hold, falls through.

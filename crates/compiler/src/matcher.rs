@@ -91,10 +91,13 @@ impl Matcher {
         asm.mov(R4, 0);
         asm.call_helper(helper::SYSCTL_GET_NAME);
         // A negative errno is a large number.
-        asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
+        lowering.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
+        let asm = &mut lowering.asm;
         name(asm, R1);
         asm.mov(R2, R0);
-        lowering.tables.load(asm, &self.table);
+        let table = lowering.tables.place(&self.table);
+        asm.mov(R3, table.classes as i32);
+        asm.mov(R4, table.start as i32);
         lowering.routines.call_run_table(asm);
     }
 }

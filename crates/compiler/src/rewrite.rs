@@ -10,6 +10,7 @@ use knobgate_bpf::{AluOp, Cond, Label, Size, helper_ids as helper};
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Range, Relation, Value};
 
+use crate::block::Block;
 use crate::compare::{self, Source};
 use crate::error::Degradation;
 use crate::frame::{self, FORGET, VALUE_BYTES};
@@ -159,9 +160,7 @@ impl Lowering<'_> {
         // Known, but not to the verifier.
         self.asm.jump_if(Cond::Gt, R9, VALUE_MAX as i32, unreadable);
         self.asm.jump_if(Cond::Eq, R9, 0, unreadable);
-        self.address(R1, frame::buffer(value));
-        self.asm.mov(R2, R9);
-        self.routines.call_pad(&mut self.asm);
+        self.through(Block::Pad(value));
         self.asm.jump_if(Cond::Eq, R0, 0, unreadable);
         if !self.features.set_new_value {
             self.degrade(Degradation::RewriteIsDenied { rule: self.rule });

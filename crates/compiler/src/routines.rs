@@ -10,8 +10,8 @@ use knobgate_policy::limits::{ELEMENTS_MAX, NAME_MAX, NUMBERS_END_MAX, VALUE_MAX
 
 use crate::context;
 use crate::frame::{self, Numbers, VALUE_BYTES};
+use crate::program::TABLES_MAP;
 use crate::shape;
-use crate::table::{ENTRIES_OFFSET, OUTPUT_OFFSET};
 use crate::tables::Tables;
 
 /// The functions, by label; those that were called are emitted by [`Routines::emit`].
@@ -30,8 +30,8 @@ const STRTOUL_BYTES: i32 = NUMBERS_END_MAX as i32 + 1;
 const _: () = assert!(NUMBERS_END_MAX as i16 + STRTOUL_BYTES as i16 <= VALUE_BYTES);
 
 impl Routines {
-    /// Calls the function that runs a table: R1 subject, R2 its length (at most `NAME_MAX`), R3 table, R4 start,
-    /// R5 mask. Returns the output in R0.
+    /// Calls the function that runs a table: R1 subject, R2 its length (at most `NAME_MAX`), R3 where its classes are, R4
+    /// the state to start in. Returns the output in R0.
     pub(crate) fn call_run_table(&mut self, asm: &mut Assembler) {
         call(asm, &mut self.run_table);
     }
@@ -83,7 +83,7 @@ impl Routines {
         }
         if let Some(label) = self.run_table {
             begin(asm, "run_table", label);
-            emit_run_table(asm);
+            emit_run_table(asm, tables);
         }
     }
 
@@ -114,7 +114,9 @@ impl Routines {
         asm.mov(R1, R7);
         asm.alu(AluOp::Add, R1, buffer);
         asm.mov(R2, R0);
-        tables.load_shape(asm);
+        let shape = tables.place_shape();
+        asm.mov(R3, shape.classes as i32);
+        asm.mov(R4, shape.start as i32);
         self.call_run_table(asm);
         asm.store(Size::U8, R7, numbers.shape(), R0);
         asm.mov(R8, R0);
@@ -177,26 +179,29 @@ fn begin(asm: &mut Assembler, name: &str, label: Label) {
     asm.bind(label);
 }
 
-fn emit_run_table(asm: &mut Assembler) {
+fn emit_run_table(asm: &mut Assembler, tables: &Tables) {
     let done = asm.new_label();
+    asm.load_map_value(R5, TABLES_MAP, 0);
+    asm.alu(AluOp::And, R3, tables.byte_mask() as i32);
+    asm.alu(AluOp::Add, R3, R5);
+    // Here and below: the state is masked, which proves to the verifier that it lies in the tables.
+    let entry = |asm: &mut Assembler, into, offset| {
+        asm.alu(AluOp::And, R4, tables.entry_mask() as i32);
+        asm.mov(R0, R4);
+        asm.alu(AluOp::Lsh, R0, 2);
+        asm.alu(AluOp::Add, R0, R5);
+        asm.load(Size::U32, into, R0, offset);
+    };
     for i in 0..NAME_MAX as i16 {
         asm.jump_if(Cond::Le, R2, i32::from(i), done);
         asm.load(Size::U8, R0, R1, i);
         asm.alu(AluOp::Add, R0, R3);
         asm.load(Size::U8, R0, R0, 0);
         asm.alu(AluOp::Add, R4, R0);
-        asm.alu(AluOp::And, R4, R5);
-        asm.mov(R0, R4);
-        asm.alu(AluOp::Lsh, R0, 2);
-        asm.alu(AluOp::Add, R0, R3);
-        asm.load(Size::U32, R4, R0, ENTRIES_OFFSET);
+        entry(asm, R4, 4);
     }
     asm.bind(done);
-    asm.alu(AluOp::And, R4, R5);
-    asm.mov(R0, R4);
-    asm.alu(AluOp::Lsh, R0, 2);
-    asm.alu(AluOp::Add, R0, R3);
-    asm.load(Size::U32, R0, R0, OUTPUT_OFFSET);
+    entry(asm, R0, 0);
     asm.exit();
 }
 

@@ -7,22 +7,25 @@ use std::hash::Hash;
 pub(crate) const ENTRIES_MAX: usize = 1 << 22;
 
 /// An automaton over bytes. Each state is a row: first its output, then the next state for every class of
-/// bytes. A state is stored as the index of its row's second entry, so that a step is one addition and one load.
+/// bytes. A state is the index of its row's first entry, so that a step is one addition and one load.
 ///
-/// In memory: 256 bytes that map a byte to its class, then the entries as native `u32`, their number a power of
-/// two, so that one `and` proves to the verifier that an index is inside.
+/// In memory: 256 bytes that map a byte to its class, then the entries as native `u32`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Table {
     classes: [u8; 256],
     entries: Vec<u32>,
+    stride: usize,
     start: u32,
 }
 
-/// Where in a table's memory its entries begin, in bytes.
-pub(crate) const ENTRIES_OFFSET: i16 = 256;
-
-/// Where the output of a state is, from the entry that stands for the state, in bytes.
-pub(crate) const OUTPUT_OFFSET: i16 = ENTRIES_OFFSET - 4;
+/// Where a table lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// The offset of its classes, in bytes.
+    pub(crate) classes: u32,
+    /// The state in which a run starts.
+    pub(crate) start: u32,
+}
 
 /// Bytes in classes: those of one class lead to the same state from every state.
 pub(crate) struct Alphabet {
@@ -88,41 +91,37 @@ impl Table {
 
         let stride = classes + 1;
         let blocks = block_of.iter().max().map_or(0, |last| last + 1);
-        let mut entries = vec![0; (blocks * stride).next_power_of_two()];
+        let mut entries = vec![0; blocks * stride];
         for (state, &block) in block_of.iter().enumerate() {
             let row = &mut entries[block * stride..][..stride];
             row[0] = outputs[state];
             for class in 0..classes {
-                row[class + 1] = (block_of[next[state * classes + class]] * stride + 1) as u32;
+                row[class + 1] = (block_of[next[state * classes + class]] * stride) as u32;
             }
         }
-        Ok(Self { classes: alphabet.classes, entries, start: (block_of[0] * stride + 1) as u32 })
+        Ok(Self { classes: alphabet.classes, entries, stride, start: (block_of[0] * stride) as u32 })
     }
 
-    /// The entry at which a run starts.
-    pub(crate) fn start(&self) -> u32 {
-        self.start
-    }
-
-    /// What an index is masked with.
-    pub(crate) fn mask(&self) -> u32 {
-        (self.entries.len() - 1) as u32
-    }
-
-    /// The table as the program sees it.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.classes.to_vec();
-        bytes.extend(self.entries.iter().flat_map(|entry| entry.to_ne_bytes()));
-        bytes
+    /// Appends the table to others, to `memory`, whose length is a multiple of 4. States then are indices of 4-byte
+    /// entries from the beginning of the memory.
+    pub(crate) fn append_to(&self, memory: &mut Vec<u8>) -> Placed {
+        let classes = memory.len() as u32;
+        memory.extend(self.classes);
+        let first = (memory.len() / 4) as u32;
+        for row in self.entries.chunks_exact(self.stride) {
+            memory.extend(row[0].to_ne_bytes());
+            memory.extend(row[1..].iter().flat_map(|state| (state + first).to_ne_bytes()));
+        }
+        Placed { classes, start: self.start + first }
     }
 
     /// What the program computes.
     #[cfg(test)]
     pub(crate) fn run(&self, subject: &[u8]) -> u32 {
         let end = subject.iter().fold(self.start, |state, &byte| {
-            self.entries[(state + u32::from(self.classes[usize::from(byte)])) as usize]
+            self.entries[(state + u32::from(self.classes[usize::from(byte)])) as usize + 1]
         });
-        self.entries[end as usize - 1]
+        self.entries[end as usize]
     }
 }
 

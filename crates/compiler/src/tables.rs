@@ -2,50 +2,54 @@
 
 use std::collections::HashMap;
 
-use knobgate_bpf::Assembler;
-use knobgate_bpf::Reg::{R3, R4, R5};
-
-use crate::program::TABLES_MAP;
-use crate::table::Table;
+use crate::table::{Placed, Table};
 
 /// The tables; equal ones are kept once.
 #[derive(Debug)]
 pub(crate) struct Tables {
     shape: Table,
-    offsets: HashMap<Table, u32>,
+    placed: HashMap<Table, Placed>,
     bytes: Vec<u8>,
 }
 
 impl Tables {
     /// None yet. `shape` is the one that all values are run through.
     pub(crate) fn new(shape: Table) -> Self {
-        Self { shape, offsets: HashMap::new(), bytes: Vec::new() }
+        Self { shape, placed: HashMap::new(), bytes: Vec::new() }
     }
 
-    /// Loads `table` into the registers in which the function that runs it wants it.
-    pub(crate) fn load(&mut self, asm: &mut Assembler, table: &Table) {
-        let offset = match self.offsets.get(table) {
-            Some(&offset) => offset,
-            None => {
-                let offset = self.bytes.len() as u32;
-                self.bytes.extend(table.bytes());
-                self.offsets.insert(table.clone(), offset);
-                offset
-            }
-        };
-        asm.load_map_value(R3, TABLES_MAP, offset);
-        asm.load_imm64(R4, table.start().into());
-        asm.load_imm64(R5, table.mask().into());
+    /// Where `table` lies.
+    pub(crate) fn place(&mut self, table: &Table) -> Placed {
+        if let Some(&placed) = self.placed.get(table) {
+            return placed;
+        }
+        let placed = table.append_to(&mut self.bytes);
+        self.placed.insert(table.clone(), placed);
+        placed
     }
 
-    /// Loads the table that finds the shape of a value.
-    pub(crate) fn load_shape(&mut self, asm: &mut Assembler) {
+    /// Where the table lies that finds the shape of a value.
+    pub(crate) fn place_shape(&mut self) -> Placed {
         let shape = self.shape.clone();
-        self.load(asm, &shape);
+        self.place(&shape)
     }
 
-    /// All of them, as they lie in the map.
+    /// What the offset of a table's classes is masked with.
+    pub(crate) fn byte_mask(&self) -> u32 {
+        (self.bytes.len().next_power_of_two() - 1) as u32
+    }
+
+    /// What a state is masked with.
+    pub(crate) fn entry_mask(&self) -> u32 {
+        self.byte_mask() / 4
+    }
+
+    /// All of them, as they lie in the map: as much as the masks allow to reach.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        let mut bytes = self.bytes;
+        if !bytes.is_empty() {
+            bytes.resize(bytes.len().next_power_of_two() + 256, 0);
+        }
+        bytes
     }
 }
