@@ -13,7 +13,7 @@ use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Repetition};
 use crate::table::{Alphabet, Table, TooLarge};
 
 /// How much memory determinisation may take, in bytes.
-const DETERMINISE_MEMORY_MAX: usize = 256 << 20;
+const DETERMINISE_MEMORY_MAX: usize = 64 << 20;
 
 /// Where the text of a subject ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,7 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// Starts one inside `cgroup`, in the namespaces of this process.
-    pub fn start(cgroup: &Cgroup) -> Self {
+    pub(crate) fn start(cgroup: &Cgroup) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
         command.arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped());
         start_inside(&mut command, cgroup).expect("the scratch cgroup can be entered");
@@ -87,7 +87,7 @@ impl Actor {
     }
 
     /// Has it do `access`.
-    pub fn perform(&mut self, access: &Access) -> Outcome {
+    pub(crate) fn perform(&mut self, access: &Access) -> Outcome {
         send(&mut self.to, access).expect("the actor listens");
         let mut returned = [0; 8];
         self.from.read_exact(&mut returned).expect("the actor answers");

@@ -5,7 +5,7 @@ use std::fs;
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
 use knobgate_compiler::{Compiled, Degradation, compile};
-use knobgate_kernel::{Hierarchy, Link, LoadOptions, LoadedProgram, ScratchCgroup, load};
+use knobgate_kernel::{Link, LoadOptions, LoadedProgram, load};
 use knobgate_policy::arbitrary;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, DecidedBy, Errno, KnobPattern, Mode, Policy, PolicyFile, Source,
@@ -49,8 +49,7 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
     for absent in KNOBS.iter().filter(|knob| !here.iter().any(|present| present.name == knob.name)) {
         println!("this kernel has no {}", absent.name);
     }
-    let root = Hierarchy::find().and_then(|hierarchy| hierarchy.root()).map_err(|error| error.to_string())?;
-    let cgroup = ScratchCgroup::create(&root, "knobgate-test-").map_err(|error| error.to_string())?;
+    let cgroup = knobgate_testing::scratch();
     let mut actor = Actor::start(&cgroup);
 
     let (mut tried, mut denied, mut rewritten, mut unreadable) = (0, 0, 0, 0);

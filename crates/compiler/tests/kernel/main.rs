@@ -8,18 +8,30 @@
 mod actor;
 mod agreement;
 mod knobs;
+mod sizes;
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_policy::KnobName;
-use libtest_mimic::{Arguments, Failed, Trial};
+use knobgate_testing::Test;
+use libtest_mimic::Failed;
 
 /// How many policies are tried, and accesses under each; `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES` say otherwise.
-const POLICIES: u64 = 48;
+const POLICIES: u64 = 60;
 const ACCESSES: u64 = 250;
 
-fn main() {
+const TESTS: &[Test] = &[
+    ("the_kernel_decides_as_evaluate_does", agree),
+    (
+        "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
+        sizes::a_hundred_globs,
+    ),
+    ("a_thousand_rules_with_conditions_load", sizes::a_thousand_conditions),
+    ("the_verifier_is_told_of_the_lines_of_the_policy", sizes::lines),
+];
+
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some(actor::ARGUMENT) => actor::live().expect("the director is there"),
@@ -28,15 +40,17 @@ fn main() {
             let &[seed, policies, accesses] = &numbers[..] else { panic!("seed, policies and accesses") };
             if let Err(difference) = agreement::direct(seed, policies, accesses) {
                 println!("{difference}");
-                std::process::exit(1);
+                return ExitCode::FAILURE;
             }
         }
         _ => {
-            let arguments = Arguments::from_args();
-            let trials = vec![Trial::test("the_kernel_decides_as_evaluate_does", agree)];
-            libtest_mimic::run(&arguments, trials).exit();
+            return match knobgate_testing::in_private_mounts() {
+                Some(ended) => ended,
+                None => knobgate_testing::run(TESTS),
+            };
         }
     }
+    ExitCode::SUCCESS
 }
 
 fn agree() -> Result<(), Failed> {

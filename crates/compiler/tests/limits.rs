@@ -1,0 +1,70 @@
+//! What is too much is an error that says of what, and which rule.
+
+use knobgate_bpf::Features;
+use knobgate_compiler::{CompileError, Degradation, compile};
+use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
+
+fn policy(rules: &[&str]) -> PolicyFile {
+    let text = format!("policy limits\n{}\n", rules.join("\n"));
+    parse(Source::new("limits.knob", text), &CheckOptions::default()).unwrap()
+}
+
+/// A pattern whose automaton has to remember which of the last 24 bytes were an `a`.
+const EXPONENTIAL: &str = "*a???????????????????????";
+
+#[test]
+fn patterns_that_make_too_large_an_automaton_are_refused_by_rule() {
+    let rule = format!("deny write {EXPONENTIAL}");
+    let file = policy(&["deny write kernel.ostype", "allow write net.**", &rule, "allow write vm.*"]);
+    let error = compile(&file, &Features::ALL).unwrap_err();
+    assert!(matches!(error, CompileError::PatternsTooComplex { rule: 2 }), "{error}");
+    assert_eq!(error.rule(), Some(2));
+    assert!(error.to_string().contains("4194304"), "{error}");
+}
+
+#[test]
+fn a_text_pattern_that_makes_too_large_an_automaton_is_refused() {
+    let rule = format!("allow write kernel.core_pattern if new matches \"{EXPONENTIAL}\"");
+    let error = compile(&policy(&["deny write kernel.ostype", &rule]), &Features::ALL).unwrap_err();
+    assert!(matches!(error, CompileError::TextTooComplex { rule: 1 }), "{error}");
+}
+
+#[test]
+fn what_the_kernel_does_not_tell_is_not_guessed() {
+    let file = policy(&["allow write vm.*", "deny write kernel.* if comm == \"sh\""]);
+    let error = compile(&file, &Features::BASELINE).unwrap_err();
+    assert!(matches!(error, CompileError::NotOnThisKernel { rule: 1, operand: "comm" }), "{error}");
+}
+
+#[test]
+fn what_the_kernel_cannot_do_is_denied_and_said() {
+    let rules = [
+        "set write vm.swappiness to \"10\"",
+        "clamp write vm.x to [1..2, 3..4]",
+        "deny(EROFS) write kernel.*",
+    ];
+    let weak = Features { set_retval: false, set_new_value: false, variable_stack: false, ..Features::ALL };
+    let degradations = compile(&policy(&rules), &weak).unwrap().degradations;
+    assert!(degradations.contains(&Degradation::RewriteIsDenied { rule: 0 }), "{degradations:?}");
+    assert!(degradations.contains(&Degradation::VectorClampIsDenied { rule: 1 }), "{degradations:?}");
+    assert!(
+        degradations
+            .iter()
+            .any(|d| matches!(d, Degradation::ErrnoIsEperm(errno) if errno.to_string() == "EROFS"))
+    );
+    assert_eq!(compile(&policy(&rules), &Features::ALL).unwrap().degradations, []);
+}
+
+#[test]
+fn a_policy_without_rules_for_a_kind_does_not_look_at_the_name_for_it() {
+    let file = policy(&["default write allow", "deny read kernel.ostype"]);
+    let listing = compile(&file, &Features::ALL).unwrap().program.listing().to_string();
+    let (before_name, _) = listing.split_once("bpf_sysctl_get_name").unwrap();
+    assert!(before_name.contains("r7 != 0x0"), "writes leave before the name is fetched:\n{before_name}");
+}
+
+#[test]
+fn the_same_policy_makes_the_same_program() {
+    let file = policy(&["allow write net.{ipv4,ipv6}.** if new matches \"a*\"", "clamp write vm.* to 1..2"]);
+    assert_eq!(compile(&file, &Features::ALL).unwrap(), compile(&file, &Features::ALL).unwrap());
+}
