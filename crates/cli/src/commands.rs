@@ -1,7 +1,16 @@
 //! The subcommands, one module each.
 
+mod attach;
 mod check;
+mod completions;
+mod detach;
+mod doctor;
 mod explain;
+mod fmt;
+mod list;
+mod man;
+mod run;
+mod show;
 
 use std::process::ExitCode;
 
@@ -14,14 +23,32 @@ use crate::output::Output;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Check(check::Check),
+    Fmt(fmt::Fmt),
     Explain(explain::Explain),
+    Attach(attach::Attach),
+    Detach(detach::Detach),
+    List(list::List),
+    Show(show::Show),
+    Doctor(doctor::Doctor),
+    Run(run::Run),
+    Completions(completions::Completions),
+    Man(man::ManPage),
 }
 
 impl Command {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         match self {
             Self::Check(check) => check.run(output),
+            Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
+            Self::Attach(attach) => attach.run(output),
+            Self::Detach(detach) => detach.run(output),
+            Self::List(list) => list.run(output),
+            Self::Show(show) => show.run(output),
+            Self::Doctor(doctor) => doctor.run(output),
+            Self::Run(run) => run.run(output),
+            Self::Completions(completions) => completions.run(output),
+            Self::Man(man) => man.run(output),
         }
     }
 }

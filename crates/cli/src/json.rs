@@ -24,6 +24,26 @@ pub(crate) fn line(object: &impl Serialize) -> String {
     escaped
 }
 
+/// Bytes, as policies in JSON have them: a string, or what is not UTF-8 in hexadecimal.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Bytes<'a> {
+    /// UTF-8.
+    Utf8(&'a str),
+    /// Any bytes.
+    Hex {
+        /// Two digits for each.
+        hex: String,
+    },
+}
+
+impl<'a> From<&'a [u8]> for Bytes<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        str::from_utf8(bytes).map_or_else(|_| Self::Hex { hex: hex() }, Self::Utf8)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -1,12 +1,18 @@
 //! Diagnostics as programs read them.
 
-use knobgate_policy::{Diagnostic, Source, Span};
+use knobgate_policy::{Diagnostic, JsonError, Source, Span};
 use serde::Serialize;
 
 use crate::json;
+use crate::policy_file::Checked;
 
-/// A diagnostic as a line of JSON.
-pub(crate) fn line(diagnostic: &Diagnostic, source: &Source) -> String {
+/// What is wrong with a policy, one object a line.
+pub(crate) fn lines(checked: &Checked) -> Vec<String> {
+    let diagnostics = checked.diagnostics.iter().map(|diagnostic| line(diagnostic, &checked.source));
+    diagnostics.chain(checked.json_errors.iter().map(|error| json_line(error, &checked.source))).collect()
+}
+
+fn line(diagnostic: &Diagnostic, source: &Source) -> String {
     json::line(&Object {
         file: source.name(),
         place: Place::of(diagnostic.primary.span, source),
@@ -25,6 +31,28 @@ pub(crate) fn line(diagnostic: &Diagnostic, source: &Source) -> String {
             replacement: &suggestion.replacement,
         }),
     })
+}
+
+/// An error of a policy in JSON has no place in a text, but a path such as `rules[3].condition`.
+fn json_line(error: &JsonError, source: &Source) -> String {
+    json::line(&JsonObject {
+        file: source.name(),
+        path: &error.path,
+        severity: "error",
+        code: "json",
+        message: &error.message,
+        help: error.help.as_deref(),
+    })
+}
+
+#[derive(Serialize)]
+struct JsonObject<'a> {
+    file: &'a str,
+    path: &'a str,
+    severity: &'static str,
+    code: &'static str,
+    message: &'a str,
+    help: Option<&'a str>,
 }
 
 #[derive(Serialize)]

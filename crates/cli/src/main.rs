@@ -8,18 +8,31 @@
 //! - [`json`] is what `--json` prints;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`printable`] keeps what others wrote (policies, names, values) from driving the terminal;
+//! - [`into_kernel`] compiles a policy for this machine and loads it, and says what the kernel cannot do;
+//! - [`confinement`] is a cgroup with a policy on it for one command, and [`supervise`] stays with that command;
+//! - [`attachments`] is what is kept on the bpffs, [`in_force`] what a program in the kernel says of its policy, and
+//!   [`run_order`] which programs run for a cgroup, one after the other;
+//! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] is how a command ends, and with which exit status.
 #![forbid(unsafe_code)]
 
+mod attachments;
 mod commands;
+mod confinement;
 mod failure;
+mod in_force;
+mod into_kernel;
 mod json;
 mod json_diagnostic;
 mod output;
+mod plural;
 mod policy_file;
 mod printable;
 mod report;
+mod run_order;
 mod style;
+mod supervise;
+mod timestamp;
 
 use std::process::ExitCode;
 
@@ -37,7 +50,7 @@ use output::{ColorChoice, Output};
 #[command(name = "knobgate", version, about, max_term_width = 100, styles = style::HELP_TEXT)]
 struct Cli {
     /// When to use colours; NO_COLOR and CLICOLOR_FORCE are respected
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 100)]
     color: ColorChoice,
     #[command(subcommand)]
     command: Command,

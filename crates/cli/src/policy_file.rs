@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use knobgate_policy::{CheckOptions, Diagnostic, PolicyFile, Source, limits, parse};
+use knobgate_policy::{CheckOptions, Diagnostic, JsonError, PolicyFile, Source, limits, parse, parse_json};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -19,6 +19,8 @@ pub(crate) struct Checked {
     pub(crate) file: Option<PolicyFile>,
     /// What is wrong with it, warnings included.
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What is wrong with it, if it came as JSON and has errors: there is no text then to point at.
+    pub(crate) json_errors: Vec<JsonError>,
 }
 
 /// Reads and checks the policy at `path`, prints its errors and warnings, and returns it. `-` is standard input; a
@@ -28,22 +30,42 @@ pub(crate) struct Checked {
 /// [`Failure::Usage`] if the file cannot be read, [`Failure::Reported`] if the policy has errors.
 pub(crate) fn load_policy(path: &Path, output: &Output) -> Result<PolicyFile, Failure> {
     let checked = check_policy(path, &CheckOptions::default())?;
-    for diagnostic in &checked.diagnostics {
-        output.report(report::render(diagnostic, &checked.source));
-    }
+    checked.report(output);
     checked.file.ok_or(Failure::Reported)
 }
 
 /// Reads and checks the policy at `path`, as [`load_policy`] does, and prints nothing.
 ///
 /// # Errors
-/// [`Failure::Usage`] if the file cannot be read, [`Failure::Bad`] if it is no policy in JSON.
+/// [`Failure::Usage`] if the file cannot be read.
 pub(crate) fn check_policy(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
     let source = read_source(path)?;
-    Ok(match parse(source.clone(), options) {
-        Ok(file) => Checked { source, diagnostics: file.warnings().to_vec(), file: Some(file) },
-        Err(diagnostics) => Checked { source, file: None, diagnostics },
+    let (mut diagnostics, mut json_errors) = (Vec::new(), Vec::new());
+    let file = if is_json(path) {
+        let as_text = format!("{} (as text)", source.name());
+        parse_json(&as_text, source.text(), options).map_err(|errors| json_errors = errors).ok()
+    } else {
+        parse(source.clone(), options).map_err(|errors| diagnostics = errors).ok()
+    };
+    Ok(match file {
+        Some(file) => {
+            let (source, diagnostics) = (file.source().clone(), file.warnings().to_vec());
+            Checked { source, file: Some(file), diagnostics, json_errors }
+        }
+        None => Checked { source, file: None, diagnostics, json_errors },
     })
+}
+
+impl Checked {
+    /// Prints what is wrong, each followed by an empty line.
+    pub(crate) fn report(&self, output: &Output) {
+        for diagnostic in &self.diagnostics {
+            output.report(format_args!("{}\n", report::render(diagnostic, &self.source)));
+        }
+        for error in &self.json_errors {
+            output.report(format_args!("{}\n", report::render_json_error(error, &self.source)));
+        }
+    }
 }
 
 /// Reads the text at `path`; `-` is standard input.
@@ -65,6 +87,11 @@ pub(crate) fn name(path: &Path) -> String {
 /// Whether `path` is `-`.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// Whether `path` is that of a policy in JSON.
+pub(crate) fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
 }
 
 /// At most one byte more than a policy may have, so that the checker sees that it is too large, and an endless file

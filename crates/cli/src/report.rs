@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
-use knobgate_policy::{Diagnostic, Severity, Source, Span};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
+use knobgate_policy::{Diagnostic, JsonError, Severity, Source, Span};
 
 use crate::printable::printable;
 
@@ -43,6 +43,20 @@ pub(crate) fn render(diagnostic: &Diagnostic, source: &Source) -> String {
     ])
 }
 
+/// Draws what is wrong with a policy in JSON, which has no lines that would mean something.
+pub(crate) fn render_json_error(error: &JsonError, source: &Source) -> String {
+    let path = printable(source.name());
+    let title = Level::ERROR.primary_title(printable(&error.message));
+    let mut group = title.element(Origin::path(&*path));
+    if !error.path.is_empty() {
+        group = group.element(Level::NOTE.message(format!("at `{}`", printable(&error.path))));
+    }
+    if let Some(help) = &error.help {
+        group = group.element(Level::HELP.message(printable(help)));
+    }
+    draw(&[group])
+}
+
 fn draw(groups: &[Group<'_>]) -> String {
     Renderer::styled().decor_style(DecorStyle::Ascii).render(groups)
 }
@@ -74,6 +88,8 @@ impl<'a> Excerpt<'a> {
         let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
         let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
         let text = &text[start..end];
+        // What is left of a line's end would be shown.
+        let text = text.strip_suffix('\r').unwrap_or(text);
         Self { text, shown: printable(text), start, line: source.line(start) }
     }
 
@@ -87,7 +103,7 @@ impl<'a> Excerpt<'a> {
             let offset = floor(self.text, offset.saturating_sub(self.start));
             match self.shown {
                 Cow::Borrowed(_) => offset,
-                Cow::Owned(_) => printable(&self.text[..offset]).len(),
+                Cow::Owned(_) => printable(&self.text[..offset]).len().min(self.shown.len()),
             }
         };
         let start = place(span.start);

@@ -10,7 +10,7 @@ use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Label, PolicyFile, Sev
 use crate::failure::{BAD, Failure, USAGE};
 use crate::output::Output;
 use crate::policy_file::{self, Checked};
-use crate::{json_diagnostic, report, style};
+use crate::{json_diagnostic, plural, style};
 
 /// Check policies, and say all that is wrong with them
 ///
@@ -49,21 +49,17 @@ impl Check {
             tally.files += 1;
             match check(path, &options) {
                 Ok(checked) => {
-                    for diagnostic in &checked.diagnostics {
-                        tally.count(diagnostic);
-                        if self.json {
-                            output.line(json_diagnostic::line(diagnostic, &checked.source))?;
-                        } else {
-                            output.report(report::render(diagnostic, &checked.source));
-                            output.report("");
+                    tally.count(&checked);
+                    if self.json {
+                        for line in json_diagnostic::lines(&checked) {
+                            output.line(line)?;
                         }
+                    } else {
+                        checked.report(output);
                     }
                 }
                 Err(failure) => {
-                    match failure {
-                        Failure::Bad { .. } => tally.errors += 1,
-                        _ => tally.unreadable += 1,
-                    }
+                    tally.unreadable += 1;
                     output.failure(&failure);
                 }
             }
@@ -80,28 +76,26 @@ impl Check {
 }
 
 impl Tally {
-    fn count(&mut self, diagnostic: &Diagnostic) {
-        match diagnostic.severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-        }
+    fn count(&mut self, checked: &Checked) {
+        let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
+        let errors = checked.diagnostics.iter().filter(is_error).count();
+        self.errors += errors + checked.json_errors.len();
+        self.warnings += checked.diagnostics.len() - errors;
     }
 
     fn summary(&self) -> String {
-        let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let mut parts = Vec::new();
-        if self.errors > 0 {
-            parts.push(format!("{}{}{:#}", style::ERROR, many(self.errors, "error"), style::ERROR));
-        }
-        if self.warnings > 0 {
-            parts.push(format!("{}{}{:#}", style::WARNING, many(self.warnings, "warning"), style::WARNING));
-        }
-        if self.unreadable > 0 {
-            let unreadable = many(self.unreadable, "unreadable file");
-            parts.push(format!("{}{unreadable}{:#}", style::ERROR, style::ERROR));
+        for (count, what, style) in [
+            (self.errors, "error", style::ERROR),
+            (self.warnings, "warning", style::WARNING),
+            (self.unreadable, "unreadable file", style::ERROR),
+        ] {
+            if count > 0 {
+                parts.push(format!("{style}{}{style:#}", plural::count(count, what)));
+            }
         }
         let found = if parts.is_empty() { "no errors".to_owned() } else { parts.join(", ") };
-        format!("{}: {found}", many(self.files, "file"))
+        format!("{}: {found}", plural::count(self.files, "file"))
     }
 }
 

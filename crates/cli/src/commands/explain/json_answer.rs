@@ -1,21 +1,21 @@
 //! The answer as programs read it.
 
-use knobgate_policy::{AccessKind, DecidedBy, Mode, Text, Verdict};
+use knobgate_policy::{AccessKind, DecidedBy, Mode, Verdict};
 use serde::Serialize;
 
 use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{PassedOver, Why};
-use crate::json;
+use crate::json::{self, Bytes};
 
-/// The answer as a line of JSON. Rules and lines count from 1. Values are texts of the language: quoted, with its escapes,
-/// since they need not be UTF-8.
+/// The answer as a line of JSON. Rules and lines count from 1. Values are strings where they are UTF-8,
+/// else `{"hex": …}`.
 pub(super) fn line(answer: &Answer<'_>) -> String {
     let (policy, access, decision) = (answer.file.policy(), answer.access, &answer.decision);
     let (verdict, errno, value) = match &decision.verdict {
         Verdict::Allow => ("allow", None, None),
         Verdict::Deny(errno) => ("deny", Some(errno.to_string()), None),
-        Verdict::Rewrite(value) => ("set", None, Some(quoted(value))),
+        Verdict::Rewrite(value) => ("set", None, Some(Bytes::from(value.as_slice()))),
     };
     let (rule, why) = match decision.by {
         DecidedBy::Rule(rule) => (Some(rule), None),
@@ -32,8 +32,8 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
                 AccessKind::Write => "write",
             },
             knob: access.knob.to_string(),
-            new: access.new.as_deref().map(quoted),
-            old: access.old.as_deref().map(quoted),
+            new: access.new.as_deref().map(Bytes::from),
+            old: access.old.as_deref().map(Bytes::from),
             old_is: match answer.current {
                 CurrentValue::Given(_) => "given",
                 CurrentValue::OfThisMachine(_) => "of this machine",
@@ -42,7 +42,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
             pos: access.pos,
             uid: access.task.uid,
             gid: access.task.gid,
-            comm: quoted(&access.task.comm),
+            comm: Bytes::from(access.task.comm.as_slice()),
         },
         verdict,
         errno,
@@ -65,10 +65,10 @@ struct Object<'a> {
     policy: &'a str,
     /// Whether the verdict is more than reported.
     enforced: bool,
-    access: Access,
+    access: Access<'a>,
     verdict: &'static str,
     errno: Option<String>,
-    value: Option<String>,
+    value: Option<Bytes<'a>>,
     event: bool,
     /// The rule that decided; absent, the default did.
     rule: Option<Rule<'a>>,
@@ -81,16 +81,16 @@ struct Object<'a> {
 }
 
 #[derive(Serialize)]
-struct Access {
+struct Access<'a> {
     kind: &'static str,
     knob: String,
-    new: Option<String>,
-    old: Option<String>,
+    new: Option<Bytes<'a>>,
+    old: Option<Bytes<'a>>,
     old_is: &'static str,
     pos: u64,
     uid: u32,
     gid: u32,
-    comm: String,
+    comm: Bytes<'a>,
 }
 
 #[derive(Serialize)]
@@ -119,8 +119,4 @@ fn passed_over<'a>(answer: &Answer<'a>, passed: &PassedOver) -> RulePassedOver<'
         Why::Condition(parts) => ("condition", parts.iter().map(ToString::to_string).collect()),
     };
     RulePassedOver { rule: rule_of(answer, passed.rule), why, conditions }
-}
-
-fn quoted(bytes: &[u8]) -> String {
-    Text::from(bytes).to_string()
 }

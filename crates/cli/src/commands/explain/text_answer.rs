@@ -77,10 +77,7 @@ fn because(answer: &Answer<'_>) -> String {
     match answer.decision.by {
         DecidedBy::Rule(rule) => format!("{} decides", place_of_rule(answer, rule)),
         DecidedBy::Unreadable { rule, why } => {
-            format!(
-                "{} cannot be evaluated: {why}; what cannot be read is denied",
-                place_of_rule(answer, rule)
-            )
+            format!("{} cannot be evaluated: {why}; such an access is denied", place_of_rule(answer, rule))
         }
         DecidedBy::Default(kind) => match answer.file.default_line(kind) {
             Some(line) => format!("no rule applies, and this is the default, {file}:{line}"),

@@ -1,0 +1,25 @@
+//! `knobgate completions`: the command line, for shells that complete it.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::Cli;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Print a script that completes this command line in a shell
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "knobgate", &mut script);
+        output.raw(&script)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,124 @@
+//! `knobgate fmt`: policies in their canonical layout.
+
+mod replace;
+mod unified_diff;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use knobgate_policy::Source;
+
+use crate::failure::{BAD, Failure, MACHINE, USAGE};
+use crate::output::Output;
+use crate::{plural, policy_file, report};
+
+/// Format policies in place
+///
+/// A file is replaced as a whole, and keeps its mode. One with errors is left alone, and the errors are reported. `-`
+/// formats standard input to standard output.
+///
+/// Exit status: 0 if all is well, 1 if a policy has errors or, with --check, another layout, 2 if a file cannot be
+/// read, 3 if one cannot be written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fmt {
+    /// Change nothing, and print what would change as a unified diff
+    #[arg(long)]
+    check: bool,
+    /// Policy files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    AsItShouldBe,
+    Formatted,
+    Differs,
+    Wrong,
+}
+
+impl Fmt {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let mut outcomes = Vec::new();
+        let mut status = 0;
+        for path in &self.files {
+            match self.format(path, output) {
+                Ok(outcome) => {
+                    if matches!(outcome, Outcome::Differs | Outcome::Wrong) {
+                        status = status.max(BAD);
+                    }
+                    outcomes.push(outcome);
+                }
+                Err(failure @ Failure::Output(_)) => return Err(failure),
+                Err(failure) => {
+                    output.failure(&failure);
+                    status = status.max(if let Failure::Machine { .. } = failure { MACHINE } else { USAGE });
+                    outcomes.push(Outcome::Wrong);
+                }
+            }
+        }
+        let is_filter = !self.check && self.files.iter().all(|path| policy_file::is_stdin(path));
+        if !is_filter {
+            output.report(summary(&outcomes));
+        }
+        Ok(ExitCode::from(status))
+    }
+
+    fn format(&self, path: &Path, output: &Output) -> Result<Outcome, Failure> {
+        if policy_file::is_json(path) {
+            let name = policy_file::name(path);
+            return Err(Failure::usage(format!("{name} is JSON, and this formats the text of policies")));
+        }
+        let source = policy_file::read_source(path)?;
+        let formatted = match knobgate_policy::format(&source) {
+            Ok(formatted) => formatted,
+            Err(diagnostics) => {
+                for diagnostic in &diagnostics {
+                    output.report(report::render(diagnostic, &source));
+                    output.report("");
+                }
+                return Ok(Outcome::Wrong);
+            }
+        };
+        let differs = formatted != source.text();
+        match (self.check, differs) {
+            (true, true) => self.show_difference(&source, &formatted, output),
+            (true, false) => Ok(Outcome::AsItShouldBe),
+            (false, _) if policy_file::is_stdin(path) => {
+                output.raw(formatted.as_bytes())?;
+                Ok(if differs { Outcome::Formatted } else { Outcome::AsItShouldBe })
+            }
+            (false, true) => {
+                replace::replace(path, formatted.as_bytes()).map_err(|error| {
+                    Failure::machine(format!("cannot write {}", source.name())).because(error)
+                })?;
+                Ok(Outcome::Formatted)
+            }
+            (false, false) => Ok(Outcome::AsItShouldBe),
+        }
+    }
+
+    fn show_difference(&self, source: &Source, formatted: &str, output: &Output) -> Result<Outcome, Failure> {
+        for line in unified_diff::lines(source.name(), source.text(), formatted) {
+            output.line(line)?;
+        }
+        Ok(Outcome::Differs)
+    }
+}
+
+fn summary(outcomes: &[Outcome]) -> String {
+    let count = |wanted: Outcome| outcomes.iter().filter(|&&outcome| outcome == wanted).count();
+    let parts: Vec<String> = [
+        (Outcome::Formatted, "formatted"),
+        (Outcome::Differs, "would be formatted"),
+        (Outcome::AsItShouldBe, "as it should be"),
+        (Outcome::Wrong, "left alone because of errors"),
+    ]
+    .into_iter()
+    .map(|(outcome, what)| (count(outcome), what))
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    format!("{}: {}", plural::count(outcomes.len(), "file"), parts.join(", "))
+}

@@ -1,0 +1,100 @@
+use crate::{knobgate, snapshot};
+
+#[test]
+fn a_good_policy_is_fine() {
+    snapshot("check-good", [knobgate(["check", "--any-machine", "web.knob", "audit.knob"])]);
+}
+
+#[test]
+fn every_error_is_shown_with_its_place_and_what_to_do() {
+    snapshot("check-errors", [knobgate(["check", "many-errors.knob"])]);
+}
+
+#[test]
+fn warnings_alone_are_no_failure() {
+    snapshot("check-warnings", [knobgate(["check", "warnings.knob"])]);
+}
+
+#[test]
+fn a_knob_that_is_not_on_this_machine_is_a_warning_unless_the_policy_is_for_others() {
+    let policy = "policy x\nallow write kernel.no_such_knob, kernel.ostype\n";
+    snapshot(
+        "check-unknown-knob",
+        [knobgate(["check", "-"]).stdin(policy), knobgate(["check", "--any-machine", "-"]).stdin(policy)],
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_are_reported_and_the_others_are_checked() {
+    snapshot("check-unreadable", [knobgate(["check", "nowhere.knob", ".", "warnings.knob"])]);
+}
+
+#[test]
+fn a_program_gets_one_object_for_each_error() {
+    snapshot(
+        "check-json",
+        [knobgate(["check", "nowhere.knob", "many-errors.knob", "warnings.knob", "--json"])],
+    );
+}
+
+#[test]
+fn policies_in_json_are_checked_as_text_is() {
+    snapshot(
+        "check-json-policies",
+        [
+            knobgate(["check", "machine.json"]),
+            knobgate(["check", "wrong.json"]),
+            knobgate(["check", "wrong.json", "--json"]),
+            knobgate(["explain", "--policy", "machine.json", "write", "vm.swappiness", "1", "--old", "60"]),
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_policy_is_said_to_be_none() {
+    snapshot(
+        "check-no-policy",
+        [
+            knobgate(["check", "-"]).stdin(""),
+            knobgate(["check", "-"]).stdin(&b"\x7fELF\x02\x01\x00\xff\xfe\x00"[..]),
+            knobgate(["check", "/dev/zero"]),
+        ],
+    );
+}
+
+#[test]
+fn lines_may_end_with_carriage_returns() {
+    snapshot(
+        "check-crlf",
+        [knobgate(["check", "-"])
+            .stdin("policy x\r\nallow wirte vm.swappiness\r\n\r\nalow write vm.swappiness\r\n")],
+    );
+}
+
+#[test]
+fn a_policy_cannot_drive_the_terminal() {
+    let hostile = "policy x\nalow\u{1b}]0;pwned\u{7} write \u{9b}2J \u{202e}lmth\n";
+    snapshot(
+        "check-hostile",
+        [knobgate(["check", "-"]).stdin(hostile), knobgate(["fmt", "-"]).stdin(hostile)],
+    );
+
+    let said = knobgate(["check", "--color", "always", "-"]).stdin(hostile).output().unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    let without_styles = said.replace("\u{1b}[", "");
+    let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!without_styles.contains(obeyed), "{said:?}");
+    assert!(!said.contains("\u{1b}]"), "{said:?}");
+}
+
+#[test]
+fn a_policy_that_no_kernel_could_take_is_an_error_at_the_rule() {
+    // An automaton that remembers where in the last twelve characters there was an `a`.
+    let policy = "policy x\nallow write vm.swappiness\nallow write **a????????????????\n";
+    snapshot("check-too-large", [knobgate(["check", "--any-machine", "-"]).stdin(policy)]);
+}
+
+#[test]
+fn no_file_is_an_error_of_usage() {
+    knobgate(["check"]).assert().code(2);
+}

@@ -1,0 +1,122 @@
+use snapbox::cmd::Command;
+
+use crate::{knobgate, snapshot};
+
+/// `knobgate explain` with the policy `web.knob`.
+fn explain<const N: usize>(access: [&str; N]) -> Command {
+    knobgate(["explain", "--policy", "web.knob"]).args(access)
+}
+
+#[test]
+fn an_allowed_write() {
+    snapshot("explain-allow", [explain(["write", "net/core/somaxconn", "512", "--old", "4096"])]);
+}
+
+#[test]
+fn a_rewrite() {
+    snapshot("explain-clamp", [explain(["write", "net.core.somaxconn", r"9999999\n", "--old", r"4096\n"])]);
+}
+
+#[test]
+fn a_value_put_back() {
+    snapshot("explain-ignore", [explain(["write", "kernel.printk", r"7 7 7 7\n", "--old", r"4\t4\t1\t7\n"])]);
+}
+
+#[test]
+fn a_denial() {
+    snapshot(
+        "explain-deny",
+        [
+            explain(["write", "kernel.core_pattern", "|/tmp/x", "--old", "core"]),
+            explain(["write", "kernel.ostype", "x", "--old", r"Linux\n"]),
+            explain(["write", "vm.overcommit_memory", "1", "--old", r"0\n"]),
+        ],
+    );
+}
+
+#[test]
+fn a_condition_that_does_not_hold() {
+    snapshot(
+        "explain-condition",
+        [
+            explain(["write", "vm.max_map_count", "65530", "--old", r"262144\n"]),
+            explain(["write", "net.ipv4.tcp_rmem", "4096 87380 100", "--old", "4096 87380 629145"]),
+            explain(["write", "kernel.hostname", "h", "--old", "g", "--uid", "7", "--comm", "bash"]),
+            explain(["write", "kernel.hostname", "evil", "--old", "g", "--uid", "1000"]),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_denied() {
+    snapshot(
+        "explain-unreadable",
+        [
+            explain(["write", "vm.max_map_count", "x", "--old", "1"]),
+            explain(["write", "net.core.somaxconn", "512", "--old", "4096", "--pos", "1"]),
+            explain(["write", "vm.swappiness", "1", "--old", "60"]),
+        ],
+    );
+}
+
+#[test]
+fn a_read() {
+    snapshot(
+        "explain-read",
+        [
+            explain(["read", "net.core.somaxconn", "--old", r"4096\n"]),
+            explain(["read", "/proc/sys/kernel/ostype"]),
+            explain(["read", "kernel.no_such_knob"]),
+        ],
+    );
+}
+
+#[test]
+fn nothing_is_enforced_in_audit_mode() {
+    let access = ["explain", "--policy", "audit.knob", "write", "kernel.hostname", "x", "--old", "y"];
+    snapshot("explain-audit", [knobgate(access)]);
+}
+
+#[test]
+fn an_answer_for_programs() {
+    snapshot(
+        "explain-json",
+        [
+            explain(["--json", "write", "vm.max_map_count", r"65530\xff", "--old", r"262144\n"]),
+            explain(["--json", "write", "net.ipv4.tcp_rmem", "4096 87380 100", "--old", "1"]),
+            explain(["--json", "write", "net.core.somaxconn", r"9999999\n", "--old", r"4096\n"]),
+        ],
+    );
+}
+
+#[test]
+fn a_negative_value_is_a_value_and_no_option() {
+    snapshot("explain-negative", [explain(["write", "net.core.somaxconn", r"-1\n", "--old", r"-2\n"])]);
+}
+
+#[test]
+fn a_long_name_of_a_task_is_cut_as_the_kernel_does() {
+    let access = ["read", "kernel.ostype", "--old", "x", "--comm", "a-name-of-many-bytes"];
+    snapshot("explain-long-comm", [explain(access)]);
+}
+
+#[test]
+fn arguments_that_make_no_sense() {
+    snapshot(
+        "explain-usage",
+        [
+            explain(["write", "vm.swappiness"]),
+            explain(["read", "vm.swappiness", "1"]),
+            explain(["read", "vm.*"]),
+            explain(["read", "\u{1b}[2J"]),
+            explain(["write", "vm.swappiness", r"\q"]),
+            explain(["write", "vm.swappiness", "1", "--old", r"\x1"]),
+        ],
+    );
+}
+
+#[test]
+fn a_policy_with_errors_explains_nothing() {
+    let access = ["explain", "--policy", "-", "read", "vm.swappiness", "--old", "60"];
+    snapshot("explain-bad-policy", [knobgate(access).stdin("policy x\nalow write vm.swappiness\n")]);
+}

@@ -1,0 +1,46 @@
+//! The program as people call it: arguments in; text and exit status out. Needs no privileges, and no knob that
+//! is not on every machine.
+//!
+//! What is said is compared with the files of `tests/snapshots`, which `SNAPSHOTS=overwrite cargo test -p knobgate
+//! --test cli` writes anew.
+#![allow(missing_docs)]
+
+mod check;
+mod colours;
+mod explain;
+mod fmt;
+
+use std::fmt::Write;
+
+use snapbox::cmd::Command;
+use snapbox::data::DataFormat;
+use snapbox::{Assert, Data};
+
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+
+/// `knobgate` among the policies of `tests/policies`, in an empty environment.
+fn knobgate<const N: usize>(args: [&str; N]) -> Command {
+    Command::new(env!("CARGO_BIN_EXE_knobgate"))
+        .env_clear()
+        .current_dir(format!("{TESTS}/policies"))
+        .args(args)
+}
+
+/// Asserts that `commands` print and return what `tests/snapshots/NAME.txt` says.
+#[track_caller]
+fn snapshot<const N: usize>(name: &str, commands: [Command; N]) {
+    let mut said = String::new();
+    for command in commands {
+        let output = command.output().unwrap();
+        for (stream, bytes) in [("standard output", output.stdout), ("standard error", output.stderr)] {
+            if !bytes.is_empty() {
+                let text = String::from_utf8(bytes).unwrap();
+                writeln!(said, "[{stream}]\n{}", text.trim_end_matches('\n')).unwrap();
+            }
+        }
+        writeln!(said, "[exit status {}]", output.status.code().unwrap()).unwrap();
+    }
+    let path = format!("{TESTS}/snapshots/{name}.txt");
+    let expected = Data::read_from(path.as_ref(), Some(DataFormat::Text)).raw();
+    Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).eq(said, expected);
+}
