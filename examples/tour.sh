@@ -14,9 +14,9 @@ for namespace in net uts ipc; do
         refuse "this is not a $namespace namespace of its own"
 done
 # The policy allows this one no write. (The name is that of the namespace alone.)
-if echo tour 2>/dev/null >/proc/sys/kernel/domainname; then
+if { echo tour >/proc/sys/kernel/domainname; } 2>/dev/null; then
     refuse 'the policy is not in force'
-fi 2>/dev/null
+fi
 
 try() {
     knob=$2 value=$3
