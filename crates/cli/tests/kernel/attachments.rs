@@ -1,0 +1,339 @@
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use knobgate_bpf::{Function, Insn, Program, Reg, Width};
+use knobgate_kernel::{AttachMode, Cgroup, LoadOptions, ProgramFd, attach_without_link, load, start_inside};
+use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::setting::{DetachedAtLast, KNOBGATE, attach, expect, is_loaded, policy, stderr, stdout};
+use crate::writers::HAMMER;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("an_attached_policy_outlives_its_attacher_until_it_is_detached", stays),
+    ("a_policy_is_attached_to_the_cgroup_of_a_process", by_pid),
+    ("a_thousand_replacements_let_no_denied_write_pass", replacements),
+    ("a_name_is_for_one_cgroup", one_cgroup),
+    ("an_attachment_without_its_cgroup_is_renewed", renewed),
+    ("what_a_detaching_that_was_cut_short_left_is_no_obstacle", cut_short),
+    ("attaching_one_name_at_once_leaves_one_attachment", at_once),
+    ("names_are_checked", names),
+    ("a_bad_policy_leaves_the_old_one_in_force", bad_policy),
+    ("programs_of_others_are_listed_in_the_order_in_which_they_run", foreign),
+    ("a_program_in_the_way_is_named", in_the_way),
+    ("what_is_shown_comes_from_the_kernel", shown),
+];
+
+const DENY: &str = "policy t-attached\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
+
+/// Whether a process in there may write the knob that [`DENY`] denies.
+fn may_write(cgroup: &Cgroup) -> bool {
+    let status =
+        shell(cgroup, "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward").stderr(Stdio::null()).status();
+    status.expect("a shell").success()
+}
+
+fn shown_json(name: &str) -> Value {
+    serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout).expect("JSON")
+}
+
+fn listed(cgroup: &Cgroup) -> Vec<Value> {
+    let output = stdout(&expect(0, ["list", "--json"]));
+    let lines = output.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter(|line| line["cgroup"] == cgroup.path().display().to_string()).collect()
+}
+
+fn stays() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-stays");
+    let inner = cgroup.create("inner")?;
+    assert!(may_write(&cgroup) && may_write(&inner));
+    let said = attach(policy(DENY).path(), &cgroup, "t-stays");
+    assert!(said.contains("t-stays") && said.contains(&cgroup.path().display().to_string()), "{said}");
+    assert!(!may_write(&cgroup) && !may_write(&inner));
+    let said = stdout(&expect(0, ["detach", "t-stays"]));
+    assert!(said.contains("t-stays") && said.contains(&cgroup.path().display().to_string()), "{said}");
+    assert!(may_write(&cgroup) && may_write(&inner));
+    let output = expect(2, ["detach", "t-stays"]);
+    assert!(stderr(&output).contains("there is no attachment \"t-stays\""), "{output:?}");
+    expect(2, ["show", "t-stays"]);
+    Ok(())
+}
+
+fn by_pid() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-pid");
+    let sleeper = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
+    let pid = sleeper.0.id().to_string();
+    eventually("it is inside", || cgroup.procs().is_ok_and(|pids| pids.contains(&sleeper.0.id())));
+    let file = policy(DENY);
+    let file = file.path().to_str().ok_or("a path")?;
+    expect(0, ["attach", "--policy", file, "--pid", &pid, "--name", "t-pid"]);
+    assert!(!may_write(&cgroup));
+    let output = expect(2, ["attach", "--policy", file, "--pid", "4194305", "--name", "t-pid-2"]);
+    assert!(stderr(&output).contains("there is no process 4194305"), "{output:?}");
+    Ok(())
+}
+
+fn replacements() -> Result<(), Failed> {
+    const ATTACHERS: u32 = 4;
+    const EACH: u32 = 250;
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-replaced");
+    // They differ in what they are, not in what they deny.
+    let policies = [DENY.to_owned(), format!("{DENY}allow write kernel.** if count(new) == 1\n")]
+        .map(|text| policy(&text));
+    attach(policies[0].path(), &cgroup, "t-replaced");
+
+    let mut hammer = Command::new(std::env::current_exe()?);
+    hammer.args([HAMMER, "/proc/sys/net/ipv4/ip_forward"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    start_inside(&mut hammer, &cgroup)?;
+    knobgate_kernel::with_private_namespaces(
+        &mut hammer,
+        knobgate_kernel::Namespaces { net: true, ..Default::default() },
+    );
+    let mut hammer = Reaped(hammer.spawn()?);
+    let mut output = BufReader::new(hammer.0.stdout.take().ok_or("no output")?);
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    assert_eq!(line, "hammering\n");
+
+    let before = shown_json("t-replaced")["program"].clone();
+    std::thread::scope(|threads| {
+        for attacher in 0..ATTACHERS {
+            let (cgroup, policies) = (&cgroup, &policies);
+            threads.spawn(move || {
+                for turn in 0..EACH {
+                    let policy = &policies[((attacher + turn) % 2) as usize];
+                    let said = attach(policy.path(), cgroup, "t-replaced");
+                    assert!(said.contains("replaced program"), "{said}");
+                }
+            });
+        }
+    });
+    assert_ne!(shown_json("t-replaced")["program"], before);
+
+    drop(hammer.0.stdin.take());
+    line.clear();
+    output.read_to_string(&mut line)?;
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let [attempts, denied] = numbers[..] else { return Err(line.into()) };
+    assert_eq!(attempts, denied, "every attempt was denied");
+    assert!(attempts > 10_000, "it hammered: {attempts}");
+    eprintln!("{attempts} attempts during {} replacements, all denied", ATTACHERS * EACH);
+    assert_eq!(listed(&cgroup).len(), 1);
+    Ok(())
+}
+
+fn one_cgroup() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    let _detached = DetachedAtLast("t-one");
+    let file = policy(DENY);
+    attach(file.path(), &cgroup, "t-one");
+    let output = Command::new(KNOBGATE)
+        .args(["attach", "--name", "t-one", "--policy"])
+        .arg(file.path())
+        .arg("--cgroup")
+        .arg(other.path())
+        .output()?;
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains(&cgroup.path().display().to_string()) && said.contains("knobgate detach t-one"),
+        "{said}"
+    );
+    assert!(may_write(&other) && !may_write(&cgroup));
+    Ok(())
+}
+
+fn renewed() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-renewed");
+    let parent = scratch();
+    let cgroup = parent.create("service")?;
+    let file = policy(DENY);
+    attach(file.path(), &cgroup, "t-renewed");
+    cgroup.remove()?;
+    let cgroup = parent.create("service")?;
+    eventually("the link has lost its cgroup", || shown_json("t-renewed")["cgroup_id"].is_null());
+    let list = stdout(&expect(0, ["list"]));
+    assert!(list.contains("t-renewed has lost its cgroup"), "{list}");
+    assert!(may_write(&cgroup));
+    let said = attach(file.path(), &cgroup, "t-renewed");
+    assert!(said.contains("is gone"), "{said}");
+    assert!(!may_write(&cgroup));
+    assert_eq!(listed(&cgroup).len(), 1);
+    Ok(())
+}
+
+fn cut_short() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-cut");
+    let cgroup = scratch();
+    let file = policy(DENY);
+    attach(file.path(), &cgroup, "t-cut");
+    // What is left when the pin is gone and its directory is not yet.
+    std::fs::remove_file("/sys/fs/bpf/knobgate/t-cut/link")?;
+    eventually("it is detached", || may_write(&cgroup));
+    attach(file.path(), &cgroup, "t-cut");
+    assert!(!may_write(&cgroup));
+    Ok(())
+}
+
+fn at_once() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-once");
+    let cgroup = scratch();
+    let file = policy(DENY);
+    let said: Vec<String> = std::thread::scope(|threads| {
+        let start = || threads.spawn(|| attach(file.path(), &cgroup, "t-once"));
+        let all: Vec<_> = (0..8).map(|_| start()).collect();
+        all.into_iter().map(|thread| thread.join().expect("attached")).collect()
+    });
+    assert_eq!(said.iter().filter(|said| said.contains(": attached")).count(), 1, "{said:?}");
+    assert_eq!(listed(&cgroup).len(), 1);
+    Ok(())
+}
+
+fn names() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let place = cgroup.path().to_str().ok_or("a path")?;
+    let file = policy("policy with.dots\n");
+    let file = file.path().to_str().ok_or("a path")?;
+    for name in ["../x", "", "a b", "+1-0"] {
+        expect(2, ["attach", "--policy", file, "--cgroup", place, "--name", name]);
+        expect(2, ["detach", name]);
+        expect(2, ["show", name]);
+    }
+    let output = expect(2, ["attach", "--policy", file, "--cgroup", place]);
+    assert!(stderr(&output).contains("--name"), "{output:?}");
+    expect(2, ["attach", "--policy", file, "--cgroup", "/no/such/cgroup", "--name", "t-names"]);
+    expect(2, ["attach", "--policy", file, "--cgroup", "/tmp", "--name", "t-names"]);
+    expect(2, ["attach", "--policy", file, "--name", "t-names"]);
+    assert!(listed(&cgroup).is_empty());
+    Ok(())
+}
+
+fn bad_policy() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-kept");
+    let cgroup = scratch();
+    attach(policy(DENY).path(), &cgroup, "t-kept");
+    let program = shown_json("t-kept")["program"].clone();
+    let bad = policy("policy t-kept\nallow write ** if new <\n");
+    let bad = bad.path().to_str().ok_or("a path")?;
+    let place = cgroup.path().to_str().ok_or("a path")?;
+    expect(1, ["attach", "--policy", bad, "--cgroup", place, "--name", "t-kept"]);
+    assert_eq!(shown_json("t-kept")["program"], program);
+    assert!(!may_write(&cgroup));
+    Ok(())
+}
+
+/// A program that lets everything pass, as others have them.
+fn foreign_program(name: &str) -> ProgramFd {
+    let program = Program {
+        name: name.to_owned(),
+        insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
+        functions: vec![Function { name: "main".to_owned(), start: 0 }],
+        ..Program::default()
+    };
+    load(&program, &LoadOptions::default()).expect("it loads").program
+}
+
+fn foreign() -> Result<(), Failed> {
+    let _detached = (DetachedAtLast("t-outer"), DetachedAtLast("t-inner"));
+    let outer = scratch();
+    let inner = outer.create("inner")?;
+    let (monitor, late) = (foreign_program("monitor"), foreign_program("late"));
+    attach_without_link(&monitor, &outer, AttachMode::Multi)?;
+    attach(policy(DENY).path(), &outer, "t-outer");
+    attach(policy(DENY).path(), &inner, "t-inner");
+    attach_without_link(&late, &inner, AttachMode::Multi)?;
+
+    let order = |cgroup: &Cgroup| -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let lines = listed(cgroup);
+        assert!(lines.iter().enumerate().all(|(index, line)| line["order"] == index + 1), "{lines:?}");
+        let line = |line: &Value| {
+            let place = text(&line["attached_to"]);
+            let place = place.strip_prefix(&outer.path().display().to_string()).unwrap_or("?");
+            format!(
+                "{} {} {} {place}",
+                text(&line["attachment"]),
+                text(&line["program_name"]),
+                text(&line["attached_by"])
+            )
+        };
+        lines.iter().map(line).collect()
+    };
+    assert_eq!(order(&outer), ["- monitor multi ", "t-outer t_attached link "]);
+    assert_eq!(
+        order(&inner),
+        [
+            "t-inner t_attached link /inner",
+            "- late multi /inner",
+            "- monitor multi ",
+            "t-outer t_attached link ",
+        ]
+    );
+    let lines = listed(&outer);
+    assert_eq!((&lines[0]["policy"], &lines[1]["policy"]), (&Value::Null, &Value::from("t-attached")));
+    assert_eq!((&lines[0]["loaded_by_uid"], &lines[0]["link"]), (&Value::from(0), &Value::Null));
+    assert_eq!(lines[0]["program"], monitor.info()?.id);
+
+    let text = stdout(&expect(0, ["list"]));
+    let lines: Vec<&str> =
+        text.lines().skip_while(|line| *line != inner.path().display().to_string()).skip(1).take(4).collect();
+    let [first, second, third, last] = lines[..] else { return Err(text.into()) };
+    assert!(first.starts_with("  1. t-inner: program "), "{text}");
+    assert!(second.starts_with("  2. not ours: program ") && second.contains("(late), multi mode"), "{text}");
+    assert!(third.starts_with("  3. not ours: ") && third.contains(", from "), "{text}");
+    assert!(last.starts_with("  4. t-outer: "), "{text}");
+    Ok(())
+}
+
+fn in_the_way() -> Result<(), Failed> {
+    let cgroup = scratch();
+    attach_without_link(&foreign_program("monitor"), &cgroup, AttachMode::Override)?;
+    let file = policy(DENY);
+    let (file, place) = (file.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
+    let output = expect(3, ["attach", "--policy", file, "--cgroup", place, "--name", "t-way"]);
+    assert!(stderr(&output).contains("override mode"), "{output:?}");
+    let doctor = stdout(&expect(0, ["doctor"]));
+    assert!(doctor.contains("a program in override mode on"), "{doctor}");
+    expect(2, ["show", "t-way"]);
+    Ok(())
+}
+
+fn shown() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-shown");
+    let cgroup = scratch();
+    let text = "# a comment, Ünïcödé\r\npolicy t-shown\r\nmode audit\r\n\
+                deny write net.ipv4.ip_forward   if new != 0 # why\r\nallow read **\r\n";
+    let file = policy(text);
+    attach(file.path(), &cgroup, "t-shown");
+    drop(file);
+    let script = "cd /proc/sys/net/ipv4; for i in 1 2 3; do echo 1 >ip_forward; done; echo x >ip_forward; \
+                  echo 0 >ip_forward; read value <ip_default_ttl";
+    shell(&cgroup, script).stderr(Stdio::null()).status()?;
+    let shown = shown_json("t-shown");
+    assert_eq!(shown["text"], text);
+    assert_eq!((&shown["mode"], &shown["policy"]), (&Value::from("audit"), &Value::from("t-shown")));
+    assert_eq!(shown["cgroup"], cgroup.path().display().to_string());
+    assert_eq!(shown["cgroup_id"], cgroup.id());
+    let rules: Vec<(u64, u64, u64)> = shown["rules"]
+        .as_array()
+        .ok_or("no rules")?
+        .iter()
+        .map(|rule| ["line", "decided", "could_not"].map(|field| rule[field].as_u64().unwrap_or(0)))
+        .map(|[line, decided, could_not]| (line, decided, could_not))
+        .collect();
+    assert_eq!(rules[0], (4, 3, 1), "{shown}");
+    // A shell reads in pieces of one byte.
+    assert_eq!(rules[1].0, 5);
+    assert!(rules[1].1 >= 1, "{shown}");
+    assert_eq!(rules[2..], [(0, 0, 0), (0, 1, 0)], "the defaults: {shown}");
+    let printed = stdout(&expect(0, ["show", "t-shown"]));
+    assert!(printed.contains("deny write net.ipv4.ip_forward   if new != 0\n"), "{printed}");
+    assert!(printed.contains("audit mode"), "{printed}");
+    expect(0, ["detach", "t-shown"]);
+    eventually("the program goes", || !is_loaded("t_shown"));
+    Ok(())
+}

@@ -1,0 +1,79 @@
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use knobgate_kernel::{LoadOptions, load, probe_cached};
+use knobgate_policy::{CheckOptions, Source, parse};
+use knobgate_testing::Test;
+use libtest_mimic::Failed;
+
+use crate::setting::{KNOBGATE, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("the_kernel_takes_the_examples", taken),
+    ("the_tour_shows_what_it_says", tour),
+    ("the_tour_refuses_to_write_what_is_the_machines", no_tour),
+];
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}
+
+fn taken() -> Result<(), Failed> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory())? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "knob") {
+            continue;
+        }
+        let source = Source::new(path.display().to_string(), std::fs::read_to_string(&path)?);
+        let file = parse(source, &CheckOptions::default()).map_err(|errors| format!("{errors:?}"))?;
+        let compiled = knobgate_compiler::compile(&file, &probe_cached().features())?;
+        load(&compiled.program, &LoadOptions::default())?;
+        count += 1;
+    }
+    assert!(count >= 4, "{count}");
+    Ok(())
+}
+
+fn tour() -> Result<(), Failed> {
+    let mut command = Command::new(KNOBGATE);
+    command.args(["run", "--policy", "examples/tour.knob", "--"]);
+    command.args(["unshare", "--net", "--uts", "--ipc", "sh", "examples/tour.sh"]);
+    let output = command.current_dir(directory().join("..")).output()?;
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let shown = stdout(&output);
+    let core_pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern")?;
+    let core_pattern = core_pattern.trim();
+    let answers: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let expected = [
+        "# echo \"|/tmp/x\" > /proc/sys/kernel/core_pattern".to_owned(),
+        "Operation not permitted".to_owned(),
+        format!("it was {core_pattern} and is now {core_pattern}"),
+        "# echo \"100\" > /proc/sys/net/ipv4/ip_default_ttl".to_owned(),
+        "the write succeeds".to_owned(),
+        "it was 64 and is now 100".to_owned(),
+        "# echo \"255\" > /proc/sys/net/ipv4/ip_default_ttl".to_owned(),
+        "Operation not permitted".to_owned(),
+        "it was 100 and is now 100".to_owned(),
+        "# echo \"9999999\" > /proc/sys/net/core/somaxconn".to_owned(),
+        "the write succeeds".to_owned(),
+        "it was 4096 and is now 65535".to_owned(),
+        "# echo \"0\" > /proc/sys/net/ipv4/tcp_syncookies".to_owned(),
+        "the write succeeds".to_owned(),
+        "it was 1 and is now 1".to_owned(),
+    ];
+    assert_eq!(answers, expected);
+    Ok(())
+}
+
+fn no_tour() -> Result<(), Failed> {
+    let script = directory().join("tour.sh");
+    let run = |command: &mut Command| command.arg(&script).stdin(Stdio::null()).output();
+    let output = run(&mut Command::new("sh"))?;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    // Its own namespaces, and no policy.
+    let output = run(Command::new("unshare").args(["--net", "--uts", "--ipc", "sh"]))?;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(stderr(&output).contains("the policy is not in force"), "{output:?}");
+    Ok(())
+}

@@ -1,0 +1,84 @@
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use knobgate_kernel::{Namespaces, with_private_namespaces};
+use knobgate_testing::{Test, scratch};
+use libtest_mimic::Failed;
+
+use crate::setting::{KNOBGATE, policy, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
+    ("without_cgroup_v2_nothing_is_started_and_the_mount_is_told", no_cgroups),
+    ("without_a_bpffs_nothing_is_attached_and_the_mount_is_told", no_bpffs),
+];
+
+/// Runs this script in a mount namespace of its own.
+fn apart(script: &str, arguments: &[&str]) -> std::io::Result<Output> {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, KNOBGATE]).args(arguments);
+    with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
+    command.output()
+}
+
+fn no_root() -> Result<(), Failed> {
+    let file = policy("policy t-nobody\n");
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    // The build directory may be closed to others.
+    let copy = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()?;
+    let knobgate = copy.path().join("knobgate");
+    std::fs::copy(KNOBGATE, &knobgate)?;
+    let nobody =
+        |arguments: &[&str]| Command::new(&knobgate).args(arguments).uid(65_534).gid(65_534).output();
+    let path = file.path().to_str().ok_or("a path")?;
+    let output = nobody(&["run", "--policy", path, "--", "echo", "started"])?;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
+    assert!(stderr(&output).contains("CAP_BPF and CAP_NET_ADMIN"), "{output:?}");
+
+    let cgroup = scratch();
+    let place = cgroup.path().to_str().ok_or("a path")?;
+    for arguments in [
+        &["attach", "--policy", path, "--cgroup", place][..],
+        &["list"],
+        &["show", "t-nobody"],
+        &["detach", "t-nobody"],
+        &["doctor"],
+    ] {
+        let output = nobody(arguments)?;
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {output:?}");
+    }
+    let output = nobody(&["doctor"])?;
+    assert!(stdout(&output).contains("run as root"), "{output:?}");
+    Ok(())
+}
+
+fn no_cgroups() -> Result<(), Failed> {
+    let file = policy("policy t-no-cgroups\n");
+    let path = file.path().to_str().ok_or("a path")?;
+    let script = "umount -a -t cgroup2 && ! grep -q ' - cgroup2 ' /proc/self/mountinfo && exec \"$0\" \"$@\"";
+    let output = apart(script, &["run", "--policy", path, "--", "echo", "started"])?;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
+    assert!(stderr(&output).contains("mount -t cgroup2"), "{output:?}");
+    let output = apart(script, &["doctor"])?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stdout(&output).contains("mount -t cgroup2"), "{output:?}");
+    Ok(())
+}
+
+fn no_bpffs() -> Result<(), Failed> {
+    let file = policy("policy t-no-bpffs\n");
+    let cgroup = scratch();
+    let (path, place) = (file.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
+    let script = "umount -a -t bpf && exec \"$0\" \"$@\"";
+    let output = apart(script, &["attach", "--policy", path, "--cgroup", place])?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("mount -t bpf"), "{output:?}");
+    let output = apart(script, &["run", "--policy", path, "--cgroup", place, "--", "echo", "started"])?;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "started\n"), "{output:?}");
+    let output = apart(script, &["doctor"])?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stdout(&output).contains("mount -t bpf"), "{output:?}");
+    Ok(())
+}

@@ -1,0 +1,58 @@
+use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::setting::{DetachedAtLast, attach, expect, policy, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("doctor_says_what_works_and_what_follows", machine),
+    ("doctor_says_what_a_workload_could_do", workload),
+];
+
+fn findings(arguments: &[&str]) -> Vec<Value> {
+    let output = stdout(&expect(0, arguments));
+    output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn state<'a>(findings: &'a [Value], what: &str) -> &'a str {
+    let finding = findings.iter().find(|finding| finding["what"] == what);
+    finding.and_then(|finding| finding["state"].as_str()).unwrap_or_else(|| panic!("{what}: {findings:?}"))
+}
+
+fn machine() -> Result<(), Failed> {
+    let findings = findings(&["doctor", "--json"]);
+    for what in ["kernel", "cgroup v2", "bpffs", "hook", "links"] {
+        assert_eq!(state(&findings, what), "ok");
+    }
+    for finding in findings.iter().filter(|finding| finding["state"] != "ok") {
+        assert!(finding["consequence"].is_string(), "{finding}");
+    }
+    Ok(())
+}
+
+fn workload() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-doctor");
+    let cgroup = scratch();
+    attach(policy("policy t-doctor\n").path(), &cgroup, "t-doctor");
+    let examined = |script: &str| -> Result<Vec<Value>, Failed> {
+        let sleeper = Reaped(shell(&cgroup, script).spawn()?);
+        let pid = sleeper.0.id();
+        eventually("it sleeps", || {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")
+        });
+        Ok(findings(&["doctor", "--json", "--pid", &pid.to_string()]))
+    };
+    let root = examined("exec sleep 1000")?;
+    assert_eq!(state(&root, "policies"), "ok");
+    for what in ["leaving its cgroup", "detaching", "overruling", "/proc/sysrq-trigger"] {
+        assert_eq!(state(&root, what), "less", "{what}");
+    }
+    let nobody =
+        examined("exec setpriv --reuid=65534 --clear-groups --inh-caps=-all --bounding-set=-all sleep 1000")?;
+    for what in
+        ["policies", "leaving its cgroup", "detaching", "overruling", "/proc/sysrq-trigger", "other means"]
+    {
+        assert_eq!(state(&nobody, what), "ok", "{what}");
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! The commands that enforce policies, on the running kernel.
+//!
+//! Whatever is written here is written in network, host name and IPC namespaces of its own, and no program is ever
+//! attached to the root of the hierarchy.
+
+mod attachments;
+mod examples;
+mod lacking;
+mod machine;
+mod runs;
+mod setting;
+mod signals;
+mod writers;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [role, arguments @ ..] = arguments.as_slice()
+        && let Some(ended) = writers::play(role, arguments)
+    {
+        return ended;
+    }
+    if let Some(ended) = knobgate_testing::in_private_mounts() {
+        return ended;
+    }
+    let tests = [
+        attachments::TESTS,
+        examples::TESTS,
+        lacking::TESTS,
+        machine::TESTS,
+        runs::TESTS,
+        signals::TESTS,
+        writers::TESTS,
+    ];
+    knobgate_testing::run(&tests.concat())
+}

@@ -1,0 +1,216 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use knobgate_testing::{Reaped, Test, eventually, runs, shell};
+use libtest_mimic::Failed;
+
+use crate::setting::{Runs, children, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_denied_write_fails_and_changes_nothing", denial),
+    ("a_denial_has_the_errno_of_the_policy", errno),
+    ("a_value_outside_of_its_bounds_changes_nothing", bound),
+    ("a_value_is_clamped", clamp),
+    ("a_list_is_clamped", clamped_list),
+    ("an_ignored_write_succeeds_and_changes_nothing", ignored),
+    ("a_read_can_be_denied", read),
+    ("the_policy_holds_for_the_first_instruction_and_for_descendants", first),
+    ("the_exit_status_is_that_of_the_command", statuses),
+    ("a_command_that_cannot_be_started_has_the_status_that_shells_give", no_command),
+    ("what_the_command_left_running_is_ended_with_it", daemons),
+    ("cgroups_of_the_command_go_too", inner_cgroups),
+    ("standard_streams_pass_through", streams),
+    ("what_dead_runs_left_is_removed_and_nothing_else", leftovers),
+    ("a_policy_with_errors_runs_nothing", bad_policy),
+];
+
+fn denial() -> Result<(), Failed> {
+    let runs = Runs::new("t-denial", "default write allow\ndeny write net.ipv4.ip_forward\n");
+    let output = runs.script(
+        "echo 1 | tee /proc/sys/net/ipv4/ip_forward; echo status $?; cat /proc/sys/net/ipv4/ip_forward",
+    );
+    assert_eq!(stdout(&output), "1\nstatus 1\n0\n");
+    assert!(stderr(&output).contains("Operation not permitted"), "{output:?}");
+    Ok(())
+}
+
+fn errno() -> Result<(), Failed> {
+    let runs = Runs::new("t-errno", "deny(EROFS) write net.**\n");
+    let output = runs.script("echo 1 | tee /proc/sys/net/ipv4/ip_forward");
+    assert!(stderr(&output).contains("Read-only file system"), "{output:?}");
+    Ok(())
+}
+
+fn bound() -> Result<(), Failed> {
+    let runs = Runs::new("t-bound", "allow write net.ipv4.ip_default_ttl if 32 <= new <= 128\n");
+    let output = runs.script(
+        "cd /proc/sys/net/ipv4; for ttl in 100 255 0x20 031 31 -1 '100 200' x ''; do
+            echo \"$ttl\" 2>/dev/null >ip_default_ttl && printf 'yes ' || printf 'no '; cat ip_default_ttl
+         done 2>/dev/null",
+    );
+    let expected =
+        ["yes 100", "no 100", "yes 32", "no 32", "no 32", "no 32", "no 32", "no 32", "no 32"].join("\n");
+    assert_eq!(stdout(&output).trim(), expected);
+    Ok(())
+}
+
+fn clamp() -> Result<(), Failed> {
+    let runs = Runs::new("t-clamp", "clamp write net.core.somaxconn to 128..65535\n");
+    let output = runs.script(
+        "cd /proc/sys/net/core; for value in 9999999 0001 300; do echo $value >somaxconn && cat somaxconn; done",
+    );
+    assert_eq!(stdout(&output), "65535\n128\n300\n");
+    // One that has no room for what it would be.
+    let output = runs.script("echo 1 | tee /proc/sys/net/core/somaxconn; cat /proc/sys/net/core/somaxconn");
+    assert_eq!(stdout(&output), "1\n4096\n");
+    assert!(stderr(&output).contains("Invalid argument"), "{output:?}");
+    Ok(())
+}
+
+fn clamped_list() -> Result<(), Failed> {
+    let rules = "clamp write net.ipv4.ip_local_port_range to [32768..40000, 50000..60999]\n";
+    let runs = Runs::new("t-list", rules);
+    let output = runs.script(
+        "cd /proc/sys/net/ipv4; echo 01024 65535 >ip_local_port_range && tr '\\t' ' ' <ip_local_port_range",
+    );
+    assert_eq!(stdout(&output), "32768 60999\n", "{output:?}");
+    Ok(())
+}
+
+fn ignored() -> Result<(), Failed> {
+    let rules = "ignore write net.ipv4.ip_default_ttl, kernel.domainname\n";
+    let runs = Runs::new("t-ignore", rules);
+    let output = runs.script(
+        "cd /proc/sys; echo 100 >net/ipv4/ip_default_ttl && cat net/ipv4/ip_default_ttl
+         printf 'a-name-long-enough-for-any' >kernel/domainname; echo $?; cat kernel/domainname",
+    );
+    let domain = fs::read_to_string("/proc/sys/kernel/domainname")?;
+    assert_eq!(stdout(&output), format!("64\n0\n{domain}"));
+    Ok(())
+}
+
+fn read() -> Result<(), Failed> {
+    let runs = Runs::new("t-read", "deny(EACCES) read kernel.ostype\n");
+    let output =
+        runs.script("cat /proc/sys/kernel/ostype; cat /proc/sys/kernel/domainname >/dev/null && echo yes");
+    assert_eq!(stdout(&output), "yes\n");
+    assert!(stderr(&output).contains("Permission denied"), "{output:?}");
+    Ok(())
+}
+
+fn first() -> Result<(), Failed> {
+    let runs = Runs::new("t-first", "default read deny\n");
+    // The program itself, without a shell that would give it time.
+    let output = runs.command(["cat", "/proc/sys/kernel/ostype"]).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let output = runs.script("(setsid sh -c 'cat /proc/sys/kernel/ostype; echo $?')");
+    assert_eq!(stdout(&output), "1\n");
+    Ok(())
+}
+
+fn statuses() -> Result<(), Failed> {
+    let runs = Runs::new("t-status", "");
+    let cases = [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("exit 255", 255),
+        ("kill -TERM $$", 143),
+        ("kill -KILL $$", 137),
+        ("kill -SEGV $$", 139),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(runs.script(script).status.code(), Some(expected), "{script}");
+        runs.expect_nothing_left();
+    }
+    Ok(())
+}
+
+fn no_command() -> Result<(), Failed> {
+    let runs = Runs::new("t-none", "");
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str, mode: u32, text: &str| -> std::io::Result<String> {
+        let path = directory.path().join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        Ok(path.display().to_string())
+    };
+    let cases = [
+        ("knobgate-no-such-command".to_owned(), 127),
+        ("/no/such/command".to_owned(), 127),
+        (file("plain", 0o644, "#!/bin/sh\n")?, 126),
+        (directory.path().display().to_string(), 126),
+        (file("script", 0o755, "#!/no/such/interpreter\n")?, 127),
+    ];
+    for (command, expected) in cases {
+        let output = runs.command([&command]).output()?;
+        assert_eq!(output.status.code(), Some(expected), "{command}: {output:?}");
+        assert!(stderr(&output).contains(&command), "{output:?}");
+        runs.expect_nothing_left();
+    }
+    Ok(())
+}
+
+fn daemons() -> Result<(), Failed> {
+    let setting = Runs::new("t-daemon", "");
+    let output = setting.script("setsid sleep 1000 >/dev/null 2>&1 & echo $!; trap '' TERM HUP INT");
+    assert_eq!(output.status.code(), Some(0));
+    let pid: u32 = stdout(&output).trim().parse()?;
+    assert!(!runs(pid));
+    Ok(())
+}
+
+fn inner_cgroups() -> Result<(), Failed> {
+    let setting = Runs::new("t-inner", "");
+    let hierarchy = knobgate_testing::root().path().display().to_string();
+    let output = setting.script(&format!(
+        "inner={hierarchy}$(sed -n s/^0:://p /proc/self/cgroup)/inner; mkdir $inner $inner/most
+         sleep 1000 >/dev/null 2>&1 & echo $! >$inner/most/cgroup.procs; echo $!"
+    ));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!runs(stdout(&output).trim().parse()?));
+    Ok(())
+}
+
+fn streams() -> Result<(), Failed> {
+    let runs = Runs::new("t-streams", "");
+    let mut command = runs.command(["sh", "-c", "cat; echo to stderr >&2; echo $VARIABLE; pwd"]);
+    command.env("VARIABLE", "value").current_dir("/tmp");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    std::io::Write::write_all(&mut child.stdin.take().ok_or("no stdin")?, b"from stdin\n")?;
+    let output = child.wait_with_output()?;
+    assert_eq!(stdout(&output), "from stdin\nvalue\n/tmp\n");
+    assert_eq!(stderr(&output), "to stderr\n");
+    Ok(())
+}
+
+fn leftovers() -> Result<(), Failed> {
+    let setting = Runs::new("t-leftovers", "");
+    // Beyond the largest pid that Linux gives.
+    let empty = setting.parent.create("knobgate-run-4194305-0")?;
+    let used = setting.parent.create("knobgate-run-4194306-0")?;
+    let foreign = setting.parent.create("knobgate-running-4194305-0")?;
+    let ours = setting.parent.create(format!("knobgate-run-{}-99", std::process::id()))?;
+    let sleeper = Reaped(shell(&used, "exec sleep 1000").spawn()?);
+    assert_eq!(setting.script("true").status.code(), Some(0));
+    assert!(!empty.path().exists());
+    assert!(used.path().exists() && foreign.path().exists() && ours.path().exists());
+    assert!(runs(sleeper.0.id()));
+    drop(sleeper);
+    for cgroup in [used, foreign, ours] {
+        cgroup.kill_and_remove()?;
+    }
+    Ok(())
+}
+
+fn bad_policy() -> Result<(), Failed> {
+    let runs = Runs::new("t-bad", "alow write **\n");
+    let output = runs.script("echo started");
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{output:?}");
+    let mut nothing = Command::new(crate::setting::KNOBGATE);
+    nothing.args(["run", "--policy", "/no/such/policy", "--", "true"]);
+    assert_eq!(nothing.output()?.status.code(), Some(2));
+    eventually("nothing was made", || children(&runs.parent).is_empty());
+    Ok(())
+}

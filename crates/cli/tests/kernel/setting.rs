@@ -1,0 +1,129 @@
+//! What the tests have in common: policies, runs of knobgate, and what must not be left of them.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use knobgate_kernel::{Cgroup, Namespaces, ProgramFd, ScratchCgroup, with_private_namespaces};
+use knobgate_testing::{eventually, scratch};
+use tempfile::NamedTempFile;
+
+pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
+
+/// A file with this policy.
+pub(crate) fn policy(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::with_suffix(".knob").expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("a policy");
+    file
+}
+
+/// `knobgate` with these arguments, in network, host name and IPC namespaces of its own.
+pub(crate) fn knobgate<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(KNOBGATE);
+    command.args(arguments);
+    let namespaces = Namespaces { net: true, uts: true, ipc: true, ..Namespaces::default() };
+    with_private_namespaces(&mut command, namespaces);
+    command
+}
+
+/// A place to run commands in, of which nothing must be left.
+pub(crate) struct Runs {
+    pub(crate) parent: ScratchCgroup,
+    policy: NamedTempFile,
+    name: String,
+}
+
+impl Runs {
+    /// With this policy, which is given a name that no other test's has.
+    pub(crate) fn new(name: &str, rules: &str) -> Self {
+        assert!(name.len() <= 15, "the kernel would cut {name}");
+        Self {
+            parent: scratch(),
+            policy: policy(&format!("policy {name}\n{rules}")),
+            name: name.replace('-', "_"),
+        }
+    }
+
+    /// `knobgate run … -- command`.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Command {
+        let mut run = knobgate(["run", "--policy"]);
+        run.arg(self.policy.path()).arg("--cgroup").arg(self.parent.path()).arg("--").args(command);
+        run
+    }
+
+    /// Runs a shell's script to its end.
+    pub(crate) fn script(&self, script: &str) -> Output {
+        self.command(["sh", "-c", script]).output().expect("knobgate")
+    }
+
+    /// Waits until there is no cgroup and no program left.
+    pub(crate) fn expect_nothing_left(&self) {
+        eventually("the cgroups are gone", || children(&self.parent).is_empty());
+        eventually("the program is gone", || !is_loaded(&self.name));
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.expect_nothing_left();
+        }
+    }
+}
+
+/// The names of the cgroups in one.
+pub(crate) fn children(cgroup: &Cgroup) -> Vec<String> {
+    let below = cgroup.descendants().expect("cgroups");
+    below.iter().map(|(_, path)| path.display().to_string()).collect()
+}
+
+/// Whether the kernel holds a program of this name.
+pub(crate) fn is_loaded(name: &str) -> bool {
+    let ids = ProgramFd::all_ids().expect("programs");
+    ids.into_iter()
+        .any(|id| ProgramFd::by_id(id).and_then(|program| program.info()).is_ok_and(|info| info.name == name))
+}
+
+/// What a command printed.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command complained of.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs `knobgate` with these arguments here; what it printed.
+///
+/// # Panics
+/// If it does not end with this status.
+pub(crate) fn expect<S: AsRef<OsStr>>(status: i32, arguments: impl IntoIterator<Item = S>) -> Output {
+    let output = Command::new(KNOBGATE).args(arguments).output().expect("knobgate");
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+    output
+}
+
+/// Attaches a policy, by the command.
+pub(crate) fn attach(file: &Path, cgroup: &Cgroup, name: &str) -> String {
+    let arguments: [&OsStr; 7] = [
+        "attach".as_ref(),
+        "--policy".as_ref(),
+        file.as_ref(),
+        "--cgroup".as_ref(),
+        cgroup.path().as_ref(),
+        "--name".as_ref(),
+        name.as_ref(),
+    ];
+    stdout(&expect(0, arguments))
+}
+
+/// Detaches one in the end, whatever happened.
+pub(crate) struct DetachedAtLast(pub(crate) &'static str);
+
+impl Drop for DetachedAtLast {
+    fn drop(&mut self) {
+        let _ = Command::new(KNOBGATE).args(["detach", self.0]).output();
+    }
+}

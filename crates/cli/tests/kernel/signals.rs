@@ -1,0 +1,195 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use knobgate_testing::{Reaped, Test, eventually, runs};
+use libtest_mimic::Failed;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::setting::Runs;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("signals_are_passed_on", passed_on),
+    ("a_signal_to_the_group_ends_both", to_the_group),
+    ("a_command_that_ignores_a_signal_is_not_left", ignored),
+    ("ctrl_c_on_a_terminal_reaches_the_command_once", ctrl_c),
+    ("a_stopped_command_stops_knobgate_and_goes_on_with_it", stopped),
+    ("when_knobgate_is_killed_its_command_ends", killed),
+    ("when_knobgate_is_killed_with_a_command_that_forks_all_ends", killed_with_many),
+    ("a_killed_guard_is_replaced", guard_killed),
+    ("a_command_is_ended_though_knobgate_was_started_deaf", deaf),
+];
+
+/// A run whose command has said that it is ready.
+struct Started {
+    knobgate: Reaped,
+    output: BufReader<ChildStdout>,
+    /// The command's process id.
+    command: u32,
+}
+
+impl Started {
+    /// Runs a script that comes to `ready`. It leads a process group of its own, as a shell's job does.
+    fn new(setting: &Runs, script: &str) -> Self {
+        let script = script.replace("ready", "echo $$");
+        let mut command = setting.command(["sh", "-c", &script]);
+        Self::of(command.process_group(0))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("knobgate");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let knobgate = Reaped(child);
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        let command = line.trim().parse().expect("the command's process id");
+        Self { knobgate, output, command }
+    }
+
+    fn pid(&self) -> Pid {
+        pid_of(&self.knobgate.0)
+    }
+
+    /// Waits for its end; that, and what it printed since.
+    fn end(mut self) -> (ExitStatus, String) {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).expect("the rest");
+        (self.knobgate.0.wait().expect("its end"), rest)
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// The state of a process, of proc_pid_stat(5).
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn passed_on() -> Result<(), Failed> {
+    let setting = Runs::new("t-pass", "");
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2] {
+        let script =
+            format!("trap 'echo heard; exit 5' {}; ready; while :; do sleep 0.05; done", signal.as_raw());
+        let started = Started::new(&setting, &script);
+        kill_process(started.pid(), signal)?;
+        let (status, rest) = started.end();
+        assert_eq!((status.code(), rest.as_str()), (Some(5), "heard\n"), "{signal:?}");
+        setting.expect_nothing_left();
+    }
+    Ok(())
+}
+
+fn to_the_group() -> Result<(), Failed> {
+    let setting = Runs::new("t-group", "");
+    let started = Started::new(&setting, "ready; exec sleep 1000");
+    let command = started.command;
+    kill_process_group(started.pid(), Signal::INT)?;
+    assert_eq!(started.end().0.code(), Some(130));
+    assert!(!runs(command));
+    Ok(())
+}
+
+fn ignored() -> Result<(), Failed> {
+    let setting = Runs::new("t-deaf", "");
+    let started = Started::new(&setting, "trap '' INT TERM HUP; ready; sleep 0.5; echo done; exit 3");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        kill_process(started.pid(), signal)?;
+    }
+    let (status, rest) = started.end();
+    assert_eq!((status.code(), rest.as_str()), (Some(3), "done\n"));
+    Ok(())
+}
+
+fn ctrl_c() -> Result<(), Failed> {
+    let setting = Runs::new("t-terminal", "");
+    let script = "n=0; trap 'n=$((n+1))' INT; echo started; sleep 0.7; sleep 0.1; echo heard $n; exit 6";
+    let mut run = format!("{:?}", crate::setting::KNOBGATE);
+    for argument in setting.command(["sh", "-c", script]).get_args() {
+        run.push_str(&format!(" '{}'", argument.to_string_lossy().replace('\'', "'\\''")));
+    }
+    // script(1) is what has a terminal to give here.
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-e", "-c", &run, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = Reaped(terminal.spawn()?);
+    let mut output = BufReader::new(terminal.0.stdout.take().ok_or("no output")?);
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    assert_eq!(line.trim(), "started");
+    let mut keyboard = terminal.0.stdin.take().ok_or("no input")?;
+    keyboard.write_all(b"\x03")?;
+    let mut rest = String::new();
+    output.read_to_string(&mut rest)?;
+    assert!(rest.contains("heard 1"), "{rest:?}");
+    assert_eq!(terminal.0.wait()?.code(), Some(6));
+    Ok(())
+}
+
+fn stopped() -> Result<(), Failed> {
+    let setting = Runs::new("t-stop", "");
+    let started = Started::new(&setting, "ready; sleep 0.3; sleep 0.3; echo done");
+    let (knobgate, command) = (started.knobgate.0.id(), started.command);
+    kill_process_group(started.pid(), Signal::TSTP)?;
+    eventually("both are stopped", || state(knobgate) == Some('T') && state(command) == Some('T'));
+    kill_process_group(started.pid(), Signal::CONT)?;
+    let (status, rest) = started.end();
+    assert_eq!((status.code(), rest.as_str()), (Some(0), "done\n"));
+    Ok(())
+}
+
+fn killed() -> Result<(), Failed> {
+    let setting = Runs::new("t-killed", "");
+    let started = Started::new(&setting, "trap '' HUP TERM; ready; while :; do sleep 1; done");
+    let command = started.command;
+    kill_process(started.pid(), Signal::KILL)?;
+    assert_eq!(started.end().0.signal(), Some(Signal::KILL.as_raw()));
+    eventually("the command ends", || !runs(command));
+    setting.expect_nothing_left();
+    Ok(())
+}
+
+fn killed_with_many() -> Result<(), Failed> {
+    let setting = Runs::new("t-many", "");
+    let script = "for i in 1 2 3 4 5 6 7 8; do setsid sleep 1000 >/dev/null 2>&1 & done; ready; wait";
+    let started = Started::new(&setting, script);
+    kill_process(started.pid(), Signal::KILL)?;
+    drop(started);
+    setting.expect_nothing_left();
+    Ok(())
+}
+
+fn guard_killed() -> Result<(), Failed> {
+    let setting = Runs::new("t-guard", "");
+    let started = Started::new(&setting, "ready; while :; do sleep 0.1; done");
+    let parent = started.knobgate.0.id();
+    let guard = || {
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+        children.split_whitespace().map(str::to_owned).find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "knobgate-guard\n")
+                && pid.parse().is_ok_and(runs)
+        })
+    };
+    let first = guard().ok_or("no guard")?;
+    let pid = Pid::from_raw(first.parse()?).ok_or("no pid")?;
+    kill_process(pid, Signal::KILL)?;
+    eventually("there is another guard", || guard().is_some_and(|pid| pid != first));
+    let command = started.command;
+    kill_process(started.pid(), Signal::KILL)?;
+    eventually("the command ends", || !runs(command));
+    Ok(())
+}
+
+fn deaf() -> Result<(), Failed> {
+    let setting = Runs::new("t-nohup", "");
+    // As nohup and cron start things.
+    let mut nohup = Command::new("sh");
+    let script = "trap '' HUP INT CHLD; exec \"$@\"";
+    let run = setting.command(["sh", "-c", "echo $$; sleep 0.3; exit 9"]);
+    nohup.args(["-c", script, "sh", crate::setting::KNOBGATE]).args(run.get_args());
+    let started = Started::of(&mut nohup);
+    kill_process(started.pid(), Signal::HUP)?;
+    assert_eq!(started.end().0.code(), Some(9));
+    Ok(())
+}
