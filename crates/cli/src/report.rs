@@ -65,6 +65,10 @@ fn label(text: &str) -> Option<Cow<'_, str>> {
     (!text.is_empty()).then(|| printable(text))
 }
 
+/// How many bytes of a line are shown behind the last place in it that matters. What is drawn is narrower by far,
+/// but a file can be one line of megabytes.
+const BEHIND: usize = 1024;
+
 /// The lines of a source that a drawing needs. The renderer looks at all the lines that it is given, each time.
 struct Excerpt<'a> {
     /// As they stand in the source.
@@ -86,7 +90,8 @@ impl<'a> Excerpt<'a> {
         });
         let (first, last) = (floor(text, first), floor(text, last));
         let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+        let behind = &text[last..floor(text, last + BEHIND)];
+        let end = last + behind.find('\n').unwrap_or(behind.len());
         let text = &text[start..end];
         // What is left of a line's end would be shown.
         let text = text.strip_suffix('\r').unwrap_or(text);
