@@ -99,3 +99,33 @@ fn place(file: &PolicyFile, rule: usize) -> String {
 fn text(file: &PolicyFile, rule: usize) -> &str {
     file.rule_text(rule).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use knobgate_bpf::Features;
+    use knobgate_policy::{CheckOptions, Source, parse};
+
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_cannot_do_is_said_of_each_rule() {
+        let text = "policy p\ndeny(EROFS) write kernel.**\nclamp write net.core.somaxconn to 1..2\n\
+                    clamp write net.ipv4.tcp_mem to [1..2, 1..2]\n";
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let said = |features: &Features| -> Vec<String> {
+            let compiled = compile(&file, features).expect("a program");
+            compiled.degradations.into_iter().map(|degradation| describe(degradation, &file)).collect()
+        };
+        assert_eq!(said(&Features::ALL), Vec::<String>::new());
+
+        let all = said(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
+        let about = |part: &str| all.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(about("denials with EROFS are EPERM"), 1, "{all:?}");
+        assert_eq!(about("p.knob:3: this kernel drops"), 1, "{all:?}");
+        assert_eq!(about("`clamp write net.core.somaxconn to 1..2` would rewrite, it denies"), 1, "{all:?}");
+
+        let lists = said(&Features { variable_stack: false, ..Features::ALL });
+        let [list] = lists.as_slice() else { panic!("{lists:?}") };
+        assert!(list.starts_with("p.knob:4: ") && list.contains("list of numbers"), "{list}");
+    }
+}

@@ -43,6 +43,18 @@ impl Attach {
                 .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
         };
         let cgroup = chosen_cgroup(self.cgroup.as_deref(), self.pid)?;
+        if is_root(&cgroup) {
+            let place = cgroup.path().display();
+            if let Some(pid) = self.pid {
+                return Err(Failure::usage(format!(
+                    "process {pid} is in {place}, the root of all cgroups, where a policy would hold for every process \
+                     of this machine; if that is meant, say --cgroup {place}"
+                )));
+            }
+            output.warning(format!(
+                "{place} is the root of all cgroups: the policy holds for every process of this machine"
+            ));
+        }
         let pins = create_pins()?;
         let loaded = load_into_kernel(&file, output)?;
 
@@ -62,6 +74,11 @@ impl Attach {
         })?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether it is the root of all cgroups, which alone has no `cgroup.type`.
+fn is_root(cgroup: &Cgroup) -> bool {
+    !cgroup.path().join("cgroup.type").exists() && cgroup.path().join("cgroup.procs").exists()
 }
 
 /// What became of it.

@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use knobgate_bpf::{Function, Insn, Program, Reg, Width};
 use knobgate_kernel::{AttachMode, Cgroup, LoadOptions, ProgramFd, attach_without_link, load, start_inside};
-use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
+use knobgate_testing::{Reaped, Test, eventually, root, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use crate::writers::HAMMER;
 pub(crate) const TESTS: &[Test] = &[
     ("an_attached_policy_outlives_its_attacher_until_it_is_detached", stays),
     ("a_policy_is_attached_to_the_cgroup_of_a_process", by_pid),
+    ("a_process_in_the_root_cgroup_does_not_stand_for_the_machine", by_pid_in_root),
     ("a_thousand_replacements_let_no_denied_write_pass", replacements),
     ("a_name_is_for_one_cgroup", one_cgroup),
     ("an_attachment_without_its_cgroup_is_renewed", renewed),
@@ -73,6 +74,22 @@ fn by_pid() -> Result<(), Failed> {
     assert!(!may_write(&cgroup));
     let output = expect(2, ["attach", "--policy", file, "--pid", "4194305", "--name", "t-pid-2"]);
     assert!(stderr(&output).contains("there is no process 4194305"), "{output:?}");
+    Ok(())
+}
+
+fn by_pid_in_root() -> Result<(), Failed> {
+    let root = root();
+    // In a container, what is mounted there is not the root of all cgroups.
+    if root.path().join("cgroup.type").exists() {
+        return Ok(());
+    }
+    let sleeper = Reaped(shell(&root, "exec sleep 1000").spawn()?);
+    // Denies nothing, should it be attached after all.
+    let file = policy("policy t-root\nmode audit\n");
+    let file = file.path().to_str().ok_or("a path")?;
+    let output = expect(2, ["attach", "--policy", file, "--pid", &sleeper.0.id().to_string()]);
+    assert!(stderr(&output).contains("every process of this machine"), "{output:?}");
+    expect(2, ["show", "t-root"]);
     Ok(())
 }
 

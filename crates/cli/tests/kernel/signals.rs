@@ -129,11 +129,25 @@ fn ctrl_c() -> Result<(), Failed> {
 
 fn stopped() -> Result<(), Failed> {
     let setting = Runs::new("t-stop", "");
-    let started = Started::new(&setting, "ready; sleep 0.3; sleep 0.3; echo done");
+    // No child of the shell's: one that is stopped between vfork and exec keeps the shell from stopping.
+    let mut command = setting.command(["sh", "-c", "echo $$; read line; echo $line"]);
+    let mut started = Started::of(command.process_group(0).stdin(Stdio::piped()));
     let (knobgate, command) = (started.knobgate.0.id(), started.command);
-    kill_process_group(started.pid(), Signal::TSTP)?;
-    eventually("both are stopped", || state(knobgate) == Some('T') && state(command) == Some('T'));
-    kill_process_group(started.pid(), Signal::CONT)?;
+    for sent_to_both in [true, false] {
+        if sent_to_both {
+            kill_process_group(started.pid(), Signal::TSTP)?;
+        } else {
+            kill_process(started.pid(), Signal::TSTP)?;
+        }
+        eventually("both are stopped", || state(knobgate) == Some('T') && state(command) == Some('T'));
+        if sent_to_both {
+            kill_process_group(started.pid(), Signal::CONT)?;
+        } else {
+            kill_process(started.pid(), Signal::CONT)?;
+        }
+        eventually("both go on", || state(knobgate) == Some('S') && state(command) == Some('S'));
+    }
+    started.knobgate.0.stdin.take().ok_or("no stdin")?.write_all(b"done\n")?;
     let (status, rest) = started.end();
     assert_eq!((status.code(), rest.as_str()), (Some(0), "done\n"));
     Ok(())
