@@ -1,0 +1,132 @@
+//! What the documents say of the language is true: their policies parse, and their tests hold.
+//!
+//! A block that begins with ```` ```knob ```` is a policy without errors and warnings, ```` ```knob,fails=CODE ```` one
+//! with this error, and ```` ```knob,warns=CODE ```` one with this warning.
+
+use std::fs;
+use std::path::Path;
+
+use knobgate_policy::{
+    CheckOptions, Diagnostic, Expected, Severity, Source, Verdict, evaluate, limits, parse,
+};
+
+/// The documents, from the root of the project, and how many policies each holds at least.
+const DOCUMENTS: [(&str, usize); 2] = [("README.md", 1), ("docs/language.md", 12)];
+
+/// A policy in a document.
+struct Block {
+    /// Where it stands.
+    place: String,
+    /// What is behind `knob` in the line that opens it.
+    expectation: String,
+    text: String,
+}
+
+fn document(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn blocks(path: &str) -> Vec<Block> {
+    let document = document(path);
+    let mut blocks = Vec::new();
+    let mut lines = document.lines().zip(1..);
+    while let Some((line, number)) = lines.next() {
+        let Some(info) = line.strip_prefix("```").filter(|info| !info.is_empty()) else { continue };
+        let inside = lines.by_ref().map(|(line, _)| line).take_while(|line| *line != "```");
+        let text = inside.fold(String::new(), |text, line| text + line + "\n");
+        if let Some(expectation) = info.strip_prefix("knob") {
+            blocks.push(Block {
+                place: format!("{path}:{number}"),
+                expectation: expectation.to_owned(),
+                text,
+            });
+        }
+    }
+    blocks
+}
+
+/// Whether one of these says `code`.
+fn has(diagnostics: &[Diagnostic], severity: Severity, code: &str) -> bool {
+    diagnostics.iter().any(|found| found.severity == severity && found.code == code)
+}
+
+fn check(block: &Block) {
+    let Block { place, expectation, text } = block;
+    let parsed = parse(Source::new(place.as_str(), text.as_str()), &CheckOptions::default());
+    match (expectation.split_once('='), parsed) {
+        (Some((",fails", code)), Err(diagnostics)) => {
+            assert!(has(&diagnostics, Severity::Error, code), "{place}: {diagnostics:#?}");
+        }
+        (Some((",warns", code)), Ok(file)) => {
+            assert!(has(file.warnings(), Severity::Warning, code), "{place}: {:#?}", file.warnings());
+        }
+        (None, Ok(file)) => {
+            assert!(expectation.is_empty(), "{place}: ```knob{expectation} means nothing");
+            assert!(file.warnings().is_empty(), "{place}: {:#?}", file.warnings());
+            let policy = file.policy();
+            assert!(policy.tests.iter().any(|test| !test.steps.is_empty()), "{place}: shows nothing");
+            for test in &policy.tests {
+                for step in &test.steps {
+                    let verdict = evaluate(policy, &step.access).verdict;
+                    assert!(
+                        is_as_stated(&step.expected, &verdict),
+                        "{place}: \"{}\": {step:?}, and it is {verdict:?}",
+                        test.name
+                    );
+                }
+            }
+        }
+        (_, Ok(_)) => panic!("{place}: has no error"),
+        (_, Err(diagnostics)) => panic!("{place}: {diagnostics:#?}"),
+    }
+}
+
+fn is_as_stated(expected: &Expected, verdict: &Verdict) -> bool {
+    match (expected, verdict) {
+        (Expected::Allow, Verdict::Allow) | (Expected::Deny(None), Verdict::Deny(_)) => true,
+        (Expected::Deny(Some(stated)), Verdict::Deny(errno)) => stated == errno,
+        (Expected::Set(stated), Verdict::Rewrite(bytes)) => stated.as_bytes() == bytes,
+        _ => false,
+    }
+}
+
+#[test]
+fn the_policies_in_the_documents_parse_and_their_tests_hold() {
+    for (path, least) in DOCUMENTS {
+        let blocks = blocks(path);
+        assert!(blocks.len() >= least, "{path} holds {} policies", blocks.len());
+        blocks.iter().for_each(check);
+    }
+}
+
+#[test]
+fn the_tour_in_the_readme_is_the_one_in_the_examples() {
+    let quoted = blocks("README.md").into_iter().next().map(|block| block.text);
+    assert_eq!(quoted.as_deref(), Some(document("examples/tour.knob").as_str()));
+}
+
+#[test]
+fn the_limits_in_the_reference_are_those_of_the_language() {
+    let reference = document("docs/language.md");
+    let table = reference.split("\n## Limits\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let table = table.expect("a section on limits");
+    for row in [
+        format!("a policy file | {} MiB", limits::FILE_MAX >> 20),
+        format!("the name of a policy | {} bytes", limits::POLICY_NAME_MAX),
+        format!("a glob for texts | {} bytes", limits::PATTERN_MAX),
+        format!("to compare with | {} bytes", limits::VALUE_MAX),
+        format!("`{{…}}` in patterns | {}", limits::NESTING_MAX),
+        format!("that can be named | {}", limits::ELEMENTS_MAX),
+        format!("the name of a knob | {} bytes", limits::NAME_MAX),
+        format!("that is looked at | {} bytes", limits::VALUE_MAX),
+        format!(
+            "as numbers | {}, the last ending within {} bytes",
+            limits::ELEMENTS_MAX,
+            limits::NUMBERS_END_MAX
+        ),
+        format!("one number in a value | {} characters", limits::NUMBER_CHARS_MAX),
+    ] {
+        assert!(table.contains(&format!("{row} |")), "the reference does not say: {row}");
+    }
+}
