@@ -4,22 +4,25 @@
 //! comparisons. The number passes through memory that the verifier does not track, so that it follows the block once
 //! and not once for every rule, as it would a function: what it has to do grows with the rules and not with what
 //! they share. It then takes the block for a way from every rule to every other one, back to earlier ones too; that
-//! this ends it sees by R8, in which every value is fetched at most once, and by what follows a padded replacement,
+//! this ends it sees by what has been fetched, which happens at most once, and by what follows a padded replacement,
 //! which ends the program.
+//!
+//! Nothing here depends on the verifier telling constants apart: that of 6.1.170 takes a state for one that it has
+//! seen although a register that decides on the way differs, and then removes the way as dead code.
 
-use knobgate_bpf::Reg::{R1, R2, R6, R9, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R6, R9, R10};
 use knobgate_bpf::{Cond, Label, Size};
 use knobgate_policy::Value;
 
 use crate::frame::{self, RESUME};
 use crate::lower::Lowering;
 
-/// What a block does. Each leaves its result in R0.
+/// What a block does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Block {
-    /// Fetches a value. Result: whether that was possible.
+    /// Fetches a value.
     Fetch(Value),
-    /// Pads the replacement that lies in the buffer of a value to the length in R9. Result: whether it fits.
+    /// Pads the replacement that lies in the buffer of a value to the length in R9, and leaves in R0 whether it fits.
     Pad(Value),
 }
 
@@ -33,7 +36,7 @@ pub(crate) struct Used {
 }
 
 impl Lowering<'_> {
-    /// Goes through `block` and on behind this place. R0 to R5 are lost but for its result.
+    /// Goes through `block` and on behind this place. R0 to R5 are lost.
     pub(crate) fn through(&mut self, block: Block) {
         let index = match self.blocks.iter().position(|used| used.block == block) {
             Some(index) => index,
@@ -65,6 +68,7 @@ impl Lowering<'_> {
                     self.address(R1, frame::buffer(value));
                     self.asm.mov(R2, R9);
                     self.routines.call_pad(&mut self.asm);
+                    self.forget(R0);
                 }
             }
             self.asm.load(Size::U32, R1, R10, RESUME);

@@ -1,6 +1,6 @@
-//! Conditions to branches. Everything is fetched when it is first needed, and at most once.
+//! Conditions to branches. A value is fetched and parsed when it is first needed, and at most once.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R8, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R7, R8, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{Condition, Operand, Piece, Relation, Text, TextOperand, TextTest, Value};
@@ -11,17 +11,9 @@ use crate::compare::{self, Source};
 use crate::error::CompileError;
 use crate::frame::{self, COMM, COMM_BYTES, Numbers};
 use crate::lower::Lowering;
+use crate::program;
 use crate::shape;
 use crate::table::Placed;
-
-/// Something that is fetched at most once: bits of R8.
-#[derive(Debug, Clone, Copy)]
-enum Thing {
-    New = 1,
-    Old = 2,
-    Ids = 4,
-    Comm = 8,
-}
 
 /// What a predicate on text looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,25 +166,28 @@ impl Lowering<'_> {
 
     /// Makes sure that the bytes of `value` are there.
     pub(crate) fn value(&mut self, value: Value) {
-        let thing = match value {
-            Value::New => Thing::New,
-            Value::Old => Thing::Old,
+        let flag = match value {
+            Value::New => R7,
+            Value::Old => R8,
         };
         let unreadable = self.unreadable();
-        self.once(thing, |lowering| {
-            lowering.through(Block::Fetch(value));
-            lowering.asm.jump_if(Cond::Eq, R0, 0, unreadable);
-        });
+        let fetched = self.asm.new_label();
+        // That is always asked when the program runs: the verifier, which comes out of a shared block everywhere, has
+        // to see that what it has not fetched is fetched.
+        self.asm.jump_if(Cond::Ne, flag, 0, fetched);
+        self.through(Block::Fetch(value));
+        self.asm.load_map_value(flag, program::RULE_HITS, 0);
+        self.asm.load(Size::U8, R1, R10, Numbers::of(value).shape());
+        self.asm.jump_if(Cond::Eq, R1, shape::UNAVAILABLE as i32, unreadable);
+        self.asm.bind(fetched);
     }
 
     fn ids(&mut self, operand: &'static str, source: Source) -> Result<Source, CompileError> {
         if !self.features.current_uid_gid {
             return Err(CompileError::NotOnThisKernel { rule: self.rule, operand });
         }
-        self.once(Thing::Ids, |lowering| {
-            lowering.asm.call_helper(helper::GET_CURRENT_UID_GID);
-            lowering.asm.store(Size::U64, R10, frame::IDS, R0);
-        });
+        self.asm.call_helper(helper::GET_CURRENT_UID_GID);
+        self.asm.store(Size::U64, R10, frame::IDS, R0);
         Ok(source)
     }
 
@@ -201,23 +196,11 @@ impl Lowering<'_> {
             return Err(CompileError::NotOnThisKernel { rule: self.rule, operand: "comm" });
         }
         let unreadable = self.unreadable();
-        self.once(Thing::Comm, |lowering| {
-            lowering.address(R1, COMM);
-            lowering.asm.mov(R2, i32::from(COMM_BYTES));
-            lowering.asm.call_helper(helper::GET_CURRENT_COMM);
-            lowering.asm.jump_if(Cond::Ne, R0, 0, unreadable);
-        });
+        self.address(R1, COMM);
+        self.asm.mov(R2, i32::from(COMM_BYTES));
+        self.asm.call_helper(helper::GET_CURRENT_COMM);
+        self.asm.jump_if(Cond::Ne, R0, 0, unreadable);
         Ok(())
-    }
-
-    /// Does `fetch` unless that was done before. That is always asked when the program runs: the verifier, which comes out
-    /// of a shared block everywhere, has to see that what it has not fetched is fetched.
-    fn once(&mut self, thing: Thing, fetch: impl FnOnce(&mut Self)) {
-        let fetched = self.asm.new_label();
-        self.asm.jump_if(Cond::Set, R8, thing as i32, fetched);
-        fetch(self);
-        self.asm.alu(AluOp::Or, R8, thing as i32);
-        self.asm.bind(fetched);
     }
 
     /// The address of a place on the stack.

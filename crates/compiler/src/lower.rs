@@ -1,9 +1,10 @@
 //! From the plan of a decision to code.
 //!
-//! R6 holds the context throughout, R8 which things have been fetched. R7 is the kind of access until its rules
-//! begin, R9 the length of the new value while a replacement is made.
+//! R6 holds the context throughout. R7 and R8 are 0 until the new and the current value have been fetched, and then
+//! addresses: what has been fetched is a matter of types to the verifier. R9 is the kind of access until its rules begin,
+//! and the length of the new value while a replacement is made.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8};
+use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8, R9};
 use std::collections::BTreeSet;
 
 use knobgate_bpf::{Assembler, Cond, Features, Label, Size, helper_ids as helper};
@@ -77,25 +78,26 @@ impl<'a> Lowering<'a> {
         self.set_line(program::Place::header(self.file));
         self.asm.begin_function(program::MAIN_FUNCTION);
         self.asm.mov(R6, R1);
-        self.asm.load(Size::U32, R7, R6, context::WRITE);
+        self.asm.load(Size::U32, R9, R6, context::WRITE);
+        self.asm.mov(R7, 0);
         self.asm.mov(R8, 0);
         match (&read, &write) {
             (Plan::AnyName(read), Plan::AnyName(write)) => {
                 let write = self.label(*write);
-                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                self.asm.jump_if(Cond::Ne, R9, 0, write);
                 let read = self.label(*read);
                 self.asm.jump(read);
             }
             (Plan::AnyName(read), Plan::ByName { of_class, too_long }) => {
                 let read = self.label(*read);
-                self.asm.jump_if(Cond::Eq, R7, 0, read);
+                self.asm.jump_if(Cond::Eq, R9, 0, read);
                 let too_long = self.label(*too_long);
                 matcher.emit(self, too_long);
                 self.dispatch(of_class);
             }
             (Plan::ByName { of_class, too_long }, Plan::AnyName(write)) => {
                 let write = self.label(*write);
-                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                self.asm.jump_if(Cond::Ne, R9, 0, write);
                 let too_long = self.label(*too_long);
                 matcher.emit(self, too_long);
                 self.dispatch(of_class);
@@ -106,13 +108,13 @@ impl<'a> Lowering<'a> {
             ) => {
                 let (too_long, write) = (self.asm.new_label(), self.asm.new_label());
                 matcher.emit(self, too_long);
-                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                self.asm.jump_if(Cond::Ne, R9, 0, write);
                 self.dispatch(reads);
                 self.asm.bind(write);
                 self.dispatch(writes);
                 self.asm.bind(too_long);
                 let (read, write) = (self.label(*read_too_long), self.label(*write_too_long));
-                self.asm.jump_if(Cond::Ne, R7, 0, write);
+                self.asm.jump_if(Cond::Ne, R9, 0, write);
                 self.asm.jump(read);
             }
         }

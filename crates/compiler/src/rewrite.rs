@@ -6,7 +6,7 @@
 //! of two calls only the last one's length counts, while the first one's NUL stays in the buffer.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R9, R10};
-use knobgate_bpf::{AluOp, Cond, Label, Size, helper_ids as helper};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Range, Relation, Value};
 
@@ -128,10 +128,15 @@ impl Lowering<'_> {
     /// follow every combination of their lengths.
     fn forget_all_but_bound(&mut self, numbers: usize) {
         let unreadable = self.unreadable();
-        self.asm.store(Size::U8, R10, FORGET, R9);
-        self.asm.load(Size::U8, R9, R10, FORGET);
+        self.forget(R9);
         let most = numbers * (NUMBER_CHARS_MAX + 1);
         self.asm.jump_if(Cond::Gt, R9, most as i32, unreadable);
+    }
+
+    /// Makes the verifier forget all that it knows of `register`, which is below 256.
+    pub(crate) fn forget(&mut self, register: Reg) {
+        self.asm.store(Size::U8, R10, FORGET, register);
+        self.asm.load(Size::U8, register, R10, FORGET);
     }
 
     /// Replaces the new value, which has been fetched, with `text`.

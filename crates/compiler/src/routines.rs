@@ -37,7 +37,7 @@ impl Routines {
     }
 
     /// Calls the function that fetches `value` and finds its shape and numbers: R1 context, R2 frame pointer of
-    /// the main function. Returns in R0 whether the value can be had.
+    /// the main function. What it finds it leaves on the main function's stack.
     pub(crate) fn call_fetch(&mut self, asm: &mut Assembler, value: Value) {
         call(
             asm,
@@ -89,12 +89,13 @@ impl Routines {
 
     fn emit_fetch(&mut self, asm: &mut Assembler, tables: &mut Tables, features: &Features, value: Value) {
         let (buffer, numbers) = (i32::from(frame::buffer(value)), Numbers::of(value));
-        let unreadable = asm.new_label();
+        let unavailable = asm.new_label();
         asm.mov(R6, R1);
         asm.mov(R7, R2);
-        if value == Value::New {
-            asm.load(Size::U32, R0, R6, context::FILE_POS);
-            asm.jump_if(Cond::Ne, R0, 0, unreadable);
+        if !features.uninit_stack {
+            for index in 0..ELEMENTS_MAX {
+                asm.store_imm(Size::U64, R7, numbers.element(index), 0);
+            }
         }
         asm.mov(R1, R6);
         asm.mov(R2, R7);
@@ -104,10 +105,13 @@ impl Routines {
             Value::New => helper::SYSCTL_GET_NEW_VALUE,
             Value::Old => helper::SYSCTL_GET_CURRENT_VALUE,
         });
-        asm.jump_if(Cond::Eq, R0, 0, unreadable);
+        asm.jump_if(Cond::Eq, R0, 0, unavailable);
         // A negative errno is a large number.
-        asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, unreadable);
+        asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, unavailable);
         if value == Value::New {
+            // What is written elsewhere does not say what the knob will hold.
+            asm.load(Size::U32, R1, R6, context::FILE_POS);
+            asm.jump_if(Cond::Ne, R1, 0, unavailable);
             asm.store(Size::U8, R7, frame::NEW_LENGTH, R0);
         }
 
@@ -128,9 +132,6 @@ impl Routines {
         for index in 0..ELEMENTS_MAX {
             let (read, nonnegative) = (asm.new_label(), asm.new_label());
             asm.jump_if(Cond::Le, R8, index as i32, done);
-            if !features.uninit_stack {
-                asm.store_imm(Size::U64, R7, numbers.element(index), 0);
-            }
             let parse = |asm: &mut Assembler, parser| {
                 asm.mov(R1, R7);
                 asm.alu(AluOp::Add, R1, buffer);
@@ -157,15 +158,14 @@ impl Routines {
             asm.jump_if(Cond::Gt, R9, NUMBERS_END_MAX as i32, no_numbers);
         }
         asm.bind(done);
-        asm.mov(R0, 1);
-        asm.exit();
-        asm.bind(no_numbers);
-        asm.store_imm(Size::U8, R7, numbers.shape(), shape::TEXT as i32);
-        asm.mov(R0, 1);
-        asm.exit();
-        asm.bind(unreadable);
         asm.mov(R0, 0);
         asm.exit();
+        for (label, shape) in [(no_numbers, shape::TEXT), (unavailable, shape::UNAVAILABLE)] {
+            asm.bind(label);
+            asm.store_imm(Size::U8, R7, numbers.shape(), shape as i32);
+            asm.mov(R0, 0);
+            asm.exit();
+        }
     }
 }
 

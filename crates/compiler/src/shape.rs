@@ -10,6 +10,8 @@ use crate::table::{Alphabet, Table};
 pub(crate) const TEXT: u32 = 0xff;
 /// The output for a value that goes on after its first line.
 pub(crate) const SECOND_LINE: u32 = 0xfe;
+/// What stands in for the output where there is no value.
+pub(crate) const UNAVAILABLE: u32 = 0xfd;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Shape {

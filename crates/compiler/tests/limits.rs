@@ -60,7 +60,7 @@ fn a_policy_without_rules_for_a_kind_does_not_look_at_the_name_for_it() {
     let file = policy(&["default write allow", "deny read kernel.ostype"]);
     let listing = compile(&file, &Features::ALL).unwrap().program.listing().to_string();
     let (before_name, _) = listing.split_once("bpf_sysctl_get_name").unwrap();
-    assert!(before_name.contains("r7 != 0x0"), "writes leave before the name is fetched:\n{before_name}");
+    assert!(before_name.contains("r9 != 0x0"), "writes leave before the name is fetched:\n{before_name}");
 }
 
 #[test]

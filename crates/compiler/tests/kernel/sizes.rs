@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{Features, Operation, Program};
 use knobgate_compiler::{Compiled, compile};
-use knobgate_kernel::{LoadOptions, load};
+use knobgate_kernel::{LoadOptions, load, probe};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
 
@@ -30,14 +30,14 @@ pub(crate) fn a_hundred_globs() -> Result<(), Failed> {
 
 pub(crate) fn a_thousand_conditions() -> Result<(), Failed> {
     let rule = |i| format!("allow write net.ipv4.conf.eth{i}.rp_filter if new in {{1, {i}}} and new != old");
-    load(&compiled((0..1000).map(rule), &Features::ALL)?, &LoadOptions::default())?;
+    load(&compiled((0..1000).map(rule), &probe().features())?, &LoadOptions::default())?;
     Ok(())
 }
 
 pub(crate) fn lines() -> Result<(), Failed> {
     let mut program = compiled(
         ["deny write kernel.ostype".to_owned(), "allow read vm.**".to_owned()].into_iter(),
-        &Features::ALL,
+        &probe().features(),
     )?;
     let loaded = load(&program, &LoadOptions::default())?;
     assert!(loaded.has_line_info, "the kernel took the lines");
@@ -52,7 +52,9 @@ pub(crate) fn lines() -> Result<(), Failed> {
     let Err(error) = load(&program, &LoadOptions::default()) else { return Err("7 is no verdict".into()) };
     let last = error.log().and_then(|log| log.last_source_line()).ok_or("the log has lines")?;
     assert_eq!(last.text, "allow read vm.**");
-    assert!(error.to_string().contains("large.knob:4"), "{error}");
+    // Newer kernels say the number of the line, older ones only its text.
+    let place = ["large.knob:4", "allow read vm.**"];
+    assert!(place.iter().any(|place| error.to_string().contains(place)), "{error}");
     Ok(())
 }
 
