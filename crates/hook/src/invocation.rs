@@ -2,6 +2,9 @@
 
 use crate::Profile;
 
+/// The size of the buffers of current and new values (`PAGE_SIZE`).
+pub const VALUE_BYTES: usize = 4096;
+
 /// One access as the programs see it, one after another. What they change, the later ones see.
 #[derive(Debug)]
 pub struct Invocation<'a> {
@@ -14,7 +17,11 @@ pub struct Invocation<'a> {
     /// What an internal read of the knob returned, at most 4096 bytes; empty where it failed.
     pub current: &'a [u8],
     /// The first 4096 bytes of what is written, or what replaced them; `None` for reads and for empty writes.
+    /// Changed by [`replace_new`](Self::replace_new).
     pub new: Option<Vec<u8>>,
+    /// What lies behind the new value in its buffer, as far as it was ever written to: the rest of longer values that
+    /// were there before.
+    pub behind_new: Vec<u8>,
     /// Whether a program has replaced the new value.
     pub replaced: bool,
     /// What `bpf_get_retval` returns and `bpf_set_retval` sets.
@@ -23,6 +30,44 @@ pub struct Invocation<'a> {
     pub task: &'a Task,
     /// Which kernel this is.
     pub profile: &'a Profile,
+}
+
+impl<'a> Invocation<'a> {
+    /// A read of the knob `name` at its beginning.
+    pub fn read(name: &'a str, current: &'a [u8], task: &'a Task, profile: &'a Profile) -> Self {
+        Self {
+            write: false,
+            position: 0,
+            name,
+            current,
+            new: None,
+            behind_new: Vec::new(),
+            replaced: false,
+            retval: 0,
+            task,
+            profile,
+        }
+    }
+
+    /// A write of `new` to the knob `name` at its beginning. Programs get the first 4096 bytes, and nothing of an empty write.
+    pub fn write(name: &'a str, current: &'a [u8], new: &[u8], task: &'a Task, profile: &'a Profile) -> Self {
+        let seen = &new[..new.len().min(VALUE_BYTES)];
+        let new = (!seen.is_empty()).then(|| seen.to_vec());
+        Self { write: true, new, ..Self::read(name, current, task, profile) }
+    }
+
+    /// Replaces the new value as `bpf_sysctl_set_new_value` does once it has checked its arguments (that something is
+    /// written, and `value` has at most 4095 bytes): it copies `value` over the beginning of the buffer, and leaves what
+    /// is behind it.
+    pub fn replace_new(&mut self, value: &[u8]) {
+        let mut buffer = self.new.take().unwrap_or_default();
+        buffer.append(&mut self.behind_new);
+        if value.len() < buffer.len() {
+            self.behind_new = buffer.split_off(value.len());
+        }
+        self.new = Some(value.to_vec());
+        self.replaced = true;
+    }
 }
 
 /// A task.
@@ -40,4 +85,24 @@ pub struct Task {
     pub comm: Vec<u8>,
     /// The ids of its cgroup and all that cgroup's ancestors, from the root down.
     pub cgroups: Vec<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_leaves_what_is_behind_it_in_the_buffer() {
+        let (task, profile) = (Task::default(), Profile::default());
+        let mut invocation = Invocation::write("kernel/x", b"", b"abcdef", &task, &profile);
+        invocation.replace_new(b"XY");
+        assert_eq!((invocation.new.as_deref(), &invocation.behind_new[..]), (Some(&b"XY"[..]), &b"cdef"[..]));
+        invocation.replace_new(b"123\0");
+        invocation.replace_new(b"123");
+        assert_eq!(
+            (invocation.new.as_deref(), &invocation.behind_new[..]),
+            (Some(&b"123"[..]), &b"\0ef"[..])
+        );
+        assert!(invocation.replaced);
+    }
 }

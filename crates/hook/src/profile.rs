@@ -1,13 +1,23 @@
 //! Descriptions of kernels.
+//!
+//! A field says one thing that kernels differ in, and a profile says it for one kernel. Fixes get back-ported, so that
+//! the number of a version alone proves little: to describe a kernel that is not here, take the nearest profile and
+//! change what differs.
 
-/// What differs between kernels, as far as programs of this hook can tell.
+use std::fmt;
+use std::str::FromStr;
+
+/// What differs between kernels, as far as this hook and its programs can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
-    /// What people call it: `6.18`, `6.12-before-fixes`.
+    /// What it is called: `6.18`, `6.12.94`.
     pub name: &'static str,
+
     /// The release whose helpers this kernel has: `(6, 18)`. Fixes and back-ports have fields of their own.
     pub version: (u16, u16),
-    /// `bpf_get_retval` and `bpf_set_retval` exist (5.18), for programs with expected attach type 18.
+    /// Programs share a return value that `bpf_get_retval` and `bpf_set_retval` (for programs with expected attach type
+    /// 18) read and set, so that a denial is not final (5.18); before, the results of all programs are and-ed
+    /// (`bpf_prog_run_array_cg`, kernel/bpf/cgroup.c).
     pub retval_helpers: bool,
     /// The verifier wants the argument of `bpf_set_retval` in `[-4095, 0]` (7.2).
     pub set_retval_checked: bool,
@@ -33,25 +43,207 @@ pub struct Profile {
     pub tail_calls: u32,
     /// `CONFIG_FORTIFY_SOURCE`: `bpf_sysctl_get_name` copies the slashes byte by byte.
     pub fortified: bool,
+
+    /// What `bpf_sysctl_set_new_value` sets is written. Kernels from 5.18 on drop it without a word until they get
+    /// "bpf: Restore sysctl new-value from 1 to 0".
+    pub rewrites_are_applied: bool,
+    /// A replaced value gets a NUL behind it (CVE-2026-97420 is about kernels where it does not).
+    pub rewrites_are_terminated: bool,
+
+    /// Reads and writes of this many bytes and more fail with `ENOMEM`; `None`: there is no such limit (before 5.9).
+    pub size_limit: Option<usize>,
+    /// A write that returned 0 moves the file position (5.4), and not only one that wrote something.
+    pub empty_writes_move: bool,
+    /// A negative number in a vector of `unsigned long` fails with `EINVAL` (5.19); before, the element kept its value.
+    pub negative_ulongs_fail: bool,
+
+    /// `BPF_F_REPLACE` (5.6).
+    pub replace: bool,
+    /// Links (5.7).
+    pub links: bool,
+    /// `BPF_LINK_DETACH` (5.9).
+    pub link_detach: bool,
+    /// `BPF_F_PREORDER` (6.15, 6.12.31).
+    pub preorder: bool,
+    /// Anchors, revisions and flags for links (6.17, 6.12.110).
+    pub anchors: bool,
+    /// `BPF_LINK_UPDATE` swaps the right program when programs with `BPF_F_PREORDER` are there too.
+    pub updates_find_their_slot: bool,
 }
+
+/// As `BPF_PROG_TYPE_CGROUP_SYSCTL` first was, and 5.4 still is.
+const V5_4: Profile = Profile {
+    name: "5.4",
+    version: (5, 4),
+    retval_helpers: false,
+    set_retval_checked: false,
+    zero_res_on_error: false,
+    uninit_stack: false,
+    st_ctx: false,
+    atomics: false,
+    isa_v4: false,
+    may_goto: false,
+    acquire_release: false,
+    bounded_loops: true,
+    call_frames: 8,
+    tail_calls: 32,
+    fortified: false,
+    rewrites_are_applied: true,
+    rewrites_are_terminated: false,
+    size_limit: None,
+    empty_writes_move: true,
+    negative_ulongs_fail: false,
+    replace: false,
+    links: false,
+    link_detach: false,
+    preorder: false,
+    anchors: false,
+    updates_find_their_slot: true,
+};
+
+const V5_10: Profile = Profile {
+    name: "5.10",
+    version: (5, 10),
+    size_limit: Some(4 << 20),
+    empty_writes_move: false,
+    replace: true,
+    links: true,
+    link_detach: true,
+    ..V5_4
+};
+
+const V5_15: Profile = Profile { name: "5.15", version: (5, 15), atomics: true, ..V5_10 };
+
+/// Before 6.1.178. Results of failed parses are zeroed since 6.1.113.
+const V6_1_170: Profile = Profile {
+    name: "6.1.170",
+    version: (6, 1),
+    retval_helpers: true,
+    zero_res_on_error: true,
+    tail_calls: 33,
+    rewrites_are_applied: false,
+    negative_ulongs_fail: true,
+    ..V5_15
+};
+
+const V6_1_192: Profile = Profile {
+    name: "6.1.192",
+    uninit_stack: true,
+    rewrites_are_applied: true,
+    rewrites_are_terminated: true,
+    ..V6_1_170
+};
+
+const V6_8: Profile = Profile {
+    name: "6.8",
+    version: (6, 8),
+    zero_res_on_error: false,
+    uninit_stack: true,
+    st_ctx: true,
+    isa_v4: true,
+    ..V6_1_170
+};
+
+/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without anchors, which came in 6.12.110. That updates
+/// miss their slot follows from the source of `replace_effective_prog`.
+const V6_12_94: Profile = Profile {
+    name: "6.12.94",
+    version: (6, 12),
+    zero_res_on_error: true,
+    may_goto: true,
+    preorder: true,
+    updates_find_their_slot: false,
+    ..V6_8
+};
+
+const V6_12_117: Profile = Profile {
+    name: "6.12.117",
+    rewrites_are_applied: true,
+    rewrites_are_terminated: true,
+    anchors: true,
+    updates_find_their_slot: true,
+    ..V6_12_94
+};
+
+/// 6.18.44.
+const V6_18: Profile = Profile {
+    name: "6.18",
+    version: (6, 18),
+    acquire_release: true,
+    rewrites_are_terminated: false,
+    ..V6_12_117
+};
+
+const V7_2: Profile = Profile {
+    name: "7.2",
+    version: (7, 2),
+    set_retval_checked: true,
+    call_frames: 16,
+    rewrites_are_terminated: true,
+    ..V6_18
+};
 
 impl Profile {
     /// Linux 6.18.44.
-    pub const LINUX_6_18: Self = Self {
-        name: "6.18",
-        version: (6, 18),
-        retval_helpers: true,
-        set_retval_checked: false,
-        zero_res_on_error: true,
-        uninit_stack: true,
-        st_ctx: true,
-        atomics: true,
-        isa_v4: true,
-        may_goto: true,
-        acquire_release: true,
-        bounded_loops: true,
-        call_frames: 8,
-        tail_calls: 33,
-        fortified: false,
-    };
+    pub const LINUX_6_18: Self = V6_18;
+
+    /// All that are described, oldest first. 6.1 and 6.12 are there twice: before the fixes of 2026 and after.
+    pub const ALL: [Self; 10] =
+        [V5_4, V5_10, V5_15, V6_1_170, V6_1_192, V6_8, V6_12_94, V6_12_117, V6_18, V7_2];
+}
+
+impl Default for Profile {
+    /// 6.18.
+    fn default() -> Self {
+        V6_18
+    }
+}
+
+/// There is no description of such a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no kernel {0:?} is described; there are {known}", known = known())]
+pub struct UnknownProfile(pub String);
+
+fn known() -> String {
+    Profile::ALL.map(|profile| profile.name).join(", ")
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    /// Finds a profile by name; `6.1` and `6.12` are those with the fixes.
+    fn from_str(name: &str) -> Result<Self, UnknownProfile> {
+        let series = |profile: &Self| {
+            name.contains('.')
+                && profile
+                    .name
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        Self::ALL.into_iter().rfind(series).ok_or_else(|| UnknownProfile(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linux {}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_found_by_name() {
+        for profile in Profile::ALL {
+            assert_eq!(profile.name.parse(), Ok(profile));
+        }
+        assert_eq!("6.1".parse(), Ok(V6_1_192));
+        assert_eq!("6.12".parse(), Ok(V6_12_117));
+        assert_eq!(Profile::default(), V6_18);
+        for unknown in ["", "6", "6.1.1", "2.6"] {
+            assert!(unknown.parse::<Profile>().is_err(), "{unknown}");
+        }
+    }
 }

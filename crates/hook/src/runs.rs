@@ -1,0 +1,28 @@
+//! What can be attached: whatever runs on an access.
+
+use std::error::Error;
+
+use crate::Invocation;
+
+/// Something that runs on accesses: bytecode, or a closure over the [`Invocation`].
+///
+/// A closure allows an access with 1 and denies it with 0, and does what the helpers would have done for it by changing
+/// the invocation: [`Invocation::replace_new`] to rewrite, [`Invocation::retval`] to choose the errno,
+/// [`Invocation::position`] to move.
+pub trait Runs: Send + Sync {
+    /// Runs on one access and returns what is in r0 at the end: 1 to allow, 0 to deny.
+    ///
+    /// # Errors
+    ///
+    /// What no program that the kernel has verified can do: the access then has no outcome.
+    fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>>;
+}
+
+impl<F> Runs for F
+where
+    F: Fn(&mut Invocation<'_>) -> u64 + Send + Sync,
+{
+    fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        Ok(self(invocation))
+    }
+}
