@@ -1,0 +1,97 @@
+//! Why a program is not loaded.
+
+use crate::MapError;
+
+/// Why a program is not loaded; the texts say what the kernel's verifier says, where it says something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are in the messages")]
+pub enum Rejection {
+    /// There are no instructions.
+    #[error("the program has no instructions")]
+    Empty,
+    /// There are more instructions than a kernel takes.
+    #[error("the program has {insns} instructions; 1000000 is the most")]
+    TooLarge { insns: usize },
+    /// An instruction is none.
+    #[error(transparent)]
+    Decode(#[from] knobgate_bpf::DecodeError),
+    /// The kernel does not know the instruction yet.
+    #[error("instruction {insn}: Linux {kernel} does not know {what}")]
+    UnknownInstruction { insn: usize, what: &'static str, kernel: &'static str },
+    /// A map cannot be created.
+    #[error("map {index}, {name}: {error}")]
+    Map { index: usize, name: String, error: MapError },
+    /// Other maps are given than the program wants.
+    #[error("the maps given are not of the kinds and sizes that the program's are")]
+    OtherMaps,
+    /// A reference to a map, or to something else that only a loader knows, is not resolved or wrong.
+    #[error("instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map")]
+    Relocation { insn: usize },
+    /// Packets are read, of which this hook has none.
+    #[error("instruction {insn}: BPF_LD_[ABS|IND] instructions not allowed for this program type")]
+    PacketLoad { insn: usize },
+    /// A kernel function is called; none is modelled.
+    #[error("instruction {insn}: kernel function {btf_id} is not modelled")]
+    KernelFunction { insn: usize, btf_id: u32 },
+    /// No helper has this number.
+    #[error("instruction {insn}: invalid func unknown#{id}")]
+    UnknownHelper { insn: usize, id: u32 },
+    /// The helper is not for this type of program, expected attach type or kernel.
+    #[error("instruction {insn}: program of this type cannot use helper {name}#{id}")]
+    UnavailableHelper { insn: usize, id: u32, name: &'static str },
+    /// Some kernel has the helper, and this model does not.
+    #[error("instruction {insn}: helper {name}#{id} is not modelled")]
+    NotModelled { insn: usize, id: u32, name: &'static str },
+    /// A jump leaves the program.
+    #[error("instruction {insn}: jump out of range to instruction {target}")]
+    JumpOutOfRange { insn: usize, target: i64 },
+    /// A jump leads into a 64-bit immediate load.
+    #[error("instruction {insn}: jump into the middle of the 64-bit immediate load at instruction {target}")]
+    JumpIntoLoad { insn: usize, target: usize },
+    /// A jump leaves its function.
+    #[error("instruction {insn}: jump out of range from its function to instruction {target}")]
+    JumpLeavesFunction { insn: usize, target: usize },
+    /// A call goes to where no function starts.
+    #[error("instruction {insn} calls instruction {target}, where no function starts")]
+    NotAFunction { insn: usize, target: usize },
+    /// A function runs into the next one, or the program off its end.
+    #[error("instruction {insn}: last insn is not an exit or jmp")]
+    FallsOff { insn: usize },
+    /// An instruction can never be reached.
+    #[error("unreachable insn {insn}")]
+    Unreachable { insn: usize },
+    /// A jump goes back, where the kernel does not take loops.
+    #[error("back-edge from insn {insn} to {target}")]
+    BackEdge { insn: usize, target: usize },
+    /// A loop that cannot end: nothing in it leads out of it.
+    #[error("infinite loop detected at insn {insn}")]
+    InfiniteLoop { insn: usize },
+    /// The frame pointer is written.
+    #[error("instruction {insn}: frame pointer is read only")]
+    FramePointer { insn: usize },
+    /// A function calls itself, directly or through others.
+    #[error("instruction {insn}: recursive call of the function at instruction {target}")]
+    Recursion { insn: usize, target: usize },
+    /// Functions call each other too deep.
+    #[error("the call stack of {frames} frames is too deep")]
+    TooDeep { frames: usize },
+    /// Functions that call each other take too much stack.
+    #[error("combined stack size of {frames} calls is {bytes}. Too large")]
+    StackTotal { frames: usize, bytes: usize },
+    /// An access is outside of the stack.
+    #[error("instruction {insn}: invalid access to the stack at offset {off} of {size} bytes")]
+    StackAccess { insn: usize, off: i64, size: usize },
+    /// A register is read that nothing was stored to.
+    #[error("instruction {insn}: R{register} !read_ok")]
+    UninitRegister { insn: usize, register: u8 },
+    /// The context has no such field, or it cannot be accessed in that way.
+    #[error("instruction {insn}: invalid bpf_context access off={off} size={size}")]
+    Context { insn: usize, off: i64, size: usize },
+    /// The context is written in a way that this kernel does not take.
+    #[error("instruction {insn}: BPF_ST stores into R{register} ctx is not allowed")]
+    StoreToContext { insn: usize, register: u8 },
+    /// What the program returns is not provably 0 or 1.
+    #[error("instruction {insn}: At {at} the register R0 {found} should have been in [0, 1]")]
+    ReturnValue { insn: usize, at: &'static str, found: String },
+}

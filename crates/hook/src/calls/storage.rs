@@ -1,0 +1,99 @@
+//! Helpers for maps: kernel/bpf/helpers.c.
+
+use knobgate_bpf::{MapKind, Reg};
+
+use super::{Called, Helper, errno};
+use crate::MapError;
+use crate::machine::{Machine, Region, Value};
+
+/// The map of the first argument.
+fn map(machine: &Machine<'_, '_>, helper: Helper) -> Called<u16> {
+    let map = machine.map_argument(helper, Reg::R1)?;
+    machine.check_map_kind(helper, map)?;
+    Ok(map)
+}
+
+fn key(machine: &mut Machine<'_, '_>, helper: Helper, map: u16) -> Called<Vec<u8>> {
+    let size = machine.memory.maps[usize::from(map)].state().def().key_size as usize;
+    let pointer = machine.pointer_argument(helper, Reg::R2)?;
+    machine.bytes_argument(pointer, size)
+}
+
+fn value(machine: &mut Machine<'_, '_>, helper: Helper, map: u16, register: Reg) -> Called<Vec<u8>> {
+    let size = machine.memory.maps[usize::from(map)].state().def().value_size as usize;
+    let pointer = machine.pointer_argument(helper, register)?;
+    machine.bytes_argument(pointer, size)
+}
+
+/// A map that programs may write.
+fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
+    if machine.memory.maps[usize::from(map)].state().def().frozen {
+        return Err(crate::machine::Reason::ReadOnly { region: Region::Map(map) });
+    }
+    Ok(())
+}
+
+fn outcome(result: Result<(), MapError>) -> Value {
+    result.map_or_else(|error| errno(error.errno()), |()| Value::number(0))
+}
+
+/// `bpf_map_lookup_elem(map, key)`, `bpf_map_lookup_percpu_elem(map, key, cpu)`
+pub(super) fn lookup(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
+    let map = map(machine, helper)?;
+    let key = key(machine, helper, map)?;
+    if helper == Helper::MAP_LOOKUP_PERCPU_ELEM && machine.number_argument(helper, Reg::R3)? as u32 != 0 {
+        // There is no other processor.
+        return Ok(Value::number(0));
+    }
+    let found = machine.memory.maps[usize::from(map)].state().lookup(&key);
+    Ok(found.map_or(Value::number(0), |slot| Value::start_of(Region::MapValue { map, slot })))
+}
+
+/// `bpf_map_update_elem(map, key, value, flags)`
+pub(super) fn update(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
+    let map = map(machine, helper)?;
+    writable(machine, map)?;
+    let key = key(machine, helper, map)?;
+    let value = value(machine, helper, map, Reg::R3)?;
+    let flags = machine.number_argument(helper, Reg::R4)?;
+    Ok(outcome(machine.memory.maps[usize::from(map)].state().update(&key, &value, flags)))
+}
+
+/// `bpf_map_delete_elem(map, key)`
+pub(super) fn delete(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
+    let map = map(machine, helper)?;
+    writable(machine, map)?;
+    let key = key(machine, helper, map)?;
+    Ok(outcome(machine.memory.maps[usize::from(map)].state().delete(&key)))
+}
+
+/// `bpf_map_push_elem(map, value, flags)`
+pub(super) fn push(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
+    let map = map(machine, helper)?;
+    writable(machine, map)?;
+    let value = value(machine, helper, map, Reg::R2)?;
+    let flags = machine.number_argument(helper, Reg::R3)?;
+    Ok(outcome(machine.memory.maps[usize::from(map)].state().push(&value, flags)))
+}
+
+/// `bpf_map_pop_elem(map, value)`, `bpf_map_peek_elem(map, value)`: of an empty map, zeros and `ENOENT`.
+pub(super) fn take(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
+    let map = map(machine, helper)?;
+    let pointer = machine.pointer_argument(helper, Reg::R2)?;
+    let (size, kind) = {
+        let state = machine.memory.maps[usize::from(map)].state();
+        (state.def().value_size as usize, state.def().kind)
+    };
+    debug_assert!(matches!(kind, MapKind::Queue | MapKind::Stack));
+    // Whether there is room is known before anything is taken out.
+    machine.memory.write(pointer, size, |place| place.fill(0))?;
+    let remove = helper == Helper::MAP_POP_ELEM;
+    let taken = machine.memory.maps[usize::from(map)].state().take(remove);
+    match taken {
+        Ok(value) => machine.memory.write(pointer, size, |place| {
+            place.copy_from_slice(&value);
+            Value::number(0)
+        }),
+        Err(error) => Ok(errno(error.errno())),
+    }
+}

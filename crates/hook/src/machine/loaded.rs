@@ -1,0 +1,144 @@
+//! A program that was admitted, with its maps.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use knobgate_bpf::{Insn, Program};
+
+use super::decode::decode;
+use super::run::Machine;
+use super::{Fault, Step, Surroundings, Tracer};
+use crate::admission::{self, Rejection};
+use crate::{Invocation, Map, Profile, Runs};
+
+/// A program that can run. Clones are the same program.
+#[derive(Debug, Clone)]
+pub struct LoadedProgram(pub(crate) Arc<Loaded>);
+
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) insns: Vec<Insn>,
+    pub(crate) code: Vec<Step>,
+    pub(crate) maps: Vec<Map>,
+    pub(crate) expected_attach_type: u32,
+}
+
+/// How a program is loaded, other than what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// `expected_attach_type`: the helpers for the return value want 18, `BPF_CGROUP_SYSCTL`; loaders that leave the
+    /// field empty pass 0.
+    pub expected_attach_type: u32,
+}
+
+/// `BPF_CGROUP_SYSCTL`
+pub(crate) const CGROUP_SYSCTL: u32 = 18;
+
+impl Default for LoadOptions {
+    /// For this hook.
+    fn default() -> Self {
+        Self { expected_attach_type: CGROUP_SYSCTL }
+    }
+}
+
+/// What a run is given, other than the access.
+#[derive(Default)]
+pub struct RunOptions<'t> {
+    /// How many instructions may run; `None` is the kernel verifier's limit, a million. Helpers that call back count
+    /// the instructions of what they call.
+    pub budget: Option<u64>,
+    /// Clocks, chance, processors.
+    pub surroundings: Surroundings,
+    /// Who gets to see it.
+    pub tracer: Option<&'t mut dyn Tracer>,
+}
+
+/// `BPF_COMPLEXITY_LIMIT_INSNS`
+const DEFAULT_BUDGET: u64 = 1_000_000;
+
+impl LoadedProgram {
+    /// Loads `program` with maps of its own.
+    ///
+    /// # Errors
+    ///
+    /// The kernel that `profile` describes would not load it, or a helper is called that is not modelled.
+    pub fn load(program: &Program, profile: &Profile, options: &LoadOptions) -> Result<Self, Rejection> {
+        let maps = program.maps.iter().enumerate().map(|(index, def)| {
+            Map::new(def).map_err(|error| Rejection::Map { index, name: def.name.clone(), error })
+        });
+        let maps = maps.collect::<Result<_, _>>()?;
+        Self::load_with_maps(program, maps, profile, options)
+    }
+
+    /// Loads `program` with these maps in place of the ones it defines, in the same order, as a loader does that finds
+    /// them pinned.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load); and when a map is of another kind or size than the program's.
+    pub fn load_with_maps(
+        program: &Program,
+        maps: Vec<Map>,
+        profile: &Profile,
+        options: &LoadOptions,
+    ) -> Result<Self, Rejection> {
+        let shape = |def: &knobgate_bpf::MapDef| (def.kind, def.key_size, def.value_size, def.max_entries);
+        let fit = program.maps.len() == maps.len()
+            && program.maps.iter().zip(&maps).all(|(def, map)| shape(def) == shape(&map.def()));
+        if !fit {
+            return Err(Rejection::OtherMaps);
+        }
+        let code = decode(program, profile, options)?;
+        admission::check(program, &code, profile)?;
+        Ok(Self(Arc::new(Loaded {
+            name: program.name.clone(),
+            insns: program.insns.clone(),
+            code,
+            maps,
+            expected_attach_type: options.expected_attach_type,
+        })))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The expected attach type that it was loaded with.
+    pub fn expected_attach_type(&self) -> u32 {
+        self.0.expected_attach_type
+    }
+
+    /// Its maps, in the order of [`Program::maps`].
+    pub fn maps(&self) -> &[Map] {
+        &self.0.maps
+    }
+
+    /// Its first map of this name.
+    pub fn map(&self, name: &str) -> Option<&Map> {
+        self.0.maps.iter().find(|map| map.state().def().name == name)
+    }
+
+    /// Runs on one access, and returns what the program returns: 0 or 1. What it does to the access is in
+    /// `invocation` afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Where the program does what the verifier would not have let it do, or does not end within the budget. What it
+    /// did until then stays.
+    pub fn run(&self, invocation: &mut Invocation<'_>, options: &mut RunOptions<'_>) -> Result<u64, Fault> {
+        let budget = options.budget.unwrap_or(DEFAULT_BUDGET);
+        let tracer = match &mut options.tracer {
+            Some(tracer) => Some(&mut **tracer as &mut dyn Tracer),
+            None => None,
+        };
+        Machine::new(self, invocation, &mut options.surroundings, tracer).run(budget)
+    }
+}
+
+impl Runs for LoadedProgram {
+    fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        Ok(LoadedProgram::run(self, invocation, &mut RunOptions::default())?)
+    }
+}

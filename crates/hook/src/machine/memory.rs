@@ -1,0 +1,134 @@
+//! All memory that a program can reach, other than the context.
+
+use knobgate_bpf::Size;
+
+use super::fault::Reason;
+use super::stack::Stack;
+use super::value::{Region, Value};
+use crate::Map;
+
+/// The memory of one run.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) stack: Stack,
+    pub(crate) maps: Vec<Map>,
+    pub(crate) records: Vec<Reservation>,
+    pub(crate) keys: Vec<Vec<u8>>,
+}
+
+/// A reserved ring buffer record.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    pub(crate) map: u16,
+    pub(crate) number: u64,
+    pub(crate) open: bool,
+}
+
+impl Memory {
+    #[inline]
+    pub(crate) fn load(&mut self, pointer: Value, size: Size) -> Result<Value, Reason> {
+        if let Region::Stack = pointer.region {
+            return self.stack.load(pointer.bits, size);
+        }
+        let bits = self.read(pointer, size.bytes() as usize, |bytes| match *bytes {
+            [a] => u64::from(a),
+            [a, b] => u64::from(u16::from_le_bytes([a, b])),
+            [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+            _ => bytes.try_into().map_or(0, u64::from_le_bytes),
+        })?;
+        Ok(Value::number(bits))
+    }
+
+    #[inline]
+    pub(crate) fn store(&mut self, pointer: Value, size: Size, value: Value) -> Result<(), Reason> {
+        if let Region::Stack = pointer.region {
+            return self.stack.store(pointer.bits, size, value);
+        }
+        if !value.is_number() {
+            return Err(Reason::PointerLeak { region: pointer.region });
+        }
+        let bytes = value.bits.to_le_bytes();
+        let len = size.bytes() as usize;
+        self.write(pointer, len, |place| place.copy_from_slice(&bytes[..len]))
+    }
+
+    /// Gives `use_bytes` the `len` bytes at `pointer`.
+    pub(crate) fn read<T>(
+        &mut self,
+        pointer: Value,
+        len: usize,
+        use_bytes: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Reason> {
+        let Value { bits: offset, region } = pointer;
+        match region {
+            Region::Stack => self.stack.read(offset, len).map(use_bytes),
+            Region::MapValue { map, slot } => {
+                let state = self.maps[usize::from(map)].state();
+                let value = state.value(slot).unwrap_or_default();
+                within(region, offset, len, value.len()).map(|range| use_bytes(&value[range]))
+            }
+            Region::Record(record) => {
+                let Reservation { map, number, .. } = self.open_record(record)?;
+                let state = self.maps[usize::from(*map)].state();
+                let data = state.ring().and_then(|ring| ring.record(*number)).ok_or(Reason::Released)?;
+                within(region, offset, len, data.len()).map(|range| use_bytes(&data[range]))
+            }
+            Region::Key(key) => {
+                let key = &self.keys[key as usize];
+                within(region, offset, len, key.len()).map(|range| use_bytes(&key[range]))
+            }
+            _ => Err(not_memory(pointer)),
+        }
+    }
+
+    /// Gives `use_bytes` the `len` bytes at `pointer` to change. On the stack all of them count as stored to.
+    pub(crate) fn write<T>(
+        &mut self,
+        pointer: Value,
+        len: usize,
+        use_bytes: impl FnOnce(&mut [u8]) -> T,
+    ) -> Result<T, Reason> {
+        let Value { bits: offset, region } = pointer;
+        match region {
+            Region::Stack => self.stack.write(offset, len).map(use_bytes),
+            Region::MapValue { map, slot } => {
+                let mut state = self.maps[usize::from(map)].state();
+                if state.def().frozen {
+                    return Err(Reason::ReadOnly { region });
+                }
+                let value = state.value_mut(slot).unwrap_or_default();
+                within(region, offset, len, value.len()).map(|range| use_bytes(&mut value[range]))
+            }
+            Region::Record(record) => {
+                let Reservation { map, number, .. } = self.open_record(record)?;
+                let mut state = self.maps[usize::from(*map)].state();
+                let data = state.ring_mut().and_then(|ring| ring.record_mut(*number)).ok_or(Reason::Released)?;
+                within(region, offset, len, data.len()).map(|range| use_bytes(&mut data[range]))
+            }
+            Region::Key(_) => Err(Reason::ReadOnly { region }),
+            _ => Err(not_memory(pointer)),
+        }
+    }
+
+    fn open_record(&self, record: u32) -> Result<&Reservation, Reason> {
+        self.records.get(record as usize).filter(|record| record.open).ok_or(Reason::Released)
+    }
+}
+
+#[inline]
+fn within(region: Region, offset: u64, len: usize, size: usize) -> Result<std::ops::Range<usize>, Reason> {
+    let end = offset.checked_add(len as u64).filter(|end| *end <= size as u64);
+    end.map(|end| offset as usize..end as usize).ok_or(Reason::Bounds {
+        region,
+        offset: offset as i64,
+        len,
+        size,
+    })
+}
+
+fn not_memory(pointer: Value) -> Reason {
+    match pointer.region {
+        Region::Number if pointer.bits == 0 => Reason::Null,
+        region => Reason::NotMemory { region },
+    }
+}

@@ -1,0 +1,175 @@
+//! The stack: bytes, which of them were stored to, and which eight of them are a pointer.
+
+use knobgate_bpf::Size;
+
+use super::fault::Reason;
+use super::value::{Region, Value};
+
+/// Bytes of stack of one function, and of all functions in progress together: `MAX_BPF_STACK`.
+pub(crate) const FRAME_BYTES: usize = 512;
+/// The most frames that any kernel has.
+pub(crate) const FRAMES_MAX: usize = 16;
+/// Bytes of all frames. The first function has the topmost ones.
+pub(crate) const TOTAL_BYTES: usize = FRAME_BYTES * FRAMES_MAX;
+
+const SLOT_BYTES: usize = 8;
+const SLOTS: usize = TOTAL_BYTES / SLOT_BYTES;
+/// What memory holds that nothing was stored to, where a kernel lets programs read it: anything, so not zero.
+const POISON: u8 = 0xa5;
+
+/// The stack of one run.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    bytes: Box<[u8; TOTAL_BYTES]>,
+    /// A bit for each byte that was stored to.
+    init: [u8; SLOTS],
+    /// What a slot points into; [`Region::Number`] where it holds plain bytes.
+    regions: Box<[Region; SLOTS]>,
+    /// The lowest offset that the functions in progress may use, and the frame of the innermost one.
+    frame: usize,
+    depths: [usize; FRAMES_MAX],
+    uninit_readable: bool,
+}
+
+impl Stack {
+    pub(crate) fn new(uninit_readable: bool) -> Self {
+        Self {
+            bytes: Box::new([POISON; TOTAL_BYTES]),
+            init: [0; SLOTS],
+            regions: Box::new([Region::Number; SLOTS]),
+            frame: 0,
+            depths: [0; FRAMES_MAX],
+            uninit_readable,
+        }
+    }
+
+    /// The frame pointer of the innermost function.
+    pub(crate) fn frame_pointer(&self) -> Value {
+        Value { bits: (TOTAL_BYTES - self.frame * FRAME_BYTES) as u64, region: Region::Stack }
+    }
+
+    /// Begins a function.
+    pub(crate) fn push(&mut self) {
+        self.frame += 1;
+        self.clear();
+    }
+
+    /// Ends a function.
+    pub(crate) fn pop(&mut self) {
+        self.clear();
+        self.frame -= 1;
+    }
+
+    /// Forgets what the innermost function has stored.
+    pub(crate) fn clear(&mut self) {
+        if self.depths[self.frame] > 0 {
+            let end = (TOTAL_BYTES - self.frame * FRAME_BYTES) / SLOT_BYTES;
+            let start = end - FRAME_BYTES / SLOT_BYTES;
+            self.init[start..end].fill(0);
+            self.regions[start..end].fill(Region::Number);
+            self.depths[self.frame] = 0;
+        }
+    }
+
+    /// The place of `len` bytes at `offset`, which must be within the frames in progress.
+    #[inline]
+    fn range(&mut self, offset: u64, len: usize) -> Result<usize, Reason> {
+        let below = FRAME_BYTES * (FRAMES_MAX - 1 - self.frame);
+        let start = offset as usize;
+        let outside = (offset as i64) < below as i64 || offset >= TOTAL_BYTES as u64;
+        if outside || start % FRAME_BYTES + len > FRAME_BYTES {
+            return Err(Reason::StackBounds { offset: offset as i64 - TOTAL_BYTES as i64, len });
+        }
+        let frame = FRAMES_MAX - 1 - start / FRAME_BYTES;
+        let depth = FRAME_BYTES - start % FRAME_BYTES;
+        if depth > self.depths[frame] {
+            self.deepen(frame, depth)?;
+        }
+        Ok(start)
+    }
+
+    #[cold]
+    fn deepen(&mut self, frame: usize, depth: usize) -> Result<(), Reason> {
+        self.depths[frame] = depth;
+        // check_max_stack_depth() in kernel/bpf/verifier.c rounds every frame up to 32 bytes.
+        let total: usize = self.depths[..=self.frame].iter().map(|depth| depth.next_multiple_of(32)).sum();
+        if total > FRAME_BYTES { Err(Reason::StackTotal { bytes: total }) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(crate) fn load(&mut self, offset: u64, size: Size) -> Result<Value, Reason> {
+        let len = size.bytes() as usize;
+        let start = self.range(offset, len)?;
+        if start & (len - 1) != 0 {
+            return Err(Reason::Misaligned { size: len });
+        }
+        let slot = start / SLOT_BYTES;
+        let mask = ((1u16 << len) - 1) as u8;
+        let is_init = (self.init[slot] >> (start % SLOT_BYTES)) & mask == mask;
+        if !is_init && !self.uninit_readable {
+            return Err(Reason::UninitStack { offset: offset as i64 - TOTAL_BYTES as i64, len });
+        }
+        let region = self.regions[slot];
+        if region != Region::Number && len != SLOT_BYTES {
+            return Err(Reason::PartialPointer);
+        }
+        let bytes = &self.bytes[start..start + len];
+        let bits = match size {
+            Size::U8 => u64::from(bytes[0]),
+            Size::U16 => u64::from(u16::from_le_bytes([bytes[0], bytes[1]])),
+            Size::U32 => u64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
+            Size::U64 => u64::from_le_bytes(bytes.try_into().unwrap_or_default()),
+        };
+        Ok(Value { bits, region })
+    }
+
+    #[inline]
+    pub(crate) fn store(&mut self, offset: u64, size: Size, value: Value) -> Result<(), Reason> {
+        let len = size.bytes() as usize;
+        let start = self.range(offset, len)?;
+        if start & (len - 1) != 0 {
+            return Err(Reason::Misaligned { size: len });
+        }
+        let slot = start / SLOT_BYTES;
+        if !value.is_number() && len != SLOT_BYTES {
+            return Err(Reason::PartialPointer);
+        }
+        if self.regions[slot] != Region::Number {
+            // What is left of a pointer that is stored over is nothing.
+            self.init[slot] = 0;
+        }
+        self.regions[slot] = value.region;
+        self.init[slot] |= (((1u16 << len) - 1) as u8) << (start % SLOT_BYTES);
+        self.bytes[start..start + len].copy_from_slice(&value.bits.to_le_bytes()[..len]);
+        Ok(())
+    }
+
+    /// `len` bytes for a helper to read.
+    pub(crate) fn read(&mut self, offset: u64, len: usize) -> Result<&[u8], Reason> {
+        let start = self.range(offset, len)?;
+        for at in start..start + len {
+            if self.regions[at / SLOT_BYTES] != Region::Number {
+                return Err(Reason::PartialPointer);
+            }
+            if self.init[at / SLOT_BYTES] >> (at % SLOT_BYTES) & 1 == 0 && !self.uninit_readable {
+                return Err(Reason::UninitStack { offset: at as i64 - TOTAL_BYTES as i64, len: 1 });
+            }
+        }
+        Ok(&self.bytes[start..start + len])
+    }
+
+    /// `len` bytes for a helper to write; whatever was there, they hold plain bytes from now on.
+    pub(crate) fn write(&mut self, offset: u64, len: usize) -> Result<&mut [u8], Reason> {
+        let start = self.range(offset, len)?;
+        for at in start..start + len {
+            let slot = at / SLOT_BYTES;
+            if self.regions[slot] != Region::Number {
+                self.regions[slot] = Region::Number;
+                self.init[slot] = 0;
+                self.bytes[slot * SLOT_BYTES..][..SLOT_BYTES].fill(POISON);
+            }
+            self.init[slot] |= 1 << (at % SLOT_BYTES);
+        }
+        Ok(&mut self.bytes[start..start + len])
+    }
+}

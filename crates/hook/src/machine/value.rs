@@ -1,0 +1,103 @@
+//! What a register holds: a number, or a place in something that the program may use.
+
+use std::fmt;
+
+/// The content of a register or of eight bytes of stack.
+///
+/// There are no addresses. A pointer is the thing that it points into and the offset there, so that every access can
+/// be held against the bounds of that thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value {
+    /// The number, or the offset in bytes.
+    pub bits: u64,
+    /// What the offset is in.
+    pub region: Region,
+}
+
+/// What a pointer points into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Region {
+    /// Nothing was stored here yet.
+    Uninit,
+    /// Nothing: it is a number.
+    Number,
+    /// The context, `struct bpf_sysctl`.
+    Context,
+    /// The stack; the offset counts from the bottom of the deepest frame there can be.
+    Stack,
+    /// The map itself, by its index in the run.
+    Map(u16),
+    /// The value of one entry of a map.
+    MapValue {
+        /// The map, by its index in the run.
+        map: u16,
+        /// Which of the map's places for values.
+        slot: u32,
+    },
+    /// A ring buffer record that is reserved and not yet submitted.
+    Record(u32),
+    /// The key that a callback is given; read only.
+    Key(u32),
+    /// A function of the program, for helpers that call back.
+    Function(u32),
+}
+
+impl Value {
+    /// What no instruction has set.
+    pub(crate) const UNINIT: Self = Self { bits: 0, region: Region::Uninit };
+
+    /// A number.
+    pub(crate) const fn number(bits: u64) -> Self {
+        Self { bits, region: Region::Number }
+    }
+
+    /// The start of `region`.
+    pub(crate) const fn start_of(region: Region) -> Self {
+        Self { bits: 0, region }
+    }
+
+    /// Whether it is a number.
+    pub(crate) const fn is_number(self) -> bool {
+        matches!(self.region, Region::Number)
+    }
+}
+
+impl Region {
+    /// Whether offsets into it mean anything, so that arithmetic may change them.
+    pub(crate) const fn has_offsets(self) -> bool {
+        matches!(self, Self::Stack | Self::MapValue { .. } | Self::Record(_) | Self::Key(_))
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uninit => "nothing",
+            Self::Number => "a number",
+            Self::Context => "the context",
+            Self::Stack => "the stack",
+            Self::Map(_) => "a map",
+            Self::MapValue { .. } => "a map value",
+            Self::Record(_) => "a ring buffer record",
+            Self::Key(_) => "the key of a map entry",
+            Self::Function(_) => "a function",
+        })
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signed = self.bits as i64;
+        match self.region {
+            Region::Uninit => f.write_str("not set"),
+            Region::Number => write!(f, "{signed}"),
+            Region::Stack => write!(f, "stack{:+}", signed - super::stack::TOTAL_BYTES as i64),
+            Region::Context => write!(f, "ctx{signed:+}"),
+            Region::Map(map) => write!(f, "map[{map}]"),
+            Region::MapValue { map, slot } => write!(f, "map[{map}].value[{slot}]{signed:+}"),
+            Region::Record(record) => write!(f, "record[{record}]{signed:+}"),
+            Region::Key(key) => write!(f, "key[{key}]{signed:+}"),
+            Region::Function(start) => write!(f, "function@{start}"),
+        }
+    }
+}

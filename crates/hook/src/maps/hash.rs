@@ -1,0 +1,82 @@
+//! Hash maps, also those that forget what was not used for longest: kernel/bpf/hashtab.c.
+
+use std::collections::BTreeMap;
+
+use super::error::{MapError, check_flags};
+use super::values::Values;
+
+/// A hash map. Where the kernel's order of entries is random, this one's is that of the keys' bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Hash {
+    entries: BTreeMap<Vec<u8>, Entry>,
+    pub(super) values: Values,
+    max_entries: usize,
+    /// For a map that evicts: when something was last used.
+    clock: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    slot: u32,
+    used: u64,
+}
+
+impl Hash {
+    pub(super) fn new(value_size: usize, max_entries: usize, evicts: bool) -> Self {
+        let values = Values::zeroed(value_size, 0);
+        Self { entries: BTreeMap::new(), values, max_entries, clock: evicts.then_some(0) }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock.as_mut().map_or(0, |clock| {
+            *clock += 1;
+            *clock
+        })
+    }
+
+    /// The place of the value under `key`, for a program: this counts as use.
+    pub(super) fn lookup(&mut self, key: &[u8]) -> Option<u32> {
+        let used = self.tick();
+        let entry = self.entries.get_mut(key)?;
+        entry.used = used;
+        Some(entry.slot)
+    }
+
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.entries.get(key).map(|entry| entry.slot)
+    }
+
+    pub(super) fn update(&mut self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
+        let found = self.find(key);
+        check_flags(flags, found.is_some())?;
+        let used = self.tick();
+        if let Some(slot) = found {
+            self.values.get_mut(slot).copy_from_slice(value);
+            return Ok(());
+        }
+        if self.entries.len() >= self.max_entries {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
+            match oldest {
+                Some(oldest) if self.clock.is_some() => self.delete(&oldest)?,
+                _ => return Err(MapError::TooBig),
+            }
+        }
+        let slot = self.values.insert(value);
+        self.entries.insert(key.to_vec(), Entry { slot, used });
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), MapError> {
+        let entry = self.entries.remove(key).ok_or(MapError::NoEntry)?;
+        self.values.remove(entry.slot);
+        Ok(())
+    }
+
+    /// The entry behind `key`, or the first one.
+    pub(super) fn next(&self, key: Option<&[u8]>) -> Option<(Vec<u8>, u32)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after = key.map_or(Unbounded, Excluded);
+        let (key, entry) = self.entries.range::<[u8], _>((after, Unbounded)).next()?;
+        Some((key.clone(), entry.slot))
+    }
+}
