@@ -25,6 +25,7 @@ macro_rules! errnos {
 errnos! {
     EPERM = 1;
     ENOENT = 2;
+    ESRCH = 3;
     EIO = 5;
     E2BIG = 7;
     EBADF = 9;
@@ -32,6 +33,8 @@ errnos! {
     EACCES = 13;
     EBUSY = 16;
     EEXIST = 17;
+    ENOTDIR = 20;
+    EISDIR = 21;
     EINVAL = 22;
     ENOSPC = 28;
     EROFS = 30;

@@ -1,12 +1,72 @@
 //! The kernel's cgroup/sysctl hook in user space.
+//!
+//! A [`Hook`] is a kernel as far as this hook goes: *knobs* with the kernel's own handlers, *cgroups* with programs
+//! attached to them, and *processes* that live in cgroups and read and write knobs. It does what Linux does, down to
+//! errno, file positions and the bytes that are stored, without root and on any system; what differs between kernels
+//! is in a [`Profile`].
+//!
+//! ```
+//! use knobgate_hook::{Hook, Invocation, Process};
+//! use knobgate_hook::attach::Options;
+//!
+//! let mut hook = Hook::default();
+//! let service = hook.create_cgroup(hook.root(), "web.service")?;
+//!
+//! // What can be attached is whatever runs on accesses. A closure denies with 0 and allows with 1.
+//! let program = hook.load(|access: &mut Invocation<'_>| {
+//!     if access.name == "net/core/somaxconn" && access.write {
+//!         access.replace_new(b"128\n");
+//!         return 1;
+//!     }
+//!     u64::from(!access.write)
+//! });
+//! hook.link(service, program, Options::default())?;
+//!
+//! let process = hook.spawn(service, Process::default())?;
+//! assert_eq!(hook.write_knob(process, "kernel/domainname", "x")?.returned, -1); // EPERM
+//! assert_eq!(hook.write_knob(process, "net/core/somaxconn", "4096")?.returned, 4);
+//! assert_eq!(hook.read_knob(process, "net/core/somaxconn")?.data, b"128\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An access goes through what fs/proc/proc_sysctl.c does, in this order: its checks, which no program hears of; the
+//! programs that are in [effect](Hook::effective) for the process's cgroup, all of them; the [handler] of the knob.
+//!
+//! There is no memory of user space here, so that nothing fails with `EFAULT`.
 #![forbid(unsafe_code)]
 
+mod access;
+pub mod attach;
+mod cgroups;
+mod chain;
+mod effective;
+mod admission;
+mod calls;
 pub mod errno;
+pub mod handler;
+mod hook;
 pub mod invocation;
+pub mod machine;
+pub mod maps;
+pub mod knobs;
+mod open_file;
+mod process;
 pub mod profile;
 pub mod runs;
 
+pub use access::Outcome;
+pub use attach::{LinkId, Mode, ProgramId};
+pub use cgroups::CgroupId;
+pub use chain::{Decision, ProgramFault};
+pub use admission::Rejection;
 pub use errno::Errno;
+pub use handler::{Handler, WritesStrict};
+pub use hook::Hook;
 pub use invocation::{Invocation, Task, VALUE_BYTES};
+pub use knobs::{Knob, KnobError, Knobs, Wanted};
+pub use open_file::OpenFile;
+pub use process::{Credentials, Process, ProcessId};
+pub use machine::{Fault, LoadOptions, LoadedProgram, RunOptions, Surroundings, TraceStep, Tracer};
+pub use maps::{Map, MapError};
 pub use profile::{Profile, UnknownProfile};
 pub use runs::Runs;

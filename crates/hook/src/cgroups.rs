@@ -1,0 +1,128 @@
+//! The tree of control groups, each with what is attached to it.
+
+use std::collections::BTreeMap;
+
+use crate::attach::{Level, Link, LinkId, Owner, ProgramId};
+use crate::{Errno, Profile};
+
+/// Names a cgroup of a [`Hook`](crate::Hook): what `bpf_get_current_cgroup_id` returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CgroupId(pub(crate) u64);
+
+impl CgroupId {
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// One cgroup.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    pub(crate) name: String,
+    pub(crate) parent: Option<CgroupId>,
+    pub(crate) level: Level,
+    /// What runs for tasks inside, in order (`cgrp->bpf.effective`). It is kept, and not computed when needed, since some
+    /// kernels put programs into wrong places of it.
+    pub(crate) effective: Vec<ProgramId>,
+}
+
+/// All cgroups, and the links to them.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    pub(crate) profile: Profile,
+    by_id: BTreeMap<CgroupId, Cgroup>,
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    next: u64,
+}
+
+impl Cgroups {
+    /// The root alone; its id is 1, as the kernel's.
+    pub(crate) const ROOT: CgroupId = CgroupId(1);
+
+    pub(crate) fn new(profile: Profile) -> Self {
+        let root =
+            Cgroup { name: String::new(), parent: None, level: Level::default(), effective: Vec::new() };
+        Self { profile, by_id: [(Self::ROOT, root)].into(), links: BTreeMap::new(), next: 2 }
+    }
+
+    pub(crate) fn get(&self, id: CgroupId) -> Result<&Cgroup, Errno> {
+        self.by_id.get(&id).ok_or(Errno::ENOENT)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: CgroupId) -> Result<&mut Cgroup, Errno> {
+        self.by_id.get_mut(&id).ok_or(Errno::ENOENT)
+    }
+
+    /// mkdir(2): a cgroup inherits what is in effect at its parent.
+    pub(crate) fn create(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
+        self.get(parent)?;
+        if name.is_empty() || name.contains(['/', '\n']) {
+            return Err(Errno::EINVAL);
+        }
+        if self.children(parent).any(|(_, child)| child.name == name) {
+            return Err(Errno::EEXIST);
+        }
+        let id = CgroupId(self.next);
+        self.next += 1;
+        let cgroup = Cgroup {
+            name: name.to_owned(),
+            parent: Some(parent),
+            level: Level::default(),
+            effective: Vec::new(),
+        };
+        self.by_id.insert(id, cgroup);
+        self.recompute(id);
+        Ok(id)
+    }
+
+    /// rmdir(2) of a cgroup without tasks: all that was attached to it is gone, and its links lead nowhere
+    /// (`cgroup_bpf_release`).
+    pub(crate) fn remove(&mut self, id: CgroupId) -> Result<(), Errno> {
+        self.get(id)?;
+        if id == Self::ROOT || self.children(id).next().is_some() {
+            return Err(Errno::EBUSY);
+        }
+        if let Some(cgroup) = self.by_id.remove(&id) {
+            for slot in cgroup.level.slots {
+                if let Owner::Link(link) = slot.owner
+                    && let Some(link) = self.links.get_mut(&link)
+                {
+                    link.cgroup = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The cgroup `id`, its parent, and so on to the root.
+    pub(crate) fn upwards(&self, id: CgroupId) -> impl Iterator<Item = (CgroupId, &Cgroup)> {
+        let start = self.by_id.get(&id).map(|cgroup| (id, cgroup));
+        std::iter::successors(start, |(_, cgroup)| {
+            cgroup.parent.and_then(|parent| Some((parent, self.by_id.get(&parent)?)))
+        })
+    }
+
+    /// The cgroup `id` and all below it.
+    pub(crate) fn subtree(&self, id: CgroupId) -> Vec<CgroupId> {
+        let inside = |&other: &CgroupId| self.upwards(other).any(|(ancestor, _)| ancestor == id);
+        self.by_id.keys().copied().filter(inside).collect()
+    }
+
+    /// Whether anything is attached anywhere (`cgroup_bpf_enabled`).
+    pub(crate) fn any_attached(&self) -> bool {
+        self.by_id.values().any(|cgroup| !cgroup.level.slots.is_empty())
+    }
+
+    /// The child of `parent` with this name.
+    pub(crate) fn child(&self, parent: CgroupId, name: &str) -> Option<CgroupId> {
+        self.children(parent).find_map(|(id, child)| (child.name == name).then_some(id))
+    }
+
+    fn children(&self, parent: CgroupId) -> impl Iterator<Item = (CgroupId, &Cgroup)> {
+        self.by_id
+            .iter()
+            .filter(move |(_, child)| child.parent == Some(parent))
+            .map(|(&id, child)| (id, child))
+    }
+}

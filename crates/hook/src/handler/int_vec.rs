@@ -1,0 +1,145 @@
+//! Vectors of int: `proc_dointvec`, its relatives with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
+
+use super::number::{BLANK, Reply, skip_blanks, take};
+use super::{Handler, PARSED_BYTES, Surroundings, Unit, Written};
+use crate::Errno;
+
+/// A vector of int.
+///
+/// A write changes as many elements as it has numbers, up to all; what an element was given before a failure stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntVec {
+    values: Vec<i32>,
+    min: i32,
+    max: i32,
+    unit: Unit,
+}
+
+impl IntVec {
+    /// A vector without bounds (`proc_dointvec`).
+    pub fn new(values: impl Into<Vec<i32>>) -> Self {
+        Self { values: values.into(), min: i32::MIN, max: i32::MAX, unit: Unit::One }
+    }
+
+    /// Each element is within these bounds, in what the kernel keeps (`proc_dointvec_minmax`).
+    #[must_use]
+    pub fn between(self, min: i32, max: i32) -> Self {
+        Self { min, max, ..self }
+    }
+
+    /// What is read and written counts times; the values are jiffies (`proc_dointvec_jiffies`, …).
+    #[must_use]
+    pub fn in_unit(self, unit: Unit) -> Self {
+        Self { unit, ..self }
+    }
+
+    /// The elements, as the kernel keeps them.
+    pub fn values(&self) -> &[i32] {
+        &self.values
+    }
+
+    /// The elements, to be changed as the kernel changes them by itself.
+    pub fn values_mut(&mut self) -> &mut [i32] {
+        &mut self.values
+    }
+}
+
+/// `__do_proc_dointvec`.
+impl Handler for IntVec {
+    fn read(
+        &mut self,
+        count: usize,
+        position: &mut i64,
+        _around: &Surroundings<'_>,
+    ) -> Result<Vec<u8>, Errno> {
+        if count == 0 || *position != 0 || self.values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut reply = Reply::new(count);
+        for (index, &kept) in self.values.iter().enumerate() {
+            if reply.is_full() {
+                break;
+            }
+            if index > 0 {
+                reply.byte(b'\t');
+            }
+            reply.number(self.unit.shown(kept));
+        }
+        reply.byte(b'\n');
+        Ok(reply.finish(position))
+    }
+
+    fn write(
+        &mut self,
+        written: Written<'_>,
+        position: &mut i64,
+        around: &Surroundings<'_>,
+    ) -> Result<usize, Errno> {
+        let count = written.bytes.len();
+        if count == 0 || self.values.is_empty() {
+            return Ok(0);
+        }
+        if around.ignores_writes_at(*position) {
+            *position = position.wrapping_add(count as i64);
+            return Ok(count);
+        }
+        let mut left = &written.bytes[..count.min(PARSED_BYTES)];
+        let mut any = false;
+        for value in &mut self.values {
+            skip_blanks(&mut left);
+            if left.is_empty() {
+                break;
+            }
+            let (number, _) = take(&mut left, BLANK)?;
+            let kept = self.unit.to_kept(number)?;
+            if !(self.min..=self.max).contains(&kept) {
+                return Err(Errno::EINVAL);
+            }
+            *value = kept;
+            any = true;
+        }
+        skip_blanks(&mut left);
+        if !any {
+            return Err(Errno::EINVAL);
+        }
+        let returned = count - left.len();
+        *position = position.wrapping_add(returned as i64);
+        Ok(returned)
+    }
+}
+
+/// A bool that is read and written as an int: every number but 0 makes it 1 (`proc_dobool`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bool {
+    /// The value.
+    pub value: bool,
+}
+
+impl Bool {
+    fn as_int(self) -> IntVec {
+        IntVec::new([i32::from(self.value)])
+    }
+}
+
+impl Handler for Bool {
+    fn read(
+        &mut self,
+        count: usize,
+        position: &mut i64,
+        around: &Surroundings<'_>,
+    ) -> Result<Vec<u8>, Errno> {
+        self.as_int().read(count, position, around)
+    }
+
+    fn write(
+        &mut self,
+        written: Written<'_>,
+        position: &mut i64,
+        around: &Surroundings<'_>,
+    ) -> Result<usize, Errno> {
+        let mut int = self.as_int();
+        let returned = int.write(written, position, around)?;
+        self.value = int.values() != [0];
+        Ok(returned)
+    }
+}

@@ -1,0 +1,162 @@
+//! How the handlers read and spell numbers: `proc_get_long` and `proc_put_long` in kernel/sysctl.c, `_parse_integer` in
+//! lib/kstrtox.c.
+
+use crate::Errno;
+
+/// `TMPBUFLEN`: a number is looked at in a copy of at most this many bytes, of which one is its NUL.
+const COPY_BYTES: usize = 22;
+
+/// What may follow a number in a vector (`proc_wspace_sep`).
+pub(super) const BLANK: &[u8] = b" \t\n";
+
+/// A sign and a magnitude.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number {
+    pub negative: bool,
+    pub magnitude: u64,
+}
+
+/// Takes a number off the front of `text`, behind which there must be the end or one of `trailers`. The base is that of
+/// its prefix. Returns it with the byte behind it, which stays.
+pub(super) fn take(text: &mut &[u8], trailers: &[u8]) -> Result<(Number, Option<u8>), Errno> {
+    let copy = &text[..text.len().min(COPY_BYTES - 1)];
+    // A lone '-' is no sign.
+    let negative = copy.first() == Some(&b'-') && text.len() > 1;
+    let digits = &copy[usize::from(negative)..];
+    if !digits.first().is_some_and(u8::is_ascii_digit) {
+        return Err(Errno::EINVAL);
+    }
+    let (magnitude, length) = parse(digits)?;
+    let length = length + usize::from(negative);
+    // The number may go on behind the copy.
+    if length == COPY_BYTES - 1 {
+        return Err(Errno::EINVAL);
+    }
+    let trailer = text.get(length).copied();
+    // What follows in the copy counts; behind its end that is its NUL, but then `length` is all there is.
+    if trailer.is_some_and(|byte| !trailers.contains(&byte)) {
+        return Err(Errno::EINVAL);
+    }
+    *text = &text[length..];
+    Ok((Number { negative, magnitude }, trailer))
+}
+
+/// The value of the longest number at the start of `digits`, which has at least one, and its length with its prefix.
+fn parse(digits: &[u8]) -> Result<(u64, usize), Errno> {
+    let (base, prefix) = match digits {
+        [b'0', b'x' | b'X', digit, ..] if digit.is_ascii_hexdigit() => (16, 2),
+        [b'0', ..] => (8, 0),
+        _ => (10, 0),
+    };
+    let values = digits[prefix..].iter().map_while(|&byte| char::from(byte).to_digit(base));
+    let mut magnitude = 0_u64;
+    let mut length = prefix;
+    for value in values {
+        let next = magnitude.checked_mul(u64::from(base)).and_then(|high| high.checked_add(u64::from(value)));
+        magnitude = next.ok_or(Errno::EINVAL)?;
+        length += 1;
+    }
+    Ok((magnitude, length))
+}
+
+/// Skips what the kernel's `isspace` takes for white space: lib/ctype.c is about Latin-1, with its no-break space.
+pub(super) fn skip_blanks(text: &mut &[u8]) {
+    skip(text, |byte| matches!(byte, 9..=13 | b' ' | 0xA0));
+}
+
+/// Skips all of one byte.
+pub(super) fn skip_byte(text: &mut &[u8], skipped: u8) {
+    skip(text, |byte| byte == skipped);
+}
+
+fn skip(text: &mut &[u8], skipped: impl Fn(u8) -> bool) {
+    let start = text.iter().position(|&byte| !skipped(byte)).unwrap_or(text.len());
+    *text = &text[start..];
+}
+
+/// What a handler writes for the reader: at most `room` bytes, the rest is lost.
+#[derive(Debug)]
+pub(super) struct Reply {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Reply {
+    pub(super) fn new(room: usize) -> Self {
+        Self { bytes: Vec::new(), room }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() == self.room
+    }
+
+    pub(super) fn byte(&mut self, byte: u8) {
+        if !self.is_full() {
+            self.bytes.push(byte);
+        }
+    }
+
+    pub(super) fn number(&mut self, Number { negative, magnitude }: Number) {
+        let text = format!("{}{magnitude}", if negative { "-" } else { "" });
+        let left = self.room - self.bytes.len();
+        self.bytes.extend(text.bytes().take(left));
+    }
+
+    /// The bytes, with the position moved behind them.
+    pub(super) fn finish(self, position: &mut i64) -> Vec<u8> {
+        *position = position.wrapping_add(self.bytes.len() as i64);
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_as_proc_get_long_takes_them() {
+        type Taken = Result<(i128, usize), Errno>;
+        let cases: &[(&[u8], Taken)] = &[
+            (b"7", Ok((7, 1))),
+            (b"7 8", Ok((7, 1))),
+            (b"-7\n", Ok((-7, 2))),
+            (b"-0", Ok((0, 2))),
+            (b"0x1F\t", Ok((31, 4))),
+            (b"0X1f", Ok((31, 4))),
+            (b"017", Ok((15, 3))),
+            (b"0", Ok((0, 1))),
+            (b"00000000000000000001", Ok((1, 20))),
+            (b"18446744073709551615", Ok((u64::MAX.into(), 20))),
+            (b"18446744073709551616", Err(Errno::EINVAL)),
+            // 21 characters are too many, whatever they say.
+            (b"000000000000000000001", Err(Errno::EINVAL)),
+            (b"000000000000000000001 ", Err(Errno::EINVAL)),
+            (b"-00000000000000000001", Err(Errno::EINVAL)),
+            (b"-", Err(Errno::EINVAL)),
+            (b"--1", Err(Errno::EINVAL)),
+            (b"+1", Err(Errno::EINVAL)),
+            (b"- 1", Err(Errno::EINVAL)),
+            (b"", Err(Errno::EINVAL)),
+            (b"x", Err(Errno::EINVAL)),
+            (b"0x", Err(Errno::EINVAL)),
+            (b"0xg", Err(Errno::EINVAL)),
+            (b"08", Err(Errno::EINVAL)),
+            (b"1,", Err(Errno::EINVAL)),
+            (b"1\0", Err(Errno::EINVAL)),
+            (b"1\x0b", Err(Errno::EINVAL)),
+            (b"1\xa0", Err(Errno::EINVAL)),
+        ];
+        for (text, expected) in cases {
+            let mut rest = *text;
+            let taken = take(&mut rest, BLANK).map(|(Number { negative, magnitude }, _)| {
+                let value = i128::from(magnitude);
+                (if negative { -value } else { value }, text.len() - rest.len())
+            });
+            assert_eq!(taken, *expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Unsigned int and u8: `proc_douintvec`, `proc_douintvec_minmax` and `proc_dou8vec_minmax` in kernel/sysctl.c.
+
+use super::number::{BLANK, Number, Reply, skip_blanks, take};
+use super::{Handler, PARSED_BYTES, Surroundings, Written};
+use crate::Errno;
+
+/// An unsigned int; there are no vectors of them.
+///
+/// A write returns its whole length, whatever follows the number, and does not move the file position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uint {
+    value: u32,
+    min: u32,
+    max: u32,
+}
+
+impl Uint {
+    /// Without bounds (`proc_douintvec`).
+    pub const fn new(value: u32) -> Self {
+        Self { value, min: 0, max: u32::MAX }
+    }
+
+    /// Within these bounds (`proc_douintvec_minmax`).
+    #[must_use]
+    pub const fn between(self, min: u32, max: u32) -> Self {
+        Self { min, max, ..self }
+    }
+
+    /// The value.
+    pub const fn value(self) -> u32 {
+        self.value
+    }
+}
+
+/// `__do_proc_douintvec`.
+impl Handler for Uint {
+    fn read(
+        &mut self,
+        count: usize,
+        position: &mut i64,
+        _around: &Surroundings<'_>,
+    ) -> Result<Vec<u8>, Errno> {
+        if count == 0 || *position != 0 {
+            return Ok(Vec::new());
+        }
+        let mut reply = Reply::new(count);
+        reply.number(Number { negative: false, magnitude: self.value.into() });
+        reply.byte(b'\n');
+        Ok(reply.finish(position))
+    }
+
+    fn write(
+        &mut self,
+        written: Written<'_>,
+        position: &mut i64,
+        around: &Surroundings<'_>,
+    ) -> Result<usize, Errno> {
+        let count = written.bytes.len();
+        if count == 0 {
+            return Ok(0);
+        }
+        if around.ignores_writes_at(*position) {
+            *position = position.wrapping_add(count as i64);
+            return Ok(count);
+        }
+        let mut left = &written.bytes[..count.min(PARSED_BYTES)];
+        skip_blanks(&mut left);
+        let (Number { negative, magnitude }, _) = take(&mut left, BLANK)?;
+        let value = u32::try_from(magnitude).map_err(|_| Errno::EINVAL)?;
+        if negative || !(self.min..=self.max).contains(&value) {
+            return Err(Errno::EINVAL);
+        }
+        self.value = value;
+        Ok(count)
+    }
+}
+
+/// A byte that is read and written as an unsigned int (`proc_dou8vec_minmax`, Linux 5.13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct U8(Uint);
+
+impl U8 {
+    /// Any byte.
+    pub const fn new(value: u8) -> Self {
+        Self(Uint::new(value as u32).between(0, u8::MAX as u32))
+    }
+
+    /// Within these bounds.
+    #[must_use]
+    pub const fn between(self, min: u8, max: u8) -> Self {
+        Self(self.0.between(min as u32, max as u32))
+    }
+
+    /// The value.
+    pub const fn value(self) -> u8 {
+        self.0.value as u8
+    }
+}
+
+impl Handler for U8 {
+    fn read(
+        &mut self,
+        count: usize,
+        position: &mut i64,
+        around: &Surroundings<'_>,
+    ) -> Result<Vec<u8>, Errno> {
+        self.0.read(count, position, around)
+    }
+
+    fn write(
+        &mut self,
+        written: Written<'_>,
+        position: &mut i64,
+        around: &Surroundings<'_>,
+    ) -> Result<usize, Errno> {
+        self.0.write(written, position, around)
+    }
+}

@@ -1,0 +1,98 @@
+//! What the number in a vector of int counts: itself, or times that the kernel keeps in jiffies (kernel/time/time.c).
+
+use super::number::Number;
+use crate::Errno;
+
+/// How often a second the kernel's timer ticks (`CONFIG_HZ`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hz {
+    /// 100 times.
+    H100,
+    /// 250 times.
+    H250,
+    /// 1000 times.
+    H1000,
+}
+
+/// `USER_HZ`: how many of the ticks that user space counts in make a second.
+const USER_HZ: u64 = 100;
+
+impl Hz {
+    /// Ticks in a second.
+    pub const fn per_second(self) -> u32 {
+        match self {
+            Self::H100 => 100,
+            Self::H250 => 250,
+            Self::H1000 => 1000,
+        }
+    }
+}
+
+/// What a number read or written counts, while the kernel keeps an int.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// What the kernel keeps (`do_proc_dointvec_conv`).
+    #[default]
+    One,
+    /// Seconds, kept in jiffies (`proc_dointvec_jiffies`).
+    Seconds(Hz),
+    /// Milliseconds, kept in jiffies (`proc_dointvec_ms_jiffies`).
+    Milliseconds(Hz),
+    /// Hundredths of a second, kept in jiffies (`proc_dointvec_userhz_jiffies`).
+    UserTicks(Hz),
+}
+
+impl Unit {
+    /// The int for what is written.
+    pub(super) fn to_kept(self, Number { negative, magnitude }: Number) -> Result<i32, Errno> {
+        // `-*lvalp` of an unsigned long, of which the low half is kept.
+        let signed = if negative { magnitude.wrapping_neg() } else { magnitude };
+        let int_max = i32::MAX as u64;
+        match self {
+            Self::One if magnitude > int_max + u64::from(negative) => Err(Errno::EINVAL),
+            Self::One => Ok(signed as i32),
+            Self::Seconds(hz) if magnitude > int_max / u64::from(hz.per_second()) => Err(Errno::EINVAL),
+            Self::Seconds(hz) => Ok(signed.wrapping_mul(hz.per_second().into()) as i32),
+            Self::Milliseconds(hz) => {
+                // msecs_to_jiffies takes an unsigned int, and a negative one for forever.
+                let milliseconds = signed as u32;
+                if milliseconds as i32 >= 0 {
+                    Ok(milliseconds.div_ceil(1000 / hz.per_second()) as i32)
+                } else {
+                    Err(Errno::EINVAL)
+                }
+            }
+            Self::UserTicks(hz) => {
+                let hz = u64::from(hz.per_second());
+                if USER_HZ < hz && magnitude > (i64::MAX as u64 / hz) * USER_HZ {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(clock_to_jiffies(signed, hz) as i32)
+            }
+        }
+    }
+
+    /// What is read for the int.
+    pub(super) fn shown(self, kept: i32) -> Number {
+        let magnitude = u64::from(kept.unsigned_abs());
+        let magnitude = match self {
+            Self::One => magnitude,
+            Self::Seconds(hz) => magnitude / u64::from(hz.per_second()),
+            Self::Milliseconds(hz) => {
+                // jiffies_to_msecs returns an unsigned int.
+                u64::from((magnitude as u32).wrapping_mul(1000 / hz.per_second()))
+            }
+            Self::UserTicks(hz) => magnitude * USER_HZ / u64::from(hz.per_second()),
+        };
+        Number { negative: kept < 0, magnitude }
+    }
+}
+
+/// `clock_t_to_jiffies`.
+fn clock_to_jiffies(ticks: u64, hz: u64) -> u64 {
+    if hz.is_multiple_of(USER_HZ) {
+        let factor = hz / USER_HZ;
+        return if ticks >= u64::MAX / factor { u64::MAX } else { ticks * factor };
+    }
+    if ticks >= u64::MAX / hz * USER_HZ { u64::MAX } else { ticks.wrapping_mul(hz) / USER_HZ }
+}

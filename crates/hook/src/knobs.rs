@@ -1,0 +1,211 @@
+//! The knobs, by name, as a tree like `/proc/sys`.
+
+mod usual;
+
+use std::collections::BTreeMap;
+
+use crate::{Credentials, Errno, Handler};
+
+/// One knob: who may do what with it, and what does it.
+#[derive(Debug)]
+pub struct Knob {
+    /// Permissions, as in `0o644`.
+    pub mode: u16,
+    /// The user for whom the owner's bits of the mode count: root, but for the knobs of a namespace its own root.
+    pub owner: u32,
+    /// The group for which the group's bits count.
+    pub group: u32,
+    /// What reads and writes it.
+    pub handler: Box<dyn Handler>,
+}
+
+impl Knob {
+    /// A knob of root that everybody may read and root may write, mode 0644.
+    pub fn new(handler: impl Handler + 'static) -> Self {
+        Self { mode: 0o644, owner: 0, group: 0, handler: Box::new(handler) }
+    }
+
+    /// With this mode: `0o444` can be written by nobody, root included, and `0o200` be read by nobody.
+    #[must_use]
+    pub fn mode(self, mode: u16) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// With this owner.
+    #[must_use]
+    pub fn owned_by(self, owner: u32, group: u32) -> Self {
+        Self { owner, group, ..self }
+    }
+
+    /// Whether a process may read or write it (`sysctl_perm`, fs/proc/proc_sysctl.c). Capabilities do not matter.
+    pub fn permits(&self, credentials: &Credentials, wanted: Wanted) -> bool {
+        let mode = if credentials.euid == self.owner {
+            self.mode >> 6
+        } else if credentials.egid == self.group || credentials.groups.contains(&self.group) {
+            self.mode >> 3
+        } else {
+            self.mode
+        };
+        wanted.bits() & !mode == 0
+    }
+}
+
+/// What somebody wants to do with a knob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// `O_RDONLY`, read(2)
+    Read,
+    /// `O_WRONLY`, write(2)
+    Write,
+    /// `O_RDWR`
+    ReadWrite,
+}
+
+impl Wanted {
+    /// `MAY_READ` and `MAY_WRITE`.
+    const fn bits(self) -> u16 {
+        match self {
+            Self::Read => 4,
+            Self::Write => 2,
+            Self::ReadWrite => 6,
+        }
+    }
+
+    /// Whether this is all that `other` is, too.
+    pub const fn includes(self, other: Self) -> bool {
+        other.bits() & !self.bits() == 0
+    }
+}
+
+/// All knobs.
+#[derive(Debug, Default)]
+pub struct Knobs {
+    by_name: BTreeMap<String, Knob>,
+}
+
+/// A knob cannot be added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KnobError {
+    /// The name is no path below `/proc/sys`.
+    #[error("{0:?} is no name of a knob: write its path below /proc/sys, as in net/core/somaxconn")]
+    Name(String),
+    /// There is something of that name, or it is a knob where a directory would have to be.
+    #[error("cannot add the knob {0}: there is {1}")]
+    Taken(String, String),
+}
+
+impl Knobs {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `knob` under `name`: its path below `/proc/sys`, with slashes.
+    ///
+    /// # Errors
+    ///
+    /// [`KnobError`]: the name is none, or taken.
+    pub fn add(&mut self, name: &str, knob: Knob) -> Result<(), KnobError> {
+        if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(KnobError::Name(name.to_owned()));
+        }
+        let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
+        let in_the_way =
+            parents.find(|parent| self.by_name.contains_key(*parent)).or_else(|| self.first_at(name));
+        if let Some(other) = in_the_way {
+            return Err(KnobError::Taken(name.to_owned(), other.to_owned()));
+        }
+        self.by_name.insert(name.to_owned(), knob);
+        Ok(())
+    }
+
+    /// Takes a knob away, as the kernel does when a device or a module goes: files that are open then fail with `ENOENT`.
+    pub fn remove(&mut self, name: &str) -> Option<Knob> {
+        self.by_name.remove(name)
+    }
+
+    /// The knob of this name.
+    pub fn get(&self, name: &str) -> Option<&Knob> {
+        self.by_name.get(name)
+    }
+
+    /// The knob of this name, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Knob> {
+        self.by_name.get_mut(name)
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// The knob of this name, for open(2).
+    pub(crate) fn lookup(&self, name: &str) -> Result<&Knob, Errno> {
+        match self.by_name.get(name) {
+            Some(knob) => Ok(knob),
+            None if self.first_at(name).is_some() => Err(Errno::EISDIR),
+            None => Err(Errno::ENOENT),
+        }
+    }
+
+    /// The first knob at or below `name`.
+    fn first_at(&self, name: &str) -> Option<&str> {
+        let (found, _) = self.by_name.range(name.to_owned()..).find(|(other, _)| {
+            let rest = other.strip_prefix(name);
+            rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/'))
+        })?;
+        found.starts_with(name).then_some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::Text;
+
+    fn knob() -> Knob {
+        Knob::new(Text::new("x", 8))
+    }
+
+    #[test]
+    fn knobs_make_a_tree() {
+        let mut knobs = Knobs::new();
+        knobs.add("net/ipv4/a", knob()).unwrap();
+        knobs.add("net/ipv4-x", knob()).unwrap();
+        for taken in ["net", "net/ipv4", "net/ipv4/a", "net/ipv4/a/b", "net/ipv4-x"] {
+            assert!(matches!(knobs.add(taken, knob()), Err(KnobError::Taken(..))), "{taken}");
+        }
+        for name in ["", "/", "a//b", "a/../b", "/kernel/x", "kernel/"] {
+            assert!(matches!(knobs.add(name, knob()), Err(KnobError::Name(..))), "{name}");
+        }
+        assert_eq!(knobs.lookup("net/ipv4").err(), Some(Errno::EISDIR));
+        assert_eq!(knobs.lookup("net/ipv").err(), Some(Errno::ENOENT));
+        assert!(knobs.lookup("net/ipv4/a").is_ok());
+    }
+
+    #[test]
+    fn the_mode_counts_for_root_as_for_everybody() {
+        let root = Credentials::default();
+        let group = Credentials { euid: 7, egid: 7, groups: vec![3, 0] };
+        let other = Credentials { euid: 7, egid: 7, groups: vec![] };
+        let cases = [
+            (0o644, &root, Wanted::ReadWrite, true),
+            (0o444, &root, Wanted::Write, false),
+            (0o200, &root, Wanted::Read, false),
+            (0o200, &root, Wanted::Write, true),
+            (0o640, &group, Wanted::Read, true),
+            (0o640, &other, Wanted::Read, false),
+            (0o604, &group, Wanted::Read, false),
+            (0o604, &other, Wanted::Read, true),
+            (0o066, &root, Wanted::Read, false),
+        ];
+        for (mode, credentials, wanted, expected) in cases {
+            assert_eq!(
+                knob().mode(mode).permits(credentials, wanted),
+                expected,
+                "{mode:o} {credentials:?} {wanted:?}"
+            );
+        }
+    }
+}
