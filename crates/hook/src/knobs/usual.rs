@@ -46,7 +46,7 @@ fn usual() -> Vec<(&'static str, Knob)> {
         ("net/ipv4/tcp_fin_timeout", Knob::new(IntVec::new([15_000]).in_unit(seconds))),
         ("net/ipv4/ip_local_reserved_ports", Knob::new(Bitmap::new(65536))),
         ("net/ipv4/conf/default/tag", Knob::new(IntVec::new([0]))),
-        ("net/ipv4/fib_multipath_hash_fields", Knob::new(Uint::new(7).between(1, 255))),
+        ("net/ipv4/fib_multipath_hash_fields", Knob::new(Uint::new(7).between(1, 0xFFF))),
         ("net/ipv4/neigh/lo/retrans_time", Knob::new(IntVec::new([250]).in_unit(Unit::UserTicks(Hz::H250)))),
         (
             "net/ipv6/route/gc_min_interval_ms",

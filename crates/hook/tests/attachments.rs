@@ -1,0 +1,224 @@
+//! Attaching, replacing, detaching, and what is then in effect.
+
+use knobgate_hook::attach::{Anchor, MAX_PROGRAMS, Options, Place};
+use knobgate_hook::{CgroupId, Errno, Hook, Invocation, Knobs, LinkId, Mode, Profile, ProgramId};
+
+/// A hook with the cgroups `g`, `g/p` and `g/p/c`, and programs `a`, `b`, and so on.
+struct World {
+    hook: Hook,
+    g: CgroupId,
+    p: CgroupId,
+    c: CgroupId,
+    programs: Vec<ProgramId>,
+}
+
+fn world(profile: &str) -> World {
+    let mut hook = Hook::new(profile.parse::<Profile>().unwrap(), Knobs::usual());
+    let g = hook.create_cgroup(hook.root(), "g").unwrap();
+    let p = hook.create_cgroup(g, "p").unwrap();
+    let c = hook.create_cgroup(p, "c").unwrap();
+    let programs = (0..70).map(|_| hook.load(|_: &mut Invocation<'_>| 1)).collect();
+    World { hook, g, p, c, programs }
+}
+
+impl World {
+    fn program(&self, letter: char) -> ProgramId {
+        self.programs[letter as usize - 'a' as usize]
+    }
+
+    fn attach(&mut self, cgroup: CgroupId, letter: char, mode: Mode, options: Options) -> Result<(), Errno> {
+        self.hook.attach(cgroup, self.program(letter), mode, options)
+    }
+
+    /// Attaches programs in multi mode; those in upper case in preorder.
+    fn multi(&mut self, cgroup: CgroupId, letters: &str) {
+        for letter in letters.chars() {
+            let options = Options { preorder: letter.is_ascii_uppercase(), ..Options::default() };
+            self.attach(cgroup, letter.to_ascii_lowercase(), Mode::Multi, options).unwrap();
+        }
+    }
+
+    fn link(&mut self, cgroup: CgroupId, letter: char) -> LinkId {
+        self.hook.link(cgroup, self.program(letter), Options::default()).unwrap()
+    }
+
+    fn letters(&self, programs: &[ProgramId]) -> String {
+        let letter = |program| {
+            let index = self.programs.iter().position(|other| other == program).unwrap();
+            char::from(b'a' + index as u8)
+        };
+        programs.iter().map(letter).collect()
+    }
+
+    fn effective(&self, cgroup: CgroupId) -> String {
+        self.letters(self.hook.effective(cgroup).unwrap())
+    }
+
+    fn direct(&self, cgroup: CgroupId) -> String {
+        self.letters(&self.hook.attached(cgroup).unwrap().programs)
+    }
+}
+
+fn at(place: Place) -> Options {
+    Options { place, ..Options::default() }
+}
+
+#[test]
+fn the_deepest_cgroup_runs_first_and_preorder_before_everything() {
+    let mut world = world("6.18");
+    let (g, p, c) = (world.g, world.p, world.c);
+    world.multi(g, "ab");
+    world.multi(p, "cd");
+    world.multi(c, "ef");
+    assert_eq!(world.effective(c), "efcdab");
+    assert_eq!(world.effective(p), "cdab");
+
+    let mut world = self::world("6.18");
+    let (g, c) = (world.g, world.c);
+    world.multi(g, "Abc");
+    world.hook.detach(g, Some(world.program('c')), None).unwrap();
+    world.multi(c, "dEF");
+    assert_eq!(world.effective(c), "aefdb");
+}
+
+#[test]
+fn override_yields_to_what_is_below_and_single_forbids_it() {
+    let mut world = world("6.18");
+    let (g, p, c) = (world.g, world.p, world.c);
+    world.attach(g, 'a', Mode::Override, Options::default()).unwrap();
+    assert_eq!(world.effective(c), "a");
+    world.multi(c, "b");
+    assert_eq!((world.effective(p).as_str(), world.effective(c).as_str()), ("a", "b"));
+    // A second one takes the place of the first; it cannot change the mode.
+    world.attach(g, 'c', Mode::Override, Options::default()).unwrap();
+    assert_eq!(world.direct(g), "c");
+    assert_eq!(world.attach(g, 'd', Mode::Multi, Options::default()), Err(Errno::EPERM));
+    // It is detached by any name, and none.
+    world.hook.detach(g, None, None).unwrap();
+    assert_eq!(world.hook.detach(g, None, None), Err(Errno::ENOENT));
+    assert_eq!(world.hook.attached(g).unwrap().mode, None);
+
+    world.attach(p, 'a', Mode::Single, Options::default()).unwrap();
+    assert_eq!(world.attach(c, 'd', Mode::Multi, Options::default()), Err(Errno::EPERM));
+    let linked = world.hook.link(c, world.program('d'), Options::default());
+    assert_eq!(linked, Err(Errno::EPERM));
+    // What was there before stays.
+    assert_eq!(world.effective(c), "b");
+}
+
+#[test]
+fn a_program_is_attached_once_and_linked_as_often_as_one_likes() {
+    let mut world = world("6.18");
+    let (g, c) = (world.g, world.c);
+    world.multi(g, "a");
+    assert_eq!(world.attach(g, 'a', Mode::Multi, Options::default()), Err(Errno::EINVAL));
+    let link = world.link(g, 'a');
+    world.link(g, 'a');
+    assert_eq!(world.effective(c), "aaa");
+    world.hook.detach(g, Some(world.program('a')), None).unwrap();
+    assert_eq!(world.hook.detach(g, Some(world.program('a')), None), Err(Errno::ENOENT));
+    assert_eq!(world.hook.detach(g, None, None), Err(Errno::EINVAL));
+    world.hook.detach_link(link).unwrap();
+    world.hook.detach_link(link).unwrap();
+    assert_eq!(world.effective(c), "a");
+    assert_eq!(world.hook.update_link(link, world.program('b'), None), Err(Errno::ENOLINK));
+}
+
+#[test]
+fn a_cgroup_has_room_for_64() {
+    let mut world = world("6.18");
+    let g = world.g;
+    for index in 0..MAX_PROGRAMS {
+        world.hook.attach(g, world.programs[index], Mode::Multi, Options::default()).unwrap();
+    }
+    let more = world.programs[MAX_PROGRAMS];
+    assert_eq!(world.hook.attach(g, more, Mode::Multi, Options::default()), Err(Errno::E2BIG));
+    assert_eq!(world.hook.replace(g, world.programs[0], more, Options::default()), Err(Errno::E2BIG));
+}
+
+#[test]
+fn anchors_say_where_and_revisions_whether() {
+    let mut world = world("6.18");
+    let g = world.g;
+    let before = |letter: ProgramId| at(Place::Before(Anchor::Program(letter)));
+    world.multi(g, "ab");
+    let (a, b, z) = (world.program('a'), world.program('b'), world.program('z'));
+    world.attach(g, 'c', Mode::Multi, before(b)).unwrap();
+    world.attach(g, 'd', Mode::Multi, at(Place::After(Anchor::Program(a)))).unwrap();
+    world.attach(g, 'e', Mode::Multi, at(Place::First)).unwrap();
+    world.attach(g, 'f', Mode::Multi, at(Place::Last)).unwrap();
+    assert_eq!(world.direct(g), "eadcbf");
+    assert_eq!(world.attach(g, 'g', Mode::Multi, before(z)), Err(Errno::ENOENT));
+    let preorder = Options { preorder: true, ..before(b) };
+    assert_eq!(world.attach(g, 'g', Mode::Multi, preorder), Err(Errno::EINVAL));
+    let link = world.link(g, 'h');
+    let by_link = at(Place::Before(Anchor::Link(link)));
+    assert_eq!(world.attach(g, 'g', Mode::Multi, by_link), Err(Errno::EINVAL));
+    world.hook.link(g, world.program('g'), by_link).unwrap();
+    assert_eq!(world.direct(g), "eadcbfgh");
+
+    let revision = world.hook.attached(g).unwrap().revision;
+    assert_eq!(revision, 9);
+    let stale = Options { expected_revision: Some(revision - 1), ..Options::default() };
+    assert_eq!(world.attach(g, 'i', Mode::Multi, stale), Err(Errno::ESTALE));
+    assert_eq!(world.hook.detach(g, Some(a), Some(revision - 1)), Err(Errno::ESTALE));
+    world.hook.detach(g, Some(a), Some(revision)).unwrap();
+    assert_eq!(world.hook.attached(g).unwrap().revision, revision + 1);
+    assert_eq!(world.hook.replace(g, b, z, at(Place::First)), Err(Errno::EINVAL));
+    world.hook.replace(g, b, z, Options::default()).unwrap();
+    assert_eq!(world.direct(g), "edczfgh");
+    // What only a link has attached is not replaced.
+    assert_eq!(world.hook.replace(g, world.program('h'), b, Options::default()), Err(Errno::ENOENT));
+}
+
+#[test]
+fn kernels_refuse_what_they_do_not_know() {
+    let preorder = Options { preorder: true, ..Options::default() };
+    for (profile, links, preorders, anchors) in [
+        ("5.4", false, false, false),
+        ("6.8", true, false, false),
+        ("6.12.94", true, true, false),
+        ("7.2", true, true, true),
+    ] {
+        let mut world = world(profile);
+        let (g, a) = (world.g, world.program('a'));
+        assert_eq!(world.hook.link(g, a, Options::default()).is_ok(), links, "{profile}");
+        assert_eq!(world.attach(g, 'b', Mode::Multi, preorder).is_ok(), preorders, "{profile}");
+        assert_eq!(world.hook.link(g, a, preorder).is_ok(), anchors, "{profile}");
+        assert_eq!(world.attach(g, 'c', Mode::Multi, at(Place::First)).is_ok(), anchors, "{profile}");
+    }
+}
+
+#[test]
+fn an_update_keeps_the_place_unless_the_kernel_misses_it() {
+    // Where the kernel misses it, the place of a is counted to be the first, which is that of b; and a goes on running.
+    for (profile, expected) in [("6.18", "bzc"), ("6.12.94", "zac")] {
+        let mut world = world(profile);
+        let (g, a, z) = (world.g, world.program('a'), world.program('z'));
+        let link = world.link(g, 'a');
+        world.multi(g, "Bc");
+        assert_eq!(world.effective(g), "bac", "{profile}");
+        assert_eq!(world.hook.update_link(link, z, Some(z)), Err(Errno::EPERM), "{profile}");
+        world.hook.update_link(link, z, Some(a)).unwrap();
+        assert_eq!(world.effective(g), expected, "{profile}");
+        // Whatever is attached next puts it right.
+        world.multi(g, "d");
+        assert_eq!(world.effective(g), "bzcd", "{profile}");
+    }
+}
+
+#[test]
+fn removing_a_cgroup_detaches_what_is_there() {
+    let mut world = world("6.18");
+    let (g, p, c) = (world.g, world.p, world.c);
+    let link = world.link(c, 'a');
+    assert_eq!(world.hook.remove_cgroup(p), Err(Errno::EBUSY));
+    world.hook.remove_cgroup(c).unwrap();
+    assert_eq!(world.hook.cgroup_of_link(link), None);
+    assert_eq!(world.hook.update_link(link, world.program('b'), None), Err(Errno::ENOLINK));
+    assert_eq!(world.attach(c, 'b', Mode::Multi, Options::default()), Err(Errno::ENOENT));
+    // A new cgroup of that name inherits, and has nothing of the old one.
+    world.multi(g, "d");
+    let again = world.hook.create_cgroup(p, "c").unwrap();
+    assert_eq!((world.hook.cgroup("g/p/c"), world.effective(again).as_str()), (Some(again), "d"));
+}
