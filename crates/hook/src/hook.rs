@@ -52,8 +52,13 @@ impl Hook {
 
     /// Takes a program in, so that it can be attached.
     pub fn load(&mut self, program: impl Runs + 'static) -> ProgramId {
+        self.load_shared(Arc::new(program))
+    }
+
+    /// Takes in a program that the caller keeps too, to look at its maps.
+    pub fn load_shared(&mut self, program: Arc<dyn Runs>) -> ProgramId {
         let id = ProgramId(self.programs.len() as u32);
-        self.programs.push(Arc::new(program));
+        self.programs.push(program);
         id
     }
 }

@@ -11,11 +11,10 @@ use knobgate_hook::{
 
 const DOMAIN: &str = "kernel/domainname";
 
+type Verdict = Box<dyn Fn(&mut Invocation<'_>) -> u64 + Send + Sync>;
+
 /// A hook with a process in a cgroup that has these programs.
-fn with(
-    profile: &str,
-    programs: Vec<Box<dyn Fn(&mut Invocation<'_>) -> u64 + Send + Sync>>,
-) -> (Hook, ProcessId) {
+fn with(profile: &str, programs: Vec<Verdict>) -> (Hook, ProcessId) {
     let mut hook = Hook::new(profile.parse::<Profile>().unwrap(), Knobs::usual());
     let cgroup = hook.create_cgroup(hook.root(), "g").unwrap();
     for program in programs {
@@ -50,7 +49,7 @@ fn all_programs_run_and_the_last_word_counts() {
                         access.retval = retval;
                     }
                     returned
-                }) as Box<dyn Fn(&mut Invocation<'_>) -> u64 + Send + Sync>
+                }) as Verdict
             });
             let (mut hook, process) = with(profile, programs.collect());
             let outcome = hook.write_knob(process, DOMAIN, "x").unwrap();
