@@ -5,7 +5,9 @@
 //! What only the whole verifier would find (bounds of map values, say) ends a run instead, with a
 //! [`Fault`](crate::Fault).
 
+mod flow;
 mod rejection;
+mod state;
 mod structure;
 
 use knobgate_bpf::Program;
@@ -17,5 +19,6 @@ pub use rejection::Rejection;
 
 /// Checks a decoded program.
 pub(crate) fn check(program: &Program, code: &[Step], profile: &Profile) -> Result<(), Rejection> {
-    structure::check(program, code, profile).map(|_| ())
+    let functions = structure::check(program, code, profile)?;
+    flow::check(code, &functions, profile)
 }

@@ -6,7 +6,7 @@
 //!
 //! [`Program`]: knobgate_bpf::Program
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod decode;
 mod fault;
 mod loaded;

@@ -130,16 +130,16 @@ fn check_reachable(code: &[Step]) -> Result<(), Rejection> {
 /// Old kernels take no jump backwards; all others none from where no way leads to an exit.
 fn check_loops(code: &[Step], start: usize, end: usize, profile: &Profile) -> Result<(), Rejection> {
     if !profile.bounded_loops {
-        for insn in start..end {
-            if let Some(target) = successors(code[insn], insn).find(|target| *target <= insn) {
+        for (insn, step) in code.iter().enumerate().take(end).skip(start) {
+            if let Some(target) = successors(*step, insn).find(|target| *target <= insn) {
                 return Err(Rejection::BackEdge { insn, target });
             }
         }
     }
     let mut sources: Vec<Vec<u32>> = vec![Vec::new(); end - start];
-    for insn in start..end {
-        if !matches!(code[insn], Step::SecondHalf) {
-            for target in successors(code[insn], insn) {
+    for (insn, step) in code.iter().enumerate().take(end).skip(start) {
+        if !matches!(step, Step::SecondHalf) {
+            for target in successors(*step, insn) {
                 sources[target - start].push(insn as u32);
             }
         }
@@ -161,8 +161,8 @@ fn check_calls(code: &[Step], functions: &Functions, profile: &Profile) -> Resul
     let mut calls: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
     for (&start, &end) in functions {
         let mut depth = 0;
-        for insn in start..end {
-            match code[insn] {
+        for (insn, step) in code.iter().enumerate().take(end).skip(start) {
+            match *step {
                 Step::Load { size, base: Reg::R10, off, .. }
                 | Step::Store { size, base: Reg::R10, off, .. }
                 | Step::Atomic { size, base: Reg::R10, off, .. } => {

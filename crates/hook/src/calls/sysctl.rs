@@ -65,9 +65,9 @@ fn copy_bytes(buffer: &mut [u8], text: &[u8]) -> Option<usize> {
 
 /// Copies byte by byte from byte `at` on, and ends what does not fit with a NUL.
 fn copy_from(buffer: &mut [u8], text: &[u8], at: usize) -> Option<usize> {
-    for index in at..buffer.len() {
+    for (index, place) in buffer.iter_mut().enumerate().skip(at) {
         let byte = text.get(index).copied().unwrap_or(0);
-        buffer[index] = byte;
+        *place = byte;
         if byte == 0 {
             return Some(index);
         }

@@ -129,10 +129,7 @@ impl LoadedProgram {
     /// did until then stays.
     pub fn run(&self, invocation: &mut Invocation<'_>, options: &mut RunOptions<'_>) -> Result<u64, Fault> {
         let budget = options.budget.unwrap_or(DEFAULT_BUDGET);
-        let tracer = match &mut options.tracer {
-            Some(tracer) => Some(&mut **tracer as &mut dyn Tracer),
-            None => None,
-        };
+        let tracer = options.tracer.as_mut().map(|tracer| &mut **tracer as &mut dyn Tracer);
         Machine::new(self, invocation, &mut options.surroundings, tracer).run(budget)
     }
 }

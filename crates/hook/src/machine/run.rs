@@ -261,7 +261,7 @@ impl<'r, 'i> Machine<'r, 'i> {
             _ => return Err(Reason::Context { offset: off, size: len }),
         };
         let within = off as usize % 4;
-        if within % len != 0 || within + len > 4 {
+        if !within.is_multiple_of(len) || within + len > 4 {
             return Err(Reason::Context { offset: off, size: len });
         }
         Ok(arithmetic::truncate(size, u64::from(field) >> (8 * within)))

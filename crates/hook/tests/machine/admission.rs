@@ -1,0 +1,98 @@
+//! What is loaded and what is not, and what is said about it.
+
+use knobgate_bpf::{AluOp, Cond, Insn, Program, Reg, Size, Width, helper_ids};
+use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
+
+fn load(insns: &[Insn], profile: &Profile, expected_attach_type: u32) -> Result<(), String> {
+    let program = Program { insns: insns.to_vec(), ..Program::default() };
+    LoadedProgram::load(&program, profile, &LoadOptions { expected_attach_type })
+        .map(|_| ())
+        .map_err(|rejection| rejection.to_string())
+}
+
+fn mov(register: Reg, value: i32) -> Insn {
+    Insn::mov(Width::W64, register, value)
+}
+
+#[test]
+fn bad_programs_are_rejected_with_the_reason() {
+    let exit = Insn::exit();
+    let one = mov(Reg::R0, 1);
+    let [wide, half] = Insn::load_imm64(Reg::R2, knobgate_bpf::Imm64::Value(0));
+    for (insns, reason) in [
+        (&[][..], "no instructions"),
+        (&[one], "last insn is not an exit or jmp"),
+        (&[exit], "R0 !read_ok"),
+        (&[Insn::mov(Width::W64, Reg::R0, Reg::R6), exit], "R6 !read_ok"),
+        (&[mov(Reg::R0, 2), exit], "At program exit the register R0 has value 2 should have been in [0, 1]"),
+        (&[Insn::mov(Width::W32, Reg::R0, -1), exit], "has value 4294967295"),
+        (&[Insn::load(Size::U32, Reg::R0, Reg::R1, 4), exit], "has a value from 0 to 4294967295"),
+        (&[Insn::call_helper(helper_ids::KTIME_GET_NS), exit], "has unknown scalar value"),
+        (&[Insn::mov(Width::W64, Reg::R0, Reg::R1), exit], "not a known value"),
+        (&[one, exit, exit], "unreachable insn 2"),
+        (&[one, Insn::jump(5), exit], "jump out of range"),
+        (&[one, Insn::jump(-3), exit], "jump out of range"),
+        (&[one, Insn::jump(-1), exit], "unreachable insn 2"),
+        (
+            &[one, Insn::jump_if(Width::W64, Cond::Eq, Reg::R0, 0, 1), wide, half, exit],
+            "into the middle of the 64-bit immediate load at instruction 2",
+        ),
+        (&[mov(Reg::R10, 1), one, exit], "frame pointer is read only"),
+        (&[Insn::load(Size::U64, Reg::R2, Reg::R1, 0), one, exit], "invalid bpf_context access off=0 size=8"),
+        (&[Insn::load(Size::U16, Reg::R2, Reg::R1, 3), one, exit], "invalid bpf_context access off=3 size=2"),
+        (&[Insn::load(Size::U8, Reg::R2, Reg::R1, 8), one, exit], "invalid bpf_context access off=8 size=1"),
+        (&[one, Insn::store(Size::U32, Reg::R1, 0, Reg::R0), exit], "invalid bpf_context access off=0 size=4"),
+        (&[one, Insn::store(Size::U16, Reg::R1, 4, Reg::R0), exit], "invalid bpf_context access off=4 size=2"),
+        (&[one, Insn::store(Size::U8, Reg::R10, -513, Reg::R0), exit], "invalid access to the stack"),
+        (&[one, Insn::store(Size::U8, Reg::R10, 0, Reg::R0), exit], "invalid access to the stack"),
+        (&[Insn::call_helper(4), one, exit], "invalid func unknown#4"),
+        (&[Insn::call_helper(helper_ids::SPIN_LOCK), one, exit], "bpf_spin_lock#93 is not modelled"),
+        (&[Insn::call_function(-1), one, exit], "recursive call"),
+        (&[Insn::call_kfunc(12, 0), one, exit], "kernel function 12"),
+    ] {
+        let said = load(insns, &Profile::LINUX_6_18, 18).expect_err(reason);
+        assert!(said.contains(reason), "{said:?} is not {reason:?}");
+    }
+}
+
+#[test]
+fn what_kernels_differ_in_is_asked_of_the_profile() {
+    let old: Profile = "5.4".parse().expect("a profile");
+    let exit = [mov(Reg::R0, 1), Insn::exit()];
+    for (insn, reason) in [
+        (Insn::store(Size::U32, Reg::R1, 4, 0), "BPF_ST stores into R1 ctx is not allowed"),
+        (Insn::call_helper(helper_ids::GET_RETVAL), "program of this type cannot use helper bpf_get_retval#186"),
+        (Insn::call_helper(helper_ids::KTIME_GET_NS), "cannot use helper bpf_ktime_get_ns#5"),
+        (Insn::mov_signed(Width::W64, Size::U8, Reg::R2, Reg::R1), "does not know ISA v4"),
+        (Insn::may_goto(0), "does not know may_goto"),
+    ] {
+        let said = load(&[&[insn], &exit[..]].concat(), &old, 18).expect_err(reason);
+        assert!(said.contains(reason), "{said:?} is not {reason:?}");
+    }
+    let retval = [&[Insn::call_helper(helper_ids::GET_RETVAL)], &exit[..]].concat();
+    assert_eq!(load(&retval, &Profile::LINUX_6_18, 18), Ok(()));
+    assert!(load(&retval, &Profile::LINUX_6_18, 0).is_err());
+    let loops = [&[mov(Reg::R2, 3), Insn::alu(Width::W64, AluOp::Sub, Reg::R2, 1)][..], &[
+        Insn::jump_if(Width::W64, Cond::Ne, Reg::R2, 0, -2),
+    ], &exit].concat();
+    assert_eq!(load(&loops, &old, 18), Ok(()));
+    assert!(load(&loops, &Profile { bounded_loops: false, ..old }, 18).expect_err("a loop").contains("back-edge"));
+}
+
+#[test]
+fn what_is_provably_0_or_1_is_accepted() {
+    let (r0, r1, r10) = (Reg::R0, Reg::R1, Reg::R10);
+    let position = Insn::load(Size::U32, r0, r1, 4);
+    for insns in [
+        vec![Insn::load(Size::U32, r0, r1, 0), Insn::alu(Width::W64, AluOp::And, r0, 1)],
+        vec![position, Insn::alu(Width::W64, AluOp::Rsh, r0, 31)],
+        vec![position, Insn::alu(Width::W64, AluOp::Mod, r0, 2)],
+        vec![position, Insn::jump_if(Width::W64, Cond::Le, r0, 1, 1), mov(r0, 0)],
+        vec![position, Insn::jump_if(Width::W64, Cond::Eq, r0, 0, 1), mov(r0, 1)],
+        vec![mov(r0, 1), Insn::store(Size::U64, r10, -8, r0), mov(r0, 7), Insn::load(Size::U64, r0, r10, -8)],
+        vec![mov(r0, 5), Insn::jump_if(Width::W64, Cond::Eq, r0, 5, 1), Insn::jump(-2), mov(r0, 1)],
+    ] {
+        let insns = [insns, vec![Insn::exit()]].concat();
+        assert_eq!(load(&insns, &Profile::LINUX_6_18, 18), Ok(()), "{insns:?}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Calls, callbacks, tail calls, and the limits on all of them.
+
+use knobgate_bpf::{AluOp, Assembler, Cond, MapKind, Reg, Size, helper_ids};
+
+use super::{allow, keep, load, map, number, on_write, result, results};
+
+#[test]
+fn functions_keep_their_callers_registers_and_return_a_number() {
+    let mut asm = Assembler::new();
+    let function = asm.new_label();
+    asm.mov(Reg::R6, 40);
+    asm.mov(Reg::R1, 2);
+    asm.call(function);
+    asm.alu(AluOp::Add, Reg::R6, Reg::R0);
+    keep(&mut asm, Reg::R6, 0);
+    allow(&mut asm);
+    asm.begin_function("twice");
+    asm.bind(function);
+    asm.mov(Reg::R6, 1000);
+    asm.mov(Reg::R0, Reg::R1);
+    asm.exit();
+    assert_eq!(result(asm), 42);
+}
+
+#[test]
+fn loop_calls_back_until_it_is_told_to_stop() {
+    for (count, flags, expected) in [(10, 0, 5), (3, 0, 3), (0, 0, 0), (10, 1, -22), ((8 << 20) + 1, 0, -7)] {
+        let mut asm = Assembler::new();
+        let (callback, stop) = (asm.new_label(), asm.new_label());
+        asm.store_imm(Size::U64, Reg::R10, -8, 0);
+        asm.mov(Reg::R1, count);
+        asm.load_function(Reg::R2, callback);
+        asm.mov(Reg::R3, Reg::R10);
+        asm.alu(AluOp::Add, Reg::R3, -8);
+        asm.mov(Reg::R4, flags);
+        asm.call_helper(helper_ids::LOOP);
+        keep(&mut asm, Reg::R0, 0);
+        asm.load(Size::U64, Reg::R6, Reg::R10, -8);
+        keep(&mut asm, Reg::R6, 8);
+        allow(&mut asm);
+        asm.begin_function("callback");
+        asm.bind(callback);
+        asm.load(Size::U64, Reg::R3, Reg::R2, 0);
+        asm.alu(AluOp::Add, Reg::R3, 1);
+        asm.store(Size::U64, Reg::R2, 0, Reg::R3);
+        asm.mov(Reg::R0, 1);
+        asm.jump_if(Cond::Eq, Reg::R1, 4, stop);
+        asm.mov(Reg::R0, 0);
+        asm.bind(stop);
+        asm.exit();
+        let program = load(asm, vec![results(16)]).expect("loads");
+        assert_eq!(on_write(&program, b"", b"x"), Ok(1));
+        assert_eq!(number(&program.maps()[0], 0) as i64, expected);
+        assert_eq!(number(&program.maps()[0], 8) as i64, expected.max(0));
+    }
+}
+
+#[test]
+fn for_each_map_elem_visits_the_entries_in_order() {
+    let mut asm = Assembler::new();
+    let callback = asm.new_label();
+    asm.store_imm(Size::U64, Reg::R10, -8, 0);
+    asm.load_map(Reg::R1, 1);
+    asm.load_function(Reg::R2, callback);
+    asm.mov(Reg::R3, Reg::R10);
+    asm.alu(AluOp::Add, Reg::R3, -8);
+    asm.mov(Reg::R4, 0);
+    asm.call_helper(helper_ids::FOR_EACH_MAP_ELEM);
+    keep(&mut asm, Reg::R0, 0);
+    asm.load(Size::U64, Reg::R6, Reg::R10, -8);
+    keep(&mut asm, Reg::R6, 8);
+    allow(&mut asm);
+    asm.begin_function("callback");
+    asm.bind(callback);
+    asm.load(Size::U64, Reg::R0, Reg::R4, 0);
+    asm.alu(AluOp::Mul, Reg::R0, 10);
+    asm.load(Size::U32, Reg::R1, Reg::R2, 0);
+    asm.alu(AluOp::Add, Reg::R0, Reg::R1);
+    asm.load(Size::U64, Reg::R1, Reg::R3, 0);
+    asm.alu(AluOp::Add, Reg::R0, Reg::R1);
+    asm.store(Size::U64, Reg::R4, 0, Reg::R0);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    let program = load(asm, vec![results(16), map("hash", MapKind::Hash, 4, 8, 8)]).expect("loads");
+    for (key, value) in [(3u32, 0u64), (1, 2), (2, 4)] {
+        program.maps()[1].update(&key.to_le_bytes(), &value.to_le_bytes(), 0).expect("room");
+    }
+    assert_eq!(on_write(&program, b"", b"x"), Ok(1));
+    assert_eq!((number(&program.maps()[0], 0), number(&program.maps()[0], 8)), (3, 363));
+}
+
+#[test]
+fn thirty_three_tail_calls_are_made_and_no_more() {
+    let mut asm = Assembler::new();
+    asm.load_map_value(Reg::R6, 0, 0);
+    asm.load(Size::U64, Reg::R7, Reg::R6, 0);
+    asm.alu(AluOp::Add, Reg::R7, 1);
+    asm.store(Size::U64, Reg::R6, 0, Reg::R7);
+    asm.load_map(Reg::R2, 1);
+    asm.mov(Reg::R3, 0);
+    asm.call_helper(helper_ids::TAIL_CALL);
+    allow(&mut asm);
+    let program = load(asm, vec![results(8), map("programs", MapKind::ProgArray, 4, 4, 2)]).expect("loads");
+    assert_eq!(on_write(&program, b"", b"x"), Ok(1));
+    assert_eq!(number(&program.maps()[0], 0), 1, "there is no program in the array");
+    program.maps()[1].set_program(0, Some(program.clone())).expect("in the array");
+    assert_eq!(on_write(&program, b"", b"x"), Ok(1));
+    assert_eq!(number(&program.maps()[0], 0), 1 + 34);
+    program.maps()[1].set_program(0, None).expect("out of the array");
+}
+
+#[test]
+fn a_program_that_does_not_end_is_stopped() {
+    let mut asm = Assembler::new();
+    let (again, end) = (asm.new_label(), asm.new_label());
+    asm.load(Size::U32, Reg::R2, Reg::R1, 0);
+    asm.bind(again);
+    asm.jump_if(Cond::Eq, Reg::R2, 7, end);
+    asm.jump(again);
+    asm.bind(end);
+    allow(&mut asm);
+    let program = load(asm, Vec::new()).expect("loads");
+    let fault = on_write(&program, b"", b"x").expect_err("a fault").to_string();
+    assert!(fault.contains("budget of 1000000"), "{fault}");
+}

@@ -1,0 +1,121 @@
+//! What ends a run: every access that is not to memory of the program's.
+
+use knobgate_bpf::{AluOp, Assembler, Reg, Size, helper_ids};
+
+use super::{allow, deny_null, fault, frozen, keep, map, result, results};
+use knobgate_bpf::MapKind;
+
+#[test]
+fn pointers_survive_in_the_stack() {
+    let mut asm = Assembler::new();
+    asm.load_map_value(Reg::R6, 0, 0);
+    asm.store(Size::U64, Reg::R10, -16, Reg::R6);
+    asm.load(Size::U64, Reg::R7, Reg::R10, -16);
+    asm.store_imm(Size::U64, Reg::R7, 0, 77);
+    allow(&mut asm);
+    assert_eq!(result(asm), 77);
+}
+
+#[test]
+fn what_is_outside_of_memory_is_not_accessed() {
+    let through = |asm: &mut Assembler, offset: i32| {
+        // The offset is not known when the program is loaded.
+        asm.load(Size::U32, Reg::R6, Reg::R1, 4);
+        asm.alu(AluOp::Add, Reg::R6, offset);
+    };
+    let mut beyond = Assembler::new();
+    through(&mut beyond, 1);
+    beyond.load_map_value(Reg::R1, 0, 0);
+    beyond.alu(AluOp::Add, Reg::R1, Reg::R6);
+    beyond.load(Size::U64, Reg::R0, Reg::R1, 0);
+    allow(&mut beyond);
+    let said = fault(beyond, vec![results(8)]);
+    assert!(said.contains("8 bytes at offset 1 are outside of a map value, which has 8 bytes"), "{said}");
+    assert!(said.starts_with("test, instruction 5: r0 = *(u64 *)(r1 +0)"), "{said}");
+
+    let mut above = Assembler::new();
+    through(&mut above, 0);
+    above.mov(Reg::R1, Reg::R10);
+    above.alu(AluOp::Add, Reg::R1, Reg::R6);
+    above.store_imm(Size::U8, Reg::R1, 0, 1);
+    allow(&mut above);
+    assert!(fault(above, vec![]).contains("stack offset 0"));
+
+    let mut number = Assembler::new();
+    through(&mut number, 1234);
+    number.load(Size::U8, Reg::R0, Reg::R6, 0);
+    allow(&mut number);
+    assert!(fault(number, vec![]).contains("accessed through a number"));
+
+    let mut misaligned = Assembler::new();
+    through(&mut misaligned, -15);
+    misaligned.mov(Reg::R1, Reg::R10);
+    misaligned.alu(AluOp::Add, Reg::R1, Reg::R6);
+    misaligned.store_imm(Size::U64, Reg::R1, 0, 1);
+    allow(&mut misaligned);
+    assert!(fault(misaligned, vec![]).contains("not aligned"));
+}
+
+#[test]
+fn null_read_only_memory_and_addresses_are_no_memory() {
+    let mut null = Assembler::new();
+    null.store_imm(Size::U32, Reg::R10, -4, 9);
+    null.load_map(Reg::R1, 0);
+    null.mov(Reg::R2, Reg::R10);
+    null.alu(AluOp::Add, Reg::R2, -4);
+    null.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+    null.load(Size::U8, Reg::R0, Reg::R0, 0);
+    allow(&mut null);
+    assert!(fault(null, vec![map("hash", MapKind::Hash, 4, 8, 1)]).contains("null pointer"));
+
+    let mut constant = Assembler::new();
+    constant.load_map_value(Reg::R1, 0, 0);
+    constant.store_imm(Size::U8, Reg::R1, 0, 1);
+    allow(&mut constant);
+    assert!(fault(constant, vec![frozen(b"text\0")]).contains("can only be read"));
+
+    let mut leak = Assembler::new();
+    leak.mov(Reg::R6, Reg::R10);
+    keep(&mut leak, Reg::R6, 0);
+    allow(&mut leak);
+    assert!(fault(leak, vec![results(8)]).contains("a pointer is stored to a map value"));
+
+    let mut address = Assembler::new();
+    address.mov(Reg::R6, Reg::R10);
+    address.alu(AluOp::And, Reg::R6, 7);
+    allow(&mut address);
+    assert!(fault(address, vec![]).contains("depends on an address"));
+}
+
+#[test]
+fn records_are_submitted_once_and_not_forgotten() {
+    let reserve = || {
+        let mut asm = Assembler::new();
+        asm.load_map(Reg::R1, 0);
+        asm.mov(Reg::R2, 8);
+        asm.mov(Reg::R3, 0);
+        asm.call_helper(helper_ids::RINGBUF_RESERVE);
+        deny_null(&mut asm);
+        asm.mov(Reg::R6, Reg::R0);
+        asm
+    };
+    let submit = |asm: &mut Assembler| {
+        asm.mov(Reg::R1, Reg::R6);
+        asm.mov(Reg::R2, 0);
+        asm.call_helper(helper_ids::RINGBUF_SUBMIT);
+    };
+    let ring = || vec![map("events", MapKind::Ringbuf, 0, 0, 4096)];
+    let mut forgotten = reserve();
+    allow(&mut forgotten);
+    assert!(fault(forgotten, ring()).contains("neither submitted nor discarded"));
+    let mut twice = reserve();
+    submit(&mut twice);
+    submit(&mut twice);
+    allow(&mut twice);
+    assert!(fault(twice, ring()).contains("has been submitted"));
+    let mut late = reserve();
+    submit(&mut late);
+    late.store_imm(Size::U8, Reg::R6, 0, 1);
+    allow(&mut late);
+    assert!(fault(late, ring()).contains("has been submitted"));
+}
