@@ -382,13 +382,22 @@ fn alu(width: Width, op: AluOp, left: Abstract, right: Abstract) -> Abstract {
 
 /// What a register holds where a comparison with a constant came out as `holds`; `false` where it cannot come out so.
 fn refine(state: &mut State, width: Width, cond: Cond, dst: Reg, operand: Operand, holds: bool) -> bool {
-    let Abstract::Number { min, max } = state.get(dst) else { return true };
+    let (min, max) = match state.get(dst) {
+        Abstract::Number { min, max } => (min, max),
+        // What may be a pointer or null, and compares equal to a constant, is that constant.
+        Abstract::Any => (0, u64::MAX),
+        _ => return true,
+    };
     let right = match operand {
         Operand::Imm(imm) => Abstract::constant(i64::from(imm) as u64),
         Operand::Reg(register) => state.get(register),
     };
     let Abstract::Number { min: value, max: high } = right else { return true };
     if value != high {
+        return true;
+    }
+    let equals = matches!((cond, holds), (Cond::Eq, true) | (Cond::Ne, false)) && width == Width::W64;
+    if state.get(dst) == Abstract::Any && !equals {
         return true;
     }
     if width == Width::W32 && (max > u64::from(u32::MAX) >> 1 || value > u64::from(u32::MAX) >> 1) {

@@ -47,10 +47,9 @@ impl Hash {
     }
 
     pub(super) fn update(&mut self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
-        let found = self.find(key);
-        check_flags(flags, found.is_some())?;
-        let used = self.tick();
-        if let Some(slot) = found {
+        check_flags(flags, self.find(key).is_some())?;
+        // To replace a value is to use it.
+        if let Some(slot) = self.lookup(key) {
             self.values.get_mut(slot).copy_from_slice(value);
             return Ok(());
         }
@@ -61,7 +60,7 @@ impl Hash {
                 _ => return Err(MapError::TooBig),
             }
         }
-        let slot = self.values.insert(value);
+        let (slot, used) = (self.values.insert(value), self.tick());
         self.entries.insert(key.to_vec(), Entry { slot, used });
         Ok(())
     }
