@@ -215,7 +215,9 @@ impl Helper {
             Self::STRNCMP => text::compare(machine, self)?,
             Self::SNPRINTF => text::snprintf(machine, self)?,
             Self::TRACE_PRINTK => text::trace_printk(machine, self)?,
-            Self::KTIME_GET_NS | Self::KTIME_GET_COARSE_NS => Value::number(machine.surroundings.monotonic_ns),
+            Self::KTIME_GET_NS | Self::KTIME_GET_COARSE_NS => {
+                Value::number(machine.surroundings.monotonic_ns)
+            }
             Self::KTIME_GET_BOOT_NS => Value::number(machine.surroundings.boot_ns),
             Self::KTIME_GET_TAI_NS => Value::number(machine.surroundings.tai_ns),
             Self::JIFFIES64 => Value::number(machine.surroundings.jiffies),

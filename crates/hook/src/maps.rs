@@ -168,7 +168,11 @@ impl Map {
             Storage::Programs(programs) => {
                 let attach_type = |program: &LoadedProgram| program.expected_attach_type();
                 let others = programs.iter().flatten().map(attach_type).next();
-                if program.as_ref().map(attach_type).is_some_and(|own| others.is_some_and(|other| own != other)) {
+                if program
+                    .as_ref()
+                    .map(attach_type)
+                    .is_some_and(|own| others.is_some_and(|other| own != other))
+                {
                     return Err(MapError::Invalid);
                 }
                 *programs.get_mut(index as usize).ok_or(MapError::TooBig)? = program;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_bpf::{AluOp, AtomicOp, Cond, Operand, Reg, Size, Width};
 
+use super::Rejection;
 use super::state::{Abstract, State};
 use super::structure::{Functions, successors, written};
-use super::Rejection;
 use crate::Profile;
 use crate::calls::Helper;
 use crate::machine::{Step, arithmetic};
@@ -213,7 +213,10 @@ impl Flow<'_> {
             }
             Step::Call { start } => {
                 let is_number = |register: &Reg| {
-                    matches!(state.get(*register), Abstract::Number { .. } | Abstract::Uninit | Abstract::Context)
+                    matches!(
+                        state.get(*register),
+                        Abstract::Number { .. } | Abstract::Uninit | Abstract::Context
+                    )
                 };
                 if !Reg::ALL[1..6].iter().all(is_number) {
                     state.forget_stack();

@@ -26,7 +26,9 @@ pub enum Rejection {
     #[error("the maps given are not of the kinds and sizes that the program's are")]
     OtherMaps,
     /// A reference to a map, or to something else that only a loader knows, is not resolved or wrong.
-    #[error("instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map")]
+    #[error(
+        "instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map"
+    )]
     Relocation { insn: usize },
     /// Packets are read, of which this hook has none.
     #[error("instruction {insn}: BPF_LD_[ABS|IND] instructions not allowed for this program type")]

@@ -122,8 +122,7 @@ fn check_reachable(code: &[Step]) -> Result<(), Rejection> {
             pending.push(start as usize);
         }
     }
-    let unreached =
-        (0..code.len()).find(|insn| !reached[*insn] && !matches!(code[*insn], Step::SecondHalf));
+    let unreached = (0..code.len()).find(|insn| !reached[*insn] && !matches!(code[*insn], Step::SecondHalf));
     unreached.map_or(Ok(()), |insn| Err(Rejection::Unreachable { insn }))
 }
 

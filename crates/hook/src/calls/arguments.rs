@@ -88,8 +88,8 @@ impl Machine<'_, '_> {
     /// Whether `helper` takes such a map: `check_map_func_compatibility()`.
     pub(super) fn check_map_kind(&self, helper: Helper, map: u16) -> Called<()> {
         use MapKind::{
-            Array, Hash, LpmTrie, LruHash, PercpuArray, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf,
-            Stack,
+            Array, Hash, LpmTrie, LruHash, PercpuArray, PercpuHash, PerfEventArray, ProgArray, Queue,
+            Ringbuf, Stack,
         };
         let kind = self.memory.maps[usize::from(map)].state().def().kind;
         let fits = match helper {

@@ -36,7 +36,11 @@ fn write_name(buffer: &mut [u8], name: &str, flags: u64, fortified: bool) -> Opt
         at += copy_string(&mut buffer[at..], b"")?;
         for directory in directories.split('/').filter(|directory| !directory.is_empty()) {
             at += copy_string(&mut buffer[at..], directory.as_bytes())?;
-            at += if fortified { copy_bytes(&mut buffer[at..], b"/")? } else { copy_string(&mut buffer[at..], b"/")? };
+            at += if fortified {
+                copy_bytes(&mut buffer[at..], b"/")?
+            } else {
+                copy_string(&mut buffer[at..], b"/")?
+            };
         }
     }
     Some(at + copy_string(&mut buffer[at..], base.as_bytes())?)

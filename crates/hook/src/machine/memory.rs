@@ -102,7 +102,8 @@ impl Memory {
             Region::Record(record) => {
                 let Reservation { map, number, .. } = self.open_record(record)?;
                 let mut state = self.maps[usize::from(*map)].state();
-                let data = state.ring_mut().and_then(|ring| ring.record_mut(*number)).ok_or(Reason::Released)?;
+                let data =
+                    state.ring_mut().and_then(|ring| ring.record_mut(*number)).ok_or(Reason::Released)?;
                 within(region, offset, len, data.len()).map(|range| use_bytes(&mut data[range]))
             }
             Region::Key(_) => Err(Reason::ReadOnly { region }),

@@ -58,8 +58,7 @@ impl<'r, 'i> Machine<'r, 'i> {
         tracer: Option<&'r mut dyn Tracer>,
     ) -> Self {
         let stack = Stack::new(invocation.profile.uninit_stack);
-        let memory =
-            Memory { stack, maps: program.0.maps.clone(), records: Vec::new(), keys: Vec::new() };
+        let memory = Memory { stack, maps: program.0.maps.clone(), records: Vec::new(), keys: Vec::new() };
         let mut machine = Self {
             program: program.clone(),
             first_map: 0,

@@ -41,8 +41,14 @@ fn bad_programs_are_rejected_with_the_reason() {
         (&[Insn::load(Size::U64, Reg::R2, Reg::R1, 0), one, exit], "invalid bpf_context access off=0 size=8"),
         (&[Insn::load(Size::U16, Reg::R2, Reg::R1, 3), one, exit], "invalid bpf_context access off=3 size=2"),
         (&[Insn::load(Size::U8, Reg::R2, Reg::R1, 8), one, exit], "invalid bpf_context access off=8 size=1"),
-        (&[one, Insn::store(Size::U32, Reg::R1, 0, Reg::R0), exit], "invalid bpf_context access off=0 size=4"),
-        (&[one, Insn::store(Size::U16, Reg::R1, 4, Reg::R0), exit], "invalid bpf_context access off=4 size=2"),
+        (
+            &[one, Insn::store(Size::U32, Reg::R1, 0, Reg::R0), exit],
+            "invalid bpf_context access off=0 size=4",
+        ),
+        (
+            &[one, Insn::store(Size::U16, Reg::R1, 4, Reg::R0), exit],
+            "invalid bpf_context access off=4 size=2",
+        ),
         (&[one, Insn::store(Size::U8, Reg::R10, -513, Reg::R0), exit], "invalid access to the stack"),
         (&[one, Insn::store(Size::U8, Reg::R10, 0, Reg::R0), exit], "invalid access to the stack"),
         (&[Insn::call_helper(4), one, exit], "invalid func unknown#4"),
@@ -61,7 +67,10 @@ fn what_kernels_differ_in_is_asked_of_the_profile() {
     let exit = [mov(Reg::R0, 1), Insn::exit()];
     for (insn, reason) in [
         (Insn::store(Size::U32, Reg::R1, 4, 0), "BPF_ST stores into R1 ctx is not allowed"),
-        (Insn::call_helper(helper_ids::GET_RETVAL), "program of this type cannot use helper bpf_get_retval#186"),
+        (
+            Insn::call_helper(helper_ids::GET_RETVAL),
+            "program of this type cannot use helper bpf_get_retval#186",
+        ),
         (Insn::call_helper(helper_ids::KTIME_GET_NS), "cannot use helper bpf_ktime_get_ns#5"),
         (Insn::mov_signed(Width::W64, Size::U8, Reg::R2, Reg::R1), "does not know ISA v4"),
         (Insn::may_goto(0), "does not know may_goto"),
@@ -72,11 +81,16 @@ fn what_kernels_differ_in_is_asked_of_the_profile() {
     let retval = [&[Insn::call_helper(helper_ids::GET_RETVAL)], &exit[..]].concat();
     assert_eq!(load(&retval, &Profile::LINUX_6_18, 18), Ok(()));
     assert!(load(&retval, &Profile::LINUX_6_18, 0).is_err());
-    let loops = [&[mov(Reg::R2, 3), Insn::alu(Width::W64, AluOp::Sub, Reg::R2, 1)][..], &[
-        Insn::jump_if(Width::W64, Cond::Ne, Reg::R2, 0, -2),
-    ], &exit].concat();
+    let loops = [
+        &[mov(Reg::R2, 3), Insn::alu(Width::W64, AluOp::Sub, Reg::R2, 1)][..],
+        &[Insn::jump_if(Width::W64, Cond::Ne, Reg::R2, 0, -2)],
+        &exit,
+    ]
+    .concat();
     assert_eq!(load(&loops, &old, 18), Ok(()));
-    assert!(load(&loops, &Profile { bounded_loops: false, ..old }, 18).expect_err("a loop").contains("back-edge"));
+    assert!(
+        load(&loops, &Profile { bounded_loops: false, ..old }, 18).expect_err("a loop").contains("back-edge")
+    );
 }
 
 #[test]

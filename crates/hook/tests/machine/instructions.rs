@@ -85,7 +85,15 @@ fn model(width: Width, op: AluOp, left: u64, right: u64) -> u64 {
 }
 
 fn operand() -> impl Strategy<Value = u64> {
-    prop_oneof![any::<u64>(), 0..70u64, Just(MIN64), Just(ONES), Just(1 << 31), Just(1 << 32), any::<i32>().prop_map(|n| n as i64 as u64)]
+    prop_oneof![
+        any::<u64>(),
+        0..70u64,
+        Just(MIN64),
+        Just(ONES),
+        Just(1 << 31),
+        Just(1 << 32),
+        any::<i32>().prop_map(|n| n as i64 as u64)
+    ]
 }
 
 proptest! {
