@@ -67,10 +67,9 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Emits everything.
-    pub(crate) fn program(&mut self) -> Result<(), CompileError> {
+    /// Emits everything. `matcher` is that of the policy.
+    pub(crate) fn program(&mut self, matcher: &Matcher) -> Result<(), CompileError> {
         let policy = self.file.policy();
-        let matcher = Matcher::new(policy)?;
         let read = self.steps.plan(policy, AccessKind::Read, matcher.classes());
         let write = self.steps.plan(policy, AccessKind::Write, matcher.classes());
         self.labels = vec![None; self.steps.len()];
