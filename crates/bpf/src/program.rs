@@ -2,8 +2,8 @@
 
 use crate::{Code, Insn};
 
-/// The name of the map with one counter per entry of [`Program::rules`]: an array of `u64`, each counting how
-/// often its rule decided.
+/// The name of the map with the counters: an array of one value, which holds two native `u64` for each entry of
+/// [`Program::rules`], how often it decided and how often it could not be evaluated.
 pub const RULE_HITS_MAP: &str = "rule_hits";
 
 /// The name of the map that carries the text of the policy along: an array of one frozen value, all bytes text.
@@ -24,7 +24,8 @@ pub struct Program {
     pub functions: Vec<Function>,
     /// Which source line each instruction came from.
     pub lines: LineTable,
-    /// The counters of [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in their order there.
+    /// What is counted in [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in the order there: the rules, then the default for reads
+    /// and the one for writes.
     pub rules: Vec<RuleEntry>,
 }
 

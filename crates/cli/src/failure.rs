@@ -52,7 +52,6 @@ type Source = Box<dyn Error + Send + Sync>;
 
 impl Failure {
     /// The policy, or the verdict that was asked for, is bad.
-    #[allow(dead_code, reason = "the commands that run policies use it")]
     pub(crate) fn bad(what: impl Into<String>) -> Self {
         Self::Bad { what: what.into(), source: None }
     }
@@ -63,7 +62,6 @@ impl Failure {
     }
 
     /// This machine cannot do it.
-    #[allow(dead_code, reason = "the commands that attach use it")]
     pub(crate) fn machine(what: impl Into<String>) -> Self {
         Self::Machine { what: what.into(), source: None }
     }

@@ -4,7 +4,9 @@
 //! the kernel cannot do, the program denies instead, and the user is told.
 
 use knobgate_compiler::{CompileError, Compiled, Degradation, compile};
-use knobgate_kernel::{Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached};
+use knobgate_kernel::{
+    Capabilities, Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached,
+};
 use knobgate_policy::{Mode, PolicyFile};
 
 use crate::failure::Failure;
@@ -60,7 +62,11 @@ fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
 }
 
 fn load_failure(failure: Failure, error: LoadError) -> Failure {
+    let permitted = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
     let help = match error {
+        LoadError::Rejected { .. } if !permitted => {
+            "; without CAP_PERFMON it refuses what it otherwise takes: run it as root"
+        }
         LoadError::NotPermitted { .. } => {
             "; run it as root, or try the policy without the kernel: knobgate explain"
         }

@@ -49,7 +49,6 @@ impl Output {
     ///
     /// # Errors
     /// Standard output cannot be written.
-    #[allow(dead_code, reason = "fmt uses it")]
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::Output)
@@ -62,7 +61,6 @@ impl Output {
     }
 
     /// Prints `warning: text` to standard error.
-    #[allow(dead_code, reason = "the commands that attach use it")]
     pub(crate) fn warning(&self, text: impl Display) {
         self.prefixed(style::WARNING, "warning", text);
     }
@@ -84,7 +82,11 @@ impl Output {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            text = format!("{text}: {error}");
+            let reason = error.to_string();
+            // Some say their source themselves.
+            if !text.ends_with(&reason) {
+                text = format!("{text}: {reason}");
+            }
             source = error.source();
         }
         self.prefixed(style::ERROR, "error", text);

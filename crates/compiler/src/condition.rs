@@ -161,7 +161,7 @@ impl Lowering<'_> {
         self.value(value);
         let unreadable = self.unreadable();
         self.asm.load(Size::U8, R1, R10, Numbers::of(value).shape());
-        self.asm.jump_if(Cond::Eq, R1, shape::SECOND_LINE as i32, unreadable);
+        self.asm.jump_if(Cond::Eq, R1, shape::GOES_ON as i32, unreadable);
     }
 
     /// Makes sure that the bytes of `value` are there.

@@ -7,8 +7,8 @@
 //!
 //! The words:
 //!
-//! - a **class** of names is matched by the same rules; the *matcher* finds the class of a name by running
-//!   an automaton over it;
+//! - a **class** of names is matched by the same rules; the *matcher* finds the class of a name, in a hash map of the names
+//!   that rules spell out, or else by running an automaton over it;
 //! - a **plan** says, for reads and for writes, which **chain** of rules is tried for which class: the rules that
 //!   match its names, in order, up to the first without a condition. Chains that end alike share their ends;
 //! - a value is *fetched* when a condition first needs it; one pass of another automaton finds its **shape**: text,
@@ -62,9 +62,11 @@ pub struct Compiled {
 /// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
 /// [`CompileError`].
 pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    let tables = tables::Tables::new(shape::table());
+    let matcher = matcher::Matcher::new(file.policy())?;
+    let names = matcher.literals_map();
+    let tables = tables::Tables::new(shape::table(), program::NAMES + usize::from(names.is_some()));
     let mut lowering = lower::Lowering::new(file, features, tables);
-    lowering.program()?;
+    lowering.program(&matcher)?;
     let lower::Lowering { asm, tables, degradations, .. } = lowering;
     let code = asm.finish(features.long_jump)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
@@ -73,7 +75,7 @@ pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, Compi
     let program = Program {
         name: file.policy().name.clone(),
         insns: code.insns,
-        maps: program::maps(file, tables.into_bytes()),
+        maps: program::maps(file, names, tables.into_bytes()),
         relocations: code.relocations,
         functions: code.functions,
         lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },

@@ -4,9 +4,9 @@
 //! addresses: what has been fetched is a matter of types to the verifier. R9 is the kind of access until its rules begin,
 //! and the length of the new value while a replacement is made.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8, R9};
 use std::collections::BTreeSet;
 
+use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8, R9};
 use knobgate_bpf::{Assembler, Cond, Features, Label, Size, helper_ids as helper};
 use knobgate_policy::{AccessKind, Action, Errno, FallbackAction, Mode, PolicyFile};
 
@@ -67,10 +67,9 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Emits everything.
-    pub(crate) fn program(&mut self) -> Result<(), CompileError> {
+    /// Emits everything. `matcher` is that of the policy.
+    pub(crate) fn program(&mut self, matcher: &Matcher) -> Result<(), CompileError> {
         let policy = self.file.policy();
-        let matcher = Matcher::new(policy)?;
         let read = self.steps.plan(policy, AccessKind::Read, matcher.classes());
         let write = self.steps.plan(policy, AccessKind::Write, matcher.classes());
         self.labels = vec![None; self.steps.len()];
@@ -81,43 +80,7 @@ impl<'a> Lowering<'a> {
         self.asm.load(Size::U32, R9, R6, context::WRITE);
         self.asm.mov(R7, 0);
         self.asm.mov(R8, 0);
-        match (&read, &write) {
-            (Plan::AnyName(read), Plan::AnyName(write)) => {
-                let write = self.label(*write);
-                self.asm.jump_if(Cond::Ne, R9, 0, write);
-                let read = self.label(*read);
-                self.asm.jump(read);
-            }
-            (Plan::AnyName(read), Plan::ByName { of_class, too_long }) => {
-                let read = self.label(*read);
-                self.asm.jump_if(Cond::Eq, R9, 0, read);
-                let too_long = self.label(*too_long);
-                matcher.emit(self, too_long);
-                self.dispatch(of_class);
-            }
-            (Plan::ByName { of_class, too_long }, Plan::AnyName(write)) => {
-                let write = self.label(*write);
-                self.asm.jump_if(Cond::Ne, R9, 0, write);
-                let too_long = self.label(*too_long);
-                matcher.emit(self, too_long);
-                self.dispatch(of_class);
-            }
-            (
-                Plan::ByName { of_class: reads, too_long: read_too_long },
-                Plan::ByName { of_class: writes, too_long: write_too_long },
-            ) => {
-                let (too_long, write) = (self.asm.new_label(), self.asm.new_label());
-                matcher.emit(self, too_long);
-                self.asm.jump_if(Cond::Ne, R9, 0, write);
-                self.dispatch(reads);
-                self.asm.bind(write);
-                self.dispatch(writes);
-                self.asm.bind(too_long);
-                let (read, write) = (self.label(*read_too_long), self.label(*write_too_long));
-                self.asm.jump_if(Cond::Ne, R9, 0, write);
-                self.asm.jump(read);
-            }
-        }
+        self.choose_chain(matcher, [(AccessKind::Read, &read), (AccessKind::Write, &write)]);
         while let Some((_, step)) = self.pending.pop_first() {
             self.step(step)?;
         }
@@ -127,6 +90,58 @@ impl<'a> Lowering<'a> {
         self.emit_blocks();
         std::mem::take(&mut self.routines).emit(&mut self.asm, &mut self.tables, self.features);
         Ok(())
+    }
+
+    /// Jumps to the first step for this access. The name is fetched only for kinds of access that it matters to.
+    fn choose_chain(&mut self, matcher: &Matcher, plans: [(AccessKind, &Plan); 2]) {
+        let (mut alike, mut by_name) = (Vec::new(), Vec::new());
+        for (kind, plan) in plans {
+            match plan {
+                Plan::AnyName(step) => alike.push((kind, *step)),
+                Plan::ByName { of_class, too_long } => by_name.push((kind, of_class, *too_long)),
+            }
+        }
+        let Some((&(_, of_class, _), others)) = by_name.split_last() else {
+            return self.choose_by_kind(&alike);
+        };
+        for (kind, step) in alike {
+            let label = self.label(step);
+            self.jump_if_kind(kind, label);
+        }
+        let too_long = self.asm.new_label();
+        matcher.emit(self, too_long);
+        let dispatches: Vec<_> =
+            others.iter().map(|(kind, of_class, _)| (*kind, *of_class, self.asm.new_label())).collect();
+        for &(kind, _, dispatch) in &dispatches {
+            self.jump_if_kind(kind, dispatch);
+        }
+        self.dispatch(of_class);
+        for (_, of_class, dispatch) in dispatches {
+            self.asm.bind(dispatch);
+            self.dispatch(of_class);
+        }
+        self.asm.bind(too_long);
+        let too_long: Vec<_> = by_name.iter().map(|(kind, _, step)| (*kind, *step)).collect();
+        self.choose_by_kind(&too_long);
+    }
+
+    /// Jumps to the step for this kind of access, which is one of these.
+    fn choose_by_kind(&mut self, steps: &[(AccessKind, StepId)]) {
+        let Some((&(_, last), others)) = steps.split_last() else { return };
+        for &(kind, step) in others {
+            let label = self.label(step);
+            self.jump_if_kind(kind, label);
+        }
+        let label = self.label(last);
+        self.asm.jump(label);
+    }
+
+    fn jump_if_kind(&mut self, kind: AccessKind, label: Label) {
+        let is = match kind {
+            AccessKind::Read => Cond::Eq,
+            AccessKind::Write => Cond::Ne,
+        };
+        self.asm.jump_if(is, R9, 0, label);
     }
 
     /// Jumps to the step for the class in R0.

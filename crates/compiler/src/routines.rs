@@ -10,7 +10,6 @@ use knobgate_policy::limits::{ELEMENTS_MAX, NAME_MAX, NUMBERS_END_MAX, VALUE_MAX
 
 use crate::context;
 use crate::frame::{self, Numbers, VALUE_BYTES};
-use crate::program::TABLES_MAP;
 use crate::shape;
 use crate::tables::Tables;
 
@@ -181,7 +180,7 @@ fn begin(asm: &mut Assembler, name: &str, label: Label) {
 
 fn emit_run_table(asm: &mut Assembler, tables: &Tables) {
     let done = asm.new_label();
-    asm.load_map_value(R5, TABLES_MAP, 0);
+    asm.load_map_value(R5, tables.map, 0);
     asm.alu(AluOp::And, R3, tables.byte_mask() as i32);
     asm.alu(AluOp::Add, R3, R5);
     // Here and below: the state is masked, which proves to the verifier that it lies in the tables.

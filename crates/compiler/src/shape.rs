@@ -8,8 +8,8 @@ use crate::table::{Alphabet, Table};
 
 /// The output for a value that is text but no list of numbers. Lists of numbers output how many they hold.
 pub(crate) const TEXT: u32 = 0xff;
-/// The output for a value that goes on after its first line.
-pub(crate) const SECOND_LINE: u32 = 0xfe;
+/// The output for a value that goes on behind its text.
+pub(crate) const GOES_ON: u32 = 0xfe;
 /// What stands in for the output where there is no value.
 pub(crate) const UNAVAILABLE: u32 = 0xfd;
 
@@ -29,15 +29,13 @@ enum Shape {
     BehindNumbers { count: u8 },
     /// In text that is no list of numbers.
     Text,
-    /// Behind the newline that ends it.
+    /// Behind the newline that ends it, or behind a NUL.
     BehindText,
-    /// Behind a NUL, where nothing matters any more.
-    BehindNul,
-    /// In a second line.
-    SecondLine,
+    /// In more text, behind the newline or NUL that ends it.
+    GoesOn,
 }
 
-/// The automaton; its outputs are [`TEXT`], [`SECOND_LINE`] or the number of numbers.
+/// The automaton; its outputs are [`TEXT`], [`GOES_ON`] or the number of numbers.
 pub(crate) fn table() -> Table {
     let alphabet = Alphabet::telling_apart([
         (0, 0),
@@ -58,13 +56,13 @@ pub(crate) fn table() -> Table {
 }
 
 fn step(shape: Shape, byte: u8) -> Shape {
-    use Shape::{BehindNul, BehindNumbers, BehindText, Digits, Gap, Prefix, SecondLine, Sign, Text, Zero};
+    use Shape::{BehindNumbers, BehindText, Digits, Gap, GoesOn, Prefix, Sign, Text, Zero};
     let digit = |base: u32| char::from(byte).is_digit(base);
     match (shape, byte) {
-        (BehindNul | SecondLine, _) => shape,
-        (_, 0) => BehindNul,
+        (GoesOn, _) => shape,
+        (_, 0) => BehindText,
         (BehindNumbers { .. } | BehindText, b' ' | b'\t' | b'\n') => shape,
-        (BehindNumbers { .. } | BehindText, _) => SecondLine,
+        (BehindNumbers { .. } | BehindText, _) => GoesOn,
         (Text | Sign { .. } | Prefix { .. }, b'\n') => BehindText,
         (Gap { count } | Zero { count, .. } | Digits { count, .. }, b'\n') => BehindNumbers { count },
         (Gap { count } | Zero { count, .. } | Digits { count, .. }, b' ' | b'\t') => Gap { count },
@@ -90,10 +88,8 @@ fn output(shape: Shape) -> u32 {
         | Shape::Zero { count, .. }
         | Shape::Digits { count, .. }
         | Shape::BehindNumbers { count } => count.into(),
-        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::Text | Shape::BehindText | Shape::BehindNul => {
-            TEXT
-        }
-        Shape::SecondLine => SECOND_LINE,
+        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::Text | Shape::BehindText => TEXT,
+        Shape::GoesOn => GOES_ON,
     }
 }
 
@@ -145,7 +141,7 @@ mod tests {
         let any_text = TextTest::StartsWith("".into());
         Some(match decide(Condition::Text(TextOperand::Value(Value::New), any_text)) {
             DecidedBy::Rule(_) => TEXT,
-            _ => SECOND_LINE,
+            _ => GOES_ON,
         })
     }
 

@@ -10,12 +10,14 @@ pub(crate) struct Tables {
     shape: Table,
     placed: HashMap<Table, Placed>,
     bytes: Vec<u8>,
+    /// The index of the map.
+    pub(crate) map: usize,
 }
 
 impl Tables {
-    /// None yet. `shape` is the one that all values are run through.
-    pub(crate) fn new(shape: Table) -> Self {
-        Self { shape, placed: HashMap::new(), bytes: Vec::new() }
+    /// None yet, in the map of this index. `shape` is the one that all values are run through.
+    pub(crate) fn new(shape: Table, map: usize) -> Self {
+        Self { shape, placed: HashMap::new(), bytes: Vec::new(), map }
     }
 
     /// Where `table` lies.

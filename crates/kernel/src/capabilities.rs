@@ -11,7 +11,8 @@ pub enum Capability {
     NetAdmin,
     /// `CAP_SYS_ADMIN`: to reach programs, maps and links by id; before Linux 5.8 for everything.
     SysAdmin,
-    /// `CAP_PERFMON`: to call `bpf_get_current_comm`, and for stack that was not written.
+    /// `CAP_PERFMON`: to compute addresses as compiled policies do, from numbers that differ from way to way (the
+    /// verifier guards against speculation without it); to call `bpf_get_current_comm`; for stack that was not written.
     Perfmon,
     /// `CAP_BPF` (Linux 5.8): to create maps and load programs.
     Bpf,
@@ -71,12 +72,13 @@ impl Capabilities {
         self.effective >> capability.bit() & 1 == 1
     }
 
-    /// Whether programs for this hook can be loaded with these: `CAP_BPF` and `CAP_NET_ADMIN`, for each of which
-    /// `CAP_SYS_ADMIN` does as well (`bpf_prog_load()` in `kernel/bpf/syscall.c`).
+    /// Whether compiled policies can be loaded with these: `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, for each of
+    /// which `CAP_SYS_ADMIN` does as well (`bpf_prog_load()` in `kernel/bpf/syscall.c`).
     ///
     /// They count only in the first user namespace, which they do not tell.
     pub fn can_load(self) -> bool {
-        self.has(Capability::SysAdmin) || (self.has(Capability::Bpf) && self.has(Capability::NetAdmin))
+        let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
+        self.has(Capability::SysAdmin) || needed.into_iter().all(|one| self.has(one))
     }
 }
 
@@ -89,7 +91,12 @@ mod tests {
         let cases = [
             ("CapPrm:\tffff\nCapEff:\t000001fffeffffff\n", &Capability::ALL[..], true),
             ("CapEff:\t0000000000000000\n", &[], false),
-            ("CapEff:\t0000008000001000\n", &[Capability::NetAdmin, Capability::Bpf], true),
+            ("CapEff:\t0000008000001000\n", &[Capability::NetAdmin, Capability::Bpf], false),
+            (
+                "CapEff:\t000000c000001000\n",
+                &[Capability::NetAdmin, Capability::Perfmon, Capability::Bpf],
+                true,
+            ),
             ("CapEff:\t0000008000000000\n", &[Capability::Bpf], false),
             ("CapEff:\t0000000000200000\n", &[Capability::SysAdmin], true),
         ];

@@ -41,8 +41,8 @@ pub enum LoadError {
     },
     /// A capability is missing.
     #[error(
-        "cannot load \"{program}\": not permitted{}; it takes CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux \
-         5.8) in the first user namespace",
+        "cannot load \"{program}\": not permitted{}; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (CAP_SYS_ADMIN \
+         before Linux 5.8) in the first user namespace",
         missing(capabilities)
     )]
     NotPermitted {

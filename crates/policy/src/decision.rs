@@ -59,10 +59,10 @@ pub enum Unreadable {
     /// The value exceeds [`VALUE_MAX`](crate::limits::VALUE_MAX).
     #[error("the {0} value has more than {limit} bytes", limit = crate::limits::VALUE_MAX)]
     TooLong(Value),
-    /// Something other than white space stands behind the first newline: handlers disagree on whether it
-    /// belongs to the value.
-    #[error("the {0} value goes on after its first line")]
-    SecondLine(Value),
+    /// Something other than white space and NULs stands behind the first newline or NUL: handlers disagree on
+    /// whether it belongs to the value.
+    #[error("the {0} value goes on after its first newline or NUL")]
+    GoesOn(Value),
     /// The value is not a list of numbers that every handler would read alike.
     #[error("the {0} value is not a number or a list of numbers")]
     NotNumbers(Value),

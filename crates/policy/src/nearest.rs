@@ -2,12 +2,22 @@
 
 /// The candidate that is so near to `word` that it was probably meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    match word.chars().count() {
+        0 | 1 => None,
+        2 => within(1, word, candidates),
+        length => within((length / 3).max(1), word, candidates),
+    }
+}
+
+/// The same for the name of a knob. These are long and begin alike, so that what differs by more than two characters is
+/// another knob.
+pub(crate) fn nearest_knob<'a>(name: &str, knobs: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    within(2, name, knobs)
+}
+
+/// The nearest candidate that at most `allowed` edits lead to.
+fn within<'a>(allowed: usize, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
-    let allowed = match word.chars().count() {
-        0 | 1 => return None,
-        2 => 1,
-        length => (length / 3).max(1),
-    };
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         // A distance is never less than the difference of the lengths.
@@ -39,5 +49,12 @@ mod tests {
         ] {
             assert_eq!(nearest(word, ["allow", "deny", "ignore"]), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn a_knob_of_the_same_folder_is_another_one() {
+        let knobs = ["kernel.sem", "net.ipv4.tcp_rmem"];
+        assert_eq!(nearest_knob("kernel.sysrq", knobs), None);
+        assert_eq!(nearest_knob("net.ipv4.tcp_rmen", knobs), Some("net.ipv4.tcp_rmem"));
     }
 }

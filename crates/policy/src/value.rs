@@ -4,19 +4,18 @@ use crate::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX, NUMBERS_END_MAX, VALUE_MAX};
 use crate::{Integer, Unreadable, Value};
 
 /// The text of a value: what stands before its first newline or NUL, as the kernel's string handler takes it.
-/// A second line that holds anything but white space makes the value unreadable, since the handlers of number
-/// lists would go on reading there.
+/// Anything but white space and NULs behind that makes the value unreadable: handlers of lists of numbers go on
+/// reading in a second line, and those of bitmaps (`proc_do_large_bitmap`) behind a NUL.
 pub(crate) fn text(bytes: &[u8], which: Value) -> Result<&[u8], Unreadable> {
     if bytes.len() > VALUE_MAX {
         return Err(Unreadable::TooLong(which));
     }
-    let string = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    let end = string.iter().position(|&byte| byte == b'\n').unwrap_or(string.len());
-    let (line, rest) = string.split_at(end);
-    if rest.iter().all(|&byte| is_blank(byte) || byte == b'\n') {
+    let end = bytes.iter().position(|&byte| matches!(byte, b'\n' | 0)).unwrap_or(bytes.len());
+    let (line, rest) = bytes.split_at(end);
+    if rest.iter().all(|&byte| is_blank(byte) || matches!(byte, b'\n' | 0)) {
         Ok(line)
     } else {
-        Err(Unreadable::SecondLine(which))
+        Err(Unreadable::GoesOn(which))
     }
 }
 

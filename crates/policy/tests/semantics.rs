@@ -169,9 +169,10 @@ fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
         ("16\r\n", not_numbers),
         ("16\0", not_numbers),
         ("16\n\0", not_numbers),
-        ("\n16", Err(Unreadable::SecondLine(Value::New))),
-        ("16\n17", Err(Unreadable::SecondLine(Value::New))),
-        ("16\n\r", Err(Unreadable::SecondLine(Value::New))),
+        ("16\x0017", Err(Unreadable::GoesOn(Value::New))),
+        ("\n16", Err(Unreadable::GoesOn(Value::New))),
+        ("16\n17", Err(Unreadable::GoesOn(Value::New))),
+        ("16\n\r", Err(Unreadable::GoesOn(Value::New))),
         ("1 2 3 4 5 6 7 8", count(8)),
         ("1 2 3 4 5 6 7 8 9", not_numbers),
     ] {
@@ -181,7 +182,7 @@ fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
             Unreadable::NoNew => Unreadable::NoOld,
             Unreadable::NotNumbers(_) => Unreadable::NotNumbers(Value::Old),
             Unreadable::Overflow(_) => Unreadable::Overflow(Value::Old),
-            Unreadable::SecondLine(_) => Unreadable::SecondLine(Value::Old),
+            Unreadable::GoesOn(_) => Unreadable::GoesOn(Value::Old),
             Unreadable::Count { found, expected, .. } => {
                 Unreadable::Count { value: Value::Old, found, expected }
             }
@@ -296,11 +297,16 @@ fn the_text_of_a_value_ends_before_its_first_newline_or_nul() {
         ("core\n", "new == \"core\"", Ok(true)),
         ("core\n\n\t \n", "new == \"core\"", Ok(true)),
         ("core\0", "new == \"core\"", Ok(true)),
-        ("core\0dump", "new == \"core\"", Ok(true)),
-        ("core\0\ndump", "new == \"core\"", Ok(true)),
-        ("\0core", "new == \"\"", Ok(true)),
-        ("core\ndump", "new == \"core\"", Err(Unreadable::SecondLine(Value::New))),
-        ("core\n\r", "new == \"core\"", Err(Unreadable::SecondLine(Value::New))),
+        ("core\0\0 \t\n\0", "new == \"core\"", Ok(true)),
+        ("core\n\0", "new == \"core\"", Ok(true)),
+        ("\0", "new == \"\"", Ok(true)),
+        // proc_do_large_bitmap would go on.
+        ("1-5\x006000-7000", "new == \"1-5\"", Err(Unreadable::GoesOn(Value::New))),
+        ("core\0\ndump", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
+        ("core\n\0dump", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
+        ("\0core", "new == \"\"", Err(Unreadable::GoesOn(Value::New))),
+        ("core\ndump", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
+        ("core\n\r", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
         ("core ", "new == \"core\"", Ok(false)),
         (" core", "new == \"core\"", Ok(false)),
         ("core\n", "new != \"core\"", Ok(false)),
@@ -446,7 +452,7 @@ fn an_ignored_write_writes_what_is_there() {
         ("0", "10\n", Err(Unreadable::DoesNotFit { needed: 2, room: 1 })),
         ("0", "", Err(Unreadable::NoOld)),
         ("", "1", Err(Unreadable::NoNew)),
-        ("abc", "a\nb", Err(Unreadable::SecondLine(Value::Old))),
+        ("abc", "a\nb", Err(Unreadable::GoesOn(Value::Old))),
     ] {
         assert_eq!(verdict("ignore write a.b", &write(new, old)), expected, "{new:?} over {old:?}");
     }

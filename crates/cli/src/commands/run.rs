@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use crate::attachments::chosen_cgroup;
 use crate::confinement::Confinement;
 use crate::failure::Failure;
 use crate::into_kernel::load_into_kernel;
@@ -19,9 +20,9 @@ use crate::supervise::Supervisor;
 
 /// Run a command under a policy, from its first instruction on
 ///
-/// Makes a cgroup, puts the policy on it, and starts the command inside. Needs root (CAP_BPF and CAP_NET_ADMIN, and the
-/// right to make cgroups), which the command inherits: unlike the policy, that can be given away in between
-/// (knobgate run … -- setpriv --reuid=1000 …).
+/// Makes a cgroup, puts the policy on it, and starts the command inside. Needs root (CAP_BPF, CAP_NET_ADMIN and
+/// CAP_PERFMON, and the right to make cgroups), which the command inherits: unlike the policy, that can be given away in
+/// between (knobgate run … -- setpriv --reuid=1000 …).
 ///
 /// The command has the terminal, standard streams, environment and process group of knobgate, which passes on to it
 /// INT, TERM, HUP, QUIT, USR1, USR2, WINCH, TSTP and CONT, and waits for its end.
@@ -77,9 +78,7 @@ impl Run {
 
     fn parent(&self) -> Result<Cgroup, Failure> {
         match &self.cgroup {
-            Some(path) => Cgroup::open(path).map_err(|error| {
-                Failure::machine(format!("cannot use the cgroup {}", path.display())).because(error)
-            }),
+            Some(path) => chosen_cgroup(Some(path), None),
             None => Cgroup::of_pid(std::process::id()).map_err(|error| {
                 Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup")
                     .because(error)

@@ -35,7 +35,7 @@ fn no_root() -> Result<(), Failed> {
     let path = file.path().to_str().ok_or("a path")?;
     let output = nobody(&["run", "--policy", path, "--", "echo", "started"])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
-    assert!(stderr(&output).contains("CAP_BPF and CAP_NET_ADMIN"), "{output:?}");
+    assert!(stderr(&output).contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{output:?}");
 
     let cgroup = scratch();
     let place = cgroup.path().to_str().ok_or("a path")?;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use knobgate_testing::{Reaped, Test, eventually, runs, shell};
 use libtest_mimic::Failed;
 
-use crate::setting::{Runs, children, stderr, stdout};
+use crate::setting::{Runs, children, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_denied_write_fails_and_changes_nothing", denial),
@@ -23,6 +23,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("standard_streams_pass_through", streams),
     ("what_dead_runs_left_is_removed_and_nothing_else", leftovers),
     ("a_policy_with_errors_runs_nothing", bad_policy),
+    ("what_is_no_cgroup_is_a_wrong_argument", wrong_cgroup),
+    ("nothing_slips_in_behind_a_nul", behind_nul),
 ];
 
 fn denial() -> Result<(), Failed> {
@@ -212,5 +214,30 @@ fn bad_policy() -> Result<(), Failed> {
     nothing.args(["run", "--policy", "/no/such/policy", "--", "true"]);
     assert_eq!(nothing.output()?.status.code(), Some(2));
     eventually("nothing was made", || children(&runs.parent).is_empty());
+    Ok(())
+}
+
+fn wrong_cgroup() -> Result<(), Failed> {
+    let file = policy("policy t-wrong-cgroup\n");
+    for place in ["/no/such/cgroup", "no-such-cgroup", "/proc", "/dev/null"] {
+        let mut run = Command::new(crate::setting::KNOBGATE);
+        run.args(["run", "--cgroup", place, "--policy"]).arg(file.path()).args(["--", "echo", "started"]);
+        let output = run.output()?;
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{output:?}");
+        assert!(stderr(&output).contains(place), "{output:?}");
+    }
+    Ok(())
+}
+
+/// The kernel's handler of this knob goes on behind a NUL.
+fn behind_nul() -> Result<(), Failed> {
+    let runs = Runs::new("t-nul", "allow write net.ipv4.ip_local_reserved_ports if new == \"1-5\"\n");
+    let output = runs.script(
+        "cd /proc/sys/net/ipv4; for ports in '1-5\\0006000-7000' '1-5\\n\\0006000' '1-5' '1-5\\000'; do
+            printf \"$ports\" 2>/dev/null >ip_local_reserved_ports && printf 'yes ' || printf 'no '
+            cat ip_local_reserved_ports
+         done 2>/dev/null",
+    );
+    assert_eq!(stdout(&output), "no \nno \nyes 1-5\nyes 1-5\n");
     Ok(())
 }

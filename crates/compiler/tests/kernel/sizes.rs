@@ -50,7 +50,8 @@ pub(crate) fn lines() -> Result<(), Failed> {
         .ok_or("an exit")?;
     program.insns[exit - 1] = program.insns[exit - 1].with_imm(7);
     let Err(error) = load(&program, &LoadOptions::default()) else { return Err("7 is no verdict".into()) };
-    let last = error.log().and_then(|log| log.last_source_line()).ok_or("the log has lines")?;
+    let last =
+        error.log().and_then(knobgate_kernel::VerifierLog::last_source_line).ok_or("the log has lines")?;
     assert_eq!(last.text, "allow read vm.**");
     // Newer kernels say the number of the line, older ones only its text.
     let place = ["large.knob:4", "allow read vm.**"];

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::glob::Piece;
-use crate::nearest::nearest;
+use crate::nearest::nearest_knob;
 use crate::spelling;
 use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
 
@@ -26,10 +26,10 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
             let near = pattern
                 .literal()
                 .filter(|_| warnings.len() < SUGGESTIONS_MAX)
-                .and_then(|_| nearest(&pattern.to_string(), known.spellings.iter().map(String::as_str)));
+                .and_then(|_| nearest_knob(&pattern.to_string(), known.spellings.iter().map(String::as_str)));
             warnings.push(match near {
                 Some(near) => warning.help(format!("did you mean `{near}`?")).suggest(span, near),
-                None => warning.label("matches no knob of the list"),
+                None => warning.label("matches no known knob"),
             });
         }
     }

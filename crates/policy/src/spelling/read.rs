@@ -14,10 +14,30 @@ pub(crate) fn parse(text: &[u8], spelled: Spelled) -> Result<Vec<Piece>, Spellin
     if reader.behind_separator {
         return Err(reader.error(SpellingErrorKind::TrailingSeparator, text.len() - 1));
     }
+    if let Some(kind) = misplaced_separator(&pieces).filter(|_| spelled != Spelled::Text) {
+        return Err(SpellingError { kind, span: Span::new(0, text.len()) });
+    }
     if spelled != Spelled::Name && size(&pieces) > limits::PATTERN_MAX {
         return Err(SpellingError { kind: SpellingErrorKind::TooLong, span: Span::new(0, text.len()) });
     }
     Ok(pieces)
+}
+
+/// What is wrong with separators that stood alone between braces.
+fn misplaced_separator(pieces: &[Piece]) -> Option<SpellingErrorKind> {
+    let literal = |piece: Option<&Piece>, is: fn(&[u8]) -> bool| matches!(piece, Some(Piece::Literal(bytes)) if is(bytes));
+    if literal(pieces.first(), |bytes| bytes.starts_with(b"/")) {
+        Some(SpellingErrorKind::LeadingSeparator)
+    } else if literal(pieces.last(), |bytes| bytes.ends_with(b"/")) {
+        Some(SpellingErrorKind::TrailingSeparator)
+    } else if pieces
+        .iter()
+        .any(|piece| literal(Some(piece), |bytes| bytes.windows(2).any(|pair| pair == b"//")))
+    {
+        Some(SpellingErrorKind::EmptyComponent)
+    } else {
+        None
+    }
 }
 
 struct Reader<'a> {

@@ -35,7 +35,8 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
         return Finding::no(
             what,
             found,
-            "to enforce a policy takes CAP_BPF and CAP_NET_ADMIN: run as root (check, test and explain need nothing)",
+            "to enforce a policy takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run as root (check, fmt and explain need \
+             nothing)",
         );
     }
     if !in_first_user_namespace() {
