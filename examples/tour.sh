@@ -10,8 +10,9 @@ refuse() {
 }
 
 for namespace in net uts ipc; do
-    [ "$(readlink /proc/self/ns/$namespace)" != "$(readlink /proc/1/ns/$namespace)" ] ||
-        refuse "this is not a $namespace namespace of its own"
+    ours=$(readlink /proc/self/ns/$namespace) && parents=$(readlink "/proc/$PPID/ns/$namespace") ||
+        refuse "it cannot be told whether this is a $namespace namespace of its own"
+    [ "$ours" != "$parents" ] || refuse "this is not a $namespace namespace of its own"
 done
 # The policy allows this one no write. (The name is that of the namespace alone.)
 if { echo tour >/proc/sys/kernel/domainname; } 2>/dev/null; then

@@ -5,7 +5,7 @@
 
 use knobgate_compiler::{CompileError, Compiled, Degradation, compile};
 use knobgate_kernel::{
-    Capabilities, Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached,
+    Capabilities, Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, Outcome, load, probe_cached,
 };
 use knobgate_policy::{Mode, PolicyFile};
 
@@ -23,12 +23,13 @@ pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<Loa
     let cannot = || Failure::machine(format!("cannot enforce the policy \"{name}\""));
     Hierarchy::find().map_err(|error| cannot().because(error))?;
     // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
-    let features = probe_cached().features();
+    let probes = probe_cached();
+    let features = probes.features();
     let Compiled { program, degradations } =
         compile(file, &features).map_err(|error| compile_failure(file, error))?;
     let loaded = load(&program, &LoadOptions::default()).map_err(|error| load_failure(cannot(), error))?;
     for degradation in degradations {
-        output.warning(describe(degradation, file));
+        output.warning(describe(degradation, file, &probes.set_new_value));
     }
     if file.policy().mode == Mode::Audit {
         output.note(format!("the policy \"{name}\" is in audit mode: it reports, and lets everything pass"));
@@ -75,12 +76,18 @@ fn load_failure(failure: Failure, error: LoadError) -> Failure {
     failure.because(format!("{error}{help}"))
 }
 
-/// What the kernel cannot do, and what happens instead.
-fn describe(degradation: Degradation, file: &PolicyFile) -> String {
+/// What the kernel cannot do, and what happens instead. `rewrites` is whether rewriting has an effect.
+fn describe(degradation: Degradation, file: &PolicyFile, rewrites: &Outcome) -> String {
     match degradation {
         Degradation::ErrnoIsEperm(errno) => format!(
             "this kernel lets no program choose the errno of a denial (Linux 5.18 does): denials with {errno} are \
              EPERM"
+        ),
+        Degradation::RewriteIsDenied { rule } if matches!(rewrites, Outcome::Unknown(_)) => format!(
+            "{}: whether this kernel drops the values that programs put in the place of written ones is {rewrites}; where \
+             `{}` would rewrite, it denies with EPERM",
+            place(file, rule),
+            text(file, rule),
         ),
         Degradation::RewriteIsDenied { rule } => format!(
             "{}: this kernel drops the values that programs put in the place of written ones (a bug of Linux 5.18 and \
@@ -118,16 +125,24 @@ mod tests {
         let text = "policy p\ndeny(EROFS) write kernel.**\nclamp write net.core.somaxconn to 1..2\n\
                     clamp write net.ipv4.tcp_mem to [1..2, 1..2]\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let said = |features: &Features| -> Vec<String> {
+        let said_where = |features: &Features, rewrites: &Outcome| -> Vec<String> {
             let compiled = compile(&file, features).expect("a program");
-            compiled.degradations.into_iter().map(|degradation| describe(degradation, &file)).collect()
+            compiled
+                .degradations
+                .into_iter()
+                .map(|degradation| describe(degradation, &file, rewrites))
+                .collect()
         };
+        let said = |features: &Features| said_where(features, &Outcome::No);
         assert_eq!(said(&Features::ALL), Vec::<String>::new());
 
         let all = said(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
         let about = |part: &str| all.iter().filter(|line| line.contains(part)).count();
         assert_eq!(about("denials with EROFS are EPERM"), 1, "{all:?}");
         assert_eq!(about("p.knob:3: this kernel drops"), 1, "{all:?}");
+        let unknown = Outcome::Unknown("no cgroup can be made".to_owned());
+        let unsure = said_where(&Features { set_new_value: false, ..Features::ALL }, &unknown);
+        assert!(unsure.iter().all(|line| line.contains("is unknown: no cgroup can be made")), "{unsure:?}");
         assert_eq!(about("`clamp write net.core.somaxconn to 1..2` would rewrite, it denies"), 1, "{all:?}");
 
         let lists = said(&Features { variable_stack: false, ..Features::ALL });

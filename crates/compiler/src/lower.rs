@@ -249,7 +249,7 @@ impl<'a> Lowering<'a> {
         self.exit(exit);
     }
 
-    /// Counts a decision. A rule that logs will send its event from here.
+    /// Counts a decision.
     pub(crate) fn count(&mut self, counter: Counter) {
         let offset = counter.offset(self.file.policy().rules.len());
         self.asm.load_map_value(R1, program::RULE_HITS, offset);

@@ -96,8 +96,8 @@ fn scattered(text: &str, choices: &[u8]) -> String {
                 _ => "",
             });
         }
-        // An escaped backslash escapes nothing.
-        previous = if previous == '\\' && c == '\\' { ' ' } else { c };
+        // What is escaped means nothing.
+        previous = if previous == '\\' { ' ' } else { c };
     }
     scattered
 }

@@ -89,8 +89,8 @@ fn a_policy_cannot_drive_the_terminal() {
 
 #[test]
 fn a_policy_that_no_kernel_could_take_is_an_error_at_the_rule() {
-    // An automaton that remembers where in the last twelve characters there was an `a`.
-    let policy = "policy x\nallow write vm.swappiness\nallow write **a????????????????\n";
+    // An automaton that remembers which of the last 23 characters were an `a`.
+    let policy = "policy x\nallow write vm.swappiness\nallow write **a???????????????????????\n";
     snapshot("check-too-large", [knobgate(["check", "--any-machine", "-"]).stdin(policy)]);
 }
 

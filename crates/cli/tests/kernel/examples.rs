@@ -69,8 +69,11 @@ fn tour() -> Result<(), Failed> {
 fn no_tour() -> Result<(), Failed> {
     let script = directory().join("tour.sh");
     let run = |command: &mut Command| command.arg(&script).stdin(Stdio::null()).output();
-    let output = run(&mut Command::new("sh"))?;
+    // Namespaces of another's, which to the script are not its own; were it to write, it would be there.
+    let anothers = ["--net", "--uts", "--ipc", "sh", "-c", "sh \"$0\"; exit $?"];
+    let output = run(Command::new("unshare").args(anothers))?;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(stderr(&output).contains("not a net namespace of its own"), "{output:?}");
     // Its own namespaces, and no policy.
     let output = run(Command::new("unshare").args(["--net", "--uts", "--ipc", "sh"]))?;
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -39,6 +39,9 @@ fn no_root() -> Result<(), Failed> {
 
     let cgroup = scratch();
     let place = cgroup.path().to_str().ok_or("a path")?;
+    // What there is to be found is closed to others.
+    let attached = Command::new(KNOBGATE).args(["attach", "--policy", path, "--cgroup", place]).output()?;
+    assert!(attached.status.success(), "{attached:?}");
     for arguments in [
         &["attach", "--policy", path, "--cgroup", place][..],
         &["list"],
@@ -51,6 +54,8 @@ fn no_root() -> Result<(), Failed> {
     }
     let output = nobody(&["doctor"])?;
     assert!(stdout(&output).contains("run as root"), "{output:?}");
+    let detached = Command::new(KNOBGATE).args(["detach", "t-nobody"]).output()?;
+    assert!(detached.status.success(), "{detached:?}");
     Ok(())
 }
 

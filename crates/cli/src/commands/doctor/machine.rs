@@ -93,8 +93,8 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         (
             "rewriting",
             &probes.set_new_value,
-            "this kernel drops rewritten values (a bug of Linux 5.18 and later): `clamp`, `set` and `ignore` deny with \
-             EPERM where they would rewrite",
+            "rewritten values are dropped (a bug of Linux 5.18 and later): `clamp`, `set` and `ignore` deny with EPERM \
+             where they would rewrite",
         ),
         (
             "errno of denials",
@@ -122,6 +122,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
     let useful = useful.into_iter().filter(|_| probes.hook.is_yes());
     let useful = useful.map(|(what, outcome, without)| match outcome {
         Outcome::Yes => Finding::ok(what, "works"),
+        Outcome::Unknown(_) => Finding::less(
+            what,
+            outcome.to_string(),
+            format!("policies are made as for a kernel where {without}"),
+        ),
         outcome => Finding::less(what, outcome.to_string(), without),
     });
     needed.chain(useful).collect()

@@ -76,10 +76,10 @@ impl Task {
     }
 }
 
-/// Whether a process shares a namespace with us.
+/// Whether a process shares a namespace with us; where that cannot be told, the worst is assumed.
 fn shares(pid: u32, namespace: &str) -> bool {
     let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
-    link(&pid.to_string()) == link("self")
+    link(&pid.to_string()).zip(link("self")).is_none_or(|(theirs, ours)| theirs == ours)
 }
 
 fn policies(cgroup: &Cgroup) -> Finding {

@@ -47,7 +47,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         verdict,
         errno,
         value,
-        event: decision.log,
+        log: decision.log,
         rule: rule.map(|rule| rule_of(answer, rule)),
         unreadable: why,
         default_line: match decision.by {
@@ -69,7 +69,8 @@ struct Object<'a> {
     verdict: &'static str,
     errno: Option<String>,
     value: Option<Bytes<'a>>,
-    event: bool,
+    /// Whether the policy asks for an event.
+    log: bool,
     /// The rule that decided; absent, the default did.
     rule: Option<Rule<'a>>,
     /// Why that rule could not be evaluated.

@@ -27,7 +27,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
         row("mode", "audit: the verdict is reported, and the access passes as it is".to_owned());
     }
     row("caller", caller(answer));
-    row("event", event(answer));
+    row("log", log(answer));
     row("current", current(answer));
     row("task", task(answer));
 
@@ -136,21 +136,21 @@ fn caller(answer: &Answer<'_>) -> String {
     }
 }
 
-fn event(answer: &Answer<'_>) -> String {
-    let sent = answer.decision.log;
+fn log(answer: &Answer<'_>) -> String {
+    let logs = answer.decision.log;
     let stated = match answer.decision.by {
         DecidedBy::Rule(rule) => answer.file.policy().rules[rule].log,
         DecidedBy::Default(kind) => answer.file.policy().defaults.of(kind).log,
-        DecidedBy::Unreadable { .. } => return "sent, as always when a rule cannot be evaluated".to_owned(),
+        DecidedBy::Unreadable { .. } => return "yes, as always when a rule cannot be evaluated".to_owned(),
     };
-    let why = match (stated, &answer.decision.verdict, sent) {
+    let why = match (stated, &answer.decision.verdict, logs) {
         (Some(true), ..) => "`log`",
         (Some(false), ..) => "`nolog`",
         (None, Verdict::Allow, true) => "rules that rewrite log",
         (None, _, true) => "denials and rewrites log",
         (None, _, false) => "what is allowed does not log",
     };
-    format!("{}: {why}", if sent { "sent" } else { "not sent" })
+    format!("{}: {why}", if logs { "yes" } else { "no" })
 }
 
 fn current(answer: &Answer<'_>) -> String {
