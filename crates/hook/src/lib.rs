@@ -36,37 +36,37 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admission;
 pub mod attach;
+mod calls;
 mod cgroups;
 mod chain;
 mod effective;
-mod admission;
-mod calls;
 pub mod errno;
 pub mod handler;
 mod hook;
 pub mod invocation;
+pub mod knobs;
 pub mod machine;
 pub mod maps;
-pub mod knobs;
 mod open_file;
 mod process;
 pub mod profile;
 pub mod runs;
 
 pub use access::Outcome;
+pub use admission::Rejection;
 pub use attach::{LinkId, Mode, ProgramId};
 pub use cgroups::CgroupId;
 pub use chain::{Decision, ProgramFault};
-pub use admission::Rejection;
 pub use errno::Errno;
 pub use handler::{Handler, WritesStrict};
 pub use hook::Hook;
 pub use invocation::{Invocation, Task, VALUE_BYTES};
 pub use knobs::{Knob, KnobError, Knobs, Wanted};
-pub use open_file::OpenFile;
-pub use process::{Credentials, Process, ProcessId};
 pub use machine::{Fault, LoadOptions, LoadedProgram, RunOptions, Surroundings, TraceStep, Tracer};
 pub use maps::{Map, MapError};
+pub use open_file::OpenFile;
+pub use process::{Credentials, Process, ProcessId};
 pub use profile::{Profile, UnknownProfile};
 pub use runs::Runs;
