@@ -1,6 +1,6 @@
 //! Vectors of int: `proc_dointvec`, its relatives with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
 
-use super::number::{BLANK, Reply, skip_blanks, take};
+use super::number::{BLANK, read_list, skip_blanks, take};
 use super::{Handler, PARSED_BYTES, Surroundings, Unit, Written};
 use crate::Errno;
 
@@ -52,21 +52,7 @@ impl Handler for IntVec {
         position: &mut i64,
         _around: &Surroundings<'_>,
     ) -> Result<Vec<u8>, Errno> {
-        if count == 0 || *position != 0 || self.values.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut reply = Reply::new(count);
-        for (index, &kept) in self.values.iter().enumerate() {
-            if reply.is_full() {
-                break;
-            }
-            if index > 0 {
-                reply.byte(b'\t');
-            }
-            reply.number(self.unit.shown(kept));
-        }
-        reply.byte(b'\n');
-        Ok(reply.finish(position))
+        Ok(read_list(self.values.iter().map(|&kept| self.unit.shown(kept)), count, position))
     }
 
     fn write(

@@ -113,6 +113,28 @@ impl Reply {
     }
 }
 
+/// What the handlers of numbers give to a reader of `count` bytes: the numbers with tabs between them and a newline
+/// behind, and nothing where there are none or the position is not 0.
+pub(super) fn read_list(
+    numbers: impl IntoIterator<Item = Number>,
+    count: usize,
+    position: &mut i64,
+) -> Vec<u8> {
+    let mut numbers = numbers.into_iter().peekable();
+    if count == 0 || *position != 0 || numbers.peek().is_none() {
+        return Vec::new();
+    }
+    let mut reply = Reply::new(count);
+    for (index, number) in numbers.enumerate() {
+        if index > 0 {
+            reply.byte(b'\t');
+        }
+        reply.number(number);
+    }
+    reply.byte(b'\n');
+    reply.finish(position)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

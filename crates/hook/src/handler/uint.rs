@@ -1,6 +1,6 @@
 //! Unsigned int and u8: `proc_douintvec`, `proc_douintvec_minmax` and `proc_dou8vec_minmax` in kernel/sysctl.c.
 
-use super::number::{BLANK, Number, Reply, skip_blanks, take};
+use super::number::{BLANK, Number, read_list, skip_blanks, take};
 use super::{Handler, PARSED_BYTES, Surroundings, Written};
 use crate::Errno;
 
@@ -40,13 +40,7 @@ impl Handler for Uint {
         position: &mut i64,
         _around: &Surroundings<'_>,
     ) -> Result<Vec<u8>, Errno> {
-        if count == 0 || *position != 0 {
-            return Ok(Vec::new());
-        }
-        let mut reply = Reply::new(count);
-        reply.number(Number { negative: false, magnitude: self.value.into() });
-        reply.byte(b'\n');
-        Ok(reply.finish(position))
+        Ok(read_list([Number { negative: false, magnitude: self.value.into() }], count, position))
     }
 
     fn write(

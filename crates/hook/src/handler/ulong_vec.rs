@@ -1,6 +1,6 @@
 //! Vectors of unsigned long: `proc_doulongvec_minmax` in kernel/sysctl.c.
 
-use super::number::{BLANK, Number, Reply, skip_blanks, take};
+use super::number::{BLANK, Number, read_list, skip_blanks, take};
 use super::{Handler, PARSED_BYTES, Surroundings, Written};
 use crate::Errno;
 
@@ -38,21 +38,8 @@ impl Handler for UlongVec {
         position: &mut i64,
         _around: &Surroundings<'_>,
     ) -> Result<Vec<u8>, Errno> {
-        if count == 0 || *position != 0 || self.values.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut reply = Reply::new(count);
-        for (index, &magnitude) in self.values.iter().enumerate() {
-            if reply.is_full() {
-                break;
-            }
-            if index > 0 {
-                reply.byte(b'\t');
-            }
-            reply.number(Number { negative: false, magnitude });
-        }
-        reply.byte(b'\n');
-        Ok(reply.finish(position))
+        let numbers = self.values.iter().map(|&magnitude| Number { negative: false, magnitude });
+        Ok(read_list(numbers, count, position))
     }
 
     fn write(
