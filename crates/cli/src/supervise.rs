@@ -99,16 +99,13 @@ impl Supervisor {
         output: &Output,
     ) -> Result<Ending, Failure> {
         let cannot = || Failure::machine("cannot wait for the command");
-        // A terminal's signal that came while it was being started did perhaps not reach it; twice is better than never.
-        let mut just_started = true;
         loop {
             while let Some(held) = self.held.take().map_err(|error| cannot().because(error))? {
-                if just_started || is_for_us_to_pass_on(held) {
+                if is_for_us_to_pass_on(held) {
                     // It may have ended, which comes out below.
                     let _ = kill_process(child, held.signal);
                 }
             }
-            just_started = false;
             match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((_, status))) => match Ending::of(status) {
                     Some(ending) => return Ok(ending),
@@ -137,8 +134,10 @@ impl Supervisor {
     }
 }
 
-/// A terminal sends to its whole foreground process group, and so to the command as well. Two signals come to us alone:
-/// to the leader of a session, that its terminal is gone, and that it may go on to deal with that.
+/// A terminal sends to its whole foreground process group, and so to the command as well, which has got what was sent
+/// since its fork. (What a terminal sent in the microseconds between [`Supervisor::asked_to_end`] and the fork reaches
+/// nobody: it cannot be told from what came after, and twice is worse than to press a key again.) Two signals come to us
+/// alone: to the leader of a session, that its terminal is gone, and that it may go on to deal with that.
 fn is_for_us_to_pass_on(HeldSignal { signal, from_kernel, .. }: HeldSignal) -> bool {
     signal != Signal::CHILD && (!from_kernel || [Signal::HUP, Signal::CONT].contains(&signal))
 }
