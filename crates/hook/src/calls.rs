@@ -102,6 +102,11 @@ impl Helper {
         if available { Ok(helper) } else { Err(Rejection::UnavailableHelper { insn, id, name }) }
     }
 
+    /// The release that gave it to this type of program.
+    pub(crate) fn since(self) -> (u16, u16) {
+        MODELLED.iter().find(|(helper, ..)| *helper == self).map_or((0, 0), |(.., since)| *since)
+    }
+
     /// What the kernel calls it.
     pub(crate) fn name(self) -> &'static str {
         let number = MODELLED.iter().find(|(helper, ..)| *helper == self).map_or(0, |(_, number, _)| *number);

@@ -43,6 +43,7 @@ mod cgroups;
 mod chain;
 mod effective;
 pub mod errno;
+mod features;
 pub mod handler;
 mod hook;
 pub mod invocation;

@@ -1,0 +1,45 @@
+//! What programs that are generated may make use of on a kernel.
+
+use knobgate_bpf::Features;
+
+use crate::Profile;
+use crate::calls::Helper;
+
+impl Profile {
+    /// What a program that is made for this kernel may make use of, loaded for this hook and with all capabilities.
+    ///
+    /// ```
+    /// use knobgate_hook::Profile;
+    ///
+    /// let features = "6.8".parse::<Profile>()?.features();
+    /// assert!(features.set_retval && !features.set_new_value);
+    /// # Ok::<(), knobgate_hook::UnknownProfile>(())
+    /// ```
+    pub fn features(&self) -> Features {
+        Features {
+            set_retval: self.retval_helpers,
+            set_new_value: self.rewrites_are_applied,
+            current_comm: Helper::GET_CURRENT_COMM.since() <= self.version,
+            current_uid_gid: Helper::GET_CURRENT_UID_GID.since() <= self.version,
+            uninit_stack: self.uninit_stack,
+            // check_stack_write_var_off, kernel/bpf/verifier.c
+            variable_stack: self.version >= (5, 12),
+            long_jump: self.isa_v4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_kernel_has_everything_and_the_oldest_with_links_the_baseline() {
+        let features = |name: &str| name.parse::<Profile>().expect("a profile").features();
+        assert_eq!(features("7.2"), Features::ALL);
+        assert_eq!(features("6.18"), Features::ALL);
+        assert_eq!(features("5.10"), Features::BASELINE);
+        assert_eq!(features("5.15"), Features { variable_stack: true, ..Features::BASELINE });
+        assert_eq!(features("6.8"), Features { set_new_value: false, ..Features::ALL });
+    }
+}
