@@ -75,5 +75,5 @@ pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
 pub use operation::{Callee, Imm64, Operation};
 pub use program::{
     Function, LineEntry, LineTable, MapDef, MapKind, MapReference, POLICY_TEXT_MAP, Program, RULE_HITS_MAP,
-    Relocation, RuleEntry,
+    Relocation, RuleEntry, TailCall,
 };

@@ -14,6 +14,9 @@ pub const POLICY_TEXT_MAP: &str = "policy_text";
 pub struct Program {
     /// The name that the kernel shows; the loader cuts it to 15 bytes.
     pub name: String,
+    /// The license that the program states, which decides on the helpers that are for GPL programs alone. `None`: it states
+    /// none, and the loader decides.
+    pub license: Option<String>,
     /// The instructions. A 64-bit immediate load takes two of them, as it does in the kernel.
     pub insns: Vec<Insn>,
     /// The maps, in the order in which [`Relocation::map`] counts them.
@@ -27,12 +30,26 @@ pub struct Program {
     /// What is counted in [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in the order there: the rules, then the default for reads
     /// and the one for writes.
     pub rules: Vec<RuleEntry>,
+    /// What its program arrays hold when it starts.
+    pub tail_calls: Vec<TailCall>,
+}
+
+/// A program in a program array.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TailCall {
+    /// The index of the program array among the maps.
+    pub map: usize,
+    /// The index in the array.
+    pub index: u32,
+    /// What is there. It has no maps and no tail calls of its own: its relocations count the maps of the program
+    /// that it belongs to.
+    pub program: Program,
 }
 
 /// A map that a program needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapDef {
-    /// The name that the kernel shows: at most 15 bytes of letters, digits, `_` and `.`.
+    /// Its name. The kernel shows at most 15 bytes of letters, digits, `_` and `.`; the loader bends it.
     pub name: String,
     /// What kind of map.
     pub kind: MapKind,
@@ -40,12 +57,22 @@ pub struct MapDef {
     pub key_size: u32,
     /// Bytes in a value.
     pub value_size: u32,
-    /// How many entries it has room for.
+    /// How many entries it has room for; 0 of a perf event array: one for each CPU.
     pub max_entries: u32,
+    /// `BPF_F_…` bits to create it with, other than those that its kind and [`frozen`](Self::frozen) ask for.
+    pub flags: u32,
     /// What it holds when the program starts: keys and values of the sizes above.
     pub contents: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether programs may only read it, and user space may not change it after it was filled.
     pub frozen: bool,
+}
+
+impl MapDef {
+    /// Whether programs may only read it: it is frozen, or has the flag `BPF_F_RDONLY_PROG`.
+    pub fn is_read_only(&self) -> bool {
+        const RDONLY_PROG: u32 = 1 << 7;
+        self.frozen || self.flags & RDONLY_PROG != 0
+    }
 }
 
 /// The kinds of map; the discriminant is the kernel's `enum bpf_map_type`.

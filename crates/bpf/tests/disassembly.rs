@@ -98,6 +98,7 @@ fn a_listing_shows_functions_lines_maps_and_where_jumps_go() {
         key_size: 4,
         value_size: 16,
         max_entries: 1,
+        flags: 0,
         contents: Vec::new(),
         frozen: false,
     });

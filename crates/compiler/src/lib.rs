@@ -80,6 +80,7 @@ pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, Compi
         functions: code.functions,
         lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },
         rules: program::rules(file),
+        ..Program::default()
     };
     Ok(Compiled { program, degradations })
 }

@@ -95,6 +95,7 @@ impl Matcher {
             key_size: key_size as u32,
             value_size: 4,
             max_entries: self.literals.len() as u32,
+            flags: 0,
             contents: contents.collect(),
             frozen: true,
         })

@@ -87,6 +87,7 @@ fn one_value(name: &str, value: Vec<u8>, frozen: bool) -> MapDef {
         key_size: 4,
         value_size: value.len() as u32,
         max_entries: 1,
+        flags: 0,
         contents: if frozen { vec![(vec![0; 4], value)] } else { Vec::new() },
         frozen,
     }

@@ -54,7 +54,9 @@ impl Map {
     ///
     /// [`MapError::Invalid`] when the sizes are not for a map of this kind, and what the contents may cause.
     pub fn new(def: &MapDef) -> Result<Self, MapError> {
-        let (key, value, entries) = (def.key_size, def.value_size, def.max_entries);
+        let one_for_each_cpu = def.kind == MapKind::PerfEventArray && def.max_entries == 0;
+        let entries = if one_for_each_cpu { 1 } else { def.max_entries };
+        let (key, value) = (def.key_size, def.value_size);
         let (value_size, count) = (value as usize, entries as usize);
         let sizes_fit = match def.kind {
             MapKind::Ringbuf => key == 0 && value == 0 && entries.is_power_of_two() && entries % 4096 == 0,
@@ -79,7 +81,8 @@ impl Map {
             MapKind::ProgArray => Storage::Programs(vec![None; count]),
             _ => return Err(MapError::Invalid),
         };
-        let mut state = State { def: MapDef { contents: Vec::new(), ..def.clone() }, storage };
+        let def_of_map = MapDef { contents: Vec::new(), max_entries: entries, ..def.clone() };
+        let mut state = State { def: def_of_map, storage };
         for (key, value) in &def.contents {
             state.update(key, value, ANY)?;
         }

@@ -4,13 +4,13 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use knobgate_bpf::{Imm64, Insn, MapDef, MapReference, Program, ProgramBtf, Reg, encode};
+use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, ProgramBtf, Reg, TailCall, encode};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::capabilities::Capabilities;
 use crate::load_error::LoadError;
-use crate::map::Map;
+use crate::map::{Map, possible_cpus};
 use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
 use crate::program::ProgramFd;
 use crate::sys::bpf::{self, DebugSpec, MapSpec, ProgramSpec};
@@ -22,11 +22,12 @@ const MOST_INSNS: usize = 1_000_000;
 /// How a program is loaded.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// What the program tells the kernel of its license, which decides on the helpers that are for GPL programs alone.
+    /// What a program that states no license of its own tells the kernel, which decides on the helpers that are for GPL
+    /// programs alone.
     ///
     /// `Dual MIT/GPL` by default. What we compile calls no such helper; but of the permissive licenses this is the one
     /// that the kernel knows by name (`license_is_gpl_compatible()` in `include/linux/license.h`), and a program with
-    /// an unknown one is shown as not compatible. A program from an ELF object has its own in the section `license`.
+    /// an unknown one is shown as not compatible.
     pub license: CString,
     /// Whether the lines of the source go with the program, for the verifier's log and for `bpftool`. Where the kernel
     /// does not take them, the program is loaded without.
@@ -78,8 +79,37 @@ pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, L
         .iter()
         .map(|def| Ok((def.name.clone(), create_map(program, def)?)))
         .collect::<Result<Vec<_>, LoadError>>()?;
-    let insns = encode(&relocated(program, &maps)?);
-    let attempt = Attempt { program, insns: &insns, license: &options.license, log_limit: options.log_limit };
+    let (fd, has_line_info) = load_code(program, &maps, options)?;
+    for (index, (_, map)) in maps.iter().enumerate() {
+        if !program.relocations.iter().any(|relocation| relocation.map == index) {
+            // Not a reason to go without a policy: all that is lost is that others can find this map.
+            let _ = bpf::prog_bind_map(fd.as_fd(), map.as_fd());
+        }
+    }
+    for TailCall { map, index, program: callee } in &program.tail_calls {
+        let (callee, _) = load_code(callee, &maps, options)?;
+        let no_map = || LoadError::BadTailCall { program: program.name.clone(), map: *map, index: *index };
+        let (name, map) = maps.get(*map).ok_or_else(no_map)?;
+        map.update(&index.to_ne_bytes(), &callee.as_raw_fd().to_ne_bytes())
+            .map_err(|source| LoadError::MapContents { map: name.clone(), source })?;
+    }
+    let program = ProgramFd::from_fd(fd);
+    let has_line_info = has_line_info && program.info().is_ok_and(|info| info.has_line_info);
+    Ok(LoadedProgram { program, maps, has_line_info })
+}
+
+/// Loads the instructions of a program whose maps are there. Says whether its lines went with it.
+fn load_code(
+    program: &Program,
+    maps: &[(String, Map)],
+    options: &LoadOptions,
+) -> Result<(OwnedFd, bool), LoadError> {
+    let insns = encode(&relocated(program, maps)?);
+    // A NUL would end it for the kernel as well.
+    let own = program.license.as_ref().map(|license| license.split('\0').next().unwrap_or_default());
+    let own = own.and_then(|license| CString::new(license).ok());
+    let license = own.as_deref().unwrap_or(&options.license);
+    let attempt = Attempt { program, insns: &insns, license, log_limit: options.log_limit };
 
     let debug = options.line_info.then(|| DebugInfo::load(program)).flatten();
     let loaded = match &debug {
@@ -91,16 +121,7 @@ pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, L
         None => attempt.load(None),
     };
     let fd = loaded.map_err(|error| attempt.explain(debug.as_ref(), error))?;
-
-    for (index, (_, map)) in maps.iter().enumerate() {
-        if !program.relocations.iter().any(|relocation| relocation.map == index) {
-            // Not a reason to go without a policy: all that is lost is that others can find this map.
-            let _ = bpf::prog_bind_map(fd.as_fd(), map.as_fd());
-        }
-    }
-    let program = ProgramFd::from_fd(fd);
-    let has_line_info = debug.is_some() && program.info().is_ok_and(|info| info.has_line_info);
-    Ok(LoadedProgram { program, maps, has_line_info })
+    Ok((fd, debug.is_some()))
 }
 
 /// The instructions with the descriptors of the maps in them.
@@ -129,13 +150,19 @@ fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, Loa
 }
 
 fn create_map(program: &Program, def: &MapDef) -> Result<Map, LoadError> {
+    const NO_PREALLOC: u32 = 1 << 0;
     const RDONLY_PROG: u32 = 1 << 7;
+    let of_kind = if def.kind == MapKind::LpmTrie { NO_PREALLOC } else { 0 };
+    let max_entries = match (def.kind, def.max_entries) {
+        (MapKind::PerfEventArray, 0) => possible_cpus().unwrap_or(1) as u32,
+        (_, max_entries) => max_entries,
+    };
     let spec = MapSpec {
         kind: def.kind as u32,
         key_size: def.key_size,
         value_size: def.value_size,
-        max_entries: def.max_entries,
-        flags: if def.frozen { RDONLY_PROG } else { 0 },
+        max_entries,
+        flags: def.flags | of_kind | if def.frozen { RDONLY_PROG } else { 0 },
         name: kernel_name(&def.name),
     };
     let fd = create_within_limit(&spec).map_err(|error| map_error(program, def, error))?;

@@ -125,6 +125,18 @@ pub enum LoadError {
         /// The index of the map.
         map: usize,
     },
+    /// A program is for a program array that is none of the program's maps.
+    #[error(
+        "the program \"{program}\" is not well formed: map {map}, in which a program is put at index {index}, is not there"
+    )]
+    BadTailCall {
+        /// The program's name.
+        program: String,
+        /// The index of the map.
+        map: usize,
+        /// The index in the map.
+        index: u32,
+    },
     /// The kernel refused for another reason.
     #[error("cannot load \"{program}\": {source}")]
     Failed {

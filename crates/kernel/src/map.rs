@@ -85,7 +85,7 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::WrongSize`]; [`Failed`](ObjectError::Failed), also for maps that are not arrays or hash tables.
+    /// [`ObjectError::WrongSize`]; [`Failed`](ObjectError::Failed), also for maps that are not arrays, hash tables or LPM tries.
     pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ObjectError> {
         let mut value = vec![0; self.fd.value_bytes()];
         match self.fd.lookup(key, &mut value) {
@@ -193,7 +193,7 @@ impl AsFd for Map {
 }
 
 /// How many CPUs there can be, which is how many values a per-CPU map has for a key.
-fn possible_cpus() -> Option<usize> {
+pub(crate) fn possible_cpus() -> Option<usize> {
     let text = fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
     count_cpus(text.trim())
 }

@@ -25,6 +25,9 @@ pub enum Rejection {
     /// Other maps are given than the program wants.
     #[error("the maps given are not of the kinds and sizes that the program's are")]
     OtherMaps,
+    /// A program is for an array that is none of the program's, or has no such index.
+    #[error("map {map} is no program array with room for a program at index {index}")]
+    TailCall { map: usize, index: u32 },
     /// A reference to a map, or to something else that only a loader knows, is not resolved or wrong.
     #[error(
         "instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map"

@@ -27,7 +27,7 @@ fn value(machine: &mut Machine<'_, '_>, helper: Helper, map: u16, register: Reg)
 
 /// A map that programs may write.
 fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
-    if machine.memory.maps[usize::from(map)].state().def().frozen {
+    if machine.memory.maps[usize::from(map)].state().def().is_read_only() {
         return Err(crate::machine::Reason::ReadOnly { region: Region::Map(map) });
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use knobgate_bpf::{Insn, Program};
+use knobgate_bpf::{Insn, MapDef, MapKind, Program, TailCall};
 
 use super::decode::decode;
 use super::run::Machine;
@@ -83,12 +83,36 @@ impl LoadedProgram {
         profile: &Profile,
         options: &LoadOptions,
     ) -> Result<Self, Rejection> {
-        let shape = |def: &knobgate_bpf::MapDef| (def.kind, def.key_size, def.value_size, def.max_entries);
+        // A perf event array of 0 entries has one for each CPU, of which there is one.
+        let entries = |def: &MapDef| match def.kind {
+            MapKind::PerfEventArray => def.max_entries.max(1),
+            _ => def.max_entries,
+        };
+        let shape = |def: &MapDef| (def.kind, def.key_size, def.value_size, entries(def));
         let fit = program.maps.len() == maps.len()
             && program.maps.iter().zip(&maps).all(|(def, map)| shape(def) == shape(&map.def()));
         if !fit {
             return Err(Rejection::OtherMaps);
         }
+        let loaded = Self::load_code(program, maps, profile, options)?;
+        for TailCall { map, index, program: callee } in &program.tail_calls {
+            // The callee counts the maps of its caller.
+            let callee = Program { maps: program.maps.clone(), ..callee.clone() };
+            let callee = Self::load_code(&callee, loaded.0.maps.clone(), profile, options)?;
+            let array = loaded.0.maps.get(*map).ok_or(Rejection::TailCall { map: *map, index: *index })?;
+            array
+                .set_program(*index, Some(callee))
+                .map_err(|_| Rejection::TailCall { map: *map, index: *index })?;
+        }
+        Ok(loaded)
+    }
+
+    fn load_code(
+        program: &Program,
+        maps: Vec<Map>,
+        profile: &Profile,
+        options: &LoadOptions,
+    ) -> Result<Self, Rejection> {
         let code = decode(program, profile, options)?;
         admission::check(program, &code, profile)?;
         Ok(Self(Arc::new(Loaded {

@@ -93,7 +93,7 @@ impl Memory {
             Region::Stack => self.stack.write(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
                 let mut state = self.maps[usize::from(map)].state();
-                if state.def().frozen {
+                if state.def().is_read_only() {
                     return Err(Reason::ReadOnly { region });
                 }
                 let value = state.value_mut(slot).unwrap_or_default();

@@ -28,7 +28,16 @@ fn results(bytes: u32) -> MapDef {
 
 fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
     let contents = Vec::new();
-    MapDef { name: name.to_owned(), kind, key_size, value_size, max_entries, contents, frozen: false }
+    MapDef {
+        name: name.to_owned(),
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+        contents,
+        frozen: false,
+    }
 }
 
 /// A frozen array with one value.

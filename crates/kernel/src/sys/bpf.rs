@@ -172,9 +172,10 @@ impl MapFd {
     }
 
     /// Fails with `EINVAL` when the sizes are not this map's, and with `EOPNOTSUPP` for a kind of map whose values
-    /// in user space are not what its sizes say (hash, array, their per-CPU and LRU forms are).
+    /// in user space are not what its sizes say (hash, array, their per-CPU and LRU forms, program arrays, which take
+    /// descriptors of 4 bytes, and LPM tries are).
     fn check(&self, key: &[u8], value: usize) -> Result<()> {
-        const ELEMENTS_AS_DECLARED: [u32; 6] = [1, 2, 5, 6, 9, 10];
+        const ELEMENTS_AS_DECLARED: [u32; 8] = [1, 2, 3, 5, 6, 9, 10, 11];
         if !ELEMENTS_AS_DECLARED.contains(&self.info.kind) {
             return Err(Errno::OPNOTSUPP);
         }

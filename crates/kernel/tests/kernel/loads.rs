@@ -143,6 +143,7 @@ fn array(name: &str, frozen: bool) -> MapDef {
         key_size: 4,
         value_size: 8,
         max_entries: 1,
+        flags: 0,
         contents,
         frozen,
     }
@@ -193,6 +194,7 @@ fn map() -> Result<(), Failed> {
         key_size: 2,
         value_size: 3,
         max_entries: 8,
+        flags: 0,
         contents: contents.clone(),
         frozen: false,
     };
