@@ -92,10 +92,18 @@ pub enum MapKind {
     PercpuHash = 5,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`
     PercpuArray = 6,
+    /// `BPF_MAP_TYPE_CGROUP_ARRAY`
+    CgroupArray = 8,
     /// `BPF_MAP_TYPE_LRU_HASH`
     LruHash = 9,
+    /// `BPF_MAP_TYPE_LRU_PERCPU_HASH`
+    LruPercpuHash = 10,
     /// `BPF_MAP_TYPE_LPM_TRIE`
     LpmTrie = 11,
+    /// `BPF_MAP_TYPE_CGROUP_STORAGE`, which the kernel calls deprecated
+    CgroupStorage = 19,
+    /// `BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE`
+    PercpuCgroupStorage = 21,
     /// `BPF_MAP_TYPE_QUEUE`
     Queue = 22,
     /// `BPF_MAP_TYPE_STACK`
@@ -106,15 +114,19 @@ pub enum MapKind {
 
 impl MapKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Hash,
         Self::Array,
         Self::ProgArray,
         Self::PerfEventArray,
         Self::PercpuHash,
         Self::PercpuArray,
+        Self::CgroupArray,
         Self::LruHash,
+        Self::LruPercpuHash,
         Self::LpmTrie,
+        Self::CgroupStorage,
+        Self::PercpuCgroupStorage,
         Self::Queue,
         Self::Stack,
         Self::Ringbuf,
@@ -130,6 +142,11 @@ impl MapKind {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
+    /// Whether each CPU has a value of its own under a key.
+    pub const fn is_per_cpu(self) -> bool {
+        matches!(self, Self::PercpuHash | Self::PercpuArray | Self::LruPercpuHash | Self::PercpuCgroupStorage)
+    }
+
     /// Its name, as `bpftool` spells it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -139,8 +156,12 @@ impl MapKind {
             Self::PerfEventArray => "perf_event_array",
             Self::PercpuHash => "percpu_hash",
             Self::PercpuArray => "percpu_array",
+            Self::CgroupArray => "cgroup_array",
             Self::LruHash => "lru_hash",
+            Self::LruPercpuHash => "lru_percpu_hash",
             Self::LpmTrie => "lpm_trie",
+            Self::CgroupStorage => "cgroup_storage",
+            Self::PercpuCgroupStorage => "percpu_cgroup_storage",
             Self::Queue => "queue",
             Self::Stack => "stack",
             Self::Ringbuf => "ringbuf",

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use crate::effective::Effective;
 use crate::handler::{Surroundings, Written};
 use crate::process::Resident;
 use crate::{
-    Decision, Errno, Hook, Invocation, Knob, ProcessId, ProgramFault, ProgramId, Runs, VALUE_BYTES, Wanted,
-    chain,
+    Decision, Errno, Hook, Invocation, Knob, ProcessId, ProgramFault, Runs, VALUE_BYTES, Wanted, chain,
 };
 
 /// `MAX_RW_COUNT`: no system call reads or writes more bytes.
@@ -137,7 +137,7 @@ impl Hook {
 
     /// The programs that are in effect for a process. `None` where nothing is attached to any cgroup at all: then the
     /// kernel does not take the hook's path, which reads the value once more.
-    fn programs_for(&self, process: ProcessId) -> Option<Vec<(ProgramId, Arc<dyn Runs>)>> {
+    fn programs_for(&self, process: ProcessId) -> Option<Vec<(Effective, Arc<dyn Runs>)>> {
         if !self.cgroups.any_attached() {
             return None;
         }
@@ -147,7 +147,8 @@ impl Hook {
             .and_then(|resident| self.cgroups.get(resident.cgroup).ok())
             .map(|cgroup| cgroup.effective.as_slice())
             .unwrap_or_default();
-        let program = |id: &ProgramId| Some((*id, Arc::clone(self.programs.get(id.0 as usize)?)));
+        let program =
+            |&runs: &Effective| Some((runs, Arc::clone(self.programs.get(runs.program.0 as usize)?)));
         Some(effective.iter().filter_map(program).collect())
     }
 }

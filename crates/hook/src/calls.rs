@@ -4,6 +4,7 @@
 //! it then does is in the modules, one for each kind of helper.
 
 mod arguments;
+mod format;
 mod number;
 mod ring;
 mod storage;
@@ -11,10 +12,11 @@ mod sysctl;
 mod task;
 mod text;
 
-use knobgate_bpf::{Reg, helper_ids};
+use knobgate_bpf::{Program, Reg, helper_ids};
 
 use crate::Profile;
 use crate::admission::Rejection;
+use crate::machine::LoadOptions;
 use crate::machine::{Continuation, Machine, Reason, Value};
 
 /// What a helper does, as far as calling it went well.
@@ -47,9 +49,12 @@ modelled! {
     GET_CURRENT_PID_TGID (6, 1),
     GET_CURRENT_UID_GID (5, 2),
     GET_CURRENT_COMM (6, 1),
+    GET_CGROUP_CLASSID (6, 1),
     PERF_EVENT_OUTPUT (5, 8),
+    CURRENT_TASK_UNDER_CGROUP (6, 12),
     GET_NUMA_NODE_ID (5, 8),
     GET_CURRENT_CGROUP_ID (5, 2),
+    GET_LOCAL_STORAGE (5, 2),
     MAP_PUSH_ELEM (5, 2),
     MAP_POP_ELEM (5, 2),
     MAP_PEEK_ELEM (5, 2),
@@ -59,6 +64,8 @@ modelled! {
     SYSCTL_SET_NEW_VALUE (5, 2),
     STRTOL (5, 2),
     STRTOUL (5, 2),
+    SEND_SIGNAL (6, 16),
+    SEND_SIGNAL_THREAD (6, 16),
     JIFFIES64 (5, 8),
     GET_CURRENT_ANCESTOR_CGROUP_ID (6, 1),
     KTIME_GET_BOOT_NS (5, 8),
@@ -70,6 +77,7 @@ modelled! {
     KTIME_GET_COARSE_NS (5, 11),
     FOR_EACH_MAP_ELEM (5, 13),
     SNPRINTF (5, 13),
+    TRACE_VPRINTK (5, 16),
     LOOP (5, 17),
     STRNCMP (5, 17),
     GET_RETVAL (5, 18),
@@ -87,7 +95,8 @@ impl Helper {
         id: u32,
         insn: usize,
         profile: &Profile,
-        expected_attach_type: u32,
+        program: &Program,
+        options: &LoadOptions,
     ) -> Result<Self, Rejection> {
         let Some(name) = helper_ids::name(id) else { return Err(Rejection::UnknownHelper { insn, id }) };
         let Some(&(helper, _, since)) = MODELLED.iter().find(|(_, number, _)| *number == id) else {
@@ -95,11 +104,18 @@ impl Helper {
         };
         let available = match helper {
             Self::GET_RETVAL | Self::SET_RETVAL => {
-                profile.retval_helpers && expected_attach_type == crate::machine::CGROUP_SYSCTL
+                profile.retval_helpers && options.expected_attach_type == crate::machine::CGROUP_SYSCTL
             }
             _ => profile.version >= since,
         };
-        if available { Ok(helper) } else { Err(Rejection::UnavailableHelper { insn, id, name }) }
+        if !available {
+            return Err(Rejection::UnavailableHelper { insn, id, name });
+        }
+        let gpl_only = matches!(
+            helper,
+            Self::TRACE_PRINTK | Self::TRACE_VPRINTK | Self::SNPRINTF | Self::PERF_EVENT_OUTPUT
+        );
+        if gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
     }
 
     /// The release that gave it to this type of program.
@@ -121,6 +137,7 @@ impl Helper {
             | Self::GET_SMP_PROCESSOR_ID
             | Self::GET_CURRENT_PID_TGID
             | Self::GET_CURRENT_UID_GID
+            | Self::GET_CGROUP_CLASSID
             | Self::GET_NUMA_NODE_ID
             | Self::GET_CURRENT_CGROUP_ID
             | Self::JIFFIES64
@@ -128,12 +145,17 @@ impl Helper {
             | Self::KTIME_GET_COARSE_NS
             | Self::KTIME_GET_TAI_NS
             | Self::GET_RETVAL => 0,
-            Self::GET_CURRENT_ANCESTOR_CGROUP_ID | Self::SET_RETVAL => 1,
+            Self::GET_CURRENT_ANCESTOR_CGROUP_ID
+            | Self::SEND_SIGNAL
+            | Self::SEND_SIGNAL_THREAD
+            | Self::SET_RETVAL => 1,
             Self::MAP_LOOKUP_ELEM
             | Self::MAP_DELETE_ELEM
             | Self::MAP_POP_ELEM
             | Self::MAP_PEEK_ELEM
             | Self::GET_CURRENT_COMM
+            | Self::CURRENT_TASK_UNDER_CGROUP
+            | Self::GET_LOCAL_STORAGE
             | Self::RINGBUF_SUBMIT
             | Self::RINGBUF_DISCARD
             | Self::RINGBUF_QUERY
@@ -152,6 +174,7 @@ impl Helper {
             | Self::STRTOUL
             | Self::RINGBUF_OUTPUT
             | Self::FOR_EACH_MAP_ELEM
+            | Self::TRACE_VPRINTK
             | Self::LOOP => 4,
             Self::PERF_EVENT_OUTPUT | Self::SNPRINTF => 5,
         }
@@ -198,6 +221,7 @@ impl Helper {
             Self::MAP_LOOKUP_ELEM | Self::MAP_LOOKUP_PERCPU_ELEM => storage::lookup(machine, self)?,
             Self::MAP_UPDATE_ELEM => storage::update(machine, self)?,
             Self::MAP_DELETE_ELEM => storage::delete(machine, self)?,
+            Self::GET_LOCAL_STORAGE => storage::local(machine, self)?,
             Self::MAP_PUSH_ELEM => storage::push(machine, self)?,
             Self::MAP_POP_ELEM | Self::MAP_PEEK_ELEM => storage::take(machine, self)?,
             Self::SYSCTL_GET_NAME => sysctl::get_name(machine, self)?,
@@ -216,10 +240,15 @@ impl Helper {
             | Self::GET_CURRENT_UID_GID
             | Self::GET_CURRENT_COMM
             | Self::GET_CURRENT_CGROUP_ID
-            | Self::GET_CURRENT_ANCESTOR_CGROUP_ID => task::call(machine, self)?,
+            | Self::GET_CGROUP_CLASSID
+            | Self::GET_CURRENT_ANCESTOR_CGROUP_ID
+            | Self::CURRENT_TASK_UNDER_CGROUP
+            | Self::SEND_SIGNAL
+            | Self::SEND_SIGNAL_THREAD => task::call(machine, self)?,
             Self::STRNCMP => text::compare(machine, self)?,
             Self::SNPRINTF => text::snprintf(machine, self)?,
             Self::TRACE_PRINTK => text::trace_printk(machine, self)?,
+            Self::TRACE_VPRINTK => text::trace_vprintk(machine, self)?,
             Self::KTIME_GET_NS | Self::KTIME_GET_COARSE_NS => {
                 Value::number(machine.surroundings.monotonic_ns)
             }
@@ -233,6 +262,14 @@ impl Helper {
         machine.finish_helper(returned);
         Ok(())
     }
+}
+
+/// Whether the program's license gives it the helpers for the GPL (`license_is_gpl_compatible`, include/linux/license.h);
+/// a program that states none gets one from the loader that does.
+fn is_gpl(program: &Program) -> bool {
+    const COMPATIBLE: [&str; 6] =
+        ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+    program.license.as_deref().is_none_or(|license| COMPATIBLE.contains(&license))
 }
 
 /// `-errno` as helpers return it.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::attach::{Level, Link, LinkId, Owner, ProgramId};
+use crate::attach::{Level, Link, LinkId, Owner};
+use crate::effective::Effective;
 use crate::{Errno, Profile};
 
 /// Names a cgroup of a [`Hook`](crate::Hook): what `bpf_get_current_cgroup_id` returns.
@@ -24,7 +25,7 @@ pub(crate) struct Cgroup {
     pub(crate) level: Level,
     /// What runs for tasks inside, in order (`cgrp->bpf.effective`). It is kept, and not computed when needed, since some
     /// kernels put programs into wrong places of it.
-    pub(crate) effective: Vec<ProgramId>,
+    pub(crate) effective: Vec<Effective>,
 }
 
 /// All cgroups, and the links to them.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use crate::effective::Effective;
 use crate::{Errno, Invocation, ProgramId, Runs};
 
 /// A program did what no program that the kernel has verified can do.
@@ -30,14 +31,15 @@ pub struct Decision {
 
 /// Runs all of `programs`, whatever the first ones say.
 pub(crate) fn run(
-    programs: &[(ProgramId, Arc<dyn Runs>)],
+    programs: &[(Effective, Arc<dyn Runs>)],
     invocation: &mut Invocation<'_>,
 ) -> Result<Decision, ProgramFault> {
     let mut decision = Decision::default();
     let mut all_allow = true;
-    for (id, program) in programs {
-        let r0 = program.run(invocation).map_err(|source| ProgramFault { program: *id, source })?;
-        decision.ran.push((*id, r0));
+    for &(Effective { program: id, cgroup }, ref program) in programs {
+        invocation.attached_to = cgroup.number();
+        let r0 = program.run(invocation).map_err(|source| ProgramFault { program: id, source })?;
+        decision.ran.push((id, r0));
         // The kernel looks at the low half of r0.
         let allows = r0 as u32 != 0;
         all_allow &= r0 & 1 == 1;

@@ -1,8 +1,16 @@
 //! Which programs run for the tasks of a cgroup, and in which order: `compute_effective_progs` and
 //! `replace_effective_prog` in kernel/bpf/cgroup.c.
 
-use crate::attach::{Level, LinkId, Mode, Owner, ProgramId};
+use crate::attach::{Level, LinkId, Mode, Owner, ProgramId, Slot};
 use crate::cgroups::{CgroupId, Cgroups};
+
+/// A program that runs (`struct bpf_prog_array_item`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effective {
+    pub(crate) program: ProgramId,
+    /// What it is attached to.
+    pub(crate) cgroup: CgroupId,
+}
 
 impl Cgroups {
     /// Computes anew what is in effect at `id` and everywhere below it.
@@ -16,22 +24,23 @@ impl Cgroups {
     }
 
     /// The levels that count at `id`: the nearest one with programs, and above it those in multi mode.
-    fn levels(&self, id: CgroupId) -> impl Iterator<Item = &Level> {
+    fn levels(&self, id: CgroupId) -> impl Iterator<Item = (CgroupId, &Level)> {
         let mut any = false;
-        self.upwards(id).map(|(_, cgroup)| &cgroup.level).filter(move |level| {
+        self.upwards(id).map(|(id, cgroup)| (id, &cgroup.level)).filter(move |(_, level)| {
             let counts = !any || level.mode == Some(Mode::Multi);
             any |= counts && !level.slots.is_empty();
             counts
         })
     }
 
-    fn compute(&self, id: CgroupId) -> Vec<ProgramId> {
-        let mut early: Vec<Vec<ProgramId>> = Vec::new();
+    fn compute(&self, id: CgroupId) -> Vec<Effective> {
+        let mut early: Vec<Vec<Effective>> = Vec::new();
         let mut late = Vec::new();
-        for level in self.levels(id) {
+        for (cgroup, level) in self.levels(id) {
             let programs = |preorder: bool| {
                 let slots = level.slots.iter().filter(move |slot| slot.preorder == preorder);
-                slots.map(|slot| self.program_of(slot.owner)).collect::<Vec<_>>()
+                let effective = |slot: &Slot| Effective { program: self.program_of(slot.owner), cgroup };
+                slots.map(effective).collect::<Vec<_>>()
             };
             early.push(programs(true));
             late.extend(programs(false));
@@ -46,11 +55,11 @@ impl Cgroups {
         for inside in self.subtree(id) {
             let place = self
                 .levels(inside)
-                .flat_map(|level| &level.slots)
+                .flat_map(|(_, level)| &level.slots)
                 .position(|slot| slot.owner == Owner::Link(link));
             let Ok(cgroup) = self.get_mut(inside) else { continue };
             if let Some(place) = place.and_then(|place| cgroup.effective.get_mut(place)) {
-                *place = program;
+                place.program = program;
             }
         }
     }

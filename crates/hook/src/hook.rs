@@ -265,8 +265,8 @@ impl Hook {
     /// # Errors
     ///
     /// `ENOENT`: there is no such cgroup.
-    pub fn effective(&self, cgroup: CgroupId) -> Result<&[ProgramId], Errno> {
-        Ok(&self.cgroups.get(cgroup)?.effective)
+    pub fn effective(&self, cgroup: CgroupId) -> Result<Vec<ProgramId>, Errno> {
+        Ok(self.cgroups.get(cgroup)?.effective.iter().map(|effective| effective.program).collect())
     }
 }
 

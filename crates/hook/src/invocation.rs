@@ -28,6 +28,10 @@ pub struct Invocation<'a> {
     pub retval: i32,
     /// Who makes the access.
     pub task: &'a Task,
+    /// The id of the cgroup that the running program is attached to, by which `bpf_get_local_storage` goes.
+    pub attached_to: u64,
+    /// What programs have sent to the task. Here nobody gets it.
+    pub signals: Vec<SentSignal>,
     /// Which kernel this is.
     pub profile: &'a Profile,
 }
@@ -45,6 +49,8 @@ impl<'a> Invocation<'a> {
             replaced: false,
             retval: 0,
             task,
+            attached_to: task.cgroups.last().copied().unwrap_or(0),
+            signals: Vec::new(),
             profile,
         }
     }
@@ -70,6 +76,15 @@ impl<'a> Invocation<'a> {
     }
 }
 
+/// A signal that a program has sent to the task whose access it runs on (`bpf_send_signal`, `bpf_send_signal_thread`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentSignal {
+    /// Its number.
+    pub number: u32,
+    /// Whether it goes to the thread, and not to any of the process's.
+    pub to_thread: bool,
+}
+
 /// A task.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Task {
@@ -83,6 +98,8 @@ pub struct Task {
     pub gid: u32,
     /// Name; at most 15 bytes.
     pub comm: Vec<u8>,
+    /// The class of its packets (`net_cls.classid`, of cgroup v1).
+    pub classid: u32,
     /// The ids of its cgroup and all that cgroup's ancestors, from the root down.
     pub cgroups: Vec<u64>,
 }

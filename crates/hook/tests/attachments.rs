@@ -51,7 +51,7 @@ impl World {
     }
 
     fn effective(&self, cgroup: CgroupId) -> String {
-        self.letters(self.hook.effective(cgroup).unwrap())
+        self.letters(&self.hook.effective(cgroup).unwrap())
     }
 
     fn direct(&self, cgroup: CgroupId) -> String {

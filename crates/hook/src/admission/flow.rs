@@ -300,7 +300,10 @@ fn forget_written(helper: Helper, state: &mut State) {
 
 fn returned_by(helper: Helper) -> Abstract {
     match helper {
-        Helper::MAP_LOOKUP_ELEM | Helper::MAP_LOOKUP_PERCPU_ELEM | Helper::RINGBUF_RESERVE => Abstract::Any,
+        Helper::MAP_LOOKUP_ELEM
+        | Helper::MAP_LOOKUP_PERCPU_ELEM
+        | Helper::GET_LOCAL_STORAGE
+        | Helper::RINGBUF_RESERVE => Abstract::Any,
         Helper::RINGBUF_SUBMIT | Helper::RINGBUF_DISCARD | Helper::TAIL_CALL => Abstract::Uninit,
         Helper::GET_PRANDOM_U32 => range_of(Size::U32, false),
         _ => Abstract::UNKNOWN,

@@ -45,6 +45,11 @@ pub enum Rejection {
     /// The helper is not for this type of program, expected attach type or kernel.
     #[error("instruction {insn}: program of this type cannot use helper {name}#{id}")]
     UnavailableHelper { insn: usize, id: u32, name: &'static str },
+    /// The helper is for programs under the GPL.
+    #[error(
+        "instruction {insn}: cannot call {name}, a GPL-restricted function, from a program under another license"
+    )]
+    Gpl { insn: usize, name: &'static str },
     /// Some kernel has the helper, and this model does not.
     #[error("instruction {insn}: helper {name}#{id} is not modelled")]
     NotModelled { insn: usize, id: u32, name: &'static str },

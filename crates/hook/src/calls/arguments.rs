@@ -88,17 +88,21 @@ impl Machine<'_, '_> {
     /// Whether `helper` takes such a map: `check_map_func_compatibility()`.
     pub(super) fn check_map_kind(&self, helper: Helper, map: u16) -> Called<()> {
         use MapKind::{
-            Array, Hash, LpmTrie, LruHash, PercpuArray, PercpuHash, PerfEventArray, ProgArray, Queue,
-            Ringbuf, Stack,
+            Array, CgroupArray, CgroupStorage, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray,
+            PercpuCgroupStorage, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf, Stack,
         };
         let kind = self.memory.maps[usize::from(map)].state().def().kind;
         let fits = match helper {
             Helper::TAIL_CALL => kind == ProgArray,
-            Helper::FOR_EACH_MAP_ELEM => matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash),
-            Helper::MAP_LOOKUP_ELEM | Helper::MAP_UPDATE_ELEM | Helper::MAP_DELETE_ELEM => {
-                matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LpmTrie)
+            Helper::CURRENT_TASK_UNDER_CGROUP => kind == CgroupArray,
+            Helper::GET_LOCAL_STORAGE => matches!(kind, CgroupStorage | PercpuCgroupStorage),
+            Helper::FOR_EACH_MAP_ELEM => {
+                matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash)
             }
-            Helper::MAP_LOOKUP_PERCPU_ELEM => matches!(kind, PercpuArray | PercpuHash),
+            Helper::MAP_LOOKUP_ELEM | Helper::MAP_UPDATE_ELEM | Helper::MAP_DELETE_ELEM => {
+                matches!(kind, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash | LpmTrie)
+            }
+            Helper::MAP_LOOKUP_PERCPU_ELEM => matches!(kind, PercpuArray | PercpuHash | LruPercpuHash),
             Helper::MAP_PUSH_ELEM | Helper::MAP_POP_ELEM | Helper::MAP_PEEK_ELEM => {
                 matches!(kind, Queue | Stack)
             }

@@ -4,7 +4,7 @@ use knobgate_bpf::{MapKind, Reg};
 
 use super::{Called, Helper, errno};
 use crate::MapError;
-use crate::machine::{Machine, Region, Value};
+use crate::machine::{Machine, Reason, Region, Value};
 
 /// The map of the first argument.
 fn map(machine: &Machine<'_, '_>, helper: Helper) -> Called<u16> {
@@ -28,7 +28,7 @@ fn value(machine: &mut Machine<'_, '_>, helper: Helper, map: u16, register: Reg)
 /// A map that programs may write.
 fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
     if machine.memory.maps[usize::from(map)].state().def().is_read_only() {
-        return Err(crate::machine::Reason::ReadOnly { region: Region::Map(map) });
+        return Err(Reason::ReadOnly { region: Region::Map(map) });
     }
     Ok(())
 }
@@ -41,12 +41,28 @@ fn outcome(result: Result<(), MapError>) -> Value {
 pub(super) fn lookup(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let map = map(machine, helper)?;
     let key = key(machine, helper, map)?;
-    if helper == Helper::MAP_LOOKUP_PERCPU_ELEM && machine.number_argument(helper, Reg::R3)? as u32 != 0 {
-        // There is no other processor.
+    let cpu = match helper {
+        Helper::MAP_LOOKUP_PERCPU_ELEM => machine.number_argument(helper, Reg::R3)? as u32,
+        _ => machine.surroundings.processor,
+    };
+    let mut state = machine.memory.maps[usize::from(map)].state();
+    if helper == Helper::MAP_LOOKUP_PERCPU_ELEM && !state.has_cpu(cpu) {
         return Ok(Value::number(0));
     }
-    let found = machine.memory.maps[usize::from(map)].state().lookup(&key);
+    let found = state.lookup(&key, cpu);
     Ok(found.map_or(Value::number(0), |slot| Value::start_of(Region::MapValue { map, slot })))
+}
+
+/// `bpf_get_local_storage(map, flags)`: what belongs to the program's attachment, which always is there.
+pub(super) fn local(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
+    let map = map(machine, helper)?;
+    let flags = machine.number_argument(helper, Reg::R2)?;
+    let (cgroup, cpu) = (machine.invocation.attached_to, machine.surroundings.processor);
+    let place = machine.memory.maps[usize::from(map)].state().local_value(cgroup, cpu);
+    match place {
+        Some(slot) if flags == 0 => Ok(Value::start_of(Region::MapValue { map, slot })),
+        _ => Err(Reason::Size { helper: helper.name(), register: 2, size: flags as i64 }),
+    }
 }
 
 /// `bpf_map_update_elem(map, key, value, flags)`
@@ -56,7 +72,8 @@ pub(super) fn update(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let key = key(machine, helper, map)?;
     let value = value(machine, helper, map, Reg::R3)?;
     let flags = machine.number_argument(helper, Reg::R4)?;
-    Ok(outcome(machine.memory.maps[usize::from(map)].state().update(&key, &value, flags)))
+    let cpu = Some(machine.surroundings.processor);
+    Ok(outcome(machine.memory.maps[usize::from(map)].state().update(&key, &value, flags, cpu)))
 }
 
 /// `bpf_map_delete_elem(map, key)`

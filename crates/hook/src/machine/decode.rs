@@ -88,7 +88,7 @@ pub(crate) fn decode(
             }
             Operation::MayGoto { off } => Step::MayGoto { target: target(i32::from(off))? },
             Operation::Call { callee: Callee::Helper(id) } => {
-                Step::Helper { helper: Helper::find(id, insn, profile, options.expected_attach_type)? }
+                Step::Helper { helper: Helper::find(id, insn, profile, program, options)? }
             }
             Operation::Call { callee: Callee::Function(off) } => Step::Call { start: function(off)? },
             Operation::Call { callee: Callee::Kfunc { btf_id, .. } } => {

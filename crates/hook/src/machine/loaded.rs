@@ -30,15 +30,17 @@ pub struct LoadOptions {
     /// `expected_attach_type`: the helpers for the return value want 18, `BPF_CGROUP_SYSCTL`; loaders that leave the
     /// field empty pass 0.
     pub expected_attach_type: u32,
+    /// For how many CPUs per-CPU maps have values.
+    pub cpus: u32,
 }
 
 /// `BPF_CGROUP_SYSCTL`
 pub(crate) const CGROUP_SYSCTL: u32 = 18;
 
 impl Default for LoadOptions {
-    /// For this hook.
+    /// For this hook, on one CPU.
     fn default() -> Self {
-        Self { expected_attach_type: CGROUP_SYSCTL }
+        Self { expected_attach_type: CGROUP_SYSCTL, cpus: 1 }
     }
 }
 
@@ -65,7 +67,11 @@ impl LoadedProgram {
     /// The kernel that `profile` describes would not load it, or a helper is called that is not modelled.
     pub fn load(program: &Program, profile: &Profile, options: &LoadOptions) -> Result<Self, Rejection> {
         let maps = program.maps.iter().enumerate().map(|(index, def)| {
-            Map::new(def).map_err(|error| Rejection::Map { index, name: def.name.clone(), error })
+            Map::with_cpus(def, options.cpus).map_err(|error| Rejection::Map {
+                index,
+                name: def.name.clone(),
+                error,
+            })
         });
         let maps = maps.collect::<Result<_, _>>()?;
         Self::load_with_maps(program, maps, profile, options)
@@ -83,9 +89,9 @@ impl LoadedProgram {
         profile: &Profile,
         options: &LoadOptions,
     ) -> Result<Self, Rejection> {
-        // A perf event array of 0 entries has one for each CPU, of which there is one.
+        // A perf event array of 0 entries has one for each CPU.
         let entries = |def: &MapDef| match def.kind {
-            MapKind::PerfEventArray => def.max_entries.max(1),
+            MapKind::PerfEventArray if def.max_entries == 0 => options.cpus,
             _ => def.max_entries,
         };
         let shape = |def: &MapDef| (def.kind, def.key_size, def.value_size, entries(def));

@@ -387,7 +387,10 @@ impl<'r, 'i> Machine<'r, 'i> {
                 (*callback, [Value::number(*index), *context, Value::UNINIT, Value::UNINIT, Value::UNINIT])
             }
             Continuation::ForEach { callback, map, key, context, .. } => {
-                let slot = self.memory.maps[usize::from(*map)].state().lookup(key).unwrap_or(0);
+                let slot = self.memory.maps[usize::from(*map)]
+                    .state()
+                    .lookup(key, self.surroundings.processor)
+                    .unwrap_or(0);
                 self.memory.keys.push(key.clone());
                 let key = Region::Key(self.memory.keys.len() as u32 - 1);
                 let value = Region::MapValue { map: *map, slot };

@@ -13,18 +13,21 @@ pub(crate) struct Hash {
     max_entries: usize,
     /// For a map that evicts: when something was last used.
     clock: Option<u64>,
+    /// Where an entry goes that takes the place of another one (`extra_elems`); of per-CPU maps values are changed where
+    /// they are, and there is none.
+    spare: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    slot: u32,
+    number: u32,
     used: u64,
 }
 
 impl Hash {
-    pub(super) fn new(value_size: usize, max_entries: usize, evicts: bool) -> Self {
-        let values = Values::zeroed(value_size, 0);
-        Self { entries: BTreeMap::new(), values, max_entries, clock: evicts.then_some(0) }
+    pub(super) fn new(mut values: Values, max_entries: usize, evicts: bool, replaces: bool) -> Self {
+        let spare = replaces.then(|| values.insert());
+        Self { entries: BTreeMap::new(), values, max_entries, clock: evicts.then_some(0), spare }
     }
 
     fn tick(&mut self) -> u64 {
@@ -34,24 +37,29 @@ impl Hash {
         })
     }
 
-    /// The place of the value under `key`, for a program: this counts as use.
+    /// The entry of `key`, for a program: this counts as use.
     pub(super) fn lookup(&mut self, key: &[u8]) -> Option<u32> {
         let used = self.tick();
         let entry = self.entries.get_mut(key)?;
         entry.used = used;
-        Some(entry.slot)
+        Some(entry.number)
     }
 
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
-        self.entries.get(key).map(|entry| entry.slot)
+        self.entries.get(key).map(|entry| entry.number)
     }
 
-    pub(super) fn update(&mut self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
+    /// The entry of `key` that an update writes to.
+    pub(super) fn entry(&mut self, key: &[u8], flags: u64) -> Result<u32, MapError> {
         check_flags(flags, self.find(key).is_some())?;
-        // To replace a value is to use it.
-        if let Some(slot) = self.lookup(key) {
-            self.values.get_mut(slot).copy_from_slice(value);
-            return Ok(());
+        let used = self.tick();
+        if let Some(entry) = self.entries.get_mut(key) {
+            // To replace a value is to use it.
+            entry.used = used;
+            if let Some(spare) = &mut self.spare {
+                std::mem::swap(spare, &mut entry.number);
+            }
+            return Ok(entry.number);
         }
         if self.entries.len() >= self.max_entries {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
@@ -60,14 +68,14 @@ impl Hash {
                 _ => return Err(MapError::TooBig),
             }
         }
-        let (slot, used) = (self.values.insert(value), self.tick());
-        self.entries.insert(key.to_vec(), Entry { slot, used });
-        Ok(())
+        let number = self.values.insert();
+        self.entries.insert(key.to_vec(), Entry { number, used });
+        Ok(number)
     }
 
     pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), MapError> {
         let entry = self.entries.remove(key).ok_or(MapError::NoEntry)?;
-        self.values.remove(entry.slot);
+        self.values.remove(entry.number);
         Ok(())
     }
 
@@ -76,6 +84,6 @@ impl Hash {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = key.map_or(Unbounded, Excluded);
         let (key, entry) = self.entries.range::<[u8], _>((after, Unbounded)).next()?;
-        Some((key.clone(), entry.slot))
+        Some((key.clone(), entry.number))
     }
 }

@@ -14,42 +14,41 @@ pub(crate) struct Trie {
 }
 
 impl Trie {
-    pub(super) fn new(key_size: usize, value_size: usize, max_entries: usize) -> Self {
+    pub(super) fn new(key_size: usize, values: Values, max_entries: usize) -> Self {
         let max_bits = key_size.saturating_sub(4) as u32 * 8;
-        Self { entries: Vec::new(), values: Values::zeroed(value_size, 0), max_entries, max_bits }
+        Self { entries: Vec::new(), values, max_entries, max_bits }
     }
 
     fn find_exact(&self, key: &[u8]) -> Option<usize> {
         self.entries.iter().position(|(prefix, _)| bits(prefix) == bits(key) && covers(prefix, key))
     }
 
-    /// The place of the value of the longest prefix of `key`.
+    /// The entry of the longest prefix of `key`.
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
         if bits(key) > self.max_bits {
             return None;
         }
         let matching = self.entries.iter().filter(|(prefix, _)| covers(prefix, key));
-        matching.max_by_key(|(prefix, _)| bits(prefix)).map(|(_, slot)| *slot)
+        matching.max_by_key(|(prefix, _)| bits(prefix)).map(|(_, entry)| *entry)
     }
 
-    pub(super) fn update(&mut self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
+    /// The entry of exactly this prefix that an update writes to.
+    pub(super) fn entry(&mut self, key: &[u8], flags: u64) -> Result<u32, MapError> {
         if bits(key) > self.max_bits {
             return Err(MapError::Invalid);
         }
         let found = self.find_exact(key);
         check_flags(flags, found.is_some())?;
         if let Some(index) = found {
-            let slot = self.entries[index].1;
-            self.values.get_mut(slot).copy_from_slice(value);
-            return Ok(());
+            return Ok(self.entries[index].1);
         }
         if self.entries.len() >= self.max_entries {
             return Err(MapError::NoSpace);
         }
-        let slot = self.values.insert(value);
+        let entry = self.values.insert();
         let index = self.entries.partition_point(|(prefix, _)| prefix[4..] < key[4..]);
-        self.entries.insert(index, (key.to_vec(), slot));
-        Ok(())
+        self.entries.insert(index, (key.to_vec(), entry));
+        Ok(entry)
     }
 
     pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), MapError> {
@@ -57,13 +56,13 @@ impl Trie {
             return Err(MapError::Invalid);
         }
         let index = self.find_exact(key).ok_or(MapError::NoEntry)?;
-        let (_, slot) = self.entries.remove(index);
-        self.values.remove(slot);
+        let (_, entry) = self.entries.remove(index);
+        self.values.remove(entry);
         Ok(())
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], u32)> {
-        self.entries.iter().map(|(key, slot)| (key.as_slice(), *slot))
+        self.entries.iter().map(|(key, entry)| (key.as_slice(), *entry))
     }
 }
 

@@ -1,46 +1,49 @@
-//! Where maps keep values: equal places, one after another, each with a number that stays.
+//! Where maps keep values: entries one after another, each with a number that stays, and of equally many values.
 
-/// Places for values.
+/// Entries, of one value each or of one for each CPU. All values lie one after another: that of entry `e` for CPU `c` is
+/// at the place `e * cpus + c`.
 #[derive(Debug, Clone)]
 pub(crate) struct Values {
     size: usize,
+    cpus: usize,
     bytes: Vec<u8>,
     free: Vec<u32>,
 }
 
 impl Values {
-    /// `count` places, all zero.
-    pub(crate) fn zeroed(size: usize, count: usize) -> Self {
-        Self { size, bytes: vec![0; size * count], free: Vec::new() }
+    /// `count` entries, all zero.
+    pub(crate) fn zeroed(size: usize, cpus: usize, count: usize) -> Self {
+        Self { size, cpus, bytes: vec![0; size * cpus * count], free: Vec::new() }
     }
 
-    /// What place `slot` holds.
+    /// What is at `place`.
     #[inline]
-    pub(crate) fn get(&self, slot: u32) -> &[u8] {
-        let start = slot as usize * self.size;
+    pub(crate) fn get(&self, place: u32) -> &[u8] {
+        let start = place as usize * self.size;
         &self.bytes[start..start + self.size]
     }
 
-    /// What place `slot` holds.
+    /// What is at `place`.
     #[inline]
-    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut [u8] {
-        let start = slot as usize * self.size;
+    pub(crate) fn get_mut(&mut self, place: u32) -> &mut [u8] {
+        let start = place as usize * self.size;
         &mut self.bytes[start..start + self.size]
     }
 
-    /// A place with `value` in it.
-    pub(crate) fn insert(&mut self, value: &[u8]) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            let slot = self.bytes.len().checked_div(self.size).unwrap_or(0);
-            self.bytes.resize(self.bytes.len() + self.size, 0);
-            slot as u32
+    /// A new entry, all zero.
+    pub(crate) fn insert(&mut self) -> u32 {
+        let bytes = self.size * self.cpus;
+        let entry = self.free.pop().unwrap_or_else(|| {
+            let entry = self.bytes.len().checked_div(bytes).unwrap_or(0);
+            self.bytes.resize(self.bytes.len() + bytes, 0);
+            entry as u32
         });
-        self.get_mut(slot).copy_from_slice(value);
-        slot
+        self.bytes[entry as usize * bytes..][..bytes].fill(0);
+        entry
     }
 
-    /// Gives a place back. A program that still points there sees it until it is used again, as in the kernel.
-    pub(crate) fn remove(&mut self, slot: u32) {
-        self.free.push(slot);
+    /// Gives an entry back. A program that still points there sees it until it is used again, as in the kernel.
+    pub(crate) fn remove(&mut self, entry: u32) {
+        self.free.push(entry);
     }
 }

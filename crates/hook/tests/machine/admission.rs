@@ -5,7 +5,7 @@ use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 
 fn load(insns: &[Insn], profile: &Profile, expected_attach_type: u32) -> Result<(), String> {
     let program = Program { insns: insns.to_vec(), ..Program::default() };
-    LoadedProgram::load(&program, profile, &LoadOptions { expected_attach_type })
+    LoadedProgram::load(&program, profile, &LoadOptions { expected_attach_type, ..LoadOptions::default() })
         .map(|_| ())
         .map_err(|rejection| rejection.to_string())
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod functions;
+mod helpers;
 mod hook_helpers;
 mod instructions;
 mod maps;
@@ -60,7 +61,8 @@ fn allow(asm: &mut Assembler) {
 
 /// A write of `new` to `net/ipv4/tcp_mem`, which holds `current`.
 fn on_write(program: &LoadedProgram, current: &[u8], new: &[u8]) -> Result<u64, Fault> {
-    let task = Task { tgid: 7, pid: 8, uid: 9, gid: 10, comm: b"tester".to_vec(), cgroups: vec![1, 20, 300] };
+    let (comm, cgroups) = (b"tester".to_vec(), vec![1, 20, 300]);
+    let task = Task { tgid: 7, pid: 8, uid: 9, gid: 10, comm, cgroups, ..Task::default() };
     let profile = Profile::LINUX_6_18;
     let mut invocation = Invocation::write("net/ipv4/tcp_mem", current, new, &task, &profile);
     program.run(&mut invocation, &mut RunOptions::default())

@@ -1,0 +1,358 @@
+//! The inside of a map.
+
+use knobgate_bpf::{MapDef, MapKind};
+
+use super::error::{ANY, EXIST, MapError, NOEXIST};
+use super::hash::Hash;
+use super::queue::Queue;
+use super::ring::Ring;
+use super::trie::Trie;
+use super::values::Values;
+use crate::LoadedProgram;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    def: MapDef,
+    /// How many values there are under a key.
+    cpus: u32,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Array(Values),
+    Hash(Hash),
+    Trie(Trie),
+    /// A value for each cgroup that a program with this map is attached to.
+    Local(Hash),
+    Queue(Queue),
+    Ring(Ring),
+    /// What went out for which CPU.
+    Events(Vec<(u32, Vec<u8>)>),
+    Programs(Vec<Option<LoadedProgram>>),
+    /// Ids of cgroups.
+    Cgroups(Vec<Option<u64>>),
+}
+
+impl State {
+    /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
+    pub(super) fn new(def: &MapDef, cpus: u32) -> Result<Self, MapError> {
+        let mut def = MapDef { contents: Vec::new(), ..def.clone() };
+        if def.kind == MapKind::PerfEventArray && def.max_entries == 0 {
+            def.max_entries = cpus;
+        }
+        if !sizes_fit(&def) {
+            return Err(MapError::Invalid);
+        }
+        let cpus = if def.kind.is_per_cpu() { cpus } else { 1 };
+        let count = def.max_entries as usize;
+        let values = |entries| Values::zeroed(def.value_size as usize, cpus as usize, entries);
+        let storage = match def.kind {
+            MapKind::Array | MapKind::PercpuArray => Storage::Array(values(count)),
+            MapKind::Hash => Storage::Hash(Hash::new(values(0), count, false, true)),
+            MapKind::PercpuHash => Storage::Hash(Hash::new(values(0), count, false, false)),
+            MapKind::LruHash => Storage::Hash(Hash::new(values(0), count, true, true)),
+            MapKind::LruPercpuHash => Storage::Hash(Hash::new(values(0), count, true, false)),
+            MapKind::LpmTrie => Storage::Trie(Trie::new(def.key_size as usize, values(0), count)),
+            MapKind::CgroupStorage | MapKind::PercpuCgroupStorage => {
+                Storage::Local(Hash::new(values(0), usize::MAX, false, false))
+            }
+            MapKind::Queue => Storage::Queue(Queue::new(count, false)),
+            MapKind::Stack => Storage::Queue(Queue::new(count, true)),
+            MapKind::Ringbuf => Storage::Ring(Ring::new(u64::from(def.max_entries))),
+            MapKind::PerfEventArray => Storage::Events(Vec::new()),
+            MapKind::ProgArray => Storage::Programs(vec![None; count]),
+            MapKind::CgroupArray => Storage::Cgroups(vec![None; count]),
+            _ => return Err(MapError::Invalid),
+        };
+        Ok(Self { def, cpus, storage })
+    }
+
+    pub(crate) fn def(&self) -> &MapDef {
+        &self.def
+    }
+
+    fn index(&self, key: &[u8]) -> Option<u32> {
+        let index = u32::from_le_bytes(*key.first_chunk()?);
+        (index < self.def.max_entries).then_some(index)
+    }
+
+    /// The entry under `key`.
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        match &self.storage {
+            Storage::Array(_) => self.index(key),
+            Storage::Hash(hash) | Storage::Local(hash) => hash.find(key),
+            Storage::Trie(trie) if key.len() == self.def.key_size as usize => trie.find(key),
+            _ => None,
+        }
+    }
+
+    /// The place of the value under `key` for `cpu`, for a program.
+    pub(crate) fn lookup(&mut self, key: &[u8], cpu: u32) -> Option<u32> {
+        let entry = match &mut self.storage {
+            Storage::Hash(hash) => hash.lookup(key),
+            _ => self.find(key),
+        };
+        // Of maps that are not per CPU, all have the same value.
+        entry.map(|entry| entry * self.cpus + if self.cpus > 1 { cpu } else { 0 })
+    }
+
+    /// Whether there is such a CPU.
+    pub(crate) fn has_cpu(&self, cpu: u32) -> bool {
+        cpu < self.cpus
+    }
+
+    fn values(&self) -> Option<&Values> {
+        match &self.storage {
+            Storage::Array(values) => Some(values),
+            Storage::Hash(hash) | Storage::Local(hash) => Some(&hash.values),
+            Storage::Trie(trie) => Some(&trie.values),
+            _ => None,
+        }
+    }
+
+    fn values_mut(&mut self) -> Option<&mut Values> {
+        match &mut self.storage {
+            Storage::Array(values) => Some(values),
+            Storage::Hash(hash) | Storage::Local(hash) => Some(&mut hash.values),
+            Storage::Trie(trie) => Some(&mut trie.values),
+            _ => None,
+        }
+    }
+
+    /// The value at a place.
+    #[inline]
+    pub(crate) fn value(&self, place: u32) -> Option<&[u8]> {
+        self.values().map(|values| values.get(place))
+    }
+
+    /// The value at a place.
+    #[inline]
+    pub(crate) fn value_mut(&mut self, place: u32) -> Option<&mut [u8]> {
+        self.values_mut().map(|values| values.get_mut(place))
+    }
+
+    /// How many bytes of a per-CPU value are one CPU's, as user space sees them.
+    fn stride(&self) -> usize {
+        (self.def.value_size as usize).next_multiple_of(8)
+    }
+
+    /// All that is under a key, as user space reads it.
+    pub(super) fn whole_value(&self, entry: u32) -> Vec<u8> {
+        if !self.def.kind.is_per_cpu() {
+            return self.value(entry).unwrap_or_default().to_vec();
+        }
+        let mut whole = Vec::new();
+        for cpu in 0..self.cpus {
+            whole.extend_from_slice(self.value(entry * self.cpus + cpu).unwrap_or_default());
+            whole.resize(self.stride() * (cpu as usize + 1), 0);
+        }
+        whole
+    }
+
+    /// Sets the value under `key`: that of one CPU, as programs do, or all, as user space does.
+    pub(crate) fn update(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+        cpu: Option<u32>,
+    ) -> Result<(), MapError> {
+        let size = self.def.value_size as usize;
+        let wanted = match cpu {
+            None if self.def.kind.is_per_cpu() => self.stride() * self.cpus as usize,
+            _ => size,
+        };
+        if key.len() != self.def.key_size as usize || value.len() != wanted {
+            return Err(MapError::Invalid);
+        }
+        let index = self.index(key);
+        let entry = match &mut self.storage {
+            Storage::Array(_) => {
+                if flags > EXIST {
+                    return Err(MapError::Invalid);
+                }
+                let index = index.ok_or(MapError::TooBig)?;
+                if flags == NOEXIST {
+                    return Err(MapError::Exists);
+                }
+                index
+            }
+            Storage::Hash(hash) => hash.entry(key, flags)?,
+            Storage::Trie(trie) => trie.entry(key, flags)?,
+            // Entries are made by attaching, and can only be changed.
+            Storage::Local(_) if flags & !EXIST != ANY => return Err(MapError::Invalid),
+            Storage::Local(hash) => hash.find(key).ok_or(MapError::NoEntry)?,
+            _ => return Err(MapError::Invalid),
+        };
+        let values: Vec<(u32, &[u8])> = match cpu {
+            Some(cpu) if self.cpus > 1 => vec![(cpu, value)],
+            _ => value.chunks(wanted / self.cpus as usize).zip(0..).map(|(part, cpu)| (cpu, part)).collect(),
+        };
+        for (cpu, part) in values {
+            if let Some(place) = self.value_mut(entry * self.cpus + cpu) {
+                place.copy_from_slice(&part[..size]);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<(), MapError> {
+        if key.len() != self.def.key_size as usize {
+            return Err(MapError::Invalid);
+        }
+        match &mut self.storage {
+            Storage::Hash(hash) => hash.delete(key),
+            Storage::Trie(trie) => trie.delete(key),
+            _ => Err(MapError::Invalid),
+        }
+    }
+
+    pub(crate) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
+        match &mut self.storage {
+            Storage::Queue(queue) => queue.push(value, flags),
+            _ => Err(MapError::Invalid),
+        }
+    }
+
+    /// The next value of a queue or stack.
+    pub(crate) fn take(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
+        match &mut self.storage {
+            Storage::Queue(queue) if remove => queue.pop().ok_or(MapError::NoEntry),
+            Storage::Queue(queue) => queue.peek().map(<[u8]>::to_vec).ok_or(MapError::NoEntry),
+            _ => Err(MapError::Invalid),
+        }
+    }
+
+    /// The key behind `key`, or the first one, and its entry.
+    pub(crate) fn next_entry(&self, key: Option<&[u8]>) -> Option<(Vec<u8>, u32)> {
+        match &self.storage {
+            Storage::Array(_) => {
+                let index = match key {
+                    Some(key) => self.index(key)?.checked_add(1)?,
+                    None => 0,
+                };
+                (index < self.def.max_entries).then(|| (index.to_le_bytes().to_vec(), index))
+            }
+            Storage::Hash(hash) | Storage::Local(hash) => hash.next(key),
+            _ => None,
+        }
+    }
+
+    /// All entries, in the order that [`Map::entries`](super::Map::entries) says.
+    pub(super) fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match &self.storage {
+            Storage::Queue(queue) => queue.values().into_iter().map(|value| (Vec::new(), value)).collect(),
+            Storage::Trie(trie) => {
+                trie.entries().map(|(key, entry)| (key.to_vec(), self.whole_value(entry))).collect()
+            }
+            _ => {
+                let mut entries = Vec::new();
+                let mut next = self.next_entry(None);
+                while let Some((key, entry)) = next {
+                    entries.push((key.clone(), self.whole_value(entry)));
+                    next = self.next_entry(Some(&key));
+                }
+                entries
+            }
+        }
+    }
+
+    pub(super) fn drain_records(&mut self) -> Vec<Vec<u8>> {
+        match &mut self.storage {
+            Storage::Ring(ring) => ring.drain(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn drain_events(&mut self) -> Vec<(u32, Vec<u8>)> {
+        match &mut self.storage {
+            Storage::Events(events) => std::mem::take(events),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn set_program(&mut self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
+        let Storage::Programs(programs) = &mut self.storage else { return Err(MapError::Invalid) };
+        let attach_type = |program: &LoadedProgram| program.expected_attach_type();
+        let others = programs.iter().flatten().map(attach_type).next();
+        if program.as_ref().map(attach_type).is_some_and(|own| others.is_some_and(|other| own != other)) {
+            return Err(MapError::Invalid);
+        }
+        *programs.get_mut(index as usize).ok_or(MapError::TooBig)? = program;
+        Ok(())
+    }
+
+    pub(super) fn set_cgroup(&mut self, index: u32, cgroup: Option<u64>) -> Result<(), MapError> {
+        let Storage::Cgroups(cgroups) = &mut self.storage else { return Err(MapError::Invalid) };
+        *cgroups.get_mut(index as usize).ok_or(MapError::TooBig)? = cgroup;
+        Ok(())
+    }
+
+    /// `bpf_perf_event_output`
+    pub(crate) fn send_event(&mut self, index: u32, data: &[u8]) -> Result<(), MapError> {
+        let max_entries = self.def.max_entries;
+        match &mut self.storage {
+            Storage::Events(_) if index >= max_entries => Err(MapError::TooBig),
+            Storage::Events(events) => {
+                events.push((index, data.to_vec()));
+                Ok(())
+            }
+            _ => Err(MapError::Invalid),
+        }
+    }
+
+    /// The cgroup at `index`; [`MapError::TooBig`] behind the end.
+    pub(crate) fn cgroup(&self, index: u32) -> Result<Option<u64>, MapError> {
+        match &self.storage {
+            Storage::Cgroups(cgroups) => cgroups.get(index as usize).copied().ok_or(MapError::TooBig),
+            _ => Err(MapError::Invalid),
+        }
+    }
+
+    /// The place of the value that belongs to what is attached to `cgroup` (`bpf_cgroup_storages_alloc`). Programs
+    /// share it where the key is the cgroup alone, and where it has the attach type, which is always this hook's.
+    pub(crate) fn local_value(&mut self, cgroup: u64, cpu: u32) -> Option<u32> {
+        let Storage::Local(hash) = &mut self.storage else { return None };
+        let mut key = cgroup.to_le_bytes().to_vec();
+        if self.def.key_size > 8 {
+            key.extend(u64::from(crate::machine::CGROUP_SYSCTL).to_le_bytes());
+        }
+        let entry = hash.find(&key).map_or_else(|| hash.entry(&key, ANY).ok(), Some)?;
+        Some(entry * self.cpus + if self.cpus > 1 { cpu } else { 0 })
+    }
+
+    pub(crate) fn ring(&self) -> Option<&Ring> {
+        if let Storage::Ring(ring) = &self.storage { Some(ring) } else { None }
+    }
+
+    pub(crate) fn ring_mut(&mut self) -> Option<&mut Ring> {
+        if let Storage::Ring(ring) = &mut self.storage { Some(ring) } else { None }
+    }
+
+    pub(crate) fn program(&self, index: u32) -> Option<LoadedProgram> {
+        match &self.storage {
+            Storage::Programs(programs) => programs.get(index as usize)?.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a map of these sizes can be made: `map_alloc_check` of each kind.
+fn sizes_fit(def: &MapDef) -> bool {
+    let MapDef { key_size: key, value_size: value, max_entries: entries, .. } = *def;
+    let counted = entries > 0;
+    match def.kind {
+        MapKind::Ringbuf => key == 0 && value == 0 && entries.is_power_of_two() && entries % 4096 == 0,
+        MapKind::Queue | MapKind::Stack => key == 0 && value > 0 && counted,
+        MapKind::LpmTrie => (5..=260).contains(&key) && value > 0 && counted,
+        MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray => {
+            key == 4 && value == 4 && counted
+        }
+        MapKind::Array | MapKind::PercpuArray => key == 4 && value > 0 && counted,
+        MapKind::CgroupStorage | MapKind::PercpuCgroupStorage => {
+            (key == 8 || key == 16) && (1..=4096).contains(&value) && !counted
+        }
+        _ => key > 0 && value > 0 && counted,
+    }
+}
