@@ -5,6 +5,7 @@
 //! [`custom`].
 
 mod bitmap;
+mod cpu_mask;
 mod int_vec;
 mod number;
 mod string;
@@ -15,6 +16,7 @@ mod unit;
 pub mod custom;
 
 pub use bitmap::Bitmap;
+pub use cpu_mask::CpuMask;
 pub use custom::{Custom, Unreadable};
 pub use int_vec::{Bool, IntVec};
 pub use string::Text;

@@ -6,28 +6,29 @@
 //! is in a [`Profile`].
 //!
 //! ```
-//! use knobgate_hook::{Hook, Invocation, Process};
-//! use knobgate_hook::attach::Options;
+//! use knobgate_bpf::{AluOp, Assembler, Program, Reg, Size};
+//! use knobgate_hook::{Errno, Hook, LoadOptions, LoadedProgram, Process, attach::Options};
+//!
+//! let mut asm = Assembler::new();
+//! asm.load(Size::U32, Reg::R0, Reg::R1, 0); // r0 = ctx->write
+//! asm.alu(AluOp::And, Reg::R0, 1);
+//! asm.alu(AluOp::Xor, Reg::R0, 1); // 1, which allows, for a read, and 0 for a write
+//! asm.exit();
+//! let program = Program::from(asm.finish(true)?);
 //!
 //! let mut hook = Hook::default();
 //! let service = hook.create_cgroup(hook.root(), "web.service")?;
-//!
-//! // What can be attached is whatever runs on accesses. A closure denies with 0 and allows with 1.
-//! let program = hook.load(|access: &mut Invocation<'_>| {
-//!     if access.name == "net/core/somaxconn" && access.write {
-//!         access.replace_new(b"128\n");
-//!         return 1;
-//!     }
-//!     u64::from(!access.write)
-//! });
+//! let program = LoadedProgram::load(&program, hook.profile(), &LoadOptions::default())?;
+//! let program = hook.load(program);
 //! hook.link(service, program, Options::default())?;
 //!
 //! let process = hook.spawn(service, Process::default())?;
-//! assert_eq!(hook.write_knob(process, "kernel/domainname", "x")?.returned, -1); // EPERM
-//! assert_eq!(hook.write_knob(process, "net/core/somaxconn", "4096")?.returned, 4);
-//! assert_eq!(hook.read_knob(process, "net/core/somaxconn")?.data, b"128\n");
+//! assert_eq!(hook.write_knob(process, "net/core/somaxconn", "1")?.errno(), Some(Errno::EPERM));
+//! assert_eq!(hook.read_knob(process, "net/core/somaxconn")?.data, b"4096\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Where a test is not about bytecode, whatever [`Runs`] can be attached too, a closure over the [`Invocation`] for one.
 //!
 //! An access goes through what fs/proc/proc_sysctl.c does, in this order: its checks, which no program hears of; the
 //! programs that are in [effect](Hook::effective) for the process's cgroup, all of them; the [handler] of the knob.

@@ -3,7 +3,7 @@
 use super::{Knob, Knobs};
 use crate::Errno;
 use crate::handler::custom::Call;
-use crate::handler::{Bitmap, Custom, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit};
+use crate::handler::{Bitmap, CpuMask, Custom, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit};
 
 impl Knobs {
     /// Some of the kernel's knobs, of every kind, most of which are private to a namespace.
@@ -38,6 +38,8 @@ fn usual() -> Vec<(&'static str, Knob)> {
         ("kernel/shm_rmid_forced", Knob::new(IntVec::new([0]).between(0, 1))),
         // net/core/sysctl_net_core.c
         ("net/core/somaxconn", Knob::new(IntVec::new([4096]).between(0, i32::MAX))),
+        ("net/core/flow_limit_cpu_bitmap", Knob::new(CpuMask::new(2))),
+        ("net/core/rps_default_mask", Knob::new(CpuMask::new(2).written_in_place())),
         // net/ipv4/sysctl_net_ipv4.c, net/ipv4/devinet.c, net/ipv4/route.c
         ("net/ipv4/ip_default_ttl", Knob::new(U8::new(64).between(1, 255))),
         ("net/ipv4/tcp_rmem", Knob::new(IntVec::new([4096, 131_072, 33_554_432]).between(1, i32::MAX))),

@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     Text,
     Numbers,
     Ranges,
+    Mask,
 }
 
 /// Something to write.
@@ -41,6 +42,7 @@ pub(crate) fn value(random: &mut Random, kind: Kind) -> Vec<u8> {
         Kind::Text => text(random),
         Kind::Numbers => numbers(random),
         Kind::Ranges => ranges(random),
+        Kind::Mask => mask(random),
     };
     match random.below(30) {
         // Across the 4095 bytes that are looked at.
@@ -166,6 +168,24 @@ fn ranges(random: &mut Random) -> Vec<u8> {
         if random.one_in(2) {
             let last = if random.one_in(10) { number(random) } else { (first + length).to_string() };
             text.extend(format!("-{last}").bytes());
+        }
+    }
+    if random.one_in(2) {
+        text.push(b'\n');
+    }
+    text
+}
+
+fn mask(random: &mut Random) -> Vec<u8> {
+    let mut text = Vec::new();
+    for index in 0..1 + random.below(3) {
+        if index > 0 {
+            text.extend(if random.one_in(4) { blank(random) } else { b"," });
+        }
+        let digits = if random.one_in(6) { 7 + random.below(4) } else { random.below(3) };
+        for _ in 0..digits {
+            let digit = if random.one_in(12) { *random.of(&[&b'x', &b'g', &b'F', &b'-']) } else { b'0' };
+            text.push(if random.one_in(2) { b'0' + random.below(4) as u8 } else { digit });
         }
     }
     if random.one_in(2) {

@@ -28,6 +28,7 @@ const KNOBS: &[(&str, Kind)] = &[
     ("kernel/shmmax", Kind::Numbers),
     ("kernel/shmall", Kind::Numbers),
     ("kernel/shm_rmid_forced", Kind::Numbers),
+    ("net/core/rps_default_mask", Kind::Mask),
     ("net/core/somaxconn", Kind::Numbers),
     ("net/ipv4/conf/default/tag", Kind::Numbers),
     ("net/ipv4/fib_multipath_hash_fields", Kind::Numbers),
