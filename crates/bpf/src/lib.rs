@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   Assembler ──► Code ──► Program ──┬──► encode      the bytes that the kernel takes
-//!                            │       └──► ProgramBtf  its functions and source lines, for the kernel
+//!   ELF file ──► Object ─────┤       └──► ProgramBtf  its functions and source lines, for the kernel
 //!   bytes ──► decode ──► [Insn] ──► Operation         what each instruction means
 //!                                     └──► Display    in the verifier's syntax
 //! ```
@@ -17,6 +17,7 @@
 //! - A [`Label`] is a place in the code. Jumps and calls go to labels; nobody counts offsets.
 //! - A [`Program`] is instructions with the maps that they use. Where they use them is a [`Relocation`]: only
 //!   a loader knows the descriptor of a map, and puts it into the immediate of the instruction.
+//! - An [`Object`] is an ELF file with programs, as clang makes them; it is read from bytes.
 //! - The [`LineTable`] says which line of the source every instruction came from.
 //! - [`Features`] are what the kernel that the program is made for can do.
 //!
@@ -62,6 +63,7 @@ pub mod helper_ids;
 mod insn;
 mod isa;
 mod layout;
+mod object;
 pub mod opcode;
 mod operation;
 mod program;
@@ -72,6 +74,7 @@ pub use disasm::Listing;
 pub use features::Features;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
+pub use object::{Object, ObjectError, ObjectProgram};
 pub use operation::{Callee, Imm64, Operation};
 pub use program::{
     Function, LineEntry, LineTable, MapDef, MapKind, MapReference, POLICY_TEXT_MAP, Program, RULE_HITS_MAP,

@@ -1,0 +1,169 @@
+//! Reads programs from ELF objects, as clang and `aya-ebpf` make them.
+//!
+//! An [`Object`] holds what was in the file. [`Object::program`] takes one program out of it, together with the
+//! functions it calls and the maps it uses, as a [`Program`] that can be loaded or run like any other:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use knobgate_bpf::Object;
+//!
+//! let object = Object::read(&std::fs::read("mine.bpf.o")?)?;
+//! for program in object.programs() {
+//!     println!("{} in {}", program.name, program.section);
+//! }
+//! let program = object.program(None)?; // the only one for this hook
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is understood: any number of programs (`SEC("cgroup/sysctl")`), static and global functions, callbacks;
+//! global variables in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, program arrays
+//! with what they start with; the license; and lines of the source, from BTF. What is not is an error that names it,
+//! when a program is taken that needs it: functions and variables of the kernel (kfuncs, ksyms, kconfig), maps of
+//! maps, maps that are pinned by name, types whose layout is the kernel's (CO-RE), other than the context.
+//!
+//! No input makes it panic, and none takes it longer than its length warrants.
+
+mod btf_types;
+mod debug_info;
+mod elf;
+mod error;
+mod functions;
+mod link;
+mod maps;
+
+use btf_types::Types;
+use debug_info::DebugInfo;
+use elf::{Elf, Role};
+pub use error::ObjectError;
+use functions::Function;
+use maps::Map;
+
+use crate::Program;
+
+/// An object file with programs.
+#[derive(Debug, Clone)]
+pub struct Object {
+    license: String,
+    programs: Vec<ObjectProgram>,
+    functions: Vec<Function>,
+    maps: Vec<Map>,
+    /// Those of `.BTF`.
+    strings: Vec<u8>,
+}
+
+/// A program in an [`Object`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectProgram {
+    /// Its name, which is that of its function.
+    pub name: String,
+    /// The section that it is in, which says what it is for.
+    pub section: String,
+    /// The attach type that it is loaded with: 18, `BPF_CGROUP_SYSCTL`; `None` for programs of other hooks.
+    pub expected_attach_type: Option<u32>,
+}
+
+/// `BPF_CGROUP_SYSCTL`
+const CGROUP_SYSCTL: u32 = 18;
+
+impl Object {
+    /// Reads an object from the bytes of its file.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NotAnObject`], [`ObjectError::Damaged`].
+    pub fn read(bytes: &[u8]) -> Result<Self, ObjectError> {
+        let elf = Elf::read(bytes)?;
+        let types = elf.section(Role::Btf).map(|section| Types::read(section.data)).transpose()?;
+        let types = types.unwrap_or_default();
+        let debug = elf.section(Role::BtfExt).map(|section| DebugInfo::read(section.data, &types));
+        let debug = debug.transpose()?.unwrap_or_default();
+        let mut maps = maps::read(&elf, &types)?;
+        let (functions, places) = functions::read(&elf, &types, &debug, &maps)?;
+        maps::resolve_programs(&elf, &mut maps, &places);
+        let license = elf.section(Role::License).map(|section| section.data).unwrap_or_default();
+        let license = license.split(|byte| *byte == 0).next().unwrap_or_default();
+        let programs = functions.iter().filter(|function| function.is_program);
+        Ok(Self {
+            license: String::from_utf8_lossy(license).into_owned(),
+            programs: programs.map(ObjectProgram::of).collect(),
+            functions,
+            maps,
+            strings: types.strings.0.to_vec(),
+        })
+    }
+
+    /// The programs, in the order of the file; also those for other hooks.
+    pub fn programs(&self) -> &[ObjectProgram] {
+        &self.programs
+    }
+
+    /// The license that it states, `GPL` for example; "" if it states none.
+    pub fn license(&self) -> &str {
+        &self.license
+    }
+
+    /// Takes the program `name` out of it; with no name, the only one for this hook.
+    ///
+    /// The program's maps are those that it uses, and every section of read-only data.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NoProgram`], [`WhichProgram`](ObjectError::WhichProgram),
+    /// [`NoSuchProgram`](ObjectError::NoSuchProgram), [`OtherHook`](ObjectError::OtherHook),
+    /// [`Unsupported`](ObjectError::Unsupported).
+    pub fn program(&self, name: Option<&str>) -> Result<Program, ObjectError> {
+        let chosen = match name {
+            Some(name) => self.named(name)?,
+            None => self.only()?,
+        };
+        let is_chosen = |function: &Function| {
+            function.is_program && function.name == chosen.name && function.section == chosen.section
+        };
+        let function = self.functions.iter().position(is_chosen);
+        function.map_or_else(|| Err(self.no_such(&chosen.name)), |function| link::program(self, function))
+    }
+
+    fn named(&self, name: &str) -> Result<&ObjectProgram, ObjectError> {
+        let found = self.programs.iter().find(|program| program.name == name);
+        let found = found.ok_or_else(|| self.no_such(name))?;
+        match found.expected_attach_type {
+            Some(_) => Ok(found),
+            None => Err(ObjectError::OtherHook { name: name.to_owned(), section: found.section.clone() }),
+        }
+    }
+
+    fn only(&self) -> Result<&ObjectProgram, ObjectError> {
+        let ours: Vec<_> =
+            self.programs.iter().filter(|program| program.expected_attach_type.is_some()).collect();
+        match ours[..] {
+            [only] => Ok(only),
+            [] => {
+                let programs = self.programs.iter();
+                let programs = programs.map(|program| format!("{} ({})", program.name, program.section));
+                Err(ObjectError::NoProgram { programs: programs.collect() })
+            }
+            _ => Err(ObjectError::WhichProgram {
+                programs: ours.iter().map(|program| program.name.clone()).collect(),
+            }),
+        }
+    }
+
+    fn no_such(&self, name: &str) -> ObjectError {
+        let programs = self.programs.iter().map(|program| program.name.clone()).collect();
+        ObjectError::NoSuchProgram { name: name.to_owned(), programs }
+    }
+}
+
+impl ObjectProgram {
+    fn of(function: &Function) -> Self {
+        // Libbpf leaves sections with a `?` out unless it is told otherwise; older aya adds the name.
+        let section = function.section.trim_start_matches('?');
+        let is_ours = section == "cgroup/sysctl" || section.starts_with("cgroup/sysctl/");
+        Self {
+            name: function.name.clone(),
+            section: function.section.clone(),
+            expected_attach_type: is_ours.then_some(CGROUP_SYSCTL),
+        }
+    }
+}

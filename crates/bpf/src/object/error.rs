@@ -1,0 +1,70 @@
+//! Why an object cannot be used.
+
+/// Why an object, or a program in one, cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// It is something else.
+    #[error("this is no object file with BPF programs: {why}")]
+    NotAnObject {
+        /// What it is instead, or what it lacks.
+        why: String,
+    },
+    /// It contradicts itself, or ends too early.
+    #[error("the object is damaged: {what}")]
+    Damaged {
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no program for this hook in it.
+    #[error(
+        "the object has no program for the accesses to /proc/sys, which is one in the section cgroup/sysctl{}",
+        listed("; it has", programs)
+    )]
+    NoProgram {
+        /// The programs that there are, each with its section.
+        programs: Vec<String>,
+    },
+    /// There are several, and none was named.
+    #[error("the object has several programs, one of which has to be named: {}", programs.join(", "))]
+    WhichProgram {
+        /// Their names.
+        programs: Vec<String>,
+    },
+    /// There is none of this name.
+    #[error("the object has no program \"{name}\"{}", listed("; it has", programs))]
+    NoSuchProgram {
+        /// The name that was asked for.
+        name: String,
+        /// The names of those that there are.
+        programs: Vec<String>,
+    },
+    /// A program is for another hook.
+    #[error(
+        "the program \"{name}\" is not for the accesses to /proc/sys: its section is {section}, not cgroup/sysctl"
+    )]
+    OtherHook {
+        /// Its name.
+        name: String,
+        /// Its section.
+        section: String,
+    },
+    /// A program uses what is not supported here.
+    #[error("the program \"{program}\" cannot be used: {what}")]
+    Unsupported {
+        /// Its name.
+        program: String,
+        /// What it uses, by name.
+        what: String,
+    },
+}
+
+impl ObjectError {
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+}
+
+fn listed(lead: &str, names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("{lead} {}", names.join(", ")) }
+}

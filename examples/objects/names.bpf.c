@@ -1,0 +1,54 @@
+/*
+ * Names, by their last component and in full: denies knobs called `tag`, and everything more than four directories
+ * down. Keeps what it found in global variables.
+ */
+#include "hook.h"
+
+struct found {
+	__u32 depth;
+	__u32 base_length;
+	__u32 full_length;
+	__u32 vowels;
+};
+
+struct found last;
+char wanted[8] = "tag";
+const char vowels[] = "aeiou";
+static int accesses;
+
+static long count_slash(__u32 index, char *name)
+{
+	if (index < 64 && name[index] == '/')
+		last.depth++;
+	return index >= 63;
+}
+
+NOINLINE int count_vowels(const char *name)
+{
+	int count = 0;
+
+	for (int i = 0; i < 16 && name[i]; i++)
+		for (int j = 0; j < 5; j++)
+			count += name[i] == vowels[j];
+	return count;
+}
+
+SEC("cgroup/sysctl")
+int names(struct bpf_sysctl *ctx)
+{
+	char base[16] = {}, full[64] = {};
+	long length;
+
+	accesses++;
+	last.depth = 0;
+	length = bpf_sysctl_get_name(ctx, base, sizeof(base), BPF_F_SYSCTL_BASE_NAME);
+	last.base_length = length;
+	last.vowels = count_vowels(base);
+	length = bpf_sysctl_get_name(ctx, full, sizeof(full), 0);
+	last.full_length = length;
+	if (length < 0 || bpf_loop(64, count_slash, full, 0) < 0)
+		return 0;
+	return last.depth < 5 && __builtin_memcmp(base, wanted, 4) != 0;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";
