@@ -31,6 +31,7 @@ mod chain;
 mod compare;
 mod condition;
 mod context;
+mod effect;
 mod error;
 mod frame;
 mod lower;
@@ -45,6 +46,7 @@ mod tables;
 use knobgate_bpf::{Features, LineTable, Program};
 use knobgate_policy::PolicyFile;
 
+pub use effect::Effect;
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
 
 /// A policy as a program.

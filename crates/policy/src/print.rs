@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::{
     Access, Action, Condition, Errno, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy,
-    Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+    Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, Verdict,
 };
 
 /// The canonical text of `policy`: one statement a line, names dotted, integers decimal.
@@ -245,6 +245,17 @@ impl Display for Expected {
             Expected::Deny(None) => f.write_str("deny"),
             Expected::Deny(Some(errno)) => write!(f, "deny {errno}"),
             Expected::Set(text) => write!(f, "set {text}"),
+        }
+    }
+}
+
+/// As a test states it.
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Allow => f.write_str("allow"),
+            Verdict::Deny(errno) => write!(f, "deny {errno}"),
+            Verdict::Rewrite(bytes) => write!(f, "set {}", Text::from(bytes.as_slice())),
         }
     }
 }
