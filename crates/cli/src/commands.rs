@@ -11,6 +11,7 @@ mod list;
 mod man;
 mod run;
 mod show;
+mod test;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Fmt(fmt::Fmt),
     Explain(explain::Explain),
+    Test(test::Test),
     Attach(attach::Attach),
     Detach(detach::Detach),
     List(list::List),
@@ -41,6 +43,7 @@ impl Command {
             Self::Check(check) => check.run(output),
             Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
+            Self::Test(test) => test.run(output),
             Self::Attach(attach) => attach.run(output),
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),

@@ -10,6 +10,8 @@ pub(crate) const BAD: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The exit status where this machine cannot do what was asked.
 pub(crate) const MACHINE: u8 = 3;
+/// The exit status where knobgate contradicts itself.
+pub(crate) const BUG: u8 = 4;
 /// The exit status where nobody reads standard output any more: what a shell reports of `SIGPIPE`.
 const BROKEN_PIPE: u8 = 141;
 
@@ -35,6 +37,14 @@ pub(crate) enum Failure {
     /// This machine cannot do it: no permission, no such feature of the kernel.
     #[error("{what}")]
     Machine {
+        /// What was being done, to what.
+        what: String,
+        /// Why.
+        source: Option<Source>,
+    },
+    /// Knobgate contradicts itself: neither the policy nor the machine is to blame.
+    #[error("{what}; this is a bug of knobgate {}, please report it with the policy", env!("CARGO_PKG_VERSION"))]
+    Bug {
         /// What was being done, to what.
         what: String,
         /// Why.
@@ -66,6 +76,11 @@ impl Failure {
         Self::Machine { what: what.into(), source: None }
     }
 
+    /// Knobgate contradicts itself.
+    pub(crate) fn bug(what: impl Into<String>) -> Self {
+        Self::Bug { what: what.into(), source: None }
+    }
+
     /// The same, because of `error`.
     #[must_use]
     pub(crate) fn because(self, error: impl Into<Source>) -> Self {
@@ -74,6 +89,7 @@ impl Failure {
             Self::Bad { what, .. } => Self::Bad { what, source: because },
             Self::Usage { what, .. } => Self::Usage { what, source: because },
             Self::Machine { what, .. } => Self::Machine { what, source: because },
+            Self::Bug { what, .. } => Self::Bug { what, source: because },
             Self::Reported | Self::Output(_) => self,
         }
     }
@@ -92,6 +108,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Bad { .. } | Self::Reported => BAD,
             Self::Usage { .. } => USAGE,
+            Self::Bug { .. } => BUG,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => BROKEN_PIPE,
             Self::Machine { .. } | Self::Output(_) => MACHINE,
         })

@@ -3,17 +3,16 @@
 use knobgate_policy::{Diagnostic, JsonError, Source, Span};
 use serde::Serialize;
 
-use crate::json;
 use crate::policy_file::Checked;
 
-/// What is wrong with a policy, one object a line.
-pub(crate) fn lines(checked: &Checked) -> Vec<String> {
-    let diagnostics = checked.diagnostics.iter().map(|diagnostic| line(diagnostic, &checked.source));
-    diagnostics.chain(checked.json_errors.iter().map(|error| json_line(error, &checked.source))).collect()
+/// What is wrong with a policy, one object each.
+pub(crate) fn objects(checked: &Checked) -> Vec<Problem<'_>> {
+    let diagnostics = checked.diagnostics.iter().map(|diagnostic| object(diagnostic, &checked.source));
+    diagnostics.chain(checked.json_errors.iter().map(|error| json_object(error, &checked.source))).collect()
 }
 
-fn line(diagnostic: &Diagnostic, source: &Source) -> String {
-    json::line(&Object {
+fn object<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Problem<'a> {
+    Problem::Text(Object {
         file: source.name(),
         place: Place::of(diagnostic.primary.span, source),
         severity: diagnostic.severity.to_string(),
@@ -34,8 +33,8 @@ fn line(diagnostic: &Diagnostic, source: &Source) -> String {
 }
 
 /// An error of a policy in JSON has no place in a text, but a path such as `rules[3].condition`.
-fn json_line(error: &JsonError, source: &Source) -> String {
-    json::line(&JsonObject {
+fn json_object<'a>(error: &'a JsonError, source: &'a Source) -> Problem<'a> {
+    Problem::Json(JsonObject {
         file: source.name(),
         path: &error.path,
         severity: "error",
@@ -45,8 +44,16 @@ fn json_line(error: &JsonError, source: &Source) -> String {
     })
 }
 
+/// One error or warning.
 #[derive(Serialize)]
-struct JsonObject<'a> {
+#[serde(untagged)]
+pub(crate) enum Problem<'a> {
+    Text(Object<'a>),
+    Json(JsonObject<'a>),
+}
+
+#[derive(Serialize)]
+pub(crate) struct JsonObject<'a> {
     file: &'a str,
     path: &'a str,
     severity: &'static str,
@@ -56,7 +63,7 @@ struct JsonObject<'a> {
 }
 
 #[derive(Serialize)]
-struct Object<'a> {
+pub(crate) struct Object<'a> {
     file: &'a str,
     #[serde(flatten)]
     place: Place,

@@ -5,9 +5,11 @@
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports what is wrong with it;
 //! - [`report`] draws diagnostics, with the line and carets under the place;
-//! - [`json`] is what `--json` prints;
+//! - [`json`] is what `--json` prints, [`json_decision`] and [`json_diagnostic`] what is in it of accesses and of errors;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`printable`] keeps what others wrote (policies, names, values) from driving the terminal;
+//! - [`deciding_hook`] says which hook decides, and [`degradation`] what its kernel cannot do; [`not_compiled`] is about
+//!   policies that no kernel, or not this one, can have;
 //! - [`into_kernel`] compiles a policy for this machine and loads it, and says what the kernel cannot do;
 //! - [`confinement`] is a cgroup with a policy on it for one command, and [`supervise`] stays with that command;
 //! - [`attachments`] is what is kept on the bpffs, [`in_force`] what a program in the kernel says of its policy, and
@@ -19,11 +21,15 @@
 mod attachments;
 mod commands;
 mod confinement;
+mod deciding_hook;
+mod degradation;
 mod failure;
 mod in_force;
 mod into_kernel;
 mod json;
+mod json_decision;
 mod json_diagnostic;
+mod not_compiled;
 mod output;
 mod plural;
 mod policy_file;
@@ -45,7 +51,7 @@ use output::{ColorChoice, Output};
 ///
 /// A policy says which knobs under /proc/sys the processes of a cgroup may read and write, and with which values.
 /// Exit status: 0 if all is well, 1 if a policy or the verdict on it is bad, 2 if the arguments are, 3 if this
-/// machine cannot do what was asked.
+/// machine cannot do what was asked, 4 if knobgate contradicts itself, which is a bug of it.
 #[derive(Debug, Parser)]
 #[command(name = "knobgate", version, about, max_term_width = 100, styles = style::HELP_TEXT)]
 struct Cli {

@@ -12,6 +12,11 @@ use crate::printable::printable;
 /// Draws `diagnostic`, which is about `source`, with colours; [`Output`](crate::output::Output) drops them where they
 /// do not belong.
 pub(crate) fn render(diagnostic: &Diagnostic, source: &Source) -> String {
+    render_with_notes(diagnostic, source, &[])
+}
+
+/// The same with `notes` below.
+pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes: &[String]) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -26,6 +31,9 @@ pub(crate) fn render(diagnostic: &Diagnostic, source: &Source) -> String {
     let snippet = excerpt.snippet().path(&*path).annotation(primary).annotations(secondary);
     let title = level.primary_title(printable(&diagnostic.message)).id(diagnostic.code);
     let mut first = title.element(snippet);
+    for note in notes {
+        first = first.element(Level::NOTE.message(printable(note)));
+    }
 
     let Some(suggestion) = &diagnostic.suggestion else {
         if let Some(help) = &diagnostic.help {

@@ -164,7 +164,10 @@ fn a_failed_step_says_where_it_stands_and_what_it_is() {
     );
     let report = Trial::new(&file, &Profile::default()).expect("a trial").run_tests();
     assert!(!report.passed());
-    assert_eq!(report.tests.iter().map(|test| test.passed()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(
+        report.tests.iter().map(knobgate_trial::TestOutcome::passed).collect::<Vec<_>>(),
+        [true, false]
+    );
     assert_eq!(report.to_string(), "p.knob:9: \"bad\" expects deny EPERM, and it is allow\n");
 }
 

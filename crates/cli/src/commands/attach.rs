@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use knobgate_kernel::{AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, PinDir};
 
 use crate::attachments::{Lock, cannot, chosen_cgroup, create_pins, describe_cgroup, parse_name};
+use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::into_kernel::{load_into_kernel, verify_in_force};
 use crate::output::Output;
@@ -61,7 +62,7 @@ impl Attach {
         let _lock = Lock::take(&pins)?;
         let done = put_in_force(&pins, &name, &loaded, &cgroup)?;
         let (policy, place) = (&file.policy().name, cgroup.path().display());
-        output.line(match done {
+        let done = match done {
             Done::Attached => format!("{name}: attached the policy \"{policy}\" to {place}"),
             Done::Replaced(old) => {
                 format!("{name}: replaced program {old} on {place} by the policy \"{policy}\"")
@@ -71,7 +72,8 @@ impl Attach {
                     "{name}: attached the policy \"{policy}\" to {place}, for the cgroup that it was on is gone"
                 )
             }
-        })?;
+        };
+        output.line(format_args!("{done}; decided by {}", DecidingHook::of_this_machine()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use knobgate_bpf::Features;
-use knobgate_compiler::CompileError;
-use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Label, PolicyFile, Severity, Source, Span};
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity};
 
 use crate::failure::{BAD, Failure, USAGE};
 use crate::output::Output;
 use crate::policy_file::{self, Checked};
-use crate::{json_diagnostic, plural, style};
+use crate::{json, json_diagnostic, not_compiled, plural, style};
 
 /// Check policies, and say all that is wrong with them
 ///
@@ -51,8 +50,8 @@ impl Check {
                 Ok(checked) => {
                     tally.count(&checked);
                     if self.json {
-                        for line in json_diagnostic::lines(&checked) {
-                            output.line(line)?;
+                        for object in json_diagnostic::objects(&checked) {
+                            output.line(json::line(&object))?;
                         }
                     } else {
                         checked.report(output);
@@ -105,25 +104,10 @@ fn check(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
     if let Some(file) = &checked.file
         && let Err(error) = knobgate_compiler::compile(file, &Features::ALL)
     {
-        checked.diagnostics.push(too_large(&error, file, &checked.source));
+        checked.diagnostics.push(not_compiled::diagnostic(&error, file));
         checked.file = None;
     }
     Ok(checked)
-}
-
-/// A policy that no kernel would take.
-fn too_large(error: &CompileError, file: &PolicyFile, source: &Source) -> Diagnostic {
-    let span = error.rule().and_then(|rule| file.rule_span(rule));
-    let whole_first_line = || Span::new(0, source.line_text(1).len());
-    Diagnostic {
-        severity: Severity::Error,
-        code: "too-large",
-        message: error.to_string(),
-        primary: Label { span: span.unwrap_or_else(whole_first_line), text: String::new() },
-        secondary: Vec::new(),
-        help: Some("a smaller policy, or one with simpler patterns, is needed".to_owned()),
-        suggestion: None,
-    }
 }
 
 /// The names below `/proc/sys`, where there is one.

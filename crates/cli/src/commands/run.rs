@@ -12,6 +12,7 @@ use rustix::process::Pid;
 
 use crate::attachments::chosen_cgroup;
 use crate::confinement::Confinement;
+use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::into_kernel::load_into_kernel;
 use crate::output::Output;
@@ -61,6 +62,8 @@ impl Run {
         command.args(arguments);
         confinement.admit(&mut command)?;
         supervisor.prepare(&mut command);
+        let (policy, hook) = (&file.policy().name, DecidingHook::of_this_machine());
+        output.note(format_args!("the policy \"{policy}\" is decided by {hook}"));
 
         let status = match supervisor.asked_to_end() {
             Some(ending) => ending.status(),

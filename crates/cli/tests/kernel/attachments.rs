@@ -7,7 +7,9 @@ use knobgate_testing::{Reaped, Test, eventually, root, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use crate::setting::{DetachedAtLast, KNOBGATE, attach, expect, is_loaded, policy, stderr, stdout};
+use crate::setting::{
+    DetachedAtLast, KNOBGATE, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
+};
 use crate::writers::HAMMER;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -52,6 +54,7 @@ fn stays() -> Result<(), Failed> {
     assert!(may_write(&cgroup) && may_write(&inner));
     let said = attach(policy(DENY).path(), &cgroup, "t-stays");
     assert!(said.contains("t-stays") && said.contains(&cgroup.path().display().to_string()), "{said}");
+    assert!(said.ends_with(&decided_by_the_kernel()), "{said}");
     assert!(!may_write(&cgroup) && !may_write(&inner));
     let said = stdout(&expect(0, ["detach", "t-stays"]));
     assert!(said.contains("t-stays") && said.contains(&cgroup.path().display().to_string()), "{said}");

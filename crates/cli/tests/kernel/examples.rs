@@ -6,7 +6,7 @@ use knobgate_policy::{CheckOptions, Source, parse};
 use knobgate_testing::Test;
 use libtest_mimic::Failed;
 
-use crate::setting::{KNOBGATE, stderr, stdout};
+use crate::setting::{KNOBGATE, decided_by_the_kernel, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the_kernel_takes_the_examples", taken),
@@ -40,7 +40,8 @@ fn tour() -> Result<(), Failed> {
     command.args(["run", "--policy", "examples/tour.knob", "--"]);
     command.args(["unshare", "--net", "--uts", "--ipc", "sh", "examples/tour.sh"]);
     let output = command.current_dir(directory().join("..")).output()?;
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let said = format!("note: the policy \"tour\" is {}", decided_by_the_kernel());
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), said));
     let shown = stdout(&output);
     let core_pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern")?;
     let core_pattern = core_pattern.trim();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use knobgate_testing::{Reaped, Test, eventually, runs, shell};
 use libtest_mimic::Failed;
 
-use crate::setting::{Runs, children, policy, stderr, stdout};
+use crate::setting::{Runs, children, decided_by_the_kernel, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_denied_write_fails_and_changes_nothing", denial),
@@ -183,7 +183,8 @@ fn streams() -> Result<(), Failed> {
     std::io::Write::write_all(&mut child.stdin.take().ok_or("no stdin")?, b"from stdin\n")?;
     let output = child.wait_with_output()?;
     assert_eq!(stdout(&output), "from stdin\nvalue\n/tmp\n");
-    assert_eq!(stderr(&output), "to stderr\n");
+    let said = format!("note: the policy \"t-streams\" is {}", decided_by_the_kernel());
+    assert_eq!(stderr(&output), said + "to stderr\n");
     Ok(())
 }
 

@@ -95,6 +95,12 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The end of what is said when a policy is put in force: which hook decides.
+pub(crate) fn decided_by_the_kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    format!("decided by the kernel's hook, Linux {}\n", release.trim())
+}
+
 /// Runs `knobgate` with these arguments here; what it printed.
 ///
 /// # Panics

@@ -115,9 +115,10 @@ fn ctrl_c() -> Result<(), Failed> {
     terminal.args(["-q", "-e", "-c", &run, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut terminal = Reaped(terminal.spawn()?);
     let mut output = BufReader::new(terminal.0.stdout.take().ok_or("no output")?);
-    let mut line = String::new();
-    output.read_line(&mut line)?;
-    assert_eq!(line.trim(), "started");
+    let mut lines = String::new();
+    output.read_line(&mut lines)?;
+    output.read_line(&mut lines)?;
+    assert!(lines.contains("decided by the kernel's hook") && lines.ends_with("started\r\n"), "{lines:?}");
     let mut keyboard = terminal.0.stdin.take().ok_or("no input")?;
     keyboard.write_all(b"\x03")?;
     let mut rest = String::new();

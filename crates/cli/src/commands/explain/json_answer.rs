@@ -1,22 +1,18 @@
 //! The answer as programs read it.
 
-use knobgate_policy::{AccessKind, DecidedBy, Mode, Verdict};
+use knobgate_policy::{DecidedBy, Mode};
 use serde::Serialize;
 
 use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{PassedOver, Why};
-use crate::json::{self, Bytes};
+use crate::json;
+use crate::json_decision::{Access, Rule, Verdict};
 
 /// The answer as a line of JSON. Rules and lines count from 1. Values are strings where they are UTF-8,
 /// else `{"hex": …}`.
 pub(super) fn line(answer: &Answer<'_>) -> String {
     let (policy, access, decision) = (answer.file.policy(), answer.access, &answer.decision);
-    let (verdict, errno, value) = match &decision.verdict {
-        Verdict::Allow => ("allow", None, None),
-        Verdict::Deny(errno) => ("deny", Some(errno.to_string()), None),
-        Verdict::Rewrite(value) => ("set", None, Some(Bytes::from(value.as_slice()))),
-    };
     let (rule, why) = match decision.by {
         DecidedBy::Rule(rule) => (Some(rule), None),
         DecidedBy::Unreadable { rule, why } => (Some(rule), Some(why.to_string())),
@@ -26,29 +22,17 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         file: answer.file.source().name(),
         policy: &policy.name,
         enforced: policy.mode == Mode::Enforce,
-        access: Access {
-            kind: match access.kind() {
-                AccessKind::Read => "read",
-                AccessKind::Write => "write",
-            },
-            knob: access.knob.to_string(),
-            new: access.new.as_deref().map(Bytes::from),
-            old: access.old.as_deref().map(Bytes::from),
+        access: AccessAndItsOld {
+            access: Access::from(access),
             old_is: match answer.current {
                 CurrentValue::Given(_) => "given",
                 CurrentValue::OfThisMachine(_) => "of this machine",
                 CurrentValue::NoSuchKnob | CurrentValue::Unreadable(_) => "unknown",
             },
-            pos: access.pos,
-            uid: access.task.uid,
-            gid: access.task.gid,
-            comm: Bytes::from(access.task.comm.as_slice()),
         },
-        verdict,
-        errno,
-        value,
+        verdict: Verdict::from(&decision.verdict),
         log: decision.log,
-        rule: rule.map(|rule| rule_of(answer, rule)),
+        rule: rule.map(|rule| Rule::of(answer.file, rule)),
         unreadable: why,
         default_line: match decision.by {
             DecidedBy::Default(kind) => answer.file.default_line(kind),
@@ -65,10 +49,9 @@ struct Object<'a> {
     policy: &'a str,
     /// Whether the verdict is more than reported.
     enforced: bool,
-    access: Access<'a>,
-    verdict: &'static str,
-    errno: Option<String>,
-    value: Option<Bytes<'a>>,
+    access: AccessAndItsOld<'a>,
+    #[serde(flatten)]
+    verdict: Verdict<'a>,
     /// Whether the policy asks for an event.
     log: bool,
     /// The rule that decided; absent, the default did.
@@ -82,23 +65,10 @@ struct Object<'a> {
 }
 
 #[derive(Serialize)]
-struct Access<'a> {
-    kind: &'static str,
-    knob: String,
-    new: Option<Bytes<'a>>,
-    old: Option<Bytes<'a>>,
+struct AccessAndItsOld<'a> {
+    #[serde(flatten)]
+    access: Access<'a>,
     old_is: &'static str,
-    pos: u64,
-    uid: u32,
-    gid: u32,
-    comm: Bytes<'a>,
-}
-
-#[derive(Serialize)]
-struct Rule<'a> {
-    number: usize,
-    line: Option<usize>,
-    text: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -110,14 +80,10 @@ struct RulePassedOver<'a> {
     conditions: Vec<String>,
 }
 
-fn rule_of<'a>(answer: &Answer<'a>, rule: usize) -> Rule<'a> {
-    Rule { number: rule + 1, line: answer.file.rule_line(rule), text: answer.file.rule_text(rule) }
-}
-
 fn passed_over<'a>(answer: &Answer<'a>, passed: &PassedOver) -> RulePassedOver<'a> {
     let (why, conditions) = match &passed.why {
         Why::OtherKind => ("other kind of access", Vec::new()),
         Why::Condition(parts) => ("condition", parts.iter().map(ToString::to_string).collect()),
     };
-    RulePassedOver { rule: rule_of(answer, passed.rule), why, conditions }
+    RulePassedOver { rule: Rule::of(answer.file, passed.rule), why, conditions }
 }

@@ -1,0 +1,168 @@
+//! A step that failed, drawn: what was expected, what was decided, and the rule that decided.
+
+use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Severity, Span};
+use knobgate_trial::{Contradiction, Decided, Profile, StepOutcome, TestOutcome, Undecided};
+
+use crate::degradation::{Kernel, describe};
+use crate::report;
+
+/// Draws a step that failed. The drawing ends without a newline.
+pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, profile: &Profile) -> String {
+    let span = file.step_span(test.test, step.step).unwrap_or_default();
+    let Drawn { code, message, label, decided_at, notes } = match &step.result {
+        Ok(decided) => other_verdict(file, test, step, decided, profile),
+        Err(Undecided::Contradiction(contradiction)) => contradicted(file, contradiction),
+        Err(undecided) => Drawn {
+            code: "test-failed",
+            message: format!("test \"{}\": expected {}, and nothing is decided", test.name, step.expected),
+            label: "no policy is asked about this".to_owned(),
+            decided_at: None,
+            notes: vec![undecided.to_string()],
+        },
+    };
+    let diagnostic = Diagnostic {
+        severity: Severity::Error,
+        code,
+        message,
+        primary: Label { span, text: label },
+        secondary: decided_at.into_iter().collect(),
+        help: None,
+        suggestion: None,
+    };
+    report::render_with_notes(&diagnostic, file.source(), &notes)
+}
+
+/// What there is to say.
+struct Drawn {
+    code: &'static str,
+    message: String,
+    /// What is written under the step.
+    label: String,
+    /// What decided.
+    decided_at: Option<Label>,
+    notes: Vec<String>,
+}
+
+fn other_verdict(
+    file: &PolicyFile,
+    test: &TestOutcome,
+    step: &StepOutcome,
+    decided: &Decided,
+    profile: &Profile,
+) -> Drawn {
+    let mut notes = Vec::new();
+    let decided_at = decided_by(file, decided.decision.by);
+    if let (None, DecidedBy::Default(kind)) = (&decided_at, decided.decision.by) {
+        let default = file.policy().defaults.of(kind);
+        notes.push(format!("no rule applies, and the policy states no default: {kind} {default}"));
+    }
+    if let Some(degradation) = decided.effect.degradation {
+        let means = &decided.decision.verdict;
+        notes.push(format!(
+            "the policy means {means}, but {}",
+            describe(degradation, file, &Kernel::Described(profile))
+        ));
+    }
+    let got = decided.verdict();
+    Drawn {
+        code: "test-failed",
+        message: format!("test \"{}\": expected {}, got {got}", test.name, step.expected),
+        label: format!("got {got}"),
+        decided_at,
+        notes,
+    }
+}
+
+/// The place that decided, if the policy has it.
+fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
+    let label = |span: Option<Span>, text: String| span.map(|span| Label { span, text });
+    match by {
+        DecidedBy::Rule(rule) => label(file.rule_span(rule), "this rule decides".to_owned()),
+        DecidedBy::Unreadable { rule, why } => {
+            label(file.rule_span(rule), format!("this rule cannot be evaluated, which denies: {why}"))
+        }
+        DecidedBy::Default(kind) => {
+            label(file.default_span(kind), "no rule applies, and this is the default".to_owned())
+        }
+    }
+}
+
+fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
+    let Contradiction { access, decision, expected, found, .. } = contradiction;
+    let by = match decision.by {
+        DecidedBy::Rule(rule) => format!("rule {}", rule + 1),
+        DecidedBy::Unreadable { rule, why } => format!("rule {}, which cannot be evaluated: {why}", rule + 1),
+        DecidedBy::Default(AccessKind::Read) => "the default for reads".to_owned(),
+        DecidedBy::Default(AccessKind::Write) => "the default for writes".to_owned(),
+    };
+    let did = match found {
+        Ok(done) => done.to_string(),
+        Err(fault) => format!("stopped: {fault}"),
+    };
+    Drawn {
+        code: "contradiction",
+        message: "knobgate contradicts itself here; this is a bug of knobgate, not of the policy".to_owned(),
+        label: format!("the language says {}, by {by}", decision.verdict),
+        decided_at: None,
+        notes: vec![
+            format!("the program should have {expected}"),
+            format!("the program has {did}"),
+            format!(
+                "please report it, with {}, and these lines: knobgate {}, {}, {access}",
+                file.source().name(),
+                env!("CARGO_PKG_VERSION"),
+                contradiction.profile,
+            ),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::{CheckOptions, Source, evaluate, parse};
+    use knobgate_trial::Done;
+
+    use super::*;
+
+    #[test]
+    fn a_contradiction_is_drawn_with_all_that_a_report_of_it_needs() {
+        let text = "policy p\nallow write vm.x\ntest \"t\" {\n  write vm.x \"1\\n\" uid 7 => allow\n}\n";
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let stated = &file.policy().tests[0].steps[0];
+        let done = |returned, given: Option<&str>, counter| Done {
+            returned,
+            given: given.map(|text| text.as_bytes().to_vec()),
+            counted: vec![counter],
+        };
+        let contradiction = Contradiction {
+            profile: Profile::default(),
+            access: stated.access.clone(),
+            decision: evaluate(file.policy(), &stated.access),
+            expected: done(2, Some("1\n"), 0),
+            found: Ok(done(-1, None, 4)),
+        };
+        let step = StepOutcome {
+            step: 0,
+            line: 4,
+            expected: stated.expected.clone(),
+            result: Err(Undecided::Contradiction(Box::new(contradiction))),
+        };
+        let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };
+        let drawn = anstream::adapter::strip_str(&draw(&file, &test, &step, &Profile::default())).to_string();
+        for said in [
+            "error[contradiction]: knobgate contradicts itself here; this is a bug of knobgate, not of the policy",
+            "p.knob:4:3",
+            "the language says allow, by rule 1",
+            "the program should have returned 2, given the knob \"1\\n\", moved counter 0",
+            "the program has returned -1 (EPERM), given the knob nothing, moved counter 4",
+            concat!(
+                "with p.knob, and these lines: knobgate ",
+                env!("CARGO_PKG_VERSION"),
+                ", Linux 6.18, write vm.x"
+            ),
+            "uid 7",
+        ] {
+            assert!(drawn.contains(said), "{said}\nis not in\n{drawn}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What came of the tests, as JUnit's XML.
+
+use knobgate_hook::Profile;
+use knobgate_trial::TestOutcome;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::drawing::draw;
+use super::tally::contradicts;
+use super::tried::{NotRun, Ran, Tried};
+use crate::deciding_hook::DecidingHook;
+use crate::failure::Failure;
+use crate::report;
+
+/// The document: one suite a file, one case a `test` block. A file whose tests could not run is a case with an error.
+///
+/// # Errors
+/// [`Failure::Output`]; there is no reason for one.
+pub(super) fn document(all: &[Tried], profile: &Profile) -> Result<Vec<u8>, Failure> {
+    let mut report = Report::new("knobgate test");
+    for tried in all {
+        let mut suite = TestSuite::new(tried.name.as_str());
+        suite.add_property(("hook", DecidingHook::UserSpace(*profile).to_string().as_str()));
+        match &tried.ran {
+            Ok(ran) => {
+                suite.add_test_cases(ran.tests.iter().map(|outcome| case(ran, outcome, profile)));
+            }
+            Err(why) => {
+                suite.add_test_case(not_run(why));
+            }
+        }
+        report.add_test_suite(suite);
+    }
+    let mut document = Vec::new();
+    report.serialize(&mut document).map_err(|error| Failure::Output(std::io::Error::other(error)))?;
+    Ok(document)
+}
+
+fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
+    let failed: Vec<_> = outcome.steps.iter().filter(|step| !step.passed()).collect();
+    let status = if failed.is_empty() {
+        TestCaseStatus::success()
+    } else {
+        let (kind, r#type) = if contradicts(outcome) {
+            (NonSuccessKind::Error, "contradiction")
+        } else {
+            (NonSuccessKind::Failure, "test-failed")
+        };
+        let drawings: Vec<_> = failed.iter().map(|step| draw(&ran.file, outcome, step, profile)).collect();
+        let lines: Vec<_> = failed.iter().map(|step| step.line.to_string()).collect();
+        let mut status = TestCaseStatus::non_success(kind);
+        let which = if lines.len() == 1 { "line" } else { "lines" };
+        status.set_type(r#type).set_message(format!("{which} {}", lines.join(", ")));
+        status.set_description(drawings.join("\n\n"));
+        status
+    };
+    let mut case = TestCase::new(outcome.name.as_str(), status);
+    case.set_classname(ran.file.policy().name.as_str());
+    case
+}
+
+fn not_run(why: &NotRun) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    match why {
+        NotRun::Unreadable(failure) => status.set_type("unreadable").set_message(failure.to_string()),
+        NotRun::Bug(failure) => status.set_type("contradiction").set_message(failure.to_string()),
+        NotRun::Wrong(checked) => {
+            let drawn = checked
+                .diagnostics
+                .iter()
+                .map(|diagnostic| report::render(diagnostic, &checked.source))
+                .chain(
+                    checked.json_errors.iter().map(|error| report::render_json_error(error, &checked.source)),
+                );
+            let drawn: Vec<_> = drawn.collect();
+            status.set_type("policy").set_message("the policy has errors").set_description(drawn.join("\n\n"))
+        }
+    };
+    TestCase::new("the policy", status)
+}

@@ -1,0 +1,44 @@
+//! What came of the tests, for people.
+
+use knobgate_hook::Profile;
+
+use super::drawing::draw;
+use super::tally::Tally;
+use super::tried::{NotRun, Ran, Tried};
+use crate::deciding_hook::DecidingHook;
+use crate::degradation::{self, Kernel};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::report;
+
+/// Prints every step that failed and a summary to standard output; what is to be said of policies themselves goes to
+/// standard error.
+pub(super) fn print(all: &[Tried], tally: &Tally, profile: &Profile, output: &Output) -> Result<(), Failure> {
+    for tried in all {
+        match &tried.ran {
+            Ok(ran) => print_tests(ran, profile, output)?,
+            Err(NotRun::Unreadable(failure) | NotRun::Bug(failure)) => output.failure(failure),
+            Err(NotRun::Wrong(checked)) => checked.report(output),
+        }
+    }
+    output.line(format_args!("{}; decided by {}", tally.summary(), DecidingHook::UserSpace(*profile)))
+}
+
+fn print_tests(ran: &Ran, profile: &Profile, output: &Output) -> Result<(), Failure> {
+    let source = ran.file.source();
+    for warning in ran.file.warnings() {
+        output.report(format_args!("{}\n", report::render(warning, source)));
+    }
+    for degradation in &ran.degradations {
+        output.warning(degradation::warning(*degradation, &ran.file, &Kernel::Described(profile)));
+    }
+    if ran.file.policy().tests.is_empty() {
+        output.warning(format_args!("{} has no tests", source.name()));
+    }
+    for test in &ran.tests {
+        for step in test.steps.iter().filter(|step| !step.passed()) {
+            output.line(format_args!("{}\n", draw(&ran.file, test, step, profile)))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! How many tests passed and failed.
+
+use knobgate_trial::{StepOutcome, TestOutcome};
+
+use super::tried::{NotRun, Tried};
+use crate::failure::{BAD, BUG, USAGE};
+use crate::{plural, style};
+
+/// Counts of everything that was tried.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) files: usize,
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    /// Files with errors, which includes those that the kernel cannot have.
+    pub(super) wrong: usize,
+    pub(super) unreadable: usize,
+    /// Tests, and files, where knobgate contradicts itself.
+    pub(super) contradictions: usize,
+}
+
+impl Tally {
+    pub(super) fn of(all: &[Tried]) -> Self {
+        let mut tally = Self { files: all.len(), ..Self::default() };
+        for tried in all {
+            match &tried.ran {
+                Ok(ran) => ran.tests.iter().for_each(|test| tally.count(test)),
+                Err(NotRun::Unreadable(_)) => tally.unreadable += 1,
+                Err(NotRun::Wrong(_)) => tally.wrong += 1,
+                Err(NotRun::Bug(_)) => tally.contradictions += 1,
+            }
+        }
+        tally
+    }
+
+    fn count(&mut self, test: &TestOutcome) {
+        if test.passed() {
+            self.passed += 1;
+        } else if contradicts(test) {
+            self.contradictions += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// Whether there was nothing to run.
+    pub(super) fn is_without_tests(&self) -> bool {
+        self.passed + self.failed + self.contradictions == 0
+    }
+
+    /// Whether nothing is wrong.
+    pub(super) fn is_fine(&self) -> bool {
+        self.status() == 0
+    }
+
+    /// The exit status.
+    pub(super) fn status(&self) -> u8 {
+        match self {
+            Self { contradictions: 1.., .. } => BUG,
+            Self { unreadable: 1.., .. } => USAGE,
+            Self { failed: 1.., .. } | Self { wrong: 1.., .. } => BAD,
+            _ => 0,
+        }
+    }
+
+    /// The counts in words.
+    pub(super) fn summary(&self) -> String {
+        let mut parts = Vec::new();
+        let mut part = |count: usize, what: &str, suffix: &str, style: anstyle::Style| {
+            if count > 0 {
+                parts.push(format!("{style}{}{suffix}{style:#}", plural::count(count, what)));
+            }
+        };
+        part(self.passed, "test", " passed", style::ALLOW);
+        part(self.failed, "test", " failed", style::ERROR);
+        part(self.contradictions, "contradiction", " of knobgate", style::ERROR);
+        part(self.wrong, "file", " with errors", style::ERROR);
+        part(self.unreadable, "unreadable file", "", style::ERROR);
+        let found = if parts.is_empty() { "no tests".to_owned() } else { parts.join(", ") };
+        format!("{}: {found}", plural::count(self.files, "file"))
+    }
+}
+
+/// Whether knobgate contradicts itself in this test.
+pub(super) fn contradicts(test: &TestOutcome) -> bool {
+    test.steps.iter().any(|step| StepOutcome::contradiction(step).is_some())
+}

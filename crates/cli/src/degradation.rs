@@ -1,0 +1,117 @@
+//! What a kernel cannot do of a policy, and what happens instead, in words.
+
+use knobgate_compiler::Degradation;
+use knobgate_hook::Profile;
+use knobgate_kernel::Outcome;
+use knobgate_policy::PolicyFile;
+
+/// The kernel that it is said of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kernel<'a> {
+    /// This machine's.
+    Running {
+        /// Whether replacing a written value has an effect there.
+        rewrites: &'a Outcome,
+    },
+    /// One that is described.
+    Described(&'a Profile),
+}
+
+/// What the kernel cannot do, and what happens instead, with the place of the rule that it is about.
+pub(crate) fn warning(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
+    let text = describe(degradation, file, kernel);
+    match degradation {
+        Degradation::RewriteIsDenied { rule } | Degradation::VectorClampIsDenied { rule } => {
+            format!("{}: {text}", place(file, rule))
+        }
+        _ => text,
+    }
+}
+
+/// What the kernel cannot do, and what happens instead.
+pub(crate) fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
+    let name = match kernel {
+        Kernel::Running { .. } => "this kernel".to_owned(),
+        Kernel::Described(profile) => profile.to_string(),
+    };
+    match (degradation, kernel) {
+        (Degradation::ErrnoIsEperm(errno), _) => format!(
+            "{name} lets no program choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
+        ),
+        (
+            Degradation::RewriteIsDenied { rule },
+            Kernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
+        ) => format!(
+            "whether {name} drops the values that programs put in the place of written ones is {rewrites}; where \
+             `{}` would rewrite, it denies with EPERM",
+            text(file, rule),
+        ),
+        (Degradation::RewriteIsDenied { rule }, _) => format!(
+            "{name} drops the values that programs put in the place of written ones (a bug of Linux 5.18 and \
+             later, mended in 6.1.178, 6.12.96 and 7.2); where `{}` would rewrite, it denies with EPERM",
+            text(file, rule),
+        ),
+        (Degradation::VectorClampIsDenied { rule }, _) => format!(
+            "{name} lets no program build a list of numbers; where `{}` would rewrite, it denies with EPERM",
+            text(file, rule),
+        ),
+        (other, _) => format!("{name} cannot do all that the policy says, and denies instead: {other:?}"),
+    }
+}
+
+/// Where a rule stands: `web.knob:7`.
+pub(crate) fn place(file: &PolicyFile, rule: usize) -> String {
+    let name = file.source().name();
+    file.rule_line(rule).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+}
+
+fn text(file: &PolicyFile, rule: usize) -> &str {
+    file.rule_text(rule).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_bpf::Features;
+    use knobgate_compiler::compile;
+    use knobgate_policy::{CheckOptions, Source, parse};
+
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_cannot_do_is_said_of_each_rule() {
+        let text = "policy p\ndeny(EROFS) write kernel.**\nclamp write net.core.somaxconn to 1..2\n\
+                    clamp write net.ipv4.tcp_mem to [1..2, 1..2]\n";
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let said_where = |features: &Features, rewrites: &Outcome| -> Vec<String> {
+            let compiled = compile(&file, features).expect("a program");
+            compiled
+                .degradations
+                .into_iter()
+                .map(|degradation| warning(degradation, &file, &Kernel::Running { rewrites }))
+                .collect()
+        };
+        let said = |features: &Features| said_where(features, &Outcome::No);
+        assert_eq!(said(&Features::ALL), Vec::<String>::new());
+
+        let all = said(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
+        let about = |part: &str| all.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(about("denials with EROFS are EPERM"), 1, "{all:?}");
+        assert_eq!(about("p.knob:3: this kernel drops"), 1, "{all:?}");
+        let unknown = Outcome::Unknown("no cgroup can be made".to_owned());
+        let unsure = said_where(&Features { set_new_value: false, ..Features::ALL }, &unknown);
+        assert!(unsure.iter().all(|line| line.contains("is unknown: no cgroup can be made")), "{unsure:?}");
+        assert_eq!(about("`clamp write net.core.somaxconn to 1..2` would rewrite, it denies"), 1, "{all:?}");
+
+        let lists = said(&Features { variable_stack: false, ..Features::ALL });
+        let [list] = lists.as_slice() else { panic!("{lists:?}") };
+        assert!(list.starts_with("p.knob:4: ") && list.contains("list of numbers"), "{list}");
+    }
+    #[test]
+    fn a_kernel_that_is_described_is_called_by_its_name() {
+        let text = "policy p\nclamp write net.core.somaxconn to 1..2\n";
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let profile = "6.8".parse().expect("a profile");
+        let said = warning(Degradation::RewriteIsDenied { rule: 0 }, &file, &Kernel::Described(&profile));
+        assert!(said.starts_with("p.knob:2: Linux 6.8 drops the values"), "{said}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Accesses and what is decided about them, as programs read them. Rules and lines count from 1.
+
+use knobgate_policy::{AccessKind, Expected, PolicyFile};
+use serde::Serialize;
+
+use crate::json::Bytes;
+
+/// An access.
+#[derive(Serialize)]
+pub(crate) struct Access<'a> {
+    kind: &'static str,
+    knob: String,
+    new: Option<Bytes<'a>>,
+    old: Option<Bytes<'a>>,
+    pos: u64,
+    uid: u32,
+    gid: u32,
+    comm: Bytes<'a>,
+}
+
+impl<'a> From<&'a knobgate_policy::Access> for Access<'a> {
+    fn from(access: &'a knobgate_policy::Access) -> Self {
+        Self {
+            kind: match access.kind() {
+                AccessKind::Read => "read",
+                AccessKind::Write => "write",
+            },
+            knob: access.knob.to_string(),
+            new: access.new.as_deref().map(Bytes::from),
+            old: access.old.as_deref().map(Bytes::from),
+            pos: access.pos,
+            uid: access.task.uid,
+            gid: access.task.gid,
+            comm: Bytes::from(access.task.comm.as_slice()),
+        }
+    }
+}
+
+/// A verdict, or one that is expected: the errno is absent where any will do.
+#[derive(Serialize)]
+pub(crate) struct Verdict<'a> {
+    verdict: &'static str,
+    errno: Option<String>,
+    value: Option<Bytes<'a>>,
+}
+
+impl<'a> From<&'a knobgate_policy::Verdict> for Verdict<'a> {
+    fn from(verdict: &'a knobgate_policy::Verdict) -> Self {
+        use knobgate_policy::Verdict::{Allow, Deny, Rewrite};
+        let (verdict, errno, value) = match verdict {
+            Allow => ("allow", None, None),
+            Deny(errno) => ("deny", Some(errno.to_string()), None),
+            Rewrite(value) => ("set", None, Some(Bytes::from(value.as_slice()))),
+        };
+        Self { verdict, errno, value }
+    }
+}
+
+impl<'a> From<&'a Expected> for Verdict<'a> {
+    fn from(expected: &'a Expected) -> Self {
+        let (verdict, errno, value) = match expected {
+            Expected::Allow => ("allow", None, None),
+            Expected::Deny(errno) => ("deny", errno.map(|errno| errno.to_string()), None),
+            Expected::Set(text) => ("set", None, Some(Bytes::from(text.as_bytes()))),
+        };
+        Self { verdict, errno, value }
+    }
+}
+
+/// A rule of a policy.
+#[derive(Serialize)]
+pub(crate) struct Rule<'a> {
+    number: usize,
+    line: Option<usize>,
+    text: Option<&'a str>,
+}
+
+impl<'a> Rule<'a> {
+    /// The rule of this index.
+    pub(crate) fn of(file: &'a PolicyFile, rule: usize) -> Self {
+        Self { number: rule + 1, line: file.rule_line(rule), text: file.rule_text(rule) }
+    }
+}
