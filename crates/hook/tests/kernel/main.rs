@@ -5,6 +5,11 @@
 //! The test starts this binary once more in private namespaces, as the *player*, which does everything to the kernel's
 //! knob and to the model's.
 
+#[path = "../objects/cases.rs"]
+mod cases;
+#[path = "../objects/model.rs"]
+mod model;
+mod objects;
 mod odd;
 mod player;
 mod semaphores;
@@ -18,14 +23,25 @@ use libtest_mimic::Failed;
 /// How many accesses are made to each knob; `KNOBGATE_ACCESSES` says otherwise.
 const ACCESSES: u64 = 1500;
 
-const TESTS: &[Test] = &[("the_handlers_do_as_the_kernels_do", handlers)];
+const TESTS: &[Test] = &[
+    ("the_handlers_do_as_the_kernels_do", handlers),
+    ("programs_from_objects_do_the_same_on_both", objects::objects),
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(player::ARGUMENT) {
-        let numbers: Vec<u64> = arguments.map(|number| number.parse().expect("a number")).collect();
-        let &[seed, accesses] = &numbers[..] else { panic!("seed and accesses") };
-        return player::play(seed, accesses);
+    let role = arguments.next();
+    let numbers = || arguments.map(|number| number.parse().expect("a number")).collect::<Vec<u64>>();
+    match role.as_deref() {
+        Some(player::ARGUMENT) => {
+            let &[seed, accesses] = &numbers()[..] else { panic!("seed and accesses") };
+            return player::play(seed, accesses);
+        }
+        Some(objects::ARGUMENT) => {
+            let &[case] = &numbers()[..] else { panic!("the number of a case") };
+            return objects::use_knobs(case as usize);
+        }
+        _ => {}
     }
     match knobgate_testing::in_private_mounts() {
         Some(ended) => ended,

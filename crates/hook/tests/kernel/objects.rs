@@ -1,0 +1,111 @@
+//! Programs that clang made: the same verdicts, and the same in their maps, on the kernel and on the model.
+
+use std::fs::{File, OpenOptions};
+use std::process::{Command, ExitCode};
+
+use knobgate_bpf::{MapKind, Object};
+use knobgate_hook::LoadedProgram;
+use knobgate_kernel::{
+    Link, LoadOptions, LoadedProgram as InKernel, Namespaces, load, start_inside, with_private_namespaces,
+};
+use knobgate_testing::scratch;
+use libtest_mimic::Failed;
+
+use crate::cases::{Access, CASES, Case, difference, padded};
+use crate::model;
+
+/// The argument that makes the test binary go through a case, whose number comes next.
+pub(crate) const ARGUMENT: &str = "--be-the-user";
+
+pub(crate) fn objects() -> Result<(), Failed> {
+    for (number, case) in CASES.iter().enumerate() {
+        let name = case.program.unwrap_or(case.object);
+        let in_kernel =
+            in_kernel(number, case).map_err(|error| format!("{name}: {}", error.message().unwrap_or("?")))?;
+        compare(name, &in_kernel, &model::play(case))?;
+    }
+    Ok(())
+}
+
+/// Goes through a case with the program on a cgroup.
+fn in_kernel(number: usize, case: &Case) -> Result<InKernel, Failed> {
+    let program = Object::read(case.bytes)?.program(case.program)?;
+    let loaded = load(&program, &LoadOptions::default())?;
+    for (map, key, value) in case.entries {
+        let map = loaded.map(map).ok_or("no such map")?;
+        map.update(&padded(key, map.info().key_size), &padded(value, map.info().value_size))?;
+    }
+    let cgroup = scratch();
+    let _link = Link::create(&loaded.program, &cgroup)?;
+    let mut user = Command::new(std::env::current_exe()?);
+    user.args([ARGUMENT, &number.to_string()]);
+    start_inside(&mut user, &cgroup)?;
+    if !case.only_reads() {
+        with_private_namespaces(&mut user, Namespaces { net: true, uts: true, ipc: true, mount: false });
+    }
+    let output = user.output()?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        return Err(said.concat().into());
+    }
+    Ok(loaded)
+}
+
+/// Goes through a case, inside the cgroup and in namespaces of its own.
+pub(crate) fn use_knobs(number: usize) -> ExitCode {
+    let mut differences = 0;
+    for (access, expected) in CASES[number].accesses {
+        let (returned, data) = perform(*access);
+        if let Some(difference) = difference(*expected, returned, &data) {
+            println!("{access:?}: {difference}");
+            differences += 1;
+        }
+    }
+    if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn perform(access: Access) -> (i64, Vec<u8>) {
+    let opened = |file: std::io::Result<File>| file.expect("it can be opened");
+    let mut data = vec![0; 4096];
+    let done = match access {
+        Access::Read(knob) => {
+            let file = opened(File::open(format!("/proc/sys/{knob}")));
+            rustix::io::pread(&file, &mut data[..], 0)
+        }
+        Access::Write(knob, bytes, position) => {
+            let file = opened(OpenOptions::new().write(true).open(format!("/proc/sys/{knob}")));
+            data.clear();
+            rustix::io::pwrite(&file, bytes, position as u64)
+        }
+    };
+    data.truncate(done.unwrap_or(0));
+    (done.map_or_else(|errno| -i64::from(errno.raw_os_error()), |length| length as i64), data)
+}
+
+/// Of the maps that can be looked into.
+fn compare(name: &str, in_kernel: &InKernel, model: &LoadedProgram) -> Result<(), Failed> {
+    for (map, of_model) in in_kernel.maps.iter().zip(model.maps()) {
+        let (map_name, map) = map;
+        let sums = match of_model.def().kind {
+            MapKind::Array | MapKind::Hash | MapKind::LpmTrie => false,
+            MapKind::PercpuArray | MapKind::PercpuHash => true,
+            _ => continue,
+        };
+        let mut entries: Vec<_> = map.entries()?.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        let mut expected = of_model.entries();
+        if sums {
+            // Which processor counted is of no matter.
+            for (_, value) in entries.iter_mut().chain(&mut expected) {
+                let words = value.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+                *value = words.sum::<u64>().to_le_bytes().to_vec();
+            }
+        }
+        entries.sort();
+        expected.sort();
+        if entries != expected {
+            let both = format!("kernel {entries:?}\nmodel  {expected:?}");
+            return Err(format!("{name}: the map {map_name} differs:\n{both}").into());
+        }
+    }
+    Ok(())
+}
