@@ -1,15 +1,18 @@
 //! Why a policy cannot be compiled, at the rule.
 
 use knobgate_compiler::CompileError;
+use knobgate_hook::Profile;
 use knobgate_policy::{Diagnostic, Label, PolicyFile, Severity, Span};
 
-/// `error` as something to draw.
-pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile) -> Diagnostic {
+/// `error`, for the kernel of `profile`, as something to draw.
+pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, profile: &Profile) -> Diagnostic {
     let span = error.rule().and_then(|rule| file.rule_span(rule));
     let whole_first_line = || Span::new(0, file.source().line_text(1).len());
     let (code, help) = match error {
-        CompileError::NotOnThisKernel { .. } => ("not-on-this-kernel", None),
-        _ => ("too-large", Some("a smaller policy, or one with simpler patterns, is needed".to_owned())),
+        CompileError::NotOnThisKernel { .. } => {
+            ("not-on-this-kernel", format!("{profile} cannot have this policy"))
+        }
+        _ => ("too-large", "a smaller policy, or one with simpler patterns, is needed".to_owned()),
     };
     Diagnostic {
         severity: Severity::Error,
@@ -17,7 +20,7 @@ pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile) -> Diagnostic 
         message: error.to_string(),
         primary: Label { span: span.unwrap_or_else(whole_first_line), text: String::new() },
         secondary: Vec::new(),
-        help,
+        help: Some(help),
         suggestion: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use knobgate_bpf::Features;
+use knobgate_hook::Profile;
 use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity};
 
 use crate::failure::{BAD, Failure, USAGE};
@@ -102,9 +102,10 @@ impl Tally {
 fn check(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
     let mut checked = policy_file::check_policy(path, options)?;
     if let Some(file) = &checked.file
-        && let Err(error) = knobgate_compiler::compile(file, &Features::ALL)
+        && let newest = Profile::default()
+        && let Err(error) = knobgate_compiler::compile(file, &newest.features())
     {
-        checked.diagnostics.push(not_compiled::diagnostic(&error, file));
+        checked.diagnostics.push(not_compiled::diagnostic(&error, file, &newest));
         checked.file = None;
     }
     Ok(checked)

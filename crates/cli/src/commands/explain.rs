@@ -11,11 +11,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use knobgate_policy::{Access, Decision, KnobName, PolicyFile, Task, evaluate};
+use knobgate_policy::{Access, KnobName, PolicyFile, Task};
+use knobgate_trial::{Decided, Profile, Trial, TrialError, Undecided};
 
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::policy_file::load_policy;
+use crate::{not_compiled, report};
 use current_value::CurrentValue;
 use trace::Trace;
 
@@ -24,8 +26,9 @@ const COMM_MAX: usize = 15;
 
 /// Explain what a policy makes of one read or write, and why
 ///
-/// The answer comes from the meaning of the language; no kernel is asked, no privilege is needed, and nothing is
-/// written. Exit status: 0 whatever the verdict, 1 if the policy has errors, 2 if the arguments make no sense.
+/// The access is decided by the meaning of the language and by the compiled program, which runs on the hook in user space: no
+/// kernel is asked, no privilege is needed, and nothing is written. Exit status: 0 whatever the verdict, 1 if the policy has
+/// errors, 2 if the arguments make no sense, 4 if the language and the program disagree, which is a bug of knobgate.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Explain {
@@ -54,6 +57,9 @@ pub(crate) struct Explain {
     /// The name of the task, of which the kernel keeps 15 bytes; by default it is empty
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     comm: OsString,
+    /// The kernel that the policy is compiled for and that decides, such as 6.8 or 6.12.94; what it cannot do is denied
+    #[arg(long, value_name = "KERNEL", default_value = Profile::LINUX_6_18.name)]
+    profile: Profile,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -75,7 +81,8 @@ struct Answer<'a> {
     file: &'a PolicyFile,
     access: &'a Access,
     current: &'a CurrentValue,
-    decision: Decision,
+    profile: &'a Profile,
+    decided: Decided,
     trace: Trace,
 }
 
@@ -83,11 +90,32 @@ impl Explain {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let (access, current) = self.access(output)?;
         let file = load_policy(&self.policy, output)?;
-        let decision = evaluate(file.policy(), &access);
-        let trace = Trace::of(file.policy(), &access, decision.by);
-        let answer = Answer { file: &file, access: &access, current: &current, decision, trace };
+        let decided = self.decide(&file, &access, output)?;
+        let trace = Trace::of(file.policy(), &access, decided.decision.by);
+        let (access, current, profile) = (&access, &current, &self.profile);
+        let answer = Answer { file: &file, access, current, profile, decided, trace };
         output.line(if self.json { json_answer::line(&answer) } else { text_answer::lines(&answer) })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Has the hook in user space decide it.
+    fn decide(&self, file: &PolicyFile, access: &Access, output: &Output) -> Result<Decided, Failure> {
+        let mut trial = Trial::new(file, &self.profile).map_err(|error| match error {
+            TrialError::Compile { source, .. } => {
+                let diagnostic = not_compiled::diagnostic(&source, file, &self.profile);
+                output.report(report::render(&diagnostic, file.source()));
+                Failure::Reported
+            }
+            TrialError::NoLinks(_) => Failure::usage(error.to_string()),
+            _ => Failure::bug(format!("{}: the policy cannot be tried", file.source().name())).because(error),
+        })?;
+        trial.decide(access).map_err(|undecided| match undecided {
+            Undecided::Contradiction(contradiction) => {
+                let what = format!("{}: knobgate contradicts itself about {access}", file.source().name());
+                Failure::bug(what).because(contradiction)
+            }
+            undecided => Failure::usage(format!("no policy is asked about {access}")).because(undecided),
+        })
     }
 
     fn access(&self, output: &Output) -> Result<(Access, CurrentValue), Failure> {

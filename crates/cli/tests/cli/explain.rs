@@ -90,6 +90,34 @@ fn an_answer_for_programs() {
 }
 
 #[test]
+fn on_another_kernel_a_verdict_may_be_another_one() {
+    let clamped = ["write", "net.core.somaxconn", r"9999999\n", "--old", r"4096\n", "--profile", "6.8"];
+    let unused = ["write", "net.core.somaxconn", r"512\n", "--old", r"4096\n", "--profile", "6.8"];
+    snapshot(
+        "explain-profile",
+        [
+            explain(clamped),
+            explain(clamped).arg("--json"),
+            explain(unused),
+            explain(["read", "kernel.ostype", "--old", "x", "--profile", "5.15"]),
+            explain(["read", "kernel.ostype", "--old", "x", "--profile", "5.4"]),
+        ],
+    );
+}
+
+#[test]
+fn what_no_policy_is_asked_about() {
+    let beyond = i64::MAX.to_string();
+    snapshot(
+        "explain-not-asked",
+        [
+            explain(["write", "kernel.hostname", "x", "--old", "y", "--pos", &beyond]),
+            explain(["write", "kernel/../hostname", "x", "--old", "y"]),
+        ],
+    );
+}
+
+#[test]
 fn a_negative_value_is_a_value_and_no_option() {
     snapshot("explain-negative", [explain(["write", "net.core.somaxconn", r"-1\n", "--old", r"-2\n"])]);
 }

@@ -6,13 +6,16 @@ use serde::Serialize;
 use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{PassedOver, Why};
+use crate::deciding_hook::DecidingHook;
+use crate::degradation::{Kernel, describe};
 use crate::json;
 use crate::json_decision::{Access, Rule, Verdict};
 
 /// The answer as a line of JSON. Rules and lines count from 1. Values are strings where they are UTF-8,
 /// else `{"hex": …}`.
 pub(super) fn line(answer: &Answer<'_>) -> String {
-    let (policy, access, decision) = (answer.file.policy(), answer.access, &answer.decision);
+    let (policy, access, decision) = (answer.file.policy(), answer.access, &answer.decided.decision);
+    let degradation = answer.decided.effect.degradation;
     let (rule, why) = match decision.by {
         DecidedBy::Rule(rule) => (Some(rule), None),
         DecidedBy::Unreadable { rule, why } => (Some(rule), Some(why.to_string())),
@@ -30,7 +33,11 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
                 CurrentValue::NoSuchKnob | CurrentValue::Unreadable(_) => "unknown",
             },
         },
-        verdict: Verdict::from(&decision.verdict),
+        hook: DecidingHook::UserSpace(*answer.profile),
+        verdict: Verdict::from(answer.decided.verdict()),
+        means: degradation.map(|_| Verdict::from(&decision.verdict)),
+        stricter: degradation
+            .map(|degradation| describe(degradation, answer.file, &Kernel::Described(answer.profile))),
         log: decision.log,
         rule: rule.map(|rule| Rule::of(answer.file, rule)),
         unreadable: why,
@@ -50,8 +57,14 @@ struct Object<'a> {
     /// Whether the verdict is more than reported.
     enforced: bool,
     access: AccessAndItsOld<'a>,
+    /// Which hook decided.
+    hook: DecidingHook,
     #[serde(flatten)]
     verdict: Verdict<'a>,
+    /// What the policy means, where the kernel makes something stricter of it.
+    means: Option<Verdict<'a>>,
+    /// Why it does.
+    stricter: Option<String>,
     /// Whether the policy asks for an event.
     log: bool,
     /// The rule that decided; absent, the default did.

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use anstyle::Style;
+use knobgate_compiler::Degradation;
 use knobgate_policy::{AccessKind, DecidedBy, Mode, Text, Verdict};
 
 use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{Fact, PassedOver, Why, facts};
+use crate::deciding_hook::DecidingHook;
+use crate::degradation::{Kernel, describe};
 use crate::printable::printable;
 use crate::style;
 
@@ -18,10 +21,14 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
         let dim = style::DIM;
         lines.push(format!("  {dim}{name:<8}{dim:#}  {text}"));
     };
-    row("verdict", verdict(answer));
+    row("verdict", verdict(answer.decided.verdict()));
     row("because", because(answer));
     for line in rule_lines(answer) {
         row("", line);
+    }
+    if let Some(degradation) = answer.decided.effect.degradation {
+        let means = verdict(&answer.decided.decision.verdict);
+        row("kernel", format!("the policy means {means}, but {}", printable(&kernel(answer, degradation))));
     }
     if answer.file.policy().mode == Mode::Audit {
         row("mode", "audit: the verdict is reported, and the access passes as it is".to_owned());
@@ -42,10 +49,8 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
         (1, _) => lines.push("1 more is for other knobs.".to_owned()),
         (count, _) => lines.push(format!("{count} more are for other knobs.")),
     }
-    lines.push(
-        "This is what the language means: no kernel was asked, and the knob may still refuse a value."
-            .to_owned(),
-    );
+    let hook = DecidingHook::UserSpace(*answer.profile);
+    lines.push(format!("Decided by {hook}; the knob may still refuse a value."));
     lines.join("\n")
 }
 
@@ -63,18 +68,23 @@ fn access(answer: &Answer<'_>) -> String {
     line
 }
 
-fn verdict(answer: &Answer<'_>) -> String {
+fn verdict(verdict: &Verdict) -> String {
     let painted = |style: Style, text: String| format!("{style}{text}{style:#}");
-    match &answer.decision.verdict {
+    match verdict {
         Verdict::Allow => painted(style::ALLOW, "allow".to_owned()),
         Verdict::Deny(errno) => painted(style::DENY, format!("deny {errno}")),
         Verdict::Rewrite(value) => painted(style::REWRITE, format!("set {}", quoted(value))),
     }
 }
 
+/// What the kernel cannot do.
+fn kernel(answer: &Answer<'_>, degradation: Degradation) -> String {
+    describe(degradation, answer.file, &Kernel::Described(answer.profile))
+}
+
 fn because(answer: &Answer<'_>) -> String {
     let file = printable(answer.file.source().name());
-    match answer.decision.by {
+    match answer.decided.decision.by {
         DecidedBy::Rule(rule) => format!("{} decides", place_of_rule(answer, rule)),
         DecidedBy::Unreadable { rule, why } => {
             format!("{} cannot be evaluated: {why}; such an access is denied", place_of_rule(answer, rule))
@@ -97,7 +107,7 @@ fn place_of_rule(answer: &Answer<'_>, rule: usize) -> String {
 
 /// The rule or the default that decided, as it is written.
 fn rule_lines(answer: &Answer<'_>) -> Vec<String> {
-    let text = match answer.decision.by {
+    let text = match answer.decided.decision.by {
         DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => answer.file.rule_text(rule),
         DecidedBy::Default(kind) => {
             answer.file.default_span(kind).map(|span| answer.file.source().slice(span))
@@ -116,7 +126,7 @@ fn caller(answer: &Answer<'_>) -> String {
     let written = access.new.as_deref().unwrap_or_default();
     let verdict = match answer.file.policy().mode {
         Mode::Audit => &Verdict::Allow,
-        Mode::Enforce => &answer.decision.verdict,
+        Mode::Enforce => answer.decided.verdict(),
     };
     match (access.kind(), verdict) {
         (kind, Verdict::Deny(errno)) => {
@@ -137,13 +147,13 @@ fn caller(answer: &Answer<'_>) -> String {
 }
 
 fn log(answer: &Answer<'_>) -> String {
-    let logs = answer.decision.log;
-    let stated = match answer.decision.by {
+    let logs = answer.decided.decision.log;
+    let stated = match answer.decided.decision.by {
         DecidedBy::Rule(rule) => answer.file.policy().rules[rule].log,
         DecidedBy::Default(kind) => answer.file.policy().defaults.of(kind).log,
         DecidedBy::Unreadable { .. } => return "yes, as always when a rule cannot be evaluated".to_owned(),
     };
-    let why = match (stated, &answer.decision.verdict, logs) {
+    let why = match (stated, &answer.decided.decision.verdict, logs) {
         (Some(true), ..) => "`log`",
         (Some(false), ..) => "`nolog`",
         (None, Verdict::Allow, true) => "rules that rewrite log",

@@ -91,9 +91,7 @@ fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun
     let mut trial = match Trial::new(&file, profile) {
         Ok(trial) => trial,
         Err(TrialError::Compile { source, .. }) => {
-            let mut diagnostic = not_compiled::diagnostic(&source, &file);
-            diagnostic.help.get_or_insert_with(|| format!("{profile} cannot have this policy"));
-            checked.diagnostics.push(diagnostic);
+            checked.diagnostics.push(not_compiled::diagnostic(&source, &file, profile));
             return Err(NotRun::Wrong(Box::new(checked)));
         }
         Err(error) => {
