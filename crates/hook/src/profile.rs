@@ -41,7 +41,8 @@ pub struct Profile {
     pub call_frames: usize,
     /// How many tail calls one run may make: 33, before 6.1 32.
     pub tail_calls: u32,
-    /// `CONFIG_FORTIFY_SOURCE`: `bpf_sysctl_get_name` copies the slashes byte by byte.
+    /// `CONFIG_FORTIFY_SOURCE`, which distributions have and which checks `strscpy` since 5.11: `bpf_sysctl_get_name` copies
+    /// the slashes byte by byte, and puts no zeros behind them.
     pub fortified: bool,
 
     /// What `bpf_sysctl_set_new_value` sets is written. Kernels from 5.18 on drop it without a word until they get
@@ -112,7 +113,7 @@ const V5_10: Profile = Profile {
     ..V5_4
 };
 
-const V5_15: Profile = Profile { name: "5.15", version: (5, 15), atomics: true, ..V5_10 };
+const V5_15: Profile = Profile { name: "5.15", version: (5, 15), atomics: true, fortified: true, ..V5_10 };
 
 /// Before 6.1.178. Results of failed parses are zeroed since 6.1.113.
 const V6_1_170: Profile = Profile {

@@ -153,7 +153,8 @@ impl Flow<'_> {
             Step::MovSigned { src, .. } => unary(read(src)?, |value| moved(step, value)),
             Step::Neg { dst, .. } | Step::Swap { dst, .. } => unary(read(dst)?, |value| moved(step, value)),
             Step::Number { value, .. } => Abstract::constant(value),
-            Step::Map { .. } | Step::MapValue { .. } | Step::Function { .. } => Abstract::Any,
+            Step::MapValue { .. } => Abstract::Memory,
+            Step::Map { .. } | Step::Function { .. } => Abstract::Any,
             Step::Load { size, signed, base, off, .. } => match read(base)? {
                 Abstract::Context => {
                     self.context_load(insn, i64::from(off), size)?;
@@ -163,7 +164,7 @@ impl Flow<'_> {
                     at if size == Size::U64 => state.load(at),
                     _ => range_of(size, signed),
                 },
-                _ if size == Size::U64 => Abstract::Any,
+                Abstract::Any if size == Size::U64 => Abstract::Any,
                 _ => range_of(size, signed),
             },
             Step::Store { size, base, off, operand } => {
@@ -303,7 +304,7 @@ fn returned_by(helper: Helper) -> Abstract {
         Helper::MAP_LOOKUP_ELEM
         | Helper::MAP_LOOKUP_PERCPU_ELEM
         | Helper::GET_LOCAL_STORAGE
-        | Helper::RINGBUF_RESERVE => Abstract::Any,
+        | Helper::RINGBUF_RESERVE => Abstract::Memory,
         Helper::RINGBUF_SUBMIT | Helper::RINGBUF_DISCARD | Helper::TAIL_CALL => Abstract::Uninit,
         Helper::GET_PRANDOM_U32 => range_of(Size::U32, false),
         _ => Abstract::UNKNOWN,
@@ -351,6 +352,12 @@ fn alu(width: Width, op: AluOp, left: Abstract, right: Abstract) -> Abstract {
                 let by = if op == AluOp::Add { min as i64 } else { (min as i64).wrapping_neg() };
                 Abstract::Stack(at.wrapping_add(by))
             }
+            (Abstract::Memory, Abstract::Number { .. }, AluOp::Add | AluOp::Sub)
+            | (Abstract::Number { .. }, Abstract::Memory, AluOp::Add)
+                if width == Width::W64 =>
+            {
+                Abstract::Memory
+            }
             _ => Abstract::Any,
         };
     };
@@ -391,7 +398,7 @@ fn refine(state: &mut State, width: Width, cond: Cond, dst: Reg, operand: Operan
     let (min, max) = match state.get(dst) {
         Abstract::Number { min, max } => (min, max),
         // What may be a pointer or null, and compares equal to a constant, is that constant.
-        Abstract::Any => (0, u64::MAX),
+        Abstract::Any | Abstract::Memory => (0, u64::MAX),
         _ => return true,
     };
     let right = match operand {
@@ -403,7 +410,7 @@ fn refine(state: &mut State, width: Width, cond: Cond, dst: Reg, operand: Operan
         return true;
     }
     let equals = matches!((cond, holds), (Cond::Eq, true) | (Cond::Ne, false)) && width == Width::W64;
-    if state.get(dst) == Abstract::Any && !equals {
+    if matches!(state.get(dst), Abstract::Any | Abstract::Memory) && !equals {
         return true;
     }
     if width == Width::W32 && (max > u64::from(u32::MAX) >> 1 || value > u64::from(u32::MAX) >> 1) {

@@ -13,6 +13,8 @@ pub(super) enum Abstract {
     Context,
     /// The stack of this function, at this distance from its frame pointer.
     Stack(i64),
+    /// Memory that holds numbers and no pointers, such as the value of a map, or null.
+    Memory,
     /// Anything: other pointers, what differs between ways, what nothing was stored to on some of them.
     Any,
 }

@@ -1,0 +1,268 @@
+//! The director: random programs on nested cgroups, and accesses from these, in the kernel and in the model.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use knobgate_bpf::{Program, helper_ids};
+use knobgate_hook::attach::Options;
+use knobgate_hook::{CgroupId, Hook, Process, ProcessId, Profile, Task};
+use knobgate_kernel::{Cgroup, Link, ScratchCgroup};
+
+use crate::access::{self, Access, any, in_model, path, start_alike, value_in_kernel, value_in_model};
+use crate::actor::{Actor, COMM};
+use crate::batches;
+use crate::odd::Kind;
+use crate::player::{KNOBS, knobs};
+use crate::programs;
+use crate::random::Random;
+
+/// The argument that makes the test binary a director.
+pub(crate) const ARGUMENT: &str = "--be-the-director";
+
+/// The argument that makes it a director of batches.
+pub(crate) const BATCHES: &str = "--be-the-director-of-batches";
+
+/// How deep the cgroups are nested.
+const LEVELS: usize = 3;
+
+/// Maps are as the machine's, which has as many processors as it can have.
+pub(crate) fn processors() -> u32 {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").expect("it can be read");
+    let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
+    last.expect("a list of processors") + 1
+}
+
+/// Both hooks, with the same cgroups, of which each has a process.
+struct Stage {
+    hook: Hook,
+    outside: ProcessId,
+    levels: Vec<Level>,
+    cpus: u32,
+    /// Removed when all is over.
+    _scratch: ScratchCgroup,
+}
+
+struct Level {
+    cgroup: Cgroup,
+    actor: Actor,
+    model: CgroupId,
+    process: ProcessId,
+}
+
+/// A program that both have.
+struct Loaded {
+    program: Program,
+    real: knobgate_kernel::LoadedProgram,
+    model: knobgate_hook::LoadedProgram,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let scratch = knobgate_testing::scratch();
+        let mut hook = Hook::new(Profile::default(), knobs());
+        let outside = hook.spawn(hook.root(), Process::default()).expect("the root is there");
+        let mut levels: Vec<Level> = Vec::new();
+        for number in 0..LEVELS {
+            let name = format!("level-{number}");
+            let above = levels.last();
+            let cgroup = above.map_or(&*scratch, |level| &level.cgroup).create(&name).expect("a new name");
+            let parent = above.map_or(hook.root(), |level| level.model);
+            let model = hook.create_cgroup(parent, &name).expect("a new name");
+            let task = Task { comm: COMM.into(), ..Task::default() };
+            let process = hook.spawn(model, Process { task, ..Process::default() }).expect("it is there");
+            levels.push(Level { actor: Actor::start(&cgroup), cgroup, model, process });
+        }
+        Self { hook, outside, levels, cpus: processors(), _scratch: scratch }
+    }
+
+    fn load(&self, program: Program) -> Result<Loaded, String> {
+        let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
+        let real = real.map_err(|error| {
+            let log = error.log().map_or("", |log| log.text());
+            format!("{error}\n{}\n{}", program.listing(), &log[log.len().saturating_sub(3000)..])
+        })?;
+        let options = knobgate_hook::LoadOptions { cpus: self.cpus, ..Default::default() };
+        let model = knobgate_hook::LoadedProgram::load(&program, self.hook.profile(), &options)
+            .map_err(|rejection| format!("the model refuses: {rejection}\n{}", program.listing()))?;
+        Ok(Loaded { program, real, model })
+    }
+}
+
+impl Loaded {
+    /// The first difference between its maps, of those that user space can look into.
+    fn difference(&self, all: bool) -> Option<String> {
+        for (index, (name, map)) in self.real.maps.iter().enumerate() {
+            let readable = !matches!(&**name, "lpm_trie" | "queue" | "stack" | "ringbuf" | "cgroup_storage");
+            if !readable || index != programs::RESULTS && !all {
+                continue;
+            }
+            let entries = map.entries().expect("the map can be read");
+            let mut real: Vec<(Vec<u8>, Vec<u8>)> =
+                entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+            real.sort();
+            let mut model = self.model.maps()[index].entries();
+            model.sort();
+            if real == model {
+                continue;
+            }
+            let mut words = format!("the map {name} is different:");
+            let differ = real.iter().zip(&model).filter_map(|(real, model)| {
+                let at = real.1.iter().zip(&model.1).position(|(one, other)| one != other)?;
+                Some((at, real, model))
+            });
+            for (at, (key, value), (other_key, other)) in differ.take(3) {
+                let start = at / 8 * 8;
+                let end = (start + 32).min(value.len());
+                let _ = write!(
+                    words,
+                    "\n  at byte {at} of {key:02x?} and {other_key:02x?}\n    kernel {:02x?}\n    model  {:02x?}",
+                    &value[start..end],
+                    &other[start..end]
+                );
+            }
+            if real.len() != model.len() {
+                let keys = |entries: &[(Vec<u8>, Vec<u8>)]| -> Vec<Vec<u8>> {
+                    entries.iter().map(|(key, _)| key.clone()).collect()
+                };
+                let _ = write!(words, "\n  kernel {:02x?}\n  model  {:02x?}", keys(&real), keys(&model));
+            }
+            return Some(words);
+        }
+        None
+    }
+}
+
+/// One program on the innermost cgroup, and one access to each knob.
+fn play_batch(stage: &mut Stage, program: Program, knobs: &[(&str, Kind)]) -> Result<(), String> {
+    let loaded = stage.load(program)?;
+    let level = &stage.levels[LEVELS - 1];
+    let link = Link::create(&loaded.real.program, &level.cgroup).map_err(|error| error.to_string())?;
+    let id = stage.hook.load_shared(Arc::new(loaded.model.clone()));
+    let model = stage.hook.link(level.model, id, Options::default()).map_err(|errno| errno.to_string())?;
+    let access = Access::Read { count: 64, position: 0, moves: false };
+    let loaded = [loaded];
+    for (name, _) in knobs {
+        start_alike(&mut stage.hook, stage.outside, name);
+        if let Some(difference) = compare(stage, LEVELS - 1, name, &access, &loaded, true) {
+            return Err(format!("{name}: {difference}"));
+        }
+    }
+    link.detach().map_err(|error| error.to_string())?;
+    stage.hook.close_link(model);
+    Ok(())
+}
+
+/// Fetches names into buffers of every size, and parses at least so many numbers.
+pub(crate) fn direct_batches(seed: u64, numbers: u64) -> ExitCode {
+    let mut stage = Stage::new();
+    let mut random = Random(seed);
+    let here = knobs_here();
+    let mut programs = vec![batches::names(0), batches::names(1)];
+    let parsers = [helper_ids::STRTOL, helper_ids::STRTOUL];
+    let runs = numbers.div_ceil(batches::TEXTS as u64);
+    programs.extend((0..runs).map(|run| batches::numbers(&mut random, parsers[run as usize % 2])));
+    for program in programs {
+        let knobs = if program.name == "names" { &here[..] } else { &here[..1] };
+        if let Err(difference) = play_batch(&mut stage, program, knobs) {
+            println!("{difference}");
+            return ExitCode::FAILURE;
+        }
+    }
+    println!(
+        "{} names and {} numbers, no difference",
+        2 * here.len() * batches::NAME_SIZES.len(),
+        runs * batches::TEXTS as u64
+    );
+    ExitCode::SUCCESS
+}
+
+fn knobs_here() -> Vec<(&'static str, Kind)> {
+    KNOBS.iter().copied().filter(|(name, _)| std::fs::exists(path(name)).unwrap_or(false)).collect()
+}
+
+/// Plays so many scenes of so many accesses each.
+pub(crate) fn direct(seed: u64, scenes: u64, accesses: u64) -> ExitCode {
+    let mut stage = Stage::new();
+    let mut random = Random(seed);
+    let here = knobs_here();
+    let mut made = 0;
+    for scene in 0..scenes {
+        if let Err(difference) = play(&mut stage, &mut random, &here, accesses) {
+            println!("scene {scene}: {difference}");
+            return ExitCode::FAILURE;
+        }
+        made += accesses;
+    }
+    println!("{made} accesses in {scenes} scenes, no difference");
+    ExitCode::SUCCESS
+}
+
+fn play(stage: &mut Stage, random: &mut Random, here: &[(&str, Kind)], accesses: u64) -> Result<(), String> {
+    let (_, kind) = random.pick(here);
+    let of_kind: Vec<&str> = here.iter().filter(|(_, other)| *other == kind).map(|(name, _)| *name).collect();
+    for name in &of_kind {
+        start_alike(&mut stage.hook, stage.outside, name);
+    }
+    let mut loaded = Vec::new();
+    let mut links = Vec::new();
+    for number in 0..1 + random.below(3) {
+        let program = stage.load(programs::any(random, kind, format!("program{number}")))?;
+        let level = &stage.levels[random.below(LEVELS as u64) as usize];
+        let link = Link::create(&program.real.program, &level.cgroup).map_err(|error| error.to_string())?;
+        let id = stage.hook.load_shared(Arc::new(program.model.clone()));
+        let model =
+            stage.hook.link(level.model, id, Options::default()).map_err(|errno| errno.to_string())?;
+        links.push((link, model));
+        loaded.push(program);
+    }
+    for number in 0..accesses {
+        let name = random.pick(&of_kind);
+        let level = random.below(LEVELS as u64) as usize;
+        let access = any(random, kind);
+        let difference = compare(stage, level, name, &access, &loaded, number + 1 == accesses);
+        if let Some(difference) = difference {
+            let shown = format!("{access:?}");
+            let mut words =
+                format!("{name} from level {level}: {}\n{difference}\n", &shown[..shown.len().min(500)]);
+            for loaded in &loaded {
+                let _ = writeln!(words, "{}", loaded.program.listing());
+            }
+            return Err(words);
+        }
+    }
+    for (link, model) in links {
+        link.detach().map_err(|error| error.to_string())?;
+        stage.hook.detach_link(model).map_err(|errno| errno.to_string())?;
+        stage.hook.close_link(model);
+    }
+    Ok(())
+}
+
+fn compare(
+    stage: &mut Stage,
+    level: usize,
+    name: &str,
+    access: &Access,
+    loaded: &[Loaded],
+    last: bool,
+) -> Option<String> {
+    let level = &mut stage.levels[level];
+    let real = (level.actor.perform(name, access), value_in_kernel(name));
+    let returned: access::Result = match in_model(&mut stage.hook, level.process, name, access) {
+        Ok(returned) => returned,
+        Err(fault) => return Some(format!("{fault}: {}", fault.source)),
+    };
+    let model = (returned, value_in_model(&mut stage.hook, stage.outside, name));
+    if real != model {
+        let [real, model] = [real, model].map(|result| {
+            let mut shown = format!("{result:?}");
+            shown.truncate(600);
+            shown
+        });
+        return Some(format!("  kernel {real}\n  model  {model}"));
+    }
+    loaded
+        .iter()
+        .find_map(|loaded| loaded.difference(last).map(|words| format!("{}: {words}", loaded.program.name)))
+}

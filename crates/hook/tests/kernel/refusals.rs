@@ -1,0 +1,99 @@
+//! Programs that are wrong in one place: what the verifier takes, the model takes and runs; what it does not, the model
+//! refuses, or runs until it goes wrong.
+
+use std::process::ExitCode;
+
+use knobgate_bpf::Program;
+use knobgate_hook::machine::Reason;
+use knobgate_hook::{Fault, Invocation, LoadOptions, LoadedProgram, Profile, Rejection, RunOptions, Task};
+
+use crate::director::processors;
+use crate::odd::Kind;
+use crate::programs;
+use crate::random::Random;
+use crate::unsound;
+
+/// The argument that makes the test binary judge.
+pub(crate) const ARGUMENT: &str = "--be-the-judge";
+
+/// How many differences are told before it is enough.
+const ENOUGH: usize = 5;
+
+/// How often both said what.
+#[derive(Debug, Default)]
+struct Tally {
+    taken: u64,
+    refused: u64,
+    stopped: u64,
+    unnoticed: u64,
+    about_addresses: u64,
+    not_modelled: u64,
+}
+
+/// Judges so many programs.
+pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
+    let mut random = Random(seed);
+    let mut tally = Tally::default();
+    let mut differences = 0;
+    for _ in 0..count {
+        let kind = random.pick(&[Kind::Text, Kind::Numbers]);
+        let mut program = programs::any(&mut random, kind, "spoilt".to_owned());
+        let change = unsound::spoil(&mut program, &mut random);
+        if let Err(difference) = judge_one(&program, &mut tally) {
+            println!("{change}\n{difference}\n{}", program.listing());
+            differences += 1;
+        }
+        if differences == ENOUGH {
+            return ExitCode::FAILURE;
+        }
+    }
+    let Tally { taken, refused, stopped, unnoticed, about_addresses, not_modelled } = tally;
+    println!(
+        "{count} programs: {taken} taken and {refused} refused by both; of those that the verifier alone refuses {stopped} \
+         were stopped and {unnoticed} came to their end; {about_addresses} compute with addresses, and {not_modelled} use \
+         what is not modelled"
+    );
+    if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn judge_one(program: &Program, tally: &mut Tally) -> Result<(), String> {
+    let real = knobgate_kernel::load(program, &knobgate_kernel::LoadOptions::default());
+    let options = LoadOptions { cpus: processors(), ..LoadOptions::default() };
+    let profile = Profile::default();
+    let model = LoadedProgram::load(program, &profile, &options);
+    match (real, model) {
+        (_, Err(Rejection::NotModelled { .. } | Rejection::KernelFunction { .. })) => tally.not_modelled += 1,
+        (Ok(_), Err(rejection)) => {
+            return Err(format!("the verifier takes it; the model refuses: {rejection}"));
+        }
+        (Err(_), Err(_)) => tally.refused += 1,
+        (Ok(_), Ok(model)) => {
+            tally.taken += 1;
+            match fault(&model, &profile) {
+                Some(Fault { reason, .. }) if is_about_addresses(&reason) => tally.about_addresses += 1,
+                Some(fault) => return Err(format!("the verifier takes it; the model stops: {fault}")),
+                None => {}
+            }
+        }
+        (Err(_), Ok(model)) => match fault(&model, &profile) {
+            Some(_) => tally.stopped += 1,
+            None => tally.unnoticed += 1,
+        },
+    }
+    Ok(())
+}
+
+/// Whether the program does something with an address as a number, which root may; in the model there are none.
+fn is_about_addresses(reason: &Reason) -> bool {
+    matches!(reason, Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer)
+}
+
+/// Why a run is stopped, on a read or on a write.
+fn fault(program: &LoadedProgram, profile: &Profile) -> Option<Fault> {
+    let task = Task { cgroups: vec![1, 2], ..Task::default() };
+    let read = Invocation::read("net/core/somaxconn", b"4096\n", &task, profile);
+    let write = Invocation::write("kernel/sem", b"32000\t1\t2\t3\n", b"1 2 3\n", &task, profile);
+    [read, write]
+        .into_iter()
+        .find_map(|mut invocation| program.run(&mut invocation, &mut RunOptions::default()).err())
+}
