@@ -16,6 +16,7 @@
 //! - A **cgroup** ([`Cgroup`]) is always one of version 2, wherever that is mounted ([`Hierarchy`]). A program
 //!   judges the processes in it and below.
 //! - A **guard** ([`guard()`]) is a process that ends a command if the one that started it under a policy dies.
+//! - A **snapshot** ([`snapshot()`]) is the machine's knobs for the hook in user space.
 //! - A **probe** ([`probe()`]) finds out by doing what the kernel can do. Versions do not tell.
 //!
 //! Errors say what was being done, to what, what went wrong and what to do; the kernel's own answer is their `source()`.
@@ -78,6 +79,7 @@ mod program;
 mod query;
 mod scratch;
 mod signals;
+mod snapshot;
 mod spawn;
 mod sweep;
 #[allow(unsafe_code)]
@@ -104,5 +106,6 @@ pub use query::{AttachMode, Attached};
 pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;
 pub use signals::{HeldSignal, HeldSignals};
+pub use snapshot::{Inferred, Snapshot, snapshot};
 pub use spawn::{Namespaces, ProcessFd, die_with_parent, start_inside, with_private_namespaces};
 pub use verifier_log::{SourceLine, VerifierLog};

@@ -58,7 +58,7 @@ pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string(Path::new(ROOT).join("kernel/random/boot_id"))?.trim().to_owned())
 }
 
-const ROOT: &str = "/proc/sys";
+pub(crate) const ROOT: &str = "/proc/sys";
 
 fn number(knob: &str) -> Option<i32> {
     fs::read_to_string(Path::new(ROOT).join(knob)).ok()?.trim().parse().ok()

@@ -9,6 +9,7 @@ mod guards;
 mod links;
 mod loads;
 mod machines;
+mod snapshots;
 mod spawns;
 mod stage;
 
@@ -26,6 +27,14 @@ fn main() -> ExitCode {
     {
         guards::hold(cgroup.as_ref());
     }
-    let tests = [cgroups::TESTS, guards::TESTS, links::TESTS, loads::TESTS, machines::TESTS, spawns::TESTS];
+    let tests = [
+        cgroups::TESTS,
+        guards::TESTS,
+        links::TESTS,
+        loads::TESTS,
+        machines::TESTS,
+        snapshots::TESTS,
+        spawns::TESTS,
+    ];
     knobgate_testing::run(&tests.concat())
 }

@@ -1,0 +1,133 @@
+//! From what is read of a knob to a handler that reads alike.
+
+use knobgate_hook::handler::custom::Call;
+use knobgate_hook::handler::{Bitmap, Custom, IntVec, Surroundings, Text, UlongVec, Written};
+use knobgate_hook::{Errno, Handler, Profile, VALUE_BYTES, WritesStrict};
+
+use super::{Inferred, Reading, TEXT_BYTES};
+
+/// A handler that reads as `reading` does, `usual` if that does.
+pub(super) fn handler(reading: &Reading, usual: Option<Box<dyn Handler>>) -> (Box<dyn Handler>, Inferred) {
+    let whole = reading.whole.as_slice();
+    let mut candidates: Vec<(Box<dyn Handler>, Inferred)> = Vec::new();
+    candidates.extend(usual.map(|handler| (handler, Inferred::ByName)));
+    if let Some((handler, count)) = integers(whole) {
+        candidates.push((handler, Inferred::Integers(count)));
+    }
+    if whole == b"\n" {
+        candidates.push((Box::new(Text::new("", TEXT_BYTES)), Inferred::Empty));
+    }
+    candidates.push((Box::new(Bitmap::new(SET_SIZE)), Inferred::Set));
+    candidates.push((Box::new(Text::new("", TEXT_BYTES)), Inferred::Text));
+    let found = candidates.into_iter().find_map(|(mut handler, inferred)| {
+        (takes(&mut *handler, whole) && reads_as(&mut *handler, reading)).then_some((handler, inferred))
+    });
+    found.unwrap_or_else(|| (Box::new(fixed(reading.clone())), Inferred::Unknown))
+}
+
+/// As large as the kernel's largest, that of the ports.
+const SET_SIZE: usize = 65536;
+
+/// The integers that `text` spells as handlers of lists do, in a handler.
+fn integers(text: &[u8]) -> Option<(Box<dyn Handler>, usize)> {
+    let line = str::from_utf8(text.strip_suffix(b"\n")?).ok()?;
+    fn all<T: std::str::FromStr>(line: &str) -> Option<Vec<T>> {
+        line.split('\t').map(|number| number.parse().ok()).collect()
+    }
+    if let Some(values) = all::<i32>(line) {
+        let count = values.len();
+        return Some((Box::new(IntVec::new(values)), count));
+    }
+    let values = all::<u64>(line)?;
+    let count = values.len();
+    Some((Box::new(UlongVec::new(values)), count))
+}
+
+/// Whether the handler holds `value` after it was written.
+fn takes(handler: &mut dyn Handler, value: &[u8]) -> bool {
+    handler.write(Written::terminated(value), &mut 0, &around(&Profile::default())).is_ok()
+}
+
+fn reads_as(handler: &mut dyn Handler, reading: &Reading) -> bool {
+    let profile = Profile::default();
+    let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &around(&profile));
+    read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.behind_first)
+}
+
+fn around(profile: &Profile) -> Surroundings<'_> {
+    Surroundings { strict: WritesStrict::Strict, profile }
+}
+
+/// A handler that takes everything, and forgets it.
+pub(super) fn anything() -> impl Handler {
+    Custom(|call: Call<'_>, _: &mut i64, _: &Surroundings<'_>| match call {
+        Call::Write(written) => Ok(written.bytes.len()),
+        Call::Read { .. } => Err(Errno::EIO),
+    })
+}
+
+/// A handler that holds this for ever.
+fn fixed(Reading { whole, behind_first }: Reading) -> impl Handler {
+    let goes_on = whole.get(1..) == Some(&behind_first[..]);
+    Custom(move |call: Call<'_>, position: &mut i64, _: &Surroundings<'_>| {
+        let Call::Read { count, reply } = call else { return Err(Errno::EINVAL) };
+        let start = usize::try_from(*position).unwrap_or(usize::MAX);
+        let rest = match start {
+            0 => &whole[..],
+            start if goes_on => whole.get(start..).unwrap_or_default(),
+            1 => &behind_first[..],
+            _ => &[],
+        };
+        let read = &rest[..rest.len().min(count)];
+        reply.extend(read);
+        *position += read.len() as i64;
+        Ok(read.len())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_inferred_from_what_is_read_at_the_beginning_and_behind_it() {
+        let texts = |text: &str| Reading {
+            whole: text.into(),
+            behind_first: text.as_bytes().get(1..).unwrap_or_default().to_vec(),
+        };
+        let numbers = |text: &str| Reading { whole: text.into(), behind_first: Vec::new() };
+        let cases = [
+            (numbers("4096\n"), Inferred::Integers(1)),
+            (numbers("-1\n"), Inferred::Integers(1)),
+            (numbers("4\t4\t1\t7\n"), Inferred::Integers(4)),
+            (numbers("18446744073692774399\n"), Inferred::Integers(1)),
+            (numbers("1\t18446744073692774399\n"), Inferred::Integers(2)),
+            (numbers("0-1\n"), Inferred::Set),
+            (numbers("1,3-5\n"), Inferred::Set),
+            (texts("4096\n"), Inferred::Text),
+            (texts("core\n"), Inferred::Text),
+            (texts("0-1\n"), Inferred::Text),
+            (texts("\n"), Inferred::Empty),
+            (numbers("\n"), Inferred::Empty),
+            (texts("two\nlines\n"), Inferred::Unknown),
+            (texts("no end"), Inferred::Unknown),
+            (texts(""), Inferred::Unknown),
+            (numbers("-1\t18446744073692774399\n"), Inferred::Unknown),
+            (numbers("007\n"), Inferred::Unknown),
+        ];
+        for (reading, expected) in cases {
+            let (mut handler, inferred) = handler(&reading, None);
+            assert_eq!(inferred, expected, "{reading:?}");
+            assert!(reads_as(&mut *handler, &reading), "{reading:?}: {handler:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_by_name_must_read_alike() {
+        let usual = || -> Option<Box<dyn Handler>> { Some(Box::new(IntVec::new([5]).between(0, 10))) };
+        let reading = |text: &str| Reading { whole: text.into(), behind_first: Vec::new() };
+        assert_eq!(handler(&reading("7\n"), usual()).1, Inferred::ByName);
+        assert_eq!(handler(&reading("11\n"), usual()).1, Inferred::Integers(1));
+        assert_eq!(handler(&reading("7\t8\n"), usual()).1, Inferred::Integers(2));
+    }
+}

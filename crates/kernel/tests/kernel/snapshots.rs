@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::PathBuf;
+
+use knobgate_hook::{Hook, Process, Profile, VALUE_BYTES, Wanted};
+use knobgate_kernel::{Inferred, Snapshot, knob_names, snapshot};
+use libtest_mimic::Failed;
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_snapshot_reads_as_the_machine_does", reads_alike),
+    ("a_snapshot_says_of_every_knob_what_is_known_of_it", says),
+];
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from("/proc/sys").join(name)
+}
+
+/// How much of a knob is read where.
+const READS: [(usize, u64); 6] = [(VALUE_BYTES, 0), (3, 0), (1, 0), (VALUE_BYTES, 1), (2, 2), (1, 100_000)];
+
+/// What [`READS`] give on the machine.
+fn on_the_machine(name: &str) -> Option<Vec<Vec<u8>>> {
+    let file = File::open(path(name)).ok()?;
+    let read = |&(count, position): &(usize, u64)| {
+        let mut bytes = vec![0; count];
+        let length = file.read_at(&mut bytes, position).ok()?;
+        bytes.truncate(length);
+        Some(bytes)
+    };
+    READS.iter().map(read).collect()
+}
+
+/// Every knob that reads the same before and after the snapshot, and again at the end, reads so on the model.
+fn reads_alike() -> Result<(), Failed> {
+    let acts = |inferred: &Inferred| matches!(inferred, Inferred::ReadsAct(_));
+    let read_all = |snapshot: &Snapshot| -> BTreeMap<String, Vec<Vec<u8>>> {
+        let readable = snapshot.inferred.iter().filter(|(_, inferred)| !acts(inferred));
+        readable.filter_map(|(name, _)| Some((name.clone(), on_the_machine(name)?))).collect()
+    };
+    let before = read_all(&snapshot()?);
+    let taken = snapshot()?;
+    let after = read_all(&taken);
+
+    let mut hook = Hook::new(Profile::default(), taken.knobs);
+    hook.writes_strict = taken.writes_strict;
+    let process = hook.spawn(hook.root(), Process::default()).map_err(|errno| errno.to_string())?;
+    let (mut compared, mut different) = (0, Vec::new());
+    for (name, machine) in after.iter().filter(|(name, values)| before.get(*name) == Some(values)) {
+        let file = hook.open(process, name, Wanted::Read).map_err(|errno| format!("{name}: {errno}"))?;
+        for (&(count, position), expected) in READS.iter().zip(machine) {
+            let outcome = hook.pread(process, &file, count, position as i64)?;
+            if outcome.data != *expected {
+                let inferred = taken.inferred[name];
+                different.push(format!(
+                    "{name}, {inferred}: {count} bytes at {position} are {:?} and not {:?}",
+                    String::from_utf8_lossy(&outcome.data),
+                    String::from_utf8_lossy(expected),
+                ));
+            }
+        }
+        compared += 1;
+    }
+    println!("{compared} knobs of {} compared", after.len());
+    assert!(compared * 10 >= after.len() * 9, "of {} knobs only {compared} are stable", after.len());
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    Ok(())
+}
+
+fn says() -> Result<(), Failed> {
+    let Snapshot { mut knobs, inferred, .. } = snapshot()?;
+    for name in knob_names()? {
+        // Interfaces and processors come and go.
+        let (Some(knob), Some(found)) = (knobs.remove(&name), inferred.get(&name)) else { continue };
+        let Ok(metadata) = fs::metadata(path(&name)) else { continue };
+        assert_eq!(u32::from(knob.mode), metadata.permissions().mode() & 0o777, "{name}");
+        assert_eq!(*found == Inferred::WriteOnly, knob.mode & 0o444 == 0, "{name}: {found}");
+    }
+    assert_eq!(knobs.names().next(), None, "a knob that the machine does not have");
+    let known = [
+        ("kernel/ostype", Inferred::ByName),
+        ("net/core/somaxconn", Inferred::ByName),
+        ("kernel/osrelease", Inferred::Text),
+        ("vm/overcommit_ratio", Inferred::Integers(1)),
+        ("kernel/sem", Inferred::Integers(4)),
+        ("vm/drop_caches", Inferred::WriteOnly),
+    ];
+    for (name, expected) in known {
+        assert_eq!(inferred.get(name), Some(&expected), "{name}");
+    }
+    for name in ["vm/stat_refresh", "kernel/random/uuid"] {
+        assert!(matches!(inferred.get(name), Some(Inferred::ReadsAct(_))), "{name}");
+    }
+    let unknown: Vec<_> = inferred
+        .iter()
+        .filter(|(_, found)| matches!(found, Inferred::Unknown | Inferred::Unreadable(_)))
+        .collect();
+    println!("{} knobs, of which little is known of {}: {unknown:?}", inferred.len(), unknown.len());
+    Ok(())
+}
