@@ -77,6 +77,6 @@ pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
 pub use object::{Object, ObjectError, ObjectProgram};
 pub use operation::{Callee, Imm64, Operation};
 pub use program::{
-    Function, LineEntry, LineTable, MapDef, MapKind, MapReference, POLICY_TEXT_MAP, Program, RULE_HITS_MAP,
-    Relocation, RuleEntry, TailCall,
+    Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP, Program,
+    RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
 };

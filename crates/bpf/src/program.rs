@@ -9,6 +9,10 @@ pub const RULE_HITS_MAP: &str = "rule_hits";
 /// The name of the map that carries the text of the policy along: an array of one frozen value, all bytes text.
 pub const POLICY_TEXT_MAP: &str = "policy_text";
 
+/// The name of the map that says where a program from an object comes from: an array of one frozen value, the path of the
+/// file, a NUL, and the name of the program in it.
+pub const OBJECT_FILE_MAP: &str = "object_file";
+
 /// Instructions with the maps that they use, and what connects both to the policy that they came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
@@ -68,6 +72,20 @@ pub struct MapDef {
 }
 
 impl MapDef {
+    /// An array of one frozen value.
+    pub fn frozen_value(name: &str, value: Vec<u8>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: MapKind::Array,
+            key_size: 4,
+            value_size: value.len() as u32,
+            max_entries: 1,
+            flags: 0,
+            contents: vec![(vec![0; 4], value)],
+            frozen: true,
+        }
+    }
+
     /// Whether programs may only read it: it is frozen, or has the flag `BPF_F_RDONLY_PROG`.
     pub fn is_read_only(&self) -> bool {
         const RDONLY_PROG: u32 = 1 << 7;

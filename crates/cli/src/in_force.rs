@@ -1,6 +1,6 @@
 //! What is in force, read back from the kernel: a program of ours carries its policy's text and counters along.
 
-use knobgate_bpf::{POLICY_TEXT_MAP, RULE_HITS_MAP};
+use knobgate_bpf::{OBJECT_FILE_MAP, POLICY_TEXT_MAP, RULE_HITS_MAP};
 use knobgate_kernel::{Map, ObjectError, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, parse};
 
@@ -13,6 +13,30 @@ pub(crate) struct InForce {
     pub(crate) file: Option<PolicyFile>,
     /// The counters: one for each rule, then one for the default of reads and one for that of writes.
     pub(crate) hits: Vec<Hits>,
+}
+
+/// Where a program that is not of a policy came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ObjectFile {
+    /// The path of the object, when it was put in force.
+    pub(crate) path: String,
+    /// The name of the program in it, of which the kernel keeps 15 bytes.
+    pub(crate) program: String,
+}
+
+impl ObjectFile {
+    /// Reads it; `None` if we did not put the program in force.
+    ///
+    /// # Errors
+    /// Those of [`ProgramFd::maps`] and [`Map::lookup`].
+    pub(crate) fn read(program: &ProgramFd) -> Result<Option<Self>, ObjectError> {
+        let maps = program.maps()?;
+        let Some(map) = maps.iter().find(|map| map.info().name == OBJECT_FILE_MAP) else { return Ok(None) };
+        let origin = only_value(map)?.unwrap_or_default();
+        let mut parts = origin.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let mut part = || parts.next().unwrap_or_default().into_owned();
+        Ok(Some(Self { path: part(), program: part() }))
+    }
 }
 
 /// How often a rule, or a default, came into it.

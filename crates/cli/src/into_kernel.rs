@@ -3,6 +3,7 @@
 //! Every command that enforces a policy goes this way, so that none is ever in force less than it says: what
 //! the kernel cannot do, the program denies instead, and the user is told.
 
+use knobgate_bpf::Program;
 use knobgate_compiler::{CompileError, Compiled, compile};
 use knobgate_kernel::{
     Capabilities, Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached,
@@ -42,13 +43,28 @@ pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<Loa
     Ok(loaded)
 }
 
+/// Loads a program that is none of ours.
+///
+/// # Errors
+/// [`Failure::Bad`] where the kernel's verifier refuses it, [`Failure::Machine`] where this machine cannot run any.
+pub(crate) fn load_program(program: &Program) -> Result<LoadedProgram, Failure> {
+    let what = format!("cannot put the program \"{}\" in force", program.name);
+    Hierarchy::find().map_err(|error| Failure::machine(&what).because(error))?;
+    load(program, &LoadOptions::default()).map_err(|error| match error {
+        LoadError::Rejected { .. } if Capabilities::of_this_process().is_ok_and(Capabilities::can_load) => {
+            Failure::bad(what).because(error)
+        }
+        error => load_failure(Failure::machine(what), error),
+    })
+}
+
 /// Makes sure that the kernel runs the program for what happens in the cgroup.
 ///
 /// # Errors
 /// [`Failure::Machine`] if it does not say so.
 pub(crate) fn verify_in_force(loaded: &LoadedProgram, cgroup: &Cgroup) -> Result<(), Failure> {
     let place = cgroup.path().display();
-    let unsure = || Failure::machine(format!("cannot make sure that the policy is in force on {place}"));
+    let unsure = || Failure::machine(format!("cannot make sure that the program is in force on {place}"));
     let id = loaded.program.info().map_err(|error| unsure().because(error))?.id;
     if cgroup.effective().map_err(|error| unsure().because(error))?.contains(&id) {
         Ok(())

@@ -4,6 +4,7 @@
 //! the crates, and prints. What several commands share is one idea a module:
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports what is wrong with it;
+//! - [`what_runs`] reads what is put in force: a policy, or a program from an object;
 //! - [`report`] draws diagnostics, with the line and carets under the place;
 //! - [`json`] is what `--json` prints, [`json_decision`] and [`json_diagnostic`] what is in it of accesses and of errors;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
@@ -39,6 +40,7 @@ mod run_order;
 mod style;
 mod supervise;
 mod timestamp;
+mod what_runs;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,12 @@
 //! The file system that keeps links when the process that made them ends.
 //!
-//! An attachment is a directory `knobgate/NAME` on a bpffs with its `link` in it. Nothing else is pinned: the link
-//! leads to the program, and that to its maps.
+//! An attachment is a directory `knobgate/NAME` on a bpffs with its `link` in it. The link leads to the program, and that
+//! to its maps; only maps that would be emptied otherwise are pinned beside it.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +21,9 @@ use rustix::process::geteuid;
 use crate::attachment_name::AttachmentName;
 use crate::hierarchy::magic;
 use crate::link::{Link, LinkError};
+use crate::map::Map;
 use crate::mountinfo::{Mount, mounts};
+use crate::sys::bpf;
 
 /// `BPF_FS_MAGIC`
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -31,6 +33,8 @@ const USUAL: &str = "/sys/fs/bpf";
 const OURS: &str = "knobgate";
 /// The pin in an attachment's directory.
 const LINK: &str = "link";
+/// Begins the names of the pins of maps there; the map's id follows.
+const MAP: &str = "map-";
 /// Begins the names of directories that are about to become an attachment's; no attachment's name can.
 const STAGING: &str = "+";
 
@@ -228,6 +232,39 @@ impl PinDir {
         })
     }
 
+    /// Pins maps beside the link of the attachment `name`: those that lose what is in them when no process has them open,
+    /// which are program arrays (`bpf_fd_array_map_clear()` in `kernel/bpf/arraymap.c`).
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn hold_maps<'m>(
+        &self,
+        name: &AttachmentName,
+        maps: impl IntoIterator<Item = &'m Map>,
+    ) -> Result<(), BpffsError> {
+        for map in maps {
+            let path = self.path.join(name.as_str()).join(pin_name(map.info().id));
+            let c_path = CString::new(path.as_os_str().as_bytes())
+                .map_err(|_| failed("pin a map at", &path)(Errno::INVAL))?;
+            bpf::obj_pin(map.as_fd(), &c_path).map_err(failed("pin a map at", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Gives up what [`hold_maps`](Self::hold_maps) pinned, other than the maps with these ids.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn release_maps_but(&self, name: &AttachmentName, ids: &[u32]) -> Result<(), BpffsError> {
+        let path = self.path.join(name.as_str());
+        let kept: Vec<String> = ids.iter().copied().map(pin_name).collect();
+        let dir =
+            openat(&self.dir, name.as_str(), DIRECTORY, Mode::empty()).map_err(failed("open", &path))?;
+        remove_maps(&dir, &kept).map_err(failed("remove a map in", &path))
+    }
+
     /// The names of all attachments, sorted.
     ///
     /// # Errors
@@ -259,6 +296,7 @@ impl PinDir {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
+        remove_maps(&dir, &[])?;
         unlinkat(&self.dir, name, AtFlags::REMOVEDIR)
     }
 
@@ -275,6 +313,23 @@ impl PinDir {
         }
         Ok(names)
     }
+}
+
+/// The name of the file that pins the map with this id.
+fn pin_name(id: u32) -> String {
+    format!("{MAP}{id}")
+}
+
+/// Removes the pins of maps in the directory of an attachment, other than these.
+fn remove_maps(dir: &OwnedFd, kept: &[String]) -> rustix::io::Result<()> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        names.extend(entry?.file_name().to_str().map(str::to_owned));
+    }
+    for name in names.into_iter().filter(|name| name.starts_with(MAP) && !kept.contains(name)) {
+        unlinkat(dir, name, AtFlags::empty())?;
+    }
+    Ok(())
 }
 
 const DIRECTORY: OFlags =

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_kernel::{AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, PinDir};
+use knobgate_bpf::MapKind;
+use knobgate_kernel::{
+    AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, Map, PinDir, ProgramFd,
+};
 
 use crate::attachments::{Lock, cannot, chosen_cgroup, create_pins, describe_cgroup, parse_name};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
-use crate::into_kernel::{load_into_kernel, verify_in_force};
+use crate::into_kernel::verify_in_force;
 use crate::output::Output;
-use crate::policy_file::load_policy;
+use crate::what_runs::WhatRunsArgs;
 
-/// Attach a policy to a cgroup; it stays until it is detached
+/// Attach a policy, or a program of your own, to a cgroup; it stays until it is detached
 ///
 /// The policy holds for the cgroup and all below it, at once for every process there, until `knobgate detach NAME`, or
 /// until the cgroup is removed, or the machine is shut down. Nothing keeps running for that: the kernel has it all.
@@ -21,26 +24,25 @@ use crate::policy_file::load_policy;
 /// by the new one. If the policy cannot be enforced, nothing changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attach {
-    /// The policy; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    #[command(flatten)]
+    what: WhatRunsArgs,
     /// The cgroup: a path in the file system, or below the root of the hierarchy
     #[arg(long, value_name = "PATH", required_unless_present = "pid", conflicts_with = "pid")]
     cgroup: Option<PathBuf>,
     /// The cgroup that this process is in
     #[arg(long)]
     pid: Option<u32>,
-    /// What the attachment is called; by default the policy's name
+    /// What the attachment is called; by default as the policy or the program is
     #[arg(long)]
     name: Option<String>,
 }
 
 impl Attach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let file = load_policy(&self.policy, output)?;
+        let what = self.what.read(output)?;
         let name = match &self.name {
             Some(name) => parse_name(name)?,
-            None => parse_name(&file.policy().name)
+            None => parse_name(what.name())
                 .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
         };
         let cgroup = chosen_cgroup(self.cgroup.as_deref(), self.pid)?;
@@ -57,20 +59,16 @@ impl Attach {
             ));
         }
         let pins = create_pins()?;
-        let loaded = load_into_kernel(&file, output)?;
+        let loaded = what.load(output)?;
 
         let _lock = Lock::take(&pins)?;
         let done = put_in_force(&pins, &name, &loaded, &cgroup)?;
-        let (policy, place) = (&file.policy().name, cgroup.path().display());
+        let place = cgroup.path().display();
         let done = match done {
-            Done::Attached => format!("{name}: attached the policy \"{policy}\" to {place}"),
-            Done::Replaced(old) => {
-                format!("{name}: replaced program {old} on {place} by the policy \"{policy}\"")
-            }
+            Done::Attached => format!("{name}: attached {what} to {place}"),
+            Done::Replaced(old) => format!("{name}: replaced program {old} on {place} by {what}"),
             Done::Renewed => {
-                format!(
-                    "{name}: attached the policy \"{policy}\" to {place}, for the cgroup that it was on is gone"
-                )
+                format!("{name}: attached {what} to {place}, for the cgroup that it was on is gone")
             }
         };
         output.line(format_args!("{done}; decided by {}", DecidingHook::of_this_machine()))?;
@@ -104,7 +102,7 @@ fn put_in_force(
     let mut renewed = false;
     for _ in 0..TRIES {
         let step = match pins.link(name) {
-            Ok(link) => replace(&link, name, loaded, cgroup)?,
+            Ok(link) => replace(pins, &link, name, loaded, cgroup)?,
             Err(BpffsError::NotFound { .. }) => attach(pins, name, loaded, cgroup)?,
             Err(error) => return Err(cannot("open", name).because(error)),
         };
@@ -143,7 +141,13 @@ fn attach(
     // Dropped without having been pinned, the link takes the program off again.
     verify_in_force(loaded, cgroup)?;
     match pins.pin(name, &link) {
-        Ok(()) => Ok(Step::Done(Done::Attached)),
+        Ok(()) => {
+            if let Err(error) = pins.hold_maps(name, emptied_unless_held(loaded)) {
+                let _ = pins.remove(name);
+                return Err(failed(error));
+            }
+            Ok(Step::Done(Done::Attached))
+        }
         // It is there and is no attachment: a detaching was cut short.
         Err(BpffsError::Exists { .. }) if pins.link(name).is_err() => Ok(Step::Dead),
         Err(BpffsError::Exists { .. }) => Ok(Step::Again),
@@ -151,7 +155,21 @@ fn attach(
     }
 }
 
+/// The ids of the program arrays that a program holds.
+fn program_arrays(program: &ProgramFd) -> Vec<u32> {
+    let maps = program.maps().unwrap_or_default();
+    let ids = maps.iter().map(Map::info).filter(|info| info.kind == MapKind::ProgArray.number());
+    ids.map(|info| info.id).collect()
+}
+
+/// The program arrays of a program that is loaded: the kernel empties them when no process has them open.
+fn emptied_unless_held(loaded: &LoadedProgram) -> impl Iterator<Item = &Map> {
+    let maps = loaded.maps.iter().map(|(_, map)| map);
+    maps.filter(|map| map.info().kind == MapKind::ProgArray.number())
+}
+
 fn replace(
+    pins: &PinDir,
     link: &Link,
     name: &AttachmentName,
     loaded: &LoadedProgram,
@@ -171,7 +189,13 @@ fn replace(
     }
     let old = link.program().map_err(failed)?;
     let old_id = old.info().map_err(|error| failed(error.into()))?.id;
-    match link.update(&old, &loaded.program) {
+    let no_maps = |error: BpffsError| cannot("replace", name).because(error);
+    let held: Vec<u32> = emptied_unless_held(loaded).map(|map| map.info().id).collect();
+    let of_old = program_arrays(&old);
+    pins.hold_maps(name, emptied_unless_held(loaded)).map_err(no_maps)?;
+    let updated = link.update(&old, &loaded.program);
+    pins.release_maps_but(name, if updated.is_ok() { &held } else { &of_old }).map_err(no_maps)?;
+    match updated {
         Ok(()) => {}
         Err(LinkError::ProgramChanged { .. }) => return Ok(Step::Again),
         Err(LinkError::Detached { .. }) => return Ok(Step::Dead),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::attachments::open_pins;
 use crate::failure::Failure;
-use crate::in_force::InForce;
+use crate::in_force::{InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
 use crate::printable::printable;
@@ -90,6 +90,8 @@ struct Line {
     program_name: Option<String>,
     /// The policy, if it is one of ours.
     policy: Option<String>,
+    /// The file it came from, if it is a program from an object that we have put there.
+    object: Option<String>,
     /// The name of our attachment, if that holds it.
     attachment: Option<String>,
     /// The cgroup that it is attached to.
@@ -114,6 +116,7 @@ fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
         let program = ProgramFd::by_id(running.program_id).ok();
         let info = program.as_ref().and_then(|program| program.info().ok());
         let ours = program.as_ref().and_then(|program| InForce::read(program).ok().flatten());
+        let object = program.as_ref().and_then(|program| ObjectFile::read(program).ok().flatten());
         let link = match running.by {
             Some(By::Link(id)) => Some(id),
             _ => None,
@@ -124,6 +127,7 @@ fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
             program: running.program_id,
             program_name: info.as_ref().map(|info| info.name.clone()),
             policy: ours.map(|ours| ours.policy_name().unwrap_or("?").to_owned()),
+            object: object.map(|object| object.path),
             attachment: link.and_then(|id| names.get(&id).cloned()),
             attached_to: running.on.as_ref().map(|path| path.display().to_string()),
             attached_by: running.by.map(|by| match by {
@@ -142,10 +146,11 @@ fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
 
 impl Line {
     fn text(&self, cgroup: &str) -> String {
-        let whose = match (&self.attachment, &self.policy) {
-            (Some(name), _) => format!("{HEADING}{name}{HEADING:#}"),
-            (None, Some(policy)) => format!("policy \"{}\", not pinned", printable(policy)),
-            (None, None) => "not ours".to_owned(),
+        let whose = match (&self.attachment, &self.policy, &self.object) {
+            (Some(name), ..) => format!("{HEADING}{name}{HEADING:#}"),
+            (None, Some(policy), _) => format!("policy \"{}\", not pinned", printable(policy)),
+            (None, None, Some(object)) => format!("from {}, not pinned", printable(object)),
+            (None, None, None) => "not ours".to_owned(),
         };
         let name = self.program_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("no name");
         let by = match (self.attached_by, self.link) {

@@ -14,10 +14,9 @@ use crate::attachments::chosen_cgroup;
 use crate::confinement::Confinement;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
-use crate::into_kernel::load_into_kernel;
 use crate::output::Output;
-use crate::policy_file::load_policy;
 use crate::supervise::Supervisor;
+use crate::what_runs::WhatRunsArgs;
 
 /// Run a command under a policy, from its first instruction on
 ///
@@ -37,9 +36,8 @@ use crate::supervise::Supervisor;
 /// cases nothing was started.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// The policy; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    #[command(flatten)]
+    what: WhatRunsArgs,
     /// The cgroup in which one is made for the command: a path in the file system, or below the root of the
     /// hierarchy; by default the caller's own
     #[arg(long, value_name = "PARENT")]
@@ -51,9 +49,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let file = load_policy(&self.policy, output)?;
+        let what = self.what.read(output)?;
         let parent = self.parent()?;
-        let loaded = load_into_kernel(&file, output)?;
+        let loaded = what.load(output)?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
 
         let supervisor = Supervisor::new()?;
@@ -62,8 +60,7 @@ impl Run {
         command.args(arguments);
         confinement.admit(&mut command)?;
         supervisor.prepare(&mut command);
-        let (policy, hook) = (&file.policy().name, DecidingHook::of_this_machine());
-        output.note(format_args!("the policy \"{policy}\" is decided by {hook}"));
+        output.note(what.on(&DecidingHook::of_this_machine()));
 
         let status = match supervisor.asked_to_end() {
             Some(ending) => ending.status(),

@@ -1,5 +1,7 @@
 //! `knobgate show`: one attachment in full.
 
+mod maps;
+
 use std::process::ExitCode;
 
 use knobgate_policy::Mode;
@@ -7,12 +9,13 @@ use serde::Serialize;
 
 use crate::attachments::{cannot, open_link, open_pins, parse_name, path_of};
 use crate::failure::Failure;
-use crate::in_force::{Counted, InForce};
+use crate::in_force::{Counted, InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
 use crate::printable::printable;
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
+use maps::ShownMap;
 
 /// Show one attachment: its policy, its cgroup, its counters
 ///
@@ -21,6 +24,8 @@ use crate::timestamp;
 /// DECIDED counts the accesses that a rule decided; COULD NOT those that were denied because the rule could not be
 /// evaluated for them (text where a number was needed, a value that is too long). Both count from when the policy was
 /// attached or last replaced.
+///
+/// Of a program that is not of a policy: the file that it came from, if knobgate attached it, and its maps.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The name of the attachment
@@ -38,9 +43,17 @@ impl Show {
         let info = link.info().map_err(|error| cannot("show", &name).because(error))?;
         let program = link.program().map_err(|error| cannot("show", &name).because(error))?;
         let details = program.info().map_err(|error| cannot("show", &name).because(error))?;
-        let in_force = InForce::read(&program)
-            .map_err(|error| cannot("show", &name).because(error))?
-            .ok_or_else(|| cannot("show", &name).because("its program is not one of a policy"))?;
+        let in_force = InForce::read(&program).map_err(|error| cannot("show", &name).because(error))?;
+        let (object, maps) = match in_force {
+            Some(_) => (None, Vec::new()),
+            None => {
+                let object = ObjectFile::read(&program);
+                let maps = program.maps().map(|maps| maps::shown(&maps));
+                let failed = |error| cannot("show", &name).because(error);
+                (object.map_err(failed)?, maps.map_err(failed)?)
+            }
+        };
+        let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
         let shown = Shown {
             name: name.to_string(),
             cgroup: info.cgroup_id.and_then(|id| path_of(id).ok().flatten()),
@@ -50,13 +63,16 @@ impl Show {
             program_name: details.name,
             loaded_by_uid: details.created_by_uid,
             loaded_at: timestamp::since_boot(details.loaded_at),
-            policy: in_force.policy_name().map(str::to_owned),
-            mode: in_force.file.as_ref().map(|file| match file.policy().mode {
+            policy: file.map(|file| file.policy().name.clone()),
+            mode: file.map(|file| match file.policy().mode {
                 Mode::Enforce => "enforce",
                 Mode::Audit => "audit",
             }),
-            rules: in_force.counted().into_iter().map(Rule::from).collect(),
-            text: in_force.text,
+            rules: in_force.iter().flat_map(InForce::counted).map(Rule::from).collect(),
+            text: in_force.map(|in_force| in_force.text),
+            object: object.as_ref().map(|object| object.path.clone()),
+            object_program: object.map(|object| object.program),
+            maps,
         };
         if self.json {
             output.line(json::line(&shown))?;
@@ -83,7 +99,14 @@ struct Shown {
     mode: Option<&'static str>,
     /// The rules, then the default for reads and that for writes.
     rules: Vec<Rule>,
-    text: String,
+    /// `null` when it is no policy.
+    text: Option<String>,
+    /// The file that it came from, when it is no policy and we have attached it.
+    object: Option<String>,
+    /// Its whole name, in there.
+    object_program: Option<String>,
+    /// Those of a program that is no policy.
+    maps: Vec<ShownMap>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,13 +130,8 @@ impl Shown {
             (None, Some(id)) => format!("the cgroup with the id {id}, which cannot be seen from here"),
             (None, None) => "no cgroup any longer: the one that it was on was removed".to_owned(),
         };
-        let policy = self.policy.as_deref().unwrap_or("of a version that is not understood here");
-        let mode = match self.mode {
-            Some("audit") => ", audit mode: everything passes",
-            _ => "",
-        };
         output.line(format_args!("{HEADING}{}{HEADING:#} on {place}", self.name))?;
-        output.line(format_args!("  policy {}{mode}", printable(policy)))?;
+        output.line(format_args!("  {}", self.what()))?;
         output.line(format_args!(
             "  program {} ({}), link {}, loaded by uid {} at {}",
             self.program,
@@ -122,13 +140,38 @@ impl Shown {
             self.loaded_by_uid,
             self.loaded_at
         ))?;
+        match &self.text {
+            Some(text) => self.print_rules(text, output),
+            None => maps::print(&self.maps, output),
+        }
+    }
+
+    /// What is attached, in a line.
+    fn what(&self) -> String {
+        let mode = match self.mode {
+            Some("audit") => ", audit mode: everything passes",
+            _ => "",
+        };
+        match (&self.text, &self.object, &self.object_program) {
+            (Some(_), ..) => {
+                let policy = self.policy.as_deref().unwrap_or("of a version that is not understood here");
+                format!("policy {}{mode}", printable(policy))
+            }
+            (None, Some(path), Some(program)) => {
+                format!("program {} of {}", printable(program), printable(path))
+            }
+            _ => "a program that knobgate did not attach".to_owned(),
+        }
+    }
+
+    fn print_rules(&self, text: &str, output: &Output) -> Result<(), Failure> {
         output.line(format_args!("\n{HEADING}  DECIDED  COULD NOT  LINE  RULE{HEADING:#}"))?;
         for Rule { line, rule, decided, could_not } in &self.rules {
             let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
             output.line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable(rule)))?;
         }
         output.line("")?;
-        for (index, line) in self.text.lines().enumerate() {
+        for (index, line) in text.lines().enumerate() {
             output.line(format_args!("{DIM}{:>4} |{DIM:#} {}", index + 1, printable(line)))?;
         }
         Ok(())

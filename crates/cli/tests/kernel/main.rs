@@ -7,6 +7,7 @@ mod attachments;
 mod examples;
 mod lacking;
 mod machine;
+mod objects;
 mod runs;
 mod setting;
 mod signals;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         examples::TESTS,
         lacking::TESTS,
         machine::TESTS,
+        objects::TESTS,
         runs::TESTS,
         signals::TESTS,
         writers::TESTS,

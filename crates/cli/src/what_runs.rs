@@ -1,0 +1,126 @@
+//! What a command puts on a cgroup: a policy, or a program from an object.
+
+use std::fmt;
+use std::fs::{File, canonicalize};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use knobgate_bpf::{MapDef, OBJECT_FILE_MAP, Object, ObjectError, Program};
+use knobgate_kernel::LoadedProgram;
+use knobgate_policy::PolicyFile;
+
+use crate::deciding_hook::DecidingHook;
+use crate::failure::Failure;
+use crate::into_kernel::{load_into_kernel, load_program};
+use crate::output::Output;
+use crate::policy_file::load_policy;
+
+/// The arguments that choose it.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["policy", "object"]))]
+pub(crate) struct WhatRunsArgs {
+    /// The policy; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// In place of a policy: an ELF object with a program of your own, as clang makes it, in the section cgroup/sysctl
+    #[arg(long, value_name = "FILE")]
+    object: Option<PathBuf>,
+    /// Which program of the object; not needed if it has one for this hook
+    #[arg(long, value_name = "NAME", requires = "object", conflicts_with = "policy")]
+    program: Option<String>,
+}
+
+/// It, read and found to be right.
+#[derive(Debug)]
+pub(crate) enum WhatRuns {
+    Policy(Box<PolicyFile>),
+    Object { path: PathBuf, program: Box<Program> },
+}
+
+impl WhatRunsArgs {
+    /// Reads it, and prints what is wrong with a policy.
+    ///
+    /// # Errors
+    /// Those of [`load_policy`]; of an object, [`Failure::Usage`] if it cannot be read or it must be said which program
+    /// is meant, [`Failure::Bad`] if it is no object or its program cannot be used.
+    pub(crate) fn read(&self, output: &Output) -> Result<WhatRuns, Failure> {
+        if let Some(path) = &self.object {
+            let program = read_program(path, self.program.as_deref())?;
+            return Ok(WhatRuns::Object { path: path.clone(), program: Box::new(program) });
+        }
+        let Some(path) = &self.policy else { return Err(Failure::usage("no policy and no object")) };
+        Ok(WhatRuns::Policy(Box::new(load_policy(path, output)?)))
+    }
+}
+
+fn read_program(path: &Path, name: Option<&str>) -> Result<Program, Failure> {
+    let place = path.display();
+    let bytes =
+        read_bytes(path).map_err(|error| Failure::usage(format!("cannot read {place}")).because(error))?;
+    let object = Object::read(&bytes)
+        .map_err(|error| Failure::bad(format!("cannot take a program from {place}")).because(error))?;
+    object.program(name).map_err(|error| match error {
+        ObjectError::WhichProgram { .. } => {
+            Failure::usage(format!("cannot choose a program of {place}; say --program NAME")).because(error)
+        }
+        ObjectError::NoSuchProgram { .. } | ObjectError::OtherHook { .. } => {
+            Failure::usage(format!("cannot take that program from {place}")).because(error)
+        }
+        _ => Failure::bad(format!("cannot take a program from {place}")).because(error),
+    })
+}
+
+/// Not more than what an object may have and one byte, so that an endless file ends.
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = (64 << 20) + 1;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl WhatRuns {
+    /// Its name: that of the policy, or of the program.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Policy(file) => &file.policy().name,
+            Self::Object { program, .. } => &program.name,
+        }
+    }
+
+    /// Which hook it is that decides.
+    pub(crate) fn on(&self, hook: &DecidingHook) -> String {
+        match self {
+            Self::Policy(_) => format!("{self} is decided by {hook}"),
+            Self::Object { .. } => format!("{self} runs on {hook}"),
+        }
+    }
+
+    /// Gives it to the kernel. Says what the kernel cannot do.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`], [`Failure::Bad`].
+    pub(crate) fn load(&self, output: &Output) -> Result<LoadedProgram, Failure> {
+        match self {
+            Self::Policy(file) => load_into_kernel(file, output),
+            Self::Object { path, program } => {
+                let mut program = program.clone();
+                let path = canonicalize(path).unwrap_or_else(|_| path.clone());
+                let origin = [path.as_os_str().as_bytes(), b"\0", program.name.as_bytes()].concat();
+                program.maps.push(MapDef::frozen_value(OBJECT_FILE_MAP, origin));
+                load_program(&program)
+            }
+        }
+    }
+}
+
+/// `the policy "web"` or `the program "watch"`
+impl fmt::Display for WhatRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Self::Policy(_) => "policy",
+            Self::Object { .. } => "program",
+        };
+        write!(f, "the {what} \"{}\"", self.name())
+    }
+}

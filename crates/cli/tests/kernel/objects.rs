@@ -1,0 +1,144 @@
+//! Programs from objects in the place of policies: those of examples/objects.
+
+use std::process::Stdio;
+
+use knobgate_kernel::Cgroup;
+use knobgate_testing::{Test, scratch, shell};
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::setting::{DetachedAtLast, attach, expect, knobgate, policy, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_command_runs_under_a_program_from_an_object", run),
+    ("an_attached_program_keeps_the_programs_that_it_calls", tail_calls),
+    ("a_program_and_a_policy_take_each_others_place", replaced),
+    ("a_program_from_an_object_is_listed_with_its_file", listed),
+    ("a_program_that_the_verifier_refuses_leaves_the_old_one_in_force", refused),
+];
+
+fn object(name: &str) -> String {
+    format!("{}/../../examples/objects/{name}.bpf.o", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `knobgate attach` of a program.
+fn attach_object(file: &str, program: &str, cgroup: &Cgroup, name: &str) -> String {
+    let cgroup = cgroup.path().to_str().expect("a path");
+    let file = object(file);
+    stdout(&expect(
+        0,
+        ["attach", "--object", &file, "--program", program, "--cgroup", cgroup, "--name", name],
+    ))
+}
+
+fn shown(name: &str) -> Value {
+    serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout).expect("JSON")
+}
+
+/// Whether a process in there may write this as the domain name.
+fn may_write(cgroup: &Cgroup, value: &str) -> bool {
+    let script = format!("echo {value} 2>/dev/null >/proc/sys/kernel/domainname");
+    shell(cgroup, &script).stderr(Stdio::null()).status().expect("a shell").success()
+}
+
+fn run() -> Result<(), Failed> {
+    let parent = scratch();
+    let place = parent.path().to_str().ok_or("a path")?;
+    let object = object("several");
+    let script = "echo x >/proc/sys/kernel/domainname; cat /proc/sys/kernel/domainname";
+    let run = ["run", "--object", &object, "--program", "read_only", "--cgroup", place, "--", "sh", "-c"];
+    let output = knobgate(run.into_iter().chain([script])).output()?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_ne!(stdout(&output), "x\n");
+    let said = stderr(&output);
+    assert!(said.contains("note: the program \"read_only\" runs on the kernel's hook, Linux "), "{said}");
+    Ok(())
+}
+
+fn tail_calls() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-calls");
+    attach_object("several", "hand_on", &cgroup, "t-calls");
+    // The kernel empties a program array when no process has it open.
+    assert!(may_write(&cgroup, "example") && !may_write(&cgroup, "xample"));
+    let said = attach_object("several", "hand_on", &cgroup, "t-calls");
+    assert!(said.contains("replaced program"), "{said}");
+    assert!(may_write(&cgroup, "example") && !may_write(&cgroup, "xample"));
+    let pinned =
+        || -> Result<usize, Failed> { Ok(std::fs::read_dir("/sys/fs/bpf/knobgate/t-calls")?.count()) };
+    assert_eq!(pinned()?, 2, "the link and one program array");
+    attach_object("several", "read_only", &cgroup, "t-calls");
+    assert_eq!(pinned()?, 1, "the link");
+    Ok(())
+}
+
+fn replaced() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-either");
+    attach(policy("policy t-either\ndefault write allow\n").path(), &cgroup, "t-either");
+    assert!(may_write(&cgroup, "example"));
+    attach_object("several", "read_only", &cgroup, "t-either");
+    assert!(!may_write(&cgroup, "example"));
+    let shown_object = shown("t-either");
+    assert_eq!((&shown_object["policy"], &shown_object["text"]), (&Value::Null, &Value::Null));
+    attach(policy("policy t-either\ndefault write allow\n").path(), &cgroup, "t-either");
+    assert!(may_write(&cgroup, "example"));
+    let shown_policy = shown("t-either");
+    assert_eq!(shown_policy["object"], Value::Null);
+    assert_eq!(shown_policy["policy"], "t-either");
+    Ok(())
+}
+
+fn listed() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-listed");
+    attach_object("watch", "watch", &cgroup, "t-listed");
+    let file = std::fs::canonicalize(object("watch"))?.display().to_string();
+
+    let shown = shown("t-listed");
+    assert_eq!(shown["object"], file.as_str());
+    assert_eq!(shown["object_program"], "watch");
+    let maps: Vec<_> = shown["maps"].as_array().ok_or("no maps")?.iter().map(|map| &map["name"]).collect();
+    assert_eq!(maps, ["totals", "writes", "events", ".bss", ".rodata"]);
+    assert_eq!(shown["maps"][2]["type"], "ringbuf");
+    assert_eq!((&shown["maps"][3]["frozen"], &shown["maps"][4]["frozen"]), (&false.into(), &true.into()));
+    let printed = stdout(&expect(0, ["show", "t-listed"]));
+    assert!(printed.contains(&format!("\n  program watch of {file}\n")), "{printed}");
+    assert!(printed.contains("  writes           hash "), "{printed}");
+
+    let lines = stdout(&expect(0, ["list", "--json"]));
+    let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let line = lines.find(|line| line["attachment"] == "t-listed").ok_or("not listed")?;
+    assert_eq!((&line["object"], &line["policy"]), (&Value::from(file), &Value::Null));
+    Ok(())
+}
+
+fn refused() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-refused");
+    attach_object("several", "read_only", &cgroup, "t-refused");
+    // Returns 2, where the object says 1: `w0 = 1; exit` is the end of it.
+    let mut bytes = std::fs::read(object("several"))?;
+    let allow = [0xb4, 0, 0, 0, 1, 0, 0, 0, 0x95];
+    let places: Vec<_> = bytes
+        .windows(allow.len())
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == allow)
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        bytes[at + 4] = 2;
+    }
+    let mut bad = tempfile::NamedTempFile::new()?;
+    std::io::Write::write_all(&mut bad, &bytes)?;
+    let (bad, place) = (bad.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
+    let output = expect(
+        1,
+        ["attach", "--object", bad, "--program", "hand_on", "--cgroup", place, "--name", "t-refused"],
+    );
+    let said = stderr(&output);
+    assert!(said.contains("verifier refuses the program \"hand_on\" at "), "{said}");
+    assert!(!may_write(&cgroup, "example"));
+    assert_eq!(shown("t-refused")["object_program"], "read_only");
+    Ok(())
+}
