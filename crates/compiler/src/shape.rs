@@ -8,7 +8,7 @@ use crate::table::{Alphabet, Table};
 
 /// The output for a value that is text but no list of numbers. Lists of numbers output how many they hold.
 pub(crate) const TEXT: u32 = 0xff;
-/// The output for a value that goes on behind its text.
+/// The output for a value that goes on behind its text, or whose NUL might cut off the last number of a list.
 pub(crate) const GOES_ON: u32 = 0xfe;
 /// What stands in for the output where there is no value.
 pub(crate) const UNAVAILABLE: u32 = 0xfd;
@@ -27,12 +27,25 @@ enum Shape {
     Digits { base: u32, count: u8, chars: u8 },
     /// Behind the newline that ends the numbers.
     BehindNumbers { count: u8 },
+    /// Behind white space that numbers may not have, at the start.
+    OddSpace,
     /// In text that is no list of numbers.
-    Text,
+    Text(Start),
     /// Behind the newline that ends it, or behind a NUL.
     BehindText,
     /// In more text, behind the newline or NUL that ends it.
     GoesOn,
+}
+
+/// How a text that is no list of numbers starts, as far as handlers of lists could take a number from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Start {
+    /// Not as a number does.
+    Word,
+    /// As a number does.
+    Number,
+    /// As a number does, and there was a blank behind that.
+    List,
 }
 
 /// The automaton; its outputs are [`TEXT`], [`GOES_ON`] or the number of numbers.
@@ -41,6 +54,7 @@ pub(crate) fn table() -> Table {
         (0, 0),
         (b'\t', b'\t'),
         (b'\n', b'\n'),
+        (0x0b, 0x0d),
         (b' ', b' '),
         (b'-', b'-'),
         (b'0', b'0'),
@@ -50,23 +64,29 @@ pub(crate) fn table() -> Table {
         (b'X', b'X'),
         (b'a', b'f'),
         (b'x', b'x'),
+        (0xa0, 0xa0),
     ]);
     Table::explore(&alphabet, Shape::Gap { count: 0 }, step, output)
         .expect("a constant of a few hundred states")
 }
 
 fn step(shape: Shape, byte: u8) -> Shape {
-    use Shape::{BehindNumbers, BehindText, Digits, Gap, GoesOn, Prefix, Sign, Text, Zero};
+    use Shape::{BehindNumbers, BehindText, Digits, Gap, GoesOn, OddSpace, Prefix, Sign, Text, Zero};
     let digit = |base: u32| char::from(byte).is_digit(base);
     match (shape, byte) {
         (GoesOn, _) => shape,
+        (_, 0) if is_list(shape) => GoesOn,
         (_, 0) => BehindText,
         (BehindNumbers { .. } | BehindText, b' ' | b'\t' | b'\n') => shape,
         (BehindNumbers { .. } | BehindText, _) => GoesOn,
-        (Text | Sign { .. } | Prefix { .. }, b'\n') => BehindText,
+        (Text(_) | OddSpace | Sign { .. } | Prefix { .. }, b'\n') => BehindText,
         (Gap { count } | Zero { count, .. } | Digits { count, .. }, b'\n') => BehindNumbers { count },
         (Gap { count } | Zero { count, .. } | Digits { count, .. }, b' ' | b'\t') => Gap { count },
-        (Gap { count }, _) if usize::from(count) == ELEMENTS_MAX => Text,
+        (Gap { count: 0 } | OddSpace, 0x0b..=0x0d | 0xa0) | (OddSpace, b' ' | b'\t') => OddSpace,
+        (OddSpace, b'-' | b'0'..=b'9') => Text(Start::Number),
+        (Text(Start::Number), b' ' | b'\t') => Text(Start::List),
+        (Text(_), _) => shape,
+        (Gap { count }, _) if usize::from(count) == ELEMENTS_MAX => Text(Start::List),
         (Gap { count }, b'-') => Sign { count: count + 1 },
         (Gap { count }, b'0') => Zero { count: count + 1, chars: 1 },
         (Gap { count }, _) if digit(10) => Digits { base: 10, count: count + 1, chars: 1 },
@@ -78,7 +98,23 @@ fn step(shape: Shape, byte: u8) -> Shape {
         (Digits { base, count, chars }, _) if digit(base) && usize::from(chars) < NUMBER_CHARS_MAX => {
             Digits { base, count, chars: chars + 1 }
         }
-        _ => Text,
+        (Gap { count: 0 } | OddSpace, _) => Text(Start::Word),
+        (Sign { count: 1 } | Prefix { count: 1, .. }, b' ' | b'\t') => Text(Start::List),
+        _ if is_list(shape) => Text(Start::List),
+        _ => Text(Start::Number),
+    }
+}
+
+/// Whether it starts as a number does and has a blank behind that.
+fn is_list(shape: Shape) -> bool {
+    match shape {
+        Shape::Gap { count } => count > 0,
+        Shape::Sign { count }
+        | Shape::Zero { count, .. }
+        | Shape::Prefix { count, .. }
+        | Shape::Digits { count, .. } => count > 1,
+        Shape::Text(start) => start == Start::List,
+        Shape::OddSpace | Shape::BehindNumbers { .. } | Shape::BehindText | Shape::GoesOn => false,
     }
 }
 
@@ -88,7 +124,9 @@ fn output(shape: Shape) -> u32 {
         | Shape::Zero { count, .. }
         | Shape::Digits { count, .. }
         | Shape::BehindNumbers { count } => count.into(),
-        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::Text | Shape::BehindText => TEXT,
+        Shape::Sign { .. } | Shape::Prefix { .. } | Shape::OddSpace | Shape::Text(_) | Shape::BehindText => {
+            TEXT
+        }
         Shape::GoesOn => GOES_ON,
     }
 }
@@ -100,6 +138,7 @@ mod tests {
         TextTest, Unreadable, Value, evaluate,
     };
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
 
@@ -146,17 +185,20 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(ProptestConfig::with_cases(8192))]
         #[test]
         fn the_shape_is_what_the_language_says(
             value in prop_oneof![
-                "[-0178axF \\t\\n\\x00\\x0b+]{1,12}",
-                "( ?-?(0x[0-9a-f]{1,3}|0[0-7]{0,3}|[1-9][0-9]{0,3})){1,10}[ \\n]{0,3}",
-                "-?[0-9]{18,23}\n?",
+                "[-0178axF \\t\\n\\x00\\x0b+]{1,12}".prop_map(String::into_bytes),
+                "[\\x0b\\x0d ]?[-1x \\t]{1,4}[\\x00\\n]{1,2}[ 1]?".prop_map(String::into_bytes),
+                proptest::collection::vec(select(b"\xa0 \t-1x\0".to_vec()), 1..7),
+                "( ?-?(0x[0-9a-f]{1,3}|0[0-7]{0,3}|[1-9][0-9]{0,3})){1,10}[ \\n\\x00]{0,3}"
+                    .prop_map(String::into_bytes),
+                "-?[0-9]{18,23}\n?".prop_map(String::into_bytes),
             ],
         ) {
-            if let Some(expected) = specified(value.as_bytes()) {
-                prop_assert_eq!(TABLE.run(value.as_bytes()), expected);
+            if let Some(expected) = specified(&value) {
+                prop_assert_eq!(TABLE.run(&value), expected);
             }
         }
     }

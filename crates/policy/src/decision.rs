@@ -63,6 +63,10 @@ pub enum Unreadable {
     /// whether it belongs to the value.
     #[error("the {0} value goes on after its first newline or NUL")]
     GoesOn(Value),
+    /// A NUL stands directly behind what might be a list of numbers: handlers of lists fail with the last of them, when they have
+    /// stored the others.
+    #[error("a NUL stands behind the {0} value, which might be a list of numbers")]
+    NulBehindList(Value),
     /// The value is not a list of numbers that every handler would read alike.
     #[error("the {0} value is not a number or a list of numbers")]
     NotNumbers(Value),

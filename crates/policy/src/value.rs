@@ -5,18 +5,31 @@ use crate::{Integer, Unreadable, Value};
 
 /// The text of a value: what stands before its first newline or NUL, as the kernel's string handler takes it.
 /// Anything but white space and NULs behind that makes the value unreadable: handlers of lists of numbers go on
-/// reading in a second line, and those of bitmaps (`proc_do_large_bitmap`) behind a NUL.
+/// reading in a second line, and those of bitmaps (`proc_do_large_bitmap`) behind a NUL. A NUL directly behind what might be a
+/// list of numbers does the same: handlers of lists store all of them but the last, with which they fail.
 pub(crate) fn text(bytes: &[u8], which: Value) -> Result<&[u8], Unreadable> {
     if bytes.len() > VALUE_MAX {
         return Err(Unreadable::TooLong(which));
     }
     let end = bytes.iter().position(|&byte| matches!(byte, b'\n' | 0)).unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
+    if rest.first() == Some(&0) && starts_as_list(line) {
+        return Err(Unreadable::NulBehindList(which));
+    }
     if rest.iter().all(|&byte| is_blank(byte) || matches!(byte, b'\n' | 0)) {
         Ok(line)
     } else {
         Err(Unreadable::GoesOn(which))
     }
+}
+
+/// Whether a handler of lists might take a number off the front of `line`, which goes on behind it: behind white space as the
+/// kernel's `isspace` knows it, it begins as a number does, and has a blank somewhere.
+fn starts_as_list(line: &[u8]) -> bool {
+    let start = line.iter().position(|&byte| !matches!(byte, 9..=13 | b' ' | 0xA0));
+    let line = start.map_or(&[][..], |start| &line[start..]);
+    line.first().is_some_and(|&byte| byte == b'-' || byte.is_ascii_digit())
+        && line.iter().any(|&byte| is_blank(byte))
 }
 
 /// The numbers of a value: its text as a list of `-`, if negative, and digits in base 0 (`0x` hexadecimal, other
