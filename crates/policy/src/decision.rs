@@ -44,7 +44,8 @@ pub enum DecidedBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// The name of the knob exceeds [`NAME_MAX`](crate::limits::NAME_MAX).
+    /// The name of the knob exceeds [`NAME_MAX`](crate::limits::NAME_MAX), and its last component does not tell that the
+    /// rule is about others ([`last_components`](crate::KnobPattern::last_components)).
     #[error("the knob's name has more than {} bytes", crate::limits::NAME_MAX)]
     NameTooLong,
     /// The access is a read, or a write of no bytes.

@@ -55,7 +55,16 @@ pub fn applies(rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
     if !rule.patterns.iter().any(KnobPattern::matches_every_name) {
         let name = access.knob.as_bytes();
         if name.len() > limits::NAME_MAX {
-            return Err(Unreadable::NameTooLong);
+            // Its last component may tell that the rule is about others.
+            let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+            let may_match = |pattern: &KnobPattern| {
+                pattern.last_components().is_none_or(|spelled_out| spelled_out.contains(last))
+            };
+            return if rule.patterns.iter().any(may_match) {
+                Err(Unreadable::NameTooLong)
+            } else {
+                Ok(Applies::OtherKnob)
+            };
         }
         if !rule.patterns.iter().any(|pattern| pattern.matches(name)) {
             return Ok(Applies::OtherKnob);

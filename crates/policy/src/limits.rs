@@ -8,6 +8,13 @@
 /// 63 bytes, with an interface name of 15.
 pub const NAME_MAX: usize = 255;
 
+/// The longest last component of a name, in bytes, that a pattern may spell out for programs to go by: they fetch the
+/// last component first, into a buffer of this length.
+pub const LAST_COMPONENT_MAX: usize = 63;
+
+/// How many last components one pattern may spell out for programs to go by.
+pub const LAST_COMPONENTS_MAX: usize = 64;
+
 /// The longest new or current value, in bytes (padding included), that a compiled policy can look at.
 pub const VALUE_MAX: usize = 135;
 

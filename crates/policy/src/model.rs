@@ -135,7 +135,7 @@ pub enum Condition {
 }
 
 /// How two integers compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// `<`
     Less,

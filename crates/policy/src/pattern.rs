@@ -1,10 +1,12 @@
 //! Patterns for the names of knobs, and globs for texts. What they mean is in [`glob`](crate::Piece), how they are
 //! spelled in [`SpellingError`]'s module.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::glob::{self, Piece, Scope};
+use crate::limits::{LAST_COMPONENT_MAX, LAST_COMPONENTS_MAX};
 use crate::spelling::{self, Spelled, SpellingError};
 
 /// A pattern for the names of knobs.
@@ -67,6 +69,52 @@ impl KnobPattern {
             [Piece::Literal(name)] => Some(name),
             _ => None,
         }
+    }
+
+    /// The last components of the names that it matches, where it spells them out: without wildcards, and within
+    /// [`LAST_COMPONENTS_MAX`] and [`LAST_COMPONENT_MAX`]. No name with another last component is matched.
+    ///
+    /// ```
+    /// use knobgate_policy::KnobPattern;
+    ///
+    /// let last = |pattern| KnobPattern::parse(pattern).unwrap().last_components();
+    /// assert_eq!(last("**.tcp_{r,w}mem"), Some([b"tcp_rmem".to_vec(), b"tcp_wmem".to_vec()].into()));
+    /// assert_eq!(last("net.ipv4.tcp_*"), None);
+    /// ```
+    pub fn last_components(&self) -> Option<BTreeSet<Vec<u8>>> {
+        let mut tails = BTreeSet::from([Vec::new()]);
+        for piece in self.pieces.iter().rev() {
+            let (spelled_out, is_whole) = match piece {
+                Piece::Literal(bytes) => {
+                    let start = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+                    (BTreeSet::from([bytes[start..].to_vec()]), start > 0)
+                }
+                Piece::Alternatives(branches) => {
+                    (branches.iter().map(|branch| within_component(branch)).collect::<Option<_>>()?, false)
+                }
+                Piece::Any | Piece::Star | Piece::DoubleStar | Piece::Class { .. } => return None,
+            };
+            if spelled_out.len() * tails.len() > LAST_COMPONENTS_MAX {
+                return None;
+            }
+            tails = spelled_out
+                .iter()
+                .flat_map(|front| tails.iter().map(move |tail| [front.as_slice(), tail].concat()))
+                .collect();
+            if is_whole {
+                break;
+            }
+        }
+        tails.iter().all(|tail| (1..=LAST_COMPONENT_MAX).contains(&tail.len())).then_some(tails)
+    }
+}
+
+/// The bytes of one alternative, if it is nothing else and holds no separator.
+fn within_component(branch: &[Piece]) -> Option<Vec<u8>> {
+    match branch {
+        [] => Some(Vec::new()),
+        [Piece::Literal(bytes)] if !bytes.contains(&b'/') => Some(bytes.clone()),
+        _ => None,
     }
 }
 

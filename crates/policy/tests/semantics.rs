@@ -1,8 +1,8 @@
 //! What a policy means, sentence by sentence.
 
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, KnobName, Policy, Source, Task, Unreadable,
-    Value, Verdict, evaluate, limits, parse,
+    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, KnobName, KnobPattern, Policy, Source,
+    Task, Unreadable, Value, Verdict, evaluate, limits, parse,
 };
 
 fn policy(rules: &str) -> Policy {
@@ -480,18 +480,57 @@ fn a_read_has_no_new_value() {
 }
 
 #[test]
-fn a_name_too_long_to_look_at_is_denied_by_the_first_rule_that_would() {
+fn a_name_too_long_to_look_at_is_denied_by_the_first_rule_that_could_match_it() {
     let long = |length: usize| {
-        Access::write(KnobName::from_path("a/".to_owned() + &"b".repeat(length - 2)).unwrap(), "1")
+        Access::write(KnobName::from_path("a/".to_owned() + &"b".repeat(length - 4) + "/c").unwrap(), "1")
     };
     let too_long = long(limits::NAME_MAX + 1);
-    let why = Unreadable::NameTooLong;
-    assert_eq!(decide("allow write **\ndeny write b", &too_long).verdict, Verdict::Allow);
-    assert_eq!(decide("deny read b\nallow write **", &too_long).verdict, Verdict::Allow);
-    assert_eq!(decide("deny write b\nallow write **", &too_long).by, DecidedBy::Unreadable { rule: 0, why });
-    assert_eq!(decide("allow write a.**", &too_long).by, DecidedBy::Unreadable { rule: 0, why });
-    assert_eq!(decide("allow write b, **", &too_long).verdict, Verdict::Allow);
+    let unreadable = |rule| DecidedBy::Unreadable { rule, why: Unreadable::NameTooLong };
+    let default = DecidedBy::Default(AccessKind::Write);
+    for (rules, by) in [
+        ("allow write **\ndeny write c", DecidedBy::Rule(0)),
+        ("deny read c\nallow write **", DecidedBy::Rule(1)),
+        ("allow write b, **", DecidedBy::Rule(0)),
+        ("deny write a.c\nallow write **", unreadable(0)),
+        ("allow write a.**", unreadable(0)),
+        ("allow write a.?", unreadable(0)),
+        ("allow write {a.b,a.c}", unreadable(0)),
+        // What the last component tells.
+        ("deny write b\nallow write **", DecidedBy::Rule(1)),
+        ("allow write a.b, **.d", default),
+        ("allow write a.{b,d}\nallow write a.d, a.{c,d}", unreadable(1)),
+        ("allow write **.b\nallow write **", DecidedBy::Rule(1)),
+    ] {
+        assert_eq!(decide(rules, &too_long).by, by, "{rules}");
+    }
     assert_eq!(decide("allow write a.**", &long(limits::NAME_MAX)).verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_pattern_spells_out_last_components_within_limits() {
+    let last = |pattern: &str| {
+        let found = KnobPattern::parse(pattern).unwrap().last_components()?;
+        Some(found.into_iter().map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>().join(" "))
+    };
+    let longest = "x".repeat(limits::LAST_COMPONENT_MAX);
+    for (pattern, expected) in [
+        ("a", Some("a")),
+        ("net.ipv4.tcp_mem", Some("tcp_mem")),
+        ("net.*.conf.**.mtu", Some("mtu")),
+        ("net.{a,b.c}.mtu", Some("mtu")),
+        ("net.x{1,2}{,y}", Some("x1 x1y x2 x2y")),
+        ("{a,b}", Some("a b")),
+        ("{a,b.c}", None),
+        ("**mtu", None),
+        ("**", None),
+        ("net.mt[u]", None),
+        ("net.{a,b?}", None),
+        ("net.{a,b}{c,d}{e,f}{g,h}{i,j}{k,l}{m,n}", None),
+        (&longest, Some(longest.as_str())),
+        (&format!("{longest}x"), None),
+    ] {
+        assert_eq!(last(pattern).as_deref(), expected, "{pattern}");
+    }
 }
 
 #[test]
