@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use knobgate_policy::{AccessKind, KnobPattern, Policy};
+use knobgate_policy::{AccessKind, Policy};
 
 /// One step of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,7 +24,7 @@ pub(crate) enum Step {
     },
 }
 
-/// The number of a step in [`Steps`].
+/// The number of a step in [`Steps`]. A step comes behind those that it goes on with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StepId(pub(crate) usize);
 
@@ -35,18 +35,14 @@ pub(crate) struct Steps {
     numbers: HashMap<Step, StepId>,
 }
 
-/// How accesses of one kind are decided.
-#[derive(Debug)]
-pub(crate) enum Plan {
-    /// Alike for all names.
-    AnyName(StepId),
-    /// By the name.
-    ByName {
-        /// For names of each class.
-        of_class: Vec<StepId>,
-        /// For names that are too long to be classified.
-        too_long: StepId,
-    },
+impl Step {
+    /// The step behind it, if there is one.
+    pub(crate) fn next(self) -> Option<StepId> {
+        match self {
+            Step::Rule { next, .. } => next,
+            Step::Default(_) | Step::NameTooLong { .. } => None,
+        }
+    }
 }
 
 impl Steps {
@@ -55,37 +51,13 @@ impl Steps {
         self.steps[id.0]
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.steps.len()
-    }
-
-    /// How `policy` decides accesses of `kind`. `classes` are the classes of names, each with the rules that match
-    /// its names.
-    pub(crate) fn plan(&mut self, policy: &Policy, kind: AccessKind, classes: &[Vec<usize>]) -> Plan {
-        let of_kind = |rule: &usize| policy.rules[*rule].kinds.contains(kind);
-        let fallback = Step::Default(kind);
-        let of_class: Vec<StepId> = classes
-            .iter()
-            .map(|rules| self.chain(policy, rules.iter().copied().filter(of_kind), fallback))
-            .collect();
-
-        let rules: Vec<usize> = (0..policy.rules.len()).filter(of_kind).collect();
-        let needs_name =
-            |rule: &&usize| !policy.rules[**rule].patterns.iter().any(KnobPattern::matches_every_name);
-        let end = rules.iter().find(needs_name).map_or(fallback, |&rule| Step::NameTooLong { rule });
-        let nameless = rules.iter().take_while(|rule| !needs_name(rule)).copied();
-        let too_long = self.chain(policy, nameless, end);
-
-        if of_class.iter().all(|&chain| chain == too_long) {
-            Plan::AnyName(too_long)
-        } else {
-            Plan::ByName { of_class, too_long }
-        }
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (StepId, Step)> {
+        self.steps.iter().enumerate().map(|(number, &step)| (StepId(number), step))
     }
 
     /// The first step of a chain: `rules` up to the first without a condition, else all of them and then `end`.
-    fn chain(&mut self, policy: &Policy, rules: impl Iterator<Item = usize>, end: Step) -> StepId {
+    pub(crate) fn chain(&mut self, policy: &Policy, rules: impl Iterator<Item = usize>, end: Step) -> StepId {
         let mut conditional = Vec::new();
         let mut last = None;
         for rule in rules {

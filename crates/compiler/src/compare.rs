@@ -3,32 +3,12 @@
 
 use knobgate_bpf::Reg::{R1, R2, R3, R4, R6, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Label, Reg, Size};
-use knobgate_policy::{Integer, Relation, Value};
+use knobgate_policy::{Relation, Value};
 
+use crate::body::{Constant, Term};
 use crate::context;
 use crate::frame::{self, Numbers};
-
-/// An integer that can be loaded any number of times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A constant.
-    Constant(Integer),
-    /// A number of a value.
-    Number {
-        /// The value.
-        of: Value,
-        /// The index of the number.
-        index: usize,
-    },
-    /// How many numbers a value holds.
-    Count(Value),
-    /// The low half of the file position, from the context.
-    Position,
-    /// The user id of the task.
-    Uid,
-    /// The group id of the task.
-    Gid,
-}
+use crate::lower::Lowering;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
@@ -37,86 +17,87 @@ enum Sign {
     Unknown,
 }
 
-impl Source {
-    fn sign(self) -> Sign {
-        match self {
-            Source::Constant(integer) if integer.is_negative() => Sign::Negative,
-            Source::Number { .. } => Sign::Unknown,
-            _ => Sign::NonNegative,
+fn sign(term: Term) -> Sign {
+    match term {
+        Term::Constant(Constant { is_negative: true, .. }) => Sign::Negative,
+        Term::Only(_) | Term::Element(..) => Sign::Unknown,
+        Term::Constant(_) | Term::Count(_) | Term::Position | Term::Uid | Term::Gid => Sign::NonNegative,
+    }
+}
+
+impl Lowering<'_> {
+    /// Jumps to `target` if whether `left` and `right`, which can be read, are so related is `when`, else falls through.
+    /// Uses R1 to R4.
+    pub(crate) fn compare(&mut self, left: Term, relation: Relation, right: Term, target: Label, when: bool) {
+        let fall_through = self.asm.new_label();
+        let goto_if_holds = |holds: bool| if holds == when { target } else { fall_through };
+        // What follows from the signs alone, where they differ.
+        let less_holds = matches!(relation, Relation::Less | Relation::LessOrEqual | Relation::NotEqual);
+        let greater_holds =
+            matches!(relation, Relation::Greater | Relation::GreaterOrEqual | Relation::NotEqual);
+        match (sign(left), sign(right)) {
+            (Sign::NonNegative, Sign::Negative) => {
+                return jump(&mut self.asm, target, greater_holds == when);
+            }
+            (Sign::Negative, Sign::NonNegative) => return jump(&mut self.asm, target, less_holds == when),
+            (Sign::Unknown, Sign::Unknown) => {
+                let alike = self.asm.new_label();
+                self.load_sign(left, R3);
+                self.load_sign(right, R4);
+                self.asm.jump_if(Cond::Eq, R3, R4, alike);
+                self.asm.jump_if(Cond::Ne, R3, 0, goto_if_holds(less_holds));
+                self.asm.jump(goto_if_holds(greater_holds));
+                self.asm.bind(alike);
+            }
+            (Sign::Unknown, known) => {
+                self.load_sign(left, R3);
+                match known {
+                    Sign::Negative => self.asm.jump_if(Cond::Eq, R3, 0, goto_if_holds(greater_holds)),
+                    _ => self.asm.jump_if(Cond::Ne, R3, 0, goto_if_holds(less_holds)),
+                }
+            }
+            (known, Sign::Unknown) => {
+                self.load_sign(right, R3);
+                match known {
+                    Sign::Negative => self.asm.jump_if(Cond::Eq, R3, 0, goto_if_holds(less_holds)),
+                    _ => self.asm.jump_if(Cond::Ne, R3, 0, goto_if_holds(greater_holds)),
+                }
+            }
+            _ => {}
         }
+        self.load_term(left, R1);
+        self.load_term(right, R2);
+        self.asm.jump_if(unsigned(if when { relation } else { opposite(relation) }), R1, R2, target);
+        self.asm.bind(fall_through);
     }
 
     /// Loads the low 64 bits.
-    pub(crate) fn load(self, asm: &mut Assembler, into: Reg) {
-        match self {
-            Source::Constant(integer) => asm.load_imm64(into, integer.low_bits()),
-            Source::Number { of, index } => asm.load(Size::U64, into, R10, Numbers::of(of).element(index)),
-            Source::Count(value) => asm.load(Size::U8, into, R10, Numbers::of(value).shape()),
-            Source::Position => asm.load(Size::U32, into, R6, context::FILE_POS),
-            Source::Uid => asm.load(Size::U32, into, R10, frame::IDS),
-            Source::Gid => asm.load(Size::U32, into, R10, frame::IDS + 4),
+    pub(crate) fn load_term(&mut self, term: Term, into: Reg) {
+        let number = |of, index| Numbers::of(of).element(index);
+        match term {
+            Term::Constant(constant) => self.constant(into, constant.slot),
+            Term::Only(value) => self.asm.load(Size::U64, into, R10, number(value, 0)),
+            Term::Element(value, index) => self.asm.load(Size::U64, into, R10, number(value, index.into())),
+            Term::Count(value) => self.asm.load(Size::U8, into, R10, Numbers::of(value).shape()),
+            Term::Position => self.asm.load(Size::U32, into, R6, context::FILE_POS),
+            Term::Uid => self.asm.load(Size::U32, into, R10, frame::IDS),
+            Term::Gid => self.asm.load(Size::U32, into, R10, frame::IDS + 4),
         }
     }
 
     /// Loads 1 if it is negative, else 0.
-    pub(crate) fn load_sign(self, asm: &mut Assembler, into: Reg) {
-        match self {
-            Source::Number { of, index } => {
-                asm.load(Size::U8, into, R10, Numbers::of(of).signs());
-                asm.alu(AluOp::Rsh, into, index as i32);
-                asm.alu(AluOp::And, into, 1);
-            }
-            other => asm.mov(into, i32::from(other.sign() == Sign::Negative)),
+    pub(crate) fn load_sign(&mut self, term: Term, into: Reg) {
+        let mut bit = |of: Value, index: u8| {
+            self.asm.load(Size::U8, into, R10, Numbers::of(of).signs());
+            self.asm.alu(AluOp::Rsh, into, i32::from(index));
+            self.asm.alu(AluOp::And, into, 1);
+        };
+        match term {
+            Term::Only(value) => bit(value, 0),
+            Term::Element(value, index) => bit(value, index),
+            other => self.asm.mov(into, i32::from(sign(other) == Sign::Negative)),
         }
     }
-}
-
-/// Jumps to `target` if whether `left` and `right` are so related is `when`, else falls through. Uses R1 to R4.
-pub(crate) fn branch(
-    asm: &mut Assembler,
-    left: Source,
-    relation: Relation,
-    right: Source,
-    target: Label,
-    when: bool,
-) {
-    let fall_through = asm.new_label();
-    let goto_if_holds = |holds: bool| if holds == when { target } else { fall_through };
-    // What follows from the signs alone, where they differ.
-    let less_holds = matches!(relation, Relation::Less | Relation::LessOrEqual | Relation::NotEqual);
-    let greater_holds = matches!(relation, Relation::Greater | Relation::GreaterOrEqual | Relation::NotEqual);
-    match (left.sign(), right.sign()) {
-        (Sign::NonNegative, Sign::Negative) => return jump(asm, target, greater_holds == when),
-        (Sign::Negative, Sign::NonNegative) => return jump(asm, target, less_holds == when),
-        (Sign::Unknown, Sign::Unknown) => {
-            let alike = asm.new_label();
-            left.load_sign(asm, R3);
-            right.load_sign(asm, R4);
-            asm.jump_if(Cond::Eq, R3, R4, alike);
-            asm.jump_if(Cond::Ne, R3, 0, goto_if_holds(less_holds));
-            asm.jump(goto_if_holds(greater_holds));
-            asm.bind(alike);
-        }
-        (Sign::Unknown, known) => {
-            left.load_sign(asm, R3);
-            match known {
-                Sign::Negative => asm.jump_if(Cond::Eq, R3, 0, goto_if_holds(greater_holds)),
-                _ => asm.jump_if(Cond::Ne, R3, 0, goto_if_holds(less_holds)),
-            }
-        }
-        (known, Sign::Unknown) => {
-            right.load_sign(asm, R3);
-            match known {
-                Sign::Negative => asm.jump_if(Cond::Eq, R3, 0, goto_if_holds(less_holds)),
-                _ => asm.jump_if(Cond::Ne, R3, 0, goto_if_holds(greater_holds)),
-            }
-        }
-        _ => {}
-    }
-    left.load(asm, R1);
-    right.load(asm, R2);
-    asm.jump_if(unsigned(if when { relation } else { opposite(relation) }), R1, R2, target);
-    asm.bind(fall_through);
 }
 
 /// Jumps to `target` if `taken`. Written as a condition whose result is known: the verifier removes code that is never

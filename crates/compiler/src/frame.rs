@@ -4,7 +4,7 @@
 //! functions below it is accounted for with 32 by the verifier, whether it uses them or not.
 
 use knobgate_policy::Value;
-use knobgate_policy::limits::{NAME_MAX, VALUE_MAX};
+use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX, VALUE_MAX};
 
 /// Bytes in the buffer of a value: one more than the longest value, so that the helpers can tell that it fits and
 /// a terminating NUL has room.
@@ -21,6 +21,10 @@ const NEW_NUMBERS: i16 = OLD + VALUE_BYTES;
 const OLD_NUMBERS: i16 = NEW_NUMBERS + NUMBERS_BYTES;
 /// The name.
 pub(crate) const NAME: i16 = NEW;
+/// Bytes in the buffer of the last component of the name.
+pub(crate) const LAST_COMPONENT_BYTES: i16 = LAST_COMPONENT_MAX as i16 + 1;
+/// The last component of the name. It lies over what is read of values, too.
+pub(crate) const LAST_COMPONENT: i16 = NEW_NUMBERS;
 /// The name of the task.
 pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 /// uid (low half) and gid (high half) of the task.
@@ -31,8 +35,10 @@ pub(crate) const IDS: i16 = COMM + COMM_BYTES;
 pub(crate) const NEW_LENGTH: i16 = NUMBERS_OF_OLD.at + 3;
 /// One byte through which a number is passed to make the verifier forget what it knows of it.
 pub(crate) const FORGET: i16 = NUMBERS_OF_NEW.at + 3;
-/// Where a [shared block](crate::block) goes on, 4 bytes.
-pub(crate) const RESUME: i16 = NUMBERS_OF_OLD.at + 4;
+/// Through which the offset of a row is passed, 4 bytes, to make the verifier forget which.
+pub(crate) const FORGET_ROW: i16 = NUMBERS_OF_OLD.at + 4;
+/// The offset of the row where the program goes if the name turns out to be too long, 4 bytes.
+pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
 /// How a value was read: its shape, the signs and magnitudes of its numbers.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
@@ -81,8 +87,9 @@ pub(crate) fn buffer(value: Value) -> i16 {
 }
 
 const _: () = {
-    assert!(IDS + 8 <= 0);
-    assert!(RESUME % 8 != 0);
+    assert!(TOO_LONG + 4 <= 0);
+    assert!(FORGET_ROW % 8 != 0 && TOO_LONG % 8 != 0);
+    assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
     assert!(VALUE_MAX <= u8::MAX as usize);
     assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);

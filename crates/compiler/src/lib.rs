@@ -7,12 +7,14 @@
 //!
 //! The words:
 //!
-//! - a **class** of names is matched by the same rules; the *matcher* finds the class of a name, in a hash map of the names
-//!   that rules spell out, or else by running an automaton over it;
-//! - a **plan** says, for reads and for writes, which **chain** of rules is tried for which class: the rules that
-//!   match its names, in order, up to the first without a condition. Chains that end alike share their ends;
-//! - a value is *fetched* when a condition first needs it; one pass of another automaton finds its **shape**: text,
-//!   or a list of so many numbers.
+//! - a **class** of names is matched by the same rules;
+//! - a **plan** says, for reads or for writes, which **chain** of rules is tried for which names: the rules that match
+//!   them, in order, up to the first without a condition. Each rule in a chain is a **step**; chains that end alike
+//!   share their ends. The **matcher** finds the first step of an access;
+//! - a **body** is what a rule does, without its constants. Steps with equal bodies share a **block** of code, and each has
+//!   a **row** of data with what is its own;
+//! - a value is *fetched* before the first rule of a chain that looks at it; one pass of an automaton finds its **shape**:
+//!   text, or a list of so many numbers.
 //!
 //! ```
 //! use knobgate_bpf::Features;
@@ -26,7 +28,8 @@
 #![forbid(unsafe_code)]
 
 mod automaton;
-mod block;
+mod blocks;
+mod body;
 mod chain;
 mod compare;
 mod condition;
@@ -34,8 +37,12 @@ mod context;
 mod effect;
 mod error;
 mod frame;
+mod lookup;
 mod lower;
 mod matcher;
+mod names;
+mod perfect;
+mod plan;
 mod program;
 mod rewrite;
 mod routines;
@@ -44,7 +51,17 @@ mod table;
 mod tables;
 
 use knobgate_bpf::{Features, LineTable, Program};
-use knobgate_policy::PolicyFile;
+use knobgate_policy::{AccessKind, PolicyFile};
+
+use blocks::Blocks;
+use body::Needs;
+use chain::Steps;
+use lower::Lowering;
+use matcher::Matcher;
+use names::Names;
+use plan::Plan;
+use routines::Routines;
+use tables::Tables;
 
 pub use effect::Effect;
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
@@ -64,20 +81,28 @@ pub struct Compiled {
 /// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
 /// [`CompileError`].
 pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    let matcher = matcher::Matcher::new(file.policy())?;
-    let names = matcher.literals_map();
-    let tables = tables::Tables::new(shape::table(), program::NAMES + usize::from(names.is_some()));
-    let mut lowering = lower::Lowering::new(file, features, tables);
-    lowering.program(&matcher)?;
-    let lower::Lowering { asm, tables, degradations, .. } = lowering;
+    let policy = file.policy();
+    let names = Names::new(policy)?;
+    let mut steps = Steps::default();
+    let plans = [AccessKind::Read, AccessKind::Write].map(|kind| Plan::new(policy, kind, &names, &mut steps));
+    let entries = plans.iter().flat_map(Plan::entries).collect();
+
+    let mut tables = Tables::default();
+    let blocks = Blocks::new(file, features, &steps, &entries, &mut tables)?;
+    let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut tables));
+    let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::table()));
+
+    let mut lowering = Lowering::new(file, features, &steps, &blocks, &tables, Routines::new(shape));
+    lowering.program(matchers.each_ref())?;
+    let Lowering { asm, degradations, .. } = lowering;
     let code = asm.finish(features.long_jump)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
-        return Err(CompileError::TooManyInstructions { rule: file.policy().rules.len().saturating_sub(1) });
+        return Err(CompileError::TooManyInstructions { rule: policy.rules.len().saturating_sub(1) });
     }
     let program = Program {
-        name: file.policy().name.clone(),
+        name: policy.name.clone(),
         insns: code.insns,
-        maps: program::maps(file, names, tables.into_bytes()),
+        maps: program::maps(file, tables.into_bytes()),
         relocations: code.relocations,
         functions: code.functions,
         lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },

@@ -1,21 +1,29 @@
-//! From the plan of a decision to code.
+//! From the plans of a policy to code.
 //!
-//! R6 holds the context throughout. R7 and R8 are 0 until the new and the current value have been fetched, and then
-//! addresses: what has been fetched is a matter of types to the verifier. R9 is the kind of access until its rules begin,
-//! and the length of the new value while a replacement is made.
+//! R6 holds the context throughout. R9 is the row of the step whose block runs, where blocks need one. R7 is the length of
+//! the name while that is matched, and the length of the new value while a replacement is made.
+//!
+//! Code goes forward only: fetch the name, find the row, fetch the values that the chain of its rules looks at, go through
+//! the blocks of the chain. So the verifier follows each place about once, however many rules lead there.
+//!
+//! Nothing here depends on the verifier telling constants apart: that of 6.1.170 takes a state for one that it has
+//! seen although a register that decides on the way differs, and then removes the way as dead code. So the offset of a
+//! row passes through memory that the verifier does not track, before anything is read through it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use knobgate_bpf::Reg::{R0, R1, R2, R6, R7, R8, R9};
-use knobgate_bpf::{Assembler, Cond, Features, Label, Size, helper_ids as helper};
-use knobgate_policy::{AccessKind, Action, Errno, FallbackAction, Mode, PolicyFile};
+use knobgate_bpf::Reg::{R0, R1, R2, R6, R9, R10};
+use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Reg, Size, helper_ids as helper};
+use knobgate_policy::{AccessKind, Errno, Mode, PolicyFile};
 
-use crate::block::Used;
-use crate::chain::{Plan, Step, StepId, Steps};
+use crate::blocks::{BlockId, Blocks, counters, row};
+use crate::body::{Bytes, Deed, Needs, Slot};
+use crate::chain::{Step, StepId, Steps};
 use crate::context;
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+use crate::frame;
 use crate::matcher::Matcher;
-use crate::program::{self, Counter};
+use crate::program;
 use crate::rewrite::Commits;
 use crate::routines::Routines;
 use crate::tables::Tables;
@@ -25,20 +33,29 @@ pub(crate) struct Lowering<'a> {
     pub(crate) asm: Assembler,
     pub(crate) file: &'a PolicyFile,
     pub(crate) features: &'a Features,
-    pub(crate) tables: Tables,
+    /// All of them are in place.
+    pub(crate) tables: &'a Tables,
+    pub(crate) blocks: &'a Blocks,
     pub(crate) routines: Routines,
     pub(crate) degradations: Vec<Degradation>,
-    steps: Steps,
-    /// The labels of steps, once something leads to them.
-    labels: Vec<Option<Label>>,
-    /// The steps that something leads to and that have not been emitted, in the order of their rules: all that leads to
-    /// a step is emitted before it.
-    pending: BTreeSet<(usize, StepId)>,
-    pub(crate) blocks: Vec<Used>,
+    steps: &'a Steps,
+    /// For each block, its places that something jumps to.
+    entrances: Vec<Entrances>,
+    /// The same for what fetches values, with the steps that come behind.
+    fetches: BTreeMap<Needs, (Entrances, BTreeSet<StepId>)>,
     pub(crate) commits: Commits,
-    /// The rule whose code is emitted.
-    pub(crate) rule: usize,
+    /// The block whose code is emitted.
+    block: BlockId,
     unreadable: Option<Label>,
+}
+
+/// Where code begins.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entrances {
+    /// With the offset of the row in R0.
+    by_offset: Option<Label>,
+    /// With the row in R9, if it is needed.
+    by_row: Option<Label>,
 }
 
 /// What becomes of an access when a program ends.
@@ -48,213 +65,291 @@ pub(crate) enum Exit {
     Deny(Errno),
 }
 
+/// What is counted of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Decided,
+    Unreadable,
+}
+
 impl<'a> Lowering<'a> {
-    pub(crate) fn new(file: &'a PolicyFile, features: &'a Features, tables: Tables) -> Self {
+    pub(crate) fn new(
+        file: &'a PolicyFile,
+        features: &'a Features,
+        steps: &'a Steps,
+        blocks: &'a Blocks,
+        tables: &'a Tables,
+        routines: Routines,
+    ) -> Self {
         Self {
             asm: Assembler::new(),
             file,
             features,
             tables,
-            routines: Routines::default(),
+            blocks,
+            routines,
             degradations: Vec::new(),
-            steps: Steps::default(),
-            labels: Vec::new(),
-            pending: BTreeSet::new(),
-            blocks: Vec::new(),
+            steps,
+            entrances: vec![Entrances::default(); blocks.blocks.len()],
+            fetches: BTreeMap::new(),
             commits: Commits::default(),
-            rule: 0,
+            block: BlockId(0),
             unreadable: None,
         }
     }
 
-    /// Emits everything. `matcher` is that of the policy.
-    pub(crate) fn program(&mut self, matcher: &Matcher) -> Result<(), CompileError> {
-        let policy = self.file.policy();
-        let read = self.steps.plan(policy, AccessKind::Read, matcher.classes());
-        let write = self.steps.plan(policy, AccessKind::Write, matcher.classes());
-        self.labels = vec![None; self.steps.len()];
-
+    /// Emits everything, for reads and for writes.
+    pub(crate) fn program(&mut self, [read, write]: [&Matcher<'_>; 2]) -> Result<(), CompileError> {
         self.set_line(program::Place::header(self.file));
         self.asm.begin_function(program::MAIN_FUNCTION);
         self.asm.mov(R6, R1);
-        self.asm.load(Size::U32, R9, R6, context::WRITE);
-        self.asm.mov(R7, 0);
-        self.asm.mov(R8, 0);
-        self.choose_chain(matcher, [(AccessKind::Read, &read), (AccessKind::Write, &write)]);
-        while let Some((_, step)) = self.pending.pop_first() {
-            self.step(step)?;
+        let writes = self.asm.new_label();
+        self.asm.load(Size::U32, R1, R6, context::WRITE);
+        self.asm.jump_if(Cond::Ne, R1, 0, writes);
+        read.emit(self);
+        self.asm.bind(writes);
+        write.emit(self);
+        self.emit_fetches();
+        for block in 0..self.entrances.len() {
+            self.emit_block(BlockId(block))?;
         }
         // What many rules share is of none of them.
         self.set_line(program::Place::header(self.file));
         self.emit_commits();
-        self.emit_blocks();
-        std::mem::take(&mut self.routines).emit(&mut self.asm, &mut self.tables, self.features);
+        std::mem::take(&mut self.routines).emit(&mut self.asm, self.tables, self.features);
+        self.degrade_rewrites();
         Ok(())
     }
 
-    /// Jumps to the first step for this access. The name is fetched only for kinds of access that it matters to.
-    fn choose_chain(&mut self, matcher: &Matcher, plans: [(AccessKind, &Plan); 2]) {
-        let (mut alike, mut by_name) = (Vec::new(), Vec::new());
-        for (kind, plan) in plans {
-            match plan {
-                Plan::AnyName(step) => alike.push((kind, *step)),
-                Plan::ByName { of_class, too_long } => by_name.push((kind, of_class, *too_long)),
-            }
+    /// Goes to a step when nothing is fetched yet.
+    pub(crate) fn begin(&mut self, step: StepId) {
+        let placed = self.blocks.of(step);
+        if placed.needs == Needs::default() {
+            return self.enter(step);
         }
-        let Some((&(_, of_class, _), others)) = by_name.split_last() else {
-            return self.choose_by_kind(&alike);
-        };
-        for (kind, step) in alike {
-            let label = self.label(step);
-            self.jump_if_kind(kind, label);
-        }
-        let too_long = self.asm.new_label();
-        matcher.emit(self, too_long);
-        let dispatches: Vec<_> =
-            others.iter().map(|(kind, of_class, _)| (*kind, *of_class, self.asm.new_label())).collect();
-        for &(kind, _, dispatch) in &dispatches {
-            self.jump_if_kind(kind, dispatch);
-        }
-        self.dispatch(of_class);
-        for (_, of_class, dispatch) in dispatches {
-            self.asm.bind(dispatch);
-            self.dispatch(of_class);
-        }
-        self.asm.bind(too_long);
-        let too_long: Vec<_> = by_name.iter().map(|(kind, _, step)| (*kind, *step)).collect();
-        self.choose_by_kind(&too_long);
-    }
-
-    /// Jumps to the step for this kind of access, which is one of these.
-    fn choose_by_kind(&mut self, steps: &[(AccessKind, StepId)]) {
-        let Some((&(_, last), others)) = steps.split_last() else { return };
-        for &(kind, step) in others {
-            let label = self.label(step);
-            self.jump_if_kind(kind, label);
-        }
-        let label = self.label(last);
+        let (entrances, steps) = self.fetches.entry(placed.needs).or_default();
+        steps.insert(step);
+        let label = *entrances.by_offset.get_or_insert_with(|| self.asm.new_label());
+        self.asm.mov(R0, placed.row as i32);
         self.asm.jump(label);
     }
 
-    fn jump_if_kind(&mut self, kind: AccessKind, label: Label) {
-        let is = match kind {
-            AccessKind::Read => Cond::Eq,
-            AccessKind::Write => Cond::Ne,
-        };
-        self.asm.jump_if(is, R9, 0, label);
-    }
-
-    /// Jumps to the step for the class in R0.
-    fn dispatch(&mut self, of_class: &[StepId]) {
-        self.dispatch_from(of_class, 0);
-    }
-
-    /// The same, where the class is known to be at least `first` and `of_class` begins there.
-    fn dispatch_from(&mut self, of_class: &[StepId], first: usize) {
-        if of_class.iter().all(|step| *step == of_class[0]) {
-            let label = self.label(of_class[0]);
-            return self.asm.jump(label);
+    /// Goes to the step, one of `candidates`, whose row is in R0, when nothing is fetched yet. The verifier knows nothing
+    /// of R0.
+    pub(crate) fn begin_by_row(&mut self, candidates: &BTreeSet<StepId>) {
+        self.row_from_offset();
+        let mut targets = BTreeMap::new();
+        for &step in candidates {
+            let placed = self.blocks.of(step);
+            let entrances = if placed.needs == Needs::default() {
+                &mut self.entrances[placed.block.0]
+            } else {
+                let (entrances, steps) = self.fetches.entry(placed.needs).or_default();
+                steps.insert(step);
+                entrances
+            };
+            let label = *entrances.by_row.get_or_insert_with(|| self.asm.new_label());
+            targets.insert(placed.entry(), label);
         }
-        let (low, high) = of_class.split_at(of_class.len() / 2);
-        let (upper, middle) = (self.asm.new_label(), first + low.len());
-        self.asm.jump_if(Cond::Ge, R0, middle as i32, upper);
-        self.dispatch_from(low, first);
+        self.switch(row::ENTRY, targets);
+    }
+
+    /// Goes to a step whose values are fetched.
+    fn enter(&mut self, step: StepId) {
+        let placed = self.blocks.of(step);
+        let entrances = &mut self.entrances[placed.block.0];
+        if self.blocks.get(placed.block).has_row() {
+            let label = *entrances.by_offset.get_or_insert_with(|| self.asm.new_label());
+            self.asm.mov(R0, placed.row as i32);
+            self.asm.jump(label);
+        } else {
+            let label = *entrances.by_row.get_or_insert_with(|| self.asm.new_label());
+            self.asm.jump(label);
+        }
+    }
+
+    /// Goes to the step, one of `candidates`, whose row is in R9 and whose values are fetched.
+    fn enter_by_row(&mut self, candidates: impl IntoIterator<Item = StepId>) {
+        let mut targets = BTreeMap::new();
+        for step in candidates {
+            let block = self.blocks.of(step).block;
+            let label = *self.entrances[block.0].by_row.get_or_insert_with(|| self.asm.new_label());
+            targets.insert(block.0 as u32, label);
+        }
+        self.switch(row::BLOCK, targets);
+    }
+
+    /// Makes R9 the row whose offset is in R0.
+    fn row_from_offset(&mut self) {
+        self.asm.alu(AluOp::And, R0, self.tables.row_mask() as i32);
+        self.asm.load_map_value(R9, program::TABLES, 0);
+        self.asm.alu(AluOp::Add, R9, R0);
+    }
+
+    /// The same where the verifier knows what is in R0.
+    fn row_from_known_offset(&mut self) {
+        self.asm.store(Size::U32, R10, frame::FORGET_ROW, R0);
+        self.asm.load(Size::U32, R0, R10, frame::FORGET_ROW);
+        self.row_from_offset();
+    }
+
+    /// Goes where the number says that is at `field` of the row.
+    fn switch(&mut self, field: i16, targets: BTreeMap<u32, Label>) {
+        let targets: Vec<(u32, Label)> = targets.into_iter().collect();
+        if targets.len() > 1 {
+            self.asm.load(Size::U32, R1, R9, field);
+        }
+        self.switch_among(&targets);
+    }
+
+    fn switch_among(&mut self, targets: &[(u32, Label)]) {
+        if let [(_, only)] = targets {
+            return self.asm.jump(*only);
+        }
+        let (low, high) = targets.split_at(targets.len() / 2);
+        let upper = self.asm.new_label();
+        self.asm.jump_if(Cond::Ge, R1, high[0].0 as i32, upper);
+        self.switch_among(low);
         self.asm.bind(upper);
-        self.dispatch_from(high, middle);
+        self.switch_among(high);
     }
 
-    /// The label of a step, which will be emitted.
-    fn label(&mut self, step: StepId) -> Label {
-        if let Some(label) = self.labels[step.0] {
-            return label;
+    fn emit_fetches(&mut self) {
+        for (needs, (entrances, steps)) in std::mem::take(&mut self.fetches) {
+            self.bind(entrances);
+            for value in needs.values() {
+                self.asm.mov(R1, R6);
+                self.asm.mov(R2, R10);
+                self.routines.call_fetch(&mut self.asm, value);
+            }
+            self.enter_by_row(steps);
         }
-        let label = self.asm.new_label();
-        self.labels[step.0] = Some(label);
-        let place = match self.steps.get(step) {
-            Step::Rule { rule, .. } | Step::NameTooLong { rule } => rule,
-            Step::Default(_) => usize::MAX,
-        };
-        self.pending.insert((place, step));
-        label
     }
 
-    /// Emits a step; one behind it follows, or is jumped to.
-    fn step(&mut self, step: StepId) -> Result<(), CompileError> {
-        let label = self.label(step);
-        self.asm.bind(label);
-        match self.steps.get(step) {
-            Step::Rule { rule, next } => {
-                self.rule(rule)?;
-                if let Some(next) = next {
-                    let label = self.label(next);
-                    if self.pending.first().is_none_or(|&(_, follows)| follows != next) {
-                        self.asm.jump(label);
-                    }
-                }
-            }
-            Step::Default(kind) => {
-                self.set_line(program::Place::default(self.file, kind));
-                self.count(Counter::Default(kind));
-                self.exit(match self.file.policy().defaults.of(kind).action {
-                    FallbackAction::Allow => Exit::Allow,
-                    FallbackAction::Deny(errno) => Exit::Deny(errno),
-                });
-            }
-            Step::NameTooLong { rule } => {
-                self.set_line(program::Place::rule(self.file, rule));
-                self.count(Counter::Unreadable(rule));
-                self.exit(Exit::Deny(Errno::EINVAL));
-            }
+    fn bind(&mut self, entrances: Entrances) {
+        if let Some(label) = entrances.by_offset {
+            self.asm.bind(label);
+            self.row_from_known_offset();
         }
-        Ok(())
+        if let Some(label) = entrances.by_row {
+            self.asm.bind(label);
+        }
     }
 
-    /// Emits a rule whose kind and name match; where its condition does not hold, falls through.
-    fn rule(&mut self, index: usize) -> Result<(), CompileError> {
-        let rule = &self.file.policy().rules[index];
-        self.set_line(program::Place::rule(self.file, index));
-        self.rule = index;
+    fn emit_block(&mut self, id: BlockId) -> Result<(), CompileError> {
+        let block = self.blocks.get(id);
+        self.block = id;
+        self.set_line(self.place(block.steps[0]));
+        self.bind(self.entrances[id.0]);
         let next = self.asm.new_label();
-        if let Some(condition) = &rule.condition {
-            self.branch(condition, next, false)?;
+        if let Some(condition) = &block.body.condition {
+            self.branch(condition, next, false);
         }
-        match &rule.action {
-            Action::Allow => self.decide(Exit::Allow),
-            Action::Deny(errno) => self.decide(Exit::Deny(*errno)),
-            Action::Set(text) => self.set(text.as_bytes()),
-            Action::Ignore => self.ignore(),
-            Action::Clamp(ranges) => self.clamp(ranges),
+        match &block.body.deed {
+            Deed::Allow => self.decide(Exit::Allow),
+            Deed::Deny(errno) => self.decide(Exit::Deny(*errno)),
+            Deed::Unreadable => self.unreadable_here(),
+            Deed::Set(text) => self.set(*text),
+            Deed::Ignore => self.ignore(),
+            Deed::ClampOne(bounds) => self.clamp_one(bounds),
+            Deed::ClampEach(bounds) => self.clamp_each(bounds),
         }
         if let Some(unreadable) = self.unreadable.take() {
             self.asm.bind(unreadable);
-            self.count(Counter::Unreadable(index));
-            self.exit(Exit::Deny(Errno::EINVAL));
+            self.unreadable_here();
         }
         self.asm.bind(next);
-        if self.asm.position() > INSTRUCTIONS_MAX {
-            return Err(CompileError::TooManyInstructions { rule: index });
+        let behind: Vec<StepId> =
+            block.steps.iter().filter_map(|&step| self.steps.get(step).next()).collect();
+        match behind[..] {
+            [] => {}
+            [only] => self.enter(only),
+            _ => {
+                self.asm.load(Size::U32, R0, R9, row::NEXT);
+                self.row_from_offset();
+                self.enter_by_row(behind);
+            }
         }
-        Ok(())
+        match self.steps.get(block.steps[0]) {
+            Step::Rule { rule, .. } if self.asm.position() > INSTRUCTIONS_MAX => {
+                Err(CompileError::TooManyInstructions { rule })
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Where the code of this rule goes when it cannot be evaluated.
+    fn place(&self, step: StepId) -> program::Place<'a> {
+        match self.steps.get(step) {
+            Step::Rule { rule, .. } | Step::NameTooLong { rule } => program::Place::rule(self.file, rule),
+            Step::Default(kind) => program::Place::default(self.file, kind),
+        }
+    }
+
+    /// Loads a constant of the rule.
+    pub(crate) fn constant(&mut self, into: Reg, slot: Slot) {
+        match &self.blocks.get(self.block).constants {
+            Some(constants) => self.asm.load_imm64(into, constants[slot.0]),
+            None => self.asm.load(Size::U64, into, R9, row::CONSTANTS + 8 * slot.0 as i16),
+        }
+    }
+
+    /// Loads bytes of the rule from `at` on.
+    pub(crate) fn constant_bytes(&mut self, into: Reg, bytes: Bytes, at: usize, size: Size) {
+        match &self.blocks.get(self.block).constants {
+            Some(constants) => {
+                let shifted = constants[bytes.first.0 + at / 8] >> (8 * (at % 8));
+                let unused = 64 - 8 * u32::from(size.bytes() as u8);
+                self.asm.load_imm64(into, shifted << unused >> unused);
+            }
+            None => {
+                let offset = row::CONSTANTS + (8 * bytes.first.0 + at) as i16;
+                self.asm.load(size, into, R9, offset);
+            }
+        }
+    }
+
+    /// Where the code of this block goes when its rule cannot be evaluated.
     pub(crate) fn unreadable(&mut self) -> Label {
         let asm = &mut self.asm;
         *self.unreadable.get_or_insert_with(|| asm.new_label())
     }
 
+    fn unreadable_here(&mut self) {
+        self.count(Outcome::Unreadable);
+        self.exit(Exit::Deny(Errno::EINVAL));
+    }
+
     /// Ends the program: this rule has decided.
     pub(crate) fn decide(&mut self, exit: Exit) {
-        self.count(Counter::Decided(self.rule));
+        self.count(Outcome::Decided);
         self.exit(exit);
     }
 
-    /// Counts a decision.
-    pub(crate) fn count(&mut self, counter: Counter) {
-        let offset = counter.offset(self.file.policy().rules.len());
+    fn count(&mut self, outcome: Outcome) {
+        let block = self.blocks.get(self.block);
+        if block.constants.is_none() {
+            return self.count_by_row(outcome);
+        }
+        let rules = self.file.policy().rules.len();
+        let offset = counters(self.steps.get(block.steps[0])).offset(rules) + outcome.offset() as u32;
         self.asm.load_map_value(R1, program::RULE_HITS, offset);
         self.asm.mov(R2, 1);
         self.asm.atomic_add(Size::U64, R1, 0, R2);
+    }
+
+    /// Counts for the step whose row is in R9.
+    pub(crate) fn count_by_row(&mut self, outcome: Outcome) {
+        let counted = self.asm.new_label();
+        let last = program::Counter::Default(AccessKind::Write).offset(self.file.policy().rules.len());
+        self.asm.load(Size::U32, R1, R9, row::COUNTERS);
+        self.asm.alu(AluOp::And, R1, (i32::MAX as u32 & !7) as i32);
+        // Known, but not to the verifier.
+        self.asm.jump_if(Cond::Gt, R1, last as i32, counted);
+        self.asm.load_map_value(R2, program::RULE_HITS, 0);
+        self.asm.alu(AluOp::Add, R2, R1);
+        self.asm.mov(R1, 1);
+        self.asm.atomic_add(Size::U64, R2, outcome.offset(), R1);
+        self.asm.bind(counted);
     }
 
     /// Ends the program. In audit mode everything passes.
@@ -280,14 +375,48 @@ impl<'a> Lowering<'a> {
     }
 
     /// Notes that the program is stricter than the policy.
-    pub(crate) fn degrade(&mut self, degradation: Degradation) {
+    fn degrade(&mut self, degradation: Degradation) {
         if !self.degradations.contains(&degradation) {
             self.degradations.push(degradation);
         }
     }
 
+    /// Notes the rules that would rewrite and cannot.
+    fn degrade_rewrites(&mut self) {
+        let mut by_rule = BTreeMap::new();
+        for block in &self.blocks.blocks {
+            let spells = matches!(block.body.deed, Deed::ClampEach(_)) && !self.features.variable_stack;
+            if !block.body.deed.rewrites() || !spells && self.features.set_new_value {
+                continue;
+            }
+            for &step in &block.steps {
+                if let Step::Rule { rule, .. } = self.steps.get(step) {
+                    by_rule.insert(
+                        rule,
+                        if spells {
+                            Degradation::VectorClampIsDenied { rule }
+                        } else {
+                            Degradation::RewriteIsDenied { rule }
+                        },
+                    );
+                }
+            }
+        }
+        self.degradations.extend(by_rule.into_values());
+    }
+
     /// What follows is of this place in the policy.
     fn set_line(&mut self, place: program::Place<'_>) {
         self.asm.set_line(place.line, place.column, place.text);
+    }
+}
+
+impl Outcome {
+    /// Which of the two counters of a step, in bytes.
+    fn offset(self) -> i16 {
+        match self {
+            Outcome::Decided => 0,
+            Outcome::Unreadable => 8,
+        }
     }
 }

@@ -1,168 +1,214 @@
-//! From a name to the rules that match it.
-//!
-//! A name that some rule spells out is looked up in a hash map; every other one runs through the automaton of the
-//! patterns that are not spelled out, if there are any. What is found for a name that is spelled out includes the rules
-//! whose patterns match it: that is known when the policy is compiled.
+//! From an access of one kind to the first step of its decision.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R10};
-use knobgate_bpf::{Cond, Label, MapDef, MapKind, Size, helper_ids as helper};
+use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{KnobPattern, Piece, Policy};
 
-use crate::automaton::{self, NameAutomaton};
-use crate::error::CompileError;
-use crate::frame;
+use crate::blocks::Blocks;
+use crate::chain::StepId;
+use crate::frame::{LAST_COMPONENT, LAST_COMPONENT_BYTES, NAME, NAME_BYTES, TOO_LONG};
+use crate::lookup::{Found, Lookup};
 use crate::lower::Lowering;
-use crate::program;
-use crate::table::{Table, TooLarge};
+use crate::plan::{ByName, Elsewhere, Others, Plan};
+use crate::table::Placed;
+use crate::tables::Tables;
 
-/// Tells names apart as far as the rules of a policy do: names of one class are matched by the same rules.
+/// `BPF_F_SYSCTL_BASE_NAME` in include/uapi/linux/bpf.h: the last component alone.
+const BASE_NAME: i32 = 1;
+
+/// A [`Plan`] with its tables in place.
 #[derive(Debug)]
-pub(crate) struct Matcher {
-    /// For names that are not spelled out; absent where nothing else matches any name.
-    table: Option<Table>,
-    /// Names that are spelled out, each with its class.
-    literals: Vec<(Vec<u8>, usize)>,
-    /// For each class, the rules that match its names, in order. The first classes are the outputs of the table.
-    classes: Vec<Vec<usize>>,
+pub(crate) enum Matcher<'a> {
+    AnyName(StepId),
+    ByName(NameMatcher<'a>),
 }
 
-impl Matcher {
-    /// The matcher of `policy`.
-    ///
-    /// # Errors
-    /// The patterns make too large an automaton: the first rule with which they do.
-    pub(crate) fn new(policy: &Policy) -> Result<Self, CompileError> {
-        let everywhere =
-            |rule: &usize| policy.rules[*rule].patterns.iter().any(KnobPattern::matches_every_name);
-        let (everywhere, others): (Vec<usize>, Vec<usize>) = (0..policy.rules.len()).partition(everywhere);
-        let (mut patterns, mut rule_of) = (Vec::new(), Vec::new());
-        let mut spelled_out: BTreeMap<&[u8], BTreeSet<usize>> = BTreeMap::new();
-        for rule in others {
-            for pattern in &policy.rules[rule].patterns {
-                match pattern.literal() {
-                    Some(name) => {
-                        spelled_out.entry(name).or_default().insert(rule);
-                    }
-                    None => {
-                        patterns.push(pattern.pieces());
-                        rule_of.push(rule);
-                    }
-                }
-            }
-        }
-        let NameAutomaton { table, sets } = automaton::of_names(&patterns)
-            .map_err(|_| CompileError::PatternsTooComplex { rule: rule_of[first_too_many(&patterns)] })?;
+/// Finds the step by the name.
+#[derive(Debug)]
+pub(crate) struct NameMatcher<'a> {
+    plan: &'a ByName,
+    literals: Option<Lookup>,
+    last_components: Option<Lookup>,
+    automaton: Option<Placed>,
+}
 
-        let with = |rules: BTreeSet<usize>| -> Vec<usize> {
-            rules.into_iter().chain(everywhere.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
+impl<'a> Matcher<'a> {
+    /// Places the tables of `plan`.
+    pub(crate) fn place(plan: &'a Plan, blocks: &Blocks, tables: &mut Tables) -> Self {
+        let plan = match plan {
+            Plan::AnyName(step) => return Self::AnyName(*step),
+            Plan::ByName(plan) => plan,
         };
-        let mut classes: Vec<Vec<usize>> =
-            sets.iter().map(|set| with(set.iter().map(|&pattern| rule_of[pattern]).collect())).collect();
-        let mut numbers: HashMap<Vec<usize>, usize> =
-            classes.iter().cloned().enumerate().map(|(number, rules)| (rules, number)).collect();
-        let mut literals = Vec::new();
-        for (name, mut rules) in spelled_out.into_iter().filter(|(name, _)| name.len() <= NAME_MAX) {
-            rules.extend(&classes[table.run(name) as usize]);
-            let rules = with(rules);
-            let class = *numbers.entry(rules.clone()).or_insert_with(|| {
-                classes.push(rules);
-                classes.len() - 1
-            });
-            literals.push((name.to_vec(), class));
-        }
-        Ok(Self { table: Some(table).filter(|_| !patterns.is_empty()), literals, classes })
-    }
-
-    /// For each class, the rules that match its names, in order.
-    pub(crate) fn classes(&self) -> &[Vec<usize>] {
-        &self.classes
-    }
-
-    /// The map of names that are spelled out, if there are any. Keys are padded with zeros.
-    pub(crate) fn literals_map(&self) -> Option<MapDef> {
-        let key_size = self.key_bytes()?;
-        let contents = self.literals.iter().map(|(name, class)| {
-            let mut key = name.clone();
-            key.resize(key_size as usize, 0);
-            (key, (*class as u32).to_ne_bytes().to_vec())
-        });
-        Some(MapDef {
-            name: "names".to_owned(),
-            kind: MapKind::Hash,
-            key_size: key_size as u32,
-            value_size: 4,
-            max_entries: self.literals.len() as u32,
-            flags: 0,
-            contents: contents.collect(),
-            frozen: true,
+        let automaton = match &plan.others {
+            Others::Automaton(table) => {
+                Some(tables.place(&table.with_outputs(|step| blocks.of(StepId(step as usize)).row)))
+            }
+            Others::Alike(_) | Others::Prefixes(..) => None,
+        };
+        Self::ByName(NameMatcher {
+            plan,
+            literals: Lookup::place(&plan.literals, blocks, tables),
+            last_components: Lookup::place(&plan.last_components, blocks, tables),
+            automaton,
         })
     }
 
-    /// How many bytes of the name are looked up: the longest name and a NUL.
-    fn key_bytes(&self) -> Option<i16> {
-        let longest = self.literals.iter().map(|(name, _)| name.len()).max()?;
-        Some((longest + 1).next_multiple_of(8) as i16)
-    }
-
-    /// Emits what fetches the name and leaves its class in R0, or jumps to `too_long`.
-    pub(crate) fn emit(&self, lowering: &mut Lowering<'_>, too_long: Label) {
-        let key_bytes = self.key_bytes();
-        // Behind the name and up to 7 zeros the helper leaves the buffer as it is.
-        let zeroed = if lowering.features.uninit_stack { key_bytes.unwrap_or(0) } else { frame::NAME_BYTES };
-        for offset in (0..zeroed).step_by(8) {
-            lowering.asm.store_imm(Size::U64, R10, frame::NAME + offset, 0);
+    /// Emits what goes to the first step.
+    pub(crate) fn emit(&self, lowering: &mut Lowering<'_>) {
+        match self {
+            Self::AnyName(step) => lowering.begin(*step),
+            Self::ByName(matcher) => matcher.emit(lowering),
         }
-        lowering.asm.mov(R1, R6);
-        lowering.address(R2, frame::NAME);
-        lowering.asm.mov(R3, i32::from(frame::NAME_BYTES));
-        lowering.asm.mov(R4, 0);
-        lowering.asm.call_helper(helper::SYSCTL_GET_NAME);
-        // A negative errno is a large number.
-        lowering.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
-
-        let (not_spelled_out, classified) = (lowering.asm.new_label(), lowering.asm.new_label());
-        if let Some(key_bytes) = key_bytes {
-            // The length has to outlive the call; the register is free until a value is fetched.
-            lowering.asm.mov(R7, R0);
-            lowering.asm.jump_if(Cond::Ge, R7, i32::from(key_bytes), not_spelled_out);
-            lowering.asm.load_map(R1, program::NAMES);
-            lowering.address(R2, frame::NAME);
-            lowering.asm.call_helper(helper::MAP_LOOKUP_ELEM);
-            lowering.asm.jump_if(Cond::Eq, R0, 0, not_spelled_out);
-            lowering.asm.load(Size::U32, R0, R0, 0);
-            lowering.asm.jump(classified);
-            lowering.asm.bind(not_spelled_out);
-            lowering.asm.mov(R0, R7);
-        }
-        match &self.table {
-            Some(table) => {
-                let table = lowering.tables.place(table);
-                lowering.address(R1, frame::NAME);
-                lowering.asm.mov(R2, R0);
-                lowering.asm.mov(R3, table.classes as i32);
-                lowering.asm.mov(R4, table.start as i32);
-                lowering.routines.call_run_table(&mut lowering.asm);
-            }
-            // The one class of names that no pattern matches.
-            None => lowering.asm.mov(R0, 0),
-        }
-        lowering.asm.bind(classified);
-        lowering.asm.mov(R7, 0);
     }
 }
 
-/// The index of the first of `patterns` with which those before it make too large an automaton.
-fn first_too_many(patterns: &[&[Piece]]) -> usize {
-    let (mut fit, mut too_many) = (0, patterns.len());
-    while fit + 1 < too_many {
-        let middle = fit.midpoint(too_many);
-        match automaton::of_names(&patterns[..middle]) {
-            Ok(_) => fit = middle,
-            Err(TooLarge) => too_many = middle,
+impl NameMatcher<'_> {
+    fn emit(&self, lowering: &mut Lowering<'_>) {
+        let too_long = lowering.asm.new_label();
+        if let Elsewhere::Known(step) = self.plan.elsewhere {
+            self.emit_last_component(lowering, step);
+        }
+        self.emit_name(lowering, too_long);
+        lowering.asm.bind(too_long);
+        match self.plan.elsewhere {
+            Elsewhere::Known(_) => {
+                lowering.asm.load(Size::U32, R0, R10, TOO_LONG);
+                lowering.begin_by_row(&steps(&self.plan.last_components));
+            }
+            Elsewhere::TooLong(step) => self.emit_too_long(lowering, step),
         }
     }
-    too_many - 1
+
+    /// Leaves for `elsewhere` if the last component of the name tells that no rule matches it; else leaves at `TOO_LONG`
+    /// where to go if the name is too long.
+    fn emit_last_component(&self, lowering: &mut Lowering<'_>, elsewhere: StepId) {
+        let (known, leave) = (lowering.asm.new_label(), lowering.asm.new_label());
+        self.fetch_last_component(lowering, leave);
+        if let Some(lookup) = &self.last_components {
+            lookup.emit(lowering, LAST_COMPONENT, leave, |lowering, found| {
+                match found {
+                    Found::Step(step) => {
+                        let row = lowering.blocks.of(step).row;
+                        lowering.asm.store_imm(Size::U32, R10, TOO_LONG, row as i32);
+                    }
+                    Found::Row => lowering.asm.store(Size::U32, R10, TOO_LONG, R0),
+                }
+                lowering.asm.jump(known);
+            });
+        }
+        lowering.asm.bind(leave);
+        lowering.begin(elsewhere);
+        lowering.asm.bind(known);
+    }
+
+    /// Goes where a name goes that is too long, and `otherwise` if its last component does not tell.
+    fn emit_too_long(&self, lowering: &mut Lowering<'_>, otherwise: StepId) {
+        if let Some(lookup) = &self.last_components {
+            let unknown = lowering.asm.new_label();
+            self.fetch_last_component(lowering, unknown);
+            let candidates = steps(&self.plan.last_components);
+            lookup.emit(lowering, LAST_COMPONENT, unknown, |lowering, found| match found {
+                Found::Step(step) => lowering.begin(step),
+                Found::Row => lowering.begin_by_row(&candidates),
+            });
+            lowering.asm.bind(unknown);
+        }
+        lowering.begin(otherwise);
+    }
+
+    /// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
+    fn fetch_last_component(&self, lowering: &mut Lowering<'_>, longer: Label) {
+        let looked_at = self.last_components.as_ref().map_or(0, Lookup::bytes);
+        fetch(lowering, LAST_COMPONENT, LAST_COMPONENT_BYTES, looked_at, BASE_NAME);
+        // A negative errno is a large number.
+        lowering.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), longer);
+    }
+
+    /// Fetches the name and finds its step, or goes to `too_long`.
+    fn emit_name(&self, lowering: &mut Lowering<'_>, too_long: Label) {
+        let looked_at = self.literals.as_ref().map_or(0, Lookup::bytes);
+        fetch(lowering, NAME, NAME_BYTES, looked_at, 0);
+        lowering.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
+
+        let by_row = lowering.asm.new_label();
+        let mut found_by_row = BTreeSet::new();
+        if self.automaton.is_some() {
+            lowering.asm.mov(R7, R0);
+        }
+        if let Some(literals) = &self.literals {
+            let not_spelled_out = lowering.asm.new_label();
+            lowering.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
+            literals.emit(lowering, NAME, not_spelled_out, |lowering, found| match found {
+                Found::Step(step) => lowering.begin(step),
+                Found::Row => {
+                    found_by_row.extend(steps(&self.plan.literals));
+                    lowering.asm.jump(by_row);
+                }
+            });
+            lowering.asm.bind(not_spelled_out);
+        }
+        match (&self.plan.others, self.automaton) {
+            (Others::Alike(step), _) => lowering.begin(*step),
+            (Others::Prefixes(prefixes, otherwise), _) => {
+                for (prefix, step) in prefixes {
+                    let other = lowering.asm.new_label();
+                    emit_prefix(lowering, prefix, other);
+                    lowering.begin(*step);
+                    lowering.asm.bind(other);
+                }
+                lowering.begin(*otherwise);
+            }
+            (Others::Automaton(_), table) => {
+                let Placed { classes, start } = table.expect("placed with the plan");
+                lowering.address(R1, NAME);
+                lowering.asm.mov(R2, R7);
+                lowering.asm.mov(R3, classes as i32);
+                lowering.asm.mov(R4, start as i32);
+                lowering.routines.call_run_table(&mut lowering.asm);
+                found_by_row.extend(self.plan.others.steps());
+                lowering.asm.jump(by_row);
+            }
+        }
+        if !found_by_row.is_empty() {
+            lowering.asm.bind(by_row);
+            lowering.begin_by_row(&found_by_row);
+        }
+    }
+}
+
+/// Fetches the name, or what `flags` say of it, to the stack at `at`. As many bytes as are `looked_at` are zero behind it.
+fn fetch(lowering: &mut Lowering<'_>, at: i16, bytes: i16, looked_at: i16, flags: i32) {
+    // Behind the name and up to 7 zeros the helper leaves the buffer as it is.
+    let zeroed = if lowering.features.uninit_stack { looked_at } else { bytes };
+    for offset in (0..zeroed).step_by(8) {
+        lowering.asm.store_imm(Size::U64, R10, at + offset, 0);
+    }
+    lowering.asm.mov(R1, R6);
+    lowering.address(R2, at);
+    lowering.asm.mov(R3, i32::from(bytes));
+    lowering.asm.mov(R4, flags);
+    lowering.asm.call_helper(helper::SYSCTL_GET_NAME);
+}
+
+/// Jumps to `other` unless the name begins with `prefix`. A name that is shorter differs where it ends.
+fn emit_prefix(lowering: &mut Lowering<'_>, prefix: &[u8], other: Label) {
+    let mut rest = prefix;
+    let mut at = NAME;
+    for size in [Size::U64, Size::U32, Size::U16, Size::U8] {
+        while let Some((word, behind)) = rest.split_at_checked(size.bytes() as usize) {
+            let mut bytes = [0; 8];
+            bytes[..word.len()].copy_from_slice(word);
+            lowering.asm.load(size, R1, R10, at);
+            lowering.asm.load_imm64(R2, u64::from_le_bytes(bytes));
+            lowering.asm.jump_if(Cond::Ne, R1, R2, other);
+            rest = behind;
+            at += size.bytes() as i16;
+        }
+    }
+}
+
+fn steps(names: &[(Vec<u8>, StepId)]) -> BTreeSet<StepId> {
+    names.iter().map(|(_, step)| *step).collect()
 }

@@ -5,9 +5,9 @@ use knobgate_policy::{AccessKind, PolicyFile};
 
 /// The index of the map that holds the counters.
 pub(crate) const RULE_HITS: usize = 0;
-/// The index of the map of names that are spelled out, where there are any. Before it comes the one with the text of the
-/// policy, to which no instruction refers.
-pub(crate) const NAMES: usize = 2;
+/// The index of the map that holds the tables, where there are any. Before it comes the one with the text of the policy, to
+/// which no instruction refers.
+pub(crate) const TABLES: usize = 2;
 
 /// The name of the main function.
 pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
@@ -66,14 +66,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The maps of a program. `names` is the one of names that are spelled out; the tables come last.
-pub(crate) fn maps(file: &PolicyFile, names: Option<MapDef>, tables: Vec<u8>) -> Vec<MapDef> {
+/// The maps of a program.
+pub(crate) fn maps(file: &PolicyFile, tables: Vec<u8>) -> Vec<MapDef> {
     let counters = (file.policy().rules.len() + 2) * COUNTERS_BYTES;
     let mut maps = vec![
         one_value(RULE_HITS_MAP, vec![0; counters], false),
         one_value(POLICY_TEXT_MAP, file.source().text().as_bytes().to_vec(), true),
     ];
-    maps.extend(names);
     if !tables.is_empty() {
         maps.push(one_value("tables", tables, true));
     }

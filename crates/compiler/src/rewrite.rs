@@ -5,18 +5,16 @@
 //! NUL behind it: most kernels hand the buffer to the knob's handler without terminating it (CVE-2026-97420), and
 //! of two calls only the last one's length counts, while the first one's NUL stays in the buffer.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R9, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R7, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
-use knobgate_policy::{Errno, Range, Relation, Value};
+use knobgate_policy::{Errno, Value};
 
-use crate::block::Block;
-use crate::compare::{self, Source};
-use crate::error::Degradation;
+use crate::body::{Bound, Bytes, SPELLED_BYTES, Term};
 use crate::frame::{self, FORGET, VALUE_BYTES};
-use crate::lower::{Exit, Lowering};
+use crate::lower::{Exit, Lowering, Outcome};
 
-/// The shared ends of rules that rewrite, by where the replacement lies.
+/// The shared ends of rules that rewrite, by where the replacement lies. The row of the step is in R9.
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     /// In the buffer of the current value; it may equal what the caller wrote.
@@ -27,7 +25,7 @@ pub(crate) struct Commits {
 
 impl Lowering<'_> {
     /// `set … to text`
-    pub(crate) fn set(&mut self, text: &[u8]) {
+    pub(crate) fn set(&mut self, text: Bytes) {
         self.value(Value::New);
         self.replace_with(text);
     }
@@ -36,141 +34,123 @@ impl Lowering<'_> {
     pub(crate) fn ignore(&mut self) {
         self.value(Value::New);
         self.text(Value::Old);
-        self.pad_and_commit(Value::Old);
+        self.commit_from(Value::Old);
     }
 
-    /// `clamp … to ranges`
-    pub(crate) fn clamp(&mut self, ranges: &[Range]) {
-        self.numbers(Value::New, Cond::Ne, ranges.len() as i32);
-        if let [range] = ranges {
-            self.clamp_one(range);
-        } else {
-            self.clamp_vector(ranges);
-        }
-    }
-
-    fn clamp_one(&mut self, range: &Range) {
-        let number = Source::Number { of: Value::New, index: 0 };
-        for (relation, end) in ends(range) {
+    /// `clamp … to range`
+    pub(crate) fn clamp_one(&mut self, bounds: &[Bound]) {
+        self.numbers(Value::New, Cond::Ne, 1);
+        for bound in bounds {
             let inside = self.asm.new_label();
-            compare::branch(&mut self.asm, number, relation, end, inside, true);
-            if let Source::Constant(end) = end {
-                self.replace_with(end.to_string().as_bytes());
-            }
+            self.compare(Term::Only(Value::New), bound.inside, Term::Constant(bound.end), inside, true);
+            self.replace_with(bound.spelled);
             self.asm.bind(inside);
         }
         self.decide(Exit::Allow);
     }
 
-    fn clamp_vector(&mut self, ranges: &[Range]) {
+    /// `clamp … to [range, range]`
+    pub(crate) fn clamp_each(&mut self, bounds: &[Vec<Bound>]) {
+        self.numbers(Value::New, Cond::Ne, bounds.len() as i32);
         let outside = self.asm.new_label();
-        for (index, range) in ranges.iter().enumerate() {
-            let number = Source::Number { of: Value::New, index };
-            for (relation, end) in ends(range) {
-                compare::branch(&mut self.asm, number, relation, end, outside, false);
+        for (index, bounds) in (0..).zip(bounds) {
+            for bound in bounds {
+                let number = Term::Element(Value::New, index);
+                self.compare(number, bound.inside, Term::Constant(bound.end), outside, false);
             }
         }
         self.decide(Exit::Allow);
-        if ranges.iter().all(|range| ends(range).next().is_none()) {
+        if bounds.iter().all(Vec::is_empty) {
+            // Nothing is outside.
             return;
         }
         self.asm.bind(outside);
         if !self.features.variable_stack {
-            self.degrade(Degradation::VectorClampIsDenied { rule: self.rule });
             self.decide(Exit::Deny(Errno::EPERM));
             return;
         }
-        // R9: how much has been spelled. Eight numbers and the blanks between them are longer than one value's
+        // R7: how much has been spelled. Eight numbers and the blanks between them are longer than one value's
         // buffer, and run on into the next one's; padding then finds that they do not fit.
-        self.asm.mov(R9, 0);
-        for (index, range) in ranges.iter().enumerate() {
+        self.asm.mov(R7, 0);
+        for (index, number_bounds) in (0..).zip(bounds) {
             if index > 0 {
-                self.append(b" ");
+                self.append_byte(b' ');
+                self.asm.alu(AluOp::Add, R7, 1);
             }
-            let number = Source::Number { of: Value::New, index };
+            let number = Term::Element(Value::New, index);
             let done = self.asm.new_label();
-            for (relation, end) in ends(range) {
+            for bound in number_bounds {
                 let inside = self.asm.new_label();
-                compare::branch(&mut self.asm, number, relation, end, inside, true);
-                if let Source::Constant(end) = end {
-                    self.append(end.to_string().as_bytes());
-                }
+                self.compare(number, bound.inside, Term::Constant(bound.end), inside, true);
+                self.append_spelled(bound);
                 self.asm.jump(done);
                 self.asm.bind(inside);
             }
             self.end_of_replacement();
-            number.load(&mut self.asm, R2);
-            number.load_sign(&mut self.asm, R3);
+            self.load_term(number, R2);
+            self.load_sign(number, R3);
             self.routines.call_append_number(&mut self.asm);
-            self.asm.alu(AluOp::Add, R9, R0);
+            self.asm.alu(AluOp::Add, R7, R0);
             self.asm.bind(done);
-            self.forget_all_but_bound(ranges.len());
+            self.forget_all_but_bound(bounds.len());
         }
-        self.append(b"\0");
-        self.pad_and_commit(Value::New);
+        self.append_byte(0);
+        self.commit_from(Value::New);
     }
 
     /// R1: where the next byte of a replacement that is being spelled goes.
     fn end_of_replacement(&mut self) {
         self.address(R1, frame::buffer(Value::New));
-        self.asm.alu(AluOp::Add, R1, R9);
+        self.asm.alu(AluOp::Add, R1, R7);
     }
 
-    fn append(&mut self, bytes: &[u8]) {
+    fn append_byte(&mut self, byte: u8) {
         self.end_of_replacement();
-        for (i, &byte) in bytes.iter().enumerate() {
-            self.asm.store_imm(Size::U8, R1, i as i16, byte.into());
-        }
-        self.asm.alu(AluOp::Add, R9, bytes.len() as i32);
+        self.asm.store_imm(Size::U8, R1, 0, byte.into());
     }
 
-    /// Makes the verifier take R9 for any number up to the most that `numbers` numbers take. Without this it would
+    /// Appends a number of the rule's own. The zeros behind it are written as well: the next one goes over them.
+    fn append_spelled(&mut self, bound: &Bound) {
+        self.end_of_replacement();
+        for byte in 0..NUMBER_CHARS_MAX {
+            self.constant_bytes(R2, bound.spelled, byte, Size::U8);
+            self.asm.store(Size::U8, R1, byte as i16, R2);
+        }
+        self.constant(R2, bound.len);
+        self.asm.alu(AluOp::Add, R7, R2);
+    }
+
+    /// Makes the verifier take R7 for any number up to the most that `numbers` numbers take. Without this it would
     /// follow every combination of their lengths.
     fn forget_all_but_bound(&mut self, numbers: usize) {
         let unreadable = self.unreadable();
-        self.forget(R9);
+        self.forget(R7);
         let most = numbers * (NUMBER_CHARS_MAX + 1);
-        self.asm.jump_if(Cond::Gt, R9, most as i32, unreadable);
+        self.asm.jump_if(Cond::Gt, R7, most as i32, unreadable);
     }
 
     /// Makes the verifier forget all that it knows of `register`, which is below 256.
-    pub(crate) fn forget(&mut self, register: Reg) {
+    fn forget(&mut self, register: Reg) {
         self.asm.store(Size::U8, R10, FORGET, register);
         self.asm.load(Size::U8, register, R10, FORGET);
     }
 
     /// Replaces the new value, which has been fetched, with `text`.
-    fn replace_with(&mut self, text: &[u8]) {
-        let mut buffer = [0; VALUE_BYTES as usize];
-        if text.len() > VALUE_MAX {
-            // Does not fit into any value that was fetched.
-            let unreadable = self.unreadable();
-            self.asm.jump(unreadable);
-            return;
-        }
-        buffer[..text.len()].copy_from_slice(text);
+    fn replace_with(&mut self, text: Bytes) {
         let at = frame::buffer(Value::Old);
-        for (i, word) in buffer.chunks_exact(8).enumerate() {
-            let word = u64::from_le_bytes(std::array::from_fn(|i| word[i]));
-            self.asm.load_imm64(R1, word);
-            self.asm.store(Size::U64, R10, at + 8 * i as i16, R1);
+        for offset in (0..VALUE_BYTES as usize).step_by(8) {
+            if offset < text.len {
+                self.constant_bytes(R1, text, offset, Size::U64);
+            } else if offset == text.len {
+                self.asm.mov(R1, 0);
+            }
+            self.asm.store(Size::U64, R10, at + offset as i16, R1);
         }
-        self.pad_and_commit(Value::Old);
+        self.commit_from(Value::Old);
     }
 
     /// Ends the rule: what lies in the buffer of `value` replaces the new value.
-    fn pad_and_commit(&mut self, value: Value) {
-        let unreadable = self.unreadable();
-        self.asm.load(Size::U8, R9, R10, frame::NEW_LENGTH);
-        // Known, but not to the verifier.
-        self.asm.jump_if(Cond::Gt, R9, VALUE_MAX as i32, unreadable);
-        self.asm.jump_if(Cond::Eq, R9, 0, unreadable);
-        self.through(Block::Pad(value));
-        self.asm.jump_if(Cond::Eq, R0, 0, unreadable);
-        if !self.features.set_new_value {
-            self.degrade(Degradation::RewriteIsDenied { rule: self.rule });
-        }
-        self.count(crate::program::Counter::Decided(self.rule));
+    fn commit_from(&mut self, value: Value) {
         let commit = match value {
             Value::New => &mut self.commits.from_new,
             Value::Old => &mut self.commits.from_old,
@@ -181,12 +161,28 @@ impl Lowering<'_> {
 
     /// Emits the ends that something jumps to.
     pub(crate) fn emit_commits(&mut self) {
-        if let Some(label) = self.commits.from_new {
-            self.asm.bind(label);
-            self.commit(Value::New);
+        for (value, label) in [(Value::New, self.commits.from_new), (Value::Old, self.commits.from_old)] {
+            if let Some(label) = label {
+                self.asm.bind(label);
+                self.pad_and_commit(value);
+            }
         }
-        if let Some(label) = self.commits.from_old {
-            self.asm.bind(label);
+    }
+
+    /// Pads what lies in the buffer of `value` to the length of the new value, and replaces that with it.
+    fn pad_and_commit(&mut self, value: Value) {
+        let unreadable = self.asm.new_label();
+        self.asm.load(Size::U8, R7, R10, frame::NEW_LENGTH);
+        // Known, but not to the verifier.
+        self.asm.jump_if(Cond::Gt, R7, VALUE_MAX as i32, unreadable);
+        self.asm.jump_if(Cond::Eq, R7, 0, unreadable);
+        self.address(R1, frame::buffer(value));
+        self.asm.mov(R2, R7);
+        self.routines.call_pad(&mut self.asm);
+        self.forget(R0);
+        self.asm.jump_if(Cond::Eq, R0, 0, unreadable);
+        self.count_by_row(Outcome::Decided);
+        if value == Value::Old {
             let differs = self.asm.new_label();
             let (new, old) = (frame::buffer(Value::New), frame::buffer(Value::Old));
             for offset in (0..VALUE_BYTES).step_by(8) {
@@ -196,11 +192,14 @@ impl Lowering<'_> {
             }
             self.exit(Exit::Allow);
             self.asm.bind(differs);
-            self.commit(Value::Old);
         }
+        self.commit(value);
+        self.asm.bind(unreadable);
+        self.count_by_row(Outcome::Unreadable);
+        self.exit(Exit::Deny(Errno::EINVAL));
     }
 
-    /// Replaces the new value with the R9 bytes in the buffer of `value`, behind which stands a NUL.
+    /// Replaces the new value with the R7 bytes in the buffer of `value`, behind which stands a NUL.
     fn commit(&mut self, value: Value) {
         if self.audits() {
             return self.exit(Exit::Allow);
@@ -212,7 +211,7 @@ impl Lowering<'_> {
         for terminator in [1, 0] {
             self.asm.mov(R1, R6);
             self.address(R2, frame::buffer(value));
-            self.asm.mov(R3, R9);
+            self.asm.mov(R3, R7);
             self.asm.alu(AluOp::Add, R3, terminator);
             self.asm.call_helper(helper::SYSCTL_SET_NEW_VALUE);
         }
@@ -223,9 +222,4 @@ impl Lowering<'_> {
     }
 }
 
-/// The ends of a range with the relation that a number inside has to them.
-fn ends(range: &Range) -> impl Iterator<Item = (Relation, Source)> {
-    let low = range.low.map(|low| (Relation::GreaterOrEqual, Source::Constant(low)));
-    let high = range.high.map(|high| (Relation::LessOrEqual, Source::Constant(high)));
-    low.into_iter().chain(high)
-}
+const _: () = assert!(NUMBER_CHARS_MAX < SPELLED_BYTES);

@@ -10,7 +10,9 @@ use knobgate_policy::limits::{ELEMENTS_MAX, NAME_MAX, NUMBERS_END_MAX, VALUE_MAX
 
 use crate::context;
 use crate::frame::{self, Numbers, VALUE_BYTES};
+use crate::program;
 use crate::shape;
+use crate::table::Placed;
 use crate::tables::Tables;
 
 /// The functions, by label; those that were called are emitted by [`Routines::emit`].
@@ -21,6 +23,8 @@ pub(crate) struct Routines {
     fetch_old: Option<Label>,
     pad: Option<Label>,
     append_number: Option<Label>,
+    /// Where the automaton lies that finds the shape of a value.
+    shape: Option<Placed>,
 }
 
 /// How many bytes `bpf_strtoul` is shown. Numbers end early enough that it never sees one cut off, and that this
@@ -29,6 +33,11 @@ const STRTOUL_BYTES: i32 = NUMBERS_END_MAX as i32 + 1;
 const _: () = assert!(NUMBERS_END_MAX as i16 + STRTOUL_BYTES as i16 <= VALUE_BYTES);
 
 impl Routines {
+    /// None called yet. `shape` is where the [automaton](shape) for values lies, if values are fetched.
+    pub(crate) fn new(shape: Option<Placed>) -> Self {
+        Self { shape, ..Self::default() }
+    }
+
     /// Calls the function that runs a table: R1 subject, R2 its length (at most `NAME_MAX`), R3 where its classes are, R4
     /// the state to start in. Returns the output in R0.
     pub(crate) fn call_run_table(&mut self, asm: &mut Assembler) {
@@ -61,7 +70,7 @@ impl Routines {
     }
 
     /// Emits all that were called.
-    pub(crate) fn emit(mut self, asm: &mut Assembler, tables: &mut Tables, features: &Features) {
+    pub(crate) fn emit(mut self, asm: &mut Assembler, tables: &Tables, features: &Features) {
         for value in [Value::New, Value::Old] {
             let (label, name) = match value {
                 Value::New => (self.fetch_new, "fetch_new"),
@@ -69,7 +78,7 @@ impl Routines {
             };
             if let Some(label) = label {
                 begin(asm, name, label);
-                self.emit_fetch(asm, tables, features, value);
+                self.emit_fetch(asm, features, value);
             }
         }
         if let Some(label) = self.pad {
@@ -86,7 +95,7 @@ impl Routines {
         }
     }
 
-    fn emit_fetch(&mut self, asm: &mut Assembler, tables: &mut Tables, features: &Features, value: Value) {
+    fn emit_fetch(&mut self, asm: &mut Assembler, features: &Features, value: Value) {
         let (buffer, numbers) = (i32::from(frame::buffer(value)), Numbers::of(value));
         let unavailable = asm.new_label();
         asm.mov(R6, R1);
@@ -117,7 +126,7 @@ impl Routines {
         asm.mov(R1, R7);
         asm.alu(AluOp::Add, R1, buffer);
         asm.mov(R2, R0);
-        let shape = tables.place_shape();
+        let shape = self.shape.expect("placed where values are fetched");
         asm.mov(R3, shape.classes as i32);
         asm.mov(R4, shape.start as i32);
         self.call_run_table(asm);
@@ -180,7 +189,7 @@ fn begin(asm: &mut Assembler, name: &str, label: Label) {
 
 fn emit_run_table(asm: &mut Assembler, tables: &Tables) {
     let done = asm.new_label();
-    asm.load_map_value(R5, tables.map, 0);
+    asm.load_map_value(R5, program::TABLES, 0);
     asm.alu(AluOp::And, R3, tables.byte_mask() as i32);
     asm.alu(AluOp::Add, R3, R5);
     // Here and below: the state is masked, which proves to the verifier that it lies in the tables.

@@ -87,8 +87,13 @@ impl Table {
             }
         }
         let outputs: Vec<u32> = states.into_iter().map(output).collect();
-        let block_of = minimise(classes, &next, &outputs);
+        Ok(Self::minimised(alphabet.classes, classes, &next, &outputs))
+    }
 
+    /// The smallest table for states with these outputs; `next` has `classes` entries for each, and a run starts in the
+    /// first.
+    fn minimised(class_of: [u8; 256], classes: usize, next: &[usize], outputs: &[u32]) -> Self {
+        let block_of = minimise(classes, next, outputs);
         let stride = classes + 1;
         let blocks = block_of.iter().max().map_or(0, |last| last + 1);
         let mut entries = vec![0; blocks * stride];
@@ -99,7 +104,39 @@ impl Table {
                 row[class + 1] = (block_of[next[state * classes + class]] * stride) as u32;
             }
         }
-        Ok(Self { classes: alphabet.classes, entries, stride, start: (block_of[0] * stride) as u32 })
+        Self { classes: class_of, entries, stride, start: (block_of[0] * stride) as u32 }
+    }
+
+    /// The table with other outputs, which may make it smaller.
+    pub(crate) fn with_outputs(&self, output: impl Fn(u32) -> u32) -> Self {
+        let start = self.start as usize / self.stride;
+        // The start comes first, the others keep their order.
+        let number = |state: usize| match state {
+            _ if state == start => 0,
+            _ if state < start => state + 1,
+            _ => state,
+        };
+        let rows: Vec<&[u32]> = self.entries.chunks_exact(self.stride).collect();
+        let rows = std::iter::once(rows[start])
+            .chain(rows.iter().enumerate().filter(|(state, _)| *state != start).map(|(_, row)| *row));
+        let (mut next, mut outputs) = (Vec::new(), Vec::new());
+        for row in rows {
+            outputs.push(output(row[0]));
+            next.extend(row[1..].iter().map(|&state| number(state as usize / self.stride)));
+        }
+        Self::minimised(self.classes, self.stride - 1, &next, &outputs)
+    }
+
+    /// What runs may return.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = u32> {
+        self.entries.chunks_exact(self.stride).map(|row| row[0])
+    }
+
+    /// What all runs return, if it is the same.
+    pub(crate) fn only_output(&self) -> Option<u32> {
+        let mut outputs = self.outputs();
+        let first = outputs.next()?;
+        outputs.all(|output| output == first).then_some(first)
     }
 
     /// Appends the table to others, to `memory`, whose length is a multiple of 4. States then are indices of 4-byte

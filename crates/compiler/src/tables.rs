@@ -1,26 +1,19 @@
-//! The tables of a program, together in one read-only map.
+//! The tables of a program, together in one read-only map: automata, hashes, and the rows of steps.
 
 use std::collections::HashMap;
 
+use crate::blocks::row;
 use crate::table::{Placed, Table};
 
-/// The tables; equal ones are kept once.
-#[derive(Debug)]
+/// The tables. Code that reads them is emitted when all are in place, for it depends on how large they are together.
+#[derive(Debug, Default)]
 pub(crate) struct Tables {
-    shape: Table,
     placed: HashMap<Table, Placed>,
     bytes: Vec<u8>,
-    /// The index of the map.
-    pub(crate) map: usize,
 }
 
 impl Tables {
-    /// None yet, in the map of this index. `shape` is the one that all values are run through.
-    pub(crate) fn new(shape: Table, map: usize) -> Self {
-        Self { shape, placed: HashMap::new(), bytes: Vec::new(), map }
-    }
-
-    /// Where `table` lies.
+    /// Where `table` lies; equal ones are kept once.
     pub(crate) fn place(&mut self, table: &Table) -> Placed {
         if let Some(&placed) = self.placed.get(table) {
             return placed;
@@ -30,10 +23,24 @@ impl Tables {
         placed
     }
 
-    /// Where the table lies that finds the shape of a value.
-    pub(crate) fn place_shape(&mut self) -> Placed {
-        let shape = self.shape.clone();
-        self.place(&shape)
+    /// Where `words` lie.
+    pub(crate) fn place_words(&mut self, words: impl IntoIterator<Item = u64>) -> u32 {
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let offset = self.bytes.len() as u32;
+        self.bytes.extend(words.into_iter().flat_map(u64::to_ne_bytes));
+        offset
+    }
+
+    /// Where a row lies that begins so.
+    pub(crate) fn place_row(&mut self, header: [u32; 4], constants: &[u64]) -> u32 {
+        if self.bytes.is_empty() {
+            // The verifier tracks zeros, which the offsets of rows must not be.
+            self.place_words([0]);
+        }
+        let offset = self.place_words([]);
+        self.bytes.extend(header.into_iter().flat_map(u32::to_ne_bytes));
+        self.place_words(constants.iter().copied());
+        offset
     }
 
     /// What the offset of a table's classes is masked with.
@@ -46,11 +53,16 @@ impl Tables {
         self.byte_mask() / 4
     }
 
+    /// What the offset of a row is masked with.
+    pub(crate) fn row_mask(&self) -> u32 {
+        self.byte_mask() & !7
+    }
+
     /// All of them, as they lie in the map: as much as the masks allow to reach.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         let mut bytes = self.bytes;
         if !bytes.is_empty() {
-            bytes.resize(bytes.len().next_power_of_two() + 256, 0);
+            bytes.resize(bytes.len().next_power_of_two() + row::BYTES_MAX.max(256), 0);
         }
         bytes
     }

@@ -1,0 +1,197 @@
+//! Which steps share their code.
+//!
+//! A step is told apart from others with the same body by a row of data: where it counts, which step is behind it, and its
+//! constants. Steps share a block where their bodies are equal and equally many steps at most come behind them: then code
+//! only ever goes on to blocks behind it, and the verifier's work is in proportion to the code.
+
+use std::collections::{BTreeSet, HashMap};
+
+use knobgate_bpf::Features;
+use knobgate_policy::{FallbackAction, PolicyFile};
+
+use crate::body::{self, Body, Deed, Lifted, Needs};
+use crate::chain::{Step, StepId, Steps};
+use crate::error::CompileError;
+use crate::program::Counter;
+use crate::tables::Tables;
+
+/// Rules with more constants have code of their own.
+const ROW_CONSTANTS_MAX: usize = 512;
+
+/// Code that is emitted once.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) body: Body,
+    /// Those that it is for, in order.
+    pub(crate) steps: Vec<StepId>,
+    /// The constants, if it is for one step: they are in the code. Else they are in the rows.
+    pub(crate) constants: Option<Vec<u64>>,
+}
+
+/// The index of a block in [`Blocks`]. A block goes on only to blocks with higher indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BlockId(pub(crate) usize);
+
+/// All blocks of a program.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    pub(crate) blocks: Vec<Block>,
+    placed: HashMap<StepId, PlacedStep>,
+}
+
+/// What is known of a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlacedStep {
+    pub(crate) block: BlockId,
+    /// The offset of its row in the tables, not 0.
+    pub(crate) row: u32,
+    /// What has to be fetched before it begins: for itself and for all that may come behind.
+    pub(crate) needs: Needs,
+}
+
+/// A row: first these, 4 bytes each, then the constants, 8 bytes each.
+pub(crate) mod row {
+    /// Where the program goes when nothing is fetched yet: [`entry`](super::PlacedStep::entry).
+    pub(crate) const ENTRY: i16 = 0;
+    /// The offset of the two counters.
+    pub(crate) const COUNTERS: i16 = 4;
+    /// The row of the step behind it.
+    pub(crate) const NEXT: i16 = 8;
+    /// The number of the block.
+    pub(crate) const BLOCK: i16 = 12;
+    /// The constants.
+    pub(crate) const CONSTANTS: i16 = 16;
+    /// The longest row.
+    pub(crate) const BYTES_MAX: usize = CONSTANTS as usize + 8 * super::ROW_CONSTANTS_MAX;
+}
+
+impl Block {
+    /// Whether its code needs the row of its step in R9.
+    pub(crate) fn has_row(&self) -> bool {
+        // The ends of rules that rewrite are shared by all.
+        self.constants.is_none() || self.body.deed.rewrites()
+    }
+}
+
+impl PlacedStep {
+    /// The number by which a program tells where a step begins: the values to fetch first, or else the block.
+    pub(crate) fn entry(&self) -> u32 {
+        match self.needs {
+            Needs { new: false, old: false } => 4 + self.block.0 as u32,
+            Needs { new, old } => u32::from(new) + 2 * u32::from(old),
+        }
+    }
+}
+
+impl Blocks {
+    /// Those of the steps that something leads to from `entries`. Their rows, and the tables that they need, are added to
+    /// `tables`.
+    ///
+    /// # Errors
+    /// A rule asks for what the kernel does not tell, or a text pattern makes too large an automaton.
+    pub(crate) fn new(
+        file: &PolicyFile,
+        features: &Features,
+        steps: &Steps,
+        entries: &BTreeSet<StepId>,
+        tables: &mut Tables,
+    ) -> Result<Self, CompileError> {
+        let mut is_reached: BTreeSet<StepId> = entries.clone();
+        let mut rules = BTreeSet::new();
+        for (id, step) in steps.iter().collect::<Vec<_>>().into_iter().rev() {
+            if is_reached.contains(&id) {
+                is_reached.extend(step.next());
+                rules.extend(match step {
+                    Step::Rule { rule, .. } => Some(rule),
+                    Step::Default(_) | Step::NameTooLong { .. } => None,
+                });
+            }
+        }
+        let policy = file.policy();
+        let mut lifted: HashMap<usize, Lifted> = HashMap::new();
+        for rule in rules {
+            lifted.insert(rule, body::lift(&policy.rules[rule], rule, features, tables)?);
+        }
+        let of_step = |step: Step| match step {
+            Step::Rule { rule, .. } => lifted[&rule].clone(),
+            Step::NameTooLong { .. } => Lifted { body: Body::of(Deed::Unreadable), constants: Vec::new() },
+            Step::Default(kind) => {
+                let deed = match policy.defaults.of(kind).action {
+                    FallbackAction::Allow => Deed::Allow,
+                    FallbackAction::Deny(errno) => Deed::Deny(errno),
+                };
+                Lifted { body: Body::of(deed), constants: Vec::new() }
+            }
+        };
+
+        let mut behind: HashMap<StepId, (usize, Needs)> = HashMap::new();
+        let mut numbers = HashMap::new();
+        let mut groups: Vec<(usize, Vec<(StepId, Lifted)>)> = Vec::new();
+        for (id, step) in steps.iter().filter(|(id, _)| is_reached.contains(id)) {
+            let step_lifted = of_step(step);
+            let (height, needs) = step.next().map_or((0, Needs::default()), |next| behind[&next]);
+            behind.insert(id, (height + 1, needs.and(step_lifted.body.needs)));
+            let alone = (step_lifted.constants.len() > ROW_CONSTANTS_MAX).then_some(id);
+            let number = *numbers.entry((height, step_lifted.body.clone(), alone)).or_insert_with(|| {
+                groups.push((height, Vec::new()));
+                groups.len() - 1
+            });
+            groups[number].1.push((id, step_lifted));
+        }
+        groups.sort_by_key(|(height, steps)| (std::cmp::Reverse(*height), steps[0].0));
+
+        let mut block_of = HashMap::new();
+        for (number, (_, members)) in groups.iter().enumerate() {
+            block_of.extend(members.iter().map(|(id, _)| (*id, BlockId(number))));
+        }
+        let mut members: Vec<(StepId, &Lifted, bool)> = groups
+            .iter()
+            .flat_map(|(_, members)| members.iter().map(|(id, lifted)| (*id, lifted, members.len() > 1)))
+            .collect();
+        members.sort_by_key(|(id, ..)| *id);
+        let mut placed: HashMap<StepId, PlacedStep> = HashMap::new();
+        for (id, lifted, is_shared) in members {
+            let step = steps.get(id);
+            let mut step_placed = PlacedStep { block: block_of[&id], row: 0, needs: behind[&id].1 };
+            let header = [
+                step_placed.entry(),
+                counters(step).offset(policy.rules.len()),
+                step.next().map_or(0, |next| placed[&next].row),
+                step_placed.block.0 as u32,
+            ];
+            step_placed.row = tables.place_row(header, if is_shared { &lifted.constants } else { &[] });
+            placed.insert(id, step_placed);
+        }
+
+        let blocks = groups.into_iter().map(|(_, members)| {
+            let (ids, mut lifted): (Vec<StepId>, Vec<Lifted>) = members.into_iter().unzip();
+            let body = lifted[0].body.clone();
+            let constants = if ids.len() == 1 { lifted.pop().map(|only| only.constants) } else { None };
+            Block { body, steps: ids, constants }
+        });
+        Ok(Self { blocks: blocks.collect(), placed })
+    }
+
+    /// What is known of a step that something leads to.
+    pub(crate) fn of(&self, step: StepId) -> PlacedStep {
+        self.placed[&step]
+    }
+
+    /// The block.
+    pub(crate) fn get(&self, id: BlockId) -> &Block {
+        &self.blocks[id.0]
+    }
+
+    /// What all steps need together.
+    pub(crate) fn needs(&self) -> Needs {
+        self.placed.values().fold(Needs::default(), |all, step| all.and(step.needs))
+    }
+}
+
+/// Where a step counts: the first of its two counters.
+pub(crate) fn counters(step: Step) -> Counter {
+    match step {
+        Step::Rule { rule, .. } | Step::NameTooLong { rule } => Counter::Decided(rule),
+        Step::Default(kind) => Counter::Default(kind),
+    }
+}

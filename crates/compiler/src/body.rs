@@ -1,0 +1,358 @@
+//! What a rule does, without its constants: rules with equal bodies share their code, however many they are.
+
+use knobgate_bpf::Features;
+use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
+use knobgate_policy::{
+    Action, Condition, Errno, Integer, Operand, Piece, Range, Relation, Rule, Text, TextOperand, TextTest,
+    Value,
+};
+
+use crate::automaton::{self, TextEnd};
+use crate::error::CompileError;
+use crate::frame::VALUE_BYTES;
+use crate::tables::Tables;
+
+/// A condition and what is done where it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Body {
+    pub(crate) condition: Option<Test>,
+    pub(crate) deed: Deed,
+    /// Which values have to be fetched for it.
+    pub(crate) needs: Needs,
+}
+
+/// The values that are fetched before a chain of rules begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub(crate) struct Needs {
+    pub(crate) new: bool,
+    pub(crate) old: bool,
+}
+
+/// A condition, see [`Condition`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Test {
+    All(Vec<Test>),
+    Any(Vec<Test>),
+    Not(Box<Test>),
+    Chain { first: Term, links: Vec<(Relation, Term)> },
+    InRange(Term, Ends),
+    InSet(Term, Vec<Constant>),
+    Text(TextAt, TextCheck),
+}
+
+/// An integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Term {
+    Constant(Constant),
+    /// The number of a value that has one.
+    Only(Value),
+    Element(Value, u8),
+    Count(Value),
+    Position,
+    Uid,
+    Gid,
+}
+
+/// An integer that is the rule's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Constant {
+    /// Where among the rule's constants its low 64 bits are.
+    pub(crate) slot: Slot,
+    pub(crate) is_negative: bool,
+}
+
+/// The index of a constant of 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Slot(pub(crate) usize);
+
+/// The ends that a range has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ends {
+    pub(crate) low: Option<Constant>,
+    pub(crate) high: Option<Constant>,
+}
+
+/// What a predicate on text looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TextAt {
+    Value(Value),
+    Comm,
+}
+
+/// A predicate on text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum TextCheck {
+    Equals(Bytes),
+    Differs(Bytes),
+    In(Vec<Bytes>),
+    StartsWith(Bytes),
+    /// The output of an automaton is 1: where its classes are, and where it starts.
+    Matches {
+        classes: Slot,
+        start: Slot,
+    },
+}
+
+/// Bytes that are the rule's own: how many, and where the constants that they fill begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Bytes {
+    pub(crate) len: usize,
+    pub(crate) first: Slot,
+}
+
+/// What a rule does in the end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Deed {
+    Allow,
+    Deny(Errno),
+    /// It cannot be evaluated.
+    Unreadable,
+    /// Replaces the value by the text that fills a whole buffer.
+    Set(Bytes),
+    Ignore,
+    /// Moves the one number between ends.
+    ClampOne(Vec<Bound>),
+    /// Moves each number between its ends.
+    ClampEach(Vec<Vec<Bound>>),
+}
+
+/// An end of a range to clamp to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Bound {
+    /// In which relation a number inside stands to it.
+    pub(crate) inside: Relation,
+    pub(crate) end: Constant,
+    /// How it is spelled, in [`SPELLED_BYTES`] bytes with zeros behind.
+    pub(crate) spelled: Bytes,
+    /// How many bytes that takes.
+    pub(crate) len: Slot,
+}
+
+/// Bytes of constants that a spelled number fills.
+pub(crate) const SPELLED_BYTES: usize = (NUMBER_CHARS_MAX + 1).next_multiple_of(8);
+
+/// A body with one rule's constants.
+#[derive(Debug, Clone)]
+pub(crate) struct Lifted {
+    pub(crate) body: Body,
+    pub(crate) constants: Vec<u64>,
+}
+
+impl Body {
+    /// What does this without a condition.
+    pub(crate) fn of(deed: Deed) -> Self {
+        Self { condition: None, deed, needs: Needs::default() }
+    }
+}
+
+impl Deed {
+    /// Whether it may replace what is written.
+    pub(crate) fn rewrites(&self) -> bool {
+        match self {
+            Deed::Allow | Deed::Deny(_) | Deed::Unreadable => false,
+            Deed::Set(_) | Deed::Ignore => true,
+            Deed::ClampOne(bounds) => !bounds.is_empty(),
+            Deed::ClampEach(bounds) => bounds.iter().any(|bounds| !bounds.is_empty()),
+        }
+    }
+}
+
+impl Needs {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { new: self.new || other.new, old: self.old || other.old }
+    }
+
+    /// The values, in the order in which they are fetched.
+    pub(crate) fn values(self) -> impl Iterator<Item = Value> {
+        [(self.new, Value::New), (self.old, Value::Old)]
+            .into_iter()
+            .filter_map(|(is_needed, value)| is_needed.then_some(value))
+    }
+
+    fn add(&mut self, value: Value) {
+        match value {
+            Value::New => self.new = true,
+            Value::Old => self.old = true,
+        }
+    }
+}
+
+/// Takes the constants out of `rule`, which has this index.
+///
+/// # Errors
+/// It asks for what the kernel does not tell, or a text pattern makes too large an automaton.
+pub(crate) fn lift(
+    rule: &Rule,
+    index: usize,
+    features: &Features,
+    tables: &mut Tables,
+) -> Result<Lifted, CompileError> {
+    let mut lifting =
+        Lifting { rule: index, features, tables, constants: Vec::new(), needs: Needs::default() };
+    let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
+    let deed = lifting.deed(&rule.action);
+    let Lifting { constants, needs, .. } = lifting;
+    Ok(Lifted { body: Body { condition, deed, needs }, constants })
+}
+
+struct Lifting<'a> {
+    rule: usize,
+    features: &'a Features,
+    tables: &'a mut Tables,
+    constants: Vec<u64>,
+    needs: Needs,
+}
+
+impl Lifting<'_> {
+    fn test(&mut self, condition: &Condition) -> Result<Test, CompileError> {
+        Ok(match condition {
+            Condition::All(all) => Test::All(self.tests(all)?),
+            Condition::Any(any) => Test::Any(self.tests(any)?),
+            Condition::Not(negated) => Test::Not(Box::new(self.test(negated)?)),
+            Condition::Chain { first, links } => Test::Chain {
+                first: self.term(first)?,
+                links: links
+                    .iter()
+                    .map(|(relation, operand)| Ok((*relation, self.term(operand)?)))
+                    .collect::<Result<_, CompileError>>()?,
+            },
+            Condition::InRange(operand, range) => Test::InRange(
+                self.term(operand)?,
+                Ends {
+                    low: range.low.map(|low| self.constant(low)),
+                    high: range.high.map(|high| self.constant(high)),
+                },
+            ),
+            Condition::InSet(operand, set) => {
+                Test::InSet(self.term(operand)?, set.iter().map(|&integer| self.constant(integer)).collect())
+            }
+            Condition::Text(operand, test) => self.text(*operand, test)?,
+        })
+    }
+
+    fn tests(&mut self, conditions: &[Condition]) -> Result<Vec<Test>, CompileError> {
+        conditions.iter().map(|condition| self.test(condition)).collect()
+    }
+
+    fn term(&mut self, operand: &Operand) -> Result<Term, CompileError> {
+        let term = match *operand {
+            Operand::Literal(integer) => Term::Constant(self.constant(integer)),
+            Operand::Only(value) => Term::Only(value),
+            Operand::Element(value, index) => Term::Element(value, index),
+            Operand::Count(value) => Term::Count(value),
+            Operand::Pos => Term::Position,
+            Operand::Uid => Term::Uid,
+            Operand::Gid => Term::Gid,
+        };
+        match term {
+            Term::Only(value) | Term::Element(value, _) | Term::Count(value) => self.needs.add(value),
+            Term::Uid if !self.features.current_uid_gid => return Err(self.not_here("uid")),
+            Term::Gid if !self.features.current_uid_gid => return Err(self.not_here("gid")),
+            _ => {}
+        }
+        Ok(term)
+    }
+
+    fn not_here(&self, operand: &'static str) -> CompileError {
+        CompileError::NotOnThisKernel { rule: self.rule, operand }
+    }
+
+    fn text(&mut self, operand: TextOperand, test: &TextTest) -> Result<Test, CompileError> {
+        let (at, end) = match operand {
+            TextOperand::Value(value) => {
+                self.needs.add(value);
+                (TextAt::Value(value), TextEnd::NulOrNewline)
+            }
+            TextOperand::Comm if !self.features.current_comm => return Err(self.not_here("comm")),
+            TextOperand::Comm => (TextAt::Comm, TextEnd::Nul),
+        };
+        let check = match test {
+            TextTest::Equals(text) => TextCheck::Equals(self.bytes(text)),
+            TextTest::Differs(text) => TextCheck::Differs(self.bytes(text)),
+            TextTest::In(texts) => TextCheck::In(texts.iter().map(|text| self.bytes(text)).collect()),
+            TextTest::StartsWith(text) => TextCheck::StartsWith(self.bytes(text)),
+            TextTest::Matches(glob) => self.automaton(glob.pieces(), end)?,
+            TextTest::Contains(text) => {
+                let mut pieces = vec![Piece::Star];
+                if !text.as_bytes().is_empty() {
+                    pieces.extend([Piece::Literal(text.as_bytes().to_vec()), Piece::Star]);
+                }
+                self.automaton(&pieces, end)?
+            }
+        };
+        Ok(Test::Text(at, check))
+    }
+
+    fn automaton(&mut self, pieces: &[Piece], end: TextEnd) -> Result<TextCheck, CompileError> {
+        let table =
+            automaton::of_text(pieces, end).map_err(|_| CompileError::TextTooComplex { rule: self.rule })?;
+        let placed = self.tables.place(&table);
+        Ok(TextCheck::Matches {
+            classes: self.slot(placed.classes.into()),
+            start: self.slot(placed.start.into()),
+        })
+    }
+
+    fn deed(&mut self, action: &Action) -> Deed {
+        match action {
+            Action::Allow => Deed::Allow,
+            Action::Deny(errno) => Deed::Deny(*errno),
+            // Does not fit into any value that is fetched.
+            Action::Set(text) if text.as_bytes().len() > VALUE_MAX => Deed::Unreadable,
+            Action::Set(text) => {
+                self.needs.add(Value::New);
+                Deed::Set(self.padded(text.as_bytes(), VALUE_BYTES as usize))
+            }
+            Action::Ignore => {
+                self.needs = Needs { new: true, old: true };
+                Deed::Ignore
+            }
+            Action::Clamp(ranges) => {
+                self.needs.add(Value::New);
+                match &ranges[..] {
+                    [range] => Deed::ClampOne(self.bounds(range)),
+                    ranges => Deed::ClampEach(ranges.iter().map(|range| self.bounds(range)).collect()),
+                }
+            }
+        }
+    }
+
+    fn bounds(&mut self, range: &Range) -> Vec<Bound> {
+        let low = range.low.map(|low| (Relation::GreaterOrEqual, low));
+        let high = range.high.map(|high| (Relation::LessOrEqual, high));
+        low.into_iter()
+            .chain(high)
+            .map(|(inside, end)| {
+                let spelled = end.to_string();
+                Bound {
+                    inside,
+                    end: self.constant(end),
+                    spelled: self.padded(spelled.as_bytes(), SPELLED_BYTES),
+                    len: self.slot(spelled.len() as u64),
+                }
+            })
+            .collect()
+    }
+
+    fn constant(&mut self, integer: Integer) -> Constant {
+        Constant { slot: self.slot(integer.low_bits()), is_negative: integer.is_negative() }
+    }
+
+    fn bytes(&mut self, text: &Text) -> Bytes {
+        self.padded(text.as_bytes(), text.as_bytes().len())
+    }
+
+    /// The bytes, with zeros behind them up to `len`.
+    fn padded(&mut self, bytes: &[u8], len: usize) -> Bytes {
+        let first = Slot(self.constants.len());
+        let mut padded = bytes.to_vec();
+        padded.resize(len.next_multiple_of(8), 0);
+        self.constants.extend(padded.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)));
+        Bytes { len, first }
+    }
+
+    fn slot(&mut self, constant: u64) -> Slot {
+        self.constants.push(constant);
+        Slot(self.constants.len() - 1)
+    }
+}
