@@ -5,8 +5,13 @@
 //! What only the whole verifier would find (bounds of map values, say) ends a run instead, with a
 //! [`Fault`](crate::Fault).
 
+mod bits;
+mod branch;
+mod effect;
 mod flow;
+mod paths;
 mod rejection;
+mod scalar;
 mod state;
 mod structure;
 
@@ -20,5 +25,5 @@ pub use rejection::Rejection;
 /// Checks a decoded program.
 pub(crate) fn check(program: &Program, code: &[Step], profile: &Profile) -> Result<(), Rejection> {
     let functions = structure::check(program, code, profile)?;
-    flow::check(code, &functions, profile)
+    flow::check(code, &functions, &effect::Around { profile, maps: &program.maps })
 }

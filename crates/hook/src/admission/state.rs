@@ -1,40 +1,87 @@
-//! What registers and stack may hold at one place of a program, on all ways that lead there.
+//! What registers and stack may hold at one place of a program.
 
-use knobgate_bpf::Reg;
+use knobgate_bpf::{AluOp, Reg, Size, Width};
+
+use super::scalar::Scalar;
 
 /// What a register or eight bytes of stack may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Abstract {
     /// Nothing was stored here, on any way.
     Uninit,
-    /// A number from `min` to `max`, unsigned.
-    Number { min: u64, max: u64 },
+    /// A number, and to which others it is linked.
+    Number(Scalar, Link),
     /// The context.
     Context,
     /// The stack of this function, at this distance from its frame pointer.
     Stack(i64),
-    /// Memory that holds numbers and no pointers, such as the value of a map, or null.
+    /// A map, by its index in the program.
+    Map(u16),
+    /// Memory that holds numbers and no pointers, such as the value of a map.
     Memory,
+    /// Such memory, or null.
+    MemoryOrNull,
     /// Anything: other pointers, what differs between ways, what nothing was stored to on some of them.
     Any,
 }
 
 impl Abstract {
     /// Any number.
-    pub(super) const UNKNOWN: Self = Self::Number { min: 0, max: u64::MAX };
+    pub(super) const UNKNOWN: Self = Self::Number(Scalar::UNKNOWN, Link::NONE);
 
     pub(super) const fn constant(value: u64) -> Self {
-        Self::Number { min: value, max: value }
+        Self::Number(Scalar::constant(value), Link::NONE)
+    }
+
+    pub(super) fn of_size(size: Size) -> Self {
+        Self::Number(Scalar::of_size(size), Link::NONE)
+    }
+
+    /// Whether it is a number that is known to be no larger.
+    pub(super) fn is_at_most(self, most: u64) -> bool {
+        matches!(self, Self::Number(scalar, _) if scalar.unsigned.max <= most)
     }
 
     /// What holds both.
     fn join(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Number { min: a, max: b }, Self::Number { min: c, max: d }) => {
-                Self::Number { min: a.min(c), max: b.max(d) }
+            (Self::Number(a, link), Self::Number(b, other)) => {
+                Self::Number(a.join(b), if link == other { link } else { Link::NONE })
             }
             (a, b) if a == b => a,
             _ => Self::Any,
+        }
+    }
+
+    fn contains(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Number(a, link), Self::Number(b, other)) => {
+                a.contains(b) && (link == Link::NONE || link == other)
+            }
+            (Self::Any, _) => true,
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// What ties numbers to each other: those of one origin are the same, but for what was added since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Where the number was copied; 0 where it was not.
+    origin: u32,
+    added: i64,
+    /// The upper half was lost.
+    low_half: bool,
+}
+
+impl Link {
+    pub(super) const NONE: Self = Self { origin: 0, added: 0, low_half: false };
+
+    /// The link of a number that `by` was added to, whose upper half may have been lost by that.
+    pub(super) fn moved(self, by: i64, wraps: bool) -> Self {
+        match self.added.checked_add(by) {
+            Some(added) if self != Self::NONE => Self { added, low_half: self.low_half || wraps, ..self },
+            _ => Self::NONE,
         }
     }
 }
@@ -47,6 +94,8 @@ pub(super) struct State {
     registers: [Abstract; 10],
     /// Eight bytes each, the topmost first. What is not known to be a number or a pointer of ours is [`Abstract::Any`].
     slots: [Abstract; SLOTS],
+    /// How many bytes of a slot, from its start, hold that.
+    sizes: [Size; SLOTS],
 }
 
 impl State {
@@ -54,7 +103,7 @@ impl State {
     pub(super) fn entry(arguments: [Abstract; 5]) -> Self {
         let mut registers = [Abstract::Uninit; 10];
         registers[1..6].copy_from_slice(&arguments);
-        Self { registers, slots: [Abstract::Any; SLOTS] }
+        Self { registers, slots: [Abstract::Any; SLOTS], sizes: [Size::U64; SLOTS] }
     }
 
     pub(super) fn get(&self, register: Reg) -> Abstract {
@@ -70,18 +119,43 @@ impl State {
         }
     }
 
-    /// Eight bytes at a distance from the frame pointer.
-    pub(super) fn load(&self, off: i64) -> Abstract {
-        slot(off).map_or(Abstract::Any, |slot| self.slots[slot])
+    /// What r1 to r5 hold.
+    pub(super) fn arguments(&self) -> [Abstract; 5] {
+        std::array::from_fn(|index| self.registers[index + 1])
+    }
+
+    /// Bytes at a distance from the frame pointer.
+    pub(super) fn load(&self, off: i64, size: Size, signed: bool) -> Abstract {
+        let (held, held_size) =
+            slot_of(off).map_or((Abstract::Any, Size::U64), |slot| (self.slots[slot], self.sizes[slot]));
+        match held {
+            Abstract::Number(scalar, _) if scalar.known() == Some(0) && held_size == Size::U64 => {
+                Abstract::constant(0)
+            }
+            Abstract::Number(scalar, link) if off % 8 == 0 && size.bytes() <= held_size.bytes() => {
+                let loaded = scalar.lowest(size, Width::W64, signed);
+                Abstract::Number(loaded, if loaded == scalar { link } else { Link::NONE })
+            }
+            held if size == Size::U64 && off % 8 == 0 => held,
+            _ if size == Size::U64 => Abstract::Any,
+            _ => Abstract::Number(Scalar::of_size(size).lowest(size, Width::W64, signed), Link::NONE),
+        }
     }
 
     /// Stores `size` bytes.
-    pub(super) fn store(&mut self, off: i64, size: i64, value: Abstract) {
-        if let (Some(slot), 8) = (slot(off), size) {
-            self.slots[slot] = value;
-            return;
+    pub(super) fn store(&mut self, off: i64, size: Size, value: Abstract) {
+        self.forget(off, i64::from(size.bytes()));
+        let value = match value {
+            Abstract::Number(scalar, link) if size != Size::U64 => {
+                let stored = scalar.lowest(size, Width::W64, false);
+                Abstract::Number(stored, if stored == scalar { link } else { Link::NONE })
+            }
+            _ if size != Size::U64 => return,
+            value => value,
+        };
+        if let (Some(slot), 0) = (slot_of(off), off % 8) {
+            (self.slots[slot], self.sizes[slot]) = (value, size);
         }
-        self.forget(off, size);
     }
 
     /// Forgets what `size` bytes hold.
@@ -89,14 +163,14 @@ impl State {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let start = -8 * (index as i64 + 1);
             if off < start + 8 && start < off.saturating_add(size) {
-                *slot = Abstract::Any;
+                (*slot, self.sizes[index]) = (Abstract::Any, Size::U64);
             }
         }
     }
 
     /// Forgets all of the stack.
     pub(super) fn forget_stack(&mut self) {
-        self.slots = [Abstract::Any; SLOTS];
+        (self.slots, self.sizes) = ([Abstract::Any; SLOTS], [Size::U64; SLOTS]);
     }
 
     /// A call: r1 to r5 are gone, and r0 is `returned`.
@@ -105,16 +179,62 @@ impl State {
         self.registers[1..6].fill(Abstract::Uninit);
     }
 
+    /// What a register holds, linked to all copies of it that are made now; `fresh` is a link that nothing else has from
+    /// now on.
+    pub(super) fn linked(&mut self, register: Reg, fresh: u32) -> Abstract {
+        let value = self.get(register);
+        let Abstract::Number(scalar, Link::NONE) = value else { return value };
+        if scalar.known().is_some() {
+            return value;
+        }
+        for place in self.registers.iter_mut().chain(&mut self.slots) {
+            if let Abstract::Number(_, link) = place
+                && link.origin == fresh
+            {
+                *link = Link::NONE;
+            }
+        }
+        let linked = Abstract::Number(scalar, Link { origin: fresh, ..Link::NONE });
+        self.set(register, linked);
+        linked
+    }
+
+    /// A register holds this number, and everything that is linked to it follows.
+    pub(super) fn learn(&mut self, register: Reg, scalar: Scalar) {
+        let Abstract::Number(_, link) = self.get(register) else { return };
+        self.set(register, Abstract::Number(scalar, link));
+        if link == Link::NONE {
+            return;
+        }
+        for place in self.registers.iter_mut().chain(&mut self.slots) {
+            if let Abstract::Number(held, other) = place
+                && other.origin == link.origin
+                && (other.low_half || !link.low_half || held.unsigned.max <= u64::from(u32::MAX))
+            {
+                let by = Scalar::constant(other.added.wrapping_sub(link.added) as u64);
+                let width = if other.low_half || link.low_half { Width::W32 } else { Width::W64 };
+                *held = Scalar::compute(width, AluOp::Add, scalar, by);
+            }
+        }
+    }
+
     /// Joins `other` to this one; whether it changed. With `widen`, numbers that change become unknown, so that loops
     /// come to an end here.
     pub(super) fn join(&mut self, other: &Self, widen: bool) -> bool {
         let mut changed = false;
+        for (slot, size) in self.sizes.iter_mut().enumerate() {
+            if *size != other.sizes[slot] {
+                // Of different sizes there is nothing to keep.
+                changed |= self.slots[slot] != Abstract::Any;
+                (self.slots[slot], *size) = (Abstract::Any, Size::U64);
+            }
+        }
         let mine = self.registers.iter_mut().chain(&mut self.slots);
         for (mine, other) in mine.zip(other.registers.iter().chain(&other.slots)) {
             let joined = mine.join(*other);
             if joined != *mine {
                 *mine = match joined {
-                    Abstract::Number { .. } if widen => Abstract::UNKNOWN,
+                    Abstract::Number(..) if widen => Abstract::UNKNOWN,
                     joined => joined,
                 };
                 changed = true;
@@ -122,8 +242,19 @@ impl State {
         }
         changed
     }
+
+    /// Whether all that holds in `other` holds here, too.
+    pub(super) fn contains(&self, other: &Self) -> bool {
+        let sizes = self.sizes.iter().zip(&other.sizes).zip(&self.slots);
+        if !sizes.into_iter().all(|((mine, other), held)| mine == other || *held == Abstract::Any) {
+            return false;
+        }
+        let mine = self.registers.iter().chain(&self.slots);
+        mine.zip(other.registers.iter().chain(&other.slots)).all(|(mine, other)| mine.contains(*other))
+    }
 }
 
-fn slot(off: i64) -> Option<usize> {
-    (off % 8 == 0 && (-512..0).contains(&off)).then(|| (-off / 8 - 1) as usize)
+/// The eight bytes that the byte at `off` is in.
+fn slot_of(off: i64) -> Option<usize> {
+    (-512..0).contains(&off).then(|| ((-off - 1) / 8) as usize)
 }

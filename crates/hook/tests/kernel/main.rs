@@ -42,11 +42,15 @@ const NUMBERS: u64 = 20_480;
 /// How many programs are judged that are wrong in one place; `KNOBGATE_SPOILT` says otherwise.
 const SPOILT: u64 = 800;
 
+/// How many programs are judged by what they return; `KNOBGATE_ENDINGS` says otherwise.
+const ENDINGS: u64 = 1500;
+
 const TESTS: &[Test] = &[
     ("the_handlers_do_as_the_kernels_do", handlers),
     ("programs_from_objects_do_the_same_on_both", objects::objects),
     ("names_and_numbers_are_what_they_are_in_the_kernel", names_and_numbers),
     ("the_model_takes_what_the_verifier_takes", spoilt_programs),
+    ("what_may_be_returned_is_what_the_verifier_lets_be_returned", endings),
     ("programs_do_as_they_do_in_the_kernel", random_programs),
 ];
 
@@ -72,6 +76,10 @@ fn main() -> ExitCode {
         refusals::ARGUMENT => {
             let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
             refusals::judge(seed, count)
+        }
+        refusals::ENDINGS => {
+            let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
+            refusals::judge_endings(seed, count)
         }
         objects::ARGUMENT => {
             let &[case] = &numbers(arguments)[..] else { panic!("the number of a case") };
@@ -105,6 +113,10 @@ fn names_and_numbers() -> Result<(), Failed> {
 
 fn spoilt_programs() -> Result<(), Failed> {
     in_namespaces(refusals::ARGUMENT, &[("KNOBGATE_SPOILT", SPOILT)])
+}
+
+fn endings() -> Result<(), Failed> {
+    in_namespaces(refusals::ENDINGS, &[("KNOBGATE_ENDINGS", ENDINGS)])
 }
 
 /// Has this binary play `role` in private namespaces, with a seed and these numbers.

@@ -2,6 +2,7 @@
 //! it stores to the results, which are compared.
 
 mod arithmetic;
+pub(crate) mod endings;
 mod hook_helpers;
 mod maps;
 mod text;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use knobgate_bpf::Program;
-use knobgate_hook::machine::Reason;
+use knobgate_hook::machine::{Reason, Region};
 use knobgate_hook::{Fault, Invocation, LoadOptions, LoadedProgram, Profile, Rejection, RunOptions, Task};
 
 use crate::director::processors;
@@ -15,6 +15,9 @@ use crate::unsound;
 
 /// The argument that makes the test binary judge.
 pub(crate) const ARGUMENT: &str = "--be-the-judge";
+
+/// The argument that makes it judge what programs return.
+pub(crate) const ENDINGS: &str = "--be-the-judge-of-endings";
 
 /// How many differences are told before it is enough.
 const ENOUGH: usize = 5;
@@ -28,6 +31,35 @@ struct Tally {
     unnoticed: u64,
     about_addresses: u64,
     not_modelled: u64,
+}
+
+/// Of so many programs the model may refuse one for what it returns that the verifier takes: the verifier remembers a little
+/// more of how numbers hang together.
+const TAKEN_FOR_ONE_REFUSED: u64 = 5000;
+
+/// Judges so many programs by what they return.
+pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
+    let mut random = Random(seed);
+    let (mut taken, mut refused, mut by_verifier, mut by_model) = (0, 0, 0, 0);
+    for _ in 0..count {
+        let program = programs::endings::any(&mut random);
+        let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
+        let model = LoadedProgram::load(&program, &Profile::default(), &LoadOptions::default());
+        match (real, model) {
+            (Ok(_), Ok(_)) => taken += 1,
+            (Err(_), Err(_)) => refused += 1,
+            (Err(_), Ok(_)) => by_verifier += 1,
+            (Ok(_), Err(rejection)) => {
+                by_model += 1;
+                println!("the verifier takes it; the model refuses: {rejection}\n{}", program.listing());
+            }
+        }
+    }
+    println!(
+        "{count} endings: {taken} taken and {refused} refused by both, {by_verifier} refused by the verifier alone, \
+         {by_model} by the model"
+    );
+    if by_model <= count.div_ceil(TAKEN_FOR_ONE_REFUSED) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Judges so many programs.
@@ -83,7 +115,8 @@ fn judge_one(program: &Program, tally: &mut Tally) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the program does something with an address as a number, which root may; in the model there are none.
+/// Whether the program does something with an address as a number, or looks into the kernel's description of a map, which
+/// root may; in the model there are none.
 fn is_about_addresses(reason: &Reason) -> bool {
     matches!(reason, Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer)
 }

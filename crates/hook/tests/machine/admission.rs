@@ -100,7 +100,6 @@ fn what_is_provably_0_or_1_is_accepted() {
     for insns in [
         vec![Insn::load(Size::U32, r0, r1, 0), Insn::alu(Width::W64, AluOp::And, r0, 1)],
         vec![position, Insn::alu(Width::W64, AluOp::Rsh, r0, 31)],
-        vec![position, Insn::alu(Width::W64, AluOp::Mod, r0, 2)],
         vec![position, Insn::jump_if(Width::W64, Cond::Le, r0, 1, 1), mov(r0, 0)],
         vec![position, Insn::jump_if(Width::W64, Cond::Eq, r0, 0, 1), mov(r0, 1)],
         vec![mov(r0, 1), Insn::store(Size::U64, r10, -8, r0), mov(r0, 7), Insn::load(Size::U64, r0, r10, -8)],

@@ -1,0 +1,52 @@
+//! What is known behind a comparison.
+
+use knobgate_bpf::{Cond, Operand, Width};
+
+use super::scalar::Scalar;
+use super::state::{Abstract, State};
+use crate::machine::Step;
+
+/// The state at `target`, a successor of the instruction `insn`, which is `step`; `None` where no way leads there.
+pub(super) fn outcomes(step: Step, insn: usize, target: usize, state: &State) -> Option<State> {
+    let Step::JumpIf { width, cond, dst, operand, target: jumps_to } = step else {
+        return Some(state.clone());
+    };
+    // A jump to the next instruction says nothing.
+    if jumps_to as usize == insn + 1 {
+        return Some(state.clone());
+    }
+    let holds = target != insn + 1;
+    let left = state.get(dst);
+    let right = match operand {
+        Operand::Imm(imm) => Abstract::constant(i64::from(imm) as u64),
+        Operand::Reg(register) => state.get(register),
+    };
+    let mut there = state.clone();
+    match (left, right) {
+        (Abstract::Number(a, _), Abstract::Number(b, _)) => {
+            if operand == Operand::Reg(dst) {
+                there.learn(dst, a.compare_itself(width, cond, holds)?);
+                return Some(there);
+            }
+            let (a, b) = Scalar::compare(width, cond, holds, a, b)?;
+            there.learn(dst, a);
+            if let Operand::Reg(register) = operand {
+                there.learn(register, b);
+            }
+        }
+        (pointer, Abstract::Number(b, _)) if b.known() == Some(0) && width == Width::W64 => {
+            let equals = matches!((cond, holds), (Cond::Eq, true) | (Cond::Ne, false));
+            match (pointer, equals) {
+                (Abstract::Memory, true) => return None,
+                // What may be null, and compares equal to 0, is 0.
+                (Abstract::Any | Abstract::MemoryOrNull, true) => there.set(dst, Abstract::constant(0)),
+                (Abstract::MemoryOrNull, false) if matches!(cond, Cond::Eq | Cond::Ne) => {
+                    there.set(dst, Abstract::Memory);
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+    Some(there)
+}
