@@ -7,7 +7,7 @@ use super::state::{Abstract, State};
 use crate::machine::Step;
 
 /// The state at `target`, a successor of the instruction `insn`, which is `step`; `None` where no way leads there.
-pub(super) fn outcomes(step: Step, insn: usize, target: usize, state: &State) -> Option<State> {
+pub(super) fn outcome(step: Step, insn: usize, target: usize, state: &State) -> Option<State> {
     let Step::JumpIf { width, cond, dst, operand, target: jumps_to } = step else {
         return Some(state.clone());
     };

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use knobgate_bpf::Reg;
 
 use super::Rejection;
-use super::branch::outcomes;
+use super::branch::outcome;
 use super::effect::{self, Around, Returns};
 use super::paths;
 use super::state::{Abstract, Link, State};
@@ -133,29 +133,41 @@ impl<'a> Flow<'a> {
                 });
                 return Ok(());
             }
-            let mut next = None;
-            for target in successors(step, insn) {
-                let Some(there) = outcomes(step, insn, target, &state) else { continue };
-                if !self.meets[target - self.start] && target > insn && next.is_none() {
-                    next = Some((target, there));
-                    continue;
+            let Step::JumpIf { target: jumps_to, .. } = step else {
+                let mut targets = successors(step, insn);
+                let Some(target) = targets.next() else { return Ok(()) };
+                for other in targets {
+                    self.arrive(other, &state, pending);
                 }
-                self.arrive(target, there, pending);
+                if self.meets[target - self.start] {
+                    self.arrive(target, &state, pending);
+                    return Ok(());
+                }
+                insn = target;
+                continue;
+            };
+            if let Some(there) = outcome(step, insn, jumps_to as usize, &state) {
+                self.arrive(jumps_to as usize, &there, pending);
             }
-            let Some((target, there)) = next else { return Ok(()) };
+            let target = insn + 1;
+            let Some(there) = outcome(step, insn, target, &state) else { return Ok(()) };
+            if self.meets[target - self.start] {
+                self.arrive(target, &there, pending);
+                return Ok(());
+            }
             (insn, state) = (target, there);
         }
     }
 
-    fn arrive(&mut self, target: usize, there: State, pending: &mut BTreeSet<usize>) {
+    fn arrive(&mut self, target: usize, there: &State, pending: &mut BTreeSet<usize>) {
         match self.states.get_mut(&target) {
             Some((known, looks)) => {
-                if known.join(&there, *looks > LOOKS_MAX) {
+                if known.join(there, *looks > LOOKS_MAX) {
                     pending.insert(target);
                 }
             }
             None => {
-                self.states.insert(target, (there, 0));
+                self.states.insert(target, (there.clone(), 0));
                 pending.insert(target);
             }
         }

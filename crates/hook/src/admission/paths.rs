@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use knobgate_bpf::Reg;
 
 use super::Rejection;
-use super::branch::outcomes;
+use super::branch::outcome;
 use super::effect::{self, Around, Returns};
 use super::flow::check_returned;
 use super::state::{Abstract, Link, State};
@@ -73,15 +73,26 @@ pub(super) fn check(
                 }
                 _ => {}
             }
-            let mut ways = successors(step, way.insn)
-                .filter_map(|target| Some((target, outcomes(step, way.insn, target, &way.state)?)));
-            let Some((insn, state)) = ways.next() else { break };
-            let other = ways.next();
-            drop(ways);
-            if let Some((insn, state)) = other {
-                pending.push(Way { insn, state, callers: way.callers.clone() });
+            if let Step::JumpIf { target, .. } = step {
+                let jumps = outcome(step, way.insn, target as usize, &way.state);
+                let falls = outcome(step, way.insn, way.insn + 1, &way.state);
+                let (insn, state, other) = match (falls, jumps) {
+                    (Some(falls), other) => (way.insn + 1, falls, other),
+                    (None, Some(jumps)) => (target as usize, jumps, None),
+                    (None, None) => break,
+                };
+                if let Some(state) = other {
+                    pending.push(Way { insn: target as usize, state, callers: way.callers.clone() });
+                }
+                (way.insn, way.state) = (insn, state);
+            } else {
+                let mut targets = successors(step, way.insn);
+                let Some(target) = targets.next() else { break };
+                for other in targets {
+                    pending.push(Way { insn: other, ..way.clone() });
+                }
+                way.insn = target;
             }
-            (way.insn, way.state) = (insn, state);
             if matches!(step, Step::Jump { .. } | Step::JumpIf { .. } | Step::MayGoto { .. })
                 && way.callers.is_empty()
             {

@@ -118,7 +118,12 @@ fn judge_one(program: &Program, tally: &mut Tally) -> Result<(), String> {
 /// Whether the program does something with an address as a number, or looks into the kernel's description of a map, which
 /// root may; in the model there are none.
 fn is_about_addresses(reason: &Reason) -> bool {
-    matches!(reason, Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer)
+    match reason {
+        Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer => true,
+        Reason::NotMemory { region: Region::Map(_) } => true,
+        Reason::Argument { wanted, .. } => *wanted == "a number",
+        _ => false,
+    }
 }
 
 /// Why a run is stopped, on a read or on a write.
