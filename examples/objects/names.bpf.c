@@ -23,13 +23,20 @@ static long count_slash(__u32 index, char *name)
 	return index >= 63;
 }
 
-NOINLINE int count_vowels(const char *name)
+NOINLINE int is_vowel(int letter)
+{
+	for (int i = 0; i < 5; i++)
+		if (letter == vowels[i])
+			return 1;
+	return 0;
+}
+
+static NOINLINE int count_vowels(const char *name)
 {
 	int count = 0;
 
-	for (int i = 0; i < 16 && name[i]; i++)
-		for (int j = 0; j < 5; j++)
-			count += name[i] == vowels[j];
+	for (int i = 0; i < 15 && name[i]; i++)
+		count += is_vowel(name[i]);
 	return count;
 }
 

@@ -31,43 +31,77 @@ impl ProgramBtf {
     /// What the kernel would refuse is bent so that it does not: characters in names, lines and columns that
     /// are too great, lines without a text.
     pub fn of(program: &Program) -> Self {
-        let mut strings = Strings::new();
-        let mut types = Types::new();
-        let int = types.int(strings.add("int"), INT_SIGNED);
-        let main_proto = main_proto(&mut types, &mut strings, int);
-        let subprogram_proto = types.add(0, FUNC_PROTO, 1, int, &VARIADIC);
-        let mut func_info = Vec::new();
-        for (index, function) in program.functions.iter().enumerate() {
-            let (proto, linkage) = match index {
-                0 => (main_proto, FUNC_GLOBAL),
-                _ => (subprogram_proto, FUNC_STATIC),
-            };
-            let name = strings.add(&identifier(&function.name));
-            let func = types.add(name, FUNC, linkage, proto, &[]);
-            push(&mut func_info, &[function.start as u32, func]);
+        let Description { types, strings, functions, lines } = Description::of(program);
+        let (mut func_info, mut line_info) = (Vec::new(), Vec::new());
+        for (insn, func) in functions {
+            push(&mut func_info, &[insn as u32, func]);
         }
-        let file = strings.add(&printable(&program.lines.file));
-        let mut line_info = Vec::new();
-        for (insn, line) in lines(program) {
-            let text = strings.add(&line.map_or_else(|| NO_TEXT.to_owned(), |line| printable(&line.text)));
-            let place = line.map_or(0, |line| line.line.min(MAX_LINE) << 10 | line.column.min(MAX_COLUMN));
+        for Line { insn, file, text, place } in lines {
             push(&mut line_info, &[insn as u32, file, text, place]);
         }
         Self { btf: blob(&types, &strings), func_info, line_info }
     }
 }
 
-const MAGIC: u16 = 0xeb9f;
-const VERSION: u8 = 1;
-const HEADER_LEN: u32 = 24;
+/// The types and strings that describe a program, and what refers to them.
+pub(crate) struct Description {
+    pub(crate) types: Types,
+    pub(crate) strings: Strings,
+    /// The first instruction and the type of each function.
+    pub(crate) functions: Vec<(usize, u32)>,
+    pub(crate) lines: Vec<Line>,
+}
 
-const INT: u32 = 1;
-const PTR: u32 = 2;
-const STRUCT: u32 = 4;
+/// A line that starts with an instruction; file and text are strings.
+pub(crate) struct Line {
+    pub(crate) insn: usize,
+    pub(crate) file: u32,
+    pub(crate) text: u32,
+    /// Line and column.
+    pub(crate) place: u32,
+}
+
+impl Description {
+    pub(crate) fn of(program: &Program) -> Self {
+        let mut strings = Strings::new();
+        let mut types = Types::new();
+        let int = types.int(strings.add("int"), INT_SIGNED);
+        let main_proto = main_proto(&mut types, &mut strings, int);
+        let subprogram_proto = types.add(0, FUNC_PROTO, 1, int, &VARIADIC);
+        let mut functions = Vec::new();
+        for (index, function) in program.functions.iter().enumerate() {
+            let (proto, linkage) = match index {
+                0 => (main_proto, FUNC_GLOBAL),
+                _ => (subprogram_proto, FUNC_STATIC),
+            };
+            let name = strings.add(&identifier(&function.name));
+            functions.push((function.start, types.add(name, FUNC, linkage, proto, &[])));
+        }
+        let file = strings.add(&printable(&program.lines.file));
+        let mut all = Vec::new();
+        for (insn, line) in lines(program) {
+            let text = strings.add(&line.map_or_else(|| NO_TEXT.to_owned(), |line| printable(&line.text)));
+            let place = line.map_or(0, |line| line.line.min(MAX_LINE) << 10 | line.column.min(MAX_COLUMN));
+            all.push(Line { insn, file, text, place });
+        }
+        Self { types, strings, functions, lines: all }
+    }
+}
+
+pub(crate) const MAGIC: u16 = 0xeb9f;
+pub(crate) const VERSION: u8 = 1;
+pub(crate) const HEADER_LEN: u32 = 24;
+
+pub(crate) const INT: u32 = 1;
+pub(crate) const PTR: u32 = 2;
+pub(crate) const ARRAY: u32 = 3;
+pub(crate) const STRUCT: u32 = 4;
 const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
+pub(crate) const VAR: u32 = 14;
+pub(crate) const DATASEC: u32 = 15;
 
-const INT_SIGNED: u32 = 1;
+pub(crate) const INT_SIGNED: u32 = 1;
 const FUNC_STATIC: u32 = 0;
 const FUNC_GLOBAL: u32 = 1;
 
@@ -107,18 +141,18 @@ fn main_proto(types: &mut Types, strings: &mut Strings, int: u32) -> u32 {
 }
 
 /// Types, numbered from 1 in the order in which they are added.
-struct Types {
+pub(crate) struct Types {
     bytes: Vec<u8>,
     count: u32,
 }
 
 impl Types {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: Vec::new(), count: 0 }
     }
 
     /// Adds a `struct btf_type` with what follows it. `payload` is a size or another type.
-    fn add(&mut self, name: u32, kind: u32, vlen: u32, payload: u32, rest: &[u32]) -> u32 {
+    pub(crate) fn add(&mut self, name: u32, kind: u32, vlen: u32, payload: u32, rest: &[u32]) -> u32 {
         push(&mut self.bytes, &[name, kind << 24 | vlen, payload]);
         push(&mut self.bytes, rest);
         self.count += 1;
@@ -126,23 +160,23 @@ impl Types {
     }
 
     /// A 32-bit integer.
-    fn int(&mut self, name: u32, encoding: u32) -> u32 {
+    pub(crate) fn int(&mut self, name: u32, encoding: u32) -> u32 {
         self.add(name, INT, 0, 4, &[encoding << 24 | 32])
     }
 }
 
 /// NUL-terminated strings by their offsets, each of them once; the empty one is at 0.
-struct Strings {
+pub(crate) struct Strings {
     bytes: Vec<u8>,
     offsets: HashMap<String, u32>,
 }
 
 impl Strings {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: vec![0], offsets: HashMap::from([(String::new(), 0)]) }
     }
 
-    fn add(&mut self, string: &str) -> u32 {
+    pub(crate) fn add(&mut self, string: &str) -> u32 {
         if let Some(offset) = self.offsets.get(string) {
             return *offset;
         }
@@ -153,7 +187,7 @@ impl Strings {
     }
 }
 
-fn blob(types: &Types, strings: &Strings) -> Vec<u8> {
+pub(crate) fn blob(types: &Types, strings: &Strings) -> Vec<u8> {
     let mut blob = Vec::new();
     blob.extend(MAGIC.to_le_bytes());
     blob.extend([VERSION, 0]);
@@ -164,12 +198,12 @@ fn blob(types: &Types, strings: &Strings) -> Vec<u8> {
     blob
 }
 
-fn push(bytes: &mut Vec<u8>, words: &[u32]) {
+pub(crate) fn push(bytes: &mut Vec<u8>, words: &[u32]) {
     bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
 }
 
 /// A C identifier that looks like `name`.
-fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     let prefix = if name.starts_with(|first: char| !first.is_ascii_digit()) { "" } else { "_" };
     let valid = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     prefix.chars().chain(valid).take(MAX_NAME).collect()

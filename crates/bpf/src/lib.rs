@@ -74,7 +74,7 @@ pub use disasm::Listing;
 pub use features::Features;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
-pub use object::{Object, ObjectError, ObjectProgram};
+pub use object::{Object, ObjectError, ObjectProgram, WriteError, write_object};
 pub use operation::{Callee, Imm64, Operation};
 pub use program::{
     Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP, Program,

@@ -1,4 +1,4 @@
-//! Reads programs from ELF objects, as clang and `aya-ebpf` make them.
+//! Reads programs from ELF objects, as clang and `aya-ebpf` make them, and writes them.
 //!
 //! An [`Object`] holds what was in the file. [`Object::program`] takes one program out of it, together with the
 //! functions it calls and the maps it uses, as a [`Program`] that can be loaded or run like any other:
@@ -31,6 +31,8 @@ mod error;
 mod functions;
 mod link;
 mod maps;
+mod write;
+mod write_btf;
 
 use btf_types::Types;
 use debug_info::DebugInfo;
@@ -38,6 +40,7 @@ use elf::{Elf, Role};
 pub use error::ObjectError;
 use functions::Function;
 use maps::Map;
+pub use write::{WriteError, write_object};
 
 use crate::Program;
 

@@ -1,6 +1,9 @@
 //! Programs from object files: the ones in examples/objects, which clang made.
 
-use knobgate_bpf::{MapKind, MapReference, Object, ObjectError, Program, encode};
+use knobgate_bpf::{
+    Imm64, Insn, MapDef, MapKind, MapReference, Object, ObjectError, Program, Reg, Relocation, WriteError,
+    encode, write_object,
+};
 use proptest::prelude::*;
 
 macro_rules! object {
@@ -152,7 +155,7 @@ fn variables_hold_what_they_start_with() {
 fn a_program_comes_with_the_functions_that_it_calls() {
     let program = program(object!("names"), None);
     let names: Vec<_> = program.functions.iter().map(|function| function.name.as_str()).collect();
-    assert_eq!(names, ["names", "count_vowels", "count_slash"]);
+    assert_eq!(names, ["names", "count_vowels", "count_slash", "is_vowel"]);
     let listing = program.listing().to_string();
     assert!(listing.contains(" <count_slash>") && listing.contains("<count_vowels>"), "{listing}");
     assert!(listing.contains("; ./names.bpf.c:"), "{listing}");
@@ -185,6 +188,68 @@ fn other_files_are_no_objects() {
     for (bytes, why) in cases {
         assert_eq!(Object::read(bytes).expect_err(why), ObjectError::NotAnObject { why: why.to_owned() });
     }
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    for object in ["context", "kinds", "legacy", "names", "vectors", "watch", "whole"] {
+        let program = program(by_name(object), None);
+        let written = write_object(&program).unwrap_or_else(|error| panic!("{object}: {error}"));
+        let again = self::program(&written, None);
+        assert_eq!(again.listing().to_string(), program.listing().to_string(), "{object}");
+        let maps = |program: &Program| {
+            let mut maps = program.maps.clone();
+            maps.sort_by(|a, b| a.name.cmp(&b.name));
+            maps
+        };
+        assert_eq!(maps(&again), maps(&program), "{object}");
+        assert_eq!((again.name, again.license), (program.name, program.license));
+        assert_eq!(again.functions, program.functions);
+    }
+}
+
+fn by_name(name: &str) -> &'static [u8] {
+    let path = format!("./{name}.bpf.c");
+    let holds = |object: &&&[u8]| object.windows(path.len()).any(|bytes| bytes == path.as_bytes());
+    OBJECTS.iter().find(holds).expect("an object")
+}
+
+#[test]
+fn sections_have_the_names_that_tell_what_they_are() {
+    let insns = vec![Insn::mov(knobgate_bpf::Width::W64, Reg::R0, 1), Insn::exit()];
+    let open = MapDef { frozen: false, ..MapDef::frozen_value("counters", vec![0; 8]) };
+    let maps =
+        vec![MapDef::frozen_value("text", b"policy".to_vec()), MapDef { contents: Vec::new(), ..open }];
+    let program = Program { name: "web-tier".to_owned(), insns, maps, ..Program::default() };
+    let again = self::program(&write_object(&program).expect("an object"), Some("web_tier"));
+    let maps: Vec<_> = again.maps.iter().map(|map| (map.name.as_str(), &map.contents)).collect();
+    assert_eq!(maps, [(".rodata.text", &program.maps[0].contents)], "the other one is not referred to");
+    assert_eq!(again.license.as_deref(), Some("Dual MIT/GPL"));
+}
+
+#[test]
+fn what_an_object_cannot_carry_is_refused() {
+    let value = MapDef::frozen_value("names", vec![1; 8]);
+    let hash = MapDef { kind: MapKind::Hash, ..value.clone() };
+    let several = MapDef { max_entries: 2, contents: Vec::new(), frozen: false, ..value };
+    let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Value(0));
+    let insns = vec![first, second, Insn::mov(knobgate_bpf::Width::W64, Reg::R0, 1), Insn::exit()];
+    let with = |map: MapDef, target| Program {
+        name: "refused".to_owned(),
+        insns: insns.clone(),
+        maps: vec![map],
+        relocations: vec![Relocation { insn: 0, map: 0, target }],
+        ..Program::default()
+    };
+    assert_eq!(
+        write_object(&with(hash, MapReference::Map)),
+        Err(WriteError::MapContents { map: "names".to_owned() })
+    );
+    assert_eq!(
+        write_object(&with(several, MapReference::Value(0))),
+        Err(WriteError::MapValue { insn: 0, map: "names".to_owned() })
+    );
+    assert_eq!(write_object(&program(object!("several"), Some("hand_on"))), Err(WriteError::TailCalls));
 }
 
 /// Takes all out of it that can be taken. What is wrong with it is of no matter.

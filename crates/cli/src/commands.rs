@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod compile;
 mod completions;
 mod detach;
 mod doctor;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Fmt(fmt::Fmt),
     Explain(explain::Explain),
     Test(test::Test),
+    Compile(compile::Compile),
     Attach(attach::Attach),
     Detach(detach::Detach),
     List(list::List),
@@ -44,6 +46,7 @@ impl Command {
             Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
             Self::Test(test) => test.run(output),
+            Self::Compile(compile) => compile.run(output),
             Self::Attach(attach) => attach.run(output),
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),

@@ -15,7 +15,12 @@ pub(crate) enum Kernel<'a> {
     },
     /// One that is described.
     Described(&'a Profile),
+    /// Whichever it comes to.
+    Any,
 }
+
+/// What messages call the kernel that an object comes to.
+pub(crate) const SOME_KERNEL: &str = "a kernel that the object may come to";
 
 /// What the kernel cannot do, and what happens instead, with the place of the rule that it is about.
 pub(crate) fn warning(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
@@ -33,6 +38,7 @@ pub(crate) fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Ker
     let name = match kernel {
         Kernel::Running { .. } => "this kernel".to_owned(),
         Kernel::Described(profile) => profile.to_string(),
+        Kernel::Any => SOME_KERNEL.to_owned(),
     };
     match (degradation, kernel) {
         (Degradation::ErrnoIsEperm(errno), _) => format!(

@@ -67,7 +67,7 @@ impl InForce {
     pub(crate) fn read(program: &ProgramFd) -> Result<Option<Self>, ObjectError> {
         let maps = program.maps()?;
         let value = |name: &str| {
-            let map = maps.iter().find(|map| map.info().name == name);
+            let map = maps.iter().find(|map| is_called(&map.info().name, name));
             map.map_or(Ok(None), only_value)
         };
         let (Some(text), Some(hits)) = (value(POLICY_TEXT_MAP)?, value(RULE_HITS_MAP)?) else {
@@ -121,6 +121,13 @@ fn default_of(file: &PolicyFile, default: usize) -> (Option<usize>, String) {
 
 fn kind(default: usize) -> AccessKind {
     if default == 0 { AccessKind::Read } else { AccessKind::Write }
+}
+
+/// Whether a map has this name. From an object, it is that of a section of data, and cut.
+fn is_called(map: &str, name: &str) -> bool {
+    const KEPT: usize = 15;
+    let of_section = |prefix: &str| format!("{prefix}.{name}").bytes().take(KEPT).eq(map.bytes());
+    map == name || of_section(".rodata") || of_section(".data")
 }
 
 /// The value of a map that has one.

@@ -1,16 +1,17 @@
 //! Why a policy cannot be compiled, at the rule.
 
+use std::fmt::Display;
+
 use knobgate_compiler::CompileError;
-use knobgate_hook::Profile;
 use knobgate_policy::{Diagnostic, Label, PolicyFile, Severity, Span};
 
-/// `error`, for the kernel of `profile`, as something to draw.
-pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, profile: &Profile) -> Diagnostic {
+/// `error`, for this kernel, as something to draw.
+pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, kernel: impl Display) -> Diagnostic {
     let span = error.rule().and_then(|rule| file.rule_span(rule));
     let whole_first_line = || Span::new(0, file.source().line_text(1).len());
     let (code, help) = match error {
         CompileError::NotOnThisKernel { .. } => {
-            ("not-on-this-kernel", format!("{profile} cannot have this policy"))
+            ("not-on-this-kernel", format!("{kernel} cannot have this policy"))
         }
         _ => ("too-large", "a smaller policy, or one with simpler patterns, is needed".to_owned()),
     };

@@ -82,3 +82,10 @@ fn the_same_policy_makes_the_same_program() {
     let file = policy(&["allow write net.{ipv4,ipv6}.** if new matches \"a*\"", "clamp write vm.* to 1..2"]);
     assert_eq!(compile(&file, &Features::ALL).unwrap(), compile(&file, &Features::ALL).unwrap());
 }
+
+#[test]
+fn an_object_file_can_carry_what_maps_hold() {
+    let file = policy(&["deny write kernel.ostype, kernel.core_pattern", "allow write net.*.somaxconn"]);
+    let program = compile(&file, &Features::ALL).unwrap().program;
+    knobgate_bpf::write_object(&program).unwrap();
+}

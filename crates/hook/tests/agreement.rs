@@ -1,12 +1,12 @@
 //! Compiled policies on the machine against [`evaluate`](knobgate_policy::evaluate()): random policies, random accesses,
 //! and no difference in verdict, errno, replaced value or counters.
 
-use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{Compiled, Degradation, compile};
+use knobgate_bpf::{Features, Object, RULE_HITS_MAP, write_object};
+use knobgate_compiler::{CompileError, Compiled, Degradation, compile};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, Task, VALUE_BYTES};
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, Errno, Mode, Policy, Source, Unreadable, Verdict, arbitrary,
-    evaluate, parse, print,
+    Access, AccessKind, CheckOptions, DecidedBy, Errno, Mode, Policy, PolicyFile, Source, Unreadable,
+    Verdict, arbitrary, evaluate, parse, print,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -48,7 +48,9 @@ fn verdict(
 }
 
 fn counters(program: &LoadedProgram) -> Vec<u64> {
-    let value = program.map(RULE_HITS_MAP).expect("every program has it").lookup(&[0; 4]).expect("one entry");
+    // In an object it is a section of data.
+    let map = program.map(RULE_HITS_MAP).or_else(|| program.map(".data.rule_hits"));
+    let value = map.expect("every program has it").lookup(&[0; 4]).expect("one entry");
     value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }
 
@@ -61,7 +63,19 @@ fn counted(by: DecidedBy, rules: usize) -> usize {
     }
 }
 
-fn agree(features: &Features, profile: &Profile) {
+/// How a policy becomes a program.
+type Compiler = fn(&PolicyFile, &Features) -> Result<Compiled, CompileError>;
+
+/// By way of an object file.
+fn through_an_object(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
+    let Compiled { program, degradations } = compile(file, features)?;
+    let bytes = write_object(&program).unwrap_or_else(|error| panic!("{error}"));
+    let object = Object::read(&bytes).unwrap_or_else(|error| panic!("{error}"));
+    let program = object.program(None).unwrap_or_else(|error| panic!("{error}"));
+    Ok(Compiled { program, degradations })
+}
+
+fn agree(compile: Compiler, features: &Features, profile: &Profile) {
     let mut runner = TestRunner::deterministic();
     let (mut denied, mut rewritten, mut allowed) = (0, 0, 0);
     for _ in 0..POLICIES {
@@ -118,10 +132,15 @@ fn agree(features: &Features, profile: &Profile) {
 
 #[test]
 fn programs_for_the_newest_kernels_decide_as_evaluate_does() {
-    agree(&Features::ALL, &"7.2".parse().expect("a profile"));
+    agree(compile, &Features::ALL, &"7.2".parse().expect("a profile"));
 }
 
 #[test]
 fn programs_for_the_oldest_kernels_decide_as_evaluate_does() {
-    agree(&Features::BASELINE, &"5.10".parse().expect("a profile"));
+    agree(compile, &Features::BASELINE, &"5.10".parse().expect("a profile"));
+}
+
+#[test]
+fn programs_that_went_through_an_object_decide_as_evaluate_does() {
+    agree(through_an_object, &Features::ALL, &"7.2".parse().expect("a profile"));
 }

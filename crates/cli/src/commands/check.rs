@@ -105,7 +105,7 @@ fn check(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
         && let newest = Profile::default()
         && let Err(error) = knobgate_compiler::compile(file, &newest.features())
     {
-        checked.diagnostics.push(not_compiled::diagnostic(&error, file, &newest));
+        checked.diagnostics.push(not_compiled::diagnostic(&error, file, newest));
         checked.file = None;
     }
     Ok(checked)

@@ -102,7 +102,7 @@ impl Explain {
     fn decide(&self, file: &PolicyFile, access: &Access, output: &Output) -> Result<Decided, Failure> {
         let mut trial = Trial::new(file, &self.profile).map_err(|error| match error {
             TrialError::Compile { source, .. } => {
-                let diagnostic = not_compiled::diagnostic(&source, file, &self.profile);
+                let diagnostic = not_compiled::diagnostic(&source, file, self.profile);
                 output.report(report::render(&diagnostic, file.source()));
                 Failure::Reported
             }

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_attached_program_keeps_the_programs_that_it_calls", tail_calls),
     ("a_program_and_a_policy_take_each_others_place", replaced),
     ("a_program_from_an_object_is_listed_with_its_file", listed),
+    ("a_compiled_policy_is_shown_as_a_policy_and_decides_alike", compiled),
     ("a_program_that_the_verifier_refuses_leaves_the_old_one_in_force", refused),
 ];
 
@@ -140,5 +141,47 @@ fn refused() -> Result<(), Failed> {
     assert!(said.contains("verifier refuses the program \"hand_on\" at "), "{said}");
     assert!(!may_write(&cgroup, "example"));
     assert_eq!(shown("t-refused")["object_program"], "read_only");
+    Ok(())
+}
+
+fn compiled() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-compiled");
+    let text = "policy t-compiled\ndefault write allow\ndeny write kernel.domainname if new == \"x\"\n\
+                deny write net.ipv4.conf.*.tag, net.ipv4.ip_forward\n";
+    let policy = policy(text);
+    let place = cgroup.path().to_str().ok_or("a path")?;
+    let object = tempfile::NamedTempFile::with_suffix(".bpf.o")?;
+    let (policy, object) = (policy.path().to_str().ok_or("a path")?, object.path().to_str().ok_or("a path")?);
+    let said = stderr(&expect(0, ["compile", "--policy", policy, "-o", object]));
+    let [note, warning] = said.lines().collect::<Vec<_>>()[..] else { return Err(said.into()) };
+    assert!(note.starts_with("note: ") && note.contains("--profile"), "{note}");
+    assert!(warning.contains("denials with EINVAL are EPERM"), "{warning}");
+
+    let decided = |what: [&str; 2]| -> Result<(Vec<bool>, Value), Failed> {
+        let [kind, file] = what;
+        expect(0, ["attach", kind, file, "--cgroup", place, "--name", "t-compiled"]);
+        let write = |knob: &str, value: &str| {
+            let script = format!("echo {value} 2>/dev/null >/proc/sys/{knob}");
+            shell(&cgroup, &script).stderr(Stdio::null()).status().map(|status| status.success())
+        };
+        let decided = [
+            write("kernel/domainname", "x")?,
+            write("kernel/domainname", "example")?,
+            write("net/ipv4/conf/default/tag", "1")?,
+            write("net/ipv4/ip_forward", "1")?,
+            write("net/ipv4/ip_default_ttl", "65")?,
+        ];
+        Ok((decided.to_vec(), shown("t-compiled")))
+    };
+    let (by_policy, of_policy) = decided(["--policy", policy])?;
+    let (by_object, of_object) = decided(["--object", object])?;
+    assert_eq!(by_policy, [false, true, false, false, true]);
+    assert_eq!(by_object, by_policy);
+    for part in ["policy", "mode", "rules", "text"] {
+        assert_eq!(of_object[part], of_policy[part], "{part}");
+    }
+    assert_eq!(of_object["text"], text);
+    assert_eq!(of_object["rules"][0]["decided"], 1);
     Ok(())
 }
