@@ -18,6 +18,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::actor::{Actor, Outcome, READ_BYTES, perform};
 use crate::knobs::{KNOBS, PATTERNS, Playground};
+use crate::model::OnModel;
 
 /// The argument that makes the test binary a director.
 pub(crate) const ARGUMENT: &str = "--be-the-director";
@@ -68,6 +69,8 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
             let log = error.log().map_or("", |log| log.text());
             format!("made for {target}: {error}\n{text}\n{}", &log[log.len().saturating_sub(4000)..])
         })?;
+        let model =
+            OnModel::load(&compiled).map_err(|error| format!("made for {target}: {error}\n{text}"))?;
         let link = Link::create(&program.program, &cgroup).map_err(|error| error.to_string())?;
         let mut counters = vec![[0; 2]; policy.rules.len() + 2];
         for _ in 0..accesses {
@@ -93,10 +96,17 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
                     (perform(&unpoliced), fs::read(path(knob)).ok())
                 }
             };
-            if got != expected || !says(&counted, decision.by, &compiled) {
+            let modelled = model.decide(&access);
+            let model_counts = model.counters() == counters;
+            if got != expected
+                || !says(&counted, decision.by, &compiled)
+                || modelled.as_ref() != Ok(&verdict)
+                || !model_counts
+            {
                 let mut words = format!("made for {target}:\n{text}\n");
                 let _ = writeln!(words, "{access:?}\n{decision:?}, here {verdict:?}");
                 let _ = writeln!(words, "got      {got:?}\nexpected {expected:?}\ncounted  {counted:?}");
+                let _ = writeln!(words, "model    {modelled:?}, counts alike: {model_counts}");
                 return Err(words);
             }
             tried += 1;

@@ -1,5 +1,5 @@
-//! Compiled programs against [`evaluate`](knobgate_policy::evaluate()) on the real kernel: random policies, random
-//! accesses to real knobs, and no difference in verdict, errno, return value, stored value or counters.
+//! Compiled programs against [`evaluate`](knobgate_policy::evaluate()) on the real kernel and on the model of its hook: random
+//! policies, random accesses to real knobs, and no difference in verdict, errno, return value, stored value or counters.
 //!
 //! The test binary plays three parts. The test starts a *director* in private network, UTS and IPC namespaces; that one
 //! starts an *actor* inside a scratch cgroup, attaches programs to it, and compares what the actor got with what the
@@ -8,6 +8,7 @@
 mod actor;
 mod agreement;
 mod knobs;
+mod model;
 mod sizes;
 
 use std::process::{Command, ExitCode};
@@ -22,7 +23,7 @@ const POLICIES: u64 = 60;
 const ACCESSES: u64 = 250;
 
 const TESTS: &[Test] = &[
-    ("the_kernel_decides_as_evaluate_does", agree),
+    ("the_kernel_and_the_model_decide_as_evaluate_does", agree),
     (
         "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
         sizes::a_hundred_globs,
