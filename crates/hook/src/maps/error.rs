@@ -10,6 +10,9 @@ pub enum MapError {
     /// `E2BIG`: the map is full, or the index is beyond its end.
     #[error("the map has no room for it")]
     TooBig,
+    /// `ENOMEM`: the map is larger than this model goes, which is a GiB.
+    #[error("the map is larger than a GiB")]
+    NoMemory,
     /// `EAGAIN`: the ring buffer is full.
     #[error("the ring buffer has no room for the record")]
     Again,
@@ -35,6 +38,7 @@ impl MapError {
             Self::NoEntry => 2,
             Self::TooBig => 7,
             Self::Again => 11,
+            Self::NoMemory => 12,
             Self::Exists => 17,
             Self::Invalid => 22,
             Self::NoSpace => 28,

@@ -45,6 +45,7 @@ impl State {
             return Err(MapError::Invalid);
         }
         let cpus = if def.kind.is_per_cpu() { cpus } else { 1 };
+        check_memory(&def, cpus)?;
         let count = def.max_entries as usize;
         let values = |entries| Values::zeroed(def.value_size as usize, cpus as usize, entries);
         let storage = match def.kind {
@@ -339,6 +340,25 @@ impl State {
 }
 
 /// Whether a map of these sizes can be made: `map_alloc_check` of each kind.
+/// The largest map, in bytes.
+const MEMORY_MAX: u64 = 1 << 30;
+
+/// `KMALLOC_MAX_SIZE`: no entry of a map is larger, but those of arrays.
+const ENTRY_MAX: u64 = 4 << 20;
+
+/// What a map takes from the start has its limit here; what its entries take comes with them.
+fn check_memory(def: &MapDef, cpus: u32) -> Result<(), MapError> {
+    let value = u64::from(def.value_size) * u64::from(cpus);
+    let taken = match def.kind {
+        MapKind::Array | MapKind::PercpuArray => u128::from(value) * u128::from(def.max_entries),
+        MapKind::ProgArray => u128::from(def.max_entries) * size_of::<Option<LoadedProgram>>() as u128,
+        MapKind::CgroupArray => u128::from(def.max_entries) * size_of::<Option<u64>>() as u128,
+        _ if u64::from(def.key_size) + value > ENTRY_MAX => return Err(MapError::TooBig),
+        _ => 0,
+    };
+    if taken > MEMORY_MAX.into() { Err(MapError::NoMemory) } else { Ok(()) }
+}
+
 fn sizes_fit(def: &MapDef) -> bool {
     let MapDef { key_size: key, value_size: value, max_entries: entries, .. } = *def;
     let counted = entries > 0;

@@ -1,0 +1,176 @@
+//! No input makes the machine, or the reader of objects, panic or run for ever.
+//!
+//! Each test tries the inputs of `corpus/` and those that are made from the examples, and then random changes of them.
+//! `KNOBGATE_FUZZ_TRIES` says how many, `KNOBGATE_SEED` which ones. An input is written to a file before it is tried, so
+//! that it is still there if the process ends with it or hangs; one that panics is kept, to be put into `corpus/`.
+#![allow(missing_docs)]
+
+mod input;
+mod mutation;
+#[path = "../kernel/random.rs"]
+#[allow(dead_code, reason = "the tests on the kernel draw more")]
+mod random;
+
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use knobgate_bpf::Object;
+use knobgate_compiler::compile;
+use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
+use knobgate_policy::{CheckOptions, Source, parse};
+
+use input::Input;
+use random::Random;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// How many changed inputs are tried by default: some seconds' worth.
+const TRIES: u64 = 5_000;
+
+/// More instructions than straight code has, and few enough for endless loops to be over soon.
+const BUDGET: u64 = 20_000;
+
+#[test]
+fn no_program_panics_the_machine() {
+    let mut seeds = corpus("programs");
+    for path in files(&Path::new(ROOT).join("../../examples"), "knob") {
+        let source = Source::new("x", fs::read_to_string(&path).expect("a policy"));
+        let file = parse(source, &CheckOptions::default()).expect("a policy without errors");
+        for profile in ["5.10", "6.18"] {
+            let profile: Profile = profile.parse().expect("a profile");
+            let program = compile(&file, &profile.features()).expect("a program").program;
+            seeds.push(Input::of(&program, &profile).to_bytes());
+        }
+    }
+    for bytes in objects() {
+        let object = Object::read(&bytes).expect("an object");
+        for program in object.programs() {
+            let taken = object.program(Some(&program.name));
+            seeds.extend(taken.map(|program| Input::of(&program, &Profile::default()).to_bytes()));
+        }
+    }
+    let mut loaded = 0;
+    fuzz("programs", &seeds, mutation::of_program, |bytes| {
+        let input = Input::from_bytes(bytes);
+        loaded += u64::from(run(&input));
+    });
+    println!("{loaded} programs were loaded");
+    assert!(loaded * 100 >= tries(), "the programs are refused too often to show anything");
+}
+
+#[test]
+fn no_object_panics_its_reader() {
+    let mut seeds = corpus("objects");
+    seeds.extend(objects());
+    let mut loaded = 0;
+    fuzz("objects", &seeds, mutation::of_bytes, |bytes| {
+        let Ok(object) = Object::read(bytes) else { return };
+        for program in object.programs() {
+            let Ok(program) = object.program(Some(&program.name)) else { continue };
+            let mut input = Input::of(&program, &Profile::default());
+            input.program = program;
+            loaded += u64::from(run(&input));
+        }
+    });
+    println!("{loaded} programs were loaded");
+    assert!(loaded * 100 >= tries(), "the objects are refused too often to show anything");
+}
+
+/// Loads the program and runs it on some accesses; whether it could be loaded.
+fn run(input: &Input) -> bool {
+    let options = LoadOptions { expected_attach_type: input.expected_attach_type, ..LoadOptions::default() };
+    let Ok(program) = LoadedProgram::load(&input.program, &input.profile, &options) else { return false };
+    let task = Task { pid: 7, uid: 1000, comm: b"fuzz".to_vec(), cgroups: vec![1, 2], ..Task::default() };
+    let (name, current) = ("net/core/somaxconn", b"4096\n");
+    for new in [None, Some(&b"9999999\n"[..]), Some(b""), Some(b"-1 0x7 x\0\xff")] {
+        let mut invocation = match new {
+            Some(new) => Invocation::write(name, current, new, &task, &input.profile),
+            None => Invocation::read(name, current, &task, &input.profile),
+        };
+        let mut options = RunOptions { budget: Some(BUDGET), ..RunOptions::default() };
+        let _ = program.run(&mut invocation, &mut options);
+    }
+    for map in program.maps() {
+        map.drain_records();
+        map.drain_events();
+        if map.def().max_entries < 10_000 {
+            map.entries();
+        }
+    }
+    true
+}
+
+/// Tries `seeds`, and changes of them.
+fn fuzz(
+    name: &str,
+    seeds: &[Vec<u8>],
+    change: fn(&mut Vec<u8>, &[Vec<u8>], &mut Random),
+    mut target: impl FnMut(&[u8]),
+) {
+    assert!(!seeds.is_empty());
+    let fresh = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+    let (seed, tries) = (number("KNOBGATE_SEED", fresh), tries());
+    println!("KNOBGATE_SEED={seed} KNOBGATE_FUZZ_TRIES={tries}");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = directory.join(format!("fuzz-{name}-current"));
+    let mut current = File::create(&path).expect("inputs can be written");
+    let mut random = Random(seed);
+    let changed = (0..tries).map(|_| {
+        let mut bytes = seeds[random.below(seeds.len() as u64) as usize].clone();
+        for _ in 0..=random.below(6) {
+            change(&mut bytes, seeds, &mut random);
+        }
+        bytes
+    });
+    for (index, bytes) in seeds.iter().cloned().chain(changed).enumerate() {
+        write(&mut current, &bytes).expect("the input can be written");
+        if catch_unwind(AssertUnwindSafe(|| target(&bytes))).is_err() {
+            let kept = directory.join(format!("fuzz-{name}-{seed}-{index}"));
+            fs::rename(&path, &kept).expect("the input can be kept");
+            panic!("with KNOBGATE_SEED={seed} input {index} panics: {}", kept.display());
+        }
+    }
+    fs::remove_file(&path).expect("the input can be removed");
+}
+
+/// Makes `bytes` the whole of the file.
+fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    file.set_len(bytes.len() as u64)?;
+    file.rewind()?;
+    file.write_all(bytes)
+}
+
+/// How many changed inputs are tried.
+fn tries() -> u64 {
+    number("KNOBGATE_FUZZ_TRIES", TRIES)
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(ROOT).join("tests/fuzz/corpus").join(name);
+    files(&directory, "bin").iter().map(|path| fs::read(path).expect("an input")).collect()
+}
+
+fn objects() -> Vec<Vec<u8>> {
+    let directory = Path::new(ROOT).join("../../examples/objects");
+    files(&directory, "o").iter().map(|path| fs::read(path).expect("an object")).collect()
+}
+
+/// The files with this extension, by name.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    paths.sort();
+    paths
+}
