@@ -1,7 +1,7 @@
 //! Vectors of int: `proc_dointvec`, its relatives with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
 
-use super::number::{BLANK, read_list, skip_blanks, take};
-use super::{Handler, PARSED_BYTES, Surroundings, Unit, Written};
+use super::number::{read_list, write_list};
+use super::{Handler, Surroundings, Unit, Written};
 use crate::Errno;
 
 /// A vector of int.
@@ -61,36 +61,14 @@ impl Handler for IntVec {
         position: &mut i64,
         around: &Surroundings<'_>,
     ) -> Result<usize, Errno> {
-        let count = written.bytes.len();
-        if count == 0 || self.values.is_empty() {
-            return Ok(0);
-        }
-        if around.ignores_writes_at(*position) {
-            *position = position.wrapping_add(count as i64);
-            return Ok(count);
-        }
-        let mut left = &written.bytes[..count.min(PARSED_BYTES)];
-        let mut any = false;
-        for value in &mut self.values {
-            skip_blanks(&mut left);
-            if left.is_empty() {
-                break;
-            }
-            let (number, _) = take(&mut left, BLANK)?;
+        write_list(self.values.len(), written, position, around, |index, number| {
             let kept = self.unit.to_kept(number)?;
             if !(self.min..=self.max).contains(&kept) {
                 return Err(Errno::EINVAL);
             }
-            *value = kept;
-            any = true;
-        }
-        skip_blanks(&mut left);
-        if !any {
-            return Err(Errno::EINVAL);
-        }
-        let returned = count - left.len();
-        *position = position.wrapping_add(returned as i64);
-        Ok(returned)
+            self.values[index] = kept;
+            Ok(())
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the handlers read and spell numbers: `proc_get_long` and `proc_put_long` in kernel/sysctl.c, `_parse_integer` in
 //! lib/kstrtox.c.
 
+use super::{PARSED_BYTES, Surroundings, Written};
 use crate::Errno;
 
 /// `TMPBUFLEN`: a number is looked at in a copy of at most this many bytes, of which one is its NUL.
@@ -111,6 +112,42 @@ impl Reply {
         *position = position.wrapping_add(self.bytes.len() as i64);
         self.bytes
     }
+}
+
+/// What the handlers of vectors make of a write: as many numbers as there are elements, or as the write has, each handed to
+/// `keep` with its index. Returns how many bytes were used.
+pub(super) fn write_list(
+    elements: usize,
+    written: Written<'_>,
+    position: &mut i64,
+    around: &Surroundings<'_>,
+    mut keep: impl FnMut(usize, Number) -> Result<(), Errno>,
+) -> Result<usize, Errno> {
+    let count = written.bytes.len();
+    if count == 0 || elements == 0 {
+        return Ok(0);
+    }
+    if around.ignores_writes_at(*position) {
+        *position = position.wrapping_add(count as i64);
+        return Ok(count);
+    }
+    let mut left = &written.bytes[..count.min(PARSED_BYTES)];
+    let mut kept = 0;
+    while kept < elements {
+        skip_blanks(&mut left);
+        if left.is_empty() {
+            break;
+        }
+        keep(kept, take(&mut left, BLANK)?.0)?;
+        kept += 1;
+    }
+    skip_blanks(&mut left);
+    if kept == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let returned = count - left.len();
+    *position = position.wrapping_add(returned as i64);
+    Ok(returned)
 }
 
 /// What the handlers of numbers give to a reader of `count` bytes: the numbers with tabs between them and a newline

@@ -1,7 +1,7 @@
 //! Vectors of unsigned long: `proc_doulongvec_minmax` in kernel/sysctl.c.
 
-use super::number::{BLANK, Number, read_list, skip_blanks, take};
-use super::{Handler, PARSED_BYTES, Surroundings, Written};
+use super::number::{Number, read_list, write_list};
+use super::{Handler, Surroundings, Written};
 use crate::Errno;
 
 /// A vector of unsigned long, of 64 bits.
@@ -48,39 +48,16 @@ impl Handler for UlongVec {
         position: &mut i64,
         around: &Surroundings<'_>,
     ) -> Result<usize, Errno> {
-        let count = written.bytes.len();
-        if count == 0 || self.values.is_empty() {
-            return Ok(0);
-        }
-        if around.ignores_writes_at(*position) {
-            *position = position.wrapping_add(count as i64);
-            return Ok(count);
-        }
-        let mut left = &written.bytes[..count.min(PARSED_BYTES)];
-        let mut any = false;
-        for value in &mut self.values {
-            skip_blanks(&mut left);
-            if left.is_empty() {
-                break;
+        let fails = around.profile.negative_ulongs_fail;
+        write_list(self.values.len(), written, position, around, |index, Number { negative, magnitude }| {
+            if negative {
+                return if fails { Err(Errno::EINVAL) } else { Ok(()) };
             }
-            let (Number { negative, magnitude }, _) = take(&mut left, BLANK)?;
-            if negative && around.profile.negative_ulongs_fail {
+            if !(self.min..=self.max).contains(&magnitude) {
                 return Err(Errno::EINVAL);
             }
-            if !negative {
-                if !(self.min..=self.max).contains(&magnitude) {
-                    return Err(Errno::EINVAL);
-                }
-                *value = magnitude;
-            }
-            any = true;
-        }
-        skip_blanks(&mut left);
-        if !any {
-            return Err(Errno::EINVAL);
-        }
-        let returned = count - left.len();
-        *position = position.wrapping_add(returned as i64);
-        Ok(returned)
+            self.values[index] = magnitude;
+            Ok(())
+        })
     }
 }

@@ -1,12 +1,19 @@
 //! The interpreter.
 
-use knobgate_bpf::{AluOp, AtomicOp, Cond, Operand, Operation, Reg, Size, Width};
+mod frames;
+mod pointers;
+
+use knobgate_bpf::{AtomicOp, Operand, Operation, Reg, Size, Width};
 
 use super::loaded::{Loaded, LoadedProgram};
 use super::memory::Memory;
 use super::stack::Stack;
 use super::{Fault, Reason, Region, Step, Surroundings, TraceStep, Tracer, Value, arithmetic};
 use crate::Invocation;
+
+pub(crate) use frames::Continuation;
+use frames::Frame;
+use pointers::{compare_pointers, pointer_arithmetic};
 
 /// How often `may_goto` goes on in one function: `BPF_MAX_LOOPS` in include/linux/bpf.h.
 const MAY_GOTO_MAX: u32 = 8 << 20;
@@ -26,28 +33,6 @@ pub(crate) struct Machine<'r, 'i> {
     pub(crate) surroundings: &'r mut Surroundings,
     pub(crate) tracer: Option<&'r mut dyn Tracer>,
 }
-
-/// What a function goes back to.
-struct Frame {
-    program: LoadedProgram,
-    first_map: u16,
-    pc: usize,
-    saved: [Value; 4],
-    may_goto_left: u32,
-    continuation: Continuation,
-}
-
-/// What happens when a function ends.
-#[derive(Debug, Clone)]
-pub(crate) enum Continuation {
-    /// Its caller goes on with what it returns.
-    Return,
-    /// `bpf_loop` calls it again, until it has been called `count` times.
-    Loop { callback: u32, index: u64, count: u64, context: Value },
-    /// `bpf_for_each_map_elem` calls it with the next entry.
-    ForEach { callback: u32, map: u16, key: Vec<u8>, called: u64, context: Value },
-}
-
 type Done<T = ()> = Result<T, Reason>;
 
 impl<'r, 'i> Machine<'r, 'i> {
@@ -295,160 +280,6 @@ impl<'r, 'i> Machine<'r, 'i> {
         }
         Ok(())
     }
-
-    /// Calls the function at `start`; when it ends, the instruction after this one is next.
-    fn enter(&mut self, start: u32, continuation: Continuation) -> Done {
-        let frames = self.frames.len() + 2;
-        if frames > self.invocation.profile.call_frames {
-            return Err(Reason::TooDeep { frames });
-        }
-        let [_, _, _, _, _, _, saved @ .., _] = self.registers;
-        self.frames.push(Frame {
-            program: self.program.clone(),
-            first_map: self.first_map,
-            pc: self.pc + 1,
-            saved,
-            may_goto_left: self.may_goto_left,
-            continuation,
-        });
-        self.memory.stack.push();
-        self.registers[Reg::R0 as usize] = Value::UNINIT;
-        self.registers[Reg::R6 as usize..].fill(Value::UNINIT);
-        self.registers[Reg::R10 as usize] = self.memory.stack.frame_pointer();
-        self.may_goto_left = MAY_GOTO_MAX;
-        self.pc = start as usize;
-        Ok(())
-    }
-
-    fn leave(&mut self) -> Done<Option<u64>> {
-        let returned = self.read(Reg::R0)?;
-        let Some(frame) = self.frames.last() else { return self.end(returned).map(Some) };
-        if !matches!(frame.continuation, Continuation::Return) {
-            let value = returned_number(returned)?;
-            if value > 1 {
-                return Err(Reason::ReturnValue { at: "callback return", value: value as i64 });
-            }
-        }
-        let Some(frame) = self.frames.pop() else { return Err(Reason::NoInstruction) };
-        self.memory.stack.pop();
-        self.program = frame.program;
-        self.first_map = frame.first_map;
-        self.pc = frame.pc;
-        self.may_goto_left = frame.may_goto_left;
-        self.registers[1..6].fill(Value::UNINIT);
-        self.registers[6..10].copy_from_slice(&frame.saved);
-        self.registers[Reg::R10 as usize] = self.memory.stack.frame_pointer();
-        self.continue_with(frame.continuation, returned)?;
-        Ok(None)
-    }
-
-    fn end(&mut self, returned: Value) -> Done<u64> {
-        let value = returned_number(returned)?;
-        if value > 1 {
-            return Err(Reason::ReturnValue { at: "program exit", value: value as i64 });
-        }
-        if self.memory.records.iter().any(|record| record.open) {
-            return Err(Reason::Unreleased);
-        }
-        Ok(value)
-    }
-
-    fn continue_with(&mut self, continuation: Continuation, returned: Value) -> Done {
-        let stops = returned.bits != 0;
-        match continuation {
-            Continuation::Return => {
-                self.registers[Reg::R0 as usize] = returned;
-                Ok(())
-            }
-            Continuation::Loop { index, count, .. } if stops || index + 1 == count => {
-                self.registers[Reg::R0 as usize] = Value::number(index + 1);
-                Ok(())
-            }
-            Continuation::Loop { callback, index, count, context } => {
-                // The helper is still the instruction in progress.
-                self.pc -= 1;
-                self.call_back(Continuation::Loop { callback, index: index + 1, count, context })
-            }
-            Continuation::ForEach { called, .. } if stops => {
-                self.registers[Reg::R0 as usize] = Value::number(called);
-                Ok(())
-            }
-            Continuation::ForEach { callback, map, key, called, context } => {
-                self.pc -= 1;
-                self.for_each(callback, map, Some(&key), called, context)
-            }
-        }
-    }
-
-    /// Calls the function of a continuation with the arguments that it says.
-    pub(crate) fn call_back(&mut self, continuation: Continuation) -> Done {
-        let (callback, arguments) = match &continuation {
-            Continuation::Loop { callback, index, context, .. } => {
-                (*callback, [Value::number(*index), *context, Value::UNINIT, Value::UNINIT, Value::UNINIT])
-            }
-            Continuation::ForEach { callback, map, key, context, .. } => {
-                let slot = self.memory.maps[usize::from(*map)]
-                    .state()
-                    .lookup(key, self.surroundings.processor)
-                    .unwrap_or(0);
-                self.memory.keys.push(key.clone());
-                let key = Region::Key(self.memory.keys.len() as u32 - 1);
-                let value = Region::MapValue { map: *map, slot };
-                let pointers = [Region::Map(*map), key, value].map(Value::start_of);
-                (*callback, [pointers[0], pointers[1], pointers[2], *context, Value::UNINIT])
-            }
-            Continuation::Return => return Err(Reason::NoInstruction),
-        };
-        self.enter(callback, continuation)?;
-        self.registers[1..6].copy_from_slice(&arguments);
-        Ok(())
-    }
-
-    /// Calls back with the entry behind the one of `key`, or ends `bpf_for_each_map_elem`.
-    pub(crate) fn for_each(
-        &mut self,
-        callback: u32,
-        map: u16,
-        key: Option<&[u8]>,
-        called: u64,
-        context: Value,
-    ) -> Done {
-        let next = self.memory.maps[usize::from(map)].state().next_entry(key);
-        match next {
-            Some((key, _)) => {
-                self.call_back(Continuation::ForEach { callback, map, key, called: called + 1, context })
-            }
-            None => {
-                self.finish_helper(Value::number(called));
-                Ok(())
-            }
-        }
-    }
-
-    /// Ends a helper: it returns `value`, the registers of its arguments are gone, the next instruction is next.
-    pub(crate) fn finish_helper(&mut self, value: Value) {
-        self.registers[Reg::R0 as usize] = value;
-        self.registers[1..6].fill(Value::UNINIT);
-        self.pc += 1;
-    }
-
-    /// `bpf_tail_call`: another program takes this one's place, if there is one and it may.
-    pub(crate) fn tail_call(&mut self, map: u16, index: u32) {
-        let target = self.memory.maps[usize::from(map)].state().program(index);
-        let Some(target) = target.filter(|_| self.tail_calls < self.invocation.profile.tail_calls) else {
-            return self.finish_helper(Value::UNINIT);
-        };
-        self.tail_calls += 1;
-        self.first_map = self.memory.maps.len() as u16;
-        self.memory.maps.extend(target.0.maps.iter().cloned());
-        self.memory.stack.clear();
-        self.registers = [Value::UNINIT; 11];
-        self.registers[Reg::R1 as usize] = Value::start_of(Region::Context);
-        self.registers[Reg::R10 as usize] = self.memory.stack.frame_pointer();
-        self.may_goto_left = MAY_GOTO_MAX;
-        self.program = target;
-        self.pc = 0;
-    }
 }
 
 /// The value, which is a number.
@@ -459,54 +290,12 @@ fn number(value: Value) -> Done<u64> {
         Err(Reason::DependsOnAddress { left: value.region, right: Region::Number })
     }
 }
-
-fn returned_number(value: Value) -> Done<u64> {
-    if value.is_number() { Ok(value.bits) } else { Err(Reason::ReturnsPointer { region: value.region }) }
-}
-
 #[inline]
 fn displaced(pointer: Value, off: i16) -> Value {
     if pointer.is_number() {
         return pointer;
     }
     Value { bits: pointer.bits.wrapping_add_signed(i64::from(off)), region: pointer.region }
-}
-
-/// `adjust_ptr_min_max_vals()` in kernel/bpf/verifier.c: numbers can be added to and subtracted from pointers, and
-/// pointers subtracted from pointers into the same thing.
-#[cold]
-fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> Done<Value> {
-    let moved = |pointer: Value, bits| Ok(Value { bits, region: pointer.region });
-    match (width, op) {
-        (Width::W64, AluOp::Add) if left.region.has_offsets() && right.is_number() => {
-            moved(left, left.bits.wrapping_add(right.bits))
-        }
-        (Width::W64, AluOp::Add) if right.region.has_offsets() && left.is_number() => {
-            moved(right, right.bits.wrapping_add(left.bits))
-        }
-        (Width::W64, AluOp::Sub) if left.region.has_offsets() && right.is_number() => {
-            moved(left, left.bits.wrapping_sub(right.bits))
-        }
-        (Width::W64, AluOp::Sub) if left.region == right.region && left.region.has_offsets() => {
-            Ok(Value::number(left.bits.wrapping_sub(right.bits)))
-        }
-        _ => Err(Reason::DependsOnAddress { left: left.region, right: right.region }),
-    }
-}
-
-/// Pointers are not null, and can be compared where their addresses do not matter.
-#[cold]
-fn compare_pointers(width: Width, cond: Cond, left: Value, right: Value) -> Done<bool> {
-    let is_null = |value: Value| value.is_number() && value.bits == 0;
-    let differ = is_null(left) || is_null(right) || !(left.is_number() || right.is_number());
-    match (width, cond) {
-        (Width::W64, _) if left.region == right.region && cond != Cond::Set => {
-            Ok(arithmetic::holds(width, cond, left.bits, right.bits))
-        }
-        (Width::W64, Cond::Eq) if differ => Ok(false),
-        (Width::W64, Cond::Ne) if differ => Ok(true),
-        _ => Err(Reason::DependsOnAddress { left: left.region, right: right.region }),
-    }
 }
 
 fn operation_at(insns: &[knobgate_bpf::Insn], pc: usize) -> Option<Operation> {
