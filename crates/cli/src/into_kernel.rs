@@ -27,7 +27,7 @@ pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<Loa
     // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
     let probes = probe_cached();
     let features = probes.features();
-    let Compiled { program, degradations } =
+    let Compiled { program, degradations, .. } =
         compile(file, &features).map_err(|error| compile_failure(file, error))?;
     let loaded = load(&program, &LoadOptions::default()).map_err(|error| load_failure(cannot(), error))?;
     for degradation in degradations {

@@ -215,7 +215,7 @@ impl Lowering<'_> {
         self.asm.mov(R2, i32::from(subject.bytes()));
         self.constant(R3, classes);
         self.constant(R4, start);
-        self.routines.call_run_table(&mut self.asm);
+        self.routines.call_run_table(&mut self.asm, subject.bytes() as usize);
         self.asm.jump_if(Cond::Eq, R0, 0, fails);
     }
 }

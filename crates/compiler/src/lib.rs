@@ -73,6 +73,9 @@ pub struct Compiled {
     pub program: Program,
     /// Where it is stricter than the policy, because the kernel cannot do better. Whoever attaches it has to say so.
     pub degradations: Vec<Degradation>,
+    /// About how many instructions the kernel's verifier will walk through, of the [`INSTRUCTIONS_MAX`] that it is willing
+    /// to: right within a factor of two.
+    pub verifier_steps: usize,
 }
 
 /// Compiles a policy for a kernel with these features.
@@ -94,7 +97,7 @@ pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, Compi
 
     let mut lowering = Lowering::new(file, features, &steps, &blocks, &tables, Routines::new(shape));
     lowering.program(matchers.each_ref())?;
-    let Lowering { asm, degradations, .. } = lowering;
+    let Lowering { asm, degradations, verifier_steps, .. } = lowering;
     let code = asm.finish(features.long_jump)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
         return Err(CompileError::TooManyInstructions { rule: policy.rules.len().saturating_sub(1) });
@@ -109,5 +112,5 @@ pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, Compi
         rules: program::rules(file),
         ..Program::default()
     };
-    Ok(Compiled { program, degradations })
+    Ok(Compiled { program, degradations, verifier_steps })
 }

@@ -38,6 +38,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) blocks: &'a Blocks,
     pub(crate) routines: Routines,
     pub(crate) degradations: Vec<Degradation>,
+    /// About how many instructions the verifier walks through.
+    pub(crate) verifier_steps: usize,
     steps: &'a Steps,
     /// For each block, its places that something jumps to.
     entrances: Vec<Entrances>,
@@ -89,6 +91,7 @@ impl<'a> Lowering<'a> {
             blocks,
             routines,
             degradations: Vec::new(),
+            verifier_steps: 0,
             steps,
             entrances: vec![Entrances::default(); blocks.blocks.len()],
             fetches: BTreeMap::new(),
@@ -116,6 +119,8 @@ impl<'a> Lowering<'a> {
         // What many rules share is of none of them.
         self.set_line(program::Place::header(self.file));
         self.emit_commits();
+        // It follows the main function about once, and what that calls again for every call.
+        self.verifier_steps = self.asm.position() + self.routines.verifier_steps();
         std::mem::take(&mut self.routines).emit(&mut self.asm, self.tables, self.features);
         self.degrade_rewrites();
         Ok(())

@@ -166,7 +166,7 @@ impl NameMatcher<'_> {
                 lowering.asm.mov(R2, R7);
                 lowering.asm.mov(R3, classes as i32);
                 lowering.asm.mov(R4, start as i32);
-                lowering.routines.call_run_table(&mut lowering.asm);
+                lowering.routines.call_run_table(&mut lowering.asm, NAME_MAX);
                 found_by_row.extend(self.plan.others.steps());
                 lowering.asm.jump(by_row);
             }

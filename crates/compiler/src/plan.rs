@@ -11,8 +11,9 @@ use crate::chain::{Step, StepId, Steps};
 use crate::names::{Names, is_for_every_name};
 use crate::table::Table;
 
-/// Up to this many prefixes are compared one after another; more are left to the automaton.
-pub(crate) const PREFIXES_MAX: usize = 16;
+/// Up to this many prefixes are compared one after another; more are left to the automaton. A comparison takes about 1 ns,
+/// and the automaton 3 ns for every byte of the name.
+pub(crate) const PREFIXES_MAX: usize = 32;
 
 /// How accesses of one kind are decided.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ impl Others {
                 };
                 Others::Prefixes(prefixes.iter().map(of_prefix).collect(), unmatched)
             }
-            None => Others::Automaton(Box::new(table)),
+            None => Others::Automaton(Box::new(table.shrunk())),
         }
     }
 

@@ -25,6 +25,21 @@ pub(crate) struct Routines {
     append_number: Option<Label>,
     /// Where the automaton lies that finds the shape of a value.
     shape: Option<Placed>,
+    /// How many instructions the verifier walks through in them: all of them again for every call.
+    steps: usize,
+}
+
+/// The instructions that the verifier walks through in a function, as counted by it; how often it comes by there makes
+/// this a guess.
+mod steps {
+    /// To fetch a value, without running the table.
+    pub(super) const FETCH: usize = 700;
+    /// To run a table over one byte.
+    pub(super) const TABLE_BYTE: usize = 10;
+    /// To pad a replacement, with what comes behind: the verifier follows it with all that the buffers may hold.
+    pub(super) const PAD: usize = 7_000;
+    /// To spell a number.
+    pub(super) const APPEND_NUMBER: usize = 900;
 }
 
 /// How many bytes `bpf_strtoul` is shown. Numbers end early enough that it never sees one cut off, and that this
@@ -38,15 +53,22 @@ impl Routines {
         Self { shape, ..Self::default() }
     }
 
-    /// Calls the function that runs a table: R1 subject, R2 its length (at most `NAME_MAX`), R3 where its classes are, R4
+    /// About how many instructions the verifier walks through in what was called.
+    pub(crate) fn verifier_steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Calls the function that runs a table: R1 subject, R2 its length (at most `most`), R3 where its classes are, R4
     /// the state to start in. Returns the output in R0.
-    pub(crate) fn call_run_table(&mut self, asm: &mut Assembler) {
+    pub(crate) fn call_run_table(&mut self, asm: &mut Assembler, most: usize) {
+        self.steps += steps::TABLE_BYTE * most;
         call(asm, &mut self.run_table);
     }
 
     /// Calls the function that fetches `value` and finds its shape and numbers: R1 context, R2 frame pointer of
     /// the main function. What it finds it leaves on the main function's stack.
     pub(crate) fn call_fetch(&mut self, asm: &mut Assembler, value: Value) {
+        self.steps += steps::FETCH + steps::TABLE_BYTE * VALUE_MAX;
         call(
             asm,
             match value {
@@ -60,12 +82,14 @@ impl Routines {
     /// first newline or NUL; R2 the length to which it is padded with newlines, and behind which it is zeroed, at
     /// most `VALUE_MAX`. Returns in R0 whether it fits.
     pub(crate) fn call_pad(&mut self, asm: &mut Assembler) {
+        self.steps += steps::PAD;
         call(asm, &mut self.pad);
     }
 
     /// Calls the function that spells a number in decimal: R1 where to, on the main function's stack; R2 its low 64
     /// bits; R3 not 0 if it is negative. Returns in R0 how many bytes it took, at most 20.
     pub(crate) fn call_append_number(&mut self, asm: &mut Assembler) {
+        self.steps += steps::APPEND_NUMBER;
         call(asm, &mut self.append_number);
     }
 
@@ -129,7 +153,7 @@ impl Routines {
         let shape = self.shape.expect("placed where values are fetched");
         asm.mov(R3, shape.classes as i32);
         asm.mov(R4, shape.start as i32);
-        self.call_run_table(asm);
+        call(asm, &mut self.run_table);
         asm.store(Size::U8, R7, numbers.shape(), R0);
         asm.mov(R8, R0);
 

@@ -107,8 +107,15 @@ impl Table {
         Self { classes: class_of, entries, stride, start: (block_of[0] * stride) as u32 }
     }
 
-    /// The table with other outputs, which may make it smaller.
+    /// The table with other outputs.
     pub(crate) fn with_outputs(&self, output: impl Fn(u32) -> u32) -> Self {
+        let mut table = self.clone();
+        table.entries.chunks_exact_mut(self.stride).for_each(|row| row[0] = output(row[0]));
+        table
+    }
+
+    /// The smallest table that does the same.
+    pub(crate) fn shrunk(&self) -> Self {
         let start = self.start as usize / self.stride;
         // The start comes first, the others keep their order.
         let number = |state: usize| match state {
@@ -121,7 +128,7 @@ impl Table {
             .chain(rows.iter().enumerate().filter(|(state, _)| *state != start).map(|(_, row)| *row));
         let (mut next, mut outputs) = (Vec::new(), Vec::new());
         for row in rows {
-            outputs.push(output(row[0]));
+            outputs.push(row[0]);
             next.extend(row[1..].iter().map(|&state| number(state as usize / self.stride)));
         }
         Self::minimised(self.classes, self.stride - 1, &next, &outputs)
@@ -165,30 +172,31 @@ impl Table {
 /// for each state the number of its group.
 fn minimise(classes: usize, next: &[usize], outputs: &[u32]) -> Vec<usize> {
     let mut numbers = HashMap::new();
-    let mut block_of: Vec<usize> = outputs
+    let mut block_of: Vec<u32> = outputs
         .iter()
         .map(|&output| {
-            let fresh = numbers.len();
+            let fresh = numbers.len() as u32;
             *numbers.entry(output).or_insert(fresh)
         })
         .collect();
     let mut blocks = numbers.len();
+    let stride = classes + 1;
+    let mut signatures = vec![0; outputs.len() * stride];
     loop {
-        let mut signatures: HashMap<Vec<usize>, usize> = HashMap::new();
-        let refined: Vec<usize> = (0..outputs.len())
-            .map(|state| {
-                let successors = &next[state * classes..][..classes];
-                let mut signature = Vec::with_capacity(classes + 1);
-                signature.push(block_of[state]);
-                signature.extend(successors.iter().map(|&successor| block_of[successor]));
-                let fresh = signatures.len();
-                *signatures.entry(signature).or_insert(fresh)
-            })
-            .collect();
-        let before = std::mem::replace(&mut blocks, signatures.len());
-        block_of = refined;
+        for (state, signature) in signatures.chunks_exact_mut(stride).enumerate() {
+            signature[0] = block_of[state];
+            for (block, &successor) in signature[1..].iter_mut().zip(&next[state * classes..]) {
+                *block = block_of[successor];
+            }
+        }
+        let mut numbers: HashMap<&[u32], u32> = HashMap::with_capacity(blocks);
+        for (state, signature) in signatures.chunks_exact(stride).enumerate() {
+            let fresh = numbers.len() as u32;
+            block_of[state] = *numbers.entry(signature).or_insert(fresh);
+        }
+        let before = std::mem::replace(&mut blocks, numbers.len());
         if before == blocks {
-            return block_of;
+            return block_of.into_iter().map(|block| block as usize).collect();
         }
     }
 }

@@ -68,11 +68,11 @@ type Compiler = fn(&PolicyFile, &Features) -> Result<Compiled, CompileError>;
 
 /// By way of an object file.
 fn through_an_object(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    let Compiled { program, degradations } = compile(file, features)?;
+    let Compiled { program, degradations, verifier_steps } = compile(file, features)?;
     let bytes = write_object(&program).unwrap_or_else(|error| panic!("{error}"));
     let object = Object::read(&bytes).unwrap_or_else(|error| panic!("{error}"));
     let program = object.program(None).unwrap_or_else(|error| panic!("{error}"));
-    Ok(Compiled { program, degradations })
+    Ok(Compiled { program, degradations, verifier_steps })
 }
 
 fn agree(compile: Compiler, features: &Features, profile: &Profile) {

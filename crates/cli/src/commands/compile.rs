@@ -62,7 +62,7 @@ impl Compile {
         }
         let file = load_policy(&self.policy, output)?;
         let features = self.profile.map_or(ANY_KERNEL, |profile| profile.features());
-        let Compiled { program, degradations } = match compile(&file, &features) {
+        let Compiled { program, degradations, .. } = match compile(&file, &features) {
             Ok(compiled) => compiled,
             Err(error) => {
                 let kernel = self.profile.map_or(SOME_KERNEL.to_owned(), |profile| profile.to_string());

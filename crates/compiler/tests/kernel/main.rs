@@ -29,6 +29,8 @@ const TESTS: &[Test] = &[
         sizes::a_hundred_globs,
     ),
     ("a_thousand_rules_with_conditions_load", sizes::a_thousand_conditions),
+    ("ten_thousand_rules_are_no_more_to_the_verifier_than_a_thousand", sizes::ten_thousand_rules),
+    ("what_the_verifier_has_to_do_is_known_within_a_factor_of_two", sizes::estimates),
     ("the_verifier_is_told_of_the_lines_of_the_policy", sizes::lines),
 ];
 

@@ -34,6 +34,66 @@ pub(crate) fn a_thousand_conditions() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Rules of all kinds, for different knobs.
+fn mixed(number: usize) -> String {
+    let knob =
+        format!("net.ipv4.conf.eth{}.{}", number / 4, ["rp_filter", "tag", "mtu", "forwarding"][number % 4]);
+    match number % 7 {
+        0 => format!("deny(EROFS) write {knob}"),
+        1 => format!("allow write {knob} if new <= {number}"),
+        2 => format!("clamp write {knob} to {number}..{}", 2 * number),
+        3 => format!("allow write net.*.neigh.eth{}.*", number % 1000),
+        4 => format!("allow read write {knob} if old in {{{number}, 7}}"),
+        5 => format!("set write {knob} to \"{number}\""),
+        _ => format!("allow write {knob} if new == \"t{}\" or uid == {number}", number % 10),
+    }
+}
+
+pub(crate) fn ten_thousand_rules() -> Result<(), Failed> {
+    let features = probe().features();
+    let mut walked = Vec::new();
+    for rules in [1_000, 10_000] {
+        let loaded = load(&compiled((0..rules).map(mixed), &features)?, &LoadOptions::default())?;
+        walked.push(loaded.program.info()?.verified_insns);
+    }
+    // 0 where the kernel does not say.
+    assert!(walked[1] <= walked[0] + walked[0] / 10, "{walked:?}");
+    Ok(())
+}
+
+pub(crate) fn estimates() -> Result<(), Failed> {
+    let one = |rule: &str| vec![rule.to_owned()];
+    let policies = [
+        one("deny write kernel.ostype"),
+        one("deny read write kernel.**"),
+        one("deny read write net.*.conf.*.rp_filter"),
+        one("allow write vm.x if new <= 1"),
+        one("allow write vm.x if old <= new <= 1"),
+        one("allow write vm.x if new matches \"*a*b\""),
+        one("deny write vm.x if uid == 7 and pos == 1"),
+        one("set write vm.x to \"1\""),
+        one("ignore write vm.x"),
+        one("clamp write vm.x to 1..5"),
+        one("clamp write vm.x to [1..5, 7.., ..9]"),
+        (0..20).map(|i| format!("deny write kernel.a{i}")).collect(),
+        (0..40).map(|i| format!("deny read write net.**.x{i}")).collect(),
+        (1..30).map(|i| format!("allow write vm.** if new in {{{}}}", vec!["1"; i].join(", "))).collect(),
+        (1..20)
+            .map(|i| format!("allow write vm.x{i} if {} new matches \"a*\"", "pos == 1 or ".repeat(i)))
+            .collect(),
+        (0..1_000).map(mixed).collect(),
+    ];
+    for rules in policies {
+        let first = rules[0].clone();
+        let Compiled { program, verifier_steps, .. } =
+            compile(&parsed(rules.into_iter())?, &probe().features())?;
+        let walked = load(&program, &LoadOptions::default())?.program.info()?.verified_insns as usize;
+        let is_near = walked == 0 || (walked / 2..=walked * 2).contains(&verifier_steps);
+        assert!(is_near, "{first}: {verifier_steps} estimated, {walked} walked");
+    }
+    Ok(())
+}
+
 pub(crate) fn lines() -> Result<(), Failed> {
     let mut program = compiled(
         ["deny write kernel.ostype".to_owned(), "allow read vm.**".to_owned()].into_iter(),
@@ -60,9 +120,11 @@ pub(crate) fn lines() -> Result<(), Failed> {
 }
 
 fn compiled(rules: impl Iterator<Item = String>, features: &Features) -> Result<Program, Failed> {
+    Ok(compile(&parsed(rules)?, features)?.program)
+}
+
+fn parsed(rules: impl Iterator<Item = String>) -> Result<PolicyFile, Failed> {
     let text = format!("policy large\n\n{}\n", rules.collect::<Vec<_>>().join("\n"));
-    let file: PolicyFile = parse(Source::new("large.knob", text), &CheckOptions::default())
-        .map_err(|diagnostics| format!("{diagnostics:?}"))?;
-    let Compiled { program, .. } = compile(&file, features)?;
-    Ok(program)
+    parse(Source::new("large.knob", text), &CheckOptions::default())
+        .map_err(|diagnostics| format!("{diagnostics:?}").into())
 }
