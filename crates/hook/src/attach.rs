@@ -49,6 +49,12 @@ pub enum Place {
     Before(Anchor),
     /// Just after this one.
     After(Anchor),
+    /// What makes no sense: both sides at once, or an anchor and no side. Without an anchor the kernel finds that out only
+    /// where there is something attached.
+    Contradictory {
+        /// Whether there is an anchor.
+        anchored: bool,
+    },
 }
 
 /// Where and under which condition something is attached.
@@ -306,6 +312,8 @@ impl Level {
             Place::Unsaid | Place::Last => return Ok(self.slots.len()),
             Place::Before(anchor) => (anchor, 0),
             Place::After(anchor) => (anchor, 1),
+            Place::Contradictory { anchored: false } if self.slots.is_empty() => return Ok(0),
+            Place::Contradictory { .. } => return Err(Errno::EINVAL),
         };
         let anchor = match (anchor, slot.owner) {
             (Anchor::Program(program), Owner::Program(_)) => Owner::Program(program),

@@ -41,6 +41,7 @@ errnos! {
     ERANGE = 34;
     ENOLINK = 67;
     EOVERFLOW = 75;
+    EOPNOTSUPP = 95;
     ESTALE = 116;
 }
 

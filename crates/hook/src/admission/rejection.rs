@@ -1,6 +1,6 @@
 //! Why a program is not loaded.
 
-use crate::MapError;
+use crate::{Errno, MapError};
 
 /// Why a program is not loaded; the texts say what the kernel's verifier says, where it says something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,4 +104,41 @@ pub enum Rejection {
     /// What the program returns is not provably 0 or 1.
     #[error("instruction {insn}: At {at} the register R0 {found} should have been in [0, 1]")]
     ReturnValue { insn: usize, at: &'static str, found: String },
+}
+
+impl Rejection {
+    /// What `BPF_PROG_LOAD`, or the creation of a map before it, fails with.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::Empty | Self::TooLarge { .. } | Self::TooDeep { .. } => Errno::E2BIG,
+            Self::Map { error, .. } => Errno(error.errno()),
+            Self::FramePointer { .. }
+            | Self::StackTotal { .. }
+            | Self::StackAccess { .. }
+            | Self::UninitRegister { .. }
+            | Self::Context { .. }
+            | Self::StoreToContext { .. } => Errno::EACCES,
+            Self::Decode(_)
+            | Self::UnknownInstruction { .. }
+            | Self::OtherMaps
+            | Self::Relocation { .. }
+            | Self::PacketLoad { .. }
+            | Self::KernelFunction { .. }
+            | Self::UnknownHelper { .. }
+            | Self::UnavailableHelper { .. }
+            | Self::NotModelled { .. }
+            | Self::Gpl { .. }
+            | Self::TailCall { .. }
+            | Self::JumpOutOfRange { .. }
+            | Self::JumpIntoLoad { .. }
+            | Self::JumpLeavesFunction { .. }
+            | Self::NotAFunction { .. }
+            | Self::FallsOff { .. }
+            | Self::Unreachable { .. }
+            | Self::BackEdge { .. }
+            | Self::InfiniteLoop { .. }
+            | Self::Recursion { .. }
+            | Self::ReturnValue { .. } => Errno::EINVAL,
+        }
+    }
 }
