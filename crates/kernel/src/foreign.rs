@@ -1,13 +1,11 @@
 //! Attaching as others do, to see how we get along with them.
 
 use std::io;
-use std::os::fd::AsFd;
 
+use crate::attach::{Among, attach_among};
 use crate::cgroup::Cgroup;
-use crate::object::ATTACH_TYPE;
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
-use crate::sys::bpf;
 
 /// Attaches a program without a link (`BPF_PROG_ATTACH`), for tests with programs that others have left.
 ///
@@ -19,10 +17,5 @@ use crate::sys::bpf;
 /// The kernel's.
 #[doc(hidden)]
 pub fn attach_without_link(program: &ProgramFd, cgroup: &Cgroup, mode: AttachMode) -> io::Result<()> {
-    let flags = match mode {
-        AttachMode::Single => 0,
-        AttachMode::Override => 1,
-        AttachMode::Multi => 2,
-    };
-    Ok(bpf::prog_attach(cgroup.as_fd(), program.as_fd(), ATTACH_TYPE, flags)?)
+    attach_among(program, cgroup, mode, &Among::default())
 }

@@ -60,6 +60,8 @@
 
 #![deny(unsafe_code)]
 
+mod accessor;
+mod attach;
 mod attachment_name;
 mod bpffs;
 mod capabilities;
@@ -77,6 +79,7 @@ mod object;
 mod probe;
 mod program;
 mod query;
+mod ring_buffer;
 mod scratch;
 mod signals;
 mod snapshot;
@@ -86,6 +89,8 @@ mod sweep;
 mod sys;
 mod verifier_log;
 
+pub use accessor::{Accessor, AccessorError};
+pub use attach::{Among, Anchor, attach_among, detach_link, detach_without_link, link_among, update_link};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError, PinDir};
 pub use capabilities::{Capabilities, Capability};
@@ -95,14 +100,15 @@ pub use foreign::attach_without_link;
 pub use guard::{Guard, GuardError, guard};
 pub use hierarchy::Hierarchy;
 pub use link::{Link, LinkError, LinkInfo};
-pub use load::{LoadOptions, LoadedProgram, load};
+pub use load::{LoadOptions, LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
 pub use machine::{Machine, MachineAttachments, SurveyError, knob_names};
-pub use map::{Map, MapEntry, MapInfo};
+pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use object::ObjectError;
 pub use probe::{Outcome, Probes, probe, probe_cached};
 pub use program::{ProgramFd, ProgramInfo};
 pub use query::{AttachMode, Attached};
+pub use ring_buffer::RingBuffer;
 pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;
 pub use signals::{HeldSignal, HeldSignals};

@@ -16,7 +16,7 @@ use crate::cgroup::Cgroup;
 use crate::object::{ATTACH_TYPE, ObjectError, ids, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
-use crate::sys::bpf::{self, Object};
+use crate::sys::bpf::{self, AttachSpec, Object};
 
 /// What can go wrong with a link.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +174,7 @@ impl Link {
     /// [`WrongProgram`](LinkError::WrongProgram), [`Unsupported`](LinkError::Unsupported),
     /// [`Failed`](LinkError::Failed).
     pub fn create(program: &ProgramFd, cgroup: &Cgroup) -> Result<Self, LinkError> {
-        match bpf::link_create(program.as_fd(), cgroup.as_fd(), ATTACH_TYPE) {
+        match bpf::link_create(program.as_fd(), cgroup.as_fd(), ATTACH_TYPE, AttachSpec::default()) {
             Ok(fd) => Self::from_fd(fd, || "what was just created".to_owned()),
             Err(error) => Err(attach_error(program, cgroup, error)),
         }
@@ -223,7 +223,7 @@ impl Link {
         Ok(links)
     }
 
-    fn from_fd(fd: OwnedFd, what: impl FnOnce() -> String) -> Result<Self, LinkError> {
+    pub(crate) fn from_fd(fd: OwnedFd, what: impl FnOnce() -> String) -> Result<Self, LinkError> {
         // A pin can be of a map or a program as well. Neither's info looks like this: there the attach type is in the
         // first bytes of a name, or an address that we left 0.
         const LINK_TYPE_CGROUP: u32 = 3;
@@ -270,7 +270,7 @@ impl Link {
     /// [`ProgramChanged`](LinkError::ProgramChanged) when the link does not hold `old`,
     /// [`Detached`](LinkError::Detached), [`Failed`](LinkError::Failed).
     pub fn update(&self, old: &ProgramFd, new: &ProgramFd) -> Result<(), LinkError> {
-        bpf::link_update(self.as_fd(), new.as_fd(), old.as_fd()).map_err(|error| match error {
+        bpf::link_update(self.as_fd(), new.as_fd(), Some(old.as_fd())).map_err(|error| match error {
             Errno::NOLINK => LinkError::Detached { doing: "replace the program of", id: self.id },
             // cgroup_bpf_replace() in kernel/bpf/cgroup.c
             Errno::PERM => match self.info() {

@@ -35,11 +35,18 @@ pub struct LoadOptions {
     /// The most bytes of verifier's log that are kept when the program is refused. Before Linux 6.4 a longer log loses
     /// its end, since then its beginning.
     pub log_limit: usize,
+    /// `expected_attach_type`: `BPF_CGROUP_SYSCTL` by default, without which `bpf_set_retval` is not offered.
+    pub expected_attach_type: u32,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { license: c"Dual MIT/GPL".to_owned(), line_info: true, log_limit: 16 << 20 }
+        Self {
+            license: c"Dual MIT/GPL".to_owned(),
+            line_info: true,
+            log_limit: 16 << 20,
+            expected_attach_type: ATTACH_TYPE,
+        }
     }
 }
 
@@ -61,8 +68,7 @@ impl LoadedProgram {
     }
 }
 
-/// Creates the maps of a program, fills them, and loads it, for `BPF_PROG_TYPE_CGROUP_SYSCTL` and with
-/// `BPF_CGROUP_SYSCTL` as expected attach type (without which `bpf_set_retval` is not offered).
+/// Creates the maps of a program, fills them, and loads it, for `BPF_PROG_TYPE_CGROUP_SYSCTL`.
 ///
 /// A map that no instruction refers to is bound to the program, so that it lives as long as that and can be found
 /// through it; kernels before 5.10 cannot, there it goes with [`LoadedProgram`].
@@ -77,8 +83,23 @@ pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, L
     let maps = program
         .maps
         .iter()
-        .map(|def| Ok((def.name.clone(), create_map(program, def)?)))
+        .map(|def| create_map(&program.name, def))
         .collect::<Result<Vec<_>, LoadError>>()?;
+    load_with_maps(program, maps, options)
+}
+
+/// Loads a program with these maps in place of those that it defines, in the same order: programs can so share maps.
+///
+/// # Errors
+///
+/// As [`load`]; [`LoadError::BadRelocation`] where there are too few.
+pub fn load_with_maps(
+    program: &Program,
+    maps: Vec<Map>,
+    options: &LoadOptions,
+) -> Result<LoadedProgram, LoadError> {
+    let names = program.maps.iter().map(|def| def.name.clone());
+    let maps: Vec<_> = names.zip(maps).collect();
     let (fd, has_line_info) = load_code(program, &maps, options)?;
     for (index, (_, map)) in maps.iter().enumerate() {
         if !program.relocations.iter().any(|relocation| relocation.map == index) {
@@ -109,7 +130,7 @@ fn load_code(
     let own = program.license.as_ref().map(|license| license.split('\0').next().unwrap_or_default());
     let own = own.and_then(|license| CString::new(license).ok());
     let license = own.as_deref().unwrap_or(&options.license);
-    let attempt = Attempt { program, insns: &insns, license, log_limit: options.log_limit };
+    let attempt = Attempt { program, insns: &insns, license, options };
 
     let debug = options.line_info.then(|| DebugInfo::load(program)).flatten();
     let loaded = match &debug {
@@ -149,7 +170,12 @@ fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, Loa
     Ok(insns)
 }
 
-fn create_map(program: &Program, def: &MapDef) -> Result<Map, LoadError> {
+/// Creates a map and fills it. `program` is what is told to need it.
+///
+/// # Errors
+///
+/// Those of [`load`] that are about maps.
+pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
     const NO_PREALLOC: u32 = 1 << 0;
     const RDONLY_PROG: u32 = 1 << 7;
     let of_kind = if def.kind == MapKind::LpmTrie { NO_PREALLOC } else { 0 };
@@ -191,15 +217,15 @@ fn create_within_limit(spec: &MapSpec) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-fn map_error(program: &Program, def: &MapDef, error: Errno) -> LoadError {
+fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {
     let capabilities = Capabilities::of_this_process().ok();
     let source = error.into();
     match (error, getrlimit(Resource::Memlock).current) {
         (Errno::PERM, Some(limit)) if capabilities.is_some_and(Capabilities::can_load) => {
             LoadError::LockedMemory { map: def.name.clone(), limit, source }
         }
-        (Errno::PERM, _) => LoadError::NotPermitted { program: program.name.clone(), capabilities, source },
-        (Errno::NOMEM, _) => LoadError::NoMemory { program: program.name.clone(), source },
+        (Errno::PERM, _) => LoadError::NotPermitted { program: program.to_owned(), capabilities, source },
+        (Errno::NOMEM, _) => LoadError::NoMemory { program: program.to_owned(), source },
         _ => LoadError::Map {
             map: def.name.clone(),
             kind: def.kind,
@@ -238,14 +264,14 @@ struct Attempt<'a> {
     program: &'a Program,
     insns: &'a [u8],
     license: &'a CStr,
-    log_limit: usize,
+    options: &'a LoadOptions,
 }
 
 impl Attempt<'_> {
     fn spec<'a>(&'a self, debug: Option<&'a DebugInfo>) -> ProgramSpec<'a> {
         ProgramSpec {
             kind: PROGRAM_TYPE,
-            expected_attach_type: ATTACH_TYPE,
+            expected_attach_type: self.options.expected_attach_type,
             insns: self.insns,
             license: self.license,
             name: kernel_name(&self.program.name),
@@ -292,7 +318,7 @@ impl Attempt<'_> {
     fn log(&self, debug: Option<&DebugInfo>) -> VerifierLog {
         const USUAL: usize = 1 << 20;
         // The kernel takes no less than 128 bytes, which for a log is as good as nothing.
-        let limit = self.log_limit.max(256);
+        let limit = self.options.log_limit.max(256);
         let mut buffer = vec![0; USUAL.min(limit)];
         if bpf::prog_load(&self.spec(debug), Some(&mut buffer)).err() == Some(Errno::NOSPC) && limit > USUAL {
             buffer = vec![0; limit];

@@ -149,6 +149,43 @@ impl Map {
         Ok(entries)
     }
 
+    /// The values of a queue or a stack, in the order in which they come out. They are taken out and put back, which
+    /// whoever uses the map meanwhile notices.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Failed`], also for other maps.
+    pub fn queued(&self) -> Result<Vec<Vec<u8>>, ObjectError> {
+        const STACK: u32 = 23;
+        let mut values = Vec::new();
+        loop {
+            let mut value = vec![0; self.fd.value_bytes()];
+            match self.fd.pop(&mut value) {
+                Ok(()) => values.push(value),
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(self.error("take a value out of", error)),
+            }
+        }
+        let put_back =
+            |value: &Vec<u8>| self.fd.push(value).map_err(|error| self.error("put a value into", error));
+        if self.fd.info().kind == STACK {
+            values.iter().rev().try_for_each(put_back)?;
+        } else {
+            values.iter().try_for_each(put_back)?;
+        }
+        Ok(values)
+    }
+
+    /// A second handle of the same map.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Failed`] when there are no descriptors left.
+    pub fn try_clone(&self) -> Result<Self, ObjectError> {
+        let failed = |source| ObjectError::Failed { doing: "hold a map twice".to_owned(), source };
+        Ok(Self { fd: self.fd.try_clone().map_err(failed)? })
+    }
+
     /// Lets nobody change it from user space from now on (`BPF_MAP_FREEZE`); programs still may, except where it was
     /// made read-only for them.
     ///
@@ -193,7 +230,7 @@ impl AsFd for Map {
 }
 
 /// How many CPUs there can be, which is how many values a per-CPU map has for a key.
-pub(crate) fn possible_cpus() -> Option<usize> {
+pub fn possible_cpus() -> Option<usize> {
     let text = fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
     count_cpus(text.trim())
 }

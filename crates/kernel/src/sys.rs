@@ -4,7 +4,9 @@
 //! The functions are thin. Each takes typed arguments, so that no caller can make one touch memory it should
 //! not, and says in its `SAFETY` lines what that rests on. The rest of the crate denies `unsafe`.
 
+pub(crate) mod accesses;
 pub(crate) mod bpf;
 pub(crate) mod exec;
 pub(crate) mod fork;
+pub(crate) mod ring;
 pub(crate) mod signals;

@@ -27,9 +27,11 @@ const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const PROG_ATTACH: u32 = 8;
+const PROG_DETACH: u32 = 9;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const PROG_QUERY: u32 = 16;
 const BTF_LOAD: u32 = 18;
+const MAP_LOOKUP_AND_DELETE_ELEM: u32 = 21;
 const MAP_FREEZE: u32 = 22;
 const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
@@ -225,6 +227,37 @@ impl MapFd {
         Ok(next)
     }
 
+    /// Puts a value into a queue or a stack.
+    pub(crate) fn push(&self, value: &[u8]) -> Result<()> {
+        self.check_queue(value.len())?;
+        let fd = raw(self.fd.as_fd());
+        let mut attr = MapElemAttr { map_fd: fd, value: address(value), ..MapElemAttr::default() };
+        // SAFETY: the kernel reads a value, which is as long as this map's, checked above, and no key.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+
+    /// Takes the next value out of a queue or a stack.
+    pub(crate) fn pop(&self, value: &mut [u8]) -> Result<()> {
+        self.check_queue(value.len())?;
+        let fd = raw(self.fd.as_fd());
+        let mut attr = MapElemAttr { map_fd: fd, value: address_mut(value), ..MapElemAttr::default() };
+        // SAFETY: the kernel writes a value, which is as long as this map's, checked above, and reads no key.
+        unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) }.map(drop)
+    }
+
+    /// As `check`, for the kinds that have no keys.
+    fn check_queue(&self, value: usize) -> Result<()> {
+        const QUEUES: [u32; 2] = [22, 23];
+        if !QUEUES.contains(&self.info.kind) {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if value == self.value_bytes { Ok(()) } else { Err(Errno::INVAL) }
+    }
+
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, info: self.info, value_bytes: self.value_bytes })
+    }
+
     pub(crate) fn freeze(&self) -> Result<()> {
         let mut attr = FdAttr { fd: raw(self.fd.as_fd()) };
         // SAFETY: the attr holds no address.
@@ -294,15 +327,41 @@ pub(crate) fn obj_get(path: &CStr) -> Result<OwnedFd> {
     unsafe { bpf(OBJ_GET, &mut attr) }.map(owned)
 }
 
+/// Where among others a program is attached: flags, and what they are about.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AttachSpec<'a> {
+    /// `BPF_F_…`
+    pub(crate) flags: u32,
+    /// The program that gives way.
+    pub(crate) replaced: Option<BorrowedFd<'a>>,
+    /// The program or link before or after which it goes.
+    pub(crate) anchor: Option<BorrowedFd<'a>>,
+}
+
 pub(crate) fn prog_attach(
     cgroup: BorrowedFd<'_>,
     program: BorrowedFd<'_>,
     attach_type: u32,
-    flags: u32,
+    spec: AttachSpec<'_>,
 ) -> Result<()> {
-    let mut attr = AttachAttr { target_fd: raw(cgroup), prog_fd: raw(program), attach_type, flags };
+    let mut attr = AttachAttr {
+        target_fd: raw(cgroup),
+        prog_fd: raw(program),
+        attach_type,
+        flags: spec.flags,
+        replaced_fd: spec.replaced.map_or(0, raw),
+        anchor_fd: spec.anchor.map_or(0, raw),
+        expected_revision: 0,
+    };
     // SAFETY: the attr holds no address.
     unsafe { bpf(PROG_ATTACH, &mut attr) }.map(drop)
+}
+
+pub(crate) fn prog_detach(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>, attach_type: u32) -> Result<()> {
+    let mut attr =
+        AttachAttr { target_fd: raw(cgroup), prog_fd: raw(program), attach_type, ..AttachAttr::default() };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(PROG_DETACH, &mut attr) }.map(drop)
 }
 
 /// What `PROG_QUERY` says besides the ids.
@@ -349,17 +408,33 @@ pub(crate) fn link_create(
     program: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     attach_type: u32,
+    spec: AttachSpec<'_>,
 ) -> Result<OwnedFd> {
-    let mut attr = LinkCreateAttr { prog_fd: raw(program), target_fd: raw(target), attach_type, flags: 0 };
+    let mut attr = LinkCreateAttr {
+        prog_fd: raw(program),
+        target_fd: raw(target),
+        attach_type,
+        flags: spec.flags,
+        anchor_fd: spec.anchor.map_or(0, raw),
+        ..LinkCreateAttr::default()
+    };
     // SAFETY: the attr holds no address.
     unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
 }
 
-/// Puts `new` in the place of the link's program, if that is `old`.
-pub(crate) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<()> {
+/// Puts `new` in the place of the link's program, if that is `old` where one is given.
+pub(crate) fn link_update(
+    link: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+    old: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     const F_REPLACE: u32 = 4;
-    let mut attr =
-        LinkUpdateAttr { link_fd: raw(link), new_prog_fd: raw(new), flags: F_REPLACE, old_prog_fd: raw(old) };
+    let mut attr = LinkUpdateAttr {
+        link_fd: raw(link),
+        new_prog_fd: raw(new),
+        flags: if old.is_some() { F_REPLACE } else { 0 },
+        old_prog_fd: old.map_or(0, raw),
+    };
     // SAFETY: the attr holds no address.
     unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)
 }

@@ -22,7 +22,7 @@ use crate::sweep;
 /// # Safety
 ///
 /// `body` makes system calls alone: it does not allocate, lock, or touch what another thread may have been changing.
-unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Pid> {
+pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Pid> {
     /// Ends the process when `body` unwinds, which must not reach the parent's stack frames.
     struct EndHere;
 
@@ -117,7 +117,8 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
     }
 }
 
-fn close_all_but(mut kept: [i32; 4]) {
+/// Closes all descriptors but these, of which some may be the same.
+pub(super) fn close_all_but(mut kept: [i32; 4]) {
     kept.sort_unstable();
     let mut first = 0;
     for fd in kept {

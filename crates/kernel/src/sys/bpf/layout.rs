@@ -90,6 +90,9 @@ plain! {
         prog_fd: u32,
         attach_type: u32,
         flags: u32,
+        replaced_fd: u32,
+        anchor_fd: u32,
+        expected_revision: u64,
     }
 
     struct LinkCreateAttr {
@@ -97,6 +100,9 @@ plain! {
         target_fd: u32,
         attach_type: u32,
         flags: u32,
+        anchor_fd: u32,
+        reserved: u32,
+        expected_revision: u64,
     }
 
     struct LinkUpdateAttr {

@@ -1,0 +1,36 @@
+//! Ring buffers, from the side of their reader.
+
+use std::os::fd::AsFd;
+
+use crate::map::Map;
+use crate::object::ObjectError;
+use crate::sys::ring::RingMemory;
+
+/// The reader of a ring buffer. There should be one alone: readers share the position up to which was read.
+#[derive(Debug)]
+pub struct RingBuffer {
+    memory: RingMemory,
+}
+
+impl RingBuffer {
+    /// The reader of this map.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Failed`]; `EINVAL` for a map of another kind.
+    pub fn open(map: &Map) -> Result<Self, ObjectError> {
+        const RINGBUF: u32 = 27;
+        let info = map.info();
+        let failed = || ObjectError::failed(format!("map the ring buffer {} (id {})", info.name, info.id));
+        if info.kind != RINGBUF {
+            return Err(failed()(rustix::io::Errno::INVAL));
+        }
+        let memory = RingMemory::new(map.as_fd(), info.max_entries).map_err(failed())?;
+        Ok(Self { memory })
+    }
+
+    /// Takes out all records that are there.
+    pub fn drain(&mut self) -> Vec<Vec<u8>> {
+        self.memory.drain()
+    }
+}

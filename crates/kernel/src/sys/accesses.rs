@@ -1,0 +1,172 @@
+//! The process that makes accesses for another one, from inside of a cgroup, and the memory that both have.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, Result};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use rustix::process::Pid;
+use rustix::thread::set_name;
+
+use super::fork::{close_all_but, fork_without_exec};
+
+/// Memory that stays common to this process and those that it forks from now on.
+#[derive(Debug)]
+pub(crate) struct SharedBytes {
+    start: *mut u8,
+    length: usize,
+}
+
+// SAFETY: a pointer to memory that is this value's alone, as far as this process goes.
+unsafe impl Send for SharedBytes {}
+
+impl SharedBytes {
+    /// So many bytes, of which those cost nothing that are not used.
+    pub(crate) fn new(length: usize) -> Result<Self> {
+        // SAFETY: a new mapping, which is nobody else's.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED { Err(last_error()) } else { Ok(Self { start: start.cast(), length }) }
+    }
+
+    /// Puts `bytes` at its beginning.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than fit.
+    pub(crate) fn store(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.length);
+        // SAFETY: it is as long, and the other process does not touch it until it is told to.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len()) };
+    }
+
+    /// Makes its first bytes zeros.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many.
+    pub(crate) fn clear(&mut self, length: usize) {
+        assert!(length <= self.length);
+        // SAFETY: as in `store`.
+        unsafe { std::ptr::write_bytes(self.start, 0, length) };
+    }
+
+    /// Its first bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many.
+    pub(crate) fn first(&self, length: usize) -> Vec<u8> {
+        assert!(length <= self.length);
+        // SAFETY: it is as long, and the other process, which has answered, does not touch it until it is told to.
+        unsafe { std::slice::from_raw_parts(self.start, length) }.to_vec()
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's, and nothing refers to it any longer.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
+
+/// What the process is asked to do, with the file that it is handed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    Read { count: usize },
+    Write { count: usize },
+}
+
+impl Request {
+    /// The bytes that go through the socket.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let (kind, count) = match self {
+            Self::Read { count } => (0_u64, count),
+            Self::Write { count } => (1, count),
+        };
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&kind.to_ne_bytes());
+        bytes[8..].copy_from_slice(&(count as u64).to_ne_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; 16]) -> Self {
+        let (kind, count) = bytes.split_at(8);
+        let number =
+            |half: &[u8]| half.iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        match number(kind) {
+            0 => Self::Read { count: number(count) as usize },
+            _ => Self::Write { count: number(count) as usize },
+        }
+    }
+}
+
+/// Starts a process that does what comes through `socket`, on the beginning of `shared`, until that is closed.
+pub(crate) fn fork_accessor(socket: BorrowedFd<'_>, shared: &SharedBytes) -> Result<Pid> {
+    // SAFETY: `serve` makes system calls alone.
+    unsafe { fork_without_exec(|| serve(socket, shared)) }
+}
+
+fn serve(socket: BorrowedFd<'_>, shared: &SharedBytes) -> u8 {
+    let _ = set_name(c"scenario");
+    close_all_but([socket.as_raw_fd(); 4]);
+    loop {
+        match receive(socket) {
+            Ok(Some((request, file))) => {
+                let returned = perform(request, file.as_raw_fd(), shared);
+                // The descriptor is closed before it is said that all is done.
+                drop(file);
+                if send(socket, &returned.to_ne_bytes(), SendFlags::NOSIGNAL).is_err() {
+                    return 1;
+                }
+            }
+            Ok(None) => return 0,
+            Err(_) => return 1,
+        }
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, OwnedFd)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 16];
+    let received =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut file = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(files) = message {
+            file = files.last();
+        }
+    }
+    match (received.bytes, file) {
+        (0, _) => Ok(None),
+        (16, Some(file)) => Ok(Some((Request::from_bytes(bytes), file))),
+        _ => Err(Errno::PROTO),
+    }
+}
+
+/// What the system call returns, with the errno as a negative number. A program of the hook can make it return what no
+/// length and no errno is, for which the libraries have no type.
+fn perform(request: Request, file: i32, shared: &SharedBytes) -> i64 {
+    let (number, count) = match request {
+        Request::Read { count } => (libc::SYS_read, count),
+        Request::Write { count } => (libc::SYS_write, count),
+    };
+    let count = count.min(shared.length);
+    // SAFETY: `shared` has as many bytes, and the process that asked does not touch them until it is answered.
+    let returned = unsafe { libc::syscall(number, file, shared.start, count) };
+    if returned == -1 { -i64::from(last_error().raw_os_error()) } else { returned }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,103 @@
+//! The memory of a ring buffer: kernel/bpf/ringbuf.c.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rustix::io::{Errno, Result};
+
+/// `BPF_RINGBUF_BUSY_BIT` and `BPF_RINGBUF_DISCARD_BIT`: of the length in the header of a record.
+const BUSY: u32 = 1 << 31;
+const DISCARD: u32 = 1 << 30;
+/// `BPF_RINGBUF_HDR_SZ`
+const HEADER: u64 = 8;
+
+/// A ring buffer as its reader maps it.
+#[derive(Debug)]
+pub(crate) struct RingMemory {
+    /// The page of the position of the reader.
+    consumer: *mut u8,
+    /// The page of the position of the writers, and the data twice, so that no record has a gap.
+    producer: *mut u8,
+    page: usize,
+    /// Bytes of data, a power of two.
+    size: u64,
+}
+
+// SAFETY: pointers to mappings that are this value's alone, as far as this process goes.
+unsafe impl Send for RingMemory {}
+
+impl RingMemory {
+    /// Maps the ring buffer `map` of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: it is no ring buffer of this size.
+    pub(crate) fn new(map: BorrowedFd<'_>, size: u32) -> Result<Self> {
+        let page = rustix::param::page_size();
+        if !size.is_power_of_two() || !(size as usize).is_multiple_of(page) {
+            return Err(Errno::INVAL);
+        }
+        let consumer = mapped(map, page, libc::PROT_READ | libc::PROT_WRITE, 0)?;
+        let producer = match mapped(map, page + 2 * size as usize, libc::PROT_READ, page) {
+            Ok(producer) => producer,
+            Err(error) => {
+                unmap(consumer, page);
+                return Err(error);
+            }
+        };
+        Ok(Self { consumer, producer, page, size: u64::from(size) })
+    }
+
+    /// Takes out all records that are there, up to one that is still being written.
+    pub(crate) fn drain(&mut self) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        // SAFETY: both pages are mapped, aligned, and begin with the position.
+        let (consumer, producer) =
+            unsafe { (AtomicU64::from_ptr(self.consumer.cast()), &*self.producer.cast::<AtomicU64>()) };
+        let mut position = consumer.load(Ordering::Relaxed);
+        while position < producer.load(Ordering::Acquire) {
+            let offset = self.page + (position & (self.size - 1)) as usize;
+            // SAFETY: the data begins behind the page; records are aligned to 8 bytes and begin in its first half.
+            let header = unsafe { &*self.producer.add(offset).cast::<AtomicU32>() }.load(Ordering::Acquire);
+            if header & BUSY != 0 {
+                break;
+            }
+            let length = u64::from(header & !DISCARD);
+            if header & DISCARD == 0 && length <= self.size {
+                // SAFETY: a record is no longer than the data, which is mapped twice, and the kernel has finished it.
+                let record = unsafe {
+                    std::slice::from_raw_parts(self.producer.add(offset + HEADER as usize), length as usize)
+                };
+                records.push(record.to_vec());
+            }
+            position += (HEADER + length).next_multiple_of(8);
+            consumer.store(position, Ordering::Release);
+        }
+        records
+    }
+}
+
+impl Drop for RingMemory {
+    fn drop(&mut self) {
+        unmap(self.consumer, self.page);
+        unmap(self.producer, self.page + 2 * self.size as usize);
+    }
+}
+
+fn mapped(map: BorrowedFd<'_>, length: usize, protection: i32, offset: usize) -> Result<*mut u8> {
+    // SAFETY: a new mapping, which is nobody else's.
+    let start = unsafe {
+        let offset = offset as libc::off_t;
+        libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, map.as_raw_fd(), offset)
+    };
+    if start == libc::MAP_FAILED {
+        let error = std::io::Error::last_os_error();
+        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+    }
+    Ok(start.cast())
+}
+
+fn unmap(start: *mut u8, length: usize) {
+    // SAFETY: called with what `mapped` gave, by its owner, when nothing refers to it any longer.
+    unsafe { libc::munmap(start.cast(), length) };
+}
