@@ -1,0 +1,251 @@
+//! What is there before the first step: knobs, maps, programs and cgroups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use knobgate_bpf::{MapDef, MapKind, Object};
+use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
+
+use crate::bytes::Hex;
+use crate::document::{Document, KnobDocument, MapDocument, ProgramDocument};
+use crate::error::{Findings, Path};
+use crate::insns;
+use crate::knob::Knob;
+use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Source};
+
+/// The path below `/proc/sys` that a name in either spelling means.
+pub(super) fn knob_name(name: &str) -> Result<String, String> {
+    let path = KnobName::parse(name).map_err(|error| format!("`{name}` names no knob: {error}"))?;
+    let path = String::from_utf8(path.as_bytes().to_vec()).map_err(|_| format!("`{name}` names no knob"))?;
+    if path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(format!("`{name}` names no knob: a path below /proc/sys has no `.` and `..`"));
+    }
+    Ok(path)
+}
+
+pub(super) fn knobs(document: &Document, findings: &mut Findings) -> Vec<Knob> {
+    let mut names = BTreeSet::new();
+    let mut knobs = Vec::new();
+    for (index, knob) in document.knobs.iter().enumerate() {
+        let path = Path::of("knobs").index(index);
+        let Some(name) = findings.ok(&path.key("name"), knob_name(&knob.name)) else { continue };
+        if name == "kernel/sysctl_writes_strict" {
+            let message = "this one is given as `sysctl_writes_strict`, in the scenario itself";
+            findings.add(&path.key("name"), message);
+        }
+        if !names.insert(name.clone()) {
+            findings.add(&path.key("name"), format!("the knob {name} is there twice"));
+        }
+        let mode = findings.ok(&path.key("mode"), mode(knob)).unwrap_or(0o644);
+        let knob = Knob { name, value: knob.value.0.clone(), mode, handler: knob.handler.clone() };
+        findings.ok(&path, knob.handler().map(drop));
+        knobs.push(knob);
+    }
+    knobs
+}
+
+fn mode(KnobDocument { mode, .. }: &KnobDocument) -> Result<u16, String> {
+    let Some(text) = mode else { return Ok(0o644) };
+    let digits = if text.len() == 4 { text.strip_prefix('0').unwrap_or("") } else { text };
+    match u16::from_str_radix(digits, 8) {
+        Ok(mode) if digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit()) => Ok(mode),
+        _ => Err(format!("`{text}` is no mode: it takes three octal digits, as in \"0644\"")),
+    }
+}
+
+pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> {
+    let mut names = BTreeSet::new();
+    let mut maps = Vec::new();
+    for (index, map) in document.maps.iter().enumerate() {
+        let path = Path::of("maps").index(index);
+        if map.name.is_empty() || !names.insert(&map.name) {
+            let message =
+                if map.name.is_empty() { "a map needs a name" } else { "there are two maps of this name" };
+            findings.add(&path.key("name"), message);
+        }
+        let Some(kind) = MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind) else {
+            let known: Vec<_> = MapKind::ALL.iter().map(|kind| kind.name()).collect();
+            let message = format!("no kind of map is called `{}`; there are {}", map.kind, known.join(", "));
+            findings.add(&path.key("type"), message);
+            continue;
+        };
+        entries(map, kind, &path.key("entries"), findings);
+        maps.push(MapDef {
+            name: map.name.clone(),
+            kind,
+            key_size: map.key_size,
+            value_size: map.value_size,
+            max_entries: map.max_entries,
+            flags: 0,
+            contents: map.entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect(),
+            frozen: map.frozen,
+        });
+    }
+    maps
+}
+
+/// Whether what is in a map of this kind is the same on all kernels: there are no cgroups, programs and events in it.
+pub(super) fn can_list(kind: MapKind) -> bool {
+    !matches!(
+        kind,
+        MapKind::ProgArray
+            | MapKind::PerfEventArray
+            | MapKind::CgroupArray
+            | MapKind::CgroupStorage
+            | MapKind::PercpuCgroupStorage
+    )
+}
+
+fn entries(map: &MapDocument, kind: MapKind, path: &Path, findings: &mut Findings) {
+    let has_none = !can_list(kind) || matches!(kind, MapKind::Ringbuf | MapKind::Queue | MapKind::Stack);
+    if has_none && !map.entries.is_empty() {
+        findings.add(path, format!("a map of type {} starts without entries", kind.name()));
+        return;
+    }
+    for (index, (key, value)) in map.entries.iter().enumerate() {
+        let path = path.index(index);
+        for (at, Hex(bytes), size, what) in
+            [(0, key, map.key_size, "a key"), (1, value, map.value_size, "a value")]
+        {
+            if bytes.len() != size as usize {
+                let message =
+                    format!("{what} of this map has {size} bytes, and this one has {}", bytes.len());
+                findings.add(&path.index(at), message);
+            }
+        }
+    }
+}
+
+/// The programs. The maps that objects bring along are put behind the scenario's own; programs of one object share them.
+pub(super) fn programs(
+    document: &Document,
+    maps: &mut Vec<MapDef>,
+    read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    findings: &mut Findings,
+) -> Vec<Program> {
+    let mut programs = Vec::new();
+    let given = maps.len();
+    let mut of_objects: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for (name, program) in &document.programs {
+        let path = Path::of("programs").key(name);
+        let mut file = |field: &str, file: &str, findings: &mut Findings| {
+            let bytes = read(file).map_err(|error| format!("cannot read {file}: {error}"));
+            findings.ok(&path.key(field), bytes)
+        };
+        let source = match program {
+            ProgramDocument::Insns { insns: Hex(bytes), expected_attach_type } => {
+                if given < document.maps.len() {
+                    // Indexes are of no use while some of the maps are wrong.
+                    None
+                } else {
+                    let made = insns::program(name, bytes, &maps[..given]);
+                    findings.ok(&path.key("insns"), made).map(|(program, shared)| Source::Program {
+                        program: Box::new(program),
+                        shared,
+                        expected_attach_type: expected_attach_type.unwrap_or(CGROUP_SYSCTL),
+                    })
+                }
+            }
+            ProgramDocument::Object { object: path, program } => {
+                let place = Path::of("programs").key(name);
+                let read = file("object", path, findings);
+                let object = read.and_then(|bytes| {
+                    let object = Object::read(&bytes).map_err(|error| format!("{path}: {error}"));
+                    findings.ok(&place.key("object"), object)
+                });
+                object.and_then(|object| {
+                    let program = object.program(program.as_deref());
+                    let program = findings.ok(&place, program.map_err(|error| format!("{path}: {error}")))?;
+                    let shared = program.maps.iter().map(|def| {
+                        *of_objects.entry((path, def.name.clone())).or_insert_with(|| {
+                            maps.push(def.clone());
+                            maps.len() - 1
+                        })
+                    });
+                    let shared = shared.collect();
+                    let program = Box::new(program);
+                    Some(Source::Program { program, shared, expected_attach_type: CGROUP_SYSCTL })
+                })
+            }
+            ProgramDocument::Policy { policy: name } => file("policy", name, findings).and_then(|bytes| {
+                let policy = policy(name, &bytes);
+                findings.ok(&path.key("policy"), policy).map(|file| Source::Policy(Box::new(file)))
+            }),
+        };
+        programs.extend(source.map(|source| Program { name: name.clone(), source }));
+    }
+    programs
+}
+
+fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {
+    let source = knobgate_policy::Source::from_bytes(name, bytes);
+    let options = CheckOptions::default();
+    let wrong: Vec<String> = if name.ends_with(".json") {
+        match parse_json(name, source.text(), &options) {
+            Ok(file) => return Ok(file),
+            Err(errors) => errors.iter().map(|error| format!("{name}: {error}")).collect(),
+        }
+    } else {
+        match parse(source.clone(), &options) {
+            Ok(file) => return Ok(file),
+            Err(diagnostics) => {
+                let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+                let place = |start| source.line_column(start);
+                errors
+                    .map(|diagnostic| {
+                        let (line, column) = place(diagnostic.primary.span.start);
+                        format!("{name}:{line}:{column}: {}", diagnostic.message)
+                    })
+                    .collect()
+            }
+        }
+    };
+    Err(format!("the policy has errors: {}", wrong.join("; ")))
+}
+
+/// The cgroups, and where each path is among them.
+pub(super) fn cgroups(
+    document: &Document,
+    findings: &mut Findings,
+) -> (Vec<Cgroup>, BTreeMap<String, usize>) {
+    let mut cgroups = vec![Cgroup { name: String::new(), parent: None }];
+    let mut paths = BTreeMap::from([(String::new(), 0)]);
+    let mut given = BTreeSet::new();
+    for (index, path) in document.cgroups.iter().enumerate() {
+        let place = Path::of("cgroups").index(index);
+        let Some(path) = findings.ok(&place, cgroup_path(path)) else { continue };
+        if !given.insert(path) {
+            findings.add(&place, format!("the cgroup /{path} is there twice"));
+        }
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for (parent, name, whole) in ends.filter(|&end| end > 0).map(|end| split_last(&path[..end])) {
+            let parent = paths[parent];
+            paths.entry(whole.to_owned()).or_insert_with(|| {
+                cgroups.push(Cgroup { name: name.to_owned(), parent: Some(parent) });
+                cgroups.len() - 1
+            });
+        }
+    }
+    (cgroups, paths)
+}
+
+fn split_last(path: &str) -> (&str, &str, &str) {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    (parent, name, path)
+}
+
+/// A path without the slash that it may start with.
+pub(super) fn cgroup_path(path: &str) -> Result<&str, String> {
+    let relative = path.strip_prefix('/').unwrap_or(path);
+    let is_name = |name: &str| {
+        !matches!(name, "" | "." | "..")
+            && !name.contains(['\0', '\n'])
+            && name.len() <= 200
+            && !name.starts_with("cgroup.")
+    };
+    if relative.is_empty() || relative.split('/').all(is_name) {
+        Ok(relative)
+    } else {
+        Err(format!("`{path}` is no path of a cgroup, such as \"web/worker\""))
+    }
+}

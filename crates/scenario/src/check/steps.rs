@@ -1,0 +1,316 @@
+//! The steps, with what they refer to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knobgate_bpf::{Features, MapKind};
+use knobgate_hook::Mode;
+
+use super::setting::{can_list, cgroup_path, knob_name};
+use crate::bytes::Bytes;
+use crate::document::{
+    AttachDocument, Document, FlagDocument, ModeDocument, ReadDocument, StepDocument, WriteDocument,
+};
+use crate::error::{Findings, Path};
+use crate::id::Id;
+use crate::scenario::{Attachment, File, Flags, MapPlace, Program, Request, Step};
+
+/// The most bytes of one access. Kernels since 5.9 take less than 4 MiB, and fail what asks for more.
+const ACCESS_BYTES: usize = 8 << 20;
+
+/// What steps can refer to, by name.
+pub(super) struct Names<'a> {
+    knobs: BTreeMap<String, usize>,
+    programs: BTreeMap<&'a str, usize>,
+    cgroups: &'a BTreeMap<String, usize>,
+    /// Under each name, all maps that have it.
+    maps: BTreeMap<String, BTreeSet<MapPlace>>,
+    /// Those of which the entries cannot be listed.
+    unlisted: BTreeMap<MapPlace, MapKind>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(
+        document: &'a Document,
+        programs: &[Program],
+        cgroups: &'a BTreeMap<String, usize>,
+    ) -> Self {
+        let knobs = document.knobs.iter().filter_map(|knob| knob_name(&knob.name).ok());
+        let mut maps: BTreeMap<String, BTreeSet<MapPlace>> = BTreeMap::new();
+        let mut kinds = BTreeMap::new();
+        for (index, program) in programs.iter().enumerate() {
+            // The maps of a policy are the same for all kernels.
+            let Ok(made) = program.make(&Features::ALL) else { continue };
+            for (map, def) in made.program.maps.iter().enumerate() {
+                let place = match &made.shared {
+                    Some(shared) if shared[map] < document.maps.len() => continue,
+                    Some(shared) => MapPlace::Shared(shared[map]),
+                    None => MapPlace::Own { program: index, map },
+                };
+                kinds.insert(place, def.kind);
+                for name in [def.name.clone(), format!("{}/{}", program.name, def.name)] {
+                    maps.entry(name).or_default().insert(place);
+                }
+            }
+        }
+        for (index, map) in document.maps.iter().enumerate() {
+            // The scenario's own come first.
+            let place = MapPlace::Shared(index);
+            maps.insert(map.name.clone(), [place].into());
+            kinds.extend(
+                MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind).map(|kind| (place, kind)),
+            );
+        }
+        Self {
+            knobs: knobs.enumerate().map(|(index, name)| (name, index)).collect(),
+            programs: document.programs.keys().enumerate().map(|(index, name)| (&**name, index)).collect(),
+            cgroups,
+            maps,
+            unlisted: kinds.into_iter().filter(|(_, kind)| !can_list(*kind)).collect(),
+        }
+    }
+
+    fn knob(&self, name: &str) -> Result<usize, String> {
+        let path = knob_name(name)?;
+        self.knobs.get(&path).copied().ok_or_else(|| missing("knob", name, self.knobs.keys()))
+    }
+
+    fn program(&self, name: &str) -> Result<usize, String> {
+        self.programs.get(name).copied().ok_or_else(|| missing("program", name, self.programs.keys()))
+    }
+
+    fn cgroup(&self, path: &str) -> Result<usize, String> {
+        let path = cgroup_path(path)?;
+        let all = self.cgroups.keys().map(|path| format!("/{path}"));
+        self.cgroups.get(path).copied().ok_or_else(|| missing("cgroup", path, all))
+    }
+
+    fn map(&self, name: &str) -> Result<MapPlace, String> {
+        let places = self.maps.get(name).ok_or_else(|| missing("map", name, self.maps.keys()))?;
+        match places.first() {
+            Some(&place) if places.len() == 1 => match self.unlisted.get(&place) {
+                None => Ok(place),
+                Some(kind) => Err(format!("the entries of a map of type {} cannot be listed", kind.name())),
+            },
+            _ => Err(format!("several programs have a map `{name}`: write PROGRAM/{name}")),
+        }
+    }
+}
+
+fn missing<T: std::fmt::Display>(what: &str, name: &str, known: impl Iterator<Item = T>) -> String {
+    const SHOWN: usize = 8;
+    let known: Vec<String> = known.take(SHOWN + 1).map(|name| name.to_string()).collect();
+    match known.len() {
+        0 => format!("there is no {what} `{name}`, nor any other"),
+        1..=SHOWN => format!("there is no {what} `{name}`; there are {}", known.join(", ")),
+        _ => format!("there is no {what} `{name}`; there are {} and more", known[..SHOWN].join(", ")),
+    }
+}
+
+/// The steps, with what they make.
+#[derive(Default)]
+pub(super) struct Checked {
+    pub(super) steps: Vec<Step>,
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) files: Vec<File>,
+}
+
+pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Findings) -> Checked {
+    let mut checked = Checked::default();
+    for (index, step) in steps.iter().enumerate() {
+        let path = Path::of("steps").index(index);
+        let step = match step {
+            StepDocument::Load(program) => {
+                let program = findings.ok(&path.key("load"), names.program(program));
+                program.map(|program| Step::Load { program })
+            }
+            StepDocument::Attach(attach) => checked
+                .attachment(attach, names, &path.key("attach"), findings)
+                .map(|attachment| Step::Attach { attachment }),
+            StepDocument::Update(update) => {
+                let path = path.key("update");
+                let program = findings.ok(&path.key("program"), names.program(&update.program));
+                let link = findings.ok(&path.key("link"), checked.link(&update.link));
+                link.zip(program).map(|(attachment, program)| Step::Update { attachment, program })
+            }
+            StepDocument::Detach(id) => {
+                let attachment = findings.ok(&path.key("detach"), checked.attached(id));
+                attachment.map(|attachment| Step::Detach { attachment })
+            }
+            StepDocument::Effective(cgroup) => {
+                let cgroup = findings.ok(&path.key("effective"), names.cgroup(cgroup));
+                cgroup.map(|cgroup| Step::Effective { cgroup })
+            }
+            StepDocument::Read(read) => checked.read(read, names, &path.key("read"), findings),
+            StepDocument::Write(write) => checked.write(write, names, &path.key("write"), findings),
+            StepDocument::Map(map) => {
+                findings.ok(&path.key("map"), names.map(map)).map(|map| Step::Map { map })
+            }
+        };
+        checked.steps.extend(step);
+    }
+    checked
+}
+
+/// One access, other than what it does.
+struct Access<'a> {
+    open: Option<&'a Id>,
+    knob: Option<&'a str>,
+    cgroup: &'a str,
+    pos: Option<u64>,
+    writes: bool,
+}
+
+impl Checked {
+    /// The attachment of this id.
+    fn attached(&self, id: &Id) -> Result<usize, String> {
+        self.attachments
+            .iter()
+            .position(|attachment| attachment.id.as_ref() == Some(id))
+            .ok_or_else(|| format!("no step before this one attaches anything `\"as\": \"{id}\"`"))
+    }
+
+    fn link(&self, id: &Id) -> Result<usize, String> {
+        let index = self.attached(id)?;
+        match self.attachments[index].mode {
+            None => Ok(index),
+            Some(_) => Err(format!("`{id}` is attached without a link, and only links are updated")),
+        }
+    }
+
+    fn attachment(
+        &mut self,
+        attach: &AttachDocument,
+        names: &Names<'_>,
+        path: &Path,
+        findings: &mut Findings,
+    ) -> Option<usize> {
+        let program = findings.ok(&path.key("program"), names.program(&attach.program));
+        let cgroup = findings.ok(&path.key("cgroup"), names.cgroup(&attach.cgroup));
+        let mut flags = Flags::default();
+        for (index, flag) in attach.flags.iter().enumerate() {
+            let set = match flag {
+                FlagDocument::Preorder => &mut flags.preorder,
+                FlagDocument::Before => &mut flags.before,
+                FlagDocument::After => &mut flags.after,
+                FlagDocument::Replace => &mut flags.replace,
+            };
+            if std::mem::replace(set, true) {
+                findings.add(&path.key("flags").index(index), "this flag is there twice");
+            }
+        }
+        let anchor =
+            attach.anchor.as_ref().and_then(|id| findings.ok(&path.key("anchor"), self.attached(id)));
+        if flags.replace && attach.anchor.is_none() {
+            findings.add(&path.key("flags"), "`replace` needs an `anchor`: what is replaced");
+        }
+        if let Some(id) = &attach.name
+            && self.attached(id).is_ok()
+        {
+            findings.add(&path.key("as"), format!("there is an attachment `{id}` already"));
+        }
+        let mode = match attach.mode {
+            ModeDocument::Link => None,
+            ModeDocument::Single => Some(Mode::Single),
+            ModeDocument::Override => Some(Mode::Override),
+            ModeDocument::Multi => Some(Mode::Multi),
+        };
+        // An attachment that is wrong is kept in mind too, so that what refers to it is not taken for wrong as well.
+        self.attachments.push(Attachment {
+            id: attach.name.clone(),
+            program: program.unwrap_or_default(),
+            cgroup: cgroup.unwrap_or_default(),
+            mode,
+            flags,
+            anchor,
+        });
+        Some(self.attachments.len() - 1)
+    }
+
+    fn read(
+        &mut self,
+        read: &ReadDocument,
+        names: &Names<'_>,
+        path: &Path,
+        findings: &mut Findings,
+    ) -> Option<Step> {
+        let ReadDocument { open, knob, cgroup, pos, count } = read;
+        let count = count.unwrap_or(4096);
+        if count > ACCESS_BYTES as u64 {
+            findings
+                .add(&path.key("count"), format!("{count} bytes are too many: {ACCESS_BYTES} are the most"));
+        }
+        let (open, knob) = (open.as_ref(), knob.as_deref());
+        let access = Access { open, knob, cgroup, pos: *pos, writes: false };
+        self.access(&access, Request::Read(count as usize), names, path, findings)
+    }
+
+    fn write(
+        &mut self,
+        write: &WriteDocument,
+        names: &Names<'_>,
+        path: &Path,
+        findings: &mut Findings,
+    ) -> Option<Step> {
+        let WriteDocument { open, knob, cgroup, pos, data: Bytes(data) } = write;
+        if data.len() > ACCESS_BYTES {
+            let message = format!("{} bytes are too many: {ACCESS_BYTES} are the most", data.len());
+            findings.add(&path.key("data"), message);
+        }
+        let (open, knob) = (open.as_ref(), knob.as_deref());
+        let access = Access { open, knob, cgroup, pos: *pos, writes: true };
+        self.access(&access, Request::Write(data.clone()), names, path, findings)
+    }
+
+    fn access(
+        &mut self,
+        access: &Access<'_>,
+        request: Request,
+        names: &Names<'_>,
+        path: &Path,
+        findings: &mut Findings,
+    ) -> Option<Step> {
+        let cgroup = findings.ok(&path.key("cgroup"), names.cgroup(access.cgroup));
+        let position = access.pos.map(|pos| {
+            i64::try_from(pos).map_err(|_| format!("{pos} is no file position: {} is the last", i64::MAX))
+        });
+        let position = position.and_then(|position| findings.ok(&path.key("pos"), position));
+        let file = self.file(access, names, path, findings);
+        Some(Step::Access { file: file?, cgroup: cgroup?, position, request })
+    }
+
+    /// The descriptor of an access, which is a new one unless an earlier access shares it.
+    fn file(
+        &mut self,
+        access: &Access<'_>,
+        names: &Names<'_>,
+        path: &Path,
+        findings: &mut Findings,
+    ) -> Option<usize> {
+        let knob = match access.knob {
+            Some(name) => Some(findings.ok(&path.key("knob"), names.knob(name))?),
+            None => None,
+        };
+        let shared =
+            access.open.and_then(|id| self.files.iter().position(|file| file.id.as_ref() == Some(id)));
+        let file = match (shared, knob) {
+            (Some(file), None) => file,
+            (Some(file), Some(knob)) if self.files[file].knob == knob => file,
+            (Some(_), Some(_)) => {
+                findings.add(&path.key("knob"), "the descriptor that is shared is that of another knob");
+                return None;
+            }
+            (None, Some(knob)) => {
+                let id = access.open.cloned();
+                self.files.push(File { id, knob, reads: false, writes: false });
+                self.files.len() - 1
+            }
+            (None, None) => {
+                findings.add(path, "the `knob` is missing: no access before this one has opened it");
+                return None;
+            }
+        };
+        let opened = &mut self.files[file];
+        *(if access.writes { &mut opened.writes } else { &mut opened.reads }) = true;
+        Some(file)
+    }
+}

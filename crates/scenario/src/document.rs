@@ -1,0 +1,330 @@
+//! The shape of a scenario in JSON. The doc comments are the descriptions in the published schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::{Bytes, Hex};
+use crate::id::Id;
+use crate::unique;
+
+/// A scenario: knobs, programs, cgroups, and what is done with them, step by step.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "knobgate scenario")]
+pub struct Document {
+    /// Where the schema of this document is; means nothing.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The kernel that the model is of, such as "6.8"; absent, 6.18. The running kernel is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The value of kernel.sysctl_writes_strict: what writes at other positions than 0 do. Absent, 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1, max = 1))]
+    pub sysctl_writes_strict: Option<i8>,
+    /// The knobs. On the running kernel they are the machine's own, which get these values, and then their own again.
+    #[serde(default)]
+    pub knobs: Vec<KnobDocument>,
+    /// The maps that programs given as instructions share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<MapDocument>,
+    /// The programs, by name.
+    #[serde(default, deserialize_with = "unique::map")]
+    pub programs: BTreeMap<String, ProgramDocument>,
+    /// The cgroups: paths, such as "web/worker", below one that is made for the scenario, which is "/". Those above
+    /// a path are made as well.
+    #[serde(default)]
+    pub cgroups: Vec<String>,
+    /// What is done, in order; each step is one line of the result.
+    pub steps: Vec<StepDocument>,
+}
+
+/// One knob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KnobDocument {
+    /// Its name, such as "net/core/somaxconn" or "net.core.somaxconn".
+    pub name: String,
+    /// Its value when the scenario starts, as it is written to it.
+    pub value: Bytes,
+    /// Who may do what with it, in octal; absent, "0644".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^0?[0-7]{3}$"))]
+    pub mode: Option<String>,
+    /// What reads and writes it.
+    pub handler: HandlerDocument,
+}
+
+/// What reads and writes a knob: one of the kernel's generic handlers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandlerDocument {
+    /// Which one.
+    pub kind: HandlerKind,
+    /// How many numbers an `int`, `ulong` or `jiffies` has; absent, as many as its value. How many bits a `bitmap` has;
+    /// absent, 65536.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub len: Option<u32>,
+    /// The least that a number may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Integer>,
+    /// The most that a number may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Integer>,
+    /// How many bytes a `string` has room for, its NUL included; absent, 4096. Of a `bitmap`, the same as `len`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_len: Option<u32>,
+}
+
+/// The kinds of handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HandlerKind {
+    /// Text (`proc_dostring`).
+    String,
+    /// One or more int (`proc_dointvec`, `proc_dointvec_minmax`).
+    Int,
+    /// One unsigned int (`proc_douintvec`, `proc_douintvec_minmax`).
+    Uint,
+    /// One or more unsigned long (`proc_doulongvec_minmax`).
+    Ulong,
+    /// One byte (`proc_dou8vec_minmax`).
+    U8,
+    /// 0 or 1: without bounds every number but 0 makes it 1 (`proc_dobool`), with bounds others are refused
+    /// (`proc_dou8vec_minmax`).
+    Bool,
+    /// One or more times in seconds, kept in ticks of the timer, 250 a second (`proc_dointvec_jiffies`).
+    Jiffies,
+    /// A list of numbers and ranges (`proc_do_large_bitmap`).
+    Bitmap,
+}
+
+/// An integer between -2^63 and 2^64-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Integer(#[schemars(range(min = i64::MIN, max = u64::MAX))] pub i128);
+
+/// One map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MapDocument {
+    /// Its name.
+    pub name: String,
+    /// Its kind, as bpftool spells it, such as "array", "hash", "percpu_array" or "ringbuf".
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Bytes in a key.
+    pub key_size: u32,
+    /// Bytes in a value.
+    pub value_size: u32,
+    /// How many entries it has room for; of a ring buffer, its bytes.
+    pub max_entries: u32,
+    /// Whether programs may only read it, and nobody may change it once it is filled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
+    /// What it holds when the scenario starts: keys with their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<(Hex, Hex)>,
+}
+
+/// One program: instructions, an ELF object's, or a policy's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(deny_unknown_fields)]
+pub enum ProgramDocument {
+    /// Instructions.
+    Insns {
+        /// Eight bytes each. The immediate of a 64-bit load of a map or of an address in its value (source field 1 or 2) is
+        /// an index into `maps`.
+        insns: Hex,
+        /// What the program is loaded for; absent, 18, `BPF_CGROUP_SYSCTL`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_attach_type: Option<u32>,
+    },
+    /// A program of an ELF object.
+    Object {
+        /// The file, relative to that of the scenario.
+        object: String,
+        /// The program's name; absent, the only one that there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+    },
+    /// What a policy is compiled to.
+    Policy {
+        /// The file, relative to that of the scenario.
+        policy: String,
+    },
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepDocument {
+    /// Load this program.
+    Load(String),
+    /// Attach a program to a cgroup.
+    Attach(AttachDocument),
+    /// Put another program in the place of a link's.
+    Update(UpdateDocument),
+    /// Detach what was attached under this id.
+    Detach(Id),
+    /// List the programs that run for this cgroup.
+    Effective(String),
+    /// Read a knob.
+    Read(ReadDocument),
+    /// Write a knob.
+    Write(WriteDocument),
+    /// List the entries of this map.
+    Map(String),
+}
+
+/// How a program is attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttachDocument {
+    /// The program. It is loaded first, if it is not.
+    pub program: String,
+    /// The cgroup.
+    pub cgroup: String,
+    /// How.
+    pub mode: ModeDocument,
+    /// Where among the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<FlagDocument>,
+    /// What it goes before or after, or what it replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Id>,
+    /// What later steps call it.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Id>,
+}
+
+/// In what company a program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeDocument {
+    /// By a link, among others.
+    Link,
+    /// Without a link, alone, and no others below.
+    Single,
+    /// Without a link, alone, unless there is one below.
+    Override,
+    /// Without a link, among others.
+    Multi,
+}
+
+/// Where a program goes among those that are attached to the same cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlagDocument {
+    /// It runs before those of the cgroups below.
+    Preorder,
+    /// Before the anchor; without one, first.
+    Before,
+    /// After the anchor; without one, last.
+    After,
+    /// In the place of the anchor.
+    Replace,
+}
+
+/// How a link gets another program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateDocument {
+    /// The id of the link.
+    pub link: Id,
+    /// The program. It is loaded first, if it is not.
+    pub program: String,
+}
+
+/// A read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadDocument {
+    /// The descriptor: the accesses of a scenario that name the same one share it. Absent, it is one for this access alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Id>,
+    /// The knob; may be absent where an earlier access has opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knob: Option<String>,
+    /// The cgroup of the process that reads.
+    pub cgroup: String,
+    /// Where, in bytes; absent, where the descriptor is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = i64::MAX))]
+    pub pos: Option<u64>,
+    /// How many bytes; absent, 4096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 0x0080_0000))]
+    pub count: Option<u64>,
+}
+
+/// A write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteDocument {
+    /// The descriptor: the accesses of a scenario that name the same one share it. Absent, it is one for this access alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Id>,
+    /// The knob; may be absent where an earlier access has opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knob: Option<String>,
+    /// The cgroup of the process that writes.
+    pub cgroup: String,
+    /// Where, in bytes; absent, where the descriptor is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = i64::MAX))]
+    pub pos: Option<u64>,
+    /// What is written.
+    pub data: Bytes,
+}
+
+/// `ProgramDocument` as it is read: which it is shows in its fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramFields {
+    insns: Option<Hex>,
+    expected_attach_type: Option<u32>,
+    object: Option<String>,
+    program: Option<String>,
+    policy: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for ProgramDocument {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = |what| Err(serde::de::Error::custom(what));
+        match ProgramFields::deserialize(deserializer)? {
+            ProgramFields {
+                insns: Some(insns),
+                expected_attach_type,
+                object: None,
+                program: None,
+                policy: None,
+            } => Ok(Self::Insns { insns, expected_attach_type }),
+            ProgramFields {
+                insns: None,
+                expected_attach_type: None,
+                object: Some(object),
+                program,
+                policy: None,
+            } => Ok(Self::Object { object, program }),
+            ProgramFields {
+                insns: None,
+                expected_attach_type: None,
+                object: None,
+                program: None,
+                policy: Some(policy),
+            } => Ok(Self::Policy { policy }),
+            ProgramFields { insns: None, object: None, policy: None, .. } => {
+                wrong("a program is given by one of the fields `insns`, `object` and `policy`")
+            }
+            _ => wrong(
+                "these fields do not go together: a program is `insns` with or without `expected_attach_type`, or \
+                 `object` with or without `program`, or `policy`",
+            ),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Playing on the running kernel.
+
+mod knobs;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+
+use knobgate_bpf::{Features, MapKind};
+use knobgate_hook::Mode;
+use knobgate_kernel::{
+    Accessor, Among, Anchor, AttachMode, Cgroup, CgroupError, Link, LoadError, LoadOptions, LoadedProgram,
+    Map, ObjectError, ProgramFd, RingBuffer, ScratchCgroup, attach_among, create_map, detach_link,
+    detach_without_link, link_among, load_with_maps, possible_cpus, probe_cached, update_link,
+};
+use rustix::fs::{SeekFrom, seek};
+
+use crate::place::{Answer, Outcome, Place, Refusal, Refused};
+use crate::play::Play;
+use crate::processors::{for_processors, of_processor};
+use crate::refusal;
+use crate::scenario::{MapPlace, Scenario};
+use knobs::{MachineKnobs, value_of};
+
+pub use knobs::KnobTrouble;
+
+/// Why a scenario cannot be played on the running kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// A knob is not what the scenario says, or cannot be made to be.
+    #[error(transparent)]
+    Knob(#[from] KnobTrouble),
+    /// A map cannot be created.
+    #[error(transparent)]
+    Map(#[from] LoadError),
+    /// A cgroup cannot be created.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// It cannot be said which programs are in effect.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+/// What is done with something that is not there.
+const EBADF: i32 = rustix::io::Errno::BADF.raw_os_error();
+
+/// How the names of the cgroups begin in which scenarios are played.
+const PREFIX: &str = "knobgate-scenario-";
+
+impl Scenario {
+    /// Plays it on the running kernel, in a cgroup that is made in `parent`.
+    ///
+    /// The knobs are the machine's own, or those of the namespaces that this process is in. They are given the values
+    /// of the scenario now, and get back their own when the play [finishes](Play::finish) or is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Every [`KernelError`]; then nothing has changed.
+    pub fn play_on_kernel(&self, parent: &Cgroup) -> Result<Play<'_>, KernelError> {
+        let kernel = Kernel::new(self, parent)?;
+        let mut play = Play::new(self, kernel.place);
+        if kernel.others > 0 {
+            play.remark(format!(
+                "{} programs that are not the scenario's run for all of its accesses, and are not shown",
+                kernel.others
+            ));
+        }
+        Ok(play)
+    }
+}
+
+struct Kernel<'s> {
+    scenario: &'s Scenario,
+    /// By the scenario's indexes, as all that follows. They are started when they are needed.
+    accessors: BTreeMap<usize, Accessor>,
+    files: BTreeMap<usize, File>,
+    links: BTreeMap<usize, Link>,
+    loaded: BTreeMap<usize, Loaded>,
+    maps: Vec<Map>,
+    knobs: MachineKnobs,
+    cgroups: Vec<Cgroup>,
+    /// `None` once all is over.
+    scratch: Option<ScratchCgroup>,
+    features: Features,
+    processors: usize,
+}
+
+struct Loaded {
+    program: LoadedProgram,
+    id: u32,
+}
+
+struct Started<'s> {
+    place: Kernel<'s>,
+    /// How many programs of others run in all of the cgroups.
+    others: usize,
+}
+
+impl<'s> Kernel<'s> {
+    #[expect(clippy::new_ret_no_self, reason = "with what there is to say of it")]
+    fn new(scenario: &'s Scenario, parent: &Cgroup) -> Result<Started<'s>, KernelError> {
+        let processors = possible_cpus().unwrap_or(1);
+        let maps = scenario
+            .maps
+            .iter()
+            .map(|def| create_map("the maps of the scenario", &for_processors(def, processors)));
+        let maps = maps.collect::<Result<_, _>>()?;
+
+        let scratch = ScratchCgroup::create(parent, PREFIX)?;
+        let mut cgroups: Vec<Cgroup> = Vec::new();
+        for described in &scenario.cgroups {
+            cgroups.push(match described.parent {
+                Some(parent) => cgroups[parent].create(&described.name)?,
+                None => Cgroup::open(scratch.path())?,
+            });
+        }
+        let others = scratch.effective()?.len();
+        let place = Self {
+            scenario,
+            accessors: BTreeMap::new(),
+            files: BTreeMap::new(),
+            links: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            maps,
+            knobs: MachineKnobs::set(scenario)?,
+            cgroups,
+            scratch: Some(scratch),
+            features: probe_cached().features(),
+            processors,
+        };
+        Ok(Started { place, others })
+    }
+
+    fn program(&self, program: usize) -> &ProgramFd {
+        &self.loaded[&program].program.program
+    }
+
+    fn accessor(&mut self, cgroup: usize) -> Answer<&mut Accessor> {
+        if !self.accessors.contains_key(&cgroup) {
+            let accessor = Accessor::start(&self.cgroups[cgroup]).map_err(broken)?;
+            self.accessors.insert(cgroup, accessor);
+        }
+        self.accessors.get_mut(&cgroup).ok_or(Refusal::Errno(EBADF))
+    }
+
+    /// Where among others an attachment goes.
+    fn among(&self, attachment: usize) -> Among<'_> {
+        let described = &self.scenario.attachments[attachment];
+        let flags = described.flags;
+        let program_of = |anchor: usize| self.program(self.scenario.attachments[anchor].program);
+        let anchor =
+            described.anchor.filter(|_| !flags.replace).map(|anchor| match self.links.get(&anchor) {
+                Some(link) => Anchor::Link(link),
+                None => Anchor::Program(program_of(anchor)),
+            });
+        Among {
+            preorder: flags.preorder,
+            before: flags.before,
+            after: flags.after,
+            anchor,
+            replaced: described.anchor.filter(|_| flags.replace).map(program_of),
+        }
+    }
+}
+
+fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> Refusal {
+    Refusal::Broken(error.into())
+}
+
+/// What the kernel says of a step.
+fn answer<T>(result: io::Result<T>) -> Answer<T> {
+    result.map_err(|error| match error.raw_os_error() {
+        Some(errno) => Refusal::Errno(errno),
+        None => broken(error),
+    })
+}
+
+/// Why a program was not loaded.
+fn refused(error: LoadError) -> Refusal {
+    let errno = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    let reason = match &error {
+        LoadError::NotPermitted { .. } | LoadError::LockedMemory { .. } | LoadError::NoMemory { .. } => {
+            return broken(error);
+        }
+        LoadError::Rejected { log, .. } => refusal::reason(log.reason()),
+        LoadError::TooLarge { insns, log, .. } => refusal::too_large(*insns, log.reason()),
+        other => other.to_string(),
+    };
+    let log = error.log().map(|log| format!("\n{}", log.text().trim_end())).unwrap_or_default();
+    Refusal::Load { errno, log: Refused { reason, full: format!("{error}{log}") } }
+}
+
+impl Place for Kernel<'_> {
+    fn load(&mut self, program: usize) -> Answer<()> {
+        let described = &self.scenario.programs[program];
+        let made = described.make(&self.features).map_err(|error| {
+            let full = format!("{}: {error}", described.name);
+            Refusal::Load { errno: None, log: Refused { reason: error.to_string(), full } }
+        })?;
+        let options =
+            LoadOptions { expected_attach_type: made.expected_attach_type, ..LoadOptions::default() };
+        let loaded = match &made.shared {
+            Some(shared) => {
+                let maps = shared.iter().map(|&map| self.maps[map].try_clone());
+                let maps = maps.collect::<Result<_, _>>().map_err(broken)?;
+                load_with_maps(&made.program, maps, &options)
+            }
+            None => knobgate_kernel::load(&made.program, &options),
+        };
+        let loaded = loaded.map_err(refused)?;
+        let id = loaded.program.info().map_err(broken)?.id;
+        self.loaded.insert(program, Loaded { program: loaded, id });
+        Ok(())
+    }
+
+    fn attach(&mut self, attachment: usize) -> Answer<()> {
+        let described = &self.scenario.attachments[attachment];
+        let (program, cgroup) = (self.program(described.program), &self.cgroups[described.cgroup]);
+        let among = self.among(attachment);
+        let mode = match described.mode {
+            None => {
+                let link = answer(link_among(program, cgroup, &among))?;
+                self.links.insert(attachment, link);
+                return Ok(());
+            }
+            Some(Mode::Single) => AttachMode::Single,
+            Some(Mode::Override) => AttachMode::Override,
+            Some(Mode::Multi) => AttachMode::Multi,
+        };
+        answer(attach_among(program, cgroup, mode, &among))
+    }
+
+    fn update(&mut self, attachment: usize, program: usize) -> Answer<()> {
+        answer(update_link(&self.links[&attachment], self.program(program)))
+    }
+
+    fn detach(&mut self, attachment: usize) -> Answer<()> {
+        if let Some(link) = self.links.get(&attachment) {
+            return answer(detach_link(link));
+        }
+        let described = &self.scenario.attachments[attachment];
+        answer(detach_without_link(self.program(described.program), &self.cgroups[described.cgroup]))
+    }
+
+    fn effective(&mut self, cgroup: usize) -> Answer<Vec<usize>> {
+        let ids = self.cgroups[cgroup].effective().map_err(broken)?;
+        let index = |id: u32| self.loaded.iter().find(|(_, loaded)| loaded.id == id).map(|(&index, _)| index);
+        Ok(ids.into_iter().filter_map(index).collect())
+    }
+
+    /// Programs of the hook hear nothing of it, whoever opens.
+    fn open(&mut self, file: usize, _cgroup: usize) -> Answer<()> {
+        let described = &self.scenario.files[file];
+        let path = self.knobs.path(described.knob);
+        let opened = answer(OpenOptions::new().read(described.reads).write(described.writes).open(path))?;
+        self.files.insert(file, opened);
+        Ok(())
+    }
+
+    fn seek(&mut self, file: usize, position: i64) -> Answer<()> {
+        answer(seek(&self.files[&file], SeekFrom::Start(position as u64)).map_err(io::Error::from)).map(drop)
+    }
+
+    fn read(&mut self, file: usize, cgroup: usize, count: usize) -> Answer<Outcome> {
+        let opened = self.files[&file].try_clone().map_err(broken)?;
+        let (returned, data) = self.accessor(cgroup)?.read(opened.as_fd(), count).map_err(broken)?;
+        Ok(Outcome { returned, data, position: position(&opened)? })
+    }
+
+    fn write(&mut self, file: usize, cgroup: usize, data: &[u8]) -> Answer<Outcome> {
+        let opened = self.files[&file].try_clone().map_err(broken)?;
+        let returned = self.accessor(cgroup)?.write(opened.as_fd(), data).map_err(broken)?;
+        Ok(Outcome { returned, data: Vec::new(), position: position(&opened)? })
+    }
+
+    fn close(&mut self, file: usize) {
+        self.files.remove(&file);
+    }
+
+    fn value(&mut self, knob: usize) -> Answer<Option<Vec<u8>>> {
+        Ok(value_of(self.knobs.path(knob)).ok())
+    }
+
+    fn entries(&mut self, map: MapPlace) -> Answer<Vec<(Vec<u8>, Vec<u8>)>> {
+        let (map, def) = match map {
+            MapPlace::Shared(index) => (&self.maps[index], self.scenario.maps[index].clone()),
+            MapPlace::Own { program, map } => {
+                let loaded = self.loaded.get(&program).ok_or(Refusal::Errno(EBADF))?;
+                let made = self.scenario.programs[program].make(&self.features).map_err(broken)?;
+                (&loaded.program.maps[map].1, made.program.maps[map].clone())
+            }
+        };
+        let no_key = |value: Vec<u8>| (Vec::new(), value);
+        Ok(match def.kind {
+            MapKind::Ringbuf => {
+                let mut ring = RingBuffer::open(map).map_err(broken)?;
+                ring.drain().into_iter().map(no_key).collect()
+            }
+            MapKind::Queue | MapKind::Stack => {
+                map.queued().map_err(broken)?.into_iter().map(no_key).collect()
+            }
+            kind => {
+                let entries = map.entries().map_err(broken)?;
+                let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+                // Arrays are in the order of their indexes already.
+                if !matches!(kind, MapKind::Array | MapKind::PercpuArray) {
+                    entries.sort();
+                }
+                let processor = self.accessors.values().next().map_or(0, Accessor::processor);
+                of_processor(entries, &def, processor.min(self.processors - 1))
+            }
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.accessors.clear();
+        self.files.clear();
+        self.links.clear();
+        let restored = self.knobs.restore();
+        if let Some(scratch) = self.scratch.take() {
+            scratch.finish()?;
+        }
+        Ok(restored?)
+    }
+}
+
+fn position(file: &File) -> Answer<i64> {
+    seek(file, SeekFrom::Current(0)).map(u64::cast_signed).map_err(|error| broken(io::Error::from(error)))
+}

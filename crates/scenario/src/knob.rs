@@ -1,0 +1,140 @@
+//! Knobs: from their description to what reads and writes them.
+
+use knobgate_hook::handler::{
+    Bitmap, Bool, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit, Written,
+};
+use knobgate_hook::{Handler, Profile, WritesStrict};
+
+use crate::document::{HandlerDocument, HandlerKind, Integer};
+
+/// A knob, with the value that it starts with.
+#[derive(Debug)]
+pub(crate) struct Knob {
+    /// Its path below `/proc/sys`.
+    pub(crate) name: String,
+    /// What is written to it.
+    pub(crate) value: Vec<u8>,
+    /// Permissions, as in `0o644`.
+    pub(crate) mode: u16,
+    pub(crate) handler: HandlerDocument,
+}
+
+/// How many bytes of a knob are read, to tell its value.
+pub(crate) const VALUE_BYTES: usize = 1 << 16;
+
+const STRING_BYTES: u32 = 4096;
+const BITMAP_BITS: u32 = 65_536;
+
+impl Knob {
+    /// What reads and writes it, with the value that it starts with.
+    pub(crate) fn handler(&self) -> Result<Box<dyn Handler>, String> {
+        let mut handler = empty(&self.handler, &self.value)?;
+        let taken = handler
+            .write(Written::terminated(&self.value), &mut 0, &around(&Profile::default()))
+            .map_err(|errno| format!("the handler refuses this value with {errno}"))?;
+        if taken == self.value.len() {
+            Ok(handler)
+        } else {
+            Err(format!("the handler takes only the first {taken} bytes of this value"))
+        }
+    }
+
+    #[cfg(feature = "kernel")]
+    /// All of what is read from it while it has the value that it starts with.
+    pub(crate) fn shown(&self) -> Result<Vec<u8>, String> {
+        let read = self.handler()?.read(VALUE_BYTES, &mut 0, &around(&Profile::default()));
+        read.map_err(|errno| format!("reading it fails with {errno}"))
+    }
+}
+
+fn around(profile: &Profile) -> Surroundings<'_> {
+    Surroundings { strict: WritesStrict::Strict, profile }
+}
+
+/// A handler of numbers that are 0, or of no text.
+fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, String> {
+    let HandlerDocument { kind, len, min, max, max_len } = *document;
+    let unused = |field: &str, given: bool| {
+        if given { Err(format!("the handler has a `{field}`, which is not for its kind")) } else { Ok(()) }
+    };
+    if kind != HandlerKind::String {
+        if value.iter().all(u8::is_ascii_whitespace) && kind != HandlerKind::Bitmap {
+            return Err("the value of a knob of this kind is a number".to_owned());
+        }
+        unused("max_len", max_len.is_some() && kind != HandlerKind::Bitmap)?;
+    }
+    if matches!(kind, HandlerKind::String | HandlerKind::Bitmap) {
+        unused("min", min.is_some())?;
+        unused("max", max.is_some())?;
+    }
+    let numbers = || value.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count();
+    let len_or = |default: usize| match len {
+        Some(0) => Err("a `len` of 0 is none".to_owned()),
+        Some(len) => Ok(len as usize),
+        None => Ok(default),
+    };
+    let only_one = || match len {
+        None | Some(1) => Ok(()),
+        Some(_) => Err("a knob of this kind is one number: its `len` is 1".to_owned()),
+    };
+    Ok(match kind {
+        HandlerKind::String => {
+            unused("len", len.is_some())?;
+            match max_len.unwrap_or(STRING_BYTES) {
+                0 => return Err("a string without room for its NUL is none".to_owned()),
+                room => Box::new(Text::new("", room as usize)),
+            }
+        }
+        HandlerKind::Int | HandlerKind::Jiffies => {
+            let unit = if kind == HandlerKind::Jiffies { Unit::Seconds(Hz::H250) } else { Unit::One };
+            let (min, max) = bounds(min, max, i32::MIN, i32::MAX)?;
+            Box::new(IntVec::new(vec![0; len_or(numbers())?]).between(min, max).in_unit(unit))
+        }
+        HandlerKind::Ulong => {
+            let (min, max) = bounds(min, max, 0, u64::MAX)?;
+            Box::new(UlongVec::new(vec![0; len_or(numbers())?]).between(min, max))
+        }
+        HandlerKind::Uint => {
+            only_one()?;
+            let (min, max) = bounds(min, max, 0, u32::MAX)?;
+            Box::new(Uint::new(0).between(min, max))
+        }
+        HandlerKind::U8 => {
+            only_one()?;
+            let (min, max) = bounds(min, max, 0, u8::MAX)?;
+            Box::new(U8::new(0).between(min, max))
+        }
+        HandlerKind::Bool => {
+            only_one()?;
+            if min.is_some() || max.is_some() {
+                let (min, max) = bounds(min, max, 0, 1)?;
+                Box::new(U8::new(0).between(min, max))
+            } else {
+                Box::new(Bool { value: false })
+            }
+        }
+        HandlerKind::Bitmap => {
+            if len.is_some() && max_len.is_some() && len != max_len {
+                return Err("`len` and `max_len` of a bitmap are the same thing, and differ here".to_owned());
+            }
+            Box::new(Bitmap::new(len_or(max_len.unwrap_or(BITMAP_BITS) as usize)?))
+        }
+    })
+}
+
+/// The bounds as numbers of the kind that the knob keeps.
+fn bounds<T: TryFrom<i128> + PartialOrd + std::fmt::Display>(
+    min: Option<Integer>,
+    max: Option<Integer>,
+    least: T,
+    most: T,
+) -> Result<(T, T), String> {
+    let of = |name: &str, given: Option<Integer>, default: T| match given {
+        None => Ok(default),
+        Some(Integer(number)) => {
+            T::try_from(number).map_err(|_| format!("`{name}` is no number of this kind: {number}"))
+        }
+    };
+    let (min, max) = (of("min", min, least)?, of("max", max, most)?);
+    if min > max { Err(format!("`min` is {min}, which is more than `max`, {max}")) } else { Ok((min, max)) }
+}

@@ -1,0 +1,66 @@
+//! What is printed of a step.
+
+use serde::Serialize;
+
+use crate::bytes::{Bytes, Hex};
+
+/// One line of the result: what came of one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Which step, counted from 0.
+    pub step: usize,
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// The name of the error, where there is one.
+    pub errno: Option<String>,
+    /// What there is to say of a step of this kind.
+    #[serde(flatten)]
+    pub details: Details,
+}
+
+/// What there is to say besides, by kind of step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Details {
+    /// Nothing.
+    None {},
+    /// A program was not loaded.
+    Refused {
+        /// Why, in the words of the kernel's verifier.
+        log: String,
+    },
+    /// A program did what the kernel's verifier would not have let it do. On the model alone.
+    Fault {
+        /// What, and where.
+        fault: String,
+    },
+    /// The programs that run for a cgroup.
+    Effective {
+        /// Their names, in the order in which they run.
+        programs: Vec<String>,
+    },
+    /// What came of a read or a write.
+    Access {
+        /// What the system call returns: a length, a negative errno, or what else a program has made of it.
+        ret: i64,
+        /// What was read; of a write, and of a read that failed, `None`.
+        data: Option<Bytes>,
+        /// The position of the descriptor afterwards; `None` where there is no descriptor.
+        pos: Option<i64>,
+        /// The value of the knob afterwards, as a process outside of all cgroups reads it; `None` where it cannot.
+        value: Option<Bytes>,
+    },
+    /// The contents of a map.
+    Entries {
+        /// Keys with their values; what comes out of a queue, a stack or a ring buffer has no key.
+        entries: Vec<(Hex, Hex)>,
+    },
+}
+
+impl Line {
+    /// The line as JSON.
+    pub fn to_json(&self) -> String {
+        // Strings, numbers and lists: there is nothing that JSON cannot hold.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

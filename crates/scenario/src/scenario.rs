@@ -1,0 +1,170 @@
+//! A scenario that has been checked: all that it refers to is there, as an index.
+
+use std::io;
+
+use knobgate_bpf::{Features, MapDef};
+use knobgate_compiler::CompileError;
+use knobgate_hook::{Mode, Profile, WritesStrict};
+use knobgate_policy::PolicyFile;
+
+use crate::check;
+use crate::document::Document;
+use crate::error::ScenarioError;
+use crate::id::Id;
+use crate::knob::Knob;
+
+/// A scenario that can be played.
+#[derive(Debug)]
+pub struct Scenario {
+    pub(crate) profile: Option<Profile>,
+    pub(crate) strict: WritesStrict,
+    pub(crate) knobs: Vec<Knob>,
+    pub(crate) maps: Vec<MapDef>,
+    pub(crate) programs: Vec<Program>,
+    pub(crate) cgroups: Vec<Cgroup>,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) files: Vec<File>,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Scenario {
+    /// Reads and checks a scenario in JSON. `read` gives the files of policies and objects that it names.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: the first thing if it is no JSON of this form, else everything.
+    pub fn parse(
+        text: &str,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        let document = Document::parse(text).map_err(|error| vec![error])?;
+        check::check(&document, read, Some(text))
+    }
+
+    /// Checks a scenario. `read` gives the files of policies and objects that it names.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn check(
+        document: &Document,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        check::check(document, read, None)
+    }
+
+    /// The kernel that it asks the model to be, if it does.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+}
+
+/// A program.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+}
+
+/// What a program is made of.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// Itself. `shared` are the indexes of the scenario's maps that its maps are, one for one.
+    Program { program: Box<knobgate_bpf::Program>, shared: Vec<usize>, expected_attach_type: u32 },
+    /// A policy, to be compiled for the kernel at hand.
+    Policy(Box<PolicyFile>),
+}
+
+/// `BPF_CGROUP_SYSCTL`
+pub(crate) const CGROUP_SYSCTL: u32 = 18;
+
+/// A program that is ready to be loaded.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) program: knobgate_bpf::Program,
+    /// The indexes of the scenario's maps that its maps are; `None` for one with maps of its own.
+    pub(crate) shared: Option<Vec<usize>>,
+    pub(crate) expected_attach_type: u32,
+}
+
+impl Program {
+    /// The program for a kernel with these features.
+    pub(crate) fn make(&self, features: &Features) -> Result<Made, CompileError> {
+        Ok(match &self.source {
+            Source::Program { program, shared, expected_attach_type } => Made {
+                program: (**program).clone(),
+                shared: Some(shared.clone()),
+                expected_attach_type: *expected_attach_type,
+            },
+            Source::Policy(file) => Made {
+                program: knobgate_compiler::compile(file, features)?.program,
+                shared: None,
+                expected_attach_type: CGROUP_SYSCTL,
+            },
+        })
+    }
+}
+
+/// A cgroup.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    /// Its name in its parent.
+    pub(crate) name: String,
+    /// `None` for the one that was made for the scenario. Parents come first.
+    pub(crate) parent: Option<usize>,
+}
+
+/// What an attach step attaches.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) id: Option<Id>,
+    pub(crate) program: usize,
+    pub(crate) cgroup: usize,
+    /// By a link, which is in multi mode, or in this mode without one.
+    pub(crate) mode: Option<Mode>,
+    pub(crate) flags: Flags,
+    /// The attachment that it goes before or after, or replaces.
+    pub(crate) anchor: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flags {
+    pub(crate) preorder: bool,
+    pub(crate) before: bool,
+    pub(crate) after: bool,
+    pub(crate) replace: bool,
+}
+
+/// A descriptor.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) id: Option<Id>,
+    pub(crate) knob: usize,
+    /// What it is opened for: what all accesses with it do.
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Step {
+    Load { program: usize },
+    Attach { attachment: usize },
+    Update { attachment: usize, program: usize },
+    Detach { attachment: usize },
+    Effective { cgroup: usize },
+    Access { file: usize, cgroup: usize, position: Option<i64>, request: Request },
+    Map { map: MapPlace },
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    Read(usize),
+    Write(Vec<u8>),
+}
+
+/// A map of the scenario, or one of a program's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MapPlace {
+    Shared(usize),
+    Own { program: usize, map: usize },
+}

@@ -1,0 +1,275 @@
+//! Scenarios as JSON: nothing odd gets past the checker, and the schema is that of the types.
+
+use std::fs;
+use std::io;
+
+use knobgate_scenario::{Document, Scenario, json_schema};
+
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/scenario.schema.json");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+
+const ALLOW: &str = "b700000001000000 9500000000000000";
+
+/// The files that the documents here name.
+fn files(name: &str) -> io::Result<Vec<u8>> {
+    match name {
+        "good.knob" => Ok(b"policy good\nallow read **\n".to_vec()),
+        "bad.knob" => Ok(b"policy bad\nallow reed **\nallow write vm.x if new <= \"9\"\n".to_vec()),
+        _ => Err(io::Error::from_raw_os_error(2)),
+    }
+}
+
+/// Every error, one a line.
+fn errors(json: &str) -> String {
+    match Scenario::parse(json, &mut files) {
+        Ok(_) => "none\n".to_owned(),
+        Err(errors) => errors.iter().map(|error| format!("{error}\n")).collect(),
+    }
+}
+
+/// A document with one knob, map, program and cgroup, and these members besides or instead.
+fn document(members: &str) -> String {
+    let own = |name: &str| members.contains(&format!("\"{name}\":"));
+    let mut text = format!("{{{members}");
+    for (name, value) in [
+        ("knobs", r#"[{"name": "vm.x", "value": "1", "handler": {"kind": "int"}}]"#.to_owned()),
+        (
+            "maps",
+            r#"[{"name": "m", "type": "array", "key_size": 4, "value_size": 8, "max_entries": 1}]"#
+                .to_owned(),
+        ),
+        ("programs", format!(r#"{{"p": {{"insns": "{ALLOW}"}}}}"#)),
+        ("cgroups", r#"["a/b"]"#.to_owned()),
+        ("steps", "[]".to_owned()),
+    ] {
+        if !own(name) {
+            text.push_str(&format!("{}\"{name}\": {value}", if text.len() > 1 { ", " } else { "" }));
+        }
+    }
+    text + "}"
+}
+
+fn step(step: &str) -> String {
+    document(&format!(r#""steps": [{step}]"#))
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_types() {
+    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("KNOBGATE_UPDATE_SCHEMA").is_some() {
+        fs::write(SCHEMA, &schema).unwrap();
+    }
+    let published = fs::read_to_string(SCHEMA).unwrap_or_default();
+    assert!(
+        published == schema,
+        "schemas/scenario.schema.json is stale: run this test with KNOBGATE_UPDATE_SCHEMA=1"
+    );
+}
+
+/// The names of the examples, with their texts.
+fn examples() -> Vec<(String, String)> {
+    let entries = fs::read_dir(EXAMPLES).unwrap().map(|entry| entry.unwrap().path());
+    let scenarios = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    scenarios.map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn the_examples_are_right_and_fit_the_schema() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let examples = examples();
+    assert!(!examples.is_empty());
+    for (name, text) in examples {
+        let errors: Vec<String> = validator
+            .iter_errors(&serde_json::from_str(&text).unwrap())
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+        let checked = Scenario::parse(&text, &mut |file| fs::read(format!("{EXAMPLES}/{file}")));
+        assert!(checked.is_ok(), "{name}: {checked:#?}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_scenario() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let fits = |text: &str| validator.is_valid(&serde_json::from_str(text).unwrap());
+    assert!(fits(&document("")));
+    for wrong in [
+        document(r#""unknown": 1"#),
+        document(r#""programs": {"p": {}}"#),
+        document(r#""programs": {"p": {"policy": "x", "object": "y"}}"#),
+        document(r#""programs": {"p": {"insns": "0"}}"#),
+        step(r#"{"load": "p", "map": "m"}"#),
+        step(r#"{"write": {"knob": "vm.x", "cgroup": "/", "data": {"hex": "0"}}}"#),
+    ] {
+        assert!(!fits(&wrong), "{wrong}");
+        assert_ne!(errors(&wrong), "none\n", "{wrong}");
+    }
+}
+
+#[test]
+fn a_document_survives_being_written() {
+    for (name, text) in examples() {
+        let document = Document::parse(&text).unwrap();
+        let written = serde_json::to_string(&document).unwrap();
+        assert_eq!(Document::parse(&written).unwrap(), document, "{name}");
+    }
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    for (json, expected) in [
+        ("".to_owned(), "line 1, column 1: EOF while parsing a value\n"),
+        ("[]".to_owned(), "line 1, column 2: invalid length 7, expected struct Document"),
+        ("{\n \"steps\": [],\n \"step\": []}".to_owned(), "line 3, column 7: step: unknown field"),
+        (document("") + "x", "trailing characters"),
+        (document(r#""profile": "3.0""#), "profile: no kernel \"3.0\" is described; there are 5.4"),
+        (document(r#""sysctl_writes_strict": 2"#), "sysctl_writes_strict: 2 is no value of this knob"),
+        (document(r#""programs": {"p": {"policy": "good.knob"}}"#), "none\n"),
+        (
+            document(r#""programs": {"p": {"policy": "none.knob"}}"#),
+            "programs.p.policy: cannot read none.knob: No such file",
+        ),
+        (
+            document(r#""programs": {"p": {"policy": "bad.knob"}}"#),
+            "programs.p.policy: the policy has errors: bad.knob:2:7: ",
+        ),
+        (
+            document(r#""programs": {"p": {"policy": "good.knob"}, "p": {"policy": "good.knob"}}"#),
+            "`p` is there twice",
+        ),
+        (
+            document(r#""programs": {"p": {"expected_attach_type": 18}}"#),
+            "a program is given by one of the fields",
+        ),
+        (
+            document(r#""programs": {"p": {"policy": "good.knob", "program": "x"}}"#),
+            "these fields do not go together",
+        ),
+        (document(r#""programs": {"p": {"insns": "b7"}}"#), "programs.p.insns: "),
+        (
+            document(r#""programs": {"p": {"insns": "18110000 01000000 00000000 00000000"}}"#),
+            "programs.p.insns: instruction 0 loads map 1, and there are 1 maps, counted from 0",
+        ),
+        (
+            document(
+                r#""maps": [{"name": "m", "type": "arry", "key_size": 4, "value_size": 8, "max_entries": 1}]"#,
+            ),
+            "maps[0].type: no kind of map is called `arry`; there are hash, array",
+        ),
+        (
+            document(
+                r#""maps": [{"name": "m", "type": "hash", "key_size": 1, "value_size": 1, "max_entries": 1, "entries": [["00", "0000"]]}]"#,
+            ),
+            "maps[0].entries[0][1]: a value of this map has 1 bytes, and this one has 2",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm.x", "value": "a", "handler": {"kind": "int"}}]"#),
+            "knobs[0]: the handler refuses this value with EINVAL",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm.x", "value": "9", "handler": {"kind": "int", "max": 8}}]"#),
+            "knobs[0]: the handler refuses this value with EINVAL",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm.x", "value": "1 2", "handler": {"kind": "int", "len": 1}}]"#),
+            "knobs[0]: the handler takes only the first 2 bytes of this value",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm.x", "value": "", "handler": {"kind": "u8"}}]"#),
+            "knobs[0]: the value of a knob of this kind is a number",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "u8", "max": 256}}]"#),
+            "knobs[0]: `max` is no number of this kind: 256",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "string", "min": 1}}]"#),
+            "knobs[0]: the handler has a `min`, which is not for its kind",
+        ),
+        (
+            document(
+                r#""knobs": [{"name": "vm.x", "value": "1", "mode": "644x", "handler": {"kind": "string"}}]"#,
+            ),
+            "knobs[0].mode: `644x` is no mode",
+        ),
+        (
+            document(r#""knobs": [{"name": "vm/../x", "value": "1", "handler": {"kind": "string"}}]"#),
+            "knobs[0].name: `vm/../x` names no knob",
+        ),
+        (
+            document(
+                r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "int"}}, {"name": "vm/x", "value": "1", "handler": {"kind": "int"}}]"#,
+            ),
+            "knobs[1].name: the knob vm/x is there twice",
+        ),
+        (document(r#""cgroups": ["a", "/a"]"#), "cgroups[1]: the cgroup /a is there twice"),
+        (document(r#""cgroups": ["a/../b"]"#), "cgroups[0]: `a/../b` is no path of a cgroup"),
+        (step(r#"{"lode": "p"}"#), "unknown variant `lode`, expected one of `load`, `attach`"),
+        (step(r#"{"load": "q"}"#), "steps[0].load: there is no program `q`; there are p"),
+        (step(r#"{"effective": "c"}"#), "steps[0].effective: there is no cgroup `c`; there are /, /a, /a/b"),
+        (step(r#"{"map": "n"}"#), "steps[0].map: there is no map `n`; there are m"),
+        (
+            step(r#"{"detach": "x"}"#),
+            "steps[0].detach: no step before this one attaches anything `\"as\": \"x\"`",
+        ),
+        (step(r#"{"detach": 1.5}"#), "expected an id: a string or a whole number"),
+        (step(r#"{"read": {"cgroup": "/"}}"#), "steps[0].read: the `knob` is missing"),
+        (
+            step(r#"{"read": {"knob": "vm.y", "cgroup": "/"}}"#),
+            "steps[0].read.knob: there is no knob `vm.y`; there are vm/x",
+        ),
+        (
+            step(r#"{"read": {"knob": "vm.x", "cgroup": "/", "pos": -1}}"#),
+            "invalid value: integer `-1`, expected u64",
+        ),
+        (
+            step(r#"{"read": {"knob": "vm.x", "cgroup": "/", "pos": 9223372036854775808}}"#),
+            "steps[0].read.pos: 9223372036854775808 is no file position",
+        ),
+        (
+            step(r#"{"read": {"knob": "vm.x", "cgroup": "/", "count": 8388609}}"#),
+            "steps[0].read.count: 8388609 bytes are too many",
+        ),
+        (
+            step(r#"{"write": {"knob": "vm.x", "cgroup": "/", "data": 5}}"#),
+            "steps[0].write.data: invalid type: integer `5`, expected a string, or {\"hex\": …}",
+        ),
+        (
+            step(r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "flags": ["replace"]}}"#),
+            "steps[0].attach.flags: `replace` needs an `anchor`",
+        ),
+        (
+            step(
+                r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "flags": ["before", "before"]}}"#,
+            ),
+            "steps[0].attach.flags[1]: this flag is there twice",
+        ),
+        (
+            step(
+                r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "as": "x"}}, {"update": {"link": "x", "program": "p"}}"#,
+            ),
+            "steps[1].update.link: `x` is attached without a link",
+        ),
+        (
+            step(
+                r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "as": 1}}, {"attach": {"program": "p", "cgroup": "a", "mode": "multi", "as": "1"}}"#,
+            ),
+            "steps[1].attach.as: there is an attachment `1` already",
+        ),
+    ] {
+        let errors = errors(&json);
+        assert!(errors.contains(expected), "{json}\n  {errors}  {expected}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let json = step("{\"load\": \"q\"},\n{\"map\": \"n\"}");
+    let errors = errors(&json);
+    let lines: Vec<_> = errors.lines().collect();
+    assert_eq!(lines.len(), 2, "{errors}");
+    assert!(
+        lines[0].starts_with("line 1, column ") && lines[1].starts_with("line 2, column 9: steps[1].map: ")
+    );
+}

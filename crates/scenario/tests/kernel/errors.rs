@@ -1,0 +1,77 @@
+//! Knobs that are not what a scenario says.
+
+use std::fs;
+use std::process::ExitCode;
+
+use knobgate_scenario::{Document, HandlerKind, Scenario};
+use knobgate_testing::scratch;
+
+use crate::programs::setting;
+
+fn values() -> [String; 2] {
+    ["kernel/domainname", "net/core/somaxconn"]
+        .map(|knob| fs::read_to_string(format!("/proc/sys/{knob}")).expect("a knob"))
+}
+
+/// Makes a setting wrong.
+type Change = fn(&mut Document);
+
+pub(crate) fn play() -> ExitCode {
+    let parent = scratch();
+    let before = values();
+    let changes: [(&str, Change); 6] = [
+        ("this machine has no knob net/core/none", |document| {
+            document.knobs[2].name = "net/core/none".to_owned();
+        }),
+        ("the knob kernel/ostype has the mode 0444 on this machine, and in the scenario 0644", |document| {
+            document.knobs[8].mode = None;
+        }),
+        ("the knob kernel/ostype cannot be given the value \"Minix\"", |document| {
+            document.knobs[8].value = "Minix".into();
+        }),
+        ("the knob net/core/somaxconn cannot be given the value \"-1\"", |document| {
+            document.knobs[1].value = "-1".into();
+            document.knobs[1].handler.min = None;
+        }),
+        (
+            "the knob net/core/somaxconn was given \"0x7\" and shows \"7\\n\", while the handler that the scenario gives \
+             it would show \"0x7\\n\"",
+            |document| {
+                document.knobs[1].value = "0x7".into();
+                document.knobs[1].handler.kind = HandlerKind::String;
+                (document.knobs[1].handler.min, document.knobs[1].handler.max) = (None, None);
+            },
+        ),
+        ("cannot be read", |document| document.knobs[8].name = "net/ipv4/route/flush".to_owned()),
+    ];
+    for (expected, change) in changes {
+        let mut document = setting();
+        change(&mut document);
+        if expected == "cannot be read" {
+            document.knobs[8].mode = Some("0200".to_owned());
+        }
+        let scenario = Scenario::check(&document, &mut |_| unreachable!("it names no files"));
+        let scenario = scenario.expect("it is right by itself");
+        match scenario.play_on_kernel(&parent) {
+            Ok(_) => {
+                println!("played, and should have failed: {expected}");
+                return ExitCode::FAILURE;
+            }
+            Err(error) if !error.to_string().contains(expected) => {
+                println!("failed with: {error}\n  and should have: {expected}");
+                return ExitCode::FAILURE;
+            }
+            Err(_) => {}
+        }
+        assert_eq!(values(), before, "after: {expected}");
+        assert_eq!(parent.descendants().expect("cgroups"), [], "after: {expected}");
+    }
+    // And what was played leaves nothing behind either.
+    let scenario =
+        Scenario::check(&setting(), &mut |_| unreachable!("it names no files")).expect("it is right");
+    let play = scenario.play_on_kernel(&parent).expect("it can be played");
+    assert_ne!(values(), before);
+    drop(play);
+    assert_eq!(values(), before);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,126 @@
+//! What is played on the model, line for line.
+
+use knobgate_scenario::Scenario;
+
+/// The lines of a document with two knobs, some programs, maps and cgroups, and these steps.
+fn lines(steps: &str) -> Vec<String> {
+    let text = format!(
+        r#"{{
+            "knobs": [
+                {{"name": "net.core.somaxconn", "value": "4096", "handler": {{"kind": "int", "min": 0}}}},
+                {{"name": "kernel/domainname", "value": "one", "handler": {{"kind": "string", "max_len": 65}}}},
+                {{"name": "kernel/ostype", "value": "Linux", "mode": "0444", "handler": {{"kind": "string"}}}}
+            ],
+            "maps": [
+                {{"name": "hash", "type": "hash", "key_size": 1, "value_size": 2, "max_entries": 4,
+                  "entries": [["02", "bbbb"], ["01", "aaaa"]]}},
+                {{"name": "percpu", "type": "percpu_array", "key_size": 4, "value_size": 2, "max_entries": 2,
+                  "entries": [["01000000", "0102"]]}}
+            ],
+            "programs": {{
+                "allow": {{"insns": "b700000001000000 9500000000000000"}},
+                "deny": {{"insns": "b700000000000000 9500000000000000"}},
+                "two": {{"insns": "b700000002000000 9500000000000000"}},
+                "return 5": {{"insns": "b701000005000000 85000000bb000000 b700000001000000 9500000000000000"}},
+                "return 5, loaded for nothing": {{
+                    "insns": "b701000005000000 85000000bb000000 b700000001000000 9500000000000000",
+                    "expected_attach_type": 0
+                }}
+            }},
+            "cgroups": ["a/b", "c"],
+            "steps": [{steps}]
+        }}"#
+    );
+    let scenario = match Scenario::parse(&text, &mut |_| Err(std::io::ErrorKind::NotFound.into())) {
+        Ok(scenario) => scenario,
+        Err(errors) => panic!("{errors:#?}"),
+    };
+    let play = scenario.play_on_model().expect("it can be played");
+    play.map(|line| line.expect("the model does not fail").to_json()).collect()
+}
+
+#[test]
+fn loads_say_why_they_are_refused() {
+    let lines = lines(
+        r#"{"load": "allow"}, {"load": "two"}, {"load": "return 5, loaded for nothing"},
+           {"attach": {"program": "two", "cgroup": "c", "mode": "link"}}"#,
+    );
+    let bad_return = "At program exit the register R0 should have been in [0, 1]";
+    assert_eq!(lines[0], r#"{"step":0,"ok":true,"errno":null}"#);
+    assert_eq!(lines[1], format!(r#"{{"step":1,"ok":false,"errno":"EINVAL","log":"{bad_return}"}}"#));
+    assert_eq!(
+        lines[2],
+        r#"{"step":2,"ok":false,"errno":"EINVAL","log":"program of this type cannot use helper #187"}"#
+    );
+    assert_eq!(lines[3], format!(r#"{{"step":3,"ok":false,"errno":"EINVAL","log":"{bad_return}"}}"#));
+}
+
+#[test]
+fn what_failed_is_not_there_later() {
+    let lines = lines(
+        r#"{"attach": {"program": "allow", "cgroup": "a", "mode": "single"}},
+           {"attach": {"program": "allow", "cgroup": "a/b", "mode": "multi", "as": "x"}},
+           {"detach": "x"},
+           {"effective": "a/b"}"#,
+    );
+    assert_eq!(lines[1], r#"{"step":1,"ok":false,"errno":"EPERM"}"#);
+    assert_eq!(lines[2], r#"{"step":2,"ok":false,"errno":"EBADF"}"#);
+    assert_eq!(lines[3], r#"{"step":3,"ok":true,"errno":null,"programs":["allow"]}"#);
+}
+
+#[test]
+fn a_descriptor_is_shared_between_cgroups() {
+    let lines = lines(
+        r#"{"attach": {"program": "deny", "cgroup": "a", "mode": "link", "as": 1}},
+           {"write": {"open": "f", "knob": "kernel.domainname", "cgroup": "c", "data": "two"}},
+           {"write": {"open": "f", "knob": "kernel.domainname", "cgroup": "a/b", "data": "three"}},
+           {"write": {"open": "f", "cgroup": "c", "data": {"hex": "ff"}}},
+           {"read": {"open": "f", "cgroup": "c", "pos": 1, "count": 2}}"#,
+    );
+    assert_eq!(
+        lines[1..],
+        [
+            r#"{"step":1,"ok":true,"errno":null,"ret":3,"data":null,"pos":3,"value":"two\n"}"#,
+            r#"{"step":2,"ok":false,"errno":"EPERM","ret":-1,"data":null,"pos":3,"value":"two\n"}"#,
+            r#"{"step":3,"ok":true,"errno":null,"ret":1,"data":null,"pos":4,"value":{"hex":"74776fff0a"}}"#,
+            r#"{"step":4,"ok":true,"errno":null,"ret":2,"data":"wo","pos":3,"value":{"hex":"74776fff0a"}}"#,
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_has_no_position() {
+    let lines = lines(r#"{"write": {"knob": "kernel.ostype", "cgroup": "/", "data": "x"}}"#);
+    assert_eq!(
+        lines,
+        [r#"{"step":0,"ok":false,"errno":"EACCES","ret":-13,"data":null,"pos":null,"value":"Linux\n"}"#]
+    );
+}
+
+#[test]
+fn a_program_can_make_a_read_return_what_was_not_read() {
+    let lines = lines(
+        r#"{"attach": {"program": "return 5", "cgroup": "c", "mode": "multi"}},
+           {"read": {"knob": "kernel.ostype", "cgroup": "c", "count": 3}},
+           {"read": {"knob": "kernel.ostype", "cgroup": "c"}}"#,
+    );
+    assert_eq!(
+        lines[1..],
+        [
+            r#"{"step":1,"ok":true,"errno":null,"ret":5,"data":"\u0000\u0000\u0000","pos":0,"value":"Linux\n"}"#,
+            r#"{"step":2,"ok":true,"errno":null,"ret":5,"data":"\u0000\u0000\u0000\u0000\u0000","pos":0,"value":"Linux\n"}"#,
+        ]
+    );
+}
+
+#[test]
+fn maps_are_sorted_by_key_and_have_the_values_of_one_processor() {
+    let lines = lines(r#"{"map": "hash"}, {"map": "percpu"}"#);
+    assert_eq!(
+        lines,
+        [
+            r#"{"step":0,"ok":true,"errno":null,"entries":[["01","aaaa"],["02","bbbb"]]}"#,
+            r#"{"step":1,"ok":true,"errno":null,"entries":[["00000000","0000"],["01000000","0102"]]}"#,
+        ]
+    );
+}
