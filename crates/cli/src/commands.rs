@@ -12,6 +12,7 @@ mod list;
 mod man;
 mod run;
 mod show;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     Test(test::Test),
     Compile(compile::Compile),
+    Simulate(simulate::Simulate),
     Attach(attach::Attach),
     Detach(detach::Detach),
     List(list::List),
@@ -47,6 +49,7 @@ impl Command {
             Self::Explain(explain) => explain.run(output),
             Self::Test(test) => test.run(output),
             Self::Compile(compile) => compile.run(output),
+            Self::Simulate(simulate) => simulate.run(output),
             Self::Attach(attach) => attach.run(output),
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),

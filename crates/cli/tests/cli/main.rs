@@ -9,6 +9,7 @@ mod check;
 mod colours;
 mod explain;
 mod fmt;
+mod simulate;
 mod test;
 
 use std::fmt::Write;

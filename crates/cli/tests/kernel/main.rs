@@ -11,6 +11,7 @@ mod objects;
 mod runs;
 mod setting;
 mod signals;
+mod simulations;
 mod writers;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         objects::TESTS,
         runs::TESTS,
         signals::TESTS,
+        simulations::TESTS,
         writers::TESTS,
     ];
     knobgate_testing::run(&tests.concat())

@@ -1,0 +1,127 @@
+//! `knobgate simulate`: what becomes of a scenario.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use knobgate_kernel::{HeldSignals, Hierarchy, Signal};
+use knobgate_scenario::{Details, Play, Scenario};
+
+use crate::deciding_hook::DecidingHook;
+use crate::failure::{BAD, Failure};
+use crate::json;
+use crate::output::Output;
+use crate::policy_file;
+
+/// Play a scenario: load and attach programs, read and write knobs, and see what comes of it
+///
+/// A scenario is a JSON document with knobs, programs, cgroups and steps. It is played on the hook in user space, which
+/// needs no root and changes nothing, or with `--on-kernel` on the running kernel, as root. Each step gives one line
+/// of JSON, and the lines are the same on both. docs/simulate.md describes the form, schemas/scenario.schema.json is its
+/// schema.
+///
+/// On the running kernel the knobs are the machine's own: they get the values of the scenario, and in the end, also after
+/// SIGINT and SIGTERM, those back that they had. Inside of `unshare --net --uts --ipc` they are not the machine's.
+///
+/// Exit status: 0 if all steps were played, whatever came of them; 1 if the scenario has errors, or a program did in
+/// user space what no kernel would have let it do; 2 if a file cannot be read; 3 if this machine cannot play it; 128 and the
+/// number of the signal that ended it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Simulate {
+    /// The scenario; `-` is standard input
+    #[arg(value_name = "SCENARIO.json")]
+    scenario: PathBuf,
+    /// Play it on the running kernel
+    #[arg(long)]
+    on_kernel: bool,
+}
+
+impl Simulate {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let scenario = self.read(output)?;
+        if self.on_kernel { on_kernel(&scenario, output) } else { on_model(&scenario, output) }
+    }
+
+    fn read(&self, output: &Output) -> Result<Scenario, Failure> {
+        let name = policy_file::name(&self.scenario);
+        let unreadable = |error: io::Error| Failure::usage(format!("cannot read {name}")).because(error);
+        let text = if policy_file::is_stdin(&self.scenario) {
+            let mut text = String::new();
+            io::stdin().lock().read_to_string(&mut text).map(|_| text)
+        } else {
+            fs::read_to_string(&self.scenario)
+        };
+        // The files that it names are where it is.
+        let directory = self.scenario.parent().unwrap_or(Path::new(""));
+        let scenario =
+            Scenario::parse(&text.map_err(unreadable)?, &mut |file| fs::read(directory.join(file)));
+        scenario.map_err(|errors| {
+            for error in errors {
+                output.failure(&Failure::bad(format!("{name}: {error}")));
+            }
+            Failure::Reported
+        })
+    }
+}
+
+fn on_model(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> {
+    let profile = scenario.profile().copied().unwrap_or_default();
+    output.note(format_args!("decided by {}", DecidingHook::UserSpace(profile)));
+    let mut play =
+        scenario.play_on_model().map_err(|error| Failure::bad("cannot play the scenario").because(error))?;
+    print(&mut play, output, || Ok(None))
+}
+
+fn on_kernel(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> {
+    output.note(format_args!("decided by {}", DecidingHook::of_this_machine()));
+    if let Some(profile) = scenario.profile() {
+        output.note(format_args!(
+            "the profile of the scenario, {profile}, is for the hook in user space alone"
+        ));
+    }
+    let cannot = || Failure::machine("cannot play the scenario on the running kernel");
+    let root = Hierarchy::find().and_then(|found| found.root()).map_err(|error| cannot().because(error))?;
+
+    // Held from before the first knob is changed until all have their values again.
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+    let held = HeldSignals::hold(&signals).map_err(|error| cannot().because(error))?;
+    let mut play = scenario.play_on_kernel(&root).map_err(|error| cannot().because(error))?;
+    let stopped = || {
+        let taken = held.take().map_err(|error| Failure::machine("cannot go on").because(error))?;
+        Ok(taken.map(|held| held.signal))
+    };
+    let printed = print(&mut play, output, stopped);
+    play.finish()
+        .map_err(|error| Failure::machine("the scenario has left something behind").because(error))?;
+    printed
+}
+
+/// Prints the lines of a play, until `stopped` tells of a signal.
+fn print(
+    play: &mut Play<'_>,
+    output: &Output,
+    stopped: impl Fn() -> Result<Option<Signal>, Failure>,
+) -> Result<ExitCode, Failure> {
+    let mut faults = false;
+    loop {
+        for remark in play.take_remarks() {
+            output.note(remark);
+        }
+        if let Some(signal) = stopped()? {
+            output.warning("stopped by a signal: the steps that are left were not played");
+            return Ok(ExitCode::from(128 + signal.as_raw() as u8));
+        }
+        let Some(line) = play.next() else { break };
+        let line = line.map_err(|error| Failure::machine("cannot go on").because(error))?;
+        output.line(json::line(&line))?;
+        if let Details::Fault { .. } = line.details {
+            faults = true;
+            output.warning(format_args!(
+                "step {}: the program did what the kernel's verifier lets no program do: it would not have loaded it",
+                line.step
+            ));
+        }
+    }
+    Ok(ExitCode::from(if faults { BAD } else { 0 }))
+}

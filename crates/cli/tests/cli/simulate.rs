@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+
+use snapbox::cmd::Command;
+
+use crate::{knobgate, snapshot};
+
+fn simulate<const N: usize>(arguments: [&str; N]) -> Command {
+    knobgate(["simulate"]).args(arguments)
+}
+
+fn example(name: &str) -> String {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../examples", name].iter().collect();
+    path.display().to_string()
+}
+
+#[test]
+fn the_examples_are_played() {
+    snapshot(
+        "simulate-examples",
+        [simulate([&example("third-write.json")]), simulate([&example("scenario.json")])],
+    );
+}
+
+#[test]
+fn errors_say_where_and_nothing_is_played() {
+    snapshot("simulate-errors", [simulate(["wrong-scenario.json"]), simulate(["ragged.knob"])]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_wrong_argument() {
+    snapshot("simulate-unreadable", [simulate(["none.json"])]);
+}
+
+#[test]
+fn a_scenario_comes_on_standard_input_too() {
+    let text =
+        r#"{"programs": {"p": {"insns": "b700000001000000 9500000000000000"}}, "steps": [{"load": "p"}]}"#;
+    snapshot("simulate-stdin", [simulate(["-"]).stdin(text)]);
+}
+
+#[test]
+fn what_only_the_verifier_finds_ends_with_status_1() {
+    // A value of a map of 8 bytes, read behind its end at a place that only the run tells.
+    snapshot("simulate-fault", [simulate(["fault.json"])]);
+}

@@ -1,0 +1,92 @@
+//! `knobgate simulate --on-kernel`: the lines of the hook in user space, and nothing left behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use knobgate_kernel::{Namespaces, Signal, with_private_namespaces};
+use knobgate_testing::Test;
+use libtest_mimic::Failed;
+use tempfile::NamedTempFile;
+
+use crate::setting::{KNOBGATE, knobgate, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_scenario_is_the_same_on_the_kernel_line_for_line", same),
+    ("a_scenario_that_is_stopped_leaves_nothing_behind", stopped),
+    ("a_knob_that_is_not_there_is_said_before_anything_runs", missing),
+];
+
+fn same() -> Result<(), Failed> {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    for name in ["scenario.json", "third-write.json"] {
+        let path = examples.join(name);
+        let model = Command::new(KNOBGATE).arg("simulate").arg(&path).output()?;
+        let kernel = knobgate(["simulate", "--on-kernel"]).arg(&path).output()?;
+        assert_eq!(stdout(&model), stdout(&kernel), "{name}: {}", stderr(&kernel));
+        assert_eq!((model.status.code(), kernel.status.code()), (Some(0), Some(0)));
+        assert!(stderr(&model).contains("decided by the hook in user space, as Linux 6.18"));
+        assert!(stderr(&kernel).contains("decided by the kernel's hook, Linux "));
+    }
+    Ok(())
+}
+
+fn scenario(name: &str, steps: usize) -> NamedTempFile {
+    let step = r#"{"write": {"knob": "kernel/domainname", "cgroup": "/", "data": "scenario"}}"#;
+    let mut file = NamedTempFile::with_suffix(".json").expect("a temporary file");
+    write!(
+        file,
+        r#"{{"knobs": [{{"name": "{name}", "value": "before", "handler": {{"kind": "string", "max_len": 65}}}}],
+             "steps": [{}]}}"#,
+        vec![step; steps].join(",")
+    )
+    .expect("a scenario");
+    file
+}
+
+fn stopped() -> Result<(), Failed> {
+    // More lines than a pipe has room for, so that it waits for its reader when the signal comes.
+    const STEPS: usize = 4000;
+    const SCRIPT: &str = r#"
+        "$0" simulate --on-kernel "$1" 2>"$2" &
+        read -r go
+        kill -TERM $!
+        echo sent >&2
+        wait $!
+        echo "status $?" >&2
+        cat /proc/sys/kernel/domainname >&2
+    "#;
+    let (file, said) = (scenario("kernel/domainname", STEPS), NamedTempFile::new()?);
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, KNOBGATE]).arg(file.path()).arg(said.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    with_private_namespaces(&mut command, Namespaces { uts: true, ..Namespaces::default() });
+    let before = std::fs::read_to_string("/proc/sys/kernel/domainname")?;
+    let mut shell = command.spawn()?;
+    let mut lines = BufReader::new(shell.stdout.take().expect("piped"));
+    let mut told = BufReader::new(shell.stderr.take().expect("piped"));
+    let mut line = String::new();
+    lines.read_line(&mut line)?;
+    assert!(line.starts_with(r#"{"step":0,"ok":true"#), "{line}");
+    shell.stdin.take().expect("piped").write_all(b"go\n")?;
+    let mut sent = String::new();
+    told.read_line(&mut sent)?;
+    assert_eq!(sent, "sent\n");
+    let (mut rest, mut end) = (String::new(), String::new());
+    lines.read_to_string(&mut rest)?;
+    told.read_to_string(&mut end)?;
+    shell.wait()?;
+    assert!(rest.lines().count() < STEPS - 1, "it was not stopped");
+    assert_eq!(end, format!("status {}\n{before}", 128 + Signal::TERM.as_raw()));
+    let said = std::fs::read_to_string(said.path())?;
+    assert!(said.contains("stopped by a signal"), "{said}");
+    Ok(())
+}
+
+fn missing() -> Result<(), Failed> {
+    let file = scenario("kernel/no_such_knob", 0);
+    let output = knobgate(["simulate", "--on-kernel"]).arg(file.path()).output()?;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""));
+    assert!(stderr(&output).contains("this machine has no knob kernel/no_such_knob"), "{output:?}");
+    Ok(())
+}
