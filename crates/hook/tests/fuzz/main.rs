@@ -115,7 +115,7 @@ fn fuzz(
     let (seed, tries) = (number("KNOBGATE_SEED", fresh), tries());
     println!("KNOBGATE_SEED={seed} KNOBGATE_FUZZ_TRIES={tries}");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let path = directory.join(format!("fuzz-{name}-current"));
+    let path = directory.join(format!("fuzz-{name}-current-{}", std::process::id()));
     let mut current = File::create(&path).expect("inputs can be written");
     let mut random = Random(seed);
     let changed = (0..tries).map(|_| {
