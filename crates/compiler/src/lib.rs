@@ -13,7 +13,7 @@
 //!   share their ends. The **matcher** finds the first step of an access;
 //! - a **body** is what a rule does, without its constants. Steps with equal bodies share a **block** of code, and each has
 //!   a **row** of data with what is its own;
-//! - a value is *fetched* before the first rule of a chain that looks at it; one pass of an automaton finds its **shape**:
+//! - a value is *fetched* when a chain begins of which some rule looks at it; one pass of an automaton finds its **shape**:
 //!   text, or a list of so many numbers.
 //!
 //! ```

@@ -1,0 +1,130 @@
+//! Rules that share their code on the model of the hook: each goes by its own constants, and counts for itself.
+
+use knobgate_bpf::{Features, RULE_HITS_MAP};
+use knobgate_compiler::compile;
+use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
+use knobgate_policy::{
+    Access, CheckOptions, Errno, KnobName, PolicyFile, Source, Task as PolicyTask, Verdict, evaluate, parse,
+};
+
+/// Rules whose constants differ with their number, and nothing else but the knob, which is `vm.k` and the number.
+const TEMPLATES: &[fn(usize) -> String] = &[
+    |i| format!("allow write vm.k{i} if new <= {i}"),
+    |i| format!("deny(EROFS) write vm.k{i} if {} <= new < {}", i as i64 - 3, i + 2),
+    |i| format!("deny write vm.k{i} if new in -{}..{i} or old == {i}", i + 1),
+    |i| format!("allow write vm.k{i} if new in {{{i}, {}, -7}}", 10 * i),
+    |i| format!("allow write vm.k{i} if new[1] == {i} and count(new) <= {}", 2 + i % 2),
+    |i| {
+        format!("allow write vm.k{i} if new == \"t{}\" or new starts with \"a long text {}\"", i % 10, i % 10)
+    },
+    |i| {
+        format!(
+            "allow write vm.k{i} if new in {{\"x{}\", \"yy{}\"}} or comm == \"c{}\"",
+            i % 10,
+            i % 9,
+            i % 8
+        )
+    },
+    |i| format!("allow write vm.k{i} if not new matches \"*{}?\" or uid == {i}", i % 10),
+    |i| format!("set write vm.k{i} to \"{i}\" if pos == 0 and new contains \"{}\"", i % 10),
+    |i| format!("set write vm.k{i} to \"{}\"", "v".repeat(i)),
+    |i| format!("ignore write vm.k{i} if new == {i}"),
+    |i| format!("clamp write vm.k{i} to {i}..{}", 3 * i),
+    |i| format!("clamp write vm.k{i} to -{}..", i + 1),
+    |i| format!("clamp write vm.k{i} to [{i}..{}, ..{i}, -{i}..99]", i + 5),
+    |i| {
+        format!(
+            "deny write vm.k{i} if gid == {i}\nallow write vm.k{i} if new > {i}\nset write vm.** to \"{}\"",
+            i % 3
+        )
+    },
+    // More constants than a row holds.
+    |i| {
+        format!(
+            "allow write vm.k{i} if new in {{{}}}",
+            (0..600).map(|n| (n * 3 + i).to_string()).collect::<Vec<_>>().join(", ")
+        )
+    },
+];
+
+/// What is written to knob `i`.
+fn values(i: usize) -> Vec<Vec<u8>> {
+    let numbers = [0, i - 1, i, i + 1, 3 * i, 3 * i + 1, 10 * i];
+    let mut values: Vec<String> = numbers.iter().flat_map(|n| [format!("{n}\n"), format!("-{n}")]).collect();
+    values.extend(
+        numbers.iter().flat_map(|n| [format!("{n} {i} 5\n"), format!("9 {n}"), format!("{i} {n} -{n}   \n")]),
+    );
+    values.extend([i % 10, (i + 1) % 10].iter().flat_map(|n| {
+        [
+            format!("t{n}\n"),
+            format!("a long text {n} that goes on"),
+            format!("x{n}"),
+            format!("yy{n}\n"),
+            format!("{n}z"),
+        ]
+    }));
+    values.extend(["", "\n", "some words", "18446744073709551616"].map(str::to_owned));
+    values.into_iter().map(String::into_bytes).collect()
+}
+
+fn policy(template: fn(usize) -> String, rules: usize) -> PolicyFile {
+    let rules: Vec<String> = (1..=rules).map(template).collect();
+    let text = format!("policy shared\n{}\n", rules.join("\n"));
+    parse(Source::new("shared.knob", text), &CheckOptions::default())
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics:?}"))
+}
+
+fn counters(program: &LoadedProgram) -> Vec<u64> {
+    let value = program.map(RULE_HITS_MAP).expect("every program has it").lookup(&[0; 4]).expect("one entry");
+    value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+}
+
+fn agree(features: &Features, profile: &Profile) {
+    let task = Task { uid: 3, gid: 4, comm: b"c2".to_vec(), ..Task::default() };
+    for (number, template) in TEMPLATES.iter().enumerate() {
+        let file = policy(*template, 40);
+        // The oldest kernels do not tell the name of the task.
+        let Ok(compiled) = compile(&file, features) else {
+            assert!(!features.current_comm && file.source().text().contains("comm"), "template {number}");
+            continue;
+        };
+        let program = LoadedProgram::load(&compiled.program, profile, &LoadOptions::default())
+            .unwrap_or_else(|rejection| panic!("{rejection}\n{}", file.source().text()));
+        let mut expected = counters(&program);
+        for i in [1, 2, 3, 7, 39, 40] {
+            for value in values(i) {
+                let name = format!("vm/k{i}");
+                let old = format!("{i}\n").into_bytes();
+                let mut access = Access::write(KnobName::parse(&name).expect("a name"), value.as_slice());
+                access.old = Some(old.clone());
+                access.task = PolicyTask { uid: task.uid, gid: task.gid, comm: task.comm.clone() };
+                let effect = compiled.effect(&evaluate(file.policy(), &access));
+
+                let mut invocation = Invocation::write(&name, &old, &value, &task, profile);
+                let returned = program
+                    .run(&mut invocation, &mut RunOptions::default())
+                    .unwrap_or_else(|fault| panic!("{fault}: {access:?}"));
+                let errno =
+                    if invocation.retval == 0 { Errno::EPERM.number() } else { -invocation.retval as u32 };
+                let verdict = match returned {
+                    0 => Verdict::Deny(Errno::from_number(errno).expect("an errno")),
+                    _ if invocation.replaced => Verdict::Rewrite(invocation.new.unwrap_or_default()),
+                    _ => Verdict::Allow,
+                };
+                assert_eq!(verdict, effect.verdict, "template {number}: {access:?}");
+                expected[effect.counter] += 1;
+                assert_eq!(counters(&program), expected, "template {number}: {access:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn programs_for_the_newest_kernels_go_by_the_constants_of_the_rule() {
+    agree(&Features::ALL, &"7.2".parse().expect("a profile"));
+}
+
+#[test]
+fn programs_for_the_oldest_kernels_go_by_the_constants_of_the_rule() {
+    agree(&Features::BASELINE, &"5.10".parse().expect("a profile"));
+}
