@@ -17,6 +17,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::actor::{Actor, Outcome, READ_BYTES, perform};
+use crate::alike;
 use crate::knobs::{KNOBS, PATTERNS, Playground};
 use crate::model::OnModel;
 
@@ -133,7 +134,14 @@ fn policy() -> impl Strategy<Value = Policy> {
     let literals: Vec<KnobPattern> =
         KNOBS.iter().map(|knob| KnobPattern::parse(knob.name).expect("a name is a pattern")).collect();
     let chosen = prop_oneof![3 => subsequence(literals, 1..=4), 1 => subsequence(patterns, 1..=2)];
-    arbitrary::policy_with_rules(1..24).prop_flat_map(move |policy| {
+    let rules = (arbitrary::policy_with_rules(1..24), 0..8usize).prop_map(|(mut policy, copies)| {
+        for copy in 1..=copies {
+            let rule = &policy.rules[copy % policy.rules.len()];
+            policy.rules.push(alike::like(rule, copy as u32));
+        }
+        policy
+    });
+    rules.prop_flat_map(move |policy| {
         proptest::collection::vec(chosen.clone(), policy.rules.len()).prop_map(move |patterns| {
             let mut policy = policy.clone();
             for (rule, patterns) in policy.rules.iter_mut().zip(patterns) {

@@ -7,6 +7,7 @@
 
 mod actor;
 mod agreement;
+mod alike;
 mod knobs;
 mod model;
 mod sizes;
