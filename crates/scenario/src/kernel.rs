@@ -62,11 +62,15 @@ impl Scenario {
     pub fn play_on_kernel(&self, parent: &Cgroup) -> Result<Play<'_>, KernelError> {
         let kernel = Kernel::new(self, parent)?;
         let mut play = Play::new(self, kernel.place);
-        if kernel.others > 0 {
-            play.remark(format!(
-                "{} programs that are not the scenario's run for all of its accesses, and are not shown",
-                kernel.others
-            ));
+        match kernel.others {
+            0 => {}
+            1 => play.remark(
+                "a program that is not the scenario's runs for all of its accesses, and is not shown"
+                    .to_owned(),
+            ),
+            others => play.remark(format!(
+                "{others} programs that are not the scenario's run for all of its accesses, and are not shown"
+            )),
         }
         Ok(play)
     }
@@ -197,7 +201,7 @@ fn refused(error: LoadError) -> Refusal {
 }
 
 impl Place for Kernel<'_> {
-    fn load(&mut self, program: usize) -> Answer<()> {
+    fn load(&mut self, program: usize) -> Answer<Vec<String>> {
         let described = &self.scenario.programs[program];
         let made = described.make(&self.features).map_err(|error| {
             let full = format!("{}: {error}", described.name);
@@ -216,7 +220,7 @@ impl Place for Kernel<'_> {
         let loaded = loaded.map_err(refused)?;
         let id = loaded.program.info().map_err(broken)?.id;
         self.loaded.insert(program, Loaded { program: loaded, id });
-        Ok(())
+        Ok(made.stricter)
     }
 
     fn attach(&mut self, attachment: usize) -> Answer<()> {

@@ -153,7 +153,7 @@ fn fault(fault: ProgramFault) -> Refusal {
 }
 
 impl Place for Model<'_> {
-    fn load(&mut self, program: usize) -> Answer<()> {
+    fn load(&mut self, program: usize) -> Answer<Vec<String>> {
         let profile = *self.hook.profile();
         let described = &self.scenario.programs[program];
         let made = described.make(&profile.features()).map_err(|error| {
@@ -178,7 +178,7 @@ impl Place for Model<'_> {
         })?;
         let id = self.hook.load_shared(Arc::new(loaded.clone()));
         self.loaded.insert(program, (id, loaded));
-        Ok(())
+        Ok(made.stricter)
     }
 
     fn attach(&mut self, attachment: usize) -> Answer<()> {

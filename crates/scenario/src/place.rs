@@ -7,8 +7,8 @@ use crate::scenario::MapPlace;
 /// Something that does what the steps of one scenario say. Programs, cgroups, attachments and descriptors are told by
 /// their indexes in the scenario.
 pub(crate) trait Place {
-    /// Loads a program.
-    fn load(&mut self, program: usize) -> Answer<()>;
+    /// Loads a program. Returns what it does more strictly than the policy that it is made from says.
+    fn load(&mut self, program: usize) -> Answer<Vec<String>>;
 
     /// Attaches a program, which has been loaded. An anchor has been attached before.
     fn attach(&mut self, attachment: usize) -> Answer<()>;

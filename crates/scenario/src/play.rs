@@ -152,8 +152,12 @@ impl Play<'_> {
     /// Loads a program, unless it is.
     fn load(&mut self, program: usize) -> Answer<()> {
         if !self.loaded[program] {
-            self.place.load(program)?;
+            let stricter = self.place.load(program)?;
             self.loaded[program] = true;
+            let (step, name) = (self.next - 1, &self.scenario.programs[program].name);
+            self.remarks.extend(stricter.iter().map(|what| {
+                format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")
+            }));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use knobgate_bpf::{Features, MapDef};
-use knobgate_compiler::CompileError;
+use knobgate_compiler::{CompileError, Compiled, Degradation};
 use knobgate_hook::{Mode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
 
@@ -85,6 +85,8 @@ pub(crate) struct Made {
     /// The indexes of the scenario's maps that its maps are; `None` for one with maps of its own.
     pub(crate) shared: Option<Vec<usize>>,
     pub(crate) expected_attach_type: u32,
+    /// What it does more strictly than its policy says, since the kernel cannot do better.
+    pub(crate) stricter: Vec<String>,
 }
 
 impl Program {
@@ -95,13 +97,34 @@ impl Program {
                 program: (**program).clone(),
                 shared: Some(shared.clone()),
                 expected_attach_type: *expected_attach_type,
+                stricter: Vec::new(),
             },
-            Source::Policy(file) => Made {
-                program: knobgate_compiler::compile(file, features)?.program,
-                shared: None,
-                expected_attach_type: CGROUP_SYSCTL,
-            },
+            Source::Policy(file) => {
+                let Compiled { program, degradations, .. } = knobgate_compiler::compile(file, features)?;
+                let stricter = degradations.into_iter().map(|degradation| in_words(degradation, file));
+                Made {
+                    program,
+                    shared: None,
+                    expected_attach_type: CGROUP_SYSCTL,
+                    stricter: stricter.collect(),
+                }
+            }
         })
+    }
+}
+
+/// What the program of a policy does where the kernel cannot do what the policy says.
+fn in_words(degradation: Degradation, file: &PolicyFile) -> String {
+    let rule = |rule| file.rule_text(rule).unwrap_or_default();
+    match degradation {
+        Degradation::ErrnoIsEperm(errno) => format!("denials with {errno} are EPERM"),
+        Degradation::RewriteIsDenied { rule: index } => {
+            format!("where `{}` would rewrite, it denies with EPERM", rule(index))
+        }
+        Degradation::VectorClampIsDenied { rule: index } => {
+            format!("where a number is outside of its range, `{}` denies with EPERM", rule(index))
+        }
+        other => format!("{other:?}"),
     }
 }
 

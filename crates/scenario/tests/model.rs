@@ -124,3 +124,19 @@ fn maps_are_sorted_by_key_and_have_the_values_of_one_processor() {
         ]
     );
 }
+
+#[test]
+fn what_a_kernel_cannot_do_of_a_policy_is_said() {
+    let text = r#"{"profile": "6.8", "programs": {"p": {"policy": "p.knob"}}, "steps": [{"load": "p"}, {"load": "p"}]}"#;
+    let policy = "policy p\nclamp write net.core.somaxconn to 1..9\n";
+    let scenario = Scenario::parse(text, &mut |_| Ok(policy.into())).expect("it is right");
+    let mut play = scenario.play_on_model().expect("it can be played");
+    assert!(play.by_ref().all(|line| line.expect("it goes on").ok));
+    assert_eq!(
+        play.take_remarks(),
+        [
+            "step 0: p: the kernel cannot do all that the policy says: where `clamp write net.core.somaxconn to 1..9` would \
+          rewrite, it denies with EPERM"
+        ]
+    );
+}

@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::ExitCode;
 
-use knobgate_scenario::{Document, HandlerKind, Scenario};
+use knobgate_bpf::{Insn, Program, Reg, Width};
+use knobgate_kernel::{Link, LoadOptions, load};
+use knobgate_scenario::{Document, HandlerKind, Scenario, StepDocument};
 use knobgate_testing::scratch;
 
 use crate::programs::setting;
@@ -73,5 +75,24 @@ pub(crate) fn play() -> ExitCode {
     assert_ne!(values(), before);
     drop(play);
     assert_eq!(values(), before);
+    programs_of_others_are_said_and_not_shown();
     ExitCode::SUCCESS
+}
+
+fn programs_of_others_are_said_and_not_shown() {
+    let parent = scratch();
+    let insns = vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()];
+    let program = Program { name: "others".to_owned(), insns, ..Program::default() };
+    let loaded = load(&program, &LoadOptions::default()).expect("it is taken");
+    let _link = Link::create(&loaded.program, &parent).expect("it is attached");
+    let document = Document { steps: vec![StepDocument::Effective("/".to_owned())], ..Document::default() };
+    let scenario =
+        Scenario::check(&document, &mut |_| unreachable!("it names no files")).expect("it is right");
+    let mut play = scenario.play_on_kernel(&parent).expect("it can be played");
+    assert_eq!(
+        play.take_remarks(),
+        ["a program that is not the scenario's runs for all of its accesses, and is not shown"]
+    );
+    let line = play.next().expect("a line").expect("it goes on");
+    assert_eq!(line.to_json(), r#"{"step":0,"ok":true,"errno":null,"programs":[]}"#);
 }
