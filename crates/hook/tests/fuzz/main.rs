@@ -31,7 +31,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TRIES: u64 = 5_000;
 
 /// More instructions than straight code has, and few enough for endless loops to be over soon.
-const BUDGET: u64 = 20_000;
+const BUDGET: u64 = 5_000;
 
 #[test]
 fn no_program_panics_the_machine() {
