@@ -19,6 +19,8 @@ mod player;
 mod programs;
 mod random;
 mod refusals;
+#[path = "../machine/returns.rs"]
+mod returns;
 mod semaphores;
 mod unsound;
 

@@ -11,6 +11,7 @@ use crate::director::processors;
 use crate::odd::Kind;
 use crate::programs;
 use crate::random::Random;
+use crate::returns;
 use crate::unsound;
 
 /// The argument that makes the test binary judge.
@@ -41,6 +42,14 @@ const TAKEN_FOR_ONE_REFUSED: u64 = 5000;
 pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
     let (mut taken, mut refused, mut by_verifier, mut by_model) = (0, 0, 0, 0);
+    for (what, is_taken, insns) in returns::cases() {
+        let program = Program { name: "case".to_owned(), insns, ..Program::default() };
+        let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
+        if real.is_ok() != is_taken {
+            println!("the verifier sees it otherwise: {what}");
+            return ExitCode::FAILURE;
+        }
+    }
     for _ in 0..count {
         let program = programs::endings::any(&mut random);
         let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());

@@ -109,3 +109,10 @@ fn what_is_provably_0_or_1_is_accepted() {
         assert_eq!(load(&insns, &Profile::LINUX_6_18, 18), Ok(()), "{insns:?}");
     }
 }
+
+#[test]
+fn ways_to_the_end_are_told_apart() {
+    for (what, is_taken, insns) in super::returns::cases() {
+        assert_eq!(load(&insns, &Profile::LINUX_6_18, 18).is_ok(), is_taken, "{what}");
+    }
+}

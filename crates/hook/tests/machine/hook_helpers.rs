@@ -49,6 +49,17 @@ fn names_are_cut_and_filled_as_strscpy_does() {
 }
 
 #[test]
+fn a_slash_puts_zeros_behind_it_where_strings_are_not_checked() {
+    let task = Task::default();
+    for (profile, buffer) in [("6.18", b"kernel/sem\0###"), ("5.10", b"kernel/sem\0\0\0\0")] {
+        let profile: Profile = profile.parse().expect("a profile");
+        let mut invocation = Invocation::read("kernel/sem", b"", &task, &profile);
+        let (returned, bytes) = called(helper_ids::SYSCTL_GET_NAME, 14, 0, &mut invocation);
+        assert_eq!((returned, &bytes[..]), (10, &buffer[..]), "{profile}");
+    }
+}
+
+#[test]
 fn values_are_copied_filled_with_zeros_and_cut() {
     let (task, profile) = (Task::default(), Profile::LINUX_6_18);
     for (helper, current, new, size, returned, buffer) in [

@@ -7,6 +7,7 @@ mod hook_helpers;
 mod instructions;
 mod maps;
 mod memory;
+mod returns;
 
 use knobgate_bpf::{Assembler, Cond, MapDef, MapKind, Program, Reg, Size};
 use knobgate_hook::{

@@ -1,0 +1,108 @@
+//! Programs that are about what they return, and whether the verifier takes them.
+
+use knobgate_bpf::{AluOp, Cond, Insn, Reg, Size, Width};
+
+/// What each shows, whether it is taken, and the program.
+pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
+    use Cond::{Ge, Gt, Le, Lt, SGt, SLt};
+    use Width::{W32, W64};
+    let mov = |register, value: i32| Insn::mov(W64, register, value);
+    let (r0, r1, r2, r3, r10) = (Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R10);
+    let unknown = Insn::load(Size::U32, r0, r1, 4);
+    let other = Insn::load(Size::U32, r2, r1, 4);
+    let taken: [(&'static str, Vec<Insn>); 9] = [
+        (
+            "what one comparison leaves open the same one closes",
+            vec![
+                unknown,
+                other,
+                Insn::jump_if(W64, Gt, r2, 7, 1),
+                mov(r0, 1),
+                Insn::jump_if(W64, Le, r2, 7, 1),
+                mov(r0, 0),
+            ],
+        ),
+        (
+            "signed bounds on both sides",
+            vec![
+                unknown,
+                Insn::neg(W64, r0),
+                Insn::jump_if(W64, SGt, r0, 1, 2),
+                Insn::jump_if(W64, SLt, r0, 0, 1),
+                Insn::jump(1),
+                mov(r0, 0),
+            ],
+        ),
+        (
+            "bounds of the lower half",
+            vec![unknown, Insn::jump_if(W32, Gt, r0, 1, 1), Insn::jump(1), mov(r0, 0)],
+        ),
+        (
+            "a copy is bounded with its original",
+            vec![unknown, Insn::mov(W64, r2, r0), Insn::jump_if(W64, Le, r2, 1, 1), mov(r0, 0)],
+        ),
+        (
+            "a copy that something was added to, too",
+            vec![
+                unknown,
+                Insn::mov(W64, r2, r0),
+                Insn::alu(W64, AluOp::Add, r2, 5),
+                Insn::jump_if(W64, Lt, r2, 7, 1),
+                mov(r0, 0),
+            ],
+        ),
+        (
+            "a copy on the stack, too",
+            vec![
+                unknown,
+                Insn::store(Size::U32, r10, -8, r0),
+                Insn::jump_if(W64, Ge, r0, 2, 2),
+                Insn::load(Size::U32, r0, r10, -8),
+                Insn::jump(1),
+                mov(r0, 1),
+            ],
+        ),
+        (
+            "bits that are known",
+            vec![
+                unknown,
+                Insn::alu(W64, AluOp::Mul, r0, 2),
+                Insn::alu(W64, AluOp::And, r0, 3),
+                Insn::alu(W64, AluOp::Rsh, r0, 1),
+            ],
+        ),
+        (
+            "an odd number up to 2 is 1",
+            vec![
+                unknown,
+                Insn::mov(W64, r3, r0),
+                Insn::alu(W64, AluOp::Or, r0, 1),
+                Insn::jump_if(W64, Le, r0, 2, 1),
+                mov(r0, 0),
+            ],
+        ),
+        (
+            "what is 0 or 1 stays so when it is turned around",
+            vec![unknown, Insn::jump_if(W64, Le, r0, 1, 1), mov(r0, 1), Insn::alu(W32, AluOp::Xor, r0, 1)],
+        ),
+    ];
+    let refused: [(&'static str, Vec<Insn>); 3] = [
+        ("divisions are not followed", vec![unknown, Insn::alu(W64, AluOp::Mod, r0, 2)]),
+        (
+            "from 0 to 2",
+            vec![
+                unknown,
+                Insn::alu(W64, AluOp::And, r0, 3),
+                Insn::alu(W64, AluOp::Rsh, r0, 1),
+                Insn::alu(W64, AluOp::Add, r0, 1),
+            ],
+        ),
+        (
+            "bounds of the lower half bound nothing above",
+            vec![unknown, Insn::neg(W64, r0), Insn::jump_if(W32, Gt, r0, 1, 1), Insn::jump(1), mov(r0, 0)],
+        ),
+    ];
+    let with_exit = |insns: Vec<Insn>| [insns, vec![Insn::exit()]].concat();
+    let taken = taken.into_iter().map(|(what, insns)| (what, true, with_exit(insns)));
+    taken.chain(refused.into_iter().map(|(what, insns)| (what, false, with_exit(insns)))).collect()
+}
