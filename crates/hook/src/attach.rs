@@ -49,12 +49,15 @@ pub enum Place {
     Before(Anchor),
     /// Just after this one.
     After(Anchor),
-    /// What makes no sense: both sides at once, or an anchor and no side. Without an anchor the kernel finds that out only
-    /// where there is something attached.
-    Contradictory {
+    /// Both sides at once, which makes no sense. Without an anchor the kernel finds that out only where there is something
+    /// attached.
+    BothSides {
         /// Whether there is an anchor.
         anchored: bool,
     },
+    /// An anchor and no side of it, which makes no sense either, and which the kernel finds out unless a program takes the
+    /// place of another one.
+    NoSide,
 }
 
 /// Where and under which condition something is attached.
@@ -234,7 +237,8 @@ impl Cgroups {
         Options { place, preorder, expected_revision }: Options,
     ) -> Result<(), Errno> {
         let level = &self.get(id)?.level;
-        if replaced.is_some() && (mode != Mode::Multi || place != Place::Unsaid) {
+        let has_side = !matches!(place, Place::Unsaid | Place::NoSide);
+        if replaced.is_some() && (mode != Mode::Multi || has_side) {
             return Err(Errno::EINVAL);
         }
         level.check_revision(expected_revision)?;
@@ -312,8 +316,8 @@ impl Level {
             Place::Unsaid | Place::Last => return Ok(self.slots.len()),
             Place::Before(anchor) => (anchor, 0),
             Place::After(anchor) => (anchor, 1),
-            Place::Contradictory { anchored: false } if self.slots.is_empty() => return Ok(0),
-            Place::Contradictory { .. } => return Err(Errno::EINVAL),
+            Place::BothSides { anchored: false } if self.slots.is_empty() => return Ok(0),
+            Place::BothSides { .. } | Place::NoSide => return Err(Errno::EINVAL),
         };
         let anchor = match (anchor, slot.owner) {
             (Anchor::Program(program), Owner::Program(_)) => Owner::Program(program),

@@ -136,9 +136,8 @@ impl<'s> Model<'s> {
             (false, true, None) => Position::Last,
             (true, false, Some(anchor)) => Position::Before(anchor),
             (false, true, Some(anchor)) => Position::After(anchor),
-            (true, true, anchor) | (false, false, anchor) => {
-                Position::Contradictory { anchored: anchor.is_some() }
-            }
+            (true, true, anchor) => Position::BothSides { anchored: anchor.is_some() },
+            (false, false, Some(_)) => Position::NoSide,
         };
         Options { place, preorder: flags.preorder, expected_revision: None }
     }

@@ -22,6 +22,7 @@ mod refusals;
 #[path = "../machine/returns.rs"]
 mod returns;
 mod semaphores;
+mod sequences;
 mod unsound;
 
 use std::process::{Command, ExitCode};
@@ -47,12 +48,16 @@ const SPOILT: u64 = 800;
 /// How many programs are judged by what they return; `KNOBGATE_ENDINGS` says otherwise.
 const ENDINGS: u64 = 1500;
 
+/// How often something is attached, detached or updated; `KNOBGATE_ATTACHMENTS` says otherwise.
+const ATTACHMENTS: u64 = 3000;
+
 const TESTS: &[Test] = &[
     ("the_handlers_do_as_the_kernels_do", handlers),
     ("programs_from_objects_do_the_same_on_both", objects::objects),
     ("names_and_numbers_are_what_they_are_in_the_kernel", names_and_numbers),
     ("the_model_takes_what_the_verifier_takes", spoilt_programs),
     ("what_may_be_returned_is_what_the_verifier_lets_be_returned", endings),
+    ("what_is_attached_runs_in_the_kernels_order", attachments),
     ("programs_do_as_they_do_in_the_kernel", random_programs),
 ];
 
@@ -82,6 +87,10 @@ fn main() -> ExitCode {
         refusals::ENDINGS => {
             let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
             refusals::judge_endings(seed, count)
+        }
+        sequences::ARGUMENT => {
+            let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
+            sequences::attach_and_detach(seed, count)
         }
         objects::ARGUMENT => {
             let &[case] = &numbers(arguments)[..] else { panic!("the number of a case") };
@@ -119,6 +128,10 @@ fn spoilt_programs() -> Result<(), Failed> {
 
 fn endings() -> Result<(), Failed> {
     in_namespaces(refusals::ENDINGS, &[("KNOBGATE_ENDINGS", ENDINGS)])
+}
+
+fn attachments() -> Result<(), Failed> {
+    in_namespaces(sequences::ARGUMENT, &[("KNOBGATE_ATTACHMENTS", ATTACHMENTS)])
 }
 
 /// Has this binary play `role` in private namespaces, with a seed and these numbers.

@@ -1,0 +1,297 @@
+//! Attaching, replacing, updating, detaching and removing, at random, on a small tree of cgroups: the same errno, the same
+//! lists and the same order of what runs.
+
+use std::io;
+use std::process::ExitCode;
+
+use knobgate_bpf::{Assembler, Program, Reg};
+use knobgate_hook::attach::{Anchor, Options, Place};
+use knobgate_hook::{CgroupId, Errno, Hook, LinkId, Mode, ProgramId};
+use knobgate_kernel::{
+    Among, Anchor as RealAnchor, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
+    detach_link, detach_without_link, link_among, update_link,
+};
+
+use crate::random::Random;
+
+/// The argument that makes the test binary attach and detach.
+pub(crate) const ARGUMENT: &str = "--be-the-attacher";
+
+/// The tree: the parent of each cgroup, by its place in this list; the first ones are below the scratch cgroup.
+const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(0), None];
+
+const PROGRAMS: usize = 5;
+
+/// How much is done before everything is made anew.
+const STEPS: u64 = 60;
+
+/// Both hooks, with the same cgroups and programs.
+struct Stage {
+    hook: Hook,
+    cgroups: Vec<(Cgroup, CgroupId)>,
+    programs: Vec<(ProgramFd, ProgramId)>,
+    links: Vec<(Link, LinkId)>,
+    /// Without links the modes of one program have their turn, too.
+    with_links: bool,
+    scratch: ScratchCgroup,
+}
+
+/// Does so much, and compares.
+pub(crate) fn attach_and_detach(seed: u64, count: u64) -> ExitCode {
+    let mut random = Random(seed);
+    for sequence in 0..count.div_ceil(STEPS) {
+        let mut stage = Stage::new(random.one_in(2));
+        let mut done = Vec::new();
+        for _ in 0..STEPS {
+            let (step, real, model) = stage.step(&mut random);
+            done.push(format!("{step}: {real:?}"));
+            let difference =
+                if real == model { stage.difference() } else { Some(format!("the model says {model:?}")) };
+            if let Some(difference) = difference {
+                println!("sequence {sequence}: {difference}\n{}", done.join("\n"));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if let Some(difference) = fill() {
+        println!("a full cgroup: {difference}");
+        return ExitCode::FAILURE;
+    }
+    println!("{} steps, no difference", count.div_ceil(STEPS) * STEPS);
+    ExitCode::SUCCESS
+}
+
+/// Attaches more programs to a cgroup than there may be, and replaces one of as many as there may be.
+fn fill() -> Option<String> {
+    let mut stage = Stage::new(true);
+    for number in 0..70 {
+        let (real, model) = &stage.cgroups[0];
+        let (program, id) = &stage.programs[number % PROGRAMS];
+        let done = link_among(program, real, &Among::default());
+        let modelled = stage.hook.link(*model, *id, Options::default());
+        match (done, modelled) {
+            (Ok(real), Ok(model)) => stage.links.push((real, model)),
+            (Err(real), Err(model)) if real.raw_os_error() == Some(model.0) => {}
+            (real, model) => return Some(format!("link {number}: {real:?} and {model:?}")),
+        }
+    }
+    stage.difference()
+}
+
+/// The errno, 0 if it went well.
+fn number(done: io::Result<()>) -> i32 {
+    done.map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |()| 0)
+}
+
+fn number_of_model(done: Result<(), Errno>) -> i32 {
+    done.map_or_else(|errno| errno.0, |()| 0)
+}
+
+impl Stage {
+    fn new(with_links: bool) -> Self {
+        let scratch = knobgate_testing::scratch();
+        let mut hook = Hook::default();
+        let mut cgroups: Vec<(Cgroup, CgroupId)> = Vec::new();
+        for (number, parent) in PARENTS.into_iter().enumerate() {
+            let name = format!("cgroup-{number}");
+            let above = parent.map(|parent| &cgroups[parent]);
+            let real = above.map_or(&*scratch, |(real, _)| real).create(&name).expect("a new name");
+            let parent = above.map_or(hook.root(), |(_, model)| *model);
+            let model = hook.create_cgroup(parent, &name).expect("a new name");
+            cgroups.push((real, model));
+        }
+        let programs = (0..PROGRAMS).map(|number| {
+            let mut asm = Assembler::new();
+            asm.mov(Reg::R0, 1);
+            asm.exit();
+            let code = asm.finish(true).expect("it assembles");
+            let program = Program { name: format!("program{number}"), ..Program::from(code) };
+            let real =
+                knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default()).expect("it loads");
+            (real.program, hook.load(|_: &mut knobgate_hook::Invocation<'_>| 1))
+        });
+        let programs = programs.collect();
+        Self { hook, cgroups, programs, links: Vec::new(), with_links, scratch }
+    }
+
+    /// Does something, and says what, and what came of it.
+    fn step(&mut self, random: &mut Random) -> (String, i32, i32) {
+        let (at, which) = (random.below(5) as usize, random.below(PROGRAMS as u64) as usize);
+        let other = random.below(PROGRAMS as u64) as usize;
+        let anchor = random.below(self.links.len().max(1) as u64) as usize;
+        match random.below(12) {
+            0..=3 => self.attach(random, at, which, other),
+            4..=6 if self.with_links => self.link(random, at, which, anchor),
+            7 if !self.links.is_empty() => {
+                let (real, model) = &self.links[anchor];
+                let done = number(update_link(real, &self.programs[which].0));
+                let modelled = self.hook.update_link(*model, self.programs[which].1, None);
+                (format!("update link {anchor} to {which}"), done, number_of_model(modelled))
+            }
+            8 if !self.links.is_empty() => {
+                let (real, model) = &self.links[anchor];
+                let done = number(detach_link(real));
+                let modelled = self.hook.detach_link(*model);
+                (format!("detach link {anchor}"), done, number_of_model(modelled))
+            }
+            9 if !self.links.is_empty() => {
+                let (real, model) = self.links.remove(anchor);
+                drop(real);
+                self.hook.close_link(model);
+                (format!("close link {anchor}"), 0, 0)
+            }
+            10 if !PARENTS.contains(&Some(at)) => self.remove(at),
+            _ => {
+                let (real, model) = &self.cgroups[at];
+                let done = number(detach_without_link(&self.programs[which].0, real));
+                let modelled = self.hook.detach(*model, Some(self.programs[which].1), None);
+                (format!("detach {which} from {at}"), done, number_of_model(modelled))
+            }
+        }
+    }
+
+    fn attach(&mut self, random: &mut Random, at: usize, which: usize, other: usize) -> (String, i32, i32) {
+        let (real_mode, mode) = random.pick(&[
+            (AttachMode::Single, Mode::Single),
+            (AttachMode::Override, Mode::Override),
+            (AttachMode::Multi, Mode::Multi),
+            (AttachMode::Multi, Mode::Multi),
+            (AttachMode::Multi, Mode::Multi),
+        ]);
+        let (real, model) = &self.cgroups[at];
+        let (program, id) = &self.programs[which];
+        let replaces = random.one_in(5);
+        let beside_link = self.links.first().filter(|_| random.one_in(8));
+        let (mut among, mut options) = (Among::default(), Options::default());
+        if random.one_in(3) {
+            let real_anchor = match beside_link {
+                Some((link, _)) => RealAnchor::Link(link),
+                None => RealAnchor::Program(&self.programs[other].0),
+            };
+            let anchor = match beside_link {
+                Some((_, link)) => Anchor::Link(*link),
+                None => Anchor::Program(self.programs[other].1),
+            };
+            place(random, real_anchor, anchor, &mut among, &mut options);
+        }
+        let described = format!(
+            "attach {which} to {at} in mode {mode:?}, {options:?}, in the place of {:?}",
+            replaces.then_some(other)
+        );
+        among.replaced = replaces.then_some(&self.programs[other].0);
+        let done = number(attach_among(program, real, real_mode, &among));
+        // That BPF_F_REPLACE goes with multi mode alone, the model's types say.
+        let modelled = match (replaces, mode) {
+            (false, _) => self.hook.attach(*model, *id, mode, options),
+            (true, Mode::Multi) => self.hook.replace(*model, self.programs[other].1, *id, options),
+            (true, _) => Err(Errno::EINVAL),
+        };
+        (described, done, number_of_model(modelled))
+    }
+
+    fn link(&mut self, random: &mut Random, at: usize, which: usize, anchor: usize) -> (String, i32, i32) {
+        let (real, model) = &self.cgroups[at];
+        let (program, id) = &self.programs[which];
+        let (mut among, mut options) = (Among::default(), Options::default());
+        if random.one_in(2) {
+            match self.links.get(anchor) {
+                Some((real, model)) if !random.one_in(8) => {
+                    place(random, RealAnchor::Link(real), Anchor::Link(*model), &mut among, &mut options);
+                }
+                _ => place(
+                    random,
+                    RealAnchor::Program(program),
+                    Anchor::Program(*id),
+                    &mut among,
+                    &mut options,
+                ),
+            }
+        }
+        let described = format!("link {which} to {at}, {options:?}");
+        let done = link_among(program, real, &among);
+        let modelled = self.hook.link(*model, *id, options);
+        let errnos = (
+            done.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
+            modelled.map_or_else(|errno| errno.0, |_| 0),
+        );
+        if let (Ok(real), Ok(model)) = (done, modelled) {
+            self.links.push((real, model));
+        }
+        (described, errnos.0, errnos.1)
+    }
+
+    /// Removes a cgroup, and makes another one of its name.
+    fn remove(&mut self, at: usize) -> (String, i32, i32) {
+        let (real, model) = &self.cgroups[at];
+        real.remove().expect("nothing is in it");
+        let led_there = |(_, link): &&(Link, LinkId)| self.hook.cgroup_of_link(*link) == Some(*model);
+        for (link, _) in self.links.iter().filter(led_there) {
+            // The kernel gets to it when it has time.
+            knobgate_testing::eventually("the link leads nowhere", || {
+                link.info().is_ok_and(|info| info.cgroup_id.is_none())
+            });
+        }
+        self.hook.remove_cgroup(*model).expect("nothing is in it");
+        let above = PARENTS[at].map(|parent| &self.cgroups[parent]);
+        let name = format!("cgroup-{at}");
+        let real = above.map_or(&*self.scratch, |(real, _)| real).create(&name).expect("it was removed");
+        let parent = above.map_or(self.hook.root(), |(_, model)| *model);
+        let model = self.hook.create_cgroup(parent, &name).expect("it was removed");
+        self.cgroups[at] = (real, model);
+        (format!("remove {at}"), 0, 0)
+    }
+
+    /// What is attached where, and what runs, as far as it is not the same.
+    fn difference(&self) -> Option<String> {
+        for (number, (real, model)) in self.cgroups.iter().enumerate() {
+            let index = |id: &u32| {
+                self.programs.iter().position(|(program, _)| program.info().is_ok_and(|info| info.id == *id))
+            };
+            let index_of_model = |id: &ProgramId| self.programs.iter().position(|(_, program)| program == id);
+            let attached = real.attached().expect("it can be told");
+            let effective: Vec<_> = real.effective().expect("it can be told").iter().map(index).collect();
+            let mode = attached.mode.map(|mode| match mode {
+                AttachMode::Single => Mode::Single,
+                AttachMode::Override => Mode::Override,
+                AttachMode::Multi => Mode::Multi,
+            });
+            let real: (_, Vec<_>, _, _) =
+                (mode, attached.program_ids.iter().map(index).collect(), attached.revision, effective);
+            let attached = self.hook.attached(*model).expect("it is there");
+            let effective: Vec<_> =
+                self.hook.effective(*model).expect("it is there").iter().map(index_of_model).collect();
+            let programs: Vec<_> = attached.programs.iter().map(index_of_model).collect();
+            let model = (attached.mode, programs, Some(attached.revision), effective);
+            if real != model {
+                return Some(format!(
+                    "cgroup {number} is different (mode, programs, revision, what runs)\n  kernel {real:?}\n  model  {model:?}"
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// A random place, for both.
+fn place<'a>(
+    random: &mut Random,
+    real: RealAnchor<'a>,
+    model: Anchor,
+    among: &mut Among<'a>,
+    options: &mut Options,
+) {
+    among.preorder = random.one_in(2);
+    options.preorder = among.preorder;
+    let anchored = random.one_in(2);
+    (among.before, among.after) = random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
+    among.anchor = anchored.then_some(real);
+    options.place = match (among.before, among.after, anchored) {
+        (false, false, false) => Place::Unsaid,
+        (true, false, false) => Place::First,
+        (false, true, false) => Place::Last,
+        (true, false, true) => Place::Before(model),
+        (false, true, true) => Place::After(model),
+        (true, true, anchored) => Place::BothSides { anchored },
+        (false, false, true) => Place::NoSide,
+    };
+}
