@@ -1,4 +1,4 @@
-//! Programs from object files: the ones in examples/objects, which clang made.
+//! Programs from object files: the ones in examples/objects, which clang made, and rustc with aya-ebpf.
 
 use knobgate_bpf::{
     Imm64, Insn, MapDef, MapKind, MapReference, Object, ObjectError, Program, Reg, Relocation, WriteError,
@@ -12,12 +12,13 @@ macro_rules! object {
     };
 }
 
-const OBJECTS: [&[u8]; 9] = [
+const OBJECTS: [&[u8]; 10] = [
     object!("context"),
     object!("foreign"),
     object!("kinds"),
     object!("legacy"),
     object!("names"),
+    object!("one_knob"),
     object!("several"),
     object!("vectors"),
     object!("watch"),
@@ -131,6 +132,19 @@ fn maps_are_as_they_were_defined() {
             map("counts", MapKind::PercpuArray, [4, 8, 2, 0], false),
             map("kept", MapKind::Hash, [16, 1, 8, 1], false),
         ]
+    );
+}
+
+#[test]
+fn a_program_in_rust_is_read_too() {
+    let program = program(object!("one_knob"), None);
+    assert_eq!(program.name, "one_knob");
+    let [counts] = &program.maps[..] else { panic!("{:?}", program.maps) };
+    assert_eq!((counts.name.as_str(), counts.kind, counts.value_size), ("COUNTS", MapKind::Array, 8));
+    assert!(
+        program.lines.entries.iter().any(|line| line.text.contains("*count += 1")),
+        "{:?}",
+        program.lines
     );
 }
 

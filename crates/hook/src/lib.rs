@@ -28,6 +28,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A program of your own comes from the object that clang makes of it. This one, examples/objects/watch.bpf.c, counts what
+//! is written, and allows each knob two writes:
+//!
+//! ```
+//! use knobgate_bpf::Object;
+//! use knobgate_hook::{Errno, Hook, LoadOptions, LoadedProgram, Process, attach::Options};
+//!
+//! let object = Object::read(include_bytes!("../../../examples/objects/watch.bpf.o"))?;
+//! let mut hook = Hook::default();
+//! let watch = LoadedProgram::load(&object.program(None)?, hook.profile(), &LoadOptions::default())?;
+//! let id = hook.load(watch.clone()); // both are the same program, with the same maps
+//! hook.link(hook.root(), id, Options::default())?;
+//!
+//! let process = hook.spawn(hook.root(), Process::default())?;
+//! assert_eq!(hook.write_knob(process, "kernel/domainname", "one")?.returned, 3);
+//! assert_eq!(hook.write_knob(process, "kernel/domainname", "two")?.returned, 3);
+//! assert_eq!(hook.write_knob(process, "kernel/domainname", "three")?.errno(), Some(Errno::EPERM));
+//! let [(knob, count)] = &watch.map("writes").expect("a hash table").entries()[..] else { panic!() };
+//! assert!(knob.starts_with(b"kernel/domainname\0") && count[0] == 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Where a test is not about bytecode, whatever [`Runs`] can be attached too, a closure over the [`Invocation`] for one.
 //!
 //! An access goes through what fs/proc/proc_sysctl.c does, in this order: its checks, which no program hears of; the

@@ -145,6 +145,17 @@ pub(crate) const CASES: &[Case] = &[
         ],
     ),
     case!(
+        "one_knob",
+        None,
+        &[],
+        &[
+            (Read(DOMAIN), Passes),
+            (Write(DOMAIN, b"example", 0), Denied),
+            (Write(TTL, b"67\n", 0), Returns(3)),
+            (Read(TTL), Reads("67\n")),
+        ],
+    ),
+    case!(
         "context",
         None,
         &[],
