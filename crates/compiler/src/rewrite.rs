@@ -146,6 +146,7 @@ impl Lowering<'_> {
             }
             self.asm.store(Size::U64, R10, at + offset as i16, R1);
         }
+        self.routines.will_pad_constants();
         self.commit_from(Value::Old);
     }
 

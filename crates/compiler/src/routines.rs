@@ -27,6 +27,7 @@ pub(crate) struct Routines {
     shape: Option<Placed>,
     /// How many instructions the verifier walks through in them: all of them again for every call.
     steps: usize,
+    pads_constants: bool,
 }
 
 /// The instructions that the verifier walks through in a function, as counted by it; how often it comes by there makes
@@ -38,6 +39,8 @@ mod steps {
     pub(super) const TABLE_BYTE: usize = 10;
     /// To pad a replacement, with what comes behind: the verifier follows it with all that the buffers may hold.
     pub(super) const PAD: usize = 7_000;
+    /// What it has more to do there if a replacement is made of constants, which it tracks byte by byte.
+    pub(super) const PAD_CONSTANTS: usize = 3_000;
     /// To spell a number.
     pub(super) const APPEND_NUMBER: usize = 900;
 }
@@ -55,7 +58,12 @@ impl Routines {
 
     /// About how many instructions the verifier walks through in what was called.
     pub(crate) fn verifier_steps(&self) -> usize {
-        self.steps
+        self.steps + if self.pads_constants { steps::PAD_CONSTANTS } else { 0 }
+    }
+
+    /// Notes that what is padded may be made of constants.
+    pub(crate) fn will_pad_constants(&mut self) {
+        self.pads_constants = true;
     }
 
     /// Calls the function that runs a table: R1 subject, R2 its length (at most `most`), R3 where its classes are, R4

@@ -83,14 +83,18 @@ pub(crate) fn estimates() -> Result<(), Failed> {
             .collect(),
         (0..1_000).map(mixed).collect(),
     ];
+    let mut wrong = Vec::new();
     for rules in policies {
         let first = rules[0].clone();
         let Compiled { program, verifier_steps, .. } =
             compile(&parsed(rules.into_iter())?, &probe().features())?;
         let walked = load(&program, &LoadOptions::default())?.program.info()?.verified_insns as usize;
         let is_near = walked == 0 || (walked / 2..=walked * 2).contains(&verifier_steps);
-        assert!(is_near, "{first}: {verifier_steps} estimated, {walked} walked");
+        if !is_near {
+            wrong.push(format!("{first}: {verifier_steps} estimated, {walked} walked"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     Ok(())
 }
 
