@@ -39,13 +39,12 @@ impl Trie {
         }
         let found = self.find_exact(key);
         check_flags(flags, found.is_some())?;
-        if let Some(index) = found {
-            return Ok(self.entries[index].1);
-        }
-        if self.entries.len() >= self.max_entries {
-            return Err(MapError::NoSpace);
-        }
-        let entry = self.values.insert();
+        // What is behind the prefix is that of the last update.
+        let entry = match found {
+            Some(index) => self.entries.remove(index).1,
+            None if self.entries.len() >= self.max_entries => return Err(MapError::NoSpace),
+            None => self.values.insert(),
+        };
         let index = self.entries.partition_point(|(prefix, _)| prefix[4..] < key[4..]);
         self.entries.insert(index, (key.to_vec(), entry));
         Ok(entry)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use knobgate_bpf::{Program, helper_ids};
 use knobgate_hook::attach::Options;
 use knobgate_hook::{CgroupId, Hook, Process, ProcessId, Profile, Task};
-use knobgate_kernel::{Cgroup, Link, ScratchCgroup};
+use knobgate_kernel::{Cgroup, Link, RingBuffer, ScratchCgroup};
 
 use crate::access::{self, Access, any, in_model, path, start_alike, value_in_kernel, value_in_model};
 use crate::actor::{Actor, COMM};
@@ -92,8 +92,11 @@ impl Stage {
 impl Loaded {
     /// The first difference between its maps, of those that user space can look into.
     fn difference(&self, all: bool) -> Option<String> {
+        if all && let Some(difference) = self.difference_of_records() {
+            return Some(difference);
+        }
         for (index, (name, map)) in self.real.maps.iter().enumerate() {
-            let readable = !matches!(&**name, "lpm_trie" | "queue" | "stack" | "ringbuf" | "cgroup_storage");
+            let readable = !matches!(&**name, "queue" | "stack" | "ringbuf" | "cgroup_storage");
             if !readable || index != programs::RESULTS && !all {
                 continue;
             }
@@ -130,6 +133,17 @@ impl Loaded {
             return Some(words);
         }
         None
+    }
+}
+
+impl Loaded {
+    /// What went into the ring buffer, if there is one.
+    fn difference_of_records(&self) -> Option<String> {
+        let (real, model) = (self.real.map("ringbuf")?, self.model.map("ringbuf")?);
+        let real = RingBuffer::open(real).expect("it can be read").drain();
+        let model = model.drain_records();
+        (real != model)
+            .then(|| format!("the records are different:\n  kernel {real:02x?}\n  model  {model:02x?}"))
     }
 }
 

@@ -71,6 +71,15 @@ fn tries_find_the_longest_prefix() {
 }
 
 #[test]
+fn what_is_behind_a_prefix_is_that_of_the_last_update() {
+    let trie = new(MapKind::LpmTrie, 8, 1, 1);
+    let key = |address: [u8; 4]| [8u32.to_le_bytes(), address].concat();
+    trie.update(&key([10, 1, 2, 3]), b"a", ANY).expect("room");
+    trie.update(&key([10, 9, 9, 9]), b"b", ANY).expect("the same prefix");
+    assert_eq!(trie.entries(), [(key([10, 9, 9, 9]), b"b".to_vec())]);
+}
+
+#[test]
 fn maps_of_impossible_sizes_are_not_made() {
     for (kind, key, value, entries) in [
         (MapKind::Array, 8, 8, 1),
