@@ -39,9 +39,10 @@ pub(super) fn outcome(step: Step, insn: usize, target: usize, state: &State) -> 
             match (pointer, equals) {
                 (Abstract::Memory, true) => return None,
                 // What may be null, and compares equal to 0, is 0.
-                (Abstract::Any | Abstract::MemoryOrNull, true) => there.set(dst, Abstract::constant(0)),
-                (Abstract::MemoryOrNull, false) if matches!(cond, Cond::Eq | Cond::Ne) => {
-                    there.set(dst, Abstract::Memory);
+                (Abstract::Any, true) => there.set(dst, Abstract::constant(0)),
+                (Abstract::MemoryOrNull(_), true) => there.find(pointer, Abstract::constant(0)),
+                (Abstract::MemoryOrNull(_), false) if matches!(cond, Cond::Eq | Cond::Ne) => {
+                    there.find(pointer, Abstract::Memory);
                 }
                 _ => {}
             }

@@ -35,6 +35,20 @@ impl Around<'_> {
                     && index.known().is_some_and(|index| index < u64::from(map.max_entries))
             })
     }
+
+    /// The refusal of a write to the kernel's description of a map, in which root may read.
+    fn writes_description(&self, insn: usize, map: u16) -> Rejection {
+        let description = match self.maps.get(usize::from(map)).map(|map| map.kind) {
+            Some(MapKind::Hash | MapKind::PercpuHash | MapKind::LruHash | MapKind::LruPercpuHash) => {
+                "bpf_htab"
+            }
+            Some(MapKind::LpmTrie) => "lpm_trie",
+            Some(MapKind::Queue | MapKind::Stack) => "bpf_queue_stack",
+            Some(MapKind::Ringbuf) => "bpf_ringbuf_map",
+            _ => "bpf_array",
+        };
+        Rejection::MapDescription { insn, description }
+    }
 }
 
 /// What `step` makes of a state.
@@ -52,6 +66,14 @@ pub(super) fn apply(
     let read_operand = |operand| match operand {
         Operand::Imm(imm) => Ok(Abstract::constant(i64::from(imm) as u64)),
         Operand::Reg(register) => read(register),
+    };
+    let accessed = |base: Reg| {
+        let found = match read(base)? {
+            Abstract::Number(..) => "scalar",
+            Abstract::MemoryOrNull(_) => "map_value_or_null",
+            value => return Ok(value),
+        };
+        Err(Rejection::MemoryAccess { insn, register: base.number(), found })
     };
     let fresh = insn as u32 + 1;
     let result = match step {
@@ -100,18 +122,19 @@ pub(super) fn apply(
         Step::MapValue { .. } => Abstract::Memory,
         Step::Map { map, .. } => Abstract::Map(map),
         Step::Function { .. } => Abstract::Any,
-        Step::Load { size, signed, base, off, .. } => match read(base)? {
+        Step::Load { size, signed, base, off, .. } => match accessed(base)? {
             Abstract::Context => {
                 context_load(insn, i64::from(off), size)?;
                 range_of(size, signed)
             }
             Abstract::Stack(at) => state.load(stack(insn, at, off, size)?, size, signed),
-            Abstract::Any if size == Size::U64 => Abstract::Any,
+            // The kernel's description of a map has pointers in it.
+            Abstract::Any | Abstract::Map(_) if size == Size::U64 => Abstract::Any,
             _ => range_of(size, signed),
         },
         Step::Store { size, base, off, operand } => {
             let value = read_operand(operand)?;
-            match read(base)? {
+            match accessed(base)? {
                 Abstract::Context => {
                     context_store(around.profile, insn, base, i64::from(off), size, operand)?;
                 }
@@ -125,6 +148,7 @@ pub(super) fn apply(
                     };
                     state.store(at, size, value);
                 }
+                Abstract::Map(map) => return Err(around.writes_description(insn, map)),
                 Abstract::Any => state.forget_stack(),
                 _ => {}
             }
@@ -135,7 +159,7 @@ pub(super) fn apply(
             if op == AtomicOp::CompareExchange {
                 read(Reg::R0)?;
             }
-            match read(base)? {
+            match accessed(base)? {
                 Abstract::Context => {
                     let (off, size) = (i64::from(off), size.bytes() as usize);
                     return Err(Rejection::Context { insn, off, size });
@@ -144,6 +168,7 @@ pub(super) fn apply(
                     let at = stack(insn, at, off, size)?;
                     state.forget(at, i64::from(size.bytes()));
                 }
+                Abstract::Map(map) => return Err(around.writes_description(insn, map)),
                 Abstract::Any => state.forget_stack(),
                 _ => {}
             }
@@ -158,7 +183,7 @@ pub(super) fn apply(
             for register in &Reg::ALL[1..=usize::from(helper.arity())] {
                 read(*register)?;
             }
-            let returned = returned_by(helper, state, around);
+            let returned = returned_by(helper, fresh, state, around);
             forget_written(helper, state);
             state.called(returned);
             return Ok(());
@@ -172,7 +197,7 @@ pub(super) fn apply(
                         | Abstract::Context
                         | Abstract::Map(_)
                         | Abstract::Memory
-                        | Abstract::MemoryOrNull
+                        | Abstract::MemoryOrNull(_)
                 )
             };
             if !Reg::ALL[1..6].iter().all(is_number) {
@@ -254,11 +279,11 @@ fn forget_written(helper: Helper, state: &mut State) {
     }
 }
 
-fn returned_by(helper: Helper, state: &State, around: &Around<'_>) -> Abstract {
+fn returned_by(helper: Helper, fresh: u32, state: &State, around: &Around<'_>) -> Abstract {
     match helper {
         Helper::MAP_LOOKUP_ELEM if around.finds(state) => Abstract::Memory,
         Helper::MAP_LOOKUP_ELEM | Helper::MAP_LOOKUP_PERCPU_ELEM | Helper::RINGBUF_RESERVE => {
-            Abstract::MemoryOrNull
+            Abstract::MemoryOrNull(fresh)
         }
         Helper::GET_LOCAL_STORAGE => Abstract::Memory,
         Helper::RINGBUF_SUBMIT | Helper::RINGBUF_DISCARD | Helper::TAIL_CALL => Abstract::Uninit,
@@ -299,8 +324,8 @@ fn alu(width: Width, op: AluOp, left: Abstract, right: Abstract) -> Abstract {
             Some(by) => Abstract::Stack(at.wrapping_sub(by as i64)),
             None => Abstract::Any,
         },
-        (memory @ (Abstract::Memory | Abstract::MemoryOrNull), Abstract::Number(..)) if moves => memory,
-        (Abstract::Number(..), memory @ (Abstract::Memory | Abstract::MemoryOrNull))
+        (memory @ (Abstract::Memory | Abstract::MemoryOrNull(_)), Abstract::Number(..)) if moves => memory,
+        (Abstract::Number(..), memory @ (Abstract::Memory | Abstract::MemoryOrNull(_)))
             if moves && op == AluOp::Add =>
         {
             memory

@@ -92,6 +92,12 @@ pub enum Rejection {
     /// An access is outside of the stack.
     #[error("instruction {insn}: invalid access to the stack at offset {off} of {size} bytes")]
     StackAccess { insn: usize, off: i64, size: usize },
+    /// Memory is accessed through what is no pointer, or may be null.
+    #[error("instruction {insn}: R{register} invalid mem access '{found}'")]
+    MemoryAccess { insn: usize, register: u8, found: &'static str },
+    /// The kernel's description of a map is written.
+    #[error("instruction {insn}: only read from {description} is supported")]
+    MapDescription { insn: usize, description: &'static str },
     /// A register is read that nothing was stored to.
     #[error("instruction {insn}: R{register} !read_ok")]
     UninitRegister { insn: usize, register: u8 },
@@ -115,6 +121,8 @@ impl Rejection {
             Self::FramePointer { .. }
             | Self::StackTotal { .. }
             | Self::StackAccess { .. }
+            | Self::MemoryAccess { .. }
+            | Self::MapDescription { .. }
             | Self::UninitRegister { .. }
             | Self::Context { .. }
             | Self::StoreToContext { .. } => Errno::EACCES,

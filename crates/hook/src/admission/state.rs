@@ -19,8 +19,8 @@ pub(super) enum Abstract {
     Map(u16),
     /// Memory that holds numbers and no pointers, such as the value of a map.
     Memory,
-    /// Such memory, or null.
-    MemoryOrNull,
+    /// Such memory, or null; its copies have the same number.
+    MemoryOrNull(u32),
     /// Anything: other pointers, what differs between ways, what nothing was stored to on some of them.
     Any,
 }
@@ -214,6 +214,15 @@ impl State {
                 let by = Scalar::constant(other.added.wrapping_sub(link.added) as u64);
                 let width = if other.low_half || link.low_half { Width::W32 } else { Width::W64 };
                 *held = Scalar::compute(width, AluOp::Add, scalar, by);
+            }
+        }
+    }
+
+    /// What may be null is found to be `value`, and all its copies with it.
+    pub(super) fn find(&mut self, may_be_null: Abstract, value: Abstract) {
+        for place in self.registers.iter_mut().chain(&mut self.slots) {
+            if *place == may_be_null {
+                *place = value;
             }
         }
     }

@@ -51,6 +51,11 @@ fn bad_programs_are_rejected_with_the_reason() {
         ),
         (&[one, Insn::store(Size::U8, Reg::R10, -513, Reg::R0), exit], "invalid access to the stack"),
         (&[one, Insn::store(Size::U8, Reg::R10, 0, Reg::R0), exit], "invalid access to the stack"),
+        (
+            &[mov(Reg::R2, 5), Insn::load(Size::U8, Reg::R2, Reg::R2, 0), one, exit],
+            "R2 invalid mem access 'scalar'",
+        ),
+        (&[one, Insn::store(Size::U8, Reg::R0, 0, Reg::R0), exit], "R0 invalid mem access 'scalar'"),
         (&[Insn::call_helper(4), one, exit], "invalid func unknown#4"),
         (&[Insn::call_helper(helper_ids::SPIN_LOCK), one, exit], "bpf_spin_lock#93 is not modelled"),
         (&[Insn::call_function(-1), one, exit], "recursive call"),

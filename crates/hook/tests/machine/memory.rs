@@ -1,8 +1,8 @@
 //! What ends a run: every access that is not to memory of the program's.
 
-use knobgate_bpf::{AluOp, Assembler, Reg, Size, helper_ids};
+use knobgate_bpf::{AluOp, Assembler, Cond, Reg, Size, helper_ids};
 
-use super::{allow, deny_null, fault, frozen, keep, map, result, results};
+use super::{allow, deny_null, fault, frozen, keep, load, map, result, results};
 use knobgate_bpf::MapKind;
 
 #[test]
@@ -41,12 +41,6 @@ fn what_is_outside_of_memory_is_not_accessed() {
     allow(&mut above);
     assert!(fault(above, vec![]).contains("stack offset 0"));
 
-    let mut number = Assembler::new();
-    through(&mut number, 1234);
-    number.load(Size::U8, Reg::R0, Reg::R6, 0);
-    allow(&mut number);
-    assert!(fault(number, vec![]).contains("accessed through a number"));
-
     let mut misaligned = Assembler::new();
     through(&mut misaligned, -15);
     misaligned.mov(Reg::R1, Reg::R10);
@@ -56,18 +50,52 @@ fn what_is_outside_of_memory_is_not_accessed() {
     assert!(fault(misaligned, vec![]).contains("not aligned"));
 }
 
-#[test]
-fn null_read_only_memory_and_addresses_are_no_memory() {
-    let mut null = Assembler::new();
-    null.store_imm(Size::U32, Reg::R10, -4, 9);
-    null.load_map(Reg::R1, 0);
-    null.mov(Reg::R2, Reg::R10);
-    null.alu(AluOp::Add, Reg::R2, -4);
-    null.call_helper(helper_ids::MAP_LOOKUP_ELEM);
-    null.load(Size::U8, Reg::R0, Reg::R0, 0);
-    allow(&mut null);
-    assert!(fault(null, vec![map("hash", MapKind::Hash, 4, 8, 1)]).contains("null pointer"));
+/// Looks a key up in map 0 and keeps what is found in r6 as well.
+fn look_up(asm: &mut Assembler) {
+    asm.store_imm(Size::U32, Reg::R10, -4, 9);
+    asm.load_map(Reg::R1, 0);
+    asm.mov(Reg::R2, Reg::R10);
+    asm.alu(AluOp::Add, Reg::R2, -4);
+    asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+    asm.mov(Reg::R6, Reg::R0);
+}
 
+#[test]
+fn what_is_no_memory_for_certain_or_may_be_null_is_refused_at_load() {
+    let hash = || vec![map("hash", MapKind::Hash, 4, 8, 1)];
+    let refusal = |asm| load(asm, hash()).expect_err("a refusal").to_string();
+
+    let mut unchecked = Assembler::new();
+    look_up(&mut unchecked);
+    unchecked.load(Size::U8, Reg::R0, Reg::R0, 0);
+    allow(&mut unchecked);
+    assert!(refusal(unchecked).ends_with("R0 invalid mem access 'map_value_or_null'"));
+
+    let mut null = Assembler::new();
+    look_up(&mut null);
+    let found = null.new_label();
+    null.jump_if(Cond::Ne, Reg::R0, 0, found);
+    null.store_imm(Size::U8, Reg::R6, 0, 1);
+    null.bind(found);
+    allow(&mut null);
+    assert!(refusal(null).ends_with("R6 invalid mem access 'scalar'"));
+
+    let mut copy = Assembler::new();
+    look_up(&mut copy);
+    deny_null(&mut copy);
+    copy.store_imm(Size::U8, Reg::R6, 0, 1);
+    allow(&mut copy);
+    load(copy, hash()).expect("a copy of what is not null");
+
+    let mut description = Assembler::new();
+    description.load_map(Reg::R6, 0);
+    description.store_imm(Size::U64, Reg::R6, 0, 1);
+    allow(&mut description);
+    assert!(refusal(description).ends_with("only read from bpf_htab is supported"));
+}
+
+#[test]
+fn read_only_memory_and_addresses_are_no_memory() {
     let mut constant = Assembler::new();
     constant.load_map_value(Reg::R1, 0, 0);
     constant.store_imm(Size::U8, Reg::R1, 0, 1);
