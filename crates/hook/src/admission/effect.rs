@@ -75,6 +75,9 @@ pub(super) fn apply(
         };
         Err(Rejection::MemoryAccess { insn, register: base.number(), found })
     };
+    if written(step) == Some(Reg::R10) {
+        return Err(Rejection::FramePointer { insn });
+    }
     let fresh = insn as u32 + 1;
     let result = match step {
         Step::Mov { width: Width::W64, dst, operand: Operand::Reg(src) } => {

@@ -64,9 +64,6 @@ fn check_jumps(code: &[Step], start: usize, end: usize) -> Result<(), Rejection>
         if matches!(step, Step::SecondHalf) {
             continue;
         }
-        if written(step) == Some(Reg::R10) {
-            return Err(Rejection::FramePointer { insn });
-        }
         for target in successors(step, insn) {
             let jumps = matches!(step, Step::Jump { .. } | Step::JumpIf { .. } | Step::MayGoto { .. });
             if target == end && !jumps {

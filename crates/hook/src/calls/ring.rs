@@ -31,10 +31,10 @@ pub(super) fn output(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
 pub(super) fn reserve(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let map = machine.map_argument(helper, Reg::R1)?;
     machine.check_map_kind(helper, map)?;
-    let size = machine.size_argument(helper, Reg::R2, true)?;
+    let size = machine.number_argument(helper, Reg::R2)?;
     let flags = machine.number_argument(helper, Reg::R3)?;
     let mut state = machine.memory.maps[usize::from(map)].state();
-    let room = state.ring_mut().filter(|_| flags == 0).and_then(|ring| ring.reserve(size as u64));
+    let room = state.ring_mut().filter(|_| flags == 0).and_then(|ring| ring.reserve(size));
     let Some(number) = room else { return Ok(Value::number(0)) };
     drop(state);
     machine.memory.records.push(Reservation { map, number, open: true });

@@ -120,7 +120,14 @@ fn packed_arguments(
     let start = machine.pointer_argument(helper, pointer)?;
     let place = |index: u64| Value { bits: start.bits.wrapping_add(8 * index), region: start.region };
     (0..size as u64 / 8)
-        .map(|index| machine.memory.load(place(index), Size::U64))
+        .map(|index| match place(index) {
+            // A helper reads wherever it is told to; pointers are where they are aligned.
+            odd if odd.bits % 8 != 0 => {
+                let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+                machine.memory.read(odd, 8, number).map(Value::number)
+            }
+            place => machine.memory.load(place, Size::U64),
+        })
         .collect::<Called<_>>()
         .map(Some)
 }

@@ -51,6 +51,9 @@ struct Sketch<'r> {
     next: u32,
     /// Functions that are called and not yet written.
     functions: Vec<(Label, Body)>,
+    /// Whether it may rewrite what is written. A handler of CPU masks reads on behind a replacement without an end of
+    /// its own, into what the heap held before, on kernels that put no NUL there.
+    rewrites: bool,
 }
 
 /// What a function is for.
@@ -68,7 +71,8 @@ enum Body {
 pub(crate) fn any(random: &mut Random, kind: Kind, name: String) -> Program {
     let inputs = inputs(random, kind);
     let strings = text::strings();
-    let mut sketch = Sketch { asm: Assembler::new(), random, next: 0, functions: Vec::new() };
+    let rewrites = kind != Kind::Mask;
+    let mut sketch = Sketch { asm: Assembler::new(), random, next: 0, functions: Vec::new(), rewrites };
     sketch.asm.mov(CONTEXT, Reg::R1);
     for _ in 0..1 + sketch.random.below(6) {
         sketch.piece();
@@ -145,7 +149,7 @@ impl Sketch<'_> {
             4 => self.call(),
             5 | 6 => self.get_name(),
             7 | 8 => self.get_value(),
-            9 => self.set_new_value(),
+            9 if self.rewrites => self.set_new_value(),
             10 => self.parse_number(),
             11 => self.retval(),
             12 => self.context(),
