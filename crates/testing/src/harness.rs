@@ -20,9 +20,9 @@ pub fn in_private_mounts() -> Option<ExitCode> {
     if std::env::var_os(INSIDE).is_some() || !can_unshare {
         return None;
     }
-    // What a shell starts in the background ignores these two, and so would all that the tests start.
+    // What a shell starts in the background ignores some, nohup(1) others, and so would all that the tests start.
     let mut inside = Command::new("env");
-    inside.arg("--default-signal=INT,QUIT").arg(std::env::current_exe().unwrap_or("/proc/self/exe".into()));
+    inside.arg("--default-signal").arg(std::env::current_exe().unwrap_or("/proc/self/exe".into()));
     inside.args(std::env::args_os().skip(1)).env(INSIDE, "1");
     with_private_namespaces(&mut inside, Namespaces { mount: true, ..Namespaces::default() });
     match inside.status() {
