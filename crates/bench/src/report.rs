@@ -1,0 +1,199 @@
+//! The page about it.
+
+use std::fmt::Write;
+
+use crate::accesses::{Case, Floor, Group};
+use crate::pairs::Access;
+use crate::processes::Processes;
+use crate::scale::Scale;
+use crate::statistics::Spread;
+
+/// `docs/performance.md`.
+pub(crate) fn markdown(
+    machine: &str,
+    floor: &[Floor],
+    groups: &[Group],
+    scale: &Scale,
+    processes: &Processes,
+) -> String {
+    let mut page = Page::default();
+    page.line(include_str!("performance-head.md").trim_end());
+    page.line(&format!("\nMeasured on {machine}.\n"));
+    page.line("## What was aimed at\n");
+    page.targets(groups, scale, processes);
+    page.line(&format!("\n{}", include_str!("performance-limits.md").trim_end()));
+    page.line("\n## What it costs that something is attached\n");
+    page.floor(floor);
+    page.line("\n## What a policy adds\n");
+    page.line(
+        "Each figure is a ratio to a program that only returns 1, with the quartiles of all rounds.\n\n\
+         ![the same as a figure](performance.svg)\n",
+    );
+    for group in groups {
+        page.group(group);
+    }
+    page.line("## Large policies\n");
+    page.scale(scale);
+    page.line("\n## The command\n");
+    page.processes(processes);
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.line(&format!("| {} |", cells.join(" | ")));
+    }
+
+    fn header<const N: usize>(&mut self, cells: [&str; N]) {
+        self.row(cells.map(str::to_owned));
+        self.line(&format!("|{}", " --- |".repeat(N)));
+    }
+
+    fn targets(&mut self, groups: &[Group], scale: &Scale, processes: &Processes) {
+        self.header(["what", "at most", "found", ""]);
+        for group in groups {
+            let (name, long) = (access(group.access), group.access.knob.len() > 20);
+            let mut target = |what: &str, most: f64, found: Option<Spread>| {
+                if let Some(found) = found {
+                    let median = format!("{:.3} ×", found.median);
+                    self.row([
+                        format!("{name}: {what}"),
+                        format!("{most:.2} ×"),
+                        median,
+                        verdict(found, most),
+                    ]);
+                }
+            };
+            let ratio = |case, rules| group.row(case, rules).map(|row| row.ratio);
+            target("a miss on 1,000 rules", 1.03, ratio(Case::Miss, 1_000));
+            target("a hit among 1,000 rules", if long { 1.25 } else { 1.12 }, ratio(Case::Hit, 1_000));
+            let apart = group.ratio((Case::Hit, 10_000), (Case::Hit, 1_000));
+            target("a hit among 10,000 rules, to that", 1.03, apart);
+            let bound = group.ratio((Case::Bound, 1_000), (Case::Hit, 1_000));
+            target("a bound on an integer, to the same without", 1.10, bound);
+            target("1,000 rules about writes", 1.01, ratio(Case::OtherKind, 1_000));
+            for (ours, by_hand, what) in [
+                (Case::Hit, Case::HitByHand, "a hit"),
+                (Case::Bound, Case::BoundByHand, "a bound on an integer"),
+                (Case::Rewrite, Case::RewriteByHand, "a rewrite"),
+            ] {
+                for rules in [1, 1_000] {
+                    let what = format!("{what}, {}, to the same in C", plural(rules));
+                    target(&what, 1.0, group.ratio((ours, rules), (by_hand, rules)));
+                }
+            }
+        }
+        let mut time = |what: &str, most: f64, found: Spread| {
+            let median = format!("{:.1} ms", found.median);
+            self.row([what.to_owned(), format!("{most} ms"), median, verdict(found, most)]);
+        };
+        for size in &scale.sizes {
+            let most = match size.rules {
+                1_000 => 50.0,
+                10_000 => 1_000.0,
+                _ => continue,
+            };
+            time(&format!("compile and load: {} {}", thousands(size.rules), size.what), most, size.both);
+        }
+        time("`knobgate check` on 10,000 rules", 100.0, processes.check);
+        time("`knobgate run -- true`, more than `true`", 30.0, processes.run);
+    }
+
+    fn floor(&mut self, floor: &[Floor]) {
+        self.header(["access", "nothing attached", "attached elsewhere", "`return 1`"]);
+        for Floor { access: of, nothing, elsewhere, return_1 } in floor {
+            self.row([access(*of), format!("{:.0} ns", nothing.median), times(*elsewhere), times(*return_1)]);
+        }
+    }
+
+    fn group(&mut self, group: &Group) {
+        self.line(&format!(
+            "### {}\n\n{:.0} ns under `return 1`.\n",
+            access(group.access),
+            group.return_1.median
+        ));
+        self.header(["the policy", "rules", "to `return 1`"]);
+        for row in &group.rows {
+            let rules = if row.case.is_a_policy() { thousands(row.rules) } else { String::new() };
+            self.row([row.case.name().to_owned(), rules, times(row.ratio)]);
+        }
+        self.line("");
+    }
+
+    fn scale(&mut self, scale: &Scale) {
+        self.header(["rules", "", "compile", "load", "instructions", "verified"]);
+        for size in &scale.sizes {
+            self.row([
+                thousands(size.rules),
+                size.what.to_owned(),
+                format!("{:.1} ms", size.compile.median),
+                format!("{:.1} ms", size.load.median),
+                thousands(size.insns),
+                thousands(size.verified as usize),
+            ]);
+        }
+        let many = &scale.many;
+        self.line(&format!(
+            "\nOne program on {} cgroups: {:.0} µs for each to attach it, {:.0} µs to replace it by another.",
+            thousands(many.cgroups),
+            many.attach,
+            many.update
+        ));
+    }
+
+    fn processes(&mut self, processes: &Processes) {
+        self.header(["process", "time"]);
+        self.row(["`knobgate check`, 10,000 rules".to_owned(), milliseconds(processes.check)]);
+        self.row(["`true`".to_owned(), milliseconds(processes.command)]);
+        self.row(["what `knobgate run -- true` adds to it".to_owned(), milliseconds(processes.run)]);
+    }
+}
+
+fn access(access: Access) -> String {
+    let kind = if access.new.is_some() { "write" } else { "read" };
+    format!("{kind} `{}`", access.knob)
+}
+
+fn times(Spread { low, median, high, .. }: Spread) -> String {
+    format!("{median:.3} ({low:.3}–{high:.3})")
+}
+
+fn milliseconds(Spread { low, median, high, .. }: Spread) -> String {
+    format!("{median:.1} ms ({low:.1}–{high:.1})")
+}
+
+fn verdict(found: Spread, most: f64) -> String {
+    match found.is_at_most(most) {
+        Some(true) => "reached",
+        Some(false) => "**not reached**",
+        None => "cannot be told from it",
+    }
+    .to_owned()
+}
+
+fn plural(rules: usize) -> String {
+    format!("{} rule{}", thousands(rules), if rules == 1 { "" } else { "s" })
+}
+
+/// With a comma between thousands.
+fn thousands(number: usize) -> String {
+    let mut text = String::new();
+    let digits = number.to_string();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        let _ = write!(text, "{digit}");
+    }
+    text
+}
