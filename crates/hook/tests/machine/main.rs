@@ -2,11 +2,11 @@
 
 mod admission;
 mod functions;
-mod helpers;
 mod hook_helpers;
 mod instructions;
 mod maps;
 mod memory;
+mod other_helpers;
 mod returns;
 
 use knobgate_bpf::{Assembler, Cond, MapDef, MapKind, Program, Reg, Size};
