@@ -41,23 +41,22 @@ impl Bitmap {
         let mut ranges = Vec::new();
         while !left.is_empty() {
             let before = left.len();
-            let taken = take(&mut left, AFTER_FIRST);
-            // The number, or its "-", may go on in the next write.
+            let (number, trailer) = take(&mut left, AFTER_FIRST)?;
+            // The number may go on in the next write; what is none fails, also at the end of what is looked at.
             if left.len() <= 1 && cut {
                 left = &text[text.len() - before..];
                 break;
             }
-            let (number, trailer) = taken?;
             let first = in_bounds(number)?;
             let mut last = first;
             left = left.get(1..).unwrap_or_default();
             if trailer == Some(b'-') {
-                let taken = take(&mut left, AFTER_LAST);
+                let (number, _) = take(&mut left, AFTER_LAST)?;
                 if left.is_empty() && cut {
                     left = &text[text.len() - before..];
                     break;
                 }
-                last = in_bounds(taken?.0)?;
+                last = in_bounds(number)?;
                 if first > last {
                     return Err(Errno::EINVAL);
                 }
