@@ -189,6 +189,8 @@ fn times() {
 
 #[test]
 fn bitmaps() {
+    // One byte more than is looked at; the last that is may be the beginning of a number, or none.
+    let long = |last: u8| [b"3,".as_slice(), &[b'\n'; 4092], &[last, b'\n']].concat();
     hold(
         Profile::default(),
         knob(Bitmap::new(100)),
@@ -206,6 +208,8 @@ fn bitmaps() {
             ("1", b"2,,3", 0, Strict, EINVAL, "1\n", 0),
             ("1", b"2-3\0", 0, Strict, 4, "2-3\n", 4),
             ("1", b"2\0", 0, Strict, EINVAL, "1\n", 0),
+            ("1", &long(b'5'), 0, Strict, 4094, "3\n", 4094),
+            ("1", &long(b'x'), 0, Strict, EINVAL, "1\n", 0),
         ],
     );
 }
