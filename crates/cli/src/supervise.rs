@@ -88,6 +88,11 @@ impl Supervisor {
         self.held.release_in(command);
     }
 
+    /// From now on no signal changes how this process ends: it was for the command, which has ended.
+    pub(crate) fn end(self) {
+        self.held.for_good();
+    }
+
     /// Waits for the end of the command `child`, passes signals on to it, and keeps it guarded.
     ///
     /// # Errors

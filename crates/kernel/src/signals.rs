@@ -64,6 +64,11 @@ impl HeldSignals {
         Ok(Some(HeldSignal { signal, from_kernel: code == FROM_KERNEL }))
     }
 
+    /// Holds them back for as long as this process lives: what comes from now on has no effect any longer.
+    pub fn for_good(self) {
+        std::mem::forget(self);
+    }
+
     /// Makes `command` start with the signals as they were before: what is sent to it from its fork on, it gets.
     pub fn release_in(&self, command: &mut Command) {
         exec::restore_signal_mask(command, self.before);

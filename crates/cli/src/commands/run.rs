@@ -72,6 +72,7 @@ impl Run {
                 Err(error) => cannot_start(program, error, output)?,
             },
         };
+        supervisor.end();
         confinement.remove()?;
         Ok(ExitCode::from(status))
     }

@@ -106,7 +106,8 @@ fn ignored() -> Result<(), Failed> {
 fn ctrl_c() -> Result<(), Failed> {
     let setting = Runs::new("t-terminal", "");
     let script = "n=0; trap 'n=$((n+1))' INT; echo started; sleep 0.7; sleep 0.1; echo heard $n; exit 6";
-    let mut run = format!("{:?}", crate::setting::KNOBGATE);
+    // In place of the shell, which would have been interrupted as well.
+    let mut run = format!("exec {:?}", crate::setting::KNOBGATE);
     for argument in setting.command(["sh", "-c", script]).get_args() {
         run.push_str(&format!(" '{}'", argument.to_string_lossy().replace('\'', "'\\''")));
     }
