@@ -1,19 +1,14 @@
-//! Patterns to automata. Determinisation is `regex-automata`'s.
+//! Patterns to automata.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
+use indexmap::IndexSet;
 use knobgate_policy::{Piece, Scope};
-use regex_automata::Anchored;
-use regex_automata::dfa::{Automaton, dense};
-use regex_automata::nfa::thompson;
-use regex_automata::util::primitives::StateID;
-use regex_automata::util::start;
-use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Repetition};
 
+use crate::determinise::determinise;
+use crate::pattern_tree::PatternTree;
 use crate::table::{Alphabet, Table, TooLarge};
-
-/// How much memory determinisation may take, in bytes.
-const DETERMINISE_MEMORY_MAX: usize = 64 << 20;
 
 /// Where the text of a subject ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,41 +19,30 @@ pub(crate) enum TextEnd {
     NulOrNewline,
 }
 
-/// An automaton that tells which of some patterns match all of a name.
+/// An automaton that tells by all of a name which of some patterns match it, as far as these make a difference.
 #[derive(Debug)]
-pub(crate) struct NameAutomaton {
-    /// Its outputs index `sets`.
+pub(crate) struct NameAutomaton<T> {
+    /// Its outputs index `outputs`.
     pub(crate) table: Table,
-    /// The sets of patterns, by index and in ascending order, that some name can match together.
-    pub(crate) sets: Vec<Vec<usize>>,
+    /// What some name can lead to.
+    pub(crate) outputs: IndexSet<T>,
 }
 
-/// The automaton for names of `patterns`.
-pub(crate) fn of_names(patterns: &[&[Piece]]) -> Result<NameAutomaton, TooLarge> {
-    let dfa = determinise(patterns, Scope::Component)?;
-    let matched = |state: StateID| -> Vec<usize> {
-        let end = dfa.next_eoi_state(state);
-        let count = if dfa.is_match_state(end) { dfa.match_len(end) } else { 0 };
-        let mut set: Vec<usize> = (0..count).map(|i| dfa.match_pattern(end, i).as_usize()).collect();
-        set.sort_unstable();
-        set
-    };
-    let numbers = std::cell::RefCell::new(HashMap::new());
+/// The automaton for names of `patterns`; `output` makes an output of those that match, by index and in ascending order.
+pub(crate) fn of_names<T: Eq + Hash>(
+    patterns: &[&[Piece]],
+    output: impl Fn(&[usize]) -> T,
+) -> Result<NameAutomaton<T>, TooLarge> {
     let alphabet = Alphabet::telling_apart(ranges(patterns, Scope::Component));
-    let table = Table::explore(
-        &alphabet,
-        start_of(&dfa)?,
-        |state, byte| dfa.next_state(state, byte),
-        |state| {
-            let mut numbers = numbers.borrow_mut();
-            let fresh = numbers.len();
-            *numbers.entry(matched(state)).or_insert(fresh) as u32
-        },
-    )?;
-    let mut sets: Vec<(usize, Vec<usize>)> =
-        numbers.into_inner().into_iter().map(|(set, number)| (number, set)).collect();
-    sets.sort_unstable();
-    Ok(NameAutomaton { table, sets: sets.into_iter().map(|(_, set)| set).collect() })
+    let dfa = determinise(&PatternTree::new(patterns, Scope::Component, &alphabet))?;
+    let mut outputs = IndexSet::new();
+    let mut of_matches = HashMap::new();
+    let of_state: Vec<u32> = dfa
+        .ends
+        .iter()
+        .map(|ends| *of_matches.entry(ends).or_insert_with(|| outputs.insert_full(output(ends)).0 as u32))
+        .collect();
+    Ok(NameAutomaton { table: Table::minimised(&alphabet, &dfa.next, &of_state), outputs })
 }
 
 /// An automaton whose output is 1 where the text of the subject matches `pattern`, else 0. The subject is what is
@@ -66,20 +50,21 @@ pub(crate) fn of_names(patterns: &[&[Piece]]) -> Result<NameAutomaton, TooLarge>
 pub(crate) fn of_text(pattern: &[Piece], end: TextEnd) -> Result<Table, TooLarge> {
     #[derive(Clone, Copy, PartialEq, Eq, Hash)]
     enum State {
-        Inside(StateID),
+        Inside(u32),
         Ended(bool),
     }
-    let dfa = determinise(&[pattern], Scope::Text)?;
-    let ends = move |byte| byte == 0 || (byte == b'\n' && end == TextEnd::NulOrNewline);
-    let matches = |state| dfa.is_match_state(dfa.next_eoi_state(state));
     let alphabet =
         Alphabet::telling_apart(ranges(&[pattern], Scope::Text).into_iter().chain([(0, 0), (b'\n', b'\n')]));
+    let dfa = determinise(&PatternTree::new(&[pattern], Scope::Text, &alphabet))?;
+    let ends = move |byte| byte == 0 || (byte == b'\n' && end == TextEnd::NulOrNewline);
+    let matches = |state: u32| !dfa.ends[state as usize].is_empty();
+    let next = |state, byte| dfa.next[state as usize * alphabet.len() + usize::from(alphabet.class(byte))];
     Table::explore(
         &alphabet,
-        State::Inside(start_of(&dfa)?),
+        State::Inside(0),
         |state, byte| match state {
             State::Inside(inside) if ends(byte) => State::Ended(matches(inside)),
-            State::Inside(inside) => State::Inside(dfa.next_state(inside, byte)),
+            State::Inside(inside) => State::Inside(next(inside, byte)),
             State::Ended(_) => state,
         },
         |state| match state {
@@ -87,56 +72,6 @@ pub(crate) fn of_text(pattern: &[Piece], end: TextEnd) -> Result<Table, TooLarge
             State::Ended(matched) => matched.into(),
         },
     )
-}
-
-fn determinise(patterns: &[&[Piece]], scope: Scope) -> Result<dense::DFA<Vec<u32>>, TooLarge> {
-    let patterns: Vec<Hir> = patterns.iter().map(|pieces| sequence(pieces, scope)).collect();
-    let nfa = thompson::Compiler::new()
-        .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(DETERMINISE_MEMORY_MAX)))
-        .build_many_from_hir(&patterns)
-        .map_err(|_| TooLarge)?;
-    dense::Builder::new()
-        .configure(
-            dense::Config::new()
-                // All patterns that match are wanted, not the leftmost-first one.
-                .match_kind(regex_automata::MatchKind::All)
-                .start_kind(regex_automata::dfa::StartKind::Anchored)
-                .accelerate(false)
-                .dfa_size_limit(Some(DETERMINISE_MEMORY_MAX))
-                .determinize_size_limit(Some(DETERMINISE_MEMORY_MAX)),
-        )
-        .build_from_nfa(&nfa)
-        .map_err(|_| TooLarge)
-}
-
-fn start_of(dfa: &dense::DFA<Vec<u32>>) -> Result<StateID, TooLarge> {
-    // The one error is a byte that makes the automaton give up, and none was configured.
-    dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).map_err(|_| TooLarge)
-}
-
-fn sequence(pieces: &[Piece], scope: Scope) -> Hir {
-    Hir::concat(pieces.iter().map(|piece| hir(piece, scope)).collect())
-}
-
-fn hir(piece: &Piece, scope: Scope) -> Hir {
-    match piece {
-        Piece::Literal(bytes) => Hir::literal(bytes.clone()),
-        Piece::Any | Piece::Class { .. } => one_byte(|byte| piece.takes(byte, scope)),
-        Piece::Star => any_number_of(one_byte(|byte| Piece::Any.takes(byte, scope))),
-        Piece::DoubleStar => any_number_of(one_byte(|_| true)),
-        Piece::Alternatives(branches) => {
-            Hir::alternation(branches.iter().map(|branch| sequence(branch, scope)).collect())
-        }
-    }
-}
-
-fn any_number_of(sub: Hir) -> Hir {
-    Hir::repetition(Repetition { min: 0, max: None, greedy: true, sub: Box::new(sub) })
-}
-
-fn one_byte(takes: impl Fn(u8) -> bool) -> Hir {
-    let bytes = (0..=255).filter(|&byte| takes(byte)).map(|byte| ClassBytesRange::new(byte, byte));
-    Hir::class(Class::Bytes(ClassBytes::new(bytes)))
 }
 
 /// The ranges of bytes that the patterns tell apart.
@@ -161,7 +96,8 @@ fn ranges(patterns: &[&[Piece]], scope: Scope) -> BTreeSet<(u8, u8)> {
 
 #[cfg(test)]
 mod tests {
-    use knobgate_policy::{KnobPattern, TextGlob};
+    use knobgate_policy::{KnobPattern, TextGlob, arbitrary};
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -176,6 +112,11 @@ mod tests {
         "vm.??x",
         "net/ipv4/conf/eno2.100/[!a]*",
         "{net,vm}.*",
+        "net.{ipv4,core}.{tcp_{r,w}mem,x}*",
+        "net.{ipv4,core}.{,tcp_rm}em",
+        "net.*{,a}*?",
+        "net.??*.*x",
+        "**.conf.**",
         "**",
     ];
 
@@ -194,11 +135,28 @@ mod tests {
         ) {
             let patterns: Vec<KnobPattern> = chosen.iter().map(|text| KnobPattern::parse(text).unwrap()).collect();
             let pieces: Vec<&[Piece]> = patterns.iter().map(KnobPattern::pieces).collect();
-            let automaton = of_names(&pieces).unwrap();
-            let found = &automaton.sets[automaton.table.run(name.as_bytes()) as usize];
+            let automaton = of_names(&pieces, <[usize]>::to_vec).unwrap();
+            let found = &automaton.outputs[automaton.table.run(name.as_bytes()) as usize];
             let expected: Vec<usize> =
                 (0..patterns.len()).filter(|&i| patterns[i].matches(name.as_bytes())).collect();
             prop_assert_eq!(found, &expected);
+        }
+
+        #[test]
+        fn any_patterns_share_an_automaton(
+            (patterns, names) in vec(arbitrary::knob_pattern(), 1..6).prop_flat_map(|patterns| {
+                let near: Vec<_> = patterns.iter().cloned().map(arbitrary::name_for).collect();
+                (Just(patterns), near)
+            }),
+        ) {
+            let pieces: Vec<&[Piece]> = patterns.iter().map(KnobPattern::pieces).collect();
+            let automaton = of_names(&pieces, <[usize]>::to_vec).unwrap();
+            for name in names {
+                let found = &automaton.outputs[automaton.table.run(name.as_bytes()) as usize];
+                let expected: Vec<usize> =
+                    (0..patterns.len()).filter(|&i| patterns[i].matches(name.as_bytes())).collect();
+                prop_assert_eq!(found, &expected);
+            }
         }
 
         #[test]

@@ -34,13 +34,16 @@ mod chain;
 mod compare;
 mod condition;
 mod context;
+mod determinise;
 mod effect;
 mod error;
 mod frame;
 mod lookup;
 mod lower;
 mod matcher;
+mod minimise;
 mod names;
+mod pattern_tree;
 mod perfect;
 mod plan;
 mod program;
@@ -93,7 +96,7 @@ pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, Compi
     let mut tables = Tables::default();
     let blocks = Blocks::new(file, features, &steps, &entries, &mut tables)?;
     let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut tables));
-    let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::table()));
+    let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::TABLE));
 
     let mut lowering = Lowering::new(file, features, &steps, &blocks, &tables, Routines::new(shape));
     lowering.program(matchers.each_ref())?;

@@ -3,23 +3,23 @@
 //! What is found for a name that a rule spells out includes the rules whose other patterns match it: that is known when
 //! the policy is compiled.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{KnobPattern, Piece, Policy};
+use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy};
 
 use crate::automaton::{self, NameAutomaton};
 use crate::error::CompileError;
 use crate::table::{Table, TooLarge};
 
-/// Tells names apart as far as the rules of a policy do: names of one class are matched by the same rules.
+/// Tells names apart as far as the rules of a policy do: names of one class are decided by the same rules.
 #[derive(Debug)]
 pub(crate) struct Names {
     /// For names that are not spelled out: finds their class.
     pub(crate) table: Table,
     /// Names that are spelled out, in order.
     pub(crate) literals: Vec<Literal>,
-    /// For each class, the rules that match its names, in order.
+    /// For each class, the rules that match its names and may decide, in order.
     pub(crate) classes: Vec<Vec<usize>>,
 }
 
@@ -57,29 +57,37 @@ impl Names {
                 }
             }
         }
-        let NameAutomaton { table, sets } = automaton::of_names(&patterns)
+        let with_everywhere = |rules: BTreeSet<usize>| -> Vec<usize> {
+            that_may_decide(policy, rules.into_iter().chain(everywhere.iter().copied()).collect())
+        };
+        let of_patterns =
+            |set: &[usize]| with_everywhere(set.iter().map(|&pattern| rule_of[pattern]).collect());
+        let NameAutomaton { table, outputs: mut classes } = automaton::of_names(&patterns, of_patterns)
             .map_err(|_| CompileError::PatternsTooComplex { rule: rule_of[first_too_many(&patterns)] })?;
 
-        let with = |rules: BTreeSet<usize>| -> Vec<usize> {
-            rules.into_iter().chain(everywhere.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
-        };
-        let mut classes: Vec<Vec<usize>> =
-            sets.iter().map(|set| with(set.iter().map(|&pattern| rule_of[pattern]).collect())).collect();
-        let mut numbers: HashMap<Vec<usize>, usize> =
-            classes.iter().cloned().enumerate().map(|(number, rules)| (rules, number)).collect();
         let mut literals = Vec::new();
         for (name, mut rules) in spelled_out.into_iter().filter(|(name, _)| name.len() <= NAME_MAX) {
             let class_otherwise = table.run(name) as usize;
             rules.extend(&classes[class_otherwise]);
-            let rules = with(rules);
-            let class = *numbers.entry(rules.clone()).or_insert_with(|| {
-                classes.push(rules);
-                classes.len() - 1
-            });
+            let class = classes.insert_full(with_everywhere(rules)).0;
             literals.push(Literal { name: name.to_vec(), class, class_otherwise });
         }
-        Ok(Self { table, literals, classes })
+        Ok(Self { table, literals, classes: classes.into_iter().collect() })
     }
+}
+
+/// Those of `rules` that are ever tried: not behind others that take every access of their kinds.
+fn that_may_decide(policy: &Policy, rules: BTreeSet<usize>) -> Vec<usize> {
+    let mut open = vec![AccessKind::Read, AccessKind::Write];
+    let is_tried = |rule: &usize| {
+        let rule = &policy.rules[*rule];
+        let is_tried = open.iter().any(|kind| rule.kinds.contains(*kind));
+        if rule.condition.is_none() {
+            open.retain(|kind| !rule.kinds.contains(*kind));
+        }
+        is_tried
+    };
+    rules.into_iter().filter(is_tried).collect()
 }
 
 /// Whether a rule matches every name, one too long to look at included.
@@ -91,10 +99,11 @@ pub(crate) fn is_for_every_name(policy: &Policy, rule: usize) -> bool {
 fn first_too_many(patterns: &[&[Piece]]) -> usize {
     let (mut fit, mut too_many) = (0, patterns.len());
     while fit + 1 < too_many {
-        let middle = fit.midpoint(too_many);
-        match automaton::of_names(&patterns[..middle]) {
-            Ok(_) => fit = middle,
-            Err(TooLarge) => too_many = middle,
+        // What is too large takes longest to find out, the longer the more patterns there are: from below.
+        let tried = fit.midpoint(too_many).min(2 * fit + 1);
+        match automaton::of_names(&patterns[..tried], |_| ()) {
+            Ok(_) => fit = tried,
+            Err(TooLarge) => too_many = tried,
         }
     }
     too_many - 1

@@ -165,7 +165,7 @@ impl Others {
                 };
                 Others::Prefixes(prefixes.iter().map(of_prefix).collect(), unmatched)
             }
-            None => Others::Automaton(Box::new(table.shrunk())),
+            None => Others::Automaton(Box::new(table)),
         }
     }
 

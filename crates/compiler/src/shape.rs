@@ -2,6 +2,8 @@
 //! unreadable. The specification is `knobgate_policy`'s reading of values; the unit tests here hold the automaton
 //! to it byte string by byte string.
 
+use std::sync::LazyLock;
+
 use knobgate_policy::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX};
 
 use crate::table::{Alphabet, Table};
@@ -49,7 +51,7 @@ enum Start {
 }
 
 /// The automaton; its outputs are [`TEXT`], [`GOES_ON`] or the number of numbers.
-pub(crate) fn table() -> Table {
+pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let alphabet = Alphabet::telling_apart([
         (0, 0),
         (b'\t', b'\t'),
@@ -68,7 +70,7 @@ pub(crate) fn table() -> Table {
     ]);
     Table::explore(&alphabet, Shape::Gap { count: 0 }, step, output)
         .expect("a constant of a few hundred states")
-}
+});
 
 fn step(shape: Shape, byte: u8) -> Shape {
     use Shape::{BehindNumbers, BehindText, Digits, Gap, GoesOn, OddSpace, Prefix, Sign, Text, Zero};
@@ -141,8 +143,6 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
-
-    static TABLE: std::sync::LazyLock<Table> = std::sync::LazyLock::new(table);
 
     /// What the language makes of a value: the number of its numbers, or whether it is text.
     fn specified(value: &[u8]) -> Option<u32> {

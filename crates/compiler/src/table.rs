@@ -1,13 +1,16 @@
 //! Finite automata as tables that a program can run: see [`Table`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+
+use crate::minimise::minimise;
 
 /// Larger automata are refused, in table entries of 4 bytes.
 pub(crate) const ENTRIES_MAX: usize = 1 << 22;
 
 /// An automaton over bytes. Each state is a row: first its output, then the next state for every class of
-/// bytes. A state is the index of its row's first entry, so that a step is one addition and one load.
+/// bytes. A state is the index of its row's first entry, so that a step is one addition and one load. A run starts in the
+/// first. There is no smaller table that does the same.
 ///
 /// In memory: 256 bytes that map a byte to its class, then the entries as native `u32`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,7 +18,6 @@ pub(crate) struct Table {
     classes: [u8; 256],
     entries: Vec<u32>,
     stride: usize,
-    start: u32,
 }
 
 /// Where a table lies.
@@ -52,9 +54,24 @@ impl Alphabet {
         }
         Self { classes, representatives }
     }
+
+    /// How many classes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.representatives.len()
+    }
+
+    /// The class of `byte`.
+    pub(crate) fn class(&self, byte: u8) -> u8 {
+        self.classes[usize::from(byte)]
+    }
+
+    /// A byte of each class.
+    pub(crate) fn representatives(&self) -> &[u8] {
+        &self.representatives
+    }
 }
 
-/// The automaton would exceed [`ENTRIES_MAX`].
+/// The automaton would exceed [`ENTRIES_MAX`], or take too much to be found.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
 
@@ -68,7 +85,7 @@ impl Table {
         output: impl Fn(S) -> u32,
     ) -> Result<Self, TooLarge> {
         let classes = alphabet.representatives.len();
-        let mut numbers = HashMap::from([(start, 0usize)]);
+        let mut numbers = HashMap::from([(start, 0u32)]);
         let mut states = vec![start];
         let mut next = Vec::new();
         let mut explored = 0;
@@ -77,7 +94,7 @@ impl Table {
                 let target = step(state, byte);
                 let number = *numbers.entry(target).or_insert_with(|| {
                     states.push(target);
-                    states.len() - 1
+                    (states.len() - 1) as u32
                 });
                 next.push(number);
             }
@@ -87,51 +104,43 @@ impl Table {
             }
         }
         let outputs: Vec<u32> = states.into_iter().map(output).collect();
-        Ok(Self::minimised(alphabet.classes, classes, &next, &outputs))
+        Ok(Self::minimised(alphabet, &next, &outputs))
     }
 
-    /// The smallest table for states with these outputs; `next` has `classes` entries for each, and a run starts in the
-    /// first.
-    fn minimised(class_of: [u8; 256], classes: usize, next: &[usize], outputs: &[u32]) -> Self {
-        let block_of = minimise(classes, next, outputs);
+    /// The smallest table for states with these outputs; `next` has an entry for every class of `alphabet` for each. A run
+    /// starts in the first.
+    pub(crate) fn minimised(alphabet: &Alphabet, next: &[u32], outputs: &[u32]) -> Self {
+        Self::of_groups(alphabet.classes, alphabet.len(), next, outputs)
+    }
+
+    fn of_groups(class_of: [u8; 256], classes: usize, next: &[u32], outputs: &[u32]) -> Self {
+        let group_of = minimise(classes, next, outputs);
         let stride = classes + 1;
-        let blocks = block_of.iter().max().map_or(0, |last| last + 1);
-        let mut entries = vec![0; blocks * stride];
-        for (state, &block) in block_of.iter().enumerate() {
-            let row = &mut entries[block * stride..][..stride];
-            row[0] = outputs[state];
-            for class in 0..classes {
-                row[class + 1] = (block_of[next[state * classes + class]] * stride) as u32;
+        let mut entries = Vec::new();
+        for (state, row) in next.chunks_exact(classes).enumerate() {
+            // The first state of each group stands for it, and groups are in the order of these.
+            if group_of[state] as usize * stride == entries.len() {
+                entries.push(outputs[state]);
+                entries.extend(row.iter().map(|&next| group_of[next as usize] * stride as u32));
             }
         }
-        Self { classes: class_of, entries, stride, start: (block_of[0] * stride) as u32 }
+        Self { classes: class_of, entries, stride }
     }
 
-    /// The table with other outputs.
+    /// The smallest table with other outputs.
     pub(crate) fn with_outputs(&self, output: impl Fn(u32) -> u32) -> Self {
-        let mut table = self.clone();
-        table.entries.chunks_exact_mut(self.stride).for_each(|row| row[0] = output(row[0]));
-        table
-    }
-
-    /// The smallest table that does the same.
-    pub(crate) fn shrunk(&self) -> Self {
-        let start = self.start as usize / self.stride;
-        // The start comes first, the others keep their order.
-        let number = |state: usize| match state {
-            _ if state == start => 0,
-            _ if state < start => state + 1,
-            _ => state,
-        };
-        let rows: Vec<&[u32]> = self.entries.chunks_exact(self.stride).collect();
-        let rows = std::iter::once(rows[start])
-            .chain(rows.iter().enumerate().filter(|(state, _)| *state != start).map(|(_, row)| *row));
-        let (mut next, mut outputs) = (Vec::new(), Vec::new());
-        for row in rows {
-            outputs.push(row[0]);
-            next.extend(row[1..].iter().map(|&state| number(state as usize / self.stride)));
+        let outputs: HashMap<u32, u32> = self.outputs().map(|old| (old, output(old))).collect();
+        if outputs.values().collect::<HashSet<_>>().len() == outputs.len() {
+            // What was told apart still is.
+            let mut table = self.clone();
+            table.entries.chunks_exact_mut(self.stride).for_each(|row| row[0] = outputs[&row[0]]);
+            return table;
         }
-        Self::minimised(self.classes, self.stride - 1, &next, &outputs)
+        let rows = self.entries.chunks_exact(self.stride);
+        let next: Vec<u32> =
+            rows.flat_map(|row| &row[1..]).map(|&state| state / self.stride as u32).collect();
+        let outputs: Vec<u32> = self.outputs().map(|old| outputs[&old]).collect();
+        Self::of_groups(self.classes, self.stride - 1, &next, &outputs)
     }
 
     /// What runs may return.
@@ -156,47 +165,14 @@ impl Table {
             memory.extend(row[0].to_ne_bytes());
             memory.extend(row[1..].iter().flat_map(|state| (state + first).to_ne_bytes()));
         }
-        Placed { classes, start: self.start + first }
+        Placed { classes, start: first }
     }
 
     /// What the program computes.
     pub(crate) fn run(&self, subject: &[u8]) -> u32 {
-        let end = subject.iter().fold(self.start, |state, &byte| {
+        let end = subject.iter().fold(0, |state, &byte| {
             self.entries[(state + u32::from(self.classes[usize::from(byte)])) as usize + 1]
         });
         self.entries[end as usize]
-    }
-}
-
-/// The coarsest grouping of states in which those of one group have equal outputs and go to equal groups (Moore):
-/// for each state the number of its group.
-fn minimise(classes: usize, next: &[usize], outputs: &[u32]) -> Vec<usize> {
-    let mut numbers = HashMap::new();
-    let mut block_of: Vec<u32> = outputs
-        .iter()
-        .map(|&output| {
-            let fresh = numbers.len() as u32;
-            *numbers.entry(output).or_insert(fresh)
-        })
-        .collect();
-    let mut blocks = numbers.len();
-    let stride = classes + 1;
-    let mut signatures = vec![0; outputs.len() * stride];
-    loop {
-        for (state, signature) in signatures.chunks_exact_mut(stride).enumerate() {
-            signature[0] = block_of[state];
-            for (block, &successor) in signature[1..].iter_mut().zip(&next[state * classes..]) {
-                *block = block_of[successor];
-            }
-        }
-        let mut numbers: HashMap<&[u32], u32> = HashMap::with_capacity(blocks);
-        for (state, signature) in signatures.chunks_exact(stride).enumerate() {
-            let fresh = numbers.len() as u32;
-            block_of[state] = *numbers.entry(signature).or_insert(fresh);
-        }
-        let before = std::mem::replace(&mut blocks, numbers.len());
-        if before == blocks {
-            return block_of.into_iter().map(|block| block as usize).collect();
-        }
     }
 }
