@@ -1,8 +1,9 @@
 //! The attachments of this machine: where they are kept, and one hand at a time on them.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
-use knobgate_kernel::{AttachmentName, Bpffs, BpffsError, Cgroup, CgroupError, Hierarchy, Link, PinDir};
+use knobgate_kernel::{Attachment, AttachmentName, Bpffs, BpffsError, CgroupError, Hierarchy, PinDir};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 
@@ -41,14 +42,18 @@ fn no_pins(error: BpffsError) -> Failure {
     Failure::machine("cannot get at the attachments").because(error)
 }
 
-/// The link of an attachment.
+/// The attachment that the user named.
 ///
 /// # Errors
-/// [`Failure::Usage`] if there is no attachment of this name, with those that there are; [`Failure::Machine`].
-pub(crate) fn open_link(pins: Option<&PinDir>, name: &AttachmentName, verb: &str) -> Result<Link, Failure> {
+/// [`Failure::Usage`] if there is none of this name, with those that there are; [`Failure::Machine`].
+pub(crate) fn open_attachment(
+    pins: Option<&PinDir>,
+    name: &AttachmentName,
+    verb: &str,
+) -> Result<Attachment, Failure> {
     let names = |pins: &PinDir| pins.names().unwrap_or_default();
     let found = match pins {
-        Some(pins) => pins.link(name),
+        Some(pins) => pins.attachment(name),
         None => Err(BpffsError::NotFound { name: name.clone() }),
     };
     found.map_err(|error| match error {
@@ -69,7 +74,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Waits for its turn.
+    /// Waits for its turn, and clears up after those that were killed in theirs.
     ///
     /// # Errors
     /// [`Failure::Machine`].
@@ -80,46 +85,38 @@ impl Lock {
         let directory = open(pins.path(), flags, Mode::empty()).map_err(failed)?;
         loop {
             match flock(&directory, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self { _held: directory }),
+                Ok(()) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
+        pins.remove_abandoned().map_err(no_pins)?;
+        Ok(Self { _held: directory })
     }
 }
 
-/// Where the cgroup of this id is, for people: its path, or that it is nowhere to be seen.
-pub(crate) fn describe_cgroup(id: u64) -> String {
-    match path_of(id) {
-        Ok(Some(path)) => path,
-        Ok(None) | Err(_) => format!("the cgroup with the id {id}, which cannot be seen from here"),
+/// Where the cgroups of these ids are, for people: the path of one, or the first of many.
+pub(crate) fn describe_cgroups(ids: impl IntoIterator<Item = u64>) -> String {
+    const SHOWN: usize = 4;
+    let paths = paths_by_id().unwrap_or_default();
+    let describe = |id: u64| match paths.get(&id) {
+        Some(path) => path.clone(),
+        None => format!("the cgroup with the id {id}, which cannot be seen from here"),
+    };
+    let mut ids = ids.into_iter();
+    let mut text = ids.by_ref().take(SHOWN).map(describe).collect::<Vec<_>>().join(", ");
+    let others = ids.count();
+    if others > 0 {
+        text.push_str(&format!(" and {others} more"));
     }
+    text
 }
 
-/// The path of the cgroup of this id; `None` where it cannot be seen.
+/// The paths of all cgroups that can be seen, by id.
 ///
 /// # Errors
 /// Those of [`Hierarchy::find`].
-pub(crate) fn path_of(id: u64) -> Result<Option<String>, CgroupError> {
-    Ok(Hierarchy::find()?.path_of_id(id)?.map(|path| path.display().to_string()))
-}
-
-/// The cgroup that the user chose, by a path or by a process in it.
-///
-/// # Errors
-/// [`Failure::Usage`] if there is none such; [`Failure::Machine`].
-pub(crate) fn chosen_cgroup(path: Option<&std::path::Path>, pid: Option<u32>) -> Result<Cgroup, Failure> {
-    let found = match (path, pid) {
-        (Some(path), _) => Cgroup::open(path),
-        (None, Some(pid)) => Cgroup::of_pid(pid),
-        (None, None) => Cgroup::of_pid(std::process::id()),
-    };
-    found.map_err(|error| {
-        let what = "cannot use this cgroup";
-        match error {
-            CgroupError::NotMounted | CgroupError::Io { .. } => Failure::machine(what),
-            _ => Failure::usage(what),
-        }
-        .because(error)
-    })
+pub(crate) fn paths_by_id() -> Result<HashMap<u64, String>, CgroupError> {
+    let paths = Hierarchy::find()?.paths_by_id()?;
+    Ok(paths.into_iter().map(|(id, path)| (id, path.display().to_string())).collect())
 }

@@ -8,7 +8,6 @@ use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ScratchCg
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::Failure;
-use crate::into_kernel::verify_in_force;
 
 /// How the names of these cgroups begin.
 const PREFIX: &str = "knobgate-run-";
@@ -33,7 +32,8 @@ impl Confinement {
         // Tells the next run, wherever its processes have other ids, that this one lives. The guard shares it.
         flock(&*cgroup, FlockOperation::NonBlockingLockShared).map_err(cannot_confine)?;
         let link = Link::create(&loaded.program, &cgroup).map_err(cannot_confine)?;
-        verify_in_force(loaded, &cgroup)?;
+        let program = loaded.program.info().map_err(cannot_confine)?.id;
+        cgroup.expect_in_force(program).map_err(cannot_confine)?;
         let guard = guard(&cgroup, &link).map_err(cannot_confine)?;
         Ok(Self { cgroup, link, guard })
     }

@@ -5,9 +5,7 @@
 
 use knobgate_bpf::Program;
 use knobgate_compiler::{CompileError, Compiled, compile};
-use knobgate_kernel::{
-    Capabilities, Cgroup, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached,
-};
+use knobgate_kernel::{Capabilities, Hierarchy, LoadError, LoadOptions, LoadedProgram, load, probe_cached};
 use knobgate_policy::{Mode, PolicyFile};
 
 use crate::degradation::{self, Kernel, place};
@@ -56,21 +54,6 @@ pub(crate) fn load_program(program: &Program) -> Result<LoadedProgram, Failure> 
         }
         error => load_failure(Failure::machine(what), error),
     })
-}
-
-/// Makes sure that the kernel runs the program for what happens in the cgroup.
-///
-/// # Errors
-/// [`Failure::Machine`] if it does not say so.
-pub(crate) fn verify_in_force(loaded: &LoadedProgram, cgroup: &Cgroup) -> Result<(), Failure> {
-    let place = cgroup.path().display();
-    let unsure = || Failure::machine(format!("cannot make sure that the program is in force on {place}"));
-    let id = loaded.program.info().map_err(|error| unsure().because(error))?.id;
-    if cgroup.effective().map_err(|error| unsure().because(error))?.contains(&id) {
-        Ok(())
-    } else {
-        Err(unsure().because(format!("the kernel does not list program {id} among those that run there")))
-    }
 }
 
 fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {

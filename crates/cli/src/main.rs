@@ -13,6 +13,7 @@
 //!   policies that no kernel, or not this one, can have;
 //! - [`into_kernel`] compiles a policy for this machine and loads it, and says what the kernel cannot do;
 //! - [`confinement`] is a cgroup with a policy on it for one command, and [`supervise`] stays with that command;
+//! - [`chosen_cgroup`] is a cgroup that the user named, [`put_in_force`] gets a program onto many of them or onto none;
 //! - [`attachments`] is what is kept on the bpffs, [`in_force`] what a program in the kernel says of its policy, and
 //!   [`run_order`] which programs run for a cgroup, one after the other;
 //! - [`timestamp`] writes the kernel's time as a date;
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod attachments;
+mod chosen_cgroup;
 mod commands;
 mod confinement;
 mod deciding_hook;
@@ -35,6 +37,7 @@ mod output;
 mod plural;
 mod policy_file;
 mod printable;
+mod put_in_force;
 mod report;
 mod run_order;
 mod style;

@@ -1,9 +1,9 @@
 //! Which programs run for the accesses of a cgroup, in their order, and what put each there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{AttachMode, Cgroup, LinkInfo, MachineAttachments, ObjectError, SurveyError};
+use knobgate_kernel::{AttachMode, Cgroup, MachineAttachments, ObjectError, SurveyError};
 
 /// One program that runs for the accesses of a cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,56 +39,52 @@ pub(crate) struct RunOrder {
 /// # Errors
 /// Those of [`MachineAttachments::find`].
 pub(crate) fn run_orders(attachments: &MachineAttachments) -> Result<Vec<RunOrder>, SurveyError> {
-    let mut orders = Vec::new();
+    // The links of each cgroup, as program and link.
+    let mut links: HashMap<u64, Vec<(u32, u32)>> = HashMap::new();
+    for link in &attachments.links {
+        if let Some(cgroup_id) = link.cgroup_id {
+            links.entry(cgroup_id).or_default().push((link.program_id, link.id));
+        }
+    }
+    let mut effective = Vec::new();
     let mut ids = BTreeMap::new();
     for path in attachments.cgroups.keys() {
         // One that vanished meanwhile has nothing to show.
-        if let Ok(cgroup) = Cgroup::open(path) {
-            ids.insert(path.clone(), cgroup);
-        }
-    }
-    for (path, cgroup) in &ids {
-        let effective = match cgroup.effective() {
-            Ok(effective) => effective,
+        let Ok(cgroup) = Cgroup::open(path) else { continue };
+        ids.insert(&**path, cgroup.id());
+        match cgroup.effective() {
+            Ok(programs) => effective.push((path, programs)),
             Err(ObjectError::NotPermitted { doing, needs, source }) => {
                 return Err(ObjectError::NotPermitted { doing, needs, source }.into());
             }
-            Err(_) => continue,
-        };
-        let mut attached = attached_from(path, &ids, attachments);
-        let programs = effective
-            .into_iter()
-            .map(|program_id| match attached.iter().position(|one| one.program_id == program_id) {
-                Some(place) => attached.remove(place),
-                None => Running { program_id, on: None, by: None },
-            })
-            .collect();
-        orders.push(RunOrder { cgroup: path.clone(), programs });
+            Err(_) => {}
+        }
     }
-    Ok(orders)
+    let order = |(path, programs): (&PathBuf, Vec<u32>)| {
+        let mut attached = attached_from(path, &ids, &links, attachments);
+        let running = |program_id| match attached.iter().position(|one| one.program_id == program_id) {
+            Some(place) => attached.remove(place),
+            None => Running { program_id, on: None, by: None },
+        };
+        RunOrder { cgroup: path.clone(), programs: programs.into_iter().map(running).collect() }
+    };
+    Ok(effective.into_iter().map(order).collect())
 }
 
 /// What is attached to a cgroup and those above, the nearest first, as it runs.
 fn attached_from(
     path: &Path,
-    cgroups: &BTreeMap<PathBuf, Cgroup>,
+    ids: &BTreeMap<&Path, u64>,
+    links: &HashMap<u64, Vec<(u32, u32)>>,
     attachments: &MachineAttachments,
 ) -> Vec<Running> {
     let mut found = Vec::new();
     for level in path.ancestors() {
-        let (Some(cgroup), Some(attached)) = (cgroups.get(level), attachments.cgroups.get(level)) else {
-            continue;
-        };
-        let mut links: Vec<LinkInfo> = attachments
-            .links
-            .iter()
-            .map(|(_, info)| *info)
-            .filter(|info| info.cgroup_id == Some(cgroup.id()))
-            .collect();
+        let (Some(id), Some(attached)) = (ids.get(level), attachments.cgroups.get(level)) else { continue };
+        let mut links = links.get(id).cloned().unwrap_or_default();
         for &program_id in &attached.program_ids {
-            let link = links.iter().position(|link| link.program_id == program_id);
-            let by = match link {
-                Some(place) => By::Link(links.remove(place).id),
+            let by = match links.iter().position(|(program, _)| *program == program_id) {
+                Some(place) => By::Link(links.remove(place).1),
                 None => By::Mode(attached.mode.unwrap_or(AttachMode::Multi)),
             };
             found.push(Running { program_id, on: Some(level.to_owned()), by: Some(by) });

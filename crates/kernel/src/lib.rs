@@ -11,8 +11,9 @@
 //!   the policy's lines.
 //! - A **link** ([`Link`]) holds a program on a cgroup. It can be made to hold another one, at once ([`Link::update`]).
 //!   Programs attached without a link can be taken off by anybody since Linux 5.19, so we only make links.
-//! - A **pin** keeps a link when the process ends: a file on a bpffs. An **attachment** is a directory of ours there with a
-//!   pinned link ([`PinDir`]). Program, maps and the cgroup are found through the link; there is no other state.
+//! - A **pin** keeps a link when the process ends: a file on a bpffs. An **attachment** ([`Attachment`]) is a directory of
+//!   ours there with a pinned link for each of its cgroups ([`PinDir`]). Program, maps and cgroups are found through
+//!   the links; there is no other state. A [`Change`] is made on all of these cgroups or on none.
 //! - A **cgroup** ([`Cgroup`]) is always one of version 2, wherever that is mounted ([`Hierarchy`]). A program
 //!   judges the processes in it and below.
 //! - A **guard** ([`guard()`]) is a process that ends a command if the one that started it under a policy dies.
@@ -62,20 +63,25 @@
 
 mod accessor;
 mod attach;
+mod attachment;
 mod attachment_name;
 mod bpffs;
 mod capabilities;
 mod cgroup;
+mod change;
 mod foreign;
 mod guard;
 mod hierarchy;
+mod identity;
 mod link;
 mod load;
 mod load_error;
 mod machine;
 mod map;
 mod mountinfo;
+mod new_attachment;
 mod object;
+mod pin_dir;
 mod probe;
 mod program;
 mod query;
@@ -91,10 +97,12 @@ mod verifier_log;
 
 pub use accessor::{Accessor, AccessorError};
 pub use attach::{Among, Anchor, attach_among, detach_link, detach_without_link, link_among, update_link};
+pub use attachment::{Attachment, PinnedLink};
 pub use attachment_name::{AttachmentName, NameError};
-pub use bpffs::{Bpffs, BpffsError, PinDir};
+pub use bpffs::{Bpffs, BpffsError};
 pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, CgroupError};
+pub use change::Change;
 #[doc(hidden)]
 pub use foreign::attach_without_link;
 pub use guard::{Guard, GuardError, guard};
@@ -104,7 +112,9 @@ pub use load::{LoadOptions, LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
 pub use machine::{Machine, MachineAttachments, SurveyError, knob_names};
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
+pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
+pub use pin_dir::PinDir;
 pub use probe::{Outcome, Probes, probe, probe_cached};
 pub use program::{ProgramFd, ProgramInfo};
 pub use query::{AttachMode, Attached};

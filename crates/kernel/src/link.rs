@@ -105,6 +105,18 @@ pub enum LinkError {
         /// The program that it holds now.
         found: u32,
     },
+    /// The program is on the cgroup, and yet not among those that run.
+    #[error(
+        "cannot make sure that the program is in force on {}: the kernel does not list program {program_id} among those \
+         that run there",
+        cgroup.display()
+    )]
+    NotInForce {
+        /// The cgroup.
+        cgroup: PathBuf,
+        /// The program's id.
+        program_id: u32,
+    },
     /// What was opened is not a link that holds a program on this hook.
     #[error("{what} is not a link that attaches a program to the accesses to /proc/sys of a cgroup")]
     NotOurs {
@@ -202,19 +214,16 @@ impl Link {
         Self::from_fd(open_by_id(Object::Link, id)?, || format!("link {id}"))
     }
 
-    /// All links of this machine that hold a program on this hook, whoever made them, with what they hold.
+    /// What all links of this machine that are for this hook hold where, whoever made them.
     ///
     /// # Errors
     ///
     /// [`Object`](LinkError::Object): to see links takes `CAP_SYS_ADMIN`.
-    pub fn all() -> Result<Vec<(Self, LinkInfo)>, LinkError> {
+    pub fn all() -> Result<Vec<LinkInfo>, LinkError> {
         let mut links = Vec::new();
         for id in ids(Object::Link)? {
             match Self::by_id(id) {
-                Ok(link) => {
-                    let info = link.info()?;
-                    links.push((link, info));
-                }
+                Ok(link) => links.push(link.info()?),
                 // Other kinds of links, and those that went away meanwhile.
                 Err(LinkError::NotOurs { .. } | LinkError::Object(ObjectError::NoSuchId { .. })) => {}
                 Err(error) => return Err(error),

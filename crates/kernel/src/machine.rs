@@ -118,8 +118,8 @@ pub fn knob_names() -> io::Result<Vec<String>> {
 pub struct MachineAttachments {
     /// The cgroups that have programs, by path, with these: only what is below the mounted root.
     pub cgroups: BTreeMap<PathBuf, Attached>,
-    /// The links, also those of cgroups out of sight and those that hold nothing any longer.
-    pub links: Vec<(Link, LinkInfo)>,
+    /// What its links hold, also those of cgroups out of sight and those that hold nothing any longer.
+    pub links: Vec<LinkInfo>,
 }
 
 /// Why what is attached could not be found.
@@ -168,7 +168,7 @@ impl MachineAttachments {
 
     /// Whether anything is attached: if so, every access on the machine already pays for the hook.
     pub fn is_empty(&self) -> bool {
-        self.cgroups.is_empty() && self.links.iter().all(|(_, info)| info.cgroup_id.is_none())
+        self.cgroups.is_empty() && self.links.iter().all(|link| link.cgroup_id.is_none())
     }
 }
 

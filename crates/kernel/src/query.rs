@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::fd::AsFd;
 
 use crate::cgroup::Cgroup;
+use crate::link::LinkError;
 use crate::object::{ATTACH_TYPE, ObjectError};
 use crate::sys::bpf;
 
@@ -78,6 +79,19 @@ impl Cgroup {
     pub fn effective(&self) -> Result<Vec<u32>, ObjectError> {
         const EFFECTIVE: u32 = 1;
         self.query(EFFECTIVE).map(|(_, ids)| ids)
+    }
+
+    /// Makes sure that the kernel runs a program for what processes in this cgroup do.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::NotInForce`], [`Object`](LinkError::Object).
+    pub fn expect_in_force(&self, program_id: u32) -> Result<(), LinkError> {
+        if self.effective()?.contains(&program_id) {
+            Ok(())
+        } else {
+            Err(LinkError::NotInForce { cgroup: self.path().to_owned(), program_id })
+        }
     }
 
     fn query(&self, flags: u32) -> Result<(bpf::QueryResult, Vec<u32>), ObjectError> {

@@ -1,10 +1,16 @@
 //! `knobgate detach`: take an attached policy off.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::attachments::{Lock, cannot, describe_cgroup, open_link, open_pins, parse_name};
+use knobgate_kernel::{Attachment, BpffsError, LinkError, PinnedLink};
+
+use crate::attachments::{Lock, cannot, describe_cgroups, open_attachment, open_pins, parse_name};
+use crate::chosen_cgroup::{ChosenCgroup, cgroup_at, places};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::plural::count;
 
 /// Detach a policy
 ///
@@ -13,30 +19,69 @@ use crate::output::Output;
 pub(crate) struct Detach {
     /// The name of the attachment
     name: String,
+    /// Take it off this cgroup alone; can be repeated. With the last one the attachment goes
+    #[arg(long = "cgroup", value_name = "PATH")]
+    cgroups: Vec<PathBuf>,
 }
 
 impl Detach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = parse_name(&self.name)?;
+        let chosen =
+            self.cgroups.iter().map(|path| cgroup_at(path).map(|cgroup| ChosenCgroup::from(&cgroup)));
+        let chosen = chosen.collect::<Result<Vec<_>, _>>()?;
         let pins = open_pins()?;
-        let _lock = pins.as_ref().map(Lock::take).transpose()?;
-        let link = open_link(pins.as_ref(), &name, "detach")?;
-        let cgroup = link.info().map_err(|error| cannot("examine", &name).because(error))?.cgroup_id;
-        // Linux before 5.9 has no detaching; there it goes with its pin.
-        let detached = link.detach();
-        if let Some(pins) = &pins {
-            pins.remove(&name).map_err(|error| cannot("detach", &name).because(error))?;
+        let lock = pins.as_ref().map(Lock::take).transpose()?;
+        let attachment = open_attachment(pins.as_ref(), &name, "detach")?;
+        let failed = |error: BpffsError| cannot("detach", &name).because(error);
+        let links = attachment.unpin_dead().map_err(failed)?;
+        let chosen_ids: HashSet<u64> = chosen.iter().map(ChosenCgroup::id).collect();
+        let (off, left): (Vec<PinnedLink>, Vec<PinnedLink>) =
+            links.into_iter().partition(|link| chosen.is_empty() || chosen_ids.contains(&link.cgroup_id));
+        let on: HashSet<u64> = off.iter().map(|link| link.cgroup_id).collect();
+        if let Some(other) = chosen.iter().find(|cgroup| !on.contains(&cgroup.id())) {
+            return Err(Failure::usage(format!(
+                "the attachment \"{name}\" is not on {}; it is on {}",
+                places(std::slice::from_ref(other)),
+                describe_cgroups(off.iter().chain(&left).map(|link| link.cgroup_id))
+            )));
         }
-        drop(link);
-        if let Err(error) = detached {
+
+        let places = match &off[..] {
+            [] => None,
+            [only] => Some(describe_cgroups([only.cgroup_id])),
+            off => Some(count(off.len(), "cgroup")),
+        };
+        let mut not_detached = None;
+        for link in &off {
+            let detached = take_off(&attachment, link.cgroup_id).map_err(failed)?;
+            not_detached = not_detached.or(detached.err());
+        }
+        if left.is_empty()
+            && let Some(pins) = &pins
+        {
+            pins.remove(&name).map_err(failed)?;
+        }
+        drop(lock);
+        if let Some(error) = not_detached {
             output.warning(format!(
                 "{error}; if somebody else holds the link of \"{name}\", it stays in force"
             ));
         }
-        output.line(match cgroup {
-            Some(id) => format!("{name}: detached from {}", describe_cgroup(id)),
-            None => format!("{name}: removed; the cgroup that it was on was gone already"),
+        output.line(match (places, left.len()) {
+            (Some(places), 0) => format!("{name}: detached from {places}"),
+            (Some(places), left) => {
+                format!("{name}: detached from {places}; it is still on {}", count(left, "cgroup"))
+            }
+            (None, _) => format!("{name}: removed; what it was on was gone already"),
         })?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Takes it off one cgroup. Linux before 5.9 has no detaching, which is the inner error; there it goes with its pin.
+fn take_off(attachment: &Attachment, cgroup_id: u64) -> Result<Result<(), LinkError>, BpffsError> {
+    let detached = attachment.link(cgroup_id)?.detach();
+    attachment.unpin(cgroup_id)?;
+    Ok(detached)
 }

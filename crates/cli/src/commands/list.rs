@@ -1,9 +1,9 @@
 //! `knobgate list`: what is attached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::ExitCode;
 
-use knobgate_kernel::{AttachMode, MachineAttachments, PinDir, ProgramFd};
+use knobgate_kernel::{AttachMode, AttachmentName, MachineAttachments, PinDir, ProgramFd};
 use serde::Serialize;
 
 use crate::attachments::open_pins;
@@ -36,15 +36,17 @@ impl List {
         let pins = open_pins().unwrap_or_default();
         let names = pinned(pins.as_ref());
         let orders = run_orders(&attachments).map_err(|error| cannot().because(error))?;
+        let mut programs = HashMap::new();
         let lines: Vec<(&RunOrder, Vec<Line>)> =
-            orders.iter().map(|order| (order, lines(order, &names))).collect();
-        let dead: Vec<&str> = names
+            orders.iter().map(|order| (order, lines(order, &names, &mut programs))).collect();
+        let alive: HashSet<&str> = attachments
+            .links
             .iter()
-            .filter(|(id, _)| {
-                !attachments.links.iter().any(|(_, info)| info.id == **id && info.cgroup_id.is_some())
-            })
-            .map(|(_, name)| name.as_str())
+            .filter(|link| link.cgroup_id.is_some())
+            .filter_map(|link| names.get(&link.id).map(String::as_str))
             .collect();
+        let dead: BTreeSet<&str> =
+            names.values().map(String::as_str).filter(|name| !alive.contains(name)).collect();
 
         if self.json {
             for line in lines.iter().flat_map(|(_, lines)| lines) {
@@ -67,7 +69,7 @@ impl List {
         }
         for name in dead {
             output.line(format_args!(
-                "{HEADING}{name}{HEADING:#} has lost its cgroup; remove it: knobgate detach {name}"
+                "{HEADING}{name}{HEADING:#} has lost what it was on; remove it: knobgate detach {name}"
             ))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -75,10 +77,17 @@ impl List {
 }
 
 /// The names of our attachments by the ids of their links.
-fn pinned(pins: Option<&PinDir>) -> BTreeMap<u32, String> {
-    let Some(pins) = pins else { return BTreeMap::new() };
+fn pinned(pins: Option<&PinDir>) -> HashMap<u32, String> {
+    let Some(pins) = pins else { return HashMap::new() };
     let names = pins.names().unwrap_or_default();
-    names.into_iter().filter_map(|name| Some((pins.link(&name).ok()?.id(), name.to_string()))).collect()
+    let links = |name: &AttachmentName| pins.attachment(name)?.links();
+    names
+        .into_iter()
+        .flat_map(|name| {
+            let links = links(&name).unwrap_or_default();
+            links.into_iter().map(move |link| (link.info.id, name.to_string()))
+        })
+        .collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -103,20 +112,44 @@ struct Line {
     loaded_at: Option<String>,
 }
 
-/// An attachment whose cgroup is gone.
+/// An attachment whose cgroups are gone.
 #[derive(Debug, Serialize)]
 struct Dead<'a> {
     attachment: &'a str,
     cgroup: Option<&'a str>,
 }
 
-fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
+/// What a program says of itself. It may be gone, or not for us to see.
+#[derive(Debug, Clone, Default)]
+struct Details {
+    name: Option<String>,
+    policy: Option<String>,
+    object: Option<String>,
+    loaded_by_uid: Option<u32>,
+    loaded_at: Option<String>,
+}
+
+impl Details {
+    fn read(program_id: u32) -> Self {
+        let Ok(program) = ProgramFd::by_id(program_id) else { return Self::default() };
+        let info = program.info().ok();
+        let policy = InForce::read(&program).ok().flatten();
+        let object = ObjectFile::read(&program).ok().flatten();
+        Self {
+            name: info.as_ref().map(|info| info.name.clone()),
+            policy: policy.map(|policy| policy.policy_name().unwrap_or("?").to_owned()),
+            object: object.map(|object| object.path),
+            loaded_by_uid: info.as_ref().map(|info| info.created_by_uid),
+            loaded_at: info.as_ref().map(|info| timestamp::since_boot(info.loaded_at)),
+        }
+    }
+}
+
+/// `programs` are those that were read before: one can be on many cgroups.
+fn lines(order: &RunOrder, names: &HashMap<u32, String>, programs: &mut HashMap<u32, Details>) -> Vec<Line> {
     let line = |(index, running): (usize, &Running)| {
-        // It may be gone, or not for us to see; that it runs stays true.
-        let program = ProgramFd::by_id(running.program_id).ok();
-        let info = program.as_ref().and_then(|program| program.info().ok());
-        let ours = program.as_ref().and_then(|program| InForce::read(program).ok().flatten());
-        let object = program.as_ref().and_then(|program| ObjectFile::read(program).ok().flatten());
+        let id = running.program_id;
+        let details = programs.entry(id).or_insert_with(|| Details::read(id)).clone();
         let link = match running.by {
             Some(By::Link(id)) => Some(id),
             _ => None,
@@ -124,10 +157,10 @@ fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
         Line {
             cgroup: order.cgroup.display().to_string(),
             order: index + 1,
-            program: running.program_id,
-            program_name: info.as_ref().map(|info| info.name.clone()),
-            policy: ours.map(|ours| ours.policy_name().unwrap_or("?").to_owned()),
-            object: object.map(|object| object.path),
+            program: id,
+            program_name: details.name,
+            policy: details.policy,
+            object: details.object,
             attachment: link.and_then(|id| names.get(&id).cloned()),
             attached_to: running.on.as_ref().map(|path| path.display().to_string()),
             attached_by: running.by.map(|by| match by {
@@ -137,8 +170,8 @@ fn lines(order: &RunOrder, names: &BTreeMap<u32, String>) -> Vec<Line> {
                 By::Mode(AttachMode::Multi) => "multi",
             }),
             link,
-            loaded_by_uid: info.as_ref().map(|info| info.created_by_uid),
-            loaded_at: info.as_ref().map(|info| timestamp::since_boot(info.loaded_at)),
+            loaded_by_uid: details.loaded_by_uid,
+            loaded_at: details.loaded_at,
         }
     };
     order.programs.iter().enumerate().map(line).collect()

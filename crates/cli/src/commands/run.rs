@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::attachments::chosen_cgroup;
+use crate::chosen_cgroup::cgroup_at;
 use crate::confinement::Confinement;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
@@ -79,7 +79,7 @@ impl Run {
 
     fn parent(&self) -> Result<Cgroup, Failure> {
         match &self.cgroup {
-            Some(path) => chosen_cgroup(Some(path), None),
+            Some(path) => cgroup_at(path),
             None => Cgroup::of_pid(std::process::id()).map_err(|error| {
                 Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup")
                     .because(error)

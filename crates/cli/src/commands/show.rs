@@ -2,28 +2,31 @@
 
 mod maps;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
+use knobgate_kernel::{PinnedLink, ProgramFd};
 use knobgate_policy::Mode;
 use serde::Serialize;
 
-use crate::attachments::{cannot, open_link, open_pins, parse_name, path_of};
+use crate::attachments::{cannot, open_attachment, open_pins, parse_name, paths_by_id};
 use crate::failure::Failure;
 use crate::in_force::{Counted, InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
+use crate::plural::count;
 use crate::printable::printable;
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
 use maps::ShownMap;
 
-/// Show one attachment: its policy, its cgroup, its counters
+/// Show one attachment: its policy, its cgroups, its counters
 ///
 /// All of it is read back from the kernel: the text of the policy is the one that is in force, whatever became of the file.
 ///
 /// DECIDED counts the accesses that a rule decided; COULD NOT those that were denied because the rule could not be
 /// evaluated for them (text where a number was needed, a value that is too long). Both count from when the policy was
-/// attached or last replaced.
+/// attached or last replaced, over all cgroups that the attachment is on.
 ///
 /// Of a program that is not of a policy: the file that it came from, if knobgate attached it, and its maps.
 #[derive(Debug, clap::Args)]
@@ -39,9 +42,14 @@ impl Show {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = parse_name(&self.name)?;
         let pins = open_pins()?;
-        let link = open_link(pins.as_ref(), &name, "show")?;
-        let info = link.info().map_err(|error| cannot("show", &name).because(error))?;
-        let program = link.program().map_err(|error| cannot("show", &name).because(error))?;
+        let attachment = open_attachment(pins.as_ref(), &name, "show")?;
+        let links = attachment.links().map_err(|error| cannot("show", &name).because(error))?;
+        let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
+        let Some(program_id) = alive.first().or(dead.first()).map(|link| link.info.program_id) else {
+            let nothing = format!("nothing is left of it; remove it: knobgate detach {name}");
+            return Err(cannot("show", &name).because(nothing));
+        };
+        let program = ProgramFd::by_id(program_id).map_err(|error| cannot("show", &name).because(error))?;
         let details = program.info().map_err(|error| cannot("show", &name).because(error))?;
         let in_force = InForce::read(&program).map_err(|error| cannot("show", &name).because(error))?;
         let (object, maps) = match in_force {
@@ -56,9 +64,7 @@ impl Show {
         let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
         let shown = Shown {
             name: name.to_string(),
-            cgroup: info.cgroup_id.and_then(|id| path_of(id).ok().flatten()),
-            cgroup_id: info.cgroup_id,
-            link: info.id,
+            cgroups: Held::all(&alive),
             program: details.id,
             program_name: details.name,
             loaded_by_uid: details.created_by_uid,
@@ -86,11 +92,8 @@ impl Show {
 #[derive(Debug, Serialize)]
 struct Shown {
     name: String,
-    /// `null` when it is gone or out of sight.
-    cgroup: Option<String>,
-    /// `null` when it is gone.
-    cgroup_id: Option<u64>,
-    link: u32,
+    /// None when those that it was on are gone.
+    cgroups: Vec<Held>,
     program: u32,
     program_name: String,
     loaded_by_uid: u32,
@@ -109,6 +112,42 @@ struct Shown {
     maps: Vec<ShownMap>,
 }
 
+/// A cgroup that the attachment is on.
+#[derive(Debug, Serialize)]
+struct Held {
+    /// `null` when it is out of sight.
+    cgroup: Option<String>,
+    cgroup_id: u64,
+    link: u32,
+    /// The same for all, unless a replacing was killed before it had come to all.
+    program: u32,
+}
+
+impl Held {
+    /// By the cgroups' paths.
+    fn all(links: &[PinnedLink]) -> Vec<Self> {
+        let paths = paths_by_id().unwrap_or_default();
+        let held = |link: &PinnedLink| Self {
+            cgroup: paths.get(&link.cgroup_id).cloned(),
+            cgroup_id: link.cgroup_id,
+            link: link.info.id,
+            program: link.info.program_id,
+        };
+        let mut all: Vec<_> = links.iter().map(held).collect();
+        all.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
+        all
+    }
+
+    fn place(&self) -> Cow<'_, str> {
+        match &self.cgroup {
+            Some(path) => printable(path),
+            None => {
+                format!("the cgroup with the id {}, which cannot be seen from here", self.cgroup_id).into()
+            }
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Rule {
     line: Option<usize>,
@@ -125,25 +164,42 @@ impl From<Counted> for Rule {
 
 impl Shown {
     fn print(&self, output: &Output) -> Result<(), Failure> {
-        let place = match (&self.cgroup, self.cgroup_id) {
-            (Some(path), _) => printable(path).into_owned(),
-            (None, Some(id)) => format!("the cgroup with the id {id}, which cannot be seen from here"),
-            (None, None) => "no cgroup any longer: the one that it was on was removed".to_owned(),
+        let (place, link) = match &self.cgroups[..] {
+            [] => ("no cgroup any longer: what it was on was removed".into(), String::new()),
+            [only] => (only.place(), format!(", link {}", only.link)),
+            several => (count(several.len(), "cgroup").into(), String::new()),
         };
         output.line(format_args!("{HEADING}{}{HEADING:#} on {place}", self.name))?;
         output.line(format_args!("  {}", self.what()))?;
         output.line(format_args!(
-            "  program {} ({}), link {}, loaded by uid {} at {}",
+            "  program {} ({}){link}, loaded by uid {} at {}",
             self.program,
             printable(&self.program_name),
-            self.link,
             self.loaded_by_uid,
             self.loaded_at
         ))?;
         match &self.text {
-            Some(text) => self.print_rules(text, output),
-            None => maps::print(&self.maps, output),
+            Some(text) => self.print_rules(text, output)?,
+            None => maps::print(&self.maps, output)?,
         }
+        if self.cgroups.len() > 1 {
+            self.print_cgroups(output)?;
+        }
+        Ok(())
+    }
+
+    fn print_cgroups(&self, output: &Output) -> Result<(), Failure> {
+        output.line(format_args!("\n{HEADING}     LINK  CGROUP{HEADING:#}"))?;
+        for held in &self.cgroups {
+            let other = match held.program {
+                program if program == self.program => String::new(),
+                program => format!(
+                    " with program {program}, for a replacing was killed: attach to all of these again"
+                ),
+            };
+            output.line(format_args!("{:>9}  {}{other}", held.link, held.place()))?;
+        }
+        Ok(())
     }
 
     /// What is attached, in a line.

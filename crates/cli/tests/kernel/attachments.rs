@@ -5,10 +5,10 @@ use knobgate_bpf::{Function, Insn, Program, Reg, Width};
 use knobgate_kernel::{AttachMode, Cgroup, LoadOptions, ProgramFd, attach_without_link, load, start_inside};
 use knobgate_testing::{Reaped, Test, eventually, root, scratch, shell};
 use libtest_mimic::Failed;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::setting::{
-    DetachedAtLast, KNOBGATE, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
+    DetachedAtLast, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
 };
 use crate::writers::HAMMER;
 
@@ -17,7 +17,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_policy_is_attached_to_the_cgroup_of_a_process", by_pid),
     ("a_process_in_the_root_cgroup_does_not_stand_for_the_machine", by_pid_in_root),
     ("a_thousand_replacements_let_no_denied_write_pass", replacements),
-    ("a_name_is_for_one_cgroup", one_cgroup),
     ("an_attachment_without_its_cgroup_is_renewed", renewed),
     ("what_a_detaching_that_was_cut_short_left_is_no_obstacle", cut_short),
     ("attaching_one_name_at_once_leaves_one_attachment", at_once),
@@ -146,27 +145,6 @@ fn replacements() -> Result<(), Failed> {
     Ok(())
 }
 
-fn one_cgroup() -> Result<(), Failed> {
-    let (cgroup, other) = (scratch(), scratch());
-    let _detached = DetachedAtLast("t-one");
-    let file = policy(DENY);
-    attach(file.path(), &cgroup, "t-one");
-    let output = Command::new(KNOBGATE)
-        .args(["attach", "--name", "t-one", "--policy"])
-        .arg(file.path())
-        .arg("--cgroup")
-        .arg(other.path())
-        .output()?;
-    assert_eq!(output.status.code(), Some(2));
-    let said = stderr(&output);
-    assert!(
-        said.contains(&cgroup.path().display().to_string()) && said.contains("knobgate detach t-one"),
-        "{said}"
-    );
-    assert!(may_write(&other) && !may_write(&cgroup));
-    Ok(())
-}
-
 fn renewed() -> Result<(), Failed> {
     let _detached = DetachedAtLast("t-renewed");
     let parent = scratch();
@@ -175,9 +153,9 @@ fn renewed() -> Result<(), Failed> {
     attach(file.path(), &cgroup, "t-renewed");
     cgroup.remove()?;
     let cgroup = parent.create("service")?;
-    eventually("the link has lost its cgroup", || shown_json("t-renewed")["cgroup_id"].is_null());
+    eventually("the link has lost its cgroup", || shown_json("t-renewed")["cgroups"] == json!([]));
     let list = stdout(&expect(0, ["list"]));
-    assert!(list.contains("t-renewed has lost its cgroup"), "{list}");
+    assert!(list.contains("t-renewed has lost what it was on"), "{list}");
     assert!(may_write(&cgroup));
     let said = attach(file.path(), &cgroup, "t-renewed");
     assert!(said.contains("is gone"), "{said}");
@@ -192,10 +170,16 @@ fn cut_short() -> Result<(), Failed> {
     let file = policy(DENY);
     attach(file.path(), &cgroup, "t-cut");
     // What is left when the pin is gone and its directory is not yet.
-    std::fs::remove_file("/sys/fs/bpf/knobgate/t-cut/link")?;
+    let pin = format!("/sys/fs/bpf/knobgate/t-cut/cgroup-{}", cgroup.id());
+    std::fs::remove_file(&pin)?;
     eventually("it is detached", || may_write(&cgroup));
     attach(file.path(), &cgroup, "t-cut");
     assert!(!may_write(&cgroup));
+    std::fs::remove_file(&pin)?;
+    let said = stderr(&expect(3, ["show", "t-cut"]));
+    assert!(said.contains("knobgate detach t-cut"), "{said}");
+    expect(0, ["detach", "t-cut"]);
+    expect(2, ["detach", "t-cut"]);
     Ok(())
 }
 
@@ -336,8 +320,9 @@ fn shown() -> Result<(), Failed> {
     let shown = shown_json("t-shown");
     assert_eq!(shown["text"], text);
     assert_eq!((&shown["mode"], &shown["policy"]), (&Value::from("audit"), &Value::from("t-shown")));
-    assert_eq!(shown["cgroup"], cgroup.path().display().to_string());
-    assert_eq!(shown["cgroup_id"], cgroup.id());
+    let on = &shown["cgroups"][0];
+    assert_eq!(on["cgroup"], cgroup.path().display().to_string());
+    assert_eq!((&on["cgroup_id"], &on["program"]), (&cgroup.id().into(), &shown["program"]));
     let rules: Vec<(u64, u64, u64)> = shown["rules"]
         .as_array()
         .ok_or("no rules")?

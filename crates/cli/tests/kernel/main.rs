@@ -7,6 +7,7 @@ mod attachments;
 mod examples;
 mod lacking;
 mod machine;
+mod many;
 mod objects;
 mod runs;
 mod setting;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         examples::TESTS,
         lacking::TESTS,
         machine::TESTS,
+        many::TESTS,
         objects::TESTS,
         runs::TESTS,
         signals::TESTS,

@@ -1,7 +1,5 @@
-use std::os::unix::fs::PermissionsExt;
-
 use knobgate_kernel::{
-    AttachMode, BpffsError, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, attach_without_link,
+    AttachMode, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, attach_without_link,
 };
 use knobgate_testing::{eventually, root, scratch, shell};
 use libtest_mimic::Failed;
@@ -14,9 +12,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("an_update_takes_the_place_of_the_old_program_alone", update),
     ("a_detached_link_holds_nothing", detach),
     ("a_dropped_link_holds_nothing", dropped),
-    ("a_pinned_link_holds_on", pin),
     ("a_pin_that_is_no_link_of_ours_is_refused", foreign_pin),
-    ("of_those_who_want_the_same_name_one_gets_it", same_name),
     ("programs_are_listed_in_the_order_in_which_they_run", order),
     ("more_programs_than_a_buffer_holds_are_all_listed", many),
     ("the_65th_program_is_refused", full),
@@ -81,37 +77,6 @@ fn dropped() -> Result<(), Failed> {
     Ok(())
 }
 
-fn pin() -> Result<(), Failed> {
-    let cgroup = scratch();
-    let (pins, name) = pins("pinned");
-    let (program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
-    let link_id = link.id();
-    pins.pin(&name, &link)?;
-    drop((program, link));
-    assert!(!can_write(&cgroup));
-    assert!(pins.names()?.contains(&name));
-    for directory in [pins.path().to_owned(), pins.path().join(name.as_str())] {
-        assert_eq!(directory.metadata()?.permissions().mode() & 0o777, 0o700, "{}", directory.display());
-    }
-
-    let link = pins.link(&name)?;
-    assert_eq!(link.id(), link_id);
-    assert_eq!(Link::by_id(link_id)?.info()?, link.info()?);
-    let error = pins.pin(&name, &link).expect_err("the name is taken");
-    assert!(matches!(&error, BpffsError::Exists { .. }), "{error}");
-    let again = link.pin(pins.link_path(&name)).expect_err("the path is taken");
-    assert!(again.to_string().contains("already"), "{again}");
-    drop(link);
-
-    pins.remove(&name)?;
-    eventually("the program goes with its pin", || can_write(&cgroup));
-    assert!(!pins.names()?.contains(&name));
-    for error in [pins.link(&name).map(drop), pins.remove(&name)] {
-        assert!(matches!(error, Err(BpffsError::NotFound { .. })), "{error:?}");
-    }
-    Ok(())
-}
-
 fn foreign_pin() -> Result<(), Failed> {
     let (pins, _) = pins("foreign");
     let error = Link::from_pin(pins.path().join("nothing")).expect_err("nothing is there");
@@ -122,24 +87,6 @@ fn foreign_pin() -> Result<(), Failed> {
     let (_program, link) = attach(&allow(), &cgroup);
     let error = link.pin("/run/not-a-bpffs").expect_err("not on a bpffs");
     assert!(error.to_string().contains("bpffs"), "{error}");
-    Ok(())
-}
-
-fn same_name() -> Result<(), Failed> {
-    let cgroup = scratch();
-    let (pins, name) = pins("contended");
-    let links: Vec<Link> = (0..8).map(|_| attach(&allow(), &cgroup).1).collect();
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = links.iter().map(|link| scope.spawn(|| pins.pin(&name, link))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-    });
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
-    for outcome in &outcomes {
-        assert!(matches!(outcome, Ok(()) | Err(BpffsError::Exists { .. })), "{outcome:?}");
-    }
-    let won = outcomes.iter().position(Result::is_ok).map(|index| links[index].id());
-    assert_eq!(Some(pins.link(&name)?.id()), won);
-    pins.remove(&name)?;
     Ok(())
 }
 
@@ -250,7 +197,7 @@ fn all() -> Result<(), Failed> {
     let (program, link) = attach(&allow(), &cgroup);
     let found = MachineAttachments::find()?;
     assert!(!found.is_empty());
-    let info = found.links.iter().map(|(_, info)| info).find(|info| info.id == link.id());
+    let info = found.links.iter().find(|info| info.id == link.id());
     assert_eq!(info, Some(&link.info()?));
     assert_eq!(found.cgroups.get(cgroup.path()).map(|found| &found.program_ids), Some(&vec![id(&program)]));
     assert!(!found.cgroups.contains_key(root().path()));

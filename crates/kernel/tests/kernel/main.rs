@@ -4,6 +4,7 @@
 //! `KNOBGATE_REQUIRE_KERNEL=1` it fails instead. All of it runs in a mount namespace of its own with a bpffs and a `/run` of its
 //! own, so that nothing stays behind there whatever happens; cgroups are removed as the tests end.
 
+mod attachments;
 mod cgroups;
 mod guards;
 mod links;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         guards::hold(cgroup.as_ref());
     }
     let tests = [
+        attachments::TESTS,
         cgroups::TESTS,
         guards::TESTS,
         links::TESTS,

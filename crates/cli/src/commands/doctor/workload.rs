@@ -10,14 +10,14 @@ use std::path::Path;
 use knobgate_kernel::{Cgroup, ProgramFd};
 
 use super::finding::Finding;
-use crate::attachments::chosen_cgroup;
+use crate::chosen_cgroup::cgroup_of;
 use crate::failure::Failure;
 use crate::in_force::InForce;
 
 /// # Errors
 /// [`Failure::Usage`] if there is no such process, [`Failure::Machine`] if it cannot be examined.
 pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
-    let cgroup = chosen_cgroup(None, Some(pid))?;
+    let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
     let task = Task::read(pid).map_err(cannot)?;
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(cannot)?;

@@ -1,0 +1,439 @@
+//! One attachment on many cgroups.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use knobgate_bpf::{Insn, Program, Reg, Width};
+use knobgate_kernel::{
+    AttachMode, Bpffs, Cgroup, Change, Link, LoadOptions, LoadedProgram, PinDir, attach_without_link, load,
+};
+use knobgate_testing::{Test, eventually, scratch, shell};
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::setting::{DetachedAtLast, KNOBGATE, expect, policy, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("many_cgroups_share_one_program_and_its_counters", shared),
+    ("a_cgroup_that_is_named_twice_is_one", named_twice),
+    ("attaching_to_the_same_cgroups_replaces_the_policy_on_all", replaced),
+    ("the_same_policy_for_another_cgroup_is_the_same_program", extended),
+    ("the_same_program_for_another_cgroup_keeps_what_it_calls", extended_object),
+    ("a_different_policy_for_other_cgroups_is_refused", refused),
+    ("a_different_policy_for_more_cgroups_is_attached_to_all", grown),
+    ("cgroups_that_are_gone_do_not_count", some_gone),
+    ("an_attaching_that_fails_half_way_leaves_nothing", half_attached),
+    ("a_replacing_that_fails_half_way_puts_back_the_old_policy", half_replaced),
+    ("an_extending_that_fails_half_way_leaves_the_others", half_extended),
+    ("an_attachment_is_detached_from_one_cgroup_and_from_the_last", detached),
+    ("what_an_attaching_that_was_killed_left_is_removed", killed),
+    ("a_replacing_that_was_killed_is_shown_and_made_good", mixed),
+    ("a_thousand_cgroups_take_few_descriptors", thousand),
+];
+
+const DENY: &str = "policy t-many\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
+const OTHER: &str = "policy t-many\ndefault write allow\ndeny write net.ipv4.ip_default_ttl\n";
+
+/// Which policy holds for a process in there: `deny`, `other`, both or none.
+fn in_force(cgroup: &Cgroup) -> Vec<&'static str> {
+    let denied = |knob: &str| {
+        let script = format!("echo 1 2>/dev/null >/proc/sys/net/ipv4/{knob}");
+        !shell(cgroup, &script).stderr(Stdio::null()).status().expect("a shell").success()
+    };
+    let knobs = [("ip_forward", "deny"), ("ip_default_ttl", "other")];
+    knobs.into_iter().filter(|(knob, _)| denied(knob)).map(|(_, policy)| policy).collect()
+}
+
+fn run_attach(text: &str, cgroups: &[&Cgroup], name: &str) -> Output {
+    let file = policy(text);
+    let mut command = Command::new(KNOBGATE);
+    command.args(["attach", "--name", name, "--policy"]).arg(file.path());
+    for cgroup in cgroups {
+        command.arg("--cgroup").arg(cgroup.path());
+    }
+    command.output().expect("knobgate")
+}
+
+/// What `knobgate attach` to these cgroups prints.
+fn attach(text: &str, cgroups: &[&Cgroup], name: &str) -> String {
+    let output = run_attach(text, cgroups, name);
+    assert!(output.status.success(), "{output:?}");
+    stdout(&output)
+}
+
+/// What it complains of.
+fn cannot_attach(status: i32, text: &str, cgroups: &[&Cgroup], name: &str) -> String {
+    let output = run_attach(text, cgroups, name);
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+    stderr(&output)
+}
+
+fn children<const N: usize>(parent: &Cgroup) -> [Cgroup; N] {
+    std::array::from_fn(|number| parent.create(number.to_string()).expect("a cgroup"))
+}
+
+/// The programs of a cgroup itself.
+fn programs(cgroup: &Cgroup) -> Vec<u32> {
+    cgroup.attached().expect("its programs").program_ids
+}
+
+fn shown(name: &str) -> Value {
+    serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout).expect("JSON")
+}
+
+fn pins() -> PinDir {
+    PinDir::create(&Bpffs::find().expect("a bpffs")).expect("a directory for pins")
+}
+
+/// What is pinned under a name: nothing where there is no such attachment.
+fn pinned(name: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(pins().path().join(name)).into_iter().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("a pin").file_name().display().to_string()).collect();
+    names.sort();
+    names
+}
+
+/// What is pinned for these cgroups.
+fn links_of(cgroups: &[&Cgroup]) -> Vec<String> {
+    let mut names: Vec<_> = cgroups.iter().map(|cgroup| format!("cgroup-{}", cgroup.id())).collect();
+    names.sort();
+    names
+}
+
+/// A program that lets everything pass.
+fn allow() -> LoadedProgram {
+    let program = Program {
+        name: "allow".to_owned(),
+        insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
+        ..Program::default()
+    };
+    load(&program, &LoadOptions::default()).expect("it loads")
+}
+
+/// Takes all the room that a cgroup has for programs.
+fn fill(cgroup: &Cgroup) -> Vec<Link> {
+    let program = allow().program;
+    (0..64).map(|_| Link::create(&program, cgroup).expect("a link")).collect()
+}
+
+fn shared() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-shared");
+    let parent = scratch();
+    let [one, two, three] = children(&parent);
+    let all = [&one, &two, &three];
+    let said = attach(DENY, &all, "t-shared");
+    assert!(said.starts_with("t-shared: attached the policy \"t-many\" to 3 cgroups; "), "{said}");
+    let shown = shown("t-shared");
+    for cgroup in all {
+        assert_eq!(json!(programs(cgroup)), json!([shown["program"]]));
+        assert_eq!(in_force(cgroup), ["deny"]);
+    }
+    assert_eq!(pinned("t-shared"), links_of(&all));
+
+    let shown = self::shown("t-shared");
+    assert_eq!(shown["rules"][0]["decided"], 3, "one of each cgroup: {shown}");
+    let on = |cgroup: &Cgroup| {
+        let path = cgroup.path().display().to_string();
+        let on = shown["cgroups"].as_array().and_then(|all| all.iter().find(|on| on["cgroup"] == path));
+        on.map(|on| (on["cgroup_id"] == cgroup.id(), on["program"] == shown["program"]))
+    };
+    assert_eq!(all.map(on), [Some((true, true)); 3], "{shown}");
+    let printed = stdout(&expect(0, ["show", "t-shared"]));
+    assert!(printed.starts_with("t-shared on 3 cgroups\n"), "{printed}");
+    for cgroup in all {
+        assert!(printed.contains(&format!("  {}\n", cgroup.path().display())), "{printed}");
+    }
+    let list = stdout(&expect(0, ["list", "--json"]));
+    assert_eq!(list.lines().filter(|line| line.contains("\"attachment\":\"t-shared\"")).count(), 3, "{list}");
+    Ok(())
+}
+
+fn named_twice() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-twice");
+    let cgroup = scratch();
+    let said = attach(DENY, &[&cgroup, &cgroup], "t-twice");
+    let place = cgroup.path().display();
+    assert!(said.starts_with(&format!("t-twice: attached the policy \"t-many\" to {place}; ")), "{said}");
+    assert_eq!(programs(&cgroup).len(), 1);
+    Ok(())
+}
+
+fn replaced() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-all");
+    let parent = scratch();
+    let [one, two] = children(&parent);
+    attach(DENY, &[&one, &two], "t-all");
+    let old = shown("t-all")["program"].clone();
+    let said = attach(OTHER, &[&two, &one], "t-all");
+    assert!(said.starts_with(&format!("t-all: replaced program {old} on 2 cgroups by ")), "{said}");
+    assert_ne!(shown("t-all")["program"], old);
+    assert_eq!([&one, &two].map(in_force), [["other"], ["other"]]);
+    assert_eq!([programs(&one).len(), programs(&two).len()], [1, 1]);
+    Ok(())
+}
+
+fn extended() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-one-by-one");
+    let parent = scratch();
+    let [one, two, three] = children(&parent);
+    attach(DENY, &[&one], "t-one-by-one");
+    let program = programs(&one);
+    // What it has counted is no difference.
+    assert_eq!(in_force(&one), ["deny"]);
+    let said = attach(DENY, &[&two], "t-one-by-one");
+    assert!(said.contains(&format!("too; program {} is now on 2 cgroups", program[0])), "{said}");
+    let said = attach(DENY, &[&one, &three, &two], "t-one-by-one");
+    assert!(said.contains(&format!("to {} too; ", three.path().display())), "{said}");
+    assert_eq!([&one, &two, &three].map(programs), [program.clone(), program.clone(), program.clone()]);
+    assert_eq!([&two, &three].map(in_force), [["deny"], ["deny"]]);
+    assert_eq!(shown("t-one-by-one")["rules"][0]["decided"], 3);
+    let said = attach(DENY, &[&two], "t-one-by-one");
+    assert!(said.contains(&format!("is on {} already", two.path().display())), "{said}");
+    assert_eq!(programs(&two), program);
+    Ok(())
+}
+
+fn extended_object() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-object");
+    let parent = scratch();
+    let [one, two] = children(&parent);
+    let object = format!("{}/../../examples/objects/several.bpf.o", env!("CARGO_MANIFEST_DIR"));
+    let attach = |status: i32, program: &str, cgroup: &Cgroup| {
+        let place = cgroup.path().to_str().expect("a path");
+        let what =
+            ["attach", "--object", &object, "--program", program, "--cgroup", place, "--name", "t-object"];
+        expect(status, what)
+    };
+    attach(0, "hand_on", &one);
+    attach(0, "hand_on", &two);
+    assert_eq!(programs(&one), programs(&two));
+    assert_eq!(pinned("t-object").len(), 3, "two links and one program array");
+    attach(2, "read_only", &one);
+    for cgroup in [&one, &two] {
+        let write = |value: &str| {
+            let script = format!("echo {value} 2>/dev/null >/proc/sys/kernel/domainname");
+            shell(cgroup, &script).stderr(Stdio::null()).status().expect("a shell").success()
+        };
+        assert_eq!(["example", "xample"].map(write), [true, false]);
+    }
+    Ok(())
+}
+
+fn refused() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-refused-set");
+    let parent = scratch();
+    let [one, two, three] = children(&parent);
+    attach(DENY, &[&one, &two], "t-refused-set");
+    let program = programs(&one);
+    for named in [&[&three][..], &[&one], &[&one, &three]] {
+        let said = cannot_attach(2, OTHER, named, "t-refused-set");
+        for cgroup in [&one, &two] {
+            assert!(said.contains(&cgroup.path().display().to_string()), "{said}");
+        }
+        assert!(said.contains("--name") && said.contains("knobgate detach t-refused-set"), "{said}");
+    }
+    assert_eq!([&one, &two, &three].map(programs), [program.clone(), program, vec![]]);
+    // A comment is a difference, for `show` shows it.
+    cannot_attach(2, &format!("# new\n{DENY}"), &[&three], "t-refused-set");
+    Ok(())
+}
+
+fn grown() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-grown");
+    let parent = scratch();
+    let [one, two, three] = children(&parent);
+    attach(DENY, &[&one, &two], "t-grown");
+    let said = attach(OTHER, &[&one, &two, &three], "t-grown");
+    let place = three.path().display();
+    assert!(said.contains("on 2 cgroups by ") && said.contains(&format!("attached it to {place}")), "{said}");
+    assert_eq!([&one, &two, &three].map(in_force), [["other"], ["other"], ["other"]]);
+    assert_eq!([programs(&two), programs(&three)], [programs(&one), programs(&one)]);
+    Ok(())
+}
+
+fn some_gone() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-gone");
+    let parent = scratch();
+    let [one, two] = children(&parent);
+    attach(DENY, &[&one, &two], "t-gone");
+    two.remove()?;
+    // Without waiting for the link to let go.
+    let said = attach(OTHER, &[&one], "t-gone");
+    assert!(said.contains("replaced program"), "{said}");
+    assert_eq!(in_force(&one), ["other"]);
+    assert_eq!(pinned("t-gone"), links_of(&[&one]));
+    Ok(())
+}
+
+fn half_attached() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-half");
+    let parent = scratch();
+    let [one, full, three] = children(&parent);
+    let held = fill(&full);
+    let said = cannot_attach(3, DENY, &[&one, &full, &three], "t-half");
+    assert!(said.contains(&full.path().display().to_string()) && said.contains("64 programs"), "{said}");
+    assert_eq!([&one, &three].map(programs), [[0; 0]; 2]);
+    expect(2, ["show", "t-half"]);
+    assert_eq!(pins().names()?.iter().filter(|name| name.as_str() == "t-half").count(), 0);
+
+    drop(held);
+    eventually("there is room", || programs(&full).is_empty());
+    attach_without_link(&allow().program, &full, AttachMode::Single)?;
+    let said = cannot_attach(3, DENY, &[&one, &full], "t-half");
+    assert!(said.contains(&full.path().display().to_string()) && said.contains("single mode"), "{said}");
+    assert!(programs(&one).is_empty());
+    Ok(())
+}
+
+fn half_replaced() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-back");
+    let parent = scratch();
+    let [one, two, full] = children(&parent);
+    let _full = fill(&full);
+    attach(DENY, &[&one, &two], "t-back");
+    let program = programs(&one);
+    let said = cannot_attach(3, OTHER, &[&one, &two, &full], "t-back");
+    assert!(said.contains(&full.path().display().to_string()), "{said}");
+    assert!(said.contains("the other cgroups are as they were"), "{said}");
+    assert_eq!([&one, &two].map(programs), [program.clone(), program]);
+    assert_eq!([&one, &two].map(in_force), [["deny"], ["deny"]]);
+    assert_eq!(pinned("t-back"), links_of(&[&one, &two]));
+    Ok(())
+}
+
+fn half_extended() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-stay");
+    let parent = scratch();
+    let [one, two, full] = children(&parent);
+    let _full = fill(&full);
+    attach(DENY, &[&one], "t-stay");
+    let said = cannot_attach(3, DENY, &[&two, &full], "t-stay");
+    assert!(said.contains(&full.path().display().to_string()), "{said}");
+    assert_eq!(in_force(&one), ["deny"]);
+    assert!(programs(&two).is_empty());
+    assert_eq!(pinned("t-stay"), links_of(&[&one]));
+    Ok(())
+}
+
+fn detached() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-off");
+    let parent = scratch();
+    let [one, two, three, stranger] = children(&parent);
+    let place = |cgroup: &Cgroup| cgroup.path().display().to_string();
+    attach(DENY, &[&one, &two, &three], "t-off");
+    let said =
+        stderr(&expect(2, ["detach", "t-off", "--cgroup", &place(&one), "--cgroup", &place(&stranger)]));
+    assert!(said.contains(&format!("is not on {}", place(&stranger))), "{said}");
+    assert_eq!(in_force(&one), ["deny"], "nothing was done");
+
+    let said = stdout(&expect(0, ["detach", "t-off", "--cgroup", &place(&one)]));
+    assert_eq!(said, format!("t-off: detached from {}; it is still on 2 cgroups\n", place(&one)));
+    assert!(programs(&one).is_empty());
+    assert_eq!([&two, &three].map(in_force), [["deny"], ["deny"]]);
+    let said = stdout(&expect(0, ["detach", "t-off", "--cgroup", &place(&three), "--cgroup", &place(&two)]));
+    assert_eq!(said, "t-off: detached from 2 cgroups\n");
+    expect(2, ["show", "t-off"]);
+
+    attach(DENY, &[&one, &two], "t-off");
+    assert_eq!(stdout(&expect(0, ["detach", "t-off"])), "t-off: detached from 2 cgroups\n");
+    assert_eq!([&one, &two, &three].map(programs), [[0; 0]; 3]);
+    assert!(pinned("t-off").is_empty());
+    Ok(())
+}
+
+fn killed() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-after");
+    let parent = scratch();
+    let [one, two] = children(&parent);
+    let pins = pins();
+    let program = allow().program;
+    let begun = pins.begin()?;
+    let mut change = Change::begin(&begun, &program)?;
+    change.attach(&one)?;
+    change.keep()?;
+    // As if it were of a process that is gone; no process has this id.
+    std::fs::rename(begun.path(), pins.path().join("+4194304-1"))?;
+    std::mem::forget(begun);
+    attach(DENY, &[&two], "t-after");
+    assert!(programs(&one).is_empty());
+    Ok(())
+}
+
+fn mixed() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-mixed");
+    let parent = scratch();
+    let [one, two, three] = children(&parent);
+    attach(DENY, &[&one, &two], "t-mixed");
+    let attachment = pins().attachment(&"t-mixed".parse()?)?;
+    let program = allow().program;
+    let mut change = Change::begin(&attachment, &program)?;
+    change.replace(&two)?;
+    change.keep()?;
+
+    let shown = shown("t-mixed");
+    let mut both: Vec<_> = [&one, &two].map(programs).concat();
+    both.sort_unstable();
+    let mut found: Vec<_> =
+        shown["cgroups"].as_array().ok_or("no array")?.iter().map(|on| on["program"].as_u64()).collect();
+    found.sort_unstable();
+    assert_eq!(found, both.iter().map(|&id| Some(id.into())).collect::<Vec<_>>());
+    let printed = stdout(&expect(0, ["show", "t-mixed"]));
+    assert!(printed.contains("a replacing was killed"), "{printed}");
+    cannot_attach(2, DENY, &[&three], "t-mixed");
+
+    let said = attach(DENY, &[&one, &two], "t-mixed");
+    assert!(said.contains(&format!("replaced programs {} and {} on 2 cgroups", both[0], both[1])), "{said}");
+    assert_eq!(programs(&one), programs(&two));
+    assert_eq!([&one, &two].map(in_force), [["deny"], ["deny"]]);
+    Ok(())
+}
+
+fn thousand() -> Result<(), Failed> {
+    const CGROUPS: usize = 1_000;
+    let _detached = DetachedAtLast("t-thousand");
+    let parent = scratch();
+    let paths = (0..CGROUPS)
+        .map(|number| Ok(parent.create(number.to_string())?.path().to_owned()))
+        .collect::<Result<Vec<PathBuf>, Failed>>()?;
+    let run = |arguments: &[&str], paths: &[PathBuf]| -> Result<String, Failed> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", KNOBGATE]).args(arguments);
+        for path in paths {
+            command.arg("--cgroup").arg(path);
+        }
+        let output = command.output()?;
+        assert!(output.status.success(), "{output:?}");
+        Ok(stdout(&output))
+    };
+    let everywhere = |program: &Value| -> Result<bool, Failed> {
+        let on_it = |path: &PathBuf| Ok(json!(programs(&Cgroup::open(path)?)) == json!([program]));
+        paths.iter().map(on_it).collect::<Result<Vec<bool>, Failed>>().map(|all| all.iter().all(|on| *on))
+    };
+    let [deny, other] = [DENY, OTHER].map(policy);
+    let [deny, other] = [&deny, &other].map(|file| file.path().to_str().expect("a path"));
+
+    let said = run(&["attach", "--policy", deny, "--name", "t-thousand"], &paths)?;
+    assert!(said.contains("to 1000 cgroups; "), "{said}");
+    let first = shown("t-thousand")["program"].clone();
+    assert!(everywhere(&first)?);
+    let said = run(&["attach", "--policy", other, "--name", "t-thousand"], &paths)?;
+    assert!(said.contains("on 1000 cgroups by "), "{said}");
+    let second = shown("t-thousand")["program"].clone();
+    assert!(first != second && everywhere(&second)?);
+
+    let more = parent.create("more")?;
+    let said = run(&["attach", "--policy", other, "--name", "t-thousand"], &[more.path().to_owned()])?;
+    assert!(said.contains("is now on 1001 cgroups"), "{said}");
+    let list = run(&["list", "--json"], &[])?;
+    assert_eq!(
+        list.lines().filter(|line| line.contains("\"attachment\":\"t-thousand\"")).count(),
+        CGROUPS + 1
+    );
+    assert_eq!(shown("t-thousand")["cgroups"].as_array().map(Vec::len), Some(CGROUPS + 1));
+    run(&["doctor"], &[])?;
+    let said = run(&["detach", "t-thousand"], &[])?;
+    assert_eq!(said, "t-thousand: detached from 1001 cgroups\n");
+    assert!(programs(&more).is_empty());
+    Ok(())
+}

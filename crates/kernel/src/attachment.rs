@@ -1,0 +1,163 @@
+//! An attachment: a program on cgroups, held by pinned links.
+//!
+//! It is a directory with a link `cgroup-ID` for each cgroup, by the cgroup's id (what `ls -di` prints of the cgroup). The
+//! links lead to the program, and that to its maps; only maps that would be emptied otherwise are pinned beside
+//! them, as `map-ID`.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::bpffs::{BpffsError, failed};
+use crate::link::{Link, LinkError, LinkInfo};
+use crate::map::Map;
+use crate::pin_dir::{DIRECTORY, PinDir};
+use crate::sys::bpf;
+
+/// Begins the names of the pins of links.
+const LINK: &str = "cgroup-";
+/// Begins the names of the pins of maps.
+const MAP: &str = "map-";
+
+/// An attachment, for as long as nobody removes its directory.
+#[derive(Debug)]
+pub struct Attachment {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+/// A link of an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PinnedLink {
+    /// The cgroup that it was made for, which may be gone.
+    pub cgroup_id: u64,
+    /// What it holds where, now.
+    pub info: LinkInfo,
+}
+
+impl PinnedLink {
+    /// Whether it holds nothing any longer: its cgroup was removed, or somebody detached it.
+    pub fn is_dead(&self) -> bool {
+        self.info.cgroup_id.is_none()
+    }
+}
+
+impl Attachment {
+    pub(crate) fn open(pins: &PinDir, name: &str) -> rustix::io::Result<Self> {
+        let dir = openat(&pins.dir, name, DIRECTORY, Mode::empty())?;
+        Ok(Self { dir, path: pins.path().join(name) })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its links, in the order of their cgroups' ids. One that vanishes meanwhile is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Link`], [`Io`](BpffsError::Io).
+    pub fn links(&self) -> Result<Vec<PinnedLink>, BpffsError> {
+        let mut cgroups = self.pinned(LINK)?;
+        cgroups.sort_unstable();
+        let mut links = Vec::with_capacity(cgroups.len());
+        for cgroup_id in cgroups {
+            match self.link(cgroup_id) {
+                Ok(link) => links.push(PinnedLink { cgroup_id, info: link.info()? }),
+                Err(BpffsError::Link(LinkError::Pin { source, .. }))
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(links)
+    }
+
+    /// The link that holds the program on this cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Link`].
+    pub fn link(&self, cgroup_id: u64) -> Result<Link, BpffsError> {
+        Ok(Link::from_pin(self.pin_path(LINK, cgroup_id))?)
+    }
+
+    /// Keeps the link that holds the program on this cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Link`].
+    pub fn pin(&self, cgroup_id: u64, link: &Link) -> Result<(), BpffsError> {
+        Ok(link.pin(self.pin_path(LINK, cgroup_id))?)
+    }
+
+    /// Gives up the link of this cgroup. The program is detached with that, unless somebody has the link open or pinned
+    /// elsewhere: [detach](Link::detach) it first to be sure.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn unpin(&self, cgroup_id: u64) -> Result<(), BpffsError> {
+        self.remove(LINK, cgroup_id)
+    }
+
+    /// Gives up the links that hold nothing any longer; those that do are left.
+    ///
+    /// # Errors
+    ///
+    /// As [`links`](Self::links).
+    pub fn unpin_dead(&self) -> Result<Vec<PinnedLink>, BpffsError> {
+        let (dead, alive): (Vec<_>, Vec<_>) = self.links()?.into_iter().partition(PinnedLink::is_dead);
+        dead.iter().try_for_each(|link| self.unpin(link.cgroup_id))?;
+        Ok(alive)
+    }
+
+    pub(crate) fn unpin_all(&self) -> Result<(), BpffsError> {
+        self.pinned(LINK)?.into_iter().try_for_each(|cgroup_id| self.unpin(cgroup_id))?;
+        self.unpin_maps_but(&[])
+    }
+
+    pub(crate) fn pin_map(&self, map: &Map) -> Result<(), BpffsError> {
+        let path = self.pin_path(MAP, map.info().id.into());
+        let pinned = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
+        pinned.and_then(|path| bpf::obj_pin(map.as_fd(), &path)).map_err(failed("pin a map at", &path))
+    }
+
+    pub(crate) fn unpin_map(&self, id: u32) -> Result<(), BpffsError> {
+        self.remove(MAP, id.into())
+    }
+
+    pub(crate) fn unpin_maps_but(&self, ids: &[u32]) -> Result<(), BpffsError> {
+        let kept = |id: &u64| ids.iter().any(|kept| u64::from(*kept) == *id);
+        self.pinned(MAP)?.into_iter().filter(|id| !kept(id)).try_for_each(|id| self.remove(MAP, id))
+    }
+
+    /// The ids in the names of the pins of one kind.
+    fn pinned(&self, kind: &str) -> Result<Vec<u64>, BpffsError> {
+        let failed = || failed("list", &self.path);
+        let mut ids = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.dir).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            let name = entry.file_name().to_str().ok();
+            ids.extend(name.and_then(|name| name.strip_prefix(kind)?.parse::<u64>().ok()));
+        }
+        Ok(ids)
+    }
+
+    fn pin_path(&self, kind: &str, id: u64) -> PathBuf {
+        self.path.join(format!("{kind}{id}"))
+    }
+
+    fn remove(&self, kind: &str, id: u64) -> Result<(), BpffsError> {
+        match unlinkat(&self.dir, format!("{kind}{id}"), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("remove", &self.pin_path(kind, id))(error)),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether two programs decide alike, as far as the kernel tells.
+
+use std::collections::BTreeMap;
+
+use knobgate_bpf::MapKind;
+
+use crate::map::{Map, MapEntry};
+use crate::object::ObjectError;
+use crate::program::ProgramFd;
+
+impl ProgramFd {
+    /// Whether this program, which has not run yet, is the same as `other`, which may have: the same instructions (by the
+    /// kernel's hash of them), the same kinds of maps, and the same in those that say what is to be done: the frozen
+    /// ones, global variables that do not start as zeroes, and the programs of program arrays.
+    ///
+    /// What a program counts and collects is not compared; it is for `other` to have gone on with.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
+    pub fn is_same_as(&self, other: &Self) -> Result<bool, ObjectError> {
+        if self.info()?.tag != other.info()?.tag {
+            return Ok(false);
+        }
+        let (ours, others) = (self.maps()?, other.maps()?);
+        if ours.len() != others.len() {
+            return Ok(false);
+        }
+        for (ours, other) in ours.iter().zip(&others) {
+            if !is_same_map(ours, other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn is_same_map(fresh: &Map, other: &Map) -> Result<bool, ObjectError> {
+    let mut of_other = other.info();
+    let info = fresh.info();
+    of_other.id = info.id;
+    if info != of_other || fresh.is_frozen()? != other.is_frozen()? {
+        return Ok(false);
+    }
+    if info.kind == MapKind::ProgArray.number() {
+        return Ok(callees(fresh)? == callees(other)?);
+    }
+    let is_variables = info.kind == MapKind::Array.number() && info.max_entries == 1;
+    if !fresh.is_frozen()? && !is_variables {
+        return Ok(true);
+    }
+    let entries = sorted_entries(fresh)?;
+    let starts_as_zeroes = entries.iter().all(|entry| entry.value.iter().all(|byte| *byte == 0));
+    Ok(!fresh.is_frozen()? && starts_as_zeroes || entries == sorted_entries(other)?)
+}
+
+/// Those of a hash table are in no order.
+fn sorted_entries(map: &Map) -> Result<Vec<MapEntry>, ObjectError> {
+    let mut entries = map.entries()?;
+    entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    Ok(entries)
+}
+
+/// The hashes of the programs in a program array, by their places.
+fn callees(array: &Map) -> Result<BTreeMap<Vec<u8>, [u8; 8]>, ObjectError> {
+    let tag = |entry: MapEntry| -> Result<_, ObjectError> {
+        let id = entry.value.try_into().map_or(0, u32::from_ne_bytes);
+        Ok((entry.key, ProgramFd::by_id(id)?.info()?.tag))
+    };
+    array.entries()?.into_iter().map(tag).collect()
+}

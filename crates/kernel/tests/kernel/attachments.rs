@@ -1,0 +1,372 @@
+use std::os::unix::fs::PermissionsExt;
+
+use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
+use knobgate_kernel::{
+    AttachmentName, BpffsError, Cgroup, Change, Link, LinkError, LoadedProgram, PinDir, ProgramFd,
+};
+use knobgate_testing::{eventually, scratch};
+use libtest_mimic::Failed;
+
+use crate::stage::{allow, attach, can_write, deny_writes, id, loaded, pins};
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_pinned_link_holds_on", pin),
+    ("one_program_holds_on_many_cgroups", many),
+    ("of_those_who_want_the_same_name_one_gets_it", same_name),
+    ("what_was_never_published_is_detached_at_once", dropped),
+    ("what_a_killed_process_began_is_removed_and_no_more", abandoned),
+    ("the_link_of_a_removed_cgroup_is_given_up", dead),
+    ("a_change_takes_the_place_of_every_program", replaced),
+    ("a_change_that_stops_half_way_puts_back_the_old_program", undone),
+    ("a_change_that_stops_half_way_takes_the_new_program_off", taken_off),
+    ("maps_are_held_for_as_long_as_their_program", maps),
+    ("programs_are_the_same_if_their_code_and_what_it_reads_is", identity),
+];
+
+/// An attachment of `program` on these cgroups.
+fn publish(
+    pins: &PinDir,
+    name: &AttachmentName,
+    program: &ProgramFd,
+    cgroups: &[&Cgroup],
+) -> Result<(), BpffsError> {
+    let new = pins.begin()?;
+    let mut change = Change::begin(&new, program)?;
+    cgroups.iter().try_for_each(|cgroup| change.attach(cgroup))?;
+    change.keep()?;
+    new.publish(name)
+}
+
+fn pin() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, name) = pins("pinned");
+    let (program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    let new = pins.begin()?;
+    new.pin(cgroup.id(), &link)?;
+    let again = new.pin(cgroup.id(), &link).expect_err("the path is taken");
+    assert!(again.to_string().contains("already"), "{again}");
+    assert!(!pins.names()?.contains(&name));
+    new.publish(&name)?;
+    let info = link.info()?;
+    drop((program, link));
+    assert!(!can_write(&cgroup));
+    assert!(pins.names()?.contains(&name));
+
+    let attachment = pins.attachment(&name)?;
+    for directory in [pins.path(), attachment.path()] {
+        assert_eq!(directory.metadata()?.permissions().mode() & 0o777, 0o700, "{}", directory.display());
+    }
+    assert!(attachment.path().join(format!("cgroup-{}", cgroup.id())).exists());
+    assert_eq!(attachment.links()?.iter().map(|link| link.info).collect::<Vec<_>>(), [info]);
+    assert_eq!(attachment.link(cgroup.id())?.info()?, info);
+    assert_eq!(Link::by_id(info.id)?.info()?, info);
+    let error = pins.begin()?.publish(&name).expect_err("the name is taken");
+    assert!(matches!(&error, BpffsError::Exists { .. }), "{error}");
+
+    pins.remove(&name)?;
+    eventually("the program goes with its pin", || can_write(&cgroup));
+    assert!(!pins.names()?.contains(&name));
+    for error in [pins.attachment(&name).map(drop), pins.remove(&name)] {
+        assert!(matches!(error, Err(BpffsError::NotFound { .. })), "{error:?}");
+    }
+    Ok(())
+}
+
+fn many() -> Result<(), Failed> {
+    let (one, other) = (scratch(), scratch());
+    let (pins, name) = pins("many");
+    let program = loaded(&deny_writes(libc::EPERM)).program;
+    publish(&pins, &name, &program, &[&one, &other])?;
+    assert!(!can_write(&one) && !can_write(&other));
+    let attachment = pins.attachment(&name)?;
+    let mut expected = [one.id(), other.id()];
+    expected.sort_unstable();
+    let links = attachment.links()?;
+    assert_eq!(links.iter().map(|link| link.cgroup_id).collect::<Vec<_>>(), expected);
+    assert!(links.iter().all(|link| link.info.program_id == id(&program) && !link.is_dead()));
+
+    attachment.link(one.id())?.detach()?;
+    attachment.unpin(one.id())?;
+    assert!(can_write(&one) && !can_write(&other));
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn same_name() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, name) = pins("contended");
+    let links: Vec<Link> = (0..8).map(|_| attach(&allow(), &cgroup).1).collect();
+    let publish = |link: &Link| {
+        let new = pins.begin()?;
+        new.pin(cgroup.id(), link)?;
+        new.publish(&name)
+    };
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = links.iter().map(|link| scope.spawn(|| publish(link))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Ok(()) | Err(BpffsError::Exists { .. })), "{outcome:?}");
+    }
+    let won = outcomes.iter().position(Result::is_ok).map(|index| links[index].id());
+    assert_eq!(Some(pins.attachment(&name)?.link(cgroup.id())?.id()), won);
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn dropped() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, _) = pins("dropped");
+    let program = loaded(&deny_writes(libc::EPERM)).program;
+    let new = pins.begin()?;
+    let mut change = Change::begin(&new, &program)?;
+    change.attach(&cgroup)?;
+    change.keep()?;
+    assert!(!can_write(&cgroup));
+    let path = new.path().to_owned();
+    drop(new);
+    assert_eq!(cgroup.attached()?.mode, None);
+    assert!(!path.exists());
+    Ok(())
+}
+
+fn abandoned() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, _) = pins("abandoned");
+    let program = loaded(&deny_writes(libc::EPERM)).program;
+    let killed = pins.begin()?;
+    let mut change = Change::begin(&killed, &program)?;
+    change.attach(&cgroup)?;
+    change.keep()?;
+    // As if it were of a process that is gone; no process has this id.
+    let left = pins.path().join("+4194304-0");
+    std::fs::rename(killed.path(), &left)?;
+    std::mem::forget(killed);
+    let alive = pins.begin()?;
+    pins.remove_abandoned()?;
+    assert_eq!(cgroup.attached()?.mode, None);
+    assert!(!left.exists() && alive.path().exists());
+    Ok(())
+}
+
+fn dead() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let doomed = cgroup.create("doomed")?;
+    let (pins, name) = pins("dead");
+    publish(&pins, &name, &loaded(&allow()).program, &[&cgroup, &doomed])?;
+    let attachment = pins.attachment(&name)?;
+    doomed.remove()?;
+    eventually("the link lets go", || {
+        attachment.link(doomed.id()).unwrap().info().unwrap().cgroup_id.is_none()
+    });
+    assert_eq!(attachment.links()?.iter().filter(|link| link.is_dead()).count(), 1);
+    let alive = attachment.unpin_dead()?;
+    assert_eq!(alive.iter().map(|link| link.cgroup_id).collect::<Vec<_>>(), [cgroup.id()]);
+    assert_eq!(attachment.links()?, alive);
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn replaced() -> Result<(), Failed> {
+    let (one, other) = (scratch(), scratch());
+    let (pins, name) = pins("replaced");
+    let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
+    publish(&pins, &name, &deny, &[&one, &other])?;
+    let attachment = pins.attachment(&name)?;
+    let mut change = Change::begin(&attachment, &allow)?;
+    change.replace(&one)?;
+    change.replace(&other)?;
+    assert_eq!(change.replaced_programs().into_iter().collect::<Vec<_>>(), [id(&deny)]);
+    change.keep()?;
+    assert!(can_write(&one) && can_write(&other));
+    assert_eq!(
+        [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
+        [[id(&allow)], [id(&allow)]]
+    );
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn undone() -> Result<(), Failed> {
+    let (one, other) = (scratch(), scratch());
+    let doomed = other.create("doomed")?;
+    let (pins, name) = pins("undone");
+    let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
+    publish(&pins, &name, &deny, &[&one, &other, &doomed])?;
+    let attachment = pins.attachment(&name)?;
+    attachment.link(doomed.id())?.detach()?;
+
+    let mut change = Change::begin(&attachment, &allow)?;
+    change.replace(&one)?;
+    change.replace(&other)?;
+    assert!(can_write(&one) && can_write(&other));
+    let error = change.replace(&doomed).expect_err("it holds nothing");
+    assert!(matches!(error, BpffsError::Link(LinkError::Detached { .. })), "{error}");
+    change.undo()?;
+    assert!(!can_write(&one) && !can_write(&other));
+    assert_eq!(
+        [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
+        [[id(&deny)], [id(&deny)]]
+    );
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn taken_off() -> Result<(), Failed> {
+    let (one, full) = (scratch(), scratch());
+    let (pins, _) = pins("taken-off");
+    let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
+    let _full: Vec<Link> = (0..64).map(|_| Link::create(&allow, &full)).collect::<Result<_, _>>()?;
+    let new = pins.begin()?;
+    let mut change = Change::begin(&new, &deny)?;
+    change.attach(&one)?;
+    let error = change.attach(&full).expect_err("there is no room");
+    assert!(error.to_string().contains(&full.path().display().to_string()), "{error}");
+    assert!(!can_write(&one));
+    // Dropped, a change is undone.
+    drop(change);
+    assert_eq!(one.attached()?.mode, None);
+    assert_eq!(new.links()?, []);
+    Ok(())
+}
+
+/// A program that does nothing with maps of its own.
+fn with_maps(maps: Vec<MapDef>) -> Program {
+    let relocations: Vec<Relocation> =
+        (0..maps.len()).map(|map| Relocation { insn: 2 * map, map, target: MapReference::Map }).collect();
+    let loads = maps.iter().flat_map(|_| Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 }));
+    let insns: Vec<Insn> = loads.chain(allow().insns).collect();
+    Program { maps, relocations, ..crate::stage::program("maps", insns) }
+}
+
+fn array(kind: MapKind, max_entries: u32, contents: &[(u32, u32)]) -> MapDef {
+    let bytes = |number: u32| number.to_ne_bytes().to_vec();
+    MapDef {
+        name: "array".to_owned(),
+        kind,
+        key_size: 4,
+        value_size: 4,
+        max_entries,
+        flags: 0,
+        contents: contents.iter().map(|&(key, value)| (bytes(key), bytes(value))).collect(),
+        frozen: false,
+    }
+}
+
+/// A program with a program array, which holds this one.
+fn calling(callee: Program) -> Program {
+    let callee = Program { maps: Vec::new(), relocations: Vec::new(), ..callee };
+    let tail_calls = vec![TailCall { map: 0, index: 1, program: callee }];
+    Program { tail_calls, ..with_maps(vec![array(MapKind::ProgArray, 2, &[])]) }
+}
+
+fn maps() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (pins, name) = pins("maps");
+    let [first, second, third] =
+        [calling(allow()), calling(deny_writes(1)), allow()].map(|program| loaded(&program));
+    let new = pins.begin()?;
+    let on = |change: &mut Change<'_>, program: &LoadedProgram| {
+        let maps: Vec<_> = program.maps.iter().map(|(_, map)| map).collect();
+        change.hold_maps(&maps)
+    };
+    let mut change = Change::begin(&new, &first.program)?;
+    on(&mut change, &first)?;
+    change.attach(&cgroup)?;
+    change.keep()?;
+    new.publish(&name)?;
+
+    let attachment = pins.attachment(&name)?;
+    let held = || -> Result<Vec<String>, Failed> {
+        let names = std::fs::read_dir(attachment.path())?.map(|entry| Ok(entry?.file_name().into_string()));
+        let names = names.collect::<std::io::Result<Result<Vec<_>, _>>>()?.map_err(|_| "a name")?;
+        Ok(names.into_iter().filter(|name| !name.starts_with("cgroup-")).collect())
+    };
+    let pin_of = |program: &LoadedProgram| format!("map-{}", program.maps[0].1.info().id);
+    assert_eq!(held()?, [pin_of(&first)]);
+    for (program, kept, expected) in [
+        (&second, false, vec![pin_of(&first)]),
+        (&second, true, vec![pin_of(&second)]),
+        (&third, true, vec![]),
+    ] {
+        let mut change = Change::begin(&attachment, &program.program)?;
+        on(&mut change, program)?;
+        change.replace(&cgroup)?;
+        if kept {
+            change.keep()?;
+        } else {
+            change.undo()?;
+        }
+        assert_eq!(held()?, expected);
+    }
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn identity() -> Result<(), Failed> {
+    use MapKind::{Array, Hash};
+    let frozen = |kind, contents: &[(u32, u32)]| MapDef { frozen: true, ..array(kind, 4, contents) };
+    let cases = [
+        ("nothing differs", allow(), allow(), true),
+        ("the code", allow(), deny_writes(1), false),
+        ("a number in the code", deny_writes(1), deny_writes(2), false),
+        ("the name of a program alone", allow(), Program { name: "other".to_owned(), ..allow() }, true),
+        ("no map", with_maps(vec![array(Array, 1, &[])]), allow(), false),
+        (
+            "the size of a map",
+            with_maps(vec![array(Array, 1, &[])]),
+            with_maps(vec![array(Array, 2, &[])]),
+            false,
+        ),
+        (
+            "the kind of a map",
+            with_maps(vec![array(Array, 4, &[])]),
+            with_maps(vec![array(Hash, 4, &[])]),
+            false,
+        ),
+        (
+            "what is frozen",
+            with_maps(vec![frozen(Array, &[(1, 1)])]),
+            with_maps(vec![frozen(Array, &[(1, 2)])]),
+            false,
+        ),
+        (
+            "a frozen zero",
+            with_maps(vec![frozen(Array, &[])]),
+            with_maps(vec![frozen(Array, &[(1, 2)])]),
+            false,
+        ),
+        (
+            "the order in a hash table",
+            with_maps(vec![frozen(Hash, &[(1, 1), (2, 2), (3, 3)])]),
+            with_maps(vec![frozen(Hash, &[(3, 3), (2, 2), (1, 1)])]),
+            true,
+        ),
+        (
+            "variables",
+            with_maps(vec![array(Array, 1, &[(0, 1)])]),
+            with_maps(vec![array(Array, 1, &[(0, 2)])]),
+            false,
+        ),
+        (
+            "variables that started as zeroes",
+            with_maps(vec![array(Array, 1, &[])]),
+            with_maps(vec![array(Array, 1, &[(0, 2)])]),
+            true,
+        ),
+        (
+            "what was collected",
+            with_maps(vec![array(Hash, 4, &[])]),
+            with_maps(vec![array(Hash, 4, &[(7, 7)])]),
+            true,
+        ),
+        ("the same tail calls", calling(deny_writes(1)), calling(deny_writes(1)), true),
+        ("other tail calls", calling(deny_writes(1)), calling(deny_writes(2)), false),
+    ];
+    for (what, fresh, other, same) in cases {
+        let (fresh, other) = (loaded(&fresh), loaded(&other));
+        assert_eq!(fresh.program.is_same_as(&other.program)?, same, "{what}");
+    }
+    Ok(())
+}
