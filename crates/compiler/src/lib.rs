@@ -50,6 +50,7 @@ mod program;
 mod rewrite;
 mod routines;
 mod shape;
+mod short_number;
 mod table;
 mod tables;
 

@@ -11,6 +11,7 @@ use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
 use crate::body::{Bound, Bytes, SPELLED_BYTES, Term};
+use crate::context;
 use crate::frame::{self, FORGET, VALUE_BYTES};
 use crate::lower::{Exit, Lowering, Outcome};
 
@@ -180,6 +181,8 @@ impl Lowering<'_> {
         self.address(R1, frame::buffer(value));
         // Not from R7: the verifier would know that they are equal, and follow the rest for every length by itself.
         self.asm.load(Size::U8, R2, R10, frame::NEW_LENGTH);
+        // 0: elsewhere the new value is unavailable. If the verifier knew, it would follow the rest for every length again.
+        self.asm.load(Size::U32, R3, R6, context::FILE_POS);
         self.routines.call_pad(&mut self.asm);
         self.forget(R0);
         self.asm.jump_if(Cond::Eq, R0, 0, unreadable);
@@ -187,11 +190,25 @@ impl Lowering<'_> {
         if value == Value::Old {
             let differs = self.asm.new_label();
             let (new, old) = (frame::buffer(Value::New), frame::buffer(Value::Old));
+            let same = self.asm.new_label();
             for offset in (0..VALUE_BYTES).step_by(8) {
+                let end = i32::from(offset) + 8;
+                let goes_on = self.asm.new_label();
                 self.asm.load(Size::U64, R1, R10, new + offset);
                 self.asm.load(Size::U64, R2, R10, old + offset);
-                self.asm.jump_if(Cond::Ne, R1, R2, differs);
+                self.asm.alu(AluOp::Xor, R1, R2);
+                self.asm.jump_if(Cond::Gt, R7, end, goes_on);
+                // What is in the last word behind the value does not count.
+                self.asm.mov(R2, end);
+                self.asm.alu(AluOp::Sub, R2, R7);
+                self.asm.alu(AluOp::Lsh, R2, 3);
+                self.asm.alu(AluOp::Lsh, R1, R2);
+                self.asm.jump_if(Cond::Ne, R1, 0, differs);
+                self.asm.jump(same);
+                self.asm.bind(goes_on);
+                self.asm.jump_if(Cond::Ne, R1, 0, differs);
             }
+            self.asm.bind(same);
             self.exit(Exit::Allow);
             self.asm.bind(differs);
         }
