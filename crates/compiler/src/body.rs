@@ -10,6 +10,7 @@ use knobgate_policy::{
 use crate::automaton::{self, TextEnd};
 use crate::error::CompileError;
 use crate::frame::VALUE_BYTES;
+use crate::lower::Exit;
 use crate::tables::Tables;
 
 /// A condition and what is done where it holds.
@@ -142,6 +143,15 @@ impl Body {
     /// What does this without a condition.
     pub(crate) fn of(deed: Deed) -> Self {
         Self { condition: None, deed, needs: Needs::default() }
+    }
+
+    /// How it ends the program, if that is all that it does.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        match (&self.condition, &self.deed) {
+            (None, Deed::Allow) => Some(Exit::Allow),
+            (None, Deed::Deny(errno)) => Some(Exit::Deny(*errno)),
+            _ => None,
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) const FORGET: i16 = NUMBERS_OF_NEW.at + 3;
 pub(crate) const FORGET_ROW: i16 = NUMBERS_OF_OLD.at + 4;
 /// The offset of the row where the program goes if the name turns out to be too long, 4 bytes.
 pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
+/// The offset of the slot in which the name is if it is spelled out, 4 bytes; over the last component, which told it.
+pub(crate) const ONLY: i16 = NUMBERS_OF_NEW.at + 4;
 /// How a value was read: its shape, the signs and magnitudes of its numbers.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
@@ -88,7 +90,7 @@ pub(crate) fn buffer(value: Value) -> i16 {
 
 const _: () = {
     assert!(TOO_LONG + 4 <= 0);
-    assert!(FORGET_ROW % 8 != 0 && TOO_LONG % 8 != 0);
+    assert!(FORGET_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY % 8 != 0);
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
     assert!(VALUE_MAX <= u8::MAX as usize);

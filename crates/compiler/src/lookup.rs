@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R10};
-use knobgate_bpf::{AluOp, Cond, Label, Size};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size};
 
 use crate::blocks::Blocks;
 use crate::chain::StepId;
@@ -28,11 +28,20 @@ pub(crate) struct Lookup {
 
 #[derive(Debug)]
 enum Form {
-    Tree(Vec<(Vec<u64>, StepId)>),
+    Tree(Vec<(Vec<u64>, Target)>),
     Hash(HashAt),
 }
 
-/// A perfect hash in the tables. A slot holds the words of its name, and then the row of the step.
+/// Where a name leads to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) step: StepId,
+    /// Of a last component that only one name has: the offset in the tables of that name's slot in a hash. Else 0.
+    pub(crate) only: u32,
+}
+
+/// A perfect hash in the tables. A slot holds the words of its name, and then the target: the row of the step, and the
+/// slot of the only name, four bytes each.
 #[derive(Debug)]
 struct HashAt {
     hash: PerfectHash,
@@ -43,30 +52,45 @@ struct HashAt {
 /// What was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Found {
-    /// This step.
-    Step(StepId),
-    /// The step whose row is in R0.
-    Row,
+    /// This.
+    Known(Target),
+    /// The step whose row is in R0. R3 is the slot that it was found in.
+    InSlot,
 }
 
 impl Lookup {
     /// Looks for one of `names`, which are different; for none there is none.
-    pub(crate) fn place(names: &[(Vec<u8>, StepId)], blocks: &Blocks, tables: &mut Tables) -> Option<Self> {
+    pub(crate) fn place(names: &[(&[u8], Target)], blocks: &Blocks, tables: &mut Tables) -> Option<Self> {
         let words = names.iter().map(|(name, _)| name.len() / 8 + 1).max()?;
-        let keys = names.iter().map(|(name, step)| (in_words(name, words), *step));
+        let keys = names.iter().map(|(name, target)| (in_words(name, words), *target));
         if names.len() <= TREE_MAX {
             return Some(Self { words, form: Form::Tree(keys.collect()) });
         }
-        let (keys, steps): (Vec<Vec<u64>>, Vec<StepId>) = keys.unzip();
+        let (keys, targets): (Vec<Vec<u64>>, Vec<Target>) = keys.unzip();
         let hash = PerfectHash::new(&keys);
         let buckets = tables.place_words(hash.buckets.iter().copied());
         // No name begins with zeros, so that none is found in a slot that is empty.
         let empty = vec![0; words + 1];
         let slots = tables.place_words(hash.slots.iter().flat_map(|slot| match slot {
-            Some(key) => keys[*key].iter().copied().chain([blocks.of(steps[*key]).row.into()]).collect(),
+            Some(key) => {
+                let Target { step, only } = targets[*key];
+                let target = u64::from(only) << 32 | u64::from(blocks.of(step).row);
+                keys[*key].iter().copied().chain([target]).collect()
+            }
             None => empty.clone(),
         }));
         Some(Self { words, form: Form::Hash(HashAt { hash, buckets, slots }) })
+    }
+
+    /// The offset in the tables of the slot of a name that was placed; `None` if names are not kept in slots.
+    pub(crate) fn slot_of(&self, name: &[u8]) -> Option<u32> {
+        let Form::Hash(HashAt { hash, slots, .. }) = &self.form else { return None };
+        Some(slots + (hash.slot_of(&in_words(name, self.words)) * self.stride()) as u32)
+    }
+
+    /// Bytes in a slot.
+    fn stride(&self) -> usize {
+        8 * (self.words + 1)
     }
 
     /// How many bytes are looked at.
@@ -85,21 +109,47 @@ impl Lookup {
     ) {
         match &self.form {
             Form::Tree(names) => {
-                let names: Vec<&(Vec<u64>, StepId)> = names.iter().collect();
+                let names: Vec<&(Vec<u64>, Target)> = names.iter().collect();
                 let words: BTreeSet<usize> = (0..self.words).collect();
                 emit_tree(lowering, at, &names, &words, not_found, &mut found);
             }
             Form::Hash(hash) => {
-                self.emit_hash(lowering, at, hash, not_found);
-                found(lowering, Found::Row);
+                self.emit_hash(lowering, at, hash);
+                self.emit_slot(lowering, at, not_found);
+                found(lowering, Found::InSlot);
             }
         }
     }
 
-    fn emit_hash(&self, lowering: &mut Lowering<'_>, at: i16, placed: &HashAt, not_found: Label) {
+    /// The same among names in slots, where the slot may be known: its offset, or 0, is on the stack at `only`. Falls
+    /// through where it is found, with the row in R0.
+    pub(crate) fn emit_knowing_slot(
+        &self,
+        lowering: &mut Lowering<'_>,
+        at: i16,
+        only: i16,
+        not_found: Label,
+    ) {
+        let Form::Hash(hash) = &self.form else { unreachable!("names of a tree are in no slots") };
+        let (unknown, in_slot) = (lowering.asm.new_label(), lowering.asm.new_label());
+        let mask = lowering.tables.row_mask() as i32;
+        let asm = &mut lowering.asm;
+        asm.load(Size::U32, R3, R10, only);
+        asm.jump_if(Cond::Eq, R3, 0, unknown);
+        asm.alu(AluOp::And, R3, mask);
+        asm.load_map_value(R0, program::TABLES, 0);
+        asm.alu(AluOp::Add, R3, R0);
+        asm.jump(in_slot);
+        asm.bind(unknown);
+        self.emit_hash(lowering, at, hash);
+        lowering.asm.bind(in_slot);
+        self.emit_slot(lowering, at, not_found);
+    }
+
+    /// Makes R3 the slot in which the name is, if it is in one.
+    fn emit_hash(&self, lowering: &mut Lowering<'_>, at: i16, placed: &HashAt) {
         let asm = &mut lowering.asm;
         let word_at = |word: usize| at + 8 * word as i16;
-        let stride = 8 * (self.words as i32 + 1);
         for (word, &multiplier) in placed.hash.multipliers.iter().enumerate() {
             asm.load(Size::U64, R1, R10, word_at(word));
             asm.mov(R2, R1);
@@ -127,16 +177,26 @@ impl Lookup {
         asm.load(Size::U64, R1, R2, 0);
         asm.alu(AluOp::Mul, R0, R1);
         asm.alu(AluOp::Rsh, R0, placed.hash.slot_shift() as i32);
-        asm.alu(AluOp::Mul, R0, stride);
+        asm.alu(AluOp::Mul, R0, self.stride() as i32);
         asm.load_map_value(R3, program::TABLES, placed.slots);
         asm.alu(AluOp::Add, R3, R0);
+    }
+
+    /// Loads the row from the slot in R3, if that is the name's.
+    fn emit_slot(&self, lowering: &mut Lowering<'_>, at: i16, not_found: Label) {
+        let asm = &mut lowering.asm;
         // The last words differ most often.
         for word in (0..self.words).rev() {
-            asm.load(Size::U64, R1, R10, word_at(word));
+            asm.load(Size::U64, R1, R10, at + 8 * word as i16);
             asm.load(Size::U64, R2, R3, 8 * word as i16);
             asm.jump_if(Cond::Ne, R1, R2, not_found);
         }
         asm.load(Size::U32, R0, R3, 8 * self.words as i16);
+    }
+
+    /// Loads the slot of the only name from the slot in R3.
+    pub(crate) fn emit_only(&self, lowering: &mut Lowering<'_>, into: Reg) {
+        lowering.asm.load(Size::U32, into, R3, 8 * self.words as i16 + 4);
     }
 }
 
@@ -152,7 +212,7 @@ fn in_words(name: &[u8], words: usize) -> Vec<u64> {
 fn emit_tree(
     lowering: &mut Lowering<'_>,
     at: i16,
-    names: &[&(Vec<u64>, StepId)],
+    names: &[&(Vec<u64>, Target)],
     open: &BTreeSet<usize>,
     not_found: Label,
     found: &mut dyn FnMut(&mut Lowering<'_>, Found),
@@ -160,7 +220,7 @@ fn emit_tree(
     let values = |word: usize| names.iter().map(|(words, _)| words[word]).collect::<BTreeSet<u64>>();
     // The word with most values, of the last ones if there are many: names differ most at their ends.
     let Some(&word) = open.iter().max_by_key(|&&word| values(word).len()) else {
-        return found(lowering, Found::Step(names[0].1));
+        return found(lowering, Found::Known(names[0].1));
     };
     let values = values(word);
     let load = |lowering: &mut Lowering<'_>, value| {

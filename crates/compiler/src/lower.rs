@@ -52,7 +52,7 @@ pub(crate) struct Lowering<'a> {
 }
 
 /// Where code begins.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Entrances {
     /// With the offset of the row in R0.
     by_offset: Option<Label>,
@@ -129,6 +129,9 @@ impl<'a> Lowering<'a> {
     /// Goes to a step when nothing is fetched yet.
     pub(crate) fn begin(&mut self, step: StepId) {
         let placed = self.blocks.of(step);
+        if let Some(exit) = self.blocks.get(placed.block).body.exit() {
+            return self.end_here(step, exit);
+        }
         if placed.needs == Needs::default() {
             return self.enter(step);
         }
@@ -137,6 +140,14 @@ impl<'a> Lowering<'a> {
         let label = *entrances.by_offset.get_or_insert_with(|| self.asm.new_label());
         self.asm.mov(R0, placed.row as i32);
         self.asm.jump(label);
+    }
+
+    /// Ends the program with a step that does nothing else, which takes less code than to go there.
+    fn end_here(&mut self, step: StepId, exit: Exit) {
+        self.set_line(self.place(step));
+        self.count_of(step, Outcome::Decided);
+        self.exit(exit);
+        self.set_line(program::Place::header(self.file));
     }
 
     /// Goes to the step, one of `candidates`, whose row is in R0, when nothing is fetched yet. The verifier knows nothing
@@ -243,9 +254,14 @@ impl<'a> Lowering<'a> {
 
     fn emit_block(&mut self, id: BlockId) -> Result<(), CompileError> {
         let block = self.blocks.get(id);
+        let entrances = self.entrances[id.0];
+        if entrances == Entrances::default() {
+            // All that come here have ended before.
+            return Ok(());
+        }
         self.block = id;
         self.set_line(self.place(block.steps[0]));
-        self.bind(self.entrances[id.0]);
+        self.bind(entrances);
         let next = self.asm.new_label();
         if let Some(condition) = &block.body.condition {
             self.branch(condition, next, false);
@@ -335,8 +351,13 @@ impl<'a> Lowering<'a> {
         if block.constants.is_none() {
             return self.count_by_row(outcome);
         }
+        self.count_of(block.steps[0], outcome);
+    }
+
+    /// Counts for this step.
+    fn count_of(&mut self, step: StepId, outcome: Outcome) {
         let rules = self.file.policy().rules.len();
-        let offset = counters(self.steps.get(block.steps[0])).offset(rules) + outcome.offset() as u32;
+        let offset = counters(self.steps.get(step)).offset(rules) + outcome.offset() as u32;
         self.asm.load_map_value(R1, program::RULE_HITS, offset);
         self.asm.mov(R2, 1);
         self.asm.atomic_add(Size::U64, R1, 0, R2);

@@ -1,6 +1,6 @@
 //! From an access of one kind to the first step of its decision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R10};
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
@@ -8,8 +8,8 @@ use knobgate_policy::limits::NAME_MAX;
 
 use crate::blocks::Blocks;
 use crate::chain::StepId;
-use crate::frame::{LAST_COMPONENT, LAST_COMPONENT_BYTES, NAME, NAME_BYTES, TOO_LONG};
-use crate::lookup::{Found, Lookup};
+use crate::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
+use crate::lookup::{Found, Lookup, Target};
 use crate::lower::Lowering;
 use crate::plan::{ByName, Elsewhere, Others, Plan};
 use crate::table::Placed;
@@ -31,6 +31,8 @@ pub(crate) struct NameMatcher<'a> {
     plan: &'a ByName,
     literals: Option<Lookup>,
     last_components: Option<Lookup>,
+    /// Whether the last component may tell in which slot of `literals` the name is, if it is there.
+    knows_slots: bool,
     automaton: Option<Placed>,
 }
 
@@ -47,10 +49,28 @@ impl<'a> Matcher<'a> {
             }
             Others::Alike(_) | Others::Prefixes(..) => None,
         };
+        let target = |step| Target { step, only: 0 };
+        let names: Vec<_> = plan.literals.iter().map(|(name, step)| (&name[..], target(*step))).collect();
+        let literals = Lookup::place(&names, blocks, tables);
+        let mut slots: HashMap<&[u8], Option<u32>> = HashMap::new();
+        for (name, _) in &plan.literals {
+            let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
+            let slot = || literals.as_ref().and_then(|literals| literals.slot_of(name));
+            slots.entry(last).and_modify(|slot| *slot = None).or_insert_with(slot);
+        }
+        let slot = |last: &[u8]| slots.get(last).copied().flatten().unwrap_or(0);
+        let last_components: Vec<_> = plan
+            .last_components
+            .iter()
+            .map(|(last, step)| (&last[..], Target { step: *step, only: slot(last) }))
+            .collect();
+        let knows_slots =
+            plan.elsewhere.is_known() && last_components.iter().any(|(_, target)| target.only != 0);
         Self::ByName(NameMatcher {
             plan,
-            literals: Lookup::place(&plan.literals, blocks, tables),
-            last_components: Lookup::place(&plan.last_components, blocks, tables),
+            literals,
+            last_components: Lookup::place(&last_components, blocks, tables),
+            knows_slots,
             automaton,
         })
     }
@@ -89,11 +109,20 @@ impl NameMatcher<'_> {
         if let Some(lookup) = &self.last_components {
             lookup.emit(lowering, LAST_COMPONENT, leave, |lowering, found| {
                 match found {
-                    Found::Step(step) => {
-                        let row = lowering.blocks.of(step).row;
+                    Found::Known(target) => {
+                        let row = lowering.blocks.of(target.step).row;
                         lowering.asm.store_imm(Size::U32, R10, TOO_LONG, row as i32);
+                        if self.knows_slots {
+                            lowering.asm.store_imm(Size::U32, R10, ONLY, target.only as i32);
+                        }
                     }
-                    Found::Row => lowering.asm.store(Size::U32, R10, TOO_LONG, R0),
+                    Found::InSlot => {
+                        lowering.asm.store(Size::U32, R10, TOO_LONG, R0);
+                        if self.knows_slots {
+                            lookup.emit_only(lowering, R1);
+                            lowering.asm.store(Size::U32, R10, ONLY, R1);
+                        }
+                    }
                 }
                 lowering.asm.jump(known);
             });
@@ -110,8 +139,8 @@ impl NameMatcher<'_> {
             self.fetch_last_component(lowering, unknown);
             let candidates = steps(&self.plan.last_components);
             lookup.emit(lowering, LAST_COMPONENT, unknown, |lowering, found| match found {
-                Found::Step(step) => lowering.begin(step),
-                Found::Row => lowering.begin_by_row(&candidates),
+                Found::Known(target) => lowering.begin(target.step),
+                Found::InSlot => lowering.begin_by_row(&candidates),
             });
             lowering.asm.bind(unknown);
         }
@@ -120,8 +149,9 @@ impl NameMatcher<'_> {
 
     /// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
     fn fetch_last_component(&self, lowering: &mut Lowering<'_>, longer: Label) {
-        let looked_at = self.last_components.as_ref().map_or(0, Lookup::bytes);
-        fetch(lowering, LAST_COMPONENT, LAST_COMPONENT_BYTES, looked_at, BASE_NAME);
+        // The kernel copies no more than that.
+        let looked_at = self.last_components.as_ref().map_or(8, Lookup::bytes);
+        fetch(lowering, LAST_COMPONENT, looked_at, looked_at, BASE_NAME);
         // A negative errno is a large number.
         lowering.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), longer);
     }
@@ -140,13 +170,19 @@ impl NameMatcher<'_> {
         if let Some(literals) = &self.literals {
             let not_spelled_out = lowering.asm.new_label();
             lowering.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
-            literals.emit(lowering, NAME, not_spelled_out, |lowering, found| match found {
-                Found::Step(step) => lowering.begin(step),
-                Found::Row => {
-                    found_by_row.extend(steps(&self.plan.literals));
-                    lowering.asm.jump(by_row);
-                }
-            });
+            if self.knows_slots {
+                literals.emit_knowing_slot(lowering, NAME, ONLY, not_spelled_out);
+                found_by_row.extend(steps(&self.plan.literals));
+                lowering.asm.jump(by_row);
+            } else {
+                literals.emit(lowering, NAME, not_spelled_out, |lowering, found| match found {
+                    Found::Known(target) => lowering.begin(target.step),
+                    Found::InSlot => {
+                        found_by_row.extend(steps(&self.plan.literals));
+                        lowering.asm.jump(by_row);
+                    }
+                });
+            }
             lowering.asm.bind(not_spelled_out);
         }
         match (&self.plan.others, self.automaton) {

@@ -35,6 +35,13 @@ impl PerfectHash {
         }
     }
 
+    /// The slot in which `key` is, if it is in one.
+    pub(crate) fn slot_of(&self, key: &[u64]) -> usize {
+        let sum = sum(key, &self.multipliers);
+        let multiplier = self.buckets[(sum >> self.bucket_shift()) as usize];
+        (sum.wrapping_mul(multiplier) >> self.slot_shift()) as usize
+    }
+
     /// By how many bits a hash is shifted to find its bucket.
     pub(crate) fn bucket_shift(&self) -> u32 {
         shift(self.buckets.len())
@@ -110,12 +117,6 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    fn slot_of(hash: &PerfectHash, key: &[u64]) -> usize {
-        let sum = sum(key, &hash.multipliers);
-        let multiplier = hash.buckets[(sum >> hash.bucket_shift()) as usize];
-        (sum.wrapping_mul(multiplier) >> hash.slot_shift()) as usize
-    }
-
     #[test]
     fn every_key_has_a_slot_of_its_own() {
         let last_bytes = |byte: u64| vec![byte << 56, (byte % 16) << 56];
@@ -125,7 +126,7 @@ mod tests {
                 let keys: Vec<Vec<u64>> = (1..=count).map(key).collect();
                 let hash = PerfectHash::new(&keys);
                 for (index, key) in keys.iter().enumerate() {
-                    assert_eq!(hash.slots[slot_of(&hash, key)], Some(index));
+                    assert_eq!(hash.slots[hash.slot_of(key)], Some(index));
                 }
             }
         }
@@ -138,6 +139,6 @@ mod tests {
             .collect();
         let hash = PerfectHash::new(&keys);
         assert_eq!(hash.slots.len(), 16_384);
-        assert!(keys.iter().enumerate().all(|(index, key)| hash.slots[slot_of(&hash, key)] == Some(index)));
+        assert!(keys.iter().enumerate().all(|(index, key)| hash.slots[hash.slot_of(key)] == Some(index)));
     }
 }

@@ -57,6 +57,13 @@ pub(crate) enum Elsewhere {
     TooLong(StepId),
 }
 
+impl Elsewhere {
+    /// Whether the last component alone may tell.
+    pub(crate) fn is_known(self) -> bool {
+        matches!(self, Elsewhere::Known(_))
+    }
+}
+
 impl Plan {
     /// How `policy`, whose names these are, decides accesses of `kind`.
     pub(crate) fn new(policy: &Policy, kind: AccessKind, names: &Names, steps: &mut Steps) -> Self {
