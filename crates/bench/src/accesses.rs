@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use knobgate_bench::PolicyText;
+use knobgate_bench::{PolicyText, literal};
 use knobgate_kernel::LoadedProgram;
 
 use crate::pairs::{Access, Attached, Times, take_turns};
@@ -25,6 +25,8 @@ const LONG: &str = "net/ipv4/conf/default/igmpv3_unsolicited_report_interval";
 pub(crate) enum Case {
     /// Nothing: no rule has a name like it.
     Miss,
+    /// Nothing, and no two rules have the same last component.
+    MissApart,
     /// Nothing, but every rule has its last component.
     Namesake,
     /// Nothing: all rules are about writes.
@@ -39,6 +41,8 @@ pub(crate) enum Case {
     GlobMiss,
     /// A pattern among others lets it pass.
     GlobHit,
+    /// [`Miss`](Self::Miss) in C.
+    MissByHand,
     /// [`Hit`](Self::Hit) in C.
     HitByHand,
     /// [`Hit`](Self::Hit) in C, with no count of what the rule decided.
@@ -60,6 +64,7 @@ impl Case {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Miss => "no rule names it",
+            Self::MissApart => "no rule names it, and each has a last component of its own",
             Self::Namesake => "all rules name its namesakes",
             Self::OtherKind => "all rules are about writes",
             Self::Hit => "one rule names it",
@@ -67,6 +72,7 @@ impl Case {
             Self::Rewrite => "one rule names it and rewrites the value",
             Self::GlobMiss => "all rules are globs, none matches",
             Self::GlobHit => "all rules are globs, one matches",
+            Self::MissByHand => "no rule names it: in C",
             Self::HitByHand => "one rule names it: in C",
             Self::HitUncounted => "one rule names it: in C, without counters",
             Self::BoundByHand => "one rule names it and bounds an integer: in C",
@@ -88,6 +94,7 @@ impl Case {
         let (directory, leaf) = knob.rsplit_once('/').unwrap_or(("", knob));
         let policy = match self {
             Self::Miss => PolicyText::of_literals(rules, "read write", ""),
+            Self::MissApart => PolicyText::of_literals_apart(rules, "read write"),
             Self::Namesake => PolicyText::of_namesakes(rules, "read write", leaf),
             Self::OtherKind => PolicyText::of_literals(rules, "write", ""),
             Self::Hit => PolicyText::of_literals(rules, "read write", "")
@@ -99,6 +106,11 @@ impl Case {
             Self::GlobMiss => PolicyText::of_globs(rules, "read write"),
             Self::GlobHit => PolicyText::of_globs(rules, "read write")
                 .with_rule(&format!("allow read write {directory}/*{}", &leaf[1..])),
+            Self::MissByHand => {
+                let one = if knob == SHORT { "one_long" } else { "one_short" };
+                let name = if rules == 1 { one } else { "many" };
+                return programs::by_hand(name, rules, &literal(rules));
+            }
             Self::HitByHand => {
                 let one = if knob == SHORT { "one_short" } else { "one_long" };
                 return programs::by_hand(if rules == 1 { one } else { "many" }, rules, knob);
@@ -208,11 +220,20 @@ pub(crate) fn groups(stage: &Stage) -> Result<Vec<Group>, Box<dyn Error>> {
 fn group(stage: &Stage, access: Access) -> Result<Group, Box<dyn Error>> {
     let mut cases = Vec::new();
     let kinds: &[Case] = match access.new {
-        None => {
-            &[Case::Miss, Case::Namesake, Case::OtherKind, Case::Hit, Case::HitByHand, Case::HitUncounted]
-        }
+        None => &[
+            Case::Miss,
+            Case::MissApart,
+            Case::MissByHand,
+            Case::Namesake,
+            Case::OtherKind,
+            Case::Hit,
+            Case::HitByHand,
+            Case::HitUncounted,
+        ],
         Some(_) => &[
             Case::Miss,
+            Case::MissApart,
+            Case::MissByHand,
             Case::Hit,
             Case::HitByHand,
             Case::Bound,

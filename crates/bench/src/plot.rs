@@ -54,6 +54,7 @@ fn draw(
         .draw()?;
     let cases = [
         Case::Miss,
+        Case::MissApart,
         Case::Namesake,
         Case::OtherKind,
         Case::Hit,

@@ -38,6 +38,11 @@ impl PolicyText {
         Self::with(count, |index| format!("allow {kinds} {}{condition}", literal(index)))
     }
 
+    /// As [`of_literals`](Self::of_literals) without conditions, each rule with a last component of its own.
+    pub fn of_literals_apart(count: usize, kinds: &str) -> Self {
+        Self::with(count, |index| format!("allow {kinds} net.ipv4.neigh.default.gc_thresh_{index}"))
+    }
+
     /// As [`of_literals`](Self::of_literals), for the knob with this last component on other interfaces.
     pub fn of_namesakes(count: usize, kinds: &str, leaf: &str) -> Self {
         Self::with(count, |index| format!("allow {kinds} net.ipv4.conf.veth{index}.{leaf}"))

@@ -83,6 +83,7 @@ impl Page {
             target("a bound on an integer, to the same without", 1.10, bound);
             target("1,000 rules about writes", 1.01, ratio(Case::OtherKind, 1_000));
             for (ours, by_hand, what) in [
+                (Case::Miss, Case::MissByHand, "a miss"),
                 (Case::Hit, Case::HitByHand, "a hit"),
                 (Case::Bound, Case::BoundByHand, "a bound on an integer"),
                 (Case::Rewrite, Case::RewriteByHand, "a rewrite"),
