@@ -6,13 +6,14 @@ use plotters::prelude::*;
 
 use crate::accesses::{Case, Group, SIZES};
 
-const COLOURS: [RGBColor; 6] = [
+const COLOURS: [RGBColor; 7] = [
     RGBColor(0x1b, 0x6c, 0xa8),
     RGBColor(0xd1, 0x49, 0x2e),
     RGBColor(0x2e, 0x8b, 0x57),
     RGBColor(0x8a, 0x4f, 0xa8),
     RGBColor(0xb8, 0x86, 0x0b),
     RGBColor(0x55, 0x55, 0x55),
+    RGBColor(0x00, 0x9e, 0x9e),
 ];
 
 /// One panel for each access: the ratio to `return 1` over the number of rules.
