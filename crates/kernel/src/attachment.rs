@@ -54,6 +54,10 @@ impl Attachment {
         Ok(Self { dir, path: pins.path().join(name) })
     }
 
+    pub(crate) fn directory(&self) -> &OwnedFd {
+        &self.dir
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, RenameFlags, flock, fstat, mkdirat, renameat_with, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::attachment::Attachment;
@@ -19,6 +21,7 @@ const STAGING: &str = "+";
 pub struct NewAttachment<'a> {
     pins: &'a PinDir,
     staging: String,
+    /// Locked, which tells others that its maker lives, wherever that has which process id.
     attachment: Attachment,
     published: bool,
 }
@@ -30,18 +33,39 @@ impl<'a> NewAttachment<'a> {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let staging = format!("{STAGING}{}-{number}", std::process::id());
             match mkdirat(&pins.dir, &*staging, Mode::RWXU) {
-                Ok(()) => return Self::abandoned(pins, staging),
-                Err(Errno::EXIST) => {}
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
                 Err(error) => return Err(failed("create", &pins.path().join(staging))(error)),
+            }
+            // Another process may have taken it for abandoned before it was locked.
+            if let Some(new) = Self::locked(pins, staging, FlockOperation::LockExclusive)? {
+                return Ok(new);
             }
         }
     }
 
-    /// What another process has begun.
-    pub(crate) fn abandoned(pins: &'a PinDir, staging: String) -> Result<Self, BpffsError> {
-        let attachment = Attachment::open(pins, &staging);
-        let attachment = attachment.map_err(failed("open", &pins.path().join(&staging)))?;
-        Ok(Self { pins, staging, attachment, published: false })
+    /// What is in a directory, if that is of an attachment that a process began which ended before it could publish it.
+    pub(crate) fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
+        if directory.starts_with(STAGING) {
+            Self::locked(pins, directory.to_owned(), FlockOperation::NonBlockingLockExclusive)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// `None` if it is gone, or belongs to another.
+    fn locked(pins: &'a PinDir, staging: String, lock: FlockOperation) -> Result<Option<Self>, BpffsError> {
+        let attempt = || -> rustix::io::Result<_> {
+            let attachment = Attachment::open(pins, &staging)?;
+            flock(attachment.directory(), lock)?;
+            let is_there = fstat(attachment.directory())?.st_nlink > 0;
+            Ok(is_there.then_some(attachment))
+        };
+        match attempt() {
+            Ok(Some(attachment)) => Ok(Some(Self { pins, staging, attachment, published: false })),
+            Ok(None) | Err(Errno::NOENT | Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(failed("open", &pins.path().join(&staging))(error)),
+        }
     }
 
     /// Gives it its name: of several that try at the same time one wins.
@@ -60,11 +84,6 @@ impl<'a> NewAttachment<'a> {
             Err(error) => Err(failed("create", &self.pins.path().join(to))(error)),
         }
     }
-}
-
-/// The process that has begun the attachment in the directory of this name, if it is one that was begun.
-pub(crate) fn maker(directory: &str) -> Option<u32> {
-    directory.strip_prefix(STAGING)?.split_once('-')?.0.parse().ok()
 }
 
 impl Deref for NewAttachment<'_> {

@@ -1,7 +1,6 @@
 //! Where attachments are kept: a directory `knobgate/NAME` on a bpffs for each.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use rustix::process::geteuid;
 use crate::attachment::Attachment;
 use crate::attachment_name::AttachmentName;
 use crate::bpffs::{Bpffs, BpffsError, failed};
-use crate::new_attachment::{NewAttachment, maker};
+use crate::new_attachment::NewAttachment;
 
 /// Our directory on a bpffs.
 const OURS: &str = "knobgate";
@@ -127,11 +126,7 @@ impl PinDir {
     /// [`BpffsError::Io`].
     pub fn remove_abandoned(&self) -> Result<(), BpffsError> {
         for name in self.entries()? {
-            let gone = |pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true);
-            if maker(&name).is_some_and(gone) {
-                // Others may be about the same.
-                let _ = NewAttachment::abandoned(self, name).map(drop);
-            }
+            drop(NewAttachment::abandoned(self, &name)?);
         }
         Ok(())
     }

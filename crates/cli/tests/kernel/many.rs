@@ -346,17 +346,18 @@ fn killed() -> Result<(), Failed> {
     let _detached = DetachedAtLast("t-after");
     let parent = scratch();
     let [one, two] = children(&parent);
-    let pins = pins();
-    let program = allow().program;
-    let begun = pins.begin()?;
-    let mut change = Change::begin(&begun, &program)?;
-    change.attach(&one)?;
-    change.keep()?;
-    // As if it were of a process that is gone; no process has this id.
-    std::fs::rename(begun.path(), pins.path().join("+4194304-1"))?;
-    std::mem::forget(begun);
+    let place = pins().path().join("+1-1");
+    let leave = || -> Result<(), Failed> {
+        std::fs::create_dir(&place)?;
+        Ok(Link::create(&allow().program, &one)?.pin(place.join(format!("cgroup-{}", one.id())))?)
+    };
+    leave()?;
+    assert_eq!(programs(&one).len(), 1);
     attach(DENY, &[&two], "t-after");
-    assert!(programs(&one).is_empty());
+    assert!(programs(&one).is_empty() && !place.exists());
+    leave()?;
+    expect(0, ["detach", "t-after"]);
+    assert!(programs(&one).is_empty() && !place.exists());
     Ok(())
 }
 

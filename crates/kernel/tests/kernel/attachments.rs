@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("one_program_holds_on_many_cgroups", many),
     ("of_those_who_want_the_same_name_one_gets_it", same_name),
     ("what_was_never_published_is_detached_at_once", dropped),
-    ("what_a_killed_process_began_is_removed_and_no_more", abandoned),
+    ("what_a_killed_process_began_is_removed_and_not_what_others_do", abandoned),
     ("the_link_of_a_removed_cgroup_is_given_up", dead),
     ("a_change_takes_the_place_of_every_program", replaced),
     ("a_change_that_stops_half_way_puts_back_the_old_program", undone),
@@ -134,19 +134,18 @@ fn dropped() -> Result<(), Failed> {
 fn abandoned() -> Result<(), Failed> {
     let cgroup = scratch();
     let (pins, _) = pins("abandoned");
-    let program = loaded(&deny_writes(libc::EPERM)).program;
-    let killed = pins.begin()?;
-    let mut change = Change::begin(&killed, &program)?;
-    change.attach(&cgroup)?;
-    change.keep()?;
-    // As if it were of a process that is gone; no process has this id.
-    let left = pins.path().join("+4194304-0");
-    std::fs::rename(killed.path(), &left)?;
-    std::mem::forget(killed);
-    let alive = pins.begin()?;
+    // What a process has come to that was killed.
+    let left = pins.path().join("+1-0");
+    std::fs::create_dir(&left)?;
+    let (program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
+    link.pin(left.join(format!("cgroup-{}", cgroup.id())))?;
+    drop((program, link));
+    assert!(!can_write(&cgroup));
+
+    let begun = pins.begin()?;
     pins.remove_abandoned()?;
     assert_eq!(cgroup.attached()?.mode, None);
-    assert!(!left.exists() && alive.path().exists());
+    assert!(!left.exists() && begun.path().exists());
     Ok(())
 }
 
