@@ -31,8 +31,24 @@ fn on_the_machine(name: &str) -> Option<Vec<Vec<u8>>> {
     READS.iter().map(read).collect()
 }
 
-/// Every knob that reads the same before and after the snapshot, and again at the end, reads so on the model.
+/// Every knob that reads the same before and after a snapshot reads so on the model. What others change to and fro, as
+/// `fs/file-nr`, does so in one of several snapshots; what is wrong is so in all.
 fn reads_alike() -> Result<(), Failed> {
+    const SNAPSHOTS: u32 = 4;
+    let mut different = differences()?;
+    for _ in 1..SNAPSHOTS {
+        if different.is_empty() {
+            break;
+        }
+        let again = differences()?;
+        different.retain(|name, _| again.contains_key(name));
+    }
+    assert!(different.is_empty(), "{different:#?}");
+    Ok(())
+}
+
+/// The knobs that read otherwise on the model of a snapshot, with how.
+fn differences() -> Result<BTreeMap<String, String>, Failed> {
     let acts = |inferred: &Inferred| matches!(inferred, Inferred::ReadsAct(_));
     let read_all = |snapshot: &Snapshot| -> BTreeMap<String, Vec<Vec<u8>>> {
         let readable = snapshot.inferred.iter().filter(|(_, inferred)| !acts(inferred));
@@ -45,26 +61,26 @@ fn reads_alike() -> Result<(), Failed> {
     let mut hook = Hook::new(Profile::default(), taken.knobs);
     hook.writes_strict = taken.writes_strict;
     let process = hook.spawn(hook.root(), Process::default()).map_err(|errno| errno.to_string())?;
-    let (mut compared, mut different) = (0, Vec::new());
+    let (mut compared, mut different) = (0, BTreeMap::new());
     for (name, machine) in after.iter().filter(|(name, values)| before.get(*name) == Some(values)) {
         let file = hook.open(process, name, Wanted::Read).map_err(|errno| format!("{name}: {errno}"))?;
         for (&(count, position), expected) in READS.iter().zip(machine) {
             let outcome = hook.pread(process, &file, count, position as i64)?;
             if outcome.data != *expected {
                 let inferred = taken.inferred[name];
-                different.push(format!(
-                    "{name}, {inferred}: {count} bytes at {position} are {:?} and not {:?}",
+                let how = format!(
+                    "{inferred}: {count} bytes at {position} are {:?} and not {:?}",
                     String::from_utf8_lossy(&outcome.data),
                     String::from_utf8_lossy(expected),
-                ));
+                );
+                different.insert(name.clone(), how);
             }
         }
         compared += 1;
     }
     println!("{compared} knobs of {} compared", after.len());
     assert!(compared * 10 >= after.len() * 9, "of {} knobs only {compared} are stable", after.len());
-    assert!(different.is_empty(), "{}", different.join("\n"));
-    Ok(())
+    Ok(different)
 }
 
 fn says() -> Result<(), Failed> {
