@@ -7,6 +7,7 @@
 
 mod check;
 mod colours;
+mod compile;
 mod explain;
 mod fmt;
 mod simulate;
