@@ -412,9 +412,7 @@ impl<'a> Lowering<'a> {
         let mut by_rule = BTreeMap::new();
         for block in &self.blocks.blocks {
             let spells = matches!(block.body.deed, Deed::ClampEach(_)) && !self.features.variable_stack;
-            // In audit mode nothing is rewritten, but what cannot be spelled is counted as if it fitted.
-            let drops = !self.features.set_new_value && !self.audits();
-            if !block.body.deed.rewrites() || !spells && !drops {
+            if !block.body.deed.rewrites() || !spells && self.features.set_new_value {
                 continue;
             }
             for &step in &block.steps {

@@ -14,7 +14,7 @@ fn what_a_kernel_cannot_do_is_said_and_denied() {
             compile("failing.knob", []),
             compile("failing.knob", ["--profile", "6.1.170"]),
             compile("failing.knob", ["--profile", "6.18"]),
-            // In audit mode there is nothing that it could deny.
+            // In audit mode it says what it would deny.
             compile("tested.knob", []),
             compile("web.knob", []),
             compile("web.knob", ["--profile", "6.18"]),
