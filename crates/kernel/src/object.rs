@@ -82,6 +82,8 @@ fn noun(object: Object) -> &'static str {
 pub(crate) fn open_by_id(object: Object, id: u32) -> Result<OwnedFd, ObjectError> {
     bpf::fd_by_id(object, id).map_err(|error| match error {
         Errno::NOENT => ObjectError::NoSuchId { object: noun(object), id },
+        // One that is still being made: it has an id and is not there yet (bpf_link_by_id() in kernel/bpf/syscall.c).
+        Errno::AGAIN if object == Object::Link => ObjectError::NoSuchId { object: noun(object), id },
         error => ObjectError::new(format!("open the {} with id {id}", noun(object)), "CAP_SYS_ADMIN", error),
     })
 }

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_program_in_multi_mode_is_not_in_the_way", multi),
     ("a_link_outlives_its_cgroup_without_a_program", dying),
     ("all_links_are_found_with_their_cgroups", all),
+    ("links_that_are_being_made_are_not_there_yet", being_made),
 ];
 
 fn judges() -> Result<(), Failed> {
@@ -202,4 +203,17 @@ fn all() -> Result<(), Failed> {
     assert_eq!(found.cgroups.get(cgroup.path()).map(|found| &found.program_ids), Some(&vec![id(&program)]));
     assert!(!found.cgroups.contains_key(root().path()));
     Ok(())
+}
+
+fn being_made() -> Result<(), Failed> {
+    const LINKS: u32 = 20_000;
+    let cgroup = scratch();
+    let program = loaded(&allow()).program;
+    std::thread::scope(|threads| {
+        let maker = threads.spawn(|| (0..LINKS).try_for_each(|_| Link::create(&program, &cgroup).map(drop)));
+        while !maker.is_finished() {
+            Link::all()?;
+        }
+        Ok(maker.join().expect("no panic")?)
+    })
 }
