@@ -18,6 +18,8 @@ pub struct Features {
     pub variable_stack: bool,
     /// The `gotol` instruction of ISA v4: jumps beyond 32,767 instructions.
     pub long_jump: bool,
+    /// `bpf_loop` can be called: a loop whose body the verifier follows once, however often it runs.
+    pub bpf_loop: bool,
 }
 
 impl Features {
@@ -31,6 +33,7 @@ impl Features {
         uninit_stack: false,
         variable_stack: false,
         long_jump: false,
+        bpf_loop: false,
     };
 
     /// Everything that knobgate has a use for (7.2 and later have it all).
@@ -42,5 +45,6 @@ impl Features {
         uninit_stack: true,
         variable_stack: true,
         long_jump: true,
+        bpf_loop: true,
     };
 }

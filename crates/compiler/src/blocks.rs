@@ -12,11 +12,25 @@ use knobgate_policy::{FallbackAction, PolicyFile};
 use crate::body::{self, Body, Deed, Lifted, Needs};
 use crate::chain::{Step, StepId, Steps};
 use crate::error::CompileError;
+use crate::nodes::Nodes;
 use crate::program::Counter;
 use crate::tables::Tables;
 
+/// The most rounds of one loop: `BPF_MAX_LOOPS` in include/linux/bpf.h.
+pub(crate) const LOOPS_MAX: usize = 8 << 20;
+
 /// Rules with more constants have code of their own.
 const ROW_CONSTANTS_MAX: usize = 512;
+
+/// What becomes of conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// They are in the code of the blocks.
+    Code,
+    /// They are [data](crate::nodes), which a [loop](crate::walk) goes through until it is known which step decides.
+    /// Blocks are entered then.
+    Table,
+}
 
 /// Code that is emitted once.
 #[derive(Debug)]
@@ -35,7 +49,9 @@ pub(crate) struct BlockId(pub(crate) usize);
 /// All blocks of a program.
 #[derive(Debug)]
 pub(crate) struct Blocks {
+    pub(crate) form: Form,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) nodes: Nodes,
     placed: HashMap<StepId, PlacedStep>,
 }
 
@@ -47,6 +63,8 @@ pub(crate) struct PlacedStep {
     pub(crate) row: u32,
     /// What has to be fetched before it begins: for itself and for all that may come behind.
     pub(crate) needs: Needs,
+    /// How many tests are made at most from here on, where conditions are data.
+    pub(crate) tests: usize,
 }
 
 /// A row: first these, 4 bytes each, then the constants, 8 bytes each.
@@ -61,6 +79,8 @@ pub(crate) mod row {
     pub(crate) const BLOCK: i16 = 12;
     /// The constants.
     pub(crate) const CONSTANTS: i16 = 16;
+    /// Where conditions are data, the first constant: where that of the step begins.
+    pub(crate) const CONDITION: i16 = CONSTANTS;
     /// The longest row.
     pub(crate) const BYTES_MAX: usize = CONSTANTS as usize + 8 * super::ROW_CONSTANTS_MAX;
 }
@@ -77,9 +97,14 @@ impl PlacedStep {
     /// The number by which a program tells where a step begins: the values to fetch first, or else the block.
     pub(crate) fn entry(&self) -> u32 {
         match self.needs {
-            Needs { new: false, old: false } => 4 + self.block.0 as u32,
+            _ if self.begins_with_its_block() => 4 + self.block.0 as u32,
             Needs { new, old } => u32::from(new) + 2 * u32::from(old),
         }
+    }
+
+    /// Whether nothing has to be done before.
+    pub(crate) fn begins_with_its_block(&self) -> bool {
+        self.needs == Needs::default() && self.tests == 0
     }
 }
 
@@ -88,8 +113,10 @@ impl Blocks {
     /// `tables`.
     ///
     /// # Errors
-    /// A rule asks for what the kernel does not tell, or a text pattern makes too large an automaton.
+    /// A rule asks for what the kernel does not tell, a text pattern makes too large an automaton, or too many tests
+    /// follow on each other.
     pub(crate) fn new(
+        form: Form,
         file: &PolicyFile,
         features: &Features,
         steps: &Steps,
@@ -108,29 +135,44 @@ impl Blocks {
             }
         }
         let policy = file.policy();
+        let mut nodes = Nodes::default();
         let mut lifted: HashMap<usize, Lifted> = HashMap::new();
         for rule in rules {
-            lifted.insert(rule, body::lift(&policy.rules[rule], rule, features, tables)?);
+            let of_rule = match form {
+                Form::Code => body::lift(&policy.rules[rule], rule, features, tables),
+                Form::Table => body::lift_apart(&policy.rules[rule], rule, features, tables, &mut nodes),
+            };
+            lifted.insert(rule, of_rule?);
         }
         let of_step = |step: Step| match step {
             Step::Rule { rule, .. } => lifted[&rule].clone(),
-            Step::NameTooLong { .. } => Lifted { body: Body::of(Deed::Unreadable), constants: Vec::new() },
+            Step::NameTooLong { .. } => Lifted::of(Deed::Unreadable, form),
             Step::Default(kind) => {
                 let deed = match policy.defaults.of(kind).action {
                     FallbackAction::Allow => Deed::Allow,
                     FallbackAction::Deny(errno) => Deed::Deny(errno),
                 };
-                Lifted { body: Body::of(deed), constants: Vec::new() }
+                Lifted::of(deed, form)
             }
         };
 
-        let mut behind: HashMap<StepId, (usize, Needs)> = HashMap::new();
+        let mut behind: HashMap<StepId, Behind> = HashMap::new();
         let mut numbers = HashMap::new();
         let mut groups: Vec<(usize, Vec<(StepId, Lifted)>)> = Vec::new();
         for (id, step) in steps.iter().filter(|(id, _)| is_reached.contains(id)) {
             let step_lifted = of_step(step);
-            let (height, needs) = step.next().map_or((0, Needs::default()), |next| behind[&next]);
-            behind.insert(id, (height + 1, needs.and(step_lifted.body.needs)));
+            let Behind { steps: below, needs, tests } =
+                step.next().map_or(Behind::default(), |next| behind[&next]);
+            let tests = tests + step_lifted.tests;
+            match step {
+                Step::Rule { rule, .. } if tests > LOOPS_MAX => {
+                    return Err(CompileError::TooManyTests { rule });
+                }
+                _ => {}
+            }
+            behind.insert(id, Behind { steps: below + 1, needs: needs.and(step_lifted.needs), tests });
+            // Where conditions are data, no block goes on to another.
+            let height = if form == Form::Code { below } else { 0 };
             let alone = (step_lifted.constants.len() > ROW_CONSTANTS_MAX).then_some(id);
             let number = *numbers.entry((height, step_lifted.body.clone(), alone)).or_insert_with(|| {
                 groups.push((height, Vec::new()));
@@ -146,13 +188,16 @@ impl Blocks {
         }
         let mut members: Vec<(StepId, &Lifted, bool)> = groups
             .iter()
-            .flat_map(|(_, members)| members.iter().map(|(id, lifted)| (*id, lifted, members.len() > 1)))
+            .flat_map(|(_, members)| {
+                members.iter().map(|(id, lifted)| (*id, lifted, members.len() > 1 || form == Form::Table))
+            })
             .collect();
         members.sort_by_key(|(id, ..)| *id);
         let mut placed: HashMap<StepId, PlacedStep> = HashMap::new();
         for (id, lifted, is_shared) in members {
             let step = steps.get(id);
-            let mut step_placed = PlacedStep { block: block_of[&id], row: 0, needs: behind[&id].1 };
+            let Behind { needs, tests, .. } = behind[&id];
+            let mut step_placed = PlacedStep { block: block_of[&id], row: 0, needs, tests };
             let header = [
                 step_placed.entry(),
                 counters(step).offset(policy.rules.len()),
@@ -166,10 +211,11 @@ impl Blocks {
         let blocks = groups.into_iter().map(|(_, members)| {
             let (ids, mut lifted): (Vec<StepId>, Vec<Lifted>) = members.into_iter().unzip();
             let body = lifted[0].body.clone();
-            let constants = if ids.len() == 1 { lifted.pop().map(|only| only.constants) } else { None };
+            let in_code = ids.len() == 1 && form == Form::Code;
+            let constants = if in_code { lifted.pop().map(|only| only.constants) } else { None };
             Block { body, steps: ids, constants }
         });
-        Ok(Self { blocks: blocks.collect(), placed })
+        Ok(Self { form, blocks: blocks.collect(), nodes, placed })
     }
 
     /// What is known of a step that something leads to.
@@ -186,6 +232,17 @@ impl Blocks {
     pub(crate) fn needs(&self) -> Needs {
         self.placed.values().fold(Needs::default(), |all, step| all.and(step.needs))
     }
+}
+
+/// What there is from a step on to the end of its chain.
+#[derive(Debug, Clone, Copy, Default)]
+struct Behind {
+    /// How many steps.
+    steps: usize,
+    /// What they need together.
+    needs: Needs,
+    /// How many tests they make together at most, where conditions are data.
+    tests: usize,
 }
 
 /// Where a step counts: the first of its two counters.

@@ -8,9 +8,11 @@ use knobgate_policy::{
 };
 
 use crate::automaton::{self, TextEnd};
+use crate::blocks::Form;
 use crate::error::CompileError;
 use crate::frame::VALUE_BYTES;
 use crate::lower::Exit;
+use crate::nodes::{Nodes, end};
 use crate::tables::Tables;
 
 /// A condition and what is done where it holds.
@@ -18,8 +20,6 @@ use crate::tables::Tables;
 pub(crate) struct Body {
     pub(crate) condition: Option<Test>,
     pub(crate) deed: Deed,
-    /// Which values have to be fetched for it.
-    pub(crate) needs: Needs,
 }
 
 /// The values that are fetched before a chain of rules begins.
@@ -137,14 +137,24 @@ pub(crate) const SPELLED_BYTES: usize = (NUMBER_CHARS_MAX + 1).next_multiple_of(
 pub(crate) struct Lifted {
     pub(crate) body: Body,
     pub(crate) constants: Vec<u64>,
+    /// Which values have to be fetched for it.
+    pub(crate) needs: Needs,
+    /// How many tests of its condition are made at most, if that is [data](crate::nodes).
+    pub(crate) tests: usize,
+}
+
+impl Lifted {
+    /// What does this, which needs nothing, without a condition.
+    pub(crate) fn of(deed: Deed, form: Form) -> Self {
+        let constants = match form {
+            Form::Code => Vec::new(),
+            Form::Table => vec![end::DECIDES.into()],
+        };
+        Self { body: Body { condition: None, deed }, constants, needs: Needs::default(), tests: 0 }
+    }
 }
 
 impl Body {
-    /// What does this without a condition.
-    pub(crate) fn of(deed: Deed) -> Self {
-        Self { condition: None, deed, needs: Needs::default() }
-    }
-
     /// How it ends the program, if that is all that it does.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match (&self.condition, &self.deed) {
@@ -179,6 +189,13 @@ impl Needs {
             .filter_map(|(is_needed, value)| is_needed.then_some(value))
     }
 
+    pub(crate) fn has(self, value: Value) -> bool {
+        match value {
+            Value::New => self.new,
+            Value::Old => self.old,
+        }
+    }
+
     fn add(&mut self, value: Value) {
         match value {
             Value::New => self.new = true,
@@ -202,7 +219,28 @@ pub(crate) fn lift(
     let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
     let deed = lifting.deed(&rule.action);
     let Lifting { constants, needs, .. } = lifting;
-    Ok(Lifted { body: Body { condition, deed, needs }, constants })
+    Ok(Lifted { body: Body { condition, deed }, constants, needs, tests: 0 })
+}
+
+/// The same with the condition as `nodes`: where it begins is the first constant.
+///
+/// # Errors
+/// As [`lift`].
+pub(crate) fn lift_apart(
+    rule: &Rule,
+    index: usize,
+    features: &Features,
+    tables: &mut Tables,
+    nodes: &mut Nodes,
+) -> Result<Lifted, CompileError> {
+    let mut lifting =
+        Lifting { rule: index, features, tables, constants: Vec::new(), needs: Needs::default() };
+    let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
+    let begin = condition.map_or(end::DECIDES, |test| nodes.place(&test, &lifting.constants, lifting.tables));
+    lifting.constants = vec![begin.into()];
+    let deed = lifting.deed(&rule.action);
+    let Lifting { constants, needs, .. } = lifting;
+    Ok(Lifted { body: Body { condition: None, deed }, constants, needs, tests: nodes.longest(begin) })
 }
 
 struct Lifting<'a> {

@@ -13,7 +13,7 @@ use crate::shape;
 
 impl TextAt {
     /// Where its buffer is on the stack.
-    fn offset(self) -> i16 {
+    pub(crate) fn offset(self) -> i16 {
         match self {
             TextAt::Value(value) => frame::buffer(value),
             TextAt::Comm => COMM,
@@ -21,7 +21,7 @@ impl TextAt {
     }
 
     /// How long the buffer is, in bytes; the last one is always 0.
-    fn bytes(self) -> i16 {
+    pub(crate) fn bytes(self) -> i16 {
         match self {
             TextAt::Value(_) => frame::VALUE_BYTES,
             TextAt::Comm => COMM_BYTES,

@@ -6,6 +6,10 @@ use knobgate_policy::Errno;
 /// The most instructions that a kernel takes in one program: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
 pub const INSTRUCTIONS_MAX: usize = 1_000_000;
 
+/// Conditions become data where they would be more work for the verifier as code, as far as that can be told: half of what
+/// it does, since what is told is right within a factor of two.
+pub(crate) const CODE_STEPS_MAX: usize = INSTRUCTIONS_MAX / 2;
+
 /// Why a policy cannot be compiled. Rules are named by their index in the policy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +40,27 @@ pub enum CompileError {
         /// The rule.
         rule: usize,
     },
+    /// The program, up to this rule, is more than the kernel's verifier can be expected to follow.
+    #[error(
+        "up to this rule the policy is about {INSTRUCTIONS_MAX} instructions of work for the kernel's verifier, which is as \
+         much as it does{}",
+        if *bpf_loop { "" } else { "; a kernel with bpf_loop (Linux 5.17) takes more such rules" }
+    )]
+    TooMuchToVerify {
+        /// The rule.
+        rule: usize,
+        /// Whether the kernel has `bpf_loop`, with which many conditions are less work.
+        bpf_loop: bool,
+    },
+    /// The rules for some name, up to this one, make more tests than a kernel runs through in one loop.
+    #[error(
+        "the conditions from this rule on are more than {} tests for one name, which is as many as a kernel makes",
+        crate::blocks::LOOPS_MAX
+    )]
+    TooManyTests {
+        /// The rule.
+        rule: usize,
+    },
     /// The rule asks for something that the kernel cannot tell.
     #[error("this kernel gives programs of this type no `{operand}`")]
     NotOnThisKernel {
@@ -50,12 +75,24 @@ pub enum CompileError {
 }
 
 impl CompileError {
+    /// Whether the conditions of the policy are too much as code, and may not be as data.
+    pub(crate) fn is_of_size(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyInstructions { .. }
+                | Self::TooMuchToVerify { .. }
+                | Self::Assemble(AsmError::TooManyFarJumps { .. })
+        )
+    }
+
     /// The rule that it is about.
     pub fn rule(&self) -> Option<usize> {
         match *self {
             Self::PatternsTooComplex { rule }
             | Self::TextTooComplex { rule }
             | Self::TooManyInstructions { rule }
+            | Self::TooMuchToVerify { rule, .. }
+            | Self::TooManyTests { rule }
             | Self::NotOnThisKernel { rule, .. } => Some(rule),
             Self::Assemble(_) => None,
         }

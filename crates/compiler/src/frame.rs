@@ -41,6 +41,13 @@ pub(crate) const FORGET_ROW: i16 = NUMBERS_OF_OLD.at + 4;
 pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
 /// The offset of the slot in which the name is if it is spelled out, 4 bytes; over the last component, which told it.
 pub(crate) const ONLY: i16 = NUMBERS_OF_NEW.at + 4;
+/// Where conditions are data, the offset of the row of the step whose condition is tested, 4 bytes. Names are known by
+/// then.
+pub(crate) const ROW: i16 = TOO_LONG;
+/// The offset of the [node](crate::nodes) that is tested, or where the condition ended, 4 bytes.
+pub(crate) const NODE: i16 = NUMBERS_OF_NEW.at + 4;
+/// The file position, 4 bytes.
+pub(crate) const POSITION: i16 = IDS + 8;
 /// How a value was read: its shape, the signs and magnitudes of its numbers.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
@@ -90,7 +97,8 @@ pub(crate) fn buffer(value: Value) -> i16 {
 
 const _: () = {
     assert!(TOO_LONG + 4 <= 0);
-    assert!(FORGET_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY % 8 != 0);
+    assert!(FORGET_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY % 8 != 0 && NODE % 8 != 0);
+    assert!(POSITION + 4 <= TOO_LONG);
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
     assert!(VALUE_MAX <= u8::MAX as usize);

@@ -13,6 +13,9 @@
 //!   share their ends. The **matcher** finds the first step of an access;
 //! - a **body** is what a rule does, without its constants. Steps with equal bodies share a **block** of code, and each has
 //!   a **row** of data with what is its own;
+//! - a policy whose conditions are too much for the kernel's verifier as code gets another **form**: its conditions are data,
+//!   **nodes** of one test each, which one loop goes through until it is known which step decides. Blocks then hold what
+//!   steps do, and no conditions;
 //! - a value is *fetched* when a chain begins of which some rule looks at it; one pass of an automaton finds its **shape**:
 //!   text, or a list of so many numbers.
 //!
@@ -43,6 +46,7 @@ mod lower;
 mod matcher;
 mod minimise;
 mod names;
+mod nodes;
 mod pattern_tree;
 mod perfect;
 mod plan;
@@ -53,13 +57,15 @@ mod shape;
 mod short_number;
 mod table;
 mod tables;
+mod walk;
 
 use knobgate_bpf::{Features, LineTable, Program};
 use knobgate_policy::{AccessKind, PolicyFile};
 
-use blocks::Blocks;
+use blocks::{Blocks, Form};
 use body::Needs;
 use chain::Steps;
+use error::CODE_STEPS_MAX;
 use lower::Lowering;
 use matcher::Matcher;
 use names::Names;
@@ -88,33 +94,67 @@ pub struct Compiled {
 /// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
 /// [`CompileError`].
 pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    let policy = file.policy();
-    let names = Names::new(policy)?;
-    let mut steps = Steps::default();
-    let plans = [AccessKind::Read, AccessKind::Write].map(|kind| Plan::new(policy, kind, &names, &mut steps));
-    let entries = plans.iter().flat_map(Plan::entries).collect();
-
-    let mut tables = Tables::default();
-    let blocks = Blocks::new(file, features, &steps, &entries, &mut tables)?;
-    let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut tables));
-    let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::TABLE));
-
-    let mut lowering = Lowering::new(file, features, &steps, &blocks, &tables, Routines::new(shape));
-    lowering.program(matchers.each_ref())?;
-    let Lowering { asm, degradations, verifier_steps, .. } = lowering;
-    let code = asm.finish(features.long_jump)?;
-    if code.insns.len() > INSTRUCTIONS_MAX {
-        return Err(CompileError::TooManyInstructions { rule: policy.rules.len().saturating_sub(1) });
+    let parts = Parts::new(file)?;
+    match parts.compile(Form::Code, features) {
+        Err(error) if error.is_of_size() && features.bpf_loop => parts.compile(Form::Table, features),
+        done => done,
     }
-    let program = Program {
-        name: policy.name.clone(),
-        insns: code.insns,
-        maps: program::maps(file, tables.into_bytes()),
-        relocations: code.relocations,
-        functions: code.functions,
-        lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },
-        rules: program::rules(file),
-        ..Program::default()
-    };
-    Ok(Compiled { program, degradations, verifier_steps })
+}
+
+/// As [`compile`] does with large policies, whatever the size: for tests of that form with small ones.
+///
+/// # Errors
+/// As [`compile`].
+#[doc(hidden)]
+pub fn compile_as_table(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
+    Parts::new(file)?.compile(Form::Table, features)
+}
+
+/// What is the same in every form.
+struct Parts<'a> {
+    file: &'a PolicyFile,
+    steps: Steps,
+    plans: [Plan; 2],
+}
+
+impl<'a> Parts<'a> {
+    fn new(file: &'a PolicyFile) -> Result<Self, CompileError> {
+        let names = Names::new(file.policy())?;
+        let mut steps = Steps::default();
+        let plans = [AccessKind::Read, AccessKind::Write]
+            .map(|kind| Plan::new(file.policy(), kind, &names, &mut steps));
+        Ok(Self { file, steps, plans })
+    }
+
+    fn compile(&self, form: Form, features: &Features) -> Result<Compiled, CompileError> {
+        let Self { file, steps, plans } = self;
+        let entries = plans.iter().flat_map(Plan::entries).collect();
+        let mut tables = Tables::default();
+        let blocks = Blocks::new(form, file, features, steps, &entries, &mut tables)?;
+        let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut tables));
+        let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::TABLE));
+
+        let steps_max =
+            if form == Form::Code && features.bpf_loop { CODE_STEPS_MAX } else { INSTRUCTIONS_MAX };
+        let routines = Routines::new(shape);
+        let mut lowering = Lowering::new(file, features, steps, &blocks, &tables, routines, steps_max);
+        lowering.program(matchers.each_ref())?;
+        let Lowering { asm, degradations, verifier_steps, .. } = lowering;
+        let code = asm.finish(features.long_jump)?;
+        let policy = file.policy();
+        if code.insns.len() > INSTRUCTIONS_MAX {
+            return Err(CompileError::TooManyInstructions { rule: policy.rules.len().saturating_sub(1) });
+        }
+        let program = Program {
+            name: policy.name.clone(),
+            insns: code.insns,
+            maps: program::maps(file, tables.into_bytes()),
+            relocations: code.relocations,
+            functions: code.functions,
+            lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },
+            rules: program::rules(file),
+            ..Program::default()
+        };
+        Ok(Compiled { program, degradations, verifier_steps })
+    }
 }

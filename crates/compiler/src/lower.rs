@@ -16,17 +16,18 @@ use knobgate_bpf::Reg::{R0, R1, R2, R6, R9, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::{AccessKind, Errno, Mode, PolicyFile};
 
-use crate::blocks::{BlockId, Blocks, counters, row};
+use crate::blocks::{BlockId, Blocks, Form, counters, row};
 use crate::body::{Bytes, Deed, Needs, Slot};
 use crate::chain::{Step, StepId, Steps};
 use crate::context;
-use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+use crate::error::{CompileError, Degradation};
 use crate::frame;
 use crate::matcher::Matcher;
 use crate::program;
 use crate::rewrite::Commits;
 use crate::routines::Routines;
 use crate::tables::Tables;
+use crate::walk::Walk;
 
 /// A program in the making.
 pub(crate) struct Lowering<'a> {
@@ -46,9 +47,16 @@ pub(crate) struct Lowering<'a> {
     /// The same for what fetches values, with the steps that come behind.
     fetches: BTreeMap<Needs, (Entrances, BTreeSet<StepId>)>,
     pub(crate) commits: Commits,
+    /// The loops that go through conditions that are data.
+    pub(crate) walks: Vec<Walk>,
+    /// What the verifier walks through in them, other than once.
+    pub(crate) steps_in_loops: usize,
+    /// How much of the verifier's work the program may take.
+    verifier_steps_max: usize,
     /// The block whose code is emitted.
     block: BlockId,
-    unreadable: Option<Label>,
+    /// Where its rule is unreadable, if it can be.
+    pub(crate) unreadable: Option<Label>,
 }
 
 /// Where code begins.
@@ -82,6 +90,7 @@ impl<'a> Lowering<'a> {
         blocks: &'a Blocks,
         tables: &'a Tables,
         routines: Routines,
+        verifier_steps_max: usize,
     ) -> Self {
         Self {
             asm: Assembler::new(),
@@ -96,6 +105,9 @@ impl<'a> Lowering<'a> {
             entrances: vec![Entrances::default(); blocks.blocks.len()],
             fetches: BTreeMap::new(),
             commits: Commits::default(),
+            walks: Vec::new(),
+            steps_in_loops: 0,
+            verifier_steps_max,
             block: BlockId(0),
             unreadable: None,
         }
@@ -119,8 +131,9 @@ impl<'a> Lowering<'a> {
         // What many rules share is of none of them.
         self.set_line(program::Place::header(self.file));
         self.emit_commits();
-        // It follows the main function about once, and what that calls again for every call.
-        self.verifier_steps = self.asm.position() + self.routines.verifier_steps();
+        self.emit_walks();
+        self.check_size(self.file.policy().rules.len().saturating_sub(1))?;
+        self.verifier_steps = self.verifier_steps_so_far();
         std::mem::take(&mut self.routines).emit(&mut self.asm, self.tables, self.features);
         self.degrade_rewrites();
         Ok(())
@@ -129,11 +142,11 @@ impl<'a> Lowering<'a> {
     /// Goes to a step when nothing is fetched yet.
     pub(crate) fn begin(&mut self, step: StepId) {
         let placed = self.blocks.of(step);
-        if let Some(exit) = self.blocks.get(placed.block).body.exit() {
-            return self.end_here(step, exit);
-        }
-        if placed.needs == Needs::default() {
-            return self.enter(step);
+        if placed.begins_with_its_block() {
+            return match self.blocks.get(placed.block).body.exit() {
+                Some(exit) => self.end_here(step, exit),
+                None => self.enter(step),
+            };
         }
         let (entrances, steps) = self.fetches.entry(placed.needs).or_default();
         steps.insert(step);
@@ -157,7 +170,7 @@ impl<'a> Lowering<'a> {
         let mut targets = BTreeMap::new();
         for &step in candidates {
             let placed = self.blocks.of(step);
-            let entrances = if placed.needs == Needs::default() {
+            let entrances = if placed.begins_with_its_block() {
                 &mut self.entrances[placed.block.0]
             } else {
                 let (entrances, steps) = self.fetches.entry(placed.needs).or_default();
@@ -185,7 +198,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Goes to the step, one of `candidates`, whose row is in R9 and whose values are fetched.
-    fn enter_by_row(&mut self, candidates: impl IntoIterator<Item = StepId>) {
+    pub(crate) fn enter_by_row(&mut self, candidates: impl IntoIterator<Item = StepId>) {
         let mut targets = BTreeMap::new();
         for step in candidates {
             let block = self.blocks.of(step).block;
@@ -196,10 +209,13 @@ impl<'a> Lowering<'a> {
     }
 
     /// Makes R9 the row whose offset is in R0.
-    fn row_from_offset(&mut self) {
+    pub(crate) fn row_from_offset(&mut self) {
         self.asm.alu(AluOp::And, R0, self.tables.row_mask() as i32);
         self.asm.load_map_value(R9, program::TABLES, 0);
         self.asm.alu(AluOp::Add, R9, R0);
+        if self.blocks.form == Form::Table {
+            self.asm.store(Size::U32, R10, frame::ROW, R0);
+        }
     }
 
     /// The same where the verifier knows what is in R0.
@@ -218,7 +234,8 @@ impl<'a> Lowering<'a> {
         self.switch_among(&targets);
     }
 
-    fn switch_among(&mut self, targets: &[(u32, Label)]) {
+    /// Goes where the number says that is in R1: it is that of a target.
+    pub(crate) fn switch_among(&mut self, targets: &[(u32, Label)]) {
         if let [(_, only)] = targets {
             return self.asm.jump(*only);
         }
@@ -238,8 +255,20 @@ impl<'a> Lowering<'a> {
                 self.asm.mov(R2, R10);
                 self.routines.call_fetch(&mut self.asm, value);
             }
-            self.enter_by_row(steps);
+            match self.blocks.form {
+                Form::Code => self.enter_by_row(steps),
+                Form::Table => self.walk(needs, steps),
+            }
         }
+    }
+
+    /// These steps and all that may come behind.
+    pub(crate) fn chains(&self, mut steps: BTreeSet<StepId>) -> BTreeSet<StepId> {
+        let mut rest: Vec<StepId> = steps.iter().copied().collect();
+        while let Some(step) = rest.pop() {
+            rest.extend(self.steps.get(step).next().filter(|&next| steps.insert(next)));
+        }
+        steps
     }
 
     fn bind(&mut self, entrances: Entrances) {
@@ -280,8 +309,10 @@ impl<'a> Lowering<'a> {
             self.unreadable_here();
         }
         self.asm.bind(next);
-        let behind: Vec<StepId> =
-            block.steps.iter().filter_map(|&step| self.steps.get(step).next()).collect();
+        let behind: Vec<StepId> = match block.body.condition {
+            Some(_) => block.steps.iter().filter_map(|&step| self.steps.get(step).next()).collect(),
+            None => Vec::new(),
+        };
         match behind[..] {
             [] => {}
             [only] => self.enter(only),
@@ -292,11 +323,23 @@ impl<'a> Lowering<'a> {
             }
         }
         match self.steps.get(block.steps[0]) {
-            Step::Rule { rule, .. } if self.asm.position() > INSTRUCTIONS_MAX => {
-                Err(CompileError::TooManyInstructions { rule })
-            }
-            _ => Ok(()),
+            Step::Rule { rule, .. } => self.check_size(rule),
+            Step::Default(_) | Step::NameTooLong { .. } => Ok(()),
         }
+    }
+
+    /// About how many instructions the verifier walks through in what is emitted: it follows the main function about once,
+    /// what that calls again for every call, and loops as often as [`emit_walks`](Self::emit_walks) says.
+    fn verifier_steps_so_far(&self) -> usize {
+        self.asm.position() + self.routines.verifier_steps() + self.steps_in_loops
+    }
+
+    /// Refuses to go on where the program is too much for the verifier, with this rule.
+    fn check_size(&self, rule: usize) -> Result<(), CompileError> {
+        if self.verifier_steps_so_far() <= self.verifier_steps_max {
+            return Ok(());
+        }
+        Err(CompileError::TooMuchToVerify { rule, bpf_loop: self.features.bpf_loop })
     }
 
     fn place(&self, step: StepId) -> program::Place<'a> {

@@ -33,14 +33,27 @@ impl Tables {
 
     /// Where a row lies that begins so.
     pub(crate) fn place_row(&mut self, header: [u32; 4], constants: &[u64]) -> u32 {
-        if self.bytes.is_empty() {
-            // The verifier tracks zeros, which the offsets of rows must not be.
-            self.place_words([0]);
-        }
-        let offset = self.place_words([]);
+        let offset = self.next_offset();
         self.bytes.extend(header.into_iter().flat_map(u32::to_ne_bytes));
         self.place_words(constants.iter().copied());
         offset
+    }
+
+    /// Where a [node](crate::nodes) lies.
+    pub(crate) fn place_node(&mut self, node: &[u8]) -> u32 {
+        let offset = self.next_offset();
+        self.bytes.extend(node);
+        self.place_words([]);
+        offset
+    }
+
+    /// Where the next row or node will lie.
+    fn next_offset(&mut self) -> u32 {
+        if self.bytes.is_empty() {
+            // The verifier tracks zeros, which these offsets must not be.
+            self.place_words([0]);
+        }
+        self.place_words([])
     }
 
     /// What the offset of a table's classes is masked with.
@@ -53,7 +66,7 @@ impl Tables {
         self.byte_mask() / 4
     }
 
-    /// What the offset of a row is masked with.
+    /// What the offset of a row or node is masked with.
     pub(crate) fn row_mask(&self) -> u32 {
         self.byte_mask() & !7
     }

@@ -78,6 +78,42 @@ fn what_a_kind_of_access_does_not_need_is_not_fetched_for_it() {
 }
 
 #[test]
+fn conditions_that_are_too_much_as_code_become_data_where_there_is_bpf_loop() {
+    let rules: Vec<String> = (0..900)
+        .map(|i| format!("deny write vm.** if new contains \"{i}\" or old contains \"{i}\""))
+        .collect();
+    let file = policy(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    let loops = |features| {
+        compile(&file, &features).map(|compiled| compiled.program.listing().to_string().contains("bpf_loop"))
+    };
+    assert!(loops(Features::ALL).unwrap());
+    let error = loops(Features { bpf_loop: false, ..Features::ALL }).unwrap_err();
+    let CompileError::TooMuchToVerify { rule, bpf_loop: false } = error else { panic!("{error}") };
+    // Each is two matches of a value, of about 1,500 instructions.
+    assert!((250..450).contains(&rule), "{rule}");
+    assert!(error.to_string().contains("bpf_loop (Linux 5.17)"), "{error}");
+
+    let few = policy(&["deny write vm.** if new contains \"1\" or old contains \"1\""]);
+    assert!(!compile(&few, &Features::ALL).unwrap().program.listing().to_string().contains("bpf_loop"));
+}
+
+#[test]
+fn what_is_too_much_in_every_form_is_refused_by_rule() {
+    // Every list of other ends is clamped by code of its own.
+    let ends = ["1..2", "1..", "..2", "-1..2", "-2..-1"];
+    let rule = |i: usize| {
+        let list: Vec<&str> = (0..4).map(|place| ends[i / ends.len().pow(place) % ends.len()]).collect();
+        format!("clamp write vm.x{i} to [{}]", list.join(", "))
+    };
+    let rules: Vec<String> = (0..625).map(rule).collect();
+    let error =
+        compile(&policy(&rules.iter().map(String::as_str).collect::<Vec<_>>()), &Features::ALL).unwrap_err();
+    assert!(matches!(error, CompileError::TooMuchToVerify { bpf_loop: true, .. }), "{error}");
+    assert!(error.rule().is_some_and(|rule| rule > 100), "{error:?}");
+    assert!(!error.to_string().contains("bpf_loop"), "{error}");
+}
+
+#[test]
 fn the_same_policy_makes_the_same_program() {
     // Identical policies share one program on many cgroups, which hangs on this.
     let large: Vec<String> = (0..300)

@@ -1,7 +1,7 @@
 //! Rules that share their code on the model of the hook: each goes by its own constants, and counts for itself.
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::compile;
+use knobgate_compiler::{CompileError, Compiled, compile, compile_as_table};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::{
     Access, CheckOptions, Errno, KnobName, PolicyFile, Source, Task as PolicyTask, Verdict, evaluate, parse,
@@ -79,7 +79,10 @@ fn counters(program: &LoadedProgram) -> Vec<u64> {
     value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }
 
-fn agree(features: &Features, profile: &Profile) {
+/// A way to compile.
+type Compile = fn(&PolicyFile, &Features) -> Result<Compiled, CompileError>;
+
+fn agree(features: &Features, profile: &Profile, compile: Compile) {
     let task = Task { uid: 3, gid: 4, comm: b"c2".to_vec(), ..Task::default() };
     for (number, template) in TEMPLATES.iter().enumerate() {
         let file = policy(*template, 40);
@@ -121,10 +124,17 @@ fn agree(features: &Features, profile: &Profile) {
 
 #[test]
 fn programs_for_the_newest_kernels_go_by_the_constants_of_the_rule() {
-    agree(&Features::ALL, &"7.2".parse().expect("a profile"));
+    agree(&Features::ALL, &"7.2".parse().expect("a profile"), compile);
 }
 
 #[test]
 fn programs_for_the_oldest_kernels_go_by_the_constants_of_the_rule() {
-    agree(&Features::BASELINE, &"5.10".parse().expect("a profile"));
+    agree(&Features::BASELINE, &"5.10".parse().expect("a profile"), compile);
+}
+
+#[test]
+fn programs_with_conditions_as_data_go_by_the_constants_of_the_rule() {
+    agree(&Features::ALL, &"7.2".parse().expect("a profile"), compile_as_table);
+    let with_loops = Features { bpf_loop: true, ..Features::BASELINE };
+    agree(&with_loops, &"6.1.192".parse().expect("a profile"), compile_as_table);
 }

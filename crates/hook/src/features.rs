@@ -25,6 +25,7 @@ impl Profile {
             // check_stack_write_var_off, kernel/bpf/verifier.c
             variable_stack: self.version >= (5, 12),
             long_jump: self.isa_v4,
+            bpf_loop: Helper::LOOP.since() <= self.version,
         }
     }
 }

@@ -94,6 +94,8 @@ probes! {
     variable_stack,
     /// They may use the `gotol` instruction.
     long_jump,
+    /// They may have a function called in a loop (`bpf_loop`).
+    bpf_loop,
     /// They run as machine code.
     jit,
     /// They can carry the lines of their source.
@@ -111,6 +113,7 @@ impl Probes {
             uninit_stack: self.uninit_stack.is_yes(),
             variable_stack: self.variable_stack.is_yes(),
             long_jump: self.long_jump.is_yes(),
+            bpf_loop: self.bpf_loop.is_yes(),
         }
     }
 }
@@ -138,6 +141,7 @@ pub fn probe() -> Probes {
         uninit_stack: loads(&programs::uninit_stack()),
         variable_stack: loads(&programs::variable_stack()),
         long_jump: loads(&programs::long_jump()),
+        bpf_loop: programs::takes_loops(),
         jit: match base.info() {
             Ok(info) if info.jited_bytes > 0 => Outcome::Yes,
             Ok(_) => Outcome::No,

@@ -39,8 +39,13 @@ impl<'f> Trial<'f> {
         Self::of(file, compiled, profile)
     }
 
-    /// The same with a program that is there already.
-    fn of(file: &'f PolicyFile, compiled: Compiled, profile: Profile) -> Result<Self, TrialError> {
+    /// The same with a program that is there already: for tests of what the compiler can do.
+    ///
+    /// # Errors
+    ///
+    /// [`TrialError`]: the kernel does not take it.
+    #[doc(hidden)]
+    pub fn of(file: &'f PolicyFile, compiled: Compiled, profile: Profile) -> Result<Self, TrialError> {
         let program = LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default())
             .map_err(|source| TrialError::Rejected { profile, source })?;
         let mut hook = Hook::new(profile, Knobs::new());

@@ -1,6 +1,7 @@
-//! Random policies and accesses, on every kernel that has links: knobgate never contradicts itself.
+//! Random policies and accesses, on every kernel that has links and in every form of program: knobgate never contradicts itself.
 #![allow(missing_docs)]
 
+use knobgate_compiler::compile_as_table;
 use knobgate_policy::{CheckOptions, Source, arbitrary, parse, print};
 use knobgate_trial::{Profile, Trial, TrialError, Undecided};
 use proptest::strategy::{Strategy, ValueTree};
@@ -19,17 +20,25 @@ fn no_policy_contradicts_itself_on_any_kernel() {
         let text = print(&policy);
         let file = parse(Source::new("random.knob", text.as_str()), &CheckOptions::default()).expect("valid");
         let profile = kernels[index % kernels.len()];
-        let mut trial = match Trial::new(&file, &profile) {
+        let as_code = match Trial::new(&file, &profile) {
             Ok(trial) => trial,
             Err(TrialError::Compile { .. }) => continue,
             Err(error) => panic!("{error}\n{text}"),
         };
+        let features = profile.features();
+        let as_table = features.bpf_loop.then(|| {
+            let compiled = compile_as_table(&file, &features).expect("compiles as code does");
+            Trial::of(&file, compiled, profile).unwrap_or_else(|error| panic!("{error}\n{text}"))
+        });
+        let mut trials: Vec<Trial<'_>> = std::iter::once(as_code).chain(as_table).collect();
         for _ in 0..ACCESSES {
             let access = arbitrary::access(&policy).new_tree(&mut runner).expect("an access").current();
-            match trial.decide(&access) {
-                Ok(_) => decided += 1,
-                Err(Undecided::Contradiction(found)) => panic!("{found}\n{access}\n{text}"),
-                Err(_) => {}
+            for trial in &mut trials {
+                match trial.decide(&access) {
+                    Ok(_) => decided += 1,
+                    Err(Undecided::Contradiction(found)) => panic!("{found}\n{access}\n{text}"),
+                    Err(_) => {}
+                }
             }
         }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{Compiled, Degradation, compile};
-use knobgate_kernel::{Link, LoadOptions, LoadedProgram, load, probe};
+use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_as_table};
+use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ScratchCgroup, load, probe};
 use knobgate_policy::arbitrary;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, DecidedBy, Errno, KnobPattern, Mode, Policy, PolicyFile, Source,
@@ -19,10 +19,13 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::actor::{Actor, Outcome, READ_BYTES, perform};
 use crate::alike;
 use crate::knobs::{KNOBS, PATTERNS, Playground};
+use crate::large;
 use crate::model::OnModel;
 
 /// The argument that makes the test binary a director.
 pub(crate) const ARGUMENT: &str = "--be-the-director";
+/// The same for large policies.
+pub(crate) const LARGE_ARGUMENT: &str = "--be-the-director-of-large-policies";
 
 /// The kernels that programs are made for, as far as the one at hand can stand in for them.
 fn targets() -> [(&'static str, Features); 3] {
@@ -38,51 +41,120 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Tries `policies` policies with `accesses` accesses each.
+/// Tries `policies` policies with `accesses` accesses each, with their conditions as code and as data.
 ///
 /// # Errors
 /// The first difference, in words.
 pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), String> {
-    let mut seed_bytes = [0; 32];
-    seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-
-    let here: Vec<&Playground> =
-        KNOBS.iter().filter(|knob| fs::exists(path(knob)).unwrap_or(false)).collect();
-    for absent in KNOBS.iter().filter(|knob| !here.iter().any(|present| present.name == knob.name)) {
-        println!("this kernel has no {}", absent.name);
-    }
-    let cgroup = knobgate_testing::scratch();
-    let mut actor = Actor::start(&cgroup);
+    let mut director = Director::new(seed);
     let targets = targets();
-
-    let (mut tried, mut denied, mut rewritten, mut unreadable) = (0, 0, 0, 0);
     for number in 0..policies {
         let (target, features) = targets[(number % 3) as usize];
-        let policy = draw(&mut runner, policy());
-        let text = print(&policy);
-        let file = parse(Source::new("random.knob", text.as_str()), &CheckOptions::default())
-            .map_err(|diagnostics| format!("{diagnostics:?}\n{text}"))?;
-        let compiled =
-            compile(&file, &features).map_err(|error| format!("cannot compile: {error}\n{text}"))?;
+        let policy = draw(&mut director.runner, policy());
+        let file = parsed(&print(&policy))?;
+        // The loop is this kernel's, whatever else the program is made for.
+        let with_loop = Features { bpf_loop: true, ..features };
+        let mut forms = vec![("code", compile(&file, &features))];
+        if targets[0].1.bpf_loop {
+            forms.push(("data", compile_as_table(&file, &with_loop)));
+        }
+        for (form, compiled) in forms {
+            let made = format!("made for {target}, conditions as {form}");
+            director
+                .try_program(&file, compiled, &features, accesses, |_, _, _| {})
+                .map_err(|difference| format!("{made}: {difference}\n{}", file.source().text()))?;
+        }
+    }
+    director.report(targets[0].1.set_new_value)
+}
+
+/// The same with two policies that are too much for the verifier with their conditions as code.
+///
+/// # Errors
+/// The first difference, in words.
+pub(crate) fn direct_large(seed: u64, accesses: u64) -> Result<(), String> {
+    let mut director = Director::new(seed);
+    let features = probe().features();
+    for large in [large::different_conditions(), large::one_chain()] {
+        let file = parsed(&large.text)?;
+        match compile(&file, &Features { bpf_loop: false, ..features }) {
+            Err(CompileError::TooMuchToVerify { bpf_loop: false, .. }) => {}
+            Err(error) => return Err(format!("without bpf_loop: {error}")),
+            Ok(code) => return Err(format!("as code it is {} steps, not too many", code.verifier_steps)),
+        }
+        if features.bpf_loop {
+            director.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;
+        }
+    }
+    director.report(false)
+}
+
+/// Whoever has accesses made, and compares what came of them.
+struct Director {
+    runner: TestRunner,
+    knobs: Vec<&'static Playground>,
+    actor: Actor,
+    cgroup: ScratchCgroup,
+    tried: u64,
+    denied: u64,
+    rewritten: u64,
+    unreadable: u64,
+}
+
+impl Director {
+    fn new(seed: u64) -> Self {
+        let mut seed_bytes = [0; 32];
+        seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
+        let knobs: Vec<&Playground> =
+            KNOBS.iter().filter(|knob| fs::exists(path(knob)).unwrap_or(false)).collect();
+        for absent in KNOBS.iter().filter(|knob| !knobs.iter().any(|present| present.name == knob.name)) {
+            println!("this kernel has no {}", absent.name);
+        }
+        let cgroup = knobgate_testing::scratch();
+        Self {
+            runner: TestRunner::new_with_rng(Config::default(), rng),
+            knobs,
+            actor: Actor::start(&cgroup),
+            cgroup,
+            tried: 0,
+            denied: 0,
+            rewritten: 0,
+            unreadable: 0,
+        }
+    }
+
+    /// Makes accesses under one program. `aim` may change them first.
+    fn try_program(
+        &mut self,
+        file: &PolicyFile,
+        compiled: Result<Compiled, CompileError>,
+        features: &Features,
+        accesses: u64,
+        aim: large::Aim,
+    ) -> Result<(), String> {
+        let compiled = compiled.map_err(|error| format!("cannot compile: {error}"))?;
         let program = load(&compiled.program, &LoadOptions::default()).map_err(|error| {
             let log = error.log().map_or("", |log| log.text());
-            format!("made for {target}: {error}\n{text}\n{}", &log[log.len().saturating_sub(4000)..])
+            format!("{error}\n{}", &log[log.len().saturating_sub(4000)..])
         })?;
-        let model =
-            OnModel::load(&compiled).map_err(|error| format!("made for {target}: {error}\n{text}"))?;
-        let link = Link::create(&program.program, &cgroup).map_err(|error| error.to_string())?;
+        let model = OnModel::load(&compiled)?;
+        let link = Link::create(&program.program, &self.cgroup).map_err(|error| error.to_string())?;
+        let policy = file.policy();
+        // Accesses look for trouble with every constant, which takes its time.
+        let mut beginning = policy.clone();
+        beginning.rules.truncate(50);
         let mut counters = vec![[0; 2]; policy.rules.len() + 2];
         for _ in 0..accesses {
-            let knob = draw(&mut runner, select(here.clone()));
-            reset(knob, draw(&mut runner, any::<proptest::sample::Index>()));
-            let access = draw(&mut runner, access(&policy, knob));
-            let decision = evaluate(&policy, &access);
-            let verdict = on(&compiled, &file, &features, decision.by, decision.verdict.clone());
+            let knob = draw(&mut self.runner, select(self.knobs.clone()));
+            reset(knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
+            let mut access = draw(&mut self.runner, access(&beginning, knob));
+            aim(&mut access, knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
+            let decision = evaluate(policy, &access);
+            let verdict = on(&compiled, file, features, decision.by, decision.verdict.clone());
 
             let before = fs::read(path(knob)).ok();
-            let got = (actor.perform(&access), fs::read(path(knob)).ok());
+            let got = (self.actor.perform(&access), fs::read(path(knob)).ok());
             let counted = since(&mut counters, &program);
             let expected = match &verdict {
                 Verdict::Deny(errno) => {
@@ -104,27 +176,34 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
                 || modelled.as_ref() != Ok(&verdict)
                 || !model_counts
             {
-                let mut words = format!("made for {target}:\n{text}\n");
+                let mut words = String::new();
                 let _ = writeln!(words, "{access:?}\n{decision:?}, here {verdict:?}");
                 let _ = writeln!(words, "got      {got:?}\nexpected {expected:?}\ncounted  {counted:?}");
                 let _ = writeln!(words, "model    {modelled:?}, counts alike: {model_counts}");
                 return Err(words);
             }
-            tried += 1;
-            denied += u64::from(matches!(verdict, Verdict::Deny(_)));
-            rewritten += u64::from(matches!(verdict, Verdict::Rewrite(_)));
-            unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
+            self.tried += 1;
+            self.denied += u64::from(matches!(verdict, Verdict::Deny(_)));
+            self.rewritten += u64::from(matches!(verdict, Verdict::Rewrite(_)));
+            self.unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
         }
-        link.detach().map_err(|error| error.to_string())?;
+        link.detach().map_err(|error| error.to_string())
     }
-    println!(
-        "{tried} accesses under {policies} policies: {denied} denied ({unreadable} unreadable), {rewritten} rewritten"
-    );
-    let rewrites = targets[0].1.set_new_value;
-    if tried >= 1000 && (denied == tried || denied * 20 < tried || rewrites && rewritten * 100 < tried) {
-        return Err("the accesses are too much alike to show anything".to_owned());
+
+    /// Says what was tried, and whether it shows anything: with rewrites, if there should be some.
+    fn report(&self, rewrites: bool) -> Result<(), String> {
+        let Self { tried, denied, rewritten, unreadable, .. } = *self;
+        println!("{tried} accesses: {denied} denied ({unreadable} unreadable), {rewritten} rewritten");
+        if tried >= 1000 && (denied == tried || denied * 20 < tried || rewrites && rewritten * 100 < tried) {
+            return Err("the accesses are too much alike to show anything".to_owned());
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn parsed(text: &str) -> Result<PolicyFile, String> {
+    parse(Source::new("random.knob", text), &CheckOptions::default())
+        .map_err(|diagnostics| format!("{diagnostics:?}\n{text}"))
 }
 
 /// A random policy over the knobs of the playground.

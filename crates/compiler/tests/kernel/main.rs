@@ -9,6 +9,7 @@ mod actor;
 mod agreement;
 mod alike;
 mod knobs;
+mod large;
 mod model;
 mod sizes;
 
@@ -22,9 +23,12 @@ use libtest_mimic::Failed;
 /// How many policies are tried, and accesses under each; `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES` say otherwise.
 const POLICIES: u64 = 60;
 const ACCESSES: u64 = 250;
+/// The same under each large policy.
+const LARGE_ACCESSES: u64 = 60;
 
 const TESTS: &[Test] = &[
     ("the_kernel_and_the_model_decide_as_evaluate_does", agree),
+    ("policies_that_are_too_much_as_code_are_decided_as_evaluate_does", agree_on_large_ones),
     (
         "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
         sizes::a_hundred_globs,
@@ -40,12 +44,12 @@ fn main() -> ExitCode {
     match arguments.next().as_deref() {
         Some(actor::ARGUMENT) => actor::live().expect("the director is there"),
         Some(agreement::ARGUMENT) => {
-            let numbers: Vec<u64> = arguments.map(|number| number.parse().expect("a number")).collect();
-            let &[seed, policies, accesses] = &numbers[..] else { panic!("seed, policies and accesses") };
-            if let Err(difference) = agreement::direct(seed, policies, accesses) {
-                println!("{difference}");
-                return ExitCode::FAILURE;
-            }
+            let [seed, policies, accesses] = numbers(arguments);
+            return said(agreement::direct(seed, policies, accesses));
+        }
+        Some(agreement::LARGE_ARGUMENT) => {
+            let [seed, accesses] = numbers(arguments);
+            return said(agreement::direct_large(seed, accesses));
         }
         _ => {
             return match knobgate_testing::in_private_mounts() {
@@ -57,21 +61,50 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn agree() -> Result<(), Failed> {
-    let number = |variable, default| match std::env::var(variable) {
-        Ok(text) => text.parse().map_err(|_| format!("{variable}={text} is not a number")),
-        Err(_) => Ok(default),
-    };
-    let fresh = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| now.as_nanos() as u64);
-    let seed = number("KNOBGATE_SEED", fresh)?;
-    let (policies, accesses) =
-        (number("KNOBGATE_POLICIES", POLICIES)?, number("KNOBGATE_ACCESSES", ACCESSES)?);
-    println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_ACCESSES={accesses}");
+fn numbers<const COUNT: usize>(arguments: impl Iterator<Item = String>) -> [u64; COUNT] {
+    let numbers: Vec<u64> = arguments.map(|number| number.parse().expect("a number")).collect();
+    numbers.try_into().unwrap_or_else(|_| panic!("{COUNT} numbers"))
+}
 
+fn said(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(difference) => {
+            println!("{difference}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn agree() -> Result<(), Failed> {
+    let (seed, accesses) = (seed()?, number("KNOBGATE_ACCESSES", ACCESSES)?);
+    let policies = number("KNOBGATE_POLICIES", POLICIES)?;
+    println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_ACCESSES={accesses}");
+    have_directed(agreement::ARGUMENT, &[seed, policies, accesses])
+}
+
+fn agree_on_large_ones() -> Result<(), Failed> {
+    let (seed, accesses) = (seed()?, number("KNOBGATE_ACCESSES", LARGE_ACCESSES)?);
+    println!("KNOBGATE_SEED={seed} KNOBGATE_ACCESSES={accesses}");
+    have_directed(agreement::LARGE_ARGUMENT, &[seed, accesses])
+}
+
+fn number(variable: &str, default: u64) -> Result<u64, Failed> {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().map_err(|_| format!("{variable}={text} is not a number").into()),
+        Err(_) => Ok(default),
+    }
+}
+
+fn seed() -> Result<u64, Failed> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    number("KNOBGATE_SEED", now.map_or(0, |now| now.as_nanos() as u64))
+}
+
+/// Starts the director, with these numbers.
+fn have_directed(argument: &str, numbers: &[u64]) -> Result<(), Failed> {
     let mut director = Command::new(std::env::current_exe()?);
-    director.arg(agreement::ARGUMENT).args([seed, policies, accesses].map(|number| number.to_string()));
+    director.arg(argument).args(numbers.iter().map(u64::to_string));
     with_private_namespaces(&mut director, Namespaces { net: true, uts: true, ipc: true, mount: false });
     let output = director.output()?;
     print!("{}", String::from_utf8_lossy(&output.stdout));
@@ -80,7 +113,7 @@ fn agree() -> Result<(), Failed> {
     } else {
         let (said, cried) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        Err(format!("with KNOBGATE_SEED={seed}:\n{said}{cried}").into())
+        Err(format!("with KNOBGATE_SEED={}:\n{said}{cried}", numbers[0]).into())
     }
 }
 

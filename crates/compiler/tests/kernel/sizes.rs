@@ -1,7 +1,7 @@
 //! Programs for large policies load, and the kernel knows which line each instruction is of.
 
 use knobgate_bpf::{Features, Operation, Program};
-use knobgate_compiler::{Compiled, compile};
+use knobgate_compiler::{Compiled, compile, compile_as_table};
 use knobgate_kernel::{LoadOptions, load, probe};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
@@ -82,16 +82,54 @@ pub(crate) fn estimates() -> Result<(), Failed> {
             .map(|i| format!("allow write vm.x{i} if {} new matches \"a*\"", "pos == 1 or ".repeat(i)))
             .collect(),
         (0..1_000).map(mixed).collect(),
+        one("allow write vm.x if new in {1, 2} or old != 7 or comm starts with \"a\""),
+        one("deny write vm.x if comm matches \"a*b\""),
+        one(
+            "deny write vm.x if new[0] <= old[1] <= new[2] <= old[3] <= new[4] <= old[5] <= new[6] <= old[7]",
+        ),
+        (0..200)
+            .map(|i| {
+                format!(
+                    "deny write vm.x{i} if new[{}] < old[{}] or count(old) == gid or uid == 1",
+                    i % 8,
+                    i % 7
+                )
+            })
+            .collect(),
+        (0..40)
+            .map(|i| {
+                format!("clamp write vm.x{i} to [{}] if comm == \"c\"", vec!["1..2"; i % 5 + 1].join(", "))
+            })
+            .collect(),
+        (0..60).map(|i| format!("deny(EIO) read write ** if comm matches \"*a{i}*\"")).collect(),
+        (0..60)
+            .map(|i| {
+                let value = ["new", "old", "comm"][i % 3];
+                format!(
+                    "deny write vm.x{} if {value} contains \"a\" or {value} == \"b\" or {value} in {{\"c\"}}",
+                    i % 7
+                )
+            })
+            .collect(),
     ];
+    let features = probe().features();
     let mut wrong = Vec::new();
     for rules in policies {
         let first = rules[0].clone();
-        let Compiled { program, verifier_steps, .. } =
-            compile(&parsed(rules.into_iter())?, &probe().features())?;
-        let walked = load(&program, &LoadOptions::default())?.program.info()?.verified_insns as usize;
-        let is_near = walked == 0 || (walked / 2..=walked * 2).contains(&verifier_steps);
-        if !is_near {
-            wrong.push(format!("{first}: {verifier_steps} estimated, {walked} walked"));
+        let file = parsed(rules.into_iter())?;
+        let has_conditions = file.policy().rules.iter().any(|rule| rule.condition.is_some());
+        let as_table = (features.bpf_loop && has_conditions).then(|| compile_as_table(&file, &features));
+        for (form, compiled) in [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
+        {
+            let Compiled { program, verifier_steps, .. } = compiled?;
+            let walked = load(&program, &LoadOptions::default())?.program.info()?.verified_insns as usize;
+            let is_near = walked == 0 || (walked / 2..=walked * 2).contains(&verifier_steps);
+            if !is_near {
+                let form = ["code", "data"][form];
+                wrong.push(format!(
+                    "{first}, conditions as {form}: {verifier_steps} estimated, {walked} walked"
+                ));
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -47,17 +47,15 @@ impl Default for LoadOptions {
 /// What a run is given, other than the access.
 #[derive(Default)]
 pub struct RunOptions<'t> {
-    /// How many instructions may run; `None` is the kernel verifier's limit, a million. Helpers that call back count
-    /// the instructions of what they call.
+    /// How many instructions may run, those included that helpers call back. `None` is what the kernel's verifier follows
+    /// of a path, a million; since it follows a callback once, however often it is called, there is a million more as
+    /// long as helpers keep calling back.
     pub budget: Option<u64>,
     /// Clocks, chance, processors.
     pub surroundings: Surroundings,
     /// Who gets to see it.
     pub tracer: Option<&'t mut dyn Tracer>,
 }
-
-/// `BPF_COMPLEXITY_LIMIT_INSNS`
-const DEFAULT_BUDGET: u64 = 1_000_000;
 
 impl LoadedProgram {
     /// Loads `program` with maps of its own.
@@ -158,9 +156,8 @@ impl LoadedProgram {
     /// Where the program does what the verifier would not have let it do, or does not end within the budget. What it
     /// did until then stays.
     pub fn run(&self, invocation: &mut Invocation<'_>, options: &mut RunOptions<'_>) -> Result<u64, Fault> {
-        let budget = options.budget.unwrap_or(DEFAULT_BUDGET);
         let tracer = options.tracer.as_mut().map(|tracer| &mut **tracer as &mut dyn Tracer);
-        Machine::new(self, invocation, &mut options.surroundings, tracer).run(budget)
+        Machine::new(self, invocation, &mut options.surroundings, tracer).run(options.budget)
     }
 }
 

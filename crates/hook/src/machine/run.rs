@@ -18,6 +18,9 @@ use pointers::{compare_pointers, pointer_arithmetic};
 /// How often `may_goto` goes on in one function: `BPF_MAX_LOOPS` in include/linux/bpf.h.
 const MAY_GOTO_MAX: u32 = 8 << 20;
 
+/// `BPF_COMPLEXITY_LIMIT_INSNS`
+const PATH_MAX: u64 = 1_000_000;
+
 /// One run of a program.
 pub(crate) struct Machine<'r, 'i> {
     program: LoadedProgram,
@@ -28,6 +31,8 @@ pub(crate) struct Machine<'r, 'i> {
     frames: Vec<Frame>,
     may_goto_left: u32,
     tail_calls: u32,
+    /// How often helpers have called back.
+    callbacks: u64,
     pub(crate) memory: Memory,
     pub(crate) invocation: &'r mut Invocation<'i>,
     pub(crate) surroundings: &'r mut Surroundings,
@@ -52,6 +57,7 @@ impl<'r, 'i> Machine<'r, 'i> {
             frames: Vec::new(),
             may_goto_left: MAY_GOTO_MAX,
             tail_calls: 0,
+            callbacks: 0,
             memory,
             invocation,
             surroundings,
@@ -62,11 +68,16 @@ impl<'r, 'i> Machine<'r, 'i> {
         machine
     }
 
-    pub(super) fn run(mut self, budget: u64) -> Result<u64, Fault> {
-        let mut left = budget;
+    /// See [`RunOptions::budget`](super::RunOptions::budget).
+    pub(super) fn run(mut self, budget: Option<u64>) -> Result<u64, Fault> {
+        let total = budget.unwrap_or(PATH_MAX);
+        let (mut left, mut callbacks_before) = (total, 0);
         loop {
             if left == 0 {
-                return Err(self.fault(Reason::Budget { budget }));
+                if budget.is_some() || self.callbacks == callbacks_before {
+                    return Err(self.fault(Reason::Budget { budget: total }));
+                }
+                (left, callbacks_before) = (total, self.callbacks);
             }
             left -= 1;
             if self.tracer.is_some() {

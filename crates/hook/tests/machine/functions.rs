@@ -56,6 +56,25 @@ fn loop_calls_back_until_it_is_told_to_stop() {
 }
 
 #[test]
+fn a_loop_may_take_more_instructions_than_the_verifier_follows() {
+    let mut asm = Assembler::new();
+    let callback = asm.new_label();
+    asm.mov(Reg::R1, 400_000);
+    asm.load_function(Reg::R2, callback);
+    asm.mov(Reg::R3, 0);
+    asm.mov(Reg::R4, 0);
+    asm.call_helper(helper_ids::LOOP);
+    keep(&mut asm, Reg::R0, 0);
+    allow(&mut asm);
+    asm.begin_function("callback");
+    asm.bind(callback);
+    asm.mov(Reg::R0, 1);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    assert_eq!(result(asm), 400_000);
+}
+
+#[test]
 fn for_each_map_elem_visits_the_entries_in_order() {
     let mut asm = Assembler::new();
     let callback = asm.new_label();

@@ -16,7 +16,7 @@ use crate::capabilities::{Capabilities, Capability};
 use crate::machine;
 
 /// To be raised with every change to what is probed, and how.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const DIRECTORY: &str = "/run/knobgate";
 const FILE: &str = "probes";
 
@@ -122,7 +122,7 @@ mod tests {
         let text = render(&key("a"), &Probes::all(&Outcome::Yes)).expect("all is known");
         let cases = [
             render(&key("b"), &Probes::all(&Outcome::Yes)).expect("all is known"),
-            text.replacen("format 1", "format 0", 1),
+            text.replacen(&format!("format {FORMAT}"), "format 0", 1),
             text.replacen("CAP_BPF", "", 1),
             text.replacen("jit yes", "jit maybe", 1),
             text.replacen("links yes\n", "", 1),

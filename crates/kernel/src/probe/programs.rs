@@ -3,11 +3,13 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use knobgate_bpf::{
-    AluOp, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width, encode, helper_ids,
+    AluOp, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width, encode,
+    helper_ids,
 };
 
 use super::Outcome;
 use crate::LoadOptions;
+use crate::load_error::LoadError;
 use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
 use crate::sys::bpf::{self, MapSpec, ProgramSpec};
 
@@ -150,6 +152,43 @@ pub(super) fn takes_lines() -> Outcome {
     match crate::load(&program, &LoadOptions::default()) {
         Ok(loaded) if loaded.has_line_info => Outcome::Yes,
         Ok(_) => Outcome::No,
+        Err(error) => Outcome::Unknown(error.to_string()),
+    }
+}
+
+/// Whether a function of the program may be called in a loop, and write to the stack of the main function.
+pub(super) fn takes_loops() -> Outcome {
+    let mut asm = Assembler::new();
+    let body = asm.new_label();
+    asm.begin_function("main");
+    asm.store_imm(Size::U64, Reg::R10, -8, 0);
+    asm.mov(Reg::R1, 3);
+    asm.load_function(Reg::R2, body);
+    asm.mov(Reg::R3, Reg::R10);
+    asm.mov(Reg::R4, 0);
+    asm.call_helper(helper_ids::LOOP);
+    asm.mov(Reg::R0, 1);
+    asm.exit();
+    asm.begin_function("body");
+    asm.bind(body);
+    asm.store(Size::U32, Reg::R2, -4, Reg::R1);
+    asm.mov(Reg::R0, 0);
+    asm.exit();
+    let code = match asm.finish(false) {
+        Ok(code) => code,
+        Err(error) => return Outcome::Unknown(error.to_string()),
+    };
+    let program = Program {
+        name: "knobgate_probe".to_owned(),
+        insns: code.insns,
+        functions: code.functions,
+        ..Program::default()
+    };
+    match crate::load(&program, &LoadOptions::default()) {
+        Ok(_) => Outcome::Yes,
+        Err(LoadError::Rejected { .. } | LoadError::NotPermitted { .. } | LoadError::Unsupported { .. }) => {
+            Outcome::No
+        }
         Err(error) => Outcome::Unknown(error.to_string()),
     }
 }

@@ -89,7 +89,7 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "no policy can be enforced: it takes Linux 5.7, for without links anybody could detach it",
         ),
     ];
-    let useful: [(&'static str, &Outcome, &str); 10] = [
+    let useful: [(&'static str, &Outcome, &str); 11] = [
         (
             "rewriting",
             &probes.set_new_value,
@@ -111,6 +111,11 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "a clamp of several numbers denies with EPERM where it would rewrite",
         ),
         ("large policies", &probes.long_jump, "the largest policies do not load (Linux 6.6)"),
+        (
+            "loops",
+            &probes.bpf_loop,
+            "policies with thousands of different conditions cannot be had (Linux 5.17)",
+        ),
         ("machine code", &probes.jit, "policies are interpreted, which is slow: net.core.bpf_jit_enable=1"),
         ("source lines", &probes.line_info, "the verifier's log does not show the lines of the policy"),
     ];

@@ -114,6 +114,7 @@ impl Machine<'_, '_> {
 
     /// Calls the function of a continuation with the arguments that it says.
     pub(crate) fn call_back(&mut self, continuation: Continuation) -> Done {
+        self.callbacks += 1;
         let (callback, arguments) = match &continuation {
             Continuation::Loop { callback, index, context, .. } => {
                 (*callback, [Value::number(*index), *context, Value::UNINIT, Value::UNINIT, Value::UNINIT])
