@@ -13,6 +13,11 @@ pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, kernel: impl D
         CompileError::NotOnThisKernel { .. } => {
             ("not-on-this-kernel", format!("{kernel} cannot have this policy"))
         }
+        CompileError::TooMuchToVerify { .. } => (
+            "too-large",
+            "fewer rules for the same names, or rules that differ in their constants alone, are less work"
+                .to_owned(),
+        ),
         _ => ("too-large", "a smaller policy, or one with simpler patterns, is needed".to_owned()),
     };
     Diagnostic {

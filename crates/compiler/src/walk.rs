@@ -3,6 +3,9 @@
 //! `bpf_loop` calls a function once for every test, and the verifier follows that once, whatever the number of rules. It is
 //! given the frame of the main function, where values have been fetched, and leaves there how far it has come.
 //! There is one for each combination of values: it must not look at those that were not fetched.
+//!
+//! A comparison of numbers takes about 8 ns more than as code, one of texts 27 ns, and a match no more, on Linux 6.18: for a
+//! chain of 100 rules on reads, with conditions on `pos`, `old ==` and `comm matches`, the best of 9 times 5,000 reads.
 
 use std::collections::BTreeSet;
 

@@ -37,6 +37,19 @@ fn nothing_is_made_of_what_cannot_be() {
 }
 
 #[test]
+fn what_is_too_much_for_one_kernel_may_not_be_for_another() {
+    let rules: Vec<String> = (0..800).map(|i| format!("deny write ** if old contains \"={i}=\"\n")).collect();
+    let policy = format!("policy much\n{}", rules.concat());
+    snapshot(
+        "compile-too-large",
+        [
+            compile("-", ["--profile", "5.15"]).stdin(policy.clone()),
+            compile("-", ["--profile", "6.1.170"]).stdin(policy),
+        ],
+    );
+}
+
+#[test]
 fn an_object_goes_to_standard_output_alone() {
     let output = knobgate(["compile", "--policy", "tested.knob", "-o", "-"]).output().unwrap();
     let programs = Object::read(&output.stdout).unwrap().programs().len();
