@@ -30,7 +30,7 @@ pub struct LoadOptions {
     /// an unknown one is shown as not compatible.
     pub license: CString,
     /// Whether the lines of the source go with the program, for the verifier's log and for `bpftool`. Where the kernel
-    /// does not take them, the program is loaded without.
+    /// does not take them, the program is loaded without. A program whose functions helpers call back is refused without.
     pub line_info: bool,
     /// The most bytes of verifier's log that are kept when the program is refused. Before Linux 6.4 a longer log loses
     /// its end, since then its beginning.
