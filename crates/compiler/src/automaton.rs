@@ -1,8 +1,9 @@
 //! Patterns to automata.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
+use foldhash::{HashMap, HashMapExt};
 use indexmap::IndexSet;
 use knobgate_policy::{Piece, Scope};
 

@@ -4,8 +4,9 @@
 //! constants. Steps share a block where their bodies are equal and equally many steps at most come behind them: then code
 //! only ever goes on to blocks behind it, and the verifier's work is in proportion to the code.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
 use knobgate_bpf::Features;
 use knobgate_policy::{FallbackAction, PolicyFile};
 

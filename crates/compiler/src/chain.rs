@@ -1,7 +1,6 @@
 //! Which rules are tried in which order for which names.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use knobgate_policy::{AccessKind, Policy};
 
 /// One step of a decision.

@@ -3,8 +3,7 @@
 //! A state is a set of nodes of the [tree](crate::pattern_tree). Most bytes are told apart by few patterns, so that the
 //! state behind them is found once for all of them.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 

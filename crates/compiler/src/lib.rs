@@ -66,6 +66,7 @@ use blocks::{Blocks, Form};
 use body::Needs;
 use chain::Steps;
 use error::CODE_STEPS_MAX;
+use lookup::Lookups;
 use lower::Lowering;
 use matcher::Matcher;
 use names::Names;
@@ -131,7 +132,8 @@ impl<'a> Parts<'a> {
         let entries = plans.iter().flat_map(Plan::entries).collect();
         let mut tables = Tables::default();
         let blocks = Blocks::new(form, file, features, steps, &entries, &mut tables)?;
-        let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut tables));
+        let mut lookups = Lookups::default();
+        let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut lookups, &mut tables));
         let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::TABLE));
 
         let steps_max =

@@ -2,6 +2,7 @@
 //! [perfect hash](crate::perfect).
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size};
@@ -18,7 +19,10 @@ use crate::tables::Tables;
 /// only returns 1 with comparisons, and 1.223 to 1.240 with hashes, on Linux 6.18. Each name makes the code longer.
 pub(crate) const TREE_MAX: usize = 32;
 
-/// Names with the steps that they lead to.
+/// Names with where they lead to.
+type Names<'a> = Vec<(&'a [u8], Target)>;
+
+/// What looks for one of some [`Names`].
 #[derive(Debug)]
 pub(crate) struct Lookup {
     /// How many 8-byte words are looked at: the longest name, a NUL, and zeros.
@@ -33,7 +37,7 @@ enum Form {
 }
 
 /// Where a name leads to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) step: StepId,
     /// Of a last component that only one name has: the offset in the tables of that name's slot in a hash. Else 0.
@@ -58,9 +62,31 @@ pub(crate) enum Found {
     InSlot,
 }
 
+/// The lookups of a program. Equal names that lead to the same, as those of reads and writes often do, share one.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups<'a> {
+    placed: Vec<(Names<'a>, Rc<Lookup>)>,
+}
+
+impl<'a> Lookups<'a> {
+    /// The one that looks for one of `names`, which are different; for none there is none.
+    pub(crate) fn place(
+        &mut self,
+        names: Names<'a>,
+        blocks: &Blocks,
+        tables: &mut Tables,
+    ) -> Option<Rc<Lookup>> {
+        if let Some((_, lookup)) = self.placed.iter().find(|(placed, _)| *placed == names) {
+            return Some(lookup.clone());
+        }
+        let lookup = Rc::new(Lookup::place(&names, blocks, tables)?);
+        self.placed.push((names, lookup.clone()));
+        Some(lookup)
+    }
+}
+
 impl Lookup {
-    /// Looks for one of `names`, which are different; for none there is none.
-    pub(crate) fn place(names: &[(&[u8], Target)], blocks: &Blocks, tables: &mut Tables) -> Option<Self> {
+    fn place(names: &[(&[u8], Target)], blocks: &Blocks, tables: &mut Tables) -> Option<Self> {
         let words = names.iter().map(|(name, _)| name.len() / 8 + 1).max()?;
         let keys = names.iter().map(|(name, target)| (in_words(name, words), *target));
         if names.len() <= TREE_MAX {
@@ -70,14 +96,13 @@ impl Lookup {
         let hash = PerfectHash::new(&keys);
         let buckets = tables.place_words(hash.buckets.iter().copied());
         // No name begins with zeros, so that none is found in a slot that is empty.
-        let empty = vec![0; words + 1];
-        let slots = tables.place_words(hash.slots.iter().flat_map(|slot| match slot {
-            Some(key) => {
-                let Target { step, only } = targets[*key];
-                let target = u64::from(only) << 32 | u64::from(blocks.of(step).row);
-                keys[*key].iter().copied().chain([target]).collect()
-            }
-            None => empty.clone(),
+        let empty = vec![0; words];
+        let slots = tables.place_words(hash.slots.iter().flat_map(|slot| {
+            let (key, target) = slot.map_or((&empty, 0), |key| {
+                let Target { step, only } = targets[key];
+                (&keys[key], u64::from(only) << 32 | u64::from(blocks.of(step).row))
+            });
+            key.iter().copied().chain([target])
         }));
         Some(Self { words, form: Form::Hash(HashAt { hash, buckets, slots }) })
     }

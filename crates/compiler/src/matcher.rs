@@ -1,7 +1,9 @@
 //! From an access of one kind to the first step of its decision.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
+use foldhash::{HashMap, HashMapExt};
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R10};
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
 use knobgate_policy::limits::NAME_MAX;
@@ -9,7 +11,7 @@ use knobgate_policy::limits::NAME_MAX;
 use crate::blocks::Blocks;
 use crate::chain::StepId;
 use crate::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
-use crate::lookup::{Found, Lookup, Target};
+use crate::lookup::{Found, Lookup, Lookups, Target};
 use crate::lower::Lowering;
 use crate::plan::{ByName, Elsewhere, Others, Plan};
 use crate::table::Placed;
@@ -29,8 +31,8 @@ pub(crate) enum Matcher<'a> {
 #[derive(Debug)]
 pub(crate) struct NameMatcher<'a> {
     plan: &'a ByName,
-    literals: Option<Lookup>,
-    last_components: Option<Lookup>,
+    literals: Option<Rc<Lookup>>,
+    last_components: Option<Rc<Lookup>>,
     /// Whether the last component may tell in which slot of `literals` the name is, if it is there.
     knows_slots: bool,
     automaton: Option<Placed>,
@@ -38,7 +40,12 @@ pub(crate) struct NameMatcher<'a> {
 
 impl<'a> Matcher<'a> {
     /// Places the tables of `plan`.
-    pub(crate) fn place(plan: &'a Plan, blocks: &Blocks, tables: &mut Tables) -> Self {
+    pub(crate) fn place(
+        plan: &'a Plan,
+        blocks: &Blocks,
+        lookups: &mut Lookups<'a>,
+        tables: &mut Tables,
+    ) -> Self {
         let plan = match plan {
             Plan::AnyName(step) => return Self::AnyName(*step),
             Plan::ByName(plan) => plan,
@@ -51,7 +58,7 @@ impl<'a> Matcher<'a> {
         };
         let target = |step| Target { step, only: 0 };
         let names: Vec<_> = plan.literals.iter().map(|(name, step)| (&name[..], target(*step))).collect();
-        let literals = Lookup::place(&names, blocks, tables);
+        let literals = lookups.place(names, blocks, tables);
         let mut slots: HashMap<&[u8], Option<u32>> = HashMap::new();
         for (name, _) in &plan.literals {
             let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
@@ -69,7 +76,7 @@ impl<'a> Matcher<'a> {
         Self::ByName(NameMatcher {
             plan,
             literals,
-            last_components: Lookup::place(&last_components, blocks, tables),
+            last_components: lookups.place(last_components, blocks, tables),
             knows_slots,
             automaton,
         })
@@ -150,7 +157,7 @@ impl NameMatcher<'_> {
     /// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
     fn fetch_last_component(&self, lowering: &mut Lowering<'_>, longer: Label) {
         // The kernel copies no more than that.
-        let looked_at = self.last_components.as_ref().map_or(8, Lookup::bytes);
+        let looked_at = self.last_components.as_ref().map_or(8, |lookup| lookup.bytes());
         fetch(lowering, LAST_COMPONENT, looked_at, looked_at, BASE_NAME);
         // A negative errno is a large number.
         lowering.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), longer);
@@ -158,7 +165,7 @@ impl NameMatcher<'_> {
 
     /// Fetches the name and finds its step, or goes to `too_long`.
     fn emit_name(&self, lowering: &mut Lowering<'_>, too_long: Label) {
-        let looked_at = self.literals.as_ref().map_or(0, Lookup::bytes);
+        let looked_at = self.literals.as_ref().map_or(0, |lookup| lookup.bytes());
         fetch(lowering, NAME, NAME_BYTES, looked_at, 0);
         lowering.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
 

@@ -3,8 +3,6 @@
 //! What is found for a name that a rule spells out includes the rules whose other patterns match it: that is known when
 //! the policy is compiled.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use knobgate_policy::limits::NAME_MAX;
 use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy};
 
@@ -43,13 +41,12 @@ impl Names {
         let (everywhere, others): (Vec<usize>, Vec<usize>) =
             (0..policy.rules.len()).partition(|&rule| is_for_every_name(policy, rule));
         let (mut patterns, mut rule_of) = (Vec::new(), Vec::new());
-        let mut spelled_out: BTreeMap<&[u8], BTreeSet<usize>> = BTreeMap::new();
+        let mut spelled_out: Vec<(&[u8], usize)> = Vec::new();
         for rule in others {
             for pattern in &policy.rules[rule].patterns {
                 match pattern.literal() {
-                    Some(name) => {
-                        spelled_out.entry(name).or_default().insert(rule);
-                    }
+                    Some(name) if name.len() > NAME_MAX => {}
+                    Some(name) => spelled_out.push((name, rule)),
                     None => {
                         patterns.push(pattern.pieces());
                         rule_of.push(rule);
@@ -57,19 +54,21 @@ impl Names {
                 }
             }
         }
-        let with_everywhere = |rules: BTreeSet<usize>| -> Vec<usize> {
-            that_may_decide(policy, rules.into_iter().chain(everywhere.iter().copied()).collect())
+        let of_patterns = |set: &[usize]| {
+            let rules = set.iter().map(|&pattern| rule_of[pattern]);
+            that_may_decide(policy, rules.chain(everywhere.iter().copied()).collect())
         };
-        let of_patterns =
-            |set: &[usize]| with_everywhere(set.iter().map(|&pattern| rule_of[pattern]).collect());
         let NameAutomaton { table, outputs: mut classes } = automaton::of_names(&patterns, of_patterns)
             .map_err(|_| CompileError::PatternsTooComplex { rule: rule_of[first_too_many(&patterns)] })?;
 
         let mut literals = Vec::new();
-        for (name, mut rules) in spelled_out.into_iter().filter(|(name, _)| name.len() <= NAME_MAX) {
+        spelled_out.sort_unstable();
+        for alike in spelled_out.chunk_by(|(one, _), (other, _)| one == other) {
+            let name = alike[0].0;
             let class_otherwise = table.run(name) as usize;
-            rules.extend(&classes[class_otherwise]);
-            let class = classes.insert_full(with_everywhere(rules)).0;
+            let rules = alike.iter().map(|(_, rule)| *rule);
+            let rules = rules.chain(classes[class_otherwise].iter().copied()).collect();
+            let class = classes.insert_full(that_may_decide(policy, rules)).0;
             literals.push(Literal { name: name.to_vec(), class, class_otherwise });
         }
         Ok(Self { table, literals, classes: classes.into_iter().collect() })
@@ -77,7 +76,9 @@ impl Names {
 }
 
 /// Those of `rules` that are ever tried: not behind others that take every access of their kinds.
-fn that_may_decide(policy: &Policy, rules: BTreeSet<usize>) -> Vec<usize> {
+fn that_may_decide(policy: &Policy, mut rules: Vec<usize>) -> Vec<usize> {
+    rules.sort_unstable();
+    rules.dedup();
     let mut open = vec![AccessKind::Read, AccessKind::Write];
     let is_tried = |rule: &usize| {
         let rule = &policy.rules[*rule];
@@ -87,7 +88,8 @@ fn that_may_decide(policy: &Policy, rules: BTreeSet<usize>) -> Vec<usize> {
         }
         is_tried
     };
-    rules.into_iter().filter(is_tried).collect()
+    rules.retain(is_tried);
+    rules
 }
 
 /// Whether a rule matches every name, one too long to look at included.

@@ -3,8 +3,9 @@
 //! Its places form a tree (but that alternatives meet again): patterns that begin alike share their beginnings, so that one
 //! is in few places at once, however many patterns there are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
 use knobgate_policy::{Piece, Scope};
 
 use crate::table::Alphabet;

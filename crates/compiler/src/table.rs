@@ -162,8 +162,10 @@ impl Table {
         memory.extend(self.classes);
         let first = (memory.len() / 4) as u32;
         for row in self.entries.chunks_exact(self.stride) {
-            memory.extend(row[0].to_ne_bytes());
-            memory.extend(row[1..].iter().flat_map(|state| (state + first).to_ne_bytes()));
+            memory.extend_from_slice(&row[0].to_ne_bytes());
+            for state in &row[1..] {
+                memory.extend_from_slice(&(state + first).to_ne_bytes());
+            }
         }
         Placed { classes, start: first }
     }

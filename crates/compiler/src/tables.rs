@@ -1,6 +1,6 @@
 //! The tables of a program, together in one read-only map: automata, hashes, and the rows of steps.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::blocks::row;
 use crate::table::{Placed, Table};
@@ -27,7 +27,9 @@ impl Tables {
     pub(crate) fn place_words(&mut self, words: impl IntoIterator<Item = u64>) -> u32 {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let offset = self.bytes.len() as u32;
-        self.bytes.extend(words.into_iter().flat_map(u64::to_ne_bytes));
+        for word in words {
+            self.bytes.extend_from_slice(&word.to_ne_bytes());
+        }
         offset
     }
 

@@ -1,6 +1,7 @@
 //! Whether every name that one pattern matches is matched by another: a walk through the product of two automata, with a
 //! bound on the effort. What is not found out in time counts as no.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::glob::{Piece, Scope};
@@ -60,11 +61,13 @@ impl Inclusion {
     }
 
     /// Patterns that together match what `pieces` match, without alternatives if these are not too many.
-    pub(crate) fn expand(&mut self, pieces: &[Piece]) -> Vec<Vec<Piece>> {
-        if !pieces.iter().any(|piece| matches!(piece, Piece::Alternatives(_))) {
-            return vec![pieces.to_vec()];
+    pub(crate) fn expand<'a>(&mut self, pieces: &'a [Piece]) -> Vec<Cow<'a, [Piece]>> {
+        if pieces.iter().any(|piece| matches!(piece, Piece::Alternatives(_)))
+            && let Some(expanded) = expanded(pieces, EXPANSIONS_MAX)
+        {
+            return expanded.into_iter().map(Cow::Owned).collect();
         }
-        expanded(pieces, EXPANSIONS_MAX).unwrap_or_else(|| vec![pieces.to_vec()])
+        vec![Cow::Borrowed(pieces)]
     }
 }
 

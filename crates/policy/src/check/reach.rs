@@ -1,6 +1,6 @@
 //! Rules that are never reached, since earlier ones take every access that they would.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::glob::Piece;
 use crate::inclusion::Inclusion;
