@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod accesses;
+mod attaching;
 mod machine;
 mod pairs;
 mod plot;
@@ -29,7 +30,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let machine = machine::describe()?;
     eprintln!("1 of 4: the command as a process");
-    let processes = processes::measure()?;
+    let processes = processes::measure(&stage)?;
     stage.stay_on_one_cpu()?;
     eprintln!("2 of 4: what it costs that something is attached");
     let floor = accesses::floor(&stage)?;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use knobgate_bench::PolicyText;
 
+use crate::attaching::{self, Attaching};
+use crate::stage::Stage;
 use crate::statistics::Spread;
 
 const ROUNDS: usize = 21;
@@ -20,6 +22,8 @@ pub(crate) struct Processes {
     pub(crate) run: Spread,
     /// `true`.
     pub(crate) command: Spread,
+    /// `knobgate attach`.
+    pub(crate) attaching: Attaching,
 }
 
 /// Times `knobgate`, which is built before.
@@ -27,7 +31,7 @@ pub(crate) struct Processes {
 /// # Errors
 ///
 /// It cannot be built, or fails.
-pub(crate) fn measure() -> Result<Processes, Box<dyn Error>> {
+pub(crate) fn measure(stage: &Stage) -> Result<Processes, Box<dyn Error>> {
     let knobgate = build()?;
     let policies = tempfile::tempdir()?;
     let (large, small) = (policies.path().join("large.knob"), policies.path().join("small.knob"));
@@ -46,7 +50,8 @@ pub(crate) fn measure() -> Result<Processes, Box<dyn Error>> {
         run.push(milliseconds(inside) - milliseconds(alone));
         command.push(milliseconds(alone));
     }
-    Ok(Processes { check: Spread::of(check), run: Spread::of(run), command: Spread::of(command) })
+    let attaching = attaching::measure(&knobgate, stage)?;
+    Ok(Processes { check: Spread::of(check), run: Spread::of(run), command: Spread::of(command), attaching })
 }
 
 fn build() -> Result<PathBuf, Box<dyn Error>> {
@@ -59,7 +64,12 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     if status.success() && knobgate.is_file() { Ok(knobgate) } else { Err("knobgate cannot be built".into()) }
 }
 
-fn time(command: &mut Command) -> Result<Duration, Box<dyn Error>> {
+/// How long a command takes.
+///
+/// # Errors
+///
+/// It fails.
+pub(crate) fn time(command: &mut Command) -> Result<Duration, Box<dyn Error>> {
     let begin = Instant::now();
     let output = command.stdin(Stdio::null()).output()?;
     let time = begin.elapsed();
@@ -70,6 +80,6 @@ fn time(command: &mut Command) -> Result<Duration, Box<dyn Error>> {
     }
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }

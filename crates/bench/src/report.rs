@@ -157,6 +157,16 @@ impl Page {
         self.row(["`knobgate check`, 10,000 rules".to_owned(), milliseconds(processes.check)]);
         self.row(["`true`".to_owned(), milliseconds(processes.command)]);
         self.row(["what `knobgate run -- true` adds to it".to_owned(), milliseconds(processes.run)]);
+        let attaching = &processes.attaching;
+        let cgroups = thousands(attaching.cgroups);
+        self.row(["`knobgate attach` to one cgroup".to_owned(), milliseconds(attaching.one)]);
+        self.row([format!("`knobgate attach` to {cgroups} cgroups"), milliseconds(attaching.all)]);
+        self.row(["the same again, to replace the policy".to_owned(), milliseconds(attaching.replaced)]);
+        self.line(&format!(
+            "\nThat is {:.0} µs for each cgroup to attach a policy, and {:.0} µs to replace it, besides what the first one takes.",
+            attaching.for_each(attaching.all),
+            attaching.for_each(attaching.replaced),
+        ));
     }
 }
 

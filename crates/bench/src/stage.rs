@@ -45,7 +45,10 @@ pub(crate) fn enter() -> Result<ExitCode, Box<dyn Error>> {
     let mut command = Command::new(env::current_exe()?);
     command.env(CGROUP, stage.path());
     start_inside(&mut command, &here)?;
-    with_private_namespaces(&mut command, Namespaces { net: true, ipc: true, ..Namespaces::default() });
+    with_private_namespaces(
+        &mut command,
+        Namespaces { net: true, ipc: true, mount: true, ..Namespaces::default() },
+    );
     let status = command.status()?;
     stage.finish()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
