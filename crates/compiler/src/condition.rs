@@ -2,7 +2,7 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
-use knobgate_policy::limits::ELEMENTS_MAX;
+use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
 use knobgate_policy::{Relation, Value};
 
 use crate::body::{Bytes, Constant, Slot, Term, Test, TextAt, TextCheck};
@@ -212,7 +212,15 @@ impl Lowering<'_> {
     /// Jumps to `fails` unless the automaton that lies there finds a match in the subject's text.
     fn match_text(&mut self, subject: TextAt, classes: Slot, start: Slot, fails: Label) {
         self.address(R1, subject.offset());
-        self.asm.mov(R2, i32::from(subject.bytes()));
+        match subject {
+            TextAt::Value(value) => {
+                self.asm.load(Size::U8, R2, R10, Numbers::of(value).length());
+                // Known, but not to the verifier.
+                let unreadable = self.unreadable();
+                self.asm.jump_if(Cond::Gt, R2, VALUE_MAX as i32, unreadable);
+            }
+            TextAt::Comm => self.asm.mov(R2, i32::from(COMM_BYTES)),
+        }
         self.constant(R3, classes);
         self.constant(R4, start);
         self.routines.call_run_table(&mut self.asm, subject.bytes() as usize);

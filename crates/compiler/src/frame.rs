@@ -31,10 +31,8 @@ pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 pub(crate) const IDS: i16 = COMM + COMM_BYTES;
 // What follows lies where the verifier does not track what is stored: it would follow every path once for each value.
 // It tracks stores at multiples of 8.
-/// The length of the new value, one byte.
-pub(crate) const NEW_LENGTH: i16 = NUMBERS_OF_OLD.at + 3;
-/// One byte through which a number is passed to make the verifier forget what it knows of it.
-pub(crate) const FORGET: i16 = NUMBERS_OF_NEW.at + 3;
+/// One byte through which a number is passed to make the verifier forget what it knows of it. Names are known by then.
+pub(crate) const FORGET: i16 = TOO_LONG;
 /// Through which the offset of a row is passed, 4 bytes, to make the verifier forget which.
 pub(crate) const FORGET_ROW: i16 = NUMBERS_OF_OLD.at + 4;
 /// The offset of the row where the program goes if the name turns out to be too long, 4 bytes.
@@ -48,7 +46,7 @@ pub(crate) const ROW: i16 = TOO_LONG;
 pub(crate) const NODE: i16 = NUMBERS_OF_NEW.at + 4;
 /// The file position, 4 bytes.
 pub(crate) const POSITION: i16 = IDS + 8;
-/// How a value was read: its shape, the signs and magnitudes of its numbers.
+/// How a value was read: its shape and length, the signs and magnitudes of its numbers.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
 /// What was read of a value, besides its bytes.
@@ -79,6 +77,11 @@ impl Numbers {
     /// One byte: bit `i` says whether number `i` is negative.
     pub(crate) fn signs(self) -> i16 {
         self.at + 2
+    }
+
+    /// How many bytes the value has, if it is available, one byte.
+    pub(crate) fn length(self) -> i16 {
+        self.at + 3
     }
 
     /// The low 64 bits of number `index`, in two's complement.

@@ -12,7 +12,7 @@ use knobgate_policy::{Errno, Value};
 
 use crate::body::{Bound, Bytes, SPELLED_BYTES, Term};
 use crate::context;
-use crate::frame::{self, FORGET, VALUE_BYTES};
+use crate::frame::{self, FORGET, Numbers, VALUE_BYTES};
 use crate::lower::{Exit, Lowering, Outcome};
 
 /// The shared ends of rules that rewrite, by where the replacement lies. The row of the step is in R9.
@@ -174,13 +174,13 @@ impl Lowering<'_> {
     /// Pads what lies in the buffer of `value` to the length of the new value, and replaces that with it.
     fn pad_and_commit(&mut self, value: Value) {
         let unreadable = self.asm.new_label();
-        self.asm.load(Size::U8, R7, R10, frame::NEW_LENGTH);
+        self.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
         // Known, but not to the verifier.
         self.asm.jump_if(Cond::Gt, R7, VALUE_MAX as i32, unreadable);
         self.asm.jump_if(Cond::Eq, R7, 0, unreadable);
         self.address(R1, frame::buffer(value));
         // Not from R7: the verifier would know that they are equal, and follow the rest for every length by itself.
-        self.asm.load(Size::U8, R2, R10, frame::NEW_LENGTH);
+        self.asm.load(Size::U8, R2, R10, Numbers::of(Value::New).length());
         // 0: elsewhere the new value is unavailable. If the verifier knew, it would follow the rest for every length again.
         self.asm.load(Size::U32, R3, R6, context::FILE_POS);
         self.routines.call_pad(&mut self.asm);

@@ -137,6 +137,7 @@ impl Routines {
             for index in 0..ELEMENTS_MAX {
                 asm.store_imm(Size::U64, R7, numbers.element(index), 0);
             }
+            asm.store_imm(Size::U8, R7, numbers.length(), 0);
         }
         asm.mov(R1, R6);
         asm.mov(R2, R7);
@@ -153,8 +154,8 @@ impl Routines {
             // What is written elsewhere does not say what the knob will hold.
             asm.load(Size::U32, R1, R6, context::FILE_POS);
             asm.jump_if(Cond::Ne, R1, 0, unavailable);
-            asm.store(Size::U8, R7, frame::NEW_LENGTH, R0);
         }
+        asm.store(Size::U8, R7, numbers.length(), R0);
 
         // The verifier goes this way first: what it stores is less known, so that it need not go on from the other.
         let (short, longer) = (asm.new_label(), asm.new_label());

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
-use knobgate_policy::limits::ELEMENTS_MAX;
+use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
 use crate::blocks::row;
@@ -264,7 +264,15 @@ impl Lowering<'_> {
         self.text_is_readable(at);
         self.asm.mov(R1, R6);
         self.asm.alu(AluOp::Add, R1, i32::from(at.offset()));
-        self.asm.mov(R2, i32::from(at.bytes()));
+        match at {
+            TextAt::Value(value) => {
+                self.asm.load(Size::U8, R2, R6, Numbers::of(value).length());
+                // Known, but not to the verifier.
+                let unreadable = self.unreadable();
+                self.asm.jump_if(Cond::Gt, R2, VALUE_MAX as i32, unreadable);
+            }
+            TextAt::Comm => self.asm.mov(R2, i32::from(COMM_BYTES)),
+        }
         self.asm.load(Size::U32, R3, R7, node::CLASSES);
         self.asm.load(Size::U32, R4, R7, node::START);
         self.routines.call_run_table(&mut self.asm, at.bytes() as usize);
