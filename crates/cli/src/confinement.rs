@@ -1,11 +1,12 @@
 //! A cgroup with a policy on it, made for one command and gone with it.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::process::Command;
+use std::{fs, io};
 
 use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ScratchCgroup, Signal, guard};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Pid;
 
 use crate::failure::Failure;
 
@@ -38,14 +39,14 @@ impl Confinement {
         Ok(Self { cgroup, link, guard })
     }
 
-    /// Makes `command` start in there, and end with this process.
+    /// Starts `command` in there; it ends with this process.
     ///
     /// # Errors
-    /// [`Failure::Machine`] if the cgroup cannot be entered.
-    pub(crate) fn admit(&self, command: &mut Command) -> Result<(), Failure> {
+    /// It cannot be started, there or at all.
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Pid> {
         // The guard does this too, and for all that the command started; together they cannot fail for one kill.
         knobgate_kernel::die_with_parent(command, Signal::KILL);
-        knobgate_kernel::start_inside(command, &self.cgroup).map_err(cannot_confine)
+        knobgate_kernel::spawn_inside(command, &self.cgroup)
     }
 
     /// The guard; its descriptor becomes readable when it has ended.

@@ -6,15 +6,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::link::Link;
-use crate::sweep;
 use crate::sys::fork::{GuardedCgroup, fork_guard};
 
 /// A guard that is on watch.
@@ -83,30 +83,34 @@ impl Guard {
     ///
     /// [`GuardError::Gone`] when it is not there any longer.
     pub fn dismiss(mut self) -> Result<(), GuardError> {
-        let alive = self.alive.take();
+        let Some(alive) = self.alive.take() else { return Err(GuardError::Gone) };
         // A socket and not a pipe, for the sake of this flag.
-        let told = alive.as_ref().map(|alive| send(alive, b".", SendFlags::NOSIGNAL));
-        drop(alive);
-        let left = self.wait(Duration::from_secs(5));
-        match told {
-            Some(Ok(_)) if left == Some(0) => Ok(()),
+        let told = send(&alive, b".", SendFlags::NOSIGNAL);
+        match (told, self.wait(&alive, Duration::from_secs(5))) {
+            (Ok(_), Some(0)) => Ok(()),
             _ => Err(GuardError::Gone),
         }
     }
 
-    /// Waits for the guard's end; its exit status if it had one.
-    fn wait(&self, at_most: Duration) -> Option<i32> {
-        const STEP: Duration = Duration::from_millis(5);
-        let mut left = at_most;
+    /// Waits for the guard's end; its exit status if it had one. `alive` is what the guard held the other end of.
+    fn wait(&self, alive: &OwnedFd, at_most: Duration) -> Option<i32> {
+        let deadline = Instant::now() + at_most;
         loop {
-            match waitpid(Some(self.pid), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => return status.exit_status(),
-                Ok(None) if !left.is_zero() => {
-                    sweep::sleep(STEP);
-                    left = left.saturating_sub(STEP);
-                }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(alive, PollFlags::IN)], Some(&left)) {
+                Ok(0) => return None,
+                Ok(_) => break,
                 Err(Errno::INTR) => {}
-                Ok(None) | Err(_) => return None,
+                Err(_) => return None,
+            }
+        }
+        loop {
+            // Its descriptors go a moment before it does.
+            match waitpid(Some(self.pid), WaitOptions::empty()) {
+                Ok(ended) => return ended.and_then(|(_, status)| status.exit_status()),
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
             }
         }
     }
@@ -121,9 +125,10 @@ impl AsFd for Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The end of the pipe is what the guard waits for.
-        if self.alive.take().is_some() {
-            self.wait(Duration::from_secs(10));
+        if let Some(alive) = self.alive.take() {
+            // The end of what we send is what the guard waits for.
+            let _ = shutdown(&alive, Shutdown::Write);
+            self.wait(&alive, Duration::from_secs(10));
         }
     }
 }

@@ -123,5 +123,7 @@ pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;
 pub use signals::{HeldSignal, HeldSignals};
 pub use snapshot::{Inferred, Snapshot, snapshot};
-pub use spawn::{Namespaces, ProcessFd, die_with_parent, start_inside, with_private_namespaces};
+pub use spawn::{
+    Namespaces, ProcessFd, die_with_parent, spawn_inside, start_inside, with_private_namespaces,
+};
 pub use verifier_log::{SourceLine, VerifierLog};

@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_si
 use rustix::thread::UnshareFlags;
 
 use crate::cgroup::{Cgroup, CgroupError};
+use crate::sys::birth::{self, NotBorn};
 use crate::sys::exec;
 
 /// Makes `command` start inside `cgroup`.
@@ -31,6 +32,26 @@ pub fn start_inside(command: &mut Command, cgroup: &Cgroup) -> Result<(), Cgroup
     })?;
     exec::enter_cgroup(command, procs);
     Ok(())
+}
+
+/// Starts `command` inside `cgroup`; gives its process id. Its standard streams are those of this process, or files.
+///
+/// It is born there (clone3(2), Linux 5.7), which takes microseconds. To [enter](start_inside), it waits until all CPUs
+/// have noticed that a process moves: often for more than ten milliseconds. That is what happens on older kernels, and if this
+/// process has several threads.
+///
+/// # Errors
+///
+/// As [`Command::spawn`] and [`start_inside`].
+pub fn spawn_inside(command: &mut Command, cgroup: &Cgroup) -> io::Result<Pid> {
+    match birth::start_in(command, cgroup.as_fd()) {
+        Ok(pid) => Ok(pid),
+        Err(NotBorn::NoCommand(error)) => Err(error),
+        Err(NotBorn::NoProcess) => {
+            start_inside(command, cgroup).map_err(io::Error::other)?;
+            Ok(Pid::from_child(&command.spawn()?))
+        }
+    }
 }
 
 /// Has the kernel send `signal` to the command when this process ends, whatever ends it.

@@ -8,7 +8,6 @@ use std::process::{Command, ExitCode};
 use knobgate_kernel::Cgroup;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 use crate::chosen_cgroup::cgroup_at;
 use crate::confinement::Confinement;
@@ -58,17 +57,13 @@ impl Run {
         let mut confinement = Confinement::create(&parent, &loaded)?;
         let mut command = Command::new(program);
         command.args(arguments);
-        confinement.admit(&mut command)?;
         supervisor.prepare(&mut command);
         output.note(what.on(&DecidingHook::of_this_machine()));
 
         let status = match supervisor.asked_to_end() {
             Some(ending) => ending.status(),
-            None => match command.spawn() {
-                Ok(child) => {
-                    let child = Pid::from_child(&child);
-                    supervisor.wait(child, &mut confinement, output)?.status()
-                }
+            None => match confinement.start(&mut command) {
+                Ok(child) => supervisor.wait(child, &mut confinement, output)?.status(),
                 Err(error) => cannot_start(program, error, output)?,
             },
         };

@@ -23,15 +23,6 @@ use crate::sweep;
 ///
 /// `body` makes system calls alone: it does not allocate, lock, or touch what another thread may have been changing.
 pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Pid> {
-    /// Ends the process when `body` unwinds, which must not reach the parent's stack frames.
-    struct EndHere;
-
-    impl Drop for EndHere {
-        fn drop(&mut self) {
-            exit_now(101);
-        }
-    }
-
     let before = block_all_signals();
     // SAFETY: the child runs `body`, of which the caller promises what fork asks of it, and ends.
     let pid = unsafe { libc::fork() };
@@ -42,6 +33,15 @@ pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Pid>
     let error = std::io::Error::last_os_error();
     restore_signals(&before);
     Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+}
+
+/// Ends the process when it is dropped: also when a forked process unwinds, which must not reach the parent's stack frames.
+pub(super) struct EndHere;
+
+impl Drop for EndHere {
+    fn drop(&mut self) {
+        exit_now(101);
+    }
 }
 
 fn exit_now(status: u8) -> ! {

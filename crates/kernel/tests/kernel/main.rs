@@ -23,10 +23,12 @@ fn main() -> ExitCode {
         return ended;
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if let [role, cgroup] = arguments.as_slice()
-        && role == guards::HOLDER
-    {
-        guards::hold(cgroup.as_ref());
+    if let [role, cgroup] = arguments.as_slice() {
+        match role.to_str() {
+            Some(guards::HOLDER) => guards::hold(cgroup.as_ref()),
+            Some(spawns::STARTER) => spawns::start(cgroup.as_ref()),
+            _ => {}
+        }
     }
     let tests = [
         attachments::TESTS,
