@@ -7,6 +7,7 @@
 mod accesses;
 mod attaching;
 mod machine;
+mod memory;
 mod pairs;
 mod plot;
 mod processes;
@@ -23,6 +24,9 @@ use std::process::ExitCode;
 use crate::stage::Stage;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
+    if memory::compile_alone()? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(stage) = Stage::find()? else { return stage::enter() };
     let docs = Path::new("docs");
     if !docs.is_dir() {

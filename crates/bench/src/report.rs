@@ -132,17 +132,22 @@ impl Page {
     }
 
     fn scale(&mut self, scale: &Scale) {
-        self.header(["rules", "", "compile", "load", "instructions", "verified"]);
+        self.header(["rules", "", "compile", "memory", "load", "instructions", "verified"]);
         for size in &scale.sizes {
             self.row([
                 thousands(size.rules),
                 size.what.to_owned(),
                 format!("{:.1} ms", size.compile.median),
+                format!("{:.1} MiB", size.memory),
                 format!("{:.1} ms", size.load.median),
                 thousands(size.insns),
                 thousands(size.verified as usize),
             ]);
         }
+        self.line(&format!(
+            "\nThe memory is the peak of a process that reads and compiles the policy; for one without rules it is {:.1} MiB.",
+            scale.memory_at_least
+        ));
         let many = &scale.many;
         self.line(&format!(
             "\nOne program on {} cgroups: {:.0} µs for each to attach it, {:.0} µs to replace it by another.",

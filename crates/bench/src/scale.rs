@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use knobgate_bench::PolicyText;
 use knobgate_kernel::{Cgroup, Link, LoadOptions};
 
+use crate::memory;
 use crate::programs;
 use crate::stage::Stage;
 use crate::statistics::Spread;
@@ -26,6 +27,8 @@ pub(crate) struct Size {
     pub(crate) load: Spread,
     /// Milliseconds of both.
     pub(crate) both: Spread,
+    /// MiB of a process that reads and compiles it, at most.
+    pub(crate) memory: f64,
     /// Instructions of the program.
     pub(crate) insns: usize,
     /// Instructions that the verifier went through.
@@ -46,6 +49,8 @@ pub(crate) struct Many {
 /// Both.
 #[derive(Debug)]
 pub(crate) struct Scale {
+    /// MiB of a process that compiles a policy without rules, at most.
+    pub(crate) memory_at_least: f64,
     /// Policies of several kinds and sizes.
     pub(crate) sizes: Vec<Size>,
     /// One program for all.
@@ -66,13 +71,14 @@ pub(crate) fn measure(stage: &Stage) -> Result<Scale, Box<dyn Error>> {
         let policy = PolicyText::of_literals(rules, "write", " if 1 <= new <= 1_000_000");
         sizes.push(size("literals with a condition", rules, &policy)?);
     }
-    for rules in [100, 1_000] {
+    for rules in [100, 1_000, 5_000] {
         sizes.push(size("globs", rules, &PolicyText::of_globs(rules, "read write"))?);
     }
     let both =
         PolicyText::of_literals(10_000, "read write", "").and(PolicyText::of_globs(1_000, "read write"));
     sizes.push(size("10,000 literals and 1,000 globs", 11_000, &both)?);
-    Ok(Scale { sizes, many: many(stage)? })
+    let memory_at_least = memory::peak(&PolicyText::of_literals(0, "read", ""))?;
+    Ok(Scale { memory_at_least, sizes, many: many(stage)? })
 }
 
 fn size(what: &'static str, rules: usize, policy: &PolicyText) -> Result<Size, Box<dyn Error>> {
@@ -92,7 +98,7 @@ fn size(what: &'static str, rules: usize, policy: &PolicyText) -> Result<Size, B
         verified = loaded.program.info()?.verified_insns;
     }
     let [compile, load, both] = [compile, loading, both].map(Spread::of);
-    Ok(Size { what, rules, compile, load, both, insns, verified })
+    Ok(Size { what, rules, compile, load, both, memory: memory::peak(policy)?, insns, verified })
 }
 
 fn many(stage: &Stage) -> Result<Many, Box<dyn Error>> {
