@@ -97,10 +97,12 @@ impl Lowering<'_> {
         self.table_at_offset(R7);
 
         let is_there = |value: Option<Value>| value.is_none_or(|value| needs.has(value));
-        let tests = self.blocks.nodes.tests.values().copied().filter(|test| is_there(test.value()));
-        let tests: Vec<(NodeTest, Label)> = tests.map(|test| (test, self.asm.new_label())).collect();
         let sources = self.blocks.nodes.sources.values().copied().filter(|source| is_there(source.value()));
         let sources: Vec<Source> = sources.collect();
+        let has_operands = |test: NodeTest| test != NodeTest::Numbers || !sources.is_empty();
+        let tests = self.blocks.nodes.tests.values().copied();
+        let tests = tests.filter(|&test| is_there(test.value()) && has_operands(test));
+        let tests: Vec<(NodeTest, Label)> = tests.map(|test| (test, self.asm.new_label())).collect();
         self.asm.load(Size::U8, R1, R7, node::TEST);
         self.switch_among(
             &tests.iter().map(|(test, label)| (test.number().into(), *label)).collect::<Vec<_>>(),

@@ -38,6 +38,13 @@ const TEMPLATES: &[fn(usize) -> String] = &[
             i % 3
         )
     },
+    // Reads have no numbers to compare.
+    |i| {
+        format!(
+            "allow write vm.k{i} if new < old or count(new) < new\nallow read vm.k{i} if comm == \"c{}\"",
+            i % 8
+        )
+    },
     // More constants than a row holds.
     |i| {
         format!(
