@@ -70,6 +70,9 @@ fn values(i: usize) -> Vec<Vec<u8>> {
             format!("{n}z"),
         ]
     }));
+    // About where numbers have to end.
+    values.extend((58..66).flat_map(|blanks| ["", "-"].map(|sign| format!("{:blanks$}{sign}{i:#x}", ""))));
+    values.extend((58..66).map(|blanks| format!("{i}{:blanks$}{i:#x}\n", "")));
     values.extend(["", "\n", "some words", "18446744073709551616"].map(str::to_owned));
     values.into_iter().map(String::into_bytes).collect()
 }
