@@ -7,10 +7,13 @@ pub(crate) struct Playground {
     pub name: &'static str,
     /// Values that it can be given beforehand.
     pub values: &'static [&'static str],
+    /// A write of it begins anew, programs included, as long as others are changing the network's interfaces
+    /// (`restart_syscall` in addrconf_sysctl_stable_secret, net/ipv6/addrconf.c).
+    pub restarts: bool,
 }
 
 const fn knob(name: &'static str, values: &'static [&'static str]) -> Playground {
-    Playground { name, values }
+    Playground { name, values, restarts: false }
 }
 
 /// All of them. Those that the kernel does not have are left out when the test starts, and it says so.
@@ -40,7 +43,7 @@ pub(crate) const KNOBS: &[Playground] = &[
     knob("net/ipv4/ping_group_range", &["1 0", "0 2147483647"]),
     // Cannot be read: written only, and failing on read until it was written.
     knob("net/ipv4/route/flush", &[]),
-    knob("net/ipv6/conf/default/stable_secret", &[]),
+    Playground { name: "net/ipv6/conf/default/stable_secret", values: &[], restarts: true },
 ];
 
 /// Patterns over them.
