@@ -187,6 +187,8 @@ fn guard_killed() -> Result<(), Failed> {
                 && pid.parse().is_ok_and(runs)
         })
     };
+    // It may be there a moment before it has its name.
+    eventually("there is a guard", || guard().is_some());
     let first = guard().ok_or("no guard")?;
     let pid = Pid::from_raw(first.parse()?).ok_or("no pid")?;
     kill_process(pid, Signal::KILL)?;
