@@ -1,5 +1,5 @@
-//! Reading what is written most often, one short decimal number, eight digits in one word: in a fifth of the time that the
-//! automaton for shapes and `bpf_strtoul` take together.
+//! Reading what is written most often, one short decimal number, eight digits in one word. A bound on such a number made a
+//! write 12 to 13 % slower with the automaton for shapes and `bpf_strtoul`, and makes it 5 to 6 % slower with this (Linux 6.18).
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R7};
 use knobgate_bpf::{AluOp, Assembler, ByteOrder, Cond, Insn, Label, Size};
