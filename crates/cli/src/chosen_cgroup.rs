@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{Cgroup, CgroupError};
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType};
 
 use crate::failure::Failure;
 use crate::plural::count;
@@ -61,6 +61,14 @@ pub(crate) fn cgroup_at(path: &Path) -> Result<Cgroup, Failure> {
 /// [`Failure::Usage`] if there is none such; [`Failure::Machine`].
 pub(crate) fn cgroup_of(pid: u32) -> Result<Cgroup, Failure> {
     Cgroup::of_pid(pid).map_err(cannot_use)
+}
+
+/// What kind of cgroup it is.
+///
+/// # Errors
+/// [`Failure::Usage`] if it is gone; [`Failure::Machine`].
+pub(crate) fn kind_of(cgroup: &Cgroup) -> Result<CgroupType, Failure> {
+    cgroup.kind().map_err(cannot_use)
 }
 
 fn cannot_use(error: CgroupError) -> Failure {

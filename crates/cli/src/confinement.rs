@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::{fs, io};
 
-use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ScratchCgroup, Signal, guard};
+use knobgate_kernel::{
+    Cgroup, CgroupError, Guard, Link, LoadedProgram, ProcessId, ScratchCgroup, Signal, guard,
+};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::Pid;
 
 use crate::failure::Failure;
 
@@ -43,7 +44,7 @@ impl Confinement {
     ///
     /// # Errors
     /// It cannot be started, there or at all.
-    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Pid> {
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
         // The guard does this too, and for all that the command started; together they cannot fail for one kill.
         knobgate_kernel::die_with_parent(command, Signal::KILL);
         knobgate_kernel::spawn_inside(command, &self.cgroup)

@@ -5,10 +5,10 @@
 
 use std::process::Command;
 
-use knobgate_kernel::{HeldSignal, HeldSignals, Signal};
+use knobgate_kernel::{HeldSignal, HeldSignals, ProcessId, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, getpgid, getpid, kill_process, waitpid};
+use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::confinement::Confinement;
 use crate::failure::Failure;
@@ -99,7 +99,7 @@ impl Supervisor {
     /// [`Failure::Machine`] if it cannot be waited for.
     pub(crate) fn wait(
         &self,
-        child: Pid,
+        child: ProcessId,
         confinement: &mut Confinement,
         output: &Output,
     ) -> Result<Ending, Failure> {
@@ -108,15 +108,15 @@ impl Supervisor {
             while let Some(held) = self.held.take().map_err(|error| cannot().because(error))? {
                 if is_for_us_to_pass_on(held) {
                     // It may have ended, which comes out below.
-                    let _ = kill_process(child, held.signal);
+                    let _ = child.send(held.signal);
                 }
             }
-            match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-                Ok(Some((_, status))) => match Ending::of(status) {
+            match child.wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some(status)) => match Ending::of(status) {
                     Some(ending) => return Ok(ending),
                     None => stop_with(child, status),
                 },
-                Ok(None) | Err(Errno::INTR) => {
+                Ok(None) => {
                     let mut waited = [
                         PollFd::new(&self.held, PollFlags::IN),
                         PollFd::new(confinement.guard(), PollFlags::IN),
@@ -149,9 +149,9 @@ fn is_for_us_to_pass_on(HeldSignal { signal, from_kernel, .. }: HeldSignal) -> b
 
 /// Stops this process if the command was stopped from the keyboard. (For the terminal's other stops the kernel
 /// stops the whole group; and who stops the command alone means it alone.)
-fn stop_with(child: Pid, status: WaitStatus) {
+fn stop_with(child: ProcessId, status: WaitStatus) {
     let from_keyboard = status.stopping_signal() == Some(Signal::TSTP.as_raw());
-    if from_keyboard && getpgid(Some(child)).ok() == getpgid(None).ok() {
-        let _ = kill_process(getpid(), Signal::STOP);
+    if from_keyboard && child.is_in_our_group() {
+        let _ = ProcessId::this().send(Signal::STOP);
     }
 }

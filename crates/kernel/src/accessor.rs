@@ -10,10 +10,11 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     recv, sendmsg, socketpair,
 };
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Signal, WaitOptions};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cgroup::{Cgroup, CgroupError};
+use crate::process_id::ProcessId;
 use crate::sys::accesses::{Request, SharedBytes, fork_accessor};
 
 /// A process inside a cgroup that reads and writes files which this one hands to it: what programs of the hook judge is
@@ -24,7 +25,7 @@ use crate::sys::accesses::{Request, SharedBytes, fork_accessor};
 /// for each processor is in one place.
 #[derive(Debug)]
 pub struct Accessor {
-    pid: Pid,
+    process: ProcessId,
     socket: OwnedFd,
     shared: SharedBytes,
     processor: usize,
@@ -68,10 +69,10 @@ impl Accessor {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(start)?;
         let shared = SharedBytes::new(Self::MOST_BYTES).map_err(start)?;
-        let pid = fork_accessor(theirs.as_fd(), &shared).map_err(start)?;
-        let accessor = Self { pid, socket, shared, processor };
-        sched_setaffinity(Some(pid), &only).map_err(start)?;
-        cgroup.enter(pid.as_raw_pid().cast_unsigned())?;
+        let process = fork_accessor(theirs.as_fd(), &shared).map_err(start)?;
+        let accessor = Self { process, socket, shared, processor };
+        sched_setaffinity(Some(process.as_pid()), &only).map_err(start)?;
+        cgroup.enter(process.get())?;
         Ok(accessor)
     }
 
@@ -130,7 +131,7 @@ impl Accessor {
 impl Drop for Accessor {
     fn drop(&mut self) {
         // It is ours and not waited for yet, so that the id is no other's.
-        let _ = kill_process(self.pid, Signal::KILL);
-        while waitpid(Some(self.pid), WaitOptions::empty()).is_err_and(|error| error == Errno::INTR) {}
+        let _ = self.process.send(Signal::KILL);
+        let _ = self.process.wait(WaitOptions::empty());
     }
 }

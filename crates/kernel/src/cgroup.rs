@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, open, openat, unlinkat};
 use rustix::io::Errno;
 
+use crate::cgroup_type::CgroupType;
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
 use crate::sweep;
 
@@ -181,6 +182,29 @@ impl Cgroup {
         &self.path
     }
 
+    /// What kind of cgroup it is: whether it is for processes or for threads, and whether it is the root of all.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](CgroupError::NotFound) when it was removed, [`Io`](CgroupError::Io).
+    pub fn kind(&self) -> Result<CgroupType, CgroupError> {
+        let text = match self.read("cgroup.type") {
+            // Of all cgroups that are there, the root alone does not have it.
+            Err(CgroupError::Io { source, .. }) if gone(&source) => {
+                return match accessat(&self.dir, c"cgroup.procs", Access::EXISTS, AtFlags::empty()) {
+                    Ok(()) => Ok(CgroupType::Root),
+                    Err(_) => Err(CgroupError::NotFound { path: self.path.clone() }),
+                };
+            }
+            text => text?,
+        };
+        CgroupType::from_name(text.trim_end()).ok_or_else(|| CgroupError::Io {
+            doing: "understand",
+            path: self.path.join("cgroup.type"),
+            source: io::Error::new(io::ErrorKind::InvalidData, format!("it says {:?}", text.trim_end())),
+        })
+    }
+
     /// Creates the cgroup `name` in this one.
     ///
     /// # Errors
@@ -232,14 +256,16 @@ impl Cgroup {
     /// Kills every process in here and below, including those that are being forked meanwhile.
     ///
     /// Does not wait for their end: [`wait_until_empty`](Self::wait_until_empty) does. Kernels before 5.14 have no
-    /// `cgroup.kill`; there the processes are killed one by one, in rounds.
+    /// `cgroup.kill`, and threaded cgroups refuse it; there the processes are frozen and killed one by one, in rounds.
     ///
     /// # Errors
     ///
     /// [`Root`](CgroupError::Root), [`Io`](CgroupError::Io).
     pub fn kill(&self) -> Result<(), CgroupError> {
         sweep::kill_all(self.dir.as_fd()).map_err(|error| match error {
-            Errno::NOENT if self.is_root() => CgroupError::Root { path: self.path.clone() },
+            Errno::NOENT if self.kind().is_ok_and(|kind| kind == CgroupType::Root) => {
+                CgroupError::Root { path: self.path.clone() }
+            }
             error => failed("kill the processes of", &self.path)(error),
         })
     }
@@ -333,12 +359,6 @@ impl Cgroup {
         }
     }
 
-    /// Whether it is the root of all cgroups, which alone has no `cgroup.type`.
-    fn is_root(&self) -> bool {
-        let here = accessat(&self.dir, c".", Access::EXISTS, AtFlags::empty()).is_ok();
-        here && accessat(&self.dir, c"cgroup.type", Access::EXISTS, AtFlags::empty()) == Err(Errno::NOENT)
-    }
-
     /// The directory that this cgroup is in, and its name there.
     pub(crate) fn parent_and_name(&self) -> Result<(OwnedFd, CString), CgroupError> {
         let name = self.path.file_name().and_then(|name| CString::new(name.as_bytes()).ok());
@@ -377,7 +397,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError
 }
 
 /// The name after `0::` in the text of a `/proc/PID/cgroup`.
-fn unified_name(text: &[u8]) -> Option<PathBuf> {
+pub(crate) fn unified_name(text: &[u8]) -> Option<PathBuf> {
     let name = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
     Some(PathBuf::from(OsString::from_vec(name.to_vec())))

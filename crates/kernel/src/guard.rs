@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::link::Link;
+use crate::process_id::ProcessId;
 use crate::sys::fork::{GuardedCgroup, fork_guard};
 
 /// A guard that is on watch.
@@ -24,7 +25,7 @@ use crate::sys::fork::{GuardedCgroup, fork_guard};
 /// [`dismiss`](Self::dismiss) sends it away without.
 #[derive(Debug)]
 pub struct Guard {
-    pid: Pid,
+    process: ProcessId,
     alive: Option<OwnedFd>,
 }
 
@@ -60,7 +61,7 @@ pub fn guard(cgroup: &Cgroup, link: &Link) -> Result<Guard, GuardError> {
     let (parent, name) = cgroup.parent_and_name()?;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(start)?;
-    let pid = fork_guard(&GuardedCgroup {
+    let process = fork_guard(&GuardedCgroup {
         alive: theirs.as_fd(),
         link: link.as_fd(),
         cgroup: cgroup.as_fd(),
@@ -68,13 +69,13 @@ pub fn guard(cgroup: &Cgroup, link: &Link) -> Result<Guard, GuardError> {
         name: &name,
     })
     .map_err(start)?;
-    Ok(Guard { pid, alive: Some(ours) })
+    Ok(Guard { process, alive: Some(ours) })
 }
 
 impl Guard {
     /// The guard's process id.
-    pub fn pid(&self) -> u32 {
-        self.pid.as_raw_pid().cast_unsigned()
+    pub fn process(&self) -> ProcessId {
+        self.process
     }
 
     /// Sends the guard away: all is clear. The cgroup and what runs there are left as they are.
@@ -105,14 +106,8 @@ impl Guard {
                 Err(_) => return None,
             }
         }
-        loop {
-            // Its descriptors go a moment before it does.
-            match waitpid(Some(self.pid), WaitOptions::empty()) {
-                Ok(ended) => return ended.and_then(|(_, status)| status.exit_status()),
-                Err(Errno::INTR) => {}
-                Err(_) => return None,
-            }
-        }
+        // Its descriptors go a moment before it does.
+        self.process.wait(WaitOptions::empty()).ok().flatten().and_then(WaitStatus::exit_status)
     }
 }
 

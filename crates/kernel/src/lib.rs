@@ -68,6 +68,7 @@ mod attachment_name;
 mod bpffs;
 mod capabilities;
 mod cgroup;
+mod cgroup_type;
 mod change;
 mod foreign;
 mod guard;
@@ -83,6 +84,7 @@ mod new_attachment;
 mod object;
 mod pin_dir;
 mod probe;
+mod process_id;
 mod program;
 mod query;
 mod ring_buffer;
@@ -93,6 +95,7 @@ mod spawn;
 mod sweep;
 #[allow(unsafe_code)]
 mod sys;
+mod threads;
 mod verifier_log;
 
 pub use accessor::{Accessor, AccessorError};
@@ -102,6 +105,7 @@ pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
 pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, CgroupError};
+pub use cgroup_type::CgroupType;
 pub use change::Change;
 #[doc(hidden)]
 pub use foreign::attach_without_link;
@@ -116,6 +120,7 @@ pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
 pub use pin_dir::PinDir;
 pub use probe::{Outcome, Probes, probe, probe_cached};
+pub use process_id::ProcessId;
 pub use program::{ProgramFd, ProgramInfo};
 pub use query::{AttachMode, Attached};
 pub use ring_buffer::RingBuffer;
@@ -126,4 +131,5 @@ pub use snapshot::{Inferred, Snapshot, snapshot};
 pub use spawn::{
     Namespaces, ProcessFd, die_with_parent, spawn_inside, start_inside, with_private_namespaces,
 };
+pub use threads::ThreadCount;
 pub use verifier_log::{SourceLine, VerifierLog};

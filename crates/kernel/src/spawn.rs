@@ -7,12 +7,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
 
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
 use rustix::thread::UnshareFlags;
 
 use crate::cgroup::{Cgroup, CgroupError};
-use crate::sys::birth::{self, NotBorn};
+use crate::process_id::ProcessId;
+use crate::sys::clone_into_cgroup::{SpawnError, spawn_into};
 use crate::sys::exec;
 
 /// Makes `command` start inside `cgroup`.
@@ -36,20 +37,21 @@ pub fn start_inside(command: &mut Command, cgroup: &Cgroup) -> Result<(), Cgroup
 
 /// Starts `command` inside `cgroup`; gives its process id. Its standard streams are those of this process, or files.
 ///
-/// It is born there (clone3(2), Linux 5.7), which takes microseconds. To [enter](start_inside), it waits until all CPUs
-/// have noticed that a process moves: often for more than ten milliseconds. That is what happens on older kernels, and if this
-/// process has several threads.
+/// clone3(2) with `CLONE_INTO_CGROUP` (Linux 5.7) does it in microseconds. Where that fails, on older kernels or under a
+/// filter of seccomp(2), and if this process has several threads, the command [enters](start_inside) the cgroup: that waits
+/// until all CPUs have noticed that a process moves, often for more than ten milliseconds.
 ///
 /// # Errors
 ///
-/// As [`Command::spawn`] and [`start_inside`].
-pub fn spawn_inside(command: &mut Command, cgroup: &Cgroup) -> io::Result<Pid> {
-    match birth::start_in(command, cgroup.as_fd()) {
-        Ok(pid) => Ok(pid),
-        Err(NotBorn::NoCommand(error)) => Err(error),
-        Err(NotBorn::NoProcess) => {
+/// As [`Command::spawn`] and [`start_inside`]: `EAGAIN` when there may be no more processes (`pids.max`), `EOPNOTSUPP` in a
+/// cgroup that no process can be in ([`CgroupType::DomainInvalid`](crate::CgroupType::DomainInvalid)).
+pub fn spawn_inside(command: &mut Command, cgroup: &Cgroup) -> io::Result<ProcessId> {
+    match spawn_into(command, cgroup.as_fd()) {
+        Ok(child) => Ok(child),
+        Err(SpawnError::NoCommand(error)) => Err(error),
+        Err(SpawnError::NoProcess) => {
             start_inside(command, cgroup).map_err(io::Error::other)?;
-            Ok(Pid::from_child(&command.spawn()?))
+            Ok(ProcessId::of_child(&command.spawn()?))
         }
     }
 }
@@ -59,7 +61,7 @@ pub fn spawn_inside(command: &mut Command, cgroup: &Cgroup) -> io::Result<Pid> {
 /// The kernel means the *thread* that starts the command (`PR_SET_PDEATHSIG` in prctl(2)): start it from one that
 /// stays. A set-user-ID program is not covered.
 pub fn die_with_parent(command: &mut Command, signal: Signal) {
-    exec::die_with_parent(command, signal, getpid());
+    exec::die_with_parent(command, signal, ProcessId::this());
 }
 
 /// Which namespaces a command has for itself.
@@ -98,14 +100,14 @@ pub struct ProcessFd {
 }
 
 impl ProcessFd {
-    /// Takes hold of the process `pid`. Of a child that was not yet waited for it is sure to be that child.
+    /// Takes hold of a process. Of a child that was not yet waited for it is sure to be that child.
     ///
     /// # Errors
     ///
     /// `ESRCH` when there is none, `ENOSYS` before Linux 5.3.
-    pub fn open(pid: u32) -> io::Result<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        Ok(Self { fd: pidfd_open(pid, PidfdFlags::empty())? })
+    pub fn open(process: ProcessId) -> io::Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "it is the id of one process")]
+        Ok(Self { fd: rustix::process::pidfd_open(process.as_pid(), PidfdFlags::empty())? })
     }
 
     /// Sends it a signal.

@@ -11,17 +11,23 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, openat, unlinkat};
 use rustix::io::{Errno, Result, read, write};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
+
+use crate::process_id::ProcessId;
 
 /// How deep below a cgroup its descendants are looked for. The kernel's own bound is `cgroup.max.depth`.
 const DEPTH: u32 = 64;
 
-/// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14) or one after the other. Fails with
-/// `ENOENT` for the root of the hierarchy, where that would mean the machine.
+/// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14; not in threaded cgroups, `cgroup_kill_write` in
+/// kernel/cgroup/cgroup.c) or one after the other. Fails with `ENOENT` for the root of the hierarchy, where that would mean
+/// the machine.
 pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(file) => write(&file, b"1").map(drop),
+        Ok(file) => match write(&file, b"1") {
+            Err(Errno::OPNOTSUPP) => kill_each(cgroup, DEPTH),
+            done => done.map(drop),
+        },
         Err(Errno::NOENT) => kill_each(cgroup, DEPTH),
         Err(error) => Err(error),
     }
@@ -111,11 +117,22 @@ fn remove_depth(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> Result<()> {
     unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-/// Several rounds, because a process may fork between being seen and being killed.
+/// Several rounds, because a process may fork between being seen and being killed. That ends when all are frozen (Linux 5.2),
+/// which keeps nobody from being killed.
 fn kill_each(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
+    // First of all, for the root has no cgroup.events, and fails here.
+    if !is_populated(cgroup)? {
+        return Ok(());
+    }
+    set_frozen(cgroup, true);
+    let done = kill_rounds(cgroup, depth);
+    set_frozen(cgroup, false);
+    done
+}
+
+fn kill_rounds(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
     const ROUNDS: u32 = 20;
     for _ in 0..ROUNDS {
-        // First of all, for the root has no cgroup.events, and fails here.
         if !is_populated(cgroup)? {
             break;
         }
@@ -125,24 +142,30 @@ fn kill_each(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
     Ok(())
 }
 
+fn set_frozen(cgroup: BorrowedFd<'_>, frozen: bool) {
+    let freeze = openat(cgroup, c"cgroup.freeze", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let _ = freeze.and_then(|freeze| write(&freeze, if frozen { b"1" } else { b"0" }));
+}
+
 fn kill_round(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
-    let procs = openat(cgroup, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // A threaded cgroup does not list its processes. A signal to one thread ends all of the process.
+    let threads = openat(cgroup, c"cgroup.threads", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut buffer = [0; 512];
-    let mut pid: i32 = 0;
+    let mut number: i64 = 0;
     loop {
-        let length = read(&procs, &mut buffer)?;
+        let length = read(&threads, &mut buffer)?;
         if length == 0 {
             break;
         }
         for &byte in &buffer[..length] {
             if byte.is_ascii_digit() {
-                pid = pid.wrapping_mul(10).wrapping_add(i32::from(byte - b'0'));
+                number = number.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
             } else {
-                // A process of another pid namespace is shown as 0.
-                if let Some(pid) = Pid::from_raw(pid).filter(|pid| !pid.is_init()) {
-                    let _ = kill_process(pid, Signal::KILL);
+                // A process of another pid namespace is shown as 0. 1 is the init of ours, which is in no cgroup of ours.
+                if let Some(process) = ProcessId::new(number).filter(|process| process.get() != 1) {
+                    let _ = process.send(Signal::KILL);
                 }
-                pid = 0;
+                number = 0;
             }
         }
     }

@@ -5,8 +5,8 @@
 //! not, and says in its `SAFETY` lines what that rests on. The rest of the crate denies `unsafe`.
 
 pub(crate) mod accesses;
-pub(crate) mod birth;
 pub(crate) mod bpf;
+pub(crate) mod clone_into_cgroup;
 pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod ring;

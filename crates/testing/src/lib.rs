@@ -9,9 +9,11 @@
 mod harness;
 mod processes;
 mod requirements;
+mod seccomp;
 mod stage;
 
 pub use harness::{Test, in_private_mounts, run};
 pub use processes::{Reaped, eventually, runs};
 pub use requirements::Missing;
+pub use seccomp::deny_clone3;
 pub use stage::{RemovedAtLast, root, scratch, shell};

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_kernel::Cgroup;
+use knobgate_kernel::{Cgroup, CgroupType, ThreadCount};
 
 use crate::attachments::{Lock, create_pins, parse_name};
-use crate::chosen_cgroup::{ChosenCgroup, cgroup_at, cgroup_of, places};
+use crate::chosen_cgroup::{ChosenCgroup, cgroup_at, cgroup_of, kind_of, places};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -71,22 +71,37 @@ impl Attach {
         };
         for path in &self.cgroups {
             let cgroup = cgroup_at(path)?;
-            if is_root(&cgroup) {
-                output.warning(format!(
-                    "{} is the root of all cgroups: the policy holds for every process of this machine",
-                    cgroup.path().display()
-                ));
+            let place = cgroup.path().display();
+            match kind_of(&cgroup)? {
+                CgroupType::Root => output.warning(format!(
+                    "{place} is the root of all cgroups: the policy holds for every process of this machine"
+                )),
+                CgroupType::Threaded => output.warning(format!("{place} {HAS_THREADS}")),
+                _ => {}
             }
             choose(&cgroup);
         }
         for &pid in &self.pids {
             let cgroup = cgroup_of(pid)?;
-            if is_root(&cgroup) {
-                let place = cgroup.path().display();
-                return Err(Failure::usage(format!(
-                    "process {pid} is in {place}, the root of all cgroups, where a policy would hold for every process \
-                     of this machine; if that is meant, say --cgroup {place}"
-                )));
+            let place = cgroup.path().display();
+            match kind_of(&cgroup)? {
+                CgroupType::Root => {
+                    return Err(Failure::usage(format!(
+                        "process {pid} is in {place}, the root of all cgroups, where a policy would hold for every \
+                         process of this machine; if that is meant, say --cgroup {place}"
+                    )));
+                }
+                CgroupType::Threaded => {
+                    let threads = ThreadCount::of_pid(pid).map_err(|error| {
+                        Failure::machine(format!("cannot examine process {pid}")).because(error)
+                    })?;
+                    let ThreadCount { inside, elsewhere, .. } = threads;
+                    output.warning(format!(
+                        "{place} {HAS_THREADS} (of process {pid}, {} in it, {elsewhere} not)",
+                        count(inside, "thread")
+                    ));
+                }
+                _ => {}
             }
             choose(&cgroup);
         }
@@ -94,10 +109,8 @@ impl Attach {
     }
 }
 
-/// Whether it is the root of all cgroups, which alone has no `cgroup.type`.
-fn is_root(cgroup: &Cgroup) -> bool {
-    !cgroup.path().join("cgroup.type").exists() && cgroup.path().join("cgroup.procs").exists()
-}
+/// What to know of a threaded cgroup before one relies on a policy there.
+const HAS_THREADS: &str = "is a threaded cgroup: the policy holds for the threads in it, and not for other threads of their processes";
 
 /// What was done, for people.
 fn told(done: &Done, what: &WhatRuns, named: &[ChosenCgroup]) -> String {

@@ -9,7 +9,7 @@ use knobgate_kernel::Cgroup;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::chosen_cgroup::cgroup_at;
+use crate::chosen_cgroup::{cgroup_at, kind_of};
 use crate::confinement::Confinement;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
@@ -73,13 +73,26 @@ impl Run {
     }
 
     fn parent(&self) -> Result<Cgroup, Failure> {
-        match &self.cgroup {
-            Some(path) => cgroup_at(path),
-            None => Cgroup::of_pid(std::process::id()).map_err(|error| {
-                Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup")
-                    .because(error)
-            }),
+        let cannot_use_own =
+            || Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup");
+        let parent = match &self.cgroup {
+            Some(path) => cgroup_at(path)?,
+            None => Cgroup::of_pid(std::process::id()).map_err(|error| cannot_use_own().because(error))?,
+        };
+        let kind = kind_of(&parent)?;
+        if kind.has_domains_below() {
+            return Ok(parent);
         }
+        let why = format!(
+            "the cgroup.type of {} is \"{kind}\", and no process can be in a cgroup that is made there",
+            parent.path().display()
+        );
+        Err(match self.cgroup {
+            Some(_) => {
+                Failure::usage("cannot make a cgroup in this one; choose another with --cgroup").because(why)
+            }
+            None => cannot_use_own().because(why),
+        })
     }
 }
 

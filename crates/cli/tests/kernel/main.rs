@@ -8,11 +8,13 @@ mod examples;
 mod lacking;
 mod machine;
 mod many;
+mod no_process;
 mod objects;
 mod runs;
 mod setting;
 mod signals;
 mod simulations;
+mod threaded;
 mod writers;
 
 use std::process::ExitCode;
@@ -20,7 +22,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
-        && let Some(ended) = writers::play(role, arguments)
+        && let Some(ended) = [no_process::play, threaded::play, writers::play]
+            .into_iter()
+            .find_map(|play| play(role, arguments))
     {
         return ended;
     }
@@ -33,10 +37,12 @@ fn main() -> ExitCode {
         lacking::TESTS,
         machine::TESTS,
         many::TESTS,
+        no_process::TESTS,
         objects::TESTS,
         runs::TESTS,
         signals::TESTS,
         simulations::TESTS,
+        threaded::TESTS,
         writers::TESTS,
     ];
     knobgate_testing::run(&tests.concat())

@@ -1,10 +1,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
+use knobgate_kernel::ProcessId;
 use knobgate_testing::{Reaped, Test, eventually, runs};
 use libtest_mimic::Failed;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Signal;
 
 use crate::setting::Runs;
 
@@ -46,8 +47,14 @@ impl Started {
         Self { knobgate, output, command }
     }
 
-    fn pid(&self) -> Pid {
-        pid_of(&self.knobgate.0)
+    fn send(&self, signal: Signal) -> std::io::Result<()> {
+        ProcessId::of_child(&self.knobgate.0).send(signal)
+    }
+
+    /// Sends a signal to the process group that it leads.
+    fn send_to_group(&self, signal: Signal) -> std::io::Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "the group of a child that was not yet waited for")]
+        Ok(rustix::process::kill_process_group(rustix::process::Pid::from_child(&self.knobgate.0), signal)?)
     }
 
     /// Waits for its end; that, and what it printed since.
@@ -56,10 +63,6 @@ impl Started {
         self.output.read_to_string(&mut rest).expect("the rest");
         (self.knobgate.0.wait().expect("its end"), rest)
     }
-}
-
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_child(child)
 }
 
 /// The state of a process, of proc_pid_stat(5).
@@ -74,7 +77,7 @@ fn passed_on() -> Result<(), Failed> {
         let script =
             format!("trap 'echo heard; exit 5' {}; ready; while :; do sleep 0.05; done", signal.as_raw());
         let started = Started::new(&setting, &script);
-        kill_process(started.pid(), signal)?;
+        started.send(signal)?;
         let (status, rest) = started.end();
         assert_eq!((status.code(), rest.as_str()), (Some(5), "heard\n"), "{signal:?}");
         setting.expect_nothing_left();
@@ -86,7 +89,7 @@ fn to_the_group() -> Result<(), Failed> {
     let setting = Runs::new("t-group", "");
     let started = Started::new(&setting, "ready; exec sleep 1000");
     let command = started.command;
-    kill_process_group(started.pid(), Signal::INT)?;
+    started.send_to_group(Signal::INT)?;
     assert_eq!(started.end().0.code(), Some(130));
     assert!(!runs(command));
     Ok(())
@@ -96,7 +99,7 @@ fn ignored() -> Result<(), Failed> {
     let setting = Runs::new("t-deaf", "");
     let started = Started::new(&setting, "trap '' INT TERM HUP; ready; sleep 0.5; echo done; exit 3");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        kill_process(started.pid(), signal)?;
+        started.send(signal)?;
     }
     let (status, rest) = started.end();
     assert_eq!((status.code(), rest.as_str()), (Some(3), "done\n"));
@@ -137,15 +140,15 @@ fn stopped() -> Result<(), Failed> {
     let (knobgate, command) = (started.knobgate.0.id(), started.command);
     for sent_to_both in [true, false] {
         if sent_to_both {
-            kill_process_group(started.pid(), Signal::TSTP)?;
+            started.send_to_group(Signal::TSTP)?;
         } else {
-            kill_process(started.pid(), Signal::TSTP)?;
+            started.send(Signal::TSTP)?;
         }
         eventually("both are stopped", || state(knobgate) == Some('T') && state(command) == Some('T'));
         if sent_to_both {
-            kill_process_group(started.pid(), Signal::CONT)?;
+            started.send_to_group(Signal::CONT)?;
         } else {
-            kill_process(started.pid(), Signal::CONT)?;
+            started.send(Signal::CONT)?;
         }
         eventually("both go on", || state(knobgate) == Some('S') && state(command) == Some('S'));
     }
@@ -159,7 +162,7 @@ fn killed() -> Result<(), Failed> {
     let setting = Runs::new("t-killed", "");
     let started = Started::new(&setting, "trap '' HUP TERM; ready; while :; do sleep 1; done");
     let command = started.command;
-    kill_process(started.pid(), Signal::KILL)?;
+    started.send(Signal::KILL)?;
     assert_eq!(started.end().0.signal(), Some(Signal::KILL.as_raw()));
     eventually("the command ends", || !runs(command));
     setting.expect_nothing_left();
@@ -170,7 +173,7 @@ fn killed_with_many() -> Result<(), Failed> {
     let setting = Runs::new("t-many", "");
     let script = "for i in 1 2 3 4 5 6 7 8; do setsid sleep 1000 >/dev/null 2>&1 & done; ready; wait";
     let started = Started::new(&setting, script);
-    kill_process(started.pid(), Signal::KILL)?;
+    started.send(Signal::KILL)?;
     drop(started);
     setting.expect_nothing_left();
     Ok(())
@@ -190,11 +193,10 @@ fn guard_killed() -> Result<(), Failed> {
     // It may be there a moment before it has its name.
     eventually("there is a guard", || guard().is_some());
     let first = guard().ok_or("no guard")?;
-    let pid = Pid::from_raw(first.parse()?).ok_or("no pid")?;
-    kill_process(pid, Signal::KILL)?;
+    ProcessId::new(first.parse::<u32>()?).ok_or("no process id")?.send(Signal::KILL)?;
     eventually("there is another guard", || guard().is_some_and(|pid| pid != first));
     let command = started.command;
-    kill_process(started.pid(), Signal::KILL)?;
+    started.send(Signal::KILL)?;
     eventually("the command ends", || !runs(command));
     Ok(())
 }
@@ -207,7 +209,7 @@ fn deaf() -> Result<(), Failed> {
     let run = setting.command(["sh", "-c", "echo $$; sleep 0.3; exit 9"]);
     nohup.args(["-c", script, "sh", crate::setting::KNOBGATE]).args(run.get_args());
     let started = Started::of(&mut nohup);
-    kill_process(started.pid(), Signal::HUP)?;
+    started.send(Signal::HUP)?;
     assert_eq!(started.end().0.code(), Some(9));
     Ok(())
 }

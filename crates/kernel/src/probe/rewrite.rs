@@ -2,8 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::io::Errno;
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, WaitStatus};
 
 use super::{Outcome, outcome_of, programs, try_load};
 use crate::cgroup::{Cgroup, CgroupError};
@@ -61,13 +60,9 @@ fn is_rewritten(cgroup: &Cgroup) -> Outcome {
         replacement: programs::REPLACEMENT,
     });
     let status = match writer {
-        Ok(pid) => loop {
-            match waitpid(Some(pid), WaitOptions::empty()) {
-                Err(Errno::INTR) => {}
-                Ok(Some((_, status))) => break status.exit_status(),
-                Ok(None) => break None,
-                Err(error) => return Outcome::Unknown(format!("cannot wait for the writer: {error}")),
-            }
+        Ok(writer) => match writer.wait(WaitOptions::empty()) {
+            Ok(ended) => ended.and_then(WaitStatus::exit_status),
+            Err(error) => return Outcome::Unknown(format!("cannot wait for the writer: {error}")),
         },
         Err(error) => return outcome_of(error),
     };

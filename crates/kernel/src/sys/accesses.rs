@@ -6,10 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
-use rustix::process::Pid;
 use rustix::thread::set_name;
 
 use super::fork::{close_all_but, fork_without_exec};
+use crate::process_id::ProcessId;
 
 /// Memory that stays common to this process and those that it forks from now on.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Request {
 }
 
 /// Starts a process that does what comes through `socket`, on the beginning of `shared`, until that is closed.
-pub(crate) fn fork_accessor(socket: BorrowedFd<'_>, shared: &SharedBytes) -> Result<Pid> {
+pub(crate) fn fork_accessor(socket: BorrowedFd<'_>, shared: &SharedBytes) -> Result<ProcessId> {
     // SAFETY: `serve` makes system calls alone.
     unsafe { fork_without_exec(|| serve(socket, shared)) }
 }

@@ -7,10 +7,11 @@ use std::process::Command;
 
 use rustix::io::{Errno, write};
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::signals::{Mask, set_mask};
+use crate::process_id::ProcessId;
 
 /// Has the child enter the cgroup of which `procs` is `cgroup.procs`.
 pub(crate) fn enter_cgroup(command: &mut Command, procs: OwnedFd) {
@@ -21,11 +22,11 @@ pub(crate) fn enter_cgroup(command: &mut Command, procs: OwnedFd) {
 }
 
 /// Has the kernel send `signal` to the child when the thread that starts it ends.
-pub(crate) fn die_with_parent(command: &mut Command, signal: Signal, parent: Pid) {
+pub(crate) fn die_with_parent(command: &mut Command, signal: Signal, parent: ProcessId) {
     let arm = move || {
         set_parent_process_death_signal(Some(signal))?;
         // Who ended before the child got here does not count for the kernel.
-        if getppid() != Some(parent) {
+        if getppid() != Some(parent.as_pid()) {
             return Err(Errno::SRCH.into());
         }
         Ok(())

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, Result, pread, read, write};
-use rustix::process::{Pid, chdir, setsid};
+use rustix::process::{chdir, setsid};
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
+use crate::process_id::ProcessId;
 use crate::sweep;
 
 /// Forks a process that runs `body` and ends with what it returns as its exit status. All signals stay blocked in
@@ -22,17 +23,17 @@ use crate::sweep;
 /// # Safety
 ///
 /// `body` makes system calls alone: it does not allocate, lock, or touch what another thread may have been changing.
-pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Pid> {
+pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<ProcessId> {
     let before = block_all_signals();
     // SAFETY: the child runs `body`, of which the caller promises what fork asks of it, and ends.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let returned = unsafe { libc::fork() };
+    if returned == 0 {
         let _end = EndHere;
         exit_now(body());
     }
     let error = std::io::Error::last_os_error();
     restore_signals(&before);
-    Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+    ProcessId::new(returned).ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
 }
 
 /// Ends the process when it is dropped: also when a forked process unwinds, which must not reach the parent's stack frames.
@@ -80,7 +81,7 @@ pub(crate) struct GuardedCgroup<'a> {
 }
 
 /// Starts the guard process of a cgroup.
-pub(crate) fn fork_guard(guarded: &GuardedCgroup<'_>) -> Result<Pid> {
+pub(crate) fn fork_guard(guarded: &GuardedCgroup<'_>) -> Result<ProcessId> {
     // SAFETY: `watch` makes system calls alone.
     unsafe { fork_without_exec(|| watch(guarded)) }
 }
@@ -187,7 +188,7 @@ impl WriterEnd {
 }
 
 /// Starts the writer of the rewriting probe.
-pub(crate) fn fork_probe_writer(writer: &ProbeWriter<'_>) -> Result<Pid> {
+pub(crate) fn fork_probe_writer(writer: &ProbeWriter<'_>) -> Result<ProcessId> {
     // SAFETY: `write_and_compare` makes system calls alone.
     unsafe { fork_without_exec(|| write_and_compare(writer) as u8) }
 }

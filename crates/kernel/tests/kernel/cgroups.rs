@@ -1,7 +1,9 @@
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use knobgate_kernel::{Cgroup, CgroupError, Hierarchy, ScratchCgroup};
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, ScratchCgroup};
 use knobgate_testing::{Reaped, root, runs, scratch, shell};
 use libtest_mimic::Failed;
 
@@ -12,6 +14,8 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_process_is_found_where_it_is_moved", of_pid),
     ("an_id_leads_back_to_the_path", ids),
     ("killing_ends_all_that_is_below", kill),
+    ("killing_ends_all_in_threaded_cgroups", kill_threaded),
+    ("a_cgroup_has_a_type", types),
     // That it cannot be killed rests on this; to try that would be rash.
     ("the_root_does_not_tell_whether_it_is_populated", rooted),
     ("a_cgroup_in_use_is_not_removed", in_use),
@@ -142,5 +146,44 @@ fn stale() -> Result<(), Failed> {
     let alive = ScratchCgroup::create(&cgroup, "stale-")?;
     ScratchCgroup::remove_stale(&cgroup, "stale-")?;
     assert_eq!([dead.path(), other.path(), alive.path()].map(Path::exists), [false, true, true]);
+    Ok(())
+}
+
+fn kill_threaded() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let threaded = cgroup.create("threaded")?;
+    let inner = threaded.create("inner")?;
+    for cgroup in [&threaded, &inner] {
+        std::fs::write(cgroup.path().join("cgroup.type"), "threaded")?;
+    }
+    // Twice: nothing stays frozen.
+    for _ in 0..2 {
+        let mut forking = Vec::new();
+        for cgroup in [&threaded, &inner] {
+            let mut command = Command::new("sh");
+            command.args(["-c", "while :; do sleep 0.01 & wait; done"]);
+            knobgate_kernel::start_inside(&mut command, cgroup)?;
+            forking.push(Reaped(command.spawn()?));
+        }
+        assert!(threaded.is_populated()? && inner.is_populated()?);
+        threaded.kill()?;
+        assert!(threaded.wait_until_empty(Duration::from_secs(10))?);
+        for mut process in forking {
+            assert_eq!(process.0.wait()?.signal(), Some(libc::SIGKILL));
+        }
+    }
+    Ok(())
+}
+
+fn types() -> Result<(), Failed> {
+    let cgroup = scratch();
+    assert_eq!(cgroup.kind()?, CgroupType::Domain);
+    let (threaded, beside) = (cgroup.create("threaded")?, cgroup.create("beside")?);
+    std::fs::write(threaded.path().join("cgroup.type"), "threaded")?;
+    let kinds = [&*cgroup, &threaded, &beside].map(|cgroup| cgroup.kind().map(|kind| kind.to_string()));
+    let kinds = kinds.into_iter().collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(kinds, ["domain threaded", "threaded", "domain invalid"]);
+    beside.remove()?;
+    assert!(matches!(beside.kind(), Err(CgroupError::NotFound { .. })));
     Ok(())
 }

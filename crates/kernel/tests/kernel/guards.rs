@@ -31,7 +31,7 @@ pub(crate) fn hold(path: &Path) -> ! {
     let inner = cgroup.create("inner").expect("a cgroup");
     let mut outer_command = shell(&cgroup, "exec sleep 1000").spawn().expect("a command");
     let mut inner_command = shell(&inner, "exec sleep 1000").spawn().expect("a command");
-    println!("{} {} {} {}", guard.pid(), link.id(), outer_command.id(), inner_command.id());
+    println!("{} {} {} {}", guard.process().get(), link.id(), outer_command.id(), inner_command.id());
     // Killed meanwhile.
     let _ = (outer_command.wait(), inner_command.wait());
     std::process::exit(1);
@@ -80,7 +80,7 @@ fn dismissed() -> Result<(), Failed> {
     let cgroup = scratch();
     let (_program, link) = attach(&allow(), &cgroup);
     let guard = guard(&cgroup, &link)?;
-    let pid = guard.pid();
+    let pid = guard.process().get();
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     guard.dismiss()?;
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it was waited for");
@@ -92,15 +92,19 @@ fn signals() -> Result<(), Failed> {
     let cgroup = scratch();
     let (_program, link) = attach(&allow(), &cgroup);
     let guard = guard(&cgroup, &link)?;
-    let process = ProcessFd::open(guard.pid())?;
+    let process = ProcessFd::open(guard.process())?;
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1] {
         process.send(signal)?;
     }
-    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", guard.pid())).map(Iterator::count);
+    let descriptors =
+        || std::fs::read_dir(format!("/proc/{}/fd", guard.process().get())).map(Iterator::count);
     eventually("it holds what it needs alone", || descriptors().is_ok_and(|count| count == 4));
     std::thread::sleep(Duration::from_millis(50));
-    assert!(runs(guard.pid()));
-    assert_eq!(std::fs::read_to_string(format!("/proc/{}/comm", guard.pid()))?.trim(), "knobgate-guard");
+    assert!(runs(guard.process().get()));
+    assert_eq!(
+        std::fs::read_to_string(format!("/proc/{}/comm", guard.process().get()))?.trim(),
+        "knobgate-guard"
+    );
     guard.dismiss()?;
     Ok(())
 }
@@ -109,7 +113,7 @@ fn gone() -> Result<(), Failed> {
     let cgroup = scratch();
     let (_program, link) = attach(&allow(), &cgroup);
     let guard = guard(&cgroup, &link)?;
-    ProcessFd::open(guard.pid())?.send(Signal::KILL)?;
+    ProcessFd::open(guard.process())?.send(Signal::KILL)?;
     poll(&mut [PollFd::from_borrowed_fd(guard.as_fd(), PollFlags::IN)], None)?;
     assert!(matches!(guard.dismiss(), Err(GuardError::Gone)));
     Ok(())

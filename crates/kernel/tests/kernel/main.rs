@@ -10,6 +10,7 @@ mod guards;
 mod links;
 mod loads;
 mod machines;
+mod single_threaded;
 mod snapshots;
 mod spawns;
 mod stage;
@@ -23,12 +24,12 @@ fn main() -> ExitCode {
         return ended;
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if let [role, cgroup] = arguments.as_slice() {
-        match role.to_str() {
-            Some(guards::HOLDER) => guards::hold(cgroup.as_ref()),
-            Some(spawns::STARTER) => spawns::start(cgroup.as_ref()),
-            _ => {}
+    match arguments.as_slice() {
+        [role, cgroup] if role == guards::HOLDER => guards::hold(cgroup.as_ref()),
+        [role, case, cgroup] if role == single_threaded::STARTER => {
+            single_threaded::start(&case.to_string_lossy(), cgroup.as_ref())
         }
+        _ => {}
     }
     let tests = [
         attachments::TESTS,
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         links::TESTS,
         loads::TESTS,
         machines::TESTS,
+        single_threaded::TESTS,
         snapshots::TESTS,
         spawns::TESTS,
     ];

@@ -1,5 +1,4 @@
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 use knobgate_kernel::{
@@ -7,13 +6,11 @@ use knobgate_kernel::{
 };
 use knobgate_testing::{eventually, runs, scratch};
 use libtest_mimic::Failed;
-use rustix::io::Errno;
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::WaitOptions;
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_command_is_inside_from_its_first_instruction", inside),
-    ("a_command_is_born_inside_or_enters_before_its_first_instruction", born),
-    ("a_command_that_there_is_not_cannot_be_born", not_born),
+    ("with_several_threads_a_command_enters_before_its_first_instruction", entered),
     ("a_command_has_the_namespaces_it_was_given", namespaces),
     ("what_a_command_mounts_is_its_own", mounts),
     ("a_command_that_cannot_get_in_does_not_start", not_inside),
@@ -29,33 +26,14 @@ fn inside() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The argument that makes this program one that starts a command: with one thread, which the tests have not.
-pub(crate) const STARTER: &str = "--start-a-command";
-
-/// Has a command print its cgroup, and what becomes of one that there is not.
-pub(crate) fn start(path: &Path) -> ! {
-    let cgroup = Cgroup::open(path).expect("the cgroup");
-    let child = spawn_inside(&mut print_cgroup(), &cgroup).expect("a command");
-    let (_, status) = waitpid(Some(child), WaitOptions::empty()).expect("a child").expect("its end");
-    assert_eq!(status.exit_status(), Some(0));
-    let error = spawn_inside(&mut Command::new("/knobgate-test-nothing"), &cgroup).expect_err("no command");
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(matches!(waitpid(None, WaitOptions::NOHANG), Err(Errno::CHILD)), "it was waited for");
-    std::process::exit(0)
-}
-
-fn print_cgroup() -> Command {
+pub(crate) fn print_cgroup() -> Command {
     let mut command = Command::new("cat");
     command.arg("/proc/self/cgroup");
     command
 }
 
-fn born() -> Result<(), Failed> {
+fn entered() -> Result<(), Failed> {
     let cgroup = scratch();
-    let output = Command::new("/proc/self/exe").arg(STARTER).arg(cgroup.path()).output()?;
-    assert!(output.status.success(), "{output:?}");
-    assert!(names(&output.stdout, &cgroup), "{output:?}");
-
     let (mut read, write) = std::io::pipe()?;
     let mut command = print_cgroup();
     command.stdout(write);
@@ -64,23 +42,12 @@ fn born() -> Result<(), Failed> {
     let mut text = Vec::new();
     read.read_to_end(&mut text)?;
     assert!(names(&text, &cgroup), "{}", String::from_utf8_lossy(&text));
-    waitpid(Some(child), WaitOptions::empty())?;
-    Ok(())
-}
-
-fn not_born() -> Result<(), Failed> {
-    let cgroup = scratch();
-    let gone = cgroup.create("gone")?;
-    gone.remove()?;
-    let error = spawn_inside(&mut Command::new("true"), &gone).expect_err("there is no cgroup to start in");
-    assert!(error.to_string().contains("cgroup.procs"), "{error}");
-    let error = spawn_inside(&mut Command::new("/knobgate-test-nothing"), &cgroup).expect_err("no command");
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    child.wait(WaitOptions::empty())?;
     Ok(())
 }
 
 /// Whether a `/proc/PID/cgroup` says that the process is in `cgroup`.
-fn names(text: &[u8], cgroup: &Cgroup) -> bool {
+pub(crate) fn names(text: &[u8], cgroup: &Cgroup) -> bool {
     let name = cgroup.path().file_name().unwrap_or_default().to_string_lossy();
     String::from_utf8_lossy(text).lines().any(|line| line.starts_with("0::") && line.ends_with(&*name))
 }

@@ -7,12 +7,13 @@
 use std::fs;
 use std::path::Path;
 
-use knobgate_kernel::{Cgroup, ProgramFd};
+use knobgate_kernel::{Cgroup, CgroupType, ProgramFd, ThreadCount};
 
 use super::finding::Finding;
-use crate::chosen_cgroup::cgroup_of;
+use crate::chosen_cgroup::{cgroup_of, kind_of};
 use crate::failure::Failure;
 use crate::in_force::InForce;
+use crate::plural::count;
 
 /// # Errors
 /// [`Failure::Usage`] if there is no such process, [`Failure::Machine`] if it cannot be examined.
@@ -22,8 +23,10 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let task = Task::read(pid).map_err(cannot)?;
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(cannot)?;
     let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
+    let threads = ThreadCount::of_pid(pid).map_err(cannot)?;
     Ok(vec![
         policies(&cgroup),
+        threads_apart(kind_of(&cgroup)?, threads),
         privileges(&task),
         leaving(&task, &mounts, &cgroup),
         taking_off(&task),
@@ -103,6 +106,21 @@ fn policies(cgroup: &Cgroup) -> Finding {
         Finding::less(what, format!("none on {place}"), "nothing holds for this process")
     } else {
         Finding::ok(what, format!("{} (on {place} and above)", names.join(", ")))
+    }
+}
+
+fn threads_apart(kind: CgroupType, threads: ThreadCount) -> Finding {
+    let what = "threads";
+    let ThreadCount { inside, elsewhere, .. } = threads;
+    let found = format!("{} in its cgroup, {elsewhere} in others", count(inside, "thread"));
+    if kind == CgroupType::Threaded || elsewhere > 0 {
+        Finding::less(
+            what,
+            format!("{found}; the cgroup is a threaded one"),
+            "each thread is judged by the cgroup that it is in itself; put the policy on the threaded domain above",
+        )
+    } else {
+        Finding::ok(what, "all are judged like the process")
     }
 }
 

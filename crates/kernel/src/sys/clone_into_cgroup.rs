@@ -1,4 +1,4 @@
-//! Starting a command in a cgroup by clone3(2), for which nothing has to move there.
+//! Starting a command inside a cgroup with clone3(2), so that nothing has to move there.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -7,9 +7,10 @@ use std::process::Command;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::WaitOptions;
 
 use super::fork::EndHere;
+use crate::process_id::ProcessId;
 
 /// `CLONE_INTO_CGROUP` in include/uapi/linux/sched.h.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -32,20 +33,22 @@ struct CloneArgs {
 }
 
 /// Why there is no command.
-pub(crate) enum NotBorn {
-    /// There is no process: the kernel is too old for this, or refuses.
+#[derive(Debug)]
+pub(crate) enum SpawnError {
+    /// There is no process: the kernel is too old for this, or refuses, or this process has several threads. Another way to
+    /// start the command may work.
     NoProcess,
-    /// It could not become the command.
+    /// There was a process, which could not become the command and has ended.
     NoCommand(io::Error),
 }
 
-/// Starts `command` in the cgroup of this directory. Nothing happens if this process has several threads: one of them may
+/// Starts `command` in the cgroup of this directory. Does nothing if this process has several threads: one of them may
 /// hold a lock that the child needs before it execs.
-pub(crate) fn start_in(command: &mut Command, cgroup: BorrowedFd<'_>) -> Result<Pid, NotBorn> {
+pub(crate) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> Result<ProcessId, SpawnError> {
     if !has_one_thread() {
-        return Err(NotBorn::NoProcess);
+        return Err(SpawnError::NoProcess);
     }
-    let (told, tell) = report().map_err(|_| NotBorn::NoProcess)?;
+    let (errors, report) = error_pipe().map_err(|_| SpawnError::NoProcess)?;
     let args = CloneArgs {
         flags: INTO_CGROUP,
         exit_signal: libc::SIGCHLD as u64,
@@ -54,33 +57,33 @@ pub(crate) fn start_in(command: &mut Command, cgroup: BorrowedFd<'_>) -> Result<
     };
     // SAFETY: as fork, for no memory is shared. The child is a copy of a process with one thread, which thus holds no lock,
     // and ends here if it does not exec.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
-    if pid == 0 {
+    let returned = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    if returned == 0 {
         let end = EndHere;
         let error = Errno::from_io_error(&command.exec()).unwrap_or(Errno::INVAL);
-        let _ = write(&tell, &error.raw_os_error().to_ne_bytes());
+        let _ = write(&report, &error.raw_os_error().to_ne_bytes());
         drop(end);
     }
-    drop(tell);
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(NotBorn::NoProcess)?;
+    drop(report);
+    let child = ProcessId::new(returned).ok_or(SpawnError::NoProcess)?;
     let mut error = [0; 4];
     let length = loop {
-        match read(&told, &mut error) {
+        match read(&errors, &mut error) {
             Err(Errno::INTR) => {}
             done => break done,
         }
     };
     if length != Ok(error.len()) {
-        return Ok(pid);
+        return Ok(child);
     }
-    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
-    Err(NotBorn::NoCommand(io::Error::from_raw_os_error(i32::from_ne_bytes(error))))
+    let _ = child.wait(WaitOptions::empty());
+    Err(SpawnError::NoCommand(io::Error::from_raw_os_error(i32::from_ne_bytes(error))))
 }
 
-/// A pipe, of which the end to write to is none of the standard streams that the command gets.
-fn report() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-    let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((told, fcntl_dupfd_cloexec(tell, 3)?))
+/// A pipe, whose end to write to is none of the standard streams that the command gets.
+fn error_pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((read_end, fcntl_dupfd_cloexec(write_end, 3)?))
 }
 
 fn has_one_thread() -> bool {

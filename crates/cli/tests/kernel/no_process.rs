@@ -1,0 +1,132 @@
+//! What `run` does where the system gives it no process for the command, or not in the way it asks first.
+//!
+//! All of it happens in a pid namespace of its own: if a failed call's -1 were taken for a process, a signal that is passed on
+//! to it would reach every process there is.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+use knobgate_testing::{Test, deny_clone3, eventually};
+use libtest_mimic::Failed;
+
+use crate::setting::{KNOBGATE, Runs, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("where_clone3_is_filtered_the_command_runs_and_gets_signals", filtered),
+    ("where_there_can_be_no_more_processes_run_says_so_and_signals_nobody", exhausted),
+    ("where_the_pids_controller_allows_no_more_run_says_so_and_signals_nobody", limited),
+];
+
+/// The argument that makes this program one that starts another, without clone3(2).
+const WITHOUT_CLONE3: &str = "--without-clone3";
+
+pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
+    let [errno, program, arguments @ ..] = arguments else { return None };
+    if role != WITHOUT_CLONE3 {
+        return None;
+    }
+    deny_clone3(errno.to_str()?.parse().ok()?);
+    eprintln!("{}", Command::new(program).args(arguments).exec());
+    Some(ExitCode::FAILURE)
+}
+
+/// Runs `knobgate run`, started by `prefix`, with processes beside it that must survive. If it does not end by itself, as it
+/// has to, it is sent `SIGTERM` after a while. `script` stands in for the command.
+fn play_run(runs: &Runs, before: &str, prefix: &[&str], script: &str) -> Output {
+    let mut outer = Command::new("unshare");
+    outer.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c"]);
+    outer.arg(format!(
+        "sleep 1000 & one=$!; setsid sleep 1000 & two=$!
+         {before}
+         timeout --foreground --signal=TERM --kill-after=30 60 \"$@\" &
+         wait $!; status=$?
+         kill -0 $one && kill -0 $two && echo bystanders live; kill $one $two; exit $status"
+    ));
+    outer.arg("sh").args(prefix).arg(KNOBGATE).args(runs.command(["sh", "-c", script]).get_args());
+    outer.output().expect("unshare")
+}
+
+fn filtered() -> Result<(), Failed> {
+    for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+        let runs = Runs::new("t-filter", "default write deny\n");
+        let this = std::env::current_exe()?;
+        let this = this.to_str().ok_or("a path")?;
+        // The signal goes to knobgate, which passes it on.
+        let script = "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward || echo denied
+                      trap 'echo heard; exit 5' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";
+        let output = play_run(&runs, "", &[this, WITHOUT_CLONE3, &errno.to_string()], script);
+        assert_eq!(stdout(&output), "denied\nheard\nbystanders live\n", "{output:?}");
+        assert_eq!(output.status.code(), Some(5), "{output:?}");
+    }
+    Ok(())
+}
+
+fn exhausted() -> Result<(), Failed> {
+    let runs = Runs::new("t-nopids", "");
+    // In a new pid namespace whose init, the first child, has ended.
+    let prefix = ["unshare", "--pid", "--", "sh", "-c", "/bin/true; exec \"$@\"", "sh"];
+    let output = play_run(&runs, "", &prefix, "echo the command ran");
+    assert_eq!(stdout(&output), "bystanders live\n", "{output:?}");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("Cannot allocate memory"), "{output:?}");
+    Ok(())
+}
+
+fn limited() -> Result<(), Failed> {
+    let runs = Runs::new("t-pidsmax", "");
+    let Some(limited) = Limited::of(&runs)? else {
+        return Err("no pids controller is there to be used".into());
+    };
+    let directory = limited.directory();
+    // Room for knobgate and its guard, and for nobody else.
+    let prefix = ["sh", "-c", &format!("echo 0 >{directory}/cgroup.procs; exec \"$@\""), "sh"];
+    let before = format!("echo 2 >{directory}/pids.max");
+    let output = play_run(&runs, &before, &prefix, "echo the command ran");
+    assert_eq!(stdout(&output), "bystanders live\n", "{output:?}");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("Resource temporarily unavailable"), "{output:?}");
+    Ok(())
+}
+
+/// A cgroup with a limit of processes, for knobgate and all that it starts.
+enum Limited {
+    /// Of cgroup v1, made for the test.
+    Own(PathBuf),
+    /// That of the runs, of cgroup v2.
+    OfRuns(PathBuf),
+}
+
+impl Limited {
+    /// `None` where the pids controller is not in use.
+    fn of(runs: &Runs) -> std::io::Result<Option<Self>> {
+        let in_hierarchy = runs.parent.path().to_owned();
+        if in_hierarchy.join("pids.max").exists() {
+            return Ok(Some(Self::OfRuns(in_hierarchy)));
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+        let mount = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (point, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            (kind == "cgroup" && options.split(',').any(|option| option == "pids")).then_some(point)
+        });
+        let Some(mount) = mount else { return Ok(None) };
+        let own = Path::new(mount).join(format!("knobgate-test-pids-{}", std::process::id()));
+        std::fs::create_dir(&own)?;
+        Ok(Some(Self::Own(own)))
+    }
+
+    fn directory(&self) -> std::path::Display<'_> {
+        let (Self::Own(path) | Self::OfRuns(path)) = self;
+        path.display()
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        if let Self::Own(path) = self {
+            eventually("the processes there have ended", || std::fs::remove_dir(&*path).is_ok());
+        }
+    }
+}
