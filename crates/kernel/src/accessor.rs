@@ -72,7 +72,7 @@ impl Accessor {
         let process = fork_accessor(theirs.as_fd(), &shared).map_err(start)?;
         let accessor = Self { process, socket, shared, processor };
         sched_setaffinity(Some(process.as_pid()), &only).map_err(start)?;
-        cgroup.enter(process.get())?;
+        cgroup.enter(process)?;
         Ok(accessor)
     }
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::cgroup_type::CgroupType;
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
+use crate::process_id::ProcessId;
 use crate::sweep;
 
 /// What can go wrong with a cgroup.
@@ -238,14 +239,16 @@ impl Cgroup {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// Moves the process `pid` in here.
+    /// Moves a process in here.
     ///
     /// # Errors
     ///
     /// [`NoProcess`](CgroupError::NoProcess), [`Io`](CgroupError::Io).
-    pub fn enter(&self, pid: u32) -> Result<(), CgroupError> {
-        match self.open_procs()?.write_all(pid.to_string().as_bytes()) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(CgroupError::NoProcess { pid }),
+    pub fn enter(&self, process: ProcessId) -> Result<(), CgroupError> {
+        match self.open_procs()?.write_all(process.to_string().as_bytes()) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                Err(CgroupError::NoProcess { pid: process.get() })
+            }
             Err(source) => {
                 Err(CgroupError::Io { doing: "move a process into", path: self.path.clone(), source })
             }

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, ScratchCgroup};
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, ProcessId, ScratchCgroup};
 use knobgate_testing::{Reaped, root, runs, scratch, shell};
 use libtest_mimic::Failed;
 
@@ -70,15 +70,15 @@ fn of_pid() -> Result<(), Failed> {
     let (cgroup, other) = (scratch(), scratch());
     assert!(!cgroup.is_populated()?);
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
-    let pid = child.0.id();
+    let (process, pid) = (ProcessId::of_child(&child.0), child.0.id());
     assert_eq!(Cgroup::of_pid(pid)?.id(), cgroup.id());
     assert_eq!((cgroup.procs()?, cgroup.is_populated()?), (vec![pid], true));
-    other.enter(pid)?;
+    other.enter(process)?;
     assert_eq!(Cgroup::of_pid(pid)?.path(), other.path());
     assert_eq!(cgroup.procs()?, []);
     drop(child);
     assert!(matches!(Cgroup::of_pid(pid), Err(CgroupError::NoProcess { .. })));
-    assert!(matches!(other.enter(pid), Err(CgroupError::NoProcess { .. })));
+    assert!(matches!(other.enter(process), Err(CgroupError::NoProcess { .. })));
     Ok(())
 }
 
