@@ -9,6 +9,7 @@
 //! - A **program** ([`ProgramFd`]) and its **maps** ([`Map`]) are objects of the kernel, which live for as long as
 //!   something refers to them. [`load()`] makes them; a refusal carries the [verifier's log](VerifierLog) in terms of
 //!   the policy's lines.
+//! - [`verify()`] asks the kernel's **verifier** alone: its verdict, its reason, and how much work it had.
 //! - A **link** ([`Link`]) holds a program on a cgroup. It can be made to hold another one, at once ([`Link::update`]).
 //!   Programs attached without a link can be taken off by anybody since Linux 5.19, so we only make links.
 //! - A **pin** keeps a link when the process ends: a file on a bpffs. An **attachment** ([`Attachment`]) is a directory of
@@ -65,6 +66,7 @@ mod accessor;
 mod attach;
 mod attachment;
 mod attachment_name;
+mod attempt;
 mod bpffs;
 mod capabilities;
 mod cgroup;
@@ -97,6 +99,8 @@ mod sweep;
 mod sys;
 mod threads;
 mod verifier_log;
+mod verifier_stats;
+mod verify;
 
 pub use accessor::{Accessor, AccessorError};
 pub use attach::{Among, Anchor, attach_among, detach_link, detach_without_link, link_among, update_link};
@@ -132,4 +136,6 @@ pub use spawn::{
     Namespaces, ProcessFd, die_with_parent, spawn_inside, start_inside, with_private_namespaces,
 };
 pub use threads::ThreadCount;
-pub use verifier_log::{SourceLine, VerifierLog};
+pub use verifier_log::{LogLevel, SourceLine, VerifierLog};
+pub use verifier_stats::VerifierStats;
+pub use verify::{Rejection, Verdict, Verification, verify};

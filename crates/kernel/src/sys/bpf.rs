@@ -119,6 +119,13 @@ pub(crate) struct ProgramSpec<'a> {
     pub(crate) debug: Option<DebugSpec<'a>>,
 }
 
+/// Where the verifier writes, and how much.
+pub(crate) struct LogSpec<'a> {
+    /// `BPF_LOG_…`
+    pub(crate) level: u32,
+    pub(crate) buffer: &'a mut [u8],
+}
+
 /// BTF and the tables that refer to it.
 #[derive(Clone, Copy)]
 pub(crate) struct DebugSpec<'a> {
@@ -272,7 +279,7 @@ impl AsFd for MapFd {
 }
 
 /// Loads a program; with a `log`, the verifier writes there (text that ends with a NUL).
-pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut [u8]>) -> Result<OwnedFd> {
+pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut LogSpec<'_>>) -> Result<OwnedFd> {
     let mut attr = ProgLoadAttr {
         prog_type: spec.kind,
         insn_cnt: length(spec.insns.len() / 8)?,
@@ -283,9 +290,9 @@ pub(crate) fn prog_load(spec: &ProgramSpec<'_>, log: Option<&mut [u8]>) -> Resul
         ..ProgLoadAttr::default()
     };
     if let Some(log) = log {
-        attr.log_level = 1;
-        attr.log_size = length(log.len())?;
-        attr.log_buf = address_mut(log);
+        attr.log_level = log.level;
+        attr.log_size = length(log.buffer.len())?;
+        attr.log_buf = address_mut(&mut *log.buffer);
     }
     if let Some(debug) = spec.debug {
         attr.prog_btf_fd = raw(debug.btf);

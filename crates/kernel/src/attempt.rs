@@ -1,0 +1,187 @@
+//! One attempt to load the instructions of a program, and what the verifier says of it.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use knobgate_bpf::{Imm64, Insn, MapReference, Program, ProgramBtf, Reg, encode};
+use rustix::io::Errno;
+
+use crate::capabilities::Capabilities;
+use crate::load::LoadOptions;
+use crate::load_error::LoadError;
+use crate::map::Map;
+use crate::object::{PROGRAM_TYPE, kernel_name};
+use crate::sys::bpf::{self, DebugSpec, LogSpec, ProgramSpec};
+use crate::verifier_log::{LogLevel, VerifierLog};
+
+/// `BPF_MAXINSNS` for those who have `CAP_BPF`: `BPF_COMPLEXITY_LIMIT_INSNS` in `include/linux/bpf.h`.
+const MOST_INSNS: usize = 1_000_000;
+
+/// A program whose maps are there, as the kernel takes it.
+pub(crate) struct Attempt<'a> {
+    program: &'a Program,
+    options: &'a LoadOptions,
+    insns: Vec<u8>,
+    license: CString,
+    debug: Option<DebugInfo>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Puts the maps into the instructions, and gives the kernel the lines of the source.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::BadRelocation`].
+    pub(crate) fn new(
+        program: &'a Program,
+        maps: &[(String, Map)],
+        options: &'a LoadOptions,
+    ) -> Result<Self, LoadError> {
+        let insns = encode(&relocated(program, maps)?);
+        // A NUL would end it for the kernel as well.
+        let own = program.license.as_ref().map(|license| license.split('\0').next().unwrap_or_default());
+        let own = own.and_then(|license| CString::new(license).ok());
+        let license = own.unwrap_or_else(|| options.license.clone());
+        let debug = options.line_info.then(|| DebugInfo::load(program)).flatten();
+        Ok(Self { program, options, insns, license, debug })
+    }
+
+    /// Loads it. Says whether its lines went with it.
+    ///
+    /// # Errors
+    ///
+    /// Every [`LoadError`] that is not about maps.
+    pub(crate) fn load(&self) -> Result<(OwnedFd, bool), LoadError> {
+        let debug = self.debug.as_ref();
+        let loaded = match debug {
+            // Whether it is the lines that the kernel does not like, a second attempt without them tells.
+            Some(_) => self.ask(debug, None).map(|fd| (fd, true)).or_else(|error| match error {
+                Errno::TOOBIG | Errno::PERM | Errno::NOMEM => Err(error),
+                _ => self.ask(None, None).map(|fd| (fd, false)).map_err(|_| error),
+            }),
+            None => self.ask(None, None).map(|fd| (fd, false)),
+        };
+        loaded.map_err(|error| self.explain(error))
+    }
+
+    /// What the verifier writes about it.
+    pub(crate) fn log(&self, with_lines: bool, level: LogLevel) -> VerifierLog {
+        // The kernel takes no less than 128 bytes, which for a log is as good as nothing.
+        let limit = self.options.log_limit.max(256);
+        const FIRST: usize = 1 << 20;
+        const GROWTH: usize = 16;
+        let debug = self.debug.as_ref().filter(|_| with_lines);
+        let mut size = FIRST.min(limit);
+        loop {
+            let mut buffer = vec![0; size];
+            let log = LogSpec { level: level as u32, buffer: &mut buffer };
+            let is_cut = self.ask(debug, Some(log)).err() == Some(Errno::NOSPC);
+            if !is_cut || size == limit {
+                return VerifierLog::from_buffer(&buffer, is_cut);
+            }
+            size = size.saturating_mul(GROWTH).min(limit);
+        }
+    }
+
+    fn ask(&self, debug: Option<&DebugInfo>, mut log: Option<LogSpec<'_>>) -> rustix::io::Result<OwnedFd> {
+        let spec = ProgramSpec {
+            kind: PROGRAM_TYPE,
+            expected_attach_type: self.options.expected_attach_type,
+            insns: &self.insns,
+            license: &self.license,
+            name: kernel_name(&self.program.name),
+            debug: debug.map(DebugInfo::spec),
+        };
+        // The verifier can be interrupted by a signal (EAGAIN), for it takes long.
+        const TRIES: u32 = 5;
+        let mut tries = 1;
+        loop {
+            match bpf::prog_load(&spec, log.as_mut()) {
+                Err(Errno::AGAIN) if tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    fn explain(&self, error: Errno) -> LoadError {
+        let program = self.program.name.clone();
+        let source: io::Error = error.into();
+        if error == Errno::PERM {
+            return LoadError::NotPermitted {
+                program,
+                capabilities: Capabilities::of_this_process().ok(),
+                source,
+            };
+        }
+        if error == Errno::NOMEM {
+            return LoadError::NoMemory { program, source };
+        }
+        let insns = self.insns.len() / 8;
+        let log = if insns > MOST_INSNS { VerifierLog::default() } else { self.log_of_rejection() };
+        match error {
+            Errno::TOOBIG => LoadError::TooLarge { program, insns, log, source },
+            Errno::INVAL if log.text().is_empty() => LoadError::Unsupported { program, source },
+            _ if log.text().is_empty() => LoadError::Failed { program, source },
+            _ => LoadError::Rejected { program, log, source },
+        }
+    }
+
+    /// The log with its end, where the reason is. The messages themselves are written at every level, and without the
+    /// path they are short (`verbose()` in `kernel/bpf/verifier.c`).
+    fn log_of_rejection(&self) -> VerifierLog {
+        let log = self.log(true, self.options.log_level);
+        if !log.is_cut() || log.stats().processed_insns.is_some() {
+            return log;
+        }
+        self.log(true, LogLevel::Stats).cut()
+    }
+}
+
+/// The instructions with the descriptors of the maps in them.
+fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, LoadError> {
+    let mut insns = program.insns.clone();
+    for relocation in &program.relocations {
+        let bad = || LoadError::BadRelocation {
+            program: program.name.clone(),
+            insn: relocation.insn,
+            map: relocation.map,
+        };
+        let (_, map) = maps.get(relocation.map).ok_or_else(bad)?;
+        let Some([first, second, ..]) = insns.get_mut(relocation.insn..) else { return Err(bad()) };
+        if !first.is_load_imm64() {
+            return Err(bad());
+        }
+        let fd = map.as_fd().as_raw_fd();
+        let value = match relocation.target {
+            MapReference::Map => Imm64::Map { fd },
+            MapReference::Value(offset) => Imm64::MapValue { fd, offset },
+        };
+        let dst = Reg::from_number(first.dst()).ok_or_else(bad)?;
+        [*first, *second] = Insn::load_imm64(dst, value);
+    }
+    Ok(insns)
+}
+
+/// The lines of the source as the kernel takes them.
+struct DebugInfo {
+    fd: OwnedFd,
+    tables: ProgramBtf,
+}
+
+impl DebugInfo {
+    /// `None` where there are no lines, or the kernel does not take the BTF.
+    fn load(program: &Program) -> Option<Self> {
+        if program.functions.is_empty() {
+            return None;
+        }
+        let tables = ProgramBtf::of(program);
+        let fd = bpf::btf_load(&tables.btf).ok()?;
+        Some(Self { fd, tables })
+    }
+
+    fn spec(&self) -> DebugSpec<'_> {
+        let ProgramBtf { func_info, line_info, .. } = &self.tables;
+        DebugSpec { btf: self.fd.as_fd(), func_info, line_info }
+    }
+}
