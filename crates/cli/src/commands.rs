@@ -14,6 +14,7 @@ mod run;
 mod show;
 mod simulate;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Show(show::Show),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
 }
@@ -56,6 +58,7 @@ impl Command {
             Self::Show(show) => show.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),
         }

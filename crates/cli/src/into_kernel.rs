@@ -22,23 +22,30 @@ pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<Loa
     let name = &file.policy().name;
     let cannot = || Failure::machine(format!("cannot enforce the policy \"{name}\""));
     Hierarchy::find().map_err(|error| cannot().because(error))?;
-    // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
-    let probes = probe_cached();
-    let features = probes.features();
-    let Compiled { program, degradations, .. } =
-        compile(file, &features).map_err(|error| compile_failure(file, error))?;
+    let (program, warnings) = compile_for_this_kernel(file)?;
     let loaded = load(&program, &LoadOptions::default()).map_err(|error| load_failure(cannot(), error))?;
-    for degradation in degradations {
-        output.warning(degradation::warning(
-            degradation,
-            file,
-            &Kernel::Running { rewrites: &probes.set_new_value },
-        ));
+    for warning in warnings {
+        output.warning(warning);
     }
     if file.policy().mode == Mode::Audit {
         output.note(format!("the policy \"{name}\" is in audit mode: it reports, and lets everything pass"));
     }
     Ok(loaded)
+}
+
+/// Compiles the policy for this machine's kernel. Also what it then does more strictly than the policy says.
+///
+/// # Errors
+/// [`Failure::Machine`] where this kernel cannot have the policy; [`Failure::Bad`] for one that is too large.
+pub(crate) fn compile_for_this_kernel(file: &PolicyFile) -> Result<(Program, Vec<String>), Failure> {
+    // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
+    let probes = probe_cached();
+    let Compiled { program, degradations, .. } =
+        compile(file, &probes.features()).map_err(|error| compile_failure(file, error))?;
+    let kernel = Kernel::Running { rewrites: &probes.set_new_value };
+    let warnings =
+        degradations.into_iter().map(|degradation| degradation::warning(degradation, file, &kernel));
+    Ok((program, warnings.collect()))
 }
 
 /// Loads a program that is none of ours.
@@ -66,7 +73,8 @@ fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
     .because(error)
 }
 
-fn load_failure(failure: Failure, error: LoadError) -> Failure {
+/// `failure` because of `error`, with what to do about it.
+pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
     let permitted = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
     let help = match error {
         LoadError::Rejected { .. } if !permitted => {

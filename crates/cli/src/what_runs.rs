@@ -45,22 +45,44 @@ impl WhatRunsArgs {
     /// Those of [`load_policy`]; of an object, [`Failure::Usage`] if it cannot be read or it must be said which program
     /// is meant, [`Failure::Bad`] if it is no object or its program cannot be used.
     pub(crate) fn read(&self, output: &Output) -> Result<WhatRuns, Failure> {
-        if let Some(path) = &self.object {
-            let program = read_program(path, self.program.as_deref())?;
-            return Ok(WhatRuns::Object { path: path.clone(), program: Box::new(program) });
+        match &self.object {
+            Some(path) => program_of(&read_object(path)?, path, self.program.as_deref()),
+            None => self.read_policy(output),
         }
+    }
+
+    /// The same; of an object of which no program is named, all programs for this hook.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn read_all(&self, output: &Output) -> Result<Vec<WhatRuns>, Failure> {
+        let Some(path) = &self.object else { return Ok(vec![self.read_policy(output)?]) };
+        let object = read_object(path)?;
+        let for_this_hook = object.programs().iter().filter(|program| program.expected_attach_type.is_some());
+        let names: Vec<_> = for_this_hook.map(|program| program.name.as_str()).collect();
+        if self.program.is_some() || names.is_empty() {
+            return Ok(vec![program_of(&object, path, self.program.as_deref())?]);
+        }
+        names.into_iter().map(|name| program_of(&object, path, Some(name))).collect()
+    }
+
+    fn read_policy(&self, output: &Output) -> Result<WhatRuns, Failure> {
         let Some(path) = &self.policy else { return Err(Failure::usage("no policy and no object")) };
         Ok(WhatRuns::Policy(Box::new(load_policy(path, output)?)))
     }
 }
 
-fn read_program(path: &Path, name: Option<&str>) -> Result<Program, Failure> {
+fn read_object(path: &Path) -> Result<Object, Failure> {
     let place = path.display();
     let bytes =
         read_bytes(path).map_err(|error| Failure::usage(format!("cannot read {place}")).because(error))?;
-    let object = Object::read(&bytes)
-        .map_err(|error| Failure::bad(format!("cannot take a program from {place}")).because(error))?;
-    object.program(name).map_err(|error| match error {
+    Object::read(&bytes)
+        .map_err(|error| Failure::bad(format!("cannot take a program from {place}")).because(error))
+}
+
+fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<WhatRuns, Failure> {
+    let place = path.display();
+    let program = object.program(name).map_err(|error| match error {
         ObjectError::WhichProgram { .. } => {
             Failure::usage(format!("cannot choose a program of {place}; say --program NAME")).because(error)
         }
@@ -68,7 +90,8 @@ fn read_program(path: &Path, name: Option<&str>) -> Result<Program, Failure> {
             Failure::usage(format!("cannot take that program from {place}")).because(error)
         }
         _ => Failure::bad(format!("cannot take a program from {place}")).because(error),
-    })
+    })?;
+    Ok(WhatRuns::Object { path: path.to_owned(), program: Box::new(program) })
 }
 
 /// Not more than what an object may have and one byte, so that an endless file ends.

@@ -12,6 +12,7 @@ mod explain;
 mod fmt;
 mod simulate;
 mod test;
+mod verify;
 
 use std::fmt::Write;
 

@@ -38,6 +38,11 @@ fn no_root() -> Result<(), Failed> {
     let output = nobody(&["run", "--policy", path, "--", "echo", "started"])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
     assert!(stderr(&output).contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{output:?}");
+    // Nothing is said of the policy: no verifier has seen it.
+    let output = nobody(&["verify", "--json", "--policy", path])?;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
+    assert!(stderr(&output).contains("cannot have the policy \"t-nobody\" verified: "), "{output:?}");
+    assert!(stderr(&output).contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{output:?}");
 
     let cgroup = scratch();
     let place = cgroup.path().to_str().ok_or("a path")?;

@@ -1,0 +1,153 @@
+//! `knobgate verify`: what the kernel's verifier says of a program, without attaching it.
+
+mod json_line;
+mod report;
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use knobgate_bpf::Program;
+use knobgate_kernel::{Capabilities, LoadOptions, LogLevel, Verdict, Verification, VerifierLog, verify};
+
+use crate::failure::{BAD, Failure};
+use crate::into_kernel::{compile_for_this_kernel, load_failure};
+use crate::output::Output;
+use crate::what_runs::{WhatRuns, WhatRunsArgs};
+
+/// Ask the verifier of the running kernel, without attaching anything
+///
+/// The policy is compiled for this kernel, as `attach` does it, or the program is taken from the object, and loaded. The
+/// verifier's verdict is printed: how much work the program was, or the reason why it is rejected, with the line of the
+/// source. Of an object, all programs for this hook are verified unless one is named. Nothing is attached, and nothing stays
+/// in the kernel.
+///
+/// Exit status: 0 if all are accepted; 1 if one is rejected, or the policy has errors or is too large; 2 if the arguments
+/// make no sense or a file cannot be read; 3 if this machine cannot tell: a privilege is missing, or the hook.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+#[command(mut_arg("program", |arg| arg.help("Which program of the object; by default all that are for this hook")))]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    what: WhatRunsArgs,
+    /// Print all of the verifier's log, not only its end: of the path that was rejected, or of all paths
+    #[arg(long, value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "rejected")]
+    log: Option<Paths>,
+    /// Print JSON: one object a line, for each program
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  knobgate verify --policy web.knob
+  knobgate verify --object mine.bpf.o
+  knobgate verify --object mine.bpf.o --program watch --log=all";
+
+/// Which paths through a program its log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Paths {
+    /// The one that was rejected
+    Rejected,
+    /// All that the verifier took
+    All,
+}
+
+/// A program, and what the verifier says of it.
+struct Verified<'a> {
+    what: &'a WhatRuns,
+    verification: Verification,
+}
+
+impl Verify {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let all = self.what.read_all(output)?;
+        let mut seen = HashSet::new();
+        let mut is_rejected = false;
+        for what in &all {
+            for verification in self.ask(what, output)? {
+                // One that others hand on to is a program of its own as well.
+                if !seen.insert(verification.program.clone()) {
+                    continue;
+                }
+                is_rejected |= matches!(verification.verdict, Verdict::Rejected(_));
+                let verified = Verified { what, verification };
+                if self.json {
+                    output.line(json_line::line(&verified, self.log.is_some()))?;
+                } else {
+                    report::print(&verified, self.log.is_some(), output)?;
+                }
+            }
+        }
+        Ok(ExitCode::from(if is_rejected { BAD } else { 0 }))
+    }
+
+    fn ask(&self, what: &WhatRuns, output: &Output) -> Result<Vec<Verification>, Failure> {
+        match what {
+            WhatRuns::Policy(file) => {
+                let (program, warnings) = compile_for_this_kernel(file)?;
+                let asked = self.ask_of(&program, what)?;
+                for warning in warnings {
+                    output.warning(warning);
+                }
+                Ok(asked)
+            }
+            WhatRuns::Object { program, .. } => self.ask_of(program, what),
+        }
+    }
+
+    fn ask_of(&self, program: &Program, what: &WhatRuns) -> Result<Vec<Verification>, Failure> {
+        // All paths of the largest programs are hundreds of megabytes; the kernel takes buffers of up to a gigabyte.
+        const LONGEST_LOG: usize = 512 << 20;
+        let level = self.log.map(|paths| match paths {
+            Paths::Rejected => LogLevel::Path,
+            Paths::All => LogLevel::AllPaths,
+        });
+        let options = match self.log {
+            Some(_) => LoadOptions { log_limit: LONGEST_LOG, ..LoadOptions::default() },
+            None => LoadOptions::default(),
+        };
+        let cannot = |error| load_failure(Failure::machine(format!("cannot have {what} verified")), error);
+        let asked = verify(program, &options, level).map_err(cannot)?;
+        let may_load = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
+        asked
+            .into_iter()
+            .map(|verification| match verification.verdict {
+                // What is rejected without the privileges says nothing of the program.
+                Verdict::Rejected(rejection) if !may_load => Err(cannot(rejection.error)),
+                verdict => Ok(Verification { verdict, ..verification }),
+            })
+            .collect()
+    }
+}
+
+impl Verified<'_> {
+    /// The policy or the object.
+    fn file(&self) -> String {
+        match self.what {
+            WhatRuns::Policy(file) => file.source().name().to_owned(),
+            WhatRuns::Object { path, .. } => path.display().to_string(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.what {
+            WhatRuns::Policy(_) => "policy",
+            WhatRuns::Object { .. } => "program",
+        }
+    }
+
+    /// That of the program; of a policy as the policy has it, of which the kernel may have less.
+    fn name(&self) -> &str {
+        match self.what {
+            WhatRuns::Policy(_) => self.what.name(),
+            WhatRuns::Object { .. } => &self.verification.program,
+        }
+    }
+
+    fn log(&self) -> Option<&VerifierLog> {
+        match &self.verification.verdict {
+            Verdict::Accepted { log, .. } => log.as_ref(),
+            Verdict::Rejected(rejection) => rejection.error.log(),
+        }
+    }
+}
