@@ -80,7 +80,7 @@ impl VerifierLog {
         let written = |line: &str| {
             let (number, rest) = line.split_once(": (")?;
             let is_opcode = rest.get(..3).is_some_and(|code| code.ends_with(')'));
-            number.trim().parse().ok().filter(|_| is_opcode)
+            number.parse().ok().filter(|_| is_opcode)
         };
         let named = || {
             let (_, rest) = self.reason().split_once("insn ")?;
@@ -185,6 +185,13 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
         let log = VerifierLog::from_buffer(LOG, false);
         assert_eq!(log.tail(2), ["2: (95) exit", log.reason()]);
         assert_eq!(log.tail(100).len(), log.text().lines().count() - 1);
+    }
+
+    #[test]
+    fn statistics_are_no_reason() {
+        let log = b"R0 !read_ok\nverification time 9 usec\nstack depth max 16\n\
+            subprog 0 (f) main insns_self 12 insns_total 12 stack 8\nprocessed 12 insns (limit 1000000)";
+        assert_eq!(VerifierLog::from_buffer(log, false).reason(), "R0 !read_ok");
     }
 
     #[test]

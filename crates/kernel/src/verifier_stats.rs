@@ -26,15 +26,20 @@ const PROCESSED: &str = "processed ";
 const TIME: &str = "verification time ";
 const STACK: &str = "stack depth ";
 
+/// Since Linux 7.3 a line for each subprogram, `subprog 0 (main) main insns_self 12 insns_total 12 stack 8`; before, their
+/// stacks are in one line, `stack depth 8+0`.
+const SUBPROGRAM: &str = "subprog ";
+
 /// Whether a line of the log is one of the statistics.
 pub(crate) fn is_statistics(line: &str) -> bool {
-    [PROCESSED, TIME, STACK, "insns processed "].iter().any(|start| line.trim_start().starts_with(start))
+    let line = line.trim_start();
+    [PROCESSED, TIME, STACK, "insns processed "].iter().any(|start| line.starts_with(start))
+        || line.starts_with(SUBPROGRAM) && line.contains(" insns_self ")
 }
 
 impl VerifierStats {
     pub(crate) fn from_log(text: &str) -> Self {
-        // They are its last lines.
-        let line = |start| text.lines().rev().take(8).find_map(|line| line.strip_prefix(start));
+        let line = |start| text.lines().rev().find_map(|line| line.strip_prefix(start));
         let mut stats = Self::default();
         if let Some(processed) = line(PROCESSED) {
             stats.processed_insns = first_number(processed);
@@ -44,7 +49,10 @@ impl VerifierStats {
             stats.max_states_per_insn = number_after(processed, "max_states_per_insn ");
         }
         stats.time = line(TIME).and_then(microseconds);
-        stats.stack_depths = line(STACK).and_then(depths).unwrap_or_default();
+        stats.stack_depths = line(STACK).and_then(depths).unwrap_or_else(|| {
+            let subprograms = text.lines().filter(|line| line.starts_with(SUBPROGRAM) && is_statistics(line));
+            subprograms.map(depth_of_subprogram).collect::<Option<_>>().unwrap_or_default()
+        });
         stats
     }
 }
@@ -68,6 +76,10 @@ fn microseconds(text: &str) -> Option<Duration> {
 fn depths(text: &str) -> Option<Vec<u32>> {
     let depths = text.split_ascii_whitespace().next()?;
     depths.split('+').map(|depth| depth.parse().ok()).collect()
+}
+
+fn depth_of_subprogram(line: &str) -> Option<u32> {
+    line.rsplit_once(" stack ")?.1.parse().ok()
 }
 
 #[cfg(test)]
