@@ -1,6 +1,6 @@
 //! A verdict as programs read it.
 
-use knobgate_kernel::{Rejection, Verdict};
+use knobgate_kernel::{Rejection, Verdict, VerifierLog};
 use serde::Serialize;
 
 use super::Verified;
@@ -79,6 +79,6 @@ pub(super) fn line(verified: &Verified<'_>, with_log: bool) -> String {
         stack_depths: Some(&*stats.stack_depths).filter(|depths| !depths.is_empty()),
         verification_usec: stats.time.map(|time| time.as_micros()),
         line_info,
-        log: verified.log().filter(|_| with_log).map(|log| log.text()),
+        log: verified.log().filter(|_| with_log).map(VerifierLog::text),
     })
 }
