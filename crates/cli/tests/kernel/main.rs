@@ -14,4 +14,38 @@ mod runs;
 mod setting;
 mod signals;
 mod simulations;
+mod threaded;
+mod verdicts;
+mod writers;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [role, arguments @ ..] = arguments.as_slice()
+        && let Some(ended) = [no_process::play, threaded::play, writers::play]
+            .into_iter()
+            .find_map(|play| play(role, arguments))
+    {
+        return ended;
+    }
+    if let Some(ended) = knobgate_testing::in_private_mounts() {
+        return ended;
+    }
+    let tests = [
+        attachments::TESTS,
+        examples::TESTS,
+        lacking::TESTS,
+        machine::TESTS,
+        many::TESTS,
+        no_process::TESTS,
+        objects::TESTS,
+        runs::TESTS,
+        signals::TESTS,
+        simulations::TESTS,
+        threaded::TESTS,
         verdicts::TESTS,
+        writers::TESTS,
+    ];
+    knobgate_testing::run(&tests.concat())
+}
