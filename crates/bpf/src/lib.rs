@@ -67,6 +67,7 @@ mod object;
 pub mod opcode;
 mod operation;
 mod program;
+mod set_new_value;
 
 pub use asm::{AsmError, Assembler, Code, Label};
 pub use btf::ProgramBtf;
@@ -80,3 +81,4 @@ pub use program::{
     Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP, Program,
     RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
 };
+pub use set_new_value::emit_set_new_value;

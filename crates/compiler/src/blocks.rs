@@ -171,11 +171,16 @@ impl Blocks {
                 }
                 _ => {}
             }
-            behind.insert(id, Behind { steps: below + 1, needs: needs.and(step_lifted.needs), tests });
+            let needs = needs.and(step_lifted.needs);
+            behind.insert(id, Behind { steps: below + 1, needs, tests });
             // Where conditions are data, no block goes on to another.
             let height = if form == Form::Code { below } else { 0 };
             let alone = (step_lifted.constants.len() > ROW_CONSTANTS_MAX).then_some(id);
-            let number = *numbers.entry((height, step_lifted.body.clone(), alone)).or_insert_with(|| {
+            // To the verifier, steps that share a block are one step: it follows each of them to whatever comes after any of
+            // them. Where stack must be stored to before it is read, only steps with the same fetched values may share one.
+            let fetched = (form == Form::Code && !features.uninit_stack).then_some(needs);
+            let key = (height, step_lifted.body.clone(), alone, fetched);
+            let number = *numbers.entry(key).or_insert_with(|| {
                 groups.push((height, Vec::new()));
                 groups.len() - 1
             });

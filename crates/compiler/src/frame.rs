@@ -69,6 +69,11 @@ impl Numbers {
         }
     }
 
+    /// Everything: the offsets of its bytes.
+    pub(crate) fn all(self) -> std::ops::Range<i16> {
+        self.at..self.at + NUMBERS_BYTES
+    }
+
     /// The output of the [shape automaton](crate::shape), one byte.
     pub(crate) fn shape(self) -> i16 {
         self.at + 1

@@ -1,12 +1,11 @@
 //! Replacing the value that a caller writes.
 //!
 //! The replacement is padded with newlines to exactly the caller's length, because `write(2)` returns the length of
-//! the replacement, and writers take another one for a short write or for nonsense. It is set twice, first with a
-//! NUL behind it: most kernels hand the buffer to the knob's handler without terminating it (CVE-2026-97420), and
-//! of two calls only the last one's length counts, while the first one's NUL stays in the buffer.
+//! the replacement, and writers take another one for a short write or for nonsense. A NUL is put behind it, which
+//! [`emit_set_new_value`] wants.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R7, R10};
-use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, emit_set_new_value};
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
@@ -175,9 +174,6 @@ impl Lowering<'_> {
     fn pad_and_commit(&mut self, value: Value) {
         let unreadable = self.asm.new_label();
         self.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
-        // Known, but not to the verifier.
-        self.asm.jump_if(Cond::Gt, R7, VALUE_MAX as i32, unreadable);
-        self.asm.jump_if(Cond::Eq, R7, 0, unreadable);
         self.address(R1, frame::buffer(value));
         // Not from R7: the verifier would know that they are equal, and follow the rest for every length by itself.
         self.asm.load(Size::U8, R2, R10, Numbers::of(Value::New).length());
@@ -227,14 +223,8 @@ impl Lowering<'_> {
             return self.exit(Exit::Deny(Errno::EPERM));
         }
         let refused = self.asm.new_label();
-        for terminator in [1, 0] {
-            self.asm.mov(R1, R6);
-            self.address(R2, frame::buffer(value));
-            self.asm.mov(R3, R7);
-            self.asm.alu(AluOp::Add, R3, terminator);
-            self.asm.call_helper(helper::SYSCTL_SET_NEW_VALUE);
-        }
-        self.asm.jump_if(Cond::Ne, R0, 0, refused);
+        let length = (R7, VALUE_MAX as i32);
+        emit_set_new_value(&mut self.asm, R6, frame::buffer(value), length, refused);
         self.exit(Exit::Allow);
         self.asm.bind(refused);
         self.exit(Exit::Deny(Errno::EINVAL));

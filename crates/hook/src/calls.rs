@@ -180,6 +180,23 @@ impl Helper {
         }
     }
 
+    /// The register with the size of its memory, where that may not be 0 (`ARG_CONST_SIZE`).
+    pub(crate) fn size(self) -> Option<Reg> {
+        match self {
+            Self::SYSCTL_GET_NAME
+            | Self::SYSCTL_GET_CURRENT_VALUE
+            | Self::SYSCTL_GET_NEW_VALUE
+            | Self::SYSCTL_SET_NEW_VALUE => Some(Reg::R3),
+            Self::STRTOL
+            | Self::STRTOUL
+            | Self::STRNCMP
+            | Self::GET_CURRENT_COMM
+            | Self::TRACE_PRINTK
+            | Self::TRACE_VPRINTK => Some(Reg::R2),
+            _ => None,
+        }
+    }
+
     /// Calls it: reads its arguments, sets r0, and goes on to the next instruction, or to a callback's or another
     /// program's first one.
     pub(crate) fn call(self, machine: &mut Machine<'_, '_>) -> Called<()> {

@@ -4,10 +4,17 @@ use knobgate_bpf::{Cond, Operand, Width};
 
 use super::scalar::Scalar;
 use super::state::{Abstract, State};
+use crate::Profile;
 use crate::machine::Step;
 
 /// The state at `target`, a successor of the instruction `insn`, which is `step`; `None` where no way leads there.
-pub(super) fn outcome(step: Step, insn: usize, target: usize, state: &State) -> Option<State> {
+pub(super) fn outcome(
+    step: Step,
+    insn: usize,
+    target: usize,
+    state: &State,
+    profile: &Profile,
+) -> Option<State> {
     let Step::JumpIf { width, cond, dst, operand, target: jumps_to } = step else {
         return Some(state.clone());
     };
@@ -28,7 +35,10 @@ pub(super) fn outcome(step: Step, insn: usize, target: usize, state: &State) -> 
                 there.learn(dst, a.compare_itself(width, cond, holds)?);
                 return Some(there);
             }
-            let (a, b) = Scalar::compare(width, cond, holds, a, b)?;
+            let refined = Scalar::compare(width, cond, holds, a, b)?;
+            let differ = matches!((cond, holds), (Cond::Ne, true) | (Cond::Eq, false));
+            // `reg_set_min_max` learns nothing from what two numbers are not, before 6.8.
+            let (a, b) = if differ && profile.version < (6, 8) { (a, b) } else { refined };
             there.learn(dst, a);
             if let Operand::Reg(register) = operand {
                 there.learn(register, b);

@@ -186,6 +186,12 @@ pub(super) fn apply(
             for register in &Reg::ALL[1..=usize::from(helper.arity())] {
                 read(*register)?;
             }
+            if let Some(register) = helper.size()
+                && let Abstract::Number(size, _) = state.get(register)
+                && size.unsigned.min == 0
+            {
+                return Err(Rejection::ZeroSize { insn, register: register.number() });
+            }
             let returned = returned_by(helper, fresh, state, around);
             forget_written(helper, state);
             state.called(returned);

@@ -2,7 +2,8 @@
 //!
 //! The kernel follows every way through the program; here all ways to an instruction are joined, so that one look at
 //! each instruction is enough, or a few where there are loops. What is rejected is what must go wrong, and a program
-//! whose r0 is not known to be 0 or 1 when it ends, on ways that were [followed one by one](super::paths) if need be.
+//! whose r0 is not known to be 0 or 1 when it ends, or that hands a helper a size that may be 0, on ways that were
+//! [followed one by one](super::paths) if need be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +48,7 @@ pub(super) fn check(code: &[Step], functions: &Functions, around: &Around<'_>) -
         let mut flow = Flow::new(code, start, end, around, &returns);
         let returned = match flow.run(entry.clone(), bounded) {
             // Joined, ways may show less than each of them does.
-            Err(Rejection::ReturnValue { .. }) => {
+            Err(Rejection::ReturnValue { .. } | Rejection::ZeroSize { .. }) => {
                 paths::check(code, start, entry, bounded, around)?;
                 Abstract::UNKNOWN
             }
@@ -146,11 +147,11 @@ impl<'a> Flow<'a> {
                 insn = target;
                 continue;
             };
-            if let Some(there) = outcome(step, insn, jumps_to as usize, &state) {
+            if let Some(there) = outcome(step, insn, jumps_to as usize, &state, self.around.profile) {
                 self.arrive(jumps_to as usize, &there, pending);
             }
             let target = insn + 1;
-            let Some(there) = outcome(step, insn, target, &state) else { return Ok(()) };
+            let Some(there) = outcome(step, insn, target, &state, self.around.profile) else { return Ok(()) };
             if self.meets[target - self.start] {
                 self.arrive(target, &there, pending);
                 return Ok(());

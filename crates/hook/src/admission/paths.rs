@@ -27,7 +27,8 @@ struct Way {
     callers: Vec<(usize, State)>,
 }
 
-/// Rejects a function if there is a way through it that returns what is not known to be 0 or 1.
+/// Rejects a function if there is a way through it that returns what is not known to be 0 or 1, or that hands a helper a
+/// size that may be 0.
 pub(super) fn check(
     code: &[Step],
     start: usize,
@@ -74,8 +75,8 @@ pub(super) fn check(
                 _ => {}
             }
             if let Step::JumpIf { target, .. } = step {
-                let jumps = outcome(step, way.insn, target as usize, &way.state);
-                let falls = outcome(step, way.insn, way.insn + 1, &way.state);
+                let jumps = outcome(step, way.insn, target as usize, &way.state, around.profile);
+                let falls = outcome(step, way.insn, way.insn + 1, &way.state, around.profile);
                 let (insn, state, other) = match (falls, jumps) {
                     (Some(falls), other) => (way.insn + 1, falls, other),
                     (None, Some(jumps)) => (target as usize, jumps, None),

@@ -95,6 +95,9 @@ pub enum Rejection {
     /// Memory is accessed through what is no pointer, or may be null.
     #[error("instruction {insn}: R{register} invalid mem access '{found}'")]
     MemoryAccess { insn: usize, register: u8, found: &'static str },
+    /// A helper is handed a size that may be 0.
+    #[error("instruction {insn}: R{register} invalid zero-sized read")]
+    ZeroSize { insn: usize, register: u8 },
     /// The kernel's description of a map is written.
     #[error("instruction {insn}: only read from {description} is supported")]
     MapDescription { insn: usize, description: &'static str },
@@ -122,6 +125,7 @@ impl Rejection {
             | Self::StackTotal { .. }
             | Self::StackAccess { .. }
             | Self::MemoryAccess { .. }
+            | Self::ZeroSize { .. }
             | Self::MapDescription { .. }
             | Self::UninitRegister { .. }
             | Self::Context { .. }

@@ -99,6 +99,46 @@ fn what_kernels_differ_in_is_asked_of_the_profile() {
 }
 
 #[test]
+fn a_size_must_be_more_than_0_as_far_as_the_kernel_can_tell() {
+    // Replaces what is written with as many bytes as the file position says, up to 8, unless `guard` leads away.
+    let program = |guard: Option<(Cond, i32)>| {
+        let guard = guard.map(|(cond, imm)| Insn::jump_if(Width::W64, cond, Reg::R3, imm, 3));
+        let rest = i16::from(guard.is_some()) + 3;
+        let before = [
+            Insn::load(Size::U32, Reg::R3, Reg::R1, 4),
+            Insn::store(Size::U64, Reg::R10, -8, Reg::R3),
+            Insn::jump_if(Width::W64, Cond::Gt, Reg::R3, 8, rest),
+        ];
+        let after = [
+            Insn::mov(Width::W64, Reg::R2, Reg::R10),
+            Insn::alu(Width::W64, AluOp::Add, Reg::R2, -8),
+            Insn::call_helper(helper_ids::SYSCTL_SET_NEW_VALUE),
+            mov(Reg::R0, 1),
+            Insn::exit(),
+        ];
+        before.into_iter().chain(guard).chain(after).collect::<Vec<Insn>>()
+    };
+    let (none, equal, less) = (None, Some((Cond::Eq, 0)), Some((Cond::Lt, 1)));
+    for (kernel, guard, is_taken) in [
+        ("5.10", none, false),
+        ("6.18", none, false),
+        ("5.10", equal, false),
+        ("5.15", equal, false),
+        ("6.1.192", equal, false),
+        ("6.8", equal, true),
+        ("6.18", equal, true),
+        ("5.10", less, true),
+        ("6.1.192", less, true),
+        ("6.18", less, true),
+    ] {
+        let loaded = load(&program(guard), &kernel.parse().expect("a profile"), 18);
+        let expected = if is_taken { Ok(()) } else { Err("invalid zero-sized read") };
+        let said = loaded.as_ref().map(|()| ()).map_err(|said| said.split(": R3 ").last().unwrap_or(said));
+        assert_eq!(said, expected, "{kernel} {guard:?}");
+    }
+}
+
+#[test]
 fn what_is_provably_0_or_1_is_accepted() {
     let (r0, r1, r10) = (Reg::R0, Reg::R1, Reg::R10);
     let position = Insn::load(Size::U32, r0, r1, 4);

@@ -16,7 +16,7 @@ use crate::capabilities::{Capabilities, Capability};
 use crate::machine;
 
 /// To be raised with every change to what is probed, and how.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const DIRECTORY: &str = "/run/knobgate";
 const FILE: &str = "probes";
 

@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use knobgate_bpf::{
-    AluOp, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width, encode,
-    helper_ids,
+    AluOp, AsmError, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width,
+    emit_set_new_value, encode, helper_ids,
 };
 
 use super::Outcome;
@@ -117,24 +117,31 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
     Ok((map, insns))
 }
 
-/// Puts [`REPLACEMENT`] in the place of what is written.
-pub(super) fn rewrite() -> Vec<Insn> {
-    let mut insns = vec![Insn::load(Size::U32, Reg::R2, Reg::R1, WRITE)];
-    let start = -(REPLACEMENT.len() as i16);
-    let mut store = Vec::new();
-    for (word, offset) in REPLACEMENT.as_chunks::<8>().0.iter().zip((start..).step_by(8)) {
-        store.extend(Insn::load_imm64(Reg::R3, Imm64::Value(u64::from_ne_bytes(*word))));
-        store.push(Insn::store(Size::U64, Reg::R10, offset, Reg::R3));
+/// Puts [`REPLACEMENT`] in the place of what is written, by the instructions that compiled policies have for it. The verifier
+/// does not know how long that is: so it is in compiled policies, and some verifiers reject what they could accept.
+pub(super) fn rewrite() -> Result<Vec<Insn>, AsmError> {
+    // One byte more than is replaced: the NUL.
+    const BUFFER_BYTES: i16 = REPLACEMENT.len() as i16 + 8;
+    let mut asm = Assembler::new();
+    let pass = asm.new_label();
+    asm.mov(Reg::R6, Reg::R1);
+    asm.load(Size::U32, Reg::R2, Reg::R6, WRITE);
+    asm.jump_if(Cond::Eq, Reg::R2, 0, pass);
+    asm.mov(Reg::R2, Reg::R10);
+    asm.alu(AluOp::Add, Reg::R2, i32::from(-BUFFER_BYTES));
+    asm.mov(Reg::R3, i32::from(BUFFER_BYTES));
+    asm.call_helper(helper_ids::SYSCTL_GET_NEW_VALUE);
+    asm.mov(Reg::R7, Reg::R0);
+    for (word, offset) in REPLACEMENT.as_chunks::<8>().0.iter().zip((-BUFFER_BYTES..).step_by(8)) {
+        asm.load_imm64(Reg::R3, u64::from_ne_bytes(*word));
+        asm.store(Size::U64, Reg::R10, offset, Reg::R3);
     }
-    store.extend([
-        Insn::mov(Width::W64, Reg::R2, Reg::R10),
-        Insn::alu(Width::W64, AluOp::Add, Reg::R2, i32::from(start)),
-        Insn::mov(Width::W64, Reg::R3, REPLACEMENT.len() as i32),
-        Insn::call_helper(helper_ids::SYSCTL_SET_NEW_VALUE),
-    ]);
-    insns.push(Insn::jump_if(Width::W64, Cond::Eq, Reg::R2, 0, store.len() as i16));
-    insns.extend(store);
-    returning_one(insns)
+    let length = (Reg::R7, i32::from(BUFFER_BYTES) - 1);
+    emit_set_new_value(&mut asm, Reg::R6, -BUFFER_BYTES, length, pass);
+    asm.bind(pass);
+    asm.mov(Reg::R0, 1);
+    asm.exit();
+    Ok(asm.finish(false)?.insns)
 }
 
 /// Whether the kernel takes the lines of a program's source.

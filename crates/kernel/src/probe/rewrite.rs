@@ -20,14 +20,23 @@ pub(super) fn probe() -> (Outcome, Outcome) {
         Ok(cgroup) => cgroup,
         Err(error) => return unknown(error.to_string()),
     };
-    let program = match try_load(&programs::rewrite()) {
+    let insns = match programs::rewrite() {
+        Ok(insns) => insns,
+        Err(error) => return unknown(error.to_string()),
+    };
+    // Where the kernel rejects it, another one shows whether there are links.
+    let (program, rejected) = match try_load(&insns) {
+        Ok(program) => (Ok(program), None),
+        Err(error) => (try_load(&programs::allow()), Some(outcome_of(error))),
+    };
+    let program = match program {
         Ok(program) => program,
-        Err(error) => return unknown(format!("the rewriting program was refused: {error}")),
+        Err(error) => return unknown(format!("no program can be loaded: {error}")),
     };
     // The link ends with this function, before the cgroup does.
     let link = Link::create(&program, &cgroup);
     match link {
-        Ok(_link) => (Outcome::Yes, is_rewritten(&cgroup)),
+        Ok(_link) => (Outcome::Yes, rejected.unwrap_or_else(|| is_rewritten(&cgroup))),
         Err(LinkError::Unsupported { .. }) => {
             (Outcome::No, Outcome::Unknown("there are no links to attach a program with".to_owned()))
         }

@@ -1,0 +1,152 @@
+//! What the verifiers of older kernels want of compiled programs.
+
+use std::ops::Range;
+
+use knobgate_bpf::{Callee, Features, Operation, Program, Reg, Size};
+use knobgate_compiler::{compile, compile_as_table};
+use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
+use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
+
+/// Rules with each action and with conditions of each kind.
+const RULES: [&str; 11] = [
+    "allow read write vm.x",
+    "deny(EROFS) write vm.x",
+    "set write vm.x to \"10\"",
+    "ignore write vm.x",
+    "clamp write vm.x to 1..5",
+    "clamp write vm.x to [1..5, 7.., ..9]",
+    "set write net.** to \"1\" if uid == 7 and pos == 0",
+    "allow write vm.x if old >= 13",
+    "allow write vm.x if new <= old",
+    "allow write vm.x if new[1] < old[2] or count(old) == 2",
+    "allow write vm.x if new matches \"a*b\" or old contains \"c\"",
+];
+
+fn policy(rules: &[&str]) -> PolicyFile {
+    let text = format!("policy p\n{}\n", rules.join("\n"));
+    parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy")
+}
+
+#[test]
+fn what_is_compiled_for_a_kernel_is_taken_by_the_model_of_its_verifier() {
+    let policies = RULES.iter().map(|rule| policy(&[rule])).chain([policy(&RULES)]);
+    for file in policies {
+        for profile in Profile::ALL {
+            // Where the kernel drops rewrites they are compiled to denials; that it accepts them is tested all the same.
+            let features = Features { set_new_value: true, ..profile.features() };
+            let table = features.bpf_loop.then(|| compile_as_table(&file, &features));
+            for compiled in [Some(compile(&file, &features)), table].into_iter().flatten() {
+                let program = compiled.expect("a program").program;
+                let loaded = LoadedProgram::load(&program, &profile, &LoadOptions::default());
+                assert_eq!(loaded.err(), None, "{profile}: {}", file.source().text());
+            }
+        }
+    }
+}
+
+/// Rules of which two do the same, and what comes after one of them looks at values.
+const SHARED: [&str; 4] = [
+    "allow write vm.a if uid == 1",
+    "allow write vm.b if uid == 2",
+    "allow write vm.a if new <= old",
+    "allow write vm.b if pos == 0",
+];
+
+/// The verifier also follows ways that no access takes: one on which a value is looked at although it is text, or was not
+/// fetched. On kernels where no stack may be read that was not stored to, every such way has to store it all the same.
+#[test]
+fn what_is_read_of_fetched_values_is_stored_on_every_way() {
+    let each = RULES.iter().map(|rule| policy(&[rule]));
+    for file in each.chain([policy(&RULES), policy(&SHARED)]) {
+        for kernel in ["5.10", "5.15", "6.1.170"] {
+            let profile: Profile = kernel.parse().expect("a profile");
+            assert!(!profile.uninit_stack);
+            let program = compile(&file, &profile.features()).expect("a program").program;
+            let unstored = unstored_reads(&program);
+            assert_eq!(unstored, Vec::<String>::new(), "{kernel}: {}", file.source().text());
+        }
+    }
+}
+
+/// How a value was read, and its numbers, lie here on the main function's stack.
+const NUMBERS: Range<i16> = -176..-32;
+
+/// The bytes of [`NUMBERS`] that are stored, by their distance from the start.
+type Stored = [bool; NUMBERS.end.abs_diff(NUMBERS.start) as usize];
+
+/// The instructions of the main function that read of [`NUMBERS`] what is not stored on every way there, whatever the
+/// conditions of jumps are.
+fn unstored_reads(program: &Program) -> Vec<String> {
+    let mut unstored = Vec::new();
+    let code = function(program, 0);
+    let mut states: Vec<Option<Stored>> = vec![None; code.end];
+    states[0] = Some([false; NUMBERS.end.abs_diff(NUMBERS.start) as usize]);
+    for (insn, operation) in operations(program, code) {
+        // Code only goes forward, so that all that leads here has been seen.
+        let mut stored = states[insn].expect("something leads here");
+        let next = insn + operation.slots();
+        let target = |off: i32| (insn as i64 + 1 + i64::from(off)) as usize;
+        let mut targets = vec![next];
+        match operation {
+            Operation::Load { size, base: Reg::R10, off, .. } => {
+                if places(off, size).into_iter().any(|place| !stored[place]) {
+                    unstored.push(format!("{insn}: {operation}"));
+                }
+            }
+            Operation::Store { size, base: Reg::R10, off, .. } => {
+                places(off, size).into_iter().for_each(|place| stored[place] = true);
+            }
+            Operation::Call { callee: Callee::Function(off) } => {
+                let called = stored_before_jumps(program, target(off));
+                called.into_iter().for_each(|place| stored[place] = true);
+            }
+            Operation::Jump { off, .. } => targets = vec![target(off)],
+            Operation::JumpIf { off, .. } => targets.push(target(off.into())),
+            Operation::Exit => targets.clear(),
+            _ => {}
+        }
+        for target in targets {
+            let there = states[target].get_or_insert(stored);
+            there.iter_mut().zip(stored).for_each(|(there, stored)| *there &= stored);
+        }
+    }
+    unstored
+}
+
+/// What the function at `start` stores before it jumps or calls for the first time; it has the main function's frame pointer in
+/// r7.
+fn stored_before_jumps(program: &Program, start: usize) -> Vec<usize> {
+    operations(program, function(program, start))
+        .map(|(_, operation)| operation)
+        .take_while(|operation| {
+            !matches!(operation, Operation::JumpIf { .. } | Operation::Jump { .. } | Operation::Call { .. })
+        })
+        .flat_map(|operation| match operation {
+            Operation::Store { size, base: Reg::R7, off, .. } => places(off, size),
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+/// The bytes of [`NUMBERS`] in an access, by their distance from the start.
+fn places(off: i16, size: Size) -> Vec<usize> {
+    let bytes = off..off + size.bytes() as i16;
+    bytes.filter(|byte| NUMBERS.contains(byte)).map(|byte| (byte - NUMBERS.start) as usize).collect()
+}
+
+/// The instructions of the function that starts here.
+fn function(program: &Program, start: usize) -> Range<usize> {
+    let later = program.functions.iter().map(|function| function.start).filter(|later| *later > start);
+    start..later.min().unwrap_or(program.insns.len())
+}
+
+fn operations(program: &Program, code: Range<usize>) -> impl Iterator<Item = (usize, Operation)> {
+    let mut insn = code.start;
+    std::iter::from_fn(move || {
+        let at = insn;
+        let operation =
+            (at < code.end).then(|| Operation::at(&program.insns, at).expect("an instruction"))?;
+        insn += operation.slots();
+        Some((at, operation))
+    })
+}
