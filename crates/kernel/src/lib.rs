@@ -85,6 +85,7 @@ mod pin_dir;
 mod probe;
 mod program;
 mod query;
+mod replacement;
 mod ring_buffer;
 mod scratch;
 mod signals;

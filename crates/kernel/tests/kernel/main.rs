@@ -10,6 +10,7 @@ mod guards;
 mod links;
 mod loads;
 mod machines;
+mod replacements;
 mod snapshots;
 mod spawns;
 mod stage;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         links::TESTS,
         loads::TESTS,
         machines::TESTS,
+        replacements::TESTS,
         snapshots::TESTS,
         spawns::TESTS,
     ];
