@@ -50,7 +50,10 @@ impl<'a> NewAttachment<'a> {
         loop {
             let staging = staging_name();
             match renameat_with(&pins.dir, name.as_str(), &pins.dir, &*staging, RenameFlags::NOREPLACE) {
-                Ok(()) => return Ok(Self { pins, staging, attachment, published: false }),
+                Ok(()) => {
+                    let attachment = attachment.renamed(pins, &staging);
+                    return Ok(Self { pins, staging, attachment, published: false });
+                }
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                 Err(error) => return Err(failed("rename", &path())(error)),
             }
