@@ -29,8 +29,10 @@ pub enum Rejection {
     #[error("map {map} is no program array with room for a program at index {index}")]
     TailCall { map: usize, index: u32 },
     /// A program in a program array has storage that the one which calls it has not.
-    #[error("the program {callee} has cgroup storage in the map {map}, which its caller does not use")]
-    ForeignStorage { callee: String, map: String },
+    #[error(
+        "a program in a program array has cgroup storage in the map {map}, which its caller does not use"
+    )]
+    ForeignStorage { map: String },
     /// A reference to a map, or to something else that only a loader knows, is not resolved or wrong.
     #[error(
         "instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map"

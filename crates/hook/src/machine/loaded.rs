@@ -100,9 +100,9 @@ impl LoadedProgram {
             return Err(Rejection::OtherMaps);
         }
         if profile.tail_calls_compare_storage
-            && let Some((callee, map)) = program.foreign_storage()
+            && let Some((_, map)) = program.foreign_storage()
         {
-            return Err(Rejection::ForeignStorage { callee: callee.name.clone(), map: map.name.clone() });
+            return Err(Rejection::ForeignStorage { map: map.name.clone() });
         }
         let loaded = Self::load_code(program, maps, profile, options)?;
         for TailCall { map, index, program: callee } in &program.tail_calls {
