@@ -165,6 +165,11 @@ impl MapKind {
         matches!(self, Self::PercpuHash | Self::PercpuArray | Self::LruPercpuHash | Self::PercpuCgroupStorage)
     }
 
+    /// Whether a program has one value of it for each attachment.
+    pub const fn is_cgroup_storage(self) -> bool {
+        matches!(self, Self::CgroupStorage | Self::PercpuCgroupStorage)
+    }
+
     /// Its name, as `bpftool` spells it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -245,6 +250,21 @@ pub struct RuleEntry {
     pub line: u32,
     /// The text of the rule.
     pub text: String,
+}
+
+impl Program {
+    /// The first map with cgroup storage that a program in a program array uses and this one does not, with that program.
+    ///
+    /// Called, it would get the storage of this one's attachment. Kernels do not take it into the array (`storage_cookie` in
+    /// kernel/bpf/core.c), or follow a null pointer (5.10).
+    pub fn foreign_storage(&self) -> Option<(&Self, &MapDef)> {
+        self.tail_calls.iter().map(|call| &call.program).find_map(|callee| {
+            let uses = |map: usize| self.relocations.iter().any(|relocation| relocation.map == map);
+            let foreign = callee.relocations.iter().map(|used| used.map).filter(|&map| !uses(map));
+            let mut maps = foreign.filter_map(|map| self.maps.get(map));
+            maps.find(|map| map.kind.is_cgroup_storage()).map(|map| (callee, map))
+        })
+    }
 }
 
 impl From<Code> for Program {

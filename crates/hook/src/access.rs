@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use crate::chain::Running;
 use crate::effective::Effective;
 use crate::handler::{Surroundings, Written};
+use crate::hook::storage_of;
 use crate::process::Resident;
-use crate::{
-    Decision, Errno, Hook, Invocation, Knob, ProcessId, ProgramFault, Runs, VALUE_BYTES, Wanted, chain,
-};
+use crate::{Decision, Errno, Hook, Invocation, Knob, ProcessId, ProgramFault, VALUE_BYTES, Wanted, chain};
 
 /// `MAX_RW_COUNT`: no system call reads or writes more bytes.
 const MAX_COUNT: usize = 0x7fff_f000;
@@ -137,7 +137,7 @@ impl Hook {
 
     /// The programs that are in effect for a process. `None` where nothing is attached to any cgroup at all: then the
     /// kernel does not take the hook's path, which reads the value once more.
-    fn programs_for(&self, process: ProcessId) -> Option<Vec<(Effective, Arc<dyn Runs>)>> {
+    fn programs_for(&self, process: ProcessId) -> Option<Vec<Running>> {
         if !self.cgroups.any_attached() {
             return None;
         }
@@ -147,9 +147,14 @@ impl Hook {
             .and_then(|resident| self.cgroups.get(resident.cgroup).ok())
             .map(|cgroup| cgroup.effective.as_slice())
             .unwrap_or_default();
-        let program =
-            |&runs: &Effective| Some((runs, Arc::clone(self.programs.get(runs.program.0 as usize)?)));
-        Some(effective.iter().filter_map(program).collect())
+        let running = |&effective: &Effective| {
+            Some(Running {
+                effective,
+                program: Arc::clone(self.programs.get(effective.program.0 as usize)?),
+                storage: storage_of(&self.programs, effective.storage_of),
+            })
+        };
+        Some(effective.iter().filter_map(running).collect())
     }
 }
 

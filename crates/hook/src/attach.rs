@@ -101,6 +101,8 @@ impl Default for Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) owner: Owner,
+    /// The program whose storage it has: the one that was attached, whatever replaced it.
+    pub(crate) storage_of: ProgramId,
     pub(crate) preorder: bool,
 }
 
@@ -186,11 +188,15 @@ impl Cgroups {
         link: LinkId,
         program: ProgramId,
         expected: Option<ProgramId>,
+        same_storage: impl Fn(ProgramId, ProgramId) -> bool,
     ) -> Result<(), Errno> {
         let found = self.links.get_mut(&link).ok_or(Errno::EBADF)?;
         let id = found.cgroup.ok_or(Errno::ENOLINK)?;
         if expected.is_some_and(|expected| expected != found.program) {
             return Err(Errno::EPERM);
+        }
+        if self.profile.updates_compare_storage && !same_storage(found.program, program) {
+            return Err(Errno::EINVAL);
         }
         found.program = program;
         self.get_mut(id)?.level.revision += 1;
@@ -248,7 +254,7 @@ impl Cgroups {
         if level.slots.len() >= MAX_PROGRAMS {
             return Err(Errno::E2BIG);
         }
-        let slot = Slot { owner, preorder };
+        let slot = Slot { owner, storage_of: self.program_of(owner), preorder };
         match level.slot_to_replace(owner, mode, replaced)? {
             Some(index) => self.get_mut(id)?.level.slots[index] = slot,
             None => {

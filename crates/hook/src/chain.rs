@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use crate::effective::Effective;
-use crate::{Errno, Invocation, ProgramId, Runs};
+use crate::{CgroupStorage, Errno, Invocation, ProgramId, Runs};
 
 /// A program did what no program that the kernel has verified can do.
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +29,22 @@ pub struct Decision {
     pub replacement_applied: bool,
 }
 
+/// A program that is about to run.
+pub(crate) struct Running {
+    pub(crate) effective: Effective,
+    pub(crate) program: Arc<dyn Runs>,
+    /// What was allocated for its attachment.
+    pub(crate) storage: Option<CgroupStorage>,
+}
+
 /// Runs all of `programs`, whatever the first ones say.
-pub(crate) fn run(
-    programs: &[(Effective, Arc<dyn Runs>)],
-    invocation: &mut Invocation<'_>,
-) -> Result<Decision, ProgramFault> {
+pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Result<Decision, ProgramFault> {
     let mut decision = Decision::default();
     let mut all_allow = true;
-    for &(Effective { program: id, cgroup }, ref program) in programs {
-        invocation.attached_to = cgroup.number();
+    for Running { effective, program, storage } in programs {
+        let id = effective.program;
+        invocation.attached_to = effective.cgroup.number();
+        invocation.storage.clone_from(storage);
         let r0 = program.run(invocation).map_err(|source| ProgramFault { program: id, source })?;
         decision.ran.push((id, r0));
         // The kernel looks at the low half of r0.

@@ -8,6 +8,8 @@ use crate::cgroups::{CgroupId, Cgroups};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Effective {
     pub(crate) program: ProgramId,
+    /// The program whose storage it has, which is another one after some updates.
+    pub(crate) storage_of: ProgramId,
     /// What it is attached to.
     pub(crate) cgroup: CgroupId,
 }
@@ -39,7 +41,11 @@ impl Cgroups {
         for (cgroup, level) in self.levels(id) {
             let programs = |preorder: bool| {
                 let slots = level.slots.iter().filter(move |slot| slot.preorder == preorder);
-                let effective = |slot: &Slot| Effective { program: self.program_of(slot.owner), cgroup };
+                let effective = |slot: &Slot| Effective {
+                    program: self.program_of(slot.owner),
+                    storage_of: slot.storage_of,
+                    cgroup,
+                };
                 slots.map(effective).collect::<Vec<_>>()
             };
             early.push(programs(true));

@@ -7,7 +7,10 @@ use crate::access::{Outcome, Request};
 use crate::attach::{Attached, LinkId, Mode, Options, ProgramId};
 use crate::cgroups::{CgroupId, Cgroups};
 use crate::process::Resident;
-use crate::{Errno, Knobs, OpenFile, Process, ProcessId, Profile, ProgramFault, Runs, Wanted, WritesStrict};
+use crate::{
+    CgroupStorage, Errno, Knobs, OpenFile, Process, ProcessId, Profile, ProgramFault, Runs, Wanted,
+    WritesStrict,
+};
 
 /// A kernel, as far as this hook goes.
 pub struct Hook {
@@ -218,16 +221,24 @@ impl Hook {
 
     /// Puts `program` in the place of the link's, if that is `expected` where one is expected (`BPF_LINK_UPDATE`).
     ///
+    /// It gets the storage that was allocated for the program that was attached. Some kernels fail where that is not its own
+    /// ([`Profile::updates_compare_storage`]). The others crash when it asks for storage that there is not
+    /// ([`Reason::is_crash`](crate::machine::Reason::is_crash)).
+    ///
     /// # Errors
     ///
-    /// `ENOLINK`: the link was detached, or its cgroup removed. `EPERM`: the link's program is another one.
+    /// `ENOLINK`: the link was detached, or its cgroup removed. `EPERM`: the link's program is another one. `EINVAL`: it has
+    /// other storage.
     pub fn update_link(
         &mut self,
         link: LinkId,
         program: ProgramId,
         expected: Option<ProgramId>,
     ) -> Result<(), Errno> {
-        self.cgroups.update(link, program, expected)
+        let programs = &self.programs;
+        let storage = |program| storage_of(programs, program).unwrap_or_default();
+        let compatible = |old, new| storage(old).is_same_as(&storage(new));
+        self.cgroups.update(link, program, expected, compatible)
     }
 
     /// Detaches a link (`BPF_LINK_DETACH`), if it still is attached.
@@ -396,4 +407,9 @@ impl Hook {
         }
         self.access(process, &file.name, request, position)
     }
+}
+
+/// What is allocated for an attachment of this program.
+pub(crate) fn storage_of(programs: &[Arc<dyn Runs>], program: ProgramId) -> Option<CgroupStorage> {
+    programs.get(program.0 as usize)?.cgroup_storage()
 }

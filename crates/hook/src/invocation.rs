@@ -1,6 +1,6 @@
 //! What one access gives the programs that run on it: `struct bpf_sysctl_kern` in include/linux/filter.h, and the task.
 
-use crate::Profile;
+use crate::{CgroupStorage, Profile};
 
 /// The size of the buffers of current and new values (`PAGE_SIZE`).
 pub const VALUE_BYTES: usize = 4096;
@@ -30,6 +30,9 @@ pub struct Invocation<'a> {
     pub task: &'a Task,
     /// The id of the cgroup that the running program is attached to, by which `bpf_get_local_storage` goes.
     pub attached_to: u64,
+    /// What was allocated for the attachment of the running program, by which `bpf_get_local_storage` goes as well. `None`:
+    /// what the program itself has.
+    pub storage: Option<CgroupStorage>,
     /// What programs have sent to the task. Here nobody gets it.
     pub signals: Vec<SentSignal>,
     /// Which kernel this is.
@@ -50,6 +53,7 @@ impl<'a> Invocation<'a> {
             retval: 0,
             task,
             attached_to: task.cgroups.last().copied().unwrap_or(0),
+            storage: None,
             signals: Vec::new(),
             profile,
         }

@@ -123,6 +123,11 @@ impl Map {
         self.state().set_cgroup(index, cgroup.map(CgroupId::number))
     }
 
+    /// Whether both are the same map.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The inside. A program that uses it lets go of it before its next instruction.
     #[inline]
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

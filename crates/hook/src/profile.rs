@@ -70,6 +70,14 @@ pub struct Profile {
     pub anchors: bool,
     /// `BPF_LINK_UPDATE` swaps the right program when programs with `BPF_F_PREORDER` are there too.
     pub updates_find_their_slot: bool,
+    /// `BPF_LINK_UPDATE` fails with `EINVAL` unless both programs have their cgroup storage in the same maps
+    /// (`cgroup_bpf_storages_compatible`, kernel/bpf/cgroup.c). 6.1.192, 6.12.117, 7.2.13 and 7.3.4 do that when run, and
+    /// 5.10, 6.1.170, 6.12.94, 6.18.15 and 6.18.44 do not: they give the new program what was allocated for the old one, and follow a null
+    /// pointer where that is nothing.
+    pub updates_compare_storage: bool,
+    /// A program array takes a program only if its cgroup storage is in the maps of the one that calls it. 6.1.170 and later
+    /// do that when run (`storage_cookie`, kernel/bpf/core.c); 5.10 follows a null pointer at the call.
+    pub tail_calls_compare_storage: bool,
 }
 
 /// As `BPF_PROG_TYPE_CGROUP_SYSCTL` first was, and 5.4 still is.
@@ -100,6 +108,8 @@ const V5_4: Profile = Profile {
     preorder: false,
     anchors: false,
     updates_find_their_slot: true,
+    updates_compare_storage: false,
+    tail_calls_compare_storage: false,
 };
 
 const V5_10: Profile = Profile {
@@ -124,6 +134,7 @@ const V6_1_170: Profile = Profile {
     tail_calls: 33,
     rewrites_are_applied: false,
     negative_ulongs_fail: true,
+    tail_calls_compare_storage: true,
     ..V5_15
 };
 
@@ -132,6 +143,7 @@ const V6_1_192: Profile = Profile {
     uninit_stack: true,
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
+    updates_compare_storage: true,
     ..V6_1_170
 };
 
@@ -142,6 +154,7 @@ const V6_8: Profile = Profile {
     uninit_stack: true,
     st_ctx: true,
     isa_v4: true,
+    tail_calls_compare_storage: false,
     ..V6_1_170
 };
 
@@ -154,6 +167,7 @@ const V6_12_94: Profile = Profile {
     may_goto: true,
     preorder: true,
     updates_find_their_slot: false,
+    tail_calls_compare_storage: true,
     ..V6_8
 };
 
@@ -163,6 +177,7 @@ const V6_12_117: Profile = Profile {
     rewrites_are_terminated: true,
     anchors: true,
     updates_find_their_slot: true,
+    updates_compare_storage: true,
     ..V6_12_94
 };
 
@@ -172,6 +187,7 @@ const V6_18: Profile = Profile {
     version: (6, 18),
     acquire_release: true,
     rewrites_are_terminated: false,
+    updates_compare_storage: false,
     ..V6_12_117
 };
 
@@ -181,6 +197,7 @@ const V7_2: Profile = Profile {
     set_retval_checked: true,
     call_frames: 16,
     rewrites_are_terminated: true,
+    updates_compare_storage: true,
     ..V6_18
 };
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::Invocation;
+use crate::{CgroupStorage, Invocation};
 
 /// Something that runs on accesses: bytecode, or a closure over the [`Invocation`].
 ///
@@ -16,6 +16,11 @@ pub trait Runs: Send + Sync {
     ///
     /// What no program that the kernel has verified can do: the access then has no outcome.
     fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>>;
+
+    /// The storage that attaching it allocates. `None` for what is no bytecode, and has nothing to do with storage.
+    fn cgroup_storage(&self) -> Option<CgroupStorage> {
+        None
+    }
 }
 
 impl<F> Runs for F

@@ -11,6 +11,7 @@ use crate::link::Link;
 use crate::object::ATTACH_TYPE;
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
+use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec};
 
 /// Where a program goes among those of the same cgroup.
@@ -101,13 +102,16 @@ pub fn link_among(program: &ProgramFd, cgroup: &Cgroup, among: &Among<'_>) -> io
     Link::from_fd(fd, || "what was just created".to_owned()).map_err(io::Error::other)
 }
 
-/// Puts a program in the place of a link's, whichever that is (`BPF_LINK_UPDATE`).
+/// Replaces the program of a link, whichever that is (`BPF_LINK_UPDATE`).
 ///
 /// # Errors
 ///
-/// The kernel's.
+/// The kernel's. Where a program has cgroup storage the kernel is not asked:
+/// [`LinkError::CgroupStorage`](crate::LinkError::CgroupStorage).
 pub fn update_link(link: &Link, program: &ProgramFd) -> io::Result<()> {
-    Ok(bpf::link_update(link.as_fd(), program.as_fd(), None)?)
+    let old = link.program().map_err(io::Error::other)?;
+    let replacement = Replacement::new(&old, program).map_err(io::Error::other)?;
+    Ok(bpf::link_update(link.as_fd(), replacement)?)
 }
 
 /// Takes a link off its cgroup (`BPF_LINK_DETACH`).

@@ -89,6 +89,7 @@ mod probe;
 mod process_id;
 mod program;
 mod query;
+mod replacement;
 mod ring_buffer;
 mod scratch;
 mod signals;

@@ -16,6 +16,7 @@ use crate::cgroup::Cgroup;
 use crate::object::{ATTACH_TYPE, ObjectError, ids, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
+use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec, Object};
 
 /// What can go wrong with a link.
@@ -104,6 +105,22 @@ pub enum LinkError {
         id: u32,
         /// The program that it holds now.
         found: u32,
+    },
+    /// A program cannot replace, or be replaced, while it stays attached.
+    #[error(
+        "program {program_id} (\"{program_name}\") has cgroup storage (map {map_id}, \"{map_name}\"), which the kernel does \
+         not exchange together with the program of a link: on many kernels the next access would crash the machine; \
+         attach the new program and detach the old one instead"
+    )]
+    CgroupStorage {
+        /// The id of the program with the storage: the old one or the new one.
+        program_id: u32,
+        /// Its name.
+        program_name: String,
+        /// The id of the map.
+        map_id: u32,
+        /// Its name.
+        map_name: String,
     },
     /// The program is on the cgroup, and yet not among those that run.
     #[error(
@@ -277,9 +294,10 @@ impl Link {
     /// # Errors
     ///
     /// [`ProgramChanged`](LinkError::ProgramChanged) when the link does not hold `old`,
-    /// [`Detached`](LinkError::Detached), [`Failed`](LinkError::Failed).
+    /// [`CgroupStorage`](LinkError::CgroupStorage) when one of the programs has any, which many kernels do not survive;
+    /// [`Detached`](LinkError::Detached), [`Failed`](LinkError::Failed), [`Object`](LinkError::Object).
     pub fn update(&self, old: &ProgramFd, new: &ProgramFd) -> Result<(), LinkError> {
-        bpf::link_update(self.as_fd(), new.as_fd(), Some(old.as_fd())).map_err(|error| match error {
+        bpf::link_update(self.as_fd(), Replacement::new(old, new)?).map_err(|error| match error {
             Errno::NOLINK => LinkError::Detached { doing: "replace the program of", id: self.id },
             // cgroup_bpf_replace() in kernel/bpf/cgroup.c
             Errno::PERM => match self.info() {

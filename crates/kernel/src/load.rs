@@ -98,6 +98,13 @@ pub fn load_with_maps(
     maps: Vec<Map>,
     options: &LoadOptions,
 ) -> Result<LoadedProgram, LoadError> {
+    if let Some((callee, map)) = program.foreign_storage() {
+        return Err(LoadError::ForeignStorage {
+            program: program.name.clone(),
+            callee: callee.name.clone(),
+            map: map.name.clone(),
+        });
+    }
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(maps).collect();
     let (fd, has_line_info) = Attempt::new(program, &maps, options)?.load()?;

@@ -137,6 +137,20 @@ pub enum LoadError {
         /// The index in the map.
         index: u32,
     },
+    /// A program in a program array has storage that the one which calls it has not.
+    #[error(
+        "cannot load \"{program}\": it calls \"{callee}\" through a program array, which has cgroup storage (map \"{map}\") \
+         that \"{program}\" does not use: some kernels would crash at the call, and others do not take it into the array; \
+         use the map in both"
+    )]
+    ForeignStorage {
+        /// The program's name.
+        program: String,
+        /// The name of the program in the array.
+        callee: String,
+        /// The name of the map.
+        map: String,
+    },
     /// The kernel refused for another reason.
     #[error("cannot load \"{program}\": {source}")]
     Failed {

@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::link::LinkError;
 use crate::map::Map;
 use crate::object::{ObjectError, PROGRAM_TYPE, ids, name_text, open_by_id};
+use crate::replacement::Replacement;
 use crate::sys::bpf::{self, Object};
 
 /// A loaded program, held open.
@@ -98,6 +100,15 @@ impl ProgramFd {
             run_time: Duration::from_nanos(info.run_time_ns),
             has_line_info: info.line_info_count > 0,
         })
+    }
+
+    /// Whether links can have it replaced by `new` while they stay attached.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::CgroupStorage`] if not, [`LinkError::Object`].
+    pub fn check_replaced_by(&self, new: &Self) -> Result<(), LinkError> {
+        Replacement::new(self, new).map(drop)
     }
 
     /// The maps that it holds. One that vanishes meanwhile is left out.

@@ -34,6 +34,11 @@ pub enum Details {
         /// What, and where.
         fault: String,
     },
+    /// The kernel would crash. On the model alone, and the last line.
+    Crash {
+        /// Where, and why.
+        crash: String,
+    },
     /// The programs that run for a cgroup.
     Effective {
         /// Their names, in the order in which they run.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use knobgate_bpf::MapKind;
 use knobgate_hook::attach::{Anchor, Options, Place as Position};
 use knobgate_hook::{
-    CgroupId, Errno, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile, Process,
+    CgroupId, Errno, Fault, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile, Process,
     ProcessId, ProgramFault, ProgramId, Task, Wanted,
 };
 
@@ -148,7 +148,9 @@ fn errno(errno: Errno) -> Refusal {
 }
 
 fn fault(fault: ProgramFault) -> Refusal {
-    Refusal::Fault(fault.source.to_string())
+    let crashes = |fault: &Fault| fault.reason.is_crash();
+    let said = fault.source.to_string();
+    if fault.source.downcast_ref().is_some_and(crashes) { Refusal::Crash(said) } else { Refusal::Fault(said) }
 }
 
 impl Place for Model<'_> {

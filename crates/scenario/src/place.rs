@@ -69,6 +69,8 @@ pub(crate) enum Refusal {
     Load { errno: Option<i32>, log: Refused },
     /// A program did what the kernel's verifier would not have let it do.
     Fault(String),
+    /// The kernel would crash. On the model alone; the running kernel is not let do that.
+    Crash(String),
     /// It cannot go on.
     #[cfg_attr(not(feature = "kernel"), expect(dead_code, reason = "the model does not break"))]
     Broken(Box<dyn Error + Send + Sync>),

@@ -11,7 +11,7 @@ use crate::scenario::{Request, Scenario, Step};
 
 /// The play of a scenario in one place: an iterator over its lines.
 ///
-/// After an error there are no more lines.
+/// After an error, and where the kernel would crash, there are no more lines.
 pub struct Play<'s> {
     scenario: &'s Scenario,
     place: Box<dyn Place + 's>,
@@ -93,6 +93,10 @@ impl Iterator for Play<'_> {
                 line(false, errno, Details::Refused { log: log.reason })
             }
             Err(Refusal::Fault(fault)) => line(false, None, Details::Fault { fault }),
+            Err(Refusal::Crash(crash)) => {
+                self.next = self.scenario.steps.len();
+                line(false, None, Details::Crash { crash })
+            }
             Err(Refusal::Broken(source)) => {
                 self.next = self.scenario.steps.len();
                 return Some(Err(PlayError { step: number, source }));

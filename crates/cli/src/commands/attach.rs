@@ -1,6 +1,6 @@
 //! `knobgate attach`: put a policy on cgroups, to stay.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,6 +39,12 @@ pub(crate) struct Attach {
     /// What the attachment is called; by default as the policy or the program is
     #[arg(long)]
     name: Option<String>,
+    /// Where a program with cgroup storage cannot be replaced at once: attach the new one, then detach the old one
+    ///
+    /// For a moment both judge, and a denial by either denies. The new program comes after the others of its cgroup, and its
+    /// storage starts with zeros. If it cannot be attached to one of the cgroups, the old one stays on all.
+    #[arg(long)]
+    reattach: bool,
 }
 
 impl Attach {
@@ -54,7 +60,7 @@ impl Attach {
         let loaded = what.load(output)?;
 
         let _lock = Lock::take(&pins)?;
-        let done = put_in_force(&pins, &name, &loaded, &cgroups)?;
+        let done = put_in_force(&pins, &name, &loaded, &cgroups, self.reattach)?;
         let done = told(&done, &what, &cgroups);
         output.line(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()))?;
         Ok(ExitCode::SUCCESS)
@@ -120,13 +126,14 @@ fn told(done: &Done, what: &WhatRuns, named: &[ChosenCgroup]) -> String {
             format!("attached {what} to {}, for what it was on before is gone", places(named))
         }
         Done::Replaced { old, on, added } => {
-            let old: Vec<String> = old.iter().map(u32::to_string).collect();
-            let several = if old.len() == 1 { "" } else { "s" };
             let more = match &added[..] {
                 [] => String::new(),
                 added => format!(", and attached it to {}", places(added)),
             };
-            format!("replaced program{several} {} on {} by {what}{more}", old.join(" and "), places(on))
+            format!("replaced {} on {} by {what}{more}", programs(old), places(on))
+        }
+        Done::Reattached { old } => {
+            format!("attached {what} to {}, and then detached {}", places(named), programs(old))
         }
         Done::Shared { program, added, cgroups } => {
             let all = count(*cgroups, "cgroup");
@@ -138,4 +145,10 @@ fn told(done: &Done, what: &WhatRuns, named: &[ChosenCgroup]) -> String {
             }
         }
     }
+}
+
+fn programs(ids: &BTreeSet<u32>) -> String {
+    let several = if ids.len() == 1 { "" } else { "s" };
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    format!("program{several} {}", ids.join(" and "))
 }

@@ -24,8 +24,8 @@ use crate::policy_file;
 /// On the running kernel the knobs are the machine's own: they get the values of the scenario, and in the end, also after
 /// SIGINT and SIGTERM, those back that they had. Inside of `unshare --net --uts --ipc` they are not the machine's.
 ///
-/// Exit status: 0 if all steps were played, whatever came of them; 1 if the scenario has errors, or a program did in
-/// user space what no kernel would have let it do; 2 if a file cannot be read; 3 if this machine cannot play it; 128 and the
+/// Exit status: 0 if all steps were played, whatever came of them; 1 if the scenario has errors, a program did in user space
+/// what no kernel would have let it do, or the kernel would have crashed; 2 if a file cannot be read; 3 if this machine cannot play it; 128 and the
 /// number of the signal that ended it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
@@ -103,7 +103,7 @@ fn print(
     output: &Output,
     stopped: impl Fn() -> Result<Option<Signal>, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let mut faults = false;
+    let mut bad = false;
     loop {
         for remark in play.take_remarks() {
             output.note(remark);
@@ -115,13 +115,23 @@ fn print(
         let Some(line) = play.next() else { break };
         let line = line.map_err(|error| Failure::machine("cannot go on").because(error))?;
         output.line(json::line(&line))?;
-        if let Details::Fault { .. } = line.details {
-            faults = true;
-            output.warning(format_args!(
-                "step {}: the program did what the kernel's verifier lets no program do: it would not have loaded it",
-                line.step
-            ));
+        match line.details {
+            Details::Fault { .. } => {
+                bad = true;
+                output.warning(format_args!(
+                    "step {}: the program did what the kernel's verifier lets no program do: it would not have loaded it",
+                    line.step
+                ));
+            }
+            Details::Crash { .. } => {
+                bad = true;
+                output.warning(format_args!(
+                    "step {}: this kernel would crash here; no later step was played",
+                    line.step
+                ));
+            }
+            _ => {}
         }
     }
-    Ok(ExitCode::from(if faults { BAD } else { 0 }))
+    Ok(ExitCode::from(if bad { BAD } else { 0 }))
 }

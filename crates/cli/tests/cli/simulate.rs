@@ -39,6 +39,13 @@ fn a_scenario_comes_on_standard_input_too() {
 }
 
 #[test]
+fn where_a_kernel_would_crash_the_play_ends_with_status_1() {
+    let text = include_str!("../policies/crash.json");
+    let fixed = text.replacen('{', r#"{ "profile": "6.12.117","#, 1);
+    snapshot("simulate-crash", [simulate(["crash.json"]), simulate(["-"]).stdin(fixed)]);
+}
+
+#[test]
 fn what_only_the_verifier_finds_ends_with_status_1() {
     // A value of a map of 8 bytes, read behind its end at a place that only the run tells.
     snapshot("simulate-fault", [simulate(["fault.json"])]);

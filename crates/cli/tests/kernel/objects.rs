@@ -2,10 +2,14 @@
 
 use std::process::Stdio;
 
-use knobgate_kernel::Cgroup;
+use knobgate_bpf::{
+    Function, Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, Width, write_object,
+};
+use knobgate_kernel::{Cgroup, Link, LoadOptions, load};
 use knobgate_testing::{Test, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::setting::{DetachedAtLast, attach, expect, knobgate, policy, stderr, stdout};
 
@@ -16,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_program_from_an_object_is_listed_with_its_file", listed),
     ("a_compiled_policy_is_shown_as_a_policy_and_decides_alike", compiled),
     ("a_program_that_the_verifier_refuses_leaves_the_old_one_in_force", refused),
+    ("a_program_with_cgroup_storage_is_only_attached_beside_the_old_one", cgroup_storage),
+    ("reattaching_where_there_is_no_room_changes_nothing", no_room),
 ];
 
 fn object(name: &str) -> String {
@@ -183,5 +189,95 @@ fn compiled() -> Result<(), Failed> {
     }
     assert_eq!(of_object["text"], text);
     assert_eq!(of_object["rules"][0]["decided"], 1);
+    Ok(())
+}
+
+/// An object with a program that allows everything and has cgroup storage.
+///
+/// It refers to its storage and never asks for it. So if knobgate had the kernel do what it must not, these tests would
+/// fail, and the machine would not crash.
+fn with_storage() -> NamedTempFile {
+    let storage = MapDef {
+        name: "storage".to_owned(),
+        kind: MapKind::CgroupStorage,
+        key_size: 8,
+        value_size: 8,
+        max_entries: 0,
+        flags: 0,
+        contents: Vec::new(),
+        frozen: false,
+    };
+    let refers = Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 });
+    let program = Program {
+        name: "stores".to_owned(),
+        insns: refers.into_iter().chain([Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()]).collect(),
+        maps: vec![storage],
+        relocations: vec![Relocation { insn: 0, map: 0, target: MapReference::Map }],
+        functions: vec![Function { name: "stores".to_owned(), start: 0 }],
+        ..Program::default()
+    };
+    let mut file = NamedTempFile::with_suffix(".bpf.o").expect("a temporary file");
+    std::io::Write::write_all(&mut file, &write_object(&program).expect("an object")).expect("room");
+    file
+}
+
+fn cgroup_storage() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    let _detached = DetachedAtLast("t-storage");
+    let (stores, denies) = (with_storage(), policy("policy t-storage\ndefault write deny\n"));
+    let [stores, denies] = [&stores, &denies].map(|file| file.path().to_str().expect("a path"));
+    let [place, other_place] = [&cgroup, &other].map(|cgroup| cgroup.path().to_str().expect("a path"));
+    let attach = |what: [&str; 2], more: &[&str], status: i32| {
+        let to = ["--cgroup", place, "--name", "t-storage"];
+        expect(status, ["attach"].iter().chain(&what).chain(&to).chain(more))
+    };
+    let held = || -> Result<(String, u64), Failed> {
+        let shown = shown("t-storage");
+        let name = if shown["policy"].is_null() { &shown["object_program"] } else { &shown["policy"] };
+        let programs = cgroup.attached()?.program_ids.len() + other.attached()?.program_ids.len();
+        Ok((name.as_str().ok_or("no name")?.to_owned(), programs as u64))
+    };
+    // From a program without storage to one with it, and with other storage, and back.
+    attach(["--policy", denies], &[], 0);
+    let more = ["--cgroup", other_place];
+    let reattach = ["--cgroup", other_place, "--reattach"];
+    for (new, before, after) in [
+        (["--object", stores], ("t-storage", 1), ("stores", 2)),
+        (["--object", stores], ("stores", 2), ("stores", 2)),
+        (["--policy", denies], ("stores", 2), ("t-storage", 2)),
+    ] {
+        let refused = stderr(&attach(new, &more, 3));
+        for part in ["has cgroup storage", "crash the machine", "--reattach", "knobgate detach t-storage"] {
+            assert!(refused.contains(part), "{new:?}: {refused}");
+        }
+        assert_eq!(held()?, (before.0.to_owned(), before.1), "{new:?}: nothing has changed");
+        let said = stdout(&attach(new, &reattach, 0));
+        assert!(said.contains(", and then detached program "), "{said}");
+        assert_eq!(held()?, (after.0.to_owned(), after.1), "{new:?}");
+        assert_eq!(may_write(&cgroup, "example"), after.0 == "stores", "{new:?}");
+        assert_eq!(may_write(&other, "example"), after.0 == "stores", "{new:?}");
+    }
+    // What can be replaced at once is, also with the flag.
+    let said = stdout(&attach(["--policy", denies], &reattach, 0));
+    assert!(said.contains("replaced program"), "{said}");
+    Ok(())
+}
+
+fn no_room() -> Result<(), Failed> {
+    let (cgroup, full) = (scratch(), scratch());
+    let _detached = DetachedAtLast("t-no-room");
+    let (stores, denies) = (with_storage(), policy("policy t-no-room\ndefault write deny\n"));
+    attach(denies.path(), &cgroup, "t-no-room");
+    let insns = vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()];
+    let allow = load(&Program { insns, ..Program::default() }, &LoadOptions::default())?.program;
+    let _links = (0..64).map(|_| Link::create(&allow, &full)).collect::<Result<Vec<_>, _>>()?;
+    let [stores, place, full] =
+        [stores.path(), cgroup.path(), full.path()].map(|path| path.to_str().expect("a path"));
+    let to = ["--cgroup", place, "--cgroup", full, "--name", "t-no-room", "--reattach"];
+    let said = stderr(&expect(3, ["attach", "--object", stores].iter().chain(&to)));
+    assert!(said.contains("64 programs"), "{said}");
+    assert!(!may_write(&cgroup, "example"));
+    assert_eq!(cgroup.attached()?.program_ids.len(), 1);
+    assert_eq!(shown("t-no-room")["policy"], "t-no-room");
     Ok(())
 }

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_scenario_is_the_same_on_the_kernel_line_for_line", same),
     ("a_scenario_that_is_stopped_leaves_nothing_behind", stopped),
     ("a_knob_that_is_not_there_is_said_before_anything_runs", missing),
+    ("an_update_that_could_crash_the_kernel_is_not_played_on_it", crash),
 ];
 
 fn same() -> Result<(), Failed> {
@@ -88,5 +89,35 @@ fn missing() -> Result<(), Failed> {
     let output = knobgate(["simulate", "--on-kernel"]).arg(file.path()).output()?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""));
     assert!(stderr(&output).contains("this machine has no knob kernel/no_such_knob"), "{output:?}");
+    Ok(())
+}
+
+fn crash() -> Result<(), Failed> {
+    // The program with storage never asks for it, and nobody reads after the update: if it were played, nothing would crash.
+    let scenario = r#"{
+        "knobs": [{"name": "kernel/domainname", "value": "x", "handler": {"kind": "string", "max_len": 65}}],
+        "maps": [{"name": "one", "type": "percpu_cgroup_storage", "key_size": 8, "value_size": 8, "max_entries": 0}],
+        "programs": {
+            "without": {"insns": "b700000001000000 9500000000000000"},
+            "with": {"insns": "1811000000000000 0000000000000000 b700000001000000 9500000000000000"}
+        },
+        "cgroups": ["a"],
+        "steps": [
+            {"attach": {"program": "FIRST", "cgroup": "a", "mode": "link", "as": "l"}},
+            {"update": {"link": "l", "program": "SECOND"}},
+            {"effective": "a"}
+        ]
+    }"#;
+    for (first, second) in [("without", "with"), ("with", "without"), ("with", "with")] {
+        let mut file = NamedTempFile::with_suffix(".json")?;
+        file.write_all(scenario.replace("FIRST", first).replace("SECOND", second).as_bytes())?;
+        let output = knobgate(["simulate", "--on-kernel"]).arg(file.path()).output()?;
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(3), "{first}, {second}: {said}");
+        assert_eq!(stdout(&output), "{\"step\":0,\"ok\":true,\"errno\":null}\n", "{first}, {second}");
+        for part in ["cannot play step 1", "has cgroup storage", "crash the machine"] {
+            assert!(said.contains(part), "{first}, {second}: {said}");
+        }
+    }
     Ok(())
 }

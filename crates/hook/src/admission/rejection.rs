@@ -28,6 +28,11 @@ pub enum Rejection {
     /// A program is for an array that is none of the program's, or has no such index.
     #[error("map {map} is no program array with room for a program at index {index}")]
     TailCall { map: usize, index: u32 },
+    /// A program in a program array has storage that the one which calls it has not.
+    #[error(
+        "a program in a program array has cgroup storage in the map {map}, which its caller does not use"
+    )]
+    ForeignStorage { map: String },
     /// A reference to a map, or to something else that only a loader knows, is not resolved or wrong.
     #[error(
         "instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map"
@@ -141,6 +146,7 @@ impl Rejection {
             | Self::NotModelled { .. }
             | Self::Gpl { .. }
             | Self::TailCall { .. }
+            | Self::ForeignStorage { .. }
             | Self::JumpOutOfRange { .. }
             | Self::JumpIntoLoad { .. }
             | Self::JumpLeavesFunction { .. }

@@ -1,6 +1,6 @@
 //! Helpers for maps: kernel/bpf/helpers.c.
 
-use knobgate_bpf::{MapKind, Reg};
+use knobgate_bpf::{MapDef, MapKind, Reg};
 
 use super::{Called, Helper, errno};
 use crate::MapError;
@@ -53,16 +53,41 @@ pub(super) fn lookup(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     Ok(found.map_or(Value::number(0), |slot| Value::start_of(Region::MapValue { map, slot })))
 }
 
-/// `bpf_get_local_storage(map, flags)`: what belongs to the program's attachment, which always is there.
+/// `bpf_get_local_storage(map, flags)`: what was allocated for the attachment. The kernel takes only the type from the map.
 pub(super) fn local(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let map = map(machine, helper)?;
     let flags = machine.number_argument(helper, Reg::R2)?;
+    let map = allocated(machine, helper, map)?;
     let (cgroup, cpu) = (machine.invocation.attached_to, machine.surroundings.processor);
     let place = machine.memory.maps[usize::from(map)].state().local_value(cgroup, cpu);
     match place {
         Some(slot) if flags == 0 => Ok(Value::start_of(Region::MapValue { map, slot })),
         _ => Err(Reason::Size { helper: helper.name(), register: 2, size: flags as i64 }),
     }
+}
+
+/// The map in which the attachment has its storage of the type of `map`: `map` itself, unless the program came by a link
+/// update on a kernel that does not compare the maps.
+fn allocated(machine: &mut Machine<'_, '_>, helper: Helper, map: u16) -> Called<u16> {
+    let own = &machine.memory.maps[usize::from(map)];
+    let Some(storage) = &machine.invocation.storage else { return Ok(map) };
+    let MapDef { kind, value_size: size, .. } = own.def();
+    let Some(found) = storage.of_kind(kind) else {
+        return Err(Reason::NoStorage { helper: helper.name(), kind: kind.name() });
+    };
+    if found.is_same_as(own) {
+        return Ok(map);
+    }
+    let found_size = found.def().value_size;
+    if found_size < size {
+        return Err(Reason::ShortStorage { helper: helper.name(), found: found_size, size });
+    }
+    let known = machine.memory.maps.iter().position(|map| map.is_same_as(found));
+    let index = known.unwrap_or(machine.memory.maps.len());
+    if known.is_none() {
+        machine.memory.maps.push(found.clone());
+    }
+    Ok(index as u16)
 }
 
 /// `bpf_map_update_elem(map, key, value, flags)`

@@ -2,8 +2,8 @@
 
 use super::value::Region;
 
-/// A run that was stopped, because a program did what the kernel's verifier would not have let it do, or because it
-/// did not end. Nothing of the instruction that it names was done.
+/// A run that was stopped, because a program did what the kernel's verifier would not have let it do, because it did not
+/// end, or because the kernel would crash. Nothing of the instruction that it names was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{program}, instruction {insn}: {text}: {reason}")]
 pub struct Fault {
@@ -94,7 +94,26 @@ pub enum Reason {
     /// The instruction budget is used up.
     #[error("the budget of {budget} instructions is used up")]
     Budget { budget: u64 },
+    /// The attachment has no storage, since the program came to it by a link update or a tail call.
+    #[error(
+        "this kernel would crash here: {helper} follows a null pointer, for the attachment has no storage of type {kind}; \
+         it was made for another program"
+    )]
+    NoStorage { helper: &'static str, kind: &'static str },
+    /// The attachment has shorter storage than the program was verified with, since it came to it in the same way.
+    #[error(
+        "this kernel would crash here, or corrupt its memory: {helper} returns storage of {found} bytes, which was made for \
+         another program; this one may access {size} bytes"
+    )]
+    ShortStorage { helper: &'static str, found: u32, size: u32 },
     /// The second half of a 64-bit immediate load, or the end of the program.
     #[error("the jump leads to no instruction")]
     NoInstruction,
+}
+
+impl Reason {
+    /// Whether it is the kernel that fails, and nothing that the verifier could have found in the program.
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::NoStorage { .. } | Self::ShortStorage { .. })
+    }
 }

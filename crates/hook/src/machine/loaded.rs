@@ -9,7 +9,7 @@ use super::decode::decode;
 use super::run::Machine;
 use super::{Fault, Step, Surroundings, Tracer};
 use crate::admission::{self, Rejection};
-use crate::{Invocation, Map, Profile, Runs};
+use crate::{CgroupStorage, Invocation, Map, Profile, Runs};
 
 /// A program that can run. Clones are the same program.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub(crate) struct Loaded {
     pub(crate) insns: Vec<Insn>,
     pub(crate) code: Vec<Step>,
     pub(crate) maps: Vec<Map>,
+    pub(crate) storage: CgroupStorage,
     pub(crate) expected_attach_type: u32,
 }
 
@@ -98,6 +99,11 @@ impl LoadedProgram {
         if !fit {
             return Err(Rejection::OtherMaps);
         }
+        if profile.tail_calls_compare_storage
+            && let Some((_, map)) = program.foreign_storage()
+        {
+            return Err(Rejection::ForeignStorage { map: map.name.clone() });
+        }
         let loaded = Self::load_code(program, maps, profile, options)?;
         for TailCall { map, index, program: callee } in &program.tail_calls {
             // The callee counts the maps of its caller.
@@ -119,11 +125,13 @@ impl LoadedProgram {
     ) -> Result<Self, Rejection> {
         let code = decode(program, profile, options)?;
         admission::check(program, &code, profile)?;
+        let storage = CgroupStorage::of(program.relocations.iter().filter_map(|used| maps.get(used.map)));
         Ok(Self(Arc::new(Loaded {
             name: program.name.clone(),
             insns: program.insns.clone(),
             code,
             maps,
+            storage,
             expected_attach_type: options.expected_attach_type,
         })))
     }
@@ -153,8 +161,8 @@ impl LoadedProgram {
     ///
     /// # Errors
     ///
-    /// Where the program does what the verifier would not have let it do, or does not end within the budget. What it
-    /// did until then stays.
+    /// Where the program does what the verifier would not have let it do, or does not end within the budget, or the kernel
+    /// would crash. What it did until then stays.
     pub fn run(&self, invocation: &mut Invocation<'_>, options: &mut RunOptions<'_>) -> Result<u64, Fault> {
         let tracer = options.tracer.as_mut().map(|tracer| &mut **tracer as &mut dyn Tracer);
         Machine::new(self, invocation, &mut options.surroundings, tracer).run(options.budget)
@@ -164,5 +172,9 @@ impl LoadedProgram {
 impl Runs for LoadedProgram {
     fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>> {
         Ok(LoadedProgram::run(self, invocation, &mut RunOptions::default())?)
+    }
+
+    fn cgroup_storage(&self) -> Option<CgroupStorage> {
+        Some(self.0.storage.clone())
     }
 }

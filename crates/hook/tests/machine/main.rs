@@ -4,6 +4,7 @@ mod admission;
 mod functions;
 mod hook_helpers;
 mod instructions;
+mod link_storage;
 mod maps;
 mod memory;
 mod other_helpers;

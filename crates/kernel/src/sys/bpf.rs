@@ -18,6 +18,8 @@ use layout::{
 };
 pub(crate) use layout::{LinkInfo, MapInfo, ProgramInfo};
 
+use crate::replacement::Replacement;
+
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
@@ -429,18 +431,15 @@ pub(crate) fn link_create(
     unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
 }
 
-/// Puts `new` in the place of the link's program, if that is `old` where one is given.
-pub(crate) fn link_update(
-    link: BorrowedFd<'_>,
-    new: BorrowedFd<'_>,
-    old: Option<BorrowedFd<'_>>,
-) -> Result<()> {
+/// Replaces the program of a link. Fails with `EPERM` if that is not the old one.
+pub(crate) fn link_update(link: BorrowedFd<'_>, replacement: Replacement<'_>) -> Result<()> {
     const F_REPLACE: u32 = 4;
     let mut attr = LinkUpdateAttr {
         link_fd: raw(link),
-        new_prog_fd: raw(new),
-        flags: if old.is_some() { F_REPLACE } else { 0 },
-        old_prog_fd: old.map_or(0, raw),
+        new_prog_fd: raw(replacement.new_program()),
+        // Without the flag the kernel would not notice that the old program is no longer the one that was checked.
+        flags: F_REPLACE,
+        old_prog_fd: raw(replacement.old()),
     };
     // SAFETY: the attr holds no address.
     unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)

@@ -11,6 +11,7 @@ mod links;
 mod loads;
 mod machines;
 mod single_threaded;
+mod replacements;
 mod snapshots;
 mod spawns;
 mod stage;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         loads::TESTS,
         machines::TESTS,
         single_threaded::TESTS,
+        replacements::TESTS,
         snapshots::TESTS,
         spawns::TESTS,
     ];

@@ -1,0 +1,158 @@
+//! Which programs a link can exchange: those without cgroup storage.
+//!
+//! No program here calls `bpf_get_local_storage`. They only refer to the map, which is what the kernel goes by when it gives
+//! an attachment its storage; the null pointer that a wrong update leaves is then followed by nobody. So without the
+//! check these tests fail, and the machine does not crash. And there are no processes in the cgroups.
+
+use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
+use knobgate_kernel::{
+    Among, AttachMode, BpffsError, Change, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
+    attach_among, create_map, load_with_maps, update_link,
+};
+use knobgate_testing::scratch;
+use libtest_mimic::Failed;
+
+use crate::stage::{allow, id, pins};
+
+pub(crate) const TESTS: &[super::Test] = &[
+    ("a_link_exchanges_only_programs_without_cgroup_storage", update),
+    ("a_change_refuses_cgroup_storage_and_puts_back_what_it_did", change),
+    ("a_program_array_takes_no_program_with_storage_that_its_caller_lacks", tail_call),
+    ("a_program_attached_without_a_link_can_be_replaced_by_one_with_cgroup_storage", prog_attach),
+];
+
+fn storage(name: &str, kind: MapKind) -> MapDef {
+    MapDef {
+        name: name.to_owned(),
+        kind,
+        key_size: 8,
+        value_size: 8,
+        max_entries: 0,
+        flags: 0,
+        contents: Vec::new(),
+        frozen: false,
+    }
+}
+
+fn map(name: &str, kind: MapKind) -> Map {
+    create_map("the test", &storage(name, kind)).expect("a map")
+}
+
+/// A program that allows everything, and refers to these maps; or holds them without referring to them.
+fn with(maps: &[&Map], refers: bool) -> ProgramFd {
+    let defs: Vec<MapDef> = maps
+        .iter()
+        .map(|map| storage("storage", MapKind::from_number(map.info().kind).expect("a kind")))
+        .collect();
+    let used = if refers { defs.len() } else { 0 };
+    let relocations = (0..used).map(|map| Relocation { insn: 2 * map, map, target: MapReference::Map });
+    let loads = (0..used).flat_map(|_| Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 }));
+    let program = Program {
+        maps: defs,
+        relocations: relocations.collect(),
+        ..crate::stage::program("storage", loads.chain(allow().insns))
+    };
+    let maps = maps.iter().map(|map| map.try_clone().expect("another descriptor"));
+    load_with_maps(&program, maps.collect(), &LoadOptions::default()).expect("it loads").program
+}
+
+fn update() -> Result<(), Failed> {
+    let (one, other) = (map("one", MapKind::CgroupStorage), map("other", MapKind::CgroupStorage));
+    let per_cpu = map("per_cpu", MapKind::PercpuCgroupStorage);
+    let none = with(&[], true);
+    let cases = [
+        ("none, and none again", &none, with(&[], true), true),
+        ("none, and a map", &none, with(&[&one], true), false),
+        ("none, and a map per CPU", &none, with(&[&per_cpu], true), false),
+        ("a map, and none", &with(&[&one], true), with(&[], true), false),
+        ("two maps of one kind", &with(&[&one], true), with(&[&other], true), false),
+        ("one map more", &with(&[&one], true), with(&[&one, &per_cpu], true), false),
+        ("the same map", &with(&[&one], true), with(&[&one], true), false),
+        // Both list the map, and yet one has no storage: this is what comparing the lists would let pass.
+        ("the same map, which one does not use", &with(&[&one], false), with(&[&one], true), false),
+    ];
+    for (what, old, new, allowed) in cases {
+        let cgroup = scratch();
+        let link = Link::create(old, &cgroup)?;
+        let before = cgroup.attached()?;
+        assert_eq!(old.check_replaced_by(&new).is_ok(), allowed, "{what}");
+        if allowed {
+            link.update(old, &new)?;
+            update_link(&link, old)?;
+            assert_eq!(link.info()?.program_id, id(old), "{what}");
+            continue;
+        }
+        let error = link.update(old, &new).expect_err(what);
+        assert!(matches!(error, LinkError::CgroupStorage { .. }), "{what}: {error}");
+        assert!(error.to_string().contains("crash the machine"), "{what}: {error}");
+        let same = update_link(&link, &new).expect_err(what);
+        assert_eq!((same.to_string(), same.raw_os_error()), (error.to_string(), None), "{what}");
+        // Its revision would tell of an update.
+        assert_eq!(cgroup.attached()?, before, "{what}");
+    }
+    Ok(())
+}
+
+fn change() -> Result<(), Failed> {
+    let (plain, storage) = (scratch(), scratch());
+    let (pins, name) = pins("storage");
+    let (none, new) = (with(&[], true), with(&[], true));
+    let stored = with(&[&map("one", MapKind::CgroupStorage)], true);
+    let begun = pins.begin()?;
+    let mut first = Change::begin(&begun, &none)?;
+    first.attach(&plain)?;
+    first.keep()?;
+    let mut second = Change::begin(&begun, &stored)?;
+    second.attach(&storage)?;
+    second.keep()?;
+    begun.publish(&name)?;
+
+    let attachment = pins.attachment(&name)?;
+    let mut change = Change::begin(&attachment, &new)?;
+    change.replace(&plain)?;
+    let error = change.replace(&storage).expect_err("it has storage");
+    assert!(matches!(error, BpffsError::Link(LinkError::CgroupStorage { .. })), "{error}");
+    change.undo()?;
+    let programs = [&plain, &storage].map(|cgroup| cgroup.attached().expect("a query").program_ids);
+    assert_eq!(programs, [[id(&none)], [id(&stored)]]);
+    pins.remove(&name)?;
+    Ok(())
+}
+
+fn tail_call() -> Result<(), Failed> {
+    let refers = |insn, map| Relocation { insn, map, target: MapReference::Map };
+    let array = MapDef { key_size: 4, value_size: 4, max_entries: 1, ..storage("calls", MapKind::ProgArray) };
+    let load = || Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 });
+    let callee = Program {
+        relocations: vec![refers(0, 1)],
+        ..crate::stage::program("callee", load().into_iter().chain(allow().insns))
+    };
+    for (what, relocations, taken) in [
+        ("the caller uses it", vec![refers(0, 0), refers(2, 1)], true),
+        ("the caller does not use it", vec![refers(0, 0), refers(2, 0)], false),
+    ] {
+        let program = Program {
+            maps: vec![array.clone(), storage("storage", MapKind::CgroupStorage)],
+            relocations,
+            tail_calls: vec![TailCall { map: 0, index: 0, program: callee.clone() }],
+            ..crate::stage::program("caller", load().into_iter().chain(load()).chain(allow().insns))
+        };
+        match knobgate_kernel::load(&program, &LoadOptions::default()) {
+            Ok(_) => assert!(taken, "{what}"),
+            Err(LoadError::ForeignStorage { callee, map, .. }) => {
+                assert_eq!((taken, callee.as_str(), map.as_str()), (false, "callee", "storage"), "{what}");
+            }
+            Err(error) => return Err(format!("{what}: {error}").into()),
+        }
+    }
+    Ok(())
+}
+
+fn prog_attach() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (none, stored) = (with(&[], true), with(&[&map("one", MapKind::CgroupStorage)], true));
+    attach_among(&none, &cgroup, AttachMode::Multi, &Among::default())?;
+    attach_among(&stored, &cgroup, AttachMode::Multi, &Among { replaced: Some(&none), ..Among::default() })?;
+    assert_eq!(cgroup.attached()?.program_ids, [id(&stored)]);
+    Ok(())
+}
