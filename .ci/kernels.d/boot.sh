@@ -3,23 +3,28 @@
 # How long a guest may take until it begins with its job, in seconds. Several of them on busy cores take up to a minute.
 readonly boot_limit=300
 
-# Boots kernel NAME with the userland, the checkout's disk and a job: a directory with a script, `command`. Keeps in
-# DIRECTORY what it prints: `output`, the job's; `console`, the kernel's. And in `status`: the job's exit status, or why
-# there is none. Returns that status, or 125.
+# Boots kernel NAME with the userland, the checkout's disk and the job in DIRECTORY: a script, `command`. Keeps there
+# what is printed: `output`, by the job; `console`, by the kernel. And in `status` the job's exit status, or why there is
+# none; in `suites` what the suites have reported. Returns the job's exit status, or 125. To be run in a subshell.
 boot() {
-    local name=$1 job=$2 directory=$3 attempt
-    tar -C "$job" -cf "$directory/job.tar" .
+    local name=$1 directory=$2 attempt
+    tar -C "$directory" -cf "$directory/job.tar" command
+    trap 'exit 125' TERM INT
+    trap 'kill "${qemu:-}" 2>/dev/null || true' EXIT
     for attempt in 1 2; do
         boot_once "$name" "$directory"
         grep -aq 'guest: begin' "$directory/console" && break
         [ $attempt = 2 ] || echo "$name: does not boot; trying once more" >&2
     done
     rm -f "$directory/job.tar"
+    times >"$directory/times"
+    awk 'NR == 2 { split($1, user, /[ms]/); print int(user[1] * 60 + user[2]) }' "$directory/times" >"$directory/processor"
     judge "$directory"
 }
 
+# no_timer_check: on a busy host the first ticks come too late for the kernel to believe in its timer.
 boot_once() {
-    local name=$1 directory=$2 qemu started=$SECONDS begun=
+    local name=$1 directory=$2 started=$SECONDS begun=
     : >"$directory/console"
     : >"$directory/output"
     rm -f "$directory/late"
@@ -30,7 +35,7 @@ boot_once() {
         -drive "file=$directory/job.tar,if=none,id=job,format=raw" -device nvme,drive=job,serial=job \
         -serial "file:$directory/console" -serial "file:$directory/output" \
         -kernel "$cache/kernels/$name/vmlinuz" \
-        -append "console=ttyS0 root=PARTUUID=$userland_signature-01 rootfstype=ext4 rootwait rw init=/sbin/first \
+        -append "no_timer_check console=ttyS0 root=PARTUUID=$userland_signature-01 rootfstype=ext4 rootwait rw init=/sbin/first \
 quiet loglevel=5 printk.devkmsg=on oops=panic panic=-1 mitigations=off tsc=reliable" \
         </dev/null >"$directory/qemu" 2>&1 &
     qemu=$!
@@ -38,7 +43,7 @@ quiet loglevel=5 printk.devkmsg=on oops=panic panic=-1 mitigations=off tsc=relia
         sleep 0.5
         [ -n "$begun" ] || ! grep -aq 'guest: begin' "$directory/console" || begun=1
         if { [ -z "$begun" ] && [ $((SECONDS - started)) -gt "$boot_limit" ]; } ||
-            [ $((SECONDS - started)) -gt "$limit" ]; then
+            [ $((SECONDS - started)) -gt "$guest_limit" ]; then
             echo "not at its end after $((SECONDS - started)) s" >"$directory/late"
             kill "$qemu"
         fi
@@ -52,6 +57,7 @@ judge() {
     console=$directory/console
     sed -i 's/\r$//' "$console"
     status=$(sed -n 's/^.*guest: end \([0-9]*\)$/\1/p' "$console" | tail -n 1)
+    sed -n 's/^.*guest: suite //p' "$console" >"$directory/suites"
     fault=$(grep -aEm 1 'BUG: |kernel BUG at|Oops: |Kernel panic|general protection fault' "$console" || true)
     if [ -n "$fault" ]; then
         why="the kernel failed: ${fault#*] }"

@@ -1,6 +1,6 @@
 # Fetches kernels. To be sourced, after debian.sh.
 
-# The row of the table for a kernel: ARCH FROM BELOW WANTED STANDS-FOR.
+# The row of the table for a kernel: ARCH FROM BELOW WANTED REWRITES STANDS-FOR.
 row() {
     awk -v name="$1" '!/^#/ && $1 == name { $1 = ""; print substr($0, 2); found = 1 } END { exit !found }' "$here/table"
 }
