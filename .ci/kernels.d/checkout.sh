@@ -42,7 +42,7 @@ checkout_disk() {
     *) printf '%s\n' "$target" >>"$tree/mounts" ;;
     esac
     cp -r "$here/guest" "$tree/guest"
-    truncate -s "$(($(du -sm --apparent-size "$tree" | cut -f1) * 5 / 4 + 64))M" "$image"
+    truncate -s "$(($(du -sm "$tree" | cut -f1) * 5 / 4 + 64))M" "$image"
     mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E root_owner=0:0 -d "$tree" "$image"
     rm -rf "$tree"
 }

@@ -7,13 +7,21 @@ readonly userland_packages=bsdutils,bash,iproute2,libc6-dev,procps,python3-minim
 # How the kernel finds its root: by this disk signature, since NVMe disks come in any order.
 readonly userland_signature=6b6e6f62
 
-# Makes the image where it is not there yet, and sets `userland` to its path.
-ensure_userland() {
-    local suite key tree
-    # The guests run what was built here, and so need a C library that is not older than the one here.
-    suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?this is no Debian}")
+# The guests run what was built here, and so need a C library that is not older than the one here.
+userland_suite() { (. /etc/os-release && echo "${VERSION_CODENAME:?this is no Debian}"); }
+
+# The path of the image. It is another one when it is to be made in another way.
+userland_image() {
+    local key
     key=$(cat "$here/userland.sh" "$here/guest/first" | sha256sum | head -c 12)
-    userland=$cache/userland-$suite-$key.img
+    echo "$cache/userland-$(userland_suite)-$key.img"
+}
+
+# Makes the image where it is not there yet.
+ensure_userland() {
+    local userland suite tree
+    userland=$(userland_image)
+    suite=$(userland_suite)
     [ ! -e "$userland" ] || return 0
     tree=$(mktemp -d "$cache/.userland.XXXXXX")
     echo "making the guests' userland, Debian $suite"
