@@ -41,11 +41,11 @@ quiet loglevel=5 printk.devkmsg=on oops=panic panic=-1 mitigations=off tsc=relia
     qemu=$!
     while kill -0 "$qemu" 2>/dev/null; do
         sleep 0.5
-        [ -n "$begun" ] || ! grep -aq 'guest: begin' "$directory/console" || begun=1
+        if [ -z "$begun" ] && grep -aq 'guest: begin' "$directory/console"; then begun=$SECONDS; fi
         if { [ -z "$begun" ] && [ $((SECONDS - started)) -gt "$boot_limit" ]; } ||
-            [ $((SECONDS - started)) -gt "$guest_limit" ]; then
+            { [ -n "$begun" ] && [ $((SECONDS - begun)) -gt "$guest_limit" ]; }; then
             echo "not at its end after $((SECONDS - started)) s" >"$directory/late"
-            kill "$qemu"
+            kill "$qemu" 2>/dev/null || true
         fi
     done
     wait "$qemu" || true
