@@ -1,0 +1,48 @@
+# The disk with the checkout's part: its files, and what was built of it. To be sourced, after userland.sh.
+
+# Builds the tests on the kernel and knobgate, once for all kernels. Writes cargo's messages, one JSON object a line.
+build_checkout() {
+    local what
+    read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace}"
+    (cd "$checkout" && "${CARGO:-cargo}" test --release --locked --no-run "${what[@]}" --test kernel \
+        --message-format=json-render-diagnostics) >"$1"
+}
+
+# Makes a disk of the checkout's files and of what cargo's messages name.
+checkout_disk() {
+    local messages=$1 image=$2 tree crate executable
+    tree=$(mktemp -d "$run/checkout.XXXXXX")
+    mkdir -p "$tree/root$checkout" "$tree/tests"
+    (
+        cd "$checkout"
+        # With what is not committed, and without what has been removed.
+        git ls-files --cached --others --exclude-standard -z | while IFS= read -r -d '' file; do
+            [ ! -e "$file" ] || printf '%s\0' "$file"
+        done | tar --null --files-from=- -cf -
+    ) | tar -C "$tree/root$checkout" -xf -
+    # Each crate's test is called `kernel-HASH`, and is found in the guest as /tests/CRATE as well.
+    mkdir -p "$tree/root$target/tmp"
+    while read -r crate executable; do
+        install -D -m 755 "$executable" "$tree/root$executable"
+        [ "$crate" = - ] || ln -s "$executable" "$tree/tests/$crate"
+    done < <(python3 - "$messages" <<-'PYTHON'
+		import json, os, sys
+		for line in open(sys.argv[1]):
+		    message = json.loads(line)
+		    if message["reason"] == "compiler-artifact" and message["executable"]:
+		        is_test = message["target"]["kind"] == ["test"]
+		        crate = os.path.basename(os.path.dirname(message["manifest_path"]))
+		        print(crate if is_test else "-", message["executable"])
+	PYTHON
+    )
+    [ -n "$(ls "$tree/tests")" ] || { echo 'cargo has built no test on the kernel' >&2; return 1; }
+    printf '%s\n' "$checkout" >"$tree/mounts"
+    case $target in
+    "$checkout"/*) ;;
+    *) printf '%s\n' "$target" >>"$tree/mounts" ;;
+    esac
+    cp -r "$here/guest" "$tree/guest"
+    truncate -s "$(($(du -sm "$tree" | cut -f1) * 5 / 4 + 64))M" "$image"
+    mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E root_owner=0:0 -d "$tree" "$image"
+    rm -rf "$tree"
+}
