@@ -47,7 +47,7 @@ pub(super) fn check(code: &[Step], functions: &Functions, around: &Around<'_>) -
         let mut flow = Flow::new(code, start, end, around, &returns);
         let returned = match flow.run(entry.clone(), bounded) {
             // Joined, ways may show less than each of them does.
-            Err(Rejection::ReturnValue { .. }) => {
+            Err(Rejection::ReturnValue { .. } | Rejection::Retval { .. }) => {
                 paths::check(code, start, entry, bounded, around)?;
                 Abstract::UNKNOWN
             }
