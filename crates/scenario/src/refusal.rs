@@ -22,6 +22,8 @@ const REASONS: &[(&str, Kept)] = &[
 const CONTAINED: &[(&str, &str)] = &[
     ("At bpf_set_retval", "At bpf_set_retval the register R1 should have been in [-4095, 0]"),
     ("should have been in", "At program exit the register R0 should have been in [0, 1]"),
+    // What kernels say that know no addresses of functions, of a program that names its functions.
+    ("number of funcs in func_info", "unrecognized bpf_ld_imm64 insn"),
     ("unknown opcode", NO_INSTRUCTION),
     ("uses reserved fields", NO_INSTRUCTION),
     ("is not a BPF instruction", NO_INSTRUCTION),
@@ -109,7 +111,11 @@ mod tests {
                 "At bpf_set_retval the register R1 should have been in [-4095, 0]",
             ),
             (
-                &["instruction 1: unrecognized bpf_ld_imm64 insn", "unrecognized bpf_ld_imm64 insn"],
+                &[
+                    "instruction 1: unrecognized bpf_ld_imm64 insn",
+                    "unrecognized bpf_ld_imm64 insn",
+                    "number of funcs in func_info doesn't match number of subprogs",
+                ],
                 "unrecognized bpf_ld_imm64 insn",
             ),
             (
