@@ -57,7 +57,7 @@ pub enum Place {
     },
     /// An anchor and no side of it, which makes no sense either, and which the kernel finds out unless a program takes the
     /// place of another one.
-    NoSide,
+    NoSide(Anchor),
 }
 
 /// Where and under which condition something is attached.
@@ -144,9 +144,8 @@ impl Cgroups {
         program: ProgramId,
         options: Options,
     ) -> Result<LinkId, Errno> {
-        // Flags for links came with anchors.
-        let plain = options == Options::default();
-        if !self.profile.links || (!plain && !self.profile.anchors) {
+        let options = if self.profile.anchors { options } else { without_anchors(options)? };
+        if !self.profile.links {
             return Err(Errno::EINVAL);
         }
         let link = LinkId(self.links.last_key_value().map_or(1, |(last, _)| last.0 + 1));
@@ -243,7 +242,7 @@ impl Cgroups {
         Options { place, preorder, expected_revision }: Options,
     ) -> Result<(), Errno> {
         let level = &self.get(id)?.level;
-        let has_side = !matches!(place, Place::Unsaid | Place::NoSide);
+        let has_side = !matches!(place, Place::Unsaid | Place::NoSide(_));
         if replaced.is_some() && (mode != Mode::Multi || has_side) {
             return Err(Errno::EINVAL);
         }
@@ -288,6 +287,18 @@ impl Cgroups {
     }
 }
 
+/// What a link's options are where links of this hook have no flags and no anchors. `link_create` in kernel/bpf/syscall.c
+/// refuses the flags, of which that for an anchor that is a link is one; the bytes of an anchor and of a revision belong to other kinds of links there, and nobody looks at
+/// them.
+fn without_anchors(options: Options) -> Result<Options, Errno> {
+    match options {
+        Options { place: Place::Unsaid | Place::NoSide(Anchor::Program(_)), preorder: false, .. } => {
+            Ok(Options::default())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 impl Level {
     fn check_revision(&self, expected: Option<u64>) -> Result<(), Errno> {
         // 0 is what says that none is expected.
@@ -323,7 +334,7 @@ impl Level {
             Place::Before(anchor) => (anchor, 0),
             Place::After(anchor) => (anchor, 1),
             Place::BothSides { anchored: false } if self.slots.is_empty() => return Ok(0),
-            Place::BothSides { .. } | Place::NoSide => return Err(Errno::EINVAL),
+            Place::BothSides { .. } | Place::NoSide(_) => return Err(Errno::EINVAL),
         };
         let anchor = match (anchor, slot.owner) {
             (Anchor::Program(program), Owner::Program(_)) => Owner::Program(program),

@@ -99,16 +99,10 @@ impl Helper {
         options: &LoadOptions,
     ) -> Result<Self, Rejection> {
         let Some(name) = helper_ids::name(id) else { return Err(Rejection::UnknownHelper { insn, id }) };
-        let Some(&(helper, _, since)) = MODELLED.iter().find(|(_, number, _)| *number == id) else {
-            return Err(Rejection::NotModelled { insn, id, name });
-        };
-        let available = match helper {
-            Self::GET_RETVAL | Self::SET_RETVAL => {
-                profile.retval_helpers && options.expected_attach_type == crate::machine::CGROUP_SYSCTL
-            }
-            _ => profile.version >= since,
-        };
-        if !available {
+        let Some(helper) = Self::modelled(id) else { return Err(Rejection::NotModelled { insn, id, name }) };
+        let for_this_hook = !matches!(helper, Self::GET_RETVAL | Self::SET_RETVAL)
+            || options.expected_attach_type == crate::machine::CGROUP_SYSCTL;
+        if !helper.is_in(profile) || !for_this_hook {
             return Err(Rejection::UnavailableHelper { insn, id, name });
         }
         let gpl_only = matches!(
@@ -116,6 +110,19 @@ impl Helper {
             Self::TRACE_PRINTK | Self::TRACE_VPRINTK | Self::SNPRINTF | Self::PERF_EVENT_OUTPUT
         );
         if gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
+    }
+
+    /// The helper of this number, if it is modelled.
+    pub(crate) fn modelled(id: u32) -> Option<Self> {
+        MODELLED.iter().find(|(_, number, _)| *number == id).map(|(helper, ..)| *helper)
+    }
+
+    /// Whether the kernel gives it to programs for this hook.
+    pub(crate) fn is_in(self, profile: &Profile) -> bool {
+        match self {
+            Self::GET_RETVAL | Self::SET_RETVAL => profile.retval_helpers,
+            _ => self.since() <= profile.version,
+        }
     }
 
     /// The release that gave it to this type of program.

@@ -55,7 +55,8 @@ pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Resu
         }
     }
     decision.retval = if invocation.profile.retval_helpers {
-        invocation.retval
+        let is_odd = invocation.retval != 0 && !is_error(invocation.retval);
+        if is_odd && invocation.profile.odd_retvals_deny { -Errno::EPERM.0 } else { invocation.retval }
     } else if all_allow {
         0
     } else {

@@ -28,6 +28,26 @@ impl Profile {
             bpf_loop: Helper::LOOP.since() <= self.version,
         }
     }
+
+    /// Whether the address of a function can be loaded, for helpers that call it (`BPF_PSEUDO_FUNC`, which came with the
+    /// first of these helpers).
+    pub(crate) fn has_function_addresses(&self) -> bool {
+        Helper::FOR_EACH_MAP_ELEM.is_in(self)
+    }
+
+    /// Whether programs that are loaded for this hook can call the helper of this number, as far as it is modelled.
+    ///
+    /// ```
+    /// use knobgate_bpf::helper_ids;
+    /// use knobgate_hook::Profile;
+    ///
+    /// let old = "5.10".parse::<Profile>()?;
+    /// assert!(old.has_helper(helper_ids::STRTOL) && !old.has_helper(helper_ids::LOOP));
+    /// # Ok::<(), knobgate_hook::UnknownProfile>(())
+    /// ```
+    pub fn has_helper(&self, id: u32) -> bool {
+        Helper::modelled(id).is_some_and(|helper| helper.is_in(self))
+    }
 }
 
 #[cfg(test)]

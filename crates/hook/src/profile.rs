@@ -1,8 +1,9 @@
 //! Descriptions of kernels.
 //!
 //! A field says one thing that kernels differ in, and a profile says it for one kernel. Fixes get back-ported, so that
-//! the number of a version alone proves little: to describe a kernel that is not here, take the nearest profile and
-//! change what differs.
+//! the number of a version alone proves little: to describe a kernel that is not here, take the closest profile
+//! ([`Profile::closest`]) and change what differs. `knobgate_kernel::running_profile` does that for the kernel that runs:
+//! it probes what can be tried without harm, and its documentation lists what it takes from here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,8 +20,12 @@ pub struct Profile {
     /// 18) read and set, so that a denial is not final (5.18); before, the results of all programs are and-ed
     /// (`bpf_prog_run_array_cg`, kernel/bpf/cgroup.c).
     pub retval_helpers: bool,
-    /// The verifier wants the argument of `bpf_set_retval` in `[-4095, 0]` (7.2).
+    /// The verifier takes no other argument of `bpf_set_retval` than numbers that it knows to be in `[-4095, 0]` (7.2).
+    /// Before, programs could make a system call return any number.
     pub set_retval_checked: bool,
+    /// An access is denied with `EPERM` if its programs leave a return value that is neither 0 nor an errno. Some builds of
+    /// 6.18.44 do that, which have no check in the verifier; elsewhere it is what the system call returns.
+    pub odd_retvals_deny: bool,
     /// `bpf_strtol` and `bpf_strtoul` store 0 through `res` when they fail (6.12, 6.1.113).
     pub zero_res_on_error: bool,
     /// Programs may read stack that nothing was stored to (6.3).
@@ -57,6 +62,13 @@ pub struct Profile {
     pub empty_writes_move: bool,
     /// A negative number in a vector of `unsigned long` fails with `EINVAL` (5.19); before, the element kept its value.
     pub negative_ulongs_fail: bool,
+    /// A write of an `unsigned int` or of a byte returns how much of it was read, and moves the file position by that (7.3),
+    /// as a write of an `int` always did. Before, `do_proc_douintvec_w` in kernel/sysctl.c returned the whole length,
+    /// whatever followed the number, and left the position where it was.
+    pub uint_writes_count: bool,
+    /// The least that each number of `net/ipv4/tcp_rmem` can be: 1, or 4096 (6.1.192, 6.12.117, 7.2, but not 6.18.44). What
+    /// is smaller fails with `EINVAL`. `net/ipv4/tcp_wmem` takes 1 everywhere.
+    pub tcp_rmem_min: i32,
 
     /// `BPF_F_REPLACE` (5.6).
     pub replace: bool,
@@ -86,6 +98,7 @@ const V5_4: Profile = Profile {
     version: (5, 4),
     retval_helpers: false,
     set_retval_checked: false,
+    odd_retvals_deny: false,
     zero_res_on_error: false,
     uninit_stack: false,
     st_ctx: false,
@@ -102,6 +115,8 @@ const V5_4: Profile = Profile {
     size_limit: None,
     empty_writes_move: true,
     negative_ulongs_fail: false,
+    uint_writes_count: false,
+    tcp_rmem_min: 1,
     replace: false,
     links: false,
     link_detach: false,
@@ -144,6 +159,7 @@ const V6_1_192: Profile = Profile {
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
     updates_compare_storage: true,
+    tcp_rmem_min: 4096,
     ..V6_1_170
 };
 
@@ -175,6 +191,7 @@ const V6_12_117: Profile = Profile {
     name: "6.12.117",
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
+    tcp_rmem_min: 4096,
     anchors: true,
     updates_find_their_slot: true,
     updates_compare_storage: true,
@@ -188,6 +205,7 @@ const V6_18: Profile = Profile {
     acquire_release: true,
     rewrites_are_terminated: false,
     updates_compare_storage: false,
+    tcp_rmem_min: 1,
     ..V6_12_117
 };
 
@@ -198,16 +216,43 @@ const V7_2: Profile = Profile {
     call_frames: 16,
     rewrites_are_terminated: true,
     updates_compare_storage: true,
+    tcp_rmem_min: 4096,
     ..V6_18
 };
+
+const V7_3: Profile = Profile { name: "7.3", version: (7, 3), uint_writes_count: true, ..V7_2 };
 
 impl Profile {
     /// Linux 6.18.44.
     pub const LINUX_6_18: Self = V6_18;
 
     /// All that are described, oldest first. 6.1 and 6.12 are there twice: before the fixes of 2026 and after.
-    pub const ALL: [Self; 10] =
-        [V5_4, V5_10, V5_15, V6_1_170, V6_1_192, V6_8, V6_12_94, V6_12_117, V6_18, V7_2];
+    pub const ALL: [Self; 11] =
+        [V5_4, V5_10, V5_15, V6_1_170, V6_1_192, V6_8, V6_12_94, V6_12_117, V6_18, V7_2, V7_3];
+
+    /// The described kernel to start from for this release: of the same series the last that is not newer, or else the
+    /// first; of a series that is not described, the last one before it.
+    ///
+    /// ```
+    /// use knobgate_hook::Profile;
+    ///
+    /// assert_eq!(Profile::closest((6, 12, 100)).name, "6.12.94");
+    /// assert_eq!(Profile::closest((6, 6, 30)).name, "6.1.192");
+    /// ```
+    pub fn closest((major, minor, patch): (u16, u16, u16)) -> Self {
+        let version = (major, minor);
+        let series = || Self::ALL.into_iter().filter(|profile| profile.version == version);
+        series()
+            .rfind(|profile| profile.patch() <= patch)
+            .or_else(|| series().next())
+            .or_else(|| Self::ALL.into_iter().rfind(|profile| profile.version < version))
+            .unwrap_or(V5_4)
+    }
+
+    /// The third number of its name; 0 where it stands for a whole series.
+    fn patch(&self) -> u16 {
+        self.name.split('.').nth(2).and_then(|patch| patch.parse().ok()).unwrap_or(0)
+    }
 }
 
 impl Default for Profile {
@@ -262,6 +307,30 @@ mod tests {
         assert_eq!(Profile::default(), V6_18);
         for unknown in ["", "6", "6.1.1", "2.6"] {
             assert!(unknown.parse::<Profile>().is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_described_starts_from_the_closest_one_that_is() {
+        for (release, expected) in [
+            ((4, 19, 1), "5.4"),
+            ((5, 4, 30), "5.4"),
+            ((5, 7, 0), "5.4"),
+            ((5, 10, 223), "5.10"),
+            ((5, 19, 0), "5.15"),
+            ((6, 1, 20), "6.1.170"),
+            ((6, 1, 191), "6.1.170"),
+            ((6, 1, 192), "6.1.192"),
+            ((6, 6, 90), "6.1.192"),
+            ((6, 12, 200), "6.12.117"),
+            ((6, 17, 13), "6.12.117"),
+            ((6, 18, 44), "6.18"),
+            ((7, 1, 13), "6.18"),
+            ((7, 2, 12), "7.2"),
+            ((7, 3, 4), "7.3"),
+            ((8, 0, 0), "7.3"),
+        ] {
+            assert_eq!(Profile::closest(release).name, expected, "{release:?}");
         }
     }
 }

@@ -15,7 +15,11 @@ type Verdict = Box<dyn Fn(&mut Invocation<'_>) -> u64 + Send + Sync>;
 
 /// A hook with a process in a cgroup that has these programs.
 fn with(profile: &str, programs: Vec<Verdict>) -> (Hook, ProcessId) {
-    let mut hook = Hook::new(profile.parse::<Profile>().unwrap(), Knobs::usual());
+    with_profile(profile.parse().unwrap(), programs)
+}
+
+fn with_profile(profile: Profile, programs: Vec<Verdict>) -> (Hook, ProcessId) {
+    let mut hook = Hook::new(profile, Knobs::usual());
     let cgroup = hook.create_cgroup(hook.root(), "g").unwrap();
     for program in programs {
         let program = hook.load(program);
@@ -29,6 +33,8 @@ fn with(profile: &str, programs: Vec<Verdict>) -> (Hook, ProcessId) {
 fn all_programs_run_and_the_last_word_counts() {
     type Verdicts = &'static [(u64, Option<i32>)];
     // What each program returns, and sets as return value before: what the system call returns then, since 5.18 and before.
+    // What is neither 0 nor an errno is a denial on some builds.
+    let strict = Profile { odd_retvals_deny: true, ..Profile::LINUX_6_18 };
     let cases: &[(Verdicts, i64, i64)] = &[
         (&[(1, None), (1, None)], 1, 1),
         (&[(0, None), (1, None)], -1, -1),
@@ -40,9 +46,13 @@ fn all_programs_run_and_the_last_word_counts() {
         (&[(0, Some(7))], -1, -1),
         (&[(1, Some(-5000))], -5000, 1),
         (&[(0, Some(-5000))], -1, -1),
+        (&[(1, Some(7)), (1, Some(0))], 1, 1),
     ];
     for &(verdicts, since, before) in cases {
-        for (profile, expected) in [("6.18", since), ("5.15", before)] {
+        let denied = if since > 1 || since < -4095 { -1 } else { since };
+        for (profile, expected) in
+            [("6.18".parse().unwrap(), since), ("5.15".parse().unwrap(), before), (strict, denied)]
+        {
             let programs = verdicts.iter().map(|&(returned, set)| {
                 Box::new(move |access: &mut Invocation<'_>| {
                     if let Some(retval) = set {
@@ -51,9 +61,9 @@ fn all_programs_run_and_the_last_word_counts() {
                     returned
                 }) as Verdict
             });
-            let (mut hook, process) = with(profile, programs.collect());
+            let (mut hook, process) = with_profile(profile, programs.collect());
             let outcome = hook.write_knob(process, DOMAIN, "x").unwrap();
-            assert_eq!(outcome.returned, expected, "{verdicts:?} on {profile}");
+            assert_eq!(outcome.returned, expected, "{verdicts:?} on {profile:?}");
             assert_eq!(outcome.decision.unwrap().ran.len(), verdicts.len());
         }
     }

@@ -186,6 +186,15 @@ fn kernels_refuse_what_they_do_not_know() {
         assert_eq!(world.attach(g, 'b', Mode::Multi, preorder).is_ok(), preorders, "{profile}");
         assert_eq!(world.hook.link(g, a, preorder).is_ok(), anchors, "{profile}");
         assert_eq!(world.attach(g, 'c', Mode::Multi, at(Place::First)).is_ok(), anchors, "{profile}");
+        // What kernels without anchors do not look at in a link, they cannot refuse.
+        let no_side = at(Place::NoSide(Anchor::Program(a)));
+        let link = world.hook.link(g, a, no_side);
+        assert_eq!(link.is_ok(), links && !anchors, "{profile}");
+        if let Ok(link) = link {
+            let no_side = at(Place::NoSide(Anchor::Link(link)));
+            assert_eq!(world.hook.link(g, a, no_side), Err(Errno::EINVAL), "{profile}: it has a flag");
+        }
+        assert_eq!(world.attach(g, 'd', Mode::Multi, no_side), Err(Errno::EINVAL), "{profile}");
     }
 }
 

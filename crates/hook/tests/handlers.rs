@@ -129,6 +129,25 @@ fn unsigned_ints_and_bytes() {
     ];
     hold(Profile::default(), knob(Uint::new(0).between(0, 200)), rows);
     hold(Profile::default(), knob(U8::new(0).between(0, 200)), rows);
+    // Since 7.3 they count what they have read, as ints do, and are as strict as they were.
+    let rows: &[Row<'_>] = &[
+        ("1", b"7", 0, Strict, 1, "7\n", 1),
+        ("1", b"7 garbage", 0, Strict, 2, "7\n", 2),
+        ("1", b"7 \n\n", 0, Strict, 4, "7\n", 4),
+        ("1", b"-7", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"-0", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"7,", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"7\0", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"\n", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"201", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"4294967297", 0, Strict, EINVAL, "1\n", 0),
+        ("1", b"", 0, Strict, 0, "1\n", 0),
+        ("1", b"7", 2, Strict, 1, "1\n", 3),
+        ("1", b"7", 2, Warn, 1, "7\n", 3),
+    ];
+    let new = || "7.3".parse::<Profile>().unwrap();
+    hold(new(), knob(Uint::new(0).between(0, 200)), rows);
+    hold(new(), knob(U8::new(0).between(0, 200)), rows);
 }
 
 #[test]

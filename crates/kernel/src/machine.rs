@@ -53,6 +53,31 @@ impl Machine {
     }
 }
 
+/// The numbers of the running kernel: `(6, 12, 94)`.
+pub(crate) fn kernel_version() -> (u16, u16, u16) {
+    let uname = rustix::system::uname();
+    version_in(&uname.release().to_string_lossy(), &uname.version().to_string_lossy())
+}
+
+/// The numbers of a release, as `uname -r` and `uname -v` print them. Debian had releases end in 0, as `6.1.0-49-amd64`, and
+/// says in the other one what it is: `#1 SMP Debian 6.1.192-1 (…)`.
+fn version_in(release: &str, version: &str) -> (u16, u16, u16) {
+    let (major, minor, patch) = numbers(release);
+    let same_series = |word: &&str| {
+        let found = numbers(word);
+        (found.0, found.1) == (major, minor)
+    };
+    let more = version.split([' ', '~', '(']).find(same_series);
+    (major, minor, if patch == 0 { more.map_or(0, |word| numbers(word).2) } else { patch })
+}
+
+/// The numbers that `text` begins with. What is not there is 0.
+fn numbers(text: &str) -> (u16, u16, u16) {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
 /// Which boot this is.
 pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string(Path::new(ROOT).join("kernel/random/boot_id"))?.trim().to_owned())
@@ -185,6 +210,22 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(chosen(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_has_three_numbers() {
+        let cases = [
+            ("6.12.94+deb13-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.94-1 (2026-07-01)", (6, 12, 94)),
+            ("6.1.0-49-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-11-01)", (6, 1, 192)),
+            ("5.10.0-32-amd64", "#1 SMP Debian 5.10.223-1 (2024-08-10)", (5, 10, 223)),
+            ("5.15.0-25-generic", "#25-Ubuntu SMP Wed Mar 30 15:54:22 UTC 2022", (5, 15, 0)),
+            ("7.3-rc1", "#1 SMP", (7, 3, 0)),
+            ("6.18.44", "", (6, 18, 44)),
+            ("", "", (0, 0, 0)),
+        ];
+        for (release, version, expected) in cases {
+            assert_eq!(version_in(release, version), expected, "{release}, {version}");
         }
     }
 

@@ -4,8 +4,11 @@
 //! `bpf_sysctl_set_new_value` not even whether it does anything. Each probe here loads a program of a few instructions,
 //! and two attach one to a cgroup made for that.
 
+pub(crate) mod attaching;
 mod cache;
+pub(crate) mod instructions;
 mod programs;
+pub(crate) mod retval;
 mod rewrite;
 
 use std::fmt;

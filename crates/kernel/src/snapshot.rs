@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use knobgate_hook::handler::Unreadable;
-use knobgate_hook::{Errno, Handler, Knob, Knobs, VALUE_BYTES, WritesStrict};
+use knobgate_hook::{Errno, Handler, Knob, Knobs, Profile, VALUE_BYTES, WritesStrict};
 
-use crate::machine::{Machine, ROOT, knob_names};
+use crate::machine::{Machine, ROOT, kernel_version, knob_names};
 
 /// What was read of the machine's knobs, as far as a model can stand in for them.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl fmt::Display for Inferred {
 ///
 /// `/proc/sys` cannot be listed.
 pub fn snapshot() -> io::Result<Snapshot> {
-    let mut by_name = Knobs::usual();
+    let mut by_name = Knobs::usual_of(&Profile::closest(kernel_version()));
     let mut snapshot = Snapshot {
         knobs: Knobs::new(),
         writes_strict: match Machine::read().sysctl_writes_strict {

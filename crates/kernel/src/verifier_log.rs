@@ -105,9 +105,12 @@ impl VerifierLog {
         self.text.lines().rev().find_map(source_line)
     }
 
-    /// Why it gave up: its last line that says something about the program.
+    /// Why it gave up: its last line that says something about the program. Since 7.3 some reasons are followed by a report
+    /// of many lines about them, which ends with a suggestion.
     pub fn reason(&self) -> &str {
-        self.text
+        const REPORT: &str = "\nVerification failed: ";
+        let before_report = self.text.split_once(REPORT).map_or(&*self.text, |(before, _)| before);
+        before_report
             .lines()
             .rev()
             .map(str::trim)
@@ -199,6 +202,17 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
         let log = VerifierLog::from_buffer(b"; deny write kernel.**\n0: (95) exit\nR0 !read_ok\n", false);
         assert_eq!(log.last_source_line(), Some(SourceLine { text: "deny write kernel.**", place: None }));
         assert_eq!(log.reason(), "R0 !read_ok");
+    }
+
+    #[test]
+    fn a_report_about_the_reason_is_not_the_reason() {
+        let log = b"; deny write kernel.**\n0: (95) exit\nR0 !read_ok\n\
+            Verification failed: Register Type Safety: Unreadable register\nReason:\n  \
+            R0 has never been initialized on this path, so the verifier cannot use it as an input.\nAt:\n  insn 0\n\
+            Suggestion:\n  Initialize R0 on every path before this instruction.\nprocessed 1 insns\n";
+        let log = VerifierLog::from_buffer(log, false);
+        assert_eq!(log.reason(), "R0 !read_ok");
+        assert_eq!(log.last_source_line().map(|line| line.text), Some("deny write kernel.**"));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl<'s> Model<'s> {
             (true, false, Some(anchor)) => Position::Before(anchor),
             (false, true, Some(anchor)) => Position::After(anchor),
             (true, true, anchor) => Position::BothSides { anchored: anchor.is_some() },
-            (false, false, Some(_)) => Position::NoSide,
+            (false, false, Some(anchor)) => Position::NoSide(anchor),
         };
         Options { place, preorder: flags.preorder, expected_revision: None }
     }

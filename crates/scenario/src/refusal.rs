@@ -20,7 +20,10 @@ const REASONS: &[(&str, Kept)] = &[
 
 /// Texts in which the reason is somewhere, with what stands for all of them.
 const CONTAINED: &[(&str, &str)] = &[
+    ("At bpf_set_retval", "At bpf_set_retval the register R1 should have been in [-4095, 0]"),
     ("should have been in", "At program exit the register R0 should have been in [0, 1]"),
+    // What kernels say that know no addresses of functions, of a program that names its functions.
+    ("number of funcs in func_info", "unrecognized bpf_ld_imm64 insn"),
     ("unknown opcode", NO_INSTRUCTION),
     ("uses reserved fields", NO_INSTRUCTION),
     ("is not a BPF instruction", NO_INSTRUCTION),
@@ -99,6 +102,21 @@ mod tests {
                     "instruction 1: At program exit the register R0 has unknown scalar value should have been in [0, 1]",
                 ],
                 "At program exit the register R0 should have been in [0, 1]",
+            ),
+            (
+                &[
+                    "At bpf_set_retval the register R1 has smin=5 smax=5 should have been in [-4095, 0]",
+                    "instruction 1: At bpf_set_retval the register R1 has value 5 should have been in [-4095, 0]",
+                ],
+                "At bpf_set_retval the register R1 should have been in [-4095, 0]",
+            ),
+            (
+                &[
+                    "instruction 1: unrecognized bpf_ld_imm64 insn",
+                    "unrecognized bpf_ld_imm64 insn",
+                    "number of funcs in func_info doesn't match number of subprogs",
+                ],
+                "unrecognized bpf_ld_imm64 insn",
             ),
             (
                 &["jump out of range from insn 0 to 9", "instruction 0: jump out of range to instruction 9"],

@@ -57,6 +57,12 @@ impl Scenario {
     pub fn profile(&self) -> Option<&Profile> {
         self.profile.as_ref()
     }
+
+    /// Asks the model to be this kernel instead.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile) -> Self {
+        Self { profile: Some(profile), ..self }
+    }
 }
 
 /// A program.

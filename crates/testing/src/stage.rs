@@ -1,9 +1,19 @@
-//! Cgroups to play in.
+//! Where tests play: the kernel, and cgroups of their own.
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
-use knobgate_kernel::{Cgroup, Hierarchy, Namespaces, ScratchCgroup, start_inside, with_private_namespaces};
+use knobgate_hook::Profile;
+use knobgate_kernel::{
+    Cgroup, Hierarchy, Namespaces, ScratchCgroup, running_profile, start_inside, with_private_namespaces,
+};
+
+/// The kernel that the tests run on, for the model to be.
+pub fn profile() -> Profile {
+    static PROFILE: OnceLock<Profile> = OnceLock::new();
+    *PROFILE.get_or_init(running_profile)
+}
 
 /// The root of the hierarchy, as far as it is mounted here.
 ///

@@ -24,7 +24,7 @@ pub enum TrialError {
         /// The kernel.
         profile: Profile,
         /// Why.
-        source: Rejection,
+        source: Box<Rejection>,
     },
     /// The program cannot be attached: a bug of knobgate.
     #[error("{profile} would not attach the program: {errno}")]

@@ -47,7 +47,7 @@ impl<'f> Trial<'f> {
     #[doc(hidden)]
     pub fn of(file: &'f PolicyFile, compiled: Compiled, profile: Profile) -> Result<Self, TrialError> {
         let program = LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default())
-            .map_err(|source| TrialError::Rejected { profile, source })?;
+            .map_err(|source| TrialError::Rejected { profile, source: Box::new(source) })?;
         let mut hook = Hook::new(profile, Knobs::new());
         let not_attached = |errno| TrialError::NotAttached { profile, errno };
         let attached = hook.load(program.clone());

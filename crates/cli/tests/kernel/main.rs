@@ -20,6 +20,9 @@ mod writers;
 
 use std::process::ExitCode;
 
+use knobgate_testing::Suite;
+use setting::{dropped_rewrites, rewriting, rewriting_lists};
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
@@ -45,7 +48,10 @@ fn main() -> ExitCode {
         simulations::TESTS,
         threaded::TESTS,
         verdicts::TESTS,
-        writers::TESTS,
     ];
-    knobgate_testing::run(&tests.concat())
+    let suite = Suite::new(&tests.concat())
+        .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
+        .needing(rewriting_lists, runs::REWRITING_LISTS)
+        .needing(dropped_rewrites, runs::DROPPED_REWRITES);
+    writers::with_others_programs(suite).run()
 }

@@ -5,15 +5,12 @@ use std::process::{Command, Stdio};
 use knobgate_testing::{Reaped, Test, eventually, runs, shell};
 use libtest_mimic::Failed;
 
-use crate::setting::{Runs, children, decided_by_the_kernel, policy, stderr, stdout};
+use crate::setting::{Runs, children, decided_by_the_kernel, denied_with, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_denied_write_fails_and_changes_nothing", denial),
     ("a_denial_has_the_errno_of_the_policy", errno),
     ("a_value_outside_of_its_bounds_changes_nothing", bound),
-    ("a_value_is_clamped", clamp),
-    ("a_list_is_clamped", clamped_list),
-    ("an_ignored_write_succeeds_and_changes_nothing", ignored),
     ("a_read_can_be_denied", read),
     ("the_policy_holds_for_the_first_instruction_and_for_descendants", first),
     ("the_exit_status_is_that_of_the_command", statuses),
@@ -26,6 +23,14 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_no_cgroup_is_a_wrong_argument", wrong_cgroup),
     ("nothing_slips_in_behind_a_nul", behind_nul),
 ];
+
+pub(crate) const REWRITING: &[Test] =
+    &[("a_value_is_clamped", clamp), ("an_ignored_write_succeeds_and_changes_nothing", ignored)];
+
+pub(crate) const REWRITING_LISTS: &[Test] = &[("a_list_is_clamped", clamped_list)];
+
+pub(crate) const DROPPED_REWRITES: &[Test] =
+    &[("a_rewrite_that_the_kernel_would_drop_is_a_denial_and_said_to_be", denied_instead)];
 
 fn denial() -> Result<(), Failed> {
     let runs = Runs::new("t-denial", "default write allow\ndeny write net.ipv4.ip_forward\n");
@@ -40,7 +45,7 @@ fn denial() -> Result<(), Failed> {
 fn errno() -> Result<(), Failed> {
     let runs = Runs::new("t-errno", "deny(EROFS) write net.**\n");
     let output = runs.script("echo 1 | tee /proc/sys/net/ipv4/ip_forward");
-    assert!(stderr(&output).contains("Read-only file system"), "{output:?}");
+    assert!(stderr(&output).contains(denied_with("Read-only file system")), "{output:?}");
     Ok(())
 }
 
@@ -66,7 +71,7 @@ fn clamp() -> Result<(), Failed> {
     // One that has no room for what it would be.
     let output = runs.script("echo 1 | tee /proc/sys/net/core/somaxconn; cat /proc/sys/net/core/somaxconn");
     assert_eq!(stdout(&output), "1\n4096\n");
-    assert!(stderr(&output).contains("Invalid argument"), "{output:?}");
+    assert!(stderr(&output).contains(denied_with("Invalid argument")), "{output:?}");
     Ok(())
 }
 
@@ -92,12 +97,22 @@ fn ignored() -> Result<(), Failed> {
     Ok(())
 }
 
+fn denied_instead() -> Result<(), Failed> {
+    let runs = Runs::new("t-dropped", "clamp write net.core.somaxconn to 128..65535\n");
+    let output = runs.script(
+        "cd /proc/sys/net/core; for value in 300 9999999; do echo $value >somaxconn; cat somaxconn; done",
+    );
+    assert_eq!(stdout(&output), "300\n300\n");
+    assert!(stderr(&output).contains("this kernel drops the values"), "{output:?}");
+    Ok(())
+}
+
 fn read() -> Result<(), Failed> {
     let runs = Runs::new("t-read", "deny(EACCES) read kernel.ostype\n");
     let output =
         runs.script("cat /proc/sys/kernel/ostype; cat /proc/sys/kernel/domainname >/dev/null && echo yes");
     assert_eq!(stdout(&output), "yes\n");
-    assert!(stderr(&output).contains("Permission denied"), "{output:?}");
+    assert!(stderr(&output).contains(denied_with("Permission denied")), "{output:?}");
     Ok(())
 }
 

@@ -5,11 +5,34 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Namespaces, ProgramFd, ScratchCgroup, with_private_namespaces};
-use knobgate_testing::{eventually, scratch};
+use knobgate_testing::{eventually, profile, scratch};
 use tempfile::NamedTempFile;
 
 pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
+
+/// The need of tests in which values are replaced.
+pub(crate) fn rewriting(profile: &Profile) -> Option<String> {
+    (!profile.features().set_new_value).then(|| format!("{profile} drops the values that programs set"))
+}
+
+/// The need of tests in which lists of numbers are clamped.
+pub(crate) fn rewriting_lists(profile: &Profile) -> Option<String> {
+    let no_lists = || format!("{profile} lets no program build a list of numbers");
+    rewriting(profile).or_else(|| (!profile.features().variable_stack).then(no_lists))
+}
+
+/// The need of tests of what becomes of a rewrite that the kernel would drop.
+pub(crate) fn dropped_rewrites(profile: &Profile) -> Option<String> {
+    profile.features().set_new_value.then(|| format!("{profile} drops no values that programs set"))
+}
+
+/// What a program is told that a denial with an errno of this text stopped: on kernels that let no program choose, another
+/// one.
+pub(crate) fn denied_with(text: &'static str) -> &'static str {
+    if profile().features().set_retval { text } else { "Operation not permitted" }
+}
 
 /// A file with this policy.
 pub(crate) fn policy(text: &str) -> NamedTempFile {

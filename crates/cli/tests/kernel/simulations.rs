@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use knobgate_kernel::{Namespaces, Signal, with_private_namespaces};
-use knobgate_testing::Test;
+use knobgate_scenario::Scenario;
+use knobgate_testing::{Test, profile};
 use libtest_mimic::Failed;
 use tempfile::NamedTempFile;
 
@@ -22,12 +23,19 @@ fn same() -> Result<(), Failed> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     for name in ["scenario.json", "third-write.json"] {
         let path = examples.join(name);
-        let model = Command::new(KNOBGATE).arg("simulate").arg(&path).output()?;
+        let in_user_space = Command::new(KNOBGATE).arg("simulate").arg(&path).output()?;
+        assert_eq!(in_user_space.status.code(), Some(0), "{in_user_space:?}");
+        assert!(stderr(&in_user_space).contains("decided by the hook in user space, as Linux 6.18"));
+
         let kernel = knobgate(["simulate", "--on-kernel"]).arg(&path).output()?;
-        assert_eq!(stdout(&model), stdout(&kernel), "{name}: {}", stderr(&kernel));
-        assert_eq!((model.status.code(), kernel.status.code()), (Some(0), Some(0)));
-        assert!(stderr(&model).contains("decided by the hook in user space, as Linux 6.18"));
+        assert_eq!(kernel.status.code(), Some(0), "{kernel:?}");
         assert!(stderr(&kernel).contains("decided by the kernel's hook, Linux "));
+        let scenario =
+            Scenario::parse(&std::fs::read_to_string(&path)?, &mut |file| std::fs::read(examples.join(file)));
+        let scenario = scenario.map_err(|errors| format!("{errors:?}"))?.with_profile(profile());
+        let lines = scenario.play_on_model()?.map(|line| line.map(|line| line.to_json() + "\n"));
+        let model: String = lines.collect::<Result<_, _>>()?;
+        assert_eq!(stdout(&kernel), model, "{name}: {}", stderr(&kernel));
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_as
 use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ScratchCgroup, load, probe};
 use knobgate_policy::arbitrary;
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, Errno, KnobPattern, Mode, Policy, PolicyFile, Source,
-    Unreadable, Verdict, evaluate, parse, print,
+    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, KnobPattern, Mode, Policy, PolicyFile,
+    Source, Unreadable, Verdict, evaluate, parse, print,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -65,7 +65,9 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
                 .map_err(|difference| format!("{made}: {difference}\n{}", file.source().text()))?;
         }
     }
-    director.report(targets[0].1.set_new_value)
+    println!("{policies} policies");
+    director.tally.tell();
+    director.tally.check_shares(targets[0].1.set_new_value)
 }
 
 /// The same with two policies that are too much for the verifier with their conditions as code.
@@ -86,7 +88,9 @@ pub(crate) fn direct_large(seed: u64, accesses: u64) -> Result<(), String> {
             director.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;
         }
     }
-    director.report(false)
+    director.tally.tell();
+    let Tally { tried, allowed, denied, .. } = director.tally;
+    if tried >= 100 && (allowed == 0 || denied == 0) { Err(ALIKE.to_owned()) } else { Ok(()) }
 }
 
 /// Whoever has accesses made, and compares what came of them.
@@ -95,10 +99,21 @@ struct Director {
     knobs: Vec<&'static Playground>,
     actor: Actor,
     cgroup: ScratchCgroup,
+    tally: Tally,
+}
+
+/// What came of the accesses.
+#[derive(Debug, Default)]
+struct Tally {
     tried: u64,
+    /// Also where a policy is in audit mode.
+    allowed: u64,
     denied: u64,
-    rewritten: u64,
+    /// Of those denied: a condition could not be evaluated.
     unreadable: u64,
+    rewritten: u64,
+    /// Of those denied: the policy rewrites, and the kernel cannot.
+    instead: u64,
 }
 
 impl Director {
@@ -117,10 +132,7 @@ impl Director {
             knobs,
             actor: Actor::start(&cgroup),
             cgroup,
-            tried: 0,
-            denied: 0,
-            rewritten: 0,
-            unreadable: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -190,24 +202,60 @@ impl Director {
                 let _ = writeln!(words, "model    {modelled:?}, counts alike: {model_counts}");
                 return Err(words);
             }
-            self.tried += 1;
-            self.denied += u64::from(matches!(verdict, Verdict::Deny(_)));
-            self.rewritten += u64::from(matches!(verdict, Verdict::Rewrite(_)));
-            self.unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
+            self.tally.count(&decision, &verdict);
         }
         link.detach().map_err(|error| error.to_string())
     }
+}
 
-    /// Says what was tried, and whether it shows anything: with rewrites, if there should be some.
-    fn report(&self, rewrites: bool) -> Result<(), String> {
-        let Self { tried, denied, rewritten, unreadable, .. } = *self;
-        println!("{tried} accesses: {denied} denied ({unreadable} unreadable), {rewritten} rewritten");
-        if tried >= 1000 && (denied == tried || denied * 20 < tried || rewrites && rewritten * 100 < tried) {
-            return Err("the accesses are too much alike to show anything".to_owned());
+impl Tally {
+    fn count(&mut self, decision: &Decision, verdict: &Verdict) {
+        self.tried += 1;
+        match verdict {
+            Verdict::Allow => self.allowed += 1,
+            Verdict::Rewrite(_) => self.rewritten += 1,
+            Verdict::Deny(_) => {
+                self.denied += 1;
+                self.unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
+                self.instead += u64::from(matches!(decision.verdict, Verdict::Rewrite(_)));
+            }
+        }
+    }
+
+    /// Says what was tried.
+    fn tell(&self) {
+        let Self { tried, allowed, denied, unreadable, rewritten, instead } = *self;
+        println!(
+            "{tried} accesses: {allowed} allowed, {rewritten} rewritten, {denied} denied, of these {unreadable} for what \
+             cannot be evaluated and {instead} instead of being rewritten"
+        );
+    }
+
+    /// Whether what was tried shows something.
+    ///
+    /// # Errors
+    ///
+    /// One of [`SHARES`] is too small. What few accesses there are may be like that.
+    fn check_shares(&self, rewrites: bool) -> Result<(), String> {
+        // On a kernel that drops rewrites, the denials in their place count.
+        let rewritten = if rewrites { self.rewritten } else { self.instead };
+        for ((what, percent), count) in SHARES.into_iter().zip([self.allowed, self.denied, rewritten]) {
+            if self.tried >= ENOUGH && count * 100 < self.tried * percent {
+                return Err(format!("{ALIKE}: {count} of {} are {what}, not {percent}%", self.tried));
+            }
         }
         Ok(())
     }
 }
+
+const ALIKE: &str = "the accesses are too much alike to show anything";
+
+/// Of so many accesses there must be some of every kind.
+const ENOUGH: u64 = 1000;
+
+/// How many of a hundred accesses there are at least.
+const SHARES: [(&str, u64); 3] =
+    [("allowed", 10), ("denied", 20), ("rewritten, or denied where the kernel cannot rewrite", 3)];
 
 fn parsed(text: &str) -> Result<PolicyFile, String> {
     parse(Source::new("random.knob", text), &CheckOptions::default())

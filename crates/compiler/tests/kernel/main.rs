@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode};
 
 use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_policy::KnobName;
-use knobgate_testing::Test;
+use knobgate_testing::{Test, number};
 use libtest_mimic::Failed;
 
 /// How many policies are tried, and accesses under each; `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES` say otherwise.
@@ -87,13 +87,6 @@ fn agree_on_large_ones() -> Result<(), Failed> {
     let (seed, accesses) = (seed()?, number("KNOBGATE_ACCESSES", LARGE_ACCESSES)?);
     println!("KNOBGATE_SEED={seed} KNOBGATE_ACCESSES={accesses}");
     have_directed(agreement::LARGE_ARGUMENT, &[seed, accesses])
-}
-
-fn number(variable: &str, default: u64) -> Result<u64, Failed> {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().map_err(|_| format!("{variable}={text} is not a number").into()),
-        Err(_) => Ok(default),
-    }
 }
 
 fn seed() -> Result<u64, Failed> {

@@ -13,7 +13,7 @@ pub(crate) struct OnModel {
 
 impl OnModel {
     pub(crate) fn load(compiled: &Compiled) -> Result<Self, String> {
-        let profile = Profile::default();
+        let profile = knobgate_testing::profile();
         let program = LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default())
             .map_err(|rejection| format!("the model refuses it: {rejection}"))?;
         Ok(Self { program, profile })

@@ -192,6 +192,9 @@ pub(super) fn apply(
             {
                 return Err(Rejection::ZeroSize { insn, register: register.number() });
             }
+            if helper == Helper::SET_RETVAL && around.profile.set_retval_checked {
+                check_retval(insn, state.get(Reg::R1))?;
+            }
             let returned = returned_by(helper, fresh, state, around);
             forget_written(helper, state);
             state.called(returned);
@@ -226,6 +229,23 @@ pub(super) fn apply(
         state.set(register, result);
     }
     Ok(())
+}
+
+/// Rejects what is surely no errno, nor known to be one or 0, as an argument of `bpf_set_retval`.
+fn check_retval(insn: usize, value: Abstract) -> Result<(), Rejection> {
+    const ERRNO_MAX: i32 = 4095;
+    match value {
+        Abstract::Number(scalar, _) if scalar.is_int_within(-ERRNO_MAX, 0) => Ok(()),
+        Abstract::Number(scalar, _) => {
+            let found = match scalar.known() {
+                Some(value) => format!("has value {}", value as i64),
+                None => "has unknown scalar value".to_owned(),
+            };
+            Err(Rejection::Retval { insn, found })
+        }
+        Abstract::Any | Abstract::Uninit => Ok(()),
+        _ => Err(Rejection::NotAScalar { insn, register: Reg::R1.number() }),
+    }
 }
 
 /// The place of an access to the stack, which must be within it.

@@ -48,7 +48,7 @@ pub(super) fn check(code: &[Step], functions: &Functions, around: &Around<'_>) -
         let mut flow = Flow::new(code, start, end, around, &returns);
         let returned = match flow.run(entry.clone(), bounded) {
             // Joined, ways may show less than each of them does.
-            Err(Rejection::ReturnValue { .. } | Rejection::ZeroSize { .. }) => {
+            Err(Rejection::ReturnValue { .. } | Rejection::ZeroSize { .. } | Rejection::Retval { .. }) => {
                 paths::check(code, start, entry, bounded, around)?;
                 Abstract::UNKNOWN
             }

@@ -38,6 +38,9 @@ pub enum Rejection {
         "instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map"
     )]
     Relocation { insn: usize },
+    /// The address of a function is loaded, on a kernel that knows none (`BPF_PSEUDO_FUNC`, 5.13).
+    #[error("instruction {insn}: unrecognized bpf_ld_imm64 insn")]
+    FunctionAddress { insn: usize },
     /// Packets are read, of which this hook has none.
     #[error("instruction {insn}: BPF_LD_[ABS|IND] instructions not allowed for this program type")]
     PacketLoad { insn: usize },
@@ -118,6 +121,12 @@ pub enum Rejection {
     /// What the program returns is not provably 0 or 1.
     #[error("instruction {insn}: At {at} the register R0 {found} should have been in [0, 1]")]
     ReturnValue { insn: usize, at: &'static str, found: String },
+    /// What `bpf_set_retval` is given is not provably an errno or 0 (7.2).
+    #[error("instruction {insn}: At bpf_set_retval the register R1 {found} should have been in [-4095, 0]")]
+    Retval { insn: usize, found: String },
+    /// A pointer is given where a number is wanted.
+    #[error("instruction {insn}: R{register} is not a scalar")]
+    NotAScalar { insn: usize, register: u8 },
 }
 
 impl Rejection {
@@ -139,6 +148,7 @@ impl Rejection {
             | Self::UnknownInstruction { .. }
             | Self::OtherMaps
             | Self::Relocation { .. }
+            | Self::FunctionAddress { .. }
             | Self::PacketLoad { .. }
             | Self::KernelFunction { .. }
             | Self::UnknownHelper { .. }
@@ -156,7 +166,9 @@ impl Rejection {
             | Self::BackEdge { .. }
             | Self::InfiniteLoop { .. }
             | Self::Recursion { .. }
-            | Self::ReturnValue { .. } => Errno::EINVAL,
+            | Self::ReturnValue { .. }
+            | Self::Retval { .. }
+            | Self::NotAScalar { .. } => Errno::EINVAL,
         }
     }
 }

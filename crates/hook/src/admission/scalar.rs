@@ -76,6 +76,11 @@ impl Scalar {
         (self.unsigned.min == self.unsigned.max).then_some(self.unsigned.min)
     }
 
+    /// Whether its low half, as an int, is sure to be one of these numbers.
+    pub(super) fn is_int_within(self, least: i32, most: i32) -> bool {
+        self.low_signed.min >= least && self.low_signed.max <= most
+    }
+
     /// What holds both.
     pub(super) fn join(self, other: Self) -> Self {
         Self {

@@ -137,10 +137,10 @@ pub(super) fn set_new_value(machine: &mut Machine<'_, '_>, helper: Helper) -> Ca
 /// `bpf_set_retval(retval)`
 pub(super) fn set_retval(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let retval = machine.number_argument(helper, Reg::R1)?;
-    let checked = retval as i64;
-    if machine.invocation.profile.set_retval_checked && !(-4095..=0).contains(&checked) {
-        return Err(Reason::Retval { value: checked });
+    let retval = retval as i32;
+    if machine.invocation.profile.set_retval_checked && !(-4095..=0).contains(&retval) {
+        return Err(Reason::Retval { value: retval.into() });
     }
-    machine.invocation.retval = retval as i32;
+    machine.invocation.retval = retval;
     Ok(Value::number(0))
 }

@@ -1,12 +1,13 @@
 //! Unsigned int and u8: `proc_douintvec`, `proc_douintvec_minmax` and `proc_dou8vec_minmax` in kernel/sysctl.c.
 
-use super::number::{BLANK, Number, read_list, skip_blanks, take};
+use super::number::{BLANK, Number, read_list, skip_blanks, take, write_list};
 use super::{Handler, PARSED_BYTES, Surroundings, Written};
 use crate::Errno;
 
 /// An unsigned int; there are no vectors of them.
 ///
-/// A write returns its whole length, whatever follows the number, and does not move the file position.
+/// Before 7.3 a write returns its whole length, whatever follows the number, and does not move the file position; since then
+/// it does as that of an int.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uint {
     value: u32,
@@ -30,6 +31,15 @@ impl Uint {
     pub const fn value(self) -> u32 {
         self.value
     }
+
+    fn keep(&mut self, Number { negative, magnitude }: Number) -> Result<(), Errno> {
+        let value = u32::try_from(magnitude).map_err(|_| Errno::EINVAL)?;
+        if negative || !(self.min..=self.max).contains(&value) {
+            return Err(Errno::EINVAL);
+        }
+        self.value = value;
+        Ok(())
+    }
 }
 
 /// `__do_proc_douintvec`.
@@ -49,6 +59,9 @@ impl Handler for Uint {
         position: &mut i64,
         around: &Surroundings<'_>,
     ) -> Result<usize, Errno> {
+        if around.profile.uint_writes_count {
+            return write_list(1, written, position, around, |_, number| self.keep(number));
+        }
         let count = written.bytes.len();
         if count == 0 {
             return Ok(0);
@@ -59,12 +72,8 @@ impl Handler for Uint {
         }
         let mut left = &written.bytes[..count.min(PARSED_BYTES)];
         skip_blanks(&mut left);
-        let (Number { negative, magnitude }, _) = take(&mut left, BLANK)?;
-        let value = u32::try_from(magnitude).map_err(|_| Errno::EINVAL)?;
-        if negative || !(self.min..=self.max).contains(&value) {
-            return Err(Errno::EINVAL);
-        }
-        self.value = value;
+        let (number, _) = take(&mut left, BLANK)?;
+        self.keep(number)?;
         Ok(count)
     }
 }

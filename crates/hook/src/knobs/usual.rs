@@ -1,15 +1,20 @@
 //! Knobs of every kind of handler, with the names, bounds and first values of the kernel's own.
 
 use super::{Knob, Knobs};
-use crate::Errno;
 use crate::handler::custom::Call;
 use crate::handler::{Bitmap, CpuMask, Custom, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit};
+use crate::{Errno, Profile};
 
 impl Knobs {
-    /// Some of the kernel's knobs, of every kind, most of which are private to a namespace.
+    /// Some of the knobs of Linux 6.18, of every kind, most of which are private to a namespace.
     pub fn usual() -> Self {
+        Self::usual_of(&Profile::default())
+    }
+
+    /// The same knobs as this kernel has them.
+    pub fn usual_of(profile: &Profile) -> Self {
         let mut knobs = Self::new();
-        for (name, knob) in usual() {
+        for (name, knob) in usual(profile) {
             let added = knobs.add(name, knob);
             debug_assert_eq!(added, Ok(()));
         }
@@ -17,7 +22,7 @@ impl Knobs {
     }
 }
 
-fn usual() -> Vec<(&'static str, Knob)> {
+fn usual(profile: &Profile) -> Vec<(&'static str, Knob)> {
     let seconds = Unit::Seconds(Hz::H250);
     vec![
         // kernel/utsname_sysctl.c
@@ -42,7 +47,10 @@ fn usual() -> Vec<(&'static str, Knob)> {
         ("net/core/rps_default_mask", Knob::new(CpuMask::new(2).written_in_place())),
         // net/ipv4/sysctl_net_ipv4.c, net/ipv4/devinet.c, net/ipv4/route.c
         ("net/ipv4/ip_default_ttl", Knob::new(U8::new(64).between(1, 255))),
-        ("net/ipv4/tcp_rmem", Knob::new(IntVec::new([4096, 131_072, 33_554_432]).between(1, i32::MAX))),
+        (
+            "net/ipv4/tcp_rmem",
+            Knob::new(IntVec::new([4096, 131_072, 33_554_432]).between(profile.tcp_rmem_min, i32::MAX)),
+        ),
         ("net/ipv4/tcp_wmem", Knob::new(IntVec::new([4096, 16384, 4_194_304]).between(1, i32::MAX))),
         ("net/ipv4/tcp_keepalive_time", Knob::new(IntVec::new([1_800_000]).in_unit(seconds))),
         ("net/ipv4/tcp_fin_timeout", Knob::new(IntVec::new([15_000]).in_unit(seconds))),

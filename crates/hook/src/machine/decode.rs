@@ -77,6 +77,9 @@ pub(crate) fn decode(
                     Step::MapValue { dst, map: map as u16, offset }
                 }
                 (None, Imm64::Value(value)) => Step::Number { dst, value },
+                (None, Imm64::Function { .. }) if !profile.has_function_addresses() => {
+                    return Err(Rejection::FunctionAddress { insn });
+                }
                 // The offset of a function counts from the first half of the load, and one on.
                 (None, Imm64::Function { off }) => Step::Function { dst, start: function(off - 1)? },
                 (None, _) => return Err(Rejection::Relocation { insn }),

@@ -1,6 +1,7 @@
 //! Many calls of one helper in one run: names in buffers of every size, and numbers by the thousand.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, MapDef, MapKind, Program, Reg, Size, helper_ids};
+use knobgate_hook::Profile;
 
 use crate::random::Random;
 
@@ -53,14 +54,24 @@ pub(crate) fn names(flags: i32) -> Program {
 }
 
 /// Parses random texts with `helper`, `bpf_strtol` or `bpf_strtoul`.
-pub(crate) fn numbers(random: &mut Random, helper: u32) -> Program {
+pub(crate) fn numbers(random: &mut Random, profile: &Profile, helper: u32) -> Program {
     let mut asm = Assembler::new();
     let callback = asm.new_label();
-    asm.mov(Reg::R1, TEXTS as i32);
-    asm.load_function(Reg::R2, callback);
-    asm.mov(Reg::R3, 0);
-    asm.mov(Reg::R4, 0);
-    asm.call_helper(helper_ids::LOOP);
+    if profile.has_helper(helper_ids::LOOP) {
+        asm.mov(Reg::R1, TEXTS as i32);
+        asm.load_function(Reg::R2, callback);
+        asm.mov(Reg::R3, 0);
+        asm.mov(Reg::R4, 0);
+        asm.call_helper(helper_ids::LOOP);
+    } else {
+        let again = asm.new_label();
+        asm.mov(Reg::R6, 0);
+        asm.bind(again);
+        asm.mov(Reg::R1, Reg::R6);
+        asm.call(callback);
+        asm.alu(AluOp::Add, Reg::R6, 1);
+        asm.jump_if(Cond::Lt, Reg::R6, TEXTS as i32, again);
+    }
     asm.mov(Reg::R0, 1);
     asm.exit();
 

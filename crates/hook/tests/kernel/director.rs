@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use knobgate_bpf::{Program, helper_ids};
 use knobgate_hook::attach::Options;
-use knobgate_hook::{CgroupId, Hook, Process, ProcessId, Profile, Task};
+use knobgate_hook::{CgroupId, Hook, Process, ProcessId, Task};
 use knobgate_kernel::{Cgroup, Link, RingBuffer, ScratchCgroup};
 
 use crate::access::{self, Access, any, in_model, path, start_alike, value_in_kernel, value_in_model};
@@ -60,7 +60,7 @@ struct Loaded {
 impl Stage {
     fn new() -> Self {
         let scratch = knobgate_testing::scratch();
-        let mut hook = Hook::new(Profile::default(), knobs());
+        let mut hook = Hook::new(knobgate_testing::profile(), knobs());
         let outside = hook.spawn(hook.root(), Process::default()).expect("the root is there");
         let mut levels: Vec<Level> = Vec::new();
         for number in 0..LEVELS {
@@ -175,7 +175,11 @@ pub(crate) fn direct_batches(seed: u64, numbers: u64) -> ExitCode {
     let mut programs = vec![batches::names(0), batches::names(1)];
     let parsers = [helper_ids::STRTOL, helper_ids::STRTOUL];
     let runs = numbers.div_ceil(batches::TEXTS as u64);
-    programs.extend((0..runs).map(|run| batches::numbers(&mut random, parsers[run as usize % 2])));
+    programs.extend(
+        (0..runs).map(|run| {
+            batches::numbers(&mut random, &knobgate_testing::profile(), parsers[run as usize % 2])
+        }),
+    );
     for program in programs {
         let knobs = if program.name == "names" { &here[..] } else { &here[..1] };
         if let Err(difference) = play_batch(&mut stage, program, knobs) {
@@ -221,7 +225,12 @@ fn play(stage: &mut Stage, random: &mut Random, here: &[(&str, Kind)], accesses:
     let mut loaded = Vec::new();
     let mut links = Vec::new();
     for number in 0..1 + random.below(3) {
-        let program = stage.load(programs::any(random, kind, format!("program{number}")))?;
+        let program = stage.load(programs::any(
+            random,
+            &knobgate_testing::profile(),
+            kind,
+            format!("program{number}"),
+        ))?;
         let level = &stage.levels[random.below(LEVELS as u64) as usize];
         let link = Link::create(&program.real.program, &level.cgroup).map_err(|error| error.to_string())?;
         let id = stage.hook.load_shared(Arc::new(program.model.clone()));

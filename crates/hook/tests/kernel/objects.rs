@@ -4,11 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::process::{Command, ExitCode};
 
 use knobgate_bpf::{MapKind, Object};
-use knobgate_hook::LoadedProgram;
+use knobgate_hook::{LoadedProgram, Profile};
 use knobgate_kernel::{
     Link, LoadOptions, LoadedProgram as InKernel, Namespaces, load, start_inside, with_private_namespaces,
 };
-use knobgate_testing::scratch;
+use knobgate_testing::{Suite, profile, scratch};
 use libtest_mimic::Failed;
 
 use crate::cases::{Access, CASES, Case, difference, padded};
@@ -17,14 +17,23 @@ use crate::model;
 /// The argument that makes the test binary go through a case, whose number comes next.
 pub(crate) const ARGUMENT: &str = "--be-the-user";
 
-pub(crate) fn objects() -> Result<(), Failed> {
-    for (number, case) in CASES.iter().enumerate() {
-        let name = case.program.unwrap_or(case.object);
-        let in_kernel =
-            in_kernel(number, case).map_err(|error| format!("{name}: {}", error.message().unwrap_or("?")))?;
-        compare(name, &in_kernel, &model::play(case))?;
-    }
-    Ok(())
+/// Adds a test for each case.
+pub(crate) fn tests(suite: Suite) -> Suite {
+    CASES.iter().enumerate().fold(suite, |suite, (number, case)| {
+        let name = format!("an_object_does_the_same_on_both_{}_{}", number + 1, case.object);
+        suite.test(name, move |profile| lacks(case, profile), move || object(number, case))
+    })
+}
+
+/// Why the program of a case is not for this kernel, if it needs what that does not have.
+fn lacks(case: &Case, profile: &Profile) -> Option<String> {
+    let program = Object::read(case.bytes).and_then(|object| object.program(case.program)).ok()?;
+    let loaded = LoadedProgram::load(&program, profile, &Default::default());
+    loaded.err().map(|rejection| format!("{profile}: {rejection}"))
+}
+
+fn object(number: usize, case: &Case) -> Result<(), Failed> {
+    compare(&in_kernel(number, case)?, &model::play(case, &profile()))
 }
 
 /// Goes through a case with the program on a cgroup.
@@ -83,7 +92,7 @@ fn perform(access: Access) -> (i64, Vec<u8>) {
 }
 
 /// Of the maps that can be looked into.
-fn compare(name: &str, in_kernel: &InKernel, model: &LoadedProgram) -> Result<(), Failed> {
+fn compare(in_kernel: &InKernel, model: &LoadedProgram) -> Result<(), Failed> {
     for (map, of_model) in in_kernel.maps.iter().zip(model.maps()) {
         let (map_name, map) = map;
         let sums = match of_model.def().kind {
@@ -104,7 +113,7 @@ fn compare(name: &str, in_kernel: &InKernel, model: &LoadedProgram) -> Result<()
         expected.sort();
         if entries != expected {
             let both = format!("kernel {entries:?}\nmodel  {expected:?}");
-            return Err(format!("{name}: the map {map_name} differs:\n{both}").into());
+            return Err(format!("the map {map_name} differs:\n{both}").into());
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use knobgate_hook::{Hook, Knobs, Process, Profile};
+use knobgate_hook::{Hook, Knobs, Process};
 
 use crate::access::{any, in_kernel, in_model, path, start_alike, value_in_kernel, value_in_model};
 use crate::odd::Kind;
@@ -42,14 +42,14 @@ pub(crate) const KNOBS: &[(&str, Kind)] = &[
 
 /// The model's knobs.
 pub(crate) fn knobs() -> Knobs {
-    let mut knobs = Knobs::usual();
+    let mut knobs = Knobs::usual_of(&knobgate_testing::profile());
     knobs.add("kernel/sem", semaphores::knob()).expect("there is none");
     knobs
 }
 
 /// Makes so many accesses to each knob, and says what is different.
 pub(crate) fn play(seed: u64, accesses: u64) -> ExitCode {
-    let mut hook = Hook::new(Profile::default(), knobs());
+    let mut hook = Hook::new(knobgate_testing::profile(), knobs());
     let process = hook.spawn(hook.root(), Process::default()).expect("the root is there");
     let mut random = Random(seed);
     let mut differences = 0;

@@ -1,5 +1,5 @@
-//! Random programs that the verifier takes, put together from pieces that are right by themselves. What a piece finds out,
-//! it stores to the results, which are compared.
+//! Random programs that the verifier takes, put together from pieces that are right by themselves, of what the kernel has.
+//! What a piece finds out, it stores to the results, which are compared.
 
 mod arithmetic;
 pub(crate) mod endings;
@@ -7,7 +7,8 @@ mod hook_helpers;
 mod maps;
 mod text;
 
-use knobgate_bpf::{Assembler, Insn, Label, MapDef, MapKind, Program, Reg, Size, Width};
+use knobgate_bpf::{Assembler, Insn, Label, MapDef, MapKind, Program, Reg, Size, Width, helper_ids};
+use knobgate_hook::Profile;
 
 use crate::odd::{self, Kind};
 use crate::random::Random;
@@ -46,6 +47,8 @@ const CONTEXT: Reg = Reg::R6;
 /// A program that is being written.
 struct Sketch<'r> {
     asm: Assembler,
+    /// The kernel that it is for.
+    profile: &'r Profile,
     random: &'r mut Random,
     /// Where the next result goes.
     next: u32,
@@ -68,11 +71,12 @@ enum Body {
 }
 
 /// A random program for accesses to a knob about `kind`.
-pub(crate) fn any(random: &mut Random, kind: Kind, name: String) -> Program {
+pub(crate) fn any(random: &mut Random, profile: &Profile, kind: Kind, name: String) -> Program {
     let inputs = inputs(random, kind);
     let strings = text::strings();
     let rewrites = kind != Kind::Mask;
-    let mut sketch = Sketch { asm: Assembler::new(), random, next: 0, functions: Vec::new(), rewrites };
+    let (asm, functions) = (Assembler::new(), Vec::new());
+    let mut sketch = Sketch { asm, profile, random, next: 0, functions, rewrites };
     sketch.asm.mov(CONTEXT, Reg::R1);
     for _ in 0..1 + sketch.random.below(6) {
         sketch.piece();
@@ -81,7 +85,7 @@ pub(crate) fn any(random: &mut Random, kind: Kind, name: String) -> Program {
     while let Some((label, body)) = sketch.functions.pop() {
         sketch.function(label, body);
     }
-    let code = sketch.asm.finish(true).expect("every label is bound");
+    let code = sketch.asm.finish(profile.isa_v4).expect("every label is bound");
     let maps = maps(inputs, strings);
     Program { name, maps, ..Program::from(code) }
 }
@@ -151,11 +155,16 @@ impl Sketch<'_> {
             7 | 8 => self.get_value(),
             9 if self.rewrites => self.set_new_value(),
             10 => self.parse_number(),
-            11 => self.retval(),
+            11 if self.has(helper_ids::GET_RETVAL) => self.retval(),
             12 => self.context(),
             13 | 14 => self.map(),
-            _ => self.text(),
+            _ if self.has(helper_ids::SNPRINTF) => self.text(),
+            _ => self.arithmetic(),
         }
+    }
+
+    fn has(&self, helper: u32) -> bool {
+        self.profile.has_helper(helper)
     }
 
     /// Allows, or denies, or does what nobody can foretell.

@@ -41,6 +41,7 @@ const TAKEN_FOR_ONE_REFUSED: u64 = 5000;
 /// Judges so many programs by what they return.
 pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
+    let profile = knobgate_testing::profile();
     let (mut taken, mut refused, mut by_verifier, mut by_model) = (0, 0, 0, 0);
     for (what, is_taken, insns) in returns::cases() {
         let program = Program { name: "case".to_owned(), insns, ..Program::default() };
@@ -51,9 +52,9 @@ pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
         }
     }
     for _ in 0..count {
-        let program = programs::endings::any(&mut random);
+        let program = programs::endings::any(&mut random, &profile);
         let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
-        let model = LoadedProgram::load(&program, &Profile::default(), &LoadOptions::default());
+        let model = LoadedProgram::load(&program, &profile, &LoadOptions::default());
         match (real, model) {
             (Ok(_), Ok(_)) => taken += 1,
             (Err(_), Err(_)) => refused += 1,
@@ -74,13 +75,14 @@ pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
 /// Judges so many programs.
 pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
+    let profile = knobgate_testing::profile();
     let mut tally = Tally::default();
     let mut differences = 0;
     for _ in 0..count {
         let kind = random.pick(&[Kind::Text, Kind::Numbers]);
-        let mut program = programs::any(&mut random, kind, "spoilt".to_owned());
+        let mut program = programs::any(&mut random, &profile, kind, "spoilt".to_owned());
         let change = unsound::spoil(&mut program, &mut random);
-        if let Err(difference) = judge_one(&program, &mut tally) {
+        if let Err(difference) = judge_one(&program, &profile, &mut tally) {
             println!("{change}\n{difference}\n{}", program.listing());
             differences += 1;
         }
@@ -97,11 +99,10 @@ pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
     if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn judge_one(program: &Program, tally: &mut Tally) -> Result<(), String> {
+fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<(), String> {
     let real = knobgate_kernel::load(program, &knobgate_kernel::LoadOptions::default());
     let options = LoadOptions { cpus: processors(), ..LoadOptions::default() };
-    let profile = Profile::default();
-    let model = LoadedProgram::load(program, &profile, &options);
+    let model = LoadedProgram::load(program, profile, &options);
     match (real, model) {
         (_, Err(Rejection::NotModelled { .. } | Rejection::KernelFunction { .. })) => tally.not_modelled += 1,
         (Ok(_), Err(rejection)) => {
@@ -110,13 +111,13 @@ fn judge_one(program: &Program, tally: &mut Tally) -> Result<(), String> {
         (Err(_), Err(_)) => tally.refused += 1,
         (Ok(_), Ok(model)) => {
             tally.taken += 1;
-            match fault(&model, &profile) {
+            match fault(&model, profile) {
                 Some(Fault { reason, .. }) if is_about_addresses(&reason) => tally.about_addresses += 1,
                 Some(fault) => return Err(format!("the verifier takes it; the model stops: {fault}")),
                 None => {}
             }
         }
-        (Err(_), Ok(model)) => match fault(&model, &profile) {
+        (Err(_), Ok(model)) => match fault(&model, profile) {
             Some(_) => tally.stopped += 1,
             None => tally.unnoticed += 1,
         },

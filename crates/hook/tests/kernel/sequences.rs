@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use knobgate_bpf::{Assembler, Program, Reg};
 use knobgate_hook::attach::{Anchor, Options, Place};
-use knobgate_hook::{CgroupId, Errno, Hook, LinkId, Mode, ProgramId};
+use knobgate_hook::{CgroupId, Errno, Hook, Knobs, LinkId, Mode, ProgramId};
 use knobgate_kernel::{
     Among, Anchor as RealAnchor, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
     detach_link, detach_without_link, link_among, update_link,
@@ -90,7 +90,7 @@ fn number_of_model(done: Result<(), Errno>) -> i32 {
 impl Stage {
     fn new(with_links: bool) -> Self {
         let scratch = knobgate_testing::scratch();
-        let mut hook = Hook::default();
+        let mut hook = Hook::new(knobgate_testing::profile(), Knobs::new());
         let mut cgroups: Vec<(Cgroup, CgroupId)> = Vec::new();
         for (number, parent) in PARENTS.into_iter().enumerate() {
             let name = format!("cgroup-{number}");
@@ -261,7 +261,9 @@ impl Stage {
             let effective: Vec<_> =
                 self.hook.effective(*model).expect("it is there").iter().map(index_of_model).collect();
             let programs: Vec<_> = attached.programs.iter().map(index_of_model).collect();
-            let model = (attached.mode, programs, Some(attached.revision), effective);
+            // Kernels with anchors count, and say so.
+            let revision = self.hook.profile().anchors.then_some(attached.revision);
+            let model = (attached.mode, programs, revision, effective);
             if real != model {
                 return Some(format!(
                     "cgroup {number} is different (mode, programs, revision, what runs)\n  kernel {real:?}\n  model  {model:?}"
@@ -292,6 +294,6 @@ fn place<'a>(
         (true, false, true) => Place::Before(model),
         (false, true, true) => Place::After(model),
         (true, true, anchored) => Place::BothSides { anchored },
-        (false, false, true) => Place::NoSide,
+        (false, false, true) => Place::NoSide(model),
     };
 }

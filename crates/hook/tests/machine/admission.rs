@@ -1,6 +1,6 @@
 //! What is loaded and what is not, and what is said about it.
 
-use knobgate_bpf::{AluOp, Cond, Insn, Program, Reg, Size, Width, helper_ids};
+use knobgate_bpf::{AluOp, Cond, Imm64, Insn, Program, Reg, Size, Width, helper_ids};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 
 fn load(insns: &[Insn], profile: &Profile, expected_attach_type: u32) -> Result<(), String> {
@@ -83,6 +83,22 @@ fn what_kernels_differ_in_is_asked_of_the_profile() {
         let said = load(&[&[insn], &exit[..]].concat(), &old, 18).expect_err(reason);
         assert!(said.contains(reason), "{said:?} is not {reason:?}");
     }
+    let callback = [
+        &[mov(Reg::R1, 3)][..],
+        &Insn::load_imm64(Reg::R2, Imm64::Function { off: 6 }),
+        &[mov(Reg::R3, 0), mov(Reg::R4, 0), Insn::call_helper(helper_ids::LOOP)],
+        &exit,
+        &[mov(Reg::R0, 0), Insn::exit()],
+    ]
+    .concat();
+    for (kernel, reason) in [
+        ("5.10", "unrecognized bpf_ld_imm64 insn"),
+        ("5.15", "program of this type cannot use helper bpf_loop#181"),
+    ] {
+        let said = load(&callback, &kernel.parse().expect("a profile"), 18).expect_err(reason);
+        assert!(said.contains(reason), "{said:?} is not {reason:?}");
+    }
+    assert_eq!(load(&callback, &Profile::LINUX_6_18, 18), Ok(()));
     let retval = [&[Insn::call_helper(helper_ids::GET_RETVAL)], &exit[..]].concat();
     assert_eq!(load(&retval, &Profile::LINUX_6_18, 18), Ok(()));
     assert!(load(&retval, &Profile::LINUX_6_18, 0).is_err());
@@ -133,8 +149,47 @@ fn a_size_must_be_more_than_0_as_far_as_the_kernel_can_tell() {
     ] {
         let loaded = load(&program(guard), &kernel.parse().expect("a profile"), 18);
         let expected = if is_taken { Ok(()) } else { Err("invalid zero-sized read") };
-        let said = loaded.as_ref().map(|()| ()).map_err(|said| said.split(": R3 ").last().unwrap_or(said));
+        let said = loaded.as_ref().copied().map_err(|said| said.split(": R3 ").last().unwrap_or(said));
         assert_eq!(said, expected, "{kernel} {guard:?}");
+    }
+}
+
+#[test]
+fn since_7_2_only_what_is_provably_an_errno_is_set_as_the_return_value() {
+    let r1 = Reg::R1;
+    let position = Insn::load(Size::U32, r1, r1, 4);
+    let set = |insns: &[Insn]| {
+        let end = [Insn::call_helper(helper_ids::SET_RETVAL), mov(Reg::R0, 1), Insn::exit()];
+        ["6.18", "7.2"].map(|name| {
+            load(&[insns, &end].concat(), &name.parse().expect("a profile"), 18)
+                .map_err(|said| said.split_once(": ").map_or(said.clone(), |(_, reason)| reason.to_owned()))
+        })
+    };
+    for insns in [
+        vec![mov(r1, 0)],
+        vec![mov(r1, -4095)],
+        // It is an int.
+        vec![Insn::mov(Width::W32, r1, -1)],
+        vec![position, Insn::alu(Width::W64, AluOp::And, r1, 63), Insn::neg(Width::W64, r1)],
+        // What is known on each way, and not of both together.
+        vec![position, Insn::jump_if(Width::W64, Cond::Eq, r1, 0, 1), mov(r1, -5)],
+    ] {
+        assert_eq!(set(&insns), [Ok(()), Ok(())], "{insns:?}");
+    }
+    for (insns, reason) in [
+        (vec![mov(r1, 1)], "At bpf_set_retval the register R1 has value 1 should have been in [-4095, 0]"),
+        (
+            vec![mov(r1, -4096)],
+            "At bpf_set_retval the register R1 has value -4096 should have been in [-4095, 0]",
+        ),
+        (
+            vec![position],
+            "At bpf_set_retval the register R1 has unknown scalar value should have been in [-4095, 0]",
+        ),
+        (vec![], "R1 is not a scalar"),
+        (vec![Insn::mov(Width::W64, r1, Reg::R10)], "R1 is not a scalar"),
+    ] {
+        assert_eq!(set(&insns), [Ok(()), Err(reason.to_owned())], "{insns:?}");
     }
 }
 

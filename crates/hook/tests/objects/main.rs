@@ -3,8 +3,12 @@
 mod cases;
 mod model;
 
-use cases::CASES;
-use model::play;
+use cases::{CASES, Case};
+use knobgate_hook::{LoadedProgram, Profile};
+
+fn play(case: &Case) -> LoadedProgram {
+    model::play(case, &Profile::default())
+}
 
 #[test]
 fn programs_from_objects_do_what_they_say() {

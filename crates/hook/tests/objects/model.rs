@@ -3,23 +3,23 @@
 use knobgate_bpf::Object;
 use knobgate_hook::attach::Options;
 use knobgate_hook::handler::UlongVec;
-use knobgate_hook::{Hook, Knob, LoadOptions, LoadedProgram, Process, ProcessId, Profile, Wanted};
+use knobgate_hook::{Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile, Wanted};
 
 use crate::cases::{Access, Case, difference, padded};
 
-/// Goes through a case, and returns the program with what is in its maps in the end.
-pub(crate) fn play(case: &Case) -> LoadedProgram {
+/// Goes through a case on this kernel's model, and returns the program with what is in its maps in the end.
+pub(crate) fn play(case: &Case, profile: &Profile) -> LoadedProgram {
     let name = case.program.unwrap_or(case.object);
     let object = Object::read(case.bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     let program = object.program(case.program).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let program = LoadedProgram::load(&program, &Profile::default(), &LoadOptions::default())
+    let program = LoadedProgram::load(&program, profile, &LoadOptions::default())
         .unwrap_or_else(|rejection| panic!("{name}: {rejection}"));
     for (map, key, value) in case.entries {
         let map = program.map(map).expect("the map");
         let (key, value) = (padded(key, map.def().key_size), padded(value, map.def().value_size));
         map.update(&key, &value, 0).expect("room for it");
     }
-    let mut hook = Hook::default();
+    let mut hook = Hook::new(*profile, Knobs::usual_of(profile));
     let tcp_mem = Knob::new(UlongVec::new([22_938, 30_584, 45_876]));
     hook.knobs.add("net/ipv4/tcp_mem", tcp_mem).expect("it is not there yet");
     let cgroup = hook.create_cgroup(hook.root(), "test").expect("a cgroup");

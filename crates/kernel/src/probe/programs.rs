@@ -202,8 +202,8 @@ pub(super) fn takes_loops() -> Outcome {
 
 /// The offsets in the context, `struct bpf_sysctl` in `include/uapi/linux/bpf.h`.
 const WRITE: i16 = 0;
-const FILE_POS: i16 = 4;
+pub(super) const FILE_POS: i16 = 4;
 
-fn returning_one(insns: impl IntoIterator<Item = Insn>) -> Vec<Insn> {
+pub(super) fn returning_one(insns: impl IntoIterator<Item = Insn>) -> Vec<Insn> {
     insns.into_iter().chain([Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()]).collect()
 }

@@ -1,7 +1,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use knobgate_bpf::Features;
-use knobgate_kernel::{Capability, Machine, Outcome, Probes, probe, probe_cached};
+use knobgate_hook::Profile;
+use knobgate_kernel::{Capability, Machine, Outcome, Probes, probe, probe_cached, running_profile};
 use knobgate_testing::root;
 use libtest_mimic::Failed;
 
@@ -10,6 +11,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_probe_works_beside_other_threads_and_leaves_nothing", beside),
     ("what_was_probed_is_remembered_for_the_boot", remembered),
     ("the_machine_is_described", described),
+    ("the_profile_of_this_kernel_has_what_was_probed", profile),
 ];
 
 /// Where every answer is known to be yes.
@@ -25,6 +27,20 @@ fn outcomes() -> Result<(), Failed> {
     }
     if Machine::read().kernel_release.starts_with(KNOWN) {
         assert_eq!(probes.features(), Features::ALL);
+    }
+    Ok(())
+}
+
+/// What a program may use is the same, whether it is probed or follows from the profile; and the profile of the kernel that
+/// is described best is that description.
+fn profile() -> Result<(), Failed> {
+    let (profile, probes) = (running_profile(), probe());
+    println!("{profile:#?}");
+    assert_eq!(profile.features(), probes.features());
+    assert_eq!(profile.name, Machine::read().kernel_release);
+    if profile.name.starts_with(KNOWN) {
+        let described = Profile::LINUX_6_18;
+        assert_eq!(Profile { name: described.name, ..profile }, described);
     }
     Ok(())
 }

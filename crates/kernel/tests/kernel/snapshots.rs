@@ -3,7 +3,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
-use knobgate_hook::{Hook, Process, Profile, VALUE_BYTES, Wanted};
+use knobgate_hook::{Hook, Process, VALUE_BYTES, Wanted};
 use knobgate_kernel::{Inferred, Snapshot, knob_names, snapshot};
 use libtest_mimic::Failed;
 
@@ -58,7 +58,7 @@ fn differences() -> Result<BTreeMap<String, String>, Failed> {
     let taken = snapshot()?;
     let after = read_all(&taken);
 
-    let mut hook = Hook::new(Profile::default(), taken.knobs);
+    let mut hook = Hook::new(knobgate_testing::profile(), taken.knobs);
     hook.writes_strict = taken.writes_strict;
     let process = hook.spawn(hook.root(), Process::default()).map_err(|errno| errno.to_string())?;
     let (mut compared, mut different) = (0, BTreeMap::new());

@@ -4,7 +4,7 @@ use knobgate_bpf::{Function, Insn, LineEntry, LineTable, Program, Reg, Size, Wid
 use knobgate_kernel::{
     AttachmentName, Bpffs, Cgroup, Link, LoadOptions, LoadedProgram, PinDir, ProgramFd, load,
 };
-use knobgate_testing::shell;
+use knobgate_testing::{profile, shell};
 
 /// The directory of pins that the tests share, with a name that no other test has.
 pub(crate) fn pins(test: &str) -> (PinDir, AttachmentName) {
@@ -31,16 +31,22 @@ pub(crate) fn allow() -> Program {
     program("allow", [Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()])
 }
 
-/// Denies writes with this errno.
+/// Denies writes with this errno, where the kernel lets a program choose one.
 pub(crate) fn deny_writes(errno: i32) -> Program {
+    let deny = if profile().retval_helpers {
+        [Insn::mov(Width::W64, Reg::R1, -errno), Insn::call_helper(helper_ids::SET_RETVAL)]
+    } else {
+        // Programs with other errnos stay other programs.
+        [Insn::mov(Width::W64, Reg::R1, -errno), Insn::mov(Width::W64, Reg::R2, 0)]
+    };
     program(
         "deny_writes",
         [
             Insn::load(Size::U32, Reg::R6, Reg::R1, 0),
             Insn::mov(Width::W64, Reg::R0, 1),
             Insn::jump_if(Width::W64, knobgate_bpf::Cond::Eq, Reg::R6, 0, 3),
-            Insn::mov(Width::W64, Reg::R1, -errno),
-            Insn::call_helper(helper_ids::SET_RETVAL),
+            deny[0],
+            deny[1],
             Insn::mov(Width::W64, Reg::R0, 0),
             Insn::exit(),
         ],

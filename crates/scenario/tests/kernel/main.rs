@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 
 use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_scenario::{Document, Scenario, StepDocument};
-use knobgate_testing::{Test, scratch};
+use knobgate_testing::{Test, profile, scratch};
 use libtest_mimic::Failed;
 
 /// The argument that makes this binary the player.
@@ -85,6 +85,7 @@ fn play(set: &str) -> ExitCode {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/");
         let scenario = Scenario::check(&document, &mut |file| std::fs::read(format!("{directory}{file}")));
         let scenario = scenario.unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
+        let scenario = scenario.with_profile(profile());
 
         let mut on_model = scenario.play_on_model().expect("it can be played");
         let model: Vec<String> = on_model.by_ref().map(|line| line.expect("it goes on").to_json()).collect();

@@ -4,6 +4,7 @@ use knobgate_bpf::{AluOp, Assembler, Cond, Program, Reg, Size, helper_ids};
 use knobgate_scenario::{
     Document, HandlerDocument, HandlerKind, Integer, KnobDocument, MapDocument, ProgramDocument,
 };
+use knobgate_testing::profile;
 
 /// Knobs of several kinds, the programs below, and the cgroups `/a`, `/a/b`, `/a/b/c` and `/d`.
 pub(crate) fn setting() -> Document {
@@ -15,7 +16,7 @@ pub(crate) fn setting() -> Document {
             knob(
                 "net/ipv4/tcp_rmem",
                 "4096 131072 33554432",
-                kind(HandlerKind::Int, Some(1), Some(i32::MAX.into()), None),
+                kind(HandlerKind::Int, Some(profile().tcp_rmem_min.into()), Some(i32::MAX.into()), None),
             ),
             knob("net/ipv4/tcp_keepalive_time", "7200", kind(HandlerKind::Jiffies, None, None, None)),
             knob("net/ipv4/ip_local_reserved_ports", "1,3-5", kind(HandlerKind::Bitmap, None, None, None)),

@@ -1,11 +1,18 @@
 //! Numbers: computing, comparing, loading and storing them, in loops and functions.
 
 use knobgate_bpf::{AluOp, AtomicOp, ByteOrder, Cond, Insn, Label, Operand, Reg, Size, Width, helper_ids};
+use knobgate_hook::Profile;
 
 use super::{Body, RESULTS, Sketch};
 
 /// The registers that hold numbers in these pieces. r6 is the context, and r9 goes to the results.
 const NUMBERS: [Reg; 8] = [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5, Reg::R7, Reg::R8];
+
+/// What the kernel computes: division with a sign came with ISA v4.
+pub(super) fn operations(profile: &Profile) -> Vec<AluOp> {
+    let is_known = |op: &AluOp| profile.isa_v4 || !matches!(op, AluOp::SDiv | AluOp::SMod);
+    AluOp::ALL.into_iter().filter(is_known).collect()
+}
 
 impl Sketch<'_> {
     pub(super) fn arithmetic(&mut self) {
@@ -64,7 +71,7 @@ impl Sketch<'_> {
         let (dst, src) = (self.random.pick(registers), self.random.pick(registers));
         match self.random.below(10) {
             0 => self.asm.emit(Insn::neg(width, dst)),
-            1 => {
+            1 if self.profile.isa_v4 => {
                 let sizes: &[Size] = match width {
                     Width::W64 => &[Size::U8, Size::U16, Size::U32],
                     Width::W32 => &[Size::U8, Size::U16],
@@ -73,7 +80,8 @@ impl Sketch<'_> {
                 self.asm.emit(Insn::mov_signed(width, size, dst, src));
             }
             2 => {
-                let order = self.random.pick(&[ByteOrder::ToLittle, ByteOrder::ToBig, ByteOrder::Swap]);
+                let orders = [ByteOrder::ToLittle, ByteOrder::ToBig, ByteOrder::Swap];
+                let order = self.random.pick(&orders[..if self.profile.isa_v4 { 3 } else { 2 }]);
                 let size = self.random.pick(&[Size::U16, Size::U32, Size::U64]);
                 self.asm.emit(Insn::swap(order, size, dst));
             }
@@ -82,7 +90,7 @@ impl Sketch<'_> {
                 self.asm.emit(Insn::mov(width, dst, operand));
             }
             _ => {
-                let op = self.random.pick(&AluOp::ALL);
+                let op = self.random.pick(&operations(self.profile));
                 let operand = match (op, self.operand(registers)) {
                     (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, Operand::Imm(_)) => {
                         let bits = if width == Width::W64 { 64 } else { 32 };
@@ -123,12 +131,15 @@ impl Sketch<'_> {
                 0 => self.asm.store(size, Reg::R7, offset, register),
                 1 => self.asm.store_imm(size, Reg::R7, offset, self.random.number() as i32),
                 2 => self.asm.load(size, register, Reg::R7, offset),
-                3 if size != Size::U64 => self.asm.emit(Insn::load_signed(size, register, Reg::R7, offset)),
+                3 if size != Size::U64 && self.profile.isa_v4 => {
+                    self.asm.emit(Insn::load_signed(size, register, Reg::R7, offset));
+                }
                 _ => {
                     let size = self.random.pick(&[Size::U32, Size::U64]);
                     let bytes = size.bytes() as i16;
                     let offset = self.random.below(32 / bytes as u64) as i16 * bytes;
-                    let op = self.random.pick(&AtomicOp::ALL);
+                    let ops = if self.profile.atomics { &AtomicOp::ALL[..] } else { &[AtomicOp::Add] };
+                    let op = self.random.pick(ops);
                     self.asm.emit(Insn::atomic(op, size, Reg::R7, offset, register));
                 }
             }
@@ -145,7 +156,7 @@ impl Sketch<'_> {
     /// Calls a function of its own, or has it called.
     pub(super) fn call(&mut self) {
         let function = self.asm.new_label();
-        if self.random.one_in(2) {
+        if !self.has(helper_ids::LOOP) || self.random.one_in(2) {
             self.load_input(Reg::R1);
             self.load_input(Reg::R2);
             self.load_input(Reg::R7);

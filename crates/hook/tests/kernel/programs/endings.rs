@@ -1,13 +1,14 @@
 //! Programs that are about nothing but what they return, which the verifier must find to be 0 or 1.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, Insn, Label, Operand, Program, Reg, Size, Width};
+use knobgate_hook::Profile;
 
 use crate::random::Random;
 
 const NUMBERS: [Reg; 3] = [Reg::R0, Reg::R2, Reg::R3];
 
-/// A program of so many steps.
-pub(crate) fn any(random: &mut Random) -> Program {
+/// A program for such a kernel.
+pub(crate) fn any(random: &mut Random, profile: &Profile) -> Program {
     let mut asm = Assembler::new();
     let deny = asm.new_label();
     let mut denies = false;
@@ -27,7 +28,7 @@ pub(crate) fn any(random: &mut Random) -> Program {
         asm.neg(register);
     }
     for _ in 0..2 + random.below(9) {
-        step(&mut asm, random, deny, &mut denies);
+        step(&mut asm, random, profile, deny, &mut denies);
     }
     asm.exit();
     if denies {
@@ -38,7 +39,7 @@ pub(crate) fn any(random: &mut Random) -> Program {
         // A label must be somewhere; nobody goes there.
         asm.bind(deny);
     }
-    Program { name: "ending".to_owned(), ..Program::from(asm.finish(true).expect("it assembles")) }
+    Program { name: "ending".to_owned(), ..Program::from(asm.finish(profile.isa_v4).expect("it assembles")) }
 }
 
 fn operand(random: &mut Random) -> Operand {
@@ -49,7 +50,7 @@ fn operand(random: &mut Random) -> Operand {
     }
 }
 
-fn step(asm: &mut Assembler, random: &mut Random, deny: Label, denies: &mut bool) {
+fn step(asm: &mut Assembler, random: &mut Random, profile: &Profile, deny: Label, denies: &mut bool) {
     let (dst, src) = (random.pick(&NUMBERS), random.pick(&NUMBERS));
     let width = random.pick(&[Width::W64, Width::W32]);
     match random.below(12) {
@@ -71,12 +72,14 @@ fn step(asm: &mut Assembler, random: &mut Random, deny: Label, denies: &mut bool
                 Width::W32 => asm.jump32_if(cond, dst, right, over),
             }
             for _ in 0..1 + random.below(2) {
-                compute(asm, random, dst);
+                compute(asm, random, profile, dst);
             }
             asm.bind(over);
         }
         5 => asm.emit(Insn::mov(width, dst, src)),
-        6 => asm.emit(Insn::mov_signed(Width::W64, random.pick(&[Size::U8, Size::U16, Size::U32]), dst, src)),
+        6 if profile.isa_v4 => {
+            asm.emit(Insn::mov_signed(Width::W64, random.pick(&[Size::U8, Size::U16, Size::U32]), dst, src));
+        }
         7 => {
             let offset = random.pick(&[-8, -16]);
             let size = random.pick(&[Size::U64, Size::U64, Size::U32]);
@@ -85,17 +88,17 @@ fn step(asm: &mut Assembler, random: &mut Random, deny: Label, denies: &mut bool
             asm.load(narrower, src, Reg::R10, offset);
         }
         8 => asm.alu(AluOp::And, dst, 1),
-        _ => compute(asm, random, dst),
+        _ => compute(asm, random, profile, dst),
     }
 }
 
-fn compute(asm: &mut Assembler, random: &mut Random, dst: Reg) {
+fn compute(asm: &mut Assembler, random: &mut Random, profile: &Profile, dst: Reg) {
     let width = random.pick(&[Width::W64, Width::W32]);
     if random.one_in(3) {
         asm.mov(dst, random.below(3) as i32);
         return;
     }
-    let op = random.pick(&AluOp::ALL);
+    let op = random.pick(&super::arithmetic::operations(profile));
     let operand = match (op, operand(random)) {
         (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, _) => Operand::Imm(random.pick(&[1, 8, 16, 31])),
         (AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod, Operand::Imm(0)) => Operand::Imm(2),

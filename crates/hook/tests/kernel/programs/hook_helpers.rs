@@ -80,9 +80,11 @@ impl Sketch<'_> {
 
     pub(super) fn retval(&mut self) {
         if self.random.one_in(2) {
+            let odd = !self.profile.set_retval_checked;
             let retval = match self.random.below(8) {
-                0 => self.random.below(20) as i32,
-                1 => -4096,
+                0 if odd => self.random.below(20) as i32,
+                1 if odd => -4096,
+                0 | 1 => -4095,
                 2 | 3 => 0,
                 _ => -(1 + self.random.below(130) as i32),
             };
@@ -118,7 +120,7 @@ impl Sketch<'_> {
         }
         if self.random.one_in(3) {
             let position = self.random.pick(&[0, 0, 1, 2, 5, 100, -1]);
-            if self.random.one_in(2) {
+            if self.profile.st_ctx && self.random.one_in(2) {
                 self.asm.store_imm(Size::U32, CONTEXT, 4, position);
             } else {
                 self.asm.mov(Reg::R1, position);
@@ -127,7 +129,9 @@ impl Sketch<'_> {
             self.asm.load(Size::U32, Reg::R0, CONTEXT, 4);
             self.keep(Reg::R0);
         }
-        let helper = self.random.pick(&[helper_ids::GET_CURRENT_UID_GID, helper_ids::GET_CURRENT_COMM]);
+        let helpers = [helper_ids::GET_CURRENT_UID_GID, helper_ids::GET_CURRENT_COMM];
+        let helpers: Vec<u32> = helpers.into_iter().filter(|&helper| self.has(helper)).collect();
+        let helper = self.random.pick(&helpers);
         if helper == helper_ids::GET_CURRENT_COMM {
             let size = 1 + self.random.below(20) as u32;
             self.buffer(Reg::R1, size);

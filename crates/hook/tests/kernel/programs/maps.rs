@@ -60,7 +60,7 @@ impl Sketch<'_> {
                 self.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
                 self.keep(Reg::R0);
             }
-            4 if kind != MapKind::LpmTrie => {
+            4 if kind != MapKind::LpmTrie && self.has(helper_ids::FOR_EACH_MAP_ELEM) => {
                 let function = self.asm.new_label();
                 self.asm.store_imm(Size::U64, Reg::R10, -16, 0);
                 self.asm.load_map(Reg::R1, map);
@@ -74,7 +74,7 @@ impl Sketch<'_> {
                 self.asm.load(Size::U64, Reg::R0, Reg::R10, -16);
                 self.keep(Reg::R0);
             }
-            5 if kind.is_per_cpu() => {
+            5 if kind.is_per_cpu() && self.has(helper_ids::MAP_LOOKUP_PERCPU_ELEM) => {
                 self.key(kind);
                 self.asm.load_map(Reg::R1, map);
                 let cpu = self.random.pick(&[0, 1, 4096, -1]);

@@ -37,7 +37,7 @@ pub(super) fn strings() -> Vec<u8> {
 
 impl Sketch<'_> {
     pub(super) fn text(&mut self) {
-        if self.random.one_in(2) {
+        if self.has(helper_ids::STRNCMP) && self.random.one_in(2) {
             let bytes = self.some_text(Reg::R1);
             self.asm.mov(Reg::R2, bytes as i32);
             let which = self.random.below(COMPARED.len() as u64) as u32;

@@ -1,0 +1,36 @@
+//! What becomes of a return value that is neither 0 nor an errno: tried on a cgroup of our own, by a process that reads a knob.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use knobgate_bpf::{Insn, Reg, Width, helper_ids};
+
+use super::rewrite::scratch_cgroup;
+use super::{Outcome, programs, try_load};
+use crate::accessor::Accessor;
+use crate::link::Link;
+use crate::machine::ROOT;
+
+/// Whether the access is denied. Where programs cannot set such a value, it is not.
+pub(crate) fn is_denied() -> Outcome {
+    /// Not how many bytes the knob has.
+    const RETVAL: i32 = 1;
+    let insns = programs::returning_one([
+        Insn::mov(Width::W64, Reg::R1, RETVAL),
+        Insn::call_helper(helper_ids::SET_RETVAL),
+    ]);
+    let Ok(program) = try_load(&insns) else { return Outcome::No };
+    let read = || -> Result<i64, Box<dyn std::error::Error>> {
+        let cgroup = scratch_cgroup()?;
+        let knob = File::open(format!("{ROOT}/kernel/ostype"))?;
+        let mut reader = Accessor::start(&cgroup)?;
+        let _link = Link::create(&program, &cgroup)?;
+        Ok(reader.read(knob.as_fd(), 64)?.0)
+    };
+    match read() {
+        Ok(returned) if returned == i64::from(RETVAL) => Outcome::No,
+        Ok(returned) if returned == -i64::from(libc::EPERM) => Outcome::Yes,
+        Ok(returned) => Outcome::Unknown(format!("the read returned {returned}; another program interferes")),
+        Err(error) => Outcome::Unknown(error.to_string()),
+    }
+}

@@ -1,0 +1,79 @@
+//! The running kernel as the model of the hook knows kernels.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
+use knobgate_hook::Profile;
+use rustix::io::Errno;
+
+use crate::machine::{ROOT, kernel_version};
+use crate::probe::{Outcome, attaching, instructions, probe, retval};
+
+/// Describes the running kernel for the model of the hook, now.
+///
+/// It takes as long as [`probe`](crate::probe), whose probes it uses, and some more. For a moment there are cgroups
+/// `knobgate-probe-…`.
+///
+/// Probed are what the verifier takes (`retval_helpers`, `set_retval_checked`, `uninit_stack`, `st_ctx`, `atomics`,
+/// `isa_v4`, `may_goto`, `acquire_release`, `bounded_loops`, `call_frames`), what attaching takes (`replace`, `links`,
+/// `link_detach`, `preorder`, `anchors`, `updates_find_their_slot`), `rewrites_are_applied`, `odd_retvals_deny`, and
+/// `size_limit`.
+///
+/// The rest is what [`Profile::closest`] has for the release, since finding it out would mean to write to knobs, or to do
+/// what harms some kernels. So it is with what a probe cannot find out, as without the capabilities for it. Which helpers
+/// there are follows from the release alone.
+pub fn running_profile() -> Profile {
+    static NAME: OnceLock<String> = OnceLock::new();
+    let name = NAME.get_or_init(|| rustix::system::uname().release().to_string_lossy().into_owned());
+    let (major, minor, patch) = kernel_version();
+    let closest = Profile::closest((major, minor, patch));
+    let probes = probe();
+    let instructions = instructions::probe();
+    let attaching = attaching::probe();
+    Profile {
+        name,
+        version: (major, minor),
+        retval_helpers: known(&probes.set_retval, closest.retval_helpers),
+        set_retval_checked: known(&instructions.set_retval_checked, closest.set_retval_checked),
+        odd_retvals_deny: known(&retval::is_denied(), closest.odd_retvals_deny),
+        uninit_stack: known(&probes.uninit_stack, closest.uninit_stack),
+        st_ctx: known(&instructions.st_ctx, closest.st_ctx),
+        atomics: known(&instructions.atomics, closest.atomics),
+        isa_v4: known(&probes.long_jump, closest.isa_v4),
+        may_goto: known(&instructions.may_goto, closest.may_goto),
+        acquire_release: known(&instructions.acquire_release, closest.acquire_release),
+        bounded_loops: known(&instructions.bounded_loops, closest.bounded_loops),
+        call_frames: instructions.call_frames.unwrap_or(closest.call_frames),
+        rewrites_are_applied: known(&probes.set_new_value, closest.rewrites_are_applied),
+        size_limit: size_limit(closest.size_limit),
+        links: known(&probes.links, closest.links),
+        replace: known(&attaching.replace, closest.replace),
+        link_detach: known(&attaching.link_detach, closest.link_detach),
+        preorder: known(&attaching.preorder, closest.preorder),
+        anchors: known(&attaching.anchors, closest.anchors),
+        updates_find_their_slot: known(&attaching.updates_find_their_slot, closest.updates_find_their_slot),
+        ..closest
+    }
+}
+
+fn known(outcome: &Outcome, described: bool) -> bool {
+    match outcome {
+        Outcome::Yes => true,
+        Outcome::No => false,
+        Outcome::Unknown(_) => described,
+    }
+}
+
+/// Reads more of a knob than kernels with a limit let anybody.
+fn size_limit(described: Option<usize>) -> Option<usize> {
+    /// `KMALLOC_MAX_SIZE` where pages have 4 KiB.
+    const LIMIT: usize = 4 << 20;
+    let read =
+        File::open(format!("{ROOT}/kernel/ostype")).and_then(|knob| knob.read_at(&mut vec![0; LIMIT], 0));
+    match read {
+        Ok(_) => None,
+        Err(error) if error.raw_os_error() == Some(Errno::NOMEM.raw_os_error()) => Some(LIMIT),
+        Err(_) => described,
+    }
+}
