@@ -49,7 +49,7 @@ fn all_programs_run_and_the_last_word_counts() {
         (&[(1, Some(7)), (1, Some(0))], 1, 1),
     ];
     for &(verdicts, since, before) in cases {
-        let denied = if since > 1 || since < -4095 { -1 } else { since };
+        let denied = if (-4095..=1).contains(&since) { since } else { -1 };
         for (profile, expected) in
             [("6.18".parse().unwrap(), since), ("5.15".parse().unwrap(), before), (strict, denied)]
         {
