@@ -88,10 +88,10 @@ fn unstored_reads(program: &Program) -> Vec<String> {
         let target = |off: i32| (insn as i64 + 1 + i64::from(off)) as usize;
         let mut targets = vec![next];
         match operation {
-            Operation::Load { size, base: Reg::R10, off, .. } => {
-                if places(off, size).into_iter().any(|place| !stored[place]) {
-                    unstored.push(format!("{insn}: {operation}"));
-                }
+            Operation::Load { size, base: Reg::R10, off, .. }
+                if places(off, size).into_iter().any(|place| !stored[place]) =>
+            {
+                unstored.push(format!("{insn}: {operation}"));
             }
             Operation::Store { size, base: Reg::R10, off, .. } => {
                 places(off, size).into_iter().for_each(|place| stored[place] = true);
