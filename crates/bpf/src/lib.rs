@@ -81,4 +81,4 @@ pub use program::{
     Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP, Program,
     RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
 };
-pub use set_new_value::emit_set_new_value;
+pub use set_new_value::{emit_length_check, emit_set_new_value};

@@ -5,7 +5,7 @@
 //! [`emit_set_new_value`] wants.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R7, R10};
-use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, emit_set_new_value};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, emit_length_check, emit_set_new_value};
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
@@ -174,6 +174,8 @@ impl Lowering<'_> {
     fn pad_and_commit(&mut self, value: Value) {
         let unreadable = self.asm.new_label();
         self.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
+        // It is such a length, but the verifier does not know.
+        emit_length_check(&mut self.asm, R7, VALUE_MAX as i32, unreadable);
         self.address(R1, frame::buffer(value));
         // Not from R7: the verifier would know that they are equal, and follow the rest for every length by itself.
         self.asm.load(Size::U8, R2, R10, Numbers::of(Value::New).length());
@@ -223,8 +225,7 @@ impl Lowering<'_> {
             return self.exit(Exit::Deny(Errno::EPERM));
         }
         let refused = self.asm.new_label();
-        let length = (R7, VALUE_MAX as i32);
-        emit_set_new_value(&mut self.asm, R6, frame::buffer(value), length, refused);
+        emit_set_new_value(&mut self.asm, R6, frame::buffer(value), R7, refused);
         self.exit(Exit::Allow);
         self.asm.bind(refused);
         self.exit(Exit::Deny(Errno::EINVAL));

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use knobgate_bpf::{
     AluOp, AsmError, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width,
-    emit_set_new_value, encode, helper_ids,
+    emit_length_check, emit_set_new_value, encode, helper_ids,
 };
 
 use super::Outcome;
@@ -132,12 +132,12 @@ pub(super) fn rewrite() -> Result<Vec<Insn>, AsmError> {
     asm.mov(Reg::R3, i32::from(BUFFER_BYTES));
     asm.call_helper(helper_ids::SYSCTL_GET_NEW_VALUE);
     asm.mov(Reg::R7, Reg::R0);
+    emit_length_check(&mut asm, Reg::R7, i32::from(BUFFER_BYTES) - 1, pass);
     for (word, offset) in REPLACEMENT.as_chunks::<8>().0.iter().zip((-BUFFER_BYTES..).step_by(8)) {
         asm.load_imm64(Reg::R3, u64::from_ne_bytes(*word));
         asm.store(Size::U64, Reg::R10, offset, Reg::R3);
     }
-    let length = (Reg::R7, i32::from(BUFFER_BYTES) - 1);
-    emit_set_new_value(&mut asm, Reg::R6, -BUFFER_BYTES, length, pass);
+    emit_set_new_value(&mut asm, Reg::R6, -BUFFER_BYTES, Reg::R7, pass);
     asm.bind(pass);
     asm.mov(Reg::R0, 1);
     asm.exit();
