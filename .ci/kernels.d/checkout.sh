@@ -4,7 +4,7 @@
 build_checkout() {
     local what
     read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace}"
-    (cd "$checkout" && "${CARGO:-cargo}" test --release --locked --no-run "${what[@]}" --test kernel \
+    (cd "$checkout" && "${CARGO:-cargo}" test --profile guest --locked --no-run "${what[@]}" --test kernel \
         --message-format=json-render-diagnostics) >"$1"
 }
 
