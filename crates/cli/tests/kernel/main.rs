@@ -53,5 +53,5 @@ fn main() -> ExitCode {
         .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .needing(rewriting_lists, runs::REWRITING_LISTS)
         .needing(dropped_rewrites, runs::DROPPED_REWRITES);
-    writers::with_others_programs(suite).run()
+    no_process::with_limit(writers::with_others_programs(suite)).run()
 }

@@ -8,7 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
-use knobgate_testing::{Test, deny_clone3, eventually};
+use knobgate_hook::Profile;
+use knobgate_kernel::Cgroup;
+use knobgate_testing::{Suite, Test, deny_clone3, eventually, scratch};
 use libtest_mimic::Failed;
 
 use crate::setting::{KNOBGATE, Runs, stderr, stdout};
@@ -16,8 +18,16 @@ use crate::setting::{KNOBGATE, Runs, stderr, stdout};
 pub(crate) const TESTS: &[Test] = &[
     ("where_clone3_is_filtered_the_command_runs_and_gets_signals", filtered),
     ("where_there_can_be_no_more_processes_run_says_so_and_signals_nobody", exhausted),
-    ("where_the_pids_controller_allows_no_more_run_says_so_and_signals_nobody", limited),
 ];
+
+/// And a test that needs the pids controller.
+pub(crate) fn with_limit(suite: Suite) -> Suite {
+    let lacks = |_: &Profile| {
+        let limited = Limited::of(&scratch()).is_ok_and(|limited| limited.is_some());
+        (!limited).then(|| "no pids controller is in use here".to_owned())
+    };
+    suite.test("where_the_pids_controller_allows_no_more_run_says_so_and_signals_nobody", lacks, limited)
+}
 
 /// The argument that makes this program one that starts another, without clone3(2).
 const WITHOUT_CLONE3: &str = "--without-clone3";
@@ -76,9 +86,7 @@ fn exhausted() -> Result<(), Failed> {
 
 fn limited() -> Result<(), Failed> {
     let runs = Runs::new("t-pidsmax", "");
-    let Some(limited) = Limited::of(&runs)? else {
-        return Err("no pids controller is there to be used".into());
-    };
+    let limited = Limited::of(&runs.parent)?.ok_or("the pids controller is gone")?;
     let directory = limited.directory();
     // Room for knobgate and its guard, and for nobody else.
     let prefix = ["sh", "-c", &format!("echo 0 >{directory}/cgroup.procs; exec \"$@\""), "sh"];
@@ -100,8 +108,8 @@ enum Limited {
 
 impl Limited {
     /// `None` where the pids controller is not in use.
-    fn of(runs: &Runs) -> std::io::Result<Option<Self>> {
-        let in_hierarchy = runs.parent.path().to_owned();
+    fn of(parent: &Cgroup) -> std::io::Result<Option<Self>> {
+        let in_hierarchy = parent.path().to_owned();
         if in_hierarchy.join("pids.max").exists() {
             return Ok(Some(Self::OfRuns(in_hierarchy)));
         }
