@@ -21,6 +21,8 @@ fetch_kernel() {
     read -r arch from below wanted _ < <(row "$name")
     private_apt || return 1
     mkdir -p "$cache/kernels"
+    # The lock is ours, so these are what was interrupted.
+    rm -rf "$cache/kernels/.$name".*
     while read -r upstream package version; do
         work=$(mktemp -d "$cache/kernels/.$name.XXXXXX")
         if (cd "$work" && apt-get -qq download "$package=$version" >download.log 2>&1 && dpkg -x ./*.deb tree) &&

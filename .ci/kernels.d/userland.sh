@@ -23,6 +23,8 @@ ensure_userland() {
     userland=$(userland_image)
     suite=$(userland_suite)
     [ ! -e "$userland" ] || return 0
+    # The lock is ours, so these are what was interrupted.
+    rm -rf "$cache"/.userland.*
     tree=$(mktemp -d "$cache/.userland.XXXXXX")
     echo "making the guests' userland, Debian $suite"
     if ! debootstrap --variant=minbase --keyring="$keyring" --include="$userland_packages" "$suite" "$tree/root" \

@@ -23,14 +23,11 @@ pub(crate) enum Done {
     Renewed,
     /// It took the place of the programs that were there.
     Replaced { old: BTreeSet<u32>, on: Vec<ChosenCgroup>, added: Vec<ChosenCgroup> },
-    /// It was attached beside the programs that were there, and these were then detached.
-    Reattached { old: BTreeSet<u32> },
     /// It is the program that was there, which is now on these cgroups too.
     Shared { program: u32, added: Vec<ChosenCgroup>, cgroups: usize },
 }
 
-/// Puts `loaded` in force on the cgroups, as the attachment `name`. Only who holds the lock may do this. With `reattach`, a
-/// program that cannot replace the old one in its links is attached beside it, and the old one is then detached.
+/// Puts `loaded` in force on the cgroups, as the attachment `name`. Only who holds the lock may do this.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the attachment is on other cgroups; [`Failure::Machine`]. Nothing has changed then.
@@ -39,7 +36,6 @@ pub(crate) fn put_in_force(
     name: &AttachmentName,
     loaded: &LoadedProgram,
     cgroups: &[ChosenCgroup],
-    reattach: bool,
 ) -> Result<Done, Failure> {
     let existing = match pins.attachment(name) {
         Ok(attachment) => attachment,
@@ -64,18 +60,19 @@ pub(crate) fn put_in_force(
         return share(&existing, name, &program, &there, cgroups);
     }
     if named.is_superset(&there) {
-        return match check_replaced(&links, &loaded.program) {
-            Ok(()) => replace(&existing, name, loaded, &there, cgroups),
-            Err(LinkError::CgroupStorage { .. }) if reattach => {
-                self::reattach(pins, name, loaded, &links, cgroups)
+        check_replaced(&links, &loaded.program).map_err(|error| {
+            let failure = cannot("replace", name);
+            match error {
+                LinkError::CgroupStorage { .. } => failure.because(format!(
+                    "{error} (choose another name for the new one with --name, then run knobgate detach {name})"
+                )),
+                error => failure.because(error),
             }
-            Err(error @ LinkError::CgroupStorage { .. }) => Err(cannot("replace", name)
-                .because(format!("{error} (--reattach does that; or run knobgate detach {name} first)"))),
-            Err(error) => Err(cannot("replace", name).because(error)),
-        };
+        })?;
+        return replace(&existing, name, loaded, &there, cgroups);
     }
     if lets_go(&existing, &there).map_err(|error| cannot("open", name).because(error))? {
-        return put_in_force(pins, name, loaded, cgroups, reattach);
+        return put_in_force(pins, name, loaded, cgroups);
     }
     Err(Failure::usage(format!(
         "the attachment \"{name}\" is on {} already, and is not the same as this; name all of its cgroups (knobgate show \
@@ -156,23 +153,6 @@ fn replace(
 fn check_replaced(links: &[PinnedLink], new: &ProgramFd) -> Result<(), LinkError> {
     let programs: BTreeSet<u32> = links.iter().map(|link| link.info.program_id).collect();
     programs.into_iter().try_for_each(|id| ProgramFd::by_id(id)?.check_replaced_by(new))
-}
-
-/// Attaches the new program everywhere, then detaches the old one, so that every access is judged by at least one of them.
-/// If the new one cannot be attached somewhere, nothing has changed.
-fn reattach(
-    pins: &PinDir,
-    name: &AttachmentName,
-    loaded: &LoadedProgram,
-    links: &[PinnedLink],
-    cgroups: &[ChosenCgroup],
-) -> Result<Done, Failure> {
-    let failed = |error: BpffsError| cannot("replace", name).because(error);
-    let attachment = pins.begin().map_err(failed)?;
-    let change = begin(&attachment, loaded).map_err(failed)?;
-    put_on_all(change, &BTreeSet::new(), cgroups).map_err(|why| cannot("replace", name).because(why))?;
-    attachment.supersede(name).map_err(failed)?;
-    Ok(Done::Reattached { old: links.iter().map(|link| link.info.program_id).collect() })
 }
 
 /// The change to a program that was loaded for it. Its program arrays are held: the kernel empties them when no process

@@ -54,11 +54,6 @@ impl Attachment {
         Ok(Self { dir, path: pins.path().join(name) })
     }
 
-    /// The same directory, which has been renamed.
-    pub(crate) fn renamed(self, pins: &PinDir, name: &str) -> Self {
-        Self { path: pins.path().join(name), ..self }
-    }
-
     pub(crate) fn directory(&self) -> &OwnedFd {
         &self.dir
     }

@@ -88,6 +88,18 @@ pub(crate) fn create_maps(program: &Program) -> Result<Vec<Map>, LoadError> {
     program.maps.iter().map(|def| create_map(&program.name, def)).collect()
 }
 
+/// Fails for a program that calls one whose storage it has not.
+pub(crate) fn check_storage(program: &Program) -> Result<(), LoadError> {
+    match program.foreign_storage() {
+        None => Ok(()),
+        Some((callee, map)) => Err(LoadError::ForeignStorage {
+            program: program.name.clone(),
+            callee: callee.name.clone(),
+            map: map.name.clone(),
+        }),
+    }
+}
+
 /// Loads a program with these maps in place of those that it defines, in the same order: programs can so share maps.
 ///
 /// # Errors
@@ -98,13 +110,7 @@ pub fn load_with_maps(
     maps: Vec<Map>,
     options: &LoadOptions,
 ) -> Result<LoadedProgram, LoadError> {
-    if let Some((callee, map)) = program.foreign_storage() {
-        return Err(LoadError::ForeignStorage {
-            program: program.name.clone(),
-            callee: callee.name.clone(),
-            map: map.name.clone(),
-        });
-    }
+    check_storage(program)?;
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(maps).collect();
     let (fd, has_line_info) = Attempt::new(program, &maps, options)?.load()?;

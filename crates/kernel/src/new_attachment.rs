@@ -28,8 +28,10 @@ pub struct NewAttachment<'a> {
 
 impl<'a> NewAttachment<'a> {
     pub(crate) fn create(pins: &'a PinDir) -> Result<Self, BpffsError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
-            let staging = staging_name();
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let staging = format!("{STAGING}{}-{number}", std::process::id());
             match mkdirat(&pins.dir, &*staging, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
@@ -38,24 +40,6 @@ impl<'a> NewAttachment<'a> {
             // Another process may have taken it for abandoned before it was locked.
             if let Some(new) = Self::locked(pins, staging, FlockOperation::LockExclusive)? {
                 return Ok(new);
-            }
-        }
-    }
-
-    /// An attachment whose name is taken away, so that it is detached unless it is published again.
-    fn withdrawn(pins: &'a PinDir, name: &AttachmentName) -> Result<Self, BpffsError> {
-        let attachment = pins.attachment(name)?;
-        let path = || pins.path().join(name.as_str());
-        flock(attachment.directory(), FlockOperation::LockExclusive).map_err(failed("lock", &path()))?;
-        loop {
-            let staging = staging_name();
-            match renameat_with(&pins.dir, name.as_str(), &pins.dir, &*staging, RenameFlags::NOREPLACE) {
-                Ok(()) => {
-                    let attachment = attachment.renamed(pins, &staging);
-                    return Ok(Self { pins, staging, attachment, published: false });
-                }
-                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
-                Err(error) => return Err(failed("rename", &path())(error)),
             }
         }
     }
@@ -100,30 +84,6 @@ impl<'a> NewAttachment<'a> {
             Err(error) => Err(failed("create", &self.pins.path().join(to))(error)),
         }
     }
-
-    /// Gives it the name of an attachment that there is, and then detaches that one: until then both are in force.
-    ///
-    /// # Errors
-    ///
-    /// [`BpffsError::NotFound`], [`Exists`](BpffsError::Exists), [`Io`](BpffsError::Io); the attachment of this name is
-    /// then as it was, and this one is detached.
-    pub fn supersede(self, name: &AttachmentName) -> Result<(), BpffsError> {
-        let old = Self::withdrawn(self.pins, name)?;
-        match self.publish(name) {
-            Ok(()) => {
-                drop(old);
-                Ok(())
-            }
-            Err(error) => old.publish(name).and(Err(error)),
-        }
-    }
-}
-
-/// A name for a directory of this process.
-fn staging_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{STAGING}{}-{number}", std::process::id())
 }
 
 impl Deref for NewAttachment<'_> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, openat, unlinkat};
-use rustix::io::{Errno, Result, read, write};
+use rustix::io::{Errno, Result, pread, read, write};
 use rustix::process::Signal;
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 
@@ -98,7 +98,7 @@ fn open_events(cgroup: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 fn read_populated(events: &OwnedFd) -> Result<bool> {
     let mut text = [0; 128];
-    match rustix::io::pread(events, &mut text, 0) {
+    match pread(events, &mut text, 0) {
         Ok(length) => Ok(text[..length].windows(11).any(|part| part == b"populated 1")),
         // The cgroup is gone.
         Err(Errno::NODEV) => Ok(false),
@@ -142,18 +142,28 @@ fn kill_rounds(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
     Ok(())
 }
 
+/// The list of processes; or in a threaded cgroup, which does not have that, of threads. A signal to one thread ends all of
+/// its process.
+fn open_members(cgroup: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let open = |name| openat(cgroup, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let processes = open(c"cgroup.procs")?;
+    match pread(&processes, &mut [0; 1], 0) {
+        Err(Errno::OPNOTSUPP) => open(c"cgroup.threads"),
+        _ => Ok(processes),
+    }
+}
+
 fn set_frozen(cgroup: BorrowedFd<'_>, frozen: bool) {
     let freeze = openat(cgroup, c"cgroup.freeze", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let _ = freeze.and_then(|freeze| write(&freeze, if frozen { b"1" } else { b"0" }));
 }
 
 fn kill_round(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
-    // A threaded cgroup does not list its processes. A signal to one thread ends all of the process.
-    let threads = openat(cgroup, c"cgroup.threads", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut buffer = [0; 512];
+    let list = open_members(cgroup)?;
     let mut number: i64 = 0;
     loop {
-        let length = read(&threads, &mut buffer)?;
+        let length = read(&list, &mut buffer)?;
         if length == 0 {
             break;
         }

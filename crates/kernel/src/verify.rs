@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use knobgate_bpf::{LineEntry, Program};
 
 use crate::attempt::Attempt;
-use crate::load::{LoadOptions, create_maps};
+use crate::load::{LoadOptions, check_storage, create_maps};
 use crate::load_error::LoadError;
 use crate::program::{ProgramFd, ProgramInfo};
 use crate::verifier_log::{LogLevel, VerifierLog};
@@ -62,6 +62,7 @@ pub fn verify(
     options: &LoadOptions,
     log: Option<LogLevel>,
 ) -> Result<Vec<Verification>, LoadError> {
+    check_storage(program)?;
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(create_maps(program)?).collect();
     let options = LoadOptions { log_level: log.unwrap_or(options.log_level), ..options.clone() };

@@ -39,12 +39,6 @@ pub(crate) struct Attach {
     /// What the attachment is called; by default as the policy or the program is
     #[arg(long)]
     name: Option<String>,
-    /// Where a program with cgroup storage cannot be replaced at once: attach the new one, then detach the old one
-    ///
-    /// For a moment both judge, and a denial by either denies. The new program comes after the others of its cgroup, and its
-    /// storage starts with zeros. If it cannot be attached to one of the cgroups, the old one stays on all.
-    #[arg(long)]
-    reattach: bool,
 }
 
 impl Attach {
@@ -60,7 +54,7 @@ impl Attach {
         let loaded = what.load(output)?;
 
         let _lock = Lock::take(&pins)?;
-        let done = put_in_force(&pins, &name, &loaded, &cgroups, self.reattach)?;
+        let done = put_in_force(&pins, &name, &loaded, &cgroups)?;
         let done = told(&done, &what, &cgroups);
         output.line(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()))?;
         Ok(ExitCode::SUCCESS)
@@ -83,6 +77,9 @@ impl Attach {
                     "{place} is the root of all cgroups: the policy holds for every process of this machine"
                 )),
                 CgroupType::Threaded => output.warning(format!("{place} {HAS_THREADS}")),
+                CgroupType::DomainInvalid => output.warning(format!(
+                    "the cgroup.type of {place} is \"domain invalid\": no process can be there, and the policy holds for nobody"
+                )),
                 _ => {}
             }
             choose(&cgroup);
@@ -131,9 +128,6 @@ fn told(done: &Done, what: &WhatRuns, named: &[ChosenCgroup]) -> String {
                 added => format!(", and attached it to {}", places(added)),
             };
             format!("replaced {} on {} by {what}{more}", programs(old), places(on))
-        }
-        Done::Reattached { old } => {
-            format!("attached {what} to {}, and then detached {}", places(named), programs(old))
         }
         Done::Shared { program, added, cgroups } => {
             let all = count(*cgroups, "cgroup");

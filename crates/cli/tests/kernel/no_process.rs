@@ -75,7 +75,7 @@ fn filtered() -> Result<(), Failed> {
 
 fn exhausted() -> Result<(), Failed> {
     let runs = Runs::new("t-nopids", "");
-    // In a new pid namespace whose init, the first child, has ended.
+    // In a new pid namespace whose init, the first child, has ended. The guard is the first process that cannot be had.
     let prefix = ["unshare", "--pid", "--", "sh", "-c", "/bin/true; exec \"$@\"", "sh"];
     let output = play_run(&runs, "", &prefix, "echo the command ran");
     assert_eq!(stdout(&output), "bystanders live\n", "{output:?}");

@@ -113,7 +113,7 @@ fn threads_apart(kind: CgroupType, threads: ThreadCount) -> Finding {
     let what = "threads";
     let ThreadCount { inside, elsewhere, .. } = threads;
     let found = format!("{} in its cgroup, {elsewhere} in others", count(inside, "thread"));
-    if kind == CgroupType::Threaded || elsewhere > 0 {
+    if kind == CgroupType::Threaded {
         Finding::less(
             what,
             format!("{found}; the cgroup is a threaded one"),
