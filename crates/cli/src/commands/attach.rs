@@ -113,7 +113,8 @@ impl Attach {
 }
 
 /// What to know of a threaded cgroup before one relies on a policy there.
-const HAS_THREADS: &str = "is a threaded cgroup: the policy holds for the threads in it, and not for other threads of their processes";
+const HAS_THREADS: &str = "is a threaded cgroup: the policy holds for the threads in it, and not for other threads of \
+                           their processes";
 
 /// What was done, for people.
 fn told(done: &Done, what: &WhatRuns, named: &[ChosenCgroup]) -> String {

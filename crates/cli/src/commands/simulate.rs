@@ -24,9 +24,9 @@ use crate::policy_file;
 /// On the running kernel the knobs are the machine's own: they get the values of the scenario, and in the end, also after
 /// SIGINT and SIGTERM, those back that they had. Inside of `unshare --net --uts --ipc` they are not the machine's.
 ///
-/// Exit status: 0 if all steps were played, whatever came of them; 1 if the scenario has errors, a program did in user space
-/// what no kernel would have let it do, or the kernel would have crashed; 2 if a file cannot be read; 3 if this machine cannot play it; 128 and the
-/// number of the signal that ended it.
+/// Exit status: 0 if all steps were played, whatever came of them; 1 if the scenario has errors, a program did in user
+/// space what no kernel would have let it do, or the kernel would have crashed; 2 if a file cannot be read; 3 if this
+/// machine cannot play it; 128 and the number of the signal that ended it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
     /// The scenario; `-` is standard input

@@ -15,12 +15,12 @@ use crate::into_kernel::{compile_for_this_kernel, load_failure};
 use crate::output::Output;
 use crate::what_runs::{WhatRuns, WhatRunsArgs};
 
-/// Ask the verifier of the running kernel, without attaching anything
+/// Ask the verifier of the running kernel about a program, without attaching it
 ///
 /// The policy is compiled for this kernel, as `attach` does it, or the program is taken from the object, and loaded. The
 /// verifier's verdict is printed: how much work the program was, or the reason why it is rejected, with the line of the
-/// source. Of an object, all programs for this hook are verified unless one is named. Nothing is attached, and nothing stays
-/// in the kernel.
+/// source. Of an object, all programs for this hook are verified unless one is named. The program is not attached, and does
+/// not stay in the kernel.
 ///
 /// Exit status: 0 if all are accepted; 1 if one is rejected, or the policy has errors or is too large; 2 if the arguments
 /// make no sense or a file cannot be read; 3 if this machine cannot tell: a privilege is missing, or the hook.

@@ -42,7 +42,7 @@ pub(crate) fn probe() -> Instructions {
     }
 }
 
-/// Tries an errno that no kernel has.
+/// Tries a return value that is an errno, and one that is none.
 fn set_retval_checked() -> Outcome {
     let set = |retval: i32| {
         loads(&returning_one([

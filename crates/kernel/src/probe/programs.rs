@@ -117,7 +117,7 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
     Ok((map, insns))
 }
 
-/// Puts [`REPLACEMENT`] in the place of what is written, by the instructions that compiled policies have for it. The verifier
+/// Replaces what is written by [`REPLACEMENT`], with the instructions that compiled policies have for it. The verifier
 /// does not know how long that is: so it is in compiled policies, and some verifiers reject what they could accept.
 pub(super) fn rewrite() -> Result<Vec<Insn>, AsmError> {
     // One byte more than is replaced: the NUL.

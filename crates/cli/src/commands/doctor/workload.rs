@@ -23,10 +23,13 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let task = Task::read(pid).map_err(cannot)?;
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(cannot)?;
     let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
-    let threads = ThreadCount::of_pid(pid).map_err(cannot)?;
+    let threads = match kind_of(&cgroup)? {
+        CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
+        _ => None,
+    };
     Ok(vec![
         policies(&cgroup),
-        threads_apart(kind_of(&cgroup)?, threads),
+        threads_apart(threads),
         privileges(&task),
         leaving(&task, &mounts, &cgroup),
         taking_off(&task),
@@ -109,18 +112,19 @@ fn policies(cgroup: &Cgroup) -> Finding {
     }
 }
 
-fn threads_apart(kind: CgroupType, threads: ThreadCount) -> Finding {
+/// `threads` if the process is in a threaded cgroup. In others all of its threads are there or below.
+fn threads_apart(threads: Option<ThreadCount>) -> Finding {
     let what = "threads";
-    let ThreadCount { inside, elsewhere, .. } = threads;
-    let found = format!("{} in its cgroup, {elsewhere} in others", count(inside, "thread"));
-    if kind == CgroupType::Threaded {
-        Finding::less(
+    match threads {
+        Some(ThreadCount { inside, elsewhere, .. }) => Finding::less(
             what,
-            format!("{found}; the cgroup is a threaded one"),
+            format!(
+                "{} in its cgroup, {elsewhere} in others; the cgroup is a threaded one",
+                count(inside, "thread")
+            ),
             "each thread is judged by the cgroup that it is in itself; put the policy on the threaded domain above",
-        )
-    } else {
-        Finding::ok(what, "all are judged like the process")
+        ),
+        None => Finding::ok(what, "all are judged like the process"),
     }
 }
 
