@@ -84,8 +84,8 @@ pub struct Profile {
     pub updates_find_their_slot: bool,
     /// `BPF_LINK_UPDATE` fails with `EINVAL` unless both programs have their cgroup storage in the same maps
     /// (`cgroup_bpf_storages_compatible`, kernel/bpf/cgroup.c). 6.1.192, 6.12.117, 7.2.13 and 7.3.4 do that when run, and
-    /// 5.10, 6.1.170, 6.12.94, 6.18.15 and 6.18.44 do not: they give the new program what was allocated for the old one, and follow a null
-    /// pointer where that is nothing.
+    /// 5.10, 6.1.170, 6.12.94, 6.18.15 and 6.18.44 do not: they give the new program what was allocated for the old one,
+    /// and follow a null pointer where that is nothing.
     pub updates_compare_storage: bool,
     /// A program array takes a program only if its cgroup storage is in the maps of the one that calls it. 6.1.170 and later
     /// do that when run (`storage_cookie`, kernel/bpf/core.c); 5.10 follows a null pointer at the call.
