@@ -22,9 +22,8 @@ impl Profile {
             current_comm: Helper::GET_CURRENT_COMM.since() <= self.version,
             current_uid_gid: Helper::GET_CURRENT_UID_GID.since() <= self.version,
             uninit_stack: self.uninit_stack,
-            // check_stack_write_var_off, kernel/bpf/verifier.c
-            variable_stack: self.version >= (5, 12),
-            long_jump: self.isa_v4,
+            variable_stack: self.variable_stack,
+            long_jump: self.long_jump,
             bpf_loop: Helper::LOOP.since() <= self.version,
         }
     }

@@ -26,16 +26,36 @@ pub struct Profile {
     /// An access is denied with `EPERM` if its programs leave a return value that is neither 0 nor an errno. Some builds of
     /// 6.18.44 do that, which have no check in the verifier; elsewhere it is what the system call returns.
     pub odd_retvals_deny: bool,
+    /// `bpf_get_current_comm` fills what is behind the name with zeros (6.4; `strscpy_pad`, kernel/bpf/helpers.c). Before, it
+    /// stays what it was, but for the NUL.
+    pub comm_padded: bool,
     /// `bpf_strtol` and `bpf_strtoul` store 0 through `res` when they fail (6.12, 6.1.113).
     pub zero_res_on_error: bool,
-    /// Programs may read stack that nothing was stored to (6.3).
+    /// Programs may read stack that nothing was stored to (6.8).
     pub uninit_stack: bool,
+    /// They may if they have stored to something below it (6.3, and Debian's 6.1.170): the verifier refuses what is deeper than
+    /// `allocated_stack` (`check_stack_range_initialized`, kernel/bpf/verifier.c).
+    pub uninit_above_stored: bool,
+    /// Programs may store to the stack at an offset that is known at run time only (5.12; `check_stack_write_var_off`,
+    /// kernel/bpf/verifier.c). Debian's 5.10.262 does it too.
+    pub variable_stack: bool,
+    /// The verifier knows what a division by a constant, or its remainder, can be (7.0; `scalar_min_max_umod` and its kind,
+    /// kernel/bpf/verifier.c).
+    pub divisions_followed: bool,
+    /// The verifier knows how a number compares with itself, in the same register (7.0; `is_scalar_branch_taken`,
+    /// kernel/bpf/verifier.c).
+    pub self_comparisons_decided: bool,
+    /// What `bpf_map_update_elem` and its kind return is an int with zeros above (before 6.4): the verifier calls the map's own
+    /// functions directly, which returned `int` then.
+    pub int_map_results: bool,
     /// `file_pos` of the context may be written with an immediate, `BPF_ST` (6.4).
     pub st_ctx: bool,
     /// Atomic operations other than plain addition (5.12).
     pub atomics: bool,
-    /// ISA v4: sign-extending loads and moves, unconditional byte swaps, signed division, `gotol` (6.6).
+    /// ISA v4: sign-extending loads and moves, unconditional byte swaps, signed division (6.6).
     pub isa_v4: bool,
+    /// `gotol`, which is of ISA v4 too. Debian's 6.1.170 has it alone.
+    pub long_jump: bool,
     /// `may_goto` (6.9).
     pub may_goto: bool,
     /// Load-acquire and store-release (6.15).
@@ -66,6 +86,13 @@ pub struct Profile {
     /// as a write of an `int` always did. Before, `do_proc_douintvec_w` in kernel/sysctl.c returned the whole length,
     /// whatever followed the number, and left the position where it was.
     pub uint_writes_count: bool,
+    /// Knobs that are times convert the number without its sign, and what does not fit into an int is `EINVAL`
+    /// (`proc_int_u2k_conv_uop`, kernel/sysctl.c; 7.2 and 7.3 do so when run). Before, negative milliseconds were `EINVAL`, and
+    /// ticks wrapped around.
+    pub times_checked: bool,
+    /// Of a number of milliseconds the low 32 bits count (`msecs_to_jiffies` takes an unsigned int); from 7.3 on, larger ones
+    /// are `EINVAL`.
+    pub milliseconds_cut: bool,
     /// The least that each number of `net/ipv4/tcp_rmem` can be: 1, or 4096 (6.1.192, 6.12.117, 7.2, but not 6.18.44). What
     /// is smaller fails with `EINVAL`. `net/ipv4/tcp_wmem` takes 1 everywhere.
     pub tcp_rmem_min: i32,
@@ -99,11 +126,18 @@ const V5_4: Profile = Profile {
     retval_helpers: false,
     set_retval_checked: false,
     odd_retvals_deny: false,
+    comm_padded: false,
     zero_res_on_error: false,
     uninit_stack: false,
+    uninit_above_stored: false,
+    variable_stack: false,
+    divisions_followed: false,
+    self_comparisons_decided: false,
+    int_map_results: true,
     st_ctx: false,
     atomics: false,
     isa_v4: false,
+    long_jump: false,
     may_goto: false,
     acquire_release: false,
     bounded_loops: true,
@@ -116,6 +150,8 @@ const V5_4: Profile = Profile {
     empty_writes_move: true,
     negative_ulongs_fail: false,
     uint_writes_count: false,
+    times_checked: false,
+    milliseconds_cut: true,
     tcp_rmem_min: 1,
     replace: false,
     links: false,
@@ -138,13 +174,16 @@ const V5_10: Profile = Profile {
     ..V5_4
 };
 
-const V5_15: Profile = Profile { name: "5.15", version: (5, 15), atomics: true, fortified: true, ..V5_10 };
+const V5_15: Profile =
+    Profile { name: "5.15", version: (5, 15), variable_stack: true, atomics: true, fortified: true, ..V5_10 };
 
 /// Before 6.1.178. Results of failed parses are zeroed since 6.1.113.
 const V6_1_170: Profile = Profile {
     name: "6.1.170",
     version: (6, 1),
     retval_helpers: true,
+    uninit_above_stored: true,
+    long_jump: true,
     zero_res_on_error: true,
     tail_calls: 33,
     rewrites_are_applied: false,
@@ -156,6 +195,7 @@ const V6_1_170: Profile = Profile {
 const V6_1_192: Profile = Profile {
     name: "6.1.192",
     uninit_stack: true,
+    uninit_above_stored: true,
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
     updates_compare_storage: true,
@@ -166,10 +206,14 @@ const V6_1_192: Profile = Profile {
 const V6_8: Profile = Profile {
     name: "6.8",
     version: (6, 8),
+    comm_padded: true,
     zero_res_on_error: false,
     uninit_stack: true,
+    uninit_above_stored: true,
+    int_map_results: false,
     st_ctx: true,
     isa_v4: true,
+    long_jump: true,
     tail_calls_compare_storage: false,
     ..V6_1_170
 };
@@ -213,6 +257,9 @@ const V7_2: Profile = Profile {
     name: "7.2",
     version: (7, 2),
     set_retval_checked: true,
+    divisions_followed: true,
+    self_comparisons_decided: true,
+    times_checked: true,
     call_frames: 16,
     rewrites_are_terminated: true,
     updates_compare_storage: true,
@@ -220,7 +267,8 @@ const V7_2: Profile = Profile {
     ..V6_18
 };
 
-const V7_3: Profile = Profile { name: "7.3", version: (7, 3), uint_writes_count: true, ..V7_2 };
+const V7_3: Profile =
+    Profile { name: "7.3", version: (7, 3), uint_writes_count: true, milliseconds_cut: false, ..V7_2 };
 
 impl Profile {
     /// Linux 6.18.44.
@@ -231,21 +279,23 @@ impl Profile {
         [V5_4, V5_10, V5_15, V6_1_170, V6_1_192, V6_8, V6_12_94, V6_12_117, V6_18, V7_2, V7_3];
 
     /// The described kernel to start from for this release: of the same series the last that is not newer, or else the
-    /// first; of a series that is not described, the last one before it.
+    /// first; of a series that is not described, the first one of the last series before it, since the fixes that others of
+    /// that series got later may be missing.
     ///
     /// ```
     /// use knobgate_hook::Profile;
     ///
     /// assert_eq!(Profile::closest((6, 12, 100)).name, "6.12.94");
-    /// assert_eq!(Profile::closest((6, 6, 30)).name, "6.1.192");
+    /// assert_eq!(Profile::closest((6, 6, 30)).name, "6.1.170");
     /// ```
     pub fn closest((major, minor, patch): (u16, u16, u16)) -> Self {
+        let series = |version| Self::ALL.into_iter().filter(move |profile| profile.version == version);
         let version = (major, minor);
-        let series = || Self::ALL.into_iter().filter(|profile| profile.version == version);
-        series()
+        let before = || Self::ALL.into_iter().rfind(|profile| profile.version < version);
+        series(version)
             .rfind(|profile| profile.patch() <= patch)
-            .or_else(|| series().next())
-            .or_else(|| Self::ALL.into_iter().rfind(|profile| profile.version < version))
+            .or_else(|| series(version).next())
+            .or_else(|| series(before()?.version).next())
             .unwrap_or(V5_4)
     }
 
@@ -321,9 +371,9 @@ mod tests {
             ((6, 1, 20), "6.1.170"),
             ((6, 1, 191), "6.1.170"),
             ((6, 1, 192), "6.1.192"),
-            ((6, 6, 90), "6.1.192"),
+            ((6, 6, 90), "6.1.170"),
             ((6, 12, 200), "6.12.117"),
-            ((6, 17, 13), "6.12.117"),
+            ((6, 17, 13), "6.12.94"),
             ((6, 18, 44), "6.18"),
             ((7, 1, 13), "6.18"),
             ((7, 2, 12), "7.2"),

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::capabilities::Capabilities;
 use crate::load::LoadOptions;
 use crate::load_error::LoadError;
+use crate::locked_memory::{self, within_limit};
 use crate::map::Map;
 use crate::object::{PROGRAM_TYPE, kernel_name};
 use crate::sys::bpf::{self, DebugSpec, LogSpec, ProgramSpec};
@@ -97,7 +98,7 @@ impl<'a> Attempt<'a> {
         const TRIES: u32 = 5;
         let mut tries = 1;
         loop {
-            match bpf::prog_load(&spec, log.as_mut()) {
+            match within_limit(|| bpf::prog_load(&spec, log.as_mut())) {
                 Err(Errno::AGAIN) if tries < TRIES => tries += 1,
                 done => return done,
             }
@@ -108,10 +109,12 @@ impl<'a> Attempt<'a> {
         let program = self.program.name.clone();
         let source: io::Error = error.into();
         if error == Errno::PERM {
-            return LoadError::NotPermitted {
-                program,
-                capabilities: Capabilities::of_this_process().ok(),
-                source,
+            let capabilities = Capabilities::of_this_process().ok();
+            return match locked_memory::limit() {
+                Some(limit) if capabilities.is_some_and(Capabilities::can_load) => {
+                    LoadError::LockedMemory { what: format!("load \"{program}\""), limit, source }
+                }
+                _ => LoadError::NotPermitted { program, capabilities, source },
             };
         }
         if error == Errno::NOMEM {

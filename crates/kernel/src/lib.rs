@@ -79,6 +79,7 @@ mod identity;
 mod link;
 mod load;
 mod load_error;
+mod locked_memory;
 mod machine;
 mod map;
 mod mountinfo;

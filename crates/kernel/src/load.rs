@@ -1,15 +1,15 @@
 //! From a [`Program`] to one that the kernel holds.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use knobgate_bpf::{MapDef, MapKind, Program, TailCall};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::attempt::Attempt;
 use crate::capabilities::Capabilities;
 use crate::load_error::LoadError;
+use crate::locked_memory::{self, within_limit};
 use crate::map::{Map, possible_cpus};
 use crate::object::{ATTACH_TYPE, kernel_name};
 use crate::program::ProgramFd;
@@ -153,7 +153,7 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
         flags: def.flags | of_kind | if def.frozen { RDONLY_PROG } else { 0 },
         name: kernel_name(&def.name),
     };
-    let fd = create_within_limit(&spec).map_err(|error| map_error(program, def, error))?;
+    let fd = within_limit(|| bpf::map_create(&spec)).map_err(|error| map_error(program, def, error))?;
     let contents = |source| LoadError::MapContents { map: def.name.clone(), source };
     let map = Map::from_fd(fd).map_err(contents)?;
     for (key, value) in &def.contents {
@@ -165,26 +165,12 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
     Ok(map)
 }
 
-/// Raises the limit of locked memory when that may be what is in the way.
-fn create_within_limit(spec: &MapSpec) -> rustix::io::Result<OwnedFd> {
-    match bpf::map_create(spec) {
-        Err(Errno::PERM) if getrlimit(Resource::Memlock).current.is_some() => {
-            let hard = getrlimit(Resource::Memlock).maximum;
-            setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
-                .or_else(|_| setrlimit(Resource::Memlock, Rlimit { current: hard, maximum: hard }))
-                .map_err(|_| Errno::PERM)?;
-            bpf::map_create(spec)
-        }
-        done => done,
-    }
-}
-
 fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {
     let capabilities = Capabilities::of_this_process().ok();
     let source = error.into();
-    match (error, getrlimit(Resource::Memlock).current) {
+    match (error, locked_memory::limit()) {
         (Errno::PERM, Some(limit)) if capabilities.is_some_and(Capabilities::can_load) => {
-            LoadError::LockedMemory { map: def.name.clone(), limit, source }
+            LoadError::LockedMemory { what: format!("create the map \"{}\"", def.name), limit, source }
         }
         (Errno::PERM, _) => LoadError::NotPermitted { program: program.to_owned(), capabilities, source },
         (Errno::NOMEM, _) => LoadError::NoMemory { program: program.to_owned(), source },

@@ -55,12 +55,12 @@ pub enum LoadError {
     },
     /// The limit of locked memory is too low.
     #[error(
-        "cannot create the map \"{map}\": before Linux 5.11 maps count as locked memory, and the limit of {limit} bytes \
-         is too low; raise it: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)"
+        "cannot {what}: before Linux 5.11 programs and maps count as locked memory, and the limit of {limit} bytes is too \
+         low; raise it: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)"
     )]
     LockedMemory {
-        /// The map's name.
-        map: String,
+        /// What cannot be done: create a map or load a program, with its name.
+        what: String,
         /// The limit, in bytes.
         limit: u64,
         /// The kernel's answer.

@@ -15,10 +15,10 @@ use crate::probe::{Outcome, attaching, instructions, probe, retval};
 /// It takes as long as [`probe`](crate::probe), whose probes it uses, and some more. For a moment there are cgroups
 /// `knobgate-probe-…`.
 ///
-/// Probed are what the verifier takes (`retval_helpers`, `set_retval_checked`, `uninit_stack`, `st_ctx`, `atomics`,
-/// `isa_v4`, `may_goto`, `acquire_release`, `bounded_loops`, `call_frames`), what attaching takes (`replace`, `links`,
-/// `link_detach`, `preorder`, `anchors`, `updates_find_their_slot`), `rewrites_are_applied`, `odd_retvals_deny`, and
-/// `size_limit`.
+/// Probed are what the verifier takes (`retval_helpers`, `set_retval_checked`, `uninit_stack`, `uninit_above_stored`,
+/// `variable_stack`, `divisions_followed`, `self_comparisons_decided`, `st_ctx`, `atomics`, `isa_v4`, `long_jump`,
+/// `may_goto`, `acquire_release`, `bounded_loops`, `call_frames`), what attaching takes (`replace`, `links`, `link_detach`,
+/// `preorder`, `anchors`, `updates_find_their_slot`), `rewrites_are_applied`, `odd_retvals_deny`, and `size_limit`.
 ///
 /// The rest is what [`Profile::closest`] has for the release, since finding it out would mean to write to knobs, or to do
 /// what harms some kernels. So it is with what a probe cannot find out, as without the capabilities for it. Which helpers
@@ -38,9 +38,17 @@ pub fn running_profile() -> Profile {
         set_retval_checked: known(&instructions.set_retval_checked, closest.set_retval_checked),
         odd_retvals_deny: known(&retval::is_denied(), closest.odd_retvals_deny),
         uninit_stack: known(&probes.uninit_stack, closest.uninit_stack),
+        uninit_above_stored: known(&instructions.uninit_above_stored, closest.uninit_above_stored),
+        variable_stack: known(&probes.variable_stack, closest.variable_stack),
+        divisions_followed: known(&instructions.divisions_followed, closest.divisions_followed),
+        self_comparisons_decided: known(
+            &instructions.self_comparisons_decided,
+            closest.self_comparisons_decided,
+        ),
         st_ctx: known(&instructions.st_ctx, closest.st_ctx),
         atomics: known(&instructions.atomics, closest.atomics),
-        isa_v4: known(&probes.long_jump, closest.isa_v4),
+        isa_v4: known(&instructions.isa_v4, closest.isa_v4),
+        long_jump: known(&probes.long_jump, closest.long_jump),
         may_goto: known(&instructions.may_goto, closest.may_goto),
         acquire_release: known(&instructions.acquire_release, closest.acquire_release),
         bounded_loops: known(&instructions.bounded_loops, closest.bounded_loops),

@@ -3,8 +3,10 @@
 use knobgate_bpf::{Features, Operation, Program};
 use knobgate_compiler::{Compiled, compile, compile_as_table};
 use knobgate_kernel::{LoadOptions, load, probe};
-use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
+use knobgate_policy::{Action, CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
+
+use crate::words;
 
 pub(crate) fn a_hundred_globs() -> Result<(), Failed> {
     let program = compiled(
@@ -60,6 +62,10 @@ pub(crate) fn ten_thousand_rules() -> Result<(), Failed> {
     assert!(walked[1] <= walked[0] + walked[0] / 10, "{walked:?}");
     Ok(())
 }
+
+/// What replacing a value takes once in a program, which verifiers differ in: 5,000 instructions on 6.12.94, 33,000 on 6.1.192.
+/// They take a million.
+const REWRITING: usize = 25_000;
 
 pub(crate) fn estimates() -> Result<(), Failed> {
     let one = |rule: &str| vec![rule.to_owned()];
@@ -117,13 +123,24 @@ pub(crate) fn estimates() -> Result<(), Failed> {
     for rules in policies {
         let first = rules[0].clone();
         let file = parsed(rules.into_iter())?;
+        if file.policy() != &words::known(file.policy().clone(), &features) {
+            println!("this kernel gives programs no comm, as for {first}");
+            continue;
+        }
+        let rewrites = file
+            .policy()
+            .rules
+            .iter()
+            .any(|rule| matches!(rule.action, Action::Set(_) | Action::Clamp(_) | Action::Ignore));
         let has_conditions = file.policy().rules.iter().any(|rule| rule.condition.is_some());
         let as_table = (features.bpf_loop && has_conditions).then(|| compile_as_table(&file, &features));
         for (form, compiled) in [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
         {
             let Compiled { program, verifier_steps, .. } = compiled?;
             let walked = load(&program, &LoadOptions::default())?.program.info()?.verified_insns as usize;
-            let is_near = walked == 0 || (walked / 2..=walked * 2).contains(&verifier_steps);
+            let is_near = walked == 0
+                || (walked / 2..=walked * 2).contains(&verifier_steps)
+                || rewrites && verifier_steps.abs_diff(walked) <= REWRITING;
             if !is_near {
                 let form = ["code", "data"][form];
                 wrong.push(format!(

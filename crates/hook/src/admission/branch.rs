@@ -7,6 +7,15 @@ use super::state::{Abstract, State};
 use crate::Profile;
 use crate::machine::Step;
 
+/// How every number compares with itself.
+fn itself(cond: Cond) -> Option<bool> {
+    match cond {
+        Cond::Eq | Cond::Ge | Cond::Le | Cond::SGe | Cond::SLe => Some(true),
+        Cond::Ne | Cond::Gt | Cond::Lt | Cond::SGt | Cond::SLt => Some(false),
+        Cond::Set => None,
+    }
+}
+
 /// The state at `target`, a successor of the instruction `insn`, which is `step`; `None` where no way leads there.
 pub(super) fn outcome(
     step: Step,
@@ -32,6 +41,9 @@ pub(super) fn outcome(
     match (left, right) {
         (Abstract::Number(a, _), Abstract::Number(b, _)) => {
             if operand == Operand::Reg(dst) {
+                if profile.self_comparisons_decided && itself(cond).is_some_and(|outcome| outcome != holds) {
+                    return None;
+                }
                 there.learn(dst, a.compare_itself(width, cond, holds)?);
                 return Some(there);
             }

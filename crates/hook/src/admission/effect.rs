@@ -103,7 +103,9 @@ pub(super) fn apply(
         }
         Step::Mov { width: Width::W64, operand, .. } => read_operand(operand)?,
         Step::Mov { width: Width::W32, operand, .. } => low_half(read_operand(operand)?),
-        Step::Alu { width, op, dst, operand } => alu(width, op, read(dst)?, read_operand(operand)?),
+        Step::Alu { width, op, dst, operand } => {
+            alu(around.profile, width, op, read(dst)?, read_operand(operand)?)
+        }
         Step::MovSigned { width, size, src, .. } => match read(src)? {
             Abstract::Number(scalar, _) => Abstract::Number(scalar.lowest(size, width, true), Link::NONE),
             _ => Abstract::UNKNOWN,
@@ -335,11 +337,15 @@ fn low_half(value: Abstract) -> Abstract {
 }
 
 /// `left op right`: numbers, and pointers to the stack and to memory that numbers move.
-fn alu(width: Width, op: AluOp, left: Abstract, right: Abstract) -> Abstract {
+fn alu(profile: &Profile, width: Width, op: AluOp, left: Abstract, right: Abstract) -> Abstract {
     let moves = width == Width::W64 && matches!(op, AluOp::Add | AluOp::Sub);
     match (left, right) {
         (Abstract::Number(a, link), Abstract::Number(b, _)) => {
-            let result = Scalar::compute(width, op, a, b);
+            let divides = matches!(op, AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod);
+            let result = match b.known().filter(|_| divides && profile.divisions_followed) {
+                Some(divisor) => a.divided(width, op, divisor),
+                None => Scalar::compute(width, op, a, b),
+            };
             let by = match (op, b.known()) {
                 (AluOp::Add, Some(by)) => Some(by as i64),
                 (AluOp::Sub, Some(by)) => Some((by as i64).wrapping_neg()),

@@ -33,8 +33,15 @@ fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
     Ok(())
 }
 
-fn outcome(result: Result<(), MapError>) -> Value {
-    result.map_or_else(|error| errno(error.errno()), |()| Value::number(0))
+/// What the function of the map returns: an int on older kernels, whose upper half is not its sign but 0.
+fn outcome(machine: &Machine<'_, '_>, result: Result<(), MapError>) -> Value {
+    match result {
+        Ok(()) => Value::number(0),
+        Err(error) if machine.invocation.profile.int_map_results => {
+            Value::number(u64::from(-error.errno() as u32))
+        }
+        Err(error) => errno(error.errno()),
+    }
 }
 
 /// `bpf_map_lookup_elem(map, key)`, `bpf_map_lookup_percpu_elem(map, key, cpu)`
@@ -98,7 +105,8 @@ pub(super) fn update(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let value = value(machine, helper, map, Reg::R3)?;
     let flags = machine.number_argument(helper, Reg::R4)?;
     let cpu = Some(machine.surroundings.processor);
-    Ok(outcome(machine.memory.maps[usize::from(map)].state().update(&key, &value, flags, cpu)))
+    let updated = machine.memory.maps[usize::from(map)].state().update(&key, &value, flags, cpu);
+    Ok(outcome(machine, updated))
 }
 
 /// `bpf_map_delete_elem(map, key)`
@@ -106,7 +114,8 @@ pub(super) fn delete(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let map = map(machine, helper)?;
     writable(machine, map)?;
     let key = key(machine, helper, map)?;
-    Ok(outcome(machine.memory.maps[usize::from(map)].state().delete(&key)))
+    let deleted = machine.memory.maps[usize::from(map)].state().delete(&key);
+    Ok(outcome(machine, deleted))
 }
 
 /// `bpf_map_push_elem(map, value, flags)`
@@ -115,7 +124,8 @@ pub(super) fn push(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     writable(machine, map)?;
     let value = value(machine, helper, map, Reg::R2)?;
     let flags = machine.number_argument(helper, Reg::R3)?;
-    Ok(outcome(machine.memory.maps[usize::from(map)].state().push(&value, flags)))
+    let pushed = machine.memory.maps[usize::from(map)].state().push(&value, flags);
+    Ok(outcome(machine, pushed))
 }
 
 /// `bpf_map_pop_elem(map, value)`, `bpf_map_peek_elem(map, value)`: of an empty map, zeros and `ENOENT`.
@@ -136,6 +146,6 @@ pub(super) fn take(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
             place.copy_from_slice(&value);
             Value::number(0)
         }),
-        Err(error) => Ok(errno(error.errno())),
+        Err(error) => Ok(outcome(machine, Err(error))),
     }
 }

@@ -60,14 +60,15 @@ fn send_signal(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     Ok(Value::number(0))
 }
 
-/// `bpf_get_current_comm(buf, size)`: `strscpy_pad()` of the name.
+/// `bpf_get_current_comm(buf, size)`: `strscpy_pad()` of the name, or `strscpy()`.
 fn comm(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let pointer = machine.pointer_argument(helper, Reg::R1)?;
     let size = machine.size_argument(helper, Reg::R2, false)?;
     let comm = &machine.invocation.task.comm;
     let len = comm.len().min(COMM_BYTES - 1).min(size - 1);
+    let zeros = if machine.invocation.profile.comm_padded { size } else { len + 1 };
     machine.memory.write(pointer, size, |buffer| {
-        buffer.fill(0);
+        buffer[..zeros].fill(0);
         buffer[..len].copy_from_slice(&comm[..len]);
     })?;
     Ok(Value::number(0))

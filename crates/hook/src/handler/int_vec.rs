@@ -62,7 +62,7 @@ impl Handler for IntVec {
         around: &Surroundings<'_>,
     ) -> Result<usize, Errno> {
         write_list(self.values.len(), written, position, around, |index, number| {
-            let kept = self.unit.to_kept(number)?;
+            let kept = self.unit.to_kept(number, around.profile)?;
             if !(self.min..=self.max).contains(&kept) {
                 return Err(Errno::EINVAL);
             }

@@ -17,6 +17,19 @@ pub(super) struct Number {
     pub magnitude: u64,
 }
 
+impl Number {
+    /// The int that it is.
+    pub(super) fn as_int(self) -> Result<i32, Errno> {
+        let value = if self.negative { -i128::from(self.magnitude) } else { self.magnitude.into() };
+        i32::try_from(value).map_err(|_| Errno::EINVAL)
+    }
+
+    /// Its magnitude, as an unsigned int.
+    pub(super) fn as_u32(self) -> Result<u32, Errno> {
+        u32::try_from(self.magnitude).map_err(|_| Errno::EINVAL)
+    }
+}
+
 /// Takes a number off the front of `text`, behind which there must be the end or one of `trailers`. The base is that of
 /// its prefix. Returns it with the byte behind it, which stays.
 pub(super) fn take(text: &mut &[u8], trailers: &[u8]) -> Result<(Number, Option<u8>), Errno> {

@@ -1,7 +1,7 @@
 //! What the number in a vector of int counts: itself, or times that the kernel keeps in jiffies (kernel/time/time.c).
 
 use super::number::Number;
-use crate::Errno;
+use crate::{Errno, Profile};
 
 /// How often a second the kernel's timer ticks (`CONFIG_HZ`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +44,31 @@ pub enum Unit {
 
 impl Unit {
     /// The int for what is written.
-    pub(super) fn to_kept(self, Number { negative, magnitude }: Number) -> Result<i32, Errno> {
+    pub(super) fn to_kept(self, number: Number, profile: &Profile) -> Result<i32, Errno> {
+        match self {
+            Self::Milliseconds(hz) if profile.times_checked => {
+                let is_cut = profile.milliseconds_cut;
+                let milliseconds = if is_cut { number.magnitude as u32 } else { number.as_u32()? };
+                // What is negative as an int is forever, which is too long.
+                i32::try_from(milliseconds).map_err(|_| Errno::EINVAL)?;
+                Number { magnitude: milliseconds.div_ceil(1000 / hz.per_second()).into(), ..number }.as_int()
+            }
+            Self::UserTicks(hz) if profile.times_checked => {
+                let magnitude = clock_to_jiffies(number.magnitude, hz.per_second().into());
+                Number { magnitude, ..number }.as_int()
+            }
+            _ => self.to_kept_unchecked(number),
+        }
+    }
+
+    /// The same on kernels whose times wrap around.
+    fn to_kept_unchecked(self, number: Number) -> Result<i32, Errno> {
+        let Number { negative, magnitude } = number;
         // `-*lvalp` of an unsigned long, of which the low half is kept.
         let signed = if negative { magnitude.wrapping_neg() } else { magnitude };
         let int_max = i32::MAX as u64;
         match self {
-            Self::One if magnitude > int_max + u64::from(negative) => Err(Errno::EINVAL),
-            Self::One => Ok(signed as i32),
+            Self::One => number.as_int(),
             Self::Seconds(hz) if magnitude > int_max / u64::from(hz.per_second()) => Err(Errno::EINVAL),
             Self::Seconds(hz) => Ok(signed.wrapping_mul(hz.per_second().into()) as i32),
             Self::Milliseconds(hz) => {

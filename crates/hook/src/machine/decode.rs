@@ -113,8 +113,8 @@ fn check_instruction_set(operation: &Operation, insn: usize, profile: &Profile) 
         Operation::Alu { op: AluOp::SDiv | AluOp::SMod, .. }
         | Operation::MovSigned { .. }
         | Operation::Swap { order: ByteOrder::Swap, .. }
-        | Operation::Load { signed: true, .. }
-        | Operation::Jump { long: true, .. } => (profile.isa_v4, "ISA v4"),
+        | Operation::Load { signed: true, .. } => (profile.isa_v4, "ISA v4"),
+        Operation::Jump { long: true, .. } => (profile.long_jump, "gotol"),
         Operation::Atomic { op, .. } => (profile.atomics || *op == AtomicOp::Add, "atomic operations"),
         Operation::LoadAcquire { .. } | Operation::StoreRelease { .. } => {
             (profile.acquire_release, "load-acquire and store-release")

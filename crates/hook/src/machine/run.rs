@@ -47,7 +47,7 @@ impl<'r, 'i> Machine<'r, 'i> {
         surroundings: &'r mut Surroundings,
         tracer: Option<&'r mut dyn Tracer>,
     ) -> Self {
-        let stack = Stack::new(invocation.profile.uninit_stack);
+        let stack = Stack::new(invocation.profile);
         let memory = Memory { stack, maps: program.0.maps.clone(), records: Vec::new(), keys: Vec::new() };
         let mut machine = Self {
             program: program.clone(),

@@ -4,6 +4,7 @@ use knobgate_bpf::Size;
 
 use super::fault::Reason;
 use super::value::{Region, Value};
+use crate::Profile;
 
 /// Bytes of stack of one function, and of all functions in progress together: `MAX_BPF_STACK`.
 pub(crate) const FRAME_BYTES: usize = 512;
@@ -28,18 +29,24 @@ pub(crate) struct Stack {
     /// The lowest offset that the functions in progress may use, and the frame of the innermost one.
     frame: usize,
     depths: [usize; FRAMES_MAX],
+    /// How deep each function in progress has stored.
+    stored: [usize; FRAMES_MAX],
+    /// Whether what nothing was stored to may be read, everywhere or above what was stored.
     uninit_readable: bool,
+    uninit_above_stored: bool,
 }
 
 impl Stack {
-    pub(crate) fn new(uninit_readable: bool) -> Self {
+    pub(crate) fn new(profile: &Profile) -> Self {
         Self {
             bytes: Box::new([POISON; TOTAL_BYTES]),
             init: [0; SLOTS],
             regions: Box::new([Region::Number; SLOTS]),
             frame: 0,
             depths: [0; FRAMES_MAX],
-            uninit_readable,
+            stored: [0; FRAMES_MAX],
+            uninit_readable: profile.uninit_stack,
+            uninit_above_stored: profile.uninit_above_stored,
         }
     }
 
@@ -68,6 +75,7 @@ impl Stack {
             self.init[start..end].fill(0);
             self.regions[start..end].fill(Region::Number);
             self.depths[self.frame] = 0;
+            self.stored[self.frame] = 0;
         }
     }
 
@@ -96,6 +104,21 @@ impl Stack {
         if total > FRAME_BYTES { Err(Reason::StackTotal { bytes: total }) } else { Ok(()) }
     }
 
+    /// Whether the byte at `at` may be read though nothing was stored to it.
+    fn uninit_at(&self, at: usize) -> bool {
+        let frame = FRAMES_MAX - 1 - at / FRAME_BYTES;
+        self.uninit_readable
+            || self.uninit_above_stored && FRAME_BYTES - at % FRAME_BYTES <= self.stored[frame]
+    }
+
+    /// Notes that the bytes from `start` on are stored to.
+    #[inline]
+    fn note_stored(&mut self, start: usize) {
+        let frame = FRAMES_MAX - 1 - start / FRAME_BYTES;
+        let depth = (FRAME_BYTES - start % FRAME_BYTES).next_multiple_of(SLOT_BYTES);
+        self.stored[frame] = self.stored[frame].max(depth);
+    }
+
     #[inline]
     pub(crate) fn load(&mut self, offset: u64, size: Size) -> Result<Value, Reason> {
         let len = size.bytes() as usize;
@@ -106,7 +129,7 @@ impl Stack {
         let slot = start / SLOT_BYTES;
         let mask = ((1u16 << len) - 1) as u8;
         let is_init = (self.init[slot] >> (start % SLOT_BYTES)) & mask == mask;
-        if !is_init && !self.uninit_readable {
+        if !is_init && !self.uninit_at(start) {
             return Err(Reason::UninitStack { offset: offset as i64 - TOTAL_BYTES as i64, len });
         }
         let region = self.regions[slot];
@@ -138,6 +161,7 @@ impl Stack {
             // What is left of a pointer that is stored over is nothing.
             self.init[slot] = 0;
         }
+        self.note_stored(start);
         self.regions[slot] = value.region;
         self.init[slot] |= (((1u16 << len) - 1) as u8) << (start % SLOT_BYTES);
         self.bytes[start..start + len].copy_from_slice(&value.bits.to_le_bytes()[..len]);
@@ -151,7 +175,7 @@ impl Stack {
             if self.regions[at / SLOT_BYTES] != Region::Number {
                 return Err(Reason::PartialPointer);
             }
-            if self.init[at / SLOT_BYTES] >> (at % SLOT_BYTES) & 1 == 0 && !self.uninit_readable {
+            if self.init[at / SLOT_BYTES] >> (at % SLOT_BYTES) & 1 == 0 && !self.uninit_at(at) {
                 return Err(Reason::UninitStack { offset: at as i64 - TOTAL_BYTES as i64, len: 1 });
             }
         }
@@ -161,6 +185,7 @@ impl Stack {
     /// `len` bytes for a helper to write; whatever was there, they hold plain bytes from now on.
     pub(crate) fn write(&mut self, offset: u64, len: usize) -> Result<&mut [u8], Reason> {
         let start = self.range(offset, len)?;
+        self.note_stored(start);
         for at in start..start + len {
             let slot = at / SLOT_BYTES;
             if self.regions[slot] != Region::Number {

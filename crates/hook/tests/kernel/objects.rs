@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::process::{Command, ExitCode};
 
-use knobgate_bpf::{MapKind, Object};
+use knobgate_bpf::{Insn, MapKind, Object, helper_ids};
 use knobgate_hook::{LoadedProgram, Profile};
 use knobgate_kernel::{
     Link, LoadOptions, LoadedProgram as InKernel, Namespaces, load, start_inside, with_private_namespaces,
@@ -28,6 +28,10 @@ pub(crate) fn tests(suite: Suite) -> Suite {
 /// Why the program of a case is not for this kernel, if it needs what that does not have.
 fn lacks(case: &Case, profile: &Profile) -> Option<String> {
     let program = Object::read(case.bytes).and_then(|object| object.program(case.program)).ok()?;
+    let rewrites = program.insns.contains(&Insn::call_helper(helper_ids::SYSCTL_SET_NEW_VALUE));
+    if rewrites && !profile.rewrites_are_applied {
+        return Some(format!("{profile} drops the values that it sets"));
+    }
     let rejection = LoadedProgram::load(&program, profile, &Default::default()).err()?;
     // Only if the kernel rejects it too; or else the test shows what the model gets wrong.
     load(&program, &LoadOptions::default()).err().map(|_| format!("{profile}: {rejection}"))

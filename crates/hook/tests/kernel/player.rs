@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use knobgate_hook::{Hook, Knobs, Process};
+use knobgate_hook::handler::CpuMask;
+use knobgate_hook::{Hook, Knob, Knobs, Process};
 
 use crate::access::{any, in_kernel, in_model, path, start_alike, value_in_kernel, value_in_model};
+use crate::director::processors;
 use crate::odd::Kind;
 use crate::random::Random;
 use crate::semaphores;
@@ -44,6 +46,8 @@ pub(crate) const KNOBS: &[(&str, Kind)] = &[
 pub(crate) fn knobs() -> Knobs {
     let mut knobs = Knobs::usual_of(&knobgate_testing::profile());
     knobs.add("kernel/sem", semaphores::knob()).expect("there is none");
+    let mask = CpuMask::new(processors() as usize).written_in_place();
+    *knobs.get_mut("net/core/rps_default_mask").expect("it is usual") = Knob::new(mask);
     knobs
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn any(random: &mut Random, profile: &Profile, kind: Kind, name: Stri
     while let Some((label, body)) = sketch.functions.pop() {
         sketch.function(label, body);
     }
-    let code = sketch.asm.finish(profile.isa_v4).expect("every label is bound");
+    let code = sketch.asm.finish(profile.long_jump).expect("every label is bound");
     let maps = maps(inputs, strings);
     Program { name, maps, ..Program::from(code) }
 }

@@ -212,7 +212,9 @@ fn what_is_provably_0_or_1_is_accepted() {
 
 #[test]
 fn ways_to_the_end_are_told_apart() {
-    for (what, is_taken, insns) in super::returns::cases() {
-        assert_eq!(load(&insns, &Profile::LINUX_6_18, 18).is_ok(), is_taken, "{what}");
+    for profile in [Profile::LINUX_6_18, "7.3".parse().expect("it is described")] {
+        for (what, is_taken, insns) in super::returns::cases(&profile) {
+            assert_eq!(load(&insns, &profile, 18).is_ok(), is_taken, "{profile}: {what}");
+        }
     }
 }

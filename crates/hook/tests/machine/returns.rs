@@ -1,18 +1,24 @@
 //! Programs that are about what they return, and whether the verifier takes them.
 
 use knobgate_bpf::{AluOp, Cond, Insn, Reg, Size, Width};
+use knobgate_hook::Profile;
 
-/// What each shows, whether it is taken, and the program.
-pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
+/// The first release, of those that were tried, whose verifier takes a case.
+type Since = (u16, u16);
+const ALWAYS: Since = (5, 10);
+
+/// What each shows, whether this kernel takes it, and the program.
+pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, bool, Vec<Insn>)> {
     use Cond::{Ge, Gt, Le, Lt, SGt, SLt};
     use Width::{W32, W64};
     let mov = |register, value: i32| Insn::mov(W64, register, value);
     let (r0, r1, r2, r3, r10) = (Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R10);
     let unknown = Insn::load(Size::U32, r0, r1, 4);
     let other = Insn::load(Size::U32, r2, r1, 4);
-    let taken: [(&'static str, Vec<Insn>); 9] = [
+    let taken: [(&'static str, Since, Vec<Insn>); 9] = [
         (
             "what one comparison leaves open the same one closes",
+            ALWAYS,
             vec![
                 unknown,
                 other,
@@ -24,6 +30,7 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "signed bounds on both sides",
+            ALWAYS,
             vec![
                 unknown,
                 Insn::neg(W64, r0),
@@ -35,14 +42,17 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "bounds of the lower half",
+            ALWAYS,
             vec![unknown, Insn::jump_if(W32, Gt, r0, 1, 1), Insn::jump(1), mov(r0, 0)],
         ),
         (
             "a copy is bounded with its original",
+            ALWAYS,
             vec![unknown, Insn::mov(W64, r2, r0), Insn::jump_if(W64, Le, r2, 1, 1), mov(r0, 0)],
         ),
         (
             "a copy that something was added to, too",
+            (6, 12),
             vec![
                 unknown,
                 Insn::mov(W64, r2, r0),
@@ -53,6 +63,7 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "a copy on the stack, too",
+            (6, 12),
             vec![
                 unknown,
                 Insn::store(Size::U32, r10, -8, r0),
@@ -64,6 +75,7 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "bits that are known",
+            ALWAYS,
             vec![
                 unknown,
                 Insn::alu(W64, AluOp::Mul, r0, 2),
@@ -73,6 +85,7 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "an odd number up to 2 is 1",
+            (6, 18),
             vec![
                 unknown,
                 Insn::mov(W64, r3, r0),
@@ -83,11 +96,12 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "what is 0 or 1 stays so when it is turned around",
+            ALWAYS,
             vec![unknown, Insn::jump_if(W64, Le, r0, 1, 1), mov(r0, 1), Insn::alu(W32, AluOp::Xor, r0, 1)],
         ),
     ];
-    let refused: [(&'static str, Vec<Insn>); 3] = [
-        ("divisions are not followed", vec![unknown, Insn::alu(W64, AluOp::Mod, r0, 2)]),
+    let followed = ("a remainder", vec![unknown, Insn::alu(W64, AluOp::Mod, r0, 2)]);
+    let refused: [(&'static str, Vec<Insn>); 2] = [
         (
             "from 0 to 2",
             vec![
@@ -103,6 +117,12 @@ pub(crate) fn cases() -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
     ];
     let with_exit = |insns: Vec<Insn>| [insns, vec![Insn::exit()]].concat();
-    let taken = taken.into_iter().map(|(what, insns)| (what, true, with_exit(insns)));
-    taken.chain(refused.into_iter().map(|(what, insns)| (what, false, with_exit(insns)))).collect()
+    let taken = taken.into_iter().map(|(what, since, insns)| (what, profile.version >= since, insns));
+    let refused = refused.into_iter().map(|(what, insns)| (what, false, insns));
+    let followed = (followed.0, profile.divisions_followed, followed.1);
+    taken
+        .chain(refused)
+        .chain([followed])
+        .map(|(what, is_taken, insns)| (what, is_taken, with_exit(insns)))
+        .collect()
 }

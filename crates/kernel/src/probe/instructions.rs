@@ -8,6 +8,10 @@ use super::{Outcome, loads};
 /// What programs can have.
 pub(crate) struct Instructions {
     pub(crate) set_retval_checked: Outcome,
+    pub(crate) uninit_above_stored: Outcome,
+    pub(crate) divisions_followed: Outcome,
+    pub(crate) self_comparisons_decided: Outcome,
+    pub(crate) isa_v4: Outcome,
     pub(crate) st_ctx: Outcome,
     pub(crate) atomics: Outcome,
     pub(crate) may_goto: Outcome,
@@ -22,6 +26,24 @@ pub(crate) fn probe() -> Instructions {
     let one = Insn::mov(Width::W64, Reg::R1, 1);
     Instructions {
         set_retval_checked: set_retval_checked(),
+        uninit_above_stored: loads(&returning_one([
+            Insn::store(Size::U64, Reg::R10, -16, 0),
+            Insn::load(Size::U64, Reg::R2, Reg::R10, -8),
+        ])),
+        // What these return must be 0 or 1.
+        divisions_followed: loads(&[
+            Insn::load(Size::U32, Reg::R0, Reg::R1, FILE_POS),
+            Insn::alu(Width::W64, AluOp::Mod, Reg::R0, 2),
+            Insn::exit(),
+        ]),
+        self_comparisons_decided: loads(&[
+            Insn::load(Size::U32, Reg::R1, Reg::R1, FILE_POS),
+            Insn::mov(Width::W64, Reg::R0, 1),
+            Insn::jump_if(Width::W64, Cond::Le, Reg::R1, Reg::R1, 1),
+            Insn::mov(Width::W64, Reg::R0, 7),
+            Insn::exit(),
+        ]),
+        isa_v4: loads(&returning_one([one, Insn::mov_signed(Width::W64, Size::U8, Reg::R2, Reg::R1)])),
         st_ctx: loads(&returning_one([Insn::store(Size::U32, Reg::R1, FILE_POS, 0)])),
         atomics: loads(&returning_one([
             zeroed,

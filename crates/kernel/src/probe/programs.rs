@@ -10,6 +10,7 @@ use knobgate_bpf::{
 use super::Outcome;
 use crate::LoadOptions;
 use crate::load_error::LoadError;
+use crate::locked_memory::within_limit;
 use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
 use crate::sys::bpf::{self, MapSpec, ProgramSpec};
 
@@ -27,7 +28,7 @@ pub(super) fn load(insns: &[Insn]) -> rustix::io::Result<OwnedFd> {
         name: kernel_name("knobgate_probe"),
         debug: None,
     };
-    bpf::prog_load(&spec, None)
+    within_limit(|| bpf::prog_load(&spec, None))
 }
 
 /// Lets everything pass.
@@ -94,14 +95,15 @@ pub(super) fn long_jump() -> Vec<Insn> {
 /// Reserves room in a ring buffer and gives it back. The map must live until the program is loaded.
 pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
     const RINGBUF: u32 = 27;
-    let map = bpf::map_create(&MapSpec {
+    let spec = MapSpec {
         kind: RINGBUF,
         key_size: 0,
         value_size: 0,
         max_entries: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
         flags: 0,
         name: kernel_name("knobgate_probe"),
-    })?;
+    };
+    let map = within_limit(|| bpf::map_create(&spec))?;
     let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Map { fd: map.as_raw_fd() });
     let insns = returning_one([
         first,

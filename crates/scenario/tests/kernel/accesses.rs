@@ -1,7 +1,7 @@
 //! Reads and writes, with programs that interfere.
 
 use crate::Case;
-use crate::programs::setting;
+use crate::programs::{is_here, setting};
 
 /// The knobs, each with values to write.
 const WRITES: &[(&str, &[&str])] = &[
@@ -43,7 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
         if let Some(program) = program {
             steps.push(format!(r#"{{"attach": {{"program": "{program}", "cgroup": "a", "mode": "link"}}}}"#));
         }
-        for (knob, values) in WRITES {
+        for (knob, values) in WRITES.iter().filter(|(knob, _)| is_here(knob)) {
             for (index, value) in values.iter().enumerate() {
                 let data = serde_json::to_string(value).expect("a string");
                 let read = |cgroup: &str, rest: &str| {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{Link, LoadOptions, load};
-use knobgate_scenario::{Document, HandlerKind, Scenario, StepDocument};
+use knobgate_scenario::{Document, HandlerKind, KnobDocument, Scenario, StepDocument};
 use knobgate_testing::scratch;
 
 use crate::programs::setting;
@@ -13,6 +13,11 @@ use crate::programs::setting;
 fn values() -> [String; 2] {
     ["kernel/domainname", "net/core/somaxconn"]
         .map(|knob| fs::read_to_string(format!("/proc/sys/{knob}")).expect("a knob"))
+}
+
+/// `kernel/ostype`
+fn last(document: &mut Document) -> &mut KnobDocument {
+    document.knobs.last_mut().expect("there are some")
 }
 
 /// Makes a setting wrong.
@@ -26,10 +31,10 @@ pub(crate) fn play() -> ExitCode {
             document.knobs[2].name = "net/core/none".to_owned();
         }),
         ("the knob kernel/ostype has the mode 0444 on this machine, and in the scenario 0644", |document| {
-            document.knobs[8].mode = None;
+            last(document).mode = None;
         }),
         ("the knob kernel/ostype cannot be given the value \"Minix\"", |document| {
-            document.knobs[8].value = "Minix".into();
+            last(document).value = "Minix".into();
         }),
         ("the knob net/core/somaxconn cannot be given the value \"-1\"", |document| {
             document.knobs[1].value = "-1".into();
@@ -44,13 +49,13 @@ pub(crate) fn play() -> ExitCode {
                 (document.knobs[1].handler.min, document.knobs[1].handler.max) = (None, None);
             },
         ),
-        ("cannot be read", |document| document.knobs[8].name = "net/ipv4/route/flush".to_owned()),
+        ("cannot be read", |document| last(document).name = "net/ipv4/route/flush".to_owned()),
     ];
     for (expected, change) in changes {
         let mut document = setting();
         change(&mut document);
         if expected == "cannot be read" {
-            document.knobs[8].mode = Some("0200".to_owned());
+            last(&mut document).mode = Some("0200".to_owned());
         }
         let scenario = Scenario::check(&document, &mut |_| unreachable!("it names no files"));
         let scenario = scenario.expect("it is right by itself");

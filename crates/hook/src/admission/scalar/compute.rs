@@ -55,7 +55,7 @@ impl Scalar {
 
     /// `left op right`
     pub(in crate::admission) fn compute(width: Width, op: AluOp, left: Self, right: Self) -> Self {
-        // The verifier does not follow divisions.
+        // Only newer verifiers follow divisions, by a constant: `divided`.
         if matches!(op, AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod) {
             return if width == Width::W32 { Self::of_size(Size::U32) } else { Self::UNKNOWN };
         }
@@ -108,6 +108,50 @@ impl Scalar {
             (AluOp::Arsh, Width::W32) => a.map(|bits| u64::from((bits as u32 as i32 >> shift) as u32)),
             _ => Bits::UNKNOWN,
         };
+        match width {
+            Width::W64 => result.settled(),
+            Width::W32 => result.low_half(),
+        }
+    }
+
+    /// `self op divisor`, for one of the divisions: as verifiers see it that follow them.
+    pub(in crate::admission) fn divided(self, width: Width, op: AluOp, divisor: u64) -> Self {
+        let is_signed = matches!(op, AluOp::SDiv | AluOp::SMod);
+        let (low, signed_low) = (divisor as u32, divisor as i32);
+        let (dividend, by, domain) = match (width, is_signed) {
+            (Width::W64, false) => (wide(self.unsigned), i128::from(divisor), (0, u64::MAX.into())),
+            (Width::W64, true) => {
+                (wide(self.signed), i128::from(divisor as i64), (i64::MIN.into(), i64::MAX.into()))
+            }
+            (Width::W32, false) => (wide(self.low_unsigned), i128::from(low), (0, u32::MAX.into())),
+            (Width::W32, true) => {
+                (wide(self.low_signed), i128::from(signed_low), (i32::MIN.into(), i32::MAX.into()))
+            }
+        };
+        let is_quotient = matches!(op, AluOp::Div | AluOp::SDiv);
+        let most = by.abs() - 1;
+        if !is_quotient && (by == 0 || -most <= dividend.0 && dividend.1 <= most) {
+            // It is its own remainder.
+            return if width == Width::W32 { self.low_half() } else { self };
+        }
+        let (min, max) = if !is_quotient {
+            (dividend.0.min(0).max(-most), dividend.1.max(0).min(most))
+        } else if by == 0 {
+            return Self::constant(0);
+        } else if dividend.1 / by > domain.1 || dividend.0 / by > domain.1 {
+            // The smallest number by −1 is itself.
+            if dividend.0 == dividend.1 { dividend } else { domain }
+        } else {
+            let (one, other) = (dividend.0 / by, dividend.1 / by);
+            (one.min(other), one.max(other))
+        };
+        let mut result = Self::UNKNOWN;
+        match (width, is_signed) {
+            (Width::W64, false) => result.unsigned = Range { min: min as u64, max: max as u64 },
+            (Width::W64, true) => result.signed = Range { min: min as i64, max: max as i64 },
+            (Width::W32, false) => result.low_unsigned = Range { min: min as u32, max: max as u32 },
+            (Width::W32, true) => result.low_signed = Range { min: min as i32, max: max as i32 },
+        }
         match width {
             Width::W64 => result.settled(),
             Width::W32 => result.low_half(),

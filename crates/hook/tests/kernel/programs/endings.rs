@@ -39,7 +39,10 @@ pub(crate) fn any(random: &mut Random, profile: &Profile) -> Program {
         // A label must be somewhere; nobody goes there.
         asm.bind(deny);
     }
-    Program { name: "ending".to_owned(), ..Program::from(asm.finish(profile.isa_v4).expect("it assembles")) }
+    Program {
+        name: "ending".to_owned(),
+        ..Program::from(asm.finish(profile.long_jump).expect("it assembles"))
+    }
 }
 
 fn operand(random: &mut Random) -> Operand {
