@@ -206,6 +206,52 @@ fn times() {
     );
 }
 
+/// As read back from 6.18.15, 7.2.13 and 7.3.4.
+#[test]
+fn times_that_are_negative_or_too_large() {
+    let rows = |values: [(&'static str, Option<&'static str>); 6]| {
+        values.map(|(written, shown)| {
+            let bytes = written.as_bytes();
+            match shown {
+                Some(shown) => ("8", bytes, 0, Strict, bytes.len() as i64, shown, bytes.len() as i64),
+                None => ("8", bytes, 0, Strict, EINVAL, "8\n", 0),
+            }
+        })
+    };
+    let profile = |name: &str| name.parse::<Profile>().unwrap();
+    let numbers = ["-64", "4294967296", "4294967297", "-9999999999", "9223372036854775808", "2147483648"];
+    for (name, shown) in [
+        ("6.18", [None, Some("0\n"), Some("4\n"), None, Some("0\n"), None]),
+        ("7.2", [Some("-64\n"), Some("0\n"), Some("4\n"), Some("-1410065408\n"), Some("0\n"), None]),
+        ("7.3", [Some("-64\n"), None, None, None, None, None]),
+    ] {
+        let knob = knob(IntVec::new([0]).in_unit(Unit::Milliseconds(Hz::H250)));
+        let values = std::array::from_fn(|index| (numbers[index], shown[index]));
+        hold(profile(name), knob, &rows(values));
+    }
+    let numbers =
+        ["-64", "4294967288", "73786976294838207", "73786976294838206", "858993458", "-73786976294838207"];
+    for (name, shown) in [
+        (
+            "6.18",
+            [
+                Some("-0\n"),
+                Some("858993451\n"),
+                Some("0\n"),
+                Some("-68719477\n"),
+                Some("858993458\n"),
+                Some("-0\n"),
+            ],
+        ),
+        ("7.2", [Some("-64\n"), None, Some("0\n"), None, Some("858993458\n"), Some("-0\n")]),
+        ("7.3", [Some("-64\n"), None, Some("0\n"), None, Some("858993458\n"), Some("-0\n")]),
+    ] {
+        let knob = knob(IntVec::new([0]).in_unit(Unit::UserTicks(Hz::H250)));
+        let values = std::array::from_fn(|index| (numbers[index], shown[index]));
+        hold(profile(name), knob, &rows(values));
+    }
+}
+
 #[test]
 fn bitmaps() {
     // One byte more than is looked at; the last that is may be the beginning of a number, or none.

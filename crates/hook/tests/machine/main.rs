@@ -8,6 +8,7 @@ mod link_storage;
 mod maps;
 mod memory;
 mod other_helpers;
+mod releases;
 mod returns;
 
 use knobgate_bpf::{Assembler, Cond, MapDef, MapKind, Program, Reg, Size};
