@@ -14,7 +14,10 @@ boot() {
     for attempt in 1 2; do
         boot_once "$name" "$directory"
         grep -aq 'guest: begin' "$directory/console" && break
-        [ $attempt = 2 ] || echo "$name: does not boot; trying once more" >&2
+        if [ $attempt = 1 ]; then
+            echo "$name: does not boot; trying once more" >&2
+            mv "$directory/console" "$directory/first-console"
+        fi
     done
     rm -f "$directory/job.tar"
     times >"$directory/times"

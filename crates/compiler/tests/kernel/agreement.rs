@@ -42,7 +42,7 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Tries `policies` policies with `accesses` accesses each, with their conditions as code and as data.
+/// Tries `policies` policies with `accesses` accesses each, half of them with the conditions as code, half as data.
 ///
 /// # Errors
 /// The first difference, in words.
@@ -59,10 +59,11 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
         if targets[0].1.bpf_loop {
             forms.push(("data", compile_as_table(&file, &with_loop)));
         }
+        let of_each = accesses / forms.len() as u64;
         for (form, compiled) in forms {
             let made = format!("made for {target}, conditions as {form}");
             director
-                .try_program(&file, compiled, &features, accesses, |_, _, _| {})
+                .try_program(&file, compiled, &features, of_each, |_, _, _| {})
                 .map_err(|difference| format!("{made}: {difference}\n{}", file.source().text()))?;
         }
     }

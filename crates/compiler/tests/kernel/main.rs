@@ -24,7 +24,7 @@ use libtest_mimic::Failed;
 
 /// How many policies are tried, and accesses under each; `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES` say otherwise.
 const POLICIES: u64 = 60;
-const ACCESSES: u64 = 250;
+const ACCESSES: u64 = 500;
 /// The same under each large policy.
 const LARGE_ACCESSES: u64 = 60;
 
