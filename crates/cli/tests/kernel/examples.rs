@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use knobgate_bpf::Features;
 use knobgate_kernel::{LoadOptions, load, probe_cached};
 use knobgate_policy::{CheckOptions, Source, parse};
 use knobgate_testing::{Test, profile};
@@ -40,13 +41,16 @@ fn tour() -> Result<(), Failed> {
     command.args(["run", "--policy", "examples/tour.knob", "--"]);
     command.args(["unshare", "--net", "--uts", "--ipc", "sh", "examples/tour.sh"]);
     let output = command.current_dir(directory().join("..")).output()?;
-    let rewrites = profile().features().set_new_value;
+    let Features { set_new_value: rewrites, set_retval, .. } = profile().features();
     let note = format!("note: the policy \"tour\" is {}", decided_by_the_kernel());
-    let dropped = |line: &str| line.contains("this kernel drops the values") && line.starts_with("warning: ");
     let (warnings, notes): (Vec<_>, Vec<_>) =
-        stderr(&output).lines().map(str::to_owned).partition(|line| dropped(line));
+        stderr(&output).lines().map(str::to_owned).partition(|line| line.starts_with("warning: "));
     assert_eq!((output.status.code(), notes.join("\n")), (Some(0), note.trim().to_owned()), "{output:?}");
-    assert_eq!(warnings.len(), if rewrites { 0 } else { 2 }, "{warnings:?}");
+    let warned_of = |words: &str| warnings.iter().filter(|line| line.contains(words)).count();
+    let (dropped, errnos) =
+        (warned_of("this kernel drops the values"), warned_of("denials with EINVAL are EPERM"));
+    assert_eq!((dropped, errnos), (if rewrites { 0 } else { 2 }, usize::from(!set_retval)), "{warnings:?}");
+    assert_eq!(warnings.len(), dropped + errnos, "{warnings:?}");
     let shown = stdout(&output);
     let core_pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern")?;
     let core_pattern = core_pattern.trim();

@@ -21,7 +21,7 @@ mod writers;
 use std::process::ExitCode;
 
 use knobgate_testing::Suite;
-use setting::{dropped_rewrites, rewriting, rewriting_lists};
+use setting::{callbacks, dropped_rewrites, rewriting, rewriting_lists};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     let suite = Suite::new(&tests.concat())
         .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .needing(rewriting_lists, runs::REWRITING_LISTS)
+        .needing(callbacks, objects::CALLBACKS)
         .needing(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(writers::with_others_programs(suite)).run()
 }

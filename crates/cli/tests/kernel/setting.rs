@@ -5,12 +5,19 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use knobgate_bpf::helper_ids;
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Namespaces, ProgramFd, ScratchCgroup, with_private_namespaces};
 use knobgate_testing::{eventually, profile, scratch};
 use tempfile::NamedTempFile;
 
 pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
+
+/// The need of tests with programs whose functions helpers call.
+pub(crate) fn callbacks(profile: &Profile) -> Option<String> {
+    let lacks = !profile.has_helper(helper_ids::FOR_EACH_MAP_ELEM);
+    lacks.then(|| format!("{profile} lets no program load the address of a function"))
+}
 
 /// The need of tests in which values are replaced.
 pub(crate) fn rewriting(profile: &Profile) -> Option<String> {
