@@ -59,7 +59,7 @@ pub(crate) fn check(
             WritesStrict::Strict
         }
     };
-    let knobs = setting::knobs(document, &mut findings);
+    let knobs = setting::knobs(document, &profile.unwrap_or_default(), &mut findings);
     let mut maps = setting::maps(document, &mut findings);
     let programs = setting::programs(document, &mut maps, read, &mut findings);
     let (cgroups, paths) = setting::cgroups(document, &mut findings);

@@ -26,11 +26,11 @@ const STRING_BYTES: u32 = 4096;
 const BITMAP_BITS: u32 = 65_536;
 
 impl Knob {
-    /// What reads and writes it, with the value that it starts with.
-    pub(crate) fn handler(&self) -> Result<Box<dyn Handler>, String> {
+    /// What reads and writes it on this kernel, with the value that it starts with.
+    pub(crate) fn handler(&self, profile: &Profile) -> Result<Box<dyn Handler>, String> {
         let mut handler = empty(&self.handler, &self.value)?;
         let taken = handler
-            .write(Written::terminated(&self.value), &mut 0, &around(&Profile::default()))
+            .write(Written::terminated(&self.value), &mut 0, &around(profile))
             .map_err(|errno| format!("the handler refuses this value with {errno}"))?;
         if taken == self.value.len() {
             Ok(handler)
@@ -40,9 +40,9 @@ impl Knob {
     }
 
     #[cfg(feature = "kernel")]
-    /// All of what is read from it while it has the value that it starts with.
-    pub(crate) fn shown(&self) -> Result<Vec<u8>, String> {
-        let read = self.handler()?.read(VALUE_BYTES, &mut 0, &around(&Profile::default()));
+    /// All of what is read from it on this kernel while it has the value that it starts with.
+    pub(crate) fn shown(&self, profile: &Profile) -> Result<Vec<u8>, String> {
+        let read = self.handler(profile)?.read(VALUE_BYTES, &mut 0, &around(profile));
         read.map_err(|errno| format!("reading it fails with {errno}"))
     }
 }

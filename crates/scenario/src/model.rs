@@ -33,6 +33,16 @@ pub enum ModelError {
     /// The knobs do not go together.
     #[error(transparent)]
     Knob(#[from] knobgate_hook::KnobError),
+    /// On the kernel that the model is asked to be, the knob cannot have the value that it starts with.
+    #[error("the knob {name} cannot start with its value on Linux {profile}: {why}")]
+    Value {
+        /// The knob.
+        name: String,
+        /// The kernel.
+        profile: &'static str,
+        /// Why.
+        why: String,
+    },
     /// A cgroup cannot be created.
     #[error("cannot create the cgroup {name}: {source}")]
     Cgroup {
@@ -74,13 +84,18 @@ struct Model<'s> {
 
 impl<'s> Model<'s> {
     fn new(scenario: &'s Scenario) -> Result<Self, ModelError> {
+        let profile = scenario.profile.unwrap_or_default();
         let mut knobs = Knobs::new();
         for knob in &scenario.knobs {
-            // That it takes its value was checked.
-            let Ok(handler) = knob.handler() else { continue };
+            // It was checked for the kernel that the scenario asks for.
+            let handler = knob.handler(&profile).map_err(|why| ModelError::Value {
+                name: knob.name.clone(),
+                profile: profile.name,
+                why,
+            })?;
             knobs.add(&knob.name, Knob { mode: knob.mode, owner: 0, group: 0, handler })?;
         }
-        let mut hook = Hook::new(scenario.profile.unwrap_or_default(), knobs);
+        let mut hook = Hook::new(profile, knobs);
         hook.writes_strict = scenario.strict;
         let maps = scenario
             .maps

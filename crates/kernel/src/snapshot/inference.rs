@@ -5,6 +5,7 @@ use knobgate_hook::handler::{Bitmap, Custom, IntVec, Surroundings, Text, UlongVe
 use knobgate_hook::{Errno, Handler, Profile, VALUE_BYTES, WritesStrict};
 
 use super::{Inferred, Reading, TEXT_BYTES};
+use crate::machine::kernel_version;
 
 /// A handler that reads as `reading` does, `usual` if that does.
 pub(super) fn handler(reading: &Reading, usual: Option<Box<dyn Handler>>) -> (Box<dyn Handler>, Inferred) {
@@ -45,13 +46,18 @@ fn integers(text: &[u8]) -> Option<(Box<dyn Handler>, usize)> {
 
 /// Whether the handler holds `value` after it was written.
 fn takes(handler: &mut dyn Handler, value: &[u8]) -> bool {
-    handler.write(Written::terminated(value), &mut 0, &around(&Profile::default())).is_ok()
+    handler.write(Written::terminated(value), &mut 0, &around(&described())).is_ok()
 }
 
 fn reads_as(handler: &mut dyn Handler, reading: &Reading) -> bool {
-    let profile = Profile::default();
+    let profile = described();
     let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &around(&profile));
     read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.behind_first)
+}
+
+/// The running kernel as its release describes it: to probe it would take longer than all knobs.
+fn described() -> Profile {
+    Profile::closest(kernel_version())
 }
 
 fn around(profile: &Profile) -> Surroundings<'_> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use knobgate_bpf::{MapDef, MapKind, Object};
+use knobgate_hook::Profile;
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
@@ -23,7 +24,7 @@ pub(super) fn knob_name(name: &str) -> Result<String, String> {
     Ok(path)
 }
 
-pub(super) fn knobs(document: &Document, findings: &mut Findings) -> Vec<Knob> {
+pub(super) fn knobs(document: &Document, profile: &Profile, findings: &mut Findings) -> Vec<Knob> {
     let mut names = BTreeSet::new();
     let mut knobs = Vec::new();
     for (index, knob) in document.knobs.iter().enumerate() {
@@ -38,7 +39,7 @@ pub(super) fn knobs(document: &Document, findings: &mut Findings) -> Vec<Knob> {
         }
         let mode = findings.ok(&path.key("mode"), mode(knob)).unwrap_or(0o644);
         let knob = Knob { name, value: knob.value.0.clone(), mode, handler: knob.handler.clone() };
-        findings.ok(&path, knob.handler().map(drop));
+        findings.ok(&path, knob.handler(profile).map(drop));
         knobs.push(knob);
     }
     knobs

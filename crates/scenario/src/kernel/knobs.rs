@@ -132,8 +132,9 @@ impl MachineKnobs {
         machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: strict });
 
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
+        let profile = knobgate_kernel::running_profile();
         let expected =
-            scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown().unwrap_or_default()));
+            scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown(&profile).unwrap_or_default()));
         // First of all, since the others may depend on it.
         let values: Vec<_> = expected.chain([(strict.clone(), strict)]).collect();
         machine.touched = true;
