@@ -1,11 +1,30 @@
 # The disk with the checkout's part: its files, and what was built of it. To be sourced, after userland.sh.
 
-# Builds the tests on the kernel and knobgate, once for all kernels. Writes cargo's messages, one JSON object a line.
+# Cargo's target for ARCH, or nothing for this machine's own. Static binaries run on Debian for arm64 as well, and rust-lld
+# links them, so no compiler for arm64 is needed.
+target_of() { [ "$1" = amd64 ] || echo aarch64-unknown-linux-musl; }
+
+# Where cargo puts what it builds for ARCH.
+built_in() {
+    local triple
+    triple=$(target_of "$1")
+    echo "$target${triple:+/$triple}/guest"
+}
+
+# Builds the tests on the kernel and knobgate for ARCH, once for all its kernels. Writes cargo's messages, one JSON object
+# a line.
 build_checkout() {
-    local what
+    local triple what
+    triple=$(target_of "$1")
     read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace}"
-    (cd "$checkout" && "${CARGO:-cargo}" test --profile guest --locked --no-run "${what[@]}" --test kernel \
-        --message-format=json-render-diagnostics) >"$1"
+    cd "$checkout" || return 1
+    if [ -n "$triple" ]; then
+        rustup -q target add "$triple" || return 1
+        what+=(--target "$triple")
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
+    fi
+    "${CARGO:-cargo}" test --profile guest --locked --no-run "${what[@]}" --test kernel \
+        --message-format=json-render-diagnostics >"$2"
 }
 
 # Makes a disk of the checkout's files and of what cargo's messages name.

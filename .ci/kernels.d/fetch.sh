@@ -5,13 +5,16 @@ row() {
     awk -v name="$1" '!/^#/ && $1 == name { $1 = ""; print substr($0, 2); found = 1 } END { exit !found }' "$here/table"
 }
 
+# The architecture of a kernel of the table.
+arch_of() { row "$1" | cut -d' ' -f1; }
+
 # What apt offers for a row of the table: "VERSION PACKAGE PACKAGE-VERSION" in the order in which to try.
 candidates() {
     awk -v arch="$1" -v from="$2" -v below="$3" -v wanted="$4" '
         function number(version,    part) { split(version, part, "."); return part[1] * 1e6 + part[2] * 1e3 + part[3] }
         $2 ~ "-cloud-" arch "(-unsigned)?$" && number($1) >= number(from) && number($1) < number(below) {
             print ($1 == wanted), $0
-        }' "$cache/apt/kernels" | sort -k1,1nr -k2,2Vr -k4,4Vr -k3,3 | cut -d' ' -f2-
+        }' "$cache/apt-$1/kernels" | sort -k1,1nr -k2,2Vr -k4,4Vr -k3,3 | cut -d' ' -f2-
 }
 
 # Puts a kernel into $cache/kernels/NAME: `vmlinuz`, `config`, and `version` (of Linux) and `package` in words.
@@ -19,7 +22,7 @@ fetch_kernel() {
     local name=$1 kernel=$cache/kernels/$1 arch from below wanted upstream package version work vmlinuz
     [ ! -e "$kernel/vmlinuz" ] || return 0
     read -r arch from below wanted _ < <(row "$name")
-    private_apt || return 1
+    private_apt "$arch" || return 1
     mkdir -p "$cache/kernels"
     # The lock is ours, so these are what was interrupted.
     rm -rf "$cache/kernels/.$name".*

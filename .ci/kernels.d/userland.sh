@@ -10,25 +10,27 @@ readonly userland_signature=6b6e6f62
 # The guests run what was built here, and so need a C library that is not older than the one here.
 userland_suite() { (. /etc/os-release && echo "${VERSION_CODENAME:?this is no Debian}"); }
 
-# The path of the image. It is another one when it is to be made in another way.
+# The path of the image for ARCH. It is another one when it is to be made in another way.
 userland_image() {
     local key
     key=$(cat "$here/userland.sh" "$here/guest/first" | sha256sum | head -c 12)
-    echo "$cache/userland-$(userland_suite)-$key.img"
+    echo "$cache/userland-$(userland_suite)-$1-$key.img"
 }
 
-# Makes the image where it is not there yet.
+# Makes the image for ARCH where it is not there yet.
 ensure_userland() {
-    local userland suite tree
-    userland=$(userland_image)
+    local arch=$1 userland suite tree foreign=()
+    userland=$(userland_image "$arch")
     suite=$(userland_suite)
     [ ! -e "$userland" ] || return 0
     # The lock is ours, so these are what was interrupted.
     rm -rf "$cache"/.userland.*
     tree=$(mktemp -d "$cache/.userland.XXXXXX")
-    echo "making the guests' userland, Debian $suite"
-    if ! debootstrap --variant=minbase --keyring="$keyring" --include="$userland_packages" "$suite" "$tree/root" \
-        "$(mirror debian)" >"$tree/log" 2>&1; then
+    echo "making the guests' userland, Debian $suite for $arch"
+    [ "$arch" = "$(dpkg --print-architecture)" ] || foreign=(--foreign)
+    if ! debootstrap --variant=minbase --arch="$arch" "${foreign[@]}" --keyring="$keyring" \
+        --include="$userland_packages" "$suite" "$tree/root" "$(mirror debian)" >"$tree/log" 2>&1 ||
+        { [ ${#foreign[@]} -gt 0 ] && ! unpack_foreign "$tree/root" >>"$tree/log" 2>&1; }; then
         tail -n 20 "$tree/log" >&2
         rm -rf "$tree"
         return 1
@@ -41,6 +43,24 @@ ensure_userland() {
     write_disk "$tree/root" "$tree/image" "$(($(du -sm "$tree/root" | cut -f1) * 5 / 4 + 64))"
     mv "$tree/image" "$userland"
     rm -rf "$tree"
+}
+
+# Makes a userland of what debootstrap has fetched for another architecture, whose programs do not run here. So no package's
+# script is run: its files are unpacked, and what the tests need from the scripts is made here.
+unpack_foreign() {
+    local root=$1 directory package
+    # In a container, debootstrap makes links of these.
+    for directory in dev proc; do
+        [ ! -L "$root/$directory" ] || rm "$root/$directory"
+    done
+    for package in "$root"/var/cache/apt/archives/*.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar -C "$root" --keep-directory-symlink -xf - || return 1
+    done
+    cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd" &&
+        cp "$root/usr/share/base-passwd/group.master" "$root/etc/group" &&
+        ln -sf mawk "$root/usr/bin/awk" &&
+        mkdir -p "$root"/{media,mnt,opt,srv} &&
+        rm -rf "$root/debootstrap"
 }
 
 # A partition with a directory's files, and that many megabytes.
