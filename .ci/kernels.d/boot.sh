@@ -15,7 +15,7 @@ machine_packages() {
 # Sets `machine`, QEMU's command for a machine of ARCH, and `parameters`, what its kernel has to know. Its first serial port
 # is the console. The second is for what the job prints: the first process finds its name in the variable `output`.
 # Each writes to the file of that name in DIRECTORY.
-machine() {
+machine_of() {
     local console=file:$2/console output=$2/output
     case $1 in
     amd64)
@@ -72,7 +72,7 @@ boot() {
 boot_once() {
     local name=$1 directory=$2 more=$3 started=$SECONDS begun= machine parameters
     shift 3
-    machine "$(arch_of "$name")" "$directory"
+    machine_of "$(arch_of "$name")" "$directory"
     : >"$directory/console"
     : >"$directory/output"
     rm -f "$directory/late"
