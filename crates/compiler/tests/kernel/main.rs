@@ -23,8 +23,8 @@ use knobgate_testing::{Suite, Test, number};
 use libtest_mimic::Failed;
 
 /// How many policies are tried, and accesses under each; `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES` say otherwise.
-const POLICIES: u64 = 60;
-const ACCESSES: u64 = 500;
+const POLICIES: u64 = 120;
+const ACCESSES: u64 = 250;
 /// The same under each large policy.
 const LARGE_ACCESSES: u64 = 60;
 
