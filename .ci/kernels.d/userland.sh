@@ -51,7 +51,7 @@ unpack_foreign() {
     local root=$1 directory package
     # In a container, debootstrap makes links of these.
     for directory in dev proc; do
-        [ ! -L "$root/$directory" ] || rm "$root/$directory"
+        [ ! -L "$root/$directory" ] || rm "$root/$directory" || return 1
     done
     for package in "$root"/var/cache/apt/archives/*.deb; do
         dpkg-deb --fsys-tarfile "$package" | tar -C "$root" --keep-directory-symlink -xf - || return 1

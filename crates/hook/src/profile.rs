@@ -26,26 +26,26 @@ pub struct Profile {
     /// An access is denied with `EPERM` if its programs leave a return value that is neither 0 nor an errno. Some builds of
     /// 6.18.44 do that, which have no check in the verifier; elsewhere it is what the system call returns.
     pub odd_retvals_deny: bool,
-    /// `bpf_get_current_comm` fills what is behind the name with zeros (6.4; `strscpy_pad`, kernel/bpf/helpers.c). Before, it
-    /// stays what it was, but for the NUL.
+    /// `bpf_get_current_comm` fills the rest of the buffer with zeros (6.4; `strscpy_pad`, kernel/bpf/helpers.c). Before,
+    /// only the NUL is written behind it.
     pub comm_padded: bool,
     /// `bpf_strtol` and `bpf_strtoul` store 0 through `res` when they fail (6.12, 6.1.113).
     pub zero_res_on_error: bool,
     /// Programs may read stack that nothing was stored to (6.8).
     pub uninit_stack: bool,
-    /// They may if they have stored to something below it (6.3, and Debian's 6.1.170): the verifier refuses what is deeper than
-    /// `allocated_stack` (`check_stack_range_initialized`, kernel/bpf/verifier.c).
+    /// Programs may read such stack above the lowest byte that they stored to (6.3, and Debian's 6.1.170): the verifier refuses
+    /// what is deeper than `allocated_stack` (`check_stack_range_initialized`, kernel/bpf/verifier.c).
     pub uninit_above_stored: bool,
     /// Programs may store to the stack at an offset that is known at run time only (5.12; `check_stack_write_var_off`,
     /// kernel/bpf/verifier.c). Debian's 5.10.262 does it too.
     pub variable_stack: bool,
-    /// The verifier knows what a division by a constant, or its remainder, can be (7.0; `scalar_min_max_umod` and its kind,
+    /// The verifier knows what a division by a constant, or its remainder, can be (7.0; `scalar_min_max_umod` and the like,
     /// kernel/bpf/verifier.c).
     pub divisions_followed: bool,
     /// The verifier knows how a number compares with itself, in the same register (7.0; `is_scalar_branch_taken`,
     /// kernel/bpf/verifier.c).
     pub self_comparisons_decided: bool,
-    /// What `bpf_map_update_elem` and its kind return is an int with zeros above (before 6.4): the verifier calls the map's own
+    /// What `bpf_map_update_elem` and the like return is an int with zeros above (before 6.4): the verifier calls the map's own
     /// functions directly, which returned `int` then.
     pub int_map_results: bool,
     /// `file_pos` of the context may be written with an immediate, `BPF_ST` (6.4).
@@ -86,8 +86,8 @@ pub struct Profile {
     /// as a write of an `int` always did. Before, `do_proc_douintvec_w` in kernel/sysctl.c returned the whole length,
     /// whatever followed the number, and left the position where it was.
     pub uint_writes_count: bool,
-    /// Knobs that are times convert the number without its sign, and what does not fit into an int is `EINVAL`
-    /// (`proc_int_u2k_conv_uop`, kernel/sysctl.c; 7.2 and 7.3 do so when run). Before, negative milliseconds were `EINVAL`, and
+    /// Knobs in milliseconds and in ticks convert the number without its sign, and what does not fit into an int is `EINVAL`
+    /// (`proc_int_u2k_conv_uop`, kernel/sysctl.c; seen on 7.2.13 and 7.3.4). Before, negative milliseconds were `EINVAL`, and
     /// ticks wrapped around.
     pub times_checked: bool,
     /// Of a number of milliseconds the low 32 bits count (`msecs_to_jiffies` takes an unsigned int); from 7.3 on, larger ones
@@ -195,7 +195,6 @@ const V6_1_170: Profile = Profile {
 const V6_1_192: Profile = Profile {
     name: "6.1.192",
     uninit_stack: true,
-    uninit_above_stored: true,
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
     updates_compare_storage: true,
@@ -209,11 +208,9 @@ const V6_8: Profile = Profile {
     comm_padded: true,
     zero_res_on_error: false,
     uninit_stack: true,
-    uninit_above_stored: true,
     int_map_results: false,
     st_ctx: true,
     isa_v4: true,
-    long_jump: true,
     tail_calls_compare_storage: false,
     ..V6_1_170
 };

@@ -1,16 +1,18 @@
-//! The limit of locked memory, which programs and maps count against before 5.11.
+//! The limit of locked memory, which programs and maps count against before 5.11
+//! (`bpf_map_charge_init` and `bpf_prog_charge_memlock`, kernel/bpf/syscall.c).
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit, if there is one.
+use crate::machine::kernel_version;
+
+/// The limit, if there is one on this kernel.
 pub(crate) fn limit() -> Option<u64> {
-    getrlimit(Resource::Memlock).current
+    if kernel_version() >= (5, 11, 0) { None } else { getrlimit(Resource::Memlock).current }
 }
 
-/// Does `make`, and once more with a higher limit when that may be what was in the way: before 5.11, the kernel says `EPERM`
-/// (`bpf_map_charge_init` and `bpf_prog_charge_memlock`, kernel/bpf/syscall.c). The limit is raised as far as this process may,
-/// and stays there.
+/// Does `make`, and once more with a higher limit when that may be what was in the way of it: the kernel says `EPERM`. The
+/// limit is raised as far as this process may, and stays there.
 pub(crate) fn within_limit<T>(mut make: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     match make() {
         Err(Errno::PERM) if limit().is_some() => {

@@ -22,7 +22,7 @@ use crate::probe::{Outcome, attaching, instructions, probe, retval};
 ///
 /// The rest is what [`Profile::closest`] has for the release, since finding it out would mean to write to knobs, or to do
 /// what harms some kernels. So it is with what a probe cannot find out, as without the capabilities for it. Which helpers
-/// there are follows from the release alone.
+/// there are follows from the release alone, as `comm_padded` and `int_map_results` do.
 pub fn running_profile() -> Profile {
     static NAME: OnceLock<String> = OnceLock::new();
     let name = NAME.get_or_init(|| rustix::system::uname().release().to_string_lossy().into_owned());
@@ -49,6 +49,8 @@ pub fn running_profile() -> Profile {
         atomics: known(&instructions.atomics, closest.atomics),
         isa_v4: known(&instructions.isa_v4, closest.isa_v4),
         long_jump: known(&probes.long_jump, closest.long_jump),
+        comm_padded: (major, minor) >= (6, 4),
+        int_map_results: (major, minor) < (6, 4),
         may_goto: known(&instructions.may_goto, closest.may_goto),
         acquire_release: known(&instructions.acquire_release, closest.acquire_release),
         bounded_loops: known(&instructions.bounded_loops, closest.bounded_loops),

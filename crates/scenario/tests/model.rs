@@ -1,5 +1,6 @@
 //! What is played on the model, line for line.
 
+use knobgate_hook::Profile;
 use knobgate_scenario::Scenario;
 
 /// The lines of a document with two knobs, some programs, maps and cgroups, and these steps.
@@ -139,4 +140,20 @@ fn what_a_kernel_cannot_do_of_a_policy_is_said() {
           rewrite, it denies with EPERM"
         ]
     );
+}
+
+#[test]
+fn a_value_is_checked_for_the_kernel_that_is_asked_for() {
+    let text = |profile: &str| {
+        format!(
+            r#"{{"profile": "{profile}", "steps": [],
+                 "knobs": [{{"name": "kernel/shmmax", "value": "-7", "handler": {{"kind": "ulong"}}}}]}}"#
+        )
+    };
+    let parse = |profile: &str| Scenario::parse(&text(profile), &mut |_| unreachable!("it names no files"));
+    // Before 5.19, a negative number leaves an unsigned long as it is.
+    let old = parse("5.15").expect("it is right there");
+    assert!(parse("6.18").is_err());
+    let error = old.with_profile(Profile::LINUX_6_18).play_on_model().map(drop).expect_err("no such value");
+    assert!(error.to_string().contains("kernel/shmmax cannot start with its value on Linux 6.18"), "{error}");
 }

@@ -1,6 +1,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
+use knobgate_hook::Profile;
 use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_testing::{Test, scratch};
 use libtest_mimic::Failed;
@@ -12,6 +13,30 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_cgroup_v2_nothing_is_started_and_the_mount_is_told", no_cgroups),
     ("without_a_bpffs_nothing_is_attached_and_the_mount_is_told", no_bpffs),
 ];
+
+/// On kernels that count programs and maps as locked memory.
+pub(crate) const LOCKED: &[Test] = &[("a_low_limit_of_locked_memory_is_raised_or_told", locked)];
+
+/// The need of these.
+pub(crate) fn locked_memory(profile: &Profile) -> Option<String> {
+    (profile.version >= (5, 11)).then(|| format!("{profile} counts no programs and maps as locked memory"))
+}
+
+fn locked() -> Result<(), Failed> {
+    let file = policy("policy t-locked\nset write kernel.domainname to \"a\"\n");
+    let verified = |before: &[&str]| {
+        let mut command = Command::new("prlimit");
+        command.args(["--memlock=4096:4096"]).args(before).args([KNOBGATE, "verify", "--policy"]);
+        command.arg(file.path()).output()
+    };
+    let raised = verified(&[])?;
+    assert_eq!(raised.status.code(), Some(0), "{raised:?}");
+    // Who may not raise it is told to.
+    let told = verified(&["setpriv", "--bounding-set", "-sys_resource"])?;
+    assert_ne!(told.status.code(), Some(0), "{told:?}");
+    assert!(stderr(&told).contains("programs and maps count as locked memory"), "{told:?}");
+    Ok(())
+}
 
 /// Runs this script in a mount namespace of its own.
 fn apart(script: &str, arguments: &[&str]) -> std::io::Result<Output> {

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     let suite = Suite::new(&tests.concat())
         .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .needing(rewriting_lists, runs::REWRITING_LISTS)
+        .needing(lacking::locked_memory, lacking::LOCKED)
         .needing(callbacks, objects::CALLBACKS)
         .needing(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(writers::with_others_programs(suite)).run()

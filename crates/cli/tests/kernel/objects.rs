@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_program_with_cgroup_storage_is_only_attached_beside_the_old_one", cgroup_storage),
 ];
 
-/// With `watch.bpf.o`, which has `bpf_for_each_map_elem` call a function.
+/// With `watch.bpf.o`, which calls `bpf_for_each_map_elem` with a callback.
 pub(crate) const CALLBACKS: &[Test] = &[("a_program_from_an_object_is_listed_with_its_file", listed)];
 
 fn object(name: &str) -> String {

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
 
-/// The need of tests with programs whose functions helpers call.
+/// The need of tests with programs that have callbacks.
 pub(crate) fn callbacks(profile: &Profile) -> Option<String> {
     let lacks = !profile.has_helper(helper_ids::FOR_EACH_MAP_ELEM);
     lacks.then(|| format!("{profile} lets no program load the address of a function"))

@@ -42,7 +42,7 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Tries `policies` policies with `accesses` accesses each; every second one has its conditions as data.
+/// Tries `policies` policies with `accesses` accesses each; with `bpf_loop`, every second one has its conditions as data.
 ///
 /// # Errors
 /// The first difference, in words.
@@ -260,7 +260,7 @@ fn parsed(text: &str) -> Result<PolicyFile, String> {
         .map_err(|diagnostics| format!("{diagnostics:?}\n{text}"))
 }
 
-/// Makes a rule that rewrites one that most values can be rewritten by.
+/// Simplifies a rule that rewrites, so that most values can be rewritten.
 fn simplify(rule: &mut Rule) {
     match &mut rule.action {
         Action::Set(text) => *text = Text(b"2".to_vec()),

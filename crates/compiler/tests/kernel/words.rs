@@ -3,7 +3,7 @@
 use knobgate_bpf::Features;
 use knobgate_policy::{Condition, Policy, TextOperand, Value};
 
-/// The policy, with `old` in the place of `comm` where programs cannot ask for that.
+/// The policy, with `old` instead of `comm` where programs cannot ask for that.
 pub(crate) fn known(mut policy: Policy, features: &Features) -> Policy {
     if !features.current_comm {
         policy.rules.iter_mut().filter_map(|rule| rule.condition.as_mut()).for_each(without_comm);

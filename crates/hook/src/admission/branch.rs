@@ -7,12 +7,15 @@ use super::state::{Abstract, State};
 use crate::Profile;
 use crate::machine::Step;
 
-/// How every number compares with itself.
-fn itself(cond: Cond) -> Option<bool> {
+/// How the number compares with itself, if that is known.
+fn itself(width: Width, cond: Cond, number: Scalar) -> Option<bool> {
     match cond {
         Cond::Eq | Cond::Ge | Cond::Le | Cond::SGe | Cond::SLe => Some(true),
         Cond::Ne | Cond::Gt | Cond::Lt | Cond::SGt | Cond::SLt => Some(false),
-        Cond::Set => None,
+        Cond::Set => match number.known_to(width) {
+            Some(known) => Some(known != 0),
+            None => number.sign_excludes_zero(width).then_some(true),
+        },
     }
 }
 
@@ -41,7 +44,8 @@ pub(super) fn outcome(
     match (left, right) {
         (Abstract::Number(a, _), Abstract::Number(b, _)) => {
             if operand == Operand::Reg(dst) {
-                if profile.self_comparisons_decided && itself(cond).is_some_and(|outcome| outcome != holds) {
+                let decided = itself(width, cond, a).filter(|_| profile.self_comparisons_decided);
+                if decided.is_some_and(|outcome| outcome != holds) {
                     return None;
                 }
                 there.learn(dst, a.compare_itself(width, cond, holds)?);

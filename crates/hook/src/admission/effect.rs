@@ -342,7 +342,7 @@ fn alu(profile: &Profile, width: Width, op: AluOp, left: Abstract, right: Abstra
     match (left, right) {
         (Abstract::Number(a, link), Abstract::Number(b, _)) => {
             let divides = matches!(op, AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod);
-            let result = match b.known().filter(|_| divides && profile.divisions_followed) {
+            let result = match b.known_to(width).filter(|_| divides && profile.divisions_followed) {
                 Some(divisor) => a.divided(width, op, divisor),
                 None => Scalar::compute(width, op, a, b),
             };

@@ -4,7 +4,7 @@
 mod compare;
 mod compute;
 
-use knobgate_bpf::Size;
+use knobgate_bpf::{Size, Width};
 
 use super::bits::Bits;
 
@@ -74,6 +74,25 @@ impl Scalar {
     /// The number, where there is only one.
     pub(super) fn known(self) -> Option<u64> {
         (self.unsigned.min == self.unsigned.max).then_some(self.unsigned.min)
+    }
+
+    /// As much of the number as an operation of this width looks at, where there is only one.
+    pub(super) fn known_to(self, width: Width) -> Option<u64> {
+        match width {
+            Width::W64 => self.known(),
+            Width::W32 => {
+                let Range { min, max } = self.low_unsigned;
+                (min == max).then_some(min.into())
+            }
+        }
+    }
+
+    /// Whether its signed bounds, as an operation of this width sees them, leave out 0.
+    pub(super) fn sign_excludes_zero(self, width: Width) -> bool {
+        match width {
+            Width::W64 => self.signed.min > 0 || self.signed.max < 0,
+            Width::W32 => self.low_signed.min > 0 || self.low_signed.max < 0,
+        }
     }
 
     /// Whether its low half, as an int, is sure to be one of these numbers.
@@ -208,7 +227,7 @@ impl Scalar {
 
 #[cfg(test)]
 mod tests {
-    use knobgate_bpf::{AluOp, Cond, Width};
+    use knobgate_bpf::{AluOp, Cond};
 
     use super::*;
     use crate::machine::arithmetic;
@@ -262,11 +281,13 @@ mod tests {
                         for (&a, &b) in lefts.iter().flat_map(|a| rights.iter().map(move |b| (a, b))) {
                             let value = arithmetic::alu(width, op, a, b);
                             let divides = matches!(op, AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod);
-                            let result = if divides { left.divided(width, op, b) } else { result };
-                            assert!(
-                                holds(result, value),
-                                "{width:?} {op:?} {a:x} {b:x}: {value:x} {result:x?}"
-                            );
+                            let divided = divides.then(|| left.divided(width, op, b));
+                            for result in [Some(result), divided].into_iter().flatten() {
+                                assert!(
+                                    holds(result, value),
+                                    "{width:?} {op:?} {a:x} {b:x}: {value:x} {result:x?}"
+                                );
+                            }
                         }
                     }
                 }

@@ -33,7 +33,7 @@ fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
     Ok(())
 }
 
-/// What the function of the map returns: an int on older kernels, whose upper half is not its sign but 0.
+/// What the function of the map returns, which the verifier has called directly: on older kernels an int, with zeros above.
 fn outcome(machine: &Machine<'_, '_>, result: Result<(), MapError>) -> Value {
     match result {
         Ok(()) => Value::number(0),

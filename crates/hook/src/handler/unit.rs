@@ -49,7 +49,7 @@ impl Unit {
             Self::Milliseconds(hz) if profile.times_checked => {
                 let is_cut = profile.milliseconds_cut;
                 let milliseconds = if is_cut { number.magnitude as u32 } else { number.as_u32()? };
-                // What is negative as an int is forever, which is too long.
+                // msecs_to_jiffies() takes what is negative as an int for MAX_JIFFY_OFFSET, which does not fit.
                 i32::try_from(milliseconds).map_err(|_| Errno::EINVAL)?;
                 Number { magnitude: milliseconds.div_ceil(1000 / hz.per_second()).into(), ..number }.as_int()
             }

@@ -45,6 +45,9 @@ fn takes_any_return_value(profile: &Profile) -> bool {
     profile.version < (6, 8)
 }
 
+/// Of so many programs the model may take one that the verifier refuses. It was one of 400 on 7.3.4, and 20 on 5.10.262.
+const LENIENT: u64 = 10;
+
 /// Judges so many programs by what they return.
 pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
@@ -82,7 +85,7 @@ pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
     );
     let at_most =
         if takes_any_return_value(&profile) { count / 20 } else { count.div_ceil(TAKEN_FOR_ONE_REFUSED) };
-    let is_good = seen_otherwise == 0 && by_model <= at_most;
+    let is_good = seen_otherwise == 0 && by_model <= at_most && by_verifier <= count / LENIENT;
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -110,8 +113,12 @@ pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
          were stopped and {unnoticed} came to their end; {about_addresses} compute with addresses, and {not_modelled} use \
          what is not modelled; {unseen} have return values that the verifier has not seen"
     );
-    if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_good = differences == 0 && unnoticed <= count / LENIENT && unseen <= count / UNSEEN;
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// Of so many programs one may have return values that the verifier has not seen. It was one of 300 on 5.10.262 and 6.1.192.
+const UNSEEN: u64 = 50;
 
 fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<(), String> {
     let real = knobgate_kernel::load(program, &knobgate_kernel::LoadOptions::default());

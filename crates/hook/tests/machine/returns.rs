@@ -101,7 +101,18 @@ pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
     ];
     let followed = ("a remainder", vec![unknown, Insn::alu(W64, AluOp::Mod, r0, 2)]);
-    let refused: [(&'static str, Vec<Insn>); 2] = [
+    let refused: [(&'static str, Vec<Insn>); 3] = [
+        (
+            "a signed remainder of a number with either sign has either sign",
+            vec![
+                unknown,
+                Insn::alu(W64, AluOp::And, r0, 127),
+                Insn::alu(W64, AluOp::Sub, r0, 1),
+                Insn::alu(W64, AluOp::SMod, r0, 10),
+                Insn::alu(W64, AluOp::Add, r0, 1),
+                Insn::alu(W64, AluOp::Rsh, r0, 4),
+            ],
+        ),
         (
             "from 0 to 2",
             vec![

@@ -55,7 +55,7 @@ fn reads_as(handler: &mut dyn Handler, reading: &Reading) -> bool {
     read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.behind_first)
 }
 
-/// The running kernel as its release describes it: to probe it would take longer than all knobs.
+/// The running kernel as its release describes it. Probing would take longer than reading all knobs.
 fn described() -> Profile {
     Profile::closest(kernel_version())
 }

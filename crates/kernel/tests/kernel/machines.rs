@@ -55,6 +55,8 @@ fn profile() -> Result<(), Failed> {
         // Not all builds of 6.18.44 agree in that.
         let odd_retvals_deny = described.odd_retvals_deny;
         assert_eq!(Profile { name: described.name, odd_retvals_deny, ..profile }, described);
+    } else {
+        println!("no profile describes this build");
     }
     Ok(())
 }

@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use knobgate_hook::Profile;
 use knobgate_policy::Text;
 
 use crate::knob::{Knob, VALUE_BYTES};
@@ -132,7 +134,9 @@ impl MachineKnobs {
         machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: strict });
 
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
-        let profile = knobgate_kernel::running_profile();
+        // To describe the kernel takes longer than most scenarios.
+        static KERNEL: OnceLock<Profile> = OnceLock::new();
+        let profile = *KERNEL.get_or_init(knobgate_kernel::running_profile);
         let expected =
             scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown(&profile).unwrap_or_default()));
         // First of all, since the others may depend on it.

@@ -6,7 +6,7 @@ use knobgate_scenario::{
 };
 use knobgate_testing::profile;
 
-/// Whether this kernel has the knob. All that are used here it has, but for `net/ipv4/fib_multipath_hash_fields` before 5.14.
+/// Whether this kernel has the knob. Kernels before 5.14 lack `net/ipv4/fib_multipath_hash_fields`; they have the others.
 pub(crate) fn is_here(knob: &str) -> bool {
     knob != "net/ipv4/fib_multipath_hash_fields"
         || std::fs::exists(format!("/proc/sys/{knob}")).unwrap_or(false)

@@ -135,7 +135,12 @@ impl Scalar {
             return if width == Width::W32 { self.low_half() } else { self };
         }
         let (min, max) = if !is_quotient {
-            (dividend.0.min(0).max(-most), dividend.1.max(0).min(most))
+            match (dividend.0 >= 0, dividend.1 <= 0) {
+                (true, _) => (0, dividend.1.min(most)),
+                (_, true) => (dividend.0.max(-most), 0),
+                // The verifier looks no closer.
+                _ => (-most, most),
+            }
         } else if by == 0 {
             return Self::constant(0);
         } else if dividend.1 / by > domain.1 || dividend.0 / by > domain.1 {
