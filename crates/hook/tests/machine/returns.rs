@@ -6,9 +6,11 @@ use knobgate_hook::Profile;
 /// The first release, of those that were tried, whose verifier takes a case.
 type Since = (u16, u16);
 const ALWAYS: Since = (5, 10);
+/// 6.18.44 takes it, and 6.18.15 does not.
+const SOME_6_18: Since = (6, 18);
 
-/// What each shows, whether this kernel takes it, and the program.
-pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, bool, Vec<Insn>)> {
+/// What each shows, whether this kernel takes it (`None`: some builds of the release do), and the program.
+pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, Option<bool>, Vec<Insn>)> {
     use Cond::{Ge, Gt, Le, Lt, SGt, SLt};
     use Width::{W32, W64};
     let mov = |register, value: i32| Insn::mov(W64, register, value);
@@ -85,7 +87,7 @@ pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, bool, Vec<Insn>)> {
         ),
         (
             "an odd number up to 2 is 1",
-            (6, 18),
+            SOME_6_18,
             vec![
                 unknown,
                 Insn::mov(W64, r3, r0),
@@ -127,13 +129,12 @@ pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, bool, Vec<Insn>)> {
             vec![unknown, Insn::neg(W64, r0), Insn::jump_if(W32, Gt, r0, 1, 1), Insn::jump(1), mov(r0, 0)],
         ),
     ];
-    let with_exit = |insns: Vec<Insn>| [insns, vec![Insn::exit()]].concat();
-    let taken = taken.into_iter().map(|(what, since, insns)| (what, profile.version >= since, insns));
-    let refused = refused.into_iter().map(|(what, insns)| (what, false, insns));
-    let followed = (followed.0, profile.divisions_followed, followed.1);
-    taken
-        .chain(refused)
-        .chain([followed])
-        .map(|(what, is_taken, insns)| (what, is_taken, with_exit(insns)))
-        .collect()
+    let taken = taken.into_iter().map(|(what, since, insns)| {
+        let is_known = since != SOME_6_18 || profile.version != since;
+        (what, is_known.then_some(profile.version >= since), insns)
+    });
+    let refused = refused.into_iter().map(|(what, insns)| (what, Some(false), insns));
+    let followed = (followed.0, Some(profile.divisions_followed), followed.1);
+    let all = taken.chain(refused).chain([followed]);
+    all.map(|(what, is_taken, insns)| (what, is_taken, [insns, vec![Insn::exit()]].concat())).collect()
 }
