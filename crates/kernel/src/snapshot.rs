@@ -89,7 +89,9 @@ impl fmt::Display for Inferred {
 ///
 /// `/proc/sys` cannot be listed.
 pub fn snapshot() -> io::Result<Snapshot> {
-    let mut by_name = Knobs::usual_of(&Profile::closest(kernel_version()));
+    // As its release describes it: to probe is not for a snapshot.
+    let profile = Profile::closest(kernel_version());
+    let mut by_name = Knobs::usual_of(&profile);
     let mut snapshot = Snapshot {
         knobs: Knobs::new(),
         writes_strict: match Machine::read().sysctl_writes_strict {
@@ -100,7 +102,7 @@ pub fn snapshot() -> io::Result<Snapshot> {
         inferred: BTreeMap::new(),
     };
     for name in knob_names()? {
-        let Some((knob, inferred)) = knob(&name, by_name.remove(&name)) else { continue };
+        let Some((knob, inferred)) = knob(&name, by_name.remove(&name), &profile) else { continue };
         if snapshot.knobs.add(&name, knob).is_ok() {
             snapshot.inferred.insert(name, inferred);
         }
@@ -109,15 +111,21 @@ pub fn snapshot() -> io::Result<Snapshot> {
 }
 
 /// One knob; `usual` is what is known of it by name. `None`: it is gone.
-fn knob(name: &str, usual: Option<Knob>) -> Option<(Knob, Inferred)> {
+fn knob(name: &str, usual: Option<Knob>, profile: &Profile) -> Option<(Knob, Inferred)> {
     let path = Path::new(ROOT).join(name);
     let metadata = path.metadata().ok()?;
-    let (handler, inferred) = handler(name, &path, metadata.mode(), usual);
+    let (handler, inferred) = handler(name, &path, metadata.mode(), usual, profile);
     let (owner, group) = (metadata.uid(), metadata.gid());
     Some((Knob { mode: (metadata.mode() & 0o777) as u16, owner, group, handler }, inferred))
 }
 
-fn handler(name: &str, path: &Path, mode: u32, usual: Option<Knob>) -> (Box<dyn Handler>, Inferred) {
+fn handler(
+    name: &str,
+    path: &Path,
+    mode: u32,
+    usual: Option<Knob>,
+    profile: &Profile,
+) -> (Box<dyn Handler>, Inferred) {
     let unreadable =
         |errno| -> Box<dyn Handler> { Box::new(Unreadable { errno, writes: inference::anything() }) };
     if let Some((_, what)) = READS_ACT.iter().find(|(found, _)| *found == name) {
@@ -127,7 +135,7 @@ fn handler(name: &str, path: &Path, mode: u32, usual: Option<Knob>) -> (Box<dyn 
         return (unreadable(Errno::EIO), Inferred::WriteOnly);
     }
     match Reading::of(path) {
-        Ok(reading) => inference::handler(&reading, usual.map(|knob| knob.handler)),
+        Ok(reading) => inference::handler(&reading, usual.map(|knob| knob.handler), profile),
         Err(error) => {
             let errno = Errno(error.raw_os_error().unwrap_or(Errno::EIO.0));
             (unreadable(errno), Inferred::Unreadable(errno))

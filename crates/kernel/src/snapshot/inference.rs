@@ -5,10 +5,13 @@ use knobgate_hook::handler::{Bitmap, Custom, IntVec, Surroundings, Text, UlongVe
 use knobgate_hook::{Errno, Handler, Profile, VALUE_BYTES, WritesStrict};
 
 use super::{Inferred, Reading, TEXT_BYTES};
-use crate::machine::kernel_version;
 
-/// A handler that reads as `reading` does, `usual` if that does.
-pub(super) fn handler(reading: &Reading, usual: Option<Box<dyn Handler>>) -> (Box<dyn Handler>, Inferred) {
+/// A handler that reads on this kernel as `reading` does, `usual` if that does.
+pub(super) fn handler(
+    reading: &Reading,
+    usual: Option<Box<dyn Handler>>,
+    profile: &Profile,
+) -> (Box<dyn Handler>, Inferred) {
     let whole = reading.whole.as_slice();
     let mut candidates: Vec<(Box<dyn Handler>, Inferred)> = Vec::new();
     candidates.extend(usual.map(|handler| (handler, Inferred::ByName)));
@@ -21,7 +24,8 @@ pub(super) fn handler(reading: &Reading, usual: Option<Box<dyn Handler>>) -> (Bo
     candidates.push((Box::new(Bitmap::new(SET_SIZE)), Inferred::Set));
     candidates.push((Box::new(Text::new("", TEXT_BYTES)), Inferred::Text));
     let found = candidates.into_iter().find_map(|(mut handler, inferred)| {
-        (takes(&mut *handler, whole) && reads_as(&mut *handler, reading)).then_some((handler, inferred))
+        (takes(&mut *handler, whole, profile) && reads_as(&mut *handler, reading, profile))
+            .then_some((handler, inferred))
     });
     found.unwrap_or_else(|| (Box::new(fixed(reading.clone())), Inferred::Unknown))
 }
@@ -45,19 +49,13 @@ fn integers(text: &[u8]) -> Option<(Box<dyn Handler>, usize)> {
 }
 
 /// Whether the handler holds `value` after it was written.
-fn takes(handler: &mut dyn Handler, value: &[u8]) -> bool {
-    handler.write(Written::terminated(value), &mut 0, &around(&described())).is_ok()
+fn takes(handler: &mut dyn Handler, value: &[u8], profile: &Profile) -> bool {
+    handler.write(Written::terminated(value), &mut 0, &around(profile)).is_ok()
 }
 
-fn reads_as(handler: &mut dyn Handler, reading: &Reading) -> bool {
-    let profile = described();
-    let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &around(&profile));
+fn reads_as(handler: &mut dyn Handler, reading: &Reading, profile: &Profile) -> bool {
+    let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &around(profile));
     read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.behind_first)
-}
-
-/// The running kernel as its release describes it. Probing would take longer than reading all knobs.
-fn described() -> Profile {
-    Profile::closest(kernel_version())
 }
 
 fn around(profile: &Profile) -> Surroundings<'_> {
@@ -122,9 +120,10 @@ mod tests {
             (numbers("007\n"), Inferred::Unknown),
         ];
         for (reading, expected) in cases {
-            let (mut handler, inferred) = handler(&reading, None);
+            let profile = Profile::default();
+            let (mut handler, inferred) = handler(&reading, None, &profile);
             assert_eq!(inferred, expected, "{reading:?}");
-            assert!(reads_as(&mut *handler, &reading), "{reading:?}: {handler:?}");
+            assert!(reads_as(&mut *handler, &reading, &profile), "{reading:?}: {handler:?}");
         }
     }
 
@@ -132,8 +131,9 @@ mod tests {
     fn what_is_known_by_name_must_read_alike() {
         let usual = || -> Option<Box<dyn Handler>> { Some(Box::new(IntVec::new([5]).between(0, 10))) };
         let reading = |text: &str| Reading { whole: text.into(), behind_first: Vec::new() };
-        assert_eq!(handler(&reading("7\n"), usual()).1, Inferred::ByName);
-        assert_eq!(handler(&reading("11\n"), usual()).1, Inferred::Integers(1));
-        assert_eq!(handler(&reading("7\t8\n"), usual()).1, Inferred::Integers(2));
+        let profile = Profile::default();
+        assert_eq!(handler(&reading("7\n"), usual(), &profile).1, Inferred::ByName);
+        assert_eq!(handler(&reading("11\n"), usual(), &profile).1, Inferred::Integers(1));
+        assert_eq!(handler(&reading("7\t8\n"), usual(), &profile).1, Inferred::Integers(2));
     }
 }

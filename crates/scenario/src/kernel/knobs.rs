@@ -134,7 +134,7 @@ impl MachineKnobs {
         machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: strict });
 
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
-        // To describe the kernel takes longer than most scenarios.
+        // Once: it loads and attaches programs.
         static KERNEL: OnceLock<Profile> = OnceLock::new();
         let profile = *KERNEL.get_or_init(knobgate_kernel::running_profile);
         let expected =
