@@ -54,7 +54,7 @@ pub(crate) fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Ker
         ),
         (Degradation::RewriteIsDenied { rule }, _) => format!(
             "{name} drops the values that programs put in the place of written ones (a bug of Linux 5.18 and \
-             later, mended in 6.1.178, 6.12.96 and 7.2); where `{}` would rewrite, it denies with EPERM",
+             later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); where `{}` would rewrite, it denies with EPERM",
             text(file, rule),
         ),
         (Degradation::VectorClampIsDenied { rule }, _) => format!(

@@ -215,8 +215,7 @@ const V6_8: Profile = Profile {
     ..V6_1_170
 };
 
-/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without anchors, which came in 6.12.110. That updates
-/// miss their slot follows from the source of `replace_effective_prog`.
+/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without anchors, which came in 6.12.110.
 const V6_12_94: Profile = Profile {
     name: "6.12.94",
     version: (6, 12),

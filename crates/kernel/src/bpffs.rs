@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::attachment_name::AttachmentName;
+use crate::cgroup::CgroupError;
 use crate::hierarchy::magic;
 use crate::link::LinkError;
 use crate::mountinfo::{Mount, mounts};
@@ -55,6 +56,9 @@ pub enum BpffsError {
     /// The link cannot be pinned or opened.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A cgroup on which something is put back cannot be opened.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// The system refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

@@ -3,12 +3,14 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
+use std::path::PathBuf;
 
 use crate::attachment::Attachment;
 use crate::bpffs::BpffsError;
 use crate::cgroup::Cgroup;
 use crate::link::{Link, LinkError};
 use crate::map::Map;
+use crate::probe::load_allow;
 use crate::program::ProgramFd;
 
 /// A program on its way to cgroups. Where it has got to is undone when this is dropped without having been
@@ -20,12 +22,19 @@ pub struct Change<'a> {
     program_id: u32,
     /// The cgroups that it was put on.
     attached: Vec<u64>,
-    /// The cgroups on which it took the place of the program with this id.
-    replaced: Vec<(u64, u32)>,
+    replaced: Vec<Replaced>,
     /// These programs, which nobody else might hold any longer.
     old: BTreeMap<u32, ProgramFd>,
     /// The maps that were pinned for the program, if it has its own.
     maps: Option<Vec<u32>>,
+}
+
+/// A cgroup on which the program took the place of another.
+#[derive(Debug)]
+struct Replaced {
+    cgroup: PathBuf,
+    cgroup_id: u64,
+    old_id: u32,
 }
 
 impl<'a> Change<'a> {
@@ -80,6 +89,10 @@ impl<'a> Change<'a> {
     /// Puts the program in the place of the attachment's on a cgroup, at once, and makes sure that the kernel runs it
     /// there.
     ///
+    /// Some kernels exchange the wrong program where another one is attached with `BPF_F_PREORDER`
+    /// (`replace_effective_prog()` in `kernel/bpf/cgroup.c`): the other one stops running, and the old one is run on without
+    /// being held. There the list of what runs is made anew before the old one is given up.
+    ///
     /// # Errors
     ///
     /// [`BpffsError::Link`].
@@ -88,13 +101,19 @@ impl<'a> Change<'a> {
         const TRIES: u32 = 10;
         let link = self.attachment.link(cgroup.id())?;
         for tries in 1.. {
+            let before = cgroup.effective().map_err(LinkError::from)?;
             let old_id = link.info()?.program_id;
             if let Entry::Vacant(entry) = self.old.entry(old_id) {
                 entry.insert(ProgramFd::by_id(old_id).map_err(LinkError::from)?);
             }
             match link.update(&self.old[&old_id], self.program) {
                 Ok(()) => {
-                    self.replaced.push((cgroup.id(), old_id));
+                    let path = cgroup.path().to_owned();
+                    self.replaced.push(Replaced { cgroup: path, cgroup_id: cgroup.id(), old_id });
+                    let after = cgroup.effective().map_err(LinkError::from)?;
+                    if !is_exchanged(&before, &after, old_id, self.program_id) {
+                        make_anew(cgroup)?;
+                    }
                     break;
                 }
                 Err(LinkError::ProgramChanged { .. }) if tries < TRIES => {}
@@ -106,7 +125,7 @@ impl<'a> Change<'a> {
 
     /// The ids of the programs whose places it has taken.
     pub fn replaced_programs(&self) -> BTreeSet<u32> {
-        self.replaced.iter().map(|(_, old_id)| *old_id).collect()
+        self.replaced.iter().map(|replaced| replaced.old_id).collect()
     }
 
     /// Leaves it as it is now.
@@ -124,19 +143,20 @@ impl<'a> Change<'a> {
     ///
     /// # Errors
     ///
-    /// The first that was met: [`BpffsError::Link`], [`Io`](BpffsError::Io).
+    /// The first that was met: [`BpffsError::Link`], [`Cgroup`](BpffsError::Cgroup), [`Io`](BpffsError::Io).
     pub fn undo(mut self) -> Result<(), BpffsError> {
         self.put_back()
     }
 
     fn put_back(&mut self) -> Result<(), BpffsError> {
         let mut first = Ok(());
-        for (cgroup_id, old_id) in take(&mut self.replaced) {
+        for Replaced { cgroup, cgroup_id, old_id } in take(&mut self.replaced) {
             let link = self.attachment.link(cgroup_id);
             let done = link.and_then(|link| match link.update(self.program, &self.old[&old_id]) {
+                Ok(()) => Ok(make_anew(&Cgroup::open_directory(&cgroup)?)?),
                 // Its cgroup is gone.
                 Err(LinkError::Detached { .. }) => Ok(()),
-                done => Ok(done?),
+                Err(error) => Err(error.into()),
             });
             first = first.and(done);
         }
@@ -150,6 +170,23 @@ impl<'a> Change<'a> {
         // Where it still is, it needs them.
         take(&mut self.maps).into_iter().flatten().try_for_each(|id| self.attachment.unpin_map(id))
     }
+}
+
+/// Whether one list of what runs becomes the other when a program gives way to another, and nothing else changes. No, if the
+/// former is there twice: then the lists do not tell.
+fn is_exchanged(before: &[u32], after: &[u32], old_id: u32, new_id: u32) -> bool {
+    let exchanged = before.iter().map(|&id| if id == old_id { new_id } else { id });
+    before.iter().filter(|&&id| id == old_id).count() == 1 && exchanged.eq(after.iter().copied())
+}
+
+/// Has the kernel list anew what runs on a cgroup and on those below it. It does so for each program that is attached
+/// (`update_effective_progs()` in `kernel/bpf/cgroup.c`); this one lets everything pass, and is taken off at once.
+fn make_anew(cgroup: &Cgroup) -> Result<(), LinkError> {
+    let allow = load_allow().map_err(|error| LinkError::Failed {
+        doing: format!("load a program that has the programs of {} listed anew", cgroup.path().display()),
+        source: error.into(),
+    })?;
+    Link::create(&allow, cgroup).map(drop)
 }
 
 impl Drop for Change<'_> {

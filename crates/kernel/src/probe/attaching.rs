@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::rewrite::scratch_cgroup;
-use super::{Outcome, programs, try_load};
+use super::{Outcome, load_allow};
 use crate::attach::{Among, attach_among, detach_link, detach_without_link, link_among, update_link};
 use crate::cgroup::Cgroup;
 use crate::program::ProgramFd;
@@ -37,8 +37,7 @@ pub(crate) fn probe() -> Attaching {
         Ok(cgroup) => cgroup,
         Err(error) => return Attaching::unknown(&error.to_string()),
     };
-    let load = || try_load(&programs::allow());
-    let (Ok(one), Ok(two), Ok(three)) = (load(), load(), load()) else {
+    let (Ok(one), Ok(two), Ok(three)) = (load_allow(), load_allow(), load_allow()) else {
         return Attaching::unknown("no program can be loaded");
     };
     let preordered = Among { preorder: true, ..Among::default() };

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::process::{WaitOptions, WaitStatus};
 
-use super::{Outcome, outcome_of, programs, try_load};
+use super::{Outcome, load_allow, outcome_of, programs, try_load};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::hierarchy::Hierarchy;
 use crate::link::{Link, LinkError};
@@ -27,7 +27,7 @@ pub(super) fn probe() -> (Outcome, Outcome) {
     // Where the kernel rejects it, another one shows whether there are links.
     let (program, rejected) = match try_load(&insns) {
         Ok(program) => (Ok(program), None),
-        Err(error) => (try_load(&programs::allow()), Some(outcome_of(error))),
+        Err(error) => (load_allow(), Some(outcome_of(error))),
     };
     let program = match program {
         Ok(program) => program,

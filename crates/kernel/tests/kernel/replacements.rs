@@ -1,4 +1,4 @@
-//! Which programs a link can exchange: those without cgroup storage.
+//! Which programs a link can exchange: those without cgroup storage; and that it is these that are exchanged.
 //!
 //! No program here calls `bpf_get_local_storage`. They only refer to the map, which is what the kernel goes by when it gives
 //! an attachment its storage; the null pointer that a wrong update leaves is then followed by nobody. So without the
@@ -9,13 +9,14 @@ use knobgate_kernel::{
     Among, AttachMode, BpffsError, Change, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
     attach_among, create_map, load_with_maps, update_link,
 };
-use knobgate_testing::scratch;
+use knobgate_testing::{profile, scratch};
 use libtest_mimic::Failed;
 
 use crate::stage::{allow, id, pins};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_link_exchanges_only_programs_without_cgroup_storage", update),
+    ("a_change_exchanges_its_own_program_beside_one_with_preorder", preordered),
     ("a_change_refuses_cgroup_storage_and_puts_back_what_it_did", change),
     ("a_program_array_takes_no_program_with_storage_that_its_caller_lacks", tail_call),
     ("a_program_attached_without_a_link_can_be_replaced_by_one_with_cgroup_storage", prog_attach),
@@ -116,6 +117,42 @@ fn change() -> Result<(), Failed> {
     let programs = [&plain, &storage].map(|cgroup| cgroup.attached().expect("a query").program_ids);
     assert_eq!(programs, [[id(&none)], [id(&stored)]]);
     pins.remove(&name)?;
+    Ok(())
+}
+
+/// Many kernels exchange the other program here: what follows then runs on, and nobody holds it.
+fn preordered() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let below = cgroup.create("below")?;
+    let (pins, name) = pins("preordered");
+    let (old, new, other) = (with(&[], true), with(&[], true), with(&[], true));
+    let begun = pins.begin()?;
+    let mut first = Change::begin(&begun, &old)?;
+    first.attach(&cgroup)?;
+    first.keep()?;
+    begun.publish(&name)?;
+    let preorder = Among { preorder: profile().preorder, ..Among::default() };
+    attach_among(&other, &cgroup, AttachMode::Multi, &preorder)?;
+    let runs = |program: &ProgramFd| {
+        let expected = if preorder.preorder { [id(&other), id(program)] } else { [id(program), id(&other)] };
+        for cgroup in [&cgroup, &below] {
+            assert_eq!(cgroup.effective().expect("a query")[..2], expected, "{}", cgroup.path().display());
+        }
+    };
+    runs(&old);
+
+    let attachment = pins.attachment(&name)?;
+    let mut change = Change::begin(&attachment, &new)?;
+    change.replace(&cgroup)?;
+    runs(&new);
+    change.undo()?;
+    runs(&old);
+    let mut change = Change::begin(&attachment, &new)?;
+    change.replace(&cgroup)?;
+    change.keep()?;
+    runs(&new);
+    pins.remove(&name)?;
+    below.remove()?;
     Ok(())
 }
 
