@@ -51,16 +51,22 @@ pub(crate) fn compile_for_this_kernel(file: &PolicyFile) -> Result<(Program, Vec
 /// Loads a program that is none of ours.
 ///
 /// # Errors
-/// [`Failure::Bad`] where the kernel's verifier refuses it, [`Failure::Machine`] where this machine cannot run any.
+/// [`Failure::Bad`] where it is the program's fault, [`Failure::Machine`] where this machine cannot run any.
 pub(crate) fn load_program(program: &Program) -> Result<LoadedProgram, Failure> {
     let what = format!("cannot put the program \"{}\" in force", program.name);
     Hierarchy::find().map_err(|error| Failure::machine(&what).because(error))?;
-    load(program, &LoadOptions::default()).map_err(|error| match error {
-        LoadError::Rejected { .. } if Capabilities::of_this_process().is_ok_and(Capabilities::can_load) => {
-            Failure::bad(what).because(error)
-        }
-        error => load_failure(Failure::machine(what), error),
-    })
+    load(program, &LoadOptions::default()).map_err(|error| program_failure(what, error))
+}
+
+/// That a program that is none of ours was not loaded. A verifier that lacks a privilege says nothing of the program.
+pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
+    let permitted = || Capabilities::of_this_process().is_ok_and(Capabilities::can_load);
+    let is_bad = match error {
+        LoadError::ForeignStorage { .. } => true,
+        LoadError::Rejected { .. } | LoadError::TooLarge { .. } => permitted(),
+        _ => false,
+    };
+    load_failure(if is_bad { Failure::bad(what) } else { Failure::machine(what) }, error)
 }
 
 fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
@@ -74,7 +80,7 @@ fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
 }
 
 /// `failure` because of `error`, with what to do about it.
-pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
+fn load_failure(failure: Failure, error: LoadError) -> Failure {
     let permitted = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
     let help = match error {
         LoadError::Rejected { .. } if !permitted => {
@@ -86,4 +92,23 @@ pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
         _ => "",
     };
     failure.because(format!("{error}{help}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_that_only_the_called_program_has_is_the_programs_fault() {
+        let name = |name: &str| name.to_owned();
+        let foreign =
+            LoadError::ForeignStorage { program: name("calls"), callee: name("called"), map: name("m") };
+        let denied = LoadError::NotPermitted {
+            program: name("calls"),
+            capabilities: None,
+            source: std::io::Error::from_raw_os_error(1),
+        };
+        assert!(matches!(program_failure(name("x"), foreign), Failure::Bad { .. }));
+        assert!(matches!(program_failure(name("x"), denied), Failure::Machine { .. }));
+    }
 }

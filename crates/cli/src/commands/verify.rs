@@ -11,7 +11,7 @@ use knobgate_bpf::Program;
 use knobgate_kernel::{Capabilities, LoadOptions, LogLevel, Verdict, Verification, VerifierLog, verify};
 
 use crate::failure::{BAD, Failure};
-use crate::into_kernel::{compile_for_this_kernel, load_failure};
+use crate::into_kernel::{compile_for_this_kernel, program_failure};
 use crate::output::Output;
 use crate::what_runs::{WhatRuns, WhatRunsArgs};
 
@@ -106,7 +106,7 @@ impl Verify {
             Some(_) => LoadOptions { log_limit: LONGEST_LOG, ..LoadOptions::default() },
             None => LoadOptions::default(),
         };
-        let cannot = |error| load_failure(Failure::machine(format!("cannot have {what} verified")), error);
+        let cannot = |error| program_failure(format!("cannot have {what} verified"), error);
         let asked = verify(program, &options, level).map_err(cannot)?;
         let may_load = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
         asked
