@@ -91,7 +91,7 @@ impl<'a> Change<'a> {
     ///
     /// Some kernels exchange the wrong program where another one is attached with `BPF_F_PREORDER`
     /// (`replace_effective_prog()` in `kernel/bpf/cgroup.c`): the other one stops running, and the old one is run on without
-    /// being held. There the list of what runs is made anew before the old one is given up.
+    /// being held. There the kernel is made to list anew what runs before the old one is given up.
     ///
     /// # Errors
     ///
@@ -100,8 +100,8 @@ impl<'a> Change<'a> {
         // Others can be at it as well.
         const TRIES: u32 = 10;
         let link = self.attachment.link(cgroup.id())?;
+        let listed_anew = list_anew(cgroup)?;
         for tries in 1.. {
-            let before = cgroup.effective().map_err(LinkError::from)?;
             let old_id = link.info()?.program_id;
             if let Entry::Vacant(entry) = self.old.entry(old_id) {
                 entry.insert(ProgramFd::by_id(old_id).map_err(LinkError::from)?);
@@ -110,16 +110,13 @@ impl<'a> Change<'a> {
                 Ok(()) => {
                     let path = cgroup.path().to_owned();
                     self.replaced.push(Replaced { cgroup: path, cgroup_id: cgroup.id(), old_id });
-                    let after = cgroup.effective().map_err(LinkError::from)?;
-                    if !is_exchanged(&before, &after, old_id, self.program_id) {
-                        make_anew(cgroup)?;
-                    }
                     break;
                 }
                 Err(LinkError::ProgramChanged { .. }) if tries < TRIES => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        drop(listed_anew);
         Ok(cgroup.expect_in_force(self.program_id)?)
     }
 
@@ -152,11 +149,17 @@ impl<'a> Change<'a> {
         let mut first = Ok(());
         for Replaced { cgroup, cgroup_id, old_id } in take(&mut self.replaced) {
             let link = self.attachment.link(cgroup_id);
-            let done = link.and_then(|link| match link.update(self.program, &self.old[&old_id]) {
-                Ok(()) => Ok(make_anew(&Cgroup::open_directory(&cgroup)?)?),
-                // Its cgroup is gone.
-                Err(LinkError::Detached { .. }) => Ok(()),
-                Err(error) => Err(error.into()),
+            let done = link.and_then(|link| {
+                // The kernel takes off what is on a removed cgroup, but not at once.
+                if link.info()?.cgroup_id.is_none() || !cgroup.exists() {
+                    return Ok(());
+                }
+                let _listed_anew = list_anew(&Cgroup::open_directory(&cgroup)?)?;
+                match link.update(self.program, &self.old[&old_id]) {
+                    // Its cgroup is gone.
+                    Err(LinkError::Detached { .. }) => Ok(()),
+                    done => Ok(done?),
+                }
             });
             first = first.and(done);
         }
@@ -172,21 +175,21 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Whether one list of what runs becomes the other when a program gives way to another, and nothing else changes. No, if the
-/// former is there twice: then the lists do not tell.
-fn is_exchanged(before: &[u32], after: &[u32], old_id: u32, new_id: u32) -> bool {
-    let exchanged = before.iter().map(|&id| if id == old_id { new_id } else { id });
-    before.iter().filter(|&&id| id == old_id).count() == 1 && exchanged.eq(after.iter().copied())
-}
-
-/// Has the kernel list anew what runs on a cgroup and on those below it. It does so for each program that is attached
-/// (`update_effective_progs()` in `kernel/bpf/cgroup.c`); this one lets everything pass, and is taken off at once.
-fn make_anew(cgroup: &Cgroup) -> Result<(), LinkError> {
+/// Has the kernel list anew what runs on a cgroup and on those below it when this is dropped, or when the process is
+/// killed, where an update of a link could go wrong otherwise.
+///
+/// The kernel finds the place of a link by its place on the cgroup, and it is another one where programs with
+/// `BPF_F_PREORDER`, of this cgroup or of one above, come before it. It lists all anew for each program that is attached
+/// or detached (`update_effective_progs()` in `kernel/bpf/cgroup.c`). This one lets everything pass.
+fn list_anew(cgroup: &Cgroup) -> Result<Option<Link>, LinkError> {
+    if cgroup.effective()?.starts_with(&cgroup.attached()?.program_ids) {
+        return Ok(None);
+    }
     let allow = load_allow().map_err(|error| LinkError::Failed {
         doing: format!("load a program that has the programs of {} listed anew", cgroup.path().display()),
         source: error.into(),
     })?;
-    Link::create(&allow, cgroup).map(drop)
+    Link::create(&allow, cgroup).map(Some)
 }
 
 impl Drop for Change<'_> {

@@ -120,39 +120,51 @@ fn change() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Many kernels exchange the other program here: what follows then runs on, and nobody holds it.
+/// Some kernels exchange the other program here: what follows then runs on, and nobody holds it.
 fn preordered() -> Result<(), Failed> {
-    let cgroup = scratch();
-    let below = cgroup.create("below")?;
-    let (pins, name) = pins("preordered");
-    let (old, new, other) = (with(&[], true), with(&[], true), with(&[], true));
-    let begun = pins.begin()?;
-    let mut first = Change::begin(&begun, &old)?;
-    first.attach(&cgroup)?;
-    first.keep()?;
-    begun.publish(&name)?;
-    let preorder = Among { preorder: profile().preorder, ..Among::default() };
-    attach_among(&other, &cgroup, AttachMode::Multi, &preorder)?;
-    let runs = |program: &ProgramFd| {
-        let expected = if preorder.preorder { [id(&other), id(program)] } else { [id(program), id(&other)] };
-        for cgroup in [&cgroup, &below] {
-            assert_eq!(cgroup.effective().expect("a query")[..2], expected, "{}", cgroup.path().display());
-        }
-    };
-    runs(&old);
+    for is_above in [false, true] {
+        let above = scratch();
+        let cgroup = above.create("replaced")?;
+        let below = cgroup.create("below")?;
+        let (pins, name) = pins(if is_above { "preordered-above" } else { "preordered" });
+        let (old, new, other) = (with(&[], true), with(&[], true), with(&[], true));
+        let begun = pins.begin()?;
+        let mut first = Change::begin(&begun, &old)?;
+        first.attach(&cgroup)?;
+        first.keep()?;
+        begun.publish(&name)?;
+        let preorder = Among { preorder: profile().preorder, ..Among::default() };
+        attach_among(&other, if is_above { &above } else { &cgroup }, AttachMode::Multi, &preorder)?;
+        let runs = |program: &ProgramFd| {
+            let expected =
+                if preorder.preorder { [id(&other), id(program)] } else { [id(program), id(&other)] };
+            for cgroup in [&cgroup, &below] {
+                let effective = cgroup.effective().expect("a query");
+                assert_eq!(effective[..2], expected, "{}", cgroup.path().display());
+            }
+            let attached = cgroup.attached().expect("a query").program_ids;
+            assert_eq!(
+                attached.len(),
+                if is_above { 1 } else { 2 },
+                "nothing stays that was attached for this"
+            );
+        };
+        runs(&old);
 
-    let attachment = pins.attachment(&name)?;
-    let mut change = Change::begin(&attachment, &new)?;
-    change.replace(&cgroup)?;
-    runs(&new);
-    change.undo()?;
-    runs(&old);
-    let mut change = Change::begin(&attachment, &new)?;
-    change.replace(&cgroup)?;
-    change.keep()?;
-    runs(&new);
-    pins.remove(&name)?;
-    below.remove()?;
+        let attachment = pins.attachment(&name)?;
+        let mut change = Change::begin(&attachment, &new)?;
+        change.replace(&cgroup)?;
+        runs(&new);
+        change.undo()?;
+        runs(&old);
+        let mut change = Change::begin(&attachment, &new)?;
+        change.replace(&cgroup)?;
+        change.keep()?;
+        runs(&new);
+        pins.remove(&name)?;
+        below.remove()?;
+        cgroup.remove()?;
+    }
     Ok(())
 }
 
