@@ -116,7 +116,11 @@ impl<'a> Change<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        drop(listed_anew);
+        match listed_anew {
+            Some(link) => drop(link),
+            // One may have come meanwhile.
+            None => drop(list_anew(cgroup)?),
+        }
         Ok(cgroup.expect_in_force(self.program_id)?)
     }
 
@@ -182,7 +186,10 @@ impl<'a> Change<'a> {
 /// `BPF_F_PREORDER`, of this cgroup or of one above, come before it. It lists all anew for each program that is attached
 /// or detached (`update_effective_progs()` in `kernel/bpf/cgroup.c`). This one lets everything pass.
 fn list_anew(cgroup: &Cgroup) -> Result<Option<Link>, LinkError> {
-    if cgroup.effective()?.starts_with(&cgroup.attached()?.program_ids) {
+    let (effective, attached) = (cgroup.effective()?, cgroup.attached()?.program_ids);
+    // One that is there twice may have either place.
+    let is_there_once = |id: &u32| effective.iter().filter(|&other| other == id).count() == 1;
+    if effective.starts_with(&attached) && attached.iter().all(is_there_once) {
         return Ok(None);
     }
     let allow = load_allow().map_err(|error| LinkError::Failed {
