@@ -48,12 +48,12 @@ pub(crate) fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Ker
             Degradation::RewriteIsDenied { rule },
             Kernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
         ) => format!(
-            "whether {name} drops the values that programs put in the place of written ones is {rewrites}; where \
+            "whether {name} drops the values with which programs replace written ones is {rewrites}; where \
              `{}` would rewrite, it denies with EPERM",
             text(file, rule),
         ),
         (Degradation::RewriteIsDenied { rule }, _) => format!(
-            "{name} drops the values that programs put in the place of written ones (a bug of Linux 5.18 and \
+            "{name} drops the values with which programs replace written ones (a bug of Linux 5.18 and \
              later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); where `{}` would rewrite, it denies with EPERM",
             text(file, rule),
         ),

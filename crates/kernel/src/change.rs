@@ -86,12 +86,11 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Puts the program in the place of the attachment's on a cgroup, at once, and makes sure that the kernel runs it
-    /// there.
+    /// Replaces the attachment's program on a cgroup, atomically, and makes sure that the kernel runs the new one there.
     ///
-    /// Some kernels exchange the wrong program where another one is attached with `BPF_F_PREORDER`
-    /// (`replace_effective_prog()` in `kernel/bpf/cgroup.c`): the other one stops running, and the old one is run on without
-    /// being held. There the kernel is made to list anew what runs before the old one is given up.
+    /// Some kernels replace the wrong program if another one is attached with `BPF_F_PREORDER` on this cgroup or above
+    /// (`replace_effective_prog()` in `kernel/bpf/cgroup.c`): the other one stops running, and the old one keeps running
+    /// without a reference. There, the effective programs are computed again before the old one is released.
     ///
     /// # Errors
     ///
@@ -100,8 +99,8 @@ impl<'a> Change<'a> {
         // Others can be at it as well.
         const TRIES: u32 = 10;
         let link = self.attachment.link(cgroup.id())?;
-        let listed_anew = list_anew(cgroup)?;
         for tries in 1.. {
+            let recomputing = recompute_if_reordered(cgroup)?;
             let old_id = link.info()?.program_id;
             if let Entry::Vacant(entry) = self.old.entry(old_id) {
                 entry.insert(ProgramFd::by_id(old_id).map_err(LinkError::from)?);
@@ -110,16 +109,13 @@ impl<'a> Change<'a> {
                 Ok(()) => {
                     let path = cgroup.path().to_owned();
                     self.replaced.push(Replaced { cgroup: path, cgroup_id: cgroup.id(), old_id });
+                    drop(recomputing);
+                    ensure_released(cgroup, old_id)?;
                     break;
                 }
                 Err(LinkError::ProgramChanged { .. }) if tries < TRIES => {}
                 Err(error) => return Err(error.into()),
             }
-        }
-        match listed_anew {
-            Some(link) => drop(link),
-            // One may have come meanwhile.
-            None => drop(list_anew(cgroup)?),
         }
         Ok(cgroup.expect_in_force(self.program_id)?)
     }
@@ -158,12 +154,15 @@ impl<'a> Change<'a> {
                 if link.info()?.cgroup_id.is_none() || !cgroup.exists() {
                     return Ok(());
                 }
-                let _listed_anew = list_anew(&Cgroup::open_directory(&cgroup)?)?;
+                let cgroup = Cgroup::open_directory(&cgroup)?;
+                let recomputing = recompute_if_reordered(&cgroup)?;
                 match link.update(self.program, &self.old[&old_id]) {
                     // Its cgroup is gone.
-                    Err(LinkError::Detached { .. }) => Ok(()),
-                    done => Ok(done?),
+                    Err(LinkError::Detached { .. }) => return Ok(()),
+                    done => done?,
                 }
+                drop(recomputing);
+                Ok(ensure_released(&cgroup, self.program_id)?)
             });
             first = first.and(done);
         }
@@ -179,24 +178,33 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Has the kernel list anew what runs on a cgroup and on those below it when this is dropped, or when the process is
-/// killed, where an update of a link could go wrong otherwise.
+/// Has the kernel compute the effective programs of a cgroup and of those below it again when what it returns is dropped, or
+/// when this process is killed; nothing where an update of a link cannot go wrong.
 ///
-/// The kernel finds the place of a link by its place on the cgroup, and it is another one where programs with
-/// `BPF_F_PREORDER`, of this cgroup or of one above, come before it. It lists all anew for each program that is attached
-/// or detached (`update_effective_progs()` in `kernel/bpf/cgroup.c`). This one lets everything pass.
-fn list_anew(cgroup: &Cgroup) -> Result<Option<Link>, LinkError> {
-    let (effective, attached) = (cgroup.effective()?, cgroup.attached()?.program_ids);
-    // One that is there twice may have either place.
-    let is_there_once = |id: &u32| effective.iter().filter(|&other| other == id).count() == 1;
-    if effective.starts_with(&attached) && attached.iter().all(is_there_once) {
-        return Ok(None);
-    }
+/// The kernel looks for a link's program at the link's position among those that are attached, nearest cgroup first.
+/// It is at another one if programs with `BPF_F_PREORDER`, of this cgroup or of one above, are moved before it.
+fn recompute_if_reordered(cgroup: &Cgroup) -> Result<Option<Link>, LinkError> {
+    let is_in_order = cgroup.effective()?.starts_with(&cgroup.attached()?.program_ids);
+    if is_in_order { Ok(None) } else { recompute(cgroup).map(Some) }
+}
+
+/// Makes sure that a program that was replaced runs no more on a cgroup: after the replacement went wrong all the same, since
+/// another program was attached in the meantime or is there twice. If it is attached by somebody else, nothing changes.
+fn ensure_released(cgroup: &Cgroup, program_id: u32) -> Result<(), LinkError> {
+    if cgroup.effective()?.contains(&program_id) { recompute(cgroup).map(drop) } else { Ok(()) }
+}
+
+/// Attaches a program that lets everything pass: for each that is attached or detached, the kernel computes the effective
+/// programs again (`update_effective_progs()` in `kernel/bpf/cgroup.c`).
+fn recompute(cgroup: &Cgroup) -> Result<Link, LinkError> {
     let allow = load_allow().map_err(|error| LinkError::Failed {
-        doing: format!("load a program that has the programs of {} listed anew", cgroup.path().display()),
+        doing: format!(
+            "load a program to have the effective programs of {} computed again",
+            cgroup.path().display()
+        ),
         source: error.into(),
     })?;
-    Link::create(&allow, cgroup).map(Some)
+    Link::create(&allow, cgroup)
 }
 
 impl Drop for Change<'_> {

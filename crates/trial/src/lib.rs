@@ -27,7 +27,7 @@
 //! let report = Trial::new(&file, &Profile::default())?.run_tests();
 //! assert!(report.passed(), "{report}");
 //!
-//! // The same on a kernel that drops what programs put in the place of written values.
+//! // The same on a kernel that drops the values with which programs replace written ones.
 //! let report = Trial::new(&file, &"6.8".parse()?)?.run_tests();
 //! assert!(!report.passed());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
