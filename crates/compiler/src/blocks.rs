@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt};
 use knobgate_bpf::Features;
-use knobgate_policy::{FallbackAction, PolicyFile};
+use knobgate_policy::{FallbackAction, PolicyFile, Width};
 
 use crate::body::{self, Body, Deed, Lifted, Needs};
 use crate::chain::{Step, StepId, Steps};
@@ -97,9 +97,10 @@ impl Block {
 impl PlacedStep {
     /// The number by which a program tells where a step begins: the values to fetch first, or else the block.
     pub(crate) fn entry(&self) -> u32 {
+        const FETCHES: u32 = 4 * Width::ALL.len() as u32;
         match self.needs {
-            _ if self.begins_with_its_block() => 4 + self.block.0 as u32,
-            Needs { new, old } => u32::from(new) + 2 * u32::from(old),
+            _ if self.begins_with_its_block() => FETCHES + self.block.0 as u32,
+            Needs { new, old, width } => u32::from(new) + 2 * u32::from(old) + 4 * width as u32,
         }
     }
 
@@ -130,23 +131,23 @@ impl Blocks {
             if is_reached.contains(&id) {
                 is_reached.extend(step.next());
                 rules.extend(match step {
-                    Step::Rule { rule, .. } => Some(rule),
+                    Step::Rule { rule, width, .. } => Some((rule, width)),
                     Step::Default(_) | Step::NameTooLong { .. } => None,
                 });
             }
         }
         let policy = file.policy();
         let mut nodes = Nodes::default();
-        let mut lifted: HashMap<usize, Lifted> = HashMap::new();
+        let mut lifted: HashMap<(usize, Option<Width>), Lifted> = HashMap::new();
         for rule in rules {
             let of_rule = match form {
-                Form::Code => body::lift(&policy.rules[rule], rule, features, tables),
-                Form::Table => body::lift_apart(&policy.rules[rule], rule, features, tables, &mut nodes),
+                Form::Code => body::lift(&policy.rules[rule.0], rule, features, tables),
+                Form::Table => body::lift_apart(&policy.rules[rule.0], rule, features, tables, &mut nodes),
             };
             lifted.insert(rule, of_rule?);
         }
         let of_step = |step: Step| match step {
-            Step::Rule { rule, .. } => lifted[&rule].clone(),
+            Step::Rule { rule, width, .. } => lifted[&(rule, width)].clone(),
             Step::NameTooLong { .. } => Lifted::of(Deed::Unreadable, form),
             Step::Default(kind) => {
                 let deed = match policy.defaults.of(kind).action {
@@ -178,7 +179,7 @@ impl Blocks {
             let alone = (step_lifted.constants.len() > ROW_CONSTANTS_MAX).then_some(id);
             // To the verifier, steps that share a block are one step: it follows each of them to whatever comes after any of
             // them. Where stack must be stored to before it is read, only steps with the same fetched values may share one.
-            let fetched = (form == Form::Code && !features.uninit_stack).then_some(needs);
+            let fetched = (form == Form::Code && !features.uninit_stack).then_some((needs.new, needs.old));
             let key = (height, step_lifted.body.clone(), alone, fetched);
             let number = *numbers.entry(key).or_insert_with(|| {
                 groups.push((height, Vec::new()));

@@ -4,7 +4,7 @@ use knobgate_bpf::Features;
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{
     Action, Condition, Errno, Integer, Operand, Piece, Range, Relation, Rule, Text, TextOperand, TextTest,
-    Value,
+    Value, Width,
 };
 
 use crate::automaton::{self, TextEnd};
@@ -27,6 +27,8 @@ pub(crate) struct Body {
 pub(crate) struct Needs {
     pub(crate) new: bool,
     pub(crate) old: bool,
+    /// Which numbers of the new value are taken for numbers.
+    pub(crate) width: Width,
 }
 
 /// A condition, see [`Condition`].
@@ -127,6 +129,8 @@ pub(crate) struct Bound {
     pub(crate) spelled: Bytes,
     /// How many bytes that takes.
     pub(crate) len: Slot,
+    /// Whether the knob stores it as it is.
+    pub(crate) is_stored: bool,
 }
 
 /// Bytes of constants that a spelled number fills.
@@ -179,7 +183,9 @@ impl Deed {
 
 impl Needs {
     pub(crate) fn and(self, other: Self) -> Self {
-        Self { new: self.new || other.new, old: self.old || other.old }
+        // In one chain it matters to all or to none.
+        let width = if self.width == Width::default() { other.width } else { self.width };
+        Self { new: self.new || other.new, old: self.old || other.old, width }
     }
 
     /// The values, in the order in which they are fetched.
@@ -204,18 +210,17 @@ impl Needs {
     }
 }
 
-/// Takes the constants out of `rule`, which has this index.
+/// Takes the constants out of `rule`, which has this index, for knobs of this `width`, if that matters to it.
 ///
 /// # Errors
 /// It asks for what the kernel does not tell, or a text pattern makes too large an automaton.
 pub(crate) fn lift(
     rule: &Rule,
-    index: usize,
+    (index, width): (usize, Option<Width>),
     features: &Features,
     tables: &mut Tables,
 ) -> Result<Lifted, CompileError> {
-    let mut lifting =
-        Lifting { rule: index, features, tables, constants: Vec::new(), needs: Needs::default() };
+    let mut lifting = Lifting::new(index, width, features, tables);
     let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
     let deed = lifting.deed(&rule.action);
     let Lifting { constants, needs, .. } = lifting;
@@ -228,13 +233,12 @@ pub(crate) fn lift(
 /// As [`lift`].
 pub(crate) fn lift_apart(
     rule: &Rule,
-    index: usize,
+    (index, width): (usize, Option<Width>),
     features: &Features,
     tables: &mut Tables,
     nodes: &mut Nodes,
 ) -> Result<Lifted, CompileError> {
-    let mut lifting =
-        Lifting { rule: index, features, tables, constants: Vec::new(), needs: Needs::default() };
+    let mut lifting = Lifting::new(index, width, features, tables);
     let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
     let begin = condition.map_or(end::DECIDES, |test| nodes.place(&test, &lifting.constants, lifting.tables));
     lifting.constants = vec![begin.into()];
@@ -251,7 +255,12 @@ struct Lifting<'a> {
     needs: Needs,
 }
 
-impl Lifting<'_> {
+impl<'a> Lifting<'a> {
+    fn new(rule: usize, width: Option<Width>, features: &'a Features, tables: &'a mut Tables) -> Self {
+        let width = width.unwrap_or_default();
+        Self { rule, features, tables, constants: Vec::new(), needs: Needs { width, ..Needs::default() } }
+    }
+
     fn test(&mut self, condition: &Condition) -> Result<Test, CompileError> {
         Ok(match condition {
             Condition::All(all) => Test::All(self.tests(all)?),
@@ -352,7 +361,8 @@ impl Lifting<'_> {
                 Deed::Set(self.padded(text.as_bytes(), VALUE_BYTES as usize))
             }
             Action::Ignore => {
-                self.needs = Needs { new: true, old: true };
+                self.needs.add(Value::New);
+                self.needs.add(Value::Old);
                 Deed::Ignore
             }
             Action::Clamp(ranges) => {
@@ -377,6 +387,7 @@ impl Lifting<'_> {
                     end: self.constant(end),
                     spelled: self.padded(spelled.as_bytes(), SPELLED_BYTES),
                     len: self.slot(spelled.len() as u64),
+                    is_stored: self.needs.width.contains(end),
                 }
             })
             .collect()

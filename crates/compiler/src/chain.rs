@@ -1,7 +1,9 @@
 //! Which rules are tried in which order for which names.
 
 use foldhash::HashMap;
-use knobgate_policy::{AccessKind, Policy};
+use knobgate_policy::{AccessKind, Policy, Width};
+
+use crate::width;
 
 /// One step of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,6 +15,8 @@ pub(crate) enum Step {
         rule: usize,
         /// The step behind it.
         next: Option<StepId>,
+        /// Which numbers the knob stores as they are, if that matters to this rule or to one behind it.
+        width: Option<Width>,
     },
     /// The default for accesses of a kind.
     Default(AccessKind),
@@ -42,6 +46,14 @@ impl Step {
             Step::Default(_) | Step::NameTooLong { .. } => None,
         }
     }
+
+    /// Which numbers the knob stores as they are, if that matters from here on.
+    fn width(self) -> Option<Width> {
+        match self {
+            Step::Rule { width, .. } => width,
+            Step::Default(_) | Step::NameTooLong { .. } => None,
+        }
+    }
 }
 
 impl Steps {
@@ -55,22 +67,30 @@ impl Steps {
         self.steps.iter().enumerate().map(|(number, &step)| (StepId(number), step))
     }
 
-    /// The first step of a chain: `rules` up to the first without a condition, else all of them and then `end`.
-    pub(crate) fn chain(&mut self, policy: &Policy, rules: impl Iterator<Item = usize>, end: Step) -> StepId {
+    /// The first step of a chain for knobs of this `width`, which is absent for reads: `rules` up to the first without a
+    /// condition, else all of them and then `end`.
+    pub(crate) fn chain(
+        &mut self,
+        policy: &Policy,
+        width: Option<Width>,
+        rules: impl Iterator<Item = usize>,
+        end: Step,
+    ) -> StepId {
+        let matters_to = |rule: usize| width.filter(|_| width::matters_to(&policy.rules[rule]));
         let mut conditional = Vec::new();
         let mut last = None;
         for rule in rules {
             if policy.rules[rule].condition.is_none() {
-                last = Some(Step::Rule { rule, next: None });
+                last = Some(Step::Rule { rule, next: None, width: matters_to(rule) });
                 break;
             }
             conditional.push(rule);
         }
         let last = self.intern(last.unwrap_or(end));
-        conditional
-            .into_iter()
-            .rev()
-            .fold(last, |next, rule| self.intern(Step::Rule { rule, next: Some(next) }))
+        conditional.into_iter().rev().fold(last, |next, rule| {
+            let width = self.get(next).width().or(matters_to(rule));
+            self.intern(Step::Rule { rule, next: Some(next), width })
+        })
     }
 
     fn intern(&mut self, step: Step) -> StepId {

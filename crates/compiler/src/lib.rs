@@ -58,6 +58,7 @@ mod short_number;
 mod table;
 mod tables;
 mod walk;
+mod width;
 
 use knobgate_bpf::{Features, LineTable, Program};
 use knobgate_policy::{AccessKind, PolicyFile};

@@ -253,7 +253,7 @@ impl<'a> Lowering<'a> {
             for value in needs.values() {
                 self.asm.mov(R1, R6);
                 self.asm.mov(R2, R10);
-                self.routines.call_fetch(&mut self.asm, value);
+                self.routines.call_fetch(&mut self.asm, value, needs.width);
             }
             match self.blocks.form {
                 Form::Code => self.enter_by_row(steps),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy};
+use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy, Width};
 
 use crate::chain::{Step, StepId, Steps};
 use crate::names::{Names, is_for_every_name};
@@ -66,7 +66,7 @@ impl Elsewhere {
 
 impl Plan {
     /// How `policy`, whose names these are, decides accesses of `kind`.
-    pub(crate) fn new(policy: &Policy, kind: AccessKind, names: &Names, steps: &mut Steps) -> Self {
+    pub(crate) fn new(policy: &Policy, kind: AccessKind, names: &Names<'_>, steps: &mut Steps) -> Self {
         let mut rules: Vec<usize> =
             (0..policy.rules.len()).filter(|&rule| policy.rules[rule].kinds.contains(kind)).collect();
         // Nothing gets past a rule that takes all.
@@ -78,8 +78,12 @@ impl Plan {
         let (everywhere, by_name): (Vec<usize>, Vec<usize>) =
             rules.iter().partition(|&&rule| is_for_every_name(policy, rule));
         let fallback = Step::Default(kind);
-        let unmatched = steps.chain(policy, everywhere.iter().copied(), fallback);
-        if by_name.is_empty() {
+        // Of a read there is no number that could be stored.
+        let of_write = |width: Width| (kind == AccessKind::Write).then_some(width);
+        let widths: &[&KnobPattern] = if kind == AccessKind::Write { &names.widths } else { &[] };
+        let elsewhere_width = of_write(policy.width_elsewhere());
+        let unmatched = steps.chain(policy, elsewhere_width, everywhere.iter().copied(), fallback);
+        if by_name.is_empty() && widths.is_empty() {
             return Plan::AnyName(unmatched);
         }
 
@@ -87,7 +91,10 @@ impl Plan {
         let of_class: Vec<StepId> = names
             .classes
             .iter()
-            .map(|rules| steps.chain(policy, rules.iter().copied().filter(of_kind), fallback))
+            .map(|class| {
+                let rules = class.rules.iter().copied().filter(of_kind);
+                steps.chain(policy, of_write(class.width), rules, fallback)
+            })
             .collect();
         let literals = names
             .literals
@@ -96,11 +103,11 @@ impl Plan {
             .filter(|(literal, step)| *step != of_class[literal.class_otherwise])
             .map(|(literal, step)| (literal.name.clone(), step))
             .collect();
-        let others = Others::new(policy, kind, names, &of_class, unmatched, steps);
+        let others = Others::new(policy, kind, names, &of_class, (unmatched, elsewhere_width), steps);
 
         let mut too_long = |rule| {
             let before = everywhere.iter().copied().take_while(|&before| before < rule);
-            steps.chain(policy, before, Step::NameTooLong { rule })
+            steps.chain(policy, elsewhere_width, before, Step::NameTooLong { rule })
         };
         // The first rule that could match a name with this last component, and the first that could match any.
         let mut first_for: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
@@ -117,15 +124,27 @@ impl Plan {
                 }
             }
         }
-        let elsewhere = match first_for_any {
-            Some(rule) => Elsewhere::TooLong(too_long(rule)),
-            None => Elsewhere::Known(unmatched),
-        };
-        let last_components = first_for
+        let mut last_components: BTreeMap<Vec<u8>, StepId> = first_for
             .into_iter()
             .filter(|&(_, rule)| first_for_any.is_none_or(|any| rule < any))
             .map(|(last, rule)| (last, too_long(rule)))
             .collect();
+        let mut elsewhere = match first_for_any {
+            Some(rule) => Elsewhere::TooLong(too_long(rule)),
+            None => Elsewhere::Known(unmatched),
+        };
+        for pattern in widths {
+            match (pattern.last_components(), elsewhere) {
+                (_, Elsewhere::TooLong(_)) => {}
+                (Some(spelled_out), _) => {
+                    for last in spelled_out {
+                        last_components.entry(last).or_insert(unmatched);
+                    }
+                }
+                (None, _) => elsewhere = Elsewhere::TooLong(unmatched),
+            }
+        }
+        let last_components = last_components.into_iter().collect();
         Plan::ByName(ByName { literals, others, last_components, elsewhere })
     }
 
@@ -149,16 +168,17 @@ impl Others {
     fn new(
         policy: &Policy,
         kind: AccessKind,
-        names: &Names,
+        names: &Names<'_>,
         of_class: &[StepId],
-        unmatched: StepId,
+        (unmatched, width): (StepId, Option<Width>),
         steps: &mut Steps,
     ) -> Self {
         let table = names.table.with_outputs(|class| of_class[class as usize].0 as u32);
         if let Some(only) = table.only_output() {
             return Others::Alike(StepId(only as usize));
         }
-        match prefixes(policy, kind) {
+        let only_prefixes = width.is_none() || names.widths.iter().all(|pattern| pattern.literal().is_some());
+        match prefixes(policy, kind).filter(|_| only_prefixes) {
             Some(prefixes) => {
                 let of_prefix = |prefix: &&[u8]| {
                     let matches = |pattern: &KnobPattern| {
@@ -168,7 +188,7 @@ impl Others {
                         policy.rules[rule].kinds.contains(kind)
                             && policy.rules[rule].patterns.iter().any(matches)
                     });
-                    (prefix.to_vec(), steps.chain(policy, rules, Step::Default(kind)))
+                    (prefix.to_vec(), steps.chain(policy, width, rules, Step::Default(kind)))
                 };
                 Others::Prefixes(prefixes.iter().map(of_prefix).collect(), unmatched)
             }

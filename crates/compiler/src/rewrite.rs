@@ -43,7 +43,12 @@ impl Lowering<'_> {
         for bound in bounds {
             let inside = self.asm.new_label();
             self.compare(Term::Only(Value::New), bound.inside, Term::Constant(bound.end), inside, true);
-            self.replace_with(bound.spelled);
+            if bound.is_stored {
+                self.replace_with(bound.spelled);
+            } else {
+                let unreadable = self.unreadable();
+                self.asm.jump(unreadable);
+            }
             self.asm.bind(inside);
         }
         self.decide(Exit::Allow);
@@ -65,6 +70,12 @@ impl Lowering<'_> {
             return;
         }
         self.asm.bind(outside);
+        for (index, bounds) in (0..).zip(bounds) {
+            for bound in bounds.iter().filter(|bound| !bound.is_stored) {
+                let (number, unreadable) = (Term::Element(Value::New, index), self.unreadable());
+                self.compare(number, bound.inside, Term::Constant(bound.end), unreadable, false);
+            }
+        }
         if !self.features.variable_stack {
             self.decide(Exit::Deny(Errno::EPERM));
             return;

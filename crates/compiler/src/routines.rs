@@ -5,8 +5,8 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Size, helper_ids as helper};
-use knobgate_policy::Value;
 use knobgate_policy::limits::{ELEMENTS_MAX, NAME_MAX, NUMBERS_END_MAX, VALUE_MAX};
+use knobgate_policy::{SHORT_DIGITS, Value, Width};
 
 use crate::context;
 use crate::frame::{self, Numbers, VALUE_BYTES};
@@ -46,6 +46,12 @@ mod steps {
     pub(super) const APPEND_NUMBER: usize = 900;
 }
 
+/// Where the function that fetches the new value keeps the least number that it takes for one, on its stack.
+const LEAST: i16 = -8;
+/// The same of the greatest one.
+const GREATEST: i16 = -16;
+const _: () = assert!(short_number::DIGITS as u32 <= SHORT_DIGITS);
+
 /// How many bytes `bpf_strtoul` is shown. Of every number that ends too late it has to see that it does: one byte more than
 /// may be read would do, were it not for a `0x` at the end, of which it takes the `0` alone. So many bytes behind the
 /// previous number are still inside the buffer.
@@ -76,9 +82,15 @@ impl Routines {
     }
 
     /// Calls the function that fetches `value` and finds its shape and numbers: R1 context, R2 frame pointer of
-    /// the main function. What it finds it leaves on the main function's stack.
-    pub(crate) fn call_fetch(&mut self, asm: &mut Assembler, value: Value) {
+    /// the main function. What it finds it leaves on the main function's stack. A new value with a number beyond `width` is
+    /// text to it.
+    pub(crate) fn call_fetch(&mut self, asm: &mut Assembler, value: Value, width: Width) {
         self.steps += steps::FETCH + steps::TABLE_BYTE * VALUE_MAX;
+        if value == Value::New {
+            let (low, high) = width.bounds();
+            asm.load_imm64(R3, low.low_bits());
+            asm.load_imm64(R4, high.low_bits());
+        }
         call(
             asm,
             match value {
@@ -134,6 +146,10 @@ impl Routines {
         let unavailable = asm.new_label();
         asm.mov(R6, R1);
         asm.mov(R7, R2);
+        if value == Value::New {
+            asm.store(Size::U64, R10, LEAST, R3);
+            asm.store(Size::U64, R10, GREATEST, R4);
+        }
         if !features.uninit_stack {
             // All of it. A text has no signs, and nobody looks at them; but the verifier does not know that, follows that way
             // as well, and on 5.15 rejects the program. From a register: before 6.3 the verifier does not know what `BPF_ST`
@@ -189,7 +205,7 @@ impl Routines {
         asm.store_imm(Size::U8, R7, numbers.signs(), 0);
         asm.mov(R9, 0);
         for index in 0..ELEMENTS_MAX {
-            let (read, nonnegative) = (asm.new_label(), asm.new_label());
+            let (read, unsigned, nonnegative) = (asm.new_label(), asm.new_label(), asm.new_label());
             asm.jump_if(Cond::Le, R8, index as i32, done);
             let parse = |asm: &mut Assembler, parser| {
                 asm.mov(R1, R7);
@@ -203,7 +219,7 @@ impl Routines {
             };
             // Digits are certain, so that it fails for two reasons: a sign, or more than 64 bits.
             parse(asm, helper::STRTOUL);
-            asm.jump_if(Cond::SGt, R0, 0, read);
+            asm.jump_if(Cond::SGt, R0, 0, unsigned);
             parse(asm, helper::STRTOL);
             asm.jump_if(Cond::SLe, R0, 0, no_numbers);
             asm.load(Size::U64, R1, R7, numbers.element(index));
@@ -211,7 +227,19 @@ impl Routines {
             asm.load(Size::U8, R1, R7, numbers.signs());
             asm.alu(AluOp::Or, R1, 1 << index);
             asm.store(Size::U8, R7, numbers.signs(), R1);
+            if value == Value::New {
+                asm.load(Size::U64, R1, R7, numbers.element(index));
+                asm.load(Size::U64, R2, R10, LEAST);
+                asm.jump_if(Cond::SLt, R1, R2, no_numbers);
+            }
             asm.bind(nonnegative);
+            asm.jump(read);
+            asm.bind(unsigned);
+            if value == Value::New {
+                asm.load(Size::U64, R1, R7, numbers.element(index));
+                asm.load(Size::U64, R2, R10, GREATEST);
+                asm.jump_if(Cond::Gt, R1, R2, no_numbers);
+            }
             asm.bind(read);
             asm.alu(AluOp::Add, R9, R0);
             asm.jump_if(Cond::Gt, R9, NUMBERS_END_MAX as i32, no_numbers);

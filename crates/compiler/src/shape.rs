@@ -160,6 +160,7 @@ mod tests {
                 defaults: Default::default(),
                 rules: vec![rule],
                 tests: vec![],
+                width_64: vec![KnobPattern::parse("**").unwrap()],
             };
             evaluate(&policy, &Access::write(KnobName::parse("a.b").unwrap(), value)).by
         };

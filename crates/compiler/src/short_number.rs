@@ -7,7 +7,8 @@ use knobgate_bpf::{AluOp, Assembler, ByteOrder, Cond, Insn, Label, Size};
 /// Values up to so many bytes: eight digits and a newline.
 pub(crate) const BYTES_MAX: i32 = 9;
 
-const DIGITS: i32 = 8;
+/// Numbers of so many digits, which are inside every [width](knobgate_policy::Width).
+pub(crate) const DIGITS: i32 = 8;
 
 /// Emits what reads the value at `buffer`, from the address in R7 on. R0 holds its length, at least 1 and at most [`BYTES_MAX`];
 /// behind it are zeros. Falls through with the number in R1 where that is all that the value consists of, with at

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
-use knobgate_policy::{Errno, Value};
+use knobgate_policy::{Errno, Value, Width};
 
 use crate::blocks::row;
 use crate::body::{Needs, TextAt};
@@ -28,8 +28,8 @@ use crate::shape;
 #[derive(Debug)]
 pub(crate) struct Walk {
     label: Label,
-    /// What has been fetched.
-    needs: Needs,
+    /// What has been fetched, whatever the width.
+    fetched: Needs,
 }
 
 /// Where a test goes in the end. In R7 is its node.
@@ -48,8 +48,13 @@ impl Lowering<'_> {
             return self.enter_by_row(candidates);
         }
         let (decided, unreadable) = (self.asm.new_label(), self.asm.new_label());
-        let label = self.asm.new_label();
-        self.walks.push(Walk { label, needs });
+        let fetched = Needs { width: Width::default(), ..needs };
+        let walk = self.walks.iter().find(|walk| walk.fetched == fetched).map(|walk| walk.label);
+        let label = walk.unwrap_or_else(|| {
+            let label = self.asm.new_label();
+            self.walks.push(Walk { label, fetched });
+            label
+        });
 
         self.asm.load(Size::U64, R0, R9, row::CONDITION);
         self.asm.jump_if(Cond::Eq, R0, end::DECIDES as i32, decided);
@@ -75,14 +80,14 @@ impl Lowering<'_> {
     /// Emits the functions that something loops over.
     pub(crate) fn emit_walks(&mut self) {
         for walk in std::mem::take(&mut self.walks) {
-            let names = walk.needs.values().map(|value| match value {
+            let names = walk.fetched.values().map(|value| match value {
                 Value::New => "_new",
                 Value::Old => "_old",
             });
             let before = (self.asm.position(), self.routines.verifier_steps());
             self.asm.begin_function(&std::iter::once("test").chain(names).collect::<String>());
             self.asm.bind(walk.label);
-            self.emit_test(walk.needs);
+            self.emit_test(walk.fetched);
             // As counted by it: most of this three times, and what it calls twice.
             self.steps_in_loops +=
                 2 * (self.asm.position() - before.0) + (self.routines.verifier_steps() - before.1);

@@ -38,7 +38,7 @@ impl Both {
 }
 
 fn on_old_and_new_kernels(check: impl Fn(&Both)) {
-    let text = "policy short\ndefault write deny\nallow write vm.x if new == old\n";
+    let text = "policy short\nwidth 64 vm.x\ndefault write deny\nallow write vm.x if new == old\n";
     for (features, profile) in [(Features::BASELINE, "5.10"), (Features::ALL, "7.2")] {
         check(&Both::new(text, &features, profile));
     }

@@ -7,7 +7,7 @@ mod access;
 mod pattern;
 
 pub use access::{access, access_to};
-pub use pattern::{knob_pattern, name_for, text_glob};
+pub use pattern::{knob_pattern, known_width, name_for, text_glob};
 
 use proptest::collection::vec;
 use proptest::option;
@@ -27,13 +27,15 @@ pub fn policy() -> BoxedStrategy<Policy> {
 /// A policy with so many rules.
 pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> BoxedStrategy<Policy> {
     let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
-    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2))
-        .prop_map(|(name, mode, (read, write), rules, tests)| Policy {
+    let widths = prop_oneof![2 => vec(knob_pattern(), 0..1), 1 => vec(knob_pattern(), 1..3)];
+    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2), widths)
+        .prop_map(|(name, mode, (read, write), rules, tests, width_64)| Policy {
             name,
             mode,
             defaults: Defaults { read, write },
             rules,
             tests,
+            width_64,
         })
         .boxed()
 }

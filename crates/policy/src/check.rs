@@ -3,6 +3,7 @@
 mod condition;
 mod known;
 mod reach;
+mod width;
 
 use std::collections::HashMap;
 
@@ -28,7 +29,7 @@ pub struct CheckOptions<'a> {
 pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, Vec<Diagnostic>> {
     check_encoding(&source)?;
     let parsed = parser::parse(source.text(), false);
-    let mut checker = Checker { diagnostics: Vec::new(), errors: 0 };
+    let mut checker = Checker { diagnostics: Vec::new(), errors: 0, width_64: Vec::new() };
     let mut file = checker.file(parsed, options);
     let mut diagnostics = checker.diagnostics;
     diagnostics.sort_by_key(|diagnostic| diagnostic.primary.span.start);
@@ -59,6 +60,8 @@ struct Checker {
     diagnostics: Vec<Diagnostic>,
     /// How many errors the rules had.
     errors: usize,
+    /// What `width 64` declares.
+    width_64: Vec<KnobPattern>,
 }
 
 impl Checker {
@@ -69,6 +72,7 @@ impl Checker {
             read: parsed.default_read.as_ref().map_or(stated.read, |default| default.is),
             write: parsed.default_write.as_ref().map_or(stated.write, |default| default.is),
         };
+        self.width_64 = parsed.width_64.into_iter().map(|pattern| pattern.is).collect();
         let mut rules = Vec::new();
         let mut rule_spans = Vec::new();
         let mut pattern_spans = Vec::new();
@@ -94,6 +98,7 @@ impl Checker {
                 defaults,
                 rules,
                 tests,
+                width_64: std::mem::take(&mut self.width_64),
             },
             rule_spans,
             default_read: parsed.default_read.map(|default| default.span),
@@ -133,6 +138,7 @@ impl Checker {
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
         syntax.patterns.iter().for_each(|pattern| self.quotes(pattern));
+        self.numbers_of_new(&syntax);
         let action = self.action(syntax.action);
         let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
         if self.errors > before {

@@ -1,6 +1,6 @@
 //! What a policy decides about one access, and why.
 
-use crate::{AccessKind, Errno, Value};
+use crate::{AccessKind, Errno, Integer, Value, Width};
 
 /// A verdict with what made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,15 @@ pub enum Unreadable {
     /// A number is beyond 64 bits.
     #[error("a number of the {0} value is beyond 64 bits")]
     Overflow(Value),
+    /// The knob's handler could store a number that is written, or that a `clamp` would write, as another one.
+    #[error("{number} is beyond the width of the knob, {low} to {high}, and could be stored as another number",
+        low = .width.bounds().0, high = .width.bounds().1)]
+    Width {
+        /// The number.
+        number: Integer,
+        /// What the knob stores as it is.
+        width: Width,
+    },
     /// The last number ends beyond [`NUMBERS_END_MAX`](crate::limits::NUMBERS_END_MAX).
     #[error("the numbers of the {0} value go beyond its first {limit} bytes", limit = crate::limits::NUMBERS_END_MAX)]
     NumbersTooLong(Value),

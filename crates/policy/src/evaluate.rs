@@ -23,8 +23,8 @@ pub enum Applies {
 /// that cannot be evaluated denies with `EINVAL`, whatever the rules behind it say.
 pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
     for (index, rule) in policy.rules.iter().enumerate() {
-        let verdict = applies(rule, access).and_then(|applies| match applies {
-            Applies::Yes => act(&rule.action, access).map(Some),
+        let verdict = applies(policy, rule, access).and_then(|applies| match applies {
+            Applies::Yes => act(policy, &rule.action, access).map(Some),
             _ => Ok(None),
         });
         match verdict {
@@ -44,11 +44,11 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
     Decision { verdict, by: DecidedBy::Default(access.kind()), log: default.logs() }
 }
 
-/// Whether `rule` matches `access`, and if not, why.
+/// Whether `rule`, which stands in `policy`, matches `access`, and if not, why.
 ///
 /// # Errors
 /// Where it cannot be told.
-pub fn applies(rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
+pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
     if !rule.kinds.contains(access.kind()) {
         return Ok(Applies::OtherKind);
     }
@@ -70,11 +70,11 @@ pub fn applies(rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
             return Ok(Applies::OtherKnob);
         }
     }
-    let holds = rule.condition.as_ref().map_or(Ok(true), |condition| holds(condition, access))?;
+    let holds = rule.condition.as_ref().map_or(Ok(true), |condition| holds(policy, condition, access))?;
     Ok(if holds { Applies::Yes } else { Applies::ConditionFalse })
 }
 
-fn act(action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
+fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
     match action {
         Action::Allow => Ok(Verdict::Allow),
         Action::Deny(errno) => Ok(Verdict::Deny(*errno)),
@@ -84,7 +84,7 @@ fn act(action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
             rewrite(text(old(access)?, Value::Old)?, access)
         }
         Action::Clamp(ranges) => {
-            let written = numbers(new(access)?, Value::New)?;
+            let written = numbers_of(policy, Value::New, access)?;
             if written.len() != ranges.len() {
                 let (found, expected) = (written.len(), ranges.len());
                 return Err(Unreadable::Count { value: Value::New, found, expected });
@@ -94,6 +94,7 @@ fn act(action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
             if clamped == written {
                 return Ok(Verdict::Allow);
             }
+            stored_as_they_are(policy, &clamped, access)?;
             let spelled: Vec<String> = clamped.iter().map(Integer::to_string).collect();
             rewrite(spelled.join(" ").as_bytes(), access)
         }
@@ -120,11 +121,11 @@ fn clamp(number: Integer, range: &Range) -> Integer {
     range.high.map_or(number, |high| number.min(high))
 }
 
-fn holds(condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
+fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
     match condition {
         Condition::All(all) => {
             for condition in all {
-                if !holds(condition, access)? {
+                if !holds(policy, condition, access)? {
                     return Ok(false);
                 }
             }
@@ -132,17 +133,17 @@ fn holds(condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
         }
         Condition::Any(any) => {
             for condition in any {
-                if holds(condition, access)? {
+                if holds(policy, condition, access)? {
                     return Ok(true);
                 }
             }
             Ok(false)
         }
-        Condition::Not(condition) => Ok(!holds(condition, access)?),
+        Condition::Not(condition) => Ok(!holds(policy, condition, access)?),
         Condition::Chain { first, links } => {
-            let mut left = integer(first, access)?;
+            let mut left = integer(policy, first, access)?;
             for (relation, operand) in links {
-                let right = integer(operand, access)?;
+                let right = integer(policy, operand, access)?;
                 if !relation.holds(left, right) {
                     return Ok(false);
                 }
@@ -150,8 +151,8 @@ fn holds(condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
             }
             Ok(true)
         }
-        Condition::InRange(operand, range) => Ok(range.contains(integer(operand, access)?)),
-        Condition::InSet(operand, set) => Ok(set.contains(&integer(operand, access)?)),
+        Condition::InRange(operand, range) => Ok(range.contains(integer(policy, operand, access)?)),
+        Condition::InSet(operand, set) => Ok(set.contains(&integer(policy, operand, access)?)),
         Condition::Text(operand, test) => {
             let subject = match operand {
                 TextOperand::Value(Value::New) => text(new(access)?, Value::New)?,
@@ -163,19 +164,19 @@ fn holds(condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
     }
 }
 
-fn integer(operand: &Operand, access: &Access) -> Result<Integer, Unreadable> {
+fn integer(policy: &Policy, operand: &Operand, access: &Access) -> Result<Integer, Unreadable> {
     match *operand {
         Operand::Literal(integer) => Ok(integer),
-        Operand::Only(value) => match *numbers_of(value, access)? {
+        Operand::Only(value) => match *numbers_of(policy, value, access)? {
             [number] => Ok(number),
             ref numbers => Err(Unreadable::Count { value, found: numbers.len(), expected: 1 }),
         },
         Operand::Element(value, index) => {
-            let (numbers, index) = (numbers_of(value, access)?, usize::from(index));
+            let (numbers, index) = (numbers_of(policy, value, access)?, usize::from(index));
             numbers.get(index).copied().ok_or(Unreadable::NoElement { value, found: numbers.len(), index })
         }
         // There are at most ELEMENTS_MAX of them.
-        Operand::Count(value) => Ok(Integer::from(numbers_of(value, access)?.len() as u32)),
+        Operand::Count(value) => Ok(Integer::from(numbers_of(policy, value, access)?.len() as u32)),
         // The hook shows the low 32 bits.
         Operand::Pos => Ok(Integer::from(access.pos as u32)),
         Operand::Uid => Ok(Integer::from(access.task.uid)),
@@ -183,10 +184,24 @@ fn integer(operand: &Operand, access: &Access) -> Result<Integer, Unreadable> {
     }
 }
 
-fn numbers_of(value: Value, access: &Access) -> Result<Vec<Integer>, Unreadable> {
+fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Integer>, Unreadable> {
     match value {
-        Value::New => numbers(new(access)?, value),
+        Value::New => {
+            let numbers = numbers(new(access)?, value)?;
+            stored_as_they_are(policy, &numbers, access)?;
+            Ok(numbers)
+        }
+        // What the knob holds has been stored already.
         Value::Old => numbers(old(access)?, value),
+    }
+}
+
+/// Whether the knob's handler stores these numbers as they are: else they would be judged, and others stored.
+fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), Unreadable> {
+    let width = policy.width_of(access.knob.as_bytes());
+    match numbers.iter().find(|number| !width.contains(**number)) {
+        Some(&number) => Err(Unreadable::Width { number, width }),
+        None => Ok(()),
     }
 }
 

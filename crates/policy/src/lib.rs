@@ -35,7 +35,7 @@
 //! | for | see |
 //! | --- | --- |
 //! | what a policy is | `model.rs`, [`limits`] |
-//! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns |
+//! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns, `width.rs` on what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
 //! | JSON | [`parse_json`], [`print_json`], [`json_schema`] |
@@ -68,6 +68,7 @@ mod spelling;
 mod syntax;
 mod text;
 mod value;
+mod width;
 
 pub use access::{Access, AccessKind, Task};
 pub use check::{CheckOptions, parse};
@@ -89,3 +90,4 @@ pub use print::print;
 pub use source::{PolicyFile, Source, Span};
 pub use spelling::{SpellingError, SpellingErrorKind};
 pub use text::Text;
+pub use width::{Normalisation, SHORT_DIGITS, Width};

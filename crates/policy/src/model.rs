@@ -18,6 +18,9 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// The `test` blocks.
     pub tests: Vec<Test>,
+    /// `width 64 …`: knobs whose handlers keep 64 bits of a number, other than those that are
+    /// [known](crate::Width::all_known).
+    pub width_64: Vec<KnobPattern>,
 }
 
 /// Whether decisions are enforced.

@@ -11,7 +11,8 @@ use crate::lexer::{Lexer, Mark, Token, TokenKind};
 use crate::nearest::nearest;
 use crate::syntax::{At, RuleSyntax};
 use crate::{
-    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Mode, Span, TestStep, Text, limits,
+    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, KnobPattern, Mode, Span, TestStep,
+    Text, limits,
 };
 
 /// All that a file says.
@@ -21,6 +22,8 @@ pub(crate) struct Parsed {
     pub(crate) mode: Option<At<Mode>>,
     pub(crate) default_read: Option<At<Fallback>>,
     pub(crate) default_write: Option<At<Fallback>>,
+    /// What `width 64` declares.
+    pub(crate) width_64: Vec<At<KnobPattern>>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
     /// What was wrong.
@@ -46,7 +49,8 @@ struct Reported;
 type Parse<T> = Result<T, Reported>;
 
 /// The words that begin a statement.
-const STATEMENTS: &[&str] = &["policy", "mode", "default", "allow", "deny", "set", "clamp", "ignore", "test"];
+const STATEMENTS: &[&str] =
+    &["policy", "mode", "width", "default", "allow", "deny", "set", "clamp", "ignore", "test"];
 
 /// The words that begin a rule.
 const ACTIONS: &[&str] = &["allow", "deny", "set", "clamp", "ignore"];
@@ -159,6 +163,7 @@ impl<'a> Parser<'a> {
             "policy" => self.header()?,
             "mode" => self.mode()?,
             "default" => self.default()?,
+            "width" => self.width()?,
             "test" => self.test_block()?,
             action if ACTIONS.contains(&action) => {
                 let rule = self.rule()?;
@@ -238,6 +243,26 @@ impl<'a> Parser<'a> {
         } else {
             self.parsed.mode = Some(At::new(mode, span));
         }
+        Ok(())
+    }
+
+    /// `width 64 PATTERN, …`
+    fn width(&mut self) -> Parse<()> {
+        self.next();
+        let help = "such as `width 64 vendor.limit`, for a knob whose handler keeps 64 bits";
+        let bits = self.integer("`64`", Some(help))?;
+        if bits.is != Integer::from(64) {
+            let error =
+                Diagnostic::error("bad-width", bits.span, "the width that can be declared is 64 bits")
+                    .help("a number beyond 32 bits is denied without a declaration")
+                    .suggest(bits.span, "64");
+            return Err(self.report(error));
+        }
+        let (patterns, broken) = self.patterns("width 64")?;
+        if broken {
+            return Err(Reported);
+        }
+        self.parsed.width_64.extend(patterns);
         Ok(())
     }
 

@@ -29,6 +29,9 @@ impl Display for Policy {
         if self.mode != Mode::default() {
             writeln!(f, "mode {}", self.mode)?;
         }
+        for pattern in &self.width_64 {
+            writeln!(f, "width 64 {pattern}")?;
+        }
         writeln!(f, "\ndefault read {}", self.defaults.read)?;
         writeln!(f, "default write {}", self.defaults.write)?;
         for (i, rule) in self.rules.iter().enumerate() {

@@ -353,6 +353,47 @@ fn patterns_that_match_no_knob_of_a_list() {
 }
 
 #[test]
+fn numbers_that_a_knob_stores_as_others() {
+    insta::assert_snapshot!(table(&[
+        "allow write net.ipv4.icmp_ratelimit if new >= 4294967296",
+        "allow write net.ipv4.neigh.eth0.locktime if 2 <= new <= 300_000_000",
+        "clamp write vendor.limit to ..4294967296",
+        "width 64 vendor.*\nclamp write vendor.limit to ..4294967296",
+        "deny write kernel.panic if -2147483649 == new",
+        "allow write kernel.panic, kernel.shmmax if new in {1, 4294967296}",
+        // Some knob may store it.
+        "allow write kernel.shmmax, kernel.shm*, ** if new <= 18446744073709551615",
+        "allow write kernel.pan* if new <= 18446744073709551615",
+        // Nothing new, or nothing written.
+        "allow write kernel.panic if old <= 4294967296",
+        "allow read kernel.panic if old <= 4294967296",
+        // Ticks, powers of two, booleans, bits.
+        "allow write net.ipv4.icmp_ratelimit if new < 5005",
+        "allow write net.ipv4.icmp_ratelimit if new > 5005 and new <= 6000",
+        "deny write net.ipv4.icmp_ratelimit if not new in 3..5005",
+        "allow write net.ipv4.neigh.eth0.locktime if 5 <= new",
+        "clamp write net.ipv4.neigh.eth0.locktime to 4..7",
+        "allow write fs.pipe-max-size if new <= 1_000_000",
+        "allow write fs.pipe-max-size if new <= 0x100000",
+        "allow write net.bridge.bridge-nf-call-iptables if new == 2",
+        "allow write net.bridge.bridge-nf-call-iptables if new in 0..1",
+        "allow write kernel.tainted if new == 512",
+        // Numbers as texts.
+        "deny write kernel.panic if new == \"10\"",
+        "deny write kernel.panic if new in {\"a\", \"0x10\"}",
+        "allow write kernel.panic if not \"-1\" == new",
+        "allow write kernel.panic if new == \"10\"",
+        "deny write kernel.panic if old == \"10\" or comm == \"10\" or new == \"1 2\"",
+        // The statement.
+        "width 64",
+        "width 32 vendor.limit",
+        "width vendor.limit",
+        "width 64 vendor.limit if new == 1",
+        "width 64 \"vendor.limit\"",
+    ]));
+}
+
+#[test]
 fn strange_files() {
     let mut table = String::new();
     for text in [

@@ -5,19 +5,20 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::pattern::{knob_pattern, name_for};
+use super::pattern::{knob_pattern, known_width, name_for};
 use crate::{
     Access, Action, Condition, Integer, KnobPattern, Operand, Policy, Range, Task, Text, TextTest, limits,
 };
 
 /// An access that `policy` has something to say about, as like as not.
 pub fn access(policy: &Policy) -> BoxedStrategy<Access> {
-    let patterns: Vec<KnobPattern> = policy.rules.iter().flat_map(|rule| rule.patterns.clone()).collect();
+    let of_rules = policy.rules.iter().flat_map(|rule| &rule.patterns);
+    let patterns: Vec<KnobPattern> = of_rules.chain(&policy.width_64).cloned().collect();
     let stated = Stated::of(policy);
     let pattern = if patterns.is_empty() {
         knob_pattern().boxed()
     } else {
-        prop_oneof![9 => select(patterns), 1 => knob_pattern()].boxed()
+        prop_oneof![16 => select(patterns), 2 => knob_pattern(), 1 => known_width()].boxed()
     };
     (pattern, Just(stated)).prop_flat_map(|(pattern, stated)| access_near(pattern, stated)).boxed()
 }

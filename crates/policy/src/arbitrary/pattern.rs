@@ -6,7 +6,7 @@ use proptest::sample::{Index, select};
 
 use crate::glob::Piece;
 use crate::spelling;
-use crate::{KnobName, KnobPattern, TextGlob, limits};
+use crate::{KnobName, KnobPattern, TextGlob, Width, limits};
 
 /// Components of names, so few of them that patterns and names often meet.
 const COMPONENTS: &[&str] = &[
@@ -59,15 +59,20 @@ pub fn knob_pattern() -> BoxedStrategy<KnobPattern> {
         1 => odd,
         1 => Just(vec![Piece::DoubleStar]),
     ];
-    pieces
-        .prop_filter_map("no pattern", |pieces| {
-            // Some have an empty component, which is no pattern.
-            let pieces = normal(pieces);
-            (spelling::size(&pieces) <= limits::PATTERN_MAX)
-                .then(|| KnobPattern::from_pieces(pieces))
-                .filter(|pattern| KnobPattern::parse(pattern.to_string()).is_ok())
-        })
-        .boxed()
+    let pattern = pieces.prop_filter_map("no pattern", |pieces| {
+        // Some have an empty component, which is no pattern.
+        let pieces = normal(pieces);
+        (spelling::size(&pieces) <= limits::PATTERN_MAX)
+            .then(|| KnobPattern::from_pieces(pieces))
+            .filter(|pattern| KnobPattern::parse(pattern.to_string()).is_ok())
+    });
+    prop_oneof![14 => pattern, 1 => known_width()].boxed()
+}
+
+/// The pattern of knobs whose [width](Width) is known.
+pub fn known_width() -> BoxedStrategy<KnobPattern> {
+    let known: Vec<KnobPattern> = Width::all_known().iter().map(|(pattern, _)| pattern.clone()).collect();
+    select(known).boxed()
 }
 
 /// A glob for texts, without newline and NUL.

@@ -25,6 +25,9 @@ pub(super) struct PolicyDocument {
     /// What the policy is known to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tests: Vec<TestDocument>,
+    /// Patterns, as in the language, of knobs whose handlers keep 64 bits of a number, other than those that are known to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) width_64: Vec<String>,
 }
 
 /// Whether decisions are enforced, or only reported.

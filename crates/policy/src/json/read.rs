@@ -50,6 +50,11 @@ impl Reader {
             ModeDocument::Enforce => {}
             ModeDocument::Audit => self.write("mode audit\n"),
         }
+        if !document.width_64.is_empty() {
+            self.write("width 64 ");
+            self.at("width_64", |reader| reader.knobs(&document.width_64));
+            self.write("\n");
+        }
         self.write("\n");
         self.at("defaults", |reader| {
             reader.default("read", document.defaults.read.as_ref());

@@ -27,6 +27,7 @@ impl From<&Policy> for PolicyDocument {
             },
             rules: policy.rules.iter().map(rule).collect(),
             tests: policy.tests.iter().map(test).collect(),
+            width_64: policy.width_64.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -113,7 +113,7 @@ impl Parser<'_> {
     }
 
     /// The patterns, and whether one of them was wrong.
-    fn patterns(&mut self, action: &str) -> Parse<(Vec<At<KnobPattern>>, bool)> {
+    pub(super) fn patterns(&mut self, action: &str) -> Parse<(Vec<At<KnobPattern>>, bool)> {
         let mut patterns: Vec<At<KnobPattern>> = Vec::new();
         let mut broken = false;
         let mut comma = None;
@@ -173,7 +173,10 @@ impl Parser<'_> {
         }
         let help = match comma {
             Some(_) => "drop the comma, or add a pattern".to_owned(),
-            None => format!("such as `{action} write net.core.*`, or `**` for every knob"),
+            None if STATEMENTS.contains(&action) => {
+                format!("such as `{action} write net.core.*`, or `**` for every knob")
+            }
+            None => format!("such as `{action} net.core.*`"),
         };
         self.unexpected("a pattern for the names of knobs", Some(&help))
     }

@@ -51,13 +51,13 @@ impl Trace {
         };
         let mut trace = Self { passed_over: Vec::new(), other_knobs: 0 };
         for (index, rule) in policy.rules[..before].iter().enumerate() {
-            if !names_the_knob(rule, access) {
+            if !names_the_knob(policy, rule, access) {
                 trace.other_knobs += 1;
                 continue;
             }
             let why = match &rule.condition {
                 Some(condition) if rule.kinds.contains(access.kind()) => {
-                    Why::Condition(failing_parts(condition, access))
+                    Why::Condition(failing_parts(policy, condition, access))
                 }
                 _ => Why::OtherKind,
             };
@@ -67,24 +67,24 @@ impl Trace {
     }
 }
 
-fn names_the_knob(rule: &Rule, access: &Access) -> bool {
+fn names_the_knob(policy: &Policy, rule: &Rule, access: &Access) -> bool {
     let rule = Rule { kinds: Kinds::Both, condition: None, ..rule.clone() };
-    applies(&rule, access) == Ok(Applies::Yes)
+    applies(policy, &rule, access) == Ok(Applies::Yes)
 }
 
 /// The smallest parts of `condition`, which does not hold, because of which it does not.
-fn failing_parts(condition: &Condition, access: &Access) -> Vec<Condition> {
+fn failing_parts(policy: &Policy, condition: &Condition, access: &Access) -> Vec<Condition> {
     match condition {
         Condition::All(all) => all
             .iter()
-            .find(|part| !holds(part, access))
-            .map_or_else(|| vec![condition.clone()], |part| failing_parts(part, access)),
-        Condition::Any(any) => any.iter().flat_map(|part| failing_parts(part, access)).collect(),
+            .find(|part| !holds(policy, part, access))
+            .map_or_else(|| vec![condition.clone()], |part| failing_parts(policy, part, access)),
+        Condition::Any(any) => any.iter().flat_map(|part| failing_parts(policy, part, access)).collect(),
         Condition::Chain { first, links } => {
             let mut left = first;
             for (relation, right) in links {
                 let link = Condition::Chain { first: *left, links: vec![(*relation, *right)] };
-                if !holds(&link, access) {
+                if !holds(policy, &link, access) {
                     return vec![link];
                 }
                 left = right;
@@ -97,7 +97,7 @@ fn failing_parts(condition: &Condition, access: &Access) -> Vec<Condition> {
 
 /// Whether a part of a condition holds. The condition as a whole could be evaluated, so that those parts that
 /// decided it can be too.
-fn holds(condition: &Condition, access: &Access) -> bool {
+fn holds(policy: &Policy, condition: &Condition, access: &Access) -> bool {
     let Ok(every_name) = KnobPattern::parse("**") else { return true };
     let rule = Rule {
         action: Action::Allow,
@@ -106,7 +106,7 @@ fn holds(condition: &Condition, access: &Access) -> bool {
         condition: Some(condition.clone()),
         log: None,
     };
-    applies(&rule, access) != Ok(Applies::ConditionFalse)
+    applies(policy, &rule, access) != Ok(Applies::ConditionFalse)
 }
 
 /// What `conditions` look at.

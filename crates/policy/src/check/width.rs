@@ -1,0 +1,291 @@
+//! Numbers of rules that knobs store as other ones, or that no write is allowed to reach.
+
+use super::Checker;
+use crate::syntax::{ActionSyntax, At, ConditionSyntax, RangeSyntax, RuleSyntax, Term};
+use crate::value::numbers;
+use crate::width::{Normalisation, Width};
+use crate::{AccessKind, Diagnostic, Integer, KnobPattern, Relation, Span, Value};
+
+/// A literal beside a number of the new value.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    literal: Integer,
+    span: Span,
+    lets_pass: LetsPass,
+}
+
+/// Which numbers the rule lets pass, as far as one bound goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LetsPass {
+    /// None below this one.
+    From(i128),
+    /// None above this one.
+    UpTo(i128),
+    /// This one.
+    Exactly(i128),
+    /// All others.
+    Others,
+}
+
+impl LetsPass {
+    fn those(relation: Relation, literal: i128) -> Self {
+        match relation {
+            Relation::Less => Self::UpTo(literal - 1),
+            Relation::LessOrEqual => Self::UpTo(literal),
+            Relation::Equal => Self::Exactly(literal),
+            Relation::NotEqual => Self::Others,
+            Relation::GreaterOrEqual => Self::From(literal),
+            Relation::Greater => Self::From(literal + 1),
+        }
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::From(least) => Self::UpTo(least - 1),
+            Self::UpTo(most) => Self::From(most + 1),
+            Self::Exactly(_) => Self::Others,
+            // Which one it was makes no difference to the literal.
+            Self::Others => Self::Others,
+        }
+    }
+}
+
+impl Checker {
+    /// Warns of numbers in a rule that do not mean what they seem to.
+    pub(super) fn numbers_of_new(&mut self, syntax: &RuleSyntax) {
+        if !syntax.kinds.is.contains(AccessKind::Write) {
+            return;
+        }
+        let denies = matches!(syntax.action.is, ActionSyntax::Deny(_));
+        let mut bounds = Vec::new();
+        if let Some(condition) = &syntax.condition {
+            collect(condition, denies, &mut bounds);
+            self.texts_that_are_numbers(condition, denies);
+        }
+        if let ActionSyntax::Clamp(ranges) = &syntax.action.is {
+            ranges.iter().for_each(|range| of_range(&range.is, range.span, false, &mut bounds));
+        }
+        for bound in bounds {
+            let beyond = |pattern: &&At<KnobPattern>| !self.may_be_stored(&pattern.is, bound.literal);
+            if let Some(pattern) = syntax.patterns.iter().find(beyond) {
+                let warning = self.beyond_width(&pattern.is, bound);
+                self.report(warning.also(pattern.span, "this knob"));
+                continue;
+            }
+            let normalised = |pattern: &At<KnobPattern>| {
+                Normalisation::known(&pattern.is)
+                    .and_then(|how| normalised(how, bound))
+                    .map(|why| (why, pattern.span))
+            };
+            if let Some(((message, help), knob)) = syntax.patterns.iter().find_map(normalised) {
+                let warning = Diagnostic::warning("stored-as-another", bound.span, message);
+                self.report(warning.also(knob, "this knob").help(help));
+            }
+        }
+    }
+
+    /// Warns of a denial of a number as a text, of which there are others for the same number.
+    fn texts_that_are_numbers(&mut self, condition: &At<ConditionSyntax>, denied: bool) {
+        match &condition.is {
+            ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
+                parts.iter().for_each(|part| self.texts_that_are_numbers(part, denied));
+            }
+            ConditionSyntax::Not(part) => self.texts_that_are_numbers(part, !denied),
+            ConditionSyntax::Chain(first, links) => {
+                let [(relation, second)] = links.as_slice() else { return };
+                let denied = match relation.is {
+                    Relation::Equal => denied,
+                    Relation::NotEqual => !denied,
+                    _ => return,
+                };
+                for (subject, literal) in [(first, second), (second, first)] {
+                    if denied && matches!(subject.is, Term::Value(Value::New)) {
+                        self.text_that_is_a_number(literal);
+                    }
+                }
+            }
+            ConditionSyntax::InSet(subject, members) => {
+                if denied && matches!(subject.is, Term::Value(Value::New)) {
+                    members.is.iter().for_each(|member| self.text_that_is_a_number(member));
+                }
+            }
+            ConditionSyntax::InRange(..) | ConditionSyntax::Text(..) => {}
+        }
+    }
+
+    fn text_that_is_a_number(&mut self, literal: &At<Term>) {
+        let Term::Text(text) = &literal.is else { return };
+        let number = match numbers(text.as_bytes(), Value::New).as_deref() {
+            Ok(&[number]) => number,
+            _ => return,
+        };
+        let message = format!("{text} is one text of many for the number {number}");
+        let warning = Diagnostic::warning("number-as-text", literal.span, message)
+            .help("another spelling of it passes: compare with the number, without quotes");
+        self.report(warning);
+    }
+
+    /// Whether some knob that `pattern` matches may store `number` as it is.
+    fn may_be_stored(&self, pattern: &KnobPattern, number: Integer) -> bool {
+        self.widths_of(pattern).any(|width| width.contains(number))
+    }
+
+    /// The widths that knobs may have which `pattern` matches.
+    fn widths_of(&self, pattern: &KnobPattern) -> impl Iterator<Item = Width> {
+        let mut widths = Vec::new();
+        match pattern.literal() {
+            Some(name) => {
+                let declared = self.width_64.iter().any(|declared| declared.matches(name));
+                let otherwise = if declared { Width::Bits64 } else { Width::default() };
+                widths.push(Width::known(name).unwrap_or(otherwise));
+            }
+            None => {
+                // Of a declared one it is not asked whether it overlaps.
+                let declared = (!self.width_64.is_empty()).then_some(Width::Bits64);
+                let known = Width::all_known().iter().filter(|(known, _)| match known.literal() {
+                    Some(name) => pattern.matches(name),
+                    None => known == pattern,
+                });
+                let known: Vec<Width> = known.map(|(_, width)| *width).collect();
+                let is_known = Width::all_known().iter().any(|(known, _)| known == pattern);
+                widths.extend(declared.into_iter().chain(known));
+                if !is_known {
+                    widths.push(Width::default());
+                }
+            }
+        }
+        widths.into_iter()
+    }
+
+    fn beyond_width(&self, pattern: &KnobPattern, bound: Bound) -> Diagnostic {
+        let widths: Vec<Width> = self.widths_of(pattern).collect();
+        let width = widths.first().copied().unwrap_or_default();
+        let (low, high) = width.bounds();
+        let message = format!("a write of {} is denied here, whatever this rule says", bound.literal);
+        let warning = Diagnostic::warning("beyond-width", bound.span, message)
+            .label(format!("`{pattern}` stores {low} to {high} as they are written"));
+        if width == Width::Bits32 {
+            warning.help(format!("if its handler keeps 64 bits, declare it: `width 64 {pattern}`"))
+        } else {
+            warning
+        }
+    }
+}
+
+/// The literals beside numbers of the new value. If `negated`, what holds is not let pass.
+fn collect(condition: &At<ConditionSyntax>, negated: bool, bounds: &mut Vec<Bound>) {
+    match &condition.is {
+        ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
+            parts.iter().for_each(|part| collect(part, negated, bounds));
+        }
+        ConditionSyntax::Not(part) => collect(part, !negated, bounds),
+        ConditionSyntax::Chain(first, links) => {
+            let mut left = first;
+            for (relation, right) in links {
+                if let (true, Term::Integer(literal)) = (is_new(left), &right.is) {
+                    push(*literal, right.span, LetsPass::those(relation.is, literal.get()), negated, bounds);
+                }
+                if let (Term::Integer(literal), true) = (&left.is, is_new(right)) {
+                    let mirrored = LetsPass::those(mirrored(relation.is), literal.get());
+                    push(*literal, left.span, mirrored, negated, bounds);
+                }
+                left = right;
+            }
+        }
+        ConditionSyntax::InRange(subject, range) if is_new(subject) => {
+            of_range(&range.is, range.span, negated, bounds);
+        }
+        ConditionSyntax::InSet(subject, members) if is_new(subject) => {
+            for member in &members.is {
+                if let Term::Integer(literal) = member.is {
+                    push(literal, member.span, LetsPass::Exactly(literal.get()), negated, bounds);
+                }
+            }
+        }
+        ConditionSyntax::InRange(..) | ConditionSyntax::InSet(..) | ConditionSyntax::Text(..) => {}
+    }
+}
+
+fn of_range(range: &RangeSyntax, span: Span, negated: bool, bounds: &mut Vec<Bound>) {
+    if let Some(low) = range.low {
+        push(low, span, LetsPass::From(low.get()), negated, bounds);
+    }
+    if let Some(high) = range.high {
+        push(high, span, LetsPass::UpTo(high.get()), negated, bounds);
+    }
+}
+
+fn push(literal: Integer, span: Span, lets_pass: LetsPass, negated: bool, bounds: &mut Vec<Bound>) {
+    let lets_pass = if negated { lets_pass.negated() } else { lets_pass };
+    bounds.push(Bound { literal, span, lets_pass });
+}
+
+fn is_new(term: &At<Term>) -> bool {
+    matches!(term.is, Term::Value(Value::New) | Term::Element(Value::New, _))
+}
+
+/// The relation of the right side to the left one.
+fn mirrored(relation: Relation) -> Relation {
+    match relation {
+        Relation::Less => Relation::Greater,
+        Relation::LessOrEqual => Relation::GreaterOrEqual,
+        Relation::Equal => Relation::Equal,
+        Relation::NotEqual => Relation::NotEqual,
+        Relation::GreaterOrEqual => Relation::LessOrEqual,
+        Relation::Greater => Relation::Less,
+    }
+}
+
+/// What a knob that changes numbers like this makes of one that is let pass, and what to do.
+fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
+    // Of 100, 250 or 1000 ticks a second, a multiple of 20 ms is a whole number.
+    const MILLISECONDS: i128 = 20;
+    let (most, least) = match bound.lets_pass {
+        LetsPass::UpTo(number) => (Some(number), None),
+        LetsPass::From(number) => (None, Some(number)),
+        LetsPass::Exactly(number) => (Some(number), Some(number)),
+        LetsPass::Others => (None, None),
+    };
+    let positive = |number: Option<i128>| number.filter(|number| *number > 0);
+    match how {
+        Normalisation::Milliseconds => {
+            let most = positive(most).filter(|most| most % MILLISECONDS != 0)?;
+            let next = most - most % MILLISECONDS + MILLISECONDS;
+            Some((
+                format!("{most} can be stored as a larger number"),
+                format!(
+                    "the knob counts ticks of the timer, and rounds up: a multiple of {MILLISECONDS}, such as {next}, stays"
+                ),
+            ))
+        }
+        Normalisation::UserTicks => {
+            let least = positive(least).filter(|least| least % 2 != 0)?;
+            Some((
+                format!("{least} can be stored as {}", least - 1),
+                "the knob counts ticks of the timer, and rounds down: an even number stays".to_owned(),
+            ))
+        }
+        Normalisation::PowersOfTwo => {
+            let most = u64::try_from(positive(most)?).ok().filter(|most| !most.is_power_of_two())?;
+            let next =
+                most.checked_next_power_of_two().map_or_else(|| "more".to_owned(), |next| next.to_string());
+            Some((
+                format!("{most} is stored as {next}"),
+                "the knob rounds up to powers of two: give one".to_owned(),
+            ))
+        }
+        Normalisation::Booleans => {
+            let number = most.or(least).filter(|number| *number > 1)?;
+            Some((
+                format!("{number} is stored as 1"),
+                "the knob stores every number but 0 as 1: compare with these two".to_owned(),
+            ))
+        }
+        Normalisation::MoreBits => (bound.lets_pass != LetsPass::Others).then(|| {
+            (
+                "what is written is added to the bits that are set already".to_owned(),
+                "the knob can hold more than is written: a bound says nothing of it".to_owned(),
+            )
+        }),
+    }
+}

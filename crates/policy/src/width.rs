@@ -1,0 +1,183 @@
+//! Which numbers a knob stores as they are written.
+//!
+//! The kernel reads every number of a value into 64 bits, and then most handlers keep 32 of them. Some check that nothing is
+//! lost, some do not: `proc_dointvec_ms_jiffies` (kernel/sysctl.c) stores 4294967296 as 0 before Linux 7.3. A bound on such
+//! a number would hold for what is written and not for what is stored. So a rule evaluates a new number only inside
+//! the [`Width`] of its knob.
+
+mod known;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::{Integer, KnobPattern, Policy, Range, limits};
+
+/// Which numbers the handler of a knob stores as they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Width {
+    /// What 32 bits hold, signed or unsigned: −2³¹ to 2³²−1. Of every knob about which nothing else is known. Each handler
+    /// of 32 bits stores a number of these as it is, or refuses it.
+    #[default]
+    Bits32,
+    /// What 64 bits hold, signed or unsigned: −2⁶³ to 2⁶⁴−1. Of what a policy declares with `width 64`.
+    Bits64,
+    /// 0 to 2³¹−1.
+    Unsigned31,
+    /// 0 to 2³²−1.
+    Unsigned32,
+    /// 0 to 2⁶⁴−1. Before Linux 5.17, `proc_doulongvec_minmax` (kernel/sysctl.c) passes over a negative number, and succeeds.
+    Unsigned64,
+    /// 0 to [`Width::TICKS_MAX`]: `proc_dointvec_userhz_jiffies` (kernel/sysctl.c) multiplies by the ticks of the timer, and
+    /// keeps 32 bits of that.
+    UserHz,
+}
+
+impl Width {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Bits32, Self::Bits64, Self::Unsigned31, Self::Unsigned32, Self::Unsigned64, Self::UserHz];
+
+    /// The greatest number of 1/`USER_HZ` seconds that no `HZ` up to 1000 takes beyond 31 bits: (2³¹−1)·`USER_HZ`/`HZ`, where
+    /// `USER_HZ` is 100.
+    pub const TICKS_MAX: u32 = ((i32::MAX as i64) * 100 / 1000) as u32;
+
+    /// The least number and the greatest one.
+    pub fn bounds(self) -> (Integer, Integer) {
+        let of = |low: i128, high: i128| {
+            (Integer::new(low).unwrap_or(Integer::MIN), Integer::new(high).unwrap_or(Integer::MAX))
+        };
+        match self {
+            Width::Bits32 => of(i32::MIN.into(), u32::MAX.into()),
+            Width::Bits64 => (Integer::MIN, Integer::MAX),
+            Width::Unsigned31 => of(0, i32::MAX as i128),
+            Width::Unsigned32 => of(0, u32::MAX.into()),
+            Width::Unsigned64 => of(0, u64::MAX.into()),
+            Width::UserHz => of(0, Self::TICKS_MAX.into()),
+        }
+    }
+
+    /// The same as a range.
+    pub fn range(self) -> Range {
+        let (low, high) = self.bounds();
+        Range { low: Some(low), high: Some(high) }
+    }
+
+    /// Whether `number` is stored as it is.
+    pub fn contains(self, number: Integer) -> bool {
+        self.range().contains(number)
+    }
+
+    /// What the handler of the knob `name` (in canonical form) is known for; `None` if nothing but the usual is.
+    pub fn known(name: &[u8]) -> Option<Self> {
+        KNOWN.literals.get(name).copied().or_else(|| {
+            KNOWN.globs.iter().find(|(pattern, _)| pattern.matches(name)).map(|(_, width)| *width)
+        })
+    }
+
+    /// The knobs whose width is another one than [`Width::Bits32`], as far as it is known: no two patterns match the same name.
+    pub fn all_known() -> &'static [(KnobPattern, Width)] {
+        &ALL
+    }
+}
+
+/// How a handler stores a number that has room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Normalisation {
+    /// Up to the next tick of the timer, of which there are 100 to 1000 a second.
+    Milliseconds,
+    /// Down to the last tick of the timer, where that ticks 250 times a second.
+    UserTicks,
+    /// Up to the next power of two.
+    PowersOfTwo,
+    /// 0, or 1 for every other number.
+    Booleans,
+    /// Together with all bits that are set already.
+    MoreBits,
+}
+
+impl Normalisation {
+    /// How the knobs that `pattern` matches store numbers that have room, if it is known of all of them.
+    pub fn known(pattern: &KnobPattern) -> Option<Self> {
+        let found = OTHERWISE.iter().find(|(known, _)| match pattern.literal() {
+            Some(name) => known.matches(name),
+            None => known == pattern,
+        });
+        found.map(|(_, writes)| *writes)
+    }
+}
+
+static OTHERWISE: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| {
+    let patterns = known::OTHERWISE
+        .iter()
+        .flat_map(|&(writes, patterns)| patterns.iter().map(move |&text| (text, writes)));
+    patterns.map(|(text, writes)| (KnobPattern::parse(text).expect("a constant"), writes)).collect()
+});
+
+/// A number of so many decimal digits is inside every width.
+pub const SHORT_DIGITS: u32 = 8;
+const _: () = assert!(10u32.pow(SHORT_DIGITS) - 1 <= Width::TICKS_MAX);
+
+impl Policy {
+    /// Which numbers the knob `name` (in canonical form) stores as they are written: what is [known](Width::all_known) of it,
+    /// and else what the policy declares. Of a name beyond [`NAME_MAX`](limits::NAME_MAX) nothing is known.
+    pub fn width_of(&self, name: &[u8]) -> Width {
+        if name.len() > limits::NAME_MAX {
+            return self.width_elsewhere();
+        }
+        Width::known(name).unwrap_or_else(|| {
+            if self.width_64.iter().any(|pattern| pattern.matches(name)) {
+                Width::Bits64
+            } else {
+                Width::default()
+            }
+        })
+    }
+
+    /// That of knobs of which neither the policy nor anybody else says anything.
+    pub fn width_elsewhere(&self) -> Width {
+        if self.width_64.iter().any(KnobPattern::matches_every_name) {
+            Width::Bits64
+        } else {
+            Width::default()
+        }
+    }
+}
+
+/// The list, parsed.
+static ALL: LazyLock<Vec<(KnobPattern, Width)>> = LazyLock::new(|| {
+    let patterns =
+        known::WIDTHS.iter().flat_map(|&(width, patterns)| patterns.iter().map(move |&text| (text, width)));
+    patterns.map(|(text, width)| (KnobPattern::parse(text).expect("a constant"), width)).collect()
+});
+
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+    let (literals, globs): (Vec<_>, Vec<_>) =
+        ALL.iter().partition(|(pattern, _)| pattern.literal().is_some());
+    let literals =
+        literals.into_iter().filter_map(|(pattern, width)| Some((pattern.literal()?, *width))).collect();
+    Known { literals, globs: globs.into_iter().map(|(pattern, width)| (pattern, *width)).collect() }
+});
+
+/// The list, to look names up.
+struct Known {
+    literals: HashMap<&'static [u8], Width>,
+    globs: Vec<(&'static KnobPattern, Width)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_knob_is_listed_once() {
+        for (at, (pattern, _)) in Width::all_known().iter().enumerate() {
+            for (other, _) in &Width::all_known()[..at] {
+                assert_ne!(pattern, other);
+                for (one, another) in [(pattern, other), (other, pattern)] {
+                    let matched = one.literal().is_some_and(|name| another.matches(name));
+                    assert!(!matched, "{one} is matched by {another}");
+                }
+            }
+        }
+    }
+}

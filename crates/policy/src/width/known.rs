@@ -1,0 +1,104 @@
+//! The knobs of Linux 5.10 to 7.3 whose handlers store other numbers as they are written than most, and those that store
+//! another number than was written although it has room. Read in the kernel's tables; those that can be written in a
+//! virtual machine are tried on each kernel by the tests of `knobgate-compiler`.
+
+use super::{Normalisation, Width};
+
+/// Knobs whose width is not [`Width::Bits32`].
+pub(super) const WIDTHS: &[(Width, &[&str])] = &[
+    // `proc_doulongvec_minmax`, and handlers that call it with an unsigned long. Those that take no more than 32 bits hold
+    // (`user.*`, `fs.inotify.*`) are not listed.
+    (
+        Width::Unsigned64,
+        &[
+            "fs.aio-max-nr",
+            "fs.epoll.max_user_watches",
+            "fs.file-max",
+            "fs.pipe-user-pages-hard",
+            "fs.pipe-user-pages-soft",
+            "kernel.hung_task_check_interval_secs",
+            "kernel.hung_task_timeout_secs",
+            "kernel.panic_print",
+            "kernel.sched_domain.*.*.{max_interval,max_newidle_lb_cost,min_interval}",
+            "kernel.shmall",
+            "kernel.shmmax",
+            "net.core.bpf_jit_limit",
+            "net.decnet.decnet_mem",
+            "net.ieee802154.6lowpan.6lowpanfrag_high_thresh",
+            "net.ieee802154.6lowpan.6lowpanfrag_low_thresh",
+            "net.ipv4.ipfrag_high_thresh",
+            "net.ipv4.ipfrag_low_thresh",
+            "net.ipv4.tcp_comp_sack_delay_ns",
+            "net.ipv4.tcp_comp_sack_slack_ns",
+            "net.ipv4.tcp_mem",
+            "net.ipv4.udp_mem",
+            "net.ipv6.ioam6_id_wide",
+            "net.ipv6.ip6frag_high_thresh",
+            "net.ipv6.ip6frag_low_thresh",
+            "net.netfilter.nf_conntrack_frag6_high_thresh",
+            "net.netfilter.nf_conntrack_frag6_low_thresh",
+            "net.rds.ib.max_recv_allocation",
+            "net.sctp.sctp_mem",
+            "vm.admin_reserve_kbytes",
+            "vm.dirty_background_bytes",
+            "vm.dirty_bytes",
+            "vm.mmap_min_addr",
+            "vm.nr_hugepages",
+            "vm.nr_hugepages_mempolicy",
+            "vm.nr_overcommit_hugepages",
+            "vm.overcommit_kbytes",
+            "vm.user_reserve_kbytes",
+        ],
+    ),
+    // `proc_dointvec_userhz_jiffies`, net/core/neighbour.c. Of IPv6, `retrans_time` counts jiffies and wraps nowhere.
+    (
+        Width::UserHz,
+        &[
+            "net.ipv4.neigh.*.{anycast_delay,locktime,proxy_delay,retrans_time}",
+            "net.ipv6.neigh.*.{anycast_delay,locktime,proxy_delay}",
+        ],
+    ),
+    // `proc_dodebug`, net/sunrpc/sysctl.c: a negative number is stored as its low 32 bits, without a sign.
+    (Width::Unsigned32, &["sunrpc.{nfs,nfsd,nlm,rpc}_debug"]),
+    // `proc_doulongvec_ms_jiffies_minmax`: from Linux 7.2 on, more milliseconds than an int holds are stored as "for ever".
+    (
+        Width::Unsigned31,
+        &[
+            "dev.parport.**.timeslice",
+            "net.rds.{tcp.,}reconnect_{max,min}_delay_ms",
+            "net.rxrpc.{idle_conn_expiry,idle_conn_fast_expiry,req_ack_delay}",
+        ],
+    ),
+];
+
+/// Knobs that store another number than was written, although there is room for it.
+pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
+    // `proc_dointvec_ms_jiffies` and `proc_dointvec_ms_jiffies_minmax`
+    (
+        Normalisation::Milliseconds,
+        &[
+            "net.ipv4.icmp_ratelimit",
+            "net.ipv4.tcp_invalid_ratelimit",
+            "net.ipv6.icmp.ratelimit",
+            "net.ipv{4,6}.neigh.*.{base_reachable_time_ms,interval_probe_time_ms,retrans_time_ms}",
+            "net.ipv{4,6}.route.gc_min_interval_ms",
+            "net.ipv6.conf.*.mldv{1,2}_unsolicited_report_interval",
+        ],
+    ),
+    (
+        Normalisation::UserTicks,
+        &[
+            "net.ipv4.neigh.*.{anycast_delay,locktime,proxy_delay,retrans_time}",
+            "net.ipv6.neigh.*.{anycast_delay,locktime,proxy_delay}",
+        ],
+    ),
+    // fs/pipe.c, net/core/sysctl_net_core.c
+    (Normalisation::PowersOfTwo, &["fs.pipe-max-size", "net.core.rps_sock_flow_entries"]),
+    // net/bridge/br_netfilter_hooks.c, and `proc_dobool`
+    (
+        Normalisation::Booleans,
+        &["net.bridge.bridge-nf-*", "dev.tty.legacy_tiocsti", "fs.nfs.nsm_use_hostnames"],
+    ),
+    // `proc_taint`, kernel/sysctl.c
+    (Normalisation::MoreBits, &["kernel.tainted"]),
+];
