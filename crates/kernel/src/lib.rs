@@ -104,6 +104,9 @@ mod threads;
 mod verifier_log;
 mod verifier_stats;
 mod verify;
+#[cfg(feature = "ways")]
+#[doc(hidden)]
+pub mod ways;
 
 pub use accessor::{Accessor, AccessorError};
 pub use attach::{Among, Anchor, attach_among, detach_link, detach_without_link, link_among, update_link};

@@ -11,3 +11,5 @@ pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod ring;
 pub(crate) mod signals;
+#[cfg(feature = "ways")]
+pub(crate) mod ways;

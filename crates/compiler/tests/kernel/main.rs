@@ -12,6 +12,8 @@ mod knobs;
 mod large;
 mod model;
 mod sizes;
+mod stored;
+mod ways;
 mod words;
 
 use std::process::{Command, ExitCode};
@@ -27,9 +29,13 @@ const POLICIES: u64 = 120;
 const ACCESSES: u64 = 250;
 /// The same under each large policy.
 const LARGE_ACCESSES: u64 = 60;
+/// How many policies a writer tries, and writes under each; `KNOBGATE_POLICIES` and `KNOBGATE_WRITES` say otherwise.
+const STORED_POLICIES: u64 = 600;
+const WRITES: u64 = 60;
 
 const TESTS: &[Test] = &[
     ("the_kernel_and_the_model_decide_as_evaluate_does", agree),
+    ("what_is_stored_satisfies_the_rule", store),
     (
         "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
         sizes::a_hundred_globs,
@@ -56,6 +62,14 @@ fn main() -> ExitCode {
         Some(agreement::ARGUMENT) => {
             let [seed, policies, accesses] = numbers(arguments);
             return said(agreement::direct(seed, policies, accesses));
+        }
+        Some(stored::WRITER_ARGUMENT) => {
+            let [seed, policies, writes] = numbers(arguments);
+            stored::live(seed, policies, writes).expect("the director is there");
+        }
+        Some(stored::ARGUMENT) => {
+            let [seed, policies, writes] = numbers(arguments);
+            return said(stored::direct(seed, policies, writes));
         }
         Some(agreement::LARGE_ARGUMENT) => {
             let [seed, accesses] = numbers(arguments);
@@ -91,6 +105,13 @@ fn agree() -> Result<(), Failed> {
     let policies = number("KNOBGATE_POLICIES", POLICIES)?;
     println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_ACCESSES={accesses}");
     have_directed(agreement::ARGUMENT, &[seed, policies, accesses])
+}
+
+fn store() -> Result<(), Failed> {
+    let (seed, writes) = (seed()?, number("KNOBGATE_WRITES", WRITES)?);
+    let policies = number("KNOBGATE_POLICIES", STORED_POLICIES)?;
+    println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_WRITES={writes}");
+    have_directed(stored::ARGUMENT, &[seed, policies, writes])
 }
 
 fn agree_on_large_ones() -> Result<(), Failed> {

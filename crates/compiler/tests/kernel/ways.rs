@@ -1,0 +1,96 @@
+//! The ways to write a value.
+
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+
+use knobgate_kernel::ways::{write_by_aio, write_by_io_uring};
+use proptest::prelude::*;
+use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek, sendfile};
+use rustix::io::{Result, pwrite, writev};
+use rustix::pipe::{SpliceFlags, pipe, splice};
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    /// At once.
+    Whole,
+    /// This many hundredths of it, and then the rest.
+    Split(usize),
+    /// At this place.
+    At(u64),
+    /// From there on.
+    Seek(u64),
+    /// From two buffers, of which the first has so many hundredths of it.
+    Vectored(usize),
+    /// Out of a pipe.
+    Splice,
+    /// Out of a file.
+    Sendfile,
+    /// By io_uring(7), at this place, or where the file stands if that is −1.
+    IoUring(i64),
+    /// By `io_submit(2)`.
+    Aio,
+}
+
+/// Any way; most often at once.
+pub(crate) fn any() -> BoxedStrategy<Way> {
+    let place = || prop_oneof![2 => 1..5u64, 1 => Just(1 << 32), 1 => Just((1 << 32) + 1), 1 => Just(u64::from(u32::MAX))];
+    prop_oneof![
+        20 => Just(Way::Whole),
+        2 => (0..100usize).prop_map(Way::Split),
+        1 => place().prop_map(Way::At),
+        1 => place().prop_map(Way::Seek),
+        2 => (0..100usize).prop_map(Way::Vectored),
+        2 => Just(Way::Splice),
+        2 => Just(Way::Sendfile),
+        1 => prop_oneof![Just(0), Just(-1), Just(1i64 << 32)].prop_map(Way::IoUring),
+        1 => Just(Way::Aio),
+    ]
+    .boxed()
+}
+
+/// Writes `value` to the file of this path.
+///
+/// # Errors
+///
+/// What the last of the system calls fails with.
+pub(crate) fn write(path: &str, value: &[u8], way: Way) -> Result<usize> {
+    let file = File::options()
+        .write(true)
+        .open(path)
+        .map_err(|error| rustix::io::Errno::from_io_error(&error).expect("of a system call"))?;
+    let file = file.as_fd();
+    let halves = |hundredths: usize| value.split_at(value.len() * hundredths / 100);
+    match way {
+        Way::Whole => rustix::io::write(file, value),
+        Way::Split(hundredths) => {
+            let (first, rest) = halves(hundredths);
+            // The rest comes whatever became of this.
+            let _ = rustix::io::write(file, first);
+            rustix::io::write(file, rest)
+        }
+        Way::At(place) => pwrite(file, value, place),
+        Way::Seek(place) => {
+            seek(file, SeekFrom::Start(place))?;
+            rustix::io::write(file, value)
+        }
+        Way::Vectored(hundredths) => {
+            let (first, rest) = halves(hundredths);
+            writev(file, &[IoSlice::new(first), IoSlice::new(rest)])
+        }
+        Way::Splice => {
+            let (out, into) = pipe()?;
+            let length = rustix::io::write(&into, value)?;
+            splice(out, None, file, None, length, SpliceFlags::empty())
+        }
+        Way::Sendfile => {
+            let memory = memfd_create("value", MemfdFlags::CLOEXEC)?;
+            rustix::io::write(&memory, value)?;
+            seek(&memory, SeekFrom::Start(0))?;
+            sendfile(file, &memory, None, value.len())
+        }
+        Way::IoUring(place) => write_by_io_uring(file, value, place),
+        Way::Aio => write_by_aio(file, value, 0),
+    }
+}

@@ -1,0 +1,139 @@
+//! Ways to write a file for which the libraries have no safe function. For tests, which write knobs in every way.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::io::{Errno, Result};
+
+/// What a system call returned.
+fn returned(result: libc::c_long) -> Result<usize> {
+    if result == -1 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    Ok(result as usize)
+}
+
+/// What an operation returned, which has the errno as a negative number.
+fn completed(result: i64) -> Result<usize> {
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result as i32))
+}
+
+/// A mapping of a ring.
+struct Mapping {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Mapping {
+    fn new(ring: &OwnedFd, length: usize, offset: libc::off_t) -> Result<Self> {
+        // SAFETY: a new mapping, which is nobody else's.
+        let start = unsafe {
+            let (protection, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
+            libc::mmap(std::ptr::null_mut(), length, protection, flags, ring.as_raw_fd(), offset)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+        }
+        Ok(Self { start: start.cast(), length })
+    }
+
+    /// The number at this place, which the kernel may change.
+    fn number(&self, offset: u32) -> &AtomicU32 {
+        assert!(offset as usize + 4 <= self.length && offset % 4 == 0);
+        // SAFETY: inside of the mapping, and aligned as that is.
+        unsafe { AtomicU32::from_ptr(self.start.add(offset as usize).cast()) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's, and nothing refers to it any longer.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
+
+/// Writes `bytes` at `offset`, or where the file stands if that is −1, by io_uring(7): `IORING_OP_WRITE`. The offsets of what
+/// is in the rings are in include/uapi/linux/io_uring.h.
+///
+/// # Errors
+///
+/// There is no io_uring here, or what the write fails with.
+pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
+    const OP_WRITE: u8 = 23;
+    const ENTER_GETEVENTS: u32 = 1;
+    const OFF_CQ_RING: libc::off_t = 0x800_0000;
+    const OFF_SQES: libc::off_t = 0x1000_0000;
+    // Where in the parameters the offsets are.
+    const TAIL: usize = 11;
+    const ARRAY: usize = 16;
+    const CQES: usize = 25;
+    // `struct io_uring_params`, in words.
+    let mut parameters = [0u32; 30];
+    // SAFETY: the kernel writes as many bytes as the structure has.
+    let ring = returned(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) })?;
+    // SAFETY: a new descriptor, which is nobody else's.
+    let ring = unsafe { OwnedFd::from_raw_fd(ring as i32) };
+    let [entries, completions] = [parameters[0], parameters[1]];
+    let submissions = Mapping::new(&ring, (parameters[ARRAY] + 4 * entries) as usize, 0)?;
+    let results = Mapping::new(&ring, (parameters[CQES] + 16 * completions) as usize, OFF_CQ_RING)?;
+    let entry = Mapping::new(&ring, 64 * entries as usize, OFF_SQES)?;
+
+    let mut submission = [0u8; 64];
+    submission[0] = OP_WRITE;
+    submission[4..8].copy_from_slice(&file.as_raw_fd().to_ne_bytes());
+    submission[8..16].copy_from_slice(&offset.to_ne_bytes());
+    submission[16..24].copy_from_slice(&(bytes.as_ptr() as u64).to_ne_bytes());
+    submission[24..28].copy_from_slice(&(bytes.len() as u32).to_ne_bytes());
+    // SAFETY: the mapping has as many bytes, and the kernel looks at them when it is told to.
+    unsafe { std::ptr::copy_nonoverlapping(submission.as_ptr(), entry.start, submission.len()) };
+    submissions.number(parameters[ARRAY]).store(0, Ordering::Relaxed);
+    submissions.number(parameters[TAIL]).store(1, Ordering::Release);
+    // SAFETY: it reads `bytes`, which live until the completion is there, for which it waits.
+    returned(unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_enter,
+            ring.as_raw_fd(),
+            1,
+            1,
+            ENTER_GETEVENTS,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    })?;
+    // Of the first completion: the mark, 8 bytes, and then what the operation returned.
+    completed(i64::from(results.number(parameters[CQES] + 8).load(Ordering::Acquire) as i32))
+}
+
+/// Writes `bytes` at `offset` by `io_submit(2)`: `IOCB_CMD_PWRITE`.
+///
+/// # Errors
+///
+/// There is none here, or what the write fails with.
+pub(crate) fn write_by_aio(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
+    const COMMAND_PWRITE: u16 = 1;
+    let mut context: libc::c_ulong = 0;
+    // SAFETY: the kernel writes one word.
+    returned(unsafe { libc::syscall(libc::SYS_io_setup, 1, &raw mut context) })?;
+    // `struct iocb` in include/uapi/linux/aio_abi.h.
+    let mut control = [0u64; 8];
+    control[2] = u64::from(COMMAND_PWRITE) | u64::from(file.as_raw_fd() as u32) << 32;
+    control[3] = bytes.as_ptr() as u64;
+    control[4] = bytes.len() as u64;
+    control[5] = offset as u64;
+    let mut controls = [control.as_mut_ptr()];
+    // `struct io_event`: two marks, and what the operation returned.
+    let mut event = [0i64; 4];
+    // SAFETY: one control block, which it reads, as it does `bytes`, before the event is there, for which it waits.
+    let result = returned(unsafe { libc::syscall(libc::SYS_io_submit, context, 1, controls.as_mut_ptr()) })
+        .and_then(|_| {
+            // SAFETY: room for one event.
+            returned(unsafe {
+                let forever = std::ptr::null::<libc::timespec>();
+                libc::syscall(libc::SYS_io_getevents, context, 1, 1, event.as_mut_ptr(), forever)
+            })
+        });
+    // SAFETY: the context is this function's.
+    unsafe { libc::syscall(libc::SYS_io_destroy, context) };
+    result.and_then(|_| completed(event[2]))
+}
