@@ -63,7 +63,7 @@ pub struct KnobDocument {
 pub struct HandlerDocument {
     /// Which one.
     pub kind: HandlerKind,
-    /// How many numbers an `int`, `ulong` or `jiffies` has; absent, as many as its value. How many bits a `bitmap` has;
+    /// How many numbers an `int`, an `ulong` or a time has; absent, as many as its value. How many bits a `bitmap` has;
     /// absent, 65536.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65536))]
@@ -99,6 +99,12 @@ pub enum HandlerKind {
     Bool,
     /// One or more times in seconds, kept in ticks of the timer, 250 a second (`proc_dointvec_jiffies`).
     Jiffies,
+    /// One or more times in milliseconds, kept in such ticks (`proc_dointvec_ms_jiffies`).
+    #[serde(rename = "ms_jiffies")]
+    MsJiffies,
+    /// One or more times in hundredths of a second, kept in such ticks (`proc_dointvec_userhz_jiffies`).
+    #[serde(rename = "userhz_jiffies")]
+    UserHzJiffies,
     /// A list of numbers and ranges (`proc_do_large_bitmap`).
     Bitmap,
 }

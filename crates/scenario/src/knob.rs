@@ -85,8 +85,13 @@ fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, S
                 room => Box::new(Text::new("", room as usize)),
             }
         }
-        HandlerKind::Int | HandlerKind::Jiffies => {
-            let unit = if kind == HandlerKind::Jiffies { Unit::Seconds(Hz::H250) } else { Unit::One };
+        HandlerKind::Int | HandlerKind::Jiffies | HandlerKind::MsJiffies | HandlerKind::UserHzJiffies => {
+            let unit = match kind {
+                HandlerKind::Jiffies => Unit::Seconds(Hz::H250),
+                HandlerKind::MsJiffies => Unit::Milliseconds(Hz::H250),
+                HandlerKind::UserHzJiffies => Unit::UserTicks(Hz::H250),
+                _ => Unit::One,
+            };
             let (min, max) = bounds(min, max, i32::MIN, i32::MAX)?;
             Box::new(IntVec::new(vec![0; len_or(numbers())?]).between(min, max).in_unit(unit))
         }

@@ -41,6 +41,11 @@ pub(crate) const KNOBS: &[Playground] = &[
     knob("kernel/shmall", &["18446744073692774399", "10"]),
     knob("net/ipv4/ip_local_port_range", &["32768 60999", "1024 65535"]),
     knob("net/ipv4/ping_group_range", &["1 0", "0 2147483647"]),
+    // Times, which wrap around or are cut.
+    knob("net/ipv4/icmp_ratelimit", &["1000", "0", "2147483640"]),
+    knob("net/ipv4/neigh/lo/locktime", &["100", "0", "4"]),
+    knob("net/ipv4/neigh/lo/retrans_time_ms", &["1000", "4"]),
+    knob("net/ipv4/ipfrag_high_thresh", &["4194304", "9223372036854775807"]),
     // Cannot be read: written only, and failing on read until it was written.
     knob("net/ipv4/route/flush", &[]),
     Playground { name: "net/ipv6/conf/default/stable_secret", values: &[], restarts: true },
@@ -69,6 +74,10 @@ pub(crate) const PATTERNS: &[&str] = &[
     "net/ipv4/conf/default/tag",
     "net.ipv4.{ping_group_range,ip_local_port_range}",
     "net.ipv4.route.flush",
+    "net.ipv4.neigh.**",
+    "net.ipv4.neigh.*.retrans*",
+    "**.locktime",
+    "net.ipv4.i{cmp,p}*",
     "**.stable_secret",
     "**.[!a-k]*",
     "kernel/domainname",

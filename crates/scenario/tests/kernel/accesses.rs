@@ -19,6 +19,8 @@ const WRITES: &[(&str, &[&str])] = &[
     ("net/ipv4/ip_default_ttl", &["1", "0", "255\n", "256", "7 8"]),
     ("net/ipv4/tcp_rmem", &["1 2 3", "4", "5 6 7 8", "1 x", "0"]),
     ("net/ipv4/tcp_keepalive_time", &["1", "-1", "9999999"]),
+    ("net/ipv4/icmp_ratelimit", &["1", "7\n", "2147483648", "4294967296", "-4294966295", "-1"]),
+    ("net/ipv4/neigh/lo/locktime", &["1", "214748364", "429496730\n", "858993460", "-1"]),
     ("net/ipv4/ip_local_reserved_ports", &["", "7", "8-9\n", "9-8", "70000", "\n"]),
     ("kernel/shmmax", &["1", "-1", "18446744073709551615"]),
     ("net/ipv4/fib_multipath_hash_fields", &["1", "0", "4096", "3 4"]),

@@ -25,6 +25,8 @@ pub(crate) fn setting() -> Document {
                 kind(HandlerKind::Int, Some(profile().tcp_rmem_min.into()), Some(i32::MAX.into()), None),
             ),
             knob("net/ipv4/tcp_keepalive_time", "7200", kind(HandlerKind::Jiffies, None, None, None)),
+            knob("net/ipv4/icmp_ratelimit", "1000", kind(HandlerKind::MsJiffies, None, None, None)),
+            knob("net/ipv4/neigh/lo/locktime", "100", kind(HandlerKind::UserHzJiffies, None, None, None)),
             knob("net/ipv4/ip_local_reserved_ports", "1,3-5", kind(HandlerKind::Bitmap, None, None, None)),
             knob("kernel/shmmax", "1000000", kind(HandlerKind::Ulong, None, None, None)),
             knob(
