@@ -64,6 +64,18 @@ pub enum CgroupError {
         /// The process id.
         pid: u32,
     },
+    /// The process is not where it says that it is.
+    #[error(
+        "process {pid} is not in {}, though /proc/{pid}/cgroup leads there: it has ended, it is being moved, or another \
+         mount lies over its cgroup",
+        path.display()
+    )]
+    Elsewhere {
+        /// The process id.
+        pid: u32,
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The process is in a cgroup that is not below what is mounted here.
     #[error(
         "process {pid} is in the cgroup {}, which the hierarchy mounted at {} does not show",
@@ -128,14 +140,44 @@ impl Cgroup {
         }
     }
 
-    /// The cgroup that the process `pid` is in.
+    /// The cgroup that the process `pid` is in; of a process with threads in several, that of its first thread.
+    ///
+    /// The path that `/proc/PID/cgroup` gives may lead somewhere else: the process can be moved meanwhile, and another mount
+    /// can lie over the cgroup. So the kernel's own list of what is in there decides.
     ///
     /// # Errors
     ///
-    /// [`NoProcess`](CgroupError::NoProcess), [`OutOfSight`](CgroupError::OutOfSight), and those of
-    /// [`Hierarchy::find`] and [`open`](Self::open).
+    /// [`NoProcess`](CgroupError::NoProcess), [`OutOfSight`](CgroupError::OutOfSight),
+    /// [`Elsewhere`](CgroupError::Elsewhere), and those of [`Hierarchy::find`] and [`open`](Self::open).
     pub fn of_pid(pid: u32) -> Result<Self, CgroupError> {
-        let file = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        Self::of_process(pid, &pid.to_string())
+    }
+
+    /// The cgroup that this process is in, also where `/proc` is of another pid namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_pid`](Self::of_pid).
+    pub fn of_this_process() -> Result<Self, CgroupError> {
+        Self::of_process(std::process::id(), "self")
+    }
+
+    fn of_process(pid: u32, directory: &str) -> Result<Self, CgroupError> {
+        const TRIES: u32 = 10;
+        let mut tries = 1;
+        loop {
+            match Self::that_holds(pid, directory) {
+                Err(CgroupError::Elsewhere { .. } | CgroupError::NotFound { .. }) if tries < TRIES => {
+                    tries += 1
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// The same at the first try; `directory` is that of the process below `/proc`.
+    fn that_holds(pid: u32, directory: &str) -> Result<Self, CgroupError> {
+        let file = PathBuf::from(format!("/proc/{directory}/cgroup"));
         let text = fs::read(&file).map_err(|source| match source.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess { pid },
             _ => CgroupError::Io { doing: "read", path: file, source },
@@ -143,7 +185,14 @@ impl Cgroup {
         let name = unified_name(&text).ok_or(CgroupError::NotMounted)?;
         let hierarchy = Hierarchy::find()?;
         match hierarchy.directory(&name) {
-            Some(directory) => Self::open_directory(&directory),
+            Some(directory) => {
+                let cgroup = Self::open_directory(&directory)?;
+                if cgroup.has_process(pid)? {
+                    Ok(cgroup)
+                } else {
+                    Err(CgroupError::Elsewhere { pid, path: directory })
+                }
+            }
             None => Err(CgroupError::OutOfSight { pid, name, hierarchy: hierarchy.path().to_owned() }),
         }
     }
@@ -237,6 +286,18 @@ impl Cgroup {
     pub fn procs(&self) -> Result<Vec<u32>, CgroupError> {
         let text = self.read("cgroup.procs")?;
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Whether the process `pid`, or at least its first thread, is in this cgroup itself.
+    fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
+        let members = match self.procs() {
+            Err(CgroupError::Io { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let threads = self.read("cgroup.threads")?;
+                threads.lines().filter_map(|line| line.parse().ok()).collect()
+            }
+            members => members?,
+        };
+        Ok(members.contains(&pid))
     }
 
     /// Moves a process in here.
@@ -402,7 +463,6 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError
 /// The name after `0::` in the text of a `/proc/PID/cgroup`.
 pub(crate) fn unified_name(text: &[u8]) -> Option<PathBuf> {
     let name = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
     Some(PathBuf::from(OsString::from_vec(name.to_vec())))
 }
 
@@ -415,7 +475,8 @@ mod tests {
         let cases: [(&[u8], Option<&str>); 5] = [
             (b"0::/\n", Some("/")),
             (b"9:name=systemd:/x\n4:memory:/y\n0::/a b:c\n", Some("/a b:c")),
-            (b"0::/gone (deleted)\n", Some("/gone")),
+            // Of a cgroup that was removed, or of one that is called so.
+            (b"0::/gone (deleted)\n", Some("/gone (deleted)")),
             (b"4:memory:/y\n", None),
             (b"", None),
         ];

@@ -40,11 +40,7 @@ impl Hierarchy {
             path: "/proc/self/mountinfo".into(),
             source,
         })?;
-        // Another mount may lie over one of them.
-        choose(
-            mounts.into_iter().filter(|mount| magic(&mount.point).is_ok_and(|magic| magic == CGROUP2_MAGIC)),
-        )
-        .ok_or(CgroupError::NotMounted)
+        choose(mounts.into_iter().filter(Mount::is_uppermost)).ok_or(CgroupError::NotMounted)
     }
 
     /// The directory at which it is mounted, that of the [root](Self::root).

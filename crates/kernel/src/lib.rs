@@ -126,6 +126,7 @@ pub use load::{LoadOptions, LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
 pub use machine::{Machine, MachineAttachments, SurveyError, knob_names};
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
+pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
 pub use pin_dir::PinDir;

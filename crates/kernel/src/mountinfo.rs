@@ -1,26 +1,55 @@
 //! What is mounted where: `/proc/PID/mountinfo`, of which proc_pid_mountinfo(5) tells the format.
 
 use std::ffi::OsString;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::{fs, io};
 
+use rustix::fs::{Mode, OFlags, open};
+
 /// One line of `mountinfo`, as far as we need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mount {
+#[non_exhaustive]
+pub struct Mount {
+    /// What tells it from other mounts in the same place.
+    pub id: u32,
     /// The directory of the file system that is mounted; for a cgroup hierarchy relative to the root of the reader's
     /// cgroup namespace.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// Where it is mounted.
-    pub(crate) point: PathBuf,
+    pub point: PathBuf,
     /// The type of the file system.
-    pub(crate) fs_type: String,
+    pub fs_type: String,
+    /// Nothing can be written by way of it: the mount or the file system is read-only.
+    pub read_only: bool,
 }
 
 /// The mounts that this process sees, of the file system types in `fs_types`, in the kernel's order.
 pub(crate) fn mounts(fs_types: &[&str]) -> io::Result<Vec<Mount>> {
     let text = fs::read("/proc/self/mountinfo")?;
     Ok(parse(&text).filter(|mount| fs_types.contains(&mount.fs_type.as_str())).collect())
+}
+
+/// The mounts that the process `pid` sees, in the kernel's order.
+///
+/// # Errors
+///
+/// When there is no such process, or it is not for us to see.
+pub fn mounts_of(pid: u32) -> io::Result<Vec<Mount>> {
+    Ok(parse(&fs::read(format!("/proc/{pid}/mountinfo"))?).collect())
+}
+
+impl Mount {
+    /// Whether it is what this process finds at its [`point`](Self::point): no other mount lies over that.
+    pub(crate) fn is_uppermost(&self) -> bool {
+        let Ok(directory) = open(&self.point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
+            return false;
+        };
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd()));
+        let id = info.as_deref().unwrap_or_default().lines().find_map(|line| line.strip_prefix("mnt_id:"));
+        id.is_some_and(|id| id.trim().parse() == Ok(self.id))
+    }
 }
 
 /// The mounts in the text of a `mountinfo`. A line that is not of its format is passed over.
@@ -30,12 +59,18 @@ pub(crate) fn parse(text: &[u8]) -> impl Iterator<Item = Mount> + '_ {
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let root = fields.nth(3)?;
+    let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let root = fields.nth(2)?;
     let point = fields.next()?;
+    let options = fields.next()?;
     // Any number of optional fields lies between the mount's options and a lone "-".
     fields.find(|field| *field == b"-")?;
     let fs_type = fields.next()?;
+    let super_options = fields.nth(1).unwrap_or_default();
+    let read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option == b"ro");
     Some(Mount {
+        id,
+        read_only: read_only(options) || read_only(super_options),
         root: unescape(root),
         point: unescape(point),
         fs_type: String::from_utf8(fs_type.to_vec()).ok()?,
@@ -106,6 +141,23 @@ mod tests {
         ];
         for (line, (root, point, fs_type)) in cases {
             assert_eq!(parsed(line), (root.into(), point.into(), fs_type.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mount_or_its_file_system_is_read_only() {
+        for (line, expected) in [
+            ("29 22 0:26 / /c rw,nosuid - cgroup2 c rw,nsdelegate", false),
+            ("29 22 0:26 / /c ro,nosuid - cgroup2 c rw", true),
+            ("29 22 0:26 / /c rw shared:1 - cgroup2 c ro", true),
+            ("29 22 0:26 / /c rw,errors=ro - cgroup2 c rw", false),
+        ] {
+            let mounts: Vec<Mount> = parse(line.as_bytes()).collect();
+            assert_eq!(
+                mounts.iter().map(|mount| (mount.id, mount.read_only)).collect::<Vec<_>>(),
+                [(29, expected)],
+                "{line}"
+            );
         }
     }
 

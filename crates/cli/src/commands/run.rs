@@ -77,7 +77,7 @@ impl Run {
             || Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup");
         let parent = match &self.cgroup {
             Some(path) => cgroup_at(path)?,
-            None => Cgroup::of_pid(std::process::id()).map_err(|error| cannot_use_own().because(error))?,
+            None => Cgroup::of_this_process().map_err(|error| cannot_use_own().because(error))?,
         };
         let kind = kind_of(&parent)?;
         if kind.has_domains_below() {

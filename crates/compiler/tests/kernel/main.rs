@@ -14,9 +14,10 @@ mod model;
 mod sizes;
 mod stored;
 mod ways;
+mod widths;
 mod words;
 
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Output};
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{Namespaces, with_private_namespaces};
@@ -36,6 +37,7 @@ const WRITES: u64 = 60;
 const TESTS: &[Test] = &[
     ("the_kernel_and_the_model_decide_as_evaluate_does", agree),
     ("what_is_stored_satisfies_the_rule", store),
+    ("what_is_stored_in_64_bits_is_listed", try_widths),
     (
         "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
         sizes::a_hundred_globs,
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
             let [seed, policies, writes] = numbers(arguments);
             return said(stored::direct(seed, policies, writes));
         }
+        Some(widths::ARGUMENT) => return said(widths::try_all()),
         Some(agreement::LARGE_ARGUMENT) => {
             let [seed, accesses] = numbers(arguments);
             return said(agreement::direct_large(seed, accesses));
@@ -107,6 +110,15 @@ fn agree() -> Result<(), Failed> {
     have_directed(agreement::ARGUMENT, &[seed, policies, accesses])
 }
 
+fn try_widths() -> Result<(), Failed> {
+    let mut trying = Command::new("unshare");
+    if std::env::var_os(widths::WHOLE_MACHINE).is_none() {
+        trying.args(["--user", "--map-root-user", "--net", "--uts", "--ipc"]);
+    }
+    trying.arg("--").arg(std::env::current_exe()?).arg(widths::ARGUMENT);
+    tell_of(&trying.output()?)
+}
+
 fn store() -> Result<(), Failed> {
     let (seed, writes) = (seed()?, number("KNOBGATE_WRITES", WRITES)?);
     let policies = number("KNOBGATE_POLICIES", STORED_POLICIES)?;
@@ -130,14 +142,18 @@ fn have_directed(argument: &str, numbers: &[u64]) -> Result<(), Failed> {
     let mut director = Command::new(std::env::current_exe()?);
     director.arg(argument).args(numbers.iter().map(u64::to_string));
     with_private_namespaces(&mut director, Namespaces { net: true, uts: true, ipc: true, mount: false });
-    let output = director.output()?;
+    tell_of(&director.output()?)
+}
+
+/// Shows what a part of the test said, and fails if it did.
+fn tell_of(output: &Output) -> Result<(), Failed> {
     print!("{}", String::from_utf8_lossy(&output.stdout));
     if output.status.success() {
         Ok(())
     } else {
         let (said, cried) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        Err(format!("with KNOBGATE_SEED={}:\n{said}{cried}", numbers[0]).into())
+        Err(format!("{said}{cried}").into())
     }
 }
 

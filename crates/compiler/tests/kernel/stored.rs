@@ -148,16 +148,26 @@ fn tell(what: &str, text: &str) -> io::Result<()> {
 
 /// A knob of numbers that is this process's own.
 #[derive(Debug)]
-struct Knob {
-    name: String,
-    path: String,
+pub(crate) struct Knob {
+    pub(crate) name: String,
+    pub(crate) path: String,
     /// By how much what it stores may differ from what is written.
     tolerance: i128,
 }
 
 impl Knob {
+    pub(crate) fn new(name: String) -> Self {
+        let literal = KnobPattern::parse(&name).expect("a name is a pattern");
+        let tolerance = match Normalisation::known(&literal) {
+            Some(Normalisation::Milliseconds) => 10,
+            Some(Normalisation::UserTicks) => 1,
+            _ => 0,
+        };
+        Self { path: format!("/proc/sys/{name}"), name, tolerance }
+    }
+
     /// The numbers that it holds.
-    fn read(&self) -> Option<Vec<i128>> {
+    pub(crate) fn read(&self) -> Option<Vec<i128>> {
         let value = fs::read_to_string(&self.path).ok()?;
         let numbers: Option<Vec<i128>> = value.split_whitespace().map(|number| number.parse().ok()).collect();
         numbers.filter(|numbers| (1..=8).contains(&numbers.len()))
@@ -165,24 +175,16 @@ impl Knob {
 }
 
 /// Those in the namespaces of this process that hold numbers and can be written.
-fn knobs() -> Vec<Knob> {
+pub(crate) fn knobs() -> Vec<Knob> {
     const OF_IPC: &str = "{shmmax,shmall,shmmni,shm_rmid_forced,msgmax,msgmnb,msgmni,auto_msgmni,sem}";
     let own = ["net.**", "user.**", "fs.mqueue.*", &format!("kernel.{OF_IPC}")]
         .map(|pattern| KnobPattern::parse(pattern).expect("a pattern"));
     let mut knobs = Vec::new();
     for name in knobgate_kernel::knob_names().expect("there is a /proc/sys") {
-        let path = format!("/proc/sys/{name}");
-        let literal = KnobPattern::parse(&name).expect("a name is a pattern");
-        let tolerance = match Normalisation::known(&literal) {
-            None => 0,
-            Some(Normalisation::Milliseconds) => 10,
-            Some(Normalisation::UserTicks) => 1,
-            Some(_) => continue,
-        };
         if !own.iter().any(|pattern| pattern.matches(name.as_bytes())) {
             continue;
         }
-        let knob = Knob { name, path, tolerance };
+        let knob = Knob::new(name);
         let Some(numbers) = knob.read() else { continue };
         if fs::write(&knob.path, spaced(&numbers)).is_ok() && knob.read() == Some(numbers) {
             knobs.push(knob);
@@ -192,7 +194,7 @@ fn knobs() -> Vec<Knob> {
     knobs
 }
 
-fn spaced(numbers: &[i128]) -> String {
+pub(crate) fn spaced(numbers: &[i128]) -> String {
     numbers.iter().map(i128::to_string).collect::<Vec<_>>().join(" ")
 }
 
@@ -339,7 +341,7 @@ fn rule(knob: &Knob, numbers: &[i128]) -> BoxedStrategy<Rule> {
         .boxed()
 }
 
-fn width(knob: &Knob) -> Width {
+pub(crate) fn width(knob: &Knob) -> Width {
     let pattern = KnobPattern::parse(&knob.name).expect("a name is a pattern");
     pattern.literal().and_then(Width::known).unwrap_or_default()
 }

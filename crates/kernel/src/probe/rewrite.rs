@@ -53,7 +53,7 @@ pub(super) fn scratch_cgroup() -> Result<ScratchCgroup, CgroupError> {
     Hierarchy::find()?
         .root()
         .and_then(in_cgroup)
-        .or_else(|error| Cgroup::of_pid(std::process::id()).and_then(in_cgroup).map_err(|_| error))
+        .or_else(|error| Cgroup::of_this_process().and_then(in_cgroup).map_err(|_| error))
 }
 
 fn is_rewritten(cgroup: &Cgroup) -> Outcome {

@@ -12,6 +12,8 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("what_is_no_cgroup_is_told_apart", not_cgroups),
     ("a_cgroup_is_created_once", create),
     ("a_process_is_found_where_it_is_moved", of_pid),
+    ("a_process_in_a_cgroup_with_an_odd_name_is_found_there", odd_names),
+    ("a_process_is_not_found_where_another_mount_leads", mounts_over),
     ("an_id_leads_back_to_the_path", ids),
     ("killing_ends_all_that_is_below", kill),
     ("killing_ends_all_in_threaded_cgroups", kill_threaded),
@@ -80,6 +82,50 @@ fn of_pid() -> Result<(), Failed> {
     assert!(matches!(Cgroup::of_pid(pid), Err(CgroupError::NoProcess { .. })));
     assert!(matches!(other.enter(process), Err(CgroupError::NoProcess { .. })));
     Ok(())
+}
+
+fn odd_names() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let (plain, odd) = (cgroup.create("x")?, cgroup.create("x (deleted)")?);
+    let child = Reaped(shell(&odd, "exec sleep 1000").spawn()?);
+    assert_eq!(Cgroup::of_pid(child.0.id())?.id(), odd.id());
+    drop(plain);
+    Ok(())
+}
+
+/// What [`Cgroup::of_pid`] makes of a process in `cgroup` where one directory lies over another.
+fn with_mount_over(cgroup: &Cgroup, directory: &Path, over: &Path) -> Result<String, Failed> {
+    let child = Reaped(shell(cgroup, "exec sleep 1000").spawn()?);
+    let mut covered = Command::new("unshare");
+    covered.args(["--mount", "sh", "-c", "mount --bind \"$2\" \"$3\" && exec \"$0\" \"$1\" \"$4\""]);
+    covered.arg(std::env::current_exe()?).arg(FIND).arg(directory).arg(over).arg(child.0.id().to_string());
+    let output = covered.output()?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}
+
+fn mounts_over() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    let whole = Hierarchy::find()?.path().to_owned();
+    // A part of the hierarchy lies over all of it, and has a cgroup that is called like ours.
+    let part = other.create("part")?;
+    part.create(cgroup.path().file_name().ok_or("a name")?)?;
+    let said = with_mount_over(&cgroup, part.path(), &whole)?;
+    assert!(said.contains("which the hierarchy mounted at"), "{said}");
+    // Another cgroup lies over ours.
+    let said = with_mount_over(&cgroup, other.path(), cgroup.path())?;
+    assert!(said.contains("though"), "{said}");
+    Ok(())
+}
+
+/// The argument that makes this program say in which cgroup a process is.
+pub(crate) const FIND: &str = "--find-cgroup";
+
+pub(crate) fn find(pid: &str) -> std::process::ExitCode {
+    match Cgroup::of_pid(pid.parse().expect("a process id")) {
+        Ok(cgroup) => println!("found {}", cgroup.path().display()),
+        Err(error) => println!("{error}"),
+    }
+    std::process::ExitCode::SUCCESS
 }
 
 fn ids() -> Result<(), Failed> {

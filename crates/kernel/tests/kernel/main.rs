@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.as_slice() {
         [role, cgroup] if role == guards::HOLDER => guards::hold(cgroup.as_ref()),
+        [role, pid] if role == cgroups::FIND => return cgroups::find(&pid.to_string_lossy()),
         [role, case, cgroup] if role == single_threaded::STARTER => {
             single_threaded::start(&case.to_string_lossy(), cgroup.as_ref())
         }
