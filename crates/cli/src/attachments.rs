@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
-use knobgate_kernel::{Attachment, AttachmentName, Bpffs, BpffsError, CgroupError, Hierarchy, PinDir};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use knobgate_kernel::{
+    Attachment, AttachmentName, Bpffs, BpffsError, CgroupError, Hierarchy, MovedAway, PinDir,
+};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
+use crate::output::Output;
 
 /// What is being done to an attachment, for messages: `cannot VERB the attachment "NAME"`.
 pub(crate) fn cannot(verb: &str, name: &AttachmentName) -> Failure {
@@ -30,12 +33,21 @@ pub(crate) fn open_pins() -> Result<Option<PinDir>, Failure> {
     Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)).map_err(no_pins)
 }
 
-/// The directory of our attachments, made if need be.
+/// The directory of our attachments, made if need be. Says what was in its place.
 ///
 /// # Errors
 /// [`Failure::Machine`] without a bpffs, or if it cannot be trusted.
-pub(crate) fn create_pins() -> Result<PinDir, Failure> {
-    Bpffs::find().and_then(|bpffs| PinDir::create(&bpffs)).map_err(no_pins)
+pub(crate) fn create_pins(output: &Output) -> Result<PinDir, Failure> {
+    let pins = Bpffs::find().and_then(|bpffs| PinDir::create(&bpffs)).map_err(no_pins)?;
+    for MovedAway { owner, path, .. } in pins.moved_away() {
+        output.warning(format!(
+            "{} belonged to user {owner}, and was moved to {}; remove that, and keep others out: chmod 700 {}",
+            pins.path().display(),
+            path.display(),
+            pins.path().parent().unwrap_or(pins.path()).display()
+        ));
+    }
+    Ok(pins)
 }
 
 fn no_pins(error: BpffsError) -> Failure {
@@ -82,7 +94,7 @@ impl Lock {
         let failed =
             |error: Errno| Failure::machine(format!("cannot lock {}", pins.path().display())).because(error);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = open(pins.path(), flags, Mode::empty()).map_err(failed)?;
+        let directory = openat(pins, c".", flags, Mode::empty()).map_err(failed)?;
         loop {
             match flock(&directory, FlockOperation::LockExclusive) {
                 Ok(()) => break,

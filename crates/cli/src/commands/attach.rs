@@ -50,8 +50,9 @@ impl Attach {
                 .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
         };
         let cgroups = self.chosen(output)?;
-        let pins = create_pins()?;
+        // Loading takes the privileges; before it, nothing is made.
         let loaded = what.load(output)?;
+        let pins = create_pins(output)?;
 
         let _lock = Lock::take(&pins)?;
         let done = put_in_force(&pins, &name, &loaded, &cgroups)?;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::ExitCode;
 
-use knobgate_kernel::{AttachMode, AttachmentName, MachineAttachments, PinDir, ProgramFd};
+use knobgate_kernel::{AttachMode, Bpffs, BpffsError, MachineAttachments, PinDir, ProgramFd};
 use serde::Serialize;
 
-use crate::attachments::open_pins;
 use crate::failure::Failure;
 use crate::in_force::{InForce, ObjectFile};
 use crate::json;
@@ -32,13 +31,12 @@ impl List {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let cannot = || Failure::machine("cannot list what is attached");
         let attachments = MachineAttachments::find().map_err(|error| cannot().because(error))?;
-        // Without a bpffs nothing of ours is pinned; what others have attached is still there to be listed.
-        let pins = open_pins().unwrap_or_default();
-        let names = pinned(pins.as_ref());
+        let pinned = Pinned::read(output);
+        let names = &pinned.names;
         let orders = run_orders(&attachments).map_err(|error| cannot().because(error))?;
         let mut programs = HashMap::new();
         let lines: Vec<(&RunOrder, Vec<Line>)> =
-            orders.iter().map(|order| (order, lines(order, &names, &mut programs))).collect();
+            orders.iter().map(|order| (order, lines(order, names, &mut programs))).collect();
         let alive: HashSet<&str> = attachments
             .links
             .iter()
@@ -64,7 +62,7 @@ impl List {
             let cgroup = order.cgroup.display().to_string();
             output.line(format_args!("{HEADING}{}{HEADING:#}", printable(&cgroup)))?;
             for line in lines {
-                output.line(line.text(&cgroup))?;
+                output.line(line.text(&cgroup, &pinned))?;
             }
         }
         for name in dead {
@@ -76,18 +74,52 @@ impl List {
     }
 }
 
-/// The names of our attachments by the ids of their links.
-fn pinned(pins: Option<&PinDir>) -> HashMap<u32, String> {
-    let Some(pins) = pins else { return HashMap::new() };
-    let names = pins.names().unwrap_or_default();
-    let links = |name: &AttachmentName| pins.attachment(name)?.links();
-    names
-        .into_iter()
-        .flat_map(|name| {
-            let links = links(&name).unwrap_or_default();
-            links.into_iter().map(move |link| (link.info.id, name.to_string()))
-        })
-        .collect()
+/// What is pinned.
+#[derive(Debug)]
+struct Pinned {
+    /// The names of our attachments by the ids of their links.
+    names: HashMap<u32, String>,
+    /// Whether these are all.
+    complete: bool,
+}
+
+impl Pinned {
+    /// Reads it, and warns of what cannot be read: what is attached is there to be listed all the same.
+    fn read(output: &Output) -> Self {
+        let mut pinned = Self { names: HashMap::new(), complete: true };
+        let read = match Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)) {
+            Ok(Some(pins)) => pinned.read_all(&pins, output),
+            // Nothing of ours is pinned there.
+            Ok(None) | Err(BpffsError::NotMounted) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = read {
+            pinned.lacks(&error, output);
+        }
+        pinned
+    }
+
+    fn read_all(&mut self, pins: &PinDir, output: &Output) -> Result<(), BpffsError> {
+        for name in pins.names()? {
+            match pins.attachment(&name).and_then(|attachment| attachment.links()) {
+                Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.to_string()))),
+                // It was detached meanwhile.
+                Err(BpffsError::NotFound { .. }) => {}
+                Err(error) => self.lacks(&error, output),
+            }
+        }
+        Ok(())
+    }
+
+    fn lacks(&mut self, error: &BpffsError, output: &Output) {
+        self.complete = false;
+        output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
+    }
+
+    /// What to say of a program that no pin is known for.
+    fn unnamed(&self) -> &'static str {
+        if self.complete { "not pinned" } else { "perhaps pinned" }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -178,11 +210,12 @@ fn lines(order: &RunOrder, names: &HashMap<u32, String>, programs: &mut HashMap<
 }
 
 impl Line {
-    fn text(&self, cgroup: &str) -> String {
+    fn text(&self, cgroup: &str, pinned: &Pinned) -> String {
+        let unnamed = pinned.unnamed();
         let whose = match (&self.attachment, &self.policy, &self.object) {
             (Some(name), ..) => format!("{HEADING}{name}{HEADING:#}"),
-            (None, Some(policy), _) => format!("policy \"{}\", not pinned", printable(policy)),
-            (None, None, Some(object)) => format!("from {}, not pinned", printable(object)),
+            (None, Some(policy), _) => format!("policy \"{}\", {unnamed}", printable(policy)),
+            (None, None, Some(object)) => format!("from {}, {unnamed}", printable(object)),
             (None, None, None) => "not ours".to_owned(),
         };
         let name = self.program_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("no name");

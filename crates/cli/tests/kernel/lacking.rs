@@ -1,12 +1,11 @@
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_testing::{Test, scratch};
 use libtest_mimic::Failed;
 
-use crate::setting::{KNOBGATE, policy, stderr, stdout};
+use crate::setting::{KNOBGATE, apart, copy_for_others, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
@@ -38,27 +37,13 @@ fn locked() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs this script in a mount namespace of its own.
-fn apart(script: &str, arguments: &[&str]) -> std::io::Result<Output> {
-    let mut command = Command::new("sh");
-    command.args(["-c", script, KNOBGATE]).args(arguments);
-    with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
-    command.output()
-}
-
 fn no_root() -> Result<(), Failed> {
     let file = policy("policy t-nobody\n");
     std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    // The build directory may be closed to others.
-    let copy = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir()?;
-    let knobgate = copy.path().join("knobgate");
-    // Not by this process: what another test forks in that moment would have the copy open for writing, and a file that
-    // somebody writes to cannot be executed.
-    assert!(Command::new("cp").arg(KNOBGATE).arg(&knobgate).status()?.success());
-    let nobody =
-        |arguments: &[&str]| Command::new(&knobgate).args(arguments).uid(65_534).gid(65_534).output();
+    let copy = copy_for_others();
+    let nobody = |arguments: &[&str]| {
+        Command::new(copy.path().join("knobgate")).args(arguments).uid(65_534).gid(65_534).output()
+    };
     let path = file.path().to_str().ok_or("a path")?;
     let output = nobody(&["run", "--policy", path, "--", "echo", "started"])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");

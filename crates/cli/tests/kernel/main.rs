@@ -10,6 +10,7 @@ mod machine;
 mod many;
 mod no_process;
 mod objects;
+mod pins;
 mod runs;
 mod setting;
 mod signals;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         many::TESTS,
         no_process::TESTS,
         objects::TESTS,
+        pins::TESTS,
         runs::TESTS,
         signals::TESTS,
         simulations::TESTS,

@@ -3,8 +3,8 @@
 use std::fs;
 
 use knobgate_kernel::{
-    AttachMode, Bpffs, Capabilities, Capability, Hierarchy, Machine, MachineAttachments, Outcome, Probes,
-    probe,
+    AttachMode, Bpffs, BpffsError, Capabilities, Capability, Hierarchy, Machine, MachineAttachments, Outcome,
+    PinDir, Probes, probe,
 };
 
 use super::finding::Finding;
@@ -71,7 +71,13 @@ fn hierarchy() -> Finding {
 
 fn bpffs() -> Finding {
     match Bpffs::find() {
-        Ok(bpffs) => Finding::ok("bpffs", bpffs.path().display().to_string()),
+        Ok(bpffs) => {
+            let found = bpffs.path().display().to_string();
+            match PinDir::open(&bpffs) {
+                Err(error @ BpffsError::Untrusted { .. }) => Finding::less("bpffs", found, error.to_string()),
+                _ => Finding::ok("bpffs", found),
+            }
+        }
         Err(error) => Finding::less("bpffs", "none", format!("`run` works, `attach` does not: {error}")),
     }
 }
