@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use knobgate_kernel::{
     Attachment, AttachmentName, Bpffs, BpffsError, CgroupError, Hierarchy, MovedAway, PinDir,
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::printable::printable_path;
 
 /// What is being done to an attachment, for messages: `cannot VERB the attachment "NAME"`.
 pub(crate) fn cannot(verb: &str, name: &AttachmentName) -> Failure {
@@ -112,7 +114,7 @@ pub(crate) fn describe_cgroups(ids: impl IntoIterator<Item = u64>) -> String {
     const SHOWN: usize = 4;
     let paths = paths_by_id().unwrap_or_default();
     let describe = |id: u64| match paths.get(&id) {
-        Some(path) => path.clone(),
+        Some(path) => printable_path(path).into_owned(),
         None => format!("the cgroup with the id {id}, which cannot be seen from here"),
     };
     let mut ids = ids.into_iter();
@@ -128,7 +130,6 @@ pub(crate) fn describe_cgroups(ids: impl IntoIterator<Item = u64>) -> String {
 ///
 /// # Errors
 /// Those of [`Hierarchy::find`].
-pub(crate) fn paths_by_id() -> Result<HashMap<u64, String>, CgroupError> {
-    let paths = Hierarchy::find()?.paths_by_id()?;
-    Ok(paths.into_iter().map(|(id, path)| (id, path.display().to_string())).collect())
+pub(crate) fn paths_by_id() -> Result<HashMap<u64, PathBuf>, CgroupError> {
+    Hierarchy::find()?.paths_by_id()
 }

@@ -45,12 +45,14 @@ mod supervise;
 mod timestamp;
 mod what_runs;
 
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use commands::Command;
 use output::{ColorChoice, Output};
+use printable::printable;
 
 /// Policy over /proc/sys for Linux control groups
 ///
@@ -68,10 +70,17 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let Cli { color, command } = Cli::parse();
+    let Cli { color, command } = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(color);
     command.run(&output).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit_code()
     })
+}
+
+/// The same error without what a terminal would obey: clap quotes arguments as they are. Escaping makes no wrong argument
+/// right, except ones that are not UTF-8, which are not quoted.
+fn harmless(error: clap::Error) -> clap::Error {
+    let escaped = std::env::args_os().map(|argument| printable(argument.as_bytes()).into_owned());
+    Cli::try_parse_from(escaped).err().unwrap_or(error)
 }

@@ -22,7 +22,8 @@ pub(crate) enum ColorChoice {
 }
 
 /// Where a command prints. What it prints may be styled with [`style`]; the styles are dropped where they would
-/// not be drawn. Text that others wrote has to go through [`printable()`] first.
+/// not be drawn. Text that others chose has to go through [`printable()`] first, but for what begins with a prefix, such as
+/// [`warning`](Self::warning), which goes through it as a whole.
 #[derive(Debug)]
 pub(crate) struct Output;
 

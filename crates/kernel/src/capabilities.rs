@@ -57,8 +57,10 @@ impl Capabilities {
     ///
     /// When `/proc` cannot be read.
     pub fn of_this_process() -> io::Result<Self> {
-        let status = fs::read_to_string("/proc/thread-self/status")?;
-        Self::parse(&status).ok_or_else(|| io::Error::other("there is no CapEff in /proc/thread-self/status"))
+        // The name of the process need not be UTF-8.
+        let status = fs::read("/proc/thread-self/status")?;
+        Self::parse(&String::from_utf8_lossy(&status))
+            .ok_or_else(|| io::Error::other("there is no CapEff in /proc/thread-self/status"))
     }
 
     fn parse(status: &str) -> Option<Self> {

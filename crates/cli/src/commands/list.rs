@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::in_force::{InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
-use crate::printable::printable;
+use crate::printable::{printable, printable_path};
 use crate::run_order::{By, RunOrder, Running, run_orders};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
@@ -60,7 +60,7 @@ impl List {
         }
         for (order, lines) in &lines {
             let cgroup = order.cgroup.display().to_string();
-            output.line(format_args!("{HEADING}{}{HEADING:#}", printable(&cgroup)))?;
+            output.line(format_args!("{HEADING}{}{HEADING:#}", printable_path(&order.cgroup)))?;
             for line in lines {
                 output.line(line.text(&cgroup, &pinned))?;
             }

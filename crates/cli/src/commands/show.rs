@@ -15,7 +15,7 @@ use crate::in_force::{Counted, InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
 use crate::plural::count;
-use crate::printable::printable;
+use crate::printable::{printable, printable_lines};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
 use maps::ShownMap;
@@ -128,7 +128,7 @@ impl Held {
     fn all(links: &[PinnedLink]) -> Vec<Self> {
         let paths = paths_by_id().unwrap_or_default();
         let held = |link: &PinnedLink| Self {
-            cgroup: paths.get(&link.cgroup_id).cloned(),
+            cgroup: paths.get(&link.cgroup_id).map(|path| path.display().to_string()),
             cgroup_id: link.cgroup_id,
             link: link.info.id,
             program: link.info.program_id,
@@ -224,11 +224,12 @@ impl Shown {
         output.line(format_args!("\n{HEADING}  DECIDED  COULD NOT  LINE  RULE{HEADING:#}"))?;
         for Rule { line, rule, decided, could_not } in &self.rules {
             let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
-            output.line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable(rule)))?;
+            output
+                .line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable_lines(rule)))?;
         }
         output.line("")?;
         for (index, line) in text.lines().enumerate() {
-            output.line(format_args!("{DIM}{:>4} |{DIM:#} {}", index + 1, printable(line)))?;
+            output.line(format_args!("{DIM}{:>4} |{DIM:#} {}", index + 1, printable_lines(line)))?;
         }
         Ok(())
     }

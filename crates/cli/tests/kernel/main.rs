@@ -5,6 +5,7 @@
 
 mod attachments;
 mod examples;
+mod hostile;
 mod lacking;
 mod machine;
 mod many;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let tests = [
         attachments::TESTS,
         examples::TESTS,
+        hostile::TESTS,
         lacking::TESTS,
         machine::TESTS,
         many::TESTS,
