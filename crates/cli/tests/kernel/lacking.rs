@@ -10,6 +10,8 @@ use crate::setting::{KNOBGATE, apart, copy_for_others, policy, stderr, stdout};
 pub(crate) const TESTS: &[Test] = &[
     ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
     ("without_cgroup_v2_nothing_is_started_and_the_mount_is_told", no_cgroups),
+    ("a_process_that_runs_out_of_descriptors_is_told_so", no_descriptors),
+    ("root_in_a_user_namespace_is_told_that_it_is_in_one", in_user_namespace),
     ("without_a_bpffs_nothing_is_attached_and_the_mount_is_told", no_bpffs),
 ];
 
@@ -73,6 +75,48 @@ fn no_root() -> Result<(), Failed> {
     assert!(stdout(&output).contains("run as root"), "{output:?}");
     let detached = Command::new(KNOBGATE).args(["detach", "t-nobody"]).output()?;
     assert!(detached.status.success(), "{detached:?}");
+    Ok(())
+}
+
+fn no_descriptors() -> Result<(), Failed> {
+    let file = policy("policy t-no-files\ndefault write deny\n");
+    let path = file.path().to_str().ok_or("a path")?;
+    let mut told = 0;
+    for limit in 5..20 {
+        let limit = format!("--nofile={limit}");
+        let limited =
+            |arguments: &[&str]| Command::new("prlimit").args([&limit, KNOBGATE]).args(arguments).output();
+        for output in
+            [limited(&["verify", "--policy", path])?, limited(&["run", "--policy", path, "--", "true"])?]
+        {
+            if output.status.success() {
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(3), "{output:?}");
+            assert!(stderr(&output).contains("Too many open files"), "{output:?}");
+            told += u32::from(stderr(&output).contains("ulimit -n"));
+        }
+    }
+    assert!(told > 0, "loading a program was among what failed");
+    Ok(())
+}
+
+fn in_user_namespace() -> Result<(), Failed> {
+    let file = policy("policy t-user-ns\n");
+    let path = file.path().to_str().ok_or("a path")?;
+    let inside = |arguments: &[&str]| {
+        Command::new("unshare").args(["--user", "--map-root-user", KNOBGATE]).args(arguments).output()
+    };
+    for arguments in [&["verify", "--policy", path][..], &["run", "--policy", path, "--", "true"]] {
+        let output = inside(arguments)?;
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(stderr(&output).contains("this process is in a user namespace"), "{output:?}");
+        for wrong in ["ulimit", "run it as root", "security module"] {
+            assert!(!stderr(&output).contains(wrong), "{output:?}");
+        }
+    }
+    let output = inside(&["doctor"])?;
+    assert!(stdout(&output).contains("in a user namespace"), "{output:?}");
     Ok(())
 }
 
