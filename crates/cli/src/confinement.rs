@@ -4,9 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::{fs, io};
 
-use knobgate_kernel::{
-    Cgroup, CgroupError, Guard, Link, LoadedProgram, ProcessId, ScratchCgroup, Signal, guard,
-};
+use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ProcessId, ScratchCgroup, guard};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::Failure;
@@ -40,13 +38,11 @@ impl Confinement {
         Ok(Self { cgroup, link, guard })
     }
 
-    /// Starts `command` in there; it ends with this process.
+    /// Starts `command` in there. If this process ends, the guard ends the command, and all that it started.
     ///
     /// # Errors
     /// It cannot be started, there or at all.
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
-        // The guard does this too, and for all that the command started; together they cannot fail for one kill.
-        knobgate_kernel::die_with_parent(command, Signal::KILL);
         knobgate_kernel::spawn_inside(command, &self.cgroup)
     }
 
@@ -60,7 +56,9 @@ impl Confinement {
     /// # Errors
     /// [`Failure::Machine`].
     pub(crate) fn renew_guard(&mut self) -> Result<(), Failure> {
-        self.guard = guard(&self.cgroup, &self.link).map_err(cannot_confine)?;
+        self.guard = guard(&self.cgroup, &self.link).map_err(|error| {
+            Failure::machine("the command is ended, for nothing guards it").because(error)
+        })?;
         Ok(())
     }
 

@@ -46,6 +46,14 @@ impl Output {
         writeln!(anstream::stdout().lock(), "{text}").map_err(Failure::Output)
     }
 
+    /// Prints to standard output what was done. Where that cannot be written, it goes to standard error: it is done all the
+    /// same, and the exit status says so.
+    pub(crate) fn done(&self, text: impl Display) {
+        if let Err(Failure::Output(error)) = self.line(&text) {
+            self.warning(format_args!("cannot write the output ({error}), but this is done: {text}"));
+        }
+    }
+
     /// Prints `bytes` to standard output as they are.
     ///
     /// # Errors

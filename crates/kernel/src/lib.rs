@@ -142,7 +142,7 @@ pub use scratch::ScratchCgroup;
 pub use signals::{HeldSignal, HeldSignals};
 pub use snapshot::{Inferred, Snapshot, snapshot};
 pub use spawn::{
-    Namespaces, ProcessFd, die_with_parent, spawn_inside, start_inside, with_private_namespaces,
+    Namespaces, ProcessFd, keep_closed_streams, spawn_inside, start_inside, with_private_namespaces,
 };
 pub use threads::ThreadCount;
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};

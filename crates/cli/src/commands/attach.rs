@@ -57,7 +57,7 @@ impl Attach {
         let _lock = Lock::take(&pins)?;
         let done = put_in_force(&pins, &name, &loaded, &cgroups)?;
         let done = told(&done, &what, &cgroups);
-        output.line(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()))?;
+        output.done(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()));
         Ok(ExitCode::SUCCESS)
     }
 

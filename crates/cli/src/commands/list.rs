@@ -3,9 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::ExitCode;
 
-use knobgate_kernel::{AttachMode, Bpffs, BpffsError, MachineAttachments, PinDir, ProgramFd};
+use knobgate_kernel::{
+    AttachMode, Bpffs, BpffsError, Link, MachineAttachments, PinDir, ProgramFd, SurveyError,
+};
 use serde::Serialize;
 
+use crate::attachments::{Lock, open_pins};
 use crate::failure::Failure;
 use crate::in_force::{InForce, ObjectFile};
 use crate::json;
@@ -29,11 +32,11 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let cannot = || Failure::machine("cannot list what is attached");
-        let attachments = MachineAttachments::find().map_err(|error| cannot().because(error))?;
-        let pinned = Pinned::read(output);
+        let Survey { attachments, pinned, orders } = Survey::take()?;
         let names = &pinned.names;
-        let orders = run_orders(&attachments).map_err(|error| cannot().because(error))?;
+        for error in &pinned.unread {
+            output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
+        }
         let mut programs = HashMap::new();
         let lines: Vec<(&RunOrder, Vec<Line>)> =
             orders.iter().map(|order| (order, lines(order, names, &mut programs))).collect();
@@ -74,51 +77,75 @@ impl List {
     }
 }
 
-/// What is pinned.
+/// All that is attached and pinned.
 #[derive(Debug)]
+struct Survey {
+    attachments: MachineAttachments,
+    pinned: Pinned,
+    orders: Vec<RunOrder>,
+}
+
+impl Survey {
+    /// Takes it; once more, with nobody else's hands on attachments, if links have changed meanwhile.
+    fn take() -> Result<Self, Failure> {
+        let before = Link::all().ok();
+        let survey = Self::take_once()?;
+        let unchanged = Link::all().ok() == before;
+        if !unchanged
+            && let Ok(Some(pins)) = open_pins()
+            && let Ok(_lock) = Lock::take(&pins)
+        {
+            return Self::take_once();
+        }
+        Ok(survey)
+    }
+
+    fn take_once() -> Result<Self, Failure> {
+        let cannot = |error: SurveyError| Failure::machine("cannot list what is attached").because(error);
+        let attachments = MachineAttachments::find().map_err(cannot)?;
+        let pinned = Pinned::read();
+        let orders = run_orders(&attachments).map_err(cannot)?;
+        Ok(Self { attachments, pinned, orders })
+    }
+}
+
+/// What is pinned.
+#[derive(Debug, Default)]
 struct Pinned {
     /// The names of our attachments by the ids of their links.
     names: HashMap<u32, String>,
-    /// Whether these are all.
-    complete: bool,
+    /// Why there may be more.
+    unread: Vec<BpffsError>,
 }
 
 impl Pinned {
-    /// Reads it, and warns of what cannot be read: what is attached is there to be listed all the same.
-    fn read(output: &Output) -> Self {
-        let mut pinned = Self { names: HashMap::new(), complete: true };
+    fn read() -> Self {
+        let mut pinned = Self::default();
         let read = match Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)) {
-            Ok(Some(pins)) => pinned.read_all(&pins, output),
+            Ok(Some(pins)) => pinned.read_all(&pins),
             // Nothing of ours is pinned there.
             Ok(None) | Err(BpffsError::NotMounted) => Ok(()),
             Err(error) => Err(error),
         };
-        if let Err(error) = read {
-            pinned.lacks(&error, output);
-        }
+        pinned.unread.extend(read.err());
         pinned
     }
 
-    fn read_all(&mut self, pins: &PinDir, output: &Output) -> Result<(), BpffsError> {
+    fn read_all(&mut self, pins: &PinDir) -> Result<(), BpffsError> {
         for name in pins.names()? {
             match pins.attachment(&name).and_then(|attachment| attachment.links()) {
                 Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.to_string()))),
                 // It was detached meanwhile.
                 Err(BpffsError::NotFound { .. }) => {}
-                Err(error) => self.lacks(&error, output),
+                Err(error) => self.unread.push(error),
             }
         }
         Ok(())
     }
 
-    fn lacks(&mut self, error: &BpffsError, output: &Output) {
-        self.complete = false;
-        output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
-    }
-
     /// What to say of a program that no pin is known for.
     fn unnamed(&self) -> &'static str {
-        if self.complete { "not pinned" } else { "perhaps pinned" }
+        if self.unread.is_empty() { "not pinned" } else { "perhaps pinned" }
     }
 }
 

@@ -5,11 +5,11 @@ mod maps;
 use std::borrow::Cow;
 use std::process::ExitCode;
 
-use knobgate_kernel::{PinnedLink, ProgramFd};
+use knobgate_kernel::{AttachmentName, ObjectError, PinDir, PinnedLink, ProgramFd};
 use knobgate_policy::Mode;
 use serde::Serialize;
 
-use crate::attachments::{cannot, open_attachment, open_pins, parse_name, paths_by_id};
+use crate::attachments::{Lock, cannot, open_attachment, open_pins, parse_name, paths_by_id};
 use crate::failure::Failure;
 use crate::in_force::{Counted, InForce, ObjectFile};
 use crate::json;
@@ -42,44 +42,14 @@ impl Show {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = parse_name(&self.name)?;
         let pins = open_pins()?;
-        let attachment = open_attachment(pins.as_ref(), &name, "show")?;
-        let links = attachment.links().map_err(|error| cannot("show", &name).because(error))?;
-        let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
-        let Some(program_id) = alive.first().or(dead.first()).map(|link| link.info.program_id) else {
-            let nothing = format!("nothing is left of it; remove it: knobgate detach {name}");
-            return Err(cannot("show", &name).because(nothing));
-        };
-        let program = ProgramFd::by_id(program_id).map_err(|error| cannot("show", &name).because(error))?;
-        let details = program.info().map_err(|error| cannot("show", &name).because(error))?;
-        let in_force = InForce::read(&program).map_err(|error| cannot("show", &name).because(error))?;
-        let (object, maps) = match in_force {
-            Some(_) => (None, Vec::new()),
-            None => {
-                let object = ObjectFile::read(&program);
-                let maps = program.maps().map(|maps| maps::shown(&maps));
-                let failed = |error| cannot("show", &name).because(error);
-                (object.map_err(failed)?, maps.map_err(failed)?)
+        let shown = match (Shown::read(pins.as_ref(), &name), &pins) {
+            // Others may have replaced or detached it meanwhile, which nobody does now.
+            (Err(failure), Some(pins)) => {
+                let _lock = Lock::take(pins).map_err(|_| failure)?;
+                Shown::read(Some(pins), &name)
             }
-        };
-        let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
-        let shown = Shown {
-            name: name.to_string(),
-            cgroups: Held::all(&alive),
-            program: details.id,
-            program_name: details.name,
-            loaded_by_uid: details.created_by_uid,
-            loaded_at: timestamp::since_boot(details.loaded_at),
-            policy: file.map(|file| file.policy().name.clone()),
-            mode: file.map(|file| match file.policy().mode {
-                Mode::Enforce => "enforce",
-                Mode::Audit => "audit",
-            }),
-            rules: in_force.iter().flat_map(InForce::counted).map(Rule::from).collect(),
-            text: in_force.map(|in_force| in_force.text),
-            object: object.as_ref().map(|object| object.path.clone()),
-            object_program: object.map(|object| object.program),
-            maps,
-        };
+            (read, _) => read,
+        }?;
         if self.json {
             output.line(json::line(&shown))?;
         } else {
@@ -163,6 +133,46 @@ impl From<Counted> for Rule {
 }
 
 impl Shown {
+    fn read(pins: Option<&PinDir>, name: &AttachmentName) -> Result<Self, Failure> {
+        let attachment = open_attachment(pins, name, "show")?;
+        let links = attachment.links().map_err(|error| cannot("show", name).because(error))?;
+        let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
+        let Some(program_id) = alive.first().or(dead.first()).map(|link| link.info.program_id) else {
+            let nothing = format!("nothing is left of it; remove it: knobgate detach {name}");
+            return Err(cannot("show", name).because(nothing));
+        };
+        let failed = |error: ObjectError| cannot("show", name).because(error);
+        let program = ProgramFd::by_id(program_id).map_err(failed)?;
+        let details = program.info().map_err(failed)?;
+        let in_force = InForce::read(&program).map_err(failed)?;
+        let (object, maps) = match in_force {
+            Some(_) => (None, Vec::new()),
+            None => {
+                let maps = program.maps().map_err(failed)?;
+                (ObjectFile::read(&program).map_err(failed)?, maps::shown(&maps))
+            }
+        };
+        let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
+        Ok(Self {
+            name: name.to_string(),
+            cgroups: Held::all(&alive),
+            program: details.id,
+            program_name: details.name,
+            loaded_by_uid: details.created_by_uid,
+            loaded_at: timestamp::since_boot(details.loaded_at),
+            policy: file.map(|file| file.policy().name.clone()),
+            mode: file.map(|file| match file.policy().mode {
+                Mode::Enforce => "enforce",
+                Mode::Audit => "audit",
+            }),
+            rules: in_force.iter().flat_map(InForce::counted).map(Rule::from).collect(),
+            text: in_force.map(|in_force| in_force.text),
+            object: object.as_ref().map(|object| object.path.clone()),
+            object_program: object.map(|object| object.program),
+            maps,
+        })
+    }
+
     fn print(&self, output: &Output) -> Result<(), Failure> {
         let (place, link) = match &self.cgroups[..] {
             [] => ("no cgroup any longer: what it was on was removed".into(), String::new()),

@@ -6,6 +6,7 @@
 mod attachments;
 mod examples;
 mod hostile;
+mod in_place;
 mod lacking;
 mod machine;
 mod many;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         attachments::TESTS,
         examples::TESTS,
         hostile::TESTS,
+        in_place::TESTS,
         lacking::TESTS,
         machine::TESTS,
         many::TESTS,

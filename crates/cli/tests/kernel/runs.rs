@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use knobgate_testing::{Reaped, Test, eventually, runs, shell};
+use knobgate_testing::{Reaped, RemovedAtLast, Test, eventually, runs, shell};
 use libtest_mimic::Failed;
 
 use crate::setting::{Runs, children, decided_by_the_kernel, denied_with, policy, stderr, stdout};
@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_command_that_cannot_be_started_has_the_status_that_shells_give", no_command),
     ("what_the_command_left_running_is_ended_with_it", daemons),
     ("cgroups_of_the_command_go_too", inner_cgroups),
+    ("a_command_keeps_its_exit_status_where_its_cgroup_cannot_be_removed", not_removed),
     ("standard_streams_pass_through", streams),
     ("what_dead_runs_left_is_removed_and_nothing_else", leftovers),
     ("a_policy_with_errors_runs_nothing", bad_policy),
@@ -186,6 +187,22 @@ fn inner_cgroups() -> Result<(), Failed> {
     ));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!runs(stdout(&output).trim().parse()?));
+    Ok(())
+}
+
+fn not_removed() -> Result<(), Failed> {
+    let setting = Runs::new("t-not-removed", "");
+    let hierarchy = knobgate_testing::root().path().display().to_string();
+    let output = setting.script(&format!(
+        "inner={hierarchy}$(sed -n s/^0:://p /proc/self/cgroup)/inner; mkdir $inner; mount --bind $inner $inner
+         echo $inner; exit 7"
+    ));
+    assert!(Command::new("umount").arg(stdout(&output).trim()).status()?.success());
+    for path in children(&setting.parent) {
+        drop(RemovedAtLast(path.into()));
+    }
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(stderr(&output).contains("cannot clear up after the command"), "{output:?}");
     Ok(())
 }
 
