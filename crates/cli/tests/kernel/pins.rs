@@ -20,7 +20,7 @@ const BPFFS: &str = "set -e; mount -t bpf bpf /sys/fs/bpf; cd /sys/fs/bpf; ";
 const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
 
 /// Runs a script, in a mount namespace of its own with a bpffs of its own, in which `$attach` attaches to a cgroup as
-/// `t-pins` and `$knobgate` is knobgate for every user.
+/// `t-pins`, `$knobgate` is knobgate for every user, and `list` lists what is on that cgroup.
 fn with_bpffs(script: &str) -> Result<(String, String), Failed> {
     let (copy, cgroup, file): (_, ScratchCgroup, _) =
         (copy_for_others(), scratch(), policy("policy t-pins\n"));
@@ -30,6 +30,7 @@ fn with_bpffs(script: &str) -> Result<(String, String), Failed> {
     let script = format!(
         "{BPFFS} knobgate={knobgate}; nobody=\"{NOBODY}\"
          attach=\"$knobgate attach --policy {policy} --cgroup {cgroup}\"
+         list() {{ $knobgate list | grep -A1 -x {cgroup}; }}
          {script}"
     );
     let output = apart(&script, &[])?;
@@ -88,9 +89,9 @@ fn untrusted() -> Result<(), Failed> {
         ("chown 65534 knobgate/t-pins/cgroup-*", "chown 0 knobgate/t-pins/cgroup-*"),
     ] {
         let (said, complaint) = with_bpffs(&format!(
-            "$attach >/dev/null; $knobgate list | grep -c t-pins; {taken}
+            "$attach >/dev/null; list | grep -c ' t-pins:'; {taken}
              for command in show detach; do $knobgate $command t-pins || echo status $?; done
-             $knobgate list | grep -o 'policy \"t-pins\", perhaps pinned'
+             list | grep -o 'policy \"t-pins\", perhaps pinned'
              {undone}; $knobgate detach t-pins >/dev/null"
         ))?;
         let expected = "1\nstatus 3\nstatus 3\npolicy \"t-pins\", perhaps pinned\n";
@@ -112,7 +113,7 @@ fn foreign_bpffs() -> Result<(), Failed> {
 
 fn read_only() -> Result<(), Failed> {
     let (said, complaint) = with_bpffs(
-        "$attach >/dev/null; mount -o remount,ro /sys/fs/bpf; $knobgate list | grep 't-pins'; mount -o remount,rw /sys/fs/bpf
+        "$attach >/dev/null; mount -o remount,ro /sys/fs/bpf; list | grep 't-pins'; mount -o remount,rw /sys/fs/bpf
          $knobgate detach t-pins >/dev/null",
     )?;
     assert!(said.contains("policy \"t-pins\", perhaps pinned"), "{said}");
