@@ -82,8 +82,8 @@ fn cannot_confine(error: impl std::error::Error + Send + Sync + 'static) -> Fail
     Failure::machine("cannot make a cgroup for the command").because(error)
 }
 
-/// Removes what was left by runs that were killed together with their guards. Only what is empty: a process in one
-/// belongs to a run that lives somewhere.
+/// Removes what was left by runs that were killed together with their guards. Only what has no process, in it or below: that
+/// one belongs to a run that lives somewhere. What cannot be removed now is the next run's to try.
 fn remove_leftovers(parent: &Cgroup) {
     for entry in fs::read_dir(parent.path()).into_iter().flatten().flatten() {
         if is_dead_run(&entry.file_name()) {
@@ -101,5 +101,5 @@ fn is_dead_run(name: &OsStr) -> bool {
 
 fn remove_unused(cgroup: &Cgroup) -> Result<(), CgroupError> {
     let unused = flock(cgroup, FlockOperation::NonBlockingLockExclusive).is_ok();
-    if unused && !cgroup.is_populated()? { cgroup.remove() } else { Ok(()) }
+    if unused { cgroup.remove_with_descendants() } else { Ok(()) }
 }

@@ -84,7 +84,10 @@ pub enum CgroupError {
         path: PathBuf,
     },
     /// It has processes or children, still or again.
-    #[error("cannot remove the cgroup {}: there are processes or cgroups in it", path.display())]
+    #[error(
+        "cannot remove the cgroup {}: there are processes or cgroups in it, or something is mounted there",
+        path.display()
+    )]
     InUse {
         /// Its directory.
         path: PathBuf,
@@ -293,7 +296,7 @@ impl Cgroup {
     }
 
     /// Removes this cgroup, which must be without processes and children. Processes that have just ended can
-    /// keep it for a moment, for which this waits (up to half a second).
+    /// keep it for a moment, for which this waits (up to half a second); for children it does not.
     ///
     /// Programs that are attached go with it; their links stay, without a cgroup.
     ///
@@ -306,6 +309,7 @@ impl Cgroup {
         for _ in 0..TRIES {
             match unlinkat(&parent, name.as_c_str(), AtFlags::REMOVEDIR) {
                 Ok(()) => return Ok(()),
+                Err(Errno::BUSY | Errno::NOTEMPTY) if sweep::has_children(self.as_fd()) == Ok(true) => break,
                 Err(Errno::BUSY | Errno::NOTEMPTY) => sweep::sleep(Duration::from_millis(10)),
                 Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: self.path.clone() }),
                 Err(error) => return Err(failed("remove the cgroup", &self.path)(error)),
@@ -328,10 +332,26 @@ impl Cgroup {
         if !self.wait_until_empty(Duration::from_secs(10))? {
             return Err(CgroupError::InUse { path: self.path.clone() });
         }
-        match sweep::remove_all(parent.as_fd(), &name) {
-            Ok(()) => Ok(()),
-            Err(Errno::BUSY | Errno::NOTEMPTY) => Err(CgroupError::InUse { path: self.path.clone() }),
-            Err(error) => Err(failed("remove the cgroup", &self.path)(error)),
+        sweep::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+    }
+
+    /// Removes this cgroup with all below it, if no process is in any of them. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](CgroupError::InUse), [`Io`](CgroupError::Io).
+    pub fn remove_with_descendants(&self) -> Result<(), CgroupError> {
+        let (parent, name) = self.parent_and_name()?;
+        if self.is_populated()? {
+            return Err(CgroupError::InUse { path: self.path.clone() });
+        }
+        sweep::remove_tree(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+    }
+
+    fn not_removed(&self, error: Errno) -> CgroupError {
+        match error {
+            Errno::BUSY | Errno::NOTEMPTY => CgroupError::InUse { path: self.path.clone() },
+            error => failed("remove the cgroup", &self.path)(error),
         }
     }
 
