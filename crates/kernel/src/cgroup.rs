@@ -8,11 +8,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, open, openat, unlinkat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::cgroup_type::CgroupType;
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
+use crate::long_path;
 use crate::process_id::ProcessId;
 use crate::sweep;
 
@@ -152,7 +153,7 @@ impl Cgroup {
     }
 
     pub(crate) fn open_directory(path: &Path) -> Result<Self, CgroupError> {
-        let dir = match open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        let dir = match long_path::open_directory(path) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: path.to_owned() }),
             Err(Errno::NOTDIR) => return Err(CgroupError::NotCgroup { path: path.to_owned() }),

@@ -80,6 +80,7 @@ mod link;
 mod load;
 mod load_error;
 mod locked_memory;
+mod long_path;
 mod machine;
 mod map;
 mod mountinfo;

@@ -163,7 +163,11 @@ fn deep() -> Result<(), Failed> {
     let name = "x".repeat(libc::PATH_MAX as usize / DEPTH + 1);
     let parent = scratch();
     let cgroup = parent.create("top")?;
-    drop(nest(&cgroup, &name, DEPTH)?);
+    let innermost = nest(&cgroup, &name, DEPTH)?;
+    assert_eq!(cgroup.descendants()?.len(), 2 * DEPTH);
+    assert_eq!(Hierarchy::find()?.path_of_id(innermost.id())?.as_deref(), Some(innermost.path()));
+    assert_eq!(Cgroup::open(innermost.path())?.id(), innermost.id());
+    drop(innermost);
     cgroup.remove_with_descendants()?;
     assert!(!cgroup.path().exists());
 
