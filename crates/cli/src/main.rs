@@ -8,7 +8,7 @@
 //! - [`report`] draws diagnostics, with the line and carets under the place;
 //! - [`json`] is what `--json` prints, [`json_decision`] and [`json_diagnostic`] what is in it of accesses and of errors;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
-//! - [`printable`] keeps what others wrote (policies, names, values) from driving the terminal;
+//! - [`mod@printable`] keeps what others chose (policies, names, values) from driving the terminal;
 //! - [`deciding_hook`] says which hook decides, and [`degradation`] what its kernel cannot do; [`not_compiled`] is about
 //!   policies that no kernel, or not this one, can have;
 //! - [`into_kernel`] compiles a policy for this machine and loads it, and says what the kernel cannot do;

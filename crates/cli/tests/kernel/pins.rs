@@ -81,20 +81,22 @@ fn moved_away() -> Result<(), Failed> {
 }
 
 fn untrusted() -> Result<(), Failed> {
-    for (taken, undone) in [
-        ("chown 65534 knobgate", "chown 0 knobgate"),
-        ("chmod 777 knobgate", "chmod 700 knobgate"),
-        ("chown 65534 knobgate/t-pins", "chown 0 knobgate/t-pins"),
-        ("chmod 777 knobgate/t-pins", "chmod 700 knobgate/t-pins"),
-        ("chown 65534 knobgate/t-pins/cgroup-*", "chown 0 knobgate/t-pins/cgroup-*"),
+    for (taken, undone, seen_by_doctor) in [
+        ("chown 65534 knobgate", "chown 0 knobgate", "1"),
+        ("chmod 777 knobgate", "chmod 700 knobgate", "1"),
+        ("chown 65534 knobgate/t-pins", "chown 0 knobgate/t-pins", "0"),
+        ("chmod 777 knobgate/t-pins", "chmod 700 knobgate/t-pins", "0"),
+        ("chown 65534 knobgate/t-pins/cgroup-*", "chown 0 knobgate/t-pins/cgroup-*", "0"),
     ] {
         let (said, complaint) = with_bpffs(&format!(
             "$attach >/dev/null; list | grep -c ' t-pins:'; {taken}
              for command in show detach; do $knobgate $command t-pins || echo status $?; done
              list | grep -o 'policy \"t-pins\", perhaps pinned'
+             $knobgate doctor | grep -c 'proves nothing' || true
              {undone}; $knobgate detach t-pins >/dev/null"
         ))?;
-        let expected = "1\nstatus 3\nstatus 3\npolicy \"t-pins\", perhaps pinned\n";
+        let expected =
+            format!("1\nstatus 3\nstatus 3\npolicy \"t-pins\", perhaps pinned\n{seen_by_doctor}\n");
         assert_eq!(said, expected, "{taken}: {complaint}");
         assert_eq!(complaint.matches("so what is pinned there proves nothing").count(), 3, "{complaint}");
     }
