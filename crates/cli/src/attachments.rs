@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-use knobgate_kernel::{Attachment, AttachmentName, Bpffs, BpffsError, CgroupError, Hierarchy, PinDir};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use knobgate_kernel::{
+    Attachment, AttachmentName, Bpffs, BpffsError, CgroupError, Hierarchy, MovedAway, PinDir,
+};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
+use crate::output::Output;
+use crate::printable::printable_path;
 
 /// What is being done to an attachment, for messages: `cannot VERB the attachment "NAME"`.
 pub(crate) fn cannot(verb: &str, name: &AttachmentName) -> Failure {
@@ -30,12 +35,21 @@ pub(crate) fn open_pins() -> Result<Option<PinDir>, Failure> {
     Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)).map_err(no_pins)
 }
 
-/// The directory of our attachments, made if need be.
+/// The directory of our attachments, made if need be. Says what was in its place.
 ///
 /// # Errors
 /// [`Failure::Machine`] without a bpffs, or if it cannot be trusted.
-pub(crate) fn create_pins() -> Result<PinDir, Failure> {
-    Bpffs::find().and_then(|bpffs| PinDir::create(&bpffs)).map_err(no_pins)
+pub(crate) fn create_pins(output: &Output) -> Result<PinDir, Failure> {
+    let pins = Bpffs::find().and_then(|bpffs| PinDir::create(&bpffs)).map_err(no_pins)?;
+    for MovedAway { owner, path, .. } in pins.moved_away() {
+        output.warning(format!(
+            "{} belonged to user {owner}, and was moved to {}; remove that, and keep others out: chmod 700 {}",
+            pins.path().display(),
+            path.display(),
+            pins.path().parent().unwrap_or(pins.path()).display()
+        ));
+    }
+    Ok(pins)
 }
 
 fn no_pins(error: BpffsError) -> Failure {
@@ -82,7 +96,7 @@ impl Lock {
         let failed =
             |error: Errno| Failure::machine(format!("cannot lock {}", pins.path().display())).because(error);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = open(pins.path(), flags, Mode::empty()).map_err(failed)?;
+        let directory = openat(pins, c".", flags, Mode::empty()).map_err(failed)?;
         loop {
             match flock(&directory, FlockOperation::LockExclusive) {
                 Ok(()) => break,
@@ -100,7 +114,7 @@ pub(crate) fn describe_cgroups(ids: impl IntoIterator<Item = u64>) -> String {
     const SHOWN: usize = 4;
     let paths = paths_by_id().unwrap_or_default();
     let describe = |id: u64| match paths.get(&id) {
-        Some(path) => path.clone(),
+        Some(path) => printable_path(path).into_owned(),
         None => format!("the cgroup with the id {id}, which cannot be seen from here"),
     };
     let mut ids = ids.into_iter();
@@ -116,7 +130,6 @@ pub(crate) fn describe_cgroups(ids: impl IntoIterator<Item = u64>) -> String {
 ///
 /// # Errors
 /// Those of [`Hierarchy::find`].
-pub(crate) fn paths_by_id() -> Result<HashMap<u64, String>, CgroupError> {
-    let paths = Hierarchy::find()?.paths_by_id()?;
-    Ok(paths.into_iter().map(|(id, path)| (id, path.display().to_string())).collect())
+pub(crate) fn paths_by_id() -> Result<HashMap<u64, PathBuf>, CgroupError> {
+    Hierarchy::find()?.paths_by_id()
 }

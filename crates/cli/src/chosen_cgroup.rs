@@ -6,6 +6,7 @@ use knobgate_kernel::{Cgroup, CgroupError, CgroupType};
 
 use crate::failure::Failure;
 use crate::plural::count;
+use crate::printable::printable_path;
 
 /// A cgroup by its path. It is not held open: there can be more of them than a process may have descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl From<&Cgroup> for ChosenCgroup {
 /// Where something happens, for people: the path of one, or how many.
 pub(crate) fn places(cgroups: &[ChosenCgroup]) -> String {
     match cgroups {
-        [only] => only.path.display().to_string(),
+        [only] => printable_path(&only.path).into_owned(),
         _ => count(cgroups.len(), "cgroup"),
     }
 }

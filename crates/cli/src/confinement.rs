@@ -4,9 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::{fs, io};
 
-use knobgate_kernel::{
-    Cgroup, CgroupError, Guard, Link, LoadedProgram, ProcessId, ScratchCgroup, Signal, guard,
-};
+use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ProcessId, ScratchCgroup, guard};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::Failure;
@@ -40,13 +38,11 @@ impl Confinement {
         Ok(Self { cgroup, link, guard })
     }
 
-    /// Starts `command` in there; it ends with this process.
+    /// Starts `command` in there. If this process ends, the guard ends the command, and all that it started.
     ///
     /// # Errors
     /// It cannot be started, there or at all.
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
-        // The guard does this too, and for all that the command started; together they cannot fail for one kill.
-        knobgate_kernel::die_with_parent(command, Signal::KILL);
         knobgate_kernel::spawn_inside(command, &self.cgroup)
     }
 
@@ -60,7 +56,9 @@ impl Confinement {
     /// # Errors
     /// [`Failure::Machine`].
     pub(crate) fn renew_guard(&mut self) -> Result<(), Failure> {
-        self.guard = guard(&self.cgroup, &self.link).map_err(cannot_confine)?;
+        self.guard = guard(&self.cgroup, &self.link).map_err(|error| {
+            Failure::machine("the command is ended, for nothing guards it").because(error)
+        })?;
         Ok(())
     }
 
@@ -84,8 +82,8 @@ fn cannot_confine(error: impl std::error::Error + Send + Sync + 'static) -> Fail
     Failure::machine("cannot make a cgroup for the command").because(error)
 }
 
-/// Removes what was left by runs that were killed together with their guards. Only what is empty: a process in one
-/// belongs to a run that lives somewhere.
+/// Removes what was left by runs that were killed together with their guards. Only what has no process, in it or below: that
+/// one belongs to a run that lives somewhere. What cannot be removed now is the next run's to try.
 fn remove_leftovers(parent: &Cgroup) {
     for entry in fs::read_dir(parent.path()).into_iter().flatten().flatten() {
         if is_dead_run(&entry.file_name()) {
@@ -103,5 +101,5 @@ fn is_dead_run(name: &OsStr) -> bool {
 
 fn remove_unused(cgroup: &Cgroup) -> Result<(), CgroupError> {
     let unused = flock(cgroup, FlockOperation::NonBlockingLockExclusive).is_ok();
-    if unused && !cgroup.is_populated()? { cgroup.remove() } else { Ok(()) }
+    if unused { cgroup.remove_with_descendants() } else { Ok(()) }
 }

@@ -81,10 +81,14 @@ fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
 
 /// `failure` because of `error`, with what to do about it.
 fn load_failure(failure: Failure, error: LoadError) -> Failure {
-    let permitted = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
+    let capabilities = Capabilities::of_this_process().ok();
+    let permitted = capabilities.is_none_or(Capabilities::can_load);
     let help = match error {
         LoadError::Rejected { .. } if !permitted => {
             "; without CAP_PERFMON it refuses what it otherwise takes: run it as root"
+        }
+        LoadError::NotPermitted { .. } if capabilities.is_some_and(|one| !one.in_first_user_namespace()) => {
+            "; run it outside of this container, or try the policy without the kernel: knobgate explain"
         }
         LoadError::NotPermitted { .. } => {
             "; run it as root, or try the policy without the kernel: knobgate explain"

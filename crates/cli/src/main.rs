@@ -8,7 +8,7 @@
 //! - [`report`] draws diagnostics, with the line and carets under the place;
 //! - [`json`] is what `--json` prints, [`json_decision`] and [`json_diagnostic`] what is in it of accesses and of errors;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
-//! - [`printable`] keeps what others wrote (policies, names, values) from driving the terminal;
+//! - [`mod@printable`] keeps what others chose (policies, names, values) from driving the terminal;
 //! - [`deciding_hook`] says which hook decides, and [`degradation`] what its kernel cannot do; [`not_compiled`] is about
 //!   policies that no kernel, or not this one, can have;
 //! - [`into_kernel`] compiles a policy for this machine and loads it, and says what the kernel cannot do;
@@ -45,12 +45,14 @@ mod supervise;
 mod timestamp;
 mod what_runs;
 
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use commands::Command;
 use output::{ColorChoice, Output};
+use printable::printable;
 
 /// Policy over /proc/sys for Linux control groups
 ///
@@ -68,10 +70,17 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let Cli { color, command } = Cli::parse();
+    let Cli { color, command } = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(color);
     command.run(&output).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit_code()
     })
+}
+
+/// The same error without what a terminal would obey: clap quotes arguments as they are. Escaping makes no wrong argument
+/// right, except ones that are not UTF-8, which are not quoted.
+fn harmless(error: clap::Error) -> clap::Error {
+    let escaped = std::env::args_os().map(|argument| printable(argument.as_bytes()).into_owned());
+    Cli::try_parse_from(escaped).err().unwrap_or(error)
 }

@@ -22,7 +22,8 @@ pub(crate) enum ColorChoice {
 }
 
 /// Where a command prints. What it prints may be styled with [`style`]; the styles are dropped where they would
-/// not be drawn. Text that others wrote has to go through [`printable()`] first.
+/// not be drawn. Text that others chose has to go through [`printable()`] first, but for what begins with a prefix, such as
+/// [`warning`](Self::warning), which goes through it as a whole.
 #[derive(Debug)]
 pub(crate) struct Output;
 
@@ -43,6 +44,14 @@ impl Output {
     /// Standard output cannot be written; a closed pipe ends the command silently.
     pub(crate) fn line(&self, text: impl Display) -> Result<(), Failure> {
         writeln!(anstream::stdout().lock(), "{text}").map_err(Failure::Output)
+    }
+
+    /// Prints to standard output what was done. Where that cannot be written, it goes to standard error: it is done all the
+    /// same, and the exit status says so.
+    pub(crate) fn done(&self, text: impl Display) {
+        if let Err(Failure::Output(error)) = self.line(&text) {
+            self.warning(format_args!("cannot write the output ({error}), but this is done: {text}"));
+        }
     }
 
     /// Prints `bytes` to standard output as they are.

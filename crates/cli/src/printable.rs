@@ -1,37 +1,68 @@
-//! Text that others wrote, made harmless for a terminal.
+//! Text that others chose, made harmless for a terminal.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-/// `text` with everything that a terminal would obey rather than show (control characters, and those that
-/// reorder or hide text) spelled out as `\x1b` or `\u{202e}`. Line ends and tabs stay.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    // A carriage return is harmless as part of a line's end only.
-    let obeyed = |(at, c): (usize, char)| is_obeyed(c) && !text[at..].starts_with("\r\n");
-    if !text.char_indices().any(obeyed) {
+/// `text` with everything that a terminal would obey rather than show spelled out, as `\n`, `\x1b` or `\u{202e}`: control
+/// characters with line breaks and tabs, characters that reorder or hide text, and bytes that are not UTF-8.
+///
+/// All that others chose goes through this before it is printed: names of cgroups, tasks, programs, policies, knobs and
+/// files, values, and what an error says of them. A second time changes nothing.
+pub(crate) fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Cow<'_, str> {
+    let bytes = text.as_ref();
+    if let Ok(text) = str::from_utf8(bytes)
+        && !text.chars().any(is_obeyed)
+    {
         return Cow::Borrowed(text);
     }
-    let mut printable = String::with_capacity(text.len() + 16);
-    for (at, c) in text.char_indices() {
-        match c {
-            c if !obeyed((at, c)) => printable.push(c),
-            c if c.is_ascii() => printable.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => printable.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+    let mut printable = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                c if !is_obeyed(c) => printable.push(c),
+                '\n' => printable.push_str("\\n"),
+                '\r' => printable.push_str("\\r"),
+                '\t' => printable.push_str("\\t"),
+                c if c.is_ascii() => printable.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c => printable.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            }
         }
+        chunk.invalid().iter().for_each(|byte| printable.push_str(&format!("\\x{byte:02x}")));
     }
     Cow::Owned(printable)
+}
+
+/// The same of a path.
+pub(crate) fn printable_path(path: &Path) -> Cow<'_, str> {
+    printable(path.as_os_str().as_bytes())
+}
+
+/// The same of a text that has lines, and is shown as such: with its line breaks, and blanks for tabs.
+pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
+    const TAB: &str = "    ";
+    if !text.chars().any(|c| c != '\n' && is_obeyed(c)) {
+        return Cow::Borrowed(text);
+    }
+    let line = |line: &str| {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        line.split('\t').map(printable).collect::<Vec<_>>().join(TAB)
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n").into()
 }
 
 /// Whether a terminal would obey `c` rather than show it.
 pub(crate) fn is_obeyed(c: char) -> bool {
     match c {
-        '\n' | '\t' => false,
         // Zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
-        // byte order mark, tags.
+        // byte order mark, marks of annotations, tags.
         '\u{61c}'
+        | '\u{180e}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}' => true,
         c => c.is_control(),
     }
@@ -44,13 +75,20 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_spelled_out() {
         for (text, expected) in [
-            ("plain é\ttext\n", "plain é\ttext\n"),
-            ("\u{1b}[31mred", "\\x1b[31mred"),
-            ("a\rb\r\n\u{7}\u{7f}", "a\\x0db\r\n\\x07\\x7f"),
-            ("\u{9b}2J", "\\u{9b}2J"),
-            ("\u{202e}gnitset", "\\u{202e}gnitset"),
+            (&b"plain \xc3\xa9 text"[..], "plain é text"),
+            (b"\x1b[31mred", "\\x1b[31mred"),
+            (b"a\rb\r\n\tc\x07\x7f\0", "a\\rb\\r\\n\\tc\\x07\\x7f\\x00"),
+            ("\u{9b}2J".as_bytes(), "\\u{9b}2J"),
+            ("\u{202e}gnitset".as_bytes(), "\\u{202e}gnitset"),
+            (b"a\xffb\x9b\xc3", "a\\xffb\\x9b\\xc3"),
         ] {
             assert_eq!(printable(text), expected, "{text:?}");
+            assert_eq!(printable(expected), expected);
         }
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(printable_lines("one\n\ttwo\r\n\r\u{7}\n"), "one\n    two\n\\r\\x07\n");
     }
 }

@@ -7,7 +7,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
 use knobgate_policy::{Diagnostic, JsonError, Severity, Source, Span};
 
-use crate::printable::printable;
+use crate::printable::{printable, printable_lines};
 
 /// Draws `diagnostic`, which is about `source`, with colours; [`Output`](crate::output::Output) drops them where they
 /// do not belong.
@@ -43,7 +43,7 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
     };
     let help = printable(diagnostic.help.as_deref().unwrap_or("write this instead"));
     let mended = Excerpt::around(source, std::iter::once(suggestion.span));
-    let patch = Patch::new(mended.place(suggestion.span), printable(&suggestion.replacement));
+    let patch = Patch::new(mended.place(suggestion.span), printable_lines(&suggestion.replacement));
     draw(&[
         first,
         Group::with_title(Level::HELP.secondary_title(help))
@@ -103,7 +103,7 @@ impl<'a> Excerpt<'a> {
         let text = &text[start..end];
         // What is left of a line's end would be shown.
         let text = text.strip_suffix('\r').unwrap_or(text);
-        Self { text, shown: printable(text), start, line: source.line(start) }
+        Self { text, shown: printable_lines(text), start, line: source.line(start) }
     }
 
     fn snippet<T: Clone>(&self) -> Snippet<'_, T> {
@@ -116,7 +116,7 @@ impl<'a> Excerpt<'a> {
             let offset = floor(self.text, offset.saturating_sub(self.start));
             match self.shown {
                 Cow::Borrowed(_) => offset,
-                Cow::Owned(_) => printable(&self.text[..offset]).len().min(self.shown.len()),
+                Cow::Owned(_) => printable_lines(&self.text[..offset]).len().min(self.shown.len()),
             }
         };
         let start = place(span.start);

@@ -38,6 +38,9 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// By us.
+    pub(crate) const KILLED: Self = Self::Signalled(Signal::KILL.as_raw() as u8);
+
     /// The exit status that a shell gives it.
     pub(crate) fn status(self) -> u8 {
         match self {
@@ -83,9 +86,10 @@ impl Supervisor {
         None
     }
 
-    /// Has `command` start with the signals as we were given them.
+    /// Has `command` start with the signals and the standard streams as we were given them.
     pub(crate) fn prepare(&self, command: &mut Command) {
         self.held.release_in(command);
+        knobgate_kernel::keep_closed_streams(command);
     }
 
     /// From now on no signal changes how this process ends: it was for the command, which has ended.
@@ -127,10 +131,10 @@ impl Supervisor {
                     }
                     let [_, guard] = waited.map(|waited| waited.revents());
                     if !guard.is_empty() {
+                        confinement.renew_guard()?;
                         output.warning(
                             "the guard of the command's cgroup was killed; there is another one now",
                         );
-                        confinement.renew_guard()?;
                     }
                 }
                 Err(error) => return Err(cannot().because(error)),

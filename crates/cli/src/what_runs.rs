@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::into_kernel::{load_into_kernel, load_program};
 use crate::output::Output;
 use crate::policy_file::load_policy;
+use crate::printable::printable;
 
 /// The arguments that choose it.
 #[derive(Debug, clap::Args)]
@@ -144,6 +145,6 @@ impl fmt::Display for WhatRuns {
             Self::Policy(_) => "policy",
             Self::Object { .. } => "program",
         };
-        write!(f, "the {what} \"{}\"", self.name())
+        write!(f, "the {what} \"{}\"", printable(self.name()))
     }
 }

@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::bpffs::{BpffsError, failed};
 use crate::link::{Link, LinkError, LinkInfo};
 use crate::map::Map;
-use crate::pin_dir::{DIRECTORY, PinDir};
+use crate::pin_dir::{DIRECTORY, PinDir, untrusted_pin};
+use crate::pin_owner::Distrust;
 use crate::sys::bpf;
 
 /// Begins the names of the pins of links.
@@ -67,7 +68,7 @@ impl Attachment {
     ///
     /// # Errors
     ///
-    /// [`BpffsError::Link`], [`Io`](BpffsError::Io).
+    /// [`BpffsError::Link`], [`Untrusted`](BpffsError::Untrusted), [`Io`](BpffsError::Io).
     pub fn links(&self) -> Result<Vec<PinnedLink>, BpffsError> {
         let mut cgroups = self.pinned(LINK)?;
         cgroups.sort_unstable();
@@ -87,9 +88,17 @@ impl Attachment {
     ///
     /// # Errors
     ///
-    /// [`BpffsError::Link`].
+    /// [`BpffsError::Link`], [`Untrusted`](BpffsError::Untrusted).
     pub fn link(&self, cgroup_id: u64) -> Result<Link, BpffsError> {
-        Ok(Link::from_pin(self.pin_path(LINK, cgroup_id))?)
+        let path = self.pin_path(LINK, cgroup_id);
+        let stat = statat(&self.dir, format!("{LINK}{cgroup_id}"), AtFlags::SYMLINK_NOFOLLOW);
+        match stat.map(|stat| Distrust::of_entry(&stat)) {
+            Ok(Some(why)) => Err(untrusted_pin(&path, why)),
+            Ok(None) => Ok(Link::from_pin(path)?),
+            Err(error) => {
+                Err(LinkError::Pin { doing: "open the pinned link", path, source: error.into() }.into())
+            }
+        }
     }
 
     /// Keeps the link that holds the program on this cgroup.

@@ -33,7 +33,7 @@ impl<'a> Attempt<'a> {
     ///
     /// # Errors
     ///
-    /// [`LoadError::BadRelocation`].
+    /// [`LoadError::BadRelocation`], and those of a kernel that runs out of something.
     pub(crate) fn new(
         program: &'a Program,
         maps: &[(String, Map)],
@@ -44,7 +44,7 @@ impl<'a> Attempt<'a> {
         let own = program.license.as_ref().map(|license| license.split('\0').next().unwrap_or_default());
         let own = own.and_then(|license| CString::new(license).ok());
         let license = own.unwrap_or_else(|| options.license.clone());
-        let debug = options.line_info.then(|| DebugInfo::load(program)).flatten();
+        let debug = if options.line_info { DebugInfo::load(program)? } else { None };
         Ok(Self { program, options, insns, license, debug })
     }
 
@@ -58,7 +58,8 @@ impl<'a> Attempt<'a> {
         let loaded = match debug {
             // Whether it is the lines that the kernel does not like, a second attempt without them tells.
             Some(_) => self.ask(debug, None).map(|fd| (fd, true)).or_else(|error| match error {
-                Errno::TOOBIG | Errno::PERM | Errno::NOMEM => Err(error),
+                Errno::TOOBIG | Errno::PERM => Err(error),
+                error if is_about_the_system(error) => Err(error),
                 _ => self.ask(None, None).map(|fd| (fd, false)).map_err(|_| error),
             }),
             None => self.ask(None, None).map(|fd| (fd, false)),
@@ -99,7 +100,7 @@ impl<'a> Attempt<'a> {
         let mut tries = 1;
         loop {
             match within_limit(|| bpf::prog_load(&spec, log.as_mut())) {
-                Err(Errno::AGAIN) if tries < TRIES => tries += 1,
+                Err(Errno::AGAIN | Errno::INTR) if tries < TRIES => tries += 1,
                 done => return done,
             }
         }
@@ -117,15 +118,16 @@ impl<'a> Attempt<'a> {
                 _ => LoadError::NotPermitted { program, capabilities, source },
             };
         }
-        if error == Errno::NOMEM {
-            return LoadError::NoMemory { program, source };
+        if is_about_the_system(error) {
+            return system_error(program, error);
         }
         let insns = self.insns.len() / 8;
         let log = if insns > MOST_INSNS { VerifierLog::default() } else { self.log_of_rejection() };
         match error {
             Errno::TOOBIG => LoadError::TooLarge { program, insns, log, source },
             Errno::INVAL if log.text().is_empty() => LoadError::Unsupported { program, source },
-            _ if log.text().is_empty() => LoadError::Failed { program, source },
+            // What failed was not the verifying.
+            _ if log.stated_reason().is_none() => LoadError::Failed { program, advice: "", source },
             _ => LoadError::Rejected { program, log, source },
         }
     }
@@ -139,6 +141,23 @@ impl<'a> Attempt<'a> {
         }
         self.log(true, LogLevel::Stats).cut()
     }
+}
+
+/// Whether an error says nothing of the program, but that the process or the machine has run out of something.
+fn is_about_the_system(error: Errno) -> bool {
+    matches!(error, Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::INTR | Errno::NOSYS)
+}
+
+fn system_error(program: String, error: Errno) -> LoadError {
+    let source = error.into();
+    let advice = match error {
+        Errno::NOMEM => return LoadError::NoMemory { program, source },
+        Errno::MFILE => "; raise the limit of open files of this process: ulimit -n",
+        Errno::NFILE => "; raise the limit of open files of this machine: fs.file-max",
+        Errno::AGAIN | Errno::INTR => "; signals interrupted the verifier again and again: try it again",
+        _ => "; this kernel has no bpf(2), or a filter of seccomp(2) forbids it",
+    };
+    LoadError::Failed { program, advice, source }
 }
 
 /// The instructions with the descriptors of the maps in them.
@@ -174,13 +193,16 @@ struct DebugInfo {
 
 impl DebugInfo {
     /// `None` where there are no lines, or the kernel does not take the BTF.
-    fn load(program: &Program) -> Option<Self> {
+    fn load(program: &Program) -> Result<Option<Self>, LoadError> {
         if program.functions.is_empty() {
-            return None;
+            return Ok(None);
         }
         let tables = ProgramBtf::of(program);
-        let fd = bpf::btf_load(&tables.btf).ok()?;
-        Some(Self { fd, tables })
+        match bpf::btf_load(&tables.btf) {
+            Ok(fd) => Ok(Some(Self { fd, tables })),
+            Err(error) if is_about_the_system(error) => Err(system_error(program.name.clone(), error)),
+            Err(_) => Ok(None),
+        }
     }
 
     fn spec(&self) -> DebugSpec<'_> {

@@ -10,6 +10,7 @@ use crate::cgroup::CgroupError;
 use crate::hierarchy::magic;
 use crate::link::LinkError;
 use crate::mountinfo::{Mount, mounts};
+use crate::pin_owner::Distrust;
 
 /// `BPF_FS_MAGIC`
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -31,13 +32,21 @@ pub enum BpffsError {
         /// The directory.
         path: PathBuf,
     },
-    /// Somebody else could change what is pinned there.
-    #[error("{} belongs to user {owner}, who could take attachments away; not used", path.display())]
-    ForeignOwner {
-        /// The directory.
+    /// Somebody else than root made it, or could change what is in it.
+    #[error("{} {why}, so what is pinned there proves nothing and is not used; {remedy}", path.display())]
+    Untrusted {
+        /// What is not trusted.
         path: PathBuf,
-        /// Whose it is.
-        owner: u32,
+        /// Why.
+        why: Distrust,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// Only root's pins are trusted, so only root can make any.
+    #[error("attachments are root's, and this is user {user}; run it as root")]
+    NotRoot {
+        /// The effective user.
+        user: u32,
     },
     /// There is an attachment of this name.
     #[error(

@@ -1,7 +1,11 @@
 //! Which privileges this process has, as far as bpf(2) asks for them.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
+
+/// The inode number of the first user namespace, on every machine: `PROC_USER_INIT_INO` in include/linux/proc_ns.h.
+const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 /// A capability of capabilities(7) that something here needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +52,7 @@ impl fmt::Display for Capability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     effective: u64,
+    in_first_user_namespace: bool,
 }
 
 impl Capabilities {
@@ -57,13 +62,18 @@ impl Capabilities {
     ///
     /// When `/proc` cannot be read.
     pub fn of_this_process() -> io::Result<Self> {
-        let status = fs::read_to_string("/proc/thread-self/status")?;
-        Self::parse(&status).ok_or_else(|| io::Error::other("there is no CapEff in /proc/thread-self/status"))
+        // The name of the process need not be UTF-8.
+        let status = fs::read("/proc/thread-self/status")?;
+        let effective = parse_effective(&String::from_utf8_lossy(&status))
+            .ok_or_else(|| io::Error::other("there is no CapEff in /proc/thread-self/status"))?;
+        let in_first_user_namespace = fs::metadata("/proc/thread-self/ns/user")
+            .map_or(true, |namespace| namespace.ino() == FIRST_USER_NAMESPACE);
+        Ok(Self { effective, in_first_user_namespace })
     }
 
-    fn parse(status: &str) -> Option<Self> {
-        let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-        Some(Self { effective: u64::from_str_radix(mask.trim(), 16).ok()? })
+    /// Whether the process is in the first user namespace, where capabilities count for bpf(2).
+    pub fn in_first_user_namespace(self) -> bool {
+        self.in_first_user_namespace
     }
 
     /// Whether this one is in the set. `CAP_SYS_ADMIN` does not count for the others here, though the kernel takes it
@@ -73,13 +83,21 @@ impl Capabilities {
     }
 
     /// Whether compiled policies can be loaded with these: `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, for each of
-    /// which `CAP_SYS_ADMIN` does as well (`bpf_prog_load()` in `kernel/bpf/syscall.c`).
-    ///
-    /// They count only in the first user namespace, which they do not tell.
+    /// which `CAP_SYS_ADMIN` does as well (`bpf_prog_load()` in `kernel/bpf/syscall.c`), in the first user namespace.
     pub fn can_load(self) -> bool {
+        self.in_first_user_namespace && self.could_load()
+    }
+
+    /// The same, if the process were in the first user namespace.
+    pub(crate) fn could_load(self) -> bool {
         let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
         self.has(Capability::SysAdmin) || needed.into_iter().all(|one| self.has(one))
     }
+}
+
+fn parse_effective(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 #[cfg(test)]
@@ -101,11 +119,13 @@ mod tests {
             ("CapEff:\t0000000000200000\n", &[Capability::SysAdmin], true),
         ];
         for (status, expected, can_load) in cases {
-            let capabilities = Capabilities::parse(status).expect(status);
+            let effective = parse_effective(status).expect(status);
+            let capabilities = Capabilities { effective, in_first_user_namespace: true };
             let found: Vec<_> = Capability::ALL.into_iter().filter(|&one| capabilities.has(one)).collect();
             assert_eq!(found, expected, "{status}");
             assert_eq!(capabilities.can_load(), can_load, "{status}");
+            assert!(!Capabilities { in_first_user_namespace: false, ..capabilities }.can_load());
         }
-        assert_eq!(Capabilities::parse("Name:\tx\n"), None);
+        assert_eq!(parse_effective("Name:\tx\n"), None);
     }
 }

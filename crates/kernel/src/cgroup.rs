@@ -8,11 +8,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, open, openat, unlinkat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::cgroup_type::CgroupType;
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
+use crate::long_path;
 use crate::process_id::ProcessId;
 use crate::sweep;
 
@@ -96,7 +97,10 @@ pub enum CgroupError {
         path: PathBuf,
     },
     /// It has processes or children, still or again.
-    #[error("cannot remove the cgroup {}: there are processes or cgroups in it", path.display())]
+    #[error(
+        "cannot remove the cgroup {}: there are processes or cgroups in it, or something is mounted there",
+        path.display()
+    )]
     InUse {
         /// Its directory.
         path: PathBuf,
@@ -198,7 +202,7 @@ impl Cgroup {
     }
 
     pub(crate) fn open_directory(path: &Path) -> Result<Self, CgroupError> {
-        let dir = match open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        let dir = match long_path::open_directory(path) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: path.to_owned() }),
             Err(Errno::NOTDIR) => return Err(CgroupError::NotCgroup { path: path.to_owned() }),
@@ -354,7 +358,7 @@ impl Cgroup {
     }
 
     /// Removes this cgroup, which must be without processes and children. Processes that have just ended can
-    /// keep it for a moment, for which this waits (up to half a second).
+    /// keep it for a moment, for which this waits (up to half a second); for children it does not.
     ///
     /// Programs that are attached go with it; their links stay, without a cgroup.
     ///
@@ -367,6 +371,7 @@ impl Cgroup {
         for _ in 0..TRIES {
             match unlinkat(&parent, name.as_c_str(), AtFlags::REMOVEDIR) {
                 Ok(()) => return Ok(()),
+                Err(Errno::BUSY | Errno::NOTEMPTY) if sweep::has_children(self.as_fd()) == Ok(true) => break,
                 Err(Errno::BUSY | Errno::NOTEMPTY) => sweep::sleep(Duration::from_millis(10)),
                 Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: self.path.clone() }),
                 Err(error) => return Err(failed("remove the cgroup", &self.path)(error)),
@@ -389,10 +394,26 @@ impl Cgroup {
         if !self.wait_until_empty(Duration::from_secs(10))? {
             return Err(CgroupError::InUse { path: self.path.clone() });
         }
-        match sweep::remove_all(parent.as_fd(), &name) {
-            Ok(()) => Ok(()),
-            Err(Errno::BUSY | Errno::NOTEMPTY) => Err(CgroupError::InUse { path: self.path.clone() }),
-            Err(error) => Err(failed("remove the cgroup", &self.path)(error)),
+        sweep::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+    }
+
+    /// Removes this cgroup with all below it, if no process is in any of them. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](CgroupError::InUse), [`Io`](CgroupError::Io).
+    pub fn remove_with_descendants(&self) -> Result<(), CgroupError> {
+        let (parent, name) = self.parent_and_name()?;
+        if self.is_populated()? {
+            return Err(CgroupError::InUse { path: self.path.clone() });
+        }
+        sweep::remove_tree(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+    }
+
+    fn not_removed(&self, error: Errno) -> CgroupError {
+        match error {
+            Errno::BUSY | Errno::NOTEMPTY => CgroupError::InUse { path: self.path.clone() },
+            error => failed("remove the cgroup", &self.path)(error),
         }
     }
 

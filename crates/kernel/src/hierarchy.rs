@@ -1,14 +1,16 @@
 //! Where the cgroup v2 hierarchy is, as this process sees it.
 
 use std::collections::HashMap;
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::DirEntryExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::statfs;
+use rustix::fs::{Dir, FileType, statfs};
+use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, CgroupError};
+use crate::long_path;
 use crate::mountinfo::{Mount, mounts};
 
 /// `CGROUP2_SUPER_MAGIC`
@@ -97,27 +99,40 @@ impl Hierarchy {
 
 /// Visits all directories below `directory`, parents before their children. One that vanishes meanwhile is left out.
 pub(crate) fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), CgroupError> {
-    // By inode number: on 64-bit systems that is the id (kernfs_ino() in include/linux/kernfs.h).
     let mut pending = vec![directory.to_owned()];
     while let Some(directory) = pending.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if gone(&error) => continue,
-            Err(source) => return Err(CgroupError::Io { doing: "list", path: directory, source }),
-        };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) if gone(&error) => break,
-                Err(source) => return Err(CgroupError::Io { doing: "list", path: directory, source }),
-            };
-            if entry.file_type().is_ok_and(|file_type| file_type.is_dir()) {
-                visit(entry.ino(), entry.path());
-                pending.push(entry.path());
+        match children(&directory) {
+            Ok(children) => {
+                for (id, name) in children {
+                    let path = directory.join(name);
+                    visit(id, path.clone());
+                    pending.push(path);
+                }
+            }
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(error) => {
+                return Err(CgroupError::Io { doing: "list", path: directory, source: error.into() });
             }
         }
     }
     Ok(())
+}
+
+/// The directories in one, by inode number: on 64-bit systems that is the id (kernfs_ino() in include/linux/kernfs.h).
+fn children(directory: &Path) -> rustix::io::Result<Vec<(u64, OsString)>> {
+    let mut children = Vec::new();
+    for entry in Dir::new(long_path::open_directory(directory)?)? {
+        let entry = match entry {
+            // The rest of one that was removed.
+            Err(Errno::NOENT | Errno::NODEV) => break,
+            entry => entry?,
+        };
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+            children.push((entry.ino(), name.to_owned()));
+        }
+    }
+    Ok(children)
 }
 
 /// Whether an error says that a cgroup does not exist, or not any longer.

@@ -80,12 +80,14 @@ mod link;
 mod load;
 mod load_error;
 mod locked_memory;
+mod long_path;
 mod machine;
 mod map;
 mod mountinfo;
 mod new_attachment;
 mod object;
 mod pin_dir;
+mod pin_owner;
 mod probe;
 mod process_id;
 mod program;
@@ -129,7 +131,8 @@ pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
-pub use pin_dir::PinDir;
+pub use pin_dir::{MovedAway, PinDir};
+pub use pin_owner::Distrust;
 pub use probe::{Outcome, Probes, probe, probe_cached};
 pub use process_id::ProcessId;
 pub use program::{ProgramFd, ProgramInfo};
@@ -141,7 +144,7 @@ pub use scratch::ScratchCgroup;
 pub use signals::{HeldSignal, HeldSignals};
 pub use snapshot::{Inferred, Snapshot, snapshot};
 pub use spawn::{
-    Namespaces, ProcessFd, die_with_parent, spawn_inside, start_inside, with_private_namespaces,
+    Namespaces, ProcessFd, keep_closed_streams, spawn_inside, start_inside, with_private_namespaces,
 };
 pub use threads::ThreadCount;
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};

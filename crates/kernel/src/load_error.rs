@@ -152,10 +152,12 @@ pub enum LoadError {
         map: String,
     },
     /// The kernel refused for another reason.
-    #[error("cannot load \"{program}\": {source}")]
+    #[error("cannot load \"{program}\": {source}{advice}")]
     Failed {
         /// The program's name.
         program: String,
+        /// What to do about it; empty if that is not known.
+        advice: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
@@ -174,8 +176,10 @@ impl LoadError {
 fn missing(capabilities: &Option<Capabilities>) -> &'static str {
     match capabilities {
         Some(capabilities) if capabilities.can_load() => {
-            ", though this process has the capabilities (in this user namespace): a security module, lockdown or a seccomp \
-             filter may be in the way"
+            ", though this process has the capabilities: a security module, lockdown or a seccomp filter may be in the way"
+        }
+        Some(capabilities) if capabilities.could_load() => {
+            ", for this process is in a user namespace, where its capabilities do not count"
         }
         _ => "",
     }

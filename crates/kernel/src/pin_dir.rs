@@ -1,11 +1,15 @@
 //! Where attachments are kept: a directory `knobgate/NAME` on a bpffs for each.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fstat, open, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, mkdirat, open, openat, renameat_with,
+    statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -13,6 +17,7 @@ use crate::attachment::Attachment;
 use crate::attachment_name::AttachmentName;
 use crate::bpffs::{Bpffs, BpffsError, failed};
 use crate::new_attachment::NewAttachment;
+use crate::pin_owner::Distrust;
 
 /// Our directory on a bpffs.
 const OURS: &str = "knobgate";
@@ -21,11 +26,31 @@ const OURS: &str = "knobgate";
 pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The directory of our attachments on a bpffs, `knobgate`, for its owner alone (mode 0700).
+/// The directory of our attachments on a bpffs, `knobgate`, for root alone (mode 0700).
+///
+/// On most bpffs every user can make a directory of this name before we do. So nothing in it is trusted unless root owns it.
 #[derive(Debug)]
 pub struct PinDir {
     pub(crate) dir: OwnedFd,
     path: PathBuf,
+    moved_away: Vec<MovedAway>,
+}
+
+/// What somebody else had put in the place of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MovedAway {
+    /// Whose it is.
+    pub owner: u32,
+    /// Where it is now.
+    pub path: PathBuf,
+}
+
+/// What is in the place of the directory.
+enum Found {
+    Nothing,
+    Roots(OwnedFd, Stat),
+    Foreign { owner: u32 },
 }
 
 impl PinDir {
@@ -33,39 +58,61 @@ impl PinDir {
     ///
     /// # Errors
     ///
-    /// [`BpffsError::ForeignOwner`], [`Io`](BpffsError::Io).
+    /// [`BpffsError::Untrusted`], [`Io`](BpffsError::Io).
     pub fn open(bpffs: &Bpffs) -> Result<Option<Self>, BpffsError> {
         let path = bpffs.path().join(OURS);
-        let dir = match open(&path, DIRECTORY, Mode::empty()) {
-            Ok(dir) => dir,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(failed("open", &path)(error)),
-        };
-        let owner = fstat(&dir).map_err(failed("examine", &path))?.st_uid;
-        if owner != geteuid().as_raw() && owner != 0 {
-            return Err(BpffsError::ForeignOwner { path, owner });
+        match find(&open_bpffs(bpffs)?, &path)? {
+            Found::Nothing => Ok(None),
+            Found::Foreign { owner } => Err(foreign(path, owner)),
+            Found::Roots(dir, stat) => match Distrust::of_directory(&stat) {
+                Some(why) => {
+                    let remedy = format!("close it to others: chmod 700 {}", path.display());
+                    Err(BpffsError::Untrusted { path, why, remedy })
+                }
+                None => Ok(Some(Self { dir, path, moved_away: Vec::new() })),
+            },
         }
-        Ok(Some(Self { dir, path }))
     }
 
-    /// Opens it, and creates it first if need be.
+    /// Opens it, and creates it first if need be. What somebody else than root has put there is
+    /// [moved away](Self::moved_away), under a name that says whose it is.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// [`BpffsError::NotRoot`], [`Untrusted`](BpffsError::Untrusted), [`Io`](BpffsError::Io).
     pub fn create(bpffs: &Bpffs) -> Result<Self, BpffsError> {
+        // Somebody may put something there again and again.
+        const TRIES: u32 = 100;
+        let user = geteuid();
+        if !user.is_root() {
+            return Err(BpffsError::NotRoot { user: user.as_raw() });
+        }
         let path = bpffs.path().join(OURS);
-        loop {
-            if let Some(found) = Self::open(bpffs)? {
-                // Whatever the umask or somebody made of it.
-                fchmod(&found.dir, Mode::RWXU).map_err(failed("change the mode of", &path))?;
-                return Ok(found);
-            }
-            match rustix::fs::mkdir(&path, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(failed("create", &path)(error)),
+        let root = open_bpffs(bpffs)?;
+        let (mut moved_away, mut last_owner) = (Vec::new(), 0);
+        for _ in 0..TRIES {
+            match find(&root, &path)? {
+                Found::Roots(dir, _) => {
+                    // Whatever the umask or somebody made of it.
+                    fchmod(&dir, Mode::RWXU).map_err(failed("change the mode of", &path))?;
+                    return Ok(Self { dir, path, moved_away });
+                }
+                Found::Nothing => match mkdirat(&root, OURS, Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(failed("create", &path)(error)),
+                },
+                Found::Foreign { owner } => {
+                    last_owner = owner;
+                    moved_away.extend(move_away(&root, &path, owner)?);
+                }
             }
         }
+        Err(foreign(path, last_owner))
+    }
+
+    /// What was in the way when this was [created](Self::create).
+    pub fn moved_away(&self) -> &[MovedAway] {
+        &self.moved_away
     }
 
     /// Where it is.
@@ -89,12 +136,18 @@ impl PinDir {
     ///
     /// # Errors
     ///
-    /// [`BpffsError::NotFound`], [`Io`](BpffsError::Io).
+    /// [`BpffsError::NotFound`], [`Untrusted`](BpffsError::Untrusted), [`Io`](BpffsError::Io).
     pub fn attachment(&self, name: &AttachmentName) -> Result<Attachment, BpffsError> {
-        Attachment::open(self, name.as_str()).map_err(|error| match error {
+        let attachment = Attachment::open(self, name.as_str()).map_err(|error| match error {
             Errno::NOENT => BpffsError::NotFound { name: name.clone() },
             error => failed("open", &self.path.join(name.as_str()))(error),
-        })
+        })?;
+        let path = attachment.path();
+        let stat = fstat(attachment.directory()).map_err(failed("examine", path))?;
+        match Distrust::of_directory(&stat) {
+            Some(why) => Err(untrusted_pin(path, why)),
+            None => Ok(attachment),
+        }
     }
 
     /// Begins an attachment, which nobody sees under a name before it is [published](NewAttachment::publish).
@@ -144,4 +197,77 @@ impl PinDir {
         }
         Ok(names)
     }
+}
+
+impl AsFd for PinDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+/// That a pin, or a directory of pins, is not trusted.
+pub(crate) fn untrusted_pin(path: &Path, why: Distrust) -> BpffsError {
+    let remedy = format!("remove it: rm -r {}", path.display());
+    BpffsError::Untrusted { path: path.to_owned(), why, remedy }
+}
+
+fn foreign(path: PathBuf, owner: u32) -> BpffsError {
+    let remedy = "`knobgate attach` moves it away".to_owned();
+    BpffsError::Untrusted { path, why: Distrust::Owner(owner), remedy }
+}
+
+/// The bpffs itself, if what root puts there stays there.
+fn open_bpffs(bpffs: &Bpffs) -> Result<OwnedFd, BpffsError> {
+    let path = bpffs.path();
+    let root = open(path, DIRECTORY, Mode::empty()).map_err(failed("open", path))?;
+    let stat = fstat(&root).map_err(failed("examine", path))?;
+    match Distrust::of_directory(&stat) {
+        Some(why) => {
+            let remedy = format!("give it to root: chown root {0} && chmod 700 {0}", path.display());
+            Err(BpffsError::Untrusted { path: path.to_owned(), why, remedy })
+        }
+        None => Ok(root),
+    }
+}
+
+fn find(root: &OwnedFd, path: &Path) -> Result<Found, BpffsError> {
+    match openat(root, OURS, DIRECTORY, Mode::empty()) {
+        Ok(dir) => {
+            let stat = fstat(&dir).map_err(failed("examine", path))?;
+            Ok(match stat.st_uid {
+                0 => Found::Roots(dir, stat),
+                owner => Found::Foreign { owner },
+            })
+        }
+        Err(Errno::NOENT) => Ok(Found::Nothing),
+        // Closed to this user, or no directory.
+        Err(error) => match statat(root, OURS, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if stat.st_uid != 0 => Ok(Found::Foreign { owner: stat.st_uid }),
+            Err(Errno::NOENT) => Ok(Found::Nothing),
+            _ => Err(failed("open", path)(error)),
+        },
+    }
+}
+
+/// Renames what is in the place of our directory, whatever it is: nothing in it is opened, followed or removed. To keep
+/// using it would not do: its owner may have it open, and hold a lock on it for ever. `None` if there was nothing of
+/// somebody else's any longer.
+fn move_away(root: &OwnedFd, path: &Path, owner: u32) -> Result<Option<MovedAway>, BpffsError> {
+    // A name that nobody can take in advance.
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    let away = format!("{OURS}-of-user-{owner}-{now:x}");
+    match renameat_with(root, OURS, root, &*away, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(Errno::NOENT | Errno::EXIST) => return Ok(None),
+        Err(error) => return Err(failed("move away", path)(error)),
+    }
+    let moved = path.with_file_name(&away);
+    let stat = statat(root, &*away, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("examine", &moved))?;
+    if stat.st_uid == 0 {
+        // Another knobgate was faster, and this is its new directory.
+        renameat_with(root, &*away, root, OURS, RenameFlags::NOREPLACE)
+            .map_err(failed("move back", &moved))?;
+        return Ok(None);
+    }
+    Ok(Some(MovedAway { owner: stat.st_uid, path: moved }))
 }

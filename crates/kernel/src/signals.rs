@@ -10,7 +10,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::sys::{exec, signals};
+use crate::sys::{exec, signals, startup};
 
 /// Signals that are held back for this thread, to be [taken](Self::take).
 ///
@@ -20,6 +20,7 @@ use crate::sys::{exec, signals};
 pub struct HeldSignals {
     fd: OwnedFd,
     before: signals::Mask,
+    ignored_children: bool,
 }
 
 /// A signal that was taken.
@@ -43,11 +44,9 @@ impl HeldSignals {
     ///
     /// When there are no descriptors or no memory left.
     pub fn hold(signals: &[Signal]) -> io::Result<Self> {
-        if signals.contains(&Signal::CHILD) {
-            signals::stop_ignoring_children()?;
-        }
+        let ignored_children = signals.contains(&Signal::CHILD) && signals::stop_ignoring_children()?;
         let fd = signals::signal_fd(signals)?;
-        Ok(Self { fd, before: signals::block(signals)? })
+        Ok(Self { fd, before: signals::block(signals)?, ignored_children })
     }
 
     /// Takes the next one; `None` when there is none now.
@@ -69,9 +68,13 @@ impl HeldSignals {
         std::mem::forget(self);
     }
 
-    /// Makes `command` start with the signals as they were before: what is sent to it from its fork on, it gets.
+    /// Makes `command` start with the signals as they were when this process was started: what is sent to it from its fork on,
+    /// it gets, and what was ignored is ignored. (A [`Command`] has the default effect of `SIGPIPE` otherwise.)
     pub fn release_in(&self, command: &mut Command) {
-        exec::restore_signal_mask(command, self.before);
+        let mut ignored = Vec::new();
+        ignored.extend(startup::ignores_sigpipe().then_some(Signal::PIPE));
+        ignored.extend(self.ignored_children.then_some(Signal::CHILD));
+        exec::restore_signals(command, self.before, ignored);
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::thread::UnshareFlags;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::process_id::ProcessId;
 use crate::sys::clone_into_cgroup::{SpawnError, spawn_into};
-use crate::sys::exec;
+use crate::sys::{exec, startup};
 
 /// Makes `command` start inside `cgroup`.
 ///
@@ -56,12 +56,10 @@ pub fn spawn_inside(command: &mut Command, cgroup: &Cgroup) -> io::Result<Proces
     }
 }
 
-/// Has the kernel send `signal` to the command when this process ends, whatever ends it.
-///
-/// The kernel means the *thread* that starts the command (`PR_SET_PDEATHSIG` in prctl(2)): start it from one that
-/// stays. A set-user-ID program is not covered.
-pub fn die_with_parent(command: &mut Command, signal: Signal) {
-    exec::die_with_parent(command, signal, ProcessId::this());
+/// Makes `command` start with those standard streams closed that were when this process was started, in whose place Rust opens
+/// `/dev/null`. Not for a command that has streams of its own.
+pub fn keep_closed_streams(command: &mut Command) {
+    exec::close(command, startup::closed_streams().collect());
 }
 
 /// Which namespaces a command has for itself.

@@ -1,7 +1,8 @@
 //! Emptying a cgroup and taking it away, with system calls alone.
 //!
 //! The guard process and the probe do this between fork and `_exit`, where a process with several threads may not
-//! allocate or take a lock. So nothing here does: buffers are on the stack, names are C strings.
+//! allocate or take a lock. So nothing here does: buffers are on the stack, names are C strings. Cgroups can be nested deeper
+//! than the stack is and longer than a path may be, so nothing here recurses, and each step is from one directory to the next.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -9,15 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry, fstat, openat, unlinkat};
 use rustix::io::{Errno, Result, pread, read, write};
 use rustix::process::Signal;
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 
 use crate::process_id::ProcessId;
-
-/// How deep below a cgroup its descendants are looked for. The kernel's own bound is `cgroup.max.depth`.
-const DEPTH: u32 = 64;
 
 /// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14; not in threaded cgroups, `cgroup_kill_write` in
 /// kernel/cgroup/cgroup.c) or one after the other. Fails with `ENOENT` for the root of the hierarchy, where that would mean
@@ -25,10 +23,10 @@ const DEPTH: u32 = 64;
 pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => match write(&file, b"1") {
-            Err(Errno::OPNOTSUPP) => kill_each(cgroup, DEPTH),
+            Err(Errno::OPNOTSUPP) => kill_each(cgroup),
             done => done.map(drop),
         },
-        Err(Errno::NOENT) => kill_each(cgroup, DEPTH),
+        Err(Errno::NOENT) => kill_each(cgroup),
         Err(error) => Err(error),
     }
 }
@@ -65,20 +63,58 @@ pub(crate) fn wait_until_empty(cgroup: BorrowedFd<'_>, at_most: Duration) -> Res
 /// moment to notice (`EBUSY`), for which there are some retries.
 pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     const TRIES: u32 = 50;
-    let mut tries = 0;
+    let mut tries = 1;
     loop {
-        match remove_depth(parent, name, DEPTH) {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+        match remove_tree(parent, name) {
             Err(error @ (Errno::BUSY | Errno::NOTEMPTY)) => {
-                tries += 1;
-                if tries == TRIES {
+                let has_processes = open_child(parent, name).and_then(|cgroup| is_populated(cgroup.as_fd()));
+                if tries == TRIES || has_processes == Ok(true) {
                     return Err(error);
                 }
+                tries += 1;
                 sleep(Duration::from_millis(10));
             }
-            Err(error) => return Err(error),
+            done => return done,
         }
     }
+}
+
+/// The same, once. Fails with `EBUSY` or `ENOTEMPTY` for what is in use.
+pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    match remove_descendants(parent, name).and_then(|()| unlinkat(parent, name, AtFlags::REMOVEDIR)) {
+        Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        done => done,
+    }
+}
+
+fn remove_descendants(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let mut cgroup = open_child(parent, name)?;
+    let mut depth: u64 = 0;
+    // The child that has no children any longer.
+    let mut bare = None;
+    loop {
+        let with_children = find_child(cgroup.as_fd(), |child| {
+            match unlinkat(cgroup.as_fd(), child.file_name(), AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+                // A cgroup with children says EBUSY too.
+                Err(Errno::BUSY | Errno::NOTEMPTY) if bare != Some(child.ino()) => Ok(true),
+                Err(error) => Err(error),
+            }
+        })?;
+        if let Some(child) = with_children {
+            (cgroup, depth, bare) = (child, depth + 1, None);
+        } else if depth > 0 {
+            bare = Some(fstat(&cgroup)?.st_ino);
+            (cgroup, depth) = (open_child(cgroup.as_fd(), c"..")?, depth - 1);
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether there are cgroups in this one.
+pub(crate) fn has_children(cgroup: BorrowedFd<'_>) -> Result<bool> {
+    Ok(find_child(cgroup, |_| Ok(true))?.is_some())
 }
 
 /// Sleeps; a signal does not make it shorter.
@@ -106,37 +142,26 @@ fn read_populated(events: &OwnedFd) -> Result<bool> {
     }
 }
 
-fn remove_depth(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> Result<()> {
-    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        // A cgroup with children says EBUSY too.
-        Err(Errno::BUSY | Errno::NOTEMPTY) if depth > 0 => {}
-        done => return done,
-    }
-    let cgroup = open_child(parent, name)?;
-    for_each_child(cgroup.as_fd(), |child| remove_depth(cgroup.as_fd(), child, depth - 1))?;
-    unlinkat(parent, name, AtFlags::REMOVEDIR)
-}
-
 /// Several rounds, because a process may fork between being seen and being killed. That ends when all are frozen (Linux 5.2),
 /// which keeps nobody from being killed.
-fn kill_each(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
+fn kill_each(cgroup: BorrowedFd<'_>) -> Result<()> {
     // First of all, for the root has no cgroup.events, and fails here.
     if !is_populated(cgroup)? {
         return Ok(());
     }
     set_frozen(cgroup, true);
-    let done = kill_rounds(cgroup, depth);
+    let done = kill_rounds(cgroup);
     set_frozen(cgroup, false);
     done
 }
 
-fn kill_rounds(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
+fn kill_rounds(cgroup: BorrowedFd<'_>) -> Result<()> {
     const ROUNDS: u32 = 20;
     for _ in 0..ROUNDS {
         if !is_populated(cgroup)? {
             break;
         }
-        kill_round(cgroup, depth)?;
+        for_each_cgroup(cgroup, kill_members)?;
         sleep(Duration::from_millis(5));
     }
     Ok(())
@@ -158,7 +183,7 @@ fn set_frozen(cgroup: BorrowedFd<'_>, frozen: bool) {
     let _ = freeze.and_then(|freeze| write(&freeze, if frozen { b"1" } else { b"0" }));
 }
 
-fn kill_round(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
+fn kill_members(cgroup: BorrowedFd<'_>) -> Result<()> {
     let mut buffer = [0; 512];
     let list = open_members(cgroup)?;
     let mut number: i64 = 0;
@@ -179,9 +204,6 @@ fn kill_round(cgroup: BorrowedFd<'_>, depth: u32) -> Result<()> {
             }
         }
     }
-    if depth > 0 {
-        for_each_child(cgroup, |name| kill_round(open_child(cgroup, name)?.as_fd(), depth - 1))?;
-    }
     Ok(())
 }
 
@@ -190,22 +212,68 @@ fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     openat(parent, name, flags, Mode::empty())
 }
 
-/// Calls `visit` with the name of each child; a child that is gone when `visit` comes to it is passed over.
-fn for_each_child(cgroup: BorrowedFd<'_>, mut visit: impl FnMut(&CStr) -> Result<()>) -> Result<()> {
+/// Calls `visit` with this cgroup and each below it. One that is gone when `visit` comes to it is passed over.
+fn for_each_cgroup(
+    cgroup: BorrowedFd<'_>,
+    mut visit: impl FnMut(BorrowedFd<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut visit = |cgroup: &OwnedFd| match visit(cgroup.as_fd()) {
+        Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        done => done,
+    };
+    let mut cgroup = open_child(cgroup, c".")?;
+    visit(&cgroup)?;
+    let mut depth: u64 = 0;
+    // The child that was visited last.
+    let mut last = None;
+    loop {
+        let next = find_child(cgroup.as_fd(), |child| match last {
+            None => Ok(true),
+            Some(inode) => {
+                if child.ino() == inode {
+                    last = None;
+                }
+                Ok(false)
+            }
+        })?;
+        if let Some(child) = next {
+            visit(&child)?;
+            (cgroup, depth, last) = (child, depth + 1, None);
+        } else if depth > 0 {
+            last = Some(fstat(&cgroup)?.st_ino);
+            (cgroup, depth) = (open_child(cgroup.as_fd(), c"..")?, depth - 1);
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// Opens the first child that is `wanted`; `None` if there is none. A child that is gone is passed over, and so is one that
+/// something is mounted on, which may be anything.
+fn find_child(
+    cgroup: BorrowedFd<'_>,
+    mut wanted: impl FnMut(&RawDirEntry<'_>) -> Result<bool>,
+) -> Result<Option<OwnedFd>> {
     // A descriptor of its own, for a directory's position belongs to the open file.
     let listing = open_child(cgroup, c".")?;
+    let device = fstat(&listing)?.st_dev;
     let mut buffer = [MaybeUninit::uninit(); 2048];
     let mut entries = RawDir::new(&listing, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();
-        if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+        if entry.file_type() != FileType::Directory || name == c"." || name == c".." || !wanted(&entry)? {
             continue;
         }
-        match visit(name) {
-            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+        let child = match open_child(cgroup, name) {
+            Ok(child) => child,
+            Err(Errno::NOENT | Errno::NODEV) => continue,
             Err(error) => return Err(error),
+        };
+        let stat = fstat(&child)?;
+        if (stat.st_dev, stat.st_ino) == (device, entry.ino()) {
+            return Ok(Some(child));
         }
     }
-    Ok(())
+    Ok(None)
 }

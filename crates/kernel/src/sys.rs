@@ -11,5 +11,6 @@ pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod ring;
 pub(crate) mod signals;
+pub(crate) mod startup;
 #[cfg(feature = "ways")]
 pub(crate) mod ways;

@@ -108,6 +108,11 @@ impl VerifierLog {
     /// Why it gave up: its last line that says something about the program. Since 7.3 some reasons are followed by a report
     /// of many lines about them, which ends with a suggestion.
     pub fn reason(&self) -> &str {
+        self.stated_reason().unwrap_or("it did not say why")
+    }
+
+    /// The same; `None` if it says nothing about the program.
+    pub(crate) fn stated_reason(&self) -> Option<&str> {
         const REPORT: &str = "\nVerification failed: ";
         let before_report = self.text.split_once(REPORT).map_or(&*self.text, |(before, _)| before);
         before_report
@@ -115,7 +120,6 @@ impl VerifierLog {
             .rev()
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with(';') && !is_statistics(line))
-            .unwrap_or("it did not say why")
     }
 }
 

@@ -50,13 +50,14 @@ impl Attach {
                 .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
         };
         let cgroups = self.chosen(output)?;
-        let pins = create_pins()?;
+        // Loading takes the privileges; before it, nothing is made.
         let loaded = what.load(output)?;
+        let pins = create_pins(output)?;
 
         let _lock = Lock::take(&pins)?;
         let done = put_in_force(&pins, &name, &loaded, &cgroups)?;
         let done = told(&done, &what, &cgroups);
-        output.line(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()))?;
+        output.done(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()));
         Ok(ExitCode::SUCCESS)
     }
 

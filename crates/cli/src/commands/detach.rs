@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_kernel::{Attachment, BpffsError, LinkError, PinnedLink};
+use knobgate_kernel::{BpffsError, PinnedLink};
 
 use crate::attachments::{Lock, cannot, describe_cgroups, open_attachment, open_pins, parse_name};
 use crate::chosen_cgroup::{ChosenCgroup, cgroup_at, places};
@@ -52,15 +52,24 @@ impl Detach {
             [only] => Some(describe_cgroups([only.cgroup_id])),
             off => Some(count(off.len(), "cgroup")),
         };
-        let mut not_detached = None;
+        let (mut not_detached, mut done) = (None, 0);
+        let in_part = |error: BpffsError, done: usize| match done {
+            0 => failed(error),
+            done => cannot("detach", &name)
+                .because(format!("it is off {} now, but {error}", count(done, "cgroup"))),
+        };
         for link in &off {
-            let detached = take_off(&attachment, link.cgroup_id).map_err(failed)?;
-            not_detached = not_detached.or(detached.err());
+            // Linux before 5.9 has no detaching; there it goes with its pin.
+            match attachment.link(link.cgroup_id).map_err(|error| in_part(error, done))?.detach() {
+                Ok(()) => done += 1,
+                Err(error) => not_detached = not_detached.or(Some(error)),
+            }
+            attachment.unpin(link.cgroup_id).map_err(|error| in_part(error, done))?;
         }
         if left.is_empty()
             && let Some(pins) = &pins
         {
-            pins.remove(&name).map_err(failed)?;
+            pins.remove(&name).map_err(|error| in_part(error, done))?;
         }
         drop(lock);
         if let Some(error) = not_detached {
@@ -68,20 +77,13 @@ impl Detach {
                 "{error}; if somebody else holds the link of \"{name}\", it stays in force"
             ));
         }
-        output.line(match (places, left.len()) {
+        output.done(match (places, left.len()) {
             (Some(places), 0) => format!("{name}: detached from {places}"),
             (Some(places), left) => {
                 format!("{name}: detached from {places}; it is still on {}", count(left, "cgroup"))
             }
             (None, _) => format!("{name}: removed; what it was on was gone already"),
-        })?;
+        });
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Takes it off one cgroup. Linux before 5.9 has no detaching, which is the inner error; there it goes with its pin.
-fn take_off(attachment: &Attachment, cgroup_id: u64) -> Result<Result<(), LinkError>, BpffsError> {
-    let detached = attachment.link(cgroup_id)?.detach();
-    attachment.unpin(cgroup_id)?;
-    Ok(detached)
 }

@@ -3,15 +3,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::ExitCode;
 
-use knobgate_kernel::{AttachMode, AttachmentName, MachineAttachments, PinDir, ProgramFd};
+use knobgate_kernel::{
+    AttachMode, Bpffs, BpffsError, Link, MachineAttachments, PinDir, ProgramFd, SurveyError,
+};
 use serde::Serialize;
 
-use crate::attachments::open_pins;
+use crate::attachments::{Lock, open_pins};
 use crate::failure::Failure;
 use crate::in_force::{InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
-use crate::printable::printable;
+use crate::printable::{printable, printable_path};
 use crate::run_order::{By, RunOrder, Running, run_orders};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
@@ -30,15 +32,14 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let cannot = || Failure::machine("cannot list what is attached");
-        let attachments = MachineAttachments::find().map_err(|error| cannot().because(error))?;
-        // Without a bpffs nothing of ours is pinned; what others have attached is still there to be listed.
-        let pins = open_pins().unwrap_or_default();
-        let names = pinned(pins.as_ref());
-        let orders = run_orders(&attachments).map_err(|error| cannot().because(error))?;
+        let Survey { attachments, pinned, orders } = Survey::take()?;
+        let names = &pinned.names;
+        for error in &pinned.unread {
+            output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
+        }
         let mut programs = HashMap::new();
         let lines: Vec<(&RunOrder, Vec<Line>)> =
-            orders.iter().map(|order| (order, lines(order, &names, &mut programs))).collect();
+            orders.iter().map(|order| (order, lines(order, names, &mut programs))).collect();
         let alive: HashSet<&str> = attachments
             .links
             .iter()
@@ -62,9 +63,9 @@ impl List {
         }
         for (order, lines) in &lines {
             let cgroup = order.cgroup.display().to_string();
-            output.line(format_args!("{HEADING}{}{HEADING:#}", printable(&cgroup)))?;
+            output.line(format_args!("{HEADING}{}{HEADING:#}", printable_path(&order.cgroup)))?;
             for line in lines {
-                output.line(line.text(&cgroup))?;
+                output.line(line.text(&cgroup, &pinned))?;
             }
         }
         for name in dead {
@@ -76,18 +77,76 @@ impl List {
     }
 }
 
-/// The names of our attachments by the ids of their links.
-fn pinned(pins: Option<&PinDir>) -> HashMap<u32, String> {
-    let Some(pins) = pins else { return HashMap::new() };
-    let names = pins.names().unwrap_or_default();
-    let links = |name: &AttachmentName| pins.attachment(name)?.links();
-    names
-        .into_iter()
-        .flat_map(|name| {
-            let links = links(&name).unwrap_or_default();
-            links.into_iter().map(move |link| (link.info.id, name.to_string()))
-        })
-        .collect()
+/// All that is attached and pinned.
+#[derive(Debug)]
+struct Survey {
+    attachments: MachineAttachments,
+    pinned: Pinned,
+    orders: Vec<RunOrder>,
+}
+
+impl Survey {
+    /// Takes it; once more, with nobody else's hands on attachments, if links have changed meanwhile.
+    fn take() -> Result<Self, Failure> {
+        let before = Link::all().ok();
+        let survey = Self::take_once()?;
+        let unchanged = Link::all().ok() == before;
+        if !unchanged
+            && let Ok(Some(pins)) = open_pins()
+            && let Ok(_lock) = Lock::take(&pins)
+        {
+            return Self::take_once();
+        }
+        Ok(survey)
+    }
+
+    fn take_once() -> Result<Self, Failure> {
+        let cannot = |error: SurveyError| Failure::machine("cannot list what is attached").because(error);
+        let attachments = MachineAttachments::find().map_err(cannot)?;
+        let pinned = Pinned::read();
+        let orders = run_orders(&attachments).map_err(cannot)?;
+        Ok(Self { attachments, pinned, orders })
+    }
+}
+
+/// What is pinned.
+#[derive(Debug, Default)]
+struct Pinned {
+    /// The names of our attachments by the ids of their links.
+    names: HashMap<u32, String>,
+    /// Why there may be more.
+    unread: Vec<BpffsError>,
+}
+
+impl Pinned {
+    fn read() -> Self {
+        let mut pinned = Self::default();
+        let read = match Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)) {
+            Ok(Some(pins)) => pinned.read_all(&pins),
+            // Nothing of ours is pinned there.
+            Ok(None) | Err(BpffsError::NotMounted) => Ok(()),
+            Err(error) => Err(error),
+        };
+        pinned.unread.extend(read.err());
+        pinned
+    }
+
+    fn read_all(&mut self, pins: &PinDir) -> Result<(), BpffsError> {
+        for name in pins.names()? {
+            match pins.attachment(&name).and_then(|attachment| attachment.links()) {
+                Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.to_string()))),
+                // It was detached meanwhile.
+                Err(BpffsError::NotFound { .. }) => {}
+                Err(error) => self.unread.push(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What to say of a program that no pin is known for.
+    fn unnamed(&self) -> &'static str {
+        if self.unread.is_empty() { "not pinned" } else { "perhaps pinned" }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -178,11 +237,12 @@ fn lines(order: &RunOrder, names: &HashMap<u32, String>, programs: &mut HashMap<
 }
 
 impl Line {
-    fn text(&self, cgroup: &str) -> String {
+    fn text(&self, cgroup: &str, pinned: &Pinned) -> String {
+        let unnamed = pinned.unnamed();
         let whose = match (&self.attachment, &self.policy, &self.object) {
             (Some(name), ..) => format!("{HEADING}{name}{HEADING:#}"),
-            (None, Some(policy), _) => format!("policy \"{}\", not pinned", printable(policy)),
-            (None, None, Some(object)) => format!("from {}, not pinned", printable(object)),
+            (None, Some(policy), _) => format!("policy \"{}\", {unnamed}", printable(policy)),
+            (None, None, Some(object)) => format!("from {}, {unnamed}", printable(object)),
             (None, None, None) => "not ours".to_owned(),
         };
         let name = self.program_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("no name");

@@ -14,7 +14,7 @@ use crate::confinement::Confinement;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::supervise::Supervisor;
+use crate::supervise::{Ending, Supervisor};
 use crate::what_runs::WhatRunsArgs;
 
 /// Run a command under a policy, from its first instruction on
@@ -32,7 +32,7 @@ use crate::what_runs::WhatRunsArgs;
 ///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot be
 /// executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, in which
-/// cases nothing was started.
+/// cases nothing was started. A command that can be watched over no longer is killed: 137.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -63,12 +63,21 @@ impl Run {
         let status = match supervisor.asked_to_end() {
             Some(ending) => ending.status(),
             None => match confinement.start(&mut command) {
-                Ok(child) => supervisor.wait(child, &mut confinement, output)?.status(),
+                Ok(child) => match supervisor.wait(child, &mut confinement, output) {
+                    Ok(ending) => ending.status(),
+                    Err(failure) => {
+                        output.failure(&failure);
+                        Ending::KILLED.status()
+                    }
+                },
                 Err(error) => cannot_start(program, error, output)?,
             },
         };
         supervisor.end();
-        confinement.remove()?;
+        // The command has run, whatever is left of it.
+        if let Err(failure) = confinement.remove() {
+            output.failure(&failure);
+        }
         Ok(ExitCode::from(status))
     }
 

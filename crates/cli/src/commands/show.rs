@@ -5,17 +5,17 @@ mod maps;
 use std::borrow::Cow;
 use std::process::ExitCode;
 
-use knobgate_kernel::{PinnedLink, ProgramFd};
+use knobgate_kernel::{AttachmentName, ObjectError, PinDir, PinnedLink, ProgramFd};
 use knobgate_policy::Mode;
 use serde::Serialize;
 
-use crate::attachments::{cannot, open_attachment, open_pins, parse_name, paths_by_id};
+use crate::attachments::{Lock, cannot, open_attachment, open_pins, parse_name, paths_by_id};
 use crate::failure::Failure;
 use crate::in_force::{Counted, InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
 use crate::plural::count;
-use crate::printable::printable;
+use crate::printable::{printable, printable_lines};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
 use maps::ShownMap;
@@ -42,44 +42,14 @@ impl Show {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = parse_name(&self.name)?;
         let pins = open_pins()?;
-        let attachment = open_attachment(pins.as_ref(), &name, "show")?;
-        let links = attachment.links().map_err(|error| cannot("show", &name).because(error))?;
-        let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
-        let Some(program_id) = alive.first().or(dead.first()).map(|link| link.info.program_id) else {
-            let nothing = format!("nothing is left of it; remove it: knobgate detach {name}");
-            return Err(cannot("show", &name).because(nothing));
-        };
-        let program = ProgramFd::by_id(program_id).map_err(|error| cannot("show", &name).because(error))?;
-        let details = program.info().map_err(|error| cannot("show", &name).because(error))?;
-        let in_force = InForce::read(&program).map_err(|error| cannot("show", &name).because(error))?;
-        let (object, maps) = match in_force {
-            Some(_) => (None, Vec::new()),
-            None => {
-                let object = ObjectFile::read(&program);
-                let maps = program.maps().map(|maps| maps::shown(&maps));
-                let failed = |error| cannot("show", &name).because(error);
-                (object.map_err(failed)?, maps.map_err(failed)?)
+        let shown = match (Shown::read(pins.as_ref(), &name), &pins) {
+            // Others may have replaced or detached it meanwhile, which nobody does now.
+            (Err(failure), Some(pins)) => {
+                let _lock = Lock::take(pins).map_err(|_| failure)?;
+                Shown::read(Some(pins), &name)
             }
-        };
-        let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
-        let shown = Shown {
-            name: name.to_string(),
-            cgroups: Held::all(&alive),
-            program: details.id,
-            program_name: details.name,
-            loaded_by_uid: details.created_by_uid,
-            loaded_at: timestamp::since_boot(details.loaded_at),
-            policy: file.map(|file| file.policy().name.clone()),
-            mode: file.map(|file| match file.policy().mode {
-                Mode::Enforce => "enforce",
-                Mode::Audit => "audit",
-            }),
-            rules: in_force.iter().flat_map(InForce::counted).map(Rule::from).collect(),
-            text: in_force.map(|in_force| in_force.text),
-            object: object.as_ref().map(|object| object.path.clone()),
-            object_program: object.map(|object| object.program),
-            maps,
-        };
+            (read, _) => read,
+        }?;
         if self.json {
             output.line(json::line(&shown))?;
         } else {
@@ -128,7 +98,7 @@ impl Held {
     fn all(links: &[PinnedLink]) -> Vec<Self> {
         let paths = paths_by_id().unwrap_or_default();
         let held = |link: &PinnedLink| Self {
-            cgroup: paths.get(&link.cgroup_id).cloned(),
+            cgroup: paths.get(&link.cgroup_id).map(|path| path.display().to_string()),
             cgroup_id: link.cgroup_id,
             link: link.info.id,
             program: link.info.program_id,
@@ -163,6 +133,46 @@ impl From<Counted> for Rule {
 }
 
 impl Shown {
+    fn read(pins: Option<&PinDir>, name: &AttachmentName) -> Result<Self, Failure> {
+        let attachment = open_attachment(pins, name, "show")?;
+        let links = attachment.links().map_err(|error| cannot("show", name).because(error))?;
+        let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
+        let Some(program_id) = alive.first().or(dead.first()).map(|link| link.info.program_id) else {
+            let nothing = format!("nothing is left of it; remove it: knobgate detach {name}");
+            return Err(cannot("show", name).because(nothing));
+        };
+        let failed = |error: ObjectError| cannot("show", name).because(error);
+        let program = ProgramFd::by_id(program_id).map_err(failed)?;
+        let details = program.info().map_err(failed)?;
+        let in_force = InForce::read(&program).map_err(failed)?;
+        let (object, maps) = match in_force {
+            Some(_) => (None, Vec::new()),
+            None => {
+                let maps = program.maps().map_err(failed)?;
+                (ObjectFile::read(&program).map_err(failed)?, maps::shown(&maps))
+            }
+        };
+        let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
+        Ok(Self {
+            name: name.to_string(),
+            cgroups: Held::all(&alive),
+            program: details.id,
+            program_name: details.name,
+            loaded_by_uid: details.created_by_uid,
+            loaded_at: timestamp::since_boot(details.loaded_at),
+            policy: file.map(|file| file.policy().name.clone()),
+            mode: file.map(|file| match file.policy().mode {
+                Mode::Enforce => "enforce",
+                Mode::Audit => "audit",
+            }),
+            rules: in_force.iter().flat_map(InForce::counted).map(Rule::from).collect(),
+            text: in_force.map(|in_force| in_force.text),
+            object: object.as_ref().map(|object| object.path.clone()),
+            object_program: object.map(|object| object.program),
+            maps,
+        })
+    }
+
     fn print(&self, output: &Output) -> Result<(), Failure> {
         let (place, link) = match &self.cgroups[..] {
             [] => ("no cgroup any longer: what it was on was removed".into(), String::new()),
@@ -224,11 +234,12 @@ impl Shown {
         output.line(format_args!("\n{HEADING}  DECIDED  COULD NOT  LINE  RULE{HEADING:#}"))?;
         for Rule { line, rule, decided, could_not } in &self.rules {
             let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
-            output.line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable(rule)))?;
+            output
+                .line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable_lines(rule)))?;
         }
         output.line("")?;
         for (index, line) in text.lines().enumerate() {
-            output.line(format_args!("{DIM}{:>4} |{DIM:#} {}", index + 1, printable(line)))?;
+            output.line(format_args!("{DIM}{:>4} |{DIM:#} {}", index + 1, printable_lines(line)))?;
         }
         Ok(())
     }

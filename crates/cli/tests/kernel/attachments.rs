@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::setting::{
-    DetachedAtLast, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
+    DetachedAtLast, KNOBGATE, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
 };
 use crate::writers::HAMMER;
 
@@ -25,6 +25,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("programs_of_others_are_listed_in_the_order_in_which_they_run", foreign),
     ("a_program_in_the_way_is_named", in_the_way),
     ("what_is_shown_comes_from_the_kernel", shown),
+    ("an_attachment_is_shown_while_others_replace_it", shown_meanwhile),
+    ("what_is_in_force_is_said_where_the_output_cannot_be_written", full),
 ];
 
 const DENY: &str = "policy t-attached\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
@@ -341,5 +343,64 @@ fn shown() -> Result<(), Failed> {
     assert!(printed.contains("audit mode"), "{printed}");
     expect(0, ["detach", "t-shown"]);
     eventually("the program goes", || !is_loaded("t_shown"));
+    Ok(())
+}
+
+fn shown_meanwhile() -> Result<(), Failed> {
+    let times = number("KNOBGATE_SHOWINGS", 150)?;
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-meanwhile");
+    let policies = [policy(DENY), policy(&format!("{DENY}deny write kernel.hostname\n"))];
+    attach(policies[0].path(), &cgroup, "t-meanwhile");
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                for turn in 0..times {
+                    attach(policies[turn as usize % 2].path(), &cgroup, "t-meanwhile");
+                }
+            });
+            threads.spawn(|| {
+                for _ in 0..times {
+                    assert_eq!(shown_json("t-meanwhile")["cgroups"].as_array().map(Vec::len), Some(1));
+                    assert_eq!(listed(&cgroup)[0]["attachment"], "t-meanwhile");
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn full() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachedAtLast("t-full");
+    let file = policy(DENY);
+    let (file, place) = (file.path().display().to_string(), cgroup.path().display().to_string());
+    let run = |output: &str, arguments: &[&str]| {
+        let script = format!("exec \"$@\" {output}");
+        Command::new("sh").args(["-c", &script, "sh", KNOBGATE]).args(arguments).output()
+    };
+    for nowhere in [">/dev/full", ">/dev/full 2>/dev/full", ">&-"] {
+        let attach = ["attach", "--policy", &file, "--cgroup", &place, "--name", "t-full"];
+        for (arguments, is_denied) in [(&attach[..], true), (&["detach", "t-full"], false)] {
+            let output = run(nowhere, arguments)?;
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_eq!(may_write(&cgroup), !is_denied, "{output:?}");
+            if nowhere == ">/dev/full" {
+                let said = stderr(&output);
+                assert!(said.contains("cannot write the output (No space left on device"), "{said}");
+                assert!(said.contains("but this is done: t-full: "), "{said}");
+            }
+        }
+    }
+    // What changes nothing has failed.
+    attach(std::path::Path::new(&file), &cgroup, "t-full");
+    let listed = run(">/dev/full", &["list"])?;
+    assert_eq!(listed.status.code(), Some(3), "{listed:?}");
+    assert!(stderr(&listed).contains("cannot write the output: No space left"), "{listed:?}");
+    let command = run(
+        ">/dev/full 2>/dev/full",
+        &["run", "--policy", &file, "--cgroup", &place, "--", "sh", "-c", "exit 7"],
+    )?;
+    assert_eq!(command.status.code(), Some(7), "{command:?}");
     Ok(())
 }

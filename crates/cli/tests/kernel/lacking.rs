@@ -1,16 +1,17 @@
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_testing::{Test, scratch};
 use libtest_mimic::Failed;
 
-use crate::setting::{KNOBGATE, policy, stderr, stdout};
+use crate::setting::{KNOBGATE, apart, copy_for_others, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
     ("without_cgroup_v2_nothing_is_started_and_the_mount_is_told", no_cgroups),
+    ("a_process_that_runs_out_of_descriptors_is_told_so", no_descriptors),
+    ("root_in_a_user_namespace_is_told_that_it_is_in_one", in_user_namespace),
     ("without_a_bpffs_nothing_is_attached_and_the_mount_is_told", no_bpffs),
 ];
 
@@ -38,27 +39,13 @@ fn locked() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs this script in a mount namespace of its own.
-fn apart(script: &str, arguments: &[&str]) -> std::io::Result<Output> {
-    let mut command = Command::new("sh");
-    command.args(["-c", script, KNOBGATE]).args(arguments);
-    with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
-    command.output()
-}
-
 fn no_root() -> Result<(), Failed> {
     let file = policy("policy t-nobody\n");
     std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    // The build directory may be closed to others.
-    let copy = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir()?;
-    let knobgate = copy.path().join("knobgate");
-    // Not by this process: what another test forks in that moment would have the copy open for writing, and a file that
-    // somebody writes to cannot be executed.
-    assert!(Command::new("cp").arg(KNOBGATE).arg(&knobgate).status()?.success());
-    let nobody =
-        |arguments: &[&str]| Command::new(&knobgate).args(arguments).uid(65_534).gid(65_534).output();
+    let copy = copy_for_others();
+    let nobody = |arguments: &[&str]| {
+        Command::new(copy.path().join("knobgate")).args(arguments).uid(65_534).gid(65_534).output()
+    };
     let path = file.path().to_str().ok_or("a path")?;
     let output = nobody(&["run", "--policy", path, "--", "echo", "started"])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
@@ -88,6 +75,48 @@ fn no_root() -> Result<(), Failed> {
     assert!(stdout(&output).contains("run as root"), "{output:?}");
     let detached = Command::new(KNOBGATE).args(["detach", "t-nobody"]).output()?;
     assert!(detached.status.success(), "{detached:?}");
+    Ok(())
+}
+
+fn no_descriptors() -> Result<(), Failed> {
+    let file = policy("policy t-no-files\ndefault write deny\n");
+    let path = file.path().to_str().ok_or("a path")?;
+    let mut told = 0;
+    for limit in 5..20 {
+        let limit = format!("--nofile={limit}");
+        let limited =
+            |arguments: &[&str]| Command::new("prlimit").args([&limit, KNOBGATE]).args(arguments).output();
+        for output in
+            [limited(&["verify", "--policy", path])?, limited(&["run", "--policy", path, "--", "true"])?]
+        {
+            if output.status.success() {
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(3), "{output:?}");
+            assert!(stderr(&output).contains("Too many open files"), "{output:?}");
+            told += u32::from(stderr(&output).contains("ulimit -n"));
+        }
+    }
+    assert!(told > 0, "loading a program was among what failed");
+    Ok(())
+}
+
+fn in_user_namespace() -> Result<(), Failed> {
+    let file = policy("policy t-user-ns\n");
+    let path = file.path().to_str().ok_or("a path")?;
+    let inside = |arguments: &[&str]| {
+        Command::new("unshare").args(["--user", "--map-root-user", KNOBGATE]).args(arguments).output()
+    };
+    for arguments in [&["verify", "--policy", path][..], &["run", "--policy", path, "--", "true"]] {
+        let output = inside(arguments)?;
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(stderr(&output).contains("this process is in a user namespace"), "{output:?}");
+        for wrong in ["ulimit", "run it as root", "security module"] {
+            assert!(!stderr(&output).contains(wrong), "{output:?}");
+        }
+    }
+    let output = inside(&["doctor"])?;
+    assert!(stdout(&output).contains("in a user namespace"), "{output:?}");
     Ok(())
 }
 

@@ -5,11 +5,14 @@
 
 mod attachments;
 mod examples;
+mod hostile;
+mod in_place;
 mod lacking;
 mod machine;
 mod many;
 mod no_process;
 mod objects;
+mod pins;
 mod runs;
 mod setting;
 mod signals;
@@ -38,11 +41,14 @@ fn main() -> ExitCode {
     let tests = [
         attachments::TESTS,
         examples::TESTS,
+        hostile::TESTS,
+        in_place::TESTS,
         lacking::TESTS,
         machine::TESTS,
         many::TESTS,
         no_process::TESTS,
         objects::TESTS,
+        pins::TESTS,
         runs::TESTS,
         signals::TESTS,
         simulations::TESTS,

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use knobgate_testing::{Reaped, Test, eventually, runs, shell};
+use knobgate_testing::{Reaped, RemovedAtLast, Test, eventually, runs, shell};
 use libtest_mimic::Failed;
 
 use crate::setting::{Runs, children, decided_by_the_kernel, denied_with, policy, stderr, stdout};
@@ -17,7 +17,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_command_that_cannot_be_started_has_the_status_that_shells_give", no_command),
     ("what_the_command_left_running_is_ended_with_it", daemons),
     ("cgroups_of_the_command_go_too", inner_cgroups),
+    ("a_command_keeps_its_exit_status_where_its_cgroup_cannot_be_removed", not_removed),
     ("standard_streams_pass_through", streams),
+    ("cgroups_of_the_command_go_however_deep_they_are", deep_cgroups),
     ("what_dead_runs_left_is_removed_and_nothing_else", leftovers),
     ("a_policy_with_errors_runs_nothing", bad_policy),
     ("what_is_no_cgroup_is_a_wrong_argument", wrong_cgroup),
@@ -189,6 +191,39 @@ fn inner_cgroups() -> Result<(), Failed> {
     Ok(())
 }
 
+fn deep_cgroups() -> Result<(), Failed> {
+    let setting = Runs::new("t-deep", "");
+    let hierarchy = knobgate_testing::root().path().display().to_string();
+    let nest = format!(
+        "cd {hierarchy}$(sed -n s/^0:://p /proc/self/cgroup); for i in $(seq 200); do mkdir x y && cd x || exit 9; done"
+    );
+    let output = setting.script(&format!("{nest}; exit 7"));
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(!stderr(&output).contains("error"), "{output:?}");
+    assert!(children(&setting.parent).is_empty());
+    // The guard does it as well.
+    let output = setting.script(&format!("{nest}; echo nested; kill -KILL $PPID; exec sleep 1000"));
+    assert_eq!(stdout(&output), "nested\n", "{output:?}");
+    setting.expect_nothing_left();
+    Ok(())
+}
+
+fn not_removed() -> Result<(), Failed> {
+    let setting = Runs::new("t-not-removed", "");
+    let hierarchy = knobgate_testing::root().path().display().to_string();
+    let output = setting.script(&format!(
+        "inner={hierarchy}$(sed -n s/^0:://p /proc/self/cgroup)/inner; mkdir $inner; mount --bind $inner $inner
+         echo $inner; exit 7"
+    ));
+    assert!(Command::new("umount").arg(stdout(&output).trim()).status()?.success());
+    for path in children(&setting.parent) {
+        drop(RemovedAtLast(path.into()));
+    }
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(stderr(&output).contains("cannot clear up after the command"), "{output:?}");
+    Ok(())
+}
+
 fn streams() -> Result<(), Failed> {
     let runs = Runs::new("t-streams", "");
     let mut command = runs.command(["sh", "-c", "cat; echo to stderr >&2; echo $VARIABLE; pwd"]);
@@ -207,16 +242,24 @@ fn leftovers() -> Result<(), Failed> {
     let setting = Runs::new("t-leftovers", "");
     // Beyond the largest pid that Linux gives.
     let empty = setting.parent.create("knobgate-run-4194305-0")?;
+    let nested = setting.parent.create("knobgate-run-4194305-1")?;
+    nested.create("a")?.create("b")?;
+    nested.create("c")?;
     let used = setting.parent.create("knobgate-run-4194306-0")?;
+    let used_below = setting.parent.create("knobgate-run-4194306-1")?.create("a")?;
     let foreign = setting.parent.create("knobgate-running-4194305-0")?;
     let ours = setting.parent.create(format!("knobgate-run-{}-99", std::process::id()))?;
     let sleeper = Reaped(shell(&used, "exec sleep 1000").spawn()?);
+    let below = Reaped(shell(&used_below, "exec sleep 1000").spawn()?);
     assert_eq!(setting.script("true").status.code(), Some(0));
-    assert!(!empty.path().exists());
+    assert!(!empty.path().exists() && !nested.path().exists());
+    assert!(used_below.path().exists() && runs(below.0.id()));
+    drop(below);
     assert!(used.path().exists() && foreign.path().exists() && ours.path().exists());
     assert!(runs(sleeper.0.id()));
     drop(sleeper);
-    for cgroup in [used, foreign, ours] {
+    let used_below = used_below.parent()?.ok_or("no parent")?;
+    for cgroup in [used, used_below, foreign, ours] {
         cgroup.kill_and_remove()?;
     }
     Ok(())

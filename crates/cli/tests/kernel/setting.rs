@@ -9,7 +9,7 @@ use knobgate_bpf::helper_ids;
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Namespaces, ProgramFd, ScratchCgroup, with_private_namespaces};
 use knobgate_testing::{eventually, profile, scratch};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
 
@@ -55,6 +55,25 @@ pub(crate) fn knobgate<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) 
     let namespaces = Namespaces { net: true, uts: true, ipc: true, ..Namespaces::default() };
     with_private_namespaces(&mut command, namespaces);
     command
+}
+
+/// Runs this script in a mount namespace of its own; `$0` is knobgate.
+pub(crate) fn apart(script: &str, arguments: &[&str]) -> std::io::Result<Output> {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, KNOBGATE]).args(arguments);
+    with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
+    command.output()
+}
+
+/// A directory with a copy of knobgate that every user can execute: the build directory may be closed to others.
+pub(crate) fn copy_for_others() -> TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let copy = tempfile::Builder::new().permissions(mode).tempdir().expect("a temporary directory");
+    // Not by this process: what another test forks in that moment would have the copy open for writing, and a file that
+    // somebody writes to cannot be executed.
+    let copied = Command::new("cp").arg(KNOBGATE).arg(copy.path().join("knobgate")).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    copy
 }
 
 /// A place to run commands in, of which nothing must be left.

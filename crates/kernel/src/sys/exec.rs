@@ -5,13 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::io::{Errno, write};
+use rustix::io::write;
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::Signal;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::signals::{Mask, set_mask};
-use crate::process_id::ProcessId;
+use super::signals::{Mask, ignore, set_mask};
 
 /// Has the child enter the cgroup of which `procs` is `cgroup.procs`.
 pub(crate) fn enter_cgroup(command: &mut Command, procs: OwnedFd) {
@@ -19,20 +18,6 @@ pub(crate) fn enter_cgroup(command: &mut Command, procs: OwnedFd) {
     let enter = move || write(&procs, b"0").map(drop).map_err(io::Error::from);
     // SAFETY: one system call; an `io::Error` made of an errno does not allocate.
     unsafe { command.pre_exec(enter) };
-}
-
-/// Has the kernel send `signal` to the child when the thread that starts it ends.
-pub(crate) fn die_with_parent(command: &mut Command, signal: Signal, parent: ProcessId) {
-    let arm = move || {
-        set_parent_process_death_signal(Some(signal))?;
-        // Who ended before the child got here does not count for the kernel.
-        if getppid() != Some(parent.as_pid()) {
-            return Err(Errno::SRCH.into());
-        }
-        Ok(())
-    };
-    // SAFETY: two system calls; an `io::Error` made of an errno does not allocate.
-    unsafe { command.pre_exec(arm) };
 }
 
 /// Has the child leave the namespaces of `flags` for fresh ones.
@@ -50,12 +35,27 @@ pub(crate) fn unshare(command: &mut Command, flags: UnshareFlags) {
     unsafe { command.pre_exec(leave) };
 }
 
-/// Has the child block the signals of `mask` and no others.
-pub(crate) fn restore_signal_mask(command: &mut Command, mask: Mask) {
+/// Has the child block the signals of `mask` and no others, and ignore those of `ignored`.
+pub(crate) fn restore_signals(command: &mut Command, mask: Mask, ignored: Vec<Signal>) {
     let restore = move || {
+        // Before the mask: what is pending of an ignored signal is dropped.
+        ignored.iter().for_each(|&signal| ignore(signal));
         set_mask(&mask);
         Ok(())
     };
-    // SAFETY: one system call on a copied set.
+    // SAFETY: system calls on data that was prepared before.
     unsafe { command.pre_exec(restore) };
+}
+
+/// Has the child close these descriptors.
+pub(crate) fn close(command: &mut Command, descriptors: Vec<i32>) {
+    let close = move || {
+        for &descriptor in &descriptors {
+            // SAFETY: the child is about to exec, and nothing there uses them before.
+            unsafe { libc::close(descriptor) };
+        }
+        Ok(())
+    };
+    // SAFETY: system calls on data that was prepared before.
+    unsafe { command.pre_exec(close) };
 }

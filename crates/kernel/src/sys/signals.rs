@@ -63,8 +63,14 @@ pub(crate) fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<(i32, i32)>> {
     }
 }
 
-/// Gives `SIGCHLD` its default effect, in place of being ignored.
-pub(crate) fn stop_ignoring_children() -> Result<()> {
+/// Ignores a signal. A system call and nothing else.
+pub(crate) fn ignore(signal: Signal) {
+    // SAFETY: no handler of ours is installed. It fails for signals that cannot be ignored, which does nothing.
+    unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) };
+}
+
+/// Gives `SIGCHLD` its default effect, in place of being ignored; says whether it was.
+pub(crate) fn stop_ignoring_children() -> Result<bool> {
     // SAFETY: an action of zeros is the default one with nothing set; `before` is filled by the first call.
     unsafe {
         let mut before = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
@@ -72,14 +78,14 @@ pub(crate) fn stop_ignoring_children() -> Result<()> {
             return Err(last_error());
         }
         if before.sa_sigaction != libc::SIG_IGN {
-            return Ok(());
+            return Ok(false);
         }
         let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         if libc::sigaction(libc::SIGCHLD, &default, std::ptr::null_mut()) != 0 {
             return Err(last_error());
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn set(signals: &[Signal]) -> libc::sigset_t {

@@ -22,6 +22,10 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("the_root_does_not_tell_whether_it_is_populated", rooted),
     ("a_cgroup_in_use_is_not_removed", in_use),
     ("a_scratch_cgroup_goes_with_all_that_is_in_it", scratched),
+    ("a_tree_is_removed_however_deep_it_is", deep),
+    ("killing_reaches_every_cgroup_of_a_threaded_tree", kill_threaded_tree),
+    ("a_tree_with_processes_is_left_alone", populated),
+    ("what_is_mounted_on_a_cgroup_is_left_alone", mounted),
     ("scratch_cgroups_of_the_dead_are_cleared_away", stale),
 ];
 
@@ -167,6 +171,10 @@ fn in_use() -> Result<(), Failed> {
     let cgroup = scratch();
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     assert!(matches!(cgroup.remove(), Err(CgroupError::InUse { .. })));
+    let parent = cgroup.create("parent")?;
+    parent.create("child")?;
+    assert!(matches!(parent.remove(), Err(CgroupError::InUse { .. })));
+    parent.remove_with_descendants()?;
     assert!(!cgroup.wait_until_empty(Duration::from_millis(50))?);
     drop(child);
     cgroup.remove()?;
@@ -181,6 +189,88 @@ fn scratched() -> Result<(), Failed> {
     drop(cgroup);
     assert!(!path.exists());
     assert!(!runs(child.0.id()));
+    Ok(())
+}
+
+/// Creates cgroups in one another, each with another one beside it; the innermost one.
+fn nest(cgroup: &Cgroup, name: &str, depth: usize) -> Result<Cgroup, CgroupError> {
+    cgroup.create("beside")?;
+    let mut innermost = cgroup.create(name)?;
+    for _ in 1..depth {
+        innermost.create("beside")?;
+        innermost = innermost.create(name)?;
+    }
+    Ok(innermost)
+}
+
+fn deep() -> Result<(), Failed> {
+    const DEPTH: usize = 150;
+    // Its path is longer than any that a system call takes.
+    let name = "x".repeat(libc::PATH_MAX as usize / DEPTH + 1);
+    let parent = scratch();
+    let cgroup = parent.create("top")?;
+    let innermost = nest(&cgroup, &name, DEPTH)?;
+    assert_eq!(cgroup.descendants()?.len(), 2 * DEPTH);
+    assert_eq!(Hierarchy::find()?.path_of_id(innermost.id())?.as_deref(), Some(innermost.path()));
+    assert_eq!(Cgroup::open(innermost.path())?.id(), innermost.id());
+    drop(innermost);
+    cgroup.remove_with_descendants()?;
+    assert!(!cgroup.path().exists());
+
+    let cgroup = parent.create("top")?;
+    let child = Reaped(shell(&nest(&cgroup, &name, DEPTH)?, "exec sleep 1000").spawn()?);
+    cgroup.kill_and_remove()?;
+    assert!(!cgroup.path().exists());
+    assert!(!runs(child.0.id()));
+    Ok(())
+}
+
+fn kill_threaded_tree() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let threaded = cgroup.create("threaded")?;
+    nest(&threaded, "in", 100)?;
+    let mut sleepers = Vec::new();
+    let below = threaded.descendants()?.into_iter().map(|(_, path)| path);
+    for path in std::iter::once(threaded.path().to_owned()).chain(below) {
+        std::fs::write(path.join("cgroup.type"), "threaded")?;
+        let mut sleeper = Command::new("sleep");
+        sleeper.arg("1000");
+        knobgate_kernel::start_inside(&mut sleeper, &Cgroup::open(&path)?)?;
+        sleepers.push(Reaped(sleeper.spawn()?));
+    }
+    assert_eq!(sleepers.len(), 201);
+    threaded.kill()?;
+    for mut sleeper in sleepers {
+        assert_eq!(sleeper.0.wait()?.signal(), Some(libc::SIGKILL));
+    }
+    threaded.kill_and_remove()?;
+    Ok(())
+}
+
+fn populated() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let innermost = nest(&cgroup, "in", 3)?;
+    let child = Reaped(shell(&innermost, "exec sleep 1000").spawn()?);
+    assert!(matches!(cgroup.remove_with_descendants(), Err(CgroupError::InUse { .. })));
+    assert_eq!(cgroup.descendants()?.len(), 6);
+    assert!(runs(child.0.id()));
+    Ok(())
+}
+
+fn mounted() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let inner = cgroup.create("a")?.create("b")?;
+    cgroup.create("c")?.create("d")?;
+    let output = Command::new("sh")
+        .args(["-c", "mount -t tmpfs knobgate-test \"$1\" && mkdir -p \"$1/x/y\"", "sh"])
+        .arg(inner.path())
+        .output()?;
+    let removed = cgroup.remove_with_descendants();
+    let is_untouched = inner.path().join("x/y").is_dir();
+    let is_unmounted = Command::new("umount").arg(inner.path()).status()?.success();
+    assert!(output.status.success() && is_unmounted && is_untouched, "{output:?}");
+    assert!(matches!(removed, Err(CgroupError::InUse { .. })), "{removed:?}");
+    cgroup.remove_with_descendants()?;
     Ok(())
 }
 

@@ -1,10 +1,8 @@
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use knobgate_kernel::{
-    Cgroup, Namespaces, Signal, die_with_parent, spawn_inside, start_inside, with_private_namespaces,
-};
-use knobgate_testing::{eventually, runs, scratch};
+use knobgate_kernel::{Cgroup, Namespaces, spawn_inside, start_inside, with_private_namespaces};
+use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 use rustix::process::WaitOptions;
 
@@ -14,7 +12,6 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_command_has_the_namespaces_it_was_given", namespaces),
     ("what_a_command_mounts_is_its_own", mounts),
     ("a_command_that_cannot_get_in_does_not_start", not_inside),
-    ("a_command_ends_with_the_thread_that_started_it", death),
 ];
 
 fn inside() -> Result<(), Failed> {
@@ -83,17 +80,5 @@ fn not_inside() -> Result<(), Failed> {
     gone.remove()?;
     let error = command.spawn().expect_err("there is no cgroup to start in");
     assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
-    Ok(())
-}
-
-fn death() -> Result<(), Failed> {
-    let start = || -> std::io::Result<u32> {
-        let mut command = Command::new("sleep");
-        command.arg("1000").stdout(Stdio::null());
-        die_with_parent(&mut command, Signal::KILL);
-        Ok(command.spawn()?.id())
-    };
-    let pid = std::thread::spawn(start).join().expect("no panic")?;
-    eventually("the command ends", || !runs(pid));
     Ok(())
 }

@@ -1,10 +1,8 @@
 //! What this machine can do.
 
-use std::fs;
-
 use knobgate_kernel::{
-    AttachMode, Bpffs, Capabilities, Capability, Hierarchy, Machine, MachineAttachments, Outcome, Probes,
-    probe,
+    AttachMode, Bpffs, BpffsError, Capabilities, Capability, Hierarchy, Machine, MachineAttachments, Outcome,
+    PinDir, Probes, probe,
 };
 
 use super::finding::Finding;
@@ -31,19 +29,19 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
     let held = Capability::ALL.into_iter().filter(|&one| capabilities.has(one));
     let held: Vec<String> = held.map(|capability| capability.to_string()).collect();
     let found = if held.is_empty() { "no capability that matters here".to_owned() } else { held.join(", ") };
+    if !capabilities.in_first_user_namespace() {
+        return Finding::no(
+            what,
+            format!("{found}, but in a user namespace"),
+            "capabilities count for BPF only in the first user namespace: run outside of this container",
+        );
+    }
     if !capabilities.can_load() {
         return Finding::no(
             what,
             found,
             "to enforce a policy takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run as root (check, fmt and explain need \
              nothing)",
-        );
-    }
-    if !in_first_user_namespace() {
-        return Finding::no(
-            what,
-            format!("{found}, but in a user namespace"),
-            "capabilities count for BPF only in the first user namespace: run outside of this container",
         );
     }
     if !capabilities.has(Capability::SysAdmin) {
@@ -56,12 +54,6 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
     Finding::ok(what, found)
 }
 
-/// Whether every user id is mapped to itself, as in no other user namespace.
-fn in_first_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().eq(["0", "0", "4294967295"])
-}
-
 fn hierarchy() -> Finding {
     match Hierarchy::find() {
         Ok(hierarchy) => Finding::ok("cgroup v2", hierarchy.path().display().to_string()),
@@ -71,7 +63,13 @@ fn hierarchy() -> Finding {
 
 fn bpffs() -> Finding {
     match Bpffs::find() {
-        Ok(bpffs) => Finding::ok("bpffs", bpffs.path().display().to_string()),
+        Ok(bpffs) => {
+            let found = bpffs.path().display().to_string();
+            match PinDir::open(&bpffs) {
+                Err(error @ BpffsError::Untrusted { .. }) => Finding::less("bpffs", found, error.to_string()),
+                _ => Finding::ok("bpffs", found),
+            }
+        }
         Err(error) => Finding::less("bpffs", "none", format!("`run` works, `attach` does not: {error}")),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
     let task = Task::read(pid).map_err(cannot)?;
-    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(cannot)?;
+    let mounts = read_text(&format!("/proc/{pid}/mountinfo")).map_err(cannot)?;
     let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
     let threads = match kind_of(&cgroup)? {
         CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
@@ -63,7 +63,7 @@ struct Task {
 
 impl Task {
     fn read(pid: u32) -> std::io::Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let status = read_text(&format!("/proc/{pid}/status"))?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         let mask = |name| u64::from_str_radix(field(name).trim(), 16).unwrap_or_default();
         let uid = field("Uid:").split_whitespace().nth(1).and_then(|uid| uid.parse().ok()).unwrap_or(0);
@@ -80,6 +80,11 @@ impl Task {
     fn is_root(&self) -> bool {
         self.uid == 0 && self.in_our_user_namespace
     }
+}
+
+/// What is in a file, in which there are names that need not be UTF-8.
+fn read_text(file: &str) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
 }
 
 /// Whether a process shares a namespace with us; where that cannot be told, the worst is assumed.

@@ -11,7 +11,7 @@ use super::current_value::CurrentValue;
 use super::trace::{Fact, PassedOver, Why, facts};
 use crate::deciding_hook::DecidingHook;
 use crate::degradation::{Kernel, describe};
-use crate::printable::printable;
+use crate::printable::{printable, printable_lines};
 use crate::style;
 
 /// The answer, in lines without a newline at the end.
@@ -117,7 +117,7 @@ fn rule_lines(answer: &Answer<'_>) -> Vec<String> {
 }
 
 fn as_written(text: &str) -> Vec<String> {
-    text.lines().map(|line| format!("  {}", printable(line))).collect()
+    text.lines().map(|line| format!("  {}", printable_lines(line))).collect()
 }
 
 /// What the system call does.

@@ -9,6 +9,7 @@ use super::tally::contradicts;
 use super::tried::{NotRun, Ran, Tried};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
+use crate::printable::printable;
 use crate::report;
 
 /// The document: one suite a file, one case a `test` block. A file whose tests could not run is a case with an error.
@@ -18,7 +19,7 @@ use crate::report;
 pub(super) fn document(all: &[Tried], profile: &Profile) -> Result<Vec<u8>, Failure> {
     let mut report = Report::new("knobgate test");
     for tried in all {
-        let mut suite = TestSuite::new(tried.name.as_str());
+        let mut suite = TestSuite::new(&*printable(&tried.name));
         suite.add_property(("hook", DecidingHook::UserSpace(*profile).to_string().as_str()));
         match &tried.ran {
             Ok(ran) => {
@@ -53,7 +54,7 @@ fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
         status.set_description(drawings.join("\n\n"));
         status
     };
-    let mut case = TestCase::new(outcome.name.as_str(), status);
+    let mut case = TestCase::new(&*printable(&outcome.name), status);
     case.set_classname(ran.file.policy().name.as_str());
     case
 }
@@ -61,8 +62,12 @@ fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
 fn not_run(why: &NotRun) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     match why {
-        NotRun::Unreadable(failure) => status.set_type("unreadable").set_message(failure.to_string()),
-        NotRun::Bug(failure) => status.set_type("contradiction").set_message(failure.to_string()),
+        NotRun::Unreadable(failure) => {
+            status.set_type("unreadable").set_message(&*printable(&failure.to_string()))
+        }
+        NotRun::Bug(failure) => {
+            status.set_type("contradiction").set_message(&*printable(&failure.to_string()))
+        }
         NotRun::Wrong(checked) => {
             let drawn = checked
                 .diagnostics

@@ -8,7 +8,7 @@ use super::Verified;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
-use crate::printable::printable;
+use crate::printable::{printable, printable_lines};
 use crate::style::{ALLOW, DENY, DIM, HEADING};
 
 /// How many lines of the log there are without `--log`.
@@ -97,7 +97,7 @@ fn print_log(log: Option<&VerifierLog>, all: bool, output: &Output) -> Result<()
     };
     output.line(format_args!("\n{heading}:"))?;
     for line in lines {
-        output.line(format_args!("{DIM}  |{DIM:#} {}", printable(line)))?;
+        output.line(format_args!("{DIM}  |{DIM:#} {}", printable_lines(line)))?;
     }
     output.line("")
 }
