@@ -158,10 +158,12 @@ impl Checker {
         };
         if let (Some(action), Kinds::Read | Kinds::Both) = (action, kinds.is) {
             let error = Diagnostic::error("rewritten-read", kinds.span, "a read cannot be rewritten")
-                .also(syntax.action.span, format!("`{action}` changes what is written"))
-                .help(format!("write `{action} write …`"))
-                .suggest(kinds.span, "write");
-            self.report(error);
+                .also(syntax.action.span, format!("`{action}` changes what is written"));
+            // Who wants what a read returns to be changed does not want a rule about writes.
+            self.report(match kinds.is {
+                Kinds::Both => error.help(format!("write `{action} write …`")).suggest(kinds.span, "write"),
+                _ => error.help("only what is written can be changed"),
+            });
         }
         match (kinds.is, new) {
             (Kinds::Read, Some(new)) => {
@@ -193,7 +195,13 @@ impl Checker {
                     let message = format!("the text that `set` writes holds a {what}");
                     let error = Diagnostic::error("bad-replacement", text.span, message)
                         .help("what is written ends there for the kernel; padding is added by itself");
-                    self.report(error);
+                    let line = text.is.0.trim_ascii_end();
+                    let has_another = line.iter().any(|byte| matches!(byte, b'\n' | 0));
+                    self.report(if has_another || line.is_empty() {
+                        error
+                    } else {
+                        error.suggest(text.span, crate::Text::from(line).to_string())
+                    });
                 }
                 Action::Set(text.is)
             }
@@ -209,16 +217,29 @@ impl Checker {
         })
     }
 
-    /// Whether a name begins with what a word processor makes of a quote.
+    /// Whether a name begins with what a word processor makes of a quote, or is a word for every name.
     fn quotes(&mut self, pattern: &At<KnobPattern>) {
+        const QUOTES: [char; 5] = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}'];
         let Some(crate::Piece::Literal(start)) = pattern.is.pieces().first() else { return };
-        if ["\u{201c}", "\u{201d}", "\u{201e}", "\u{2018}", "\u{2019}"]
-            .iter()
-            .any(|quote| start.starts_with(quote.as_bytes()))
-        {
+        let Ok(start) = std::str::from_utf8(start) else { return };
+        if start.starts_with(QUOTES) {
             let warning =
-                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name");
-            self.report(warning.help("names are written without quotes"));
+                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name")
+                    .help("names are written without quotes");
+            let plain = start.trim_matches(QUOTES);
+            self.report(match pattern.is.literal() {
+                Some(_) => match KnobPattern::parse(plain) {
+                    Ok(plain) => warning.suggest(pattern.span, plain.to_string()),
+                    Err(_) => warning,
+                },
+                None => warning,
+            });
+        } else if pattern.is.literal().is_some() && ["all", "any", "everything"].contains(&start) {
+            let warning =
+                Diagnostic::warning("word-as-name", pattern.span, "this is taken for the name of a knob")
+                    .help("every knob is `**`")
+                    .suggest(pattern.span, "**");
+            self.report(warning);
         }
     }
 

@@ -134,6 +134,8 @@ fn arguments_that_make_no_sense() {
         "explain-usage",
         [
             explain(["write", "vm.swappiness"]),
+            explain(["write", "vm.max_map_count=5"]),
+            explain(["write", "net.ipv4.tcp_rmem = 1 2 3"]),
             explain(["read", "vm.swappiness", "1"]),
             explain(["read", "vm.*"]),
             explain(["read", "\u{1b}[2J"]),
