@@ -72,6 +72,12 @@ fn a_read() {
 }
 
 #[test]
+fn a_knob_that_nobody_can_read_is_write_only() {
+    let write = ["write", "vm.drop_caches", r"1\n"];
+    snapshot("explain-write-only", [explain(write), explain(write).arg("--json")]);
+}
+
+#[test]
 fn nothing_is_enforced_in_audit_mode() {
     let access = ["explain", "--policy", "audit.knob", "write", "kernel.hostname", "x", "--old", "y"];
     snapshot("explain-audit", [knobgate(access)]);
