@@ -10,8 +10,8 @@ use crate::parser::{self, Parsed, TestSyntax};
 use crate::source::TestSpans;
 use crate::syntax::{ActionSyntax, At, RuleSyntax};
 use crate::{
-    Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, Policy, PolicyFile, Range, Rule,
-    Source, Span, Test, limits,
+    Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, NotASysctl, Policy, PolicyFile, Range,
+    Rule, Source, Span, Test, limits,
 };
 
 /// What the checker is told besides the text.
@@ -118,6 +118,11 @@ impl Checker {
                 self.diagnostics.push(warning);
             }
         }
+        for step in tests.iter().flat_map(|test| &test.steps) {
+            if let Err(error) = step.is.access.knob.check_is_sysctl() {
+                self.not_a_sysctl(&error, step.span);
+            }
+        }
         tests
             .into_iter()
             .map(|test| {
@@ -132,7 +137,12 @@ impl Checker {
         let before = self.errors;
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
-        syntax.patterns.iter().for_each(|pattern| self.quotes(pattern));
+        for pattern in &syntax.patterns {
+            self.quotes(pattern);
+            if let Err(error) = pattern.is.check_is_sysctl() {
+                self.not_a_sysctl(&error, pattern.span);
+            }
+        }
         let action = self.action(syntax.action);
         let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
         if self.errors > before {
@@ -265,6 +275,10 @@ impl Checker {
             );
             self.report(Diagnostic::error("text-too-long", text.span, message));
         }
+    }
+
+    fn not_a_sysctl(&mut self, error: &NotASysctl, span: Span) {
+        self.report(Diagnostic::error("not-a-sysctl", span, error.to_string()).help(error.help()));
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

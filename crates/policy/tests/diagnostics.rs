@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity, Source, Span, parse};
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity, Source, Span, parse, parse_json};
 
 /// Every diagnostic of `text`, drawn.
 fn drawn(text: &str) -> String {
@@ -155,6 +155,23 @@ fn names_and_patterns() {
         "allow write kernel.a when new == 1",
         "allow write kernel.a lgo",
     ]));
+}
+
+#[test]
+fn what_is_no_sysctl() {
+    let mut table = table(&[
+        "deny write fs.binfmt_misc.**",
+        "allow read fs.file-max, fs.binfmt_misc.status",
+        "deny write {kernel,fs.binfmt_misc}.**",
+        "test \"x\" { write fs.binfmt_misc.register \":a:\" => deny }",
+        "deny write fs.**",
+    ]);
+    let json =
+        r#"{"name": "x", "rules": [{"action": "allow", "kinds": ["write"], "knobs": ["fs.binfmt_misc.*"]}]}"#;
+    for error in parse_json("x", json, &CheckOptions::default()).unwrap_err() {
+        writeln!(table, "{error}").unwrap();
+    }
+    insta::assert_snapshot!(table);
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl Explain {
             return Err(failure.because(instead));
         }
         let knob = self.knob(output)?;
+        knob.check_is_sysctl().map_err(|error| Failure::usage(error.to_string()).because(error.help()))?;
         let new = match (self.kind, &self.value) {
             (Kind::Read, None) => None,
             (Kind::Write, Some(value)) => Some(unescape("VALUE", value)?),

@@ -144,6 +144,7 @@ fn arguments_that_make_no_sense() {
             explain(["write", "net.ipv4.tcp_rmem = 1 2 3"]),
             explain(["read", "vm.swappiness", "1"]),
             explain(["read", "vm.*"]),
+            explain(["write", "fs.binfmt_misc.register", "x"]),
             explain(["read", "\u{1b}[2J"]),
             explain(["write", "vm.swappiness", r"\q"]),
             explain(["write", "vm.swappiness", "1", "--old", r"\x1"]),

@@ -8,6 +8,7 @@ mod examples;
 mod lacking;
 mod machine;
 mod many;
+mod mounted;
 mod no_process;
 mod objects;
 mod runs;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         .needing(rewriting_lists, runs::REWRITING_LISTS)
         .needing(lacking::locked_memory, lacking::LOCKED)
         .needing(callbacks, objects::CALLBACKS)
+        .needing(mounted::binfmt_misc, mounted::TESTS)
         .needing(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(writers::with_others_programs(suite)).run()
 }
