@@ -1,5 +1,6 @@
 //! From syntax to a policy: every rule is typed and measured here, so that nothing behind has to check again.
 
+mod comm;
 mod condition;
 mod known;
 mod reach;
@@ -72,16 +73,20 @@ impl Checker {
         let mut rules = Vec::new();
         let mut rule_spans = Vec::new();
         let mut pattern_spans = Vec::new();
+        let mut comm_spans = Vec::new();
         for syntax in parsed.rules {
             let span = syntax.span;
             let patterns: Vec<Span> = syntax.patterns.iter().map(|pattern| pattern.span).collect();
+            let comm = syntax.condition.as_ref().and_then(condition::first_comm);
             if let Some(rule) = self.rule(syntax) {
                 rules.push(rule);
                 rule_spans.push(span);
                 pattern_spans.push(patterns);
+                comm_spans.push(comm);
             }
         }
         self.diagnostics.extend(reach::unreachable_rules(&rules, &rule_spans));
+        self.diagnostics.extend(comm::chosen_names(&rules, &comm_spans, &defaults));
         if let Some(knobs) = options.knobs {
             self.diagnostics.extend(known::unknown_knobs(&rules, &pattern_spans, knobs));
         }

@@ -175,6 +175,30 @@ fn what_is_no_sysctl() {
 }
 
 #[test]
+fn conditions_on_a_name_that_the_task_chooses() {
+    let mut table = String::new();
+    for body in [
+        "allow write vm.a if comm == \"sysctl\"",
+        "allow write vm.a if not (uid == 0 and comm matches \"evil*\")",
+        "clamp write vm.a to 1..2 if comm != \"admin\"",
+        "deny write vm.a if comm == \"evil\"\nallow write vm.*",
+        "deny write vm.* if comm == \"evil\"\nclamp write vm.a to 1..2",
+        "deny read vm.a if comm == \"evil\"",
+        "deny write vm.a if comm == \"evil\"\nallow write vm.a if new == 1\ndeny write vm.a",
+        // Nothing is gained by another name.
+        "deny(EACCES) write vm.a if comm == \"evil\"",
+        "deny(EACCES) write vm.a if comm == \"evil\"\nallow write kernel.**\nallow read **",
+        "deny(EACCES) read vm.a if comm == \"evil\"\ndeny read vm.a",
+        "deny(EACCES) write vm.a if comm == \"evil\"\ndeny write vm.a\nallow write **",
+    ] {
+        let drawing = drawn(&format!("policy x\n{body}\n"));
+        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {body:?}\n") } else { drawing })
+            .unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
 fn a_pattern_has_limits() {
     let long = format!("allow write kernel.{}", "a".repeat(250));
     let deep = format!("allow write {}a{}", "{b,".repeat(33), "}".repeat(33));

@@ -43,6 +43,19 @@ fn a_condition_that_does_not_hold() {
             explain(["write", "net.ipv4.tcp_rmem", "4096 87380 100", "--old", "4096 87380 629145"]),
             explain(["write", "kernel.hostname", "h", "--old", "g", "--uid", "7", "--comm", "bash"]),
             explain(["write", "kernel.hostname", "evil", "--old", "g", "--uid", "1000"]),
+            knobgate([
+                "explain",
+                "--policy",
+                "-",
+                "write",
+                "vm.swappiness",
+                "1",
+                "--old",
+                "60",
+                "--comm",
+                "sh",
+            ])
+            .stdin("policy x\nallow write vm.swappiness if comm == \"sysctl\"\n"),
         ],
     );
 }
@@ -105,7 +118,8 @@ fn on_another_kernel_a_verdict_may_be_another_one() {
             explain(clamped),
             explain(clamped).arg("--json"),
             explain(unused),
-            explain(["read", "kernel.ostype", "--old", "x", "--profile", "5.15"]),
+            knobgate(["explain", "--policy", "comm.knob", "--profile", "5.15"])
+                .args(["read", "kernel.ostype"]),
             explain(["read", "kernel.ostype", "--old", "x", "--profile", "5.4"]),
         ],
     );

@@ -10,18 +10,26 @@ use crate::{
 
 /// The first place where the condition looks at the new value.
 pub(super) fn first_new(condition: &At<ConditionSyntax>) -> Option<Span> {
-    let in_term = |term: &At<Term>| {
-        let looks = matches!(
-            term.is,
-            Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New)
-        );
-        looks.then_some(term.span)
+    let is_new = |term: &Term| {
+        matches!(term, Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New))
     };
+    first(condition, is_new)
+}
+
+/// The first place where the condition looks at the name of the task.
+pub(super) fn first_comm(condition: &At<ConditionSyntax>) -> Option<Span> {
+    first(condition, |term| *term == Term::Comm)
+}
+
+fn first(condition: &At<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
+    let in_term = |term: &At<Term>| wanted(&term.is).then_some(term.span);
     match &condition.is {
-        ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => parts.iter().find_map(first_new),
-        ConditionSyntax::Not(negated) => first_new(negated),
-        ConditionSyntax::Chain(first, links) => {
-            in_term(first).or_else(|| links.iter().find_map(|(_, term)| in_term(term)))
+        ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
+            parts.iter().find_map(|part| first(part, wanted))
+        }
+        ConditionSyntax::Not(negated) => first(negated, wanted),
+        ConditionSyntax::Chain(left, links) => {
+            in_term(left).or_else(|| links.iter().find_map(|(_, term)| in_term(term)))
         }
         ConditionSyntax::InRange(subject, _)
         | ConditionSyntax::InSet(subject, _)
