@@ -1,5 +1,6 @@
 //! From syntax to a policy: every rule is typed and measured here, so that nothing behind has to check again.
 
+mod comm;
 mod condition;
 mod known;
 mod reach;
@@ -11,8 +12,8 @@ use crate::parser::{self, Parsed, TestSyntax};
 use crate::source::TestSpans;
 use crate::syntax::{ActionSyntax, At, RuleSyntax};
 use crate::{
-    Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, Policy, PolicyFile, Range, Rule,
-    Source, Span, Test, limits,
+    Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, NotASysctl, Policy, PolicyFile, Range,
+    Rule, Source, Span, Test, limits,
 };
 
 /// What the checker is told besides the text.
@@ -76,16 +77,20 @@ impl Checker {
         let mut rules = Vec::new();
         let mut rule_spans = Vec::new();
         let mut pattern_spans = Vec::new();
+        let mut comm_spans = Vec::new();
         for syntax in parsed.rules {
             let span = syntax.span;
             let patterns: Vec<Span> = syntax.patterns.iter().map(|pattern| pattern.span).collect();
+            let comm = syntax.condition.as_ref().and_then(condition::first_comm);
             if let Some(rule) = self.rule(syntax) {
                 rules.push(rule);
                 rule_spans.push(span);
                 pattern_spans.push(patterns);
+                comm_spans.push(comm);
             }
         }
         self.diagnostics.extend(reach::unreachable_rules(&rules, &rule_spans));
+        self.diagnostics.extend(comm::chosen_names(&rules, &comm_spans, &defaults));
         if let Some(knobs) = options.knobs {
             self.diagnostics.extend(known::unknown_knobs(&rules, &pattern_spans, knobs));
         }
@@ -123,6 +128,11 @@ impl Checker {
                 self.diagnostics.push(warning);
             }
         }
+        for step in tests.iter().flat_map(|test| &test.steps) {
+            if let Err(error) = step.is.access.knob.check_is_sysctl() {
+                self.not_a_sysctl(&error, step.span);
+            }
+        }
         tests
             .into_iter()
             .map(|test| {
@@ -137,8 +147,13 @@ impl Checker {
         let before = self.errors;
         let new = syntax.condition.as_ref().and_then(condition::first_new);
         self.kinds(&syntax, new);
-        syntax.patterns.iter().for_each(|pattern| self.quotes(pattern));
         self.numbers_of_new(&syntax);
+        for pattern in &syntax.patterns {
+            self.quotes(pattern);
+            if let Err(error) = pattern.is.check_is_sysctl() {
+                self.not_a_sysctl(&error, pattern.span);
+            }
+        }
         let action = self.action(syntax.action);
         let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
         if self.errors > before {
@@ -164,10 +179,12 @@ impl Checker {
         };
         if let (Some(action), Kinds::Read | Kinds::Both) = (action, kinds.is) {
             let error = Diagnostic::error("rewritten-read", kinds.span, "a read cannot be rewritten")
-                .also(syntax.action.span, format!("`{action}` changes what is written"))
-                .help(format!("write `{action} write …`"))
-                .suggest(kinds.span, "write");
-            self.report(error);
+                .also(syntax.action.span, format!("`{action}` changes what is written"));
+            // Who wants what a read returns to be changed does not want a rule about writes.
+            self.report(match kinds.is {
+                Kinds::Both => error.help(format!("write `{action} write …`")).suggest(kinds.span, "write"),
+                _ => error.help("only what is written can be changed"),
+            });
         }
         match (kinds.is, new) {
             (Kinds::Read, Some(new)) => {
@@ -199,7 +216,13 @@ impl Checker {
                     let message = format!("the text that `set` writes holds a {what}");
                     let error = Diagnostic::error("bad-replacement", text.span, message)
                         .help("what is written ends there for the kernel; padding is added by itself");
-                    self.report(error);
+                    let line = text.is.0.trim_ascii_end();
+                    let has_another = line.iter().any(|byte| matches!(byte, b'\n' | 0));
+                    self.report(if has_another || line.is_empty() {
+                        error
+                    } else {
+                        error.suggest(text.span, crate::Text::from(line).to_string())
+                    });
                 }
                 Action::Set(text.is)
             }
@@ -215,16 +238,29 @@ impl Checker {
         })
     }
 
-    /// Whether a name begins with what a word processor makes of a quote.
+    /// Whether a name begins with what a word processor makes of a quote, or is a word for every name.
     fn quotes(&mut self, pattern: &At<KnobPattern>) {
+        const QUOTES: [char; 5] = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}'];
         let Some(crate::Piece::Literal(start)) = pattern.is.pieces().first() else { return };
-        if ["\u{201c}", "\u{201d}", "\u{201e}", "\u{2018}", "\u{2019}"]
-            .iter()
-            .any(|quote| start.starts_with(quote.as_bytes()))
-        {
+        let Ok(start) = std::str::from_utf8(start) else { return };
+        if start.starts_with(QUOTES) {
             let warning =
-                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name");
-            self.report(warning.help("names are written without quotes"));
+                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name")
+                    .help("names are written without quotes");
+            let plain = start.trim_matches(QUOTES);
+            self.report(match pattern.is.literal() {
+                Some(_) => match KnobPattern::parse(plain) {
+                    Ok(plain) => warning.suggest(pattern.span, plain.to_string()),
+                    Err(_) => warning,
+                },
+                None => warning,
+            });
+        } else if pattern.is.literal().is_some() && ["all", "any", "everything"].contains(&start) {
+            let warning =
+                Diagnostic::warning("word-as-name", pattern.span, "this is taken for the name of a knob")
+                    .help("every knob is `**`")
+                    .suggest(pattern.span, "**");
+            self.report(warning);
         }
     }
 
@@ -250,6 +286,10 @@ impl Checker {
             );
             self.report(Diagnostic::error("text-too-long", text.span, message));
         }
+    }
+
+    fn not_a_sysctl(&mut self, error: &NotASysctl, span: Span) {
+        self.report(Diagnostic::error("not-a-sysctl", span, error.to_string()).help(error.help()));
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

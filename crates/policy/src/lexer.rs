@@ -61,10 +61,22 @@ pub(crate) enum Mark {
     RangeEqual,
     /// `;`, which is nothing.
     Semicolon,
+    /// `...`, which is nothing.
+    Ellipsis,
+    /// `===`, which is nothing.
+    TripleEqual,
+    /// `=<`, which is nothing.
+    EqualOrLess,
+    /// `<>`, which is nothing.
+    LessOrGreater,
+    /// `=~`, which is nothing.
+    Resembles,
 }
 
 /// Longer ones first.
 const MARKS: &[(&str, Mark)] = &[
+    ("...", Mark::Ellipsis),
+    ("===", Mark::TripleEqual),
     ("..=", Mark::RangeEqual),
     ("..", Mark::Range),
     ("<=", Mark::LessOrEqual),
@@ -73,6 +85,9 @@ const MARKS: &[(&str, Mark)] = &[
     ("!=", Mark::NotEqual),
     ("=>", Mark::Arrow),
     ("->", Mark::ThinArrow),
+    ("=<", Mark::EqualOrLess),
+    ("<>", Mark::LessOrGreater),
+    ("=~", Mark::Resembles),
     ("&&", Mark::DoubleAnd),
     ("||", Mark::DoubleOr),
     ("(", Mark::ParenOpen),
@@ -308,8 +323,37 @@ enum IntegerError {
     NoDigits,
     /// Beyond 64 bits.
     TooLarge,
-    /// `64K`, with the number that it stands for.
-    Unit(Option<Integer>),
+    /// `64K` or `0b11`, with the number that it stands for.
+    Notation(Option<Integer>),
+    /// `10s`: what it stands for depends on the knob.
+    Unit,
+}
+
+/// Suffixes, with the power of two that each stands for.
+const MAGNITUDES: &[(&str, u32)] = &[("K", 10), ("M", 20), ("G", 30), ("T", 40), ("P", 50), ("E", 60)];
+
+/// Suffixes of quantities that knobs count in their own units.
+const UNITS: &[&str] = &["s", "sec", "ms", "us", "ns", "min", "h", "d", "Hz", "kHz", "MHz", "pages"];
+
+/// The power of two that `suffix` stands for, as in `64K`, `64KiB` and `64kB`.
+fn magnitude_of(suffix: &str) -> Option<u32> {
+    let bare = suffix.strip_suffix(['b', 'B']).unwrap_or(suffix);
+    let bare = bare.strip_suffix('i').unwrap_or(bare);
+    if bare.is_empty() {
+        return suffix.eq_ignore_ascii_case("b").then_some(0);
+    }
+    MAGNITUDES.iter().find(|(name, _)| bare.eq_ignore_ascii_case(name)).map(|&(_, power)| power)
+}
+
+/// The number that `0b11`, `0o17` or `1e6` stands for.
+fn foreign_number(magnitude: &str) -> Option<i128> {
+    let prefixed = |prefix, base| i128::from_str_radix(magnitude.strip_prefix(prefix)?, base).ok();
+    let scientific = || {
+        let (digits, exponent) = magnitude.split_once(['e', 'E'])?;
+        let power = 10i128.checked_pow(exponent.parse().ok()?)?;
+        digits.parse::<i128>().ok()?.checked_mul(power)
+    };
+    prefixed("0b", 2).or_else(|| prefixed("0o", 8)).or_else(scientific)
 }
 
 /// The integer that `spelling` gives in base 0, with `_` between digits.
@@ -340,14 +384,14 @@ fn integer(spelling: &str) -> Result<Integer, IntegerError> {
             continue;
         }
         let Some(digit) = c.to_digit(base) else {
-            let power = match &digits[i..] {
-                "k" | "K" | "KiB" | "kB" => 1,
-                "m" | "M" | "MiB" | "MB" => 2,
-                "g" | "G" | "GiB" | "GB" => 3,
-                _ => return Err(IntegerError::Digit(c, base)),
+            let suffix = &digits[i..];
+            let notation = match magnitude_of(suffix).filter(|_| base == 10) {
+                Some(power) => value.checked_mul(1 << power),
+                None if UNITS.contains(&suffix) => return Err(IntegerError::Unit),
+                None => foreign_number(magnitude),
             };
-            let value = if negative { -value } else { value };
-            return Err(IntegerError::Unit(value.checked_mul(1 << (10 * power)).and_then(Integer::new)));
+            let Some(value) = notation else { return Err(IntegerError::Digit(c, base)) };
+            return Err(IntegerError::Notation(Integer::new(if negative { -value } else { value })));
         };
         // Stays far below the limit of an i128, as it stops here once it is beyond 64 bits.
         value = value * i128::from(base) + i128::from(digit);
@@ -378,13 +422,15 @@ impl IntegerError {
             Self::NoDigits => error(format!("there are no digits behind `{spelling}`")),
             Self::TooLarge => Diagnostic::error("integer-too-large", span, "this integer is beyond 64 bits")
                 .help(format!("integers are between {} and {}", Integer::MIN, Integer::MAX)),
-            Self::Unit(value) => {
-                let error = error("integers have no units".to_owned());
+            Self::Unit => error("integers have no units".to_owned())
+                .help("give the number in the unit in which the knob has it"),
+            Self::Notation(value) => {
+                let error = error("integers are decimal, hexadecimal or octal, without a suffix".to_owned());
                 match value {
                     Some(value) => {
                         error.help(format!("write it out: {value}")).suggest(span, value.to_string())
                     }
-                    None => error,
+                    None => error.help(format!("integers are between {} and {}", Integer::MIN, Integer::MAX)),
                 }
             }
         }
@@ -419,7 +465,16 @@ mod tests {
             ("1__0", IntegerError::Underscore),
             ("18446744073709551616", IntegerError::TooLarge),
             ("-9223372036854775809", IntegerError::TooLarge),
-            ("64K", IntegerError::Unit(Some(Integer::from(65536)))),
+            ("64K", IntegerError::Notation(Some(Integer::from(65536)))),
+            ("4T", IntegerError::Notation(Integer::new(4 << 40))),
+            ("2GiB", IntegerError::Notation(Integer::new(2 << 30))),
+            ("16E", IntegerError::Notation(None)),
+            ("4096b", IntegerError::Notation(Some(Integer::from(4096)))),
+            ("1e6", IntegerError::Notation(Some(Integer::from(1_000_000)))),
+            ("0b101", IntegerError::Notation(Some(Integer::from(5)))),
+            ("0o17", IntegerError::Notation(Some(Integer::from(15)))),
+            ("10s", IntegerError::Unit),
+            ("10K5", IntegerError::Digit('K', 10)),
         ] {
             assert_eq!(integer(spelling), Err(error), "{spelling}");
         }

@@ -58,6 +58,7 @@ mod json;
 mod lexer;
 pub mod limits;
 mod model;
+mod mount_point;
 mod name;
 mod nearest;
 mod parser;
@@ -84,6 +85,7 @@ pub use model::{
     Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
     Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
 };
+pub use mount_point::NotASysctl;
 pub use name::KnobName;
 pub use pattern::{KnobPattern, TextGlob};
 pub use print::print;

@@ -4,15 +4,25 @@
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     match word.chars().count() {
         0 | 1 => None,
-        2 => within(1, word, candidates),
+        // Another short word is another word: only two letters that changed places are a slip.
+        2 => {
+            let letters = |word: &str| {
+                let mut letters = word.to_ascii_lowercase().into_bytes();
+                letters.sort_unstable();
+                letters
+            };
+            candidates.into_iter().find(|candidate| letters(candidate) == letters(word))
+        }
         length => within((length / 3).max(1), word, candidates),
     }
 }
 
 /// The same for the name of a knob. These are long and begin alike, so that what differs by more than two characters is
-/// another knob.
+/// another knob. So is one with another number: `net.ipv4` is no slip for `net.ipv6`, nor `eth1` for `eth0`.
 pub(crate) fn nearest_knob<'a>(name: &str, knobs: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    within(2, name, knobs)
+    let digits = |name: &'a str| name.bytes().filter(u8::is_ascii_digit);
+    let same_numbers = |knob: &&'a str| digits(knob).eq(name.bytes().filter(u8::is_ascii_digit));
+    within(2, name, knobs.into_iter().filter(same_numbers))
 }
 
 /// The nearest candidate that at most `allowed` edits lead to.
@@ -44,10 +54,12 @@ mod tests {
             ("dney", Some("deny")),
             ("dent", Some("deny")),
             ("banana", None),
+            ("fi", Some("if")),
+            ("is", None),
             ("a", None),
             ("", None),
         ] {
-            assert_eq!(nearest(word, ["allow", "deny", "ignore"]), expected, "{word}");
+            assert_eq!(nearest(word, ["allow", "deny", "ignore", "if"]), expected, "{word}");
         }
     }
 
@@ -56,5 +68,6 @@ mod tests {
         let knobs = ["kernel.sem", "net.ipv4.tcp_rmem"];
         assert_eq!(nearest_knob("kernel.sysrq", knobs), None);
         assert_eq!(nearest_knob("net.ipv4.tcp_rmen", knobs), Some("net.ipv4.tcp_rmem"));
+        assert_eq!(nearest_knob("net.ipv6.tcp_rmem", knobs), None);
     }
 }

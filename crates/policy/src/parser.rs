@@ -3,6 +3,7 @@
 
 mod condition;
 mod cursor;
+mod foreign;
 mod recovery;
 mod rule;
 mod test_block;
@@ -11,8 +12,8 @@ use crate::lexer::{Lexer, Mark, Token, TokenKind};
 use crate::nearest::nearest;
 use crate::syntax::{At, RuleSyntax};
 use crate::{
-    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, KnobPattern, Mode, Span, TestStep,
-    Text, limits,
+    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Relation,
+    Span, TestStep, Text, limits,
 };
 
 /// All that a file says.
@@ -61,18 +62,34 @@ const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("accept", "allow"),
     ("pass", "allow"),
     ("grant", "allow"),
+    ("allowed", "allow"),
+    ("denied", "deny"),
     ("reject", "deny"),
     ("block", "deny"),
-    ("drop", "deny"),
     ("forbid", "deny"),
+    ("disallow", "deny"),
+    ("prevent", "deny"),
     ("refuse", "deny"),
     ("prohibit", "deny"),
     ("limit", "clamp"),
     ("bound", "clamp"),
+    ("cap", "clamp"),
     ("rewrite", "set"),
     ("replace", "set"),
     ("force", "set"),
 ];
+
+/// Words that are near to another one of ours by chance.
+const NO_ACTIONS: &[(&str, &str)] = &[
+    ("drop", "`deny` fails a write, and `ignore` lets the writer believe that it worked"),
+    ("get", "the actions are `allow`, `deny`, `set`, `clamp` and `ignore`"),
+    ("let", "the actions are `allow`, `deny`, `set`, `clamp` and `ignore`"),
+    ("log", "`log` stands at the end of a rule: `allow write … log`"),
+];
+
+/// Words of other languages for our modes.
+const FOREIGN_MODES: &[(&str, &str)] =
+    &[("complain", "audit"), ("permissive", "audit"), ("monitor", "audit"), ("enforcing", "enforce")];
 
 /// How many errors are reported: more of them are the work of one mistake, or the file is no policy.
 const ERRORS_MAX: usize = 1000;
@@ -87,6 +104,7 @@ pub(crate) fn parse(text: &str, keep_tokens: bool) -> Parsed {
         end: 0,
         statement: 0,
         in_test: false,
+        compared: None,
         stopped: false,
         keep_tokens,
         parsed: Parsed::default(),
@@ -106,6 +124,8 @@ struct Parser<'a> {
     /// Where the current statement, or step of a test, begins.
     statement: usize,
     in_test: bool,
+    /// The operand and the relation of the comparison that was parsed last, if it was with a literal.
+    compared: Option<(Span, Relation)>,
     /// Whether there were too many errors to go on.
     stopped: bool,
     keep_tokens: bool,
@@ -178,11 +198,23 @@ impl<'a> Parser<'a> {
         let span = self.peek_span();
         let error = Diagnostic::error("unknown-action", span, format!("there is no action `{word}`"));
         let foreign = FOREIGN_ACTIONS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-        let error = if let Some(near) = foreign.or_else(|| nearest(word, STATEMENTS.iter().copied())) {
+        let mut ahead = self.ahead();
+        let (_, next) = (ahead.token(), ahead.token());
+        let error = if let Some((_, help)) = NO_ACTIONS.iter().find(|(other, _)| *other == word) {
+            error.help(*help)
+        } else if let Some(near) = foreign.or_else(|| nearest(word, STATEMENTS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if matches!(word, "read" | "write") {
-            error.help(format!("the action comes first: `allow {word} …`"))
-        } else if matches!(word, "audit" | "enforce") {
+            let error = error.help(format!("the action comes first: `allow {word} …`"));
+            match self.slice(next.span) {
+                action if ACTIONS.contains(&action) => {
+                    error.suggest(span.to(next.span), format!("{action} {word}"))
+                }
+                _ => error,
+            }
+        } else if matches!(word, "audit" | "enforce")
+            && matches!(next.kind, TokenKind::Newline | TokenKind::End)
+        {
             error.help(format!("the mode is stated as `mode {word}`")).suggest(span, format!("mode {word}"))
         } else {
             error.help("the actions are `allow`, `deny`, `set`, `clamp` and `ignore`")
@@ -211,6 +243,13 @@ impl<'a> Parser<'a> {
             .help("names of policies have letters, digits, `-`, `_` and `.`");
             return Err(self.report(error));
         }
+        if let TokenKind::Word = self.peek().kind {
+            let second = self.peek_span();
+            let error = Diagnostic::error("bad-policy-name", second, "the name of a policy is one word")
+                .help(format!("write `{name}-{}`", self.slice(second)))
+                .suggest(Span::new(span.end, second.start), "-");
+            return Err(self.report(error));
+        }
         if name.len() > limits::POLICY_NAME_MAX {
             let message = format!("the name of a policy has at most {} bytes", limits::POLICY_NAME_MAX);
             return Err(self.report(Diagnostic::error("bad-policy-name", span, message)));
@@ -231,6 +270,7 @@ impl<'a> Parser<'a> {
     /// `mode audit|enforce`
     fn mode(&mut self) -> Parse<()> {
         let keyword = self.next().span;
+        self.skip_separators();
         let mode = match self.choice(&["audit", "enforce"], "a mode, `audit` or `enforce`")? {
             "audit" => Mode::Audit,
             _ => Mode::Enforce,
@@ -258,7 +298,7 @@ impl<'a> Parser<'a> {
                     .suggest(bits.span, "64");
             return Err(self.report(error));
         }
-        let (patterns, broken) = self.patterns("width 64")?;
+        let (patterns, broken) = self.patterns("width 64", Kinds::Write)?;
         if broken {
             return Err(Reported);
         }
@@ -269,14 +309,23 @@ impl<'a> Parser<'a> {
     /// `default read|write allow|deny [log|nolog]`
     fn default(&mut self) -> Parse<()> {
         let keyword = self.next().span;
+        let mut ahead = self.ahead();
+        let (first, second) = (ahead.token(), ahead.token());
+        let (action, kind) = (self.slice(first.span), self.slice(second.span));
+        if matches!(action, "allow" | "deny") && matches!(kind, "read" | "write") {
+            let error = Diagnostic::error("swapped-words", first.span, "the kind of access comes first")
+                .help(format!("write `default {kind} {action}`"))
+                .suggest(first.span.to(second.span), format!("{kind} {action}"));
+            return Err(self.report(error));
+        }
         let kind = match self.choice(&["read", "write"], "`read` or `write`")? {
             "read" => AccessKind::Read,
             _ => AccessKind::Write,
         };
         if self.peek_word("read") || self.peek_word("write") {
-            let help = "state the default for each kind of access on a line of its own";
-            return Err(self.unexpected("`allow` or `deny`", Some(help)));
+            return Err(self.joined_defaults(kind));
         }
+        self.skip_separators();
         let action = match self.choice(&["allow", "deny"], "`allow` or `deny`")? {
             "allow" => FallbackAction::Allow,
             _ => FallbackAction::Deny(self.errno_in_parens()?),
@@ -298,26 +347,66 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// `default read write deny`, where `read` stands before.
+    fn joined_defaults(&mut self, first: AccessKind) -> Reported {
+        let second = self.peek_span();
+        let rest = self.slice(Span::new(second.end, self.text.len())).lines().next().unwrap_or_default();
+        let rest = rest.trim();
+        let message = "a default is for one kind of access";
+        let error = Diagnostic::error("joined-defaults", second, message)
+            .help("state the default for each kind of access on a line of its own");
+        let span = Span::new(self.statement, second.end);
+        self.report(match self.slice(second) {
+            second if second != first.to_string() && rest.starts_with(['a', 'd']) && !rest.contains('#') => {
+                error.suggest(span, format!("default {first} {rest}\ndefault {second}"))
+            }
+            _ => error,
+        })
+    }
+
+    /// Reports a `:` or `=` in front of what is stated, and passes over it.
+    fn skip_separators(&mut self) {
+        if matches!(self.peek().kind, TokenKind::Mark(Mark::Assign) | TokenKind::Stray(':')) {
+            let span = self.next().span;
+            let before = self.slice(Span::new(0, span.start));
+            let start = before.trim_end_matches([' ', '\t']).len();
+            let end = self.peek_span().start;
+            let error = Diagnostic::error("stray-separator", span, "nothing stands between the words here")
+                .help(format!("drop the `{}`", self.slice(span)))
+                .suggest(Span::new(start, end), " ");
+            self.report(error);
+        }
+    }
+
     /// `(ERRNO)` behind `deny`, or nothing, which is `EPERM`.
     fn errno_in_parens(&mut self) -> Parse<Errno> {
         if !self.peek_mark(Mark::ParenOpen) {
-            if let TokenKind::Word = self.peek().kind {
-                let span = self.peek_span();
-                let word = self.slice(span);
-                if Errno::from_name(word).is_some() {
-                    let help = format!("the errno stands in parentheses: `deny({word})`");
-                    let error = Diagnostic::error("misplaced-errno", span, "an errno without parentheses")
-                        .help(help)
-                        .suggest(Span::new(self.end, span.end), format!("({word})"));
-                    self.report(error);
-                    self.next();
-                }
+            if let Some((errno, span)) = self.foreign_errno(true) {
+                let error = Diagnostic::error("misplaced-errno", span, "an errno without parentheses")
+                    .help(format!("the errno stands in parentheses: `deny({errno})`"))
+                    .suggest(Span::new(self.end, span.end), format!("({errno})"));
+                self.report(error);
+                self.peeked = None;
+                self.lexer.go_to(span.end);
+                self.end = span.end;
             }
             return Ok(Errno::EPERM);
         }
         self.next();
+        if let TokenKind::Stray('-') = self.peek().kind {
+            let span = self.next().span;
+            let error = Diagnostic::error("negative-errno", span, "an errno is given without a sign");
+            self.report(error.help("drop the `-`").suggest(span, ""));
+        }
         let errno = self.errno()?;
         if !self.peek_mark(Mark::ParenClose) {
+            let place = Span::new(self.end, self.end);
+            if let TokenKind::Word = self.peek().kind {
+                let error = Diagnostic::error("unclosed-errno", self.peek_span(), "expected `)`")
+                    .help("close the parenthesis behind the errno")
+                    .suggest(place, ")");
+                return Err(self.report(error));
+            }
             return Err(self.unexpected("`)`", None));
         }
         self.next();
@@ -379,8 +468,9 @@ impl<'a> Parser<'a> {
                 self.next();
                 return Ok(chosen);
             }
-            let foreign = FOREIGN_ACTIONS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-            let foreign = foreign.filter(|ours| words.contains(ours));
+            let mut foreign = FOREIGN_ACTIONS.iter().chain(FOREIGN_MODES);
+            let foreign = foreign.find(|(foreign, ours)| *foreign == word && words.contains(ours));
+            let foreign = foreign.map(|(_, ours)| *ours);
             if let Some(near) = foreign.or_else(|| nearest(word, words.iter().copied())) {
                 let error =
                     Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
@@ -395,6 +485,13 @@ impl<'a> Parser<'a> {
     /// A text between quotes.
     fn text(&mut self, expected: &str, help: Option<&str>) -> Parse<At<Text>> {
         if !matches!(self.peek().kind, TokenKind::Text(_)) {
+            if let Some((span, quoted)) = self.quoted_ahead() {
+                let message = format!("expected {expected}, found `{}`", self.slice(span));
+                let error = Diagnostic::error("unquoted-text", span, message)
+                    .help("texts stand between double quotes")
+                    .suggest(span, quoted);
+                return Err(self.report(error));
+            }
             return Err(self.unexpected(expected, help));
         }
         let token = self.next();

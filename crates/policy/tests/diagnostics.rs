@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity, Source, Span, parse};
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity, Source, Span, parse, parse_json};
 
 /// Every diagnostic of `text`, drawn.
 fn drawn(text: &str) -> String {
@@ -155,6 +155,47 @@ fn names_and_patterns() {
         "allow write kernel.a when new == 1",
         "allow write kernel.a lgo",
     ]));
+}
+
+#[test]
+fn what_is_no_sysctl() {
+    let mut table = table(&[
+        "deny write fs.binfmt_misc.**",
+        "allow read fs.file-max, fs.binfmt_misc.status",
+        "deny write {kernel,fs.binfmt_misc}.**",
+        "test \"x\" { write fs.binfmt_misc.register \":a:\" => deny }",
+        "deny write fs.**",
+    ]);
+    let json =
+        r#"{"name": "x", "rules": [{"action": "allow", "kinds": ["write"], "knobs": ["fs.binfmt_misc.*"]}]}"#;
+    for error in parse_json("x", json, &CheckOptions::default()).unwrap_err() {
+        writeln!(table, "{error}").unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn conditions_on_a_name_that_the_task_chooses() {
+    let mut table = String::new();
+    for body in [
+        "allow write vm.a if comm == \"sysctl\"",
+        "allow write vm.a if not (uid == 0 and comm matches \"evil*\")",
+        "clamp write vm.a to 1..2 if comm != \"admin\"",
+        "deny write vm.a if comm == \"evil\"\nallow write vm.*",
+        "deny write vm.* if comm == \"evil\"\nclamp write vm.a to 1..2",
+        "deny read vm.a if comm == \"evil\"",
+        "deny write vm.a if comm == \"evil\"\nallow write vm.a if new == 1\ndeny write vm.a",
+        // Nothing is gained by another name.
+        "deny(EACCES) write vm.a if comm == \"evil\"",
+        "deny(EACCES) write vm.a if comm == \"evil\"\nallow write kernel.**\nallow read **",
+        "deny(EACCES) read vm.a if comm == \"evil\"\ndeny read vm.a",
+        "deny(EACCES) write vm.a if comm == \"evil\"\ndeny write vm.a\nallow write **",
+    ] {
+        let drawing = drawn(&format!("policy x\n{body}\n"));
+        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {body:?}\n") } else { drawing })
+            .unwrap();
+    }
+    insta::assert_snapshot!(table);
 }
 
 #[test]

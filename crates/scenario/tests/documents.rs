@@ -199,6 +199,16 @@ fn errors_say_where_and_what() {
         ),
         (
             document(
+                r#""knobs": [{"name": "fs.binfmt_misc.register", "value": "1", "handler": {"kind": "string"}}]"#,
+            ),
+            "knobs[0].name: `fs.binfmt_misc.register` is no sysctl",
+        ),
+        (
+            step(r#"{"write": {"knob": "fs/binfmt_misc/status", "cgroup": "a", "data": "1"}}"#),
+            "steps[0].write.knob: `fs.binfmt_misc.status` is no sysctl",
+        ),
+        (
+            document(
                 r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "int"}}, {"name": "vm/x", "value": "1", "handler": {"kind": "int"}}]"#,
             ),
             "knobs[1].name: the knob vm/x is there twice",

@@ -119,7 +119,13 @@ impl Explain {
     }
 
     fn access(&self, output: &Output) -> Result<(Access, CurrentValue), Failure> {
+        if let (Kind::Write, None, Some((knob, value))) = (self.kind, &self.value, self.assignment()) {
+            let instead = format!("write `{knob} '{value}\\n'`: sysctl(8) adds the newline");
+            let failure = Failure::usage("the knob and its VALUE are two arguments");
+            return Err(failure.because(instead));
+        }
         let knob = self.knob(output)?;
+        knob.check_is_sysctl().map_err(|error| Failure::usage(error.to_string()).because(error.help()))?;
         let new = match (self.kind, &self.value) {
             (Kind::Read, None) => None,
             (Kind::Write, Some(value)) => Some(unescape("VALUE", value)?),
@@ -146,6 +152,12 @@ impl Explain {
         let old = current.bytes().map(<[u8]>::to_vec);
         let task = Task { uid: self.uid, gid: self.gid, comm };
         Ok((Access { knob, new, old, pos: self.pos, task }, current))
+    }
+
+    /// `KNOB=VALUE`, as for `sysctl -w`.
+    fn assignment(&self) -> Option<(&str, &str)> {
+        let (knob, value) = self.knob.to_str()?.split_once('=')?;
+        Some((knob.trim_end(), value.trim_start()))
     }
 
     fn knob(&self, output: &Output) -> Result<KnobName, Failure> {

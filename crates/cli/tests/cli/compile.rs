@@ -16,8 +16,8 @@ fn what_a_kernel_cannot_do_is_said_and_denied() {
             compile("failing.knob", ["--profile", "6.18"]),
             // In audit mode it says what it would deny.
             compile("tested.knob", []),
-            compile("web.knob", []),
-            compile("web.knob", ["--profile", "6.18"]),
+            compile("comm.knob", []),
+            compile("comm.knob", ["--profile", "6.18"]),
         ],
     );
 }

@@ -43,6 +43,19 @@ fn a_condition_that_does_not_hold() {
             explain(["write", "net.ipv4.tcp_rmem", "4096 87380 100", "--old", "4096 87380 629145"]),
             explain(["write", "kernel.hostname", "h", "--old", "g", "--uid", "7", "--comm", "bash"]),
             explain(["write", "kernel.hostname", "evil", "--old", "g", "--uid", "1000"]),
+            knobgate([
+                "explain",
+                "--policy",
+                "-",
+                "write",
+                "vm.swappiness",
+                "1",
+                "--old",
+                "60",
+                "--comm",
+                "sh",
+            ])
+            .stdin("policy x\nallow write vm.swappiness if comm == \"sysctl\"\n"),
         ],
     );
 }
@@ -69,6 +82,12 @@ fn a_read() {
             explain(["read", "kernel.no_such_knob"]),
         ],
     );
+}
+
+#[test]
+fn a_knob_that_nobody_can_read_is_write_only() {
+    let write = ["write", "vm.drop_caches", r"1\n"];
+    snapshot("explain-write-only", [explain(write), explain(write).arg("--json")]);
 }
 
 #[test]
@@ -99,7 +118,8 @@ fn on_another_kernel_a_verdict_may_be_another_one() {
             explain(clamped),
             explain(clamped).arg("--json"),
             explain(unused),
-            explain(["read", "kernel.ostype", "--old", "x", "--profile", "5.15"]),
+            knobgate(["explain", "--policy", "comm.knob", "--profile", "5.15"])
+                .args(["read", "kernel.ostype"]),
             explain(["read", "kernel.ostype", "--old", "x", "--profile", "5.4"]),
         ],
     );
@@ -134,8 +154,11 @@ fn arguments_that_make_no_sense() {
         "explain-usage",
         [
             explain(["write", "vm.swappiness"]),
+            explain(["write", "vm.max_map_count=5"]),
+            explain(["write", "net.ipv4.tcp_rmem = 1 2 3"]),
             explain(["read", "vm.swappiness", "1"]),
             explain(["read", "vm.*"]),
+            explain(["write", "fs.binfmt_misc.register", "x"]),
             explain(["read", "\u{1b}[2J"]),
             explain(["write", "vm.swappiness", r"\q"]),
             explain(["write", "vm.swappiness", "1", "--old", r"\x1"]),

@@ -32,7 +32,7 @@ fn a_kernel_that_cannot_have_a_policy_is_said_to() {
     snapshot(
         "test-kernels",
         [
-            test(["web.knob", "--profile", "5.15"]),
+            test(["comm.knob", "--profile", "5.15"]),
             test(["tested.knob", "--profile", "5.4"]),
             test(["tested.knob", "--profile", "2.6"]),
         ],

@@ -10,6 +10,7 @@ mod in_place;
 mod lacking;
 mod machine;
 mod many;
+mod mounted;
 mod no_process;
 mod objects;
 mod pins;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         .needing(rewriting_lists, runs::REWRITING_LISTS)
         .needing(lacking::locked_memory, lacking::LOCKED)
         .needing(callbacks, objects::CALLBACKS)
+        .needing(mounted::binfmt_misc, mounted::TESTS)
         .needing(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(writers::with_others_programs(suite)).run()
 }

@@ -10,18 +10,26 @@ use crate::{
 
 /// The first place where the condition looks at the new value.
 pub(super) fn first_new(condition: &At<ConditionSyntax>) -> Option<Span> {
-    let in_term = |term: &At<Term>| {
-        let looks = matches!(
-            term.is,
-            Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New)
-        );
-        looks.then_some(term.span)
+    let is_new = |term: &Term| {
+        matches!(term, Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New))
     };
+    first(condition, is_new)
+}
+
+/// The first place where the condition looks at the name of the task.
+pub(super) fn first_comm(condition: &At<ConditionSyntax>) -> Option<Span> {
+    first(condition, |term| *term == Term::Comm)
+}
+
+fn first(condition: &At<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
+    let in_term = |term: &At<Term>| wanted(&term.is).then_some(term.span);
     match &condition.is {
-        ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => parts.iter().find_map(first_new),
-        ConditionSyntax::Not(negated) => first_new(negated),
-        ConditionSyntax::Chain(first, links) => {
-            in_term(first).or_else(|| links.iter().find_map(|(_, term)| in_term(term)))
+        ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
+            parts.iter().find_map(|part| first(part, wanted))
+        }
+        ConditionSyntax::Not(negated) => first(negated, wanted),
+        ConditionSyntax::Chain(left, links) => {
+            in_term(left).or_else(|| links.iter().find_map(|(_, term)| in_term(term)))
         }
         ConditionSyntax::InRange(subject, _)
         | ConditionSyntax::InSet(subject, _)
@@ -38,6 +46,22 @@ fn depth(condition: &Condition) -> usize {
         Condition::Not(negated) => 1 + depth(negated),
         _ => 0,
     }
+}
+
+/// The error about a newline or a NUL in a text that a value is tested against.
+fn line_end(span: Span, bytes: &[u8]) -> Option<Diagnostic> {
+    bytes.iter().any(|byte| matches!(byte, b'\n' | 0)).then(|| {
+        Diagnostic::error("never-true", span, "no value has this text")
+            .label("it holds a newline or a NUL")
+            .help("the text of a value ends before its first newline or NUL: drop what follows")
+    })
+}
+
+/// The integer that a text literal holds, and nothing else.
+fn unquoted(term: &At<Term>) -> Option<String> {
+    let Term::Text(text) = &term.is else { return None };
+    let text = std::str::from_utf8(text.as_bytes()).ok()?;
+    text.parse().ok().and_then(Integer::new).map(|_| text.to_owned())
 }
 
 /// One side of a comparison of texts.
@@ -134,16 +158,20 @@ impl Checker {
                 return None;
             }
         };
-        self.literal(&literal);
+        self.whole_text(&literal);
         let test = match relation.is {
             Relation::Equal => TextTest::Equals(literal.is),
             Relation::NotEqual => TextTest::Differs(literal.is),
             _ => {
                 let error = Diagnostic::error("order-of-texts", relation.span, "texts have no order");
-                self.report(
-                    error
+                let integer = [first, second].into_iter().find_map(|term| Some((term.span, unquoted(term)?)));
+                self.report(match integer.filter(|_| operand != TextOperand::Comm) {
+                    Some((span, integer)) => {
+                        error.help("an integer is written without quotes").suggest(span, integer)
+                    }
+                    None => error
                         .help("texts compare with `==`, `!=`, `in`, `matches`, `starts with` and `contains`"),
-                );
+                });
                 return None;
             }
         };
@@ -161,9 +189,15 @@ impl Checker {
                     .also(other.span, "a text");
                 let error = match number {
                     Term::Integer(integer) => {
-                        error.help(format!("as a text, write {}", Text::from(integer.to_string().as_str())))
+                        let text = Text::from(integer.to_string().as_str()).to_string();
+                        error.help(format!("as a text, write {text}")).suggest(term.span, text)
                     }
-                    _ => error.help("compare it with an integer, without quotes"),
+                    _ => {
+                        let error = error.help("compare it with an integer, without quotes");
+                        unquoted(other)
+                            .into_iter()
+                            .fold(error, |error, integer| error.suggest(other.span, integer))
+                    }
                 };
                 self.report(error);
                 None
@@ -178,12 +212,18 @@ impl Checker {
     }
 
     fn report_line_end(&mut self, span: Span, bytes: &[u8]) {
-        if bytes.iter().any(|byte| matches!(byte, b'\n' | 0)) {
-            let error = Diagnostic::error("never-true", span, "no value has this text")
-                .label("it holds a newline or a NUL")
-                .help("the text of a value ends before its first newline or NUL: drop what follows");
+        if let Some(error) = line_end(span, bytes) {
             self.report(error);
         }
+    }
+
+    /// A text literal that the whole of a value is compared with.
+    fn whole_text(&mut self, text: &At<Text>) {
+        self.measure(text);
+        let Some(error) = line_end(text.span, &text.is.0) else { return };
+        let line = text.is.0.split(|byte| matches!(byte, b'\n' | 0)).next().unwrap_or_default();
+        let ends_there = text.is.0[line.len()..].iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0);
+        self.report(if ends_there { error.suggest(text.span, Text::from(line).to_string()) } else { error });
     }
 
     fn text_test(&mut self, verb: TextVerb, text: &At<Text>) -> Option<TextTest> {
@@ -254,7 +294,7 @@ impl Checker {
         let mut literals = Vec::new();
         for member in &members.is {
             if let Term::Text(text) = &member.is {
-                self.literal(&At::new(text.clone(), member.span));
+                self.whole_text(&At::new(text.clone(), member.span));
                 literals.push(text.clone());
             }
         }

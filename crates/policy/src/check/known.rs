@@ -26,11 +26,16 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
             let near = pattern
                 .literal()
                 .filter(|_| warnings.len() < SUGGESTIONS_MAX)
-                .and_then(|_| nearest_knob(&pattern.to_string(), known.spellings.iter().map(String::as_str)));
-            warnings.push(match near {
+                .and_then(|_| nearest_knob(&pattern.to_string(), known.spellings.iter().map(String::as_str)))
+                .map(str::to_owned);
+            let warning = match near {
                 Some(near) => warning.help(format!("did you mean `{near}`?")).suggest(span, near),
+                None if known.has_deeper_ones(pattern) => warning
+                    .help(format!("`*` stays inside one component: `{pattern}*` matches all below"))
+                    .suggest(Span::new(span.end, span.end), "*"),
                 None => warning.label("matches no known knob"),
-            });
+            };
+            warnings.push(warning);
         }
     }
     warnings
@@ -51,6 +56,12 @@ impl<'a> Known<'a> {
         sorted.sort_unstable();
         let spellings = knobs.iter().map(KnobName::to_string).collect();
         Self { names: sorted.iter().copied().collect(), sorted, spellings, left: EFFORT_MAX }
+    }
+
+    /// Whether the pattern, which matches none of them, ends with a `*` and would match some with `**`.
+    fn has_deeper_ones(&mut self, pattern: &KnobPattern) -> bool {
+        let deeper = || KnobPattern::parse(format!("{pattern}*")).ok();
+        pattern.pieces().last() == Some(&Piece::Star) && deeper().is_some_and(|deeper| self.any(&deeper))
     }
 
     /// Whether the pattern matches one of them, or it would take too long to tell.

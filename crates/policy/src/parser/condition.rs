@@ -1,5 +1,6 @@
 //! Conditions: `or` binds loosest, then `and`, then `not`, then comparisons.
 
+use super::foreign::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
 use super::{Parse, Parser, Reported};
 use crate::lexer::{Mark, TokenKind};
 use crate::nearest::nearest;
@@ -7,33 +8,14 @@ use crate::syntax::{At, ConditionSyntax, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, Value, limits};
 
 /// The words that are operands.
-const OPERANDS: &[&str] = &["new", "old", "comm", "pos", "uid", "gid", "count"];
+pub(super) const OPERANDS: &[&str] = &["new", "old", "comm", "pos", "uid", "gid", "count"];
 
 /// The words that stand behind an operand.
-const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
-
-/// Words of other languages for our predicates and relations.
-const FOREIGN_PREDICATES: &[(&str, &str)] = &[
-    ("like", "matches"),
-    ("glob", "matches"),
-    ("startswith", "starts with"),
-    ("starts_with", "starts with"),
-    ("begins", "starts with"),
-    ("includes", "contains"),
-    ("has", "contains"),
-    ("is", "=="),
-    ("equals", "=="),
-    ("eq", "=="),
-    ("ne", "!="),
-    ("lt", "<"),
-    ("le", "<="),
-    ("gt", ">"),
-    ("ge", ">="),
-    ("between", "in"),
-];
+pub(super) const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
 
 impl Parser<'_> {
     pub(super) fn condition(&mut self) -> Parse<At<ConditionSyntax>> {
+        self.compared = None;
         self.any(0)
     }
 
@@ -59,7 +41,9 @@ impl Parser<'_> {
 
     /// Uses `and` or `or`, or what other languages write for it, which is an error.
     fn connective(&mut self, word: &str, foreign: Mark) -> bool {
-        if self.peek_mark(foreign) {
+        let single = if foreign == Mark::DoubleAnd { '&' } else { '|' };
+        let shouted = self.peek_slice().eq_ignore_ascii_case(word) && !self.peek_word(word);
+        if self.peek_mark(foreign) || self.peek().kind == TokenKind::Stray(single) || shouted {
             let span = self.peek_span();
             let error = Diagnostic::error(
                 "foreign-operator",
@@ -67,7 +51,7 @@ impl Parser<'_> {
                 format!("`{}` is written `{word}`", self.slice(span)),
             )
             .help(format!("write `{word}`"))
-            .suggest(span, word);
+            .suggest(span, self.apart(span, word));
             self.report(error);
         } else if !self.peek_word(word) {
             return false;
@@ -80,7 +64,8 @@ impl Parser<'_> {
     /// `not …`, a condition in parentheses, or a comparison.
     fn not(&mut self, nesting: usize) -> Parse<At<ConditionSyntax>> {
         let start = self.peek_span();
-        let is_bang = self.peek_mark(Mark::Bang);
+        let is_bang = self.peek_mark(Mark::Bang)
+            || (self.peek_slice().eq_ignore_ascii_case("not") && !self.peek_word("not"));
         let is_not = is_bang || self.peek_word("not");
         if !is_not && !self.peek_mark(Mark::ParenOpen) {
             return self.comparison();
@@ -90,9 +75,10 @@ impl Parser<'_> {
             return Err(self.report(Diagnostic::error("nesting-too-deep", start, message)));
         }
         if is_bang {
-            let error = Diagnostic::error("foreign-operator", start, "`!` is written `not`")
+            let message = format!("`{}` is written `not`", self.slice(start));
+            let error = Diagnostic::error("foreign-operator", start, message)
                 .help("write `not`")
-                .suggest(start, "not ");
+                .suggest(start, self.apart(start, "not"));
             self.report(error);
         }
         self.next();
@@ -112,17 +98,35 @@ impl Parser<'_> {
     }
 
     fn comparison(&mut self) -> Parse<At<ConditionSyntax>> {
+        let again = self.compared.take();
+        if let Some((operand, _)) = again
+            && self.relation_stands_next()
+        {
+            let place = Span::new(self.peek_span().start, self.peek_span().start);
+            let operand = self.slice(operand);
+            let error = Diagnostic::error("missing-operand", self.peek_span(), "nothing is compared here")
+                .help(format!("both comparisons need an operand: `{operand}`"))
+                .suggest(place, format!("{operand} "));
+            return Err(self.report(error));
+        }
         let first = self.term("an operand")?;
         let start = first.span;
         let is = if let TokenKind::Word = self.peek().kind {
-            self.predicate(first)?
+            self.predicate(first, again)?
         } else {
             let mut links = Vec::new();
             while let Some(relation) = self.relation() {
-                links.push((relation, self.term("an operand")?));
+                if self.members_stand_next() {
+                    return self.equal_members(first, relation);
+                }
+                links.push((relation, self.right_term(&first.is)?));
             }
-            if links.is_empty() {
-                return Err(self.no_comparison(&first));
+            match &links[..] {
+                [] => return Err(self.no_comparison(&first, again)),
+                [(relation, literal)] if literal.is.is_literal() => {
+                    self.compared = Some((first.span, relation.is));
+                }
+                _ => {}
             }
             ConditionSyntax::Chain(first, links)
         };
@@ -145,30 +149,59 @@ impl Parser<'_> {
                 self.report(error);
                 Relation::Equal
             }
+            TokenKind::Mark(Mark::TripleEqual) => self.foreign_relation(Relation::Equal),
+            TokenKind::Mark(Mark::EqualOrLess) | TokenKind::Stray('≤') => {
+                self.foreign_relation(Relation::LessOrEqual)
+            }
+            TokenKind::Mark(Mark::Arrow) | TokenKind::Stray('≥') => {
+                self.foreign_relation(Relation::GreaterOrEqual)
+            }
+            TokenKind::Mark(Mark::LessOrGreater) | TokenKind::Stray('≠') => {
+                self.foreign_relation(Relation::NotEqual)
+            }
             _ => return None,
         };
         self.next();
         Some(At::new(relation, span))
     }
 
-    fn no_comparison(&mut self, operand: &At<Term>) -> Reported {
+    /// Reports that nothing is compared with `operand`, where `before` was compared last.
+    fn no_comparison(&mut self, operand: &At<Term>, before: Option<(Span, Relation)>) -> Reported {
+        if let (true, Some((subject, Relation::Equal))) = (operand.is.is_literal(), before) {
+            let subject = self.slice(subject);
+            let place = Span::new(operand.span.start, operand.span.start);
+            let error = Diagnostic::error("missing-operand", operand.span, "nothing is compared with this")
+                .help(format!("compare it too: `{subject} == {}`", self.slice(operand.span)))
+                .suggest(place, format!("{subject} == "));
+            return self.report(error);
+        }
+        if self.peek().kind == TokenKind::Mark(Mark::Resembles) {
+            let help = "texts are compared with globs: `matches \"web-*\"`";
+            return self.unexpected("a comparison", Some(help));
+        }
         let help = format!("such as `{0} == 1` or `{0} in 1..10`", self.slice(operand.span));
         self.unexpected("a comparison", Some(&help))
     }
 
     /// `in …`, `matches …`, `starts with …`, `contains …`
-    fn predicate(&mut self, subject: At<Term>) -> Parse<ConditionSyntax> {
+    fn predicate(&mut self, subject: At<Term>, again: Option<(Span, Relation)>) -> Parse<ConditionSyntax> {
         let span = self.peek_span();
         let verb = match self.slice(span) {
             "in" => {
                 self.next();
-                return self.membership(subject);
+                return self.membership(subject, span);
             }
             "matches" => TextVerb::Matches,
             "contains" => TextVerb::Contains,
             "starts" => {
                 self.next();
                 if !self.peek_word("with") {
+                    if let TokenKind::Text(_) = self.peek().kind {
+                        let error = Diagnostic::error("missing-with", span, "`starts` without `with`")
+                            .help("write `starts with \"text\"`")
+                            .suggest(Span::new(span.end, span.end), " with");
+                        return Err(self.report(error));
+                    }
                     return Err(self.unexpected("`with`", Some("write `starts with \"text\"`")));
                 }
                 TextVerb::StartsWith
@@ -177,14 +210,24 @@ impl Parser<'_> {
                 let operand = self.slice(subject.span);
                 let error = Diagnostic::error("misplaced-not", span, "`not` stands before what it negates")
                     .help(format!("write `not {operand} in …`"));
-                return Err(self.report(error));
+                let mut ahead = self.ahead();
+                let (_, next) = (ahead.token(), ahead.token());
+                return Err(self.report(match next.kind {
+                    TokenKind::Word | TokenKind::Mark(_) => {
+                        error.suggest(subject.span.to(span), format!("not {operand}"))
+                    }
+                    _ => error,
+                }));
             }
-            "and" | "or" | "log" | "nolog" | "if" | "to" => return Err(self.no_comparison(&subject)),
+            "and" | "or" | "log" | "nolog" | "if" | "to" => return Err(self.no_comparison(&subject, again)),
             word => {
+                if let Some(error) = self.foreign_predicate(word) {
+                    return Err(self.report(error));
+                }
                 let foreign =
                     FOREIGN_PREDICATES.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
                 let Some(near) = foreign.or_else(|| nearest(word, PREDICATES.iter().copied())) else {
-                    return Err(self.no_comparison(&subject));
+                    return Err(self.no_comparison(&subject, again));
                 };
                 let error =
                     Diagnostic::error("unknown-word", span, format!("expected a comparison, found `{word}`"))
@@ -198,8 +241,11 @@ impl Parser<'_> {
         Ok(ConditionSyntax::Text(subject, verb, text))
     }
 
-    /// What stands behind `in`.
-    fn membership(&mut self, subject: At<Term>) -> Parse<ConditionSyntax> {
+    /// What stands behind `in`, which stands at `word`.
+    pub(super) fn membership(&mut self, subject: At<Term>, word: Span) -> Parse<ConditionSyntax> {
+        if let Some(error) = self.foreign_members(word) {
+            return Err(self.report(error));
+        }
         if self.peek_mark(Mark::ParenOpen) || self.peek_mark(Mark::BracketOpen) {
             let help = "sets are written `{1, 2}`, ranges `1..2`";
             return Err(self.unexpected("a range or a set", Some(help)));
@@ -231,6 +277,16 @@ impl Parser<'_> {
     }
 
     fn member(&mut self) -> Parse<At<Term>> {
+        if let Some((span, quoted)) = self.quoted_ahead()
+            && self.peek().kind == TokenKind::Word
+            && !OPERANDS.contains(&self.slice(span))
+        {
+            let message = format!("expected an integer or a text, found `{}`", self.slice(span));
+            let error = Diagnostic::error("unquoted-text", span, message)
+                .help("texts stand between double quotes")
+                .suggest(span, quoted);
+            return Err(self.report(error));
+        }
         if !matches!(self.peek().kind, TokenKind::Integer(_) | TokenKind::Text(_)) {
             let help = "the members of a set are integers or texts: `{1, 2}`, `{\"a\", \"b\"}`";
             return Err(self.unexpected("an integer or a text", Some(help)));
@@ -238,7 +294,7 @@ impl Parser<'_> {
         self.term("an integer or a text")
     }
 
-    fn term(&mut self, expected: &str) -> Parse<At<Term>> {
+    pub(super) fn term(&mut self, expected: &str) -> Parse<At<Term>> {
         let span = self.peek_span();
         let term = match self.peek().kind.clone() {
             TokenKind::Integer(integer) => Term::Integer(integer),
@@ -265,17 +321,12 @@ impl Parser<'_> {
     fn unknown_operand(&mut self, word: &str) -> Reported {
         let span = self.peek_span();
         let error = Diagnostic::error("unknown-operand", span, format!("there is no operand `{word}`"));
-        let foreign = match word {
-            "value" | "val" | "this" => Some("new"),
-            "current" | "cur" | "previous" => Some("old"),
-            "len" | "length" | "size" => Some("count"),
-            "user" => Some("uid"),
-            "group" => Some("gid"),
-            "offset" | "position" => Some("pos"),
-            "process" | "command" | "name" | "task" => Some("comm"),
-            _ => None,
-        };
-        let error = if let Some(near) = foreign.or_else(|| nearest(word, OPERANDS.iter().copied())) {
+        let foreign = FOREIGN_OPERANDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
+        let error = if NO_OPERANDS.contains(&word) {
+            error.help(
+                "of the task, a condition can look at `uid` and `gid`, which are the real ids, and at `comm`",
+            )
+        } else if let Some(near) = foreign.or_else(|| nearest(word, OPERANDS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if self.text[span.end..].starts_with(['.', '/']) {
             error.help("a condition looks at the values of the knob that is accessed, `new` and `old`, and not at other knobs")

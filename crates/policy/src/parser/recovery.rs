@@ -41,23 +41,52 @@ impl Parser<'_> {
         let message = format!("expected {expected}, found {found}");
         let mut error = Diagnostic::error("unexpected", span, message).label(format!("expected {expected}"));
         let own = match kind {
-            TokenKind::Mark(Mark::Semicolon) => Some("a statement ends with its line: drop the `;`"),
-            TokenKind::Stray('≤') => Some("write `<=`"),
-            TokenKind::Stray('≥') => Some("write `>=`"),
-            TokenKind::Stray('≠') => Some("write `!=`"),
+            TokenKind::Mark(Mark::Semicolon) => {
+                Some("a statement ends with its line, and a comment begins with `#`")
+            }
+            TokenKind::Stray('/') if self.slice(Span::new(span.start, span.end + 1)) == "//" => {
+                Some("a comment begins with `#`")
+            }
             TokenKind::Stray('“' | '”' | '„') => Some("texts stand between straight double quotes"),
             TokenKind::Stray('\u{a0}') => Some("this is a no-break space; use a plain one"),
             TokenKind::Stray('\r') => Some("lines end with LF or CRLF; this carriage return stands alone"),
             TokenKind::Stray('\0') => Some("is this a text file?"),
             _ => None,
         };
-        if let TokenKind::Mark(Mark::Semicolon) = kind {
-            error = error.suggest(span, "");
+        // Where something is missing before it, the line is not right without it.
+        let ends = expected.contains("the end of the line") || expected == "a statement";
+        let is_end = matches!(kind, TokenKind::Mark(Mark::Semicolon) | TokenKind::Stray('/'));
+        if let Some((span, replacement)) = self.plain(&kind, span).filter(|_| ends || !is_end) {
+            error = error.suggest(span, replacement);
         }
         if let Some(help) = own.or(help) {
             error = error.help(help);
         }
         self.report(error)
+    }
+
+    /// What `kind`, which stands at `span` and means nothing, is here.
+    fn plain(&self, kind: &TokenKind, span: Span) -> Option<(Span, String)> {
+        let line = self.text[span.end..].lines().next().unwrap_or_default();
+        let replace = |length: usize, replacement: &str| {
+            Some((Span::new(span.start, span.end + length), replacement.to_owned()))
+        };
+        match kind {
+            TokenKind::Mark(Mark::Semicolon) if without_comment(line).trim().is_empty() => replace(0, ""),
+            TokenKind::Mark(Mark::Semicolon) => {
+                let blanks = line.len() - line.trim_start().len();
+                if self.begins_statement(span.end + blanks) { replace(blanks, "\n") } else { replace(0, "#") }
+            }
+            TokenKind::Stray('/') if line.starts_with('/') => replace(1, "#"),
+            TokenKind::Stray('\u{a0}') => replace(0, " "),
+            TokenKind::Stray('“' | '”' | '„') => {
+                let length = line.find(['“', '”'])?;
+                let text = crate::Text::from(&line[..length]).to_string();
+                let quote = line[length..].chars().next().map_or(0, char::len_utf8);
+                replace(length + quote, &text)
+            }
+            _ => None,
+        }
     }
 
     /// Goes to where the next statement may begin: behind the line at fault, and where the statement goes on over several

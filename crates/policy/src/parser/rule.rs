@@ -1,14 +1,20 @@
 //! `ACTION KINDS PATTERN, … [to …] [if CONDITION] [log|nolog]`
 
+use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
 use crate::lexer::{Mark, TokenKind};
 use crate::nearest::nearest;
 use crate::spelling::SpellingErrorKind;
 use crate::syntax::{ActionSyntax, At, RangeSyntax, RuleSyntax};
-use crate::{Diagnostic, Errno, Kinds, KnobPattern, Span, SpellingError, Text, limits};
+use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError, limits};
 
 /// What stands behind the patterns of a rule.
-const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
+pub(super) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
+
+/// A range in which something has been reported, and of which there is nothing more to say.
+fn unknown_range() -> RangeSyntax {
+    RangeSyntax { low: None, high: Some(Integer::from(0)) }
+}
 
 enum Head {
     Allow,
@@ -35,7 +41,9 @@ impl Parser<'_> {
         }
         let head_span = Span::new(keyword.start, self.end);
         let kinds = self.kinds(word)?;
-        let (patterns, broken) = self.patterns(word)?;
+        self.no_errno_here()?;
+        self.skip_prepositions();
+        let (patterns, broken) = self.patterns(word, kinds.is)?;
         let action = At::new(self.action(head, word)?, head_span);
         let mut condition = None;
         if self.peek_word("if") {
@@ -43,6 +51,10 @@ impl Parser<'_> {
             condition = Some(self.condition()?);
         }
         let log = self.log();
+        self.no_errno_here()?;
+        if self.peek_word("else") || self.peek_word("otherwise") {
+            return Err(self.no_else(kinds.is, &patterns));
+        }
         self.end_of_rule(condition.is_some(), log.is_some(), patterns.last().map(|last| last.span))?;
         if broken {
             return Err(Reported);
@@ -65,14 +77,13 @@ impl Parser<'_> {
                 break;
             };
             if std::mem::replace(slot, true) {
-                let error = Diagnostic::error(
-                    "duplicate-kind",
-                    span,
-                    format!("`{}` is stated twice", self.slice(span)),
-                );
+                let message = format!("`{}` is stated twice", self.slice(span));
+                let error = Diagnostic::error("duplicate-kind", span, message)
+                    .suggest(Span::new(self.end, span.end), "");
                 self.report(error);
             }
             self.next();
+            self.joined_kinds();
         }
         let kinds = match (read, write) {
             (true, true) => Kinds::Both,
@@ -80,40 +91,11 @@ impl Parser<'_> {
             (false, true) => Kinds::Write,
             (false, false) => return Err(self.missing_kinds(action)),
         };
-        if self.peek_mark(Mark::Comma) {
-            let help = "`read write` has no comma";
-            return Err(self.unexpected("a pattern for the names of knobs", Some(help)));
-        }
         Ok(At::new(kinds, Span::new(start, self.end)))
     }
 
-    fn missing_kinds(&mut self, action: &str) -> Reported {
-        let span = self.peek_span();
-        if self.peek().kind == TokenKind::Word {
-            let word = self.slice(span);
-            let whole = !self.text[span.end..].starts_with(['.', '/', '*', '{', '[']);
-            let foreign = match word {
-                "rw" | "any" | "all" => Some("read write"),
-                "r" | "reads" => Some("read"),
-                "w" | "writes" => Some("write"),
-                _ => None,
-            };
-            if let Some(near) = foreign.or_else(|| nearest(word, ["read", "write"])).filter(|_| whole) {
-                let error =
-                    Diagnostic::error("unknown-kind", span, format!("there is no kind of access `{word}`"))
-                        .help(format!("did you mean `{near}`?"))
-                        .suggest(span, near);
-                return self.report(error);
-            }
-        }
-        let help = format!(
-            "say which accesses are meant: `{action} read …`, `{action} write …` or `{action} read write …`"
-        );
-        self.unexpected("`read` or `write`", Some(&help))
-    }
-
     /// The patterns, and whether one of them was wrong.
-    pub(super) fn patterns(&mut self, action: &str) -> Parse<(Vec<At<KnobPattern>>, bool)> {
+    pub(super) fn patterns(&mut self, action: &str, kinds: Kinds) -> Parse<(Vec<At<KnobPattern>>, bool)> {
         let mut patterns: Vec<At<KnobPattern>> = Vec::new();
         let mut broken = false;
         let mut comma = None;
@@ -139,9 +121,12 @@ impl Parser<'_> {
                         error.kind,
                         SpellingErrorKind::UnclosedAlternatives | SpellingErrorKind::UnclosedClass
                     );
-                    let mut diagnostic = spelling_diagnostic(error, span.start);
+                    let mut diagnostic = spelling_diagnostic(error, span.start, spelling);
                     if ends_early && self.text[span.end..].starts_with([' ', '\t']) {
                         diagnostic = diagnostic.help("white space ends a pattern: write `{a,b}` without any");
+                        if let Some((blanks, without)) = self.without_blanks(span.start) {
+                            diagnostic = diagnostic.suggest(blanks, without);
+                        }
                     }
                     self.report(diagnostic);
                     if ends_early {
@@ -151,7 +136,7 @@ impl Parser<'_> {
                 }
             }
             if !self.peek_mark(Mark::Comma) {
-                self.check_for_missing_comma(span)?;
+                self.check_behind_pattern(span, action, kinds)?;
                 return Ok((patterns, broken));
             }
             comma = Some(self.next().span);
@@ -159,78 +144,7 @@ impl Parser<'_> {
         }
     }
 
-    fn no_pattern(&mut self, action: &str, comma: Option<Span>) -> Reported {
-        if let TokenKind::Text(text) = self.peek().kind.clone() {
-            let span = self.peek_span();
-            let error = Diagnostic::error("quoted-pattern", span, "names are written without quotes");
-            let error = match KnobPattern::parse(text.as_bytes()) {
-                Ok(_) => {
-                    error.help("drop the quotes").suggest(span, String::from_utf8_lossy(text.as_bytes()))
-                }
-                Err(_) => error,
-            };
-            return self.report(error);
-        }
-        let help = match comma {
-            Some(_) => "drop the comma, or add a pattern".to_owned(),
-            None if STATEMENTS.contains(&action) => {
-                format!("such as `{action} write net.core.*`, or `**` for every knob")
-            }
-            None => format!("such as `{action} net.core.*`"),
-        };
-        self.unexpected("a pattern for the names of knobs", Some(&help))
-    }
-
-    /// Two patterns with nothing but a blank between them.
-    fn check_for_missing_comma(&mut self, before: Span) -> Parse<()> {
-        let next = self.peek().clone();
-        if matches!(next.kind, TokenKind::Newline | TokenKind::End) || next.span.start == before.end {
-            return Ok(());
-        }
-        if next.kind == TokenKind::Word {
-            let word = self.slice(next.span);
-            if CLAUSES.contains(&word) {
-                return Ok(());
-            }
-            let whole = !self.text[next.span.end..].starts_with(['.', '/', '*', '?', '{', '[', '-']);
-            let foreign = match word {
-                "when" | "where" | "iff" | "with" => Some("if"),
-                "unless" => Some("if not"),
-                "logged" => Some("log"),
-                _ => None,
-            };
-            if let Some(near) = foreign.or_else(|| nearest(word, CLAUSES.iter().copied())).filter(|_| whole) {
-                let error = Diagnostic::error(
-                    "unknown-word",
-                    next.span,
-                    format!("`{word}` behind the names of knobs"),
-                )
-                .help(format!("did you mean `{near}`?"))
-                .suggest(next.span, near);
-                return Err(self.report(error));
-            }
-        } else if !matches!(
-            next.kind,
-            TokenKind::Mark(Mark::BraceOpen | Mark::BracketOpen) | TokenKind::Stray('*')
-        ) {
-            return Ok(());
-        }
-        let place = Span::new(before.end, before.end);
-        let error = Diagnostic::error("missing-comma", next.span, "there is no comma between two patterns")
-            .help("separate patterns with commas")
-            .suggest(place, ",");
-        Err(self.report(error))
-    }
-
     fn action(&mut self, head: Head, word: &str) -> Parse<ActionSyntax> {
-        let takes_value = matches!(head, Head::Set | Head::Clamp);
-        if self.peek_mark(Mark::Assign) && takes_value {
-            let span = self.peek_span();
-            let error = Diagnostic::error("missing-to", span, "`=` where `to` is needed")
-                .help("write `to`")
-                .suggest(span, " to ");
-            return Err(self.report(error));
-        }
         if !self.peek_word("to") {
             return match head {
                 Head::Allow => Ok(ActionSyntax::Allow),
@@ -246,23 +160,7 @@ impl Parser<'_> {
         }
         let to = self.next().span;
         match head {
-            Head::Set => {
-                if let TokenKind::Integer(_) = self.peek().kind {
-                    let span = self.peek_span();
-                    let text = Text::from(self.slice(span)).to_string();
-                    let error = Diagnostic::error(
-                        "unquoted-text",
-                        span,
-                        "`set` writes a text, which stands in quotes",
-                    )
-                    .help(format!("write {text}"))
-                    .suggest(span, text);
-                    self.report(error);
-                    self.next();
-                    return Ok(ActionSyntax::Set(At::new(Text::default(), span)));
-                }
-                Ok(ActionSyntax::Set(self.text("the text to write", Some("such as `to \"1\"`"))?))
-            }
+            Head::Set => Ok(ActionSyntax::Set(self.text("the text to write", Some("such as `to \"1\"`"))?)),
             Head::Clamp => Ok(ActionSyntax::Clamp(self.clamp_ranges()?)),
             Head::Allow | Head::Deny(_) | Head::Ignore => {
                 let error = Diagnostic::error("stray-to", to, format!("`{word}` takes no `to`"))
@@ -272,12 +170,8 @@ impl Parser<'_> {
         }
     }
 
-    fn missing_to(&mut self, expected: &str, help: &str) -> Reported {
-        self.unexpected(expected, Some(help))
-    }
-
     /// `A..B` or `[A..B, C..D]`
-    fn clamp_ranges(&mut self) -> Parse<Vec<At<RangeSyntax>>> {
+    pub(super) fn clamp_ranges(&mut self) -> Parse<Vec<At<RangeSyntax>>> {
         if !self.peek_mark(Mark::BracketOpen) {
             return Ok(vec![self.range("a range of integers")?]);
         }
@@ -311,16 +205,26 @@ impl Parser<'_> {
 
     /// `A..B`, `A..`, `..B` or `..`
     pub(super) fn range(&mut self, expected: &str) -> Parse<At<RangeSyntax>> {
+        if let Some(ForeignRange { code, span, replacement }) = self.foreign_range() {
+            let error =
+                Diagnostic::error(code, span, "a range is written with `..`, and both ends are in it")
+                    .help(format!("write `{replacement}`"))
+                    .suggest(span, replacement);
+            self.report(error);
+            self.peeked = None;
+            self.lexer.go_to(span.end);
+            self.end = span.end;
+            return Ok(At::new(unknown_range(), span));
+        }
         let start = self.peek_span().start;
         let help = Some("ranges are written `1..10`, both ends included");
-        let mut low = None;
+        let (mut low, mut broken) = (None, false);
         if let TokenKind::Integer(integer) = self.peek().kind {
-            self.next();
+            broken = self.next_is_broken();
             low = Some(integer);
         } else if !matches!(self.peek().kind, TokenKind::Mark(Mark::Range | Mark::RangeEqual)) {
             return Err(self.unexpected(expected, help));
         }
-        let touching = self.peek_span().start == self.end;
         match self.peek().kind {
             TokenKind::Mark(Mark::Range) => self.skip(),
             TokenKind::Mark(Mark::RangeEqual) => {
@@ -331,24 +235,13 @@ impl Parser<'_> {
                 self.report(error);
                 self.next();
             }
-            TokenKind::Integer(high) if high.is_negative() && touching => {
-                let span = self.peek_span();
-                let error = Diagnostic::error(
-                    "range-dash",
-                    Span::new(start, span.end),
-                    "a range is written with `..`",
-                )
-                .help(format!("write `{}..{}`", self.slice(Span::new(start, self.end)), -high.get()))
-                .suggest(Span::new(span.start, span.start + 1), "..");
-                return Err(self.report(error));
-            }
             _ => return Err(self.unexpected("`..`", help)),
         }
         let mut high = None;
         let operand = matches!(self.peek_slice(), "new" | "old" | "count");
         match self.peek().kind {
             TokenKind::Integer(integer) => {
-                self.next();
+                broken |= self.next_is_broken();
                 high = Some(integer);
             }
             TokenKind::Word if operand => {
@@ -357,7 +250,15 @@ impl Parser<'_> {
             }
             _ => {}
         }
-        Ok(At::new(RangeSyntax { low, high }, Span::new(start, self.end)))
+        let range = if broken { unknown_range() } else { RangeSyntax { low, high } };
+        Ok(At::new(range, Span::new(start, self.end)))
+    }
+
+    /// Uses the next token; whether something is wrong with it.
+    fn next_is_broken(&mut self) -> bool {
+        let broken = self.peek().problem.is_some();
+        self.skip();
+        broken
     }
 
     /// The end of the line behind a rule, with a word on what may have been meant.
@@ -372,7 +273,12 @@ impl Parser<'_> {
             let word = self.slice(span);
             if log && matches!(word, "log" | "nolog") {
                 let error = Diagnostic::error("duplicate-log", span, "`log` or `nolog` is stated once");
+                let same = self.slice(Span::new(0, self.end)).ends_with(&format!(" {word}"));
+                let error = if same { error.suggest(Span::new(self.end, span.end), "") } else { error };
                 return Err(self.report(error));
+            }
+            if word == "if" && log && !condition {
+                return Err(self.late_if());
             }
             if matches!(word, "if" | "to") && (log || condition) {
                 let error = Diagnostic::error("misplaced-clause", span, format!("`{word}` comes too late"))
@@ -381,7 +287,9 @@ impl Parser<'_> {
             }
             let candidates: &[&str] =
                 if condition { &["and", "or", "log", "nolog"] } else { &["if", "log", "nolog"] };
-            let near = nearest(word, candidates.iter().copied()).filter(|_| !log);
+            let near = nearest(word, candidates.iter().copied())
+                .filter(|_| !log && !matches!(word, "xor" | "nor"))
+                .filter(|&near| near != "if" || self.operand_behind());
             if let Some(near) = near {
                 let error =
                     Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
@@ -389,6 +297,14 @@ impl Parser<'_> {
                         .suggest(span, near);
                 return Err(self.report(error));
             }
+        }
+        if self.peek_mark(Mark::Comma)
+            && let Some((span, number)) = self.grouped_digits()
+        {
+            let error = Diagnostic::error("bad-integer", span, "digits are not grouped with commas")
+                .help(format!("write `{number}`"))
+                .suggest(span, number);
+            return Err(self.report(error));
         }
         let touching = pattern.is_some_and(|pattern| pattern.end == span.start);
         if touching
@@ -413,7 +329,9 @@ pub(super) fn reserved_word(span: Span, spelling: &str, comma: Option<Span>) -> 
         Diagnostic::error("reserved-name", span, format!("expected the name of a knob, found `{spelling}`"));
     Some(match comma {
         Some(comma) => {
-            error.also(comma, "a name has to follow this comma").help("drop the comma, or add a name")
+            let error =
+                error.also(comma, "a name has to follow this comma").help("drop the comma, or add a name");
+            if CLAUSES.contains(&spelling) { error.suggest(comma, "") } else { error }
         }
         None => error.help(format!(
             "a knob of this name is written `\\x{:02x}{}`",
@@ -424,7 +342,7 @@ pub(super) fn reserved_word(span: Span, spelling: &str, comma: Option<Span>) -> 
 }
 
 /// An error in a name or pattern that begins at `start`.
-pub(super) fn spelling_diagnostic(error: SpellingError, start: usize) -> Diagnostic {
+pub(super) fn spelling_diagnostic(error: SpellingError, start: usize, spelling: &str) -> Diagnostic {
     let span = Span::new(start + error.span.start, start + error.span.end);
     let code = match error.kind {
         SpellingErrorKind::TooLong => "pattern-too-long",
@@ -435,8 +353,16 @@ pub(super) fn spelling_diagnostic(error: SpellingError, start: usize) -> Diagnos
     if let Some(help) = error.kind.help() {
         diagnostic = diagnostic.help(help);
     }
-    if error.kind == SpellingErrorKind::Prefix {
-        diagnostic = diagnostic.suggest(span, "");
+    let replacement = match error.kind {
+        SpellingErrorKind::Prefix | SpellingErrorKind::LeadingSeparator => Some(""),
+        SpellingErrorKind::Caret => Some("!"),
+        _ => None,
+    };
+    let fixed = |replacement: &str| {
+        [&spelling[..error.span.start], replacement, &spelling[error.span.end..]].concat()
+    };
+    match replacement.filter(|replacement| KnobPattern::parse(fixed(replacement)).is_ok()) {
+        Some(replacement) => diagnostic.suggest(span, replacement),
+        None => diagnostic,
     }
-    diagnostic
 }

@@ -7,6 +7,17 @@ use crate::nearest::nearest;
 use crate::syntax::At;
 use crate::{Access, Diagnostic, Expected, KnobName, Span, TestStep, Text};
 
+/// Words of other languages for what a step states.
+const FOREIGN_WORDS: &[(&str, &str)] = &[
+    ("current", "old"),
+    ("user", "uid"),
+    ("group", "gid"),
+    ("offset", "pos"),
+    ("position", "pos"),
+    ("process", "comm"),
+    ("command", "comm"),
+];
+
 /// The longest name of a task that the kernel keeps, in bytes (`TASK_COMM_LEN` without its NUL).
 const COMM_MAX: usize = 15;
 
@@ -108,11 +119,18 @@ impl Parser<'_> {
                 access.new = Some(text.is.0);
             } else {
                 let error = Diagnostic::error("read-with-text", text.span, "a read writes nothing")
-                    .help("what the knob holds is stated as `old \"…\"`");
+                    .help("what the knob holds is stated as `old \"…\"`")
+                    .suggest(Span::new(text.span.start, text.span.start), "old ");
                 self.report(error);
                 broken = true;
             }
         } else if is_write {
+            if let Some((span, quoted)) = self.written_ahead() {
+                let error = Diagnostic::error("unquoted-text", span, "expected the text that is written")
+                    .help("the bytes stand in quotes behind the knob")
+                    .suggest(span, quoted);
+                return Err(self.report(error));
+            }
             let help = "write `\"\"` for a write of no bytes";
             return Err(self.unexpected("the text that is written", Some(help)));
         }
@@ -127,18 +145,42 @@ impl Parser<'_> {
         Ok(At::new(TestStep { access, expected }, Span::new(start, self.end)))
     }
 
+    /// `5`, `=5` and `new "5"` for the text that is written.
+    fn written_ahead(&mut self) -> Option<(Span, String)> {
+        let start = self.end;
+        let mut ahead = self.ahead();
+        let mut token = ahead.token();
+        if token.kind == TokenKind::Mark(Mark::Assign) || self.slice(token.span) == "new" {
+            token = ahead.token();
+        }
+        let text = match token.kind {
+            TokenKind::Text(_) => self.slice(token.span).to_owned(),
+            TokenKind::Integer(_) => Text::from(self.slice(token.span)).to_string(),
+            _ => return None,
+        };
+        Some((Span::new(start, token.span.end), format!(" {text}")))
+    }
+
     /// The name of a knob, and whether it was wrong.
     fn knob(&mut self) -> Parse<(KnobName, bool)> {
         let token = self.next_name();
         let spelling = self.slice(token.span);
         if spelling.is_empty() {
+            if let TokenKind::Text(text) = &self.peek().kind
+                && let Ok(name) = std::str::from_utf8(text.as_bytes())
+                && KnobName::parse(name).is_ok()
+            {
+                let (name, span) = (name.to_owned(), self.peek_span());
+                let error = Diagnostic::error("quoted-pattern", span, "names are written without quotes");
+                return Err(self.report(error.help("drop the quotes").suggest(span, name)));
+            }
             return Err(self.unexpected("the name of a knob", None));
         }
         if let Some(error) = reserved_word(token.span, spelling, None) {
             return Err(self.report(error));
         }
         KnobName::parse(spelling).map(|knob| (knob, false)).or_else(|error| {
-            self.report(spelling_diagnostic(error, token.span.start));
+            self.report(spelling_diagnostic(error, token.span.start, spelling));
             KnobName::parse("unknown").map(|knob| (knob, true)).map_err(|_| Reported)
         })
     }
@@ -152,7 +194,9 @@ impl Parser<'_> {
             let word = self.slice(span);
             if !WORDS.contains(&word) {
                 let error = Diagnostic::error("unknown-word", span, format!("expected `=>`, found `{word}`"));
-                let error = match nearest(word, WORDS.iter().copied()) {
+                let foreign =
+                    FOREIGN_WORDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
+                let error = match foreign.or_else(|| nearest(word, WORDS.iter().copied())) {
                     Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
                     None if matches!(word, "allow" | "deny" | "set") => error
                         .help(format!("write `=> {word}`"))
@@ -200,7 +244,7 @@ impl Parser<'_> {
     fn expected(&mut self, is_write: bool) -> Parse<Expected> {
         match self.peek().kind {
             TokenKind::Mark(Mark::Arrow) => {}
-            TokenKind::Mark(Mark::ThinArrow | Mark::Assign | Mark::Equal) => {
+            TokenKind::Mark(Mark::ThinArrow | Mark::Assign | Mark::Equal) | TokenKind::Stray(':') => {
                 let span = self.peek_span();
                 let error = Diagnostic::error(
                     "not-an-arrow",
@@ -219,16 +263,25 @@ impl Parser<'_> {
         }
         self.next();
         let span = self.peek_span();
+        if let Some((errno, errno_span)) = self.foreign_errno(false) {
+            let error = Diagnostic::error("missing-deny", errno_span, "expected `allow`, `deny` or `set`")
+                .help(format!("write `deny {errno}`"))
+                .suggest(errno_span, format!("deny {errno}"));
+            return Err(self.report(error));
+        }
         match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
             "allow" => Ok(Expected::Allow),
             "deny" => match self.peek().kind {
                 TokenKind::Word | TokenKind::Integer(_) => Ok(Expected::Deny(Some(self.errno()?))),
                 TokenKind::Mark(Mark::ParenOpen) => {
-                    let error =
-                        Diagnostic::error("parenthesised-errno", self.peek_span(), "an errno in parentheses")
-                            .help("a test states it as `deny EPERM`");
+                    let (start, before) = (self.peek_span(), self.end);
+                    let errno = self.errno_in_parens()?;
+                    let span = Span::new(before, self.end);
+                    let error = Diagnostic::error("parenthesised-errno", start, "an errno in parentheses")
+                        .help(format!("a test states it as `deny {errno}`"))
+                        .suggest(span, format!(" {errno}"));
                     self.report(error);
-                    self.errno_in_parens().map(|errno| Expected::Deny(Some(errno)))
+                    Ok(Expected::Deny(Some(errno)))
                 }
                 _ => Ok(Expected::Deny(None)),
             },

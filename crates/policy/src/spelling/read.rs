@@ -56,8 +56,12 @@ impl Reader<'_> {
         if text.is_empty() {
             return Err(SpellingError { kind: SpellingErrorKind::Empty, span: Span::default() });
         }
-        if let Some(rest) = text.strip_prefix(b"/proc/sys") {
-            let end = text.len() - rest.len() + usize::from(rest.starts_with(b"/"));
+        // A folder of this name exists nowhere below `/proc/sys`.
+        let path = text.strip_prefix(b"/").unwrap_or(text);
+        if [&b"proc/sys"[..], b"proc.sys"].iter().any(|prefix| path.starts_with(prefix))
+            && matches!(path.get(8), None | Some(b'.' | b'/'))
+        {
+            let end = (text.len() - path.len() + 9).min(text.len());
             return Err(SpellingError { kind: SpellingErrorKind::Prefix, span: Span::new(0, end) });
         }
         if matches!(text[0], b'.' | b'/') {

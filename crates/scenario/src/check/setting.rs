@@ -17,6 +17,7 @@ use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Source};
 /// The path below `/proc/sys` that a name in either spelling means.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
     let path = KnobName::parse(name).map_err(|error| format!("`{name}` names no knob: {error}"))?;
+    path.check_is_sysctl().map_err(|error| format!("{error}; {}", error.help()))?;
     let path = String::from_utf8(path.as_bytes().to_vec()).map_err(|_| format!("`{name}` names no knob"))?;
     if path.split('/').any(|part| matches!(part, "." | "..")) {
         return Err(format!("`{name}` names no knob: a path below /proc/sys has no `.` and `..`"));

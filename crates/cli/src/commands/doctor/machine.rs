@@ -101,8 +101,8 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         ),
         ("comm", &probes.current_comm, "no policy can look at the task's name (Linux 6.1 and CAP_PERFMON)"),
         ("uid and gid", &probes.current_uid_gid, "no policy can look at the task's user and group"),
-        ("events", &probes.ringbuf, "nothing is reported of accesses (Linux 5.8)"),
-        ("pid in events", &probes.current_pid_tgid, "reports do not say which process it was (Linux 6.1)"),
+        ("ring buffers", &probes.ringbuf, "objects with a ring buffer do not load (Linux 5.8)"),
+        ("pid", &probes.current_pid_tgid, "objects that look at the task's pid do not load (Linux 6.1)"),
         (
             "clamping lists",
             &probes.variable_stack,

@@ -1,9 +1,10 @@
 //! What the knob of an access holds.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
 use knobgate_policy::KnobName;
@@ -17,6 +18,8 @@ pub(super) enum CurrentValue {
     OfThisMachine(Vec<u8>),
     /// There is no such knob on this machine.
     NoSuchKnob,
+    /// Nobody can read it: `vm.drop_caches`, for example.
+    WriteOnly,
     /// It cannot be read on this machine.
     Unreadable(io::Error),
 }
@@ -24,12 +27,14 @@ pub(super) enum CurrentValue {
 impl CurrentValue {
     /// Reads the knob.
     pub(super) fn of_this_machine(knob: &KnobName) -> Self {
-        match read(Path::new(OsStr::from_bytes(knob.as_bytes()))) {
+        let name = Path::new(OsStr::from_bytes(knob.as_bytes()));
+        match read(name) {
             Ok(bytes) => Self::OfThisMachine(bytes),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
                     Self::NoSuchKnob
                 }
+                io::ErrorKind::PermissionDenied if is_write_only(name) => Self::WriteOnly,
                 _ => Self::Unreadable(error),
             },
         }
@@ -39,9 +44,16 @@ impl CurrentValue {
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Given(bytes) | Self::OfThisMachine(bytes) => Some(bytes),
-            Self::NoSuchKnob | Self::Unreadable(_) => None,
+            Self::NoSuchKnob | Self::WriteOnly | Self::Unreadable(_) => None,
         }
     }
+}
+
+/// Whether the mode of the knob lets nobody read it, which the kernel holds root to as well (`test_perm` in
+/// fs/proc/proc_sysctl.c).
+fn is_write_only(name: &Path) -> bool {
+    const READ: u32 = 0o444;
+    fs::metadata(Path::new("/proc/sys").join(name)).is_ok_and(|knob| knob.mode() & READ == 0)
 }
 
 fn read(name: &Path) -> io::Result<Vec<u8>> {

@@ -30,6 +30,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
             old_is: match answer.current {
                 CurrentValue::Given(_) => "given",
                 CurrentValue::OfThisMachine(_) => "of this machine",
+                CurrentValue::WriteOnly => "write-only",
                 CurrentValue::NoSuchKnob | CurrentValue::Unreadable(_) => "unknown",
             },
         },
@@ -38,7 +39,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         means: degradation.map(|_| Verdict::from(&decision.verdict)),
         stricter: degradation
             .map(|degradation| describe(degradation, answer.file, &Kernel::Described(answer.profile))),
-        log: decision.log,
+        asks_for_event: decision.log,
         rule: rule.map(|rule| Rule::of(answer.file, rule)),
         unreadable: why,
         default_line: match decision.by {
@@ -65,8 +66,8 @@ struct Object<'a> {
     means: Option<Verdict<'a>>,
     /// Why it does.
     stricter: Option<String>,
-    /// Whether the policy asks for an event.
-    log: bool,
+    /// Whether the policy asks for an event, which nothing sends yet.
+    asks_for_event: bool,
     /// The rule that decided; absent, the default did.
     rule: Option<Rule<'a>>,
     /// Why that rule could not be evaluated.

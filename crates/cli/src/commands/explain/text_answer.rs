@@ -146,12 +146,17 @@ fn caller(answer: &Answer<'_>) -> String {
     }
 }
 
+/// There are no events yet. Every decision is counted.
+const ASKED_FOR: &str = "an event is asked for, and not sent yet";
+
 fn log(answer: &Answer<'_>) -> String {
     let logs = answer.decided.decision.log;
     let stated = match answer.decided.decision.by {
         DecidedBy::Rule(rule) => answer.file.policy().rules[rule].log,
         DecidedBy::Default(kind) => answer.file.policy().defaults.of(kind).log,
-        DecidedBy::Unreadable { .. } => return "yes, as always when a rule cannot be evaluated".to_owned(),
+        DecidedBy::Unreadable { .. } => {
+            return format!("{ASKED_FOR}, as always when a rule cannot be evaluated");
+        }
     };
     let why = match (stated, &answer.decided.decision.verdict, logs) {
         (Some(true), ..) => "`log`",
@@ -160,7 +165,7 @@ fn log(answer: &Answer<'_>) -> String {
         (None, _, true) => "denials and rewrites log",
         (None, _, false) => "what is allowed does not log",
     };
-    format!("{}: {why}", if logs { "yes" } else { "no" })
+    format!("{}: {why}", if logs { ASKED_FOR } else { "no event asked for" })
 }
 
 fn current(answer: &Answer<'_>) -> String {
@@ -168,6 +173,7 @@ fn current(answer: &Answer<'_>) -> String {
         CurrentValue::Given(value) => format!("{}, as given", quoted(value)),
         CurrentValue::OfThisMachine(value) => format!("{}, as this machine has it now", quoted(value)),
         CurrentValue::NoSuchKnob => "no current value: this machine has no such knob".to_owned(),
+        CurrentValue::WriteOnly => "no current value: the knob is write-only".to_owned(),
         CurrentValue::Unreadable(error) => format!("no current value: it cannot be read here ({error})"),
     }
 }

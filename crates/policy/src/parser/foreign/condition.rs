@@ -1,0 +1,314 @@
+//! Conditions in the notation of other languages.
+
+use crate::lexer::{Mark, TokenKind};
+use crate::nearest::nearest;
+use crate::parser::condition::{OPERANDS, PREDICATES};
+use crate::parser::{Parse, Parser};
+use crate::syntax::{At, ConditionSyntax, Term};
+use crate::{Diagnostic, Relation, Span, Text};
+
+/// Words of other languages for our predicates and relations.
+pub(in crate::parser) const FOREIGN_PREDICATES: &[(&str, &str)] = &[
+    ("like", "matches"),
+    ("glob", "matches"),
+    ("startswith", "starts with"),
+    ("starts_with", "starts with"),
+    ("begins", "starts with"),
+    ("includes", "contains"),
+    ("has", "contains"),
+    ("is", "=="),
+    ("equals", "=="),
+    ("eq", "=="),
+    ("ne", "!="),
+    ("lt", "<"),
+    ("le", "<="),
+    ("gt", ">"),
+    ("ge", ">="),
+    ("within", "in"),
+];
+
+/// Words of other languages for our operands.
+pub(in crate::parser) const FOREIGN_OPERANDS: &[(&str, &str)] = &[
+    ("value", "new"),
+    ("val", "new"),
+    ("this", "new"),
+    ("current", "old"),
+    ("cur", "old"),
+    ("previous", "old"),
+    ("user", "uid"),
+    ("group", "gid"),
+    ("offset", "pos"),
+    ("position", "pos"),
+    ("process", "comm"),
+    ("command", "comm"),
+    ("task", "comm"),
+];
+
+/// Words that are near to an operand of ours and mean another thing.
+pub(in crate::parser) const NO_OPERANDS: &[&str] =
+    &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"];
+
+/// Words for numbers.
+const FOREIGN_NUMBERS: &[(&str, &str)] =
+    &[("true", "1"), ("yes", "1"), ("on", "1"), ("false", "0"), ("no", "0"), ("off", "0")];
+
+impl Parser<'_> {
+    /// What is compared with an operand.
+    pub(in crate::parser) fn right_term(&mut self, left: &Term) -> Parse<At<Term>> {
+        let span = self.peek_span();
+        let word = self.slice(span);
+        if self.peek().kind != TokenKind::Word || OPERANDS.contains(&word) {
+            return self.term("an operand");
+        }
+        let number = FOREIGN_NUMBERS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(word));
+        let is_text = matches!(left, Term::Comm);
+        let is_value = matches!(left, Term::Value(_)) && nearest(word, OPERANDS.iter().copied()).is_none();
+        let (span, replacement) = match number.filter(|_| !is_text) {
+            Some((_, number)) => (span, (*number).to_owned()),
+            None if matches!(left, Term::Uid | Term::Gid) && word == "root" => (span, "0".to_owned()),
+            None if is_text || is_value => match self.quoted_ahead() {
+                Some(quoted) => quoted,
+                None => return self.term("an operand"),
+            },
+            None => return self.term("an operand"),
+        };
+        let message = format!("there is no operand `{}`", self.slice(span));
+        let error = Diagnostic::error("unknown-operand", span, message)
+            .help(format!("write `{replacement}`"))
+            .suggest(span, replacement);
+        Err(self.report(error))
+    }
+
+    /// Whether a set or a range stands next.
+    pub(in crate::parser) fn members_stand_next(&mut self) -> bool {
+        let mut ahead = self.ahead();
+        let is_integer = matches!(ahead.token().kind, TokenKind::Integer(_));
+        let is_range = is_integer && ahead.token().kind == TokenKind::Mark(Mark::Range);
+        is_range || self.peek_mark(Mark::BraceOpen) || self.foreign_range().is_some()
+    }
+
+    /// `new == {1, 2}` and `new == 1..5`, of which the operand and the relation have been used.
+    pub(in crate::parser) fn equal_members(
+        &mut self,
+        first: At<Term>,
+        relation: At<Relation>,
+    ) -> Parse<At<ConditionSyntax>> {
+        let operand = self.slice(first.span);
+        let (span, replacement) = match relation.is {
+            Relation::Equal => (relation.span, self.apart(relation.span, "in")),
+            Relation::NotEqual => (first.span.to(relation.span), format!("not {operand} in")),
+            _ => return Err(self.unexpected("an operand", Some("a relation compares two operands"))),
+        };
+        let error = Diagnostic::error("equal-members", relation.span, "a number is no set, and no range")
+            .help(format!("write `{}`", replacement.trim()))
+            .suggest(span, replacement);
+        self.report(error);
+        let start = first.span.start;
+        let is = self.membership(first, relation.span)?;
+        Ok(At::new(is, Span::new(start, self.end)))
+    }
+
+    /// `word`, with a blank where something would touch it that stood in its place.
+    pub(in crate::parser) fn apart(&self, span: Span, word: &str) -> String {
+        let blank = |touches: bool| if touches { " " } else { "" };
+        let before = self.text[..span.start].ends_with(|c: char| !c.is_whitespace() && c != '(');
+        let behind = self.text[span.end..].starts_with(|c: char| !c.is_whitespace());
+        format!("{}{word}{}", blank(before), blank(behind))
+    }
+
+    /// Whether a relation stands next, in any notation, or a predicate.
+    pub(in crate::parser) fn relation_ahead(&mut self) -> bool {
+        let mut ahead = self.ahead();
+        let span = ahead.token().span;
+        let operand = ahead.token();
+        let is_operand = matches!(
+            operand.kind,
+            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Word | TokenKind::Mark(Mark::BraceOpen)
+        );
+        let word = self.slice(span);
+        let is_predicate = PREDICATES.contains(&word)
+            || word == "between"
+            || FOREIGN_PREDICATES.iter().any(|(foreign, _)| *foreign == word);
+        is_operand && (self.relation_stands_next() || is_predicate && self.is_whole(span))
+    }
+
+    pub(in crate::parser) fn relation_stands_next(&mut self) -> bool {
+        matches!(
+            self.peek().kind,
+            TokenKind::Stray('≤' | '≥' | '≠')
+                | TokenKind::Mark(
+                    Mark::Less
+                        | Mark::LessOrEqual
+                        | Mark::Equal
+                        | Mark::NotEqual
+                        | Mark::GreaterOrEqual
+                        | Mark::Greater
+                        | Mark::Assign
+                        | Mark::Arrow
+                        | Mark::TripleEqual
+                        | Mark::EqualOrLess
+                        | Mark::LessOrGreater
+                )
+        )
+    }
+
+    /// Whether what stands behind the next token can begin a condition.
+    pub(in crate::parser) fn operand_behind(&mut self) -> bool {
+        let mut ahead = self.ahead();
+        ahead.token();
+        let token = ahead.token();
+        match token.kind {
+            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Mark(Mark::ParenOpen | Mark::Bang) => {
+                true
+            }
+            TokenKind::Word => {
+                let word = self.slice(token.span);
+                let foreign = FOREIGN_OPERANDS.iter().any(|(foreign, _)| *foreign == word);
+                (OPERANDS.contains(&word) || foreign || word == "not") && self.is_whole_operand(token.span)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the word at `span` is not the beginning of a knob's name.
+    fn is_whole_operand(&self, span: Span) -> bool {
+        !self.text[span.end..].starts_with(['.', '/', '*'])
+    }
+
+    /// Reports a relation in another notation, which stands next.
+    pub(in crate::parser) fn foreign_relation(&mut self, relation: Relation) -> Relation {
+        let span = self.peek_span();
+        let message = format!("`{}` is written `{relation}`", self.slice(span));
+        let error = Diagnostic::error("foreign-operator", span, message)
+            .help(format!("write `{relation}`"))
+            .suggest(span, relation.to_string());
+        self.report(error);
+        relation
+    }
+
+    /// The error about `word`, which stands next for a predicate, where what follows says what is meant.
+    pub(in crate::parser) fn foreign_predicate(&mut self, word: &str) -> Option<Diagnostic> {
+        let span = self.peek_span();
+        let mut ahead = self.ahead();
+        ahead.token();
+        let next = ahead.token();
+        let behind = self.slice(next.span);
+        let (span, replacement) = match (word, behind) {
+            ("between", _) => {
+                let range = self.foreign_range()?;
+                (range.span, format!("in {}", range.replacement))
+            }
+            ("is", "not") => (span.to(next.span), "!=".to_owned()),
+            ("is", _) if PREDICATES.contains(&behind) || behind == "between" => {
+                (Span::new(span.start, next.span.start), String::new())
+            }
+            ("equals" | "equal", "to") => (span.to(next.span), "==".to_owned()),
+            ("begins" | "starting", "with") => (span, "starts".to_owned()),
+            ("ends" | "ending", "with") => {
+                let text = ahead.token();
+                (span.to(text.span), ends_with(&text.kind)?)
+            }
+            ("endswith" | "ends_with", _) => (span.to(next.span), ends_with(&next.kind)?),
+            ("like", _) => match &next.kind {
+                // `%` and `_` are the wildcards of SQL.
+                TokenKind::Text(text) if text.as_bytes().iter().any(|byte| matches!(byte, b'%' | b'_')) => {
+                    let help = "write `matches`; in a glob, `*` is any text and `?` one byte";
+                    let message = "expected a comparison, found `like`";
+                    return Some(Diagnostic::error("unknown-word", span, message).help(help));
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let message = format!("expected a comparison, found `{word}`");
+        let help = match replacement.as_str() {
+            "" => format!("drop `{word}`"),
+            replacement => format!("write `{replacement}`"),
+        };
+        Some(Diagnostic::error("unknown-word", span, message).help(help).suggest(span, replacement))
+    }
+
+    /// The error about the members of a set, or a range, in another notation; `word` is where `in` stands.
+    pub(in crate::parser) fn foreign_members(&mut self, word: Span) -> Option<Diagnostic> {
+        let mut ahead = self.ahead();
+        let first = ahead.token();
+        let is_literal = |kind: &TokenKind| matches!(kind, TokenKind::Integer(_) | TokenKind::Text(_));
+        let (open, close) = match first.kind {
+            TokenKind::Mark(Mark::ParenOpen) => (first.span, Some(Mark::ParenClose)),
+            TokenKind::Mark(Mark::BracketOpen) => (first.span, Some(Mark::BracketClose)),
+            TokenKind::Mark(Mark::BraceOpen) => (first.span, Some(Mark::BraceClose)),
+            _ if is_literal(&first.kind) => {
+                ahead.go_to(first.span.start);
+                (Span::new(first.span.start, first.span.start), None)
+            }
+            _ => return None,
+        };
+        // `{1..5}`
+        if close.is_some() {
+            let mut inside = ahead.clone();
+            let (low, dots, high, end) = (inside.token(), inside.token(), inside.token(), inside.token());
+            let is_range = matches!(low.kind, TokenKind::Integer(_))
+                && matches!(dots.kind, TokenKind::Mark(Mark::Range))
+                && matches!(high.kind, TokenKind::Integer(_))
+                && close.map(TokenKind::Mark) == Some(end.kind);
+            if is_range {
+                let range = self.slice(low.span.to(high.span));
+                let span = open.to(end.span);
+                let error = Diagnostic::error("foreign-range", span, "a range stands without brackets");
+                return Some(error.help(format!("write `in {range}`")).suggest(span, range));
+            }
+        }
+        if let Some(Mark::BraceClose) = close {
+            return None;
+        }
+        let mut members = Vec::new();
+        let mut end = open;
+        loop {
+            let member = ahead.token();
+            if !is_literal(&member.kind) || member.problem.is_some() {
+                return None;
+            }
+            members.push(self.slice(member.span));
+            let behind = ahead.clone().token();
+            if behind.kind == TokenKind::Mark(Mark::Comma) {
+                ahead.token();
+                continue;
+            }
+            end = match close {
+                Some(close) if behind.kind == TokenKind::Mark(close) => end.to(behind.span),
+                None if !matches!(
+                    behind.kind,
+                    TokenKind::Mark(Mark::Range | Mark::RangeEqual | Mark::Ellipsis)
+                ) =>
+                {
+                    end.to(member.span)
+                }
+                _ => return None,
+            };
+            break;
+        }
+        if close.is_none() && self.foreign_range().is_some() {
+            return None;
+        }
+        let set = format!("{{{}}}", members.join(", "));
+        let error = Diagnostic::error("foreign-set", end, "expected a range or a set");
+        Some(match (&members[..], close) {
+            ([one], None) => error
+                .help(format!("one number is compared: `== {one}`"))
+                .suggest(word.to(end), format!("== {one}")),
+            // In mathematics, that is a range.
+            ([_, _], Some(Mark::BracketClose)) => {
+                error.help(format!("a set is written `{set}`, a range `1..2`"))
+            }
+            _ => error.help(format!("write `{set}`")).suggest(end, set),
+        })
+    }
+}
+
+/// `matches "*text"`, for a text that is no pattern.
+fn ends_with(text: &TokenKind) -> Option<String> {
+    let TokenKind::Text(text) = text else { return None };
+    let is_plain = !text.as_bytes().iter().any(|byte| b"*?[]{}\\".contains(byte));
+    let glob = [b"*", text.as_bytes()].concat();
+    is_plain.then(|| format!("matches {}", Text::from(&glob[..])))
+}

@@ -1,0 +1,546 @@
+//! Every fix that the checker suggests, applied: what comes out is a policy, and the one that was meant.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Source, Suggestion, parse};
+use proptest::prelude::*;
+
+/// How often fixes are applied before the text counts as one that is never right.
+const ROUNDS_MAX: usize = 8;
+
+fn diagnostics(text: &str, options: &CheckOptions<'_>) -> (bool, Vec<Diagnostic>) {
+    match parse(Source::new("x.knob", text), options) {
+        Ok(file) => (true, file.warnings().to_vec()),
+        Err(diagnostics) => (false, diagnostics),
+    }
+}
+
+fn applied(text: &str, fix: &Suggestion) -> String {
+    let mut fixed = text.to_owned();
+    fixed.replace_range(fix.span.range(), &fix.replacement);
+    fixed
+}
+
+/// `text` after all suggested fixes have been applied, one at a time, and whether it is a policy then. Adds the codes
+/// of what was fixed.
+fn fixed(text: &str, options: &CheckOptions<'_>, codes: &mut BTreeSet<&'static str>) -> (String, bool) {
+    let mut text = text.to_owned();
+    for _ in 0..ROUNDS_MAX {
+        let (is_policy, diagnostics) = diagnostics(&text, options);
+        let Some(diagnostic) = diagnostics.iter().find(|diagnostic| diagnostic.suggestion.is_some()) else {
+            return (text, is_policy);
+        };
+        codes.insert(diagnostic.code);
+        text = applied(&text, diagnostic.suggestion.as_ref().unwrap());
+    }
+    panic!("there is always something left to fix: {text}");
+}
+
+/// What is written, and what is meant by it.
+const RULES: &[(&str, &str)] = &[
+    // Actions.
+    ("alow write vm.a", "allow write vm.a"),
+    ("ALLOW write vm.a", "allow write vm.a"),
+    ("permit write vm.a", "allow write vm.a"),
+    ("accept write vm.a", "allow write vm.a"),
+    ("reject write vm.a", "deny write vm.a"),
+    ("block write vm.a", "deny write vm.a"),
+    ("forbid write vm.a", "deny write vm.a"),
+    ("limit write vm.a to 1..2", "clamp write vm.a to 1..2"),
+    ("rewrite write vm.a to \"1\"", "set write vm.a to \"1\""),
+    ("write allow vm.a", "allow write vm.a"),
+    // Errnos.
+    ("deny write vm.a with EACCES", "deny(EACCES) write vm.a"),
+    ("deny write vm.a, vm.b with errno EACCES log", "deny(EACCES) write vm.a, vm.b log"),
+    ("deny write vm.a EACCES", "deny(EACCES) write vm.a"),
+    ("deny write vm.a eacces", "deny(EACCES) write vm.a"),
+    ("deny write vm.a (EACCES)", "deny(EACCES) write vm.a"),
+    ("deny write vm.a errno=EACCES", "deny(EACCES) write vm.a"),
+    ("deny write vm.a errno 13", "deny(EACCES) write vm.a"),
+    ("deny write vm.a returning -EACCES", "deny(EACCES) write vm.a"),
+    ("deny write vm.a => EACCES", "deny(EACCES) write vm.a"),
+    ("deny write vm.a as EPREM", "deny(EPERM) write vm.a"),
+    ("deny write vm.a with EACCES if new > 5", "deny(EACCES) write vm.a if new > 5"),
+    ("deny write vm.a if new > 5 with EACCES", "deny(EACCES) write vm.a if new > 5"),
+    ("deny write vm.a if new > 5 EACCES", "deny(EACCES) write vm.a if new > 5"),
+    ("deny write vm.a if new == \"a\" log EACCES", "deny(EACCES) write vm.a if new == \"a\" log"),
+    ("deny write(EACCES) vm.a", "deny(EACCES) write vm.a"),
+    ("deny write EACCES vm.a", "deny(EACCES) write vm.a"),
+    ("deny EACCES write vm.a", "deny(EACCES) write vm.a"),
+    ("deny eacces write vm.a", "deny(EACCES) write vm.a"),
+    ("deny EPREM write vm.a", "deny(EPERM) write vm.a"),
+    ("deny 13 write vm.a", "deny(EACCES) write vm.a"),
+    ("deny -13 write vm.a", "deny(EACCES) write vm.a"),
+    ("deny \"EACCES\" write vm.a", "deny(EACCES) write vm.a"),
+    ("deny[EACCES] write vm.a", "deny(EACCES) write vm.a"),
+    ("deny:EACCES write vm.a", "deny(EACCES) write vm.a"),
+    ("deny=EACCES write vm.a", "deny(EACCES) write vm.a"),
+    ("deny with EACCES write vm.a", "deny(EACCES) write vm.a"),
+    ("deny(eacces) write vm.a", "deny(EACCES) write vm.a"),
+    ("deny(EPREM) write vm.a", "deny(EPERM) write vm.a"),
+    ("deny(13) write vm.a", "deny(EACCES) write vm.a"),
+    ("deny(-EACCES) write vm.a", "deny(EACCES) write vm.a"),
+    ("deny(EACCES write vm.a", "deny(EACCES) write vm.a"),
+    // Kinds of access.
+    ("allow rw vm.a", "allow read write vm.a"),
+    ("allow readwrite vm.a", "allow read write vm.a"),
+    ("allow wirte vm.a", "allow write vm.a"),
+    ("allow w vm.a", "allow write vm.a"),
+    ("allow read, write vm.a", "allow read write vm.a"),
+    ("allow read and write vm.a", "allow read write vm.a"),
+    ("allow read or write vm.a", "allow read write vm.a"),
+    ("allow read|write vm.a", "allow read write vm.a"),
+    ("allow read/write vm.a", "allow read write vm.a"),
+    ("allow read-write vm.a", "allow read write vm.a"),
+    ("allow read & write vm.a", "allow read write vm.a"),
+    ("allow read read vm.a", "allow read vm.a"),
+    ("set vm.a to \"1\"", "set write vm.a to \"1\""),
+    ("clamp vm.a to 1..2", "clamp write vm.a to 1..2"),
+    ("set read write vm.a to \"1\"", "set write vm.a to \"1\""),
+    // Names.
+    ("deny write to vm.a", "deny write vm.a"),
+    ("deny write access to vm.a", "deny write vm.a"),
+    ("deny write on vm.a if new == 1", "deny write vm.a if new == 1"),
+    ("allow write vm.a vm.b", "allow write vm.a, vm.b"),
+    ("allow write vm.a and vm.b", "allow write vm.a, vm.b"),
+    ("allow write vm.a or vm.b", "allow write vm.a, vm.b"),
+    ("allow write vm.a | vm.b", "allow write vm.a, vm.b"),
+    ("allow write vm.a **", "allow write vm.a, **"),
+    ("allow write vm.a, if new == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a, log", "allow write vm.a log"),
+    ("allow write \"vm.a\"", "allow write vm.a"),
+    ("allow write 'vm.a'", "allow write vm.a"),
+    ("allow write \u{201c}vm.a\u{201d}", "allow write vm.a"),
+    ("allow write all", "allow write **"),
+    ("allow write /proc/sys/vm/a", "allow write vm/a"),
+    ("allow write /proc/sys/net/ipv4/conf/eth0.1/b", "allow write net/ipv4/conf/eth0.1/b"),
+    ("allow write proc.sys.vm.a", "allow write vm.a"),
+    ("allow write proc/sys/vm/a", "allow write vm/a"),
+    ("allow write .vm.a", "allow write vm.a"),
+    ("allow write /vm/a", "allow write vm/a"),
+    ("allow write vm.[^a]", "allow write vm.[!a]"),
+    ("allow write vm.{a, b}", "allow write vm.{a,b}"),
+    ("allow write vm.{a, {b , c}}.d, vm.e", "allow write vm.{a,{b,c}}.d, vm.e"),
+    // What is written.
+    ("set write vm.a \"10\"", "set write vm.a to \"10\""),
+    ("set write vm.a 10", "set write vm.a to \"10\""),
+    ("set write vm.a=10", "set write vm.a to \"10\""),
+    ("set write vm.a = 10", "set write vm.a to \"10\""),
+    ("set write vm.a to 10", "set write vm.a to \"10\""),
+    ("set write vm.a to -1", "set write vm.a to \"-1\""),
+    ("set write vm.a to bbr", "set write vm.a to \"bbr\""),
+    ("set write vm.a to /bin/false", "set write vm.a to \"/bin/false\""),
+    ("set write vm.a to 'a b'", "set write vm.a to \"a b\""),
+    ("set write vm.a to \u{201c}a b\u{201d}", "set write vm.a to \"a b\""),
+    ("set write vm.a to \"10\\n\"", "set write vm.a to \"10\""),
+    ("set write vm.a if uid == 0 to \"10\" log", "set write vm.a to \"10\" if uid == 0 log"),
+    ("clamp write vm.a 1..5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a in 1..5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a = 1..5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a between 1 and 5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to 1-5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to 1 - 5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to 1...5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to 1:5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to 1 to 5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to between 1 and 5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to 1..=5", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to ..=5", "clamp write vm.a to ..5"),
+    ("clamp write vm.a to 1..<5", "clamp write vm.a to 1..4"),
+    ("clamp write vm.a to 5..1", "clamp write vm.a to 1..5"),
+    ("clamp write vm.a to [1-5, 0x10-0x20]", "clamp write vm.a to [1..5, 0x10..0x20]"),
+    ("clamp write vm.a if uid == 0 to 1..5", "clamp write vm.a to 1..5 if uid == 0"),
+    // Numbers.
+    ("allow write vm.a if new <= 64K", "allow write vm.a if new <= 65536"),
+    ("allow write vm.a if new <= 64KiB", "allow write vm.a if new <= 65536"),
+    ("allow write vm.a if new <= 4M", "allow write vm.a if new <= 4194304"),
+    ("allow write vm.a if new <= 2G", "allow write vm.a if new <= 2147483648"),
+    ("allow write vm.a if new <= 4T", "allow write vm.a if new <= 4398046511104"),
+    ("allow write vm.a if new <= 4TB", "allow write vm.a if new <= 4398046511104"),
+    ("allow write vm.a if new <= 1p", "allow write vm.a if new <= 1125899906842624"),
+    ("allow write vm.a if new <= 1E", "allow write vm.a if new <= 1152921504606846976"),
+    ("allow write vm.a if new >= -1K", "allow write vm.a if new >= -1024"),
+    ("allow write vm.a if new <= 1e6", "allow write vm.a if new <= 1000000"),
+    ("allow write vm.a if new == 0b101", "allow write vm.a if new == 5"),
+    ("allow write vm.a if new == 0o17", "allow write vm.a if new == 15"),
+    ("allow write vm.a if new <= 1,000,000", "allow write vm.a if new <= 1_000_000"),
+    ("clamp write vm.a to 4K..64K", "clamp write vm.a to 4096..65536"),
+    // Conditions.
+    ("allow write vm.a when new == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a where not new == 1", "allow write vm.a if not new == 1"),
+    ("allow write vm.a with new == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a IF new == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a unless new == 1", "allow write vm.a if not new == 1"),
+    (
+        "allow write vm.a unless new == 1 or old == 1 log",
+        "allow write vm.a if not (new == 1 or old == 1) log",
+    ),
+    ("allow write vm.a == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a = 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a=1", "allow write vm.a if new ==1"),
+    ("allow write vm.a <= 60", "allow write vm.a if new <= 60"),
+    ("allow write vm.a in 1..5", "allow write vm.a if new in 1..5"),
+    ("allow write vm.a between 1 and 5", "allow write vm.a if new in 1..5"),
+    ("allow read vm.a == 1", "allow read vm.a if old == 1"),
+    ("allow write vm.a log if new == 1", "allow write vm.a if new == 1 log"),
+    ("allow write vm.a if new == 1 log log", "allow write vm.a if new == 1 log"),
+    ("allow write vm.a lgo", "allow write vm.a log"),
+    ("deny write vm.a if new > 5 else allow", "deny write vm.a if new > 5\nallow write vm.a"),
+    (
+        "allow write vm.a, vm.b if new > 5 else deny(EACCES) log",
+        "allow write vm.a, vm.b if new > 5\ndeny(EACCES) write vm.a, vm.b log",
+    ),
+    ("allow write vm.a if new = 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if new === 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if new <> 1", "allow write vm.a if new != 1"),
+    ("allow write vm.a if new =< 1", "allow write vm.a if new <= 1"),
+    ("allow write vm.a if new => 1", "allow write vm.a if new >= 1"),
+    ("allow write vm.a if new \u{2264} 1", "allow write vm.a if new <= 1"),
+    ("allow write vm.a if 1 \u{2264} new \u{2264} 5", "allow write vm.a if 1 <= new <= 5"),
+    ("allow write vm.a if new is 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if new is not 1", "allow write vm.a if new != 1"),
+    ("allow write vm.a if new equals 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if new equals to 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if new le 1", "allow write vm.a if new <= 1"),
+    ("allow write vm.a if new == 1 && old == 1", "allow write vm.a if new == 1 and old == 1"),
+    ("allow write vm.a if new == 1 || old == 1", "allow write vm.a if new == 1 or old == 1"),
+    ("allow write vm.a if new == 1||old == 1", "allow write vm.a if new == 1 or old == 1"),
+    ("allow write vm.a if new == 1 & old == 1", "allow write vm.a if new == 1 and old == 1"),
+    ("allow write vm.a if (new == 1 AND old == 1)", "allow write vm.a if (new == 1 and old == 1)"),
+    ("allow write vm.a if new == 1 nad old == 1", "allow write vm.a if new == 1 and old == 1"),
+    ("allow write vm.a if !new == 1", "allow write vm.a if not new == 1"),
+    ("allow write vm.a if !(new == 1)", "allow write vm.a if not (new == 1)"),
+    ("allow write vm.a if NOT new == 1", "allow write vm.a if not new == 1"),
+    ("allow write vm.a if new == 1 or 2", "allow write vm.a if new == 1 or new == 2"),
+    (
+        "allow write vm.a if new == 1 or 2 or 3 log",
+        "allow write vm.a if new == 1 or new == 2 or new == 3 log",
+    ),
+    ("allow write vm.a if new > 1 and < 5", "allow write vm.a if new > 1 and new < 5"),
+    ("allow write vm.a if new[1] == 1 or 2", "allow write vm.a if new[1] == 1 or new[1] == 2"),
+    ("allow write vm.a if new between 1 and 3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new between 1 and 3 and uid == 0", "allow write vm.a if new in 1..3 and uid == 0"),
+    ("allow write vm.a if new in between 1 and 3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new is between 1 and 3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new within 1..3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new in 1-3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new in 1 to 3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new in 1...3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new in -3--1", "allow write vm.a if new in -3..-1"),
+    ("allow write vm.a if new == 1..3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new = 1-3", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new != 1..3", "allow write vm.a if not new in 1..3"),
+    ("allow write vm.a if new == {1, 2}", "allow write vm.a if new in {1, 2}"),
+    ("allow write vm.a if new == 1 or old != {1, 2}", "allow write vm.a if new == 1 or not old in {1, 2}"),
+    ("allow write vm.a if new in 8192", "allow write vm.a if new == 8192"),
+    ("allow write vm.a if new in \"a\"", "allow write vm.a if new == \"a\""),
+    ("allow write vm.a if new in 1, 2, 3", "allow write vm.a if new in {1, 2, 3}"),
+    ("allow write vm.a if new in 1 or 2", "allow write vm.a if new == 1 or new == 2"),
+    ("allow write vm.a if new in (1, 2)", "allow write vm.a if new in {1, 2}"),
+    ("allow write vm.a if new in (1)", "allow write vm.a if new in {1}"),
+    ("allow write vm.a if new in [1, 2, 3]", "allow write vm.a if new in {1, 2, 3}"),
+    ("allow write vm.a if new in [1..3]", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new in {1..3}", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new in {bbr, cubic}", "allow write vm.a if new in {\"bbr\", \"cubic\"}"),
+    ("allow write vm.a if new in 3..1", "allow write vm.a if new in 1..3"),
+    ("allow write vm.a if new not in {1, 2}", "allow write vm.a if not new in {1, 2}"),
+    ("allow write vm.a if new not matches \"a*\"", "allow write vm.a if not new matches \"a*\""),
+    ("allow write vm.a if new not == 1", "allow write vm.a if not new == 1"),
+    ("allow write vm.a if nwe == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if value == 1", "allow write vm.a if new == 1"),
+    ("allow write vm.a if user == root", "allow write vm.a if uid == 0"),
+    ("allow write vm.a if new == true", "allow write vm.a if new == 1"),
+    ("allow write vm.a if new == bbr", "allow write vm.a if new == \"bbr\""),
+    ("allow write vm.a if comm == sysctl", "allow write vm.a if comm == \"sysctl\""),
+    ("allow write vm.a if comm == systemd-sysctl log", "allow write vm.a if comm == \"systemd-sysctl\" log"),
+    ("allow write vm.a if comm == name", "allow write vm.a if comm == \"name\""),
+    ("allow write vm.a if comm == 5", "allow write vm.a if comm == \"5\""),
+    ("allow write vm.a if uid == \"0\"", "allow write vm.a if uid == 0"),
+    ("allow write vm.a if new <= \"60\"", "allow write vm.a if new <= 60"),
+    ("allow write vm.a if new == 'x'", "allow write vm.a if new == \"x\""),
+    ("allow write vm.a if new == \u{201c}x\u{201d}", "allow write vm.a if new == \"x\""),
+    ("allow write vm.a if new == \"a\\n\"", "allow write vm.a if new == \"a\""),
+    ("allow write vm.a if new in {\"a\\n\", \"b\"}", "allow write vm.a if new in {\"a\", \"b\"}"),
+    ("allow write vm.a if new mathces \"a*\"", "allow write vm.a if new matches \"a*\""),
+    ("allow write vm.a if new matches web-*", "allow write vm.a if new matches \"web-*\""),
+    ("allow write vm.a if new like \"web-*\"", "allow write vm.a if new matches \"web-*\""),
+    ("allow write vm.a if new starts \"a\"", "allow write vm.a if new starts with \"a\""),
+    ("allow write vm.a if new startswith \"a\"", "allow write vm.a if new starts with \"a\""),
+    ("allow write vm.a if new begins with \"a\"", "allow write vm.a if new starts with \"a\""),
+    ("allow write vm.a if new begins \"a\"", "allow write vm.a if new starts with \"a\""),
+    ("allow write vm.a if new ends with \"a\"", "allow write vm.a if new matches \"*a\""),
+    ("allow write vm.a if new endswith \".org\"", "allow write vm.a if new matches \"*.org\""),
+    ("allow write vm.a if new includes \"a\"", "allow write vm.a if new contains \"a\""),
+    // Ends of lines and comments.
+    ("allow write vm.a;", "allow write vm.a"),
+    ("allow write vm.a if new == 1;", "allow write vm.a if new == 1"),
+    ("allow write vm.a; deny write vm.b", "allow write vm.a\ndeny write vm.b"),
+    ("allow write vm.a ; as ever", "allow write vm.a # as ever"),
+    ("allow write vm.a // as ever", "allow write vm.a # as ever"),
+    ("; a comment", "# a comment"),
+    ("// a comment", "# a comment"),
+    ("allow write vm.a \u{a0}if new == 1", "allow write vm.a  if new == 1"),
+    // Other statements.
+    ("mode complain", "mode audit"),
+    ("mode enforcing", "mode enforce"),
+    ("mode = audit", "mode audit"),
+    ("mode: audit", "mode audit"),
+    ("audit", "mode audit"),
+    ("default write block", "default write deny"),
+    ("default deny write", "default write deny"),
+    ("default write: deny", "default write deny"),
+    ("default write = deny", "default write deny"),
+    ("default write deny EACCES", "default write deny(EACCES)"),
+    ("default write deny with EACCES log", "default write deny(EACCES) log"),
+    ("default read write deny", "default read deny\ndefault write deny"),
+    // Tests.
+    ("test x { read vm.a => allow }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { raed vm.a => allow }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { read vm.a -> allow }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { read vm.a : allow }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { read vm.a allow }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { read vm.a => permit }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { read vm.a => denied }", "test \"x\" { read vm.a => deny }"),
+    ("test \"x\" { read vm.a => deny(EPERM) }", "test \"x\" { read vm.a => deny EPERM }"),
+    ("test \"x\" { read vm.a => deny EPREM }", "test \"x\" { read vm.a => deny EPERM }"),
+    ("test \"x\" { read vm.a => deny 13 }", "test \"x\" { read vm.a => deny EACCES }"),
+    ("test \"x\" { read vm.a => EPERM }", "test \"x\" { read vm.a => deny EPERM }"),
+    ("test \"x\" { read vm.a \"1\" => allow }", "test \"x\" { read vm.a old \"1\" => allow }"),
+    ("test \"x\" { read \"vm.a\" => allow }", "test \"x\" { read vm.a => allow }"),
+    ("test \"x\" { read /proc/sys/vm/a => allow }", "test \"x\" { read vm/a => allow }"),
+    ("test \"x\" { write vm.a 5 => allow }", "test \"x\" { write vm.a \"5\" => allow }"),
+    ("test \"x\" { write vm.a=5 => allow }", "test \"x\" { write vm.a \"5\" => allow }"),
+    ("test \"x\" { write vm.a = \"5\" => allow }", "test \"x\" { write vm.a \"5\" => allow }"),
+    ("test \"x\" { write vm.a new \"5\" => allow }", "test \"x\" { write vm.a \"5\" => allow }"),
+    ("test \"x\" { write vm.a \"5\" old 4 => allow }", "test \"x\" { write vm.a \"5\" old \"4\" => allow }"),
+    ("test \"x\" { write vm.a \"5\" user 7 => allow }", "test \"x\" { write vm.a \"5\" uid 7 => allow }"),
+    (
+        "test \"x\" { write vm.a \"5\" comm sh => allow }",
+        "test \"x\" { write vm.a \"5\" comm \"sh\" => allow }",
+    ),
+    ("test \"x\" { write vm.a \"5\" => set 7 }", "test \"x\" { write vm.a \"5\" => set \"7\" }"),
+];
+
+/// The same for whole files.
+const FILES: &[(&str, &str)] = &[
+    ("allow read **\n", "policy NAME\nallow read **\n"),
+    ("polcy x\nallow read **\n", "policy x\nallow read **\n"),
+    ("policy web tier\nallow read **\n", "policy web-tier\nallow read **\n"),
+    ("policy x\nallow write kernel.panik\n", "policy x\nallow write kernel.panic\n"),
+    ("policy x\nallow write net.*\n", "policy x\nallow write net.**\n"),
+    (
+        "policy x\ndeny write kernel.panic,  # one\n  kernel.ostype with EACCES\n",
+        "policy x\ndeny(EACCES) write kernel.panic,  # one\n  kernel.ostype\n",
+    ),
+];
+
+/// What could mean two things, or nothing here: there is a word of help, and no fix.
+const NO_FIX: &[&str] = &[
+    "drop write vm.a",
+    "get write vm.a",
+    "log write vm.a",
+    "audit write vm.a",
+    "audit deny write vm.a",
+    "vm.a = 10",
+    "allow vm.a",
+    "allow write vm.a with EACCES",
+    "deny(EPERM) write vm.a with EACCES",
+    "deny write vm.a no",
+    "allow write vm.a of",
+    "allow write vm.a for now",
+    "allow write kernel.a b",
+    "allow write vm.a to 1..5",
+    "allow write vm.a in",
+    "allow write vm.",
+    "allow write /proc/sys",
+    "set read vm.a to \"10\"",
+    "set write vm.a to \"a\\nb\"",
+    "clamp write vm.a to 5",
+    "allow write vm.a if new <= 10s",
+    "allow write vm.a if new <= 16E",
+    "allow write vm.a if new <= 0x10K",
+    "allow write vm.a if new == 08",
+    "allow write vm.a if pid == 1",
+    "allow write vm.a if euid == 0",
+    "allow write vm.a if len(new) == 1",
+    "allow write vm.a if name == \"a\"",
+    "allow write vm.a if new == 1 xor old == 1",
+    "allow write vm.a if new == 1 else",
+    "allow write vm.a if new == 1 else if new == 2",
+    "allow write vm.a if new != 1 or 2",
+    "allow write vm.a if new in [1, 5]",
+    "allow write vm.a if new in {1..3, 5}",
+    "allow write vm.a if new =~ \"a.*\"",
+    "allow write vm.a if new like \"web_%\"",
+    "allow write vm.a if new ends with \"[a]\"",
+    "allow write vm.a if new starts with \"a\\n\"",
+    "allow write vm.a if new == \"a\\nb\"",
+    "allow write vm.a if new < \"a\"",
+    "allow write vm.a if comm < \"5\"",
+    "default deny",
+    "test \"x\" { read vm.a => fail }",
+];
+
+fn knobs() -> Vec<KnobName> {
+    ["kernel.panic", "kernel.ostype", "net.ipv4.x"]
+        .iter()
+        .map(|name| KnobName::parse(name).unwrap())
+        .collect()
+}
+
+/// The codes of what has a fix in the tables above, each of which leads to what is meant.
+fn checked_codes(failures: &mut Vec<String>) -> BTreeSet<&'static str> {
+    let mut codes = BTreeSet::new();
+    let knobs = knobs();
+    let known = CheckOptions { knobs: Some(&knobs) };
+    let mut check = |wrong: &str, right: &str, options: &CheckOptions<'_>| {
+        let (fixed, is_policy) = fixed(wrong, options, &mut codes);
+        if fixed != right || !is_policy {
+            failures.push(format!(
+                "{wrong}\nbecame {fixed}\ninstead of {right}\nsaying {:?}",
+                diagnostics(&fixed, options).1
+            ));
+        }
+    };
+    for (wrong, right) in RULES {
+        check(&format!("policy x\n{wrong}\n"), &format!("policy x\n{right}\n"), &CheckOptions::default());
+    }
+    for (wrong, right) in FILES {
+        check(wrong, right, &known);
+    }
+    codes
+}
+
+#[test]
+fn a_fix_makes_what_was_meant() {
+    let mut failures = Vec::new();
+    checked_codes(&mut failures);
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn where_two_things_could_be_meant_there_is_no_fix() {
+    for rule in NO_FIX {
+        let text = format!("policy x\n{rule}\n");
+        let (is_policy, diagnostics) = diagnostics(&text, &CheckOptions::default());
+        assert!(!is_policy, "{rule}");
+        assert!(
+            diagnostics.iter().all(|diagnostic| diagnostic.suggestion.is_none()),
+            "{rule}: {diagnostics:?}"
+        );
+    }
+}
+
+#[test]
+fn an_interface_with_another_number_is_no_slip() {
+    let knobs = knobs();
+    let options = CheckOptions { knobs: Some(&knobs) };
+    let (_, diagnostics) = diagnostics("policy x\nallow write net.ipv6.x\n", &options);
+    assert_eq!(diagnostics.len(), 1);
+    assert_eq!(diagnostics[0].suggestion, None);
+}
+
+static CODES: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| checked_codes(&mut Vec::new()));
+
+/// Words of good rules, and what stands there in bad ones.
+const WORDS: &[&str] = &[
+    "allow",
+    "deny",
+    "set",
+    "clamp",
+    "ignore",
+    "permit",
+    "default",
+    "mode",
+    "read",
+    "write",
+    "rw",
+    "(EACCES)",
+    "EACCES",
+    "with",
+    "13",
+    "vm.a",
+    "net.**",
+    "vm.{a, b}",
+    "'vm.b'",
+    "/proc/sys/vm/c",
+    "to",
+    "on",
+    "in",
+    "is",
+    "between",
+    "if",
+    "unless",
+    "when",
+    "log",
+    "nolog",
+    "else",
+    "new",
+    "old",
+    "nwe",
+    "comm",
+    "uid",
+    "count(new)",
+    "new[0]",
+    "==",
+    "=",
+    "<=",
+    "=>",
+    "\u{2264}",
+    "!=",
+    "1",
+    "5",
+    "64K",
+    "-3",
+    "1..5",
+    "1-5",
+    "1...5",
+    "{1, 2}",
+    "(1, 2)",
+    "\"a\"",
+    "'a'",
+    "sysctl",
+    "true",
+    "and",
+    "or",
+    "not",
+    "&&",
+    "!",
+    ",",
+    ";",
+    "//",
+    "|",
+    ":",
+    "matches",
+    "starts",
+    "ends",
+    "\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is wrong: a fix mends what it is for, and its code is in the tables above.
+    #[test]
+    fn a_fix_mends_what_it_is_for(
+        words in proptest::collection::vec(proptest::sample::select(WORDS), 1..12),
+    ) {
+        let text = format!("policy x\nallow write {}\n", words.join(" "));
+        let options = CheckOptions::default();
+        for diagnostic in diagnostics(&text, &options).1 {
+            let Some(fix) = &diagnostic.suggestion else { continue };
+            prop_assert!(CODES.contains(diagnostic.code), "{} is in no table", diagnostic.code);
+            let fixed = applied(&text, fix);
+            prop_assert_ne!(&fixed, &text);
+            // Behind what is mended, the same mistake may be made again.
+            let count = |text: &str, most: usize| {
+                let same = |other: &&Diagnostic| other.code == diagnostic.code && other.primary.span.start <= most;
+                diagnostics(text, &options).1.iter().filter(same).count()
+            };
+            let fewer = |most| count(&fixed, most) < count(&text, most);
+            let mended = fewer(diagnostic.primary.span.start) || fewer(usize::MAX);
+            prop_assert!(mended, "{text}\n{diagnostic:?}\n{fixed}");
+        }
+    }
+}
