@@ -42,7 +42,18 @@ impl Hierarchy {
             path: "/proc/self/mountinfo".into(),
             source,
         })?;
-        choose(mounts.into_iter().filter(Mount::is_uppermost)).ok_or(CgroupError::NotMounted)
+        let mut uppermost = Vec::new();
+        for mount in mounts {
+            let found = mount.is_uppermost().map_err(|source| CgroupError::Io {
+                doing: "open",
+                path: mount.point.clone(),
+                source,
+            });
+            if found? {
+                uppermost.push(mount);
+            }
+        }
+        choose(uppermost.into_iter()).ok_or(CgroupError::NotMounted)
     }
 
     /// The directory at which it is mounted, that of the [root](Self::root).

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 /// One line of `mountinfo`, as far as we need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +43,15 @@ pub fn mounts_of(pid: u32) -> io::Result<Vec<Mount>> {
 
 impl Mount {
     /// Whether it is what this process finds at its [`point`](Self::point): no other mount lies over that.
-    pub(crate) fn is_uppermost(&self) -> bool {
-        let Ok(directory) = open(&self.point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
-            return false;
+    pub(crate) fn is_uppermost(&self) -> io::Result<bool> {
+        let directory = match open(&self.point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(false),
+            Err(error) => return Err(error.into()),
         };
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd()));
-        let id = info.as_deref().unwrap_or_default().lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        id.is_some_and(|id| id.trim().parse() == Ok(self.id))
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd()))?;
+        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+        Ok(id.is_some_and(|id| id.trim().parse() == Ok(self.id)))
     }
 }
 

@@ -53,11 +53,12 @@ fn both(runs: &Runs, started: &str, command: &[&str]) -> Result<[String; 2], Fai
 fn inherits() -> Result<(), Failed> {
     let runs = Runs::new("t-in-place", "");
     // A shell changes some signals itself, and no child inherits that its parent's death is signalled.
-    let signals = ["grep", "-E", "^(Sig|Shd)", "/proc/self/status"];
+    // Not how many signals wait for processes of this user, whose others run meanwhile (SigQ).
+    let signals = ["grep", "-E", "^(Sig[^Q]|Shd)", "/proc/self/status"];
     for started in STARTED {
         for command in [&["sh", "-c", INSPECT][..], &signals, &["setpriv", "--dump"]] {
             let [by_itself, by_knobgate] = both(&runs, started, command)?;
-            assert!(by_itself.lines().count() > 5, "{started}: {by_itself}");
+            assert!(by_itself.lines().count() >= 5, "{started}: {by_itself}");
             for (by_itself, by_knobgate) in by_itself.lines().zip(by_knobgate.lines()) {
                 assert_eq!(by_itself, by_knobgate, "{started}");
             }

@@ -16,6 +16,9 @@ pub(super) const WIDTHS: &[(Width, &[&str])] = &[
             "fs.file-max",
             "fs.pipe-user-pages-hard",
             "fs.pipe-user-pages-soft",
+            "kernel.acpi_video_flags",
+            // A text from Linux 6.9 on, which keeps every number.
+            "kernel.ftrace_dump_on_oops",
             "kernel.hung_task_check_interval_secs",
             "kernel.hung_task_timeout_secs",
             "kernel.panic_print",
