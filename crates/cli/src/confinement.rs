@@ -4,7 +4,10 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::{fs, io};
 
-use knobgate_kernel::{Cgroup, CgroupError, Guard, Link, LoadedProgram, ProcessId, ScratchCgroup, guard};
+use knobgate_kernel::{
+    Cgroup, CgroupError, Guard, LoadedProgram, ProcessId, ScratchCgroup, attach_until_removed, guard,
+    keep_capabilities_to_clear_up,
+};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::Failure;
@@ -12,38 +15,42 @@ use crate::failure::Failure;
 /// How the names of these cgroups begin.
 const PREFIX: &str = "knobgate-run-";
 
-/// A cgroup, the link that holds the policy there, and the guard that sees to both if this process is killed.
+/// A cgroup, with a policy on it for as long as it exists, and the guard that sees to it if this process is killed.
 #[derive(Debug)]
 pub(crate) struct Confinement {
-    // Dropped in this order: nothing lives in there when the link goes.
     cgroup: ScratchCgroup,
-    link: Link,
     guard: Guard,
 }
 
 impl Confinement {
-    /// Makes a cgroup in `parent` that holds the program. Nothing runs there yet.
+    /// Makes a cgroup in `parent` with the program on it, and lets go of that: this process, which the command may be able to
+    /// trace, has nothing by which it could be detached. Nothing runs there yet.
     ///
     /// # Errors
     /// [`Failure::Machine`].
-    pub(crate) fn create(parent: &Cgroup, loaded: &LoadedProgram) -> Result<Self, Failure> {
+    pub(crate) fn create(parent: &Cgroup, loaded: LoadedProgram) -> Result<Self, Failure> {
         remove_leftovers(parent);
         let cgroup = ScratchCgroup::create(parent, PREFIX).map_err(cannot_confine)?;
         // Tells the next run, wherever its processes have other ids, that this one lives. The guard shares it.
         flock(&*cgroup, FlockOperation::NonBlockingLockShared).map_err(cannot_confine)?;
-        let link = Link::create(&loaded.program, &cgroup).map_err(cannot_confine)?;
+        attach_until_removed(&loaded.program, &cgroup).map_err(cannot_confine)?;
         let program = loaded.program.info().map_err(cannot_confine)?.id;
         cgroup.expect_in_force(program).map_err(cannot_confine)?;
-        let guard = guard(&cgroup, &link).map_err(cannot_confine)?;
-        Ok(Self { cgroup, link, guard })
+        drop(loaded);
+        let guard = guard(&cgroup).map_err(cannot_confine)?;
+        Ok(Self { cgroup, guard })
     }
 
-    /// Starts `command` in there. If this process ends, the guard ends the command, and all that it started.
+    /// Starts `command` in there. If this process ends, the guard ends the command, and all that it started. The command has
+    /// the capabilities of this process, which then keeps none but those that it needs to the end.
     ///
     /// # Errors
     /// It cannot be started, there or at all.
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
-        knobgate_kernel::spawn_inside(command, &self.cgroup)
+        let child = knobgate_kernel::spawn_inside(command, &self.cgroup)?;
+        // Without them gone, all is as good, but for who can trace this process.
+        let _ = keep_capabilities_to_clear_up();
+        Ok(child)
     }
 
     /// The guard; its descriptor becomes readable when it has ended.
@@ -56,7 +63,7 @@ impl Confinement {
     /// # Errors
     /// [`Failure::Machine`].
     pub(crate) fn renew_guard(&mut self) -> Result<(), Failure> {
-        self.guard = guard(&self.cgroup, &self.link).map_err(|error| {
+        self.guard = guard(&self.cgroup).map_err(|error| {
             Failure::machine("the command is ended, for nothing guards it").because(error)
         })?;
         Ok(())
@@ -67,11 +74,10 @@ impl Confinement {
     /// # Errors
     /// [`Failure::Machine`] if something survives; the guard then goes on trying.
     pub(crate) fn remove(self) -> Result<(), Failure> {
-        let Self { cgroup, link, guard } = self;
+        let Self { cgroup, guard } = self;
         cgroup
             .finish()
             .map_err(|error| Failure::machine("cannot clear up after the command").because(error))?;
-        drop(link);
         // One that was killed is not needed any longer.
         let _ = guard.dismiss();
         Ok(())

@@ -1,13 +1,13 @@
 //! Attaching in every way that the kernel offers, for those who try programs out. Policies are attached by
-//! [`Link::create`], which says what is in the way.
+//! [`Link::create`] and [`attach_until_removed`], which say what is in the way.
 //!
-//! Errors are the kernel's own, since it is them that are to be seen.
+//! The errors of the others are the kernel's own, since it is them that are to be seen.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::cgroup::Cgroup;
-use crate::link::Link;
+use crate::link::{Link, LinkError, attach_error};
 use crate::object::ATTACH_TYPE;
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
@@ -37,6 +37,9 @@ pub enum Anchor<'a> {
     /// A link (`BPF_F_LINK`).
     Link(&'a Link),
 }
+
+/// `BPF_F_ALLOW_MULTI`
+const MULTI: u32 = 1 << 1;
 
 impl<'a> Among<'a> {
     fn spec(&self, mode: u32) -> AttachSpec<'a> {
@@ -78,9 +81,24 @@ pub fn attach_among(
     let mode = match mode {
         AttachMode::Single => 0,
         AttachMode::Override => 1,
-        AttachMode::Multi => 2,
+        AttachMode::Multi => MULTI,
     };
     Ok(bpf::prog_attach(cgroup.as_fd(), program.as_fd(), ATTACH_TYPE, among.spec(mode))?)
+}
+
+/// Attaches `program` to `cgroup` for as long as that exists (`BPF_PROG_ATTACH` with `BPF_F_ALLOW_MULTI`).
+///
+/// No descriptor and no pin holds it, and so there is none that another process could take out of this one
+/// (`pidfd_getfd(2)`) or remove. In this mode it takes a descriptor of the program to detach it (`cgroup_bpf_detach()`,
+/// kernel/bpf/cgroup.c), and to get one `CAP_SYS_ADMIN`, once the caller has closed its own.
+///
+/// # Errors
+///
+/// Those of [`Link::create`].
+pub fn attach_until_removed(program: &ProgramFd, cgroup: &Cgroup) -> Result<(), LinkError> {
+    let spec = Among::default().spec(MULTI);
+    bpf::prog_attach(cgroup.as_fd(), program.as_fd(), ATTACH_TYPE, spec)
+        .map_err(|error| attach_error(program, cgroup, error))
 }
 
 /// Detaches a program that was attached without a link (`BPF_PROG_DETACH`); in another mode than multi whatever is there.

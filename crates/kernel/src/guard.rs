@@ -1,8 +1,7 @@
 //! The guard of a cgroup: a process that sees to its end when this one cannot.
 //!
-//! Whoever starts a command under a policy holds the link by a descriptor. If that process is killed, the link goes,
-//! and the command would run on without a policy in a cgroup that nobody removes. So a guard holds the link too,
-//! and when it hears that its parent has died, ends the command and clears up.
+//! If the process that started a command under a policy is killed, the command would run on in a cgroup that nobody removes.
+//! So when its guard hears that its parent has died, it ends the command and clears up.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,15 +13,13 @@ use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, s
 use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::cgroup::{Cgroup, CgroupError};
-use crate::link::Link;
 use crate::process_id::ProcessId;
 use crate::sys::fork::{GuardedCgroup, fork_guard};
 
 /// A guard that is on watch.
 ///
 /// If this process ends, however it does, or this value is dropped (a panic does that), the guard kills all that runs
-/// in the cgroup and below, waits for it to end, removes the cgroup, and lets go of the link. Only
-/// [`dismiss`](Self::dismiss) sends it away without.
+/// in the cgroup and below, waits for it to end, and removes the cgroup. Only [`dismiss`](Self::dismiss) sends it away without.
 #[derive(Debug)]
 pub struct Guard {
     process: ProcessId,
@@ -47,23 +44,23 @@ pub enum GuardError {
     Gone,
 }
 
-/// Starts the guard of `cgroup`, which holds `link`.
+/// Starts the guard of `cgroup`.
 ///
 /// The guard is a child of this process, in the same cgroup as this one, named `knobgate-guard`. It is of a session of
-/// its own, blocks all signals (`SIGKILL` ends it) and holds no descriptor but those it needs. Whoever kills this
-/// process and the guard at the same time, as `cgroup.kill` on *our* cgroup does, defeats it.
+/// its own, blocks all signals (`SIGKILL` ends it) and holds no descriptor and no capability but those it needs, so that whoever
+/// can trace it gains nothing. Whoever kills this process and the guard at the same time, as `cgroup.kill` on *our*
+/// cgroup does, defeats it.
 ///
 /// # Errors
 ///
 /// [`GuardError::Start`], [`Cgroup`](GuardError::Cgroup).
-pub fn guard(cgroup: &Cgroup, link: &Link) -> Result<Guard, GuardError> {
+pub fn guard(cgroup: &Cgroup) -> Result<Guard, GuardError> {
     let start = |error: Errno| GuardError::Start { source: error.into() };
     let (parent, name) = cgroup.parent_and_name()?;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(start)?;
     let process = fork_guard(&GuardedCgroup {
         alive: theirs.as_fd(),
-        link: link.as_fd(),
         cgroup: cgroup.as_fd(),
         parent: parent.as_fd(),
         name: &name,

@@ -11,7 +11,7 @@
 //!   the policy's lines.
 //! - [`verify()`] asks the kernel's **verifier** alone: its verdict, its reason, and how much work it had.
 //! - A **link** ([`Link`]) holds a program on a cgroup. It can be made to hold another one, at once ([`Link::update`]).
-//!   Programs attached without a link can be taken off by anybody since Linux 5.19, so we only make links.
+//!   What is to go with its cgroup is attached without one ([`attach_until_removed`]), so that nothing has to hold it.
 //! - A **pin** keeps a link when the process ends: a file on a bpffs. An **attachment** ([`Attachment`]) is a directory of
 //!   ours there with a pinned link for each of its cgroups ([`PinDir`]). Program, maps and cgroups are found through
 //!   the links; there is no other state. A [`Change`] is made on all of these cgroups or on none.
@@ -31,7 +31,9 @@
 //! use std::process::Command;
 //!
 //! use knobgate_bpf::{Cond, Insn, Program, Reg, Size, Width};
-//! use knobgate_kernel::{Hierarchy, Link, LoadOptions, ScratchCgroup, guard, load, start_inside};
+//! use knobgate_kernel::{
+//!     Hierarchy, LoadOptions, ScratchCgroup, attach_until_removed, guard, load, start_inside,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // return ctx->write == 0;
@@ -46,8 +48,8 @@
 //!
 //! let loaded = load(&program, &LoadOptions::default())?;
 //! let cgroup = ScratchCgroup::create(&Hierarchy::find()?.root()?, "example-")?;
-//! let link = Link::create(&loaded.program, &cgroup)?;
-//! let guard = guard(&cgroup, &link)?;
+//! attach_until_removed(&loaded.program, &cgroup)?;
+//! let guard = guard(&cgroup)?;
 //!
 //! let mut command = Command::new("sysctl");
 //! command.args(["-w", "kernel.domainname=example"]);
@@ -111,11 +113,14 @@ mod verify;
 pub mod ways;
 
 pub use accessor::{Accessor, AccessorError};
-pub use attach::{Among, Anchor, attach_among, detach_link, detach_without_link, link_among, update_link};
+pub use attach::{
+    Among, Anchor, attach_among, attach_until_removed, detach_link, detach_without_link, link_among,
+    update_link,
+};
 pub use attachment::{Attachment, PinnedLink};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
-pub use capabilities::{Capabilities, Capability};
+pub use capabilities::{Capabilities, Capability, keep_capabilities_to_clear_up};
 pub use cgroup::{Cgroup, CgroupError};
 pub use cgroup_type::CgroupType;
 pub use change::Change;

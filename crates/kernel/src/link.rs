@@ -349,7 +349,7 @@ fn pin_error(doing: &'static str, path: &Path, error: Errno) -> LinkError {
     LinkError::Pin { doing, path: path.to_owned(), source: error.into() }
 }
 
-fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -> LinkError {
+pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -> LinkError {
     let path = cgroup.path().to_owned();
     match error {
         Errno::INVAL

@@ -54,7 +54,7 @@ impl Run {
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
 
         let supervisor = Supervisor::new()?;
-        let mut confinement = Confinement::create(&parent, &loaded)?;
+        let mut confinement = Confinement::create(&parent, loaded)?;
         let mut command = Command::new(program);
         command.args(arguments);
         supervisor.prepare(&mut command);

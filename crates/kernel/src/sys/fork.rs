@@ -14,6 +14,7 @@ use rustix::io::{Errno, Result, pread, read, write};
 use rustix::process::{chdir, setsid};
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
+use crate::capabilities::keep_capabilities_to_clear_up;
 use crate::process_id::ProcessId;
 use crate::sweep;
 
@@ -70,8 +71,6 @@ fn restore_signals(before: &libc::sigset_t) {
 pub(crate) struct GuardedCgroup<'a> {
     /// Reports the end of the process that is guarded against: end of file without a byte before it.
     pub(crate) alive: BorrowedFd<'a>,
-    /// Kept open, so that the program stays attached.
-    pub(crate) link: BorrowedFd<'a>,
     /// The directory of the cgroup.
     pub(crate) cgroup: BorrowedFd<'a>,
     /// The directory that the cgroup is in.
@@ -90,10 +89,11 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
     let _ = setsid();
     let _ = chdir(c"/");
     let _ = set_name(c"knobgate-guard");
+    let _ = keep_capabilities_to_clear_up();
     close_all_but([
         guarded.alive.as_raw_fd(),
-        guarded.link.as_raw_fd(),
         guarded.cgroup.as_raw_fd(),
+        guarded.parent.as_raw_fd(),
         guarded.parent.as_raw_fd(),
     ]);
     let mut byte = [0];
@@ -104,7 +104,7 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
             Ok(_) | Err(_) => break,
         }
     }
-    // For as long as anybody lives in there, the link must stay; so there is no end to this but an empty cgroup.
+    // There is no end to this but an empty cgroup.
     loop {
         let _ = sweep::kill_all(guarded.cgroup);
         match sweep::wait_until_empty(guarded.cgroup, Duration::from_secs(1)) {

@@ -1,18 +1,22 @@
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use knobgate_kernel::{Cgroup, GuardError, Link, ProcessFd, Signal, guard};
+use knobgate_kernel::{
+    Cgroup, GuardError, LoadOptions, ProcessFd, ProcessId, Signal, attach_until_removed, guard, load,
+};
 use knobgate_testing::{Reaped, RemovedAtLast, eventually, runs, scratch, shell};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::stage::{allow, attach, can_write, deny_writes};
+use crate::stage::{can_write, deny_writes};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("when_the_holder_is_killed_its_command_ends_and_the_cgroup_goes", killed),
+    ("when_the_guard_is_killed_as_well_the_policy_stays_in_force", killed_with_its_guard),
+    ("who_attached_a_policy_to_stay_and_its_guard_hold_nothing_that_could_be_taken", nothing_to_take),
     ("a_guard_that_is_dropped_clears_up", dropped),
     ("a_guard_that_is_dismissed_leaves_all_as_it_is", dismissed),
     ("a_guard_does_not_hear_signals_but_the_last", signals),
@@ -25,50 +29,94 @@ pub(crate) const HOLDER: &str = "--hold-a-guard";
 /// Attaches to a cgroup, has it guarded, starts a command there, and says so.
 pub(crate) fn hold(path: &Path) -> ! {
     let cgroup = Cgroup::open(path).expect("the cgroup");
-    let (_program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
-    let guard = guard(&cgroup, &link).expect("a guard");
+    let loaded = load(&deny_writes(libc::EPERM), &LoadOptions::default()).expect("a program");
+    attach_until_removed(&loaded.program, &cgroup).expect("attached");
+    drop(loaded);
+    let guard = guard(&cgroup).expect("a guard");
     // Its own cgroups go too.
     let inner = cgroup.create("inner").expect("a cgroup");
     let mut outer_command = shell(&cgroup, "exec sleep 1000").spawn().expect("a command");
     let mut inner_command = shell(&inner, "exec sleep 1000").spawn().expect("a command");
-    println!("{} {} {} {}", guard.process().get(), link.id(), outer_command.id(), inner_command.id());
+    println!("{} {} {}", guard.process().get(), outer_command.id(), inner_command.id());
     // Killed meanwhile.
     let _ = (outer_command.wait(), inner_command.wait());
     std::process::exit(1);
 }
 
-fn killed() -> Result<(), Failed> {
-    let parent = scratch();
-    let held = parent.create("held")?;
-    let _clean = RemovedAtLast(held.path().to_owned());
+/// A process that holds a guard, with what it holds.
+struct Held {
+    cgroup: Cgroup,
+    _clean: RemovedAtLast,
+    holder: Reaped,
+    guard: u32,
+    commands: [u32; 2],
+    output: BufReader<ChildStdout>,
+}
+
+fn held(parent: &Cgroup) -> Result<Held, Failed> {
+    let cgroup = parent.create("held")?;
+    let clean = RemovedAtLast(cgroup.path().to_owned());
     let mut holder = Command::new("/proc/self/exe");
-    holder.arg(HOLDER).arg(held.path()).stdout(Stdio::piped());
+    holder.arg(HOLDER).arg(cgroup.path()).stdout(Stdio::piped());
     let mut holder = Reaped(holder.spawn()?);
     let mut line = String::new();
     let mut output = BufReader::new(holder.0.stdout.take().ok_or("no output")?);
     output.read_line(&mut line)?;
     let numbers: Vec<u32> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-    let [guard, link, outer, inner] = numbers[..] else { return Err(line.into()) };
+    let [guard, outer, inner] = numbers[..] else { return Err(line.into()) };
     assert!([guard, outer, inner].into_iter().all(runs));
-    assert!(!can_write(&held));
+    assert!(!can_write(&cgroup));
+    Ok(Held { cgroup, _clean: clean, holder, guard, commands: [outer, inner], output })
+}
 
-    holder.0.kill()?;
-    holder.0.wait()?;
-    eventually("the cgroup is removed", || !held.path().exists());
-    assert!(![outer, inner].into_iter().any(runs));
-    eventually("the guard ends", || !runs(guard));
-    eventually("the link goes", || Link::by_id(link).is_err());
+fn killed() -> Result<(), Failed> {
+    let parent = scratch();
+    let mut held = held(&parent)?;
+    held.holder.0.kill()?;
+    held.holder.0.wait()?;
+    eventually("the cgroup is removed", || !held.cgroup.path().exists());
+    assert!(!held.commands.into_iter().any(runs));
+    eventually("the guard ends", || !runs(held.guard));
     // Nothing holds our output open.
-    line.clear();
-    assert_eq!(output.read_line(&mut line)?, 0);
+    assert_eq!(held.output.read_line(&mut String::new())?, 0);
+    Ok(())
+}
+
+fn killed_with_its_guard() -> Result<(), Failed> {
+    let parent = scratch();
+    let mut held = held(&parent)?;
+    ProcessFd::open(ProcessId::new(held.guard).ok_or("a process")?)?.send(Signal::KILL)?;
+    held.holder.0.kill()?;
+    held.holder.0.wait()?;
+    eventually("the guard ends", || !runs(held.guard));
+    assert!(held.commands.into_iter().all(runs));
+    assert!(!can_write(&held.cgroup), "the policy is in force all the same");
+    Ok(())
+}
+
+fn nothing_to_take() -> Result<(), Failed> {
+    let parent = scratch();
+    let held = held(&parent)?;
+    for pid in [held.holder.0.id(), held.guard] {
+        let mut count = 0;
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+            let open = std::fs::read_link(entry?.path())?.display().to_string();
+            assert!(!open.contains("bpf"), "{pid} has {open}");
+            count += 1;
+        }
+        assert!(count > 0);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", held.guard))?;
+    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).ok_or("no capabilities")?;
+    // CAP_DAC_OVERRIDE and CAP_KILL.
+    assert_eq!(u64::from_str_radix(permitted.trim(), 16)?, 1 << 1 | 1 << 5);
     Ok(())
 }
 
 fn dropped() -> Result<(), Failed> {
     let parent = scratch();
     let cgroup = parent.create("guarded")?;
-    let (_program, link) = attach(&allow(), &cgroup);
-    let guard = guard(&cgroup, &link)?;
+    let guard = guard(&cgroup)?;
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     drop(guard);
     assert!(!cgroup.path().exists());
@@ -78,8 +126,7 @@ fn dropped() -> Result<(), Failed> {
 
 fn dismissed() -> Result<(), Failed> {
     let cgroup = scratch();
-    let (_program, link) = attach(&allow(), &cgroup);
-    let guard = guard(&cgroup, &link)?;
+    let guard = guard(&cgroup)?;
     let pid = guard.process().get();
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     guard.dismiss()?;
@@ -90,15 +137,14 @@ fn dismissed() -> Result<(), Failed> {
 
 fn signals() -> Result<(), Failed> {
     let cgroup = scratch();
-    let (_program, link) = attach(&allow(), &cgroup);
-    let guard = guard(&cgroup, &link)?;
+    let guard = guard(&cgroup)?;
     let process = ProcessFd::open(guard.process())?;
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1] {
         process.send(signal)?;
     }
     let descriptors =
         || std::fs::read_dir(format!("/proc/{}/fd", guard.process().get())).map(Iterator::count);
-    eventually("it holds what it needs alone", || descriptors().is_ok_and(|count| count == 4));
+    eventually("it holds what it needs alone", || descriptors().is_ok_and(|count| count == 3));
     std::thread::sleep(Duration::from_millis(50));
     assert!(runs(guard.process().get()));
     assert_eq!(
@@ -111,8 +157,7 @@ fn signals() -> Result<(), Failed> {
 
 fn gone() -> Result<(), Failed> {
     let cgroup = scratch();
-    let (_program, link) = attach(&allow(), &cgroup);
-    let guard = guard(&cgroup, &link)?;
+    let guard = guard(&cgroup)?;
     ProcessFd::open(guard.process())?.send(Signal::KILL)?;
     poll(&mut [PollFd::from_borrowed_fd(guard.as_fd(), PollFlags::IN)], None)?;
     assert!(matches!(guard.dismiss(), Err(GuardError::Gone)));
