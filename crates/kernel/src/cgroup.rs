@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::cgroup_type::CgroupType;
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
@@ -259,6 +260,18 @@ impl Cgroup {
         })
     }
 
+    /// Whether a process can be in here, although there are cgroups below: those with controllers enabled for these cannot
+    /// ("No Internal Process Constraint", Documentation/admin-guide/cgroup-v2.rst).
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](CgroupError::Io).
+    pub fn takes_processes(&self) -> Result<bool, CgroupError> {
+        const THREADED: [&str; 4] = ["cpu", "cpuset", "perf_event", "pids"];
+        let enabled = self.read("cgroup.subtree_control")?;
+        Ok(enabled.split_whitespace().all(|controller| THREADED.contains(&controller)))
+    }
+
     /// Creates the cgroup `name` in this one.
     ///
     /// # Errors
@@ -479,6 +492,27 @@ impl AsFd for Cgroup {
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError {
     let path = path.to_owned();
     move |error| CgroupError::Io { doing, path, source: error.into() }
+}
+
+/// The cgroup of the process `pid` as that one's own cgroup namespace names it; `None` if that is ours.
+///
+/// # Errors
+///
+/// When the process is gone or in no cgroup of version 2, or its namespace cannot be entered.
+pub fn name_in_its_namespace(pid: u32) -> io::Result<Option<PathBuf>> {
+    let namespace = PathBuf::from(format!("/proc/{pid}/ns/cgroup"));
+    if fs::read_link(&namespace)? == fs::read_link("/proc/self/ns/cgroup")? {
+        return Ok(None);
+    }
+    let namespace = fs::File::open(namespace)?;
+    let look = move || {
+        // Of this thread alone, which ends then.
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
+        let text = fs::read(format!("/proc/{pid}/cgroup"))?;
+        unified_name(&text).ok_or_else(|| io::Error::other("it is in no cgroup of version 2"))
+    };
+    let looked = std::thread::Builder::new().spawn(look)?.join();
+    looked.unwrap_or_else(|_| Err(io::Error::other("the thread in its namespace panicked"))).map(Some)
 }
 
 /// The name after `0::` in the text of a `/proc/PID/cgroup`.

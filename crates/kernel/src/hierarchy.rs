@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use rustix::fs::{Dir, FileType, statfs};
 use rustix::io::Errno;
@@ -26,6 +27,7 @@ pub(crate) const CGROUP1_MAGIC: u32 = 0x0027_e0eb;
 pub struct Hierarchy {
     point: PathBuf,
     root: PathBuf,
+    delegates: bool,
 }
 
 impl Hierarchy {
@@ -70,10 +72,20 @@ impl Hierarchy {
         Cgroup::open_directory(&self.point)
     }
 
+    /// Whether cgroup namespaces are boundaries that no process is moved across (`nsdelegate`).
+    pub fn delegates_to_namespaces(&self) -> bool {
+        self.delegates
+    }
+
+    /// Whether a file with this metadata is in it.
+    pub fn holds(&self, file: &fs::Metadata) -> bool {
+        fs::metadata(&self.point).is_ok_and(|top| top.dev() == file.dev())
+    }
+
     /// The directory of the cgroup that `/proc/PID/cgroup` calls `name`.
     ///
     /// `None` when it is not below what is mounted here.
-    pub(crate) fn directory(&self, name: &Path) -> Option<PathBuf> {
+    pub fn directory(&self, name: &Path) -> Option<PathBuf> {
         let below = name.strip_prefix(&self.root).ok()?;
         // The root of another cgroup namespace is named by as many `..` as it takes from ours.
         if below.components().any(|part| part == Component::ParentDir) {
@@ -162,7 +174,11 @@ fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Hierarchy> {
             let usual = mount.point.starts_with("/sys/fs/cgroup");
             (mount.root.components().count(), !usual)
         })
-        .map(|mount| Hierarchy { point: mount.point, root: mount.root })
+        .map(|mount| Hierarchy {
+            delegates: mount.super_options.split(',').any(|option| option == "nsdelegate"),
+            point: mount.point,
+            root: mount.root,
+        })
 }
 
 #[cfg(test)]
@@ -212,6 +228,16 @@ mod tests {
                 chosen(mountinfo).as_ref().map(Hierarchy::path),
                 expected.map(Path::new),
                 "{mountinfo}"
+            );
+        }
+    }
+
+    #[test]
+    fn cgroup_namespaces_are_boundaries_if_the_hierarchy_says_so() {
+        for (mountinfo, expected) in [(UNIFIED, true), (HYBRID, false)] {
+            assert_eq!(
+                chosen(mountinfo).map(|hierarchy| hierarchy.delegates_to_namespaces()),
+                Some(expected)
             );
         }
     }

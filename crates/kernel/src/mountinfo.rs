@@ -24,6 +24,8 @@ pub struct Mount {
     pub fs_type: String,
     /// Nothing can be written by way of it: the mount or the file system is read-only.
     pub read_only: bool,
+    /// The options of the file system, with commas between them.
+    pub super_options: String,
 }
 
 /// The mounts that this process sees, of the file system types in `fs_types`, in the kernel's order.
@@ -74,6 +76,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     Some(Mount {
         id,
         read_only: read_only(options) || read_only(super_options),
+        super_options: String::from_utf8_lossy(super_options).into_owned(),
         root: unescape(root),
         point: unescape(point),
         fs_type: String::from_utf8(fs_type.to_vec()).ok()?,

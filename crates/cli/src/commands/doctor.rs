@@ -1,6 +1,7 @@
 //! `knobgate doctor`: what this machine can do, and what a workload could do about it.
 
 mod finding;
+mod leaving;
 mod machine;
 mod workload;
 

@@ -20,6 +20,7 @@ mod signals;
 mod simulations;
 mod threaded;
 mod verdicts;
+mod ways_out;
 mod writers;
 
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use setting::{callbacks, dropped_rewrites, rewriting, rewriting_lists};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
-        && let Some(ended) = [no_process::play, threaded::play, writers::play]
+        && let Some(ended) = [no_process::play, threaded::play, ways_out::play, writers::play]
             .into_iter()
             .find_map(|play| play(role, arguments))
     {
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         simulations::TESTS,
         threaded::TESTS,
         verdicts::TESTS,
+        ways_out::TESTS,
     ];
     let suite = Suite::new(&tests.concat())
         .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())

@@ -5,11 +5,13 @@
 //! other means. That which can be told from outside the process is told here.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{Cgroup, CgroupType, ProgramFd, ThreadCount};
+use knobgate_kernel::{Cgroup, CgroupType, Mount, ProgramFd, ThreadCount, mounts_of};
 
 use super::finding::Finding;
+use super::leaving;
 use crate::chosen_cgroup::{cgroup_of, kind_of};
 use crate::failure::Failure;
 use crate::in_force::InForce;
@@ -21,8 +23,7 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
     let task = Task::read(pid).map_err(cannot)?;
-    let mounts = read_text(&format!("/proc/{pid}/mountinfo")).map_err(cannot)?;
-    let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
+    let mounts = mounts_of(pid).map_err(cannot)?;
     let threads = match kind_of(&cgroup)? {
         CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
         _ => None,
@@ -31,8 +32,8 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
         policies(&cgroup),
         threads_apart(threads),
         privileges(&task),
-        leaving(&task, &mounts, &cgroup),
-        taking_off(&task),
+        leaving::examine(&task, pid, &cgroup),
+        taking_off(&task, &mounts, pid),
         overruling(&task, &mounts),
         other_means(&task, pid),
         sysrq(&task, &mounts),
@@ -46,15 +47,19 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
 }
 
 /// A capability's number, of include/uapi/linux/capability.h.
+const DAC_OVERRIDE: u32 = 1;
+pub(super) const DAC_READ_SEARCH: u32 = 2;
 const NET_ADMIN: u32 = 12;
 const SYS_PTRACE: u32 = 19;
-const SYS_ADMIN: u32 = 21;
+pub(super) const SYS_ADMIN: u32 = 21;
 const BPF: u32 = 39;
 
 /// What counts of a process.
-struct Task {
+pub(super) struct Task {
     /// The effective user id.
     uid: u32,
+    /// The effective group id, and all others that it has.
+    gids: Vec<u32>,
     /// What it has, or would have after an exec.
     capabilities: u64,
     /// It is in the user namespace that knobgate is in.
@@ -66,15 +71,30 @@ impl Task {
         let status = read_text(&format!("/proc/{pid}/status"))?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         let mask = |name| u64::from_str_radix(field(name).trim(), 16).unwrap_or_default();
-        let uid = field("Uid:").split_whitespace().nth(1).and_then(|uid| uid.parse().ok()).unwrap_or(0);
+        let id = |name, at| field(name).split_whitespace().nth(at).and_then(|id| id.parse().ok());
+        let uid = id("Uid:", 1).unwrap_or(0);
+        let others = field("Groups:").split_whitespace().filter_map(|gid| gid.parse().ok());
+        let gids = id("Gid:", 1).into_iter().chain(others).collect();
         let has = mask("CapEff:") | mask("CapPrm:");
         // Root gets its bounding set with every exec.
         let capabilities = if uid == 0 { has | mask("CapBnd:") } else { has };
-        Ok(Self { uid, capabilities, in_our_user_namespace: shares(pid, "user") })
+        Ok(Self { uid, gids, capabilities, in_our_user_namespace: shares(pid, "user") })
     }
 
-    fn can(&self, capability: u32) -> bool {
+    pub(super) fn can(&self, capability: u32) -> bool {
         self.in_our_user_namespace && self.capabilities >> capability & 1 == 1
+    }
+
+    /// Whether the permissions of a file let it write there, on a mount that does.
+    pub(super) fn may_write(&self, file: &fs::Metadata) -> bool {
+        let bit = if file.uid() == self.uid {
+            0o200
+        } else if self.gids.contains(&file.gid()) {
+            0o020
+        } else {
+            0o002
+        };
+        file.mode() & bit != 0 || self.can(DAC_OVERRIDE)
     }
 
     fn is_root(&self) -> bool {
@@ -150,44 +170,29 @@ fn privileges(task: &Task) -> Finding {
     Finding::ok(what, format!("user {}{namespace}; {held}", task.uid))
 }
 
-fn leaving(task: &Task, mounts: &[Mount], cgroup: &Cgroup) -> Finding {
-    let what = "leaving its cgroup";
-    // What is mounted there is named from our root, as are the paths of our own hierarchy.
-    let name = knobgate_kernel::Hierarchy::find().ok().and_then(|hierarchy| {
-        cgroup.path().strip_prefix(hierarchy.path()).ok().map(|path| Path::new("/").join(path))
-    });
-    let wider = mounts.iter().find(|mount| {
-        let inside = name.as_ref().is_some_and(|name| Path::new(&mount.root).starts_with(name));
-        mount.fs_type == "cgroup2" && !mount.read_only && !inside
-    });
-    match wider {
-        Some(mount) if task.is_root() => Finding::less(
-            what,
-            format!("possible: {} is writable and shows other cgroups", mount.point),
-            "it can move itself out of the policy; mount the hierarchy read-only, or give it a cgroup namespace",
-        ),
-        _ if task.can(SYS_ADMIN) => Finding::less(
-            what,
-            "possible: CAP_SYS_ADMIN can mount the hierarchy",
-            "it can move itself out of the policy; drop CAP_SYS_ADMIN",
-        ),
-        Some(mount) => {
-            Finding::ok(what, format!("{} is writable, but not by user {}", mount.point, task.uid))
-        }
-        None => Finding::ok(what, "no other cgroup is writable"),
-    }
-}
-
-fn taking_off(task: &Task) -> Finding {
+fn taking_off(task: &Task, mounts: &[Mount], pid: u32) -> Finding {
     let what = "detaching";
     if task.can(SYS_ADMIN) {
-        Finding::less(
+        return Finding::less(
             what,
             "possible: CAP_SYS_ADMIN opens any link by its id",
             "it can detach policies and replace their programs; drop CAP_SYS_ADMIN",
-        )
-    } else {
-        Finding::ok(what, "needs CAP_SYS_ADMIN, which it has not")
+        );
+    }
+    let may_remove = |mount: &&Mount| {
+        let below = mount.point.strip_prefix("/").unwrap_or(&mount.point);
+        let seen = PathBuf::from(format!("/proc/{pid}/root")).join(below).join("knobgate");
+        mount.fs_type == "bpf"
+            && !mount.read_only
+            && fs::metadata(seen).is_ok_and(|pins| task.may_write(&pins))
+    };
+    match mounts.iter().find(may_remove) {
+        Some(mount) => Finding::less(
+            what,
+            format!("possible: it can remove the pins at {}", mount.point.display()),
+            "a policy that is attached goes with its pins; do not show it the bpffs",
+        ),
+        None => Finding::ok(what, "it has no CAP_SYS_ADMIN, and reaches no pins"),
     }
 }
 
@@ -232,8 +237,10 @@ fn other_means(task: &Task, pid: u32) -> Finding {
 fn sysrq(task: &Task, mounts: &[Mount]) -> Finding {
     let what = "/proc/sysrq-trigger";
     // The last mount over a path is the one that is seen.
-    let trigger =
-        mounts.iter().rev().find(|mount| ["/proc/sysrq-trigger", "/proc"].contains(&mount.point.as_str()));
+    let trigger = mounts
+        .iter()
+        .rev()
+        .find(|mount| ["/proc/sysrq-trigger", "/proc"].iter().any(|point| mount.point == Path::new(point)));
     let open = trigger.is_some_and(|mount| mount.fs_type == "proc" && !mount.read_only);
     if open && task.is_root() {
         Finding::less(
@@ -256,30 +263,5 @@ fn others(task: &Task, pid: u32) -> Finding {
         )
     } else {
         Finding::ok(what, "none outside that it could make use of")
-    }
-}
-
-/// A line of mountinfo.
-struct Mount {
-    root: String,
-    point: String,
-    fs_type: String,
-    read_only: bool,
-}
-
-impl Mount {
-    fn parse(line: &str) -> Option<Self> {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
-        let mut fields = file_system.split(' ');
-        let (fs_type, super_options) = (fields.next()?, fields.nth(1)?);
-        let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-        Some(Self {
-            root: root.to_owned(),
-            point: point.to_owned(),
-            fs_type: fs_type.to_owned(),
-            read_only: read_only(options) || read_only(super_options),
-        })
     }
 }

@@ -1,0 +1,210 @@
+//! Whether a process could get out of the cgroup whose policy holds for it.
+//!
+//! A process can move itself by writing to the `cgroup.procs` of another cgroup, or start a child there (clone3(2) with
+//! `CLONE_INTO_CGROUP`), for which it needs a descriptor of the directory and no writable mount. Either way the kernel asks for
+//! write permission on the `cgroup.procs` of that cgroup and of the nearest one above both
+//! (`cgroup_attach_permissions()`, kernel/cgroup/cgroup.c).
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, Mount, mounts_of};
+
+use super::finding::Finding;
+use super::workload::Task;
+
+const WHAT: &str = "leaving its cgroup";
+
+/// How many cgroups are looked at; with more, it is taken for possible.
+const CGROUPS_MAX: usize = 20_000;
+
+/// What is found of a process in `cgroup`.
+pub(super) fn examine(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
+    if task.can(super::workload::SYS_ADMIN) {
+        return Finding::less(
+            WHAT,
+            "possible: CAP_SYS_ADMIN can mount the hierarchy",
+            "it can move itself out of the policy; drop CAP_SYS_ADMIN",
+        );
+    }
+    match Search::new(task, pid, cgroup).and_then(|search| search.find()) {
+        Ok(Found::Nothing { views: 0 }) => Finding::ok(WHAT, "it sees no cgroups"),
+        Ok(Found::Nothing { .. }) => {
+            Finding::ok(WHAT, "no cgroup that it sees is outside of the policy and open to it")
+        }
+        Ok(Found::ByHandle) => Finding::less(
+            WHAT,
+            "possible: CAP_DAC_READ_SEARCH opens any cgroup by its handle",
+            "it can start a child outside of the policy, in any cgroup; drop CAP_DAC_READ_SEARCH, or mount no cgroup2",
+        ),
+        Ok(Found::Cgroup { path, view, writable }) => {
+            let how = if writable {
+                "it can write to its cgroup.procs"
+            } else {
+                "it can start a child there by clone3(2)"
+            };
+            Finding::less(
+                WHAT,
+                format!("possible: {} shows the cgroup {}, and {how}", view.display(), path.display()),
+                "it can get out of the policy; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
+            )
+        }
+        Ok(Found::TooMany) => Finding::less(
+            WHAT,
+            format!("unknown: it sees more than {CGROUPS_MAX} cgroups"),
+            "some of them may be open to it; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
+        ),
+        Err(error) => Finding::less(WHAT, "unknown", error.to_string()),
+    }
+}
+
+enum Found {
+    /// No cgroup that it could go to; it sees so many parts of the hierarchy.
+    Nothing {
+        views: usize,
+    },
+    /// Any, by handle.
+    ByHandle,
+    /// This one, which it sees there.
+    Cgroup {
+        path: PathBuf,
+        view: PathBuf,
+        writable: bool,
+    },
+    TooMany,
+}
+
+/// A part of the hierarchy that a process sees.
+struct View {
+    /// The directory as we see it.
+    top: PathBuf,
+    /// Where the process sees it.
+    at: PathBuf,
+    writable: bool,
+}
+
+struct Search<'a> {
+    task: &'a Task,
+    views: Vec<View>,
+    /// The cgroup with the policy, which is the one to get out of.
+    held: Cgroup,
+    /// Only below this one can it move, if it has a cgroup namespace and these are boundaries (`nsdelegate`).
+    delegated: Option<PathBuf>,
+}
+
+impl<'a> Search<'a> {
+    fn new(task: &'a Task, pid: u32, cgroup: &Cgroup) -> Result<Self, Box<dyn std::error::Error>> {
+        let hierarchy = Hierarchy::find()?;
+        let delegated = if hierarchy.delegates_to_namespaces() { namespace_root(pid, cgroup) } else { None };
+        Ok(Self { task, views: views(pid, &hierarchy)?, held: held(cgroup)?, delegated })
+    }
+
+    fn find(&self) -> Result<Found, Box<dyn std::error::Error>> {
+        if !self.views.is_empty()
+            && self.delegated.is_none()
+            && self.task.can(super::workload::DAC_READ_SEARCH)
+        {
+            return Ok(Found::ByHandle);
+        }
+        let mut seen = 0;
+        let mut below = self.held.path().to_owned();
+        let mut above = self.held.parent()?;
+        while let Some(common) = above {
+            if self.may_write(common.path()) {
+                let mut candidates = vec![common.path().to_owned()];
+                candidates.extend(common.descendants()?.into_iter().map(|(_, path)| path));
+                for path in candidates.into_iter().filter(|path| !path.starts_with(&below)) {
+                    seen += 1;
+                    if seen > CGROUPS_MAX {
+                        return Ok(Found::TooMany);
+                    }
+                    if let Some(view) = self.way_to(&path)? {
+                        return Ok(Found::Cgroup { path, view: view.at.clone(), writable: view.writable });
+                    }
+                }
+            }
+            below = common.path().to_owned();
+            above = common.parent()?;
+        }
+        Ok(Found::Nothing { views: self.views.len() })
+    }
+
+    /// Where the process sees the cgroup at `path`, if it can go there.
+    fn way_to(&self, path: &Path) -> Result<Option<&View>, CgroupError> {
+        let delegated = self.delegated.as_ref().is_none_or(|root| path.starts_with(root));
+        let views = || self.views.iter().filter(|view| path.starts_with(&view.top));
+        let Some(view) = views().find(|view| view.writable).or_else(|| views().next()).filter(|_| delegated)
+        else {
+            return Ok(None);
+        };
+        if !self.may_write(path) {
+            return Ok(None);
+        }
+        match Cgroup::open(path).and_then(|cgroup| Ok((cgroup.kind()?, cgroup.takes_processes()?))) {
+            Ok((CgroupType::Root, _) | (CgroupType::Domain, true)) => Ok(Some(view)),
+            // A child cannot be started there.
+            Ok((CgroupType::DomainThreaded, true)) => Ok(Some(view).filter(|view| view.writable)),
+            Ok(_) | Err(CgroupError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn may_write(&self, cgroup: &Path) -> bool {
+        fs::metadata(cgroup.join("cgroup.procs")).is_ok_and(|file| self.task.may_write(&file))
+    }
+}
+
+/// The nearest cgroup, from `cgroup` upwards, that has programs of its own; without any, that itself.
+fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>> {
+    let own = Cgroup::open(cgroup.path())?;
+    let mut above = Some(Cgroup::open(cgroup.path())?);
+    while let Some(candidate) = above {
+        if !candidate.attached()?.program_ids.is_empty() {
+            return Ok(candidate);
+        }
+        above = candidate.parent()?;
+    }
+    Ok(own)
+}
+
+/// The parts of the hierarchy that the process sees: those that are mounted, and directories that it holds open.
+fn views(pid: u32, hierarchy: &Hierarchy) -> Result<Vec<View>, Box<dyn std::error::Error>> {
+    let mut views = Vec::new();
+    for mount in mounts_of(pid)?.into_iter().filter(|mount| mount.fs_type == "cgroup2") {
+        let Mount { root, point, read_only, .. } = mount;
+        let top = hierarchy.directory(&root).ok_or_else(|| {
+            format!("the cgroup {} that it sees at {} is out of our sight", root.display(), point.display())
+        })?;
+        views.push(View { top, at: point, writable: !read_only });
+    }
+    let mut paths: Option<HashMap<u64, PathBuf>> = None;
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    let open = fs::read_dir(directory.join("fd"))?.flatten().map(|entry| entry.path());
+    for link in open.chain(["cwd", "root"].map(|name| directory.join(name))) {
+        // What is closed meanwhile is not there.
+        let Ok(metadata) = fs::metadata(&link) else { continue };
+        if !metadata.is_dir() || !hierarchy.holds(&metadata) {
+            continue;
+        }
+        let paths = match &mut paths {
+            Some(paths) => paths,
+            None => paths.insert(hierarchy.paths_by_id()?),
+        };
+        if let Some(top) = paths.get(&metadata.ino()) {
+            views.push(View { top: top.clone(), at: link, writable: false });
+        }
+    }
+    Ok(views)
+}
+
+/// The root of the cgroup namespace of the process, if that is another one than ours, and above the process.
+fn namespace_root(pid: u32, cgroup: &Cgroup) -> Option<PathBuf> {
+    let name = knobgate_kernel::name_in_its_namespace(pid).ok()??;
+    let name = name.strip_prefix("/").ok()?.to_owned();
+    if !cgroup.path().ends_with(&name) {
+        return None;
+    }
+    Some(cgroup.path().ancestors().nth(name.components().count())?.to_owned())
+}

@@ -1,0 +1,174 @@
+//! The ways out of a policy: a process takes each where `doctor` says that it could, and fails where it says that it could not.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use knobgate_kernel::{Cgroup, Link, LoadOptions, load, probe_cached, spawn_inside, start_inside};
+use knobgate_policy::{CheckOptions, Source, parse};
+use knobgate_testing::{Reaped, Test, scratch};
+use libtest_mimic::Failed;
+use rustix::process::WaitOptions;
+
+use crate::setting::{KNOBGATE, stdout};
+
+pub(crate) const TESTS: &[Test] =
+    &[("where_doctor_says_so_a_process_leaves_its_cgroup_and_nowhere_else", leaving)];
+
+/// The argument that makes this program one that tries to leave for a cgroup.
+pub(crate) const LEAVER: &str = "--leave";
+
+/// Says that it is there, waits, and tries to get into the cgroup at this path.
+pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
+    let [cgroup] = arguments else { return None };
+    if role != LEAVER {
+        return None;
+    }
+    println!("ready {}", std::process::id());
+    let _ = std::io::stdin().read(&mut [0]);
+    let path = Path::new(cgroup);
+    // A child first: this process is where it was then.
+    let child = Cgroup::open(path).map_err(|error| error.to_string()).and_then(|cgroup| {
+        let child = spawn_inside(&mut Command::new("true"), &cgroup).map_err(|error| error.to_string())?;
+        child.wait(WaitOptions::empty()).map_err(|error| error.to_string())
+    });
+    let moved = fs::write(path.join("cgroup.procs"), "0");
+    println!("{} {}: child {child:?}, moved {moved:?}", child.is_ok(), moved.is_ok());
+    Some(ExitCode::SUCCESS)
+}
+
+/// Where a process is put, and what it can do there.
+struct Case {
+    what: &'static str,
+    /// Makes its surroundings and then becomes `"$@"`. `$TOP` is above both cgroups, `$HELD` the one with the policy, `$OTHER`
+    /// beside it, and `$MOUNT` where the hierarchy is mounted.
+    script: &'static str,
+    /// Whether it can leave.
+    leaves: Leaves,
+    /// How it names the other cgroup.
+    target: &'static str,
+}
+
+const CASES: &[Case] = &[
+    Case { what: "root without capabilities", script: "ROOT", leaves: Leaves::Yes, target: "$OTHER" },
+    Case {
+        what: "root without capabilities, and all of the hierarchy mounted read-only",
+        script: "exec unshare --mount sh -c 'mount -o remount,bind,ro \"$MOUNT\" && ROOT' sh \"$@\"",
+        leaves: Leaves::Yes,
+        target: "$OTHER",
+    },
+    Case { what: "somebody else", script: "USER", leaves: Leaves::No, target: "$OTHER" },
+    Case {
+        what: "somebody else, to whom both cgroups are delegated, but not what is above",
+        script: "chown 1000 \"$HELD/cgroup.procs\" \"$OTHER/cgroup.procs\" && USER",
+        leaves: Leaves::No,
+        target: "$OTHER",
+    },
+    Case {
+        what: "somebody else, to whom all of it is delegated",
+        script: "chown 1000 \"$OTHER/cgroup.procs\" \"$TOP/cgroup.procs\" && USER",
+        leaves: Leaves::Yes,
+        target: "$OTHER",
+    },
+    Case {
+        what: "a group to which all of it is delegated",
+        script: "for at in \"$OTHER\" \"$TOP\"; do chgrp 1000 \"$at/cgroup.procs\" && chmod g+w \"$at/cgroup.procs\"; done; USER",
+        leaves: Leaves::Yes,
+        target: "$OTHER",
+    },
+    Case {
+        what: "root without capabilities in a cgroup namespace that still shows all",
+        script: "exec unshare --cgroup sh -c 'ROOT' sh \"$@\"",
+        leaves: Leaves::Undelegated,
+        target: "$OTHER",
+    },
+    Case {
+        what: "root without capabilities in a cgroup namespace that shows nothing else",
+        script: "exec unshare --cgroup --mount sh -c 'NAMESPACE && ROOT' sh \"$@\"",
+        leaves: Leaves::No,
+        target: "$OTHER",
+    },
+    Case {
+        what: "the same, with a directory open",
+        script: "exec 9<\"$OTHER\"; exec unshare --cgroup --mount sh -c 'NAMESPACE && ROOT' sh \"$@\"",
+        leaves: Leaves::Undelegated,
+        target: "/proc/self/fd/9",
+    },
+    Case {
+        what: "root without capabilities that sees no cgroups",
+        script: "exec unshare --mount sh -c 'umount -l \"$MOUNT\" && ROOT' sh \"$@\"",
+        leaves: Leaves::No,
+        target: "$OTHER",
+    },
+];
+
+/// Whether a process can leave its cgroup.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    Yes,
+    No,
+    /// Where cgroup namespaces are no boundaries (`nsdelegate`).
+    Undelegated,
+}
+
+/// What stands in the scripts for becoming root without capabilities, for becoming somebody else, and for a mount that shows the
+/// namespace's own cgroups.
+const WORDS: [(&str, &str); 3] = [
+    ("ROOT", "exec setpriv --bounding-set=-all --inh-caps=-all -- \"$@\""),
+    (
+        "USER",
+        "exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all -- \"$@\"",
+    ),
+    ("NAMESPACE", "umount -l \"$MOUNT\" && mount -t cgroup2 none \"$MOUNT\""),
+];
+
+fn leaving() -> Result<(), Failed> {
+    let file = parse(Source::new("t-leaving.knob", "policy t-leaving\n"), &CheckOptions::default())
+        .map_err(|errors| format!("{errors:?}"))?;
+    let compiled = knobgate_compiler::compile(&file, &probe_cached().features())?;
+    let loaded = load(&compiled.program, &LoadOptions::default())?;
+    let hierarchy = knobgate_kernel::Hierarchy::find()?;
+    let delegated = hierarchy.delegates_to_namespaces();
+    let mount = hierarchy.path();
+    for Case { what, script, leaves, target } in CASES {
+        let top = scratch();
+        let (held, other) = (top.create("held by name")?, top.create("other")?);
+        let _link = Link::create(&loaded.program, &held)?;
+        let path = |cgroup: &Cgroup| cgroup.path().display().to_string();
+        let named = |text: &str| text.replace("$OTHER", &path(&other));
+        let script =
+            WORDS.iter().fold((*script).to_owned(), |script, (word, meaning)| script.replace(word, meaning));
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]).arg(std::env::current_exe()?).arg(LEAVER).arg(named(target));
+        command
+            .env("TOP", path(&top))
+            .env("HELD", path(&held))
+            .env("OTHER", path(&other))
+            .env("MOUNT", mount);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        start_inside(&mut command, &held)?;
+        let mut leaver = Reaped(command.spawn()?);
+        let mut output = BufReader::new(leaver.0.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let pid = line.trim().strip_prefix("ready ").ok_or_else(|| format!("{what}: {line:?}"))?.to_owned();
+
+        let said = stdout(&Command::new(KNOBGATE).args(["doctor", "--pid", &pid]).output()?);
+        leaver.0.stdin.take().ok_or("no input")?.write_all(b"\n")?;
+        line.clear();
+        output.read_line(&mut line)?;
+        let leaves = match leaves {
+            Leaves::Yes => true,
+            Leaves::No => false,
+            Leaves::Undelegated => !delegated,
+        };
+        let tried = line.starts_with("true") || line.split(' ').nth(1) == Some("true:");
+        let finding: Vec<&str> =
+            said.lines().skip_while(|line| !line.contains("leaving its cgroup")).take(2).collect();
+        let claims = finding.first().ok_or_else(|| format!("{what}: {said}"))?.contains("possible");
+        assert_eq!((claims, tried), (leaves, leaves), "{what}: {finding:?}; {line}");
+    }
+    Ok(())
+}
