@@ -93,6 +93,8 @@ pub enum Normalisation {
     Booleans,
     /// Together with all bits that are set already.
     MoreBits,
+    /// As what it is in hexadecimal: a mask or a list of CPUs.
+    CpuMask,
 }
 
 impl Normalisation {

@@ -419,6 +419,7 @@ fn numbers_that_a_knob_stores_as_others() {
         "allow write net.bridge.bridge-nf-call-iptables if new == 2",
         "allow write net.bridge.bridge-nf-call-iptables if new in 0..1",
         "allow write kernel.tainted if new == 512",
+        "allow write net.core.flow_limit_cpu_bitmap if new <= 10",
         // Numbers as texts.
         "deny write kernel.panic if new == \"10\"",
         "deny write kernel.panic if new in {\"a\", \"0x10\"}",

@@ -181,7 +181,13 @@ pub(crate) fn knobs() -> Vec<Knob> {
         .map(|pattern| KnobPattern::parse(pattern).expect("a pattern"));
     let mut knobs = Vec::new();
     for name in knobgate_kernel::knob_names().expect("there is a /proc/sys") {
-        if !own.iter().any(|pattern| pattern.matches(name.as_bytes())) {
+        // Of some, nothing that is stored says which rule let it pass.
+        let literal = KnobPattern::parse(&name).expect("a name is a pattern");
+        let comparable = matches!(
+            Normalisation::known(&literal),
+            None | Some(Normalisation::Milliseconds | Normalisation::UserTicks)
+        );
+        if !comparable || !own.iter().any(|pattern| pattern.matches(name.as_bytes())) {
             continue;
         }
         let knob = Knob::new(name);

@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, Result};
 
 /// What a system call returned.
@@ -61,7 +62,7 @@ impl Drop for Mapping {
 /// There is no io_uring here, or what the write fails with.
 pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
     const OP_WRITE: u8 = 23;
-    const ENTER_GETEVENTS: u32 = 1;
+    const LONG_ENOUGH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
     const OFF_CQ_RING: libc::off_t = 0x800_0000;
     const OFF_SQES: libc::off_t = 0x1000_0000;
     // Where in the parameters the offsets are.
@@ -79,6 +80,8 @@ pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64)
     let results = Mapping::new(&ring, (parameters[CQES] + 16 * completions) as usize, OFF_CQ_RING)?;
     let entry = Mapping::new(&ring, 64 * entries as usize, OFF_SQES)?;
 
+    // The kernel may look at them when nobody waits any longer.
+    let bytes: &'static [u8] = Vec::leak(bytes.to_vec());
     let mut submission = [0u8; 64];
     submission[0] = OP_WRITE;
     submission[4..8].copy_from_slice(&file.as_raw_fd().to_ne_bytes());
@@ -89,18 +92,19 @@ pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64)
     unsafe { std::ptr::copy_nonoverlapping(submission.as_ptr(), entry.start, submission.len()) };
     submissions.number(parameters[ARRAY]).store(0, Ordering::Relaxed);
     submissions.number(parameters[TAIL]).store(1, Ordering::Release);
-    // SAFETY: it reads `bytes`, which live until the completion is there, for which it waits.
+    // SAFETY: it reads the bytes, which live for good.
     returned(unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_enter,
-            ring.as_raw_fd(),
-            1,
-            1,
-            ENTER_GETEVENTS,
-            std::ptr::null::<u8>(),
-            0,
-        )
+        libc::syscall(libc::SYS_io_uring_enter, ring.as_raw_fd(), 1, 0, 0, std::ptr::null::<u8>(), 0)
     })?;
+    // A request can be left lying without a worker that does it (seen on Linux 6.18.44). It ends with the ring.
+    loop {
+        match poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&LONG_ENOUGH)) {
+            Ok(0) => return Err(Errno::TIME),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
     // Of the first completion: the mark, 8 bytes, and then what the operation returned.
     completed(i64::from(results.number(parameters[CQES] + 8).load(Ordering::Acquire) as i32))
 }

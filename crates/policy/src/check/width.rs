@@ -281,6 +281,10 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
                 "the knob stores every number but 0 as 1: compare with these two".to_owned(),
             ))
         }
+        Normalisation::CpuMask => Some((
+            format!("{} is no CPU mask: the knob reads hexadecimal digits without a prefix", bound.literal),
+            "compare it as a text, and list what is allowed".to_owned(),
+        )),
         Normalisation::MoreBits => (bound.lets_pass != LetsPass::Others).then(|| {
             (
                 "what is written is added to the bits that are set already".to_owned(),

@@ -102,6 +102,11 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
         Normalisation::Booleans,
         &["net.bridge.bridge-nf-*", "dev.tty.legacy_tiocsti", "fs.nfs.nsm_use_hostnames"],
     ),
+    // net/core/sysctl_net_core.c, kernel/watchdog.c
+    (
+        Normalisation::CpuMask,
+        &["kernel.watchdog_cpumask", "net.core.flow_limit_cpu_bitmap", "net.core.rps_default_mask"],
+    ),
     // `proc_taint`, kernel/sysctl.c
     (Normalisation::MoreBits, &["kernel.tainted"]),
 ];
