@@ -6,7 +6,7 @@ use knobgate_hook::Profile;
 use knobgate_testing::{Test, deny_bpf, scratch};
 use libtest_mimic::Failed;
 
-use crate::setting::{KNOBGATE, Runs, apart, copy_for_others, policy, stderr, stdout};
+use crate::setting::{KNOBGATE, apart, copy_for_others, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
@@ -118,8 +118,13 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
 
 fn answers() -> Result<(), Failed> {
     const PROG_LOAD: u32 = 5;
+    const PROG_ATTACH: u32 = 8;
     const LINK_CREATE: u32 = 28;
-    let runs = Runs::new("t-answers", "default write deny\n");
+    let file = policy("policy t-answers\ndefault write deny\n");
+    let cgroup = scratch();
+    let (file, place) = (file.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
+    let run = ["run", "--policy", file, "--cgroup", place, "--", "echo", "started"];
+    let attach = ["attach", "--policy", file, "--cgroup", place];
     for (command, errno, expected) in [
         (
             PROG_LOAD,
@@ -136,15 +141,16 @@ fn answers() -> Result<(), Failed> {
         (PROG_LOAD, libc::E2BIG, "Argument list too long"),
         (PROG_LOAD, libc::EIO, "cannot load \"t-answers\": Input/output error"),
         (PROG_LOAD, libc::EINVAL, "this kernel does not know the program type"),
+        (PROG_ATTACH, libc::EPERM, "not permitted, though no program is in the way: a security module"),
+        (PROG_ATTACH, libc::ENOMEM, "Cannot allocate memory"),
         (LINK_CREATE, libc::EMFILE, "Too many open files"),
         (LINK_CREATE, libc::ENOMEM, "Cannot allocate memory"),
         (LINK_CREATE, libc::EPERM, "not permitted, though no program is in the way: a security module"),
         (LINK_CREATE, libc::E2BIG, "it has 64 programs"),
     ] {
-        let run = runs.command(["echo", "started"]);
         let mut filtered = Command::new(std::env::current_exe()?);
-        filtered.args([WITHOUT_BPF, &command.to_string(), &errno.to_string(), KNOBGATE]).args(run.get_args());
-        let output = filtered.output()?;
+        filtered.args([WITHOUT_BPF, &command.to_string(), &errno.to_string(), KNOBGATE]);
+        let output = filtered.args(if command == LINK_CREATE { &attach[..] } else { &run }).output()?;
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
         let said = stderr(&output);
         assert!(said.contains(expected), "{errno}: {said}");
