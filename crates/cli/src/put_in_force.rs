@@ -183,7 +183,7 @@ fn put_on_all(
     });
     let Err(why) = done else {
         let replaced = change.replaced_programs();
-        change.keep().map_err(|error| format!("it is done, but {error}"))?;
+        change.keep();
         return Ok(replaced);
     };
     Err(match change.undo() {

@@ -123,11 +123,19 @@ impl<'a> Attempt<'a> {
         }
         let insns = self.insns.len() / 8;
         let log = if insns > MOST_INSNS { VerifierLog::default() } else { self.log_of_rejection() };
+        // BPF_MAXINSNS, without CAP_BPF.
+        const LONG: usize = 4096;
         match error {
-            Errno::TOOBIG => LoadError::TooLarge { program, insns, log, source },
+            Errno::TOOBIG if insns > LONG || !log.text().is_empty() => {
+                LoadError::TooLarge { program, insns, log, source }
+            }
             Errno::INVAL if log.text().is_empty() => LoadError::Unsupported { program, source },
             // What failed was not the verifying.
-            _ if log.stated_reason().is_none() => LoadError::Failed { program, advice: "", source },
+            _ if log.stated_reason().is_none() => {
+                let is_denied = error == Errno::ACCESS;
+                let advice = if is_denied { "; a security module may be in the way" } else { "" };
+                LoadError::Failed { program, advice, source }
+            }
             _ => LoadError::Rejected { program, log, source },
         }
     }

@@ -125,15 +125,14 @@ impl<'a> Change<'a> {
         self.replaced.iter().map(|replaced| replaced.old_id).collect()
     }
 
-    /// Leaves it as it is now.
-    ///
-    /// # Errors
-    ///
-    /// [`BpffsError::Io`] if a map of the program before cannot be given up; the change stands.
-    pub fn keep(mut self) -> Result<(), BpffsError> {
+    /// Leaves it as it is now. A map of the program before that cannot be given up is the next change's to give up: the change
+    /// stands all the same.
+    pub fn keep(mut self) {
         self.attached.clear();
         self.replaced.clear();
-        self.maps.take().map_or(Ok(()), |held| self.attachment.unpin_maps_but(&held))
+        if let Some(held) = self.maps.take() {
+            let _ = self.attachment.unpin_maps_but(&held);
+        }
     }
 
     /// Puts back what was there before. One cgroup on which that fails does not keep it from the others.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
+use crate::cgroup_type::CgroupType;
 use crate::object::{ATTACH_TYPE, ObjectError, ids, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
@@ -50,6 +51,18 @@ pub enum LinkError {
         cgroup.display()
     )]
     InTheWayOutOfSight {
+        /// The cgroup that was to be attached to.
+        cgroup: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Nothing is in the way, and the kernel refuses all the same.
+    #[error(
+        "cannot attach to {}: not permitted, though no program is in the way: a security module, lockdown or a seccomp filter \
+         may be",
+        cgroup.display()
+    )]
+    NotPermitted {
         /// The cgroup that was to be attached to.
         cgroup: PathBuf,
         /// The kernel's answer.
@@ -358,8 +371,7 @@ pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -
         {
             LinkError::WrongProgram { program_id: info.id, program_name: info.name }
         }
-        Errno::PERM => who_is_in_the_way(cgroup)
-            .unwrap_or_else(|| LinkError::InTheWayOutOfSight { cgroup: path, source: error.into() }),
+        Errno::PERM => who_is_in_the_way(cgroup, error.into()),
         Errno::TOOBIG => LinkError::Full { cgroup: path },
         Errno::NOENT | Errno::NODEV => LinkError::Removed { cgroup: path },
         Errno::INVAL => LinkError::Unsupported { cgroup: path, source: error.into() },
@@ -369,28 +381,37 @@ pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -
 
 /// Finds the program for which the kernel said `EPERM` (`hierarchy_allows_attach()` in `kernel/bpf/cgroup.c`): any on
 /// the cgroup that is not in multi mode; or, going up, the first that there is, if it is in single mode.
-fn who_is_in_the_way(cgroup: &Cgroup) -> Option<LinkError> {
+fn who_is_in_the_way(cgroup: &Cgroup, source: io::Error) -> LinkError {
+    let path = || cgroup.path().to_owned();
     let mut above: Option<Cgroup> = None;
     loop {
         let holder = above.as_ref().unwrap_or(cgroup);
-        let attached = holder.attached().ok()?;
+        let Ok(attached) = holder.attached() else {
+            return LinkError::InTheWayOutOfSight { cgroup: path(), source };
+        };
         match (attached.mode, above.is_some()) {
             (Some(mode @ AttachMode::Single), _) | (Some(mode @ AttachMode::Override), false) => {
-                let program_id = *attached.program_ids.first()?;
+                let program_id = attached.program_ids.first().copied().unwrap_or_default();
                 let info = open_by_id(Object::Program, program_id)
                     .ok()
                     .and_then(|fd| bpf::info::<bpf::ProgramInfo>(fd.as_fd()).ok());
-                return Some(LinkError::InTheWay {
-                    cgroup: cgroup.path().to_owned(),
+                return LinkError::InTheWay {
+                    cgroup: path(),
                     holder: holder.path().to_owned(),
                     mode,
                     program_id,
                     program_name: info.map(|info| name_text(&info.name)).unwrap_or_default(),
-                });
+                };
             }
-            (Some(_), true) => return None,
+            (Some(_), true) => return LinkError::NotPermitted { cgroup: path(), source },
             (None, _) | (Some(AttachMode::Multi), false) => {}
         }
-        above = Some(holder.parent().ok()??);
+        match holder.parent() {
+            Ok(Some(parent)) => above = Some(parent),
+            _ if holder.kind().is_ok_and(|kind| kind == CgroupType::Root) => {
+                return LinkError::NotPermitted { cgroup: path(), source };
+            }
+            _ => return LinkError::InTheWayOutOfSight { cgroup: path(), source },
+        }
     }
 }

@@ -16,5 +16,5 @@ mod stage;
 pub use harness::{Need, Suite, Test, in_private_mounts, number, run};
 pub use processes::{Reaped, eventually, runs};
 pub use requirements::Missing;
-pub use seccomp::deny_clone3;
+pub use seccomp::{deny_bpf, deny_clone3};
 pub use stage::{RemovedAtLast, profile, root, scratch, shell};

@@ -1,6 +1,11 @@
 //! Filters of system calls, as container engines and units have them.
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter,
+};
 
 /// Lets clone3(2) fail with `errno` in this thread, and in all that it starts from now on. There is no way back.
 ///
@@ -8,9 +13,24 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_fi
 ///
 /// If there can be no filter.
 pub fn deny_clone3(errno: i32) {
+    deny([(libc::SYS_clone3, Vec::new())].into(), errno);
+}
+
+/// The same of a command of bpf(2).
+///
+/// # Panics
+///
+/// If there can be no filter.
+pub fn deny_bpf(command: u32, errno: i32) {
+    let is_command = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command.into())
+        .expect("a condition");
+    let rule = SeccompRule::new(vec![is_command]).expect("a rule");
+    deny([(libc::SYS_bpf, vec![rule])].into(), errno);
+}
+
+fn deny(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) {
     let arch = TargetArch::try_from(std::env::consts::ARCH).expect("an architecture with filters");
     let denied = SeccompAction::Errno(errno.cast_unsigned());
-    let rules = [(libc::SYS_clone3, Vec::new())].into();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).expect("a filter");
     let program = BpfProgram::try_from(filter).expect("a program");
     apply_filter(&program).expect("the filter is installed");

@@ -12,7 +12,7 @@ pub(crate) const TESTS: &[Test] = &[("a_command_inherits_what_it_would_without_k
 
 /// Prints all that a process inherits.
 const INSPECT: &str = "
-    grep -E '^(Umask|Uid|Gid|Groups|Sig|Shd|Cap|NoNewPrivs|Seccomp|Spec|THP|untag|Cpus_|Mems_)' /proc/self/status
+    grep -E '^(Umask|Uid|Gid|Groups|Sig[^Q]|Shd|Cap|NoNewPrivs|Seccomp|Spec|THP|untag|Cpus_|Mems_)' /proc/self/status
     cd /proc/self; cat limits oom_score_adj coredump_filter timerslack_ns personality loginuid sessionid setgroups
     readlink ns/net ns/uts ns/ipc ns/mnt ns/user ns/pid ns/time root; cat uid_map
     cat environ | tr '\\0' '\\n'; ls fd; nice; chrt -p $$ | tr -d 0-9; ionice

@@ -1,8 +1,9 @@
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use knobgate_hook::Profile;
-use knobgate_testing::{Test, scratch};
+use knobgate_testing::{Test, deny_bpf, scratch};
 use libtest_mimic::Failed;
 
 use crate::setting::{KNOBGATE, apart, copy_for_others, policy, stderr, stdout};
@@ -11,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
     ("without_cgroup_v2_nothing_is_started_and_the_mount_is_told", no_cgroups),
     ("a_process_that_runs_out_of_descriptors_is_told_so", no_descriptors),
+    ("what_the_kernel_answers_is_not_taken_for_something_else", answers),
     ("root_in_a_user_namespace_is_told_that_it_is_in_one", in_user_namespace),
     ("without_a_bpffs_nothing_is_attached_and_the_mount_is_told", no_bpffs),
 ];
@@ -98,6 +100,62 @@ fn no_descriptors() -> Result<(), Failed> {
         }
     }
     assert!(told > 0, "loading a program was among what failed");
+    Ok(())
+}
+
+/// The argument that makes this program one that starts another, for which a command of bpf(2) fails with an errno.
+const WITHOUT_BPF: &str = "--without-bpf";
+
+pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
+    let [command, errno, program, arguments @ ..] = arguments else { return None };
+    if role != WITHOUT_BPF {
+        return None;
+    }
+    deny_bpf(command.to_str()?.parse().ok()?, errno.to_str()?.parse().ok()?);
+    eprintln!("{}", Command::new(program).args(arguments).exec());
+    Some(ExitCode::FAILURE)
+}
+
+fn answers() -> Result<(), Failed> {
+    const PROG_LOAD: u32 = 5;
+    const PROG_ATTACH: u32 = 8;
+    const LINK_CREATE: u32 = 28;
+    let file = policy("policy t-answers\ndefault write deny\n");
+    let cgroup = scratch();
+    let (file, place) = (file.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
+    let run = ["run", "--policy", file, "--cgroup", place, "--", "echo", "started"];
+    let attach = ["attach", "--policy", file, "--cgroup", place];
+    for (command, errno, expected) in [
+        (
+            PROG_LOAD,
+            libc::EMFILE,
+            "Too many open files (os error 24); raise the limit of open files of this process",
+        ),
+        (PROG_LOAD, libc::ENFILE, "raise the limit of open files of this machine: fs.file-max"),
+        (PROG_LOAD, libc::ENOMEM, "the kernel has no memory for it"),
+        (PROG_LOAD, libc::EAGAIN, "signals interrupted the verifier again and again"),
+        (PROG_LOAD, libc::EINTR, "signals interrupted the verifier again and again"),
+        (PROG_LOAD, libc::ENOSYS, "this kernel has no bpf(2), or a filter of seccomp(2) forbids it"),
+        (PROG_LOAD, libc::EPERM, "a security module, lockdown or a seccomp filter may be in the way"),
+        (PROG_LOAD, libc::EACCES, "Permission denied (os error 13); a security module may be in the way"),
+        (PROG_LOAD, libc::E2BIG, "Argument list too long"),
+        (PROG_LOAD, libc::EIO, "cannot load \"t-answers\": Input/output error"),
+        (PROG_LOAD, libc::EINVAL, "this kernel does not know the program type"),
+        (PROG_ATTACH, libc::EPERM, "not permitted, though no program is in the way: a security module"),
+        (PROG_ATTACH, libc::ENOMEM, "Cannot allocate memory"),
+        (LINK_CREATE, libc::EMFILE, "Too many open files"),
+        (LINK_CREATE, libc::ENOMEM, "Cannot allocate memory"),
+        (LINK_CREATE, libc::EPERM, "not permitted, though no program is in the way: a security module"),
+        (LINK_CREATE, libc::E2BIG, "it has 64 programs"),
+    ] {
+        let mut filtered = Command::new(std::env::current_exe()?);
+        filtered.args([WITHOUT_BPF, &command.to_string(), &errno.to_string(), KNOBGATE]);
+        let output = filtered.args(if command == LINK_CREATE { &attach[..] } else { &run }).output()?;
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
+        let said = stderr(&output);
+        assert!(said.contains(expected), "{errno}: {said}");
+        assert!(!said.contains("verifier refuses") && !said.contains("did not say why"), "{errno}: {said}");
+    }
     Ok(())
 }
 

@@ -31,7 +31,7 @@ use setting::{callbacks, dropped_rewrites, rewriting, rewriting_lists};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
-        && let Some(ended) = [no_process::play, threaded::play, ways_out::play, writers::play]
+        && let Some(ended) = [lacking::play, no_process::play, threaded::play, ways_out::play, writers::play]
             .into_iter()
             .find_map(|play| play(role, arguments))
     {

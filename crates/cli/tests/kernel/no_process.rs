@@ -20,13 +20,19 @@ pub(crate) const TESTS: &[Test] = &[
     ("where_there_can_be_no_more_processes_run_says_so_and_signals_nobody", exhausted),
 ];
 
-/// And a test that needs the pids controller.
+/// What needs the pids controller.
+const LIMITED: &[Test] = &[
+    ("where_the_pids_controller_allows_no_more_run_says_so_and_signals_nobody", limited),
+    ("a_command_that_can_have_no_other_guard_is_killed", unguarded),
+];
+
+/// And tests that need the pids controller.
 pub(crate) fn with_limit(suite: Suite) -> Suite {
     let lacks = |_: &Profile| {
         let limited = Limited::of(&scratch()).is_ok_and(|limited| limited.is_some());
         (!limited).then(|| "no pids controller is in use here".to_owned())
     };
-    suite.test("where_the_pids_controller_allows_no_more_run_says_so_and_signals_nobody", lacks, limited)
+    LIMITED.iter().fold(suite, |suite, &(name, test)| suite.test(name, lacks, test))
 }
 
 /// The argument that makes this program one that starts another, without clone3(2).
@@ -99,6 +105,25 @@ fn limited() -> Result<(), Failed> {
     Ok(())
 }
 
+fn unguarded() -> Result<(), Failed> {
+    let runs = Runs::new("t-unguarded", "");
+    let limited = Limited::of(&runs.parent)?.ok_or("the pids controller is gone")?;
+    let directory = limited.directory();
+    let prefix = ["sh", "-c", &format!("echo 0 >{directory}/cgroup.procs; exec \"$@\""), "sh"];
+    // Knobgate's children are this one and the guard.
+    let script = format!(
+        "setsid sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0
+         read -r children </proc/$PPID/task/$PPID/children
+         for guard in $children; do [ $guard = $$ ] || break; done
+         echo 2 >{directory}/pids.max; kill -KILL $guard; while :; do :; done"
+    );
+    let output = play_run(&runs, "", &prefix, &script);
+    assert_eq!(output.status.code(), Some(137), "{output:?}");
+    assert!(stderr(&output).contains("the command is ended, for nothing guards it"), "{output:?}");
+    assert!(stdout(&output).ends_with("bystanders live\n"), "{output:?}");
+    Ok(())
+}
+
 /// A cgroup with a limit of processes, for knobgate and all that it starts.
 enum Limited {
     /// Of cgroup v1, made for the test.
@@ -121,7 +146,8 @@ impl Limited {
             (kind == "cgroup" && options.split(',').any(|option| option == "pids")).then_some(point)
         });
         let Some(mount) = mount else { return Ok(None) };
-        let own = Path::new(mount).join(format!("knobgate-test-pids-{}", std::process::id()));
+        // Named like the other one: `knobgate-test-…`.
+        let own = Path::new(mount).join(in_hierarchy.file_name().unwrap_or_default());
         std::fs::create_dir(&own)?;
         Ok(Some(Self::Own(own)))
     }

@@ -33,7 +33,7 @@ fn publish(
     let new = pins.begin()?;
     let mut change = Change::begin(&new, program)?;
     cgroups.iter().try_for_each(|cgroup| change.attach(cgroup))?;
-    change.keep()?;
+    change.keep();
     new.publish(name)
 }
 
@@ -122,7 +122,7 @@ fn dropped() -> Result<(), Failed> {
     let new = pins.begin()?;
     let mut change = Change::begin(&new, &program)?;
     change.attach(&cgroup)?;
-    change.keep()?;
+    change.keep();
     assert!(!can_write(&cgroup));
     let path = new.path().to_owned();
     drop(new);
@@ -177,7 +177,7 @@ fn replaced() -> Result<(), Failed> {
     change.replace(&one)?;
     change.replace(&other)?;
     assert_eq!(change.replaced_programs().into_iter().collect::<Vec<_>>(), [id(&deny)]);
-    change.keep()?;
+    change.keep();
     assert!(can_write(&one) && can_write(&other));
     assert_eq!(
         [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
@@ -273,7 +273,7 @@ fn maps() -> Result<(), Failed> {
     let mut change = Change::begin(&new, &first.program)?;
     on(&mut change, &first)?;
     change.attach(&cgroup)?;
-    change.keep()?;
+    change.keep();
     new.publish(&name)?;
 
     let attachment = pins.attachment(&name)?;
@@ -293,7 +293,7 @@ fn maps() -> Result<(), Failed> {
         on(&mut change, program)?;
         change.replace(&cgroup)?;
         if kept {
-            change.keep()?;
+            change.keep();
         } else {
             change.undo()?;
         }

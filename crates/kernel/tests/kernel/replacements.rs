@@ -102,10 +102,10 @@ fn change() -> Result<(), Failed> {
     let begun = pins.begin()?;
     let mut first = Change::begin(&begun, &none)?;
     first.attach(&plain)?;
-    first.keep()?;
+    first.keep();
     let mut second = Change::begin(&begun, &stored)?;
     second.attach(&storage)?;
-    second.keep()?;
+    second.keep();
     begun.publish(&name)?;
 
     let attachment = pins.attachment(&name)?;
@@ -131,7 +131,7 @@ fn preordered() -> Result<(), Failed> {
         let begun = pins.begin()?;
         let mut first = Change::begin(&begun, &old)?;
         first.attach(&cgroup)?;
-        first.keep()?;
+        first.keep();
         begun.publish(&name)?;
         let preorder = Among { preorder: profile().preorder, ..Among::default() };
         attach_among(&other, if is_above { &above } else { &cgroup }, AttachMode::Multi, &preorder)?;
@@ -159,7 +159,7 @@ fn preordered() -> Result<(), Failed> {
         runs(&old);
         let mut change = Change::begin(&attachment, &new)?;
         change.replace(&cgroup)?;
-        change.keep()?;
+        change.keep();
         runs(&new);
         pins.remove(&name)?;
         below.remove()?;
