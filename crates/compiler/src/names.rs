@@ -7,8 +7,9 @@ use knobgate_policy::limits::NAME_MAX;
 use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy};
 
 use crate::automaton::{self, NameAutomaton};
+use crate::determinise::STEPS_MAX;
 use crate::error::CompileError;
-use crate::table::{Table, TooLarge};
+use crate::table::Table;
 
 /// Tells names apart as far as the rules of a policy do: names of one class are decided by the same rules.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Names {
             that_may_decide(policy, rules.chain(everywhere.iter().copied()).collect())
         };
         let NameAutomaton { table, outputs: mut classes } = automaton::of_names(&patterns, of_patterns)
-            .map_err(|_| CompileError::PatternsTooComplex { rule: rule_of[first_too_many(&patterns)] })?;
+            .map_err(|_| CompileError::PatternsTooComplex { rule: first_too_many(&patterns, &rule_of) })?;
 
         let mut literals = Vec::new();
         spelled_out.sort_unstable();
@@ -97,16 +98,24 @@ pub(crate) fn is_for_every_name(policy: &Policy, rule: usize) -> bool {
     policy.rules[rule].patterns.iter().any(KnobPattern::matches_every_name)
 }
 
-/// The index of the first of `patterns` with which those before it make too large an automaton.
-fn first_too_many(patterns: &[&[Piece]]) -> usize {
-    let (mut fit, mut too_many) = (0, patterns.len());
+/// The first rule with whose patterns those before it make too large an automaton; or a later one, if that takes too long
+/// to tell. `rule_of` has the rule of each pattern, in ascending order.
+fn first_too_many(patterns: &[&[Piece]], rule_of: &[usize]) -> usize {
+    // Where the patterns of each rule end.
+    let ends: Vec<usize> =
+        (1..=rule_of.len()).filter(|&end| rule_of.get(end) != Some(&rule_of[end - 1])).collect();
+    let (mut fit, mut too_many) = (0, ends.len());
+    let mut steps = STEPS_MAX;
     while fit + 1 < too_many {
         // What is too large takes longest to find out, the longer the more patterns there are: from below.
         let tried = fit.midpoint(too_many).min(2 * fit + 1);
-        match automaton::of_names(&patterns[..tried], |_| ()) {
-            Ok(_) => fit = tried,
-            Err(TooLarge) => too_many = tried,
+        if automaton::can_be_made(&patterns[..ends[tried - 1]], &mut steps) {
+            fit = tried;
+        } else if steps == 0 {
+            break;
+        } else {
+            too_many = tried;
         }
     }
-    too_many - 1
+    rule_of[ends[too_many - 1] - 1]
 }
