@@ -34,15 +34,10 @@ fn the_rule_with_which_patterns_become_too_much_is_named() {
     // Stars whose order is another one in each pattern.
     let letter = |i: usize, k: usize| char::from(b'a' + ((i * 7 + k) % 10) as u8);
     let starred = |i| (0..20).map(|k| format!("*{}", letter(i, k))).collect::<String>() + &format!("{i}*");
-    let one_rule = format!("deny write {}", (0..50).map(starred).collect::<Vec<_>>().join(", "));
-    for rules in [
-        vec!["deny write vm.*".to_owned(), one_rule],
-        (0..50).map(|i| format!("deny write {}", starred(i))).collect(),
-    ] {
-        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-        let error = compile(&policy(&rules), &Features::ALL).unwrap_err();
-        assert!(matches!(error, CompileError::PatternsTooComplex { rule: 1.. }), "{error}");
-    }
+    let starred = (0..50).map(starred).collect::<Vec<_>>().join(", ");
+    let rules = ["deny write vm.*", &format!("deny write {starred}"), "deny write kernel.*"];
+    let error = compile(&policy(&rules), &Features::ALL).unwrap_err();
+    assert!(matches!(error, CompileError::PatternsTooComplex { rule: 1 }), "{error}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use knobgate_policy::{
-    CheckOptions, DecidedBy, Diagnostic, KnobName, Source, arbitrary, evaluate, format, parse, print,
+    CheckOptions, DecidedBy, Diagnostic, KnobName, Source, arbitrary, evaluate, format, parse, parse_json,
+    print,
 };
 use proptest::prelude::*;
 
@@ -193,5 +194,7 @@ fn endless_nesting_and_endless_lines_are_errors() {
 #[test]
 fn a_file_beyond_the_limit_is_one_error() {
     let text = " ".repeat(knobgate_policy::limits::FILE_MAX + 1);
+    let json = parse_json("x", &text, &CheckOptions::default()).unwrap_err();
+    assert_eq!(json[0].message, "the file has more than 16 MiB");
     assert_eq!(parse(Source::new("x", text), &CheckOptions::default()).unwrap_err().len(), 1);
 }
