@@ -98,6 +98,9 @@ pub(crate) fn is_for_every_name(policy: &Policy, rule: usize) -> bool {
     policy.rules[rule].patterns.iter().any(KnobPattern::matches_every_name)
 }
 
+/// How many steps the search for the rule that is too much may take.
+const SEARCH_STEPS_MAX: usize = 4 * STEPS_MAX;
+
 /// The first rule with whose patterns those before it make too large an automaton; or a later one, if that takes too long
 /// to tell. `rule_of` has the rule of each pattern, in ascending order.
 fn first_too_many(patterns: &[&[Piece]], rule_of: &[usize]) -> usize {
@@ -105,17 +108,17 @@ fn first_too_many(patterns: &[&[Piece]], rule_of: &[usize]) -> usize {
     let ends: Vec<usize> =
         (1..=rule_of.len()).filter(|&end| rule_of.get(end) != Some(&rule_of[end - 1])).collect();
     let (mut fit, mut too_many) = (0, ends.len());
-    let mut steps = STEPS_MAX;
-    while fit + 1 < too_many {
+    let mut left = SEARCH_STEPS_MAX;
+    while fit + 1 < too_many && left >= STEPS_MAX {
         // What is too large takes longest to find out, the longer the more patterns there are: from below.
         let tried = fit.midpoint(too_many).min(2 * fit + 1);
+        let mut steps = STEPS_MAX;
         if automaton::can_be_made(&patterns[..ends[tried - 1]], &mut steps) {
             fit = tried;
-        } else if steps == 0 {
-            break;
         } else {
             too_many = tried;
         }
+        left -= STEPS_MAX - steps;
     }
     rule_of[ends[too_many - 1] - 1]
 }
