@@ -70,6 +70,9 @@ pub struct ObjectProgram {
 const CGROUP_SYSCTL: u32 = 18;
 
 impl Object {
+    /// The most bytes of a file that are looked at, and of a section that has none in the file.
+    pub const BYTES_MAX: usize = 64 << 20;
+
     /// Reads an object from the bytes of its file.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ mod into_kernel;
 mod json;
 mod json_decision;
 mod json_diagnostic;
+mod limited;
 mod not_compiled;
 mod output;
 mod plural;

@@ -1,12 +1,11 @@
 //! Reading a policy: from a file or standard input, as text or as JSON.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use knobgate_policy::{CheckOptions, Diagnostic, JsonError, PolicyFile, Source, limits, parse, parse_json};
 
 use crate::failure::Failure;
+use crate::limited::{self, is_stdin};
 use crate::output::Output;
 use crate::report;
 
@@ -74,8 +73,8 @@ impl Checked {
 /// [`Failure::Usage`] if it cannot be read.
 pub(crate) fn read_source(path: &Path) -> Result<Source, Failure> {
     let name = name(path);
-    let bytes =
-        read_bytes(path).map_err(|error| Failure::usage(format!("cannot read {name}")).because(error))?;
+    let bytes = limited::read(path, limits::FILE_MAX)
+        .map_err(|error| Failure::usage(format!("cannot read {name}")).because(error))?;
     Ok(Source::from_bytes(name, &bytes))
 }
 
@@ -84,25 +83,7 @@ pub(crate) fn name(path: &Path) -> String {
     if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
-/// Whether `path` is `-`.
-pub(crate) fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
 /// Whether `path` is that of a policy in JSON.
 pub(crate) fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json")
-}
-
-/// At most one byte more than a policy may have, so that the checker sees that it is too large, and an endless file
-/// ends.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = limits::FILE_MAX as u64 + 1;
-    if is_stdin(path) {
-        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
-use knobgate_policy::{Diagnostic, JsonError, Severity, Source, Span};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
+use knobgate_policy::{Diagnostic, JsonError, Label, Severity, Source, Span};
 
 use crate::printable::{printable, printable_lines};
 
@@ -22,15 +22,20 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
         Severity::Warning => Level::WARNING,
     };
     let path = printable(source.name());
-    let (primary, secondary) = (&diagnostic.primary, &diagnostic.secondary);
-    let excerpt = Excerpt::around(source, std::iter::once(primary).chain(secondary).map(|label| label.span));
-    let primary = AnnotationKind::Primary.span(excerpt.place(primary.span)).label(label(&primary.text));
-    let secondary = secondary.iter().map(|secondary| {
-        AnnotationKind::Context.span(excerpt.place(secondary.span)).label(label(&secondary.text))
-    });
-    let snippet = excerpt.snippet().path(&*path).annotation(primary).annotations(secondary);
+    let primary = &diagnostic.primary;
+    let is_near = |label: &&Label| label.span.start.abs_diff(primary.span.start) <= NEAR;
+    let (near, far): (Vec<&Label>, Vec<&Label>) = diagnostic.secondary.iter().partition(is_near);
+    let excerpt =
+        Excerpt::around(source, std::iter::once(primary).chain(near.iter().copied()).map(|label| label.span));
+    let far: Vec<_> = far.into_iter().map(|label| (label, Excerpt::around(source, [label.span]))).collect();
+    let main = annotated(&excerpt, AnnotationKind::Primary, primary);
+    let near = near.into_iter().map(|near| annotated(&excerpt, AnnotationKind::Context, near));
     let title = level.primary_title(printable(&diagnostic.message)).id(diagnostic.code);
-    let mut first = title.element(snippet);
+    let mut first = title.element(excerpt.snippet().path(&*path).annotation(main).annotations(near));
+    for (label, excerpt) in &far {
+        let label = annotated(excerpt, AnnotationKind::Context, label);
+        first = first.element(excerpt.snippet().path(&*path).annotation(label));
+    }
     for note in notes {
         first = first.element(Level::NOTE.message(printable(note)));
     }
@@ -39,16 +44,17 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
         if let Some(help) = &diagnostic.help {
             first = first.element(Level::HELP.message(printable(help)));
         }
-        return draw(&[first]);
+        return excerpt.with_column(draw(&[first]), source, primary.span);
     };
     let help = printable(diagnostic.help.as_deref().unwrap_or("write this instead"));
-    let mended = Excerpt::around(source, std::iter::once(suggestion.span));
+    let mended = Excerpt::around(source, [suggestion.span]);
     let patch = Patch::new(mended.place(suggestion.span), printable_lines(&suggestion.replacement));
-    draw(&[
+    let drawn = draw(&[
         first,
         Group::with_title(Level::HELP.secondary_title(help))
             .element(mended.snippet().path(&*path).patch(patch)),
-    ])
+    ]);
+    excerpt.with_column(drawn, source, primary.span)
 }
 
 /// Draws what is wrong with a policy in JSON, which has no lines that would mean something.
@@ -69,15 +75,23 @@ fn draw(groups: &[Group<'_>]) -> String {
     Renderer::styled().decor_style(DecorStyle::Ascii).render(groups)
 }
 
+fn annotated<'a>(excerpt: &Excerpt<'_>, kind: AnnotationKind, place: &'a Label) -> Annotation<'a> {
+    kind.span(excerpt.place(place.span)).label(label(&place.text))
+}
+
 fn label(text: &str) -> Option<Cow<'_, str>> {
     (!text.is_empty()).then(|| printable(text))
 }
 
-/// How many bytes of a line are shown behind the last place in it that matters. What is drawn is narrower by far,
-/// but a file can be one line of megabytes.
-const BEHIND: usize = 1024;
+/// How far from the main place others are drawn together with it, and how much of a place is looked at, in bytes: the
+/// renderer looks at all that lies between, each time.
+const NEAR: usize = 16 << 10;
 
-/// The lines of a source that a drawing needs. The renderer looks at all the lines that it is given, each time.
+/// How many bytes of a line are shown before the first place in it that matters, and behind the last one. What is drawn
+/// is narrower by far, but a file can be one line of megabytes.
+const AROUND: usize = 1024;
+
+/// The lines of a source that a drawing needs.
 struct Excerpt<'a> {
     /// As they stand in the source.
     text: &'a str,
@@ -91,14 +105,15 @@ struct Excerpt<'a> {
 
 impl<'a> Excerpt<'a> {
     /// The lines that `spans` touch, and all between them.
-    fn around(source: &'a Source, spans: impl Iterator<Item = Span>) -> Self {
+    fn around(source: &'a Source, spans: impl IntoIterator<Item = Span>) -> Self {
         let text = source.text();
-        let (first, last) = spans.fold((text.len(), 0), |(first, last), span| {
-            (first.min(span.start), last.max(span.end.max(span.start)))
+        let (first, last) = spans.into_iter().fold((text.len(), 0), |(first, last), span| {
+            (first.min(span.start), last.max(span.end.clamp(span.start, span.start + NEAR)))
         });
         let (first, last) = (floor(text, first), floor(text, last));
-        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
-        let behind = &text[last..floor(text, last + BEHIND)];
+        let before = floor(text, first.saturating_sub(AROUND));
+        let start = text[before..first].rfind('\n').map_or(before, |newline| before + newline + 1);
+        let behind = &text[last..floor(text, last + AROUND)];
         let end = last + behind.find('\n').unwrap_or(behind.len());
         let text = &text[start..end];
         // What is left of a line's end would be shown.
@@ -108,6 +123,17 @@ impl<'a> Excerpt<'a> {
 
     fn snippet<T: Clone>(&self) -> Snippet<'_, T> {
         Snippet::source(&*self.shown).line_start(self.line)
+    }
+
+    /// `drawn` with the column of `main` in the source: the renderer counts from where the excerpt begins.
+    fn with_column(&self, drawn: String, source: &Source, main: Span) -> String {
+        let (line, first) = source.line_column(self.start);
+        if first == 1 {
+            return drawn;
+        }
+        let (_, column) = source.line_column(main.start);
+        let counted = self.shown[..self.place(main).start].chars().count() + 1;
+        drawn.replacen(&format!(":{line}:{counted}"), &format!(":{line}:{column}"), 1)
     }
 
     /// Where `span` is in what is shown.
@@ -127,4 +153,51 @@ impl<'a> Excerpt<'a> {
 /// The start of the character at `offset`, or the end of `text`.
 fn floor(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How much of `text` the renderer is given for places at `spans`.
+    fn given(text: &str, spans: &[(usize, usize)]) -> usize {
+        let spans = spans.iter().map(|&(start, end)| Span::new(start, end));
+        Excerpt::around(&Source::new("x", text), spans).text.len()
+    }
+
+    #[test]
+    fn of_a_long_line_or_a_long_place_no_more_is_drawn_than_of_others() {
+        let line = "x".repeat(1 << 20);
+        let most = NEAR + 2 * AROUND;
+        for (text, spans) in [
+            (&line, vec![(600_000, 600_005)]),
+            (&line, vec![(0, 1 << 20)]),
+            (&line, vec![(500_000, 1 << 20), (500_001, 500_002)]),
+            (&format!("a\n{line}\nb\n"), vec![(1_000_000, 1_000_001)]),
+            (&"x\n".repeat(1 << 20), vec![(1000, 1_900_000)]),
+        ] {
+            assert!(given(text, &spans) <= most, "{spans:?}");
+        }
+        assert_eq!(given("ab\ncd\nef\n", &[(4, 5)]), 2);
+    }
+
+    #[test]
+    fn a_place_far_away_is_drawn_by_itself_and_columns_are_those_of_the_line() {
+        let text = format!("deny a\n{}\n{}here there\n", "\n".repeat(100_000), "\u{e9}".repeat(5000));
+        let main = text.find("here").unwrap_or_default();
+        let diagnostic = Diagnostic {
+            severity: Severity::Warning,
+            code: "test",
+            message: "something".to_owned(),
+            primary: Label { span: Span::new(main, main + 4), text: "this".to_owned() },
+            secondary: vec![Label { span: Span::new(5, 6), text: "that".to_owned() }],
+            help: None,
+            suggestion: None,
+        };
+        let drawn = render(&diagnostic, &Source::new("x.knob", text));
+        for part in ["x.knob:100003:5001", "x.knob:1:6", "this", "that"] {
+            assert!(drawn.contains(part), "{part}: {drawn}");
+        }
+        assert!(drawn.len() < 4 * AROUND, "{}", drawn.len());
+    }
 }

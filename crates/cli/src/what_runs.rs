@@ -1,8 +1,7 @@
 //! What a command puts on a cgroup: a policy, or a program from an object.
 
 use std::fmt;
-use std::fs::{File, canonicalize};
-use std::io::{self, Read};
+use std::fs::canonicalize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use knobgate_policy::PolicyFile;
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::into_kernel::{load_into_kernel, load_program};
+use crate::limited;
 use crate::output::Output;
 use crate::policy_file::load_policy;
 use crate::printable::printable;
@@ -75,8 +75,8 @@ impl WhatRunsArgs {
 
 fn read_object(path: &Path) -> Result<Object, Failure> {
     let place = path.display();
-    let bytes =
-        read_bytes(path).map_err(|error| Failure::usage(format!("cannot read {place}")).because(error))?;
+    let bytes = limited::read_file(path, Object::BYTES_MAX)
+        .map_err(|error| Failure::usage(format!("cannot read {place}")).because(error))?;
     Object::read(&bytes)
         .map_err(|error| Failure::bad(format!("cannot take a program from {place}")).because(error))
 }
@@ -93,14 +93,6 @@ fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<WhatRu
         _ => Failure::bad(format!("cannot take a program from {place}")).because(error),
     })?;
     Ok(WhatRuns::Object { path: path.to_owned(), program: Box::new(program) })
-}
-
-/// Not more than what an object may have and one byte, so that an endless file ends.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    const MOST: u64 = (64 << 20) + 1;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 impl WhatRuns {

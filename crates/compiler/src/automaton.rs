@@ -7,12 +7,12 @@ use foldhash::{HashMap, HashMapExt};
 use indexmap::IndexSet;
 use knobgate_policy::{Piece, Scope};
 
-use crate::determinise::determinise;
+use crate::determinise::{STEPS_MAX, determinise};
 use crate::pattern_tree::PatternTree;
 use crate::table::{Alphabet, Table, TooLarge};
 
 /// Where the text of a subject ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TextEnd {
     /// At the first NUL.
     Nul,
@@ -35,7 +35,7 @@ pub(crate) fn of_names<T: Eq + Hash>(
     output: impl Fn(&[usize]) -> T,
 ) -> Result<NameAutomaton<T>, TooLarge> {
     let alphabet = Alphabet::telling_apart(ranges(patterns, Scope::Component));
-    let dfa = determinise(&PatternTree::new(patterns, Scope::Component, &alphabet))?;
+    let dfa = determinise(&PatternTree::new(patterns, Scope::Component, &alphabet), &mut { STEPS_MAX })?;
     let mut outputs = IndexSet::new();
     let mut of_matches = HashMap::new();
     let of_state: Vec<u32> = dfa
@@ -46,9 +46,15 @@ pub(crate) fn of_names<T: Eq + Hash>(
     Ok(NameAutomaton { table: Table::minimised(&alphabet, &dfa.next, &of_state), outputs })
 }
 
+/// Whether one automaton can be made for `patterns`. Takes the steps that it needs to tell from `steps`.
+pub(crate) fn can_be_made(patterns: &[&[Piece]], steps: &mut usize) -> bool {
+    let alphabet = Alphabet::telling_apart(ranges(patterns, Scope::Component));
+    determinise(&PatternTree::new(patterns, Scope::Component, &alphabet), steps).is_ok()
+}
+
 /// An automaton whose output is 1 where the text of the subject matches `pattern`, else 0. The subject is what is
-/// run over; its text ends where `end` says, or with the subject.
-pub(crate) fn of_text(pattern: &[Piece], end: TextEnd) -> Result<Table, TooLarge> {
+/// run over; its text ends where `end` says, or with the subject. Takes the steps that it needs from `steps`.
+pub(crate) fn of_text(pattern: &[Piece], end: TextEnd, steps: &mut usize) -> Result<Table, TooLarge> {
     #[derive(Clone, Copy, PartialEq, Eq, Hash)]
     enum State {
         Inside(u32),
@@ -56,7 +62,7 @@ pub(crate) fn of_text(pattern: &[Piece], end: TextEnd) -> Result<Table, TooLarge
     }
     let alphabet =
         Alphabet::telling_apart(ranges(&[pattern], Scope::Text).into_iter().chain([(0, 0), (b'\n', b'\n')]));
-    let dfa = determinise(&PatternTree::new(&[pattern], Scope::Text, &alphabet))?;
+    let dfa = determinise(&PatternTree::new(&[pattern], Scope::Text, &alphabet), steps)?;
     let ends = move |byte| byte == 0 || (byte == b'\n' && end == TextEnd::NulOrNewline);
     let matches = |state: u32| !dfa.ends[state as usize].is_empty();
     let next = |state, byte| dfa.next[state as usize * alphabet.len() + usize::from(alphabet.class(byte))];
@@ -168,7 +174,7 @@ mod tests {
             let glob = TextGlob::parse(glob).unwrap();
             for (end, stops) in [(TextEnd::Nul, &b"\0"[..]), (TextEnd::NulOrNewline, b"\0\n")] {
                 let text = subject.as_bytes().split(|byte| stops.contains(byte)).next().unwrap();
-                let table = of_text(glob.pieces(), end).unwrap();
+                let table = of_text(glob.pieces(), end, &mut { STEPS_MAX }).unwrap();
                 prop_assert_eq!(table.run(subject.as_bytes()) == 1, glob.matches(text));
             }
         }
@@ -179,7 +185,7 @@ mod tests {
         let glob = TextGlob::parse("[\u{1}-\u{7f}]").unwrap();
         let mut pieces = glob.pieces().to_vec();
         pieces.push(Piece::Literal((0..=255).collect()));
-        let table = of_text(&pieces, TextEnd::Nul).unwrap();
+        let table = of_text(&pieces, TextEnd::Nul, &mut { STEPS_MAX }).unwrap();
         assert_eq!(table.run(b"a"), 0);
     }
 }

@@ -7,7 +7,7 @@ use knobgate_policy::{
     Value, Width,
 };
 
-use crate::automaton::{self, TextEnd};
+use crate::automaton::TextEnd;
 use crate::blocks::Form;
 use crate::error::CompileError;
 use crate::frame::VALUE_BYTES;
@@ -341,9 +341,10 @@ impl<'a> Lifting<'a> {
     }
 
     fn automaton(&mut self, pieces: &[Piece], end: TextEnd) -> Result<TextCheck, CompileError> {
-        let table =
-            automaton::of_text(pieces, end).map_err(|_| CompileError::TextTooComplex { rule: self.rule })?;
-        let placed = self.tables.place(&table);
+        let placed = self
+            .tables
+            .automaton(pieces, end)
+            .map_err(|_| CompileError::TextTooComplex { rule: self.rule })?;
         Ok(TextCheck::Matches {
             classes: self.slot(placed.classes.into()),
             start: self.slot(placed.start.into()),

@@ -10,8 +10,15 @@ use indexmap::IndexSet;
 use crate::pattern_tree::{Classes, PatternTree};
 use crate::table::{ENTRIES_MAX, TooLarge};
 
-/// How many nodes all states may consist of together: what is beyond would take too much memory and time.
+/// How many nodes all states may consist of together: what is beyond would take too much memory.
 const NODES_MAX: usize = 1 << 24;
+
+/// How many steps from a node to another one may be looked at for one automaton, which takes about a second. A policy that
+/// fits into a program takes a small part of it.
+pub(crate) const STEPS_MAX: usize = 1 << 26;
+
+/// The same for all automata for texts of a policy together.
+pub(crate) const TEXT_STEPS_MAX: usize = 1 << 28;
 
 /// An automaton in one state at a time. It starts in state 0.
 #[derive(Debug)]
@@ -24,9 +31,11 @@ pub(crate) struct Dfa {
 
 /// That of `tree`. The states are in the order in which they are found from the first one on.
 ///
+/// Takes the steps that it needs from `steps`.
+///
 /// # Errors
-/// Too much memory would be needed for it, or for the [table](crate::table) of its states.
-pub(crate) fn determinise(tree: &PatternTree<'_>) -> Result<Dfa, TooLarge> {
+/// Too much memory would be needed for it, or for the [table](crate::table) of its states; or there are no steps left.
+pub(crate) fn determinise(tree: &PatternTree<'_>, steps: &mut usize) -> Result<Dfa, TooLarge> {
     let alike = Alike::of(tree);
     let classes = alike.group_of.len();
     let mut states = States::new(tree);
@@ -44,6 +53,7 @@ pub(crate) fn determinise(tree: &PatternTree<'_>) -> Result<Dfa, TooLarge> {
             }
         }
         let mut of_group = vec![None; alike.groups];
+        let before = states.steps;
         for (by_class, &group) in by_class.iter_mut().zip(&alike.group_of) {
             let mut number = || states.number_of(by_group[group].iter().chain(&*by_class).copied());
             next.push(if by_class.is_empty() {
@@ -54,6 +64,10 @@ pub(crate) fn determinise(tree: &PatternTree<'_>) -> Result<Dfa, TooLarge> {
             by_class.clear();
         }
         by_group.iter_mut().for_each(Vec::clear);
+        *steps = steps.saturating_sub(classes + states.steps - before);
+        if *steps == 0 {
+            return Err(TooLarge);
+        }
         if states.sets.len() * (classes + 1) > ENTRIES_MAX || states.nodes > NODES_MAX {
             return Err(TooLarge);
         }
@@ -72,6 +86,8 @@ struct States<'a> {
     sets: IndexSet<Box<[u32]>, RandomState>,
     /// How many nodes they have together.
     nodes: usize,
+    /// How many nodes were looked at.
+    steps: usize,
     /// For each node the search that came to it last.
     seen_in: Vec<u32>,
     search: u32,
@@ -81,7 +97,7 @@ struct States<'a> {
 impl<'a> States<'a> {
     fn new(tree: &'a PatternTree<'a>) -> Self {
         let seen_in = vec![0; tree.len()];
-        Self { tree, sets: IndexSet::default(), nodes: 0, seen_in, search: 0, found: Vec::new() }
+        Self { tree, sets: IndexSet::default(), nodes: 0, steps: 0, seen_in, search: 0, found: Vec::new() }
     }
 
     /// The state of being in `nodes`, and where one is then as well.
@@ -91,12 +107,16 @@ impl<'a> States<'a> {
         let mut is_new =
             |node: &u32| std::mem::replace(&mut seen_in[*node as usize], self.search) != self.search;
         found.clear();
-        found.extend(nodes.into_iter().filter(&mut is_new));
+        let mut steps = 0;
+        found.extend(nodes.into_iter().inspect(|_| steps += 1).filter(&mut is_new));
         let mut open = 0;
         while let Some(&node) = found.get(open) {
-            found.extend(tree.node(node).also.iter().copied().filter(&mut is_new));
+            let also = &tree.node(node).also;
+            steps += 1 + also.len();
+            found.extend(also.iter().copied().filter(&mut is_new));
             open += 1;
         }
+        self.steps += steps;
         found.retain(|&node| tree.node(node).matters());
         found.sort_unstable();
         if let Some(number) = sets.get_index_of(found.as_slice()) {
@@ -130,5 +150,36 @@ impl Alike {
             .enumerate()
             .map(|(number, set)| (*set, (0..groups.len()).filter(|&group| groups[group][number]).collect()));
         Self { groups: groups.len(), group_of, groups_of: groups_of.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::{KnobPattern, Piece, Scope};
+
+    use super::*;
+    use crate::table::Alphabet;
+
+    /// How many steps the automaton of `patterns` takes, if it takes less than [`STEPS_MAX`].
+    fn steps(patterns: &[String]) -> Option<usize> {
+        let patterns: Vec<KnobPattern> =
+            patterns.iter().map(|text| KnobPattern::parse(text).unwrap()).collect();
+        let pieces: Vec<&[Piece]> = patterns.iter().map(KnobPattern::pieces).collect();
+        let alphabet = Alphabet::telling_apart((b'/'..=b'z').map(|byte| (byte, byte)));
+        let mut left = STEPS_MAX;
+        let made = determinise(&PatternTree::new(&pieces, Scope::Component, &alphabet), &mut left);
+        made.is_ok().then_some(STEPS_MAX - left)
+    }
+
+    #[test]
+    fn steps_grow_with_the_patterns_and_have_a_limit() {
+        let plain = |count| (0..count).map(|i| format!("net.a{i}.*")).collect::<Vec<_>>();
+        let (few, many) = (steps(&plain(1000)).unwrap(), steps(&plain(4000)).unwrap());
+        assert!(many < 5 * few, "{few} {many}");
+        // Stars whose order is another one in each pattern: few states each, made of many nodes.
+        let letter = |i: usize, k: usize| char::from(b'a' + ((i * 7 + k) % 10) as u8);
+        let starred =
+            |i| (0..20).map(|k| format!("*{}", letter(i, k))).collect::<String>() + &format!("{i}*");
+        assert_eq!(steps(&(0..50).map(starred).collect::<Vec<_>>()), None);
     }
 }

@@ -16,8 +16,10 @@ pub(crate) const CODE_STEPS_MAX: usize = INSTRUCTIONS_MAX / 2;
 pub enum CompileError {
     /// The patterns of the policy, up to those of this rule, make too large an automaton.
     #[error(
-        "the patterns up to this rule make an automaton of more than {} states and byte classes together",
-        crate::table::ENTRIES_MAX
+        "the patterns up to this rule make an automaton of more than {} states and byte classes together, or take more \
+         than {} steps to make it",
+        crate::table::ENTRIES_MAX,
+        crate::determinise::STEPS_MAX
     )]
     PatternsTooComplex {
         /// The rule.
@@ -25,8 +27,10 @@ pub enum CompileError {
     },
     /// A text pattern of this rule makes too large an automaton.
     #[error(
-        "the text pattern makes an automaton of more than {} states and byte classes together",
-        crate::table::ENTRIES_MAX
+        "the text pattern makes an automaton of more than {} states and byte classes together, or the text patterns up to \
+         this rule take more than {} steps",
+        crate::table::ENTRIES_MAX,
+        crate::determinise::TEXT_STEPS_MAX
     )]
     TextTooComplex {
         /// The rule.

@@ -7,8 +7,9 @@ use knobgate_policy::limits::NAME_MAX;
 use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy, Width};
 
 use crate::automaton::{self, NameAutomaton};
+use crate::determinise::STEPS_MAX;
 use crate::error::CompileError;
-use crate::table::{Table, TooLarge};
+use crate::table::Table;
 use crate::width;
 
 /// Tells names apart as far as the rules of a policy do: names of one class are decided by the same rules, which take the
@@ -68,6 +69,7 @@ impl<'a> Names<'a> {
             }
         }
         let told_apart = width::told_apart(policy);
+        let of_rules = patterns.len();
         let mut width_of = Vec::new();
         for &(pattern, width) in &told_apart {
             match pattern.literal() {
@@ -75,23 +77,21 @@ impl<'a> Names<'a> {
                 None => {
                     patterns.push(pattern.pieces());
                     width_of.push(width);
+                    // To be blamed if they are too many: the last one.
+                    rule_of.push(policy.rules.len() - 1);
                 }
             }
         }
         let elsewhere = policy.width_elsewhere();
         let of_patterns = |set: &[usize]| {
-            let (of_rules, of_widths) = set.split_at(set.partition_point(|&pattern| pattern < rule_of.len()));
-            let rules = of_rules.iter().map(|&pattern| rule_of[pattern]);
+            let (rules, widths) = set.split_at(set.partition_point(|&pattern| pattern < of_rules));
+            let rules = rules.iter().map(|&pattern| rule_of[pattern]);
             let rules = that_may_decide(policy, rules.chain(everywhere.iter().copied()).collect());
-            let widths = of_widths.iter().map(|&pattern| width_of[pattern - rule_of.len()]);
+            let widths = widths.iter().map(|&pattern| width_of[pattern - of_rules]);
             Class { rules, width: width::of(widths, elsewhere) }
         };
         let NameAutomaton { table, outputs: mut classes } = automaton::of_names(&patterns, of_patterns)
-            .map_err(|_| {
-                // That of the last rule, if it is what is told apart besides.
-                let first = first_too_many(&patterns).min(rule_of.len().saturating_sub(1));
-                CompileError::PatternsTooComplex { rule: rule_of[first] }
-            })?;
+            .map_err(|_| CompileError::PatternsTooComplex { rule: first_too_many(&patterns, &rule_of) })?;
 
         let mut literals = Vec::new();
         spelled_out.sort_unstable();
@@ -131,16 +131,27 @@ pub(crate) fn is_for_every_name(policy: &Policy, rule: usize) -> bool {
     policy.rules[rule].patterns.iter().any(KnobPattern::matches_every_name)
 }
 
-/// The index of the first of `patterns` with which those before it make too large an automaton.
-fn first_too_many(patterns: &[&[Piece]]) -> usize {
-    let (mut fit, mut too_many) = (0, patterns.len());
-    while fit + 1 < too_many {
+/// How many steps the search for the rule that is too much may take.
+const SEARCH_STEPS_MAX: usize = 4 * STEPS_MAX;
+
+/// The first rule with whose patterns those before it make too large an automaton; or a later one, if that takes too long
+/// to tell. `rule_of` has the rule of each pattern, in ascending order.
+fn first_too_many(patterns: &[&[Piece]], rule_of: &[usize]) -> usize {
+    // Where the patterns of each rule end.
+    let ends: Vec<usize> =
+        (1..=rule_of.len()).filter(|&end| rule_of.get(end) != Some(&rule_of[end - 1])).collect();
+    let (mut fit, mut too_many) = (0, ends.len());
+    let mut left = SEARCH_STEPS_MAX;
+    while fit + 1 < too_many && left >= STEPS_MAX {
         // What is too large takes longest to find out, the longer the more patterns there are: from below.
         let tried = fit.midpoint(too_many).min(2 * fit + 1);
-        match automaton::of_names(&patterns[..tried], |_| ()) {
-            Ok(_) => fit = tried,
-            Err(TooLarge) => too_many = tried,
+        let mut steps = STEPS_MAX;
+        if automaton::can_be_made(&patterns[..ends[tried - 1]], &mut steps) {
+            fit = tried;
+        } else {
+            too_many = tried;
         }
+        left -= STEPS_MAX - steps;
     }
-    too_many - 1
+    rule_of[ends[too_many - 1] - 1]
 }

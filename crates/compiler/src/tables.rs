@@ -1,18 +1,51 @@
 //! The tables of a program, together in one read-only map: automata, hashes, and the rows of steps.
 
 use foldhash::HashMap;
+use knobgate_policy::Piece;
 
+use crate::automaton::{self, TextEnd};
 use crate::blocks::row;
-use crate::table::{Placed, Table};
+use crate::determinise::TEXT_STEPS_MAX;
+use crate::table::{Placed, Table, TooLarge};
 
 /// The tables. Code that reads them is emitted when all are in place, for it depends on how large they are together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tables {
     placed: HashMap<Table, Placed>,
     bytes: Vec<u8>,
+    /// Those of the automata for texts, by what they match.
+    texts: HashMap<(Vec<Piece>, TextEnd), Placed>,
+    /// How many steps the automata for texts may still take together.
+    steps: usize,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            placed: HashMap::default(),
+            bytes: Vec::new(),
+            texts: HashMap::default(),
+            steps: TEXT_STEPS_MAX,
+        }
+    }
 }
 
 impl Tables {
+    /// Where the automaton for texts that match `pattern` lies.
+    ///
+    /// # Errors
+    /// It is too large, or there are no steps left for it.
+    pub(crate) fn automaton(&mut self, pattern: &[Piece], end: TextEnd) -> Result<Placed, TooLarge> {
+        let key = (pattern.to_vec(), end);
+        if let Some(&placed) = self.texts.get(&key) {
+            return Ok(placed);
+        }
+        let table = automaton::of_text(pattern, end, &mut self.steps)?;
+        let placed = self.place(&table);
+        self.texts.insert(key, placed);
+        Ok(placed)
+    }
+
     /// Where `table` lies; equal ones are kept once.
     pub(crate) fn place(&mut self, table: &Table) -> Placed {
         if let Some(&placed) = self.placed.get(table) {

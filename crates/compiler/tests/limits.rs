@@ -30,6 +30,25 @@ fn a_text_pattern_that_makes_too_large_an_automaton_is_refused() {
 }
 
 #[test]
+fn the_rule_with_which_patterns_become_too_much_is_named() {
+    // Stars whose order is another one in each pattern.
+    let letter = |i: usize, k: usize| char::from(b'a' + ((i * 7 + k) % 10) as u8);
+    let starred = |i| (0..20).map(|k| format!("*{}", letter(i, k))).collect::<String>() + &format!("{i}*");
+    let starred = (0..50).map(starred).collect::<Vec<_>>().join(", ");
+    let rules = ["deny write vm.*", &format!("deny write {starred}"), "deny write kernel.*"];
+    let error = compile(&policy(&rules), &Features::ALL).unwrap_err();
+    assert!(matches!(error, CompileError::PatternsTooComplex { rule: 1 }), "{error}");
+}
+
+#[test]
+fn many_text_patterns_are_fine_and_equal_ones_are_one() {
+    let rules: Vec<String> =
+        (0..400).map(|i| format!("allow write vm.x{i} if new matches \"*a???b{}*\"", i % 300)).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    assert!(compile(&policy(&rules), &Features::ALL).is_ok());
+}
+
+#[test]
 fn what_the_kernel_does_not_tell_is_not_guessed() {
     let file = policy(&["allow write vm.*", "deny write kernel.* if comm == \"sh\""]);
     let error = compile(&file, &Features::BASELINE).unwrap_err();

@@ -53,6 +53,12 @@ impl Map {
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
+    /// How much memory a map takes on a machine with `cpus` CPUs before anything is in it, in bytes. No map takes more
+    /// than a GiB, with all that is in it.
+    pub fn memory(def: &MapDef, cpus: u32) -> u64 {
+        state::from_the_start(def, cpus)
+    }
+
     /// What kind of map it is, and of which sizes; without contents.
     pub fn def(&self) -> MapDef {
         self.state().def().clone()

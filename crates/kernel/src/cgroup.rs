@@ -173,7 +173,7 @@ impl Cgroup {
         loop {
             match Self::that_holds(pid, directory) {
                 Err(CgroupError::Elsewhere { .. } | CgroupError::NotFound { .. }) if tries < TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 done => return done,
             }

@@ -16,6 +16,9 @@ use crate::{
     Rule, Source, Span, Test, limits,
 };
 
+/// How many warnings are kept: nobody reads more.
+const WARNINGS_MAX: usize = 1000;
+
 /// What the checker is told besides the text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CheckOptions<'a> {
@@ -36,6 +39,13 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, V
     diagnostics.sort_by_key(|diagnostic| diagnostic.primary.span.start);
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == crate::Severity::Error) {
         return Err(diagnostics);
+    }
+    if diagnostics.len() > WARNINGS_MAX {
+        let place = diagnostics[WARNINGS_MAX].primary.span;
+        diagnostics.truncate(WARNINGS_MAX);
+        let message = format!("there are more than {WARNINGS_MAX} warnings");
+        diagnostics
+            .push(Diagnostic::warning("too-many-warnings", place, message).label("the rest is not shown"));
     }
     file.warnings = diagnostics;
     file.source = source;

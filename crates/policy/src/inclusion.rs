@@ -32,6 +32,11 @@ impl Inclusion {
         self.left == 0
     }
 
+    /// Takes so many steps from the effort.
+    pub(crate) fn charge(&mut self, steps: usize) {
+        self.left = self.left.saturating_sub(steps);
+    }
+
     /// Whether every name that `narrow` matches is matched by `wide` too. `false` may also mean that it is not known.
     pub(crate) fn holds(&mut self, narrow: &[Piece], wide: &[Piece]) -> bool {
         if narrow == wide || *wide == [Piece::DoubleStar] {

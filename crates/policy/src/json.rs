@@ -5,7 +5,7 @@ mod document;
 mod read;
 mod write;
 
-use crate::{CheckOptions, Diagnostic, Policy, PolicyFile, Severity, Source, Span, check};
+use crate::{CheckOptions, Diagnostic, Policy, PolicyFile, Severity, Source, Span, check, limits};
 use document::PolicyDocument;
 
 /// What is wrong with a policy given as JSON.
@@ -25,6 +25,10 @@ pub struct JsonError {
 /// # Errors
 /// What is wrong with it: the first thing if it is no JSON of this form, else everything.
 pub fn parse_json(name: &str, json: &str, options: &CheckOptions<'_>) -> Result<PolicyFile, Vec<JsonError>> {
+    if json.len() > limits::FILE_MAX {
+        let message = format!("the file has more than {} MiB", limits::FILE_MAX >> 20);
+        return Err(vec![JsonError { path: String::new(), message, help: None }]);
+    }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let document: PolicyDocument = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -22,6 +22,8 @@ pub struct Source {
     not_utf8: Option<Span>,
     /// Offset of each line's first byte.
     lines: Vec<usize>,
+    /// How many characters begin before each block.
+    chars_before: Vec<usize>,
 }
 
 /// A checked policy together with the text that it came from.
@@ -72,13 +74,27 @@ impl Span {
     }
 }
 
+/// Characters are counted in blocks of so many bytes.
+const BLOCK: usize = 4096;
+
+/// How many characters begin in `bytes`, which are a part of a text.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+}
+
 impl Source {
     /// `text`, called `name` in messages (usually its path).
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
         let line_starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(line_starts).collect();
-        Self { name: name.into(), text, not_utf8: None, lines }
+        let blocks = text.as_bytes().chunks(BLOCK).scan(0, |before, block| {
+            let chars_before = *before;
+            *before += characters(block);
+            Some(chars_before)
+        });
+        let chars_before = blocks.collect();
+        Self { name: name.into(), text, not_utf8: None, lines, chars_before }
     }
 
     /// The bytes of a file. What is not UTF-8 becomes `U+FFFD`, and an error when the source is parsed.
@@ -109,9 +125,15 @@ impl Source {
     /// Line and column of a byte offset; both count from 1, the column in characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
-        let start = self.lines[line - 1];
-        let column = self.text.get(start..offset).map_or(1, |before| before.chars().count() + 1);
-        (line, column)
+        (line, self.characters_before(offset) - self.characters_before(self.lines[line - 1]) + 1)
+    }
+
+    /// How many characters begin before `offset`, in the time that it takes to look at one block.
+    fn characters_before(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len());
+        let block = (offset / BLOCK).min(self.chars_before.len().saturating_sub(1));
+        let before = self.chars_before.get(block).copied().unwrap_or_default();
+        before + characters(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
     /// Line of a byte offset, counted from 1.
@@ -211,6 +233,21 @@ mod tests {
         assert_eq!(source.line_text(1), "ab");
         assert_eq!(source.line_text(2), "cé d");
         assert_eq!(source.line_text(9), "");
+    }
+
+    #[test]
+    fn columns_of_long_lines_count_characters() {
+        let text = "ab\n".to_owned() + &"aé".repeat(2 * BLOCK) + "\nx";
+        let source = Source::new("x", text.as_str());
+        for (offset, _) in text.char_indices().step_by(101) {
+            let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+            assert_eq!(
+                source.line_column(offset).1,
+                text[start..offset].chars().count() + 1,
+                "offset {offset}"
+            );
+        }
+        assert_eq!(source.line_column(text.len()), (3, 2));
     }
 
     #[test]

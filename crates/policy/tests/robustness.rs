@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use knobgate_policy::{
-    CheckOptions, DecidedBy, Diagnostic, KnobName, Source, arbitrary, evaluate, format, parse, print,
+    CheckOptions, DecidedBy, Diagnostic, KnobName, Source, arbitrary, evaluate, format, parse, parse_json,
+    print,
 };
 use proptest::prelude::*;
 
@@ -152,6 +153,21 @@ fn ten_thousand_rules_are_checked_and_so_are_ten_thousand_mistakes() {
 }
 
 #[test]
+fn so_many_warnings_that_nobody_reads_them_end_the_list() {
+    let knobs = [KnobName::parse("kernel.panic").unwrap()];
+    let names: Vec<String> = (0..10_000).map(|i| format!("net.a{i}")).collect();
+    for text in [
+        format!("policy x\nallow write {}\n", names.join(", ")),
+        format!("policy x\ndeny write **\n{}", "deny write kernel.panic\n".repeat(5000)),
+        format!("policy x\n{}", "test \"a\" { read kernel.panic => allow }\n".repeat(5000)),
+    ] {
+        let file = parse(Source::new("x", text), &CheckOptions { knobs: Some(&knobs) }).unwrap();
+        assert_eq!(file.warnings().len(), 1001);
+        assert_eq!(file.warnings().last().unwrap().code, "too-many-warnings");
+    }
+}
+
+#[test]
 fn endless_nesting_and_endless_lines_are_errors() {
     for (what, text) in [
         ("parentheses", format!("policy x\nallow write a if {}", "(".repeat(1 << 20))),
@@ -178,5 +194,7 @@ fn endless_nesting_and_endless_lines_are_errors() {
 #[test]
 fn a_file_beyond_the_limit_is_one_error() {
     let text = " ".repeat(knobgate_policy::limits::FILE_MAX + 1);
+    let json = parse_json("x", &text, &CheckOptions::default()).unwrap_err();
+    assert_eq!(json[0].message, "the file has more than 16 MiB");
     assert_eq!(parse(Source::new("x", text), &CheckOptions::default()).unwrap_err().len(), 1);
 }

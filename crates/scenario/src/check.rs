@@ -18,6 +18,10 @@ impl Document {
     ///
     /// The first thing that is not of the form of a scenario.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        if text.len() > Scenario::TEXT_MAX {
+            let message = format!("a scenario has at most {} MiB", Scenario::TEXT_MAX >> 20);
+            return Err(ScenarioError { path: String::new(), message, place: None });
+        }
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let read = serde_path_to_error::deserialize(&mut deserializer);
         let (path, error) = match read {
@@ -62,6 +66,7 @@ pub(crate) fn check(
     let knobs = setting::knobs(document, &profile.unwrap_or_default(), &mut findings);
     let mut maps = setting::maps(document, &mut findings);
     let programs = setting::programs(document, &mut maps, read, &mut findings);
+    setting::check_memory(&maps, &mut findings);
     let (cgroups, paths) = setting::cgroups(document, &mut findings);
     let names = steps::Names::of(document, &programs, &paths);
     let steps::Checked { steps, attachments, files } = steps::check(&document.steps, &names, &mut findings);

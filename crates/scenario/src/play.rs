@@ -114,6 +114,9 @@ fn errno_name(errno: i32) -> String {
 /// What is done with a descriptor that there is none of.
 const EBADF: Refusal = Refusal::Errno(9);
 
+/// More entries than are listed.
+const E2BIG: Refusal = Refusal::Errno(7);
+
 impl Play<'_> {
     fn play(&mut self, step: &Step) -> Answer<Details> {
         match step {
@@ -146,6 +149,9 @@ impl Play<'_> {
             }
             &Step::Map { map } => {
                 let entries = self.place.entries(map)?;
+                if entries.len() > Scenario::LISTED_MAX as usize {
+                    return Err(E2BIG);
+                }
                 let entries = entries.into_iter().map(|(key, value)| (Hex(key), Hex(value))).collect();
                 return Ok(Details::Entries { entries });
             }

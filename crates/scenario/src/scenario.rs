@@ -2,7 +2,7 @@
 
 use std::io;
 
-use knobgate_bpf::{Features, MapDef};
+use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Compiled, Degradation};
 use knobgate_hook::{Mode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
@@ -28,6 +28,18 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The longest document in JSON, in bytes.
+    pub const TEXT_MAX: usize = 16 << 20;
+
+    /// The longest file that `read` need give, in bytes: that of an object.
+    pub const FILE_MAX: usize = Object::BYTES_MAX;
+
+    /// The most memory that the maps of a scenario take together, in bytes.
+    pub const MAPS_MAX: u64 = 256 << 20;
+
+    /// The most entries that are listed of a map.
+    pub const LISTED_MAX: u32 = 65_536;
+
     /// Reads and checks a scenario in JSON. `read` gives the files of policies and objects that it names.
     ///
     /// # Errors

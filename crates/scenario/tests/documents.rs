@@ -204,6 +204,19 @@ fn errors_say_where_and_what() {
             "knobs[0].name: `fs.binfmt_misc.register` is no sysctl",
         ),
         (
+            document(
+                r#""maps": [{"name": "m", "type": "array", "key_size": 4, "value_size": 8, "max_entries": 33554433}]"#,
+            ),
+            "maps: the maps of a scenario take at most 256 MiB together, and these take 257 MiB",
+        ),
+        (
+            document(
+                r#""maps": [{"name": "m", "type": "percpu_array", "key_size": 4, "value_size": 1, "max_entries": 65537}], "steps": [{"map": "m"}]"#,
+            ),
+            "steps[0].map: this array has 65537 entries, and of one with more than 65536 they cannot be listed",
+        ),
+        (" ".repeat(Scenario::TEXT_MAX + 1), "a scenario has at most 16 MiB"),
+        (
             step(r#"{"write": {"knob": "fs/binfmt_misc/status", "cgroup": "a", "data": "1"}}"#),
             "steps[0].write.knob: `fs.binfmt_misc.status` is no sysctl",
         ),
@@ -282,4 +295,19 @@ fn all_that_is_wrong_is_said_at_once() {
     assert!(
         lines[0].starts_with("line 1, column ") && lines[1].starts_with("line 2, column 9: steps[1].map: ")
     );
+}
+
+#[test]
+fn of_a_map_with_too_many_entries_none_are_listed() {
+    let entries: Vec<String> =
+        (0..=Scenario::LISTED_MAX).map(|key| format!(r#"["{key:08x}", "00"]"#)).collect();
+    for (count, expected) in [(entries.len(), Some("E2BIG")), (entries.len() - 1, None)] {
+        let json = document(&format!(
+            r#""maps": [{{"name": "m", "type": "hash", "key_size": 4, "value_size": 1, "max_entries": 1000000, "entries": [{}]}}], "steps": [{{"map": "m"}}]"#,
+            entries[..count].join(", ")
+        ));
+        let scenario = Scenario::parse(&json, &mut files).unwrap();
+        let line = scenario.play_on_model().unwrap().next().unwrap().unwrap();
+        assert_eq!((line.ok, line.errno.as_deref()), (expected.is_none(), expected));
+    }
 }

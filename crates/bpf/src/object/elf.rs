@@ -9,10 +9,7 @@ use object::{
     RelocationTarget, SymbolKind,
 };
 
-use super::ObjectError;
-
-/// The most bytes of a file that are looked at, and of a section that has none in the file.
-const BYTES_MAX: usize = 64 << 20;
+use super::{Object, ObjectError};
 
 /// A file. Sections and symbols are named by their indices in it.
 pub(super) struct Elf<'a> {
@@ -82,7 +79,7 @@ impl<'a> Elf<'a> {
         if !bytes.starts_with(b"\x7fELF") {
             return Err(not("it is not in ELF format"));
         }
-        if bytes.len() > BYTES_MAX {
+        if bytes.len() > Object::BYTES_MAX {
             return Err(not("it has more than 64 MiB"));
         }
         if bytes.get(4..6) != Some(&[2, 1]) {
@@ -140,9 +137,9 @@ impl<'a> Section<'a> {
         let is_code = section.kind() == object::SectionKind::Text;
         let role = Role::of(name, is_code);
         let size =
-            usize::try_from(section.size()).ok().filter(|size| *size <= BYTES_MAX).ok_or_else(|| {
-                ObjectError::damaged(format!("the section {name} has {} bytes", section.size()))
-            })?;
+            usize::try_from(section.size()).ok().filter(|size| *size <= Object::BYTES_MAX).ok_or_else(
+                || ObjectError::damaged(format!("the section {name} has {} bytes", section.size())),
+            )?;
         let header = section.elf_section_header();
         let has_no_bytes = header.sh_type(Endianness::Little) == SHT_NOBITS;
         if section.address() != 0 || (has_no_bytes && role != Role::Data && role != Role::Other) {

@@ -9,6 +9,7 @@ use knobgate_hook::Profile;
 
 use crate::degradation::{self, Kernel, SOME_KERNEL};
 use crate::failure::Failure;
+use crate::limited;
 use crate::not_compiled;
 use crate::output::Output;
 use crate::policy_file::{self, load_policy};
@@ -84,7 +85,7 @@ impl Compile {
         let place = policy_file::name(&self.output);
         let bytes = write_object(&program)
             .map_err(|error| Failure::bug(format!("cannot make an object of {place}")).because(error))?;
-        if policy_file::is_stdin(&self.output) {
+        if limited::is_stdin(&self.output) {
             output.raw(&bytes)?;
         } else {
             std::fs::write(&self.output, bytes)

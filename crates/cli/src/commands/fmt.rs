@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use knobgate_policy::Source;
 
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
+use crate::limited;
 use crate::output::Output;
 use crate::{plural, policy_file, report};
 
@@ -58,7 +59,7 @@ impl Fmt {
                 }
             }
         }
-        let is_filter = !self.check && self.files.iter().all(|path| policy_file::is_stdin(path));
+        let is_filter = !self.check && self.files.iter().all(|path| limited::is_stdin(path));
         if !is_filter {
             output.report(summary(&outcomes));
         }
@@ -85,7 +86,7 @@ impl Fmt {
         match (self.check, differs) {
             (true, true) => self.show_difference(&source, &formatted, output),
             (true, false) => Ok(Outcome::AsItShouldBe),
-            (false, _) if policy_file::is_stdin(path) => {
+            (false, _) if limited::is_stdin(path) => {
                 output.raw(formatted.as_bytes())?;
                 Ok(if differs { Outcome::Formatted } else { Outcome::AsItShouldBe })
             }

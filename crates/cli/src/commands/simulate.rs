@@ -1,7 +1,5 @@
 //! `knobgate simulate`: what becomes of a scenario.
 
-use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +9,7 @@ use knobgate_scenario::{Details, Play, Scenario};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::{BAD, Failure};
 use crate::json;
+use crate::limited;
 use crate::output::Output;
 use crate::policy_file;
 
@@ -45,17 +44,14 @@ impl Simulate {
 
     fn read(&self, output: &Output) -> Result<Scenario, Failure> {
         let name = policy_file::name(&self.scenario);
-        let unreadable = |error: io::Error| Failure::usage(format!("cannot read {name}")).because(error);
-        let text = if policy_file::is_stdin(&self.scenario) {
-            let mut text = String::new();
-            io::stdin().lock().read_to_string(&mut text).map(|_| text)
-        } else {
-            fs::read_to_string(&self.scenario)
-        };
+        let unreadable = |error| Failure::usage(format!("cannot read {name}")).because(error);
+        let bytes = limited::read(&self.scenario, Scenario::TEXT_MAX).map_err(unreadable)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failure::usage(format!("cannot read {name}: it is not UTF-8")))?;
         // The files that it names are where it is.
         let directory = self.scenario.parent().unwrap_or(Path::new(""));
-        let scenario =
-            Scenario::parse(&text.map_err(unreadable)?, &mut |file| fs::read(directory.join(file)));
+        let mut read = |file: &str| limited::read_file(&directory.join(file), Scenario::FILE_MAX);
+        let scenario = Scenario::parse(&text, &mut read);
         scenario.map_err(|errors| {
             for error in errors {
                 output.failure(&Failure::bad(format!("{name}: {error}")));

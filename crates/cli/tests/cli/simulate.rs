@@ -32,6 +32,12 @@ fn a_file_that_cannot_be_read_is_a_wrong_argument() {
 }
 
 #[test]
+fn endless_files_are_read_up_to_a_limit() {
+    let policy = r#"{"programs": {"p": {"policy": "/dev/zero"}, "o": {"object": "/dev/zero"}}, "steps": []}"#;
+    snapshot("simulate-endless", [simulate(["/dev/zero"]), simulate(["-"]).stdin(policy)]);
+}
+
+#[test]
 fn a_scenario_comes_on_standard_input_too() {
     let text =
         r#"{"programs": {"p": {"insns": "b700000001000000 9500000000000000"}}, "steps": [{"load": "p"}]}"#;

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use knobgate_compiler::compile;
 use knobgate_kernel::{Link, LoadOptions, load, probe, start_inside};
 use knobgate_policy::{CheckOptions, KnobPattern, Normalisation, Relation, Source, Width, parse};
+use knobgate_testing::Reaped;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -36,8 +37,8 @@ pub(crate) fn direct(seed: u64, policies: u64, writes: u64) -> Result<(), String
     command.arg(WRITER_ARGUMENT).args([seed, policies, writes].map(|number| number.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     start_inside(&mut command, &cgroup).expect("the scratch cgroup can be entered");
-    let mut writer = command.spawn().expect("start the writer");
-    let (mut to, from) = (writer.stdin.take().expect("piped"), writer.stdout.take().expect("piped"));
+    let mut writer = Reaped(command.spawn().expect("start the writer"));
+    let (mut to, from) = (writer.0.stdin.take().expect("piped"), writer.0.stdout.take().expect("piped"));
     let mut from = BufReader::new(from);
     let features = probe().features();
 
@@ -70,7 +71,7 @@ pub(crate) fn direct(seed: u64, policies: u64, writes: u64) -> Result<(), String
         to.write_all(b"\n").map_err(|error| error.to_string())?;
     };
     drop(to);
-    let ended = writer.wait().map_err(|error| error.to_string())?;
+    let ended = writer.0.wait().map_err(|error| error.to_string())?;
     said.and_then(|()| if ended.success() { Ok(()) } else { Err(format!("the writer: {ended}")) })
 }
 

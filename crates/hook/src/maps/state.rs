@@ -46,20 +46,20 @@ impl State {
         }
         let cpus = if def.kind.is_per_cpu() { cpus } else { 1 };
         check_memory(&def, cpus)?;
-        let count = def.max_entries as usize;
+        let (count, room) = (def.max_entries as usize, room(&def, cpus));
         let values = |entries| Values::zeroed(def.value_size as usize, cpus as usize, entries);
         let storage = match def.kind {
             MapKind::Array | MapKind::PercpuArray => Storage::Array(values(count)),
-            MapKind::Hash => Storage::Hash(Hash::new(values(0), count, false, true)),
-            MapKind::PercpuHash => Storage::Hash(Hash::new(values(0), count, false, false)),
-            MapKind::LruHash => Storage::Hash(Hash::new(values(0), count, true, true)),
-            MapKind::LruPercpuHash => Storage::Hash(Hash::new(values(0), count, true, false)),
-            MapKind::LpmTrie => Storage::Trie(Trie::new(def.key_size as usize, values(0), count)),
+            MapKind::Hash => Storage::Hash(Hash::new(values(0), room, false, true)),
+            MapKind::PercpuHash => Storage::Hash(Hash::new(values(0), room, false, false)),
+            MapKind::LruHash => Storage::Hash(Hash::new(values(0), room, true, true)),
+            MapKind::LruPercpuHash => Storage::Hash(Hash::new(values(0), room, true, false)),
+            MapKind::LpmTrie => Storage::Trie(Trie::new(def.key_size as usize, values(0), room)),
             MapKind::CgroupStorage | MapKind::PercpuCgroupStorage => {
                 Storage::Local(Hash::new(values(0), usize::MAX, false, false))
             }
-            MapKind::Queue => Storage::Queue(Queue::new(count, false)),
-            MapKind::Stack => Storage::Queue(Queue::new(count, true)),
+            MapKind::Queue => Storage::Queue(Queue::new(room, false)),
+            MapKind::Stack => Storage::Queue(Queue::new(room, true)),
             MapKind::Ringbuf => Storage::Ring(Ring::new(u64::from(def.max_entries))),
             MapKind::PerfEventArray => Storage::Events(Vec::new()),
             MapKind::ProgArray => Storage::Programs(vec![None; count]),
@@ -339,7 +339,6 @@ impl State {
     }
 }
 
-/// Whether a map of these sizes can be made: `map_alloc_check` of each kind.
 /// The largest map, in bytes.
 const MEMORY_MAX: u64 = 1 << 30;
 
@@ -348,17 +347,36 @@ const ENTRY_MAX: u64 = 4 << 20;
 
 /// What a map takes from the start has its limit here; what its entries take comes with them.
 fn check_memory(def: &MapDef, cpus: u32) -> Result<(), MapError> {
-    let value = u64::from(def.value_size) * u64::from(cpus);
-    let taken = match def.kind {
-        MapKind::Array | MapKind::PercpuArray => u128::from(value) * u128::from(def.max_entries),
-        MapKind::ProgArray => u128::from(def.max_entries) * size_of::<Option<LoadedProgram>>() as u128,
-        MapKind::CgroupArray => u128::from(def.max_entries) * size_of::<Option<u64>>() as u128,
-        _ if u64::from(def.key_size) + value > ENTRY_MAX => return Err(MapError::TooBig),
-        _ => 0,
-    };
-    if taken > MEMORY_MAX.into() { Err(MapError::NoMemory) } else { Ok(()) }
+    let entry = u64::from(def.key_size) + u64::from(def.value_size) * u64::from(cpus);
+    if !is_whole_from_the_start(def.kind) && entry > ENTRY_MAX {
+        return Err(MapError::TooBig);
+    }
+    if from_the_start(def, cpus) > MEMORY_MAX { Err(MapError::NoMemory) } else { Ok(()) }
 }
 
+fn is_whole_from_the_start(kind: MapKind) -> bool {
+    matches!(kind, MapKind::Array | MapKind::PercpuArray | MapKind::ProgArray | MapKind::CgroupArray)
+}
+
+/// How much memory a map takes before anything is in it, in bytes.
+pub(super) fn from_the_start(def: &MapDef, cpus: u32) -> u64 {
+    let entry = match def.kind {
+        MapKind::Array => u64::from(def.value_size),
+        MapKind::PercpuArray => u64::from(def.value_size) * u64::from(cpus),
+        MapKind::ProgArray => size_of::<Option<LoadedProgram>>() as u64,
+        MapKind::CgroupArray => size_of::<Option<u64>>() as u64,
+        _ => 0,
+    };
+    entry.saturating_mul(def.max_entries.into())
+}
+
+/// How many entries of a map of this kind there is room for, where it takes memory for each that is added.
+fn room(def: &MapDef, cpus: u32) -> usize {
+    let entry = u64::from(def.key_size) + u64::from(def.value_size) * u64::from(cpus);
+    (MEMORY_MAX / entry.max(1)).min(def.max_entries.into()) as usize
+}
+
+/// Whether a map of these sizes can be made: `map_alloc_check` of each kind.
 fn sizes_fit(def: &MapDef) -> bool {
     let MapDef { key_size: key, value_size: value, max_entries: entries, .. } = *def;
     let counted = entries > 0;
@@ -374,5 +392,24 @@ fn sizes_fit(def: &MapDef) -> bool {
             (key == 8 || key == 16) && (1..=4096).contains(&value) && !counted
         }
         _ => key > 0 && value > 0 && counted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(kind: MapKind, value_size: u32, max_entries: u32) -> MapDef {
+        let (name, contents) = ("m".to_owned(), Vec::new());
+        MapDef { name, kind, key_size: 4, value_size, max_entries, flags: 0, contents, frozen: false }
+    }
+
+    #[test]
+    fn a_map_has_room_for_a_gib() {
+        assert_eq!(from_the_start(&map(MapKind::PercpuArray, 1 << 20, 100), 64), 6400 << 20);
+        assert_eq!(from_the_start(&map(MapKind::Hash, 1 << 20, 100), 64), 0);
+        assert_eq!(room(&map(MapKind::Hash, 1 << 20, 100), 1), 100);
+        assert_eq!(room(&map(MapKind::Hash, 1 << 20, u32::MAX), 1), 1023);
+        assert_eq!(room(&map(MapKind::PercpuHash, 1 << 20, u32::MAX), 64), 15);
     }
 }

@@ -41,7 +41,7 @@ impl Mapping {
 
     /// The number at this place, which the kernel may change.
     fn number(&self, offset: u32) -> &AtomicU32 {
-        assert!(offset as usize + 4 <= self.length && offset % 4 == 0);
+        assert!(offset as usize + 4 <= self.length && offset.is_multiple_of(4));
         // SAFETY: inside of the mapping, and aligned as that is.
         unsafe { AtomicU32::from_ptr(self.start.add(offset as usize).cast()) }
     }

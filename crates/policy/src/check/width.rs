@@ -115,10 +115,7 @@ impl Checker {
 
     fn text_that_is_a_number(&mut self, literal: &At<Term>) {
         let Term::Text(text) = &literal.is else { return };
-        let number = match numbers(text.as_bytes(), Value::New).as_deref() {
-            Ok(&[number]) => number,
-            _ => return,
-        };
+        let Ok(&[number]) = numbers(text.as_bytes(), Value::New).as_deref() else { return };
         let message = format!("{text} is one text of many for the number {number}");
         let warning = Diagnostic::warning("number-as-text", literal.span, message)
             .help("another spelling of it passes: compare with the number, without quotes");

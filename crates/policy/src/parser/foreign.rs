@@ -115,7 +115,7 @@ impl<'a> Parser<'a> {
                 TokenKind::Mark(Mark::Assign | Mark::Arrow | Mark::ThinArrow)
                 | TokenKind::Stray(':' | '-') => {}
                 TokenKind::Mark(Mark::ParenOpen | Mark::BracketOpen | Mark::BraceOpen) if !open => {
-                    open = true
+                    open = true;
                 }
                 _ => break token,
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use knobgate_bpf::{MapDef, MapKind, Object};
-use knobgate_hook::Profile;
+use knobgate_hook::{Map, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
 
 use crate::bytes::Hex;
@@ -12,7 +12,7 @@ use crate::document::{Document, KnobDocument, MapDocument, ProgramDocument};
 use crate::error::{Findings, Path};
 use crate::insns;
 use crate::knob::Knob;
-use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Source};
+use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Scenario, Source};
 
 /// The path below `/proc/sys` that a name in either spelling means.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
@@ -84,6 +84,19 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
         });
     }
     maps
+}
+
+/// Whether there is memory for all maps.
+pub(super) fn check_memory(maps: &[MapDef], findings: &mut Findings) {
+    let taken = maps.iter().fold(0u64, |sum, map| sum.saturating_add(Map::memory(map, 1)));
+    if taken > Scenario::MAPS_MAX {
+        let message = format!(
+            "the maps of a scenario take at most {} MiB together, and these take {} MiB",
+            Scenario::MAPS_MAX >> 20,
+            taken.div_ceil(1 << 20)
+        );
+        findings.add(&Path::of("maps"), message);
+    }
 }
 
 /// Whether what is in a map of this kind is the same on all kernels: there are no cgroups, programs and events in it.

@@ -12,7 +12,7 @@ use crate::document::{
 };
 use crate::error::{Findings, Path};
 use crate::id::Id;
-use crate::scenario::{Attachment, File, Flags, MapPlace, Program, Request, Step};
+use crate::scenario::{Attachment, File, Flags, MapPlace, Program, Request, Scenario, Step};
 
 /// The most bytes of one access. Kernels since 5.9 take less than 4 MiB, and fail what asks for more.
 const ACCESS_BYTES: usize = 8 << 20;
@@ -24,8 +24,8 @@ pub(super) struct Names<'a> {
     cgroups: &'a BTreeMap<String, usize>,
     /// Under each name, all maps that have it.
     maps: BTreeMap<String, BTreeSet<MapPlace>>,
-    /// Those of which the entries cannot be listed.
-    unlisted: BTreeMap<MapPlace, MapKind>,
+    /// Of those of which the entries cannot be listed, why.
+    unlisted: BTreeMap<MapPlace, String>,
 }
 
 impl<'a> Names<'a> {
@@ -46,7 +46,7 @@ impl<'a> Names<'a> {
                     Some(shared) => MapPlace::Shared(shared[map]),
                     None => MapPlace::Own { program: index, map },
                 };
-                kinds.insert(place, def.kind);
+                kinds.insert(place, (def.kind, def.max_entries));
                 for name in [def.name.clone(), format!("{}/{}", program.name, def.name)] {
                     maps.entry(name).or_default().insert(place);
                 }
@@ -56,16 +56,18 @@ impl<'a> Names<'a> {
             // The scenario's own come first.
             let place = MapPlace::Shared(index);
             maps.insert(map.name.clone(), [place].into());
-            kinds.extend(
-                MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind).map(|kind| (place, kind)),
-            );
+            let kind = MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind);
+            kinds.extend(kind.map(|kind| (place, (kind, map.max_entries))));
         }
         Self {
             knobs: knobs.enumerate().map(|(index, name)| (name, index)).collect(),
             programs: document.programs.keys().enumerate().map(|(index, name)| (&**name, index)).collect(),
             cgroups,
             maps,
-            unlisted: kinds.into_iter().filter(|(_, kind)| !can_list(*kind)).collect(),
+            unlisted: kinds
+                .into_iter()
+                .filter_map(|(place, (kind, entries))| Some((place, not_listed(kind, entries)?)))
+                .collect(),
         }
     }
 
@@ -89,10 +91,24 @@ impl<'a> Names<'a> {
         match places.first() {
             Some(&place) if places.len() == 1 => match self.unlisted.get(&place) {
                 None => Ok(place),
-                Some(kind) => Err(format!("the entries of a map of type {} cannot be listed", kind.name())),
+                Some(why) => Err(why.clone()),
             },
             _ => Err(format!("several programs have a map `{name}`: write PROGRAM/{name}")),
         }
+    }
+}
+
+/// Why the entries of a map with room for so many cannot be listed, if that is so.
+fn not_listed(kind: MapKind, entries: u32) -> Option<String> {
+    if !can_list(kind) {
+        Some(format!("the entries of a map of type {} cannot be listed", kind.name()))
+    } else if entries > Scenario::LISTED_MAX && matches!(kind, MapKind::Array | MapKind::PercpuArray) {
+        let most = Scenario::LISTED_MAX;
+        Some(format!(
+            "this array has {entries} entries, and of one with more than {most} they cannot be listed"
+        ))
+    } else {
+        None
     }
 }
 
