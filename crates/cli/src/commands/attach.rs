@@ -100,10 +100,15 @@ impl Attach {
                         Failure::machine(format!("cannot examine process {pid}")).because(error)
                     })?;
                     let ThreadCount { inside, elsewhere, .. } = threads;
-                    output.warning(format!(
-                        "{place} {HAS_THREADS} (of process {pid}, {} in it, {elsewhere} not)",
+                    let whole = match domain_of(&cgroup) {
+                        Some(domain) => format!("all of them are in --cgroup {}; ", domain.path().display()),
+                        None => String::new(),
+                    };
+                    return Err(Failure::usage(format!(
+                        "process {pid} is in {place}, which {HAS_THREADS} (of this one, {} in it, {elsewhere} not); \
+                         {whole}if these threads alone are meant, say --cgroup {place}",
                         count(inside, "thread")
-                    ));
+                    )));
                 }
                 _ => {}
             }
@@ -111,6 +116,15 @@ impl Attach {
         }
         Ok(chosen)
     }
+}
+
+/// The cgroup that has the whole processes whose threads are in this one.
+fn domain_of(threaded: &Cgroup) -> Option<Cgroup> {
+    let mut above = threaded.parent().ok()??;
+    while above.kind().ok()? == CgroupType::Threaded {
+        above = above.parent().ok()??;
+    }
+    Some(above)
 }
 
 /// What to know of a threaded cgroup before one relies on a policy there.
