@@ -37,9 +37,14 @@ pub(crate) enum Test {
     All(Vec<Test>),
     Any(Vec<Test>),
     Not(Box<Test>),
-    Chain { first: Term, links: Vec<(Relation, Term)> },
+    Chain {
+        first: Term,
+        links: Vec<(Relation, Term)>,
+    },
     InRange(Term, Ends),
     InSet(Term, Vec<Constant>),
+    /// It is in a set of many.
+    InTable(Term, SetAt),
     Text(TextAt, TextCheck),
 }
 
@@ -74,6 +79,25 @@ pub(crate) struct Ends {
     pub(crate) low: Option<Constant>,
     pub(crate) high: Option<Constant>,
 }
+
+/// A set of many integers: those of each sign, if there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SetAt {
+    pub(crate) nonnegative: Option<SortedAt>,
+    pub(crate) negative: Option<SortedAt>,
+}
+
+/// Integers of one sign: their low 64 bits in ascending order, in the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SortedAt {
+    /// The constant that says where.
+    pub(crate) offset: Slot,
+    /// The constant that says how many: 2 to the power of it.
+    pub(crate) log2: Slot,
+}
+
+/// Sets of more integers are data, and searched.
+const SET_IN_CODE_MAX: usize = 16;
 
 /// What a predicate on text looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -280,6 +304,14 @@ impl<'a> Lifting<'a> {
                     high: range.high.map(|high| self.constant(high)),
                 },
             ),
+            Condition::InSet(operand, set) if set.len() > SET_IN_CODE_MAX => {
+                let term = self.term(operand)?;
+                let (negative, nonnegative) = set.iter().partition(|integer| integer.is_negative());
+                Test::InTable(
+                    term,
+                    SetAt { nonnegative: self.sorted(nonnegative), negative: self.sorted(negative) },
+                )
+            }
             Condition::InSet(operand, set) => {
                 Test::InSet(self.term(operand)?, set.iter().map(|&integer| self.constant(integer)).collect())
             }
@@ -308,6 +340,18 @@ impl<'a> Lifting<'a> {
             _ => {}
         }
         Ok(term)
+    }
+
+    /// Places integers of one sign, unless there are none.
+    fn sorted(&mut self, integers: Vec<&Integer>) -> Option<SortedAt> {
+        let mut bits: Vec<u64> = integers.into_iter().map(|integer| integer.low_bits()).collect();
+        if bits.is_empty() {
+            return None;
+        }
+        bits.sort_unstable();
+        bits.dedup();
+        let (offset, log2) = self.tables.place_sorted(bits);
+        Some(SortedAt { offset: self.slot(offset.into()), log2: self.slot(log2.into()) })
     }
 
     fn not_here(&self, operand: &'static str) -> CompileError {

@@ -5,7 +5,7 @@ use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
 use knobgate_policy::{Relation, Value};
 
-use crate::body::{Bytes, Constant, Slot, Term, Test, TextAt, TextCheck};
+use crate::body::{Bytes, Constant, SetAt, Slot, SortedAt, Term, Test, TextAt, TextCheck};
 use crate::compare;
 use crate::frame::{self, COMM, COMM_BYTES, Numbers};
 use crate::lower::Lowering;
@@ -68,6 +68,7 @@ impl Lowering<'_> {
                 self.asm.bind(fall_through);
             }
             Test::InSet(term, set) => self.in_set(*term, set, target, when),
+            Test::InTable(term, set) => self.in_table(*term, *set, target, when),
             Test::Text(at, check) => self.text_check(*at, check, target, when),
         }
     }
@@ -93,6 +94,31 @@ impl Lowering<'_> {
         }
         if !when {
             self.asm.jump(target);
+        }
+        self.asm.bind(fall_through);
+    }
+
+    fn in_table(&mut self, term: Term, set: SetAt, target: Label, when: bool) {
+        self.readable(term);
+        let (negative, fall_through) = (self.asm.new_label(), self.asm.new_label());
+        let no_member = if when { fall_through } else { target };
+        self.load_sign(term, R3);
+        self.asm.jump_if(Cond::Ne, R3, 0, negative);
+        for (label, sorted) in [(None, set.nonnegative), (Some(negative), set.negative)] {
+            if let Some(label) = label {
+                self.asm.bind(label);
+            }
+            match sorted {
+                Some(SortedAt { offset, log2 }) => {
+                    self.load_term(term, R1);
+                    self.constant(R2, offset);
+                    self.constant(R3, log2);
+                    self.routines.call_is_among(&mut self.asm, self.tables);
+                    self.asm.jump_if(if when { Cond::Ne } else { Cond::Eq }, R0, 0, target);
+                    self.asm.jump(fall_through);
+                }
+                None => self.asm.jump(no_member),
+            }
         }
         self.asm.bind(fall_through);
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{Relation, Value};
 
-use crate::body::{Bytes, Ends, Term, Test, TextAt, TextCheck};
+use crate::body::{Bytes, Ends, SetAt, SortedAt, Term, Test, TextAt, TextCheck};
 use crate::tables::Tables;
 
 /// Successors that are no nodes.
@@ -53,6 +53,10 @@ pub(crate) mod node {
     /// The whole words.
     pub(crate) const WHOLE: i16 = 40;
 
+    /// Of a search: the operand is the left one. For numbers that are not negative, and then for those that are: where they lie,
+    /// and how many there are (2 to the power of it, or [`NONE`](super::NONE)), 4 bytes each.
+    pub(crate) const SORTED: [i16; 2] = [24, 32];
+
     /// Of a match: where the classes of the automaton are, 4 bytes.
     pub(crate) const CLASSES: i16 = 12;
     /// The state that it starts in, 4 bytes.
@@ -78,11 +82,16 @@ pub(crate) mod outcome {
     pub(crate) const GREATER: u8 = 4;
 }
 
+/// What stands in a node for how many numbers are searched, where there are none.
+pub(crate) const NONE: u32 = u32::MAX >> 1;
+
 /// What a node tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeTest {
     /// Compares two numbers.
     Numbers,
+    /// Looks for a number among many.
+    Search,
     /// Compares a text with bytes, or its beginning.
     Bytes(TextAt),
     /// Runs an automaton over a text.
@@ -105,7 +114,10 @@ impl NodeTest {
     pub(crate) fn value(self) -> Option<Value> {
         match self {
             NodeTest::Bytes(TextAt::Value(value)) | NodeTest::Matches(TextAt::Value(value)) => Some(value),
-            NodeTest::Numbers | NodeTest::Bytes(TextAt::Comm) | NodeTest::Matches(TextAt::Comm) => None,
+            NodeTest::Numbers
+            | NodeTest::Search
+            | NodeTest::Bytes(TextAt::Comm)
+            | NodeTest::Matches(TextAt::Comm) => None,
         }
     }
 
@@ -118,6 +130,7 @@ impl NodeTest {
             NodeTest::Numbers => 0,
             NodeTest::Bytes(at) => 1 + of_text(at),
             NodeTest::Matches(at) => 4 + of_text(at),
+            NodeTest::Search => 7,
         }
     }
 }
@@ -204,8 +217,36 @@ impl Placing<'_> {
             Test::InSet(term, set) => set.iter().rev().fold(fails, |next, constant| {
                 self.comparison(*term, Relation::Equal, Term::Constant(*constant), holds, next)
             }),
+            Test::InTable(term, set) => self.search(*term, *set, holds, fails),
             Test::Text(at, check) => self.text(*at, check, holds, fails),
         }
+    }
+
+    fn search(&mut self, term: Term, set: SetAt, holds: u32, fails: u32) -> u32 {
+        let mut node = Node::new(NodeTest::Search, holds, fails);
+        self.operand(&mut node, term, node::LEFT);
+        for (at, sorted) in node::SORTED.into_iter().zip([set.nonnegative, set.negative]) {
+            let (offset, log2) = match sorted {
+                Some(SortedAt { offset, log2 }) => {
+                    (self.constants[offset.0] as u32, self.constants[log2.0] as u32)
+                }
+                None => (0, NONE),
+            };
+            node.put(at, &offset.to_ne_bytes());
+            node.put(at + 4, &log2.to_ne_bytes());
+        }
+        self.place(node)
+    }
+
+    /// Notes where `term` comes from.
+    fn operand(&mut self, node: &mut Node, term: Term, at: i16) {
+        let (source, least, most) = source(term);
+        let is_negative = matches!(term, Term::Constant(constant) if constant.is_negative);
+        node.put(at + operand::SOURCE, &[source.number()]);
+        node.put(at + operand::LEAST, &[least]);
+        node.put(at + operand::MOST, &[most]);
+        node.put(at + operand::NEGATIVE, &[is_negative.into()]);
+        self.nodes.sources.insert(source.number(), source);
     }
 
     fn comparison(&mut self, left: Term, relation: Relation, right: Term, holds: u32, fails: u32) -> u32 {
@@ -214,17 +255,12 @@ impl Placing<'_> {
         for (term, at, constant_at) in
             [(left, node::LEFT, node::LEFT_CONSTANT), (right, node::RIGHT, node::RIGHT_CONSTANT)]
         {
-            let (source, least, most) = source(term);
-            let (mut bits, mut is_negative) = (0, false);
-            if let Term::Constant(constant) = term {
-                (bits, is_negative) = (self.constants[constant.slot.0], constant.is_negative);
-            }
-            node.put(at + operand::SOURCE, &[source.number()]);
-            node.put(at + operand::LEAST, &[least]);
-            node.put(at + operand::MOST, &[most]);
-            node.put(at + operand::NEGATIVE, &[is_negative.into()]);
+            self.operand(&mut node, term, at);
+            let bits = match term {
+                Term::Constant(constant) => self.constants[constant.slot.0],
+                _ => 0,
+            };
             node.put(constant_at, &bits.to_ne_bytes());
-            self.nodes.sources.insert(source.number(), source);
         }
         self.place(node)
     }

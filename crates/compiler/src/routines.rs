@@ -24,6 +24,7 @@ pub(crate) struct Routines {
     fetch_old: Option<Label>,
     pad: Option<Label>,
     append_number: Option<Label>,
+    is_among: Option<Label>,
     /// Where the automaton lies that finds the shape of a value.
     shape: Option<Placed>,
     /// How many instructions the verifier walks through in them: all of them again for every call.
@@ -42,6 +43,8 @@ mod steps {
     pub(super) const PAD: usize = 7_000;
     /// What it has more to do there if a replacement is made of constants, which it tracks byte by byte.
     pub(super) const PAD_CONSTANTS: usize = 3_000;
+    /// To halve what is searched.
+    pub(super) const SEARCH: usize = 30;
     /// To spell a number.
     pub(super) const APPEND_NUMBER: usize = 900;
 }
@@ -115,6 +118,13 @@ impl Routines {
         call(asm, &mut self.append_number);
     }
 
+    /// Calls the function that looks for a word among those that lie in the tables in ascending order: R1 the word, R2 where
+    /// they lie, R3 how many they are: 2 to the power of it. Returns in R0 whether it is there.
+    pub(crate) fn call_is_among(&mut self, asm: &mut Assembler, tables: &Tables) {
+        self.steps += steps::SEARCH * (tables.longest_search as usize + 1);
+        call(asm, &mut self.is_among);
+    }
+
     /// Emits all that were called.
     pub(crate) fn emit(mut self, asm: &mut Assembler, tables: &Tables, features: &Features) {
         for value in [Value::New, Value::Old] {
@@ -134,6 +144,10 @@ impl Routines {
         if let Some(label) = self.append_number {
             begin(asm, "append_number", label);
             emit_append_number(asm);
+        }
+        if let Some(label) = self.is_among {
+            begin(asm, "is_among", label);
+            emit_is_among(asm, tables);
         }
         if let Some(label) = self.run_table {
             begin(asm, "run_table", label);
@@ -289,6 +303,43 @@ fn emit_run_table(asm: &mut Assembler, tables: &Tables) {
     }
     asm.bind(done);
     entry(asm, R0, 0);
+    asm.exit();
+}
+
+/// A search that halves what is left. In R4 is how many are less for certain.
+fn emit_is_among(asm: &mut Assembler, tables: &Tables) {
+    const FORGET: i16 = -4;
+    let word = |asm: &mut Assembler| {
+        asm.alu(AluOp::Lsh, R0, 3);
+        asm.alu(AluOp::Add, R0, R2);
+        // Which proves to the verifier that it lies in the tables.
+        asm.alu(AluOp::And, R0, tables.row_mask() as i32);
+        asm.alu(AluOp::Add, R0, R5);
+        asm.load(Size::U64, R0, R0, 0);
+    };
+    asm.load_map_value(R5, program::TABLES, 0);
+    asm.mov(R4, 0);
+    for step in (0..tables.longest_search).rev() {
+        let next = asm.new_label();
+        asm.jump_if(Cond::Le, R3, step as i32, next);
+        asm.mov(R0, R4);
+        asm.alu(AluOp::Add, R0, (1 << step) - 1);
+        word(asm);
+        asm.jump_if(Cond::Ge, R0, R1, next);
+        asm.alu(AluOp::Add, R4, 1 << step);
+        asm.bind(next);
+        // The verifier would follow every number that this can come to. It does not track stores there.
+        asm.store(Size::U32, R10, FORGET, R4);
+        asm.load(Size::U32, R4, R10, FORGET);
+    }
+    let found = asm.new_label();
+    asm.mov(R0, R4);
+    word(asm);
+    asm.jump_if(Cond::Eq, R0, R1, found);
+    asm.mov(R0, 0);
+    asm.exit();
+    asm.bind(found);
+    asm.mov(R0, 1);
     asm.exit();
 }
 

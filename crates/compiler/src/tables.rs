@@ -17,6 +17,8 @@ pub(crate) struct Tables {
     texts: HashMap<(Vec<Piece>, TextEnd), Placed>,
     /// How many steps the automata for texts may still take together.
     steps: usize,
+    /// The most words in one search: 2 to the power of this.
+    pub(crate) longest_search: u32,
 }
 
 impl Default for Tables {
@@ -26,6 +28,7 @@ impl Default for Tables {
             bytes: Vec::new(),
             texts: HashMap::default(),
             steps: TEXT_STEPS_MAX,
+            longest_search: 0,
         }
     }
 }
@@ -64,6 +67,16 @@ impl Tables {
             self.bytes.extend_from_slice(&word.to_ne_bytes());
         }
         offset
+    }
+
+    /// Where `words` lie, of which there is at least one and which are in ascending order, and how many these are then: 2 to the
+    /// power of that. The last is there as often as it takes.
+    pub(crate) fn place_sorted(&mut self, mut words: Vec<u64>) -> (u32, u32) {
+        let last = words.last().copied().unwrap_or_default();
+        words.resize(words.len().next_power_of_two(), last);
+        let log2 = words.len().ilog2();
+        self.longest_search = self.longest_search.max(log2);
+        (self.place_words(words), log2)
     }
 
     /// Where a row lies that begins so.

@@ -20,7 +20,7 @@ use crate::chain::StepId;
 use crate::context;
 use crate::frame::{self, COMM, COMM_BYTES, Numbers};
 use crate::lower::{Exit, Lowering, Outcome};
-use crate::nodes::{NodeTest, Source, end, node, operand, outcome};
+use crate::nodes::{NONE, NodeTest, Source, end, node, operand, outcome};
 use crate::program;
 use crate::shape;
 
@@ -104,7 +104,8 @@ impl Lowering<'_> {
         let is_there = |value: Option<Value>| value.is_none_or(|value| needs.has(value));
         let sources = self.blocks.nodes.sources.values().copied().filter(|source| is_there(source.value()));
         let sources: Vec<Source> = sources.collect();
-        let has_operands = |test: NodeTest| test != NodeTest::Numbers || !sources.is_empty();
+        let takes_operands = |test| matches!(test, NodeTest::Numbers | NodeTest::Search);
+        let has_operands = |test: NodeTest| !takes_operands(test) || !sources.is_empty();
         let tests = self.blocks.nodes.tests.values().copied();
         let tests = tests.filter(|&test| is_there(test.value()) && has_operands(test));
         let tests: Vec<(NodeTest, Label)> = tests.map(|test| (test, self.asm.new_label())).collect();
@@ -116,6 +117,7 @@ impl Lowering<'_> {
             self.asm.bind(label);
             match test {
                 NodeTest::Numbers => self.test_numbers(&sources, ends),
+                NodeTest::Search => self.test_search(&sources, ends),
                 NodeTest::Bytes(at) => self.test_bytes(at, ends),
                 NodeTest::Matches(at) => self.test_match(at, ends),
             }
@@ -177,6 +179,28 @@ impl Lowering<'_> {
         self.asm.load(Size::U8, R2, R7, node::OUTCOMES);
         self.asm.alu(AluOp::And, R2, R1);
         self.asm.jump_if(Cond::Ne, R2, 0, ends.holds);
+        self.asm.jump(ends.fails);
+    }
+
+    fn test_search(&mut self, sources: &[Source], ends: Ends) {
+        // No constant: one that is looked for is none.
+        self.operand(sources, node::LEFT, node::LEFT_CONSTANT, (R8, R9));
+        let (negative, search) = (self.asm.new_label(), self.asm.new_label());
+        let [at_nonnegative, at_negative] = node::SORTED;
+        self.asm.jump_if(Cond::Ne, R9, 0, negative);
+        for (at, label) in [(at_nonnegative, None), (at_negative, Some(negative))] {
+            if let Some(label) = label {
+                self.asm.bind(label);
+            }
+            self.asm.load(Size::U32, R2, R7, at);
+            self.asm.load(Size::U32, R3, R7, at + 4);
+            self.asm.jump(search);
+        }
+        self.asm.bind(search);
+        self.asm.jump_if(Cond::Eq, R3, NONE as i32, ends.fails);
+        self.asm.mov(R1, R8);
+        self.routines.call_is_among(&mut self.asm, self.tables);
+        self.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
         self.asm.jump(ends.fails);
     }
 

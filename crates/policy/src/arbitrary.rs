@@ -191,6 +191,7 @@ fn comparison(new: bool) -> BoxedStrategy<Condition> {
         4 => chain(new),
         2 => (operand(new), bounded).prop_map(|(operand, range)| Condition::InRange(operand, range)),
         2 => (operand(new), vec(integer(), 1..5)).prop_map(|(operand, set)| Condition::InSet(operand, set)),
+        1 => (operand(new), vec(integer(), 15..40)).prop_map(|(operand, set)| Condition::InSet(operand, set)),
         3 => (text_operand, test).prop_map(|(operand, test)| Condition::Text(operand, test)),
     ]
     .boxed()

@@ -140,8 +140,8 @@ pub(crate) fn is_reserved(byte: u8) -> bool {
 
 /// Words that stand where a name could, so that a knob of that name cannot be spelled plainly.
 const KEYWORDS: &[&[u8]] = &[
-    b"policy", b"mode", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore", b"read",
-    b"write", b"to", b"if", b"log", b"nolog",
+    b"policy", b"mode", b"width", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore",
+    b"read", b"write", b"to", b"if", b"log", b"nolog",
 ];
 
 /// Whether `name` is a word of the language.

@@ -144,7 +144,10 @@ fn apart() -> Result<(), Failed> {
     let output = expect(2, ["attach", "--policy", file, "--pid", &pid, "--name", "t-thr-pid"]);
     let said = stderr(&output);
     assert!(said.contains("is a threaded cgroup") && said.contains("1 thread in it, 1 not"), "{said}");
-    assert!(said.contains(&format!("all of them are in --cgroup {};", cgroups.domain.path().display())), "{said}");
+    assert!(
+        said.contains(&format!("all of them are in --cgroup {};", cgroups.domain.path().display())),
+        "{said}"
+    );
     let said = stdout(&expect(0, ["doctor", "--pid", &pid]));
     let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some("threads"));
     let line = line.ok_or("nothing about threads")?;

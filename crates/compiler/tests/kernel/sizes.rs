@@ -108,6 +108,10 @@ pub(crate) fn estimates() -> Result<(), Failed> {
             })
             .collect(),
         (0..60).map(|i| format!("deny(EIO) read write ** if comm matches \"*a{i}*\"")).collect(),
+        (0..30)
+            .map(|i| format!("deny write vm.x{} if old[{}] in {{{}}}", i % 7, i % 8, set(i + 17)))
+            .collect(),
+        one(&format!("allow write ** if new in {{{}}}", set(10_000))),
         (0..60)
             .map(|i| {
                 let value = ["new", "old", "comm"][i % 3];
@@ -160,6 +164,11 @@ pub(crate) fn estimates() -> Result<(), Failed> {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     Ok(())
+}
+
+/// So many different numbers.
+fn set(count: usize) -> String {
+    (0..count).map(|i| (i * 7919 - i % 3).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn lines() -> Result<(), Failed> {
