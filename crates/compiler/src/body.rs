@@ -99,6 +99,9 @@ pub(crate) struct SortedAt {
 /// Sets of more integers are data, and searched.
 const SET_IN_CODE_MAX: usize = 16;
 
+/// Sets of more texts are found by an automaton.
+const TEXTS_IN_CODE_MAX: usize = 32;
+
 /// What a predicate on text looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TextAt {
@@ -370,6 +373,13 @@ impl<'a> Lifting<'a> {
         let check = match test {
             TextTest::Equals(text) => TextCheck::Equals(self.bytes(text)),
             TextTest::Differs(text) => TextCheck::Differs(self.bytes(text)),
+            TextTest::In(texts) if texts.len() > TEXTS_IN_CODE_MAX => {
+                let literal = |text: &Text| match text.as_bytes() {
+                    [] => Vec::new(),
+                    bytes => vec![Piece::Literal(bytes.to_vec())],
+                };
+                self.automaton(&[Piece::Alternatives(texts.iter().map(literal).collect())], end)?
+            }
             TextTest::In(texts) => TextCheck::In(texts.iter().map(|text| self.bytes(text)).collect()),
             TextTest::StartsWith(text) => TextCheck::StartsWith(self.bytes(text)),
             TextTest::Matches(glob) => self.automaton(glob.pieces(), end)?,

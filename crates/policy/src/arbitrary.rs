@@ -180,6 +180,7 @@ fn comparison(new: bool) -> BoxedStrategy<Condition> {
         2 => text().prop_map(TextTest::Equals),
         1 => text().prop_map(TextTest::Differs),
         1 => vec(text(), 1..4).prop_map(TextTest::In),
+        1 => vec(text(), 30..40).prop_map(TextTest::In),
         2 => pattern::text_glob().prop_map(TextTest::Matches),
         1 => text().prop_map(TextTest::StartsWith),
         1 => text().prop_map(TextTest::Contains),
