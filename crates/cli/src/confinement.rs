@@ -6,9 +6,9 @@ use std::{fs, io};
 
 use knobgate_kernel::{
     Cgroup, CgroupError, Guard, LoadedProgram, ProcessId, ScratchCgroup, attach_until_removed, guard,
-    keep_capabilities_to_clear_up,
 };
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::failure::Failure;
 
@@ -41,16 +41,15 @@ impl Confinement {
         Ok(Self { cgroup, guard })
     }
 
-    /// Starts `command` in there. If this process ends, the guard ends the command, and all that it started. The command has
-    /// the capabilities of this process, which then keeps none but those that it needs to the end.
+    /// Starts `command` in there. If this process ends, the guard ends the command, and all that it started. Without
+    /// `CAP_SYS_PTRACE` the command cannot trace this process, which is outside of the cgroup.
     ///
     /// # Errors
     /// It cannot be started, there or at all.
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
-        let child = knobgate_kernel::spawn_inside(command, &self.cgroup)?;
-        // Without them gone, all is as good, but for who can trace this process.
-        let _ = keep_capabilities_to_clear_up();
-        Ok(child)
+        // Of this process; the command is as any other once it is executed.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        knobgate_kernel::spawn_inside(command, &self.cgroup)
     }
 
     /// The guard; its descriptor becomes readable when it has ended.

@@ -4,8 +4,6 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
-use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-
 /// The inode number of the first user namespace, on every machine: `PROC_USER_INIT_INO` in include/linux/proc_ns.h.
 const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
@@ -48,23 +46,6 @@ impl fmt::Display for Capability {
             Self::Bpf => "CAP_BPF",
         })
     }
-}
-
-/// Gives up all capabilities of this thread but those that it takes to end the processes of a cgroup and to remove it. Makes
-/// system calls alone.
-///
-/// Whoever may trace a process can use what it has (`ptrace(2)`, "Ptrace access mode checking").
-///
-/// # Errors
-///
-/// The kernel's.
-pub fn keep_capabilities_to_clear_up() -> io::Result<()> {
-    let kept = CapabilitySet::KILL | CapabilitySet::DAC_OVERRIDE;
-    let mut sets = capabilities(None)?;
-    for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
-        *set = set.intersection(kept);
-    }
-    Ok(set_capabilities(None, sets)?)
 }
 
 /// A set of capabilities: the effective ones of a process.

@@ -47,8 +47,8 @@ pub enum GuardError {
 /// Starts the guard of `cgroup`.
 ///
 /// The guard is a child of this process, in the same cgroup as this one, named `knobgate-guard`. It is of a session of
-/// its own, blocks all signals (`SIGKILL` ends it) and holds no descriptor and no capability but those it needs, so that whoever
-/// can trace it gains nothing. Whoever kills this process and the guard at the same time, as `cgroup.kill` on *our*
+/// its own, blocks all signals (`SIGKILL` ends it), holds no descriptor but those it needs, and can be traced with
+/// `CAP_SYS_PTRACE` alone (`PR_SET_DUMPABLE`). Whoever kills this process and the guard at the same time, as `cgroup.kill` on *our*
 /// cgroup does, defeats it.
 ///
 /// # Errors

@@ -44,18 +44,15 @@ impl Hierarchy {
             path: "/proc/self/mountinfo".into(),
             source,
         })?;
-        let mut uppermost = Vec::new();
+        let (mut uppermost, mut failed) = (Vec::new(), None);
         for mount in mounts {
-            let found = mount.is_uppermost().map_err(|source| CgroupError::Io {
-                doing: "open",
-                path: mount.point.clone(),
-                source,
-            });
-            if found? {
-                uppermost.push(mount);
+            match mount.is_uppermost() {
+                Ok(true) => uppermost.push(mount),
+                Ok(false) => {}
+                Err(source) => failed = Some(CgroupError::Io { doing: "open", path: mount.point, source }),
             }
         }
-        choose(uppermost.into_iter()).ok_or(CgroupError::NotMounted)
+        choose(uppermost.into_iter()).ok_or(failed.unwrap_or(CgroupError::NotMounted))
     }
 
     /// The directory at which it is mounted, that of the [root](Self::root).

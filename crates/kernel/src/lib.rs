@@ -120,7 +120,7 @@ pub use attach::{
 pub use attachment::{Attachment, PinnedLink};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
-pub use capabilities::{Capabilities, Capability, keep_capabilities_to_clear_up};
+pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, CgroupError, name_in_its_namespace};
 pub use cgroup_type::CgroupType;
 pub use change::Change;

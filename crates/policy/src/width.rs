@@ -91,8 +91,8 @@ pub enum Normalisation {
     PowersOfTwo,
     /// 0, or 1 for every other number.
     Booleans,
-    /// Together with all bits that are set already.
-    MoreBits,
+    /// By rules of its own: how.
+    Own(&'static str),
     /// As what it is in hexadecimal: a mask or a list of CPUs.
     CpuMask,
 }

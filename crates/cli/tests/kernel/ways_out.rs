@@ -29,14 +29,27 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     println!("ready {}", std::process::id());
     let _ = std::io::stdin().read(&mut [0]);
     let path = Path::new(cgroup);
+    if path.ends_with("new") {
+        let _ = fs::create_dir(path);
+    }
     // A child first: this process is where it was then.
     let child = Cgroup::open(path).map_err(|error| error.to_string()).and_then(|cgroup| {
         let child = spawn_inside(&mut Command::new("true"), &cgroup).map_err(|error| error.to_string())?;
         child.wait(WaitOptions::empty()).map_err(|error| error.to_string())
     });
-    let moved = fs::write(path.join("cgroup.procs"), "0");
+    // A descriptor that is there is not opened again, for which other rights count.
+    let moved = match path.strip_prefix("/proc/self/fd") {
+        Ok(_) if !path.is_dir() => write_to_nine(),
+        _ => fs::write(path.join("cgroup.procs"), "0"),
+    };
     println!("{} {}: child {child:?}, moved {moved:?}", child.is_ok(), moved.is_ok());
     Some(ExitCode::SUCCESS)
+}
+
+/// Has a shell write to descriptor 9, that it may leave with itself.
+fn write_to_nine() -> std::io::Result<()> {
+    let status = Command::new("sh").args(["-c", "echo 0 >&9"]).stderr(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(std::io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// Where a process is put, and what it can do there.
@@ -97,6 +110,18 @@ const CASES: &[Case] = &[
         target: "/proc/self/fd/9",
     },
     Case {
+        what: "somebody to whom the part of the tree is delegated in which there is no other cgroup",
+        script: "rmdir \"$OTHER\"; chown 1000 \"$TOP\" \"$TOP/cgroup.procs\" && USER",
+        leaves: Leaves::Yes,
+        target: "$TOP/new",
+    },
+    Case {
+        what: "somebody with the list of another cgroup open",
+        script: "exec 9>\"$OTHER/cgroup.procs\"; exec unshare --mount sh -c 'umount -l \"$MOUNT\" && USER' sh \"$@\"",
+        leaves: Leaves::Yes,
+        target: "/proc/self/fd/9",
+    },
+    Case {
         what: "root without capabilities that sees no cgroups",
         script: "exec unshare --mount sh -c 'umount -l \"$MOUNT\" && ROOT' sh \"$@\"",
         leaves: Leaves::No,
@@ -137,7 +162,7 @@ fn leaving() -> Result<(), Failed> {
         let (held, other) = (top.create("held by name")?, top.create("other")?);
         let _link = Link::create(&loaded.program, &held)?;
         let path = |cgroup: &Cgroup| cgroup.path().display().to_string();
-        let named = |text: &str| text.replace("$OTHER", &path(&other));
+        let named = |text: &str| text.replace("$OTHER", &path(&other)).replace("$TOP", &path(&top));
         let script =
             WORDS.iter().fold((*script).to_owned(), |script, (word, meaning)| script.replace(word, meaning));
         let mut command = Command::new("sh");

@@ -4,6 +4,7 @@
 //!
 //! The *writer*, in a cgroup of its own, thinks of a policy, has the *director* put it on that cgroup, and writes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -113,14 +114,21 @@ pub(crate) fn live(seed: u64, policies: u64, writes: u64) -> io::Result<()> {
             ),
         );
     }
+    // A kernel may have no io_uring and no AIO, which the counts show.
+    let never = tally.ways.iter().find(|(way, count)| **count == 0 && !["io_uring", "aio"].contains(way));
+    if let Some((way, _)) = never.filter(|_| tally.writes >= ENOUGH_FOR_EVERY_WAY) {
+        return tell(WRONG, &format!("no write by way of {way} has succeeded"));
+    }
     tell(
         ALL,
         &format!(
-            "{policies} policies on {} knobs, {} writes: {} succeeded, {} changed the value",
+            "{policies} policies on {} knobs, {} writes: {} succeeded, {} changed the value, of {} knobs; succeeded by way: {:?}",
             knobs.len(),
             tally.writes,
             tally.succeeded,
-            tally.changed
+            tally.changed,
+            tally.knobs.len(),
+            tally.ways
         ),
     )
 }
@@ -128,11 +136,18 @@ pub(crate) fn live(seed: u64, policies: u64, writes: u64) -> io::Result<()> {
 /// Of so many writes some must change a value.
 const ENOUGH: u64 = 1000;
 
+/// Of so many some must succeed by every way.
+const ENOUGH_FOR_EVERY_WAY: u64 = 30_000;
+
 #[derive(Debug, Default)]
 struct Tally {
     writes: u64,
     succeeded: u64,
     changed: u64,
+    /// For each way, how often it succeeded.
+    ways: BTreeMap<&'static str, u64>,
+    /// Knobs of which some write changed the value.
+    knobs: BTreeSet<String>,
 }
 
 /// Says something, and waits until it is done.
@@ -375,6 +390,10 @@ fn try_rule(
         tally.writes += 1;
         tally.succeeded += u64::from(succeeded);
         tally.changed += u64::from(after != before);
+        *tally.ways.entry(way.name()).or_default() += u64::from(succeeded);
+        if after != before {
+            tally.knobs.insert(knob.name.clone());
+        }
         if !rule.allows(knob, &before, &after) {
             return Err(format!(
                 "{} held {before:?} and holds {after:?} after \"{}\", written by {way:?}",

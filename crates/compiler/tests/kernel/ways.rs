@@ -33,6 +33,23 @@ pub(crate) enum Way {
     Aio,
 }
 
+impl Way {
+    /// What it is called, whatever its numbers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Split(_) => "split",
+            Self::At(_) => "at a place",
+            Self::Seek(_) => "from a place on",
+            Self::Vectored(_) => "vectored",
+            Self::Splice => "splice",
+            Self::Sendfile => "sendfile",
+            Self::IoUring(_) => "io_uring",
+            Self::Aio => "aio",
+        }
+    }
+}
+
 /// Any way; most often at once.
 pub(crate) fn any() -> BoxedStrategy<Way> {
     let place = || prop_oneof![2 => 1..5u64, 1 => Just(1 << 32), 1 => Just((1 << 32) + 1), 1 => Just(u64::from(u32::MAX))];

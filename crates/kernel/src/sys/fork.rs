@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, Result, pread, read, write};
-use rustix::process::{chdir, setsid};
+use rustix::process::{DumpableBehavior, chdir, set_dumpable_behavior, setsid};
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
-use crate::capabilities::keep_capabilities_to_clear_up;
 use crate::process_id::ProcessId;
 use crate::sweep;
 
@@ -89,7 +88,8 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
     let _ = setsid();
     let _ = chdir(c"/");
     let _ = set_name(c"knobgate-guard");
-    let _ = keep_capabilities_to_clear_up();
+    // Nobody traces it whose capabilities are no more than its own.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     close_all_but([
         guarded.alive.as_raw_fd(),
         guarded.cgroup.as_raw_fd(),

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("when_the_holder_is_killed_its_command_ends_and_the_cgroup_goes", killed),
     ("when_the_guard_is_killed_as_well_the_policy_stays_in_force", killed_with_its_guard),
     ("who_attached_a_policy_to_stay_and_its_guard_hold_nothing_that_could_be_taken", nothing_to_take),
+    ("a_guard_is_not_traced_by_its_equals", not_traced),
     ("a_guard_that_is_dropped_clears_up", dropped),
     ("a_guard_that_is_dismissed_leaves_all_as_it_is", dismissed),
     ("a_guard_does_not_hear_signals_but_the_last", signals),
@@ -54,10 +55,20 @@ struct Held {
 }
 
 fn held(parent: &Cgroup) -> Result<Held, Failed> {
+    held_by(parent, &["env"])
+}
+
+/// The same, started by this command.
+fn held_by(parent: &Cgroup, starter: &[&str]) -> Result<Held, Failed> {
     let cgroup = parent.create("held")?;
     let clean = RemovedAtLast(cgroup.path().to_owned());
-    let mut holder = Command::new("/proc/self/exe");
-    holder.arg(HOLDER).arg(cgroup.path()).stdout(Stdio::piped());
+    let mut holder = Command::new(starter[0]);
+    holder
+        .args(&starter[1..])
+        .arg(std::env::current_exe()?)
+        .arg(HOLDER)
+        .arg(cgroup.path())
+        .stdout(Stdio::piped());
     let mut holder = Reaped(holder.spawn()?);
     let mut line = String::new();
     let mut output = BufReader::new(holder.0.stdout.take().ok_or("no output")?);
@@ -106,10 +117,20 @@ fn nothing_to_take() -> Result<(), Failed> {
         }
         assert!(count > 0);
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", held.guard))?;
-    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).ok_or("no capabilities")?;
-    // CAP_DAC_OVERRIDE and CAP_KILL.
-    assert_eq!(u64::from_str_radix(permitted.trim(), 16)?, 1 << 1 | 1 << 5);
+    Ok(())
+}
+
+/// With the same capabilities as the guard, but without `CAP_SYS_PTRACE`, nobody looks into it.
+fn not_traced() -> Result<(), Failed> {
+    const WITHOUT: [&str; 4] = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all", "--"];
+    let parent = scratch();
+    let held = held_by(&parent, &WITHOUT)?;
+    let list = |pid: u32| {
+        let mut command = Command::new(WITHOUT[0]);
+        command.args(&WITHOUT[1..]).args(["ls", &format!("/proc/{pid}/fd")]).stderr(Stdio::null()).output()
+    };
+    assert!(list(held.holder.0.id())?.status.success(), "who holds it is as everybody");
+    assert!(!list(held.guard)?.status.success());
     Ok(())
 }
 

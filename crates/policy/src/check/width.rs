@@ -282,10 +282,10 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
             format!("{} is no CPU mask: the knob reads hexadecimal digits without a prefix", bound.literal),
             "compare it as a text, and list what is allowed".to_owned(),
         )),
-        Normalisation::MoreBits => (bound.lets_pass != LetsPass::Others).then(|| {
+        Normalisation::Own(how) => (bound.lets_pass != LetsPass::Others).then(|| {
             (
-                "what is written is added to the bits that are set already".to_owned(),
-                "the knob can hold more than is written: a bound says nothing of it".to_owned(),
+                format!("this knob can store another number: {how}"),
+                "a bound on what is written says nothing certain of what it holds".to_owned(),
             )
         }),
     }

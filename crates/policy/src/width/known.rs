@@ -107,6 +107,27 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
         Normalisation::CpuMask,
         &["kernel.watchdog_cpumask", "net.core.flow_limit_cpu_bitmap", "net.core.rps_default_mask"],
     ),
-    // `proc_taint`, kernel/sysctl.c
-    (Normalisation::MoreBits, &["kernel.tainted"]),
+    // `proc_taint` and `proc_cap_handler`
+    (Normalisation::Own("it adds what is written to the bits that are set already"), &["kernel.tainted"]),
+    (
+        Normalisation::Own("it keeps of what is written the bits that are set already"),
+        &["kernel.usermodehelper.bset", "kernel.usermodehelper.inheritable"],
+    ),
+    // kernel/sched/rt.c
+    (
+        Normalisation::Own("it stores 100 for 0 and for every negative number"),
+        &["kernel.sched_rr_timeslice_ms"],
+    ),
+    // net/netfilter/nf_conntrack_core.c
+    (Normalisation::Own("it rounds up to a multiple of 512"), &["net.netfilter.nf_conntrack_buckets"]),
+    // net/ipv4/sysctl_net_ipv4.c
+    (
+        Normalisation::Own("it stores \"1 0\" where the first number is the larger one"),
+        &["net.ipv4.ping_group_range"],
+    ),
+    // mm/hugetlb.c
+    (
+        Normalisation::Own("it stores how many pages could be had"),
+        &["vm.nr_hugepages", "vm.nr_hugepages_mempolicy"],
+    ),
 ];

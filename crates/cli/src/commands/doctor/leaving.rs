@@ -51,6 +51,25 @@ pub(super) fn examine(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
                 "it can get out of the policy; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
             )
         }
+        Ok(Found::NewCgroup { path, view }) => Finding::less(
+            WHAT,
+            format!(
+                "possible: {} shows the cgroup {}, in which it can make another",
+                view.display(),
+                path.display()
+            ),
+            "it can get out of the policy; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
+        ),
+        Ok(Found::OpenFile { path }) => Finding::less(
+            WHAT,
+            format!("possible: it holds {} open for writing", path.display()),
+            "it can move itself out of the policy by this descriptor; start it without",
+        ),
+        Ok(Found::Elsewhere) => Finding::less(
+            WHAT,
+            "unknown: it has capabilities in a user namespace of its own",
+            "it may be allowed to move; give it a cgroup namespace that begins at the cgroup with the policy, or below",
+        ),
         Ok(Found::TooMany) => Finding::less(
             WHAT,
             format!("unknown: it sees more than {CGROUPS_MAX} cgroups"),
@@ -73,6 +92,17 @@ enum Found {
         view: PathBuf,
         writable: bool,
     },
+    /// One that it makes in this one, which it sees there.
+    NewCgroup {
+        path: PathBuf,
+        view: PathBuf,
+    },
+    /// One of whose lists of members it has open.
+    OpenFile {
+        path: PathBuf,
+    },
+    /// It may be allowed more where we cannot see it.
+    Elsewhere,
     TooMany,
 }
 
@@ -90,23 +120,36 @@ struct Search<'a> {
     views: Vec<View>,
     /// The cgroup with the policy, which is the one to get out of.
     held: Cgroup,
-    /// Only below this one can it move, if it has a cgroup namespace and these are boundaries (`nsdelegate`).
-    delegated: Option<PathBuf>,
+    /// The root of its cgroup namespace, if that is another one than ours.
+    namespace: Option<PathBuf>,
+    /// Only below that can it move (`nsdelegate`).
+    delegated: bool,
+    /// The lists of members that it has open for writing.
+    open: Vec<PathBuf>,
 }
 
 impl<'a> Search<'a> {
     fn new(task: &'a Task, pid: u32, cgroup: &Cgroup) -> Result<Self, Box<dyn std::error::Error>> {
         let hierarchy = Hierarchy::find()?;
-        let delegated = if hierarchy.delegates_to_namespaces() { namespace_root(pid, cgroup) } else { None };
-        Ok(Self { task, views: views(pid, &hierarchy)?, held: held(cgroup)?, delegated })
+        let (mut views, open) = (mounted(pid, &hierarchy)?, open_files(pid, &hierarchy)?);
+        views.extend(open.directories);
+        let delegated = hierarchy.delegates_to_namespaces();
+        let namespace = namespace_root(pid, cgroup);
+        Ok(Self { task, views, held: held(cgroup)?, namespace, delegated, open: open.members })
     }
 
     fn find(&self) -> Result<Found, Box<dyn std::error::Error>> {
-        if !self.views.is_empty()
-            && self.delegated.is_none()
-            && self.task.can(super::workload::DAC_READ_SEARCH)
-        {
+        // Whether its cgroup namespace has nothing but what is under the policy.
+        let inside = self.namespace.as_ref().is_some_and(|root| root.starts_with(self.held.path()));
+        let sees_any = !self.views.is_empty() || !self.open.is_empty();
+        if sees_any && !(self.delegated && inside) && self.task.can(super::workload::DAC_READ_SEARCH) {
             return Ok(Found::ByHandle);
+        }
+        if let Some(path) = self.open.iter().find(|path| !path.starts_with(self.held.path())) {
+            return Ok(Found::OpenFile { path: path.clone() });
+        }
+        if self.task.has_capabilities_elsewhere() && !inside {
+            return Ok(Found::Elsewhere);
         }
         let mut seen = 0;
         let mut below = self.held.path().to_owned();
@@ -123,6 +166,9 @@ impl<'a> Search<'a> {
                     if let Some(view) = self.way_to(&path)? {
                         return Ok(Found::Cgroup { path, view: view.at.clone(), writable: view.writable });
                     }
+                    if let Some(view) = self.way_to_make_one(&path) {
+                        return Ok(Found::NewCgroup { path, view: view.at.clone() });
+                    }
                 }
             }
             below = common.path().to_owned();
@@ -133,15 +179,7 @@ impl<'a> Search<'a> {
 
     /// Where the process sees the cgroup at `path`, if it can go there.
     fn way_to(&self, path: &Path) -> Result<Option<&View>, CgroupError> {
-        let delegated = self.delegated.as_ref().is_none_or(|root| path.starts_with(root));
-        let views = || self.views.iter().filter(|view| path.starts_with(&view.top));
-        let Some(view) = views().find(|view| view.writable).or_else(|| views().next()).filter(|_| delegated)
-        else {
-            return Ok(None);
-        };
-        if !self.may_write(path) {
-            return Ok(None);
-        }
+        let Some(view) = self.view_of(path).filter(|_| self.may_write(path)) else { return Ok(None) };
         match Cgroup::open(path).and_then(|cgroup| Ok((cgroup.kind()?, cgroup.takes_processes()?))) {
             Ok((CgroupType::Root, _) | (CgroupType::Domain, true)) => Ok(Some(view)),
             // A child cannot be started there.
@@ -149,6 +187,21 @@ impl<'a> Search<'a> {
             Ok(_) | Err(CgroupError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Where the process sees the cgroup at `path`, if it can make another one in there, or let that take processes again.
+    fn way_to_make_one(&self, path: &Path) -> Option<&View> {
+        let may_write = |path: &Path| fs::metadata(path).is_ok_and(|file| self.task.may_write(&file));
+        let view = self.view_of(path).filter(|view| view.writable)?;
+        (may_write(path) || may_write(&path.join("cgroup.subtree_control")) && self.may_write(path))
+            .then_some(view)
+    }
+
+    /// Where the process sees the cgroup at `path`, best where it can write, if it may move there.
+    fn view_of(&self, path: &Path) -> Option<&View> {
+        let outside = self.delegated && self.namespace.as_ref().is_some_and(|root| !path.starts_with(root));
+        let views = || self.views.iter().filter(|view| path.starts_with(&view.top));
+        views().find(|view| view.writable).or_else(|| views().next()).filter(|_| !outside)
     }
 
     fn may_write(&self, cgroup: &Path) -> bool {
@@ -169,23 +222,43 @@ fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>> {
     Ok(own)
 }
 
-/// The parts of the hierarchy that the process sees: those that are mounted, and directories that it holds open.
-fn views(pid: u32, hierarchy: &Hierarchy) -> Result<Vec<View>, Box<dyn std::error::Error>> {
-    let mut views = Vec::new();
-    for mount in mounts_of(pid)?.into_iter().filter(|mount| mount.fs_type == "cgroup2") {
-        let Mount { root, point, read_only, .. } = mount;
+/// The parts of the hierarchy that are mounted where the process sees them.
+fn mounted(pid: u32, hierarchy: &Hierarchy) -> Result<Vec<View>, Box<dyn std::error::Error>> {
+    let mounts = mounts_of(pid)?.into_iter().filter(|mount| mount.fs_type == "cgroup2");
+    let view = |Mount { root, point, read_only, .. }: Mount| {
         let top = hierarchy.directory(&root).ok_or_else(|| {
             format!("the cgroup {} that it sees at {} is out of our sight", root.display(), point.display())
         })?;
-        views.push(View { top, at: point, writable: !read_only });
-    }
+        Ok(View { top, at: point, writable: !read_only })
+    };
+    mounts.map(view).collect()
+}
+
+/// What a process holds open of the hierarchy.
+#[derive(Default)]
+struct OpenFiles {
+    directories: Vec<View>,
+    /// `cgroup.procs` and `cgroup.threads`, for writing.
+    members: Vec<PathBuf>,
+}
+
+fn open_files(pid: u32, hierarchy: &Hierarchy) -> Result<OpenFiles, Box<dyn std::error::Error>> {
+    let mut open = OpenFiles::default();
     let mut paths: Option<HashMap<u64, PathBuf>> = None;
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    let open = fs::read_dir(directory.join("fd"))?.flatten().map(|entry| entry.path());
-    for link in open.chain(["cwd", "root"].map(|name| directory.join(name))) {
+    let links = fs::read_dir(directory.join("fd"))?.flatten().map(|entry| entry.path());
+    for link in links.chain(["cwd", "root"].map(|name| directory.join(name))) {
         // What is closed meanwhile is not there.
         let Ok(metadata) = fs::metadata(&link) else { continue };
-        if !metadata.is_dir() || !hierarchy.holds(&metadata) {
+        if !hierarchy.holds(&metadata) {
+            continue;
+        }
+        if !metadata.is_dir() {
+            let path = fs::read_link(&link).unwrap_or_default();
+            let lists_members = path.ends_with("cgroup.procs") || path.ends_with("cgroup.threads");
+            if lists_members && is_writable(&directory, &link) {
+                open.members.push(path);
+            }
             continue;
         }
         let paths = match &mut paths {
@@ -193,10 +266,21 @@ fn views(pid: u32, hierarchy: &Hierarchy) -> Result<Vec<View>, Box<dyn std::erro
             None => paths.insert(hierarchy.paths_by_id()?),
         };
         if let Some(top) = paths.get(&metadata.ino()) {
-            views.push(View { top: top.clone(), at: link, writable: false });
+            open.directories.push(View { top: top.clone(), at: link, writable: false });
         }
     }
-    Ok(views)
+    Ok(open)
+}
+
+/// Whether a descriptor of the process in this directory is for writing.
+fn is_writable(process: &Path, link: &Path) -> bool {
+    const ACCESS_MODE: u32 = 0o3;
+    let info = fs::read_to_string(process.join("fdinfo").join(link.file_name().unwrap_or_default()));
+    let info = info.unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags
+        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+        .is_some_and(|flags| flags & ACCESS_MODE != 0)
 }
 
 /// The root of the cgroup namespace of the process, if that is another one than ours, and above the process.

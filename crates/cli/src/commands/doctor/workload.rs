@@ -47,8 +47,12 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
 }
 
 /// A capability's number, of include/uapi/linux/capability.h.
+const CHOWN: u32 = 0;
 const DAC_OVERRIDE: u32 = 1;
 pub(super) const DAC_READ_SEARCH: u32 = 2;
+const FOWNER: u32 = 3;
+const SETGID: u32 = 6;
+const SETUID: u32 = 7;
 const NET_ADMIN: u32 = 12;
 const SYS_PTRACE: u32 = 19;
 pub(super) const SYS_ADMIN: u32 = 21;
@@ -58,7 +62,9 @@ const BPF: u32 = 39;
 pub(super) struct Task {
     /// The effective user id.
     uid: u32,
-    /// The effective group id, and all others that it has.
+    /// All user ids that it can take: the real, the effective, the saved one, and that for files.
+    uids: Vec<u32>,
+    /// All group ids that it has or can take.
     gids: Vec<u32>,
     /// What it has, or would have after an exec.
     capabilities: u64,
@@ -71,34 +77,40 @@ impl Task {
         let status = read_text(&format!("/proc/{pid}/status"))?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         let mask = |name| u64::from_str_radix(field(name).trim(), 16).unwrap_or_default();
-        let id = |name, at| field(name).split_whitespace().nth(at).and_then(|id| id.parse().ok());
-        let uid = id("Uid:", 1).unwrap_or(0);
-        let others = field("Groups:").split_whitespace().filter_map(|gid| gid.parse().ok());
-        let gids = id("Gid:", 1).into_iter().chain(others).collect();
+        let ids =
+            |name| field(name).split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>();
+        let uids = ids("Uid:");
+        let uid = uids.get(1).copied().unwrap_or(0);
+        let gids = [ids("Gid:"), ids("Groups:")].concat();
         let has = mask("CapEff:") | mask("CapPrm:");
         // Root gets its bounding set with every exec.
-        let capabilities = if uid == 0 { has | mask("CapBnd:") } else { has };
-        Ok(Self { uid, gids, capabilities, in_our_user_namespace: shares(pid, "user") })
+        let capabilities = if uids.contains(&0) { has | mask("CapBnd:") } else { has };
+        Ok(Self { uid, uids, gids, capabilities, in_our_user_namespace: shares(pid, "user") })
     }
 
     pub(super) fn can(&self, capability: u32) -> bool {
         self.in_our_user_namespace && self.capabilities >> capability & 1 == 1
     }
 
-    /// Whether the permissions of a file let it write there, on a mount that does.
+    /// Whether the permissions of a file let it write there, on a mount that does; or it can become who they let.
     pub(super) fn may_write(&self, file: &fs::Metadata) -> bool {
-        let bit = if file.uid() == self.uid {
-            0o200
-        } else if self.gids.contains(&file.gid()) {
-            0o020
-        } else {
-            0o002
-        };
-        file.mode() & bit != 0 || self.can(DAC_OVERRIDE)
+        // An owner can change the permissions.
+        self.uids.contains(&file.uid())
+            || self.gids.contains(&file.gid()) && file.mode() & 0o020 != 0
+            || file.mode() & 0o002 != 0
+            || [DAC_OVERRIDE, CHOWN, FOWNER, SETUID, SETGID]
+                .into_iter()
+                .any(|capability| self.can(capability))
+    }
+
+    /// Whether capabilities of its count in a user namespace of its own, where it may be allowed what cannot be told from
+    /// here.
+    pub(super) fn has_capabilities_elsewhere(&self) -> bool {
+        !self.in_our_user_namespace && self.capabilities != 0
     }
 
     fn is_root(&self) -> bool {
-        self.uid == 0 && self.in_our_user_namespace
+        self.in_our_user_namespace && (self.uids.contains(&0) || self.can(SETUID))
     }
 }
 
@@ -261,7 +273,13 @@ fn others(task: &Task, pid: u32) -> Finding {
             "it sees the machine's processes, and can trace those of root",
             "it can have them do what it may not do itself; give it a pid namespace of its own",
         )
+    } else if shares(pid, "pid") {
+        Finding::less(
+            what,
+            "it sees the machine's processes, and can trace those of its own user",
+            "it can have those of them do it that are outside of the policy; give it a pid namespace of its own",
+        )
     } else {
-        Finding::ok(what, "none outside that it could make use of")
+        Finding::ok(what, "it sees none but those in its pid namespace")
     }
 }
