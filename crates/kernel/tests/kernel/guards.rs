@@ -125,12 +125,16 @@ fn not_traced() -> Result<(), Failed> {
     const WITHOUT: [&str; 4] = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all", "--"];
     let parent = scratch();
     let held = held_by(&parent, &WITHOUT)?;
-    let list = |pid: u32| {
+    let look = |pid: u32| {
         let mut command = Command::new(WITHOUT[0]);
-        command.args(&WITHOUT[1..]).args(["ls", &format!("/proc/{pid}/fd")]).stderr(Stdio::null()).output()
+        command
+            .args(&WITHOUT[1..])
+            .args(["readlink", &format!("/proc/{pid}/cwd")])
+            .stderr(Stdio::null())
+            .output()
     };
-    assert!(list(held.holder.0.id())?.status.success(), "who holds it is as everybody");
-    assert!(!list(held.guard)?.status.success());
+    assert!(look(held.holder.0.id())?.status.success(), "who holds it is as everybody");
+    assert!(!look(held.guard)?.status.success());
     Ok(())
 }
 
