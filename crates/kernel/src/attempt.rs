@@ -126,7 +126,8 @@ impl<'a> Attempt<'a> {
         // BPF_MAXINSNS, without CAP_BPF.
         const LONG: usize = 4096;
         match error {
-            Errno::TOOBIG if insns > LONG || !log.text().is_empty() => {
+            // The kernel says so of a program without instructions as well.
+            Errno::TOOBIG if insns == 0 || insns > LONG || !log.text().is_empty() => {
                 LoadError::TooLarge { program, insns, log, source }
             }
             Errno::INVAL if log.text().is_empty() => LoadError::Unsupported { program, source },
