@@ -237,7 +237,7 @@ impl Helper {
                 let callback = machine.function_argument(self, Reg::R2)?;
                 let context = machine.callback_context(self, Reg::R3)?;
                 if machine.number_argument(self, Reg::R4)? != 0 {
-                    errno(22)
+                    storage::failed(machine, 22)
                 } else {
                     return machine.for_each(callback, map, None, 0, context);
                 }

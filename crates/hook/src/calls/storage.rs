@@ -37,10 +37,16 @@ fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
 fn outcome(machine: &Machine<'_, '_>, result: Result<(), MapError>) -> Value {
     match result {
         Ok(()) => Value::number(0),
-        Err(error) if machine.invocation.profile.int_map_results => {
-            Value::number(u64::from(-error.errno() as u32))
-        }
-        Err(error) => errno(error.errno()),
+        Err(error) => failed(machine, error.errno()),
+    }
+}
+
+/// The same for one that fails with this errno.
+pub(super) fn failed(machine: &Machine<'_, '_>, number: i32) -> Value {
+    if machine.invocation.profile.int_map_results {
+        Value::number(u64::from(-number as u32))
+    } else {
+        errno(number)
     }
 }
 
