@@ -12,19 +12,16 @@ pub(crate) fn limit() -> Option<u64> {
 }
 
 /// Does `make`, and once more with a higher limit when that may be what was in the way of it: the kernel says `EPERM`. The
-/// limit is raised as far as this process may. What was made stays when it is put back, so that a command that is started
-/// later has the limit that it would have without us.
+/// limit is raised as far as this process may, and stays there: attaching a program with cgroup storage counts as well, and other
+/// threads load at the same time.
 pub(crate) fn within_limit<T>(mut make: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     match make() {
         Err(Errno::PERM) if limit().is_some() => {
-            let before = getrlimit(Resource::Memlock);
-            let hard = before.maximum;
+            let hard = getrlimit(Resource::Memlock).maximum;
             setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
                 .or_else(|_| setrlimit(Resource::Memlock, Rlimit { current: hard, maximum: hard }))
                 .map_err(|_| Errno::PERM)?;
-            let made = make();
-            let _ = setrlimit(Resource::Memlock, before);
-            made
+            make()
         }
         done => done,
     }
