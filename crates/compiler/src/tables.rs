@@ -17,6 +17,8 @@ pub(crate) struct Tables {
     texts: HashMap<(Vec<Piece>, TextEnd), Placed>,
     /// How many steps the automata for texts may still take together.
     steps: usize,
+    /// Where words lie that are searched, and how many these are.
+    sorted: HashMap<Vec<u64>, (u32, u32)>,
     /// The most words in one search: 2 to the power of this.
     pub(crate) longest_search: u32,
 }
@@ -28,6 +30,7 @@ impl Default for Tables {
             bytes: Vec::new(),
             texts: HashMap::default(),
             steps: TEXT_STEPS_MAX,
+            sorted: HashMap::default(),
             longest_search: 0,
         }
     }
@@ -70,13 +73,18 @@ impl Tables {
     }
 
     /// Where `words` lie, of which there is at least one and which are in ascending order, and how many these are then: 2 to the
-    /// power of that. The last is there as often as it takes.
-    pub(crate) fn place_sorted(&mut self, mut words: Vec<u64>) -> (u32, u32) {
-        let last = words.last().copied().unwrap_or_default();
-        words.resize(words.len().next_power_of_two(), last);
-        let log2 = words.len().ilog2();
+    /// power of that. The last is there as often as it takes. Equal ones are kept once.
+    pub(crate) fn place_sorted(&mut self, words: Vec<u64>) -> (u32, u32) {
+        if let Some(&placed) = self.sorted.get(&words) {
+            return placed;
+        }
+        let count = words.len().next_power_of_two();
+        let log2 = count.ilog2();
         self.longest_search = self.longest_search.max(log2);
-        (self.place_words(words), log2)
+        let repeated = std::iter::repeat_n(words.last().copied().unwrap_or_default(), count - words.len());
+        let placed = (self.place_words(words.iter().copied().chain(repeated)), log2);
+        self.sorted.insert(words, placed);
+        placed
     }
 
     /// Where a row lies that begins so.

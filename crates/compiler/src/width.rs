@@ -1,7 +1,5 @@
 //! Which names have to be told apart because their knobs store other numbers as they are written.
 
-use std::collections::BTreeSet;
-
 use knobgate_policy::limits::NAME_MAX;
 use knobgate_policy::{
     AccessKind, Action, Condition, KnobPattern, Operand, Piece, Policy, Rule, Value, Width,
@@ -55,10 +53,9 @@ pub(crate) fn told_apart(policy: &Policy) -> Vec<(&KnobPattern, Width)> {
 
 /// The width of a name that these patterns match, which are all of [`told_apart`] that do.
 pub(crate) fn of(matching: impl Iterator<Item = Width>, elsewhere: Width) -> Width {
-    // What is known counts before what is declared.
-    let matching: BTreeSet<Width> = matching.collect();
-    let known = matching.iter().copied().find(|width| *width != Width::Bits64);
-    known.or(matching.first().copied()).unwrap_or(elsewhere)
+    // What is known counts before what is declared; of the known ones there is one at most.
+    let is_declared = |width: &Width| *width == Width::Bits64;
+    matching.min_by_key(is_declared).unwrap_or(elsewhere)
 }
 
 /// Whether a name may match both; `false` is certain.

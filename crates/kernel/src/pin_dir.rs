@@ -36,7 +36,7 @@ pub struct PinDir {
     moved_away: Vec<MovedAway>,
 }
 
-/// What somebody else had put in the place of the directory.
+/// What somebody else had put where the directory belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MovedAway {
@@ -46,7 +46,7 @@ pub struct MovedAway {
     pub path: PathBuf,
 }
 
-/// What is in the place of the directory.
+/// What is where the directory belongs.
 enum Found {
     Nothing,
     Roots(OwnedFd, Stat),
@@ -249,7 +249,7 @@ fn find(root: &OwnedFd, path: &Path) -> Result<Found, BpffsError> {
     }
 }
 
-/// Renames what is in the place of our directory, whatever it is: nothing in it is opened, followed or removed. To keep
+/// Renames what is where our directory belongs, whatever it is: nothing in it is opened, followed or removed. To keep
 /// using it would not do: its owner may have it open, and hold a lock on it for ever. `None` if there was nothing of
 /// somebody else's any longer.
 fn move_away(root: &OwnedFd, path: &Path, owner: u32) -> Result<Option<MovedAway>, BpffsError> {

@@ -219,7 +219,7 @@ fn old(access: &Access) -> Result<&[u8], Unreadable> {
 
 impl Relation {
     /// Whether `left` and `right` are so related.
-    pub fn holds(self, left: Integer, right: Integer) -> bool {
+    pub fn holds<T: Ord>(self, left: T, right: T) -> bool {
         match self {
             Relation::Less => left < right,
             Relation::LessOrEqual => left <= right,

@@ -25,7 +25,7 @@ pub enum Width {
     Unsigned31,
     /// 0 to 2³²−1.
     Unsigned32,
-    /// 0 to 2⁶⁴−1. Before Linux 5.17, `proc_doulongvec_minmax` (kernel/sysctl.c) passes over a negative number, and succeeds.
+    /// 0 to 2⁶⁴−1. Before Linux 5.19, `proc_doulongvec_minmax` (kernel/sysctl.c) passes over a negative number, and succeeds.
     Unsigned64,
     /// 0 to [`Width::TICKS_MAX`]: `proc_dointvec_userhz_jiffies` (kernel/sysctl.c) multiplies by the ticks of the timer, and
     /// keeps 32 bits of that.
@@ -74,6 +74,12 @@ impl Width {
         })
     }
 
+    /// That of the knob `name` where these patterns are declared to have 64 bits.
+    pub(crate) fn of(name: &[u8], declared: &[KnobPattern]) -> Self {
+        let is_declared = || declared.iter().any(|pattern| pattern.matches(name));
+        Self::known(name).unwrap_or_else(|| if is_declared() { Self::Bits64 } else { Self::default() })
+    }
+
     /// The knobs whose width is another one than [`Width::Bits32`], as far as it is known: no two patterns match the same name.
     pub fn all_known() -> &'static [(KnobPattern, Width)] {
         &ALL
@@ -104,15 +110,14 @@ impl Normalisation {
             Some(name) => known.matches(name),
             None => known == pattern,
         });
-        found.map(|(_, writes)| *writes)
+        found.map(|(_, how)| *how)
     }
 }
 
 static OTHERWISE: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| {
-    let patterns = known::OTHERWISE
-        .iter()
-        .flat_map(|&(writes, patterns)| patterns.iter().map(move |&text| (text, writes)));
-    patterns.map(|(text, writes)| (KnobPattern::parse(text).expect("a constant"), writes)).collect()
+    let patterns =
+        known::OTHERWISE.iter().flat_map(|&(how, patterns)| patterns.iter().map(move |&text| (text, how)));
+    patterns.map(|(text, how)| (KnobPattern::parse(text).expect("a constant"), how)).collect()
 });
 
 /// A number of so many decimal digits is inside every width.
@@ -123,16 +128,7 @@ impl Policy {
     /// Which numbers the knob `name` (in canonical form) stores as they are written: what is [known](Width::all_known) of it,
     /// and else what the policy declares. Of a name beyond [`NAME_MAX`](limits::NAME_MAX) nothing is known.
     pub fn width_of(&self, name: &[u8]) -> Width {
-        if name.len() > limits::NAME_MAX {
-            return self.width_elsewhere();
-        }
-        Width::known(name).unwrap_or_else(|| {
-            if self.width_64.iter().any(|pattern| pattern.matches(name)) {
-                Width::Bits64
-            } else {
-                Width::default()
-            }
-        })
+        if name.len() > limits::NAME_MAX { self.width_elsewhere() } else { Width::of(name, &self.width_64) }
     }
 
     /// That of knobs of which neither the policy nor anybody else says anything.

@@ -250,19 +250,11 @@ enum Form {
 
 impl Test {
     fn holds(&self, new: i128, old: i128) -> bool {
-        let compares = |relation: Relation, left: i128, right: i128| match relation {
-            Relation::Less => left < right,
-            Relation::LessOrEqual => left <= right,
-            Relation::Equal => left == right,
-            Relation::NotEqual => left != right,
-            Relation::GreaterOrEqual => left >= right,
-            Relation::Greater => left > right,
-        };
         match self {
-            Self::Compares(relation, bound) => compares(*relation, new, *bound),
+            Self::Compares(relation, bound) => relation.holds(new, *bound),
             Self::Between(low, high) => (*low..=*high).contains(&new),
             Self::OneOf(members) => members.contains(&new),
-            Self::Ratchet(relation) => compares(*relation, new, old),
+            Self::Ratchet(relation) => relation.holds(new, old),
         }
     }
 

@@ -1,5 +1,5 @@
 //! What this process was started with, and the runtime of Rust changes before `main`: it ignores `SIGPIPE`, and opens
-//! `/dev/null` in the place of standard streams that are closed (`init` in library/std/src/sys/pal/unix/mod.rs).
+//! `/dev/null` instead of standard streams that are closed (`init` in library/std/src/sys/pal/unix/mod.rs).
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -129,27 +129,17 @@ impl Checker {
 
     /// The widths that knobs may have which `pattern` matches.
     fn widths_of(&self, pattern: &KnobPattern) -> impl Iterator<Item = Width> {
-        let mut widths = Vec::new();
-        match pattern.literal() {
-            Some(name) => {
-                let declared = self.width_64.iter().any(|declared| declared.matches(name));
-                let otherwise = if declared { Width::Bits64 } else { Width::default() };
-                widths.push(Width::known(name).unwrap_or(otherwise));
-            }
-            None => {
-                // Of a declared one it is not asked whether it overlaps.
-                let declared = (!self.width_64.is_empty()).then_some(Width::Bits64);
-                let known = Width::all_known().iter().filter(|(known, _)| match known.literal() {
-                    Some(name) => pattern.matches(name),
-                    None => known == pattern,
-                });
-                let known: Vec<Width> = known.map(|(_, width)| *width).collect();
-                let is_known = Width::all_known().iter().any(|(known, _)| known == pattern);
-                widths.extend(declared.into_iter().chain(known));
-                if !is_known {
-                    widths.push(Width::default());
-                }
-            }
+        if let Some(name) = pattern.literal() {
+            return vec![Width::of(name, &self.width_64)].into_iter();
+        }
+        // Of a declared one it is not asked whether it overlaps.
+        let mut widths: Vec<Width> = self.width_64.first().map(|_| Width::Bits64).into_iter().collect();
+        if let Some((_, width)) = Width::all_known().iter().find(|(known, _)| known == pattern) {
+            widths.push(*width);
+        } else {
+            let matched = |known: &KnobPattern| known.literal().is_some_and(|name| pattern.matches(name));
+            let known = Width::all_known().iter().filter(|(known, _)| matched(known));
+            widths.extend(known.map(|(_, width)| *width).chain([Width::default()]));
         }
         widths.into_iter()
     }

@@ -1,6 +1,6 @@
 //! The knobs of Linux 5.10 to 7.3 whose handlers store other numbers as they are written than most, and those that store
-//! another number than was written although it has room. Read in the kernel's tables; those that can be written in a
-//! virtual machine are tried on each kernel by the tests of `knobgate-compiler`.
+//! another number than was written although it has room. Read in the kernel's tables. The widths of those that can be written
+//! in a virtual machine are tried on each kernel by the tests of `knobgate-compiler`.
 
 use super::{Normalisation, Width};
 

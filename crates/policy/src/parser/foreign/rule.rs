@@ -199,7 +199,7 @@ impl Parser<'_> {
         self.report(error.suggest(Span::new(before, self.end), rule))
     }
 
-    /// The value of a `set` or `clamp` that stands next without `to`: what stands in the place of `to`, which may be
+    /// The value of a `set` or `clamp` that stands next without `to`: what stands instead of `to`, which may be
     /// nothing.
     fn value_ahead(&mut self) -> Option<Span> {
         let start = self.peek_span().start;
