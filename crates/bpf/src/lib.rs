@@ -57,6 +57,7 @@
 
 mod asm;
 mod btf;
+mod btf_types;
 mod disasm;
 mod features;
 pub mod helper_ids;
@@ -68,6 +69,7 @@ pub mod opcode;
 mod operation;
 mod program;
 mod set_new_value;
+mod struct_layouts;
 
 pub use asm::{AsmError, Assembler, Code, Label};
 pub use btf::ProgramBtf;
@@ -82,3 +84,4 @@ pub use program::{
     RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
+pub use struct_layouts::{LayoutError, StructLayouts};

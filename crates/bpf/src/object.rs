@@ -24,7 +24,6 @@
 //!
 //! No input makes it panic, and none takes it longer than its length warrants.
 
-mod btf_types;
 mod debug_info;
 mod elf;
 mod error;
@@ -34,7 +33,7 @@ mod maps;
 mod write;
 mod write_btf;
 
-use btf_types::Types;
+use crate::btf_types::Types;
 use debug_info::DebugInfo;
 use elf::{Elf, Role};
 pub use error::ObjectError;
@@ -80,8 +79,9 @@ impl Object {
     /// [`ObjectError::NotAnObject`], [`ObjectError::Damaged`].
     pub fn read(bytes: &[u8]) -> Result<Self, ObjectError> {
         let elf = Elf::read(bytes)?;
-        let types = elf.section(Role::Btf).map(|section| Types::read(section.data)).transpose()?;
-        let types = types.unwrap_or_default();
+        let damaged = || ObjectError::damaged("the section .BTF is cut short or of an unknown version");
+        let types = elf.section(Role::Btf).map(|section| Types::read(section.data).ok_or_else(damaged));
+        let types = types.transpose()?.unwrap_or_default();
         let debug = elf.section(Role::BtfExt).map(|section| DebugInfo::read(section.data, &types));
         let debug = debug.transpose()?.unwrap_or_default();
         let mut maps = maps::read(&elf, &types)?;

@@ -18,6 +18,8 @@
 //! - A **cgroup** ([`Cgroup`]) is always one of version 2, wherever that is mounted ([`Hierarchy`]). A program
 //!   judges the processes in it and below.
 //! - A **guard** ([`guard()`]) is a process that ends a command if the one that started it under a policy dies.
+//! - The **descendants** of a command ([`Descendants`]) are followed by programs on tracepoints, to notice those that leave
+//!   its cgroup.
 //! - A **snapshot** ([`snapshot()`]) is the machine's knobs for the hook in user space.
 //! - A **probe** ([`probe()`]) finds out by doing what the kernel can do. Versions do not tell.
 //!
@@ -74,6 +76,7 @@ mod capabilities;
 mod cgroup;
 mod cgroup_type;
 mod change;
+mod descendants;
 mod foreign;
 mod guard;
 mod hierarchy;
@@ -124,6 +127,7 @@ pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, CgroupError, name_in_its_namespace};
 pub use cgroup_type::CgroupType;
 pub use change::Change;
+pub use descendants::{Departed, Departure, Descendants, DescendantsError};
 #[doc(hidden)]
 pub use foreign::attach_without_link;
 pub use guard::{Guard, GuardError, guard};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::ObjectError;
-use super::btf_types::{Types, number, words};
 use crate::Insn;
+use crate::btf_types::{Types, number, words};
 
 /// For sections of code, by name.
 #[derive(Default)]

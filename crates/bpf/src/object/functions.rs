@@ -6,10 +6,10 @@ use std::ops::Range;
 use object::SymbolKind;
 
 use super::ObjectError;
-use super::btf_types::{STRUCT, Types};
 use super::debug_info::{DebugInfo, Line};
 use super::elf::{Elf, Relocation, Role, Section};
 use super::maps::Map;
+use crate::btf_types::{STRUCT, Types};
 use crate::{Insn, decode, opcode};
 
 /// A function.

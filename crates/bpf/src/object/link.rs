@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::btf_types::Strings;
 use super::debug_info::Line;
 use super::functions::{Function, Reference};
 use super::maps::Map;
 use super::{Object, ObjectError};
+use crate::btf_types::Strings;
 use crate::{
     Function as FunctionEntry, Insn, LineEntry, LineTable, MapKind, MapReference, Program, Relocation,
     TailCall, opcode,

@@ -5,9 +5,9 @@ use std::ops::Range;
 use object::SymbolKind;
 
 use super::ObjectError;
-use super::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
 use super::elf::{Elf, Role, Section, Symbol};
 use super::functions::Places;
+use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
 use crate::{MapDef, MapKind};
 
 /// A map.

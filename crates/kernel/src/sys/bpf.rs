@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result};
 
 use layout::{
     AttachAttr, BindMapAttr, BtfLoadAttr, FdAttr, IdAttr, InfoAttr, LinkCreateAttr, LinkUpdateAttr,
-    MapCreateAttr, MapElemAttr, ObjPathAttr, Plain, ProgLoadAttr, QueryAttr,
+    MapCreateAttr, MapElemAttr, ObjPathAttr, Plain, ProgLoadAttr, QueryAttr, RawTracepointAttr,
 };
 pub(crate) use layout::{LinkInfo, MapInfo, ProgramInfo};
 
@@ -32,6 +32,7 @@ const PROG_ATTACH: u32 = 8;
 const PROG_DETACH: u32 = 9;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const PROG_QUERY: u32 = 16;
+const RAW_TRACEPOINT_OPEN: u32 = 17;
 const BTF_LOAD: u32 = 18;
 const MAP_LOOKUP_AND_DELETE_ELEM: u32 = 21;
 const MAP_FREEZE: u32 = 22;
@@ -371,6 +372,14 @@ pub(crate) fn prog_detach(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>, attac
         AttachAttr { target_fd: raw(cgroup), prog_fd: raw(program), attach_type, ..AttachAttr::default() };
     // SAFETY: the attr holds no address.
     unsafe { bpf(PROG_DETACH, &mut attr) }.map(drop)
+}
+
+/// Runs a program of type `BPF_PROG_TYPE_RAW_TRACEPOINT` whenever the tracepoint `name` is passed, for as long as the
+/// descriptor is open.
+pub(crate) fn raw_tracepoint_open(program: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    let mut attr = RawTracepointAttr { name: address(name), prog_fd: raw(program), reserved: 0 };
+    // SAFETY: the kernel reads a NUL-terminated name.
+    unsafe { bpf(RAW_TRACEPOINT_OPEN, &mut attr) }.map(owned)
 }
 
 /// What `PROG_QUERY` says besides the ids.

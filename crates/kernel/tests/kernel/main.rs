@@ -6,6 +6,7 @@
 
 mod attachments;
 mod cgroups;
+mod descendants;
 mod guards;
 mod links;
 mod loads;
@@ -18,7 +19,7 @@ mod stage;
 
 use std::process::ExitCode;
 
-use knobgate_testing::Test;
+use knobgate_testing::{Suite, Test};
 
 fn main() -> ExitCode {
     if let Some(ended) = knobgate_testing::in_private_mounts() {
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.as_slice() {
         [role, cgroup] if role == guards::HOLDER => guards::hold(cgroup.as_ref()),
+        [role, cgroup] if role == descendants::STARTER => return descendants::start(cgroup.as_ref()),
+        [role, cgroup] if role == descendants::THREADED => {
+            return descendants::leave_with_threads(cgroup.as_ref());
+        }
         [role, pid] if role == cgroups::FIND => return cgroups::find(&pid.to_string_lossy()),
         [role, case, cgroup] if role == single_threaded::STARTER => {
             single_threaded::start(&case.to_string_lossy(), cgroup.as_ref())
@@ -45,5 +50,8 @@ fn main() -> ExitCode {
         snapshots::TESTS,
         spawns::TESTS,
     ];
-    knobgate_testing::run(&tests.concat())
+    Suite::new(&tests.concat())
+        .needing(descendants::followed, descendants::TESTS)
+        .needing(descendants::version_one_too, descendants::VERSION_ONE)
+        .run()
 }

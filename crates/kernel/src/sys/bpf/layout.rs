@@ -95,6 +95,12 @@ plain! {
         expected_revision: u64,
     }
 
+    struct RawTracepointAttr {
+        name: u64,
+        prog_fd: u32,
+        reserved: u32,
+    }
+
     struct LinkCreateAttr {
         prog_fd: u32,
         target_fd: u32,

@@ -1,0 +1,260 @@
+//! The processes that a command has started, and which of them have left its cgroup.
+//!
+//! A process leaves when its id is written to another `cgroup.procs`, or when it is started in another cgroup with
+//! `CLONE_INTO_CGROUP`. Programs on three tracepoints follow all of them, from the first one that is started in the cgroup.
+//! This is not a boundary: who leaves has left before anybody hears of it.
+
+mod layout;
+mod programs;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::{fs, io};
+
+use knobgate_bpf::{AsmError, LayoutError, MapDef, MapKind};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::cgroup::Cgroup;
+use crate::load::create_map;
+use crate::load_error::LoadError;
+use crate::locked_memory::within_limit;
+use crate::map::Map;
+use crate::object::{ObjectError, kernel_name};
+use crate::process_id::ProcessId;
+use crate::ring_buffer::RingBuffer;
+use crate::spawn::ProcessFd;
+use crate::sys::bpf::{self, ProgramSpec};
+use layout::Layout;
+use programs::{KEY, LEFT, OUTSIDE, RECORD, Refers, VALUE};
+
+/// Where the kernel's BTF is.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// How many processes are followed at the same time.
+const PROCESSES_MAX: u32 = 1 << 16;
+/// Bytes of records that wait to be taken.
+const RECORDS_MAX: u32 = 1 << 18;
+
+/// All processes that are started in a cgroup, and what these start, wherever that is.
+///
+/// They are followed for as long as this value lives. Nothing is changed by it.
+#[derive(Debug)]
+pub struct Descendants {
+    processes: Map,
+    records: RingBuffer,
+    wakes: Map,
+    lost: Map,
+    _tracepoints: [OwnedFd; 3],
+}
+
+/// A process outside of the cgroup in which it was started, or one that it started there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// The process.
+    pub process: Departed,
+    /// What it is called: up to 15 bytes, of its own choice.
+    pub name: Vec<u8>,
+    /// The id of the cgroup that it came to.
+    pub cgroup: u64,
+    /// Whether it left by itself (or somebody moved it), and was not started by one that had.
+    pub left: bool,
+}
+
+/// A process that was last seen outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departed {
+    /// Its id in the pid namespace of this process.
+    pub id: ProcessId,
+    /// Its id in the first one, by which the kernel's side knows it.
+    key: u32,
+}
+
+/// Why processes cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DescendantsError {
+    /// The kernel does not say how its memory is laid out, as it does with `CONFIG_DEBUG_INFO_BTF`.
+    #[error("cannot read the kernel's BTF ({BTF}): {source}")]
+    NoBtf {
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// It is laid out in another way than is known.
+    #[error("the kernel's BTF ({BTF}) is not as expected: {source}")]
+    Layout {
+        /// What is missing.
+        #[from]
+        source: LayoutError,
+    },
+    /// The pid namespace of this process cannot be told.
+    #[error("cannot tell the pid namespace of this process: {source}")]
+    Namespace {
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A map cannot be created; before Linux 5.8 there are no ring buffers.
+    #[error(transparent)]
+    Map(#[from] LoadError),
+    /// A map cannot be used.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A program is not taken, or its tracepoint is not there.
+    #[error("the kernel does not take the program for its tracepoint {tracepoint}: {source}")]
+    Tracepoint {
+        /// Its name.
+        tracepoint: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A program was written wrongly.
+    #[error(transparent)]
+    Program(#[from] AsmError),
+}
+
+impl Descendants {
+    /// Follows what is started in `cgroup` from now on. [`take`](Self::take) gives each process that leaves, and if `all` also
+    /// what those start that have left.
+    ///
+    /// # Errors
+    ///
+    /// Every [`DescendantsError`]: it takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
+    pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, DescendantsError> {
+        let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
+        let namespace = fs::metadata("/proc/self/ns/pid");
+        let namespace = namespace.map_err(|source| DescendantsError::Namespace { source })?.ino() as u32;
+        let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
+        let wakes = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
+        let lost = map("lost", MapKind::Array, 4, 8, 1)?;
+        let refers = Refers {
+            layout: Layout::of(&btf)?,
+            processes: processes.as_fd(),
+            records: wakes.as_fd(),
+            lost: lost.as_fd(),
+            cgroup: cgroup.id(),
+            namespace,
+            all,
+        };
+        let tracepoints = [
+            follow(c"sched_process_exit", &refers.on_exit()?)?,
+            follow(c"cgroup_attach_task", &refers.on_attach()?)?,
+            follow(c"sched_process_fork", &refers.on_fork()?)?,
+        ];
+        let records = RingBuffer::open(&wakes)?;
+        Ok(Self { processes, records, wakes, lost, _tracepoints: tracepoints })
+    }
+
+    /// Takes out what was noticed since the last time.
+    pub fn take(&mut self) -> Vec<Departure> {
+        self.records.drain().iter().filter_map(|record| departure(record)).collect()
+    }
+
+    /// How many processes could not be followed, and departures not noted, for there was no room: more than 65,536 at the same
+    /// time, or more departures between two calls of [`take`](Self::take) than fit.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Failed`].
+    pub fn lost(&self) -> Result<u64, ObjectError> {
+        let value =
+            self.lost.lookup(&[0; 4])?.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
+        Ok(value.unwrap_or_default())
+    }
+
+    /// The processes that live outside at this moment, with what was started there.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Failed`].
+    pub fn outside(&self) -> Result<Vec<Departed>, ObjectError> {
+        let entries = self.processes.entries()?;
+        Ok(entries.iter().filter_map(|entry| departed(&entry.key, &entry.value)).collect())
+    }
+
+    /// Kills a process, if it lives and is outside; whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Failed`], and with the errno of the system calls `pidfd_open` and `pidfd_send_signal`.
+    pub fn kill(&self, process: Departed) -> Result<bool, ObjectError> {
+        let failed = |source| ObjectError::Failed { doing: format!("kill process {}", process.id), source };
+        let is_gone = |error: &io::Error| error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
+        let held = match ProcessFd::open(process.id) {
+            Err(error) if is_gone(&error) => return Ok(false),
+            opened => opened.map_err(failed)?,
+        };
+        // Whatever has this id now is held: what is known of it says whether it is one of ours.
+        let key = process.key.to_ne_bytes();
+        let value = self.processes.lookup(&key)?;
+        if value.and_then(|value| departed(&key, &value)) != Some(process) {
+            return Ok(false);
+        }
+        match held.send(Signal::KILL) {
+            Err(error) if is_gone(&error) => Ok(false),
+            sent => sent.map(|()| true).map_err(failed),
+        }
+    }
+}
+
+impl AsFd for Descendants {
+    /// Becomes readable when [`take`](Self::take) has something to give.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wakes.as_fd()
+    }
+}
+
+fn map(
+    name: &str,
+    kind: MapKind,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+) -> Result<Map, LoadError> {
+    let (name, contents) = (name.to_owned(), Vec::new());
+    let def = MapDef { name, kind, key_size, value_size, max_entries, flags: 0, contents, frozen: false };
+    create_map("descendants", &def)
+}
+
+/// Runs a program at a tracepoint.
+fn follow(tracepoint: &CStr, insns: &[u8]) -> Result<OwnedFd, DescendantsError> {
+    const RAW_TRACEPOINT: u32 = 17;
+    let spec = ProgramSpec {
+        kind: RAW_TRACEPOINT,
+        expected_attach_type: 0,
+        insns,
+        // Reading the kernel's memory is for GPL programs alone.
+        license: c"Dual MIT/GPL",
+        name: kernel_name("knobgate_leave"),
+        debug: None,
+    };
+    within_limit(|| bpf::prog_load(&spec, None))
+        .and_then(|program| bpf::raw_tracepoint_open(program.as_fd(), tracepoint))
+        .map_err(|error| DescendantsError::Tracepoint {
+            tracepoint: tracepoint.to_string_lossy().into_owned(),
+            source: error.into(),
+        })
+}
+
+/// The fields of a record, in the order in which the programs write them.
+fn departure(record: &[u8]) -> Option<Departure> {
+    let record: &[u8; RECORD] = record.try_into().ok()?;
+    let (cgroup, rest) = record.split_first_chunk()?;
+    let (name, rest) = rest.split_first_chunk::<16>()?;
+    let (key, rest) = rest.split_first_chunk::<4>()?;
+    let (id, rest) = rest.split_first_chunk()?;
+    let how = u64::from_ne_bytes(*rest.first_chunk()?);
+    Some(Departure {
+        process: Departed { id: ProcessId::new(u32::from_ne_bytes(*id))?, key: u32::from_ne_bytes(*key) },
+        name: name.iter().copied().take_while(|&byte| byte != 0).collect(),
+        cgroup: u64::from_ne_bytes(*cgroup),
+        left: how == u64::from(LEFT),
+    })
+}
+
+/// A process that the hash has, if it is outside.
+fn departed(key: &[u8], value: &[u8]) -> Option<Departed> {
+    let (place, id) = value.split_first_chunk()?;
+    let id = u32::from_ne_bytes(*id.first_chunk()?);
+    let key = u32::from_ne_bytes(*key.first_chunk()?);
+    (u32::from_ne_bytes(*place) == OUTSIDE).then_some(Departed { id: ProcessId::new(id)?, key })
+}
