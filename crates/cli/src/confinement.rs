@@ -52,6 +52,11 @@ impl Confinement {
         knobgate_kernel::spawn_inside(command, &self.cgroup)
     }
 
+    /// The cgroup.
+    pub(crate) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
     /// The guard; its descriptor becomes readable when it has ended.
     pub(crate) fn guard(&self) -> &Guard {
         &self.guard

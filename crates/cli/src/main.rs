@@ -26,6 +26,7 @@ mod commands;
 mod confinement;
 mod deciding_hook;
 mod degradation;
+mod departures;
 mod failure;
 mod in_force;
 mod into_kernel;

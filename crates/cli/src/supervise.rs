@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::confinement::Confinement;
+use crate::departures::Departures;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -97,7 +98,7 @@ impl Supervisor {
         self.held.for_good();
     }
 
-    /// Waits for the end of the command `child`, passes signals on to it, and keeps it guarded.
+    /// Waits for the end of the command `child`, passes signals on to it, keeps it guarded, and tells of departures.
     ///
     /// # Errors
     /// [`Failure::Machine`] if it cannot be waited for.
@@ -105,6 +106,7 @@ impl Supervisor {
         &self,
         child: ProcessId,
         confinement: &mut Confinement,
+        departures: &mut Option<Departures>,
         output: &Output,
     ) -> Result<Ending, Failure> {
         let cannot = || Failure::machine("cannot wait for the command");
@@ -121,16 +123,20 @@ impl Supervisor {
                     None => stop_with(child, status),
                 },
                 Ok(None) => {
-                    let mut waited = [
-                        PollFd::new(&self.held, PollFlags::IN),
+                    let mut waited = vec![
                         PollFd::new(confinement.guard(), PollFlags::IN),
+                        PollFd::new(&self.held, PollFlags::IN),
                     ];
+                    waited.extend(departures.iter().map(|departures| PollFd::new(departures, PollFlags::IN)));
                     match poll(&mut waited, None) {
                         Ok(_) | Err(Errno::INTR) => {}
                         Err(error) => return Err(cannot().because(error)),
                     }
-                    let [_, guard] = waited.map(|waited| waited.revents());
-                    if !guard.is_empty() {
+                    let guard_has_ended = !waited[0].revents().is_empty();
+                    if let Some(departures) = departures {
+                        departures.look(output);
+                    }
+                    if guard_has_ended {
                         confinement.renew_guard()?;
                         output.warning(
                             "the guard of the command's cgroup was killed; there is another one now",

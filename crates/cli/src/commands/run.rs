@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::chosen_cgroup::{cgroup_at, kind_of};
 use crate::confinement::Confinement;
 use crate::deciding_hook::DecidingHook;
+use crate::departures::{OnDeparture, departures};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::supervise::{Ending, Supervisor};
@@ -26,9 +27,14 @@ use crate::what_runs::WhatRunsArgs;
 /// The command has the terminal, standard streams, environment and process group of knobgate, which passes on to it
 /// INT, TERM, HUP, QUIT, USR1, USR2, WINCH, TSTP and CONT, and waits for its end.
 ///
-/// When the command has ended, whatever it started that still runs is killed, so that nothing outlives its policy:
+/// When the command has ended, whatever still runs in its cgroup is killed, so that nothing outlives its policy:
 /// a command that sends itself into the background is not for `run` but for `attach`. If knobgate is killed, so is all
-/// that runs in the cgroup. Nothing stays behind.
+/// that runs in the cgroup. Nothing stays behind there.
+///
+/// A process that gets into another cgroup leaves the policy. That is not prevented; it is told at once and at the end, and
+/// with --strict such a process is killed, and what it has started. Container engines and service managers move what they
+/// start: `knobgate run -- runc run …` enforces nothing in the container. Attach the policy to the cgroup below which the
+/// engine puts its containers instead (knobgate attach --cgroup machine.slice), and they start under it.
 ///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot be
 /// executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, in which
@@ -41,6 +47,9 @@ pub(crate) struct Run {
     /// hierarchy; by default the caller's own
     #[arg(long, value_name = "PARENT")]
     cgroup: Option<PathBuf>,
+    /// Kill processes that leave the command's cgroup, with what they have started since
+    #[arg(long)]
+    strict: bool,
     /// The command with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -55,6 +64,8 @@ impl Run {
 
         let supervisor = Supervisor::new()?;
         let mut confinement = Confinement::create(&parent, loaded)?;
+        let on_departure = if self.strict { OnDeparture::Kill } else { OnDeparture::Tell };
+        let mut departures = departures(confinement.cgroup(), on_departure, output)?;
         let mut command = Command::new(program);
         command.args(arguments);
         supervisor.prepare(&mut command);
@@ -63,7 +74,7 @@ impl Run {
         let status = match supervisor.asked_to_end() {
             Some(ending) => ending.status(),
             None => match confinement.start(&mut command) {
-                Ok(child) => match supervisor.wait(child, &mut confinement, output) {
+                Ok(child) => match supervisor.wait(child, &mut confinement, &mut departures, output) {
                     Ok(ending) => ending.status(),
                     Err(failure) => {
                         output.failure(&failure);
@@ -77,6 +88,9 @@ impl Run {
         // The command has run, whatever is left of it.
         if let Err(failure) = confinement.remove() {
             output.failure(&failure);
+        }
+        if let Some(departures) = departures {
+            departures.end(output);
         }
         Ok(ExitCode::from(status))
     }

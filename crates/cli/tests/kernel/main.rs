@@ -4,6 +4,7 @@
 //! attached to the root of the hierarchy.
 
 mod attachments;
+mod departures;
 mod examples;
 mod hostile;
 mod in_place;
@@ -31,9 +32,10 @@ use setting::{callbacks, dropped_rewrites, rewriting, rewriting_lists};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
-        && let Some(ended) = [lacking::play, no_process::play, threaded::play, ways_out::play, writers::play]
-            .into_iter()
-            .find_map(|play| play(role, arguments))
+        && let Some(ended) =
+            [departures::play, lacking::play, no_process::play, threaded::play, ways_out::play, writers::play]
+                .into_iter()
+                .find_map(|play| play(role, arguments))
     {
         return ended;
     }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     }
     let tests = [
         attachments::TESTS,
+        departures::ANYWHERE,
         examples::TESTS,
         hostile::TESTS,
         in_place::TESTS,
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         ways_out::TESTS,
     ];
     let suite = Suite::new(&tests.concat())
+        .needing(departures::noticed, departures::TESTS)
         .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .needing(rewriting_lists, runs::REWRITING_LISTS)
         .needing(lacking::locked_memory, lacking::LOCKED)

@@ -96,9 +96,15 @@ impl Runs {
 
     /// `knobgate run … -- command`.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Command {
-        let mut run = knobgate(["run", "--policy"]);
-        run.arg(self.policy.path()).arg("--cgroup").arg(self.parent.path()).arg("--").args(command);
+        let mut run = knobgate(["run"]);
+        run.args(self.arguments()).arg("--").args(command);
         run
+    }
+
+    /// The arguments of `run` before `--`.
+    pub(crate) fn arguments(&self) -> [&OsStr; 4] {
+        let (policy, parent) = (self.policy.path(), self.parent.path());
+        ["--policy".as_ref(), policy.as_ref(), "--cgroup".as_ref(), parent.as_ref()]
     }
 
     /// Runs a shell's script to its end.

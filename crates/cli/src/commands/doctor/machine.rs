@@ -1,8 +1,8 @@
 //! What this machine can do.
 
 use knobgate_kernel::{
-    AttachMode, Bpffs, BpffsError, Capabilities, Capability, Hierarchy, Machine, MachineAttachments, Outcome,
-    PinDir, Probes, probe,
+    AttachMode, Bpffs, BpffsError, Capabilities, Capability, Descendants, Hierarchy, Machine,
+    MachineAttachments, Outcome, PinDir, Probes, probe,
 };
 
 use super::finding::Finding;
@@ -15,7 +15,10 @@ pub(super) fn examine() -> Vec<Finding> {
         hierarchy(),
         bpffs(),
     ];
-    findings.extend(probed(&probe()));
+    let probes = probe();
+    findings.extend(probed(&probes));
+    // Without the hook, that does not matter.
+    findings.extend(probes.hook.is_yes().then(departures));
     findings.extend(attached());
     findings.extend(settings(&machine));
     findings
@@ -133,6 +136,24 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         outcome => Finding::less(what, outcome.to_string(), without),
     });
     needed.chain(useful).collect()
+}
+
+fn departures() -> Finding {
+    let what = "departures";
+    let root = Hierarchy::find().and_then(|hierarchy| hierarchy.root());
+    let noticed = root
+        .map_err(|error| error.to_string())
+        .and_then(|root| Descendants::of(&root, false).map(drop).map_err(|error| error.to_string()));
+    match noticed {
+        Ok(()) => Finding::ok(what, "noticed"),
+        Err(why) => Finding::less(
+            what,
+            "not noticed",
+            format!(
+                "`run` says nothing of processes that leave the policy, and --strict starts nothing: {why}"
+            ),
+        ),
+    }
 }
 
 fn attached() -> Vec<Finding> {

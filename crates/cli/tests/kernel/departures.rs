@@ -1,0 +1,238 @@
+//! Processes that leave the cgroup of `knobgate run`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Output, Stdio};
+
+use knobgate_hook::Profile;
+use knobgate_kernel::{Cgroup, Namespaces, ScratchCgroup, spawn_inside, with_private_namespaces};
+use knobgate_testing::{Reaped, Test, eventually, runs, scratch};
+use libtest_mimic::Failed;
+use rustix::process::WaitOptions;
+
+use crate::setting::{KNOBGATE, Runs, decided_by_the_kernel, knobgate, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("who_leaves_is_told_at_once_and_at_the_end", told),
+    ("what_is_started_in_another_cgroup_is_told_too", started_elsewhere),
+    ("with_strict_who_leaves_is_killed_with_what_it_started", strict),
+    ("with_strict_what_goes_on_behind_its_back_is_killed_at_the_end", daemons),
+    ("who_stays_is_not_told_and_not_killed", stays),
+    ("in_a_pid_namespace_processes_are_named_as_there", pid_namespace),
+    ("many_departures_are_counted", many),
+    ("what_leaves_cannot_choose_what_a_terminal_does", hostile),
+];
+
+/// Those that hold everywhere.
+pub(crate) const ANYWHERE: &[Test] =
+    &[("where_departures_cannot_be_noticed_that_is_said_and_strict_starts_nothing", not_noticed)];
+
+/// What the kernel must have.
+pub(crate) fn noticed(_: &Profile) -> Option<String> {
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let ringbuf = knobgate_kernel::probe_cached().ringbuf.is_yes();
+    (!btf || !ringbuf).then(|| "needs the kernel's BTF, and ring buffers".to_owned())
+}
+
+/// The argument that makes this program one that starts a command in the cgroup of the other, with clone3(2), and says how that
+/// ended.
+pub(crate) const STARTER: &str = "--start-elsewhere";
+
+pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
+    let [cgroup, command @ ..] = arguments else { return None };
+    if role != STARTER {
+        return None;
+    }
+    let cgroup = Cgroup::open(cgroup).expect("the cgroup");
+    let child = spawn_inside(Command::new("sh").arg("-c").args(command), &cgroup).expect("a command");
+    let ended = child.wait(WaitOptions::empty()).expect("its end").expect("an ending");
+    println!("{:?} {:?}", ended.exit_status(), ended.terminating_signal());
+    Some(ExitCode::SUCCESS)
+}
+
+/// A place to run commands in, and a cgroup beside it for them to go to.
+struct Place {
+    runs: Runs,
+    other: ScratchCgroup,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        Self { runs: Runs::new(name, "default write deny\n"), other: scratch() }
+    }
+
+    /// A command that finds the other cgroup in `$OTHER`, and in `$HELD` the one above its own.
+    fn command<S: AsRef<OsStr>>(&self, strict: bool, command: impl IntoIterator<Item = S>) -> Command {
+        let mut run = knobgate(["run"]);
+        run.args(strict.then_some("--strict")).args(self.runs.arguments()).arg("--").args(command);
+        run.env("OTHER", self.other.path()).env("HELD", self.runs.parent.path());
+        run
+    }
+
+    fn script(&self, strict: bool, script: &str) -> Output {
+        self.command(strict, ["sh", "-c", script]).output().expect("knobgate")
+    }
+
+    /// As the end of a message.
+    fn name(&self) -> String {
+        self.other.path().display().to_string()
+    }
+}
+
+/// What is said besides what decides.
+fn said(output: &Output) -> String {
+    let note = decided_by_the_kernel();
+    stderr(output)
+        .lines()
+        .filter(|line| !line.contains(note.trim()))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+fn told() -> Result<(), Failed> {
+    let place = Place::new("t-told");
+    let mut command =
+        place.command(false, ["sh", "-c", "echo 0 >$OTHER/cgroup.procs; read line; sleep 1000 & exit 3"]);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = Reaped(command.spawn()?);
+    let mut lines = BufReader::new(run.0.stderr.take().ok_or("no output")?).lines();
+    // While it runs.
+    let at_once =
+        lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("has left"))).ok_or("nothing")??;
+    let inside = fs::read_to_string(place.other.path().join("cgroup.procs"))?;
+    let expected =
+        format!("warning: process {} (sh) has left the policy, for {}", inside.trim(), place.name());
+    assert_eq!(at_once, expected);
+    run.0.stdin.take().ok_or("no input")?.write_all(b"\n")?;
+    assert_eq!(run.0.wait()?.code(), Some(3));
+
+    // What it started goes on, and is named.
+    let remaining = fs::read_to_string(place.other.path().join("cgroup.procs"))?;
+    let at_the_end = lines.next().ok_or("nothing at the end")??;
+    let expected = format!(
+        "warning: 1 departure from the policy, to {}; these run on without it: {}. ",
+        place.name(),
+        remaining.trim()
+    );
+    assert!(at_the_end.starts_with(&expected), "{at_the_end}");
+    assert!(at_the_end.contains("knobgate attach") && at_the_end.contains("--strict"), "{at_the_end}");
+    assert!(runs(remaining.trim().parse()?));
+    Ok(())
+}
+
+fn started_elsewhere() -> Result<(), Failed> {
+    let place = Place::new("t-elsewhere");
+    for (strict, script, ending, then) in
+        [(false, "exit 3", "Some(3) None\n", ""), (true, "sleep 1000", "None Some(9)\n", ", and was killed")]
+    {
+        let test = std::env::current_exe()?;
+        let command = [test.as_os_str(), STARTER.as_ref(), place.other.path().as_ref(), script.as_ref()];
+        let output = place.command(strict, command).output()?;
+        assert_eq!(stdout(&output), ending, "{output:?}");
+        let expected = format!(") has left the policy, for {}{then}\n", place.name());
+        assert!(said(&output).contains(&expected), "{expected:?}: {output:?}");
+        let end = if strict { "; processes killed: 1\n" } else { "; nothing runs on there\n" };
+        assert!(said(&output).ends_with(end), "{output:?}");
+    }
+    Ok(())
+}
+
+fn strict() -> Result<(), Failed> {
+    let place = Place::new("t-strict");
+    let script = "(echo 0 >$OTHER/cgroup.procs; sleep 1000) ; echo status $?; exit 5";
+    let output = place.script(true, script);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("status 137\n", Some(5)), "{output:?}");
+    let (first, last) = (" has left the policy, for ", "; processes killed: ");
+    let said = said(&output);
+    assert!(said.contains(first) && said.contains(", and was killed\n") && said.contains(last), "{said}");
+    eventually("it is empty", || place.other.is_populated().is_ok_and(|populated| !populated));
+    Ok(())
+}
+
+fn daemons() -> Result<(), Failed> {
+    let place = Place::new("t-daemons");
+    // Each starts the next, and the command does not wait for any of them.
+    let chain = "n=$1; if [ $n -lt 20 ]; then setsid sh -c \"$CHAIN\" sh $((n + 1)) & fi; sleep 1000";
+    let mut run = place
+        .command(true, ["sh", "-c", "(echo 0 >$OTHER/cgroup.procs; setsid sh -c \"$CHAIN\" sh 0)\ntrue"]);
+    let output = run.env("CHAIN", chain).output()?;
+    assert!(output.status.success(), "{output:?}");
+    assert!(said(&output).contains("; processes killed: "), "{output:?}");
+    assert!(!place.other.is_populated()?, "{output:?}");
+    Ok(())
+}
+
+fn stays() -> Result<(), Failed> {
+    let place = Place::new("t-stays");
+    for strict in [false, true] {
+        // To a cgroup of its own below, too.
+        let script = "for at in $HELD/knobgate-run-*; do mkdir $at/in && echo 0 >$at/in/cgroup.procs; done
+            for i in 1 2 3; do (true; true) & done; wait; sh -c 'setsid true'; echo done";
+        let output = place.script(strict, script);
+        assert_eq!((stdout(&output).as_str(), said(&output).as_str()), ("done\n", ""));
+    }
+    Ok(())
+}
+
+fn pid_namespace() -> Result<(), Failed> {
+    let place = Place::new("t-pidns");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--mount-proc", KNOBGATE, "run", "--strict"])
+        .args(place.runs.arguments());
+    command.args(["--", "sh", "-c", "echo $$; echo 0 >$OTHER/cgroup.procs; sleep 1000"]);
+    command.env("OTHER", place.other.path());
+    with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
+    let output = command.output()?;
+    // Of the first few processes there.
+    let id: u32 = stdout(&output).trim().parse()?;
+    assert!(id < 20, "{output:?}");
+    assert!(said(&output).contains(&format!("process {id} (sh) has left the policy")), "{output:?}");
+    assert_eq!(output.status.code(), Some(137), "{output:?}");
+    Ok(())
+}
+
+fn many() -> Result<(), Failed> {
+    let place = Place::new("t-many");
+    let output =
+        place.script(false, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (echo 0 >$OTHER/cgroup.procs); done");
+    let said = said(&output);
+    assert_eq!(said.matches("has left the policy").count(), 10, "{said}");
+    assert!(said.contains("warning: more processes leave the policy"), "{said}");
+    assert!(said.contains("warning: 12 departures from the policy, to "), "{said}");
+    Ok(())
+}
+
+fn hostile() -> Result<(), Failed> {
+    let place = Place::new("t-hostile");
+    let output =
+        place.script(false, "printf '\\033[2J\\nerror: x' >/proc/$$/comm; echo 0 >$OTHER/cgroup.procs");
+    let said = said(&output);
+    assert!(said.contains("has left the policy"), "{said}");
+    assert!(!said.contains('\u{1b}') && !said.lines().any(|line| line.starts_with("error: x")), "{said:?}");
+    Ok(())
+}
+
+fn not_noticed() -> Result<(), Failed> {
+    let place = Place::new("t-blind");
+    for strict in [false, true] {
+        let mut command = Command::new("sh");
+        // As on a kernel that has none.
+        let script = "if [ -e /sys/kernel/btf/vmlinux ]; then mount --bind /dev/null /sys/kernel/btf/vmlinux; fi; exec \"$@\"";
+        command.args(["-c", script, "sh", KNOBGATE, "run"]).args(strict.then_some("--strict"));
+        command.args(place.runs.arguments()).args(["--", "echo", "started"]);
+        with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
+        let output = command.output()?;
+        let (status, out) = if strict { (3, "") } else { (0, "started\n") };
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(status), out), "{output:?}");
+        let expected = if strict {
+            "error: cannot kill what leaves the policy (--strict): "
+        } else {
+            "note: processes that leave the policy are not noticed: "
+        };
+        assert!(said(&output).contains(expected), "{output:?}");
+    }
+    Ok(())
+}
