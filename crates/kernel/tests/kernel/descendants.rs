@@ -152,6 +152,10 @@ fn inside() -> Result<(), Failed> {
     let status =
         place.command(std::env::current_exe()?)?.arg(STARTER).arg(place.held.path().join("in")).status()?;
     assert!(status.success(), "{status}");
+    // Far below.
+    place.does(
+        "cd \"$HELD\" && for i in $(seq 100); do mkdir x && cd x || exit 1; done; echo 0 >cgroup.procs",
+    )?;
     // Somebody who was never there, moved past it.
     let mut stranger = Command::new("true");
     start_inside(&mut stranger, &place.other)?;
