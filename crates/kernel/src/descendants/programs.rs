@@ -27,7 +27,7 @@ pub(super) const VALUE: u32 = 8;
 pub(super) const RECORD: usize = 40;
 
 /// How far up from a cgroup the one that is watched is looked for. What is deeper counts as outside. (The verifier follows every
-/// step, and compares it with those before: with 1024 it took four times as long as for a policy.)
+/// step, and compares it with all before.)
 const LEVELS: i32 = 128;
 /// `MAX_PID_NS_LEVEL` in include/linux/pid_namespace.h
 const PID_NAMESPACES: i32 = 32;
