@@ -57,6 +57,8 @@ pub(crate) enum Case {
     BothNames,
     /// No policy: a counter is moved.
     Counter,
+    /// No policy: the length and the handler of the knob are read from its `ctl_table`, which would tell its width.
+    Table,
 }
 
 impl Case {
@@ -80,12 +82,13 @@ impl Case {
             Self::BaseName => "none: fetches the base name and returns 1",
             Self::BothNames => "none: fetches the base name, then the full name, and returns 1",
             Self::Counter => "none: moves one counter and returns 1",
+            Self::Table => "none: reads the knob's ctl_table and returns 1",
         }
     }
 
     /// Whether there are rules.
     pub(crate) fn is_a_policy(self) -> bool {
-        !matches!(self, Self::BaseName | Self::BothNames | Self::Counter)
+        !matches!(self, Self::BaseName | Self::BothNames | Self::Counter | Self::Table)
     }
 
     /// The program that decides so, with so many rules.
@@ -121,6 +124,7 @@ impl Case {
             Self::BaseName => return programs::fetching(&[BASE_NAME]),
             Self::BothNames => return programs::fetching(&[BASE_NAME, FULL_NAME]),
             Self::Counter => return programs::counting(),
+            Self::Table => return programs::reading_table(),
         };
         programs::of_policy(&policy)
     }
@@ -248,7 +252,7 @@ fn group(stage: &Stage, access: Access) -> Result<Group, Box<dyn Error>> {
     for case in [Case::GlobMiss, Case::GlobHit] {
         cases.extend([10, 100, 1_000].map(|rules| (case, rules)));
     }
-    cases.extend([Case::BaseName, Case::BothNames, Case::Counter].map(|case| (case, 0)));
+    cases.extend([Case::BaseName, Case::BothNames, Case::Counter, Case::Table].map(|case| (case, 0)));
     let loaded = cases
         .iter()
         .map(|&(case, rules)| case.program(rules, access))

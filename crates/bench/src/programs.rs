@@ -3,7 +3,9 @@
 use std::error::Error;
 
 use knobgate_bench::{PolicyText, literal};
-use knobgate_bpf::{AluOp, Assembler, Features, MapDef, MapKind, Object, Program, Reg, Size, helper_ids};
+use knobgate_bpf::{
+    AluOp, Assembler, Features, MapDef, MapKind, Object, Program, Reg, Size, StructLayouts, helper_ids,
+};
 use knobgate_kernel::{LoadOptions, LoadedProgram, load, probe_cached};
 
 /// What this kernel can do.
@@ -63,6 +65,31 @@ pub(crate) fn counting() -> Result<LoadedProgram, Box<dyn Error>> {
         frozen: false,
     };
     allowing("counting", asm, vec![counters])
+}
+
+/// Reads the length and the handler of the knob from its `ctl_table`, which the kernel's own context leads to, and allows.
+///
+/// # Errors
+///
+/// The kernel has no BTF, or refuses it.
+pub(crate) fn reading_table() -> Result<LoadedProgram, Box<dyn Error>> {
+    let btf = std::fs::read("/sys/kernel/btf/vmlinux")?;
+    let layouts = StructLayouts::read(&btf)?;
+    let mut asm = Assembler::new();
+    let mut read = |bytes: i32, at: i32, base: Reg, member: &str| -> Result<(), Box<dyn Error>> {
+        asm.mov(Reg::R3, base);
+        asm.alu(AluOp::Add, Reg::R3, i32::try_from(layouts.offset(member)?)?);
+        asm.mov(Reg::R1, Reg::R10);
+        asm.alu(AluOp::Add, Reg::R1, at);
+        asm.mov(Reg::R2, bytes);
+        asm.call_helper(helper_ids::PROBE_READ_KERNEL);
+        asm.load(Size::U64, Reg::R6, Reg::R10, -8);
+        Ok(())
+    };
+    read(8, -8, Reg::R1, "bpf_sysctl_kern.table")?;
+    read(4, -16, Reg::R6, "ctl_table.maxlen")?;
+    read(8, -24, Reg::R6, "ctl_table.proc_handler")?;
+    allowing("reading_table", asm, Vec::new())
 }
 
 fn allowing(name: &str, mut asm: Assembler, maps: Vec<MapDef>) -> Result<LoadedProgram, Box<dyn Error>> {
