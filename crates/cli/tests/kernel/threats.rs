@@ -12,13 +12,14 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{ChildStdout, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use knobgate_kernel::{
     Cgroup, Hierarchy, LoadOptions, Namespaces, ScratchCgroup, attach_until_removed, load, probe_cached,
     start_inside, with_private_namespaces,
 };
 use knobgate_policy::{CheckOptions, Source, parse};
-use knobgate_testing::{Reaped, Suite, Test, eventually, scratch};
+use knobgate_testing::{Reaped, Suite, Test, scratch};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -44,6 +45,7 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
         (detaching::DETACH_BY_ID, [cgroup]) => detaching::detach_by_id(Path::new(cgroup)),
         (detaching::DETACH_PINNED, [pin]) => detaching::detach_pinned(Path::new(pin)),
         (detaching::HOLD_LINK, [pin]) => detaching::hold_link(Path::new(pin)),
+        (detaching::HOLD_PROGRAM, [cgroup]) => detaching::hold_program(Path::new(cgroup)),
         (overruling::OVERRULE, [cgroup]) => overruling::overrule(Path::new(cgroup)),
         _ => return None,
     };
@@ -146,7 +148,9 @@ impl Stage {
 
     /// A command in the namespaces of the stage.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
+        // Until Linux 5.11 programs count as locked memory, of which those without capabilities have little.
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -l unlimited 2>/dev/null; exec nsenter \"$@\"", "sh"]);
         command.args(["--target", &self.strong.0.id().to_string(), "--net", "--uts", "--ipc", "--"]);
         command.arg(program);
         command
@@ -187,8 +191,12 @@ impl Stage {
     /// Whether such a process can, after a case that is to make it so, or not. Some of what makes it so is done by the kernel a
     /// while later: the program of a link that was unpinned goes by a work queue.
     fn is_opened(&self, case: &Case<'_>, cgroup: &Cgroup) -> Result<bool, Failed> {
-        if case.works {
-            eventually(case.what, || self.is_open(cgroup).unwrap_or(false));
+        const TRIES: u32 = 100;
+        for _ in 0..if case.works { TRIES } else { 0 } {
+            if self.is_open(cgroup)? {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         self.is_open(cgroup)
     }

@@ -1,14 +1,14 @@
 //! Whether a process could detach the policy, or replace it.
 //!
-//! A policy that is attached goes with its pin, and to remove a file takes no capability. Who has a descriptor of its link
-//! or of its program can detach it, and the pin gives one to whom its permissions let write, on a read-only mount as well
+//! A policy that is attached goes with its pin, and to remove a file takes no capability. Who has a descriptor of its link,
+//! or of its program where no link holds that, can detach it, and the pin gives one to whom its permissions let write, on a read-only mount as well
 //! (`bpf_obj_do_get()`, kernel/bpf/inode.c).
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::Cgroup;
+use knobgate_kernel::{Cgroup, Link};
 
 use super::finding::Finding;
 use super::sight::{Sight, open_files};
@@ -62,9 +62,9 @@ fn opened(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<Option<String>, Box<
     for link in open_files(&directory)? {
         // What is closed meanwhile is not there.
         let Ok(target) = fs::read_link(&link) else { continue };
-        // They are called differently on different kernels.
+        // Links and programs, which are called differently on different kernels.
         if target.as_os_str().as_bytes().starts_with(b"anon_inode:bpf") {
-            if program_of(&directory, &link).is_some_and(|id| in_force.contains(&id)) {
+            if may_detach(&directory, &link, &in_force) {
                 return Ok(Some("it holds the policy's program open, or the link of it".to_owned()));
             }
             continue;
@@ -79,8 +79,13 @@ fn opened(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<Option<String>, Box<
     Ok(None)
 }
 
-/// The id of the program that a link holds, or of a program.
-fn program_of(process: &Path, link: &Path) -> Option<u32> {
-    let info = fs::read_to_string(process.join("fdinfo").join(link.file_name()?)).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok()
+/// Whether this descriptor is one of a link that holds one of these programs, or of one of them that no link holds.
+fn may_detach(process: &Path, link: &Path, in_force: &[u32]) -> bool {
+    let info = link.file_name().map(|name| fs::read_to_string(process.join("fdinfo").join(name)));
+    let Some(Ok(info)) = info else { return false };
+    let field = |name| info.lines().find_map(|line| line.strip_prefix(name));
+    let program = field("prog_id:").and_then(|id| id.trim().parse().ok());
+    let Some(program) = program.filter(|id| in_force.contains(id)) else { return false };
+    field("link_type:").is_some()
+        || Link::all().is_ok_and(|links| links.iter().all(|link| link.program_id != program))
 }

@@ -23,6 +23,8 @@ pub(super) const DETACH_BY_ID: &str = "--detach-by-id";
 pub(super) const DETACH_PINNED: &str = "--detach-pinned";
 /// … that gives up all capabilities with this link open, and then is as the process of a case, and detaches it.
 pub(super) const HOLD_LINK: &str = "--hold-link";
+/// … the same with the program of this cgroup.
+pub(super) const HOLD_PROGRAM: &str = "--hold-program";
 
 pub(super) fn detach_by_id(cgroup: &Path) -> Did {
     let cgroup = Cgroup::open(cgroup)?;
@@ -45,6 +47,18 @@ pub(super) fn detach_pinned(pin: &Path) -> Did {
 
 pub(super) fn hold_link(pin: &Path) -> Did {
     let link = Link::from_pin(pin)?;
+    without_capabilities(|| Ok(link.detach()?))
+}
+
+pub(super) fn hold_program(cgroup: &Path) -> Did {
+    let cgroup = Cgroup::open(cgroup)?;
+    let id = cgroup.attached()?.program_ids.pop().ok_or("no program")?;
+    let program = ProgramFd::by_id(id)?;
+    without_capabilities(|| Ok(detach_without_link(&program, &cgroup)?))
+}
+
+/// Is the process of a case that does this.
+fn without_capabilities(tries: impl FnOnce() -> Did) -> Did {
     rustix::mount::unmount("/sys/fs/bpf", UnmountFlags::DETACH)?;
     for capability in CapabilitySet::all().iter() {
         // Those that this kernel does not have.
@@ -57,7 +71,7 @@ pub(super) fn hold_link(pin: &Path) -> Did {
     )?;
     println!("ready {}", std::process::id());
     let _ = std::io::stdin().read(&mut [0])?;
-    match link.detach() {
+    match tries() {
         Ok(()) => println!("did"),
         Err(error) => println!("failed {error}"),
     }
@@ -167,6 +181,13 @@ const CASES: &[Case<'_>] = &[
         says: "of the bpffs open",
     },
     Case {
+        what: "root without capabilities that has the program open, which a link holds",
+        becomes: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
+        tries: "",
+        works: false,
+        says: "possible",
+    },
+    Case {
         what: "somebody else that has the directory of pins open",
         becomes: "exec 9</sys/fs/bpf/knobgate; exec unshare --mount sh -c 'umount -l /sys/fs/bpf && USER[]' sh \"$@\"",
         tries: "rm -r \"/proc/self/fd/9/$NAME\"",
@@ -195,11 +216,14 @@ const BY_DESCRIPTOR: &[Case<'_>] = &[
     },
 ];
 
-fn detaching() -> Result<(), Failed> {
-    // bpf_capable() in __sys_bpf(), kernel/bpf/syscall.c, was asked for each command until Linux 5.19.
+/// bpf_capable() in __sys_bpf(), kernel/bpf/syscall.c, was asked for each command until Linux 5.19.
+fn opens_without_capabilities() -> bool {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled");
-    let opens = profile().version >= (5, 19) || disabled.is_ok_and(|disabled| disabled == "0\n");
-    for case in CASES.iter().chain(BY_DESCRIPTOR.iter().filter(|_| opens)) {
+    profile().version >= (5, 19) || disabled.is_ok_and(|disabled| disabled == "0\n")
+}
+
+fn detaching() -> Result<(), Failed> {
+    for case in CASES.iter().chain(BY_DESCRIPTOR.iter().filter(|_| opens_without_capabilities())) {
         play("t-detaching", case, "detaching")?;
     }
     Ok(())
@@ -236,8 +260,18 @@ const OF_A_RUN: &[Case<'_>] = &[
     },
 ];
 
+/// The same as [`BY_DESCRIPTOR`].
+const OF_A_RUN_BY_DESCRIPTOR: &[Case<'_>] = &[Case {
+    what: "root without capabilities that has the program open",
+    becomes: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
+    tries: "",
+    works: true,
+    says: "it holds the policy's program open",
+}];
+
 fn of_a_run() -> Result<(), Failed> {
-    for case in OF_A_RUN {
+    for case in OF_A_RUN.iter().chain(OF_A_RUN_BY_DESCRIPTOR.iter().filter(|_| opens_without_capabilities()))
+    {
         let stage = Stage::of_a_run("t-of-a-run", super::POLICY)?;
         expect(&stage, case, "detaching")?;
     }
