@@ -1,6 +1,6 @@
-//! Ways to write a file for which the libraries have no function, for tests.
+//! Ways to write a file, and to open one, for which the libraries have no function, for tests.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Result;
 
@@ -22,4 +22,13 @@ pub fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Res
 /// There is none here, or what the write fails with.
 pub fn write_by_aio(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
     ways::write_by_aio(file, bytes, offset)
+}
+
+/// Opens the cgroup with this id, or another file of its hierarchy, of which `mount` has something open, by its handle.
+///
+/// # Errors
+///
+/// There is no such file, or the caller lacks `CAP_DAC_READ_SEARCH`.
+pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
+    ways::open_by_id(mount, id)
 }

@@ -1,8 +1,11 @@
 //! `knobgate doctor`: what this machine can do, and what a workload could do about it.
 
+mod detaching;
 mod finding;
 mod leaving;
 mod machine;
+mod sight;
+mod views;
 mod workload;
 
 use std::process::ExitCode;

@@ -20,6 +20,7 @@ mod setting;
 mod signals;
 mod simulations;
 mod threaded;
+mod threats;
 mod verdicts;
 mod ways_out;
 mod writers;
@@ -32,10 +33,17 @@ use setting::{callbacks, dropped_rewrites, rewriting, rewriting_lists};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [role, arguments @ ..] = arguments.as_slice()
-        && let Some(ended) =
-            [departures::play, lacking::play, no_process::play, threaded::play, ways_out::play, writers::play]
-                .into_iter()
-                .find_map(|play| play(role, arguments))
+        && let Some(ended) = [
+            departures::play,
+            lacking::play,
+            no_process::play,
+            threaded::play,
+            threats::play,
+            ways_out::play,
+            writers::play,
+        ]
+        .into_iter()
+        .find_map(|play| play(role, arguments))
     {
         return ended;
     }
@@ -58,6 +66,7 @@ fn main() -> ExitCode {
         signals::TESTS,
         simulations::TESTS,
         threaded::TESTS,
+        &threats::tests(),
         verdicts::TESTS,
         ways_out::TESTS,
     ];
@@ -69,5 +78,5 @@ fn main() -> ExitCode {
         .needing(callbacks, objects::CALLBACKS)
         .needing(mounted::binfmt_misc, mounted::TESTS)
         .needing(dropped_rewrites, runs::DROPPED_REWRITES);
-    no_process::with_limit(writers::with_others_programs(suite)).run()
+    no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
 }

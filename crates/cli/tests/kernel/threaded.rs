@@ -125,8 +125,9 @@ fn attached() -> Result<(), Failed> {
     let (file, path) = (file.path().to_str().ok_or("a path")?, cgroups.b.path().to_str().ok_or("a path")?);
     let output = expect(0, ["attach", "--policy", file, "--cgroup", path, "--name", "t-thr-on"]);
     assert!(stderr(&output).contains(&format!("{path} is a threaded cgroup")), "{output:?}");
-    let (_process, could_write) = cgroups.process()?;
+    let (process, could_write) = cgroups.process()?;
     assert_eq!(could_write, ["true", "false"]);
+    expect_threads(&process, "less")?;
     assert!(stdout(&expect(0, ["show", "t-thr-on"])).contains(path));
     expect(0, ["detach", "t-thr-on", "--cgroup", path]);
     let (_process, could_write) = cgroups.process()?;
@@ -148,10 +149,15 @@ fn apart() -> Result<(), Failed> {
         said.contains(&format!("all of them are in --cgroup {};", cgroups.domain.path().display())),
         "{said}"
     );
-    let said = stdout(&expect(0, ["doctor", "--pid", &pid]));
+    expect_threads(&process, "less")
+}
+
+/// What the doctor must find of a process whose threads are apart.
+fn expect_threads(process: &Reaped, state: &str) -> Result<(), Failed> {
+    let said = stdout(&expect(0, ["doctor", "--pid", &process.0.id().to_string()]));
     let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some("threads"));
     let line = line.ok_or("nothing about threads")?;
-    assert!(line.starts_with("less"), "{line}");
+    assert!(line.starts_with(state), "{line}");
     assert!(line.contains("1 thread in its cgroup, 1 in others"), "{line}");
     Ok(())
 }
@@ -160,9 +166,9 @@ fn above() -> Result<(), Failed> {
     let cgroups = Threaded::new()?;
     let _detached = DetachedAtLast("t-thr-up");
     attach(policy(DENY).path(), &cgroups.domain, "t-thr-up");
-    let (_process, could_write) = cgroups.process()?;
+    let (process, could_write) = cgroups.process()?;
     assert_eq!(could_write, ["false", "false"]);
-    Ok(())
+    expect_threads(&process, "ok")
 }
 
 /// What a shell in `knobgate run` begins with: the directory of its own cgroup, by the test's.

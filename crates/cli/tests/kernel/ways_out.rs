@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use knobgate_kernel::ways::open_by_id;
 use knobgate_kernel::{Cgroup, Link, LoadOptions, load, probe_cached, spawn_inside, start_inside};
 use knobgate_policy::{CheckOptions, Source, parse};
 use knobgate_testing::{Reaped, Test, scratch};
@@ -28,7 +30,16 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     }
     println!("ready {}", std::process::id());
     let _ = std::io::stdin().read(&mut [0]);
-    let path = Path::new(cgroup);
+    let by_handle = cgroup.to_str().and_then(|target| target.strip_prefix("handle ")).map(open_by_handle);
+    let opened = match &by_handle {
+        Some(Ok(directory)) => Some(format!("/proc/self/fd/{}", directory.as_raw_fd())),
+        Some(Err(error)) => {
+            println!("false false: {error}");
+            return Some(ExitCode::SUCCESS);
+        }
+        None => None,
+    };
+    let path = opened.as_ref().map_or(Path::new(cgroup), Path::new);
     if path.ends_with("new") {
         let _ = fs::create_dir(path);
     }
@@ -44,6 +55,12 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     };
     println!("{} {}: child {child:?}, moved {moved:?}", child.is_ok(), moved.is_ok());
     Some(ExitCode::SUCCESS)
+}
+
+/// Opens a cgroup by its id, and by where the hierarchy is mounted: `ID MOUNT`.
+fn open_by_handle(target: &str) -> Result<OwnedFd, Box<dyn std::error::Error>> {
+    let (id, mount) = target.split_once(' ').ok_or("no mount")?;
+    Ok(open_by_id(fs::File::open(mount)?.as_fd(), id.parse()?)?)
 }
 
 /// Has a shell write to descriptor 9, that it may leave with itself.
@@ -110,6 +127,24 @@ const CASES: &[Case] = &[
         target: "/proc/self/fd/9",
     },
     Case {
+        what: "the same, with CAP_DAC_READ_SEARCH",
+        script: "exec unshare --cgroup --mount sh -c 'NAMESPACE && SEARCH' sh \"$@\"",
+        leaves: Leaves::Undelegated,
+        target: "handle $ID $MOUNT",
+    },
+    Case {
+        what: "the same, without",
+        script: "exec unshare --cgroup --mount sh -c 'NAMESPACE && ROOT' sh \"$@\"",
+        leaves: Leaves::No,
+        target: "handle $ID $MOUNT",
+    },
+    Case {
+        what: "CAP_DAC_READ_SEARCH that sees no cgroups",
+        script: "exec unshare --mount sh -c 'umount -l \"$MOUNT\" && SEARCH' sh \"$@\"",
+        leaves: Leaves::No,
+        target: "handle $ID $MOUNT",
+    },
+    Case {
         what: "somebody to whom the part of the tree is delegated in which there is no other cgroup",
         script: "rmdir \"$OTHER\"; chown 1000 \"$TOP\" \"$TOP/cgroup.procs\" && USER",
         leaves: Leaves::Yes,
@@ -138,10 +173,11 @@ enum Leaves {
     Undelegated,
 }
 
-/// What stands in the scripts for becoming root without capabilities, for becoming somebody else, and for a mount that shows the
+/// What stands in the scripts for becoming root without capabilities, or with one alone, for becoming somebody else, and for a mount that shows the
 /// namespace's own cgroups.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 4] = [
     ("ROOT", "exec setpriv --bounding-set=-all --inh-caps=-all -- \"$@\""),
+    ("SEARCH", "exec setpriv --bounding-set=-all,+dac_read_search --inh-caps=-all -- \"$@\""),
     (
         "USER",
         "exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all -- \"$@\"",
@@ -162,7 +198,10 @@ fn leaving() -> Result<(), Failed> {
         let (held, other) = (top.create("held by name")?, top.create("other")?);
         let _link = Link::create(&loaded.program, &held)?;
         let path = |cgroup: &Cgroup| cgroup.path().display().to_string();
-        let named = |text: &str| text.replace("$OTHER", &path(&other)).replace("$TOP", &path(&top));
+        let named = |text: &str| {
+            let text = text.replace("$OTHER", &path(&other)).replace("$TOP", &path(&top));
+            text.replace("$ID", &other.id().to_string()).replace("$MOUNT", &mount.display().to_string())
+        };
         let script =
             WORDS.iter().fold((*script).to_owned(), |script, (word, meaning)| script.replace(word, meaning));
         let mut command = Command::new("sh");

@@ -1,4 +1,4 @@
-//! Ways to write a file for which the libraries have no safe function. For tests, which write knobs in every way.
+//! Ways to write a file, and to open one, for which the libraries have no safe function. For tests, which take every way.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -140,4 +140,28 @@ pub(crate) fn write_by_aio(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> R
     // SAFETY: the context is this function's.
     unsafe { libc::syscall(libc::SYS_io_destroy, context) };
     result.and_then(|_| completed(event[2]))
+}
+
+/// Opens the file of kernfs with this id, on the file system of which `mount` has something open, by `open_by_handle_at(2)`.
+///
+/// # Errors
+///
+/// There is no such file, or the caller lacks `CAP_DAC_READ_SEARCH`.
+pub(crate) fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
+    /// `FILEID_KERNFS`, of include/linux/exportfs.h: the handle is the id.
+    const KERNFS: u32 = 0xfe;
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: u32,
+        id: u64,
+    }
+    let handle = Handle { bytes: size_of::<u64>() as u32, kind: KERNFS, id };
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the kernel reads the structure, which has as many bytes after the first two fields as the first one says.
+    let fd = returned(unsafe {
+        libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &raw const handle, flags)
+    })?;
+    // SAFETY: a new descriptor, which is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -5,14 +5,13 @@
 //! write permission on the `cgroup.procs` of that cgroup and of the nearest one above both
 //! (`cgroup_attach_permissions()`, kernel/cgroup/cgroup.c).
 
-use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, Mount, mounts_of};
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
 
 use super::finding::Finding;
+use super::views::{View, Views};
 use super::workload::Task;
 
 const WHAT: &str = "leaving its cgroup";
@@ -106,15 +105,6 @@ enum Found {
     TooMany,
 }
 
-/// A part of the hierarchy that a process sees.
-struct View {
-    /// The directory as we see it.
-    top: PathBuf,
-    /// Where the process sees it.
-    at: PathBuf,
-    writable: bool,
-}
-
 struct Search<'a> {
     task: &'a Task,
     views: Vec<View>,
@@ -131,11 +121,10 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(task: &'a Task, pid: u32, cgroup: &Cgroup) -> Result<Self, Box<dyn std::error::Error>> {
         let hierarchy = Hierarchy::find()?;
-        let (mut views, open) = (mounted(pid, &hierarchy)?, open_files(pid, &hierarchy)?);
-        views.extend(open.directories);
+        let Views { views, members } = Views::of(pid, &hierarchy)?;
         let delegated = hierarchy.delegates_to_namespaces();
         let namespace = namespace_root(pid, cgroup);
-        Ok(Self { task, views, held: held(cgroup)?, namespace, delegated, open: open.members })
+        Ok(Self { task, views, held: held(cgroup)?, namespace, delegated, open: members })
     }
 
     fn find(&self) -> Result<Found, Box<dyn std::error::Error>> {
@@ -200,7 +189,7 @@ impl<'a> Search<'a> {
     /// Where the process sees the cgroup at `path`, best where it can write, if it may move there.
     fn view_of(&self, path: &Path) -> Option<&View> {
         let outside = self.delegated && self.namespace.as_ref().is_some_and(|root| !path.starts_with(root));
-        let views = || self.views.iter().filter(|view| path.starts_with(&view.top));
+        let views = || self.views.iter().filter(|view| view.shows(path));
         views().find(|view| view.writable).or_else(|| views().next()).filter(|_| !outside)
     }
 
@@ -210,7 +199,7 @@ impl<'a> Search<'a> {
 }
 
 /// The nearest cgroup, from `cgroup` upwards, that has programs of its own; without any, that itself.
-fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>> {
+pub(super) fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>> {
     let own = Cgroup::open(cgroup.path())?;
     let mut above = Some(Cgroup::open(cgroup.path())?);
     while let Some(candidate) = above {
@@ -220,67 +209,6 @@ fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>> {
         above = candidate.parent()?;
     }
     Ok(own)
-}
-
-/// The parts of the hierarchy that are mounted where the process sees them.
-fn mounted(pid: u32, hierarchy: &Hierarchy) -> Result<Vec<View>, Box<dyn std::error::Error>> {
-    let mounts = mounts_of(pid)?.into_iter().filter(|mount| mount.fs_type == "cgroup2");
-    let view = |Mount { root, point, read_only, .. }: Mount| {
-        let top = hierarchy.directory(&root).ok_or_else(|| {
-            format!("the cgroup {} that it sees at {} is out of our sight", root.display(), point.display())
-        })?;
-        Ok(View { top, at: point, writable: !read_only })
-    };
-    mounts.map(view).collect()
-}
-
-/// What a process holds open of the hierarchy.
-#[derive(Default)]
-struct OpenFiles {
-    directories: Vec<View>,
-    /// `cgroup.procs` and `cgroup.threads`, for writing.
-    members: Vec<PathBuf>,
-}
-
-fn open_files(pid: u32, hierarchy: &Hierarchy) -> Result<OpenFiles, Box<dyn std::error::Error>> {
-    let mut open = OpenFiles::default();
-    let mut paths: Option<HashMap<u64, PathBuf>> = None;
-    let directory = PathBuf::from(format!("/proc/{pid}"));
-    let links = fs::read_dir(directory.join("fd"))?.flatten().map(|entry| entry.path());
-    for link in links.chain(["cwd", "root"].map(|name| directory.join(name))) {
-        // What is closed meanwhile is not there.
-        let Ok(metadata) = fs::metadata(&link) else { continue };
-        if !hierarchy.holds(&metadata) {
-            continue;
-        }
-        if !metadata.is_dir() {
-            let path = fs::read_link(&link).unwrap_or_default();
-            let lists_members = path.ends_with("cgroup.procs") || path.ends_with("cgroup.threads");
-            if lists_members && is_writable(&directory, &link) {
-                open.members.push(path);
-            }
-            continue;
-        }
-        let paths = match &mut paths {
-            Some(paths) => paths,
-            None => paths.insert(hierarchy.paths_by_id()?),
-        };
-        if let Some(top) = paths.get(&metadata.ino()) {
-            open.directories.push(View { top: top.clone(), at: link, writable: false });
-        }
-    }
-    Ok(open)
-}
-
-/// Whether a descriptor of the process in this directory is for writing.
-fn is_writable(process: &Path, link: &Path) -> bool {
-    const ACCESS_MODE: u32 = 0o3;
-    let info = fs::read_to_string(process.join("fdinfo").join(link.file_name().unwrap_or_default()));
-    let info = info.unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    flags
-        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-        .is_some_and(|flags| flags & ACCESS_MODE != 0)
 }
 
 /// The root of the cgroup namespace of the process, if that is another one than ours, and above the process.

@@ -6,12 +6,14 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use knobgate_kernel::{Cgroup, CgroupType, Mount, ProgramFd, ThreadCount, mounts_of};
+use knobgate_kernel::{Cgroup, CgroupType, Hierarchy, ProgramFd, ThreadCount};
 
 use super::finding::Finding;
-use super::leaving;
+use super::sight::{Seen, Sight};
+use super::views::Views;
+use super::{detaching, leaving};
 use crate::chosen_cgroup::{cgroup_of, kind_of};
 use crate::failure::Failure;
 use crate::in_force::InForce;
@@ -23,21 +25,21 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
     let task = Task::read(pid).map_err(cannot)?;
-    let mounts = mounts_of(pid).map_err(cannot)?;
+    let sight = Sight::of(pid).map_err(cannot)?;
     let threads = match kind_of(&cgroup)? {
         CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
         _ => None,
     };
     Ok(vec![
         policies(&cgroup),
-        threads_apart(threads),
+        threads_apart(threads, &cgroup),
         privileges(&task),
         leaving::examine(&task, pid, &cgroup),
-        taking_off(&task, &mounts, pid),
-        overruling(&task, &mounts),
-        other_means(&task, pid),
-        sysrq(&task, &mounts),
-        others(&task, pid),
+        detaching::examine(&task, &sight, pid, &cgroup),
+        overruling(&task, pid, &cgroup),
+        other_means(&task, &sight, pid),
+        sysrq(&task, &sight),
+        others(&task, &sight, pid),
         Finding::less(
             "passing descriptors",
             "always possible",
@@ -56,6 +58,7 @@ const SETUID: u32 = 7;
 const NET_ADMIN: u32 = 12;
 const SYS_PTRACE: u32 = 19;
 pub(super) const SYS_ADMIN: u32 = 21;
+const SETFCAP: u32 = 31;
 const BPF: u32 = 39;
 
 /// What counts of a process.
@@ -83,8 +86,9 @@ impl Task {
         let uid = uids.get(1).copied().unwrap_or(0);
         let gids = [ids("Gid:"), ids("Groups:")].concat();
         let has = mask("CapEff:") | mask("CapPrm:");
-        // Root gets its bounding set with every exec.
-        let capabilities = if uids.contains(&0) { has | mask("CapBnd:") } else { has };
+        // Root gets its bounding set with every exec. These become root, or give that to a file.
+        let becomes_root = [SETUID, SETFCAP].into_iter().any(|capability| has >> capability & 1 == 1);
+        let capabilities = if uids.contains(&0) || becomes_root { has | mask("CapBnd:") } else { has };
         Ok(Self { uid, uids, gids, capabilities, in_our_user_namespace: shares(pid, "user") })
     }
 
@@ -107,10 +111,6 @@ impl Task {
     /// here.
     pub(super) fn has_capabilities_elsewhere(&self) -> bool {
         !self.in_our_user_namespace && self.capabilities != 0
-    }
-
-    fn is_root(&self) -> bool {
-        self.in_our_user_namespace && (self.uids.contains(&0) || self.can(SETUID))
     }
 }
 
@@ -150,18 +150,24 @@ fn policies(cgroup: &Cgroup) -> Finding {
 }
 
 /// `threads` if the process is in a threaded cgroup. In others all of its threads are there or below.
-fn threads_apart(threads: Option<ThreadCount>) -> Finding {
+fn threads_apart(threads: Option<ThreadCount>, cgroup: &Cgroup) -> Finding {
     let what = "threads";
-    match threads {
-        Some(ThreadCount { inside, elsewhere, .. }) => Finding::less(
+    let Some(ThreadCount { inside, elsewhere, .. }) = threads else {
+        return Finding::ok(what, "all are judged like the process");
+    };
+    let found = format!(
+        "{} in its cgroup, {elsewhere} in others; the cgroup is a threaded one",
+        count(inside, "thread")
+    );
+    match leaving::held(cgroup).and_then(|held| Ok((held.kind()?, held))) {
+        Ok((CgroupType::Threaded, _)) => Finding::less(
             what,
-            format!(
-                "{} in its cgroup, {elsewhere} in others; the cgroup is a threaded one",
-                count(inside, "thread")
-            ),
+            found,
             "each thread is judged by the cgroup that it is in itself; put the policy on the threaded domain above",
         ),
-        None => Finding::ok(what, "all are judged like the process"),
+        Ok((_, held)) => Finding::ok(what, found)
+            .so(format!("all of them are judged by the policy on {}", held.path().display())),
+        Err(error) => Finding::less(what, found, error.to_string()),
     }
 }
 
@@ -182,58 +188,51 @@ fn privileges(task: &Task) -> Finding {
     Finding::ok(what, format!("user {}{namespace}; {held}", task.uid))
 }
 
-fn taking_off(task: &Task, mounts: &[Mount], pid: u32) -> Finding {
-    let what = "detaching";
-    if task.can(SYS_ADMIN) {
-        return Finding::less(
-            what,
-            "possible: CAP_SYS_ADMIN opens any link by its id",
-            "it can detach policies and replace their programs; drop CAP_SYS_ADMIN",
-        );
-    }
-    let may_remove = |mount: &&Mount| {
-        let below = mount.point.strip_prefix("/").unwrap_or(&mount.point);
-        let seen = PathBuf::from(format!("/proc/{pid}/root")).join(below).join("knobgate");
-        mount.fs_type == "bpf"
-            && !mount.read_only
-            && fs::metadata(seen).is_ok_and(|pins| task.may_write(&pins))
-    };
-    match mounts.iter().find(may_remove) {
-        Some(mount) => Finding::less(
-            what,
-            format!("possible: it can remove the pins at {}", mount.point.display()),
-            "a policy that is attached goes with its pins; do not show it the bpffs",
-        ),
-        None => Finding::ok(what, "it has no CAP_SYS_ADMIN, and reaches no pins"),
-    }
-}
-
-fn overruling(task: &Task, mounts: &[Mount]) -> Finding {
+fn overruling(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
     let what = "overruling";
     let loads = task.can(SYS_ADMIN) || (task.can(BPF) && task.can(NET_ADMIN));
     if !loads {
         return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it has not");
     }
-    if mounts.iter().any(|mount| mount.fs_type == "cgroup2") || task.can(SYS_ADMIN) {
-        Finding::less(
+    match reaches_policy(task, pid, cgroup) {
+        Ok(true) => Finding::less(
             what,
-            "possible: it can load programs and reach cgroups",
-            "a program on a cgroup above can let pass what the policy denied; drop CAP_BPF",
-        )
-    } else {
-        Finding::ok(what, "it can load programs, but reaches no cgroup")
+            "possible: it can load programs and reach the cgroup with the policy, or one above",
+            "a program there can let pass what the policy denied; drop CAP_BPF",
+        ),
+        Ok(false) => Finding::ok(
+            what,
+            "it can load programs, but reaches neither the cgroup with the policy nor one above",
+        ),
+        Err(error) => Finding::less(what, "unknown", error.to_string()),
     }
 }
 
-fn other_means(task: &Task, pid: u32) -> Finding {
+/// Whether it sees the cgroup with the policy, or one above: a program there runs after ours.
+fn reaches_policy(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<bool, Box<dyn std::error::Error>> {
+    if task.can(SYS_ADMIN) {
+        return Ok(true);
+    }
+    let held = leaving::held(cgroup)?;
+    let seen = Views::of(pid, &Hierarchy::find()?)?.views;
+    // By handle it opens any.
+    let any = !seen.is_empty() && task.can(DAC_READ_SEARCH);
+    Ok(any || seen.iter().any(|view| view.shows(held.path())))
+}
+
+fn other_means(task: &Task, sight: &Sight, pid: u32) -> Finding {
     let what = "other means";
+    let owns = |capability, namespace| task.can(capability) && shares(pid, namespace);
+    let binfmt_misc = task.can(SYS_ADMIN)
+        && fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("\tbinfmt_misc\n"))
+        || sight.of_file("binfmt_misc", Path::new("/register")).any(|file| file.is_writable(task));
     let ways: Vec<&str> = [
-        (SYS_ADMIN, "uts", "host and domain name by sethostname(2)"),
-        (NET_ADMIN, "net", "interfaces' settings by netlink"),
+        (owns(SYS_ADMIN, "uts"), "host and domain name by sethostname(2)"),
+        (owns(NET_ADMIN, "net"), "interfaces' settings by netlink and /sys"),
+        (binfmt_misc, "what executes files, in fs/binfmt_misc"),
     ]
     .into_iter()
-    .filter(|&(capability, namespace, _)| task.can(capability) && shares(pid, namespace))
-    .map(|(_, _, way)| way)
+    .filter_map(|(can, way)| can.then_some(way))
     .collect();
     if ways.is_empty() {
         Finding::ok(what, "no way to the machine's own state is known")
@@ -241,45 +240,46 @@ fn other_means(task: &Task, pid: u32) -> Finding {
         Finding::less(
             what,
             format!("it can change {}", ways.join(", ")),
-            "give it namespaces of its own, or drop the capability",
+            "give it namespaces of its own, drop the capability, or mask the files",
         )
     }
 }
 
-fn sysrq(task: &Task, mounts: &[Mount]) -> Finding {
+fn sysrq(task: &Task, sight: &Sight) -> Finding {
     let what = "/proc/sysrq-trigger";
-    // The last mount over a path is the one that is seen.
-    let trigger = mounts
-        .iter()
-        .rev()
-        .find(|mount| ["/proc/sysrq-trigger", "/proc"].iter().any(|point| mount.point == Path::new(point)));
-    let open = trigger.is_some_and(|mount| mount.fs_type == "proc" && !mount.read_only);
-    if open && task.is_root() {
-        Finding::less(
+    match sight.of_file("proc", Path::new("/sysrq-trigger")).find(|file| file.is_writable(task)) {
+        Some(Seen { at, .. }) => Finding::less(
             what,
-            "writable",
+            format!("writable: {}", at.display()),
             "it commands the kernel whatever kernel.sysrq says; mount it read-only, or something else over it",
-        )
-    } else {
-        Finding::ok(what, "not writable")
+        ),
+        None => Finding::ok(what, "not writable"),
     }
 }
 
-fn others(task: &Task, pid: u32) -> Finding {
+/// The kernel's rule of who can trace whom is `__ptrace_may_access()`, kernel/ptrace.c.
+fn others(task: &Task, sight: &Sight, pid: u32) -> Finding {
     let what = "other processes";
-    if shares(pid, "pid") && (task.can(SYS_PTRACE) || task.is_root()) {
-        Finding::less(
-            what,
-            "it sees the machine's processes, and can trace those of root",
-            "it can have them do what it may not do itself; give it a pid namespace of its own",
-        )
-    } else if shares(pid, "pid") {
-        Finding::less(
-            what,
-            "it sees the machine's processes, and can trace those of its own user",
-            "it can have those of them do it that are outside of the policy; give it a pid namespace of its own",
-        )
+    let sees = if shares(pid, "pid") {
+        "it sees the machine's processes".to_owned()
+    } else if let Some(proc) = sight.our_processes() {
+        format!("{} shows it the machine's processes", proc.display())
     } else {
-        Finding::ok(what, "it sees none but those in its pid namespace")
-    }
+        return Finding::ok(what, "it sees none but those in its pid namespace");
+    };
+    let (which, them) = if task.can(SYS_PTRACE) {
+        ("any of them", "them")
+    } else if task.can(SETUID) {
+        ("those that have no capability that it lacks", "those of them")
+    } else {
+        ("those of its own user that have no capability that it lacks", "those of them")
+    };
+    Finding::less(
+        what,
+        format!("{sees}, and can trace {which}"),
+        format!(
+            "it can have {them} do what it may not do itself{}; give it a pid namespace and a /proc of its own",
+            if task.can(SYS_PTRACE) { "" } else { ", outside of the policy" }
+        ),
+    )
 }

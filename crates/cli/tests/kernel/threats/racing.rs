@@ -1,0 +1,168 @@
+//! The current value that a rule saw can change before the write lands.
+//!
+//! The kernel reads the current value, asks the programs, and then has the knob's handler write. So that somebody else can
+//! write in between, a program above holds up the first write, by a loop that ends when it is told to.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+
+use knobgate_bpf::{AsmError, Assembler, Cond, MapDef, Program, Reg, Size, helper_ids};
+use knobgate_hook::Profile;
+use knobgate_kernel::{AttachMode, LoadOptions, Map, attach_without_link, load, start_inside};
+use knobgate_testing::{Reaped, Test, eventually};
+use libtest_mimic::Failed;
+
+use super::Stage;
+
+/// With a loop that waits, and a processor for it.
+pub(super) const TESTS: &[Test] = &[(
+    "a_rule_on_the_current_value_is_passed_by_a_write_in_between_and_one_on_the_new_value_is_not",
+    racing,
+)];
+
+/// The need of these.
+pub(super) fn waiting(profile: &Profile) -> Option<String> {
+    if !profile.features().bpf_loop {
+        return Some(format!("{profile} has no loops that wait"));
+    }
+    let alone = std::thread::available_parallelism().is_ok_and(|processors| processors.get() < 2);
+    alone.then(|| "nobody else runs on the only processor while a program waits".to_owned())
+}
+
+const KNOB: &str = "/proc/sys/net/ipv4/ip_default_ttl";
+
+/// What the program says: 0 before the first write, 1 while that waits, 2 when it has waited for too long.
+const STATE: &str = "state";
+/// What it waits for: not 0.
+const GO: &str = "go";
+
+/// The value of both maps is one number.
+fn number(map: &Map) -> Result<u32, Failed> {
+    let value = map.lookup(&[0; 4])?.ok_or("no value")?;
+    Ok(u32::from_ne_bytes(value.try_into().map_err(|_| "not 4 bytes")?))
+}
+
+/// Holds up the first write, for at most some tenths of a second, and lets all pass.
+fn holding_up() -> Result<Program, AsmError> {
+    /// The most that `bpf_loop` takes, so often.
+    const TURNS: i32 = 1 << 23;
+    const ROUNDS: i32 = 8;
+    const WAITED_TOO_LONG: i32 = 2;
+    let mut asm = Assembler::new();
+    let [passed, round, turn, goes_on, waits] = [(); 5].map(|()| asm.new_label());
+    asm.begin_function("main");
+    // The context's `write`.
+    asm.load(Size::U32, Reg::R1, Reg::R1, 0);
+    asm.jump_if(Cond::Eq, Reg::R1, 0, passed);
+    asm.load_map_value(Reg::R6, 0, 0);
+    asm.load(Size::U32, Reg::R1, Reg::R6, 0);
+    asm.jump_if(Cond::Ne, Reg::R1, 0, passed);
+    asm.store_imm(Size::U32, Reg::R6, 0, 1);
+    repeat(&mut asm, ROUNDS, round);
+    asm.load_map_value(Reg::R1, 1, 0);
+    asm.load(Size::U32, Reg::R1, Reg::R1, 0);
+    asm.jump_if(Cond::Ne, Reg::R1, 0, passed);
+    asm.store_imm(Size::U32, Reg::R6, 0, WAITED_TOO_LONG);
+    asm.bind(passed);
+    asm.mov(Reg::R0, 1);
+    asm.exit();
+    asm.begin_function("round");
+    asm.bind(round);
+    repeat(&mut asm, TURNS, turn);
+    // Told to, it does not come to its end.
+    asm.mov(Reg::R1, Reg::R0);
+    asm.mov(Reg::R0, 0);
+    asm.jump_if(Cond::Eq, Reg::R1, TURNS, goes_on);
+    asm.mov(Reg::R0, 1);
+    asm.bind(goes_on);
+    asm.exit();
+    asm.begin_function("turn");
+    asm.bind(turn);
+    asm.load_map_value(Reg::R1, 1, 0);
+    asm.load(Size::U32, Reg::R1, Reg::R1, 0);
+    asm.mov(Reg::R0, 0);
+    asm.jump_if(Cond::Eq, Reg::R1, 0, waits);
+    asm.mov(Reg::R0, 1);
+    asm.bind(waits);
+    asm.exit();
+    let code = asm.finish(false)?;
+    let map = |name| MapDef { frozen: false, ..MapDef::frozen_value(name, vec![0; 4]) };
+    Ok(Program {
+        name: "t_holds_up".to_owned(),
+        insns: code.insns,
+        relocations: code.relocations,
+        functions: code.functions,
+        maps: vec![map(STATE), map(GO)],
+        ..Program::default()
+    })
+}
+
+/// `bpf_loop(times, function, NULL, 0)`
+fn repeat(asm: &mut Assembler, times: i32, function: knobgate_bpf::Label) {
+    asm.mov(Reg::R1, times);
+    asm.load_function(Reg::R2, function);
+    asm.mov(Reg::R3, 0);
+    asm.mov(Reg::R4, 0);
+    asm.call_helper(helper_ids::LOOP);
+}
+
+/// A process in the cgroup that writes this when a line comes, and then says so.
+fn writer(stage: &Stage, value: &str) -> Result<Reaped, Failed> {
+    let mut writer =
+        stage.shell(&format!("echo ready; read -r go; echo {value} 2>/dev/null >{KNOB}; echo done"))?;
+    start_inside(&mut writer, &stage.held)?;
+    Ok(Reaped(writer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+}
+
+fn expect_line(output: &mut impl BufRead, expected: &str) -> Result<(), Failed> {
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    assert_eq!(line.trim_end(), expected);
+    Ok(())
+}
+
+fn write(process: &mut Child) -> Result<(), Failed> {
+    Ok(process.stdin.as_mut().ok_or("no input")?.write_all(b"go\n")?)
+}
+
+fn racing() -> Result<(), Failed> {
+    for (condition, first, between, end) in [
+        ("old <= new", "70", "100", "70\n"),
+        // Of those that write one after the other, none makes it less.
+        ("64 <= new", "20", "100", "100\n"),
+    ] {
+        let rules = format!("default write deny\nallow write net.ipv4.ip_default_ttl if {condition}\n");
+        let stage = Stage::new("t-racing", &rules)?;
+        let program = load(&holding_up()?, &LoadOptions::default())?;
+        let (state, go) = (program.map(STATE).ok_or("no map")?, program.map(GO).ok_or("no map")?);
+        state.update(&[0; 4], &2u32.to_ne_bytes())?;
+        attach_without_link(&program.program, &stage.top, AttachMode::Multi)?;
+        // On a busy machine the second write may come too late.
+        let mut attempts = 100;
+        loop {
+            attempts -= 1;
+            assert!(attempts > 0, "the second write came too late each time");
+            assert_eq!(stage.outside(&format!("echo 64 >{KNOB} && cat {KNOB}"))?, "64\n");
+            let (mut one, mut other) = (writer(&stage, first)?, writer(&stage, between)?);
+            let mut outputs = [&mut one, &mut other]
+                .map(|process| BufReader::new(process.0.stdout.take().expect("its output")));
+            for output in &mut outputs {
+                expect_line(output, "ready")?;
+            }
+            go.update(&[0; 4], &0u32.to_ne_bytes())?;
+            state.update(&[0; 4], &0u32.to_ne_bytes())?;
+            write(&mut one.0)?;
+            eventually("the first write is held up", || number(state).is_ok_and(|state| state != 0));
+            write(&mut other.0)?;
+            expect_line(&mut outputs[1], "done")?;
+            let waited = number(state)? == 1;
+            go.update(&[0; 4], &1u32.to_ne_bytes())?;
+            expect_line(&mut outputs[0], "done")?;
+            if waited {
+                break;
+            }
+        }
+        assert_eq!(stage.outside(&format!("cat {KNOB}"))?, end, "{condition}");
+    }
+    Ok(())
+}
