@@ -33,6 +33,8 @@ mod maps;
 mod write;
 mod write_btf;
 
+use std::collections::HashMap;
+
 use crate::btf_types::Types;
 use debug_info::DebugInfo;
 use elf::{Elf, Role};
@@ -48,6 +50,10 @@ use crate::Program;
 pub struct Object {
     license: String,
     programs: Vec<ObjectProgram>,
+    /// The first of each name among the programs.
+    by_name: HashMap<String, usize>,
+    /// The functions that the programs are.
+    mains: Vec<usize>,
     functions: Vec<Function>,
     maps: Vec<Map>,
     /// Those of `.BTF`.
@@ -72,6 +78,10 @@ impl Object {
     /// The most bytes of a file that are looked at, and of a section that has none in the file.
     pub const BYTES_MAX: usize = 64 << 20;
 
+    /// The most bytes of a program with all that it hands on to; of all programs of an object, where all are taken. Each
+    /// counts with all that it uses, whether others use that too or not ([`Program::bytes`]).
+    pub const PROGRAMS_MAX: usize = 256 << 20;
+
     /// Reads an object from the bytes of its file.
     ///
     /// # Errors
@@ -89,10 +99,17 @@ impl Object {
         maps::resolve_programs(&elf, &mut maps, &places);
         let license = elf.section(Role::License).map(|section| section.data).unwrap_or_default();
         let license = license.split(|byte| *byte == 0).next().unwrap_or_default();
-        let programs = functions.iter().filter(|function| function.is_program);
+        let mains: Vec<usize> = (0..functions.len()).filter(|&index| functions[index].is_program).collect();
+        let programs: Vec<_> = mains.iter().map(|&main| ObjectProgram::of(&functions[main])).collect();
+        let mut by_name = HashMap::new();
+        for (index, program) in programs.iter().enumerate() {
+            by_name.entry(program.name.clone()).or_insert(index);
+        }
         Ok(Self {
             license: String::from_utf8_lossy(license).into_owned(),
-            programs: programs.map(ObjectProgram::of).collect(),
+            programs,
+            by_name,
+            mains,
             functions,
             maps,
             strings: types.strings.0.to_vec(),
@@ -123,25 +140,21 @@ impl Object {
             Some(name) => self.named(name)?,
             None => self.only()?,
         };
-        let is_chosen = |function: &Function| {
-            function.is_program && function.name == chosen.name && function.section == chosen.section
-        };
-        let function = self.functions.iter().position(is_chosen);
-        function.map_or_else(|| Err(self.no_such(&chosen.name)), |function| link::program(self, function))
+        link::program(self, self.mains[chosen])
     }
 
-    fn named(&self, name: &str) -> Result<&ObjectProgram, ObjectError> {
-        let found = self.programs.iter().find(|program| program.name == name);
-        let found = found.ok_or_else(|| self.no_such(name))?;
+    fn named(&self, name: &str) -> Result<usize, ObjectError> {
+        let index = *self.by_name.get(name).ok_or_else(|| self.no_such(name))?;
+        let found = &self.programs[index];
         match found.expected_attach_type {
-            Some(_) => Ok(found),
+            Some(_) => Ok(index),
             None => Err(ObjectError::OtherHook { name: name.to_owned(), section: found.section.clone() }),
         }
     }
 
-    fn only(&self) -> Result<&ObjectProgram, ObjectError> {
-        let ours: Vec<_> =
-            self.programs.iter().filter(|program| program.expected_attach_type.is_some()).collect();
+    fn only(&self) -> Result<usize, ObjectError> {
+        let is_ours = |index: &usize| self.programs[*index].expected_attach_type.is_some();
+        let ours: Vec<_> = (0..self.programs.len()).filter(is_ours).collect();
         match ours[..] {
             [only] => Ok(only),
             [] => {
@@ -150,7 +163,7 @@ impl Object {
                 Err(ObjectError::NoProgram { programs: programs.collect() })
             }
             _ => Err(ObjectError::WhichProgram {
-                programs: ours.iter().map(|program| program.name.clone()).collect(),
+                programs: ours.iter().map(|&index| self.programs[index].name.clone()).collect(),
             }),
         }
     }

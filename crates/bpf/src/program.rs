@@ -38,6 +38,29 @@ pub struct Program {
     pub tail_calls: Vec<TailCall>,
 }
 
+impl Program {
+    /// About how many bytes of memory it takes, with what its maps start with and the programs that it hands on to.
+    pub fn bytes(&self) -> usize {
+        let license = self.license.as_ref().map_or(0, String::len);
+        let functions: usize = self.functions.iter().map(|function| function.name.len()).sum();
+        let texts: usize = self.lines.entries.iter().map(|entry| entry.text.len()).sum();
+        let contents = self.maps.iter().flat_map(|def| &def.contents);
+        let contents: usize = contents.map(|(key, value)| key.len() + value.len()).sum();
+        let tail_calls: usize = self.tail_calls.iter().map(|call| call.program.bytes()).sum();
+        size_of::<Self>()
+            + size_of_val(&self.insns[..])
+            + size_of_val(&self.relocations[..])
+            + size_of_val(&self.functions[..])
+            + size_of_val(&self.lines.entries[..])
+            + size_of_val(&self.maps[..])
+            + license
+            + functions
+            + texts
+            + contents
+            + tail_calls
+    }
+}
+
 /// A program in a program array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TailCall {

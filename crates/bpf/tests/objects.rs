@@ -54,6 +54,27 @@ fn programs_are_listed_with_what_they_are_for() {
     assert_eq!(read(object!("whole")).license(), "");
 }
 
+/// A small file could have any number of sections that are all of it.
+#[test]
+fn sections_that_overlap_are_refused() {
+    let mut bytes = object!("watch").to_vec();
+    let number = |bytes: &[u8], at: usize, len: usize| {
+        bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // e_shoff, e_shentsize and e_shnum; then sh_type, sh_flags, sh_offset and sh_size of each.
+    let (table, size, count) = (number(&bytes, 0x28, 8), number(&bytes, 0x3a, 2), number(&bytes, 0x3c, 2));
+    const PROGBITS: usize = 1;
+    const EXECINSTR: usize = 4;
+    let data = (0..count).map(|index| table + index * size).find(|header| {
+        number(&bytes, header + 4, 4) == PROGBITS && number(&bytes, header + 8, 8) & EXECINSTR == 0
+    });
+    let (header, all) = (data.expect("a section of data"), bytes.len() as u64);
+    bytes[header + 0x18..header + 0x20].fill(0);
+    bytes[header + 0x20..header + 0x28].copy_from_slice(&all.to_le_bytes());
+    let error = Object::read(&bytes).expect_err("it is damaged").to_string();
+    assert_eq!(error, "the object is damaged: its sections overlap");
+}
+
 #[test]
 fn the_only_program_needs_no_name() {
     assert_eq!(program(object!("whole"), None).name, "whole");

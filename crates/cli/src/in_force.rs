@@ -1,6 +1,6 @@
 //! What is in force, read back from the kernel: a program of ours carries its policy's text and counters along.
 
-use knobgate_bpf::{OBJECT_FILE_MAP, POLICY_TEXT_MAP, RULE_HITS_MAP};
+use knobgate_bpf::{MapKind, OBJECT_FILE_MAP, POLICY_TEXT_MAP, RULE_HITS_MAP};
 use knobgate_kernel::{Map, ObjectError, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, parse};
 
@@ -130,7 +130,13 @@ fn is_called(map: &str, name: &str) -> bool {
     map == name || of_section(".rodata") || of_section(".data")
 }
 
-/// The value of a map that has one.
+/// The value of an array of one. Of what is too large to be a part of a policy it is not read: others can call their maps
+/// the same.
 fn only_value(map: &Map) -> Result<Option<Vec<u8>>, ObjectError> {
-    map.lookup(&0u32.to_ne_bytes())
+    let info = map.info();
+    let is_array = info.kind == MapKind::Array.number() && info.max_entries == 1;
+    if is_array && info.value_size <= VALUE_MAX { map.lookup(&0u32.to_ne_bytes()) } else { Ok(None) }
 }
+
+/// Twice the longest policy, in bytes.
+const VALUE_MAX: u32 = 32 << 20;

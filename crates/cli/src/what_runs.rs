@@ -64,7 +64,22 @@ impl WhatRunsArgs {
         if self.program.is_some() || names.is_empty() {
             return Ok(vec![program_of(&object, path, self.program.as_deref())?]);
         }
-        names.into_iter().map(|name| program_of(&object, path, Some(name))).collect()
+        let mut bytes = 0;
+        let programs = names.into_iter().map(|name| {
+            let program = program_of(&object, path, Some(name))?;
+            if let WhatRuns::Object { program, .. } = &program {
+                bytes += program.bytes();
+            }
+            if bytes > Object::PROGRAMS_MAX {
+                let most = Object::PROGRAMS_MAX >> 20;
+                return Err(Failure::usage(format!(
+                    "the programs of {} have more than {most} MiB together; say --program NAME",
+                    path.display()
+                )));
+            }
+            Ok(program)
+        });
+        programs.collect()
     }
 
     fn read_policy(&self, output: &Output) -> Result<WhatRuns, Failure> {

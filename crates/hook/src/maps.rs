@@ -10,6 +10,7 @@
 
 mod error;
 mod hash;
+mod memory;
 mod queue;
 mod ring;
 mod state;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use knobgate_bpf::MapDef;
 
 pub use error::{ANY, EXIST, MapError, NOEXIST};
+pub use memory::MapMemory;
 
 use crate::{CgroupId, LoadedProgram};
 pub(crate) use state::State;
@@ -46,7 +48,17 @@ impl Map {
     ///
     /// As [`new`](Self::new).
     pub fn with_cpus(def: &MapDef, cpus: u32) -> Result<Self, MapError> {
-        let mut state = State::new(def, cpus.max(1))?;
+        Self::within(def, cpus, &MapMemory::new(state::MEMORY_MAX))
+    }
+
+    /// The same, for one of many maps that have so much memory together. A program that adds more is stopped, where a kernel
+    /// would have memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`MapError::Together`].
+    pub fn within(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
+        let mut state = State::new(def, cpus.max(1), memory)?;
         for (key, value) in &def.contents {
             state.update(key, value, ANY, None)?;
         }

@@ -137,10 +137,20 @@ impl Map {
     ///
     /// As [`lookup`](Self::lookup).
     pub fn entries(&self) -> Result<Vec<MapEntry>, ObjectError> {
+        self.first_entries(usize::MAX)
+    }
+
+    /// The first `most` of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`lookup`](Self::lookup).
+    pub fn first_entries(&self, most: usize) -> Result<Vec<MapEntry>, ObjectError> {
+        // A walk starts over when its place vanishes under it; the bound makes sure of an end.
+        let most = most.min(self.fd.info().max_entries as usize);
         let mut entries = Vec::new();
         let mut key = self.next_key(None)?;
-        // A walk starts over when its place vanishes under it; the bound makes sure of an end.
-        while let Some(current) = key.filter(|_| entries.len() < self.fd.info().max_entries as usize) {
+        while let Some(current) = key.filter(|_| entries.len() < most) {
             key = self.next_key(Some(&current))?;
             if let Some(value) = self.lookup(&current)? {
                 entries.push(MapEntry { key: current, value });

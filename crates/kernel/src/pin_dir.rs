@@ -271,3 +271,74 @@ fn move_away(root: &OwnedFd, path: &Path, owner: u32) -> Result<Option<MovedAway
     }
     Ok(Some(MovedAway { owner: stat.st_uid, path: moved }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    use super::*;
+
+    /// Runs `test` in a directory of its own, which takes the place of the bpffs.
+    fn in_directory(name: &str, test: impl FnOnce(&Path, &OwnedFd)) {
+        struct Removed(PathBuf);
+        impl Drop for Removed {
+            fn drop(&mut self) {
+                let _ = fs::remove_dir_all(&self.0);
+            }
+        }
+        // Root's directories are what it is about.
+        if !geteuid().is_root() {
+            return;
+        }
+        let name = format!("knobgate-test-{name}-{}", std::process::id());
+        let removed = Removed(std::env::temp_dir().join(name));
+        fs::create_dir(&removed.0).unwrap();
+        let root = open(&removed.0, DIRECTORY, Mode::empty()).unwrap();
+        test(&removed.0, &root);
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn another_knobgates_new_directory_is_moved_back() {
+        in_directory("moved-back", |directory, root| {
+            let path = directory.join(OURS);
+            // Between the look at somebody's directory and the renaming, another knobgate has moved that away, made its own,
+            // and begun an attachment.
+            fs::create_dir(&path).unwrap();
+            fs::create_dir(path.join("+1-0")).unwrap();
+            let before = fs::metadata(&path).unwrap().ino();
+            assert_eq!(move_away(root, &path, 65534).unwrap(), None);
+            assert_eq!(names(directory), [OURS]);
+            assert_eq!(fs::metadata(&path).unwrap().ino(), before);
+            assert!(path.join("+1-0").is_dir());
+        });
+    }
+
+    #[test]
+    fn what_another_knobgate_has_moved_away_already_is_passed_over() {
+        in_directory("moved-already", |directory, root| {
+            assert_eq!(move_away(root, &directory.join(OURS), 65534).unwrap(), None);
+            assert!(names(directory).is_empty());
+        });
+    }
+
+    #[test]
+    fn somebodys_directory_is_called_after_whose_it_is() {
+        in_directory("moved-away", |directory, root| {
+            let path = directory.join(OURS);
+            fs::create_dir(&path).unwrap();
+            // It was another user's when it was looked at.
+            chown(&path, Some(65533), None).unwrap();
+            let moved = move_away(root, &path, 65534).unwrap().unwrap();
+            assert_eq!(moved.owner, 65533);
+            assert!(moved.path.is_dir() && !path.exists());
+        });
+    }
+}

@@ -16,7 +16,8 @@ use crate::{Integer, KnobPattern, Policy, Range, limits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Width {
     /// What 32 bits hold, signed or unsigned: −2³¹ to 2³²−1. Of every knob about which nothing else is known. Each handler
-    /// of 32 bits stores a number of these as it is, or refuses it.
+    /// of 32 bits stores a number of these as it is, or refuses it; or stores nothing and succeeds, as those of
+    /// `net.ipv6.conf.*.forwarding` and `vm.lowmem_reserve_ratio` do with what is more than 2³¹−1.
     #[default]
     Bits32,
     /// What 64 bits hold, signed or unsigned: −2⁶³ to 2⁶⁴−1. Of what a policy declares with `width 64`.
@@ -93,8 +94,11 @@ pub enum Normalisation {
     Milliseconds,
     /// Down to the last tick of the timer, where that ticks 250 times a second.
     UserTicks,
-    /// Up to the next power of two.
-    PowersOfTwo,
+    /// Up to the next power of two, and to `least`.
+    PowersOfTwo {
+        /// What is stored for every number below it.
+        least: u32,
+    },
     /// 0, or 1 for every other number.
     Booleans,
     /// By rules of its own: how.

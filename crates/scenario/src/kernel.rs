@@ -18,7 +18,7 @@ use knobgate_kernel::{
 use rustix::fs::{SeekFrom, seek};
 
 use crate::place::{Answer, Outcome, Place, Refusal, Refused};
-use crate::play::Play;
+use crate::play::{E2BIG, Play};
 use crate::processors::{for_processors, of_processor};
 use crate::refusal;
 use crate::scenario::{MapPlace, Scenario};
@@ -310,7 +310,13 @@ impl Place for Kernel<'_> {
                 map.queued().map_err(broken)?.into_iter().map(no_key).collect()
             }
             kind => {
-                let entries = map.entries().map_err(broken)?;
+                // One more, so that they are seen to be too many.
+                let bytes = u64::from(def.key_size) + u64::from(def.value_size) * self.processors as u64;
+                let most = (Scenario::MAPS_MAX / bytes.max(1)).min(Scenario::LISTED_MAX.into()) as usize;
+                let entries = map.first_entries(most + 1).map_err(broken)?;
+                if entries.len() > most {
+                    return Err(E2BIG);
+                }
                 let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
                 // Arrays are in the order of their indexes already.
                 if !matches!(kind, MapKind::Array | MapKind::PercpuArray) {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use knobgate_bpf::MapKind;
 use knobgate_hook::attach::{Anchor, Options, Place as Position};
+use knobgate_hook::maps::MapMemory;
 use knobgate_hook::{
     CgroupId, Errno, Fault, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile, Process,
-    ProcessId, ProgramFault, ProgramId, Task, Wanted,
+    ProcessId, ProgramFault, ProgramId, Rejection, Task, Wanted,
 };
 
 use crate::knob::VALUE_BYTES;
@@ -77,6 +78,8 @@ struct Model<'s> {
     /// The process that reads values.
     outside: ProcessId,
     maps: Vec<Map>,
+    /// For all maps, also those that policies bring along.
+    memory: MapMemory,
     loaded: BTreeMap<usize, (ProgramId, LoadedProgram)>,
     links: BTreeMap<usize, LinkId>,
     files: BTreeMap<usize, OpenFile>,
@@ -97,11 +100,12 @@ impl<'s> Model<'s> {
         }
         let mut hook = Hook::new(profile, knobs);
         hook.writes_strict = scenario.strict;
+        let memory = MapMemory::new(Scenario::MAPS_MAX);
         let maps = scenario
             .maps
             .iter()
             .map(|def| {
-                let made = Map::new(&for_processors(def, 1));
+                let made = Map::within(&for_processors(def, 1), 1, &memory);
                 made.map_err(|source| ModelError::Map { name: def.name.clone(), source })
             })
             .collect::<Result<_, _>>()?;
@@ -130,6 +134,7 @@ impl<'s> Model<'s> {
             processes,
             outside,
             maps,
+            memory,
             loaded: BTreeMap::new(),
             links: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -178,13 +183,19 @@ impl Place for Model<'_> {
         })?;
         let options =
             LoadOptions { expected_attach_type: made.expected_attach_type, ..LoadOptions::default() };
-        let loaded = match &made.shared {
-            Some(shared) => {
-                let maps = shared.iter().map(|&map| self.maps[map].clone()).collect();
-                LoadedProgram::load_with_maps(&made.program, maps, &profile, &options)
+        let maps: Result<Vec<Map>, Rejection> = match &made.shared {
+            Some(shared) => Ok(shared.iter().map(|&map| self.maps[map].clone()).collect()),
+            None => {
+                let own = made.program.maps.iter().enumerate();
+                own.map(|(index, def)| {
+                    let map = Map::within(def, options.cpus, &self.memory);
+                    map.map_err(|error| Rejection::Map { index, name: def.name.clone(), error })
+                })
+                .collect()
             }
-            None => LoadedProgram::load(&made.program, &profile, &options),
         };
+        let loaded =
+            maps.and_then(|maps| LoadedProgram::load_with_maps(&made.program, maps, &profile, &options));
         let loaded = loaded.map_err(|rejection| Refusal::Load {
             errno: Some(rejection.errno().0),
             log: Refused {

@@ -115,7 +115,7 @@ fn errno_name(errno: i32) -> String {
 const EBADF: Refusal = Refusal::Errno(9);
 
 /// More entries than are listed.
-const E2BIG: Refusal = Refusal::Errno(7);
+pub(crate) const E2BIG: Refusal = Refusal::Errno(7);
 
 impl Play<'_> {
     fn play(&mut self, step: &Step) -> Answer<Details> {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use knobgate_bpf::{Insn, MapDef, Program, Reg, Width, write_object};
 use knobgate_scenario::{Document, Scenario, json_schema};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/scenario.schema.json");
@@ -310,4 +311,52 @@ fn of_a_map_with_too_many_entries_none_are_listed() {
         let line = scenario.play_on_model().unwrap().next().unwrap().unwrap();
         assert_eq!((line.ok, line.errno.as_deref()), (expected.is_none(), expected));
     }
+}
+
+#[test]
+fn programs_of_objects_have_a_limit_for_all_together() {
+    // A megabyte of read-only data, which each program has.
+    let data = MapDef::frozen_value(".rodata", vec![7; 1 << 20]);
+    let program = Program {
+        name: "one".to_owned(),
+        insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
+        maps: vec![data],
+        ..Program::default()
+    };
+    let object = write_object(&program).expect("an object");
+    let checked = |count: usize| {
+        let programs: Vec<String> =
+            (0..count).map(|number| format!(r#""p{number:03}": {{"object": "one.o"}}"#)).collect();
+        let text = format!(r#"{{"programs": {{{}}}, "steps": []}}"#, programs.join(", "));
+        let mut reads = 0;
+        let checked = Scenario::parse(&text, &mut |_| {
+            reads += 1;
+            Ok(object.clone())
+        });
+        assert_eq!(reads, 1, "an object is read once");
+        checked.map(|_| ()).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(checked(255), Ok(()));
+    let errors = checked(300).expect_err("it is too much");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("programs.p255"), "{errors:?}");
+    assert!(errors[0].contains("the programs of objects have at most 256 MiB together"), "{errors:?}");
+}
+
+#[test]
+fn files_have_a_limit_for_all_together() {
+    let programs: Vec<String> =
+        (0..40).map(|number| format!(r#""p{number:02}": {{"object": "{number}.o"}}"#)).collect();
+    let text = format!(r#"{{"programs": {{{}}}, "steps": []}}"#, programs.join(", "));
+    let mut reads = 0;
+    let errors = Scenario::parse(&text, &mut |_| {
+        reads += 1;
+        Ok(vec![0; 8 << 20])
+    });
+    let errors: Vec<String> = errors.expect_err("it is too much").iter().map(ToString::to_string).collect();
+    // 32 that are no objects, and one too much.
+    assert_eq!((reads, errors.len()), (33, 33), "{errors:?}");
+    let last = &errors[32];
+    assert!(last.contains("programs.p32.object"), "{last}");
+    assert!(last.contains("the files of policies and objects have at most 256 MiB together"), "{last}");
 }

@@ -157,3 +157,23 @@ fn a_value_is_checked_for_the_kernel_that_is_asked_for() {
     let error = old.with_profile(Profile::LINUX_6_18).play_on_model().map(drop).expect_err("no such value");
     assert!(error.to_string().contains("kernel/shmmax cannot start with its value on Linux 6.18"), "{error}");
 }
+
+#[test]
+fn maps_that_grow_have_memory_for_all_together() {
+    // Each hash map has a spare entry from the start, as the kernel's have.
+    let played = |count: usize| {
+        let map = |number: usize| {
+            format!(
+                r#"{{"name": "m{number}", "type": "hash", "key_size": 1, "value_size": {}, "max_entries": 9}}"#,
+                3 << 20
+            )
+        };
+        let maps: Vec<String> = (1..=count).map(map).collect();
+        let text = format!(r#"{{"maps": [{}], "steps": []}}"#, maps.join(", "));
+        let scenario = Scenario::parse(&text, &mut |_| Ok(Vec::new())).expect("it is right");
+        scenario.play_on_model().map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(played(85), Ok(()));
+    let error = played(86).expect_err("it is too much");
+    assert_eq!(error, "cannot create the map m86: the maps take more than 256 MiB together");
+}

@@ -94,12 +94,19 @@ impl<'a> Elf<'a> {
         }
 
         let mut sections = Vec::new();
+        let mut section_bytes = 0;
         for section in file.sections() {
             // Indices count from 1: section 0 is none.
             if section.index().0 != sections.len() + 1 {
                 return Err(ObjectError::damaged("its sections are not in order"));
             }
-            sections.push(Section::read(&section)?);
+            let section = Section::read(&section)?;
+            // Else a small file could have any number of large ones.
+            section_bytes += section.data.len();
+            if section_bytes > bytes.len() {
+                return Err(ObjectError::damaged("its sections overlap"));
+            }
+            sections.push(section);
         }
         let mut symbols = Vec::new();
         for symbol in file.symbols() {

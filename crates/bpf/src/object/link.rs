@@ -40,6 +40,7 @@ pub(super) fn program(object: &Object, function: usize) -> Result<Program, Objec
     let mut program = code(object, function, &mut used)?;
 
     let mut next = 0;
+    let mut bytes = 0;
     while let Some(&map) = used.maps.get(next) {
         let Map { def, programs, name, .. } = &object.maps[map];
         let def = def.as_ref().map_err(|what| unsupported(what.clone()))?;
@@ -49,6 +50,13 @@ pub(super) fn program(object: &Object, function: usize) -> Result<Program, Objec
                 unsupported(format!("the map {name} has something at index {index} that is no program"))
             })?;
             let callee = code(object, callee, &mut used)?;
+            bytes += callee.bytes();
+            if bytes > Object::PROGRAMS_MAX {
+                return Err(unsupported(format!(
+                    "what it hands on to has more than {} MiB",
+                    Object::PROGRAMS_MAX >> 20
+                )));
+            }
             program.tail_calls.push(TailCall { map: next, index, program: callee });
         }
         next += 1;

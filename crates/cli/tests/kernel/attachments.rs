@@ -1,7 +1,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use knobgate_bpf::{Function, Insn, Program, Reg, Width};
+use knobgate_bpf::{Function, Insn, MapDef, POLICY_TEXT_MAP, Program, RULE_HITS_MAP, Reg, Width};
 use knobgate_kernel::{AttachMode, Cgroup, LoadOptions, ProgramFd, attach_without_link, load, start_inside};
 use knobgate_testing::{Reaped, Test, eventually, number, root, scratch, shell};
 use libtest_mimic::Failed;
@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("names_are_checked", names),
     ("a_bad_policy_leaves_the_old_one_in_force", bad_policy),
     ("programs_of_others_are_listed_in_the_order_in_which_they_run", foreign),
+    ("what_is_too_large_for_a_policy_is_not_read", too_large),
     ("a_program_in_the_way_is_named", in_the_way),
     ("what_is_shown_comes_from_the_kernel", shown),
     ("an_attachment_is_shown_while_others_replace_it", shown_meanwhile),
@@ -293,6 +294,31 @@ fn foreign() -> Result<(), Failed> {
     assert!(second.starts_with("  2. not ours: program ") && second.contains("(late), multi mode"), "{text}");
     assert!(third.starts_with("  3. not ours: ") && third.contains(", from "), "{text}");
     assert!(last.starts_with("  4. t-outer: "), "{text}");
+    Ok(())
+}
+
+fn too_large() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let text = b"policy t-large\n";
+    let map = |name: &str, bytes: &[u8], size: u32| {
+        let mut value = bytes.to_vec();
+        value.resize(size as usize, b'\n');
+        MapDef::frozen_value(name, value)
+    };
+    for (size, expected) in [(text.len() as u32, json!("t-large")), ((32 << 20) + 1, Value::Null)] {
+        let program = Program {
+            name: "large".to_owned(),
+            insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
+            maps: vec![map(POLICY_TEXT_MAP, text, size), map(RULE_HITS_MAP, &[], 32)],
+            ..Program::default()
+        };
+        let program = load(&program, &LoadOptions::default())?.program;
+        attach_without_link(&program, &cgroup, AttachMode::Multi)?;
+        let id = program.info()?.id;
+        let lines = listed(&cgroup);
+        let line = lines.iter().find(|line| line["program"] == id).ok_or("it is not listed")?;
+        assert_eq!(line["policy"], expected, "{size}");
+    }
     Ok(())
 }
 

@@ -106,6 +106,13 @@ fn no_descriptors() -> Result<(), Failed> {
 /// The argument that makes this program one that starts another, for which a command of bpf(2) fails with an errno.
 const WITHOUT_BPF: &str = "--without-bpf";
 
+/// A command, to be completed by a program and its arguments, for which this command of bpf(2) fails.
+pub(crate) fn without_bpf(command: u32, errno: i32) -> std::io::Result<Command> {
+    let mut filtered = Command::new(std::env::current_exe()?);
+    filtered.args([WITHOUT_BPF, &command.to_string(), &errno.to_string()]);
+    Ok(filtered)
+}
+
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
     let [command, errno, program, arguments @ ..] = arguments else { return None };
     if role != WITHOUT_BPF {
@@ -148,9 +155,9 @@ fn answers() -> Result<(), Failed> {
         (LINK_CREATE, libc::EPERM, "not permitted, though no program is in the way: a security module"),
         (LINK_CREATE, libc::E2BIG, "it has 64 programs"),
     ] {
-        let mut filtered = Command::new(std::env::current_exe()?);
-        filtered.args([WITHOUT_BPF, &command.to_string(), &errno.to_string(), KNOBGATE]);
-        let output = filtered.args(if command == LINK_CREATE { &attach[..] } else { &run }).output()?;
+        let mut filtered = without_bpf(command, errno)?;
+        let output =
+            filtered.arg(KNOBGATE).args(if command == LINK_CREATE { &attach[..] } else { &run }).output()?;
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
         let said = stderr(&output);
         assert!(said.contains(expected), "{errno}: {said}");

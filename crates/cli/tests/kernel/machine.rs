@@ -1,12 +1,16 @@
+use std::process::Command;
+
+use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use crate::setting::{DetachedAtLast, attach, expect, policy, stdout};
+use crate::setting::{DetachedAtLast, KNOBGATE, attach, expect, policy, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("doctor_says_what_works_and_what_follows", machine),
     ("doctor_says_what_a_workload_could_do", workload),
+    ("a_long_list_of_numbers_is_explained_as_the_hook_reads_it", long_list),
 ];
 
 fn findings(arguments: &[&str]) -> Vec<Value> {
@@ -57,5 +61,20 @@ fn workload() -> Result<(), Failed> {
     {
         assert_eq!(state(&nobody, what), "ok", "{what}");
     }
+    Ok(())
+}
+
+fn long_list() -> Result<(), Failed> {
+    const SEM: &str = "2147483647\t2147483647\t2147483647\t32767";
+    let file = policy("policy t-long\nallow write kernel.sem if old[3] == 32767\n");
+    let script = "echo \"$1\" >/proc/sys/kernel/sem && shift && exec \"$0\" explain --policy \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, KNOBGATE, SEM]).arg(file.path());
+    command.args(["write", "kernel.sem", "1 1 1 1", "--json"]);
+    with_private_namespaces(&mut command, Namespaces { ipc: true, ..Namespaces::default() });
+    let output = command.output()?;
+    let explained: Value = serde_json::from_slice(&output.stdout).map_err(|_| format!("{output:?}"))?;
+    assert_eq!(explained["verdict"], "allow", "{explained}");
+    assert_eq!(explained["access"]["old"], format!("{SEM}\n"), "{explained}");
     Ok(())
 }

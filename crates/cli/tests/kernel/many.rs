@@ -9,8 +9,10 @@ use knobgate_kernel::{
 };
 use knobgate_testing::{Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::{Value, json};
 
+use crate::lacking::without_bpf;
 use crate::setting::{DetachedAtLast, KNOBGATE, expect, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -26,6 +28,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_replacing_that_fails_half_way_puts_back_the_old_policy", half_replaced),
     ("an_extending_that_fails_half_way_leaves_the_others", half_extended),
     ("an_attachment_is_detached_from_one_cgroup_and_from_the_last", detached),
+    ("a_detaching_that_fails_half_way_says_where_it_is_off_and_can_go_on", half_detached),
+    ("a_detaching_whose_last_step_fails_can_be_finished", not_removed),
+    ("a_link_that_cannot_be_detached_and_is_held_elsewhere_is_told_of", held_elsewhere),
     ("what_an_attaching_that_was_killed_left_is_removed", killed),
     ("a_replacing_that_was_killed_is_shown_and_made_good", mixed),
     ("a_thousand_cgroups_take_few_descriptors", thousand),
@@ -339,6 +344,94 @@ fn detached() -> Result<(), Failed> {
     assert_eq!(stdout(&expect(0, ["detach", "t-off"])), "t-off: detached from 2 cgroups\n");
     assert_eq!([&one, &two, &three].map(programs), [[0; 0]; 3]);
     assert!(pinned("t-off").is_empty());
+    Ok(())
+}
+
+/// Something mounted on itself, which nobody can remove before it is unmounted.
+struct Busy(PathBuf);
+
+impl Busy {
+    fn new(path: PathBuf) -> Self {
+        mount_bind(&path, &path).expect("it can be mounted");
+        Self(path)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let unmounted = unmount(&self.0, UnmountFlags::DETACH);
+        assert!(unmounted.is_ok() || std::thread::panicking(), "{unmounted:?}");
+    }
+}
+
+fn half_detached() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-half-off");
+    let parent = scratch();
+    let mut all: [Cgroup; 3] = children(&parent);
+    // In the order in which they are detached.
+    all.sort_by_key(Cgroup::id);
+    let [one, two, three] = &all;
+    attach(DENY, &[one, two, three], "t-half-off");
+    let place = pins().path().join("t-half-off");
+    {
+        let _busy = Busy::new(place.join(format!("cgroup-{}", two.id())));
+        let said = stderr(&expect(3, ["detach", "t-half-off"]));
+        assert!(said.contains("cannot detach the attachment \"t-half-off\""), "{said}");
+        assert!(said.contains("it is off 2 cgroups now, but cannot remove "), "{said}");
+        assert!(said.contains(&format!("cgroup-{}: Device or resource busy", two.id())), "{said}");
+        assert_eq!([one, two, three].map(in_force), [&[][..], &[], &["deny"]]);
+        assert_eq!(pinned("t-half-off"), links_of(&[two, three]));
+        // What is shown is what is left, and the next one says the same of it.
+        let on = &shown("t-half-off")["cgroups"];
+        assert_eq!(on.as_array().map(Vec::len), Some(1), "{on}");
+        assert_eq!(on[0]["cgroup"], three.path().display().to_string());
+        let said = stderr(&expect(3, ["detach", "t-half-off"]));
+        assert!(said.contains("cannot remove ") && !said.contains("it is off"), "{said}");
+        assert_eq!(in_force(three), ["deny"]);
+    }
+    let said = stdout(&expect(0, ["detach", "t-half-off"]));
+    assert_eq!(said, format!("t-half-off: detached from {}\n", three.path().display()));
+    assert_eq!([one, two, three].map(programs), [[0; 0]; 3]);
+    assert!(!place.exists());
+    Ok(())
+}
+
+fn not_removed() -> Result<(), Failed> {
+    let _detached = DetachedAtLast("t-last-step");
+    let parent = scratch();
+    let [one, two] = children(&parent);
+    attach(DENY, &[&one, &two], "t-last-step");
+    let place = pins().path().join("t-last-step");
+    {
+        let _busy = Busy::new(place.clone());
+        let said = stderr(&expect(3, ["detach", "t-last-step"]));
+        assert!(said.contains("it is off 2 cgroups now, but cannot remove "), "{said}");
+        assert!(said.contains("t-last-step: Device or resource busy"), "{said}");
+        assert_eq!([&one, &two].map(programs), [[0; 0]; 2]);
+        assert!(place.exists() && pinned("t-last-step").is_empty());
+    }
+    let said = stdout(&expect(0, ["detach", "t-last-step"]));
+    assert_eq!(said, "t-last-step: removed; what it was on was gone already\n");
+    assert!(!place.exists());
+    Ok(())
+}
+
+fn held_elsewhere() -> Result<(), Failed> {
+    const LINK_DETACH: u32 = 34;
+    let _detached = DetachedAtLast("t-held");
+    let parent = scratch();
+    let [one, two] = children(&parent);
+    attach(DENY, &[&one, &two], "t-held");
+    let held = pins().attachment(&"t-held".parse()?)?.link(two.id())?;
+    let mut filtered = without_bpf(LINK_DETACH, libc::EPERM)?;
+    let output = filtered.arg(KNOBGATE).args(["detach", "t-held"]).output()?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("warning: cannot detach link ") && said.contains("stays in force"), "{said}");
+    eventually("a link that nobody holds goes with its pin", || programs(&one).is_empty());
+    assert_eq!(in_force(&two), ["deny"]);
+    drop(held);
+    eventually("so does the other one", || programs(&two).is_empty());
     Ok(())
 }
 

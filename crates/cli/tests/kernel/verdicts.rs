@@ -1,7 +1,9 @@
 //! `knobgate verify`: what the verifier of the running kernel says of policies, and of the programs in `tests/objects`.
 
+use std::io::Write;
 use std::process::Output;
 
+use knobgate_bpf::{Function, Insn, MapDef, Program, Reg, Width, write_object};
 use knobgate_testing::Test;
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -13,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("all_programs_of_an_object_are_verified_and_one_that_is_rejected_counts", all_programs),
     ("a_rejection_names_the_reason_and_the_line_of_the_source", rejected),
     ("one_program_of_an_object_can_be_verified", one_program),
+    ("the_programs_of_an_object_have_a_limit_for_all_together", too_many),
     ("programs_that_another_hands_on_to_are_verified_once", tail_calls),
     ("what_is_too_much_for_the_verifier_is_rejected", too_much),
     ("the_log_has_as_many_paths_as_were_asked_for", logs),
@@ -117,6 +120,54 @@ fn one_program() -> Result<(), Failed> {
     assert_eq!(verdicts(&lines), [("right", "accepted")]);
     assert_eq!(lines[0]["line_info"], true);
     Ok(())
+}
+
+fn too_many() -> Result<(), Failed> {
+    // Read-only data, which is part of each program.
+    let program = Program {
+        name: "p0".to_owned(),
+        insns: [Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()].repeat(9),
+        functions: (0..9).map(|number| Function { name: format!("p{number}"), start: 2 * number }).collect(),
+        maps: vec![MapDef::frozen_value(".rodata", vec![7; 32 << 20])],
+        ..Program::default()
+    };
+    let mut object = write_object(&program)?;
+    publish_functions(&mut object);
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(&object)?;
+    let path = file.path().to_str().ok_or("a path")?;
+    let said = stderr(&expect(2, ["verify", "--object", path]));
+    assert!(said.contains("have more than 256 MiB together; say --program NAME"), "{said}");
+    expect(0, ["verify", "--object", path, "--program", "p8"]);
+    Ok(())
+}
+
+/// Makes the functions of an object programs of their own: global symbols are, in a section that is called like the main
+/// program's.
+fn publish_functions(object: &mut [u8]) {
+    const SYMTAB: usize = 2;
+    const ENTRY: usize = 24;
+    const LOCAL_FUNCTION: u8 = 2;
+    const GLOBAL_FUNCTION: u8 = 1 << 4 | 2;
+    let number = |object: &[u8], at: usize, len: usize| {
+        object[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // e_shoff, e_shentsize and e_shnum; then sh_type, sh_offset and sh_size.
+    let (table, size, count) = (number(object, 0x28, 8), number(object, 0x3a, 2), number(object, 0x3c, 2));
+    let symbols = (0..count).map(|index| table + index * size).find(|at| number(object, at + 4, 4) == SYMTAB);
+    let symbols = symbols.expect("a table of symbols");
+    let (start, bytes) = (number(object, symbols + 0x18, 8), number(object, symbols + 0x20, 8));
+    let entries = || (start..start + bytes).step_by(ENTRY);
+    let section_of = |object: &[u8], symbol| table + number(object, symbol + 6, 2) * size;
+    let main = entries().find(|symbol| object[symbol + 4] == GLOBAL_FUNCTION).expect("the main program");
+    let main = section_of(object, main);
+    for symbol in entries() {
+        if object[symbol + 4] == LOCAL_FUNCTION {
+            object[symbol + 4] = GLOBAL_FUNCTION;
+            let section = section_of(object, symbol);
+            object.copy_within(main..main + 4, section);
+        }
+    }
 }
 
 fn tail_calls() -> Result<(), Failed> {

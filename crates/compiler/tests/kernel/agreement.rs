@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::actor::{Actor, Outcome, READ_BYTES, perform};
 use crate::alike;
-use crate::knobs::{KNOBS, PATTERNS, Playground};
+use crate::knobs::{KNOBS, PATTERNS, Playground, value_of};
 use crate::large;
 use crate::model::OnModel;
 use crate::words;
@@ -163,8 +163,8 @@ impl Director {
             let decision = evaluate(policy, &access);
             let verdict = on(&compiled, file, features, decision.by, decision.verdict.clone());
 
-            let before = fs::read(path(knob)).ok();
-            let got = (self.actor.perform(&access), fs::read(path(knob)).ok());
+            let before = value_of(path(knob)).ok();
+            let got = (self.actor.perform(&access), value_of(path(knob)).ok());
             let mut counted = since(&mut counters, &program);
             if let [first @ (rule, which), again @ ..] = &counted[..]
                 && knob.restarts
@@ -183,7 +183,7 @@ impl Director {
                     if let Verdict::Rewrite(value) = verdict {
                         unpoliced.new = Some(value.clone());
                     }
-                    (perform(&unpoliced), fs::read(path(knob)).ok())
+                    (perform(&unpoliced), value_of(path(knob)).ok())
                 }
             };
             let modelled = model.decide(&access);
@@ -305,7 +305,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn access(policy: &Policy, knob: &Playground) -> impl Strategy<Value = Access> + use<> {
     let name = crate::knob(knob.name);
     // What the hook's own read of the knob returns: one page at most.
-    let old = fs::read(path(knob)).ok().map(|mut value| {
+    let old = value_of(path(knob)).ok().map(|mut value| {
         value.truncate(READ_BYTES);
         value
     });

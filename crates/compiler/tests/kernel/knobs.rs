@@ -1,5 +1,9 @@
 //! The knobs that are played with: private to a network, UTS or IPC namespace, and of every kind of handler.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 /// A knob with values that it takes.
 #[derive(Debug)]
 pub(crate) struct Playground {
@@ -82,3 +86,12 @@ pub(crate) const PATTERNS: &[&str] = &[
     "**.[!a-k]*",
     "kernel/domainname",
 ];
+
+/// What a knob holds, by one read, as a program is shown it: a second one finds nothing of a list of numbers, and `fs::read`
+/// begins with 32 bytes.
+pub(crate) fn value_of(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut value = vec![0; 4096];
+    let length = File::open(path)?.read(&mut value)?;
+    value.truncate(length);
+    Ok(value)
+}

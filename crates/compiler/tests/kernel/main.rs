@@ -11,6 +11,7 @@ mod alike;
 mod knobs;
 mod large;
 mod model;
+mod normalised;
 mod sizes;
 mod stored;
 mod ways;
@@ -37,7 +38,8 @@ const WRITES: u64 = 60;
 const TESTS: &[Test] = &[
     ("the_kernel_and_the_model_decide_as_evaluate_does", agree),
     ("what_is_stored_satisfies_the_rule", store),
-    ("what_is_stored_in_64_bits_is_listed", try_widths),
+    ("what_is_stored_in_64_bits_is_listed", || try_knobs(widths::ARGUMENT)),
+    ("what_is_stored_as_another_number_is_listed", || try_knobs(normalised::ARGUMENT)),
     (
         "a_hundred_rules_with_globs_and_conditions_load_as_the_oldest_kernels_want_them",
         sizes::a_hundred_globs,
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
             return said(stored::direct(seed, policies, writes));
         }
         Some(widths::ARGUMENT) => return said(widths::try_all()),
+        Some(normalised::ARGUMENT) => return said(normalised::try_all()),
         Some(agreement::LARGE_ARGUMENT) => {
             let [seed, accesses] = numbers(arguments);
             return said(agreement::direct_large(seed, accesses));
@@ -110,12 +113,13 @@ fn agree() -> Result<(), Failed> {
     have_directed(agreement::ARGUMENT, &[seed, policies, accesses])
 }
 
-fn try_widths() -> Result<(), Failed> {
+/// Has this part of the test try the knobs of namespaces that are its own, or those of the whole machine.
+fn try_knobs(argument: &str) -> Result<(), Failed> {
     let mut trying = Command::new("unshare");
-    if std::env::var_os(widths::WHOLE_MACHINE).is_none() {
+    if !widths::is_whole_machine() {
         trying.args(["--user", "--map-root-user", "--net", "--uts", "--ipc"]);
     }
-    trying.arg("--").arg(std::env::current_exe()?).arg(widths::ARGUMENT);
+    trying.arg("--").arg(std::env::current_exe()?).arg(argument);
     tell_of(&trying.output()?)
 }
 

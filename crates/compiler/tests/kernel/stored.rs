@@ -18,6 +18,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::knobs::value_of;
 use crate::ways::{Way, write};
 
 /// The argument that makes the test binary a director.
@@ -184,26 +185,33 @@ impl Knob {
 
     /// The numbers that it holds.
     pub(crate) fn read(&self) -> Option<Vec<i128>> {
-        let value = fs::read_to_string(&self.path).ok()?;
+        let value = String::from_utf8(value_of(&self.path).ok()?).ok()?;
         let numbers: Option<Vec<i128>> = value.split_whitespace().map(|number| number.parse().ok()).collect();
         numbers.filter(|numbers| (1..=8).contains(&numbers.len()))
     }
 }
 
-/// Those in the namespaces of this process that hold numbers and can be written.
+/// Those of [`own`] that store what is written, or nearly: of others, nothing that is stored says which rule let it pass.
 pub(crate) fn knobs() -> Vec<Knob> {
+    let mut knobs = own();
+    knobs.retain(|knob| {
+        let literal = KnobPattern::parse(&knob.name).expect("a name is a pattern");
+        matches!(
+            Normalisation::known(&literal),
+            None | Some(Normalisation::Milliseconds | Normalisation::UserTicks)
+        )
+    });
+    knobs
+}
+
+/// Those in the namespaces of this process that hold numbers and can be written.
+pub(crate) fn own() -> Vec<Knob> {
     const OF_IPC: &str = "{shmmax,shmall,shmmni,shm_rmid_forced,msgmax,msgmnb,msgmni,auto_msgmni,sem}";
     let own = ["net.**", "user.**", "fs.mqueue.*", &format!("kernel.{OF_IPC}")]
         .map(|pattern| KnobPattern::parse(pattern).expect("a pattern"));
     let mut knobs = Vec::new();
     for name in knobgate_kernel::knob_names().expect("there is a /proc/sys") {
-        // Of some, nothing that is stored says which rule let it pass.
-        let literal = KnobPattern::parse(&name).expect("a name is a pattern");
-        let comparable = matches!(
-            Normalisation::known(&literal),
-            None | Some(Normalisation::Milliseconds | Normalisation::UserTicks)
-        );
-        if !comparable || !own.iter().any(|pattern| pattern.matches(name.as_bytes())) {
+        if !own.iter().any(|pattern| pattern.matches(name.as_bytes())) {
             continue;
         }
         let knob = Knob::new(name);

@@ -11,7 +11,7 @@ use crate::stored::{Knob, knobs, spaced, width};
 pub(crate) const ARGUMENT: &str = "--try-widths";
 
 /// Set where all knobs of the machine may be written.
-pub(crate) const WHOLE_MACHINE: &str = "KNOBGATE_WHOLE_MACHINE";
+const WHOLE_MACHINE: &str = "KNOBGATE_WHOLE_MACHINE";
 
 /// Tries them.
 ///
@@ -19,7 +19,7 @@ pub(crate) const WHOLE_MACHINE: &str = "KNOBGATE_WHOLE_MACHINE";
 ///
 /// Those of which the list says something else than the kernel.
 pub(crate) fn try_all() -> Result<(), String> {
-    let own = if std::env::var_os(WHOLE_MACHINE).is_some() { everything() } else { knobs() };
+    let own = if is_whole_machine() { everything() } else { knobs() };
     let mut wrong = Vec::new();
     let (mut wide, mut cut) = (0, 0);
     for knob in &own {
@@ -54,7 +54,13 @@ pub(crate) fn try_all() -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-fn everything() -> Vec<Knob> {
+/// Whether all knobs of the machine may be written.
+pub(crate) fn is_whole_machine() -> bool {
+    std::env::var_os(WHOLE_MACHINE).is_some()
+}
+
+/// All knobs of numbers that there are, whoever owns them.
+pub(crate) fn everything() -> Vec<Knob> {
     // As many pages as can be had.
     let trouble = KnobPattern::parse("vm.nr_{,overcommit_}hugepages{,_mempolicy}").expect("a pattern");
     let names = knobgate_kernel::knob_names().expect("there is a /proc/sys");

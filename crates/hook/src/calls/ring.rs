@@ -2,6 +2,7 @@
 
 use knobgate_bpf::Reg;
 
+use super::storage::within_memory;
 use super::{Called, Helper, errno};
 use crate::MapError;
 use crate::machine::memory::Reservation;
@@ -11,8 +12,8 @@ const EINVAL: i32 = 22;
 /// `BPF_F_INDEX_MASK`, `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
-fn outcome(result: Result<(), MapError>) -> Value {
-    result.map_or_else(|error| errno(error.errno()), |()| Value::number(0))
+fn outcome(result: Result<(), MapError>) -> Called {
+    Ok(within_memory(result)?.map_or_else(|error| errno(error.errno()), |()| Value::number(0)))
 }
 
 /// `bpf_ringbuf_output(ringbuf, data, size, flags)`
@@ -24,7 +25,7 @@ pub(super) fn output(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let flags = machine.number_argument(helper, Reg::R4)?;
     let data = machine.bytes_argument(pointer, size)?;
     let mut state = machine.memory.maps[usize::from(map)].state();
-    Ok(outcome(state.ring_mut().map_or(Err(MapError::Invalid), |ring| ring.output(&data, flags))))
+    outcome(state.output(&data, flags))
 }
 
 /// `bpf_ringbuf_reserve(ringbuf, size, flags)`
@@ -34,8 +35,8 @@ pub(super) fn reserve(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let size = machine.number_argument(helper, Reg::R2)?;
     let flags = machine.number_argument(helper, Reg::R3)?;
     let mut state = machine.memory.maps[usize::from(map)].state();
-    let room = state.ring_mut().filter(|_| flags == 0).and_then(|ring| ring.reserve(size));
-    let Some(number) = room else { return Ok(Value::number(0)) };
+    let room = if flags == 0 { within_memory(state.reserve(size))? } else { Ok(None) };
+    let Ok(Some(number)) = room else { return Ok(Value::number(0)) };
     drop(state);
     machine.memory.records.push(Reservation { map, number, open: true });
     Ok(Value::start_of(Region::Record(machine.memory.records.len() as u32 - 1)))
@@ -87,5 +88,5 @@ pub(super) fn perf_event_output(machine: &mut Machine<'_, '_>, helper: Helper) -
     }
     let index = if flags == CURRENT_CPU { machine.surroundings.processor } else { flags as u32 };
     let result = machine.memory.maps[usize::from(map)].state().send_event(index, &data);
-    Ok(outcome(result))
+    outcome(result)
 }

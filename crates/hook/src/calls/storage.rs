@@ -34,10 +34,18 @@ fn writable(machine: &Machine<'_, '_>, map: u16) -> Called<()> {
 }
 
 /// What the function of the map returns, which the verifier has called directly: on older kernels an int, with zeros above.
-fn outcome(machine: &Machine<'_, '_>, result: Result<(), MapError>) -> Value {
+fn outcome(machine: &Machine<'_, '_>, result: Result<(), MapError>) -> Called {
+    match within_memory(result)? {
+        Ok(()) => Ok(Value::number(0)),
+        Err(error) => Ok(failed(machine, error.errno())),
+    }
+}
+
+/// What a map says, unless it has no memory, which is no answer of a kernel.
+pub(super) fn within_memory<T>(result: Result<T, MapError>) -> Called<Result<T, MapError>> {
     match result {
-        Ok(()) => Value::number(0),
-        Err(error) => failed(machine, error.errno()),
+        Err(MapError::Together { most }) => Err(Reason::MapMemory { most }),
+        result => Ok(result),
     }
 }
 
@@ -73,8 +81,8 @@ pub(super) fn local(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let map = allocated(machine, helper, map)?;
     let (cgroup, cpu) = (machine.invocation.attached_to, machine.surroundings.processor);
     let place = machine.memory.maps[usize::from(map)].state().local_value(cgroup, cpu);
-    match place {
-        Some(slot) if flags == 0 => Ok(Value::start_of(Region::MapValue { map, slot })),
+    match within_memory(place)? {
+        Ok(Some(slot)) if flags == 0 => Ok(Value::start_of(Region::MapValue { map, slot })),
         _ => Err(Reason::Size { helper: helper.name(), register: 2, size: flags as i64 }),
     }
 }
@@ -112,7 +120,7 @@ pub(super) fn update(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let flags = machine.number_argument(helper, Reg::R4)?;
     let cpu = Some(machine.surroundings.processor);
     let updated = machine.memory.maps[usize::from(map)].state().update(&key, &value, flags, cpu);
-    Ok(outcome(machine, updated))
+    outcome(machine, updated)
 }
 
 /// `bpf_map_delete_elem(map, key)`
@@ -121,7 +129,7 @@ pub(super) fn delete(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     writable(machine, map)?;
     let key = key(machine, helper, map)?;
     let deleted = machine.memory.maps[usize::from(map)].state().delete(&key);
-    Ok(outcome(machine, deleted))
+    outcome(machine, deleted)
 }
 
 /// `bpf_map_push_elem(map, value, flags)`
@@ -131,7 +139,7 @@ pub(super) fn push(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let value = value(machine, helper, map, Reg::R2)?;
     let flags = machine.number_argument(helper, Reg::R3)?;
     let pushed = machine.memory.maps[usize::from(map)].state().push(&value, flags);
-    Ok(outcome(machine, pushed))
+    outcome(machine, pushed)
 }
 
 /// `bpf_map_pop_elem(map, value)`, `bpf_map_peek_elem(map, value)`: of an empty map, zeros and `ENOENT`.
@@ -152,6 +160,6 @@ pub(super) fn take(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
             place.copy_from_slice(&value);
             Value::number(0)
         }),
-        Err(error) => Ok(outcome(machine, Err(error))),
+        Err(error) => outcome(machine, Err(error)),
     }
 }

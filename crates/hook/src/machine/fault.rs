@@ -91,6 +91,9 @@ pub enum Reason {
     /// A format string of `bpf_snprintf` or `bpf_trace_printk` asks for what it cannot have.
     #[error("the format is not one that {helper} takes")]
     Format { helper: &'static str },
+    /// The maps have no memory for what the program adds, where a kernel would have some.
+    #[error("the maps take more than {} MiB together, which is the most here", most >> 20)]
+    MapMemory { most: u64 },
     /// The instruction budget is used up.
     #[error("the budget of {budget} instructions is used up")]
     Budget { budget: u64 },

@@ -13,6 +13,12 @@ pub enum MapError {
     /// `ENOMEM`: the map is larger than this model goes, which is a GiB.
     #[error("the map is larger than a GiB")]
     NoMemory,
+    /// `ENOMEM`: with this, maps would take more than the [memory](crate::maps::MapMemory) that they have together.
+    #[error("the maps take more than {} MiB together", most >> 20)]
+    Together {
+        /// How many bytes they have.
+        most: u64,
+    },
     /// `EAGAIN`: the ring buffer is full.
     #[error("the ring buffer has no room for the record")]
     Again,
@@ -38,7 +44,7 @@ impl MapError {
             Self::NoEntry => 2,
             Self::TooBig => 7,
             Self::Again => 11,
-            Self::NoMemory => 12,
+            Self::NoMemory | Self::Together { .. } => 12,
             Self::Exists => 17,
             Self::Invalid => 22,
             Self::NoSpace => 28,

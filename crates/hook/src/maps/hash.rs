@@ -49,6 +49,11 @@ impl Hash {
         self.entries.get(key).map(|entry| entry.number)
     }
 
+    /// Whether an update of `key` takes more memory.
+    pub(super) fn adds(&self, key: &[u8]) -> bool {
+        self.values.is_full() && self.entries.len() < self.max_entries && self.find(key).is_none()
+    }
+
     /// The entry of `key` that an update writes to.
     pub(super) fn entry(&mut self, key: &[u8], flags: u64) -> Result<u32, MapError> {
         check_flags(flags, self.find(key).is_some())?;

@@ -18,6 +18,16 @@ impl Queue {
         Self { values: VecDeque::new(), max_entries, newest_first }
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether one more takes more memory.
+    pub(super) fn adds(&self) -> bool {
+        self.values.len() < self.max_entries
+    }
+
     /// Adds a value; with [`EXIST`], in place of the oldest one where there is no room.
     pub(super) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
         if flags != ANY && flags != EXIST {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::error::MapError;
+use super::memory::MapMemory;
 
 const HEADER_BYTES: u64 = 8;
 /// `RINGBUF_MAX_RECORD_SZ`
@@ -41,8 +42,18 @@ impl Ring {
         (len + HEADER_BYTES).next_multiple_of(8)
     }
 
+    /// What its records take in memory.
+    pub(super) fn held(&self) -> u64 {
+        self.produced - self.consumed + self.records.len() as u64 * MapMemory::ENTRY
+    }
+
+    /// What one more record takes.
+    pub(super) fn added(len: u64) -> u64 {
+        if len > RECORD_MAX { 0 } else { Self::taken(len) + MapMemory::ENTRY }
+    }
+
     /// Makes room for a record; its number.
-    pub(crate) fn reserve(&mut self, len: u64) -> Option<u64> {
+    pub(super) fn reserve(&mut self, len: u64) -> Option<u64> {
         if len > RECORD_MAX {
             return None;
         }
@@ -76,7 +87,7 @@ impl Ring {
     }
 
     /// `bpf_ringbuf_output`.
-    pub(crate) fn output(&mut self, data: &[u8], flags: u64) -> Result<(), MapError> {
+    pub(super) fn output(&mut self, data: &[u8], flags: u64) -> Result<(), MapError> {
         // BPF_RB_NO_WAKEUP and BPF_RB_FORCE_WAKEUP.
         if flags & !3 != 0 {
             return Err(MapError::Invalid);

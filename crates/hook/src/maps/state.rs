@@ -4,6 +4,7 @@ use knobgate_bpf::{MapDef, MapKind};
 
 use super::error::{ANY, EXIST, MapError, NOEXIST};
 use super::hash::Hash;
+use super::memory::{MapMemory, Share};
 use super::queue::Queue;
 use super::ring::Ring;
 use super::trie::Trie;
@@ -16,6 +17,7 @@ pub(crate) struct State {
     /// How many values there are under a key.
     cpus: u32,
     storage: Storage,
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,10 @@ enum Storage {
     Queue(Queue),
     Ring(Ring),
     /// What went out for which CPU.
-    Events(Vec<(u32, Vec<u8>)>),
+    Events {
+        sent: Vec<(u32, Vec<u8>)>,
+        bytes: u64,
+    },
     Programs(Vec<Option<LoadedProgram>>),
     /// Ids of cgroups.
     Cgroups(Vec<Option<u64>>),
@@ -36,7 +41,7 @@ enum Storage {
 
 impl State {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
-    pub(super) fn new(def: &MapDef, cpus: u32) -> Result<Self, MapError> {
+    pub(super) fn new(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
         let mut def = MapDef { contents: Vec::new(), ..def.clone() };
         if def.kind == MapKind::PerfEventArray && def.max_entries == 0 {
             def.max_entries = cpus;
@@ -46,6 +51,8 @@ impl State {
         }
         let cpus = if def.kind.is_per_cpu() { cpus } else { 1 };
         check_memory(&def, cpus)?;
+        let mut share = Share::new(memory);
+        share.set(from_the_start(&def, cpus))?;
         let (count, room) = (def.max_entries as usize, room(&def, cpus));
         let values = |entries| Values::zeroed(def.value_size as usize, cpus as usize, entries);
         let storage = match def.kind {
@@ -61,12 +68,45 @@ impl State {
             MapKind::Queue => Storage::Queue(Queue::new(room, false)),
             MapKind::Stack => Storage::Queue(Queue::new(room, true)),
             MapKind::Ringbuf => Storage::Ring(Ring::new(u64::from(def.max_entries))),
-            MapKind::PerfEventArray => Storage::Events(Vec::new()),
+            MapKind::PerfEventArray => Storage::Events { sent: Vec::new(), bytes: 0 },
             MapKind::ProgArray => Storage::Programs(vec![None; count]),
             MapKind::CgroupArray => Storage::Cgroups(vec![None; count]),
             _ => return Err(MapError::Invalid),
         };
-        Ok(Self { def, cpus, storage })
+        let mut state = Self { def, cpus, storage, share };
+        state.settle()?;
+        Ok(state)
+    }
+
+    /// What an entry counts, of a map that takes memory for each that is added.
+    fn entry_bytes(&self) -> u64 {
+        let values = u64::from(self.def.value_size) * u64::from(self.cpus);
+        u64::from(self.def.key_size) + values + MapMemory::ENTRY
+    }
+
+    /// Takes memory for what will be added.
+    fn make_room(&mut self, bytes: u64) -> Result<(), MapError> {
+        if bytes == 0 { Ok(()) } else { self.share.set(self.held().saturating_add(bytes)) }
+    }
+
+    /// Takes what it needs now, and gives back the rest.
+    fn settle(&mut self) -> Result<(), MapError> {
+        self.share.set(self.held())
+    }
+
+    /// How much memory it needs.
+    fn held(&self) -> u64 {
+        match &self.storage {
+            Storage::Array(_) | Storage::Programs(_) | Storage::Cgroups(_) => {
+                from_the_start(&self.def, self.cpus)
+            }
+            Storage::Hash(Hash { values, .. })
+            | Storage::Local(Hash { values, .. })
+            | Storage::Trie(Trie { values, .. }) => self.entry_bytes() * values.count() as u64,
+            Storage::Queue(queue) => self.entry_bytes() * queue.len() as u64,
+            Storage::Ring(ring) => ring.held(),
+            Storage::Events { bytes, .. } => *bytes,
+        }
     }
 
     pub(crate) fn def(&self) -> &MapDef {
@@ -168,7 +208,30 @@ impl State {
             return Err(MapError::Invalid);
         }
         let index = self.index(key);
-        let entry = match &mut self.storage {
+        let adds = match &self.storage {
+            Storage::Hash(hash) => hash.adds(key),
+            Storage::Trie(trie) => trie.adds(key),
+            _ => false,
+        };
+        self.make_room(if adds { self.entry_bytes() } else { 0 })?;
+        let entry = self.entry_for(key, index, flags);
+        self.settle()?;
+        let entry = entry?;
+        let values: Vec<(u32, &[u8])> = match cpu {
+            Some(cpu) if self.cpus > 1 => vec![(cpu, value)],
+            _ => value.chunks(wanted / self.cpus as usize).zip(0..).map(|(part, cpu)| (cpu, part)).collect(),
+        };
+        for (cpu, part) in values {
+            if let Some(place) = self.value_mut(entry * self.cpus + cpu) {
+                place.copy_from_slice(&part[..size]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry under `key` that an update writes to.
+    fn entry_for(&mut self, key: &[u8], index: Option<u32>, flags: u64) -> Result<u32, MapError> {
+        Ok(match &mut self.storage {
             Storage::Array(_) => {
                 if flags > EXIST {
                     return Err(MapError::Invalid);
@@ -185,17 +248,7 @@ impl State {
             Storage::Local(_) if flags & !EXIST != ANY => return Err(MapError::Invalid),
             Storage::Local(hash) => hash.find(key).ok_or(MapError::NoEntry)?,
             _ => return Err(MapError::Invalid),
-        };
-        let values: Vec<(u32, &[u8])> = match cpu {
-            Some(cpu) if self.cpus > 1 => vec![(cpu, value)],
-            _ => value.chunks(wanted / self.cpus as usize).zip(0..).map(|(part, cpu)| (cpu, part)).collect(),
-        };
-        for (cpu, part) in values {
-            if let Some(place) = self.value_mut(entry * self.cpus + cpu) {
-                place.copy_from_slice(&part[..size]);
-            }
-        }
-        Ok(())
+        })
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<(), MapError> {
@@ -210,19 +263,25 @@ impl State {
     }
 
     pub(crate) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
-        match &mut self.storage {
+        let adds = matches!(&self.storage, Storage::Queue(queue) if queue.adds());
+        self.make_room(if adds { self.entry_bytes() } else { 0 })?;
+        let pushed = match &mut self.storage {
             Storage::Queue(queue) => queue.push(value, flags),
             _ => Err(MapError::Invalid),
-        }
+        };
+        self.settle()?;
+        pushed
     }
 
     /// The next value of a queue or stack.
     pub(crate) fn take(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
-        match &mut self.storage {
+        let taken = match &mut self.storage {
             Storage::Queue(queue) if remove => queue.pop().ok_or(MapError::NoEntry),
             Storage::Queue(queue) => queue.peek().map(<[u8]>::to_vec).ok_or(MapError::NoEntry),
             _ => Err(MapError::Invalid),
-        }
+        };
+        self.settle()?;
+        taken
     }
 
     /// The key behind `key`, or the first one, and its entry.
@@ -260,17 +319,46 @@ impl State {
     }
 
     pub(super) fn drain_records(&mut self) -> Vec<Vec<u8>> {
-        match &mut self.storage {
+        let records = match &mut self.storage {
             Storage::Ring(ring) => ring.drain(),
             _ => Vec::new(),
-        }
+        };
+        self.give_back();
+        records
     }
 
     pub(super) fn drain_events(&mut self) -> Vec<(u32, Vec<u8>)> {
-        match &mut self.storage {
-            Storage::Events(events) => std::mem::take(events),
+        let events = match &mut self.storage {
+            Storage::Events { sent, bytes } => {
+                *bytes = 0;
+                std::mem::take(sent)
+            }
             _ => Vec::new(),
-        }
+        };
+        self.give_back();
+        events
+    }
+
+    /// Gives back what it does not need any longer.
+    fn give_back(&mut self) {
+        // To need less never fails.
+        let _ = self.settle();
+    }
+
+    /// `bpf_ringbuf_reserve`: the number of the record, or `None` where there is no room.
+    pub(crate) fn reserve(&mut self, len: u64) -> Result<Option<u64>, MapError> {
+        self.make_room(Ring::added(len))?;
+        let reserved = self.ring_mut().and_then(|ring| ring.reserve(len));
+        self.settle()?;
+        Ok(reserved)
+    }
+
+    /// `bpf_ringbuf_output`
+    pub(crate) fn output(&mut self, data: &[u8], flags: u64) -> Result<(), MapError> {
+        self.make_room(Ring::added(data.len() as u64))?;
+        let sent = self.ring_mut().map_or(Err(MapError::Invalid), |ring| ring.output(data, flags));
+        self.settle()?;
+        sent
     }
 
     pub(super) fn set_program(&mut self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
@@ -292,15 +380,17 @@ impl State {
 
     /// `bpf_perf_event_output`
     pub(crate) fn send_event(&mut self, index: u32, data: &[u8]) -> Result<(), MapError> {
-        let max_entries = self.def.max_entries;
-        match &mut self.storage {
-            Storage::Events(_) if index >= max_entries => Err(MapError::TooBig),
-            Storage::Events(events) => {
-                events.push((index, data.to_vec()));
-                Ok(())
-            }
-            _ => Err(MapError::Invalid),
+        let added = data.len() as u64 + MapMemory::ENTRY;
+        match &self.storage {
+            Storage::Events { .. } if index >= self.def.max_entries => return Err(MapError::TooBig),
+            Storage::Events { .. } => self.make_room(added)?,
+            _ => return Err(MapError::Invalid),
         }
+        if let Storage::Events { sent, bytes } = &mut self.storage {
+            sent.push((index, data.to_vec()));
+            *bytes += added;
+        }
+        Ok(())
     }
 
     /// The cgroup at `index`; [`MapError::TooBig`] behind the end.
@@ -313,14 +403,16 @@ impl State {
 
     /// The place of the value that belongs to what is attached to `cgroup` (`bpf_cgroup_storages_alloc`). Programs
     /// share it where the key is the cgroup alone, and where it has the attach type, which is always this hook's.
-    pub(crate) fn local_value(&mut self, cgroup: u64, cpu: u32) -> Option<u32> {
-        let Storage::Local(hash) = &mut self.storage else { return None };
+    pub(crate) fn local_value(&mut self, cgroup: u64, cpu: u32) -> Result<Option<u32>, MapError> {
         let mut key = cgroup.to_le_bytes().to_vec();
         if self.def.key_size > 8 {
             key.extend(u64::from(crate::machine::CGROUP_SYSCTL).to_le_bytes());
         }
-        let entry = hash.find(&key).map_or_else(|| hash.entry(&key, ANY).ok(), Some)?;
-        Some(entry * self.cpus + if self.cpus > 1 { cpu } else { 0 })
+        let adds = matches!(&self.storage, Storage::Local(hash) if hash.adds(&key));
+        self.make_room(if adds { self.entry_bytes() } else { 0 })?;
+        let Storage::Local(hash) = &mut self.storage else { return Ok(None) };
+        let entry = hash.find(&key).map_or_else(|| hash.entry(&key, ANY), Ok)?;
+        Ok(Some(entry * self.cpus + if self.cpus > 1 { cpu } else { 0 }))
     }
 
     pub(crate) fn ring(&self) -> Option<&Ring> {
@@ -340,7 +432,7 @@ impl State {
 }
 
 /// The largest map, in bytes.
-const MEMORY_MAX: u64 = 1 << 30;
+pub(super) const MEMORY_MAX: u64 = 1 << 30;
 
 /// `KMALLOC_MAX_SIZE`: no entry of a map is larger, but those of arrays.
 const ENTRY_MAX: u64 = 4 << 20;

@@ -32,6 +32,12 @@ impl Trie {
         matching.max_by_key(|(prefix, _)| bits(prefix)).map(|(_, entry)| *entry)
     }
 
+    /// Whether an update of `key` takes more memory.
+    pub(super) fn adds(&self, key: &[u8]) -> bool {
+        let has_room = self.values.is_full() && self.entries.len() < self.max_entries;
+        has_room && bits(key) <= self.max_bits && self.find_exact(key).is_none()
+    }
+
     /// The entry of exactly this prefix that an update writes to.
     pub(super) fn entry(&mut self, key: &[u8], flags: u64) -> Result<u32, MapError> {
         if bits(key) > self.max_bits {

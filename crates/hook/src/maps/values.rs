@@ -42,6 +42,16 @@ impl Values {
         entry
     }
 
+    /// How many entries there are, or have been at a time.
+    pub(super) fn count(&self) -> usize {
+        self.bytes.len().checked_div(self.size * self.cpus).unwrap_or(0)
+    }
+
+    /// Whether a new entry takes more memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
     /// Gives an entry back. A program that still points there sees it until it is used again, as in the kernel.
     pub(crate) fn remove(&mut self, entry: u32) {
         self.free.push(entry);

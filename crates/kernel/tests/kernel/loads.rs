@@ -217,6 +217,9 @@ fn map() -> Result<(), Failed> {
     assert!(!map.delete(&[0, 0])?);
     assert_eq!(map.lookup(&[0, 0])?, None);
     assert_eq!(map.entries()?.len(), 4);
+    for most in [0, 3, 4, 5] {
+        assert_eq!(map.first_entries(most)?.len(), most.min(4));
+    }
     for error in [map.lookup(&[0]).map(drop), map.update(&[0, 0], &[0; 4]), map.delete(&[]).map(drop)] {
         assert!(matches!(error, Err(ObjectError::WrongSize { key_size: 2, value_size: 3, .. })), "{error:?}");
     }

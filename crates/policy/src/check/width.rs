@@ -252,14 +252,19 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
                 "the knob counts ticks of the timer, and rounds down: an even number stays".to_owned(),
             ))
         }
-        Normalisation::PowersOfTwo => {
-            let most = u64::try_from(positive(most)?).ok().filter(|most| !most.is_power_of_two())?;
-            let next =
-                most.checked_next_power_of_two().map_or_else(|| "more".to_owned(), |next| next.to_string());
-            Some((
-                format!("{most} is stored as {next}"),
-                "the knob rounds up to powers of two: give one".to_owned(),
-            ))
+        Normalisation::PowersOfTwo { least: smallest } => {
+            // 0 stays where nothing is too little.
+            let most = u64::try_from(most?).ok().filter(|most| *most > 0 || smallest > 0)?;
+            let stays = |number: u64| number.is_power_of_two() && number >= smallest.into();
+            let stored = most.max(smallest.into()).checked_next_power_of_two();
+            (!stays(most)).then(|| {
+                let stored = stored.map_or_else(|| "more".to_owned(), |stored| stored.to_string());
+                let from = if smallest > 0 { format!(" of {smallest} and more") } else { String::new() };
+                (
+                    format!("{most} is stored as {stored}"),
+                    format!("the knob rounds up to powers of two{from}: give one"),
+                )
+            })
         }
         Normalisation::Booleans => {
             let number = most.or(least).filter(|number| *number > 1)?;

@@ -1,6 +1,6 @@
 //! The knobs of Linux 5.10 to 7.3 whose handlers store other numbers as they are written than most, and those that store
-//! another number than was written although it has room. Read in the kernel's tables. The widths of those that can be written
-//! in a virtual machine are tried on each kernel by the tests of `knobgate-compiler`.
+//! another number than was written although it has room. Read in the kernel's tables. What can be written in a virtual machine
+//! is tried on each kernel by the tests of `knobgate-compiler`: every knob of numbers there is.
 
 use super::{Normalisation, Width};
 
@@ -80,6 +80,7 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
     (
         Normalisation::Milliseconds,
         &[
+            "net.core.txq_reselection_ms",
             "net.ipv4.icmp_ratelimit",
             "net.ipv4.tcp_invalid_ratelimit",
             "net.ipv6.icmp.ratelimit",
@@ -96,11 +97,18 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
         ],
     ),
     // fs/pipe.c, net/core/sysctl_net_core.c
-    (Normalisation::PowersOfTwo, &["fs.pipe-max-size", "net.core.rps_sock_flow_entries"]),
+    (Normalisation::PowersOfTwo { least: 4096 }, &["fs.pipe-max-size"]),
+    (Normalisation::PowersOfTwo { least: 0 }, &["net.core.rps_sock_flow_entries"]),
     // net/bridge/br_netfilter_hooks.c, and `proc_dobool`
     (
         Normalisation::Booleans,
-        &["net.bridge.bridge-nf-*", "dev.tty.legacy_tiocsti", "fs.nfs.nsm_use_hostnames"],
+        &[
+            "dev.tty.legacy_tiocsti",
+            "fs.nfs.nsm_use_hostnames",
+            "kernel.syscall_user_dispatch",
+            "net.bridge.bridge-nf-*",
+            "vm.hugetlb_optimize_vmemmap",
+        ],
     ),
     // net/core/sysctl_net_core.c, kernel/watchdog.c
     (
@@ -108,7 +116,10 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
         &["kernel.watchdog_cpumask", "net.core.flow_limit_cpu_bitmap", "net.core.rps_default_mask"],
     ),
     // `proc_taint` and `proc_cap_handler`
-    (Normalisation::Own("it adds what is written to the bits that are set already"), &["kernel.tainted"]),
+    (
+        Normalisation::Own("it sets the bits of what is written that it knows, and clears none"),
+        &["kernel.tainted"],
+    ),
     (
         Normalisation::Own("it keeps of what is written the bits that are set already"),
         &["kernel.usermodehelper.bset", "kernel.usermodehelper.inheritable"],
@@ -125,6 +136,13 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
         Normalisation::Own("it stores \"1 0\" where the first number is the larger one"),
         &["net.ipv4.ping_group_range"],
     ),
+    // ipc/ipc_sysctl.c, drivers/char/random.c
+    (
+        Normalisation::Own("it takes every number, and stores none"),
+        &["kernel.auto_msgmni", "kernel.random.{urandom_min_reseed_secs,write_wakeup_threshold}"],
+    ),
+    // mm/page_alloc.c
+    (Normalisation::Own("it stores 0 for every negative number"), &["vm.lowmem_reserve_ratio"]),
     // mm/hugetlb.c
     (
         Normalisation::Own("it stores how many pages could be had"),

@@ -141,11 +141,20 @@ pub(super) fn programs(
     let mut programs = Vec::new();
     let given = maps.len();
     let mut of_objects: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    let mut objects: BTreeMap<&str, Option<Object>> = BTreeMap::new();
+    let (mut file_bytes, mut program_bytes) = (0, 0);
     for (name, program) in &document.programs {
         let path = Path::of("programs").key(name);
-        let mut file = |field: &str, file: &str, findings: &mut Findings| {
+        let mut file = |field: &str, file: &str, findings: &mut Findings| -> Option<Vec<u8>> {
+            // What is too much was said, and is not read.
+            if file_bytes > Scenario::FILES_MAX {
+                return None;
+            }
             let bytes = read(file).map_err(|error| format!("cannot read {file}: {error}"));
-            findings.ok(&path.key(field), bytes)
+            let bytes = findings.ok(&path.key(field), bytes)?;
+            let within =
+                take(&mut file_bytes, bytes.len(), Scenario::FILES_MAX, "files of policies and objects");
+            findings.ok(&path.key(field), within).map(|()| bytes)
         };
         let source = match program {
             ProgramDocument::Insns { insns: Hex(bytes), expected_attach_type } => {
@@ -163,14 +172,19 @@ pub(super) fn programs(
             }
             ProgramDocument::Object { object: path, program } => {
                 let place = Path::of("programs").key(name);
-                let read = file("object", path, findings);
-                let object = read.and_then(|bytes| {
+                let object = objects.entry(path).or_insert_with(|| {
+                    let bytes = file("object", path, findings)?;
                     let object = Object::read(&bytes).map_err(|error| format!("{path}: {error}"));
                     findings.ok(&place.key("object"), object)
                 });
-                object.and_then(|object| {
+                object.as_ref().filter(|_| program_bytes <= Scenario::PROGRAMS_MAX).and_then(|object| {
                     let program = object.program(program.as_deref());
-                    let program = findings.ok(&place, program.map_err(|error| format!("{path}: {error}")))?;
+                    let mut program =
+                        findings.ok(&place, program.map_err(|error| format!("{path}: {error}")))?;
+                    let bytes = program.bytes();
+                    let within =
+                        take(&mut program_bytes, bytes, Scenario::PROGRAMS_MAX, "programs of objects");
+                    findings.ok(&place, within)?;
                     let shared = program.maps.iter().map(|def| {
                         *of_objects.entry((path, def.name.clone())).or_insert_with(|| {
                             maps.push(def.clone());
@@ -178,6 +192,8 @@ pub(super) fn programs(
                         })
                     });
                     let shared = shared.collect();
+                    // The scenario's maps hold it.
+                    program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);
                     Some(Source::Program { program, shared, expected_attach_type: CGROUP_SYSCTL })
                 })
@@ -190,6 +206,15 @@ pub(super) fn programs(
         programs.extend(source.map(|source| Program { name: name.clone(), source }));
     }
     programs
+}
+
+/// Counts `bytes`, of which there are `most` together.
+fn take(taken: &mut u64, bytes: usize, most: u64, what: &str) -> Result<(), String> {
+    *taken += bytes as u64;
+    if *taken <= most {
+        return Ok(());
+    }
+    Err(format!("the {what} have at most {} MiB together, and this one is too much", most >> 20))
 }
 
 fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {

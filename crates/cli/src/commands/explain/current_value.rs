@@ -61,10 +61,12 @@ fn read(name: &Path) -> io::Result<Vec<u8>> {
     if !name.components().all(|component| matches!(component, Component::Normal(_))) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // More than any program of the hook is shown.
-    const MOST: u64 = 4096;
-    let mut bytes = Vec::new();
-    File::open(Path::new("/proc/sys").join(name))?.take(MOST).read_to_end(&mut bytes)?;
+    // As the hook reads it (`__cgroup_bpf_run_filter_sysctl`, kernel/bpf/cgroup.c): once, a page at most. A second read
+    // finds nothing of a list of numbers, and `read_to_end` would begin with 32 bytes.
+    const MOST: usize = 4096;
+    let mut bytes = vec![0; MOST];
+    let length = File::open(Path::new("/proc/sys").join(name))?.read(&mut bytes)?;
+    bytes.truncate(length);
     Ok(bytes)
 }
 
