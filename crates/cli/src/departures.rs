@@ -122,7 +122,7 @@ impl Departures {
         }
         if self.lost > 0 {
             output.warning(
-                "the command had more processes than can be followed, or they moved too often: some may have left the policy unnoticed",
+                "not everything could be noticed, of too many processes or too fast ones: some may have left the policy unnoticed",
             );
         }
         if self.count == 0 {

@@ -6,6 +6,7 @@
 
 mod layout;
 mod programs;
+mod start_time;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,14 +21,16 @@ use crate::cgroup::Cgroup;
 use crate::load::create_map;
 use crate::load_error::LoadError;
 use crate::locked_memory::within_limit;
+use crate::machine::kernel_version;
 use crate::map::Map;
 use crate::object::{ObjectError, kernel_name};
 use crate::process_id::ProcessId;
 use crate::ring_buffer::RingBuffer;
 use crate::spawn::ProcessFd;
-use crate::sys::bpf::{self, ProgramSpec};
+use crate::sys::bpf::{self, ProgramInfo, ProgramSpec};
 use layout::Layout;
 use programs::{KEY, LEFT, OUTSIDE, RECORD, Refers, VALUE};
+use start_time::StartTime;
 
 /// Where the kernel's BTF is.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -45,7 +48,23 @@ pub struct Descendants {
     records: RingBuffer,
     wakes: Map,
     lost: Map,
-    _tracepoints: [OwnedFd; 3],
+    tracepoints: [Tracepoint; 3],
+}
+
+/// A program at its tracepoint.
+///
+/// The kernel does not run a program for a task that passes the tracepoint while another task, on the same CPU, is in the middle of
+/// that program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). From Linux 7.0 on that happens, for tracepoints can be
+/// preempted. So there are copies, each of which the kernel counts for itself.
+#[derive(Debug)]
+struct Tracepoint {
+    copies: Vec<ProgramCopy>,
+}
+
+#[derive(Debug)]
+struct ProgramCopy {
+    program: OwnedFd,
+    _link: OwnedFd,
 }
 
 /// A process outside of the cgroup in which it was started, or one that it started there.
@@ -68,6 +87,8 @@ pub struct Departed {
     pub id: ProcessId,
     /// Its id in the first one, by which the kernel's side knows it.
     key: u32,
+    /// When it was started. Another process can have its id: that it has ended can be missed.
+    start: StartTime,
 }
 
 /// Why processes cannot be followed.
@@ -136,12 +157,12 @@ impl Descendants {
             all,
         };
         let tracepoints = [
-            follow(c"sched_process_exit", &refers.on_exit()?)?,
-            follow(c"cgroup_attach_task", &refers.on_attach()?)?,
-            follow(c"sched_process_fork", &refers.on_fork()?)?,
+            Tracepoint::follow(c"sched_process_exit", &refers.on_exit()?)?,
+            Tracepoint::follow(c"cgroup_attach_task", &refers.on_attach()?)?,
+            Tracepoint::follow(c"sched_process_fork", &refers.on_fork()?)?,
         ];
         let records = RingBuffer::open(&wakes)?;
-        Ok(Self { processes, records, wakes, lost, _tracepoints: tracepoints })
+        Ok(Self { processes, records, wakes, lost, tracepoints })
     }
 
     /// Takes out what was noticed since the last time.
@@ -149,16 +170,18 @@ impl Descendants {
         self.records.drain().iter().filter_map(|record| departure(record)).collect()
     }
 
-    /// How many processes could not be followed, and departures not noted, for there was no room: more than 65,536 at the same
-    /// time, or more departures between two calls of [`take`](Self::take) than fit.
+    /// How often something could not be noticed. There was no room: there are more than 65,536 processes at the same time, or more
+    /// departures between two calls of [`take`](Self::take) than fit. Or the kernel did not run a program.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Failed`].
     pub fn lost(&self) -> Result<u64, ObjectError> {
-        let value =
-            self.lost.lookup(&[0; 4])?.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
-        Ok(value.unwrap_or_default())
+        let value = self.lost.lookup(&[0; 4])?;
+        let no_room = value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
+        let missed: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::missed).sum();
+        let missed = missed.map_err(ObjectError::failed("ask how often a program was not run"))?;
+        Ok(no_room.unwrap_or_default() + missed)
     }
 
     /// The processes that live outside at this moment, with what was started there.
@@ -168,7 +191,8 @@ impl Descendants {
     /// [`ObjectError::Failed`].
     pub fn outside(&self) -> Result<Vec<Departed>, ObjectError> {
         let entries = self.processes.entries()?;
-        Ok(entries.iter().filter_map(|entry| departed(&entry.key, &entry.value)).collect())
+        let outside = entries.iter().filter_map(|entry| departed(&entry.key, &entry.value));
+        Ok(outside.filter(|process| process.start.is_that_of(process.id)).collect())
     }
 
     /// Kills a process, if it lives and is outside; whether it did.
@@ -183,10 +207,11 @@ impl Descendants {
             Err(error) if is_gone(&error) => return Ok(false),
             opened => opened.map_err(failed)?,
         };
-        // Whatever has this id now is held: what is known of it says whether it is one of ours.
+        // Whatever has this id now is held. Is it the one?
         let key = process.key.to_ne_bytes();
         let value = self.processes.lookup(&key)?;
-        if value.and_then(|value| departed(&key, &value)) != Some(process) {
+        let is_outside = value.and_then(|value| departed(&key, &value)) == Some(process);
+        if !is_outside || !process.start.is_that_of(process.id) {
             return Ok(false);
         }
         match held.send(Signal::KILL) {
@@ -215,24 +240,43 @@ fn map(
     create_map("descendants", &def)
 }
 
-/// Runs a program at a tracepoint.
-fn follow(tracepoint: &CStr, insns: &[u8]) -> Result<OwnedFd, DescendantsError> {
-    const RAW_TRACEPOINT: u32 = 17;
-    let spec = ProgramSpec {
-        kind: RAW_TRACEPOINT,
-        expected_attach_type: 0,
-        insns,
-        // Reading the kernel's memory is for GPL programs alone.
-        license: c"Dual MIT/GPL",
-        name: kernel_name("knobgate_leave"),
-        debug: None,
-    };
-    within_limit(|| bpf::prog_load(&spec, None))
-        .and_then(|program| bpf::raw_tracepoint_open(program.as_fd(), tracepoint))
-        .map_err(|error| DescendantsError::Tracepoint {
-            tracepoint: tracepoint.to_string_lossy().into_owned(),
+impl Tracepoint {
+    /// Runs a program there.
+    fn follow(name: &CStr, insns: &[u8]) -> Result<Self, DescendantsError> {
+        let copies = if kernel_version() >= (7, 0, 0) { 2 } else { 1 };
+        let copies = (0..copies).map(|_| ProgramCopy::follow(name, insns)).collect::<rustix::io::Result<_>>();
+        copies.map(|copies| Self { copies }).map_err(|error| DescendantsError::Tracepoint {
+            tracepoint: name.to_string_lossy().into_owned(),
             source: error.into(),
         })
+    }
+
+    /// How often no copy of the program was run, at most.
+    fn missed(&self) -> rustix::io::Result<u64> {
+        let missed = self.copies.iter().map(|copy| {
+            let info: ProgramInfo = bpf::info(copy.program.as_fd())?;
+            Ok(info.recursion_misses)
+        });
+        Ok(missed.collect::<rustix::io::Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
+    }
+}
+
+impl ProgramCopy {
+    fn follow(tracepoint: &CStr, insns: &[u8]) -> rustix::io::Result<Self> {
+        const RAW_TRACEPOINT: u32 = 17;
+        let spec = ProgramSpec {
+            kind: RAW_TRACEPOINT,
+            expected_attach_type: 0,
+            insns,
+            // Reading the kernel's memory is for GPL programs alone.
+            license: c"Dual MIT/GPL",
+            name: kernel_name("knobgate_leave"),
+            debug: None,
+        };
+        let program = within_limit(|| bpf::prog_load(&spec, None))?;
+        let link = bpf::raw_tracepoint_open(program.as_fd(), tracepoint)?;
+        Ok(Self { program, _link: link })
+    }
 }
 
 /// The fields of a record, in the order in which the programs write them.
@@ -242,9 +286,14 @@ fn departure(record: &[u8]) -> Option<Departure> {
     let (name, rest) = rest.split_first_chunk::<16>()?;
     let (key, rest) = rest.split_first_chunk::<4>()?;
     let (id, rest) = rest.split_first_chunk()?;
-    let how = u64::from_ne_bytes(*rest.first_chunk()?);
+    let (start, how) = rest.split_first_chunk()?;
+    let how = u64::from_ne_bytes(*how.first_chunk()?);
     Some(Departure {
-        process: Departed { id: ProcessId::new(u32::from_ne_bytes(*id))?, key: u32::from_ne_bytes(*key) },
+        process: Departed {
+            id: ProcessId::new(u32::from_ne_bytes(*id))?,
+            key: u32::from_ne_bytes(*key),
+            start: StartTime(u64::from_ne_bytes(*start)),
+        },
         name: name.iter().copied().take_while(|&byte| byte != 0).collect(),
         cgroup: u64::from_ne_bytes(*cgroup),
         left: how == u64::from(LEFT),
@@ -253,8 +302,10 @@ fn departure(record: &[u8]) -> Option<Departure> {
 
 /// A process that the hash has, if it is outside.
 fn departed(key: &[u8], value: &[u8]) -> Option<Departed> {
-    let (place, id) = value.split_first_chunk()?;
-    let id = u32::from_ne_bytes(*id.first_chunk()?);
+    let (place, rest) = value.split_first_chunk()?;
+    let (id, start) = rest.split_first_chunk()?;
+    let start = StartTime(u64::from_ne_bytes(*start.first_chunk()?));
     let key = u32::from_ne_bytes(*key.first_chunk()?);
-    (u32::from_ne_bytes(*place) == OUTSIDE).then_some(Departed { id: ProcessId::new(id)?, key })
+    let id = ProcessId::new(u32::from_ne_bytes(*id))?;
+    (u32::from_ne_bytes(*place) == OUTSIDE).then_some(Departed { id, key, start })
 }

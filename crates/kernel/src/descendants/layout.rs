@@ -12,6 +12,7 @@ pub(super) struct Layout {
     pub(super) signals: u32,
     pub(super) cgroups: u32,
     pub(super) thread_id: u32,
+    pub(super) start: u32,
     /// Of a `struct signal_struct`: how many threads live.
     pub(super) live: u32,
     /// Of a `struct css_set`: the cgroup of version 2.
@@ -45,6 +46,7 @@ impl Layout {
             signals: layouts.offset("task_struct.signal")?,
             cgroups: layouts.offset("task_struct.cgroups")?,
             thread_id: layouts.offset("task_struct.thread_pid")?,
+            start: layouts.offset("task_struct.start_boottime")?,
             live: layouts.offset("signal_struct.live.counter")?,
             default_cgroup: layouts.offset("css_set.dfl_cgrp")?,
             node: layouts.offset("cgroup.kn")?,

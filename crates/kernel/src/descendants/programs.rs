@@ -1,7 +1,8 @@
 //! The programs on the tracepoints.
 //!
-//! All of them use one hash, from the process id in the first pid namespace to a `struct { u32 place; u32 id; }`: whether the
-//! process is [`INSIDE`] or [`OUTSIDE`], and its id in the namespace of whoever watches. What they read of the kernel's memory
+//! All of them use one hash, from the process id in the first pid namespace to a `struct { u32 place; u32 id; u64 start; }`: whether
+//! the process is [`INSIDE`] or [`OUTSIDE`], its id in the namespace of whoever watches, and when it was started, in nanoseconds
+//! since the machine was. What they read of the kernel's memory
 //! they read by `bpf_probe_read_kernel`, which gives zeros for what cannot be read.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -23,8 +24,8 @@ pub(super) const STARTED_OUTSIDE: u32 = 2;
 
 /// The sizes of a key and a value of the hash, and of a record.
 pub(super) const KEY: u32 = 4;
-pub(super) const VALUE: u32 = 8;
-pub(super) const RECORD: usize = 40;
+pub(super) const VALUE: u32 = 16;
+pub(super) const RECORD: usize = 48;
 
 /// How far up from a cgroup the one that is watched is looked for. What is deeper counts as outside. (The verifier follows every
 /// step, and compares it with all before.)
@@ -35,9 +36,9 @@ const PID_NAMESPACES: i32 = 32;
 /// Places on the stack of the main functions.
 const KEY_AT: i16 = -8;
 const OTHER_KEY_AT: i16 = -4;
-const VALUE_AT: i16 = -16;
-const SCRATCH_AT: i16 = -24;
-const RECORD_AT: i16 = SCRATCH_AT - RECORD as i16;
+const SCRATCH_AT: i16 = -16;
+const VALUE_AT: i16 = SCRATCH_AT - VALUE as i16;
+const RECORD_AT: i16 = VALUE_AT - RECORD as i16;
 
 /// What the programs refer to.
 #[derive(Debug, Clone, Copy)]
@@ -235,6 +236,20 @@ impl<'a> Writer<'a> {
         self.asm.call(self.id_of);
         self.asm.store(Size::U32, Reg::R10, VALUE_AT, Reg::R8);
         self.asm.store(Size::U32, Reg::R10, VALUE_AT + 4, Reg::R0);
+        self.follow(Reg::R0, Reg::R7, layout.leader);
+        self.read(8, VALUE_AT + 8, Reg::R0, layout.start);
+        // Another copy of this program may have done all of it.
+        let unlike = self.label();
+        self.map(Reg::R1, self.refers.processes);
+        self.place(Reg::R2, KEY_AT);
+        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+        self.asm.jump_if(Cond::Eq, Reg::R0, 0, unlike);
+        self.asm.load(Size::U64, Reg::R1, Reg::R0, 8);
+        self.asm.load(Size::U64, Reg::R2, Reg::R10, VALUE_AT + 8);
+        self.asm.jump_if(Cond::Ne, Reg::R1, Reg::R2, unlike);
+        self.asm.load(Size::U32, Reg::R1, Reg::R0, 0);
+        self.asm.jump_if(Cond::Eq, Reg::R1, Reg::R8, told);
+        self.asm.bind(unlike);
         self.map(Reg::R1, self.refers.processes);
         self.place(Reg::R2, KEY_AT);
         self.place(Reg::R3, VALUE_AT);
@@ -252,7 +267,9 @@ impl<'a> Writer<'a> {
             self.asm.load(Size::U32, Reg::R1, Reg::R10, from);
             self.asm.store(Size::U32, Reg::R10, RECORD_AT + at, Reg::R1);
         }
-        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R6);
+        self.asm.load(Size::U64, Reg::R1, Reg::R10, VALUE_AT + 8);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R1);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 40, Reg::R6);
         self.map(Reg::R1, self.refers.records);
         self.place(Reg::R2, RECORD_AT);
         self.asm.mov(Reg::R3, RECORD as i32);

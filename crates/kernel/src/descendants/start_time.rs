@@ -1,0 +1,71 @@
+//! When a process was started, by which it is told from another one that has its id later.
+
+use std::fs;
+
+use rustix::param::clock_ticks_per_second;
+
+use crate::process_id::ProcessId;
+
+/// In nanoseconds since the machine was started, in the first time namespace: `start_boottime` in `struct task_struct`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StartTime(pub(super) u64);
+
+impl StartTime {
+    /// Whether the process with this id runs and was started then.
+    pub(super) fn is_that_of(self, process: ProcessId) -> bool {
+        let stat = fs::read(format!("/proc/{process}/stat")).unwrap_or_default();
+        let nanoseconds = i128::from(self.0) + i128::from(offset_of_time_namespace());
+        let ticks = nanoseconds / (1_000_000_000 / i128::from(clock_ticks_per_second()));
+        ticks_in(&stat).map(i128::from) == Some(ticks)
+    }
+}
+
+/// The start of a process that runs, in ticks, from its `/proc/PID/stat`: the 22nd field (proc_pid_stat(5)).
+fn ticks_in(stat: &[u8]) -> Option<u64> {
+    // The second field is a name, in which there can be anything.
+    let after_name = stat.iter().rposition(|&byte| byte == b')')?;
+    let mut fields = std::str::from_utf8(&stat[after_name + 1..]).ok()?.split_ascii_whitespace();
+    let runs = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(18).filter(|_| runs)?.parse().ok()
+}
+
+/// How many nanoseconds `/proc` adds for who is in a time namespace.
+fn offset_of_time_namespace() -> i64 {
+    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let offset = offsets.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("boottime")?.split_ascii_whitespace();
+        let (seconds, nanoseconds): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+    });
+    offset.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_behind_whatever_name() {
+        let rest = "1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 4096 25";
+        for (name, state, expected) in [
+            ("sh", "S", Some(123_456)),
+            ("a) R 1 2 3 (", "R", Some(123_456)),
+            ("gone", "Z", None),
+            ("dead", "X", None),
+        ] {
+            assert_eq!(ticks_in(format!("4711 ({name}) {state} {rest}\n").as_bytes()), expected, "{name}");
+        }
+        assert_eq!(ticks_in(b""), None);
+        assert_eq!(ticks_in(b"4711 (sh) S 1 2\n"), None);
+    }
+
+    #[test]
+    fn a_process_that_was_started_at_another_time_is_another() {
+        let stat = fs::read("/proc/self/stat").expect("this process");
+        let tick = 1_000_000_000 / clock_ticks_per_second();
+        let start = ticks_in(&stat).expect("a start") * tick;
+        let start = start.wrapping_add_signed(-offset_of_time_namespace());
+        assert!(StartTime(start).is_that_of(ProcessId::this()));
+        assert!(!StartTime(start + tick).is_that_of(ProcessId::this()));
+    }
+}
