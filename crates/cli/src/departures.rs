@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use knobgate_kernel::{Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, ObjectError};
+use knobgate_kernel::{
+    Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, Lost, ObjectError,
+};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -31,7 +33,7 @@ pub(crate) struct Departures {
     /// Where to: as many as are named.
     places: BTreeSet<String>,
     killed: usize,
-    lost: u64,
+    lost: Lost,
 }
 
 impl Departures {
@@ -41,7 +43,14 @@ impl Departures {
     /// This kernel does not say who leaves.
     pub(crate) fn from(cgroup: &Cgroup, what_then: OnDeparture) -> Result<Self, DescendantsError> {
         let descendants = Descendants::of(cgroup, what_then == OnDeparture::Kill)?;
-        Ok(Self { descendants, what_then, count: 0, places: BTreeSet::new(), killed: 0, lost: 0 })
+        Ok(Self {
+            descendants,
+            what_then,
+            count: 0,
+            places: BTreeSet::new(),
+            killed: 0,
+            lost: Lost::default(),
+        })
     }
 
     /// Tells of those there were since the last time, and does with them what is to be done.
@@ -54,7 +63,7 @@ impl Departures {
         }
         match self.descendants.lost() {
             // Some that were not told of are outside.
-            Ok(lost) if lost > self.lost && self.what_then == OnDeparture::Kill => {
+            Ok(lost) if lost != self.lost && self.what_then == OnDeparture::Kill => {
                 self.lost = lost;
                 self.kill_all(output);
             }
@@ -120,10 +129,18 @@ impl Departures {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        if self.lost > 0 {
-            output.warning(
-                "not everything could be noticed, of too many processes or too fast ones: some may have left the policy unnoticed",
-            );
+        let Lost { no_room, not_run } = self.lost;
+        if no_room > 0 {
+            output.warning(format_args!(
+                "{} of processes or departures could not be kept: some may have left the policy unnoticed",
+                count(usize::try_from(no_room).unwrap_or(usize::MAX), "note")
+            ));
+        }
+        if not_run > 0 {
+            output.note(format_args!(
+                "of the tasks on this machine, up to {not_run} were started, moved or ended unnoticed, for the kernel was \
+                 interrupted there: departures among them are not known"
+            ));
         }
         if self.count == 0 {
             return;

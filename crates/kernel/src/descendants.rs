@@ -80,6 +80,17 @@ pub struct Departure {
     pub left: bool,
 }
 
+/// What could not be noticed, since the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// Processes and departures for which there was no room: more than 65,536 processes at the same time, or more departures
+    /// between two calls of [`Descendants::take`] than fit.
+    pub no_room: u64,
+    /// How often, at most, the kernel did not run a program, for tasks of the whole machine: not before Linux 7.0, and there for some
+    /// of thousands of processes, when more of them run than there are CPUs.
+    pub not_run: u64,
+}
+
 /// A process that was last seen outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Departed {
@@ -170,18 +181,17 @@ impl Descendants {
         self.records.drain().iter().filter_map(|record| departure(record)).collect()
     }
 
-    /// How often something could not be noticed. There was no room: there are more than 65,536 processes at the same time, or more
-    /// departures between two calls of [`take`](Self::take) than fit. Or the kernel did not run a program.
+    /// What could not be noticed.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Failed`].
-    pub fn lost(&self) -> Result<u64, ObjectError> {
+    pub fn lost(&self) -> Result<Lost, ObjectError> {
         let value = self.lost.lookup(&[0; 4])?;
         let no_room = value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
-        let missed: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::missed).sum();
-        let missed = missed.map_err(ObjectError::failed("ask how often a program was not run"))?;
-        Ok(no_room.unwrap_or_default() + missed)
+        let not_run: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::missed).sum();
+        let not_run = not_run.map_err(ObjectError::failed("ask how often a program was not run"))?;
+        Ok(Lost { no_room: no_room.unwrap_or_default(), not_run })
     }
 
     /// The processes that live outside at this moment, with what was started there.

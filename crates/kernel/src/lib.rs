@@ -127,7 +127,7 @@ pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, CgroupError, name_in_its_namespace};
 pub use cgroup_type::CgroupType;
 pub use change::Change;
-pub use descendants::{Departed, Departure, Descendants, DescendantsError};
+pub use descendants::{Departed, Departure, Descendants, DescendantsError, Lost};
 #[doc(hidden)]
 pub use foreign::attach_without_link;
 pub use guard::{Guard, GuardError, guard};
