@@ -81,12 +81,12 @@ impl Place {
     }
 }
 
-/// What is said besides what decides.
+/// What is said besides what decides, and what the kernel left out on this machine.
 fn said(output: &Output) -> String {
     let note = decided_by_the_kernel();
     stderr(output)
         .lines()
-        .filter(|line| !line.contains(note.trim()))
+        .filter(|line| !line.contains(note.trim()) && !line.contains("of the tasks on this machine"))
         .map(|line| format!("{line}\n"))
         .collect()
 }
