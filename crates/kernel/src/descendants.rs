@@ -35,7 +35,7 @@ use start_time::StartTime;
 /// Where the kernel's BTF is.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// How many processes are followed at the same time.
-const PROCESSES_MAX: u32 = 1 << 16;
+const PROCESSES_MAX: u32 = 1 << 15;
 /// Bytes of records that wait to be taken.
 const RECORDS_MAX: u32 = 1 << 18;
 
@@ -83,7 +83,7 @@ pub struct Departure {
 /// What could not be noticed, since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lost {
-    /// Processes and departures for which there was no room: more than 65,536 processes at the same time, or more departures
+    /// Processes and departures for which there was no room: more than 32,768 processes at the same time, or more departures
     /// between two calls of [`Descendants::take`] than fit.
     pub no_room: u64,
     /// How often, at most, the kernel did not run a program, for tasks of the whole machine: not before Linux 7.0, and there for some
@@ -152,14 +152,22 @@ impl Descendants {
     ///
     /// Every [`DescendantsError`]: it takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
     pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, DescendantsError> {
-        let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
+        let layout = match Layout::remembered() {
+            Some(layout) => layout,
+            None => {
+                let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
+                let layout = Layout::of(&btf)?;
+                layout.remember();
+                layout
+            }
+        };
         let namespace = fs::metadata("/proc/self/ns/pid");
         let namespace = namespace.map_err(|source| DescendantsError::Namespace { source })?.ino() as u32;
         let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let wakes = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
         let lost = map("lost", MapKind::Array, 4, 8, 1)?;
         let refers = Refers {
-            layout: Layout::of(&btf)?,
+            layout,
             processes: processes.as_fd(),
             records: wakes.as_fd(),
             lost: lost.as_fd(),

@@ -97,6 +97,7 @@ mod probe;
 mod process_id;
 mod program;
 mod query;
+mod remembered;
 mod replacement;
 mod ring_buffer;
 mod running_profile;

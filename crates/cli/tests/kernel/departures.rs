@@ -219,8 +219,8 @@ fn not_noticed() -> Result<(), Failed> {
     let place = Place::new("t-blind");
     for strict in [false, true] {
         let mut command = Command::new("sh");
-        // As on a kernel that has none.
-        let script = "if [ -e /sys/kernel/btf/vmlinux ]; then mount --bind /dev/null /sys/kernel/btf/vmlinux; fi; exec \"$@\"";
+        // As on a kernel that has none, and of which nothing is remembered.
+        let script = "mount -t tmpfs none /run && if [ -e /sys/kernel/btf/vmlinux ]; then mount --bind /dev/null /sys/kernel/btf/vmlinux; fi; exec \"$@\"";
         command.args(["-c", script, "sh", KNOBGATE, "run"]).args(strict.then_some("--strict"));
         command.args(place.runs.arguments()).args(["--", "echo", "started"]);
         with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });

@@ -1,64 +1,106 @@
 //! Where the kernel keeps what the programs read.
 
+use std::fmt::Write as _;
+
 use knobgate_bpf::{LayoutError, StructLayouts};
 
-/// Offsets in bytes, each named by where it leads to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    /// Of a `struct task_struct`.
-    pub(super) process: u32,
-    pub(super) leader: u32,
-    pub(super) name: u32,
-    pub(super) signals: u32,
-    pub(super) cgroups: u32,
-    pub(super) thread_id: u32,
-    pub(super) start: u32,
-    /// Of a `struct signal_struct`: how many threads live.
-    pub(super) live: u32,
-    /// Of a `struct css_set`: the cgroup of version 2.
-    pub(super) default_cgroup: u32,
-    /// Of a `struct cgroup`.
-    pub(super) node: u32,
-    pub(super) state: u32,
+use crate::{machine, remembered};
+
+/// To be raised with every change to what is looked for.
+const FORMAT: u32 = 1;
+const FILE: &str = "layout";
+
+/// Defines [`Layout`], which is the same thing for every field.
+macro_rules! layout {
+    ($($(#[$doc:meta])* $field:ident = $find:ident $what:literal,)*) => {
+        /// Offsets and sizes in bytes, each named by where it leads to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) struct Layout {
+            $($(#[$doc])* pub(super) $field: u32,)*
+        }
+
+        impl Layout {
+            /// Finds them in the BTF of a kernel.
+            pub(super) fn of(btf: &[u8]) -> Result<Self, LayoutError> {
+                let layouts = StructLayouts::read(btf)?;
+                Ok(Self { $($field: layouts.$find($what)?,)* })
+            }
+
+            fn render(&self, boot_id: &str) -> String {
+                let mut text = head(boot_id);
+                $(let _ = writeln!(text, "{} {}", $what, self.$field);)*
+                text
+            }
+
+            /// With another number for each.
+            #[cfg(test)]
+            fn example() -> Self {
+                let mut numbers = 1..;
+                Self { $($field: numbers.next().unwrap_or_else(|| panic!("no number for {}", $what)),)* }
+            }
+
+            fn parse(boot_id: &str, text: &str) -> Option<Self> {
+                let mut lines = text.strip_prefix(&*head(boot_id))?.lines();
+                Some(Self { $($field: lines.next()?.strip_prefix(concat!($what, " "))?.parse().ok()?,)* })
+            }
+        }
+    };
+}
+
+layout! {
+    process = offset "task_struct.tgid",
+    leader = offset "task_struct.group_leader",
+    name = offset "task_struct.comm",
+    signals = offset "task_struct.signal",
+    cgroups = offset "task_struct.cgroups",
+    thread_id = offset "task_struct.thread_pid",
+    start = offset "task_struct.start_boottime",
+    /// How many threads live.
+    live = offset "signal_struct.live.counter",
+    /// The cgroup of version 2.
+    default_cgroup = offset "css_set.dfl_cgrp",
+    node = offset "cgroup.kn",
+    state = offset "cgroup.self",
     /// From a cgroup to the state of the one above.
-    pub(super) above: u32,
-    /// Of a `struct kernfs_node`.
-    pub(super) node_id: u32,
-    /// Of a `struct pid`: how deep its namespace is, and the numbers in that and in all above.
-    pub(super) level: u32,
-    pub(super) numbers: u32,
-    /// Of a `struct upid`, and its size.
-    pub(super) number: u32,
-    pub(super) namespace: u32,
-    pub(super) number_size: u32,
-    /// Of a `struct pid_namespace`.
-    pub(super) namespace_id: u32,
+    above = offset "cgroup.self.parent",
+    node_id = offset "kernfs_node.id",
+    /// How deep a pid namespace is, and the numbers in that and in all above.
+    level = offset "pid.level",
+    numbers = offset "pid.numbers",
+    number = offset "upid.nr",
+    namespace = offset "upid.ns",
+    number_size = size "upid",
+    namespace_id = offset "pid_namespace.ns.inum",
 }
 
 impl Layout {
-    /// Finds them in the BTF of a kernel.
-    pub(super) fn of(btf: &[u8]) -> Result<Self, LayoutError> {
-        let layouts = StructLayouts::read(btf)?;
-        Ok(Self {
-            process: layouts.offset("task_struct.tgid")?,
-            leader: layouts.offset("task_struct.group_leader")?,
-            name: layouts.offset("task_struct.comm")?,
-            signals: layouts.offset("task_struct.signal")?,
-            cgroups: layouts.offset("task_struct.cgroups")?,
-            thread_id: layouts.offset("task_struct.thread_pid")?,
-            start: layouts.offset("task_struct.start_boottime")?,
-            live: layouts.offset("signal_struct.live.counter")?,
-            default_cgroup: layouts.offset("css_set.dfl_cgrp")?,
-            node: layouts.offset("cgroup.kn")?,
-            state: layouts.offset("cgroup.self")?,
-            above: layouts.offset("cgroup.self.parent")?,
-            node_id: layouts.offset("kernfs_node.id")?,
-            level: layouts.offset("pid.level")?,
-            numbers: layouts.offset("pid.numbers")?,
-            number: layouts.offset("upid.nr")?,
-            namespace: layouts.offset("upid.ns")?,
-            number_size: layouts.size("upid")?,
-            namespace_id: layouts.offset("pid_namespace.ns.inum")?,
-        })
+    /// What was found since the machine booted: the BTF is long, and read a page at a time.
+    pub(super) fn remembered() -> Option<Self> {
+        Self::parse(&machine::boot_id().ok()?, &remembered::read(FILE)?)
+    }
+
+    pub(super) fn remember(&self) {
+        if let Ok(boot_id) = machine::boot_id() {
+            remembered::write(FILE, &self.render(&boot_id));
+        }
+    }
+}
+
+fn head(boot_id: &str) -> String {
+    format!("format {FORMAT}\nboot {boot_id}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_remembered_until_the_machine_is_started_again() {
+        let layout = Layout::example();
+        let text = layout.render("a");
+        assert_eq!(Layout::parse("a", &text), Some(layout));
+        assert_eq!(Layout::parse("b", &text), None);
+        assert_eq!(Layout::parse("a", &text.replacen("format 1", "format 0", 1)), None);
+        assert_eq!(Layout::parse("a", &text[..text.len() / 2]), None);
     }
 }

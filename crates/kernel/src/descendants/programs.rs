@@ -32,6 +32,8 @@ pub(super) const RECORD: usize = 48;
 const LEVELS: i32 = 128;
 /// `MAX_PID_NS_LEVEL` in include/linux/pid_namespace.h
 const PID_NAMESPACES: i32 = 32;
+/// The id of the first pid namespace: `PROC_PID_INIT_INO` in include/linux/proc_ns.h
+const FIRST_PID_NAMESPACE: u32 = 0xefff_fffc;
 
 /// Places on the stack of the main functions.
 const KEY_AT: i16 = -8;
@@ -330,6 +332,13 @@ impl<'a> Writer<'a> {
         let (next, found, none) = (self.label(), self.label(), self.label());
         self.asm.begin_function("id_of");
         self.asm.bind(self.id_of);
+        if self.refers.namespace == FIRST_PID_NAMESPACE {
+            // What it is the key by. To look for it would take the verifier as long as all else.
+            self.read(4, VALUE_AT, Reg::R1, layout.process);
+            self.asm.load(Size::U32, Reg::R0, Reg::R10, VALUE_AT);
+            self.asm.exit();
+            return;
+        }
         self.follow(Reg::R6, Reg::R1, layout.leader);
         self.follow(Reg::R6, Reg::R6, layout.thread_id);
         self.read(4, VALUE_AT, Reg::R6, layout.level);

@@ -4,20 +4,13 @@
 //! process that probed.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{Read, Write as _};
-use std::os::fd::OwnedFd;
-
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdir, open, openat, renameat, unlinkat};
-use rustix::process::geteuid;
 
 use super::{Outcome, Probes};
 use crate::capabilities::{Capabilities, Capability};
-use crate::machine;
+use crate::{machine, remembered};
 
 /// To be raised with every change to what is probed, and how.
 const FORMAT: u32 = 3;
-const DIRECTORY: &str = "/run/knobgate";
 const FILE: &str = "probes";
 
 /// What remembered outcomes must agree with to be taken.
@@ -43,42 +36,13 @@ impl Key {
 }
 
 pub(super) fn read(key: &Key) -> Option<Probes> {
-    let directory = open_directory()?;
-    let file =
-        openat(&directory, FILE, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    if !is_ours(&fstat(&file).ok()?) {
-        return None;
-    }
-    let mut text = String::new();
-    File::from(file).take(16 << 10).read_to_string(&mut text).ok()?;
-    parse(key, &text)
+    parse(key, &remembered::read(FILE)?)
 }
 
 pub(super) fn write(key: &Key, probes: &Probes) {
-    let Some(text) = render(key, probes) else { return };
-    if !geteuid().is_root() {
-        return;
+    if let Some(text) = render(key, probes) {
+        remembered::write(FILE, &text);
     }
-    let _ = mkdir(DIRECTORY, Mode::RWXU);
-    let Some(directory) = open_directory() else { return };
-    let temporary = format!("{FILE}.{}", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(file) = openat(&directory, &*temporary, flags, Mode::RUSR | Mode::WUSR) else { return };
-    let written = File::from(file).write_all(text.as_bytes());
-    if written.is_err() || renameat(&directory, &*temporary, &directory, FILE).is_err() {
-        let _ = unlinkat(&directory, &*temporary, AtFlags::empty());
-    }
-}
-
-/// The directory, if it is ours alone.
-fn open_directory() -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = open(DIRECTORY, flags, Mode::empty()).ok()?;
-    is_ours(&fstat(&directory).ok()?).then_some(directory)
-}
-
-fn is_ours(stat: &Stat) -> bool {
-    stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o077 == 0
 }
 
 /// `None` when something could not be found out, which is worth another try the next time.
