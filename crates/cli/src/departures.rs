@@ -1,25 +1,23 @@
 //! Processes that leave the cgroup of a command, and its policy with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use knobgate_kernel::{
-    Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, Lost, ObjectError,
-};
+use knobgate_kernel::{Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, Lost};
 
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
 use crate::printable::{printable, printable_path};
 
-/// How many departures are told one by one, and how many processes are named at the end.
+/// How many departures are reported one by one, and how many processes are named at the end.
 const NAMED: usize = 10;
 
 /// What becomes of those who leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDeparture {
-    Tell,
+    Warn,
     Kill,
 }
 
@@ -27,13 +25,15 @@ pub(crate) enum OnDeparture {
 #[derive(Debug)]
 pub(crate) struct Departures {
     descendants: Descendants,
-    what_then: OnDeparture,
+    on_departure: OnDeparture,
     /// How many there were; a process that comes back and leaves again has left twice.
     count: usize,
-    /// Where to: as many as are named.
-    places: BTreeSet<String>,
-    killed: usize,
+    /// The cgroups that they went to, as far as they were reported.
+    targets: BTreeSet<String>,
+    killed: HashSet<Departed>,
     lost: Lost,
+    /// Whether an error was reported; more of them say no more.
+    has_failed: bool,
 }
 
 impl Departures {
@@ -41,64 +41,74 @@ impl Departures {
     ///
     /// # Errors
     /// This kernel does not say who leaves.
-    pub(crate) fn from(cgroup: &Cgroup, what_then: OnDeparture) -> Result<Self, DescendantsError> {
-        let descendants = Descendants::of(cgroup, what_then == OnDeparture::Kill)?;
+    pub(crate) fn from(cgroup: &Cgroup, on_departure: OnDeparture) -> Result<Self, DescendantsError> {
         Ok(Self {
-            descendants,
-            what_then,
+            descendants: Descendants::of(cgroup, on_departure == OnDeparture::Kill)?,
+            on_departure,
             count: 0,
-            places: BTreeSet::new(),
-            killed: 0,
+            targets: BTreeSet::new(),
+            killed: HashSet::new(),
             lost: Lost::default(),
+            has_failed: false,
         })
     }
 
-    /// Tells of those there were since the last time, and does with them what is to be done.
-    pub(crate) fn look(&mut self, output: &Output) {
-        for departure in self.descendants.take() {
-            let killed = self.what_then == OnDeparture::Kill && self.kill(departure.process, output);
-            if departure.left {
-                self.tell(&departure, killed, output);
+    /// Reports those since the last time, and kills who has left if that is to be done.
+    pub(crate) fn poll(&mut self, output: &Output) {
+        let departures = self.descendants.take();
+        // All of them before anything is written, which can take as long as others like.
+        if self.on_departure == OnDeparture::Kill {
+            for departure in &departures {
+                self.kill(departure.process, output);
             }
         }
+        for departure in departures.iter().filter(|departure| departure.left) {
+            self.report(departure, output);
+        }
         match self.descendants.lost() {
-            // Some that were not told of are outside.
-            Ok(lost) if lost != self.lost && self.what_then == OnDeparture::Kill => {
+            Ok(lost) => {
+                // Some that were not reported are outside.
+                if lost != self.lost && self.on_departure == OnDeparture::Kill {
+                    self.kill_all(output);
+                }
                 self.lost = lost;
-                self.kill_all(output);
             }
-            Ok(lost) => self.lost = lost,
-            Err(error) => output.error(&error),
+            Err(error) => self.fail(&error, output),
         }
     }
 
-    fn tell(&mut self, departure: &Departure, killed: bool, output: &Output) {
+    fn report(&mut self, departure: &Departure, output: &Output) {
         self.count += 1;
         if self.count > NAMED + 1 {
             return;
         }
         if self.count > NAMED {
-            output.warning("more processes leave the policy; they are counted, and not told of one by one");
+            output.warning("more processes leave the policy; further ones are only counted");
             return;
         }
-        let place = place_of(departure);
-        let then = if killed { ", and was killed" } else { "" };
+        let target = target_of(departure);
         let Departure { process, name, .. } = departure;
+        let then = if self.killed.contains(process) { ", and was killed" } else { "" };
         output.warning(format_args!(
-            "process {} ({}) has left the policy, for {place}{then}",
+            "process {} ({}) has left the policy, for {target}{then}",
             process.id,
             printable(name)
         ));
-        self.places.insert(place);
+        self.targets.insert(target);
     }
 
-    fn kill(&mut self, process: Departed, output: &Output) -> bool {
-        let killed = self.descendants.kill(process).unwrap_or_else(|error| {
-            output.error(&error);
-            false
-        });
-        self.killed += usize::from(killed);
-        killed
+    fn fail(&mut self, error: &dyn std::error::Error, output: &Output) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            output.error(error);
+        }
+    }
+
+    fn kill(&mut self, process: Departed, output: &Output) {
+        match self.descendants.kill(process) {
+            Ok(true) => drop(self.killed.insert(process)),
+            Ok(false) => {}
+            Err(error) => self.fail(&error, output),
+        }
     }
 
     /// Kills what is outside; whether there was anything.
@@ -110,55 +120,53 @@ impl Departures {
         !outside.is_empty()
     }
 
-    fn outside(&self, output: &Output) -> Vec<Departed> {
-        self.descendants.outside().unwrap_or_else(|error: ObjectError| {
-            output.error(&error);
+    fn outside(&mut self, output: &Output) -> Vec<Departed> {
+        self.descendants.outside().unwrap_or_else(|error| {
+            self.fail(&error, output);
             Vec::new()
         })
     }
 
     /// Says what there was, when the command has ended and its cgroup is empty.
     pub(crate) fn end(mut self, output: &Output) {
-        self.look(output);
-        if self.what_then == OnDeparture::Kill {
+        self.poll(output);
+        if self.on_departure == OnDeparture::Kill {
             // What is killed may start something before it notices, and takes a moment to end.
-            const TIMES: u32 = 500;
-            let mut times = 0;
-            while self.kill_all(output) && times < TIMES {
-                times += 1;
+            const AT_MOST: Duration = Duration::from_secs(10);
+            let start = Instant::now();
+            while self.kill_all(output) && start.elapsed() < AT_MOST {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
         let Lost { no_room, not_run } = self.lost;
         if no_room > 0 {
             output.warning(format_args!(
-                "{} of processes or departures could not be kept: some may have left the policy unnoticed",
-                count(usize::try_from(no_room).unwrap_or(usize::MAX), "note")
+                "lost track of processes or departures, {no_room} times: some may have left the policy unnoticed"
             ));
         }
         if not_run > 0 {
             output.note(format_args!(
-                "of the tasks on this machine, up to {not_run} were started, moved or ended unnoticed, for the kernel was \
-                 interrupted there: departures among them are not known"
+                "the kernel skipped up to {not_run} starts, moves and ends of processes on this machine; departures among \
+                 them were missed"
             ));
         }
-        if self.count == 0 {
+        let remaining = self.outside(output);
+        if self.count == 0 && remaining.is_empty() && self.killed.is_empty() {
             return;
         }
-        let remaining = self.outside(output);
-        let places: Vec<&str> = self.places.iter().map(String::as_str).collect();
+        let targets: Vec<&str> = self.targets.iter().map(String::as_str).collect();
+        let to = if targets.is_empty() { String::new() } else { format!(", to {}", targets.join(", ")) };
         let others = if self.count > NAMED { ", and perhaps others" } else { "" };
-        let left =
-            format!("{} from the policy, to {}{others}", count(self.count, "departure"), places.join(", "));
-        match (self.what_then, remaining.as_slice()) {
+        let left = format!("{} from the policy{to}{others}", count(self.count, "departure"));
+        match (self.on_departure, remaining.as_slice()) {
             (OnDeparture::Kill, []) => {
-                output.warning(format_args!("{left}; processes killed: {}", self.killed));
+                output.warning(format_args!("{left}; processes killed: {}", self.killed.len()));
             }
             (OnDeparture::Kill, remaining) => {
-                output.warning(format_args!("{left}; these cannot be killed: {}", listed(remaining)));
+                output.warning(format_args!("{left}; these could not be killed: {}", listed(remaining)));
             }
-            (OnDeparture::Tell, []) => output.warning(format_args!("{left}; nothing runs on there")),
-            (OnDeparture::Tell, remaining) => output.warning(format_args!(
+            (OnDeparture::Warn, []) => output.warning(format_args!("{left}; none of them still runs there")),
+            (OnDeparture::Warn, remaining) => output.warning(format_args!(
                 "{left}; these run on without it: {}. Attach a policy to that cgroup, or to one above (knobgate attach), or \
                  have what leaves killed (knobgate run --strict)",
                 listed(remaining)
@@ -180,14 +188,13 @@ impl AsFd for Departures {
 /// [`Failure::Machine`] if they are to be killed and cannot be noticed.
 pub(crate) fn departures(
     cgroup: &Cgroup,
-    what_then: OnDeparture,
+    on_departure: OnDeparture,
     output: &Output,
 ) -> Result<Option<Departures>, Failure> {
-    let what = "processes that leave the policy are not noticed";
-    match (Departures::from(cgroup, what_then), what_then) {
+    match (Departures::from(cgroup, on_departure), on_departure) {
         (Ok(departures), _) => Ok(Some(departures)),
-        (Err(error), OnDeparture::Tell) => {
-            output.note(format_args!("{what}: {error}"));
+        (Err(error), OnDeparture::Warn) => {
+            output.note(format_args!("processes that leave the policy are not noticed: {error}"));
             Ok(None)
         }
         (Err(error), OnDeparture::Kill) => {
@@ -196,8 +203,8 @@ pub(crate) fn departures(
     }
 }
 
-/// The cgroup that a process came to. It can have gone on since.
-fn place_of(departure: &Departure) -> String {
+/// The cgroup that a process went to. It can have gone on since.
+fn target_of(departure: &Departure) -> String {
     let current =
         Cgroup::of_pid(departure.process.id.get()).ok().filter(|found| found.id() == departure.cgroup);
     let path = current.map(|cgroup| cgroup.path().to_owned()).or_else(|| {

@@ -98,7 +98,7 @@ impl Supervisor {
         self.held.for_good();
     }
 
-    /// Waits for the end of the command `child`, passes signals on to it, keeps it guarded, and tells of departures.
+    /// Waits for the end of the command `child`, passes signals on to it, keeps it guarded, and reports departures.
     ///
     /// # Errors
     /// [`Failure::Machine`] if it cannot be waited for.
@@ -134,7 +134,7 @@ impl Supervisor {
                     }
                     let guard_has_ended = !waited[0].revents().is_empty();
                     if let Some(departures) = departures {
-                        departures.look(output);
+                        departures.poll(output);
                     }
                     if guard_has_ended {
                         confinement.renew_guard()?;

@@ -55,7 +55,8 @@ pub struct Descendants {
 ///
 /// The kernel does not run a program for a task that passes the tracepoint while another task, on the same CPU, is in the middle of
 /// that program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). From Linux 7.0 on that happens, for tracepoints can be
-/// preempted. So there are copies, each of which the kernel counts for itself.
+/// preempted. So there are copies, each of which the kernel counts for itself. (That it is possible can hardly be probed: it
+/// takes luck. So here the version counts.)
 #[derive(Debug)]
 struct Tracepoint {
     copies: Vec<ProgramCopy>,
@@ -86,13 +87,13 @@ pub struct Lost {
     /// Processes and departures for which there was no room: more than 32,768 processes at the same time, or more departures
     /// between two calls of [`Descendants::take`] than fit.
     pub no_room: u64,
-    /// How often, at most, the kernel did not run a program, for tasks of the whole machine: not before Linux 7.0, and there for some
-    /// of thousands of processes, when more of them run than there are CPUs.
+    /// How often, at most, the kernel did not run a program, for tasks of the whole machine. Not before Linux 7.0, and there when
+    /// more processes run than there are CPUs.
     pub not_run: u64,
 }
 
 /// A process that was last seen outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Departed {
     /// Its id in the pid namespace of this process.
     pub id: ProcessId,
@@ -152,7 +153,9 @@ impl Descendants {
     ///
     /// Every [`DescendantsError`]: it takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
     pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, DescendantsError> {
-        let layout = match Layout::remembered() {
+        // Who may write there could have it look in the wrong place.
+        let remembered = if all { None } else { Layout::remembered() };
+        let layout = match remembered {
             Some(layout) => layout,
             None => {
                 let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
@@ -161,8 +164,7 @@ impl Descendants {
                 layout
             }
         };
-        let namespace = fs::metadata("/proc/self/ns/pid");
-        let namespace = namespace.map_err(|source| DescendantsError::Namespace { source })?.ino() as u32;
+        let namespace = pid_namespace().map_err(|source| DescendantsError::Namespace { source })?;
         let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let wakes = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
         let lost = map("lost", MapKind::Array, 4, 8, 1)?;
@@ -220,7 +222,11 @@ impl Descendants {
     /// [`ObjectError::Failed`], and with the errno of the system calls `pidfd_open` and `pidfd_send_signal`.
     pub fn kill(&self, process: Departed) -> Result<bool, ObjectError> {
         let failed = |source| ObjectError::Failed { doing: format!("kill process {}", process.id), source };
-        let is_gone = |error: &io::Error| error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
+        // An id of a thread is that of no process (EINVAL or ENOENT).
+        let is_gone = |error: &io::Error| {
+            let errno = Errno::from_io_error(error);
+            errno.is_some_and(|errno| [Errno::SRCH, Errno::INVAL, Errno::NOENT].contains(&errno))
+        };
         let held = match ProcessFd::open(process.id) {
             Err(error) if is_gone(&error) => return Ok(false),
             opened => opened.map_err(failed)?,
@@ -256,6 +262,15 @@ fn map(
     let (name, contents) = (name.to_owned(), Vec::new());
     let def = MapDef { name, kind, key_size, value_size, max_entries, flags: 0, contents, frozen: false };
     create_map("descendants", &def)
+}
+
+/// The id of our pid namespace, if `/proc` is of it.
+fn pid_namespace() -> io::Result<u32> {
+    let ours = fs::read_link("/proc/self")?;
+    if ours.to_str() != Some(&ProcessId::this().to_string()) {
+        return Err(io::Error::other("/proc is of another one"));
+    }
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino() as u32)
 }
 
 impl Tracepoint {

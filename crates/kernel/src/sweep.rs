@@ -18,13 +18,15 @@ use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use crate::process_id::ProcessId;
 
 /// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14; not in threaded cgroups, `cgroup_kill_write` in
-/// kernel/cgroup/cgroup.c) or one after the other. Fails with `ENOENT` for the root of the hierarchy, where that would mean
+/// kernel/cgroup/cgroup.c) or one after the other: `cgroup.kill` sends to the first thread of each alone, and to no avail where
+/// that has ended before the others (`__cgroup_kill()` there; seen on 6.18). Fails with `ENOENT` for the root of the hierarchy, where that would mean
 /// the machine.
 pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => match write(&file, b"1") {
-            Err(Errno::OPNOTSUPP) => kill_each(cgroup),
-            done => done.map(drop),
+            Ok(_) if wait_until_empty(cgroup, Duration::from_millis(100))? => Ok(()),
+            Ok(_) | Err(Errno::OPNOTSUPP) => kill_each(cgroup),
+            Err(error) => Err(error),
         },
         Err(Errno::NOENT) => kill_each(cgroup),
         Err(error) => Err(error),
@@ -167,25 +169,16 @@ fn kill_rounds(cgroup: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The list of processes; or in a threaded cgroup, which does not have that, of threads. A signal to one thread ends all of
-/// its process.
-fn open_members(cgroup: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let open = |name| openat(cgroup, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let processes = open(c"cgroup.procs")?;
-    match pread(&processes, &mut [0; 1], 0) {
-        Err(Errno::OPNOTSUPP) => open(c"cgroup.threads"),
-        _ => Ok(processes),
-    }
-}
-
 fn set_frozen(cgroup: BorrowedFd<'_>, frozen: bool) {
     let freeze = openat(cgroup, c"cgroup.freeze", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let _ = freeze.and_then(|freeze| write(&freeze, if frozen { b"1" } else { b"0" }));
 }
 
+/// Goes by threads: a signal to one ends all of its process, and a process is in the list of processes where its first thread
+/// was last, which can have ended. In threaded cgroups there is no such list.
 fn kill_members(cgroup: BorrowedFd<'_>) -> Result<()> {
     let mut buffer = [0; 512];
-    let list = open_members(cgroup)?;
+    let list = openat(cgroup, c"cgroup.threads", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut number: i64 = 0;
     loop {
         let length = read(&list, &mut buffer)?;

@@ -1,4 +1,4 @@
-//! Ways to write a file, and to open one, for which the libraries have no function, for tests.
+//! Ways to write a file, to open one, and to end a thread, for which the libraries have no function, for tests.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -31,4 +31,9 @@ pub fn write_by_aio(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<u
 /// There is no such file, or the caller lacks `CAP_DAC_READ_SEARCH`.
 pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
     ways::open_by_id(mount, id)
+}
+
+/// Ends this thread, and the process only if there is no other.
+pub fn end_thread() -> ! {
+    ways::end_thread()
 }

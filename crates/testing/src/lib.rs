@@ -15,6 +15,6 @@ mod stage;
 
 pub use harness::{Need, Suite, Test, in_private_mounts, number, run};
 pub use processes::{Reaped, eventually, runs};
-pub use requirements::Missing;
+pub use requirements::{Missing, followed_processes};
 pub use seccomp::{deny_bpf, deny_clone3};
 pub use stage::{RemovedAtLast, profile, root, scratch, shell};

@@ -1,8 +1,10 @@
 //! What the machine must have.
 
 use std::fmt;
+use std::path::Path;
 
-use knobgate_kernel::{Capabilities, Hierarchy, Outcome, probe};
+use knobgate_hook::Profile;
+use knobgate_kernel::{Capabilities, Hierarchy, Outcome, probe, probe_cached};
 use rustix::mount::{MountFlags, mount};
 
 use crate::harness::INSIDE;
@@ -52,4 +54,11 @@ pub(crate) fn prepare() -> Option<Missing> {
     }
     let hook = probe().hook;
     (!hook.is_yes()).then_some(Missing::Hook(hook))
+}
+
+/// The need of tests that follow processes by their tracepoints: why this machine does not do, if so.
+pub fn followed_processes(_: &Profile) -> Option<String> {
+    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let ringbuf = probe_cached().ringbuf.is_yes();
+    (!btf || !ringbuf).then(|| "needs the kernel's BTF, and ring buffers".to_owned())
 }

@@ -31,8 +31,8 @@ use crate::what_runs::WhatRunsArgs;
 /// a command that sends itself into the background is not for `run` but for `attach`. If knobgate is killed, so is all
 /// that runs in the cgroup. Nothing stays behind there.
 ///
-/// A process that gets into another cgroup leaves the policy. That is not prevented; it is told at once and at the end, and
-/// with --strict such a process is killed, and what it has started. Container engines and service managers move what they
+/// A process that gets into another cgroup leaves the policy. `run` does not prevent that. It warns at once, and again at the
+/// end; with --strict it kills such a process, and what that has started since. Container engines and service managers move what they
 /// start: `knobgate run -- runc run …` enforces nothing in the container. Attach the policy to the cgroup below which the
 /// engine puts its containers instead (knobgate attach --cgroup machine.slice), and they start under it.
 ///
@@ -64,7 +64,7 @@ impl Run {
 
         let supervisor = Supervisor::new()?;
         let mut confinement = Confinement::create(&parent, loaded)?;
-        let on_departure = if self.strict { OnDeparture::Kill } else { OnDeparture::Tell };
+        let on_departure = if self.strict { OnDeparture::Kill } else { OnDeparture::Warn };
         let mut departures = departures(confinement.cgroup(), on_departure, output)?;
         let mut command = Command::new(program);
         command.args(arguments);

@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
-use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Namespaces, ScratchCgroup, spawn_inside, with_private_namespaces};
 use knobgate_testing::{Reaped, Test, eventually, runs, scratch};
 use libtest_mimic::Failed;
@@ -19,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_started_in_another_cgroup_is_told_too", started_elsewhere),
     ("with_strict_who_leaves_is_killed_with_what_it_started", strict),
     ("with_strict_what_goes_on_behind_its_back_is_killed_at_the_end", daemons),
+    ("a_process_without_its_first_thread_leaves_like_others", first_thread),
     ("who_stays_is_not_told_and_not_killed", stays),
     ("in_a_pid_namespace_processes_are_named_as_there", pid_namespace),
     ("many_departures_are_counted", many),
@@ -29,19 +29,15 @@ pub(crate) const TESTS: &[Test] = &[
 pub(crate) const ANYWHERE: &[Test] =
     &[("where_departures_cannot_be_noticed_that_is_said_and_strict_starts_nothing", not_noticed)];
 
-/// What the kernel must have.
-pub(crate) fn noticed(_: &Profile) -> Option<String> {
-    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
-    let ringbuf = knobgate_kernel::probe_cached().ringbuf.is_yes();
-    (!btf || !ringbuf).then(|| "needs the kernel's BTF, and ring buffers".to_owned())
-}
-
 /// The argument that makes this program one that starts a command in the cgroup of the other, with clone3(2), and says how that
 /// ended.
 pub(crate) const STARTER: &str = "--start-elsewhere";
 
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
     let [cgroup, command @ ..] = arguments else { return None };
+    if role == THREADED {
+        leave_without_first_thread(Path::new(cgroup), command == ["first"]);
+    }
     if role != STARTER {
         return None;
     }
@@ -50,6 +46,28 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     let ended = child.wait(WaitOptions::empty()).expect("its end").expect("an ending");
     println!("{:?} {:?}", ended.exit_status(), ended.terminating_signal());
     Some(ExitCode::SUCCESS)
+}
+
+/// The argument that makes this program one whose first thread ends. It goes to a cgroup before (`first`), or after that.
+pub(crate) const THREADED: &str = "--leave-without-first-thread";
+
+fn leave_without_first_thread(cgroup: &Path, first: bool) -> ! {
+    let procs = cgroup.join("cgroup.procs");
+    if first {
+        fs::write(&procs, "0").expect("moved");
+    }
+    std::thread::spawn(move || {
+        let ended = || fs::read_to_string("/proc/self/stat").is_ok_and(|stat| stat.contains(") Z "));
+        eventually("the first thread has ended", ended);
+        if !first {
+            fs::write(&procs, std::process::id().to_string()).expect("moved");
+        }
+        println!("{}", std::process::id());
+        loop {
+            std::thread::park();
+        }
+    });
+    knobgate_kernel::ways::end_thread()
 }
 
 /// A place to run commands in, and a cgroup beside it for them to go to.
@@ -86,7 +104,7 @@ fn said(output: &Output) -> String {
     let note = decided_by_the_kernel();
     stderr(output)
         .lines()
-        .filter(|line| !line.contains(note.trim()) && !line.contains("of the tasks on this machine"))
+        .filter(|line| !line.contains(note.trim()) && !line.contains("note: the kernel skipped up to"))
         .map(|line| format!("{line}\n"))
         .collect()
 }
@@ -133,7 +151,7 @@ fn started_elsewhere() -> Result<(), Failed> {
         assert_eq!(stdout(&output), ending, "{output:?}");
         let expected = format!(") has left the policy, for {}{then}\n", place.name());
         assert!(said(&output).contains(&expected), "{expected:?}: {output:?}");
-        let end = if strict { "; processes killed: 1\n" } else { "; nothing runs on there\n" };
+        let end = if strict { "; processes killed: 1\n" } else { "; none of them still runs there\n" };
         assert!(said(&output).ends_with(end), "{output:?}");
     }
     Ok(())
@@ -160,7 +178,42 @@ fn daemons() -> Result<(), Failed> {
     let output = run.env("CHAIN", chain).output()?;
     assert!(output.status.success(), "{output:?}");
     assert!(said(&output).contains("; processes killed: "), "{output:?}");
-    assert!(!place.other.is_populated()?, "{output:?}");
+    eventually("it is empty", || place.other.is_populated().is_ok_and(|populated| !populated));
+    Ok(())
+}
+
+fn first_thread() -> Result<(), Failed> {
+    let place = Place::new("t-thread");
+    let test = std::env::current_exe()?;
+    for when in ["first", "then"] {
+        let run = |strict: bool, script: &str| {
+            let mut command = place.command(strict, ["sh", "-c", script]);
+            command.env("TEST", &test).env("ROLE", THREADED).env("WHEN", when).output()
+        };
+        let output =
+            run(false, "{ \"$TEST\" $ROLE $OTHER $WHEN 2>/dev/null & } | { read line; echo \"$line\"; }")?;
+        let (id, said) = (stdout(&output), said(&output));
+        let id = id.trim();
+        assert!(place.other.is_populated()?, "{output:?}");
+        assert!(
+            said.contains(&format!("process {id} (")) && said.contains(") has left the policy, for "),
+            "{id}: {said}"
+        );
+        assert!(said.contains(&format!("; these run on without it: {id}. ")), "{id}: {said}");
+        place.other.kill()?;
+        eventually("it is empty", || place.other.is_populated().is_ok_and(|populated| !populated));
+
+        let output = run(true, "\"$TEST\" $ROLE $OTHER $WHEN >/dev/null; echo $?")?;
+        assert_eq!(stdout(&output), "137\n", "{output:?}");
+        assert!(self::said(&output).ends_with("; processes killed: 1\n"), "{output:?}");
+    }
+    // One that stays is killed with what else runs there.
+    let mut run = place.command(
+        false,
+        ["sh", "-c", "{ \"$TEST\" $ROLE $HELD/knobgate-run-* first 2>/dev/null & } | read line"],
+    );
+    let output = run.env("TEST", &test).env("ROLE", THREADED).output()?;
+    assert_eq!((output.status.code(), self::said(&output).as_str()), (Some(0), ""), "{output:?}");
     Ok(())
 }
 
@@ -210,17 +263,19 @@ fn hostile() -> Result<(), Failed> {
     let output =
         place.script(false, "printf '\\033[2J\\nerror: x' >/proc/$$/comm; echo 0 >$OTHER/cgroup.procs");
     let said = said(&output);
-    assert!(said.contains("has left the policy"), "{said}");
+    assert!(said.contains("(\\x1b[2J\\nerror: x) has left the policy"), "{said}");
     assert!(!said.contains('\u{1b}') && !said.lines().any(|line| line.starts_with("error: x")), "{said:?}");
     Ok(())
 }
 
 fn not_noticed() -> Result<(), Failed> {
     let place = Place::new("t-blind");
-    for strict in [false, true] {
+    // As on a kernel that has no BTF, and of which nothing is remembered; and where `/proc` names other processes.
+    let no_btf = "mount -t tmpfs none /run && if [ -e /sys/kernel/btf/vmlinux ]; then
+        mount --bind /dev/null /sys/kernel/btf/vmlinux; fi; exec \"$@\"";
+    let scripts = [no_btf, "exec unshare --pid --fork \"$@\""];
+    for (script, strict) in scripts.into_iter().flat_map(|script| [(script, false), (script, true)]) {
         let mut command = Command::new("sh");
-        // As on a kernel that has none, and of which nothing is remembered.
-        let script = "mount -t tmpfs none /run && if [ -e /sys/kernel/btf/vmlinux ]; then mount --bind /dev/null /sys/kernel/btf/vmlinux; fi; exec \"$@\"";
         command.args(["-c", script, "sh", KNOBGATE, "run"]).args(strict.then_some("--strict"));
         command.args(place.runs.arguments()).args(["--", "echo", "started"]);
         with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         ways_out::TESTS,
     ];
     let suite = Suite::new(&tests.concat())
-        .needing(departures::noticed, departures::TESTS)
+        .needing(knobgate_testing::followed_processes, departures::TESTS)
         .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .needing(rewriting_lists, runs::REWRITING_LISTS)
         .needing(lacking::locked_memory, lacking::LOCKED)

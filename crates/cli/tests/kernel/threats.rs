@@ -143,7 +143,16 @@ impl Stage {
         let mut weak = Reaped(weak.spawn()?);
         let mut line = String::new();
         BufReader::new(weak.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        Ok(Self { name, _detached, strong: Reaped(strong.spawn()?), weak, held, top })
+        let strong = Reaped(strong.spawn()?);
+        for namespace in ["net", "uts", "ipc"] {
+            let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/{namespace}"));
+            assert_ne!(
+                of(&strong.0.id().to_string())?,
+                of("self")?,
+                "what is written would be the machine's"
+            );
+        }
+        Ok(Self { name, _detached, strong, weak, held, top })
     }
 
     /// A command in the namespaces of the stage.

@@ -59,6 +59,8 @@ layout! {
     live = offset "signal_struct.live.counter",
     /// The cgroup of version 2.
     default_cgroup = offset "css_set.dfl_cgrp",
+    /// The root of its hierarchy.
+    root = offset "cgroup.root",
     node = offset "cgroup.kn",
     state = offset "cgroup.self",
     /// From a cgroup to the state of the one above.

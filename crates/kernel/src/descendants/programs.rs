@@ -1,6 +1,6 @@
 //! The programs on the tracepoints.
 //!
-//! All of them use one hash, from the process id in the first pid namespace to a `struct { u32 place; u32 id; u64 start; }`: whether
+//! All of them use one hash, from the process id in the first pid namespace to a `struct { u32 location; u32 id; u64 start; }`: whether
 //! the process is [`INSIDE`] or [`OUTSIDE`], its id in the namespace of whoever watches, and when it was started, in nanoseconds
 //! since the machine was. What they read of the kernel's memory
 //! they read by `bpf_probe_read_kernel`, which gives zeros for what cannot be read.
@@ -118,9 +118,12 @@ impl Refers<'_> {
         let (away, note, out) = (writer.label(), writer.label(), writer.label());
         writer.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
         writer.asm.load(Size::U64, Reg::R7, Reg::R1, 16);
-        writer.cgroup_of(Reg::R9, Reg::R7);
-        // Else it was moved in a hierarchy of version 1.
-        writer.asm.jump_if(Cond::Ne, Reg::R9, Reg::R6, out);
+        // Else it was moved in a hierarchy of version 1. (The task is the first thread, which stays where it was if it has ended.)
+        writer.cgroup_of(Reg::R8, Reg::R7);
+        writer.follow(Reg::R8, Reg::R8, self.layout.root);
+        writer.follow(Reg::R0, Reg::R6, self.layout.root);
+        writer.asm.jump_if(Cond::Ne, Reg::R0, Reg::R8, out);
+        writer.asm.mov(Reg::R9, Reg::R6);
         writer.look_up(Reg::R7);
         let asm = &mut writer.asm;
         asm.mov(Reg::R1, Reg::R9);
@@ -152,7 +155,7 @@ impl Refers<'_> {
         writer.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
         writer.read(4, KEY_AT, Reg::R7, layout.process);
         writer.map(Reg::R1, self.processes);
-        writer.place(Reg::R2, KEY_AT);
+        writer.stack_address(Reg::R2, KEY_AT);
         writer.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
         writer.asm.bind(out);
         writer.asm.mov(Reg::R0, 0);
@@ -182,7 +185,7 @@ impl<'a> Writer<'a> {
         self.asm.new_label()
     }
 
-    fn place(&mut self, dst: Reg, at: i16) {
+    fn stack_address(&mut self, dst: Reg, at: i16) {
         self.asm.mov(dst, Reg::R10);
         self.asm.alu(AluOp::Add, dst, i32::from(at));
     }
@@ -197,7 +200,7 @@ impl<'a> Writer<'a> {
     fn read(&mut self, size: i32, at: i16, base: Reg, offset: u32) {
         self.asm.mov(Reg::R3, base);
         self.asm.alu(AluOp::Add, Reg::R3, offset as i32);
-        self.place(Reg::R1, at);
+        self.stack_address(Reg::R1, at);
         self.asm.mov(Reg::R2, size);
         self.asm.call_helper(helper_ids::PROBE_READ_KERNEL);
     }
@@ -220,7 +223,7 @@ impl<'a> Writer<'a> {
         let unknown = self.label();
         self.read(4, KEY_AT, task, self.refers.layout.process);
         self.map(Reg::R1, self.refers.processes);
-        self.place(Reg::R2, KEY_AT);
+        self.stack_address(Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
         self.asm.mov(Reg::R8, UNKNOWN as i32);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, unknown);
@@ -243,7 +246,7 @@ impl<'a> Writer<'a> {
         // Another copy of this program may have done all of it.
         let unlike = self.label();
         self.map(Reg::R1, self.refers.processes);
-        self.place(Reg::R2, KEY_AT);
+        self.stack_address(Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, unlike);
         self.asm.load(Size::U64, Reg::R1, Reg::R0, 8);
@@ -253,8 +256,8 @@ impl<'a> Writer<'a> {
         self.asm.jump_if(Cond::Eq, Reg::R1, Reg::R8, told);
         self.asm.bind(unlike);
         self.map(Reg::R1, self.refers.processes);
-        self.place(Reg::R2, KEY_AT);
-        self.place(Reg::R3, VALUE_AT);
+        self.stack_address(Reg::R2, KEY_AT);
+        self.stack_address(Reg::R3, VALUE_AT);
         self.asm.mov(Reg::R4, 0);
         self.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, kept);
@@ -273,7 +276,7 @@ impl<'a> Writer<'a> {
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R1);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 40, Reg::R6);
         self.map(Reg::R1, self.refers.records);
-        self.place(Reg::R2, RECORD_AT);
+        self.stack_address(Reg::R2, RECORD_AT);
         self.asm.mov(Reg::R3, RECORD as i32);
         self.asm.mov(Reg::R4, 0);
         self.asm.call_helper(helper_ids::RINGBUF_OUTPUT);

@@ -7,7 +7,7 @@ use rustix::param::clock_ticks_per_second;
 use crate::process_id::ProcessId;
 
 /// In nanoseconds since the machine was started, in the first time namespace: `start_boottime` in `struct task_struct`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct StartTime(pub(super) u64);
 
 impl StartTime {
@@ -20,13 +20,16 @@ impl StartTime {
     }
 }
 
-/// The start of a process that runs, in ticks, from its `/proc/PID/stat`: the 22nd field (proc_pid_stat(5)).
+/// The start of a process that runs, in ticks, from its `/proc/PID/stat` (proc_pid_stat(5)). The state there is that of its first
+/// thread, which can have ended before the others.
 fn ticks_in(stat: &[u8]) -> Option<u64> {
     // The second field is a name, in which there can be anything.
     let after_name = stat.iter().rposition(|&byte| byte == b')')?;
     let mut fields = std::str::from_utf8(&stat[after_name + 1..]).ok()?.split_ascii_whitespace();
-    let runs = !matches!(fields.next()?, "Z" | "X");
-    fields.nth(18).filter(|_| runs)?.parse().ok()
+    let has_ended = matches!(fields.next()?, "Z" | "X");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    (!has_ended || threads > 1).then_some(start)
 }
 
 /// How many nanoseconds `/proc` adds for who is in a time namespace.
@@ -46,13 +49,14 @@ mod tests {
 
     #[test]
     fn the_start_is_behind_whatever_name() {
-        let rest = "1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 4096 25";
-        for (name, state, expected) in [
-            ("sh", "S", Some(123_456)),
-            ("a) R 1 2 3 (", "R", Some(123_456)),
-            ("gone", "Z", None),
-            ("dead", "X", None),
+        for (name, state, threads, expected) in [
+            ("sh", "S", 1, Some(123_456)),
+            ("a) R 1 2 3 (", "R", 1, Some(123_456)),
+            ("gone", "Z", 1, None),
+            ("dead", "X", 0, None),
+            ("without its first thread", "Z", 2, Some(123_456)),
         ] {
+            let rest = format!("1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 123456 4096 25");
             assert_eq!(ticks_in(format!("4711 ({name}) {state} {rest}\n").as_bytes()), expected, "{name}");
         }
         assert_eq!(ticks_in(b""), None);

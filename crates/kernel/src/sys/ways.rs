@@ -1,4 +1,5 @@
-//! Ways to write a file, and to open one, for which the libraries have no safe function. For tests, which take every way.
+//! Ways to write a file, to open one, and to end a thread, for which the libraries have no safe function. For tests, which take
+//! every way.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -164,4 +165,12 @@ pub(crate) fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
     })?;
     // SAFETY: a new descriptor, which is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Ends this thread, and the process only if there is no other.
+pub(crate) fn end_thread() -> ! {
+    loop {
+        // SAFETY: nothing of this thread is used any longer; what it holds stays as it is.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
 }

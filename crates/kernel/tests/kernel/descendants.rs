@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Departure, Descendants, Lost, ScratchCgroup, spawn_inside, start_inside};
-use knobgate_testing::{Reaped, eventually, runs, scratch};
+use knobgate_testing::{Reaped, eventually, followed_processes, runs, scratch};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
@@ -28,18 +28,11 @@ pub(crate) const TESTS: &[super::Test] = &[
 pub(crate) const VERSION_ONE: &[super::Test] =
     &[("who_is_moved_in_a_hierarchy_of_version_1_has_not_left", version_one)];
 
-/// What the kernel must have.
-pub(crate) fn followed(_: &Profile) -> Option<String> {
-    let btf = Path::new("/sys/kernel/btf/vmlinux");
-    let ringbuf = knobgate_kernel::probe_cached().ringbuf.is_yes();
-    (!btf.exists() || !ringbuf).then(|| "needs the kernel's BTF, and ring buffers".to_owned())
-}
-
-/// As [`followed`], and hierarchies of version 1.
+/// What the kernel must have, and hierarchies of version 1 as well.
 pub(crate) fn version_one_too(profile: &Profile) -> Option<String> {
     let cgroups = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has_one = cgroups.lines().any(|line| line.ends_with("\tcgroup"));
-    followed(profile).or_else(|| (!has_one).then(|| "needs cgroups of version 1".to_owned()))
+    followed_processes(profile).or_else(|| (!has_one).then(|| "needs cgroups of version 1".to_owned()))
 }
 
 /// The argument that makes this program one that starts a command in a cgroup, with clone3(2), for it has one thread.

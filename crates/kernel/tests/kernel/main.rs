@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         spawns::TESTS,
     ];
     Suite::new(&tests.concat())
-        .needing(descendants::followed, descendants::TESTS)
+        .needing(knobgate_testing::followed_processes, descendants::TESTS)
         .needing(descendants::version_one_too, descendants::VERSION_ONE)
         .run()
 }

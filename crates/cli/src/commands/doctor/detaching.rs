@@ -86,6 +86,6 @@ fn may_detach(process: &Path, link: &Path, in_force: &[u32]) -> bool {
     let field = |name| info.lines().find_map(|line| line.strip_prefix(name));
     let program = field("prog_id:").and_then(|id| id.trim().parse().ok());
     let Some(program) = program.filter(|id| in_force.contains(id)) else { return false };
-    field("link_type:").is_some()
-        || Link::all().is_ok_and(|links| links.iter().all(|link| link.program_id != program))
+    let is_held = || Link::all().is_ok_and(|links| links.iter().any(|link| link.program_id == program));
+    field("link_type:").is_some() || !is_held()
 }

@@ -45,8 +45,8 @@ fn number(map: &Map) -> Result<u32, Failed> {
 /// Holds up the first write, for at most some tenths of a second, and lets all pass.
 fn holding_up() -> Result<Program, AsmError> {
     /// The most that `bpf_loop` takes, so often.
-    const TURNS: i32 = 1 << 23;
-    const ROUNDS: i32 = 8;
+    const TURNS: i32 = 1 << 22;
+    const ROUNDS: i32 = 4;
     const WAITED_TOO_LONG: i32 = 2;
     let mut asm = Assembler::new();
     let [passed, round, turn, goes_on, waits] = [(); 5].map(|()| asm.new_label());
