@@ -46,7 +46,7 @@ const RECORDS_MAX: u32 = 1 << 18;
 pub struct Descendants {
     processes: Map,
     records: RingBuffer,
-    wakes: Map,
+    ring: Map,
     lost: Map,
     tracepoints: [Tracepoint; 3],
 }
@@ -54,9 +54,8 @@ pub struct Descendants {
 /// A program at its tracepoint.
 ///
 /// The kernel does not run a program for a task that passes the tracepoint while another task, on the same CPU, is in the middle of
-/// that program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). From Linux 7.0 on that happens, for tracepoints can be
-/// preempted. So there are copies, each of which the kernel counts for itself. (That it is possible can hardly be probed: it
-/// takes luck. So here the version counts.)
+/// that program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). That was seen on 7.3, and not on 6.12. So there are copies
+/// on 7.0 and later, each of which the kernel counts for itself. (It takes luck to see it, so it cannot be probed.)
 #[derive(Debug)]
 struct Tracepoint {
     copies: Vec<ProgramCopy>,
@@ -87,8 +86,8 @@ pub struct Lost {
     /// Processes and departures for which there was no room: more than 32,768 processes at the same time, or more departures
     /// between two calls of [`Descendants::take`] than fit.
     pub no_room: u64,
-    /// How often, at most, the kernel did not run a program, for tasks of the whole machine. Not before Linux 7.0, and there when
-    /// more processes run than there are CPUs.
+    /// How often, at most, the kernel did not run a program, for tasks of the whole machine. Seen on Linux 7.3, when more processes
+    /// ran than there were CPUs.
     pub not_run: u64,
 }
 
@@ -153,9 +152,8 @@ impl Descendants {
     ///
     /// Every [`DescendantsError`]: it takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
     pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, DescendantsError> {
-        // Who may write there could have it look in the wrong place.
-        let remembered = if all { None } else { Layout::remembered() };
-        let layout = match remembered {
+        // Who may write to that file could have the programs look in the wrong place.
+        let layout = match Layout::remembered().filter(|_| !all) {
             Some(layout) => layout,
             None => {
                 let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
@@ -166,12 +164,12 @@ impl Descendants {
         };
         let namespace = pid_namespace().map_err(|source| DescendantsError::Namespace { source })?;
         let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
-        let wakes = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
+        let ring = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
         let lost = map("lost", MapKind::Array, 4, 8, 1)?;
         let refers = Refers {
             layout,
             processes: processes.as_fd(),
-            records: wakes.as_fd(),
+            records: ring.as_fd(),
             lost: lost.as_fd(),
             cgroup: cgroup.id(),
             namespace,
@@ -182,8 +180,8 @@ impl Descendants {
             Tracepoint::follow(c"cgroup_attach_task", &refers.on_attach()?)?,
             Tracepoint::follow(c"sched_process_fork", &refers.on_fork()?)?,
         ];
-        let records = RingBuffer::open(&wakes)?;
-        Ok(Self { processes, records, wakes, lost, tracepoints })
+        let records = RingBuffer::open(&ring)?;
+        Ok(Self { processes, records, ring, lost, tracepoints })
     }
 
     /// Takes out what was noticed since the last time.
@@ -248,7 +246,7 @@ impl Descendants {
 impl AsFd for Descendants {
     /// Becomes readable when [`take`](Self::take) has something to give.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wakes.as_fd()
+        self.ring.as_fd()
     }
 }
 

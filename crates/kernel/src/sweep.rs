@@ -18,9 +18,8 @@ use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use crate::process_id::ProcessId;
 
 /// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14; not in threaded cgroups, `cgroup_kill_write` in
-/// kernel/cgroup/cgroup.c) or one after the other: `cgroup.kill` sends to the first thread of each alone, and to no avail where
-/// that has ended before the others (`__cgroup_kill()` there; seen on 6.18). Fails with `ENOENT` for the root of the hierarchy, where that would mean
-/// the machine.
+/// kernel/cgroup/cgroup.c) or one after the other. `cgroup.kill` leaves a process alone whose first thread has ended before
+/// the others (seen on 6.18). Fails with `ENOENT` for the root of the hierarchy, where that would mean the machine.
 pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => match write(&file, b"1") {
