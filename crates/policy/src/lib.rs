@@ -51,8 +51,6 @@ mod diagnostic;
 mod errno;
 mod evaluate;
 mod format;
-mod glob;
-mod inclusion;
 mod integer;
 mod json;
 mod lexer;
@@ -78,9 +76,10 @@ pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
 pub use errno::Errno;
 pub use evaluate::{Applies, applies, evaluate};
 pub use format::format;
-pub use glob::{Piece, Scope};
 pub use integer::Integer;
 pub use json::{JsonError, json_schema, parse_json, print_json};
+use knobgate_glob as glob;
+pub use knobgate_glob::{Piece, Scope};
 pub use model::{
     Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
     Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
