@@ -48,7 +48,6 @@ pub mod arbitrary;
 mod check;
 mod decision;
 mod diagnostic;
-mod errno;
 mod evaluate;
 mod format;
 mod glob;
@@ -75,12 +74,12 @@ pub use access::{Access, AccessKind, Task};
 pub use check::{CheckOptions, parse};
 pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
-pub use errno::Errno;
 pub use evaluate::{Applies, applies, evaluate};
 pub use format::format;
 pub use glob::{Piece, Scope};
 pub use integer::Integer;
 pub use json::{JsonError, json_schema, parse_json, print_json};
+pub use knobgate_errno::Errno;
 pub use model::{
     Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
     Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
