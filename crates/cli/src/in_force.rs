@@ -91,7 +91,7 @@ impl InForce {
 
     /// The name of the policy.
     pub(crate) fn policy_name(&self) -> Option<&str> {
-        self.file.as_ref().map(|file| file.policy().name.as_str())
+        self.file.as_ref().map(|file| file.policy().name())
     }
 
     /// The rules and the two defaults, each with its counters. Where the text is not understood, the counters with

@@ -141,8 +141,8 @@ impl Blocks {
         let mut lifted: HashMap<(usize, Option<Width>), Lifted> = HashMap::new();
         for rule in rules {
             let of_rule = match form {
-                Form::Code => body::lift(&policy.rules[rule.0], rule, features, tables),
-                Form::Table => body::lift_apart(&policy.rules[rule.0], rule, features, tables, &mut nodes),
+                Form::Code => body::lift(&policy.rules()[rule.0], rule, features, tables),
+                Form::Table => body::lift_apart(&policy.rules()[rule.0], rule, features, tables, &mut nodes),
             };
             lifted.insert(rule, of_rule?);
         }
@@ -150,7 +150,7 @@ impl Blocks {
             Step::Rule { rule, width, .. } => lifted[&(rule, width)].clone(),
             Step::NameTooLong { .. } => Lifted::of(Deed::Unreadable, form),
             Step::Default(kind) => {
-                let deed = match policy.defaults.of(kind).action {
+                let deed = match policy.defaults().of(kind).action {
                     FallbackAction::Allow => Deed::Allow,
                     FallbackAction::Deny(errno) => Deed::Deny(errno),
                 };
@@ -207,7 +207,7 @@ impl Blocks {
             let mut step_placed = PlacedStep { block: block_of[&id], row: 0, needs, tests };
             let header = [
                 step_placed.entry(),
-                counters(step).offset(policy.rules.len()),
+                counters(step).offset(policy.rules().len()),
                 step.next().map_or(0, |next| placed[&next].row),
                 step_placed.block.0 as u32,
             ];

@@ -3,8 +3,8 @@
 use knobgate_bpf::Features;
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{
-    Action, Condition, Errno, Integer, Operand, Piece, Range, Relation, Rule, Text, TextOperand, TextTest,
-    Value, Width,
+    Action, Condition, Errno, Integer, Operand, Piece, Range, Relation, Rule, TextOperand, TextTest, Value,
+    ValueText, Width,
 };
 
 use crate::automaton::TextEnd;
@@ -248,8 +248,8 @@ pub(crate) fn lift(
     tables: &mut Tables,
 ) -> Result<Lifted, CompileError> {
     let mut lifting = Lifting::new(index, width, features, tables);
-    let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
-    let deed = lifting.deed(&rule.action);
+    let condition = rule.condition().map(|condition| lifting.test(condition)).transpose()?;
+    let deed = lifting.deed(rule.action());
     let Lifting { constants, needs, .. } = lifting;
     Ok(Lifted { body: Body { condition, deed }, constants, needs, tests: 0 })
 }
@@ -266,10 +266,10 @@ pub(crate) fn lift_apart(
     nodes: &mut Nodes,
 ) -> Result<Lifted, CompileError> {
     let mut lifting = Lifting::new(index, width, features, tables);
-    let condition = rule.condition.as_ref().map(|condition| lifting.test(condition)).transpose()?;
+    let condition = rule.condition().map(|condition| lifting.test(condition)).transpose()?;
     let begin = condition.map_or(end::DECIDES, |test| nodes.place(&test, &lifting.constants, lifting.tables));
     lifting.constants = vec![begin.into()];
-    let deed = lifting.deed(&rule.action);
+    let deed = lifting.deed(rule.action());
     let Lifting { constants, needs, .. } = lifting;
     Ok(Lifted { body: Body { condition: None, deed }, constants, needs, tests: nodes.longest(begin) })
 }
@@ -293,30 +293,33 @@ impl<'a> Lifting<'a> {
             Condition::All(all) => Test::All(self.tests(all)?),
             Condition::Any(any) => Test::Any(self.tests(any)?),
             Condition::Not(negated) => Test::Not(Box::new(self.test(negated)?)),
-            Condition::Chain { first, links } => Test::Chain {
-                first: self.term(first)?,
-                links: links
+            Condition::Chain(chain) => Test::Chain {
+                first: self.term(chain.first())?,
+                links: chain
+                    .links()
                     .iter()
-                    .map(|(relation, operand)| Ok((*relation, self.term(operand)?)))
+                    .map(|(relation, operand)| Ok((*relation, self.term(*operand)?)))
                     .collect::<Result<_, CompileError>>()?,
             },
-            Condition::InRange(operand, range) => Test::InRange(
-                self.term(operand)?,
+            Condition::InRange(test) => Test::InRange(
+                self.term(test.operand())?,
                 Ends {
-                    low: range.low.map(|low| self.constant(low)),
-                    high: range.high.map(|high| self.constant(high)),
+                    low: test.range().low().map(|low| self.constant(low)),
+                    high: test.range().high().map(|high| self.constant(high)),
                 },
             ),
-            Condition::InSet(operand, set) if set.len() > SET_IN_CODE_MAX => {
-                let term = self.term(operand)?;
-                let (negative, nonnegative) = set.iter().partition(|integer| integer.is_negative());
+            Condition::InSet(test) if test.members().len() > SET_IN_CODE_MAX => {
+                let term = self.term(test.operand())?;
+                let (negative, nonnegative) =
+                    test.members().iter().partition(|integer| integer.is_negative());
                 Test::InTable(
                     term,
                     SetAt { nonnegative: self.sorted(nonnegative), negative: self.sorted(negative) },
                 )
             }
-            Condition::InSet(operand, set) => {
-                Test::InSet(self.term(operand)?, set.iter().map(|&integer| self.constant(integer)).collect())
+            Condition::InSet(test) => {
+                let term = self.term(test.operand())?;
+                Test::InSet(term, test.members().iter().map(|&integer| self.constant(integer)).collect())
             }
             Condition::Text(operand, test) => self.text(*operand, test)?,
         })
@@ -326,11 +329,11 @@ impl<'a> Lifting<'a> {
         conditions.iter().map(|condition| self.test(condition)).collect()
     }
 
-    fn term(&mut self, operand: &Operand) -> Result<Term, CompileError> {
-        let term = match *operand {
+    fn term(&mut self, operand: Operand) -> Result<Term, CompileError> {
+        let term = match operand {
             Operand::Literal(integer) => Term::Constant(self.constant(integer)),
             Operand::Only(value) => Term::Only(value),
-            Operand::Element(value, index) => Term::Element(value, index),
+            Operand::Element(value, index) => Term::Element(value, index.get()),
             Operand::Count(value) => Term::Count(value),
             Operand::Pos => Term::Position,
             Operand::Uid => Term::Uid,
@@ -374,7 +377,7 @@ impl<'a> Lifting<'a> {
             TextTest::Equals(text) => TextCheck::Equals(self.bytes(text)),
             TextTest::Differs(text) => TextCheck::Differs(self.bytes(text)),
             TextTest::In(texts) if texts.len() > TEXTS_IN_CODE_MAX => {
-                let literal = |text: &Text| match text.as_bytes() {
+                let literal = |text: &ValueText| match text.as_bytes() {
                     [] => Vec::new(),
                     bytes => vec![Piece::Literal(bytes.to_vec())],
                 };
@@ -431,8 +434,8 @@ impl<'a> Lifting<'a> {
     }
 
     fn bounds(&mut self, range: &Range) -> Vec<Bound> {
-        let low = range.low.map(|low| (Relation::GreaterOrEqual, low));
-        let high = range.high.map(|high| (Relation::LessOrEqual, high));
+        let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
+        let high = range.high().map(|high| (Relation::LessOrEqual, high));
         low.into_iter()
             .chain(high)
             .map(|(inside, end)| {
@@ -452,7 +455,7 @@ impl<'a> Lifting<'a> {
         Constant { slot: self.slot(integer.low_bits()), is_negative: integer.is_negative() }
     }
 
-    fn bytes(&mut self, text: &Text) -> Bytes {
+    fn bytes(&mut self, text: &ValueText) -> Bytes {
         self.padded(text.as_bytes(), text.as_bytes().len())
     }
 

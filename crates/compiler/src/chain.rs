@@ -76,11 +76,11 @@ impl Steps {
         rules: impl Iterator<Item = usize>,
         end: Step,
     ) -> StepId {
-        let matters_to = |rule: usize| width.filter(|_| width::matters_to(&policy.rules[rule]));
+        let matters_to = |rule: usize| width.filter(|_| width::matters_to(&policy.rules()[rule]));
         let mut conditional = Vec::new();
         let mut last = None;
         for rule in rules {
-            if policy.rules[rule].condition.is_none() {
+            if policy.rules()[rule].condition().is_none() {
                 last = Some(Step::Rule { rule, next: None, width: matters_to(rule) });
                 break;
             }

@@ -146,10 +146,10 @@ impl<'a> Parts<'a> {
         let code = asm.finish(features.long_jump)?;
         let policy = file.policy();
         if code.insns.len() > INSTRUCTIONS_MAX {
-            return Err(CompileError::TooManyInstructions { rule: policy.rules.len().saturating_sub(1) });
+            return Err(CompileError::TooManyInstructions { rule: policy.rules().len().saturating_sub(1) });
         }
         let program = Program {
-            name: policy.name.clone(),
+            name: policy.name().to_owned(),
             insns: code.insns,
             maps: program::maps(file, tables.into_bytes()),
             relocations: code.relocations,

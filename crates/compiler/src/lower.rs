@@ -132,7 +132,7 @@ impl<'a> Lowering<'a> {
         self.set_line(program::Place::header(self.file));
         self.emit_commits();
         self.emit_walks();
-        self.check_size(self.file.policy().rules.len().saturating_sub(1))?;
+        self.check_size(self.file.policy().rules().len().saturating_sub(1))?;
         self.verifier_steps = self.verifier_steps_so_far();
         std::mem::take(&mut self.routines).emit(&mut self.asm, self.tables, self.features);
         self.degrade_rewrites();
@@ -399,7 +399,7 @@ impl<'a> Lowering<'a> {
 
     /// Counts for this step.
     fn count_of(&mut self, step: StepId, outcome: Outcome) {
-        let rules = self.file.policy().rules.len();
+        let rules = self.file.policy().rules().len();
         let offset = counters(self.steps.get(step)).offset(rules) + outcome.offset() as u32;
         self.asm.load_map_value(R1, program::RULE_HITS, offset);
         self.asm.mov(R2, 1);
@@ -409,7 +409,7 @@ impl<'a> Lowering<'a> {
     /// Counts for the step whose row is in R9.
     pub(crate) fn count_by_row(&mut self, outcome: Outcome) {
         let counted = self.asm.new_label();
-        let last = program::Counter::Default(AccessKind::Write).offset(self.file.policy().rules.len());
+        let last = program::Counter::Default(AccessKind::Write).offset(self.file.policy().rules().len());
         self.asm.load(Size::U32, R1, R9, row::COUNTERS);
         self.asm.alu(AluOp::And, R1, (i32::MAX as u32 & !7) as i32);
         // Known, but not to the verifier.
@@ -440,7 +440,7 @@ impl<'a> Lowering<'a> {
 
     /// Whether decisions are reported and not enforced.
     pub(crate) fn audits(&self) -> bool {
-        self.file.policy().mode == Mode::Audit
+        self.file.policy().mode() == Mode::Audit
     }
 
     /// Notes that the program is stricter than the policy.

@@ -53,11 +53,11 @@ impl<'a> Names<'a> {
     /// The patterns make too large an automaton: the first rule with which they do.
     pub(crate) fn new(policy: &'a Policy) -> Result<Self, CompileError> {
         let (everywhere, others): (Vec<usize>, Vec<usize>) =
-            (0..policy.rules.len()).partition(|&rule| is_for_every_name(policy, rule));
+            (0..policy.rules().len()).partition(|&rule| is_for_every_name(policy, rule));
         let (mut patterns, mut rule_of) = (Vec::new(), Vec::new());
         let mut spelled_out: Vec<(&[u8], Option<usize>)> = Vec::new();
         for rule in others {
-            for pattern in &policy.rules[rule].patterns {
+            for pattern in policy.rules()[rule].patterns() {
                 match pattern.literal() {
                     Some(name) if name.len() > NAME_MAX => {}
                     Some(name) => spelled_out.push((name, Some(rule))),
@@ -78,7 +78,7 @@ impl<'a> Names<'a> {
                     patterns.push(pattern.pieces());
                     width_of.push(width);
                     // To be blamed if they are too many: the last one.
-                    rule_of.push(policy.rules.len() - 1);
+                    rule_of.push(policy.rules().len() - 1);
                 }
             }
         }
@@ -115,10 +115,10 @@ fn that_may_decide(policy: &Policy, mut rules: Vec<usize>) -> Vec<usize> {
     rules.dedup();
     let mut open = vec![AccessKind::Read, AccessKind::Write];
     let is_tried = |rule: &usize| {
-        let rule = &policy.rules[*rule];
-        let is_tried = open.iter().any(|kind| rule.kinds.contains(*kind));
-        if rule.condition.is_none() {
-            open.retain(|kind| !rule.kinds.contains(*kind));
+        let rule = &policy.rules()[*rule];
+        let is_tried = open.iter().any(|kind| rule.kinds().contains(*kind));
+        if rule.condition().is_none() {
+            open.retain(|kind| !rule.kinds().contains(*kind));
         }
         is_tried
     };
@@ -128,7 +128,7 @@ fn that_may_decide(policy: &Policy, mut rules: Vec<usize>) -> Vec<usize> {
 
 /// Whether a rule matches every name, one too long to look at included.
 pub(crate) fn is_for_every_name(policy: &Policy, rule: usize) -> bool {
-    policy.rules[rule].patterns.iter().any(KnobPattern::matches_every_name)
+    policy.rules()[rule].patterns().iter().any(KnobPattern::matches_every_name)
 }
 
 /// How many steps the search for the rule that is too much may take.

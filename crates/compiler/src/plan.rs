@@ -68,10 +68,10 @@ impl Plan {
     /// How `policy`, whose names these are, decides accesses of `kind`.
     pub(crate) fn new(policy: &Policy, kind: AccessKind, names: &Names<'_>, steps: &mut Steps) -> Self {
         let mut rules: Vec<usize> =
-            (0..policy.rules.len()).filter(|&rule| policy.rules[rule].kinds.contains(kind)).collect();
+            (0..policy.rules().len()).filter(|&rule| policy.rules()[rule].kinds().contains(kind)).collect();
         // Nothing gets past a rule that takes all.
         let takes_all =
-            |&rule: &usize| policy.rules[rule].condition.is_none() && is_for_every_name(policy, rule);
+            |&rule: &usize| policy.rules()[rule].condition().is_none() && is_for_every_name(policy, rule);
         if let Some(last) = rules.iter().position(takes_all) {
             rules.truncate(last + 1);
         }
@@ -87,7 +87,7 @@ impl Plan {
             return Plan::AnyName(unmatched);
         }
 
-        let of_kind = |rule: &usize| policy.rules[*rule].kinds.contains(kind);
+        let of_kind = |rule: &usize| policy.rules()[*rule].kinds().contains(kind);
         let of_class: Vec<StepId> = names
             .classes
             .iter()
@@ -113,7 +113,7 @@ impl Plan {
         let mut first_for: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         let mut first_for_any = None;
         for &rule in &by_name {
-            for pattern in &policy.rules[rule].patterns {
+            for pattern in policy.rules()[rule].patterns() {
                 match pattern.last_components() {
                     Some(spelled_out) => {
                         for last in spelled_out {
@@ -184,9 +184,9 @@ impl Others {
                     let matches = |pattern: &KnobPattern| {
                         as_prefix(pattern.pieces()).is_some_and(|shorter| prefix.starts_with(shorter))
                     };
-                    let rules = (0..policy.rules.len()).filter(|&rule| {
-                        policy.rules[rule].kinds.contains(kind)
-                            && policy.rules[rule].patterns.iter().any(matches)
+                    let rules = (0..policy.rules().len()).filter(|&rule| {
+                        policy.rules()[rule].kinds().contains(kind)
+                            && policy.rules()[rule].patterns().iter().any(matches)
                     });
                     (prefix.to_vec(), steps.chain(policy, width, rules, Step::Default(kind)))
                 };
@@ -211,8 +211,8 @@ impl Others {
 /// The prefixes that names are told apart by, the longest first, if it is only prefixes, and few.
 fn prefixes(policy: &Policy, kind: AccessKind) -> Option<Vec<&[u8]>> {
     let mut prefixes = BTreeSet::new();
-    for rule in policy.rules.iter().filter(|rule| rule.kinds.contains(kind)) {
-        for pattern in rule.patterns.iter().filter(|pattern| pattern.literal().is_none()) {
+    for rule in policy.rules().iter().filter(|rule| rule.kinds().contains(kind)) {
+        for pattern in rule.patterns().iter().filter(|pattern| pattern.literal().is_none()) {
             prefixes.insert(as_prefix(pattern.pieces())?);
         }
     }

@@ -3,7 +3,7 @@
 use crate::value::{numbers, text};
 use crate::{
     Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, FallbackAction, Integer, KnobPattern,
-    Operand, Policy, Range, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
+    Operand, Policy, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
 };
 
 /// What one rule says of an access.
@@ -22,9 +22,9 @@ pub enum Applies {
 /// Decides `access`: the first rule whose kinds, patterns and condition match it does, else the default. A rule
 /// that cannot be evaluated denies with `EINVAL`, whatever the rules behind it say.
 pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
-    for (index, rule) in policy.rules.iter().enumerate() {
+    for (index, rule) in policy.rules().iter().enumerate() {
         let verdict = applies(policy, rule, access).and_then(|applies| match applies {
-            Applies::Yes => act(policy, &rule.action, access).map(Some),
+            Applies::Yes => act(policy, rule.action(), access).map(Some),
             _ => Ok(None),
         });
         match verdict {
@@ -36,7 +36,7 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
             }
         }
     }
-    let default = policy.defaults.of(access.kind());
+    let default = policy.defaults().of(access.kind());
     let verdict = match default.action {
         FallbackAction::Allow => Verdict::Allow,
         FallbackAction::Deny(errno) => Verdict::Deny(errno),
@@ -49,10 +49,10 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
 /// # Errors
 /// Where it cannot be told.
 pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
-    if !rule.kinds.contains(access.kind()) {
+    if !rule.kinds().contains(access.kind()) {
         return Ok(Applies::OtherKind);
     }
-    if !rule.patterns.iter().any(KnobPattern::matches_every_name) {
+    if !rule.patterns().iter().any(KnobPattern::matches_every_name) {
         let name = access.knob.as_bytes();
         if name.len() > limits::NAME_MAX {
             // Its last component may tell that the rule is about others.
@@ -60,17 +60,17 @@ pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies,
             let may_match = |pattern: &KnobPattern| {
                 pattern.last_components().is_none_or(|spelled_out| spelled_out.contains(last))
             };
-            return if rule.patterns.iter().any(may_match) {
+            return if rule.patterns().iter().any(may_match) {
                 Err(Unreadable::NameTooLong)
             } else {
                 Ok(Applies::OtherKnob)
             };
         }
-        if !rule.patterns.iter().any(|pattern| pattern.matches(name)) {
+        if !rule.patterns().iter().any(|pattern| pattern.matches(name)) {
             return Ok(Applies::OtherKnob);
         }
     }
-    let holds = rule.condition.as_ref().map_or(Ok(true), |condition| holds(policy, condition, access))?;
+    let holds = rule.condition().map_or(Ok(true), |condition| holds(policy, condition, access))?;
     Ok(if holds { Applies::Yes } else { Applies::ConditionFalse })
 }
 
@@ -90,7 +90,7 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unr
                 return Err(Unreadable::Count { value: Value::New, found, expected });
             }
             let clamped: Vec<Integer> =
-                written.iter().zip(ranges).map(|(number, range)| clamp(*number, range)).collect();
+                written.iter().zip(ranges).map(|(number, range)| range.clamp(*number)).collect();
             if clamped == written {
                 return Ok(Verdict::Allow);
             }
@@ -116,12 +116,11 @@ fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, Unreadable> {
     Ok(if padded == written { Verdict::Allow } else { Verdict::Rewrite(padded) })
 }
 
-fn clamp(number: Integer, range: &Range) -> Integer {
-    let number = range.low.map_or(number, |low| number.max(low));
-    range.high.map_or(number, |high| number.min(high))
-}
-
-fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
+/// Whether `condition`, which stands in `policy`, holds for `access`.
+///
+/// # Errors
+/// Where it cannot be told.
+pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
     match condition {
         Condition::All(all) => {
             for condition in all {
@@ -140,10 +139,10 @@ fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool
             Ok(false)
         }
         Condition::Not(condition) => Ok(!holds(policy, condition, access)?),
-        Condition::Chain { first, links } => {
-            let mut left = integer(policy, first, access)?;
-            for (relation, operand) in links {
-                let right = integer(policy, operand, access)?;
+        Condition::Chain(chain) => {
+            let mut left = integer(policy, chain.first(), access)?;
+            for (relation, operand) in chain.links() {
+                let right = integer(policy, *operand, access)?;
                 if !relation.holds(left, right) {
                     return Ok(false);
                 }
@@ -151,8 +150,8 @@ fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool
             }
             Ok(true)
         }
-        Condition::InRange(operand, range) => Ok(range.contains(integer(policy, operand, access)?)),
-        Condition::InSet(operand, set) => Ok(set.contains(&integer(policy, operand, access)?)),
+        Condition::InRange(test) => Ok(test.range().contains(integer(policy, test.operand(), access)?)),
+        Condition::InSet(test) => Ok(test.members().contains(&integer(policy, test.operand(), access)?)),
         Condition::Text(operand, test) => {
             let subject = match operand {
                 TextOperand::Value(Value::New) => text(new(access)?, Value::New)?,
@@ -164,8 +163,8 @@ fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool
     }
 }
 
-fn integer(policy: &Policy, operand: &Operand, access: &Access) -> Result<Integer, Unreadable> {
-    match *operand {
+fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer, Unreadable> {
+    match operand {
         Operand::Literal(integer) => Ok(integer),
         Operand::Only(value) => match *numbers_of(policy, value, access)? {
             [number] => Ok(number),

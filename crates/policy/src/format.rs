@@ -3,7 +3,7 @@
 
 use crate::lexer::{Mark, Token, TokenKind};
 use crate::parser::{self, Parsed};
-use crate::{Diagnostic, Source, Span, check};
+use crate::{ParseError, Source, Span, check};
 
 /// The text of `source`, laid out.
 ///
@@ -20,11 +20,13 @@ use crate::{Diagnostic, Source, Span, check};
 /// # Errors
 /// What is wrong with the syntax. A text that parses but means nothing, such as a rule that compares two literals, can be
 /// laid out all the same.
-pub fn format(source: &Source) -> Result<String, Vec<Diagnostic>> {
-    check::check_encoding(source)?;
+pub fn format(source: &Source) -> Result<String, ParseError> {
+    if let Some(error) = check::encoding_error(source) {
+        return Err(ParseError::new(source.clone(), vec![error]));
+    }
     let Parsed { errors, tokens, .. } = parser::parse(source.text(), true);
     if !errors.is_empty() {
-        return Err(errors);
+        return Err(ParseError::new(source.clone(), errors));
     }
     let mut layout = Layout { text: source.text(), lines: Vec::new(), open: Vec::new(), test: Test::None };
     layout.tokens(&tokens);

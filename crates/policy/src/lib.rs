@@ -1,8 +1,8 @@
 //! The policy language of knobgate: how it is read, and what it means.
 //!
 //! **In** comes the text of a policy, or the same as JSON. **Out** comes a checked [`Policy`], which [`evaluate()`] asks
-//! about one [`Access`] at a time and gets a [`Decision`]; or else [`Diagnostic`]s, all that there are, with their places
-//! in the text. The crate is pure: it reads no files and asks no kernel.
+//! about one [`Access`] at a time and gets a [`Decision`]; or else a [`ParseError`] with all [`Diagnostic`]s that there are
+//! and their places in the text. The crate is pure: it reads no files and asks no kernel.
 //!
 //! ```
 //! use knobgate_policy::{Access, CheckOptions, KnobName, Source, Verdict, evaluate, parse};
@@ -34,7 +34,7 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | what a policy is | `model.rs`, [`limits`] |
+//! | what a policy is | `model/`, [`limits`] |
 //! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns, `width.rs` on what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
@@ -60,6 +60,7 @@ mod model;
 mod mount_point;
 mod name;
 mod nearest;
+mod parse_error;
 mod parser;
 mod pattern;
 mod print;
@@ -74,18 +75,20 @@ pub use access::{Access, AccessKind, Task};
 pub use check::{CheckOptions, parse};
 pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
-pub use evaluate::{Applies, applies, evaluate};
+pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
 pub use glob::{Piece, Scope};
 pub use integer::Integer;
 pub use json::{JsonError, json_schema, parse_json, print_json};
 pub use knobgate_errno::Errno;
 pub use model::{
-    Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
-    Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+    Action, Chain, Condition, Defaults, ElementIndex, Expected, Fallback, FallbackAction, InRange, InSet,
+    Kinds, List, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Test, TestStep, TextOperand,
+    TextTest, Value, ValueText, WrongLength,
 };
 pub use mount_point::NotASysctl;
 pub use name::KnobName;
+pub use parse_error::ParseError;
 pub use pattern::{KnobPattern, TextGlob};
 pub use print::print;
 pub use source::{PolicyFile, Source, Span};

@@ -9,17 +9,19 @@ mod rule;
 mod test_block;
 
 use crate::lexer::{Lexer, Mark, Token, TokenKind};
+use crate::model::is_name_character;
 use crate::nearest::nearest;
-use crate::syntax::{At, RuleSyntax};
+use crate::syntax::{At, RuleSyntax, TestSyntax};
 use crate::{
-    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Relation,
-    Span, TestStep, Text, limits,
+    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
+    Relation, Span, Text,
 };
 
 /// All that a file says.
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
-    pub(crate) name: Option<At<String>>,
+    /// The policy that the header begins.
+    pub(crate) header: Option<At<Policy>>,
     pub(crate) mode: Option<At<Mode>>,
     pub(crate) default_read: Option<At<Fallback>>,
     pub(crate) default_write: Option<At<Fallback>>,
@@ -31,16 +33,6 @@ pub(crate) struct Parsed {
     pub(crate) errors: Vec<Diagnostic>,
     /// Every token that was used, if the caller asked for them; ends of lines only where they end a statement.
     pub(crate) tokens: Vec<Token>,
-}
-
-/// A `test` block as written.
-#[derive(Debug)]
-pub(crate) struct TestSyntax {
-    pub(crate) name: At<String>,
-    pub(crate) steps: Vec<At<TestStep>>,
-    pub(crate) header: Span,
-    /// Whether some of it was wrong.
-    pub(crate) broken: bool,
 }
 
 /// An error has been reported; there is nothing to add.
@@ -231,9 +223,7 @@ impl<'a> Parser<'a> {
         if name.is_empty() {
             return Err(self.unexpected("the name of the policy", Some("such as `policy web-tier`")));
         }
-        let wrong =
-            name.char_indices().find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
-        if let Some((at, c)) = wrong {
+        if let Some((at, c)) = name.char_indices().find(|(_, c)| !is_name_character(*c)) {
             let span = Span::new(span.start + at, span.start + at + c.len_utf8());
             let error = Diagnostic::error(
                 "bad-policy-name",
@@ -250,11 +240,9 @@ impl<'a> Parser<'a> {
                 .suggest(Span::new(span.end, second.start), "-");
             return Err(self.report(error));
         }
-        if name.len() > limits::POLICY_NAME_MAX {
-            let message = format!("the name of a policy has at most {} bytes", limits::POLICY_NAME_MAX);
-            return Err(self.report(Diagnostic::error("bad-policy-name", span, message)));
-        }
-        if let Some(first) = &self.parsed.name {
+        let policy = Policy::new(name)
+            .map_err(|error| self.report(Diagnostic::error("bad-policy-name", span, error.to_string())))?;
+        if let Some(first) = &self.parsed.header {
             let error = Diagnostic::error("second-header", keyword.to(span), "a file holds one policy")
                 .also(first.span, "the first header");
             return Err(self.report(error));
@@ -263,7 +251,7 @@ impl<'a> Parser<'a> {
             // The missing header has been reported already, at the first statement.
             return Ok(());
         }
-        self.parsed.name = Some(At::new(name.to_owned(), keyword.to(span)));
+        self.parsed.header = Some(At::new(policy, keyword.to(span)));
         Ok(())
     }
 

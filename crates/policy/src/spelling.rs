@@ -102,6 +102,9 @@ pub enum SpellingErrorKind {
     /// More than [`NESTING_MAX`](limits::NESTING_MAX) braces inside each other.
     #[error("alternatives are nested more than {} deep", limits::NESTING_MAX)]
     TooDeep,
+    /// A newline or a NUL in a glob for texts.
+    #[error("no value has this text")]
+    NotOneLine,
     /// More than [`PATTERN_MAX`](limits::PATTERN_MAX) bytes.
     #[error("the pattern has more than {} bytes", limits::PATTERN_MAX)]
     TooLong,
@@ -125,6 +128,7 @@ impl SpellingErrorKind {
             }
             Self::Reserved => "put a `\\` before it",
             Self::ImpossibleByte => "components are separated by `.` or `/`, and hold neither `/` nor NUL",
+            Self::NotOneLine => "the text of a value ends before its first newline or NUL: drop what follows",
             _ => return None,
         })
     }

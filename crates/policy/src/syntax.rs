@@ -1,6 +1,6 @@
 //! What the parser makes of a rule: its parts with their places, not yet checked against each other.
 
-use crate::{Errno, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
+use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
 
 /// Something with its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,7 @@ pub(crate) enum ActionSyntax {
     Allow,
     Deny(Errno),
     Set(At<Text>),
-    Clamp(Vec<At<RangeSyntax>>),
+    Clamp(At<Vec<At<RangeSyntax>>>),
     Ignore,
 }
 
@@ -80,4 +80,24 @@ impl Term {
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Term::Integer(_) | Term::Text(_))
     }
+}
+
+/// A `test` block as written.
+#[derive(Debug)]
+pub(crate) struct TestSyntax {
+    pub(crate) name: At<String>,
+    pub(crate) steps: Vec<StepSyntax>,
+    pub(crate) header: Span,
+    /// Whether some of it was wrong.
+    pub(crate) broken: bool,
+}
+
+/// One line of a `test` block as written.
+#[derive(Debug)]
+pub(crate) struct StepSyntax {
+    pub(crate) access: Access,
+    /// Where the name of the task is stated.
+    pub(crate) comm: Option<Span>,
+    pub(crate) expected: At<Expected>,
+    pub(crate) span: Span,
 }

@@ -95,7 +95,7 @@ fn only_the_name_is_needed() {
     let file =
         parse_json("x.json", r#"{"$schema": "policy.schema.json", "name": "x"}"#, &CheckOptions::default())
             .unwrap();
-    assert_eq!(file.policy().defaults, knobgate_policy::Defaults::default());
+    assert_eq!(file.policy().defaults(), knobgate_policy::Defaults::default());
     assert_eq!(file.source().name(), "x.json");
 }
 

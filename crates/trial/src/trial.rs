@@ -91,18 +91,18 @@ impl<'f> Trial<'f> {
     /// There is no test of this index.
     pub fn run_test(&mut self, test: usize) -> TestOutcome {
         let file = self.file;
-        let steps = &file.policy().tests[test].steps;
-        TestOutcome::of(file, test, steps.iter().map(|step| self.decide(&step.access)))
+        let steps = &file.policy().tests()[test].steps;
+        TestOutcome::of(file, test, steps.iter().map(|step| self.decide(step.access())))
     }
 
     /// Runs all tests of the policy.
     pub fn run_tests(&mut self) -> TestReport {
-        TestReport { tests: (0..self.file.policy().tests.len()).map(|test| self.run_test(test)).collect() }
+        TestReport { tests: (0..self.file.policy().tests().len()).map(|test| self.run_test(test)).collect() }
     }
 
     /// What the program has to do.
     fn expected(&self, access: &Access, effect: &Effect) -> Done {
-        let verdict = match self.file.policy().mode {
+        let verdict = match self.file.policy().mode() {
             Mode::Enforce => &effect.verdict,
             Mode::Audit => &Verdict::Allow,
         };

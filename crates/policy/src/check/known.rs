@@ -18,7 +18,7 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
     let mut known = Known::new(knobs);
     let mut warnings = Vec::new();
     for (rule, spans) in rules.iter().zip(spans) {
-        for (pattern, &span) in rule.patterns.iter().zip(spans) {
+        for (pattern, &span) in rule.patterns().iter().zip(spans) {
             if known.any(pattern) {
                 continue;
             }

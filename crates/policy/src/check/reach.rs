@@ -19,16 +19,16 @@ pub(super) fn unreachable_rules(rules: &[Rule], spans: &[Span]) -> Vec<Diagnosti
         let mut culprits = Vec::new();
         let covered = [(AccessKind::Read, &reads), (AccessKind::Write, &writes)]
             .into_iter()
-            .filter(|(kind, _)| rule.kinds.contains(*kind))
+            .filter(|(kind, _)| rule.kinds().contains(*kind))
             .all(|(_, taken)| {
-                rule.patterns.iter().all(|pattern| taken.covers(pattern, &mut inclusion, &mut culprits))
+                rule.patterns().iter().all(|pattern| taken.covers(pattern, &mut inclusion, &mut culprits))
             });
         if covered {
             warnings.push(warning(spans[index], culprits, spans));
-        } else if rule.condition.is_none() {
+        } else if rule.condition().is_none() {
             for (kind, taken) in [(AccessKind::Read, &mut reads), (AccessKind::Write, &mut writes)] {
-                if rule.kinds.contains(kind) {
-                    rule.patterns.iter().for_each(|pattern| taken.add(pattern, index));
+                if rule.kinds().contains(kind) {
+                    rule.patterns().iter().for_each(|pattern| taken.add(pattern, index));
                 }
             }
         }

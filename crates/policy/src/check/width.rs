@@ -63,7 +63,7 @@ impl Checker {
             self.texts_that_are_numbers(condition, denies);
         }
         if let ActionSyntax::Clamp(ranges) = &syntax.action.is {
-            ranges.iter().for_each(|range| of_range(&range.is, range.span, false, &mut bounds));
+            ranges.is.iter().for_each(|range| of_range(&range.is, range.span, false, &mut bounds));
         }
         for bound in bounds {
             let beyond = |pattern: &&At<KnobPattern>| !self.may_be_stored(&pattern.is, bound.literal);

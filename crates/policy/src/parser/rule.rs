@@ -6,7 +6,7 @@ use crate::lexer::{Mark, TokenKind};
 use crate::nearest::nearest;
 use crate::spelling::SpellingErrorKind;
 use crate::syntax::{ActionSyntax, At, RangeSyntax, RuleSyntax};
-use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError, limits};
+use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError};
 
 /// What stands behind the patterns of a rule.
 pub(super) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
@@ -171,9 +171,11 @@ impl Parser<'_> {
     }
 
     /// `A..B` or `[A..B, C..D]`
-    pub(super) fn clamp_ranges(&mut self) -> Parse<Vec<At<RangeSyntax>>> {
+    pub(super) fn clamp_ranges(&mut self) -> Parse<At<Vec<At<RangeSyntax>>>> {
         if !self.peek_mark(Mark::BracketOpen) {
-            return Ok(vec![self.range("a range of integers")?]);
+            let range = self.range("a range of integers")?;
+            let span = range.span;
+            return Ok(At::new(vec![range], span));
         }
         let open = self.next().span;
         self.joined += 1;
@@ -190,17 +192,7 @@ impl Parser<'_> {
         }
         self.next();
         self.joined -= 1;
-        let span = Span::new(open.start, self.end);
-        if ranges.is_empty() {
-            let error = Diagnostic::error("empty-clamp", span, "there are no ranges here")
-                .help("such as `[1..10, 1..10]`");
-            self.report(error);
-        }
-        if ranges.len() > limits::ELEMENTS_MAX {
-            let message = format!("a clamp has at most {} ranges", limits::ELEMENTS_MAX);
-            self.report(Diagnostic::error("too-many-elements", span, message));
-        }
-        Ok(ranges)
+        Ok(At::new(ranges, Span::new(open.start, self.end)))
     }
 
     /// `A..B`, `A..`, `..B` or `..`

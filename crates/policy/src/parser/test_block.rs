@@ -1,11 +1,11 @@
 //! `test "…" { … }`
 
 use super::rule::{reserved_word, spelling_diagnostic};
-use super::{ACTIONS, Parse, Parser, Reported, TestSyntax};
+use super::{ACTIONS, Parse, Parser, Reported};
 use crate::lexer::{Mark, TokenKind};
 use crate::nearest::nearest;
-use crate::syntax::At;
-use crate::{Access, Diagnostic, Expected, KnobName, Span, TestStep, Text};
+use crate::syntax::{At, StepSyntax, TestSyntax};
+use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
 
 /// Words of other languages for what a step states.
 const FOREIGN_WORDS: &[(&str, &str)] = &[
@@ -17,9 +17,6 @@ const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("process", "comm"),
     ("command", "comm"),
 ];
-
-/// The longest name of a task that the kernel keeps, in bytes (`TASK_COMM_LEN` without its NUL).
-const COMM_MAX: usize = 15;
 
 impl Parser<'_> {
     pub(super) fn test_block(&mut self) -> Parse<()> {
@@ -64,7 +61,7 @@ impl Parser<'_> {
     }
 
     /// The steps up to `}`; whether there was one.
-    fn steps(&mut self, steps: &mut Vec<At<TestStep>>, open: Span) -> bool {
+    fn steps(&mut self, steps: &mut Vec<StepSyntax>, open: Span) -> bool {
         loop {
             if self.stopped {
                 return false;
@@ -108,7 +105,7 @@ impl Parser<'_> {
     }
 
     /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] => …`
-    fn step(&mut self) -> Parse<At<TestStep>> {
+    fn step(&mut self) -> Parse<StepSyntax> {
         let start = self.peek_span().start;
         let is_write = self.choice(&["read", "write"], "`read`, `write` or `}`")? == "write";
         let (knob, mut broken) = self.knob()?;
@@ -134,15 +131,15 @@ impl Parser<'_> {
             let help = "write `\"\"` for a write of no bytes";
             return Err(self.unexpected("the text that is written", Some(help)));
         }
-        self.circumstances(&mut access)?;
-        let expected = self.expected(is_write)?;
+        let comm = self.circumstances(&mut access)?;
+        let expected = self.expected()?;
         if !self.peek_mark(Mark::BraceClose) {
             self.end_of_line("the end of the line")?;
         }
         if broken {
             return Err(Reported);
         }
-        Ok(At::new(TestStep { access, expected }, Span::new(start, self.end)))
+        Ok(StepSyntax { access, comm, expected, span: Span::new(start, self.end) })
     }
 
     /// `5`, `=5` and `new "5"` for the text that is written.
@@ -185,10 +182,11 @@ impl Parser<'_> {
         })
     }
 
-    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once.
-    fn circumstances(&mut self, access: &mut Access) -> Parse<()> {
+    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns where the last one is.
+    fn circumstances(&mut self, access: &mut Access) -> Parse<Option<Span>> {
         const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm"];
         let mut seen: Vec<&str> = Vec::new();
+        let mut comm = None;
         while let TokenKind::Word = self.peek().kind {
             let span = self.peek_span();
             let word = self.slice(span);
@@ -215,10 +213,14 @@ impl Parser<'_> {
                 "pos" => access.pos = self.bounded("a file position")?,
                 "uid" => access.task.uid = self.bounded("a user id")?,
                 "gid" => access.task.gid = self.bounded("a group id")?,
-                _ => access.task.comm = self.comm()?,
+                _ => {
+                    let name = self.text("the name of a task", None)?;
+                    comm = Some(name.span);
+                    access.task.comm = name.is.0;
+                }
             }
         }
-        Ok(())
+        Ok(comm)
     }
 
     /// An integer that fits.
@@ -231,17 +233,8 @@ impl Parser<'_> {
         }))
     }
 
-    fn comm(&mut self) -> Parse<Vec<u8>> {
-        let comm = self.text("the name of a task", None)?;
-        if comm.is.0.len() > COMM_MAX || comm.is.0.contains(&0) {
-            let message = format!("the name of a task has at most {COMM_MAX} bytes, and no NUL");
-            self.report(Diagnostic::error("bad-comm", comm.span, message));
-        }
-        Ok(comm.is.0)
-    }
-
     /// `=> allow`, `=> deny [ERRNO]`, `=> set "…"`
-    fn expected(&mut self, is_write: bool) -> Parse<Expected> {
+    fn expected(&mut self) -> Parse<At<Expected>> {
         match self.peek().kind {
             TokenKind::Mark(Mark::Arrow) => {}
             TokenKind::Mark(Mark::ThinArrow | Mark::Assign | Mark::Equal) | TokenKind::Stray(':') => {
@@ -269,10 +262,10 @@ impl Parser<'_> {
                 .suggest(errno_span, format!("deny {errno}"));
             return Err(self.report(error));
         }
-        match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
-            "allow" => Ok(Expected::Allow),
+        let expected = match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
+            "allow" => Expected::Allow,
             "deny" => match self.peek().kind {
-                TokenKind::Word | TokenKind::Integer(_) => Ok(Expected::Deny(Some(self.errno()?))),
+                TokenKind::Word | TokenKind::Integer(_) => Expected::Deny(Some(self.errno()?)),
                 TokenKind::Mark(Mark::ParenOpen) => {
                     let (start, before) = (self.peek_span(), self.end);
                     let errno = self.errno_in_parens()?;
@@ -281,17 +274,12 @@ impl Parser<'_> {
                         .help(format!("a test states it as `deny {errno}`"))
                         .suggest(span, format!(" {errno}"));
                     self.report(error);
-                    Ok(Expected::Deny(Some(errno)))
+                    Expected::Deny(Some(errno))
                 }
-                _ => Ok(Expected::Deny(None)),
+                _ => Expected::Deny(None),
             },
-            _ => {
-                if !is_write {
-                    self.report(Diagnostic::error("rewritten-read", span, "a read is never rewritten"));
-                }
-                let Text(bytes) = self.text("the bytes that are written instead", None)?.is;
-                Ok(Expected::Set(Text(bytes)))
-            }
-        }
+            _ => Expected::Set(self.text("the bytes that are written instead", None)?.is),
+        };
+        Ok(At::new(expected, span))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Spelled, SpellingError, SpellingErrorKind, is_reserved, merged, push, size};
 use crate::glob::Piece;
+use crate::model::ends_text;
 use crate::{Span, limits};
 
 /// The pieces that `text` spells: adjacent literals are one, as are adjacent stars, and no literal is empty.
@@ -17,10 +18,22 @@ pub(crate) fn parse(text: &[u8], spelled: Spelled) -> Result<Vec<Piece>, Spellin
     if let Some(kind) = misplaced_separator(&pieces).filter(|_| spelled != Spelled::Text) {
         return Err(SpellingError { kind, span: Span::new(0, text.len()) });
     }
+    if spelled == Spelled::Text && has_line_end(&pieces) {
+        return Err(SpellingError { kind: SpellingErrorKind::NotOneLine, span: Span::new(0, text.len()) });
+    }
     if spelled != Spelled::Name && size(&pieces) > limits::PATTERN_MAX {
         return Err(SpellingError { kind: SpellingErrorKind::TooLong, span: Span::new(0, text.len()) });
     }
     Ok(pieces)
+}
+
+/// Whether a value would need a newline or a NUL in its text, where that ends.
+fn has_line_end(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| match piece {
+        Piece::Literal(bytes) => bytes.iter().copied().any(ends_text),
+        Piece::Alternatives(branches) => branches.iter().any(|branch| has_line_end(branch)),
+        _ => false,
+    })
 }
 
 /// What is wrong with separators that stood alone between braces.

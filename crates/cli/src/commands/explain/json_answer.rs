@@ -23,8 +23,8 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
     };
     json::line(&Object {
         file: answer.file.source().name(),
-        policy: &policy.name,
-        enforced: policy.mode == Mode::Enforce,
+        policy: policy.name(),
+        enforced: policy.mode() == Mode::Enforce,
         access: AccessAndItsOld {
             access: Access::from(access),
             old_is: match answer.current {

@@ -57,8 +57,8 @@ fn file<'a>(tried: &'a Tried, profile: &Profile) -> File<'a> {
     let nothing = File { file: &tried.name, ..File::default() };
     match &tried.ran {
         Ok(ran) => File {
-            policy: Some(&ran.file.policy().name),
-            enforced: Some(ran.file.policy().mode == Mode::Enforce),
+            policy: Some(ran.file.policy().name()),
+            enforced: Some(ran.file.policy().mode() == Mode::Enforce),
             stricter: ran
                 .degradations
                 .iter()
@@ -133,7 +133,7 @@ fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> Step<
     };
     Step {
         line: step.line,
-        access: Access::from(&file.policy().tests[test.test].steps[step.step].access),
+        access: Access::from(file.policy().tests()[test.test].steps[step.step].access()),
         result: match (step.passed(), step.contradiction()) {
             (true, _) => "passed",
             (false, Some(_)) => "contradiction",
