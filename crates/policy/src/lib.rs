@@ -38,7 +38,7 @@
 //! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns, `width.rs` on what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
-//! | JSON | [`parse_json`], [`print_json`], [`json_schema`] |
+//! | JSON | `parse_json`, `print_json`, `json_schema`, behind the feature `json` |
 //! | random policies and accesses | `arbitrary`, behind the feature of that name |
 #![forbid(unsafe_code)]
 
@@ -48,18 +48,19 @@ pub mod arbitrary;
 mod check;
 mod decision;
 mod diagnostic;
+mod did_you_mean;
 mod evaluate;
 mod format;
 mod glob;
 mod inclusion;
 mod integer;
+#[cfg(feature = "json")]
 mod json;
 mod lexer;
 pub mod limits;
 mod model;
 mod mount_point;
 mod name;
-mod nearest;
 mod parse_error;
 mod parser;
 mod pattern;
@@ -79,6 +80,7 @@ pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
 pub use glob::{Piece, Scope};
 pub use integer::Integer;
+#[cfg(feature = "json")]
 pub use json::{JsonError, json_schema, parse_json, print_json};
 pub use knobgate_errno::Errno;
 pub use model::{

@@ -8,9 +8,9 @@ mod recovery;
 mod rule;
 mod test_block;
 
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Lexer, Mark, Token, TokenKind};
 use crate::model::is_name_character;
-use crate::nearest::nearest;
 use crate::syntax::{At, RuleSyntax, TestSyntax};
 use crate::{
     AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
@@ -151,7 +151,7 @@ impl<'a> Parser<'a> {
         let start = self.peek().span.start;
         if let TokenKind::Word = self.peek().kind {
             let word = self.peek_slice();
-            if nearest(word, ["policy"]).is_some() {
+            if did_you_mean(word, ["policy"]).is_some() {
                 return; // It is reported as an unknown word.
             }
         }
@@ -194,7 +194,7 @@ impl<'a> Parser<'a> {
         let (_, next) = (ahead.token(), ahead.token());
         let error = if let Some((_, help)) = NO_ACTIONS.iter().find(|(other, _)| *other == word) {
             error.help(*help)
-        } else if let Some(near) = foreign.or_else(|| nearest(word, STATEMENTS.iter().copied())) {
+        } else if let Some(near) = foreign.or_else(|| did_you_mean(word, STATEMENTS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if matches!(word, "read" | "write") {
             let error = error.help(format!("the action comes first: `allow {word} …`"));
@@ -412,7 +412,7 @@ impl<'a> Parser<'a> {
                     return Ok(errno);
                 }
                 let error = Diagnostic::error("unknown-errno", span, format!("there is no errno `{word}`"));
-                let near = nearest(word, Errno::ALL.iter().map(|errno| errno.name()));
+                let near = did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name()));
                 let error = match near {
                     Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
                     None => error.help("errnos are named as in errno(3): `EPERM`, `EACCES`, `EROFS`, …"),
@@ -459,7 +459,7 @@ impl<'a> Parser<'a> {
             let mut foreign = FOREIGN_ACTIONS.iter().chain(FOREIGN_MODES);
             let foreign = foreign.find(|(foreign, ours)| *foreign == word && words.contains(ours));
             let foreign = foreign.map(|(_, ours)| *ours);
-            if let Some(near) = foreign.or_else(|| nearest(word, words.iter().copied())) {
+            if let Some(near) = foreign.or_else(|| did_you_mean(word, words.iter().copied())) {
                 let error =
                     Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
                         .help(format!("did you mean `{near}`?"))

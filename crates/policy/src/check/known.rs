@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::did_you_mean::did_you_mean_knob;
 use crate::glob::Piece;
-use crate::nearest::nearest_knob;
 use crate::spelling;
 use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
 
@@ -26,7 +26,9 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
             let near = pattern
                 .literal()
                 .filter(|_| warnings.len() < SUGGESTIONS_MAX)
-                .and_then(|_| nearest_knob(&pattern.to_string(), known.spellings.iter().map(String::as_str)))
+                .and_then(|_| {
+                    did_you_mean_knob(&pattern.to_string(), known.spellings.iter().map(String::as_str))
+                })
                 .map(str::to_owned);
             let warning = match near {
                 Some(near) => warning.help(format!("did you mean `{near}`?")).suggest(span, near),

@@ -7,7 +7,7 @@ use super::document::{
     RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
     TextDocument, TextOperandDocument, TextTestDocument, ValueDocument,
 };
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
 use crate::{
     Access, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, KnobName,
     KnobPattern, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task, Test, TestStep, Text,
@@ -65,7 +65,7 @@ impl Reader {
 
     fn errno(&mut self, name: &str) -> Option<Errno> {
         Errno::from_name(name).or_else(|| {
-            let near = nearest(name, Errno::ALL.iter().map(|errno| errno.name()));
+            let near = did_you_mean(name, Errno::ALL.iter().map(|errno| errno.name()));
             let help = near.map(|near| format!("did you mean `{near}`?"));
             self.error(format!("there is no errno {name:?}"), help)
         })

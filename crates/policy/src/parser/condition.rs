@@ -2,8 +2,8 @@
 
 use super::foreign::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
 use super::{Parse, Parser, Reported};
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
 use crate::syntax::{At, ConditionSyntax, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, Value, limits};
 
@@ -226,7 +226,7 @@ impl Parser<'_> {
                 }
                 let foreign =
                     FOREIGN_PREDICATES.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-                let Some(near) = foreign.or_else(|| nearest(word, PREDICATES.iter().copied())) else {
+                let Some(near) = foreign.or_else(|| did_you_mean(word, PREDICATES.iter().copied())) else {
                     return Err(self.no_comparison(&subject, again));
                 };
                 let error =
@@ -326,7 +326,7 @@ impl Parser<'_> {
             error.help(
                 "of the task, a condition can look at `uid` and `gid`, which are the real ids, and at `comm`",
             )
-        } else if let Some(near) = foreign.or_else(|| nearest(word, OPERANDS.iter().copied())) {
+        } else if let Some(near) = foreign.or_else(|| did_you_mean(word, OPERANDS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if self.text[span.end..].starts_with(['.', '/']) {
             error.help("a condition looks at the values of the knob that is accessed, `new` and `old`, and not at other knobs")

@@ -7,8 +7,8 @@ mod rule;
 pub(super) use condition::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
 
 use super::{Parse, Parser};
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Lexer, Mark, TokenKind};
-use crate::nearest::nearest;
 use crate::{Diagnostic, Errno, Span};
 
 /// Words before an errno.
@@ -227,7 +227,7 @@ fn errno_like(word: &str, announced: bool) -> Option<Errno> {
     Errno::from_name(&word.to_ascii_uppercase()).or_else(|| {
         let shouted = word.starts_with('E') && !word.contains(|c: char| c.is_ascii_lowercase());
         let near =
-            nearest(word, Errno::ALL.iter().map(|errno| errno.name())).filter(|_| announced || shouted);
+            did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name())).filter(|_| announced || shouted);
         near.and_then(Errno::from_name)
     })
 }

@@ -2,8 +2,8 @@
 
 use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
 use crate::spelling::SpellingErrorKind;
 use crate::syntax::{ActionSyntax, At, RangeSyntax, RuleSyntax};
 use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError};
@@ -279,7 +279,7 @@ impl Parser<'_> {
             }
             let candidates: &[&str] =
                 if condition { &["and", "or", "log", "nolog"] } else { &["if", "log", "nolog"] };
-            let near = nearest(word, candidates.iter().copied())
+            let near = did_you_mean(word, candidates.iter().copied())
                 .filter(|_| !log && !matches!(word, "xor" | "nor"))
                 .filter(|&near| near != "if" || self.operand_behind());
             if let Some(near) = near {

@@ -2,8 +2,8 @@
 
 use super::rule::{reserved_word, spelling_diagnostic};
 use super::{ACTIONS, Parse, Parser, Reported};
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
 use crate::syntax::{At, StepSyntax, TestSyntax};
 use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
 
@@ -194,7 +194,7 @@ impl Parser<'_> {
                 let error = Diagnostic::error("unknown-word", span, format!("expected `=>`, found `{word}`"));
                 let foreign =
                     FOREIGN_WORDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-                let error = match foreign.or_else(|| nearest(word, WORDS.iter().copied())) {
+                let error = match foreign.or_else(|| did_you_mean(word, WORDS.iter().copied())) {
                     Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
                     None if matches!(word, "allow" | "deny" | "set") => error
                         .help(format!("write `=> {word}`"))

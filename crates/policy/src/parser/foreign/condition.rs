@@ -1,7 +1,7 @@
 //! Conditions in the notation of other languages.
 
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
 use crate::parser::condition::{OPERANDS, PREDICATES};
 use crate::parser::{Parse, Parser};
 use crate::syntax::{At, ConditionSyntax, Term};
@@ -62,7 +62,8 @@ impl Parser<'_> {
         }
         let number = FOREIGN_NUMBERS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(word));
         let is_text = matches!(left, Term::Comm);
-        let is_value = matches!(left, Term::Value(_)) && nearest(word, OPERANDS.iter().copied()).is_none();
+        let is_value =
+            matches!(left, Term::Value(_)) && did_you_mean(word, OPERANDS.iter().copied()).is_none();
         let (span, replacement) = match number.filter(|_| !is_text) {
             Some((_, number)) => (span, (*number).to_owned()),
             None if matches!(left, Term::Uid | Term::Gid) && word == "root" => (span, "0".to_owned()),

@@ -1,7 +1,7 @@
 //! Rules in the notation of other languages.
 
+use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
 use crate::parser::rule::CLAUSES;
 use crate::parser::{ACTIONS, Parse, Parser, Reported};
 use crate::syntax::{At, ConditionSyntax};
@@ -19,7 +19,7 @@ impl Parser<'_> {
                 "w" | "writes" => Some("write"),
                 _ => None,
             };
-            if let Some(near) = foreign.or_else(|| nearest(word, ["read", "write"])).filter(|_| whole) {
+            if let Some(near) = foreign.or_else(|| did_you_mean(word, ["read", "write"])).filter(|_| whole) {
                 let error =
                     Diagnostic::error("unknown-kind", span, format!("there is no kind of access `{word}`"))
                         .help(format!("did you mean `{near}`?"))
@@ -140,7 +140,7 @@ impl Parser<'_> {
                 "logged" => Some("log"),
                 _ => None,
             };
-            let near = foreign.or_else(|| nearest(word, CLAUSES.iter().copied()));
+            let near = foreign.or_else(|| did_you_mean(word, CLAUSES.iter().copied()));
             // Only an operand can follow `if`.
             if let Some(near) = near.filter(|&near| near != "if" || self.operand_behind()) {
                 let message = format!("`{word}` behind the names of knobs");
