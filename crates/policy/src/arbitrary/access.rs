@@ -128,7 +128,7 @@ fn task(stated: Stated) -> BoxedStrategy<Task> {
     (id(), id(), comm)
         .prop_map(|(uid, gid, mut comm)| {
             comm.retain(|byte| *byte != 0);
-            comm.truncate(15);
+            comm.truncate(limits::COMM_MAX);
             Task { uid, gid, comm }
         })
         .boxed()

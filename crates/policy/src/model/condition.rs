@@ -98,7 +98,7 @@ pub enum Value {
 pub enum TextOperand {
     /// The text of `new` or `old`: what stands before the first newline or NUL.
     Value(Value),
-    /// `comm`: the name of the task, at most 15 bytes.
+    /// `comm`: the name of the task, at most [`COMM_MAX`](limits::COMM_MAX) bytes.
     Comm,
 }
 
