@@ -136,8 +136,8 @@ fn output(shape: Shape) -> u32 {
 #[cfg(test)]
 mod tests {
     use knobgate_policy::{
-        Access, Action, Condition, DecidedBy, Kinds, KnobName, KnobPattern, Operand, Policy, Rule,
-        TextOperand, TextTest, Unreadable, Value, ValueText, evaluate,
+        Access, Action, Condition, DecidedBy, EvalError, Kinds, KnobName, KnobPattern, Operand, Policy, Rule,
+        TextOperand, TextTest, Value, ValueText, evaluate,
     };
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -159,9 +159,8 @@ mod tests {
             match decide(is_count) {
                 DecidedBy::Rule(_) => return Some(count),
                 // Found by the program when it parses them.
-                DecidedBy::Unreadable {
-                    why: Unreadable::Overflow(_) | Unreadable::NumbersTooLong(_),
-                    ..
+                DecidedBy::EvalError {
+                    error: EvalError::Overflow(_) | EvalError::NumbersTooLong(_), ..
                 } => {
                     return None;
                 }

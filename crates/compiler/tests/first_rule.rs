@@ -169,7 +169,7 @@ fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profi
             program.run(&mut invocation, &mut RunOptions::default()).expect("runs");
             let counter = match evaluate(policy, &access).by {
                 DecidedBy::Rule(rule) => 2 * rule,
-                DecidedBy::Unreadable { rule, .. } => 2 * rule + 1,
+                DecidedBy::EvalError { rule, .. } => 2 * rule + 1,
                 DecidedBy::Default(AccessKind::Read) => 2 * policy.rules().len(),
                 DecidedBy::Default(AccessKind::Write) => 2 * (policy.rules().len() + 1),
             };

@@ -2,8 +2,8 @@
 
 use crate::value::{numbers, text};
 use crate::{
-    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, FallbackAction, Integer, KnobPattern,
-    Operand, Policy, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
+    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, EvalError, FallbackAction, Integer,
+    KnobPattern, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict, limits,
 };
 
 /// What one rule says of an access.
@@ -30,8 +30,8 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
         match verdict {
             Ok(None) => {}
             Ok(Some(verdict)) => return Decision { verdict, by: DecidedBy::Rule(index), log: rule.logs() },
-            Err(why) => {
-                let by = DecidedBy::Unreadable { rule: index, why };
+            Err(error) => {
+                let by = DecidedBy::EvalError { rule: index, error };
                 return Decision { verdict: Verdict::Deny(Errno::EINVAL), by, log: true };
             }
         }
@@ -48,7 +48,7 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
 ///
 /// # Errors
 /// Where it cannot be told.
-pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
+pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, EvalError> {
     if !rule.kinds().contains(access.kind()) {
         return Ok(Applies::OtherKind);
     }
@@ -61,7 +61,7 @@ pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies,
                 pattern.last_components().is_none_or(|spelled_out| spelled_out.contains(last))
             };
             return if rule.patterns().iter().any(may_match) {
-                Err(Unreadable::NameTooLong)
+                Err(EvalError::NameTooLong)
             } else {
                 Ok(Applies::OtherKnob)
             };
@@ -74,7 +74,7 @@ pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies,
     Ok(if holds { Applies::Yes } else { Applies::ConditionFalse })
 }
 
-fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
+fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, EvalError> {
     match action {
         Action::Allow => Ok(Verdict::Allow),
         Action::Deny(errno) => Ok(Verdict::Deny(*errno)),
@@ -87,7 +87,7 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unr
             let written = numbers_of(policy, Value::New, access)?;
             if written.len() != ranges.len() {
                 let (found, expected) = (written.len(), ranges.len());
-                return Err(Unreadable::Count { value: Value::New, found, expected });
+                return Err(EvalError::Count { value: Value::New, found, expected });
             }
             let clamped: Vec<Integer> =
                 written.iter().zip(ranges).map(|(number, range)| range.clamp(*number)).collect();
@@ -103,13 +103,13 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unr
 
 /// Writes `replacement` in place of the new value, padded with newlines to exactly its length, so that `write(2)`
 /// returns what the caller expects.
-fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, Unreadable> {
+fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, EvalError> {
     let written = new(access)?;
     if written.len() > limits::VALUE_MAX {
-        return Err(Unreadable::TooLong(Value::New));
+        return Err(EvalError::TooLong(Value::New));
     }
     if replacement.len() > written.len() {
-        return Err(Unreadable::DoesNotFit { needed: replacement.len(), room: written.len() });
+        return Err(EvalError::DoesNotFit { needed: replacement.len(), room: written.len() });
     }
     let mut padded = replacement.to_vec();
     padded.resize(written.len(), b'\n');
@@ -120,7 +120,7 @@ fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, Unreadable> {
 ///
 /// # Errors
 /// Where it cannot be told.
-pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
+pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, EvalError> {
     match condition {
         Condition::All(all) => {
             for condition in all {
@@ -163,16 +163,16 @@ pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<
     }
 }
 
-fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer, Unreadable> {
+fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer, EvalError> {
     match operand {
         Operand::Literal(integer) => Ok(integer),
         Operand::Only(value) => match *numbers_of(policy, value, access)? {
             [number] => Ok(number),
-            ref numbers => Err(Unreadable::Count { value, found: numbers.len(), expected: 1 }),
+            ref numbers => Err(EvalError::Count { value, found: numbers.len(), expected: 1 }),
         },
         Operand::Element(value, index) => {
             let (numbers, index) = (numbers_of(policy, value, access)?, usize::from(index));
-            numbers.get(index).copied().ok_or(Unreadable::NoElement { value, found: numbers.len(), index })
+            numbers.get(index).copied().ok_or(EvalError::NoElement { value, found: numbers.len(), index })
         }
         // There are at most ELEMENTS_MAX of them.
         Operand::Count(value) => Ok(Integer::from(numbers_of(policy, value, access)?.len() as u32)),
@@ -183,7 +183,7 @@ fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer
     }
 }
 
-fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Integer>, Unreadable> {
+fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Integer>, EvalError> {
     match value {
         Value::New => {
             let numbers = numbers(new(access)?, value)?;
@@ -196,24 +196,24 @@ fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Inte
 }
 
 /// Whether the knob's handler stores these numbers as they are: else they would be judged, and others stored.
-fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), Unreadable> {
+fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), EvalError> {
     let width = policy.width_of(access.knob.as_bytes());
     match numbers.iter().find(|number| !width.contains(**number)) {
-        Some(&number) => Err(Unreadable::Width { number, width }),
+        Some(&number) => Err(EvalError::Width { number, width }),
         None => Ok(()),
     }
 }
 
 /// The new value, where it alone says what the knob will hold.
-fn new(access: &Access) -> Result<&[u8], Unreadable> {
-    let written = access.new.as_deref().filter(|new| !new.is_empty()).ok_or(Unreadable::NoNew)?;
+fn new(access: &Access) -> Result<&[u8], EvalError> {
+    let written = access.new.as_deref().filter(|new| !new.is_empty()).ok_or(EvalError::NoNew)?;
     // The hook shows the low 32 bits. A handler treats any other position as one behind the value's end.
-    if access.pos as u32 == 0 { Ok(written) } else { Err(Unreadable::Position) }
+    if access.pos as u32 == 0 { Ok(written) } else { Err(EvalError::Position) }
 }
 
 /// The current value. The hook shows an empty one as none.
-fn old(access: &Access) -> Result<&[u8], Unreadable> {
-    access.old.as_deref().filter(|old| !old.is_empty()).ok_or(Unreadable::NoOld)
+fn old(access: &Access) -> Result<&[u8], EvalError> {
+    access.old.as_deref().filter(|old| !old.is_empty()).ok_or(EvalError::NoOld)
 }
 
 impl Relation {

@@ -74,7 +74,7 @@ mod width;
 
 pub use access::{Access, AccessKind, Task};
 pub use check::{CheckOptions, parse};
-pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
+pub use decision::{DecidedBy, Decision, EvalError, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
 pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;

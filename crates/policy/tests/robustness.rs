@@ -121,7 +121,7 @@ proptest! {
         let unreachable: Vec<_> =
             file.warnings().iter().filter(|warning| warning.code == "unreachable-rule").collect();
         for access in accesses {
-            if let DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } = evaluate(&policy, &access).by {
+            if let DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } = evaluate(&policy, &access).by {
                 let span = file.rule_span(rule).unwrap();
                 prop_assert!(unreachable.iter().all(|warning| warning.primary.span != span), "{access}\n{policy}");
             }

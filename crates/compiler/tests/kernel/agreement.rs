@@ -8,8 +8,8 @@ use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_as
 use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ScratchCgroup, load, probe};
 use knobgate_policy::arbitrary;
 use knobgate_policy::{
-    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, KnobPattern, Mode, Policy,
-    PolicyFile, Rule, Source, Unreadable, Verdict, evaluate, parse, print,
+    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobPattern, Mode,
+    Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -212,7 +212,7 @@ impl Tally {
             Verdict::Rewrite(_) => self.rewritten += 1,
             Verdict::Deny(_) => {
                 self.denied += 1;
-                self.unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
+                self.unreadable += u64::from(matches!(decision.by, DecidedBy::EvalError { .. }));
                 self.instead += u64::from(matches!(decision.verdict, Verdict::Rewrite(_)));
             }
         }
@@ -394,12 +394,12 @@ fn says(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool 
     let expected = match by {
         DecidedBy::Rule(rule) => (rule, 0),
         // This one is denied before it is known whether the replacement would fit.
-        DecidedBy::Unreadable { rule, why: Unreadable::DoesNotFit { .. } }
+        DecidedBy::EvalError { rule, error: EvalError::DoesNotFit { .. } }
             if compiled.degradations.contains(&Degradation::VectorClampIsDenied { rule }) =>
         {
             (rule, 0)
         }
-        DecidedBy::Unreadable { rule, .. } => (rule, 1),
+        DecidedBy::EvalError { rule, .. } => (rule, 1),
         DecidedBy::Default(AccessKind::Read) => (rules, 0),
         DecidedBy::Default(AccessKind::Write) => (rules + 1, 0),
     };

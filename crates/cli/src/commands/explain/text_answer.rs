@@ -86,8 +86,8 @@ fn because(answer: &Answer<'_>) -> String {
     let file = printable(answer.file.source().name());
     match answer.decided.decision.by {
         DecidedBy::Rule(rule) => format!("{} decides", place_of_rule(answer, rule)),
-        DecidedBy::Unreadable { rule, why } => {
-            format!("{} cannot be evaluated: {why}; such an access is denied", place_of_rule(answer, rule))
+        DecidedBy::EvalError { rule, error } => {
+            format!("{} cannot be evaluated: {error}; such an access is denied", place_of_rule(answer, rule))
         }
         DecidedBy::Default(kind) => match answer.file.default_line(kind) {
             Some(line) => format!("no rule applies, and this is the default, {file}:{line}"),
@@ -108,7 +108,7 @@ fn place_of_rule(answer: &Answer<'_>, rule: usize) -> String {
 /// The rule or the default that decided, as it is written.
 fn rule_lines(answer: &Answer<'_>) -> Vec<String> {
     let text = match answer.decided.decision.by {
-        DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => answer.file.rule_text(rule),
+        DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } => answer.file.rule_text(rule),
         DecidedBy::Default(kind) => {
             answer.file.default_span(kind).map(|span| answer.file.source().slice(span))
         }
@@ -154,7 +154,7 @@ fn log(answer: &Answer<'_>) -> String {
     let stated = match answer.decided.decision.by {
         DecidedBy::Rule(rule) => answer.file.policy().rules()[rule].log(),
         DecidedBy::Default(kind) => answer.file.policy().defaults().of(kind).log,
-        DecidedBy::Unreadable { .. } => {
+        DecidedBy::EvalError { .. } => {
             return format!("{ASKED_FOR}, as always when a rule cannot be evaluated");
         }
     };

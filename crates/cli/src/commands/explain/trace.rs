@@ -45,7 +45,7 @@ pub(super) enum Fact {
 impl Trace {
     pub(super) fn of(policy: &Policy, access: &Access, decided_by: DecidedBy) -> Self {
         let before = match decided_by {
-            DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => rule,
+            DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } => rule,
             DecidedBy::Default(_) => policy.rules().len(),
         };
         let mut trace = Self { passed_over: Vec::new(), other_knobs: 0 };

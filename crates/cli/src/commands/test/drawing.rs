@@ -78,8 +78,8 @@ fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     let label = |span: Option<Span>, text: String| span.map(|span| Label { span, text });
     match by {
         DecidedBy::Rule(rule) => label(file.rule_span(rule), "this rule decides".to_owned()),
-        DecidedBy::Unreadable { rule, why } => {
-            label(file.rule_span(rule), format!("this rule cannot be evaluated, which denies: {why}"))
+        DecidedBy::EvalError { rule, error } => {
+            label(file.rule_span(rule), format!("this rule cannot be evaluated, which denies: {error}"))
         }
         DecidedBy::Default(kind) => {
             label(file.default_span(kind), "no rule applies, and this is the default".to_owned())
@@ -91,7 +91,9 @@ fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
     let Contradiction { access, decision, expected, found, .. } = contradiction;
     let by = match decision.by {
         DecidedBy::Rule(rule) => format!("rule {}", rule + 1),
-        DecidedBy::Unreadable { rule, why } => format!("rule {}, which cannot be evaluated: {why}", rule + 1),
+        DecidedBy::EvalError { rule, error } => {
+            format!("rule {}, which cannot be evaluated: {error}", rule + 1)
+        }
         DecidedBy::Default(AccessKind::Read) => "the default for reads".to_owned(),
         DecidedBy::Default(AccessKind::Write) => "the default for writes".to_owned(),
     };
