@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use crate::model::{check_kinds, ends_text};
 use crate::parser::{self, Parsed};
 use crate::source::TestSpans;
-use crate::syntax::{ActionSyntax, At, RangeSyntax, RuleSyntax, StepSyntax, TestSyntax};
+use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned, StepSyntax, TestSyntax};
 use crate::{
     Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, ParseError, PolicyError, PolicyFile,
     Range, Rule, Severity, Source, Span, Test, TestStep, Text, limits,
@@ -81,12 +81,12 @@ impl Checker {
         self.diagnostics.extend(parsed.errors);
         let mut defaults = Defaults::default();
         if let Some(read) = &parsed.default_read {
-            defaults.read = read.is;
+            defaults.read = read.node;
         }
         if let Some(write) = &parsed.default_write {
-            defaults.write = write.is;
+            defaults.write = write.node;
         }
-        self.width_64 = parsed.width_64.into_iter().map(|pattern| pattern.is).collect();
+        self.width_64 = parsed.width_64.into_iter().map(|pattern| pattern.node).collect();
         let mut rules = Vec::new();
         let mut rule_spans = Vec::new();
         let mut pattern_spans = Vec::new();
@@ -109,11 +109,11 @@ impl Checker {
         }
         let (tests, test_spans) = self.tests(parsed.tests);
         // Without a header there is an error, as for every part that is missing here.
-        let policy = parsed.header?.is;
+        let policy = parsed.header?.node;
         Some(PolicyFile {
             source: Source::new("", ""),
             policy: policy
-                .with_mode(parsed.mode.map_or(Mode::default(), |mode| mode.is))
+                .with_mode(parsed.mode.map_or(Mode::default(), |mode| mode.node))
                 .with_defaults(defaults)
                 .with_rules(rules)
                 .with_tests(tests)
@@ -129,12 +129,12 @@ impl Checker {
     fn tests(&mut self, tests: Vec<TestSyntax>) -> (Vec<Test>, Vec<TestSpans>) {
         let mut names: HashMap<String, Span> = HashMap::new();
         for test in &tests {
-            if let Some(first) = names.get(&test.name.is) {
-                let message = format!("two tests are called {:?}", test.name.is);
+            if let Some(first) = names.get(&test.name.node) {
+                let message = format!("two tests are called {:?}", test.name.node);
                 let warning = Diagnostic::warning("duplicate-test", test.name.span, message);
                 self.diagnostics.push(warning.also(*first, "the first one"));
             } else {
-                names.insert(test.name.is.clone(), test.name.span);
+                names.insert(test.name.node.clone(), test.name.span);
             }
             if test.steps.is_empty() && !test.broken {
                 let warning = Diagnostic::warning("empty-test", test.header, "this test states nothing");
@@ -145,13 +145,13 @@ impl Checker {
             .into_iter()
             .map(|test| {
                 let (steps, spans) = test.steps.into_iter().filter_map(|step| self.step(step)).unzip();
-                (Test { name: test.name.is, steps }, TestSpans { header: test.header, steps: spans })
+                (Test { name: test.name.node, steps }, TestSpans { header: test.header, steps: spans })
             })
             .unzip()
     }
 
     fn step(&mut self, StepSyntax { access, comm, expected, span }: StepSyntax) -> Option<(TestStep, Span)> {
-        let step = TestStep::new(access, expected.is).map_err(|error| {
+        let step = TestStep::new(access, expected.node).map_err(|error| {
             let place = match error {
                 PolicyError::BadComm => comm.unwrap_or(span),
                 PolicyError::ReadExpectedToChange => expected.span,
@@ -170,7 +170,7 @@ impl Checker {
         self.numbers_of_new(&syntax);
         for pattern in &syntax.patterns {
             self.quotes(pattern);
-            self.valid(pattern.is.check_is_sysctl(), pattern.span);
+            self.valid(pattern.node.check_is_sysctl(), pattern.span);
         }
         let action = self.action(syntax.action);
         let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
@@ -178,9 +178,9 @@ impl Checker {
             return None;
         }
         let condition_span = syntax.condition.as_ref().map_or(syntax.span, |condition| condition.span);
-        let patterns = syntax.patterns.into_iter().map(|pattern| pattern.is);
+        let patterns = syntax.patterns.into_iter().map(|pattern| pattern.node);
         // Without errors, every part is there.
-        let rule = Rule::new(action?, syntax.kinds.is, patterns);
+        let rule = Rule::new(action?, syntax.kinds.node, patterns);
         let rule = match condition {
             Some(condition) => {
                 let condition = condition?;
@@ -194,25 +194,25 @@ impl Checker {
     /// Whether the kinds of access go with the action, and with a condition that looks at the new value there.
     fn kinds(&mut self, syntax: &RuleSyntax, new: Option<Span>) {
         let kinds = &syntax.kinds;
-        let action = match &syntax.action.is {
+        let action = match &syntax.action.node {
             ActionSyntax::Set(_) => Some("set"),
             ActionSyntax::Clamp(_) => Some("clamp"),
             ActionSyntax::Ignore => Some("ignore"),
             ActionSyntax::Allow | ActionSyntax::Deny(_) => None,
         };
-        if let (Some(action), Err(error)) = (action, check_kinds(kinds.is, action.is_some(), false)) {
+        if let (Some(action), Err(error)) = (action, check_kinds(kinds.node, action.is_some(), false)) {
             let error = invalid::diagnostic(&error, kinds.span)
                 .also(syntax.action.span, format!("`{action}` changes what is written"));
             // Who wants what a read returns to be changed does not want a rule about writes.
-            self.report(match kinds.is {
+            self.report(match kinds.node {
                 Kinds::Both => error.help(format!("write `{action} write …`")).suggest(kinds.span, "write"),
                 _ => error,
             });
         }
         let Some(new) = new else { return };
-        if let Err(error) = check_kinds(kinds.is, false, true) {
+        if let Err(error) = check_kinds(kinds.node, false, true) {
             self.report(invalid::diagnostic(&error, new).also(kinds.span, "this rule is for reads alone"));
-        } else if kinds.is == Kinds::Both && action.is_none() {
+        } else if kinds.node == Kinds::Both && action.is_none() {
             let warning = Diagnostic::warning("new-of-read", new, "every read that comes this far is denied")
                 .also(kinds.span, "this rule is for reads too, and a read has no new value")
                 .help("make two rules of it, one for reads and one for writes");
@@ -220,15 +220,15 @@ impl Checker {
         }
     }
 
-    fn action(&mut self, action: At<ActionSyntax>) -> Option<Action> {
-        match action.is {
+    fn action(&mut self, action: Spanned<ActionSyntax>) -> Option<Action> {
+        match action.node {
             ActionSyntax::Allow => Some(Action::Allow),
             ActionSyntax::Deny(errno) => Some(Action::Deny(errno)),
             ActionSyntax::Ignore => Some(Action::Ignore),
-            ActionSyntax::Set(text) => Action::set(text.is.as_bytes())
+            ActionSyntax::Set(text) => Action::set(text.node.as_bytes())
                 .map_err(|error| {
                     let diagnostic = invalid::diagnostic(&error, text.span);
-                    let line = text.is.as_bytes().trim_ascii_end();
+                    let line = text.node.as_bytes().trim_ascii_end();
                     let cut = matches!(error, PolicyError::ReplacementNotOneLine { .. })
                         && !line.is_empty()
                         && !line.iter().copied().any(ends_text);
@@ -240,7 +240,7 @@ impl Checker {
                 })
                 .ok(),
             ActionSyntax::Clamp(ranges) => {
-                let checked: Vec<Option<Range>> = ranges.is.iter().map(|range| self.range(range)).collect();
+                let checked: Vec<Option<Range>> = ranges.node.iter().map(|range| self.range(range)).collect();
                 let checked = checked.into_iter().collect::<Option<Vec<Range>>>()?;
                 self.valid(Action::clamp(checked), ranges.span)
             }
@@ -248,23 +248,23 @@ impl Checker {
     }
 
     /// Whether a name begins with what a word processor makes of a quote, or is a word for every name.
-    fn quotes(&mut self, pattern: &At<KnobPattern>) {
+    fn quotes(&mut self, pattern: &Spanned<KnobPattern>) {
         const QUOTES: [char; 5] = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}'];
-        let Some(crate::Piece::Literal(start)) = pattern.is.pieces().first() else { return };
+        let Some(crate::Piece::Literal(start)) = pattern.node.pieces().first() else { return };
         let Ok(start) = std::str::from_utf8(start) else { return };
         if start.starts_with(QUOTES) {
             let warning =
                 Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name")
                     .help("names are written without quotes");
             let plain = start.trim_matches(QUOTES);
-            self.report(match pattern.is.literal() {
+            self.report(match pattern.node.literal() {
                 Some(_) => match KnobPattern::parse(plain) {
                     Ok(plain) => warning.suggest(pattern.span, plain.to_string()),
                     Err(_) => warning,
                 },
                 None => warning,
             });
-        } else if pattern.is.literal().is_some() && ["all", "any", "everything"].contains(&start) {
+        } else if pattern.node.literal().is_some() && ["all", "any", "everything"].contains(&start) {
             let warning =
                 Diagnostic::warning("word-as-name", pattern.span, "this is taken for the name of a knob")
                     .help("every knob is `**`")
@@ -274,8 +274,8 @@ impl Checker {
     }
 
     /// The range, if it has a member.
-    fn range(&mut self, range: &At<RangeSyntax>) -> Option<Range> {
-        let (low, high) = (range.is.low, range.is.high);
+    fn range(&mut self, range: &Spanned<RangeSyntax>) -> Option<Range> {
+        let (low, high) = (range.node.low, range.node.high);
         let checked = Range::new(low, high).map_err(|error| {
             let mut diagnostic = invalid::diagnostic(&error, range.span);
             if let (Some(low), Some(high)) = (low, high) {

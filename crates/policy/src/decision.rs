@@ -31,11 +31,11 @@ pub enum DecidedBy {
     Rule(usize),
     /// The default for this kind of access: no rule matched.
     Default(AccessKind),
-    /// A rule that could not be evaluated for this access, because …: it is denied with `EINVAL`.
+    /// A rule that could not be evaluated for this access, which is denied with `EINVAL`.
     EvalError {
         /// The rule.
         rule: usize,
-        /// What it could not read.
+        /// Why not.
         error: EvalError,
     },
 }

@@ -1,7 +1,7 @@
 //! The layout of a policy file. Comments, lines and the spelling of names and integers stay as they are; white space and
 //! the escapes of texts become what everybody's are.
 
-use crate::lexer::{Mark, Token, TokenKind};
+use crate::lexer::{Punct, Token, TokenKind};
 use crate::parser::{self, Parsed};
 use crate::{ParseError, Source, Span, check};
 
@@ -42,7 +42,7 @@ struct Layout<'a> {
     text: &'a str,
     lines: Vec<Line>,
     /// The brackets that are open in the current statement.
-    open: Vec<Mark>,
+    open: Vec<Punct>,
     test: Test,
 }
 
@@ -77,11 +77,11 @@ impl Layout<'_> {
             let gap_start = before.map_or(0, |before| before.span.end);
             let closes_test = self.test == Test::Steps
                 && self.open.is_empty()
-                && token.kind == TokenKind::Mark(Mark::BraceClose);
+                && token.kind == TokenKind::Punct(Punct::BraceClose);
             let behind_test_open = before.is_some_and(|before| {
                 self.test == Test::Steps
                     && self.open.is_empty()
-                    && before.kind == TokenKind::Mark(Mark::BraceOpen)
+                    && before.kind == TokenKind::Punct(Punct::BraceOpen)
             });
             let apart = closes_test || behind_test_open;
             fresh |= apart;
@@ -121,9 +121,9 @@ impl Layout<'_> {
             {
                 self.test = Test::Header;
             }
-            TokenKind::Mark(Mark::BraceOpen) if self.test == Test::Header => self.test = Test::Steps,
-            TokenKind::Mark(mark @ (Mark::ParenOpen | Mark::BracketOpen | Mark::BraceOpen)) => {
-                self.open.push(mark);
+            TokenKind::Punct(Punct::BraceOpen) if self.test == Test::Header => self.test = Test::Steps,
+            TokenKind::Punct(punct @ (Punct::ParenOpen | Punct::BracketOpen | Punct::BraceOpen)) => {
+                self.open.push(punct);
             }
             _ if closes_test => self.test = Test::None,
             ref kind if is_closer(kind) => {
@@ -193,22 +193,22 @@ impl Layout<'_> {
 
     /// Whether there is no space between two tokens.
     fn glued(&self, before: &Token, token: &Token) -> bool {
-        use Mark::{BraceClose, BraceOpen, BracketClose, BracketOpen, Comma, ParenClose, ParenOpen, Range};
+        use Punct::{BraceClose, BraceOpen, BracketClose, BracketOpen, Comma, ParenClose, ParenOpen, Range};
         let word = &self.text[before.span.range()];
         match (&before.kind, &token.kind) {
-            (_, TokenKind::Mark(Comma | ParenClose | BracketClose | BraceClose)) => true,
-            (TokenKind::Mark(ParenOpen | BracketOpen | BraceOpen), _) => true,
-            (TokenKind::Word, TokenKind::Mark(ParenOpen)) => matches!(word, "deny" | "count"),
-            (TokenKind::Word, TokenKind::Mark(BracketOpen)) => matches!(word, "new" | "old"),
-            (TokenKind::Integer(_), TokenKind::Mark(Range))
-            | (TokenKind::Mark(Range), TokenKind::Integer(_)) => true,
+            (_, TokenKind::Punct(Comma | ParenClose | BracketClose | BraceClose)) => true,
+            (TokenKind::Punct(ParenOpen | BracketOpen | BraceOpen), _) => true,
+            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => matches!(word, "deny" | "count"),
+            (TokenKind::Word, TokenKind::Punct(BracketOpen)) => matches!(word, "new" | "old"),
+            (TokenKind::Integer(_), TokenKind::Punct(Range))
+            | (TokenKind::Punct(Range), TokenKind::Integer(_)) => true,
             _ => false,
         }
     }
 }
 
 fn is_closer(kind: &TokenKind) -> bool {
-    matches!(kind, TokenKind::Mark(Mark::ParenClose | Mark::BracketClose | Mark::BraceClose))
+    matches!(kind, TokenKind::Punct(Punct::ParenClose | Punct::BracketClose | Punct::BraceClose))
 }
 
 /// The comment in a stretch of white space, if there is one.

@@ -21,7 +21,7 @@ pub(crate) enum TokenKind {
     Integer(Integer),
     Text(Text),
     /// Punctuation.
-    Mark(Mark),
+    Punct(Punct),
     /// The end of a line.
     Newline,
     /// The end of the file.
@@ -31,7 +31,7 @@ pub(crate) enum TokenKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum Punct {
     ParenOpen,
     ParenClose,
     BracketOpen,
@@ -74,34 +74,34 @@ pub(crate) enum Mark {
 }
 
 /// Longer ones first.
-const MARKS: &[(&str, Mark)] = &[
-    ("...", Mark::Ellipsis),
-    ("===", Mark::TripleEqual),
-    ("..=", Mark::RangeEqual),
-    ("..", Mark::Range),
-    ("<=", Mark::LessOrEqual),
-    (">=", Mark::GreaterOrEqual),
-    ("==", Mark::Equal),
-    ("!=", Mark::NotEqual),
-    ("=>", Mark::Arrow),
-    ("->", Mark::ThinArrow),
-    ("=<", Mark::EqualOrLess),
-    ("<>", Mark::LessOrGreater),
-    ("=~", Mark::Resembles),
-    ("&&", Mark::DoubleAnd),
-    ("||", Mark::DoubleOr),
-    ("(", Mark::ParenOpen),
-    (")", Mark::ParenClose),
-    ("[", Mark::BracketOpen),
-    ("]", Mark::BracketClose),
-    ("{", Mark::BraceOpen),
-    ("}", Mark::BraceClose),
-    (",", Mark::Comma),
-    ("<", Mark::Less),
-    (">", Mark::Greater),
-    ("=", Mark::Assign),
-    ("!", Mark::Bang),
-    (";", Mark::Semicolon),
+const PUNCTUATION: &[(&str, Punct)] = &[
+    ("...", Punct::Ellipsis),
+    ("===", Punct::TripleEqual),
+    ("..=", Punct::RangeEqual),
+    ("..", Punct::Range),
+    ("<=", Punct::LessOrEqual),
+    (">=", Punct::GreaterOrEqual),
+    ("==", Punct::Equal),
+    ("!=", Punct::NotEqual),
+    ("=>", Punct::Arrow),
+    ("->", Punct::ThinArrow),
+    ("=<", Punct::EqualOrLess),
+    ("<>", Punct::LessOrGreater),
+    ("=~", Punct::Resembles),
+    ("&&", Punct::DoubleAnd),
+    ("||", Punct::DoubleOr),
+    ("(", Punct::ParenOpen),
+    (")", Punct::ParenClose),
+    ("[", Punct::BracketOpen),
+    ("]", Punct::BracketClose),
+    ("{", Punct::BraceOpen),
+    ("}", Punct::BraceClose),
+    (",", Punct::Comma),
+    ("<", Punct::Less),
+    (">", Punct::Greater),
+    ("=", Punct::Assign),
+    ("!", Punct::Bang),
+    (";", Punct::Semicolon),
 ];
 
 /// A place in a text.
@@ -164,10 +164,10 @@ impl<'a> Lexer<'a> {
                 self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
                 TokenKind::Word
             }
-            _ => match MARKS.iter().find(|(spelling, _)| rest.starts_with(spelling)) {
-                Some((spelling, mark)) => {
+            _ => match PUNCTUATION.iter().find(|(spelling, _)| rest.starts_with(spelling)) {
+                Some((spelling, punct)) => {
                     self.at += spelling.len();
-                    TokenKind::Mark(*mark)
+                    TokenKind::Punct(*punct)
                 }
                 None => {
                     let c = rest.chars().next().unwrap_or_default();

@@ -9,9 +9,9 @@ mod rule;
 mod test_block;
 
 use crate::did_you_mean::did_you_mean;
-use crate::lexer::{Lexer, Mark, Token, TokenKind};
+use crate::lexer::{Lexer, Punct, Token, TokenKind};
 use crate::model::is_name_character;
-use crate::syntax::{At, RuleSyntax, TestSyntax};
+use crate::syntax::{RuleSyntax, Spanned, TestSyntax};
 use crate::{
     AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
     Relation, Span, Text,
@@ -21,12 +21,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
     /// The policy that the header begins.
-    pub(crate) header: Option<At<Policy>>,
-    pub(crate) mode: Option<At<Mode>>,
-    pub(crate) default_read: Option<At<Fallback>>,
-    pub(crate) default_write: Option<At<Fallback>>,
+    pub(crate) header: Option<Spanned<Policy>>,
+    pub(crate) mode: Option<Spanned<Mode>>,
+    pub(crate) default_read: Option<Spanned<Fallback>>,
+    pub(crate) default_write: Option<Spanned<Fallback>>,
     /// What `width 64` declares.
-    pub(crate) width_64: Vec<At<KnobPattern>>,
+    pub(crate) width_64: Vec<Spanned<KnobPattern>>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
     /// What was wrong.
@@ -251,7 +251,7 @@ impl<'a> Parser<'a> {
             // The missing header has been reported already, at the first statement.
             return Ok(());
         }
-        self.parsed.header = Some(At::new(policy, keyword.to(span)));
+        self.parsed.header = Some(Spanned::new(policy, keyword.to(span)));
         Ok(())
     }
 
@@ -269,7 +269,7 @@ impl<'a> Parser<'a> {
                 .also(first.span, "it is stated here first");
             self.report(error);
         } else {
-            self.parsed.mode = Some(At::new(mode, span));
+            self.parsed.mode = Some(Spanned::new(mode, span));
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl<'a> Parser<'a> {
         self.next();
         let help = "such as `width 64 vendor.limit`, for a knob whose handler keeps 64 bits";
         let bits = self.integer("`64`", Some(help))?;
-        if bits.is != Integer::from(64) {
+        if bits.node != Integer::from(64) {
             let error =
                 Diagnostic::error("bad-width", bits.span, "the width that can be declared is 64 bits")
                     .help("a number beyond 32 bits is denied without a declaration")
@@ -330,7 +330,7 @@ impl<'a> Parser<'a> {
                 .also(first.span, "it is stated here first");
             self.report(error);
         } else {
-            *slot = Some(At::new(Fallback { action, log }, span));
+            *slot = Some(Spanned::new(Fallback { action, log }, span));
         }
         Ok(())
     }
@@ -354,7 +354,7 @@ impl<'a> Parser<'a> {
 
     /// Reports a `:` or `=` in front of what is stated, and passes over it.
     fn skip_separators(&mut self) {
-        if matches!(self.peek().kind, TokenKind::Mark(Mark::Assign) | TokenKind::Stray(':')) {
+        if matches!(self.peek().kind, TokenKind::Punct(Punct::Assign) | TokenKind::Stray(':')) {
             let span = self.next().span;
             let before = self.slice(Span::new(0, span.start));
             let start = before.trim_end_matches([' ', '\t']).len();
@@ -368,7 +368,7 @@ impl<'a> Parser<'a> {
 
     /// `(ERRNO)` behind `deny`, or nothing, which is `EPERM`.
     fn errno_in_parens(&mut self) -> Parse<Errno> {
-        if !self.peek_mark(Mark::ParenOpen) {
+        if !self.peek_punct(Punct::ParenOpen) {
             if let Some((errno, span)) = self.foreign_errno(true) {
                 let error = Diagnostic::error("misplaced-errno", span, "an errno without parentheses")
                     .help(format!("the errno stands in parentheses: `deny({errno})`"))
@@ -387,7 +387,7 @@ impl<'a> Parser<'a> {
             self.report(error.help("drop the `-`").suggest(span, ""));
         }
         let errno = self.errno()?;
-        if !self.peek_mark(Mark::ParenClose) {
+        if !self.peek_punct(Punct::ParenClose) {
             let place = Span::new(self.end, self.end);
             if let TokenKind::Word = self.peek().kind {
                 let error = Diagnostic::error("unclosed-errno", self.peek_span(), "expected `)`")
@@ -471,7 +471,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A text between quotes.
-    fn text(&mut self, expected: &str, help: Option<&str>) -> Parse<At<Text>> {
+    fn text(&mut self, expected: &str, help: Option<&str>) -> Parse<Spanned<Text>> {
         if !matches!(self.peek().kind, TokenKind::Text(_)) {
             if let Some((span, quoted)) = self.quoted_ahead() {
                 let message = format!("expected {expected}, found `{}`", self.slice(span));
@@ -484,17 +484,17 @@ impl<'a> Parser<'a> {
         }
         let token = self.next();
         match token.kind {
-            TokenKind::Text(text) => Ok(At::new(text, token.span)),
+            TokenKind::Text(text) => Ok(Spanned::new(text, token.span)),
             _ => Err(Reported),
         }
     }
 
     /// An integer literal.
-    fn integer(&mut self, expected: &str, help: Option<&str>) -> Parse<At<Integer>> {
+    fn integer(&mut self, expected: &str, help: Option<&str>) -> Parse<Spanned<Integer>> {
         let TokenKind::Integer(integer) = self.peek().kind else {
             return Err(self.unexpected(expected, help));
         };
-        Ok(At::new(integer, self.next().span))
+        Ok(Spanned::new(integer, self.next().span))
     }
 
     /// The end of a statement, which has to be that of the line too.

@@ -2,14 +2,14 @@
 
 use super::{Checker, invalid};
 use crate::model::ends_text;
-use crate::syntax::{At, ConditionSyntax, Term, TextVerb};
+use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{
     Condition, Diagnostic, Integer, Operand, PolicyError, Relation, Span, SpellingErrorKind, Text, TextGlob,
     TextOperand, TextTest, Value, ValueText,
 };
 
 /// The first place where the condition looks at the new value.
-pub(super) fn first_new(condition: &At<ConditionSyntax>) -> Option<Span> {
+pub(super) fn first_new(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     let is_new = |term: &Term| {
         matches!(term, Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New))
     };
@@ -17,13 +17,13 @@ pub(super) fn first_new(condition: &At<ConditionSyntax>) -> Option<Span> {
 }
 
 /// The first place where the condition looks at the name of the task.
-pub(super) fn first_comm(condition: &At<ConditionSyntax>) -> Option<Span> {
+pub(super) fn first_comm(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| *term == Term::Comm)
 }
 
-fn first(condition: &At<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
-    let in_term = |term: &At<Term>| wanted(&term.is).then_some(term.span);
-    match &condition.is {
+fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
+    let in_term = |term: &Spanned<Term>| wanted(&term.node).then_some(term.span);
+    match &condition.node {
         ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
             parts.iter().find_map(|part| first(part, wanted))
         }
@@ -48,8 +48,8 @@ fn never_true(error: &PolicyError, span: Span) -> Diagnostic {
 }
 
 /// The integer that a text literal holds, and nothing else.
-fn unquoted(term: &At<Term>) -> Option<String> {
-    let Term::Text(text) = &term.is else { return None };
+fn unquoted(term: &Spanned<Term>) -> Option<String> {
+    let Term::Text(text) = &term.node else { return None };
     let text = std::str::from_utf8(text.as_bytes()).ok()?;
     text.parse().ok().and_then(Integer::new).map(|_| text.to_owned())
 }
@@ -57,13 +57,13 @@ fn unquoted(term: &At<Term>) -> Option<String> {
 /// One side of a comparison of texts.
 enum TextSide {
     Operand(TextOperand),
-    Literal(At<Text>),
+    Literal(Spanned<Text>),
 }
 
 impl Checker {
     /// The condition, if it is one; else the errors are reported.
-    pub(super) fn condition(&mut self, syntax: &At<ConditionSyntax>) -> Option<Condition> {
-        match &syntax.is {
+    pub(super) fn condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Condition> {
+        match &syntax.node {
             ConditionSyntax::All(parts) => {
                 let parts = self.parts(parts)?;
                 self.valid(Condition::all(parts), syntax.span)
@@ -78,7 +78,7 @@ impl Checker {
                 let checked = self.range(range);
                 let operand = self.operand(subject);
                 let (operand, checked) = (operand?, checked?);
-                let place = if subject.is.is_literal() { subject.span } else { range.span };
+                let place = if subject.node.is_literal() { subject.span } else { range.span };
                 self.valid(Condition::in_range(operand, checked), place)
             }
             ConditionSyntax::InSet(subject, members) => self.set(subject, members),
@@ -91,22 +91,26 @@ impl Checker {
     }
 
     /// All of them, after having looked at every one.
-    fn parts(&mut self, parts: &[At<ConditionSyntax>]) -> Option<Vec<Condition>> {
+    fn parts(&mut self, parts: &[Spanned<ConditionSyntax>]) -> Option<Vec<Condition>> {
         let checked: Vec<Option<Condition>> = parts.iter().map(|part| self.condition(part)).collect();
         checked.into_iter().collect()
     }
 
-    fn chain(&mut self, first: &At<Term>, links: &[(At<Relation>, At<Term>)]) -> Option<Condition> {
-        let is_text = |term: &At<Term>| matches!(term.is, Term::Text(_) | Term::Comm);
+    fn chain(
+        &mut self,
+        first: &Spanned<Term>,
+        links: &[(Spanned<Relation>, Spanned<Term>)],
+    ) -> Option<Condition> {
+        let is_text = |term: &Spanned<Term>| matches!(term.node, Term::Text(_) | Term::Comm);
         if is_text(first) || links.iter().any(|(_, term)| is_text(term)) {
             return self.text_comparison(first, links);
         }
         let operand = self.operand(first);
         let checked: Vec<Option<(Relation, Operand)>> =
-            links.iter().map(|(relation, term)| Some((relation.is, self.operand(term)?))).collect();
+            links.iter().map(|(relation, term)| Some((relation.node, self.operand(term)?))).collect();
         let checked = checked.into_iter().collect::<Option<Vec<_>>>()?;
         let terms = || std::iter::once(first).chain(links.iter().map(|(_, term)| term));
-        let literals = terms().zip(terms().skip(1)).find(|(a, b)| a.is.is_literal() && b.is.is_literal());
+        let literals = terms().zip(terms().skip(1)).find(|(a, b)| a.node.is_literal() && b.node.is_literal());
         let place = literals.map_or(first.span, |(a, b)| a.span.to(b.span));
         self.valid(Condition::chain(operand?, checked), place)
     }
@@ -116,7 +120,11 @@ impl Checker {
     }
 
     /// `new == "text"` and `new != "text"`, either way round.
-    fn text_comparison(&mut self, first: &At<Term>, links: &[(At<Relation>, At<Term>)]) -> Option<Condition> {
+    fn text_comparison(
+        &mut self,
+        first: &Spanned<Term>,
+        links: &[(Spanned<Relation>, Spanned<Term>)],
+    ) -> Option<Condition> {
         let [(relation, second)] = links else {
             let span = links.last().map_or(first.span, |(_, last)| first.span.to(last.span));
             let error = Diagnostic::error("text-in-chain", span, "a chain of comparisons is for numbers");
@@ -140,7 +148,7 @@ impl Checker {
             }
         };
         let text = self.whole_text(&literal);
-        let test = match relation.is {
+        let test = match relation.node {
             Relation::Equal => TextTest::Equals(text?),
             Relation::NotEqual => TextTest::Differs(text?),
             _ => {
@@ -159,9 +167,9 @@ impl Checker {
         Some(Condition::Text(operand, test))
     }
 
-    fn text_side(&mut self, term: &At<Term>, other: &At<Term>) -> Option<TextSide> {
-        match &term.is {
-            Term::Text(text) => Some(TextSide::Literal(At::new(text.clone(), term.span))),
+    fn text_side(&mut self, term: &Spanned<Term>, other: &Spanned<Term>) -> Option<TextSide> {
+        match &term.node {
+            Term::Text(text) => Some(TextSide::Literal(Spanned::new(text.clone(), term.span))),
             Term::Value(value) => Some(TextSide::Operand(TextOperand::Value(*value))),
             Term::Comm => Some(TextSide::Operand(TextOperand::Comm)),
             number => {
@@ -187,14 +195,14 @@ impl Checker {
     }
 
     /// A text literal that a part of a value is compared with.
-    fn literal(&mut self, text: &At<Text>) -> Option<ValueText> {
-        let checked = ValueText::new(text.is.as_bytes());
+    fn literal(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
+        let checked = ValueText::new(text.node.as_bytes());
         checked.map_err(|error| self.report(never_true(&error, text.span))).ok()
     }
 
     /// A text literal that the whole of a value is compared with.
-    fn whole_text(&mut self, text: &At<Text>) -> Option<ValueText> {
-        let bytes = text.is.as_bytes();
+    fn whole_text(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
+        let bytes = text.node.as_bytes();
         let checked = ValueText::new(bytes).map_err(|error| {
             let line = bytes.split(|byte| ends_text(*byte)).next().unwrap_or_default();
             let mut rest = bytes[line.len()..].iter();
@@ -210,12 +218,12 @@ impl Checker {
         checked.ok()
     }
 
-    fn text_test(&mut self, verb: TextVerb, text: &At<Text>) -> Option<TextTest> {
+    fn text_test(&mut self, verb: TextVerb, text: &Spanned<Text>) -> Option<TextTest> {
         match verb {
             TextVerb::StartsWith => self.literal(text).map(TextTest::StartsWith),
             TextVerb::Contains => self.literal(text).map(TextTest::Contains),
             TextVerb::Matches => {
-                let glob = TextGlob::parse(text.is.as_bytes()).map_err(|error| {
+                let glob = TextGlob::parse(text.node.as_bytes()).map_err(|error| {
                     if error.kind == SpellingErrorKind::NotOneLine {
                         return self.report(never_true(&PolicyError::NotOneLine, text.span));
                     }
@@ -232,13 +240,14 @@ impl Checker {
         }
     }
 
-    fn set(&mut self, subject: &At<Term>, members: &At<Vec<At<Term>>>) -> Option<Condition> {
-        let Some(first) = members.is.first() else {
+    fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Condition> {
+        let Some(first) = members.node.first() else {
             self.report(invalid::diagnostic(&PolicyError::EmptySet, members.span));
             return None;
         };
-        let texts = matches!(first.is, Term::Text(_));
-        if let Some(other) = members.is.iter().find(|member| matches!(member.is, Term::Text(_)) != texts) {
+        let texts = matches!(first.node, Term::Text(_));
+        if let Some(other) = members.node.iter().find(|member| matches!(member.node, Term::Text(_)) != texts)
+        {
             let error =
                 Diagnostic::error("mixed-set", other.span, "a set holds integers, or texts, and not both");
             self.report(error.also(first.span, if texts { "a text" } else { "an integer" }));
@@ -246,10 +255,10 @@ impl Checker {
         }
         if !texts {
             let integers: Vec<Integer> = members
-                .is
+                .node
                 .iter()
                 .filter_map(
-                    |member| if let Term::Integer(integer) = member.is { Some(integer) } else { None },
+                    |member| if let Term::Integer(integer) = member.node { Some(integer) } else { None },
                 )
                 .collect();
             let operand = self.operand(subject)?;
@@ -257,9 +266,9 @@ impl Checker {
         }
         let operand = self.text_subject(subject);
         let mut literals = Vec::new();
-        for member in &members.is {
-            if let Term::Text(text) = &member.is {
-                literals.push(self.whole_text(&At::new(text.clone(), member.span)));
+        for member in &members.node {
+            if let Term::Text(text) = &member.node {
+                literals.push(self.whole_text(&Spanned::new(text.clone(), member.span)));
             }
         }
         let literals = literals.into_iter().collect::<Option<Vec<_>>>()?;
@@ -268,8 +277,8 @@ impl Checker {
     }
 
     /// The text that is tested.
-    fn text_subject(&mut self, term: &At<Term>) -> Option<TextOperand> {
-        match &term.is {
+    fn text_subject(&mut self, term: &Spanned<Term>) -> Option<TextOperand> {
+        match &term.node {
             Term::Value(value) => Some(TextOperand::Value(*value)),
             Term::Comm => Some(TextOperand::Comm),
             Term::Text(_) => {
@@ -288,8 +297,8 @@ impl Checker {
         }
     }
 
-    fn operand(&mut self, term: &At<Term>) -> Option<Operand> {
-        Some(match &term.is {
+    fn operand(&mut self, term: &Spanned<Term>) -> Option<Operand> {
+        Some(match &term.node {
             Term::Integer(integer) => Operand::Literal(*integer),
             Term::Value(value) => Operand::Only(*value),
             Term::Count(value) => Operand::Count(*value),
@@ -297,7 +306,7 @@ impl Checker {
             Term::Uid => Operand::Uid,
             Term::Gid => Operand::Gid,
             Term::Element(value, index) => {
-                return self.valid(Operand::element(*value, index.is.get()), index.span);
+                return self.valid(Operand::element(*value, index.node.get()), index.span);
             }
             Term::Text(_) | Term::Comm => {
                 let error = Diagnostic::error(

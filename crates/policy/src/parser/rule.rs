@@ -3,9 +3,9 @@
 use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
 use crate::did_you_mean::did_you_mean;
-use crate::lexer::{Mark, TokenKind};
+use crate::lexer::{Punct, TokenKind};
 use crate::spelling::SpellingErrorKind;
-use crate::syntax::{ActionSyntax, At, RangeSyntax, RuleSyntax};
+use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned};
 use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError};
 
 /// What stands behind the patterns of a rule.
@@ -35,7 +35,7 @@ impl Parser<'_> {
             "clamp" => Head::Clamp,
             _ => Head::Ignore,
         };
-        if self.peek_mark(Mark::ParenOpen) {
+        if self.peek_punct(Punct::ParenOpen) {
             let help = "only `deny` takes an errno in parentheses";
             return Err(self.unexpected("`read` or `write`", Some(help)));
         }
@@ -43,8 +43,8 @@ impl Parser<'_> {
         let kinds = self.kinds(word)?;
         self.no_errno_here()?;
         self.skip_prepositions();
-        let (patterns, broken) = self.patterns(word, kinds.is)?;
-        let action = At::new(self.action(head, word)?, head_span);
+        let (patterns, broken) = self.patterns(word, kinds.node)?;
+        let action = Spanned::new(self.action(head, word)?, head_span);
         let mut condition = None;
         if self.peek_word("if") {
             self.next();
@@ -53,7 +53,7 @@ impl Parser<'_> {
         let log = self.log();
         self.no_errno_here()?;
         if self.peek_word("else") || self.peek_word("otherwise") {
-            return Err(self.no_else(kinds.is, &patterns));
+            return Err(self.no_else(kinds.node, &patterns));
         }
         self.end_of_rule(condition.is_some(), log.is_some(), patterns.last().map(|last| last.span))?;
         if broken {
@@ -64,7 +64,7 @@ impl Parser<'_> {
     }
 
     /// `read`, `write` or `read write`
-    fn kinds(&mut self, action: &str) -> Parse<At<Kinds>> {
+    fn kinds(&mut self, action: &str) -> Parse<Spanned<Kinds>> {
         let start = self.peek_span().start;
         let (mut read, mut write) = (false, false);
         loop {
@@ -91,12 +91,16 @@ impl Parser<'_> {
             (false, true) => Kinds::Write,
             (false, false) => return Err(self.missing_kinds(action)),
         };
-        Ok(At::new(kinds, Span::new(start, self.end)))
+        Ok(Spanned::new(kinds, Span::new(start, self.end)))
     }
 
     /// The patterns, and whether one of them was wrong.
-    pub(super) fn patterns(&mut self, action: &str, kinds: Kinds) -> Parse<(Vec<At<KnobPattern>>, bool)> {
-        let mut patterns: Vec<At<KnobPattern>> = Vec::new();
+    pub(super) fn patterns(
+        &mut self,
+        action: &str,
+        kinds: Kinds,
+    ) -> Parse<(Vec<Spanned<KnobPattern>>, bool)> {
+        let mut patterns: Vec<Spanned<KnobPattern>> = Vec::new();
         let mut broken = false;
         let mut comma = None;
         loop {
@@ -115,7 +119,7 @@ impl Parser<'_> {
                 return Err(self.report(error));
             }
             match KnobPattern::parse(spelling) {
-                Ok(pattern) => patterns.push(At::new(pattern, span)),
+                Ok(pattern) => patterns.push(Spanned::new(pattern, span)),
                 Err(error) => {
                     let ends_early = matches!(
                         error.kind,
@@ -135,7 +139,7 @@ impl Parser<'_> {
                     broken = true;
                 }
             }
-            if !self.peek_mark(Mark::Comma) {
+            if !self.peek_punct(Punct::Comma) {
                 self.check_behind_pattern(span, action, kinds)?;
                 return Ok((patterns, broken));
             }
@@ -171,32 +175,32 @@ impl Parser<'_> {
     }
 
     /// `A..B` or `[A..B, C..D]`
-    pub(super) fn clamp_ranges(&mut self) -> Parse<At<Vec<At<RangeSyntax>>>> {
-        if !self.peek_mark(Mark::BracketOpen) {
+    pub(super) fn clamp_ranges(&mut self) -> Parse<Spanned<Vec<Spanned<RangeSyntax>>>> {
+        if !self.peek_punct(Punct::BracketOpen) {
             let range = self.range("a range of integers")?;
             let span = range.span;
-            return Ok(At::new(vec![range], span));
+            return Ok(Spanned::new(vec![range], span));
         }
         let open = self.next().span;
         self.joined += 1;
         let mut ranges = Vec::new();
-        while !self.peek_mark(Mark::BracketClose) {
+        while !self.peek_punct(Punct::BracketClose) {
             ranges.push(self.range("a range of integers, or `]`")?);
-            if !self.peek_mark(Mark::Comma) {
+            if !self.peek_punct(Punct::Comma) {
                 break;
             }
             self.next();
         }
-        if !self.peek_mark(Mark::BracketClose) {
+        if !self.peek_punct(Punct::BracketClose) {
             return Err(self.unexpected("`,` or `]`", None));
         }
         self.next();
         self.joined -= 1;
-        Ok(At::new(ranges, Span::new(open.start, self.end)))
+        Ok(Spanned::new(ranges, Span::new(open.start, self.end)))
     }
 
     /// `A..B`, `A..`, `..B` or `..`
-    pub(super) fn range(&mut self, expected: &str) -> Parse<At<RangeSyntax>> {
+    pub(super) fn range(&mut self, expected: &str) -> Parse<Spanned<RangeSyntax>> {
         if let Some(ForeignRange { code, span, replacement }) = self.foreign_range() {
             let error =
                 Diagnostic::error(code, span, "a range is written with `..`, and both ends are in it")
@@ -206,7 +210,7 @@ impl Parser<'_> {
             self.peeked = None;
             self.lexer.go_to(span.end);
             self.end = span.end;
-            return Ok(At::new(unknown_range(), span));
+            return Ok(Spanned::new(unknown_range(), span));
         }
         let start = self.peek_span().start;
         let help = Some("ranges are written `1..10`, both ends included");
@@ -214,12 +218,12 @@ impl Parser<'_> {
         if let TokenKind::Integer(integer) = self.peek().kind {
             broken = self.next_is_broken();
             low = Some(integer);
-        } else if !matches!(self.peek().kind, TokenKind::Mark(Mark::Range | Mark::RangeEqual)) {
+        } else if !matches!(self.peek().kind, TokenKind::Punct(Punct::Range | Punct::RangeEqual)) {
             return Err(self.unexpected(expected, help));
         }
         match self.peek().kind {
-            TokenKind::Mark(Mark::Range) => self.skip(),
-            TokenKind::Mark(Mark::RangeEqual) => {
+            TokenKind::Punct(Punct::Range) => self.skip(),
+            TokenKind::Punct(Punct::RangeEqual) => {
                 let span = self.peek_span();
                 let error = Diagnostic::error("range-equal", span, "`..=` is not a range of this language")
                     .help("`..` includes both ends")
@@ -243,7 +247,7 @@ impl Parser<'_> {
             _ => {}
         }
         let range = if broken { unknown_range() } else { RangeSyntax { low, high } };
-        Ok(At::new(range, Span::new(start, self.end)))
+        Ok(Spanned::new(range, Span::new(start, self.end)))
     }
 
     /// Uses the next token; whether something is wrong with it.
@@ -290,7 +294,7 @@ impl Parser<'_> {
                 return Err(self.report(error));
             }
         }
-        if self.peek_mark(Mark::Comma)
+        if self.peek_punct(Punct::Comma)
             && let Some((span, number)) = self.grouped_digits()
         {
             let error = Diagnostic::error("bad-integer", span, "digits are not grouped with commas")
@@ -302,7 +306,7 @@ impl Parser<'_> {
         if touching
             && !matches!(
                 self.peek().kind,
-                TokenKind::Newline | TokenKind::End | TokenKind::Mark(Mark::Semicolon)
+                TokenKind::Newline | TokenKind::End | TokenKind::Punct(Punct::Semicolon)
             )
         {
             let help = "escape a character with `\\` if it belongs to the name";

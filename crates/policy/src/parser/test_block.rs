@@ -3,8 +3,8 @@
 use super::rule::{reserved_word, spelling_diagnostic};
 use super::{ACTIONS, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
-use crate::lexer::{Mark, TokenKind};
-use crate::syntax::{At, StepSyntax, TestSyntax};
+use crate::lexer::{Punct, TokenKind};
+use crate::syntax::{Spanned, StepSyntax, TestSyntax};
 use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
 
 /// Words of other languages for what a step states.
@@ -34,30 +34,30 @@ impl Parser<'_> {
     }
 
     /// The name, and the whole header. Stops before the `{`, even if what stands before that is no name.
-    fn test_name(&mut self, keyword: Span) -> Parse<(At<String>, Span)> {
+    fn test_name(&mut self, keyword: Span) -> Parse<(Spanned<String>, Span)> {
         let name = match self.text("the name of the test", Some("such as `test \"core dumps are safe\" {`")) {
             Ok(name) => name,
             Err(Reported) => {
                 while !matches!(
                     self.peek().kind,
-                    TokenKind::Mark(Mark::BraceOpen) | TokenKind::Newline | TokenKind::End
+                    TokenKind::Punct(Punct::BraceOpen) | TokenKind::Newline | TokenKind::End
                 ) {
                     self.next();
                 }
-                if !self.peek_mark(Mark::BraceOpen) {
+                if !self.peek_punct(Punct::BraceOpen) {
                     return Err(Reported);
                 }
-                At::new(Text::default(), keyword)
+                Spanned::new(Text::default(), keyword)
             }
         };
-        let text = String::from_utf8(name.is.0).unwrap_or_else(|error| {
+        let text = String::from_utf8(name.node.0).unwrap_or_else(|error| {
             self.report(Diagnostic::error("not-utf8", name.span, "the name of a test is UTF-8"));
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
-        if !self.peek_mark(Mark::BraceOpen) {
+        if !self.peek_punct(Punct::BraceOpen) {
             return Err(self.unexpected("`{`", None));
         }
-        Ok((At::new(text, name.span), keyword.to(name.span)))
+        Ok((Spanned::new(text, name.span), keyword.to(name.span)))
     }
 
     /// The steps up to `}`; whether there was one.
@@ -69,7 +69,7 @@ impl Parser<'_> {
             let a_rule_begins = self.rule_begins();
             match self.peek().kind {
                 TokenKind::Newline => self.skip(),
-                TokenKind::Mark(Mark::BraceClose) => {
+                TokenKind::Punct(Punct::BraceClose) => {
                     self.next();
                     return true;
                 }
@@ -113,7 +113,7 @@ impl Parser<'_> {
         if let TokenKind::Text(_) = self.peek().kind {
             let text = self.text("the text that is written", None)?;
             if is_write {
-                access.new = Some(text.is.0);
+                access.new = Some(text.node.0);
             } else {
                 let error = Diagnostic::error("read-with-text", text.span, "a read writes nothing")
                     .help("what the knob holds is stated as `old \"…\"`")
@@ -133,7 +133,7 @@ impl Parser<'_> {
         }
         let comm = self.circumstances(&mut access)?;
         let expected = self.expected()?;
-        if !self.peek_mark(Mark::BraceClose) {
+        if !self.peek_punct(Punct::BraceClose) {
             self.end_of_line("the end of the line")?;
         }
         if broken {
@@ -147,7 +147,7 @@ impl Parser<'_> {
         let start = self.end;
         let mut ahead = self.ahead();
         let mut token = ahead.token();
-        if token.kind == TokenKind::Mark(Mark::Assign) || self.slice(token.span) == "new" {
+        if token.kind == TokenKind::Punct(Punct::Assign) || self.slice(token.span) == "new" {
             token = ahead.token();
         }
         let text = match token.kind {
@@ -209,14 +209,14 @@ impl Parser<'_> {
             seen.push(word);
             self.next();
             match word {
-                "old" => access.old = Some(self.text("what the knob holds", None)?.is.0),
+                "old" => access.old = Some(self.text("what the knob holds", None)?.node.0),
                 "pos" => access.pos = self.bounded("a file position")?,
                 "uid" => access.task.uid = self.bounded("a user id")?,
                 "gid" => access.task.gid = self.bounded("a group id")?,
                 _ => {
                     let name = self.text("the name of a task", None)?;
                     comm = Some(name.span);
-                    access.task.comm = name.is.0;
+                    access.task.comm = name.node.0;
                 }
             }
         }
@@ -226,7 +226,7 @@ impl Parser<'_> {
     /// An integer that fits.
     fn bounded<T: TryFrom<i128> + Default>(&mut self, what: &str) -> Parse<T> {
         let integer = self.integer(what, None)?;
-        Ok(T::try_from(integer.is.get()).unwrap_or_else(|_| {
+        Ok(T::try_from(integer.node.get()).unwrap_or_else(|_| {
             let message = format!("{what} has {} bits and no sign", size_of::<T>() * 8);
             self.report(Diagnostic::error("integer-too-large", integer.span, message));
             T::default()
@@ -234,10 +234,10 @@ impl Parser<'_> {
     }
 
     /// `=> allow`, `=> deny [ERRNO]`, `=> set "…"`
-    fn expected(&mut self) -> Parse<At<Expected>> {
+    fn expected(&mut self) -> Parse<Spanned<Expected>> {
         match self.peek().kind {
-            TokenKind::Mark(Mark::Arrow) => {}
-            TokenKind::Mark(Mark::ThinArrow | Mark::Assign | Mark::Equal) | TokenKind::Stray(':') => {
+            TokenKind::Punct(Punct::Arrow) => {}
+            TokenKind::Punct(Punct::ThinArrow | Punct::Assign | Punct::Equal) | TokenKind::Stray(':') => {
                 let span = self.peek_span();
                 let error = Diagnostic::error(
                     "not-an-arrow",
@@ -266,7 +266,7 @@ impl Parser<'_> {
             "allow" => Expected::Allow,
             "deny" => match self.peek().kind {
                 TokenKind::Word | TokenKind::Integer(_) => Expected::Deny(Some(self.errno()?)),
-                TokenKind::Mark(Mark::ParenOpen) => {
+                TokenKind::Punct(Punct::ParenOpen) => {
                     let (start, before) = (self.peek_span(), self.end);
                     let errno = self.errno_in_parens()?;
                     let span = Span::new(before, self.end);
@@ -278,8 +278,8 @@ impl Parser<'_> {
                 }
                 _ => Expected::Deny(None),
             },
-            _ => Expected::Set(self.text("the bytes that are written instead", None)?.is),
+            _ => Expected::Set(self.text("the bytes that are written instead", None)?.node),
         };
-        Ok(At::new(expected, span))
+        Ok(Spanned::new(expected, span))
     }
 }
