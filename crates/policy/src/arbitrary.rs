@@ -1,7 +1,7 @@
 //! Random policies, and accesses that they have something to say about, for property tests.
 //!
 //! Every policy that [`policy`] makes is valid, and [`access`] looks for trouble: names next to the patterns,
-//! values next to the literals, spelled in every way, at every position.
+//! values next to the literals, written in every way, at every position.
 
 mod access;
 mod pattern;

@@ -95,8 +95,8 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Eva
                 return Ok(Verdict::Allow);
             }
             stored_as_they_are(policy, &clamped, access)?;
-            let spelled: Vec<String> = clamped.iter().map(Integer::to_string).collect();
-            rewrite(spelled.join(" ").as_bytes(), access)
+            let written_out: Vec<String> = clamped.iter().map(Integer::to_string).collect();
+            rewrite(written_out.join(" ").as_bytes(), access)
         }
     }
 }
@@ -247,7 +247,7 @@ impl TextTest {
     }
 }
 
-/// The kind of an access, as the language spells it.
+/// The kind of an access, as the language writes it.
 impl std::fmt::Display for AccessKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -1,4 +1,4 @@
-//! The layout of a policy file. Comments, lines and the spelling of names and integers stay as they are; white space and
+//! The layout of a policy file. Comments, lines and the notation of names and integers stay as they are; white space and
 //! the escapes of texts become what everybody's are.
 
 use crate::lexer::{Punct, Token, TokenKind};
@@ -103,8 +103,8 @@ impl Layout<'_> {
             } else if !before.is_some_and(|before| self.glued(before, token)) {
                 self.line().code.push(' ');
             }
-            let spelling = self.spelling(token);
-            self.line().code.push_str(&spelling);
+            let text = self.text(token);
+            self.line().code.push_str(&text);
             self.track(token, fresh, closes_test);
             fresh = false;
             before = Some(token);
@@ -184,7 +184,7 @@ impl Layout<'_> {
         &mut self.lines[last]
     }
 
-    fn spelling(&self, token: &Token) -> String {
+    fn text(&self, token: &Token) -> String {
         match &token.kind {
             TokenKind::Text(text) => text.to_string(),
             _ => self.text[token.span.range()].to_owned(),

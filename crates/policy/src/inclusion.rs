@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::glob::{Piece, Scope};
-use crate::{glob, spelling};
+use crate::{glob, notation};
 
 /// How much work all questions of one checker may take together, in steps of an automaton.
 const EFFORT_MAX: usize = 200_000;
@@ -80,7 +80,7 @@ fn expanded(pieces: &[Piece], most: usize) -> Option<Vec<Vec<Piece>>> {
     let mut done: Vec<Vec<Piece>> = vec![Vec::new()];
     for piece in pieces {
         let Piece::Alternatives(branches) = piece else {
-            done.iter_mut().for_each(|pieces| spelling::push(pieces, piece.clone()));
+            done.iter_mut().for_each(|pieces| notation::push(pieces, piece.clone()));
             continue;
         };
         let mut choices = Vec::new();
@@ -95,7 +95,7 @@ fn expanded(pieces: &[Piece], most: usize) -> Option<Vec<Vec<Piece>>> {
         }
         let joined = |start: &Vec<Piece>, choice: &Vec<Piece>| {
             let mut pieces = start.clone();
-            choice.iter().for_each(|piece| spelling::push(&mut pieces, piece.clone()));
+            choice.iter().for_each(|piece| notation::push(&mut pieces, piece.clone()));
             pieces
         };
         done =
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn two_spellings_of_one_language_include_each_other() {
+    fn two_notations_of_one_language_include_each_other() {
         assert!(holds("{a,b}.c", "[ab].c"));
         assert!(holds("[ab].c", "{a,b}.c"));
     }

@@ -19,7 +19,7 @@
 //! let decision = evaluate(file.policy(), &access);
 //! assert_eq!(decision.verdict, Verdict::Rewrite(b"65535\n\n\n".to_vec()));
 //! assert_eq!(file.rule_line(1), Some(5));
-//! # Ok::<(), knobgate_policy::SpellingError>(())
+//! # Ok::<(), knobgate_policy::NotationError>(())
 //! ```
 //!
 //! # Words
@@ -61,12 +61,12 @@ pub mod limits;
 mod model;
 mod mount_point;
 mod name;
+mod notation;
 mod parse_error;
 mod parser;
 mod pattern;
 mod print;
 mod source;
-mod spelling;
 mod syntax;
 mod text;
 mod value;
@@ -90,10 +90,10 @@ pub use model::{
 };
 pub use mount_point::NotASysctl;
 pub use name::KnobName;
+pub use notation::{NotationError, NotationErrorKind};
 pub use parse_error::ParseError;
 pub use pattern::{KnobPattern, TextGlob};
 pub use print::print;
 pub use source::{PolicyFile, Source, Span};
-pub use spelling::{SpellingError, SpellingErrorKind};
 pub use text::Text;
 pub use width::{Normalisation, SHORT_DIGITS, Width};

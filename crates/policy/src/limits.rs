@@ -24,7 +24,7 @@ pub const NUMBERS_END_MAX: usize = 63;
 /// How many numbers a value that is read as numbers may hold.
 pub const ELEMENTS_MAX: usize = 8;
 
-/// The longest spelling of one number in a value, in bytes, sign and prefix included: the kernel's
+/// The longest notation of one number in a value, in bytes, sign and prefix included: the kernel's
 /// `proc_get_long` takes no longer one (kernel/sysctl.c, `TMPBUFLEN`).
 pub const NUMBER_CHARS_MAX: usize = 20;
 

@@ -55,7 +55,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether `token` is the spelling of a number, of a length that the kernel takes.
+/// Whether `token` is a number, of a length that the kernel takes.
 fn is_number(token: &[u8]) -> bool {
     let (base, digits) = base_and_digits(token);
     token.len() <= NUMBER_CHARS_MAX
@@ -63,7 +63,7 @@ fn is_number(token: &[u8]) -> bool {
         && digits.iter().all(|&digit| char::from(digit).is_digit(base))
 }
 
-/// The number that `token`, which [`is_number`], spells; `None` if it is beyond 64 bits.
+/// The number that `token`, which [`is_number`], stands for; `None` if it is beyond 64 bits.
 fn number(token: &[u8]) -> Option<Integer> {
     let (base, digits) = base_and_digits(token);
     // 20 characters hold less than 2^80, so that this cannot overflow.

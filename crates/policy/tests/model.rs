@@ -3,7 +3,7 @@
 
 use knobgate_policy::{
     Access, Action, CheckOptions, Condition, ElementIndex, Errno, Expected, Integer, Kinds, KnobName, List,
-    Operand, Policy, PolicyError, PolicyFile, Range, Relation, Rule, Source, SpellingErrorKind, Task, Test,
+    NotationErrorKind, Operand, Policy, PolicyError, PolicyFile, Range, Relation, Rule, Source, Task, Test,
     TestStep, TextGlob, TextOperand, TextTest, Value, ValueText, WrongLength, limits, parse, print,
 };
 use proptest::collection::vec;
@@ -109,10 +109,10 @@ fn what_the_language_does_not_have_is_rejected() {
     ));
     assert!(matches!(
         Rule::new(Action::Allow, Kinds::Read, ["vm..a"]),
-        Err(PolicyError::Pattern(error)) if error.kind == SpellingErrorKind::EmptyComponent
+        Err(PolicyError::Pattern(error)) if error.kind == NotationErrorKind::EmptyComponent
     ));
     for glob in ["a\n*", "{a,b\0}"] {
-        assert_eq!(TextGlob::parse(glob).unwrap_err().kind, SpellingErrorKind::NotOneLine);
+        assert_eq!(TextGlob::parse(glob).unwrap_err().kind, NotationErrorKind::NotOneLine);
     }
 }
 

@@ -194,7 +194,7 @@ fn ending() -> BoxedStrategy<&'static str> {
     ].boxed()
 }
 
-/// A list of numbers, next to the literals, in odd spellings.
+/// A list of numbers, next to the literals, in odd notations.
 fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
     let mut counts = stated.counts.clone();
     counts.extend([1, 1, 1]);
@@ -210,7 +210,7 @@ fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
         ]
         .boxed(),
     };
-    let number = (near, 0..12u8).prop_map(|(number, spelling)| spelled(number, spelling));
+    let number = (near, 0..12u8).prop_map(|(number, notation)| written(number, notation));
     let separator = prop_oneof![6 => Just(" "), 3 => Just("\t"), 1 => Just("  "), 1 => Just(" \t ")];
     let start =
         prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t"), 1 => select(vec!["\n", "\u{b}", "\r"])];
@@ -223,9 +223,9 @@ fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
 }
 
 /// One number, most often as people write it.
-fn spelled(number: i128, spelling: u8) -> String {
+fn written(number: i128, notation: u8) -> String {
     let (sign, magnitude) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
-    match spelling {
+    match notation {
         0 => format!("{sign}{magnitude:#x}"),
         1 => format!("{sign}0X{magnitude:X}"),
         2 => format!("{sign}0{magnitude:o}"),

@@ -4,7 +4,7 @@ use super::{Checker, invalid};
 use crate::model::ends_text;
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{
-    Condition, Diagnostic, Integer, Operand, PolicyError, Relation, Span, SpellingErrorKind, Text, TextGlob,
+    Condition, Diagnostic, Integer, NotationErrorKind, Operand, PolicyError, Relation, Span, Text, TextGlob,
     TextOperand, TextTest, Value, ValueText,
 };
 
@@ -224,7 +224,7 @@ impl Checker {
             TextVerb::Contains => self.literal(text).map(TextTest::Contains),
             TextVerb::Matches => {
                 let glob = TextGlob::parse(text.node.as_bytes()).map_err(|error| {
-                    if error.kind == SpellingErrorKind::NotOneLine {
+                    if error.kind == NotationErrorKind::NotOneLine {
                         return self.report(never_true(&PolicyError::NotOneLine, text.span));
                     }
                     // Escapes of the text make the place inside it uncertain.

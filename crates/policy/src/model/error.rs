@@ -1,6 +1,6 @@
 //! What can be wrong with the parts of a policy.
 
-use crate::{NotASysctl, SpellingError, limits};
+use crate::{NotASysctl, NotationError, limits};
 
 /// Why something is no policy, or no part of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum PolicyError {
     NoPatterns,
     /// What should be a pattern is none.
     #[error("{} (at byte {})", .0.kind, .0.span.start)]
-    Pattern(#[from] SpellingError),
+    Pattern(#[from] NotationError),
     /// A name or pattern of what is no sysctl.
     #[error(transparent)]
     NotASysctl(#[from] NotASysctl),

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::value_text::ends_text;
 use super::{Condition, List, PolicyError, Range, ValueText};
-use crate::{AccessKind, Errno, KnobPattern, SpellingError, limits};
+use crate::{AccessKind, Errno, KnobPattern, NotationError, limits};
 
 /// One rule: kinds of access, name patterns, an optional condition, an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,9 +175,9 @@ impl Action {
 }
 
 impl TryFrom<&str> for KnobPattern {
-    type Error = SpellingError;
+    type Error = NotationError;
 
-    fn try_from(text: &str) -> Result<Self, SpellingError> {
+    fn try_from(text: &str) -> Result<Self, NotationError> {
         Self::parse(text)
     }
 }

@@ -4,9 +4,9 @@ use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Punct, TokenKind};
-use crate::spelling::SpellingErrorKind;
+use crate::notation::NotationErrorKind;
 use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned};
-use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError};
+use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, NotationError, Span};
 
 /// What stands behind the patterns of a rule.
 pub(super) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
@@ -105,27 +105,27 @@ impl Parser<'_> {
         let mut comma = None;
         loop {
             let token = self.next_name();
-            let (span, spelling) = (token.span, self.slice(token.span));
-            if spelling.is_empty() {
+            let (span, name) = (token.span, self.slice(token.span));
+            if name.is_empty() {
                 return Err(self.no_pattern(action, comma));
             }
-            if let Some(error) = reserved_word(span, spelling, comma) {
+            if let Some(error) = reserved_word(span, name, comma) {
                 // The next statement stands where the pattern should.
-                let next_statement = STATEMENTS.contains(&spelling)
+                let next_statement = STATEMENTS.contains(&name)
                     && self.text[..span.start].trim_end_matches([' ', '\t']).ends_with('\n');
                 if next_statement {
                     self.lexer.go_to(span.start);
                 }
                 return Err(self.report(error));
             }
-            match KnobPattern::parse(spelling) {
+            match KnobPattern::parse(name) {
                 Ok(pattern) => patterns.push(Spanned::new(pattern, span)),
                 Err(error) => {
                     let ends_early = matches!(
                         error.kind,
-                        SpellingErrorKind::UnclosedAlternatives | SpellingErrorKind::UnclosedClass
+                        NotationErrorKind::UnclosedAlternatives | NotationErrorKind::UnclosedClass
                     );
-                    let mut diagnostic = spelling_diagnostic(error, span.start, spelling);
+                    let mut diagnostic = notation_diagnostic(error, span.start, name);
                     if ends_early && self.text[span.end..].starts_with([' ', '\t']) {
                         diagnostic = diagnostic.help("white space ends a pattern: write `{a,b}` without any");
                         if let Some((blanks, without)) = self.without_blanks(span.start) {
@@ -316,33 +316,33 @@ impl Parser<'_> {
     }
 }
 
-/// The error about `spelling` as the name of a knob where it is a word of the language.
-pub(super) fn reserved_word(span: Span, spelling: &str, comma: Option<Span>) -> Option<Diagnostic> {
-    if !crate::spelling::is_keyword(spelling.as_bytes()) {
+/// The error about `name` as the name of a knob where it is a word of the language.
+pub(super) fn reserved_word(span: Span, name: &str, comma: Option<Span>) -> Option<Diagnostic> {
+    if !crate::notation::is_keyword(name.as_bytes()) {
         return None;
     }
     let error =
-        Diagnostic::error("reserved-name", span, format!("expected the name of a knob, found `{spelling}`"));
+        Diagnostic::error("reserved-name", span, format!("expected the name of a knob, found `{name}`"));
     Some(match comma {
         Some(comma) => {
             let error =
                 error.also(comma, "a name has to follow this comma").help("drop the comma, or add a name");
-            if CLAUSES.contains(&spelling) { error.suggest(comma, "") } else { error }
+            if CLAUSES.contains(&name) { error.suggest(comma, "") } else { error }
         }
         None => error.help(format!(
             "a knob of this name is written `\\x{:02x}{}`",
-            spelling.as_bytes()[0],
-            &spelling[1..]
+            name.as_bytes()[0],
+            &name[1..]
         )),
     })
 }
 
 /// An error in a name or pattern that begins at `start`.
-pub(super) fn spelling_diagnostic(error: SpellingError, start: usize, spelling: &str) -> Diagnostic {
+pub(super) fn notation_diagnostic(error: NotationError, start: usize, name: &str) -> Diagnostic {
     let span = Span::new(start + error.span.start, start + error.span.end);
     let code = match error.kind {
-        SpellingErrorKind::TooLong => "pattern-too-long",
-        SpellingErrorKind::TooDeep => "nesting-too-deep",
+        NotationErrorKind::TooLong => "pattern-too-long",
+        NotationErrorKind::TooDeep => "nesting-too-deep",
         _ => "bad-name",
     };
     let mut diagnostic = Diagnostic::error(code, span, error.kind.to_string());
@@ -350,13 +350,12 @@ pub(super) fn spelling_diagnostic(error: SpellingError, start: usize, spelling: 
         diagnostic = diagnostic.help(help);
     }
     let replacement = match error.kind {
-        SpellingErrorKind::Prefix | SpellingErrorKind::LeadingSeparator => Some(""),
-        SpellingErrorKind::Caret => Some("!"),
+        NotationErrorKind::Prefix | NotationErrorKind::LeadingSeparator => Some(""),
+        NotationErrorKind::Caret => Some("!"),
         _ => None,
     };
-    let fixed = |replacement: &str| {
-        [&spelling[..error.span.start], replacement, &spelling[error.span.end..]].concat()
-    };
+    let fixed =
+        |replacement: &str| [&name[..error.span.start], replacement, &name[error.span.end..]].concat();
     match replacement.filter(|replacement| KnobPattern::parse(fixed(replacement)).is_ok()) {
         Some(replacement) => diagnostic.suggest(span, replacement),
         None => diagnostic,

@@ -1,6 +1,6 @@
 //! `test "…" { … }`
 
-use super::rule::{reserved_word, spelling_diagnostic};
+use super::rule::{notation_diagnostic, reserved_word};
 use super::{ACTIONS, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Punct, TokenKind};
@@ -161,8 +161,8 @@ impl Parser<'_> {
     /// The name of a knob, and whether it was wrong.
     fn knob(&mut self) -> Parse<(KnobName, bool)> {
         let token = self.next_name();
-        let spelling = self.slice(token.span);
-        if spelling.is_empty() {
+        let text = self.slice(token.span);
+        if text.is_empty() {
             if let TokenKind::Text(text) = &self.peek().kind
                 && let Ok(name) = std::str::from_utf8(text.as_bytes())
                 && KnobName::parse(name).is_ok()
@@ -173,11 +173,11 @@ impl Parser<'_> {
             }
             return Err(self.unexpected("the name of a knob", None));
         }
-        if let Some(error) = reserved_word(token.span, spelling, None) {
+        if let Some(error) = reserved_word(token.span, text, None) {
             return Err(self.report(error));
         }
-        KnobName::parse(spelling).map(|knob| (knob, false)).or_else(|error| {
-            self.report(spelling_diagnostic(error, token.span.start, spelling));
+        KnobName::parse(text).map(|knob| (knob, false)).or_else(|error| {
+            self.report(notation_diagnostic(error, token.span.start, text));
             KnobName::parse("unknown").map(|knob| (knob, true)).map_err(|_| Reported)
         })
     }

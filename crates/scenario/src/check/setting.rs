@@ -14,7 +14,7 @@ use crate::insns;
 use crate::knob::Knob;
 use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Scenario, Source};
 
-/// The path below `/proc/sys` that a name in either spelling means.
+/// The path below `/proc/sys` that a name in either notation means.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
     let path = KnobName::parse(name).map_err(|error| format!("`{name}` names no knob: {error}"))?;
     path.check_is_sysctl().map_err(|error| format!("{error}; {}", error.help()))?;
