@@ -2,7 +2,6 @@
 
 mod comm;
 mod condition;
-mod invalid;
 mod known;
 mod reach;
 mod width;
@@ -157,7 +156,7 @@ impl Checker {
                 PolicyError::ReadExpectedToChange => expected.span,
                 _ => span,
             };
-            self.report(invalid::diagnostic(&error, place));
+            self.report(Diagnostic::invalid(&error, place));
         });
         Some((step.ok()?, span))
     }
@@ -201,7 +200,7 @@ impl Checker {
             ActionSyntax::Allow | ActionSyntax::Deny(_) => None,
         };
         if let (Some(action), Err(error)) = (action, check_kinds(kinds.node, action.is_some(), false)) {
-            let error = invalid::diagnostic(&error, kinds.span)
+            let error = Diagnostic::invalid(&error, kinds.span)
                 .also(syntax.action.span, format!("`{action}` changes what is written"));
             // Who wants what a read returns to be changed does not want a rule about writes.
             self.report(match kinds.node {
@@ -211,7 +210,7 @@ impl Checker {
         }
         let Some(new) = new else { return };
         if let Err(error) = check_kinds(kinds.node, false, true) {
-            self.report(invalid::diagnostic(&error, new).also(kinds.span, "this rule is for reads alone"));
+            self.report(Diagnostic::invalid(&error, new).also(kinds.span, "this rule is for reads alone"));
         } else if kinds.node == Kinds::Both && action.is_none() {
             let warning = Diagnostic::warning("new-of-read", new, "every read that comes this far is denied")
                 .also(kinds.span, "this rule is for reads too, and a read has no new value")
@@ -227,7 +226,7 @@ impl Checker {
             ActionSyntax::Ignore => Some(Action::Ignore),
             ActionSyntax::Set(text) => Action::set(text.node.as_bytes())
                 .map_err(|error| {
-                    let diagnostic = invalid::diagnostic(&error, text.span);
+                    let diagnostic = Diagnostic::invalid(&error, text.span);
                     let line = text.node.as_bytes().trim_ascii_end();
                     let cut = matches!(error, PolicyError::ReplacementNotOneLine { .. })
                         && !line.is_empty()
@@ -277,7 +276,7 @@ impl Checker {
     fn range(&mut self, range: &Spanned<RangeSyntax>) -> Option<Range> {
         let (low, high) = (range.node.low, range.node.high);
         let checked = Range::new(low, high).map_err(|error| {
-            let mut diagnostic = invalid::diagnostic(&error, range.span);
+            let mut diagnostic = Diagnostic::invalid(&error, range.span);
             if let (Some(low), Some(high)) = (low, high) {
                 diagnostic = diagnostic
                     .label(format!("{low} is more than {high}"))
@@ -290,7 +289,7 @@ impl Checker {
 
     /// What was made, or else the error is reported at `span`.
     fn valid<T>(&mut self, made: Result<T, impl Into<PolicyError>>, span: Span) -> Option<T> {
-        made.map_err(|error| self.report(invalid::diagnostic(&error.into(), span))).ok()
+        made.map_err(|error| self.report(Diagnostic::invalid(&error.into(), span))).ok()
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

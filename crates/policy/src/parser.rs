@@ -240,8 +240,7 @@ impl<'a> Parser<'a> {
                 .suggest(Span::new(span.end, second.start), "-");
             return Err(self.report(error));
         }
-        let policy = Policy::new(name)
-            .map_err(|error| self.report(Diagnostic::error("bad-policy-name", span, error.to_string())))?;
+        let policy = Policy::new(name).map_err(|error| self.report(Diagnostic::invalid(&error, span)))?;
         if let Some(first) = &self.parsed.header {
             let error = Diagnostic::error("second-header", keyword.to(span), "a file holds one policy")
                 .also(first.span, "the first header");

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use knobgate_policy::{
-    CheckOptions, DecidedBy, Diagnostic, KnobName, Source, arbitrary, evaluate, format, parse, parse_json,
-    print,
+    CheckOptions, DecidedBy, Diagnostic, KnobName, Severity, Source, arbitrary, evaluate, format, parse,
+    parse_json, print,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,10 @@ fn survives(source: &Source) {
             print(file.policy());
             file.warnings().to_vec()
         }
-        Err(error) => error.into_iter().collect(),
+        Err(error) => {
+            assert!(error.diagnostics().iter().any(|diagnostic| diagnostic.severity == Severity::Error));
+            error.into_iter().collect()
+        }
     };
     let _ = format(source);
     for diagnostic in &diagnostics {

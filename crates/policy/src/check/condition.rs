@@ -1,6 +1,6 @@
 //! The types of conditions: numbers are compared with numbers, and texts with texts.
 
-use super::{Checker, invalid};
+use super::Checker;
 use crate::model::ends_text;
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{
@@ -39,7 +39,7 @@ fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + 
 
 /// The diagnostic about a text that a value is tested against.
 fn never_true(error: &PolicyError, span: Span) -> Diagnostic {
-    let diagnostic = invalid::diagnostic(error, span);
+    let diagnostic = Diagnostic::invalid(error, span);
     if *error == PolicyError::NotOneLine {
         diagnostic.label("it holds a newline or a NUL")
     } else {
@@ -116,7 +116,7 @@ impl Checker {
     }
 
     fn report_literals(&mut self, span: Span) {
-        self.report(invalid::diagnostic(&PolicyError::OnlyLiterals, span));
+        self.report(Diagnostic::invalid(&PolicyError::OnlyLiterals, span));
     }
 
     /// `new == "text"` and `new != "text"`, either way round.
@@ -242,7 +242,7 @@ impl Checker {
 
     fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Condition> {
         let Some(first) = members.node.first() else {
-            self.report(invalid::diagnostic(&PolicyError::EmptySet, members.span));
+            self.report(Diagnostic::invalid(&PolicyError::EmptySet, members.span));
             return None;
         };
         let texts = matches!(first.node, Term::Text(_));
