@@ -13,13 +13,13 @@
 //! allow write net.ipv4.conf.*.rp_filter if new in {1, 2}
 //! clamp write net.core.somaxconn        to 128..65535
 //! "#;
-//! let file = parse(Source::new("web-tier.knob", text), &CheckOptions::default()).unwrap();
+//! let file = parse(Source::new("web-tier.knob", text), &CheckOptions::default())?;
 //!
 //! let access = Access::write(KnobName::parse("net.core.somaxconn")?, "9999999\n");
 //! let decision = evaluate(file.policy(), &access);
 //! assert_eq!(decision.verdict, Verdict::Rewrite(b"65535\n\n\n".to_vec()));
 //! assert_eq!(file.rule_line(1), Some(5));
-//! # Ok::<(), knobgate_policy::NotationError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Words
@@ -35,6 +35,7 @@
 //! | for | see |
 //! | --- | --- |
 //! | what a policy is | `model/`, [`limits`] |
+//! | a policy made by a program | [`Policy::new`], [`Rule::new`]; [`PolicyFile::of`] adds its text |
 //! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns, `width.rs` on what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |

@@ -1,4 +1,4 @@
-//! What the parser makes of a rule: its parts with their places, not yet checked against each other.
+//! What the parser makes of rules and tests: their parts with their places, not yet checked against each other.
 
 use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
 

@@ -1,5 +1,5 @@
-//! Why the rules before the one that decided did not. Every answer comes from [`applies`], asked about less than
-//! a whole rule.
+//! Why the rules before the one that decided did not. Every answer comes from [`applies`] and [`holds`](knobgate_policy::holds),
+//! asked about less than a whole rule.
 
 use knobgate_policy::{
     Access, Action, Applies, Condition, DecidedBy, Kinds, Operand, Policy, Rule, TextOperand, Value, applies,
