@@ -16,8 +16,7 @@ use proptest::sample::select;
 
 use crate::{
     AccessKind, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, Mode,
-    Operand, Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, ValueText,
-    limits,
+    Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value, ValueText, limits,
 };
 
 /// A policy of a few rules, with tests.
@@ -222,7 +221,7 @@ fn step() -> BoxedStrategy<TestStep> {
     let expected = prop_oneof![
         Just(Expected::Allow),
         option::of(errno()).prop_map(Expected::Deny),
-        vec(any::<u8>(), 0..20).prop_map(|bytes| Expected::Set(Text(bytes))),
+        vec(any::<u8>(), 0..20).prop_map(|bytes| Expected::Set(bytes.into())),
     ];
     let access = pattern::knob_pattern().prop_flat_map(|pattern| access_to(pattern, Vec::new()));
     (access, expected)

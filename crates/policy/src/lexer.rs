@@ -243,7 +243,7 @@ impl<'a> Lexer<'a> {
                 c => text.extend(c.encode_utf8(&mut [0; 4]).bytes()),
             }
         }
-        TokenKind::Text(Text(text))
+        TokenKind::Text(text.into())
     }
 
     /// What is behind a `\` in a text, if it is an escape.
@@ -484,7 +484,7 @@ mod tests {
     fn a_text_resolves_its_escapes() {
         let mut lexer = Lexer::new(r#""a\n\t\r\0\"\\\x7f\xffé" x"#);
         let token = lexer.token();
-        assert_eq!(token.kind, TokenKind::Text(Text(b"a\n\t\r\0\"\\\x7f\xff\xc3\xa9".to_vec())));
+        assert_eq!(token.kind, TokenKind::Text(b"a\n\t\r\0\"\\\x7f\xff\xc3\xa9".to_vec().into()));
         assert_eq!(token.problem, None);
         assert_eq!(lexer.token().kind, TokenKind::Word);
     }

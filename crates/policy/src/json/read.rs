@@ -10,8 +10,8 @@ use super::document::{
 use crate::did_you_mean::did_you_mean;
 use crate::{
     Access, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, KnobName,
-    KnobPattern, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task, Test, TestStep, Text,
-    TextGlob, TextOperand, TextTest, Value, ValueText,
+    KnobPattern, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task, Test, TestStep, TextGlob,
+    TextOperand, TextTest, Value, ValueText,
 };
 
 /// The policy that `document` states, or all that is wrong with it.
@@ -253,7 +253,7 @@ impl Reader {
                 ExpectedDocument::Allow => Expected::Allow,
                 ExpectedDocument::Deny(None) => Expected::Deny(None),
                 ExpectedDocument::Deny(Some(errno)) => Expected::Deny(Some(reader.errno(errno)?)),
-                ExpectedDocument::Set(text) => Expected::Set(Text(reader.bytes(text)?)),
+                ExpectedDocument::Set(text) => Expected::Set(reader.bytes(text)?.into()),
             })
         });
         let task = Task { uid: step.uid, gid: step.gid, comm: comm?.unwrap_or_default() };

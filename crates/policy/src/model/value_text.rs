@@ -23,7 +23,7 @@ impl ValueText {
         if bytes.iter().copied().any(ends_text) {
             return Err(PolicyError::NotOneLine);
         }
-        Ok(Self(Text(bytes)))
+        Ok(Self(bytes.into()))
     }
 
     /// The bytes.

@@ -50,7 +50,7 @@ impl Parser<'_> {
                 Spanned::new(Text::default(), keyword)
             }
         };
-        let text = String::from_utf8(name.node.0).unwrap_or_else(|error| {
+        let text = String::from_utf8(name.node.into_bytes()).unwrap_or_else(|error| {
             self.report(Diagnostic::error("not-utf8", name.span, "the name of a test is UTF-8"));
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
@@ -113,7 +113,7 @@ impl Parser<'_> {
         if let TokenKind::Text(_) = self.peek().kind {
             let text = self.text("the text that is written", None)?;
             if is_write {
-                access.new = Some(text.node.0);
+                access.new = Some(text.node.into_bytes());
             } else {
                 let error = Diagnostic::error("read-with-text", text.span, "a read writes nothing")
                     .help("what the knob holds is stated as `old \"…\"`")
@@ -209,14 +209,14 @@ impl Parser<'_> {
             seen.push(word);
             self.next();
             match word {
-                "old" => access.old = Some(self.text("what the knob holds", None)?.node.0),
+                "old" => access.old = Some(self.text("what the knob holds", None)?.node.into_bytes()),
                 "pos" => access.pos = self.bounded("a file position")?,
                 "uid" => access.task.uid = self.bounded("a user id")?,
                 "gid" => access.task.gid = self.bounded("a group id")?,
                 _ => {
                     let name = self.text("the name of a task", None)?;
                     comm = Some(name.span);
-                    access.task.comm = name.node.0;
+                    access.task.comm = name.node.into_bytes();
                 }
             }
         }
