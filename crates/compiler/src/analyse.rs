@@ -34,26 +34,26 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
     let mut tables = Tables::default();
     let rules: HashMap<RuleId, Rule> =
         tried.into_iter().map(|id| (id, hoist(policy, id, &mut tables))).collect();
-    let defaults = AccessKind::ALL.map(|kind| Action::of_default(policy.defaults.of(kind).action));
+    let defaults = AccessKind::ALL.map(|kind| Action::of_default(policy.defaults().of(kind).action));
     Ok(Ir {
-        mode: policy.mode,
+        mode: policy.mode(),
         plans,
         steps,
         reached: reached.into_iter().collect(),
         rules,
         defaults,
         tables,
-        rule_count: policy.rules.len(),
+        rule_count: policy.rules().len(),
     })
 }
 
 fn hoist(policy: &Policy, (rule, width): RuleId, tables: &mut Tables) -> Rule {
-    let rule = &policy.rules[rule];
+    let rule = &policy.rules()[rule];
     let mut fetch = FetchSet { width: width.unwrap_or_default(), ..FetchSet::default() };
-    let (graph, graph_constants) = match &rule.condition {
+    let (graph, graph_constants) = match rule.condition() {
         Some(condition) => hoist_condition(condition, &mut fetch, tables),
         None => Default::default(),
     };
-    let (action, action_constants) = Action::hoist(&rule.action, &mut fetch);
+    let (action, action_constants) = Action::hoist(rule.action(), &mut fetch);
     Rule { graph, graph_constants, action, action_constants, fetch }
 }

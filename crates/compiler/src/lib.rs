@@ -140,7 +140,7 @@ fn compile_ir(
         return Err(CompileError::TooManyInstructions { rule: ir.rule_count.saturating_sub(1) });
     }
     let program = Program {
-        name: file.policy().name.clone(),
+        name: file.policy().name().to_owned(),
         insns: code.insns,
         maps: program::maps(file, layout.into_table_bytes()),
         relocations: code.relocations,

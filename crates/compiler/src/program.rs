@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
 
 /// The maps of a program.
 pub(crate) fn maps(file: &PolicyFile, tables: Vec<u8>) -> Vec<MapDef> {
-    let counters = (file.policy().rules.len() + 2) * COUNTERS_BYTES;
+    let counters = (file.policy().rules().len() + 2) * COUNTERS_BYTES;
     let mut maps = vec![
         one_value(RULE_HITS_MAP, vec![0; counters], false),
         one_value(POLICY_TEXT_MAP, file.source().text().as_bytes().to_vec(), true),
@@ -107,7 +107,7 @@ fn one_value(name: &str, value: Vec<u8>, frozen: bool) -> MapDef {
 
 /// What the counters count, in their order.
 pub(crate) fn rules(file: &PolicyFile) -> Vec<RuleEntry> {
-    let rules = (0..file.policy().rules.len()).map(|rule| RuleEntry {
+    let rules = (0..file.policy().rules().len()).map(|rule| RuleEntry {
         line: file.rule_line(rule).unwrap_or(0) as u32,
         text: file.rule_text(rule).unwrap_or_default().to_owned(),
     });

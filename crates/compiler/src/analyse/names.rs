@@ -38,9 +38,9 @@ impl<'a> Names<'a> {
     /// The patterns make too large an automaton: the first rule with which they do.
     pub(super) fn new(policy: &'a Policy) -> Result<Self, CompileError> {
         let (everywhere, others): (Vec<usize>, Vec<usize>) =
-            (0..policy.rules.len()).partition(|&rule| is_for_every_name(policy, rule));
+            (0..policy.rules().len()).partition(|&rule| is_for_every_name(policy, rule));
         let of_rules = others.into_iter().flat_map(|rule| {
-            policy.rules[rule].patterns.iter().map(move |pattern| (pattern, Owner::Rule(rule)))
+            policy.rules()[rule].patterns().iter().map(move |pattern| (pattern, Owner::Rule(rule)))
         });
         let told_apart = width::told_apart(policy);
         let of_widths = told_apart.iter().map(|&(pattern, width)| (pattern, Owner::Width(width)));
@@ -78,7 +78,7 @@ impl<'a> Names<'a> {
             },
         );
         let partition = partition.map_err(|_| CompileError::PatternsTooComplex {
-            rule: first_too_many(&patterns, &owners, policy.rules.len()),
+            rule: first_too_many(&patterns, &owners, policy.rules().len()),
         })?;
         Ok(Self { partition, widths: told_apart.into_iter().map(|(pattern, _)| pattern).collect() })
     }
@@ -90,10 +90,10 @@ fn that_may_decide(policy: &Policy, mut rules: Vec<usize>) -> Vec<usize> {
     rules.dedup();
     let mut open = vec![AccessKind::Read, AccessKind::Write];
     let is_tried = |rule: &usize| {
-        let rule = &policy.rules[*rule];
-        let is_tried = open.iter().any(|kind| rule.kinds.contains(*kind));
-        if rule.condition.is_none() {
-            open.retain(|kind| !rule.kinds.contains(*kind));
+        let rule = &policy.rules()[*rule];
+        let is_tried = open.iter().any(|kind| rule.kinds().contains(*kind));
+        if rule.condition().is_none() {
+            open.retain(|kind| !rule.kinds().contains(*kind));
         }
         is_tried
     };
@@ -103,7 +103,7 @@ fn that_may_decide(policy: &Policy, mut rules: Vec<usize>) -> Vec<usize> {
 
 /// Whether a rule matches every name, one too long to look at included.
 pub(super) fn is_for_every_name(policy: &Policy, rule: usize) -> bool {
-    policy.rules[rule].patterns.iter().any(KnobPattern::matches_every_name)
+    policy.rules()[rule].patterns().iter().any(KnobPattern::matches_every_name)
 }
 
 /// How many steps the search for the rule that is too much may take.

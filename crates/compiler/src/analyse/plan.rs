@@ -15,9 +15,10 @@ const PREFIXES_MAX: usize = 32;
 /// How `policy`, whose names these are, decides accesses of `kind`.
 pub(super) fn plan(policy: &Policy, kind: AccessKind, names: &Names<'_>, steps: &mut Steps) -> Plan {
     let mut rules: Vec<usize> =
-        (0..policy.rules.len()).filter(|&rule| policy.rules[rule].kinds.contains(kind)).collect();
+        (0..policy.rules().len()).filter(|&rule| policy.rules()[rule].kinds().contains(kind)).collect();
     // Nothing gets past a rule that takes all.
-    let takes_all = |&rule: &usize| policy.rules[rule].condition.is_none() && is_for_every_name(policy, rule);
+    let takes_all =
+        |&rule: &usize| policy.rules()[rule].condition().is_none() && is_for_every_name(policy, rule);
     if let Some(last) = rules.iter().position(takes_all) {
         rules.truncate(last + 1);
     }
@@ -33,7 +34,7 @@ pub(super) fn plan(policy: &Policy, kind: AccessKind, names: &Names<'_>, steps: 
         return Plan::AnyName(unmatched);
     }
 
-    let of_kind = |rule: &usize| policy.rules[*rule].kinds.contains(kind);
+    let of_kind = |rule: &usize| policy.rules()[*rule].kinds().contains(kind);
     let of_class: Vec<StepId> = names
         .partition
         .classes()
@@ -74,7 +75,7 @@ fn long_names(
     let mut first_for: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     let mut first_for_any = None;
     for &rule in by_name {
-        for pattern in &policy.rules[rule].patterns {
+        for pattern in policy.rules()[rule].patterns() {
             match pattern.last_components() {
                 Some(spelled_out) => {
                     for last in spelled_out {
@@ -127,8 +128,9 @@ fn others(
                 let matches = |pattern: &KnobPattern| {
                     as_prefix(pattern.pieces()).is_some_and(|shorter| prefix.starts_with(shorter))
                 };
-                let rules = (0..policy.rules.len()).filter(|&rule| {
-                    policy.rules[rule].kinds.contains(kind) && policy.rules[rule].patterns.iter().any(matches)
+                let rules = (0..policy.rules().len()).filter(|&rule| {
+                    policy.rules()[rule].kinds().contains(kind)
+                        && policy.rules()[rule].patterns().iter().any(matches)
                 });
                 (prefix.to_vec(), chain(steps, policy, width, rules, Step::Default(kind)))
             };
@@ -141,8 +143,8 @@ fn others(
 /// The prefixes that names are told apart by, the longest first, if it is only prefixes, and few.
 fn prefixes(policy: &Policy, kind: AccessKind) -> Option<Vec<&[u8]>> {
     let mut prefixes = BTreeSet::new();
-    for rule in policy.rules.iter().filter(|rule| rule.kinds.contains(kind)) {
-        for pattern in rule.patterns.iter().filter(|pattern| pattern.literal().is_none()) {
+    for rule in policy.rules().iter().filter(|rule| rule.kinds().contains(kind)) {
+        for pattern in rule.patterns().iter().filter(|pattern| pattern.literal().is_none()) {
             prefixes.insert(as_prefix(pattern.pieces())?);
         }
     }
@@ -170,11 +172,11 @@ fn chain(
     rules: impl Iterator<Item = usize>,
     end: Step,
 ) -> StepId {
-    let matters_to = |rule: usize| width.filter(|_| width::matters_to(&policy.rules[rule]));
+    let matters_to = |rule: usize| width.filter(|_| width::matters_to(&policy.rules()[rule]));
     let mut conditional = Vec::new();
     let mut last = None;
     for rule in rules {
-        if policy.rules[rule].condition.is_none() {
+        if policy.rules()[rule].condition().is_none() {
             last = Some(Step::Rule { rule, next: None, width: matters_to(rule) });
             break;
         }

@@ -7,13 +7,12 @@ use knobgate_policy::{
 
 /// Whether what `rule` makes of a write depends on the width of the knob: it looks at numbers of the new value.
 pub(super) fn matters_to(rule: &Rule) -> bool {
-    rule.kinds.contains(AccessKind::Write)
-        && (matches!(rule.action, Action::Clamp(_))
-            || rule.condition.as_ref().is_some_and(looks_at_new_numbers))
+    rule.kinds().contains(AccessKind::Write)
+        && (matches!(rule.action(), Action::Clamp(_)) || rule.condition().is_some_and(looks_at_new_numbers))
 }
 
 fn looks_at_new_numbers(condition: &Condition) -> bool {
-    let looks = |operand: &Operand| {
+    let looks = |operand: Operand| {
         matches!(
             operand,
             Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New)
@@ -22,8 +21,9 @@ fn looks_at_new_numbers(condition: &Condition) -> bool {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().any(looks_at_new_numbers),
         Condition::Not(part) => looks_at_new_numbers(part),
-        Condition::Chain { first, links } => looks(first) || links.iter().any(|(_, operand)| looks(operand)),
-        Condition::InRange(operand, _) | Condition::InSet(operand, _) => looks(operand),
+        Condition::Chain(chain) => chain.operands().any(looks),
+        Condition::InRange(test) => looks(test.operand()),
+        Condition::InSet(test) => looks(test.operand()),
         Condition::Text(..) => false,
     }
 }
@@ -32,10 +32,10 @@ fn looks_at_new_numbers(condition: &Condition) -> bool {
 /// them without spelling them out. None of them matches a name that another one matches and that has another width.
 pub(super) fn told_apart(policy: &Policy) -> Vec<(&KnobPattern, Width)> {
     let globs: Vec<&KnobPattern> = policy
-        .rules
+        .rules()
         .iter()
         .filter(|rule| matters_to(rule))
-        .flat_map(|rule| &rule.patterns)
+        .flat_map(Rule::patterns)
         .filter(|pattern| pattern.literal().is_none())
         .collect();
     if globs.is_empty() {
@@ -43,7 +43,7 @@ pub(super) fn told_apart(policy: &Policy) -> Vec<(&KnobPattern, Width)> {
     }
     let elsewhere = policy.width_elsewhere();
     let known = Width::all_known().iter().map(|(pattern, width)| (pattern, *width));
-    let declared = policy.width_64.iter().map(|pattern| (pattern, Width::Bits64));
+    let declared = policy.width_64().iter().map(|pattern| (pattern, Width::Bits64));
     known
         .chain(declared.filter(|_| elsewhere == Width::default()))
         .filter(|(pattern, _)| pattern.literal().is_none_or(|name| name.len() <= NAME_MAX))

@@ -42,8 +42,8 @@ impl Bound {
     pub(crate) const DECIMAL_BYTES: usize = (NUMBER_CHARS_MAX + 1).next_multiple_of(8);
 
     fn of_range(range: &Range, fetch: FetchSet, constants: &mut Constants) -> Vec<Self> {
-        let low = range.low.map(|low| (Relation::GreaterOrEqual, low));
-        let high = range.high.map(|high| (Relation::LessOrEqual, high));
+        let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
+        let high = range.high().map(|high| (Relation::LessOrEqual, high));
         let bound = |(inside, end): (Relation, policy::Integer)| {
             let decimal = end.to_string();
             Self {

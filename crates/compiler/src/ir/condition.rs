@@ -1,7 +1,7 @@
 //! From the conditions of the language to decision graphs.
 
 use knobgate_glob::{Piece, TextEnd};
-use knobgate_policy::{self as policy, Condition, Relation, Text, TextOperand};
+use knobgate_policy::{self as policy, Condition, Relation, TextOperand, ValueText};
 
 use super::rule::Constants;
 use super::{
@@ -67,19 +67,20 @@ impl Builder<'_> {
                     builder.condition(part, holds, if last { fails } else { next });
                 });
             }
-            Condition::Chain { first, links } => {
-                let mut left = self.operand(*first);
-                self.sequence(links, |builder, (relation, right), last, next| {
+            Condition::Chain(chain) => {
+                let mut left = self.operand(chain.first());
+                self.sequence(chain.links(), |builder, (relation, right), last, next| {
                     let right = builder.operand(*right);
                     let test = Test::Compare { left, relation: *relation, right };
                     builder.node(test, if last { holds } else { next }, fails);
                     left = right;
                 });
             }
-            Condition::InRange(operand, range) => {
-                let operand = self.operand(*operand);
-                let low = range.low.map(|low| (Relation::GreaterOrEqual, low));
-                let high = range.high.map(|high| (Relation::LessOrEqual, high));
+            Condition::InRange(in_range) => {
+                let operand = self.operand(in_range.operand());
+                let range = in_range.range();
+                let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
+                let high = range.high().map(|high| (Relation::LessOrEqual, high));
                 let ends: Vec<_> = low.into_iter().chain(high).collect();
                 self.sequence(&ends, |builder, (relation, end), last, next| {
                     let right = Operand::Constant(builder.constants.integer(*end));
@@ -87,16 +88,17 @@ impl Builder<'_> {
                     builder.node(test, if last { holds } else { next }, fails);
                 });
             }
-            Condition::InSet(operand, set) if set.len() > COMPARED_NUMBERS_MAX => {
-                let operand = self.operand(*operand);
-                let (negative, nonnegative) = set.iter().partition(|integer| integer.is_negative());
+            Condition::InSet(in_set) if in_set.members().len() > COMPARED_NUMBERS_MAX => {
+                let operand = self.operand(in_set.operand());
+                let (negative, nonnegative) =
+                    in_set.members().iter().partition(|integer| integer.is_negative());
                 let set =
                     NumberSet { nonnegative: self.sorted(nonnegative), negative: self.sorted(negative) };
                 self.node(Test::Member { operand, set }, holds, fails);
             }
-            Condition::InSet(operand, set) => {
-                let left = self.operand(*operand);
-                self.sequence(set, |builder, member, last, next| {
+            Condition::InSet(in_set) => {
+                let left = self.operand(in_set.operand());
+                self.sequence(in_set.members(), |builder, member, last, next| {
                     let right = Operand::Constant(builder.constants.integer(*member));
                     let test = Test::Compare { left, relation: Relation::Equal, right };
                     builder.node(test, holds, if last { fails } else { next });
@@ -124,7 +126,7 @@ impl Builder<'_> {
         let operand = match operand {
             policy::Operand::Literal(integer) => Operand::Constant(self.constants.integer(integer)),
             policy::Operand::Only(value) => Operand::Only(value),
-            policy::Operand::Element(value, index) => Operand::Element(value, index),
+            policy::Operand::Element(value, index) => Operand::Element(value, index.get()),
             policy::Operand::Count(value) => Operand::Count(value),
             policy::Operand::Pos => Operand::Position,
             policy::Operand::Uid => Operand::Uid,
@@ -191,11 +193,11 @@ impl Builder<'_> {
         }
     }
 
-    fn bytes(&mut self, text: &Text) -> super::Bytes {
+    fn bytes(&mut self, text: &ValueText) -> super::Bytes {
         self.constants.bytes(text.as_bytes())
     }
 }
 
-fn literal(text: &Text) -> Option<Piece> {
+fn literal(text: &ValueText) -> Option<Piece> {
     (!text.as_bytes().is_empty()).then(|| Piece::Literal(text.as_bytes().to_vec()))
 }

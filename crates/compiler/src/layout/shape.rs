@@ -134,8 +134,8 @@ fn output(shape: Shape) -> u32 {
 #[cfg(test)]
 mod tests {
     use knobgate_policy::{
-        Access, Condition, DecidedBy, Kinds, KnobName, KnobPattern, Mode, Operand, Policy, Rule, TextOperand,
-        TextTest, Unreadable, Value, evaluate,
+        Access, Action, Condition, DecidedBy, EvalError, Kinds, KnobName, KnobPattern, Operand, Policy, Rule,
+        TextOperand, TextTest, Value, ValueText, evaluate,
     };
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -145,38 +145,27 @@ mod tests {
     /// What the language makes of a value: the number of its numbers, or whether it is text.
     fn specified(value: &[u8]) -> Option<u32> {
         let decide = |condition| {
-            let rule = Rule {
-                action: knobgate_policy::Action::Allow,
-                kinds: Kinds::Write,
-                patterns: vec![KnobPattern::parse("**").unwrap()],
-                condition: Some(condition),
-                log: None,
-            };
-            let policy = Policy {
-                name: "p".into(),
-                mode: Mode::Enforce,
-                defaults: Default::default(),
-                rules: vec![rule],
-                tests: vec![],
-                width_64: vec![KnobPattern::parse("**").unwrap()],
-            };
+            let rule = Rule::new(Action::Allow, Kinds::Write, ["**"]).unwrap();
+            let policy = Policy::new("p")
+                .unwrap()
+                .with_rules([rule.with_condition(condition).unwrap()])
+                .with_width_64([KnobPattern::parse("**").unwrap()]);
             evaluate(&policy, &Access::write(KnobName::parse("a.b").unwrap(), value)).by
         };
         for count in 0..=ELEMENTS_MAX as u32 {
-            let is_count = Condition::InSet(Operand::Count(Value::New), vec![count.into()]);
+            let is_count = Condition::in_set(Operand::Count(Value::New), [count.into()]).unwrap();
             match decide(is_count) {
                 DecidedBy::Rule(_) => return Some(count),
                 // Found by the program when it parses them.
-                DecidedBy::Unreadable {
-                    why: Unreadable::Overflow(_) | Unreadable::NumbersTooLong(_),
-                    ..
+                DecidedBy::EvalError {
+                    error: EvalError::Overflow(_) | EvalError::NumbersTooLong(_), ..
                 } => {
                     return None;
                 }
                 _ => {}
             }
         }
-        let any_text = TextTest::StartsWith("".into());
+        let any_text = TextTest::StartsWith(ValueText::new("").unwrap());
         Some(match decide(Condition::Text(TextOperand::Value(Value::New), any_text)) {
             DecidedBy::Rule(_) => TEXT,
             _ => GOES_ON,

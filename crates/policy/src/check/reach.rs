@@ -45,7 +45,7 @@ fn warning(span: Span, culprits: &[usize], spans: &[Span]) -> Diagnostic {
 
 /// Whether `rule` takes every access of this kind to the names that it matches.
 fn takes_all(rule: &Rule, kind: AccessKind) -> bool {
-    rule.condition.is_none() && rule.kinds.contains(kind)
+    rule.condition().is_none() && rule.kinds().contains(kind)
 }
 
 /// All names, by which rules match them.
@@ -62,9 +62,9 @@ struct Classes<'a> {
 impl<'a> Classes<'a> {
     fn of(rules: &'a [Rule]) -> Option<Self> {
         let (everywhere, by_name): (Vec<usize>, Vec<usize>) = (0..rules.len())
-            .partition(|&rule| rules[rule].patterns.iter().any(KnobPattern::matches_every_name));
+            .partition(|&rule| rules[rule].patterns().iter().any(KnobPattern::matches_every_name));
         let patterns =
-            by_name.iter().flat_map(|&rule| rules[rule].patterns.iter().map(move |one| (one, rule)));
+            by_name.iter().flat_map(|&rule| rules[rule].patterns().iter().map(move |one| (one, rule)));
         let (pieces, rule_of): (Vec<&[Piece]>, Vec<usize>) =
             patterns.map(|(pattern, rule)| (pattern.pieces(), rule)).unzip();
         let matches = Cell::new(0);
@@ -101,7 +101,7 @@ impl<'a> Classes<'a> {
         let mut last = [0; 2];
         let is_tried = |rule: usize, takers: [usize; 2]| {
             let kinds = AccessKind::ALL.into_iter().zip(takers);
-            kinds.into_iter().any(|(kind, taker)| self.rules[rule].kinds.contains(kind) && rule <= taker)
+            kinds.into_iter().any(|(kind, taker)| self.rules[rule].kinds().contains(kind) && rule <= taker)
         };
         for (class, matching) in self.matching.iter().enumerate() {
             let takers = AccessKind::ALL.map(|kind| self.first_taker(matching, kind).unwrap_or(usize::MAX));
@@ -138,10 +138,10 @@ impl<'a> Classes<'a> {
         let mut first_for: HashMap<Vec<u8>, usize> = HashMap::default();
         let mut tried = BTreeSet::new();
         for (index, rule) in self.rules.iter().enumerate().take_while(|(index, _)| *index < taker) {
-            if !rule.kinds.contains(kind) || self.everywhere.binary_search(&index).is_ok() {
+            if !rule.kinds().contains(kind) || self.everywhere.binary_search(&index).is_ok() {
                 continue;
             }
-            for pattern in &rule.patterns {
+            for pattern in rule.patterns() {
                 match pattern.last_components() {
                     Some(last) => last.into_iter().for_each(|last| {
                         first_for.entry(last).or_insert(index);
@@ -168,7 +168,7 @@ impl<'a> Classes<'a> {
 
     /// The rules that take what `rule`, which matches these classes, would: one if that is enough.
     fn culprits(&self, rule: usize, classes: &[usize]) -> Vec<usize> {
-        let kinds = || AccessKind::ALL.into_iter().filter(|kind| self.rules[rule].kinds.contains(*kind));
+        let kinds = || AccessKind::ALL.into_iter().filter(|kind| self.rules[rule].kinds().contains(*kind));
         let is_enough = |taker: &usize| kinds().all(|kind| takes_all(&self.rules[*taker], kind));
         // One that matches no name is tried for names that are too long, or after a rule that takes these.
         let Some((&first, others)) = classes.split_first() else {
@@ -201,12 +201,9 @@ mod tests {
 
     /// The rules that are never reached, of writes to these patterns.
     fn unreachable(patterns: &[&str]) -> Vec<(usize, Vec<usize>)> {
-        let rule = |patterns: &&str| Rule {
-            action: Action::Allow,
-            kinds: Kinds::Write,
-            patterns: patterns.split(' ').map(|pattern| KnobPattern::parse(pattern).unwrap()).collect(),
-            condition: None,
-            log: None,
+        let rule = |patterns: &&str| {
+            let patterns = patterns.split(' ').map(|pattern| KnobPattern::parse(pattern).unwrap());
+            Rule::new(Action::Allow, Kinds::Write, patterns).unwrap()
         };
         Classes::of(&patterns.iter().map(rule).collect::<Vec<_>>()).expect("few states").unreachable()
     }
@@ -266,13 +263,8 @@ mod tests {
     fn what_takes_too_many_states_to_tell_is_left_open() {
         let patterns = ["a.**", "a.*a???????????????????", "a.b"];
         let rules: Vec<Rule> = patterns
-            .map(|pattern| Rule {
-                action: Action::Allow,
-                kinds: Kinds::Write,
-                patterns: vec![KnobPattern::parse(pattern).unwrap()],
-                condition: None,
-                log: None,
-            })
+            .map(|pattern| KnobPattern::parse(pattern).unwrap())
+            .map(|pattern| Rule::new(Action::Allow, Kinds::Write, [pattern]).unwrap())
             .into();
         assert!(Classes::of(&rules).is_none());
     }

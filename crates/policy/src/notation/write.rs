@@ -1,13 +1,13 @@
-//! From pieces to their canonical spelling.
+//! From pieces to their canonical notation.
 
 use std::fmt::{self, Write};
 
-use super::{RESERVED, Spelled, is_keyword};
+use super::{Notation, RESERVED, is_keyword};
 use crate::glob::Piece;
 
-/// Writes the canonical spelling of `pieces`, dotted if they are of names.
-pub(crate) fn write(pieces: &[Piece], spelled: Spelled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let names = spelled != Spelled::Text;
+/// Writes the canonical notation of `pieces`, dotted if they are of names.
+pub(crate) fn write(pieces: &[Piece], notation: Notation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let names = notation != Notation::Text;
     if let ([Piece::Literal(name)], true) = (pieces, names)
         && is_keyword(name)
     {
@@ -20,7 +20,7 @@ pub(crate) fn write(pieces: &[Piece], spelled: Spelled, f: &mut fmt::Formatter<'
 struct Writer<'a, 'f> {
     f: &'a mut fmt::Formatter<'f>,
     names: bool,
-    /// Whether a separator was written, which says that the spelling is the dotted one.
+    /// Whether a separator was written, which says that the notation is the dotted one.
     separated: bool,
 }
 

@@ -1,4 +1,17 @@
-//! The error numbers that a denial can return.
+//! The error numbers of Linux, each with its name and its description.
+//!
+//! ```
+//! use knobgate_errno::Errno;
+//!
+//! assert_eq!(Errno::from_name("EACCES"), Some(Errno::EACCES));
+//! assert_eq!(Errno::from_number(13), Some(Errno::EACCES));
+//! assert_eq!(format!("{0}: {1}", Errno::EACCES, Errno::EACCES.description()), "EACCES: Permission denied");
+//! assert_eq!(Errno::EACCES.returned(), -13);
+//! ```
+//!
+//! Every [`Errno`] has a name. A BPF program can make a system call return other numbers too; what a call returned is
+//! therefore an `i64`, of which [`Errno::from_returned`] tells the name.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 
@@ -172,6 +185,11 @@ impl Errno {
         Self::ALL.iter().copied().find(|errno| errno.number() == number)
     }
 
+    /// The one that a system call returned, such as −1; `None` if it succeeded, or if Linux has no name for the number.
+    pub fn from_returned(returned: i64) -> Option<Self> {
+        returned.checked_neg().and_then(|number| u32::try_from(number).ok()).and_then(Self::from_number)
+    }
+
     /// Its name, such as `EPERM`.
     pub fn name(self) -> &'static str {
         self.entry().0
@@ -183,8 +201,13 @@ impl Errno {
     }
 
     /// Its number, between 1 and 133.
-    pub fn number(self) -> u32 {
-        self.0.into()
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// What a system call returns for it: its negative.
+    pub const fn returned(self) -> i64 {
+        -(self.0 as i64)
     }
 
     fn entry(self) -> (&'static str, &'static str) {
@@ -198,6 +221,8 @@ impl fmt::Display for Errno {
         f.pad(self.name())
     }
 }
+
+impl std::error::Error for Errno {}
 
 #[cfg(test)]
 mod tests {
@@ -215,6 +240,7 @@ mod tests {
         for &errno in Errno::ALL {
             assert_eq!(Errno::from_name(errno.name()), Some(errno));
             assert_eq!(Errno::from_number(errno.number()), Some(errno));
+            assert_eq!(Errno::from_returned(errno.returned()), Some(errno));
             assert_eq!(errno.to_string(), errno.name());
         }
     }
@@ -232,5 +258,8 @@ mod tests {
         assert_eq!(Errno::from_name("EPREM"), None);
         assert_eq!(Errno::from_number(0), None);
         assert_eq!(Errno::from_number(134), None);
+        for returned in [i64::MIN, -134, -41, 0, 1] {
+            assert_eq!(Errno::from_returned(returned), None);
+        }
     }
 }

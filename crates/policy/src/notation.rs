@@ -1,9 +1,9 @@
-//! How names and globs are written: from their spelling to pieces and back.
+//! How names and globs are written: from text to pieces and back.
 //!
-//! Names have two spellings, `net.ipv4.tcp_mem` and `net/ipv4/tcp_mem`. The first separator met says which one is
+//! Names have two notations, `net.ipv4.tcp_mem` and `net/ipv4/tcp_mem`. The first separator met says which one is
 //! used; the other character is then an ordinary `.` of the name, so that `net.ipv4.conf.eno2/100.rp_filter` is the
 //! knob `net/ipv4/conf/eno2.100/rp_filter`. `\` takes the meaning from the character behind it; an escaped separator is
-//! an ordinary `.`, and says nothing about the spelling. `\xHH` is one byte.
+//! an ordinary `.`, and says nothing about the notation. `\xHH` is one byte.
 
 mod read;
 mod write;
@@ -14,9 +14,9 @@ pub(crate) use write::write;
 use crate::glob::Piece;
 use crate::{Span, limits};
 
-/// What is being spelled.
+/// What is being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spelled {
+pub(crate) enum Notation {
     /// The name of one knob.
     Name,
     /// A pattern for names.
@@ -25,20 +25,20 @@ pub(crate) enum Spelled {
     Text,
 }
 
-/// A spelling that is no name, pattern or glob.
+/// Text that is no name, pattern or glob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
-pub struct SpellingError {
+pub struct NotationError {
     /// What is wrong.
-    pub kind: SpellingErrorKind,
-    /// Where, in bytes of the spelling.
+    pub kind: NotationErrorKind,
+    /// Where, in bytes of the text.
     pub span: Span,
 }
 
-/// What is wrong with a spelling.
+/// What is wrong with a name, pattern or glob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SpellingErrorKind {
+pub enum NotationErrorKind {
     /// Nothing is there.
     #[error("the name is empty")]
     Empty,
@@ -102,12 +102,15 @@ pub enum SpellingErrorKind {
     /// More than [`NESTING_MAX`](limits::NESTING_MAX) braces inside each other.
     #[error("alternatives are nested more than {} deep", limits::NESTING_MAX)]
     TooDeep,
+    /// A newline or a NUL in a glob for texts.
+    #[error("no value has this text")]
+    NotOneLine,
     /// More than [`PATTERN_MAX`](limits::PATTERN_MAX) bytes.
     #[error("the pattern has more than {} bytes", limits::PATTERN_MAX)]
     TooLong,
 }
 
-impl SpellingErrorKind {
+impl NotationErrorKind {
     /// What to do about it, where that is not obvious.
     pub fn help(self) -> Option<&'static str> {
         Some(match self {
@@ -125,6 +128,7 @@ impl SpellingErrorKind {
             }
             Self::Reserved => "put a `\\` before it",
             Self::ImpossibleByte => "components are separated by `.` or `/`, and hold neither `/` nor NUL",
+            Self::NotOneLine => "the text of a value ends before its first newline or NUL: drop what follows",
             _ => return None,
         })
     }
@@ -138,7 +142,7 @@ pub(crate) fn is_reserved(byte: u8) -> bool {
     RESERVED.contains(&byte) || byte.is_ascii_whitespace() || byte.is_ascii_control()
 }
 
-/// Words that stand where a name could, so that a knob of that name cannot be spelled plainly.
+/// Words that stand where a name could, so that a knob of that name cannot be written plainly.
 const KEYWORDS: &[&[u8]] = &[
     b"policy", b"mode", b"width", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore",
     b"read", b"write", b"to", b"if", b"log", b"nolog",
@@ -166,7 +170,7 @@ pub(crate) fn push(pieces: &mut Vec<Piece>, piece: Piece) {
     }
 }
 
-/// The length of the shortest spelling, every escaped character counted as one byte.
+/// The length of the shortest notation, every escaped character counted as one byte.
 pub(crate) fn size(pieces: &[Piece]) -> usize {
     let piece_size = |piece: &Piece| match piece {
         Piece::Literal(bytes) => bytes.len(),
