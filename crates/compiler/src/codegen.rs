@@ -24,12 +24,12 @@ use std::collections::BTreeMap;
 
 use knobgate_bpf::Reg::{R1, R2, R6, R10};
 use knobgate_bpf::{self as bpf, Cond, Features, Size};
-use knobgate_policy::PolicyFile;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
 use crate::ir::{Action, Graph, Ir, Operand, Rule, Step, Subject, Test};
 use crate::layout::{BlockId, Layout, TableFacts};
-use crate::program::{self, Place};
+use crate::program;
+use crate::source::PolicySource;
 use action::Commits;
 use code::{Code, Counted, Exit};
 use dispatch::Dispatch;
@@ -51,18 +51,18 @@ pub(crate) struct Emitted {
 /// # Errors
 /// The program is too large, or too much for the verifier.
 pub(crate) fn emit(
-    file: &PolicyFile,
+    source: &PolicySource<'_>,
     ir: &Ir,
     layout: &Layout<'_>,
     features: &Features,
 ) -> Result<Emitted, CompileError> {
     let subprograms = Subprograms::new(features, layout.facts);
     let mut code = Code::new(features, ir.mode, ir.rule_count, subprograms);
-    let mut dispatch = Dispatch::new(file, ir, layout);
+    let mut dispatch = Dispatch::new(source, ir, layout);
     let mut interpreter = Interpreter::new(layout);
     let mut commits = Commits::default();
 
-    code.set_line(Place::header(file));
+    code.set_line(source.header());
     code.asm.begin_function(program::MAIN_FUNCTION);
     code.asm.mov(R6, R1);
     let writes = code.asm.new_label();
@@ -96,7 +96,7 @@ pub(crate) fn emit(
         }
     }
     // What many rules share is of none of them.
-    code.set_line(Place::header(file));
+    code.set_line(source.header());
     commits.emit(&mut code);
     let looped = interpreter.emit_tests(&mut code);
     let verifier_steps = code.verifier_steps() + looped;

@@ -1,6 +1,6 @@
 //! Compiles a policy to a BPF program for the kernel's `cgroup/sysctl` hook.
 //!
-//! In: a checked policy with its text ([`knobgate_policy::PolicyFile`]) and what the kernel that will run it can do
+//! In: a policy ([`knobgate_policy::Policy`], or [`knobgate_policy::PolicyFile`] with its text) and what the kernel that will run it can do
 //! ([`knobgate_bpf::Features`]). Out: a [`knobgate_bpf::Program`] that decides every access as
 //! [`knobgate_policy::evaluate`] does, and a list of what it decides more strictly because that kernel cannot do
 //! better ([`Degradation`]).
@@ -37,14 +37,16 @@
 mod analyse;
 mod codegen;
 mod effect;
+#[cfg(test)]
+mod equivalence;
 mod error;
 mod ir;
 mod layout;
 mod program;
+mod source;
 
 use foldhash::HashMap;
 use knobgate_bpf::{Features, LineTable, Program};
-use knobgate_policy::PolicyFile;
 
 use codegen::{CostModel, Emitted};
 use ir::{Action, Graph, Ir};
@@ -52,6 +54,7 @@ use layout::Layout;
 
 pub use effect::Effect;
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+pub use source::PolicySource;
 
 /// A policy as a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,17 +75,21 @@ const INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 2;
 /// Where it would be more, so much of them still is: what takes the verifier little time.
 const PARTLY_INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 20;
 
-/// Compiles a policy for a kernel with these features.
+/// Compiles a policy, by itself or with the file that it comes from, for a kernel with these features.
 ///
 /// # Errors
 /// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
 /// [`CompileError`].
-pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    let ir = analyse::analyse(file.policy())?;
+pub fn compile<'a>(
+    policy: impl Into<PolicySource<'a>>,
+    features: &Features,
+) -> Result<Compiled, CompileError> {
+    let source = policy.into();
+    let ir = analyse::analyse(source.policy())?;
     let inlined = if features.bpf_loop { inlined(&ir, features) } else { usize::MAX };
-    match compile_ir(file, &ir, features, inlined) {
+    match compile_ir(&source, &ir, features, inlined) {
         Err(error) if error.is_about_size() && features.bpf_loop && inlined > 0 => {
-            compile_ir(file, &ir, features, 0)
+            compile_ir(&source, &ir, features, 0)
         }
         done => done,
     }
@@ -94,12 +101,13 @@ pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, Compi
 /// # Errors
 /// As [`compile`].
 #[doc(hidden)]
-pub fn compile_inlining(
-    file: &PolicyFile,
+pub fn compile_inlining<'a>(
+    policy: impl Into<PolicySource<'a>>,
     features: &Features,
     inlined: usize,
 ) -> Result<Compiled, CompileError> {
-    compile_ir(file, &analyse::analyse(file.policy())?, features, inlined)
+    let source = policy.into();
+    compile_ir(&source, &analyse::analyse(source.policy())?, features, inlined)
 }
 
 /// How many rules at the end of each chain have their conditions in the code: all of them if that is not too much for the
@@ -128,25 +136,25 @@ fn inlined(ir: &Ir, features: &Features) -> usize {
 }
 
 fn compile_ir(
-    file: &PolicyFile,
+    source: &PolicySource<'_>,
     ir: &Ir,
     features: &Features,
     inlined: usize,
 ) -> Result<Compiled, CompileError> {
     codegen::check_operands(ir, features)?;
     let layout = Layout::new(ir, features, inlined)?;
-    let Emitted { code, degradations, verifier_steps } = codegen::emit(file, ir, &layout, features)?;
+    let Emitted { code, degradations, verifier_steps } = codegen::emit(source, ir, &layout, features)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
         return Err(CompileError::TooManyInstructions { rule: ir.rule_count.saturating_sub(1) });
     }
     let program = Program {
-        name: file.policy().name().to_owned(),
+        name: source.policy().name().to_owned(),
         insns: code.insns,
-        maps: program::maps(file, layout.into_table_bytes()),
+        maps: program::maps(source, layout.into_table_bytes()),
         relocations: code.relocations,
         functions: code.functions,
-        lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },
-        rules: program::rules(file),
+        lines: LineTable { file: source.source().name().to_owned(), entries: code.lines },
+        rules: source.entries(),
         ..Program::default()
     };
     Ok(Compiled { program, degradations, verifier_steps })

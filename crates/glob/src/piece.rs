@@ -1,7 +1,7 @@
 //! What patterns mean.
 
 /// One piece of a pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Piece {
     /// These bytes; never empty.
     Literal(Vec<u8>),

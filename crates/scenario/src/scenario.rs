@@ -125,7 +125,7 @@ impl Program {
                 stricter: Vec::new(),
             },
             Source::Policy(file) => {
-                let Compiled { program, degradations, .. } = knobgate_compiler::compile(file, features)?;
+                let Compiled { program, degradations, .. } = knobgate_compiler::compile(&**file, features)?;
                 let stricter = degradations.into_iter().map(|degradation| in_words(degradation, file));
                 Made {
                     program,

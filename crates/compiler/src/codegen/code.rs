@@ -8,6 +8,7 @@ use super::subprograms::Subprograms;
 use super::verifier;
 use crate::layout::row;
 use crate::program::{self, Counter};
+use crate::source::Place;
 
 /// An assembler for the program of a policy: it knows how programs end, what they count, and what they call.
 pub(super) struct Code<'a> {
@@ -130,8 +131,8 @@ impl<'a> Code<'a> {
     }
 
     /// What follows is for this place in the policy.
-    pub(super) fn set_line(&mut self, place: program::Place<'_>) {
-        self.asm.set_line(place.line, place.column, place.text);
+    pub(super) fn set_line(&mut self, place: Place<'_>) {
+        self.asm.set_line(place.line as u32, place.column as u32, place.text);
     }
 }
 

@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_bpf::Reg::{R0, R1, R9, R10};
 use knobgate_bpf::{Label, Size};
-use knobgate_policy::PolicyFile;
 
 use super::code::{Code, Counted, Exit};
 use super::verifier;
 use crate::ir::{Action, FetchSet, Ir, StepId};
 use crate::layout::{Block, BlockId, Layout, frame, row};
-use crate::program::{Counter, Place};
+use crate::program::Counter;
+use crate::source::{Place, PolicySource};
 
 /// The places that something jumps to, and what they are for.
 pub(super) struct Dispatch<'a> {
-    pub(super) file: &'a PolicyFile,
+    source: &'a PolicySource<'a>,
     pub(super) ir: &'a Ir,
     pub(super) layout: &'a Layout<'a>,
     blocks: Vec<Entrances>,
@@ -36,9 +36,9 @@ pub(super) struct Entrances {
 }
 
 impl<'a> Dispatch<'a> {
-    pub(super) fn new(file: &'a PolicyFile, ir: &'a Ir, layout: &'a Layout<'a>) -> Self {
+    pub(super) fn new(source: &'a PolicySource<'a>, ir: &'a Ir, layout: &'a Layout<'a>) -> Self {
         let blocks = vec![Entrances::default(); layout.blocks.len()];
-        Self { file, ir, layout, blocks, fetches: BTreeMap::new() }
+        Self { source, ir, layout, blocks, fetches: BTreeMap::new() }
     }
 
     /// Goes to a step when nothing is fetched yet.
@@ -63,7 +63,7 @@ impl<'a> Dispatch<'a> {
         code.set_line(self.place(step));
         code.count(self.counter(step), Counted::Decided);
         code.exit(exit);
-        code.set_line(Place::header(self.file));
+        code.set_line(self.source.header());
     }
 
     /// Goes to the step, one of `candidates`, whose row is in R0, when nothing is fetched yet. The verifier knows nothing
@@ -164,7 +164,7 @@ impl<'a> Dispatch<'a> {
 
     /// Where the policy says what a step does.
     pub(super) fn place(&self, step: StepId) -> Place<'a> {
-        Place::of(self.file, self.ir.steps.get(step))
+        self.source.place(self.ir.steps.get(step))
     }
 }
 

@@ -169,7 +169,7 @@ impl Hash {
     }
 
     /// The offset in the tables of the slot of a name that was placed.
-    fn slot_of(&self, name: &[u8]) -> u32 {
+    pub(crate) fn slot_of(&self, name: &[u8]) -> u32 {
         self.slots + (self.hash.slot_of(&in_words(name, self.words)) * self.stride()) as u32
     }
 }

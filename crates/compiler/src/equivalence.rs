@@ -1,0 +1,321 @@
+//! The emitted name matcher finds the rules that the definition of patterns says, for every name there can be: a walk through
+//! the product of the two automata.
+//!
+//! One is the table as it lies in memory. The other is the definition: what is left to match of each pattern after each byte.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use indexmap::IndexSet;
+use knobgate_bpf::Features;
+use knobgate_policy::{
+    AccessKind, CheckOptions, KnobPattern, Piece, Policy, Scope, Source, arbitrary, parse,
+};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use crate::analyse::analyse;
+use crate::ir::{self, Ir, Others, Step, StepId};
+use crate::layout::{ByName, Layout, Lookup, Names, PlacedDfa};
+
+/// Larger products are given up.
+const STATES_MAX: usize = 4_000;
+
+/// What is left to match of a pattern: one of these lists of pieces.
+type Rest = BTreeSet<Vec<Piece>>;
+
+/// Adds what `pieces` are without matching a byte: those that start with a piece that takes one, or nothing.
+fn expand(pieces: &[Piece], into: &mut Rest) {
+    match pieces {
+        [Piece::Star | Piece::DoubleStar, rest @ ..] => {
+            into.insert(pieces.to_vec());
+            expand(rest, into);
+        }
+        [Piece::Alternatives(branches), rest @ ..] => {
+            branches.iter().for_each(|branch| expand(&[branch.as_slice(), rest].concat(), into));
+        }
+        _ => {
+            into.insert(pieces.to_vec());
+        }
+    }
+}
+
+/// What is left after `byte`.
+fn after(rest: &Rest, byte: u8) -> Rest {
+    let mut left = Rest::new();
+    for pieces in rest {
+        match pieces.as_slice() {
+            [Piece::Literal(bytes), rest @ ..] if bytes[0] == byte => match &bytes[1..] {
+                [] => expand(rest, &mut left),
+                tail => expand(&[&[Piece::Literal(tail.to_vec())], rest].concat(), &mut left),
+            },
+            [one @ (Piece::Any | Piece::Class { .. }), rest @ ..] if one.takes(byte, Scope::Component) => {
+                expand(rest, &mut left);
+            }
+            [Piece::Star, ..] if byte != b'/' => expand(pieces, &mut left),
+            [Piece::DoubleStar, ..] => expand(pieces, &mut left),
+            _ => {}
+        }
+    }
+    left
+}
+
+/// The definition as an automaton: what can be left of patterns, by number, and what is left of that after a byte.
+#[derive(Default)]
+struct Definition {
+    rests: IndexSet<Rest>,
+    after: HashMap<(usize, u8), usize>,
+}
+
+impl Definition {
+    fn start(&mut self, pattern: &KnobPattern) -> usize {
+        let mut rest = Rest::new();
+        expand(pattern.pieces(), &mut rest);
+        self.rests.insert_full(rest).0
+    }
+
+    fn after(&mut self, rest: usize, byte: u8) -> usize {
+        let Self { rests, after: known } = self;
+        *known.entry((rest, byte)).or_insert_with(|| rests.insert_full(after(&rests[rest], byte)).0)
+    }
+
+    /// Whether nothing need be left.
+    fn matches(&self, rest: usize) -> bool {
+        self.rests[rest].contains(&Vec::new())
+    }
+}
+
+/// The emitted part of the matcher that finds names which are not spelled out.
+enum Emitted<'a> {
+    Same(StepId),
+    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    Table { bytes: &'a [u8], dfa: PlacedDfa, step_of_row: HashMap<u32, StepId> },
+}
+
+/// Where it is: how much of each prefix the name has matched so far, or the state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum At {
+    Nowhere,
+    Prefixes(Vec<Option<usize>>),
+    State(u32),
+}
+
+impl Emitted<'_> {
+    fn start(&self) -> At {
+        match self {
+            Emitted::Same(_) => At::Nowhere,
+            Emitted::Prefixes(prefixes, _) => At::Prefixes(vec![Some(0); prefixes.len()]),
+            Emitted::Table { dfa, .. } => At::State(dfa.start),
+        }
+    }
+
+    fn after(&self, at: &At, byte: u8) -> At {
+        match (self, at) {
+            (Emitted::Prefixes(prefixes, _), At::Prefixes(matched)) => {
+                let next = |(matched, (prefix, _)): (&Option<usize>, &(Vec<u8>, StepId))| {
+                    let matched = (*matched)?;
+                    match prefix.get(matched) {
+                        None => Some(matched),
+                        Some(&next) => (next == byte).then_some(matched + 1),
+                    }
+                };
+                At::Prefixes(matched.iter().zip(prefixes.iter()).map(next).collect())
+            }
+            (Emitted::Table { bytes, dfa, .. }, At::State(state)) => {
+                let class = bytes[dfa.classes as usize + usize::from(byte)];
+                At::State(entry(bytes, state + u32::from(class) + 1))
+            }
+            _ => At::Nowhere,
+        }
+    }
+
+    /// The step that it finds for a name that ends here.
+    fn found(&self, at: &At) -> StepId {
+        match (self, at) {
+            (Emitted::Same(step), _) => *step,
+            (Emitted::Prefixes(prefixes, otherwise), At::Prefixes(matched)) => {
+                let whole = prefixes
+                    .iter()
+                    .zip(matched)
+                    .find(|((prefix, _), matched)| **matched == Some(prefix.len()));
+                whole.map_or(*otherwise, |((_, step), _)| *step)
+            }
+            (Emitted::Table { bytes, step_of_row, .. }, At::State(state)) => {
+                step_of_row[&entry(bytes, *state)]
+            }
+            _ => unreachable!("a place of another automaton"),
+        }
+    }
+}
+
+fn entry(bytes: &[u8], index: u32) -> u32 {
+    let at = index as usize * 4;
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// The rules that are tried from `step` on.
+fn tried(ir: &Ir, step: StepId) -> Vec<usize> {
+    let rules = ir.steps.chain(step).filter_map(|step| match ir.steps.get(step) {
+        Step::Rule { rule, .. } => Some(rule),
+        Step::Default(_) => None,
+        Step::NameTooLong { .. } => unreachable!("the name is not too long"),
+    });
+    rules.collect()
+}
+
+/// The rules that are tried where these patterns match, by the definition: up to the first without a condition.
+fn expected(policy: &Policy, kind: AccessKind, matches: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+    let mut tried = Vec::new();
+    for (index, rule) in policy.rules().iter().enumerate().filter(|(_, rule)| rule.kinds().contains(kind)) {
+        if (0..rule.patterns().len()).any(|pattern| matches(index, pattern)) {
+            tried.push(index);
+            if rule.condition().is_none() {
+                break;
+            }
+        }
+    }
+    tried
+}
+
+/// Compares what is found for all names of one kind of access. Returns whether the product was small enough.
+fn agree(
+    policy: &Policy,
+    kind: AccessKind,
+    ir: &Ir,
+    names: &Names<'_>,
+    layout: &Layout<'_>,
+    bytes: &[u8],
+) -> bool {
+    let nothing = Vec::new();
+    let (literals, others): (&Vec<(Vec<u8>, StepId)>, Emitted<'_>) = match names {
+        Names::Any(step) => (&nothing, Emitted::Same(*step)),
+        Names::ByName(ByName { plan, dfa, .. }) => {
+            let others = match &plan.others {
+                Others::Same(step) => Emitted::Same(*step),
+                Others::Prefixes(prefixes, otherwise) => Emitted::Prefixes(prefixes, *otherwise),
+                Others::Dfa(_) => {
+                    let steps = ir.reached_steps().map(|(id, _)| (layout.step(id).row, id));
+                    Emitted::Table { bytes, dfa: dfa.expect("placed"), step_of_row: steps.collect() }
+                }
+            };
+            (&plan.literals, others)
+        }
+    };
+    let spelled_out: BTreeMap<&[u8], StepId> =
+        literals.iter().map(|(name, step)| (&name[..], *step)).collect();
+    for (&name, &step) in &spelled_out {
+        let matches = |rule: usize, pattern: usize| policy.rules()[rule].patterns()[pattern].matches(name);
+        assert_eq!(tried(ir, step), expected(policy, kind, matches), "{} {policy}", name.escape_ascii());
+    }
+
+    let patterns: Vec<(usize, usize, &KnobPattern)> = policy
+        .rules()
+        .iter()
+        .enumerate()
+        .filter(|(_, rule)| rule.kinds().contains(kind))
+        .flat_map(|(rule, of)| of.patterns().iter().enumerate().map(move |(index, one)| (rule, index, one)))
+        .collect();
+    let mut definition = Definition::default();
+    let start: Vec<usize> = patterns.iter().map(|(.., pattern)| definition.start(pattern)).collect();
+    let bytes_told_apart = representatives(&patterns);
+    let mut seen = HashMap::from([((others.start(), start.clone()), Vec::new())]);
+    let mut open = vec![(others.start(), start)];
+    while let Some(product) = open.pop() {
+        if seen.len() > STATES_MAX {
+            return false;
+        }
+        let name: Vec<u8> = seen[&product].clone();
+        let (at, rest) = product;
+        let matching: BTreeSet<(usize, usize)> = (rest.iter().zip(&patterns))
+            .filter(|(rest, _)| definition.matches(**rest))
+            .map(|(_, (rule, index, _))| (*rule, *index))
+            .collect();
+        // A name that is spelled out is found before; where its own pattern matches, no other name leads.
+        if !spelled_out.contains_key(&name[..]) {
+            let expected = expected(policy, kind, |rule, pattern| matching.contains(&(rule, pattern)));
+            assert_eq!(tried(ir, others.found(&at)), expected, "{} {policy}", name.escape_ascii());
+        }
+        for &byte in &bytes_told_apart {
+            let left: Vec<usize> = rest.iter().map(|&rest| definition.after(rest, byte)).collect();
+            let next = (others.after(&at, byte), left);
+            if !seen.contains_key(&next) {
+                seen.insert(next.clone(), [&name[..], &[byte]].concat());
+                open.push(next);
+            }
+        }
+    }
+    true
+}
+
+/// A byte of each run of bytes that no pattern tells apart.
+fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
+    fn ranges(pieces: &[Piece]) -> Vec<(u8, u8)> {
+        let of_piece = |piece: &Piece| match piece {
+            Piece::Literal(bytes) => bytes.iter().map(|&byte| (byte, byte)).collect(),
+            Piece::Class { ranges, .. } => ranges.clone(),
+            Piece::Alternatives(branches) => branches.iter().flat_map(|branch| ranges(branch)).collect(),
+            Piece::Any | Piece::Star | Piece::DoubleStar => Vec::new(),
+        };
+        pieces.iter().flat_map(of_piece).collect()
+    }
+    let all =
+        patterns.iter().flat_map(|(.., pattern)| ranges(pattern.pieces())).chain([(1, 1), (b'/', b'/')]);
+    let starts: BTreeSet<u8> =
+        all.flat_map(|(low, high)| [Some(low), high.checked_add(1)]).flatten().collect();
+    starts.into_iter().filter(|&byte| byte != 0).collect()
+}
+
+/// The names in a lookup are in the slots where they are looked for.
+fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[(Vec<u8>, StepId)], bytes: &[u8]) {
+    let Lookup::Hash(hash) = lookup else { return };
+    for (name, step) in literals {
+        let slot = hash.slot_of(name) as usize;
+        let mut expected = name.clone();
+        expected.resize(8 * hash.words, 0);
+        expected.extend(layout.step(*step).row.to_ne_bytes());
+        assert_eq!(&bytes[slot..slot + expected.len()], expected, "{}", name.escape_ascii());
+    }
+}
+
+/// Whether all names could be compared.
+fn check(policy: &Policy) -> bool {
+    let ir = analyse(policy).expect("few patterns");
+    let layout = Layout::new(&ir, &Features::ALL, usize::MAX).expect("small");
+    let again = Layout::new(&ir, &Features::ALL, usize::MAX).expect("small");
+    let bytes = again.into_table_bytes();
+    let mut decided = true;
+    for (kind, names) in AccessKind::ALL.into_iter().zip(&layout.names) {
+        decided &= agree(policy, kind, &ir, names, &layout, &bytes);
+        if let Names::ByName(ByName { plan: ir::ByName { literals, .. }, literals: Some(lookup), .. }) = names
+        {
+            check_lookup(lookup, &layout, literals, &bytes);
+        }
+    }
+    decided
+}
+
+#[test]
+fn the_examples_match_every_name_by_the_definition() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(examples).expect("the examples") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "knob") {
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let file = parse(Source::new("example", text), &CheckOptions::default()).expect("valid");
+            assert!(check(file.policy()), "{} has too many states", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn random_policies_match_every_name_by_the_definition() {
+    const POLICIES: usize = 100;
+    let mut runner = TestRunner::default();
+    let decided = (0..POLICIES)
+        .filter(|_| check(&arbitrary::policy().new_tree(&mut runner).expect("a policy").current()))
+        .count();
+    println!("{decided} of {POLICIES} policies");
+    assert!(decided > POLICIES / 2, "only {decided} are small enough");
+}
