@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    AluOp, AtomicOp, ByteOrder, Callee, Cond, Function, Imm64, Insn, MapReference, Operand, Operation,
-    Program, Reg, Size, Width, helper_ids,
+    AluOp, AtomicOp, ByteOrder, Callee, Cond, Function, Helper, Imm64, Insn, MapReference, Operand,
+    Operation, Program, Reg, Size, Width,
 };
 
 impl fmt::Display for Operation {
@@ -62,7 +62,7 @@ impl fmt::Display for Operation {
             }
             Self::MayGoto { off } => write!(f, "may_goto pc{off:+}"),
             Self::Call { callee: Callee::Helper(id) } => {
-                write!(f, "call {}#{id}", helper_ids::name(id).unwrap_or("unknown"))
+                write!(f, "call {}#{id}", Helper::find(id).map_or("unknown", |helper| helper.name))
             }
             Self::Call { callee: Callee::Function(off) } => write!(f, "call pc{off:+}"),
             Self::Call { callee: Callee::Kfunc { btf_id, .. } } => write!(f, "call kernel-function#{btf_id}"),

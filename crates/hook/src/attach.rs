@@ -2,74 +2,14 @@
 //! kernel/bpf/cgroup.c and kernel/bpf/syscall.c.
 
 use crate::Errno;
-use crate::cgroups::{CgroupId, Cgroups};
+use crate::cgroups::Cgroups;
+use crate::ids::{CgroupId, LinkId, ProgramId};
+use crate::program_list::{Link, Owner, Slot};
+
+pub use crate::program_list::{Mode, Options, Position, Relative};
 
 /// How many programs a cgroup may have (`BPF_CGROUP_MAX_PROGS`).
 pub const MAX_PROGRAMS: usize = 64;
-
-/// Names a program of a [`Hook`](crate::Hook).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProgramId(pub(crate) u32);
-
-/// Names a link of a [`Hook`](crate::Hook).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkId(pub(crate) u32);
-
-/// In what company a program can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// One program, and none at the cgroups below (no flag).
-    Single,
-    /// One program, in effect where the cgroups below have none (`BPF_F_ALLOW_OVERRIDE`).
-    Override,
-    /// Many programs, in effect together with those of the cgroups below (`BPF_F_ALLOW_MULTI`).
-    Multi,
-}
-
-/// Something attached, by which a place among the others is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchor {
-    /// A program that was attached without a link.
-    Program(ProgramId),
-    /// A link (`BPF_F_LINK`).
-    Link(LinkId),
-}
-
-/// Where among the others of the cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Place {
-    /// Wherever the kernel puts what does not say: last.
-    #[default]
-    Unsaid,
-    /// First (`BPF_F_BEFORE` without an anchor).
-    First,
-    /// Last (`BPF_F_AFTER` without an anchor).
-    Last,
-    /// Just before this one.
-    Before(Anchor),
-    /// Just after this one.
-    After(Anchor),
-    /// Both sides at once, which makes no sense. Without an anchor the kernel finds that out only where there is something
-    /// attached.
-    BothSides {
-        /// Whether there is an anchor.
-        anchored: bool,
-    },
-    /// An anchor and no side of it, which makes no sense either, and which the kernel finds out unless a program takes the
-    /// place of another one.
-    NoSide(Anchor),
-}
-
-/// Where and under which condition something is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// Where among the others.
-    pub place: Place,
-    /// Run before the programs of the cgroups below, and not after them (`BPF_F_PREORDER`).
-    pub preorder: bool,
-    /// Only if this is the revision of the cgroup's list of programs.
-    pub expected_revision: Option<u64>,
-}
 
 /// What is attached to a cgroup itself (`BPF_PROG_QUERY`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,44 +20,6 @@ pub struct Attached {
     pub programs: Vec<ProgramId>,
     /// Counts the changes of the list, starting from 1.
     pub revision: u64,
-}
-
-/// What is attached to one cgroup (`cgrp->bpf.progs`, `flags` and `revisions`).
-#[derive(Debug)]
-pub(crate) struct Level {
-    /// `None` exactly where there are no slots.
-    pub(crate) mode: Option<Mode>,
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) revision: u64,
-}
-
-impl Default for Level {
-    fn default() -> Self {
-        Self { mode: None, slots: Vec::new(), revision: 1 }
-    }
-}
-
-/// `struct bpf_prog_list`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub(crate) owner: Owner,
-    /// The program whose storage it has: the one that was attached, whatever replaced it.
-    pub(crate) storage_of: ProgramId,
-    pub(crate) preorder: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Program(ProgramId),
-    Link(LinkId),
-}
-
-/// `struct bpf_cgroup_link`
-#[derive(Debug)]
-pub(crate) struct Link {
-    /// `None` after it was detached or its cgroup removed.
-    pub(crate) cgroup: Option<CgroupId>,
-    pub(crate) program: ProgramId,
 }
 
 impl Cgroups {
@@ -144,7 +46,7 @@ impl Cgroups {
         program: ProgramId,
         options: Options,
     ) -> Result<LinkId, Errno> {
-        let options = if self.profile.anchors { options } else { without_anchors(options)? };
+        let options = if self.profile.attach_positions { options } else { without_positions(options)? };
         if !self.profile.links {
             return Err(Errno::EINVAL);
         }
@@ -164,7 +66,7 @@ impl Cgroups {
         program: Option<ProgramId>,
         expected_revision: Option<u64>,
     ) -> Result<(), Errno> {
-        if expected_revision.is_some() && !self.profile.anchors {
+        if expected_revision.is_some() && !self.profile.attach_positions {
             return Err(Errno::EINVAL);
         }
         let level = &self.get(id)?.level;
@@ -227,8 +129,9 @@ impl Cgroups {
 
     /// The flags that bpf_prog_attach in kernel/bpf/syscall.c knows.
     fn check_flags(&self, options: Options) -> Result<(), Errno> {
-        let places = options.place != Place::Unsaid || options.expected_revision.is_some();
-        let unknown = (places && !self.profile.anchors) || (options.preorder && !self.profile.preorder);
+        let is_positioned = options.position != Position::Unspecified || options.expected_revision.is_some();
+        let unknown =
+            (is_positioned && !self.profile.attach_positions) || (options.preorder && !self.profile.preorder);
         if unknown { Err(Errno::EINVAL) } else { Ok(()) }
     }
 
@@ -239,10 +142,10 @@ impl Cgroups {
         owner: Owner,
         mode: Mode,
         replaced: Option<ProgramId>,
-        Options { place, preorder, expected_revision }: Options,
+        Options { position, preorder, expected_revision }: Options,
     ) -> Result<(), Errno> {
         let level = &self.get(id)?.level;
-        let has_side = !matches!(place, Place::Unsaid | Place::NoSide(_));
+        let has_side = !matches!(position, Position::Unspecified | Position::NoSide(_));
         if replaced.is_some() && (mode != Mode::Multi || has_side) {
             return Err(Errno::EINVAL);
         }
@@ -257,7 +160,7 @@ impl Cgroups {
         match level.slot_to_replace(owner, mode, replaced)? {
             Some(index) => self.get_mut(id)?.level.slots[index] = slot,
             None => {
-                let index = level.index_for(slot, place)?;
+                let index = level.index_for(slot, position)?;
                 self.get_mut(id)?.level.slots.insert(index, slot);
             }
         }
@@ -287,61 +190,16 @@ impl Cgroups {
     }
 }
 
-/// What a link's options are where links of this hook have no flags and no anchors. `link_create` in kernel/bpf/syscall.c
-/// refuses the flags, of which that for an anchor that is a link is one; the bytes of an anchor and of a revision belong to other kinds of links there, and nobody looks at
-/// them.
-fn without_anchors(options: Options) -> Result<Options, Errno> {
+/// The options of a link on kernels without attach positions. `link_create` in kernel/bpf/syscall.c rejects all flags,
+/// `BPF_F_LINK` among them. It ignores the bytes of a relative program and of a revision, which belong to other kinds of links
+/// there.
+fn without_positions(options: Options) -> Result<Options, Errno> {
     match options {
-        Options { place: Place::Unsaid | Place::NoSide(Anchor::Program(_)), preorder: false, .. } => {
-            Ok(Options::default())
-        }
+        Options {
+            position: Position::Unspecified | Position::NoSide(Relative::Program(_)),
+            preorder: false,
+            ..
+        } => Ok(Options::default()),
         _ => Err(Errno::EINVAL),
-    }
-}
-
-impl Level {
-    fn check_revision(&self, expected: Option<u64>) -> Result<(), Errno> {
-        // 0 is what says that none is expected.
-        match expected {
-            Some(expected) if expected != 0 && expected != self.revision => Err(Errno::ESTALE),
-            _ => Ok(()),
-        }
-    }
-
-    /// `find_attach_entry`
-    fn slot_to_replace(
-        &self,
-        owner: Owner,
-        mode: Mode,
-        replaced: Option<ProgramId>,
-    ) -> Result<Option<usize>, Errno> {
-        if mode != Mode::Multi {
-            return Ok((!self.slots.is_empty()).then_some(0));
-        }
-        let at = |wanted: Owner| self.slots.iter().position(|slot| slot.owner == wanted);
-        let replaced = replaced.map(Owner::Program);
-        if at(owner).is_some() && replaced != Some(owner) {
-            return Err(Errno::EINVAL);
-        }
-        replaced.map(|replaced| at(replaced).ok_or(Errno::ENOENT)).transpose()
-    }
-
-    /// `get_prog_list` and `insert_pl_to_hlist`
-    fn index_for(&self, slot: Slot, place: Place) -> Result<usize, Errno> {
-        let (anchor, behind) = match place {
-            Place::First => return Ok(0),
-            Place::Unsaid | Place::Last => return Ok(self.slots.len()),
-            Place::Before(anchor) => (anchor, 0),
-            Place::After(anchor) => (anchor, 1),
-            Place::BothSides { anchored: false } if self.slots.is_empty() => return Ok(0),
-            Place::BothSides { .. } | Place::NoSide(_) => return Err(Errno::EINVAL),
-        };
-        let anchor = match (anchor, slot.owner) {
-            (Anchor::Program(program), Owner::Program(_)) => Owner::Program(program),
-            (Anchor::Link(link), Owner::Link(_)) => Owner::Link(link),
-            _ => return Err(Errno::EINVAL),
-        };
-        let index = self.slots.iter().position(|slot| slot.owner == anchor).ok_or(Errno::ENOENT)?;
-        if self.slots[index].preorder == slot.preorder { Ok(index + behind) } else { Err(Errno::EINVAL) }
     }
 }

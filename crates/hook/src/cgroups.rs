@@ -2,20 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::attach::{Level, Link, LinkId, Owner};
-use crate::effective::Effective;
+use crate::ids::{CgroupId, LinkId};
+use crate::program_list::{Effective, Level, Link, Owner};
 use crate::{Errno, Profile};
-
-/// Names a cgroup of a [`Hook`](crate::Hook): what `bpf_get_current_cgroup_id` returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CgroupId(pub(crate) u64);
-
-impl CgroupId {
-    /// The number.
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
 
 /// One cgroup.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::effective::Effective;
-use crate::{CgroupStorage, Errno, Invocation, ProgramId, Runs};
+use crate::constants::MAX_ERRNO;
+use crate::program_list::Effective;
+use crate::{CgroupStorage, Errno, HookProgram, Invocation, ProgramId};
 
 /// A program did what no program that the kernel has verified can do.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +33,12 @@ pub struct Decision {
 /// A program that is about to run.
 pub(crate) struct Running {
     pub(crate) effective: Effective,
-    pub(crate) program: Arc<dyn Runs>,
+    pub(crate) program: Arc<dyn HookProgram>,
     /// What was allocated for its attachment.
     pub(crate) storage: Option<CgroupStorage>,
 }
 
-/// Runs all of `programs`, whatever the first ones say.
+/// HookProgram all of `programs`, whatever the first ones say.
 pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Result<Decision, ProgramFault> {
     let mut decision = Decision::default();
     let mut all_allow = true;
@@ -71,5 +72,5 @@ pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Resu
 
 /// `IS_ERR_VALUE`
 fn is_error(retval: i32) -> bool {
-    (-4095..=-1).contains(&retval)
+    (-MAX_ERRNO..=-1).contains(&retval)
 }

@@ -1,18 +1,9 @@
 //! Which programs run for the tasks of a cgroup, and in which order: `compute_effective_progs` and
 //! `replace_effective_prog` in kernel/bpf/cgroup.c.
 
-use crate::attach::{Level, LinkId, Mode, Owner, ProgramId, Slot};
-use crate::cgroups::{CgroupId, Cgroups};
-
-/// A program that runs (`struct bpf_prog_array_item`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Effective {
-    pub(crate) program: ProgramId,
-    /// The program whose storage it has, which is another one after some updates.
-    pub(crate) storage_of: ProgramId,
-    /// What it is attached to.
-    pub(crate) cgroup: CgroupId,
-}
+use crate::cgroups::Cgroups;
+use crate::ids::{CgroupId, LinkId, ProgramId};
+use crate::program_list::{Effective, Level, Mode, Owner, Slot};
 
 impl Cgroups {
     /// Computes anew what is in effect at `id` and everywhere below it.

@@ -17,7 +17,7 @@ pub mod custom;
 
 pub use bitmap::Bitmap;
 pub use cpu_mask::CpuMask;
-pub use custom::{Custom, Unreadable};
+pub use custom::{Custom, ReadFails};
 pub use int_vec::{Bool, IntVec};
 pub use string::Text;
 pub use uint::{U8, Uint};
@@ -56,14 +56,14 @@ impl WritesStrict {
 
 /// What a handler may need to know of the kernel.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct HandlerEnv<'a> {
     /// What writes at other file positions than 0 do.
     pub strict: WritesStrict,
     /// Which kernel it is.
     pub profile: &'a Profile,
 }
 
-impl Surroundings<'_> {
+impl HandlerEnv<'_> {
     /// Whether a write at `position` is passed over by handlers of numbers (`proc_first_pos_non_zero_ignore`).
     pub(crate) fn ignores_writes_at(&self, position: i64) -> bool {
         position != 0 && self.strict == WritesStrict::Strict
@@ -100,8 +100,7 @@ pub trait Handler: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// What the system call fails with.
-    fn read(&mut self, count: usize, position: &mut i64, around: &Surroundings<'_>)
-    -> Result<Vec<u8>, Errno>;
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno>;
 
     /// Writes at `position`, moves it on, and returns the number of bytes that the system call returns.
     ///
@@ -112,6 +111,6 @@ pub trait Handler: fmt::Debug + Send + Sync {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno>;
 }

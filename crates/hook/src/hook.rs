@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::access::{Outcome, Request};
-use crate::attach::{Attached, LinkId, Mode, Options, ProgramId};
-use crate::cgroups::{CgroupId, Cgroups};
-use crate::process::Resident;
+use crate::attach::{Attached, Mode, Options};
+use crate::cgroups::Cgroups;
+use crate::ids::{CgroupId, LinkId, ProgramId};
+use crate::process::ProcessEntry;
 use crate::{
-    CgroupStorage, Errno, Knobs, OpenFile, Process, ProcessId, Profile, ProgramFault, Runs, Wanted,
+    CgroupStorage, Errno, HookProgram, Knobs, OpenFile, Process, ProcessId, Profile, ProgramFault, Wanted,
     WritesStrict,
 };
 
@@ -23,14 +24,14 @@ pub struct Hook {
     pub stale_byte: u8,
     pub(crate) profile: Profile,
     pub(crate) cgroups: Cgroups,
-    pub(crate) programs: Vec<Arc<dyn Runs>>,
-    pub(crate) processes: BTreeMap<ProcessId, Resident>,
+    pub(crate) programs: Vec<Arc<dyn HookProgram>>,
+    pub(crate) processes: BTreeMap<ProcessId, ProcessEntry>,
 }
 
 impl Default for Hook {
-    /// Linux 6.18 with the knobs of [`Knobs::usual`].
+    /// Linux 6.18 with the knobs of [`Knobs::defaults`].
     fn default() -> Self {
-        Self::new(Profile::default(), Knobs::usual())
+        Self::new(Profile::default(), Knobs::defaults())
     }
 }
 
@@ -54,12 +55,12 @@ impl Hook {
     }
 
     /// Takes a program in, so that it can be attached.
-    pub fn load(&mut self, program: impl Runs + 'static) -> ProgramId {
+    pub fn load(&mut self, program: impl HookProgram + 'static) -> ProgramId {
         self.load_shared(Arc::new(program))
     }
 
     /// Takes in a program that the caller keeps too, to look at its maps.
-    pub fn load_shared(&mut self, program: Arc<dyn Runs>) -> ProgramId {
+    pub fn load_shared(&mut self, program: Arc<dyn HookProgram>) -> ProgramId {
         let id = ProgramId(self.programs.len() as u32);
         self.programs.push(program);
         id
@@ -88,7 +89,7 @@ impl Hook {
     ///
     /// `EBUSY`: it is the root, or there are cgroups or processes in it. `ENOENT`: it was removed.
     pub fn remove_cgroup(&mut self, cgroup: CgroupId) -> Result<(), Errno> {
-        if self.processes.values().any(|resident| resident.cgroup == cgroup) {
+        if self.processes.values().any(|entry| entry.cgroup == cgroup) {
             return Err(Errno::EBUSY);
         }
         self.cgroups.remove(cgroup)
@@ -111,7 +112,7 @@ impl Hook {
             (process.task.pid, process.task.tgid) = (id.0, id.0);
         }
         process.task.cgroups = self.ids_down_to(cgroup)?;
-        self.processes.insert(id, Resident { process, cgroup });
+        self.processes.insert(id, ProcessEntry { process, cgroup });
         Ok(id)
     }
 
@@ -122,9 +123,9 @@ impl Hook {
     /// `ENOENT`: the cgroup was removed. `ESRCH`: the process has ended.
     pub fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> Result<(), Errno> {
         let cgroups = self.ids_down_to(cgroup)?;
-        let resident = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
-        resident.cgroup = cgroup;
-        resident.process.task.cgroups = cgroups;
+        let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
+        entry.cgroup = cgroup;
+        entry.process.task.cgroups = cgroups;
         Ok(())
     }
 
@@ -138,10 +139,10 @@ impl Hook {
         process: ProcessId,
         change: impl FnOnce(&mut Process),
     ) -> Result<(), Errno> {
-        let resident = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
-        let cgroups = resident.process.task.cgroups.clone();
-        change(&mut resident.process);
-        resident.process.task.cgroups = cgroups;
+        let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
+        let cgroups = entry.process.task.cgroups.clone();
+        change(&mut entry.process);
+        entry.process.task.cgroups = cgroups;
         Ok(())
     }
 
@@ -290,7 +291,7 @@ impl Hook {
     /// `EACCES`: its mode forbids that. `ENOENT`: there is none. `EISDIR`: that is a directory. `ESRCH`: the process has
     /// ended.
     pub fn open(&self, process: ProcessId, name: &str, wanted: Wanted) -> Result<OpenFile, Errno> {
-        let Resident { process, .. } = self.processes.get(&process).ok_or(Errno::ESRCH)?;
+        let ProcessEntry { process, .. } = self.processes.get(&process).ok_or(Errno::ESRCH)?;
         let knob = self.knobs.lookup(name)?;
         if !knob.permits(&process.credentials, wanted) {
             return Err(Errno::EACCES);
@@ -410,6 +411,6 @@ impl Hook {
 }
 
 /// What is allocated for an attachment of this program.
-pub(crate) fn storage_of(programs: &[Arc<dyn Runs>], program: ProgramId) -> Option<CgroupStorage> {
+pub(crate) fn storage_of(programs: &[Arc<dyn HookProgram>], program: ProgramId) -> Option<CgroupStorage> {
     programs.get(program.0 as usize)?.cgroup_storage()
 }

@@ -1,6 +1,6 @@
 //! The knobs, by name, as a tree like `/proc/sys`.
 
-mod usual;
+mod defaults;
 
 use std::collections::BTreeMap;
 

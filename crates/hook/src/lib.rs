@@ -50,7 +50,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where a test is not about bytecode, whatever [`Runs`] can be attached too, a closure over the [`Invocation`] for one.
+//! Where a test is not about bytecode, any [`HookProgram`] can be attached too, a closure over the [`Invocation`] for one.
 //!
 //! An access goes through what fs/proc/proc_sysctl.c does, in this order: its checks, which no program hears of; the
 //! programs that are in [effect](Hook::effective) for the process's cgroup, all of them; the [handler] of the knob.
@@ -59,40 +59,46 @@
 #![forbid(unsafe_code)]
 
 mod access;
-mod admission;
+mod arithmetic;
 pub mod attach;
-mod calls;
 mod cgroup_storage;
 mod cgroups;
 mod chain;
+mod constants;
+mod context;
 mod effective;
 pub mod errno;
 mod features;
 pub mod handler;
 mod hook;
+mod hook_program;
+mod ids;
 pub mod invocation;
 pub mod knobs;
 pub mod machine;
 pub mod maps;
 mod open_file;
+mod proc_sysctl;
 mod process;
 pub mod profile;
-pub mod runs;
+mod program_list;
+mod step;
+mod verifier;
 
 pub use access::Outcome;
-pub use admission::Rejection;
-pub use attach::{LinkId, Mode, ProgramId};
+pub use attach::Mode;
 pub use cgroup_storage::CgroupStorage;
-pub use cgroups::CgroupId;
 pub use chain::{Decision, ProgramFault};
 pub use errno::Errno;
 pub use handler::{Handler, WritesStrict};
 pub use hook::Hook;
+pub use hook_program::HookProgram;
+pub use ids::{CgroupId, LinkId, ProgramId};
 pub use invocation::{Invocation, Task, VALUE_BYTES};
 pub use knobs::{Knob, KnobError, Knobs, Wanted};
-pub use machine::{Fault, LoadOptions, LoadedProgram, RunOptions, Surroundings, TraceStep, Tracer};
+pub use machine::{Fault, LoadOptions, LoadedProgram, RunEnv, RunOptions, TraceStep, Tracer};
 pub use maps::{Map, MapError};
 pub use open_file::OpenFile;
 pub use process::{Credentials, Process, ProcessId};
 pub use profile::{Profile, UnknownProfile};
-pub use runs::Runs;
+pub use verifier::Rejection;

@@ -24,8 +24,8 @@ use knobgate_bpf::MapDef;
 pub use error::{ANY, EXIST, MapError, NOEXIST};
 pub use memory::MapMemory;
 
-use crate::{CgroupId, LoadedProgram};
-pub(crate) use state::State;
+use crate::CgroupId;
+pub(crate) use state::{ArrayProgram, State};
 
 /// A map. Clones are the same map.
 #[derive(Debug, Clone)]
@@ -119,17 +119,6 @@ impl Map {
     /// Takes out what `bpf_perf_event_output` sent, with the index it was sent to. Every index has a reader.
     pub fn drain_events(&self) -> Vec<(u32, Vec<u8>)> {
         self.state().drain_events()
-    }
-
-    /// Puts a program into a program array, or takes it out. An array that holds a program that uses that same
-    /// array keeps both in memory until it is taken out.
-    ///
-    /// # Errors
-    ///
-    /// [`MapError::TooBig`] beyond the end, [`MapError::Invalid`] for another kind of map, or for a program whose
-    /// expected attach type is not that of the others.
-    pub fn set_program(&self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
-        self.state().set_program(index, program)
     }
 
     /// Puts a cgroup into a cgroup array, for `bpf_current_task_under_cgroup`, or takes it out.

@@ -28,7 +28,7 @@ pub struct ProcessId(pub(crate) u32);
 
 /// A process where it lives.
 #[derive(Debug)]
-pub(crate) struct Resident {
+pub(crate) struct ProcessEntry {
     pub(crate) process: Process,
     pub(crate) cgroup: CgroupId,
 }

@@ -105,8 +105,8 @@ pub struct Profile {
     pub link_detach: bool,
     /// `BPF_F_PREORDER` (6.15, 6.12.31).
     pub preorder: bool,
-    /// Anchors, revisions and flags for links (6.17, 6.12.110).
-    pub anchors: bool,
+    /// `BPF_F_BEFORE` and `BPF_F_AFTER` with a relative program or link, revisions, and flags for links (6.17, 6.12.110).
+    pub attach_positions: bool,
     /// `BPF_LINK_UPDATE` swaps the right program when programs with `BPF_F_PREORDER` are there too.
     pub updates_find_their_slot: bool,
     /// `BPF_LINK_UPDATE` fails with `EINVAL` unless both programs have their cgroup storage in the same maps
@@ -157,7 +157,7 @@ const V5_4: Profile = Profile {
     links: false,
     link_detach: false,
     preorder: false,
-    anchors: false,
+    attach_positions: false,
     updates_find_their_slot: true,
     updates_compare_storage: false,
     tail_calls_compare_storage: false,
@@ -215,7 +215,7 @@ const V6_8: Profile = Profile {
     ..V6_1_170
 };
 
-/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without anchors, which came in 6.12.110.
+/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without `BPF_F_BEFORE` and `BPF_F_AFTER`, which came in 6.12.110.
 const V6_12_94: Profile = Profile {
     name: "6.12.94",
     version: (6, 12),
@@ -232,7 +232,7 @@ const V6_12_117: Profile = Profile {
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
     tcp_rmem_min: 4096,
-    anchors: true,
+    attach_positions: true,
     updates_find_their_slot: true,
     updates_compare_storage: true,
     ..V6_12_94

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use knobgate_hook::attach::Options;
 use knobgate_hook::handler::custom::Call;
-use knobgate_hook::handler::{Custom, Surroundings};
+use knobgate_hook::handler::{Custom, HandlerEnv};
 use knobgate_hook::{
     Credentials, Errno, Hook, Invocation, Knob, Knobs, Mode, Process, ProcessId, Profile, Wanted,
 };
@@ -19,7 +19,7 @@ fn with(profile: &str, programs: Vec<Verdict>) -> (Hook, ProcessId) {
 }
 
 fn with_profile(profile: Profile, programs: Vec<Verdict>) -> (Hook, ProcessId) {
-    let mut hook = Hook::new(profile, Knobs::usual());
+    let mut hook = Hook::new(profile, Knobs::defaults());
     let cgroup = hook.create_cgroup(hook.root(), "g").unwrap();
     for program in programs {
         let program = hook.load(program);
@@ -105,7 +105,7 @@ fn a_replacement_without_a_nul_runs_into_what_is_behind_it() {
         );
         let strings = std::sync::Arc::new(Mutex::new(Vec::new()));
         let kept = std::sync::Arc::clone(&strings);
-        let handler = Custom(move |call: Call<'_>, _: &mut i64, _: &Surroundings<'_>| match call {
+        let handler = Custom(move |call: Call<'_>, _: &mut i64, _: &HandlerEnv<'_>| match call {
             Call::Read { .. } => Ok(0),
             Call::Write(written) => {
                 kept.lock().unwrap().extend(written.c_string());

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use knobgate_hook::handler::{
-    Bitmap, Bool, CpuMask, Handler, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit, Written,
+    Bitmap, Bool, CpuMask, Handler, HandlerEnv, Hz, IntVec, Text, U8, Uint, UlongVec, Unit, Written,
 };
 use knobgate_hook::{Profile, VALUE_BYTES, WritesStrict};
 use knobgate_policy::{
@@ -43,16 +43,16 @@ const HANDLERS: usize = 16;
 const OF_NUMBERS: usize = 13;
 
 fn give(handler: &mut dyn Handler, value: &[u8]) {
-    let around = Surroundings { strict: WritesStrict::Strict, profile: &Profile::default() };
-    handler.write(Written::terminated(value), &mut 0, &around).expect("a value");
+    let env = HandlerEnv { strict: WritesStrict::Strict, profile: &Profile::default() };
+    handler.write(Written::terminated(value), &mut 0, &env).expect("a value");
 }
 
 /// What the knob reads after a write, whether that failed or not.
 fn after(index: usize, bytes: &[u8], mut position: i64, strict: WritesStrict, profile: &Profile) -> Vec<u8> {
-    let around = Surroundings { strict, profile };
+    let env = HandlerEnv { strict, profile };
     let (_, mut handler) = handlers().swap_remove(index);
-    let _ = handler.write(Written::terminated(bytes), &mut position, &around);
-    handler.read(VALUE_BYTES, &mut 0, &around).expect("readable")
+    let _ = handler.write(Written::terminated(bytes), &mut position, &env);
+    handler.read(VALUE_BYTES, &mut 0, &env).expect("readable")
 }
 
 /// The policy that allows writes under `condition` alone.

@@ -1,8 +1,6 @@
 //! Knobs: from their description to what reads and writes them.
 
-use knobgate_hook::handler::{
-    Bitmap, Bool, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit, Written,
-};
+use knobgate_hook::handler::{Bitmap, Bool, HandlerEnv, Hz, IntVec, Text, U8, Uint, UlongVec, Unit, Written};
 use knobgate_hook::{Handler, Profile, WritesStrict};
 
 use crate::document::{HandlerDocument, HandlerKind, Integer};
@@ -30,8 +28,8 @@ impl Knob {
     pub(crate) fn handler(&self, profile: &Profile) -> Result<Box<dyn Handler>, String> {
         let mut handler = empty(&self.handler, &self.value)?;
         let taken = handler
-            .write(Written::terminated(&self.value), &mut 0, &around(profile))
-            .map_err(|errno| format!("the handler refuses this value with {errno}"))?;
+            .write(Written::terminated(&self.value), &mut 0, &handler_env(profile))
+            .map_err(|errno| format!("the handler rejects this value with {errno}"))?;
         if taken == self.value.len() {
             Ok(handler)
         } else {
@@ -42,13 +40,13 @@ impl Knob {
     #[cfg(feature = "kernel")]
     /// All of what is read from it on this kernel while it has the value that it starts with.
     pub(crate) fn shown(&self, profile: &Profile) -> Result<Vec<u8>, String> {
-        let read = self.handler(profile)?.read(VALUE_BYTES, &mut 0, &around(profile));
+        let read = self.handler(profile)?.read(VALUE_BYTES, &mut 0, &handler_env(profile));
         read.map_err(|errno| format!("reading it fails with {errno}"))
     }
 }
 
-fn around(profile: &Profile) -> Surroundings<'_> {
-    Surroundings { strict: WritesStrict::Strict, profile }
+fn handler_env(profile: &Profile) -> HandlerEnv<'_> {
+    HandlerEnv { strict: WritesStrict::Strict, profile }
 }
 
 /// A handler of numbers that are 0, or of no text.

@@ -201,7 +201,7 @@ pub(crate) enum Step {
     Detach { attachment: usize },
     Effective { cgroup: usize },
     Access { file: usize, cgroup: usize, position: Option<i64>, request: Request },
-    Map { map: MapPlace },
+    Map { map: MapRef },
 }
 
 #[derive(Debug)]
@@ -212,7 +212,7 @@ pub(crate) enum Request {
 
 /// A map of the scenario, or one of a program's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MapPlace {
+pub(crate) enum MapRef {
     Shared(usize),
     Own { program: usize, map: usize },
 }

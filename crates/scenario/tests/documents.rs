@@ -91,7 +91,7 @@ fn the_examples_are_right_and_fit_the_schema() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_scenario() {
+fn the_schema_rejects_what_is_not_a_scenario() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     let fits = |text: &str| validator.is_valid(&serde_json::from_str(text).unwrap());
     assert!(fits(&document("")));
@@ -166,11 +166,11 @@ fn errors_say_where_and_what() {
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "a", "handler": {"kind": "int"}}]"#),
-            "knobs[0]: the handler refuses this value with EINVAL",
+            "knobs[0]: the handler rejects this value with EINVAL",
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "9", "handler": {"kind": "int", "max": 8}}]"#),
-            "knobs[0]: the handler refuses this value with EINVAL",
+            "knobs[0]: the handler rejects this value with EINVAL",
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "1 2", "handler": {"kind": "int", "len": 1}}]"#),

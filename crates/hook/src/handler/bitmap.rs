@@ -1,7 +1,7 @@
 //! Lists of numbers and ranges: `proc_do_large_bitmap` in kernel/sysctl.c.
 
 use super::number::{Number, Reply, skip_byte, take};
-use super::{Handler, PARSED_BYTES, Surroundings, Written};
+use super::{Handler, HandlerEnv, PARSED_BYTES, Written};
 use crate::Errno;
 
 /// What may follow the first number of a range, and what the last.
@@ -73,12 +73,7 @@ impl Bitmap {
 }
 
 impl Handler for Bitmap {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         if count == 0 || *position != 0 || self.bits.is_empty() {
             return Ok(Vec::new());
         }
@@ -110,7 +105,7 @@ impl Handler for Bitmap {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        _around: &Surroundings<'_>,
+        _env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let count = written.bytes.len();
         if count == 0 || self.bits.is_empty() {

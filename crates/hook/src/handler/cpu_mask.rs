@@ -1,7 +1,7 @@
 //! Sets of CPUs as `net/core/flow_limit_cpu_bitmap` and `rps_default_mask` have them: `cpumask_parse` and `bitmap_parse` in
 //! lib/bitmap-str.c, `dump_cpumask` in net/core/sysctl_net_core.c.
 
-use super::{Handler, Surroundings, Written};
+use super::{Handler, HandlerEnv, Written};
 use crate::Errno;
 
 /// `EOVERFLOW`
@@ -102,12 +102,7 @@ fn take_chunk(text: &mut &[u8]) -> Result<u32, Errno> {
 }
 
 impl Handler for CpuMask {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         if count == 0 || *position != 0 {
             return Ok(Vec::new());
         }
@@ -126,7 +121,7 @@ impl Handler for CpuMask {
         &mut self,
         written: Written<'_>,
         _position: &mut i64,
-        _around: &Surroundings<'_>,
+        _env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let before = self.bits.clone();
         if let Err(errno) = self.parse(&written.c_string()) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Handler, Surroundings, Written};
+use super::{Handler, HandlerEnv, Written};
 use crate::Errno;
 
 /// One call of a handler.
@@ -34,16 +34,11 @@ impl<F> fmt::Debug for Custom<F> {
 
 impl<F> Handler for Custom<F>
 where
-    F: FnMut(Call<'_>, &mut i64, &Surroundings<'_>) -> Result<usize, Errno> + Send + Sync,
+    F: FnMut(Call<'_>, &mut i64, &HandlerEnv<'_>) -> Result<usize, Errno> + Send + Sync,
 {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         let mut reply = Vec::new();
-        (self.0)(Call::Read { count, reply: &mut reply }, position, around)?;
+        (self.0)(Call::Read { count, reply: &mut reply }, position, env)?;
         reply.truncate(count);
         Ok(reply)
     }
@@ -52,29 +47,24 @@ where
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        (self.0)(Call::Write(written), position, around)
+        (self.0)(Call::Write(written), position, env)
     }
 }
 
 /// A handler whose reads fail, so that programs get no current value; writes go to another one. The kernel has it in
 /// `net/ipv6/conf/*/stable_secret`, for as long as it is unset (`EIO`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unreadable<H> {
+pub struct ReadFails<H> {
     /// What reads fail with.
     pub errno: Errno,
     /// What is written to.
     pub writes: H,
 }
 
-impl<H: Handler> Handler for Unreadable<H> {
-    fn read(
-        &mut self,
-        _count: usize,
-        _position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+impl<H: Handler> Handler for ReadFails<H> {
+    fn read(&mut self, _count: usize, _position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         Err(self.errno)
     }
 
@@ -82,8 +72,8 @@ impl<H: Handler> Handler for Unreadable<H> {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        self.writes.write(written, position, around)
+        self.writes.write(written, position, env)
     }
 }

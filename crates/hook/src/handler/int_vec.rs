@@ -1,7 +1,7 @@
 //! Vectors of int: `proc_dointvec`, its relatives with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
 
 use super::number::{read_list, write_list};
-use super::{Handler, Surroundings, Unit, Written};
+use super::{Handler, HandlerEnv, Unit, Written};
 use crate::Errno;
 
 /// A vector of int.
@@ -46,12 +46,7 @@ impl IntVec {
 
 /// `__do_proc_dointvec`.
 impl Handler for IntVec {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         Ok(read_list(self.values.iter().map(|&kept| self.unit.shown(kept)), count, position))
     }
 
@@ -59,10 +54,10 @@ impl Handler for IntVec {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        write_list(self.values.len(), written, position, around, |index, number| {
-            let kept = self.unit.to_kept(number, around.profile)?;
+        write_list(self.values.len(), written, position, env, |index, number| {
+            let kept = self.unit.to_kept(number, env.profile)?;
             if !(self.min..=self.max).contains(&kept) {
                 return Err(Errno::EINVAL);
             }
@@ -86,23 +81,18 @@ impl Bool {
 }
 
 impl Handler for Bool {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
-        self.as_int().read(count, position, around)
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
+        self.as_int().read(count, position, env)
     }
 
     fn write(
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let mut int = self.as_int();
-        let returned = int.write(written, position, around)?;
+        let returned = int.write(written, position, env)?;
         self.value = int.values() != [0];
         Ok(returned)
     }

@@ -1,7 +1,7 @@
 //! How the handlers read and spell numbers: `proc_get_long` and `proc_put_long` in kernel/sysctl.c, `_parse_integer` in
 //! lib/kstrtox.c.
 
-use super::{PARSED_BYTES, Surroundings, Written};
+use super::{HandlerEnv, PARSED_BYTES, Written};
 use crate::Errno;
 
 /// `TMPBUFLEN`: a number is looked at in a copy of at most this many bytes, of which one is its NUL.
@@ -133,14 +133,14 @@ pub(super) fn write_list(
     elements: usize,
     written: Written<'_>,
     position: &mut i64,
-    around: &Surroundings<'_>,
+    env: &HandlerEnv<'_>,
     mut keep: impl FnMut(usize, Number) -> Result<(), Errno>,
 ) -> Result<usize, Errno> {
     let count = written.bytes.len();
     if count == 0 || elements == 0 {
         return Ok(0);
     }
-    if around.ignores_writes_at(*position) {
+    if env.ignores_writes_at(*position) {
         *position = position.wrapping_add(count as i64);
         return Ok(count);
     }

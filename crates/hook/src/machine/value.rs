@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use crate::constants::{MAX_BPF_STACK, MAX_CALL_FRAMES};
+
+/// Bytes of stack of all frames that any kernel allows. The first function has the topmost ones.
+pub(super) const STACK_BYTES: usize = MAX_BPF_STACK * MAX_CALL_FRAMES;
+
 /// The content of a register or of eight bytes of stack.
 ///
 /// There are no addresses. A pointer is the thing that it points into and the offset there, so that every access can
@@ -56,6 +61,11 @@ impl Value {
         Self { bits: 0, region }
     }
 
+    /// The pointer, moved by `bytes`.
+    pub(crate) const fn add(self, bytes: u64) -> Self {
+        Self { bits: self.bits.wrapping_add(bytes), region: self.region }
+    }
+
     /// Whether it is a number.
     pub(crate) const fn is_number(self) -> bool {
         matches!(self.region, Region::Number)
@@ -91,7 +101,7 @@ impl fmt::Display for Value {
         match self.region {
             Region::Uninit => f.write_str("not set"),
             Region::Number => write!(f, "{signed}"),
-            Region::Stack => write!(f, "stack{:+}", signed - super::stack::TOTAL_BYTES as i64),
+            Region::Stack => write!(f, "stack{:+}", signed - STACK_BYTES as i64),
             Region::Context => write!(f, "ctx{signed:+}"),
             Region::Map(map) => write!(f, "map[{map}]"),
             Region::MapValue { map, slot } => write!(f, "map[{map}].value[{slot}]{signed:+}"),

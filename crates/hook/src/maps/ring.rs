@@ -79,7 +79,7 @@ impl Ring {
     }
 
     /// Submits or discards a record.
-    pub(crate) fn settle(&mut self, number: u64, discard: bool) {
+    pub(crate) fn commit(&mut self, number: u64, discard: bool) {
         let index = number.checked_sub(self.first).map(|index| index as usize);
         if let Some(record) = index.and_then(|index| self.records.get_mut(index)) {
             record.state = if discard { State::Discarded } else { State::Submitted };
@@ -96,7 +96,7 @@ impl Ring {
         if let Some(record) = self.record_mut(number) {
             record.copy_from_slice(data);
         }
-        self.settle(number, false);
+        self.commit(number, false);
         Ok(())
     }
 

@@ -1,5 +1,9 @@
 //! The inside of a map.
 
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use knobgate_bpf::{MapDef, MapKind};
 
 use super::error::{ANY, EXIST, MapError, NOEXIST};
@@ -9,7 +13,12 @@ use super::queue::Queue;
 use super::ring::Ring;
 use super::trie::Trie;
 use super::values::Values;
-use crate::LoadedProgram;
+use crate::constants::BPF_CGROUP_SYSCTL;
+
+/// A program in a program array.
+pub(crate) trait ArrayProgram: Any + Debug + Send + Sync {
+    fn expected_attach_type(&self) -> u32;
+}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -34,7 +43,7 @@ enum Storage {
         sent: Vec<(u32, Vec<u8>)>,
         bytes: u64,
     },
-    Programs(Vec<Option<LoadedProgram>>),
+    Programs(Vec<Option<Arc<dyn ArrayProgram>>>),
     /// Ids of cgroups.
     Cgroups(Vec<Option<u64>>),
 }
@@ -274,7 +283,7 @@ impl State {
     }
 
     /// The next value of a queue or stack.
-    pub(crate) fn take(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
+    pub(crate) fn pop(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
         let taken = match &mut self.storage {
             Storage::Queue(queue) if remove => queue.pop().ok_or(MapError::NoEntry),
             Storage::Queue(queue) => queue.peek().map(<[u8]>::to_vec).ok_or(MapError::NoEntry),
@@ -361,9 +370,13 @@ impl State {
         sent
     }
 
-    pub(super) fn set_program(&mut self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
+    pub(crate) fn set_program(
+        &mut self,
+        index: u32,
+        program: Option<Arc<dyn ArrayProgram>>,
+    ) -> Result<(), MapError> {
         let Storage::Programs(programs) = &mut self.storage else { return Err(MapError::Invalid) };
-        let attach_type = |program: &LoadedProgram| program.expected_attach_type();
+        let attach_type = |program: &Arc<dyn ArrayProgram>| program.expected_attach_type();
         let others = programs.iter().flatten().map(attach_type).next();
         if program.as_ref().map(attach_type).is_some_and(|own| others.is_some_and(|other| own != other)) {
             return Err(MapError::Invalid);
@@ -406,7 +419,7 @@ impl State {
     pub(crate) fn local_value(&mut self, cgroup: u64, cpu: u32) -> Result<Option<u32>, MapError> {
         let mut key = cgroup.to_le_bytes().to_vec();
         if self.def.key_size > 8 {
-            key.extend(u64::from(crate::machine::CGROUP_SYSCTL).to_le_bytes());
+            key.extend(u64::from(BPF_CGROUP_SYSCTL).to_le_bytes());
         }
         let adds = matches!(&self.storage, Storage::Local(hash) if hash.adds(&key));
         self.make_room(if adds { self.entry_bytes() } else { 0 })?;
@@ -423,7 +436,7 @@ impl State {
         if let Storage::Ring(ring) = &mut self.storage { Some(ring) } else { None }
     }
 
-    pub(crate) fn program(&self, index: u32) -> Option<LoadedProgram> {
+    pub(crate) fn program(&self, index: u32) -> Option<Arc<dyn ArrayProgram>> {
         match &self.storage {
             Storage::Programs(programs) => programs.get(index as usize)?.clone(),
             _ => None,
@@ -455,7 +468,7 @@ pub(super) fn from_the_start(def: &MapDef, cpus: u32) -> u64 {
     let entry = match def.kind {
         MapKind::Array => u64::from(def.value_size),
         MapKind::PercpuArray => u64::from(def.value_size) * u64::from(cpus),
-        MapKind::ProgArray => size_of::<Option<LoadedProgram>>() as u64,
+        MapKind::ProgArray => size_of::<Option<Arc<dyn ArrayProgram>>>() as u64,
         MapKind::CgroupArray => size_of::<Option<u64>>() as u64,
         _ => 0,
     };

@@ -44,10 +44,10 @@ pub(crate) const KNOBS: &[(&str, Kind)] = &[
 
 /// The model's knobs.
 pub(crate) fn knobs() -> Knobs {
-    let mut knobs = Knobs::usual_of(&knobgate_testing::profile());
+    let mut knobs = Knobs::defaults_for(&knobgate_testing::profile());
     knobs.add("kernel/sem", semaphores::knob()).expect("there is none");
     let mask = CpuMask::new(processors() as usize).written_in_place();
-    *knobs.get_mut("net/core/rps_default_mask").expect("it is usual") = Knob::new(mask);
+    *knobs.get_mut("net/core/rps_default_mask").expect("a default knob") = Knob::new(mask);
     knobs
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::process::ExitCode;
 
 use knobgate_bpf::{Assembler, Program, Reg};
-use knobgate_hook::attach::{Anchor, Options, Place};
+use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::{CgroupId, Errno, Hook, Knobs, LinkId, Mode, ProgramId};
 use knobgate_kernel::{
-    Among, Anchor as RealAnchor, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
+    Among, Anchor as KernelRelative, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
     detach_link, detach_without_link, link_among, update_link,
 };
 
@@ -118,27 +118,27 @@ impl Stage {
     fn step(&mut self, random: &mut Random) -> (String, i32, i32) {
         let (at, which) = (random.below(5) as usize, random.below(PROGRAMS as u64) as usize);
         let other = random.below(PROGRAMS as u64) as usize;
-        let anchor = random.below(self.links.len().max(1) as u64) as usize;
+        let index = random.below(self.links.len().max(1) as u64) as usize;
         match random.below(12) {
             0..=3 => self.attach(random, at, which, other),
-            4..=6 if self.with_links => self.link(random, at, which, anchor),
+            4..=6 if self.with_links => self.link(random, at, which, index),
             7 if !self.links.is_empty() => {
-                let (real, model) = &self.links[anchor];
+                let (real, model) = &self.links[index];
                 let done = number(update_link(real, &self.programs[which].0));
                 let modelled = self.hook.update_link(*model, self.programs[which].1, None);
-                (format!("update link {anchor} to {which}"), done, number_of_model(modelled))
+                (format!("update link {index} to {which}"), done, number_of_model(modelled))
             }
             8 if !self.links.is_empty() => {
-                let (real, model) = &self.links[anchor];
+                let (real, model) = &self.links[index];
                 let done = number(detach_link(real));
                 let modelled = self.hook.detach_link(*model);
-                (format!("detach link {anchor}"), done, number_of_model(modelled))
+                (format!("detach link {index}"), done, number_of_model(modelled))
             }
             9 if !self.links.is_empty() => {
-                let (real, model) = self.links.remove(anchor);
+                let (real, model) = self.links.remove(index);
                 drop(real);
                 self.hook.close_link(model);
-                (format!("close link {anchor}"), 0, 0)
+                (format!("close link {index}"), 0, 0)
             }
             10 if !PARENTS.contains(&Some(at)) => self.remove(at),
             _ => {
@@ -164,18 +164,18 @@ impl Stage {
         let beside_link = self.links.first().filter(|_| random.one_in(8));
         let (mut among, mut options) = (Among::default(), Options::default());
         if random.one_in(3) {
-            let real_anchor = match beside_link {
-                Some((link, _)) => RealAnchor::Link(link),
-                None => RealAnchor::Program(&self.programs[other].0),
+            let real_relative = match beside_link {
+                Some((link, _)) => KernelRelative::Link(link),
+                None => KernelRelative::Program(&self.programs[other].0),
             };
-            let anchor = match beside_link {
-                Some((_, link)) => Anchor::Link(*link),
-                None => Anchor::Program(self.programs[other].1),
+            let relative = match beside_link {
+                Some((_, link)) => Relative::Link(*link),
+                None => Relative::Program(self.programs[other].1),
             };
-            place(random, real_anchor, anchor, &mut among, &mut options);
+            set_position(random, real_relative, relative, &mut among, &mut options);
         }
         let described = format!(
-            "attach {which} to {at} in mode {mode:?}, {options:?}, in the place of {:?}",
+            "attach {which} to {at} in mode {mode:?}, {options:?}, replacing {:?}",
             replaces.then_some(other)
         );
         among.replaced = replaces.then_some(&self.programs[other].0);
@@ -189,19 +189,25 @@ impl Stage {
         (described, done, number_of_model(modelled))
     }
 
-    fn link(&mut self, random: &mut Random, at: usize, which: usize, anchor: usize) -> (String, i32, i32) {
+    fn link(&mut self, random: &mut Random, at: usize, which: usize, index: usize) -> (String, i32, i32) {
         let (real, model) = &self.cgroups[at];
         let (program, id) = &self.programs[which];
         let (mut among, mut options) = (Among::default(), Options::default());
         if random.one_in(2) {
-            match self.links.get(anchor) {
+            match self.links.get(index) {
                 Some((real, model)) if !random.one_in(8) => {
-                    place(random, RealAnchor::Link(real), Anchor::Link(*model), &mut among, &mut options);
+                    set_position(
+                        random,
+                        KernelRelative::Link(real),
+                        Relative::Link(*model),
+                        &mut among,
+                        &mut options,
+                    );
                 }
-                _ => place(
+                _ => set_position(
                     random,
-                    RealAnchor::Program(program),
-                    Anchor::Program(*id),
+                    KernelRelative::Program(program),
+                    Relative::Program(*id),
                     &mut among,
                     &mut options,
                 ),
@@ -261,8 +267,8 @@ impl Stage {
             let effective: Vec<_> =
                 self.hook.effective(*model).expect("it is there").iter().map(index_of_model).collect();
             let programs: Vec<_> = attached.programs.iter().map(index_of_model).collect();
-            // Kernels with anchors count, and say so.
-            let revision = self.hook.profile().anchors.then_some(attached.revision);
+            // Kernels with attach positions count revisions.
+            let revision = self.hook.profile().attach_positions.then_some(attached.revision);
             let model = (attached.mode, programs, revision, effective);
             if real != model {
                 return Some(format!(
@@ -274,26 +280,26 @@ impl Stage {
     }
 }
 
-/// A random place, for both.
-fn place<'a>(
+/// A random attach position, for both.
+fn set_position<'a>(
     random: &mut Random,
-    real: RealAnchor<'a>,
-    model: Anchor,
+    real: KernelRelative<'a>,
+    model: Relative,
     among: &mut Among<'a>,
     options: &mut Options,
 ) {
     among.preorder = random.one_in(2);
     options.preorder = among.preorder;
-    let anchored = random.one_in(2);
+    let has_relative = random.one_in(2);
     (among.before, among.after) = random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
-    among.anchor = anchored.then_some(real);
-    options.place = match (among.before, among.after, anchored) {
-        (false, false, false) => Place::Unsaid,
-        (true, false, false) => Place::First,
-        (false, true, false) => Place::Last,
-        (true, false, true) => Place::Before(model),
-        (false, true, true) => Place::After(model),
-        (true, true, anchored) => Place::BothSides { anchored },
-        (false, false, true) => Place::NoSide(model),
+    among.anchor = has_relative.then_some(real);
+    options.position = match (among.before, among.after, has_relative) {
+        (false, false, false) => Position::Unspecified,
+        (true, false, false) => Position::First,
+        (false, true, false) => Position::Last,
+        (true, false, true) => Position::Before(model),
+        (false, true, true) => Position::After(model),
+        (true, true, relative) => Position::BothSides { relative },
+        (false, false, true) => Position::NoSide(model),
     };
 }

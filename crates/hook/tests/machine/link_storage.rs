@@ -22,7 +22,7 @@ fn storage(kind: MapKind, value_size: u32) -> Map {
 
 impl World {
     fn new(profile: Profile) -> Self {
-        let mut hook = Hook::new(profile, Knobs::usual());
+        let mut hook = Hook::new(profile, Knobs::defaults());
         let a = hook.create_cgroup(hook.root(), "a").expect("a new name");
         Self { hook, a }
     }

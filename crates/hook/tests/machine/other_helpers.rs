@@ -6,8 +6,8 @@ use knobgate_bpf::{AluOp, Assembler, MapDef, MapKind, Program, Reg, Size, helper
 use knobgate_hook::attach::Options;
 use knobgate_hook::invocation::SentSignal;
 use knobgate_hook::{
-    Hook, Invocation, LoadOptions, LoadedProgram, Process, Profile, RunOptions, Surroundings, Task,
-    TraceStep, Tracer,
+    Hook, Invocation, LoadOptions, LoadedProgram, Process, Profile, RunEnv, RunOptions, Task, TraceStep,
+    Tracer,
 };
 
 use super::{allow, deny_null, fault, frozen, keep, load, map, number, on_write, program, result, results};
@@ -279,8 +279,8 @@ fn count(asm: &mut Assembler) {
 
 fn run_on(program: &LoadedProgram, processor: u32) {
     let (task, profile) = (Task::default(), Profile::LINUX_6_18);
-    let surroundings = Surroundings { processor, ..Surroundings::default() };
-    let mut options = RunOptions { surroundings, ..RunOptions::default() };
+    let env = RunEnv { processor, ..RunEnv::default() };
+    let mut options = RunOptions { env, ..RunOptions::default() };
     let mut invocation = Invocation::read("kernel/x", b"", &task, &profile);
     assert_eq!(program.run(&mut invocation, &mut options), Ok(1));
 }
@@ -425,14 +425,14 @@ fn programs_under_other_licenses_do_without_some_helpers() {
 }
 
 #[test]
-fn times_and_processors_are_those_of_the_surroundings() {
-    let surroundings = Surroundings::default();
+fn times_and_processors_are_those_of_the_environment() {
+    let env = RunEnv::default();
     for (helper, expected) in [
-        (helper_ids::KTIME_GET_NS, surroundings.monotonic_ns),
-        (helper_ids::KTIME_GET_COARSE_NS, surroundings.monotonic_ns),
-        (helper_ids::KTIME_GET_BOOT_NS, surroundings.boot_ns),
-        (helper_ids::KTIME_GET_TAI_NS, surroundings.tai_ns),
-        (helper_ids::JIFFIES64, surroundings.jiffies),
+        (helper_ids::KTIME_GET_NS, env.monotonic_ns),
+        (helper_ids::KTIME_GET_COARSE_NS, env.monotonic_ns),
+        (helper_ids::KTIME_GET_BOOT_NS, env.boot_ns),
+        (helper_ids::KTIME_GET_TAI_NS, env.tai_ns),
+        (helper_ids::JIFFIES64, env.jiffies),
         (helper_ids::GET_SMP_PROCESSOR_ID, 0),
         (helper_ids::GET_NUMA_NODE_ID, 0),
         (helper_ids::GET_CGROUP_CLASSID, 0),

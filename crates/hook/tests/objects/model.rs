@@ -19,7 +19,7 @@ pub(crate) fn play(case: &Case, profile: &Profile) -> LoadedProgram {
         let (key, value) = (padded(key, map.def().key_size), padded(value, map.def().value_size));
         map.update(&key, &value, 0).expect("room for it");
     }
-    let mut hook = Hook::new(*profile, Knobs::usual_of(profile));
+    let mut hook = Hook::new(*profile, Knobs::defaults_for(profile));
     let tcp_mem = Knob::new(UlongVec::new([22_938, 30_584, 45_876]));
     hook.knobs.add("net/ipv4/tcp_mem", tcp_mem).expect("it is not there yet");
     let cgroup = hook.create_cgroup(hook.root(), "test").expect("a cgroup");

@@ -12,7 +12,7 @@ use crate::document::{
 };
 use crate::error::{Findings, Path};
 use crate::id::Id;
-use crate::scenario::{Attachment, File, Flags, MapPlace, Program, Request, Scenario, Step};
+use crate::scenario::{Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
 
 /// The most bytes of one access. Kernels since 5.9 take less than 4 MiB, and fail what asks for more.
 const ACCESS_BYTES: usize = 8 << 20;
@@ -23,9 +23,9 @@ pub(super) struct Names<'a> {
     programs: BTreeMap<&'a str, usize>,
     cgroups: &'a BTreeMap<String, usize>,
     /// Under each name, all maps that have it.
-    maps: BTreeMap<String, BTreeSet<MapPlace>>,
+    maps: BTreeMap<String, BTreeSet<MapRef>>,
     /// Of those of which the entries cannot be listed, why.
-    unlisted: BTreeMap<MapPlace, String>,
+    unlisted: BTreeMap<MapRef, String>,
 }
 
 impl<'a> Names<'a> {
@@ -35,7 +35,7 @@ impl<'a> Names<'a> {
         cgroups: &'a BTreeMap<String, usize>,
     ) -> Self {
         let knobs = document.knobs.iter().filter_map(|knob| knob_name(&knob.name).ok());
-        let mut maps: BTreeMap<String, BTreeSet<MapPlace>> = BTreeMap::new();
+        let mut maps: BTreeMap<String, BTreeSet<MapRef>> = BTreeMap::new();
         let mut kinds = BTreeMap::new();
         for (index, program) in programs.iter().enumerate() {
             // The maps of a policy are the same for all kernels.
@@ -43,8 +43,8 @@ impl<'a> Names<'a> {
             for (map, def) in made.program.maps.iter().enumerate() {
                 let place = match &made.shared {
                     Some(shared) if shared[map] < document.maps.len() => continue,
-                    Some(shared) => MapPlace::Shared(shared[map]),
-                    None => MapPlace::Own { program: index, map },
+                    Some(shared) => MapRef::Shared(shared[map]),
+                    None => MapRef::Own { program: index, map },
                 };
                 kinds.insert(place, (def.kind, def.max_entries));
                 for name in [def.name.clone(), format!("{}/{}", program.name, def.name)] {
@@ -54,7 +54,7 @@ impl<'a> Names<'a> {
         }
         for (index, map) in document.maps.iter().enumerate() {
             // The scenario's own come first.
-            let place = MapPlace::Shared(index);
+            let place = MapRef::Shared(index);
             maps.insert(map.name.clone(), [place].into());
             let kind = MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind);
             kinds.extend(kind.map(|kind| (place, (kind, map.max_entries))));
@@ -86,7 +86,7 @@ impl<'a> Names<'a> {
         self.cgroups.get(path).copied().ok_or_else(|| missing("cgroup", path, all))
     }
 
-    fn map(&self, name: &str) -> Result<MapPlace, String> {
+    fn map(&self, name: &str) -> Result<MapRef, String> {
         let places = self.maps.get(name).ok_or_else(|| missing("map", name, self.maps.keys()))?;
         match places.first() {
             Some(&place) if places.len() == 1 => match self.unlisted.get(&place) {

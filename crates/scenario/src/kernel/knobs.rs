@@ -12,10 +12,10 @@ use knobgate_policy::Text;
 use crate::knob::{Knob, VALUE_BYTES};
 use crate::scenario::Scenario;
 
-/// What is in the way of a scenario's knobs, or of giving them back their values.
+/// Why a knob of a scenario cannot be set or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum KnobTrouble {
+pub enum KnobError {
     /// There is no such knob.
     #[error("this machine has no knob {name}")]
     Missing {
@@ -42,7 +42,7 @@ pub enum KnobTrouble {
         /// The group.
         gid: u32,
     },
-    /// It cannot be read, so that it could not get back its value.
+    /// It cannot be read, so its value could not be restored.
     #[error("the knob {name} cannot be read, and so could not be given back its value")]
     Unreadable {
         /// Its path below `/proc/sys`.
@@ -50,9 +50,9 @@ pub enum KnobTrouble {
         /// Why.
         source: io::Error,
     },
-    /// It does not take its value.
+    /// It rejects the value.
     #[error("the knob {name} cannot be given the value {value}")]
-    Refuses {
+    Rejects {
         /// Its path below `/proc/sys`.
         name: String,
         /// What was written.
@@ -60,7 +60,7 @@ pub enum KnobTrouble {
         /// Why.
         source: io::Error,
     },
-    /// It shows its value otherwise than its handler in the scenario would.
+    /// It does not show its value as its handler in the scenario would.
     #[error(
         "the knob {name} was given {value} and shows {shown}, while the handler that the scenario gives it would show \
          {expected}"
@@ -75,7 +75,7 @@ pub enum KnobTrouble {
         /// What would be read with the scenario's handler.
         expected: Text,
     },
-    /// Knobs did not get back their values.
+    /// The values of knobs could not be restored.
     #[error("CHANGED KNOBS ARE LEFT BEHIND: {}", left.join("; "))]
     LeftBehind {
         /// Each with the value that it should have.
@@ -123,14 +123,14 @@ fn give(path: &Path, value: &[u8]) -> io::Result<()> {
 
 impl MachineKnobs {
     /// Looks at all knobs, and then gives each its value.
-    pub(super) fn set(scenario: &Scenario) -> Result<Self, KnobTrouble> {
+    pub(super) fn set(scenario: &Scenario) -> Result<Self, KnobError> {
         let mut machine = Self { knobs: Vec::new(), touched: false };
         for knob in &scenario.knobs {
             machine.knobs.push(examine(knob)?);
         }
         let path = Path::new("/proc/sys").join(STRICT);
         let strict =
-            value_of(&path).map_err(|source| KnobTrouble::Unreadable { name: STRICT.to_owned(), source })?;
+            value_of(&path).map_err(|source| KnobError::Unreadable { name: STRICT.to_owned(), source })?;
         machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: strict });
 
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
@@ -153,12 +153,12 @@ impl MachineKnobs {
     }
 
     /// Gives all knobs back their values.
-    pub(super) fn restore(&mut self) -> Result<(), KnobTrouble> {
+    pub(super) fn restore(&mut self) -> Result<(), KnobError> {
         if !std::mem::take(&mut self.touched) {
             return Ok(());
         }
         let left: Vec<String> = self.knobs.iter().filter_map(|knob| knob.restore().err()).collect();
-        if left.is_empty() { Ok(()) } else { Err(KnobTrouble::LeftBehind { left }) }
+        if left.is_empty() { Ok(()) } else { Err(KnobError::LeftBehind { left }) }
     }
 }
 
@@ -171,39 +171,39 @@ impl Drop for MachineKnobs {
     }
 }
 
-fn examine(knob: &Knob) -> Result<MachineKnob, KnobTrouble> {
+fn examine(knob: &Knob) -> Result<MachineKnob, KnobError> {
     let name = || knob.name.clone();
     let path = Path::new("/proc/sys").join(&knob.name);
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => metadata,
-        _ => return Err(KnobTrouble::Missing { name: name() }),
+        _ => return Err(KnobError::Missing { name: name() }),
     };
     let real = metadata.mode() & 0o777;
     if real != u32::from(knob.mode) {
-        return Err(KnobTrouble::Mode { name: name(), given: knob.mode, real });
+        return Err(KnobError::Mode { name: name(), given: knob.mode, real });
     }
     let (uid, gid) = (metadata.uid(), metadata.gid());
     if (uid, gid) != (0, 0) {
-        return Err(KnobTrouble::Owner { name: name(), uid, gid });
+        return Err(KnobError::Owner { name: name(), uid, gid });
     }
-    let value = value_of(&path).map_err(|source| KnobTrouble::Unreadable { name: name(), source })?;
+    let value = value_of(&path).map_err(|source| KnobError::Unreadable { name: name(), source })?;
     Ok(MachineKnob { name: name(), path, value })
 }
 
 impl MachineKnob {
     /// Gives it a value, of which `expected` is read then.
-    fn become_value(&self, value: &[u8], expected: &[u8]) -> Result<(), KnobTrouble> {
+    fn become_value(&self, value: &[u8], expected: &[u8]) -> Result<(), KnobError> {
         let name = || self.name.clone();
         if self.value == expected {
             return Ok(());
         }
-        let refuses = |source| KnobTrouble::Refuses { name: name(), value: value.into(), source };
-        give(&self.path, value).map_err(refuses)?;
-        let shown = value_of(&self.path).map_err(refuses)?;
+        let rejects = |source| KnobError::Rejects { name: name(), value: value.into(), source };
+        give(&self.path, value).map_err(rejects)?;
+        let shown = value_of(&self.path).map_err(rejects)?;
         if shown == expected {
             return Ok(());
         }
-        Err(KnobTrouble::Differs {
+        Err(KnobError::Differs {
             name: name(),
             value: value.into(),
             shown: shown[..].into(),

@@ -1,0 +1,183 @@
+//! What registers and stack may hold at every instruction, and what follows: `do_check()` in kernel/bpf/verifier.c.
+//!
+//! The kernel follows every way through the program; here all ways to an instruction are joined, so that one look at
+//! each instruction is enough, or a few where there are loops. What is rejected is what must go wrong, and a program
+//! whose r0 is not known to be 0 or 1 when it ends, or that hands a helper a size that may be 0, on ways that were
+//! [followed one by one](super::paths) if need be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knobgate_bpf::Reg;
+
+use super::Rejection;
+use super::branch::outcome;
+use super::effect::{self, Returns, VerifierEnv};
+use super::paths;
+use super::return_value::check_returned;
+use super::state::{Abstract, Link, State};
+use super::structure::{Functions, successors};
+use crate::step::Step;
+
+/// How often the ways that meet at one place are looked at before the numbers that still change there are given up.
+const LOOKS_MAX: u32 = 16;
+
+pub(super) fn check(code: &[Step], functions: &Functions, env: &VerifierEnv<'_>) -> Result<(), Rejection> {
+    let callbacks: BTreeSet<usize> = code
+        .iter()
+        .filter_map(|step| if let Step::Function { start, .. } = step { Some(*start as usize) } else { None })
+        .collect();
+    let mut returns = BTreeMap::new();
+    // Functions that are called come before their callers.
+    let mut order = Vec::new();
+    for &start in functions.keys() {
+        visit(start, code, functions, &mut order);
+    }
+    for start in order {
+        let end = functions.get(&start).copied().unwrap_or(code.len());
+        let is_main = start == 0;
+        let arguments = if is_main {
+            [Abstract::Context, Abstract::Uninit, Abstract::Uninit, Abstract::Uninit, Abstract::Uninit]
+        } else {
+            [Abstract::Any; 5]
+        };
+        let bounded = match (is_main, callbacks.contains(&start)) {
+            (true, _) => Some("program exit"),
+            (false, true) => Some("callback return"),
+            _ => None,
+        };
+        let entry = State::entry(arguments);
+        let mut flow = Flow::new(code, start, end, env, &returns);
+        let returned = match flow.run(entry.clone(), bounded) {
+            // Joined, ways may show less than each of them does.
+            Err(Rejection::ReturnValue { .. } | Rejection::ZeroSize { .. } | Rejection::Retval { .. }) => {
+                paths::check(code, start, entry, bounded, env)?;
+                Abstract::UNKNOWN
+            }
+            returned => returned?,
+        };
+        returns.insert(start, returned);
+    }
+    Ok(())
+}
+
+fn visit(start: usize, code: &[Step], functions: &Functions, order: &mut Vec<usize>) {
+    if order.contains(&start) {
+        return;
+    }
+    let end = functions.get(&start).copied().unwrap_or(code.len());
+    for step in &code[start..end] {
+        if let Step::Call { start } = step {
+            visit(*start as usize, code, functions, order);
+        }
+    }
+    order.push(start);
+}
+
+struct Flow<'a> {
+    code: &'a [Step],
+    start: usize,
+    env: &'a VerifierEnv<'a>,
+    returns: &'a Returns,
+    /// For each instruction of the function, whether it is reached from elsewhere than the one before alone.
+    meets: Vec<bool>,
+    /// What is known where ways meet, and how often it was looked at.
+    states: BTreeMap<usize, (State, u32)>,
+}
+
+impl<'a> Flow<'a> {
+    fn new(
+        code: &'a [Step],
+        start: usize,
+        end: usize,
+        env: &'a VerifierEnv<'a>,
+        returns: &'a Returns,
+    ) -> Self {
+        let mut meets = vec![false; end - start];
+        for step in &code[start..end] {
+            if let Step::Jump { target } | Step::JumpIf { target, .. } | Step::MayGoto { target } = step {
+                meets[*target as usize - start] = true;
+            }
+        }
+        Self { code, start, env, returns, meets, states: BTreeMap::new() }
+    }
+
+    /// Follows the function; what it returns.
+    fn run(&mut self, entry: State, bounded: Option<&'static str>) -> Result<Abstract, Rejection> {
+        let mut returned: Option<Abstract> = None;
+        let mut pending = BTreeSet::from([self.start]);
+        self.states.insert(self.start, (entry, 0));
+        while let Some(insn) = pending.pop_first() {
+            let Some((known, looks)) = self.states.get_mut(&insn) else { continue };
+            *looks += 1;
+            let state = known.clone();
+            self.follow(insn, state, bounded, &mut returned, &mut pending)?;
+        }
+        // A function of which no exit is reached returns nothing to anybody.
+        Ok(returned.unwrap_or(Abstract::Any))
+    }
+
+    /// Follows the code from `insn` to where ways meet or part, or the function ends.
+    fn follow(
+        &mut self,
+        mut insn: usize,
+        mut state: State,
+        bounded: Option<&'static str>,
+        returned: &mut Option<Abstract>,
+        pending: &mut BTreeSet<usize>,
+    ) -> Result<(), Rejection> {
+        loop {
+            let step = self.code[insn];
+            effect::apply(step, insn, &mut state, self.env, self.returns)?;
+            if let Step::Exit = step {
+                let value = state.get(Reg::R0);
+                check_returned(insn, value, bounded)?;
+                *returned = Some(match (*returned, value) {
+                    (None, value) => value,
+                    (Some(Abstract::Number(a, _)), Abstract::Number(b, _)) => {
+                        Abstract::Number(a.join(b), Link::NONE)
+                    }
+                    (Some(before), value) if before == value => value,
+                    _ => Abstract::Any,
+                });
+                return Ok(());
+            }
+            let Step::JumpIf { target: jumps_to, .. } = step else {
+                let mut targets = successors(step, insn);
+                let Some(target) = targets.next() else { return Ok(()) };
+                for other in targets {
+                    self.arrive(other, &state, pending);
+                }
+                if self.meets[target - self.start] {
+                    self.arrive(target, &state, pending);
+                    return Ok(());
+                }
+                insn = target;
+                continue;
+            };
+            if let Some(there) = outcome(step, insn, jumps_to as usize, &state, self.env.profile) {
+                self.arrive(jumps_to as usize, &there, pending);
+            }
+            let target = insn + 1;
+            let Some(there) = outcome(step, insn, target, &state, self.env.profile) else { return Ok(()) };
+            if self.meets[target - self.start] {
+                self.arrive(target, &there, pending);
+                return Ok(());
+            }
+            (insn, state) = (target, there);
+        }
+    }
+
+    fn arrive(&mut self, target: usize, there: &State, pending: &mut BTreeSet<usize>) {
+        match self.states.get_mut(&target) {
+            Some((known, looks)) => {
+                if known.join(there, *looks > LOOKS_MAX) {
+                    pending.insert(target);
+                }
+            }
+            None => {
+                self.states.insert(target, (there.clone(), 0));
+                pending.insert(target);
+            }
+        }
+    }
+}
