@@ -1,8 +1,9 @@
 //! The helpers that Linux accepts in programs of this hook.
 //!
-//! One table holds everything that is known about a helper: its number (`enum bpf_func_id` in include/uapi/linux/bpf.h), its
-//! name, the release that made it available to cgroup/sysctl programs, and its prototype (`struct bpf_func_proto` in
-//! include/linux/bpf.h). Numbers and names are those of 6.18; older kernels have fewer helpers.
+//! One table holds everything that is known about a helper: its number (`enum bpf_func_id` in include/uapi/linux/bpf.h),
+//! its name, the release that made it available to cgroup/sysctl programs, and its prototype (`struct bpf_func_proto` in
+//! include/linux/bpf.h). Numbers and names are those of 6.18; older kernels have fewer helpers. The model of the hook has
+//! exactly the helpers with a prototype. docs/programs.md lists them all.
 
 /// One helper.
 #[derive(Debug)]
@@ -11,7 +12,7 @@ pub struct Helper {
     pub id: u32,
     /// The kernel's name for it.
     pub name: &'static str,
-    /// Its prototype. `None` for helpers that take kernel objects, timers or dynptrs, which are known by name only.
+    /// Its prototype. `None`: the helper is not modelled, and only known by name, for listings and messages.
     pub proto: Option<FuncProto>,
 }
 

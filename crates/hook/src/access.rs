@@ -1,20 +1,20 @@
 //! A read or a write of a knob, and its result.
 
 use crate::constants::MAX_ERRNO;
-use crate::{Decision, Errno, Wanted};
+use crate::{AccessMode, Errno, FilterResult};
 
-/// What came of a read or a write.
+/// The result of a read or a write.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outcome {
-    /// What the system call returns: a length, a negative errno, or whatever else a program made of it.
+pub struct AccessResult {
+    /// What the system call returns: a length, a negative errno, or any other number that a program has set.
     pub returned: i64,
     /// What was read.
     pub data: Vec<u8>,
-    /// What the programs said, if they were asked: the kernel may have failed the access before.
-    pub decision: Option<Decision>,
+    /// What the programs decided, if they ran: the kernel may have failed the access before.
+    pub filter: Option<FilterResult>,
 }
 
-impl Outcome {
+impl AccessResult {
     /// The errno, if the system call failed.
     pub fn errno(&self) -> Option<Errno> {
         let errno = i32::try_from(-self.returned).ok()?;
@@ -26,7 +26,7 @@ impl Outcome {
     }
 }
 
-/// What is asked of a knob.
+/// What a process asks of a knob.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Request<'a> {
     Read(usize),
@@ -41,10 +41,10 @@ impl Request<'_> {
         }
     }
 
-    pub(crate) fn wanted(self) -> Wanted {
+    pub(crate) fn mode(self) -> AccessMode {
         match self {
-            Self::Read(_) => Wanted::Read,
-            Self::Write(_) => Wanted::Write,
+            Self::Read(_) => AccessMode::Read,
+            Self::Write(_) => AccessMode::Write,
         }
     }
 }

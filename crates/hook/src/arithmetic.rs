@@ -1,4 +1,4 @@
-//! What the operations compute: Documentation/bpf/standardization/instruction-set.rst.
+//! The results of operations: Documentation/bpf/standardization/instruction-set.rst.
 //!
 //! Operations of 32 bits take the low halves of their operands and clear the upper half of the result.
 
@@ -94,7 +94,7 @@ pub(crate) fn truncate(size: Size, value: u64) -> u64 {
 /// Whether `left cond right`.
 #[inline]
 pub(crate) fn holds(width: Width, cond: Cond, left: u64, right: u64) -> bool {
-    // Sign-extended halves compare as the halves do, signed and unsigned.
+    // Sign-extended halves compare like the halves, signed and unsigned.
     let (left, right) = match width {
         Width::W64 => (left, right),
         Width::W32 => (left as i32 as u64, right as i32 as u64),
@@ -114,7 +114,7 @@ pub(crate) fn holds(width: Width, cond: Cond, left: u64, right: u64) -> bool {
     }
 }
 
-/// What an atomic operation leaves in memory that held `old`; both are of `size` already.
+/// The new value after an atomic operation on memory that held `old`. Both have `size` bytes.
 #[inline]
 pub(crate) fn atomic(op: AtomicOp, size: Size, old: u64, operand: u64, r0: u64) -> u64 {
     let new = match op {

@@ -4,21 +4,22 @@
 use crate::Errno;
 use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
-use crate::program_list::{Link, Owner, Slot};
+use crate::program_list::{Link, ProgramOrLink, Slot};
 
 pub use crate::program_list::{Mode, Options, Position, Relative};
 
-/// How many programs a cgroup may have (`BPF_CGROUP_MAX_PROGS`).
+/// The most programs of one cgroup (`BPF_CGROUP_MAX_PROGS`).
 pub const MAX_PROGRAMS: usize = 64;
 
 /// What is attached to a cgroup itself (`BPF_PROG_QUERY`).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attached {
-    /// The mode; `None` where nothing is attached.
+    /// The mode; `None` if nothing is attached.
     pub mode: Option<Mode>,
     /// The programs, in the order of the list.
     pub programs: Vec<ProgramId>,
-    /// Counts the changes of the list, starting from 1.
+    /// The revision of the list: starts at 1, and grows with every change.
     pub revision: u64,
 }
 
@@ -36,7 +37,7 @@ impl Cgroups {
         if replaced.is_some() && !self.profile.replace {
             return Err(Errno::EINVAL);
         }
-        self.insert(id, Owner::Program(program), mode, replaced, options)
+        self.insert(id, ProgramOrLink::Program(program), mode, replaced, options)
     }
 
     /// `BPF_LINK_CREATE`.
@@ -52,14 +53,14 @@ impl Cgroups {
         }
         let link = LinkId(self.links.last_key_value().map_or(1, |(last, _)| last.0 + 1));
         self.links.insert(link, Link { cgroup: Some(id), program });
-        let inserted = self.insert(id, Owner::Link(link), Mode::Multi, None, options);
+        let inserted = self.insert(id, ProgramOrLink::Link(link), Mode::Multi, None, options);
         if inserted.is_err() {
             self.links.remove(&link);
         }
         inserted.map(|()| link)
     }
 
-    /// `BPF_PROG_DETACH`. In the modes of one program it does not matter which program is named, if any.
+    /// `BPF_PROG_DETACH`. In single and override mode the program does not matter.
     pub(crate) fn detach(
         &mut self,
         id: CgroupId,
@@ -69,18 +70,18 @@ impl Cgroups {
         if expected_revision.is_some() && !self.profile.attach_positions {
             return Err(Errno::EINVAL);
         }
-        let level = &self.get(id)?.level;
-        level.check_revision(expected_revision)?;
-        let index = match (level.mode, program) {
+        let list = &self.get(id)?.list;
+        list.check_revision(expected_revision)?;
+        let index = match (list.mode, program) {
             (None, _) => return Err(Errno::ENOENT),
             (Some(Mode::Multi), None) => return Err(Errno::EINVAL),
             (Some(Mode::Multi), Some(program)) => {
-                let owner = Owner::Program(program);
-                level.slots.iter().position(|slot| slot.owner == owner).ok_or(Errno::ENOENT)?
+                let attached = ProgramOrLink::Program(program);
+                list.slots.iter().position(|slot| slot.attached == attached).ok_or(Errno::ENOENT)?
             }
             (Some(Mode::Single | Mode::Override), _) => 0,
         };
-        self.take_out(id, index)
+        self.remove_slot(id, index)
     }
 
     /// `BPF_LINK_UPDATE`.
@@ -100,7 +101,7 @@ impl Cgroups {
             return Err(Errno::EINVAL);
         }
         found.program = program;
-        self.get_mut(id)?.level.revision += 1;
+        self.get_mut(id)?.list.revision += 1;
         if self.profile.updates_find_their_slot {
             self.recompute(id);
         } else {
@@ -109,25 +110,25 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Takes a link off its cgroup, if it still has one.
+    /// Detaches a link, if it is attached.
     pub(crate) fn detach_link(&mut self, link: LinkId) -> Result<(), Errno> {
         let found = self.links.get_mut(&link).ok_or(Errno::EBADF)?;
         let Some(id) = found.cgroup.take() else { return Ok(()) };
-        let owner = Owner::Link(link);
-        match self.get(id)?.level.slots.iter().position(|slot| slot.owner == owner) {
-            Some(index) => self.take_out(id, index),
+        let attached = ProgramOrLink::Link(link);
+        match self.get(id)?.list.slots.iter().position(|slot| slot.attached == attached) {
+            Some(index) => self.remove_slot(id, index),
             None => Ok(()),
         }
     }
 
-    /// `BPF_PROG_QUERY` of what is attached directly.
+    /// `BPF_PROG_QUERY` of the cgroup itself.
     pub(crate) fn attached(&self, id: CgroupId) -> Result<Attached, Errno> {
-        let level = &self.get(id)?.level;
-        let programs = level.slots.iter().map(|slot| self.program_of(slot.owner)).collect();
-        Ok(Attached { mode: level.mode, programs, revision: level.revision })
+        let list = &self.get(id)?.list;
+        let programs = list.slots.iter().map(|slot| self.program_of(slot.attached)).collect();
+        Ok(Attached { mode: list.mode, programs, revision: list.revision })
     }
 
-    /// The flags that bpf_prog_attach in kernel/bpf/syscall.c knows.
+    /// Checks the flags as `bpf_prog_attach` in kernel/bpf/syscall.c does.
     fn check_flags(&self, options: Options) -> Result<(), Errno> {
         let is_positioned = options.position != Position::Unspecified || options.expected_revision.is_some();
         let unknown =
@@ -135,55 +136,55 @@ impl Cgroups {
         if unknown { Err(Errno::EINVAL) } else { Ok(()) }
     }
 
-    /// `__cgroup_bpf_attach`, whose checks are in this order.
+    /// `__cgroup_bpf_attach`, with the checks in its order.
     fn insert(
         &mut self,
         id: CgroupId,
-        owner: Owner,
+        attached: ProgramOrLink,
         mode: Mode,
         replaced: Option<ProgramId>,
         Options { position, preorder, expected_revision }: Options,
     ) -> Result<(), Errno> {
-        let level = &self.get(id)?.level;
+        let list = &self.get(id)?.list;
         let has_side = !matches!(position, Position::Unspecified | Position::NoSide(_));
         if replaced.is_some() && (mode != Mode::Multi || has_side) {
             return Err(Errno::EINVAL);
         }
-        level.check_revision(expected_revision)?;
-        if !self.ancestors_allow(id) || level.mode.is_some_and(|existing| existing != mode) {
+        list.check_revision(expected_revision)?;
+        if !self.ancestors_allow(id) || list.mode.is_some_and(|existing| existing != mode) {
             return Err(Errno::EPERM);
         }
-        if level.slots.len() >= MAX_PROGRAMS {
+        if list.slots.len() >= MAX_PROGRAMS {
             return Err(Errno::E2BIG);
         }
-        let slot = Slot { owner, storage_of: self.program_of(owner), preorder };
-        match level.slot_to_replace(owner, mode, replaced)? {
-            Some(index) => self.get_mut(id)?.level.slots[index] = slot,
+        let slot = Slot { attached, storage_of: self.program_of(attached), preorder };
+        match list.slot_to_replace(attached, mode, replaced)? {
+            Some(index) => self.get_mut(id)?.list.slots[index] = slot,
             None => {
-                let index = level.index_for(slot, position)?;
-                self.get_mut(id)?.level.slots.insert(index, slot);
+                let index = list.index_for(slot, position)?;
+                self.get_mut(id)?.list.slots.insert(index, slot);
             }
         }
-        let level = &mut self.get_mut(id)?.level;
-        level.mode = Some(mode);
-        level.revision += 1;
+        let list = &mut self.get_mut(id)?.list;
+        list.mode = Some(mode);
+        list.revision += 1;
         self.recompute(id);
         Ok(())
     }
 
-    /// `hierarchy_allows_attach`: what the nearest ancestor with programs says.
+    /// `hierarchy_allows_attach`: the nearest ancestor with programs decides.
     fn ancestors_allow(&self, id: CgroupId) -> bool {
-        let nearest = self.upwards(id).skip(1).find_map(|(_, ancestor)| ancestor.level.mode);
+        let nearest = self.upwards(id).skip(1).find_map(|(_, ancestor)| ancestor.list.mode);
         nearest.is_none_or(|mode| mode != Mode::Single)
     }
 
-    /// `__cgroup_bpf_detach`, from where it has found what to detach.
-    fn take_out(&mut self, id: CgroupId, index: usize) -> Result<(), Errno> {
-        let level = &mut self.get_mut(id)?.level;
-        level.slots.remove(index);
-        level.revision += 1;
-        if level.slots.is_empty() {
-            level.mode = None;
+    /// The second part of `__cgroup_bpf_detach`: detaches the program at `index`.
+    fn remove_slot(&mut self, id: CgroupId, index: usize) -> Result<(), Errno> {
+        let list = &mut self.get_mut(id)?.list;
+        list.slots.remove(index);
+        list.revision += 1;
+        if list.slots.is_empty() {
+            list.mode = None;
         }
         self.recompute(id);
         Ok(())
@@ -191,8 +192,8 @@ impl Cgroups {
 }
 
 /// The options of a link on kernels without attach positions. `link_create` in kernel/bpf/syscall.c rejects all flags,
-/// `BPF_F_LINK` among them. It ignores the bytes of a relative program and of a revision, which belong to other kinds of links
-/// there.
+/// `BPF_F_LINK` among them. It ignores the bytes of a relative program and of a revision, which belong to other kinds of
+/// links there.
 fn without_positions(options: Options) -> Result<Options, Errno> {
     match options {
         Options {

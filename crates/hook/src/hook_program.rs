@@ -6,15 +6,14 @@ use crate::{CgroupStorage, Invocation};
 
 /// Something that runs on accesses: bytecode, or a closure over the [`Invocation`].
 ///
-/// A closure allows an access with 1 and denies it with 0, and does what the helpers would have done for it by changing
-/// the invocation: [`Invocation::replace_new`] to rewrite, [`Invocation::retval`] to choose the errno,
-/// [`Invocation::position`] to move.
+/// A closure allows an access with 1 and denies it with 0. Instead of calling helpers it changes the invocation:
+/// [`Invocation::replace_new`] to rewrite, [`Invocation::retval`] to choose the errno, [`Invocation::position`] to move.
 pub trait HookProgram: Send + Sync {
-    /// Runs on one access and returns what is in r0 at the end: 1 to allow, 0 to deny.
+    /// Runs on one access, and returns r0: 1 to allow, 0 to deny.
     ///
     /// # Errors
     ///
-    /// The program did what no program that the kernel has verified can do. The access then has no result.
+    /// The program did something that the kernel's verifier would have rejected. The access then has no result.
     fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>>;
 
     /// The cgroup storage that attaching it allocates. `None`: it is not bytecode, and uses none.

@@ -1,6 +1,6 @@
-//! What names the objects of a [`Hook`](crate::Hook).
+//! The ids of cgroups, programs and links.
 
-/// Names a cgroup of a [`Hook`](crate::Hook): what `bpf_get_current_cgroup_id` returns.
+/// The id of a cgroup of a [`Hook`](crate::Hook): what `bpf_get_current_cgroup_id` returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupId(pub(crate) u64);
 
@@ -11,10 +11,10 @@ impl CgroupId {
     }
 }
 
-/// Names a program of a [`Hook`](crate::Hook).
+/// The id of a program of a [`Hook`](crate::Hook).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProgramId(pub(crate) u32);
 
-/// Names a link of a [`Hook`](crate::Hook).
+/// The id of a link of a [`Hook`](crate::Hook).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub(crate) u32);

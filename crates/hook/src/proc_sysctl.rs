@@ -3,29 +3,29 @@
 
 use std::sync::Arc;
 
-use crate::access::{Outcome, Request};
-use crate::chain::Running;
+use crate::access::{AccessResult, Request};
 use crate::handler::{HandlerEnv, Written};
 use crate::hook::{Hook, storage_of};
 use crate::process::ProcessEntry;
-use crate::program_list::Effective;
-use crate::{Errno, Invocation, Knob, ProcessId, ProgramFault, VALUE_BYTES, chain};
+use crate::program_list::EffectiveProgram;
+use crate::run_array::ArrayItem;
+use crate::{Errno, Invocation, Knob, ProcessId, ProgramFault, VALUE_BYTES, run_array};
 
 /// `MAX_RW_COUNT`: no system call reads or writes more bytes.
 const MAX_COUNT: usize = 0x7fff_f000;
 
 impl Hook {
-    /// Does what is asked of the knob `name` at `position`, which moves.
+    /// Performs an access to the knob `name` at `position`, and moves the position.
     pub(crate) fn access(
         &mut self,
         process: ProcessId,
         name: &str,
         request: Request<'_>,
         position: &mut i64,
-    ) -> Result<Outcome, ProgramFault> {
+    ) -> Result<AccessResult, ProgramFault> {
         let checked = self.check(process, name, request, *position);
         if let Err(errno) = checked {
-            return Ok(Outcome::failed(errno));
+            return Ok(AccessResult::failed(errno));
         }
         let request = match request {
             Request::Read(count) => Request::Read(count.min(MAX_COUNT)),
@@ -34,7 +34,7 @@ impl Hook {
         let programs = self.programs_for(process);
         let env = HandlerEnv { strict: self.writes_strict, profile: &self.profile };
         let (Some(knob), Some(entry)) = (self.knobs.get_mut(name), self.processes.get(&process)) else {
-            return Ok(Outcome::failed(Errno::ENOENT));
+            return Ok(AccessResult::failed(Errno::ENOENT));
         };
         let Some(programs) = programs else { return Ok(handle(knob, request, None, position, env)) };
 
@@ -45,28 +45,28 @@ impl Hook {
             Request::Write(bytes) => Invocation::write(name, &current, bytes, task, profile),
         };
         invocation.position = *position;
-        let decision = chain::run(&programs, &mut invocation)?;
+        let filter = run_array::run(&programs, &mut invocation)?;
         *position = invocation.position;
-        let mut outcome = if decision.retval != 0 {
-            Outcome { returned: decision.retval.into(), ..Outcome::default() }
+        let mut result = if filter.retval != 0 {
+            AccessResult { returned: filter.retval.into(), ..AccessResult::default() }
         } else {
-            let replacement = invocation.new.as_deref().filter(|_| decision.replacement_applied);
-            let behind = if self.profile.rewrites_are_terminated {
+            let replacement = invocation.new.as_deref().filter(|_| filter.replacement_applied);
+            let after = if self.profile.rewrites_are_terminated {
                 vec![0]
             } else {
-                let mut behind = std::mem::take(&mut invocation.behind_new);
+                let mut after = std::mem::take(&mut invocation.after_new);
                 let used = replacement.map_or(0, <[u8]>::len);
-                behind.resize(VALUE_BYTES.saturating_sub(used), self.stale_byte);
-                behind
+                after.resize(VALUE_BYTES.saturating_sub(used), self.stale_byte);
+                after
             };
-            let replacement = replacement.map(|bytes| Written { bytes, behind: &behind });
+            let replacement = replacement.map(|bytes| Written { bytes, after: &after });
             handle(knob, request, replacement, position, env)
         };
-        outcome.decision = Some(decision);
-        Ok(outcome)
+        result.filter = Some(filter);
+        Ok(result)
     }
 
-    /// What fails an access before a program sees it, in the kernel's order.
+    /// The checks that can fail an access before any program runs, in the kernel's order.
     fn check(
         &self,
         process: ProcessId,
@@ -81,7 +81,7 @@ impl Hook {
         }
         let knob = self.knobs.get(name).ok_or(Errno::ENOENT)?;
         let ProcessEntry { process, .. } = self.processes.get(&process).ok_or(Errno::ESRCH)?;
-        if !knob.permits(&process.credentials, request.wanted()) {
+        if !knob.permits(&process.credentials, request.mode()) {
             return Err(Errno::EPERM);
         }
         match self.profile.size_limit {
@@ -90,9 +90,9 @@ impl Hook {
         }
     }
 
-    /// The programs that are in effect for a process. `None` where nothing is attached to any cgroup at all: then the
-    /// kernel does not take the hook's path, which reads the value once more.
-    fn programs_for(&self, process: ProcessId) -> Option<Vec<Running>> {
+    /// The effective programs of a process. `None` if nothing is attached to any cgroup at all: then the kernel skips the
+    /// hook, which would read the value once more.
+    fn programs_for(&self, process: ProcessId) -> Option<Vec<ArrayItem>> {
         if !self.cgroups.any_attached() {
             return None;
         }
@@ -102,8 +102,8 @@ impl Hook {
             .and_then(|entry| self.cgroups.get(entry.cgroup).ok())
             .map(|cgroup| cgroup.effective.as_slice())
             .unwrap_or_default();
-        let running = |&effective: &Effective| {
-            Some(Running {
+        let running = |&effective: &EffectiveProgram| {
+            Some(ArrayItem {
                 effective,
                 program: Arc::clone(self.programs.get(effective.program.0 as usize)?),
                 storage: storage_of(&self.programs, effective.storage_of),
@@ -113,27 +113,27 @@ impl Hook {
     }
 }
 
-/// Lets the handler do it, with `replacement` for what is written.
+/// Calls the handler, with `replacement` as the written value if there is one.
 fn handle(
     knob: &mut Knob,
     request: Request<'_>,
     replacement: Option<Written<'_>>,
     position: &mut i64,
     env: HandlerEnv<'_>,
-) -> Outcome {
-    let done = match request {
+) -> AccessResult {
+    let result = match request {
         Request::Read(count) => knob.handler.read(count, position, &env),
         Request::Write(bytes) => {
             let written = replacement.unwrap_or(Written::terminated(bytes));
             let returned = knob.handler.write(written, position, &env);
             return match returned {
-                Ok(length) => Outcome { returned: length as i64, ..Outcome::default() },
-                Err(errno) => Outcome::failed(errno),
+                Ok(length) => AccessResult { returned: length as i64, ..AccessResult::default() },
+                Err(errno) => AccessResult::failed(errno),
             };
         }
     };
-    match done {
-        Ok(data) => Outcome { returned: data.len() as i64, data, decision: None },
-        Err(errno) => Outcome::failed(errno),
+    match result {
+        Ok(data) => AccessResult { returned: data.len() as i64, data, filter: None },
+        Err(errno) => AccessResult::failed(errno),
     }
 }

@@ -1,5 +1,4 @@
-//! The programs of one cgroup: in which order they are attached, and which of them a change is about
-//! (kernel/bpf/cgroup.c).
+//! The programs that are attached to one cgroup, in order: kernel/bpf/cgroup.c.
 
 use crate::Errno;
 use crate::ids::{CgroupId, LinkId, ProgramId};
@@ -58,16 +57,16 @@ pub struct Options {
     pub expected_revision: Option<u64>,
 }
 
-/// What is attached to one cgroup (`cgrp->bpf.progs`, `flags` and `revisions`).
+/// The programs that are attached to one cgroup (`cgrp->bpf.progs`, `flags` and `revisions`).
 #[derive(Debug)]
-pub(crate) struct Level {
-    /// `None` exactly where there are no slots.
+pub(crate) struct ProgramList {
+    /// `None` if and only if there are no slots.
     pub(crate) mode: Option<Mode>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) revision: u64,
 }
 
-impl Default for Level {
+impl Default for ProgramList {
     fn default() -> Self {
         Self { mode: None, slots: Vec::new(), revision: 1 }
     }
@@ -76,14 +75,14 @@ impl Default for Level {
 /// `struct bpf_prog_list`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
-    pub(crate) owner: Owner,
-    /// The program whose storage it has: the one that was attached, whatever replaced it.
+    pub(crate) attached: ProgramOrLink,
+    /// The program whose storage was allocated: the one that was attached, even if it was replaced since.
     pub(crate) storage_of: ProgramId,
     pub(crate) preorder: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum ProgramOrLink {
     Program(ProgramId),
     Link(LinkId),
 }
@@ -96,19 +95,19 @@ pub(crate) struct Link {
     pub(crate) program: ProgramId,
 }
 
-/// A program that runs (`struct bpf_prog_array_item`).
+/// An effective program (`struct bpf_prog_array_item`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Effective {
+pub(crate) struct EffectiveProgram {
     pub(crate) program: ProgramId,
-    /// The program whose storage it has, which is another one after some updates.
+    /// The program whose storage it uses, which is another one after some updates.
     pub(crate) storage_of: ProgramId,
-    /// What it is attached to.
+    /// The cgroup that it is attached to.
     pub(crate) cgroup: CgroupId,
 }
 
-impl Level {
+impl ProgramList {
     pub(crate) fn check_revision(&self, expected: Option<u64>) -> Result<(), Errno> {
-        // 0 is what says that none is expected.
+        // 0 stands for no expected revision.
         match expected {
             Some(expected) if expected != 0 && expected != self.revision => Err(Errno::ESTALE),
             _ => Ok(()),
@@ -118,16 +117,16 @@ impl Level {
     /// `find_attach_entry`
     pub(crate) fn slot_to_replace(
         &self,
-        owner: Owner,
+        attached: ProgramOrLink,
         mode: Mode,
         replaced: Option<ProgramId>,
     ) -> Result<Option<usize>, Errno> {
         if mode != Mode::Multi {
             return Ok((!self.slots.is_empty()).then_some(0));
         }
-        let at = |wanted: Owner| self.slots.iter().position(|slot| slot.owner == wanted);
-        let replaced = replaced.map(Owner::Program);
-        if at(owner).is_some() && replaced != Some(owner) {
+        let at = |wanted: ProgramOrLink| self.slots.iter().position(|slot| slot.attached == wanted);
+        let replaced = replaced.map(ProgramOrLink::Program);
+        if at(attached).is_some() && replaced != Some(attached) {
             return Err(Errno::EINVAL);
         }
         replaced.map(|replaced| at(replaced).ok_or(Errno::ENOENT)).transpose()
@@ -143,12 +142,12 @@ impl Level {
             Position::BothSides { relative: false } if self.slots.is_empty() => return Ok(0),
             Position::BothSides { .. } | Position::NoSide(_) => return Err(Errno::EINVAL),
         };
-        let owner = match (relative, slot.owner) {
-            (Relative::Program(program), Owner::Program(_)) => Owner::Program(program),
-            (Relative::Link(link), Owner::Link(_)) => Owner::Link(link),
+        let attached = match (relative, slot.attached) {
+            (Relative::Program(program), ProgramOrLink::Program(_)) => ProgramOrLink::Program(program),
+            (Relative::Link(link), ProgramOrLink::Link(_)) => ProgramOrLink::Link(link),
             _ => return Err(Errno::EINVAL),
         };
-        let index = self.slots.iter().position(|slot| slot.owner == owner).ok_or(Errno::ENOENT)?;
+        let index = self.slots.iter().position(|slot| slot.attached == attached).ok_or(Errno::ENOENT)?;
         if self.slots[index].preorder == slot.preorder { Ok(index + offset) } else { Err(Errno::EINVAL) }
     }
 }

@@ -1,9 +1,8 @@
-//! Instructions as the verifier and the interpreter take them: decoded once, jumps resolved to indices, maps and helpers
-//! looked up.
+//! Decoded instructions, for the verifier and the interpreter: jumps are resolved to indices, maps and helpers looked up.
 
 use knobgate_bpf::{AluOp, AtomicOp, ByteOrder, Cond, Helper, Operand, Reg, Size, Width};
 
-/// One instruction. What it does is said at [`Operation`](knobgate_bpf::Operation); targets are indices.
+/// One instruction; see [`Operation`](knobgate_bpf::Operation). Targets are indices.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     Alu {

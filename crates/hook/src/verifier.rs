@@ -1,8 +1,8 @@
 //! The verifier: what a program is held to before it may run. It models a part of kernel/bpf/verifier.c.
 //!
 //! [`decode`] makes steps of the instructions, and looks up what they refer to. [`structure`] checks the shape of the code:
-//! where jumps lead, what is unreachable, what loops, how deep calls nest and how much stack they take. [`flow`] tracks what
-//! registers and stack may hold, for what the program returns. What only the whole verifier would find (bounds of map
+//! where jumps lead, what is unreachable, what loops, how deep calls nest and how much stack they take. [`flow`] tracks
+//! what registers and stack may hold, for what the program returns. What only the whole verifier would find (bounds of map
 //! values, for example) ends a run instead, with a [`Fault`](crate::Fault).
 
 mod bits;

@@ -1,4 +1,4 @@
-//! Attaching, replacing, detaching, and what is then in effect.
+//! Attaching, replacing and detaching, and the effective programs.
 
 use knobgate_hook::attach::{MAX_PROGRAMS, Options, Position, Relative};
 use knobgate_hook::{CgroupId, Errno, Hook, Invocation, Knobs, LinkId, Mode, Profile, ProgramId};
@@ -82,7 +82,7 @@ fn the_deepest_cgroup_runs_first_and_preorder_before_everything() {
 }
 
 #[test]
-fn override_yields_to_what_is_below_and_single_forbids_it() {
+fn override_yields_to_descendants_and_single_forbids_them() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);
     world.attach(g, 'a', Mode::Override, Options::default()).unwrap();
@@ -107,7 +107,7 @@ fn override_yields_to_what_is_below_and_single_forbids_it() {
 }
 
 #[test]
-fn a_program_is_attached_once_and_linked_as_often_as_one_likes() {
+fn a_program_is_attached_once_and_linked_any_number_of_times() {
     let mut world = world("6.18");
     let (g, c) = (world.g, world.c);
     world.multi(g, "a");
@@ -217,7 +217,7 @@ fn an_update_keeps_the_position_unless_the_kernel_misses_it() {
 }
 
 #[test]
-fn removing_a_cgroup_detaches_what_is_there() {
+fn removing_a_cgroup_detaches_its_programs() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);
     let link = world.link(c, 'a');

@@ -1,8 +1,8 @@
 //! Tests of policies on the hook in user space, without root and in microseconds.
 //!
-//! **In** come a policy and the description of a kernel. The policy is compiled for that kernel, and attached to the hook in
-//! user space. **Out** come the decisions about accesses, one at a time ([`PolicyTest::decide`]) or for all accesses in the
-//! policy's `test` blocks ([`PolicyTest::run_tests`]).
+//! **In** come a policy and the description of a kernel. The policy is compiled for that kernel, and attached to the hook
+//! in user space. **Out** come the decisions about accesses, one at a time ([`PolicyTest::decide`]) or for all accesses in
+//! the policy's `test` blocks ([`PolicyTest::run_tests`]).
 //!
 //! Every access is decided twice: by [`evaluate`](knobgate_policy::evaluate()), which is what the language means, and by
 //! the program, from the system call to what the knob's handler is given. The two have to agree. Where they do not,
@@ -33,8 +33,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The task of an access may be any user: that is what the policy sees. The permissions of knobs are not tested, and neither
-//! is which values their handlers accept.
+//! The task of an access may be any user: that is what the policy sees. The permissions of knobs are not tested, and
+//! neither is which values their handlers accept.
 #![forbid(unsafe_code)]
 
 mod decided;

@@ -4,8 +4,8 @@ use knobgate_bpf::RULE_HITS_MAP;
 use knobgate_compiler::{Compiled, Degradation, Effect, compile};
 use knobgate_hook::attach::Options;
 use knobgate_hook::{
-    Hook, Knob, Knobs, LoadOptions, LoadedProgram, Outcome, Process, ProcessId, Profile, ProgramFault,
-    VALUE_BYTES, Wanted,
+    AccessMode, AccessResult, Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile,
+    ProgramFault, VALUE_BYTES,
 };
 use knobgate_policy::{Access, Mode, PolicyFile, Verdict, evaluate};
 
@@ -133,7 +133,7 @@ impl<'f> PolicyTest<'f> {
             Ok(outcome) => outcome,
             Err(fault) => return Ok(Err(fault)),
         };
-        if outcome.decision.is_none() {
+        if outcome.filter.is_none() {
             let errno = outcome.errno().unwrap_or(knobgate_hook::Errno(0));
             return Err(DecideError::NotAsked(errno));
         }
@@ -144,15 +144,22 @@ impl<'f> PolicyTest<'f> {
         Ok(Ok(ProgramOutcome { returned: outcome.returned, written: recorded.take(), counted }))
     }
 
-    fn system_call(&mut self, name: &str, access: &Access, position: i64) -> Result<Outcome, ProgramFault> {
-        let failed =
-            |errno: knobgate_hook::Errno| Outcome { returned: errno.returned(), ..Outcome::default() };
+    fn system_call(
+        &mut self,
+        name: &str,
+        access: &Access,
+        position: i64,
+    ) -> Result<AccessResult, ProgramFault> {
+        let failed = |errno: knobgate_hook::Errno| AccessResult {
+            returned: errno.returned(),
+            ..AccessResult::default()
+        };
         let task = &access.task;
         let changed = self.hook.change_process(self.process, |process| {
             (process.task.uid, process.task.gid) = (task.uid, task.gid);
             process.task.comm.clone_from(&task.comm);
         });
-        let file = match changed.and_then(|()| self.hook.open(self.process, name, Wanted::ReadWrite)) {
+        let file = match changed.and_then(|()| self.hook.open(self.process, name, AccessMode::ReadWrite)) {
             Ok(file) => file,
             Err(errno) => return Ok(failed(errno)),
         };

@@ -1,9 +1,9 @@
 //! Scenarios: experiments with the kernel's cgroup/sysctl hook, written down as JSON documents.
 //!
 //! A scenario names knobs with their values, programs (instructions, ELF objects, policies), the maps that they share, and
-//! cgroups. Then come the steps: load, attach, update, detach, read, write, show a map. Each step gives one [`Line`]. It is played on the model of the kernel, [`knobgate_hook::Hook`], without root and anywhere; with
-//! the feature `kernel` also on the running kernel. The lines of both are the same, byte for byte, so that they can be
-//! compared.
+//! cgroups. Then come the steps: load, attach, update, detach, read, write, show a map. Each step gives one [`Line`]. It is
+//! played on the model of the kernel, [`knobgate_hook::Hook`], without root and anywhere; with the feature `kernel` also on
+//! the running kernel. The lines of both are the same, byte for byte, so that they can be compared.
 //!
 //! ```text
 //!   JSON ──► Document ──► Scenario ──► Play ──► Line, Line, …

@@ -8,8 +8,8 @@ use knobgate_bpf::MapKind;
 use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::maps::MapMemory;
 use knobgate_hook::{
-    CgroupId, Errno, Fault, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile, Process,
-    ProcessId, ProgramFault, ProgramId, Rejection, Task, Wanted,
+    AccessMode, CgroupId, Errno, Fault, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile,
+    Process, ProcessId, ProgramFault, ProgramId, Rejection, Task,
 };
 
 use crate::backend::{Backend, RejectionLog, StepError, StepResult, SyscallResult};
@@ -258,9 +258,9 @@ impl Backend for Model<'_> {
     fn open(&mut self, file: usize, cgroup: usize) -> StepResult<()> {
         let &File { knob, reads, writes, .. } = &self.scenario.files[file];
         let wanted = match (reads, writes) {
-            (true, true) => Wanted::ReadWrite,
-            (false, true) => Wanted::Write,
-            (_, false) => Wanted::Read,
+            (true, true) => AccessMode::ReadWrite,
+            (false, true) => AccessMode::Write,
+            (_, false) => AccessMode::Read,
         };
         let name = &self.scenario.knobs[knob].name;
         let opened = self.hook.open(self.processes[cgroup], name, wanted).map_err(errno)?;
@@ -294,7 +294,8 @@ impl Backend for Model<'_> {
     }
 
     fn value(&mut self, knob: usize) -> StepResult<Option<Vec<u8>>> {
-        let Ok(mut file) = self.hook.open(self.outside, &self.scenario.knobs[knob].name, Wanted::Read) else {
+        let Ok(mut file) = self.hook.open(self.outside, &self.scenario.knobs[knob].name, AccessMode::Read)
+        else {
             return Ok(None);
         };
         let read = self.hook.read(self.outside, &mut file, VALUE_BYTES).map_err(fault)?;

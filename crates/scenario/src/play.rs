@@ -50,14 +50,14 @@ impl<'s> Play<'s> {
         self.remarks.push(remark);
     }
 
-    /// The remarks on the steps until now that are not in their lines: the whole message of the kernel's verifier, or of its
-    /// model, about a program that it rejects.
+    /// The remarks on the steps until now that are not in their lines: the whole message of the kernel's verifier, or of
+    /// its model, about a program that it rejects.
     pub fn take_remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Ends the play, whether or not steps are left, and restores everything. Dropping the play does that as well, but cannot
-    /// report errors.
+    /// Ends the play, whether or not steps are left, and restores everything. Dropping the play does that as well, but
+    /// cannot report errors.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Why a program is rejected, in the same words on the model and on every kernel.
 //!
-//! The model uses the words of the kernel's verifier, and adds the instruction. What both know is kept; what only one of them
-//! knows is left out. Wordings also differ between kernels.
+//! The model uses the words of the kernel's verifier, and adds the instruction. What both know is kept; what only one of
+//! them knows is left out. Wordings also differ between kernels.
 
 /// The starts of messages, and how much of each message is kept.
 const REASONS: &[(&str, Kept)] = &[

@@ -37,8 +37,8 @@ impl Scenario {
     /// The most bytes of all files of policies and objects together; an object counts once.
     pub const FILES_MAX: u64 = 256 << 20;
 
-    /// The most bytes of all programs of objects together. Each counts with all that it uses, whether others use that too or
-    /// not.
+    /// The most bytes of all programs of objects together. Each counts with all that it uses, whether others use that too
+    /// or not.
     pub const PROGRAMS_MAX: u64 = Object::PROGRAMS_MAX as u64;
 
     /// The most memory that the maps of a scenario take together, in bytes.

@@ -124,7 +124,7 @@ fn errors_say_where_and_what() {
         ("[]".to_owned(), "line 1, column 2: invalid length 7, expected struct Document"),
         ("{\n \"steps\": [],\n \"step\": []}".to_owned(), "line 3, column 7: step: unknown field"),
         (document("") + "x", "trailing characters"),
-        (document(r#""profile": "3.0""#), "profile: no kernel \"3.0\" is described; there are 5.4"),
+        (document(r#""profile": "3.0""#), "profile: there is no profile \"3.0\"; the profiles are 5.4"),
         (document(r#""sysctl_writes_strict": 2"#), "sysctl_writes_strict: 2 is no value of this knob"),
         (document(r#""programs": {"p": {"policy": "good.knob"}}"#), "none\n"),
         (

@@ -1,4 +1,4 @@
-//! Handlers for everything that the generic ones are not: closures, and what cannot be read.
+//! Handlers other than the generic ones: closures, and handlers whose reads fail.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use crate::Errno;
 /// One call of a handler.
 #[derive(Debug)]
 pub enum Call<'a> {
-    /// Read at most so many bytes.
+    /// Read at most this many bytes.
     Read {
         /// The bytes asked for.
         count: usize,
-        /// Where what is read goes.
+        /// The buffer for the reply.
         reply: &'a mut Vec<u8>,
     },
     /// Write this.
     Write(Written<'a>),
 }
 
-/// A handler that is a closure. It is given the call, the file position, which it moves, and what surrounds it; it
-/// returns how many bytes a write wrote (of a read the reply counts), or an errno.
+/// A handler that is a closure. It gets the call, the file position, which it advances, and the environment. It returns how
+/// many bytes a write wrote, or an errno. After a read the length of the reply counts.
 pub struct Custom<F>(
     /// The closure.
     pub F,
@@ -53,13 +53,13 @@ where
     }
 }
 
-/// A handler whose reads fail, so that programs get no current value; writes go to another one. The kernel has it in
-/// `net/ipv6/conf/*/stable_secret`, for as long as it is unset (`EIO`).
+/// A handler whose reads fail, so that programs get no current value. Writes go to another handler. In the kernel,
+/// `net/ipv6/conf/*/stable_secret` is like that while it is unset (`EIO`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadFails<H> {
-    /// What reads fail with.
+    /// The errno of reads.
     pub errno: Errno,
-    /// What is written to.
+    /// The handler of writes.
     pub writes: H,
 }
 

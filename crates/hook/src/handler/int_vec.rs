@@ -1,4 +1,4 @@
-//! Vectors of int: `proc_dointvec`, its relatives with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
+//! Vectors of int: `proc_dointvec`, its variants with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
 
 use super::number::{read_list, write_list};
 use super::{Handler, HandlerEnv, Unit, Written};
@@ -6,7 +6,7 @@ use crate::Errno;
 
 /// A vector of int.
 ///
-/// A write changes as many elements as it has numbers, up to all; what an element was given before a failure stays.
+/// A write changes as many elements as it has numbers. Elements that were changed before an error stay changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntVec {
     values: Vec<i32>,
@@ -21,24 +21,24 @@ impl IntVec {
         Self { values: values.into(), min: i32::MIN, max: i32::MAX, unit: Unit::One }
     }
 
-    /// Each element is within these bounds, in what the kernel keeps (`proc_dointvec_minmax`).
+    /// Bounds for each element, in the unit in which the kernel stores it (`proc_dointvec_minmax`).
     #[must_use]
     pub fn between(self, min: i32, max: i32) -> Self {
         Self { min, max, ..self }
     }
 
-    /// What is read and written counts times; the values are jiffies (`proc_dointvec_jiffies`, …).
+    /// The elements are times in this unit, stored in jiffies (`proc_dointvec_jiffies`, …).
     #[must_use]
     pub fn in_unit(self, unit: Unit) -> Self {
         Self { unit, ..self }
     }
 
-    /// The elements, as the kernel keeps them.
+    /// The elements, as the kernel stores them.
     pub fn values(&self) -> &[i32] {
         &self.values
     }
 
-    /// The elements, to be changed as the kernel changes them by itself.
+    /// The elements, for changes that the kernel makes itself.
     pub fn values_mut(&mut self) -> &mut [i32] {
         &mut self.values
     }

@@ -11,7 +11,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// `value`, in an array of `maxlen` bytes with its NUL: what is longer is cut off, and so is what follows a NUL.
+    /// `value`, in an array of `maxlen` bytes including the NUL. Longer values are truncated, also at a NUL.
     pub fn new(value: impl AsRef<[u8]>, maxlen: usize) -> Self {
         let room = maxlen.saturating_sub(1);
         let value = value.as_ref().iter().copied().take(room).take_while(|&byte| byte != 0).collect();
@@ -53,7 +53,7 @@ impl Handler for Text {
         let start = if env.strict == WritesStrict::Strict {
             match usize::try_from(*position) {
                 Ok(start) if start <= self.value.len() => start,
-                // Behind the end: the caller is told that all of it was written.
+                // Beyond the end: the caller gets the full length as written.
                 _ => return Ok(count),
             }
         } else {

@@ -6,8 +6,8 @@ use crate::Errno;
 
 /// An unsigned int; there are no vectors of them.
 ///
-/// Before 7.3 a write returns its whole length, whatever follows the number, and does not move the file position; since then
-/// it does as that of an int.
+/// Before 7.3 a write returns its whole length, whatever follows the number, and does not move the file position. Since
+/// then it is like a write of an int.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uint {
     value: u32,
@@ -73,7 +73,7 @@ impl Handler for Uint {
     }
 }
 
-/// A byte that is read and written as an unsigned int (`proc_dou8vec_minmax`, Linux 5.13).
+/// A byte with the format of an unsigned int (`proc_dou8vec_minmax`, Linux 5.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct U8(Uint);
 

@@ -1,4 +1,4 @@
-//! Knobs of every kind of handler, with the names, bounds and first values of the kernel's own.
+//! Knobs with every kind of handler, and the names, bounds and default values of the kernel's.
 
 use super::{Knob, Knobs};
 use crate::handler::custom::Call;
@@ -6,12 +6,12 @@ use crate::handler::{Bitmap, CpuMask, Custom, HandlerEnv, Hz, IntVec, Text, U8, 
 use crate::{Errno, Profile};
 
 impl Knobs {
-    /// Some of the knobs of Linux 6.18, of every kind, most of which are private to a namespace.
+    /// Some knobs of Linux 6.18, with every kind of handler. Most of them are private to a namespace.
     pub fn defaults() -> Self {
         Self::defaults_for(&Profile::default())
     }
 
-    /// The same knobs as this kernel has them.
+    /// The same knobs on the kernel of this profile.
     pub fn defaults_for(profile: &Profile) -> Self {
         let mut knobs = Self::new();
         for (name, knob) in default_knobs(profile) {
@@ -64,7 +64,7 @@ fn default_knobs(profile: &Profile) -> Vec<(&'static str, Knob)> {
         ),
         (
             "net/ipv4/route/flush",
-            // Whatever is written flushes the cache, of which there is none here; it moves no position.
+            // Any write flushes the cache, which does not exist here; the position does not move.
             Knob::new(Custom(|call: Call<'_>, _: &mut i64, _: &HandlerEnv<'_>| match call {
                 Call::Write(written) => Ok(written.bytes.len()),
                 Call::Read { .. } => Err(Errno::EINVAL),

@@ -34,7 +34,7 @@ pub(super) struct Interpreter<'r, 'i> {
     frames: Vec<Frame>,
     may_goto_left: u32,
     tail_calls: u32,
-    /// How often helpers have called back.
+    /// How many callbacks helpers have called.
     callbacks: u64,
     env: HelperEnv<'r, 'i>,
 }
@@ -113,7 +113,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
         });
     }
 
-    /// Runs one instruction; returns what the program returns, if it does. When it fails, `pc` stays.
+    /// Runs one instruction. Returns the return value if the program ends. After an error `pc` is still at the instruction.
     #[inline]
     fn step(&mut self) -> Done<Option<u64>> {
         let Some(&step) = self.program.0.code.get(self.pc) else { return Err(Reason::NoInstruction) };
@@ -288,7 +288,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
     }
 }
 
-/// The value, which is a number.
+/// The number that the value must be.
 fn number(value: Value) -> Done<u64> {
     if value.is_number() {
         Ok(value.bits)

@@ -25,13 +25,13 @@ pub(crate) struct Loaded {
     pub(crate) expected_attach_type: u32,
 }
 
-/// How a program is loaded, other than what it is.
+/// Options for loading a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// `expected_attach_type`: the helpers for the return value want 18, `BPF_CGROUP_SYSCTL`; loaders that leave the
-    /// field empty pass 0.
+    /// `expected_attach_type`. The helpers for the return value need 18, `BPF_CGROUP_SYSCTL`. Loaders that leave the field
+    /// empty pass 0.
     pub expected_attach_type: u32,
-    /// For how many CPUs per-CPU maps have values.
+    /// The number of CPUs, for per-CPU maps.
     pub cpus: u32,
 }
 
@@ -43,11 +43,11 @@ impl Default for LoadOptions {
 }
 
 impl LoadedProgram {
-    /// Loads `program` with maps of its own.
+    /// Loads `program`, and creates its maps.
     ///
     /// # Errors
     ///
-    /// The kernel that `profile` describes would not load it, or a helper is called that is not modelled.
+    /// The kernel of `profile` would not load it, or it calls a helper that is not modelled.
     pub fn load(program: &Program, profile: &Profile, options: &LoadOptions) -> Result<Self, Rejection> {
         let maps = program.maps.iter().enumerate().map(|(index, def)| {
             Map::with_cpus(def, options.cpus).map_err(|error| Rejection::Map {
@@ -60,12 +60,12 @@ impl LoadedProgram {
         Self::load_with_maps(program, maps, profile, options)
     }
 
-    /// Loads `program` with these maps in place of the ones it defines, in the same order, as a loader does that finds
-    /// them pinned.
+    /// Loads `program` with these maps instead of the ones it defines, in the same order, like a loader that finds pinned
+    /// maps.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load); and when a map is of another kind or size than the program's.
+    /// As [`load`](Self::load); also if a map has another kind or size than the program's.
     pub fn load_with_maps(
         program: &Program,
         maps: Vec<Map>,
@@ -90,7 +90,7 @@ impl LoadedProgram {
         }
         let loaded = Self::load_code(program, maps, profile, options)?;
         for TailCall { map, index, program: callee } in &program.tail_calls {
-            // The callee counts the maps of its caller.
+            // The relocations of the callee count the maps of its caller.
             let callee = Program { maps: program.maps.clone(), ..callee.clone() };
             let callee = Self::load_code(&callee, loaded.0.maps.clone(), profile, options)?;
             let array = loaded.0.maps.get(*map).ok_or(Rejection::TailCall { map: *map, index: *index })?;
@@ -153,13 +153,13 @@ impl ArrayProgram for Loaded {
 }
 
 impl Map {
-    /// Puts a program into a program array, or takes it out. An array that holds a program that uses that same
-    /// array keeps both in memory until it is taken out.
+    /// Puts a program into a program array, or removes it. If the program uses the same array, both stay in memory until it
+    /// is removed.
     ///
     /// # Errors
     ///
     /// [`MapError::TooBig`] beyond the end, [`MapError::Invalid`] for another kind of map, or for a program whose
-    /// expected attach type is not that of the others.
+    /// expected attach type differs from the others'.
     pub fn set_program(&self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
         self.state().set_program(index, program.map(|program| program.0 as Arc<dyn ArrayProgram>))
     }

@@ -1,4 +1,4 @@
-//! All memory that a program can reach, other than the context.
+//! All memory that a program can access, except the context.
 
 use std::sync::MutexGuard;
 
@@ -28,7 +28,7 @@ pub(crate) struct Reservation {
 }
 
 impl Memory {
-    /// The inside of a map, by its index in the run. Let go of it before the next instruction.
+    /// The state of a map, by its index in the run. The lock must not outlive the instruction.
     pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, State> {
         self.maps[usize::from(map)].state()
     }
@@ -68,7 +68,7 @@ impl Memory {
         self.write(pointer, len, |place| place.copy_from_slice(&bytes[..len]))
     }
 
-    /// Gives `use_bytes` the `len` bytes at `pointer`.
+    /// Calls `use_bytes` with the `len` bytes at `pointer`.
     pub(crate) fn read<T>(
         &mut self,
         pointer: Value,
@@ -97,7 +97,7 @@ impl Memory {
         }
     }
 
-    /// Gives `use_bytes` the `len` bytes at `pointer` to change. On the stack all of them count as stored to.
+    /// Calls `use_bytes` with the `len` bytes at `pointer`, mutable. On the stack they all count as initialized.
     pub(crate) fn write<T>(
         &mut self,
         pointer: Value,

@@ -10,12 +10,12 @@ use super::trace::Tracer;
 use crate::hook_program::HookProgram;
 use crate::{CgroupStorage, Invocation};
 
-/// What a run is given, other than the access.
+/// Options for a run.
 #[derive(Default)]
 pub struct RunOptions<'t> {
-    /// How many instructions may run, those included that helpers call back. `None` is what the kernel's verifier follows
-    /// of a path, a million; since it follows a callback once, however often it is called, there is a million more as
-    /// long as helpers keep calling back.
+    /// How many instructions may run, including callbacks. `None` is the verifier's limit for a path, a million. The
+    /// verifier follows a callback only once, however often it is called, so there is another million as long as helpers
+    /// keep calling back.
     pub budget: Option<u64>,
     /// Clocks, random numbers, the processor.
     pub env: RunEnv,
@@ -24,13 +24,13 @@ pub struct RunOptions<'t> {
 }
 
 impl LoadedProgram {
-    /// Runs on one access, and returns what the program returns: 0 or 1. What it does to the access is in
-    /// `invocation` afterwards.
+    /// Runs the program on one access, and returns its return value: 0 or 1. It changes `invocation` as the kernel's
+    /// program would change the access.
     ///
     /// # Errors
     ///
-    /// Where the program does what the verifier would not have let it do, or does not end within the budget, or the kernel
-    /// would crash. What it did until then stays.
+    /// The program did something that the kernel's verifier would have rejected, or did not end within the budget, or the
+    /// kernel would crash. Its effects until then remain.
     pub fn run(&self, invocation: &mut Invocation<'_>, options: &mut RunOptions<'_>) -> Result<u64, Fault> {
         let tracer = options.tracer.as_mut().map(|tracer| &mut **tracer as &mut dyn Tracer);
         Interpreter::new(self, invocation, &mut options.env, tracer).run(options.budget)

@@ -1,4 +1,4 @@
-//! What programs can ask of the machine that they run on: clocks, random numbers, the processor.
+//! The environment of a run: clocks, random numbers, the processor.
 
 /// The clocks, the random numbers and the processor that helpers return. Only the random numbers change by themselves: two
 /// runs in equal environments are equal.

@@ -1,4 +1,4 @@
-//! The stack: bytes, which of them were stored to, and which eight of them are a pointer.
+//! The stack: its bytes, which of them are initialized, and which slots hold pointers.
 
 use knobgate_bpf::Size;
 
@@ -9,23 +9,23 @@ use crate::constants::{MAX_BPF_STACK, MAX_CALL_FRAMES};
 
 const SLOT_BYTES: usize = 8;
 const SLOTS: usize = STACK_BYTES / SLOT_BYTES;
-/// What memory holds that nothing was stored to, where a kernel lets programs read it: anything, so not zero.
+/// The content of uninitialized stack, which some kernels let programs read: anything, so not zero.
 const POISON: u8 = 0xa5;
 
 /// The stack of one run.
 #[derive(Debug)]
 pub(crate) struct Stack {
     bytes: Box<[u8; STACK_BYTES]>,
-    /// A bit for each byte that was stored to.
+    /// A bit for each initialized byte.
     init: [u8; SLOTS],
-    /// What a slot points into; [`Region::Number`] where it holds plain bytes.
+    /// What a slot points to; [`Region::Number`] if it holds plain bytes.
     regions: Box<[Region; SLOTS]>,
-    /// The lowest offset that the functions in progress may use, and the frame of the innermost one.
+    /// The frame of the innermost function, and how deep each function has accessed its stack.
     frame: usize,
     depths: [usize; MAX_CALL_FRAMES],
-    /// How deep each function in progress has stored.
+    /// How deep each function has stored.
     stored: [usize; MAX_CALL_FRAMES],
-    /// Whether what nothing was stored to may be read, everywhere or above what was stored.
+    /// Whether uninitialized stack may be read: everywhere, or above the lowest initialized byte.
     uninit_readable: bool,
     uninit_above_stored: bool,
 }
@@ -49,19 +49,19 @@ impl Stack {
         Value { bits: (STACK_BYTES - self.frame * MAX_BPF_STACK) as u64, region: Region::Stack }
     }
 
-    /// Begins a function.
+    /// Enters a function.
     pub(crate) fn push(&mut self) {
         self.frame += 1;
         self.clear();
     }
 
-    /// Ends a function.
+    /// Leaves a function.
     pub(crate) fn pop(&mut self) {
         self.clear();
         self.frame -= 1;
     }
 
-    /// Forgets what the innermost function has stored.
+    /// Clears the frame of the innermost function.
     pub(crate) fn clear(&mut self) {
         if self.depths[self.frame] > 0 {
             let end = (STACK_BYTES - self.frame * MAX_BPF_STACK) / SLOT_BYTES;
@@ -73,7 +73,7 @@ impl Stack {
         }
     }
 
-    /// The place of `len` bytes at `offset`, which must be within the frames in progress.
+    /// The index of `len` bytes at `offset`, which must be in one frame of the call chain.
     #[inline]
     fn range(&mut self, offset: u64, len: usize) -> Result<usize, Reason> {
         let below = MAX_BPF_STACK * (MAX_CALL_FRAMES - 1 - self.frame);
@@ -98,14 +98,14 @@ impl Stack {
         if total > MAX_BPF_STACK { Err(Reason::StackTotal { bytes: total }) } else { Ok(()) }
     }
 
-    /// Whether the byte at `at` may be read though nothing was stored to it.
+    /// Whether the byte at `at` may be read while it is not initialized.
     fn uninit_at(&self, at: usize) -> bool {
         let frame = MAX_CALL_FRAMES - 1 - at / MAX_BPF_STACK;
         self.uninit_readable
             || self.uninit_above_stored && MAX_BPF_STACK - at % MAX_BPF_STACK <= self.stored[frame]
     }
 
-    /// Notes that the bytes from `start` on are stored to.
+    /// Records a store that starts at `start`.
     #[inline]
     fn note_stored(&mut self, start: usize) {
         let frame = MAX_CALL_FRAMES - 1 - start / MAX_BPF_STACK;
@@ -152,7 +152,7 @@ impl Stack {
             return Err(Reason::PartialPointer);
         }
         if self.regions[slot] != Region::Number {
-            // What is left of a pointer that is stored over is nothing.
+            // The rest of an overwritten pointer becomes uninitialized.
             self.init[slot] = 0;
         }
         self.note_stored(start);
@@ -176,7 +176,7 @@ impl Stack {
         Ok(&self.bytes[start..start + len])
     }
 
-    /// `len` bytes for a helper to write; whatever was there, they hold plain bytes from now on.
+    /// `len` bytes for a helper to write. They hold plain bytes from now on.
     pub(crate) fn write(&mut self, offset: u64, len: usize) -> Result<&mut [u8], Reason> {
         let start = self.range(offset, len)?;
         self.note_stored(start);

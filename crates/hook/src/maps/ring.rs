@@ -9,7 +9,7 @@ const HEADER_BYTES: u64 = 8;
 /// `RINGBUF_MAX_RECORD_SZ`
 const RECORD_MAX: u64 = (u32::MAX / 4) as u64;
 
-/// A ring buffer; positions are those that the kernel would show.
+/// A ring buffer, with the kernel's positions.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring {
     size: u64,
@@ -42,17 +42,17 @@ impl Ring {
         (len + HEADER_BYTES).next_multiple_of(8)
     }
 
-    /// What its records take in memory.
+    /// The memory of its records.
     pub(super) fn held(&self) -> u64 {
         self.produced - self.consumed + self.records.len() as u64 * MapMemory::ENTRY
     }
 
-    /// What one more record takes.
+    /// The memory of one more record.
     pub(super) fn added(len: u64) -> u64 {
         if len > RECORD_MAX { 0 } else { Self::taken(len) + MapMemory::ENTRY }
     }
 
-    /// Makes room for a record; its number.
+    /// Reserves a record. Returns its number.
     pub(super) fn reserve(&mut self, len: u64) -> Option<u64> {
         if len > RECORD_MAX {
             return None;
@@ -111,7 +111,7 @@ impl Ring {
         }
     }
 
-    /// What a reader gets: all that was submitted, up to a record that is still being written.
+    /// Consumes the submitted records, up to the first one that is still reserved.
     pub(super) fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut drained = Vec::new();
         while let Some(record) = self.records.pop_front_if(|record| record.state != State::Busy) {

@@ -1,6 +1,6 @@
-//! Numbers of which some bits are known: kernel/bpf/tnum.c.
+//! Tracked numbers, some of whose bits are known: kernel/bpf/tnum.c.
 
-/// Every bit is known, and then as in `value`, or it is set in `mask`, and then clear in `value`.
+/// `struct tnum`: every bit is either known, as in `value`, or unknown: set in `mask` and clear in `value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bits {
     pub(super) value: u64,
@@ -14,7 +14,7 @@ impl Bits {
         Self { value, mask: 0 }
     }
 
-    /// What all numbers from `min` to `max` have in common.
+    /// The smallest tnum with all numbers from `min` to `max`.
     pub(super) fn between(min: u64, max: u64) -> Self {
         let mask = u64::MAX.checked_shr((min ^ max).leading_zeros()).unwrap_or(0);
         Self { value: min & !mask, mask }
@@ -24,20 +24,20 @@ impl Bits {
         self.value | self.mask
     }
 
-    /// What both have in common.
+    /// The union.
     pub(super) fn join(self, other: Self) -> Self {
         let mask = self.mask | other.mask | (self.value ^ other.value);
         Self { value: self.value & !mask, mask }
     }
 
-    /// What both say; `None` where they contradict each other.
+    /// The intersection; `None` if it is empty.
     pub(super) fn meet(self, other: Self) -> Option<Self> {
         let contradicts = (self.value ^ other.value) & !self.mask & !other.mask != 0;
         let (value, mask) = (self.value | other.value, self.mask & other.mask);
         (!contradicts).then_some(Self { value: value & !mask, mask })
     }
 
-    /// The least number from `min` on that fits.
+    /// The smallest matching number that is not below `min`.
     pub(super) fn least_from(self, min: u64) -> Option<u64> {
         let fits = |number: u64, above: u32| {
             let looked_at = u64::MAX.checked_shl(above).unwrap_or(0);
@@ -46,14 +46,14 @@ impl Bits {
         if fits(min, 0) {
             return Some(min);
         }
-        // It has the upper bits of `min`, as many as can be, then a 1 for a 0, and then whatever is least.
+        // It keeps as many upper bits of `min` as possible, then has a 1 instead of a 0, and then the lowest bits.
         let turned =
             (0..64).find(|&bit| min >> bit & 1 == 0 && self.most() >> bit & 1 == 1 && fits(min, bit + 1))?;
         let lower = (1 << turned) - 1;
         Some(min & !lower | 1 << turned | self.value & lower)
     }
 
-    /// The greatest number up to `max` that fits.
+    /// The largest matching number that is not above `max`.
     pub(super) fn greatest_to(self, max: u64) -> Option<u64> {
         let turned = Self { value: !self.value & !self.mask, mask: self.mask };
         turned.least_from(!max).map(|number| !number)
@@ -131,7 +131,7 @@ impl Bits {
 mod tests {
     use super::*;
 
-    /// Every number that fits, of a few bits.
+    /// Every matching number of a few bits.
     fn numbers(bits: Bits) -> Vec<u64> {
         (0..16).filter(|number| number & !bits.mask == bits.value).collect()
     }

@@ -1,4 +1,4 @@
-//! What is known behind a comparison.
+//! The state after a branch: `reg_set_min_max()` and `mark_ptr_or_null_regs()` in kernel/bpf/verifier.c.
 
 use knobgate_bpf::{Cond, Operand, Width};
 
@@ -7,7 +7,7 @@ use super::state::{Abstract, State};
 use crate::Profile;
 use crate::step::Step;
 
-/// How the number compares with itself, if that is known.
+/// Whether a comparison of the number with itself holds, if that is known.
 fn itself(width: Width, cond: Cond, number: Scalar) -> Option<bool> {
     match cond {
         Cond::Eq | Cond::Ge | Cond::Le | Cond::SGe | Cond::SLe => Some(true),
@@ -19,7 +19,7 @@ fn itself(width: Width, cond: Cond, number: Scalar) -> Option<bool> {
     }
 }
 
-/// The state at `target`, a successor of the instruction `insn`, which is `step`; `None` where no way leads there.
+/// The state at `target`, a successor of the instruction `insn`, which is `step`. `None`: the branch is never taken.
 pub(super) fn outcome(
     step: Step,
     insn: usize,
@@ -30,7 +30,7 @@ pub(super) fn outcome(
     let Step::JumpIf { width, cond, dst, operand, target: jumps_to } = step else {
         return Some(state.clone());
     };
-    // A jump to the next instruction says nothing.
+    // Both branches of a jump to the next instruction lead there.
     if jumps_to as usize == insn + 1 {
         return Some(state.clone());
     }
@@ -53,7 +53,7 @@ pub(super) fn outcome(
             }
             let refined = Scalar::compare(width, cond, holds, a, b)?;
             let differ = matches!((cond, holds), (Cond::Ne, true) | (Cond::Eq, false));
-            // `reg_set_min_max` learns nothing from what two numbers are not, before 6.8.
+            // Before 6.8, `reg_set_min_max` learns nothing from inequality.
             let (a, b) = if differ && profile.version < (6, 8) { (a, b) } else { refined };
             there.learn(dst, a);
             if let Operand::Reg(register) = operand {
@@ -64,7 +64,7 @@ pub(super) fn outcome(
             let equals = matches!((cond, holds), (Cond::Eq, true) | (Cond::Ne, false));
             match (pointer, equals) {
                 (Abstract::Memory, true) => return None,
-                // What may be null, and compares equal to 0, is 0.
+                // A possible null pointer that equals 0 is 0.
                 (Abstract::Any, true) => there.set(dst, Abstract::constant(0)),
                 (Abstract::MemoryOrNull(_), true) => there.find(pointer, Abstract::constant(0)),
                 (Abstract::MemoryOrNull(_), false) if matches!(cond, Cond::Eq | Cond::Ne) => {

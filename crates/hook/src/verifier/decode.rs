@@ -10,7 +10,7 @@ use crate::Profile;
 use crate::constants::BPF_CGROUP_SYSCTL;
 use crate::step::Step;
 
-/// The steps of a program, as many as it has instructions.
+/// Decodes a program: one step for each instruction.
 pub(super) fn decode(
     program: &Program,
     profile: &Profile,
@@ -80,7 +80,7 @@ pub(super) fn decode(
                 (None, Imm64::Function { .. }) if !profile.has_function_addresses() => {
                     return Err(Rejection::FunctionAddress { insn });
                 }
-                // The offset of a function counts from the first half of the load, and one on.
+                // The offset of a function counts from the second half of the load.
                 (None, Imm64::Function { off }) => Step::Function { dst, start: function(off - 1)? },
                 (None, _) => return Err(Rejection::Relocation { insn }),
             },
@@ -125,15 +125,15 @@ fn helper(
     if proto.gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
 }
 
-/// Whether the program may call helpers for the GPL (`license_is_gpl_compatible` in include/linux/license.h). A program that
-/// states no license gets such a one from the loader.
+/// Whether the program may call helpers for the GPL (`license_is_gpl_compatible` in include/linux/license.h). A program
+/// that states no license gets such a one from the loader.
 fn is_gpl(program: &Program) -> bool {
     const COMPATIBLE: [&str; 6] =
         ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
     program.license.as_deref().is_none_or(|license| COMPATIBLE.contains(&license))
 }
 
-/// Rejects what the kernel's interpreter and verifier do not know yet.
+/// Rejects instructions that the kernel does not know yet.
 fn check_instruction_set(operation: &Operation, insn: usize, profile: &Profile) -> Result<(), Rejection> {
     use knobgate_bpf::{AluOp, ByteOrder};
     let (known, what) = match operation {

@@ -1,4 +1,4 @@
-//! What each instruction makes of a state.
+//! The effect of each instruction on a state: `do_check_insn()` and `check_helper_call()` in kernel/bpf/verifier.c.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,24 @@ use super::return_value::check_retval;
 use super::scalar::Scalar;
 use super::state::{Abstract, Link, State};
 use super::structure::written;
+use crate::constants::MAX_BPF_STACK;
 use crate::context::{AccessType, sysctl_is_valid_access};
 use crate::step::Step;
 use crate::{Profile, arithmetic};
 
-/// What functions return, by their first instruction.
+/// The return values of functions, by their first instruction.
 pub(super) type Returns = BTreeMap<usize, Abstract>;
 
-/// What matters other than the code.
+/// What the verifier knows besides the code.
 pub(super) struct VerifierEnv<'a> {
     pub(super) profile: &'a Profile,
     pub(super) maps: &'a [MapDef],
 }
 
 impl VerifierEnv<'_> {
-    /// Whether `bpf_map_lookup_elem` is sure to find something, as in an array under an index that is known
-    /// (`can_elide_value_nullness`, since 6.14).
-    fn finds(&self, state: &State) -> bool {
+    /// Whether `bpf_map_lookup_elem` cannot return null, as for an array with a known index (`can_elide_value_nullness`,
+    /// since 6.14).
+    fn never_null(&self, state: &State) -> bool {
         let (Abstract::Map(map), Abstract::Stack(key)) = (state.get(Reg::R1), state.get(Reg::R2)) else {
             return false;
         };
@@ -39,7 +40,7 @@ impl VerifierEnv<'_> {
             })
     }
 
-    /// The refusal of a write to the kernel's description of a map, in which root may read.
+    /// The rejection of a write to the kernel's `struct bpf_map`, which root may read.
     fn writes_description(&self, insn: usize, map: u16) -> Rejection {
         let description = match self.maps.get(usize::from(map)).map(|map| map.kind) {
             Some(MapKind::Hash | MapKind::PercpuHash | MapKind::LruHash | MapKind::LruPercpuHash) => {
@@ -54,7 +55,7 @@ impl VerifierEnv<'_> {
     }
 }
 
-/// What `step` makes of a state.
+/// Applies `step` to a state.
 pub(super) fn apply(
     step: Step,
     insn: usize,
@@ -89,7 +90,7 @@ pub(super) fn apply(
             state.set(dst, value);
             return Ok(());
         }
-        // Also what is cut off or extended stays the same number, where that changes nothing.
+        // A truncated or extended number stays linked if that does not change it.
         Step::Mov { width: Width::W32, dst, operand: Operand::Reg(src) }
             if read(src)?.is_at_most(u64::from(u32::MAX)) =>
         {
@@ -136,7 +137,7 @@ pub(super) fn apply(
                 range_of(size, signed)
             }
             Abstract::Stack(at) => state.load(stack(insn, at, off, size)?, size, signed),
-            // The kernel's description of a map has pointers in it.
+            // The kernel's `struct bpf_map` has pointers in it.
             Abstract::Any | Abstract::Map(_) if size == Size::U64 => Abstract::Any,
             _ => range_of(size, signed),
         },
@@ -203,7 +204,7 @@ pub(super) fn apply(
                 check_retval(insn, state.get(Reg::R1))?;
             }
             let returned = returned_by(helper, fresh, state, env);
-            forget_written(helper, state);
+            invalidate_written(helper, state);
             state.called(returned);
             return Ok(());
         }
@@ -238,11 +239,11 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// The place of an access to the stack, which must be within it.
+/// The stack offset of an access, which must be in bounds.
 fn stack(insn: usize, at: i64, off: i16, size: Size) -> Result<i64, Rejection> {
     let off = at.saturating_add(i64::from(off));
     let bytes = i64::from(size.bytes());
-    if off < -512 || off > -bytes {
+    if off < -(MAX_BPF_STACK as i64) || off > -bytes {
         return Err(Rejection::StackAccess { insn, off, size: bytes as usize });
     }
     Ok(off)
@@ -276,8 +277,8 @@ fn context_store(
     }
 }
 
-/// Forgets the stack that a helper may write.
-fn forget_written(helper: &Helper, state: &mut State) {
+/// Invalidates the stack that a helper may write.
+fn invalidate_written(helper: &Helper, state: &mut State) {
     for (number, arg_type) in (1..).zip(helper.args()) {
         let pointer = state.get(Reg::ALL[number]);
         let size = match arg_type {
@@ -306,7 +307,9 @@ fn forget_written(helper: &Helper, state: &mut State) {
 
 fn returned_by(helper: &Helper, fresh: u32, state: &State, env: &VerifierEnv<'_>) -> Abstract {
     match helper.proto.as_ref().map(|proto| proto.ret) {
-        Some(ReturnType::MapValueOrNull) if helper.id == helper_ids::MAP_LOOKUP_ELEM && env.finds(state) => {
+        Some(ReturnType::MapValueOrNull)
+            if helper.id == helper_ids::MAP_LOOKUP_ELEM && env.never_null(state) =>
+        {
             Abstract::Memory
         }
         Some(ReturnType::MapValueOrNull | ReturnType::RingbufMemOrNull) => Abstract::MemoryOrNull(fresh),
@@ -317,7 +320,7 @@ fn returned_by(helper: &Helper, fresh: u32, state: &State, env: &VerifierEnv<'_>
     }
 }
 
-/// What is read from memory that holds numbers.
+/// A value that is read from memory without pointers.
 fn range_of(size: Size, signed: bool) -> Abstract {
     let scalar = Scalar::of_size(size);
     Abstract::Number(if signed { Scalar::UNKNOWN.lowest(size, Width::W64, true) } else { scalar }, Link::NONE)
@@ -330,7 +333,7 @@ fn low_half(value: Abstract) -> Abstract {
     }
 }
 
-/// `left op right`: numbers, and pointers to the stack and to memory that numbers move.
+/// `left op right`: numbers, and pointer arithmetic.
 fn alu(profile: &Profile, width: Width, op: AluOp, left: Abstract, right: Abstract) -> Abstract {
     let moves = width == Width::W64 && matches!(op, AluOp::Add | AluOp::Sub);
     match (left, right) {

@@ -1,9 +1,9 @@
-//! What registers and stack may hold at every instruction, and what follows: `do_check()` in kernel/bpf/verifier.c.
+//! Tracks what registers and stack may hold at every instruction: `do_check()` in kernel/bpf/verifier.c.
 //!
-//! The kernel follows every way through the program; here all ways to an instruction are joined, so that one look at
-//! each instruction is enough, or a few where there are loops. What is rejected is what must go wrong, and a program
-//! whose r0 is not known to be 0 or 1 when it ends, or that hands a helper a size that may be 0, on ways that were
-//! [followed one by one](super::paths) if need be.
+//! The kernel follows every path through the program. Here the states of all paths to an instruction are joined, so that
+//! each instruction is visited once, or a few times in loops. A program is rejected for what must go wrong. It is also
+//! rejected if r0 is not known to be 0 or 1 at the end, or if a helper gets a size that may be 0; if the joined states are
+//! too imprecise to tell, [each path is followed](super::paths).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,8 @@ use super::state::{Abstract, Link, State};
 use super::structure::{Functions, successors};
 use crate::step::Step;
 
-/// How often the ways that meet at one place are looked at before the numbers that still change there are given up.
-const LOOKS_MAX: u32 = 16;
+/// How often an instruction where paths meet is visited before the numbers that still change there become unknown.
+const VISITS_MAX: u32 = 16;
 
 pub(super) fn check(code: &[Step], functions: &Functions, env: &VerifierEnv<'_>) -> Result<(), Rejection> {
     let callbacks: BTreeSet<usize> = code
@@ -27,7 +27,7 @@ pub(super) fn check(code: &[Step], functions: &Functions, env: &VerifierEnv<'_>)
         .filter_map(|step| if let Step::Function { start, .. } = step { Some(*start as usize) } else { None })
         .collect();
     let mut returns = BTreeMap::new();
-    // Functions that are called come before their callers.
+    // Callees come before their callers.
     let mut order = Vec::new();
     for &start in functions.keys() {
         visit(start, code, functions, &mut order);
@@ -48,7 +48,7 @@ pub(super) fn check(code: &[Step], functions: &Functions, env: &VerifierEnv<'_>)
         let entry = State::entry(arguments);
         let mut flow = Flow::new(code, start, end, env, &returns);
         let returned = match flow.run(entry.clone(), bounded) {
-            // Joined, ways may show less than each of them does.
+            // Joined states are less precise than those of each path.
             Err(Rejection::ReturnValue { .. } | Rejection::ZeroSize { .. } | Rejection::Retval { .. }) => {
                 paths::check(code, start, entry, bounded, env)?;
                 Abstract::UNKNOWN
@@ -78,9 +78,9 @@ struct Flow<'a> {
     start: usize,
     env: &'a VerifierEnv<'a>,
     returns: &'a Returns,
-    /// For each instruction of the function, whether it is reached from elsewhere than the one before alone.
+    /// For each instruction of the function, whether paths meet there.
     meets: Vec<bool>,
-    /// What is known where ways meet, and how often it was looked at.
+    /// The joined states where paths meet, and how often each was visited.
     states: BTreeMap<usize, (State, u32)>,
 }
 
@@ -101,22 +101,22 @@ impl<'a> Flow<'a> {
         Self { code, start, env, returns, meets, states: BTreeMap::new() }
     }
 
-    /// Follows the function; what it returns.
+    /// Follows the function. Returns its return value.
     fn run(&mut self, entry: State, bounded: Option<&'static str>) -> Result<Abstract, Rejection> {
         let mut returned: Option<Abstract> = None;
         let mut pending = BTreeSet::from([self.start]);
         self.states.insert(self.start, (entry, 0));
         while let Some(insn) = pending.pop_first() {
-            let Some((known, looks)) = self.states.get_mut(&insn) else { continue };
-            *looks += 1;
+            let Some((known, visits)) = self.states.get_mut(&insn) else { continue };
+            *visits += 1;
             let state = known.clone();
             self.follow(insn, state, bounded, &mut returned, &mut pending)?;
         }
-        // A function of which no exit is reached returns nothing to anybody.
+        // A function without a reachable exit never returns.
         Ok(returned.unwrap_or(Abstract::Any))
     }
 
-    /// Follows the code from `insn` to where ways meet or part, or the function ends.
+    /// Follows the code from `insn` to where paths meet or the function ends.
     fn follow(
         &mut self,
         mut insn: usize,
@@ -169,8 +169,8 @@ impl<'a> Flow<'a> {
 
     fn arrive(&mut self, target: usize, there: &State, pending: &mut BTreeSet<usize>) {
         match self.states.get_mut(&target) {
-            Some((known, looks)) => {
-                if known.join(there, *looks > LOOKS_MAX) {
+            Some((known, visits)) => {
+                if known.join(there, *visits > VISITS_MAX) {
                     pending.insert(target);
                 }
             }

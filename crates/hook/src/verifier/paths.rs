@@ -1,4 +1,4 @@
-//! Following the ways through a program one by one, as the kernel does.
+//! Following the paths through a program one by one, as the kernel does.
 
 use std::collections::HashMap;
 
@@ -11,24 +11,24 @@ use super::return_value::check_returned;
 use super::state::{Abstract, Link, State};
 use super::structure::successors;
 use crate::step::Step;
-/// How many instructions are looked at. The kernel looks at more, and knows better what it need not look at twice; what was
-/// not found until then, the run of the program finds.
+
+/// How many instructions are visited. The kernel visits more, and prunes better. What is not found until then is found when
+/// the program runs.
 const STEPS_MAX: u32 = 100_000;
 
-/// How many states are kept for a place where ways meet.
+/// How many states are kept for an instruction, for pruning (`is_state_visited()`).
 const KEPT_MAX: usize = 16;
 
-/// One way, as far as it has come: in these functions, the innermost last.
+/// One path: its current instruction, with the call stack.
 #[derive(Clone)]
-struct Way {
+struct Path {
     insn: usize,
     state: State,
-    /// Where the callers go on, and what they know.
+    /// Where the callers continue, and their states; the innermost last.
     callers: Vec<(usize, State)>,
 }
 
-/// Rejects a function if there is a way through it that returns what is not known to be 0 or 1, or that hands a helper a
-/// size that may be 0.
+/// Rejects a function if a path through it returns what is not known to be 0 or 1, or passes a helper a size that may be 0.
 pub(super) fn check(
     code: &[Step],
     start: usize,
@@ -38,71 +38,71 @@ pub(super) fn check(
 ) -> Result<(), Rejection> {
     let returns = Returns::new();
     let mut kept: HashMap<usize, Vec<State>> = HashMap::new();
-    let mut pending = vec![Way { insn: start, state: entry, callers: Vec::new() }];
+    let mut pending = vec![Path { insn: start, state: entry, callers: Vec::new() }];
     let mut steps = 0;
-    while let Some(mut way) = pending.pop() {
+    while let Some(mut path) = pending.pop() {
         loop {
             steps += 1;
             if steps > STEPS_MAX {
                 return Ok(());
             }
-            let step = code[way.insn];
-            let arguments = way.state.arguments();
-            effect::apply(step, way.insn, &mut way.state, env, &returns)?;
+            let step = code[path.insn];
+            let arguments = path.state.arguments();
+            effect::apply(step, path.insn, &mut path.state, env, &returns)?;
             match step {
                 Step::Exit => {
-                    let value = way.state.get(Reg::R0);
-                    let Some((next, mut caller)) = way.callers.pop() else {
-                        check_returned(way.insn, value, bounded)?;
+                    let value = path.state.get(Reg::R0);
+                    let Some((next, mut caller)) = path.callers.pop() else {
+                        check_returned(path.insn, value, bounded)?;
                         break;
                     };
                     caller.called(if let Abstract::Stack(_) = value { Abstract::Any } else { value });
-                    (way.insn, way.state) = (next, caller);
+                    (path.insn, path.state) = (next, caller);
                     continue;
                 }
                 Step::Call { start } => {
                     let arguments = arguments.map(|argument| match argument {
-                        // The stack of the caller is another one.
+                        // The callee has another stack frame.
                         Abstract::Stack(_) => Abstract::Any,
                         Abstract::Number(scalar, _) => Abstract::Number(scalar, Link::NONE),
                         argument => argument,
                     });
                     let called = State::entry(arguments);
-                    way.callers.push((way.insn + 1, std::mem::replace(&mut way.state, called)));
-                    way.insn = start as usize;
+                    path.callers.push((path.insn + 1, std::mem::replace(&mut path.state, called)));
+                    path.insn = start as usize;
                     continue;
                 }
                 _ => {}
             }
             if let Step::JumpIf { target, .. } = step {
-                let jumps = outcome(step, way.insn, target as usize, &way.state, env.profile);
-                let falls = outcome(step, way.insn, way.insn + 1, &way.state, env.profile);
+                let jumps = outcome(step, path.insn, target as usize, &path.state, env.profile);
+                let falls = outcome(step, path.insn, path.insn + 1, &path.state, env.profile);
                 let (insn, state, other) = match (falls, jumps) {
-                    (Some(falls), other) => (way.insn + 1, falls, other),
+                    (Some(falls), other) => (path.insn + 1, falls, other),
                     (None, Some(jumps)) => (target as usize, jumps, None),
                     (None, None) => break,
                 };
                 if let Some(state) = other {
-                    pending.push(Way { insn: target as usize, state, callers: way.callers.clone() });
+                    pending.push(Path { insn: target as usize, state, callers: path.callers.clone() });
                 }
-                (way.insn, way.state) = (insn, state);
+                (path.insn, path.state) = (insn, state);
             } else {
-                let mut targets = successors(step, way.insn);
+                let mut targets = successors(step, path.insn);
                 let Some(target) = targets.next() else { break };
                 for other in targets {
-                    pending.push(Way { insn: other, ..way.clone() });
+                    pending.push(Path { insn: other, ..path.clone() });
                 }
-                way.insn = target;
+                path.insn = target;
             }
             if matches!(step, Step::Jump { .. } | Step::JumpIf { .. } | Step::MayGoto { .. })
-                && way.callers.is_empty()
+                && path.callers.is_empty()
             {
-                let known = kept.entry(way.insn).or_default();
-                if known.iter().any(|known| known.contains(&way.state)) {
+                let known = kept.entry(path.insn).or_default();
+                if known.iter().any(|known| known.contains(&path.state)) {
                     break;
                 }
                 if known.len() < KEPT_MAX {
-                    known.push(way.state.clone());
+                    known.push(path.state.clone());
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What a program returns, and what it makes the system call return: `check_return_code()` in kernel/bpf/verifier.c.
+//! The return values of programs and the arguments of `bpf_set_retval`: `check_return_code()` in kernel/bpf/verifier.c.
 
 use knobgate_bpf::Reg;
 
@@ -6,7 +6,7 @@ use super::Rejection;
 use super::state::Abstract;
 use crate::constants::MAX_ERRNO;
 
-/// Rejects what is returned if it is not known to be 0 or 1.
+/// Rejects a return value that is not known to be 0 or 1.
 pub(super) fn check_returned(
     insn: usize,
     value: Abstract,
@@ -25,7 +25,7 @@ pub(super) fn check_returned(
     Err(Rejection::ReturnValue { insn, at, found })
 }
 
-/// Rejects what is surely no errno, nor known to be one or 0, as an argument of `bpf_set_retval`.
+/// Rejects an argument of `bpf_set_retval` that is not known to be an errno or 0.
 pub(super) fn check_retval(insn: usize, value: Abstract) -> Result<(), Rejection> {
     match value {
         Abstract::Number(scalar, _) if scalar.is_int_within(-MAX_ERRNO, 0) => Ok(()),

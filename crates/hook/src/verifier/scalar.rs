@@ -1,5 +1,5 @@
-//! What is known of a number: `struct bpf_reg_state` of a `SCALAR_VALUE`, and what kernel/bpf/verifier.c computes from
-//! one (`adjust_scalar_min_max_vals`, `reg_bounds_sync`, `regs_refine_cond_op`).
+//! What is known about a number: `struct bpf_reg_state` of a `SCALAR_VALUE`, with `adjust_scalar_min_max_vals`,
+//! `reg_bounds_sync` and `regs_refine_cond_op` of kernel/bpf/verifier.c.
 
 mod compare;
 mod compute;
@@ -15,7 +15,7 @@ pub(super) struct Range<T> {
     pub(super) max: T,
 }
 
-/// A number: its bounds, unsigned and signed, as a whole and in its low half, and its bits.
+/// The unsigned and signed bounds of a number and of its low half, and its known bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scalar {
     pub(super) unsigned: Range<u64>,
@@ -64,19 +64,19 @@ impl Scalar {
         }
     }
 
-    /// So many bytes of a number that is not known, and zeros above.
+    /// An unknown number of this size, zero-extended.
     pub(super) fn of_size(size: Size) -> Self {
         let mut scalar = Self::UNKNOWN;
         scalar.unsigned.max = u64::MAX >> (64 - size.bits());
         scalar.settled()
     }
 
-    /// The number, where there is only one.
+    /// The number, if it is known.
     pub(super) fn known(self) -> Option<u64> {
         (self.unsigned.min == self.unsigned.max).then_some(self.unsigned.min)
     }
 
-    /// As much of the number as an operation of this width looks at, where there is only one.
+    /// The number as an operation of this width sees it, if it is known.
     pub(super) fn known_to(self, width: Width) -> Option<u64> {
         match width {
             Width::W64 => self.known(),
@@ -87,7 +87,7 @@ impl Scalar {
         }
     }
 
-    /// Whether its signed bounds, as an operation of this width sees them, leave out 0.
+    /// Whether its signed bounds, as an operation of this width sees them, exclude 0.
     pub(super) fn sign_excludes_zero(self, width: Width) -> bool {
         match width {
             Width::W64 => self.signed.min > 0 || self.signed.max < 0,
@@ -95,12 +95,12 @@ impl Scalar {
         }
     }
 
-    /// Whether its low half, as an int, is sure to be one of these numbers.
+    /// Whether its low half, as an int, is known to be in this range.
     pub(super) fn is_int_within(self, least: i32, most: i32) -> bool {
         self.low_signed.min >= least && self.low_signed.max <= most
     }
 
-    /// What holds both.
+    /// The union.
     pub(super) fn join(self, other: Self) -> Self {
         Self {
             unsigned: self.unsigned.join(other.unsigned),
@@ -126,7 +126,7 @@ impl Scalar {
             && self.low_signed.is_possible()
     }
 
-    /// What follows from one sort of bounds for the others. Of a number that cannot be, nothing sensible.
+    /// Refines each kind of bounds by the others. The result for an impossible number is meaningless.
     fn settled(mut self) -> Self {
         for _ in 0..3 {
             let before = self;
@@ -155,7 +155,7 @@ impl Scalar {
             (low.value | low.mask & !sign) as u32 as i32,
         );
 
-        // Where the signs of both ends are the same, signed and unsigned numbers are in the same order.
+        // If both ends have the same sign, signed and unsigned numbers are in the same order.
         let Range { min, max } = self.unsigned;
         if min as i64 <= max as i64 {
             self.signed.narrow(min as i64, max as i64);
@@ -164,14 +164,14 @@ impl Scalar {
         if min as u64 <= max as u64 {
             self.unsigned.narrow(min as u64, max as u64);
         } else if self.unsigned.max < min as u64 {
-            // Only numbers that are not negative can be meant, or only the negative ones.
+            // Only the non-negative numbers are possible, or only the negative ones.
             self.signed.min = self.unsigned.min as i64;
             self.unsigned.max = self.unsigned.max.min(max as u64);
         } else if (max as u64) < self.unsigned.min {
             self.signed.max = self.unsigned.max as i64;
             self.unsigned.min = self.unsigned.min.max(min as u64);
         }
-        // And where the upper halves of both ends are, so are the lower halves.
+        // If both ends have the same upper half, so do all numbers, and the lower halves are in the same order.
         let Range { min, max } = self.unsigned;
         if min >> 32 == max >> 32 {
             self.low_unsigned.narrow(min as u32, max as u32);
@@ -201,7 +201,7 @@ impl Scalar {
             self.low_signed.max = self.low_unsigned.max as i32;
             self.low_unsigned.min = self.low_unsigned.min.max(min as u32);
         }
-        // The lower half bounds the whole as far as the upper half is that of the end.
+        // The lower half bounds the whole number where the upper half is that of an end.
         let low = u64::from(u32::MAX);
         let Range { min, max } = self.unsigned;
         let half = self.low_unsigned;
@@ -236,7 +236,7 @@ mod tests {
         scalar.contains(Scalar::constant(value))
     }
 
-    /// Numbers to try, and ranges of neighbours among them.
+    /// Numbers to test, and ranges between neighbours.
     const NUMBERS: [u64; 14] = [
         0,
         1,

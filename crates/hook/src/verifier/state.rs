@@ -1,4 +1,4 @@
-//! What registers and stack may hold at one place of a program.
+//! What registers and stack may hold at one instruction: `struct bpf_func_state`.
 
 use knobgate_bpf::{AluOp, Reg, Size, Width};
 
@@ -7,21 +7,21 @@ use super::scalar::Scalar;
 /// What a register or eight bytes of stack may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Abstract {
-    /// Nothing was stored here, on any way.
+    /// Not initialized on any path.
     Uninit,
-    /// A number, and to which others it is linked.
+    /// A number, and its link to others.
     Number(Scalar, Link),
     /// The context.
     Context,
-    /// The stack of this function, at this distance from its frame pointer.
+    /// A pointer to the stack of this function, with its distance from the frame pointer.
     Stack(i64),
     /// A map, by its index in the program.
     Map(u16),
-    /// Memory that holds numbers and no pointers, such as the value of a map.
+    /// A pointer to memory without pointers in it, such as a map value.
     Memory,
-    /// Such memory, or null; its copies have the same number.
+    /// Such a pointer, or null; its copies have the same id.
     MemoryOrNull(u32),
-    /// Anything: other pointers, what differs between ways, what nothing was stored to on some of them.
+    /// Anything: other pointers, values that differ between paths, values that are uninitialized on some paths.
     Any,
 }
 
@@ -37,12 +37,12 @@ impl Abstract {
         Self::Number(Scalar::of_size(size), Link::NONE)
     }
 
-    /// Whether it is a number that is known to be no larger.
+    /// Whether it is a number that is known not to be larger.
     pub(super) fn is_at_most(self, most: u64) -> bool {
         matches!(self, Self::Number(scalar, _) if scalar.unsigned.max <= most)
     }
 
-    /// What holds both.
+    /// The union.
     fn join(self, other: Self) -> Self {
         match (self, other) {
             (Self::Number(a, link), Self::Number(b, other)) => {
@@ -64,10 +64,10 @@ impl Abstract {
     }
 }
 
-/// What ties numbers to each other: those of one origin are the same, but for what was added since.
+/// Links copies of a number: those with the same id are equal, except for what was added since (`BPF_ADD_CONST`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Link {
-    /// Where the number was copied; 0 where it was not.
+    /// The id of the copy; 0: the number was not copied.
     origin: u32,
     added: i64,
     /// The upper half was lost.
@@ -77,7 +77,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) const NONE: Self = Self { origin: 0, added: 0, low_half: false };
 
-    /// The link of a number that `by` was added to, whose upper half may have been lost by that.
+    /// The link of the number after adding `by`, which may have lost its upper half.
     pub(super) fn moved(self, by: i64, wraps: bool) -> Self {
         match self.added.checked_add(by) {
             Some(added) if self != Self::NONE => Self { added, low_half: self.low_half || wraps, ..self },
@@ -88,18 +88,18 @@ impl Link {
 
 const SLOTS: usize = 64;
 
-/// One state.
+/// The state of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
     registers: [Abstract; 10],
-    /// Eight bytes each, the topmost first. What is not known to be a number or a pointer of ours is [`Abstract::Any`].
+    /// Slots of eight bytes, the topmost first. Unknown slots are [`Abstract::Any`].
     slots: [Abstract; SLOTS],
-    /// How many bytes of a slot, from its start, hold that.
+    /// How many bytes of the slot, from its start, hold that value.
     sizes: [Size; SLOTS],
 }
 
 impl State {
-    /// At the start of a function whose arguments are `arguments`.
+    /// The state at the start of a function with these arguments.
     pub(super) fn entry(arguments: [Abstract; 5]) -> Self {
         let mut registers = [Abstract::Uninit; 10];
         registers[1..6].copy_from_slice(&arguments);
@@ -119,12 +119,12 @@ impl State {
         }
     }
 
-    /// What r1 to r5 hold.
+    /// The values of r1 to r5.
     pub(super) fn arguments(&self) -> [Abstract; 5] {
         std::array::from_fn(|index| self.registers[index + 1])
     }
 
-    /// Bytes at a distance from the frame pointer.
+    /// Loads bytes at an offset from the frame pointer.
     pub(super) fn load(&self, off: i64, size: Size, signed: bool) -> Abstract {
         let (held, held_size) =
             slot_of(off).map_or((Abstract::Any, Size::U64), |slot| (self.slots[slot], self.sizes[slot]));
@@ -158,7 +158,7 @@ impl State {
         }
     }
 
-    /// Forgets what `size` bytes hold.
+    /// Invalidates `size` bytes.
     pub(super) fn forget(&mut self, off: i64, size: i64) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let start = -8 * (index as i64 + 1);
@@ -168,19 +168,18 @@ impl State {
         }
     }
 
-    /// Forgets all of the stack.
+    /// Invalidates the whole stack.
     pub(super) fn forget_stack(&mut self) {
         (self.slots, self.sizes) = ([Abstract::Any; SLOTS], [Size::U64; SLOTS]);
     }
 
-    /// A call: r1 to r5 are gone, and r0 is `returned`.
+    /// The state after a call: r1 to r5 are clobbered, and r0 is `returned`.
     pub(super) fn called(&mut self, returned: Abstract) {
         self.registers[0] = returned;
         self.registers[1..6].fill(Abstract::Uninit);
     }
 
-    /// What a register holds, linked to all copies of it that are made now; `fresh` is a link that nothing else has from
-    /// now on.
+    /// The value of a register, linked to the copy that is made now. `fresh` is an unused id.
     pub(super) fn linked(&mut self, register: Reg, fresh: u32) -> Abstract {
         let value = self.get(register);
         let Abstract::Number(scalar, Link::NONE) = value else { return value };
@@ -199,7 +198,7 @@ impl State {
         linked
     }
 
-    /// A register holds this number, and everything that is linked to it follows.
+    /// Sets a register to this number, and updates all numbers that are linked to it (`sync_linked_regs`).
     pub(super) fn learn(&mut self, register: Reg, scalar: Scalar) {
         let Abstract::Number(_, link) = self.get(register) else { return };
         self.set(register, Abstract::Number(scalar, link));
@@ -218,7 +217,7 @@ impl State {
         }
     }
 
-    /// What may be null is found to be `value`, and all its copies with it.
+    /// Replaces a possible null pointer and all its copies with `value`.
     pub(super) fn find(&mut self, may_be_null: Abstract, value: Abstract) {
         for place in self.registers.iter_mut().chain(&mut self.slots) {
             if *place == may_be_null {
@@ -227,13 +226,13 @@ impl State {
         }
     }
 
-    /// Joins `other` to this one; whether it changed. With `widen`, numbers that change become unknown, so that loops
-    /// come to an end here.
+    /// Joins `other` into this state. Returns whether it changed. With `widen`, numbers that change become unknown, so that
+    /// the analysis of loops ends.
     pub(super) fn join(&mut self, other: &Self, widen: bool) -> bool {
         let mut changed = false;
         for (slot, size) in self.sizes.iter_mut().enumerate() {
             if *size != other.sizes[slot] {
-                // Of different sizes there is nothing to keep.
+                // Slots of different sizes have nothing in common.
                 changed |= self.slots[slot] != Abstract::Any;
                 (self.slots[slot], *size) = (Abstract::Any, Size::U64);
             }
@@ -252,7 +251,7 @@ impl State {
         changed
     }
 
-    /// Whether all that holds in `other` holds here, too.
+    /// Whether this state covers `other` (`states_equal()`).
     pub(super) fn contains(&self, other: &Self) -> bool {
         let sizes = self.sizes.iter().zip(&other.sizes).zip(&self.slots);
         if !sizes.into_iter().all(|((mine, other), held)| mine == other || *held == Abstract::Any) {

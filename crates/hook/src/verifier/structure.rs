@@ -1,4 +1,4 @@
-//! The shape of the code: `check_subprogs()`, `check_cfg()` and `check_max_stack_depth()` in kernel/bpf/verifier.c.
+//! The structure of the code: `check_subprogs()`, `check_cfg()` and `check_max_stack_depth()` in kernel/bpf/verifier.c.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use knobgate_bpf::{Program, Reg};
 
 use super::Rejection;
 use crate::Profile;
+use crate::constants::MAX_BPF_STACK;
 use crate::step::Step;
 
 /// The functions of a program: where each starts and ends.
@@ -32,7 +33,7 @@ pub(super) fn check(program: &Program, code: &[Step], profile: &Profile) -> Resu
     Ok(functions)
 }
 
-/// Functions start at 0, where the program says so, and where calls and addresses of functions lead.
+/// Functions start at 0, where the program says so, and at the targets of calls and function addresses.
 fn functions(program: &Program, code: &[Step]) -> Functions {
     let named = program.functions.iter().map(|function| function.start).filter(|start| *start < code.len());
     let called = code.iter().filter_map(|step| match step {
@@ -44,7 +45,7 @@ fn functions(program: &Program, code: &[Step]) -> Functions {
     starts.iter().copied().zip(ends).collect()
 }
 
-/// Where a step leads to within its function: by falling through and by jumping.
+/// The successors of a step in its function: by falling through and by jumping.
 pub(super) fn successors(step: Step, index: usize) -> impl Iterator<Item = usize> {
     let (next, target) = match step {
         Step::Jump { target } => (None, Some(target)),
@@ -76,7 +77,7 @@ fn check_jumps(code: &[Step], start: usize, end: usize) -> Result<(), Rejection>
                 return Err(Rejection::JumpIntoLoad { insn, target: target - 1 });
             }
         }
-        // The fall-through of a conditional jump that is last.
+        // The last instruction is a conditional jump, which may fall through.
         if matches!(step, Step::JumpIf { .. } | Step::MayGoto { .. }) && insn + 1 == end {
             return Err(Rejection::FallsOff { insn });
         }
@@ -84,7 +85,7 @@ fn check_jumps(code: &[Step], start: usize, end: usize) -> Result<(), Rejection>
     Ok(())
 }
 
-/// The register that a step writes, calls aside.
+/// The register that a step writes. Calls are not included.
 pub(super) fn written(step: Step) -> Option<Reg> {
     use knobgate_bpf::AtomicOp;
     match step {
@@ -105,7 +106,7 @@ pub(super) fn written(step: Step) -> Option<Reg> {
     }
 }
 
-/// Everything must be reachable, callbacks and called functions included.
+/// Every instruction must be reachable, including callbacks and called functions.
 fn check_reachable(code: &[Step]) -> Result<(), Rejection> {
     let mut reached = vec![false; code.len()];
     let mut pending = vec![0];
@@ -123,7 +124,7 @@ fn check_reachable(code: &[Step]) -> Result<(), Rejection> {
     unreached.map_or(Ok(()), |insn| Err(Rejection::Unreachable { insn }))
 }
 
-/// Old kernels take no jump backwards; all others none from where no way leads to an exit.
+/// Old kernels reject backward jumps. All others reject loops without a path to an exit.
 fn check_loops(code: &[Step], start: usize, end: usize, profile: &Profile) -> Result<(), Rejection> {
     if !profile.bounded_loops {
         for (insn, step) in code.iter().enumerate().take(end).skip(start) {
@@ -151,7 +152,7 @@ fn check_loops(code: &[Step], start: usize, end: usize, profile: &Profile) -> Re
     endless.map_or(Ok(()), |insn| Err(Rejection::InfiniteLoop { insn }))
 }
 
-/// How deep calls go, and how much stack they take at least: what is reached through r10 itself.
+/// Checks how deep calls nest, and how much stack they use at least: what is accessed through r10 itself.
 fn check_calls(code: &[Step], functions: &Functions, profile: &Profile) -> Result<(), Rejection> {
     let mut depths = BTreeMap::new();
     let mut calls: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
@@ -163,7 +164,7 @@ fn check_calls(code: &[Step], functions: &Functions, profile: &Profile) -> Resul
                 | Step::Store { size, base: Reg::R10, off, .. }
                 | Step::Atomic { size, base: Reg::R10, off, .. } => {
                     let (off, size) = (i64::from(off), size.bytes() as usize);
-                    if off < -512 || off + size as i64 > 0 {
+                    if off < -(MAX_BPF_STACK as i64) || off + size as i64 > 0 {
                         return Err(Rejection::StackAccess { insn, off, size });
                     }
                     depth = depth.max(off.unsigned_abs() as usize);
@@ -183,13 +184,13 @@ fn check_calls(code: &[Step], functions: &Functions, profile: &Profile) -> Resul
     if frames > profile.call_frames {
         return Err(Rejection::TooDeep { frames });
     }
-    if bytes > crate::constants::MAX_BPF_STACK {
+    if bytes > MAX_BPF_STACK {
         return Err(Rejection::StackTotal { frames, bytes });
     }
     Ok(())
 }
 
-/// The most frames, and the most bytes of stack, from `function` on.
+/// The maximum of frames and of bytes of stack, from `function` on.
 fn descend(
     function: usize,
     calls: &BTreeMap<usize, Vec<(usize, usize)>>,

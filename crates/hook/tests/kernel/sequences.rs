@@ -1,5 +1,5 @@
-//! Attaching, replacing, updating, detaching and removing, at random, on a small tree of cgroups: the same errno, the same
-//! lists and the same order of what runs.
+//! Random attaching, replacing, updating, detaching and removing on a small tree of cgroups: the same errno, the same lists
+//! and the same effective order.
 
 use std::io;
 use std::process::ExitCode;
@@ -14,15 +14,15 @@ use knobgate_kernel::{
 
 use crate::random::Random;
 
-/// The argument that makes the test binary attach and detach.
+/// The argument that makes the test binary run this.
 pub(crate) const ARGUMENT: &str = "--be-the-attacher";
 
-/// The tree: the parent of each cgroup, by its place in this list; the first ones are below the scratch cgroup.
+/// The tree: the parent of each cgroup, by its index in this list; the first ones are children of the scratch cgroup.
 const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(0), None];
 
 const PROGRAMS: usize = 5;
 
-/// How much is done before everything is made anew.
+/// How many steps are made before everything is created again.
 const STEPS: u64 = 60;
 
 /// Both hooks, with the same cgroups and programs.
@@ -31,12 +31,12 @@ struct Stage {
     cgroups: Vec<(Cgroup, CgroupId)>,
     programs: Vec<(ProgramFd, ProgramId)>,
     links: Vec<(Link, LinkId)>,
-    /// Without links the modes of one program have their turn, too.
+    /// Without links, single and override mode occur as well.
     with_links: bool,
     scratch: ScratchCgroup,
 }
 
-/// Does so much, and compares.
+/// Performs this many steps, and compares.
 pub(crate) fn attach_and_detach(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
     for sequence in 0..count.div_ceil(STEPS) {
@@ -78,7 +78,7 @@ fn fill() -> Option<String> {
     stage.difference()
 }
 
-/// The errno, 0 if it went well.
+/// The errno; 0 on success.
 fn number(done: io::Result<()>) -> i32 {
     done.map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |()| 0)
 }
@@ -114,7 +114,7 @@ impl Stage {
         Self { hook, cgroups, programs, links: Vec::new(), with_links, scratch }
     }
 
-    /// Does something, and says what, and what came of it.
+    /// Performs a random step. Returns a description and both results.
     fn step(&mut self, random: &mut Random) -> (String, i32, i32) {
         let (at, which) = (random.below(5) as usize, random.below(PROGRAMS as u64) as usize);
         let other = random.below(PROGRAMS as u64) as usize;
@@ -180,7 +180,7 @@ impl Stage {
         );
         among.replaced = replaces.then_some(&self.programs[other].0);
         let done = number(attach_among(program, real, real_mode, &among));
-        // That BPF_F_REPLACE goes with multi mode alone, the model's types say.
+        // The model's types only allow BPF_F_REPLACE in multi mode.
         let modelled = match (replaces, mode) {
             (false, _) => self.hook.attach(*model, *id, mode, options),
             (true, Mode::Multi) => self.hook.replace(*model, self.programs[other].1, *id, options),
@@ -232,7 +232,7 @@ impl Stage {
         real.remove().expect("nothing is in it");
         let led_there = |(_, link): &&(Link, LinkId)| self.hook.cgroup_of_link(*link) == Some(*model);
         for (link, _) in self.links.iter().filter(led_there) {
-            // The kernel gets to it when it has time.
+            // The kernel does this asynchronously.
             knobgate_testing::eventually("the link leads nowhere", || {
                 link.info().is_ok_and(|info| info.cgroup_id.is_none())
             });
@@ -247,7 +247,7 @@ impl Stage {
         (format!("remove {at}"), 0, 0)
     }
 
-    /// What is attached where, and what runs, as far as it is not the same.
+    /// The first difference in attached and effective programs.
     fn difference(&self) -> Option<String> {
         for (number, (real, model)) in self.cgroups.iter().enumerate() {
             let index = |id: &u32| {

@@ -9,7 +9,7 @@ use crate::machine::value::{Region, Value};
 /// Sizes beyond this are negative numbers: `BPF_MAX_VAR_SIZ`.
 const SIZE_MAX: u64 = 1 << 29;
 
-/// The arguments of one call: r1 to r5, of which the helper's prototype has checked those that it names.
+/// The arguments of one call: r1 to r5. Those that the helper's prototype names have the right types.
 pub(super) struct Arguments<'r> {
     pub(super) helper: &'static Helper,
     registers: &'r [Value; 11],
@@ -46,7 +46,7 @@ impl<'r> Arguments<'r> {
             ConstMapPtr => ("a map", matches!(region, Region::Map(_))),
             Func => ("a function", matches!(region, Region::Function(_))),
             StackOrNull => ("the stack or null", is_null || region == Region::Stack),
-            // Whether the memory is large enough, its use shows.
+            // Bounds are checked when the memory is used.
             MemOrNull | WritableMemOrNull => ("memory or null", is_null || region.has_offsets()),
             _ if is_null => return Err(Reason::Null),
             RingbufMem => {
@@ -74,7 +74,7 @@ impl<'r> Arguments<'r> {
         Ok(())
     }
 
-    /// Whether the helper takes such a map: `check_map_func_compatibility()`.
+    /// Checks the kind of a map: `check_map_func_compatibility()`.
     fn check_map_kind(&self, kind: MapKind) -> Called<()> {
         use MapKind::{
             Array, CgroupArray, CgroupStorage, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray,
@@ -100,12 +100,12 @@ impl<'r> Arguments<'r> {
         if fits { Ok(()) } else { Err(Reason::MapKind { helper: self.helper.name, kind: kind.name() }) }
     }
 
-    /// The error of an argument that is not what the helper wants.
+    /// The error for an argument of the wrong type.
     pub(super) fn mismatch(&self, number: usize, wanted: &'static str, found: Region) -> Reason {
         Reason::Argument { helper: self.helper.name, register: number as u8, wanted, found }
     }
 
-    /// Any of r1 to r5, also one that the prototype does not name.
+    /// One of r1 to r5, even if the prototype does not name it.
     pub(super) fn register(&self, number: usize) -> Called {
         let value = self.registers[number];
         if value.region == Region::Uninit {

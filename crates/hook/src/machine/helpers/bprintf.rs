@@ -1,17 +1,17 @@
-//! Formats and what they print: `bpf_bprintf_prepare()` in kernel/bpf/helpers.c, `bstr_printf()` in lib/vsprintf.c.
+//! Format strings: `bpf_bprintf_prepare()` in kernel/bpf/helpers.c, `bstr_printf()` in lib/vsprintf.c.
 
 use super::{Called, HelperEnv};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
-/// The most of a string that is printed, and the widest field that is looked at: `MAX_BPRINTF_BIN_ARGS`.
+/// The longest printed string, and the widest field: `MAX_BPRINTF_BIN_ARGS`.
 const TEXT_MAX: usize = 512;
 
-/// The format is none: a helper returns `EINVAL` for it, or the verifier does not take it.
+/// The format is invalid: a helper returns `EINVAL`, or the verifier rejects the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// One thing that a format asks for: `%[0 +-][width][l|ll](d|i|u|x|X)`, and `c`, `s`, `p` without the `l`.
+/// A conversion: `%[0 +-][width][l|ll](d|i|u|x|X)`, and `c`, `s`, `p` without the `l`.
 #[derive(Debug, Clone)]
 struct Directive {
     flags: Vec<u8>,
@@ -26,7 +26,7 @@ enum Piece {
     Argument(Directive),
 }
 
-/// The text of a format that is given these arguments, of which the last ones may be left over.
+/// The formatted text. Surplus arguments are ignored.
 pub(super) fn bprintf(
     env: &mut HelperEnv<'_, '_>,
     format: &[u8],
@@ -54,7 +54,7 @@ pub(super) fn bprintf(
     Ok(Ok(text))
 }
 
-/// Takes a format apart, which may ask for `arguments` things.
+/// Parses a format, which may have at most this many conversions.
 fn pieces(format: &[u8], arguments: usize) -> Result<Vec<Piece>, Malformed> {
     let mut pieces = Vec::new();
     let mut asked = 0;
@@ -79,7 +79,7 @@ fn pieces(format: &[u8], arguments: usize) -> Result<Vec<Piece>, Malformed> {
     Ok(pieces)
 }
 
-/// What is printed of a place in memory; of what is no place, nothing.
+/// The string at a pointer; empty if it is not a pointer.
 fn string(env: &mut HelperEnv<'_, '_>, start: Value) -> Called<Vec<u8>> {
     let mut text = Vec::new();
     if start.is_number() {
@@ -135,7 +135,7 @@ impl Directive {
             b'x' => format!("{unsigned:x}").into_bytes(),
             b'X' => format!("{unsigned:X}").into_bytes(),
             b'c' => vec![bits as u8],
-            // The kernel shows a hash of it.
+            // The kernel prints a hash of it.
             _ => format!("{bits:016x}").into_bytes(),
         }
     }

@@ -29,7 +29,7 @@ fn writable(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<u16> {
     Ok(map)
 }
 
-/// What an operation on a map returns to the program.
+/// The result of a map operation, as the program gets it.
 fn zero_or_errno(env: &HelperEnv<'_, '_>, result: Result<(), MapError>) -> Called {
     match within_memory(result)? {
         Ok(()) => number(0u64),
@@ -37,7 +37,7 @@ fn zero_or_errno(env: &HelperEnv<'_, '_>, result: Result<(), MapError>) -> Calle
     }
 }
 
-/// The result of a map operation, unless the model has no memory left, which is not what a kernel would answer.
+/// The result of a map operation, unless the model has no memory left, where a kernel would have some.
 pub(super) fn within_memory<T>(result: Result<T, MapError>) -> Called<Result<T, MapError>> {
     match result {
         Err(MapError::Together { most }) => Err(Reason::MapMemory { most }),
@@ -69,7 +69,7 @@ pub(super) fn lookup(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> 
     Ok(found.map_or(Value::number(0), |slot| Value::start_of(Region::MapValue { map, slot })))
 }
 
-/// `bpf_get_local_storage(map, flags)`: what was allocated for the attachment. The kernel takes only the type from the map.
+/// `bpf_get_local_storage(map, flags)`: the storage of the attachment. The kernel only takes the type from the map.
 pub(super) fn get_local_storage(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
     let flags = arguments.number(2);
     let map = allocated(env, arguments)?;
@@ -81,8 +81,8 @@ pub(super) fn get_local_storage(env: &mut HelperEnv<'_, '_>, arguments: &Argumen
     }
 }
 
-/// The map in which the attachment has its storage of the type of the map in r1: that map itself, unless the program came
-/// by a link update on a kernel that does not compare the maps.
+/// The map with the storage of the attachment, of the type of the map in r1. It is that map itself, unless the program got
+/// there by a link update on a kernel that does not compare the maps.
 fn allocated(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<u16> {
     let map = arguments.map(1);
     let helper = arguments.helper.name;

@@ -7,7 +7,7 @@ use super::{Called, EINVAL, ERANGE, HelperEnv, errno};
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
 
-/// What is looked at behind the sign: `sizeof(str) - 1` in `__bpf_strtoull()`.
+/// How many bytes after the sign are parsed: `sizeof(str) - 1` in `__bpf_strtoull()`.
 const WINDOW_BYTES: usize = 63;
 
 /// `bpf_strtol(buf, buf_len, flags, res)`, `bpf_strtoul(buf, buf_len, flags, res)`
@@ -17,7 +17,7 @@ pub(super) fn parse(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> C
     if result.bits % 8 != 0 {
         return Err(Reason::Misaligned { size: 8 });
     }
-    // Kernels where results need not be set before do not leave them as they are either.
+    // Kernels that take an uninitialized result always store to it.
     let zeroes = env.invocation.profile.zero_res_on_error;
     if !zeroes {
         env.memory.read(result, 8, |_| ())?;
@@ -73,7 +73,7 @@ fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, i32> {
         return Err(EINVAL);
     }
     let window = &rest[..rest.len().min(WINDOW_BYTES)];
-    // The window is copied to a string of the kernel's: a NUL ends it.
+    // The kernel copies the window to a C string: a NUL ends it.
     let (base, prefix) = radix(window, base as u32);
     let digits = window[prefix..].iter().map_while(|byte| char::from(*byte).to_digit(base));
     let (mut value, mut count) = (Some(0u64), 0);
@@ -90,7 +90,7 @@ fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, i32> {
     Ok(Parsed { magnitude, negative, consumed: consumed + prefix + count })
 }
 
-/// `_parse_integer_fixup_radix()`: the base, and how long the prefix is that says so.
+/// `_parse_integer_fixup_radix()`: the base, and the length of its prefix.
 fn radix(text: &[u8], base: u32) -> (u32, usize) {
     let at = |index: usize| text.get(index).copied().unwrap_or(0);
     let is_x = at(0) == b'0' && at(1).eq_ignore_ascii_case(&b'x');
@@ -103,7 +103,7 @@ fn radix(text: &[u8], base: u32) -> (u32, usize) {
     (base, if base == 16 && is_x { 2 } else { 0 })
 }
 
-/// `isspace()` of the kernel, which is that of Latin-1.
+/// `isspace()` of the kernel, for Latin-1.
 fn is_space(byte: u8) -> bool {
     matches!(byte, 9..=13 | b' ' | 0xa0)
 }

@@ -14,7 +14,7 @@ const NEW_VALUE_MAX: usize = 4095;
 /// `bpf_sysctl_get_name(ctx, buf, buf_len, flags)`
 pub(super) fn get_name(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
     let (pointer, size, flags) = (arguments.pointer(2), arguments.size(3), arguments.number(4));
-    // The prototype asks for memory that holds something; kernels that let programs read any stack do not mind.
+    // The prototype needs initialized memory; on kernels that let programs read uninitialized stack, all stack is.
     env.memory.read(pointer, size, |_| ())?;
     let (name, fortified) = (env.invocation.name, env.invocation.profile.fortified);
     env.memory.write(pointer, size, |buffer| match write_name(buffer, name, flags, fortified) {
@@ -23,12 +23,12 @@ pub(super) fn get_name(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
     })
 }
 
-/// Assembles the name piece by piece, as `sysctl_cpy_dir()` does; its length, if it fits.
+/// Assembles the name like `sysctl_cpy_dir()`, component by component. Returns its length, if it fits.
 fn write_name(buffer: &mut [u8], name: &str, flags: u64, fortified: bool) -> Option<usize> {
     let (directories, base) = name.rsplit_once('/').unwrap_or(("", name));
     let mut at = 0;
     if flags & BASE_NAME == 0 {
-        // The root directory has an empty name, and no slash behind it.
+        // The root directory has an empty name, without a slash after it.
         at += copy_string(&mut buffer[at..], b"")?;
         for directory in directories.split('/').filter(|directory| !directory.is_empty()) {
             at += copy_string(&mut buffer[at..], directory.as_bytes())?;
@@ -63,7 +63,7 @@ fn copy_bytes(buffer: &mut [u8], text: &[u8]) -> Option<usize> {
     copy_from(buffer, text, 0)
 }
 
-/// Copies byte by byte from byte `at` on, and ends what does not fit with a NUL.
+/// Copies byte by byte from byte `at` on. If it does not fit, the last byte is a NUL.
 fn copy_from(buffer: &mut [u8], text: &[u8], at: usize) -> Option<usize> {
     for (index, place) in buffer.iter_mut().enumerate().skip(at) {
         let byte = text.get(index).copied().unwrap_or(0);

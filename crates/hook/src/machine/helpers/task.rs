@@ -1,4 +1,4 @@
-//! Helpers that tell who makes the access, or do something to it: kernel/bpf/helpers.c, kernel/trace/bpf_trace.c.
+//! Helpers that show the current task, or send it a signal: kernel/bpf/helpers.c, kernel/trace/bpf_trace.c.
 
 use knobgate_bpf::helper_ids;
 
@@ -9,7 +9,7 @@ use crate::machine::value::Value;
 
 /// `TASK_COMM_LEN`, its NUL included.
 const COMM_BYTES: usize = 16;
-/// The process that gets no signals from programs.
+/// The process that programs cannot send signals to.
 const INIT: u32 = 1;
 /// `_NSIG`
 const SIGNAL_MAX: u32 = 64;

@@ -24,7 +24,7 @@ pub(super) fn strncmp(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) ->
     number(differing.unwrap_or(0) as u64)
 }
 
-/// A string in a map that nobody can change, without its NUL: `check_reg_const_str()`.
+/// A string in a frozen map, without its NUL: `check_reg_const_str()`.
 fn const_str(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize) -> Called<Vec<u8>> {
     let pointer = arguments.pointer(register);
     let text = match pointer.region {
@@ -45,12 +45,12 @@ pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
     let (pointer, size) = (arguments.pointer(1), arguments.size(2));
     let format = const_str(env, arguments, 3)?;
     let Some(values) = packed_values(env, arguments, 4)? else { return Ok(errno(EINVAL)) };
-    // The verifier looks at the format.
+    // The kernel's verifier checks the format.
     let malformed = |_| Reason::Format { helper: arguments.helper.name };
     let text = bprintf(env, &format, &values)?.map_err(malformed)?;
     if size > 0 {
         let len = text.len().min(size - 1);
-        // As the whole buffer may be written to, it all counts as stored to.
+        // The helper may write the whole buffer, so all of it counts as initialized.
         env.memory.write(pointer, size, |buffer| {
             buffer[..len].copy_from_slice(&text[..len]);
             buffer[len] = 0;

@@ -1,4 +1,4 @@
-//! Going into functions and out of them again: calls, callbacks, tail calls, the end.
+//! The call stack: calls, callbacks, tail calls, the end.
 
 use knobgate_bpf::Reg;
 
@@ -9,7 +9,7 @@ use crate::machine::helpers::Control;
 use crate::machine::loaded_program::LoadedProgram;
 use crate::machine::value::{Region, Value};
 
-/// What a function goes back to.
+/// The state of a caller.
 pub(super) struct Frame {
     program: LoadedProgram,
     first_map: u16,
@@ -22,7 +22,7 @@ pub(super) struct Frame {
 /// What happens when a function ends.
 #[derive(Debug, Clone)]
 pub(super) enum Continuation {
-    /// Its caller goes on with what it returns.
+    /// Its caller continues with the return value.
     Return,
     /// `bpf_loop` calls it again, until it has been called `count` times.
     Loop { callback: u32, index: u64, count: u64, context: Value },
@@ -31,7 +31,7 @@ pub(super) enum Continuation {
 }
 
 impl Interpreter<'_, '_> {
-    /// Calls the function at `start`; when it ends, the instruction after this one is next.
+    /// Calls the function at `start`, which returns to the next instruction.
     pub(super) fn enter(&mut self, start: u32, continuation: Continuation) -> Done {
         let frames = self.frames.len() + 2;
         if frames > self.env.invocation.profile.call_frames {
@@ -100,7 +100,7 @@ impl Interpreter<'_, '_> {
                 Ok(())
             }
             Continuation::Loop { callback, index, count, context } => {
-                // The helper is still the instruction in progress.
+                // The current instruction is still the call of the helper.
                 self.pc -= 1;
                 self.call_back(Continuation::Loop { callback, index: index + 1, count, context })
             }
@@ -115,7 +115,7 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    /// Continues as a helper says.
+    /// Continues after a helper.
     pub(super) fn after_helper(&mut self, control: Control) -> Done {
         match control {
             Control::Return(value) => {
@@ -135,7 +135,7 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    /// Calls the function of a continuation with the arguments that it says.
+    /// Calls the callback of a continuation with its arguments.
     fn call_back(&mut self, continuation: Continuation) -> Done {
         self.callbacks += 1;
         let (callback, arguments) = match &continuation {
@@ -160,7 +160,7 @@ impl Interpreter<'_, '_> {
         Ok(())
     }
 
-    /// Calls back with the entry behind the one of `key`, or ends `bpf_for_each_map_elem`.
+    /// Calls back with the entry after `key`, or ends `bpf_for_each_map_elem`.
     fn for_each(&mut self, callback: u32, map: u16, key: Option<&[u8]>, called: u64, context: Value) -> Done {
         let next = self.env.memory.map(map).next_entry(key);
         match next {
@@ -174,14 +174,14 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    /// Ends a helper: it returns `value`, the registers of its arguments are gone, the next instruction is next.
+    /// Returns `value` from a helper: clobbers the argument registers, and goes to the next instruction.
     fn finish_helper(&mut self, value: Value) {
         self.registers[Reg::R0 as usize] = value;
         self.registers[1..6].fill(Value::UNINIT);
         self.pc += 1;
     }
 
-    /// `bpf_tail_call`: another program takes this one's place, if there is one and it may.
+    /// `bpf_tail_call`: continues with another program, if there is one and the limit allows it.
     fn tail_call(&mut self, map: u16, index: u32) {
         let target = LoadedProgram::in_array(&self.env.memory.map(map), index);
         let Some(target) = target.filter(|_| self.tail_calls < self.env.invocation.profile.tail_calls) else {

@@ -1,4 +1,4 @@
-//! Arithmetic on pointers, which have no addresses.
+//! Arithmetic and comparisons of pointers, which have no addresses.
 
 use knobgate_bpf::{AluOp, Cond, Width};
 
@@ -8,7 +8,7 @@ use crate::machine::fault::Reason;
 use crate::machine::value::Value;
 
 /// `adjust_ptr_min_max_vals()` in kernel/bpf/verifier.c: numbers can be added to and subtracted from pointers, and
-/// pointers subtracted from pointers into the same thing.
+/// pointers subtracted from pointers into the same region.
 #[cold]
 pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> Done<Value> {
     let moved = |pointer: Value, bits| Ok(Value { bits, region: pointer.region });
@@ -29,7 +29,7 @@ pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Va
     }
 }
 
-/// Pointers are not null, and can be compared where their addresses do not matter.
+/// Compares pointers, if the result does not depend on addresses. Pointers are not null.
 #[cold]
 pub(super) fn compare_pointers(width: Width, cond: Cond, left: Value, right: Value) -> Done<bool> {
     let is_null = |value: Value| value.is_number() && value.bits == 0;

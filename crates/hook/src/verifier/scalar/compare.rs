@@ -1,4 +1,4 @@
-//! What comparisons say of numbers.
+//! Refining numbers by comparisons.
 
 use knobgate_bpf::{Cond, Width};
 
@@ -6,7 +6,7 @@ use super::{Range, Scalar};
 use crate::verifier::bits::Bits;
 
 impl Scalar {
-    /// Both numbers where `left cond right` came out as `holds`; `None` where it cannot.
+    /// Both numbers after `left cond right` was found to be `holds`; `None` if that is impossible.
     pub(in crate::verifier) fn compare(
         width: Width,
         cond: Cond,
@@ -38,7 +38,7 @@ impl Scalar {
         (a.is_possible() && b.is_possible()).then_some((a, b))
     }
 
-    /// A number that was compared with itself, which the verifier treats as two.
+    /// A number that was compared with itself, which the verifier treats like two numbers.
     pub(in crate::verifier) fn compare_itself(self, width: Width, cond: Cond, holds: bool) -> Option<Self> {
         let (mut one, other) = Self::compare(width, cond, holds, self, self)?;
         one.unsigned.narrow(other.unsigned.min, other.unsigned.max);
@@ -48,7 +48,7 @@ impl Scalar {
         one.is_possible().then(|| one.settled()).filter(|met| met.is_possible())
     }
 
-    /// `a & b`, which is 0 or not.
+    /// `a & b`, found to be zero or not.
     fn test(width: Width, holds: bool, a: &mut Self, b: &mut Self) -> Option<()> {
         let (one, other) = match width {
             Width::W64 => (a.bits, b.bits),
@@ -89,7 +89,7 @@ impl Scalar {
         Some(())
     }
 
-    /// Takes `other` off the ends of `number`, where it is known.
+    /// Excludes `other`, if it is known, from the ends of `number`.
     fn differ(width: Width, number: &mut Self, other: Self) {
         fn cut<T: Ord + Copy>(
             range: &mut Range<T>,
@@ -98,7 +98,7 @@ impl Scalar {
             down: impl Fn(T) -> Option<T>,
         ) {
             let (at_min, at_max) = (range.min == value, range.max == value);
-            // Where nothing is left, the range is made an impossible one.
+            // If nothing is left, the range becomes an impossible one.
             if at_min && at_max {
                 if let Some(more) = up(value) {
                     range.min = more;
@@ -123,7 +123,7 @@ impl Scalar {
         }
     }
 
-    /// `less` is below `more`, or also equal to it.
+    /// `less` is below `more`, or equal to it.
     fn below(width: Width, signed: bool, strictly: bool, less: &mut Self, more: &mut Self) -> Option<()> {
         macro_rules! narrow {
             ($range:ident) => {{

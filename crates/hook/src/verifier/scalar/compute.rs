@@ -1,4 +1,4 @@
-//! What operations make of numbers.
+//! The results of operations on numbers.
 
 use knobgate_bpf::{AluOp, Size, Width};
 
@@ -7,14 +7,14 @@ use crate::arithmetic;
 use crate::verifier::bits::Bits;
 
 impl Scalar {
-    /// The lower half, and zeros above.
+    /// The lower half, zero-extended.
     pub(in crate::verifier) fn low_half(self) -> Self {
         let Range { min, max } = self.low_unsigned;
         let unsigned = Range { min: min.into(), max: max.into() };
         Self { unsigned, signed: Self::UNKNOWN.signed, bits: self.bits.low(), ..self }.settled()
     }
 
-    /// The lowest bytes, with zeros above or sign-extended.
+    /// The lowest bytes, zero-extended or sign-extended.
     pub(in crate::verifier) fn lowest(self, size: Size, width: Width, signed: bool) -> Self {
         if let Some(known) = self.known() {
             let value = arithmetic::truncate(size, known);
@@ -55,7 +55,7 @@ impl Scalar {
 
     /// `left op right`
     pub(in crate::verifier) fn compute(width: Width, op: AluOp, left: Self, right: Self) -> Self {
-        // Only newer verifiers follow divisions, by a constant: `divided`.
+        // Only newer verifiers track divisions by a constant: `divided`.
         if matches!(op, AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod) {
             return if width == Width::W32 { Self::of_size(Size::U32) } else { Self::UNKNOWN };
         }
@@ -114,7 +114,7 @@ impl Scalar {
         }
     }
 
-    /// `self op divisor`, for one of the divisions: as verifiers see it that follow them.
+    /// `self op divisor` for one of the divisions, on verifiers that track them.
     pub(in crate::verifier) fn divided(self, width: Width, op: AluOp, divisor: u64) -> Self {
         let is_signed = matches!(op, AluOp::SDiv | AluOp::SMod);
         let (low, signed_low) = (divisor as u32, divisor as i32);
@@ -138,13 +138,13 @@ impl Scalar {
             match (dividend.0 >= 0, dividend.1 <= 0) {
                 (true, _) => (0, dividend.1.min(most)),
                 (_, true) => (dividend.0.max(-most), 0),
-                // The verifier looks no closer.
+                // The verifier is not more precise.
                 _ => (-most, most),
             }
         } else if by == 0 {
             return Self::constant(0);
         } else if dividend.1 / by > domain.1 || dividend.0 / by > domain.1 {
-            // The smallest number by −1 is itself.
+            // The smallest number divided by −1 is itself.
             if dividend.0 == dividend.1 { dividend } else { domain }
         } else {
             let (one, other) = (dividend.0 / by, dividend.1 / by);
@@ -168,7 +168,7 @@ fn wide<T: Into<i128>>(range: Range<T>) -> (i128, i128) {
     (range.min.into(), range.max.into())
 }
 
-/// The ends of what an operation makes of numbers between these ends; those of `domain` where it may wrap around.
+/// The ends of the result of an operation on numbers between these ends; those of `domain` if it may wrap around.
 fn bounds(op: AluOp, a: (i128, i128), b: (i128, i128), shift: u32, domain: (i128, i128)) -> (i128, i128) {
     let is_signed = domain.0 < 0;
     let ends = match op {

@@ -1,4 +1,4 @@
-//! The helpers of the hook and the context, with odd lengths, places and flags.
+//! The helpers of the hook and the context, with unusual lengths, offsets and flags.
 
 use knobgate_bpf::{Reg, Size, helper_ids};
 
@@ -49,7 +49,7 @@ impl Sketch<'_> {
         for _ in 0..1 + self.random.below(2) {
             self.asm.mov(Reg::R1, CONTEXT);
             let size = if self.random.one_in(6) {
-                // Also more than there may be.
+                // Sometimes longer than allowed.
                 let size = self.random.pick(&[4095, 4096, 4097, 300]);
                 self.asm.load_map_value(Reg::R2, super::RESULTS, super::BUFFERS);
                 size

@@ -1,4 +1,4 @@
-//! The process in private namespaces, which does the same to the kernel and to the model.
+//! Accesses without programs, in the kernel and in the model.
 
 use std::process::ExitCode;
 
@@ -6,15 +6,15 @@ use knobgate_hook::handler::CpuMask;
 use knobgate_hook::{Hook, Knob, Knobs, Process};
 
 use crate::access::{any, in_kernel, in_model, path, start_alike, value_in_kernel, value_in_model};
-use crate::director::processors;
-use crate::odd::Kind;
+use crate::inputs::Kind;
 use crate::random::Random;
+use crate::random_programs::processors;
 use crate::semaphores;
 
-/// The argument that makes the test binary the player.
-pub(crate) const ARGUMENT: &str = "--be-the-player";
+/// The argument that makes the test binary run this.
+pub(crate) const ARGUMENT: &str = "--without-programs";
 
-/// How many differences are told before it is enough.
+/// The maximum of reported differences.
 const ENOUGH: usize = 20;
 
 /// The knobs, all of them private to a network, UTS or IPC namespace.
@@ -51,8 +51,8 @@ pub(crate) fn knobs() -> Knobs {
     knobs
 }
 
-/// Makes so many accesses to each knob, and says what is different.
-pub(crate) fn play(seed: u64, accesses: u64) -> ExitCode {
+/// Performs this many accesses to each knob, and prints the differences.
+pub(crate) fn run(seed: u64, accesses: u64) -> ExitCode {
     let mut hook = Hook::new(knobgate_testing::profile(), knobs());
     let process = hook.spawn(hook.root(), Process::default()).expect("the root is there");
     let mut random = Random(seed);

@@ -1,4 +1,4 @@
-//! The process inside a cgroup: it makes the accesses that it is told of, and tells what came of them.
+//! A process inside a cgroup that performs accesses on request.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,15 +8,15 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::access::{Access, Result, in_kernel};
 
-/// The argument that makes the test binary an actor.
-pub(crate) const ARGUMENT: &str = "--be-the-actor";
+/// The argument that makes the test binary a worker.
+pub(crate) const ARGUMENT: &str = "--worker";
 
-/// The name of the actors' tasks.
-pub(crate) const COMM: &str = "actor";
+/// The name of the workers' tasks.
+pub(crate) const COMM: &str = "worker";
 
-/// The actor's life: one access after another from standard input, each result to standard output. It stays on the first
-/// processor, so that it is known which value of per-CPU maps is its.
-pub(crate) fn live() -> io::Result<()> {
+/// Performs accesses from standard input, and writes each result to standard output. The worker stays on the first
+/// processor, so that its values in per-CPU maps are known.
+pub(crate) fn run() -> io::Result<()> {
     let mut first = CpuSet::new();
     first.set(0);
     sched_setaffinity(None, &first)?;
@@ -32,36 +32,36 @@ pub(crate) fn live() -> io::Result<()> {
     Ok(())
 }
 
-/// The director's end.
-pub(crate) struct Actor {
+/// The other end.
+pub(crate) struct Worker {
     child: Child,
     to: ChildStdin,
     from: ChildStdout,
 }
 
-impl Actor {
+impl Worker {
     /// Starts one inside `cgroup`, in the namespaces of this process.
     pub(crate) fn start(cgroup: &Cgroup) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
         command.arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped());
         start_inside(&mut command, cgroup).expect("the scratch cgroup can be entered");
-        let mut child = command.spawn().expect("start the actor");
+        let mut child = command.spawn().expect("start the worker");
         let (to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         Self { child, to, from }
     }
 
-    /// Has it do `access`.
+    /// Performs `access` in the worker.
     pub(crate) fn perform(&mut self, name: &str, access: &Access) -> Result {
-        send(&mut self.to, name, access).expect("the actor listens");
+        send(&mut self.to, name, access).expect("the worker listens");
         let (mut returned, mut position) = ([0; 8], [0; 8]);
-        self.from.read_exact(&mut returned).expect("the actor answers");
-        self.from.read_exact(&mut position).expect("the actor answers");
-        let data = receive_bytes(&mut self.from).expect("the actor answers");
+        self.from.read_exact(&mut returned).expect("the worker answers");
+        self.from.read_exact(&mut position).expect("the worker answers");
+        let data = receive_bytes(&mut self.from).expect("the worker answers");
         Result { returned: i64::from_ne_bytes(returned), data, position: i64::from_ne_bytes(position) }
     }
 }
 
-impl Drop for Actor {
+impl Drop for Worker {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();

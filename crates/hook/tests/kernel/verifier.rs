@@ -1,5 +1,5 @@
-//! Programs that are wrong in one place: what the verifier takes, the model takes and runs; what it does not, the model
-//! refuses, or runs until it goes wrong.
+//! Mutated programs: the model accepts and runs what the verifier accepts. What the verifier rejects, the model rejects or
+//! stops when it runs.
 
 use std::process::ExitCode;
 
@@ -7,27 +7,27 @@ use knobgate_bpf::Program;
 use knobgate_hook::machine::{Reason, Region};
 use knobgate_hook::{Fault, Invocation, LoadOptions, LoadedProgram, Profile, Rejection, RunOptions, Task};
 
-use crate::director::processors;
-use crate::odd::Kind;
+use crate::inputs::Kind;
+use crate::mutation;
 use crate::programs;
 use crate::random::Random;
+use crate::random_programs::processors;
 use crate::returns;
-use crate::unsound;
 
-/// The argument that makes the test binary judge.
+/// The argument that makes the test binary verify mutated programs.
 pub(crate) const ARGUMENT: &str = "--be-the-judge";
 
-/// The argument that makes it judge what programs return.
+/// The argument that makes it verify programs with random return values.
 pub(crate) const ENDINGS: &str = "--be-the-judge-of-endings";
 
-/// How many differences are told before it is enough.
+/// The maximum of reported differences.
 const ENOUGH: usize = 5;
 
-/// How often both said what.
+/// How often each combination of results occurred.
 #[derive(Debug, Default)]
 struct Tally {
-    taken: u64,
-    refused: u64,
+    accepted: u64,
+    rejected: u64,
     stopped: u64,
     unnoticed: u64,
     about_addresses: u64,
@@ -35,29 +35,30 @@ struct Tally {
     unseen: u64,
 }
 
-/// Of so many programs the model may refuse one for what it returns that the verifier takes: the verifier remembers a little
-/// more of how numbers hang together.
-const TAKEN_FOR_ONE_REFUSED: u64 = 5000;
+/// Of this many programs, the model may reject one for its return value that the verifier accepts: the verifier tracks
+/// dependencies between numbers a little better.
+const ACCEPTED_FOR_ONE_REJECTED: u64 = 5000;
 
-/// Whether the verifier may take a program of which it has not seen every return value: before 6.8 it passes over ways that
-/// differ from others in r0 alone (`check_return_code` in kernel/bpf/verifier.c asked for no precision).
+/// Whether the verifier may accept a program without having seen every return value: before 6.8 it prunes paths that differ
+/// from others only in r0 (`check_return_code` in kernel/bpf/verifier.c asked for no precision).
 fn takes_any_return_value(profile: &Profile) -> bool {
     profile.version < (6, 8)
 }
 
-/// Of so many programs the model may take one that the verifier refuses. It was one of 400 on 7.3.4, and 20 on 5.10.262.
+/// Of this many programs, the model may accept one that the verifier rejects. It was one of 400 on 7.3.4, and 20 on
+/// 5.10.262.
 const LENIENT: u64 = 10;
 
-/// Judges so many programs by what they return.
-pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
+/// Verifies this many programs with random return values.
+pub(crate) fn verify_endings(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
     let profile = knobgate_testing::profile();
-    let (mut taken, mut refused, mut by_verifier, mut by_model) = (0, 0, 0, 0);
+    let (mut accepted, mut rejected, mut by_verifier, mut by_model) = (0, 0, 0, 0);
     let mut seen_otherwise = 0;
-    for (what, is_taken, insns) in returns::cases(&profile) {
+    for (what, is_accepted, insns) in returns::cases(&profile) {
         let program = Program { name: "case".to_owned(), insns, ..Program::default() };
         let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
-        if is_taken.is_some_and(|is_taken| is_taken != real.is_ok()) {
+        if is_accepted.is_some_and(|is_accepted| is_accepted != real.is_ok()) {
             println!("the verifier sees it otherwise: {what}");
             seen_otherwise += 1;
         }
@@ -67,30 +68,30 @@ pub(crate) fn judge_endings(seed: u64, count: u64) -> ExitCode {
         let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
         let model = LoadedProgram::load(&program, &profile, &LoadOptions::default());
         match (real, model) {
-            (Ok(_), Ok(_)) => taken += 1,
-            (Err(_), Err(_)) => refused += 1,
+            (Ok(_), Ok(_)) => accepted += 1,
+            (Err(_), Err(_)) => rejected += 1,
             (Err(_), Ok(_)) => by_verifier += 1,
             (Ok(_), Err(rejection)) => {
                 by_model += 1;
                 if takes_any_return_value(&profile) {
                     continue;
                 }
-                println!("the verifier takes it; the model refuses: {rejection}\n{}", program.listing());
+                println!("the verifier accepts it; the model rejects: {rejection}\n{}", program.listing());
             }
         }
     }
     println!(
-        "{count} endings: {taken} taken and {refused} refused by both, {by_verifier} refused by the verifier alone, \
+        "{count} endings: {accepted} accepted and {rejected} rejected by both, {by_verifier} rejected by the verifier alone, \
          {by_model} by the model"
     );
     let at_most =
-        if takes_any_return_value(&profile) { count / 20 } else { count.div_ceil(TAKEN_FOR_ONE_REFUSED) };
+        if takes_any_return_value(&profile) { count / 20 } else { count.div_ceil(ACCEPTED_FOR_ONE_REJECTED) };
     let is_good = seen_otherwise == 0 && by_model <= at_most && by_verifier <= count / LENIENT;
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Judges so many programs.
-pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
+/// Verifies this many mutated programs.
+pub(crate) fn verify(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
     let profile = knobgate_testing::profile();
     let mut tally = Tally::default();
@@ -98,7 +99,7 @@ pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
     for _ in 0..count {
         let kind = random.pick(&[Kind::Text, Kind::Numbers]);
         let mut program = programs::any(&mut random, &profile, kind, "spoilt".to_owned());
-        let change = unsound::spoil(&mut program, &mut random);
+        let change = mutation::mutate(&mut program, &mut random);
         if let Err(difference) = judge_one(&program, &profile, &mut tally) {
             println!("{change}\n{difference}\n{}", program.listing());
             differences += 1;
@@ -107,9 +108,9 @@ pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let Tally { taken, refused, stopped, unnoticed, about_addresses, not_modelled, unseen } = tally;
+    let Tally { accepted, rejected, stopped, unnoticed, about_addresses, not_modelled, unseen } = tally;
     println!(
-        "{count} programs: {taken} taken and {refused} refused by both; of those that the verifier alone refuses {stopped} \
+        "{count} programs: {accepted} accepted and {rejected} rejected by both; of those that the verifier alone rejects {stopped} \
          were stopped and {unnoticed} came to their end; {about_addresses} compute with addresses, and {not_modelled} use \
          what is not modelled; {unseen} have return values that the verifier has not seen"
     );
@@ -117,7 +118,8 @@ pub(crate) fn judge(seed: u64, count: u64) -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Of so many programs one may have return values that the verifier has not seen. It was one of 300 on 5.10.262 and 6.1.192.
+/// Of this many programs, one may have return values that the verifier has not seen. It was one of 300 on 5.10.262 and
+/// 6.1.192.
 const UNSEEN: u64 = 50;
 
 fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<(), String> {
@@ -128,14 +130,14 @@ fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<
         (_, Err(Rejection::NotModelled { .. } | Rejection::KernelFunction { .. })) => tally.not_modelled += 1,
         (Ok(_), Err(Rejection::ReturnValue { .. })) if takes_any_return_value(profile) => tally.unseen += 1,
         (Ok(_), Err(rejection)) => {
-            return Err(format!("the verifier takes it; the model refuses: {rejection}"));
+            return Err(format!("the verifier accepts it; the model rejects: {rejection}"));
         }
-        (Err(_), Err(_)) => tally.refused += 1,
+        (Err(_), Err(_)) => tally.rejected += 1,
         (Ok(_), Ok(model)) => {
-            tally.taken += 1;
+            tally.accepted += 1;
             match fault(&model, profile) {
                 Some(Fault { reason, .. }) if is_about_addresses(&reason) => tally.about_addresses += 1,
-                Some(fault) => return Err(format!("the verifier takes it; the model stops: {fault}")),
+                Some(fault) => return Err(format!("the verifier accepts it; the model stops: {fault}")),
                 None => {}
             }
         }
@@ -147,8 +149,8 @@ fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<
     Ok(())
 }
 
-/// Whether the program does something with an address as a number, or looks into the kernel's description of a map, which
-/// root may; in the model there are none.
+/// Whether the program uses an address as a number, or reads the kernel's `struct bpf_map`, which root may. The model has
+/// neither.
 fn is_about_addresses(reason: &Reason) -> bool {
     match reason {
         Reason::DependsOnAddress { .. } | Reason::PointerLeak { .. } | Reason::PartialPointer => true,

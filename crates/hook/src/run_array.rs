@@ -1,15 +1,16 @@
-//! Running the programs that are in effect, one after another: `bpf_prog_run_array_cg` in kernel/bpf/cgroup.c.
+//! Running the effective programs, one after another: `bpf_prog_run_array_cg` in kernel/bpf/cgroup.c.
 
 use std::error::Error;
 use std::sync::Arc;
 
 use crate::constants::MAX_ERRNO;
-use crate::program_list::Effective;
+use crate::program_list::EffectiveProgram;
 use crate::{CgroupStorage, Errno, HookProgram, Invocation, ProgramId};
 
-/// A program did what no program that the kernel has verified can do.
+/// A program did something that the kernel's verifier would have rejected.
 #[derive(Debug, thiserror::Error)]
-#[error("program {} cannot go on", program.0)]
+#[non_exhaustive]
+#[error("program {} was stopped", program.0)]
 pub struct ProgramFault {
     /// Which one.
     pub program: ProgramId,
@@ -17,45 +18,49 @@ pub struct ProgramFault {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
-/// What the programs said of an access.
+/// What the programs decided about an access.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Decision {
+#[non_exhaustive]
+pub struct FilterResult {
     /// The programs in the order in which they ran, with what each returned.
     pub ran: Vec<(ProgramId, u64)>,
-    /// What came of it: 0 lets the access go on, anything else is what the system call returns.
+    /// The decision: with 0 the access continues; anything else is what the system call returns.
     pub retval: i32,
-    /// What the programs replaced the new value with, if they did.
+    /// What the programs replaced the new value with, if anything.
     pub replacement: Option<Vec<u8>>,
     /// Whether the replacement was written: kernels drop it when the access is denied, and some always do.
     pub replacement_applied: bool,
 }
 
-/// A program that is about to run.
-pub(crate) struct Running {
-    pub(crate) effective: Effective,
+/// A program that is about to run (`struct bpf_prog_array_item`).
+pub(crate) struct ArrayItem {
+    pub(crate) effective: EffectiveProgram,
     pub(crate) program: Arc<dyn HookProgram>,
     /// What was allocated for its attachment.
     pub(crate) storage: Option<CgroupStorage>,
 }
 
-/// HookProgram all of `programs`, whatever the first ones say.
-pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Result<Decision, ProgramFault> {
-    let mut decision = Decision::default();
+/// Runs all of `programs`, whatever the first ones return.
+pub(crate) fn run(
+    programs: &[ArrayItem],
+    invocation: &mut Invocation<'_>,
+) -> Result<FilterResult, ProgramFault> {
+    let mut result = FilterResult::default();
     let mut all_allow = true;
-    for Running { effective, program, storage } in programs {
+    for ArrayItem { effective, program, storage } in programs {
         let id = effective.program;
         invocation.attached_to = effective.cgroup.number();
         invocation.storage.clone_from(storage);
         let r0 = program.run(invocation).map_err(|source| ProgramFault { program: id, source })?;
-        decision.ran.push((id, r0));
-        // The kernel looks at the low half of r0.
+        result.ran.push((id, r0));
+        // The kernel only looks at the low half of r0.
         let allows = r0 as u32 != 0;
         all_allow &= r0 & 1 == 1;
         if !allows && !is_error(invocation.retval) && invocation.profile.retval_helpers {
             invocation.retval = -Errno::EPERM.0;
         }
     }
-    decision.retval = if invocation.profile.retval_helpers {
+    result.retval = if invocation.profile.retval_helpers {
         let is_odd = invocation.retval != 0 && !is_error(invocation.retval);
         if is_odd && invocation.profile.odd_retvals_deny { -Errno::EPERM.0 } else { invocation.retval }
     } else if all_allow {
@@ -63,11 +68,11 @@ pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Resu
     } else {
         -Errno::EPERM.0
     };
-    if invocation.replaced {
-        decision.replacement.clone_from(&invocation.new);
-        decision.replacement_applied = decision.retval == 0 && invocation.profile.rewrites_are_applied;
+    if let Some(replacement) = invocation.replacement() {
+        result.replacement = Some(replacement.to_vec());
+        result.replacement_applied = result.retval == 0 && invocation.profile.rewrites_are_applied;
     }
-    Ok(decision)
+    Ok(result)
 }
 
 /// `IS_ERR_VALUE`

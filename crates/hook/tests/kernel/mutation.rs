@@ -1,10 +1,10 @@
-//! Programs that are wrong in one place, or maybe right again.
+//! Mutations of programs, which may still be valid.
 
 use knobgate_bpf::{Insn, Program, helper_ids};
 
 use crate::random::Random;
 
-/// Helpers to confuse with one another. None of them tells what is not the same in the model.
+/// Helpers to exchange for one another. None of them returns something that differs in the model.
 const HELPERS: [u32; 14] = [
     helper_ids::MAP_LOOKUP_ELEM,
     helper_ids::MAP_UPDATE_ELEM,
@@ -22,8 +22,8 @@ const HELPERS: [u32; 14] = [
     helper_ids::STRNCMP,
 ];
 
-/// Changes one instruction of `program`; what was changed.
-pub(crate) fn spoil(program: &mut Program, random: &mut Random) -> String {
+/// Changes one instruction of `program`. Returns a description.
+pub(crate) fn mutate(program: &mut Program, random: &mut Random) -> String {
     loop {
         let at = random.below(program.insns.len() as u64) as usize;
         let is_second_half = at > 0 && program.insns[at - 1].is_load_imm64();
@@ -41,7 +41,7 @@ pub(crate) fn spoil(program: &mut Program, random: &mut Random) -> String {
     }
 }
 
-/// What loads a map or a function stays what it is, as the loader wants it, and goes elsewhere.
+/// A load of a map or a function stays one, for the loader, but gets another destination.
 fn before_with_dst(insn: Insn, random: &mut Random) -> Insn {
     let fields = fields(insn);
     Insn::new(fields.0, random.below(11) as u8, fields.2, fields.3, fields.4)
@@ -50,8 +50,7 @@ fn before_with_dst(insn: Insn, random: &mut Random) -> Insn {
 fn changed(insn: Insn, program: &Program, at: usize, random: &mut Random) -> Insn {
     let (opcode, dst, src, off, imm) = fields(insn);
     let is_helper_call = opcode == 0x85 && src == 0;
-    // What is in a field that means nothing, the verifier looks at as well, but not where it finds that the instruction is
-    // never reached.
+    // The verifier also checks unused fields, but not in unreachable instructions.
     let class = opcode & 7;
     let is_plain = opcode != 0x85 && opcode != 0x95;
     let computes = matches!(class, 4..=7);
@@ -85,7 +84,7 @@ fn changed(insn: Insn, program: &Program, at: usize, random: &mut Random) -> Ins
         _ => {
             let other = random.below(program.insns.len() as u64) as usize;
             let other = program.insns[other];
-            // Loads that take two instructions would take the next one along.
+            // A load of two instructions would include the next one.
             let takes_two = other.is_load_imm64() || fields(other).0 == 0 || at + 1 == program.insns.len();
             if takes_two { insn } else { other }
         }

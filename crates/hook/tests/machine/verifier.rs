@@ -1,4 +1,4 @@
-//! What is loaded and what is not, and what is said about it.
+//! Programs that the verifier accepts, and programs that it rejects, with the reasons.
 
 use knobgate_bpf::{AluOp, Cond, Imm64, Insn, Program, Reg, Size, Width, helper_ids};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
@@ -67,7 +67,7 @@ fn bad_programs_are_rejected_with_the_reason() {
 }
 
 #[test]
-fn what_kernels_differ_in_is_asked_of_the_profile() {
+fn differences_between_kernels_are_in_the_profile() {
     let old: Profile = "5.4".parse().expect("a profile");
     let exit = [mov(Reg::R0, 1), Insn::exit()];
     for (insn, reason) in [
@@ -211,7 +211,7 @@ fn what_is_provably_0_or_1_is_accepted() {
 }
 
 #[test]
-fn ways_to_the_end_are_told_apart() {
+fn paths_are_followed_one_by_one() {
     for profile in [Profile::LINUX_6_18, "7.3".parse().expect("it is described")] {
         for (what, is_taken, insns) in super::returns::cases(&profile) {
             // What some builds take, the model does.

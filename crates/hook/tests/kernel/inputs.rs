@@ -1,8 +1,8 @@
-//! What is written, and where: mostly what handlers take, spelled in all ways, and the oddities next to it.
+//! Random written values and positions: mostly what handlers accept, in all notations, and unusual values close to it.
 
 use crate::random::Random;
 
-/// What a knob is about, so that what is written is often what it takes.
+/// The kind of a knob's values, so that written values are often valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -11,7 +11,7 @@ pub(crate) enum Kind {
     Mask,
 }
 
-/// Something to write.
+/// A value to write.
 pub(crate) fn value(random: &mut Random, kind: Kind) -> Vec<u8> {
     let mut value = match kind {
         Kind::Text => text(random),
@@ -20,7 +20,7 @@ pub(crate) fn value(random: &mut Random, kind: Kind) -> Vec<u8> {
         Kind::Mask => mask(random),
     };
     match random.below(30) {
-        // Across the 4095 bytes that are looked at.
+        // Across the limit of 4095 parsed bytes.
         0 => {
             let blank = random.of(&[b" ".as_slice(), b"\n", b"0", b"1", b"1,", b"7 "]);
             let times = 4080 / blank.len() + random.below(24) as usize;
@@ -38,7 +38,7 @@ pub(crate) fn value(random: &mut Random, kind: Kind) -> Vec<u8> {
     value
 }
 
-/// Where to read or write.
+/// A position to read or write at.
 pub(crate) fn position(random: &mut Random) -> i64 {
     match random.below(20) {
         0..=11 => 0,

@@ -1,4 +1,4 @@
-//! The director: random programs on nested cgroups, and accesses from these, in the kernel and in the model.
+//! Random programs on nested cgroups, and accesses from these, in the kernel and in the model.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,47 +10,47 @@ use knobgate_hook::{CgroupId, Hook, Process, ProcessId, Task};
 use knobgate_kernel::{Cgroup, Link, RingBuffer, ScratchCgroup};
 
 use crate::access::{self, Access, any, in_model, path, start_alike, value_in_kernel, value_in_model};
-use crate::actor::{Actor, COMM};
 use crate::batches;
-use crate::odd::Kind;
-use crate::player::{KNOBS, knobs};
+use crate::inputs::Kind;
 use crate::programs;
 use crate::random::Random;
+use crate::without_programs::{KNOBS, knobs};
+use crate::worker::{COMM, Worker};
 
-/// The argument that makes the test binary a director.
-pub(crate) const ARGUMENT: &str = "--be-the-director";
+/// The argument that makes the test binary run random programs.
+pub(crate) const ARGUMENT: &str = "--random-programs";
 
-/// The argument that makes it a director of batches.
-pub(crate) const BATCHES: &str = "--be-the-director-of-batches";
+/// The argument that makes it run batches.
+pub(crate) const BATCHES: &str = "--batches";
 
 /// How deep the cgroups are nested.
 const LEVELS: usize = 3;
 
-/// Maps are as the machine's, which has as many processors as it can have.
+/// The number of possible processors, which is that of per-CPU maps.
 pub(crate) fn processors() -> u32 {
     let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").expect("it can be read");
     let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
     last.expect("a list of processors") + 1
 }
 
-/// Both hooks, with the same cgroups, of which each has a process.
+/// Both hooks, with the same cgroups, each with a process.
 struct Stage {
     hook: Hook,
     outside: ProcessId,
     levels: Vec<Level>,
     cpus: u32,
-    /// Removed when all is over.
+    /// Removed at the end.
     _scratch: ScratchCgroup,
 }
 
 struct Level {
     cgroup: Cgroup,
-    actor: Actor,
+    worker: Worker,
     model: CgroupId,
     process: ProcessId,
 }
 
-/// A program that both have.
+/// A program that is loaded in both.
 struct Loaded {
     program: Program,
     real: knobgate_kernel::LoadedProgram,
@@ -71,7 +71,7 @@ impl Stage {
             let model = hook.create_cgroup(parent, &name).expect("a new name");
             let task = Task { comm: COMM.into(), ..Task::default() };
             let process = hook.spawn(model, Process { task, ..Process::default() }).expect("it is there");
-            levels.push(Level { actor: Actor::start(&cgroup), cgroup, model, process });
+            levels.push(Level { worker: Worker::start(&cgroup), cgroup, model, process });
         }
         Self { hook, outside, levels, cpus: processors(), _scratch: scratch }
     }
@@ -84,13 +84,13 @@ impl Stage {
         })?;
         let options = knobgate_hook::LoadOptions { cpus: self.cpus, ..Default::default() };
         let model = knobgate_hook::LoadedProgram::load(&program, self.hook.profile(), &options)
-            .map_err(|rejection| format!("the model refuses: {rejection}\n{}", program.listing()))?;
+            .map_err(|rejection| format!("the model rejects: {rejection}\n{}", program.listing()))?;
         Ok(Loaded { program, real, model })
     }
 }
 
 impl Loaded {
-    /// The first difference between its maps, of those that user space can look into.
+    /// The first difference between its maps, if user space can read them.
     fn difference(&self, all: bool) -> Option<String> {
         if all && let Some(difference) = self.difference_of_records() {
             return Some(difference);
@@ -137,7 +137,7 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// What went into the ring buffer, if there is one.
+    /// The difference between the ring buffers, if there is one.
     fn difference_of_records(&self) -> Option<String> {
         let (real, model) = (self.real.map("ringbuf")?, self.model.map("ringbuf")?);
         let real = RingBuffer::open(real).expect("it can be read").drain();
@@ -167,8 +167,8 @@ fn play_batch(stage: &mut Stage, program: Program, knobs: &[(&str, Kind)]) -> Re
     Ok(())
 }
 
-/// Fetches names into buffers of every size, and parses at least so many numbers.
-pub(crate) fn direct_batches(seed: u64, numbers: u64) -> ExitCode {
+/// Fetches names into buffers of every size, and parses at least this many numbers.
+pub(crate) fn run_batches(seed: u64, numbers: u64) -> ExitCode {
     let mut stage = Stage::new();
     let mut random = Random(seed);
     let here = match knobs_here(&mut stage) {
@@ -201,12 +201,13 @@ pub(crate) fn direct_batches(seed: u64, numbers: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The knobs that are here.
+/// The knobs that exist here.
 ///
-/// Kernels without `CONFIG_FORTIFY_SOURCE` in `strscpy` copy names eight bytes at a time, with zeros behind, but byte by byte
-/// where a page ends. The test cannot know where one ends, so it leaves out knobs whose names cross the end of one.
+/// Kernels without `CONFIG_FORTIFY_SOURCE` in `strscpy` copy names eight bytes at a time, padded with zeros, but byte by
+/// byte at the end of a page. The test cannot know where pages end, so it leaves out knobs whose names cross the end of
+/// one.
 fn knobs_here(stage: &mut Stage) -> Result<Vec<(&'static str, Kind)>, String> {
-    /// How many names there may be like that.
+    /// The maximum of such names.
     const FEW: usize = 2;
     let mut here = Vec::new();
     let mut left_out = Vec::new();
@@ -226,7 +227,7 @@ fn knobs_here(stage: &mut Stage) -> Result<Vec<(&'static str, Kind)>, String> {
     if left_out.len() > FEW { Err("too many names cross the end of a page".to_owned()) } else { Ok(here) }
 }
 
-/// Whether the name crosses the end of a page: the kernel puts no zeros behind it where the model does.
+/// Whether the name crosses the end of a page: the kernel does not pad it with zeros where the model does.
 fn is_across_pages(stage: &mut Stage, name: &str) -> Result<bool, String> {
     let loaded = stage.load(batches::names(0))?;
     let level = &mut stage.levels[LEVELS - 1];
@@ -234,7 +235,7 @@ fn is_across_pages(stage: &mut Stage, name: &str) -> Result<bool, String> {
     let id = stage.hook.load_shared(Arc::new(loaded.model.clone()));
     let model = stage.hook.link(level.model, id, Options::default()).map_err(|errno| errno.to_string())?;
     let access = Access::Read { count: 64, position: 0, moves: false };
-    level.actor.perform(name, &access);
+    level.worker.perform(name, &access);
     in_model(&mut stage.hook, level.process, name, &access).map_err(|fault| fault.to_string())?;
     link.detach().map_err(|error| error.to_string())?;
     stage.hook.detach_link(model).map_err(|errno| errno.to_string())?;
@@ -246,8 +247,8 @@ fn is_across_pages(stage: &mut Stage, name: &str) -> Result<bool, String> {
     Ok(real != model && real.iter().zip(&model).all(|pair| pair.0 == pair.1 || untouched(pair)))
 }
 
-/// Plays so many scenes of so many accesses each.
-pub(crate) fn direct(seed: u64, scenes: u64, accesses: u64) -> ExitCode {
+/// Runs this many scenes of this many accesses each.
+pub(crate) fn run(seed: u64, scenes: u64, accesses: u64) -> ExitCode {
     let mut stage = Stage::new();
     let mut random = Random(seed);
     let here = match knobs_here(&mut stage) {
@@ -324,7 +325,7 @@ fn compare(
     last: bool,
 ) -> Option<String> {
     let level = &mut stage.levels[level];
-    let real = (level.actor.perform(name, access), value_in_kernel(name));
+    let real = (level.worker.perform(name, access), value_in_kernel(name));
     let returned: access::Result = match in_model(&mut stage.hook, level.process, name, access) {
         Ok(returned) => returned,
         Err(fault) => return Some(format!("{fault}: {}", fault.source)),
