@@ -25,11 +25,11 @@ pub use error::{ANY, EXIST, MapError, NOEXIST};
 pub use memory::MapMemory;
 
 use crate::CgroupId;
-pub(crate) use state::{ArrayProgram, State};
+pub(crate) use state::{ArrayProgram, MapState};
 
 /// A map. Clones are the same map.
 #[derive(Debug, Clone)]
-pub struct Map(Arc<Mutex<State>>);
+pub struct Map(Arc<Mutex<MapState>>);
 
 impl Map {
     /// A map as `def` describes it, with its contents, on a machine with one CPU.
@@ -57,7 +57,7 @@ impl Map {
     ///
     /// As [`new`](Self::new), and [`MapError::Together`].
     pub fn within(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
-        let mut state = State::new(def, cpus.max(1), memory)?;
+        let mut state = MapState::new(def, cpus.max(1), memory)?;
         for (key, value) in &def.contents {
             state.update(key, value, ANY, None)?;
         }
@@ -136,7 +136,7 @@ impl Map {
 
     /// The state. The lock must not outlive the instruction of a program that uses it.
     #[inline]
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, MapState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -47,14 +47,14 @@ pub enum KernelError {
 /// The descriptor or map does not exist.
 const EBADF: i32 = rustix::io::Errno::BADF.raw_os_error();
 
-/// How the names of the cgroups begin in which scenarios are played.
+/// The prefix of the names of the scenarios' cgroups.
 const PREFIX: &str = "knobgate-scenario-";
 
 impl Scenario {
     /// Plays it on the running kernel, in a cgroup that is made in `parent`.
     ///
-    /// The knobs are the machine's own, or those of the namespaces that this process is in. They are given the values
-    /// of the scenario now, and get back their own when the play [finishes](Play::finish) or is dropped.
+    /// The knobs are the machine's own, or those of the namespaces that this process is in. They are set to the values
+    /// of the scenario now, and restored when the play [finishes](Play::finish) or is dropped.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Scenario {
 
 struct Kernel<'s> {
     scenario: &'s Scenario,
-    /// By the scenario's indexes, as all that follows. They are started when they are needed.
+    /// By the scenario's indexes, like the following fields. They are started on demand.
     accessors: BTreeMap<usize, Accessor>,
     files: BTreeMap<usize, File>,
     links: BTreeMap<usize, Link>,
@@ -86,7 +86,7 @@ struct Kernel<'s> {
     maps: Vec<Map>,
     knobs: MachineKnobs,
     cgroups: Vec<Cgroup>,
-    /// `None` once all is over.
+    /// `None` after the end.
     scratch: Option<ScratchCgroup>,
     features: Features,
     processors: usize,
@@ -99,7 +99,7 @@ struct Loaded {
 
 struct Started<'s> {
     backend: Kernel<'s>,
-    /// How many programs of others run in all of the cgroups.
+    /// How many other programs run in all of the cgroups.
     others: usize,
 }
 
@@ -150,7 +150,7 @@ impl<'s> Kernel<'s> {
         self.accessors.get_mut(&cgroup).ok_or(StepError::Errno(EBADF))
     }
 
-    /// Where among others an attachment goes.
+    /// The attach position of an attachment.
     fn among(&self, attachment: usize) -> Among<'_> {
         let described = &self.scenario.attachments[attachment];
         let flags = described.flags;
@@ -182,7 +182,7 @@ fn step_result<T>(result: io::Result<T>) -> StepResult<T> {
     })
 }
 
-/// Why a program was not loaded.
+/// The error of a program that was not loaded.
 fn rejected(error: LoadError) -> StepError {
     let errno = error
         .source()
@@ -258,7 +258,7 @@ impl Backend for Kernel<'_> {
         Ok(ids.into_iter().filter_map(index).collect())
     }
 
-    /// Programs of the hook hear nothing of it, whoever opens.
+    /// No program runs when a knob is opened, so any process can do it.
     fn open(&mut self, file: usize, _cgroup: usize) -> StepResult<()> {
         let described = &self.scenario.files[file];
         let path = self.knobs.path(described.knob);
@@ -312,7 +312,7 @@ impl Backend for Kernel<'_> {
                 map.queued().map_err(backend_failed)?.into_iter().map(no_key).collect()
             }
             kind => {
-                // One more, so that they are seen to be too many.
+                // One more, to notice if there are too many.
                 let bytes = u64::from(def.key_size) + u64::from(def.value_size) * self.processors as u64;
                 let most = (Scenario::MAPS_MAX / bytes.max(1)).min(Scenario::LISTED_MAX.into()) as usize;
                 let entries = map.first_entries(most + 1).map_err(backend_failed)?;

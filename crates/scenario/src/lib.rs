@@ -48,6 +48,7 @@ mod knob;
 mod line;
 mod locate;
 mod model;
+mod path;
 mod play;
 mod processors;
 mod rejection_reason;

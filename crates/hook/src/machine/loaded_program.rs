@@ -6,7 +6,7 @@ use std::sync::Arc;
 use knobgate_bpf::{Insn, MapDef, MapKind, Program, TailCall};
 
 use crate::constants::BPF_CGROUP_SYSCTL;
-use crate::maps::{ArrayProgram, State};
+use crate::maps::{ArrayProgram, MapState};
 use crate::step::Step;
 use crate::verifier::{self, Rejection};
 use crate::{CgroupStorage, Map, MapError, Profile};
@@ -140,7 +140,7 @@ impl LoadedProgram {
     }
 
     /// The program at `index` of a program array.
-    pub(super) fn in_array(array: &State, index: u32) -> Option<Self> {
+    pub(super) fn in_array(array: &MapState, index: u32) -> Option<Self> {
         let program: Arc<dyn Any + Send + Sync> = array.program(index)?;
         program.downcast().ok().map(Self)
     }

@@ -8,7 +8,7 @@ use super::fault::Reason;
 use super::stack::Stack;
 use super::value::{Region, Value};
 use crate::Map;
-use crate::maps::State;
+use crate::maps::MapState;
 
 /// The memory of one run.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Reservation {
 
 impl Memory {
     /// The state of a map, by its index in the run. The lock must not outlive the instruction.
-    pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, State> {
+    pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, MapState> {
         self.maps[usize::from(map)].state()
     }
 

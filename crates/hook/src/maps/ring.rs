@@ -23,11 +23,11 @@ pub(crate) struct Ring {
 #[derive(Debug, Clone)]
 struct Record {
     data: Vec<u8>,
-    state: State,
+    state: MapState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum MapState {
     Busy,
     Submitted,
     Discarded,
@@ -62,7 +62,7 @@ impl Ring {
             return None;
         }
         self.produced = produced;
-        self.records.push_back(Record { data: vec![0; len as usize], state: State::Busy });
+        self.records.push_back(Record { data: vec![0; len as usize], state: MapState::Busy });
         Some(self.first + self.records.len() as u64 - 1)
     }
 
@@ -82,7 +82,7 @@ impl Ring {
     pub(crate) fn commit(&mut self, number: u64, discard: bool) {
         let index = number.checked_sub(self.first).map(|index| index as usize);
         if let Some(record) = index.and_then(|index| self.records.get_mut(index)) {
-            record.state = if discard { State::Discarded } else { State::Submitted };
+            record.state = if discard { MapState::Discarded } else { MapState::Submitted };
         }
     }
 
@@ -114,10 +114,10 @@ impl Ring {
     /// Consumes the submitted records, up to the first one that is still reserved.
     pub(super) fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut drained = Vec::new();
-        while let Some(record) = self.records.pop_front_if(|record| record.state != State::Busy) {
+        while let Some(record) = self.records.pop_front_if(|record| record.state != MapState::Busy) {
             self.first += 1;
             self.consumed += Self::taken(record.data.len() as u64);
-            if record.state == State::Submitted {
+            if record.state == MapState::Submitted {
                 drained.push(record.data);
             }
         }

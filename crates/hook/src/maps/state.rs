@@ -21,7 +21,7 @@ pub(crate) trait ArrayProgram: Any + Debug + Send + Sync {
 }
 
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct MapState {
     def: MapDef,
     /// How many values each key has.
     cpus: u32,
@@ -48,7 +48,7 @@ enum Storage {
     Cgroups(Vec<Option<u64>>),
 }
 
-impl State {
+impl MapState {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
     pub(super) fn new(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
         let mut def = MapDef { contents: Vec::new(), ..def.clone() };

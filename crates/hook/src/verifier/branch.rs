@@ -3,7 +3,7 @@
 use knobgate_bpf::{Cond, Operand, Width};
 
 use super::scalar::Scalar;
-use super::state::{Abstract, State};
+use super::state::{Abstract, FuncState};
 use crate::Profile;
 use crate::step::Step;
 
@@ -24,9 +24,9 @@ pub(super) fn outcome(
     step: Step,
     insn: usize,
     target: usize,
-    state: &State,
+    state: &FuncState,
     profile: &Profile,
-) -> Option<State> {
+) -> Option<FuncState> {
     let Step::JumpIf { width, cond, dst, operand, target: jumps_to } = step else {
         return Some(state.clone());
     };

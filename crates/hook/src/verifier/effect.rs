@@ -9,7 +9,7 @@ use knobgate_bpf::{
 use super::Rejection;
 use super::return_value::check_retval;
 use super::scalar::Scalar;
-use super::state::{Abstract, Link, State};
+use super::state::{Abstract, FuncState, ScalarId};
 use super::structure::written;
 use crate::constants::MAX_BPF_STACK;
 use crate::context::{AccessType, sysctl_is_valid_access};
@@ -28,7 +28,7 @@ pub(super) struct VerifierEnv<'a> {
 impl VerifierEnv<'_> {
     /// Whether `bpf_map_lookup_elem` cannot return null, as for an array with a known index (`can_elide_value_nullness`,
     /// since 6.14).
-    fn never_null(&self, state: &State) -> bool {
+    fn never_null(&self, state: &FuncState) -> bool {
         let (Abstract::Map(map), Abstract::Stack(key)) = (state.get(Reg::R1), state.get(Reg::R2)) else {
             return false;
         };
@@ -59,7 +59,7 @@ impl VerifierEnv<'_> {
 pub(super) fn apply(
     step: Step,
     insn: usize,
-    state: &mut State,
+    state: &mut FuncState,
     env: &VerifierEnv<'_>,
     returns: &Returns,
 ) -> Result<(), Rejection> {
@@ -111,13 +111,14 @@ pub(super) fn apply(
             alu(env.profile, width, op, read(dst)?, read_operand(operand)?)
         }
         Step::MovSigned { width, size, src, .. } => match read(src)? {
-            Abstract::Number(scalar, _) => Abstract::Number(scalar.lowest(size, width, true), Link::NONE),
+            Abstract::Number(scalar, _) => Abstract::Number(scalar.lowest(size, width, true), ScalarId::NONE),
             _ => Abstract::UNKNOWN,
         },
         Step::Neg { width, dst } => match read(dst)? {
-            Abstract::Number(scalar, _) => {
-                Abstract::Number(Scalar::compute(width, AluOp::Sub, Scalar::constant(0), scalar), Link::NONE)
-            }
+            Abstract::Number(scalar, _) => Abstract::Number(
+                Scalar::compute(width, AluOp::Sub, Scalar::constant(0), scalar),
+                ScalarId::NONE,
+            ),
             _ => Abstract::UNKNOWN,
         },
         Step::Swap { order, size, dst } => match read(dst)? {
@@ -278,7 +279,7 @@ fn context_store(
 }
 
 /// Invalidates the stack that a helper may write.
-fn invalidate_written(helper: &Helper, state: &mut State) {
+fn invalidate_written(helper: &Helper, state: &mut FuncState) {
     for (number, arg_type) in (1..).zip(helper.args()) {
         let pointer = state.get(Reg::ALL[number]);
         let size = match arg_type {
@@ -305,7 +306,7 @@ fn invalidate_written(helper: &Helper, state: &mut State) {
     }
 }
 
-fn returned_by(helper: &Helper, fresh: u32, state: &State, env: &VerifierEnv<'_>) -> Abstract {
+fn returned_by(helper: &Helper, fresh: u32, state: &FuncState, env: &VerifierEnv<'_>) -> Abstract {
     match helper.proto.as_ref().map(|proto| proto.ret) {
         Some(ReturnType::MapValueOrNull)
             if helper.id == helper_ids::MAP_LOOKUP_ELEM && env.never_null(state) =>
@@ -323,12 +324,15 @@ fn returned_by(helper: &Helper, fresh: u32, state: &State, env: &VerifierEnv<'_>
 /// A value that is read from memory without pointers.
 fn range_of(size: Size, signed: bool) -> Abstract {
     let scalar = Scalar::of_size(size);
-    Abstract::Number(if signed { Scalar::UNKNOWN.lowest(size, Width::W64, true) } else { scalar }, Link::NONE)
+    Abstract::Number(
+        if signed { Scalar::UNKNOWN.lowest(size, Width::W64, true) } else { scalar },
+        ScalarId::NONE,
+    )
 }
 
 fn low_half(value: Abstract) -> Abstract {
     match value {
-        Abstract::Number(scalar, _) => Abstract::Number(scalar.low_half(), Link::NONE),
+        Abstract::Number(scalar, _) => Abstract::Number(scalar.low_half(), ScalarId::NONE),
         _ => Abstract::of_size(Size::U32),
     }
 }
@@ -349,7 +353,7 @@ fn alu(profile: &Profile, width: Width, op: AluOp, left: Abstract, right: Abstra
                 _ => None,
             };
             let wraps = width == Width::W32 && Scalar::compute(Width::W64, op, a, b) != result;
-            Abstract::Number(result, by.map_or(Link::NONE, |by| link.moved(by, wraps)))
+            Abstract::Number(result, by.map_or(ScalarId::NONE, |by| link.moved(by, wraps)))
         }
         (Abstract::Stack(at), Abstract::Number(by, _)) if moves => match by.known() {
             Some(by) if op == AluOp::Add => Abstract::Stack(at.wrapping_add(by as i64)),

@@ -14,7 +14,7 @@ use super::branch::outcome;
 use super::effect::{self, Returns, VerifierEnv};
 use super::paths;
 use super::return_value::check_returned;
-use super::state::{Abstract, Link, State};
+use super::state::{Abstract, FuncState, ScalarId};
 use super::structure::{Functions, successors};
 use crate::step::Step;
 
@@ -45,7 +45,7 @@ pub(super) fn check(code: &[Step], functions: &Functions, env: &VerifierEnv<'_>)
             (false, true) => Some("callback return"),
             _ => None,
         };
-        let entry = State::entry(arguments);
+        let entry = FuncState::entry(arguments);
         let mut flow = Flow::new(code, start, end, env, &returns);
         let returned = match flow.run(entry.clone(), bounded) {
             // Joined states are less precise than those of each path.
@@ -81,7 +81,7 @@ struct Flow<'a> {
     /// For each instruction of the function, whether paths meet there.
     meets: Vec<bool>,
     /// The joined states where paths meet, and how often each was visited.
-    states: BTreeMap<usize, (State, u32)>,
+    states: BTreeMap<usize, (FuncState, u32)>,
 }
 
 impl<'a> Flow<'a> {
@@ -102,7 +102,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Follows the function. Returns its return value.
-    fn run(&mut self, entry: State, bounded: Option<&'static str>) -> Result<Abstract, Rejection> {
+    fn run(&mut self, entry: FuncState, bounded: Option<&'static str>) -> Result<Abstract, Rejection> {
         let mut returned: Option<Abstract> = None;
         let mut pending = BTreeSet::from([self.start]);
         self.states.insert(self.start, (entry, 0));
@@ -120,7 +120,7 @@ impl<'a> Flow<'a> {
     fn follow(
         &mut self,
         mut insn: usize,
-        mut state: State,
+        mut state: FuncState,
         bounded: Option<&'static str>,
         returned: &mut Option<Abstract>,
         pending: &mut BTreeSet<usize>,
@@ -134,7 +134,7 @@ impl<'a> Flow<'a> {
                 *returned = Some(match (*returned, value) {
                     (None, value) => value,
                     (Some(Abstract::Number(a, _)), Abstract::Number(b, _)) => {
-                        Abstract::Number(a.join(b), Link::NONE)
+                        Abstract::Number(a.join(b), ScalarId::NONE)
                     }
                     (Some(before), value) if before == value => value,
                     _ => Abstract::Any,
@@ -167,7 +167,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn arrive(&mut self, target: usize, there: &State, pending: &mut BTreeSet<usize>) {
+    fn arrive(&mut self, target: usize, there: &FuncState, pending: &mut BTreeSet<usize>) {
         match self.states.get_mut(&target) {
             Some((known, visits)) => {
                 if known.join(there, *visits > VISITS_MAX) {

@@ -8,7 +8,7 @@ use super::Rejection;
 use super::branch::outcome;
 use super::effect::{self, Returns, VerifierEnv};
 use super::return_value::check_returned;
-use super::state::{Abstract, Link, State};
+use super::state::{Abstract, FuncState, ScalarId};
 use super::structure::successors;
 use crate::step::Step;
 
@@ -23,21 +23,21 @@ const KEPT_MAX: usize = 16;
 #[derive(Clone)]
 struct Path {
     insn: usize,
-    state: State,
+    state: FuncState,
     /// Where the callers continue, and their states; the innermost last.
-    callers: Vec<(usize, State)>,
+    callers: Vec<(usize, FuncState)>,
 }
 
 /// Rejects a function if a path through it returns what is not known to be 0 or 1, or passes a helper a size that may be 0.
 pub(super) fn check(
     code: &[Step],
     start: usize,
-    entry: State,
+    entry: FuncState,
     bounded: Option<&'static str>,
     env: &VerifierEnv<'_>,
 ) -> Result<(), Rejection> {
     let returns = Returns::new();
-    let mut kept: HashMap<usize, Vec<State>> = HashMap::new();
+    let mut kept: HashMap<usize, Vec<FuncState>> = HashMap::new();
     let mut pending = vec![Path { insn: start, state: entry, callers: Vec::new() }];
     let mut steps = 0;
     while let Some(mut path) = pending.pop() {
@@ -64,10 +64,10 @@ pub(super) fn check(
                     let arguments = arguments.map(|argument| match argument {
                         // The callee has another stack frame.
                         Abstract::Stack(_) => Abstract::Any,
-                        Abstract::Number(scalar, _) => Abstract::Number(scalar, Link::NONE),
+                        Abstract::Number(scalar, _) => Abstract::Number(scalar, ScalarId::NONE),
                         argument => argument,
                     });
-                    let called = State::entry(arguments);
+                    let called = FuncState::entry(arguments);
                     path.callers.push((path.insn + 1, std::mem::replace(&mut path.state, called)));
                     path.insn = start as usize;
                     continue;

@@ -10,7 +10,7 @@ pub(super) enum Abstract {
     /// Not initialized on any path.
     Uninit,
     /// A number, and its link to others.
-    Number(Scalar, Link),
+    Number(Scalar, ScalarId),
     /// The context.
     Context,
     /// A pointer to the stack of this function, with its distance from the frame pointer.
@@ -27,14 +27,14 @@ pub(super) enum Abstract {
 
 impl Abstract {
     /// Any number.
-    pub(super) const UNKNOWN: Self = Self::Number(Scalar::UNKNOWN, Link::NONE);
+    pub(super) const UNKNOWN: Self = Self::Number(Scalar::UNKNOWN, ScalarId::NONE);
 
     pub(super) const fn constant(value: u64) -> Self {
-        Self::Number(Scalar::constant(value), Link::NONE)
+        Self::Number(Scalar::constant(value), ScalarId::NONE)
     }
 
     pub(super) fn of_size(size: Size) -> Self {
-        Self::Number(Scalar::of_size(size), Link::NONE)
+        Self::Number(Scalar::of_size(size), ScalarId::NONE)
     }
 
     /// Whether it is a number that is known not to be larger.
@@ -46,7 +46,7 @@ impl Abstract {
     fn join(self, other: Self) -> Self {
         match (self, other) {
             (Self::Number(a, link), Self::Number(b, other)) => {
-                Self::Number(a.join(b), if link == other { link } else { Link::NONE })
+                Self::Number(a.join(b), if link == other { link } else { ScalarId::NONE })
             }
             (a, b) if a == b => a,
             _ => Self::Any,
@@ -56,7 +56,7 @@ impl Abstract {
     fn contains(self, other: Self) -> bool {
         match (self, other) {
             (Self::Number(a, link), Self::Number(b, other)) => {
-                a.contains(b) && (link == Link::NONE || link == other)
+                a.contains(b) && (link == ScalarId::NONE || link == other)
             }
             (Self::Any, _) => true,
             (a, b) => a == b,
@@ -66,7 +66,7 @@ impl Abstract {
 
 /// Links copies of a number: those with the same id are equal, except for what was added since (`BPF_ADD_CONST`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link {
+pub(super) struct ScalarId {
     /// The id of the copy; 0: the number was not copied.
     origin: u32,
     added: i64,
@@ -74,7 +74,7 @@ pub(super) struct Link {
     low_half: bool,
 }
 
-impl Link {
+impl ScalarId {
     pub(super) const NONE: Self = Self { origin: 0, added: 0, low_half: false };
 
     /// The link of the number after adding `by`, which may have lost its upper half.
@@ -90,7 +90,7 @@ const SLOTS: usize = 64;
 
 /// The state of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct FuncState {
     registers: [Abstract; 10],
     /// Slots of eight bytes, the topmost first. Unknown slots are [`Abstract::Any`].
     slots: [Abstract; SLOTS],
@@ -98,7 +98,7 @@ pub(super) struct State {
     sizes: [Size; SLOTS],
 }
 
-impl State {
+impl FuncState {
     /// The state at the start of a function with these arguments.
     pub(super) fn entry(arguments: [Abstract; 5]) -> Self {
         let mut registers = [Abstract::Uninit; 10];
@@ -134,11 +134,11 @@ impl State {
             }
             Abstract::Number(scalar, link) if off % 8 == 0 && size.bytes() <= held_size.bytes() => {
                 let loaded = scalar.lowest(size, Width::W64, signed);
-                Abstract::Number(loaded, if loaded == scalar { link } else { Link::NONE })
+                Abstract::Number(loaded, if loaded == scalar { link } else { ScalarId::NONE })
             }
             held if size == Size::U64 && off % 8 == 0 => held,
             _ if size == Size::U64 => Abstract::Any,
-            _ => Abstract::Number(Scalar::of_size(size).lowest(size, Width::W64, signed), Link::NONE),
+            _ => Abstract::Number(Scalar::of_size(size).lowest(size, Width::W64, signed), ScalarId::NONE),
         }
     }
 
@@ -148,7 +148,7 @@ impl State {
         let value = match value {
             Abstract::Number(scalar, link) if size != Size::U64 => {
                 let stored = scalar.lowest(size, Width::W64, false);
-                Abstract::Number(stored, if stored == scalar { link } else { Link::NONE })
+                Abstract::Number(stored, if stored == scalar { link } else { ScalarId::NONE })
             }
             _ if size != Size::U64 => return,
             value => value,
@@ -182,7 +182,7 @@ impl State {
     /// The value of a register, linked to the copy that is made now. `fresh` is an unused id.
     pub(super) fn linked(&mut self, register: Reg, fresh: u32) -> Abstract {
         let value = self.get(register);
-        let Abstract::Number(scalar, Link::NONE) = value else { return value };
+        let Abstract::Number(scalar, ScalarId::NONE) = value else { return value };
         if scalar.known().is_some() {
             return value;
         }
@@ -190,10 +190,10 @@ impl State {
             if let Abstract::Number(_, link) = place
                 && link.origin == fresh
             {
-                *link = Link::NONE;
+                *link = ScalarId::NONE;
             }
         }
-        let linked = Abstract::Number(scalar, Link { origin: fresh, ..Link::NONE });
+        let linked = Abstract::Number(scalar, ScalarId { origin: fresh, ..ScalarId::NONE });
         self.set(register, linked);
         linked
     }
@@ -202,7 +202,7 @@ impl State {
     pub(super) fn learn(&mut self, register: Reg, scalar: Scalar) {
         let Abstract::Number(_, link) = self.get(register) else { return };
         self.set(register, Abstract::Number(scalar, link));
-        if link == Link::NONE {
+        if link == ScalarId::NONE {
             return;
         }
         for place in self.registers.iter_mut().chain(&mut self.slots) {

@@ -1,4 +1,4 @@
-//! The knobs of the machine: what they must be, the values that they get, and those that they get back.
+//! The knobs of the machine: checks them, sets them, and restores them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ pub enum KnobError {
         name: String,
     },
     /// Its mode is not that of the scenario.
-    #[error("the knob {name} has the mode {real:04o} on this machine, and in the scenario {given:04o}")]
+    #[error("the knob {name} has the mode {real:04o} on this machine, and {given:04o} in the scenario")]
     Mode {
         /// Its path below `/proc/sys`.
         name: String,
@@ -43,7 +43,7 @@ pub enum KnobError {
         gid: u32,
     },
     /// It cannot be read, so its value could not be restored.
-    #[error("the knob {name} cannot be read, and so could not be given back its value")]
+    #[error("the knob {name} cannot be read, so its value could not be restored")]
     Unreadable {
         /// Its path below `/proc/sys`.
         name: String,
@@ -51,7 +51,7 @@ pub enum KnobError {
         source: io::Error,
     },
     /// It rejects the value.
-    #[error("the knob {name} cannot be given the value {value}")]
+    #[error("the knob {name} cannot be set to {value}")]
     Rejects {
         /// Its path below `/proc/sys`.
         name: String,
@@ -98,14 +98,14 @@ pub(super) struct MachineKnobs {
 struct MachineKnob {
     name: String,
     path: PathBuf,
-    /// As it was read.
+    /// The original value.
     value: Vec<u8>,
 }
 
 /// All of what is read from a knob.
 pub(super) fn value_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut value = vec![0; VALUE_BYTES];
-    // A second read would find nothing behind the start of a number.
+    // A second read of a number would return nothing.
     let length = File::open(path)?.read(&mut value)?;
     value.truncate(length);
     Ok(value)
@@ -117,12 +117,12 @@ fn give(path: &Path, value: &[u8]) -> io::Result<()> {
     if written == value.len() {
         Ok(())
     } else {
-        Err(io::Error::other(format!("it took only {written} bytes of {}", value.len())))
+        Err(io::Error::other(format!("only {written} bytes of {} were written", value.len())))
     }
 }
 
 impl MachineKnobs {
-    /// Looks at all knobs, and then gives each its value.
+    /// Checks all knobs, and then sets their values.
     pub(super) fn set(scenario: &Scenario) -> Result<Self, KnobError> {
         let mut machine = Self { knobs: Vec::new(), touched: false };
         for knob in &scenario.knobs {
@@ -139,7 +139,7 @@ impl MachineKnobs {
         let profile = *KERNEL.get_or_init(knobgate_kernel::running_profile);
         let expected =
             scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown(&profile).unwrap_or_default()));
-        // First of all, since the others may depend on it.
+        // It comes first, because the others may depend on it.
         let values: Vec<_> = expected.chain([(strict.clone(), strict)]).collect();
         machine.touched = true;
         for (index, (value, expected)) in values.iter().enumerate().rev() {
@@ -152,7 +152,7 @@ impl MachineKnobs {
         &self.knobs[knob].path
     }
 
-    /// Gives all knobs back their values.
+    /// Restores the values of all knobs.
     pub(super) fn restore(&mut self) -> Result<(), KnobError> {
         if !std::mem::take(&mut self.touched) {
             return Ok(());
@@ -165,7 +165,7 @@ impl MachineKnobs {
 impl Drop for MachineKnobs {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
-            // Nobody is left to whom it could be returned.
+            // There is no caller to return the error to.
             eprintln!("{error}");
         }
     }
@@ -191,7 +191,7 @@ fn examine(knob: &Knob) -> Result<MachineKnob, KnobError> {
 }
 
 impl MachineKnob {
-    /// Gives it a value, of which `expected` is read then.
+    /// Sets a value, which must then read as `expected`.
     fn become_value(&self, value: &[u8], expected: &[u8]) -> Result<(), KnobError> {
         let name = || self.name.clone();
         if self.value == expected {
@@ -211,7 +211,7 @@ impl MachineKnob {
         })
     }
 
-    /// Gives it back its value; what is wrong if that fails.
+    /// Restores its value. Returns a description of the error if that fails.
     fn restore(&self) -> Result<(), String> {
         let is_back = || value_of(&self.path).is_ok_and(|value| value == self.value);
         if is_back() {
