@@ -298,7 +298,7 @@ mod tests {
         program.functions = vec![Function { name: "2nd-rate name".into(), start: 0 }];
         let btf = ProgramBtf::of(&program);
         let lines = words(&btf.line_info);
-        let [line] = lines.as_chunks::<4>().0 else { panic!("one line can be told") };
+        let [line] = lines.as_chunks::<4>().0 else { panic!("one line") };
         assert_eq!((line[0], line[3]), (0, u32::MAX));
         assert_eq!(string(&btf, line[2]), "(no source)");
         assert!(btf.btf.windows(15).any(|name| name == b"_2nd_rate_name\0"));

@@ -103,9 +103,9 @@ impl Cgroups {
         found.program = program;
         self.get_mut(id)?.list.revision += 1;
         if self.profile.updates_find_their_slot {
-            self.recompute(id);
+            self.update_effective_progs(id);
         } else {
-            self.overwrite(id, link);
+            self.replace_effective_prog(id, link);
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Cgroups {
         let list = &mut self.get_mut(id)?.list;
         list.mode = Some(mode);
         list.revision += 1;
-        self.recompute(id);
+        self.update_effective_progs(id);
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl Cgroups {
         if list.slots.is_empty() {
             list.mode = None;
         }
-        self.recompute(id);
+        self.update_effective_progs(id);
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ impl Cgroups {
             effective: Vec::new(),
         };
         self.by_id.insert(id, cgroup);
-        self.recompute(id);
+        self.update_effective_progs(id);
         Ok(id)
     }
 

@@ -7,9 +7,9 @@ use crate::program_list::{EffectiveProgram, Mode, ProgramList, ProgramOrLink, Sl
 
 impl Cgroups {
     /// Recomputes the effective programs of `id` and of its descendants.
-    pub(crate) fn recompute(&mut self, id: CgroupId) {
+    pub(crate) fn update_effective_progs(&mut self, id: CgroupId) {
         for inside in self.subtree(id) {
-            let effective = self.compute(inside);
+            let effective = self.compute_effective_progs(inside);
             if let Ok(cgroup) = self.get_mut(inside) {
                 cgroup.effective = effective;
             }
@@ -26,7 +26,7 @@ impl Cgroups {
         })
     }
 
-    fn compute(&self, id: CgroupId) -> Vec<EffectiveProgram> {
+    fn compute_effective_progs(&self, id: CgroupId) -> Vec<EffectiveProgram> {
         let mut early: Vec<Vec<EffectiveProgram>> = Vec::new();
         let mut late = Vec::new();
         for (cgroup, list) in self.lists(id) {
@@ -47,16 +47,16 @@ impl Cgroups {
 
     /// Replaces the program of `link`, which is attached to `id`, in all effective arrays, with the bug of some kernels:
     /// they count slots as if no program had `BPF_F_PREORDER`, and with such programs may hit the slot of another one.
-    pub(crate) fn overwrite(&mut self, id: CgroupId, link: LinkId) {
+    pub(crate) fn replace_effective_prog(&mut self, id: CgroupId, link: LinkId) {
         let program = self.program_of(ProgramOrLink::Link(link));
         for inside in self.subtree(id) {
-            let place = self
+            let slot = self
                 .lists(inside)
                 .flat_map(|(_, list)| &list.slots)
                 .position(|slot| slot.attached == ProgramOrLink::Link(link));
             let Ok(cgroup) = self.get_mut(inside) else { continue };
-            if let Some(place) = place.and_then(|place| cgroup.effective.get_mut(place)) {
-                place.program = program;
+            if let Some(item) = slot.and_then(|slot| cgroup.effective.get_mut(slot)) {
+                item.program = program;
             }
         }
     }

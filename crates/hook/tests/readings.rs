@@ -99,7 +99,7 @@ fn equal() -> impl Strategy<Value = Equal> {
 
 /// Something like X: with other bytes in or around it, or a neighbour in an unusual notation.
 fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
-    let odd = select(vec![
+    let unusual = select(vec![
         &b" "[..],
         b"\t",
         b"\n",
@@ -127,11 +127,11 @@ fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<
     ]);
     let respelled = respelled(stated);
     let stated = stated.to_vec();
-    let inserted = proptest::collection::vec((any::<Index>(), odd), 0..4).prop_map(move |insertions| {
+    let inserted = proptest::collection::vec((any::<Index>(), unusual), 0..4).prop_map(move |insertions| {
         let mut bytes = stated.clone();
-        for (place, odd) in insertions {
+        for (place, unusual) in insertions {
             let at = place.index(bytes.len() + 1);
-            bytes.splice(at..at, odd.iter().copied());
+            bytes.splice(at..at, unusual.iter().copied());
         }
         bytes
     });

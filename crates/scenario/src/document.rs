@@ -9,7 +9,7 @@ use crate::bytes::{Bytes, Hex};
 use crate::id::Id;
 use crate::unique;
 
-/// A scenario: knobs, programs, cgroups, and what is done with them, step by step.
+/// A scenario: knobs, programs, cgroups, and the steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "knobgate scenario")]

@@ -276,17 +276,17 @@ impl Backend for Model<'_> {
 
     fn read(&mut self, file: usize, cgroup: usize, count: usize) -> StepResult<SyscallResult> {
         let file = self.files.get_mut(&file).ok_or(errno(Errno::EBADF))?;
-        let done = self.hook.read(self.processes[cgroup], file, count).map_err(fault)?;
+        let result = self.hook.read(self.processes[cgroup], file, count).map_err(fault)?;
         // What a program makes of a read is a length without a single byte.
-        let mut data = done.data;
-        data.resize(usize::try_from(done.returned).unwrap_or(0).min(count), 0);
-        Ok(SyscallResult { returned: done.returned, data, position: file.position })
+        let mut data = result.data;
+        data.resize(usize::try_from(result.returned).unwrap_or(0).min(count), 0);
+        Ok(SyscallResult { returned: result.returned, data, position: file.position })
     }
 
     fn write(&mut self, file: usize, cgroup: usize, data: &[u8]) -> StepResult<SyscallResult> {
         let file = self.files.get_mut(&file).ok_or(errno(Errno::EBADF))?;
-        let done = self.hook.write(self.processes[cgroup], file, data).map_err(fault)?;
-        Ok(SyscallResult { returned: done.returned, data: Vec::new(), position: file.position })
+        let result = self.hook.write(self.processes[cgroup], file, data).map_err(fault)?;
+        Ok(SyscallResult { returned: result.returned, data: Vec::new(), position: file.position })
     }
 
     fn close(&mut self, file: usize) {

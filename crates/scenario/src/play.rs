@@ -184,12 +184,12 @@ impl Play<'_> {
         request: &Request,
     ) -> StepResult<Details> {
         let described = &self.scenario.files[file];
-        let done = self.on_descriptor(file, cgroup, position, request);
+        let result = self.on_descriptor(file, cgroup, position, request);
         if described.id.is_none() && self.open[file] {
             self.backend.close(file);
         }
         let value = self.backend.value(described.knob)?.map(Bytes);
-        match done {
+        match result {
             Ok(SyscallResult { returned, data, position }) => {
                 let is_read = matches!(request, Request::Read(_));
                 let data = (is_read && returned >= 0).then_some(Bytes(data));

@@ -1,4 +1,4 @@
-//! Scenarios as JSON: nothing odd gets past the checker, and the schema is that of the types.
+//! Scenarios as JSON: the checker finds errors, and the schema is that of the types.
 
 use std::fs;
 use std::io;

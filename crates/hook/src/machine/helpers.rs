@@ -25,7 +25,7 @@ use crate::constants::BPF_MAX_LOOPS;
 use arguments::Arguments;
 
 /// What a helper returns, or why the run ends.
-type Called<T = Value> = Result<T, Reason>;
+type HelperResult<T = Value> = Result<T, Reason>;
 
 /// All that helpers can see and change.
 pub(super) struct HelperEnv<'r, 'i> {
@@ -50,7 +50,7 @@ pub(super) enum Control {
 /// What the model does for a helper.
 enum Implementation {
     /// A helper that returns to the program.
-    Function(fn(&mut HelperEnv<'_, '_>, &Arguments<'_>) -> Called),
+    Function(fn(&mut HelperEnv<'_, '_>, &Arguments<'_>) -> HelperResult),
     /// A helper that may continue elsewhere.
     Control(fn(&HelperEnv<'_, '_>, &Arguments<'_>) -> Control),
 }
@@ -60,7 +60,7 @@ pub(super) fn call(
     helper: &'static Helper,
     registers: &[Value; 11],
     env: &mut HelperEnv<'_, '_>,
-) -> Called<Control> {
+) -> HelperResult<Control> {
     let Some(implementation) = implementation(helper.id) else { return Err(Reason::NoInstruction) };
     let arguments = Arguments::check(env, helper, registers)?;
     match implementation {
@@ -151,7 +151,7 @@ const EAGAIN: i32 = 11;
 const EINVAL: i32 = 22;
 const ERANGE: i32 = 34;
 
-fn number(number: impl Into<u64>) -> Called {
+fn number(number: impl Into<u64>) -> HelperResult {
     Ok(Value::number(number.into()))
 }
 

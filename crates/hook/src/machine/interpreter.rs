@@ -38,7 +38,7 @@ pub(super) struct Interpreter<'r, 'i> {
     callbacks: u64,
     env: HelperEnv<'r, 'i>,
 }
-type Done<T = ()> = Result<T, Reason>;
+type RunResult<T = ()> = Result<T, Reason>;
 
 impl<'r, 'i> Interpreter<'r, 'i> {
     pub(super) fn new(
@@ -115,7 +115,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
 
     /// Runs one instruction. Returns the return value if the program ends. After an error `pc` is still at the instruction.
     #[inline]
-    fn step(&mut self) -> Done<Option<u64>> {
+    fn step(&mut self) -> RunResult<Option<u64>> {
         let Some(&step) = self.program.0.code.get(self.pc) else { return Err(Reason::NoInstruction) };
         match step {
             Step::Alu { width, op, dst, operand } => {
@@ -229,7 +229,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
     }
 
     #[inline]
-    fn read(&self, register: Reg) -> Done<Value> {
+    fn read(&self, register: Reg) -> RunResult<Value> {
         let value = self.registers[register as usize];
         if value.region == Region::Uninit {
             return Err(Reason::UninitRegister { register: register.number() });
@@ -238,7 +238,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
     }
 
     #[inline]
-    fn operand(&self, operand: Operand) -> Done<Value> {
+    fn operand(&self, operand: Operand) -> RunResult<Value> {
         match operand {
             Operand::Imm(imm) => Ok(Value::number(i64::from(imm) as u64)),
             Operand::Reg(register) => self.read(register),
@@ -246,7 +246,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
     }
 
     /// `sysctl_convert_ctx_access()` in kernel/bpf/cgroup.c.
-    fn load_context(&self, off: i16, size: Size) -> Done<u64> {
+    fn load_context(&self, off: i16, size: Size) -> RunResult<u64> {
         if !sysctl_is_valid_access(off, size, AccessType::Read) {
             return Err(Reason::Context { offset: off.into(), size: size.bytes() as usize });
         }
@@ -257,7 +257,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
         Ok(arithmetic::truncate(size, u64::from(field) >> (8 * (off % FIELD_BYTES))))
     }
 
-    fn store_context(&mut self, off: i16, size: Size, value: u64) -> Done {
+    fn store_context(&mut self, off: i16, size: Size, value: u64) -> RunResult {
         if !sysctl_is_valid_access(off, size, AccessType::Write) {
             return Err(Reason::Context { offset: off.into(), size: size.bytes() as usize });
         }
@@ -266,7 +266,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
         Ok(())
     }
 
-    fn atomic(&mut self, op: AtomicOp, size: Size, base: Reg, off: i16, src: Reg) -> Done {
+    fn atomic(&mut self, op: AtomicOp, size: Size, base: Reg, off: i16, src: Reg) -> RunResult {
         let pointer = displaced(self.read(base)?, off);
         let operand = arithmetic::truncate(size, number(self.read(src)?)?);
         let r0 = match op {
@@ -289,7 +289,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
 }
 
 /// The number that the value must be.
-fn number(value: Value) -> Done<u64> {
+fn number(value: Value) -> RunResult<u64> {
     if value.is_number() {
         Ok(value.bits)
     } else {

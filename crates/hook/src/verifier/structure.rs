@@ -176,11 +176,11 @@ fn check_calls(code: &[Step], functions: &Functions, profile: &Profile) -> Resul
         depths.insert(start, depth.max(1).next_multiple_of(32));
     }
     let mut chain = Vec::new();
-    let mut done = BTreeMap::new();
+    let mut totals = BTreeMap::new();
     for &start in functions.keys() {
-        descend(start, &calls, &depths, &mut chain, &mut done)?;
+        descend(start, &calls, &depths, &mut chain, &mut totals)?;
     }
-    let (frames, bytes) = done.get(&0).copied().unwrap_or((1, 0));
+    let (frames, bytes) = totals.get(&0).copied().unwrap_or((1, 0));
     if frames > profile.call_frames {
         return Err(Rejection::TooDeep { frames });
     }
@@ -196,9 +196,9 @@ fn descend(
     calls: &BTreeMap<usize, Vec<(usize, usize)>>,
     depths: &BTreeMap<usize, usize>,
     chain: &mut Vec<usize>,
-    done: &mut BTreeMap<usize, (usize, usize)>,
+    totals: &mut BTreeMap<usize, (usize, usize)>,
 ) -> Result<(usize, usize), Rejection> {
-    if let Some(&known) = done.get(&function) {
+    if let Some(&known) = totals.get(&function) {
         return Ok(known);
     }
     chain.push(function);
@@ -207,11 +207,11 @@ fn descend(
         if chain.contains(&target) {
             return Err(Rejection::Recursion { insn, target });
         }
-        let below = descend(target, calls, depths, chain, done)?;
+        let below = descend(target, calls, depths, chain, totals)?;
         (frames, bytes) = (frames.max(below.0), bytes.max(below.1));
     }
     chain.pop();
     let total = (frames + 1, bytes + depths.get(&function).copied().unwrap_or(0));
-    done.insert(function, total);
+    totals.insert(function, total);
     Ok(total)
 }

@@ -115,7 +115,7 @@ pub(crate) fn in_kernel(name: &str, access: &Access) -> Result {
             returned(rustix::io::pwrite(file.as_fd(), bytes, at as u64), |length| length)
         }
     };
-    let position = file.stream_position().expect("it can be told") as i64;
+    let position = file.stream_position().expect("it has a position") as i64;
     Result { returned, data, position }
 }
 

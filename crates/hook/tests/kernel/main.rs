@@ -157,11 +157,11 @@ fn in_namespaces(role: &str, numbers: &[(&str, u64)]) -> Result<(), Failed> {
     command.arg(role).args(variables.iter().map(|(_, number)| number.to_string()));
     with_private_namespaces(&mut command, Namespaces { net: true, uts: true, ipc: true, mount: false });
     let output = command.output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    print!("{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    print!("{stdout}");
     if output.status.success() {
         return Ok(());
     }
-    let cried = String::from_utf8_lossy(&output.stderr);
-    Err(format!("with {repeat}:\n{said}{cried}").into())
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("with {repeat}:\n{stdout}{stderr}").into())
 }

@@ -59,8 +59,9 @@ fn in_kernel(number: usize, case: &Case) -> Result<InKernel, Failed> {
     }
     let output = user.output()?;
     if !output.status.success() {
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-        return Err(said.concat().into());
+        let printed =
+            [output.stdout, output.stderr].map(|printed| String::from_utf8_lossy(&printed).into_owned());
+        return Err(printed.concat().into());
     }
     Ok(loaded)
 }
@@ -81,7 +82,7 @@ pub(crate) fn use_knobs(number: usize) -> ExitCode {
 fn perform(access: Access) -> (i64, Vec<u8>) {
     let opened = |file: std::io::Result<File>| file.expect("it can be opened");
     let mut data = vec![0; 4096];
-    let done = match access {
+    let result = match access {
         Access::Read(knob) => {
             let file = opened(File::open(format!("/proc/sys/{knob}")));
             rustix::io::pread(&file, &mut data[..], 0)
@@ -92,8 +93,8 @@ fn perform(access: Access) -> (i64, Vec<u8>) {
             rustix::io::pwrite(&file, bytes, position as u64)
         }
     };
-    data.truncate(done.unwrap_or(0));
-    (done.map_or_else(|errno| -i64::from(errno.raw_os_error()), |length| length as i64), data)
+    data.truncate(result.unwrap_or(0));
+    (result.map_or_else(|errno| -i64::from(errno.raw_os_error()), |length| length as i64), data)
 }
 
 /// Of the maps that can be looked into.

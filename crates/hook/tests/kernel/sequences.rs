@@ -41,14 +41,14 @@ pub(crate) fn attach_and_detach(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
     for sequence in 0..count.div_ceil(STEPS) {
         let mut stage = Stage::new(random.one_in(2));
-        let mut done = Vec::new();
+        let mut log = Vec::new();
         for _ in 0..STEPS {
             let (step, real, model) = stage.step(&mut random);
-            done.push(format!("{step}: {real:?}"));
+            log.push(format!("{step}: {real:?}"));
             let difference =
                 if real == model { stage.difference() } else { Some(format!("the model says {model:?}")) };
             if let Some(difference) = difference {
-                println!("sequence {sequence}: {difference}\n{}", done.join("\n"));
+                println!("sequence {sequence}: {difference}\n{}", log.join("\n"));
                 return ExitCode::FAILURE;
             }
         }
@@ -67,9 +67,9 @@ fn fill() -> Option<String> {
     for number in 0..70 {
         let (real, model) = &stage.cgroups[0];
         let (program, id) = &stage.programs[number % PROGRAMS];
-        let done = link_among(program, real, &Among::default());
+        let result = link_among(program, real, &Among::default());
         let modelled = stage.hook.link(*model, *id, Options::default());
-        match (done, modelled) {
+        match (result, modelled) {
             (Ok(real), Ok(model)) => stage.links.push((real, model)),
             (Err(real), Err(model)) if real.raw_os_error() == Some(model.0) => {}
             (real, model) => return Some(format!("link {number}: {real:?} and {model:?}")),
@@ -79,12 +79,12 @@ fn fill() -> Option<String> {
 }
 
 /// The errno; 0 on success.
-fn number(done: io::Result<()>) -> i32 {
-    done.map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |()| 0)
+fn number(result: io::Result<()>) -> i32 {
+    result.map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |()| 0)
 }
 
-fn number_of_model(done: Result<(), Errno>) -> i32 {
-    done.map_or_else(|errno| errno.0, |()| 0)
+fn number_of_model(result: Result<(), Errno>) -> i32 {
+    result.map_or_else(|errno| errno.0, |()| 0)
 }
 
 impl Stage {
@@ -124,15 +124,15 @@ impl Stage {
             4..=6 if self.with_links => self.link(random, at, which, index),
             7 if !self.links.is_empty() => {
                 let (real, model) = &self.links[index];
-                let done = number(update_link(real, &self.programs[which].0));
+                let result = number(update_link(real, &self.programs[which].0));
                 let modelled = self.hook.update_link(*model, self.programs[which].1, None);
-                (format!("update link {index} to {which}"), done, number_of_model(modelled))
+                (format!("update link {index} to {which}"), result, number_of_model(modelled))
             }
             8 if !self.links.is_empty() => {
                 let (real, model) = &self.links[index];
-                let done = number(detach_link(real));
+                let result = number(detach_link(real));
                 let modelled = self.hook.detach_link(*model);
-                (format!("detach link {index}"), done, number_of_model(modelled))
+                (format!("detach link {index}"), result, number_of_model(modelled))
             }
             9 if !self.links.is_empty() => {
                 let (real, model) = self.links.remove(index);
@@ -143,9 +143,9 @@ impl Stage {
             10 if !PARENTS.contains(&Some(at)) => self.remove(at),
             _ => {
                 let (real, model) = &self.cgroups[at];
-                let done = number(detach_without_link(&self.programs[which].0, real));
+                let result = number(detach_without_link(&self.programs[which].0, real));
                 let modelled = self.hook.detach(*model, Some(self.programs[which].1), None);
-                (format!("detach {which} from {at}"), done, number_of_model(modelled))
+                (format!("detach {which} from {at}"), result, number_of_model(modelled))
             }
         }
     }
@@ -179,14 +179,14 @@ impl Stage {
             replaces.then_some(other)
         );
         among.replaced = replaces.then_some(&self.programs[other].0);
-        let done = number(attach_among(program, real, real_mode, &among));
+        let result = number(attach_among(program, real, real_mode, &among));
         // The model's types only allow BPF_F_REPLACE in multi mode.
         let modelled = match (replaces, mode) {
             (false, _) => self.hook.attach(*model, *id, mode, options),
             (true, Mode::Multi) => self.hook.replace(*model, self.programs[other].1, *id, options),
             (true, _) => Err(Errno::EINVAL),
         };
-        (described, done, number_of_model(modelled))
+        (described, result, number_of_model(modelled))
     }
 
     fn link(&mut self, random: &mut Random, at: usize, which: usize, index: usize) -> (String, i32, i32) {
@@ -214,13 +214,13 @@ impl Stage {
             }
         }
         let described = format!("link {which} to {at}, {options:?}");
-        let done = link_among(program, real, &among);
+        let result = link_among(program, real, &among);
         let modelled = self.hook.link(*model, *id, options);
         let errnos = (
-            done.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
+            result.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
             modelled.map_or_else(|errno| errno.0, |_| 0),
         );
-        if let (Ok(real), Ok(model)) = (done, modelled) {
+        if let (Ok(real), Ok(model)) = (result, modelled) {
             self.links.push((real, model));
         }
         (described, errnos.0, errnos.1)
@@ -254,8 +254,8 @@ impl Stage {
                 self.programs.iter().position(|(program, _)| program.info().is_ok_and(|info| info.id == *id))
             };
             let index_of_model = |id: &ProgramId| self.programs.iter().position(|(_, program)| program == id);
-            let attached = real.attached().expect("it can be told");
-            let effective: Vec<_> = real.effective().expect("it can be told").iter().map(index).collect();
+            let attached = real.attached().expect("it can be queried");
+            let effective: Vec<_> = real.effective().expect("it can be queried").iter().map(index).collect();
             let mode = attached.mode.map(|mode| match mode {
                 AttachMode::Single => Mode::Single,
                 AttachMode::Override => Mode::Override,

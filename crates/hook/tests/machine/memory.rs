@@ -29,9 +29,12 @@ fn accesses_out_of_bounds_are_faults() {
     beyond.alu(AluOp::Add, Reg::R1, Reg::R6);
     beyond.load(Size::U64, Reg::R0, Reg::R1, 0);
     allow(&mut beyond);
-    let said = fault(beyond, vec![results(8)]);
-    assert!(said.contains("8 bytes at offset 1 are outside of a map value, which has 8 bytes"), "{said}");
-    assert!(said.starts_with("test, instruction 5: r0 = *(u64 *)(r1 +0)"), "{said}");
+    let message = fault(beyond, vec![results(8)]);
+    assert!(
+        message.contains("8 bytes at offset 1 are outside of a map value, which has 8 bytes"),
+        "{message}"
+    );
+    assert!(message.starts_with("test, instruction 5: r0 = *(u64 *)(r1 +0)"), "{message}");
 
     let mut above = Assembler::new();
     through(&mut above, 0);

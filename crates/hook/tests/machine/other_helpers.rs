@@ -89,10 +89,10 @@ fn invalid_formats_are_rejected() {
         asm.mov(Reg::R5, 8);
         asm.call_helper(helper_ids::SNPRINTF);
         allow(&mut asm);
-        let said = fault(asm, vec![results(TEXT + 8), frozen(format.as_bytes())]);
+        let message = fault(asm, vec![results(TEXT + 8), frozen(format.as_bytes())]);
         assert!(
-            said.contains("the format is not valid") || said.contains("wants a string"),
-            "{format:?}: {said}"
+            message.contains("the format is not valid") || message.contains("wants a string"),
+            "{format:?}: {message}"
         );
     }
 }
@@ -420,8 +420,8 @@ fn gpl_only_helpers_need_a_compatible_license() {
     allow(&mut asm);
     let program = Program { license: Some("MIT".to_owned()), ..program(asm, Vec::new()) };
     let rejected = LoadedProgram::load(&program, &Profile::LINUX_6_18, &LoadOptions::default());
-    let said = rejected.expect_err("it is rejected").to_string();
-    assert!(said.contains("cannot call bpf_trace_printk, a GPL-restricted function"), "{said}");
+    let message = rejected.expect_err("it is rejected").to_string();
+    assert!(message.contains("cannot call bpf_trace_printk, a GPL-restricted function"), "{message}");
 }
 
 #[test]

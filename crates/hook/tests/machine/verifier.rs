@@ -61,8 +61,8 @@ fn bad_programs_are_rejected_with_the_reason() {
         (&[Insn::call_function(-1), one, exit], "recursive call"),
         (&[Insn::call_kfunc(12, 0), one, exit], "kernel function 12"),
     ] {
-        let said = load(insns, &Profile::LINUX_6_18, 18).expect_err(reason);
-        assert!(said.contains(reason), "{said:?} is not {reason:?}");
+        let message = load(insns, &Profile::LINUX_6_18, 18).expect_err(reason);
+        assert!(message.contains(reason), "{message:?} is not {reason:?}");
     }
 }
 
@@ -80,8 +80,8 @@ fn differences_between_kernels_are_in_the_profile() {
         (Insn::mov_signed(Width::W64, Size::U8, Reg::R2, Reg::R1), "does not know ISA v4"),
         (Insn::may_goto(0), "does not know may_goto"),
     ] {
-        let said = load(&[&[insn], &exit[..]].concat(), &old, 18).expect_err(reason);
-        assert!(said.contains(reason), "{said:?} is not {reason:?}");
+        let message = load(&[&[insn], &exit[..]].concat(), &old, 18).expect_err(reason);
+        assert!(message.contains(reason), "{message:?} is not {reason:?}");
     }
     let callback = [
         &[mov(Reg::R1, 3)][..],
@@ -95,8 +95,8 @@ fn differences_between_kernels_are_in_the_profile() {
         ("5.10", "unrecognized bpf_ld_imm64 insn"),
         ("5.15", "program of this type cannot use helper bpf_loop#181"),
     ] {
-        let said = load(&callback, &kernel.parse().expect("a profile"), 18).expect_err(reason);
-        assert!(said.contains(reason), "{said:?} is not {reason:?}");
+        let message = load(&callback, &kernel.parse().expect("a profile"), 18).expect_err(reason);
+        assert!(message.contains(reason), "{message:?} is not {reason:?}");
     }
     assert_eq!(load(&callback, &Profile::LINUX_6_18, 18), Ok(()));
     let retval = [&[Insn::call_helper(helper_ids::GET_RETVAL)], &exit[..]].concat();
@@ -147,10 +147,10 @@ fn a_size_must_be_more_than_0_as_far_as_the_kernel_can_tell() {
         ("6.1.192", less, true),
         ("6.18", less, true),
     ] {
-        let said = load(&program(guard), &kernel.parse().expect("a profile"), 18)
-            .map_err(|said| said.split(": ").last().unwrap_or_default().to_owned());
+        let message = load(&program(guard), &kernel.parse().expect("a profile"), 18)
+            .map_err(|message| message.split(": ").last().unwrap_or_default().to_owned());
         let expected = if is_taken { Ok(()) } else { Err("R3 invalid zero-sized read".to_owned()) };
-        assert_eq!(said, expected, "{kernel} {guard:?}");
+        assert_eq!(message, expected, "{kernel} {guard:?}");
     }
 }
 
@@ -161,8 +161,9 @@ fn since_7_2_only_what_is_provably_an_errno_is_set_as_the_return_value() {
     let set = |insns: &[Insn]| {
         let end = [Insn::call_helper(helper_ids::SET_RETVAL), mov(Reg::R0, 1), Insn::exit()];
         ["6.18", "7.2"].map(|name| {
-            load(&[insns, &end].concat(), &name.parse().expect("a profile"), 18)
-                .map_err(|said| said.split_once(": ").map_or(said.clone(), |(_, reason)| reason.to_owned()))
+            load(&[insns, &end].concat(), &name.parse().expect("a profile"), 18).map_err(|message| {
+                message.split_once(": ").map_or(message.clone(), |(_, reason)| reason.to_owned())
+            })
         })
     };
     for insns in [

@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{ArgType, Helper, MapKind, helper_ids};
 
-use super::{Called, HelperEnv};
+use super::{HelperEnv, HelperResult};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -21,7 +21,7 @@ impl<'r> Arguments<'r> {
         env: &HelperEnv<'_, '_>,
         helper: &'static Helper,
         registers: &'r [Value; 11],
-    ) -> Called<Self> {
+    ) -> HelperResult<Self> {
         let arguments = Self { helper, registers };
         for (number, arg_type) in (1..).zip(helper.args()) {
             arguments.check_type(env, number, *arg_type)?;
@@ -29,7 +29,7 @@ impl<'r> Arguments<'r> {
         Ok(arguments)
     }
 
-    fn check_type(&self, env: &HelperEnv<'_, '_>, number: usize, arg_type: ArgType) -> Called<()> {
+    fn check_type(&self, env: &HelperEnv<'_, '_>, number: usize, arg_type: ArgType) -> HelperResult<()> {
         use ArgType::{
             Anything, ConstAllocSizeOrZero, ConstMapPtr, ConstSize, ConstSizeOrZero, ConstStr, Ctx, Func,
             MapKey, MapValue, Mem, MemOrNull, RingbufMem, StackOrNull, UninitLong, UninitMapValue, UninitMem,
@@ -67,7 +67,7 @@ impl<'r> Arguments<'r> {
         }
     }
 
-    fn check_size(&self, number: usize, size: u64, or_zero: bool) -> Called<()> {
+    fn check_size(&self, number: usize, size: u64, or_zero: bool) -> HelperResult<()> {
         if size >= SIZE_MAX || (size == 0 && !or_zero) {
             return Err(Reason::Size { helper: self.helper.name, register: number as u8, size: size as i64 });
         }
@@ -75,7 +75,7 @@ impl<'r> Arguments<'r> {
     }
 
     /// Checks the kind of a map: `check_map_func_compatibility()`.
-    fn check_map_kind(&self, kind: MapKind) -> Called<()> {
+    fn check_map_kind(&self, kind: MapKind) -> HelperResult<()> {
         use MapKind::{
             Array, CgroupArray, CgroupStorage, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray,
             PercpuCgroupStorage, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf, Stack,
@@ -106,7 +106,7 @@ impl<'r> Arguments<'r> {
     }
 
     /// One of r1 to r5, even if the prototype does not name it.
-    pub(super) fn register(&self, number: usize) -> Called {
+    pub(super) fn register(&self, number: usize) -> HelperResult {
         let value = self.registers[number];
         if value.region == Region::Uninit {
             return Err(Reason::UninitRegister { register: number as u8 });

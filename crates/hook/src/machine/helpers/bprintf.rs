@@ -1,6 +1,6 @@
 //! Format strings: `bpf_bprintf_prepare()` in kernel/bpf/helpers.c, `bstr_printf()` in lib/vsprintf.c.
 
-use super::{Called, HelperEnv};
+use super::{HelperEnv, HelperResult};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -31,7 +31,7 @@ pub(super) fn bprintf(
     env: &mut HelperEnv<'_, '_>,
     format: &[u8],
     arguments: &[Value],
-) -> Called<Result<Vec<u8>, Malformed>> {
+) -> HelperResult<Result<Vec<u8>, Malformed>> {
     let Ok(pieces) = pieces(format, arguments.len()) else { return Ok(Err(Malformed)) };
     let mut arguments = arguments.iter();
     let mut text = Vec::new();
@@ -80,7 +80,7 @@ fn pieces(format: &[u8], arguments: usize) -> Result<Vec<Piece>, Malformed> {
 }
 
 /// The string at a pointer; empty if it is not a pointer.
-fn string(env: &mut HelperEnv<'_, '_>, start: Value) -> Called<Vec<u8>> {
+fn string(env: &mut HelperEnv<'_, '_>, start: Value) -> HelperResult<Vec<u8>> {
     let mut text = Vec::new();
     if start.is_number() {
         return Ok(text);

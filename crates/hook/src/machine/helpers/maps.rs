@@ -3,25 +3,25 @@
 use knobgate_bpf::{MapDef, helper_ids};
 
 use super::arguments::Arguments;
-use super::{Called, HelperEnv, errno, number};
+use super::{HelperEnv, HelperResult, errno, number};
 use crate::MapError;
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
 /// The key in r2.
-fn key(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<Vec<u8>> {
+fn key(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<Vec<u8>> {
     let size = env.memory.map(arguments.map(1)).def().key_size as usize;
     env.memory.copy(arguments.pointer(2), size)
 }
 
 /// The value in this register.
-fn value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize) -> Called<Vec<u8>> {
+fn value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize) -> HelperResult<Vec<u8>> {
     let size = env.memory.map(arguments.map(1)).def().value_size as usize;
     env.memory.copy(arguments.pointer(register), size)
 }
 
 /// The map in r1, which programs must be allowed to write.
-fn writable(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<u16> {
+fn writable(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<u16> {
     let map = arguments.map(1);
     if env.memory.map(map).def().is_read_only() {
         return Err(Reason::ReadOnly { region: Region::Map(map) });
@@ -30,7 +30,7 @@ fn writable(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<u16> {
 }
 
 /// The result of a map operation, as the program gets it.
-fn zero_or_errno(env: &HelperEnv<'_, '_>, result: Result<(), MapError>) -> Called {
+fn zero_or_errno(env: &HelperEnv<'_, '_>, result: Result<(), MapError>) -> HelperResult {
     match within_memory(result)? {
         Ok(()) => number(0u64),
         Err(error) => Ok(map_errno(env, error.errno())),
@@ -38,7 +38,7 @@ fn zero_or_errno(env: &HelperEnv<'_, '_>, result: Result<(), MapError>) -> Calle
 }
 
 /// The result of a map operation, unless the model has no memory left, where a kernel would have some.
-pub(super) fn within_memory<T>(result: Result<T, MapError>) -> Called<Result<T, MapError>> {
+pub(super) fn within_memory<T>(result: Result<T, MapError>) -> HelperResult<Result<T, MapError>> {
     match result {
         Err(MapError::Together { most }) => Err(Reason::MapMemory { most }),
         result => Ok(result),
@@ -56,7 +56,7 @@ pub(super) fn map_errno(env: &HelperEnv<'_, '_>, number: i32) -> Value {
 }
 
 /// `bpf_map_lookup_elem(map, key)`, `bpf_map_lookup_percpu_elem(map, key, cpu)`
-pub(super) fn lookup(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn lookup(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let map = arguments.map(1);
     let key = key(env, arguments)?;
     let is_percpu = arguments.helper.id == helper_ids::MAP_LOOKUP_PERCPU_ELEM;
@@ -70,7 +70,7 @@ pub(super) fn lookup(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> 
 }
 
 /// `bpf_get_local_storage(map, flags)`: the storage of the attachment. The kernel only takes the type from the map.
-pub(super) fn get_local_storage(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn get_local_storage(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let flags = arguments.number(2);
     let map = allocated(env, arguments)?;
     let (cgroup, cpu) = (env.invocation.attached_to, env.run_env.processor);
@@ -83,7 +83,7 @@ pub(super) fn get_local_storage(env: &mut HelperEnv<'_, '_>, arguments: &Argumen
 
 /// The map with the storage of the attachment, of the type of the map in r1. It is that map itself, unless the program got
 /// there by a link update on a kernel that does not compare the maps.
-fn allocated(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<u16> {
+fn allocated(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<u16> {
     let map = arguments.map(1);
     let helper = arguments.helper.name;
     let own = &env.memory.maps[usize::from(map)];
@@ -108,7 +108,7 @@ fn allocated(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<u
 }
 
 /// `bpf_map_update_elem(map, key, value, flags)`
-pub(super) fn update(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn update(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let map = writable(env, arguments)?;
     let (key, value) = (key(env, arguments)?, value(env, arguments, 3)?);
     let updated = env.memory.map(map).update(&key, &value, arguments.number(4), Some(env.run_env.processor));
@@ -116,7 +116,7 @@ pub(super) fn update(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> 
 }
 
 /// `bpf_map_delete_elem(map, key)`
-pub(super) fn delete(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn delete(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let map = writable(env, arguments)?;
     let key = key(env, arguments)?;
     let deleted = env.memory.map(map).delete(&key);
@@ -124,7 +124,7 @@ pub(super) fn delete(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> 
 }
 
 /// `bpf_map_push_elem(map, value, flags)`
-pub(super) fn push(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn push(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let map = writable(env, arguments)?;
     let value = value(env, arguments, 2)?;
     let pushed = env.memory.map(map).push(&value, arguments.number(3));
@@ -132,7 +132,7 @@ pub(super) fn push(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Ca
 }
 
 /// `bpf_map_pop_elem(map, value)`, `bpf_map_peek_elem(map, value)`: of an empty map, zeros and `ENOENT`.
-pub(super) fn pop(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn pop(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (map, pointer) = (arguments.map(1), arguments.pointer(2));
     let size = env.memory.map(map).def().value_size as usize;
     // The destination is checked before anything is taken out.

@@ -3,7 +3,7 @@
 use knobgate_bpf::helper_ids;
 
 use super::arguments::Arguments;
-use super::{Called, EINVAL, ERANGE, HelperEnv, errno};
+use super::{EINVAL, ERANGE, HelperEnv, HelperResult, errno};
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
 
@@ -11,7 +11,7 @@ use crate::machine::value::Value;
 const WINDOW_BYTES: usize = 63;
 
 /// `bpf_strtol(buf, buf_len, flags, res)`, `bpf_strtoul(buf, buf_len, flags, res)`
-pub(super) fn parse(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn parse(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (flags, result) = (arguments.number(3), arguments.pointer(4));
     let text = env.memory.copy(arguments.pointer(1), arguments.size(2))?;
     if result.bits % 8 != 0 {

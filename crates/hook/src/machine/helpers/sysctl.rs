@@ -1,7 +1,7 @@
 //! The helpers of the hook itself: kernel/bpf/cgroup.c.
 
 use super::arguments::Arguments;
-use super::{Called, E2BIG, EINVAL, HelperEnv, errno};
+use super::{E2BIG, EINVAL, HelperEnv, HelperResult, errno};
 use crate::constants::MAX_ERRNO;
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
@@ -12,7 +12,7 @@ const BASE_NAME: u64 = 1;
 const NEW_VALUE_MAX: usize = 4095;
 
 /// `bpf_sysctl_get_name(ctx, buf, buf_len, flags)`
-pub(super) fn get_name(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn get_name(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size, flags) = (arguments.pointer(2), arguments.size(3), arguments.number(4));
     // The prototype needs initialized memory; on kernels that let programs read uninitialized stack, all stack is.
     env.memory.read(pointer, size, |_| ())?;
@@ -79,14 +79,14 @@ fn copy_from(buffer: &mut [u8], text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// `bpf_sysctl_get_current_value(ctx, buf, buf_len)`
-pub(super) fn get_current_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn get_current_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(2), arguments.size(3));
     let current = env.invocation.current;
     env.memory.write(pointer, size, |buffer| copy_value(buffer, current))
 }
 
 /// `bpf_sysctl_get_new_value(ctx, buf, buf_len)`
-pub(super) fn get_new_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn get_new_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(2), arguments.size(3));
     let new = env.invocation.new.as_deref().filter(|_| env.invocation.write).unwrap_or_default();
     env.memory.write(pointer, size, |buffer| copy_value(buffer, new))
@@ -110,7 +110,7 @@ fn copy_value(buffer: &mut [u8], value: &[u8]) -> Value {
 }
 
 /// `bpf_sysctl_set_new_value(ctx, buf, buf_len)`
-pub(super) fn set_new_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn set_new_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(2), arguments.size(3));
     let value = env.memory.copy(pointer, size)?;
     let has_new = env.invocation.new.as_ref().is_some_and(|new| !new.is_empty());
@@ -125,7 +125,7 @@ pub(super) fn set_new_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'
 }
 
 /// `bpf_set_retval(retval)`
-pub(super) fn set_retval(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn set_retval(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let retval = arguments.number(1) as i32;
     if env.invocation.profile.set_retval_checked && !(-MAX_ERRNO..=0).contains(&retval) {
         return Err(Reason::Retval { value: retval.into() });

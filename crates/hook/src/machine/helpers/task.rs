@@ -3,7 +3,7 @@
 use knobgate_bpf::helper_ids;
 
 use super::arguments::Arguments;
-use super::{Called, EAGAIN, EINVAL, EPERM, HelperEnv, errno, number};
+use super::{EAGAIN, EINVAL, EPERM, HelperEnv, HelperResult, errno, number};
 use crate::invocation::SentSignal;
 use crate::machine::value::Value;
 
@@ -15,19 +15,19 @@ const INIT: u32 = 1;
 const SIGNAL_MAX: u32 = 64;
 
 /// `bpf_get_current_pid_tgid()`
-pub(super) fn get_current_pid_tgid(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> Called {
+pub(super) fn get_current_pid_tgid(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
     let task = env.invocation.task;
     number(u64::from(task.tgid) << 32 | u64::from(task.pid))
 }
 
 /// `bpf_get_current_uid_gid()`
-pub(super) fn get_current_uid_gid(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> Called {
+pub(super) fn get_current_uid_gid(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
     let task = env.invocation.task;
     number(u64::from(task.gid) << 32 | u64::from(task.uid))
 }
 
 /// `bpf_get_current_cgroup_id()`
-pub(super) fn get_current_cgroup_id(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> Called {
+pub(super) fn get_current_cgroup_id(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
     number(env.invocation.task.cgroups.last().copied().unwrap_or(0))
 }
 
@@ -35,13 +35,16 @@ pub(super) fn get_current_cgroup_id(env: &mut HelperEnv<'_, '_>, _: &Arguments<'
 pub(super) fn get_current_ancestor_cgroup_id(
     env: &mut HelperEnv<'_, '_>,
     arguments: &Arguments<'_>,
-) -> Called {
+) -> HelperResult {
     let level = usize::try_from(arguments.number(1) as i32);
     number(level.ok().and_then(|level| env.invocation.task.cgroups.get(level).copied()).unwrap_or(0))
 }
 
 /// `bpf_current_task_under_cgroup(map, index)`
-pub(super) fn current_task_under_cgroup(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn current_task_under_cgroup(
+    env: &mut HelperEnv<'_, '_>,
+    arguments: &Arguments<'_>,
+) -> HelperResult {
     let cgroup = env.memory.map(arguments.map(1)).cgroup(arguments.number(2) as u32);
     Ok(match cgroup {
         Ok(Some(cgroup)) => Value::number(env.invocation.task.cgroups.contains(&cgroup).into()),
@@ -51,7 +54,7 @@ pub(super) fn current_task_under_cgroup(env: &mut HelperEnv<'_, '_>, arguments: 
 }
 
 /// `bpf_send_signal(sig)`, `bpf_send_signal_thread(sig)`
-pub(super) fn send_signal(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn send_signal(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let number = arguments.number(1) as u32;
     if env.invocation.task.tgid == INIT {
         return Ok(errno(EPERM));
@@ -65,7 +68,7 @@ pub(super) fn send_signal(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>
 }
 
 /// `bpf_get_current_comm(buf, size)`: `strscpy_pad()` of the name, or `strscpy()`.
-pub(super) fn get_current_comm(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn get_current_comm(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(1), arguments.size(2));
     let comm = &env.invocation.task.comm;
     let len = comm.len().min(COMM_BYTES - 1).min(size - 1);

@@ -4,7 +4,7 @@ use knobgate_bpf::Size;
 
 use super::arguments::Arguments;
 use super::bprintf::bprintf;
-use super::{Called, EINVAL, HelperEnv, errno, number};
+use super::{EINVAL, HelperEnv, HelperResult, errno, number};
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -12,7 +12,7 @@ use crate::machine::value::{Region, Value};
 const VARARGS_MAX: usize = 12;
 
 /// `bpf_strncmp(s1, s1_sz, s2)`; `s2` is a string in read-only memory.
-pub(super) fn strncmp(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn strncmp(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let size = arguments.size(2);
     let left = env.memory.copy(arguments.pointer(1), size)?;
     let right = const_str(env, arguments, 3)?;
@@ -25,7 +25,7 @@ pub(super) fn strncmp(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) ->
 }
 
 /// A string in a frozen map, without its NUL: `check_reg_const_str()`.
-fn const_str(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize) -> Called<Vec<u8>> {
+fn const_str(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize) -> HelperResult<Vec<u8>> {
     let pointer = arguments.pointer(register);
     let text = match pointer.region {
         Region::MapValue { map, slot } => {
@@ -41,7 +41,7 @@ fn const_str(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize
 }
 
 /// `bpf_snprintf(str, str_size, fmt, data, data_len)`
-pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(1), arguments.size(2));
     let format = const_str(env, arguments, 3)?;
     let Some(values) = packed_values(env, arguments, 4)? else { return Ok(errno(EINVAL)) };
@@ -60,23 +60,23 @@ pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
 }
 
 /// `bpf_trace_printk(fmt, fmt_size, …)`: to the tracer.
-pub(super) fn trace_printk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn trace_printk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let Some(format) = sized_format(env, arguments)? else { return Ok(errno(EINVAL)) };
     let wanted = format.windows(2).filter(|pair| pair[0] == b'%' && pair[1] != b'%').count();
     let values = (3..=5).take(wanted).map(|register| arguments.register(register));
-    let values: Vec<Value> = values.collect::<Called<_>>()?;
+    let values: Vec<Value> = values.collect::<HelperResult<_>>()?;
     trace(env, &format, &values)
 }
 
 /// `bpf_trace_vprintk(fmt, fmt_size, data, data_len)`: to the tracer.
-pub(super) fn trace_vprintk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called {
+pub(super) fn trace_vprintk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let format = sized_format(env, arguments)?;
     let values = packed_values(env, arguments, 3)?;
     let (Some(format), Some(values)) = (format, values) else { return Ok(errno(EINVAL)) };
     trace(env, &format, &values)
 }
 
-fn trace(env: &mut HelperEnv<'_, '_>, format: &[u8], values: &[Value]) -> Called {
+fn trace(env: &mut HelperEnv<'_, '_>, format: &[u8], values: &[Value]) -> HelperResult {
     let Ok(text) = bprintf(env, format, values)? else { return Ok(errno(EINVAL)) };
     if let Some(tracer) = &mut env.tracer {
         tracer.print(&text);
@@ -85,7 +85,7 @@ fn trace(env: &mut HelperEnv<'_, '_>, format: &[u8], values: &[Value]) -> Called
 }
 
 /// The format in r1, which must have a NUL within the size in r2.
-fn sized_format(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Called<Option<Vec<u8>>> {
+fn sized_format(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<Option<Vec<u8>>> {
     let mut format = env.memory.copy(arguments.pointer(1), arguments.size(2))?;
     let end = format.iter().position(|byte| *byte == 0);
     Ok(end.map(|end| {
@@ -100,18 +100,18 @@ fn packed_values(
     env: &mut HelperEnv<'_, '_>,
     arguments: &Arguments<'_>,
     register: usize,
-) -> Called<Option<Vec<Value>>> {
+) -> HelperResult<Option<Vec<Value>>> {
     let (start, size) = (arguments.pointer(register), arguments.size(register + 1));
     if size % 8 != 0 || size > 8 * VARARGS_MAX {
         return Ok(None);
     }
     let value_at = |index: u64| match start.add(8 * index) {
         // Helpers read at any alignment; pointers are aligned.
-        odd if odd.bits % 8 != 0 => {
+        unaligned if unaligned.bits % 8 != 0 => {
             let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-            env.memory.read(odd, 8, number).map(Value::number)
+            env.memory.read(unaligned, 8, number).map(Value::number)
         }
         aligned => env.memory.load(aligned, Size::U64),
     };
-    (0..size as u64 / 8).map(value_at).collect::<Called<_>>().map(Some)
+    (0..size as u64 / 8).map(value_at).collect::<HelperResult<_>>().map(Some)
 }

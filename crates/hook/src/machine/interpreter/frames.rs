@@ -2,7 +2,7 @@
 
 use knobgate_bpf::Reg;
 
-use super::{Done, Interpreter};
+use super::{Interpreter, RunResult};
 use crate::constants::BPF_MAX_LOOPS;
 use crate::machine::fault::Reason;
 use crate::machine::helpers::Control;
@@ -32,7 +32,7 @@ pub(super) enum Continuation {
 
 impl Interpreter<'_, '_> {
     /// Calls the function at `start`, which returns to the next instruction.
-    pub(super) fn enter(&mut self, start: u32, continuation: Continuation) -> Done {
+    pub(super) fn enter(&mut self, start: u32, continuation: Continuation) -> RunResult {
         let frames = self.frames.len() + 2;
         if frames > self.env.invocation.profile.call_frames {
             return Err(Reason::TooDeep { frames });
@@ -55,7 +55,7 @@ impl Interpreter<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn leave(&mut self) -> Done<Option<u64>> {
+    pub(super) fn leave(&mut self) -> RunResult<Option<u64>> {
         let returned = self.read(Reg::R0)?;
         let Some(frame) = self.frames.last() else { return self.end(returned).map(Some) };
         if !matches!(frame.continuation, Continuation::Return) {
@@ -77,7 +77,7 @@ impl Interpreter<'_, '_> {
         Ok(None)
     }
 
-    fn end(&mut self, returned: Value) -> Done<u64> {
+    fn end(&mut self, returned: Value) -> RunResult<u64> {
         let value = returned_number(returned)?;
         if value > 1 {
             return Err(Reason::ReturnValue { at: "program exit", value: value as i64 });
@@ -88,7 +88,7 @@ impl Interpreter<'_, '_> {
         Ok(value)
     }
 
-    fn continue_with(&mut self, continuation: Continuation, returned: Value) -> Done {
+    fn continue_with(&mut self, continuation: Continuation, returned: Value) -> RunResult {
         let stops = returned.bits != 0;
         match continuation {
             Continuation::Return => {
@@ -116,7 +116,7 @@ impl Interpreter<'_, '_> {
     }
 
     /// Continues after a helper.
-    pub(super) fn after_helper(&mut self, control: Control) -> Done {
+    pub(super) fn after_helper(&mut self, control: Control) -> RunResult {
         match control {
             Control::Return(value) => {
                 self.finish_helper(value);
@@ -136,7 +136,7 @@ impl Interpreter<'_, '_> {
     }
 
     /// Calls the callback of a continuation with its arguments.
-    fn call_back(&mut self, continuation: Continuation) -> Done {
+    fn call_back(&mut self, continuation: Continuation) -> RunResult {
         self.callbacks += 1;
         let (callback, arguments) = match &continuation {
             Continuation::Loop { callback, index, context, .. } => {
@@ -161,7 +161,14 @@ impl Interpreter<'_, '_> {
     }
 
     /// Calls back with the entry after `key`, or ends `bpf_for_each_map_elem`.
-    fn for_each(&mut self, callback: u32, map: u16, key: Option<&[u8]>, called: u64, context: Value) -> Done {
+    fn for_each(
+        &mut self,
+        callback: u32,
+        map: u16,
+        key: Option<&[u8]>,
+        called: u64,
+        context: Value,
+    ) -> RunResult {
         let next = self.env.memory.map(map).next_entry(key);
         match next {
             Some((key, _)) => {
@@ -200,6 +207,6 @@ impl Interpreter<'_, '_> {
     }
 }
 
-fn returned_number(value: Value) -> Done<u64> {
+fn returned_number(value: Value) -> RunResult<u64> {
     if value.is_number() { Ok(value.bits) } else { Err(Reason::ReturnsPointer { region: value.region }) }
 }

@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{AluOp, Cond, Width};
 
-use super::Done;
+use super::RunResult;
 use crate::arithmetic;
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
@@ -10,7 +10,7 @@ use crate::machine::value::Value;
 /// `adjust_ptr_min_max_vals()` in kernel/bpf/verifier.c: numbers can be added to and subtracted from pointers, and
 /// pointers subtracted from pointers into the same region.
 #[cold]
-pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> Done<Value> {
+pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> RunResult<Value> {
     let moved = |pointer: Value, bits| Ok(Value { bits, region: pointer.region });
     match (width, op) {
         (Width::W64, AluOp::Add) if left.region.has_offsets() && right.is_number() => {
@@ -31,7 +31,7 @@ pub(super) fn pointer_arithmetic(width: Width, op: AluOp, left: Value, right: Va
 
 /// Compares pointers, if the result does not depend on addresses. Pointers are not null.
 #[cold]
-pub(super) fn compare_pointers(width: Width, cond: Cond, left: Value, right: Value) -> Done<bool> {
+pub(super) fn compare_pointers(width: Width, cond: Cond, left: Value, right: Value) -> RunResult<bool> {
     let is_null = |value: Value| value.is_number() && value.bits == 0;
     let differ = is_null(left) || is_null(right) || !(left.is_number() || right.is_number());
     match (width, cond) {

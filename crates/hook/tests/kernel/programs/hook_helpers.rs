@@ -80,10 +80,10 @@ impl Sketch<'_> {
 
     pub(super) fn retval(&mut self) {
         if self.random.one_in(2) {
-            let odd = !self.profile.set_retval_checked;
+            let any_number = !self.profile.set_retval_checked;
             let retval = match self.random.below(8) {
-                0 if odd => self.random.below(20) as i32,
-                1 if odd => -4096,
+                0 if any_number => self.random.below(20) as i32,
+                1 if any_number => -4096,
                 0 | 1 => -4095,
                 2 | 3 => 0,
                 _ => -(1 + self.random.below(130) as i32),
