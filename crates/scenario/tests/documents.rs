@@ -141,7 +141,7 @@ fn errors_say_where_and_what() {
         ),
         (
             document(r#""programs": {"p": {"expected_attach_type": 18}}"#),
-            "a program is given by one of the fields",
+            "a program has exactly one of the fields",
         ),
         (
             document(r#""programs": {"p": {"policy": "good.knob", "program": "x"}}"#),
