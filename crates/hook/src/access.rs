@@ -1,6 +1,5 @@
 //! A read or a write of a knob, and its result.
 
-use crate::constants::MAX_ERRNO;
 use crate::{AccessMode, Errno, FilterResult};
 
 /// The result of a read or a write.
@@ -15,10 +14,9 @@ pub struct AccessResult {
 }
 
 impl AccessResult {
-    /// The errno, if the system call failed.
+    /// The errno, if the system call failed with one that has a name. Programs can set others.
     pub fn errno(&self) -> Option<Errno> {
-        let errno = i32::try_from(-self.returned).ok()?;
-        (1..=MAX_ERRNO).contains(&errno).then_some(Errno(errno))
+        Errno::from_returned(self.returned)
     }
 
     pub(crate) fn failed(errno: Errno) -> Self {

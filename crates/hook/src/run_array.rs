@@ -7,6 +7,9 @@ use crate::constants::MAX_ERRNO;
 use crate::program_list::EffectiveProgram;
 use crate::{CgroupStorage, Errno, HookProgram, Invocation, ProgramId};
 
+/// What a program that denies makes the system call return, unless it sets another value.
+const EPERM: i32 = Errno::EPERM.returned() as i32;
+
 /// A program did something that the kernel's verifier would have rejected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,16 +60,16 @@ pub(crate) fn run(
         let allows = r0 as u32 != 0;
         all_allow &= r0 & 1 == 1;
         if !allows && !is_error(invocation.retval) && invocation.profile.retval_helpers {
-            invocation.retval = -Errno::EPERM.0;
+            invocation.retval = EPERM;
         }
     }
     result.retval = if invocation.profile.retval_helpers {
         let is_odd = invocation.retval != 0 && !is_error(invocation.retval);
-        if is_odd && invocation.profile.odd_retvals_deny { -Errno::EPERM.0 } else { invocation.retval }
+        if is_odd && invocation.profile.odd_retvals_deny { EPERM } else { invocation.retval }
     } else if all_allow {
         0
     } else {
-        -Errno::EPERM.0
+        EPERM
     };
     if let Some(replacement) = invocation.replacement() {
         result.replacement = Some(replacement.to_vec());

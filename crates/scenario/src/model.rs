@@ -164,7 +164,7 @@ impl<'s> Model<'s> {
 }
 
 fn errno(errno: Errno) -> StepError {
-    StepError::Errno(errno.0)
+    StepError::Errno(errno.number() as i32)
 }
 
 fn fault(fault: ProgramFault) -> StepError {
@@ -201,7 +201,7 @@ impl Backend for Model<'_> {
         let loaded =
             maps.and_then(|maps| LoadedProgram::load_with_maps(&made.program, maps, &profile, &options));
         let loaded = loaded.map_err(|rejection| StepError::Rejected {
-            errno: Some(rejection.errno().0),
+            errno: Some(rejection.errno().number() as i32),
             log: RejectionLog {
                 reason: rejection_reason::reason(&rejection.to_string()),
                 full: format!("the model rejects program {:?}: {rejection}", described.name),

@@ -20,8 +20,8 @@ use super::memory::Memory;
 use super::run_env::RunEnv;
 use super::trace::Tracer;
 use super::value::Value;
-use crate::Invocation;
 use crate::constants::BPF_MAX_LOOPS;
+use crate::{Errno, Invocation};
 use arguments::Arguments;
 
 /// What a helper returns, or why the run ends.
@@ -125,9 +125,9 @@ fn tail_call(_: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
 fn bpf_loop(_: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
     let count = arguments.number(1) as u32;
     if arguments.number(4) != 0 {
-        Control::Return(errno(EINVAL))
+        Control::Return(errno(Errno::EINVAL))
     } else if count > BPF_MAX_LOOPS {
-        Control::Return(errno(E2BIG))
+        Control::Return(errno(Errno::E2BIG))
     } else if count == 0 {
         Control::Return(Value::number(0))
     } else {
@@ -139,25 +139,19 @@ fn bpf_loop(_: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
 /// `bpf_for_each_map_elem(map, callback, context, flags)`
 fn for_each_map_elem(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> Control {
     if arguments.number(4) != 0 {
-        return Control::Return(maps::map_errno(env, EINVAL));
+        return Control::Return(maps::map_errno(env, Errno::EINVAL));
     }
     let (callback, context) = (arguments.function(2), arguments.pointer(3));
     Control::ForEachMapElem { callback, map: arguments.map(1), context }
 }
-
-const EPERM: i32 = 1;
-const E2BIG: i32 = 7;
-const EAGAIN: i32 = 11;
-const EINVAL: i32 = 22;
-const ERANGE: i32 = 34;
 
 fn number(number: impl Into<u64>) -> HelperResult {
     Ok(Value::number(number.into()))
 }
 
 /// `-errno` as helpers return it.
-fn errno(errno: i32) -> Value {
-    Value::number(-i64::from(errno) as u64)
+fn errno(errno: Errno) -> Value {
+    Value::number(errno.returned() as u64)
 }
 
 #[cfg(test)]

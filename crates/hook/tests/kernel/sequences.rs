@@ -71,7 +71,7 @@ fn fill() -> Option<String> {
         let modelled = stage.hook.link(*model, *id, Options::default());
         match (result, modelled) {
             (Ok(real), Ok(model)) => stage.links.push((real, model)),
-            (Err(real), Err(model)) if real.raw_os_error() == Some(model.0) => {}
+            (Err(real), Err(model)) if real.raw_os_error() == Some(model.number() as i32) => {}
             (real, model) => return Some(format!("link {number}: {real:?} and {model:?}")),
         }
     }
@@ -84,7 +84,7 @@ fn number(result: io::Result<()>) -> i32 {
 }
 
 fn number_of_model(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(|errno| errno.0, |()| 0)
+    result.map_or_else(|errno| errno.number() as i32, |()| 0)
 }
 
 impl Stage {
@@ -218,7 +218,7 @@ impl Stage {
         let modelled = self.hook.link(*model, *id, options);
         let errnos = (
             result.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
-            modelled.map_or_else(|errno| errno.0, |_| 0),
+            modelled.map_or_else(|errno| errno.number() as i32, |_| 0),
         );
         if let (Ok(real), Ok(model)) = (result, modelled) {
             self.links.push((real, model));

@@ -4,9 +4,9 @@ use knobgate_bpf::{MapDef, helper_ids};
 
 use super::arguments::Arguments;
 use super::{HelperEnv, HelperResult, errno, number};
-use crate::MapError;
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
+use crate::{Errno, MapError};
 
 /// The key in r2.
 fn key(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<Vec<u8>> {
@@ -47,9 +47,9 @@ pub(super) fn within_memory<T>(result: Result<T, MapError>) -> HelperResult<Resu
 
 /// `-errno` as map operations return it. The verifier calls the map's own function directly, which on older kernels returns
 /// an `int`: the upper half is zero.
-pub(super) fn map_errno(env: &HelperEnv<'_, '_>, number: i32) -> Value {
+pub(super) fn map_errno(env: &HelperEnv<'_, '_>, number: Errno) -> Value {
     if env.invocation.profile.int_map_results {
-        Value::number(u64::from(-number as u32))
+        Value::number(u64::from(number.returned() as u32))
     } else {
         errno(number)
     }

@@ -4,11 +4,11 @@ use knobgate_bpf::helper_ids;
 
 use super::arguments::Arguments;
 use super::maps::within_memory;
-use super::{EINVAL, HelperEnv, HelperResult, errno, number};
-use crate::MapError;
+use super::{HelperEnv, HelperResult, errno, number};
 use crate::machine::fault::Reason;
 use crate::machine::memory::Reservation;
 use crate::machine::value::{Region, Value};
+use crate::{Errno, MapError};
 
 /// `BPF_F_INDEX_MASK`, `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: u64 = 0xffff_ffff;
@@ -57,7 +57,7 @@ pub(super) fn perf_event_output(env: &mut HelperEnv<'_, '_>, arguments: &Argumen
     let flags = arguments.number(3);
     let data = env.memory.copy(arguments.pointer(4), arguments.size(5))?;
     if flags & !CURRENT_CPU != 0 {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     }
     let index = if flags == CURRENT_CPU { env.run_env.processor } else { flags as u32 };
     zero_or_errno(env.memory.map(arguments.map(2)).send_event(index, &data))

@@ -3,7 +3,8 @@
 use knobgate_bpf::helper_ids;
 
 use super::arguments::Arguments;
-use super::{EINVAL, ERANGE, HelperEnv, HelperResult, errno};
+use super::{HelperEnv, HelperResult, errno};
+use crate::Errno;
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
 
@@ -39,18 +40,18 @@ pub(super) fn parse(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> H
     Ok(returned)
 }
 
-fn signed(text: &[u8], flags: u64) -> Result<(u64, usize), i32> {
+fn signed(text: &[u8], flags: u64) -> Result<(u64, usize), Errno> {
     let Parsed { magnitude, negative, consumed } = magnitude(text, flags)?;
     let limit = if negative { 1 << 63 } else { i64::MAX as u64 };
     if magnitude > limit {
-        return Err(ERANGE);
+        return Err(Errno::ERANGE);
     }
     Ok((if negative { magnitude.wrapping_neg() } else { magnitude }, consumed))
 }
 
-fn unsigned(text: &[u8], flags: u64) -> Result<(u64, usize), i32> {
+fn unsigned(text: &[u8], flags: u64) -> Result<(u64, usize), Errno> {
     let Parsed { magnitude, negative, consumed } = magnitude(text, flags)?;
-    if negative { Err(EINVAL) } else { Ok((magnitude, consumed)) }
+    if negative { Err(Errno::EINVAL) } else { Ok((magnitude, consumed)) }
 }
 
 struct Parsed {
@@ -60,17 +61,17 @@ struct Parsed {
 }
 
 /// `__bpf_strtoull()`
-fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, i32> {
+fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, Errno> {
     let base = flags & 31;
     if !matches!(base, 0 | 8 | 10 | 16) || flags & !31 != 0 {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
     let mut consumed = text.iter().take_while(|byte| is_space(**byte)).count();
     let negative = text.get(consumed) == Some(&b'-');
     consumed += usize::from(negative);
     let rest = &text[consumed..];
     if rest.is_empty() {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
     let window = &rest[..rest.len().min(WINDOW_BYTES)];
     // The kernel copies the window to a C string: a NUL ends it.
@@ -84,9 +85,9 @@ fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, i32> {
             .and_then(|value| value.checked_add(u64::from(digit)));
     }
     if count == 0 {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
-    let magnitude = value.ok_or(ERANGE)?;
+    let magnitude = value.ok_or(Errno::ERANGE)?;
     Ok(Parsed { magnitude, negative, consumed: consumed + prefix + count })
 }
 

@@ -1,7 +1,8 @@
 //! The helpers of the hook itself: kernel/bpf/cgroup.c.
 
 use super::arguments::Arguments;
-use super::{E2BIG, EINVAL, HelperEnv, HelperResult, errno};
+use super::{HelperEnv, HelperResult, errno};
+use crate::Errno;
 use crate::constants::MAX_ERRNO;
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
@@ -19,7 +20,7 @@ pub(super) fn get_name(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
     let (name, fortified) = (env.invocation.name, env.invocation.profile.fortified);
     env.memory.write(pointer, size, |buffer| match write_name(buffer, name, flags, fortified) {
         Some(length) => Value::number(length as u64),
-        None => errno(E2BIG),
+        None => errno(Errno::E2BIG),
     })
 }
 
@@ -98,7 +99,7 @@ fn copy_value(buffer: &mut [u8], value: &[u8]) -> Value {
     buffer[..len].copy_from_slice(&value[..len]);
     buffer[len..].fill(0);
     if value.is_empty() {
-        return errno(EINVAL);
+        return errno(Errno::EINVAL);
     }
     if buffer.len() > value.len() {
         return Value::number(value.len() as u64);
@@ -106,7 +107,7 @@ fn copy_value(buffer: &mut [u8], value: &[u8]) -> Value {
     if let Some(last) = buffer.last_mut() {
         *last = 0;
     }
-    errno(E2BIG)
+    errno(Errno::E2BIG)
 }
 
 /// `bpf_sysctl_set_new_value(ctx, buf, buf_len)`
@@ -115,10 +116,10 @@ pub(super) fn set_new_value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'
     let value = env.memory.copy(pointer, size)?;
     let has_new = env.invocation.new.as_ref().is_some_and(|new| !new.is_empty());
     if !env.invocation.write || !has_new {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     }
     if size > NEW_VALUE_MAX {
-        return Ok(errno(E2BIG));
+        return Ok(errno(Errno::E2BIG));
     }
     env.invocation.replace_new(&value);
     Ok(Value::number(0))

@@ -3,7 +3,8 @@
 use knobgate_bpf::helper_ids;
 
 use super::arguments::Arguments;
-use super::{EAGAIN, EINVAL, EPERM, HelperEnv, HelperResult, errno, number};
+use super::{HelperEnv, HelperResult, errno, number};
+use crate::Errno;
 use crate::invocation::SentSignal;
 use crate::machine::value::Value;
 
@@ -48,7 +49,7 @@ pub(super) fn current_task_under_cgroup(
     let cgroup = env.memory.map(arguments.map(1)).cgroup(arguments.number(2) as u32);
     Ok(match cgroup {
         Ok(Some(cgroup)) => Value::number(env.invocation.task.cgroups.contains(&cgroup).into()),
-        Ok(None) => errno(EAGAIN),
+        Ok(None) => errno(Errno::EAGAIN),
         Err(error) => errno(error.errno()),
     })
 }
@@ -57,10 +58,10 @@ pub(super) fn current_task_under_cgroup(
 pub(super) fn send_signal(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let number = arguments.number(1) as u32;
     if env.invocation.task.tgid == INIT {
-        return Ok(errno(EPERM));
+        return Ok(errno(Errno::EPERM));
     }
     if number > SIGNAL_MAX {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     }
     let to_thread = arguments.helper.id == helper_ids::SEND_SIGNAL_THREAD;
     env.invocation.signals.push(SentSignal { number, to_thread });

@@ -4,7 +4,8 @@ use knobgate_bpf::Size;
 
 use super::arguments::Arguments;
 use super::bprintf::bprintf;
-use super::{EINVAL, HelperEnv, HelperResult, errno, number};
+use super::{HelperEnv, HelperResult, errno, number};
+use crate::Errno;
 use crate::machine::fault::Reason;
 use crate::machine::value::{Region, Value};
 
@@ -44,7 +45,7 @@ fn const_str(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize
 pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(1), arguments.size(2));
     let format = const_str(env, arguments, 3)?;
-    let Some(values) = packed_values(env, arguments, 4)? else { return Ok(errno(EINVAL)) };
+    let Some(values) = packed_values(env, arguments, 4)? else { return Ok(errno(Errno::EINVAL)) };
     // The kernel's verifier checks the format.
     let malformed = |_| Reason::Format { helper: arguments.helper.name };
     let text = bprintf(env, &format, &values)?.map_err(malformed)?;
@@ -61,7 +62,7 @@ pub(super) fn snprintf(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
 
 /// `bpf_trace_printk(fmt, fmt_size, …)`: to the tracer.
 pub(super) fn trace_printk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
-    let Some(format) = sized_format(env, arguments)? else { return Ok(errno(EINVAL)) };
+    let Some(format) = sized_format(env, arguments)? else { return Ok(errno(Errno::EINVAL)) };
     let wanted = format.windows(2).filter(|pair| pair[0] == b'%' && pair[1] != b'%').count();
     let values = (3..=5).take(wanted).map(|register| arguments.register(register));
     let values: Vec<Value> = values.collect::<HelperResult<_>>()?;
@@ -72,12 +73,12 @@ pub(super) fn trace_printk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_
 pub(super) fn trace_vprintk(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let format = sized_format(env, arguments)?;
     let values = packed_values(env, arguments, 3)?;
-    let (Some(format), Some(values)) = (format, values) else { return Ok(errno(EINVAL)) };
+    let (Some(format), Some(values)) = (format, values) else { return Ok(errno(Errno::EINVAL)) };
     trace(env, &format, &values)
 }
 
 fn trace(env: &mut HelperEnv<'_, '_>, format: &[u8], values: &[Value]) -> HelperResult {
-    let Ok(text) = bprintf(env, format, values)? else { return Ok(errno(EINVAL)) };
+    let Ok(text) = bprintf(env, format, values)? else { return Ok(errno(Errno::EINVAL)) };
     if let Some(tracer) = &mut env.tracer {
         tracer.print(&text);
     }
