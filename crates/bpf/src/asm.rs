@@ -1,22 +1,22 @@
 //! An assembler with labels.
 //!
-//! Nobody counts offsets: jumps and calls name [`Label`]s, and [`Assembler::finish`] puts the distances in.
-//! How jumps that are too far for 16 bits get there is [`layout`](crate::layout)'s matter.
+//! Jumps and calls name [`Label`]s; [`Assembler::finish`] computes the offsets. Jumps that are too far for 16 bits are
+//! handled by [`layout`](crate::layout).
 
 use crate::layout::{self, Branch, BranchKind, Segment};
 use crate::{
-    AluOp, AtomicOp, Cond, Function, Imm64, Insn, LineEntry, MapReference, Operand, Operation, Reg,
+    AluOp, AtomicOp, Code, Cond, Function, Imm64, Insn, LineEntry, MapReference, Operand, Operation, Reg,
     Relocation, Size, Width,
 };
 
-/// A place in the code, which jumps and calls can name before it is known.
+/// A position in the code, which jumps and calls can name before it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label(u32);
 
 /// Collects instructions; see the [crate's example](crate).
 ///
-/// Methods that emit an instruction are called what it does. Mistakes (a label that is bound twice, never, or
-/// in another function) are reported by [`finish`](Self::finish), so that the emitting code can be straight.
+/// Methods that emit an instruction are named after what it does. Mistakes, such as a label that is bound twice, are
+/// reported by [`finish`](Self::finish), so that the emitting code needs no error handling.
 #[derive(Debug, Clone, Default)]
 pub struct Assembler {
     insns: Vec<Insn>,
@@ -29,20 +29,7 @@ pub struct Assembler {
     mistake: Option<AsmError>,
 }
 
-/// What an assembler makes: the parts of a [`Program`](crate::Program) that it knows.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Code {
-    /// The instructions.
-    pub insns: Vec<Insn>,
-    /// Where they refer to maps, in ascending order.
-    pub relocations: Vec<Relocation>,
-    /// The functions, in ascending order.
-    pub functions: Vec<Function>,
-    /// Which source line they came from, in ascending order.
-    pub lines: Vec<LineEntry>,
-}
-
-/// What was wrong with the use of an assembler.
+/// Mistakes in the use of an assembler.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AsmError {
@@ -60,8 +47,8 @@ pub enum AsmError {
         /// Where it was bound again.
         second: usize,
     },
-    /// A jump was emitted as an instruction, with an offset that somebody counted.
-    #[error("instruction {insn} is a jump or call with an offset of its own; it has to go to a label")]
+    /// A jump was emitted as an instruction with an explicit offset.
+    #[error("instruction {insn} is a jump or call with an explicit offset; it has to go to a label")]
     CountedOffset {
         /// The instruction, as counted by [`Assembler::position`].
         insn: usize,
@@ -74,7 +61,7 @@ pub enum AsmError {
         /// Where it goes to.
         target: usize,
     },
-    /// A call goes to a place where no function starts.
+    /// A call goes to an instruction where no function starts.
     #[error("instruction {insn} calls instruction {target}, where no function starts")]
     NotAFunction {
         /// The call, as counted by [`Assembler::position`].
@@ -82,7 +69,7 @@ pub enum AsmError {
         /// Where it goes to.
         target: usize,
     },
-    /// More jumps cross one place than 16-bit offsets can carry over it.
+    /// Too many long jumps cross one instruction for 16-bit offsets.
     #[error(
         "function {function:?} has too many long jumps for 16-bit offsets; split it, or allow long jumps"
     )]
@@ -109,7 +96,7 @@ impl Assembler {
         label
     }
 
-    /// Says that `label` is the next instruction.
+    /// Binds `label` to the next instruction.
     pub fn bind(&mut self, label: Label) {
         let second = self.position();
         match &mut self.labels[label.0 as usize] {
@@ -120,12 +107,12 @@ impl Assembler {
         }
     }
 
-    /// How many instructions there are. Jumps may grow later, so this is no place in the finished code.
+    /// The number of instructions. Jumps may grow later, so this is not an index into the finished code.
     pub fn position(&self) -> usize {
         self.insns.len()
     }
 
-    /// Starts a function with the next instruction. To call it, bind a label to the same place.
+    /// Starts a function with the next instruction. To call it, bind a label to the same instruction.
     pub fn begin_function(&mut self, name: &str) {
         self.functions.push(Function { name: name.to_owned(), start: self.position() });
     }
@@ -257,8 +244,8 @@ impl Assembler {
 
     /// Places the code and resolves the labels.
     ///
-    /// A jump takes 16 bits where they suffice. A farther one becomes a `gotol` where `long_jump` allows it
-    /// ([`Features::long_jump`](crate::Features::long_jump)), and else hops through islands.
+    /// A jump uses 16 bits if they suffice. A longer one becomes a `gotol` if `long_jump` allows it
+    /// ([`Features::long_jump`](crate::Features::long_jump)), and otherwise hops through islands.
     ///
     /// # Errors
     ///
@@ -298,7 +285,7 @@ impl Assembler {
         self.functions.iter().zip(ends).map(|(function, end)| function.start..end).collect()
     }
 
-    /// The branches with the places that they go to, which are where they may go.
+    /// The branches with their targets, which are checked.
     fn resolve(&self) -> Result<Vec<Branch>, AsmError> {
         let function_of = |insn: usize| self.functions.partition_point(|function| function.start <= insn);
         let mut branches = Vec::with_capacity(self.branches.len());

@@ -1,18 +1,18 @@
-//! The BTF of a program: type information, by which the kernel knows its functions by name and its
-//! instructions by their source lines.
+//! The BTF of a program: type information that tells the kernel the names of its functions and the source lines of its
+//! instructions.
 //!
 //! With it, the verifier's log and `bpftool prog dump xlated linum` show the lines of the policy. The format
-//! is `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`; what the kernel demands of the tables is in
-//! `check_btf_func` and `check_btf_line` of `kernel/bpf/verifier.c`.
+//! is described in `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The kernel checks it in `check_btf_func` and
+//! `check_btf_line` of `kernel/bpf/verifier.c`.
 
 use std::collections::HashMap;
 
 use crate::{LineEntry, Program};
 
-/// What is loaded along with a [`Program`] to describe it.
+/// The description of a [`Program`] that is loaded with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramBtf {
-    /// What `BPF_BTF_LOAD` takes.
+    /// The bytes for `BPF_BTF_LOAD`.
     pub btf: Vec<u8>,
     /// The functions, for `BPF_PROG_LOAD`: records of [`FUNC_INFO_SIZE`](Self::FUNC_INFO_SIZE) bytes.
     pub func_info: Vec<u8>,
@@ -28,8 +28,8 @@ impl ProgramBtf {
 
     /// Describes a program.
     ///
-    /// What the kernel would refuse is bent so that it does not: characters in names, lines and columns that
-    /// are too great, lines without a text.
+    /// Whatever the kernel would reject is adapted: characters in names, line and column numbers that are too large, lines
+    /// without text.
     pub fn of(program: &Program) -> Self {
         let Description { types, strings, functions, lines } = Description::of(program);
         let (mut func_info, mut line_info) = (Vec::new(), Vec::new());
@@ -105,17 +105,17 @@ pub(crate) const INT_SIGNED: u32 = 1;
 const FUNC_STATIC: u32 = 0;
 const FUNC_GLOBAL: u32 = 1;
 
-/// The parameter of a function that takes whatever it is given: it has no name and no type.
+/// A variadic parameter: without name and type.
 const VARIADIC: [u32; 2] = [0, 0];
 
 /// What fits the 22 bits for the line and the 10 for the column.
 const MAX_LINE: u32 = (1 << 22) - 1;
 const MAX_COLUMN: u32 = (1 << 10) - 1;
 
-/// The kernel takes names shorter than `KSYM_NAME_LEN`, which was 128 until 6.1.
+/// The kernel accepts names shorter than `KSYM_NAME_LEN`, which was 128 until 6.1.
 const MAX_NAME: usize = 127;
 
-/// Stands where a line has no text, since tools take an empty one for none.
+/// Replaces an empty text of a line, which tools take for a missing one.
 const NO_TEXT: &str = "(no source)";
 
 /// The lines that instructions start, in ascending order.
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_would_refuse_is_bent() {
+    fn what_the_kernel_would_reject_is_adapted() {
         let mut program = program(|asm| {
             asm.load_imm64(Reg::R0, 1 << 40);
             asm.exit();
@@ -298,7 +298,7 @@ mod tests {
         program.functions = vec![Function { name: "2nd-rate name".into(), start: 0 }];
         let btf = ProgramBtf::of(&program);
         let lines = words(&btf.line_info);
-        let [line] = lines.as_chunks::<4>().0 else { panic!("one line can be told") };
+        let [line] = lines.as_chunks::<4>().0 else { panic!("one line") };
         assert_eq!((line[0], line[3]), (0, u32::MAX));
         assert_eq!(string(&btf, line[2]), "(no source)");
         assert!(btf.btf.windows(15).any(|name| name == b"_2nd_rate_name\0"));

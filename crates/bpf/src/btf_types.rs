@@ -19,10 +19,10 @@ const DECL_TAG: u32 = 17;
 const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
 
-/// How many types may stand between a name and what it means.
+/// The longest chain of typedefs and qualifiers that is followed.
 const DEPTH_MAX: usize = 32;
 
-/// Strings are looked at so far; nothing that matters is longer.
+/// The longest string that is read.
 const STRING_MAX: usize = 512;
 
 /// All types, numbered from 1, and their strings.
@@ -37,7 +37,7 @@ pub(crate) struct Types<'a> {
 pub(crate) struct Strings<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Strings<'a> {
-    /// The string at an offset, as far as it is text; "" where there is none.
+    /// The string at an offset, up to the first byte that is not text; "" if there is none.
     pub(crate) fn at(self, offset: u32) -> &'a str {
         let bytes = self.0.get(offset as usize..).unwrap_or_default();
         let bytes = &bytes[..bytes.len().min(STRING_MAX)];
@@ -68,7 +68,7 @@ pub(crate) struct Type<'a> {
 pub(crate) struct Member<'a> {
     pub(crate) name: &'a str,
     pub(crate) of_type: u32,
-    /// In bits, for members that are no bit fields.
+    /// In bits; not for bit fields.
     pub(crate) offset: u32,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Types<'a> {
         self.strings.at(of.name)
     }
 
-    /// What a type is behind its other names and qualifiers.
+    /// A type without typedefs and qualifiers.
     pub(crate) fn resolved(&self, mut id: u32) -> Option<Type<'a>> {
         for _ in 0..DEPTH_MAX {
             let found = self.get(id)?;
@@ -167,7 +167,7 @@ impl<'a> Types<'a> {
         })
     }
 
-    /// The variables that BTF has in a section: each with its type.
+    /// The variables of a section, with their types.
     pub(crate) fn variables(&self, section: &str) -> impl Iterator<Item = (&'a str, u32)> {
         let section = self.types.iter().find(|of| of.kind == DATASEC && self.name(**of) == section);
         let records = section.map(|of| of.rest.as_chunks::<3>().0).unwrap_or_default();

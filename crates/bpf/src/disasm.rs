@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::{
-    AluOp, AtomicOp, ByteOrder, Callee, Cond, Function, Imm64, Insn, MapReference, Operand, Operation,
-    Program, Reg, Size, Width, helper_ids,
+    AluOp, AtomicOp, ByteOrder, Callee, Cond, Function, Helper, Imm64, Insn, MapReference, Operand,
+    Operation, Program, Reg, Size, Width,
 };
 
 impl fmt::Display for Operation {
@@ -62,7 +62,7 @@ impl fmt::Display for Operation {
             }
             Self::MayGoto { off } => write!(f, "may_goto pc{off:+}"),
             Self::Call { callee: Callee::Helper(id) } => {
-                write!(f, "call {}#{id}", helper_ids::name(id).unwrap_or("unknown"))
+                write!(f, "call {}#{id}", Helper::find(id).map_or("unknown", |helper| helper.name))
             }
             Self::Call { callee: Callee::Function(off) } => write!(f, "call pc{off:+}"),
             Self::Call { callee: Callee::Kfunc { btf_id, .. } } => write!(f, "call kernel-function#{btf_id}"),
@@ -85,7 +85,7 @@ impl fmt::Display for Imm64 {
     }
 }
 
-/// A register by the name that says how much of it is meant.
+/// A register, by its name for this width.
 struct Named(Width, Reg);
 
 impl fmt::Display for Named {
@@ -175,9 +175,9 @@ fn write_atomic(
 
 impl Program {
     /// The whole program as text: each function under its name, each source line above its instructions, and
-    /// behind every jump the label that stands where it goes to.
+    /// after every jump the label of its target.
     ///
-    /// Instructions look as in the verifier's log, but for maps, which go by their names here.
+    /// Instructions look as in the verifier's log, except that maps have their names.
     pub fn listing(&self) -> Listing<'_> {
         Listing { program: self, targets: targets(&self.insns) }
     }
@@ -187,7 +187,7 @@ impl Program {
 #[derive(Debug, Clone)]
 pub struct Listing<'a> {
     program: &'a Program,
-    /// Where jumps go to.
+    /// The targets of jumps.
     targets: BTreeSet<usize>,
 }
 

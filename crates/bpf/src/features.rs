@@ -1,7 +1,7 @@
-//! What a kernel accepts, as far as generated code depends on it.
+//! The features of a kernel that compiled code depends on.
 
-/// A description of the kernel that a program is made for. Found out by probing (versions do not tell), or
-/// chosen, to make a program that runs on many kernels.
+/// The features of the kernel that a program is compiled for. They come from probes, because versions prove nothing, or are
+/// chosen so that the program runs on many kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// `bpf_set_retval` can be called: a denial can carry any errno. Without it every denial is `EPERM`.
@@ -12,9 +12,9 @@ pub struct Features {
     pub current_comm: bool,
     /// `bpf_get_current_uid_gid` can be called.
     pub current_uid_gid: bool,
-    /// A helper may be given stack that nothing was stored to yet.
+    /// Helpers may read uninitialized stack.
     pub uninit_stack: bool,
-    /// The stack can be written at an offset that is only known at run time.
+    /// The stack can be written at a variable offset.
     pub variable_stack: bool,
     /// The `gotol` instruction of ISA v4: jumps beyond 32,767 instructions.
     pub long_jump: bool,
@@ -23,8 +23,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// What every kernel with links for this hook has (5.7 and later): nothing but the hook's own helpers and
-    /// the user's ids.
+    /// What every kernel with links for this hook has (5.7 and later): only the hook's own helpers and
+    /// `bpf_get_current_uid_gid`.
     pub const BASELINE: Self = Self {
         set_retval: false,
         set_new_value: true,
@@ -36,7 +36,7 @@ impl Features {
         bpf_loop: false,
     };
 
-    /// Everything that knobgate has a use for (7.2 and later have it all).
+    /// All features; 7.2 and later have them.
     pub const ALL: Self = Self {
         set_retval: true,
         set_new_value: true,

@@ -1,11 +1,11 @@
-//! One instruction: eight bytes, and the ways to make them.
+//! Instructions as bytes.
 
 use crate::{AluOp, AtomicOp, ByteOrder, Cond, Imm64, Operand, Reg, Size, Width, opcode};
 
-/// An instruction as the kernel takes it: `struct bpf_insn` in `include/uapi/linux/bpf.h`.
+/// An encoded instruction: `struct bpf_insn` in `include/uapi/linux/bpf.h`.
 ///
 /// A 64-bit immediate load takes two of them. Any eight bytes are an `Insn`; [`Operation`](crate::Operation)
-/// says what they mean, if anything.
+/// is their meaning, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Insn {
     /// The opcode; see [`opcode`].
@@ -21,7 +21,7 @@ impl Insn {
     /// How many bytes an instruction takes.
     pub const BYTES: usize = 8;
 
-    /// An instruction from its fields. Of `dst` and `src` only the low four bits are taken.
+    /// An instruction from its fields. Only the low four bits of `dst` and `src` count.
     pub const fn new(opcode: u8, dst: u8, src: u8, off: i16, imm: i32) -> Self {
         Self { opcode, registers: (dst & 0xf) | (src << 4), off, imm }
     }
@@ -31,7 +31,7 @@ impl Insn {
         self.registers & 0xf
     }
 
-    /// The number in the source field: a register, or what kind of immediate or callee the instruction has.
+    /// The number in the source field: a register, or the kind of immediate or callee.
     pub const fn src(self) -> u8 {
         self.registers >> 4
     }
@@ -229,7 +229,7 @@ const fn alu_class(width: Width) -> u8 {
     }
 }
 
-/// The bytes of a program on a little-endian machine, the only kind that knobgate makes programs for.
+/// The bytes of a program on a little-endian machine, the only kind that is supported.
 pub fn encode(insns: &[Insn]) -> Vec<u8> {
     insns.iter().flat_map(|insn| insn.to_bytes()).collect()
 }
@@ -238,7 +238,7 @@ pub fn encode(insns: &[Insn]) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// When the bytes are not whole instructions. Whether the instructions mean something is not looked at.
+/// The bytes are not whole instructions. Whether the instructions are valid is not checked.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Insn>, DecodeError> {
     let (chunks, rest) = bytes.as_chunks::<{ Insn::BYTES }>();
     if !rest.is_empty() {
@@ -257,7 +257,7 @@ pub enum DecodeError {
         /// How many bytes there were.
         bytes: usize,
     },
-    /// No instruction of the instruction set looks like this, or one of its reserved fields is not zero.
+    /// The instruction set has no such instruction, or a reserved field is not zero.
     #[error("instruction {index}: opcode {:#04x} with source {}, offset {} and immediate {} is not a BPF instruction",
         insn.opcode, insn.src(), insn.off, insn.imm)]
     UnknownInsn {

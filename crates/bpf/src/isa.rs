@@ -1,4 +1,4 @@
-//! The words of the instruction set: registers, sizes, operations, conditions.
+//! The parts of the instruction set: registers, sizes, operations, conditions.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ pub enum Reg {
     R4,
     /// The fifth argument.
     R5,
-    /// Kept across calls.
+    /// Callee-saved.
     R6,
-    /// Kept across calls.
+    /// Callee-saved.
     R7,
-    /// Kept across calls.
+    /// Callee-saved.
     R8,
-    /// Kept across calls.
+    /// Callee-saved.
     R9,
     /// The frame pointer: one past the end of the function's 512 bytes of stack. Cannot be written.
     R10,
@@ -86,7 +86,7 @@ impl From<Reg> for Operand {
     }
 }
 
-/// How many bits of its operands an operation takes.
+/// How many bits of its operands an operation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Width {
     /// The low 32; the result is zero-extended.
@@ -95,7 +95,7 @@ pub enum Width {
     W64,
 }
 
-/// How many bytes of memory a load, a store or an atomic operation touches.
+/// How many bytes of memory a load, a store or an atomic operation accesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Size {
     /// One byte.
@@ -215,7 +215,7 @@ impl AluOp {
         }
     }
 
-    /// What the offset field holds: signed division and remainder are told from the unsigned ones by it.
+    /// The offset field, which distinguishes signed division and remainder from unsigned.
     pub(crate) const fn offset(self) -> i16 {
         matches!(self, Self::SDiv | Self::SMod) as i16
     }
@@ -225,7 +225,7 @@ impl AluOp {
     }
 }
 
-/// What a conditional jump asks of its operands.
+/// The condition of a jump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cond {
     /// `==`
@@ -366,7 +366,7 @@ impl AtomicOp {
     }
 }
 
-/// A change of byte order. The low 16, 32 or 64 bits are taken, the rest is cleared.
+/// A change of byte order. It uses the low 16, 32 or 64 bits, and clears the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
     /// From the host's order to little endian.

@@ -1,11 +1,11 @@
-//! Where code goes: gives every branch its distance, and makes the jumps that 16 bits cannot express.
+//! Lays out code: computes the offset of every branch, and handles jumps that 16 bits cannot express.
 //!
-//! With ISA v4 such a jump becomes a `gotol`; a condition is inverted to hop over one. Without it, islands are
-//! put into the code: rows of unconditional jumps that falling through skips, at most every 30,000
-//! instructions, through which a far jump hops to its target.
+//! With ISA v4 such a jump becomes a `gotol`; a conditional jump is inverted to skip one. Without it, islands are inserted
+//! into the code, at most every 30,000 instructions: rows of unconditional jumps that fall-through skips, and through which
+//! a far jump hops to its target.
 //!
-//! Both make the code longer, which can put other jumps out of reach. So both start from the longest that the
-//! code can become, and make it shorter: whatever is in reach there stays so.
+//! Both make the code longer, which can put other jumps out of reach. So both start from the longest possible code, and
+//! shorten it: a target that is in reach stays in reach.
 
 mod islands;
 mod long;
@@ -17,7 +17,7 @@ use crate::{Insn, opcode};
 /// The instructions of one function.
 pub(crate) type Segment = Range<usize>;
 
-/// An instruction that goes somewhere else.
+/// An instruction with a target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Branch {
     pub(crate) insn: usize,
@@ -31,7 +31,7 @@ pub(crate) enum BranchKind {
     Jump,
     /// A conditional jump, with the opcode of the opposite condition, if there is one.
     Condition { inverse: Option<u8> },
-    /// A call or the address of a function, which has 32 bits and may be anywhere.
+    /// A call or the address of a function, whose offset has 32 bits.
     Reference,
 }
 
@@ -87,7 +87,7 @@ fn distance(from: usize, to: usize) -> i64 {
     to as i64 - from as i64 - 1
 }
 
-/// Lets a branch that is now at `from` go to `to`, which is in reach.
+/// Sets the offset of a branch that is now at `from`, so that it goes to `to`, which is in reach.
 fn link(insns: &mut [Insn], branch: &Branch, from: usize, to: usize) {
     let insn = &mut insns[from];
     if branch.kind == BranchKind::Reference {
@@ -97,7 +97,7 @@ fn link(insns: &mut [Insn], branch: &Branch, from: usize, to: usize) {
     }
 }
 
-/// From places in the original code to those in the code with insertions.
+/// Maps positions in the original code to positions in the code with insertions.
 #[derive(Debug)]
 struct Addresses(Vec<u32>);
 
@@ -122,13 +122,13 @@ impl Addresses {
         self.0[insn] as usize
     }
 
-    /// How many instructions the code has.
+    /// The number of instructions.
     fn len(&self) -> usize {
         self.of(self.0.len() - 1)
     }
 }
 
-/// Whether the code never goes on to the instruction after this one.
+/// Whether the code never falls through to the next instruction.
 fn is_terminal(insn: Insn) -> bool {
     const EXIT: u8 = opcode::JMP | opcode::EXIT;
     const JUMP: u8 = opcode::JMP | opcode::JA;

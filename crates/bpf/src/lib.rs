@@ -1,25 +1,27 @@
-//! BPF programs as data: what they are made of, how they are written, and how they are read.
+//! BPF programs as data: their parts, how they are assembled, and how they are read.
 //!
-//! Nothing here runs or loads anything. A compiler writes instructions into an [`Assembler`] and makes a
-//! [`Program`] of its [`Code`]; the kernel, or a model of it, takes the program from there.
+//! Nothing here runs or loads anything. A compiler emits instructions into an [`Assembler`] and makes a [`Program`] from
+//! its [`Code`]. The kernel, or a model of it, loads the program.
 //!
 //! ```text
-//!   Assembler ──► Code ──► Program ──┬──► encode      the bytes that the kernel takes
+//!   Assembler ──► Code ──► Program ──┬──► encode      the bytes for the kernel
 //!   ELF file ──► Object ─────┤       └──► ProgramBtf  its functions and source lines, for the kernel
 //!   bytes ──► decode ──► [Insn] ──► Operation         what each instruction means
 //!                                     └──► Display    in the verifier's syntax
 //! ```
 //!
-//! The words:
+//! The terms:
 //!
-//! - An [`Insn`] is eight bytes, and an [`Operation`] what one or two of them mean. The whole instruction set
-//!   up to v4 is known (`Documentation/bpf/standardization/instruction-set.rst`).
-//! - A [`Label`] is a place in the code. Jumps and calls go to labels; nobody counts offsets.
-//! - A [`Program`] is instructions with the maps that they use. Where they use them is a [`Relocation`]: only
-//!   a loader knows the descriptor of a map, and puts it into the immediate of the instruction.
-//! - An [`Object`] is an ELF file with programs, as clang makes them; it is read from bytes.
-//! - The [`LineTable`] says which line of the source every instruction came from.
-//! - [`Features`] are what the kernel that the program is made for can do.
+//! - An [`Insn`] is eight bytes; an [`Operation`] is the meaning of one or two of them. It covers the whole instruction set
+//!   up to v4 (`Documentation/bpf/standardization/instruction-set.rst`).
+//! - A [`Label`] is a position in the code. Jumps and calls name labels, not offsets.
+//! - A [`Helper`] is a function of the kernel that programs can call. One table has the numbers, names and prototypes of
+//!   all.
+//! - A [`Program`] is instructions with the maps that they use. Each use is a [`Relocation`]: only a loader knows the
+//!   descriptor of a map, and puts it into the immediate of the instruction.
+//! - An [`Object`] is an ELF file with programs, as clang compiles it; it is read from bytes.
+//! - The [`LineTable`] maps every instruction to its source line.
+//! - [`Features`] describe the kernel that a program is compiled for.
 //!
 //! All bytes are those of little-endian machines.
 //!
@@ -60,7 +62,8 @@ mod btf;
 mod btf_types;
 mod disasm;
 mod features;
-pub mod helper_ids;
+mod helpers;
+mod imm64;
 mod insn;
 mod isa;
 mod layout;
@@ -71,17 +74,19 @@ mod program;
 mod set_new_value;
 mod struct_layouts;
 
-pub use asm::{AsmError, Assembler, Code, Label};
+pub use asm::{AsmError, Assembler, Label};
 pub use btf::ProgramBtf;
 pub use disasm::Listing;
 pub use features::Features;
+pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
+pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
 pub use object::{Object, ObjectError, ObjectProgram, WriteError, write_object};
-pub use operation::{Callee, Imm64, Operation};
+pub use operation::{Callee, Operation};
 pub use program::{
-    Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP, Program,
-    RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
+    Code, Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP,
+    Program, RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
 pub use struct_layouts::{LayoutError, StructLayouts};

@@ -1,7 +1,7 @@
-//! Reads programs from ELF objects, as clang and `aya-ebpf` make them, and writes them.
+//! Reads programs from ELF objects, as clang and `aya-ebpf` compile them, and writes them.
 //!
-//! An [`Object`] holds what was in the file. [`Object::program`] takes one program out of it, together with the
-//! functions it calls and the maps it uses, as a [`Program`] that can be loaded or run like any other:
+//! An [`Object`] is a parsed file. [`Object::program`] extracts one program with the functions that it calls and the maps
+//! that it uses, as a [`Program`] that can be loaded or run like any other:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,13 +16,13 @@
 //! # }
 //! ```
 //!
-//! What is understood: any number of programs (`SEC("cgroup/sysctl")`), static and global functions, callbacks;
-//! global variables in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, program arrays
-//! with what they start with; the license; and lines of the source, from BTF. What is not is an error that names it,
-//! when a program is taken that needs it: functions and variables of the kernel (kfuncs, ksyms, kconfig), maps of
-//! maps, maps that are pinned by name, types whose layout is the kernel's (CO-RE), other than the context.
+//! Supported are any number of programs (`SEC("cgroup/sysctl")`), static and global functions, callbacks; global variables
+//! in `.data`, `.bss` and `.rodata`, with their suffixes; maps in `.maps` and in `maps`, program arrays with initial
+//! contents; the license; and source lines from BTF. Extracting a program that needs anything else is an error that names
+//! it: functions and variables of the kernel (kfuncs, ksyms, kconfig), maps of maps, maps that are pinned by name, types
+//! whose layout is the kernel's (CO-RE), other than the context.
 //!
-//! No input makes it panic, and none takes it longer than its length warrants.
+//! No input makes it panic, and the time is bounded by the length of the input.
 
 mod debug_info;
 mod elf;
@@ -65,7 +65,7 @@ pub struct Object {
 pub struct ObjectProgram {
     /// Its name, which is that of its function.
     pub name: String,
-    /// The section that it is in, which says what it is for.
+    /// Its section, which gives its type.
     pub section: String,
     /// The attach type that it is loaded with: 18, `BPF_CGROUP_SYSCTL`; `None` for programs of other hooks.
     pub expected_attach_type: Option<u32>,
@@ -75,11 +75,11 @@ pub struct ObjectProgram {
 const CGROUP_SYSCTL: u32 = 18;
 
 impl Object {
-    /// The most bytes of a file that are looked at, and of a section that has none in the file.
+    /// The most bytes of a file, and of a section without data in the file.
     pub const BYTES_MAX: usize = 64 << 20;
 
-    /// The most bytes of a program with all that it hands on to; of all programs of an object, where all are taken. Each
-    /// counts with all that it uses, whether others use that too or not ([`Program::bytes`]).
+    /// The most bytes of a program with all programs that it tail-calls; and of all programs of an object together. Each
+    /// counts with everything it uses, even if others use it as well ([`Program::bytes`]).
     pub const PROGRAMS_MAX: usize = 256 << 20;
 
     /// Reads an object from the bytes of its file.
@@ -95,8 +95,8 @@ impl Object {
         let debug = elf.section(Role::BtfExt).map(|section| DebugInfo::read(section.data, &types));
         let debug = debug.transpose()?.unwrap_or_default();
         let mut maps = maps::read(&elf, &types)?;
-        let (functions, places) = functions::read(&elf, &types, &debug, &maps)?;
-        maps::resolve_programs(&elf, &mut maps, &places);
+        let (functions, addresses) = functions::read(&elf, &types, &debug, &maps)?;
+        maps::resolve_programs(&elf, &mut maps, &addresses);
         let license = elf.section(Role::License).map(|section| section.data).unwrap_or_default();
         let license = license.split(|byte| *byte == 0).next().unwrap_or_default();
         let mains: Vec<usize> = (0..functions.len()).filter(|&index| functions[index].is_program).collect();
@@ -121,12 +121,12 @@ impl Object {
         &self.programs
     }
 
-    /// The license that it states, `GPL` for example; "" if it states none.
+    /// The license that it states, such as `GPL`; "" if it states none.
     pub fn license(&self) -> &str {
         &self.license
     }
 
-    /// Takes the program `name` out of it; with no name, the only one for this hook.
+    /// Extracts the program `name`; without a name, the only one for this hook.
     ///
     /// The program's maps are those that it uses, and every section of read-only data.
     ///
@@ -176,7 +176,7 @@ impl Object {
 
 impl ObjectProgram {
     fn of(function: &Function) -> Self {
-        // Libbpf leaves sections with a `?` out unless it is told otherwise; older aya adds the name.
+        // Libbpf skips sections with a `?` by default; older aya adds the name.
         let section = function.section.trim_start_matches('?');
         let is_ours = section == "cgroup/sysctl" || section.starts_with("cgroup/sysctl/");
         Self {

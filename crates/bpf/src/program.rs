@@ -1,6 +1,6 @@
 //! A program: what is loaded, attached or interpreted.
 
-use crate::{Code, Insn};
+use crate::Insn;
 
 /// The name of the map with the counters: an array of one value, which holds two native `u64` for each entry of
 /// [`Program::rules`], how often it decided and how often it could not be evaluated.
@@ -13,13 +13,13 @@ pub const POLICY_TEXT_MAP: &str = "policy_text";
 /// file, a NUL, and the name of the program in it.
 pub const OBJECT_FILE_MAP: &str = "object_file";
 
-/// Instructions with the maps that they use, and what connects both to the policy that they came from.
+/// Instructions with the maps that they use, and the link to the policy that they were compiled from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
     /// The name that the kernel shows; the loader cuts it to 15 bytes.
     pub name: String,
-    /// The license that the program states, which decides on the helpers that are for GPL programs alone. `None`: it states
-    /// none, and the loader decides.
+    /// The license that the program states. GPL-only helpers need a compatible one. `None`: it states none, and the loader
+    /// chooses.
     pub license: Option<String>,
     /// The instructions. A 64-bit immediate load takes two of them, as it does in the kernel.
     pub insns: Vec<Insn>,
@@ -31,15 +31,16 @@ pub struct Program {
     pub functions: Vec<Function>,
     /// Which source line each instruction came from.
     pub lines: LineTable,
-    /// What is counted in [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in the order there: the rules, then the default for reads
-    /// and the one for writes.
+    /// What is counted in [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in the order there: the rules, then the default for
+    /// reads and the one for writes.
     pub rules: Vec<RuleEntry>,
-    /// What its program arrays hold when it starts.
+    /// The initial contents of its program arrays.
     pub tail_calls: Vec<TailCall>,
 }
 
 impl Program {
-    /// About how many bytes of memory it takes, with what its maps start with and the programs that it hands on to.
+    /// About how many bytes of memory it takes, including the initial contents of its maps and the programs that it
+    /// tail-calls.
     pub fn bytes(&self) -> usize {
         let license = self.license.as_ref().map_or(0, String::len);
         let functions: usize = self.functions.iter().map(|function| function.name.len()).sum();
@@ -61,6 +62,19 @@ impl Program {
     }
 }
 
+/// The output of an assembler: the parts of a [`Program`] that it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Code {
+    /// The instructions.
+    pub insns: Vec<Insn>,
+    /// Where they refer to maps, in ascending order.
+    pub relocations: Vec<Relocation>,
+    /// The functions, in ascending order.
+    pub functions: Vec<Function>,
+    /// Their source lines, in ascending order.
+    pub lines: Vec<LineEntry>,
+}
+
 /// A program in a program array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TailCall {
@@ -68,15 +82,15 @@ pub struct TailCall {
     pub map: usize,
     /// The index in the array.
     pub index: u32,
-    /// What is there. It has no maps and no tail calls of its own: its relocations count the maps of the program
-    /// that it belongs to.
+    /// The program. It has no maps and no tail calls of its own: its relocations count the maps of the program that it
+    /// belongs to.
     pub program: Program,
 }
 
 /// A map that a program needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapDef {
-    /// Its name. The kernel shows at most 15 bytes of letters, digits, `_` and `.`; the loader bends it.
+    /// Its name. The kernel takes at most 15 bytes of letters, digits, `_` and `.`; the loader adapts it.
     pub name: String,
     /// What kind of map.
     pub kind: MapKind,
@@ -84,13 +98,13 @@ pub struct MapDef {
     pub key_size: u32,
     /// Bytes in a value.
     pub value_size: u32,
-    /// How many entries it has room for; 0 of a perf event array: one for each CPU.
+    /// The maximum of entries; 0 for a perf event array: one for each CPU.
     pub max_entries: u32,
-    /// `BPF_F_…` bits to create it with, other than those that its kind and [`frozen`](Self::frozen) ask for.
+    /// `BPF_F_…` bits to create it with, other than those that its kind and [`frozen`](Self::frozen) imply.
     pub flags: u32,
-    /// What it holds when the program starts: keys and values of the sizes above.
+    /// Its initial contents: keys and values of the sizes above.
     pub contents: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether programs may only read it, and user space may not change it after it was filled.
+    /// Whether programs can only read it, and user space cannot change it after it was filled.
     pub frozen: bool,
 }
 
@@ -188,7 +202,7 @@ impl MapKind {
         matches!(self, Self::PercpuHash | Self::PercpuArray | Self::LruPercpuHash | Self::PercpuCgroupStorage)
     }
 
-    /// Whether a program has one value of it for each attachment.
+    /// Whether a program has one value for each attachment.
     pub const fn is_cgroup_storage(self) -> bool {
         matches!(self, Self::CgroupStorage | Self::PercpuCgroupStorage)
     }
@@ -215,7 +229,7 @@ impl MapKind {
     }
 }
 
-/// A place where the instructions refer to a map.
+/// A reference to a map by an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relocation {
     /// The index of the first instruction of a 64-bit immediate load.
@@ -226,10 +240,10 @@ pub struct Relocation {
     pub target: MapReference,
 }
 
-/// What of a map a 64-bit immediate load takes.
+/// What a 64-bit immediate load takes from a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapReference {
-    /// The map itself, as helpers want it (`BPF_PSEUDO_MAP_FD`).
+    /// The map itself, as an argument of helpers (`BPF_PSEUDO_MAP_FD`).
     Map,
     /// The address of this byte in the value of an array of one entry (`BPF_PSEUDO_MAP_VALUE`).
     Value(u32),
@@ -244,12 +258,12 @@ pub struct Function {
     pub start: usize,
 }
 
-/// From instructions to the lines of a source text.
+/// The source lines of instructions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LineTable {
     /// The name of the source file.
     pub file: String,
-    /// In ascending order of instructions: from this one on (until the next entry), the code is of this line.
+    /// In ascending order of instructions. An entry covers the instructions until the next entry.
     pub entries: Vec<LineEntry>,
 }
 
@@ -278,8 +292,8 @@ pub struct RuleEntry {
 impl Program {
     /// The first map with cgroup storage that a program in a program array uses and this one does not, with that program.
     ///
-    /// Called, it would get the storage of this one's attachment. Kernels do not take it into the array (`storage_cookie` in
-    /// kernel/bpf/core.c), or follow a null pointer (5.10).
+    /// If it was called, it would get the storage of this program's attachment. Kernels do not accept it in the array
+    /// (`storage_cookie` in kernel/bpf/core.c), or dereference a null pointer (5.10).
     pub fn foreign_storage(&self) -> Option<(&Self, &MapDef)> {
         self.tail_calls.iter().map(|call| &call.program).find_map(|callee| {
             let uses = |map: usize| self.relocations.iter().any(|relocation| relocation.map == map);

@@ -14,16 +14,16 @@ pub fn emit_length_check(asm: &mut Assembler, length: Reg, most: i32, out: Label
     asm.jump_if(Cond::Lt, length, 1, out);
 }
 
-/// Replaces the value being written with the bytes at `buffer`, an offset on the stack. Jumps to `refused` if the kernel
+/// Replaces the value being written with the bytes at `buffer`, an offset on the stack. Jumps to `rejected` if the kernel
 /// does not take them.
 ///
-/// How many bytes there are is in `length`, which [has been checked](emit_length_check); one more is in the buffer. The byte
-/// after the replacement must be NUL: most kernels hand the replacement to the knob's handler without terminating it
+/// How many bytes there are is in `length`, which [has been checked](emit_length_check); one more is in the buffer. The
+/// byte after the replacement must be NUL: most kernels hand the replacement to the knob's handler without terminating it
 /// (CVE-2026-97420). So it is set twice, the first time with the NUL. Only the last call's length counts, and the NUL of
 /// the first one stays where it is.
 ///
 /// `context` and `length` are registers that survive calls; R0 to R5 do not.
-pub fn emit_set_new_value(asm: &mut Assembler, context: Reg, buffer: i16, length: Reg, refused: Label) {
+pub fn emit_set_new_value(asm: &mut Assembler, context: Reg, buffer: i16, length: Reg, rejected: Label) {
     for terminator in [1, 0] {
         asm.mov(R1, context);
         asm.mov(R2, R10);
@@ -32,5 +32,5 @@ pub fn emit_set_new_value(asm: &mut Assembler, context: Reg, buffer: i16, length
         asm.alu(AluOp::Add, R3, terminator);
         asm.call_helper(helper_ids::SYSCTL_SET_NEW_VALUE);
     }
-    asm.jump_if(Cond::Ne, R0, 0, refused);
+    asm.jump_if(Cond::Ne, R0, 0, rejected);
 }

@@ -1,4 +1,4 @@
-//! What an assembler takes and what it refuses.
+//! What an assembler accepts and what it rejects.
 
 use knobgate_bpf::{
     AluOp, AsmError, Assembler, Cond, Function, Insn, LineEntry, MapReference, Operand, Reg, Relocation,

@@ -128,7 +128,7 @@ L14:
 }
 
 #[test]
-fn what_is_no_instruction_is_listed_with_its_fields() {
+fn invalid_instructions_are_listed_with_their_fields() {
     let insns = decode(&[0xff, 0x21, 3, 0, 4, 0, 0, 0]).unwrap();
     let program = Program { insns, ..Program::default() };
     assert_eq!(program.listing().to_string(), "   0: (ff) unknown 0xff dst=1 src=2 off=3 imm=4\n");

@@ -190,7 +190,7 @@ fn instructions_have_the_bytes_that_the_kernel_expects() {
 }
 
 #[test]
-fn what_is_no_instruction_is_told() {
+fn invalid_instructions_are_rejected() {
     assert_eq!(decode(&[0; 9]), Err(DecodeError::PartialInsn { bytes: 9 }));
     let [half, _] = Insn::load_imm64(Reg::R1, Imm64::Value(1));
     assert_eq!(Operation::at(&[Insn::exit(), half], 1), Err(DecodeError::HalfImm64 { index: 1 }));

@@ -1,4 +1,4 @@
-//! Programs from object files: the ones in examples/objects, which clang made, and rustc with aya-ebpf.
+//! Programs from the object files in examples/objects, by clang, and by rustc with aya-ebpf.
 
 use knobgate_bpf::{
     Imm64, Insn, MapDef, MapKind, MapReference, Object, ObjectError, Program, Reg, Relocation, WriteError,
@@ -33,8 +33,8 @@ fn program(bytes: &[u8], name: Option<&str>) -> Program {
     read(bytes).program(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn refusal(bytes: &[u8], name: Option<&str>) -> String {
-    read(bytes).program(name).expect_err("a refusal").to_string()
+fn error(bytes: &[u8], name: Option<&str>) -> String {
+    read(bytes).program(name).expect_err("an error").to_string()
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn programs_are_listed_with_what_they_are_for() {
 
 /// A small file could have any number of sections that are all of it.
 #[test]
-fn sections_that_overlap_are_refused() {
+fn sections_that_overlap_are_rejected() {
     let mut bytes = object!("watch").to_vec();
     let number = |bytes: &[u8], at: usize, len: usize| {
         bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
@@ -85,15 +85,15 @@ fn the_only_program_needs_no_name() {
 fn a_choice_is_left_to_the_user() {
     let several = object!("several");
     assert_eq!(
-        refusal(several, None),
+        error(several, None),
         "the object has several programs, one of which has to be named: decide, read_only, hand_on"
     );
     assert_eq!(
-        refusal(several, Some("other")),
+        error(several, Some("other")),
         "the object has no program \"other\"; it has decide, read_only, hand_on, device"
     );
     assert_eq!(
-        refusal(several, Some("device")),
+        error(several, Some("device")),
         "the program \"device\" is not for the accesses to /proc/sys: its section is cgroup/dev, not cgroup/sysctl"
     );
 }
@@ -109,7 +109,7 @@ fn what_is_not_supported_is_named() {
         ("address", "the section .data holds addresses"),
     ];
     for (name, expected) in cases {
-        let message = refusal(object!("foreign"), Some(name));
+        let message = error(object!("foreign"), Some(name));
         assert!(message.starts_with(&format!("the program \"{name}\" cannot be used: ")), "{message}");
         assert!(message.contains(expected), "{message}");
     }
@@ -209,7 +209,7 @@ fn a_program_array_starts_with_its_programs() {
 }
 
 #[test]
-fn other_files_are_no_objects() {
+fn other_files_are_not_objects() {
     let linked = std::fs::read(std::env::current_exe().expect("its path")).expect("this program");
     let mut big_endian = object!("whole").to_vec();
     big_endian[5] = 2;
@@ -263,14 +263,14 @@ fn sections_have_the_names_that_tell_what_they_are() {
 }
 
 #[test]
-fn what_an_object_cannot_carry_is_refused() {
+fn what_an_object_cannot_carry_is_rejected() {
     let value = MapDef::frozen_value("names", vec![1; 8]);
     let hash = MapDef { kind: MapKind::Hash, ..value.clone() };
     let several = MapDef { max_entries: 2, contents: Vec::new(), frozen: false, ..value };
     let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Value(0));
     let insns = vec![first, second, Insn::mov(knobgate_bpf::Width::W64, Reg::R0, 1), Insn::exit()];
     let with = |map: MapDef, target| Program {
-        name: "refused".to_owned(),
+        name: "rejected".to_owned(),
         insns: insns.clone(),
         maps: vec![map],
         relocations: vec![Relocation { insn: 0, map: 0, target }],
@@ -300,7 +300,7 @@ fn exhaust(bytes: &[u8]) {
 }
 
 #[test]
-fn every_beginning_of_an_object_is_read_or_refused() {
+fn every_beginning_of_an_object_is_read_or_rejected() {
     for object in OBJECTS {
         for end in 0..object.len() {
             exhaust(&object[..end]);
@@ -312,7 +312,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn a_damaged_object_is_read_or_refused(
+    fn a_damaged_object_is_read_or_rejected(
         object in 0..OBJECTS.len(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), value()), 1..6),
     ) {

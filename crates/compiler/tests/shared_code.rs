@@ -119,10 +119,10 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
                     .unwrap_or_else(|fault| panic!("{fault}: {access:?}"));
                 let errno =
                     if invocation.retval == 0 { Errno::EPERM.number() } else { -invocation.retval as u32 };
-                let verdict = match returned {
-                    0 => Verdict::Deny(Errno::from_number(errno).expect("an errno")),
-                    _ if invocation.replaced => Verdict::Rewrite(invocation.new.unwrap_or_default()),
-                    _ => Verdict::Allow,
+                let verdict = match (returned, invocation.replacement()) {
+                    (0, _) => Verdict::Deny(Errno::from_number(errno).expect("an errno")),
+                    (_, Some(replacement)) => Verdict::Rewrite(replacement.to_vec()),
+                    (_, None) => Verdict::Allow,
                 };
                 assert_eq!(verdict, effect.verdict, "template {number}: {access:?}");
                 expected[effect.counter] += 1;

@@ -4,7 +4,7 @@ use knobgate_bpf::MapKind;
 
 use crate::Map;
 
-/// The maps that a program has its storage in, at most one of each type (`prog->aux->cgroup_storage`).
+/// The storage maps of a program, at most one of each type (`prog->aux->cgroup_storage`).
 #[derive(Debug, Clone, Default)]
 pub struct CgroupStorage {
     shared: Option<Map>,
@@ -12,7 +12,7 @@ pub struct CgroupStorage {
 }
 
 impl CgroupStorage {
-    /// Those among `maps`, which are all that the program's instructions refer to.
+    /// The storage maps among `maps`, which are all maps that the program refers to.
     pub fn of<'m>(maps: impl IntoIterator<Item = &'m Map>) -> Self {
         let mut storage = Self::default();
         for map in maps {

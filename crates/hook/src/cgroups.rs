@@ -1,31 +1,20 @@
-//! The tree of control groups, each with what is attached to it.
+//! The cgroup hierarchy, with the programs that are attached to each cgroup.
 
 use std::collections::BTreeMap;
 
-use crate::attach::{Level, Link, LinkId, Owner};
-use crate::effective::Effective;
+use crate::ids::{CgroupId, LinkId};
+use crate::program_list::{EffectiveProgram, Link, ProgramList, ProgramOrLink};
 use crate::{Errno, Profile};
-
-/// Names a cgroup of a [`Hook`](crate::Hook): what `bpf_get_current_cgroup_id` returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CgroupId(pub(crate) u64);
-
-impl CgroupId {
-    /// The number.
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
 
 /// One cgroup.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     pub(crate) name: String,
     pub(crate) parent: Option<CgroupId>,
-    pub(crate) level: Level,
-    /// What runs for tasks inside, in order (`cgrp->bpf.effective`). It is kept, and not computed when needed, since some
-    /// kernels put programs into wrong places of it.
-    pub(crate) effective: Vec<Effective>,
+    pub(crate) list: ProgramList,
+    /// The programs that run for tasks inside, in order (`cgrp->bpf.effective`). They are stored instead of computed on
+    /// demand, because some kernels put programs into wrong slots.
+    pub(crate) effective: Vec<EffectiveProgram>,
 }
 
 /// All cgroups, and the links to them.
@@ -38,12 +27,12 @@ pub(crate) struct Cgroups {
 }
 
 impl Cgroups {
-    /// The root alone; its id is 1, as the kernel's.
+    /// The root cgroup; its id is 1, as in the kernel.
     pub(crate) const ROOT: CgroupId = CgroupId(1);
 
     pub(crate) fn new(profile: Profile) -> Self {
         let root =
-            Cgroup { name: String::new(), parent: None, level: Level::default(), effective: Vec::new() };
+            Cgroup { name: String::new(), parent: None, list: ProgramList::default(), effective: Vec::new() };
         Self { profile, by_id: [(Self::ROOT, root)].into(), links: BTreeMap::new(), next: 2 }
     }
 
@@ -55,7 +44,7 @@ impl Cgroups {
         self.by_id.get_mut(&id).ok_or(Errno::ENOENT)
     }
 
-    /// mkdir(2): a cgroup inherits what is in effect at its parent.
+    /// mkdir(2): a cgroup inherits the effective programs of its parent.
     pub(crate) fn create(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
         self.get(parent)?;
         if name.is_empty() || name.contains(['/', '\n']) {
@@ -69,24 +58,23 @@ impl Cgroups {
         let cgroup = Cgroup {
             name: name.to_owned(),
             parent: Some(parent),
-            level: Level::default(),
+            list: ProgramList::default(),
             effective: Vec::new(),
         };
         self.by_id.insert(id, cgroup);
-        self.recompute(id);
+        self.update_effective_progs(id);
         Ok(id)
     }
 
-    /// rmdir(2) of a cgroup without tasks: all that was attached to it is gone, and its links lead nowhere
-    /// (`cgroup_bpf_release`).
+    /// rmdir(2) of a cgroup without tasks: everything is detached, and its links have no cgroup (`cgroup_bpf_release`).
     pub(crate) fn remove(&mut self, id: CgroupId) -> Result<(), Errno> {
         self.get(id)?;
         if id == Self::ROOT || self.children(id).next().is_some() {
             return Err(Errno::EBUSY);
         }
         if let Some(cgroup) = self.by_id.remove(&id) {
-            for slot in cgroup.level.slots {
-                if let Owner::Link(link) = slot.owner
+            for slot in cgroup.list.slots {
+                if let ProgramOrLink::Link(link) = slot.attached
                     && let Some(link) = self.links.get_mut(&link)
                 {
                     link.cgroup = None;
@@ -104,7 +92,7 @@ impl Cgroups {
         })
     }
 
-    /// The cgroup `id` and all below it.
+    /// The cgroup `id` and its descendants.
     pub(crate) fn subtree(&self, id: CgroupId) -> Vec<CgroupId> {
         let inside = |&other: &CgroupId| self.upwards(other).any(|(ancestor, _)| ancestor == id);
         self.by_id.keys().copied().filter(inside).collect()
@@ -112,7 +100,7 @@ impl Cgroups {
 
     /// Whether anything is attached anywhere (`cgroup_bpf_enabled`).
     pub(crate) fn any_attached(&self) -> bool {
-        self.by_id.values().any(|cgroup| !cgroup.level.slots.is_empty())
+        self.by_id.values().any(|cgroup| !cgroup.list.slots.is_empty())
     }
 
     /// The child of `parent` with this name.

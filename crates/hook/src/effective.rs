@@ -1,48 +1,39 @@
-//! Which programs run for the tasks of a cgroup, and in which order: `compute_effective_progs` and
+//! The effective programs of a cgroup, in order: `compute_effective_progs` and
 //! `replace_effective_prog` in kernel/bpf/cgroup.c.
 
-use crate::attach::{Level, LinkId, Mode, Owner, ProgramId, Slot};
-use crate::cgroups::{CgroupId, Cgroups};
-
-/// A program that runs (`struct bpf_prog_array_item`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Effective {
-    pub(crate) program: ProgramId,
-    /// The program whose storage it has, which is another one after some updates.
-    pub(crate) storage_of: ProgramId,
-    /// What it is attached to.
-    pub(crate) cgroup: CgroupId,
-}
+use crate::cgroups::Cgroups;
+use crate::ids::{CgroupId, LinkId, ProgramId};
+use crate::program_list::{EffectiveProgram, Mode, ProgramList, ProgramOrLink, Slot};
 
 impl Cgroups {
-    /// Computes anew what is in effect at `id` and everywhere below it.
-    pub(crate) fn recompute(&mut self, id: CgroupId) {
+    /// Recomputes the effective programs of `id` and of its descendants.
+    pub(crate) fn update_effective_progs(&mut self, id: CgroupId) {
         for inside in self.subtree(id) {
-            let effective = self.compute(inside);
+            let effective = self.compute_effective_progs(inside);
             if let Ok(cgroup) = self.get_mut(inside) {
                 cgroup.effective = effective;
             }
         }
     }
 
-    /// The levels that count at `id`: the nearest one with programs, and above it those in multi mode.
-    fn levels(&self, id: CgroupId) -> impl Iterator<Item = (CgroupId, &Level)> {
+    /// The lists that are in effect at `id`: the nearest one with programs, and above it those in multi mode.
+    fn lists(&self, id: CgroupId) -> impl Iterator<Item = (CgroupId, &ProgramList)> {
         let mut any = false;
-        self.upwards(id).map(|(id, cgroup)| (id, &cgroup.level)).filter(move |(_, level)| {
-            let counts = !any || level.mode == Some(Mode::Multi);
-            any |= counts && !level.slots.is_empty();
+        self.upwards(id).map(|(id, cgroup)| (id, &cgroup.list)).filter(move |(_, list)| {
+            let counts = !any || list.mode == Some(Mode::Multi);
+            any |= counts && !list.slots.is_empty();
             counts
         })
     }
 
-    fn compute(&self, id: CgroupId) -> Vec<Effective> {
-        let mut early: Vec<Vec<Effective>> = Vec::new();
+    fn compute_effective_progs(&self, id: CgroupId) -> Vec<EffectiveProgram> {
+        let mut early: Vec<Vec<EffectiveProgram>> = Vec::new();
         let mut late = Vec::new();
-        for (cgroup, level) in self.levels(id) {
+        for (cgroup, list) in self.lists(id) {
             let programs = |preorder: bool| {
-                let slots = level.slots.iter().filter(move |slot| slot.preorder == preorder);
-                let effective = |slot: &Slot| Effective {
-                    program: self.program_of(slot.owner),
+                let slots = list.slots.iter().filter(move |slot| slot.preorder == preorder);
+                let effective = |slot: &Slot| EffectiveProgram {
+                    program: self.program_of(slot.attached),
                     storage_of: slot.storage_of,
                     cgroup,
                 };
@@ -54,26 +45,26 @@ impl Cgroups {
         early.into_iter().rev().flatten().chain(late).collect()
     }
 
-    /// Puts the new program of `link`, which is attached to `id`, in its place everywhere, as kernels do that count that
-    /// place without minding which programs come in preorder: where there are any, it may be the place of another one.
-    pub(crate) fn overwrite(&mut self, id: CgroupId, link: LinkId) {
-        let program = self.program_of(Owner::Link(link));
+    /// Replaces the program of `link`, which is attached to `id`, in all effective arrays, with the bug of some kernels:
+    /// they count slots as if no program had `BPF_F_PREORDER`, and with such programs may hit the slot of another one.
+    pub(crate) fn replace_effective_prog(&mut self, id: CgroupId, link: LinkId) {
+        let program = self.program_of(ProgramOrLink::Link(link));
         for inside in self.subtree(id) {
-            let place = self
-                .levels(inside)
-                .flat_map(|(_, level)| &level.slots)
-                .position(|slot| slot.owner == Owner::Link(link));
+            let slot = self
+                .lists(inside)
+                .flat_map(|(_, list)| &list.slots)
+                .position(|slot| slot.attached == ProgramOrLink::Link(link));
             let Ok(cgroup) = self.get_mut(inside) else { continue };
-            if let Some(place) = place.and_then(|place| cgroup.effective.get_mut(place)) {
-                place.program = program;
+            if let Some(item) = slot.and_then(|slot| cgroup.effective.get_mut(slot)) {
+                item.program = program;
             }
         }
     }
 
-    pub(crate) fn program_of(&self, owner: Owner) -> ProgramId {
-        match owner {
-            Owner::Program(program) => program,
-            Owner::Link(link) => self.links[&link].program,
+    pub(crate) fn program_of(&self, attached: ProgramOrLink) -> ProgramId {
+        match attached {
+            ProgramOrLink::Program(program) => program,
+            ProgramOrLink::Link(link) => self.links[&link].program,
         }
     }
 }

@@ -1,12 +1,11 @@
-//! What programs that are generated may make use of on a kernel.
+//! What a kernel offers to programs.
 
-use knobgate_bpf::Features;
+use knobgate_bpf::{Features, Helper, helper_ids};
 
 use crate::Profile;
-use crate::calls::Helper;
 
 impl Profile {
-    /// What a program that is made for this kernel may make use of, loaded for this hook and with all capabilities.
+    /// What a program that is compiled for this kernel may use, if it is loaded for this hook and with all capabilities.
     ///
     /// ```
     /// use knobgate_hook::Profile;
@@ -19,22 +18,23 @@ impl Profile {
         Features {
             set_retval: self.retval_helpers,
             set_new_value: self.rewrites_are_applied,
-            current_comm: Helper::GET_CURRENT_COMM.since() <= self.version,
-            current_uid_gid: Helper::GET_CURRENT_UID_GID.since() <= self.version,
+            current_comm: self.has_helper(helper_ids::GET_CURRENT_COMM),
+            current_uid_gid: self.has_helper(helper_ids::GET_CURRENT_UID_GID),
             uninit_stack: self.uninit_stack,
             variable_stack: self.variable_stack,
             long_jump: self.long_jump,
-            bpf_loop: Helper::LOOP.since() <= self.version,
+            bpf_loop: self.has_helper(helper_ids::LOOP),
         }
     }
 
     /// Whether the address of a function can be loaded, for helpers that call it (`BPF_PSEUDO_FUNC`, which came with the
     /// first of these helpers).
     pub(crate) fn has_function_addresses(&self) -> bool {
-        Helper::FOR_EACH_MAP_ELEM.is_in(self)
+        self.has_helper(helper_ids::FOR_EACH_MAP_ELEM)
     }
 
-    /// Whether programs that are loaded for this hook can call the helper of this number, as far as it is modelled.
+    /// Whether programs that are loaded for this hook can call the helper of this number. `false` for helpers that are not
+    /// modelled.
     ///
     /// ```
     /// use knobgate_bpf::helper_ids;
@@ -45,7 +45,11 @@ impl Profile {
     /// # Ok::<(), knobgate_hook::UnknownProfile>(())
     /// ```
     pub fn has_helper(&self, id: u32) -> bool {
-        Helper::modelled(id).is_some_and(|helper| helper.is_in(self))
+        let since = || Helper::find(id)?.proto.as_ref().map(|proto| proto.since);
+        match id {
+            helper_ids::GET_RETVAL | helper_ids::SET_RETVAL => self.retval_helpers,
+            _ => since().is_some_and(|since| since <= self.version),
+        }
     }
 }
 

@@ -1,41 +1,42 @@
-//! The whole: knobs, cgroups with programs, and processes.
+//! The model as a whole: knobs, cgroups with programs, and processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::access::{Outcome, Request};
-use crate::attach::{Attached, LinkId, Mode, Options, ProgramId};
-use crate::cgroups::{CgroupId, Cgroups};
-use crate::process::Resident;
+use crate::access::{AccessResult, Request};
+use crate::attach::{Attached, Mode, Options};
+use crate::cgroups::Cgroups;
+use crate::ids::{CgroupId, LinkId, ProgramId};
+use crate::process::ProcessEntry;
 use crate::{
-    CgroupStorage, Errno, Knobs, OpenFile, Process, ProcessId, Profile, ProgramFault, Runs, Wanted,
-    WritesStrict,
+    AccessMode, CgroupStorage, Errno, HookProgram, Knobs, OpenFile, Process, ProcessId, Profile,
+    ProgramFault, WritesStrict,
 };
 
-/// A kernel, as far as this hook goes.
+/// A kernel, as far as this hook is concerned.
 pub struct Hook {
     /// The knobs.
     pub knobs: Knobs,
     /// `kernel.sysctl_writes_strict`.
     pub writes_strict: WritesStrict,
-    /// What the kernel's memory is full of behind a replaced value, where nothing else was before and it is not
-    /// terminated. Handlers that read C strings run into it.
+    /// The content of the kernel's memory after a replaced value, on kernels that do not terminate it. Handlers that parse
+    /// C strings read it.
     pub stale_byte: u8,
     pub(crate) profile: Profile,
     pub(crate) cgroups: Cgroups,
-    pub(crate) programs: Vec<Arc<dyn Runs>>,
-    pub(crate) processes: BTreeMap<ProcessId, Resident>,
+    pub(crate) programs: Vec<Arc<dyn HookProgram>>,
+    pub(crate) processes: BTreeMap<ProcessId, ProcessEntry>,
 }
 
 impl Default for Hook {
-    /// Linux 6.18 with the knobs of [`Knobs::usual`].
+    /// Linux 6.18 with the knobs of [`Knobs::defaults`].
     fn default() -> Self {
-        Self::new(Profile::default(), Knobs::usual())
+        Self::new(Profile::default(), Knobs::defaults())
     }
 }
 
 impl Hook {
-    /// This kernel with these knobs, the root cgroup, and nothing attached.
+    /// A kernel with this profile and these knobs, the root cgroup, and nothing attached.
     pub fn new(profile: Profile, knobs: Knobs) -> Self {
         Self {
             knobs,
@@ -48,18 +49,18 @@ impl Hook {
         }
     }
 
-    /// Which kernel it is.
+    /// The kernel's profile.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// Takes a program in, so that it can be attached.
-    pub fn load(&mut self, program: impl Runs + 'static) -> ProgramId {
+    /// Loads a program, so that it can be attached.
+    pub fn load(&mut self, program: impl HookProgram + 'static) -> ProgramId {
         self.load_shared(Arc::new(program))
     }
 
-    /// Takes in a program that the caller keeps too, to look at its maps.
-    pub fn load_shared(&mut self, program: Arc<dyn Runs>) -> ProgramId {
+    /// Loads a program that the caller keeps as well, to read its maps.
+    pub fn load_shared(&mut self, program: Arc<dyn HookProgram>) -> ProgramId {
         let id = ProgramId(self.programs.len() as u32);
         self.programs.push(program);
         id
@@ -77,18 +78,18 @@ impl Hook {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: `parent` was removed. `EEXIST`: there is one of that name. `EINVAL`: that is no name.
+    /// `ENOENT`: `parent` was removed. `EEXIST`: the name is taken. `EINVAL`: the name is invalid.
     pub fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
         self.cgroups.create(parent, name)
     }
 
-    /// Removes a cgroup, as rmdir(2) does. What is attached to it is detached.
+    /// Removes a cgroup, as rmdir(2) does. Its programs are detached.
     ///
     /// # Errors
     ///
-    /// `EBUSY`: it is the root, or there are cgroups or processes in it. `ENOENT`: it was removed.
+    /// `EBUSY`: it is the root, or has child cgroups or processes. `ENOENT`: it is already removed.
     pub fn remove_cgroup(&mut self, cgroup: CgroupId) -> Result<(), Errno> {
-        if self.processes.values().any(|resident| resident.cgroup == cgroup) {
+        if self.processes.values().any(|entry| entry.cgroup == cgroup) {
             return Err(Errno::EBUSY);
         }
         self.cgroups.remove(cgroup)
@@ -111,24 +112,24 @@ impl Hook {
             (process.task.pid, process.task.tgid) = (id.0, id.0);
         }
         process.task.cgroups = self.ids_down_to(cgroup)?;
-        self.processes.insert(id, Resident { process, cgroup });
+        self.processes.insert(id, ProcessEntry { process, cgroup });
         Ok(id)
     }
 
-    /// Moves a process into `cgroup`. Files that it has open are judged by the new one from then on.
+    /// Moves a process into `cgroup`. Accesses to files that it has open run the programs of the new cgroup from then on.
     ///
     /// # Errors
     ///
     /// `ENOENT`: the cgroup was removed. `ESRCH`: the process has ended.
     pub fn move_process(&mut self, process: ProcessId, cgroup: CgroupId) -> Result<(), Errno> {
         let cgroups = self.ids_down_to(cgroup)?;
-        let resident = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
-        resident.cgroup = cgroup;
-        resident.process.task.cgroups = cgroups;
+        let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
+        entry.cgroup = cgroup;
+        entry.process.task.cgroups = cgroups;
         Ok(())
     }
 
-    /// Gives a process other credentials, or its task another name.
+    /// Changes a process: its credentials, or the name of its task.
     ///
     /// # Errors
     ///
@@ -138,10 +139,10 @@ impl Hook {
         process: ProcessId,
         change: impl FnOnce(&mut Process),
     ) -> Result<(), Errno> {
-        let resident = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
-        let cgroups = resident.process.task.cgroups.clone();
-        change(&mut resident.process);
-        resident.process.task.cgroups = cgroups;
+        let entry = self.processes.get_mut(&process).ok_or(Errno::ESRCH)?;
+        let cgroups = entry.process.task.cgroups.clone();
+        change(&mut entry.process);
+        entry.process.task.cgroups = cgroups;
         Ok(())
     }
 
@@ -160,15 +161,15 @@ impl Hook {
 
 /// Attaching.
 impl Hook {
-    /// Attaches `program` to `cgroup` without a link (`BPF_PROG_ATTACH`). In the modes of one program it takes the place
-    /// of one that is there.
+    /// Attaches `program` to `cgroup` without a link (`BPF_PROG_ATTACH`). In single and override mode it replaces a program
+    /// that is attached.
     ///
     /// # Errors
     ///
-    /// `EPERM`: programs there are in another mode, or one at a cgroup above is in single mode. `EINVAL`: the program is
-    /// there already; the anchor is a link, or not as much in preorder; this kernel does not know such options. `E2BIG`:
-    /// there are [64](crate::attach::MAX_PROGRAMS). `ENOENT`: there is no such cgroup or anchor. `ESTALE`: the revision is
-    /// another one.
+    /// `EPERM`: programs are attached in another mode, or an ancestor has one in single mode. `EINVAL`: the program is
+    /// already attached; the position is relative to a link, or to a program with another `preorder`; this kernel does not
+    /// have these options. `E2BIG`: there are already [64](crate::attach::MAX_PROGRAMS) programs. `ENOENT`: the cgroup does
+    /// not exist, or the program that the position is relative to is not attached. `ESTALE`: the list has another revision.
     pub fn attach(
         &mut self,
         cgroup: CgroupId,
@@ -179,11 +180,11 @@ impl Hook {
         self.cgroups.attach(cgroup, program, mode, None, options)
     }
 
-    /// Puts `program` in the place of `old`, in multi mode (`BPF_F_REPLACE`).
+    /// Replaces `old` with `program`, in multi mode (`BPF_F_REPLACE`).
     ///
     /// # Errors
     ///
-    /// As [`attach`](Self::attach), `E2BIG` too; `ENOENT`: `old` is not there, or only by a link.
+    /// As [`attach`](Self::attach), including `E2BIG`. `ENOENT`: `old` is not attached, or only by a link.
     pub fn replace(
         &mut self,
         cgroup: CgroupId,
@@ -194,13 +195,13 @@ impl Hook {
         self.cgroups.attach(cgroup, program, Mode::Multi, Some(old), options)
     }
 
-    /// Detaches what was attached without a link (`BPF_PROG_DETACH`): in multi mode `program`, in the others whatever is
-    /// there.
+    /// Detaches a program that was attached without a link (`BPF_PROG_DETACH`): in multi mode `program`, in the other modes
+    /// the only one.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: nothing is there, or not this program. `EINVAL`: it must be said which one. `ESTALE`: the revision is
-    /// another one.
+    /// `ENOENT`: the program is not attached. `EINVAL`: multi mode needs a program. `ESTALE`: the list has another
+    /// revision.
     pub fn detach(
         &mut self,
         cgroup: CgroupId,
@@ -210,25 +211,26 @@ impl Hook {
         self.cgroups.detach(cgroup, program, expected_revision)
     }
 
-    /// Attaches `program` to `cgroup` by a link (`BPF_LINK_CREATE`), which is multi mode; any number of times.
+    /// Attaches `program` to `cgroup` by a link (`BPF_LINK_CREATE`), in multi mode. The same program can have several
+    /// links.
     ///
     /// # Errors
     ///
-    /// As [`attach`](Self::attach), with links for anchors.
+    /// As [`attach`](Self::attach); positions are relative to links.
     pub fn link(&mut self, cgroup: CgroupId, program: ProgramId, options: Options) -> Result<LinkId, Errno> {
         self.cgroups.link(cgroup, program, options)
     }
 
-    /// Puts `program` in the place of the link's, if that is `expected` where one is expected (`BPF_LINK_UPDATE`).
+    /// Replaces the program of a link, if it is `expected` (`BPF_LINK_UPDATE`).
     ///
-    /// It gets the storage that was allocated for the program that was attached. Some kernels fail where that is not its own
-    /// ([`Profile::updates_compare_storage`]). The others crash when it asks for storage that there is not
-    /// ([`Reason::is_crash`](crate::machine::Reason::is_crash)).
+    /// The new program uses the cgroup storage that was allocated for the attached one. Some kernels fail if its own
+    /// storage maps are others ([`Profile::updates_compare_storage`]). The other kernels crash if it uses storage that was
+    /// not allocated ([`Reason::is_crash`](crate::machine::Reason::is_crash)).
     ///
     /// # Errors
     ///
-    /// `ENOLINK`: the link was detached, or its cgroup removed. `EPERM`: the link's program is another one. `EINVAL`: it has
-    /// other storage.
+    /// `ENOLINK`: the link was detached, or its cgroup removed. `EPERM`: the link has another program. `EINVAL`: the
+    /// programs have different storage.
     pub fn update_link(
         &mut self,
         link: LinkId,
@@ -241,11 +243,11 @@ impl Hook {
         self.cgroups.update(link, program, expected, compatible)
     }
 
-    /// Detaches a link (`BPF_LINK_DETACH`), if it still is attached.
+    /// Detaches a link (`BPF_LINK_DETACH`), if it is attached.
     ///
     /// # Errors
     ///
-    /// `EINVAL`: this kernel cannot; [`close_link`](Self::close_link) can.
+    /// `EINVAL`: this kernel does not have the command; use [`close_link`](Self::close_link).
     pub fn detach_link(&mut self, link: LinkId) -> Result<(), Errno> {
         if self.profile.link_detach { self.cgroups.detach_link(link) } else { Err(Errno::EINVAL) }
     }
@@ -283,102 +285,102 @@ impl Hook {
 
 /// Accesses.
 impl Hook {
-    /// Opens the knob `name`, of which programs hear nothing.
+    /// Opens the knob `name`. No program runs.
     ///
     /// # Errors
     ///
-    /// `EACCES`: its mode forbids that. `ENOENT`: there is none. `EISDIR`: that is a directory. `ESRCH`: the process has
+    /// `EACCES`: its mode forbids it. `ENOENT`: it does not exist. `EISDIR`: it is a directory. `ESRCH`: the process has
     /// ended.
-    pub fn open(&self, process: ProcessId, name: &str, wanted: Wanted) -> Result<OpenFile, Errno> {
-        let Resident { process, .. } = self.processes.get(&process).ok_or(Errno::ESRCH)?;
+    pub fn open(&self, process: ProcessId, name: &str, mode: AccessMode) -> Result<OpenFile, Errno> {
+        let ProcessEntry { process, .. } = self.processes.get(&process).ok_or(Errno::ESRCH)?;
         let knob = self.knobs.lookup(name)?;
-        if !knob.permits(&process.credentials, wanted) {
+        if !knob.permits(&process.credentials, mode) {
             return Err(Errno::EACCES);
         }
-        Ok(OpenFile { name: name.to_owned(), opened_for: wanted, position: 0 })
+        Ok(OpenFile { name: name.to_owned(), mode, position: 0 })
     }
 
     /// read(2) of at most `count` bytes.
     ///
     /// # Errors
     ///
-    /// [`ProgramFault`]; what fails for the process is in the outcome.
+    /// [`ProgramFault`]; the errno that the process gets is in the result.
     pub fn read(
         &mut self,
         process: ProcessId,
         file: &mut OpenFile,
         count: usize,
-    ) -> Result<Outcome, ProgramFault> {
+    ) -> Result<AccessResult, ProgramFault> {
         let mut position = file.position;
-        let outcome = self.access_file(process, file, Request::Read(count), &mut position)?;
-        if outcome.returned >= 0 {
+        let result = self.access_file(process, file, Request::Read(count), &mut position)?;
+        if result.returned >= 0 {
             file.position = position;
         }
-        Ok(outcome)
+        Ok(result)
     }
 
     /// write(2).
     ///
     /// # Errors
     ///
-    /// [`ProgramFault`]; what fails for the process is in the outcome.
+    /// [`ProgramFault`]; the errno that the process gets is in the result.
     pub fn write(
         &mut self,
         process: ProcessId,
         file: &mut OpenFile,
         bytes: &[u8],
-    ) -> Result<Outcome, ProgramFault> {
+    ) -> Result<AccessResult, ProgramFault> {
         let mut position = file.position;
-        let outcome = self.access_file(process, file, Request::Write(bytes), &mut position)?;
-        if outcome.returned > 0 || (outcome.returned == 0 && self.profile.empty_writes_move) {
+        let result = self.access_file(process, file, Request::Write(bytes), &mut position)?;
+        if result.returned > 0 || (result.returned == 0 && self.profile.empty_writes_move) {
             file.position = position;
         }
-        Ok(outcome)
+        Ok(result)
     }
 
-    /// pread(2): at `position`, with the file's own position left alone.
+    /// pread(2): at `position`, without moving the file's own position.
     ///
     /// # Errors
     ///
-    /// [`ProgramFault`]; what fails for the process is in the outcome.
+    /// [`ProgramFault`]; the errno that the process gets is in the result.
     pub fn pread(
         &mut self,
         process: ProcessId,
         file: &OpenFile,
         count: usize,
         mut position: i64,
-    ) -> Result<Outcome, ProgramFault> {
+    ) -> Result<AccessResult, ProgramFault> {
         self.access_file(process, file, Request::Read(count), &mut position)
     }
 
-    /// pwrite(2): at `position`, with the file's own position left alone.
+    /// pwrite(2): at `position`, without moving the file's own position.
     ///
     /// # Errors
     ///
-    /// [`ProgramFault`]; what fails for the process is in the outcome.
+    /// [`ProgramFault`]; the errno that the process gets is in the result.
     pub fn pwrite(
         &mut self,
         process: ProcessId,
         file: &OpenFile,
         bytes: &[u8],
         mut position: i64,
-    ) -> Result<Outcome, ProgramFault> {
+    ) -> Result<AccessResult, ProgramFault> {
         self.access_file(process, file, Request::Write(bytes), &mut position)
     }
 
-    /// Opens the knob `name` and reads a page of it. What open(2) fails with is in the outcome too.
+    /// Opens the knob `name`, and reads a page. The errno of open(2) is in the result, too.
     ///
     /// # Errors
     ///
     /// [`ProgramFault`]
-    pub fn read_knob(&mut self, process: ProcessId, name: &str) -> Result<Outcome, ProgramFault> {
-        match self.open(process, name, Wanted::Read) {
+    pub fn read_knob(&mut self, process: ProcessId, name: &str) -> Result<AccessResult, ProgramFault> {
+        match self.open(process, name, AccessMode::Read) {
             Ok(mut file) => self.read(process, &mut file, crate::VALUE_BYTES),
-            Err(errno) => Ok(Outcome { returned: errno.returned(), ..Outcome::default() }),
+            Err(errno) => Ok(AccessResult { returned: errno.returned(), ..AccessResult::default() }),
         }
     }
 
-    /// Opens the knob `name` and writes to it. What open(2) fails with is in the outcome too.
+    /// Opens the knob `name`, and writes to it. The errno of open(2) is in the result, too.
     ///
     /// # Errors
     ///
@@ -388,10 +390,10 @@ impl Hook {
         process: ProcessId,
         name: &str,
         bytes: impl AsRef<[u8]>,
-    ) -> Result<Outcome, ProgramFault> {
-        match self.open(process, name, Wanted::Write) {
+    ) -> Result<AccessResult, ProgramFault> {
+        match self.open(process, name, AccessMode::Write) {
             Ok(mut file) => self.write(process, &mut file, bytes.as_ref()),
-            Err(errno) => Ok(Outcome { returned: errno.returned(), ..Outcome::default() }),
+            Err(errno) => Ok(AccessResult { returned: errno.returned(), ..AccessResult::default() }),
         }
     }
 
@@ -401,15 +403,15 @@ impl Hook {
         file: &OpenFile,
         request: Request<'_>,
         position: &mut i64,
-    ) -> Result<Outcome, ProgramFault> {
-        if !file.opened_for.includes(request.wanted()) {
-            return Ok(Outcome { returned: Errno::EBADF.returned(), ..Outcome::default() });
+    ) -> Result<AccessResult, ProgramFault> {
+        if !file.mode.includes(request.mode()) {
+            return Ok(AccessResult { returned: Errno::EBADF.returned(), ..AccessResult::default() });
         }
         self.access(process, &file.name, request, position)
     }
 }
 
-/// What is allocated for an attachment of this program.
-pub(crate) fn storage_of(programs: &[Arc<dyn Runs>], program: ProgramId) -> Option<CgroupStorage> {
+/// The storage that attaching this program allocates.
+pub(crate) fn storage_of(programs: &[Arc<dyn HookProgram>], program: ProgramId) -> Option<CgroupStorage> {
     programs.get(program.0 as usize)?.cgroup_storage()
 }

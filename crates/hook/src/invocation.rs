@@ -1,11 +1,11 @@
-//! What one access gives the programs that run on it: `struct bpf_sysctl_kern` in include/linux/filter.h, and the task.
+//! One access, as programs see it: `struct bpf_sysctl_kern` in include/linux/filter.h, and the task.
 
 use crate::{CgroupStorage, Profile};
 
 /// The size of the buffers of current and new values (`PAGE_SIZE`).
 pub const VALUE_BYTES: usize = 4096;
 
-/// One access as the programs see it, one after another. What they change, the later ones see.
+/// One access, as the programs see it that run on it one after another. Later programs see what earlier ones have changed.
 #[derive(Debug)]
 pub struct Invocation<'a> {
     /// Whether the knob is written.
@@ -14,33 +14,31 @@ pub struct Invocation<'a> {
     pub position: i64,
     /// The name of the knob: its path below `/proc/sys`, without a leading slash.
     pub name: &'a str,
-    /// What an internal read of the knob returned, at most 4096 bytes; empty where it failed.
+    /// The current value: what an internal read of the knob returned, at most 4096 bytes. Empty if it failed.
     pub current: &'a [u8],
-    /// The first 4096 bytes of what is written, or what replaced them; `None` for reads and for empty writes.
-    /// Changed by [`replace_new`](Self::replace_new).
-    pub new: Option<Vec<u8>>,
-    /// What lies behind the new value in its buffer, as far as it was ever written to: the rest of longer values that
-    /// were there before.
-    pub behind_new: Vec<u8>,
+    /// The new value: the first 4096 bytes that are written, or what replaced them. `None` for reads and for empty writes.
+    pub(crate) new: Option<Vec<u8>>,
+    /// What is after the new value in its buffer: the rest of longer values that were there before.
+    pub(crate) after_new: Vec<u8>,
     /// Whether a program has replaced the new value.
-    pub replaced: bool,
+    pub(crate) replaced: bool,
     /// What `bpf_get_retval` returns and `bpf_set_retval` sets.
     pub retval: i32,
-    /// Who makes the access.
+    /// The task that makes the access.
     pub task: &'a Task,
-    /// The id of the cgroup that the running program is attached to, by which `bpf_get_local_storage` goes.
+    /// The id of the cgroup that the running program is attached to, for `bpf_get_local_storage`.
     pub attached_to: u64,
-    /// What was allocated for the attachment of the running program, by which `bpf_get_local_storage` goes as well. `None`:
-    /// what the program itself has.
+    /// The storage that was allocated when the running program was attached, for `bpf_get_local_storage`. `None`: the
+    /// program's own maps.
     pub storage: Option<CgroupStorage>,
-    /// What programs have sent to the task. Here nobody gets it.
+    /// The signals that programs have sent to the task. Nothing is delivered here.
     pub signals: Vec<SentSignal>,
     /// Which kernel this is.
     pub profile: &'a Profile,
 }
 
 impl<'a> Invocation<'a> {
-    /// A read of the knob `name` at its beginning.
+    /// A read of the knob `name` at position 0.
     pub fn read(name: &'a str, current: &'a [u8], task: &'a Task, profile: &'a Profile) -> Self {
         Self {
             write: false,
@@ -48,7 +46,7 @@ impl<'a> Invocation<'a> {
             name,
             current,
             new: None,
-            behind_new: Vec::new(),
+            after_new: Vec::new(),
             replaced: false,
             retval: 0,
             task,
@@ -59,21 +57,35 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// A write of `new` to the knob `name` at its beginning. Programs get the first 4096 bytes, and nothing of an empty write.
+    /// A write of `new` to the knob `name` at position 0. Programs get the first 4096 bytes, and nothing of an empty write.
     pub fn write(name: &'a str, current: &'a [u8], new: &[u8], task: &'a Task, profile: &'a Profile) -> Self {
         let seen = &new[..new.len().min(VALUE_BYTES)];
         let new = (!seen.is_empty()).then(|| seen.to_vec());
         Self { write: true, new, ..Self::read(name, current, task, profile) }
     }
 
-    /// Replaces the new value as `bpf_sysctl_set_new_value` does once it has checked its arguments (that something is
-    /// written, and `value` has at most 4095 bytes): it copies `value` over the beginning of the buffer, and leaves what
-    /// is behind it.
+    /// The new value: the first 4096 bytes that are written, or what replaced them. `None` for reads and for empty writes.
+    pub fn new_value(&self) -> Option<&[u8]> {
+        self.new.as_deref()
+    }
+
+    /// What programs have replaced the new value with, if anything.
+    pub fn replacement(&self) -> Option<&[u8]> {
+        self.new_value().filter(|_| self.replaced)
+    }
+
+    /// What is after the new value in its buffer: the rest of longer values that were there before.
+    pub fn after_new_value(&self) -> &[u8] {
+        &self.after_new
+    }
+
+    /// Replaces the new value as `bpf_sysctl_set_new_value` does after it has checked its arguments (the access is a write,
+    /// and `value` has at most 4095 bytes): it copies `value` to the start of the buffer, and leaves the rest.
     pub fn replace_new(&mut self, value: &[u8]) {
         let mut buffer = self.new.take().unwrap_or_default();
-        buffer.append(&mut self.behind_new);
+        buffer.append(&mut self.after_new);
         if value.len() < buffer.len() {
-            self.behind_new = buffer.split_off(value.len());
+            self.after_new = buffer.split_off(value.len());
         }
         self.new = Some(value.to_vec());
         self.replaced = true;
@@ -85,7 +97,7 @@ impl<'a> Invocation<'a> {
 pub struct SentSignal {
     /// Its number.
     pub number: u32,
-    /// Whether it goes to the thread, and not to any of the process's.
+    /// Whether it goes to this thread, instead of any thread of the process.
     pub to_thread: bool,
 }
 
@@ -113,17 +125,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replacement_leaves_what_is_behind_it_in_the_buffer() {
+    fn a_replacement_leaves_the_rest_of_the_buffer() {
         let (task, profile) = (Task::default(), Profile::default());
         let mut invocation = Invocation::write("kernel/x", b"", b"abcdef", &task, &profile);
         invocation.replace_new(b"XY");
-        assert_eq!((invocation.new.as_deref(), &invocation.behind_new[..]), (Some(&b"XY"[..]), &b"cdef"[..]));
+        assert_eq!((invocation.new_value(), invocation.after_new_value()), (Some(&b"XY"[..]), &b"cdef"[..]));
         invocation.replace_new(b"123\0");
         invocation.replace_new(b"123");
         assert_eq!(
-            (invocation.new.as_deref(), &invocation.behind_new[..]),
+            (invocation.replacement(), invocation.after_new_value()),
             (Some(&b"123"[..]), &b"\0ef"[..])
         );
-        assert!(invocation.replaced);
     }
 }

@@ -1,31 +1,31 @@
-//! The knobs, by name, as a tree like `/proc/sys`.
+//! The knobs by name, in a tree like `/proc/sys`.
 
-mod usual;
+mod defaults;
 
 use std::collections::BTreeMap;
 
 use crate::{Credentials, Errno, Handler};
 
-/// One knob: who may do what with it, and what does it.
+/// One knob: its mode, owner and handler.
 #[derive(Debug)]
 pub struct Knob {
     /// Permissions, as in `0o644`.
     pub mode: u16,
-    /// The user for whom the owner's bits of the mode count: root, but for the knobs of a namespace its own root.
+    /// The owner, to whom the owner's bits of the mode apply: root, or for the knobs of a namespace, its root.
     pub owner: u32,
-    /// The group for which the group's bits count.
+    /// The group, to which the group's bits apply.
     pub group: u32,
     /// What reads and writes it.
     pub handler: Box<dyn Handler>,
 }
 
 impl Knob {
-    /// A knob of root that everybody may read and root may write, mode 0644.
+    /// A knob that belongs to root, with mode 0644: everybody may read it and root may write it.
     pub fn new(handler: impl Handler + 'static) -> Self {
         Self { mode: 0o644, owner: 0, group: 0, handler: Box::new(handler) }
     }
 
-    /// With this mode: `0o444` can be written by nobody, root included, and `0o200` be read by nobody.
+    /// With this mode. It applies to root as well: nobody can write a knob with `0o444`, or read one with `0o200`.
     #[must_use]
     pub fn mode(self, mode: u16) -> Self {
         Self { mode, ..self }
@@ -38,7 +38,7 @@ impl Knob {
     }
 
     /// Whether a process may read or write it (`sysctl_perm`, fs/proc/proc_sysctl.c). Capabilities do not matter.
-    pub fn permits(&self, credentials: &Credentials, wanted: Wanted) -> bool {
+    pub fn permits(&self, credentials: &Credentials, access: AccessMode) -> bool {
         let mode = if credentials.euid == self.owner {
             self.mode >> 6
         } else if credentials.egid == self.group || credentials.groups.contains(&self.group) {
@@ -46,13 +46,13 @@ impl Knob {
         } else {
             self.mode
         };
-        wanted.bits() & !mode == 0
+        access.bits() & !mode == 0
     }
 }
 
-/// What somebody wants to do with a knob.
+/// The access mode of an open file: open(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum AccessMode {
     /// `O_RDONLY`, read(2)
     Read,
     /// `O_WRONLY`, write(2)
@@ -61,7 +61,7 @@ pub enum Wanted {
     ReadWrite,
 }
 
-impl Wanted {
+impl AccessMode {
     /// `MAY_READ` and `MAY_WRITE`.
     const fn bits(self) -> u16 {
         match self {
@@ -71,7 +71,7 @@ impl Wanted {
         }
     }
 
-    /// Whether this is all that `other` is, too.
+    /// Whether this mode permits everything that `other` does.
     pub const fn includes(self, other: Self) -> bool {
         other.bits() & !self.bits() == 0
     }
@@ -83,20 +83,20 @@ pub struct Knobs {
     by_name: BTreeMap<String, Knob>,
 }
 
-/// A knob cannot be added.
+/// Why a knob cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnobError {
-    /// The name is no path below `/proc/sys`.
-    #[error("{0:?} is no name of a knob: write its path below /proc/sys, as in net/core/somaxconn")]
+    /// The name is not a path below `/proc/sys`.
+    #[error("{0:?} is not the name of a knob: write its path below /proc/sys, as in net/core/somaxconn")]
     Name(String),
-    /// There is something of that name, or it is a knob where a directory would have to be.
-    #[error("cannot add the knob {0}: there is {1}")]
+    /// There is a knob or a directory of that name, or a knob where a directory would have to be.
+    #[error("cannot add the knob {0}: it conflicts with {1}")]
     Taken(String, String),
 }
 
 impl Knobs {
-    /// None.
+    /// An empty tree.
     pub fn new() -> Self {
         Self::default()
     }
@@ -105,22 +105,22 @@ impl Knobs {
     ///
     /// # Errors
     ///
-    /// [`KnobError`]: the name is none, or taken.
+    /// [`KnobError`]: the name is invalid, or taken.
     pub fn add(&mut self, name: &str, knob: Knob) -> Result<(), KnobError> {
         if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(KnobError::Name(name.to_owned()));
         }
         let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
-        let in_the_way =
+        let conflict =
             parents.find(|parent| self.by_name.contains_key(*parent)).or_else(|| self.first_at(name));
-        if let Some(other) = in_the_way {
+        if let Some(other) = conflict {
             return Err(KnobError::Taken(name.to_owned(), other.to_owned()));
         }
         self.by_name.insert(name.to_owned(), knob);
         Ok(())
     }
 
-    /// Takes a knob away, as the kernel does when a device or a module goes: files that are open then fail with `ENOENT`.
+    /// Removes a knob, as the kernel does with a device or a module: accesses to open files then fail with `ENOENT`.
     pub fn remove(&mut self, name: &str) -> Option<Knob> {
         self.by_name.remove(name)
     }
@@ -130,7 +130,7 @@ impl Knobs {
         self.by_name.get(name)
     }
 
-    /// The knob of this name, to be changed.
+    /// The knob of this name, mutable.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Knob> {
         self.by_name.get_mut(name)
     }
@@ -190,15 +190,15 @@ mod tests {
         let group = Credentials { euid: 7, egid: 7, groups: vec![3, 0] };
         let other = Credentials { euid: 7, egid: 7, groups: vec![] };
         let cases = [
-            (0o644, &root, Wanted::ReadWrite, true),
-            (0o444, &root, Wanted::Write, false),
-            (0o200, &root, Wanted::Read, false),
-            (0o200, &root, Wanted::Write, true),
-            (0o640, &group, Wanted::Read, true),
-            (0o640, &other, Wanted::Read, false),
-            (0o604, &group, Wanted::Read, false),
-            (0o604, &other, Wanted::Read, true),
-            (0o066, &root, Wanted::Read, false),
+            (0o644, &root, AccessMode::ReadWrite, true),
+            (0o444, &root, AccessMode::Write, false),
+            (0o200, &root, AccessMode::Read, false),
+            (0o200, &root, AccessMode::Write, true),
+            (0o640, &group, AccessMode::Read, true),
+            (0o640, &other, AccessMode::Read, false),
+            (0o604, &group, AccessMode::Read, false),
+            (0o604, &other, AccessMode::Read, true),
+            (0o066, &root, AccessMode::Read, false),
         ];
         for (mode, credentials, wanted, expected) in cases {
             assert_eq!(

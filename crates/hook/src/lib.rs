@@ -1,9 +1,8 @@
 //! The kernel's cgroup/sysctl hook in user space.
 //!
-//! A [`Hook`] is a kernel as far as this hook goes: *knobs* with the kernel's own handlers, *cgroups* with programs
-//! attached to them, and *processes* that live in cgroups and read and write knobs. It does what Linux does, down to
-//! errno, file positions and the bytes that are stored, without root and on any system; what differs between kernels
-//! is in a [`Profile`].
+//! A [`Hook`] models a kernel as far as this hook is concerned: *knobs* with the kernel's own handlers, *cgroups* with
+//! programs attached to them, and *processes* in cgroups that read and write knobs. It does what Linux does, down to errno,
+//! file positions and stored bytes, without root and on any system. A [`Profile`] describes what differs between kernels.
 //!
 //! ```
 //! use knobgate_bpf::{AluOp, Assembler, Program, Reg, Size};
@@ -28,8 +27,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A program of your own comes from the object that clang makes of it. This one, examples/objects/watch.bpf.c, counts what
-//! is written, and allows each knob two writes:
+//! Your own programs come from the objects that clang compiles. This one, examples/objects/watch.bpf.c, counts writes, and
+//! allows two writes to each knob:
 //!
 //! ```
 //! use knobgate_bpf::Object;
@@ -50,48 +49,54 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where a test is not about bytecode, whatever [`Runs`] can be attached too, a closure over the [`Invocation`] for one.
+//! A test that is not about bytecode can attach any other [`HookProgram`], such as a closure over the [`Invocation`].
 //!
-//! An access goes through what fs/proc/proc_sysctl.c does, in this order: its checks, which no program hears of; the
-//! programs that are in [effect](Hook::effective) for the process's cgroup, all of them; the [handler] of the knob.
+//! An access goes through the steps of fs/proc/proc_sysctl.c: first its checks, then all [effective](Hook::effective)
+//! programs of the process's cgroup, then the [handler] of the knob.
 //!
-//! There is no memory of user space here, so that nothing fails with `EFAULT`.
+//! There is no user space memory here, so nothing fails with `EFAULT`.
 #![forbid(unsafe_code)]
 
 mod access;
-mod admission;
+mod arithmetic;
 pub mod attach;
-mod calls;
 mod cgroup_storage;
 mod cgroups;
-mod chain;
+mod constants;
+mod context;
 mod effective;
 pub mod features;
 pub mod handler;
 mod hook;
+mod hook_program;
+mod ids;
 pub mod invocation;
 pub mod knobs;
 pub mod machine;
 pub mod maps;
 mod open_file;
+mod proc_sysctl;
 mod process;
 pub mod profile;
-pub mod runs;
+mod program_list;
+mod run_array;
+mod step;
+mod verifier;
 
-pub use access::Outcome;
-pub use admission::Rejection;
-pub use attach::{LinkId, Mode, ProgramId};
+pub use access::AccessResult;
+pub use attach::Mode;
 pub use cgroup_storage::CgroupStorage;
-pub use cgroups::CgroupId;
-pub use chain::{Decision, ProgramFault};
 pub use handler::{Handler, WritesStrict};
 pub use hook::Hook;
+pub use hook_program::HookProgram;
+pub use ids::{CgroupId, LinkId, ProgramId};
 pub use invocation::{Invocation, Task, VALUE_BYTES};
 pub use knobgate_errno::Errno;
-pub use knobs::{Knob, KnobError, Knobs, Wanted};
-pub use machine::{Fault, LoadOptions, LoadedProgram, RunOptions, Surroundings, TraceStep, Tracer};
+pub use knobs::{AccessMode, Knob, KnobError, Knobs};
+pub use machine::{Fault, LoadOptions, LoadedProgram, RunEnv, RunOptions, TraceStep, Tracer};
 pub use maps::{Map, MapError};
 pub use open_file::OpenFile;
 pub use process::{Credentials, Process, ProcessId};
 pub use profile::{Profile, UnknownProfile};
-pub use runs::Runs;
+pub use run_array::{FilterResult, ProgramFault};
+pub use verifier::Rejection;

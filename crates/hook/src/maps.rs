@@ -1,12 +1,12 @@
-//! Maps: what programs keep between runs, share with each other, and report through.
+//! Maps: the storage that programs keep between runs and share with each other and with user space.
 //!
-//! A [`Map`] is a handle: its clones are the same map. Programs of one hook share it by being loaded with the same
-//! handle, and whoever tests them looks into it. Flags and errors are those of the kernel: kernel/bpf/arraymap.c,
-//! hashtab.c, lpm_trie.c, queue_stack_maps.c, ringbuf.c, local_storage.c.
+//! A [`Map`] is a handle: its clones are the same map. Programs share a map if they are loaded with the same handle, and
+//! tests can read it. Flags and errors are those of the kernel: kernel/bpf/arraymap.c, hashtab.c, lpm_trie.c,
+//! queue_stack_maps.c, ringbuf.c, local_storage.c.
 //!
-//! Two things are simpler than in the kernel. Hash maps have their entries in the order of the keys' bytes, where the
-//! kernel's order is random. And the LRU kinds forget what was not used for longest, where the kernel goes by shares of
-//! the map that it gives to each CPU, and so may forget something else, and earlier.
+//! Two things are simpler than in the kernel. Hash maps order their entries by key, while the kernel's order is random. And
+//! LRU maps evict the least recently used entry, while the kernel gives each CPU a share of the map, and so may evict other
+//! entries, and earlier.
 
 mod error;
 mod hash;
@@ -24,25 +24,24 @@ use knobgate_bpf::MapDef;
 pub use error::{ANY, EXIST, MapError, NOEXIST};
 pub use memory::MapMemory;
 
-use crate::{CgroupId, LoadedProgram};
-pub(crate) use state::State;
+use crate::CgroupId;
+pub(crate) use state::{ArrayProgram, MapState};
 
 /// A map. Clones are the same map.
 #[derive(Debug, Clone)]
-pub struct Map(Arc<Mutex<State>>);
+pub struct Map(Arc<Mutex<MapState>>);
 
 impl Map {
     /// A map as `def` describes it, with its contents, on a machine with one CPU.
     ///
     /// # Errors
     ///
-    /// [`MapError::Invalid`] when the sizes are not for a map of this kind, and what the contents may cause.
+    /// [`MapError::Invalid`] if the sizes are invalid for this kind of map; and the errors of adding its contents.
     pub fn new(def: &MapDef) -> Result<Self, MapError> {
         Self::with_cpus(def, 1)
     }
 
-    /// The same on a machine with `cpus` CPUs, for each of which the per-CPU kinds have a value under every key. There is
-    /// at least one CPU.
+    /// The same on a machine with `cpus` CPUs, at least one. Per-CPU kinds have a value for each CPU under every key.
     ///
     /// # Errors
     ///
@@ -51,33 +50,33 @@ impl Map {
         Self::within(def, cpus, &MapMemory::new(state::MEMORY_MAX))
     }
 
-    /// The same, for one of many maps that have so much memory together. A program that adds more is stopped, where a kernel
+    /// The same, for one of several maps that share a memory limit. A program that exceeds it is stopped, while a kernel
     /// would have memory.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new), and [`MapError::Together`].
     pub fn within(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
-        let mut state = State::new(def, cpus.max(1), memory)?;
+        let mut state = MapState::new(def, cpus.max(1), memory)?;
         for (key, value) in &def.contents {
             state.update(key, value, ANY, None)?;
         }
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
-    /// How much memory a map takes on a machine with `cpus` CPUs before anything is in it, in bytes. No map takes more
-    /// than a GiB, with all that is in it.
+    /// How many bytes an empty map takes on a machine with `cpus` CPUs. No map takes more than a GiB, including its
+    /// contents.
     pub fn memory(def: &MapDef, cpus: u32) -> u64 {
         state::from_the_start(def, cpus)
     }
 
-    /// What kind of map it is, and of which sizes; without contents.
+    /// The definition of the map, without contents.
     pub fn def(&self) -> MapDef {
         self.state().def().clone()
     }
 
     /// The value under `key`: `BPF_MAP_LOOKUP_ELEM`. Of a trie, the one of the longest prefix; of a per-CPU kind, the
-    /// values of all CPUs one after another, each filled up to a multiple of eight bytes.
+    /// values of all CPUs one after another, each padded to a multiple of eight bytes.
     pub fn lookup(&self, key: &[u8]) -> Option<Vec<u8>> {
         let state = self.state();
         state.find(key).map(|entry| state.whole_value(entry))
@@ -110,29 +109,18 @@ impl Map {
         self.state().entries()
     }
 
-    /// Takes the records out of a ring buffer, as its reader does: all submitted ones, up to one that is not. Of any
-    /// other map there are none.
+    /// Consumes the records of a ring buffer like its reader: all submitted ones, up to the first that is not. Other maps
+    /// have none.
     pub fn drain_records(&self) -> Vec<Vec<u8>> {
         self.state().drain_records()
     }
 
-    /// Takes out what `bpf_perf_event_output` sent, with the index it was sent to. Every index has a reader.
+    /// Consumes the events that `bpf_perf_event_output` has sent, each with its index. Every index has a reader.
     pub fn drain_events(&self) -> Vec<(u32, Vec<u8>)> {
         self.state().drain_events()
     }
 
-    /// Puts a program into a program array, or takes it out. An array that holds a program that uses that same
-    /// array keeps both in memory until it is taken out.
-    ///
-    /// # Errors
-    ///
-    /// [`MapError::TooBig`] beyond the end, [`MapError::Invalid`] for another kind of map, or for a program whose
-    /// expected attach type is not that of the others.
-    pub fn set_program(&self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
-        self.state().set_program(index, program)
-    }
-
-    /// Puts a cgroup into a cgroup array, for `bpf_current_task_under_cgroup`, or takes it out.
+    /// Puts a cgroup into a cgroup array, for `bpf_current_task_under_cgroup`, or removes it.
     ///
     /// # Errors
     ///
@@ -146,9 +134,9 @@ impl Map {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The inside. A program that uses it lets go of it before its next instruction.
+    /// The state. The lock must not outlive the instruction of a program that uses it.
     #[inline]
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, MapState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,12 @@
-//! An open knob.
+//! Open knobs.
 
-use crate::Wanted;
+use crate::AccessMode;
 
-/// A knob that was opened: it can be used by any process, by which it is then judged, and not by the one that opened it.
+/// An open knob. Any process can use it, and the programs of that process's cgroup run, not those of the opener's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenFile {
     pub(crate) name: String,
-    pub(crate) opened_for: Wanted,
+    pub(crate) mode: AccessMode,
     /// Where the next read or write goes, in bytes (`f_pos`): what lseek(2) changes.
     pub position: i64,
 }

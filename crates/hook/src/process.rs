@@ -1,11 +1,12 @@
-//! Processes: who makes accesses, with which rights, and from which cgroup.
+//! Processes: who accesses knobs, with which credentials, and from which cgroup.
 
 use crate::{CgroupId, Task};
 
-/// By what the permissions of knobs are judged: effective ids in the initial user namespace. Those of `Default` are root's.
+/// The credentials against which the modes of knobs are checked: effective ids in the initial user namespace. The default
+/// is root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Credentials {
-    /// Effective user id (`fsuid` plays no part).
+    /// Effective user id (not `fsuid`).
     pub euid: u32,
     /// Effective group id.
     pub egid: u32,
@@ -13,22 +14,22 @@ pub struct Credentials {
     pub groups: Vec<u32>,
 }
 
-/// A process, of one thread.
+/// A single-threaded process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Process {
-    /// What programs see of it. Its cgroups are kept up by the hook.
+    /// What programs see of it. The hook maintains its cgroups.
     pub task: Task,
-    /// Its rights.
+    /// Its credentials.
     pub credentials: Credentials,
 }
 
-/// Names a process of a [`Hook`](crate::Hook).
+/// The id of a process of a [`Hook`](crate::Hook).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessId(pub(crate) u32);
 
-/// A process where it lives.
+/// A process of a [`Hook`](crate::Hook), with the cgroup that it is in.
 #[derive(Debug)]
-pub(crate) struct Resident {
+pub(crate) struct ProcessEntry {
     pub(crate) process: Process,
     pub(crate) cgroup: CgroupId,
 }

@@ -1,100 +1,99 @@
 //! Descriptions of kernels.
 //!
-//! A field says one thing that kernels differ in, and a profile says it for one kernel. Fixes get back-ported, so that
-//! the number of a version alone proves little: to describe a kernel that is not here, take the closest profile
-//! ([`Profile::closest`]) and change what differs. `knobgate_kernel::running_profile` does that for the kernel that runs:
-//! it probes what can be tried without harm, and its documentation lists what it takes from here.
+//! A profile describes one kernel; each field is something in which kernels differ. Distributions backport fixes, so a
+//! version number proves little: to describe another kernel, take the closest profile ([`Profile::closest`]) and change
+//! what differs. `knobgate_kernel::running_profile` does that for the running kernel: it probes what can be probed without
+//! harm, and its documentation lists what it takes from here.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What differs between kernels, as far as this hook and its programs can tell.
+/// What differs between kernels, as far as this hook and its programs are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
-    /// What it is called: `6.18`, `6.12.94`.
+    /// Its name: `6.18`, `6.12.94`.
     pub name: &'static str,
 
-    /// The release whose helpers this kernel has: `(6, 18)`. Fixes and back-ports have fields of their own.
+    /// The release whose helpers this kernel has: `(6, 18)`. Fixes and backports have fields of their own.
     pub version: (u16, u16),
     /// Programs share a return value that `bpf_get_retval` and `bpf_set_retval` (for programs with expected attach type
-    /// 18) read and set, so that a denial is not final (5.18); before, the results of all programs are and-ed
+    /// 18) read and set, so that a denial is not final (5.18). Before, the results of all programs are ANDed
     /// (`bpf_prog_run_array_cg`, kernel/bpf/cgroup.c).
     pub retval_helpers: bool,
-    /// The verifier takes no other argument of `bpf_set_retval` than numbers that it knows to be in `[-4095, 0]` (7.2).
-    /// Before, programs could make a system call return any number.
+    /// The verifier only accepts arguments of `bpf_set_retval` that it knows to be in `[-4095, 0]` (7.2). Before, programs
+    /// could make a system call return any number.
     pub set_retval_checked: bool,
-    /// An access is denied with `EPERM` if its programs leave a return value that is neither 0 nor an errno. Some builds of
-    /// 6.18.44 do that, which have no check in the verifier; elsewhere it is what the system call returns.
+    /// If programs leave a return value that is neither 0 nor an errno, the access is denied with `EPERM`. Some builds of
+    /// 6.18.44 do that, without the check in the verifier; on other kernels, the system call returns the number.
     pub odd_retvals_deny: bool,
     /// `bpf_get_current_comm` fills the rest of the buffer with zeros (6.4; `strscpy_pad`, kernel/bpf/helpers.c). Before,
-    /// only the NUL is written behind it.
+    /// it only writes a NUL after the name.
     pub comm_padded: bool,
     /// `bpf_strtol` and `bpf_strtoul` store 0 through `res` when they fail (6.12, 6.1.113).
     pub zero_res_on_error: bool,
-    /// Programs may read stack that nothing was stored to (6.8).
+    /// Programs may read uninitialized stack (6.8).
     pub uninit_stack: bool,
-    /// Programs may read such stack above the lowest byte that they stored to (6.3, and Debian's 6.1.170): the verifier refuses
-    /// what is deeper than `allocated_stack` (`check_stack_range_initialized`, kernel/bpf/verifier.c).
+    /// Programs may read uninitialized stack above the lowest byte that they stored to (6.3, and Debian's 6.1.170): the
+    /// verifier rejects reads deeper than `allocated_stack` (`check_stack_range_initialized`, kernel/bpf/verifier.c).
     pub uninit_above_stored: bool,
-    /// Programs may store to the stack at an offset that is known at run time only (5.12; `check_stack_write_var_off`,
+    /// Programs may store to the stack at a variable offset (5.12; `check_stack_write_var_off`,
     /// kernel/bpf/verifier.c). Debian's 5.10.262 does it too.
     pub variable_stack: bool,
-    /// The verifier knows what a division by a constant, or its remainder, can be (7.0; `scalar_min_max_umod` and the like,
+    /// The verifier tracks the results of divisions and remainders by a constant (7.0; `scalar_min_max_umod` and others,
     /// kernel/bpf/verifier.c).
     pub divisions_followed: bool,
-    /// The verifier knows how a number compares with itself, in the same register (7.0; `is_scalar_branch_taken`,
-    /// kernel/bpf/verifier.c).
+    /// The verifier decides comparisons of a register with itself (7.0; `is_scalar_branch_taken`, kernel/bpf/verifier.c).
     pub self_comparisons_decided: bool,
-    /// What `bpf_map_update_elem` and the like return is an int with zeros above (before 6.4): the verifier calls the map's own
-    /// functions directly, which returned `int` then.
+    /// `bpf_map_update_elem` and other map helpers return a zero-extended int (before 6.4): the verifier calls the map's
+    /// own functions directly, which returned `int` then.
     pub int_map_results: bool,
-    /// `file_pos` of the context may be written with an immediate, `BPF_ST` (6.4).
+    /// `file_pos` of the context can be written with an immediate, `BPF_ST` (6.4).
     pub st_ctx: bool,
-    /// Atomic operations other than plain addition (5.12).
+    /// Atomic operations other than addition (5.12).
     pub atomics: bool,
     /// ISA v4: sign-extending loads and moves, unconditional byte swaps, signed division (6.6).
     pub isa_v4: bool,
-    /// `gotol`, which is of ISA v4 too. Debian's 6.1.170 has it alone.
+    /// `gotol`, also of ISA v4. Debian's 6.1.170 has it without the rest.
     pub long_jump: bool,
     /// `may_goto` (6.9).
     pub may_goto: bool,
     /// Load-acquire and store-release (6.15).
     pub acquire_release: bool,
-    /// Jumps backwards are accepted where the loop ends (5.3).
+    /// Bounded loops are accepted (5.3).
     pub bounded_loops: bool,
-    /// How many functions may be in progress at once.
+    /// `MAX_CALL_FRAMES`: how many functions may be on the call stack.
     pub call_frames: usize,
     /// How many tail calls one run may make: 33, before 6.1 32.
     pub tail_calls: u32,
-    /// `CONFIG_FORTIFY_SOURCE`, which distributions have and which checks `strscpy` since 5.11: `bpf_sysctl_get_name` copies
-    /// the slashes byte by byte, and puts no zeros behind them.
+    /// `CONFIG_FORTIFY_SOURCE`, which distributions enable, and which checks `strscpy` since 5.11: `bpf_sysctl_get_name`
+    /// copies the slashes byte by byte, and does not pad them with zeros.
     pub fortified: bool,
 
-    /// What `bpf_sysctl_set_new_value` sets is written. Kernels from 5.18 on drop it without a word until they get
-    /// "bpf: Restore sysctl new-value from 1 to 0".
+    /// Replacements by `bpf_sysctl_set_new_value` are written. Kernels from 5.18 on silently drop them until they get "bpf:
+    /// Restore sysctl new-value from 1 to 0".
     pub rewrites_are_applied: bool,
-    /// A replaced value gets a NUL behind it (CVE-2026-97420 is about kernels where it does not).
+    /// A replaced value is followed by a NUL (CVE-2026-97420 is about kernels where it is not).
     pub rewrites_are_terminated: bool,
 
-    /// Reads and writes of this many bytes and more fail with `ENOMEM`; `None`: there is no such limit (before 5.9).
+    /// Reads and writes of this many bytes or more fail with `ENOMEM`. `None`: there is no limit (before 5.9).
     pub size_limit: Option<usize>,
-    /// A write that returned 0 moves the file position (5.4), and not only one that wrote something.
+    /// A write that returns 0 moves the file position, too (5.4).
     pub empty_writes_move: bool,
     /// A negative number in a vector of `unsigned long` fails with `EINVAL` (5.19); before, the element kept its value.
     pub negative_ulongs_fail: bool,
-    /// A write of an `unsigned int` or of a byte returns how much of it was read, and moves the file position by that (7.3),
-    /// as a write of an `int` always did. Before, `do_proc_douintvec_w` in kernel/sysctl.c returned the whole length,
-    /// whatever followed the number, and left the position where it was.
+    /// A write of an `unsigned int` or of a byte returns how many bytes were parsed, and moves the file position by that
+    /// (7.3), like a write of an `int`. Before, `do_proc_douintvec_w` in kernel/sysctl.c returned the whole length,
+    /// whatever followed the number, and did not move the position.
     pub uint_writes_count: bool,
-    /// Knobs in milliseconds and in ticks convert the number without its sign, and what does not fit into an int is `EINVAL`
-    /// (`proc_int_u2k_conv_uop`, kernel/sysctl.c; seen on 7.2.13 and 7.3.4). Before, negative milliseconds were `EINVAL`, and
-    /// ticks wrapped around.
+    /// Knobs in milliseconds and in ticks convert the number without its sign, and numbers that do not fit an int are
+    /// `EINVAL` (`proc_int_u2k_conv_uop`, kernel/sysctl.c; seen on 7.2.13 and 7.3.4). Before, negative milliseconds were
+    /// `EINVAL`, and ticks wrapped around.
     pub times_checked: bool,
-    /// Of a number of milliseconds the low 32 bits count (`msecs_to_jiffies` takes an unsigned int); from 7.3 on, larger ones
-    /// are `EINVAL`.
+    /// Of a number of milliseconds the low 32 bits count (`msecs_to_jiffies` takes an unsigned int); from 7.3 on, larger
+    /// ones are `EINVAL`.
     pub milliseconds_cut: bool,
-    /// The least that each number of `net/ipv4/tcp_rmem` can be: 1, or 4096 (6.1.192, 6.12.117, 7.2, but not 6.18.44). What
-    /// is smaller fails with `EINVAL`. `net/ipv4/tcp_wmem` takes 1 everywhere.
+    /// The minimum of each number in `net/ipv4/tcp_rmem`: 1, or 4096 (6.1.192, 6.12.117, 7.2, but not 6.18.44). Smaller
+    /// numbers fail with `EINVAL`. The minimum of `net/ipv4/tcp_wmem` is always 1.
     pub tcp_rmem_min: i32,
 
     /// `BPF_F_REPLACE` (5.6).
@@ -105,21 +104,21 @@ pub struct Profile {
     pub link_detach: bool,
     /// `BPF_F_PREORDER` (6.15, 6.12.31).
     pub preorder: bool,
-    /// Anchors, revisions and flags for links (6.17, 6.12.110).
-    pub anchors: bool,
-    /// `BPF_LINK_UPDATE` swaps the right program when programs with `BPF_F_PREORDER` are there too.
+    /// `BPF_F_BEFORE` and `BPF_F_AFTER` with a relative program or link, revisions, and flags for links (6.17, 6.12.110).
+    pub attach_positions: bool,
+    /// `BPF_LINK_UPDATE` replaces the right program even if there are programs with `BPF_F_PREORDER`.
     pub updates_find_their_slot: bool,
     /// `BPF_LINK_UPDATE` fails with `EINVAL` unless both programs have their cgroup storage in the same maps
-    /// (`cgroup_bpf_storages_compatible`, kernel/bpf/cgroup.c). 6.1.192, 6.12.117, 7.2.13 and 7.3.4 do that when run, and
-    /// 5.10, 6.1.170, 6.12.94, 6.18.15 and 6.18.44 do not: they give the new program what was allocated for the old one,
-    /// and follow a null pointer where that is nothing.
+    /// (`cgroup_bpf_storages_compatible`, kernel/bpf/cgroup.c). Observed on 6.1.192, 6.12.117, 7.2.13 and 7.3.4. 5.10,
+    /// 6.1.170, 6.12.94, 6.18.15 and 6.18.44 do not: they give the new program the storage that was allocated for the old
+    /// one, and dereference a null pointer if there is none.
     pub updates_compare_storage: bool,
-    /// A program array takes a program only if its cgroup storage is in the maps of the one that calls it. 6.1.170 and later
-    /// do that when run (`storage_cookie`, kernel/bpf/core.c); 5.10 follows a null pointer at the call.
+    /// A program array only accepts a program whose cgroup storage is in the maps of its caller (`storage_cookie`,
+    /// kernel/bpf/core.c). Observed on 6.1.170 and later; 5.10 dereferences a null pointer at the call.
     pub tail_calls_compare_storage: bool,
 }
 
-/// As `BPF_PROG_TYPE_CGROUP_SYSCTL` first was, and 5.4 still is.
+/// The first version of `BPF_PROG_TYPE_CGROUP_SYSCTL`, unchanged in 5.4.
 const V5_4: Profile = Profile {
     name: "5.4",
     version: (5, 4),
@@ -157,7 +156,7 @@ const V5_4: Profile = Profile {
     links: false,
     link_detach: false,
     preorder: false,
-    anchors: false,
+    attach_positions: false,
     updates_find_their_slot: true,
     updates_compare_storage: false,
     tail_calls_compare_storage: false,
@@ -215,7 +214,8 @@ const V6_8: Profile = Profile {
     ..V6_1_170
 };
 
-/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without anchors, which came in 6.12.110.
+/// Before 6.12.96; with `BPF_F_PREORDER`, which came in 6.12.31, and without `BPF_F_BEFORE` and `BPF_F_AFTER`, which came
+/// in 6.12.110.
 const V6_12_94: Profile = Profile {
     name: "6.12.94",
     version: (6, 12),
@@ -232,7 +232,7 @@ const V6_12_117: Profile = Profile {
     rewrites_are_applied: true,
     rewrites_are_terminated: true,
     tcp_rmem_min: 4096,
-    anchors: true,
+    attach_positions: true,
     updates_find_their_slot: true,
     updates_compare_storage: true,
     ..V6_12_94
@@ -270,13 +270,13 @@ impl Profile {
     /// Linux 6.18.44.
     pub const LINUX_6_18: Self = V6_18;
 
-    /// All that are described, oldest first. 6.1 and 6.12 are there twice: before the fixes of 2026 and after.
+    /// All profiles, oldest first. 6.1 and 6.12 are there twice: before and after the fixes of 2026.
     pub const ALL: [Self; 11] =
         [V5_4, V5_10, V5_15, V6_1_170, V6_1_192, V6_8, V6_12_94, V6_12_117, V6_18, V7_2, V7_3];
 
-    /// The described kernel to start from for this release: of the same series the last that is not newer, or else the
-    /// first; of a series that is not described, the first one of the last series before it, since the fixes that others of
-    /// that series got later may be missing.
+    /// The profile to start from for this release: the last of the same series that is not newer, or else the first of that
+    /// series. If there is no profile of that series, it is the first of the series before it, because later fixes may be
+    /// missing.
     ///
     /// ```
     /// use knobgate_hook::Profile;
@@ -295,7 +295,7 @@ impl Profile {
             .unwrap_or(V5_4)
     }
 
-    /// The third number of its name; 0 where it stands for a whole series.
+    /// The patch level in its name; 0 if it stands for a whole series.
     fn patch(&self) -> u16 {
         self.name.split('.').nth(2).and_then(|patch| patch.parse().ok()).unwrap_or(0)
     }
@@ -308,9 +308,9 @@ impl Default for Profile {
     }
 }
 
-/// There is no description of such a kernel.
+/// There is no profile of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no kernel {0:?} is described; there are {known}", known = known())]
+#[error("there is no profile {0:?}; the profiles are {known}", known = known())]
 pub struct UnknownProfile(pub String);
 
 fn known() -> String {

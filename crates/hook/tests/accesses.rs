@@ -1,12 +1,12 @@
-//! Reads and writes with programs in between.
+//! Reads and writes with programs attached.
 
 use std::sync::Mutex;
 
 use knobgate_hook::attach::Options;
 use knobgate_hook::handler::custom::Call;
-use knobgate_hook::handler::{Custom, Surroundings};
+use knobgate_hook::handler::{Custom, HandlerEnv};
 use knobgate_hook::{
-    Credentials, Errno, Hook, Invocation, Knob, Knobs, Mode, Process, ProcessId, Profile, Wanted,
+    AccessMode, Credentials, Errno, Hook, Invocation, Knob, Knobs, Mode, Process, ProcessId, Profile,
 };
 
 const DOMAIN: &str = "kernel/domainname";
@@ -19,7 +19,7 @@ fn with(profile: &str, programs: Vec<Verdict>) -> (Hook, ProcessId) {
 }
 
 fn with_profile(profile: Profile, programs: Vec<Verdict>) -> (Hook, ProcessId) {
-    let mut hook = Hook::new(profile, Knobs::usual());
+    let mut hook = Hook::new(profile, Knobs::defaults());
     let cgroup = hook.create_cgroup(hook.root(), "g").unwrap();
     for program in programs {
         let program = hook.load(program);
@@ -30,7 +30,7 @@ fn with_profile(profile: Profile, programs: Vec<Verdict>) -> (Hook, ProcessId) {
 }
 
 #[test]
-fn all_programs_run_and_the_last_word_counts() {
+fn all_programs_run_and_the_last_return_value_counts() {
     type Verdicts = &'static [(u64, Option<i32>)];
     // What each program returns, and sets as return value before: what the system call returns then, since 5.18 and before.
     // What is neither 0 nor an errno is a denial on some builds.
@@ -64,7 +64,7 @@ fn all_programs_run_and_the_last_word_counts() {
             let (mut hook, process) = with_profile(profile, programs.collect());
             let outcome = hook.write_knob(process, DOMAIN, "x").unwrap();
             assert_eq!(outcome.returned, expected, "{verdicts:?} on {profile:?}");
-            assert_eq!(outcome.decision.unwrap().ran.len(), verdicts.len());
+            assert_eq!(outcome.filter.unwrap().ran.len(), verdicts.len());
         }
     }
 }
@@ -81,12 +81,12 @@ fn a_replacement_is_written_and_its_length_returned() {
                 1
             })],
         );
-        let mut file = hook.open(process, DOMAIN, Wanted::Write).unwrap();
+        let mut file = hook.open(process, DOMAIN, AccessMode::Write).unwrap();
         let outcome = hook.write(process, &mut file, b"hello").unwrap();
         let stored = if applied { "newval\n" } else { "hello\n" };
         assert_eq!(outcome.returned, if applied { 6 } else { 5 }, "{profile}");
         assert_eq!(file.position, outcome.returned, "{profile}");
-        assert_eq!(outcome.decision.unwrap().replacement_applied, applied, "{profile}");
+        assert_eq!(outcome.filter.unwrap().replacement_applied, applied, "{profile}");
         let cgroup = hook.root();
         hook.move_process(process, cgroup).unwrap();
         assert_eq!(hook.read_knob(process, DOMAIN).unwrap().data, stored.as_bytes(), "{profile}");
@@ -94,7 +94,7 @@ fn a_replacement_is_written_and_its_length_returned() {
 }
 
 #[test]
-fn a_replacement_without_a_nul_runs_into_what_is_behind_it() {
+fn a_replacement_without_a_nul_runs_into_the_rest_of_the_buffer() {
     let seen = |profile: &str, values: &'static [&'static [u8]]| {
         let (mut hook, process) = with(
             profile,
@@ -105,7 +105,7 @@ fn a_replacement_without_a_nul_runs_into_what_is_behind_it() {
         );
         let strings = std::sync::Arc::new(Mutex::new(Vec::new()));
         let kept = std::sync::Arc::clone(&strings);
-        let handler = Custom(move |call: Call<'_>, _: &mut i64, _: &Surroundings<'_>| match call {
+        let handler = Custom(move |call: Call<'_>, _: &mut i64, _: &HandlerEnv<'_>| match call {
             Call::Read { .. } => Ok(0),
             Call::Write(written) => {
                 kept.lock().unwrap().extend(written.c_string());
@@ -125,20 +125,20 @@ fn a_replacement_without_a_nul_runs_into_what_is_behind_it() {
 }
 
 #[test]
-fn programs_see_the_value_that_is_there_and_what_is_written() {
+fn programs_see_the_current_and_the_new_value() {
     let (mut hook, process) = with(
         "6.18",
         vec![Box::new(|access| {
             assert_eq!((access.name, access.current), (DOMAIN, &b"(none)\n"[..]));
             assert_eq!(access.task.cgroups, [1, 2]);
-            match &access.new {
+            match access.new_value() {
                 Some(new) => assert!(access.write && new.len() == 4096.min(new.len())),
                 None => assert!(!access.write || access.position == 3),
             }
             0
         })],
     );
-    let mut file = hook.open(process, DOMAIN, Wanted::ReadWrite).unwrap();
+    let mut file = hook.open(process, DOMAIN, AccessMode::ReadWrite).unwrap();
     hook.read(process, &mut file, 3).unwrap();
     hook.pwrite(process, &file, b"", 3).unwrap();
     assert_eq!(hook.write(process, &mut file, &[b'x'; 9000]).unwrap().errno(), Some(Errno::EPERM));
@@ -146,9 +146,9 @@ fn programs_see_the_value_that_is_there_and_what_is_written() {
 }
 
 #[test]
-fn some_accesses_fail_before_programs_hear_of_them() {
+fn some_accesses_fail_before_any_program_runs() {
     let (mut hook, process) = with("6.18", vec![Box::new(|_| panic!("nobody asked"))]);
-    let file = hook.open(process, DOMAIN, Wanted::ReadWrite).unwrap();
+    let file = hook.open(process, DOMAIN, AccessMode::ReadWrite).unwrap();
     let mut failed = |count, position| hook.pread(process, &file, count, position).unwrap().errno();
     assert_eq!(failed(4 << 20, 0), Some(Errno::ENOMEM));
     assert_eq!(failed(1, i64::MAX), Some(Errno::EINVAL));
@@ -159,16 +159,16 @@ fn some_accesses_fail_before_programs_hear_of_them() {
     .unwrap();
     assert_eq!(hook.pwrite(process, &file, b"x", 0).unwrap().errno(), Some(Errno::EPERM));
     assert_eq!(hook.write_knob(process, DOMAIN, "x").unwrap().errno(), Some(Errno::EACCES));
-    assert_eq!(hook.open(process, "kernel", Wanted::Read), Err(Errno::EISDIR));
+    assert_eq!(hook.open(process, "kernel", AccessMode::Read), Err(Errno::EISDIR));
     hook.knobs.remove(DOMAIN);
     assert_eq!(hook.pread(process, &file, 1, 0).unwrap().errno(), Some(Errno::ENOENT));
 }
 
 #[test]
-fn the_one_who_uses_a_file_is_judged_and_not_the_one_who_opened_it() {
+fn the_programs_of_the_user_of_a_file_run_and_not_those_of_its_opener() {
     let (mut hook, inside) = with("6.18", vec![Box::new(|_| 0)]);
     let outside = hook.spawn(hook.root(), Process::default()).unwrap();
-    let mut file = hook.open(inside, DOMAIN, Wanted::Write).unwrap();
+    let mut file = hook.open(inside, DOMAIN, AccessMode::Write).unwrap();
     assert_eq!(hook.write(outside, &mut file, b"x").unwrap().returned, 1);
     assert_eq!(hook.write(inside, &mut file, b"y").unwrap().errno(), Some(Errno::EPERM));
     hook.move_process(inside, hook.root()).unwrap();
@@ -177,7 +177,7 @@ fn the_one_who_uses_a_file_is_judged_and_not_the_one_who_opened_it() {
 }
 
 #[test]
-fn a_program_moves_the_file() {
+fn a_program_moves_the_file_position() {
     let (mut hook, process) = with(
         "6.18",
         vec![Box::new(|access| {
@@ -185,7 +185,7 @@ fn a_program_moves_the_file() {
             1
         })],
     );
-    let mut file = hook.open(process, DOMAIN, Wanted::ReadWrite).unwrap();
+    let mut file = hook.open(process, DOMAIN, AccessMode::ReadWrite).unwrap();
     assert_eq!(hook.read(process, &mut file, 3).unwrap().data, b"one");
     assert_eq!(file.position, 5);
     assert_eq!(hook.write(process, &mut file, b"XY").unwrap().returned, 2);

@@ -19,15 +19,15 @@ fn counters(program: &LoadedProgram) -> Vec<u64> {
     value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }
 
-/// How a program gets to the hook.
+/// How a program is loaded.
 type Way = fn(Program) -> Program;
 
-/// As it comes from the compiler.
+/// Directly from the compiler.
 fn straight(program: Program) -> Program {
     program
 }
 
-/// By way of an object file.
+/// From an object file.
 fn through_an_object(program: Program) -> Program {
     let bytes = write_object(&program).unwrap_or_else(|error| panic!("{error}"));
     let object = Object::read(&bytes).unwrap_or_else(|error| panic!("{error}"));
@@ -69,14 +69,14 @@ fn agree(way: Way, profile: &str) {
             let effect = compiled.effect(&evaluate(&policy, &access));
             let expected = if policy.mode() == Mode::Audit { Verdict::Allow } else { effect.verdict };
             let errno = if invocation.retval != 0 { -invocation.retval } else { 1 };
-            let got = match returned {
-                0 => Verdict::Deny(Errno::from_number(errno as u32).expect("a known errno")),
-                _ if invocation.replaced => Verdict::Rewrite(invocation.new.clone().unwrap_or_default()),
-                _ => Verdict::Allow,
+            let got = match (returned, invocation.replacement()) {
+                (0, _) => Verdict::Deny(Errno::from_number(errno as u32).expect("a known errno")),
+                (_, Some(replacement)) => Verdict::Rewrite(replacement.to_vec()),
+                (_, None) => Verdict::Allow,
             };
             assert_eq!(got, expected, "{text}\n{access:?}");
             if matches!(got, Verdict::Rewrite(_)) {
-                assert_eq!(invocation.behind_new.first(), Some(&0), "the replacement is terminated");
+                assert_eq!(invocation.after_new_value().first(), Some(&0), "the replacement is terminated");
             }
             let mut after = before;
             after[effect.counter] += 1;

@@ -1,6 +1,6 @@
-//! Attaching, replacing, detaching, and what is then in effect.
+//! Attaching, replacing and detaching, and the effective programs.
 
-use knobgate_hook::attach::{Anchor, MAX_PROGRAMS, Options, Place};
+use knobgate_hook::attach::{MAX_PROGRAMS, Options, Position, Relative};
 use knobgate_hook::{CgroupId, Errno, Hook, Invocation, Knobs, LinkId, Mode, Profile, ProgramId};
 
 /// A hook with the cgroups `g`, `g/p` and `g/p/c`, and programs `a`, `b`, and so on.
@@ -13,7 +13,7 @@ struct World {
 }
 
 fn world(profile: &str) -> World {
-    let mut hook = Hook::new(profile.parse::<Profile>().unwrap(), Knobs::usual());
+    let mut hook = Hook::new(profile.parse::<Profile>().unwrap(), Knobs::defaults());
     let g = hook.create_cgroup(hook.root(), "g").unwrap();
     let p = hook.create_cgroup(g, "p").unwrap();
     let c = hook.create_cgroup(p, "c").unwrap();
@@ -59,8 +59,8 @@ impl World {
     }
 }
 
-fn at(place: Place) -> Options {
-    Options { place, ..Options::default() }
+fn at(position: Position) -> Options {
+    Options { position, ..Options::default() }
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn the_deepest_cgroup_runs_first_and_preorder_before_everything() {
 }
 
 #[test]
-fn override_yields_to_what_is_below_and_single_forbids_it() {
+fn override_yields_to_descendants_and_single_forbids_them() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);
     world.attach(g, 'a', Mode::Override, Options::default()).unwrap();
@@ -107,7 +107,7 @@ fn override_yields_to_what_is_below_and_single_forbids_it() {
 }
 
 #[test]
-fn a_program_is_attached_once_and_linked_as_often_as_one_likes() {
+fn a_program_is_attached_once_and_linked_any_number_of_times() {
     let mut world = world("6.18");
     let (g, c) = (world.g, world.c);
     world.multi(g, "a");
@@ -137,22 +137,22 @@ fn a_cgroup_has_room_for_64() {
 }
 
 #[test]
-fn anchors_say_where_and_revisions_whether() {
+fn positions_say_where_and_revisions_whether() {
     let mut world = world("6.18");
     let g = world.g;
-    let before = |letter: ProgramId| at(Place::Before(Anchor::Program(letter)));
+    let before = |letter: ProgramId| at(Position::Before(Relative::Program(letter)));
     world.multi(g, "ab");
     let (a, b, z) = (world.program('a'), world.program('b'), world.program('z'));
     world.attach(g, 'c', Mode::Multi, before(b)).unwrap();
-    world.attach(g, 'd', Mode::Multi, at(Place::After(Anchor::Program(a)))).unwrap();
-    world.attach(g, 'e', Mode::Multi, at(Place::First)).unwrap();
-    world.attach(g, 'f', Mode::Multi, at(Place::Last)).unwrap();
+    world.attach(g, 'd', Mode::Multi, at(Position::After(Relative::Program(a)))).unwrap();
+    world.attach(g, 'e', Mode::Multi, at(Position::First)).unwrap();
+    world.attach(g, 'f', Mode::Multi, at(Position::Last)).unwrap();
     assert_eq!(world.direct(g), "eadcbf");
     assert_eq!(world.attach(g, 'g', Mode::Multi, before(z)), Err(Errno::ENOENT));
     let preorder = Options { preorder: true, ..before(b) };
     assert_eq!(world.attach(g, 'g', Mode::Multi, preorder), Err(Errno::EINVAL));
     let link = world.link(g, 'h');
-    let by_link = at(Place::Before(Anchor::Link(link)));
+    let by_link = at(Position::Before(Relative::Link(link)));
     assert_eq!(world.attach(g, 'g', Mode::Multi, by_link), Err(Errno::EINVAL));
     world.hook.link(g, world.program('g'), by_link).unwrap();
     assert_eq!(world.direct(g), "eadcbfgh");
@@ -164,7 +164,7 @@ fn anchors_say_where_and_revisions_whether() {
     assert_eq!(world.hook.detach(g, Some(a), Some(revision - 1)), Err(Errno::ESTALE));
     world.hook.detach(g, Some(a), Some(revision)).unwrap();
     assert_eq!(world.hook.attached(g).unwrap().revision, revision + 1);
-    assert_eq!(world.hook.replace(g, b, z, at(Place::First)), Err(Errno::EINVAL));
+    assert_eq!(world.hook.replace(g, b, z, at(Position::First)), Err(Errno::EINVAL));
     world.hook.replace(g, b, z, Options::default()).unwrap();
     assert_eq!(world.direct(g), "edczfgh");
     // What only a link has attached is not replaced.
@@ -172,9 +172,9 @@ fn anchors_say_where_and_revisions_whether() {
 }
 
 #[test]
-fn kernels_refuse_what_they_do_not_know() {
+fn kernels_reject_options_that_they_do_not_know() {
     let preorder = Options { preorder: true, ..Options::default() };
-    for (profile, links, preorders, anchors) in [
+    for (profile, links, preorders, positions) in [
         ("5.4", false, false, false),
         ("6.8", true, false, false),
         ("6.12.94", true, true, false),
@@ -184,14 +184,14 @@ fn kernels_refuse_what_they_do_not_know() {
         let (g, a) = (world.g, world.program('a'));
         assert_eq!(world.hook.link(g, a, Options::default()).is_ok(), links, "{profile}");
         assert_eq!(world.attach(g, 'b', Mode::Multi, preorder).is_ok(), preorders, "{profile}");
-        assert_eq!(world.hook.link(g, a, preorder).is_ok(), anchors, "{profile}");
-        assert_eq!(world.attach(g, 'c', Mode::Multi, at(Place::First)).is_ok(), anchors, "{profile}");
-        // What kernels without anchors do not look at in a link, they cannot refuse.
-        let no_side = at(Place::NoSide(Anchor::Program(a)));
+        assert_eq!(world.hook.link(g, a, preorder).is_ok(), positions, "{profile}");
+        assert_eq!(world.attach(g, 'c', Mode::Multi, at(Position::First)).is_ok(), positions, "{profile}");
+        // Kernels without attach positions ignore a relative program of a link.
+        let no_side = at(Position::NoSide(Relative::Program(a)));
         let link = world.hook.link(g, a, no_side);
-        assert_eq!(link.is_ok(), links && !anchors, "{profile}");
+        assert_eq!(link.is_ok(), links && !positions, "{profile}");
         if let Ok(link) = link {
-            let no_side = at(Place::NoSide(Anchor::Link(link)));
+            let no_side = at(Position::NoSide(Relative::Link(link)));
             assert_eq!(world.hook.link(g, a, no_side), Err(Errno::EINVAL), "{profile}: it has a flag");
         }
         assert_eq!(world.attach(g, 'd', Mode::Multi, no_side), Err(Errno::EINVAL), "{profile}");
@@ -199,7 +199,7 @@ fn kernels_refuse_what_they_do_not_know() {
 }
 
 #[test]
-fn an_update_keeps_the_place_unless_the_kernel_misses_it() {
+fn an_update_keeps_the_position_unless_the_kernel_misses_it() {
     // Where the kernel misses it, the place of a is counted to be the first, which is that of b; and a goes on running.
     for (profile, expected) in [("6.18", "bzc"), ("6.12.94", "zac")] {
         let mut world = world(profile);
@@ -217,7 +217,7 @@ fn an_update_keeps_the_place_unless_the_kernel_misses_it() {
 }
 
 #[test]
-fn removing_a_cgroup_detaches_what_is_there() {
+fn removing_a_cgroup_detaches_its_programs() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);
     let link = world.link(c, 'a');

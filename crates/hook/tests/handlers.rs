@@ -1,8 +1,8 @@
-//! What each kind of knob makes of writes and reads. A row says: the value before, what is written at which position and
-//! under which `sysctl_writes_strict`; what write(2) returns, the value then, and the file position.
+//! Reads and writes for each kind of handler. A row has the value before, the written bytes, their position and
+//! `sysctl_writes_strict`; then what write(2) returns, the value afterwards, and the file position.
 
 use knobgate_hook::handler::{Bitmap, Bool, Handler, Hz, IntVec, Text, U8, Uint, UlongVec, Unit};
-use knobgate_hook::{Errno, Hook, Knob, Knobs, Process, Profile, Wanted, WritesStrict};
+use knobgate_hook::{AccessMode, Errno, Hook, Knob, Knobs, Process, Profile, WritesStrict};
 
 type Row<'a> = (&'a str, &'a [u8], i64, WritesStrict, i64, &'a str, i64);
 
@@ -10,7 +10,7 @@ use WritesStrict::{Legacy, Strict, Warn};
 
 const EINVAL: i64 = Errno::EINVAL.returned();
 
-/// Makes the accesses of each row, on a knob of its own that is given the value before by a write.
+/// Performs the accesses of each row on a new knob, whose value before is set by a write.
 fn hold(profile: Profile, knob: impl Fn() -> Knob, rows: &[Row<'_>]) {
     for &(before, bytes, position, strict, returned, after, moved) in rows {
         let mut knobs = Knobs::new();
@@ -19,7 +19,7 @@ fn hold(profile: Profile, knob: impl Fn() -> Knob, rows: &[Row<'_>]) {
         let process = hook.spawn(hook.root(), Process::default()).unwrap();
         hook.write_knob(process, "x", before).unwrap();
         hook.writes_strict = strict;
-        let mut file = hook.open(process, "x", Wanted::Write).unwrap();
+        let mut file = hook.open(process, "x", AccessMode::Write).unwrap();
         file.position = position;
         let outcome = hook.write(process, &mut file, bytes).unwrap();
         let value = String::from_utf8_lossy(&hook.read_knob(process, "x").unwrap().data).into_owned();
@@ -206,7 +206,7 @@ fn times() {
     );
 }
 
-/// As read back from 6.18.15, 7.2.13 and 7.3.4.
+/// As observed on 6.18.15, 7.2.13 and 7.3.4.
 #[test]
 fn times_that_are_negative_or_too_large() {
     let rows = |values: [(&'static str, Option<&'static str>); 6]| {
@@ -280,7 +280,7 @@ fn bitmaps() {
 }
 
 #[test]
-fn reads_are_cut_where_the_reader_has_no_more_room() {
+fn reads_are_truncated_to_the_buffer() {
     let rows: &[(&str, usize, i64, &str, i64)] = &[
         ("net/ipv4/tcp_rmem", 4096, 0, "4096\t131072\t33554432\n", 21),
         ("net/ipv4/tcp_rmem", 6, 0, "4096\t1", 6),
@@ -300,7 +300,7 @@ fn reads_are_cut_where_the_reader_has_no_more_room() {
     for &(name, count, position, expected, moved) in rows {
         let mut hook = Hook::default();
         let process = hook.spawn(hook.root(), Process::default()).unwrap();
-        let mut file = hook.open(process, name, Wanted::Read).unwrap();
+        let mut file = hook.open(process, name, AccessMode::Read).unwrap();
         file.position = position;
         let data = hook.read(process, &mut file, count).unwrap().data;
         let read = String::from_utf8_lossy(&data);

@@ -1,10 +1,10 @@
-//! What the language reads in a value is what the kernel's handlers read in it: whatever is let through by `new == X` does to
-//! the knob what writing X does, or nothing. Random values in odd spellings, on every kind of handler.
+//! The language parses values like the kernel's handlers: a write that `new == X` allows has the same effect as writing X,
+//! or none. Random values in unusual notations, on every kind of handler.
 
 use std::cell::Cell;
 
 use knobgate_hook::handler::{
-    Bitmap, Bool, CpuMask, Handler, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit, Written,
+    Bitmap, Bool, CpuMask, Handler, HandlerEnv, Hz, IntVec, Text, U8, Uint, UlongVec, Unit, Written,
 };
 use knobgate_hook::{Profile, VALUE_BYTES, WritesStrict};
 use knobgate_policy::{
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 
-/// A handler of each kind that is new at each call, with a value. Those that read no numbers come last.
+/// A new handler of each kind, with a value. Handlers without numbers come last.
 fn handlers() -> Vec<(&'static str, Box<dyn Handler>)> {
     let mut bitmap = Bitmap::new(65536);
     give(&mut bitmap, b"7,9-11");
@@ -38,24 +38,24 @@ fn handlers() -> Vec<(&'static str, Box<dyn Handler>)> {
     ]
 }
 
-/// How many of them there are, and how many of those read numbers.
+/// The number of handlers, and of handlers with numbers.
 const HANDLERS: usize = 16;
 const OF_NUMBERS: usize = 13;
 
 fn give(handler: &mut dyn Handler, value: &[u8]) {
-    let around = Surroundings { strict: WritesStrict::Strict, profile: &Profile::default() };
-    handler.write(Written::terminated(value), &mut 0, &around).expect("a value");
+    let env = HandlerEnv { strict: WritesStrict::Strict, profile: &Profile::default() };
+    handler.write(Written::terminated(value), &mut 0, &env).expect("a value");
 }
 
-/// What the knob reads after a write, whether that failed or not.
+/// The value of the knob after a write, which may have failed.
 fn after(index: usize, bytes: &[u8], mut position: i64, strict: WritesStrict, profile: &Profile) -> Vec<u8> {
-    let around = Surroundings { strict, profile };
+    let env = HandlerEnv { strict, profile };
     let (_, mut handler) = handlers().swap_remove(index);
-    let _ = handler.write(Written::terminated(bytes), &mut position, &around);
-    handler.read(VALUE_BYTES, &mut 0, &around).expect("readable")
+    let _ = handler.write(Written::terminated(bytes), &mut position, &env);
+    handler.read(VALUE_BYTES, &mut 0, &env).expect("readable")
 }
 
-/// The policy that allows writes under `condition` alone.
+/// A policy that only allows writes under `condition`.
 fn policy(condition: &str) -> Policy {
     let text = format!("policy p\ndefault write deny\nallow write a.b if {condition}\n");
     let parsed = parse(Source::new("p.knob", text.as_str()), &CheckOptions::default());
@@ -66,7 +66,7 @@ fn policy(condition: &str) -> Policy {
 #[derive(Debug, Clone)]
 struct Equal {
     policy: Policy,
-    /// X, as `echo` writes it.
+    /// X, as `echo` would write it.
     stated: Vec<u8>,
     /// Whether it compares numbers.
     numbers: bool,
@@ -97,9 +97,9 @@ fn equal() -> impl Strategy<Value = Equal> {
     prop_oneof![3 => number, 2 => numbers, 3 => text]
 }
 
-/// Something like X: with other bytes in it or around it, or next to it in an odd spelling.
+/// Something like X: with other bytes in or around it, or a neighbour in an unusual notation.
 fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
-    let odd = select(vec![
+    let unusual = select(vec![
         &b" "[..],
         b"\t",
         b"\n",
@@ -127,11 +127,11 @@ fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<
     ]);
     let respelled = respelled(stated);
     let stated = stated.to_vec();
-    let inserted = proptest::collection::vec((any::<Index>(), odd), 0..4).prop_map(move |insertions| {
+    let inserted = proptest::collection::vec((any::<Index>(), unusual), 0..4).prop_map(move |insertions| {
         let mut bytes = stated.clone();
-        for (place, odd) in insertions {
+        for (place, unusual) in insertions {
             let at = place.index(bytes.len() + 1);
-            bytes.splice(at..at, odd.iter().copied());
+            bytes.splice(at..at, unusual.iter().copied());
         }
         bytes
     });
@@ -139,7 +139,7 @@ fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<
     prop_oneof![2 => inserted, 2 => respelled, 1 => drawn]
 }
 
-/// The same numbers, or else the same text, with other white space.
+/// The same numbers or text, with other white space.
 fn respelled(stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let words: Vec<String> =
         String::from_utf8_lossy(stated).split_ascii_whitespace().map(str::to_owned).collect();
@@ -157,7 +157,7 @@ fn respelled(stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
     })
 }
 
-/// A write that `equal` is asked about.
+/// A write, for `equal` to check.
 #[derive(Debug, Clone)]
 struct Try {
     equal: Equal,
@@ -186,7 +186,7 @@ fn tries() -> impl Strategy<Value = Try> {
 }
 
 #[test]
-fn what_equals_x_does_to_a_knob_what_x_does_or_nothing() {
+fn a_value_that_equals_x_has_the_effect_of_x_or_none() {
     const TRIES: u32 = 20_000;
     let (allowed, otherwise) = (Cell::new(0), Cell::new(0));
     let name = KnobName::parse("a.b").expect("a name");
@@ -225,7 +225,7 @@ fn what_equals_x_does_to_a_knob_what_x_does_or_nothing() {
 }
 
 #[test]
-fn a_nul_behind_a_list_would_cost_it_its_last_number() {
+fn a_nul_after_a_list_would_cost_it_its_last_number() {
     const THREE_INTS: usize = 2;
     let made = after(THREE_INTS, b"5 4\0", 0, WritesStrict::Strict, &Profile::default());
     assert_eq!((handlers()[THREE_INTS].0, made.as_slice()), ("three ints", &b"5\t78\t79\n"[..]));

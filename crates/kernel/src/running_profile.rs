@@ -18,7 +18,7 @@ use crate::probe::{Outcome, attaching, instructions, probe, retval};
 /// Probed are what the verifier takes (`retval_helpers`, `set_retval_checked`, `uninit_stack`, `uninit_above_stored`,
 /// `variable_stack`, `divisions_followed`, `self_comparisons_decided`, `st_ctx`, `atomics`, `isa_v4`, `long_jump`,
 /// `may_goto`, `acquire_release`, `bounded_loops`, `call_frames`), what attaching takes (`replace`, `links`, `link_detach`,
-/// `preorder`, `anchors`, `updates_find_their_slot`), `rewrites_are_applied`, `odd_retvals_deny`, and `size_limit`.
+/// `preorder`, `attach_positions`, `updates_find_their_slot`), `rewrites_are_applied`, `odd_retvals_deny`, and `size_limit`.
 ///
 /// The rest is what [`Profile::closest`] has for the release, since finding it out would mean to write to knobs, or to do
 /// what harms some kernels. So it is with what a probe cannot find out, as without the capabilities for it. Which helpers
@@ -61,7 +61,7 @@ pub fn running_profile() -> Profile {
         replace: known(&attaching.replace, closest.replace),
         link_detach: known(&attaching.link_detach, closest.link_detach),
         preorder: known(&attaching.preorder, closest.preorder),
-        anchors: known(&attaching.anchors, closest.anchors),
+        attach_positions: known(&attaching.anchors, closest.attach_positions),
         updates_find_their_slot: known(&attaching.updates_find_their_slot, closest.updates_find_their_slot),
         ..closest
     }

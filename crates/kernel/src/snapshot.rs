@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use knobgate_hook::handler::Unreadable;
+use knobgate_hook::handler::ReadFails;
 use knobgate_hook::{Errno, Handler, Knob, Knobs, Profile, VALUE_BYTES, WritesStrict};
 
 use crate::machine::{Machine, ROOT, kernel_version, knob_names};
@@ -29,7 +29,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inferred {
-    /// The knob is one of those whose handlers and limits are known by name ([`Knobs::usual`]), and it holds a value that
+    /// The knob is one of those whose handlers and limits are known by name ([`Knobs::defaults`]), and it holds a value that
     /// such a handler takes.
     ByName,
     /// It reads as so many integers do. Their limits are not known, nor what they count, nor whether they are signed.
@@ -91,7 +91,7 @@ impl fmt::Display for Inferred {
 pub fn snapshot() -> io::Result<Snapshot> {
     // As its release describes it: to probe is not for a snapshot.
     let profile = Profile::closest(kernel_version());
-    let mut by_name = Knobs::usual_of(&profile);
+    let mut by_name = Knobs::defaults_for(&profile);
     let mut snapshot = Snapshot {
         knobs: Knobs::new(),
         writes_strict: match Machine::read().sysctl_writes_strict {
@@ -127,7 +127,7 @@ fn handler(
     profile: &Profile,
 ) -> (Box<dyn Handler>, Inferred) {
     let unreadable =
-        |errno| -> Box<dyn Handler> { Box::new(Unreadable { errno, writes: inference::anything() }) };
+        |errno| -> Box<dyn Handler> { Box::new(ReadFails { errno, writes: inference::anything() }) };
     if let Some((_, what)) = READS_ACT.iter().find(|(found, _)| *found == name) {
         return (unreadable(Errno::EIO), Inferred::ReadsAct(what));
     }

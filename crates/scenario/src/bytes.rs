@@ -8,11 +8,11 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
-/// Bytes that are mostly text: a string, or `{"hex": …}` where they are not UTF-8.
+/// Bytes that are mostly text: a string, or `{"hex": …}` if they are not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bytes(pub Vec<u8>);
 
-/// Bytes in hexadecimal: two digits for each, with white space wherever it helps.
+/// Bytes in hexadecimal: two digits each; white space is ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hex(pub Vec<u8>);
 
@@ -28,12 +28,11 @@ impl Hex {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let mut nibbles = Vec::with_capacity(text.len());
         for c in text.chars().filter(|c| !c.is_ascii_whitespace()) {
-            let digit =
-                c.to_digit(16).ok_or("this is not hexadecimal: it takes the digits 0 to 9 and a to f")?;
+            let digit = c.to_digit(16).ok_or("this is not hexadecimal: the digits are 0 to 9 and a to f")?;
             nibbles.push(digit as u8);
         }
         if nibbles.len() % 2 == 1 {
-            return Err("there is half a byte too much: it takes two digits for each byte");
+            return Err("a digit is missing: each byte has two digits");
         }
         Ok(Self(nibbles.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()))
     }
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bytes_is_refused() {
+    fn invalid_bytes_are_rejected() {
         for json in [
             "5",
             "null",

@@ -1,4 +1,4 @@
-//! From a document to a scenario in which all that is referred to is there.
+//! Checks a document, and resolves its references.
 
 mod setting;
 mod steps;
@@ -8,15 +8,16 @@ use std::io;
 use knobgate_hook::WritesStrict;
 
 use crate::document::Document;
-use crate::error::{Findings, Path, ScenarioError};
+use crate::error::{Findings, ScenarioError};
+use crate::path::Path;
 use crate::scenario::Scenario;
 
 impl Document {
-    /// Reads a document; whether it makes sense is for [`Scenario::check`].
+    /// Parses a document; [`Scenario::check`] checks its meaning.
     ///
     /// # Errors
     ///
-    /// The first thing that is not of the form of a scenario.
+    /// The first error in the form of the scenario.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         if text.len() > Scenario::TEXT_MAX {
             let message = format!("a scenario has at most {} MiB", Scenario::TEXT_MAX >> 20);
@@ -33,17 +34,44 @@ impl Document {
         };
         let place = (error.line(), error.column());
         let message = error.to_string();
-        let told = format!(" at line {} column {}", place.0, place.1);
+        let suffix = format!(" at line {} column {}", place.0, place.1);
         Err(ScenarioError {
             path: if path == "." { String::new() } else { path },
-            message: message.strip_suffix(&told).unwrap_or(&message).to_owned(),
+            message: message.strip_suffix(&suffix).unwrap_or(&message).to_owned(),
             place: (place.0 > 0).then_some((place.0, place.1.max(1))),
         })
     }
 }
 
-/// The scenario of a document, of which `text` is the text if there is one.
-pub(crate) fn check(
+impl Scenario {
+    /// Reads and checks a scenario in JSON. `read` returns the files of policies and objects that it names.
+    ///
+    /// # Errors
+    ///
+    /// The first error in its form, or else all errors.
+    pub fn parse(
+        text: &str,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        let document = Document::parse(text).map_err(|error| vec![error])?;
+        check(&document, read, Some(text))
+    }
+
+    /// Checks a scenario. `read` returns the files of policies and objects that it names.
+    ///
+    /// # Errors
+    ///
+    /// All errors.
+    pub fn check(
+        document: &Document,
+        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, Vec<ScenarioError>> {
+        check(document, read, None)
+    }
+}
+
+/// The scenario of a document; `text` is its text, if there is one.
+fn check(
     document: &Document,
     read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     text: Option<&str>,
@@ -58,7 +86,7 @@ pub(crate) fn check(
         Some(0) => WritesStrict::Warn,
         Some(-1) => WritesStrict::Legacy,
         Some(other) => {
-            let message = format!("{other} is no value of this knob; it takes -1, 0 and 1");
+            let message = format!("{other} is not a value of this knob; the values are -1, 0 and 1");
             findings.add(&Path::of("sysctl_writes_strict"), message);
             WritesStrict::Strict
         }

@@ -1,4 +1,4 @@
-//! The shape of a scenario in JSON. The doc comments are the descriptions in the published schema.
+//! The format of a scenario in JSON. The doc comments are the descriptions in the published schema.
 
 use std::collections::BTreeMap;
 
@@ -9,35 +9,35 @@ use crate::bytes::{Bytes, Hex};
 use crate::id::Id;
 use crate::unique;
 
-/// A scenario: knobs, programs, cgroups, and what is done with them, step by step.
+/// A scenario: knobs, programs, cgroups, and the steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "knobgate scenario")]
 pub struct Document {
-    /// Where the schema of this document is; means nothing.
+    /// The schema of this document; ignored.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// The kernel that the model is of, such as "6.8"; absent, 6.18. The running kernel is what it is.
+    /// The kernel that the model stands for, such as "6.8"; absent, 6.18. Ignored on the running kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// The value of kernel.sysctl_writes_strict: what writes at other positions than 0 do. Absent, 1.
+    /// The value of kernel.sysctl_writes_strict: what writes at positions other than 0 do. Absent, 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 1))]
     pub sysctl_writes_strict: Option<i8>,
-    /// The knobs. On the running kernel they are the machine's own, which get these values, and then their own again.
+    /// The knobs. On the running kernel they are the machine's own: they are set to these values, and restored at the end.
     #[serde(default)]
     pub knobs: Vec<KnobDocument>,
-    /// The maps that programs given as instructions share.
+    /// The maps, which programs given as instructions share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub maps: Vec<MapDocument>,
     /// The programs, by name.
     #[serde(default, deserialize_with = "unique::map")]
     pub programs: BTreeMap<String, ProgramDocument>,
-    /// The cgroups: paths, such as "web/worker", below one that is made for the scenario, which is "/". Those above
-    /// a path are made as well.
+    /// The cgroups: paths, such as "web/worker", below "/", which is created for the scenario. Parents
+    /// are created as well.
     #[serde(default)]
     pub cgroups: Vec<String>,
-    /// What is done, in order; each step is one line of the result.
+    /// The steps, in order; each gives one line of output.
     pub steps: Vec<StepDocument>,
 }
 
@@ -47,34 +47,34 @@ pub struct Document {
 pub struct KnobDocument {
     /// Its name, such as "net/core/somaxconn" or "net.core.somaxconn".
     pub name: String,
-    /// Its value when the scenario starts, as it is written to it.
+    /// Its initial value, as it is written to it.
     pub value: Bytes,
-    /// Who may do what with it, in octal; absent, "0644".
+    /// Its mode, in octal; absent, "0644".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^0?[0-7]{3}$"))]
     pub mode: Option<String>,
-    /// What reads and writes it.
+    /// Its handler.
     pub handler: HandlerDocument,
 }
 
-/// What reads and writes a knob: one of the kernel's generic handlers.
+/// The handler of a knob: one of the kernel's generic handlers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandlerDocument {
-    /// Which one.
+    /// Its kind.
     pub kind: HandlerKind,
     /// How many numbers an `int`, an `ulong` or a time has; absent, as many as its value. How many bits a `bitmap` has;
     /// absent, 65536.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65536))]
     pub len: Option<u32>,
-    /// The least that a number may be.
+    /// The minimum of a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Integer>,
-    /// The most that a number may be.
+    /// The maximum of a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Integer>,
-    /// How many bytes a `string` has room for, its NUL included; absent, 4096. Of a `bitmap`, the same as `len`.
+    /// The size of a `string` in bytes, including its NUL; absent, 4096. Of a `bitmap`, the same as `len`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65536))]
     pub max_len: Option<u32>,
@@ -94,15 +94,15 @@ pub enum HandlerKind {
     Ulong,
     /// One byte (`proc_dou8vec_minmax`).
     U8,
-    /// 0 or 1: without bounds every number but 0 makes it 1 (`proc_dobool`), with bounds others are refused
+    /// 0 or 1: without bounds every number but 0 makes it 1 (`proc_dobool`), with bounds others are rejected
     /// (`proc_dou8vec_minmax`).
     Bool,
-    /// One or more times in seconds, kept in ticks of the timer, 250 a second (`proc_dointvec_jiffies`).
+    /// One or more times in seconds, stored in ticks of the timer, 250 per second (`proc_dointvec_jiffies`).
     Jiffies,
-    /// One or more times in milliseconds, kept in such ticks (`proc_dointvec_ms_jiffies`).
+    /// One or more times in milliseconds, stored in such ticks (`proc_dointvec_ms_jiffies`).
     #[serde(rename = "ms_jiffies")]
     MsJiffies,
-    /// One or more times in hundredths of a second, kept in such ticks (`proc_dointvec_userhz_jiffies`).
+    /// One or more times in hundredths of a second, stored in such ticks (`proc_dointvec_userhz_jiffies`).
     #[serde(rename = "userhz_jiffies")]
     UserHzJiffies,
     /// A list of numbers and ranges (`proc_do_large_bitmap`).
@@ -126,12 +126,12 @@ pub struct MapDocument {
     pub key_size: u32,
     /// Bytes in a value.
     pub value_size: u32,
-    /// How many entries it has room for; of a ring buffer, its bytes.
+    /// The maximum of entries; for a ring buffer, its size in bytes.
     pub max_entries: u32,
-    /// Whether programs may only read it, and nobody may change it once it is filled.
+    /// Whether the map is frozen after it was filled: nobody can change it, including programs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
-    /// What it holds when the scenario starts: keys with their values.
+    /// Its initial contents: keys with their values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<(Hex, Hex)>,
 }
@@ -146,7 +146,7 @@ pub enum ProgramDocument {
         /// Eight bytes each. The immediate of a 64-bit load of a map or of an address in its value (source field 1 or 2) is
         /// an index into `maps`.
         insns: Hex,
-        /// What the program is loaded for; absent, 18, `BPF_CGROUP_SYSCTL`.
+        /// The expected attach type; absent, 18, `BPF_CGROUP_SYSCTL`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expected_attach_type: Option<u32>,
     },
@@ -154,11 +154,11 @@ pub enum ProgramDocument {
     Object {
         /// The file, relative to that of the scenario.
         object: String,
-        /// The program's name; absent, the only one that there is.
+        /// The program's name; absent, the only program.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
     },
-    /// What a policy is compiled to.
+    /// A compiled policy.
     Policy {
         /// The file, relative to that of the scenario.
         policy: String,
@@ -173,9 +173,9 @@ pub enum StepDocument {
     Load(String),
     /// Attach a program to a cgroup.
     Attach(AttachDocument),
-    /// Put another program in the place of a link's.
+    /// Replace the program of a link.
     Update(UpdateDocument),
-    /// Detach what was attached under this id.
+    /// Detach the attachment of this id.
     Detach(Id),
     /// List the programs that run for this cgroup.
     Effective(String),
@@ -195,48 +195,48 @@ pub struct AttachDocument {
     pub program: String,
     /// The cgroup.
     pub cgroup: String,
-    /// How.
+    /// The mode.
     pub mode: ModeDocument,
-    /// Where among the others.
+    /// The position among other programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<FlagDocument>,
-    /// What it goes before or after, or what it replaces.
+    /// The attachment that the position is relative to, or that is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Id>,
-    /// What later steps call it.
+    /// The id for later steps.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Id>,
 }
 
-/// In what company a program is attached.
+/// The mode in which a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModeDocument {
-    /// By a link, among others.
+    /// By a link, in multi mode.
     Link,
-    /// Without a link, alone, and no others below.
+    /// Without a link: the only program, and none at descendant cgroups.
     Single,
-    /// Without a link, alone, unless there is one below.
+    /// Without a link: the only program, unless a descendant cgroup has one.
     Override,
-    /// Without a link, among others.
+    /// Without a link, in multi mode.
     Multi,
 }
 
-/// Where a program goes among those that are attached to the same cgroup.
+/// Flags for attaching a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FlagDocument {
-    /// It runs before those of the cgroups below.
+    /// It runs before the programs of descendant cgroups.
     Preorder,
     /// Before the anchor; without one, first.
     Before,
     /// After the anchor; without one, last.
     After,
-    /// In the place of the anchor.
+    /// Replaces the anchor.
     Replace,
 }
 
-/// How a link gets another program.
+/// The replacement of a link's program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateDocument {
@@ -250,15 +250,15 @@ pub struct UpdateDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadDocument {
-    /// The descriptor: the accesses of a scenario that name the same one share it. Absent, it is one for this access alone.
+    /// The descriptor, which accesses with the same id share. Absent, it is only for this access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Id>,
-    /// The knob; may be absent where an earlier access has opened it.
+    /// The knob; may be absent if an earlier access has opened the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knob: Option<String>,
     /// The cgroup of the process that reads.
     pub cgroup: String,
-    /// Where, in bytes; absent, where the descriptor is.
+    /// The position, in bytes; absent, that of the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i64::MAX))]
     pub pos: Option<u64>,
@@ -272,23 +272,23 @@ pub struct ReadDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteDocument {
-    /// The descriptor: the accesses of a scenario that name the same one share it. Absent, it is one for this access alone.
+    /// The descriptor, which accesses with the same id share. Absent, it is only for this access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Id>,
-    /// The knob; may be absent where an earlier access has opened it.
+    /// The knob; may be absent if an earlier access has opened the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knob: Option<String>,
     /// The cgroup of the process that writes.
     pub cgroup: String,
-    /// Where, in bytes; absent, where the descriptor is.
+    /// The position, in bytes; absent, that of the descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i64::MAX))]
     pub pos: Option<u64>,
-    /// What is written.
+    /// The bytes to write.
     pub data: Bytes,
 }
 
-/// `ProgramDocument` as it is read: which it is shows in its fields.
+/// `ProgramDocument` as it is parsed: its fields determine the kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProgramFields {
@@ -325,7 +325,7 @@ impl<'de> Deserialize<'de> for ProgramDocument {
                 policy: Some(policy),
             } => Ok(Self::Policy { policy }),
             ProgramFields { insns: None, object: None, policy: None, .. } => {
-                wrong("a program is given by one of the fields `insns`, `object` and `policy`")
+                wrong("a program has exactly one of the fields `insns`, `object` and `policy`")
             }
             _ => wrong(
                 "these fields do not go together: a program is `insns` with or without `expected_attach_type`, or \

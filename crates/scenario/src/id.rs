@@ -1,4 +1,4 @@
-//! What steps call what earlier steps have made.
+//! The ids of attachments and descriptors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// The name of an attachment or of a descriptor: a string, or a whole number, which is the same as the string of its
-/// digits.
+/// The id of an attachment or of a descriptor: a string or a whole number, which equals the string of its digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Id(pub String);
 

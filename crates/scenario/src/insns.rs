@@ -7,7 +7,7 @@ use knobgate_bpf::{
 use crate::bytes::Hex;
 use crate::document::ProgramDocument;
 
-/// A program of these instructions, and which of `maps` it uses, in the order in which it counts them.
+/// A program of these instructions, and the indices of `maps` that it uses, in its order.
 pub(crate) fn program(name: &str, bytes: &[u8], maps: &[MapDef]) -> Result<(Program, Vec<usize>), String> {
     let insns = decode(bytes).map_err(|error| error.to_string())?;
     let mut used = Vec::new();
@@ -15,7 +15,7 @@ pub(crate) fn program(name: &str, bytes: &[u8], maps: &[MapDef]) -> Result<(Prog
     let mut starts = vec![0];
     let mut at = 0;
     while at < insns.len() {
-        // What is no instruction is for the verifier to refuse.
+        // The verifier rejects invalid instructions.
         let Ok(operation) = Operation::at(&insns, at) else {
             at += 1;
             continue;
@@ -70,7 +70,7 @@ impl From<&Program> for ProgramDocument {
     }
 }
 
-/// The index of the map that is loaded, and what of it.
+/// The index of the map that is loaded, and the part of it.
 fn reference(imm: Imm64) -> Option<(usize, MapReference)> {
     let (index, target) = match imm {
         Imm64::Map { fd } => (usize::try_from(fd).unwrap_or(usize::MAX), MapReference::Map),
@@ -84,8 +84,8 @@ fn reference(imm: Imm64) -> Option<(usize, MapReference)> {
     Some((index, target))
 }
 
-/// The functions that start there. The kernel asks for them only where there are callbacks, and a program of one
-/// function needs none.
+/// The functions that start at these instructions. The kernel only needs them if there are callbacks; a program of one
+/// function has none.
 fn functions(mut starts: Vec<i64>, insns: usize) -> Vec<Function> {
     starts.sort_unstable();
     starts.dedup();

@@ -17,51 +17,51 @@ use knobgate_kernel::{
 };
 use rustix::fs::{SeekFrom, seek};
 
-use crate::place::{Answer, Outcome, Place, Refusal, Refused};
+use crate::backend::{Backend, RejectionLog, StepError, StepResult, SyscallResult};
 use crate::play::{E2BIG, Play};
 use crate::processors::{for_processors, of_processor};
-use crate::refusal;
-use crate::scenario::{MapPlace, Scenario};
+use crate::rejection_reason;
+use crate::scenario::{MapRef, Scenario};
 use knobs::{MachineKnobs, value_of};
 
-pub use knobs::KnobTrouble;
+pub use knobs::KnobError;
 
 /// Why a scenario cannot be played on the running kernel.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// A knob is not what the scenario says, or cannot be made to be.
+    /// A knob is not what the scenario says, or cannot be set to it.
     #[error(transparent)]
-    Knob(#[from] KnobTrouble),
+    Knob(#[from] KnobError),
     /// A map cannot be created.
     #[error(transparent)]
     Map(#[from] LoadError),
     /// A cgroup cannot be created.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// It cannot be said which programs are in effect.
+    /// The kernel does not list the effective programs.
     #[error(transparent)]
     Object(#[from] ObjectError),
 }
 
-/// What is done with something that is not there.
+/// The descriptor or map does not exist.
 const EBADF: i32 = rustix::io::Errno::BADF.raw_os_error();
 
-/// How the names of the cgroups begin in which scenarios are played.
+/// The prefix of the names of the scenarios' cgroups.
 const PREFIX: &str = "knobgate-scenario-";
 
 impl Scenario {
     /// Plays it on the running kernel, in a cgroup that is made in `parent`.
     ///
-    /// The knobs are the machine's own, or those of the namespaces that this process is in. They are given the values
-    /// of the scenario now, and get back their own when the play [finishes](Play::finish) or is dropped.
+    /// The knobs are the machine's own, or those of the namespaces that this process is in. They are set to the values
+    /// of the scenario now, and restored when the play [finishes](Play::finish) or is dropped.
     ///
     /// # Errors
     ///
     /// Every [`KernelError`]; then nothing has changed.
     pub fn play_on_kernel(&self, parent: &Cgroup) -> Result<Play<'_>, KernelError> {
         let kernel = Kernel::new(self, parent)?;
-        let mut play = Play::new(self, kernel.place);
+        let mut play = Play::new(self, kernel.backend);
         match kernel.others {
             0 => {}
             1 => play.remark(
@@ -78,7 +78,7 @@ impl Scenario {
 
 struct Kernel<'s> {
     scenario: &'s Scenario,
-    /// By the scenario's indexes, as all that follows. They are started when they are needed.
+    /// By the scenario's indexes, like the following fields. They are started on demand.
     accessors: BTreeMap<usize, Accessor>,
     files: BTreeMap<usize, File>,
     links: BTreeMap<usize, Link>,
@@ -86,7 +86,7 @@ struct Kernel<'s> {
     maps: Vec<Map>,
     knobs: MachineKnobs,
     cgroups: Vec<Cgroup>,
-    /// `None` once all is over.
+    /// `None` after the end.
     scratch: Option<ScratchCgroup>,
     features: Features,
     processors: usize,
@@ -98,8 +98,8 @@ struct Loaded {
 }
 
 struct Started<'s> {
-    place: Kernel<'s>,
-    /// How many programs of others run in all of the cgroups.
+    backend: Kernel<'s>,
+    /// How many other programs run in all of the cgroups.
     others: usize,
 }
 
@@ -122,7 +122,7 @@ impl<'s> Kernel<'s> {
             });
         }
         let others = scratch.effective()?.len();
-        let place = Self {
+        let backend = Self {
             scenario,
             accessors: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -135,22 +135,22 @@ impl<'s> Kernel<'s> {
             features: probe_cached().features(),
             processors,
         };
-        Ok(Started { place, others })
+        Ok(Started { backend, others })
     }
 
     fn program(&self, program: usize) -> &ProgramFd {
         &self.loaded[&program].program.program
     }
 
-    fn accessor(&mut self, cgroup: usize) -> Answer<&mut Accessor> {
+    fn accessor(&mut self, cgroup: usize) -> StepResult<&mut Accessor> {
         if !self.accessors.contains_key(&cgroup) {
-            let accessor = Accessor::start(&self.cgroups[cgroup]).map_err(broken)?;
+            let accessor = Accessor::start(&self.cgroups[cgroup]).map_err(backend_failed)?;
             self.accessors.insert(cgroup, accessor);
         }
-        self.accessors.get_mut(&cgroup).ok_or(Refusal::Errno(EBADF))
+        self.accessors.get_mut(&cgroup).ok_or(StepError::Errno(EBADF))
     }
 
-    /// Where among others an attachment goes.
+    /// The attach position of an attachment.
     fn among(&self, attachment: usize) -> Among<'_> {
         let described = &self.scenario.attachments[attachment];
         let flags = described.flags;
@@ -170,66 +170,66 @@ impl<'s> Kernel<'s> {
     }
 }
 
-fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> Refusal {
-    Refusal::Broken(error.into())
+fn backend_failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> StepError {
+    StepError::Backend(error.into())
 }
 
-/// What the kernel says of a step.
-fn answer<T>(result: io::Result<T>) -> Answer<T> {
+/// The result of a system call.
+fn step_result<T>(result: io::Result<T>) -> StepResult<T> {
     result.map_err(|error| match error.raw_os_error() {
-        Some(errno) => Refusal::Errno(errno),
-        None => broken(error),
+        Some(errno) => StepError::Errno(errno),
+        None => backend_failed(error),
     })
 }
 
-/// Why a program was not loaded.
-fn refused(error: LoadError) -> Refusal {
+/// The error of a program that was not loaded.
+fn rejected(error: LoadError) -> StepError {
     let errno = error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>())
         .and_then(io::Error::raw_os_error);
     let reason = match &error {
         LoadError::NotPermitted { .. } | LoadError::LockedMemory { .. } | LoadError::NoMemory { .. } => {
-            return broken(error);
+            return backend_failed(error);
         }
-        LoadError::Rejected { log, .. } => refusal::reason(log.reason()),
-        LoadError::TooLarge { insns, log, .. } => refusal::too_large(*insns, log.reason()),
+        LoadError::Rejected { log, .. } => rejection_reason::reason(log.reason()),
+        LoadError::TooLarge { insns, log, .. } => rejection_reason::too_large(*insns, log.reason()),
         other => other.to_string(),
     };
     let log = error.log().map(|log| format!("\n{}", log.text().trim_end())).unwrap_or_default();
-    Refusal::Load { errno, log: Refused { reason, full: format!("{error}{log}") } }
+    StepError::Rejected { errno, log: RejectionLog { reason, full: format!("{error}{log}") } }
 }
 
-impl Place for Kernel<'_> {
-    fn load(&mut self, program: usize) -> Answer<Vec<String>> {
+impl Backend for Kernel<'_> {
+    fn load(&mut self, program: usize) -> StepResult<Vec<String>> {
         let described = &self.scenario.programs[program];
         let made = described.make(&self.features).map_err(|error| {
             let full = format!("{}: {error}", described.name);
-            Refusal::Load { errno: None, log: Refused { reason: error.to_string(), full } }
+            StepError::Rejected { errno: None, log: RejectionLog { reason: error.to_string(), full } }
         })?;
         let options =
             LoadOptions { expected_attach_type: made.expected_attach_type, ..LoadOptions::default() };
         let loaded = match &made.shared {
             Some(shared) => {
                 let maps = shared.iter().map(|&map| self.maps[map].try_clone());
-                let maps = maps.collect::<Result<_, _>>().map_err(broken)?;
+                let maps = maps.collect::<Result<_, _>>().map_err(backend_failed)?;
                 load_with_maps(&made.program, maps, &options)
             }
             None => knobgate_kernel::load(&made.program, &options),
         };
-        let loaded = loaded.map_err(refused)?;
-        let id = loaded.program.info().map_err(broken)?.id;
+        let loaded = loaded.map_err(rejected)?;
+        let id = loaded.program.info().map_err(backend_failed)?.id;
         self.loaded.insert(program, Loaded { program: loaded, id });
         Ok(made.stricter)
     }
 
-    fn attach(&mut self, attachment: usize) -> Answer<()> {
+    fn attach(&mut self, attachment: usize) -> StepResult<()> {
         let described = &self.scenario.attachments[attachment];
         let (program, cgroup) = (self.program(described.program), &self.cgroups[described.cgroup]);
         let among = self.among(attachment);
         let mode = match described.mode {
             None => {
-                let link = answer(link_among(program, cgroup, &among))?;
+                let link = step_result(link_among(program, cgroup, &among))?;
                 self.links.insert(attachment, link);
                 return Ok(());
             }
@@ -237,83 +237,85 @@ impl Place for Kernel<'_> {
             Some(Mode::Override) => AttachMode::Override,
             Some(Mode::Multi) => AttachMode::Multi,
         };
-        answer(attach_among(program, cgroup, mode, &among))
+        step_result(attach_among(program, cgroup, mode, &among))
     }
 
-    fn update(&mut self, attachment: usize, program: usize) -> Answer<()> {
-        answer(update_link(&self.links[&attachment], self.program(program)))
+    fn update(&mut self, attachment: usize, program: usize) -> StepResult<()> {
+        step_result(update_link(&self.links[&attachment], self.program(program)))
     }
 
-    fn detach(&mut self, attachment: usize) -> Answer<()> {
+    fn detach(&mut self, attachment: usize) -> StepResult<()> {
         if let Some(link) = self.links.get(&attachment) {
-            return answer(detach_link(link));
+            return step_result(detach_link(link));
         }
         let described = &self.scenario.attachments[attachment];
-        answer(detach_without_link(self.program(described.program), &self.cgroups[described.cgroup]))
+        step_result(detach_without_link(self.program(described.program), &self.cgroups[described.cgroup]))
     }
 
-    fn effective(&mut self, cgroup: usize) -> Answer<Vec<usize>> {
-        let ids = self.cgroups[cgroup].effective().map_err(broken)?;
+    fn effective(&mut self, cgroup: usize) -> StepResult<Vec<usize>> {
+        let ids = self.cgroups[cgroup].effective().map_err(backend_failed)?;
         let index = |id: u32| self.loaded.iter().find(|(_, loaded)| loaded.id == id).map(|(&index, _)| index);
         Ok(ids.into_iter().filter_map(index).collect())
     }
 
-    /// Programs of the hook hear nothing of it, whoever opens.
-    fn open(&mut self, file: usize, _cgroup: usize) -> Answer<()> {
+    /// No program runs when a knob is opened, so any process can do it.
+    fn open(&mut self, file: usize, _cgroup: usize) -> StepResult<()> {
         let described = &self.scenario.files[file];
         let path = self.knobs.path(described.knob);
-        let opened = answer(OpenOptions::new().read(described.reads).write(described.writes).open(path))?;
+        let opened =
+            step_result(OpenOptions::new().read(described.reads).write(described.writes).open(path))?;
         self.files.insert(file, opened);
         Ok(())
     }
 
-    fn seek(&mut self, file: usize, position: i64) -> Answer<()> {
-        answer(seek(&self.files[&file], SeekFrom::Start(position as u64)).map_err(io::Error::from)).map(drop)
+    fn seek(&mut self, file: usize, position: i64) -> StepResult<()> {
+        step_result(seek(&self.files[&file], SeekFrom::Start(position as u64)).map_err(io::Error::from))
+            .map(drop)
     }
 
-    fn read(&mut self, file: usize, cgroup: usize, count: usize) -> Answer<Outcome> {
-        let opened = self.files[&file].try_clone().map_err(broken)?;
-        let (returned, data) = self.accessor(cgroup)?.read(opened.as_fd(), count).map_err(broken)?;
-        Ok(Outcome { returned, data, position: position(&opened)? })
+    fn read(&mut self, file: usize, cgroup: usize, count: usize) -> StepResult<SyscallResult> {
+        let opened = self.files[&file].try_clone().map_err(backend_failed)?;
+        let (returned, data) = self.accessor(cgroup)?.read(opened.as_fd(), count).map_err(backend_failed)?;
+        Ok(SyscallResult { returned, data, position: position(&opened)? })
     }
 
-    fn write(&mut self, file: usize, cgroup: usize, data: &[u8]) -> Answer<Outcome> {
-        let opened = self.files[&file].try_clone().map_err(broken)?;
-        let returned = self.accessor(cgroup)?.write(opened.as_fd(), data).map_err(broken)?;
-        Ok(Outcome { returned, data: Vec::new(), position: position(&opened)? })
+    fn write(&mut self, file: usize, cgroup: usize, data: &[u8]) -> StepResult<SyscallResult> {
+        let opened = self.files[&file].try_clone().map_err(backend_failed)?;
+        let returned = self.accessor(cgroup)?.write(opened.as_fd(), data).map_err(backend_failed)?;
+        Ok(SyscallResult { returned, data: Vec::new(), position: position(&opened)? })
     }
 
     fn close(&mut self, file: usize) {
         self.files.remove(&file);
     }
 
-    fn value(&mut self, knob: usize) -> Answer<Option<Vec<u8>>> {
+    fn value(&mut self, knob: usize) -> StepResult<Option<Vec<u8>>> {
         Ok(value_of(self.knobs.path(knob)).ok())
     }
 
-    fn entries(&mut self, map: MapPlace) -> Answer<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn entries(&mut self, map: MapRef) -> StepResult<Vec<(Vec<u8>, Vec<u8>)>> {
         let (map, def) = match map {
-            MapPlace::Shared(index) => (&self.maps[index], self.scenario.maps[index].clone()),
-            MapPlace::Own { program, map } => {
-                let loaded = self.loaded.get(&program).ok_or(Refusal::Errno(EBADF))?;
-                let made = self.scenario.programs[program].make(&self.features).map_err(broken)?;
+            MapRef::Shared(index) => (&self.maps[index], self.scenario.maps[index].clone()),
+            MapRef::Own { program, map } => {
+                let loaded = self.loaded.get(&program).ok_or(StepError::Errno(EBADF))?;
+                let made = self.scenario.programs[program].make(&self.features).map_err(backend_failed)?;
                 (&loaded.program.maps[map].1, made.program.maps[map].clone())
             }
         };
         let no_key = |value: Vec<u8>| (Vec::new(), value);
         Ok(match def.kind {
             MapKind::Ringbuf => {
-                let mut ring = RingBuffer::open(map).map_err(broken)?;
+                let mut ring = RingBuffer::open(map).map_err(backend_failed)?;
                 ring.drain().into_iter().map(no_key).collect()
             }
             MapKind::Queue | MapKind::Stack => {
-                map.queued().map_err(broken)?.into_iter().map(no_key).collect()
+                map.queued().map_err(backend_failed)?.into_iter().map(no_key).collect()
             }
             kind => {
-                // One more, so that they are seen to be too many.
+                // One more, to notice if there are too many.
                 let bytes = u64::from(def.key_size) + u64::from(def.value_size) * self.processors as u64;
                 let most = (Scenario::MAPS_MAX / bytes.max(1)).min(Scenario::LISTED_MAX.into()) as usize;
-                let entries = map.first_entries(most + 1).map_err(broken)?;
+                let entries = map.first_entries(most + 1).map_err(backend_failed)?;
                 if entries.len() > most {
                     return Err(E2BIG);
                 }
@@ -340,6 +342,8 @@ impl Place for Kernel<'_> {
     }
 }
 
-fn position(file: &File) -> Answer<i64> {
-    seek(file, SeekFrom::Current(0)).map(u64::cast_signed).map_err(|error| broken(io::Error::from(error)))
+fn position(file: &File) -> StepResult<i64> {
+    seek(file, SeekFrom::Current(0))
+        .map(u64::cast_signed)
+        .map_err(|error| backend_failed(io::Error::from(error)))
 }

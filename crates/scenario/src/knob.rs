@@ -1,37 +1,35 @@
-//! Knobs: from their description to what reads and writes them.
+//! The knobs of a scenario, and their handlers.
 
-use knobgate_hook::handler::{
-    Bitmap, Bool, Hz, IntVec, Surroundings, Text, U8, Uint, UlongVec, Unit, Written,
-};
+use knobgate_hook::handler::{Bitmap, Bool, HandlerEnv, Hz, IntVec, Text, U8, Uint, UlongVec, Unit, Written};
 use knobgate_hook::{Handler, Profile, WritesStrict};
 
 use crate::document::{HandlerDocument, HandlerKind, Integer};
 
-/// A knob, with the value that it starts with.
+/// A knob with its initial value.
 #[derive(Debug)]
 pub(crate) struct Knob {
     /// Its path below `/proc/sys`.
     pub(crate) name: String,
-    /// What is written to it.
+    /// The initial value, as it is written.
     pub(crate) value: Vec<u8>,
     /// Permissions, as in `0o644`.
     pub(crate) mode: u16,
     pub(crate) handler: HandlerDocument,
 }
 
-/// How many bytes of a knob are read, to tell its value.
+/// How many bytes of a knob's value are read.
 pub(crate) const VALUE_BYTES: usize = 1 << 16;
 
 const STRING_BYTES: u32 = 4096;
 const BITMAP_BITS: u32 = 65_536;
 
 impl Knob {
-    /// What reads and writes it on this kernel, with the value that it starts with.
+    /// Its handler on this kernel, with the initial value.
     pub(crate) fn handler(&self, profile: &Profile) -> Result<Box<dyn Handler>, String> {
         let mut handler = empty(&self.handler, &self.value)?;
         let taken = handler
-            .write(Written::terminated(&self.value), &mut 0, &around(profile))
-            .map_err(|errno| format!("the handler refuses this value with {errno}"))?;
+            .write(Written::terminated(&self.value), &mut 0, &handler_env(profile))
+            .map_err(|errno| format!("the handler rejects this value with {errno}"))?;
         if taken == self.value.len() {
             Ok(handler)
         } else {
@@ -40,22 +38,22 @@ impl Knob {
     }
 
     #[cfg(feature = "kernel")]
-    /// All of what is read from it on this kernel while it has the value that it starts with.
+    /// What a read returns on this kernel while the knob has its initial value.
     pub(crate) fn shown(&self, profile: &Profile) -> Result<Vec<u8>, String> {
-        let read = self.handler(profile)?.read(VALUE_BYTES, &mut 0, &around(profile));
+        let read = self.handler(profile)?.read(VALUE_BYTES, &mut 0, &handler_env(profile));
         read.map_err(|errno| format!("reading it fails with {errno}"))
     }
 }
 
-fn around(profile: &Profile) -> Surroundings<'_> {
-    Surroundings { strict: WritesStrict::Strict, profile }
+fn handler_env(profile: &Profile) -> HandlerEnv<'_> {
+    HandlerEnv { strict: WritesStrict::Strict, profile }
 }
 
-/// A handler of numbers that are 0, or of no text.
+/// A handler whose numbers are 0, or whose text is empty.
 fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, String> {
     let HandlerDocument { kind, len, min, max, max_len } = *document;
     let unused = |field: &str, given: bool| {
-        if given { Err(format!("the handler has a `{field}`, which is not for its kind")) } else { Ok(()) }
+        if given { Err(format!("a handler of this kind has no `{field}`")) } else { Ok(()) }
     };
     if kind != HandlerKind::String {
         if value.iter().all(u8::is_ascii_whitespace) && kind != HandlerKind::Bitmap {
@@ -69,7 +67,7 @@ fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, S
     }
     let numbers = || value.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty()).count();
     let len_or = |default: usize| match len {
-        Some(0) => Err("a `len` of 0 is none".to_owned()),
+        Some(0) => Err("`len` cannot be 0".to_owned()),
         Some(len) => Ok(len as usize),
         None => Ok(default),
     };
@@ -81,7 +79,7 @@ fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, S
         HandlerKind::String => {
             unused("len", len.is_some())?;
             match max_len.unwrap_or(STRING_BYTES) {
-                0 => return Err("a string without room for its NUL is none".to_owned()),
+                0 => return Err("`max_len` cannot be 0: a string needs space for its NUL".to_owned()),
                 room => Box::new(Text::new("", room as usize)),
             }
         }
@@ -120,14 +118,14 @@ fn empty(document: &HandlerDocument, value: &[u8]) -> Result<Box<dyn Handler>, S
         }
         HandlerKind::Bitmap => {
             if len.is_some() && max_len.is_some() && len != max_len {
-                return Err("`len` and `max_len` of a bitmap are the same thing, and differ here".to_owned());
+                return Err("`len` and `max_len` of a bitmap mean the same, but differ here".to_owned());
             }
             Box::new(Bitmap::new(len_or(max_len.unwrap_or(BITMAP_BITS) as usize)?))
         }
     })
 }
 
-/// The bounds as numbers of the kind that the knob keeps.
+/// The bounds as numbers of the type that the knob stores.
 fn bounds<T: TryFrom<i128> + PartialOrd + std::fmt::Display>(
     min: Option<Integer>,
     max: Option<Integer>,
@@ -137,7 +135,7 @@ fn bounds<T: TryFrom<i128> + PartialOrd + std::fmt::Display>(
     let of = |name: &str, given: Option<Integer>, default: T| match given {
         None => Ok(default),
         Some(Integer(number)) => {
-            T::try_from(number).map_err(|_| format!("`{name}` is no number of this kind: {number}"))
+            T::try_from(number).map_err(|_| format!("`{name}` is out of range for this kind: {number}"))
         }
     };
     let (min, max) = (of("min", min, least)?, of("max", max, most)?);

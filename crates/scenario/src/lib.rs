@@ -1,10 +1,9 @@
-//! Scenarios: what is tried with the kernel's cgroup/sysctl hook, written down as a JSON document.
+//! Scenarios: experiments with the kernel's cgroup/sysctl hook, written down as JSON documents.
 //!
-//! A scenario names knobs with their values, programs (instructions, ELF objects, policies), the maps that they share
-//! and cgroups; and then says step by step what is done: load, attach, update, detach, read, write, look. Each step
-//! gives one [`Line`]. It is played on the model of the kernel, [`knobgate_hook::Hook`], without root and anywhere; with
-//! the feature `kernel` also on the running kernel. The lines of both are the same, byte for byte, so that they can be
-//! compared.
+//! A scenario names knobs with their values, programs (instructions, ELF objects, policies), the maps that they share, and
+//! cgroups. Then come the steps: load, attach, update, detach, read, write, show a map. Each step gives one [`Line`]. It is
+//! played on the model of the kernel, [`knobgate_hook::Hook`], without root and anywhere; with the feature `kernel` also on
+//! the running kernel. The lines of both are the same, byte for byte, so that they can be compared.
 //!
 //! ```text
 //!   JSON ──► Document ──► Scenario ──► Play ──► Line, Line, …
@@ -36,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backend;
 mod bytes;
 mod check;
 mod document;
@@ -48,10 +48,10 @@ mod knob;
 mod line;
 mod locate;
 mod model;
-mod place;
+mod path;
 mod play;
 mod processors;
-mod refusal;
+mod rejection_reason;
 mod scenario;
 mod unique;
 
@@ -63,7 +63,7 @@ pub use document::{
 pub use error::ScenarioError;
 pub use id::Id;
 #[cfg(feature = "kernel")]
-pub use kernel::{KernelError, KnobTrouble};
+pub use kernel::{KernelError, KnobError};
 pub use line::{Details, Line};
 pub use model::ModelError;
 pub use play::{Play, PlayError};

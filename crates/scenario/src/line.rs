@@ -1,10 +1,10 @@
-//! What is printed of a step.
+//! The result of a step, as it is printed.
 
 use serde::Serialize;
 
 use crate::bytes::{Bytes, Hex};
 
-/// One line of the result: what came of one step.
+/// One line of the output: the result of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// Which step, counted from 0.
@@ -13,23 +13,23 @@ pub struct Line {
     pub ok: bool,
     /// The name of the error, where there is one.
     pub errno: Option<String>,
-    /// What there is to say of a step of this kind.
+    /// The details, by kind of step.
     #[serde(flatten)]
     pub details: Details,
 }
 
-/// What there is to say besides, by kind of step.
+/// The details of a step's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Details {
     /// Nothing.
     None {},
-    /// A program was not loaded.
-    Refused {
+    /// A program was rejected.
+    Rejected {
         /// Why, in the words of the kernel's verifier.
         log: String,
     },
-    /// A program did what the kernel's verifier would not have let it do. On the model alone.
+    /// A program did something that the kernel's verifier would have rejected. On the model alone.
     Fault {
         /// What, and where.
         fault: String,
@@ -44,9 +44,9 @@ pub enum Details {
         /// Their names, in the order in which they run.
         programs: Vec<String>,
     },
-    /// What came of a read or a write.
+    /// The result of a read or a write.
     Access {
-        /// What the system call returns: a length, a negative errno, or what else a program has made of it.
+        /// What the system call returns: a length, a negative errno, or any other number that a program has set.
         ret: i64,
         /// What was read; of a write, and of a read that failed, `None`.
         data: Option<Bytes>,

@@ -1,13 +1,13 @@
-//! From a place in a document to its line and column in the text.
+//! Finds the line and column of a path in a document.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use crate::error::{Path, Segment};
+use crate::path::{Path, Segment};
 
-/// Where the value at `path` starts; of a path that leads too far, where the last value on the way does.
+/// The start of the value at `path`. If the path does not exist, it is the start of the last value on the way.
 pub(crate) fn line_column(text: &str, path: &Path) -> Option<(usize, usize)> {
     let mut value: &RawValue = serde_json::from_str(text).ok()?;
     for segment in &path.0 {

@@ -5,19 +5,19 @@ use std::error::Error;
 use std::sync::Arc;
 
 use knobgate_bpf::MapKind;
-use knobgate_hook::attach::{Anchor, Options, Place as Position};
+use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::maps::MapMemory;
 use knobgate_hook::{
-    CgroupId, Errno, Fault, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile, Process,
-    ProcessId, ProgramFault, ProgramId, Rejection, Task, Wanted,
+    AccessMode, CgroupId, Errno, Fault, Hook, Knob, Knobs, LinkId, LoadOptions, LoadedProgram, Map, OpenFile,
+    Process, ProcessId, ProgramFault, ProgramId, Rejection, Task,
 };
 
+use crate::backend::{Backend, RejectionLog, StepError, StepResult, SyscallResult};
 use crate::knob::VALUE_BYTES;
-use crate::place::{Answer, Outcome, Place, Refusal, Refused};
 use crate::play::Play;
 use crate::processors::{for_processors, of_processor};
-use crate::refusal;
-use crate::scenario::{File, MapPlace, Scenario};
+use crate::rejection_reason;
+use crate::scenario::{File, MapRef, Scenario};
 
 /// Why a scenario cannot be played on the model.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ pub enum ModelError {
         /// Why.
         source: knobgate_hook::MapError,
     },
-    /// The knobs do not go together.
+    /// One knob's name is in the way of another's.
     #[error(transparent)]
     Knob(#[from] knobgate_hook::KnobError),
-    /// On the kernel that the model is asked to be, the knob cannot have the value that it starts with.
+    /// On the kernel that the model stands for, the knob cannot have the value that it starts with.
     #[error("the knob {name} cannot start with its value on Linux {profile}: {why}")]
     Value {
         /// The knob.
@@ -54,7 +54,7 @@ pub enum ModelError {
     },
 }
 
-/// The name of the cgroup that is made for the scenario, and of the processes in there.
+/// The name of the cgroup that is made for the scenario, and of the processes inside.
 pub(crate) const NAME: &str = "scenario";
 
 impl Scenario {
@@ -62,7 +62,7 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// Knobs, maps or cgroups that cannot be.
+    /// A knob, map or cgroup of the scenario cannot exist.
     pub fn play_on_model(&self) -> Result<Play<'_>, ModelError> {
         Ok(Play::new(self, Model::new(self)?))
     }
@@ -78,7 +78,7 @@ struct Model<'s> {
     /// The process that reads values.
     outside: ProcessId,
     maps: Vec<Map>,
-    /// For all maps, also those that policies bring along.
+    /// For all maps, including those of policies.
     memory: MapMemory,
     loaded: BTreeMap<usize, (ProgramId, LoadedProgram)>,
     links: BTreeMap<usize, LinkId>,
@@ -141,45 +141,49 @@ impl<'s> Model<'s> {
         })
     }
 
-    /// The place among others that an attachment asks for.
+    /// Where an attachment goes among the others.
     fn options(&self, attachment: usize) -> Options {
         let described = &self.scenario.attachments[attachment];
         let flags = described.flags;
-        let anchor =
+        let relative =
             described.anchor.filter(|_| !flags.replace).map(|anchor| match self.links.get(&anchor) {
-                Some(&link) => Anchor::Link(link),
-                None => Anchor::Program(self.loaded[&self.scenario.attachments[anchor].program].0),
+                Some(&link) => Relative::Link(link),
+                None => Relative::Program(self.loaded[&self.scenario.attachments[anchor].program].0),
             });
-        let place = match (flags.before, flags.after, anchor) {
-            (false, false, None) => Position::Unsaid,
+        let position = match (flags.before, flags.after, relative) {
+            (false, false, None) => Position::Unspecified,
             (true, false, None) => Position::First,
             (false, true, None) => Position::Last,
-            (true, false, Some(anchor)) => Position::Before(anchor),
-            (false, true, Some(anchor)) => Position::After(anchor),
-            (true, true, anchor) => Position::BothSides { anchored: anchor.is_some() },
-            (false, false, Some(anchor)) => Position::NoSide(anchor),
+            (true, false, Some(relative)) => Position::Before(relative),
+            (false, true, Some(relative)) => Position::After(relative),
+            (true, true, relative) => Position::BothSides { relative: relative.is_some() },
+            (false, false, Some(relative)) => Position::NoSide(relative),
         };
-        Options { place, preorder: flags.preorder, expected_revision: None }
+        Options { position, preorder: flags.preorder, expected_revision: None }
     }
 }
 
-fn errno(errno: Errno) -> Refusal {
-    Refusal::Errno(errno.number() as i32)
+fn errno(errno: Errno) -> StepError {
+    StepError::Errno(errno.number() as i32)
 }
 
-fn fault(fault: ProgramFault) -> Refusal {
+fn fault(fault: ProgramFault) -> StepError {
     let crashes = |fault: &Fault| fault.reason.is_crash();
-    let said = fault.source.to_string();
-    if fault.source.downcast_ref().is_some_and(crashes) { Refusal::Crash(said) } else { Refusal::Fault(said) }
+    let message = fault.source.to_string();
+    if fault.source.downcast_ref().is_some_and(crashes) {
+        StepError::Crash(message)
+    } else {
+        StepError::Fault(message)
+    }
 }
 
-impl Place for Model<'_> {
-    fn load(&mut self, program: usize) -> Answer<Vec<String>> {
+impl Backend for Model<'_> {
+    fn load(&mut self, program: usize) -> StepResult<Vec<String>> {
         let profile = *self.hook.profile();
         let described = &self.scenario.programs[program];
         let made = described.make(&profile.features()).map_err(|error| {
             let full = format!("{}: {error}", described.name);
-            Refusal::Load { errno: None, log: Refused { reason: error.to_string(), full } }
+            StepError::Rejected { errno: None, log: RejectionLog { reason: error.to_string(), full } }
         })?;
         let options =
             LoadOptions { expected_attach_type: made.expected_attach_type, ..LoadOptions::default() };
@@ -196,11 +200,11 @@ impl Place for Model<'_> {
         };
         let loaded =
             maps.and_then(|maps| LoadedProgram::load_with_maps(&made.program, maps, &profile, &options));
-        let loaded = loaded.map_err(|rejection| Refusal::Load {
+        let loaded = loaded.map_err(|rejection| StepError::Rejected {
             errno: Some(rejection.errno().number() as i32),
-            log: Refused {
-                reason: refusal::reason(&rejection.to_string()),
-                full: format!("the model refuses {}: {rejection}", described.name),
+            log: RejectionLog {
+                reason: rejection_reason::reason(&rejection.to_string()),
+                full: format!("the model rejects program {:?}: {rejection}", described.name),
             },
         })?;
         let id = self.hook.load_shared(Arc::new(loaded.clone()));
@@ -208,7 +212,7 @@ impl Place for Model<'_> {
         Ok(made.stricter)
     }
 
-    fn attach(&mut self, attachment: usize) -> Answer<()> {
+    fn attach(&mut self, attachment: usize) -> StepResult<()> {
         let described = &self.scenario.attachments[attachment];
         let (program, cgroup) = (self.loaded[&described.program].0, self.cgroups[described.cgroup]);
         let options = self.options(attachment);
@@ -224,17 +228,17 @@ impl Place for Model<'_> {
             (Some(knobgate_hook::Mode::Multi), Some(old)) => {
                 self.hook.replace(cgroup, old, program, options).map_err(errno)
             }
-            // BPF_F_REPLACE is not for links, and goes with BPF_F_ALLOW_MULTI alone.
+            // BPF_F_REPLACE is not valid for links, nor without BPF_F_ALLOW_MULTI.
             (_, Some(_)) => Err(errno(Errno::EINVAL)),
         }
     }
 
-    fn update(&mut self, attachment: usize, program: usize) -> Answer<()> {
+    fn update(&mut self, attachment: usize, program: usize) -> StepResult<()> {
         let program = self.loaded[&program].0;
         self.hook.update_link(self.links[&attachment], program, None).map_err(errno)
     }
 
-    fn detach(&mut self, attachment: usize) -> Answer<()> {
+    fn detach(&mut self, attachment: usize) -> StepResult<()> {
         if let Some(&link) = self.links.get(&attachment) {
             return self.hook.detach_link(link).map_err(errno);
         }
@@ -243,7 +247,7 @@ impl Place for Model<'_> {
         self.hook.detach(cgroup, Some(program), None).map_err(errno)
     }
 
-    fn effective(&mut self, cgroup: usize) -> Answer<Vec<usize>> {
+    fn effective(&mut self, cgroup: usize) -> StepResult<Vec<usize>> {
         let running = self.hook.effective(self.cgroups[cgroup]).map_err(errno)?;
         let index = |id: &ProgramId| {
             self.loaded.iter().find(|(_, (loaded, _))| loaded == id).map(|(&index, _)| index)
@@ -251,12 +255,12 @@ impl Place for Model<'_> {
         Ok(running.iter().filter_map(index).collect())
     }
 
-    fn open(&mut self, file: usize, cgroup: usize) -> Answer<()> {
+    fn open(&mut self, file: usize, cgroup: usize) -> StepResult<()> {
         let &File { knob, reads, writes, .. } = &self.scenario.files[file];
         let wanted = match (reads, writes) {
-            (true, true) => Wanted::ReadWrite,
-            (false, true) => Wanted::Write,
-            (_, false) => Wanted::Read,
+            (true, true) => AccessMode::ReadWrite,
+            (false, true) => AccessMode::Write,
+            (_, false) => AccessMode::Read,
         };
         let name = &self.scenario.knobs[knob].name;
         let opened = self.hook.open(self.processes[cgroup], name, wanted).map_err(errno)?;
@@ -264,43 +268,44 @@ impl Place for Model<'_> {
         Ok(())
     }
 
-    fn seek(&mut self, file: usize, position: i64) -> Answer<()> {
+    fn seek(&mut self, file: usize, position: i64) -> StepResult<()> {
         let file = self.files.get_mut(&file).ok_or(errno(Errno::EBADF))?;
         file.position = position;
         Ok(())
     }
 
-    fn read(&mut self, file: usize, cgroup: usize, count: usize) -> Answer<Outcome> {
+    fn read(&mut self, file: usize, cgroup: usize, count: usize) -> StepResult<SyscallResult> {
         let file = self.files.get_mut(&file).ok_or(errno(Errno::EBADF))?;
-        let done = self.hook.read(self.processes[cgroup], file, count).map_err(fault)?;
+        let result = self.hook.read(self.processes[cgroup], file, count).map_err(fault)?;
         // What a program makes of a read is a length without a single byte.
-        let mut data = done.data;
-        data.resize(usize::try_from(done.returned).unwrap_or(0).min(count), 0);
-        Ok(Outcome { returned: done.returned, data, position: file.position })
+        let mut data = result.data;
+        data.resize(usize::try_from(result.returned).unwrap_or(0).min(count), 0);
+        Ok(SyscallResult { returned: result.returned, data, position: file.position })
     }
 
-    fn write(&mut self, file: usize, cgroup: usize, data: &[u8]) -> Answer<Outcome> {
+    fn write(&mut self, file: usize, cgroup: usize, data: &[u8]) -> StepResult<SyscallResult> {
         let file = self.files.get_mut(&file).ok_or(errno(Errno::EBADF))?;
-        let done = self.hook.write(self.processes[cgroup], file, data).map_err(fault)?;
-        Ok(Outcome { returned: done.returned, data: Vec::new(), position: file.position })
+        let result = self.hook.write(self.processes[cgroup], file, data).map_err(fault)?;
+        Ok(SyscallResult { returned: result.returned, data: Vec::new(), position: file.position })
     }
 
     fn close(&mut self, file: usize) {
         self.files.remove(&file);
     }
 
-    fn value(&mut self, knob: usize) -> Answer<Option<Vec<u8>>> {
-        let Ok(mut file) = self.hook.open(self.outside, &self.scenario.knobs[knob].name, Wanted::Read) else {
+    fn value(&mut self, knob: usize) -> StepResult<Option<Vec<u8>>> {
+        let Ok(mut file) = self.hook.open(self.outside, &self.scenario.knobs[knob].name, AccessMode::Read)
+        else {
             return Ok(None);
         };
         let read = self.hook.read(self.outside, &mut file, VALUE_BYTES).map_err(fault)?;
         Ok((read.returned >= 0).then_some(read.data))
     }
 
-    fn entries(&mut self, map: MapPlace) -> Answer<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn entries(&mut self, map: MapRef) -> StepResult<Vec<(Vec<u8>, Vec<u8>)>> {
         let map = match map {
-            MapPlace::Shared(map) => &self.maps[map],
-            MapPlace::Own { program, map } => {
+            MapRef::Shared(map) => &self.maps[map],
+            MapRef::Own { program, map } => {
                 let (_, loaded) = self.loaded.get(&program).ok_or(errno(Errno::EBADF))?;
                 &loaded.maps()[map]
             }

@@ -1,20 +1,20 @@
-//! Playing a scenario: step after step, each a line.
+//! Playing a scenario: one line for each step.
 
 use std::error::Error;
 
 use knobgate_policy::Errno;
 
+use crate::backend::{Backend, StepError, StepResult, SyscallResult};
 use crate::bytes::{Bytes, Hex};
 use crate::line::{Details, Line};
-use crate::place::{Answer, Outcome, Place, Refusal};
 use crate::scenario::{Request, Scenario, Step};
 
-/// The play of a scenario in one place: an iterator over its lines.
+/// A scenario being played on one backend: an iterator over its lines.
 ///
 /// After an error, and where the kernel would crash, there are no more lines.
 pub struct Play<'s> {
     scenario: &'s Scenario,
-    place: Box<dyn Place + 's>,
+    backend: Box<dyn Backend + 's>,
     next: usize,
     loaded: Vec<bool>,
     attached: Vec<bool>,
@@ -22,7 +22,7 @@ pub struct Play<'s> {
     remarks: Vec<String>,
 }
 
-/// The place in which a scenario is played has failed: there is no saying what comes of the step.
+/// The backend has failed, so the step has no result.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot play step {step}")]
 pub struct PlayError {
@@ -33,10 +33,10 @@ pub struct PlayError {
 }
 
 impl<'s> Play<'s> {
-    pub(crate) fn new(scenario: &'s Scenario, place: impl Place + 's) -> Self {
+    pub(crate) fn new(scenario: &'s Scenario, backend: impl Backend + 's) -> Self {
         Self {
             scenario,
-            place: Box::new(place),
+            backend: Box::new(backend),
             next: 0,
             loaded: vec![false; scenario.programs.len()],
             attached: vec![false; scenario.attachments.len()],
@@ -50,20 +50,20 @@ impl<'s> Play<'s> {
         self.remarks.push(remark);
     }
 
-    /// What there was to say of the steps until now that is not in their lines: all that the kernel's verifier, or its
-    /// model, says of a program that it refuses.
+    /// The remarks on the steps until now that are not in their lines: the whole message of the kernel's verifier, or of
+    /// its model, about a program that it rejects.
     pub fn take_remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Ends the play, with steps left or not, and leaves everything as it was before. Dropping the play does that as
-    /// well, and cannot say what went wrong with it.
+    /// Ends the play, whether or not steps are left, and restores everything. Dropping the play does that as well, but
+    /// cannot report errors.
     ///
     /// # Errors
     ///
-    /// Something could not be put back: on the running kernel, a knob that does not have its value again.
+    /// Something could not be restored: on the running kernel, the value of a knob.
     pub fn finish(mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.place.finish()
+        self.backend.finish()
     }
 }
 
@@ -87,17 +87,17 @@ impl Iterator for Play<'_> {
                 line(false, errno, answer.unwrap_or(Details::None {}))
             }
             Ok(details) => line(true, None, details),
-            Err(Refusal::Errno(errno)) => line(false, Some(errno), Details::None {}),
-            Err(Refusal::Load { errno, log }) => {
+            Err(StepError::Errno(errno)) => line(false, Some(errno), Details::None {}),
+            Err(StepError::Rejected { errno, log }) => {
                 self.remarks.push(format!("step {number}: {}", log.full));
-                line(false, errno, Details::Refused { log: log.reason })
+                line(false, errno, Details::Rejected { log: log.reason })
             }
-            Err(Refusal::Fault(fault)) => line(false, None, Details::Fault { fault }),
-            Err(Refusal::Crash(crash)) => {
+            Err(StepError::Fault(fault)) => line(false, None, Details::Fault { fault }),
+            Err(StepError::Crash(crash)) => {
                 self.next = self.scenario.steps.len();
                 line(false, None, Details::Crash { crash })
             }
-            Err(Refusal::Broken(source)) => {
+            Err(StepError::Backend(source)) => {
                 self.next = self.scenario.steps.len();
                 return Some(Err(PlayError { step: number, source }));
             }
@@ -111,14 +111,14 @@ fn errno_name(errno: i32) -> String {
     named.map_or_else(|| errno.to_string(), |errno| errno.name().to_owned())
 }
 
-/// What is done with a descriptor that there is none of.
-const EBADF: Refusal = Refusal::Errno(9);
+/// The descriptor or attachment does not exist.
+const EBADF: StepError = StepError::Errno(9);
 
-/// More entries than are listed.
-pub(crate) const E2BIG: Refusal = Refusal::Errno(7);
+/// There are more entries than are listed.
+pub(crate) const E2BIG: StepError = StepError::Errno(7);
 
 impl Play<'_> {
-    fn play(&mut self, step: &Step) -> Answer<Details> {
+    fn play(&mut self, step: &Step) -> StepResult<Details> {
         match step {
             &Step::Load { program } => self.load(program)?,
             &Step::Attach { attachment } => {
@@ -127,20 +127,20 @@ impl Play<'_> {
                 if described.anchor.is_some_and(|anchor| !self.attached[anchor]) {
                     return Err(EBADF);
                 }
-                self.place.attach(attachment)?;
+                self.backend.attach(attachment)?;
                 self.attached[attachment] = true;
             }
             &Step::Update { attachment, program } => {
                 self.load(program)?;
                 self.must_be_attached(attachment)?;
-                self.place.update(attachment, program)?;
+                self.backend.update(attachment, program)?;
             }
             &Step::Detach { attachment } => {
                 self.must_be_attached(attachment)?;
-                self.place.detach(attachment)?;
+                self.backend.detach(attachment)?;
             }
             &Step::Effective { cgroup } => {
-                let programs = self.place.effective(cgroup)?;
+                let programs = self.backend.effective(cgroup)?;
                 let name = |program: usize| self.scenario.programs[program].name.clone();
                 return Ok(Details::Effective { programs: programs.into_iter().map(name).collect() });
             }
@@ -148,7 +148,7 @@ impl Play<'_> {
                 return self.access(*file, *cgroup, *position, request);
             }
             &Step::Map { map } => {
-                let entries = self.place.entries(map)?;
+                let entries = self.backend.entries(map)?;
                 if entries.len() > Scenario::LISTED_MAX as usize {
                     return Err(E2BIG);
                 }
@@ -159,10 +159,10 @@ impl Play<'_> {
         Ok(Details::None {})
     }
 
-    /// Loads a program, unless it is.
-    fn load(&mut self, program: usize) -> Answer<()> {
+    /// Loads a program, unless it is loaded.
+    fn load(&mut self, program: usize) -> StepResult<()> {
         if !self.loaded[program] {
-            let stricter = self.place.load(program)?;
+            let stricter = self.backend.load(program)?;
             self.loaded[program] = true;
             let (step, name) = (self.next - 1, &self.scenario.programs[program].name);
             self.remarks.extend(stricter.iter().map(|what| {
@@ -172,7 +172,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    fn must_be_attached(&self, attachment: usize) -> Answer<()> {
+    fn must_be_attached(&self, attachment: usize) -> StepResult<()> {
         if self.attached[attachment] { Ok(()) } else { Err(EBADF) }
     }
 
@@ -182,20 +182,20 @@ impl Play<'_> {
         cgroup: usize,
         position: Option<i64>,
         request: &Request,
-    ) -> Answer<Details> {
+    ) -> StepResult<Details> {
         let described = &self.scenario.files[file];
-        let done = self.on_descriptor(file, cgroup, position, request);
+        let result = self.on_descriptor(file, cgroup, position, request);
         if described.id.is_none() && self.open[file] {
-            self.place.close(file);
+            self.backend.close(file);
         }
-        let value = self.place.value(described.knob)?.map(Bytes);
-        match done {
-            Ok(Outcome { returned, data, position }) => {
+        let value = self.backend.value(described.knob)?.map(Bytes);
+        match result {
+            Ok(SyscallResult { returned, data, position }) => {
                 let is_read = matches!(request, Request::Read(_));
                 let data = (is_read && returned >= 0).then_some(Bytes(data));
                 Ok(Details::Access { ret: returned, data, pos: Some(position), value })
             }
-            Err(Refusal::Errno(errno)) => {
+            Err(StepError::Errno(errno)) => {
                 Ok(Details::Access { ret: -i64::from(errno), data: None, pos: None, value })
             }
             Err(other) => Err(other),
@@ -208,17 +208,17 @@ impl Play<'_> {
         cgroup: usize,
         position: Option<i64>,
         request: &Request,
-    ) -> Answer<Outcome> {
+    ) -> StepResult<SyscallResult> {
         if !self.open[file] {
-            self.place.open(file, cgroup)?;
+            self.backend.open(file, cgroup)?;
             self.open[file] = true;
         }
         if let Some(position) = position {
-            self.place.seek(file, position)?;
+            self.backend.seek(file, position)?;
         }
         match request {
-            Request::Read(count) => self.place.read(file, cgroup, *count),
-            Request::Write(data) => self.place.write(file, cgroup, data),
+            Request::Read(count) => self.backend.read(file, cgroup, *count),
+            Request::Write(data) => self.backend.write(file, cgroup, data),
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Maps that have a value for each processor under every key. All accesses of a scenario are made on one processor, whose
-//! values are the ones that count.
+//! Per-CPU maps. All accesses of a scenario are made on one processor, and only its values are shown.
 
 use knobgate_bpf::{MapDef, MapKind};
 
-/// The map with its values as user space gives them: filled up to a multiple of eight bytes, once for each processor.
+/// The map with its values in the format of user space: padded to a multiple of eight bytes, once for each processor.
 pub(crate) fn for_processors(def: &MapDef, processors: usize) -> MapDef {
     let mut def = def.clone();
     if is_per_processor(&def) {
@@ -15,7 +14,7 @@ pub(crate) fn for_processors(def: &MapDef, processors: usize) -> MapDef {
     def
 }
 
-/// The entries with the values of one processor, where they have those of all.
+/// The entries with the values of only one processor.
 pub(crate) fn of_processor(
     mut entries: Vec<(Vec<u8>, Vec<u8>)>,
     def: &MapDef,

@@ -1,15 +1,10 @@
-//! A scenario that has been checked: all that it refers to is there, as an index.
-
-use std::io;
+//! A checked scenario: all references are resolved to indexes.
 
 use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Compiled, Degradation};
 use knobgate_hook::{Mode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
 
-use crate::check;
-use crate::document::Document;
-use crate::error::ScenarioError;
 use crate::id::Id;
 use crate::knob::Knob;
 
@@ -31,14 +26,14 @@ impl Scenario {
     /// The longest document in JSON, in bytes.
     pub const TEXT_MAX: usize = 16 << 20;
 
-    /// The longest file that `read` need give, in bytes: that of an object.
+    /// The longest file that `read` may have to return, in bytes: that of an object.
     pub const FILE_MAX: usize = Object::BYTES_MAX;
 
     /// The most bytes of all files of policies and objects together; an object counts once.
     pub const FILES_MAX: u64 = 256 << 20;
 
-    /// The most bytes of all programs of objects together. Each counts with all that it uses, whether others use that too or
-    /// not.
+    /// The most bytes of all programs of objects together. Each counts with everything it uses, even if others use it as
+    /// well.
     pub const PROGRAMS_MAX: u64 = Object::PROGRAMS_MAX as u64;
 
     /// The most memory that the maps of a scenario take together, in bytes.
@@ -47,37 +42,12 @@ impl Scenario {
     /// The most entries that are listed of a map.
     pub const LISTED_MAX: u32 = 65_536;
 
-    /// Reads and checks a scenario in JSON. `read` gives the files of policies and objects that it names.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it: the first thing if it is no JSON of this form, else everything.
-    pub fn parse(
-        text: &str,
-        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
-    ) -> Result<Self, Vec<ScenarioError>> {
-        let document = Document::parse(text).map_err(|error| vec![error])?;
-        check::check(&document, read, Some(text))
-    }
-
-    /// Checks a scenario. `read` gives the files of policies and objects that it names.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with it.
-    pub fn check(
-        document: &Document,
-        read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
-    ) -> Result<Self, Vec<ScenarioError>> {
-        check::check(document, read, None)
-    }
-
-    /// The kernel that it asks the model to be, if it does.
+    /// The kernel that the model stands for, if the scenario says so.
     pub fn profile(&self) -> Option<&Profile> {
         self.profile.as_ref()
     }
 
-    /// Asks the model to be this kernel instead.
+    /// The same with the model of this kernel.
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
         Self { profile: Some(profile), ..self }
@@ -91,10 +61,10 @@ pub(crate) struct Program {
     pub(crate) source: Source,
 }
 
-/// What a program is made of.
+/// The source of a program.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// Itself. `shared` are the indexes of the scenario's maps that its maps are, one for one.
+    /// The program itself. `shared` are the indexes of its maps among the scenario's.
     Program { program: Box<knobgate_bpf::Program>, shared: Vec<usize>, expected_attach_type: u32 },
     /// A policy, to be compiled for the kernel at hand.
     Policy(Box<PolicyFile>),
@@ -107,10 +77,10 @@ pub(crate) const CGROUP_SYSCTL: u32 = 18;
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) program: knobgate_bpf::Program,
-    /// The indexes of the scenario's maps that its maps are; `None` for one with maps of its own.
+    /// The indexes of its maps among the scenario's; `None`: it has maps of its own.
     pub(crate) shared: Option<Vec<usize>>,
     pub(crate) expected_attach_type: u32,
-    /// What it does more strictly than its policy says, since the kernel cannot do better.
+    /// Where it is stricter than its policy, because the kernel cannot do better.
     pub(crate) stricter: Vec<String>,
 }
 
@@ -138,7 +108,7 @@ impl Program {
     }
 }
 
-/// What the program of a policy does where the kernel cannot do what the policy says.
+/// Describes what a program does where the kernel cannot do what the policy says.
 fn in_words(degradation: Degradation, file: &PolicyFile) -> String {
     let rule = |rule| file.rule_text(rule).unwrap_or_default();
     match degradation {
@@ -158,20 +128,20 @@ fn in_words(degradation: Degradation, file: &PolicyFile) -> String {
 pub(crate) struct Cgroup {
     /// Its name in its parent.
     pub(crate) name: String,
-    /// `None` for the one that was made for the scenario. Parents come first.
+    /// `None` for the one that is created for the scenario. Parents come first.
     pub(crate) parent: Option<usize>,
 }
 
-/// What an attach step attaches.
+/// An attach step.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) id: Option<Id>,
     pub(crate) program: usize,
     pub(crate) cgroup: usize,
-    /// By a link, which is in multi mode, or in this mode without one.
+    /// The mode without a link; `None`: by a link.
     pub(crate) mode: Option<Mode>,
     pub(crate) flags: Flags,
-    /// The attachment that it goes before or after, or replaces.
+    /// The attachment that its position is relative to, or that it replaces.
     pub(crate) anchor: Option<usize>,
 }
 
@@ -188,7 +158,7 @@ pub(crate) struct Flags {
 pub(crate) struct File {
     pub(crate) id: Option<Id>,
     pub(crate) knob: usize,
-    /// What it is opened for: what all accesses with it do.
+    /// The access mode: what all accesses with it do.
     pub(crate) reads: bool,
     pub(crate) writes: bool,
 }
@@ -201,7 +171,7 @@ pub(crate) enum Step {
     Detach { attachment: usize },
     Effective { cgroup: usize },
     Access { file: usize, cgroup: usize, position: Option<i64>, request: Request },
-    Map { map: MapPlace },
+    Map { map: MapRef },
 }
 
 #[derive(Debug)]
@@ -212,7 +182,7 @@ pub(crate) enum Request {
 
 /// A map of the scenario, or one of a program's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MapPlace {
+pub(crate) enum MapRef {
     Shared(usize),
     Own { program: usize, map: usize },
 }

@@ -1,4 +1,4 @@
-//! Objects in which no key may come twice, where serde would take the last one.
+//! JSON objects with unique keys, where serde would use the last duplicate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ where
             let mut map = BTreeMap::new();
             while let Some((key, value)) = access.next_entry::<String, T>()? {
                 if map.contains_key(&key) {
-                    return Err(A::Error::custom(format_args!("`{key}` is there twice")));
+                    return Err(A::Error::custom(format_args!("`{key}` occurs twice")));
                 }
                 map.insert(key, value);
             }

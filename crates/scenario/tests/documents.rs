@@ -1,4 +1,4 @@
-//! Scenarios as JSON: nothing odd gets past the checker, and the schema is that of the types.
+//! Scenarios as JSON: the checker finds errors, and the schema is that of the types.
 
 use std::fs;
 use std::io;
@@ -91,7 +91,7 @@ fn the_examples_are_right_and_fit_the_schema() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_scenario() {
+fn the_schema_rejects_what_is_not_a_scenario() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     let fits = |text: &str| validator.is_valid(&serde_json::from_str(text).unwrap());
     assert!(fits(&document("")));
@@ -124,8 +124,8 @@ fn errors_say_where_and_what() {
         ("[]".to_owned(), "line 1, column 2: invalid length 7, expected struct Document"),
         ("{\n \"steps\": [],\n \"step\": []}".to_owned(), "line 3, column 7: step: unknown field"),
         (document("") + "x", "trailing characters"),
-        (document(r#""profile": "3.0""#), "profile: no kernel \"3.0\" is described; there are 5.4"),
-        (document(r#""sysctl_writes_strict": 2"#), "sysctl_writes_strict: 2 is no value of this knob"),
+        (document(r#""profile": "3.0""#), "profile: there is no profile \"3.0\"; the profiles are 5.4"),
+        (document(r#""sysctl_writes_strict": 2"#), "sysctl_writes_strict: 2 is not a value of this knob"),
         (document(r#""programs": {"p": {"policy": "good.knob"}}"#), "none\n"),
         (
             document(r#""programs": {"p": {"policy": "none.knob"}}"#),
@@ -137,11 +137,11 @@ fn errors_say_where_and_what() {
         ),
         (
             document(r#""programs": {"p": {"policy": "good.knob"}, "p": {"policy": "good.knob"}}"#),
-            "`p` is there twice",
+            "`p` occurs twice",
         ),
         (
             document(r#""programs": {"p": {"expected_attach_type": 18}}"#),
-            "a program is given by one of the fields",
+            "a program has exactly one of the fields",
         ),
         (
             document(r#""programs": {"p": {"policy": "good.knob", "program": "x"}}"#),
@@ -166,11 +166,11 @@ fn errors_say_where_and_what() {
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "a", "handler": {"kind": "int"}}]"#),
-            "knobs[0]: the handler refuses this value with EINVAL",
+            "knobs[0]: the handler rejects this value with EINVAL",
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "9", "handler": {"kind": "int", "max": 8}}]"#),
-            "knobs[0]: the handler refuses this value with EINVAL",
+            "knobs[0]: the handler rejects this value with EINVAL",
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "1 2", "handler": {"kind": "int", "len": 1}}]"#),
@@ -182,21 +182,21 @@ fn errors_say_where_and_what() {
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "u8", "max": 256}}]"#),
-            "knobs[0]: `max` is no number of this kind: 256",
+            "knobs[0]: `max` is out of range for this kind: 256",
         ),
         (
             document(r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "string", "min": 1}}]"#),
-            "knobs[0]: the handler has a `min`, which is not for its kind",
+            "knobs[0]: a handler of this kind has no `min`",
         ),
         (
             document(
                 r#""knobs": [{"name": "vm.x", "value": "1", "mode": "644x", "handler": {"kind": "string"}}]"#,
             ),
-            "knobs[0].mode: `644x` is no mode",
+            "knobs[0].mode: `644x` is not a mode",
         ),
         (
             document(r#""knobs": [{"name": "vm/../x", "value": "1", "handler": {"kind": "string"}}]"#),
-            "knobs[0].name: `vm/../x` names no knob",
+            "knobs[0].name: `vm/../x` is not the name of a knob",
         ),
         (
             document(
@@ -225,10 +225,10 @@ fn errors_say_where_and_what() {
             document(
                 r#""knobs": [{"name": "vm.x", "value": "1", "handler": {"kind": "int"}}, {"name": "vm/x", "value": "1", "handler": {"kind": "int"}}]"#,
             ),
-            "knobs[1].name: the knob vm/x is there twice",
+            "knobs[1].name: the knob vm/x is defined twice",
         ),
-        (document(r#""cgroups": ["a", "/a"]"#), "cgroups[1]: the cgroup /a is there twice"),
-        (document(r#""cgroups": ["a/../b"]"#), "cgroups[0]: `a/../b` is no path of a cgroup"),
+        (document(r#""cgroups": ["a", "/a"]"#), "cgroups[1]: the cgroup /a is defined twice"),
+        (document(r#""cgroups": ["a/../b"]"#), "cgroups[0]: `a/../b` is not the path of a cgroup"),
         (step(r#"{"lode": "p"}"#), "unknown variant `lode`, expected one of `load`, `attach`"),
         (step(r#"{"load": "q"}"#), "steps[0].load: there is no program `q`; there are p"),
         (step(r#"{"effective": "c"}"#), "steps[0].effective: there is no cgroup `c`; there are /, /a, /a/b"),
@@ -249,7 +249,7 @@ fn errors_say_where_and_what() {
         ),
         (
             step(r#"{"read": {"knob": "vm.x", "cgroup": "/", "pos": 9223372036854775808}}"#),
-            "steps[0].read.pos: 9223372036854775808 is no file position",
+            "steps[0].read.pos: 9223372036854775808 is not a file position",
         ),
         (
             step(r#"{"read": {"knob": "vm.x", "cgroup": "/", "count": 8388609}}"#),
@@ -267,7 +267,7 @@ fn errors_say_where_and_what() {
             step(
                 r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "flags": ["before", "before"]}}"#,
             ),
-            "steps[0].attach.flags[1]: this flag is there twice",
+            "steps[0].attach.flags[1]: this flag occurs twice",
         ),
         (
             step(

@@ -41,7 +41,7 @@ fn lines(steps: &str) -> Vec<String> {
 }
 
 #[test]
-fn loads_say_why_they_are_refused() {
+fn loads_say_why_they_are_rejected() {
     let lines = lines(
         r#"{"load": "allow"}, {"load": "two"}, {"load": "return 5, loaded for nothing"},
            {"attach": {"program": "two", "cgroup": "c", "mode": "link"}}"#,

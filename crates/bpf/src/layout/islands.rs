@@ -1,19 +1,19 @@
 //! Far jumps through islands: rows of jumps that are in reach of each other.
 //!
-//! From the jump to its target, each hop goes to the next island on the way, unless the target is in reach.
-//! Islands are so close to each other, and so short, that the next one always is.
+//! Each hop goes to the next island towards the target, unless the target is in reach. Islands are so close to each other,
+//! and so short, that the next one is always in reach.
 
 use std::collections::HashMap;
 
 use super::{Addresses, Branch, BranchKind, Layout, Segment, distance, is_terminal, link, reaches};
 use crate::Insn;
 
-/// How many original instructions there may be between islands. The closer they are, the longer they may be,
-/// which far jumps to many different places need.
+/// The maximum of original instructions between islands. The closer islands are, the longer they may be, which far jumps to
+/// many different targets need.
 const SPACINGS: [usize; 5] = [30_000, 24_000, 16_000, 8_000, 2_000];
 
-/// How far in front of its latest place an island may come to get behind an `exit` or a `goto`, where nothing
-/// has to be led over it.
+/// How far before its latest position an island may be placed, to be after an `exit` or a `goto`, where nothing has to skip
+/// it.
 const LEEWAY: usize = 200;
 
 /// Places code whose far jumps hop through islands; if one of the functions cannot be, returns its index.
@@ -36,11 +36,11 @@ pub(super) fn place(insns: &[Insn], segments: &[Segment], branches: &[Branch]) -
     Err(segments.partition_point(|segment| segment.start <= overfull) - 1)
 }
 
-/// A row of jumps in front of an original instruction.
+/// A row of jumps before an original instruction.
 #[derive(Debug, Clone, Copy)]
 struct Island {
     before: usize,
-    /// Whether the code in front goes on behind the island, and has to be led over it.
+    /// Whether the code before the island falls through, and has to skip it.
     is_skipped: bool,
 }
 
@@ -161,7 +161,7 @@ impl<'a> Routes<'a> {
     /// The island that is next to a branch on the way to its target.
     fn first_hop(&self, branch: &Branch) -> usize {
         let after = self.islands.partition_point(|island| island.before <= branch.insn);
-        self.between(after, branch.insn, branch.target).expect("what is not in reach is behind an island")
+        self.between(after, branch.insn, branch.target).expect("a target out of reach is beyond an island")
     }
 
     /// The island that is next to another one on the way to a target, if there is one.
@@ -174,7 +174,7 @@ impl<'a> Routes<'a> {
         }
     }
 
-    /// Of the islands from `after` on, or of those in front of it, the nearest, if it is not beyond the target.
+    /// Of the islands from `after` on, or of those before it, the nearest, if it is not beyond the target.
     fn between(&self, after: usize, from: usize, target: usize) -> Option<usize> {
         if target < from {
             after.checked_sub(1).filter(|nearest| self.islands[*nearest].before > target)

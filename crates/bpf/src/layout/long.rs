@@ -3,14 +3,13 @@
 use super::{Addresses, Branch, BranchKind, Layout, distance, link, reaches};
 use crate::Insn;
 
-/// How often the code is made shorter at most. It is right after any number of times, and more often hardly
-/// ever finds something.
+/// How often the code is shortened at most. It is correct after any number of rounds, and more rounds hardly ever help.
 const ROUNDS: usize = 8;
 
 /// Places code whose far jumps become `gotol`.
 pub(super) fn place(insns: &[Insn], branches: &[Branch]) -> Layout {
-    // Taking all jumps for long ones puts them the farthest apart. Those that are in reach even then can be
-    // short, which brings others into reach, never out of it.
+    // If all jumps were long, they would be the farthest apart. Jumps that are in reach even then can be short, which
+    // brings others into reach, never out of it.
     let mut is_long: Vec<bool> = branches.iter().map(|branch| branch.kind != BranchKind::Reference).collect();
     let mut addresses = addresses(insns.len(), branches, &is_long);
     for _ in 0..ROUNDS {
@@ -60,7 +59,7 @@ fn addresses(len: usize, branches: &[Branch], is_long: &[bool]) -> Addresses {
     })
 }
 
-/// Turns the branch at `from` into one that gets to any place.
+/// Turns the branch at `from` into one with unlimited reach.
 fn lengthen(insns: &mut [Insn], kind: BranchKind, from: usize, to: usize) {
     let long = |at| Insn::jump_long(i32::try_from(distance(at, to)).expect("fewer than 2^31 instructions"));
     match kind {

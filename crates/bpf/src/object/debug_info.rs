@@ -1,4 +1,4 @@
-//! What the section `.BTF.ext` says of the code: source lines, and places that depend on the layout of types.
+//! The section `.BTF.ext`: source lines, and CO-RE relocations.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub(super) struct Line {
     pub(super) column: u32,
 }
 
-/// A place that loaders adapt to the layout that a type has in the kernel (CO-RE).
+/// A CO-RE relocation: loaders adapt the instruction to the kernel's layout of a type.
 pub(super) struct TypeReference {
     /// Counts from the beginning of the section.
     insn: usize,
@@ -47,7 +47,7 @@ impl<'a> DebugInfo<'a> {
             return None;
         }
         let length = number(length) as usize;
-        // Behind magic and length: offset and bytes of functions, of lines, and since 5.4 of references to types.
+        // After magic and length: offset and bytes of functions, of lines, and since 5.4 of references to types.
         let part = |index: usize| -> Option<&'a [[u8; 4]]> {
             if length < 4 * (index + 2) {
                 return Some(&[]);

@@ -1,5 +1,6 @@
-//! The ELF file: its sections, symbols and relocations, checked to be inside of each other.
+//! The ELF file: its sections, symbols and relocations, with checked bounds.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use object::elf::SHT_NOBITS;
@@ -29,7 +30,10 @@ pub(super) struct Section<'a> {
     pub(super) relocations: Vec<Relocation>,
 }
 
-/// What a section is for, which its name tells.
+/// The indices of functions, by section and address.
+pub(super) type FunctionAddresses = BTreeMap<(usize, usize), usize>;
+
+/// The role of a section, which its name gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Functions that programs call.
@@ -45,7 +49,7 @@ pub(super) enum Role {
     License,
     Btf,
     BtfExt,
-    /// Of no matter, unless a program refers to it.
+    /// Irrelevant, unless a program refers to it.
     Other,
 }
 
@@ -101,7 +105,7 @@ impl<'a> Elf<'a> {
                 return Err(ObjectError::damaged("its sections are not in order"));
             }
             let section = Section::read(&section)?;
-            // Else a small file could have any number of large ones.
+            // Otherwise a small file could have any number of large ones.
             section_bytes += section.data.len();
             if section_bytes > bytes.len() {
                 return Err(ObjectError::damaged("its sections overlap"));
@@ -115,7 +119,7 @@ impl<'a> Elf<'a> {
         }
         for relocation in sections.iter().flat_map(|section| &section.relocations) {
             if relocation.symbol >= symbols.len() {
-                return Err(ObjectError::damaged("a relocation is for a symbol that is not there"));
+                return Err(ObjectError::damaged("a relocation is for a symbol that does not exist"));
             }
         }
         let mut symbols_in = vec![Vec::new(); sections.len()];
@@ -159,11 +163,11 @@ impl<'a> Section<'a> {
         if !matches!(role, Role::License | Role::Btf | Role::BtfExt | Role::Other) {
             for (offset, relocation) in section.relocations() {
                 let RelocationTarget::Symbol(symbol) = relocation.target() else {
-                    return Err(ObjectError::damaged(format!("a relocation in {name} is for no symbol")));
+                    return Err(ObjectError::damaged(format!("a relocation in {name} has no symbol")));
                 };
                 let offset = usize::try_from(offset).ok().filter(|offset| *offset < size);
                 let offset = offset.ok_or_else(|| {
-                    ObjectError::damaged(format!("a relocation is behind the end of the section {name}"))
+                    ObjectError::damaged(format!("a relocation is beyond the end of the section {name}"))
                 })?;
                 let addend = (!relocation.has_implicit_addend()).then(|| relocation.addend());
                 relocations.push(Relocation { offset, symbol: symbol.0, addend });

@@ -4,13 +4,13 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// It is something else.
-    #[error("this is no object file with BPF programs: {why}")]
+    /// It is not an object file.
+    #[error("this is not an object file with BPF programs: {why}")]
     NotAnObject {
-        /// What it is instead, or what it lacks.
+        /// Why.
         why: String,
     },
-    /// It contradicts itself, or ends too early.
+    /// It is inconsistent, or ends too early.
     #[error("the object is damaged: {what}")]
     Damaged {
         /// What is wrong.
@@ -49,7 +49,7 @@ pub enum ObjectError {
         /// Its section.
         section: String,
     },
-    /// A program uses what is not supported here.
+    /// A program uses something that is not supported.
     #[error("the program \"{program}\" cannot be used: {what}")]
     Unsupported {
         /// Its name.

@@ -1,13 +1,13 @@
 //! The functions of an object, programs among them, and what their instructions refer to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use object::SymbolKind;
 
 use super::ObjectError;
 use super::debug_info::{DebugInfo, Line};
-use super::elf::{Elf, Relocation, Role, Section};
+use super::elf::{Elf, FunctionAddresses, Relocation, Role, Section};
 use super::maps::Map;
 use crate::btf_types::{STRUCT, Types};
 use crate::{Insn, decode, opcode};
@@ -24,7 +24,7 @@ pub(super) struct Function {
     pub(super) references: Vec<(usize, Reference)>,
     /// With instructions counted from the function's first.
     pub(super) lines: Vec<Line>,
-    /// The names of types that have to be known as the kernel has them.
+    /// The names of types whose layout is the kernel's.
     pub(super) kernel_types: Vec<String>,
 }
 
@@ -37,22 +37,19 @@ pub(super) enum Reference {
     Value { map: usize, offset: u32 },
     /// A call, or a 64-bit load of the address: the function of this index.
     Function(usize),
-    /// What there is no support for, in words.
+    /// A description of something unsupported.
     Unsupported(String),
 }
 
-/// Where functions are: by section and address.
-pub(super) type Places = BTreeMap<(usize, usize), usize>;
-
-/// All functions, in the order of sections and addresses; and where they are.
+/// All functions, in the order of sections and addresses, and their addresses.
 pub(super) fn read(
     elf: &Elf<'_>,
     types: &Types<'_>,
     debug: &DebugInfo<'_>,
     maps: &[Map],
-) -> Result<(Vec<Function>, Places), ObjectError> {
+) -> Result<(Vec<Function>, FunctionAddresses), ObjectError> {
     let mut ranges: Vec<(usize, Range<usize>, usize)> = Vec::new();
-    let mut places = Places::new();
+    let mut addresses = FunctionAddresses::new();
     for (section, role) in elf.sections.iter().map(|section| section.role).enumerate() {
         if role != Role::Functions && role != Role::Programs {
             continue;
@@ -63,7 +60,7 @@ pub(super) fn read(
         symbols.sort_by_key(|(_, symbol)| (symbol.address, symbol.is_local));
         let mut end = 0;
         for (index, symbol) in symbols {
-            if places.contains_key(&(section, symbol.address)) {
+            if addresses.contains_key(&(section, symbol.address)) {
                 continue;
             }
             let range = symbol.range();
@@ -72,12 +69,12 @@ pub(super) fn read(
                 return Err(ObjectError::damaged(what));
             }
             end = range.end;
-            places.insert((section, symbol.address), ranges.len());
+            addresses.insert((section, symbol.address), ranges.len());
             ranges.push((section, range, index));
         }
     }
-    let of_maps = MapPlaces::of(maps);
-    let resolver = Resolver { elf, places: &places, maps: &of_maps };
+    let of_maps = MapFunctionAddresses::of(maps);
+    let resolver = Resolver { elf, addresses: &addresses, maps: &of_maps };
     let functions = ranges.into_iter().map(|(index, range, symbol)| {
         let (section, symbol) = (&elf.sections[index], &elf.symbols[symbol]);
         let code = section.data.get(range.clone()).unwrap_or_default();
@@ -103,7 +100,7 @@ pub(super) fn read(
             insns,
         })
     });
-    Ok((functions.collect::<Result<_, _>>()?, places))
+    Ok((functions.collect::<Result<_, _>>()?, addresses))
 }
 
 /// Whether it is the context of this hook, which every kernel has in the same layout (`include/uapi/linux/bpf.h`).
@@ -117,9 +114,9 @@ fn is_context(types: &Types<'_>, id: u32) -> bool {
 }
 
 /// The indices of maps by where they are: sections of data have no address.
-struct MapPlaces(HashMap<(usize, Option<usize>), usize>);
+struct MapFunctionAddresses(HashMap<(usize, Option<usize>), usize>);
 
-impl MapPlaces {
+impl MapFunctionAddresses {
     fn of(maps: &[Map]) -> Self {
         Self(maps.iter().enumerate().map(|(index, map)| ((map.section, map.address), index)).collect())
     }
@@ -127,8 +124,8 @@ impl MapPlaces {
 
 struct Resolver<'e, 'a> {
     elf: &'e Elf<'a>,
-    places: &'e Places,
-    maps: &'e MapPlaces,
+    addresses: &'e FunctionAddresses,
+    maps: &'e MapFunctionAddresses,
 }
 
 impl Resolver<'_, '_> {
@@ -217,11 +214,11 @@ impl Resolver<'_, '_> {
     }
 
     fn function(&self, section: usize, address: i64) -> Reference {
-        let place = usize::try_from(address).ok().and_then(|address| self.places.get(&(section, address)));
+        let place = usize::try_from(address).ok().and_then(|address| self.addresses.get(&(section, address)));
         place.map_or_else(
             || {
                 let name = self.elf.sections[section].name;
-                Reference::Unsupported(format!("a place in {name} where no function begins"))
+                Reference::Unsupported(format!("an address in {name} where no function starts"))
             },
             |function| Reference::Function(*function),
         )

@@ -5,8 +5,7 @@ use std::ops::Range;
 use object::SymbolKind;
 
 use super::ObjectError;
-use super::elf::{Elf, Role, Section, Symbol};
-use super::functions::Places;
+use super::elf::{Elf, FunctionAddresses, Role, Section, Symbol};
 use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
 use crate::{MapDef, MapKind};
 
@@ -16,11 +15,11 @@ pub(super) struct Map {
     pub(super) name: String,
     /// The index of its section.
     pub(super) section: usize,
-    /// Where it is in there; `None` of a section of data, all of which is one map.
+    /// Its address there; `None` for a section of data, which is one map.
     pub(super) address: Option<usize>,
-    /// Or what of it is not supported.
+    /// The definition, or what is not supported about it.
     pub(super) def: Result<MapDef, String>,
-    /// What a program array starts with: the index in the array, and the index of the function, if it is one.
+    /// The initial contents of a program array: the index in the array, and the index of the function, if it is one.
     pub(super) programs: Vec<(u32, Option<usize>)>,
     /// Where in the section these are.
     values: Option<Range<usize>>,
@@ -30,7 +29,7 @@ pub(super) struct Map {
 /// More attributes than any map has.
 const MEMBERS_MAX: usize = 64;
 
-/// The kernel takes pages, and these are the smallest that it has.
+/// The smallest page size; ring buffers are multiples of pages.
 const PAGE_BYTES: u32 = 4096;
 
 /// All maps, in the order of sections and definitions.
@@ -189,13 +188,13 @@ fn of_structs(elf: &Elf<'_>, index: usize, maps: &mut Vec<Map>) -> Result<(), Ob
     Ok(())
 }
 
-/// Fills in what program arrays start with.
-pub(super) fn resolve_programs(elf: &Elf<'_>, maps: &mut [Map], places: &Places) {
+/// Fills in the initial contents of program arrays.
+pub(super) fn resolve_programs(elf: &Elf<'_>, maps: &mut [Map], addresses: &FunctionAddresses) {
     for map in maps {
         let Some(values) = map.values.clone() else { continue };
         for relocation in elf.sections[map.section].relocations_in(values.clone()) {
             let symbol = &elf.symbols[relocation.symbol];
-            let function = symbol.section.and_then(|section| places.get(&(section, symbol.address)));
+            let function = symbol.section.and_then(|section| addresses.get(&(section, symbol.address)));
             map.programs.push((((relocation.offset - values.start) / 8) as u32, function.copied()));
         }
     }

@@ -1,8 +1,8 @@
-//! Writes a program as an ELF object that libbpf, bpftool and [`Object`](crate::Object) take.
+//! Writes a program as an ELF object for libbpf, bpftool and [`Object`](crate::Object).
 //!
 //! The main program is in the section `cgroup/sysctl` and the functions that it calls are in `.text`, as clang has them.
-//! Arrays of one value are sections of data, which is how an object carries what a map holds when the program starts;
-//! all other maps are definitions in `.maps`.
+//! Arrays of one value are sections of data, which is how an object carries the initial contents of a map. All other maps
+//! are definitions in `.maps`.
 
 use object::elf::{R_BPF_64_32, R_BPF_64_64, RelocationType};
 use object::write::{Object, Relocation, SectionId, Symbol, SymbolFlags, SymbolId, SymbolSection};
@@ -16,9 +16,9 @@ use crate::{Callee, Function, Imm64, Insn, MapDef, MapKind, MapReference, Operat
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// A map holds something, and is not of a kind that an object can carry.
+    /// An object cannot carry the contents of this kind of map.
     #[error(
-        "an object cannot carry what the map {map} holds: only arrays of one value can start with anything"
+        "an object cannot carry the contents of the map {map}: only arrays of one value can have initial contents"
     )]
     MapContents {
         /// Its name.
@@ -220,8 +220,7 @@ fn add_code(file: &mut Object<'_>, program: &Program, maps: &[WrittenMap]) -> Re
     Ok(())
 }
 
-/// The instructions as they are before a linker has been at them: what is to be added to the address of a symbol is in
-/// them.
+/// The instructions before linking, with the addends of relocations in them.
 fn resolved(program: &Program, main_end: usize) -> Result<Vec<Insn>, WriteError> {
     let mut insns = program.insns.clone();
     for relocation in &program.relocations {
@@ -239,7 +238,7 @@ fn resolved(program: &Program, main_end: usize) -> Result<Vec<Insn>, WriteError>
     for (insn, target, is_call) in functions_referred_to(program)? {
         let in_text = target.checked_sub(main_end).ok_or(WriteError::Malformed { insn })? as i32;
         insns[insn] = match is_call {
-            // Inside of .text the distance stays, and there is nothing to relocate.
+            // Inside .text the distance is final, and there is nothing to relocate.
             true if insn >= main_end => continue,
             true => insns[insn].with_imm(in_text - 1),
             false => insns[insn].with_src(0).with_imm(in_text * Insn::BYTES as i32),

@@ -43,7 +43,7 @@ impl BtfSections {
     }
 }
 
-/// Records of one kind, for the main program and then for the functions behind it. Each begins with the place of its
+/// Records of one kind, for the main program and then for the functions after it. Each begins with the offset of its
 /// instruction in the section, in bytes.
 fn records(all: impl Iterator<Item = (usize, Vec<u32>)>, names: [u32; 2], main_end: usize) -> Vec<u8> {
     let (main, functions): (Vec<_>, Vec<_>) = all.partition(|(insn, _)| *insn < main_end);
@@ -63,8 +63,7 @@ fn records(all: impl Iterator<Item = (usize, Vec<u32>)>, names: [u32; 2], main_e
     bytes
 }
 
-/// Describes maps as libbpf wants them: variables of structs whose members point to arrays as long as the number that
-/// is meant.
+/// Describes maps in libbpf's format: variables of structs whose members point to arrays, with the number as the length.
 fn add_definitions<'m>(
     types: &mut Types,
     strings: &mut Strings,

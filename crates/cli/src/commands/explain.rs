@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use knobgate_policy::limits::COMM_MAX;
 use knobgate_policy::{Access, KnobName, PolicyFile, Task};
-use knobgate_trial::{Decided, Profile, Trial, TrialError, Undecided};
+use knobgate_policy_test::{DecideError, Decided, PolicyTest, PolicyTestError, Profile};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -98,19 +98,19 @@ impl Explain {
 
     /// Has the hook in user space decide it.
     fn decide(&self, file: &PolicyFile, access: &Access, output: &Output) -> Result<Decided, Failure> {
-        let mut trial = Trial::new(file, &self.profile).map_err(|error| match error {
-            TrialError::Compile { source, .. } => {
+        let mut test = PolicyTest::new(file, &self.profile).map_err(|error| match error {
+            PolicyTestError::Compile { source, .. } => {
                 let diagnostic = not_compiled::diagnostic(&source, file, self.profile);
                 output.report(report::render(&diagnostic, file.source()));
                 Failure::Reported
             }
-            TrialError::NoLinks(_) => Failure::usage(error.to_string()),
+            PolicyTestError::NoLinks(_) => Failure::usage(error.to_string()),
             _ => Failure::bug(format!("{}: the policy cannot be tried", file.source().name())).because(error),
         })?;
-        trial.decide(access).map_err(|undecided| match undecided {
-            Undecided::Contradiction(contradiction) => {
+        test.decide(access).map_err(|undecided| match undecided {
+            DecideError::Mismatch(mismatch) => {
                 let what = format!("{}: knobgate contradicts itself about {access}", file.source().name());
-                Failure::bug(what).because(contradiction)
+                Failure::bug(what).because(mismatch)
             }
             undecided => Failure::usage(format!("no policy is asked about {access}")).because(undecided),
         })

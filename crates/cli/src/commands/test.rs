@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate_hook::Profile;
-use knobgate_trial::TrialError;
+use knobgate_policy_test::PolicyTestError;
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -57,7 +57,7 @@ enum Format {
 impl Test {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         if !self.profile.links {
-            return Err(Failure::usage(TrialError::NoLinks(self.profile).to_string()));
+            return Err(Failure::usage(PolicyTestError::NoLinks(self.profile).to_string()));
         }
         let progress = Progress::new(self.files.len());
         let all = tried::all(&self.files, &self.profile, self.test.as_deref(), &progress);

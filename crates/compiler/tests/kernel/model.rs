@@ -15,7 +15,7 @@ impl OnModel {
     pub(crate) fn load(compiled: &Compiled) -> Result<Self, String> {
         let profile = knobgate_testing::profile();
         let program = LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default())
-            .map_err(|rejection| format!("the model refuses it: {rejection}"))?;
+            .map_err(|rejection| format!("the model rejects it: {rejection}"))?;
         Ok(Self { program, profile })
     }
 
@@ -35,9 +35,9 @@ impl OnModel {
             .run(&mut invocation, &mut RunOptions::default())
             .map_err(|fault| fault.to_string())?;
         let errno = if invocation.retval == 0 { 1 } else { invocation.retval.unsigned_abs() };
-        match (allows, invocation.new.filter(|_| invocation.replaced)) {
+        match (allows, invocation.replacement()) {
             (0, _) => Errno::from_number(errno).map(Verdict::Deny).ok_or_else(|| format!("errno {errno}")),
-            (_, Some(replacement)) => Ok(Verdict::Rewrite(replacement)),
+            (_, Some(replacement)) => Ok(Verdict::Rewrite(replacement.to_vec())),
             (_, None) => Ok(Verdict::Allow),
         }
     }

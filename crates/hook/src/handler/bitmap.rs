@@ -1,14 +1,14 @@
 //! Lists of numbers and ranges: `proc_do_large_bitmap` in kernel/sysctl.c.
 
 use super::number::{Number, Reply, skip_byte, take};
-use super::{Handler, PARSED_BYTES, Surroundings, Written};
+use super::{Handler, HandlerEnv, PARSED_BYTES, Written};
 use crate::Errno;
 
-/// What may follow the first number of a range, and what the last.
+/// What may follow the first number of a range, and the last one.
 const AFTER_FIRST: &[u8] = b"-,\n";
 const AFTER_LAST: &[u8] = b",\n\0";
 
-/// A set of numbers, written as `1,3-5`. A write replaces it; one at another file position than 0 adds to it.
+/// A set of numbers, written as `1,3-5`. A write at position 0 replaces it; a write elsewhere adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bitmap {
     bits: Vec<bool>,
@@ -30,7 +30,8 @@ impl Bitmap {
         self.bits.iter().enumerate().filter_map(|(number, &set)| set.then_some(number))
     }
 
-    /// Reads a list of numbers into `bits`, and returns how much of `text` was left. `cut`: there was more than that.
+    /// Parses a list of numbers into `bits`, and returns how many bytes of `text` are left. `cut`: the written text was
+    /// longer.
     fn parse(bits: &mut [bool], text: &[u8], cut: bool) -> Result<usize, Errno> {
         let mut left = text;
         let in_bounds = |Number { negative, magnitude }: Number| match usize::try_from(magnitude) {
@@ -42,7 +43,7 @@ impl Bitmap {
         while !left.is_empty() {
             let before = left.len();
             let (number, trailer) = take(&mut left, AFTER_FIRST)?;
-            // The number may go on in the next write; what is none fails, also at the end of what is looked at.
+            // The number may continue in the next write. Anything else fails, even at the end of the parsed bytes.
             if left.len() <= 1 && cut {
                 left = &text[text.len() - before..];
                 break;
@@ -73,12 +74,7 @@ impl Bitmap {
 }
 
 impl Handler for Bitmap {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         if count == 0 || *position != 0 || self.bits.is_empty() {
             return Ok(Vec::new());
         }
@@ -110,7 +106,7 @@ impl Handler for Bitmap {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        _around: &Surroundings<'_>,
+        _env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let count = written.bytes.len();
         if count == 0 || self.bits.is_empty() {

@@ -1,7 +1,7 @@
-//! Sets of CPUs as `net/core/flow_limit_cpu_bitmap` and `rps_default_mask` have them: `cpumask_parse` and `bitmap_parse` in
+//! Sets of CPUs, as in `net/core/flow_limit_cpu_bitmap` and `rps_default_mask`: `cpumask_parse` and `bitmap_parse` in
 //! lib/bitmap-str.c, `dump_cpumask` in net/core/sysctl_net_core.c.
 
-use super::{Handler, Surroundings, Written};
+use super::{Handler, HandlerEnv, Written};
 use crate::Errno;
 
 const DIGIT_BITS: usize = 4;
@@ -9,7 +9,7 @@ const CHUNK_BITS: usize = 32;
 
 /// A set of CPUs, written in hexadecimal with commas between 32 bits each: `3`, `1,00000000`.
 ///
-/// What is written is taken for a C string, up to a newline, wherever it was written to.
+/// A written value is a C string that ends at a newline, at any file position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuMask {
     bits: Vec<bool>,
@@ -17,12 +17,12 @@ pub struct CpuMask {
 }
 
 impl CpuMask {
-    /// No CPU of a machine that has `cpus`.
+    /// The empty set on a machine with this many CPUs.
     pub fn new(cpus: usize) -> Self {
         Self { bits: vec![false; cpus], in_place: false }
     }
 
-    /// What was read before a write fails stays, as it does in `net/core/rps_default_mask`.
+    /// A write that fails keeps what it has parsed until then, as in `net/core/rps_default_mask`.
     #[must_use]
     pub fn written_in_place(self) -> Self {
         Self { in_place: true, ..self }
@@ -46,7 +46,7 @@ impl CpuMask {
         text
     }
 
-    /// `bitmap_parse`, which goes from the end to the start.
+    /// `bitmap_parse`, which parses from the end to the start.
     fn parse(&mut self, text: &[u8]) -> Result<(), Errno> {
         let mut left = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let chunks = self.bits.len().div_ceil(CHUNK_BITS);
@@ -66,7 +66,7 @@ impl CpuMask {
             for (bit, place) in places.enumerate() {
                 *place = value >> bit & 1 == 1;
             }
-            // Some bits of the last chunk are no CPU's.
+            // Some bits of the last chunk do not stand for CPUs.
             if u64::from(value) >> count != 0 {
                 return Err(Errno::EOVERFLOW);
             }
@@ -79,7 +79,7 @@ fn separates(byte: u8) -> bool {
     matches!(byte, 9..=13 | b' ' | 0xa0 | b',')
 }
 
-/// `bitmap_get_x32_reverse`: takes at most eight digits off the end of `text`.
+/// `bitmap_get_x32_reverse`: takes at most eight digits from the end of `text`.
 fn take_chunk(text: &mut &[u8]) -> Result<u32, Errno> {
     let mut value = 0;
     for shift in (0..CHUNK_BITS).step_by(DIGIT_BITS) {
@@ -89,7 +89,7 @@ fn take_chunk(text: &mut &[u8]) -> Result<u32, Errno> {
         value |= char::from(last).to_digit(16).ok_or(Errno::EINVAL)? << shift;
         *text = before;
     }
-    // One more digit is too many; of what is none, nothing is said, and it is passed over.
+    // A ninth digit is an error. Any other character is skipped without one.
     if let Some((&last, before)) = text.split_last().filter(|(last, _)| !separates(**last)) {
         if last.is_ascii_hexdigit() {
             return Err(Errno::EOVERFLOW);
@@ -100,17 +100,12 @@ fn take_chunk(text: &mut &[u8]) -> Result<u32, Errno> {
 }
 
 impl Handler for CpuMask {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         if count == 0 || *position != 0 {
             return Ok(Vec::new());
         }
         let mut bytes = self.text().into_bytes();
-        // One byte is for a NUL that is not shown.
+        // One byte is for the NUL, which is not returned.
         bytes.truncate(count - 1);
         if bytes.is_empty() {
             return Ok(bytes);
@@ -124,7 +119,7 @@ impl Handler for CpuMask {
         &mut self,
         written: Written<'_>,
         _position: &mut i64,
-        _around: &Surroundings<'_>,
+        _env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let before = self.bits.clone();
         if let Err(errno) = self.parse(&written.c_string()) {

@@ -1,12 +1,12 @@
-//! Vectors of int: `proc_dointvec`, its relatives with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
+//! Vectors of int: `proc_dointvec`, its variants with bounds and with times, and `proc_dobool` in kernel/sysctl.c.
 
 use super::number::{read_list, write_list};
-use super::{Handler, Surroundings, Unit, Written};
+use super::{Handler, HandlerEnv, Unit, Written};
 use crate::Errno;
 
 /// A vector of int.
 ///
-/// A write changes as many elements as it has numbers, up to all; what an element was given before a failure stays.
+/// A write changes as many elements as it has numbers. Elements that were changed before an error stay changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntVec {
     values: Vec<i32>,
@@ -21,24 +21,24 @@ impl IntVec {
         Self { values: values.into(), min: i32::MIN, max: i32::MAX, unit: Unit::One }
     }
 
-    /// Each element is within these bounds, in what the kernel keeps (`proc_dointvec_minmax`).
+    /// Bounds for each element, in the unit in which the kernel stores it (`proc_dointvec_minmax`).
     #[must_use]
     pub fn between(self, min: i32, max: i32) -> Self {
         Self { min, max, ..self }
     }
 
-    /// What is read and written counts times; the values are jiffies (`proc_dointvec_jiffies`, …).
+    /// The elements are times in this unit, stored in jiffies (`proc_dointvec_jiffies`, …).
     #[must_use]
     pub fn in_unit(self, unit: Unit) -> Self {
         Self { unit, ..self }
     }
 
-    /// The elements, as the kernel keeps them.
+    /// The elements, as the kernel stores them.
     pub fn values(&self) -> &[i32] {
         &self.values
     }
 
-    /// The elements, to be changed as the kernel changes them by itself.
+    /// The elements, for changes that the kernel makes itself.
     pub fn values_mut(&mut self) -> &mut [i32] {
         &mut self.values
     }
@@ -46,12 +46,7 @@ impl IntVec {
 
 /// `__do_proc_dointvec`.
 impl Handler for IntVec {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         Ok(read_list(self.values.iter().map(|&kept| self.unit.shown(kept)), count, position))
     }
 
@@ -59,10 +54,10 @@ impl Handler for IntVec {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        write_list(self.values.len(), written, position, around, |index, number| {
-            let kept = self.unit.to_kept(number, around.profile)?;
+        write_list(self.values.len(), written, position, env, |index, number| {
+            let kept = self.unit.to_kept(number, env.profile)?;
             if !(self.min..=self.max).contains(&kept) {
                 return Err(Errno::EINVAL);
             }
@@ -86,23 +81,18 @@ impl Bool {
 }
 
 impl Handler for Bool {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
-        self.as_int().read(count, position, around)
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
+        self.as_int().read(count, position, env)
     }
 
     fn write(
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let mut int = self.as_int();
-        let returned = int.write(written, position, around)?;
+        let returned = int.write(written, position, env)?;
         self.value = int.values() != [0];
         Ok(returned)
     }

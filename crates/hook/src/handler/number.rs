@@ -1,10 +1,10 @@
-//! How the handlers read and spell numbers: `proc_get_long` and `proc_put_long` in kernel/sysctl.c, `_parse_integer` in
+//! How the handlers parse and format numbers: `proc_get_long` and `proc_put_long` in kernel/sysctl.c, `_parse_integer` in
 //! lib/kstrtox.c.
 
-use super::{PARSED_BYTES, Surroundings, Written};
+use super::{HandlerEnv, PARSED_BYTES, Written};
 use crate::Errno;
 
-/// `TMPBUFLEN`: a number is looked at in a copy of at most this many bytes, of which one is its NUL.
+/// `TMPBUFLEN`: a number is parsed from a copy of at most this many bytes, including a NUL.
 const COPY_BYTES: usize = 22;
 
 /// What may follow a number in a vector (`proc_wspace_sep`).
@@ -18,23 +18,23 @@ pub(super) struct Number {
 }
 
 impl Number {
-    /// The int that it is.
+    /// As an int.
     pub(super) fn as_int(self) -> Result<i32, Errno> {
         let value = if self.negative { -i128::from(self.magnitude) } else { self.magnitude.into() };
         i32::try_from(value).map_err(|_| Errno::EINVAL)
     }
 
-    /// Its magnitude, as an unsigned int.
+    /// The magnitude as an unsigned int.
     pub(super) fn as_u32(self) -> Result<u32, Errno> {
         u32::try_from(self.magnitude).map_err(|_| Errno::EINVAL)
     }
 }
 
-/// Takes a number off the front of `text`, behind which there must be the end or one of `trailers`. The base is that of
-/// its prefix. Returns it with the byte behind it, which stays.
+/// Takes a number from the start of `text`, which must be followed by the end or by one of `trailers`. The prefix gives the
+/// base. Returns the number and the byte after it, which stays in `text`.
 pub(super) fn take(text: &mut &[u8], trailers: &[u8]) -> Result<(Number, Option<u8>), Errno> {
     let copy = &text[..text.len().min(COPY_BYTES - 1)];
-    // A lone '-' is no sign.
+    // A lone '-' is not a sign.
     let negative = copy.first() == Some(&b'-') && text.len() > 1;
     let digits = &copy[usize::from(negative)..];
     if !digits.first().is_some_and(u8::is_ascii_digit) {
@@ -42,12 +42,12 @@ pub(super) fn take(text: &mut &[u8], trailers: &[u8]) -> Result<(Number, Option<
     }
     let (magnitude, length) = parse(digits)?;
     let length = length + usize::from(negative);
-    // The number may go on behind the copy.
+    // The number may continue after the copy.
     if length == COPY_BYTES - 1 {
         return Err(Errno::EINVAL);
     }
     let trailer = text.get(length).copied();
-    // What follows in the copy counts; behind its end that is its NUL, but then `length` is all there is.
+    // The next byte of the copy counts. At its end that is the NUL, but then `length` is the whole text.
     if trailer.is_some_and(|byte| !trailers.contains(&byte)) {
         return Err(Errno::EINVAL);
     }
@@ -55,7 +55,7 @@ pub(super) fn take(text: &mut &[u8], trailers: &[u8]) -> Result<(Number, Option<
     Ok((Number { negative, magnitude }, trailer))
 }
 
-/// The value of the longest number at the start of `digits`, which has at least one, and its length with its prefix.
+/// The value of the longest number at the start of `digits`, which has at least one digit, and its length with the prefix.
 fn parse(digits: &[u8]) -> Result<(u64, usize), Errno> {
     let (base, prefix) = match digits {
         [b'0', b'x' | b'X', digit, ..] if digit.is_ascii_hexdigit() => (16, 2),
@@ -73,12 +73,12 @@ fn parse(digits: &[u8]) -> Result<(u64, usize), Errno> {
     Ok((magnitude, length))
 }
 
-/// Skips what the kernel's `isspace` takes for white space: lib/ctype.c is about Latin-1, with its no-break space.
+/// Skips what is white space for the kernel's `isspace`: lib/ctype.c uses Latin-1, with its no-break space.
 pub(super) fn skip_blanks(text: &mut &[u8]) {
     skip(text, |byte| matches!(byte, 9..=13 | b' ' | 0xA0));
 }
 
-/// Skips all of one byte.
+/// Skips all repetitions of one byte.
 pub(super) fn skip_byte(text: &mut &[u8], skipped: u8) {
     skip(text, |byte| byte == skipped);
 }
@@ -88,7 +88,7 @@ fn skip(text: &mut &[u8], skipped: impl Fn(u8) -> bool) {
     *text = &text[start..];
 }
 
-/// What a handler writes for the reader: at most `room` bytes, the rest is lost.
+/// The reply of a handler to a read: at most `room` bytes; the rest is lost.
 #[derive(Debug)]
 pub(super) struct Reply {
     bytes: Vec<u8>,
@@ -120,27 +120,27 @@ impl Reply {
         self.bytes.extend(text.bytes().take(left));
     }
 
-    /// The bytes, with the position moved behind them.
+    /// The bytes; advances the position by their number.
     pub(super) fn finish(self, position: &mut i64) -> Vec<u8> {
         *position = position.wrapping_add(self.bytes.len() as i64);
         self.bytes
     }
 }
 
-/// What the handlers of vectors make of a write: as many numbers as there are elements, or as the write has, each handed to
-/// `keep` with its index. Returns how many bytes were used.
+/// A write to a vector: passes each number to `keep` with its index, up to the number of elements. Returns how many bytes
+/// were used.
 pub(super) fn write_list(
     elements: usize,
     written: Written<'_>,
     position: &mut i64,
-    around: &Surroundings<'_>,
+    env: &HandlerEnv<'_>,
     mut keep: impl FnMut(usize, Number) -> Result<(), Errno>,
 ) -> Result<usize, Errno> {
     let count = written.bytes.len();
     if count == 0 || elements == 0 {
         return Ok(0);
     }
-    if around.ignores_writes_at(*position) {
+    if env.ignores_writes_at(*position) {
         *position = position.wrapping_add(count as i64);
         return Ok(count);
     }
@@ -163,8 +163,8 @@ pub(super) fn write_list(
     Ok(returned)
 }
 
-/// What the handlers of numbers give to a reader of `count` bytes: the numbers with tabs between them and a newline
-/// behind, and nothing where there are none or the position is not 0.
+/// A read of `count` bytes from numbers: separated by tabs and followed by a newline. Nothing if there are none or the
+/// position is not 0.
 pub(super) fn read_list(
     numbers: impl IntoIterator<Item = Number>,
     count: usize,
@@ -204,7 +204,7 @@ mod tests {
             (b"00000000000000000001", Ok((1, 20))),
             (b"18446744073709551615", Ok((u64::MAX.into(), 20))),
             (b"18446744073709551616", Err(Errno::EINVAL)),
-            // 21 characters are too many, whatever they say.
+            // 21 characters are too many, whatever their value.
             (b"000000000000000000001", Err(Errno::EINVAL)),
             (b"000000000000000000001 ", Err(Errno::EINVAL)),
             (b"-00000000000000000001", Err(Errno::EINVAL)),

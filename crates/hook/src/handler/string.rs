@@ -1,6 +1,6 @@
 //! Strings: `proc_dostring` in kernel/sysctl.c.
 
-use super::{Handler, Surroundings, WritesStrict, Written};
+use super::{Handler, HandlerEnv, WritesStrict, Written};
 use crate::Errno;
 
 /// A string of bytes in an array of fixed size, as `proc_dostring` reads and writes it.
@@ -11,7 +11,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// `value`, in an array of `maxlen` bytes with its NUL: what is longer is cut off, and so is what follows a NUL.
+    /// `value`, in an array of `maxlen` bytes including the NUL. Longer values are truncated, also at a NUL.
     pub fn new(value: impl AsRef<[u8]>, maxlen: usize) -> Self {
         let room = maxlen.saturating_sub(1);
         let value = value.as_ref().iter().copied().take(room).take_while(|&byte| byte != 0).collect();
@@ -25,12 +25,7 @@ impl Text {
 }
 
 impl Handler for Text {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         if count == 0 || self.maxlen == 0 {
             return Ok(Vec::new());
         }
@@ -49,16 +44,16 @@ impl Handler for Text {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let count = written.bytes.len();
         if count == 0 || self.maxlen == 0 {
             return Ok(0);
         }
-        let start = if around.strict == WritesStrict::Strict {
+        let start = if env.strict == WritesStrict::Strict {
             match usize::try_from(*position) {
                 Ok(start) if start <= self.value.len() => start,
-                // Behind the end: the caller is told that all of it was written.
+                // Beyond the end: the caller gets the full length as written.
                 _ => return Ok(count),
             }
         } else {

@@ -1,13 +1,13 @@
 //! Unsigned int and u8: `proc_douintvec`, `proc_douintvec_minmax` and `proc_dou8vec_minmax` in kernel/sysctl.c.
 
 use super::number::{BLANK, Number, read_list, skip_blanks, take, write_list};
-use super::{Handler, PARSED_BYTES, Surroundings, Written};
+use super::{Handler, HandlerEnv, PARSED_BYTES, Written};
 use crate::Errno;
 
 /// An unsigned int; there are no vectors of them.
 ///
-/// Before 7.3 a write returns its whole length, whatever follows the number, and does not move the file position; since then
-/// it does as that of an int.
+/// Before 7.3 a write returns its whole length, whatever follows the number, and does not move the file position. Since
+/// then it is like a write of an int.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uint {
     value: u32,
@@ -44,12 +44,7 @@ impl Uint {
 
 /// `__do_proc_douintvec`.
 impl Handler for Uint {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         Ok(read_list([Number { negative: false, magnitude: self.value.into() }], count, position))
     }
 
@@ -57,16 +52,16 @@ impl Handler for Uint {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        if around.profile.uint_writes_count {
-            return write_list(1, written, position, around, |_, number| self.keep(number));
+        if env.profile.uint_writes_count {
+            return write_list(1, written, position, env, |_, number| self.keep(number));
         }
         let count = written.bytes.len();
         if count == 0 {
             return Ok(0);
         }
-        if around.ignores_writes_at(*position) {
+        if env.ignores_writes_at(*position) {
             *position = position.wrapping_add(count as i64);
             return Ok(count);
         }
@@ -78,7 +73,7 @@ impl Handler for Uint {
     }
 }
 
-/// A byte that is read and written as an unsigned int (`proc_dou8vec_minmax`, Linux 5.13).
+/// A byte with the format of an unsigned int (`proc_dou8vec_minmax`, Linux 5.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct U8(Uint);
 
@@ -101,21 +96,16 @@ impl U8 {
 }
 
 impl Handler for U8 {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
-        self.0.read(count, position, around)
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
+        self.0.read(count, position, env)
     }
 
     fn write(
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        self.0.write(written, position, around)
+        self.0.write(written, position, env)
     }
 }

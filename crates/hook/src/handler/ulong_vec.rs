@@ -1,7 +1,7 @@
 //! Vectors of unsigned long: `proc_doulongvec_minmax` in kernel/sysctl.c.
 
 use super::number::{Number, read_list, write_list};
-use super::{Handler, Surroundings, Written};
+use super::{Handler, HandlerEnv, Written};
 use crate::Errno;
 
 /// A vector of unsigned long, of 64 bits.
@@ -32,12 +32,7 @@ impl UlongVec {
 
 /// `__do_proc_doulongvec_minmax`.
 impl Handler for UlongVec {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        _around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, count: usize, position: &mut i64, _env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
         let numbers = self.values.iter().map(|&magnitude| Number { negative: false, magnitude });
         Ok(read_list(numbers, count, position))
     }
@@ -46,10 +41,10 @@ impl Handler for UlongVec {
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
-        let fails = around.profile.negative_ulongs_fail;
-        write_list(self.values.len(), written, position, around, |index, Number { negative, magnitude }| {
+        let fails = env.profile.negative_ulongs_fail;
+        write_list(self.values.len(), written, position, env, |index, Number { negative, magnitude }| {
             if negative {
                 return if fails { Err(Errno::EINVAL) } else { Ok(()) };
             }

@@ -1,24 +1,24 @@
-//! What the number in a vector of int counts: itself, or times that the kernel keeps in jiffies (kernel/time/time.c).
+//! The unit of the numbers in a vector of int: none, or a time that the kernel stores in jiffies (kernel/time/time.c).
 
 use super::number::Number;
 use crate::{Errno, Profile};
 
-/// How often a second the kernel's timer ticks (`CONFIG_HZ`).
+/// The kernel's timer frequency (`CONFIG_HZ`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hz {
-    /// 100 times.
+    /// 100 Hz.
     H100,
-    /// 250 times.
+    /// 250 Hz.
     H250,
-    /// 1000 times.
+    /// 1000 Hz.
     H1000,
 }
 
-/// `USER_HZ`: how many of the ticks that user space counts in make a second.
+/// `USER_HZ`: user space ticks per second.
 const USER_HZ: u64 = 100;
 
 impl Hz {
-    /// Ticks in a second.
+    /// Ticks per second.
     pub const fn per_second(self) -> u32 {
         match self {
             Self::H100 => 100,
@@ -28,28 +28,28 @@ impl Hz {
     }
 }
 
-/// What a number read or written counts, while the kernel keeps an int.
+/// The unit of a number that is read or written. The kernel stores an int.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unit {
-    /// What the kernel keeps (`do_proc_dointvec_conv`).
+    /// None: the int itself (`do_proc_dointvec_conv`).
     #[default]
     One,
-    /// Seconds, kept in jiffies (`proc_dointvec_jiffies`).
+    /// Seconds, stored in jiffies (`proc_dointvec_jiffies`).
     Seconds(Hz),
-    /// Milliseconds, kept in jiffies (`proc_dointvec_ms_jiffies`).
+    /// Milliseconds, stored in jiffies (`proc_dointvec_ms_jiffies`).
     Milliseconds(Hz),
-    /// Hundredths of a second, kept in jiffies (`proc_dointvec_userhz_jiffies`).
+    /// Hundredths of a second, stored in jiffies (`proc_dointvec_userhz_jiffies`).
     UserTicks(Hz),
 }
 
 impl Unit {
-    /// The int for what is written.
+    /// The int to store for a written number.
     pub(super) fn to_kept(self, number: Number, profile: &Profile) -> Result<i32, Errno> {
         match self {
             Self::Milliseconds(hz) if profile.times_checked => {
                 let is_cut = profile.milliseconds_cut;
                 let milliseconds = if is_cut { number.magnitude as u32 } else { number.as_u32()? };
-                // msecs_to_jiffies() takes what is negative as an int for MAX_JIFFY_OFFSET, which does not fit.
+                // For msecs_to_jiffies(), a negative int means MAX_JIFFY_OFFSET, which does not fit.
                 i32::try_from(milliseconds).map_err(|_| Errno::EINVAL)?;
                 Number { magnitude: milliseconds.div_ceil(1000 / hz.per_second()).into(), ..number }.as_int()
             }
@@ -61,10 +61,10 @@ impl Unit {
         }
     }
 
-    /// The same on kernels whose times wrap around.
+    /// The same on kernels where times wrap around.
     fn to_kept_unchecked(self, number: Number) -> Result<i32, Errno> {
         let Number { negative, magnitude } = number;
-        // `-*lvalp` of an unsigned long, of which the low half is kept.
+        // `-*lvalp` of an unsigned long; the low half is kept.
         let signed = if negative { magnitude.wrapping_neg() } else { magnitude };
         let int_max = i32::MAX as u64;
         match self {
@@ -72,7 +72,7 @@ impl Unit {
             Self::Seconds(hz) if magnitude > int_max / u64::from(hz.per_second()) => Err(Errno::EINVAL),
             Self::Seconds(hz) => Ok(signed.wrapping_mul(hz.per_second().into()) as i32),
             Self::Milliseconds(hz) => {
-                // msecs_to_jiffies takes an unsigned int, and a negative one for forever.
+                // msecs_to_jiffies takes an unsigned int; negative means forever.
                 let milliseconds = signed as u32;
                 if milliseconds as i32 >= 0 {
                     Ok(milliseconds.div_ceil(1000 / hz.per_second()) as i32)
@@ -90,7 +90,7 @@ impl Unit {
         }
     }
 
-    /// What is read for the int.
+    /// The number to return for a stored int.
     pub(super) fn shown(self, kept: i32) -> Number {
         let magnitude = u64::from(kept.unsigned_abs());
         let magnitude = match self {

@@ -1,10 +1,11 @@
-//! Why a run was stopped.
+//! Why a run is stopped.
 
 use super::value::Region;
 
-/// A run that was stopped, because a program did what the kernel's verifier would not have let it do, because it did not
-/// end, or because the kernel would crash. Nothing of the instruction that it names was done.
+/// A run that was stopped: the program did something that the kernel's verifier would have rejected, it did not end, or the
+/// kernel would crash. The instruction that it names had no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("{program}, instruction {insn}: {text}: {reason}")]
 pub struct Fault {
     /// The name of the program.
@@ -22,37 +23,37 @@ pub struct Fault {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are in the messages")]
 pub enum Reason {
-    /// A register is read that nothing was stored to.
-    #[error("r{register} is read before anything is stored to it")]
+    /// An uninitialized register is read.
+    #[error("r{register} is not initialized")]
     UninitRegister { register: u8 },
-    /// Stack is read that nothing was stored to.
-    #[error("{len} bytes at stack offset {offset} are read before anything is stored there")]
+    /// Uninitialized stack is read.
+    #[error("{len} bytes at stack offset {offset} are not initialized")]
     UninitStack { offset: i64, len: usize },
-    /// An access to the stack is outside of it.
+    /// A stack access is out of bounds.
     #[error("{len} bytes at stack offset {offset} are outside of the function's 512 bytes of stack")]
     StackBounds { offset: i64, len: usize },
-    /// The functions in progress use too much stack together.
-    #[error("the functions in progress use {bytes} bytes of stack together; 512 is the most")]
+    /// The functions of the call chain use too much stack together.
+    #[error("the functions of the call chain use {bytes} bytes of stack together; 512 is the most")]
     StackTotal { bytes: usize },
-    /// An access is not aligned to its size, where it has to be.
+    /// An access that must be aligned is not.
     #[error("the access of {size} bytes is not aligned")]
     Misaligned { size: usize },
-    /// A part of a pointer is used, or a pointer as bytes.
+    /// A part of a pointer is used, or a pointer is used as bytes.
     #[error("a pointer is used in parts or as plain bytes")]
     PartialPointer,
-    /// An access is outside of what the pointer points into.
+    /// An access is out of the bounds of the memory that the pointer points to.
     #[error("{len} bytes at offset {offset} are outside of {region}, which has {size} bytes")]
     Bounds { region: Region, offset: i64, len: usize, size: usize },
-    /// Memory is accessed through something that is no pointer to memory.
+    /// Memory is accessed through a value that is not a pointer to memory.
     #[error("memory is accessed through {region}")]
     NotMemory { region: Region },
     /// A null pointer is dereferenced.
     #[error("memory is accessed through a null pointer")]
     Null,
-    /// The context has no such field, or it cannot be accessed in that way.
+    /// The context has no such field, or it cannot be accessed like that.
     #[error("invalid context access: {size} bytes at offset {offset}")]
     Context { offset: i64, size: usize },
-    /// Memory is written that programs may only read.
+    /// Read-only memory is written.
     #[error("{region} can only be read")]
     ReadOnly { region: Region },
     /// An operation on a pointer whose result would depend on addresses.
@@ -61,25 +62,25 @@ pub enum Reason {
     /// A pointer is stored where only numbers may be.
     #[error("a pointer is stored to {region}, where programs keep numbers")]
     PointerLeak { region: Region },
-    /// An argument of a helper is of the wrong kind.
+    /// An argument of a helper has the wrong type.
     #[error("r{register} is {found} where {helper} wants {wanted}")]
     Argument { helper: &'static str, register: u8, wanted: &'static str, found: Region },
-    /// A size is 0 or negative, or too large.
-    #[error("r{register} = {size} is no size that {helper} takes")]
+    /// A size is 0, negative or too large.
+    #[error("r{register} = {size} is not a valid size for {helper}")]
     Size { helper: &'static str, register: u8, size: i64 },
-    /// A map is of a kind that a helper has no use for.
+    /// A helper does not accept this kind of map.
     #[error("{helper} cannot be called with a map of kind {kind}")]
     MapKind { helper: &'static str, kind: &'static str },
-    /// More functions are in progress than the kernel allows.
-    #[error("the call of {frames} functions is too deep")]
+    /// The call chain is deeper than the kernel allows.
+    #[error("the call stack of {frames} frames is too deep")]
     TooDeep { frames: usize },
     /// A ring buffer record was reserved and neither submitted nor discarded.
     #[error("a ring buffer record is reserved and neither submitted nor discarded")]
     Unreleased,
-    /// The record was submitted or discarded before.
+    /// The ring buffer record is already submitted or discarded.
     #[error("the ring buffer record has been submitted or discarded")]
     Released,
-    /// The program returns something other than 0 or 1, or a callback does.
+    /// The program or a callback returns something other than 0 or 1.
     #[error("At {at} the register R0 has value {value} and should have been in [0, 1]")]
     ReturnValue { at: &'static str, value: i64 },
     /// A program or a callback returns a pointer.
@@ -88,34 +89,34 @@ pub enum Reason {
     /// The argument of `bpf_set_retval` is not an errno.
     #[error("At bpf_set_retval the register R1 has value {value} and should have been in [-4095, 0]")]
     Retval { value: i64 },
-    /// A format string of `bpf_snprintf` or `bpf_trace_printk` asks for what it cannot have.
-    #[error("the format is not one that {helper} takes")]
+    /// The format string of `bpf_snprintf` is invalid.
+    #[error("the format is not valid for {helper}")]
     Format { helper: &'static str },
-    /// The maps have no memory for what the program adds, where a kernel would have some.
+    /// The model's memory for maps is used up, while a kernel would have more.
     #[error("the maps take more than {} MiB together, which is the most here", most >> 20)]
     MapMemory { most: u64 },
     /// The instruction budget is used up.
     #[error("the budget of {budget} instructions is used up")]
     Budget { budget: u64 },
-    /// The attachment has no storage, since the program came to it by a link update or a tail call.
+    /// The attachment has no cgroup storage for the program, which got there by a link update or a tail call.
     #[error(
         "this kernel would crash here: {helper} follows a null pointer, for the attachment has no storage of type {kind}; \
          it was made for another program"
     )]
     NoStorage { helper: &'static str, kind: &'static str },
-    /// The attachment has shorter storage than the program was verified with, since it came to it in the same way.
+    /// The attachment has smaller cgroup storage than the program was verified with. It got there in the same way.
     #[error(
         "this kernel would crash here, or corrupt its memory: {helper} returns storage of {found} bytes, which was made for \
          another program; this one may access {size} bytes"
     )]
     ShortStorage { helper: &'static str, found: u32, size: u32 },
-    /// The second half of a 64-bit immediate load, or the end of the program.
+    /// The program counter is at the second half of a 64-bit immediate load, or past the end of the program.
     #[error("the jump leads to no instruction")]
     NoInstruction,
 }
 
 impl Reason {
-    /// Whether it is the kernel that fails, and nothing that the verifier could have found in the program.
+    /// Whether the kernel itself would crash, which its verifier cannot prevent.
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::NoStorage { .. } | Self::ShortStorage { .. })
     }

@@ -1,4 +1,6 @@
-//! All memory that a program can reach, other than the context.
+//! All memory that a program can access, except the context.
+
+use std::sync::MutexGuard;
 
 use knobgate_bpf::Size;
 
@@ -6,6 +8,7 @@ use super::fault::Reason;
 use super::stack::Stack;
 use super::value::{Region, Value};
 use crate::Map;
+use crate::maps::MapState;
 
 /// The memory of one run.
 #[derive(Debug)]
@@ -25,6 +28,19 @@ pub(crate) struct Reservation {
 }
 
 impl Memory {
+    /// The state of a map, by its index in the run. The lock must not outlive the instruction.
+    pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, MapState> {
+        self.maps[usize::from(map)].state()
+    }
+
+    /// A copy of the `len` bytes at `pointer`.
+    pub(crate) fn copy(&mut self, pointer: Value, len: usize) -> Result<Vec<u8>, Reason> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        self.read(pointer, len, <[u8]>::to_vec)
+    }
+
     #[inline]
     pub(crate) fn load(&mut self, pointer: Value, size: Size) -> Result<Value, Reason> {
         if let Region::Stack = pointer.region {
@@ -52,7 +68,7 @@ impl Memory {
         self.write(pointer, len, |place| place.copy_from_slice(&bytes[..len]))
     }
 
-    /// Gives `use_bytes` the `len` bytes at `pointer`.
+    /// Calls `use_bytes` with the `len` bytes at `pointer`.
     pub(crate) fn read<T>(
         &mut self,
         pointer: Value,
@@ -63,13 +79,13 @@ impl Memory {
         match region {
             Region::Stack => self.stack.read(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
-                let state = self.maps[usize::from(map)].state();
+                let state = self.map(map);
                 let value = state.value(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&value[range]))
             }
             Region::Record(record) => {
                 let Reservation { map, number, .. } = self.open_record(record)?;
-                let state = self.maps[usize::from(*map)].state();
+                let state = self.map(*map);
                 let data = state.ring().and_then(|ring| ring.record(*number)).ok_or(Reason::Released)?;
                 within(region, offset, len, data.len()).map(|range| use_bytes(&data[range]))
             }
@@ -81,7 +97,7 @@ impl Memory {
         }
     }
 
-    /// Gives `use_bytes` the `len` bytes at `pointer` to change. On the stack all of them count as stored to.
+    /// Calls `use_bytes` with the `len` bytes at `pointer`, mutable. On the stack they all count as initialized.
     pub(crate) fn write<T>(
         &mut self,
         pointer: Value,
@@ -92,7 +108,7 @@ impl Memory {
         match region {
             Region::Stack => self.stack.write(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
-                let mut state = self.maps[usize::from(map)].state();
+                let mut state = self.map(map);
                 if state.def().is_read_only() {
                     return Err(Reason::ReadOnly { region });
                 }
@@ -101,7 +117,7 @@ impl Memory {
             }
             Region::Record(record) => {
                 let Reservation { map, number, .. } = self.open_record(record)?;
-                let mut state = self.maps[usize::from(*map)].state();
+                let mut state = self.map(*map);
                 let data =
                     state.ring_mut().and_then(|ring| ring.record_mut(*number)).ok_or(Reason::Released)?;
                 within(region, offset, len, data.len()).map(|range| use_bytes(&mut data[range]))

@@ -1,314 +1,48 @@
-//! The interpreter.
+//! Running a loaded program on one access.
 
-mod frames;
-mod pointers;
+use std::error::Error;
 
-use knobgate_bpf::{AtomicOp, Operand, Operation, Reg, Size, Width};
+use super::fault::Fault;
+use super::interpreter::Interpreter;
+use super::loaded_program::LoadedProgram;
+use super::run_env::RunEnv;
+use super::trace::Tracer;
+use crate::hook_program::HookProgram;
+use crate::{CgroupStorage, Invocation};
 
-use super::loaded::{Loaded, LoadedProgram};
-use super::memory::Memory;
-use super::stack::Stack;
-use super::{Fault, Reason, Region, Step, Surroundings, TraceStep, Tracer, Value, arithmetic};
-use crate::Invocation;
-
-pub(crate) use frames::Continuation;
-use frames::Frame;
-use pointers::{compare_pointers, pointer_arithmetic};
-
-/// How often `may_goto` goes on in one function: `BPF_MAX_LOOPS` in include/linux/bpf.h.
-const MAY_GOTO_MAX: u32 = 8 << 20;
-
-/// `BPF_COMPLEXITY_LIMIT_INSNS`
-const PATH_MAX: u64 = 1_000_000;
-
-/// One run of a program.
-pub(crate) struct Machine<'r, 'i> {
-    program: LoadedProgram,
-    /// The index in the run of the program's first map.
-    first_map: u16,
-    pc: usize,
-    registers: [Value; 11],
-    frames: Vec<Frame>,
-    may_goto_left: u32,
-    tail_calls: u32,
-    /// How often helpers have called back.
-    callbacks: u64,
-    pub(crate) memory: Memory,
-    pub(crate) invocation: &'r mut Invocation<'i>,
-    pub(crate) surroundings: &'r mut Surroundings,
-    pub(crate) tracer: Option<&'r mut dyn Tracer>,
+/// Options for a run.
+#[derive(Default)]
+pub struct RunOptions<'t> {
+    /// How many instructions may run, including callbacks. `None` is the verifier's limit for a path, a million. The
+    /// verifier follows a callback only once, however often it is called, so there is another million as long as helpers
+    /// keep calling back.
+    pub budget: Option<u64>,
+    /// Clocks, random numbers, the processor.
+    pub env: RunEnv,
+    /// Sees every instruction.
+    pub tracer: Option<&'t mut dyn Tracer>,
 }
-type Done<T = ()> = Result<T, Reason>;
 
-impl<'r, 'i> Machine<'r, 'i> {
-    pub(super) fn new(
-        program: &LoadedProgram,
-        invocation: &'r mut Invocation<'i>,
-        surroundings: &'r mut Surroundings,
-        tracer: Option<&'r mut dyn Tracer>,
-    ) -> Self {
-        let stack = Stack::new(invocation.profile);
-        let memory = Memory { stack, maps: program.0.maps.clone(), records: Vec::new(), keys: Vec::new() };
-        let mut machine = Self {
-            program: program.clone(),
-            first_map: 0,
-            pc: 0,
-            registers: [Value::UNINIT; 11],
-            frames: Vec::new(),
-            may_goto_left: MAY_GOTO_MAX,
-            tail_calls: 0,
-            callbacks: 0,
-            memory,
-            invocation,
-            surroundings,
-            tracer,
-        };
-        machine.registers[Reg::R10 as usize] = machine.memory.stack.frame_pointer();
-        machine.registers[Reg::R1 as usize] = Value::start_of(Region::Context);
-        machine
-    }
-
-    /// See [`RunOptions::budget`](super::RunOptions::budget).
-    pub(super) fn run(mut self, budget: Option<u64>) -> Result<u64, Fault> {
-        let total = budget.unwrap_or(PATH_MAX);
-        let (mut left, mut callbacks_before) = (total, 0);
-        loop {
-            if left == 0 {
-                if budget.is_some() || self.callbacks == callbacks_before {
-                    return Err(self.fault(Reason::Budget { budget: total }));
-                }
-                (left, callbacks_before) = (total, self.callbacks);
-            }
-            left -= 1;
-            if self.tracer.is_some() {
-                self.trace();
-            }
-            match self.step() {
-                Ok(None) => {}
-                Ok(Some(returned)) => return Ok(returned),
-                Err(reason) => return Err(self.fault(reason)),
-            }
-        }
-    }
-
-    #[cold]
-    fn fault(&self, reason: Reason) -> Fault {
-        let Loaded { name, insns, .. } = &*self.program.0;
-        let text = match operation_at(insns, self.pc) {
-            Some(operation) => operation.to_string(),
-            None => "no instruction".to_owned(),
-        };
-        Fault { program: name.clone(), insn: self.pc, text, reason }
-    }
-
-    #[cold]
-    fn trace(&mut self) {
-        let Loaded { name, insns, .. } = &*self.program.0;
-        let (Some(tracer), Some(operation)) = (&mut self.tracer, operation_at(insns, self.pc)) else {
-            return;
-        };
-        tracer.instruction(&TraceStep {
-            program: name,
-            insn: self.pc,
-            operation,
-            depth: self.frames.len(),
-            registers: &self.registers,
-        });
-    }
-
-    /// Runs one instruction; returns what the program returns, if it does. When it fails, `pc` stays.
-    #[inline]
-    fn step(&mut self) -> Done<Option<u64>> {
-        let Some(&step) = self.program.0.code.get(self.pc) else { return Err(Reason::NoInstruction) };
-        match step {
-            Step::Alu { width, op, dst, operand } => {
-                let (left, right) = (self.read(dst)?, self.operand(operand)?);
-                let result = if left.is_number() && right.is_number() {
-                    Value::number(arithmetic::alu(width, op, left.bits, right.bits))
-                } else {
-                    pointer_arithmetic(width, op, left, right)?
-                };
-                self.registers[dst as usize] = result;
-            }
-            Step::Mov { width, dst, operand } => {
-                let value = self.operand(operand)?;
-                self.registers[dst as usize] = match width {
-                    Width::W64 => value,
-                    Width::W32 => Value::number(u64::from(number(value)? as u32)),
-                };
-            }
-            Step::Load { size, signed, dst, base, off } => {
-                let pointer = self.read(base)?;
-                let value = if pointer.region == Region::Context {
-                    Value::number(self.load_context(i64::from(off), size)?)
-                } else {
-                    self.memory.load(displaced(pointer, off), size)?
-                };
-                self.registers[dst as usize] = if signed {
-                    Value::number(arithmetic::sign_extend(Width::W64, size, number(value)?))
-                } else {
-                    value
-                };
-            }
-            Step::Store { size, base, off, operand } => {
-                let (pointer, value) = (self.read(base)?, self.operand(operand)?);
-                if pointer.region == Region::Context {
-                    self.store_context(i64::from(off), size, number(value)?)?;
-                } else {
-                    self.memory.store(displaced(pointer, off), size, value)?;
-                }
-            }
-            Step::JumpIf { width, cond, dst, operand, target } => {
-                let (left, right) = (self.read(dst)?, self.operand(operand)?);
-                let holds = if left.is_number() && right.is_number() {
-                    arithmetic::holds(width, cond, left.bits, right.bits)
-                } else {
-                    compare_pointers(width, cond, left, right)?
-                };
-                if holds {
-                    self.pc = target as usize;
-                    return Ok(None);
-                }
-            }
-            Step::Jump { target } => {
-                self.pc = target as usize;
-                return Ok(None);
-            }
-            Step::Number { dst, value } => {
-                self.registers[dst as usize] = Value::number(value);
-                self.pc += 2;
-                return Ok(None);
-            }
-            Step::Map { dst, map } => {
-                self.registers[dst as usize] = Value::start_of(Region::Map(self.first_map + map));
-                self.pc += 2;
-                return Ok(None);
-            }
-            Step::MapValue { dst, map, offset } => {
-                let region = Region::MapValue { map: self.first_map + map, slot: 0 };
-                self.registers[dst as usize] = Value { bits: u64::from(offset), region };
-                self.pc += 2;
-                return Ok(None);
-            }
-            Step::Function { dst, start } => {
-                self.registers[dst as usize] = Value::start_of(Region::Function(start));
-                self.pc += 2;
-                return Ok(None);
-            }
-            Step::MovSigned { width, size, dst, src } => {
-                let value = number(self.read(src)?)?;
-                self.registers[dst as usize] = Value::number(arithmetic::sign_extend(width, size, value));
-            }
-            Step::Neg { width, dst } => {
-                let value = number(self.read(dst)?)?;
-                self.registers[dst as usize] = Value::number(arithmetic::neg(width, value));
-            }
-            Step::Swap { order, size, dst } => {
-                let value = number(self.read(dst)?)?;
-                self.registers[dst as usize] = Value::number(arithmetic::swap(order, size, value));
-            }
-            Step::Atomic { op, size, base, off, src } => self.atomic(op, size, base, off, src)?,
-            Step::MayGoto { target } => {
-                if self.may_goto_left == 0 {
-                    self.pc = target as usize;
-                    return Ok(None);
-                }
-                self.may_goto_left -= 1;
-            }
-            Step::Helper { helper } => {
-                helper.call(self)?;
-                return Ok(None);
-            }
-            Step::Call { start } => {
-                self.enter(start, Continuation::Return)?;
-                return Ok(None);
-            }
-            Step::Exit => return self.leave(),
-            Step::SecondHalf => return Err(Reason::NoInstruction),
-        }
-        self.pc += 1;
-        Ok(None)
-    }
-
-    #[inline]
-    pub(crate) fn read(&self, register: Reg) -> Done<Value> {
-        let value = self.registers[register as usize];
-        if value.region == Region::Uninit {
-            return Err(Reason::UninitRegister { register: register.number() });
-        }
-        Ok(value)
-    }
-
-    #[inline]
-    fn operand(&self, operand: Operand) -> Done<Value> {
-        match operand {
-            Operand::Imm(imm) => Ok(Value::number(i64::from(imm) as u64)),
-            Operand::Reg(register) => self.read(register),
-        }
-    }
-
-    /// `sysctl_is_valid_access()` and `sysctl_convert_ctx_access()` in kernel/bpf/cgroup.c.
-    fn load_context(&self, off: i64, size: Size) -> Done<u64> {
-        let len = size.bytes() as usize;
-        let field = match off {
-            0..4 => u32::from(self.invocation.write),
-            4..8 => self.invocation.position as u32,
-            _ => return Err(Reason::Context { offset: off, size: len }),
-        };
-        let within = off as usize % 4;
-        if !within.is_multiple_of(len) || within + len > 4 {
-            return Err(Reason::Context { offset: off, size: len });
-        }
-        Ok(arithmetic::truncate(size, u64::from(field) >> (8 * within)))
-    }
-
-    fn store_context(&mut self, off: i64, size: Size, value: u64) -> Done {
-        if (off, size) != (4, Size::U32) {
-            return Err(Reason::Context { offset: off, size: size.bytes() as usize });
-        }
-        let upper = self.invocation.position & !0xffff_ffff;
-        self.invocation.position = upper | i64::from(value as u32);
-        Ok(())
-    }
-
-    fn atomic(&mut self, op: AtomicOp, size: Size, base: Reg, off: i16, src: Reg) -> Done {
-        let pointer = displaced(self.read(base)?, off);
-        let operand = arithmetic::truncate(size, number(self.read(src)?)?);
-        let r0 = match op {
-            AtomicOp::CompareExchange => number(self.read(Reg::R0)?)?,
-            _ => 0,
-        };
-        if pointer.region == Region::Context {
-            return Err(Reason::Context { offset: pointer.bits as i64, size: size.bytes() as usize });
-        }
-        let old = number(self.memory.load(pointer, size)?)?;
-        let new = arithmetic::atomic(op, size, old, operand, r0);
-        self.memory.store(pointer, size, Value::number(new))?;
-        match op {
-            AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor => {}
-            AtomicOp::CompareExchange => self.registers[Reg::R0 as usize] = Value::number(old),
-            _ => self.registers[src as usize] = Value::number(old),
-        }
-        Ok(())
+impl LoadedProgram {
+    /// Runs the program on one access, and returns its return value: 0 or 1. It changes `invocation` as the kernel's
+    /// program would change the access.
+    ///
+    /// # Errors
+    ///
+    /// The program did something that the kernel's verifier would have rejected, or did not end within the budget, or the
+    /// kernel would crash. Its effects until then remain.
+    pub fn run(&self, invocation: &mut Invocation<'_>, options: &mut RunOptions<'_>) -> Result<u64, Fault> {
+        let tracer = options.tracer.as_mut().map(|tracer| &mut **tracer as &mut dyn Tracer);
+        Interpreter::new(self, invocation, &mut options.env, tracer).run(options.budget)
     }
 }
 
-/// The value, which is a number.
-fn number(value: Value) -> Done<u64> {
-    if value.is_number() {
-        Ok(value.bits)
-    } else {
-        Err(Reason::DependsOnAddress { left: value.region, right: Region::Number })
+impl HookProgram for LoadedProgram {
+    fn run(&self, invocation: &mut Invocation<'_>) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        Ok(LoadedProgram::run(self, invocation, &mut RunOptions::default())?)
     }
-}
-#[inline]
-fn displaced(pointer: Value, off: i16) -> Value {
-    if pointer.is_number() {
-        return pointer;
-    }
-    Value { bits: pointer.bits.wrapping_add_signed(i64::from(off)), region: pointer.region }
-}
 
-fn operation_at(insns: &[knobgate_bpf::Insn], pc: usize) -> Option<Operation> {
-    if pc < insns.len() { Operation::at(insns, pc).ok() } else { None }
+    fn cgroup_storage(&self) -> Option<CgroupStorage> {
+        Some(self.0.storage.clone())
+    }
 }

@@ -1,37 +1,31 @@
-//! The stack: bytes, which of them were stored to, and which eight of them are a pointer.
+//! The stack: its bytes, which of them are initialized, and which slots hold pointers.
 
 use knobgate_bpf::Size;
 
 use super::fault::Reason;
-use super::value::{Region, Value};
+use super::value::{Region, STACK_BYTES, Value};
 use crate::Profile;
-
-/// Bytes of stack of one function, and of all functions in progress together: `MAX_BPF_STACK`.
-pub(crate) const FRAME_BYTES: usize = 512;
-/// The most frames that any kernel has.
-pub(crate) const FRAMES_MAX: usize = 16;
-/// Bytes of all frames. The first function has the topmost ones.
-pub(crate) const TOTAL_BYTES: usize = FRAME_BYTES * FRAMES_MAX;
+use crate::constants::{MAX_BPF_STACK, MAX_CALL_FRAMES};
 
 const SLOT_BYTES: usize = 8;
-const SLOTS: usize = TOTAL_BYTES / SLOT_BYTES;
-/// What memory holds that nothing was stored to, where a kernel lets programs read it: anything, so not zero.
+const SLOTS: usize = STACK_BYTES / SLOT_BYTES;
+/// The content of uninitialized stack, which some kernels let programs read: anything, so not zero.
 const POISON: u8 = 0xa5;
 
 /// The stack of one run.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    bytes: Box<[u8; TOTAL_BYTES]>,
-    /// A bit for each byte that was stored to.
+    bytes: Box<[u8; STACK_BYTES]>,
+    /// A bit for each initialized byte.
     init: [u8; SLOTS],
-    /// What a slot points into; [`Region::Number`] where it holds plain bytes.
+    /// What a slot points to; [`Region::Number`] if it holds plain bytes.
     regions: Box<[Region; SLOTS]>,
-    /// The lowest offset that the functions in progress may use, and the frame of the innermost one.
+    /// The frame of the innermost function, and how deep each function has accessed its stack.
     frame: usize,
-    depths: [usize; FRAMES_MAX],
-    /// How deep each function in progress has stored.
-    stored: [usize; FRAMES_MAX],
-    /// Whether what nothing was stored to may be read, everywhere or above what was stored.
+    depths: [usize; MAX_CALL_FRAMES],
+    /// How deep each function has stored.
+    stored: [usize; MAX_CALL_FRAMES],
+    /// Whether uninitialized stack may be read: everywhere, or above the lowest initialized byte.
     uninit_readable: bool,
     uninit_above_stored: bool,
 }
@@ -39,12 +33,12 @@ pub(crate) struct Stack {
 impl Stack {
     pub(crate) fn new(profile: &Profile) -> Self {
         Self {
-            bytes: Box::new([POISON; TOTAL_BYTES]),
+            bytes: Box::new([POISON; STACK_BYTES]),
             init: [0; SLOTS],
             regions: Box::new([Region::Number; SLOTS]),
             frame: 0,
-            depths: [0; FRAMES_MAX],
-            stored: [0; FRAMES_MAX],
+            depths: [0; MAX_CALL_FRAMES],
+            stored: [0; MAX_CALL_FRAMES],
             uninit_readable: profile.uninit_stack,
             uninit_above_stored: profile.uninit_above_stored,
         }
@@ -52,26 +46,26 @@ impl Stack {
 
     /// The frame pointer of the innermost function.
     pub(crate) fn frame_pointer(&self) -> Value {
-        Value { bits: (TOTAL_BYTES - self.frame * FRAME_BYTES) as u64, region: Region::Stack }
+        Value { bits: (STACK_BYTES - self.frame * MAX_BPF_STACK) as u64, region: Region::Stack }
     }
 
-    /// Begins a function.
+    /// Enters a function.
     pub(crate) fn push(&mut self) {
         self.frame += 1;
         self.clear();
     }
 
-    /// Ends a function.
+    /// Leaves a function.
     pub(crate) fn pop(&mut self) {
         self.clear();
         self.frame -= 1;
     }
 
-    /// Forgets what the innermost function has stored.
+    /// Clears the frame of the innermost function.
     pub(crate) fn clear(&mut self) {
         if self.depths[self.frame] > 0 {
-            let end = (TOTAL_BYTES - self.frame * FRAME_BYTES) / SLOT_BYTES;
-            let start = end - FRAME_BYTES / SLOT_BYTES;
+            let end = (STACK_BYTES - self.frame * MAX_BPF_STACK) / SLOT_BYTES;
+            let start = end - MAX_BPF_STACK / SLOT_BYTES;
             self.init[start..end].fill(0);
             self.regions[start..end].fill(Region::Number);
             self.depths[self.frame] = 0;
@@ -79,17 +73,17 @@ impl Stack {
         }
     }
 
-    /// The place of `len` bytes at `offset`, which must be within the frames in progress.
+    /// The index of `len` bytes at `offset`, which must be in one frame of the call chain.
     #[inline]
     fn range(&mut self, offset: u64, len: usize) -> Result<usize, Reason> {
-        let below = FRAME_BYTES * (FRAMES_MAX - 1 - self.frame);
+        let below = MAX_BPF_STACK * (MAX_CALL_FRAMES - 1 - self.frame);
         let start = offset as usize;
-        let outside = (offset as i64) < below as i64 || offset >= TOTAL_BYTES as u64;
-        if outside || start % FRAME_BYTES + len > FRAME_BYTES {
-            return Err(Reason::StackBounds { offset: offset as i64 - TOTAL_BYTES as i64, len });
+        let outside = (offset as i64) < below as i64 || offset >= STACK_BYTES as u64;
+        if outside || start % MAX_BPF_STACK + len > MAX_BPF_STACK {
+            return Err(Reason::StackBounds { offset: offset as i64 - STACK_BYTES as i64, len });
         }
-        let frame = FRAMES_MAX - 1 - start / FRAME_BYTES;
-        let depth = FRAME_BYTES - start % FRAME_BYTES;
+        let frame = MAX_CALL_FRAMES - 1 - start / MAX_BPF_STACK;
+        let depth = MAX_BPF_STACK - start % MAX_BPF_STACK;
         if depth > self.depths[frame] {
             self.deepen(frame, depth)?;
         }
@@ -101,21 +95,21 @@ impl Stack {
         self.depths[frame] = depth;
         // check_max_stack_depth() in kernel/bpf/verifier.c rounds every frame up to 32 bytes.
         let total: usize = self.depths[..=self.frame].iter().map(|depth| depth.next_multiple_of(32)).sum();
-        if total > FRAME_BYTES { Err(Reason::StackTotal { bytes: total }) } else { Ok(()) }
+        if total > MAX_BPF_STACK { Err(Reason::StackTotal { bytes: total }) } else { Ok(()) }
     }
 
-    /// Whether the byte at `at` may be read though nothing was stored to it.
+    /// Whether the byte at `at` may be read while it is not initialized.
     fn uninit_at(&self, at: usize) -> bool {
-        let frame = FRAMES_MAX - 1 - at / FRAME_BYTES;
+        let frame = MAX_CALL_FRAMES - 1 - at / MAX_BPF_STACK;
         self.uninit_readable
-            || self.uninit_above_stored && FRAME_BYTES - at % FRAME_BYTES <= self.stored[frame]
+            || self.uninit_above_stored && MAX_BPF_STACK - at % MAX_BPF_STACK <= self.stored[frame]
     }
 
-    /// Notes that the bytes from `start` on are stored to.
+    /// Records a store that starts at `start`.
     #[inline]
     fn note_stored(&mut self, start: usize) {
-        let frame = FRAMES_MAX - 1 - start / FRAME_BYTES;
-        let depth = (FRAME_BYTES - start % FRAME_BYTES).next_multiple_of(SLOT_BYTES);
+        let frame = MAX_CALL_FRAMES - 1 - start / MAX_BPF_STACK;
+        let depth = (MAX_BPF_STACK - start % MAX_BPF_STACK).next_multiple_of(SLOT_BYTES);
         self.stored[frame] = self.stored[frame].max(depth);
     }
 
@@ -130,7 +124,7 @@ impl Stack {
         let mask = ((1u16 << len) - 1) as u8;
         let is_init = (self.init[slot] >> (start % SLOT_BYTES)) & mask == mask;
         if !is_init && !self.uninit_at(start) {
-            return Err(Reason::UninitStack { offset: offset as i64 - TOTAL_BYTES as i64, len });
+            return Err(Reason::UninitStack { offset: offset as i64 - STACK_BYTES as i64, len });
         }
         let region = self.regions[slot];
         if region != Region::Number && len != SLOT_BYTES {
@@ -158,7 +152,7 @@ impl Stack {
             return Err(Reason::PartialPointer);
         }
         if self.regions[slot] != Region::Number {
-            // What is left of a pointer that is stored over is nothing.
+            // The rest of an overwritten pointer becomes uninitialized.
             self.init[slot] = 0;
         }
         self.note_stored(start);
@@ -176,13 +170,13 @@ impl Stack {
                 return Err(Reason::PartialPointer);
             }
             if self.init[at / SLOT_BYTES] >> (at % SLOT_BYTES) & 1 == 0 && !self.uninit_at(at) {
-                return Err(Reason::UninitStack { offset: at as i64 - TOTAL_BYTES as i64, len: 1 });
+                return Err(Reason::UninitStack { offset: at as i64 - STACK_BYTES as i64, len: 1 });
             }
         }
         Ok(&self.bytes[start..start + len])
     }
 
-    /// `len` bytes for a helper to write; whatever was there, they hold plain bytes from now on.
+    /// `len` bytes for a helper to write. They hold plain bytes from now on.
     pub(crate) fn write(&mut self, offset: u64, len: usize) -> Result<&mut [u8], Reason> {
         let start = self.range(offset, len)?;
         self.note_stored(start);

@@ -1,10 +1,10 @@
-//! Watching a run, instruction by instruction.
+//! Tracing a run, instruction by instruction.
 
 use knobgate_bpf::{Operation, Reg};
 
 use super::value::Value;
 
-/// Gets told what a program does. Every method does nothing unless it is given.
+/// Observes a program while it runs. The default methods do nothing.
 pub trait Tracer {
     /// An instruction is about to be executed.
     fn instruction(&mut self, step: &TraceStep<'_>) {
@@ -19,20 +19,21 @@ pub trait Tracer {
 
 /// An instruction that is about to be executed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TraceStep<'a> {
     /// The name of the program.
     pub program: &'a str,
     /// The index of the instruction.
     pub insn: usize,
-    /// What it means.
+    /// The decoded instruction.
     pub operation: Operation,
-    /// How many functions called each other to get here; 0 in the main program.
+    /// The depth of the call stack; 0 in the main program.
     pub depth: usize,
     pub(crate) registers: &'a [Value; 11],
 }
 
 impl TraceStep<'_> {
-    /// What a register holds.
+    /// The value of a register.
     pub fn register(&self, register: Reg) -> Value {
         self.registers[register as usize]
     }

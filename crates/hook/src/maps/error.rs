@@ -1,8 +1,8 @@
-//! Why a map refuses.
+//! Errors of map operations.
 
 use crate::Errno;
 
-/// What went wrong with a map; each is one errno of the kernel.
+/// Why a map operation failed. Each variant has one errno of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapError {
@@ -12,23 +12,23 @@ pub enum MapError {
     /// `E2BIG`: the map is full, or the index is beyond its end.
     #[error("the map has no room for it")]
     TooBig,
-    /// `ENOMEM`: the map is larger than this model goes, which is a GiB.
+    /// `ENOMEM`: the map is larger than a GiB, the maximum of this model.
     #[error("the map is larger than a GiB")]
     NoMemory,
-    /// `ENOMEM`: with this, maps would take more than the [memory](crate::maps::MapMemory) that they have together.
+    /// `ENOMEM`: the maps would take more [memory](crate::maps::MapMemory) than they have together.
     #[error("the maps take more than {} MiB together", most >> 20)]
     Together {
-        /// How many bytes they have.
+        /// How many bytes they have together.
         most: u64,
     },
     /// `EAGAIN`: the ring buffer is full.
     #[error("the ring buffer has no room for the record")]
     Again,
-    /// `EEXIST`: the entry is there already, and the flags say that it must not be.
+    /// `EEXIST`: the entry exists, and the flags say that it must not.
     #[error("the entry exists already")]
     Exists,
-    /// `EINVAL`: the flags, the key or the operation are not for this kind of map.
-    #[error("this kind of map does not take that operation, key or flag")]
+    /// `EINVAL`: the flags, the key or the operation are invalid for this kind of map.
+    #[error("the operation, key or flag is invalid for this kind of map")]
     Invalid,
     /// `ENOSPC`: the trie is full.
     #[error("the trie is full")]
@@ -61,7 +61,7 @@ pub const NOEXIST: u64 = 1;
 /// `BPF_EXIST`: replace the entry.
 pub const EXIST: u64 = 2;
 
-/// Whether an update with `flags` may go on for an entry that does or does not exist.
+/// Checks the flags of an update against whether the entry exists.
 pub(super) fn check_flags(flags: u64, exists: bool) -> Result<(), MapError> {
     match flags {
         ANY => Ok(()),

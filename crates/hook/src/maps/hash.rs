@@ -1,20 +1,19 @@
-//! Hash maps, also those that forget what was not used for longest: kernel/bpf/hashtab.c.
+//! Hash maps, including LRU maps: kernel/bpf/hashtab.c.
 
 use std::collections::BTreeMap;
 
 use super::error::{MapError, check_flags};
 use super::values::Values;
 
-/// A hash map. Where the kernel's order of entries is random, this one's is that of the keys' bytes.
+/// A hash map. Its entries are ordered by key, while the kernel's order is random.
 #[derive(Debug, Clone)]
 pub(crate) struct Hash {
     entries: BTreeMap<Vec<u8>, Entry>,
     pub(super) values: Values,
     max_entries: usize,
-    /// For a map that evicts: when something was last used.
+    /// For an LRU map: when each entry was last used.
     clock: Option<u64>,
-    /// Where an entry goes that takes the place of another one (`extra_elems`); of per-CPU maps values are changed where
-    /// they are, and there is none.
+    /// The spare entry for replacing another one (`extra_elems`). Per-CPU maps change values in place, and have none.
     spare: Option<u32>,
 }
 
@@ -59,7 +58,7 @@ impl Hash {
         check_flags(flags, self.find(key).is_some())?;
         let used = self.tick();
         if let Some(entry) = self.entries.get_mut(key) {
-            // To replace a value is to use it.
+            // Replacing a value counts as use.
             entry.used = used;
             if let Some(spare) = &mut self.spare {
                 std::mem::swap(spare, &mut entry.number);
@@ -84,7 +83,7 @@ impl Hash {
         Ok(())
     }
 
-    /// The entry behind `key`, or the first one.
+    /// The entry after `key`, or the first one.
     pub(super) fn next(&self, key: Option<&[u8]>) -> Option<(Vec<u8>, u32)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = key.map_or(Unbounded, Excluded);

@@ -1,14 +1,14 @@
-//! How much memory maps may take together.
+//! The memory limit of maps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::MapError;
 
-/// Memory for maps, with a limit for all that are made [within](super::Map::within) it. Clones are the same memory.
+/// A memory limit for all maps that are created [within](super::Map::within) it. Clones are the same limit.
 ///
-/// What counts are keys and values, of per-CPU maps one value for each CPU, and [`MapMemory::ENTRY`] bytes for each entry that
-/// is added: of arrays from the start, of other maps as their entries are added.
+/// It counts keys and values (per-CPU maps have a value for each CPU), and [`MapMemory::ENTRY`] bytes for each entry that
+/// is added. Arrays count from the start, other maps as entries are added.
 #[derive(Debug, Clone)]
 pub struct MapMemory(Arc<Shared>);
 
@@ -19,26 +19,26 @@ struct Shared {
 }
 
 impl MapMemory {
-    /// What an entry counts besides its key and value, of maps other than arrays.
+    /// What an entry counts in addition to its key and value, except in arrays.
     pub const ENTRY: u64 = 64;
 
-    /// For maps that take so many bytes together.
+    /// A limit of this many bytes.
     pub fn new(most: u64) -> Self {
         Self(Arc::new(Shared { most, taken: AtomicU64::new(0) }))
     }
 
-    /// How many bytes are taken.
+    /// How many bytes are in use.
     pub fn taken(&self) -> u64 {
         self.0.taken.load(Ordering::Relaxed)
     }
 
-    /// How many bytes there are.
+    /// The limit, in bytes.
     pub fn most(&self) -> u64 {
         self.0.most
     }
 }
 
-/// What one map takes, which it gives back in the end.
+/// The memory of one map, which is released when the map is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     memory: MapMemory,
@@ -50,7 +50,7 @@ impl Share {
         Self { memory: memory.clone(), taken: 0 }
     }
 
-    /// Makes it `bytes`, if there is room for so much.
+    /// Sets it to `bytes`, if the limit allows that.
     pub(super) fn set(&mut self, bytes: u64) -> Result<(), MapError> {
         let Shared { most, taken } = &*self.memory.0;
         let (most, had) = (*most, self.taken);

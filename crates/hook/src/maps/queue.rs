@@ -23,12 +23,12 @@ impl Queue {
         self.values.len()
     }
 
-    /// Whether one more takes more memory.
+    /// Whether one more value takes more memory.
     pub(super) fn adds(&self) -> bool {
         self.values.len() < self.max_entries
     }
 
-    /// Adds a value; with [`EXIST`], in place of the oldest one where there is no room.
+    /// Adds a value. With [`EXIST`], it replaces the oldest one if the queue is full.
     pub(super) fn push(&mut self, value: &[u8], flags: u64) -> Result<(), MapError> {
         if flags != ANY && flags != EXIST {
             return Err(MapError::Invalid);

@@ -9,7 +9,7 @@ const HEADER_BYTES: u64 = 8;
 /// `RINGBUF_MAX_RECORD_SZ`
 const RECORD_MAX: u64 = (u32::MAX / 4) as u64;
 
-/// A ring buffer; positions are those that the kernel would show.
+/// A ring buffer, with the kernel's positions.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring {
     size: u64,
@@ -23,11 +23,11 @@ pub(crate) struct Ring {
 #[derive(Debug, Clone)]
 struct Record {
     data: Vec<u8>,
-    state: State,
+    state: MapState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum MapState {
     Busy,
     Submitted,
     Discarded,
@@ -42,17 +42,17 @@ impl Ring {
         (len + HEADER_BYTES).next_multiple_of(8)
     }
 
-    /// What its records take in memory.
+    /// The memory of its records.
     pub(super) fn held(&self) -> u64 {
         self.produced - self.consumed + self.records.len() as u64 * MapMemory::ENTRY
     }
 
-    /// What one more record takes.
+    /// The memory of one more record.
     pub(super) fn added(len: u64) -> u64 {
         if len > RECORD_MAX { 0 } else { Self::taken(len) + MapMemory::ENTRY }
     }
 
-    /// Makes room for a record; its number.
+    /// Reserves a record. Returns its number.
     pub(super) fn reserve(&mut self, len: u64) -> Option<u64> {
         if len > RECORD_MAX {
             return None;
@@ -62,7 +62,7 @@ impl Ring {
             return None;
         }
         self.produced = produced;
-        self.records.push_back(Record { data: vec![0; len as usize], state: State::Busy });
+        self.records.push_back(Record { data: vec![0; len as usize], state: MapState::Busy });
         Some(self.first + self.records.len() as u64 - 1)
     }
 
@@ -79,10 +79,10 @@ impl Ring {
     }
 
     /// Submits or discards a record.
-    pub(crate) fn settle(&mut self, number: u64, discard: bool) {
+    pub(crate) fn commit(&mut self, number: u64, discard: bool) {
         let index = number.checked_sub(self.first).map(|index| index as usize);
         if let Some(record) = index.and_then(|index| self.records.get_mut(index)) {
-            record.state = if discard { State::Discarded } else { State::Submitted };
+            record.state = if discard { MapState::Discarded } else { MapState::Submitted };
         }
     }
 
@@ -96,7 +96,7 @@ impl Ring {
         if let Some(record) = self.record_mut(number) {
             record.copy_from_slice(data);
         }
-        self.settle(number, false);
+        self.commit(number, false);
         Ok(())
     }
 
@@ -111,13 +111,13 @@ impl Ring {
         }
     }
 
-    /// What a reader gets: all that was submitted, up to a record that is still being written.
+    /// Consumes the submitted records, up to the first one that is still reserved.
     pub(super) fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut drained = Vec::new();
-        while let Some(record) = self.records.pop_front_if(|record| record.state != State::Busy) {
+        while let Some(record) = self.records.pop_front_if(|record| record.state != MapState::Busy) {
             self.first += 1;
             self.consumed += Self::taken(record.data.len() as u64);
-            if record.state == State::Submitted {
+            if record.state == MapState::Submitted {
                 drained.push(record.data);
             }
         }

@@ -1,4 +1,8 @@
-//! The inside of a map.
+//! The state of a map.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use knobgate_bpf::{MapDef, MapKind};
 
@@ -9,12 +13,17 @@ use super::queue::Queue;
 use super::ring::Ring;
 use super::trie::Trie;
 use super::values::Values;
-use crate::LoadedProgram;
+use crate::constants::BPF_CGROUP_SYSCTL;
+
+/// A program in a program array.
+pub(crate) trait ArrayProgram: Any + Debug + Send + Sync {
+    fn expected_attach_type(&self) -> u32;
+}
 
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct MapState {
     def: MapDef,
-    /// How many values there are under a key.
+    /// How many values each key has.
     cpus: u32,
     storage: Storage,
     share: Share,
@@ -29,17 +38,17 @@ enum Storage {
     Local(Hash),
     Queue(Queue),
     Ring(Ring),
-    /// What went out for which CPU.
+    /// The events that were sent, each with its CPU.
     Events {
         sent: Vec<(u32, Vec<u8>)>,
         bytes: u64,
     },
-    Programs(Vec<Option<LoadedProgram>>),
+    Programs(Vec<Option<Arc<dyn ArrayProgram>>>),
     /// Ids of cgroups.
     Cgroups(Vec<Option<u64>>),
 }
 
-impl State {
+impl MapState {
     /// A map as `def` describes it, without its contents, on a machine with `cpus` processors.
     pub(super) fn new(def: &MapDef, cpus: u32, memory: &MapMemory) -> Result<Self, MapError> {
         let mut def = MapDef { contents: Vec::new(), ..def.clone() };
@@ -74,27 +83,27 @@ impl State {
             _ => return Err(MapError::Invalid),
         };
         let mut state = Self { def, cpus, storage, share };
-        state.settle()?;
+        state.adjust_memory()?;
         Ok(state)
     }
 
-    /// What an entry counts, of a map that takes memory for each that is added.
+    /// The memory of one entry, for maps that take memory as entries are added.
     fn entry_bytes(&self) -> u64 {
         let values = u64::from(self.def.value_size) * u64::from(self.cpus);
         u64::from(self.def.key_size) + values + MapMemory::ENTRY
     }
 
-    /// Takes memory for what will be added.
+    /// Reserves memory for an addition.
     fn make_room(&mut self, bytes: u64) -> Result<(), MapError> {
         if bytes == 0 { Ok(()) } else { self.share.set(self.held().saturating_add(bytes)) }
     }
 
-    /// Takes what it needs now, and gives back the rest.
-    fn settle(&mut self) -> Result<(), MapError> {
+    /// Adjusts the reserved memory to what is in use.
+    fn adjust_memory(&mut self) -> Result<(), MapError> {
         self.share.set(self.held())
     }
 
-    /// How much memory it needs.
+    /// How much memory is in use.
     fn held(&self) -> u64 {
         match &self.storage {
             Storage::Array(_) | Storage::Programs(_) | Storage::Cgroups(_) => {
@@ -128,13 +137,13 @@ impl State {
         }
     }
 
-    /// The place of the value under `key` for `cpu`, for a program.
+    /// The slot of the value under `key` for `cpu`, for a program.
     pub(crate) fn lookup(&mut self, key: &[u8], cpu: u32) -> Option<u32> {
         let entry = match &mut self.storage {
             Storage::Hash(hash) => hash.lookup(key),
             _ => self.find(key),
         };
-        // Of maps that are not per CPU, all have the same value.
+        // In other maps, all CPUs have the same value.
         entry.map(|entry| entry * self.cpus + if self.cpus > 1 { cpu } else { 0 })
     }
 
@@ -161,24 +170,24 @@ impl State {
         }
     }
 
-    /// The value at a place.
+    /// The value in a slot.
     #[inline]
     pub(crate) fn value(&self, place: u32) -> Option<&[u8]> {
         self.values().map(|values| values.get(place))
     }
 
-    /// The value at a place.
+    /// The value in a slot.
     #[inline]
     pub(crate) fn value_mut(&mut self, place: u32) -> Option<&mut [u8]> {
         self.values_mut().map(|values| values.get_mut(place))
     }
 
-    /// How many bytes of a per-CPU value are one CPU's, as user space sees them.
+    /// How many bytes each CPU has in a per-CPU value, as user space sees it.
     fn stride(&self) -> usize {
         (self.def.value_size as usize).next_multiple_of(8)
     }
 
-    /// All that is under a key, as user space reads it.
+    /// The values under a key, as user space reads them.
     pub(super) fn whole_value(&self, entry: u32) -> Vec<u8> {
         if !self.def.kind.is_per_cpu() {
             return self.value(entry).unwrap_or_default().to_vec();
@@ -191,7 +200,7 @@ impl State {
         whole
     }
 
-    /// Sets the value under `key`: that of one CPU, as programs do, or all, as user space does.
+    /// Sets the value under `key`: that of one CPU, like programs, or of all, like user space.
     pub(crate) fn update(
         &mut self,
         key: &[u8],
@@ -215,7 +224,7 @@ impl State {
         };
         self.make_room(if adds { self.entry_bytes() } else { 0 })?;
         let entry = self.entry_for(key, index, flags);
-        self.settle()?;
+        self.adjust_memory()?;
         let entry = entry?;
         let values: Vec<(u32, &[u8])> = match cpu {
             Some(cpu) if self.cpus > 1 => vec![(cpu, value)],
@@ -244,7 +253,7 @@ impl State {
             }
             Storage::Hash(hash) => hash.entry(key, flags)?,
             Storage::Trie(trie) => trie.entry(key, flags)?,
-            // Entries are made by attaching, and can only be changed.
+            // Entries are created by attaching, and can only be changed.
             Storage::Local(_) if flags & !EXIST != ANY => return Err(MapError::Invalid),
             Storage::Local(hash) => hash.find(key).ok_or(MapError::NoEntry)?,
             _ => return Err(MapError::Invalid),
@@ -269,22 +278,22 @@ impl State {
             Storage::Queue(queue) => queue.push(value, flags),
             _ => Err(MapError::Invalid),
         };
-        self.settle()?;
+        self.adjust_memory()?;
         pushed
     }
 
     /// The next value of a queue or stack.
-    pub(crate) fn take(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
+    pub(crate) fn pop(&mut self, remove: bool) -> Result<Vec<u8>, MapError> {
         let taken = match &mut self.storage {
             Storage::Queue(queue) if remove => queue.pop().ok_or(MapError::NoEntry),
             Storage::Queue(queue) => queue.peek().map(<[u8]>::to_vec).ok_or(MapError::NoEntry),
             _ => Err(MapError::Invalid),
         };
-        self.settle()?;
+        self.adjust_memory()?;
         taken
     }
 
-    /// The key behind `key`, or the first one, and its entry.
+    /// The key after `key`, or the first one, and its entry.
     pub(crate) fn next_entry(&self, key: Option<&[u8]>) -> Option<(Vec<u8>, u32)> {
         match &self.storage {
             Storage::Array(_) => {
@@ -339,17 +348,17 @@ impl State {
         events
     }
 
-    /// Gives back what it does not need any longer.
+    /// Releases memory that is not in use any more.
     fn give_back(&mut self) {
-        // To need less never fails.
-        let _ = self.settle();
+        // Releasing memory never fails.
+        let _ = self.adjust_memory();
     }
 
-    /// `bpf_ringbuf_reserve`: the number of the record, or `None` where there is no room.
+    /// `bpf_ringbuf_reserve`: the number of the record, or `None` if there is no room.
     pub(crate) fn reserve(&mut self, len: u64) -> Result<Option<u64>, MapError> {
         self.make_room(Ring::added(len))?;
         let reserved = self.ring_mut().and_then(|ring| ring.reserve(len));
-        self.settle()?;
+        self.adjust_memory()?;
         Ok(reserved)
     }
 
@@ -357,13 +366,17 @@ impl State {
     pub(crate) fn output(&mut self, data: &[u8], flags: u64) -> Result<(), MapError> {
         self.make_room(Ring::added(data.len() as u64))?;
         let sent = self.ring_mut().map_or(Err(MapError::Invalid), |ring| ring.output(data, flags));
-        self.settle()?;
+        self.adjust_memory()?;
         sent
     }
 
-    pub(super) fn set_program(&mut self, index: u32, program: Option<LoadedProgram>) -> Result<(), MapError> {
+    pub(crate) fn set_program(
+        &mut self,
+        index: u32,
+        program: Option<Arc<dyn ArrayProgram>>,
+    ) -> Result<(), MapError> {
         let Storage::Programs(programs) = &mut self.storage else { return Err(MapError::Invalid) };
-        let attach_type = |program: &LoadedProgram| program.expected_attach_type();
+        let attach_type = |program: &Arc<dyn ArrayProgram>| program.expected_attach_type();
         let others = programs.iter().flatten().map(attach_type).next();
         if program.as_ref().map(attach_type).is_some_and(|own| others.is_some_and(|other| own != other)) {
             return Err(MapError::Invalid);
@@ -393,7 +406,7 @@ impl State {
         Ok(())
     }
 
-    /// The cgroup at `index`; [`MapError::TooBig`] behind the end.
+    /// The cgroup at `index`; [`MapError::TooBig`] beyond the end.
     pub(crate) fn cgroup(&self, index: u32) -> Result<Option<u64>, MapError> {
         match &self.storage {
             Storage::Cgroups(cgroups) => cgroups.get(index as usize).copied().ok_or(MapError::TooBig),
@@ -401,12 +414,13 @@ impl State {
         }
     }
 
-    /// The place of the value that belongs to what is attached to `cgroup` (`bpf_cgroup_storages_alloc`). Programs
-    /// share it where the key is the cgroup alone, and where it has the attach type, which is always this hook's.
+    /// The slot of the storage of an attachment to `cgroup` (`bpf_cgroup_storages_alloc`). If the key is only the cgroup,
+    /// all programs share it. If the key includes the attach type, they share it as well, because that is always this
+    /// hook's.
     pub(crate) fn local_value(&mut self, cgroup: u64, cpu: u32) -> Result<Option<u32>, MapError> {
         let mut key = cgroup.to_le_bytes().to_vec();
         if self.def.key_size > 8 {
-            key.extend(u64::from(crate::machine::CGROUP_SYSCTL).to_le_bytes());
+            key.extend(u64::from(BPF_CGROUP_SYSCTL).to_le_bytes());
         }
         let adds = matches!(&self.storage, Storage::Local(hash) if hash.adds(&key));
         self.make_room(if adds { self.entry_bytes() } else { 0 })?;
@@ -423,7 +437,7 @@ impl State {
         if let Storage::Ring(ring) = &mut self.storage { Some(ring) } else { None }
     }
 
-    pub(crate) fn program(&self, index: u32) -> Option<LoadedProgram> {
+    pub(crate) fn program(&self, index: u32) -> Option<Arc<dyn ArrayProgram>> {
         match &self.storage {
             Storage::Programs(programs) => programs.get(index as usize)?.clone(),
             _ => None,
@@ -434,10 +448,10 @@ impl State {
 /// The largest map, in bytes.
 pub(super) const MEMORY_MAX: u64 = 1 << 30;
 
-/// `KMALLOC_MAX_SIZE`: no entry of a map is larger, but those of arrays.
+/// `KMALLOC_MAX_SIZE`: the largest entry of a map, except in arrays.
 const ENTRY_MAX: u64 = 4 << 20;
 
-/// What a map takes from the start has its limit here; what its entries take comes with them.
+/// Checks the memory that a map takes from the start. The memory of added entries is checked when they are added.
 fn check_memory(def: &MapDef, cpus: u32) -> Result<(), MapError> {
     let entry = u64::from(def.key_size) + u64::from(def.value_size) * u64::from(cpus);
     if !is_whole_from_the_start(def.kind) && entry > ENTRY_MAX {
@@ -455,20 +469,20 @@ pub(super) fn from_the_start(def: &MapDef, cpus: u32) -> u64 {
     let entry = match def.kind {
         MapKind::Array => u64::from(def.value_size),
         MapKind::PercpuArray => u64::from(def.value_size) * u64::from(cpus),
-        MapKind::ProgArray => size_of::<Option<LoadedProgram>>() as u64,
+        MapKind::ProgArray => size_of::<Option<Arc<dyn ArrayProgram>>>() as u64,
         MapKind::CgroupArray => size_of::<Option<u64>>() as u64,
         _ => 0,
     };
     entry.saturating_mul(def.max_entries.into())
 }
 
-/// How many entries of a map of this kind there is room for, where it takes memory for each that is added.
+/// How many entries fit, in a map that takes memory as entries are added.
 fn room(def: &MapDef, cpus: u32) -> usize {
     let entry = u64::from(def.key_size) + u64::from(def.value_size) * u64::from(cpus);
     (MEMORY_MAX / entry.max(1)).min(def.max_entries.into()) as usize
 }
 
-/// Whether a map of these sizes can be made: `map_alloc_check` of each kind.
+/// Whether a map can have these sizes: `map_alloc_check` of each kind.
 fn sizes_fit(def: &MapDef) -> bool {
     let MapDef { key_size: key, value_size: value, max_entries: entries, .. } = *def;
     let counted = entries > 0;

@@ -6,7 +6,7 @@ use super::values::Values;
 /// A trie. A key is the length of the prefix in bits, four bytes in the machine's order, and then its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Trie {
-    /// Sorted by prefix; few enough to be looked through.
+    /// Sorted by prefix; few enough for a linear search.
     entries: Vec<(Vec<u8>, u32)>,
     pub(super) values: Values,
     max_entries: usize,
@@ -45,7 +45,7 @@ impl Trie {
         }
         let found = self.find_exact(key);
         check_flags(flags, found.is_some())?;
-        // What is behind the prefix is that of the last update.
+        // The bits after the prefix are those of the last update.
         let entry = match found {
             Some(index) => self.entries.remove(index).1,
             None if self.entries.len() >= self.max_entries => return Err(MapError::NoSpace),

@@ -1,7 +1,6 @@
-//! Where maps keep values: entries one after another, each with a number that stays, and of equally many values.
+//! The values of a map: entries with stable numbers, each with the same number of values.
 
-/// Entries, of one value each or of one for each CPU. All values lie one after another: that of entry `e` for CPU `c` is
-/// at the place `e * cpus + c`.
+/// Entries of one value each, or of one for each CPU. The value of entry `e` for CPU `c` is in slot `e * cpus + c`.
 #[derive(Debug, Clone)]
 pub(crate) struct Values {
     size: usize,
@@ -16,14 +15,14 @@ impl Values {
         Self { size, cpus, bytes: vec![0; size * cpus * count], free: Vec::new() }
     }
 
-    /// What is at `place`.
+    /// The value in a slot.
     #[inline]
     pub(crate) fn get(&self, place: u32) -> &[u8] {
         let start = place as usize * self.size;
         &self.bytes[start..start + self.size]
     }
 
-    /// What is at `place`.
+    /// The value in a slot.
     #[inline]
     pub(crate) fn get_mut(&mut self, place: u32) -> &mut [u8] {
         let start = place as usize * self.size;
@@ -42,7 +41,7 @@ impl Values {
         entry
     }
 
-    /// How many entries there are, or have been at a time.
+    /// The maximum of entries that have existed at a time.
     pub(super) fn count(&self) -> usize {
         self.bytes.len().checked_div(self.size * self.cpus).unwrap_or(0)
     }
@@ -52,7 +51,7 @@ impl Values {
         self.free.is_empty()
     }
 
-    /// Gives an entry back. A program that still points there sees it until it is used again, as in the kernel.
+    /// Frees an entry. A program that still points there sees it until it is reused, as in the kernel.
     pub(crate) fn remove(&mut self, entry: u32) {
         self.free.push(entry);
     }

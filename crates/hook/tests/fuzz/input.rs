@@ -1,12 +1,12 @@
-//! Programs as bytes, such that all bytes are some program.
+//! Programs as bytes, so that any bytes are a program.
 //!
-//! A byte for the kernel, one for the attach type, one for the number of maps; 12 for each map; the rest are instructions.
-//! Loads of a map or of its value refer to it by number.
+//! One byte for the kernel, one for the attach type, one for the number of maps; 12 for each map; the rest are
+//! instructions. Loads of a map or of its value refer to it by number.
 
 use knobgate_bpf::{Insn, MapDef, MapKind, MapReference, Program, Relocation, encode};
 use knobgate_hook::Profile;
 
-/// A program with how it is loaded.
+/// A program with its load options.
 #[derive(Debug, Clone)]
 pub(crate) struct Input {
     pub(crate) profile: Profile,
@@ -25,14 +25,14 @@ const CGROUP_SYSCTL: u32 = 18;
 const MAP: u8 = 1;
 const MAP_VALUE: u8 = 2;
 
-/// Where the instructions begin.
+/// The offset of the instructions.
 pub(crate) fn insns_start(bytes: &[u8]) -> usize {
     let maps = bytes.get(2).map_or(0, |count| usize::from(*count) % (MAPS_MAX + 1));
     (HEADER_BYTES + maps * MAP_BYTES).min(bytes.len())
 }
 
 impl Input {
-    /// A program for this kernel, without what bytes do not hold.
+    /// A program for this kernel, without the parts that the bytes do not have.
     pub(crate) fn of(program: &Program, profile: &Profile) -> Self {
         Self { profile: *profile, expected_attach_type: CGROUP_SYSCTL, program: program.clone() }
     }

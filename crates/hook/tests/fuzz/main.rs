@@ -1,8 +1,8 @@
 //! No input makes the machine, or the reader of objects, panic or run for ever.
 //!
-//! Each test tries the inputs of `corpus/` and those that are made from the examples, and then random changes of them.
-//! `KNOBGATE_FUZZ_TRIES` says how many, `KNOBGATE_SEED` which ones. An input is written to a file before it is tried, so
-//! that it is still there if the process ends with it or hangs; one that panics is kept, to be put into `corpus/`.
+//! Each test runs the inputs of `corpus/` and inputs that are made from the examples, and then random mutations of them.
+//! `KNOBGATE_FUZZ_TRIES` is their number, and `KNOBGATE_SEED` selects them. Each input is written to a file first, so that
+//! it survives if the process is killed or hangs. An input that panics is kept, to be added to `corpus/`.
 #![allow(missing_docs)]
 
 mod input;
@@ -27,10 +27,10 @@ use random::Random;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// How many changed inputs are tried by default: some seconds' worth.
+/// The default number of mutated inputs, for some seconds.
 const TRIES: u64 = 5_000;
 
-/// More instructions than straight code has, and few enough for endless loops to be over soon.
+/// More instructions than code without loops has, but few enough to end infinite loops soon.
 const BUDGET: u64 = 5_000;
 
 #[test]
@@ -58,7 +58,7 @@ fn no_program_panics_the_machine() {
         loaded += u64::from(run(&input));
     });
     println!("{loaded} programs were loaded");
-    assert!(loaded * 100 >= tries(), "the programs are refused too often to show anything");
+    assert!(loaded * 100 >= tries(), "too many programs are rejected to show anything");
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn no_object_panics_its_reader() {
         }
     });
     println!("{loaded} programs were loaded");
-    assert!(loaded * 100 >= tries(), "the objects are refused too often to show anything");
+    assert!(loaded * 100 >= tries(), "too many objects are rejected to show anything");
 }
 
-/// Loads the program and runs it on some accesses; whether it could be loaded.
+/// Loads the program, and runs it on some accesses. Returns whether it was accepted.
 fn run(input: &Input) -> bool {
     let options = LoadOptions { expected_attach_type: input.expected_attach_type, ..LoadOptions::default() };
     let Ok(program) = LoadedProgram::load(&input.program, &input.profile, &options) else { return false };
@@ -103,7 +103,7 @@ fn run(input: &Input) -> bool {
     true
 }
 
-/// Tries `seeds`, and changes of them.
+/// Runs `seeds`, and mutations of them.
 fn fuzz(
     name: &str,
     seeds: &[Vec<u8>],
@@ -136,14 +136,14 @@ fn fuzz(
     fs::remove_file(&path).expect("the input can be removed");
 }
 
-/// Makes `bytes` the whole of the file.
+/// Replaces the contents of the file with `bytes`.
 fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.set_len(bytes.len() as u64)?;
     file.rewind()?;
     file.write_all(bytes)
 }
 
-/// How many changed inputs are tried.
+/// The number of mutated inputs.
 fn tries() -> u64 {
     number("KNOBGATE_FUZZ_TRIES", TRIES)
 }

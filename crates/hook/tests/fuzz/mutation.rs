@@ -1,14 +1,14 @@
-//! Random changes of inputs.
+//! Random mutations of inputs.
 
 use knobgate_bpf::helper_ids;
 
 use crate::input::{HEADER_BYTES, INSN_BYTES, MAP_BYTES, insns_start};
 use crate::random::Random;
 
-/// The most bytes that an input grows to.
+/// The maximum length of an input.
 const LONG: usize = 1 << 16;
 
-/// Changes some bytes, wherever they are.
+/// Changes some bytes anywhere.
 pub(crate) fn of_bytes(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
     if bytes.is_empty() {
         bytes.push(random.next() as u8);
@@ -32,7 +32,7 @@ pub(crate) fn of_bytes(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Rand
     }
 }
 
-/// Changes a part of a program that means something, more often than not.
+/// Mostly changes a meaningful part of a program.
 pub(crate) fn of_program(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
     let start = insns_start(bytes);
     let count = (bytes.len() - start) / INSN_BYTES;
@@ -91,7 +91,7 @@ pub(crate) fn of_program(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Ra
     }
 }
 
-/// Changes the description of a map.
+/// Changes the definition of a map.
 fn of_map(maps: &mut [u8], random: &mut Random) {
     let at = random.below((maps.len() / MAP_BYTES) as u64) as usize * MAP_BYTES;
     match random.below(4) {

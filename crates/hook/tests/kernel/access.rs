@@ -3,15 +3,15 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 
-use knobgate_hook::{Hook, OpenFile, Outcome, ProcessId, ProgramFault, Wanted};
+use knobgate_hook::{AccessMode, AccessResult, Hook, OpenFile, ProcessId, ProgramFault};
 
-use crate::odd::{self, Kind};
+use crate::inputs::{self, Kind};
 use crate::random::Random;
 
-/// More than what any of the knobs has to say.
+/// More bytes than any of the knobs returns.
 const ALL_BYTES: usize = 1 << 14;
 
-/// What the buffer of a read is full of before; no knob has a value of such bytes alone.
+/// The content of a read buffer before the read; no knob has a value of only these bytes.
 const UNTOUCHED: u8 = 0xa5;
 
 /// One access.
@@ -21,7 +21,7 @@ pub(crate) enum Access {
     Write { bytes: Vec<u8>, position: i64, moves: bool },
 }
 
-/// What came of it: what the system call returned and read, and the file position.
+/// The result: what the system call returned and read, and the file position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Result {
     pub returned: i64,
@@ -37,11 +37,11 @@ impl Result {
 
 /// A random access to a knob about `kind`.
 pub(crate) fn any(random: &mut Random, kind: Kind) -> Access {
-    let (position, moves) = (odd::position(random), random.one_in(2));
+    let (position, moves) = (inputs::position(random), random.one_in(2));
     if random.one_in(3) {
-        Access::Read { count: odd::count(random), position, moves }
+        Access::Read { count: inputs::count(random), position, moves }
     } else {
-        Access::Write { bytes: odd::value(random, kind), position, moves }
+        Access::Write { bytes: inputs::value(random, kind), position, moves }
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn path(name: &str) -> String {
     format!("/proc/sys/{name}")
 }
 
-/// All of it in one read, since a second one finds nothing behind the start of a number.
+/// The whole value in one read; a second read of a number would return nothing.
 pub(crate) fn value_in_kernel(name: &str) -> Vec<u8> {
     let mut value = vec![0; ALL_BYTES];
     let read = std::fs::File::open(path(name)).and_then(|mut file| file.read(&mut value));
@@ -60,13 +60,13 @@ pub(crate) fn value_in_kernel(name: &str) -> Vec<u8> {
 
 /// The same from the model, for a process on whose accesses no program runs.
 pub(crate) fn value_in_model(hook: &mut Hook, process: ProcessId, name: &str) -> Vec<u8> {
-    match hook.open(process, name, Wanted::Read) {
+    match hook.open(process, name, AccessMode::Read) {
         Ok(mut whole) => hook.read(process, &mut whole, ALL_BYTES).expect("no program runs").data,
         Err(_) => Vec::new(),
     }
 }
 
-/// Gives the model the kernel's value.
+/// Sets the model's knob to the kernel's value.
 pub(crate) fn start_alike(hook: &mut Hook, process: ProcessId, name: &str) {
     let value = value_in_kernel(name);
     if !value.is_empty() && value_in_model(hook, process, name) != value {
@@ -102,7 +102,7 @@ pub(crate) fn in_kernel(name: &str, access: &Access) -> Result {
                 rustix::io::pread(file.as_fd(), &mut data[..], at as u64)
             };
             data.truncate(read.unwrap_or(0));
-            // A length that a program has made up comes without data.
+            // A length that a program has set comes without data.
             if data.iter().all(|byte| *byte == UNTOUCHED) {
                 data.clear();
             }
@@ -115,7 +115,7 @@ pub(crate) fn in_kernel(name: &str, access: &Access) -> Result {
             returned(rustix::io::pwrite(file.as_fd(), bytes, at as u64), |length| length)
         }
     };
-    let position = file.stream_position().expect("it can be told") as i64;
+    let position = file.stream_position().expect("it has a position") as i64;
     Result { returned, data, position }
 }
 
@@ -127,14 +127,14 @@ pub(crate) fn in_model(
     access: &Access,
 ) -> std::result::Result<Result, ProgramFault> {
     let wanted = match access {
-        Access::Read { .. } => Wanted::Read,
-        Access::Write { .. } => Wanted::Write,
+        Access::Read { .. } => AccessMode::Read,
+        Access::Write { .. } => AccessMode::Write,
     };
     let mut file = match hook.open(process, name, wanted) {
         Ok(file) => file,
         Err(errno) => return Ok(Result::of_open(errno.number() as i32)),
     };
-    let Outcome { returned, data, .. } = perform(hook, process, &mut file, access)?;
+    let AccessResult { returned, data, .. } = perform(hook, process, &mut file, access)?;
     Ok(Result { returned, data, position: file.position })
 }
 
@@ -143,7 +143,7 @@ fn perform(
     process: ProcessId,
     file: &mut OpenFile,
     access: &Access,
-) -> std::result::Result<Outcome, ProgramFault> {
+) -> std::result::Result<AccessResult, ProgramFault> {
     match *access {
         Access::Read { count, position, moves: true } => {
             file.position = position;

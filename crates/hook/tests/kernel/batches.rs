@@ -5,16 +5,16 @@ use knobgate_hook::Profile;
 
 use crate::random::Random;
 
-/// The sizes of buffers that names are fetched into.
+/// The buffer sizes for names.
 pub(crate) const NAME_SIZES: std::ops::Range<u32> = 1..64;
 
-/// What results are full of before.
+/// The initial content of results.
 pub(crate) const UNTOUCHED: u8 = b'#';
 
 /// How many texts are parsed in one run.
 pub(crate) const TEXTS: usize = 512;
 
-/// Bytes of a text that is parsed; of its entry: length, flags, text, and of what comes of it: returned, result.
+/// Bytes of a text to parse; of its entry: length, flags, text; and of its result: return value, number.
 const TEXT_BYTES: usize = 96;
 const ENTRY_BYTES: usize = 16 + TEXT_BYTES;
 const RESULT_BYTES: usize = 16;
@@ -91,7 +91,7 @@ pub(crate) fn numbers(random: &mut Random, profile: &Profile, helper: u32) -> Pr
         asm.mov(kept, Reg::R0);
     }
     asm.load(Size::U64, Reg::R2, Reg::R7, 0);
-    // Before 6.8, verifiers learn nothing from a comparison with `!= 0`.
+    // Before 6.8, the verifier learns nothing from a comparison with `!= 0`.
     asm.jump_if(Cond::Lt, Reg::R2, 1, stop);
     asm.jump_if(Cond::Gt, Reg::R2, TEXT_BYTES as i32, stop);
     asm.load(Size::U64, Reg::R3, Reg::R7, 8);
@@ -129,7 +129,7 @@ fn entry(random: &mut Random) -> Vec<u8> {
     [&length.to_le_bytes()[..], &flags.to_le_bytes(), &text].concat()
 }
 
-/// What looks like a number, and what looks a little like one.
+/// Texts that look like numbers, more or less.
 fn text(random: &mut Random) -> Vec<u8> {
     let mut text = Vec::new();
     while random.one_in(3) {

@@ -1,29 +1,29 @@
-//! The model against the kernel that runs, and no difference: what the system call returns, what is read, what is stored,
-//! where the file position is, and what programs find out and keep in maps.
+//! Compares the model with the running kernel: what system calls return and read, what is stored, the file position, and
+//! what programs see and keep in maps.
 //!
-//! Each test starts this binary once more, in private network, UTS and IPC namespaces, where it does everything to the
-//! kernel's knobs and to the model's: as the *player* without programs, as the *director* with random ones, for which it
-//! has *actors* inside cgroups.
+//! Each test runs this binary again in private network, UTS and IPC namespaces, where it performs the same accesses on the
+//! kernel's knobs and on the model's: without programs, or with random programs, for which it starts *workers* inside
+//! cgroups.
 
 mod access;
-mod actor;
 mod batches;
 #[path = "../objects/cases.rs"]
 mod cases;
-mod director;
+mod inputs;
 #[path = "../objects/model.rs"]
 mod model;
+mod mutation;
 mod objects;
-mod odd;
-mod player;
 mod programs;
 mod random;
-mod refusals;
+mod random_programs;
 #[path = "../machine/returns.rs"]
 mod returns;
 mod semaphores;
 mod sequences;
-mod unsound;
+mod verifier;
+mod without_programs;
+mod worker;
 
 use std::process::{Command, ExitCode};
 
@@ -31,24 +31,23 @@ use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_testing::{Suite, Test};
 use libtest_mimic::Failed;
 
-/// How many accesses without programs are made to each knob; `KNOBGATE_ACCESSES` says otherwise.
+/// The default of `KNOBGATE_ACCESSES`: accesses to each knob without programs.
 const ACCESSES: u64 = 1500;
 
-/// How many scenes are played with random programs, and how many accesses are made in each; `KNOBGATE_SCENES` and
-/// `KNOBGATE_SCENE_ACCESSES` say otherwise.
+/// The defaults of `KNOBGATE_SCENES` and `KNOBGATE_SCENE_ACCESSES`: sets of random programs, and accesses with each set.
 const SCENES: u64 = 400;
 const SCENE_ACCESSES: u64 = 50;
 
-/// How many texts are parsed; `KNOBGATE_NUMBERS` says otherwise.
+/// The default of `KNOBGATE_NUMBERS`: texts to parse.
 const NUMBERS: u64 = 20_480;
 
-/// How many programs are judged that are wrong in one place; `KNOBGATE_SPOILT` says otherwise.
+/// The default of `KNOBGATE_SPOILT`: mutated programs.
 const SPOILT: u64 = 800;
 
-/// How many programs are judged by what they return; `KNOBGATE_ENDINGS` says otherwise.
+/// The default of `KNOBGATE_ENDINGS`: programs with random return values.
 const ENDINGS: u64 = 1500;
 
-/// How often something is attached, detached or updated; `KNOBGATE_ATTACHMENTS` says otherwise.
+/// The default of `KNOBGATE_ATTACHMENTS`: attach, detach and update operations.
 const ATTACHMENTS: u64 = 3000;
 
 const TESTS: &[Test] = &[
@@ -67,25 +66,25 @@ fn main() -> ExitCode {
         arguments.map(|number| number.parse().expect("a number")).collect()
     };
     match role.as_str() {
-        player::ARGUMENT => {
+        without_programs::ARGUMENT => {
             let &[seed, accesses] = &numbers(arguments)[..] else { panic!("seed and accesses") };
-            player::play(seed, accesses)
+            without_programs::run(seed, accesses)
         }
-        director::ARGUMENT => {
+        random_programs::ARGUMENT => {
             let &[seed, scenes, accesses] = &numbers(arguments)[..] else { panic!("three numbers") };
-            director::direct(seed, scenes, accesses)
+            random_programs::run(seed, scenes, accesses)
         }
-        director::BATCHES => {
+        random_programs::BATCHES => {
             let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
-            director::direct_batches(seed, count)
+            random_programs::run_batches(seed, count)
         }
-        refusals::ARGUMENT => {
+        verifier::ARGUMENT => {
             let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
-            refusals::judge(seed, count)
+            verifier::verify(seed, count)
         }
-        refusals::ENDINGS => {
+        verifier::ENDINGS => {
             let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
-            refusals::judge_endings(seed, count)
+            verifier::verify_endings(seed, count)
         }
         sequences::ARGUMENT => {
             let &[seed, count] = &numbers(arguments)[..] else { panic!("seed and count") };
@@ -95,7 +94,7 @@ fn main() -> ExitCode {
             let &[case] = &numbers(arguments)[..] else { panic!("the number of a case") };
             objects::use_knobs(case as usize)
         }
-        actor::ARGUMENT => match actor::live() {
+        worker::ARGUMENT => match worker::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
@@ -107,33 +106,33 @@ fn main() -> ExitCode {
 }
 
 fn handlers() -> Result<(), Failed> {
-    in_namespaces(player::ARGUMENT, &[("KNOBGATE_ACCESSES", ACCESSES)])
+    in_namespaces(without_programs::ARGUMENT, &[("KNOBGATE_ACCESSES", ACCESSES)])
 }
 
 fn random_programs() -> Result<(), Failed> {
     in_namespaces(
-        director::ARGUMENT,
+        random_programs::ARGUMENT,
         &[("KNOBGATE_SCENES", SCENES), ("KNOBGATE_SCENE_ACCESSES", SCENE_ACCESSES)],
     )
 }
 
 fn names_and_numbers() -> Result<(), Failed> {
-    in_namespaces(director::BATCHES, &[("KNOBGATE_NUMBERS", NUMBERS)])
+    in_namespaces(random_programs::BATCHES, &[("KNOBGATE_NUMBERS", NUMBERS)])
 }
 
 fn spoilt_programs() -> Result<(), Failed> {
-    in_namespaces(refusals::ARGUMENT, &[("KNOBGATE_SPOILT", SPOILT)])
+    in_namespaces(verifier::ARGUMENT, &[("KNOBGATE_SPOILT", SPOILT)])
 }
 
 fn endings() -> Result<(), Failed> {
-    in_namespaces(refusals::ENDINGS, &[("KNOBGATE_ENDINGS", ENDINGS)])
+    in_namespaces(verifier::ENDINGS, &[("KNOBGATE_ENDINGS", ENDINGS)])
 }
 
 fn attachments() -> Result<(), Failed> {
     in_namespaces(sequences::ARGUMENT, &[("KNOBGATE_ATTACHMENTS", ATTACHMENTS)])
 }
 
-/// Has this binary play `role` in private namespaces, with a seed and these numbers.
+/// Runs this binary as `role` in private namespaces, with a seed and these numbers.
 fn in_namespaces(role: &str, numbers: &[(&str, u64)]) -> Result<(), Failed> {
     let fresh = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -154,15 +153,15 @@ fn in_namespaces(role: &str, numbers: &[(&str, u64)]) -> Result<(), Failed> {
     let repeat = repeat.join(" ");
     println!("{repeat}");
 
-    let mut player = Command::new(std::env::current_exe()?);
-    player.arg(role).args(variables.iter().map(|(_, number)| number.to_string()));
-    with_private_namespaces(&mut player, Namespaces { net: true, uts: true, ipc: true, mount: false });
-    let output = player.output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    print!("{said}");
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(role).args(variables.iter().map(|(_, number)| number.to_string()));
+    with_private_namespaces(&mut command, Namespaces { net: true, uts: true, ipc: true, mount: false });
+    let output = command.output()?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    print!("{stdout}");
     if output.status.success() {
         return Ok(());
     }
-    let cried = String::from_utf8_lossy(&output.stderr);
-    Err(format!("with {repeat}:\n{said}{cried}").into())
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("with {repeat}:\n{stdout}{stderr}").into())
 }

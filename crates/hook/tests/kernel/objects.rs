@@ -1,4 +1,4 @@
-//! Programs that clang made: the same verdicts, and the same in their maps, on the kernel and on the model.
+//! Programs by clang: the same verdicts and the same map contents on the kernel and on the model.
 
 use std::fs::{File, OpenOptions};
 use std::process::{Command, ExitCode};
@@ -14,7 +14,7 @@ use libtest_mimic::Failed;
 use crate::cases::{Access, CASES, Case, difference, padded};
 use crate::model;
 
-/// The argument that makes the test binary go through a case, whose number comes next.
+/// The argument that makes the test binary run a case, whose number comes next.
 pub(crate) const ARGUMENT: &str = "--be-the-user";
 
 /// Adds a test for each case.
@@ -25,7 +25,7 @@ pub(crate) fn tests(suite: Suite) -> Suite {
     })
 }
 
-/// Why the program of a case is not for this kernel, if it needs what that does not have.
+/// Why this kernel cannot run the program of a case, if it lacks something.
 fn lacks(case: &Case, profile: &Profile) -> Option<String> {
     let program = Object::read(case.bytes).and_then(|object| object.program(case.program)).ok()?;
     let rewrites = program.insns.contains(&Insn::call_helper(helper_ids::SYSCTL_SET_NEW_VALUE));
@@ -33,7 +33,7 @@ fn lacks(case: &Case, profile: &Profile) -> Option<String> {
         return Some(format!("{profile} drops the values that it sets"));
     }
     let rejection = LoadedProgram::load(&program, profile, &Default::default()).err()?;
-    // Only if the kernel rejects it too; or else the test shows what the model gets wrong.
+    // Only if the kernel rejects it as well; otherwise the test shows the error of the model.
     load(&program, &LoadOptions::default()).err().map(|_| format!("{profile}: {rejection}"))
 }
 
@@ -41,7 +41,7 @@ fn object(number: usize, case: &Case) -> Result<(), Failed> {
     compare(&in_kernel(number, case)?, &model::play(case, &profile()))
 }
 
-/// Goes through a case with the program on a cgroup.
+/// Runs a case with the program on a cgroup.
 fn in_kernel(number: usize, case: &Case) -> Result<InKernel, Failed> {
     let program = Object::read(case.bytes)?.program(case.program)?;
     let loaded = load(&program, &LoadOptions::default())?;
@@ -59,13 +59,14 @@ fn in_kernel(number: usize, case: &Case) -> Result<InKernel, Failed> {
     }
     let output = user.output()?;
     if !output.status.success() {
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-        return Err(said.concat().into());
+        let printed =
+            [output.stdout, output.stderr].map(|printed| String::from_utf8_lossy(&printed).into_owned());
+        return Err(printed.concat().into());
     }
     Ok(loaded)
 }
 
-/// Goes through a case, inside the cgroup and in namespaces of its own.
+/// Runs a case, inside the cgroup and in private namespaces.
 pub(crate) fn use_knobs(number: usize) -> ExitCode {
     let mut differences = 0;
     for (access, expected) in CASES[number].accesses {
@@ -81,7 +82,7 @@ pub(crate) fn use_knobs(number: usize) -> ExitCode {
 fn perform(access: Access) -> (i64, Vec<u8>) {
     let opened = |file: std::io::Result<File>| file.expect("it can be opened");
     let mut data = vec![0; 4096];
-    let done = match access {
+    let result = match access {
         Access::Read(knob) => {
             let file = opened(File::open(format!("/proc/sys/{knob}")));
             rustix::io::pread(&file, &mut data[..], 0)
@@ -92,8 +93,8 @@ fn perform(access: Access) -> (i64, Vec<u8>) {
             rustix::io::pwrite(&file, bytes, position as u64)
         }
     };
-    data.truncate(done.unwrap_or(0));
-    (done.map_or_else(|errno| -i64::from(errno.raw_os_error()), |length| length as i64), data)
+    data.truncate(result.unwrap_or(0));
+    (result.map_or_else(|errno| -i64::from(errno.raw_os_error()), |length| length as i64), data)
 }
 
 /// Of the maps that can be looked into.
@@ -108,7 +109,7 @@ fn compare(in_kernel: &InKernel, model: &LoadedProgram) -> Result<(), Failed> {
         let mut entries: Vec<_> = map.entries()?.into_iter().map(|entry| (entry.key, entry.value)).collect();
         let mut expected = of_model.entries();
         if sums {
-            // Which processor counted is of no matter.
+            // It does not matter which processor counted.
             for (_, value) in entries.iter_mut().chain(&mut expected) {
                 let words = value.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
                 *value = words.sum::<u64>().to_le_bytes().to_vec();

@@ -1,5 +1,5 @@
-//! Random programs that the verifier takes, put together from pieces that are right by themselves, of what the kernel has.
-//! What a piece finds out, it stores to the results, which are compared.
+//! Random programs that the verifier accepts, made of pieces that are valid by themselves and only use what the kernel has.
+//! The pieces store what they find to the results, which are compared.
 
 mod arithmetic;
 pub(crate) mod endings;
@@ -10,7 +10,7 @@ mod text;
 use knobgate_bpf::{Assembler, Insn, Label, MapDef, MapKind, Program, Reg, Size, Width, helper_ids};
 use knobgate_hook::Profile;
 
-use crate::odd::{self, Kind};
+use crate::inputs::{self, Kind};
 use crate::random::Random;
 
 /// Indexes of maps; all programs have all of them.
@@ -33,7 +33,7 @@ const KINDS: [MapKind; 11] = [
 ];
 const FIRST_KIND: usize = 3;
 
-/// Bytes of results, which the pieces fill from the start; behind them is room for buffers.
+/// Bytes of results, which the pieces fill from the start; after them is room for buffers.
 const RESULT_BYTES: u32 = 6144;
 const BUFFERS: u32 = 1536;
 
@@ -41,25 +41,25 @@ const BUFFERS: u32 = 1536;
 const INPUT_BYTES: u32 = 768;
 const TEXTS: u32 = 256;
 
-/// Where the context is kept.
+/// The register of the context.
 const CONTEXT: Reg = Reg::R6;
 
-/// A program that is being written.
+/// A program that is being generated.
 struct Sketch<'r> {
     asm: Assembler,
-    /// The kernel that it is for.
+    /// The target kernel.
     profile: &'r Profile,
     random: &'r mut Random,
-    /// Where the next result goes.
+    /// The offset of the next result.
     next: u32,
-    /// Functions that are called and not yet written.
+    /// Functions that are called but not yet generated.
     functions: Vec<(Label, Body)>,
-    /// Whether it may rewrite what is written. A handler of CPU masks reads on behind a replacement without an end of
-    /// its own, into what the heap held before, on kernels that put no NUL there.
+    /// Whether it may replace the new value. On kernels that do not terminate replacements, a handler of CPU masks reads on
+    /// into the old contents of the heap.
     rewrites: bool,
 }
 
-/// What a function is for.
+/// The kind of a function.
 #[derive(Clone, Copy)]
 enum Body {
     /// Computes a number from its two arguments.
@@ -94,7 +94,7 @@ pub(crate) fn any(random: &mut Random, profile: &Profile, kind: Kind, name: Stri
 fn inputs(random: &mut Random, kind: Kind) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..TEXTS / 8).flat_map(|_| random.number().to_le_bytes()).collect();
     while bytes.len() < INPUT_BYTES as usize {
-        let text = odd::value(random, kind);
+        let text = inputs::value(random, kind);
         bytes.extend(&text[..text.len().min(40)]);
         bytes.push(0);
     }
@@ -118,7 +118,7 @@ fn maps(inputs: Vec<u8>, strings: Vec<u8>) -> Vec<MapDef> {
         ..map(name, MapKind::Array, 4, bytes.len() as u32, 1)
     };
     let mut maps = vec![
-        // Zeros that a helper writes are to be seen.
+        // Zeros that a helper writes must be visible.
         filled("results", vec![b'#'; RESULT_BYTES as usize]),
         filled("inputs", inputs),
         MapDef { frozen: true, ..filled("strings", strings) },
@@ -129,11 +129,11 @@ fn maps(inputs: Vec<u8>, strings: Vec<u8>) -> Vec<MapDef> {
             MapKind::Queue | MapKind::Stack => (0, 12, 5),
             MapKind::LpmTrie => (8, 8, 6),
             MapKind::CgroupStorage => (8, 8, 0),
-            // Evicting is another matter: here there always is room.
+            // Eviction differs from the kernel's, so these maps never fill up.
             MapKind::LruHash | MapKind::LruPercpuHash => (4, 16, 64),
             _ => (4, 16, 4),
         };
-        // The kernel has tries without memory set aside only.
+        // The kernel only has tries without preallocated memory.
         let flags = u32::from(kind == MapKind::LpmTrie);
         MapDef { flags, ..map(kind.name(), kind, key_size, value_size, max_entries) }
     }));
@@ -167,7 +167,7 @@ impl Sketch<'_> {
         self.profile.has_helper(helper)
     }
 
-    /// Allows, or denies, or does what nobody can foretell.
+    /// Allows, or denies, or returns a random verdict.
     fn end(&mut self) {
         match self.random.below(6) {
             0 => self.asm.mov(Reg::R0, 0),
@@ -190,7 +190,7 @@ impl Sketch<'_> {
         self.asm.exit();
     }
 
-    /// Keeps a number; changes r9.
+    /// Stores a number to the results; changes r9.
     fn keep(&mut self, register: Reg) {
         if self.next + 8 > BUFFERS {
             return;
@@ -207,7 +207,7 @@ impl Sketch<'_> {
         self.asm.load(Size::U64, register, register, 0);
     }
 
-    /// A place for so many bytes among the results, mostly a crooked one.
+    /// An offset in the results for this many bytes, mostly unaligned.
     fn buffer(&mut self, register: Reg, bytes: u32) {
         let room = RESULT_BYTES - BUFFERS - bytes;
         let at = BUFFERS + self.random.below(u64::from(room.min(600)) + 1) as u32;

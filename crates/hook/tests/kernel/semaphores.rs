@@ -1,6 +1,6 @@
 //! `kernel/sem`: a vector of int, of which the last one has bounds of its own (`proc_ipc_sem_dointvec`, ipc/ipc_sysctl.c).
 
-use knobgate_hook::handler::{Handler, IntVec, Surroundings, Written};
+use knobgate_hook::handler::{Handler, HandlerEnv, IntVec, Written};
 use knobgate_hook::{Errno, Knob};
 
 /// The knob.
@@ -12,23 +12,18 @@ pub(crate) fn knob() -> Knob {
 struct Semaphores(IntVec);
 
 impl Handler for Semaphores {
-    fn read(
-        &mut self,
-        count: usize,
-        position: &mut i64,
-        around: &Surroundings<'_>,
-    ) -> Result<Vec<u8>, Errno> {
-        self.0.read(count, position, around)
+    fn read(&mut self, count: usize, position: &mut i64, env: &HandlerEnv<'_>) -> Result<Vec<u8>, Errno> {
+        self.0.read(count, position, env)
     }
 
     fn write(
         &mut self,
         written: Written<'_>,
         position: &mut i64,
-        around: &Surroundings<'_>,
+        env: &HandlerEnv<'_>,
     ) -> Result<usize, Errno> {
         let before = self.0.values()[3];
-        let mut returned = self.0.write(written, position, around);
+        let mut returned = self.0.write(written, position, env);
         if returned.is_ok() && !(0..=32768).contains(&self.0.values()[3]) {
             returned = Err(Errno::ERANGE);
         }

@@ -1,28 +1,28 @@
-//! Attaching, replacing, updating, detaching and removing, at random, on a small tree of cgroups: the same errno, the same
-//! lists and the same order of what runs.
+//! Random attaching, replacing, updating, detaching and removing on a small tree of cgroups: the same errno, the same lists
+//! and the same effective order.
 
 use std::io;
 use std::process::ExitCode;
 
 use knobgate_bpf::{Assembler, Program, Reg};
-use knobgate_hook::attach::{Anchor, Options, Place};
+use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::{CgroupId, Errno, Hook, Knobs, LinkId, Mode, ProgramId};
 use knobgate_kernel::{
-    Among, Anchor as RealAnchor, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
+    Among, Anchor as KernelRelative, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
     detach_link, detach_without_link, link_among, update_link,
 };
 
 use crate::random::Random;
 
-/// The argument that makes the test binary attach and detach.
+/// The argument that makes the test binary run this.
 pub(crate) const ARGUMENT: &str = "--be-the-attacher";
 
-/// The tree: the parent of each cgroup, by its place in this list; the first ones are below the scratch cgroup.
+/// The tree: the parent of each cgroup, by its index in this list; the first ones are children of the scratch cgroup.
 const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(0), None];
 
 const PROGRAMS: usize = 5;
 
-/// How much is done before everything is made anew.
+/// How many steps are made before everything is created again.
 const STEPS: u64 = 60;
 
 /// Both hooks, with the same cgroups and programs.
@@ -31,24 +31,24 @@ struct Stage {
     cgroups: Vec<(Cgroup, CgroupId)>,
     programs: Vec<(ProgramFd, ProgramId)>,
     links: Vec<(Link, LinkId)>,
-    /// Without links the modes of one program have their turn, too.
+    /// Without links, single and override mode occur as well.
     with_links: bool,
     scratch: ScratchCgroup,
 }
 
-/// Does so much, and compares.
+/// Performs this many steps, and compares.
 pub(crate) fn attach_and_detach(seed: u64, count: u64) -> ExitCode {
     let mut random = Random(seed);
     for sequence in 0..count.div_ceil(STEPS) {
         let mut stage = Stage::new(random.one_in(2));
-        let mut done = Vec::new();
+        let mut log = Vec::new();
         for _ in 0..STEPS {
             let (step, real, model) = stage.step(&mut random);
-            done.push(format!("{step}: {real:?}"));
+            log.push(format!("{step}: {real:?}"));
             let difference =
                 if real == model { stage.difference() } else { Some(format!("the model says {model:?}")) };
             if let Some(difference) = difference {
-                println!("sequence {sequence}: {difference}\n{}", done.join("\n"));
+                println!("sequence {sequence}: {difference}\n{}", log.join("\n"));
                 return ExitCode::FAILURE;
             }
         }
@@ -67,9 +67,9 @@ fn fill() -> Option<String> {
     for number in 0..70 {
         let (real, model) = &stage.cgroups[0];
         let (program, id) = &stage.programs[number % PROGRAMS];
-        let done = link_among(program, real, &Among::default());
+        let result = link_among(program, real, &Among::default());
         let modelled = stage.hook.link(*model, *id, Options::default());
-        match (done, modelled) {
+        match (result, modelled) {
             (Ok(real), Ok(model)) => stage.links.push((real, model)),
             (Err(real), Err(model)) if real.raw_os_error() == Some(model.number() as i32) => {}
             (real, model) => return Some(format!("link {number}: {real:?} and {model:?}")),
@@ -78,13 +78,13 @@ fn fill() -> Option<String> {
     stage.difference()
 }
 
-/// The errno, 0 if it went well.
-fn number(done: io::Result<()>) -> i32 {
-    done.map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |()| 0)
+/// The errno; 0 on success.
+fn number(result: io::Result<()>) -> i32 {
+    result.map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |()| 0)
 }
 
-fn number_of_model(done: Result<(), Errno>) -> i32 {
-    done.map_or_else(|errno| errno.number() as i32, |()| 0)
+fn number_of_model(result: Result<(), Errno>) -> i32 {
+    result.map_or_else(|errno| errno.number() as i32, |()| 0)
 }
 
 impl Stage {
@@ -114,38 +114,38 @@ impl Stage {
         Self { hook, cgroups, programs, links: Vec::new(), with_links, scratch }
     }
 
-    /// Does something, and says what, and what came of it.
+    /// Performs a random step. Returns a description and both results.
     fn step(&mut self, random: &mut Random) -> (String, i32, i32) {
         let (at, which) = (random.below(5) as usize, random.below(PROGRAMS as u64) as usize);
         let other = random.below(PROGRAMS as u64) as usize;
-        let anchor = random.below(self.links.len().max(1) as u64) as usize;
+        let index = random.below(self.links.len().max(1) as u64) as usize;
         match random.below(12) {
             0..=3 => self.attach(random, at, which, other),
-            4..=6 if self.with_links => self.link(random, at, which, anchor),
+            4..=6 if self.with_links => self.link(random, at, which, index),
             7 if !self.links.is_empty() => {
-                let (real, model) = &self.links[anchor];
-                let done = number(update_link(real, &self.programs[which].0));
+                let (real, model) = &self.links[index];
+                let result = number(update_link(real, &self.programs[which].0));
                 let modelled = self.hook.update_link(*model, self.programs[which].1, None);
-                (format!("update link {anchor} to {which}"), done, number_of_model(modelled))
+                (format!("update link {index} to {which}"), result, number_of_model(modelled))
             }
             8 if !self.links.is_empty() => {
-                let (real, model) = &self.links[anchor];
-                let done = number(detach_link(real));
+                let (real, model) = &self.links[index];
+                let result = number(detach_link(real));
                 let modelled = self.hook.detach_link(*model);
-                (format!("detach link {anchor}"), done, number_of_model(modelled))
+                (format!("detach link {index}"), result, number_of_model(modelled))
             }
             9 if !self.links.is_empty() => {
-                let (real, model) = self.links.remove(anchor);
+                let (real, model) = self.links.remove(index);
                 drop(real);
                 self.hook.close_link(model);
-                (format!("close link {anchor}"), 0, 0)
+                (format!("close link {index}"), 0, 0)
             }
             10 if !PARENTS.contains(&Some(at)) => self.remove(at),
             _ => {
                 let (real, model) = &self.cgroups[at];
-                let done = number(detach_without_link(&self.programs[which].0, real));
+                let result = number(detach_without_link(&self.programs[which].0, real));
                 let modelled = self.hook.detach(*model, Some(self.programs[which].1), None);
-                (format!("detach {which} from {at}"), done, number_of_model(modelled))
+                (format!("detach {which} from {at}"), result, number_of_model(modelled))
             }
         }
     }
@@ -164,57 +164,63 @@ impl Stage {
         let beside_link = self.links.first().filter(|_| random.one_in(8));
         let (mut among, mut options) = (Among::default(), Options::default());
         if random.one_in(3) {
-            let real_anchor = match beside_link {
-                Some((link, _)) => RealAnchor::Link(link),
-                None => RealAnchor::Program(&self.programs[other].0),
+            let real_relative = match beside_link {
+                Some((link, _)) => KernelRelative::Link(link),
+                None => KernelRelative::Program(&self.programs[other].0),
             };
-            let anchor = match beside_link {
-                Some((_, link)) => Anchor::Link(*link),
-                None => Anchor::Program(self.programs[other].1),
+            let relative = match beside_link {
+                Some((_, link)) => Relative::Link(*link),
+                None => Relative::Program(self.programs[other].1),
             };
-            place(random, real_anchor, anchor, &mut among, &mut options);
+            set_position(random, real_relative, relative, &mut among, &mut options);
         }
         let described = format!(
-            "attach {which} to {at} in mode {mode:?}, {options:?}, in the place of {:?}",
+            "attach {which} to {at} in mode {mode:?}, {options:?}, replacing {:?}",
             replaces.then_some(other)
         );
         among.replaced = replaces.then_some(&self.programs[other].0);
-        let done = number(attach_among(program, real, real_mode, &among));
-        // That BPF_F_REPLACE goes with multi mode alone, the model's types say.
+        let result = number(attach_among(program, real, real_mode, &among));
+        // The model's types only allow BPF_F_REPLACE in multi mode.
         let modelled = match (replaces, mode) {
             (false, _) => self.hook.attach(*model, *id, mode, options),
             (true, Mode::Multi) => self.hook.replace(*model, self.programs[other].1, *id, options),
             (true, _) => Err(Errno::EINVAL),
         };
-        (described, done, number_of_model(modelled))
+        (described, result, number_of_model(modelled))
     }
 
-    fn link(&mut self, random: &mut Random, at: usize, which: usize, anchor: usize) -> (String, i32, i32) {
+    fn link(&mut self, random: &mut Random, at: usize, which: usize, index: usize) -> (String, i32, i32) {
         let (real, model) = &self.cgroups[at];
         let (program, id) = &self.programs[which];
         let (mut among, mut options) = (Among::default(), Options::default());
         if random.one_in(2) {
-            match self.links.get(anchor) {
+            match self.links.get(index) {
                 Some((real, model)) if !random.one_in(8) => {
-                    place(random, RealAnchor::Link(real), Anchor::Link(*model), &mut among, &mut options);
+                    set_position(
+                        random,
+                        KernelRelative::Link(real),
+                        Relative::Link(*model),
+                        &mut among,
+                        &mut options,
+                    );
                 }
-                _ => place(
+                _ => set_position(
                     random,
-                    RealAnchor::Program(program),
-                    Anchor::Program(*id),
+                    KernelRelative::Program(program),
+                    Relative::Program(*id),
                     &mut among,
                     &mut options,
                 ),
             }
         }
         let described = format!("link {which} to {at}, {options:?}");
-        let done = link_among(program, real, &among);
+        let result = link_among(program, real, &among);
         let modelled = self.hook.link(*model, *id, options);
         let errnos = (
-            done.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
+            result.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
             modelled.map_or_else(|errno| errno.number() as i32, |_| 0),
         );
-        if let (Ok(real), Ok(model)) = (done, modelled) {
+        if let (Ok(real), Ok(model)) = (result, modelled) {
             self.links.push((real, model));
         }
         (described, errnos.0, errnos.1)
@@ -226,7 +232,7 @@ impl Stage {
         real.remove().expect("nothing is in it");
         let led_there = |(_, link): &&(Link, LinkId)| self.hook.cgroup_of_link(*link) == Some(*model);
         for (link, _) in self.links.iter().filter(led_there) {
-            // The kernel gets to it when it has time.
+            // The kernel does this asynchronously.
             knobgate_testing::eventually("the link leads nowhere", || {
                 link.info().is_ok_and(|info| info.cgroup_id.is_none())
             });
@@ -241,15 +247,15 @@ impl Stage {
         (format!("remove {at}"), 0, 0)
     }
 
-    /// What is attached where, and what runs, as far as it is not the same.
+    /// The first difference in attached and effective programs.
     fn difference(&self) -> Option<String> {
         for (number, (real, model)) in self.cgroups.iter().enumerate() {
             let index = |id: &u32| {
                 self.programs.iter().position(|(program, _)| program.info().is_ok_and(|info| info.id == *id))
             };
             let index_of_model = |id: &ProgramId| self.programs.iter().position(|(_, program)| program == id);
-            let attached = real.attached().expect("it can be told");
-            let effective: Vec<_> = real.effective().expect("it can be told").iter().map(index).collect();
+            let attached = real.attached().expect("it can be queried");
+            let effective: Vec<_> = real.effective().expect("it can be queried").iter().map(index).collect();
             let mode = attached.mode.map(|mode| match mode {
                 AttachMode::Single => Mode::Single,
                 AttachMode::Override => Mode::Override,
@@ -261,8 +267,8 @@ impl Stage {
             let effective: Vec<_> =
                 self.hook.effective(*model).expect("it is there").iter().map(index_of_model).collect();
             let programs: Vec<_> = attached.programs.iter().map(index_of_model).collect();
-            // Kernels with anchors count, and say so.
-            let revision = self.hook.profile().anchors.then_some(attached.revision);
+            // Kernels with attach positions count revisions.
+            let revision = self.hook.profile().attach_positions.then_some(attached.revision);
             let model = (attached.mode, programs, revision, effective);
             if real != model {
                 return Some(format!(
@@ -274,26 +280,26 @@ impl Stage {
     }
 }
 
-/// A random place, for both.
-fn place<'a>(
+/// A random attach position, for both.
+fn set_position<'a>(
     random: &mut Random,
-    real: RealAnchor<'a>,
-    model: Anchor,
+    real: KernelRelative<'a>,
+    model: Relative,
     among: &mut Among<'a>,
     options: &mut Options,
 ) {
     among.preorder = random.one_in(2);
     options.preorder = among.preorder;
-    let anchored = random.one_in(2);
+    let has_relative = random.one_in(2);
     (among.before, among.after) = random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
-    among.anchor = anchored.then_some(real);
-    options.place = match (among.before, among.after, anchored) {
-        (false, false, false) => Place::Unsaid,
-        (true, false, false) => Place::First,
-        (false, true, false) => Place::Last,
-        (true, false, true) => Place::Before(model),
-        (false, true, true) => Place::After(model),
-        (true, true, anchored) => Place::BothSides { anchored },
-        (false, false, true) => Place::NoSide(model),
+    among.anchor = has_relative.then_some(real);
+    options.position = match (among.before, among.after, has_relative) {
+        (false, false, false) => Position::Unspecified,
+        (true, false, false) => Position::First,
+        (false, true, false) => Position::Last,
+        (true, false, true) => Position::Before(model),
+        (false, true, true) => Position::After(model),
+        (true, true, relative) => Position::BothSides { relative },
+        (false, false, true) => Position::NoSide(model),
     };
 }

@@ -23,7 +23,7 @@ fn functions_keep_their_callers_registers_and_return_a_number() {
 }
 
 #[test]
-fn loop_calls_back_until_it_is_told_to_stop() {
+fn loop_calls_back_until_the_callback_stops_it() {
     for (count, flags, expected) in [(10, 0, 5), (3, 0, 3), (0, 0, 0), (10, 1, -22), ((8 << 20) + 1, 0, -7)] {
         let mut asm = Assembler::new();
         let (callback, stop) = (asm.new_label(), asm.new_label());
@@ -56,7 +56,7 @@ fn loop_calls_back_until_it_is_told_to_stop() {
 }
 
 #[test]
-fn a_loop_may_take_more_instructions_than_the_verifier_follows() {
+fn a_loop_may_run_more_instructions_than_the_verifier_follows() {
     let mut asm = Assembler::new();
     let callback = asm.new_label();
     asm.mov(Reg::R1, 400_000);
@@ -109,7 +109,7 @@ fn for_each_map_elem_visits_the_entries_in_order() {
 }
 
 #[test]
-fn thirty_three_tail_calls_are_made_and_no_more() {
+fn at_most_thirty_three_tail_calls_are_made() {
     let mut asm = Assembler::new();
     asm.load_map_value(Reg::R6, 0, 0);
     asm.load(Size::U64, Reg::R7, Reg::R6, 0);

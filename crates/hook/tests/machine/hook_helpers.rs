@@ -5,7 +5,7 @@ use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions,
 
 use super::{allow, frozen, keep, load, number, on_write, program, results};
 
-/// Where the buffer begins in the results; before it is what the helper returned.
+/// The offset of the buffer in the results, after what the helper returned.
 const BUFFER: usize = 8;
 
 /// Calls a helper with `(ctx, buffer of size bytes, size, flags)`; what it returned and the buffer, which held `#`.
@@ -25,7 +25,7 @@ fn called(helper: u32, size: usize, flags: i32, invocation: &mut Invocation<'_>)
 }
 
 #[test]
-fn names_are_cut_and_filled_as_strscpy_does() {
+fn names_are_truncated_and_padded_like_strscpy() {
     let (task, profile) = (Task::default(), Profile::LINUX_6_18);
     for (size, flags, returned, buffer) in [
         (20, 0, 16, &b"net/ipv4/tcp_mem\0###"[..]),
@@ -49,7 +49,7 @@ fn names_are_cut_and_filled_as_strscpy_does() {
 }
 
 #[test]
-fn a_slash_puts_zeros_behind_it_where_strings_are_not_checked() {
+fn a_slash_is_padded_with_zeros_on_kernels_without_fortify() {
     let task = Task::default();
     for (profile, buffer) in [("6.18", b"kernel/sem\0###"), ("5.10", b"kernel/sem\0\0\0\0")] {
         let profile: Profile = profile.parse().expect("a profile");
@@ -60,7 +60,7 @@ fn a_slash_puts_zeros_behind_it_where_strings_are_not_checked() {
 }
 
 #[test]
-fn values_are_copied_filled_with_zeros_and_cut() {
+fn values_are_copied_padded_and_truncated() {
     let (task, profile) = (Task::default(), Profile::LINUX_6_18);
     for (helper, current, new, size, returned, buffer) in [
         (helper_ids::SYSCTL_GET_CURRENT_VALUE, &b"600\n"[..], &b"606"[..], 6, 4, &b"600\n\0\0"[..]),
@@ -79,12 +79,12 @@ fn values_are_copied_filled_with_zeros_and_cut() {
 }
 
 #[test]
-fn new_values_are_set_where_there_is_one() {
+fn new_values_are_replaced_only_in_writes() {
     let (task, profile) = (Task::default(), Profile::LINUX_6_18);
     let set = helper_ids::SYSCTL_SET_NEW_VALUE;
     let mut write = Invocation::write("kernel/x", b"", b"old", &task, &profile);
     assert_eq!(called(set, 5, 0, &mut write).0, 0);
-    assert_eq!((write.new.as_deref(), write.replaced), (Some(&b"#####"[..]), true));
+    assert_eq!(write.replacement(), Some(&b"#####"[..]));
     assert_eq!(called(set, 4095, 0, &mut write).0, 0);
     assert_eq!(called(set, 4096, 0, &mut write).0, -7);
     assert_eq!(called(set, 1, 0, &mut Invocation::write("kernel/x", b"", b"", &task, &profile)).0, -22);

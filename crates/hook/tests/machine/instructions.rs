@@ -57,7 +57,7 @@ fn arithmetic_gives_what_the_standard_says() {
     }
 }
 
-/// The same operations once more, in another way: in 128 bits.
+/// The same operations, computed in another way: in 128 bits.
 fn model(width: Width, op: AluOp, left: u64, right: u64) -> u64 {
     let bits = if width == Width::W32 { 32 } else { 64 };
     let modulus = 1i128 << bits;
@@ -193,7 +193,7 @@ fn moves_negations_and_swaps() {
 }
 
 #[test]
-fn atomics_change_memory_and_return_what_was_there() {
+fn atomics_change_memory_and_return_the_old_value() {
     let (old, operand) = (0xf0f0_0000_0000_0005, 3);
     // What memory holds afterwards, and what r6 (or r0, for compare and exchange) holds.
     for (op, size, memory, register) in [

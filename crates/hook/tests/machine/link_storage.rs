@@ -1,4 +1,4 @@
-//! What a link update does with the storage of the attachment, by kernel: `__cgroup_bpf_replace` in kernel/bpf/cgroup.c.
+//! Link updates and cgroup storage on different kernels: `__cgroup_bpf_replace` in kernel/bpf/cgroup.c.
 
 use knobgate_bpf::{AluOp, Assembler, MapKind, Program, Reg, Size, TailCall, helper_ids};
 use knobgate_hook::attach::Options;
@@ -10,7 +10,7 @@ use knobgate_hook::{
 
 use super::{allow, map, program};
 
-/// A kernel with the cgroup `a`, and the maps that the programs have their storage in.
+/// A kernel with the cgroup `a`, and the storage maps of the programs.
 struct World {
     hook: Hook,
     a: CgroupId,
@@ -22,7 +22,7 @@ fn storage(kind: MapKind, value_size: u32) -> Map {
 
 impl World {
     fn new(profile: Profile) -> Self {
-        let mut hook = Hook::new(profile, Knobs::usual());
+        let mut hook = Hook::new(profile, Knobs::defaults());
         let a = hook.create_cgroup(hook.root(), "a").expect("a new name");
         Self { hook, a }
     }
@@ -104,7 +104,7 @@ fn fixed_kernels_update_only_between_programs_with_the_same_storage() {
 }
 
 #[test]
-fn other_kernels_crash_where_the_attachment_has_no_such_storage() {
+fn other_kernels_crash_if_the_attachment_has_no_such_storage() {
     let shared = storage(MapKind::CgroupStorage, 8);
     let per_cpu = storage(MapKind::PercpuCgroupStorage, 8);
     for profile in profiles().filter(|profile| !profile.updates_compare_storage) {
@@ -141,7 +141,7 @@ fn other_kernels_let_the_new_program_use_the_storage_of_the_old_one() {
 }
 
 #[test]
-fn attaching_anew_and_replacing_without_a_link_allocate_storage() {
+fn attaching_again_and_replacing_without_a_link_allocate_storage() {
     for profile in profiles() {
         let map = storage(MapKind::CgroupStorage, 8);
         let mut world = World::new(profile);
@@ -158,7 +158,7 @@ fn attaching_anew_and_replacing_without_a_link_allocate_storage() {
 }
 
 #[test]
-fn a_program_that_is_called_has_its_storage_in_the_maps_of_its_caller() {
+fn a_tail_called_program_has_its_storage_in_the_maps_of_its_caller() {
     for profile in profiles() {
         for uses_it in [true, false] {
             let mut asm = Assembler::new();

@@ -1,6 +1,5 @@
-//! The machine, instruction by instruction and helper by helper, against what the kernel's documents and sources say.
+//! The machine, instruction by instruction and helper by helper, compared with the kernel's documentation and sources.
 
-mod admission;
 mod functions;
 mod hook_helpers;
 mod instructions;
@@ -10,13 +9,14 @@ mod memory;
 mod other_helpers;
 mod releases;
 mod returns;
+mod verifier;
 
 use knobgate_bpf::{Assembler, Cond, MapDef, MapKind, Program, Reg, Size};
 use knobgate_hook::{
     Fault, Invocation, LoadOptions, LoadedProgram, Map, Profile, Rejection, RunOptions, Task,
 };
 
-/// What is assembled, as a program with these maps.
+/// The assembled code as a program with these maps.
 fn program(asm: Assembler, maps: Vec<MapDef>) -> Program {
     Program { name: "test".to_owned(), maps, ..Program::from(asm.finish(true).expect("assembles")) }
 }
@@ -25,7 +25,7 @@ fn load(asm: Assembler, maps: Vec<MapDef>) -> Result<LoadedProgram, Rejection> {
     LoadedProgram::load(&program(asm, maps), &Profile::LINUX_6_18, &LoadOptions::default())
 }
 
-/// An array of one value of 8 bytes and more, for programs to leave results in.
+/// An array of one value, of 8 bytes or more, in which programs store results.
 fn results(bytes: u32) -> MapDef {
     map("results", MapKind::Array, 4, bytes, 1)
 }
@@ -50,7 +50,7 @@ fn frozen(bytes: &[u8]) -> MapDef {
     MapDef { contents, frozen: true, ..map("data", MapKind::Array, 4, bytes.len() as u32, 1) }
 }
 
-/// Stores a register to the results, map 0, and allows. Changes r1 where that is not the one stored.
+/// Stores a register to the results, map 0, and allows. Changes r1, unless that is the stored register.
 fn keep(asm: &mut Assembler, register: Reg, offset: i16) {
     let base = if register == Reg::R1 { Reg::R2 } else { Reg::R1 };
     asm.load_map_value(base, 0, 0);
@@ -71,26 +71,26 @@ fn on_write(program: &LoadedProgram, current: &[u8], new: &[u8]) -> Result<u64, 
     program.run(&mut invocation, &mut RunOptions::default())
 }
 
-/// Runs a program that keeps one number, and returns it.
+/// Runs a program that stores one number, and returns that.
 fn result(asm: Assembler) -> u64 {
     let program = load(asm, vec![results(8)]).unwrap_or_else(|rejection| panic!("{rejection}"));
     on_write(&program, b"1\n", b"2\n").unwrap_or_else(|fault| panic!("{fault}"));
     number(&program.maps()[0], 0)
 }
 
-/// The number that a program has kept.
+/// The number that a program has stored.
 fn number(map: &Map, offset: usize) -> u64 {
     let value = map.lookup(&[0; 4]).expect("one value");
     u64::from_le_bytes(*value[offset..].first_chunk().expect("eight bytes"))
 }
 
-/// Why the run of a program that loads was stopped.
+/// Why the run of a loaded program was stopped.
 fn fault(asm: Assembler, maps: Vec<MapDef>) -> String {
     let program = load(asm, maps).unwrap_or_else(|rejection| panic!("{rejection}"));
     on_write(&program, b"1\n", b"2\n").expect_err("a fault").to_string()
 }
 
-/// Goes on only where r0 is not null; otherwise it denies.
+/// Denies if r0 is null, and continues otherwise.
 fn deny_null(asm: &mut Assembler) {
     let found = asm.new_label();
     asm.jump_if(Cond::Ne, Reg::R0, 0, found);

@@ -11,7 +11,7 @@ fn new(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> Map {
 }
 
 #[test]
-fn updates_heed_their_flags() {
+fn updates_respect_their_flags() {
     use MapError::{Exists, Invalid, NoEntry, TooBig};
     let array = new(MapKind::Array, 4, 1, 2);
     for (key, flags, expected) in [
@@ -42,7 +42,7 @@ fn updates_heed_their_flags() {
 }
 
 #[test]
-fn a_map_that_evicts_forgets_what_was_not_used() {
+fn an_lru_map_evicts_the_least_recently_used_entry() {
     let lru = new(MapKind::LruHash, 1, 1, 2);
     for key in [b"a", b"b", b"a", b"c"] {
         lru.update(key, b"x", ANY).expect("always room");
@@ -72,7 +72,7 @@ fn tries_find_the_longest_prefix() {
 }
 
 #[test]
-fn what_is_behind_a_prefix_is_that_of_the_last_update() {
+fn the_bits_after_a_prefix_are_those_of_the_last_update() {
     let trie = new(MapKind::LpmTrie, 8, 1, 1);
     let key = |address: [u8; 4]| [8u32.to_le_bytes(), address].concat();
     trie.update(&key([10, 1, 2, 3]), b"a", ANY).expect("room");
@@ -81,7 +81,7 @@ fn what_is_behind_a_prefix_is_that_of_the_last_update() {
 }
 
 #[test]
-fn maps_of_impossible_sizes_are_not_made() {
+fn maps_of_invalid_sizes_are_rejected() {
     for (kind, key, value, entries) in [
         (MapKind::Array, 8, 8, 1),
         (MapKind::Array, 4, 8, 0),
@@ -94,7 +94,7 @@ fn maps_of_impossible_sizes_are_not_made() {
 }
 
 #[test]
-fn maps_of_one_memory_are_limited_together() {
+fn maps_share_a_memory_limit() {
     const MOST: u64 = 1 << 20;
     let memory = MapMemory::new(MOST);
     let within = |kind, key_size, value_size, max_entries| {
@@ -133,7 +133,7 @@ fn maps_of_one_memory_are_limited_together() {
 }
 
 #[test]
-fn a_program_that_adds_more_than_there_is_memory_for_is_stopped() {
+fn a_program_that_exceeds_the_memory_limit_is_stopped() {
     const MOST: u64 = 1 << 20;
     // Each run adds 400 bytes, and memory is given back to what takes them out.
     for kind in [MapKind::PerfEventArray, MapKind::Ringbuf, MapKind::Queue] {

@@ -1,4 +1,4 @@
-//! What ends a run: every access that is not to memory of the program's.
+//! Memory accesses, and the faults of invalid ones.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, Reg, Size, helper_ids};
 
@@ -17,7 +17,7 @@ fn pointers_survive_in_the_stack() {
 }
 
 #[test]
-fn what_is_outside_of_memory_is_not_accessed() {
+fn accesses_out_of_bounds_are_faults() {
     let through = |asm: &mut Assembler, offset: i32| {
         // The offset is not known when the program is loaded.
         asm.load(Size::U32, Reg::R6, Reg::R1, 4);
@@ -29,9 +29,12 @@ fn what_is_outside_of_memory_is_not_accessed() {
     beyond.alu(AluOp::Add, Reg::R1, Reg::R6);
     beyond.load(Size::U64, Reg::R0, Reg::R1, 0);
     allow(&mut beyond);
-    let said = fault(beyond, vec![results(8)]);
-    assert!(said.contains("8 bytes at offset 1 are outside of a map value, which has 8 bytes"), "{said}");
-    assert!(said.starts_with("test, instruction 5: r0 = *(u64 *)(r1 +0)"), "{said}");
+    let message = fault(beyond, vec![results(8)]);
+    assert!(
+        message.contains("8 bytes at offset 1 are outside of a map value, which has 8 bytes"),
+        "{message}"
+    );
+    assert!(message.starts_with("test, instruction 5: r0 = *(u64 *)(r1 +0)"), "{message}");
 
     let mut above = Assembler::new();
     through(&mut above, 0);
@@ -50,7 +53,7 @@ fn what_is_outside_of_memory_is_not_accessed() {
     assert!(fault(misaligned, vec![]).contains("not aligned"));
 }
 
-/// Looks a key up in map 0 and keeps what is found in r6 as well.
+/// Looks up a key in map 0, and copies the result to r6.
 fn look_up(asm: &mut Assembler) {
     asm.store_imm(Size::U32, Reg::R10, -4, 9);
     asm.load_map(Reg::R1, 0);
@@ -61,15 +64,15 @@ fn look_up(asm: &mut Assembler) {
 }
 
 #[test]
-fn what_is_no_memory_for_certain_or_may_be_null_is_refused_at_load() {
+fn accesses_through_scalars_and_possible_null_pointers_are_rejected() {
     let hash = || vec![map("hash", MapKind::Hash, 4, 8, 1)];
-    let refusal = |asm| load(asm, hash()).expect_err("a refusal").to_string();
+    let rejection = |asm| load(asm, hash()).expect_err("a rejection").to_string();
 
     let mut unchecked = Assembler::new();
     look_up(&mut unchecked);
     unchecked.load(Size::U8, Reg::R0, Reg::R0, 0);
     allow(&mut unchecked);
-    assert!(refusal(unchecked).ends_with("R0 invalid mem access 'map_value_or_null'"));
+    assert!(rejection(unchecked).ends_with("R0 invalid mem access 'map_value_or_null'"));
 
     let mut null = Assembler::new();
     look_up(&mut null);
@@ -78,7 +81,7 @@ fn what_is_no_memory_for_certain_or_may_be_null_is_refused_at_load() {
     null.store_imm(Size::U8, Reg::R6, 0, 1);
     null.bind(found);
     allow(&mut null);
-    assert!(refusal(null).ends_with("R6 invalid mem access 'scalar'"));
+    assert!(rejection(null).ends_with("R6 invalid mem access 'scalar'"));
 
     let mut copy = Assembler::new();
     look_up(&mut copy);
@@ -91,11 +94,11 @@ fn what_is_no_memory_for_certain_or_may_be_null_is_refused_at_load() {
     description.load_map(Reg::R6, 0);
     description.store_imm(Size::U64, Reg::R6, 0, 1);
     allow(&mut description);
-    assert!(refusal(description).ends_with("only read from bpf_htab is supported"));
+    assert!(rejection(description).ends_with("only read from bpf_htab is supported"));
 }
 
 #[test]
-fn read_only_memory_and_addresses_are_no_memory() {
+fn read_only_memory_and_addresses_cannot_be_written() {
     let mut constant = Assembler::new();
     constant.load_map_value(Reg::R1, 0, 0);
     constant.store_imm(Size::U8, Reg::R1, 0, 1);
@@ -116,7 +119,7 @@ fn read_only_memory_and_addresses_are_no_memory() {
 }
 
 #[test]
-fn records_are_submitted_once_and_not_forgotten() {
+fn records_are_released_exactly_once() {
     let reserve = || {
         let mut asm = Assembler::new();
         asm.load_map(Reg::R1, 0);

@@ -6,13 +6,13 @@ use knobgate_bpf::{AluOp, Assembler, MapDef, MapKind, Program, Reg, Size, helper
 use knobgate_hook::attach::Options;
 use knobgate_hook::invocation::SentSignal;
 use knobgate_hook::{
-    Hook, Invocation, LoadOptions, LoadedProgram, Process, Profile, RunOptions, Surroundings, Task,
-    TraceStep, Tracer,
+    Hook, Invocation, LoadOptions, LoadedProgram, Process, Profile, RunEnv, RunOptions, Task, TraceStep,
+    Tracer,
 };
 
 use super::{allow, deny_null, fault, frozen, keep, load, map, number, on_write, program, result, results};
 
-/// Where texts go in the results: behind what the helper returned.
+/// The offset of texts in the results, after what the helper returned.
 const TEXT: u32 = 8;
 
 /// A program that prints `format` with `arguments`: what `bpf_snprintf` returned, and the 24 bytes it printed to.
@@ -77,7 +77,7 @@ fn strings_are_printed_through_pointers_to_them() {
 }
 
 #[test]
-fn formats_that_are_none_are_told() {
+fn invalid_formats_are_rejected() {
     for format in ["%y\0", "%5%\0", "%hd\0", "%d %d\0", "%sx\0", "%lc\0", "\x01\0", "%"] {
         let mut asm = Assembler::new();
         asm.store_imm(Size::U64, Reg::R10, -8, 1);
@@ -89,16 +89,16 @@ fn formats_that_are_none_are_told() {
         asm.mov(Reg::R5, 8);
         asm.call_helper(helper_ids::SNPRINTF);
         allow(&mut asm);
-        let said = fault(asm, vec![results(TEXT + 8), frozen(format.as_bytes())]);
+        let message = fault(asm, vec![results(TEXT + 8), frozen(format.as_bytes())]);
         assert!(
-            said.contains("the format is not one") || said.contains("wants a string"),
-            "{format:?}: {said}"
+            message.contains("the format is not valid") || message.contains("wants a string"),
+            "{format:?}: {message}"
         );
     }
 }
 
 #[test]
-fn strncmp_looks_at_so_many_bytes_of_strings() {
+fn strncmp_compares_up_to_the_size() {
     for (left, size, right, expected) in [
         (&b"tcp_mem\0"[..], 8, &b"tcp_mem\0"[..], 0),
         (b"tcp_mem\0", 3, b"tcpx\0", 0),
@@ -123,7 +123,7 @@ fn strncmp_looks_at_so_many_bytes_of_strings() {
     }
 }
 
-/// Writes down what it is told.
+/// Records a run.
 #[derive(Default)]
 struct Notes {
     steps: Vec<String>,
@@ -142,7 +142,7 @@ impl Tracer for Notes {
 }
 
 #[test]
-fn a_tracer_sees_every_instruction_and_what_is_printed() {
+fn a_tracer_sees_every_instruction_and_trace_printk() {
     let mut asm = Assembler::new();
     let function = asm.new_label();
     asm.load_imm64(Reg::R1, u64::from_le_bytes(*b"<%d>\n\0##"));
@@ -169,7 +169,7 @@ fn a_tracer_sees_every_instruction_and_what_is_printed() {
         last,
         [
             "test 8@0 call pc+1 r0=5",
-            "test 10@1 r0 = 1 r0=not set",
+            "test 10@1 r0 = 1 r0=uninitialized",
             "test 11@1 exit r0=1",
             "test 9@0 exit r0=1"
         ]
@@ -201,7 +201,7 @@ fn events_go_to_the_index_or_the_processor() {
 }
 
 #[test]
-fn queues_and_stacks_give_back_what_they_were_given() {
+fn queues_and_stacks_return_what_was_pushed() {
     for (kind, order) in [(MapKind::Queue, [1, 2, 3]), (MapKind::Stack, [3, 2, 1])] {
         let mut asm = Assembler::new();
         for value in 1..=4 {
@@ -234,7 +234,7 @@ fn queues_and_stacks_give_back_what_they_were_given() {
 }
 
 #[test]
-fn ring_buffers_hold_what_was_put_out_until_it_is_read() {
+fn ring_buffers_hold_records_until_they_are_consumed() {
     let ring = || map("ring", MapKind::Ringbuf, 0, 0, 4096);
     let mut asm = Assembler::new();
     asm.store_imm(Size::U64, Reg::R10, -8, 99);
@@ -279,8 +279,8 @@ fn count(asm: &mut Assembler) {
 
 fn run_on(program: &LoadedProgram, processor: u32) {
     let (task, profile) = (Task::default(), Profile::LINUX_6_18);
-    let surroundings = Surroundings { processor, ..Surroundings::default() };
-    let mut options = RunOptions { surroundings, ..RunOptions::default() };
+    let env = RunEnv { processor, ..RunEnv::default() };
+    let mut options = RunOptions { env, ..RunOptions::default() };
     let mut invocation = Invocation::read("kernel/x", b"", &task, &profile);
     assert_eq!(program.run(&mut invocation, &mut options), Ok(1));
 }
@@ -328,7 +328,7 @@ fn each_processor_has_its_own_value() {
 }
 
 #[test]
-fn every_attachment_has_its_local_storage() {
+fn every_attachment_has_its_own_storage() {
     for key_size in [8, 16] {
         let mut asm = Assembler::new();
         asm.load_map(Reg::R1, 0);
@@ -360,7 +360,7 @@ fn every_attachment_has_its_local_storage() {
 }
 
 #[test]
-fn a_task_is_under_its_cgroup_and_all_above() {
+fn a_task_is_under_its_cgroup_and_all_ancestors() {
     let mut hook = Hook::default();
     let outer = hook.create_cgroup(hook.root(), "outer").expect("a new name");
     let inner = hook.create_cgroup(outer, "inner").expect("a new name");
@@ -387,7 +387,7 @@ fn a_task_is_under_its_cgroup_and_all_above() {
 }
 
 #[test]
-fn signals_are_kept_for_whoever_looks() {
+fn signals_are_recorded() {
     let mut sent = Vec::new();
     for (tgid, helper, signal, expected) in [
         (7, helper_ids::SEND_SIGNAL, 10, 0),
@@ -414,25 +414,25 @@ fn signals_are_kept_for_whoever_looks() {
 }
 
 #[test]
-fn programs_under_other_licenses_do_without_some_helpers() {
+fn gpl_only_helpers_need_a_compatible_license() {
     let mut asm = Assembler::new();
     asm.call_helper(helper_ids::TRACE_PRINTK);
     allow(&mut asm);
     let program = Program { license: Some("MIT".to_owned()), ..program(asm, Vec::new()) };
-    let refused = LoadedProgram::load(&program, &Profile::LINUX_6_18, &LoadOptions::default());
-    let said = refused.expect_err("it is refused").to_string();
-    assert!(said.contains("cannot call bpf_trace_printk, a GPL-restricted function"), "{said}");
+    let rejected = LoadedProgram::load(&program, &Profile::LINUX_6_18, &LoadOptions::default());
+    let message = rejected.expect_err("it is rejected").to_string();
+    assert!(message.contains("cannot call bpf_trace_printk, a GPL-restricted function"), "{message}");
 }
 
 #[test]
-fn times_and_processors_are_those_of_the_surroundings() {
-    let surroundings = Surroundings::default();
+fn times_and_processors_are_those_of_the_environment() {
+    let env = RunEnv::default();
     for (helper, expected) in [
-        (helper_ids::KTIME_GET_NS, surroundings.monotonic_ns),
-        (helper_ids::KTIME_GET_COARSE_NS, surroundings.monotonic_ns),
-        (helper_ids::KTIME_GET_BOOT_NS, surroundings.boot_ns),
-        (helper_ids::KTIME_GET_TAI_NS, surroundings.tai_ns),
-        (helper_ids::JIFFIES64, surroundings.jiffies),
+        (helper_ids::KTIME_GET_NS, env.monotonic_ns),
+        (helper_ids::KTIME_GET_COARSE_NS, env.monotonic_ns),
+        (helper_ids::KTIME_GET_BOOT_NS, env.boot_ns),
+        (helper_ids::KTIME_GET_TAI_NS, env.tai_ns),
+        (helper_ids::JIFFIES64, env.jiffies),
         (helper_ids::GET_SMP_PROCESSOR_ID, 0),
         (helper_ids::GET_NUMA_NODE_ID, 0),
         (helper_ids::GET_CGROUP_CLASSID, 0),

@@ -1,4 +1,4 @@
-//! What the same program does on older and newer kernels. Each was seen on the real ones.
+//! The same programs on older and newer kernels. All results were observed on real kernels.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, Insn, MapKind, Program, Reg, Size, Width, helper_ids};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
@@ -9,7 +9,7 @@ fn profile(name: &str) -> Profile {
     name.parse().expect("it is described")
 }
 
-/// What a program that keeps numbers has kept after a read on this kernel, or why it was stopped.
+/// The numbers that a program has stored after a read on this kernel, or why it was stopped.
 fn kept(program: &Program, profile: &Profile, count: usize) -> Result<Vec<u64>, String> {
     let loaded =
         LoadedProgram::load(program, profile, &LoadOptions::default()).map_err(|no| no.to_string())?;
@@ -60,7 +60,7 @@ fn the_name_of_the_task_is_padded_from_6_4_on() {
 }
 
 #[test]
-fn stack_that_nothing_was_stored_to_can_be_read_above_what_was_and_then_everywhere() {
+fn uninitialized_stack_can_be_read_above_stores_and_then_everywhere() {
     let read = |stored: Option<i16>| {
         let mut asm = Assembler::new();
         if let Some(offset) = stored {

@@ -1,15 +1,15 @@
-//! Programs that are about what they return, and whether the verifier takes them.
+//! Programs with various return values, and whether the verifier accepts them.
 
 use knobgate_bpf::{AluOp, Cond, Insn, Reg, Size, Width};
 use knobgate_hook::Profile;
 
-/// The first release, of those that were tried, whose verifier takes a case.
+/// The first tested release whose verifier accepts a case.
 type Since = (u16, u16);
 const ALWAYS: Since = (5, 10);
-/// 6.18.44 takes it, and 6.18.15 does not.
+/// 6.18.44 accepts it, and 6.18.15 does not.
 const SOME_6_18: Since = (6, 18);
 
-/// What each shows, whether this kernel takes it (`None`: some builds of the release do), and the program.
+/// A description, whether this kernel accepts it (`None`: some builds of the release do), and the program.
 pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, Option<bool>, Vec<Insn>)> {
     use Cond::{Ge, Gt, Le, Lt, SGt, SLt};
     use Width::{W32, W64};
@@ -103,7 +103,7 @@ pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, Option<bool>, Vec<I
         ),
     ];
     let followed = ("a remainder", vec![unknown, Insn::alu(W64, AluOp::Mod, r0, 2)]);
-    let refused: [(&'static str, Vec<Insn>); 3] = [
+    let rejected: [(&'static str, Vec<Insn>); 3] = [
         (
             "a signed remainder of a number with either sign has either sign",
             vec![
@@ -133,8 +133,8 @@ pub(crate) fn cases(profile: &Profile) -> Vec<(&'static str, Option<bool>, Vec<I
         let is_known = since != SOME_6_18 || profile.version != since;
         (what, is_known.then_some(profile.version >= since), insns)
     });
-    let refused = refused.into_iter().map(|(what, insns)| (what, Some(false), insns));
+    let rejected = rejected.into_iter().map(|(what, insns)| (what, Some(false), insns));
     let followed = (followed.0, Some(profile.divisions_followed), followed.1);
-    let all = taken.chain(refused).chain([followed]);
+    let all = taken.chain(rejected).chain([followed]);
     all.map(|(what, is_taken, insns)| (what, is_taken, [insns, vec![Insn::exit()]].concat())).collect()
 }

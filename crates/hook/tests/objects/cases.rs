@@ -1,11 +1,11 @@
-//! What the programs in examples/objects do, access by access.
+//! The programs in examples/objects, access by access.
 
-/// A program, what its maps are given before, and what becomes of accesses, one after another.
+/// A program, the initial contents of its maps, and the results of accesses, one after another.
 pub(crate) struct Case {
     pub(crate) object: &'static str,
     pub(crate) bytes: &'static [u8],
     pub(crate) program: Option<&'static str>,
-    /// Map, key and value; what is not given is zero.
+    /// Map, key and value; bytes that are not given are zero.
     pub(crate) entries: &'static [(&'static str, &'static [u8], &'static [u8])],
     pub(crate) accesses: &'static [(Access, Expected)],
 }
@@ -19,7 +19,7 @@ pub(crate) enum Access {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
-    /// Whatever the knob makes of it.
+    /// The handler's own result.
     Passes,
     /// `EPERM`
     Denied,
@@ -168,20 +168,20 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// Whether nothing is written, so that the machine's own knobs will do.
+    /// Whether nothing is written, so that the machine's own knobs can be used.
     pub(crate) fn only_reads(&self) -> bool {
         self.accesses.iter().all(|(access, _)| matches!(access, Read(_)))
     }
 }
 
-/// A key or value of the size that the map wants.
+/// A key or value, padded to the size of the map's.
 pub(crate) fn padded(bytes: &[u8], size: u32) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(size as usize, 0);
     padded
 }
 
-/// What is wrong with an answer: what the system call returned, and what was read.
+/// The difference from what the system call returned and read, if there is one.
 pub(crate) fn difference(expected: Expected, returned: i64, data: &[u8]) -> Option<String> {
     let right = match expected {
         Passes => returned >= 0,

@@ -1,4 +1,4 @@
-//! Programs that clang made, on the hook in user space. On the running kernel the same is in tests/kernel/objects.rs.
+//! Programs by clang, on the hook in user space. tests/kernel/objects.rs runs them on the running kernel.
 
 mod cases;
 mod model;
@@ -11,7 +11,7 @@ fn play(case: &Case) -> LoadedProgram {
 }
 
 #[test]
-fn programs_from_objects_do_what_they_say() {
+fn programs_from_objects_decide_as_expected() {
     let (reading, writing): (Vec<_>, Vec<_>) = CASES.iter().partition(|case| case.only_reads());
     assert!(!reading.is_empty() && !writing.is_empty());
     reading.into_iter().chain(writing).for_each(|case| drop(play(case)));

@@ -3,11 +3,11 @@
 use knobgate_bpf::Object;
 use knobgate_hook::attach::Options;
 use knobgate_hook::handler::UlongVec;
-use knobgate_hook::{Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile, Wanted};
+use knobgate_hook::{AccessMode, Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile};
 
 use crate::cases::{Access, Case, difference, padded};
 
-/// Goes through a case on this kernel's model, and returns the program with what is in its maps in the end.
+/// Runs a case on the model of this kernel, and returns the program with the final contents of its maps.
 pub(crate) fn play(case: &Case, profile: &Profile) -> LoadedProgram {
     let name = case.program.unwrap_or(case.object);
     let object = Object::read(case.bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -19,7 +19,7 @@ pub(crate) fn play(case: &Case, profile: &Profile) -> LoadedProgram {
         let (key, value) = (padded(key, map.def().key_size), padded(value, map.def().value_size));
         map.update(&key, &value, 0).expect("room for it");
     }
-    let mut hook = Hook::new(*profile, Knobs::usual_of(profile));
+    let mut hook = Hook::new(*profile, Knobs::defaults_for(profile));
     let tcp_mem = Knob::new(UlongVec::new([22_938, 30_584, 45_876]));
     hook.knobs.add("net/ipv4/tcp_mem", tcp_mem).expect("it is not there yet");
     let cgroup = hook.create_cgroup(hook.root(), "test").expect("a cgroup");
@@ -39,7 +39,7 @@ fn perform(hook: &mut Hook, process: ProcessId, access: Access) -> (i64, Vec<u8>
     let outcome = match access {
         Access::Read(knob) => hook.read_knob(process, knob),
         Access::Write(knob, bytes, position) => {
-            let file = hook.open(process, knob, Wanted::Write).expect("it can be opened");
+            let file = hook.open(process, knob, AccessMode::Write).expect("it can be opened");
             hook.pwrite(process, &file, bytes, position)
         }
     };

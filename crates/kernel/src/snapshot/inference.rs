@@ -1,7 +1,7 @@
 //! From what is read of a knob to a handler that reads alike.
 
 use knobgate_hook::handler::custom::Call;
-use knobgate_hook::handler::{Bitmap, Custom, IntVec, Surroundings, Text, UlongVec, Written};
+use knobgate_hook::handler::{Bitmap, Custom, HandlerEnv, IntVec, Text, UlongVec, Written};
 use knobgate_hook::{Errno, Handler, Profile, VALUE_BYTES, WritesStrict};
 
 use super::{Inferred, Reading, TEXT_BYTES};
@@ -50,21 +50,21 @@ fn integers(text: &[u8]) -> Option<(Box<dyn Handler>, usize)> {
 
 /// Whether the handler holds `value` after it was written.
 fn takes(handler: &mut dyn Handler, value: &[u8], profile: &Profile) -> bool {
-    handler.write(Written::terminated(value), &mut 0, &around(profile)).is_ok()
+    handler.write(Written::terminated(value), &mut 0, &handler_env(profile)).is_ok()
 }
 
 fn reads_as(handler: &mut dyn Handler, reading: &Reading, profile: &Profile) -> bool {
-    let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &around(profile));
+    let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &handler_env(profile));
     read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.behind_first)
 }
 
-fn around(profile: &Profile) -> Surroundings<'_> {
-    Surroundings { strict: WritesStrict::Strict, profile }
+fn handler_env(profile: &Profile) -> HandlerEnv<'_> {
+    HandlerEnv { strict: WritesStrict::Strict, profile }
 }
 
 /// A handler that takes everything, and forgets it.
 pub(super) fn anything() -> impl Handler {
-    Custom(|call: Call<'_>, _: &mut i64, _: &Surroundings<'_>| match call {
+    Custom(|call: Call<'_>, _: &mut i64, _: &HandlerEnv<'_>| match call {
         Call::Write(written) => Ok(written.bytes.len()),
         Call::Read { .. } => Err(Errno::EIO),
     })
@@ -73,7 +73,7 @@ pub(super) fn anything() -> impl Handler {
 /// A handler that holds this for ever.
 fn fixed(Reading { whole, behind_first }: Reading) -> impl Handler {
     let goes_on = whole.get(1..) == Some(&behind_first[..]);
-    Custom(move |call: Call<'_>, position: &mut i64, _: &Surroundings<'_>| {
+    Custom(move |call: Call<'_>, position: &mut i64, _: &HandlerEnv<'_>| {
         let Call::Read { count, reply } = call else { return Err(Errno::EINVAL) };
         let start = usize::try_from(*position).unwrap_or(usize::MAX);
         let rest = match start {

@@ -3,7 +3,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
-use knobgate_hook::{Hook, Process, VALUE_BYTES, Wanted};
+use knobgate_hook::{AccessMode, Hook, Process, VALUE_BYTES};
 use knobgate_kernel::{Inferred, Snapshot, knob_names, snapshot};
 use libtest_mimic::Failed;
 
@@ -63,7 +63,7 @@ fn differences() -> Result<BTreeMap<String, String>, Failed> {
     let process = hook.spawn(hook.root(), Process::default()).map_err(|errno| errno.to_string())?;
     let (mut compared, mut different) = (0, BTreeMap::new());
     for (name, machine) in after.iter().filter(|(name, values)| before.get(*name) == Some(values)) {
-        let file = hook.open(process, name, Wanted::Read).map_err(|errno| format!("{name}: {errno}"))?;
+        let file = hook.open(process, name, AccessMode::Read).map_err(|errno| format!("{name}: {errno}"))?;
         for (&(count, position), expected) in READS.iter().zip(machine) {
             let outcome = hook.pread(process, &file, count, position as i64)?;
             if outcome.data != *expected {

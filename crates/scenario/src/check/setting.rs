@@ -1,4 +1,4 @@
-//! What is there before the first step: knobs, maps, programs and cgroups.
+//! The setup: knobs, maps, programs and cgroups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,18 +9,23 @@ use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse
 
 use crate::bytes::Hex;
 use crate::document::{Document, KnobDocument, MapDocument, ProgramDocument};
-use crate::error::{Findings, Path};
+use crate::error::Findings;
 use crate::insns;
 use crate::knob::Knob;
+use crate::path::Path;
 use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Scenario, Source};
 
-/// The path below `/proc/sys` that a name in either notation means.
+/// The path below `/proc/sys` of a name in either notation.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
-    let path = KnobName::parse(name).map_err(|error| format!("`{name}` names no knob: {error}"))?;
+    let path =
+        KnobName::parse(name).map_err(|error| format!("`{name}` is not the name of a knob: {error}"))?;
     path.check_is_sysctl().map_err(|error| format!("{error}; {}", error.help()))?;
-    let path = String::from_utf8(path.as_bytes().to_vec()).map_err(|_| format!("`{name}` names no knob"))?;
+    let path = String::from_utf8(path.as_bytes().to_vec())
+        .map_err(|_| format!("`{name}` is not the name of a knob"))?;
     if path.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err(format!("`{name}` names no knob: a path below /proc/sys has no `.` and `..`"));
+        return Err(format!(
+            "`{name}` is not the name of a knob: a path below /proc/sys has no `.` and `..`"
+        ));
     }
     Ok(path)
 }
@@ -36,7 +41,7 @@ pub(super) fn knobs(document: &Document, profile: &Profile, findings: &mut Findi
             findings.add(&path.key("name"), message);
         }
         if !names.insert(name.clone()) {
-            findings.add(&path.key("name"), format!("the knob {name} is there twice"));
+            findings.add(&path.key("name"), format!("the knob {name} is defined twice"));
         }
         let mode = findings.ok(&path.key("mode"), mode(knob)).unwrap_or(0o644);
         let knob = Knob { name, value: knob.value.0.clone(), mode, handler: knob.handler.clone() };
@@ -51,7 +56,7 @@ fn mode(KnobDocument { mode, .. }: &KnobDocument) -> Result<u16, String> {
     let digits = if text.len() == 4 { text.strip_prefix('0').unwrap_or("") } else { text };
     match u16::from_str_radix(digits, 8) {
         Ok(mode) if digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit()) => Ok(mode),
-        _ => Err(format!("`{text}` is no mode: it takes three octal digits, as in \"0644\"")),
+        _ => Err(format!("`{text}` is not a mode: write three octal digits, as in \"0644\"")),
     }
 }
 
@@ -86,7 +91,7 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
     maps
 }
 
-/// Whether there is memory for all maps.
+/// Checks the memory of all maps.
 pub(super) fn check_memory(maps: &[MapDef], findings: &mut Findings) {
     let taken = maps.iter().fold(0u64, |sum, map| sum.saturating_add(Map::memory(map, 1)));
     if taken > Scenario::MAPS_MAX {
@@ -99,7 +104,7 @@ pub(super) fn check_memory(maps: &[MapDef], findings: &mut Findings) {
     }
 }
 
-/// Whether what is in a map of this kind is the same on all kernels: there are no cgroups, programs and events in it.
+/// Whether the contents of a map of this kind can be shown: no cgroups, programs or events.
 pub(super) fn can_list(kind: MapKind) -> bool {
     !matches!(
         kind,
@@ -131,7 +136,7 @@ fn entries(map: &MapDocument, kind: MapKind, path: &Path, findings: &mut Finding
     }
 }
 
-/// The programs. The maps that objects bring along are put behind the scenario's own; programs of one object share them.
+/// The programs. The maps of objects are added after the scenario's own; programs of one object share them.
 pub(super) fn programs(
     document: &Document,
     maps: &mut Vec<MapDef>,
@@ -146,7 +151,7 @@ pub(super) fn programs(
     for (name, program) in &document.programs {
         let path = Path::of("programs").key(name);
         let mut file = |field: &str, file: &str, findings: &mut Findings| -> Option<Vec<u8>> {
-            // What is too much was said, and is not read.
+            // Files beyond the limit are reported, and not read.
             if file_bytes > Scenario::FILES_MAX {
                 return None;
             }
@@ -159,7 +164,7 @@ pub(super) fn programs(
         let source = match program {
             ProgramDocument::Insns { insns: Hex(bytes), expected_attach_type } => {
                 if given < document.maps.len() {
-                    // Indexes are of no use while some of the maps are wrong.
+                    // Indexes are wrong if some of the maps have errors.
                     None
                 } else {
                     let made = insns::program(name, bytes, &maps[..given]);
@@ -214,7 +219,7 @@ fn take(taken: &mut u64, bytes: usize, most: u64, what: &str) -> Result<(), Stri
     if *taken <= most {
         return Ok(());
     }
-    Err(format!("the {what} have at most {} MiB together, and this one is too much", most >> 20))
+    Err(format!("the {what} have at most {} MiB together, and this one exceeds that", most >> 20))
 }
 
 fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {
@@ -243,7 +248,7 @@ fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {
     Err(format!("the policy has errors: {}", wrong.join("; ")))
 }
 
-/// The cgroups, and where each path is among them.
+/// The cgroups, and the index of each path.
 pub(super) fn cgroups(
     document: &Document,
     findings: &mut Findings,
@@ -255,7 +260,7 @@ pub(super) fn cgroups(
         let place = Path::of("cgroups").index(index);
         let Some(path) = findings.ok(&place, cgroup_path(path)) else { continue };
         if !given.insert(path) {
-            findings.add(&place, format!("the cgroup /{path} is there twice"));
+            findings.add(&place, format!("the cgroup /{path} is defined twice"));
         }
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         for (parent, name, whole) in ends.filter(|&end| end > 0).map(|end| split_last(&path[..end])) {
@@ -286,6 +291,6 @@ pub(super) fn cgroup_path(path: &str) -> Result<&str, String> {
     if relative.is_empty() || relative.split('/').all(is_name) {
         Ok(relative)
     } else {
-        Err(format!("`{path}` is no path of a cgroup, such as \"web/worker\""))
+        Err(format!("`{path}` is not the path of a cgroup, such as \"web/worker\""))
     }
 }

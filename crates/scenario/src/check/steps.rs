@@ -1,4 +1,4 @@
-//! The steps, with what they refer to.
+//! The steps, with resolved references.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,12 @@ use crate::bytes::Bytes;
 use crate::document::{
     AttachDocument, Document, FlagDocument, ModeDocument, ReadDocument, StepDocument, WriteDocument,
 };
-use crate::error::{Findings, Path};
+use crate::error::Findings;
 use crate::id::Id;
-use crate::scenario::{Attachment, File, Flags, MapPlace, Program, Request, Scenario, Step};
+use crate::path::Path;
+use crate::scenario::{Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
 
-/// The most bytes of one access. Kernels since 5.9 take less than 4 MiB, and fail what asks for more.
+/// The most bytes of one access. Since 5.9, accesses of 4 MiB and more fail.
 const ACCESS_BYTES: usize = 8 << 20;
 
 /// What steps can refer to, by name.
@@ -23,9 +24,9 @@ pub(super) struct Names<'a> {
     programs: BTreeMap<&'a str, usize>,
     cgroups: &'a BTreeMap<String, usize>,
     /// Under each name, all maps that have it.
-    maps: BTreeMap<String, BTreeSet<MapPlace>>,
-    /// Of those of which the entries cannot be listed, why.
-    unlisted: BTreeMap<MapPlace, String>,
+    maps: BTreeMap<String, BTreeSet<MapRef>>,
+    /// Why the entries of a map cannot be listed, for such maps.
+    unlisted: BTreeMap<MapRef, String>,
 }
 
 impl<'a> Names<'a> {
@@ -35,7 +36,7 @@ impl<'a> Names<'a> {
         cgroups: &'a BTreeMap<String, usize>,
     ) -> Self {
         let knobs = document.knobs.iter().filter_map(|knob| knob_name(&knob.name).ok());
-        let mut maps: BTreeMap<String, BTreeSet<MapPlace>> = BTreeMap::new();
+        let mut maps: BTreeMap<String, BTreeSet<MapRef>> = BTreeMap::new();
         let mut kinds = BTreeMap::new();
         for (index, program) in programs.iter().enumerate() {
             // The maps of a policy are the same for all kernels.
@@ -43,8 +44,8 @@ impl<'a> Names<'a> {
             for (map, def) in made.program.maps.iter().enumerate() {
                 let place = match &made.shared {
                     Some(shared) if shared[map] < document.maps.len() => continue,
-                    Some(shared) => MapPlace::Shared(shared[map]),
-                    None => MapPlace::Own { program: index, map },
+                    Some(shared) => MapRef::Shared(shared[map]),
+                    None => MapRef::Own { program: index, map },
                 };
                 kinds.insert(place, (def.kind, def.max_entries));
                 for name in [def.name.clone(), format!("{}/{}", program.name, def.name)] {
@@ -54,7 +55,7 @@ impl<'a> Names<'a> {
         }
         for (index, map) in document.maps.iter().enumerate() {
             // The scenario's own come first.
-            let place = MapPlace::Shared(index);
+            let place = MapRef::Shared(index);
             maps.insert(map.name.clone(), [place].into());
             let kind = MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind);
             kinds.extend(kind.map(|kind| (place, (kind, map.max_entries))));
@@ -86,7 +87,7 @@ impl<'a> Names<'a> {
         self.cgroups.get(path).copied().ok_or_else(|| missing("cgroup", path, all))
     }
 
-    fn map(&self, name: &str) -> Result<MapPlace, String> {
+    fn map(&self, name: &str) -> Result<MapRef, String> {
         let places = self.maps.get(name).ok_or_else(|| missing("map", name, self.maps.keys()))?;
         match places.first() {
             Some(&place) if places.len() == 1 => match self.unlisted.get(&place) {
@@ -98,7 +99,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Why the entries of a map with room for so many cannot be listed, if that is so.
+/// Why the entries of a map with this many entries cannot be listed, if that is so.
 fn not_listed(kind: MapKind, entries: u32) -> Option<String> {
     if !can_list(kind) {
         Some(format!("the entries of a map of type {} cannot be listed", kind.name()))
@@ -122,7 +123,7 @@ fn missing<T: std::fmt::Display>(what: &str, name: &str, known: impl Iterator<It
     }
 }
 
-/// The steps, with what they make.
+/// The steps, with their attachments and descriptors.
 #[derive(Default)]
 pub(super) struct Checked {
     pub(super) steps: Vec<Step>,
@@ -167,7 +168,7 @@ pub(super) fn check(steps: &[StepDocument], names: &Names<'_>, findings: &mut Fi
     checked
 }
 
-/// One access, other than what it does.
+/// An access, without its request.
 struct Access<'a> {
     open: Option<&'a Id>,
     knob: Option<&'a str>,
@@ -211,13 +212,13 @@ impl Checked {
                 FlagDocument::Replace => &mut flags.replace,
             };
             if std::mem::replace(set, true) {
-                findings.add(&path.key("flags").index(index), "this flag is there twice");
+                findings.add(&path.key("flags").index(index), "this flag occurs twice");
             }
         }
         let anchor =
             attach.anchor.as_ref().and_then(|id| findings.ok(&path.key("anchor"), self.attached(id)));
         if flags.replace && attach.anchor.is_none() {
-            findings.add(&path.key("flags"), "`replace` needs an `anchor`: what is replaced");
+            findings.add(&path.key("flags"), "`replace` needs an `anchor`: the attachment to replace");
         }
         if let Some(id) = &attach.name
             && self.attached(id).is_ok()
@@ -230,7 +231,7 @@ impl Checked {
             ModeDocument::Override => Some(Mode::Override),
             ModeDocument::Multi => Some(Mode::Multi),
         };
-        // An attachment that is wrong is kept in mind too, so that what refers to it is not taken for wrong as well.
+        // An attachment with errors is recorded as well, so that references to it are not reported.
         self.attachments.push(Attachment {
             id: attach.name.clone(),
             program: program.unwrap_or_default(),
@@ -287,7 +288,8 @@ impl Checked {
     ) -> Option<Step> {
         let cgroup = findings.ok(&path.key("cgroup"), names.cgroup(access.cgroup));
         let position = access.pos.map(|pos| {
-            i64::try_from(pos).map_err(|_| format!("{pos} is no file position: {} is the last", i64::MAX))
+            i64::try_from(pos)
+                .map_err(|_| format!("{pos} is not a file position: {} is the maximum", i64::MAX))
         });
         let position = position.and_then(|position| findings.ok(&path.key("pos"), position));
         let file = self.file(access, names, path, findings);
@@ -312,7 +314,7 @@ impl Checked {
             (Some(file), None) => file,
             (Some(file), Some(knob)) if self.files[file].knob == knob => file,
             (Some(_), Some(_)) => {
-                findings.add(&path.key("knob"), "the descriptor that is shared is that of another knob");
+                findings.add(&path.key("knob"), "the shared descriptor belongs to another knob");
                 return None;
             }
             (None, Some(knob)) => {

@@ -1,4 +1,4 @@
-//! The knobs of the machine: what they must be, the values that they get, and those that they get back.
+//! The knobs of the machine: checks them, sets them, and restores them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,10 +12,10 @@ use knobgate_policy::Text;
 use crate::knob::{Knob, VALUE_BYTES};
 use crate::scenario::Scenario;
 
-/// What is in the way of a scenario's knobs, or of giving them back their values.
+/// Why a knob of a scenario cannot be set or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum KnobTrouble {
+pub enum KnobError {
     /// There is no such knob.
     #[error("this machine has no knob {name}")]
     Missing {
@@ -23,7 +23,7 @@ pub enum KnobTrouble {
         name: String,
     },
     /// Its mode is not that of the scenario.
-    #[error("the knob {name} has the mode {real:04o} on this machine, and in the scenario {given:04o}")]
+    #[error("the knob {name} has the mode {real:04o} on this machine, and {given:04o} in the scenario")]
     Mode {
         /// Its path below `/proc/sys`.
         name: String,
@@ -42,17 +42,17 @@ pub enum KnobTrouble {
         /// The group.
         gid: u32,
     },
-    /// It cannot be read, so that it could not get back its value.
-    #[error("the knob {name} cannot be read, and so could not be given back its value")]
+    /// It cannot be read, so its value could not be restored.
+    #[error("the knob {name} cannot be read, so its value could not be restored")]
     Unreadable {
         /// Its path below `/proc/sys`.
         name: String,
         /// Why.
         source: io::Error,
     },
-    /// It does not take its value.
-    #[error("the knob {name} cannot be given the value {value}")]
-    Refuses {
+    /// It rejects the value.
+    #[error("the knob {name} cannot be set to {value}")]
+    Rejects {
         /// Its path below `/proc/sys`.
         name: String,
         /// What was written.
@@ -60,7 +60,7 @@ pub enum KnobTrouble {
         /// Why.
         source: io::Error,
     },
-    /// It shows its value otherwise than its handler in the scenario would.
+    /// It does not show its value as its handler in the scenario would.
     #[error(
         "the knob {name} was given {value} and shows {shown}, while the handler that the scenario gives it would show \
          {expected}"
@@ -75,7 +75,7 @@ pub enum KnobTrouble {
         /// What would be read with the scenario's handler.
         expected: Text,
     },
-    /// Knobs did not get back their values.
+    /// The values of knobs could not be restored.
     #[error("CHANGED KNOBS ARE LEFT BEHIND: {}", left.join("; "))]
     LeftBehind {
         /// Each with the value that it should have.
@@ -98,14 +98,14 @@ pub(super) struct MachineKnobs {
 struct MachineKnob {
     name: String,
     path: PathBuf,
-    /// As it was read.
+    /// The original value.
     value: Vec<u8>,
 }
 
 /// All of what is read from a knob.
 pub(super) fn value_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut value = vec![0; VALUE_BYTES];
-    // A second read would find nothing behind the start of a number.
+    // A second read of a number would return nothing.
     let length = File::open(path)?.read(&mut value)?;
     value.truncate(length);
     Ok(value)
@@ -117,20 +117,20 @@ fn give(path: &Path, value: &[u8]) -> io::Result<()> {
     if written == value.len() {
         Ok(())
     } else {
-        Err(io::Error::other(format!("it took only {written} bytes of {}", value.len())))
+        Err(io::Error::other(format!("only {written} bytes of {} were written", value.len())))
     }
 }
 
 impl MachineKnobs {
-    /// Looks at all knobs, and then gives each its value.
-    pub(super) fn set(scenario: &Scenario) -> Result<Self, KnobTrouble> {
+    /// Checks all knobs, and then sets their values.
+    pub(super) fn set(scenario: &Scenario) -> Result<Self, KnobError> {
         let mut machine = Self { knobs: Vec::new(), touched: false };
         for knob in &scenario.knobs {
             machine.knobs.push(examine(knob)?);
         }
         let path = Path::new("/proc/sys").join(STRICT);
         let strict =
-            value_of(&path).map_err(|source| KnobTrouble::Unreadable { name: STRICT.to_owned(), source })?;
+            value_of(&path).map_err(|source| KnobError::Unreadable { name: STRICT.to_owned(), source })?;
         machine.knobs.push(MachineKnob { name: STRICT.to_owned(), path, value: strict });
 
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
@@ -139,7 +139,7 @@ impl MachineKnobs {
         let profile = *KERNEL.get_or_init(knobgate_kernel::running_profile);
         let expected =
             scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown(&profile).unwrap_or_default()));
-        // First of all, since the others may depend on it.
+        // It comes first, because the others may depend on it.
         let values: Vec<_> = expected.chain([(strict.clone(), strict)]).collect();
         machine.touched = true;
         for (index, (value, expected)) in values.iter().enumerate().rev() {
@@ -152,58 +152,58 @@ impl MachineKnobs {
         &self.knobs[knob].path
     }
 
-    /// Gives all knobs back their values.
-    pub(super) fn restore(&mut self) -> Result<(), KnobTrouble> {
+    /// Restores the values of all knobs.
+    pub(super) fn restore(&mut self) -> Result<(), KnobError> {
         if !std::mem::take(&mut self.touched) {
             return Ok(());
         }
         let left: Vec<String> = self.knobs.iter().filter_map(|knob| knob.restore().err()).collect();
-        if left.is_empty() { Ok(()) } else { Err(KnobTrouble::LeftBehind { left }) }
+        if left.is_empty() { Ok(()) } else { Err(KnobError::LeftBehind { left }) }
     }
 }
 
 impl Drop for MachineKnobs {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
-            // Nobody is left to whom it could be returned.
+            // There is no caller to return the error to.
             eprintln!("{error}");
         }
     }
 }
 
-fn examine(knob: &Knob) -> Result<MachineKnob, KnobTrouble> {
+fn examine(knob: &Knob) -> Result<MachineKnob, KnobError> {
     let name = || knob.name.clone();
     let path = Path::new("/proc/sys").join(&knob.name);
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => metadata,
-        _ => return Err(KnobTrouble::Missing { name: name() }),
+        _ => return Err(KnobError::Missing { name: name() }),
     };
     let real = metadata.mode() & 0o777;
     if real != u32::from(knob.mode) {
-        return Err(KnobTrouble::Mode { name: name(), given: knob.mode, real });
+        return Err(KnobError::Mode { name: name(), given: knob.mode, real });
     }
     let (uid, gid) = (metadata.uid(), metadata.gid());
     if (uid, gid) != (0, 0) {
-        return Err(KnobTrouble::Owner { name: name(), uid, gid });
+        return Err(KnobError::Owner { name: name(), uid, gid });
     }
-    let value = value_of(&path).map_err(|source| KnobTrouble::Unreadable { name: name(), source })?;
+    let value = value_of(&path).map_err(|source| KnobError::Unreadable { name: name(), source })?;
     Ok(MachineKnob { name: name(), path, value })
 }
 
 impl MachineKnob {
-    /// Gives it a value, of which `expected` is read then.
-    fn become_value(&self, value: &[u8], expected: &[u8]) -> Result<(), KnobTrouble> {
+    /// Sets a value, which must then read as `expected`.
+    fn become_value(&self, value: &[u8], expected: &[u8]) -> Result<(), KnobError> {
         let name = || self.name.clone();
         if self.value == expected {
             return Ok(());
         }
-        let refuses = |source| KnobTrouble::Refuses { name: name(), value: value.into(), source };
-        give(&self.path, value).map_err(refuses)?;
-        let shown = value_of(&self.path).map_err(refuses)?;
+        let rejects = |source| KnobError::Rejects { name: name(), value: value.into(), source };
+        give(&self.path, value).map_err(rejects)?;
+        let shown = value_of(&self.path).map_err(rejects)?;
         if shown == expected {
             return Ok(());
         }
-        Err(KnobTrouble::Differs {
+        Err(KnobError::Differs {
             name: name(),
             value: value.into(),
             shown: shown[..].into(),
@@ -211,7 +211,7 @@ impl MachineKnob {
         })
     }
 
-    /// Gives it back its value; what is wrong if that fails.
+    /// Restores its value. Returns a description of the error if that fails.
     fn restore(&self) -> Result<(), String> {
         let is_back = || value_of(&self.path).is_ok_and(|value| value == self.value);
         if is_back() {

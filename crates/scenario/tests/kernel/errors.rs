@@ -30,13 +30,13 @@ pub(crate) fn play() -> ExitCode {
         ("this machine has no knob net/core/none", |document| {
             document.knobs[2].name = "net/core/none".to_owned();
         }),
-        ("the knob kernel/ostype has the mode 0444 on this machine, and in the scenario 0644", |document| {
+        ("the knob kernel/ostype has the mode 0444 on this machine, and 0644 in the scenario", |document| {
             last(document).mode = None;
         }),
-        ("the knob kernel/ostype cannot be given the value \"Minix\"", |document| {
+        ("the knob kernel/ostype cannot be set to \"Minix\"", |document| {
             last(document).value = "Minix".into();
         }),
-        ("the knob net/core/somaxconn cannot be given the value \"-1\"", |document| {
+        ("the knob net/core/somaxconn cannot be set to \"-1\"", |document| {
             document.knobs[1].value = "-1".into();
             document.knobs[1].handler.min = None;
         }),

@@ -1,4 +1,4 @@
-//! Programs that are refused, and why.
+//! Programs that are rejected, and why.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, Reg, Size, helper_ids};
 use knobgate_scenario::{Document, Hex, ProgramDocument};
@@ -7,7 +7,7 @@ use crate::Case;
 use crate::programs::{assembled, map};
 
 pub(crate) fn cases() -> Vec<Case> {
-    refused()
+    rejected()
         .into_iter()
         .map(|(name, program)| {
             let document = Document {
@@ -29,7 +29,7 @@ fn hex(insns: &str) -> ProgramDocument {
     ProgramDocument::Insns { insns: Hex(bytes), expected_attach_type: None }
 }
 
-fn refused() -> Vec<(&'static str, ProgramDocument)> {
+fn rejected() -> Vec<(&'static str, ProgramDocument)> {
     let returning = |act: &dyn Fn(&mut Assembler)| {
         assembled(|asm| {
             act(asm);

@@ -65,11 +65,11 @@ fn played(set: &str) -> Result<(), Failed> {
     player.args([ARGUMENT, set]);
     with_private_namespaces(&mut player, Namespaces { net: true, uts: true, ipc: true, mount: false });
     let output = player.output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)).into())
+    Err(format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// Plays a set on both, and tells all differences.

@@ -1,7 +1,7 @@
 //! A step that failed, drawn: what was expected, what was decided, and the rule that decided.
 
 use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Severity, Span};
-use knobgate_trial::{Contradiction, Decided, Profile, StepOutcome, TestOutcome, Undecided};
+use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome, TestOutcome};
 
 use crate::degradation::{Kernel, describe};
 use crate::report;
@@ -11,7 +11,7 @@ pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, pr
     let span = file.step_span(test.test, step.step).unwrap_or_default();
     let Drawn { code, message, label, decided_at, notes } = match &step.result {
         Ok(decided) => other_verdict(file, test, step, decided, profile),
-        Err(Undecided::Contradiction(contradiction)) => contradicted(file, contradiction),
+        Err(DecideError::Mismatch(mismatch)) => draw_mismatch(file, mismatch),
         Err(undecided) => Drawn {
             code: "test-failed",
             message: format!("test \"{}\": expected {}, and nothing is decided", test.name, step.expected),
@@ -87,8 +87,8 @@ fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     }
 }
 
-fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
-    let Contradiction { access, decision, expected, found, .. } = contradiction;
+fn draw_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Drawn {
+    let Mismatch { access, decision, expected, found, .. } = mismatch;
     let by = match decision.by {
         DecidedBy::Rule(rule) => format!("rule {}", rule + 1),
         DecidedBy::EvalError { rule, error } => {
@@ -98,11 +98,11 @@ fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
         DecidedBy::Default(AccessKind::Write) => "the default for writes".to_owned(),
     };
     let did = match found {
-        Ok(done) => done.to_string(),
+        Ok(outcome) => outcome.to_string(),
         Err(fault) => format!("stopped: {fault}"),
     };
     Drawn {
-        code: "contradiction",
+        code: "mismatch",
         message: "knobgate contradicts itself here; this is a bug of knobgate, not of the policy".to_owned(),
         label: format!("the language says {}, by {by}", decision.verdict),
         decided_at: None,
@@ -113,7 +113,7 @@ fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
                 "please report it, with {}, and these lines: knobgate {}, {}, {access}",
                 file.source().name(),
                 env!("CARGO_PKG_VERSION"),
-                contradiction.profile,
+                mismatch.profile,
             ),
         ],
     }
@@ -122,41 +122,41 @@ fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
 #[cfg(test)]
 mod tests {
     use knobgate_policy::{CheckOptions, Source, evaluate, parse};
-    use knobgate_trial::Done;
+    use knobgate_policy_test::ProgramOutcome;
 
     use super::*;
 
     #[test]
-    fn a_contradiction_is_drawn_with_all_that_a_report_of_it_needs() {
+    fn a_mismatch_is_drawn_with_all_that_a_report_of_it_needs() {
         let text = "policy p\nallow write vm.x\ntest \"t\" {\n  write vm.x \"1\\n\" uid 7 => allow\n}\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let stated = &file.policy().tests()[0].steps[0];
-        let done = |returned, given: Option<&str>, counter| Done {
+        let outcome = |returned, written: Option<&str>, counter| ProgramOutcome {
             returned,
-            given: given.map(|text| text.as_bytes().to_vec()),
+            written: written.map(|text| text.as_bytes().to_vec()),
             counted: vec![counter],
         };
-        let contradiction = Contradiction {
+        let mismatch = Mismatch {
             profile: Profile::default(),
             access: stated.access().clone(),
             decision: evaluate(file.policy(), stated.access()),
-            expected: done(2, Some("1\n"), 0),
-            found: Ok(done(-1, None, 4)),
+            expected: outcome(2, Some("1\n"), 0),
+            found: Ok(outcome(-1, None, 4)),
         };
         let step = StepOutcome {
             step: 0,
             line: 4,
             expected: stated.expected().clone(),
-            result: Err(Undecided::Contradiction(Box::new(contradiction))),
+            result: Err(DecideError::Mismatch(Box::new(mismatch))),
         };
         let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };
         let drawn = anstream::adapter::strip_str(&draw(&file, &test, &step, &Profile::default())).to_string();
         for said in [
-            "error[contradiction]: knobgate contradicts itself here; this is a bug of knobgate, not of the policy",
+            "error[mismatch]: knobgate contradicts itself here; this is a bug of knobgate, not of the policy",
             "p.knob:4:3",
             "the language says allow, by rule 1",
-            "the program should have returned 2, given the knob \"1\\n\", moved counter 0",
-            "the program has returned -1 (EPERM), given the knob nothing, moved counter 4",
+            "the program should have returned 2, written \"1\\n\" to the knob, increased counter 0",
+            "the program has returned -1 (EPERM), written nothing to the knob, increased counter 4",
             concat!(
                 "with p.knob, and these lines: knobgate ",
                 env!("CARGO_PKG_VERSION"),

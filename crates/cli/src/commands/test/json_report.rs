@@ -2,10 +2,10 @@
 
 use knobgate_hook::Profile;
 use knobgate_policy::{DecidedBy, Mode};
-use knobgate_trial::{StepOutcome, TestOutcome};
+use knobgate_policy_test::{StepOutcome, TestOutcome};
 use serde::Serialize;
 
-use super::tally::{Tally, contradicts};
+use super::tally::{Tally, has_mismatch};
 use super::tried::{NotRun, Ran, Tried};
 use crate::deciding_hook::DecidingHook;
 use crate::degradation::{self, Kernel};
@@ -18,7 +18,7 @@ use crate::json_diagnostic;
 pub(super) fn line(all: &[Tried], tally: &Tally, profile: &Profile) -> String {
     json::line(&Report {
         hook: DecidingHook::UserSpace(*profile),
-        tests: Counts { passed: tally.passed, failed: tally.failed, contradictions: tally.contradictions },
+        tests: Counts { passed: tally.passed, failed: tally.failed, mismatches: tally.mismatches },
         files: all.iter().map(|tried| file(tried, profile)).collect(),
     })
 }
@@ -34,7 +34,7 @@ struct Report<'a> {
 struct Counts {
     passed: usize,
     failed: usize,
-    contradictions: usize,
+    mismatches: usize,
 }
 
 #[derive(Serialize, Default)]
@@ -93,9 +93,9 @@ fn test<'a>(ran: &'a Ran, outcome: &'a TestOutcome) -> Test<'a> {
     Test {
         name: &outcome.name,
         line: span.map(|span| ran.file.source().line(span.start)),
-        result: match (outcome.passed(), contradicts(outcome)) {
+        result: match (outcome.passed(), has_mismatch(outcome)) {
             (true, _) => "passed",
-            (false, true) => "contradiction",
+            (false, true) => "mismatch",
             (false, false) => "failed",
         },
         steps: outcome.steps.iter().map(|step| self::step(ran, outcome, step)).collect(),
@@ -134,9 +134,9 @@ fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> Step<
     Step {
         line: step.line,
         access: Access::from(file.policy().tests()[test.test].steps[step.step].access()),
-        result: match (step.passed(), step.contradiction()) {
+        result: match (step.passed(), step.mismatch()) {
             (true, _) => "passed",
-            (false, Some(_)) => "contradiction",
+            (false, Some(_)) => "mismatch",
             (false, None) => "failed",
         },
         expected: Verdict::from(&step.expected),

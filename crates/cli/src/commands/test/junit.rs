@@ -1,11 +1,11 @@
 //! What came of the tests, as JUnit's XML.
 
 use knobgate_hook::Profile;
-use knobgate_trial::TestOutcome;
+use knobgate_policy_test::TestOutcome;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::drawing::draw;
-use super::tally::contradicts;
+use super::tally::has_mismatch;
 use super::tried::{NotRun, Ran, Tried};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
@@ -41,8 +41,8 @@ fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
     let status = if failed.is_empty() {
         TestCaseStatus::success()
     } else {
-        let (kind, r#type) = if contradicts(outcome) {
-            (NonSuccessKind::Error, "contradiction")
+        let (kind, r#type) = if has_mismatch(outcome) {
+            (NonSuccessKind::Error, "mismatch")
         } else {
             (NonSuccessKind::Failure, "test-failed")
         };
@@ -65,9 +65,7 @@ fn not_run(why: &NotRun) -> TestCase {
         NotRun::Unreadable(failure) => {
             status.set_type("unreadable").set_message(&*printable(&failure.to_string()))
         }
-        NotRun::Bug(failure) => {
-            status.set_type("contradiction").set_message(&*printable(&failure.to_string()))
-        }
+        NotRun::Bug(failure) => status.set_type("mismatch").set_message(&*printable(&failure.to_string())),
         NotRun::Wrong(checked) => {
             let drawn = checked
                 .diagnostics

@@ -1,6 +1,6 @@
 //! How many tests passed and failed.
 
-use knobgate_trial::{StepOutcome, TestOutcome};
+use knobgate_policy_test::{StepOutcome, TestOutcome};
 
 use super::tried::{NotRun, Tried};
 use crate::failure::{BAD, BUG, USAGE};
@@ -16,7 +16,7 @@ pub(super) struct Tally {
     pub(super) wrong: usize,
     pub(super) unreadable: usize,
     /// Tests, and files, where knobgate contradicts itself.
-    pub(super) contradictions: usize,
+    pub(super) mismatches: usize,
 }
 
 impl Tally {
@@ -27,7 +27,7 @@ impl Tally {
                 Ok(ran) => ran.tests.iter().for_each(|test| tally.count(test)),
                 Err(NotRun::Unreadable(_)) => tally.unreadable += 1,
                 Err(NotRun::Wrong(_)) => tally.wrong += 1,
-                Err(NotRun::Bug(_)) => tally.contradictions += 1,
+                Err(NotRun::Bug(_)) => tally.mismatches += 1,
             }
         }
         tally
@@ -36,8 +36,8 @@ impl Tally {
     fn count(&mut self, test: &TestOutcome) {
         if test.passed() {
             self.passed += 1;
-        } else if contradicts(test) {
-            self.contradictions += 1;
+        } else if has_mismatch(test) {
+            self.mismatches += 1;
         } else {
             self.failed += 1;
         }
@@ -45,7 +45,7 @@ impl Tally {
 
     /// Whether there was nothing to run.
     pub(super) fn is_without_tests(&self) -> bool {
-        self.passed + self.failed + self.contradictions == 0
+        self.passed + self.failed + self.mismatches == 0
     }
 
     /// Whether nothing is wrong.
@@ -56,7 +56,7 @@ impl Tally {
     /// The exit status.
     pub(super) fn status(&self) -> u8 {
         match self {
-            Self { contradictions: 1.., .. } => BUG,
+            Self { mismatches: 1.., .. } => BUG,
             Self { unreadable: 1.., .. } => USAGE,
             Self { failed: 1.., .. } | Self { wrong: 1.., .. } => BAD,
             _ => 0,
@@ -73,7 +73,7 @@ impl Tally {
         };
         part(self.passed, "test", " passed", style::ALLOW);
         part(self.failed, "test", " failed", style::ERROR);
-        part(self.contradictions, "contradiction", " of knobgate", style::ERROR);
+        part(self.mismatches, "bug", " of knobgate", style::ERROR);
         part(self.wrong, "file", " with errors", style::ERROR);
         part(self.unreadable, "unreadable file", "", style::ERROR);
         let found = if parts.is_empty() { "no tests".to_owned() } else { parts.join(", ") };
@@ -82,6 +82,6 @@ impl Tally {
 }
 
 /// Whether knobgate contradicts itself in this test.
-pub(super) fn contradicts(test: &TestOutcome) -> bool {
-    test.steps.iter().any(|step| StepOutcome::contradiction(step).is_some())
+pub(super) fn has_mismatch(test: &TestOutcome) -> bool {
+    test.steps.iter().any(|step| StepOutcome::mismatch(step).is_some())
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use knobgate_compiler::Degradation;
 use knobgate_policy::{CheckOptions, PolicyFile};
-use knobgate_trial::{Profile, TestOutcome, Trial, TrialError};
+use knobgate_policy_test::{PolicyTest, PolicyTestError, Profile, TestOutcome};
 
 use super::progress::Progress;
 use crate::failure::Failure;
@@ -88,9 +88,9 @@ fn one(path: &Path, profile: &Profile, text: Option<&str>) -> Tried {
 fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun> {
     let mut checked = check_policy(path, &CheckOptions::default()).map_err(NotRun::Unreadable)?;
     let Some(file) = checked.file.take() else { return Err(NotRun::Wrong(Box::new(checked))) };
-    let mut trial = match Trial::new(&file, profile) {
-        Ok(trial) => trial,
-        Err(TrialError::Compile { source, .. }) => {
+    let mut policy_test = match PolicyTest::new(&file, profile) {
+        Ok(policy_test) => policy_test,
+        Err(PolicyTestError::Compile { source, .. }) => {
             checked.diagnostics.push(not_compiled::diagnostic(&source, &file, profile));
             return Err(NotRun::Wrong(Box::new(checked)));
         }
@@ -100,7 +100,8 @@ fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun
         }
     };
     let named = |test: &usize| text.is_none_or(|text| file.policy().tests()[*test].name.contains(text));
-    let tests = (0..file.policy().tests().len()).filter(named).map(|test| trial.run_test(test)).collect();
-    let degradations = trial.degradations().to_vec();
+    let tests =
+        (0..file.policy().tests().len()).filter(named).map(|test| policy_test.run_test(test)).collect();
+    let degradations = policy_test.degradations().to_vec();
     Ok(Ran { file, degradations, tests })
 }

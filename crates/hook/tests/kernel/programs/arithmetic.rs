@@ -124,8 +124,8 @@ impl Sketch<'_> {
             let bytes = size.bytes() as i16;
             // The stack wants what is aligned, and atomic operations everywhere.
             let aligned = self.random.below(32 / bytes as u64) as i16 * bytes;
-            let crooked = self.random.below(33 - bytes as u64) as i16;
-            let offset = if stack { aligned } else { crooked };
+            let unaligned = self.random.below(33 - bytes as u64) as i16;
+            let offset = if stack { aligned } else { unaligned };
             let register = self.random.pick(&[Reg::R0, Reg::R2, Reg::R3]);
             match self.random.below(6) {
                 0 => self.asm.store(size, Reg::R7, offset, register),

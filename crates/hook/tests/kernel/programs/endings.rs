@@ -1,4 +1,4 @@
-//! Programs that are about nothing but what they return, which the verifier must find to be 0 or 1.
+//! Programs with random computations of their return value, which the verifier must find to be 0 or 1.
 
 use knobgate_bpf::{AluOp, Assembler, Cond, Insn, Label, Operand, Program, Reg, Size, Width};
 use knobgate_hook::Profile;
@@ -36,7 +36,7 @@ pub(crate) fn any(random: &mut Random, profile: &Profile) -> Program {
         asm.mov(Reg::R0, 0);
         asm.exit();
     } else {
-        // A label must be somewhere; nobody goes there.
+        // Every label must be bound, even if nothing jumps there.
         asm.bind(deny);
     }
     Program {

@@ -1,4 +1,4 @@
-//! The helpers of the hook and the context, with odd lengths, places and flags.
+//! The helpers of the hook and the context, with unusual lengths, offsets and flags.
 
 use knobgate_bpf::{Reg, Size, helper_ids};
 
@@ -49,7 +49,7 @@ impl Sketch<'_> {
         for _ in 0..1 + self.random.below(2) {
             self.asm.mov(Reg::R1, CONTEXT);
             let size = if self.random.one_in(6) {
-                // Also more than there may be.
+                // Sometimes longer than allowed.
                 let size = self.random.pick(&[4095, 4096, 4097, 300]);
                 self.asm.load_map_value(Reg::R2, super::RESULTS, super::BUFFERS);
                 size
@@ -80,10 +80,10 @@ impl Sketch<'_> {
 
     pub(super) fn retval(&mut self) {
         if self.random.one_in(2) {
-            let odd = !self.profile.set_retval_checked;
+            let any_number = !self.profile.set_retval_checked;
             let retval = match self.random.below(8) {
-                0 if odd => self.random.below(20) as i32,
-                1 if odd => -4096,
+                0 if any_number => self.random.below(20) as i32,
+                1 if any_number => -4096,
                 0 | 1 => -4095,
                 2 | 3 => 0,
                 _ => -(1 + self.random.below(130) as i32),

@@ -1,4 +1,4 @@
-//! Maps of all kinds: looked into, changed, gone through.
+//! Maps of all kinds: lookups, updates, iteration.
 
 use knobgate_bpf::{Cond, MapKind, Reg, Size, helper_ids};
 

@@ -1,0 +1,253 @@
+//! The helpers that Linux accepts in programs of this hook.
+//!
+//! One table holds everything that is known about a helper: its number (`enum bpf_func_id` in include/uapi/linux/bpf.h),
+//! its name, the release that made it available to cgroup/sysctl programs, and its prototype (`struct bpf_func_proto` in
+//! include/linux/bpf.h). Numbers and names are those of 6.18; older kernels have fewer helpers. The model of the hook has
+//! exactly the helpers with a prototype. docs/programs.md lists them all.
+
+/// One helper.
+#[derive(Debug)]
+pub struct Helper {
+    /// Its number, the immediate of the call.
+    pub id: u32,
+    /// The kernel's name for it.
+    pub name: &'static str,
+    /// Its prototype. `None`: the helper is not modelled, and only known by name, for listings and messages.
+    pub proto: Option<FuncProto>,
+}
+
+/// The prototype of a helper, and where it is available.
+#[derive(Debug)]
+pub struct FuncProto {
+    /// The first release in which cgroup/sysctl programs can call it.
+    pub since: (u16, u16),
+    /// Whether only programs under the GPL may call it.
+    pub gpl_only: bool,
+    /// The types of its arguments, in r1 and the registers after it.
+    pub args: &'static [ArgType],
+    /// What is in r0 afterwards.
+    pub ret: ReturnType,
+}
+
+/// What a helper accepts as an argument: `enum bpf_arg_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArgType {
+    /// `ARG_ANYTHING`: any initialized value.
+    Anything,
+    /// `ARG_PTR_TO_CTX`
+    Ctx,
+    /// `ARG_CONST_MAP_PTR`
+    ConstMapPtr,
+    /// `ARG_PTR_TO_MAP_KEY`
+    MapKey,
+    /// `ARG_PTR_TO_MAP_VALUE`
+    MapValue,
+    /// `ARG_PTR_TO_MAP_VALUE | MEM_UNINIT`
+    UninitMapValue,
+    /// `ARG_PTR_TO_MEM | MEM_RDONLY`; the next argument is its size.
+    Mem,
+    /// `ARG_PTR_TO_MEM | PTR_MAYBE_NULL | MEM_RDONLY`; the next argument is its size.
+    MemOrNull,
+    /// `ARG_PTR_TO_MEM | MEM_WRITE`: memory that is initialized before the helper writes it. The next argument is its size.
+    WritableMem,
+    /// `ARG_PTR_TO_UNINIT_MEM`; the next argument is its size.
+    UninitMem,
+    /// `ARG_PTR_TO_MEM | PTR_MAYBE_NULL | MEM_WRITE`; the next argument is its size.
+    WritableMemOrNull,
+    /// `ARG_PTR_TO_FIXED_SIZE_MEM | MEM_UNINIT | MEM_WRITE | MEM_ALIGNED`, a `long`.
+    UninitLong,
+    /// `ARG_CONST_SIZE`: not 0.
+    ConstSize,
+    /// `ARG_CONST_SIZE_OR_ZERO`
+    ConstSizeOrZero,
+    /// `ARG_CONST_ALLOC_SIZE_OR_ZERO`
+    ConstAllocSizeOrZero,
+    /// `ARG_PTR_TO_RINGBUF_MEM | OBJ_RELEASE`
+    RingbufMem,
+    /// `ARG_PTR_TO_FUNC`
+    Func,
+    /// `ARG_PTR_TO_STACK | PTR_MAYBE_NULL`
+    StackOrNull,
+    /// `ARG_PTR_TO_CONST_STR`
+    ConstStr,
+}
+
+/// What a helper returns: `enum bpf_return_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnType {
+    /// `RET_INTEGER`
+    Integer,
+    /// `RET_VOID`
+    Void,
+    /// `RET_PTR_TO_MAP_VALUE`
+    MapValue,
+    /// `RET_PTR_TO_MAP_VALUE_OR_NULL`
+    MapValueOrNull,
+    /// `RET_PTR_TO_RINGBUF_MEM_OR_NULL`
+    RingbufMemOrNull,
+}
+
+macro_rules! helpers {
+    (@gpl gpl) => { true };
+    (@gpl) => { false };
+    (@proto) => { None };
+    (@proto $major:literal $minor:literal ($($gpl:ident)?) ($($arg:ident),*) $ret:ident) => {
+        Some(FuncProto {
+            since: ($major, $minor),
+            gpl_only: helpers!(@gpl $($gpl)?),
+            args: &[$(ArgType::$arg),*],
+            ret: ReturnType::$ret,
+        })
+    };
+    ($(
+        $constant:ident = $id:literal $name:literal
+            $(since $major:literal $minor:literal $($gpl:ident)? ($($arg:ident),*) -> $ret:ident)?,
+    )*) => {
+        /// The helpers' numbers.
+        pub mod helper_ids {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                pub const $constant: u32 = $id;
+            )*
+        }
+
+        const HELPERS: &[Helper] = &[$(
+            Helper {
+                id: $id,
+                name: $name,
+                proto: helpers!(@proto $($major $minor ($($gpl)?) ($($arg),*) $ret)?),
+            },
+        )*];
+    };
+}
+
+helpers! {
+    MAP_LOOKUP_ELEM = 1 "bpf_map_lookup_elem" since 5 2 (ConstMapPtr, MapKey) -> MapValueOrNull,
+    MAP_UPDATE_ELEM = 2 "bpf_map_update_elem" since 5 2 (ConstMapPtr, MapKey, MapValue, Anything) -> Integer,
+    MAP_DELETE_ELEM = 3 "bpf_map_delete_elem" since 5 2 (ConstMapPtr, MapKey) -> Integer,
+    KTIME_GET_NS = 5 "bpf_ktime_get_ns" since 5 8 () -> Integer,
+    TRACE_PRINTK = 6 "bpf_trace_printk" since 5 2 gpl (Mem, ConstSize) -> Integer,
+    GET_PRANDOM_U32 = 7 "bpf_get_prandom_u32" since 5 8 () -> Integer,
+    GET_SMP_PROCESSOR_ID = 8 "bpf_get_smp_processor_id" since 5 8 () -> Integer,
+    TAIL_CALL = 12 "bpf_tail_call" since 5 8 (Ctx, ConstMapPtr, Anything) -> Void,
+    GET_CURRENT_PID_TGID = 14 "bpf_get_current_pid_tgid" since 6 1 () -> Integer,
+    GET_CURRENT_UID_GID = 15 "bpf_get_current_uid_gid" since 5 2 () -> Integer,
+    GET_CURRENT_COMM = 16 "bpf_get_current_comm" since 6 1 (UninitMem, ConstSize) -> Integer,
+    GET_CGROUP_CLASSID = 17 "bpf_get_cgroup_classid" since 6 1 () -> Integer,
+    PERF_EVENT_READ = 22 "bpf_perf_event_read",
+    PERF_EVENT_OUTPUT = 25 "bpf_perf_event_output" since 5 8 gpl (Ctx, ConstMapPtr, Anything, Mem, ConstSizeOrZero) -> Integer,
+    GET_CURRENT_TASK = 35 "bpf_get_current_task",
+    CURRENT_TASK_UNDER_CGROUP = 37 "bpf_current_task_under_cgroup" since 6 12 (ConstMapPtr, Anything) -> Integer,
+    GET_NUMA_NODE_ID = 42 "bpf_get_numa_node_id" since 5 8 () -> Integer,
+    PERF_EVENT_READ_VALUE = 55 "bpf_perf_event_read_value",
+    GET_CURRENT_CGROUP_ID = 80 "bpf_get_current_cgroup_id" since 5 2 () -> Integer,
+    GET_LOCAL_STORAGE = 81 "bpf_get_local_storage" since 5 2 (ConstMapPtr, Anything) -> MapValue,
+    MAP_PUSH_ELEM = 87 "bpf_map_push_elem" since 5 2 (ConstMapPtr, MapValue, Anything) -> Integer,
+    MAP_POP_ELEM = 88 "bpf_map_pop_elem" since 5 2 (ConstMapPtr, UninitMapValue) -> Integer,
+    MAP_PEEK_ELEM = 89 "bpf_map_peek_elem" since 5 2 (ConstMapPtr, UninitMapValue) -> Integer,
+    SPIN_LOCK = 93 "bpf_spin_lock",
+    SPIN_UNLOCK = 94 "bpf_spin_unlock",
+    SYSCTL_GET_NAME = 101 "bpf_sysctl_get_name" since 5 2 (Ctx, WritableMem, ConstSize, Anything) -> Integer,
+    SYSCTL_GET_CURRENT_VALUE = 102 "bpf_sysctl_get_current_value" since 5 2 (Ctx, UninitMem, ConstSize) -> Integer,
+    SYSCTL_GET_NEW_VALUE = 103 "bpf_sysctl_get_new_value" since 5 2 (Ctx, UninitMem, ConstSize) -> Integer,
+    SYSCTL_SET_NEW_VALUE = 104 "bpf_sysctl_set_new_value" since 5 2 (Ctx, Mem, ConstSize) -> Integer,
+    STRTOL = 105 "bpf_strtol" since 5 2 (Mem, ConstSize, Anything, UninitLong) -> Integer,
+    STRTOUL = 106 "bpf_strtoul" since 5 2 (Mem, ConstSize, Anything, UninitLong) -> Integer,
+    SEND_SIGNAL = 109 "bpf_send_signal" since 6 16 (Anything) -> Integer,
+    PROBE_READ_USER = 112 "bpf_probe_read_user",
+    PROBE_READ_KERNEL = 113 "bpf_probe_read_kernel",
+    PROBE_READ_USER_STR = 114 "bpf_probe_read_user_str",
+    PROBE_READ_KERNEL_STR = 115 "bpf_probe_read_kernel_str",
+    SEND_SIGNAL_THREAD = 117 "bpf_send_signal_thread" since 6 16 (Anything) -> Integer,
+    JIFFIES64 = 118 "bpf_jiffies64" since 5 8 () -> Integer,
+    GET_NS_CURRENT_PID_TGID = 120 "bpf_get_ns_current_pid_tgid",
+    GET_CURRENT_ANCESTOR_CGROUP_ID = 123 "bpf_get_current_ancestor_cgroup_id" since 6 1 (Anything) -> Integer,
+    KTIME_GET_BOOT_NS = 125 "bpf_ktime_get_boot_ns" since 5 8 () -> Integer,
+    RINGBUF_OUTPUT = 130 "bpf_ringbuf_output" since 5 8 (ConstMapPtr, Mem, ConstSizeOrZero, Anything) -> Integer,
+    RINGBUF_RESERVE = 131 "bpf_ringbuf_reserve" since 5 8 (ConstMapPtr, ConstAllocSizeOrZero, Anything) -> RingbufMemOrNull,
+    RINGBUF_SUBMIT = 132 "bpf_ringbuf_submit" since 5 8 (RingbufMem, Anything) -> Void,
+    RINGBUF_DISCARD = 133 "bpf_ringbuf_discard" since 5 8 (RingbufMem, Anything) -> Void,
+    RINGBUF_QUERY = 134 "bpf_ringbuf_query" since 5 8 (ConstMapPtr, Anything) -> Integer,
+    GET_TASK_STACK = 141 "bpf_get_task_stack",
+    COPY_FROM_USER = 148 "bpf_copy_from_user",
+    SNPRINTF_BTF = 149 "bpf_snprintf_btf",
+    PER_CPU_PTR = 153 "bpf_per_cpu_ptr",
+    THIS_CPU_PTR = 154 "bpf_this_cpu_ptr",
+    TASK_STORAGE_GET = 156 "bpf_task_storage_get",
+    TASK_STORAGE_DELETE = 157 "bpf_task_storage_delete",
+    GET_CURRENT_TASK_BTF = 158 "bpf_get_current_task_btf",
+    KTIME_GET_COARSE_NS = 160 "bpf_ktime_get_coarse_ns" since 5 11 () -> Integer,
+    FOR_EACH_MAP_ELEM = 164 "bpf_for_each_map_elem" since 5 13 (ConstMapPtr, Func, StackOrNull, Anything) -> Integer,
+    SNPRINTF = 165 "bpf_snprintf" since 5 13 gpl (WritableMemOrNull, ConstSizeOrZero, ConstStr, MemOrNull, ConstSizeOrZero) -> Integer,
+    TIMER_INIT = 169 "bpf_timer_init",
+    TIMER_SET_CALLBACK = 170 "bpf_timer_set_callback",
+    TIMER_START = 171 "bpf_timer_start",
+    TIMER_CANCEL = 172 "bpf_timer_cancel",
+    TASK_PT_REGS = 175 "bpf_task_pt_regs",
+    GET_BRANCH_SNAPSHOT = 176 "bpf_get_branch_snapshot",
+    TRACE_VPRINTK = 177 "bpf_trace_vprintk" since 5 16 gpl (Mem, ConstSize, MemOrNull, ConstSizeOrZero) -> Integer,
+    FIND_VMA = 180 "bpf_find_vma",
+    LOOP = 181 "bpf_loop" since 5 17 (Anything, Func, StackOrNull, Anything) -> Integer,
+    STRNCMP = 182 "bpf_strncmp" since 5 17 (Mem, ConstSize, ConstStr) -> Integer,
+    GET_RETVAL = 186 "bpf_get_retval" since 5 18 () -> Integer,
+    SET_RETVAL = 187 "bpf_set_retval" since 5 18 (Anything) -> Integer,
+    COPY_FROM_USER_TASK = 191 "bpf_copy_from_user_task",
+    KPTR_XCHG = 194 "bpf_kptr_xchg",
+    MAP_LOOKUP_PERCPU_ELEM = 195 "bpf_map_lookup_percpu_elem" since 5 19 (ConstMapPtr, MapKey, Anything) -> MapValueOrNull,
+    DYNPTR_FROM_MEM = 197 "bpf_dynptr_from_mem",
+    RINGBUF_RESERVE_DYNPTR = 198 "bpf_ringbuf_reserve_dynptr",
+    RINGBUF_SUBMIT_DYNPTR = 199 "bpf_ringbuf_submit_dynptr",
+    RINGBUF_DISCARD_DYNPTR = 200 "bpf_ringbuf_discard_dynptr",
+    DYNPTR_READ = 201 "bpf_dynptr_read",
+    DYNPTR_WRITE = 202 "bpf_dynptr_write",
+    DYNPTR_DATA = 203 "bpf_dynptr_data",
+    KTIME_GET_TAI_NS = 208 "bpf_ktime_get_tai_ns" since 6 1 () -> Integer,
+    USER_RINGBUF_DRAIN = 209 "bpf_user_ringbuf_drain",
+    CGRP_STORAGE_GET = 210 "bpf_cgrp_storage_get",
+    CGRP_STORAGE_DELETE = 211 "bpf_cgrp_storage_delete",
+}
+
+impl Helper {
+    /// All helpers, by ascending number.
+    pub const ALL: &[Self] = HELPERS;
+
+    /// The helper of this number.
+    pub fn find(id: u32) -> Option<&'static Self> {
+        let index = Self::ALL.binary_search_by_key(&id, |helper| helper.id).ok()?;
+        Some(&Self::ALL[index])
+    }
+
+    /// The types of its arguments; none of a helper without a prototype.
+    pub fn args(&self) -> &'static [ArgType] {
+        self.proto.as_ref().map_or(&[], |proto| proto.args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_have_the_names_that_the_kernel_gives_them() {
+        let name = |id| Helper::find(id).map(|helper| helper.name);
+        assert_eq!(name(helper_ids::SYSCTL_GET_NAME), Some("bpf_sysctl_get_name"));
+        assert_eq!(name(helper_ids::SET_RETVAL), Some("bpf_set_retval"));
+        assert_eq!(name(0), None);
+        assert!(Helper::ALL.is_sorted_by(|a, b| a.id < b.id));
+    }
+
+    #[test]
+    fn a_size_comes_after_its_memory() {
+        use ArgType::{
+            ConstSize, ConstSizeOrZero, Mem, MemOrNull, UninitMem, WritableMem, WritableMemOrNull,
+        };
+        for helper in Helper::ALL {
+            let args = helper.args();
+            for (index, arg) in args.iter().enumerate() {
+                let is_memory = matches!(arg, Mem | MemOrNull | WritableMem | UninitMem | WritableMemOrNull);
+                let next_is_size = matches!(args.get(index + 1), Some(ConstSize | ConstSizeOrZero));
+                assert_eq!(is_memory, next_is_size, "{} r{}", helper.name, index + 1);
+            }
+        }
+    }
+}

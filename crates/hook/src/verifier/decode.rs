@@ -1,0 +1,153 @@
+//! From instructions to steps: everything that can be looked up before the program runs (`resolve_pseudo_ldimm64()` and
+//! parts of `check_subprogs()` and `check_helper_call()` in kernel/bpf/verifier.c).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knobgate_bpf::{AtomicOp, Callee, Helper, Imm64, MapKind, MapReference, Operation, Program, helper_ids};
+
+use super::Rejection;
+use crate::Profile;
+use crate::constants::BPF_CGROUP_SYSCTL;
+use crate::step::Step;
+
+/// Decodes a program: one step for each instruction.
+pub(super) fn decode(
+    program: &Program,
+    profile: &Profile,
+    expected_attach_type: u32,
+) -> Result<Vec<Step>, Rejection> {
+    let mut relocations = BTreeMap::new();
+    for relocation in &program.relocations {
+        let insn = relocation.insn;
+        let def = program.maps.get(relocation.map).ok_or(Rejection::Relocation { insn })?;
+        let is_load = program.insns.get(insn).is_some_and(|insn| insn.is_load_imm64());
+        let fits = match relocation.target {
+            MapReference::Map => true,
+            MapReference::Value(offset) => {
+                def.kind == MapKind::Array && def.max_entries == 1 && offset < def.value_size
+            }
+        };
+        if !is_load || !fits || relocations.insert(insn, relocation).is_some() {
+            return Err(Rejection::Relocation { insn });
+        }
+    }
+
+    let mut steps = Vec::with_capacity(program.insns.len());
+    let starts: BTreeSet<usize> = program.functions.iter().map(|function| function.start).collect();
+    while steps.len() < program.insns.len() {
+        let insn = steps.len();
+        let operation = Operation::at(&program.insns, insn)?;
+        check_instruction_set(&operation, insn, profile)?;
+        let after = insn + operation.slots();
+        let target = |off: i32| {
+            let target = after as i64 + i64::from(off);
+            usize::try_from(target)
+                .ok()
+                .filter(|target| *target < program.insns.len())
+                .map(|target| target as u32)
+                .ok_or(Rejection::JumpOutOfRange { insn, target })
+        };
+        let function = |off: i32| {
+            let start = target(off)?;
+            if starts.is_empty() || starts.contains(&(start as usize)) {
+                Ok(start)
+            } else {
+                Err(Rejection::NotAFunction { insn, target: start as usize })
+            }
+        };
+        let relocation = relocations.get(&insn);
+        steps.push(match operation {
+            Operation::Alu { width, op, dst, operand } => Step::Alu { width, op, dst, operand },
+            Operation::Mov { width, dst, operand } => Step::Mov { width, dst, operand },
+            Operation::MovSigned { width, size, dst, src } => Step::MovSigned { width, size, dst, src },
+            Operation::Neg { width, dst } => Step::Neg { width, dst },
+            Operation::Swap { order, size, dst } => Step::Swap { order, size, dst },
+            Operation::Load { size, signed, dst, base, off } => Step::Load { size, signed, dst, base, off },
+            Operation::LoadAcquire { size, dst, base, off } => {
+                Step::Load { size, signed: false, dst, base, off }
+            }
+            Operation::Store { size, base, off, operand } => Step::Store { size, base, off, operand },
+            Operation::StoreRelease { size, base, off, src } => {
+                Step::Store { size, base, off, operand: src.into() }
+            }
+            Operation::Atomic { op, size, base, off, src } => Step::Atomic { op, size, base, off, src },
+            Operation::LoadImm64 { dst, imm } => match (relocation.map(|r| (r.map, r.target)), imm) {
+                (Some((map, MapReference::Map)), _) => Step::Map { dst, map: map as u16 },
+                (Some((map, MapReference::Value(offset))), _) => {
+                    Step::MapValue { dst, map: map as u16, offset }
+                }
+                (None, Imm64::Value(value)) => Step::Number { dst, value },
+                (None, Imm64::Function { .. }) if !profile.has_function_addresses() => {
+                    return Err(Rejection::FunctionAddress { insn });
+                }
+                // The offset of a function counts from the second half of the load.
+                (None, Imm64::Function { off }) => Step::Function { dst, start: function(off - 1)? },
+                (None, _) => return Err(Rejection::Relocation { insn }),
+            },
+            Operation::LoadPacket { .. } => return Err(Rejection::PacketLoad { insn }),
+            Operation::Jump { off, .. } => Step::Jump { target: target(off)? },
+            Operation::JumpIf { width, cond, dst, operand, off } => {
+                Step::JumpIf { width, cond, dst, operand, target: target(i32::from(off))? }
+            }
+            Operation::MayGoto { off } => Step::MayGoto { target: target(i32::from(off))? },
+            Operation::Call { callee: Callee::Helper(id) } => {
+                Step::Helper { helper: helper(id, insn, program, profile, expected_attach_type)? }
+            }
+            Operation::Call { callee: Callee::Function(off) } => Step::Call { start: function(off)? },
+            Operation::Call { callee: Callee::Kfunc { btf_id, .. } } => {
+                return Err(Rejection::KernelFunction { insn, btf_id });
+            }
+            Operation::Exit => Step::Exit,
+        });
+        if operation.slots() == 2 {
+            steps.push(Step::SecondHalf);
+        }
+    }
+    Ok(steps)
+}
+
+/// The helper of this number, if the program may call it.
+fn helper(
+    id: u32,
+    insn: usize,
+    program: &Program,
+    profile: &Profile,
+    expected_attach_type: u32,
+) -> Result<&'static Helper, Rejection> {
+    let helper = Helper::find(id).ok_or(Rejection::UnknownHelper { insn, id })?;
+    let name = helper.name;
+    let Some(proto) = &helper.proto else { return Err(Rejection::NotModelled { insn, id, name }) };
+    // Only the attach type of this hook gives programs its return value.
+    let is_retval_helper = matches!(id, helper_ids::GET_RETVAL | helper_ids::SET_RETVAL);
+    if !profile.has_helper(id) || (is_retval_helper && expected_attach_type != BPF_CGROUP_SYSCTL) {
+        return Err(Rejection::UnavailableHelper { insn, id, name });
+    }
+    if proto.gpl_only && !is_gpl(program) { Err(Rejection::Gpl { insn, name }) } else { Ok(helper) }
+}
+
+/// Whether the program may call helpers for the GPL (`license_is_gpl_compatible` in include/linux/license.h). A program
+/// that states no license gets such a one from the loader.
+fn is_gpl(program: &Program) -> bool {
+    const COMPATIBLE: [&str; 6] =
+        ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+    program.license.as_deref().is_none_or(|license| COMPATIBLE.contains(&license))
+}
+
+/// Rejects instructions that the kernel does not know yet.
+fn check_instruction_set(operation: &Operation, insn: usize, profile: &Profile) -> Result<(), Rejection> {
+    use knobgate_bpf::{AluOp, ByteOrder};
+    let (known, what) = match operation {
+        Operation::Alu { op: AluOp::SDiv | AluOp::SMod, .. }
+        | Operation::MovSigned { .. }
+        | Operation::Swap { order: ByteOrder::Swap, .. }
+        | Operation::Load { signed: true, .. } => (profile.isa_v4, "ISA v4"),
+        Operation::Jump { long: true, .. } => (profile.long_jump, "gotol"),
+        Operation::Atomic { op, .. } => (profile.atomics || *op == AtomicOp::Add, "atomic operations"),
+        Operation::LoadAcquire { .. } | Operation::StoreRelease { .. } => {
+            (profile.acquire_release, "load-acquire and store-release")
+        }
+        Operation::MayGoto { .. } => (profile.may_goto, "may_goto"),
+        _ => (true, ""),
+    };
+    if known { Ok(()) } else { Err(Rejection::UnknownInstruction { insn, what, kernel: profile.name }) }
+}

@@ -1,0 +1,174 @@
+//! Why a program is rejected.
+
+use crate::{Errno, MapError};
+
+/// Why a program is rejected. The messages are those of the kernel's verifier, where it has any.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are in the messages")]
+pub enum Rejection {
+    /// There are no instructions.
+    #[error("the program has no instructions")]
+    Empty,
+    /// There are more instructions than the kernel accepts.
+    #[error("the program has {insns} instructions; 1000000 is the most")]
+    TooLarge { insns: usize },
+    /// An instruction is invalid.
+    #[error(transparent)]
+    Decode(#[from] knobgate_bpf::DecodeError),
+    /// The kernel does not have the instruction yet.
+    #[error("instruction {insn}: Linux {kernel} does not know {what}")]
+    UnknownInstruction { insn: usize, what: &'static str, kernel: &'static str },
+    /// A map cannot be created.
+    #[error("map {index}, {name}: {error}")]
+    Map { index: usize, name: String, error: MapError },
+    /// The given maps are not those of the program.
+    #[error("the maps given are not of the kinds and sizes that the program's are")]
+    OtherMaps,
+    /// A program is for an array that the program does not have, or for an index beyond its end.
+    #[error("map {map} is no program array with room for a program at index {index}")]
+    TailCall { map: usize, index: u32 },
+    /// A program in a program array uses cgroup storage that its caller does not.
+    #[error(
+        "a program in a program array has cgroup storage in the map {map}, which its caller does not use"
+    )]
+    ForeignStorage { map: String },
+    /// A reference to a map, or to something else that only a loader knows, is unresolved or wrong.
+    #[error(
+        "instruction {insn}: the reference to a map or variable is not resolved, or does not fit the map"
+    )]
+    Relocation { insn: usize },
+    /// The address of a function is loaded, on a kernel without `BPF_PSEUDO_FUNC` (5.13).
+    #[error("instruction {insn}: unrecognized bpf_ld_imm64 insn")]
+    FunctionAddress { insn: usize },
+    /// A packet is read; this hook has none.
+    #[error("instruction {insn}: BPF_LD_[ABS|IND] instructions not allowed for this program type")]
+    PacketLoad { insn: usize },
+    /// A kernel function is called; none is modelled.
+    #[error("instruction {insn}: kernel function {btf_id} is not modelled")]
+    KernelFunction { insn: usize, btf_id: u32 },
+    /// No helper has this number.
+    #[error("instruction {insn}: invalid func unknown#{id}")]
+    UnknownHelper { insn: usize, id: u32 },
+    /// The helper is not available to this program type, expected attach type or kernel.
+    #[error("instruction {insn}: program of this type cannot use helper {name}#{id}")]
+    UnavailableHelper { insn: usize, id: u32, name: &'static str },
+    /// The helper is for programs under the GPL.
+    #[error(
+        "instruction {insn}: cannot call {name}, a GPL-restricted function, from a program under another license"
+    )]
+    Gpl { insn: usize, name: &'static str },
+    /// The kernel has the helper, but this model does not.
+    #[error("instruction {insn}: helper {name}#{id} is not modelled")]
+    NotModelled { insn: usize, id: u32, name: &'static str },
+    /// A jump leaves the program.
+    #[error("instruction {insn}: jump out of range to instruction {target}")]
+    JumpOutOfRange { insn: usize, target: i64 },
+    /// A jump leads into a 64-bit immediate load.
+    #[error("instruction {insn}: jump into the middle of the 64-bit immediate load at instruction {target}")]
+    JumpIntoLoad { insn: usize, target: usize },
+    /// A jump leaves its function.
+    #[error("instruction {insn}: jump out of range from its function to instruction {target}")]
+    JumpLeavesFunction { insn: usize, target: usize },
+    /// A call goes to where no function starts.
+    #[error("instruction {insn} calls instruction {target}, where no function starts")]
+    NotAFunction { insn: usize, target: usize },
+    /// A function falls through to the next one, or past the end of the program.
+    #[error("instruction {insn}: last insn is not an exit or jmp")]
+    FallsOff { insn: usize },
+    /// An instruction is unreachable.
+    #[error("unreachable insn {insn}")]
+    Unreachable { insn: usize },
+    /// A backward jump, on a kernel without bounded loops.
+    #[error("back-edge from insn {insn} to {target}")]
+    BackEdge { insn: usize, target: usize },
+    /// An infinite loop: no path leads out of it.
+    #[error("infinite loop detected at insn {insn}")]
+    InfiniteLoop { insn: usize },
+    /// The frame pointer is written.
+    #[error("instruction {insn}: frame pointer is read only")]
+    FramePointer { insn: usize },
+    /// A function calls itself, directly or through others.
+    #[error("instruction {insn}: recursive call of the function at instruction {target}")]
+    Recursion { insn: usize, target: usize },
+    /// The call stack is too deep.
+    #[error("the call stack of {frames} frames is too deep")]
+    TooDeep { frames: usize },
+    /// The functions of a call chain use too much stack together.
+    #[error("combined stack size of {frames} calls is {bytes}. Too large")]
+    StackTotal { frames: usize, bytes: usize },
+    /// A stack access is out of bounds.
+    #[error("instruction {insn}: invalid access to the stack at offset {off} of {size} bytes")]
+    StackAccess { insn: usize, off: i64, size: usize },
+    /// Memory is accessed through a value that is not a pointer, or may be null.
+    #[error("instruction {insn}: R{register} invalid mem access '{found}'")]
+    MemoryAccess { insn: usize, register: u8, found: &'static str },
+    /// A helper gets a size that may be 0.
+    #[error("instruction {insn}: R{register} invalid zero-sized read")]
+    ZeroSize { insn: usize, register: u8 },
+    /// The kernel's `struct bpf_map` is written.
+    #[error("instruction {insn}: only read from {description} is supported")]
+    MapDescription { insn: usize, description: &'static str },
+    /// An uninitialized register is read.
+    #[error("instruction {insn}: R{register} !read_ok")]
+    UninitRegister { insn: usize, register: u8 },
+    /// The context has no such field, or it cannot be accessed like that.
+    #[error("instruction {insn}: invalid bpf_context access off={off} size={size}")]
+    Context { insn: usize, off: i64, size: usize },
+    /// The context is written with an immediate, which this kernel does not accept.
+    #[error("instruction {insn}: BPF_ST stores into R{register} ctx is not allowed")]
+    StoreToContext { insn: usize, register: u8 },
+    /// The return value is not known to be 0 or 1.
+    #[error("instruction {insn}: At {at} the register R0 {found} should have been in [0, 1]")]
+    ReturnValue { insn: usize, at: &'static str, found: String },
+    /// The argument of `bpf_set_retval` is not known to be an errno or 0 (7.2).
+    #[error("instruction {insn}: At bpf_set_retval the register R1 {found} should have been in [-4095, 0]")]
+    Retval { insn: usize, found: String },
+    /// A pointer is passed instead of a number.
+    #[error("instruction {insn}: R{register} is not a scalar")]
+    NotAScalar { insn: usize, register: u8 },
+}
+
+impl Rejection {
+    /// The errno of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::Empty | Self::TooLarge { .. } | Self::TooDeep { .. } => Errno::E2BIG,
+            Self::Map { error, .. } => error.errno(),
+            Self::FramePointer { .. }
+            | Self::StackTotal { .. }
+            | Self::StackAccess { .. }
+            | Self::MemoryAccess { .. }
+            | Self::ZeroSize { .. }
+            | Self::MapDescription { .. }
+            | Self::UninitRegister { .. }
+            | Self::Context { .. }
+            | Self::StoreToContext { .. } => Errno::EACCES,
+            Self::Decode(_)
+            | Self::UnknownInstruction { .. }
+            | Self::OtherMaps
+            | Self::Relocation { .. }
+            | Self::FunctionAddress { .. }
+            | Self::PacketLoad { .. }
+            | Self::KernelFunction { .. }
+            | Self::UnknownHelper { .. }
+            | Self::UnavailableHelper { .. }
+            | Self::NotModelled { .. }
+            | Self::Gpl { .. }
+            | Self::TailCall { .. }
+            | Self::ForeignStorage { .. }
+            | Self::JumpOutOfRange { .. }
+            | Self::JumpIntoLoad { .. }
+            | Self::JumpLeavesFunction { .. }
+            | Self::NotAFunction { .. }
+            | Self::FallsOff { .. }
+            | Self::Unreachable { .. }
+            | Self::BackEdge { .. }
+            | Self::InfiniteLoop { .. }
+            | Self::Recursion { .. }
+            | Self::ReturnValue { .. }
+            | Self::Retval { .. }
+            | Self::NotAScalar { .. } => Errno::EINVAL,
+        }
+    }
+}

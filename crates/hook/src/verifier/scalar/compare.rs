@@ -1,0 +1,145 @@
+//! Refining numbers by comparisons.
+
+use knobgate_bpf::{Cond, Width};
+
+use super::{Range, Scalar};
+use crate::verifier::bits::Bits;
+
+impl Scalar {
+    /// Both numbers after `left cond right` was found to be `holds`; `None` if that is impossible.
+    pub(in crate::verifier) fn compare(
+        width: Width,
+        cond: Cond,
+        holds: bool,
+        left: Self,
+        right: Self,
+    ) -> Option<(Self, Self)> {
+        let (cond, holds) = match cond.inverse() {
+            Some(inverse) if !holds => (inverse, true),
+            _ => (cond, holds),
+        };
+        let (mut a, mut b) = (left, right);
+        match cond {
+            Cond::Set => Self::test(width, holds, &mut a, &mut b)?,
+            Cond::Eq => Self::equal(width, &mut a, &mut b)?,
+            Cond::Ne => {
+                Self::differ(width, &mut a, b);
+                Self::differ(width, &mut b, a);
+            }
+            Cond::Gt | Cond::SGt => Self::below(width, cond == Cond::SGt, true, &mut b, &mut a)?,
+            Cond::Ge | Cond::SGe => Self::below(width, cond == Cond::SGe, false, &mut b, &mut a)?,
+            Cond::Lt | Cond::SLt => Self::below(width, cond == Cond::SLt, true, &mut a, &mut b)?,
+            Cond::Le | Cond::SLe => Self::below(width, cond == Cond::SLe, false, &mut a, &mut b)?,
+        }
+        if !a.is_possible() || !b.is_possible() {
+            return None;
+        }
+        let (a, b) = (a.settled(), b.settled());
+        (a.is_possible() && b.is_possible()).then_some((a, b))
+    }
+
+    /// A number that was compared with itself, which the verifier treats like two numbers.
+    pub(in crate::verifier) fn compare_itself(self, width: Width, cond: Cond, holds: bool) -> Option<Self> {
+        let (mut one, other) = Self::compare(width, cond, holds, self, self)?;
+        one.unsigned.narrow(other.unsigned.min, other.unsigned.max);
+        one.signed.narrow(other.signed.min, other.signed.max);
+        one.low_unsigned.narrow(other.low_unsigned.min, other.low_unsigned.max);
+        one.low_signed.narrow(other.low_signed.min, other.low_signed.max);
+        one.is_possible().then(|| one.settled()).filter(|met| met.is_possible())
+    }
+
+    /// `a & b`, found to be zero or not.
+    fn test(width: Width, holds: bool, a: &mut Self, b: &mut Self) -> Option<()> {
+        let (one, other) = match width {
+            Width::W64 => (a.bits, b.bits),
+            Width::W32 => (a.bits.low(), b.bits.low()),
+        };
+        let possible = if holds { one.most() & other.most() != 0 } else { one.value & other.value == 0 };
+        let constant = |bits: Bits| match width {
+            Width::W64 => (bits.mask == 0).then_some(bits.value),
+            Width::W32 => (bits.low().mask == 0).then_some(bits.low().value),
+        };
+        let (a, mask) = match (constant(a.bits), constant(b.bits)) {
+            (_, Some(mask)) => (a, mask),
+            (Some(mask), None) => (b, mask),
+            (None, None) => return possible.then_some(()),
+        };
+        if !holds {
+            a.bits = Bits { value: a.bits.value & !mask, mask: a.bits.mask & !mask };
+        } else if mask.is_power_of_two() {
+            a.bits = Bits { value: a.bits.value | mask, mask: a.bits.mask & !mask };
+        }
+        possible.then_some(())
+    }
+
+    fn equal(width: Width, a: &mut Self, b: &mut Self) -> Option<()> {
+        a.low_unsigned.narrow(b.low_unsigned.min, b.low_unsigned.max);
+        a.low_signed.narrow(b.low_signed.min, b.low_signed.max);
+        if width == Width::W64 {
+            a.unsigned.narrow(b.unsigned.min, b.unsigned.max);
+            a.signed.narrow(b.signed.min, b.signed.max);
+            a.bits = a.bits.meet(b.bits)?;
+            *b = *a;
+        } else {
+            let low = a.bits.low().meet(b.bits.low())?;
+            (b.low_unsigned, b.low_signed) = (a.low_unsigned, a.low_signed);
+            a.bits = low.or_halves(a.bits.high());
+            b.bits = low.or_halves(b.bits.high());
+        }
+        Some(())
+    }
+
+    /// Excludes `other`, if it is known, from the ends of `number`.
+    fn differ(width: Width, number: &mut Self, other: Self) {
+        fn cut<T: Ord + Copy>(
+            range: &mut Range<T>,
+            value: T,
+            up: impl Fn(T) -> Option<T>,
+            down: impl Fn(T) -> Option<T>,
+        ) {
+            let (at_min, at_max) = (range.min == value, range.max == value);
+            // If nothing is left, the range becomes an impossible one.
+            if at_min && at_max {
+                if let Some(more) = up(value) {
+                    range.min = more;
+                } else if let Some(less) = down(value) {
+                    range.max = less;
+                }
+            } else if at_min {
+                range.min = up(value).unwrap_or(value);
+            } else if at_max {
+                range.max = down(value).unwrap_or(value);
+            }
+        }
+        if width == Width::W64 {
+            if let Some(value) = other.known() {
+                cut(&mut number.unsigned, value, |one| one.checked_add(1), |one| one.checked_sub(1));
+                cut(&mut number.signed, value as i64, |one| one.checked_add(1), |one| one.checked_sub(1));
+            }
+        } else if other.low_unsigned.min == other.low_unsigned.max {
+            let value = other.low_unsigned.min;
+            cut(&mut number.low_unsigned, value, |one| one.checked_add(1), |one| one.checked_sub(1));
+            cut(&mut number.low_signed, value as i32, |one| one.checked_add(1), |one| one.checked_sub(1));
+        }
+    }
+
+    /// `less` is below `more`, or equal to it.
+    fn below(width: Width, signed: bool, strictly: bool, less: &mut Self, more: &mut Self) -> Option<()> {
+        macro_rules! narrow {
+            ($range:ident) => {{
+                let step = strictly.into();
+                let (highest, lowest) =
+                    (more.$range.max.checked_sub(step)?, less.$range.min.checked_add(step)?);
+                less.$range.max = less.$range.max.min(highest);
+                more.$range.min = more.$range.min.max(lowest);
+            }};
+        }
+        match (width, signed) {
+            (Width::W64, false) => narrow!(unsigned),
+            (Width::W64, true) => narrow!(signed),
+            (Width::W32, false) => narrow!(low_unsigned),
+            (Width::W32, true) => narrow!(low_signed),
+        }
+        Some(())
+    }
+}

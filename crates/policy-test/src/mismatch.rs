@@ -1,0 +1,63 @@
+//! Where the compiled program does not do what the policy means.
+
+use std::fmt;
+
+use knobgate_hook::{Errno, Profile};
+use knobgate_policy::{Access, Decision, Text};
+
+/// The program does something else with an access than the language says. A bug of knobgate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The kernel that the program was compiled for and ran on.
+    pub profile: Profile,
+    /// The access.
+    pub access: Access,
+    /// What the language says.
+    pub decision: Decision,
+    /// What the program should have done.
+    pub expected: ProgramOutcome,
+    /// What it did, or why it was stopped.
+    pub found: Result<ProgramOutcome, String>,
+}
+
+/// What a program did with an access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramOutcome {
+    /// What the system call returned: a length, or a negative errno.
+    pub returned: i64,
+    /// What the knob's handler was given to write; `None` if nothing.
+    pub written: Option<Vec<u8>>,
+    /// The counters that changed: indices of 8 bytes each in the value of [`RULE_HITS_MAP`](knobgate_bpf::RULE_HITS_MAP).
+    pub counted: Vec<usize>,
+}
+
+impl std::error::Error for Mismatch {}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "on {} the program should have {}, and has ", self.profile, self.expected)?;
+        match &self.found {
+            Ok(outcome) => outcome.fmt(f),
+            Err(fault) => write!(f, "stopped: {fault}"),
+        }
+    }
+}
+
+/// As in `returned -1 (EPERM), written nothing to the knob, increased counter 4`.
+impl fmt::Display for ProgramOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "returned {}", self.returned)?;
+        if let Some(errno) = Errno::from_returned(self.returned) {
+            write!(f, " ({errno})")?;
+        }
+        match &self.written {
+            Some(written) => write!(f, ", written {} to the knob", Text::from(written.as_slice()))?,
+            None => write!(f, ", written nothing to the knob")?,
+        }
+        match self.counted.as_slice() {
+            [] => write!(f, ", increased no counter"),
+            [counter] => write!(f, ", increased counter {counter}"),
+            counters => write!(f, ", increased counters {counters:?}"),
+        }
+    }
+}
