@@ -2,7 +2,7 @@
 //!
 //! A field says one thing that kernels differ in, and a profile says it for one kernel. Fixes get back-ported, so that
 //! the number of a version alone proves little: to describe a kernel that is not here, take the closest profile
-//! ([`Profile::closest`]) and change what differs. `knobgate_kernel::running_profile` does that for the kernel that runs:
+//! ([`Profile::closest`]) and change what differs. `knobgate_snapshot::running_profile` does that for the kernel that runs:
 //! it probes what can be tried without harm, and its documentation lists what it takes from here.
 
 use std::fmt;

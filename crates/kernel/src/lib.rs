@@ -20,7 +20,6 @@
 //! - A **guard** ([`guard()`]) is a process that ends a command if the one that started it under a policy dies.
 //! - The **descendants** of a command ([`Descendants`]) are followed by programs on tracepoints, to notice those that leave
 //!   its cgroup.
-//! - A **snapshot** ([`snapshot()`]) is the machine's knobs for the hook in user space.
 //! - A **probe** ([`probe()`]) finds out by doing what the kernel can do. Versions do not tell.
 //!
 //! Errors say what was being done, to what, what went wrong and what to do; the kernel's own answer is their `source()`.
@@ -100,10 +99,8 @@ mod query;
 mod remembered;
 mod replacement;
 mod ring_buffer;
-mod running_profile;
 mod scratch;
 mod signals;
-mod snapshot;
 mod spawn;
 mod sweep;
 #[allow(unsafe_code)]
@@ -136,23 +133,24 @@ pub use hierarchy::Hierarchy;
 pub use link::{Link, LinkError, LinkInfo};
 pub use load::{LoadOptions, LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
-pub use machine::{Machine, MachineAttachments, SurveyError, knob_names};
+pub use machine::{Machine, MachineAttachments, PROC_SYS, SurveyError, kernel_version, knob_names};
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
 pub use pin_dir::{MovedAway, PinDir};
 pub use pin_owner::Distrust;
-pub use probe::{Outcome, Probes, probe, probe_cached};
+pub use probe::{
+    AttachProbes, InstructionProbes, Outcome, Probes, probe, probe_attaching, probe_cached,
+    probe_instructions, probe_invalid_retval,
+};
 pub use process_id::ProcessId;
 pub use program::{ProgramFd, ProgramInfo};
 pub use query::{AttachMode, Attached};
 pub use ring_buffer::RingBuffer;
-pub use running_profile::running_profile;
 pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;
 pub use signals::{HeldSignal, HeldSignals};
-pub use snapshot::{Inferred, Snapshot, snapshot};
 pub use spawn::{
     Namespaces, ProcessFd, keep_closed_streams, spawn_inside, start_inside, with_private_namespaces,
 };

@@ -53,8 +53,8 @@ impl Machine {
     }
 }
 
-/// The numbers of the running kernel: `(6, 12, 94)`.
-pub(crate) fn kernel_version() -> (u16, u16, u16) {
+/// The version of the running kernel: `(6, 12, 94)`.
+pub fn kernel_version() -> (u16, u16, u16) {
     let uname = rustix::system::uname();
     version_in(&uname.release().to_string_lossy(), &uname.version().to_string_lossy())
 }
@@ -80,13 +80,14 @@ fn numbers(text: &str) -> (u16, u16, u16) {
 
 /// Which boot this is.
 pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string(Path::new(ROOT).join("kernel/random/boot_id"))?.trim().to_owned())
+    Ok(fs::read_to_string(Path::new(PROC_SYS).join("kernel/random/boot_id"))?.trim().to_owned())
 }
 
-pub(crate) const ROOT: &str = "/proc/sys";
+/// Where the knobs are.
+pub const PROC_SYS: &str = "/proc/sys";
 
 fn number(knob: &str) -> Option<i32> {
-    fs::read_to_string(Path::new(ROOT).join(knob)).ok()?.trim().parse().ok()
+    fs::read_to_string(Path::new(PROC_SYS).join(knob)).ok()?.trim().parse().ok()
 }
 
 /// The word in brackets, as in `none [integrity] confidentiality`.
@@ -106,9 +107,9 @@ fn chosen(text: &str) -> Option<&str> {
 pub fn knob_names() -> io::Result<Vec<String>> {
     const DEPTH: usize = 16;
     const MOST: usize = 100_000;
-    let device = rustix::fs::stat(ROOT)?.st_dev;
+    let device = rustix::fs::stat(PROC_SYS)?.st_dev;
     let mut names = Vec::new();
-    let mut pending = vec![(PathBuf::from(ROOT), 0)];
+    let mut pending = vec![(PathBuf::from(PROC_SYS), 0)];
     'walk: while let Some((directory, depth)) = pending.pop() {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
@@ -124,7 +125,7 @@ pub fn knob_names() -> io::Result<Vec<String>> {
                     pending.push((path, depth + 1));
                 }
             } else if kind.is_file()
-                && let Some(name) = path.strip_prefix(ROOT).ok().and_then(Path::to_str)
+                && let Some(name) = path.strip_prefix(PROC_SYS).ok().and_then(Path::to_str)
             {
                 names.push(name.to_owned());
                 if names.len() == MOST {

@@ -4,11 +4,11 @@
 //! `bpf_sysctl_set_new_value` not even whether it does anything. Each probe here loads a program of a few instructions,
 //! and two attach one to a cgroup made for that.
 
-pub(crate) mod attaching;
+mod attaching;
 mod cache;
-pub(crate) mod instructions;
+mod instructions;
 mod programs;
-pub(crate) mod retval;
+mod retval;
 mod rewrite;
 
 use std::fmt;
@@ -17,6 +17,10 @@ use knobgate_bpf::{Features, Insn};
 use rustix::io::Errno;
 
 use crate::program::ProgramFd;
+
+pub use attaching::{AttachProbes, probe_attaching};
+pub use instructions::{InstructionProbes, probe_instructions};
+pub use retval::probe_invalid_retval;
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]

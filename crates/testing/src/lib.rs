@@ -14,6 +14,7 @@ mod seccomp;
 mod stage;
 
 pub use harness::{Need, Suite, Test, in_private_mounts, number, run};
+pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, runs};
 pub use requirements::{Missing, followed_processes};
 pub use seccomp::{deny_bpf, deny_clone3};

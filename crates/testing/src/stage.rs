@@ -5,9 +5,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{
-    Cgroup, Hierarchy, Namespaces, ScratchCgroup, running_profile, start_inside, with_private_namespaces,
-};
+use knobgate_kernel::{Cgroup, Hierarchy, Namespaces, ScratchCgroup, start_inside, with_private_namespaces};
+use knobgate_snapshot::running_profile;
 
 /// The kernel that the tests run on, for the model to be.
 pub fn profile() -> Profile {

@@ -11,15 +11,23 @@ use crate::cgroup::Cgroup;
 use crate::program::ProgramFd;
 use crate::query::AttachMode;
 
-pub(crate) struct Attaching {
-    pub(crate) replace: Outcome,
-    pub(crate) link_detach: Outcome,
-    pub(crate) preorder: Outcome,
-    pub(crate) anchors: Outcome,
-    pub(crate) updates_find_their_slot: Outcome,
+/// What attaching a program accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttachProbes {
+    /// A program can replace another one (`BPF_F_REPLACE`).
+    pub replace: Outcome,
+    /// A link can be detached (`BPF_LINK_DETACH`).
+    pub link_detach: Outcome,
+    /// A program can run before those of the cgroups below (`BPF_F_PREORDER`).
+    pub preorder: Outcome,
+    /// A program can go before or after another one (`BPF_F_BEFORE`, `BPF_F_AFTER`).
+    pub anchors: Outcome,
+    /// Updating a link changes that link's program, also if another one has `BPF_F_PREORDER`.
+    pub updates_find_their_slot: Outcome,
 }
 
-impl Attaching {
+impl AttachProbes {
     fn unknown(why: &str) -> Self {
         let unknown = || Outcome::Unknown(why.to_owned());
         Self {
@@ -32,13 +40,14 @@ impl Attaching {
     }
 }
 
-pub(crate) fn probe() -> Attaching {
+/// Attaches programs to a cgroup made for that, in which no process is.
+pub fn probe_attaching() -> AttachProbes {
     let cgroup = match scratch_cgroup() {
         Ok(cgroup) => cgroup,
-        Err(error) => return Attaching::unknown(&error.to_string()),
+        Err(error) => return AttachProbes::unknown(&error.to_string()),
     };
     let (Ok(one), Ok(two), Ok(three)) = (load_allow(), load_allow(), load_allow()) else {
-        return Attaching::unknown("no program can be loaded");
+        return AttachProbes::unknown("no program can be loaded");
     };
     let preordered = Among { preorder: true, ..Among::default() };
     let multi = |program, among: &Among<'_>| attach_among(program, &cgroup, AttachMode::Multi, among);
@@ -48,7 +57,7 @@ pub(crate) fn probe() -> Attaching {
     detach_all(&cgroup, &[&one, &two]);
     let preorder = multi(&one, &preordered);
     detach_all(&cgroup, &[&one]);
-    Attaching {
+    AttachProbes {
         replace: outcome(replaced),
         link_detach: outcome(
             link_among(&one, &cgroup, &Among::default()).and_then(|link| detach_link(&link)),

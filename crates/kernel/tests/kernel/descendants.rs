@@ -6,9 +6,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Departure, Descendants, Lost, ScratchCgroup, spawn_inside, start_inside};
-use knobgate_testing::{Reaped, eventually, followed_processes, runs, scratch};
+use knobgate_testing::{Profile, Reaped, eventually, followed_processes, runs, scratch};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;

@@ -13,7 +13,6 @@ mod loads;
 mod machines;
 mod replacements;
 mod single_threaded;
-mod snapshots;
 mod spawns;
 mod stage;
 
@@ -47,7 +46,6 @@ fn main() -> ExitCode {
         machines::TESTS,
         single_threaded::TESTS,
         replacements::TESTS,
-        snapshots::TESTS,
         spawns::TESTS,
     ];
     Suite::new(&tests.concat())

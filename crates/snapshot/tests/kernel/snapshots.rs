@@ -4,10 +4,12 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 use knobgate_hook::{Hook, Process, VALUE_BYTES, Wanted};
-use knobgate_kernel::{Inferred, Snapshot, knob_names, snapshot};
+use knobgate_kernel::knob_names;
+use knobgate_snapshot::{Inferred, Snapshot, snapshot};
+use knobgate_testing::Test;
 use libtest_mimic::Failed;
 
-pub(crate) const TESTS: &[super::Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a_snapshot_reads_as_the_machine_does", reads_alike),
     ("a_snapshot_says_of_every_knob_what_is_known_of_it", says),
 ];

@@ -11,8 +11,7 @@ use std::path::Path;
 
 use knobgate_hook::handler::Unreadable;
 use knobgate_hook::{Errno, Handler, Knob, Knobs, Profile, VALUE_BYTES, WritesStrict};
-
-use crate::machine::{Machine, ROOT, kernel_version, knob_names};
+use knobgate_kernel::{Machine, PROC_SYS, kernel_version, knob_names};
 
 /// What was read of the machine's knobs, as far as a model can stand in for them.
 #[derive(Debug)]
@@ -112,7 +111,7 @@ pub fn snapshot() -> io::Result<Snapshot> {
 
 /// One knob; `usual` is what is known of it by name. `None`: it is gone.
 fn knob(name: &str, usual: Option<Knob>, profile: &Profile) -> Option<(Knob, Inferred)> {
-    let path = Path::new(ROOT).join(name);
+    let path = Path::new(PROC_SYS).join(name);
     let metadata = path.metadata().ok()?;
     let (handler, inferred) = handler(name, &path, metadata.mode(), usual, profile);
     let (owner, group) = (metadata.uid(), metadata.gid());
