@@ -87,7 +87,9 @@ fn load_failure(failure: Failure, error: LoadError) -> Failure {
         LoadError::Rejected { .. } if !permitted => {
             "; without CAP_PERFMON it refuses what it otherwise takes: run it as root"
         }
-        LoadError::NotPermitted { .. } if capabilities.is_some_and(|one| !one.in_first_user_namespace()) => {
+        LoadError::NotPermitted { .. }
+            if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
+        {
             "; run it outside of this container, or try the policy without the kernel: knobgate explain"
         }
         LoadError::NotPermitted { .. } => {

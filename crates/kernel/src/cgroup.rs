@@ -16,7 +16,7 @@ use crate::cgroup_type::CgroupType;
 use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
 use crate::long_path;
 use crate::process_id::ProcessId;
-use crate::sweep;
+use crate::teardown;
 
 /// What can go wrong with a cgroup.
 #[derive(Debug, thiserror::Error)]
@@ -246,9 +246,10 @@ impl Cgroup {
         let text = match self.read("cgroup.type") {
             // Of all cgroups that are there, the root alone does not have it.
             Err(CgroupError::Io { source, .. }) if gone(&source) => {
-                return match accessat(&self.dir, c"cgroup.procs", Access::EXISTS, AtFlags::empty()) {
-                    Ok(()) => Ok(CgroupType::Root),
-                    Err(_) => Err(CgroupError::NotFound { path: self.path.clone() }),
+                return if self.exists() {
+                    Ok(CgroupType::Root)
+                } else {
+                    Err(CgroupError::NotFound { path: self.path.clone() })
                 };
             }
             text => text?,
@@ -258,6 +259,11 @@ impl Cgroup {
             path: self.path.join("cgroup.type"),
             source: io::Error::new(io::ErrorKind::InvalidData, format!("it says {:?}", text.trim_end())),
         })
+    }
+
+    /// Whether it was not removed.
+    pub(crate) fn exists(&self) -> bool {
+        accessat(&self.dir, c"cgroup.procs", Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
     /// Whether a process can be in here, although there are cgroups below: those with controllers enabled for these cannot
@@ -343,7 +349,7 @@ impl Cgroup {
     ///
     /// [`Root`](CgroupError::Root), [`Io`](CgroupError::Io).
     pub fn kill(&self) -> Result<(), CgroupError> {
-        sweep::kill_all(self.dir.as_fd()).map_err(|error| match error {
+        teardown::kill_all(self.dir.as_fd()).map_err(|error| match error {
             Errno::NOENT if self.kind().is_ok_and(|kind| kind == CgroupType::Root) => {
                 CgroupError::Root { path: self.path.clone() }
             }
@@ -357,7 +363,7 @@ impl Cgroup {
     ///
     /// [`Io`](CgroupError::Io); the root of the hierarchy has no `cgroup.events`.
     pub fn is_populated(&self) -> Result<bool, CgroupError> {
-        sweep::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
+        teardown::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
     }
 
     /// Waits until no process is in here and below; says whether that is so.
@@ -366,7 +372,7 @@ impl Cgroup {
     ///
     /// As [`is_populated`](Self::is_populated).
     pub fn wait_until_empty(&self, at_most: Duration) -> Result<bool, CgroupError> {
-        sweep::wait_until_empty(self.dir.as_fd(), at_most)
+        teardown::wait_until_empty(self.dir.as_fd(), at_most)
             .map_err(failed("read cgroup.events of", &self.path))
     }
 
@@ -384,8 +390,10 @@ impl Cgroup {
         for _ in 0..TRIES {
             match unlinkat(&parent, name.as_c_str(), AtFlags::REMOVEDIR) {
                 Ok(()) => return Ok(()),
-                Err(Errno::BUSY | Errno::NOTEMPTY) if sweep::has_children(self.as_fd()) == Ok(true) => break,
-                Err(Errno::BUSY | Errno::NOTEMPTY) => sweep::sleep(Duration::from_millis(10)),
+                Err(Errno::BUSY | Errno::NOTEMPTY) if teardown::has_children(self.as_fd()) == Ok(true) => {
+                    break;
+                }
+                Err(Errno::BUSY | Errno::NOTEMPTY) => teardown::sleep(Duration::from_millis(10)),
                 Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: self.path.clone() }),
                 Err(error) => return Err(failed("remove the cgroup", &self.path)(error)),
             }
@@ -407,7 +415,7 @@ impl Cgroup {
         if !self.wait_until_empty(Duration::from_secs(10))? {
             return Err(CgroupError::InUse { path: self.path.clone() });
         }
-        sweep::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+        teardown::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
     }
 
     /// Removes this cgroup with all below it, if no process is in any of them. Waits for nothing.
@@ -420,7 +428,7 @@ impl Cgroup {
         if self.is_populated()? {
             return Err(CgroupError::InUse { path: self.path.clone() });
         }
-        sweep::remove_tree(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+        teardown::remove_tree(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
     }
 
     fn not_removed(&self, error: Errno) -> CgroupError {
@@ -508,15 +516,19 @@ pub fn name_in_its_namespace(pid: u32) -> io::Result<Option<PathBuf>> {
     let look = move || {
         // Of this thread alone, which ends then.
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
-        let text = fs::read(format!("/proc/{pid}/cgroup"))?;
-        unified_name(&text).ok_or_else(|| io::Error::other("it is in no cgroup of version 2"))
+        name_in(Path::new(&format!("/proc/{pid}/cgroup")))
     };
     let looked = std::thread::Builder::new().spawn(look)?.join();
     looked.unwrap_or_else(|_| Err(io::Error::other("the thread in its namespace panicked"))).map(Some)
 }
 
-/// The name after `0::` in the text of a `/proc/PID/cgroup`.
-pub(crate) fn unified_name(text: &[u8]) -> Option<PathBuf> {
+/// The name of the v2 cgroup in a `/proc/PID/cgroup`.
+pub(crate) fn name_in(file: &Path) -> io::Result<PathBuf> {
+    unified_name(&fs::read(file)?).ok_or_else(|| io::Error::other("it is in no cgroup v2"))
+}
+
+/// The name after `0::`.
+fn unified_name(text: &[u8]) -> Option<PathBuf> {
     let name = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     Some(PathBuf::from(OsString::from_vec(name.to_vec())))
 }

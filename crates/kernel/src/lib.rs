@@ -76,6 +76,7 @@ mod cgroup;
 mod cgroup_type;
 mod change;
 mod descendants;
+mod fdinfo;
 mod foreign;
 mod guard;
 mod hierarchy;
@@ -102,9 +103,9 @@ mod ring_buffer;
 mod scratch;
 mod signals;
 mod spawn;
-mod sweep;
 #[allow(unsafe_code)]
 mod sys;
+mod teardown;
 mod threads;
 mod verifier_log;
 mod verifier_stats;
@@ -121,11 +122,12 @@ pub use attach::{
 pub use attachment::{Attachment, PinnedLink};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
-pub use capabilities::{Capabilities, Capability};
+pub use capabilities::{Capabilities, Capability, CapabilitySet, Credentials};
 pub use cgroup::{Cgroup, CgroupError, name_in_its_namespace};
 pub use cgroup_type::CgroupType;
 pub use change::Change;
 pub use descendants::{Departed, Departure, Descendants, DescendantsError, Lost};
+pub use fdinfo::FdInfo;
 #[doc(hidden)]
 pub use foreign::attach_without_link;
 pub use guard::{Guard, GuardError, guard};

@@ -1,10 +1,11 @@
 //! Maps: what a program and user space share.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use crate::fdinfo::FdInfo;
 use crate::object::{ObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{MapFd, Object};
 
@@ -212,11 +213,11 @@ impl Map {
     ///
     /// [`ObjectError::Failed`] when `/proc` cannot be read.
     pub fn is_frozen(&self) -> Result<bool, ObjectError> {
-        let file = format!("/proc/thread-self/fdinfo/{}", self.as_fd().as_raw_fd());
-        let text = fs::read_to_string(&file)
-            .map_err(|source| ObjectError::Failed { doing: format!("read {file}"), source })?;
-        let frozen = text.lines().find_map(|line| line.strip_prefix("frozen:"));
-        Ok(frozen.is_some_and(|value| value.trim() == "1"))
+        let info = FdInfo::of(self.as_fd()).map_err(|source| ObjectError::Failed {
+            doing: format!("read the fdinfo of map {}", self.info().id),
+            source,
+        })?;
+        Ok(info.get("frozen") == Some("1"))
     }
 
     fn error(&self, doing: &str, error: Errno) -> ObjectError {

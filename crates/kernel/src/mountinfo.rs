@@ -1,13 +1,15 @@
 //! What is mounted where: `/proc/PID/mountinfo`, of which proc_pid_mountinfo(5) tells the format.
 
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::{fs, io};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
+
+use crate::fdinfo::FdInfo;
 
 /// One line of `mountinfo`, as far as we need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +53,8 @@ impl Mount {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd()))?;
-        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        Ok(id.is_some_and(|id| id.trim().parse() == Ok(self.id)))
+        let info = FdInfo::of(directory.as_fd())?;
+        Ok(info.get("mnt_id").is_some_and(|id| id.parse() == Ok(self.id)))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use crate::cgroup::unified_name;
+use crate::cgroup::name_in;
 use crate::hierarchy::gone;
 
 /// How many threads of a process are in its cgroup.
@@ -27,10 +26,10 @@ impl ThreadCount {
     ///
     /// When the process is gone, or there is no cgroup v2.
     pub fn of_pid(pid: u32) -> io::Result<Self> {
-        let cgroup = cgroup_name(format!("/proc/{pid}/cgroup").into())?;
+        let cgroup = name_in(format!("/proc/{pid}/cgroup").as_ref())?;
         let mut count = Self { inside: 0, elsewhere: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            match cgroup_name(thread?.path().join("cgroup")) {
+            match name_in(&thread?.path().join("cgroup")) {
                 Ok(name) if name.starts_with(&cgroup) => count.inside += 1,
                 Ok(_) => count.elsewhere += 1,
                 Err(error) if gone(&error) || error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -39,8 +38,4 @@ impl ThreadCount {
         }
         Ok(count)
     }
-}
-
-fn cgroup_name(file: PathBuf) -> io::Result<PathBuf> {
-    unified_name(&fs::read(file)?).ok_or_else(|| io::Error::other("it is in no cgroup of version 2"))
 }

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use knobgate_kernel::ScratchCgroup;
 use knobgate_testing::{Reaped, RemovedAtLast, Test, eventually, runs, shell};
 use libtest_mimic::Failed;
 
@@ -248,7 +249,7 @@ fn leftovers() -> Result<(), Failed> {
     let used = setting.parent.create("knobgate-run-4194306-0")?;
     let used_below = setting.parent.create("knobgate-run-4194306-1")?.create("a")?;
     let foreign = setting.parent.create("knobgate-running-4194305-0")?;
-    let ours = setting.parent.create(format!("knobgate-run-{}-99", std::process::id()))?;
+    let ours = ScratchCgroup::create(&setting.parent, "knobgate-run-")?;
     let sleeper = Reaped(shell(&used, "exec sleep 1000").spawn()?);
     let below = Reaped(shell(&used_below, "exec sleep 1000").spawn()?);
     assert_eq!(setting.script("true").status.code(), Some(0));
@@ -259,7 +260,7 @@ fn leftovers() -> Result<(), Failed> {
     assert!(runs(sleeper.0.id()));
     drop(sleeper);
     let used_below = used_below.parent()?.ok_or("no parent")?;
-    for cgroup in [used, used_below, foreign, ours] {
+    for cgroup in [used, used_below, foreign] {
         cgroup.kill_and_remove()?;
     }
     Ok(())

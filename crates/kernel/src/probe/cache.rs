@@ -27,7 +27,7 @@ impl Key {
 
     fn new(boot_id: &str, capabilities: Capabilities) -> Self {
         let mut key = format!("format {FORMAT}\nboot {boot_id}\ncapabilities");
-        for capability in Capability::ALL.into_iter().filter(|&one| capabilities.has(one)) {
+        for capability in Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one)) {
             let _ = write!(key, " {capability}");
         }
         key.push('\n');

@@ -47,7 +47,7 @@ pub(super) fn probe() -> (Outcome, Outcome) {
 /// At the top, where no policy for others applies; or, in a container that may not, below its own.
 pub(super) fn scratch_cgroup() -> Result<ScratchCgroup, CgroupError> {
     let in_cgroup = |parent: Cgroup| {
-        ScratchCgroup::remove_stale(&parent, PREFIX)?;
+        ScratchCgroup::remove_stale(&parent, PREFIX);
         ScratchCgroup::create(&parent, PREFIX)
     };
     Hierarchy::find()?

@@ -2,7 +2,7 @@
 //!
 //! Between fork and `_exit` such a process may only make system calls on data that was prepared before: another
 //! thread may have held any lock (the allocator's too) at the moment of the fork. All that the bodies below call is
-//! `rustix` with its raw system calls and [`sweep`], which keeps to the same rule.
+//! `rustix` with its raw system calls and [`teardown`], which keeps to the same rule.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ use rustix::process::{DumpableBehavior, chdir, set_dumpable_behavior, setsid};
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
 use crate::process_id::ProcessId;
-use crate::sweep;
+use crate::teardown;
 
 /// Forks a process that runs `body` and ends with what it returns as its exit status. All signals stay blocked in
 /// it, so that no handler of ours runs there; `SIGKILL` ends it.
@@ -106,13 +106,13 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
     }
     // There is no end to this but an empty cgroup.
     loop {
-        let _ = sweep::kill_all(guarded.cgroup);
-        match sweep::wait_until_empty(guarded.cgroup, Duration::from_secs(1)) {
+        let _ = teardown::kill_all(guarded.cgroup);
+        match teardown::wait_until_empty(guarded.cgroup, Duration::from_secs(1)) {
             Ok(false) => {}
             Ok(true) | Err(_) => break,
         }
     }
-    match sweep::remove_all(guarded.parent, guarded.name) {
+    match teardown::remove_all(guarded.parent, guarded.name) {
         Ok(()) => 0,
         Err(_) => 1,
     }

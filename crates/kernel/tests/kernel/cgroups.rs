@@ -1,10 +1,12 @@
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, ProcessId, ScratchCgroup};
-use knobgate_testing::{Reaped, root, runs, scratch, shell};
+use knobgate_testing::{Reaped, eventually, root, runs, scratch, shell};
 use libtest_mimic::Failed;
 
 pub(crate) const TESTS: &[super::Test] = &[
@@ -26,7 +28,9 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("killing_reaches_every_cgroup_of_a_threaded_tree", kill_threaded_tree),
     ("a_tree_with_processes_is_left_alone", populated),
     ("what_is_mounted_on_a_cgroup_is_left_alone", mounted),
-    ("scratch_cgroups_of_the_dead_are_cleared_away", stale),
+    ("stale_scratch_cgroups_are_removed_and_nothing_else", stale),
+    ("what_another_pid_namespace_uses_is_not_stale", stale_elsewhere),
+    ("a_new_scratch_cgroup_is_not_taken_for_stale", stale_race),
 ];
 
 fn open() -> Result<(), Failed> {
@@ -124,12 +128,12 @@ fn mounts_over() -> Result<(), Failed> {
 /// The argument that makes this program say in which cgroup a process is.
 pub(crate) const FIND: &str = "--find-cgroup";
 
-pub(crate) fn find(pid: &str) -> std::process::ExitCode {
+pub(crate) fn find(pid: &str) -> ExitCode {
     match Cgroup::of_pid(pid.parse().expect("a process id")) {
         Ok(cgroup) => println!("found {}", cgroup.path().display()),
         Err(error) => println!("{error}"),
     }
-    std::process::ExitCode::SUCCESS
+    ExitCode::SUCCESS
 }
 
 fn ids() -> Result<(), Failed> {
@@ -274,15 +278,87 @@ fn mounted() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The arguments that make this program clear stale cgroups away, and hold a scratch cgroup until its input ends.
+pub(crate) const CLEARER: &str = "--remove-stale";
+pub(crate) const HOLDER: &str = "--hold-scratch";
+const STALE: &str = "stale-";
+
+pub(crate) fn clear_stale(parent: &Path) -> ExitCode {
+    ScratchCgroup::remove_stale(&Cgroup::open(parent).expect("the parent"), STALE);
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn hold_scratch(parent: &Path) -> ExitCode {
+    let parent = Cgroup::open(parent).expect("the parent");
+    let scratch = ScratchCgroup::create(&parent, STALE).expect("a scratch cgroup");
+    println!("{}", scratch.path().display());
+    let _ = std::io::stdin().read(&mut [0]);
+    ExitCode::SUCCESS
+}
+
+/// This program in a role, as a process of another pid namespace.
+fn in_other_pids(role: &str, parent: &Cgroup) -> Result<Command, Failed> {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+    command.arg(std::env::current_exe()?).arg(role).arg(parent.path());
+    Ok(command)
+}
+
 fn stale() -> Result<(), Failed> {
     let cgroup = scratch();
-    // No process has the greatest number.
-    let dead = cgroup.create(format!("stale-{}-0", u32::MAX))?;
-    let other = cgroup.create("stale-mate")?;
-    let alive = ScratchCgroup::create(&cgroup, "stale-")?;
-    ScratchCgroup::remove_stale(&cgroup, "stale-")?;
-    assert_eq!([dead.path(), other.path(), alive.path()].map(Path::exists), [false, true, true]);
+    let dead = cgroup.create("stale-4711-0")?;
+    dead.create("a")?.create("b")?;
+    // Its owner is dead, and the process with its id is another.
+    let reused = cgroup.create(format!("stale-{}-0", std::process::id()))?;
+    let used = cgroup.create("stale-4711-1")?;
+    let sleeper = Reaped(shell(&used.create("a")?, "exec sleep 1000").spawn()?);
+    let others = [cgroup.create("stale-mate")?, cgroup.create("stale-4711-x")?, cgroup.create("fresh-1-0")?];
+    let alive = ScratchCgroup::create(&cgroup, STALE)?;
+    ScratchCgroup::remove_stale(&cgroup, STALE);
+    assert_eq!([dead, reused].map(|cgroup| cgroup.path().exists()), [false; 2]);
+    assert!(others.iter().chain([&*alive, &used]).all(|cgroup| cgroup.path().exists()));
+    assert!(runs(sleeper.0.id()));
     Ok(())
+}
+
+fn stale_elsewhere() -> Result<(), Failed> {
+    let cgroup = scratch();
+    // Nobody has our id in the other namespace, and their cgroups have ids of other processes here.
+    let ours = ScratchCgroup::create(&cgroup, STALE)?;
+    assert!(in_other_pids(CLEARER, &cgroup)?.status()?.success());
+    assert!(ours.path().exists());
+    let mut holder = in_other_pids(HOLDER, &cgroup)?;
+    let mut holder = Reaped(holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+    let mut theirs = String::new();
+    BufReader::new(holder.0.stdout.take().ok_or("no output")?).read_line(&mut theirs)?;
+    let theirs = Path::new(theirs.trim());
+    assert!(theirs.starts_with(cgroup.path()) && theirs.exists(), "{theirs:?}");
+    ScratchCgroup::remove_stale(&cgroup, STALE);
+    assert!(theirs.exists());
+    // Killed, it leaves its cgroup behind.
+    drop(holder);
+    eventually("it is seen to be stale", || {
+        ScratchCgroup::remove_stale(&cgroup, STALE);
+        !theirs.exists()
+    });
+    assert!(ours.path().exists());
+    Ok(())
+}
+
+fn stale_race() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                ScratchCgroup::remove_stale(&cgroup, STALE);
+            }
+        });
+        let made: Result<Vec<_>, _> = (0..200).map(|_| ScratchCgroup::create(&cgroup, STALE)).collect();
+        is_done.store(true, Ordering::Relaxed);
+        assert!(made?.iter().all(|scratch| scratch.path().exists()));
+        Ok(())
+    })
 }
 
 fn kill_threaded() -> Result<(), Failed> {

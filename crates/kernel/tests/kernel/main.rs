@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         [role, cgroup] if role == descendants::THREADED => {
             return descendants::leave_with_threads(cgroup.as_ref());
         }
+        [role, parent] if role == cgroups::CLEARER => return cgroups::clear_stale(parent.as_ref()),
+        [role, parent] if role == cgroups::HOLDER => return cgroups::hold_scratch(parent.as_ref()),
         [role, pid] if role == cgroups::FIND => return cgroups::find(&pid.to_string_lossy()),
         [role, case, cgroup] if role == single_threaded::STARTER => {
             single_threaded::start(&case.to_string_lossy(), cgroup.as_ref())

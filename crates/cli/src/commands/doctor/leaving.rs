@@ -8,10 +8,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
+use knobgate_kernel::{Capability, Cgroup, CgroupError, CgroupType, Hierarchy};
 
 use super::finding::Finding;
-use super::views::{View, Views};
+use super::process_mounts::ProcessMounts;
+use super::visible_cgroups::{View, VisibleCgroups};
 use super::workload::Task;
 
 const WHAT: &str = "leaving its cgroup";
@@ -20,15 +21,15 @@ const WHAT: &str = "leaving its cgroup";
 const CGROUPS_MAX: usize = 20_000;
 
 /// What is found of a process in `cgroup`.
-pub(super) fn examine(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
-    if task.can(super::workload::SYS_ADMIN) {
+pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
+    if task.can(Capability::SysAdmin) {
         return Finding::less(
             WHAT,
             "possible: CAP_SYS_ADMIN can mount the hierarchy",
             "it can move itself out of the policy; drop CAP_SYS_ADMIN",
         );
     }
-    match Search::new(task, pid, cgroup).and_then(|search| search.find()) {
+    match Search::new(task, mounts, cgroup).and_then(|search| search.find()) {
         Ok(Found::Nothing { views: 0 }) => Finding::ok(WHAT, "it sees no cgroups"),
         Ok(Found::Nothing { .. }) => {
             Finding::ok(WHAT, "no cgroup that it sees is outside of the policy and open to it")
@@ -119,11 +120,15 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(task: &'a Task, pid: u32, cgroup: &Cgroup) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(
+        task: &'a Task,
+        mounts: &ProcessMounts,
+        cgroup: &Cgroup,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let hierarchy = Hierarchy::find()?;
-        let Views { views, members } = Views::of(pid, &hierarchy)?;
+        let VisibleCgroups { views, members } = VisibleCgroups::of(mounts, &hierarchy)?;
         let delegated = hierarchy.delegates_to_namespaces();
-        let namespace = namespace_root(pid, cgroup);
+        let namespace = namespace_root(mounts.pid(), cgroup);
         Ok(Self { task, views, held: held(cgroup)?, namespace, delegated, open: members })
     }
 
@@ -131,7 +136,7 @@ impl<'a> Search<'a> {
         // Whether its cgroup namespace has nothing but what is under the policy.
         let inside = self.namespace.as_ref().is_some_and(|root| root.starts_with(self.held.path()));
         let sees_any = !self.views.is_empty() || !self.open.is_empty();
-        if sees_any && !(self.delegated && inside) && self.task.can(super::workload::DAC_READ_SEARCH) {
+        if sees_any && !(self.delegated && inside) && self.task.can(Capability::DacReadSearch) {
             return Ok(Found::ByHandle);
         }
         if let Some(path) = self.open.iter().find(|path| !path.starts_with(self.held.path())) {

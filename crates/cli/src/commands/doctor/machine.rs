@@ -29,10 +29,10 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
     let Some(capabilities) = capabilities else {
         return Finding::less(what, "unknown", "/proc/self/status cannot be read");
     };
-    let held = Capability::ALL.into_iter().filter(|&one| capabilities.has(one));
+    let held = Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one));
     let held: Vec<String> = held.map(|capability| capability.to_string()).collect();
     let found = if held.is_empty() { "no capability that matters here".to_owned() } else { held.join(", ") };
-    if !capabilities.in_first_user_namespace() {
+    if !capabilities.in_initial_user_namespace() {
         return Finding::no(
             what,
             format!("{found}, but in a user namespace"),
