@@ -29,7 +29,7 @@ impl Confinement {
         let cgroup = ScratchCgroup::create(parent, PREFIX).map_err(cannot_confine)?;
         attach_until_removed(&loaded.program, &cgroup).map_err(cannot_confine)?;
         let program = loaded.program.info().map_err(cannot_confine)?.id;
-        cgroup.expect_in_force(program).map_err(cannot_confine)?;
+        cgroup.ensure_effective(program).map_err(cannot_confine)?;
         drop(loaded);
         let guard = guard(&cgroup).map_err(cannot_confine)?;
         Ok(Self { cgroup, guard })

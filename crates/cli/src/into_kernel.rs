@@ -62,7 +62,7 @@ pub(crate) fn load_program(program: &Program) -> Result<LoadedProgram, Failure> 
 pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
     let permitted = || Capabilities::of_this_process().is_ok_and(Capabilities::can_load);
     let is_bad = match error {
-        LoadError::ForeignStorage { .. } => true,
+        LoadError::StorageMismatch { .. } => true,
         LoadError::Rejected { .. } | LoadError::TooLarge { .. } => permitted(),
         _ => false,
     };
@@ -108,7 +108,7 @@ mod tests {
     fn storage_that_only_the_called_program_has_is_the_programs_fault() {
         let name = |name: &str| name.to_owned();
         let foreign =
-            LoadError::ForeignStorage { program: name("calls"), callee: name("called"), map: name("m") };
+            LoadError::StorageMismatch { program: name("calls"), callee: name("called"), map: name("m") };
         let denied = LoadError::NotPermitted {
             program: name("calls"),
             capabilities: None,

@@ -1,4 +1,4 @@
-//! Control groups of version 2, the only ones that programs attach to.
+//! Cgroups of version 2, the only ones that programs attach to.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
@@ -36,54 +36,54 @@ pub enum CgroupError {
         /// Where the hierarchy of version 2 is, if it is mounted.
         hierarchy: Option<PathBuf>,
     },
-    /// What is there is not a cgroup.
+    /// It is not a cgroup.
     #[error("{} is not the directory of a cgroup", path.display())]
     NotCgroup {
-        /// What is not a cgroup.
+        /// The path.
         path: PathBuf,
     },
-    /// Nothing is there.
+    /// It does not exist.
     #[error("there is no cgroup {}", path.display())]
     NotFound {
         /// The missing directory.
         path: PathBuf,
     },
-    /// A cgroup of this name is already there.
+    /// It exists already.
     #[error("the cgroup {} exists already", path.display())]
     Exists {
         /// Its directory.
         path: PathBuf,
     },
-    /// A cgroup's name has a slash or a NUL, is empty, `.` or `..`.
+    /// The name contains a slash or a NUL, or is empty, `.` or `..`.
     #[error("`{}` cannot be the name of a cgroup: it must be one path component", name.display())]
     InvalidName {
         /// The name.
         name: OsString,
     },
-    /// No process has this id.
+    /// There is no process with this id.
     #[error("there is no process {pid}")]
     NoProcess {
         /// The process id.
         pid: u32,
     },
-    /// The process is not where it says that it is.
+    /// The process is not in the cgroup that `/proc/PID/cgroup` names.
     #[error(
         "process {pid} is not in {}, though /proc/{pid}/cgroup leads there: it has ended, it is being moved, or another \
          mount lies over its cgroup",
         path.display()
     )]
-    Elsewhere {
+    Moved {
         /// The process id.
         pid: u32,
-        /// Where it should be.
+        /// That cgroup.
         path: PathBuf,
     },
-    /// The process is in a cgroup that is not below what is mounted here.
+    /// The process is in a cgroup outside the mounted part of the hierarchy.
     #[error(
         "process {pid} is in the cgroup {}, which the hierarchy mounted at {} does not show",
         name.display(), hierarchy.display()
     )]
-    OutOfSight {
+    NotVisible {
         /// The process id.
         pid: u32,
         /// The cgroup as `/proc/PID/cgroup` names it.
@@ -91,13 +91,13 @@ pub enum CgroupError {
         /// Where the hierarchy is mounted.
         hierarchy: PathBuf,
     },
-    /// The root of the hierarchy has every process of the machine.
+    /// The root of the hierarchy contains every process of the machine.
     #[error("cannot kill the processes of {}: it is the root of all cgroups", path.display())]
     Root {
         /// Its directory.
         path: PathBuf,
     },
-    /// It has processes or children, still or again.
+    /// It has processes or children.
     #[error(
         "cannot remove the cgroup {}: there are processes or cgroups in it, or something is mounted there",
         path.display()
@@ -106,21 +106,21 @@ pub enum CgroupError {
         /// Its directory.
         path: PathBuf,
     },
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was being done: a verb.
+        /// What failed: a verb.
         doing: &'static str,
-        /// To what.
+        /// Its object.
         path: PathBuf,
         /// What went wrong.
         source: io::Error,
     },
 }
 
-/// A cgroup of version 2: its directory, held open.
+/// A v2 cgroup, by a descriptor of its directory.
 ///
-/// It stays this cgroup even if the directory is removed and made again; operations then fail.
+/// If the directory is removed and created again, this still refers to the removed cgroup, and operations fail.
 #[derive(Debug)]
 pub struct Cgroup {
     dir: OwnedFd,
@@ -129,13 +129,14 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Opens the cgroup at `path`: a directory if the path is absolute, else the name of a cgroup below the root of the
+    /// Opens the cgroup at `path`: a directory if the path is absolute, otherwise a name relative to the root of the
     /// hierarchy (`system.slice/nginx.service`).
     ///
     /// # Errors
     ///
     /// [`NotFound`](CgroupError::NotFound), [`VersionOne`](CgroupError::VersionOne),
-    /// [`NotCgroup`](CgroupError::NotCgroup), [`Io`](CgroupError::Io); for a relative path those of [`Hierarchy::find`].
+    /// [`NotCgroup`](CgroupError::NotCgroup), [`Io`](CgroupError::Io); for a relative path those of
+    /// [`Hierarchy::find`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CgroupError> {
         let path = path.as_ref();
         if path.is_absolute() {
@@ -145,20 +146,20 @@ impl Cgroup {
         }
     }
 
-    /// The cgroup that the process `pid` is in; of a process with threads in several, that of its first thread.
+    /// The cgroup of the process `pid`. If its threads are in several, that of the first thread.
     ///
-    /// The path that `/proc/PID/cgroup` gives may lead somewhere else: the process can be moved meanwhile, and another mount
-    /// can lie over the cgroup. So the kernel's own list of what is in there decides.
+    /// The path in `/proc/PID/cgroup` may lead to another cgroup: the process can be moved in the meantime, and another
+    /// mount can cover the cgroup. So this checks that the cgroup lists the process.
     ///
     /// # Errors
     ///
-    /// [`NoProcess`](CgroupError::NoProcess), [`OutOfSight`](CgroupError::OutOfSight),
-    /// [`Elsewhere`](CgroupError::Elsewhere), and those of [`Hierarchy::find`] and [`open`](Self::open).
+    /// [`NoProcess`](CgroupError::NoProcess), [`NotVisible`](CgroupError::NotVisible),
+    /// [`Moved`](CgroupError::Moved), and those of [`Hierarchy::find`] and [`open`](Self::open).
     pub fn of_pid(pid: u32) -> Result<Self, CgroupError> {
         Self::of_process(pid, &pid.to_string())
     }
 
-    /// The cgroup that this process is in, also where `/proc` is of another pid namespace.
+    /// The cgroup of this process, also if `/proc` belongs to another pid namespace.
     ///
     /// # Errors
     ///
@@ -171,8 +172,8 @@ impl Cgroup {
         const TRIES: u32 = 10;
         let mut tries = 1;
         loop {
-            match Self::that_holds(pid, directory) {
-                Err(CgroupError::Elsewhere { .. } | CgroupError::NotFound { .. }) if tries < TRIES => {
+            match Self::find_process(pid, directory) {
+                Err(CgroupError::Moved { .. } | CgroupError::NotFound { .. }) if tries < TRIES => {
                     tries += 1;
                 }
                 done => return done,
@@ -180,8 +181,8 @@ impl Cgroup {
         }
     }
 
-    /// The same at the first try; `directory` is that of the process below `/proc`.
-    fn that_holds(pid: u32, directory: &str) -> Result<Self, CgroupError> {
+    /// The same, without retries. `directory` is that of the process below `/proc`.
+    fn find_process(pid: u32, directory: &str) -> Result<Self, CgroupError> {
         let file = PathBuf::from(format!("/proc/{directory}/cgroup"));
         let text = fs::read(&file).map_err(|source| match source.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess { pid },
@@ -195,10 +196,10 @@ impl Cgroup {
                 if cgroup.has_process(pid)? {
                     Ok(cgroup)
                 } else {
-                    Err(CgroupError::Elsewhere { pid, path: directory })
+                    Err(CgroupError::Moved { pid, path: directory })
                 }
             }
-            None => Err(CgroupError::OutOfSight { pid, name, hierarchy: hierarchy.path().to_owned() }),
+            None => Err(CgroupError::NotVisible { pid, name, hierarchy: hierarchy.path().to_owned() }),
         }
     }
 
@@ -221,30 +222,29 @@ impl Cgroup {
             }
             _ => return Err(CgroupError::NotCgroup { path }),
         }
-        // The inode number is the id (kernfs_ino() in include/linux/kernfs.h, on 64-bit systems).
+        // On 64-bit systems, the inode number is the id (kernfs_ino() in include/linux/kernfs.h).
         let id = fstat(&dir).map_err(failed("examine", &path))?.st_ino;
         Ok(Self { dir, path, id })
     }
 
-    /// The id that the kernel's links and `bpf_get_current_cgroup_id` name this cgroup by. It is not used again while the
-    /// machine is up.
+    /// The id of this cgroup for BPF links and `bpf_get_current_cgroup_id`. It is not reused before the next boot.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The directory, as it was opened.
+    /// The path with which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What kind of cgroup it is: whether it is for processes or for threads, and whether it is the root of all.
+    /// Whether it is for processes or for threads, and whether it is the root.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](CgroupError::NotFound) when it was removed, [`Io`](CgroupError::Io).
+    /// [`NotFound`](CgroupError::NotFound) if it was removed, [`Io`](CgroupError::Io).
     pub fn kind(&self) -> Result<CgroupType, CgroupError> {
         let text = match self.read("cgroup.type") {
-            // Of all cgroups that are there, the root alone does not have it.
+            // Only the root and removed cgroups lack this file.
             Err(CgroupError::Io { source, .. }) if gone(&source) => {
                 return if self.exists() {
                     Ok(CgroupType::Root)
@@ -255,7 +255,7 @@ impl Cgroup {
             text => text?,
         };
         CgroupType::from_name(text.trim_end()).ok_or_else(|| CgroupError::Io {
-            doing: "understand",
+            doing: "parse",
             path: self.path.join("cgroup.type"),
             source: io::Error::new(io::ErrorKind::InvalidData, format!("it says {:?}", text.trim_end())),
         })
@@ -266,8 +266,8 @@ impl Cgroup {
         accessat(&self.dir, c"cgroup.procs", Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
-    /// Whether a process can be in here, although there are cgroups below: those with controllers enabled for these cannot
-    /// ("No Internal Process Constraint", Documentation/admin-guide/cgroup-v2.rst).
+    /// Whether processes can be in it next to child cgroups: not if it enables domain controllers for these ("No
+    /// Internal Process Constraint", Documentation/admin-guide/cgroup-v2.rst).
     ///
     /// # Errors
     ///
@@ -278,7 +278,7 @@ impl Cgroup {
         Ok(enabled.split_whitespace().all(|controller| THREADED.contains(&controller)))
     }
 
-    /// Creates the cgroup `name` in this one.
+    /// Creates the child `name`.
     ///
     /// # Errors
     ///
@@ -301,7 +301,7 @@ impl Cgroup {
         Self::from_directory(dir, path)
     }
 
-    /// The processes in this cgroup itself, by their ids. One of another pid namespace is a 0.
+    /// The ids of the processes in this cgroup itself. 0 stands for a process of another pid namespace.
     ///
     /// # Errors
     ///
@@ -311,7 +311,7 @@ impl Cgroup {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// Whether the process `pid`, or at least its first thread, is in this cgroup itself.
+    /// Whether the process `pid`, or its first thread, is in this cgroup itself.
     fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
         let members = match self.procs() {
             Err(CgroupError::Io { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
@@ -323,7 +323,7 @@ impl Cgroup {
         Ok(members.contains(&pid))
     }
 
-    /// Moves a process in here.
+    /// Moves a process into this cgroup.
     ///
     /// # Errors
     ///
@@ -340,10 +340,10 @@ impl Cgroup {
         }
     }
 
-    /// Kills every process in here and below, including those that are being forked meanwhile.
+    /// Kills every process in this cgroup and below, including those that are being forked.
     ///
-    /// Does not wait for their end: [`wait_until_empty`](Self::wait_until_empty) does. Kernels before 5.14 have no
-    /// `cgroup.kill`, and threaded cgroups refuse it; there the processes are frozen and killed one by one, in rounds.
+    /// [`wait_until_empty`](Self::wait_until_empty) waits for their end. Kernels before 5.14 have no `cgroup.kill`, and
+    /// threaded cgroups do not support it; there, this freezes the processes and kills them one by one.
     ///
     /// # Errors
     ///
@@ -357,7 +357,7 @@ impl Cgroup {
         })
     }
 
-    /// Whether a process is in here or below.
+    /// Whether there is a process in this cgroup or below.
     ///
     /// # Errors
     ///
@@ -366,7 +366,7 @@ impl Cgroup {
         teardown::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
     }
 
-    /// Waits until no process is in here and below; says whether that is so.
+    /// Waits until there is no process in this cgroup and below. Returns whether that is so.
     ///
     /// # Errors
     ///
@@ -376,10 +376,10 @@ impl Cgroup {
             .map_err(failed("read cgroup.events of", &self.path))
     }
 
-    /// Removes this cgroup, which must be without processes and children. Processes that have just ended can
-    /// keep it for a moment, for which this waits (up to half a second); for children it does not.
+    /// Removes this cgroup, which must have no processes and children. Waits up to half a second if processes have just
+    /// ended.
     ///
-    /// Programs that are attached go with it; their links stay, without a cgroup.
+    /// Attached programs are detached; their links stay, without a cgroup.
     ///
     /// # Errors
     ///
@@ -401,7 +401,7 @@ impl Cgroup {
         Err(CgroupError::InUse { path: self.path.clone() })
     }
 
-    /// Kills what runs in here and below, waits (up to ten seconds) for its end, and removes this cgroup with all below it.
+    /// Kills all processes in this cgroup and below, waits up to ten seconds for their end, and removes the cgroups.
     ///
     /// # Errors
     ///
@@ -418,7 +418,7 @@ impl Cgroup {
         teardown::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
     }
 
-    /// Removes this cgroup with all below it, if no process is in any of them. Waits for nothing.
+    /// Removes this cgroup and all cgroups below it if none of them has a process. Does not wait.
     ///
     /// # Errors
     ///
@@ -438,7 +438,7 @@ impl Cgroup {
         }
     }
 
-    /// The directories of all cgroups below this one, each with its id, parents before their children.
+    /// The ids and directories of all cgroups below this one, parents before their children.
     ///
     /// # Errors
     ///
@@ -449,7 +449,7 @@ impl Cgroup {
         Ok(found)
     }
 
-    /// The cgroup that this one is in; `None` for the topmost one that is mounted.
+    /// The parent; `None` for the topmost mounted cgroup.
     ///
     /// # Errors
     ///
@@ -465,7 +465,7 @@ impl Cgroup {
         }
     }
 
-    /// The directory that this cgroup is in, and its name there.
+    /// The parent directory, and the name of this cgroup there.
     pub(crate) fn parent_and_name(&self) -> Result<(OwnedFd, CString), CgroupError> {
         let name = self.path.file_name().and_then(|name| CString::new(name.as_bytes()).ok());
         let name = name.ok_or_else(|| CgroupError::InvalidName { name: self.path.clone().into() })?;
@@ -502,11 +502,11 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError
     move |error| CgroupError::Io { doing, path, source: error.into() }
 }
 
-/// The cgroup of the process `pid` as that one's own cgroup namespace names it; `None` if that is ours.
+/// The name of the process's cgroup in its own cgroup namespace; `None` if that is ours.
 ///
 /// # Errors
 ///
-/// When the process is gone or in no cgroup of version 2, or its namespace cannot be entered.
+/// The process is gone or in no v2 cgroup, or its namespace cannot be entered.
 pub fn name_in_its_namespace(pid: u32) -> io::Result<Option<PathBuf>> {
     let namespace = PathBuf::from(format!("/proc/{pid}/ns/cgroup"));
     if fs::read_link(&namespace)? == fs::read_link("/proc/self/ns/cgroup")? {
@@ -514,7 +514,7 @@ pub fn name_in_its_namespace(pid: u32) -> io::Result<Option<PathBuf>> {
     }
     let namespace = fs::File::open(namespace)?;
     let look = move || {
-        // Of this thread alone, which ends then.
+        // This thread alone changes its namespace, and ends.
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
         name_in(Path::new(&format!("/proc/{pid}/cgroup")))
     };
@@ -542,7 +542,7 @@ mod tests {
         let cases: [(&[u8], Option<&str>); 5] = [
             (b"0::/\n", Some("/")),
             (b"9:name=systemd:/x\n4:memory:/y\n0::/a b:c\n", Some("/a b:c")),
-            // Of a cgroup that was removed, or of one that is called so.
+            // Either the cgroup was removed, or this is its name.
             (b"0::/gone (deleted)\n", Some("/gone (deleted)")),
             (b"4:memory:/y\n", None),
             (b"", None),

@@ -1,4 +1,4 @@
-//! An attachment on its way: it appears under its name with all of its links, or not at all.
+//! Creating an attachment: it appears under its name with all of its links, or not at all.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,15 +13,15 @@ use crate::attachment_name::AttachmentName;
 use crate::bpffs::{BpffsError, failed};
 use crate::pin_dir::PinDir;
 
-/// Begins the names of these directories, as no attachment's name can; the process id and a number follow.
+/// The prefix of these directories, which no attachment's name has. The process id and a number follow.
 const STAGING: &str = "+";
 
-/// An attachment that has no name yet. If it is dropped without one, all that it holds is detached.
+/// An attachment without a name. Dropping it before it is published detaches its links.
 #[derive(Debug)]
 pub struct NewAttachment<'a> {
     pins: &'a PinDir,
     staging: String,
-    /// Locked, which tells others that its maker lives, wherever that has which process id.
+    /// Locked, which shows processes in every pid namespace that it is in use.
     attachment: Attachment,
     published: bool,
 }
@@ -44,7 +44,7 @@ impl<'a> NewAttachment<'a> {
         }
     }
 
-    /// What is in a directory, if that is of an attachment that a process began which ended before it could publish it.
+    /// The attachment in a directory, if its process ended before publishing it.
     pub(crate) fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
         if directory.starts_with(STAGING) {
             Self::locked(pins, directory.to_owned(), FlockOperation::NonBlockingLockExclusive)
@@ -53,22 +53,22 @@ impl<'a> NewAttachment<'a> {
         }
     }
 
-    /// `None` if it is gone, or belongs to another.
+    /// `None` if it is gone, or another process has locked it.
     fn locked(pins: &'a PinDir, staging: String, lock: FlockOperation) -> Result<Option<Self>, BpffsError> {
-        let attempt = || -> rustix::io::Result<_> {
+        let open = || -> rustix::io::Result<_> {
             let attachment = Attachment::open(pins, &staging)?;
             flock(attachment.directory(), lock)?;
             let is_there = fstat(attachment.directory())?.st_nlink > 0;
             Ok(is_there.then_some(attachment))
         };
-        match attempt() {
+        match open() {
             Ok(Some(attachment)) => Ok(Some(Self { pins, staging, attachment, published: false })),
             Ok(None) | Err(Errno::NOENT | Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed("open", &pins.path().join(&staging))(error)),
         }
     }
 
-    /// Gives it its name: of several that try at the same time one wins.
+    /// Gives it its name. Of several concurrent calls, one wins.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Drop for NewAttachment<'_> {
             return;
         }
         for link in self.attachment.links().unwrap_or_default() {
-            // A link that is pinned goes a while after its pin, but at once when it is detached.
+            // Detaching takes effect at once, unpinning with a delay.
             let _ = self.attachment.link(link.cgroup_id).map(|link| link.detach());
         }
         let _ = self.attachment.unpin_all();

@@ -1,4 +1,4 @@
-//! Where the threads of a process are, which the kernel judges each by its own cgroup.
+//! The cgroups of a process's threads. The hook judges each thread by its own.
 
 use std::fs;
 use std::io;
@@ -8,23 +8,23 @@ use crate::hierarchy::gone;
 
 /// How many threads of a process are in its cgroup.
 ///
-/// A process is in the cgroup of its first thread. The others are there too or below, if it is not a
-/// [threaded](crate::CgroupType::Threaded) one.
+/// The cgroup of a process is that of its first thread. If it is not [threaded](crate::CgroupType::Threaded), the other
+/// threads are there or below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadCount {
-    /// Those in the process's cgroup or below.
+    /// Those in the cgroup of the process or below.
     pub inside: usize,
-    /// Those in other cgroups, for which a policy on the process's cgroup does not hold.
+    /// Those in other cgroups, to which a policy on that cgroup does not apply.
     pub elsewhere: usize,
 }
 
 impl ThreadCount {
-    /// Counts the threads of the process `pid`. Those that start or end meanwhile may be counted or not.
+    /// Counts the threads of the process `pid`. Those that start or end in the meantime may be included or not.
     ///
     /// # Errors
     ///
-    /// When the process is gone, or there is no cgroup v2.
+    /// The process is gone, or there is no cgroup v2.
     pub fn of_pid(pid: u32) -> io::Result<Self> {
         let cgroup = name_in(format!("/proc/{pid}/cgroup").as_ref())?;
         let mut count = Self { inside: 0, elsewhere: 0 };

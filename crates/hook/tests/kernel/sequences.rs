@@ -8,8 +8,8 @@ use knobgate_bpf::{Assembler, Program, Reg};
 use knobgate_hook::attach::{Anchor, Options, Place};
 use knobgate_hook::{CgroupId, Errno, Hook, Knobs, LinkId, Mode, ProgramId};
 use knobgate_kernel::{
-    Among, Anchor as RealAnchor, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
-    detach_link, detach_without_link, link_among, update_link,
+    AttachMode, AttachPosition, Cgroup, Link, ProgramFd, RelativeTo, ScratchCgroup, link_create, link_detach,
+    link_update, prog_attach, prog_detach,
 };
 
 use crate::random::Random;
@@ -67,7 +67,7 @@ fn fill() -> Option<String> {
     for number in 0..70 {
         let (real, model) = &stage.cgroups[0];
         let (program, id) = &stage.programs[number % PROGRAMS];
-        let done = link_among(program, real, &Among::default());
+        let done = link_create(program, real, &AttachPosition::default());
         let modelled = stage.hook.link(*model, *id, Options::default());
         match (done, modelled) {
             (Ok(real), Ok(model)) => stage.links.push((real, model)),
@@ -124,13 +124,13 @@ impl Stage {
             4..=6 if self.with_links => self.link(random, at, which, anchor),
             7 if !self.links.is_empty() => {
                 let (real, model) = &self.links[anchor];
-                let done = number(update_link(real, &self.programs[which].0));
+                let done = number(link_update(real, &self.programs[which].0));
                 let modelled = self.hook.update_link(*model, self.programs[which].1, None);
                 (format!("update link {anchor} to {which}"), done, number_of_model(modelled))
             }
             8 if !self.links.is_empty() => {
                 let (real, model) = &self.links[anchor];
-                let done = number(detach_link(real));
+                let done = number(link_detach(real));
                 let modelled = self.hook.detach_link(*model);
                 (format!("detach link {anchor}"), done, number_of_model(modelled))
             }
@@ -143,7 +143,7 @@ impl Stage {
             10 if !PARENTS.contains(&Some(at)) => self.remove(at),
             _ => {
                 let (real, model) = &self.cgroups[at];
-                let done = number(detach_without_link(&self.programs[which].0, real));
+                let done = number(prog_detach(&self.programs[which].0, real));
                 let modelled = self.hook.detach(*model, Some(self.programs[which].1), None);
                 (format!("detach {which} from {at}"), done, number_of_model(modelled))
             }
@@ -162,24 +162,24 @@ impl Stage {
         let (program, id) = &self.programs[which];
         let replaces = random.one_in(5);
         let beside_link = self.links.first().filter(|_| random.one_in(8));
-        let (mut among, mut options) = (Among::default(), Options::default());
+        let (mut position, mut options) = (AttachPosition::default(), Options::default());
         if random.one_in(3) {
             let real_anchor = match beside_link {
-                Some((link, _)) => RealAnchor::Link(link),
-                None => RealAnchor::Program(&self.programs[other].0),
+                Some((link, _)) => RelativeTo::Link(link),
+                None => RelativeTo::Program(&self.programs[other].0),
             };
             let anchor = match beside_link {
                 Some((_, link)) => Anchor::Link(*link),
                 None => Anchor::Program(self.programs[other].1),
             };
-            place(random, real_anchor, anchor, &mut among, &mut options);
+            place(random, real_anchor, anchor, &mut position, &mut options);
         }
         let described = format!(
             "attach {which} to {at} in mode {mode:?}, {options:?}, in the place of {:?}",
             replaces.then_some(other)
         );
-        among.replaced = replaces.then_some(&self.programs[other].0);
-        let done = number(attach_among(program, real, real_mode, &among));
+        position.replaced = replaces.then_some(&self.programs[other].0);
+        let done = number(prog_attach(program, real, real_mode, &position));
         // That BPF_F_REPLACE goes with multi mode alone, the model's types say.
         let modelled = match (replaces, mode) {
             (false, _) => self.hook.attach(*model, *id, mode, options),
@@ -192,23 +192,23 @@ impl Stage {
     fn link(&mut self, random: &mut Random, at: usize, which: usize, anchor: usize) -> (String, i32, i32) {
         let (real, model) = &self.cgroups[at];
         let (program, id) = &self.programs[which];
-        let (mut among, mut options) = (Among::default(), Options::default());
+        let (mut position, mut options) = (AttachPosition::default(), Options::default());
         if random.one_in(2) {
             match self.links.get(anchor) {
                 Some((real, model)) if !random.one_in(8) => {
-                    place(random, RealAnchor::Link(real), Anchor::Link(*model), &mut among, &mut options);
+                    place(random, RelativeTo::Link(real), Anchor::Link(*model), &mut position, &mut options);
                 }
                 _ => place(
                     random,
-                    RealAnchor::Program(program),
+                    RelativeTo::Program(program),
                     Anchor::Program(*id),
-                    &mut among,
+                    &mut position,
                     &mut options,
                 ),
             }
         }
         let described = format!("link {which} to {at}, {options:?}");
-        let done = link_among(program, real, &among);
+        let done = link_create(program, real, &position);
         let modelled = self.hook.link(*model, *id, options);
         let errnos = (
             done.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
@@ -277,17 +277,18 @@ impl Stage {
 /// A random place, for both.
 fn place<'a>(
     random: &mut Random,
-    real: RealAnchor<'a>,
+    real: RelativeTo<'a>,
     model: Anchor,
-    among: &mut Among<'a>,
+    position: &mut AttachPosition<'a>,
     options: &mut Options,
 ) {
-    among.preorder = random.one_in(2);
-    options.preorder = among.preorder;
+    position.preorder = random.one_in(2);
+    options.preorder = position.preorder;
     let anchored = random.one_in(2);
-    (among.before, among.after) = random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
-    among.anchor = anchored.then_some(real);
-    options.place = match (among.before, among.after, anchored) {
+    (position.before, position.after) =
+        random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
+    position.relative_to = anchored.then_some(real);
+    options.place = match (position.before, position.after, anchored) {
         (false, false, false) => Place::Unsaid,
         (true, false, false) => Place::First,
         (false, true, false) => Place::Last,

@@ -1,4 +1,4 @@
-//! Which instructions the verifier takes, beyond what policies are made of: for the description of this kernel.
+//! Which instructions the verifier accepts, beyond those of compiled policies.
 
 use knobgate_bpf::{AluOp, AtomicOp, Cond, Insn, Reg, Size, Width, helper_ids};
 
@@ -33,7 +33,7 @@ pub struct InstructionProbes {
     pub call_frames: Option<usize>,
 }
 
-/// Loads a program for each of these.
+/// Loads a program for each field.
 pub fn probe_instructions() -> InstructionProbes {
     let zeroed = Insn::store(Size::U64, Reg::R10, -8, 0);
     let one = Insn::mov(Width::W64, Reg::R1, 1);
@@ -43,7 +43,7 @@ pub fn probe_instructions() -> InstructionProbes {
             Insn::store(Size::U64, Reg::R10, -16, 0),
             Insn::load(Size::U64, Reg::R2, Reg::R10, -8),
         ])),
-        // What these return must be 0 or 1.
+        // The verifier must see that these return 0 or 1.
         divisions_followed: loads(&[
             Insn::load(Size::U32, Reg::R0, Reg::R1, FILE_POS),
             Insn::alu(Width::W64, AluOp::Mod, Reg::R0, 2),
@@ -77,7 +77,7 @@ pub fn probe_instructions() -> InstructionProbes {
     }
 }
 
-/// Tries a return value that is an errno, and one that is none.
+/// Tries a valid and an invalid return value.
 fn set_retval_checked() -> Outcome {
     let set = |retval: i32| {
         loads(&returning_one([
@@ -88,17 +88,16 @@ fn set_retval_checked() -> Outcome {
     match (set(-1), set(1)) {
         (Outcome::Yes, Outcome::Yes) => Outcome::No,
         (Outcome::Yes, Outcome::No) => Outcome::Yes,
-        // Without the helper nothing is checked.
+        // The helper does not exist.
         (Outcome::No, _) => Outcome::No,
         (unknown @ Outcome::Unknown(_), _) | (_, unknown) => unknown,
     }
 }
 
-/// How many functions may be in progress at once on the kernels that are known, `MAX_CALL_FRAMES` in
-/// include/linux/bpf_verifier.h: since 7.2, and before.
+/// `MAX_CALL_FRAMES` in include/linux/bpf_verifier.h: since 7.2, and before.
 const CALL_FRAMES: [usize; 2] = [16, 8];
 
-/// So many functions, of which each calls the next one.
+/// A chain of functions, each calling the next one.
 fn nested(functions: usize) -> Vec<Insn> {
     let call = [Insn::call_function(1), Insn::exit()];
     let mut insns = call.repeat(functions - 1);

@@ -11,12 +11,12 @@ use crate::accessor::Accessor;
 use crate::link::Link;
 use crate::machine::PROC_SYS;
 
-/// Whether an access is denied if its programs leave a return value that is neither 0 nor an errno. [`Outcome::No`] where they
-/// cannot set such a value.
+/// Whether an access is denied if its programs leave a return value that is neither 0 nor an errno. [`Outcome::No`]
+/// where they cannot set such a value.
 ///
 /// A process reads a knob, in a cgroup made for that.
 pub fn probe_invalid_retval() -> Outcome {
-    /// Not how many bytes the knob has.
+    /// Not the length of the knob's value.
     const RETVAL: i32 = 1;
     let insns = programs::returning_one([
         Insn::mov(Width::W64, Reg::R1, RETVAL),

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
-    AttachmentName, BpffsError, Cgroup, Change, Link, LinkError, LoadedProgram, PinDir, ProgramFd,
+    AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, PinDir, ProgramFd, Transaction,
 };
 use knobgate_testing::{eventually, scratch};
 use libtest_mimic::Failed;
@@ -31,9 +31,9 @@ fn publish(
     cgroups: &[&Cgroup],
 ) -> Result<(), BpffsError> {
     let new = pins.begin()?;
-    let mut change = Change::begin(&new, program)?;
-    cgroups.iter().try_for_each(|cgroup| change.attach(cgroup))?;
-    change.keep();
+    let mut transaction = Transaction::begin(&new, program)?;
+    cgroups.iter().try_for_each(|cgroup| transaction.attach(cgroup))?;
+    transaction.commit();
     new.publish(name)
 }
 
@@ -120,9 +120,9 @@ fn dropped() -> Result<(), Failed> {
     let (pins, _) = pins("dropped");
     let program = loaded(&deny_writes(libc::EPERM)).program;
     let new = pins.begin()?;
-    let mut change = Change::begin(&new, &program)?;
-    change.attach(&cgroup)?;
-    change.keep();
+    let mut transaction = Transaction::begin(&new, &program)?;
+    transaction.attach(&cgroup)?;
+    transaction.commit();
     assert!(!can_write(&cgroup));
     let path = new.path().to_owned();
     drop(new);
@@ -173,11 +173,11 @@ fn replaced() -> Result<(), Failed> {
     let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
     publish(&pins, &name, &deny, &[&one, &other])?;
     let attachment = pins.attachment(&name)?;
-    let mut change = Change::begin(&attachment, &allow)?;
-    change.replace(&one)?;
-    change.replace(&other)?;
-    assert_eq!(change.replaced_programs().into_iter().collect::<Vec<_>>(), [id(&deny)]);
-    change.keep();
+    let mut transaction = Transaction::begin(&attachment, &allow)?;
+    transaction.replace(&one)?;
+    transaction.replace(&other)?;
+    assert_eq!(transaction.replaced_programs().into_iter().collect::<Vec<_>>(), [id(&deny)]);
+    transaction.commit();
     assert!(can_write(&one) && can_write(&other));
     assert_eq!(
         [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
@@ -196,13 +196,13 @@ fn undone() -> Result<(), Failed> {
     let attachment = pins.attachment(&name)?;
     attachment.link(doomed.id())?.detach()?;
 
-    let mut change = Change::begin(&attachment, &allow)?;
-    change.replace(&one)?;
-    change.replace(&other)?;
+    let mut transaction = Transaction::begin(&attachment, &allow)?;
+    transaction.replace(&one)?;
+    transaction.replace(&other)?;
     assert!(can_write(&one) && can_write(&other));
-    let error = change.replace(&doomed).expect_err("it holds nothing");
+    let error = transaction.replace(&doomed).expect_err("it holds nothing");
     assert!(matches!(error, BpffsError::Link(LinkError::Detached { .. })), "{error}");
-    change.undo()?;
+    transaction.rollback()?;
     assert!(!can_write(&one) && !can_write(&other));
     assert_eq!(
         [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
@@ -218,13 +218,13 @@ fn taken_off() -> Result<(), Failed> {
     let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
     let _full: Vec<Link> = (0..64).map(|_| Link::create(&allow, &full)).collect::<Result<_, _>>()?;
     let new = pins.begin()?;
-    let mut change = Change::begin(&new, &deny)?;
-    change.attach(&one)?;
-    let error = change.attach(&full).expect_err("there is no room");
+    let mut transaction = Transaction::begin(&new, &deny)?;
+    transaction.attach(&one)?;
+    let error = transaction.attach(&full).expect_err("there is no room");
     assert!(error.to_string().contains(&full.path().display().to_string()), "{error}");
     assert!(!can_write(&one));
     // Dropped, a change is undone.
-    drop(change);
+    drop(transaction);
     assert_eq!(one.attached()?.mode, None);
     assert_eq!(new.links()?, []);
     Ok(())
@@ -266,14 +266,14 @@ fn maps() -> Result<(), Failed> {
     let [first, second, third] =
         [calling(allow()), calling(deny_writes(1)), allow()].map(|program| loaded(&program));
     let new = pins.begin()?;
-    let on = |change: &mut Change<'_>, program: &LoadedProgram| {
+    let on = |change: &mut Transaction<'_>, program: &LoadedProgram| {
         let maps: Vec<_> = program.maps.iter().map(|(_, map)| map).collect();
-        change.hold_maps(&maps)
+        transaction.pin_maps(&maps)
     };
-    let mut change = Change::begin(&new, &first.program)?;
-    on(&mut change, &first)?;
-    change.attach(&cgroup)?;
-    change.keep();
+    let mut transaction = Transaction::begin(&new, &first.program)?;
+    on(&mut transaction, &first)?;
+    transaction.attach(&cgroup)?;
+    transaction.commit();
     new.publish(&name)?;
 
     let attachment = pins.attachment(&name)?;
@@ -289,13 +289,13 @@ fn maps() -> Result<(), Failed> {
         (&second, true, vec![pin_of(&second)]),
         (&third, true, vec![]),
     ] {
-        let mut change = Change::begin(&attachment, &program.program)?;
-        on(&mut change, program)?;
-        change.replace(&cgroup)?;
+        let mut transaction = Transaction::begin(&attachment, &program.program)?;
+        on(&mut transaction, program)?;
+        transaction.replace(&cgroup)?;
         if kept {
-            change.keep();
+            transaction.commit();
         } else {
-            change.undo()?;
+            transaction.rollback()?;
         }
         assert_eq!(held()?, expected);
     }

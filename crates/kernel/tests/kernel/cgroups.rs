@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, ProcessId, ScratchCgroup};
-use knobgate_testing::{Reaped, eventually, root, runs, scratch, shell};
+use knobgate_testing::{Reaped, eventually, is_running, root, scratch, shell};
 use libtest_mimic::Failed;
 
 pub(crate) const TESTS: &[super::Test] = &[
@@ -155,7 +155,7 @@ fn kill() -> Result<(), Failed> {
     ];
     cgroup.kill()?;
     assert!(cgroup.wait_until_empty(Duration::from_secs(5))?);
-    assert!(children.iter().all(|child| !runs(child.0.id())));
+    assert!(children.iter().all(|child| !is_running(child.0.id())));
     Ok(())
 }
 
@@ -192,7 +192,7 @@ fn scratched() -> Result<(), Failed> {
     let child = Reaped(shell(&inner, "exec sleep 1000").spawn()?);
     drop(cgroup);
     assert!(!path.exists());
-    assert!(!runs(child.0.id()));
+    assert!(!is_running(child.0.id()));
     Ok(())
 }
 
@@ -225,7 +225,7 @@ fn deep() -> Result<(), Failed> {
     let child = Reaped(shell(&nest(&cgroup, &name, DEPTH)?, "exec sleep 1000").spawn()?);
     cgroup.kill_and_remove()?;
     assert!(!cgroup.path().exists());
-    assert!(!runs(child.0.id()));
+    assert!(!is_running(child.0.id()));
     Ok(())
 }
 
@@ -257,7 +257,7 @@ fn populated() -> Result<(), Failed> {
     let child = Reaped(shell(&innermost, "exec sleep 1000").spawn()?);
     assert!(matches!(cgroup.remove_with_descendants(), Err(CgroupError::InUse { .. })));
     assert_eq!(cgroup.descendants()?.len(), 6);
-    assert!(runs(child.0.id()));
+    assert!(is_running(child.0.id()));
     Ok(())
 }
 
@@ -317,7 +317,7 @@ fn stale() -> Result<(), Failed> {
     ScratchCgroup::remove_stale(&cgroup, STALE);
     assert_eq!([dead, reused].map(|cgroup| cgroup.path().exists()), [false; 2]);
     assert!(others.iter().chain([&*alive, &used]).all(|cgroup| cgroup.path().exists()));
-    assert!(runs(sleeper.0.id()));
+    assert!(is_running(sleeper.0.id()));
     Ok(())
 }
 

@@ -6,8 +6,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use knobgate_kernel::{Cgroup, Departure, Descendants, Lost, ScratchCgroup, spawn_inside, start_inside};
-use knobgate_testing::{Profile, Reaped, eventually, followed_processes, runs, scratch};
+use knobgate_kernel::{
+    Cgroup, Departure, Descendants, LostEvents, ScratchCgroup, spawn_inside, start_inside,
+};
+use knobgate_testing::{Profile, Reaped, eventually, is_running, process_tracking, scratch};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::WaitOptions;
@@ -31,7 +33,7 @@ pub(crate) const VERSION_ONE: &[super::Test] =
 pub(crate) fn version_one_too(profile: &Profile) -> Option<String> {
     let cgroups = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let has_one = cgroups.lines().any(|line| line.ends_with("\tcgroup"));
-    followed_processes(profile).or_else(|| (!has_one).then(|| "needs cgroups of version 1".to_owned()))
+    process_tracking(profile).or_else(|| (!has_one).then(|| "needs cgroups of version 1".to_owned()))
 }
 
 /// The argument that makes this program one that starts a command in a cgroup, with clone3(2), for it has one thread.
@@ -133,7 +135,7 @@ fn started_elsewhere() -> Result<(), Failed> {
     let told = told(&descendants.take());
     let [(_, cgroup, true)] = told.as_slice() else { return Err(format!("{told:?}").into()) };
     assert_eq!(*cgroup, place.other.id());
-    assert_eq!(descendants.lost()?.no_room, 0);
+    assert_eq!(descendants.lost()?.dropped, 0);
     Ok(())
 }
 
@@ -153,7 +155,7 @@ fn inside() -> Result<(), Failed> {
     start_inside(&mut stranger, &place.other)?;
     assert!(stranger.status()?.success());
     assert_eq!(told(&descendants.take()), []);
-    assert_eq!((descendants.outside()?, descendants.lost()?.no_room), (Vec::new(), 0));
+    assert_eq!((descendants.outside()?, descendants.lost()?.dropped), (Vec::new(), 0));
     Ok(())
 }
 
@@ -240,7 +242,7 @@ fn killed() -> Result<(), Failed> {
     // Back inside, which the record does not know.
     place.held.enter(process.id)?;
     assert!(!descendants.kill(*process)?);
-    assert!(runs(shell.child().id()));
+    assert!(is_running(shell.child().id()));
     place.other.enter(process.id)?;
     assert!(descendants.kill(*process)?);
     shell.child().wait()?;
@@ -271,11 +273,11 @@ fn lost() -> Result<(), Failed> {
         "i=0; while [ $i -lt {DEPARTURES} ]; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; i=$((i + 1)); done"
     ))?;
     let taken = descendants.take();
-    let Lost { no_room, not_run } = descendants.lost()?;
-    let lost = usize::try_from(no_room)?;
+    let LostEvents { dropped, skipped } = descendants.lost()?;
+    let lost = usize::try_from(dropped)?;
     assert!(lost > 0 && !taken.is_empty(), "{lost} and {}", taken.len());
     let all = taken.len() + lost;
-    assert!(all <= DEPARTURES && all + usize::try_from(not_run)? >= DEPARTURES, "{all} and {not_run}");
+    assert!(all <= DEPARTURES && all + usize::try_from(skipped)? >= DEPARTURES, "{all} and {skipped}");
     let processes: BTreeSet<_> = taken.iter().map(|departure| departure.process.id.get()).collect();
     assert_eq!(processes.len(), 1);
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use knobgate_kernel::{
     Cgroup, GuardError, LoadOptions, ProcessFd, ProcessId, Signal, attach_until_removed, guard, load,
 };
-use knobgate_testing::{Reaped, RemovedAtLast, eventually, runs, scratch, shell};
+use knobgate_testing::{Reaped, RemoveOnDrop, eventually, is_running, scratch, shell};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -47,7 +47,7 @@ pub(crate) fn hold(path: &Path) -> ! {
 /// A process that holds a guard, with what it holds.
 struct Held {
     cgroup: Cgroup,
-    _clean: RemovedAtLast,
+    _clean: RemoveOnDrop,
     holder: Reaped,
     guard: u32,
     commands: [u32; 2],
@@ -61,7 +61,7 @@ fn held(parent: &Cgroup) -> Result<Held, Failed> {
 /// The same, started by this command.
 fn held_by(parent: &Cgroup, starter: &[&str]) -> Result<Held, Failed> {
     let cgroup = parent.create("held")?;
-    let clean = RemovedAtLast(cgroup.path().to_owned());
+    let clean = RemoveOnDrop(cgroup.path().to_owned());
     let mut holder = Command::new(starter[0]);
     holder
         .args(&starter[1..])
@@ -87,7 +87,7 @@ fn killed() -> Result<(), Failed> {
     held.holder.0.wait()?;
     eventually("the cgroup is removed", || !held.cgroup.path().exists());
     assert!(!held.commands.into_iter().any(runs));
-    eventually("the guard ends", || !runs(held.guard));
+    eventually("the guard ends", || !is_running(held.guard));
     // Nothing holds our output open.
     assert_eq!(held.output.read_line(&mut String::new())?, 0);
     Ok(())
@@ -99,7 +99,7 @@ fn killed_with_its_guard() -> Result<(), Failed> {
     ProcessFd::open(ProcessId::new(held.guard).ok_or("a process")?)?.send(Signal::KILL)?;
     held.holder.0.kill()?;
     held.holder.0.wait()?;
-    eventually("the guard ends", || !runs(held.guard));
+    eventually("the guard ends", || !is_running(held.guard));
     assert!(held.commands.into_iter().all(runs));
     assert!(!can_write(&held.cgroup), "the policy is in force all the same");
     Ok(())
@@ -145,7 +145,7 @@ fn dropped() -> Result<(), Failed> {
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     drop(guard);
     assert!(!cgroup.path().exists());
-    assert!(!runs(child.0.id()));
+    assert!(!is_running(child.0.id()));
     Ok(())
 }
 
@@ -156,7 +156,7 @@ fn dismissed() -> Result<(), Failed> {
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     guard.dismiss()?;
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it was waited for");
-    assert!(runs(child.0.id()) && cgroup.path().exists());
+    assert!(is_running(child.0.id()) && cgroup.path().exists());
     Ok(())
 }
 
@@ -171,7 +171,7 @@ fn signals() -> Result<(), Failed> {
         || std::fs::read_dir(format!("/proc/{}/fd", guard.process().get())).map(Iterator::count);
     eventually("it holds what it needs alone", || descriptors().is_ok_and(|count| count == 3));
     std::thread::sleep(Duration::from_millis(50));
-    assert!(runs(guard.process().get()));
+    assert!(is_running(guard.process().get()));
     assert_eq!(
         std::fs::read_to_string(format!("/proc/{}/comm", guard.process().get()))?.trim(),
         "knobgate-guard"

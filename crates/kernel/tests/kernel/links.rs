@@ -1,5 +1,5 @@
 use knobgate_kernel::{
-    AttachMode, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, attach_without_link,
+    AttachMode, AttachPosition, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, prog_attach,
 };
 use knobgate_testing::{eventually, number, profile, root, scratch, shell};
 use libtest_mimic::Failed;
@@ -144,13 +144,13 @@ fn single() -> Result<(), Failed> {
     let cgroup = scratch();
     let below = cgroup.create("below")?;
     let foreign = loaded(&program("foreign", allow().insns)).program;
-    attach_without_link(&foreign, &cgroup, AttachMode::Single)?;
+    prog_attach(&foreign, &cgroup, AttachMode::Single, &AttachPosition::default())?;
     let ours = loaded(&allow()).program;
     for target in [&*cgroup, &below] {
         let error = Link::create(&ours, target).expect_err("in the way");
         let message = error.to_string();
         assert!(message.contains("single mode") && message.contains("\"foreign\""), "{message}");
-        let LinkError::InTheWay { cgroup: at, holder, mode, program_id, .. } = error else {
+        let LinkError::Conflict { cgroup: at, holder, mode, program_id, .. } = error else {
             return Err(message.into());
         };
         assert_eq!((at.as_path(), holder.as_path()), (target.path(), cgroup.path()));
@@ -164,7 +164,7 @@ fn overridable() -> Result<(), Failed> {
     let cgroup = scratch();
     let below = cgroup.create("below")?;
     let foreign = loaded(&allow()).program;
-    attach_without_link(&foreign, &cgroup, AttachMode::Override)?;
+    prog_attach(&foreign, &cgroup, AttachMode::Override, &AttachPosition::default())?;
     let ours = loaded(&allow()).program;
     let error = Link::create(&ours, &cgroup).expect_err("in the way");
     assert!(error.to_string().contains("override mode"), "{error}");
@@ -175,7 +175,7 @@ fn overridable() -> Result<(), Failed> {
 fn multi() -> Result<(), Failed> {
     let cgroup = scratch();
     let foreign = loaded(&allow()).program;
-    attach_without_link(&foreign, &cgroup, AttachMode::Multi)?;
+    prog_attach(&foreign, &cgroup, AttachMode::Multi, &AttachPosition::default())?;
     let (ours, _link) = attach(&allow(), &cgroup);
     assert_eq!(cgroup.attached()?.program_ids, [id(&foreign), id(&ours)]);
     Ok(())

@@ -67,7 +67,7 @@ fn refusal() -> Result<(), Failed> {
         log.source_lines().map(|line| line.text).collect::<Vec<_>>(),
         ["policy test", "deny write kernel.**"]
     );
-    if let Some(SourceLine { place: Some(place), .. }) = log.last_source_line() {
+    if let Some(SourceLine { position: Some(place), .. }) = log.last_source_line() {
         assert_eq!(place, ("test.knob", 7));
     }
     let message = error.to_string();
@@ -97,13 +97,13 @@ fn long_log() -> Result<(), Failed> {
     let error = load(&program, &LoadOptions::default()).expect_err("a refusal");
     let log = error.log().ok_or("there is no log")?;
     // More than the first buffer takes.
-    assert!(!log.is_cut() && log.text().len() > 1 << 20, "{}", log.text().len());
+    assert!(!log.is_truncated() && log.text().len() > 1 << 20, "{}", log.text().len());
     assert!(log.reason().contains("R0"), "{}", log.reason());
 
     let short = LoadOptions { log_limit: 4096, ..LoadOptions::default() };
     let error = load(&program, &short).expect_err("a refusal");
     let log = error.log().ok_or("there is no log")?;
-    assert!(log.is_cut() && log.text().len() <= 4096, "{}", log.text().len());
+    assert!(log.is_truncated() && log.text().len() <= 4096, "{}", log.text().len());
     assert!(log.reason().contains("R0") && log.stats().processed_insns.is_some(), "{log}");
     Ok(())
 }
@@ -135,7 +135,7 @@ fn endless() -> Result<(), Failed> {
     assert!(log.reason().contains("too large"), "{}", log.reason());
     if log.last_insn().is_none() {
         // Before 6.4 so long a log has no end, and no place is made up from its beginning.
-        assert!(log.is_cut() && !message.contains("ran out at"), "{message}");
+        assert!(log.is_truncated() && !message.contains("ran out at"), "{message}");
         return Ok(());
     }
     assert!(

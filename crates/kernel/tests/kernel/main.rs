@@ -1,8 +1,8 @@
 //! What this crate says of the kernel, held against the kernel.
 //!
 //! Where the machine lacks what a test needs, the test is reported as *ignored*, with the reason; with
-//! `KNOBGATE_REQUIRE_KERNEL=1` it fails instead. All of it runs in a mount namespace of its own with a bpffs and a `/run` of its
-//! own, so that nothing stays behind there whatever happens; cgroups are removed as the tests end.
+//! `KNOBGATE_REQUIRE_KERNEL=1` it fails instead. All of it runs in a mount namespace of its own with a bpffs and a
+//! `/run` of its own, so that nothing stays behind there whatever happens; cgroups are removed as the tests end.
 
 mod attachments;
 mod cgroups;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use knobgate_testing::{Suite, Test};
 
 fn main() -> ExitCode {
-    if let Some(ended) = knobgate_testing::in_private_mounts() {
+    if let Some(ended) = knobgate_testing::in_private_mount_namespace() {
         return ended;
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         spawns::TESTS,
     ];
     Suite::new(&tests.concat())
-        .needing(knobgate_testing::followed_processes, descendants::TESTS)
-        .needing(descendants::version_one_too, descendants::VERSION_ONE)
+        .requiring(knobgate_testing::process_tracking, descendants::TESTS)
+        .requiring(descendants::version_one_too, descendants::VERSION_ONE)
         .run()
 }

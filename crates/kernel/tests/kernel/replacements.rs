@@ -1,13 +1,13 @@
 //! Which programs a link can exchange: those without cgroup storage; and that it is these that are exchanged.
 //!
-//! No program here calls `bpf_get_local_storage`. They only refer to the map, which is what the kernel goes by when it gives
-//! an attachment its storage; the null pointer that a wrong update leaves is then followed by nobody. So without the
-//! check these tests fail, and the machine does not crash. And there are no processes in the cgroups.
+//! No program here calls `bpf_get_local_storage`. They only refer to the map, which is what the kernel goes by when it
+//! gives an attachment its storage; the null pointer that a wrong update leaves is then followed by nobody. So without
+//! the check these tests fail, and the machine does not crash. And there are no processes in the cgroups.
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
-    Among, AttachMode, BpffsError, Change, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
-    attach_among, create_map, load_with_maps, update_link,
+    AttachMode, AttachPosition, BpffsError, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
+    Transaction, create_map, link_update, load_with_maps, prog_attach,
 };
 use knobgate_testing::{profile, scratch};
 use libtest_mimic::Failed;
@@ -17,7 +17,7 @@ use crate::stage::{allow, id, pins};
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_link_exchanges_only_programs_without_cgroup_storage", update),
     ("a_change_exchanges_its_own_program_beside_one_with_preorder", preordered),
-    ("a_change_refuses_cgroup_storage_and_puts_back_what_it_did", change),
+    ("a_change_refuses_cgroup_storage_and_puts_back_what_it_did", transaction),
     ("a_program_array_takes_no_program_with_storage_that_its_caller_lacks", tail_call),
     ("a_program_attached_without_a_link_can_be_replaced_by_one_with_cgroup_storage", prog_attach),
 ];
@@ -79,14 +79,14 @@ fn update() -> Result<(), Failed> {
         assert_eq!(old.check_replaced_by(&new).is_ok(), allowed, "{what}");
         if allowed {
             link.update(old, &new)?;
-            update_link(&link, old)?;
+            link_update(&link, old)?;
             assert_eq!(link.info()?.program_id, id(old), "{what}");
             continue;
         }
         let error = link.update(old, &new).expect_err(what);
         assert!(matches!(error, LinkError::CgroupStorage { .. }), "{what}: {error}");
         assert!(error.to_string().contains("crash the machine"), "{what}: {error}");
-        let same = update_link(&link, &new).expect_err(what);
+        let same = link_update(&link, &new).expect_err(what);
         assert_eq!((same.to_string(), same.raw_os_error()), (error.to_string(), None), "{what}");
         // Its revision would tell of an update.
         assert_eq!(cgroup.attached()?, before, "{what}");
@@ -100,20 +100,20 @@ fn change() -> Result<(), Failed> {
     let (none, new) = (with(&[], true), with(&[], true));
     let stored = with(&[&map("one", MapKind::CgroupStorage)], true);
     let begun = pins.begin()?;
-    let mut first = Change::begin(&begun, &none)?;
+    let mut first = Transaction::begin(&begun, &none)?;
     first.attach(&plain)?;
-    first.keep();
-    let mut second = Change::begin(&begun, &stored)?;
+    first.commit();
+    let mut second = Transaction::begin(&begun, &stored)?;
     second.attach(&storage)?;
-    second.keep();
+    second.commit();
     begun.publish(&name)?;
 
     let attachment = pins.attachment(&name)?;
-    let mut change = Change::begin(&attachment, &new)?;
-    change.replace(&plain)?;
-    let error = change.replace(&storage).expect_err("it has storage");
+    let mut transaction = Transaction::begin(&attachment, &new)?;
+    transaction.replace(&plain)?;
+    let error = transaction.replace(&storage).expect_err("it has storage");
     assert!(matches!(error, BpffsError::Link(LinkError::CgroupStorage { .. })), "{error}");
-    change.undo()?;
+    transaction.rollback()?;
     let programs = [&plain, &storage].map(|cgroup| cgroup.attached().expect("a query").program_ids);
     assert_eq!(programs, [[id(&none)], [id(&stored)]]);
     pins.remove(&name)?;
@@ -129,12 +129,12 @@ fn preordered() -> Result<(), Failed> {
         let (pins, name) = pins(if is_above { "preordered-above" } else { "preordered" });
         let (old, new, other) = (with(&[], true), with(&[], true), with(&[], true));
         let begun = pins.begin()?;
-        let mut first = Change::begin(&begun, &old)?;
+        let mut first = Transaction::begin(&begun, &old)?;
         first.attach(&cgroup)?;
-        first.keep();
+        first.commit();
         begun.publish(&name)?;
-        let preorder = Among { preorder: profile().preorder, ..Among::default() };
-        attach_among(&other, if is_above { &above } else { &cgroup }, AttachMode::Multi, &preorder)?;
+        let preorder = AttachPosition { preorder: profile().preorder, ..AttachPosition::default() };
+        prog_attach(&other, if is_above { &above } else { &cgroup }, AttachMode::Multi, &preorder)?;
         let runs = |program: &ProgramFd| {
             let expected =
                 if preorder.preorder { [id(&other), id(program)] } else { [id(program), id(&other)] };
@@ -152,14 +152,14 @@ fn preordered() -> Result<(), Failed> {
         runs(&old);
 
         let attachment = pins.attachment(&name)?;
-        let mut change = Change::begin(&attachment, &new)?;
-        change.replace(&cgroup)?;
+        let mut transaction = Transaction::begin(&attachment, &new)?;
+        transaction.replace(&cgroup)?;
         runs(&new);
-        change.undo()?;
+        transaction.rollback()?;
         runs(&old);
-        let mut change = Change::begin(&attachment, &new)?;
-        change.replace(&cgroup)?;
-        change.keep();
+        let mut transaction = Transaction::begin(&attachment, &new)?;
+        transaction.replace(&cgroup)?;
+        transaction.commit();
         runs(&new);
         pins.remove(&name)?;
         below.remove()?;
@@ -188,7 +188,7 @@ fn tail_call() -> Result<(), Failed> {
         };
         match knobgate_kernel::load(&program, &LoadOptions::default()) {
             Ok(_) => assert!(taken, "{what}"),
-            Err(LoadError::ForeignStorage { callee, map, .. }) => {
+            Err(LoadError::StorageMismatch { callee, map, .. }) => {
                 assert_eq!((taken, callee.as_str(), map.as_str()), (false, "callee", "storage"), "{what}");
             }
             Err(error) => return Err(format!("{what}: {error}").into()),
@@ -200,8 +200,13 @@ fn tail_call() -> Result<(), Failed> {
 fn prog_attach() -> Result<(), Failed> {
     let cgroup = scratch();
     let (none, stored) = (with(&[], true), with(&[&map("one", MapKind::CgroupStorage)], true));
-    attach_among(&none, &cgroup, AttachMode::Multi, &Among::default())?;
-    attach_among(&stored, &cgroup, AttachMode::Multi, &Among { replaced: Some(&none), ..Among::default() })?;
+    prog_attach(&none, &cgroup, AttachMode::Multi, &AttachPosition::default())?;
+    prog_attach(
+        &stored,
+        &cgroup,
+        AttachMode::Multi,
+        &AttachPosition { replaced: Some(&none), ..AttachPosition::default() },
+    )?;
     assert_eq!(cgroup.attached()?.program_ids, [id(&stored)]);
     Ok(())
 }
