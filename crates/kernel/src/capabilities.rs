@@ -32,8 +32,8 @@ pub enum Capability {
     SysAdmin = 21,
     /// `CAP_SETFCAP`
     Setfcap = 31,
-    /// `CAP_PERFMON`: pointer arithmetic with values that differ between paths, as compiled policies do (without it, the verifier
-    /// guards against speculation); `bpf_get_current_comm`; reads of uninitialised stack.
+    /// `CAP_PERFMON`: pointer arithmetic with values that differ between paths, as compiled policies do (without it,
+    /// the verifier guards against speculation); `bpf_get_current_comm`; reads of uninitialised stack.
     Perfmon = 38,
     /// `CAP_BPF` (Linux 5.8): creates maps and loads programs.
     Bpf = 39,
@@ -159,14 +159,15 @@ impl Capabilities {
         self.in_initial_user_namespace
     }
 
-    /// Whether this one is effective. `CAP_SYS_ADMIN` does not imply the others here, although the kernel accepts it instead of
-    /// [`Bpf`](Capability::Bpf) and [`Perfmon`](Capability::Perfmon); [`can_load`](Self::can_load) knows that.
+    /// Whether this one is effective. `CAP_SYS_ADMIN` does not imply the others here, although the kernel accepts it
+    /// instead of [`Bpf`](Capability::Bpf) and [`Perfmon`](Capability::Perfmon); [`can_load`](Self::can_load) knows
+    /// that.
     pub fn has(self, capability: Capability) -> bool {
         self.effective.has(capability)
     }
 
-    /// Whether compiled policies can be loaded: that takes `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or `CAP_SYS_ADMIN` instead
-    /// of each (`bpf_prog_load()` in kernel/bpf/syscall.c), in the initial user namespace.
+    /// Whether compiled policies can be loaded: that takes `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or
+    /// `CAP_SYS_ADMIN` instead of each (`bpf_prog_load()` in kernel/bpf/syscall.c), in the initial user namespace.
     pub fn can_load(self) -> bool {
         self.in_initial_user_namespace && self.could_load()
     }

@@ -27,7 +27,7 @@ pub enum CgroupError {
     NotMounted,
     /// The directory belongs to a hierarchy of cgroup v1.
     #[error(
-        "{} is a cgroup of version 1, to which no program can be attached; give one of version 2{}",
+        "{} is a cgroup of version 1, to which no program can be attached; use one of version 2{}",
         path.display(), hierarchy.as_ref().map(|path| format!(", below {}", path.display())).unwrap_or_default()
     )]
     VersionOne {
@@ -68,8 +68,8 @@ pub enum CgroupError {
     },
     /// The process is not in the cgroup that `/proc/PID/cgroup` names.
     #[error(
-        "process {pid} is not in {}, though /proc/{pid}/cgroup leads there: it has ended, it is being moved, or another \
-         mount lies over its cgroup",
+        "process {pid} is not in {}, although /proc/{pid}/cgroup says so: it has ended, it is being moved, or another \
+         mount covers its cgroup",
         path.display()
     )]
     Moved {

@@ -11,8 +11,8 @@ use crate::cgroup::{Cgroup, CgroupError};
 
 /// A temporary cgroup: dropping this kills everything in it and removes it.
 ///
-/// The directory stays locked (`flock(2)`) while this value, or a guard forked from this process, holds it open. The lock shows
-/// processes in every pid namespace that the cgroup is in use; a process id in its name could not.
+/// The directory stays locked (`flock(2)`) while this value, or a guard forked from this process, holds it open. The
+/// lock shows processes in every pid namespace that the cgroup is in use; a process id in its name could not.
 #[derive(Debug)]
 pub struct ScratchCgroup {
     cgroup: Cgroup,
@@ -62,8 +62,8 @@ impl ScratchCgroup {
         self.cgroup.kill_and_remove()
     }
 
-    /// Removes the scratch cgroups in `parent` with this prefix whose owner was killed, and everything below them. One that still
-    /// has processes is left alone. Failures are left to the next call.
+    /// Removes the scratch cgroups in `parent` with this prefix whose owner was killed, and everything below them. One
+    /// that still has processes is left alone. Failures are left to the next call.
     pub fn remove_stale(parent: &Cgroup, prefix: &str) {
         for entry in fs::read_dir(parent.path()).into_iter().flatten().flatten() {
             let name = entry.file_name();

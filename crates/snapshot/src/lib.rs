@@ -1,11 +1,11 @@
 //! This machine, as the hook in user space models it.
 //!
-//! In goes the running kernel; out come the [`Profile`](knobgate_hook::Profile) that describes it and a [`Snapshot`] of its
-//! knobs, which are what a [`Hook`](knobgate_hook::Hook) is made of.
+//! In goes the running kernel; out come the [`Profile`](knobgate_hook::Profile) that describes it and a [`Snapshot`] of
+//! its knobs, which are what a [`Hook`](knobgate_hook::Hook) is made of.
 //!
 //! - [`running_profile()`] probes what can be tried without harm. The closest known release supplies the rest.
-//! - [`snapshot()`] reads every knob and infers a handler that reads the same. [`Inferred`] says how much that handler is
-//!   worth.
+//! - [`snapshot()`] reads every knob and infers a handler that reads the same. [`Inferred`] says how much that handler
+//!   is worth.
 //!
 //! # Example
 //!

@@ -22,9 +22,9 @@ use rustix::io::Errno;
 /// - what attaching accepts: `replace`, `links`, `link_detach`, `preorder`, `anchors`, `updates_find_their_slot`;
 /// - `rewrites_are_applied`, `odd_retvals_deny` and `size_limit`.
 ///
-/// `comm_padded`, `int_map_results` and the available helpers follow from the release. The rest, and what a probe cannot find
-/// out (without the capabilities, for example), is what [`Profile::closest`] has for the release: probing it would write to
-/// knobs or harm some kernels.
+/// `comm_padded`, `int_map_results` and the available helpers follow from the release. The rest, and what a probe
+/// cannot find out (without the capabilities, for example), is what [`Profile::closest`] has for the release: probing
+/// it would write to knobs or harm some kernels.
 pub fn running_profile() -> Profile {
     static NAME: OnceLock<String> = OnceLock::new();
     let name = NAME.get_or_init(|| rustix::system::uname().release().to_string_lossy().into_owned());

@@ -11,23 +11,23 @@ use libtest_mimic::Failed;
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_cgroup_is_opened_by_directory_and_by_name", open),
-    ("what_is_no_cgroup_is_told_apart", not_cgroups),
+    ("other_directories_are_rejected", not_cgroups),
     ("a_cgroup_is_created_once", create),
-    ("a_process_is_found_where_it_is_moved", of_pid),
-    ("a_process_in_a_cgroup_with_an_odd_name_is_found_there", odd_names),
-    ("a_process_is_not_found_where_another_mount_leads", mounts_over),
+    ("a_process_is_found_after_it_was_moved", of_pid),
+    ("a_process_in_a_cgroup_with_an_unusual_name_is_found", odd_names),
+    ("a_process_is_not_found_in_a_cgroup_that_a_mount_covers", mounts_over),
     ("an_id_leads_back_to_the_path", ids),
-    ("killing_ends_all_that_is_below", kill),
-    ("killing_ends_all_in_threaded_cgroups", kill_threaded),
+    ("killing_reaches_all_cgroups_below", kill),
+    ("killing_reaches_threaded_cgroups", kill_threaded),
     ("a_cgroup_has_a_type", types),
-    // That it cannot be killed rests on this; to try that would be rash.
-    ("the_root_does_not_tell_whether_it_is_populated", rooted),
+    // This is why the root cannot be killed, which no test tries.
+    ("the_root_has_no_events_file", rooted),
     ("a_cgroup_in_use_is_not_removed", in_use),
-    ("a_scratch_cgroup_goes_with_all_that_is_in_it", scratched),
+    ("a_scratch_cgroup_is_removed_with_everything_in_it", scratched),
     ("a_tree_is_removed_however_deep_it_is", deep),
     ("killing_reaches_every_cgroup_of_a_threaded_tree", kill_threaded_tree),
     ("a_tree_with_processes_is_left_alone", populated),
-    ("what_is_mounted_on_a_cgroup_is_left_alone", mounted),
+    ("a_mount_on_a_cgroup_is_left_alone", mounted),
     ("stale_scratch_cgroups_are_removed_and_nothing_else", stale),
     ("what_another_pid_namespace_uses_is_not_stale", stale_elsewhere),
     ("a_new_scratch_cgroup_is_not_taken_for_stale", stale_race),
@@ -51,7 +51,7 @@ fn not_cgroups() -> Result<(), Failed> {
         let error = Cgroup::open(path).expect_err(path);
         assert!(matches!(&error, CgroupError::NotCgroup { .. }), "{error}");
     }
-    // Only on machines with both versions.
+    // On machines with both versions only.
     let version_one = Path::new("/sys/fs/cgroup/cpu");
     if version_one.is_dir() && Hierarchy::find()?.path() != Path::new("/sys/fs/cgroup") {
         let error = Cgroup::open(version_one).expect_err("version 1");
@@ -101,7 +101,7 @@ fn odd_names() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What [`Cgroup::of_pid`] makes of a process in `cgroup` where one directory lies over another.
+/// Calls [`Cgroup::of_pid`] for a process in `cgroup` after mounting `directory` over `over`. Returns what it prints.
 fn with_mount_over(cgroup: &Cgroup, directory: &Path, over: &Path) -> Result<String, Failed> {
     let child = Reaped(shell(cgroup, "exec sleep 1000").spawn()?);
     let mut covered = Command::new("unshare");
@@ -114,18 +114,18 @@ fn with_mount_over(cgroup: &Cgroup, directory: &Path, over: &Path) -> Result<Str
 fn mounts_over() -> Result<(), Failed> {
     let (cgroup, other) = (scratch(), scratch());
     let whole = Hierarchy::find()?.path().to_owned();
-    // A part of the hierarchy lies over all of it, and has a cgroup that is called like ours.
+    // A part of the hierarchy covers the whole one, and has a cgroup with the name of ours.
     let part = other.create("part")?;
     part.create(cgroup.path().file_name().ok_or("a name")?)?;
     let said = with_mount_over(&cgroup, part.path(), &whole)?;
     assert!(said.contains("which the hierarchy mounted at"), "{said}");
-    // Another cgroup lies over ours.
+    // Another cgroup covers ours.
     let said = with_mount_over(&cgroup, other.path(), cgroup.path())?;
-    assert!(said.contains("though"), "{said}");
+    assert!(said.contains("although"), "{said}");
     Ok(())
 }
 
-/// The argument that makes this program say in which cgroup a process is.
+/// The argument that makes this program print the cgroup of a process.
 pub(crate) const FIND: &str = "--find-cgroup";
 
 pub(crate) fn find(pid: &str) -> ExitCode {
@@ -196,7 +196,7 @@ fn scratched() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Creates cgroups in one another, each with another one beside it; the innermost one.
+/// Creates nested cgroups, each next to another one. Returns the innermost one.
 fn nest(cgroup: &Cgroup, name: &str, depth: usize) -> Result<Cgroup, CgroupError> {
     cgroup.create("beside")?;
     let mut innermost = cgroup.create(name)?;
@@ -209,7 +209,7 @@ fn nest(cgroup: &Cgroup, name: &str, depth: usize) -> Result<Cgroup, CgroupError
 
 fn deep() -> Result<(), Failed> {
     const DEPTH: usize = 150;
-    // Its path is longer than any that a system call takes.
+    // The path exceeds PATH_MAX.
     let name = "x".repeat(libc::PATH_MAX as usize / DEPTH + 1);
     let parent = scratch();
     let cgroup = parent.create("top")?;
@@ -323,7 +323,7 @@ fn stale() -> Result<(), Failed> {
 
 fn stale_elsewhere() -> Result<(), Failed> {
     let cgroup = scratch();
-    // Nobody has our id in the other namespace, and their cgroups have ids of other processes here.
+    // Our id does not exist in the other namespace, and theirs means another process here.
     let ours = ScratchCgroup::create(&cgroup, STALE)?;
     assert!(in_other_pids(CLEARER, &cgroup)?.status()?.success());
     assert!(ours.path().exists());
@@ -368,7 +368,7 @@ fn kill_threaded() -> Result<(), Failed> {
     for cgroup in [&threaded, &inner] {
         std::fs::write(cgroup.path().join("cgroup.type"), "threaded")?;
     }
-    // Twice: nothing stays frozen.
+    // Twice, since nothing must stay frozen.
     for _ in 0..2 {
         let mut forking = Vec::new();
         for cgroup in [&threaded, &inner] {

@@ -6,13 +6,13 @@ use knobgate_testing::root;
 use libtest_mimic::Failed;
 
 pub(crate) const TESTS: &[super::Test] = &[
-    ("every_probe_finds_out", outcomes),
-    ("a_probe_works_beside_other_threads_and_leaves_nothing", beside),
-    ("what_was_probed_is_remembered_for_the_boot", remembered),
+    ("every_probe_has_an_outcome", outcomes),
+    ("probes_run_concurrently_and_leave_nothing", beside),
+    ("outcomes_are_cached_until_the_next_boot", cached),
     ("the_machine_is_described", described),
 ];
 
-/// Where every answer is known to be yes.
+/// A kernel on which every outcome is yes.
 const KNOWN: &str = "6.18.44";
 
 fn outcomes() -> Result<(), Failed> {
@@ -46,7 +46,7 @@ fn beside() -> Result<(), Failed> {
     Ok(())
 }
 
-fn remembered() -> Result<(), Failed> {
+fn cached() -> Result<(), Failed> {
     let fresh = probe_cached();
     assert_eq!(fresh, probe());
     let file = "/run/knobgate/probes";
@@ -62,7 +62,7 @@ fn remembered() -> Result<(), Failed> {
     assert_eq!(std::fs::read_to_string(file)?, text, "and replaced");
     set(&text.replace("set_new_value yes", "set_new_value no"))?;
     std::fs::set_permissions(file, PermissionsExt::from_mode(0o644))?;
-    assert_eq!(probe_cached(), fresh, "a file that others might know is not used");
+    assert_eq!(probe_cached(), fresh, "a file that others can read is not used");
     Ok(())
 }
 

@@ -1,12 +1,9 @@
-//! What this crate says of the kernel, held against the kernel.
-//!
-//! Where the machine lacks what a test needs, the test is reported as *ignored*, with the reason; with
-//! `KNOBGATE_REQUIRE_KERNEL=1` it fails instead. All of it runs in a mount namespace of its own with a bpffs and a
-//! `/run` of its own, so that nothing stays behind there whatever happens; cgroups are removed as the tests end.
+//! The tests on the running kernel. They run in a mount namespace with its own bpffs and `/run`, in cgroups of their own.
 
 mod attachments;
 mod cgroups;
 mod descendants;
+mod fixtures;
 mod guards;
 mod links;
 mod loads;
@@ -14,7 +11,6 @@ mod machines;
 mod replacements;
 mod single_threaded;
 mod spawns;
-mod stage;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use libtest_mimic::Failed;
 
 pub(crate) const TESTS: &[Test] = &[("the_profile_of_this_kernel_has_what_was_probed", profile)];
 
-/// The builds that a profile describes in all that is probed, as `/proc/version` has them.
+/// Builds, as in `/proc/version`, with the profile that describes everything that is probed there.
 const DESCRIBED: &[(&str, &str)] = &[
     ("Linux version 6.18.44", "6.18"),
     ("Debian 6.1.170-", "6.1.170"),
@@ -17,8 +17,7 @@ const DESCRIBED: &[(&str, &str)] = &[
     ("Debian 7.3.4-", "7.3"),
 ];
 
-/// What a program may use is the same, whether it is probed or follows from the profile; and the profile of a kernel that is
-/// described is that description.
+/// The profile has the features that are probed, and that of a known build equals its description.
 fn profile() -> Result<(), Failed> {
     let (profile, probes) = (running_profile(), probe());
     println!("{profile:#?}");
@@ -27,7 +26,7 @@ fn profile() -> Result<(), Failed> {
     let version = std::fs::read_to_string("/proc/version")?;
     if let Some((_, name)) = DESCRIBED.iter().find(|(build, _)| version.contains(build)) {
         let described: Profile = name.parse()?;
-        // Not all builds of 6.18.44 agree in that.
+        // Builds of 6.18.44 differ in this.
         let odd_retvals_deny = described.odd_retvals_deny;
         assert_eq!(Profile { name: described.name, odd_retvals_deny, ..profile }, described);
     } else {
