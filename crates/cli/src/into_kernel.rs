@@ -90,7 +90,7 @@ fn load_failure(failure: Failure, error: LoadError) -> Failure {
         LoadError::NotPermitted { .. }
             if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
         {
-            "; run it outside of this container, or try the policy without the kernel: knobgate explain"
+            "; run it outside this container, or try the policy without the kernel: knobgate explain"
         }
         LoadError::NotPermitted { .. } => {
             "; run it as root, or try the policy without the kernel: knobgate explain"

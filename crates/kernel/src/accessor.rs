@@ -13,7 +13,8 @@ use rustix::net::{
 use rustix::process::{Signal, WaitOptions};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
 use crate::sys::accesses::{Request, SharedBytes, fork_accessor};
 

@@ -6,11 +6,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
-use crate::link::{Link, LinkError, attach_error};
+use crate::link::{Link, attach_error};
+use crate::link_error::LinkError;
 use crate::object::ATTACH_TYPE;
 use crate::program::ProgramFd;
-use crate::query::AttachMode;
 use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec};
 
@@ -132,7 +133,7 @@ pub fn link_create(program: &ProgramFd, cgroup: &Cgroup, position: &AttachPositi
 pub fn link_update(link: &Link, program: &ProgramFd) -> io::Result<()> {
     let old = link.program().map_err(io::Error::other)?;
     let replacement = Replacement::new(&old, program).map_err(io::Error::other)?;
-    Ok(bpf::link_update(link.as_fd(), replacement)?)
+    Ok(replacement.update(link.as_fd())?)
 }
 
 /// Detaches a link from its cgroup (`BPF_LINK_DETACH`).

@@ -6,19 +6,23 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::bpffs::{BpffsError, failed};
-use crate::link::{Link, LinkError, LinkInfo};
+use crate::bpffs::{BpffsError, failed, untrusted_pin};
+use crate::link::{Link, LinkInfo};
+use crate::link_error::LinkError;
 use crate::map::Map;
-use crate::pin_dir::{DIRECTORY, PinDir, untrusted_pin};
 use crate::pin_owner::Distrust;
 use crate::sys::bpf;
+
+/// The flags for opening directories.
+pub(crate) const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The prefix of pinned links.
 const LINK: &str = "cgroup-";
@@ -50,9 +54,10 @@ impl PinnedLink {
 }
 
 impl Attachment {
-    pub(crate) fn open(pins: &PinDir, name: &str) -> rustix::io::Result<Self> {
-        let dir = openat(&pins.dir, name, DIRECTORY, Mode::empty())?;
-        Ok(Self { dir, path: pins.path().join(name) })
+    /// Opens the directory `name` in `pins`, whose path is `parent`.
+    pub(crate) fn open(pins: BorrowedFd<'_>, parent: &Path, name: &str) -> rustix::io::Result<Self> {
+        let dir = openat(pins, name, DIRECTORY, Mode::empty())?;
+        Ok(Self { dir, path: parent.join(name) })
     }
 
     pub(crate) fn directory(&self) -> &OwnedFd {

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statfs;
 use rustix::io::Errno;
 
 use crate::attachment_name::AttachmentName;
-use crate::cgroup::CgroupError;
-use crate::hierarchy::magic;
-use crate::link::LinkError;
+use crate::cgroup_error::CgroupError;
+use crate::link_error::LinkError;
 use crate::mountinfo::{Mount, mounts};
 use crate::pin_owner::Distrust;
 
@@ -125,11 +125,22 @@ impl Bpffs {
     }
 }
 
+/// The magic number of the file system at `path`.
+fn magic(path: &Path) -> io::Result<u32> {
+    Ok(statfs(path)?.f_type as u32)
+}
+
 fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Bpffs> {
     mounts
         .filter(|mount| mount.root == Path::new("/"))
         .min_by_key(|mount| mount.point != Path::new(MOUNT_POINT))
         .map(|mount| Bpffs { path: mount.point })
+}
+
+/// A pin or a directory of pins is not trusted.
+pub(crate) fn untrusted_pin(path: &Path, why: Distrust) -> BpffsError {
+    let remedy = format!("remove it: rm -r {}", path.display());
+    BpffsError::Untrusted { path: path.to_owned(), why, remedy }
 }
 
 pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> BpffsError {

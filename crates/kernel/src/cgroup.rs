@@ -4,119 +4,25 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, Dir, FileType, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat,
+};
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::cgroup_error::{CgroupError, gone};
 use crate::cgroup_type::CgroupType;
-use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
 use crate::long_path;
 use crate::process_id::ProcessId;
 use crate::teardown;
 
-/// What can go wrong with a cgroup.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CgroupError {
-    /// No cgroup v2 hierarchy is mounted.
-    #[error("no cgroup v2 hierarchy is mounted here; mount it: mount -t cgroup2 none /sys/fs/cgroup")]
-    NotMounted,
-    /// The directory belongs to a hierarchy of cgroup v1.
-    #[error(
-        "{} is a cgroup of version 1, to which no program can be attached; use one of version 2{}",
-        path.display(), hierarchy.as_ref().map(|path| format!(", below {}", path.display())).unwrap_or_default()
-    )]
-    VersionOne {
-        /// The directory.
-        path: PathBuf,
-        /// Where the hierarchy of version 2 is, if it is mounted.
-        hierarchy: Option<PathBuf>,
-    },
-    /// It is not a cgroup.
-    #[error("{} is not the directory of a cgroup", path.display())]
-    NotCgroup {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It does not exist.
-    #[error("there is no cgroup {}", path.display())]
-    NotFound {
-        /// The missing directory.
-        path: PathBuf,
-    },
-    /// It exists already.
-    #[error("the cgroup {} exists already", path.display())]
-    Exists {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// The name contains a slash or a NUL, or is empty, `.` or `..`.
-    #[error("`{}` cannot be the name of a cgroup: it must be one path component", name.display())]
-    InvalidName {
-        /// The name.
-        name: OsString,
-    },
-    /// There is no process with this id.
-    #[error("there is no process {pid}")]
-    NoProcess {
-        /// The process id.
-        pid: u32,
-    },
-    /// The process is not in the cgroup that `/proc/PID/cgroup` names.
-    #[error(
-        "process {pid} is not in {}, although /proc/{pid}/cgroup says so: it has ended, it is being moved, or another \
-         mount covers its cgroup",
-        path.display()
-    )]
-    Moved {
-        /// The process id.
-        pid: u32,
-        /// That cgroup.
-        path: PathBuf,
-    },
-    /// The process is in a cgroup outside the mounted part of the hierarchy.
-    #[error(
-        "process {pid} is in the cgroup {}, which the hierarchy mounted at {} does not show",
-        name.display(), hierarchy.display()
-    )]
-    NotVisible {
-        /// The process id.
-        pid: u32,
-        /// The cgroup as `/proc/PID/cgroup` names it.
-        name: PathBuf,
-        /// Where the hierarchy is mounted.
-        hierarchy: PathBuf,
-    },
-    /// The root of the hierarchy contains every process of the machine.
-    #[error("cannot kill the processes of {}: it is the root of all cgroups", path.display())]
-    Root {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// It has processes or children.
-    #[error(
-        "cannot remove the cgroup {}: there are processes or cgroups in it, or something is mounted there",
-        path.display()
-    )]
-    InUse {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// A system call failed.
-    #[error("cannot {doing} {}: {source}", path.display())]
-    Io {
-        /// What failed: a verb.
-        doing: &'static str,
-        /// Its object.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-}
+/// `CGROUP2_SUPER_MAGIC`
+const CGROUP2_MAGIC: u32 = 0x6367_7270;
+/// `CGROUP_SUPER_MAGIC`
+const CGROUP1_MAGIC: u32 = 0x0027_e0eb;
 
 /// A v2 cgroup, by a descriptor of its directory.
 ///
@@ -129,80 +35,6 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Opens the cgroup at `path`: a directory if the path is absolute, otherwise a name relative to the root of the
-    /// hierarchy (`system.slice/nginx.service`).
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](CgroupError::NotFound), [`VersionOne`](CgroupError::VersionOne),
-    /// [`NotCgroup`](CgroupError::NotCgroup), [`Io`](CgroupError::Io); for a relative path those of
-    /// [`Hierarchy::find`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, CgroupError> {
-        let path = path.as_ref();
-        if path.is_absolute() {
-            Self::open_directory(path)
-        } else {
-            Self::open_directory(&Hierarchy::find()?.path().join(path))
-        }
-    }
-
-    /// The cgroup of the process `pid`. If its threads are in several, that of the first thread.
-    ///
-    /// The path in `/proc/PID/cgroup` may lead to another cgroup: the process can be moved in the meantime, and another
-    /// mount can cover the cgroup. So this checks that the cgroup lists the process.
-    ///
-    /// # Errors
-    ///
-    /// [`NoProcess`](CgroupError::NoProcess), [`NotVisible`](CgroupError::NotVisible),
-    /// [`Moved`](CgroupError::Moved), and those of [`Hierarchy::find`] and [`open`](Self::open).
-    pub fn of_pid(pid: u32) -> Result<Self, CgroupError> {
-        Self::of_process(pid, &pid.to_string())
-    }
-
-    /// The cgroup of this process, also if `/proc` belongs to another pid namespace.
-    ///
-    /// # Errors
-    ///
-    /// As [`of_pid`](Self::of_pid).
-    pub fn of_this_process() -> Result<Self, CgroupError> {
-        Self::of_process(std::process::id(), "self")
-    }
-
-    fn of_process(pid: u32, directory: &str) -> Result<Self, CgroupError> {
-        const TRIES: u32 = 10;
-        let mut tries = 1;
-        loop {
-            match Self::find_process(pid, directory) {
-                Err(CgroupError::Moved { .. } | CgroupError::NotFound { .. }) if tries < TRIES => {
-                    tries += 1;
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// The same, without retries. `directory` is that of the process below `/proc`.
-    fn find_process(pid: u32, directory: &str) -> Result<Self, CgroupError> {
-        let file = PathBuf::from(format!("/proc/{directory}/cgroup"));
-        let text = fs::read(&file).map_err(|source| match source.raw_os_error() {
-            Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess { pid },
-            _ => CgroupError::Io { doing: "read", path: file, source },
-        })?;
-        let name = unified_name(&text).ok_or(CgroupError::NotMounted)?;
-        let hierarchy = Hierarchy::find()?;
-        match hierarchy.directory(&name) {
-            Some(directory) => {
-                let cgroup = Self::open_directory(&directory)?;
-                if cgroup.has_process(pid)? {
-                    Ok(cgroup)
-                } else {
-                    Err(CgroupError::Moved { pid, path: directory })
-                }
-            }
-            None => Err(CgroupError::NotVisible { pid, name, hierarchy: hierarchy.path().to_owned() }),
-        }
-    }
-
     pub(crate) fn open_directory(path: &Path) -> Result<Self, CgroupError> {
         let dir = match long_path::open_directory(path) {
             Ok(dir) => dir,
@@ -216,10 +48,7 @@ impl Cgroup {
     fn from_directory(dir: OwnedFd, path: PathBuf) -> Result<Self, CgroupError> {
         match fstatfs(&dir).map_err(failed("examine", &path))?.f_type as u32 {
             CGROUP2_MAGIC => {}
-            CGROUP1_MAGIC => {
-                let hierarchy = Hierarchy::find().ok().map(|found| found.path().to_owned());
-                return Err(CgroupError::VersionOne { path, hierarchy });
-            }
+            CGROUP1_MAGIC => return Err(CgroupError::VersionOne { path, hierarchy: None }),
             _ => return Err(CgroupError::NotCgroup { path }),
         }
         // On 64-bit systems, the inode number is the id (kernfs_ino() in include/linux/kernfs.h).
@@ -312,7 +141,7 @@ impl Cgroup {
     }
 
     /// Whether the process `pid`, or its first thread, is in this cgroup itself.
-    fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
+    pub(crate) fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
         let members = match self.procs() {
             Err(CgroupError::Io { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let threads = self.read("cgroup.threads")?;
@@ -502,53 +331,42 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError
     move |error| CgroupError::Io { doing, path, source: error.into() }
 }
 
-/// The name of the process's cgroup in its own cgroup namespace; `None` if that is ours.
-///
-/// # Errors
-///
-/// The process is gone or in no v2 cgroup, or its namespace cannot be entered.
-pub fn name_in_its_namespace(pid: u32) -> io::Result<Option<PathBuf>> {
-    let namespace = PathBuf::from(format!("/proc/{pid}/ns/cgroup"));
-    if fs::read_link(&namespace)? == fs::read_link("/proc/self/ns/cgroup")? {
-        return Ok(None);
-    }
-    let namespace = fs::File::open(namespace)?;
-    let look = move || {
-        // This thread alone changes its namespace, and ends.
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
-        name_in(Path::new(&format!("/proc/{pid}/cgroup")))
-    };
-    let looked = std::thread::Builder::new().spawn(look)?.join();
-    looked.unwrap_or_else(|_| Err(io::Error::other("the thread in its namespace panicked"))).map(Some)
-}
-
-/// The name of the v2 cgroup in a `/proc/PID/cgroup`.
-pub(crate) fn name_in(file: &Path) -> io::Result<PathBuf> {
-    unified_name(&fs::read(file)?).ok_or_else(|| io::Error::other("it is in no cgroup v2"))
-}
-
-/// The name after `0::`.
-fn unified_name(text: &[u8]) -> Option<PathBuf> {
-    let name = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-    Some(PathBuf::from(OsString::from_vec(name.to_vec())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unified_name_is_after_two_colons() {
-        let cases: [(&[u8], Option<&str>); 5] = [
-            (b"0::/\n", Some("/")),
-            (b"9:name=systemd:/x\n4:memory:/y\n0::/a b:c\n", Some("/a b:c")),
-            // Either the cgroup was removed, or this is its name.
-            (b"0::/gone (deleted)\n", Some("/gone (deleted)")),
-            (b"4:memory:/y\n", None),
-            (b"", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(unified_name(text).as_deref(), expected.map(Path::new), "{text:?}");
+/// Visits all directories below `directory`, parents before their children. Skips those that are removed in the
+/// meantime.
+fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), CgroupError> {
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        match children(&directory) {
+            Ok(children) => {
+                for (id, name) in children {
+                    let path = directory.join(name);
+                    visit(id, path.clone());
+                    pending.push(path);
+                }
+            }
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(error) => {
+                return Err(CgroupError::Io { doing: "list", path: directory, source: error.into() });
+            }
         }
     }
+    Ok(())
+}
+
+/// The child directories with their inode numbers. On 64-bit systems, these are the ids (kernfs_ino() in
+/// include/linux/kernfs.h).
+fn children(directory: &Path) -> rustix::io::Result<Vec<(u64, OsString)>> {
+    let mut children = Vec::new();
+    for entry in Dir::new(long_path::open_directory(directory)?)? {
+        let entry = match entry {
+            // The directory was removed.
+            Err(Errno::NOENT | Errno::NODEV) => break,
+            entry => entry?,
+        };
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+            children.push((entry.ino(), name.to_owned()));
+        }
+    }
+    Ok(children)
 }

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
 use rustix::process::{WaitOptions, WaitStatus};
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
 use crate::sys::fork::{GuardedCgroup, fork_guard};
 

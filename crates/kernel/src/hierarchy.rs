@@ -1,23 +1,13 @@
 //! Where the cgroup v2 hierarchy is mounted.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
 
-use rustix::fs::{Dir, FileType, statfs};
-use rustix::io::Errno;
-
-use crate::cgroup::{Cgroup, CgroupError};
-use crate::long_path;
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::mountinfo::{Mount, mounts};
-
-/// `CGROUP2_SUPER_MAGIC`
-pub(crate) const CGROUP2_MAGIC: u32 = 0x6367_7270;
-/// `CGROUP_SUPER_MAGIC`
-pub(crate) const CGROUP1_MAGIC: u32 = 0x0027_e0eb;
 
 /// A mount of the cgroup v2 hierarchy.
 ///
@@ -108,60 +98,9 @@ impl Hierarchy {
     /// [`CgroupError::Io`] if the hierarchy cannot be read.
     pub fn paths_by_id(&self) -> Result<HashMap<u64, PathBuf>, CgroupError> {
         let root = self.root()?;
-        let mut paths = HashMap::from([(root.id(), self.point.clone())]);
-        walk(&self.point, &mut |id, path| drop(paths.insert(id, path)))?;
-        Ok(paths)
+        let itself = (root.id(), self.point.clone());
+        Ok(root.descendants()?.into_iter().chain([itself]).collect())
     }
-}
-
-/// Visits all directories below `directory`, parents before their children. Skips those that are removed in the
-/// meantime.
-pub(crate) fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), CgroupError> {
-    let mut pending = vec![directory.to_owned()];
-    while let Some(directory) = pending.pop() {
-        match children(&directory) {
-            Ok(children) => {
-                for (id, name) in children {
-                    let path = directory.join(name);
-                    visit(id, path.clone());
-                    pending.push(path);
-                }
-            }
-            Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(error) => {
-                return Err(CgroupError::Io { doing: "list", path: directory, source: error.into() });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The child directories with their inode numbers. On 64-bit systems, these are the ids (kernfs_ino() in
-/// include/linux/kernfs.h).
-fn children(directory: &Path) -> rustix::io::Result<Vec<(u64, OsString)>> {
-    let mut children = Vec::new();
-    for entry in Dir::new(long_path::open_directory(directory)?)? {
-        let entry = match entry {
-            // The directory was removed.
-            Err(Errno::NOENT | Errno::NODEV) => break,
-            entry => entry?,
-        };
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
-            children.push((entry.ino(), name.to_owned()));
-        }
-    }
-    Ok(children)
-}
-
-/// Whether an error means that a cgroup does not exist or was removed.
-pub(crate) fn gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
-}
-
-/// The magic number of the file system at `path`.
-pub(crate) fn magic(path: &Path) -> io::Result<u32> {
-    Ok(statfs(path)?.f_type as u32)
 }
 
 fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Hierarchy> {

@@ -67,12 +67,16 @@
 
 mod accessor;
 mod attach;
+mod attach_mode;
 mod attachment;
 mod attachment_name;
 mod boot_cache;
 mod bpffs;
 mod capabilities;
 mod cgroup;
+mod cgroup_error;
+mod cgroup_lookup;
+mod cgroup_name;
 mod cgroup_type;
 mod descendants;
 mod fdinfo;
@@ -80,8 +84,10 @@ mod guard;
 mod hierarchy;
 mod identity;
 mod link;
+mod link_error;
 mod load;
 mod load_error;
+mod load_options;
 mod load_request;
 mod locked_memory;
 mod long_path;
@@ -118,19 +124,24 @@ pub use attach::{
     AttachPosition, RelativeTo, attach_until_removed, link_create, link_detach, link_update, prog_attach,
     prog_detach,
 };
+pub use attach_mode::AttachMode;
 pub use attachment::{Attachment, PinnedLink};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
 pub use capabilities::{Capabilities, Capability, CapabilitySet, Credentials};
-pub use cgroup::{Cgroup, CgroupError, name_in_its_namespace};
+pub use cgroup::Cgroup;
+pub use cgroup_error::CgroupError;
+pub use cgroup_name::name_in_its_namespace;
 pub use cgroup_type::CgroupType;
 pub use descendants::{Departed, Departure, Descendants, DescendantsError, LostEvents};
 pub use fdinfo::FdInfo;
 pub use guard::{Guard, GuardError, guard};
 pub use hierarchy::Hierarchy;
-pub use link::{Link, LinkError, LinkInfo};
-pub use load::{LoadOptions, LoadedProgram, create_map, load, load_with_maps};
+pub use link::{Link, LinkInfo};
+pub use link_error::LinkError;
+pub use load::{LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
+pub use load_options::LoadOptions;
 pub use machine::{Machine, MachineAttachments, PROC_SYS, SurveyError, kernel_version, knob_names};
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};
@@ -144,7 +155,7 @@ pub use probe::{
 };
 pub use process_id::ProcessId;
 pub use program::{ProgramFd, ProgramInfo};
-pub use query::{AttachMode, Attached};
+pub use query::Attached;
 pub use ring_buffer::RingBuffer;
 pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;

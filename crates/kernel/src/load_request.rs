@@ -8,8 +8,8 @@ use knobgate_bpf::{Imm64, Insn, MapReference, Program, ProgramBtf, Reg, encode};
 use rustix::io::Errno;
 
 use crate::capabilities::Capabilities;
-use crate::load::LoadOptions;
 use crate::load_error::LoadError;
+use crate::load_options::LoadOptions;
 use crate::locked_memory::{self, with_raised_limit};
 use crate::map::Map;
 use crate::object::{PROGRAM_TYPE, kernel_name};

@@ -6,9 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::capabilities::Capabilities;
-use crate::cgroup::{Cgroup, CgroupError};
-use crate::hierarchy::{Hierarchy, gone};
-use crate::link::{Link, LinkError, LinkInfo};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
+use crate::cgroup_error::gone;
+use crate::hierarchy::Hierarchy;
+use crate::link::{Link, LinkInfo};
+use crate::link_error::LinkError;
 use crate::object::ObjectError;
 use crate::query::Attached;
 

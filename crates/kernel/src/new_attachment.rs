@@ -1,6 +1,7 @@
 //! Creating an attachment: it appears under its name with all of its links, or not at all.
 
 use std::ops::Deref;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{
@@ -26,13 +27,36 @@ pub struct NewAttachment<'a> {
     published: bool,
 }
 
+impl PinDir {
+    /// Begins an attachment, which gets its name when it is [published](NewAttachment::publish).
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn begin(&self) -> Result<NewAttachment<'_>, BpffsError> {
+        NewAttachment::create(self)
+    }
+
+    /// Removes attachments that were [begun](Self::begin) by processes that ended before publishing them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn remove_abandoned(&self) -> Result<(), BpffsError> {
+        for name in self.entries()? {
+            drop(NewAttachment::abandoned(self, &name)?);
+        }
+        Ok(())
+    }
+}
+
 impl<'a> NewAttachment<'a> {
-    pub(crate) fn create(pins: &'a PinDir) -> Result<Self, BpffsError> {
+    fn create(pins: &'a PinDir) -> Result<Self, BpffsError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let staging = format!("{STAGING}{}-{number}", std::process::id());
-            match mkdirat(&pins.dir, &*staging, Mode::RWXU) {
+            match mkdirat(pins, &*staging, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(error) => return Err(failed("create", &pins.path().join(staging))(error)),
@@ -45,7 +69,7 @@ impl<'a> NewAttachment<'a> {
     }
 
     /// The attachment in a directory, if its process ended before publishing it.
-    pub(crate) fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
+    fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
         if directory.starts_with(STAGING) {
             Self::locked(pins, directory.to_owned(), FlockOperation::NonBlockingLockExclusive)
         } else {
@@ -56,7 +80,7 @@ impl<'a> NewAttachment<'a> {
     /// `None` if it is gone, or another process has locked it.
     fn locked(pins: &'a PinDir, staging: String, lock: FlockOperation) -> Result<Option<Self>, BpffsError> {
         let open = || -> rustix::io::Result<_> {
-            let attachment = Attachment::open(pins, &staging)?;
+            let attachment = Attachment::open(pins.as_fd(), pins.path(), &staging)?;
             flock(attachment.directory(), lock)?;
             let is_there = fstat(attachment.directory())?.st_nlink > 0;
             Ok(is_there.then_some(attachment))
@@ -75,7 +99,7 @@ impl<'a> NewAttachment<'a> {
     /// [`BpffsError::Exists`], [`Io`](BpffsError::Io).
     pub fn publish(mut self, name: &AttachmentName) -> Result<(), BpffsError> {
         let (from, to) = (&*self.staging, name.as_str());
-        match renameat_with(&self.pins.dir, from, &self.pins.dir, to, RenameFlags::NOREPLACE) {
+        match renameat_with(self.pins, from, self.pins, to, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.published = true;
                 Ok(())
@@ -104,6 +128,6 @@ impl Drop for NewAttachment<'_> {
             let _ = self.attachment.link(link.cgroup_id).map(|link| link.detach());
         }
         let _ = self.attachment.unpin_all();
-        let _ = unlinkat(&self.pins.dir, &*self.staging, AtFlags::REMOVEDIR);
+        let _ = unlinkat(self.pins, &*self.staging, AtFlags::REMOVEDIR);
     }
 }

@@ -7,24 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, mkdirat, open, openat, renameat_with,
-    statat, unlinkat,
+    AtFlags, FileType, Mode, RenameFlags, Stat, fchmod, fstat, mkdirat, open, openat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, DIRECTORY};
 use crate::attachment_name::AttachmentName;
-use crate::bpffs::{Bpffs, BpffsError, failed};
-use crate::new_attachment::NewAttachment;
+use crate::bpffs::{Bpffs, BpffsError, failed, untrusted_pin};
 use crate::pin_owner::Distrust;
 
 /// Our directory on a bpffs.
 const NAME: &str = "knobgate";
-
-/// The flags for opening directories.
-pub(crate) const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The directory of attachments on a bpffs, `knobgate`, with mode 0700.
 ///
@@ -32,7 +27,7 @@ pub(crate) const DIRECTORY: OFlags =
 /// it.
 #[derive(Debug)]
 pub struct PinDir {
-    pub(crate) dir: OwnedFd,
+    dir: OwnedFd,
     path: PathBuf,
     moved_away: Vec<MovedAway>,
 }
@@ -139,25 +134,17 @@ impl PinDir {
     ///
     /// [`BpffsError::NotFound`], [`Untrusted`](BpffsError::Untrusted), [`Io`](BpffsError::Io).
     pub fn attachment(&self, name: &AttachmentName) -> Result<Attachment, BpffsError> {
-        let attachment = Attachment::open(self, name.as_str()).map_err(|error| match error {
-            Errno::NOENT => BpffsError::NotFound { name: name.clone() },
-            error => failed("open", &self.path.join(name.as_str()))(error),
-        })?;
+        let attachment =
+            Attachment::open(self.as_fd(), &self.path, name.as_str()).map_err(|error| match error {
+                Errno::NOENT => BpffsError::NotFound { name: name.clone() },
+                error => failed("open", &self.path.join(name.as_str()))(error),
+            })?;
         let path = attachment.path();
         let stat = fstat(attachment.directory()).map_err(failed("examine", path))?;
         match Distrust::of_directory(&stat) {
             Some(why) => Err(untrusted_pin(path, why)),
             None => Ok(attachment),
         }
-    }
-
-    /// Begins an attachment, which gets its name when it is [published](NewAttachment::publish).
-    ///
-    /// # Errors
-    ///
-    /// [`BpffsError::Io`].
-    pub fn begin(&self) -> Result<NewAttachment<'_>, BpffsError> {
-        NewAttachment::create(self)
     }
 
     /// Unpins the attachment `name`. That detaches its program, unless a link is open or pinned elsewhere:
@@ -172,20 +159,8 @@ impl PinDir {
         unlinkat(&self.dir, name.as_str(), AtFlags::REMOVEDIR).map_err(failed("remove", attachment.path()))
     }
 
-    /// Removes attachments that were [begun](Self::begin) by processes that ended before publishing them.
-    ///
-    /// # Errors
-    ///
-    /// [`BpffsError::Io`].
-    pub fn remove_abandoned(&self) -> Result<(), BpffsError> {
-        for name in self.entries()? {
-            drop(NewAttachment::abandoned(self, &name)?);
-        }
-        Ok(())
-    }
-
     /// The names of all directories in it, including those that are not attachments.
-    fn entries(&self) -> Result<Vec<String>, BpffsError> {
+    pub(crate) fn entries(&self) -> Result<Vec<String>, BpffsError> {
         let failed = || failed("list", &self.path);
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.dir).map_err(failed())? {
@@ -203,12 +178,6 @@ impl AsFd for PinDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
-}
-
-/// A pin or a directory of pins is not trusted.
-pub(crate) fn untrusted_pin(path: &Path, why: Distrust) -> BpffsError {
-    let remedy = format!("remove it: rm -r {}", path.display());
-    BpffsError::Untrusted { path: path.to_owned(), why, remedy }
 }
 
 fn owned_by(path: PathBuf, owner: u32) -> BpffsError {

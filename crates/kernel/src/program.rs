@@ -3,10 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::link::LinkError;
 use crate::map::Map;
 use crate::object::{ObjectError, PROGRAM_TYPE, ids, name_text, open_by_id};
-use crate::replacement::Replacement;
 use crate::sys::bpf::{self, Object};
 
 /// A descriptor of a loaded program.
@@ -100,15 +98,6 @@ impl ProgramFd {
             run_time: Duration::from_nanos(info.run_time_ns),
             has_line_info: info.line_info_count > 0,
         })
-    }
-
-    /// Checks that links can replace it with `new`.
-    ///
-    /// # Errors
-    ///
-    /// [`LinkError::CgroupStorage`], [`Object`](LinkError::Object).
-    pub fn check_replaced_by(&self, new: &Self) -> Result<(), LinkError> {
-        Replacement::new(self, new).map(drop)
     }
 
     /// Its maps.

@@ -1,47 +1,12 @@
 //! The programs of a cgroup.
 
-use std::fmt;
 use std::os::fd::AsFd;
 
+use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
-use crate::link::LinkError;
+use crate::link_error::LinkError;
 use crate::object::{ATTACH_TYPE, ObjectError};
 use crate::sys::bpf;
-
-/// The attach mode of a cgroup. The first attached program sets it, until the last one is detached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AttachMode {
-    /// One program, and none on the cgroups below. (No flag.)
-    Single,
-    /// One program, which a program on a cgroup below overrides. (`BPF_F_ALLOW_OVERRIDE`)
-    Override,
-    /// Several programs, here and below. (`BPF_F_ALLOW_MULTI`; always used for links.)
-    Multi,
-}
-
-impl fmt::Display for AttachMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Single => "single",
-            Self::Override => "override",
-            Self::Multi => "multi",
-        })
-    }
-}
-
-impl AttachMode {
-    fn from_flags(flags: u32) -> Self {
-        const ALLOW_OVERRIDE: u32 = 1;
-        const ALLOW_MULTI: u32 = 2;
-        if flags & ALLOW_MULTI != 0 {
-            Self::Multi
-        } else if flags & ALLOW_OVERRIDE != 0 {
-            Self::Override
-        } else {
-            Self::Single
-        }
-    }
-}
 
 /// The programs of this hook that are attached to a cgroup itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

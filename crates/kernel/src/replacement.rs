@@ -27,7 +27,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use knobgate_bpf::MapKind;
 
-use crate::link::LinkError;
+use crate::link_error::LinkError;
 use crate::object::{ObjectError, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::sys::bpf::{self, Object};
@@ -49,12 +49,20 @@ impl<'a> Replacement<'a> {
         Ok(Self { old: old.as_fd(), new: new.as_fd() })
     }
 
-    pub(crate) fn old(self) -> BorrowedFd<'a> {
-        self.old
+    /// Replaces the program of `link`. Fails with `EPERM` if that is not the old one.
+    pub(crate) fn update(self, link: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        bpf::link_update(link, self.old, self.new)
     }
+}
 
-    pub(crate) fn new_program(self) -> BorrowedFd<'a> {
-        self.new
+impl ProgramFd {
+    /// Checks that links can replace it with `new`.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::CgroupStorage`], [`Object`](LinkError::Object).
+    pub fn check_replaced_by(&self, new: &Self) -> Result<(), LinkError> {
+        Replacement::new(self, new).map(drop)
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 
 /// A temporary cgroup: dropping this kills everything in it and removes it.
 ///

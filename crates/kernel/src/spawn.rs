@@ -11,7 +11,8 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
 use rustix::thread::UnshareFlags;
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
 use crate::sys::clone_into_cgroup::{SpawnError, spawn_into};
 use crate::sys::{exec, startup};

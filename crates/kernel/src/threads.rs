@@ -3,8 +3,8 @@
 use std::fs;
 use std::io;
 
-use crate::cgroup::name_in;
-use crate::hierarchy::gone;
+use crate::cgroup_error::gone;
+use crate::cgroup_name::name_in;
 
 /// How many threads of a process are in its cgroup.
 ///

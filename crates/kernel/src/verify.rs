@@ -4,8 +4,9 @@ use std::os::fd::OwnedFd;
 
 use knobgate_bpf::{LineEntry, Program};
 
-use crate::load::{LoadOptions, check_storage, create_maps};
+use crate::load::{check_storage, create_maps};
 use crate::load_error::LoadError;
+use crate::load_options::LoadOptions;
 use crate::load_request::LoadRequest;
 use crate::program::{ProgramFd, ProgramInfo};
 use crate::verifier_log::{LogLevel, VerifierLog};

@@ -7,7 +7,7 @@ use knobgate_kernel::{Capabilities, Namespaces, with_private_namespaces};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::fixtures::profile;
-use crate::requirements::{Missing, prepare};
+use crate::requirements::{INSIDE, Missing, prepare};
 
 /// A test: the statement that it checks, and the check.
 pub type Test = (&'static str, fn() -> Result<(), Failed>);
@@ -23,9 +23,6 @@ pub fn number(variable: &str, default: u64) -> Result<u64, Failed> {
         Err(_) => Ok(default),
     }
 }
-
-/// Set in the process inside the namespace.
-pub(crate) const INSIDE: &str = "KNOBGATE_TEST_INSIDE";
 
 /// Runs this program again, with the same arguments, in a new mount namespace, and returns its exit status. `None` in
 /// the process inside, which goes on with the tests, or if there can be no namespace.

@@ -7,7 +7,8 @@ use knobgate_hook::Profile;
 use knobgate_kernel::{Capabilities, Hierarchy, Outcome, probe, probe_cached};
 use rustix::mount::{MountFlags, mount};
 
-use crate::harness::INSIDE;
+/// Set in the process inside the mount namespace.
+pub(crate) const INSIDE: &str = "KNOBGATE_TEST_INSIDE";
 
 /// What the machine lacks for all tests.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use super::rewrite::scratch_cgroup;
 use super::{Outcome, load_allow};
 use crate::attach::{AttachPosition, link_create, link_detach, link_update, prog_attach, prog_detach};
+use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::program::ProgramFd;
-use crate::query::AttachMode;
 
 /// What attaching supports.
 #[derive(Debug, Clone, PartialEq, Eq)]

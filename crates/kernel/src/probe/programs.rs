@@ -8,8 +8,9 @@ use knobgate_bpf::{
 };
 
 use super::Outcome;
-use crate::load::{LoadOptions, load as load_program};
+use crate::load::load as load_program;
 use crate::load_error::LoadError;
+use crate::load_options::LoadOptions;
 use crate::locked_memory::with_raised_limit;
 use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
 use crate::sys::bpf::{self, MapSpec, ProgramSpec};

@@ -5,9 +5,11 @@ use std::os::fd::AsFd;
 use rustix::process::{WaitOptions, WaitStatus};
 
 use super::{Outcome, load_allow, outcome_of, programs, try_load};
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::hierarchy::Hierarchy;
-use crate::link::{Link, LinkError};
+use crate::link::Link;
+use crate::link_error::LinkError;
 use crate::scratch::ScratchCgroup;
 use crate::sys::fork::{ProbeWriter, WriterEnd, fork_probe_writer};
 

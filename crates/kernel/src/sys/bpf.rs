@@ -18,8 +18,6 @@ use layout::{
 };
 pub(crate) use layout::{LinkInfo, MapInfo, ProgramInfo};
 
-use crate::replacement::Replacement;
-
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
@@ -440,15 +438,16 @@ pub(crate) fn link_create(
     unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
 }
 
-/// Replaces the program of a link. Fails with `EPERM` if it is not the old one.
-pub(crate) fn link_update(link: BorrowedFd<'_>, replacement: Replacement<'_>) -> Result<()> {
+/// Replaces the program of a link. Fails with `EPERM` if it is not the old one. Only
+/// [`Replacement`](crate::replacement::Replacement) calls this, because some pairs of programs crash some kernels.
+pub(crate) fn link_update(link: BorrowedFd<'_>, old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> Result<()> {
     const F_REPLACE: u32 = 4;
     let mut attr = LinkUpdateAttr {
         link_fd: raw(link),
-        new_prog_fd: raw(replacement.new_program()),
+        new_prog_fd: raw(new),
         // Without this flag, the kernel would also replace a program that nobody checked.
         flags: F_REPLACE,
-        old_prog_fd: raw(replacement.old()),
+        old_prog_fd: raw(old),
     };
     // SAFETY: the attr holds no address.
     unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)

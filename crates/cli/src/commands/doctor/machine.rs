@@ -36,7 +36,7 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
         return Finding::no(
             what,
             format!("{found}, but in a user namespace"),
-            "capabilities count for BPF only in the first user namespace: run outside of this container",
+            "capabilities count for BPF only in the initial user namespace: run outside this container",
         );
     }
     if !capabilities.can_load() {
