@@ -91,7 +91,7 @@ impl Departures {
         let then = if self.killed.contains(process) { ", and was killed" } else { "" };
         output.warning(format_args!(
             "process {} ({}) has left the policy, for {target}{then}",
-            process.id,
+            process.id(),
             printable(name)
         ));
         self.targets.insert(target);
@@ -138,7 +138,7 @@ impl Departures {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        let LostEvents { dropped, skipped } = self.lost;
+        let LostEvents { dropped, skipped, .. } = self.lost;
         if dropped > 0 {
             output.warning(format_args!(
                 "lost track of processes or departures, {dropped} times: some may have left the policy unnoticed"
@@ -206,7 +206,7 @@ pub(crate) fn departures(
 /// The cgroup that a process went to. It can have gone on since.
 fn target_of(departure: &Departure) -> String {
     let current =
-        Cgroup::of_pid(departure.process.id.get()).ok().filter(|found| found.id() == departure.cgroup);
+        Cgroup::of_pid(departure.process.id().get()).ok().filter(|found| found.id() == departure.cgroup);
     let path = current.map(|cgroup| cgroup.path().to_owned()).or_else(|| {
         let hierarchy = Hierarchy::find().ok()?;
         hierarchy.path_of_id(departure.cgroup).ok()?
@@ -215,7 +215,7 @@ fn target_of(departure: &Departure) -> String {
 }
 
 fn listed(processes: &[Departed]) -> String {
-    let named: Vec<String> = processes.iter().take(NAMED).map(|process| process.id.to_string()).collect();
+    let named: Vec<String> = processes.iter().take(NAMED).map(|process| process.id().to_string()).collect();
     let more = processes.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     named.join(", ") + &more

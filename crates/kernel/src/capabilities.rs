@@ -90,7 +90,7 @@ impl CapabilitySet {
 #[non_exhaustive]
 pub struct Credentials {
     /// The real, effective, saved and file system user id.
-    pub uids: Vec<u32>,
+    pub uids: [u32; 4],
     /// The same four group ids, then the supplementary groups.
     pub gids: Vec<u32>,
     /// What is effective.
@@ -125,7 +125,7 @@ impl Credentials {
         };
         let set = |name| u64::from_str_radix(field(name)?.trim(), 16).ok().map(CapabilitySet);
         Some(Self {
-            uids: ids("Uid:")?,
+            uids: ids("Uid:")?.try_into().ok()?,
             gids: [ids("Gid:")?, ids("Groups:")?].concat(),
             effective: set("CapEff:")?,
             permitted: set("CapPrm:")?,
@@ -209,7 +209,7 @@ mod tests {
         let status = "Name:\tx\nUid:\t0\t1\t2\t3\nGid:\t4\t5\t6\t7\nGroups:\t8 9 \nCapInh:\t0000000000000000\n\
                       CapPrm:\t0000000000000003\nCapEff:\t0000000000000001\nCapBnd:\t000001ffffffffff\n";
         let expected = Credentials {
-            uids: vec![0, 1, 2, 3],
+            uids: [0, 1, 2, 3],
             gids: vec![4, 5, 6, 7, 8, 9],
             effective: CapabilitySet(1),
             permitted: CapabilitySet(3),

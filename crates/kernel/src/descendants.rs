@@ -68,6 +68,7 @@ struct ProgramCopy {
 
 /// A process that left the cgroup, or that was started outside by one that had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Departure {
     /// The process.
     pub process: Departed,
@@ -81,6 +82,7 @@ pub struct Departure {
 
 /// What was missed since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct LostEvents {
     /// Processes and departures that did not fit: more than 32,768 processes at the same time, or too many departures
     /// between two calls of [`Descendants::take`].
@@ -94,11 +96,18 @@ pub struct LostEvents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Departed {
     /// Its id in the pid namespace of this process.
-    pub id: ProcessId,
+    id: ProcessId,
     /// Its id in the initial pid namespace, which is its key in the hash.
     key: u32,
     /// When it was started. Its end can be missed, and then another process can have its id.
     start: StartTime,
+}
+
+impl Departed {
+    /// Its id in the pid namespace of this process.
+    pub fn id(&self) -> ProcessId {
+        self.id
+    }
 }
 
 /// Why processes cannot be tracked.

@@ -17,6 +17,7 @@ use crate::sys::bpf::{self, MapSpec};
 
 /// A loaded program with its maps.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct LoadedProgram {
     /// The program.
     pub program: ProgramFd,

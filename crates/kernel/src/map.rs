@@ -37,6 +37,7 @@ pub struct MapInfo {
 
 /// A key with its value, as [`Map::lookup`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MapEntry {
     /// The key.
     pub key: Vec<u8>,

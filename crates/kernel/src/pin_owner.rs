@@ -8,6 +8,7 @@ use rustix::fs::Stat;
 
 /// Why something on a bpffs is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Distrust {
     /// It belongs to this user, not to root.
     Owner(u32),

@@ -28,6 +28,7 @@ pub struct VerifierLog {
 
 /// A source line in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLine<'a> {
     /// The text of the line.
     pub text: &'a str,

@@ -14,6 +14,7 @@ use crate::verifier_stats::VerifierStats;
 
 /// The verification of one program.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Verification {
     /// The program's name.
     pub program: String,
@@ -42,12 +43,9 @@ pub enum Verdict {
 /// Why and where the verifier rejected a program.
 #[derive(Debug)]
 pub struct Rejection {
-    /// The error with the log: [`LoadError::Rejected`] or [`LoadError::TooLarge`].
-    pub error: LoadError,
-    /// The instruction, if it is known.
-    pub insn: Option<usize>,
-    /// The source file and line of this instruction.
-    pub source: Option<(String, LineEntry)>,
+    error: LoadError,
+    insn: Option<usize>,
+    source: Option<(String, LineEntry)>,
 }
 
 /// Verifies a program, and each program in its program arrays, without attaching them.
@@ -104,6 +102,26 @@ fn statistics(request: &LoadRequest<'_>, program: OwnedFd, has_lines: bool) -> (
 }
 
 impl Rejection {
+    /// The error, which has a log: [`LoadError::Rejected`] or [`LoadError::TooLarge`].
+    pub fn error(&self) -> &LoadError {
+        &self.error
+    }
+
+    /// The same.
+    pub fn into_error(self) -> LoadError {
+        self.error
+    }
+
+    /// The instruction, if it is known.
+    pub fn insn(&self) -> Option<usize> {
+        self.insn
+    }
+
+    /// The source file and line of this instruction.
+    pub fn source(&self) -> Option<(&str, &LineEntry)> {
+        self.source.as_ref().map(|(file, line)| (file.as_str(), line))
+    }
+
     /// The verifier's reason.
     pub fn reason(&self) -> String {
         match self.error.log() {

@@ -15,6 +15,7 @@ use knobgate_kernel::{Machine, PROC_SYS, kernel_version, knob_names};
 
 /// The knobs of this machine, with handlers that model them.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The knobs, with modes, owners and values.
     pub knobs: Knobs,

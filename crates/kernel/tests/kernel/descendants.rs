@@ -113,7 +113,7 @@ fn moved() -> Result<(), Failed> {
     let mut shell = setup.start("echo 0 >\"$OTHER/cgroup.procs\"")?;
     let departures = descendants.take();
     assert_eq!(summary(&departures), [("sh".to_owned(), setup.other.id(), true)]);
-    assert_eq!(departures[0].process.id.get(), shell.child().id());
+    assert_eq!(departures[0].process.id().get(), shell.child().id());
     assert_eq!(descendants.outside()?, [departures[0].process]);
     shell.finish()?;
     // It has ended: nothing is outside.
@@ -224,7 +224,7 @@ fn whole() -> Result<(), Failed> {
     BufReader::new(process.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
     assert_eq!(line, "done\n");
     let departures = descendants.take();
-    let ids: Vec<_> = departures.iter().map(|departure| departure.process.id.get()).collect();
+    let ids: Vec<_> = departures.iter().map(|departure| departure.process.id().get()).collect();
     assert_eq!(ids, [process.0.id()]);
     assert_eq!(descendants.outside()?.len(), 1);
     assert!(descendants.kill(departures[0].process)?);
@@ -240,10 +240,10 @@ fn killed() -> Result<(), Failed> {
     let departures = descendants.take();
     let [Departure { process, .. }] = departures.as_slice() else { return Err("no departure".into()) };
     // It is back inside after the record was written.
-    setup.held.enter(process.id)?;
+    setup.held.enter(process.id())?;
     assert!(!descendants.kill(*process)?);
     assert!(is_running(shell.child().id()));
-    setup.other.enter(process.id)?;
+    setup.other.enter(process.id())?;
     assert!(descendants.kill(*process)?);
     shell.child().wait()?;
     Ok(())
@@ -273,12 +273,12 @@ fn lost() -> Result<(), Failed> {
         "i=0; while [ $i -lt {DEPARTURES} ]; do echo 0 >\"$OTHER/cgroup.procs\"; echo 0 >\"$HELD/cgroup.procs\"; i=$((i + 1)); done"
     ))?;
     let taken = descendants.take();
-    let LostEvents { dropped, skipped } = descendants.lost()?;
+    let LostEvents { dropped, skipped, .. } = descendants.lost()?;
     let lost = usize::try_from(dropped)?;
     assert!(lost > 0 && !taken.is_empty(), "{lost} and {}", taken.len());
     let all = taken.len() + lost;
     assert!(all <= DEPARTURES && all + usize::try_from(skipped)? >= DEPARTURES, "{all} and {skipped}");
-    let processes: BTreeSet<_> = taken.iter().map(|departure| departure.process.id.get()).collect();
+    let processes: BTreeSet<_> = taken.iter().map(|departure| departure.process.id().get()).collect();
     assert_eq!(processes.len(), 1);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Whether a process could detach the policy, or replace it.
 //!
-//! An attached policy goes with its pin, and removing a file takes no capability. A descriptor of the link, or of a program that no
-//! link holds, is enough to detach it. Opening the pin gives such a descriptor to everybody who has write permission, on a
-//! read-only mount as well (`bpf_obj_do_get()`, kernel/bpf/inode.c).
+//! An attached policy goes with its pin, and removing a file takes no capability. A descriptor of the link, or of a
+//! program that no link holds, is enough to detach it. Opening the pin gives such a descriptor to everybody who has
+//! write permission, on a read-only mount as well (`bpf_obj_do_get()`, kernel/bpf/inode.c).
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

@@ -1,8 +1,8 @@
 //! Whether a process could get out of the cgroup whose policy holds for it.
 //!
 //! A process can move itself by writing to the `cgroup.procs` of another cgroup, or start a child there (clone3(2) with
-//! `CLONE_INTO_CGROUP`), for which it needs a descriptor of the directory and no writable mount. Either way the kernel asks for
-//! write permission on the `cgroup.procs` of that cgroup and of the nearest one above both
+//! `CLONE_INTO_CGROUP`), for which it needs a descriptor of the directory and no writable mount. Either way the kernel
+//! asks for write permission on the `cgroup.procs` of that cgroup and of the nearest one above both
 //! (`cgroup_attach_permissions()`, kernel/cgroup/cgroup.c).
 
 use std::fs;
@@ -183,7 +183,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Where the process sees the cgroup at `path`, if it can make another one in there, or let that take processes again.
+    /// Where the process sees the cgroup at `path`, if it can make another one in there, or let that take processes
+    /// again.
     fn way_to_make_one(&self, path: &Path) -> Option<&View> {
         let may_write = |path: &Path| fs::metadata(path).is_ok_and(|file| self.task.may_write(&file));
         let view = self.view_of(path).filter(|view| view.writable)?;

@@ -171,10 +171,10 @@ fn attached() -> Vec<Finding> {
         Finding::ok(what, format!("{count} on {} cgroups", attachments.cgroups.len()))
             .so("every access to /proc/sys on this machine pays for the hook already: knobgate list")
     };
-    let in_the_way = attachments.cgroups.iter().filter_map(|(path, attached)| {
+    let conflicts = attachments.cgroups.iter().filter_map(|(path, attached)| {
         let mode = attached.mode.filter(|&mode| mode != AttachMode::Multi)?;
         Some(Finding::less(
-            "in the way",
+            "conflict",
             format!("a program in {mode} mode on {}", path.display()),
             if mode == AttachMode::Single {
                 "no policy can be attached there and below until it is detached, which any process can do"
@@ -184,7 +184,7 @@ fn attached() -> Vec<Finding> {
             },
         ))
     });
-    [first].into_iter().chain(in_the_way).collect()
+    [first].into_iter().chain(conflicts).collect()
 }
 
 fn settings(machine: &Machine) -> Vec<Finding> {

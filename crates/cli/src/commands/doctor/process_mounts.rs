@@ -48,8 +48,8 @@ impl ProcessMounts {
         self.mounts.iter().filter(move |mount| mount.fs_type == fs_type)
     }
 
-    /// Where the process can reach `file`, or something in that directory. `file` is a path from the root of a file system of
-    /// this type. What another mount covers is left out.
+    /// Where the process can reach `file`, or something in that directory. `file` is a path from the root of a file
+    /// system of this type. What another mount covers is left out.
     pub(super) fn find<'a>(
         &'a self,
         fs_type: &'a str,

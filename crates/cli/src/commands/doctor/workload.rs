@@ -1,8 +1,8 @@
 //! What a process could do to get around a policy on its cgroup.
 //!
-//! The hook judges a task by the cgroup that it is in at that moment. So the ways around it are to leave the cgroup, to
-//! have somebody outside do it, to take the program away or to overrule it, and to change the state behind a knob by
-//! other means. That which can be told from outside the process is told here.
+//! The hook judges a task by its cgroup at that moment. A process can get around it by leaving the cgroup, by having a
+//! process outside do the write, by detaching or overruling the program, or by changing the state behind a knob by
+//! other means. This reports what can be seen from outside the process.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -70,26 +70,22 @@ impl Task {
         Ok(Self { credentials, capabilities, in_our_user_namespace: shares(pid, "user") })
     }
 
-    fn effective_uid(&self) -> u32 {
-        self.credentials.uids.get(1).copied().unwrap_or(0)
-    }
-
     pub(super) fn can(&self, capability: Capability) -> bool {
         self.in_our_user_namespace && self.capabilities.has(capability)
     }
 
     /// Whether the permissions of a file let it write there, on a mount that does; or it can become who they let.
     pub(super) fn may_write(&self, file: &fs::Metadata) -> bool {
-        // An owner can change the permissions.
         use Capability::{Chown, DacOverride, Fowner, Setgid, Setuid};
+        // An owner can change the permissions.
         self.credentials.uids.contains(&file.uid())
             || self.credentials.gids.contains(&file.gid()) && file.mode() & 0o020 != 0
             || file.mode() & 0o002 != 0
             || [DacOverride, Chown, Fowner, Setuid, Setgid].into_iter().any(|one| self.can(one))
     }
 
-    /// Whether capabilities of its count in a user namespace of its own, where it may be allowed what cannot be told from
-    /// here.
+    /// Whether capabilities of its count in a user namespace of its own, where it may be allowed what cannot be told
+    /// from here.
     pub(super) fn has_capabilities_elsewhere(&self) -> bool {
         !self.in_our_user_namespace && !self.capabilities.is_empty()
     }
@@ -154,7 +150,7 @@ fn privileges(task: &Task) -> Finding {
         mattering.into_iter().filter(|&one| task.can(one)).map(|one| one.to_string()).collect();
     let namespace = if task.in_our_user_namespace { "" } else { ", in another user namespace" };
     let held = if held.is_empty() { "none that matter".to_owned() } else { held.join(", ") };
-    Finding::ok(what, format!("user {}{namespace}; {held}", task.effective_uid()))
+    Finding::ok(what, format!("user {}{namespace}; {held}", task.credentials.uids[1]))
 }
 
 fn overruling(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {

@@ -46,11 +46,11 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
 /// Where it was rejected.
 fn place(rejection: &Rejection) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
-    if let Some((file, entry)) = &rejection.source {
+    if let Some((file, entry)) = rejection.source() {
         rows.push(("source", format!("{file}:{}", entry.line)));
         rows.push(("", format!("  {}", entry.text)));
     }
-    if let Some(insn) = rejection.insn {
+    if let Some(insn) = rejection.insn() {
         rows.push(("at", format!("instruction {insn}")));
     }
     rows
