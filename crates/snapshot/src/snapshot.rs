@@ -108,11 +108,11 @@ pub fn snapshot() -> io::Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Models a knob, whose handler by name is `usual`. `None` if it was removed.
-fn knob(name: &str, usual: Option<Knob>, profile: &Profile) -> Option<(Knob, Inferred)> {
+/// Models a knob, whose handler by name is `known`. `None` if it was removed.
+fn knob(name: &str, known: Option<Knob>, profile: &Profile) -> Option<(Knob, Inferred)> {
     let path = Path::new(PROC_SYS).join(name);
     let metadata = path.metadata().ok()?;
-    let (handler, inferred) = handler(name, &path, metadata.mode(), usual, profile);
+    let (handler, inferred) = handler(name, &path, metadata.mode(), known, profile);
     let (owner, group) = (metadata.uid(), metadata.gid());
     Some((Knob { mode: (metadata.mode() & 0o777) as u16, owner, group, handler }, inferred))
 }
@@ -121,7 +121,7 @@ fn handler(
     name: &str,
     path: &Path,
     mode: u32,
-    usual: Option<Knob>,
+    known: Option<Knob>,
     profile: &Profile,
 ) -> (Box<dyn Handler>, Inferred) {
     let unreadable =
@@ -133,7 +133,7 @@ fn handler(
         return (unreadable(Errno::EIO), Inferred::WriteOnly);
     }
     match Reading::of(path) {
-        Ok(reading) => inference::handler(&reading, usual.map(|knob| knob.handler), profile),
+        Ok(reading) => inference::handler(&reading, known.map(|knob| knob.handler), profile),
         Err(error) => {
             let errno = Errno(error.raw_os_error().unwrap_or(Errno::EIO.0));
             (unreadable(errno), Inferred::Unreadable(errno))

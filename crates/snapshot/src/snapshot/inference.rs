@@ -6,15 +6,15 @@ use knobgate_hook::{Errno, Handler, Profile, VALUE_BYTES, WritesStrict};
 
 use super::{Inferred, Reading, TEXT_BYTES};
 
-/// A handler that reads like `reading` on this kernel, preferably `usual`.
+/// A handler that reads like `reading` on this kernel, preferably `known`.
 pub(super) fn handler(
     reading: &Reading,
-    usual: Option<Box<dyn Handler>>,
+    known: Option<Box<dyn Handler>>,
     profile: &Profile,
 ) -> (Box<dyn Handler>, Inferred) {
     let whole = reading.whole.as_slice();
     let mut candidates: Vec<(Box<dyn Handler>, Inferred)> = Vec::new();
-    candidates.extend(usual.map(|handler| (handler, Inferred::ByName)));
+    candidates.extend(known.map(|handler| (handler, Inferred::ByName)));
     if let Some((handler, count)) = integers(whole) {
         candidates.push((handler, Inferred::Integers(count)));
     }
@@ -129,11 +129,11 @@ mod tests {
 
     #[test]
     fn a_handler_known_by_name_must_read_the_same() {
-        let usual = || -> Option<Box<dyn Handler>> { Some(Box::new(IntVec::new([5]).between(0, 10))) };
+        let known = || -> Option<Box<dyn Handler>> { Some(Box::new(IntVec::new([5]).between(0, 10))) };
         let reading = |text: &str| Reading { whole: text.into(), after_first: Vec::new() };
         let profile = Profile::default();
-        assert_eq!(handler(&reading("7\n"), usual(), &profile).1, Inferred::ByName);
-        assert_eq!(handler(&reading("11\n"), usual(), &profile).1, Inferred::Integers(1));
-        assert_eq!(handler(&reading("7\t8\n"), usual(), &profile).1, Inferred::Integers(2));
+        assert_eq!(handler(&reading("7\n"), known(), &profile).1, Inferred::ByName);
+        assert_eq!(handler(&reading("11\n"), known(), &profile).1, Inferred::Integers(1));
+        assert_eq!(handler(&reading("7\t8\n"), known(), &profile).1, Inferred::Integers(2));
     }
 }

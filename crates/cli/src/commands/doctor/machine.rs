@@ -17,7 +17,7 @@ pub(super) fn examine() -> Vec<Finding> {
     ];
     let probes = probe();
     findings.extend(probed(&probes));
-    // Without the hook, that does not matter.
+    // Without the hook, this does not matter.
     findings.extend(probes.hook.is_yes().then(departures));
     findings.extend(attached());
     findings.extend(settings(&machine));

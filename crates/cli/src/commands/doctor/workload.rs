@@ -74,7 +74,8 @@ impl Task {
         self.in_our_user_namespace && self.capabilities.has(capability)
     }
 
-    /// Whether the permissions of a file let it write there, on a mount that does; or it can become who they let.
+    /// Whether the permissions of a file allow it to write, or it can become a user for whom they do. Ignores read-only
+    /// mounts.
     pub(super) fn may_write(&self, file: &fs::Metadata) -> bool {
         use Capability::{Chown, DacOverride, Fowner, Setgid, Setuid};
         // An owner can change the permissions.
@@ -84,14 +85,13 @@ impl Task {
             || [DacOverride, Chown, Fowner, Setuid, Setgid].into_iter().any(|one| self.can(one))
     }
 
-    /// Whether capabilities of its count in a user namespace of its own, where it may be allowed what cannot be told
-    /// from here.
+    /// Whether it has capabilities in another user namespace, with permissions that are unknown here.
     pub(super) fn has_capabilities_elsewhere(&self) -> bool {
         !self.in_our_user_namespace && !self.capabilities.is_empty()
     }
 }
 
-/// Whether a process shares a namespace with us; where that cannot be told, the worst is assumed.
+/// Whether a process shares a namespace with us, also if that is unknown.
 fn shares(pid: u32, namespace: &str) -> bool {
     let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
     link(&pid.to_string()).zip(link("self")).is_none_or(|(theirs, ours)| theirs == ours)
@@ -121,7 +121,7 @@ fn policies(cgroup: &Cgroup) -> Finding {
     }
 }
 
-/// `threads` if the process is in a threaded cgroup. In others all of its threads are there or below.
+/// `threads` is `Some` in a threaded cgroup. In others, all threads are there or below.
 fn threads_apart(threads: Option<ThreadCount>, cgroup: &Cgroup) -> Finding {
     let what = "threads";
     let Some(ThreadCount { inside, elsewhere, .. }) = threads else {
@@ -174,7 +174,7 @@ fn overruling(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
     }
 }
 
-/// Whether it sees the cgroup with the policy, or one above: a program there runs after ours.
+/// Whether it can reach the cgroup with the policy, or one above, where a program runs after ours.
 fn reaches_policy(
     task: &Task,
     mounts: &ProcessMounts,
@@ -185,7 +185,7 @@ fn reaches_policy(
     }
     let held = leaving::held(cgroup)?;
     let seen = VisibleCgroups::of(mounts, &Hierarchy::find()?)?.views;
-    // By handle it opens any.
+    // It can open any cgroup by handle.
     let any = !seen.is_empty() && task.can(Capability::DacReadSearch);
     Ok(any || seen.iter().any(|view| view.shows(held.path())))
 }
@@ -227,7 +227,7 @@ fn sysrq(task: &Task, mounts: &ProcessMounts) -> Finding {
     }
 }
 
-/// The kernel's rule of who can trace whom is `__ptrace_may_access()`, kernel/ptrace.c.
+/// The kernel's rule for tracing is `__ptrace_may_access()`, kernel/ptrace.c.
 fn others(task: &Task, mounts: &ProcessMounts) -> Finding {
     let what = "other processes";
     let sees = if shares(mounts.pid(), "pid") {
