@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Which programs a cgroup and those below can have. The first attached program sets it, until the last one is detached.
+/// Which programs a cgroup and those below can have. The first attached program sets it, until the last one is
+/// detached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttachMode {
     /// One program, and none on the cgroups below. (No flag.)

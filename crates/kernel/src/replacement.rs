@@ -51,7 +51,7 @@ impl<'a> Replacement<'a> {
 
     /// Replaces the program of `link`. Fails with `EPERM` if that is not the old one.
     pub(crate) fn update(self, link: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        bpf::link_update(link, self.old, self.new)
+        bpf::link_update_unchecked(link, self.old, self.new)
     }
 }
 

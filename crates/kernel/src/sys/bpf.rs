@@ -440,7 +440,11 @@ pub(crate) fn link_create(
 
 /// Replaces the program of a link. Fails with `EPERM` if it is not the old one. Only
 /// [`Replacement`](crate::replacement::Replacement) calls this, because some pairs of programs crash some kernels.
-pub(crate) fn link_update(link: BorrowedFd<'_>, old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn link_update_unchecked(
+    link: BorrowedFd<'_>,
+    old: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+) -> Result<()> {
     const F_REPLACE: u32 = 4;
     let mut attr = LinkUpdateAttr {
         link_fd: raw(link),

@@ -1,4 +1,5 @@
-//! The tests on the running kernel. They run in a mount namespace with its own bpffs and `/run`, in cgroups of their own.
+//! The tests on the running kernel. They run in a mount namespace with its own bpffs and `/run`, in cgroups of their
+//! own.
 
 mod attachments;
 mod cgroups;

@@ -1,8 +1,8 @@
 //! Whether a process could leave the cgroup with its policy.
 //!
 //! A process can write to the `cgroup.procs` of another cgroup, or start a child there (clone3(2) with
-//! `CLONE_INTO_CGROUP`), which takes a descriptor of the directory but no writable mount. In both cases, the kernel checks
-//! write permission for the `cgroup.procs` of that cgroup and of the nearest common ancestor
+//! `CLONE_INTO_CGROUP`), which takes a descriptor of the directory but no writable mount. In both cases, the kernel
+//! checks write permission for the `cgroup.procs` of that cgroup and of the nearest common ancestor
 //! (`cgroup_attach_permissions()`, kernel/cgroup/cgroup.c).
 
 use std::fs;
