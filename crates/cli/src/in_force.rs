@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{MapKind, OBJECT_FILE_MAP, POLICY_TEXT_MAP, RULE_HITS_MAP};
 use knobgate_kernel::{Map, ObjectError, ProgramFd};
-use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, parse};
+use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
 
 /// A policy that the kernel holds.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl InForce {
 
     /// The name of the policy.
     pub(crate) fn policy_name(&self) -> Option<&str> {
-        self.file.as_ref().map(|file| file.policy().name.as_str())
+        self.file.as_ref().map(|file| file.policy().name())
     }
 
     /// The rules and the two defaults, each with its counters. Where the text is not understood, the counters with
@@ -139,4 +139,4 @@ fn only_value(map: &Map) -> Result<Option<Vec<u8>>, ObjectError> {
 }
 
 /// Twice the longest policy, in bytes.
-const VALUE_MAX: u32 = 32 << 20;
+const VALUE_MAX: u32 = 2 * limits::FILE_MAX as u32;

@@ -19,7 +19,7 @@ use crate::output::Output;
 /// [`Failure::Machine`] where this machine cannot enforce a policy, with what it lacks; [`Failure::Bad`] for a
 /// policy that is too large.
 pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<LoadedProgram, Failure> {
-    let name = &file.policy().name;
+    let name = file.policy().name();
     let cannot = || Failure::machine(format!("cannot enforce the policy \"{name}\""));
     Hierarchy::find().map_err(|error| cannot().because(error))?;
     let (program, warnings) = compile_for_this_kernel(file)?;
@@ -27,7 +27,7 @@ pub(crate) fn load_into_kernel(file: &PolicyFile, output: &Output) -> Result<Loa
     for warning in warnings {
         output.warning(warning);
     }
-    if file.policy().mode == Mode::Audit {
+    if file.policy().mode() == Mode::Audit {
         output.note(format!("the policy \"{name}\" is in audit mode: it reports, and lets everything pass"));
     }
     Ok(loaded)

@@ -39,19 +39,28 @@ pub(crate) fn load_policy(path: &Path, output: &Output) -> Result<PolicyFile, Fa
 /// [`Failure::Usage`] if the file cannot be read.
 pub(crate) fn check_policy(path: &Path, options: &CheckOptions<'_>) -> Result<Checked, Failure> {
     let source = read_source(path)?;
-    let (mut diagnostics, mut json_errors) = (Vec::new(), Vec::new());
-    let file = if is_json(path) {
-        let as_text = format!("{} (as text)", source.name());
-        parse_json(&as_text, source.text(), options).map_err(|errors| json_errors = errors).ok()
-    } else {
-        parse(source.clone(), options).map_err(|errors| diagnostics = errors).ok()
+    let checked = |file: PolicyFile| Checked {
+        source: file.source().clone(),
+        diagnostics: file.warnings().to_vec(),
+        json_errors: Vec::new(),
+        file: Some(file),
     };
-    Ok(match file {
-        Some(file) => {
-            let (source, diagnostics) = (file.source().clone(), file.warnings().to_vec());
-            Checked { source, file: Some(file), diagnostics, json_errors }
+    Ok(if is_json(path) {
+        let as_text = format!("{} (as text)", source.name());
+        match parse_json(&as_text, source.text(), options) {
+            Ok(file) => checked(file),
+            Err(json_errors) => Checked { source, file: None, diagnostics: Vec::new(), json_errors },
         }
-        None => Checked { source, file: None, diagnostics, json_errors },
+    } else {
+        match parse(source, options) {
+            Ok(file) => checked(file),
+            Err(error) => Checked {
+                source: error.text().clone(),
+                file: None,
+                diagnostics: error.into_iter().collect(),
+                json_errors: Vec::new(),
+            },
+        }
     })
 }
 

@@ -114,7 +114,7 @@ impl WhatRuns {
     /// Its name: that of the policy, or of the program.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Policy(file) => &file.policy().name,
+            Self::Policy(file) => file.policy().name(),
             Self::Object { program, .. } => &program.name,
         }
     }

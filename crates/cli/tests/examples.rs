@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use knobgate_policy::{CheckOptions, Expected, PolicyFile, Source, Test, TestStep, Verdict, evaluate, parse};
+use knobgate_policy::{CheckOptions, Expected, PolicyFile, Source, Test, Verdict, evaluate, parse};
 
 fn examples() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
@@ -27,8 +27,8 @@ fn every_example_is_right_and_there_is_nothing_to_warn_of() {
     for path in examples() {
         let file = read(&path);
         assert_eq!(file.warnings(), [], "{}", path.display());
-        assert_eq!(Some(file.policy().name.as_ref()), path.file_stem().and_then(|stem| stem.to_str()));
-        assert!(!file.policy().tests.is_empty(), "{}", path.display());
+        assert_eq!(Some(file.policy().name()), path.file_stem().and_then(|stem| stem.to_str()));
+        assert!(!file.policy().tests().is_empty(), "{}", path.display());
     }
 }
 
@@ -36,10 +36,11 @@ fn every_example_is_right_and_there_is_nothing_to_warn_of() {
 fn every_example_does_what_its_tests_say() {
     for path in examples() {
         let file = read(&path);
-        for Test { name, steps } in &file.policy().tests {
-            for TestStep { access, expected } in steps {
+        for Test { name, steps } in file.policy().tests() {
+            for step in steps {
+                let (access, expected) = (step.access(), step.expected());
                 // In audit mode everything passes.
-                let decided = match file.policy().mode {
+                let decided = match file.policy().mode() {
                     knobgate_policy::Mode::Audit => Verdict::Allow,
                     knobgate_policy::Mode::Enforce => evaluate(file.policy(), access).verdict,
                 };

@@ -1,6 +1,6 @@
 //! What a compiled program makes of a decision of the language.
 
-use knobgate_policy::{DecidedBy, Decision, Errno, Unreadable, Verdict};
+use knobgate_policy::{DecidedBy, Decision, Errno, EvalError, Verdict};
 
 use crate::program::Counter;
 use crate::{Compiled, Degradation};
@@ -28,11 +28,11 @@ impl Compiled {
         let counter = match (decision.by, degradation) {
             // It denies before it is known whether the replacement would fit.
             (
-                DecidedBy::Unreadable { rule, .. } | DecidedBy::Rule(rule),
+                DecidedBy::EvalError { rule, .. } | DecidedBy::Rule(rule),
                 Some(Degradation::VectorClampIsDenied { .. }),
             )
             | (DecidedBy::Rule(rule), _) => Counter::Decided(rule),
-            (DecidedBy::Unreadable { rule, .. }, _) => Counter::Unreadable(rule),
+            (DecidedBy::EvalError { rule, .. }, _) => Counter::CannotEvaluate(rule),
             (DecidedBy::Default(kind), _) => Counter::Default(kind),
         };
         Effect { verdict, degradation, counter: counter.offset(rules) as usize / 8 }
@@ -49,7 +49,7 @@ impl Compiled {
             (
                 Degradation::VectorClampIsDenied { rule },
                 _,
-                DecidedBy::Unreadable { rule: by, why: Unreadable::DoesNotFit { .. } },
+                DecidedBy::EvalError { rule: by, error: EvalError::DoesNotFit { .. } },
             ) => rule == by,
             _ => false,
         };

@@ -97,17 +97,11 @@ fn patterns(knobs: &[String], literals: usize) -> BoxedStrategy<Vec<KnobPattern>
 fn policy(knobs: &[String], literals: usize) -> impl Strategy<Value = Policy> + use<> {
     let kinds = select(vec![Kinds::Read, Kinds::Write, Kinds::Both]);
     (patterns(knobs, literals), vec(kinds, 1..4), 1..4usize, arbitrary::policy_with_rules(0)).prop_map(
-        |(patterns, kinds, each, mut policy)| {
-            let rule = |(number, patterns): (usize, &[KnobPattern])| Rule {
-                action: Action::Allow,
-                kinds: kinds[number % kinds.len()],
-                patterns: patterns.to_vec(),
-                condition: None,
-                log: None,
+        |(patterns, kinds, each, policy)| {
+            let rule = |(number, patterns): (usize, &[KnobPattern])| {
+                Rule::new(Action::Allow, kinds[number % kinds.len()], patterns.to_vec()).unwrap()
             };
-            policy.rules = patterns.chunks(each).enumerate().map(rule).collect();
-            policy.tests.clear();
-            policy
+            policy.with_rules(patterns.chunks(each).enumerate().map(rule)).with_tests([])
         },
     )
 }
@@ -115,9 +109,7 @@ fn policy(knobs: &[String], literals: usize) -> impl Strategy<Value = Policy> + 
 /// Names that are nearly those that the policy spells out, and others at the limits.
 fn adversarial(policy: &Policy) -> BTreeSet<Vec<u8>> {
     let mut names = BTreeSet::new();
-    for literal in
-        policy.rules.iter().flat_map(|rule| &rule.patterns).filter_map(KnobPattern::literal).take(40)
-    {
+    for literal in policy.rules().iter().flat_map(Rule::patterns).filter_map(KnobPattern::literal).take(40) {
         let (last, front) = literal.split_last().expect("no name is empty");
         let base = literal.rsplit(|&byte| byte == b'/').next().expect("there is a last component");
         names.extend([
@@ -177,9 +169,9 @@ fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profi
             program.run(&mut invocation, &mut RunOptions::default()).expect("runs");
             let counter = match evaluate(policy, &access).by {
                 DecidedBy::Rule(rule) => 2 * rule,
-                DecidedBy::Unreadable { rule, .. } => 2 * rule + 1,
-                DecidedBy::Default(AccessKind::Read) => 2 * policy.rules.len(),
-                DecidedBy::Default(AccessKind::Write) => 2 * (policy.rules.len() + 1),
+                DecidedBy::EvalError { rule, .. } => 2 * rule + 1,
+                DecidedBy::Default(AccessKind::Read) => 2 * policy.rules().len(),
+                DecidedBy::Default(AccessKind::Write) => 2 * (policy.rules().len() + 1),
             };
             before[counter] += 1;
             let after = counters(&program);

@@ -25,10 +25,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The errno, if the system call failed.
+    /// The errno, if the system call failed with one that has a name. A program can make up others.
     pub fn errno(&self) -> Option<Errno> {
-        let errno = i32::try_from(-self.returned).ok()?;
-        (1..=4095).contains(&errno).then_some(Errno(errno))
+        Errno::from_returned(self.returned)
     }
 
     fn failed(errno: Errno) -> Self {

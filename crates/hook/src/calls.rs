@@ -14,6 +14,7 @@ mod text;
 
 use knobgate_bpf::{Program, Reg, helper_ids};
 
+use crate::Errno;
 use crate::Profile;
 use crate::admission::Rejection;
 use crate::machine::LoadOptions;
@@ -222,9 +223,9 @@ impl Helper {
                 let context = machine.callback_context(self, Reg::R3)?;
                 let flags = machine.number_argument(self, Reg::R4)?;
                 if flags != 0 {
-                    errno(22)
+                    errno(Errno::EINVAL)
                 } else if count > LOOPS_MAX {
-                    errno(7)
+                    errno(Errno::E2BIG)
                 } else if count == 0 {
                     Value::number(0)
                 } else {
@@ -237,7 +238,7 @@ impl Helper {
                 let callback = machine.function_argument(self, Reg::R2)?;
                 let context = machine.callback_context(self, Reg::R3)?;
                 if machine.number_argument(self, Reg::R4)? != 0 {
-                    storage::failed(machine, 22)
+                    storage::failed(machine, Errno::EINVAL)
                 } else {
                     return machine.for_each(callback, map, None, 0, context);
                 }
@@ -297,6 +298,6 @@ fn is_gpl(program: &Program) -> bool {
 }
 
 /// `-errno` as helpers return it.
-fn errno(errno: i32) -> Value {
-    Value::number(-i64::from(errno) as u64)
+fn errno(errno: Errno) -> Value {
+    Value::number(errno.returned() as u64)
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use crate::effective::Effective;
 use crate::{CgroupStorage, Errno, Invocation, ProgramId, Runs};
 
+/// What a program that denies makes the system call return, unless it says otherwise.
+const EPERM: i32 = Errno::EPERM.returned() as i32;
+
 /// A program did what no program that the kernel has verified can do.
 #[derive(Debug, thiserror::Error)]
 #[error("program {} cannot go on", program.0)]
@@ -51,16 +54,16 @@ pub(crate) fn run(programs: &[Running], invocation: &mut Invocation<'_>) -> Resu
         let allows = r0 as u32 != 0;
         all_allow &= r0 & 1 == 1;
         if !allows && !is_error(invocation.retval) && invocation.profile.retval_helpers {
-            invocation.retval = -Errno::EPERM.0;
+            invocation.retval = EPERM;
         }
     }
     decision.retval = if invocation.profile.retval_helpers {
         let is_odd = invocation.retval != 0 && !is_error(invocation.retval);
-        if is_odd && invocation.profile.odd_retvals_deny { -Errno::EPERM.0 } else { invocation.retval }
+        if is_odd && invocation.profile.odd_retvals_deny { EPERM } else { invocation.retval }
     } else if all_allow {
         0
     } else {
-        -Errno::EPERM.0
+        EPERM
     };
     if invocation.replaced {
         decision.replacement.clone_from(&invocation.new);

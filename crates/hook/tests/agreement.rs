@@ -67,7 +67,7 @@ fn agree(way: Way, profile: &str) {
                     |fault| panic!("{fault}\n{text}\n{access:?}\n{}", compiled.program.listing()),
                 );
             let effect = compiled.effect(&evaluate(&policy, &access));
-            let expected = if policy.mode == Mode::Audit { Verdict::Allow } else { effect.verdict };
+            let expected = if policy.mode() == Mode::Audit { Verdict::Allow } else { effect.verdict };
             let errno = if invocation.retval != 0 { -invocation.retval } else { 1 };
             let got = match returned {
                 0 => Verdict::Deny(Errno::from_number(errno as u32).expect("a known errno")),

@@ -11,6 +11,11 @@ pub enum AccessKind {
     Write,
 }
 
+impl AccessKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Write];
+}
+
 /// One access: what is read or written where, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
@@ -35,7 +40,7 @@ pub struct Task {
     pub uid: u32,
     /// Real group id, in the initial user namespace.
     pub gid: u32,
-    /// The task's name; the kernel keeps at most 15 bytes.
+    /// The task's name; the kernel keeps at most [`COMM_MAX`](crate::limits::COMM_MAX) bytes.
     pub comm: Vec<u8>,
 }
 

@@ -31,19 +31,19 @@ pub enum DecidedBy {
     Rule(usize),
     /// The default for this kind of access: no rule matched.
     Default(AccessKind),
-    /// A rule that could not be evaluated for this access, because …: it is denied with `EINVAL`.
-    Unreadable {
+    /// A rule that could not be evaluated for this access, which is denied with `EINVAL`.
+    EvalError {
         /// The rule.
         rule: usize,
-        /// What it could not read.
-        why: Unreadable,
+        /// Why not.
+        error: EvalError,
     },
 }
 
 /// Why a rule could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unreadable {
+pub enum EvalError {
     /// The name of the knob exceeds [`NAME_MAX`](crate::limits::NAME_MAX), and its last component does not tell that the
     /// rule is about others ([`last_components`](crate::KnobPattern::last_components)).
     #[error("the knob's name has more than {} bytes", crate::limits::NAME_MAX)]

@@ -1,6 +1,6 @@
 //! What the checker has to say about a policy. How it is drawn is up to the caller.
 
-use crate::Span;
+use crate::{PolicyError, Span};
 
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,35 @@ impl Diagnostic {
             secondary,
             help,
             suggestion,
+        }
+    }
+
+    /// What a constructor says of what stands at `span`.
+    pub(crate) fn invalid(error: &PolicyError, span: Span) -> Self {
+        let code = match error {
+            PolicyError::BadName | PolicyError::NameTooLong => "bad-policy-name",
+            PolicyError::NoPatterns | PolicyError::Pattern(_) => "bad-name",
+            PolicyError::NotASysctl(_) => "not-a-sysctl",
+            PolicyError::RewrittenRead | PolicyError::ReadExpectedToChange => "rewritten-read",
+            PolicyError::NewOfRead => "new-of-read",
+            PolicyError::ConditionTooDeep => "nesting-too-deep",
+            PolicyError::TooFewConditions | PolicyError::NoLinks => "missing-operand",
+            PolicyError::OnlyLiterals => "constant-comparison",
+            PolicyError::EmptyRange => "empty-range",
+            PolicyError::EndlessRange => "endless-range",
+            PolicyError::EmptySet => "empty-set",
+            PolicyError::NoElement { .. } => "bad-index",
+            PolicyError::NoRanges => "empty-clamp",
+            PolicyError::TooManyRanges => "too-many-elements",
+            PolicyError::TextTooLong { .. } => "text-too-long",
+            PolicyError::NotOneLine => "never-true",
+            PolicyError::ReplacementNotOneLine { .. } => "bad-replacement",
+            PolicyError::BadComm => "bad-comm",
+        };
+        let diagnostic = Diagnostic::error(code, span, error.to_string());
+        match error.help() {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::value::{numbers, text};
 use crate::{
-    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, FallbackAction, Integer, KnobPattern,
-    Operand, Policy, Range, Relation, Rule, TextOperand, TextTest, Unreadable, Value, Verdict, limits,
+    Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, EvalError, FallbackAction, Integer,
+    KnobPattern, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict, limits,
 };
 
 /// What one rule says of an access.
@@ -22,21 +22,21 @@ pub enum Applies {
 /// Decides `access`: the first rule whose kinds, patterns and condition match it does, else the default. A rule
 /// that cannot be evaluated denies with `EINVAL`, whatever the rules behind it say.
 pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
-    for (index, rule) in policy.rules.iter().enumerate() {
+    for (index, rule) in policy.rules().iter().enumerate() {
         let verdict = applies(policy, rule, access).and_then(|applies| match applies {
-            Applies::Yes => act(policy, &rule.action, access).map(Some),
+            Applies::Yes => act(policy, rule.action(), access).map(Some),
             _ => Ok(None),
         });
         match verdict {
             Ok(None) => {}
             Ok(Some(verdict)) => return Decision { verdict, by: DecidedBy::Rule(index), log: rule.logs() },
-            Err(why) => {
-                let by = DecidedBy::Unreadable { rule: index, why };
+            Err(error) => {
+                let by = DecidedBy::EvalError { rule: index, error };
                 return Decision { verdict: Verdict::Deny(Errno::EINVAL), by, log: true };
             }
         }
     }
-    let default = policy.defaults.of(access.kind());
+    let default = policy.defaults().of(access.kind());
     let verdict = match default.action {
         FallbackAction::Allow => Verdict::Allow,
         FallbackAction::Deny(errno) => Verdict::Deny(errno),
@@ -48,11 +48,11 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
 ///
 /// # Errors
 /// Where it cannot be told.
-pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, Unreadable> {
-    if !rule.kinds.contains(access.kind()) {
+pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, EvalError> {
+    if !rule.kinds().contains(access.kind()) {
         return Ok(Applies::OtherKind);
     }
-    if !rule.patterns.iter().any(KnobPattern::matches_every_name) {
+    if !rule.patterns().iter().any(KnobPattern::matches_every_name) {
         let name = access.knob.as_bytes();
         if name.len() > limits::NAME_MAX {
             // Its last component may tell that the rule is about others.
@@ -60,21 +60,21 @@ pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies,
             let may_match = |pattern: &KnobPattern| {
                 pattern.last_components().is_none_or(|spelled_out| spelled_out.contains(last))
             };
-            return if rule.patterns.iter().any(may_match) {
-                Err(Unreadable::NameTooLong)
+            return if rule.patterns().iter().any(may_match) {
+                Err(EvalError::NameTooLong)
             } else {
                 Ok(Applies::OtherKnob)
             };
         }
-        if !rule.patterns.iter().any(|pattern| pattern.matches(name)) {
+        if !rule.patterns().iter().any(|pattern| pattern.matches(name)) {
             return Ok(Applies::OtherKnob);
         }
     }
-    let holds = rule.condition.as_ref().map_or(Ok(true), |condition| holds(policy, condition, access))?;
+    let holds = rule.condition().map_or(Ok(true), |condition| holds(policy, condition, access))?;
     Ok(if holds { Applies::Yes } else { Applies::ConditionFalse })
 }
 
-fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unreadable> {
+fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, EvalError> {
     match action {
         Action::Allow => Ok(Verdict::Allow),
         Action::Deny(errno) => Ok(Verdict::Deny(*errno)),
@@ -87,41 +87,40 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Unr
             let written = numbers_of(policy, Value::New, access)?;
             if written.len() != ranges.len() {
                 let (found, expected) = (written.len(), ranges.len());
-                return Err(Unreadable::Count { value: Value::New, found, expected });
+                return Err(EvalError::Count { value: Value::New, found, expected });
             }
             let clamped: Vec<Integer> =
-                written.iter().zip(ranges).map(|(number, range)| clamp(*number, range)).collect();
+                written.iter().zip(ranges).map(|(number, range)| range.clamp(*number)).collect();
             if clamped == written {
                 return Ok(Verdict::Allow);
             }
             stored_as_they_are(policy, &clamped, access)?;
-            let spelled: Vec<String> = clamped.iter().map(Integer::to_string).collect();
-            rewrite(spelled.join(" ").as_bytes(), access)
+            let written_out: Vec<String> = clamped.iter().map(Integer::to_string).collect();
+            rewrite(written_out.join(" ").as_bytes(), access)
         }
     }
 }
 
 /// Writes `replacement` in place of the new value, padded with newlines to exactly its length, so that `write(2)`
 /// returns what the caller expects.
-fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, Unreadable> {
+fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, EvalError> {
     let written = new(access)?;
     if written.len() > limits::VALUE_MAX {
-        return Err(Unreadable::TooLong(Value::New));
+        return Err(EvalError::TooLong(Value::New));
     }
     if replacement.len() > written.len() {
-        return Err(Unreadable::DoesNotFit { needed: replacement.len(), room: written.len() });
+        return Err(EvalError::DoesNotFit { needed: replacement.len(), room: written.len() });
     }
     let mut padded = replacement.to_vec();
     padded.resize(written.len(), b'\n');
     Ok(if padded == written { Verdict::Allow } else { Verdict::Rewrite(padded) })
 }
 
-fn clamp(number: Integer, range: &Range) -> Integer {
-    let number = range.low.map_or(number, |low| number.max(low));
-    range.high.map_or(number, |high| number.min(high))
-}
-
-fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, Unreadable> {
+/// Whether `condition`, which stands in `policy`, holds for `access`.
+///
+/// # Errors
+/// Where it cannot be told.
+pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, EvalError> {
     match condition {
         Condition::All(all) => {
             for condition in all {
@@ -140,10 +139,10 @@ fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool
             Ok(false)
         }
         Condition::Not(condition) => Ok(!holds(policy, condition, access)?),
-        Condition::Chain { first, links } => {
-            let mut left = integer(policy, first, access)?;
-            for (relation, operand) in links {
-                let right = integer(policy, operand, access)?;
+        Condition::Chain(chain) => {
+            let mut left = integer(policy, chain.first(), access)?;
+            for (relation, operand) in chain.links() {
+                let right = integer(policy, *operand, access)?;
                 if !relation.holds(left, right) {
                     return Ok(false);
                 }
@@ -151,8 +150,8 @@ fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool
             }
             Ok(true)
         }
-        Condition::InRange(operand, range) => Ok(range.contains(integer(policy, operand, access)?)),
-        Condition::InSet(operand, set) => Ok(set.contains(&integer(policy, operand, access)?)),
+        Condition::InRange(test) => Ok(test.range().contains(integer(policy, test.operand(), access)?)),
+        Condition::InSet(test) => Ok(test.members().contains(&integer(policy, test.operand(), access)?)),
         Condition::Text(operand, test) => {
             let subject = match operand {
                 TextOperand::Value(Value::New) => text(new(access)?, Value::New)?,
@@ -164,16 +163,16 @@ fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool
     }
 }
 
-fn integer(policy: &Policy, operand: &Operand, access: &Access) -> Result<Integer, Unreadable> {
-    match *operand {
+fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer, EvalError> {
+    match operand {
         Operand::Literal(integer) => Ok(integer),
         Operand::Only(value) => match *numbers_of(policy, value, access)? {
             [number] => Ok(number),
-            ref numbers => Err(Unreadable::Count { value, found: numbers.len(), expected: 1 }),
+            ref numbers => Err(EvalError::Count { value, found: numbers.len(), expected: 1 }),
         },
         Operand::Element(value, index) => {
             let (numbers, index) = (numbers_of(policy, value, access)?, usize::from(index));
-            numbers.get(index).copied().ok_or(Unreadable::NoElement { value, found: numbers.len(), index })
+            numbers.get(index).copied().ok_or(EvalError::NoElement { value, found: numbers.len(), index })
         }
         // There are at most ELEMENTS_MAX of them.
         Operand::Count(value) => Ok(Integer::from(numbers_of(policy, value, access)?.len() as u32)),
@@ -184,7 +183,7 @@ fn integer(policy: &Policy, operand: &Operand, access: &Access) -> Result<Intege
     }
 }
 
-fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Integer>, Unreadable> {
+fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Integer>, EvalError> {
     match value {
         Value::New => {
             let numbers = numbers(new(access)?, value)?;
@@ -197,24 +196,24 @@ fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Inte
 }
 
 /// Whether the knob's handler stores these numbers as they are: else they would be judged, and others stored.
-fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), Unreadable> {
+fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), EvalError> {
     let width = policy.width_of(access.knob.as_bytes());
     match numbers.iter().find(|number| !width.contains(**number)) {
-        Some(&number) => Err(Unreadable::Width { number, width }),
+        Some(&number) => Err(EvalError::Width { number, width }),
         None => Ok(()),
     }
 }
 
 /// The new value, where it alone says what the knob will hold.
-fn new(access: &Access) -> Result<&[u8], Unreadable> {
-    let written = access.new.as_deref().filter(|new| !new.is_empty()).ok_or(Unreadable::NoNew)?;
+fn new(access: &Access) -> Result<&[u8], EvalError> {
+    let written = access.new.as_deref().filter(|new| !new.is_empty()).ok_or(EvalError::NoNew)?;
     // The hook shows the low 32 bits. A handler treats any other position as one behind the value's end.
-    if access.pos as u32 == 0 { Ok(written) } else { Err(Unreadable::Position) }
+    if access.pos as u32 == 0 { Ok(written) } else { Err(EvalError::Position) }
 }
 
 /// The current value. The hook shows an empty one as none.
-fn old(access: &Access) -> Result<&[u8], Unreadable> {
-    access.old.as_deref().filter(|old| !old.is_empty()).ok_or(Unreadable::NoOld)
+fn old(access: &Access) -> Result<&[u8], EvalError> {
+    access.old.as_deref().filter(|old| !old.is_empty()).ok_or(EvalError::NoOld)
 }
 
 impl Relation {
@@ -248,7 +247,7 @@ impl TextTest {
     }
 }
 
-/// The kind of an access, as the language spells it.
+/// The kind of an access, as the language writes it.
 impl std::fmt::Display for AccessKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -1,9 +1,9 @@
-//! The layout of a policy file. Comments, lines and the spelling of names and integers stay as they are; white space and
+//! The layout of a policy file. Comments, lines and the notation of names and integers stay as they are; white space and
 //! the escapes of texts become what everybody's are.
 
-use crate::lexer::{Mark, Token, TokenKind};
+use crate::lexer::{Punct, Token, TokenKind};
 use crate::parser::{self, Parsed};
-use crate::{Diagnostic, Source, Span, check};
+use crate::{ParseError, Source, Span, check};
 
 /// The text of `source`, laid out.
 ///
@@ -20,11 +20,13 @@ use crate::{Diagnostic, Source, Span, check};
 /// # Errors
 /// What is wrong with the syntax. A text that parses but means nothing, such as a rule that compares two literals, can be
 /// laid out all the same.
-pub fn format(source: &Source) -> Result<String, Vec<Diagnostic>> {
-    check::check_encoding(source)?;
+pub fn format(source: &Source) -> Result<String, ParseError> {
+    if let Some(error) = check::encoding_error(source) {
+        return Err(ParseError::new(source.clone(), vec![error]));
+    }
     let Parsed { errors, tokens, .. } = parser::parse(source.text(), true);
     if !errors.is_empty() {
-        return Err(errors);
+        return Err(ParseError::new(source.clone(), errors));
     }
     let mut layout = Layout { text: source.text(), lines: Vec::new(), open: Vec::new(), test: Test::None };
     layout.tokens(&tokens);
@@ -40,7 +42,7 @@ struct Layout<'a> {
     text: &'a str,
     lines: Vec<Line>,
     /// The brackets that are open in the current statement.
-    open: Vec<Mark>,
+    open: Vec<Punct>,
     test: Test,
 }
 
@@ -75,11 +77,11 @@ impl Layout<'_> {
             let gap_start = before.map_or(0, |before| before.span.end);
             let closes_test = self.test == Test::Steps
                 && self.open.is_empty()
-                && token.kind == TokenKind::Mark(Mark::BraceClose);
+                && token.kind == TokenKind::Punct(Punct::BraceClose);
             let behind_test_open = before.is_some_and(|before| {
                 self.test == Test::Steps
                     && self.open.is_empty()
-                    && before.kind == TokenKind::Mark(Mark::BraceOpen)
+                    && before.kind == TokenKind::Punct(Punct::BraceOpen)
             });
             let apart = closes_test || behind_test_open;
             fresh |= apart;
@@ -101,8 +103,8 @@ impl Layout<'_> {
             } else if !before.is_some_and(|before| self.glued(before, token)) {
                 self.line().code.push(' ');
             }
-            let spelling = self.spelling(token);
-            self.line().code.push_str(&spelling);
+            let text = self.text(token);
+            self.line().code.push_str(&text);
             self.track(token, fresh, closes_test);
             fresh = false;
             before = Some(token);
@@ -119,9 +121,9 @@ impl Layout<'_> {
             {
                 self.test = Test::Header;
             }
-            TokenKind::Mark(Mark::BraceOpen) if self.test == Test::Header => self.test = Test::Steps,
-            TokenKind::Mark(mark @ (Mark::ParenOpen | Mark::BracketOpen | Mark::BraceOpen)) => {
-                self.open.push(mark);
+            TokenKind::Punct(Punct::BraceOpen) if self.test == Test::Header => self.test = Test::Steps,
+            TokenKind::Punct(punct @ (Punct::ParenOpen | Punct::BracketOpen | Punct::BraceOpen)) => {
+                self.open.push(punct);
             }
             _ if closes_test => self.test = Test::None,
             ref kind if is_closer(kind) => {
@@ -182,7 +184,7 @@ impl Layout<'_> {
         &mut self.lines[last]
     }
 
-    fn spelling(&self, token: &Token) -> String {
+    fn text(&self, token: &Token) -> String {
         match &token.kind {
             TokenKind::Text(text) => text.to_string(),
             _ => self.text[token.span.range()].to_owned(),
@@ -191,22 +193,22 @@ impl Layout<'_> {
 
     /// Whether there is no space between two tokens.
     fn glued(&self, before: &Token, token: &Token) -> bool {
-        use Mark::{BraceClose, BraceOpen, BracketClose, BracketOpen, Comma, ParenClose, ParenOpen, Range};
+        use Punct::{BraceClose, BraceOpen, BracketClose, BracketOpen, Comma, ParenClose, ParenOpen, Range};
         let word = &self.text[before.span.range()];
         match (&before.kind, &token.kind) {
-            (_, TokenKind::Mark(Comma | ParenClose | BracketClose | BraceClose)) => true,
-            (TokenKind::Mark(ParenOpen | BracketOpen | BraceOpen), _) => true,
-            (TokenKind::Word, TokenKind::Mark(ParenOpen)) => matches!(word, "deny" | "count"),
-            (TokenKind::Word, TokenKind::Mark(BracketOpen)) => matches!(word, "new" | "old"),
-            (TokenKind::Integer(_), TokenKind::Mark(Range))
-            | (TokenKind::Mark(Range), TokenKind::Integer(_)) => true,
+            (_, TokenKind::Punct(Comma | ParenClose | BracketClose | BraceClose)) => true,
+            (TokenKind::Punct(ParenOpen | BracketOpen | BraceOpen), _) => true,
+            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => matches!(word, "deny" | "count"),
+            (TokenKind::Word, TokenKind::Punct(BracketOpen)) => matches!(word, "new" | "old"),
+            (TokenKind::Integer(_), TokenKind::Punct(Range))
+            | (TokenKind::Punct(Range), TokenKind::Integer(_)) => true,
             _ => false,
         }
     }
 }
 
 fn is_closer(kind: &TokenKind) -> bool {
-    matches!(kind, TokenKind::Mark(Mark::ParenClose | Mark::BracketClose | Mark::BraceClose))
+    matches!(kind, TokenKind::Punct(Punct::ParenClose | Punct::BracketClose | Punct::BraceClose))
 }
 
 /// The comment in a stretch of white space, if there is one.

@@ -1,11 +1,11 @@
-//! Policies as JSON: the same policy, for programs. What comes in goes through the same checker as text does, so that no
-//! other policies can be made of it.
+//! Policies as JSON: the same policy, for programs. It is made by the constructors that the checker of texts uses too, so
+//! that no other policies can be made of JSON.
 
 mod document;
 mod read;
 mod write;
 
-use crate::{CheckOptions, Diagnostic, Policy, PolicyFile, Severity, Source, Span, check, limits};
+use crate::{CheckOptions, Policy, PolicyFile, limits};
 use document::PolicyDocument;
 
 /// What is wrong with a policy given as JSON.
@@ -38,28 +38,9 @@ pub fn parse_json(name: &str, json: &str, options: &CheckOptions<'_>) -> Result<
     deserializer
         .end()
         .map_err(|error| vec![JsonError { path: String::new(), message: error.to_string(), help: None }])?;
-    let (text, places, mut errors) = read::text(&document);
-    let file = check::parse(Source::new(name, text), options);
-    if let Err(diagnostics) = &file {
-        let wrong = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
-        errors.extend(wrong.map(|diagnostic| located(diagnostic, &places)));
-    }
-    match file {
-        Ok(file) if errors.is_empty() => Ok(file),
-        _ => Err(errors),
-    }
-}
-
-/// An error in the text that the document was made into, as one in the document.
-fn located(diagnostic: &Diagnostic, places: &[(Span, String)]) -> JsonError {
-    let span = diagnostic.primary.span;
-    let around = |place: &Span| place.start <= span.start && span.end <= place.end;
-    let innermost = places.iter().filter(|(place, _)| around(place)).min_by_key(|(place, _)| place.len());
-    JsonError {
-        path: innermost.map(|(_, path)| path.clone()).unwrap_or_default(),
-        message: diagnostic.message.clone(),
-        help: diagnostic.help.clone(),
-    }
+    let policy = read::policy(&document)?;
+    PolicyFile::of(policy, name, options)
+        .map_err(|error| vec![JsonError { path: String::new(), message: error.to_string(), help: None }])
 }
 
 /// `policy` as JSON.

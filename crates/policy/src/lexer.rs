@@ -1,7 +1,7 @@
 //! From characters to tokens. The parser drives it, since names lex differently from conditions: it asks for a token
 //! or for a name, according to what stands next.
 
-use crate::{Diagnostic, Integer, Span, Text, spelling};
+use crate::{Diagnostic, Integer, Span, Text, notation};
 
 /// One token, with what is wrong with it if something is.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub(crate) enum TokenKind {
     Integer(Integer),
     Text(Text),
     /// Punctuation.
-    Mark(Mark),
+    Punct(Punct),
     /// The end of a line.
     Newline,
     /// The end of the file.
@@ -31,7 +31,7 @@ pub(crate) enum TokenKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum Punct {
     ParenOpen,
     ParenClose,
     BracketOpen,
@@ -74,34 +74,34 @@ pub(crate) enum Mark {
 }
 
 /// Longer ones first.
-const MARKS: &[(&str, Mark)] = &[
-    ("...", Mark::Ellipsis),
-    ("===", Mark::TripleEqual),
-    ("..=", Mark::RangeEqual),
-    ("..", Mark::Range),
-    ("<=", Mark::LessOrEqual),
-    (">=", Mark::GreaterOrEqual),
-    ("==", Mark::Equal),
-    ("!=", Mark::NotEqual),
-    ("=>", Mark::Arrow),
-    ("->", Mark::ThinArrow),
-    ("=<", Mark::EqualOrLess),
-    ("<>", Mark::LessOrGreater),
-    ("=~", Mark::Resembles),
-    ("&&", Mark::DoubleAnd),
-    ("||", Mark::DoubleOr),
-    ("(", Mark::ParenOpen),
-    (")", Mark::ParenClose),
-    ("[", Mark::BracketOpen),
-    ("]", Mark::BracketClose),
-    ("{", Mark::BraceOpen),
-    ("}", Mark::BraceClose),
-    (",", Mark::Comma),
-    ("<", Mark::Less),
-    (">", Mark::Greater),
-    ("=", Mark::Assign),
-    ("!", Mark::Bang),
-    (";", Mark::Semicolon),
+const PUNCTUATION: &[(&str, Punct)] = &[
+    ("...", Punct::Ellipsis),
+    ("===", Punct::TripleEqual),
+    ("..=", Punct::RangeEqual),
+    ("..", Punct::Range),
+    ("<=", Punct::LessOrEqual),
+    (">=", Punct::GreaterOrEqual),
+    ("==", Punct::Equal),
+    ("!=", Punct::NotEqual),
+    ("=>", Punct::Arrow),
+    ("->", Punct::ThinArrow),
+    ("=<", Punct::EqualOrLess),
+    ("<>", Punct::LessOrGreater),
+    ("=~", Punct::Resembles),
+    ("&&", Punct::DoubleAnd),
+    ("||", Punct::DoubleOr),
+    ("(", Punct::ParenOpen),
+    (")", Punct::ParenClose),
+    ("[", Punct::BracketOpen),
+    ("]", Punct::BracketClose),
+    ("{", Punct::BraceOpen),
+    ("}", Punct::BraceClose),
+    (",", Punct::Comma),
+    ("<", Punct::Less),
+    (">", Punct::Greater),
+    ("=", Punct::Assign),
+    ("!", Punct::Bang),
+    (";", Punct::Semicolon),
 ];
 
 /// A place in a text.
@@ -164,10 +164,10 @@ impl<'a> Lexer<'a> {
                 self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
                 TokenKind::Word
             }
-            _ => match MARKS.iter().find(|(spelling, _)| rest.starts_with(spelling)) {
-                Some((spelling, mark)) => {
-                    self.at += spelling.len();
-                    TokenKind::Mark(*mark)
+            _ => match PUNCTUATION.iter().find(|(text, _)| rest.starts_with(text)) {
+                Some((text, punct)) => {
+                    self.at += text.len();
+                    TokenKind::Punct(*punct)
                 }
                 None => {
                     let c = rest.chars().next().unwrap_or_default();
@@ -194,7 +194,7 @@ impl<'a> Lexer<'a> {
                 b'{' | b'[' => open += 1,
                 b'}' | b']' => open = open.saturating_sub(1),
                 b',' if open > 0 => {}
-                byte if spelling::is_reserved(byte) => break,
+                byte if notation::is_reserved(byte) => break,
                 _ => {}
             }
             self.at += 1;
@@ -243,7 +243,7 @@ impl<'a> Lexer<'a> {
                 c => text.extend(c.encode_utf8(&mut [0; 4]).bytes()),
             }
         }
-        TokenKind::Text(Text(text))
+        TokenKind::Text(text.into())
     }
 
     /// What is behind a `\` in a text, if it is an escape.
@@ -312,7 +312,7 @@ fn unknown_escape(span: Span, text: &str) -> Diagnostic {
     Diagnostic::error("unknown-escape", span, "there is no such escape in a text").help(help)
 }
 
-/// Why a spelling is no integer.
+/// Why a text is no integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntegerError {
     /// A character that is no digit of this base.
@@ -356,11 +356,11 @@ fn foreign_number(magnitude: &str) -> Option<i128> {
     prefixed("0b", 2).or_else(|| prefixed("0o", 8)).or_else(scientific)
 }
 
-/// The integer that `spelling` gives in base 0, with `_` between digits.
-fn integer(spelling: &str) -> Result<Integer, IntegerError> {
-    let (negative, magnitude) = match spelling.strip_prefix('-') {
+/// The integer that `text` gives in base 0, with `_` between digits.
+fn integer(text: &str) -> Result<Integer, IntegerError> {
+    let (negative, magnitude) = match text.strip_prefix('-') {
         Some(magnitude) => (true, magnitude),
-        None => (false, spelling),
+        None => (false, text),
     };
     let (base, digits) = if let Some(digits) = magnitude.strip_prefix("0x").or(magnitude.strip_prefix("0X")) {
         (16, digits)
@@ -403,7 +403,7 @@ fn integer(spelling: &str) -> Result<Integer, IntegerError> {
 }
 
 impl IntegerError {
-    fn diagnostic(self, span: Span, spelling: &str) -> Diagnostic {
+    fn diagnostic(self, span: Span, text: &str) -> Diagnostic {
         let error = |message: String| Diagnostic::error("bad-integer", span, message);
         match self {
             Self::Digit(c, 8) if c.is_ascii_digit() => {
@@ -419,7 +419,7 @@ impl IntegerError {
                 }
             )),
             Self::Underscore => error("a `_` in an integer stands between two digits".to_owned()),
-            Self::NoDigits => error(format!("there are no digits behind `{spelling}`")),
+            Self::NoDigits => error(format!("there are no digits behind `{text}`")),
             Self::TooLarge => Diagnostic::error("integer-too-large", span, "this integer is beyond 64 bits")
                 .help(format!("integers are between {} and {}", Integer::MIN, Integer::MAX)),
             Self::Unit => error("integers have no units".to_owned())
@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn integers_are_read_in_base_0_with_underscores_between_digits() {
-        for (spelling, value) in [
+        for (text, value) in [
             ("0", 0),
             ("-0", 0),
             ("6_291_456", 6_291_456),
@@ -454,9 +454,9 @@ mod tests {
             ("18446744073709551615", i128::from(u64::MAX)),
             ("-9223372036854775808", i128::from(i64::MIN)),
         ] {
-            assert_eq!(integer(spelling).map(Integer::get), Ok(value), "{spelling}");
+            assert_eq!(integer(text).map(Integer::get), Ok(value), "{text}");
         }
-        for (spelling, error) in [
+        for (text, error) in [
             ("08", IntegerError::Digit('8', 8)),
             ("12a", IntegerError::Digit('a', 10)),
             ("0x", IntegerError::NoDigits),
@@ -476,7 +476,7 @@ mod tests {
             ("10s", IntegerError::Unit),
             ("10K5", IntegerError::Digit('K', 10)),
         ] {
-            assert_eq!(integer(spelling), Err(error), "{spelling}");
+            assert_eq!(integer(text), Err(error), "{text}");
         }
     }
 
@@ -484,7 +484,7 @@ mod tests {
     fn a_text_resolves_its_escapes() {
         let mut lexer = Lexer::new(r#""a\n\t\r\0\"\\\x7f\xffé" x"#);
         let token = lexer.token();
-        assert_eq!(token.kind, TokenKind::Text(Text(b"a\n\t\r\0\"\\\x7f\xff\xc3\xa9".to_vec())));
+        assert_eq!(token.kind, TokenKind::Text(b"a\n\t\r\0\"\\\x7f\xff\xc3\xa9".to_vec().into()));
         assert_eq!(token.problem, None);
         assert_eq!(lexer.token().kind, TokenKind::Word);
     }

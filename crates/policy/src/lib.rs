@@ -1,8 +1,8 @@
 //! The policy language of knobgate: how it is read, and what it means.
 //!
 //! **In** comes the text of a policy, or the same as JSON. **Out** comes a checked [`Policy`], which [`evaluate()`] asks
-//! about one [`Access`] at a time and gets a [`Decision`]; or else [`Diagnostic`]s, all that there are, with their places
-//! in the text. The crate is pure: it reads no files and asks no kernel.
+//! about one [`Access`] at a time and gets a [`Decision`]; or else a [`ParseError`] with all [`Diagnostic`]s that there are
+//! and their places in the text. The crate is pure: it reads no files and asks no kernel.
 //!
 //! ```
 //! use knobgate_policy::{Access, CheckOptions, KnobName, Source, Verdict, evaluate, parse};
@@ -13,13 +13,13 @@
 //! allow write net.ipv4.conf.*.rp_filter if new in {1, 2}
 //! clamp write net.core.somaxconn        to 128..65535
 //! "#;
-//! let file = parse(Source::new("web-tier.knob", text), &CheckOptions::default()).unwrap();
+//! let file = parse(Source::new("web-tier.knob", text), &CheckOptions::default())?;
 //!
 //! let access = Access::write(KnobName::parse("net.core.somaxconn")?, "9999999\n");
 //! let decision = evaluate(file.policy(), &access);
 //! assert_eq!(decision.verdict, Verdict::Rewrite(b"65535\n\n\n".to_vec()));
 //! assert_eq!(file.rule_line(1), Some(5));
-//! # Ok::<(), knobgate_policy::SpellingError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Words
@@ -34,11 +34,12 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | what a policy is | `model.rs`, [`limits`] |
+//! | what a policy is | `model/`, [`limits`] |
+//! | a policy made by a program | [`Policy::new`], [`Rule::new`]; [`PolicyFile::of`] adds its text |
 //! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns, `width.rs` on what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
-//! | JSON | [`parse_json`], [`print_json`], [`json_schema`] |
+//! | JSON | `parse_json`, `print_json`, `json_schema`, behind the feature `json` |
 //! | random policies and accesses | `arbitrary`, behind the feature of that name |
 #![forbid(unsafe_code)]
 
@@ -48,24 +49,23 @@ pub mod arbitrary;
 mod check;
 mod decision;
 mod diagnostic;
-mod errno;
+mod did_you_mean;
 mod evaluate;
 mod format;
-mod glob;
-mod inclusion;
 mod integer;
+#[cfg(feature = "json")]
 mod json;
 mod lexer;
 pub mod limits;
 mod model;
 mod mount_point;
 mod name;
-mod nearest;
+mod notation;
+mod parse_error;
 mod parser;
 mod pattern;
 mod print;
 mod source;
-mod spelling;
 mod syntax;
 mod text;
 mod value;
@@ -73,23 +73,27 @@ mod width;
 
 pub use access::{Access, AccessKind, Task};
 pub use check::{CheckOptions, parse};
-pub use decision::{DecidedBy, Decision, Unreadable, Verdict};
+pub use decision::{DecidedBy, Decision, EvalError, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
-pub use errno::Errno;
-pub use evaluate::{Applies, applies, evaluate};
+pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
-pub use glob::{Piece, Scope};
 pub use integer::Integer;
+#[cfg(feature = "json")]
 pub use json::{JsonError, json_schema, parse_json, print_json};
+pub use knobgate_errno::Errno;
+use knobgate_glob as glob;
+pub use knobgate_glob::{Piece, Scope};
 pub use model::{
-    Action, Condition, Defaults, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy, Range,
-    Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+    Action, Chain, Condition, Defaults, ElementIndex, Expected, Fallback, FallbackAction, InRange, InSet,
+    Kinds, List, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Test, TestStep, TextOperand,
+    TextTest, Value, ValueText, WrongLength,
 };
 pub use mount_point::NotASysctl;
 pub use name::KnobName;
+pub use notation::{NotationError, NotationErrorKind};
+pub use parse_error::ParseError;
 pub use pattern::{KnobPattern, TextGlob};
 pub use print::print;
 pub use source::{PolicyFile, Source, Span};
-pub use spelling::{SpellingError, SpellingErrorKind};
 pub use text::Text;
 pub use width::{Normalisation, SHORT_DIGITS, Width};

@@ -24,9 +24,12 @@ pub const NUMBERS_END_MAX: usize = 63;
 /// How many numbers a value that is read as numbers may hold.
 pub const ELEMENTS_MAX: usize = 8;
 
-/// The longest spelling of one number in a value, in bytes, sign and prefix included: the kernel's
+/// The longest notation of one number in a value, in bytes, sign and prefix included: the kernel's
 /// `proc_get_long` takes no longer one (kernel/sysctl.c, `TMPBUFLEN`).
 pub const NUMBER_CHARS_MAX: usize = 20;
+
+/// The longest name of a task, in bytes: the kernel keeps 15 (`TASK_COMM_LEN` without its NUL).
+pub const COMM_MAX: usize = 15;
 
 /// How deep conditions, and alternatives inside patterns, may be nested.
 pub const NESTING_MAX: usize = 32;

@@ -41,7 +41,7 @@ impl KnobName {
     ///
     /// assert!(KnobName::parse("fs.file-max")?.check_is_sysctl().is_ok());
     /// assert!(KnobName::parse("fs.binfmt_misc.register")?.check_is_sysctl().is_err());
-    /// # Ok::<(), knobgate_policy::SpellingError>(())
+    /// # Ok::<(), knobgate_policy::NotationError>(())
     /// ```
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::glob::Piece;
-use crate::spelling::{self, Spelled, SpellingError, SpellingErrorKind};
+use crate::notation::{self, Notation, NotationError, NotationErrorKind};
 
 /// The name of one knob: its path below `/proc/sys`.
 ///
@@ -15,21 +15,21 @@ use crate::spelling::{self, Spelled, SpellingError, SpellingErrorKind};
 /// assert_eq!(name.as_bytes(), b"net/ipv4/conf/eno2.100/rp_filter");
 /// assert_eq!(name, KnobName::parse("net/ipv4/conf/eno2.100/rp_filter")?);
 /// assert_eq!(name.to_string(), "net.ipv4.conf.eno2/100.rp_filter");
-/// # Ok::<(), knobgate_policy::SpellingError>(())
+/// # Ok::<(), knobgate_policy::NotationError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KnobName(Vec<u8>);
 
 impl KnobName {
-    /// Reads a name in either spelling, escapes resolved.
+    /// Reads a name in either notation, escapes resolved.
     ///
     /// # Errors
     /// Where the text is no name, with the place.
-    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SpellingError> {
-        let pieces = spelling::parse(text.as_ref(), Spelled::Name)?;
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, NotationError> {
+        let pieces = notation::parse(text.as_ref(), Notation::Name)?;
         match <[Piece; 1]>::try_from(pieces) {
             Ok([Piece::Literal(name)]) => Ok(Self(name)),
-            _ => Err(SpellingError { kind: SpellingErrorKind::Empty, span: crate::Span::default() }),
+            _ => Err(NotationError { kind: NotationErrorKind::Empty, span: crate::Span::default() }),
         }
     }
 
@@ -38,23 +38,23 @@ impl KnobName {
     ///
     /// # Errors
     /// Where a component is empty, or holds a NUL.
-    pub fn from_path(path: impl Into<Vec<u8>>) -> Result<Self, SpellingError> {
+    pub fn from_path(path: impl Into<Vec<u8>>) -> Result<Self, NotationError> {
         let path = path.into();
-        let error = |kind, start, end| Err(SpellingError { kind, span: crate::Span::new(start, end) });
+        let error = |kind, start, end| Err(NotationError { kind, span: crate::Span::new(start, end) });
         if path.is_empty() {
-            return error(SpellingErrorKind::Empty, 0, 0);
+            return error(NotationErrorKind::Empty, 0, 0);
         }
         if let Some(at) = path.iter().position(|&byte| byte == 0) {
-            return error(SpellingErrorKind::ImpossibleByte, at, at + 1);
+            return error(NotationErrorKind::ImpossibleByte, at, at + 1);
         }
         if path.starts_with(b"/") {
-            return error(SpellingErrorKind::LeadingSeparator, 0, 1);
+            return error(NotationErrorKind::LeadingSeparator, 0, 1);
         }
         if path.ends_with(b"/") {
-            return error(SpellingErrorKind::TrailingSeparator, path.len() - 1, path.len());
+            return error(NotationErrorKind::TrailingSeparator, path.len() - 1, path.len());
         }
         if let Some(at) = path.windows(2).position(|pair| pair == b"//") {
-            return error(SpellingErrorKind::EmptyComponent, at, at + 2);
+            return error(NotationErrorKind::EmptyComponent, at, at + 2);
         }
         Ok(Self(path))
     }
@@ -65,15 +65,15 @@ impl KnobName {
     }
 }
 
-/// The canonical spelling, which is dotted; as a pattern, it matches this knob alone.
+/// The canonical notation, which is dotted; as a pattern, it matches this knob alone.
 impl fmt::Display for KnobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spelling::write(&[Piece::Literal(self.0.clone())], Spelled::Name, f)
+        notation::write(&[Piece::Literal(self.0.clone())], Notation::Name, f)
     }
 }
 
 impl FromStr for KnobName {
-    type Err = SpellingError;
+    type Err = NotationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)

@@ -8,39 +8,31 @@ mod recovery;
 mod rule;
 mod test_block;
 
-use crate::lexer::{Lexer, Mark, Token, TokenKind};
-use crate::nearest::nearest;
-use crate::syntax::{At, RuleSyntax};
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Lexer, Punct, Token, TokenKind};
+use crate::model::is_name_character;
+use crate::syntax::{RuleSyntax, Spanned, TestSyntax};
 use crate::{
-    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Relation,
-    Span, TestStep, Text, limits,
+    AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
+    Relation, Span, Text,
 };
 
 /// All that a file says.
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
-    pub(crate) name: Option<At<String>>,
-    pub(crate) mode: Option<At<Mode>>,
-    pub(crate) default_read: Option<At<Fallback>>,
-    pub(crate) default_write: Option<At<Fallback>>,
+    /// The policy that the header begins.
+    pub(crate) header: Option<Spanned<Policy>>,
+    pub(crate) mode: Option<Spanned<Mode>>,
+    pub(crate) default_read: Option<Spanned<Fallback>>,
+    pub(crate) default_write: Option<Spanned<Fallback>>,
     /// What `width 64` declares.
-    pub(crate) width_64: Vec<At<KnobPattern>>,
+    pub(crate) width_64: Vec<Spanned<KnobPattern>>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
     /// What was wrong.
     pub(crate) errors: Vec<Diagnostic>,
     /// Every token that was used, if the caller asked for them; ends of lines only where they end a statement.
     pub(crate) tokens: Vec<Token>,
-}
-
-/// A `test` block as written.
-#[derive(Debug)]
-pub(crate) struct TestSyntax {
-    pub(crate) name: At<String>,
-    pub(crate) steps: Vec<At<TestStep>>,
-    pub(crate) header: Span,
-    /// Whether some of it was wrong.
-    pub(crate) broken: bool,
 }
 
 /// An error has been reported; there is nothing to add.
@@ -159,7 +151,7 @@ impl<'a> Parser<'a> {
         let start = self.peek().span.start;
         if let TokenKind::Word = self.peek().kind {
             let word = self.peek_slice();
-            if nearest(word, ["policy"]).is_some() {
+            if did_you_mean(word, ["policy"]).is_some() {
                 return; // It is reported as an unknown word.
             }
         }
@@ -202,7 +194,7 @@ impl<'a> Parser<'a> {
         let (_, next) = (ahead.token(), ahead.token());
         let error = if let Some((_, help)) = NO_ACTIONS.iter().find(|(other, _)| *other == word) {
             error.help(*help)
-        } else if let Some(near) = foreign.or_else(|| nearest(word, STATEMENTS.iter().copied())) {
+        } else if let Some(near) = foreign.or_else(|| did_you_mean(word, STATEMENTS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if matches!(word, "read" | "write") {
             let error = error.help(format!("the action comes first: `allow {word} …`"));
@@ -231,9 +223,7 @@ impl<'a> Parser<'a> {
         if name.is_empty() {
             return Err(self.unexpected("the name of the policy", Some("such as `policy web-tier`")));
         }
-        let wrong =
-            name.char_indices().find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
-        if let Some((at, c)) = wrong {
+        if let Some((at, c)) = name.char_indices().find(|(_, c)| !is_name_character(*c)) {
             let span = Span::new(span.start + at, span.start + at + c.len_utf8());
             let error = Diagnostic::error(
                 "bad-policy-name",
@@ -250,11 +240,8 @@ impl<'a> Parser<'a> {
                 .suggest(Span::new(span.end, second.start), "-");
             return Err(self.report(error));
         }
-        if name.len() > limits::POLICY_NAME_MAX {
-            let message = format!("the name of a policy has at most {} bytes", limits::POLICY_NAME_MAX);
-            return Err(self.report(Diagnostic::error("bad-policy-name", span, message)));
-        }
-        if let Some(first) = &self.parsed.name {
+        let policy = Policy::new(name).map_err(|error| self.report(Diagnostic::invalid(&error, span)))?;
+        if let Some(first) = &self.parsed.header {
             let error = Diagnostic::error("second-header", keyword.to(span), "a file holds one policy")
                 .also(first.span, "the first header");
             return Err(self.report(error));
@@ -263,7 +250,7 @@ impl<'a> Parser<'a> {
             // The missing header has been reported already, at the first statement.
             return Ok(());
         }
-        self.parsed.name = Some(At::new(name.to_owned(), keyword.to(span)));
+        self.parsed.header = Some(Spanned::new(policy, keyword.to(span)));
         Ok(())
     }
 
@@ -281,7 +268,7 @@ impl<'a> Parser<'a> {
                 .also(first.span, "it is stated here first");
             self.report(error);
         } else {
-            self.parsed.mode = Some(At::new(mode, span));
+            self.parsed.mode = Some(Spanned::new(mode, span));
         }
         Ok(())
     }
@@ -291,7 +278,7 @@ impl<'a> Parser<'a> {
         self.next();
         let help = "such as `width 64 vendor.limit`, for a knob whose handler keeps 64 bits";
         let bits = self.integer("`64`", Some(help))?;
-        if bits.is != Integer::from(64) {
+        if bits.node != Integer::from(64) {
             let error =
                 Diagnostic::error("bad-width", bits.span, "the width that can be declared is 64 bits")
                     .help("a number beyond 32 bits is denied without a declaration")
@@ -342,7 +329,7 @@ impl<'a> Parser<'a> {
                 .also(first.span, "it is stated here first");
             self.report(error);
         } else {
-            *slot = Some(At::new(Fallback { action, log }, span));
+            *slot = Some(Spanned::new(Fallback { action, log }, span));
         }
         Ok(())
     }
@@ -366,7 +353,7 @@ impl<'a> Parser<'a> {
 
     /// Reports a `:` or `=` in front of what is stated, and passes over it.
     fn skip_separators(&mut self) {
-        if matches!(self.peek().kind, TokenKind::Mark(Mark::Assign) | TokenKind::Stray(':')) {
+        if matches!(self.peek().kind, TokenKind::Punct(Punct::Assign) | TokenKind::Stray(':')) {
             let span = self.next().span;
             let before = self.slice(Span::new(0, span.start));
             let start = before.trim_end_matches([' ', '\t']).len();
@@ -380,7 +367,7 @@ impl<'a> Parser<'a> {
 
     /// `(ERRNO)` behind `deny`, or nothing, which is `EPERM`.
     fn errno_in_parens(&mut self) -> Parse<Errno> {
-        if !self.peek_mark(Mark::ParenOpen) {
+        if !self.peek_punct(Punct::ParenOpen) {
             if let Some((errno, span)) = self.foreign_errno(true) {
                 let error = Diagnostic::error("misplaced-errno", span, "an errno without parentheses")
                     .help(format!("the errno stands in parentheses: `deny({errno})`"))
@@ -399,7 +386,7 @@ impl<'a> Parser<'a> {
             self.report(error.help("drop the `-`").suggest(span, ""));
         }
         let errno = self.errno()?;
-        if !self.peek_mark(Mark::ParenClose) {
+        if !self.peek_punct(Punct::ParenClose) {
             let place = Span::new(self.end, self.end);
             if let TokenKind::Word = self.peek().kind {
                 let error = Diagnostic::error("unclosed-errno", self.peek_span(), "expected `)`")
@@ -424,7 +411,7 @@ impl<'a> Parser<'a> {
                     return Ok(errno);
                 }
                 let error = Diagnostic::error("unknown-errno", span, format!("there is no errno `{word}`"));
-                let near = nearest(word, Errno::ALL.iter().map(|errno| errno.name()));
+                let near = did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name()));
                 let error = match near {
                     Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
                     None => error.help("errnos are named as in errno(3): `EPERM`, `EACCES`, `EROFS`, …"),
@@ -471,7 +458,7 @@ impl<'a> Parser<'a> {
             let mut foreign = FOREIGN_ACTIONS.iter().chain(FOREIGN_MODES);
             let foreign = foreign.find(|(foreign, ours)| *foreign == word && words.contains(ours));
             let foreign = foreign.map(|(_, ours)| *ours);
-            if let Some(near) = foreign.or_else(|| nearest(word, words.iter().copied())) {
+            if let Some(near) = foreign.or_else(|| did_you_mean(word, words.iter().copied())) {
                 let error =
                     Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
                         .help(format!("did you mean `{near}`?"))
@@ -483,7 +470,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A text between quotes.
-    fn text(&mut self, expected: &str, help: Option<&str>) -> Parse<At<Text>> {
+    fn text(&mut self, expected: &str, help: Option<&str>) -> Parse<Spanned<Text>> {
         if !matches!(self.peek().kind, TokenKind::Text(_)) {
             if let Some((span, quoted)) = self.quoted_ahead() {
                 let message = format!("expected {expected}, found `{}`", self.slice(span));
@@ -496,17 +483,17 @@ impl<'a> Parser<'a> {
         }
         let token = self.next();
         match token.kind {
-            TokenKind::Text(text) => Ok(At::new(text, token.span)),
+            TokenKind::Text(text) => Ok(Spanned::new(text, token.span)),
             _ => Err(Reported),
         }
     }
 
     /// An integer literal.
-    fn integer(&mut self, expected: &str, help: Option<&str>) -> Parse<At<Integer>> {
+    fn integer(&mut self, expected: &str, help: Option<&str>) -> Parse<Spanned<Integer>> {
         let TokenKind::Integer(integer) = self.peek().kind else {
             return Err(self.unexpected(expected, help));
         };
-        Ok(At::new(integer, self.next().span))
+        Ok(Spanned::new(integer, self.next().span))
     }
 
     /// The end of a statement, which has to be that of the line too.

@@ -1,5 +1,5 @@
 //! Patterns for the names of knobs, and globs for texts. What they mean is in [`glob`](crate::Piece), how they are
-//! spelled in [`SpellingError`]'s module.
+//! written in [`NotationError`]'s module.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::glob::{self, Piece, Scope};
 use crate::limits::{LAST_COMPONENT_MAX, LAST_COMPONENTS_MAX};
-use crate::spelling::{self, Spelled, SpellingError};
+use crate::notation::{self, Notation, NotationError};
 
 /// A pattern for the names of knobs.
 ///
@@ -18,7 +18,7 @@ use crate::spelling::{self, Spelled, SpellingError};
 /// assert!(pattern.matches(b"net/ipv4/tcp_rmem"));
 /// assert!(!pattern.matches(b"net/ipv4/tcp_mem"));
 /// assert_eq!(pattern, KnobPattern::parse("net/ipv4/tcp_{rmem,wmem}")?);
-/// # Ok::<(), knobgate_policy::SpellingError>(())
+/// # Ok::<(), knobgate_policy::NotationError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnobPattern {
@@ -39,12 +39,12 @@ impl KnobPattern {
         Self { pieces }
     }
 
-    /// Reads a pattern in either spelling.
+    /// Reads a pattern in either notation.
     ///
     /// # Errors
     /// Where the text is no pattern, with the place.
-    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SpellingError> {
-        spelling::parse(text.as_ref(), Spelled::Pattern).map(|pieces| Self { pieces })
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, NotationError> {
+        notation::parse(text.as_ref(), Notation::Pattern).map(|pieces| Self { pieces })
     }
 
     /// Whether it matches all of `name`, which is in canonical form.
@@ -129,8 +129,8 @@ impl TextGlob {
     ///
     /// # Errors
     /// Where the text is no glob, with the place.
-    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, SpellingError> {
-        spelling::parse(text.as_ref(), Spelled::Text).map(|pieces| Self { pieces })
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, NotationError> {
+        notation::parse(text.as_ref(), Notation::Text).map(|pieces| Self { pieces })
     }
 
     /// Whether it matches all of `text`.
@@ -144,22 +144,22 @@ impl TextGlob {
     }
 }
 
-/// The canonical spelling, which is dotted.
+/// The canonical notation, which is dotted.
 impl fmt::Display for KnobPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spelling::write(&self.pieces, Spelled::Pattern, f)
+        notation::write(&self.pieces, Notation::Pattern, f)
     }
 }
 
-/// The canonical spelling, without quotes.
+/// The canonical notation, without quotes.
 impl fmt::Display for TextGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spelling::write(&self.pieces, Spelled::Text, f)
+        notation::write(&self.pieces, Notation::Text, f)
     }
 }
 
 impl FromStr for KnobPattern {
-    type Err = SpellingError;
+    type Err = NotationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)
@@ -167,7 +167,7 @@ impl FromStr for KnobPattern {
 }
 
 impl FromStr for TextGlob {
-    type Err = SpellingError;
+    type Err = NotationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)

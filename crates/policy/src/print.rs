@@ -25,19 +25,19 @@ pub fn print(policy: &Policy) -> String {
 
 impl Display for Policy {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "policy {}", self.name)?;
-        if self.mode != Mode::default() {
-            writeln!(f, "mode {}", self.mode)?;
+        writeln!(f, "policy {}", self.name())?;
+        if self.mode() != Mode::default() {
+            writeln!(f, "mode {}", self.mode())?;
         }
-        for pattern in &self.width_64 {
+        for pattern in self.width_64() {
             writeln!(f, "width 64 {pattern}")?;
         }
-        writeln!(f, "\ndefault read {}", self.defaults.read)?;
-        writeln!(f, "default write {}", self.defaults.write)?;
-        for (i, rule) in self.rules.iter().enumerate() {
+        writeln!(f, "\ndefault read {}", self.defaults().read)?;
+        writeln!(f, "default write {}", self.defaults().write)?;
+        for (i, rule) in self.rules().iter().enumerate() {
             writeln!(f, "{}{rule}", if i == 0 { "\n" } else { "" })?;
         }
-        for test in &self.tests {
+        for test in self.tests() {
             writeln!(f, "\n{test}")?;
         }
         Ok(())
@@ -76,20 +76,20 @@ impl Display for Kinds {
 /// One line, without its end.
 impl Display for Rule {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &self.action {
+        match self.action() {
             Action::Allow => f.write_str("allow")?,
             Action::Deny(errno) => deny(f, *errno)?,
             Action::Set(_) => f.write_str("set")?,
             Action::Clamp(_) => f.write_str("clamp")?,
             Action::Ignore => f.write_str("ignore")?,
         }
-        write!(f, " {} ", self.kinds)?;
-        list(f, &self.patterns)?;
-        match &self.action {
+        write!(f, " {} ", self.kinds())?;
+        list(f, self.patterns())?;
+        match self.action() {
             Action::Set(text) => write!(f, " to {text}")?,
             Action::Clamp(ranges) => {
                 f.write_str(" to ")?;
-                if let [range] = ranges.as_slice() {
+                if let [range] = &**ranges {
                     write!(f, "{range}")?;
                 } else {
                     f.write_str("[")?;
@@ -99,20 +99,20 @@ impl Display for Rule {
             }
             Action::Allow | Action::Deny(_) | Action::Ignore => {}
         }
-        if let Some(condition) = &self.condition {
+        if let Some(condition) = self.condition() {
             write!(f, " if {condition}")?;
         }
-        log(f, self.log)
+        log(f, self.log())
     }
 }
 
 impl Display for Range {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if let Some(low) = self.low {
+        if let Some(low) = self.low() {
             write!(f, "{low}")?;
         }
         f.write_str("..")?;
-        if let Some(high) = self.high {
+        if let Some(high) = self.high() {
             write!(f, "{high}")?;
         }
         Ok(())
@@ -130,14 +130,14 @@ impl Display for Condition {
                 Condition::All(_) | Condition::Any(_) => write!(f, "not ({negated})"),
                 _ => write!(f, "not {negated}"),
             },
-            Condition::Chain { first, links } => {
-                write!(f, "{first}")?;
-                links.iter().try_for_each(|(relation, operand)| write!(f, " {relation} {operand}"))
+            Condition::Chain(chain) => {
+                write!(f, "{}", chain.first())?;
+                chain.links().iter().try_for_each(|(relation, operand)| write!(f, " {relation} {operand}"))
             }
-            Condition::InRange(operand, range) => write!(f, "{operand} in {range}"),
-            Condition::InSet(operand, integers) => {
-                write!(f, "{operand} in {{")?;
-                list(f, integers)?;
+            Condition::InRange(test) => write!(f, "{} in {}", test.operand(), test.range()),
+            Condition::InSet(test) => {
+                write!(f, "{} in {{", test.operand())?;
+                list(f, test.members())?;
                 f.write_str("}")
             }
             Condition::Text(operand, test) => write!(f, "{operand} {test}"),
@@ -191,7 +191,7 @@ impl Display for TextTest {
                 list(f, texts)?;
                 f.write_str("}")
             }
-            TextTest::Matches(glob) => write!(f, "matches {}", crate::Text::from(glob.to_string().as_str())),
+            TextTest::Matches(glob) => write!(f, "matches {}", Text::from(glob.to_string().as_str())),
             TextTest::StartsWith(text) => write!(f, "starts with {text}"),
             TextTest::Contains(text) => write!(f, "contains {text}"),
         }
@@ -201,7 +201,7 @@ impl Display for TextTest {
 /// The whole block, without the end of its last line.
 impl Display for Test {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "test {} {{", crate::Text::from(self.name.as_str()))?;
+        writeln!(f, "test {} {{", Text::from(self.name.as_str()))?;
         for step in &self.steps {
             writeln!(f, "  {step}")?;
         }
@@ -212,14 +212,14 @@ impl Display for Test {
 /// One line, without its end.
 impl Display for TestStep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} => {}", self.access, self.expected)
+        write!(f, "{} => {}", self.access(), self.expected())
     }
 }
 
 /// As a test states it.
 impl Display for Access {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let text = |bytes: &[u8]| crate::Text::from(bytes);
+        let text = |bytes: &[u8]| Text::from(bytes);
         write!(f, "{} {}", self.kind(), self.knob)?;
         if let Some(new) = &self.new {
             write!(f, " {}", text(new))?;

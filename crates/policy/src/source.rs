@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{AccessKind, Diagnostic, Policy};
+use crate::{AccessKind, CheckOptions, Diagnostic, ParseError, Policy, parse, print};
 
 /// A stretch of a source: byte offsets, the end excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -154,6 +154,19 @@ impl Source {
 }
 
 impl PolicyFile {
+    /// `policy` with its [canonical text](print()), which messages call `name`, and with the warnings about that.
+    ///
+    /// # Errors
+    /// A policy whose text is longer than [`FILE_MAX`](crate::limits::FILE_MAX).
+    pub fn of(
+        policy: Policy,
+        name: impl Into<String>,
+        options: &CheckOptions<'_>,
+    ) -> Result<Self, ParseError> {
+        let file = parse(Source::new(name, print(&policy)), options)?;
+        Ok(Self { policy, ..file })
+    }
+
     /// The text.
     pub fn source(&self) -> &Source {
         &self.source

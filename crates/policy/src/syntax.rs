@@ -1,27 +1,27 @@
-//! What the parser makes of a rule: its parts with their places, not yet checked against each other.
+//! What the parser makes of rules and tests: their parts with their places, not yet checked against each other.
 
-use crate::{Errno, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
+use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
 
 /// Something with its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct At<T> {
-    pub(crate) is: T,
+pub(crate) struct Spanned<T> {
+    pub(crate) node: T,
     pub(crate) span: Span,
 }
 
-impl<T> At<T> {
-    pub(crate) fn new(is: T, span: Span) -> Self {
-        Self { is, span }
+impl<T> Spanned<T> {
+    pub(crate) fn new(node: T, span: Span) -> Self {
+        Self { node, span }
     }
 }
 
 /// A rule as written.
 #[derive(Debug)]
 pub(crate) struct RuleSyntax {
-    pub(crate) action: At<ActionSyntax>,
-    pub(crate) kinds: At<Kinds>,
-    pub(crate) patterns: Vec<At<KnobPattern>>,
-    pub(crate) condition: Option<At<ConditionSyntax>>,
+    pub(crate) action: Spanned<ActionSyntax>,
+    pub(crate) kinds: Spanned<Kinds>,
+    pub(crate) patterns: Vec<Spanned<KnobPattern>>,
+    pub(crate) condition: Option<Spanned<ConditionSyntax>>,
     pub(crate) log: Option<bool>,
     pub(crate) span: Span,
 }
@@ -30,8 +30,8 @@ pub(crate) struct RuleSyntax {
 pub(crate) enum ActionSyntax {
     Allow,
     Deny(Errno),
-    Set(At<Text>),
-    Clamp(Vec<At<RangeSyntax>>),
+    Set(Spanned<Text>),
+    Clamp(Spanned<Vec<Spanned<RangeSyntax>>>),
     Ignore,
 }
 
@@ -44,13 +44,13 @@ pub(crate) struct RangeSyntax {
 
 #[derive(Debug)]
 pub(crate) enum ConditionSyntax {
-    All(Vec<At<ConditionSyntax>>),
-    Any(Vec<At<ConditionSyntax>>),
-    Not(Box<At<ConditionSyntax>>),
-    Chain(At<Term>, Vec<(At<Relation>, At<Term>)>),
-    InRange(At<Term>, At<RangeSyntax>),
-    InSet(At<Term>, At<Vec<At<Term>>>),
-    Text(At<Term>, TextVerb, At<Text>),
+    All(Vec<Spanned<ConditionSyntax>>),
+    Any(Vec<Spanned<ConditionSyntax>>),
+    Not(Box<Spanned<ConditionSyntax>>),
+    Chain(Spanned<Term>, Vec<(Spanned<Relation>, Spanned<Term>)>),
+    InRange(Spanned<Term>, Spanned<RangeSyntax>),
+    InSet(Spanned<Term>, Spanned<Vec<Spanned<Term>>>),
+    Text(Spanned<Term>, TextVerb, Spanned<Text>),
 }
 
 /// How a text is tested, apart from comparisons.
@@ -67,7 +67,7 @@ pub(crate) enum Term {
     Integer(Integer),
     Text(Text),
     Value(Value),
-    Element(Value, At<Integer>),
+    Element(Value, Spanned<Integer>),
     Count(Value),
     Pos,
     Uid,
@@ -80,4 +80,24 @@ impl Term {
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Term::Integer(_) | Term::Text(_))
     }
+}
+
+/// A `test` block as written.
+#[derive(Debug)]
+pub(crate) struct TestSyntax {
+    pub(crate) name: Spanned<String>,
+    pub(crate) steps: Vec<StepSyntax>,
+    pub(crate) header: Span,
+    /// Whether some of it was wrong.
+    pub(crate) broken: bool,
+}
+
+/// One line of a `test` block as written.
+#[derive(Debug)]
+pub(crate) struct StepSyntax {
+    pub(crate) access: Access,
+    /// Where the name of the task is stated.
+    pub(crate) comm: Option<Span>,
+    pub(crate) expected: Spanned<Expected>,
+    pub(crate) span: Span,
 }

@@ -6,12 +6,23 @@ use std::fmt;
 /// pasted into a policy: `\n`, `\t`, `\r`, `\0`, `\"`, `\\` and `\xHH` for all else that is not printable ASCII
 /// or valid UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Text(pub Vec<u8>);
+pub struct Text(Vec<u8>);
 
 impl Text {
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same, owned.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl From<Vec<u8>> for Text {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 

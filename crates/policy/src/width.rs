@@ -60,7 +60,7 @@ impl Width {
     /// The same as a range.
     pub fn range(self) -> Range {
         let (low, high) = self.bounds();
-        Range { low: Some(low), high: Some(high) }
+        Range::new(Some(low), Some(high)).unwrap_or(Range::ALL)
     }
 
     /// Whether `number` is stored as it is.
@@ -132,12 +132,12 @@ impl Policy {
     /// Which numbers the knob `name` (in canonical form) stores as they are written: what is [known](Width::all_known) of it,
     /// and else what the policy declares. Of a name beyond [`NAME_MAX`](limits::NAME_MAX) nothing is known.
     pub fn width_of(&self, name: &[u8]) -> Width {
-        if name.len() > limits::NAME_MAX { self.width_elsewhere() } else { Width::of(name, &self.width_64) }
+        if name.len() > limits::NAME_MAX { self.width_elsewhere() } else { Width::of(name, self.width_64()) }
     }
 
     /// That of knobs of which neither the policy nor anybody else says anything.
     pub fn width_elsewhere(&self) -> Width {
-        if self.width_64.iter().any(KnobPattern::matches_every_name) {
+        if self.width_64().iter().any(KnobPattern::matches_every_name) {
             Width::Bits64
         } else {
             Width::default()

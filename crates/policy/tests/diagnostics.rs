@@ -13,7 +13,7 @@ fn drawn_with(text: &str, options: &CheckOptions<'_>) -> String {
     let source = Source::new("x.knob", text);
     let diagnostics = match parse(source.clone(), options) {
         Ok(file) => file.warnings().to_vec(),
-        Err(diagnostics) => diagnostics,
+        Err(error) => error.into_iter().collect(),
     };
     let mut drawing = String::new();
     for diagnostic in &diagnostics {
@@ -458,7 +458,8 @@ fn strange_files() {
 #[test]
 fn a_file_that_is_not_utf8_is_one_error() {
     let source = Source::from_bytes("x", b"policy x\n# \xff\xfe\nalow");
-    let errors = parse(source, &CheckOptions::default()).unwrap_err();
+    let error = parse(source, &CheckOptions::default()).unwrap_err();
+    let errors = error.diagnostics();
     assert_eq!(errors.len(), 1);
     assert_eq!((errors[0].code, errors[0].severity), ("not-utf8", Severity::Error));
     assert_eq!(errors[0].primary.span.start, 11);
@@ -466,7 +467,8 @@ fn a_file_that_is_not_utf8_is_one_error() {
 
 #[test]
 fn so_many_errors_that_nobody_reads_them_end_the_list() {
-    let errors = parse(Source::new("x", "banana\n".repeat(5000)), &CheckOptions::default()).unwrap_err();
+    let error = parse(Source::new("x", "banana\n".repeat(5000)), &CheckOptions::default()).unwrap_err();
+    let errors = error.diagnostics();
     assert_eq!(errors.len(), 1001);
     assert_eq!(errors.last().unwrap().code, "too-many-errors");
 }

@@ -55,8 +55,8 @@ fn check(block: &Block) {
     let Block { place, expectation, text } = block;
     let parsed = parse(Source::new(place.as_str(), text.as_str()), &CheckOptions::default());
     match (expectation.split_once('='), parsed) {
-        (Some((",fails", code)), Err(diagnostics)) => {
-            assert!(has(&diagnostics, Severity::Error, code), "{place}: {diagnostics:#?}");
+        (Some((",fails", code)), Err(error)) => {
+            assert!(has(error.diagnostics(), Severity::Error, code), "{place}: {error:#?}");
         }
         (Some((",warns", code)), Ok(file)) => {
             assert!(has(file.warnings(), Severity::Warning, code), "{place}: {:#?}", file.warnings());
@@ -65,12 +65,12 @@ fn check(block: &Block) {
             assert!(expectation.is_empty(), "{place}: ```knob{expectation} means nothing");
             assert!(file.warnings().is_empty(), "{place}: {:#?}", file.warnings());
             let policy = file.policy();
-            assert!(policy.tests.iter().any(|test| !test.steps.is_empty()), "{place}: shows nothing");
-            for test in &policy.tests {
+            assert!(policy.tests().iter().any(|test| !test.steps.is_empty()), "{place}: shows nothing");
+            for test in policy.tests() {
                 for step in &test.steps {
-                    let verdict = evaluate(policy, &step.access).verdict;
+                    let verdict = evaluate(policy, step.access()).verdict;
                     assert!(
-                        is_as_stated(&step.expected, &verdict),
+                        is_as_stated(step.expected(), &verdict),
                         "{place}: \"{}\": {step:?}, and it is {verdict:?}",
                         test.name
                     );
@@ -78,7 +78,7 @@ fn check(block: &Block) {
             }
         }
         (_, Ok(_)) => panic!("{place}: has no error"),
-        (_, Err(diagnostics)) => panic!("{place}: {diagnostics:#?}"),
+        (_, Err(error)) => panic!("{place}: {error:#?}"),
     }
 }
 

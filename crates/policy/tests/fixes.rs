@@ -12,7 +12,7 @@ const ROUNDS_MAX: usize = 8;
 fn diagnostics(text: &str, options: &CheckOptions<'_>) -> (bool, Vec<Diagnostic>) {
     match parse(Source::new("x.knob", text), options) {
         Ok(file) => (true, file.warnings().to_vec()),
-        Err(diagnostics) => (false, diagnostics),
+        Err(error) => (false, error.into_iter().collect()),
     }
 }
 

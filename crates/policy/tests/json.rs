@@ -95,8 +95,23 @@ fn only_the_name_is_needed() {
     let file =
         parse_json("x.json", r#"{"$schema": "policy.schema.json", "name": "x"}"#, &CheckOptions::default())
             .unwrap();
-    assert_eq!(file.policy().defaults, knobgate_policy::Defaults::default());
+    assert_eq!(file.policy().defaults(), knobgate_policy::Defaults::default());
     assert_eq!(file.source().name(), "x.json");
+}
+
+#[test]
+fn what_looks_like_a_mistake_is_warned_of_in_json_too() {
+    let rules = r#"
+        {"action": {"clamp": [{"high": 4294967296}]}, "kinds": ["write"], "knobs": ["kernel.panic"]},
+        {"action": "allow", "kinds": ["write"], "knobs": ["kernel.panic"]},
+        {"action": "allow", "kinds": ["write"], "knobs": ["vm.a"],
+         "condition": {"text": {"operand": "comm", "test": {"equals": "sysctl"}}}}"#;
+    let json = format!(r#"{{"name": "x", "rules": [{rules}]}}"#);
+    let file = parse_json("x.json", &json, &CheckOptions::default()).unwrap();
+    let line = |span: knobgate_policy::Span| file.source().line(span.start);
+    let found: Vec<_> =
+        file.warnings().iter().map(|warning| (warning.code, line(warning.primary.span))).collect();
+    assert_eq!(found, [("beyond-width", 6), ("unreachable-rule", 7), ("chosen-comm", 8)]);
 }
 
 proptest! {

@@ -1,11 +1,11 @@
-//! Names and patterns: how they are spelled, and what they match.
+//! Names and patterns: how they are written, and what they match.
 
 use knobgate_policy::{KnobName, KnobPattern, Piece, TextGlob, arbitrary, limits};
 use proptest::prelude::*;
 
 #[test]
-fn the_first_separator_says_which_spelling_is_used() {
-    for (spelling, path, canonical) in [
+fn the_first_separator_says_which_notation_is_used() {
+    for (text, path, canonical) in [
         ("net.ipv4.tcp_mem", "net/ipv4/tcp_mem", "net.ipv4.tcp_mem"),
         ("net/ipv4/tcp_mem", "net/ipv4/tcp_mem", "net.ipv4.tcp_mem"),
         (
@@ -26,10 +26,10 @@ fn the_first_separator_says_which_spelling_is_used() {
         ("log", "log", "\\x6cog"),
         ("\u{e9}.b", "\u{e9}/b", "\u{e9}.b"),
     ] {
-        let name = KnobName::parse(spelling).unwrap();
-        assert_eq!(name.as_bytes(), path.as_bytes(), "{spelling}");
-        assert_eq!(name.to_string(), canonical, "{spelling}");
-        assert_eq!(KnobName::from_path(path), Ok(name), "{spelling}");
+        let name = KnobName::parse(text).unwrap();
+        assert_eq!(name.as_bytes(), path.as_bytes(), "{text}");
+        assert_eq!(name.to_string(), canonical, "{text}");
+        assert_eq!(KnobName::from_path(path), Ok(name), "{text}");
     }
 }
 
@@ -91,7 +91,7 @@ fn in_texts_a_star_takes_anything() {
 }
 
 #[test]
-fn different_spellings_of_the_same_pieces_are_equal() {
+fn different_notations_of_the_same_pieces_are_equal() {
     for (one, other) in [
         ("a.b", "a/b"),
         ("a.***", "a.**"),
@@ -125,10 +125,10 @@ proptest! {
     fn a_printed_name_parses_to_itself_and_matches_itself_as_a_pattern(
         name in arbitrary::knob_pattern().prop_flat_map(arbitrary::name_for)
     ) {
-        let spelling = name.to_string();
-        prop_assert_eq!(KnobName::parse(&spelling), Ok(name.clone()), "{}", spelling);
+        let text = name.to_string();
+        prop_assert_eq!(KnobName::parse(&text), Ok(name.clone()), "{}", text);
         if name.as_bytes().len() <= limits::PATTERN_MAX {
-            let pattern = KnobPattern::parse(&spelling).unwrap();
+            let pattern = KnobPattern::parse(&text).unwrap();
             prop_assert_eq!(pattern.literal(), Some(name.as_bytes()));
             prop_assert!(pattern.matches(name.as_bytes()));
         }

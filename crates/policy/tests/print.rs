@@ -1,9 +1,9 @@
 //! What is printed parses to what was printed.
 
-use knobgate_policy::{CheckOptions, Diagnostic, Policy, Severity, Source, arbitrary, parse, print};
+use knobgate_policy::{CheckOptions, ParseError, Policy, Severity, Source, arbitrary, parse, print};
 use proptest::prelude::*;
 
-fn parsed(text: &str) -> Result<Policy, Vec<Diagnostic>> {
+fn parsed(text: &str) -> Result<Policy, ParseError> {
     parse(Source::new("x.knob", text), &CheckOptions::default()).map(knobgate_policy::PolicyFile::into_policy)
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use knobgate_policy::{
-    CheckOptions, DecidedBy, Diagnostic, KnobName, Source, arbitrary, evaluate, format, parse, parse_json,
-    print,
+    CheckOptions, DecidedBy, Diagnostic, KnobName, Severity, Source, arbitrary, evaluate, format, parse,
+    parse_json, print,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,10 @@ fn survives(source: &Source) {
             print(file.policy());
             file.warnings().to_vec()
         }
-        Err(diagnostics) => diagnostics,
+        Err(error) => {
+            assert!(error.diagnostics().iter().any(|diagnostic| diagnostic.severity == Severity::Error));
+            error.into_iter().collect()
+        }
     };
     let _ = format(source);
     for diagnostic in &diagnostics {
@@ -105,10 +108,14 @@ proptest! {
 
     #[test]
     fn a_rule_called_unreachable_never_decides(
-        (policy, accesses) in arbitrary::policy_with_rules(2..12).prop_flat_map(|mut policy| {
+        (policy, accesses) in arbitrary::policy_with_rules(2..12).prop_flat_map(|policy| {
             // Conditions keep rules from hiding others.
-            policy.rules.iter_mut().step_by(2).for_each(|rule| rule.condition = None);
-            policy.tests.clear();
+            let rules = policy.rules().iter().enumerate().map(|(i, rule)| {
+                let condition = rule.condition().filter(|_| i % 2 == 1).cloned();
+                rule.clone().with_condition(condition).unwrap()
+            });
+            let rules: Vec<_> = rules.collect();
+            let policy = policy.with_rules(rules).with_tests([]);
             let accesses = proptest::collection::vec(arbitrary::access(&policy), 20);
             (Just(policy), accesses)
         })
@@ -117,7 +124,7 @@ proptest! {
         let unreachable: Vec<_> =
             file.warnings().iter().filter(|warning| warning.code == "unreachable-rule").collect();
         for access in accesses {
-            if let DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } = evaluate(&policy, &access).by {
+            if let DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } = evaluate(&policy, &access).by {
                 let span = file.rule_span(rule).unwrap();
                 prop_assert!(unreachable.iter().all(|warning| warning.primary.span != span), "{access}\n{policy}");
             }
@@ -142,9 +149,9 @@ fn ten_thousand_rules_are_checked_and_so_are_ten_thousand_mistakes() {
         let mut text = String::from("policy x\n");
         (0..10_000).for_each(|i| writeln!(text, "{}", rule(i)).unwrap());
         let rules = match parse(Source::new("x", text), &CheckOptions { knobs: Some(&knobs) }) {
-            Ok(file) => file.policy().rules.len(),
-            Err(diagnostics) => {
-                assert!(diagnostics.len() > 1000, "{what}");
+            Ok(file) => file.policy().rules().len(),
+            Err(error) => {
+                assert!(error.diagnostics().len() > 1000, "{what}");
                 0
             }
         };
@@ -196,5 +203,5 @@ fn a_file_beyond_the_limit_is_one_error() {
     let text = " ".repeat(knobgate_policy::limits::FILE_MAX + 1);
     let json = parse_json("x", &text, &CheckOptions::default()).unwrap_err();
     assert_eq!(json[0].message, "the file has more than 16 MiB");
-    assert_eq!(parse(Source::new("x", text), &CheckOptions::default()).unwrap_err().len(), 1);
+    assert_eq!(parse(Source::new("x", text), &CheckOptions::default()).unwrap_err().diagnostics().len(), 1);
 }

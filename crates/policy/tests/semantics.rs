@@ -1,8 +1,8 @@
 //! What a policy means, sentence by sentence.
 
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, KnobName, KnobPattern, Policy, Source,
-    Task, Unreadable, Value, Verdict, evaluate, limits, parse,
+    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobName, KnobPattern, Policy,
+    Source, Task, Value, Verdict, evaluate, limits, parse,
 };
 
 fn policy(rules: &str) -> Policy {
@@ -27,32 +27,32 @@ fn decide(rules: &str, access: &Access) -> Decision {
 }
 
 /// What `condition` makes of `access`: whether it holds, or why that cannot be told.
-fn holds(condition: &str, access: &Access) -> Result<bool, Unreadable> {
+fn holds(condition: &str, access: &Access) -> Result<bool, EvalError> {
     let rules = format!("width 64 a.b\nallow write a.b if {condition}\ndeny(EROFS) write **");
     match decide(&rules, access) {
         Decision { verdict: Verdict::Allow, by: DecidedBy::Rule(0), .. } => Ok(true),
         Decision { verdict: Verdict::Deny(Errno::EROFS), by: DecidedBy::Rule(1), .. } => Ok(false),
         Decision {
             verdict: Verdict::Deny(Errno::EINVAL),
-            by: DecidedBy::Unreadable { rule: 0, why },
+            by: DecidedBy::EvalError { rule: 0, error },
             log: true,
-        } => Err(why),
+        } => Err(error),
         other => panic!("{condition}: {other:?}"),
     }
 }
 
 /// What the one rule for writes does with `access`.
-fn verdict(rule: &str, access: &Access) -> Result<Verdict, Unreadable> {
+fn verdict(rule: &str, access: &Access) -> Result<Verdict, EvalError> {
     match decide(rule, access) {
-        Decision { by: DecidedBy::Unreadable { why, .. }, verdict: Verdict::Deny(Errno::EINVAL), .. } => {
-            Err(why)
-        }
+        Decision {
+            by: DecidedBy::EvalError { error, .. }, verdict: Verdict::Deny(Errno::EINVAL), ..
+        } => Err(error),
         Decision { verdict, by: DecidedBy::Rule(0), .. } => Ok(verdict),
         other => panic!("{rule}: {other:?}"),
     }
 }
 
-fn rewritten(bytes: &str) -> Result<Verdict, Unreadable> {
+fn rewritten(bytes: &str) -> Result<Verdict, EvalError> {
     Ok(Verdict::Rewrite(bytes.as_bytes().to_vec()))
 }
 
@@ -108,7 +108,7 @@ fn denials_and_rewrites_are_logged_unless_the_rule_says_otherwise() {
 fn what_cannot_be_read_denies_whatever_the_later_rules_say() {
     let decision = decide("allow write a.b if new == 1\nallow write **", &write("one", "1"));
     assert_eq!(decision.verdict, Verdict::Deny(Errno::EINVAL));
-    assert_eq!(decision.by, DecidedBy::Unreadable { rule: 0, why: Unreadable::NotNumbers(Value::New) });
+    assert_eq!(decision.by, DecidedBy::EvalError { rule: 0, error: EvalError::NotNumbers(Value::New) });
     assert!(decision.log, "an event says so");
     let decision = decide("allow write a.b if new == 1 nolog\nallow write **", &write("one", "1"));
     assert!(decision.log, "even where the rule says nolog");
@@ -129,9 +129,9 @@ fn a_rule_that_was_not_reached_or_does_not_match_need_not_be_readable() {
 fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
     let long_zero = format!("{}1", "0".repeat(19));
     let too_long_zero = format!("{}1", "0".repeat(20));
-    let not_numbers = Err(Unreadable::NotNumbers(Value::New));
-    let overflow = Err(Unreadable::Overflow(Value::New));
-    let count = |found| Err(Unreadable::Count { value: Value::New, found, expected: 1 });
+    let not_numbers = Err(EvalError::NotNumbers(Value::New));
+    let overflow = Err(EvalError::Overflow(Value::New));
+    let count = |found| Err(EvalError::Count { value: Value::New, found, expected: 1 });
     for (new, expected) in [
         ("16", Ok(true)),
         ("16\n", Ok(true)),
@@ -152,7 +152,7 @@ fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
         ("-9223372036854775808", Ok(false)),
         ("-9223372036854775809", overflow),
         ("0xffffffffffffffff", Ok(false)),
-        ("", Err(Unreadable::NoNew)),
+        ("", Err(EvalError::NoNew)),
         (" ", count(0)),
         ("\n", count(0)),
         ("16 17", count(2)),
@@ -170,22 +170,22 @@ fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
         ("16\r\n", not_numbers),
         ("16\0", not_numbers),
         ("16\n\0", not_numbers),
-        ("16\x0017", Err(Unreadable::GoesOn(Value::New))),
-        ("\n16", Err(Unreadable::GoesOn(Value::New))),
-        ("16\n17", Err(Unreadable::GoesOn(Value::New))),
-        ("16\n\r", Err(Unreadable::GoesOn(Value::New))),
+        ("16\x0017", Err(EvalError::GoesOn(Value::New))),
+        ("\n16", Err(EvalError::GoesOn(Value::New))),
+        ("16\n17", Err(EvalError::GoesOn(Value::New))),
+        ("16\n\r", Err(EvalError::GoesOn(Value::New))),
         ("1 2 3 4 5 6 7 8", count(8)),
         ("1 2 3 4 5 6 7 8 9", not_numbers),
     ] {
         assert_eq!(holds("new == 16", &write(new, "0\n")), expected, "{new:?}");
         // The same number in the current value is read the same way, where there is one.
         let expected = expected.map_err(|why| match why {
-            Unreadable::NoNew => Unreadable::NoOld,
-            Unreadable::NotNumbers(_) => Unreadable::NotNumbers(Value::Old),
-            Unreadable::Overflow(_) => Unreadable::Overflow(Value::Old),
-            Unreadable::GoesOn(_) => Unreadable::GoesOn(Value::Old),
-            Unreadable::Count { found, expected, .. } => {
-                Unreadable::Count { value: Value::Old, found, expected }
+            EvalError::NoNew => EvalError::NoOld,
+            EvalError::NotNumbers(_) => EvalError::NotNumbers(Value::Old),
+            EvalError::Overflow(_) => EvalError::Overflow(Value::Old),
+            EvalError::GoesOn(_) => EvalError::GoesOn(Value::Old),
+            EvalError::Count { found, expected, .. } => {
+                EvalError::Count { value: Value::Old, found, expected }
             }
             other => other,
         });
@@ -199,15 +199,15 @@ fn a_value_has_limits() {
     let numbers_end = |end: usize| format!("{}16", " ".repeat(end - 2));
     for (new, expected) in [
         (padded(limits::VALUE_MAX), Ok(true)),
-        (padded(limits::VALUE_MAX + 1), Err(Unreadable::TooLong(Value::New))),
+        (padded(limits::VALUE_MAX + 1), Err(EvalError::TooLong(Value::New))),
         (numbers_end(limits::NUMBERS_END_MAX), Ok(true)),
-        (numbers_end(limits::NUMBERS_END_MAX + 1), Err(Unreadable::NumbersTooLong(Value::New))),
+        (numbers_end(limits::NUMBERS_END_MAX + 1), Err(EvalError::NumbersTooLong(Value::New))),
     ] {
         assert_eq!(holds("new == 16", &write(&new, "0")), expected, "{new:?}");
     }
     let text = "x".repeat(limits::VALUE_MAX + 1);
-    assert_eq!(holds("new != \"a\"", &write(&text, "0")), Err(Unreadable::TooLong(Value::New)));
-    assert_eq!(holds("old != \"a\"", &write("0", &text)), Err(Unreadable::TooLong(Value::Old)));
+    assert_eq!(holds("new != \"a\"", &write(&text, "0")), Err(EvalError::TooLong(Value::New)));
+    assert_eq!(holds("old != \"a\"", &write("0", &text)), Err(EvalError::TooLong(Value::Old)));
 }
 
 #[test]
@@ -258,9 +258,9 @@ fn elements_count_from_zero_and_a_missing_one_cannot_be_read() {
         ("4096 <= new[0] <= new[1] <= new[2] <= 6_291_456", Ok(true)),
         ("new[2] < new[1]", Ok(false)),
         ("count(new) == 3 and count(old) == 3", Ok(true)),
-        ("new[3] == 1", Err(Unreadable::NoElement { value: Value::New, found: 3, index: 3 })),
-        ("old[7] == 1", Err(Unreadable::NoElement { value: Value::Old, found: 3, index: 7 })),
-        ("new == 4096", Err(Unreadable::Count { value: Value::New, found: 3, expected: 1 })),
+        ("new[3] == 1", Err(EvalError::NoElement { value: Value::New, found: 3, index: 3 })),
+        ("old[7] == 1", Err(EvalError::NoElement { value: Value::Old, found: 3, index: 7 })),
+        ("new == 4096", Err(EvalError::Count { value: Value::New, found: 3, expected: 1 })),
         ("count(new) > 3 and new[3] == 1", Ok(false)),
     ] {
         assert_eq!(holds(condition, &vector), expected, "{condition}");
@@ -270,7 +270,7 @@ fn elements_count_from_zero_and_a_missing_one_cannot_be_read() {
 #[test]
 fn a_condition_is_looked_at_from_left_to_right_and_no_further_than_needed() {
     let access = write("one", "5");
-    let unreadable = Err(Unreadable::NotNumbers(Value::New));
+    let unreadable = Err(EvalError::NotNumbers(Value::New));
     for (condition, expected) in [
         ("old == 4 and new == 1", Ok(false)),
         ("old == 5 or new == 1", Ok(true)),
@@ -302,17 +302,17 @@ fn the_text_of_a_value_ends_before_its_first_newline_or_nul() {
         ("core\n\0", "new == \"core\"", Ok(true)),
         ("\0", "new == \"\"", Ok(true)),
         // proc_do_large_bitmap would go on.
-        ("1-5\x006000-7000", "new == \"1-5\"", Err(Unreadable::GoesOn(Value::New))),
-        ("core\0\ndump", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
-        ("core\n\0dump", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
-        ("\0core", "new == \"\"", Err(Unreadable::GoesOn(Value::New))),
-        ("core\ndump", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
+        ("1-5\x006000-7000", "new == \"1-5\"", Err(EvalError::GoesOn(Value::New))),
+        ("core\0\ndump", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
+        ("core\n\0dump", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
+        ("\0core", "new == \"\"", Err(EvalError::GoesOn(Value::New))),
+        ("core\ndump", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
         ("core dump\0", "new == \"core dump\"", Ok(true)),
         ("5\0", "new == \"5\"", Ok(true)),
         ("5 4\n\0", "new == \"5 4\"", Ok(true)),
-        ("5 4\0", "new == \"5 4\"", Err(Unreadable::NulBehindList(Value::New))),
-        ("\u{b}-5 x\0\n", "new != \"y\"", Err(Unreadable::NulBehindList(Value::New))),
-        ("core\n\r", "new == \"core\"", Err(Unreadable::GoesOn(Value::New))),
+        ("5 4\0", "new == \"5 4\"", Err(EvalError::NulBehindList(Value::New))),
+        ("\u{b}-5 x\0\n", "new != \"y\"", Err(EvalError::NulBehindList(Value::New))),
+        ("core\n\r", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
         ("core ", "new == \"core\"", Ok(false)),
         (" core", "new == \"core\"", Ok(false)),
         ("core\n", "new != \"core\"", Ok(false)),
@@ -327,12 +327,12 @@ fn the_text_of_a_value_ends_before_its_first_newline_or_nul() {
         ("a/b c.log\n", "new matches \"a**.log\"", Ok(true)),
         ("a.txt\n", "new matches \"*.log\"", Ok(false)),
         ("abc", "new matches \"[a-c]?{b,c}\"", Ok(true)),
-        ("", "new == \"\"", Err(Unreadable::NoNew)),
+        ("", "new == \"\"", Err(EvalError::NoNew)),
     ] {
         assert_eq!(holds(condition, &write(new, "x\n")), expected, "{condition} for {new:?}");
     }
-    assert_eq!(holds("old == \"a\"", &write("1", "")), Err(Unreadable::NoOld));
-    assert_eq!(holds("old == \"a\"", &Access::write(knob("a.b"), "1")), Err(Unreadable::NoOld));
+    assert_eq!(holds("old == \"a\"", &write("1", "")), Err(EvalError::NoOld));
+    assert_eq!(holds("old == \"a\"", &Access::write(knob("a.b"), "1")), Err(EvalError::NoOld));
 }
 
 #[test]
@@ -358,11 +358,11 @@ fn the_position_is_the_low_32_bits_that_the_hook_shows() {
     let at = |pos| Access { pos, ..write("5", "7") };
     for (pos, shown) in [(0, 0), (1, 1), (1 << 32, 0), ((1 << 32) + 1, 1), (u64::MAX, u64::from(u32::MAX))] {
         assert_eq!(holds(&format!("pos == {shown}"), &at(pos)), Ok(true), "{pos}");
-        let new = if shown == 0 { Ok(true) } else { Err(Unreadable::Position) };
+        let new = if shown == 0 { Ok(true) } else { Err(EvalError::Position) };
         assert_eq!(holds("new == 5", &at(pos)), new, "new at {pos}");
         assert_eq!(holds("new == \"5\"", &at(pos)), new, "the text of new at {pos}");
         assert_eq!(holds("old == 7", &at(pos)), Ok(true), "old at {pos}");
-        let set = if shown == 0 { rewritten("1") } else { Err(Unreadable::Position) };
+        let set = if shown == 0 { rewritten("1") } else { Err(EvalError::Position) };
         for rule in ["set write a.b to \"1\"", "clamp write a.b to ..1"] {
             assert_eq!(verdict(rule, &at(pos)), set, "{rule} at {pos}");
         }
@@ -381,12 +381,12 @@ fn a_ratchet_turns_one_way() {
     ] {
         assert_eq!(holds(ratchet, &write(new, old)), Ok(expected), "{old:?} to {new:?}");
     }
-    assert_eq!(holds(ratchet, &Access::write(knob("a.b"), "1")), Err(Unreadable::NoOld));
+    assert_eq!(holds(ratchet, &Access::write(knob("a.b"), "1")), Err(EvalError::NoOld));
 }
 
 #[test]
 fn a_replacement_is_padded_to_the_callers_length() {
-    let does_not_fit = |needed, room| Err(Unreadable::DoesNotFit { needed, room });
+    let does_not_fit = |needed, room| Err(EvalError::DoesNotFit { needed, room });
     for (text, new, expected) in [
         ("10", "60\n", rewritten("10\n")),
         ("10", "60", rewritten("10")),
@@ -398,7 +398,7 @@ fn a_replacement_is_padded_to_the_callers_length() {
         ("10", "one\ntwo", rewritten("10\n\n\n\n\n")),
         ("10", "6", does_not_fit(2, 1)),
         ("", "6", rewritten("\n")),
-        ("10", "", Err(Unreadable::NoNew)),
+        ("10", "", Err(EvalError::NoNew)),
     ] {
         assert_eq!(
             verdict(&format!("set write a.b to \"{text}\""), &write(new, "1\n")),
@@ -415,19 +415,19 @@ fn a_write_too_long_to_be_rewritten_is_denied() {
     assert!(
         matches!(verdict(rule, &write(&longest, "1")), Ok(Verdict::Rewrite(bytes)) if bytes.len() == limits::VALUE_MAX)
     );
-    assert_eq!(verdict(rule, &write(longest + "9", "1")), Err(Unreadable::TooLong(Value::New)));
+    assert_eq!(verdict(rule, &write(longest + "9", "1")), Err(EvalError::TooLong(Value::New)));
 }
 
 #[test]
 fn a_clamp_moves_each_number_into_its_range() {
-    let count = |found, expected| Err(Unreadable::Count { value: Value::New, found, expected });
+    let count = |found, expected| Err(EvalError::Count { value: Value::New, found, expected });
     for (ranges, new, expected) in [
         ("128..65535", "9999999\n", rewritten("65535\n\n\n")),
         ("128..65535", "4096\n", Ok(Verdict::Allow)),
         ("128..65535", "0x1000\n", Ok(Verdict::Allow)),
         ("128..65535", "128", Ok(Verdict::Allow)),
         ("128..65535", "127\n", rewritten("128\n")),
-        ("128..65535", "1\n", Err(Unreadable::DoesNotFit { needed: 3, room: 2 })),
+        ("128..65535", "1\n", Err(EvalError::DoesNotFit { needed: 3, room: 2 })),
         ("..10", "0x000b\n", rewritten("10\n\n\n\n\n")),
         ("-5..", "-100", rewritten("-5\n\n")),
         ("[1..2, 3..4, ..5]", "9 9 9", rewritten("2 4 5")),
@@ -436,8 +436,8 @@ fn a_clamp_moves_each_number_into_its_range() {
         ("[1..2, 3..4, ..5]", "1 3\n", count(2, 3)),
         ("[1..2, 3..4, ..5]", "1 3 5 7\n", count(4, 3)),
         ("[.., 5..5]", "7 7", rewritten("7 5")),
-        ("1..2", "x", Err(Unreadable::NotNumbers(Value::New))),
-        ("1..2", "", Err(Unreadable::NoNew)),
+        ("1..2", "x", Err(EvalError::NotNumbers(Value::New))),
+        ("1..2", "", Err(EvalError::NoNew)),
     ] {
         assert_eq!(
             verdict(&format!("clamp write a.b to {ranges}"), &write(new, "1\n")),
@@ -455,10 +455,10 @@ fn an_ignored_write_writes_what_is_there() {
         ("000\n", "7\n", rewritten("7\n\n\n")),
         ("7\n", "7\n", Ok(Verdict::Allow)),
         ("7", "7\n", Ok(Verdict::Allow)),
-        ("0", "10\n", Err(Unreadable::DoesNotFit { needed: 2, room: 1 })),
-        ("0", "", Err(Unreadable::NoOld)),
-        ("", "1", Err(Unreadable::NoNew)),
-        ("abc", "a\nb", Err(Unreadable::GoesOn(Value::Old))),
+        ("0", "10\n", Err(EvalError::DoesNotFit { needed: 2, room: 1 })),
+        ("0", "", Err(EvalError::NoOld)),
+        ("", "1", Err(EvalError::NoNew)),
+        ("abc", "a\nb", Err(EvalError::GoesOn(Value::Old))),
     ] {
         assert_eq!(verdict("ignore write a.b", &write(new, old)), expected, "{new:?} over {old:?}");
     }
@@ -469,15 +469,15 @@ fn a_write_of_no_bytes_has_no_new_value_but_is_a_write() {
     let nothing = write("", "1");
     assert_eq!(nothing.kind(), AccessKind::Write);
     assert_eq!(verdict("allow write a.b", &nothing), Ok(Verdict::Allow));
-    assert_eq!(holds("new == 1", &nothing), Err(Unreadable::NoNew));
-    assert_eq!(holds("count(new) == 0", &nothing), Err(Unreadable::NoNew));
+    assert_eq!(holds("new == 1", &nothing), Err(EvalError::NoNew));
+    assert_eq!(holds("count(new) == 0", &nothing), Err(EvalError::NoNew));
 }
 
 #[test]
 fn a_read_has_no_new_value() {
     let read = Access { old: Some(b"1\n".to_vec()), ..Access::read(knob("a.b")) };
     let decision = decide("allow read write a.b if new == 1", &read);
-    assert_eq!(decision.by, DecidedBy::Unreadable { rule: 0, why: Unreadable::NoNew });
+    assert_eq!(decision.by, DecidedBy::EvalError { rule: 0, error: EvalError::NoNew });
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn a_name_too_long_to_look_at_is_denied_by_the_first_rule_that_could_match_it() 
         Access::write(KnobName::from_path("a/".to_owned() + &"b".repeat(length - 4) + "/c").unwrap(), "1")
     };
     let too_long = long(limits::NAME_MAX + 1);
-    let unreadable = |rule| DecidedBy::Unreadable { rule, why: Unreadable::NameTooLong };
+    let unreadable = |rule| DecidedBy::EvalError { rule, error: EvalError::NameTooLong };
     let default = DecidedBy::Default(AccessKind::Write);
     for (rules, by) in [
         ("allow write **\ndeny write c", DecidedBy::Rule(0)),
@@ -580,7 +580,7 @@ fn a_new_number_that_the_knob_could_store_as_another_one_cannot_be_evaluated() {
             for outside in [next(least, -1), next(greatest, 1)] {
                 let denied = verdict(&outside);
                 assert!(
-                    matches!(denied, Err(Unreadable::Width { .. } | Unreadable::Overflow(Value::New))),
+                    matches!(denied, Err(EvalError::Width { .. } | EvalError::Overflow(Value::New))),
                     "{knob_name}, {declared}: {rule} of {outside} is {denied:?}"
                 );
             }
@@ -603,7 +603,7 @@ fn a_width_is_asked_for_where_numbers_of_the_new_value_are_looked_at() {
         assert_eq!(verdict(rule, &large).ok(), expected, "{rule}");
     }
     let second = verdict("allow write a.b if new[0] == 1", &write("1 4294967296", "1 1\n"));
-    assert!(matches!(second, Err(Unreadable::Width { .. })), "{second:?}");
+    assert!(matches!(second, Err(EvalError::Width { .. })), "{second:?}");
 
     // A ratchet on a knob of 64 bits.
     let ratchet = |new: &str| {
@@ -621,8 +621,8 @@ fn a_clamp_writes_no_number_that_the_knob_could_store_as_another_one() {
     let clamp = "clamp write kernel.panic, kernel.shmmax to 4294967296..";
     let small = |name| verdict(clamp, &Access::write(knob(name), "7         \n"));
     assert_eq!(small("kernel.shmmax"), rewritten("4294967296\n"));
-    assert!(matches!(small("kernel.panic"), Err(Unreadable::Width { .. })));
+    assert!(matches!(small("kernel.panic"), Err(EvalError::Width { .. })));
     let list = "clamp write kernel.panic to [.., 4294967296..]";
     let written = |value: &str| verdict(list, &Access::write(knob("kernel.panic"), value));
-    assert!(matches!(written("1 2                \n"), Err(Unreadable::Width { .. })));
+    assert!(matches!(written("1 2                \n"), Err(EvalError::Width { .. })));
 }

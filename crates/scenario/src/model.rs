@@ -164,7 +164,7 @@ impl<'s> Model<'s> {
 }
 
 fn errno(errno: Errno) -> Refusal {
-    Refusal::Errno(errno.0)
+    Refusal::Errno(errno.number() as i32)
 }
 
 fn fault(fault: ProgramFault) -> Refusal {
@@ -197,7 +197,7 @@ impl Place for Model<'_> {
         let loaded =
             maps.and_then(|maps| LoadedProgram::load_with_maps(&made.program, maps, &profile, &options));
         let loaded = loaded.map_err(|rejection| Refusal::Load {
-            errno: Some(rejection.errno().0),
+            errno: Some(rejection.errno().number() as i32),
             log: Refused {
                 reason: refusal::reason(&rejection.to_string()),
                 full: format!("the model refuses {}: {rejection}", described.name),

@@ -135,7 +135,9 @@ fn handler(
     match Reading::of(path) {
         Ok(reading) => inference::handler(&reading, known.map(|knob| knob.handler), profile),
         Err(error) => {
-            let errno = Errno(error.raw_os_error().unwrap_or(Errno::EIO.0));
+            // Numbers without a name, from 512 on, are the kernel's own: they say no more than EIO does.
+            let number = error.raw_os_error().and_then(|number| u32::try_from(number).ok());
+            let errno = number.and_then(Errno::from_number).unwrap_or(Errno::EIO);
             (unreadable(errno), Inferred::Unreadable(errno))
         }
     }

@@ -47,9 +47,8 @@ impl fmt::Display for Contradiction {
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "returned {}", self.returned)?;
-        let errno = i32::try_from(-self.returned).ok().filter(|errno| *errno > 0).map(Errno);
-        if let Some(name) = errno.and_then(Errno::name) {
-            write!(f, " ({name})")?;
+        if let Some(errno) = Errno::from_returned(self.returned) {
+            write!(f, " ({errno})")?;
         }
         match &self.given {
             Some(given) => write!(f, ", given the knob {}", Text::from(given.as_slice()))?,

@@ -52,12 +52,12 @@ impl TestOutcome {
         test: usize,
         results: impl Iterator<Item = Result<Decided, Undecided>>,
     ) -> Self {
-        let stated = &file.policy().tests[test];
+        let stated = &file.policy().tests()[test];
         let line = |step| file.step_line(test, step).unwrap_or(0);
         let outcome = |(step, result)| StepOutcome {
             step,
             line: line(step),
-            expected: stated.steps[step].expected.clone(),
+            expected: stated.steps[step].expected().clone(),
             result,
         };
         let (file, name) = (file.source().name().to_owned(), stated.name.clone());

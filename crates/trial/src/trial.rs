@@ -7,7 +7,7 @@ use knobgate_hook::{
     Hook, Knob, Knobs, LoadOptions, LoadedProgram, Outcome, Process, ProcessId, Profile, ProgramFault,
     VALUE_BYTES, Wanted,
 };
-use knobgate_policy::{Access, Mode, PolicyFile, Verdict, evaluate};
+use knobgate_policy::{Access, Errno, Mode, PolicyFile, Verdict, evaluate};
 
 use crate::contradiction::{Contradiction, Done};
 use crate::stated_knob::{Given, Stated};
@@ -91,28 +91,28 @@ impl<'f> Trial<'f> {
     /// There is no test of this index.
     pub fn run_test(&mut self, test: usize) -> TestOutcome {
         let file = self.file;
-        let steps = &file.policy().tests[test].steps;
-        TestOutcome::of(file, test, steps.iter().map(|step| self.decide(&step.access)))
+        let steps = &file.policy().tests()[test].steps;
+        TestOutcome::of(file, test, steps.iter().map(|step| self.decide(step.access())))
     }
 
     /// Runs all tests of the policy.
     pub fn run_tests(&mut self) -> TestReport {
-        TestReport { tests: (0..self.file.policy().tests.len()).map(|test| self.run_test(test)).collect() }
+        TestReport { tests: (0..self.file.policy().tests().len()).map(|test| self.run_test(test)).collect() }
     }
 
     /// What the program has to do.
     fn expected(&self, access: &Access, effect: &Effect) -> Done {
-        let verdict = match self.file.policy().mode {
+        let verdict = match self.file.policy().mode() {
             Mode::Enforce => &effect.verdict,
             Mode::Audit => &Verdict::Allow,
         };
         let (returned, given) = match (verdict, &access.new) {
-            (Verdict::Deny(errno), _) => (-i64::from(errno.number()), None),
+            (Verdict::Deny(errno), _) => (errno.returned(), None),
             (Verdict::Rewrite(value), _) => (value.len() as i64, Some(value.clone())),
             (Verdict::Allow, Some(new)) => (new.len() as i64, Some(new.clone())),
             (Verdict::Allow, None) => match &access.old {
                 Some(old) => (old.len().min(VALUE_BYTES) as i64, None),
-                None => (knobgate_hook::Errno::EIO.returned(), None),
+                None => (Errno::EIO.returned(), None),
             },
         };
         Done { returned, given, counted: vec![effect.counter] }
@@ -121,8 +121,7 @@ impl<'f> Trial<'f> {
     /// Makes the access.
     fn perform(&mut self, access: &Access) -> Result<Result<Done, ProgramFault>, Undecided> {
         let name = str::from_utf8(access.knob.as_bytes()).map_err(|_| Undecided::NameNotUtf8)?;
-        let position =
-            i64::try_from(access.pos).map_err(|_| Undecided::NotAsked(knobgate_hook::Errno::EINVAL))?;
+        let position = i64::try_from(access.pos).map_err(|_| Undecided::NotAsked(Errno::EINVAL))?;
         let given = Given::default();
         let knob = Knob::new(Stated { value: access.old.clone(), given: given.clone() });
         self.hook.knobs.add(name, knob).map_err(|_| Undecided::NoSuchName)?;
@@ -134,7 +133,7 @@ impl<'f> Trial<'f> {
             Err(fault) => return Ok(Err(fault)),
         };
         if outcome.decision.is_none() {
-            let errno = outcome.errno().unwrap_or(knobgate_hook::Errno(0));
+            let errno = outcome.errno().unwrap_or(Errno::EIO);
             return Err(Undecided::NotAsked(errno));
         }
         let moved = |(index, (before, after)): (usize, (&u64, &u64))| {
@@ -145,8 +144,7 @@ impl<'f> Trial<'f> {
     }
 
     fn system_call(&mut self, name: &str, access: &Access, position: i64) -> Result<Outcome, ProgramFault> {
-        let failed =
-            |errno: knobgate_hook::Errno| Outcome { returned: errno.returned(), ..Outcome::default() };
+        let failed = |errno: Errno| Outcome { returned: errno.returned(), ..Outcome::default() };
         let task = &access.task;
         let changed = self.hook.change_process(self.process, |process| {
             (process.task.uid, process.task.gid) = (task.uid, task.gid);

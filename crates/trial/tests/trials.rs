@@ -3,7 +3,7 @@
 
 use knobgate_compiler::Degradation;
 use knobgate_policy::{
-    Access, CheckOptions, DecidedBy, Errno, KnobName, PolicyFile, Source, Task, Unreadable, Verdict, parse,
+    Access, CheckOptions, DecidedBy, Errno, EvalError, KnobName, PolicyFile, Source, Task, Verdict, parse,
 };
 use knobgate_trial::{Decided, Profile, Trial, TrialError, Undecided};
 
@@ -53,7 +53,7 @@ fn accesses_are_decided_as_the_kernel_would() {
             "6.18",
             ("vm.max_map_count", "x", "7\n"),
             errno(Errno::EINVAL),
-            DecidedBy::Unreadable { rule: 4, why: Unreadable::NotNumbers(knobgate_policy::Value::New) },
+            DecidedBy::EvalError { rule: 4, error: EvalError::NotNumbers(knobgate_policy::Value::New) },
         ),
     ];
     let policy =

@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use knobgate_policy::limits::COMM_MAX;
 use knobgate_policy::{Access, KnobName, PolicyFile, Task};
 use knobgate_trial::{Decided, Profile, Trial, TrialError, Undecided};
 
@@ -20,9 +21,6 @@ use crate::policy_file::load_policy;
 use crate::{not_compiled, report};
 use current_value::CurrentValue;
 use trace::Trace;
-
-/// The kernel keeps so many bytes of a task's name.
-const COMM_MAX: usize = 15;
 
 /// Explain what a policy makes of one read or write, and why
 ///

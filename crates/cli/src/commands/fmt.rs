@@ -74,8 +74,8 @@ impl Fmt {
         let source = policy_file::read_source(path)?;
         let formatted = match knobgate_policy::format(&source) {
             Ok(formatted) => formatted,
-            Err(diagnostics) => {
-                for diagnostic in &diagnostics {
+            Err(error) => {
+                for diagnostic in error.diagnostics() {
                     output.report(report::render(diagnostic, &source));
                     output.report("");
                 }

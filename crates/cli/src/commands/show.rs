@@ -160,8 +160,8 @@ impl Shown {
             program_name: details.name,
             loaded_by_uid: details.created_by_uid,
             loaded_at: timestamp::since_boot(details.loaded_at),
-            policy: file.map(|file| file.policy().name.clone()),
-            mode: file.map(|file| match file.policy().mode {
+            policy: file.map(|file| file.policy().name().to_owned()),
+            mode: file.map(|file| match file.policy().mode() {
                 Mode::Enforce => "enforce",
                 Mode::Audit => "audit",
             }),

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::fs;
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_as_table};
+use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_inlining};
 use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ScratchCgroup, load, probe};
 use knobgate_policy::arbitrary;
 use knobgate_policy::{
-    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, KnobPattern, Mode, Policy,
-    PolicyFile, Rule, Source, Text, Unreadable, Verdict, evaluate, parse, print,
+    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobPattern, Mode,
+    Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -42,7 +42,8 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Tries `policies` policies with `accesses` accesses each; with `bpf_loop`, every second one has its conditions as data.
+/// Tries `policies` policies with `accesses` accesses each; with `bpf_loop`, every second one has conditions as data: all of
+/// them, or those of the first rules of each chain.
 ///
 /// # Errors
 /// The first difference, in words.
@@ -56,7 +57,8 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
         // The loop is this kernel's, whatever else the program is made for.
         let with_loop = Features { bpf_loop: true, ..features };
         let (form, compiled) = if number % 2 == 1 && targets[0].1.bpf_loop {
-            ("data", compile_as_table(&file, &with_loop))
+            let inlined = (number / 2 % 3) as usize;
+            ("data", compile_inlining(&file, &with_loop, inlined))
         } else {
             ("code", compile(&file, &features))
         };
@@ -151,9 +153,8 @@ impl Director {
         let link = Link::create(&program.program, &self.cgroup).map_err(|error| error.to_string())?;
         let policy = file.policy();
         // Accesses look for trouble with every constant, which takes its time.
-        let mut beginning = policy.clone();
-        beginning.rules.truncate(50);
-        let mut counters = vec![[0; 2]; policy.rules.len() + 2];
+        let beginning = policy.clone().with_rules(policy.rules().iter().take(50).cloned());
+        let mut counters = vec![[0; 2]; policy.rules().len() + 2];
         let mut restarted = counters.clone();
         for _ in 0..accesses {
             let knob = draw(&mut self.runner, select(self.knobs.clone()));
@@ -213,7 +214,7 @@ impl Tally {
             Verdict::Rewrite(_) => self.rewritten += 1,
             Verdict::Deny(_) => {
                 self.denied += 1;
-                self.unreadable += u64::from(matches!(decision.by, DecidedBy::Unreadable { .. }));
+                self.unreadable += u64::from(matches!(decision.by, DecidedBy::EvalError { .. }));
                 self.instead += u64::from(matches!(decision.verdict, Verdict::Rewrite(_)));
             }
         }
@@ -261,14 +262,14 @@ fn parsed(text: &str) -> Result<PolicyFile, String> {
 }
 
 /// Simplifies a rule that rewrites, so that most values can be rewritten.
-fn simplify(rule: &mut Rule) {
-    match &mut rule.action {
-        Action::Set(text) => *text = Text(b"2".to_vec()),
-        Action::Clamp(ranges) => ranges.truncate(1),
-        Action::Ignore => {}
-        Action::Allow | Action::Deny(_) => return,
-    }
-    rule.condition = None;
+fn simplified(rule: &Rule) -> Rule {
+    let action = match rule.action() {
+        Action::Set(_) => Action::set("2").expect("a text"),
+        Action::Clamp(ranges) => Action::clamp([ranges[0]]).expect("a range"),
+        Action::Ignore => Action::Ignore,
+        Action::Allow | Action::Deny(_) => return rule.clone(),
+    };
+    Rule::new(action, rule.kinds(), rule.patterns().to_vec()).expect("a rule").with_log(rule.log())
 }
 
 /// A random policy over the knobs of the playground.
@@ -279,24 +280,26 @@ fn policy() -> impl Strategy<Value = Policy> {
         KNOBS.iter().map(|knob| KnobPattern::parse(knob.name).expect("a name is a pattern")).collect();
     let chosen = prop_oneof![3 => subsequence(literals, 1..=4), 1 => subsequence(patterns, 1..=2)];
     let rules = (arbitrary::policy_with_rules(1..24), 0..8usize, any::<bool>()).prop_map(
-        |(mut policy, copies, plain)| {
+        |(policy, copies, plain)| {
+            let mut rules = policy.rules().to_vec();
             if plain {
-                policy.rules.iter_mut().for_each(simplify);
+                rules.iter_mut().for_each(|rule| *rule = simplified(rule));
             }
             for copy in 1..=copies {
-                let rule = &policy.rules[copy % policy.rules.len()];
-                policy.rules.push(alike::like(rule, copy as u32));
+                rules.push(alike::like(&rules[copy % rules.len()], copy as u32));
             }
-            policy
+            policy.with_rules(rules)
         },
     );
     rules.prop_flat_map(move |policy| {
-        proptest::collection::vec(chosen.clone(), policy.rules.len()).prop_map(move |patterns| {
-            let mut policy = policy.clone();
-            for (rule, patterns) in policy.rules.iter_mut().zip(patterns) {
-                rule.patterns = patterns;
-            }
-            policy
+        proptest::collection::vec(chosen.clone(), policy.rules().len()).prop_map(move |patterns| {
+            let rules = policy.rules().iter().zip(patterns).map(|(rule, patterns)| {
+                let moved = Rule::new(rule.action().clone(), rule.kinds(), patterns).expect("a rule");
+                let moved = moved.with_condition(rule.condition().cloned()).expect("a condition");
+                moved.with_log(rule.log())
+            });
+            let rules: Vec<Rule> = rules.collect();
+            policy.clone().with_rules(rules)
         })
     })
 }
@@ -345,7 +348,7 @@ fn on(
     by: DecidedBy,
     verdict: Verdict,
 ) -> Verdict {
-    if file.policy().mode == Mode::Audit {
+    if file.policy().mode() == Mode::Audit {
         return Verdict::Allow;
     }
     match (verdict, by) {
@@ -393,12 +396,12 @@ fn says(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool 
     let expected = match by {
         DecidedBy::Rule(rule) => (rule, 0),
         // This one is denied before it is known whether the replacement would fit.
-        DecidedBy::Unreadable { rule, why: Unreadable::DoesNotFit { .. } }
+        DecidedBy::EvalError { rule, error: EvalError::DoesNotFit { .. } }
             if compiled.degradations.contains(&Degradation::VectorClampIsDenied { rule }) =>
         {
             (rule, 0)
         }
-        DecidedBy::Unreadable { rule, .. } => (rule, 1),
+        DecidedBy::EvalError { rule, .. } => (rule, 1),
         DecidedBy::Default(AccessKind::Read) => (rules, 0),
         DecidedBy::Default(AccessKind::Write) => (rules + 1, 0),
     };

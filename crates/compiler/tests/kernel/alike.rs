@@ -4,51 +4,54 @@ use knobgate_policy::{Action, Condition, Integer, Operand, Range, Rule};
 
 /// `rule` with other integers: each is moved away from zero.
 pub(crate) fn like(rule: &Rule, by: u32) -> Rule {
-    let mut rule = rule.clone();
-    if let Some(condition) = &mut rule.condition {
-        in_condition(condition, by);
-    }
-    if let Action::Clamp(ranges) = &mut rule.action {
-        ranges.iter_mut().for_each(|range| in_range(range, by));
-    }
-    rule
+    let action = match rule.action() {
+        Action::Clamp(ranges) => {
+            let ranges: Vec<Range> = ranges.iter().map(|range| in_range(*range, by)).collect();
+            Action::clamp(ranges).expect("as many ranges")
+        }
+        action => action.clone(),
+    };
+    let condition = rule.condition().map(|condition| in_condition(condition, by));
+    let rule =
+        Rule::new(action, rule.kinds(), rule.patterns().to_vec()).expect("a rule").with_log(rule.log());
+    rule.with_condition(condition).expect("a condition")
 }
 
-fn in_condition(condition: &mut Condition, by: u32) {
-    match condition {
-        Condition::All(all) | Condition::Any(all) => {
-            all.iter_mut().for_each(|condition| in_condition(condition, by));
+fn in_condition(condition: &Condition, by: u32) -> Condition {
+    let all = |parts: &[Condition]| -> Vec<_> { parts.iter().map(|part| in_condition(part, by)).collect() };
+    let moved = match condition {
+        Condition::All(parts) => Condition::all(all(parts)),
+        Condition::Any(parts) => Condition::any(all(parts)),
+        Condition::Not(negated) => Ok(Condition::Not(Box::new(in_condition(negated, by)))),
+        Condition::Chain(chain) => {
+            let links = chain.links().iter().map(|(relation, operand)| (*relation, in_operand(*operand, by)));
+            Condition::chain(in_operand(chain.first(), by), links.collect::<Vec<_>>())
         }
-        Condition::Not(negated) => in_condition(negated, by),
-        Condition::Chain { first, links } => {
-            in_operand(first, by);
-            links.iter_mut().for_each(|(_, operand)| in_operand(operand, by));
+        Condition::InRange(test) => Condition::in_range(test.operand(), in_range(test.range(), by)),
+        Condition::InSet(test) => {
+            let members: Vec<Integer> = test.members().iter().map(|integer| moved(*integer, by)).collect();
+            Condition::in_set(test.operand(), members)
         }
-        Condition::InRange(operand, range) => {
-            in_operand(operand, by);
-            in_range(range, by);
-        }
-        Condition::InSet(operand, set) => {
-            in_operand(operand, by);
-            set.iter_mut().for_each(|integer| moved(integer, by));
-        }
-        Condition::Text(..) => {}
+        Condition::Text(..) => Ok(condition.clone()),
+    };
+    moved.expect("a condition")
+}
+
+fn in_operand(operand: Operand, by: u32) -> Operand {
+    match operand {
+        Operand::Literal(integer) => Operand::Literal(moved(integer, by)),
+        operand => operand,
     }
 }
 
-fn in_operand(operand: &mut Operand, by: u32) {
-    if let Operand::Literal(integer) = operand {
-        moved(integer, by);
-    }
-}
-
-fn in_range(range: &mut Range, by: u32) {
+fn in_range(range: Range, by: u32) -> Range {
     // Only the high end: a range must not become empty.
-    range.high.iter_mut().filter(|high| !high.is_negative()).for_each(|high| moved(high, by));
+    let high = range.high().map(|high| if high.is_negative() { high } else { moved(high, by) });
+    Range::new(range.low(), high).expect("a range")
 }
 
 /// Stays where it is if there is nothing beyond.
-fn moved(integer: &mut Integer, by: u32) {
+fn moved(integer: Integer, by: u32) -> Integer {
     let by = if integer.is_negative() { -i128::from(by) } else { i128::from(by) };
-    *integer = Integer::new(integer.get() + by).unwrap_or(*integer);
+    Integer::new(integer.get() + by).unwrap_or(integer)
 }

@@ -1,9 +1,9 @@
 //! Programs for large policies load, and the kernel knows which line each instruction is of.
 
 use knobgate_bpf::{Features, Operation, Program};
-use knobgate_compiler::{Compiled, compile, compile_as_table};
+use knobgate_compiler::{Compiled, compile, compile_inlining};
 use knobgate_kernel::{LoadOptions, load, probe};
-use knobgate_policy::{Action, CheckOptions, PolicyFile, Source, parse};
+use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
 
 use crate::words;
@@ -139,13 +139,9 @@ pub(crate) fn estimates() -> Result<(), Failed> {
             println!("skipped, since programs have no comm on this kernel: {first}");
             continue;
         }
-        let rewrites = file
-            .policy()
-            .rules
-            .iter()
-            .any(|rule| matches!(rule.action, Action::Set(_) | Action::Clamp(_) | Action::Ignore));
-        let has_conditions = file.policy().rules.iter().any(|rule| rule.condition.is_some());
-        let as_table = (features.bpf_loop && has_conditions).then(|| compile_as_table(&file, &features));
+        let rewrites = file.policy().rules().iter().any(|rule| rule.action().rewrites());
+        let has_conditions = file.policy().rules().iter().any(|rule| rule.condition().is_some());
+        let as_table = (features.bpf_loop && has_conditions).then(|| compile_inlining(&file, &features, 0));
         for (form, compiled) in [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
         {
             let Compiled { program, verifier_steps, .. } = compiled?;

@@ -4,11 +4,17 @@ use knobgate_bpf::Features;
 use knobgate_policy::{Condition, Policy, TextOperand, Value};
 
 /// The policy, with `old` instead of `comm` where programs cannot ask for that.
-pub(crate) fn known(mut policy: Policy, features: &Features) -> Policy {
-    if !features.current_comm {
-        policy.rules.iter_mut().filter_map(|rule| rule.condition.as_mut()).for_each(without_comm);
+pub(crate) fn known(policy: Policy, features: &Features) -> Policy {
+    if features.current_comm {
+        return policy;
     }
-    policy
+    let rules = policy.rules().iter().cloned().map(|rule| {
+        let mut condition = rule.condition().cloned();
+        condition.iter_mut().for_each(without_comm);
+        rule.with_condition(condition).expect("a condition")
+    });
+    let rules: Vec<_> = rules.collect();
+    policy.with_rules(rules)
 }
 
 fn without_comm(condition: &mut Condition) {
@@ -16,6 +22,6 @@ fn without_comm(condition: &mut Condition) {
         Condition::All(all) | Condition::Any(all) => all.iter_mut().for_each(without_comm),
         Condition::Not(negated) => without_comm(negated),
         Condition::Text(operand @ TextOperand::Comm, _) => *operand = TextOperand::Value(Value::Old),
-        Condition::Text(..) | Condition::Chain { .. } | Condition::InRange(..) | Condition::InSet(..) => {}
+        Condition::Text(..) | Condition::Chain(_) | Condition::InRange(_) | Condition::InSet(_) => {}
     }
 }

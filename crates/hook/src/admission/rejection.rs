@@ -134,7 +134,7 @@ impl Rejection {
     pub const fn errno(&self) -> Errno {
         match self {
             Self::Empty | Self::TooLarge { .. } | Self::TooDeep { .. } => Errno::E2BIG,
-            Self::Map { error, .. } => Errno(error.errno()),
+            Self::Map { error, .. } => error.errno(),
             Self::FramePointer { .. }
             | Self::StackTotal { .. }
             | Self::StackAccess { .. }

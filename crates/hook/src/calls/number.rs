@@ -3,10 +3,9 @@
 use knobgate_bpf::Reg;
 
 use super::{Called, Helper, errno};
+use crate::Errno;
 use crate::machine::{Machine, Reason, Value};
 
-const EINVAL: i32 = 22;
-const ERANGE: i32 = 34;
 /// What is looked at behind the sign: `sizeof(str) - 1` in `__bpf_strtoull()`.
 const WINDOW_BYTES: usize = 63;
 
@@ -42,18 +41,18 @@ pub(super) fn parse(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     Ok(returned)
 }
 
-fn signed(text: &[u8], flags: u64) -> Result<(u64, usize), i32> {
+fn signed(text: &[u8], flags: u64) -> Result<(u64, usize), Errno> {
     let Parsed { magnitude, negative, consumed } = magnitude(text, flags)?;
     let limit = if negative { 1 << 63 } else { i64::MAX as u64 };
     if magnitude > limit {
-        return Err(ERANGE);
+        return Err(Errno::ERANGE);
     }
     Ok((if negative { magnitude.wrapping_neg() } else { magnitude }, consumed))
 }
 
-fn unsigned(text: &[u8], flags: u64) -> Result<(u64, usize), i32> {
+fn unsigned(text: &[u8], flags: u64) -> Result<(u64, usize), Errno> {
     let Parsed { magnitude, negative, consumed } = magnitude(text, flags)?;
-    if negative { Err(EINVAL) } else { Ok((magnitude, consumed)) }
+    if negative { Err(Errno::EINVAL) } else { Ok((magnitude, consumed)) }
 }
 
 struct Parsed {
@@ -63,17 +62,17 @@ struct Parsed {
 }
 
 /// `__bpf_strtoull()`
-fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, i32> {
+fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, Errno> {
     let base = flags & 31;
     if !matches!(base, 0 | 8 | 10 | 16) || flags & !31 != 0 {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
     let mut consumed = text.iter().take_while(|byte| is_space(**byte)).count();
     let negative = text.get(consumed) == Some(&b'-');
     consumed += usize::from(negative);
     let rest = &text[consumed..];
     if rest.is_empty() {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
     let window = &rest[..rest.len().min(WINDOW_BYTES)];
     // The window is copied to a string of the kernel's: a NUL ends it.
@@ -87,9 +86,9 @@ fn magnitude(text: &[u8], flags: u64) -> Result<Parsed, i32> {
             .and_then(|value| value.checked_add(u64::from(digit)));
     }
     if count == 0 {
-        return Err(EINVAL);
+        return Err(Errno::EINVAL);
     }
-    let magnitude = value.ok_or(ERANGE)?;
+    let magnitude = value.ok_or(Errno::ERANGE)?;
     Ok(Parsed { magnitude, negative, consumed: consumed + prefix + count })
 }
 

@@ -4,11 +4,10 @@ use knobgate_bpf::Reg;
 
 use super::storage::within_memory;
 use super::{Called, Helper, errno};
-use crate::MapError;
 use crate::machine::memory::Reservation;
 use crate::machine::{Machine, Reason, Region, Value};
+use crate::{Errno, MapError};
 
-const EINVAL: i32 = 22;
 /// `BPF_F_INDEX_MASK`, `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
@@ -84,7 +83,7 @@ pub(super) fn perf_event_output(machine: &mut Machine<'_, '_>, helper: Helper) -
     let size = machine.size_argument(helper, Reg::R5, true)?;
     let data = machine.bytes_argument(pointer, size)?;
     if flags & !CURRENT_CPU != 0 {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     }
     let index = if flags == CURRENT_CPU { machine.surroundings.processor } else { flags as u32 };
     let result = machine.memory.maps[usize::from(map)].state().send_event(index, &data);

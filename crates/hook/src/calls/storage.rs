@@ -3,8 +3,8 @@
 use knobgate_bpf::{MapDef, MapKind, Reg};
 
 use super::{Called, Helper, errno};
-use crate::MapError;
 use crate::machine::{Machine, Reason, Region, Value};
+use crate::{Errno, MapError};
 
 /// The map of the first argument.
 fn map(machine: &Machine<'_, '_>, helper: Helper) -> Called<u16> {
@@ -50,9 +50,9 @@ pub(super) fn within_memory<T>(result: Result<T, MapError>) -> Called<Result<T, 
 }
 
 /// The same for one that fails with this errno.
-pub(super) fn failed(machine: &Machine<'_, '_>, number: i32) -> Value {
+pub(super) fn failed(machine: &Machine<'_, '_>, number: Errno) -> Value {
     if machine.invocation.profile.int_map_results {
-        Value::number(u64::from(-number as u32))
+        Value::number(u64::from(number.returned() as u32))
     } else {
         errno(number)
     }

@@ -3,10 +3,9 @@
 use knobgate_bpf::Reg;
 
 use super::{Called, Helper, errno};
+use crate::Errno;
 use crate::machine::{Machine, Reason, Value};
 
-const E2BIG: i32 = 7;
-const EINVAL: i32 = 22;
 /// `BPF_F_SYSCTL_BASE_NAME`; all other flags are ignored.
 const BASE_NAME: u64 = 1;
 /// `PAGE_SIZE - 1`
@@ -23,7 +22,7 @@ pub(super) fn get_name(machine: &mut Machine<'_, '_>, helper: Helper) -> Called 
     let (name, fortified) = (machine.invocation.name, machine.invocation.profile.fortified);
     machine.memory.write(pointer, size, |buffer| match write_name(buffer, name, flags, fortified) {
         Some(length) => Value::number(length as u64),
-        None => errno(E2BIG),
+        None => errno(Errno::E2BIG),
     })
 }
 
@@ -108,7 +107,7 @@ fn copy_value(buffer: &mut [u8], value: &[u8]) -> Value {
     buffer[..len].copy_from_slice(&value[..len]);
     buffer[len..].fill(0);
     if value.is_empty() {
-        return errno(EINVAL);
+        return errno(Errno::EINVAL);
     }
     if buffer.len() > value.len() {
         return Value::number(value.len() as u64);
@@ -116,7 +115,7 @@ fn copy_value(buffer: &mut [u8], value: &[u8]) -> Value {
     if let Some(last) = buffer.last_mut() {
         *last = 0;
     }
-    errno(E2BIG)
+    errno(Errno::E2BIG)
 }
 
 /// `bpf_sysctl_set_new_value(ctx, buf, buf_len)`
@@ -125,10 +124,10 @@ pub(super) fn set_new_value(machine: &mut Machine<'_, '_>, helper: Helper) -> Ca
     let value = machine.bytes_argument(pointer, size)?;
     let has_new = machine.invocation.new.as_ref().is_some_and(|new| !new.is_empty());
     if !machine.invocation.write || !has_new {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     }
     if size > NEW_VALUE_MAX {
-        return Ok(errno(E2BIG));
+        return Ok(errno(Errno::E2BIG));
     }
     machine.invocation.replace_new(&value);
     Ok(Value::number(0))

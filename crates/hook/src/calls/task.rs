@@ -3,6 +3,7 @@
 use knobgate_bpf::Reg;
 
 use super::{Called, Helper, errno};
+use crate::Errno;
 use crate::invocation::SentSignal;
 use crate::machine::{Machine, Value};
 
@@ -12,9 +13,6 @@ const COMM_BYTES: usize = 16;
 const INIT: u32 = 1;
 /// `_NSIG`
 const SIGNAL_MAX: u32 = 64;
-const EPERM: i32 = 1;
-const EAGAIN: i32 = 11;
-const EINVAL: i32 = 22;
 
 pub(super) fn call(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let task = machine.invocation.task;
@@ -41,7 +39,7 @@ fn under_cgroup(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let cgroup = machine.memory.maps[usize::from(map)].state().cgroup(index);
     Ok(match cgroup {
         Ok(Some(cgroup)) => Value::number(machine.invocation.task.cgroups.contains(&cgroup).into()),
-        Ok(None) => errno(EAGAIN),
+        Ok(None) => errno(Errno::EAGAIN),
         Err(error) => errno(error.errno()),
     })
 }
@@ -50,10 +48,10 @@ fn under_cgroup(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
 fn send_signal(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let number = machine.number_argument(helper, Reg::R1)? as u32;
     if machine.invocation.task.tgid == INIT {
-        return Ok(errno(EPERM));
+        return Ok(errno(Errno::EPERM));
     }
     if number > SIGNAL_MAX {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     }
     let to_thread = helper == Helper::SEND_SIGNAL_THREAD;
     machine.invocation.signals.push(SentSignal { number, to_thread });

@@ -4,9 +4,9 @@ use knobgate_bpf::{Reg, Size};
 
 use super::format::print;
 use super::{Called, Helper, errno};
+use crate::Errno;
 use crate::machine::{Machine, Reason, Region, Value};
 
-const EINVAL: i32 = 22;
 /// `MAX_BPRINTF_VARARGS`
 const ARGUMENTS_MAX: usize = 12;
 
@@ -49,7 +49,7 @@ pub(super) fn snprintf(machine: &mut Machine<'_, '_>, helper: Helper) -> Called 
     let size = machine.size_argument(helper, Reg::R2, true)?;
     let format = constant_text(machine, helper, Reg::R3)?;
     let Some(arguments) = packed_arguments(machine, helper, Reg::R4, Reg::R5)? else {
-        return Ok(errno(EINVAL));
+        return Ok(errno(Errno::EINVAL));
     };
     // The verifier looks at the format.
     let text = print(machine, &format, &arguments)?.map_err(|_| Reason::Format { helper: helper.name() })?;
@@ -67,7 +67,7 @@ pub(super) fn snprintf(machine: &mut Machine<'_, '_>, helper: Helper) -> Called 
 
 /// `bpf_trace_printk(fmt, fmt_size, …)`: to the tracer.
 pub(super) fn trace_printk(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
-    let Some(format) = measured_text(machine, helper)? else { return Ok(errno(EINVAL)) };
+    let Some(format) = measured_text(machine, helper)? else { return Ok(errno(Errno::EINVAL)) };
     let wanted = format.windows(2).filter(|pair| pair[0] == b'%' && pair[1] != b'%').count();
     let registers = [Reg::R3, Reg::R4, Reg::R5];
     let arguments: Vec<Value> =
@@ -79,12 +79,12 @@ pub(super) fn trace_printk(machine: &mut Machine<'_, '_>, helper: Helper) -> Cal
 pub(super) fn trace_vprintk(machine: &mut Machine<'_, '_>, helper: Helper) -> Called {
     let format = measured_text(machine, helper)?;
     let arguments = packed_arguments(machine, helper, Reg::R3, Reg::R4)?;
-    let (Some(format), Some(arguments)) = (format, arguments) else { return Ok(errno(EINVAL)) };
+    let (Some(format), Some(arguments)) = (format, arguments) else { return Ok(errno(Errno::EINVAL)) };
     trace(machine, &format, &arguments)
 }
 
 fn trace(machine: &mut Machine<'_, '_>, format: &[u8], arguments: &[Value]) -> Called {
-    let Ok(text) = print(machine, format, arguments)? else { return Ok(errno(EINVAL)) };
+    let Ok(text) = print(machine, format, arguments)? else { return Ok(errno(Errno::EINVAL)) };
     if let Some(tracer) = &mut machine.tracer {
         tracer.print(&text);
     }

@@ -4,8 +4,6 @@
 use super::{Handler, Surroundings, Written};
 use crate::Errno;
 
-/// `EOVERFLOW`
-const EOVERFLOW: Errno = Errno(75);
 const DIGIT_BITS: usize = 4;
 const CHUNK_BITS: usize = 32;
 
@@ -60,7 +58,7 @@ impl CpuMask {
                 return Ok(());
             }
             if chunk == chunks {
-                return Err(EOVERFLOW);
+                return Err(Errno::EOVERFLOW);
             }
             let value = take_chunk(&mut left)?;
             let places = self.bits.iter_mut().skip(chunk * CHUNK_BITS).take(CHUNK_BITS);
@@ -70,7 +68,7 @@ impl CpuMask {
             }
             // Some bits of the last chunk are no CPU's.
             if u64::from(value) >> count != 0 {
-                return Err(EOVERFLOW);
+                return Err(Errno::EOVERFLOW);
             }
         }
         Ok(())
@@ -94,7 +92,7 @@ fn take_chunk(text: &mut &[u8]) -> Result<u32, Errno> {
     // One more digit is too many; of what is none, nothing is said, and it is passed over.
     if let Some((&last, before)) = text.split_last().filter(|(last, _)| !separates(**last)) {
         if last.is_ascii_hexdigit() {
-            return Err(EOVERFLOW);
+            return Err(Errno::EOVERFLOW);
         }
         *text = before;
     }

@@ -1,5 +1,7 @@
 //! Why a map refuses.
 
+use crate::Errno;
+
 /// What went wrong with a map; each is one errno of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -37,17 +39,17 @@ pub enum MapError {
 }
 
 impl MapError {
-    /// The errno, positive: include/uapi/asm-generic/errno-base.h.
-    pub const fn errno(self) -> i32 {
+    /// The errno.
+    pub const fn errno(self) -> Errno {
         match self {
-            Self::Frozen => 1,
-            Self::NoEntry => 2,
-            Self::TooBig => 7,
-            Self::Again => 11,
-            Self::NoMemory | Self::Together { .. } => 12,
-            Self::Exists => 17,
-            Self::Invalid => 22,
-            Self::NoSpace => 28,
+            Self::Frozen => Errno::EPERM,
+            Self::NoEntry => Errno::ENOENT,
+            Self::TooBig => Errno::E2BIG,
+            Self::Again => Errno::EAGAIN,
+            Self::NoMemory | Self::Together { .. } => Errno::ENOMEM,
+            Self::Exists => Errno::EEXIST,
+            Self::Invalid => Errno::EINVAL,
+            Self::NoSpace => Errno::ENOSPC,
         }
     }
 }

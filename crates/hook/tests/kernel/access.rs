@@ -132,7 +132,7 @@ pub(crate) fn in_model(
     };
     let mut file = match hook.open(process, name, wanted) {
         Ok(file) => file,
-        Err(errno) => return Ok(Result::of_open(errno.0)),
+        Err(errno) => return Ok(Result::of_open(errno.number() as i32)),
     };
     let Outcome { returned, data, .. } = perform(hook, process, &mut file, access)?;
     Ok(Result { returned, data, position: file.position })

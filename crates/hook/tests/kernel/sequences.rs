@@ -71,7 +71,7 @@ fn fill() -> Option<String> {
         let modelled = stage.hook.link(*model, *id, Options::default());
         match (done, modelled) {
             (Ok(real), Ok(model)) => stage.links.push((real, model)),
-            (Err(real), Err(model)) if real.raw_os_error() == Some(model.0) => {}
+            (Err(real), Err(model)) if real.raw_os_error() == Some(model.number() as i32) => {}
             (real, model) => return Some(format!("link {number}: {real:?} and {model:?}")),
         }
     }
@@ -84,7 +84,7 @@ fn number(done: io::Result<()>) -> i32 {
 }
 
 fn number_of_model(done: Result<(), Errno>) -> i32 {
-    done.map_or_else(|errno| errno.0, |()| 0)
+    done.map_or_else(|errno| errno.number() as i32, |()| 0)
 }
 
 impl Stage {
@@ -212,7 +212,7 @@ impl Stage {
         let modelled = self.hook.link(*model, *id, options);
         let errnos = (
             done.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
-            modelled.map_or_else(|errno| errno.0, |_| 0),
+            modelled.map_or_else(|errno| errno.number() as i32, |_| 0),
         );
         if let (Ok(real), Ok(model)) = (done, modelled) {
             self.links.push((real, model));

@@ -7,13 +7,14 @@ use proptest::sample::select;
 
 use super::pattern::{knob_pattern, known_width, name_for};
 use crate::{
-    Access, Action, Condition, Integer, KnobPattern, Operand, Policy, Range, Task, Text, TextTest, limits,
+    Access, Action, Condition, Integer, KnobPattern, Operand, Policy, Range, Rule, Task, Text, TextTest,
+    limits,
 };
 
 /// An access that `policy` has something to say about, as like as not.
 pub fn access(policy: &Policy) -> BoxedStrategy<Access> {
-    let of_rules = policy.rules.iter().flat_map(|rule| &rule.patterns);
-    let patterns: Vec<KnobPattern> = of_rules.chain(&policy.width_64).cloned().collect();
+    let of_rules = policy.rules().iter().flat_map(Rule::patterns);
+    let patterns: Vec<KnobPattern> = of_rules.chain(policy.width_64()).cloned().collect();
     let stated = Stated::of(policy);
     let pattern = if patterns.is_empty() {
         knob_pattern().boxed()
@@ -40,16 +41,16 @@ struct Stated {
 impl Stated {
     fn of(policy: &Policy) -> Self {
         let mut stated = Self::default();
-        for rule in &policy.rules {
-            match &rule.action {
-                Action::Set(text) => stated.texts.push(text.clone()),
+        for rule in policy.rules() {
+            match rule.action() {
+                Action::Set(text) => stated.texts.push(Text::from(text.as_bytes())),
                 Action::Clamp(ranges) => {
                     stated.counts.push(ranges.len());
                     ranges.iter().for_each(|range| stated.range(range));
                 }
                 Action::Allow | Action::Deny(_) | Action::Ignore => {}
             }
-            if let Some(condition) = &rule.condition {
+            if let Some(condition) = rule.condition() {
                 stated.condition(condition);
             }
         }
@@ -57,14 +58,14 @@ impl Stated {
     }
 
     fn range(&mut self, range: &Range) {
-        self.integers.extend(range.low);
-        self.integers.extend(range.high);
+        self.integers.extend(range.low());
+        self.integers.extend(range.high());
     }
 
-    fn operand(&mut self, operand: &Operand) {
+    fn operand(&mut self, operand: Operand) {
         match operand {
-            Operand::Literal(integer) => self.integers.push(*integer),
-            Operand::Element(_, index) => self.counts.push(usize::from(*index) + 1),
+            Operand::Literal(integer) => self.integers.push(integer),
+            Operand::Element(_, index) => self.counts.push(usize::from(index) + 1),
             _ => {}
         }
     }
@@ -75,26 +76,25 @@ impl Stated {
                 parts.iter().for_each(|part| self.condition(part));
             }
             Condition::Not(negated) => self.condition(negated),
-            Condition::Chain { first, links } => {
-                self.operand(first);
-                links.iter().for_each(|(_, operand)| self.operand(operand));
+            Condition::Chain(chain) => chain.operands().for_each(|operand| self.operand(operand)),
+            Condition::InRange(test) => {
+                self.operand(test.operand());
+                self.range(&test.range());
             }
-            Condition::InRange(operand, range) => {
-                self.operand(operand);
-                self.range(range);
-            }
-            Condition::InSet(operand, integers) => {
-                self.operand(operand);
-                self.integers.extend(integers);
+            Condition::InSet(test) => {
+                self.operand(test.operand());
+                self.integers.extend(test.members());
             }
             Condition::Text(_, test) => match test {
                 TextTest::Equals(text)
                 | TextTest::Differs(text)
                 | TextTest::StartsWith(text)
                 | TextTest::Contains(text) => {
-                    self.texts.push(text.clone());
+                    self.texts.push(Text::from(text.as_bytes()));
                 }
-                TextTest::In(texts) => self.texts.extend(texts.iter().cloned()),
+                TextTest::In(texts) => {
+                    self.texts.extend(texts.iter().map(|text| Text::from(text.as_bytes())));
+                }
                 TextTest::Matches(glob) => self.texts.push(Text::from(glob.to_string().as_str())),
             },
         }
@@ -128,7 +128,7 @@ fn task(stated: Stated) -> BoxedStrategy<Task> {
     (id(), id(), comm)
         .prop_map(|(uid, gid, mut comm)| {
             comm.retain(|byte| *byte != 0);
-            comm.truncate(15);
+            comm.truncate(limits::COMM_MAX);
             Task { uid, gid, comm }
         })
         .boxed()
@@ -194,7 +194,7 @@ fn ending() -> BoxedStrategy<&'static str> {
     ].boxed()
 }
 
-/// A list of numbers, next to the literals, in odd spellings.
+/// A list of numbers, next to the literals, in odd notations.
 fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
     let mut counts = stated.counts.clone();
     counts.extend([1, 1, 1]);
@@ -210,7 +210,7 @@ fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
         ]
         .boxed(),
     };
-    let number = (near, 0..12u8).prop_map(|(number, spelling)| spelled(number, spelling));
+    let number = (near, 0..12u8).prop_map(|(number, notation)| written(number, notation));
     let separator = prop_oneof![6 => Just(" "), 3 => Just("\t"), 1 => Just("  "), 1 => Just(" \t ")];
     let start =
         prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t"), 1 => select(vec!["\n", "\u{b}", "\r"])];
@@ -223,9 +223,9 @@ fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
 }
 
 /// One number, most often as people write it.
-fn spelled(number: i128, spelling: u8) -> String {
+fn written(number: i128, notation: u8) -> String {
     let (sign, magnitude) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
-    match spelling {
+    match notation {
         0 => format!("{sign}{magnitude:#x}"),
         1 => format!("{sign}0X{magnitude:X}"),
         2 => format!("{sign}0{magnitude:o}"),

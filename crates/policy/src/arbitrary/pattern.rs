@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::glob::Piece;
-use crate::spelling;
+use crate::notation;
 use crate::{KnobName, KnobPattern, TextGlob, Width, limits};
 
 /// Components of names, so few of them that patterns and names often meet.
@@ -62,7 +62,7 @@ pub fn knob_pattern() -> BoxedStrategy<KnobPattern> {
     let pattern = pieces.prop_filter_map("no pattern", |pieces| {
         // Some have an empty component, which is no pattern.
         let pieces = normal(pieces);
-        (spelling::size(&pieces) <= limits::PATTERN_MAX)
+        (notation::size(&pieces) <= limits::PATTERN_MAX)
             .then(|| KnobPattern::from_pieces(pieces))
             .filter(|pattern| KnobPattern::parse(pattern.to_string()).is_ok())
     });
@@ -99,7 +99,7 @@ fn glob_pieces(names: bool) -> BoxedStrategy<Vec<Piece>> {
     let literal = vec(byte(), 1..4).prop_map(Piece::Literal);
     let class = (any::<bool>(), vec((byte(), byte()), 1..4)).prop_map(|(negated, ends)| {
         let ranges = ends.into_iter().map(|(a, b)| (a.min(b), a.max(b))).collect();
-        Piece::Class { negated, ranges: spelling::merged(ranges) }
+        Piece::Class { negated, ranges: notation::merged(ranges) }
     });
     let wide = if names { Piece::DoubleStar } else { Piece::Star };
     let leaf = prop_oneof![
@@ -119,7 +119,7 @@ fn glob_pieces(names: bool) -> BoxedStrategy<Vec<Piece>> {
 fn normal(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut normal = Vec::new();
     for piece in pieces {
-        spelling::push(&mut normal, piece);
+        notation::push(&mut normal, piece);
     }
     normal
 }

@@ -32,17 +32,17 @@ pub(super) fn chosen_names(rules: &[Rule], looks: &[Option<Span>], defaults: &De
 
 /// What a task gains by choosing its name, if that is anything.
 fn gain(rule: &Rule, later: &Later<'_>, defaults: &Defaults) -> Option<&'static str> {
-    match rule.action {
+    match rule.action() {
         Action::Allow => Some("whoever wants this permission takes a name that has it"),
         Action::Set(_) | Action::Clamp(_) | Action::Ignore => {
             Some("whoever wants another value takes a name with which it passes")
         }
         Action::Deny(_) => [AccessKind::Read, AccessKind::Write]
             .into_iter()
-            .filter(|&kind| rule.kinds.contains(kind))
+            .filter(|&kind| rule.kinds().contains(kind))
             .any(|kind| {
                 let by_default = defaults.of(kind).action == FallbackAction::Allow;
-                rule.patterns.iter().any(|pattern| later.may_let_pass(kind, pattern.pieces(), by_default))
+                rule.patterns().iter().any(|pattern| later.may_let_pass(kind, pattern.pieces(), by_default))
             })
             .then_some("whoever wants to escape this denial takes another name"),
     }
@@ -66,11 +66,11 @@ struct LaterOfKind<'a> {
 impl<'a> Later<'a> {
     fn add(&mut self, index: usize, rule: &'a Rule) {
         for (kind, later) in [(AccessKind::Read, &mut self.reads), (AccessKind::Write, &mut self.writes)] {
-            if !rule.kinds.contains(kind) {
+            if !rule.kinds().contains(kind) {
                 continue;
             }
-            for pattern in &rule.patterns {
-                match (&rule.action, &rule.condition) {
+            for pattern in rule.patterns() {
+                match (rule.action(), rule.condition()) {
                     (Action::Deny(_), None) => drop(later.denied.insert(pattern.pieces(), index)),
                     (Action::Deny(_), Some(_)) => {}
                     _ => drop(later.passing.insert(start(pattern.pieces()), index)),

@@ -1,15 +1,15 @@
 //! The types of conditions: numbers are compared with numbers, and texts with texts.
 
 use super::Checker;
-use crate::glob::Piece;
-use crate::syntax::{At, ConditionSyntax, Term, TextVerb};
+use crate::model::ends_text;
+use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{
-    Condition, Diagnostic, Integer, Operand, Range, Relation, Span, Text, TextGlob, TextOperand, TextTest,
-    Value, limits,
+    Condition, Diagnostic, Integer, NotationErrorKind, Operand, PolicyError, Relation, Span, Text, TextGlob,
+    TextOperand, TextTest, Value, ValueText,
 };
 
 /// The first place where the condition looks at the new value.
-pub(super) fn first_new(condition: &At<ConditionSyntax>) -> Option<Span> {
+pub(super) fn first_new(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     let is_new = |term: &Term| {
         matches!(term, Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New))
     };
@@ -17,13 +17,13 @@ pub(super) fn first_new(condition: &At<ConditionSyntax>) -> Option<Span> {
 }
 
 /// The first place where the condition looks at the name of the task.
-pub(super) fn first_comm(condition: &At<ConditionSyntax>) -> Option<Span> {
+pub(super) fn first_comm(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     first(condition, |term| *term == Term::Comm)
 }
 
-fn first(condition: &At<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
-    let in_term = |term: &At<Term>| wanted(&term.is).then_some(term.span);
-    match &condition.is {
+fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
+    let in_term = |term: &Spanned<Term>| wanted(&term.node).then_some(term.span);
+    match &condition.node {
         ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
             parts.iter().find_map(|part| first(part, wanted))
         }
@@ -37,29 +37,19 @@ fn first(condition: &At<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy)
     }
 }
 
-/// How deep the parts of a condition are inside each other.
-fn depth(condition: &Condition) -> usize {
-    match condition {
-        Condition::All(parts) | Condition::Any(parts) => {
-            1 + parts.iter().map(depth).max().unwrap_or_default()
-        }
-        Condition::Not(negated) => 1 + depth(negated),
-        _ => 0,
+/// The diagnostic about a text that a value is tested against.
+fn never_true(error: &PolicyError, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::invalid(error, span);
+    if *error == PolicyError::NotOneLine {
+        diagnostic.label("it holds a newline or a NUL")
+    } else {
+        diagnostic
     }
 }
 
-/// The error about a newline or a NUL in a text that a value is tested against.
-fn line_end(span: Span, bytes: &[u8]) -> Option<Diagnostic> {
-    bytes.iter().any(|byte| matches!(byte, b'\n' | 0)).then(|| {
-        Diagnostic::error("never-true", span, "no value has this text")
-            .label("it holds a newline or a NUL")
-            .help("the text of a value ends before its first newline or NUL: drop what follows")
-    })
-}
-
 /// The integer that a text literal holds, and nothing else.
-fn unquoted(term: &At<Term>) -> Option<String> {
-    let Term::Text(text) = &term.is else { return None };
+fn unquoted(term: &Spanned<Term>) -> Option<String> {
+    let Term::Text(text) = &term.node else { return None };
     let text = std::str::from_utf8(text.as_bytes()).ok()?;
     text.parse().ok().and_then(Integer::new).map(|_| text.to_owned())
 }
@@ -67,34 +57,29 @@ fn unquoted(term: &At<Term>) -> Option<String> {
 /// One side of a comparison of texts.
 enum TextSide {
     Operand(TextOperand),
-    Literal(At<Text>),
+    Literal(Spanned<Text>),
 }
 
 impl Checker {
     /// The condition, if it is one; else the errors are reported.
-    pub(super) fn condition(&mut self, syntax: &At<ConditionSyntax>) -> Option<Condition> {
-        let condition = self.part(syntax)?;
-        if depth(&condition) > limits::NESTING_MAX {
-            let message = format!("conditions are nested more than {} deep", limits::NESTING_MAX);
-            self.report(Diagnostic::error("nesting-too-deep", syntax.span, message));
-        }
-        Some(condition)
-    }
-
-    fn part(&mut self, syntax: &At<ConditionSyntax>) -> Option<Condition> {
-        match &syntax.is {
-            ConditionSyntax::All(parts) => self.parts(parts).map(Condition::All),
-            ConditionSyntax::Any(parts) => self.parts(parts).map(Condition::Any),
-            ConditionSyntax::Not(negated) => Some(Condition::Not(Box::new(self.part(negated)?))),
+    pub(super) fn condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Condition> {
+        match &syntax.node {
+            ConditionSyntax::All(parts) => {
+                let parts = self.parts(parts)?;
+                self.valid(Condition::all(parts), syntax.span)
+            }
+            ConditionSyntax::Any(parts) => {
+                let parts = self.parts(parts)?;
+                self.valid(Condition::any(parts), syntax.span)
+            }
+            ConditionSyntax::Not(negated) => Some(Condition::Not(Box::new(self.condition(negated)?))),
             ConditionSyntax::Chain(first, links) => self.chain(first, links),
             ConditionSyntax::InRange(subject, range) => {
-                let range = At::new(Range { low: range.is.low, high: range.is.high }, range.span);
-                self.range(&range);
-                if range.is.low.is_none() && range.is.high.is_none() {
-                    let error = Diagnostic::error("endless-range", range.span, "everything is in this range");
-                    self.report(error.help("give at least one of its ends"));
-                }
-                Some(Condition::InRange(self.subject(subject)?, range.is))
+                let checked = self.range(range);
+                let operand = self.operand(subject);
+                let (operand, checked) = (operand?, checked?);
+                let place = if subject.node.is_literal() { subject.span } else { range.span };
+                self.valid(Condition::in_range(operand, checked), place)
             }
             ConditionSyntax::InSet(subject, members) => self.set(subject, members),
             ConditionSyntax::Text(subject, verb, text) => {
@@ -106,36 +91,40 @@ impl Checker {
     }
 
     /// All of them, after having looked at every one.
-    fn parts(&mut self, parts: &[At<ConditionSyntax>]) -> Option<Vec<Condition>> {
-        let checked: Vec<Option<Condition>> = parts.iter().map(|part| self.part(part)).collect();
+    fn parts(&mut self, parts: &[Spanned<ConditionSyntax>]) -> Option<Vec<Condition>> {
+        let checked: Vec<Option<Condition>> = parts.iter().map(|part| self.condition(part)).collect();
         checked.into_iter().collect()
     }
 
-    fn chain(&mut self, first: &At<Term>, links: &[(At<Relation>, At<Term>)]) -> Option<Condition> {
-        let is_text = |term: &At<Term>| matches!(term.is, Term::Text(_) | Term::Comm);
+    fn chain(
+        &mut self,
+        first: &Spanned<Term>,
+        links: &[(Spanned<Relation>, Spanned<Term>)],
+    ) -> Option<Condition> {
+        let is_text = |term: &Spanned<Term>| matches!(term.node, Term::Text(_) | Term::Comm);
         if is_text(first) || links.iter().any(|(_, term)| is_text(term)) {
             return self.text_comparison(first, links);
         }
-        let mut left = first;
-        for (_, right) in links {
-            if left.is.is_literal() && right.is.is_literal() {
-                self.report_literals(left.span.to(right.span));
-            }
-            left = right;
-        }
-        let first = self.operand(first);
-        let links: Vec<Option<(Relation, Operand)>> =
-            links.iter().map(|(relation, term)| Some((relation.is, self.operand(term)?))).collect();
-        Some(Condition::Chain { first: first?, links: links.into_iter().collect::<Option<_>>()? })
+        let operand = self.operand(first);
+        let checked: Vec<Option<(Relation, Operand)>> =
+            links.iter().map(|(relation, term)| Some((relation.node, self.operand(term)?))).collect();
+        let checked = checked.into_iter().collect::<Option<Vec<_>>>()?;
+        let terms = || std::iter::once(first).chain(links.iter().map(|(_, term)| term));
+        let literals = terms().zip(terms().skip(1)).find(|(a, b)| a.node.is_literal() && b.node.is_literal());
+        let place = literals.map_or(first.span, |(a, b)| a.span.to(b.span));
+        self.valid(Condition::chain(operand?, checked), place)
     }
 
     fn report_literals(&mut self, span: Span) {
-        let error = Diagnostic::error("constant-comparison", span, "this compares two literals");
-        self.report(error.help("one side has to be `new`, `old`, or another operand"));
+        self.report(Diagnostic::invalid(&PolicyError::OnlyLiterals, span));
     }
 
     /// `new == "text"` and `new != "text"`, either way round.
-    fn text_comparison(&mut self, first: &At<Term>, links: &[(At<Relation>, At<Term>)]) -> Option<Condition> {
+    fn text_comparison(
+        &mut self,
+        first: &Spanned<Term>,
+        links: &[(Spanned<Relation>, Spanned<Term>)],
+    ) -> Option<Condition> {
         let [(relation, second)] = links else {
             let span = links.last().map_or(first.span, |(_, last)| first.span.to(last.span));
             let error = Diagnostic::error("text-in-chain", span, "a chain of comparisons is for numbers");
@@ -158,10 +147,10 @@ impl Checker {
                 return None;
             }
         };
-        self.whole_text(&literal);
-        let test = match relation.is {
-            Relation::Equal => TextTest::Equals(literal.is),
-            Relation::NotEqual => TextTest::Differs(literal.is),
+        let text = self.whole_text(&literal);
+        let test = match relation.node {
+            Relation::Equal => TextTest::Equals(text?),
+            Relation::NotEqual => TextTest::Differs(text?),
             _ => {
                 let error = Diagnostic::error("order-of-texts", relation.span, "texts have no order");
                 let integer = [first, second].into_iter().find_map(|term| Some((term.span, unquoted(term)?)));
@@ -178,9 +167,9 @@ impl Checker {
         Some(Condition::Text(operand, test))
     }
 
-    fn text_side(&mut self, term: &At<Term>, other: &At<Term>) -> Option<TextSide> {
-        match &term.is {
-            Term::Text(text) => Some(TextSide::Literal(At::new(text.clone(), term.span))),
+    fn text_side(&mut self, term: &Spanned<Term>, other: &Spanned<Term>) -> Option<TextSide> {
+        match &term.node {
+            Term::Text(text) => Some(TextSide::Literal(Spanned::new(text.clone(), term.span))),
             Term::Value(value) => Some(TextSide::Operand(TextOperand::Value(*value))),
             Term::Comm => Some(TextSide::Operand(TextOperand::Comm)),
             number => {
@@ -205,43 +194,39 @@ impl Checker {
         }
     }
 
-    /// A text literal that a value is tested against.
-    fn literal(&mut self, text: &At<Text>) {
-        self.measure(text);
-        self.report_line_end(text.span, &text.is.0);
-    }
-
-    fn report_line_end(&mut self, span: Span, bytes: &[u8]) {
-        if let Some(error) = line_end(span, bytes) {
-            self.report(error);
-        }
+    /// A text literal that a part of a value is compared with.
+    fn literal(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
+        let checked = ValueText::new(text.node.as_bytes());
+        checked.map_err(|error| self.report(never_true(&error, text.span))).ok()
     }
 
     /// A text literal that the whole of a value is compared with.
-    fn whole_text(&mut self, text: &At<Text>) {
-        self.measure(text);
-        let Some(error) = line_end(text.span, &text.is.0) else { return };
-        let line = text.is.0.split(|byte| matches!(byte, b'\n' | 0)).next().unwrap_or_default();
-        let ends_there = text.is.0[line.len()..].iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0);
-        self.report(if ends_there { error.suggest(text.span, Text::from(line).to_string()) } else { error });
+    fn whole_text(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
+        let bytes = text.node.as_bytes();
+        let checked = ValueText::new(bytes).map_err(|error| {
+            let line = bytes.split(|byte| ends_text(*byte)).next().unwrap_or_default();
+            let mut rest = bytes[line.len()..].iter();
+            let diagnostic = never_true(&error, text.span);
+            let cut =
+                error == PolicyError::NotOneLine && rest.all(|byte| byte.is_ascii_whitespace() || *byte == 0);
+            self.report(if cut {
+                diagnostic.suggest(text.span, Text::from(line).to_string())
+            } else {
+                diagnostic
+            });
+        });
+        checked.ok()
     }
 
-    fn text_test(&mut self, verb: TextVerb, text: &At<Text>) -> Option<TextTest> {
+    fn text_test(&mut self, verb: TextVerb, text: &Spanned<Text>) -> Option<TextTest> {
         match verb {
-            TextVerb::StartsWith => {
-                self.literal(text);
-                Some(TextTest::StartsWith(text.is.clone()))
-            }
-            TextVerb::Contains => {
-                self.literal(text);
-                Some(TextTest::Contains(text.is.clone()))
-            }
-            TextVerb::Matches => match TextGlob::parse(&text.is.0) {
-                Ok(glob) => {
-                    self.glob_literals(text.span, glob.pieces());
-                    Some(TextTest::Matches(glob))
-                }
-                Err(error) => {
+            TextVerb::StartsWith => self.literal(text).map(TextTest::StartsWith),
+            TextVerb::Contains => self.literal(text).map(TextTest::Contains),
+            TextVerb::Matches => {
+                let glob = TextGlob::parse(text.node.as_bytes()).map_err(|error| {
+                    if error.kind == NotationErrorKind::NotOneLine {
+                        return self.report(never_true(&PolicyError::NotOneLine, text.span));
+                    }
                     // Escapes of the text make the place inside it uncertain.
                     let mut diagnostic = Diagnostic::error("bad-glob", text.span, error.kind.to_string());
                     if let Some(help) = error.kind.help() {
@@ -249,32 +234,20 @@ impl Checker {
                             diagnostic.help(format!("{help} (in a text, a `\\` itself is written `\\\\`)"));
                     }
                     self.report(diagnostic);
-                    None
-                }
-            },
-        }
-    }
-
-    fn glob_literals(&mut self, span: Span, pieces: &[Piece]) {
-        for piece in pieces {
-            match piece {
-                Piece::Literal(bytes) => self.report_line_end(span, bytes),
-                Piece::Alternatives(branches) => {
-                    branches.iter().for_each(|branch| self.glob_literals(span, branch));
-                }
-                _ => {}
+                });
+                glob.ok().map(TextTest::Matches)
             }
         }
     }
 
-    fn set(&mut self, subject: &At<Term>, members: &At<Vec<At<Term>>>) -> Option<Condition> {
-        let Some(first) = members.is.first() else {
-            let error = Diagnostic::error("empty-set", members.span, "there is nothing in this set");
-            self.report(error.help("such as `{1, 2}`"));
+    fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Condition> {
+        let Some(first) = members.node.first() else {
+            self.report(Diagnostic::invalid(&PolicyError::EmptySet, members.span));
             return None;
         };
-        let texts = matches!(first.is, Term::Text(_));
-        if let Some(other) = members.is.iter().find(|member| matches!(member.is, Term::Text(_)) != texts) {
+        let texts = matches!(first.node, Term::Text(_));
+        if let Some(other) = members.node.iter().find(|member| matches!(member.node, Term::Text(_)) != texts)
+        {
             let error =
                 Diagnostic::error("mixed-set", other.span, "a set holds integers, or texts, and not both");
             self.report(error.also(first.span, if texts { "a text" } else { "an integer" }));
@@ -282,37 +255,30 @@ impl Checker {
         }
         if !texts {
             let integers: Vec<Integer> = members
-                .is
+                .node
                 .iter()
                 .filter_map(
-                    |member| if let Term::Integer(integer) = member.is { Some(integer) } else { None },
+                    |member| if let Term::Integer(integer) = member.node { Some(integer) } else { None },
                 )
                 .collect();
-            return Some(Condition::InSet(self.subject(subject)?, integers));
+            let operand = self.operand(subject)?;
+            return self.valid(Condition::in_set(operand, integers), subject.span);
         }
         let operand = self.text_subject(subject);
         let mut literals = Vec::new();
-        for member in &members.is {
-            if let Term::Text(text) = &member.is {
-                self.whole_text(&At::new(text.clone(), member.span));
-                literals.push(text.clone());
+        for member in &members.node {
+            if let Term::Text(text) = &member.node {
+                literals.push(self.whole_text(&Spanned::new(text.clone(), member.span)));
             }
         }
-        Some(Condition::Text(operand?, TextTest::In(literals)))
-    }
-
-    /// The number that is tested.
-    fn subject(&mut self, term: &At<Term>) -> Option<Operand> {
-        if term.is.is_literal() {
-            self.report_literals(term.span);
-            return None;
-        }
-        self.operand(term)
+        let literals = literals.into_iter().collect::<Option<Vec<_>>>()?;
+        let test = self.valid(TextTest::one_of(literals), members.span);
+        Some(Condition::Text(operand?, test?))
     }
 
     /// The text that is tested.
-    fn text_subject(&mut self, term: &At<Term>) -> Option<TextOperand> {
-        match &term.is {
+    fn text_subject(&mut self, term: &Spanned<Term>) -> Option<TextOperand> {
+        match &term.node {
             Term::Value(value) => Some(TextOperand::Value(*value)),
             Term::Comm => Some(TextOperand::Comm),
             Term::Text(_) => {
@@ -331,8 +297,8 @@ impl Checker {
         }
     }
 
-    fn operand(&mut self, term: &At<Term>) -> Option<Operand> {
-        Some(match &term.is {
+    fn operand(&mut self, term: &Spanned<Term>) -> Option<Operand> {
+        Some(match &term.node {
             Term::Integer(integer) => Operand::Literal(*integer),
             Term::Value(value) => Operand::Only(*value),
             Term::Count(value) => Operand::Count(*value),
@@ -340,16 +306,7 @@ impl Checker {
             Term::Uid => Operand::Uid,
             Term::Gid => Operand::Gid,
             Term::Element(value, index) => {
-                let Some(index) = u8::try_from(index.is.get())
-                    .ok()
-                    .filter(|&index| usize::from(index) < limits::ELEMENTS_MAX)
-                else {
-                    let message = format!("there is no element {}", index.is);
-                    let help = format!("elements count from 0 to {}", limits::ELEMENTS_MAX - 1);
-                    self.report(Diagnostic::error("bad-index", index.span, message).help(help));
-                    return None;
-                };
-                Operand::Element(*value, index)
+                return self.valid(Operand::element(*value, index.node.get()), index.span);
             }
             Term::Text(_) | Term::Comm => {
                 let error = Diagnostic::error(

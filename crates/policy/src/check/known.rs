@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use crate::did_you_mean::did_you_mean_knob;
 use crate::glob::Piece;
-use crate::nearest::nearest_knob;
-use crate::spelling;
+use crate::notation;
 use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
 
 /// How much work matching may be in all, in bytes of names times pieces of patterns, so that a policy of any size is
@@ -18,7 +18,7 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
     let mut known = Known::new(knobs);
     let mut warnings = Vec::new();
     for (rule, spans) in rules.iter().zip(spans) {
-        for (pattern, &span) in rule.patterns.iter().zip(spans) {
+        for (pattern, &span) in rule.patterns().iter().zip(spans) {
             if known.any(pattern) {
                 continue;
             }
@@ -26,7 +26,9 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
             let near = pattern
                 .literal()
                 .filter(|_| warnings.len() < SUGGESTIONS_MAX)
-                .and_then(|_| nearest_knob(&pattern.to_string(), known.spellings.iter().map(String::as_str)))
+                .and_then(|_| {
+                    did_you_mean_knob(&pattern.to_string(), known.notations.iter().map(String::as_str))
+                })
                 .map(str::to_owned);
             let warning = match near {
                 Some(near) => warning.help(format!("did you mean `{near}`?")).suggest(span, near),
@@ -45,7 +47,7 @@ struct Known<'a> {
     names: HashSet<&'a [u8]>,
     /// The same, sorted.
     sorted: Vec<&'a [u8]>,
-    spellings: Vec<String>,
+    notations: Vec<String>,
     /// How much more work matching may be.
     left: usize,
 }
@@ -54,8 +56,8 @@ impl<'a> Known<'a> {
     fn new(knobs: &'a [KnobName]) -> Self {
         let mut sorted: Vec<&[u8]> = knobs.iter().map(KnobName::as_bytes).collect();
         sorted.sort_unstable();
-        let spellings = knobs.iter().map(KnobName::to_string).collect();
-        Self { names: sorted.iter().copied().collect(), sorted, spellings, left: EFFORT_MAX }
+        let notations = knobs.iter().map(KnobName::to_string).collect();
+        Self { names: sorted.iter().copied().collect(), sorted, notations, left: EFFORT_MAX }
     }
 
     /// Whether the pattern, which matches none of them, ends with a `*` and would match some with `**`.
@@ -80,7 +82,7 @@ impl<'a> Known<'a> {
         let start = self.sorted.partition_point(|name| *name < prefix);
         for name in self.sorted[start..].iter().take_while(|name| name.starts_with(prefix)) {
             let fits = name.ends_with(suffix);
-            let cost = if fits { 10 + name.len() * spelling::size(pattern.pieces()) } else { 1 };
+            let cost = if fits { 10 + name.len() * notation::size(pattern.pieces()) } else { 1 };
             if self.left < cost {
                 return true;
             }

@@ -1,7 +1,7 @@
 //! Numbers of rules that knobs store as other ones, or that no write is allowed to reach.
 
 use super::Checker;
-use crate::syntax::{ActionSyntax, At, ConditionSyntax, RangeSyntax, RuleSyntax, Term};
+use crate::syntax::{ActionSyntax, ConditionSyntax, RangeSyntax, RuleSyntax, Spanned, Term};
 use crate::value::numbers;
 use crate::width::{Normalisation, Width};
 use crate::{AccessKind, Diagnostic, Integer, KnobPattern, Relation, Span, Value};
@@ -53,27 +53,27 @@ impl LetsPass {
 impl Checker {
     /// Warns of numbers in a rule that do not mean what they seem to.
     pub(super) fn numbers_of_new(&mut self, syntax: &RuleSyntax) {
-        if !syntax.kinds.is.contains(AccessKind::Write) {
+        if !syntax.kinds.node.contains(AccessKind::Write) {
             return;
         }
-        let denies = matches!(syntax.action.is, ActionSyntax::Deny(_));
+        let denies = matches!(syntax.action.node, ActionSyntax::Deny(_));
         let mut bounds = Vec::new();
         if let Some(condition) = &syntax.condition {
             collect(condition, denies, &mut bounds);
             self.texts_that_are_numbers(condition, denies);
         }
-        if let ActionSyntax::Clamp(ranges) = &syntax.action.is {
-            ranges.iter().for_each(|range| of_range(&range.is, range.span, false, &mut bounds));
+        if let ActionSyntax::Clamp(ranges) = &syntax.action.node {
+            ranges.node.iter().for_each(|range| of_range(&range.node, range.span, false, &mut bounds));
         }
         for bound in bounds {
-            let beyond = |pattern: &&At<KnobPattern>| !self.may_be_stored(&pattern.is, bound.literal);
+            let beyond = |pattern: &&Spanned<KnobPattern>| !self.may_be_stored(&pattern.node, bound.literal);
             if let Some(pattern) = syntax.patterns.iter().find(beyond) {
-                let warning = self.beyond_width(&pattern.is, bound);
+                let warning = self.beyond_width(&pattern.node, bound);
                 self.report(warning.also(pattern.span, "this knob"));
                 continue;
             }
-            let normalised = |pattern: &At<KnobPattern>| {
-                Normalisation::known(&pattern.is)
+            let normalised = |pattern: &Spanned<KnobPattern>| {
+                Normalisation::known(&pattern.node)
                     .and_then(|how| normalised(how, bound))
                     .map(|why| (why, pattern.span))
             };
@@ -85,36 +85,36 @@ impl Checker {
     }
 
     /// Warns of a denial of a number as a text, of which there are others for the same number.
-    fn texts_that_are_numbers(&mut self, condition: &At<ConditionSyntax>, denied: bool) {
-        match &condition.is {
+    fn texts_that_are_numbers(&mut self, condition: &Spanned<ConditionSyntax>, denied: bool) {
+        match &condition.node {
             ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
                 parts.iter().for_each(|part| self.texts_that_are_numbers(part, denied));
             }
             ConditionSyntax::Not(part) => self.texts_that_are_numbers(part, !denied),
             ConditionSyntax::Chain(first, links) => {
                 let [(relation, second)] = links.as_slice() else { return };
-                let denied = match relation.is {
+                let denied = match relation.node {
                     Relation::Equal => denied,
                     Relation::NotEqual => !denied,
                     _ => return,
                 };
                 for (subject, literal) in [(first, second), (second, first)] {
-                    if denied && matches!(subject.is, Term::Value(Value::New)) {
+                    if denied && matches!(subject.node, Term::Value(Value::New)) {
                         self.text_that_is_a_number(literal);
                     }
                 }
             }
             ConditionSyntax::InSet(subject, members) => {
-                if denied && matches!(subject.is, Term::Value(Value::New)) {
-                    members.is.iter().for_each(|member| self.text_that_is_a_number(member));
+                if denied && matches!(subject.node, Term::Value(Value::New)) {
+                    members.node.iter().for_each(|member| self.text_that_is_a_number(member));
                 }
             }
             ConditionSyntax::InRange(..) | ConditionSyntax::Text(..) => {}
         }
     }
 
-    fn text_that_is_a_number(&mut self, literal: &At<Term>) {
-        let Term::Text(text) = &literal.is else { return };
+    fn text_that_is_a_number(&mut self, literal: &Spanned<Term>) {
+        let Term::Text(text) = &literal.node else { return };
         let Ok(&[number]) = numbers(text.as_bytes(), Value::New).as_deref() else { return };
         let message = format!("{text} is one text of many for the number {number}");
         let warning = Diagnostic::warning("number-as-text", literal.span, message)
@@ -160,8 +160,8 @@ impl Checker {
 }
 
 /// The literals beside numbers of the new value. If `negated`, what holds is not let pass.
-fn collect(condition: &At<ConditionSyntax>, negated: bool, bounds: &mut Vec<Bound>) {
-    match &condition.is {
+fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec<Bound>) {
+    match &condition.node {
         ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
             parts.iter().for_each(|part| collect(part, negated, bounds));
         }
@@ -169,22 +169,28 @@ fn collect(condition: &At<ConditionSyntax>, negated: bool, bounds: &mut Vec<Boun
         ConditionSyntax::Chain(first, links) => {
             let mut left = first;
             for (relation, right) in links {
-                if let (true, Term::Integer(literal)) = (is_new(left), &right.is) {
-                    push(*literal, right.span, LetsPass::those(relation.is, literal.get()), negated, bounds);
+                if let (true, Term::Integer(literal)) = (is_new(left), &right.node) {
+                    push(
+                        *literal,
+                        right.span,
+                        LetsPass::those(relation.node, literal.get()),
+                        negated,
+                        bounds,
+                    );
                 }
-                if let (Term::Integer(literal), true) = (&left.is, is_new(right)) {
-                    let mirrored = LetsPass::those(mirrored(relation.is), literal.get());
+                if let (Term::Integer(literal), true) = (&left.node, is_new(right)) {
+                    let mirrored = LetsPass::those(mirrored(relation.node), literal.get());
                     push(*literal, left.span, mirrored, negated, bounds);
                 }
                 left = right;
             }
         }
         ConditionSyntax::InRange(subject, range) if is_new(subject) => {
-            of_range(&range.is, range.span, negated, bounds);
+            of_range(&range.node, range.span, negated, bounds);
         }
         ConditionSyntax::InSet(subject, members) if is_new(subject) => {
-            for member in &members.is {
-                if let Term::Integer(literal) = member.is {
+            for member in &members.node {
+                if let Term::Integer(literal) = member.node {
                     push(literal, member.span, LetsPass::Exactly(literal.get()), negated, bounds);
                 }
             }
@@ -207,8 +213,8 @@ fn push(literal: Integer, span: Span, lets_pass: LetsPass, negated: bool, bounds
     bounds.push(Bound { literal, span, lets_pass });
 }
 
-fn is_new(term: &At<Term>) -> bool {
-    matches!(term.is, Term::Value(Value::New) | Term::Element(Value::New, _))
+fn is_new(term: &Spanned<Term>) -> bool {
+    matches!(term.node, Term::Value(Value::New) | Term::Element(Value::New, _))
 }
 
 /// The relation of the right side to the left one.

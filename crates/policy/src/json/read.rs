@@ -1,203 +1,149 @@
-//! From documents to text of the language, with a note of which stretch came from where. Only what has been read and is
-//! written anew goes into the text, so that no string of a document can become more than one name, text or number.
-
-use std::fmt::Display;
+//! From documents to policies. Every error is noted with the path of what is wrong.
 
 use super::JsonError;
 use super::document::{
-    ActionDocument, ConditionDocument, ExpectedDocument, FallbackActionDocument, FallbackDocument,
-    IntegerDocument, KindDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
-    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
-    TextOperandDocument, TextTestDocument, ValueDocument,
+    ActionDocument, ConditionDocument, DefaultsDocument, ExpectedDocument, FallbackActionDocument,
+    FallbackDocument, IntegerDocument, KindDocument, ModeDocument, OperandDocument, PolicyDocument,
+    RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
+    TextDocument, TextOperandDocument, TextTestDocument, ValueDocument,
 };
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
 use crate::{
-    Access, Condition, Errno, Expected, Integer, KnobName, KnobPattern, Operand, Range, Relation, Span,
-    SpellingError, Task, TestStep, Text, TextGlob, TextOperand, TextTest, Value,
+    Access, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, KnobName,
+    KnobPattern, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task, Test, TestStep, TextGlob,
+    TextOperand, TextTest, Value, ValueText,
 };
 
-/// The text, which path of the document each stretch came from, and what could not be written.
-pub(super) fn text(document: &PolicyDocument) -> (String, Vec<(Span, String)>, Vec<JsonError>) {
-    let mut reader =
-        Reader { text: String::new(), places: Vec::new(), path: String::new(), errors: Vec::new() };
-    reader.policy(document);
-    (reader.text, reader.places, reader.errors)
+/// The policy that `document` states, or all that is wrong with it.
+pub(super) fn policy(document: &PolicyDocument) -> Result<Policy, Vec<JsonError>> {
+    let mut reader = Reader { path: String::new(), errors: Vec::new() };
+    reader.policy(document).ok_or(reader.errors)
 }
 
+/// What its methods return is absent where something is wrong, which they have noted then.
 struct Reader {
-    text: String,
-    places: Vec<(Span, String)>,
     /// Where in the document we are.
     path: String,
     errors: Vec<JsonError>,
 }
 
 impl Reader {
-    fn policy(&mut self, document: &PolicyDocument) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        self.at("name", |reader| {
-            if !document.name.is_empty() && document.name.chars().all(plain) {
-                reader.write(format_args!("policy {}\n", document.name));
-            } else {
-                reader.error(
-                    "names of policies have letters, digits, `-`, `_` and `.`, and are not empty",
-                    None,
-                );
-                reader.write("policy x\n");
-            }
-        });
-        match document.mode {
-            ModeDocument::Enforce => {}
-            ModeDocument::Audit => self.write("mode audit\n"),
-        }
-        if !document.width_64.is_empty() {
-            self.write("width 64 ");
-            self.at("width_64", |reader| reader.knobs(&document.width_64));
-            self.write("\n");
-        }
-        self.write("\n");
-        self.at("defaults", |reader| {
-            reader.default("read", document.defaults.read.as_ref());
-            reader.default("write", document.defaults.write.as_ref());
-        });
-        self.write("\n");
-        for (i, rule) in document.rules.iter().enumerate() {
-            self.at(&format!("rules[{i}]"), |reader| reader.rule(rule));
-            self.write("\n");
-        }
-        for (i, test) in document.tests.iter().enumerate() {
-            self.at(&format!("tests[{i}]"), |reader| reader.test(test));
-        }
-    }
-
-    fn default(&mut self, kind: &str, fallback: Option<&FallbackDocument>) {
-        let Some(fallback) = fallback else { return };
-        self.at(kind, |reader| {
-            reader.write(format_args!("default {kind} "));
-            reader.at("action", |reader| match &fallback.action {
-                FallbackActionDocument::Allow => reader.write("allow"),
-                FallbackActionDocument::Deny(errno) => reader.at("deny", |reader| reader.deny(errno)),
-            });
-            reader.log(fallback.log);
-            reader.write("\n");
-        });
-    }
-
-    fn deny(&mut self, errno: &str) {
-        let errno = self.errno(errno);
-        self.write(format_args!("deny({errno})"));
-    }
-
-    fn errno(&mut self, name: &str) -> Errno {
-        Errno::from_name(name).unwrap_or_else(|| {
-            let near = nearest(name, Errno::ALL.iter().map(|errno| errno.name()));
-            self.error(
-                format!("there is no errno {name:?}"),
-                near.map(|near| format!("did you mean `{near}`?")),
-            );
-            Errno::EPERM
-        })
-    }
-
-    fn log(&mut self, log: Option<bool>) {
-        match log {
-            None => {}
-            Some(true) => self.write(" log"),
-            Some(false) => self.write(" nolog"),
-        }
-    }
-
-    fn rule(&mut self, rule: &RuleDocument) {
-        self.at("action", |reader| match &rule.action {
-            ActionDocument::Allow => reader.write("allow"),
-            ActionDocument::Deny(errno) => reader.at("deny", |reader| reader.deny(errno)),
-            ActionDocument::Set(_) => reader.write("set"),
-            ActionDocument::Clamp(_) => reader.write("clamp"),
-            ActionDocument::Ignore => reader.write("ignore"),
-        });
-        self.write(" ");
-        self.at("kinds", |reader| reader.kinds(&rule.kinds));
-        self.write(" ");
-        self.at("knobs", |reader| reader.knobs(&rule.knobs));
-        match &rule.action {
-            ActionDocument::Set(text) => {
-                self.write(" to ");
-                self.at("action.set", |reader| {
-                    let text = reader.bytes(text);
-                    reader.write(text);
-                });
-            }
-            ActionDocument::Clamp(ranges) => {
-                self.write(" to ");
-                self.at("action.clamp", |reader| {
-                    reader.list("[", "]", ranges, |reader, range| {
-                        let range = reader.range(range);
-                        reader.write(range);
-                    });
-                });
-            }
-            ActionDocument::Allow | ActionDocument::Deny(_) | ActionDocument::Ignore => {}
-        }
-        if let Some(condition) = &rule.condition {
-            self.write(" if ");
-            self.at("condition", |reader| reader.condition(condition));
-        }
-        self.log(rule.log);
-    }
-
-    fn kinds(&mut self, kinds: &[KindDocument]) {
-        match kinds {
-            [KindDocument::Read] => self.write("read"),
-            [KindDocument::Write] => self.write("write"),
-            [KindDocument::Read, KindDocument::Write] | [KindDocument::Write, KindDocument::Read] => {
-                self.write("read write");
-            }
-            _ => {
-                self.error("expected \"read\", \"write\" or both", None);
-                self.write("write");
-            }
-        }
-    }
-
-    fn knobs(&mut self, knobs: &[String]) {
-        if knobs.is_empty() {
-            self.error("a rule looks at one knob at least", Some("`**` matches every knob".to_owned()));
-            self.write("**");
-        }
-        self.list("", "", knobs, |reader, knob| match KnobPattern::parse(knob) {
-            Ok(pattern) => reader.write(pattern),
-            Err(error) => {
-                reader.spelling(error);
-                reader.write("unknown");
-            }
-        });
-    }
-
-    fn spelling(&mut self, error: SpellingError) {
-        let message = format!("{} (at byte {})", error.kind, error.span.start);
-        self.error(message, error.kind.help().map(str::to_owned));
-    }
-
-    fn range(&mut self, range: &RangeDocument) -> Range {
-        let mut end = |name: &str, end: Option<IntegerDocument>| {
-            let mut integer = None;
-            self.at(name, |reader| integer = end.map(|end| reader.integer(end)));
-            integer
+    fn policy(&mut self, document: &PolicyDocument) -> Option<Policy> {
+        let policy = self.at("name", |reader| reader.valid(Policy::new(document.name.as_str())));
+        let defaults = self.at("defaults", |reader| reader.defaults(&document.defaults));
+        let rules = self.each("rules", &document.rules, Self::rule);
+        let tests = self.each("tests", &document.tests, Self::test);
+        let width_64 = self.each("width_64", &document.width_64, Self::pattern);
+        let mode = match document.mode {
+            ModeDocument::Enforce => Mode::Enforce,
+            ModeDocument::Audit => Mode::Audit,
         };
-        Range { low: end("low", range.low), high: end("high", range.high) }
+        let policy = policy?.with_mode(mode).with_defaults(defaults?).with_rules(rules?).with_tests(tests?);
+        Some(policy.with_width_64(width_64?))
     }
 
-    fn integer(&mut self, integer: IntegerDocument) -> Integer {
-        Integer::new(integer.0).unwrap_or_else(|| {
-            let help = format!("integers are between {} and {}", Integer::MIN, Integer::MAX);
-            self.error("this integer is beyond 64 bits", Some(help));
-            Integer::from(0)
+    fn defaults(&mut self, document: &DefaultsDocument) -> Option<Defaults> {
+        let mut of = |kind: &str, stated: &Option<FallbackDocument>, otherwise: Fallback| match stated {
+            Some(stated) => self.at(kind, |reader| reader.fallback(stated)),
+            None => Some(otherwise),
+        };
+        let absent = Defaults::default();
+        let (read, write) =
+            (of("read", &document.read, absent.read), of("write", &document.write, absent.write));
+        Some(Defaults { read: read?, write: write? })
+    }
+
+    fn fallback(&mut self, document: &FallbackDocument) -> Option<Fallback> {
+        let action = match &document.action {
+            FallbackActionDocument::Allow => FallbackAction::Allow,
+            FallbackActionDocument::Deny(errno) => {
+                FallbackAction::Deny(self.at("action.deny", |reader| reader.errno(errno))?)
+            }
+        };
+        Some(Fallback { action, log: document.log })
+    }
+
+    fn errno(&mut self, name: &str) -> Option<Errno> {
+        Errno::from_name(name).or_else(|| {
+            let near = did_you_mean(name, Errno::ALL.iter().map(|errno| errno.name()));
+            let help = near.map(|near| format!("did you mean `{near}`?"));
+            self.error(format!("there is no errno {name:?}"), help)
         })
     }
 
-    fn bytes(&mut self, text: &TextDocument) -> Text {
+    fn rule(&mut self, document: &RuleDocument) -> Option<Rule> {
+        let action = self.at("action", |reader| reader.action(&document.action));
+        let kinds = self.at("kinds", |reader| reader.kinds(&document.kinds));
+        let patterns = self.each("knobs", &document.knobs, |reader, knob| {
+            let pattern = reader.pattern(knob)?;
+            reader.valid(pattern.check_is_sysctl())?;
+            Some(pattern)
+        });
+        let condition = document.condition.as_ref();
+        let condition = condition.map(|condition| self.at("condition", |reader| reader.condition(condition)));
+        let (kinds, patterns) = (kinds?, patterns?);
+        let place = if patterns.is_empty() { "knobs" } else { "kinds" };
+        let action = action?;
+        let rule = self.at(place, |reader| reader.valid(Rule::new(action, kinds, patterns)))?;
+        let rule = match condition {
+            Some(condition) => {
+                let condition = condition?;
+                self.at("condition", |reader| reader.valid(rule.with_condition(condition)))?
+            }
+            None => rule,
+        };
+        Some(rule.with_log(document.log))
+    }
+
+    fn action(&mut self, document: &ActionDocument) -> Option<Action> {
+        match document {
+            ActionDocument::Allow => Some(Action::Allow),
+            ActionDocument::Deny(errno) => self.at("deny", |reader| reader.errno(errno)).map(Action::Deny),
+            ActionDocument::Set(text) => self.at("set", |reader| {
+                let text = reader.bytes(text)?;
+                reader.valid(Action::set(text))
+            }),
+            ActionDocument::Clamp(ranges) => {
+                let ranges = self.each("clamp", ranges, Self::range)?;
+                self.at("clamp", |reader| reader.valid(Action::clamp(ranges)))
+            }
+            ActionDocument::Ignore => Some(Action::Ignore),
+        }
+    }
+
+    fn kinds(&mut self, kinds: &[KindDocument]) -> Option<Kinds> {
+        match kinds {
+            [KindDocument::Read] => Some(Kinds::Read),
+            [KindDocument::Write] => Some(Kinds::Write),
+            [KindDocument::Read, KindDocument::Write] | [KindDocument::Write, KindDocument::Read] => {
+                Some(Kinds::Both)
+            }
+            _ => self.error("expected \"read\", \"write\" or both", None),
+        }
+    }
+
+    fn pattern(&mut self, text: &String) -> Option<KnobPattern> {
+        self.valid(KnobPattern::parse(text))
+    }
+
+    fn range(&mut self, document: &RangeDocument) -> Option<Range> {
+        let low = document.low.map(|low| self.at("low", |reader| reader.integer(&low)));
+        let high = document.high.map(|high| self.at("high", |reader| reader.integer(&high)));
+        // An end that is absent is fine, and one that is wrong is not.
+        let end = |end: Option<Option<Integer>>| end.map_or(Some(None), |end| end.map(Some));
+        self.valid(Range::new(end(low)?, end(high)?))
+    }
+
+    fn integer(&mut self, integer: &IntegerDocument) -> Option<Integer> {
+        Integer::new(integer.0).or_else(|| {
+            let help = format!("integers are between {} and {}", Integer::MIN, Integer::MAX);
+            self.error("this integer is beyond 64 bits", Some(help))
+        })
+    }
+
+    fn bytes(&mut self, text: &TextDocument) -> Option<Vec<u8>> {
         let hex = match text {
-            TextDocument::Utf8(text) => return Text::from(text.as_str()),
+            TextDocument::Utf8(text) => return Some(text.as_bytes().to_vec()),
             TextDocument::Hex(document) => &document.hex,
         };
         let byte = |pair: &[u8]| {
@@ -208,98 +154,63 @@ impl Reader {
             }
         };
         let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
-        Text(bytes.unwrap_or_else(|| {
-            self.error("expected two hexadecimal digits for each byte", None);
-            Vec::new()
-        }))
+        bytes.or_else(|| self.error("expected two hexadecimal digits for each byte", None))
     }
 
-    /// A condition that is itself in no other, or in parentheses.
-    fn condition(&mut self, condition: &ConditionDocument) {
-        match condition {
-            ConditionDocument::All(parts) => self.at("all", |reader| reader.parts(parts, " and ")),
-            ConditionDocument::Any(parts) => self.at("any", |reader| reader.parts(parts, " or ")),
-            ConditionDocument::Not(negated) => self.at("not", |reader| {
-                reader.write("not ");
-                reader.part(negated);
+    fn value_text(&mut self, text: &TextDocument) -> Option<ValueText> {
+        let bytes = self.bytes(text)?;
+        self.valid(ValueText::new(bytes))
+    }
+
+    fn condition(&mut self, document: &ConditionDocument) -> Option<Condition> {
+        match document {
+            ConditionDocument::All(parts) => {
+                let parts = self.each("all", parts, Self::condition)?;
+                self.at("all", |reader| reader.valid(Condition::all(parts)))
+            }
+            ConditionDocument::Any(parts) => {
+                let parts = self.each("any", parts, Self::condition)?;
+                self.at("any", |reader| reader.valid(Condition::any(parts)))
+            }
+            ConditionDocument::Not(negated) => {
+                let negated = self.at("not", |reader| reader.condition(negated))?;
+                Some(Condition::Not(Box::new(negated)))
+            }
+            ConditionDocument::Chain(chain) => self.at("chain", |reader| {
+                let first = reader.at("first", |reader| reader.operand(&chain.first));
+                let links = reader.each("links", &chain.links, |reader, link| {
+                    let operand = reader.at("operand", |reader| reader.operand(&link.operand))?;
+                    Some((relation(link.relation), operand))
+                });
+                reader.valid(Condition::chain(first?, links?))
             }),
-            leaf => {
-                if let Some(leaf) = self.leaf(leaf) {
-                    self.write(leaf);
-                } else {
-                    self.write("uid == 0");
-                }
-            }
+            ConditionDocument::InRange(test) => self.at("in_range", |reader| {
+                let operand = reader.at("operand", |reader| reader.operand(&test.operand));
+                let range = reader.at("range", |reader| reader.range(&test.range));
+                reader.valid(Condition::in_range(operand?, range?))
+            }),
+            ConditionDocument::InSet(test) => self.at("in_set", |reader| {
+                let operand = reader.at("operand", |reader| reader.operand(&test.operand));
+                let members = reader.each("members", &test.members, Self::integer);
+                reader.valid(Condition::in_set(operand?, members?))
+            }),
+            ConditionDocument::Text(test) => self.at("text", |reader| reader.text_condition(test)),
         }
     }
 
-    fn parts(&mut self, parts: &[ConditionDocument], word: &str) {
-        if parts.len() < 2 {
-            self.error("expected two conditions or more", None);
-        }
-        if parts.is_empty() {
-            self.write("uid == 0");
-        }
-        for (i, part) in parts.iter().enumerate() {
-            if i > 0 {
-                self.write(word);
-            }
-            self.at(&format!("[{i}]"), |reader| reader.part(part));
-        }
-    }
-
-    fn part(&mut self, part: &ConditionDocument) {
-        let in_parens = matches!(part, ConditionDocument::All(_) | ConditionDocument::Any(_));
-        self.write(if in_parens { "(" } else { "" });
-        self.condition(part);
-        self.write(if in_parens { ")" } else { "" });
-    }
-
-    /// A condition without others inside; errors have been reported if it is none.
-    fn leaf(&mut self, leaf: &ConditionDocument) -> Option<Condition> {
-        let before = self.errors.len();
-        let condition = match leaf {
-            ConditionDocument::All(_) | ConditionDocument::Any(_) | ConditionDocument::Not(_) => return None,
-            ConditionDocument::Chain(chain) => {
-                let first = self.inside("chain.first", |reader| reader.operand(&chain.first));
-                if chain.links.is_empty() {
-                    self.error("a chain has one link at least", None);
-                }
-                let link = |(i, link): (usize, &super::document::LinkDocument)| {
-                    let path = format!("chain.links[{i}].operand");
-                    (relation(link.relation), self.inside(&path, |reader| reader.operand(&link.operand)))
-                };
-                let links = chain.links.iter().enumerate().map(link).collect();
-                Condition::Chain { first, links }
-            }
-            ConditionDocument::InRange(test) => {
-                let operand = self.inside("in_range.operand", |reader| reader.operand(&test.operand));
-                Condition::InRange(operand, self.inside("in_range.range", |reader| reader.range(&test.range)))
-            }
-            ConditionDocument::InSet(test) => {
-                let operand = self.inside("in_set.operand", |reader| reader.operand(&test.operand));
-                let members = test.members.iter().enumerate();
-                let member = |(i, member): (usize, &IntegerDocument)| {
-                    self.inside(&format!("in_set.members[{i}]"), |reader| reader.integer(*member))
-                };
-                Condition::InSet(operand, members.map(member).collect())
-            }
-            ConditionDocument::Text(test) => self.inside("text", |reader| reader.text_condition(test))?,
-        };
-        (self.errors.len() == before).then_some(condition)
-    }
-
-    fn operand(&mut self, operand: &OperandDocument) -> Operand {
-        match operand {
-            OperandDocument::Literal(literal) => Operand::Literal(self.integer(*literal)),
+    fn operand(&mut self, operand: &OperandDocument) -> Option<Operand> {
+        Some(match operand {
+            OperandDocument::Literal(literal) => Operand::Literal(self.integer(literal)?),
             OperandDocument::New => Operand::Only(Value::New),
             OperandDocument::Old => Operand::Only(Value::Old),
-            OperandDocument::Element(element) => Operand::Element(value(element.of), element.index),
+            OperandDocument::Element(element) => {
+                return self.valid(Operand::element(value(element.of), element.index));
+            }
             OperandDocument::Count(of) => Operand::Count(value(*of)),
             OperandDocument::Pos => Operand::Pos,
             OperandDocument::Uid => Operand::Uid,
             OperandDocument::Gid => Operand::Gid,
-        }
+        })
     }
 
     fn text_condition(&mut self, condition: &TextConditionDocument) -> Option<Condition> {
@@ -308,84 +219,65 @@ impl Reader {
             TextOperandDocument::Old => TextOperand::Value(Value::Old),
             TextOperandDocument::Comm => TextOperand::Comm,
         };
+        let mut text = |name: &str, text: &TextDocument| self.at(name, |reader| reader.value_text(text));
         let test = match &condition.test {
-            TextTestDocument::Equals(text) => TextTest::Equals(self.bytes(text)),
-            TextTestDocument::Differs(text) => TextTest::Differs(self.bytes(text)),
-            TextTestDocument::In(texts) => TextTest::In(texts.iter().map(|text| self.bytes(text)).collect()),
-            TextTestDocument::StartsWith(text) => TextTest::StartsWith(self.bytes(text)),
-            TextTestDocument::Contains(text) => TextTest::Contains(self.bytes(text)),
-            TextTestDocument::Matches(glob) => match TextGlob::parse(glob) {
-                Ok(glob) => TextTest::Matches(glob),
-                Err(error) => {
-                    self.inside("test.matches", |reader| reader.spelling(error));
-                    return None;
-                }
-            },
+            TextTestDocument::Equals(other) => TextTest::Equals(text("test.equals", other)?),
+            TextTestDocument::Differs(other) => TextTest::Differs(text("test.differs", other)?),
+            TextTestDocument::StartsWith(start) => TextTest::StartsWith(text("test.starts_with", start)?),
+            TextTestDocument::Contains(part) => TextTest::Contains(text("test.contains", part)?),
+            TextTestDocument::In(members) => {
+                let members = self.each("test.in", members, Self::value_text)?;
+                self.at("test.in", |reader| reader.valid(TextTest::one_of(members)))?
+            }
+            TextTestDocument::Matches(glob) => {
+                TextTest::Matches(self.at("test.matches", |reader| reader.valid(TextGlob::parse(glob)))?)
+            }
         };
         Some(Condition::Text(operand, test))
     }
 
-    fn test(&mut self, test: &TestDocument) {
-        self.write("\ntest ");
-        self.at("name", |reader| reader.write(Text::from(test.name.as_str())));
-        self.write(" {\n");
-        for (i, step) in test.steps.iter().enumerate() {
-            self.at(&format!("steps[{i}]"), |reader| reader.step(step));
-        }
-        self.write("}\n");
+    fn test(&mut self, test: &TestDocument) -> Option<Test> {
+        let steps = self.each("steps", &test.steps, Self::step)?;
+        Some(Test { name: test.name.clone(), steps })
     }
 
-    fn step(&mut self, step: &StepDocument) {
-        let knob = match KnobName::parse(&step.knob) {
-            Ok(knob) => knob,
-            Err(error) => return self.inside("knob", |reader| reader.spelling(error)),
+    fn step(&mut self, step: &StepDocument) -> Option<TestStep> {
+        let knob = self.at("knob", |reader| reader.valid(KnobName::parse(&step.knob)));
+        let mut bytes = |name: &str, text: &Option<TextDocument>| match text {
+            Some(text) => self.at(name, |reader| reader.bytes(text)).map(Some),
+            None => Some(None),
         };
-        let mut bytes = |name: &str, text: Option<&TextDocument>| {
-            text.map(|text| self.inside(name, |reader| reader.bytes(text)).0)
-        };
-        let new = bytes("new", step.new.as_ref());
-        let old = bytes("old", step.old.as_ref());
-        let comm = bytes("comm", step.comm.as_ref()).unwrap_or_default();
-        let task = Task { uid: step.uid, gid: step.gid, comm };
-        let access = Access { knob, new, old, pos: step.pos, task };
-        let expected = self.inside("expect", |reader| match &step.expect {
-            ExpectedDocument::Allow => Expected::Allow,
-            ExpectedDocument::Deny(errno) => {
-                Expected::Deny(errno.as_deref().map(|errno| reader.errno(errno)))
-            }
-            ExpectedDocument::Set(text) => Expected::Set(reader.bytes(text)),
+        let (new, old, comm) = (bytes("new", &step.new), bytes("old", &step.old), bytes("comm", &step.comm));
+        let expected = self.at("expect", |reader| {
+            Some(match &step.expect {
+                ExpectedDocument::Allow => Expected::Allow,
+                ExpectedDocument::Deny(None) => Expected::Deny(None),
+                ExpectedDocument::Deny(Some(errno)) => Expected::Deny(Some(reader.errno(errno)?)),
+                ExpectedDocument::Set(text) => Expected::Set(reader.bytes(text)?.into()),
+            })
         });
-        self.write(format_args!("  {}\n", TestStep { access, expected }));
+        let task = Task { uid: step.uid, gid: step.gid, comm: comm?.unwrap_or_default() };
+        let access = Access { knob: knob?, new: new?, old: old?, pos: step.pos, task };
+        self.valid(TestStep::new(access, expected?))
     }
 
-    fn list<T>(&mut self, open: &str, close: &str, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
-        self.write(open);
-        for (i, item) in items.iter().enumerate() {
-            self.write(if i > 0 { ", " } else { "" });
-            self.at(&format!("[{i}]"), |reader| write(reader, item));
-        }
-        self.write(close);
+    /// All of `items`, in the member `name` of what we are at.
+    fn each<T, U>(
+        &mut self,
+        name: &str,
+        items: &[T],
+        mut read: impl FnMut(&mut Self, &T) -> Option<U>,
+    ) -> Option<Vec<U>> {
+        let items: Vec<Option<U>> = items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| self.at(&format!("{name}[{i}]"), |reader| read(reader, item)))
+            .collect();
+        items.into_iter().collect()
     }
 
-    fn write(&mut self, text: impl Display) {
-        use std::fmt::Write;
-        // Writing to a string never fails.
-        let _ = write!(self.text, "{text}");
-    }
-
-    /// Does something further inside the document, and notes what that adds to the text.
-    fn at(&mut self, step: &str, work: impl FnOnce(&mut Self)) {
-        let start = self.text.len();
-        let length = self.path.len();
-        self.path.push_str(if length == 0 || step.starts_with('[') { "" } else { "." });
-        self.path.push_str(step);
-        work(self);
-        self.places.push((Span::new(start, self.text.len()), self.path.clone()));
-        self.path.truncate(length);
-    }
-
-    /// The same for what gives a result.
-    fn inside<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+    /// Does something further inside the document.
+    fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let length = self.path.len();
         self.path.push_str(if length == 0 { "" } else { "." });
         self.path.push_str(step);
@@ -394,8 +286,21 @@ impl Reader {
         result
     }
 
-    fn error(&mut self, message: impl Into<String>, help: Option<String>) {
+    /// What was made.
+    fn valid<T>(&mut self, made: Result<T, impl Into<PolicyError>>) -> Option<T> {
+        made.map_or_else(
+            |error| {
+                let error = error.into();
+                self.error(error.to_string(), error.help())
+            },
+            Some,
+        )
+    }
+
+    /// Notes an error; there is nothing then.
+    fn error<T>(&mut self, message: impl Into<String>, help: Option<String>) -> Option<T> {
         self.errors.push(JsonError { path: self.path.clone(), message: message.into(), help });
+        None
     }
 }
 

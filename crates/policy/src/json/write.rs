@@ -16,18 +16,18 @@ impl From<&Policy> for PolicyDocument {
     fn from(policy: &Policy) -> Self {
         Self {
             schema: None,
-            name: policy.name.clone(),
-            mode: match policy.mode {
+            name: policy.name().to_owned(),
+            mode: match policy.mode() {
                 Mode::Enforce => ModeDocument::Enforce,
                 Mode::Audit => ModeDocument::Audit,
             },
             defaults: DefaultsDocument {
-                read: Some(fallback(&policy.defaults.read)),
-                write: Some(fallback(&policy.defaults.write)),
+                read: Some(fallback(&policy.defaults().read)),
+                write: Some(fallback(&policy.defaults().write)),
             },
-            rules: policy.rules.iter().map(rule).collect(),
-            tests: policy.tests.iter().map(test).collect(),
-            width_64: policy.width_64.iter().map(ToString::to_string).collect(),
+            rules: policy.rules().iter().map(rule).collect(),
+            tests: policy.tests().iter().map(test).collect(),
+            width_64: policy.width_64().iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -42,26 +42,26 @@ fn fallback(fallback: &Fallback) -> FallbackDocument {
 
 fn rule(rule: &Rule) -> RuleDocument {
     RuleDocument {
-        action: match &rule.action {
+        action: match rule.action() {
             Action::Allow => ActionDocument::Allow,
             Action::Deny(errno) => ActionDocument::Deny(errno.to_string()),
             Action::Set(replacement) => ActionDocument::Set(text(replacement.as_bytes())),
             Action::Clamp(ranges) => ActionDocument::Clamp(ranges.iter().map(range).collect()),
             Action::Ignore => ActionDocument::Ignore,
         },
-        kinds: match rule.kinds {
+        kinds: match rule.kinds() {
             Kinds::Read => vec![KindDocument::Read],
             Kinds::Write => vec![KindDocument::Write],
             Kinds::Both => vec![KindDocument::Read, KindDocument::Write],
         },
-        knobs: rule.patterns.iter().map(ToString::to_string).collect(),
-        condition: rule.condition.as_ref().map(condition),
-        log: rule.log,
+        knobs: rule.patterns().iter().map(ToString::to_string).collect(),
+        condition: rule.condition().map(condition),
+        log: rule.log(),
     }
 }
 
 fn range(range: &Range) -> RangeDocument {
-    RangeDocument { low: range.low.map(integer), high: range.high.map(integer) }
+    RangeDocument { low: range.low().map(integer), high: range.high().map(integer) }
 }
 
 fn integer(integer: Integer) -> IntegerDocument {
@@ -82,22 +82,23 @@ fn condition(part: &Condition) -> ConditionDocument {
         Condition::All(parts) => ConditionDocument::All(parts.iter().map(condition).collect()),
         Condition::Any(parts) => ConditionDocument::Any(parts.iter().map(condition).collect()),
         Condition::Not(negated) => ConditionDocument::Not(Box::new(condition(negated))),
-        Condition::Chain { first, links } => {
+        Condition::Chain(chain) => {
             let link = |(relation, other): &(Relation, Operand)| LinkDocument {
                 relation: relation_document(*relation),
-                operand: operand(other),
+                operand: operand(*other),
             };
             ConditionDocument::Chain(ChainDocument {
-                first: operand(first),
-                links: links.iter().map(link).collect(),
+                first: operand(chain.first()),
+                links: chain.links().iter().map(link).collect(),
             })
         }
-        Condition::InRange(subject, bounds) => {
-            ConditionDocument::InRange(InRangeDocument { operand: operand(subject), range: range(bounds) })
-        }
-        Condition::InSet(subject, members) => {
-            let members = members.iter().copied().map(integer).collect();
-            ConditionDocument::InSet(InSetDocument { operand: operand(subject), members })
+        Condition::InRange(test) => ConditionDocument::InRange(InRangeDocument {
+            operand: operand(test.operand()),
+            range: range(&test.range()),
+        }),
+        Condition::InSet(test) => {
+            let members = test.members().iter().copied().map(integer).collect();
+            ConditionDocument::InSet(InSetDocument { operand: operand(test.operand()), members })
         }
         Condition::Text(subject, test) => {
             let operand = match subject {
@@ -121,12 +122,14 @@ fn relation_document(relation: Relation) -> RelationDocument {
     }
 }
 
-fn operand(operand: &Operand) -> OperandDocument {
-    match *operand {
+fn operand(operand: Operand) -> OperandDocument {
+    match operand {
         Operand::Literal(literal) => OperandDocument::Literal(integer(literal)),
         Operand::Only(Value::New) => OperandDocument::New,
         Operand::Only(Value::Old) => OperandDocument::Old,
-        Operand::Element(of, index) => OperandDocument::Element(ElementDocument { of: value(of), index }),
+        Operand::Element(of, index) => {
+            OperandDocument::Element(ElementDocument { of: value(of), index: index.get() })
+        }
         Operand::Count(of) => OperandDocument::Count(value(of)),
         Operand::Pos => OperandDocument::Pos,
         Operand::Uid => OperandDocument::Uid,
@@ -159,7 +162,7 @@ fn test(test: &Test) -> TestDocument {
 }
 
 fn step(step: &TestStep) -> StepDocument {
-    let access = &step.access;
+    let access = step.access();
     StepDocument {
         knob: access.knob.to_string(),
         new: access.new.as_deref().map(text),
@@ -168,7 +171,7 @@ fn step(step: &TestStep) -> StepDocument {
         uid: access.task.uid,
         gid: access.task.gid,
         comm: Some(&access.task.comm).filter(|comm| !comm.is_empty()).map(|comm| text(comm)),
-        expect: match &step.expected {
+        expect: match step.expected() {
             Expected::Allow => ExpectedDocument::Allow,
             Expected::Deny(errno) => ExpectedDocument::Deny(errno.map(|errno| errno.to_string())),
             Expected::Set(bytes) => ExpectedDocument::Set(text(bytes.as_bytes())),

@@ -2,9 +2,9 @@
 
 use super::foreign::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
 use super::{Parse, Parser, Reported};
-use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
-use crate::syntax::{At, ConditionSyntax, Term, TextVerb};
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Punct, TokenKind};
+use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::{Diagnostic, Relation, Span, Value, limits};
 
 /// The words that are operands.
@@ -14,36 +14,36 @@ pub(super) const OPERANDS: &[&str] = &["new", "old", "comm", "pos", "uid", "gid"
 pub(super) const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
 
 impl Parser<'_> {
-    pub(super) fn condition(&mut self) -> Parse<At<ConditionSyntax>> {
+    pub(super) fn condition(&mut self) -> Parse<Spanned<ConditionSyntax>> {
         self.compared = None;
         self.any(0)
     }
 
     /// `… or …`
-    fn any(&mut self, nesting: usize) -> Parse<At<ConditionSyntax>> {
+    fn any(&mut self, nesting: usize) -> Parse<Spanned<ConditionSyntax>> {
         let first = self.all(nesting)?;
         let mut terms = vec![first];
-        while self.connective("or", Mark::DoubleOr) {
+        while self.connective("or", Punct::DoubleOr) {
             terms.push(self.all(nesting)?);
         }
         Ok(joined(terms, ConditionSyntax::Any))
     }
 
     /// `… and …`
-    fn all(&mut self, nesting: usize) -> Parse<At<ConditionSyntax>> {
+    fn all(&mut self, nesting: usize) -> Parse<Spanned<ConditionSyntax>> {
         let first = self.not(nesting)?;
         let mut terms = vec![first];
-        while self.connective("and", Mark::DoubleAnd) {
+        while self.connective("and", Punct::DoubleAnd) {
             terms.push(self.not(nesting)?);
         }
         Ok(joined(terms, ConditionSyntax::All))
     }
 
     /// Uses `and` or `or`, or what other languages write for it, which is an error.
-    fn connective(&mut self, word: &str, foreign: Mark) -> bool {
-        let single = if foreign == Mark::DoubleAnd { '&' } else { '|' };
+    fn connective(&mut self, word: &str, foreign: Punct) -> bool {
+        let single = if foreign == Punct::DoubleAnd { '&' } else { '|' };
         let shouted = self.peek_slice().eq_ignore_ascii_case(word) && !self.peek_word(word);
-        if self.peek_mark(foreign) || self.peek().kind == TokenKind::Stray(single) || shouted {
+        if self.peek_punct(foreign) || self.peek().kind == TokenKind::Stray(single) || shouted {
             let span = self.peek_span();
             let error = Diagnostic::error(
                 "foreign-operator",
@@ -62,12 +62,12 @@ impl Parser<'_> {
     }
 
     /// `not …`, a condition in parentheses, or a comparison.
-    fn not(&mut self, nesting: usize) -> Parse<At<ConditionSyntax>> {
+    fn not(&mut self, nesting: usize) -> Parse<Spanned<ConditionSyntax>> {
         let start = self.peek_span();
-        let is_bang = self.peek_mark(Mark::Bang)
+        let is_bang = self.peek_punct(Punct::Bang)
             || (self.peek_slice().eq_ignore_ascii_case("not") && !self.peek_word("not"));
         let is_not = is_bang || self.peek_word("not");
-        if !is_not && !self.peek_mark(Mark::ParenOpen) {
+        if !is_not && !self.peek_punct(Punct::ParenOpen) {
             return self.comparison();
         }
         if nesting >= limits::NESTING_MAX {
@@ -85,19 +85,19 @@ impl Parser<'_> {
         if is_not {
             let negated = self.not(nesting + 1)?;
             let span = start.to(negated.span);
-            return Ok(At::new(ConditionSyntax::Not(Box::new(negated)), span));
+            return Ok(Spanned::new(ConditionSyntax::Not(Box::new(negated)), span));
         }
         self.joined += 1;
         let inner = self.any(nesting + 1)?;
-        if !self.peek_mark(Mark::ParenClose) {
+        if !self.peek_punct(Punct::ParenClose) {
             return Err(self.unexpected("`and`, `or` or `)`", None));
         }
         self.next();
         self.joined -= 1;
-        Ok(At::new(inner.is, Span::new(start.start, self.end)))
+        Ok(Spanned::new(inner.node, Span::new(start.start, self.end)))
     }
 
-    fn comparison(&mut self) -> Parse<At<ConditionSyntax>> {
+    fn comparison(&mut self) -> Parse<Spanned<ConditionSyntax>> {
         let again = self.compared.take();
         if let Some((operand, _)) = again
             && self.relation_stands_next()
@@ -111,7 +111,7 @@ impl Parser<'_> {
         }
         let first = self.term("an operand")?;
         let start = first.span;
-        let is = if let TokenKind::Word = self.peek().kind {
+        let node = if let TokenKind::Word = self.peek().kind {
             self.predicate(first, again)?
         } else {
             let mut links = Vec::new();
@@ -119,55 +119,55 @@ impl Parser<'_> {
                 if self.members_stand_next() {
                     return self.equal_members(first, relation);
                 }
-                links.push((relation, self.right_term(&first.is)?));
+                links.push((relation, self.right_term(&first.node)?));
             }
             match &links[..] {
                 [] => return Err(self.no_comparison(&first, again)),
-                [(relation, literal)] if literal.is.is_literal() => {
-                    self.compared = Some((first.span, relation.is));
+                [(relation, literal)] if literal.node.is_literal() => {
+                    self.compared = Some((first.span, relation.node));
                 }
                 _ => {}
             }
             ConditionSyntax::Chain(first, links)
         };
-        Ok(At::new(is, Span::new(start.start, self.end)))
+        Ok(Spanned::new(node, Span::new(start.start, self.end)))
     }
 
-    fn relation(&mut self) -> Option<At<Relation>> {
+    fn relation(&mut self) -> Option<Spanned<Relation>> {
         let span = self.peek_span();
         let relation = match self.peek().kind {
-            TokenKind::Mark(Mark::Less) => Relation::Less,
-            TokenKind::Mark(Mark::LessOrEqual) => Relation::LessOrEqual,
-            TokenKind::Mark(Mark::Equal) => Relation::Equal,
-            TokenKind::Mark(Mark::NotEqual) => Relation::NotEqual,
-            TokenKind::Mark(Mark::GreaterOrEqual) => Relation::GreaterOrEqual,
-            TokenKind::Mark(Mark::Greater) => Relation::Greater,
-            TokenKind::Mark(Mark::Assign) => {
+            TokenKind::Punct(Punct::Less) => Relation::Less,
+            TokenKind::Punct(Punct::LessOrEqual) => Relation::LessOrEqual,
+            TokenKind::Punct(Punct::Equal) => Relation::Equal,
+            TokenKind::Punct(Punct::NotEqual) => Relation::NotEqual,
+            TokenKind::Punct(Punct::GreaterOrEqual) => Relation::GreaterOrEqual,
+            TokenKind::Punct(Punct::Greater) => Relation::Greater,
+            TokenKind::Punct(Punct::Assign) => {
                 let error = Diagnostic::error("assignment", span, "`=` compares nothing")
                     .help("equality is written `==`")
                     .suggest(span, "==");
                 self.report(error);
                 Relation::Equal
             }
-            TokenKind::Mark(Mark::TripleEqual) => self.foreign_relation(Relation::Equal),
-            TokenKind::Mark(Mark::EqualOrLess) | TokenKind::Stray('≤') => {
+            TokenKind::Punct(Punct::TripleEqual) => self.foreign_relation(Relation::Equal),
+            TokenKind::Punct(Punct::EqualOrLess) | TokenKind::Stray('≤') => {
                 self.foreign_relation(Relation::LessOrEqual)
             }
-            TokenKind::Mark(Mark::Arrow) | TokenKind::Stray('≥') => {
+            TokenKind::Punct(Punct::Arrow) | TokenKind::Stray('≥') => {
                 self.foreign_relation(Relation::GreaterOrEqual)
             }
-            TokenKind::Mark(Mark::LessOrGreater) | TokenKind::Stray('≠') => {
+            TokenKind::Punct(Punct::LessOrGreater) | TokenKind::Stray('≠') => {
                 self.foreign_relation(Relation::NotEqual)
             }
             _ => return None,
         };
         self.next();
-        Some(At::new(relation, span))
+        Some(Spanned::new(relation, span))
     }
 
     /// Reports that nothing is compared with `operand`, where `before` was compared last.
-    fn no_comparison(&mut self, operand: &At<Term>, before: Option<(Span, Relation)>) -> Reported {
-        if let (true, Some((subject, Relation::Equal))) = (operand.is.is_literal(), before) {
+    fn no_comparison(&mut self, operand: &Spanned<Term>, before: Option<(Span, Relation)>) -> Reported {
+        if let (true, Some((subject, Relation::Equal))) = (operand.node.is_literal(), before) {
             let subject = self.slice(subject);
             let place = Span::new(operand.span.start, operand.span.start);
             let error = Diagnostic::error("missing-operand", operand.span, "nothing is compared with this")
@@ -175,7 +175,7 @@ impl Parser<'_> {
                 .suggest(place, format!("{subject} == "));
             return self.report(error);
         }
-        if self.peek().kind == TokenKind::Mark(Mark::Resembles) {
+        if self.peek().kind == TokenKind::Punct(Punct::Resembles) {
             let help = "texts are compared with globs: `matches \"web-*\"`";
             return self.unexpected("a comparison", Some(help));
         }
@@ -184,7 +184,11 @@ impl Parser<'_> {
     }
 
     /// `in …`, `matches …`, `starts with …`, `contains …`
-    fn predicate(&mut self, subject: At<Term>, again: Option<(Span, Relation)>) -> Parse<ConditionSyntax> {
+    fn predicate(
+        &mut self,
+        subject: Spanned<Term>,
+        again: Option<(Span, Relation)>,
+    ) -> Parse<ConditionSyntax> {
         let span = self.peek_span();
         let verb = match self.slice(span) {
             "in" => {
@@ -213,7 +217,7 @@ impl Parser<'_> {
                 let mut ahead = self.ahead();
                 let (_, next) = (ahead.token(), ahead.token());
                 return Err(self.report(match next.kind {
-                    TokenKind::Word | TokenKind::Mark(_) => {
+                    TokenKind::Word | TokenKind::Punct(_) => {
                         error.suggest(subject.span.to(span), format!("not {operand}"))
                     }
                     _ => error,
@@ -226,7 +230,7 @@ impl Parser<'_> {
                 }
                 let foreign =
                     FOREIGN_PREDICATES.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-                let Some(near) = foreign.or_else(|| nearest(word, PREDICATES.iter().copied())) else {
+                let Some(near) = foreign.or_else(|| did_you_mean(word, PREDICATES.iter().copied())) else {
                     return Err(self.no_comparison(&subject, again));
                 };
                 let error =
@@ -242,41 +246,41 @@ impl Parser<'_> {
     }
 
     /// What stands behind `in`, which stands at `word`.
-    pub(super) fn membership(&mut self, subject: At<Term>, word: Span) -> Parse<ConditionSyntax> {
+    pub(super) fn membership(&mut self, subject: Spanned<Term>, word: Span) -> Parse<ConditionSyntax> {
         if let Some(error) = self.foreign_members(word) {
             return Err(self.report(error));
         }
-        if self.peek_mark(Mark::ParenOpen) || self.peek_mark(Mark::BracketOpen) {
+        if self.peek_punct(Punct::ParenOpen) || self.peek_punct(Punct::BracketOpen) {
             let help = "sets are written `{1, 2}`, ranges `1..2`";
             return Err(self.unexpected("a range or a set", Some(help)));
         }
-        if !self.peek_mark(Mark::BraceOpen) {
+        if !self.peek_punct(Punct::BraceOpen) {
             let range = self.range("a range such as `1..10`, or a set such as `{1, 2}`")?;
             return Ok(ConditionSyntax::InRange(subject, range));
         }
         let open = self.next().span;
         self.joined += 1;
         let mut members = Vec::new();
-        while !self.peek_mark(Mark::BraceClose) {
+        while !self.peek_punct(Punct::BraceClose) {
             members.push(self.member()?);
-            if !self.peek_mark(Mark::Comma) {
+            if !self.peek_punct(Punct::Comma) {
                 break;
             }
             self.next();
         }
-        if self.peek_mark(Mark::Range) {
+        if self.peek_punct(Punct::Range) {
             let help = "a range stands without braces: `in 1..10`";
             return Err(self.unexpected("`,` or `}`", Some(help)));
         }
-        if !self.peek_mark(Mark::BraceClose) {
+        if !self.peek_punct(Punct::BraceClose) {
             return Err(self.unexpected("`,` or `}`", None));
         }
         self.next();
         self.joined -= 1;
-        Ok(ConditionSyntax::InSet(subject, At::new(members, Span::new(open.start, self.end))))
+        Ok(ConditionSyntax::InSet(subject, Spanned::new(members, Span::new(open.start, self.end))))
     }
 
-    fn member(&mut self) -> Parse<At<Term>> {
+    fn member(&mut self) -> Parse<Spanned<Term>> {
         if let Some((span, quoted)) = self.quoted_ahead()
             && self.peek().kind == TokenKind::Word
             && !OPERANDS.contains(&self.slice(span))
@@ -294,7 +298,7 @@ impl Parser<'_> {
         self.term("an integer or a text")
     }
 
-    pub(super) fn term(&mut self, expected: &str) -> Parse<At<Term>> {
+    pub(super) fn term(&mut self, expected: &str) -> Parse<Spanned<Term>> {
         let span = self.peek_span();
         let term = match self.peek().kind.clone() {
             TokenKind::Integer(integer) => Term::Integer(integer),
@@ -315,7 +319,7 @@ impl Parser<'_> {
             }
         };
         self.next();
-        Ok(At::new(term, span))
+        Ok(Spanned::new(term, span))
     }
 
     fn unknown_operand(&mut self, word: &str) -> Reported {
@@ -326,7 +330,7 @@ impl Parser<'_> {
             error.help(
                 "of the task, a condition can look at `uid` and `gid`, which are the real ids, and at `comm`",
             )
-        } else if let Some(near) = foreign.or_else(|| nearest(word, OPERANDS.iter().copied())) {
+        } else if let Some(near) = foreign.or_else(|| did_you_mean(word, OPERANDS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if self.text[span.end..].starts_with(['.', '/']) {
             error.help("a condition looks at the values of the knob that is accessed, `new` and `old`, and not at other knobs")
@@ -337,26 +341,26 @@ impl Parser<'_> {
     }
 
     /// `new` or `new[i]`
-    fn value(&mut self, value: Value) -> Parse<At<Term>> {
+    fn value(&mut self, value: Value) -> Parse<Spanned<Term>> {
         let start = self.next().span;
-        if !self.peek_mark(Mark::BracketOpen) {
-            return Ok(At::new(Term::Value(value), start));
+        if !self.peek_punct(Punct::BracketOpen) {
+            return Ok(Spanned::new(Term::Value(value), start));
         }
         self.next();
         self.joined += 1;
         let index = self.integer("the index of an element", Some("elements count from 0: `new[0]`"))?;
-        if !self.peek_mark(Mark::BracketClose) {
+        if !self.peek_punct(Punct::BracketClose) {
             return Err(self.unexpected("`]`", None));
         }
         self.next();
         self.joined -= 1;
-        Ok(At::new(Term::Element(value, index), Span::new(start.start, self.end)))
+        Ok(Spanned::new(Term::Element(value, index), Span::new(start.start, self.end)))
     }
 
     /// `count(new)`
-    fn count(&mut self) -> Parse<At<Term>> {
+    fn count(&mut self) -> Parse<Spanned<Term>> {
         let start = self.next().span;
-        if !self.peek_mark(Mark::ParenOpen) {
+        if !self.peek_punct(Punct::ParenOpen) {
             return Err(self.unexpected("`(`", Some("write `count(new)` or `count(old)`")));
         }
         self.next();
@@ -365,26 +369,26 @@ impl Parser<'_> {
             "new" => Value::New,
             _ => Value::Old,
         };
-        if !self.peek_mark(Mark::ParenClose) {
+        if !self.peek_punct(Punct::ParenClose) {
             return Err(self.unexpected("`)`", None));
         }
         self.next();
         self.joined -= 1;
-        Ok(At::new(Term::Count(value), Span::new(start.start, self.end)))
+        Ok(Spanned::new(Term::Count(value), Span::new(start.start, self.end)))
     }
 }
 
 /// The only one, or all of them as one condition.
 fn joined(
-    mut terms: Vec<At<ConditionSyntax>>,
-    condition: impl FnOnce(Vec<At<ConditionSyntax>>) -> ConditionSyntax,
-) -> At<ConditionSyntax> {
+    mut terms: Vec<Spanned<ConditionSyntax>>,
+    condition: impl FnOnce(Vec<Spanned<ConditionSyntax>>) -> ConditionSyntax,
+) -> Spanned<ConditionSyntax> {
     match (terms.pop(), terms.is_empty()) {
         (Some(only), true) => only,
         (last, _) => {
             terms.extend(last);
             let span = terms[0].span.to(terms[terms.len() - 1].span);
-            At::new(condition(terms), span)
+            Spanned::new(condition(terms), span)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::Span;
-use crate::lexer::{Mark, Token, TokenKind};
+use crate::lexer::{Punct, Token, TokenKind};
 
 impl<'a> Parser<'a> {
     pub(super) fn peek(&mut self) -> &Token {
@@ -26,8 +26,8 @@ impl<'a> Parser<'a> {
         self.slice(span)
     }
 
-    pub(super) fn peek_mark(&mut self, mark: Mark) -> bool {
-        self.peek().kind == TokenKind::Mark(mark)
+    pub(super) fn peek_punct(&mut self, punct: Punct) -> bool {
+        self.peek().kind == TokenKind::Punct(punct)
     }
 
     pub(super) fn peek_word(&mut self, word: &str) -> bool {

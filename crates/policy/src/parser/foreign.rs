@@ -7,8 +7,8 @@ mod rule;
 pub(super) use condition::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
 
 use super::{Parse, Parser};
-use crate::lexer::{Lexer, Mark, TokenKind};
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Lexer, Punct, TokenKind};
 use crate::{Diagnostic, Errno, Span};
 
 /// Words before an errno.
@@ -72,11 +72,11 @@ impl<'a> Parser<'a> {
                 return Some(ForeignRange { code: "range-dash", span, replacement });
             }
             TokenKind::Stray('-') => "range-dash",
-            TokenKind::Mark(Mark::RangeEqual) => "range-equal",
-            TokenKind::Mark(Mark::Ellipsis) | TokenKind::Stray(':') => "foreign-range",
-            TokenKind::Mark(Mark::Range) => {
+            TokenKind::Punct(Punct::RangeEqual) => "range-equal",
+            TokenKind::Punct(Punct::Ellipsis) | TokenKind::Stray(':') => "foreign-range",
+            TokenKind::Punct(Punct::Range) => {
                 let mut behind = ahead.clone();
-                exclusive = behind.token().kind == TokenKind::Mark(Mark::Less);
+                exclusive = behind.token().kind == TokenKind::Punct(Punct::Less);
                 if exclusive {
                     ahead = behind;
                 } else if !spoken {
@@ -84,7 +84,7 @@ impl<'a> Parser<'a> {
                 }
                 "foreign-range"
             }
-            TokenKind::Mark(Mark::Comma) if spoken => "foreign-range",
+            TokenKind::Punct(Punct::Comma) if spoken => "foreign-range",
             TokenKind::Word => match self.slice(separator.span) {
                 "and" if spoken => "foreign-range",
                 "to" | "through" => "foreign-range",
@@ -94,7 +94,7 @@ impl<'a> Parser<'a> {
         };
         let high = ahead.token();
         let (TokenKind::Integer(end), None) = (&high.kind, &high.problem) else { return None };
-        if let TokenKind::Mark(Mark::Range | Mark::RangeEqual | Mark::Ellipsis) = ahead.token().kind {
+        if let TokenKind::Punct(Punct::Range | Punct::RangeEqual | Punct::Ellipsis) = ahead.token().kind {
             return None;
         }
         let end = if exclusive { (end.get() - 1).to_string() } else { self.slice(high.span).to_owned() };
@@ -112,9 +112,9 @@ impl<'a> Parser<'a> {
             let token = ahead.token();
             match token.kind {
                 TokenKind::Word if BEFORE_ERRNO.contains(&self.slice(token.span)) => announced = true,
-                TokenKind::Mark(Mark::Assign | Mark::Arrow | Mark::ThinArrow)
+                TokenKind::Punct(Punct::Assign | Punct::Arrow | Punct::ThinArrow)
                 | TokenKind::Stray(':' | '-') => {}
-                TokenKind::Mark(Mark::ParenOpen | Mark::BracketOpen | Mark::BraceOpen) if !open => {
+                TokenKind::Punct(Punct::ParenOpen | Punct::BracketOpen | Punct::BraceOpen) if !open => {
                     open = true;
                 }
                 _ => break token,
@@ -131,7 +131,8 @@ impl<'a> Parser<'a> {
         let mut end = token.span.end;
         if open {
             let close = ahead.token();
-            let TokenKind::Mark(Mark::ParenClose | Mark::BracketClose | Mark::BraceClose) = close.kind else {
+            let TokenKind::Punct(Punct::ParenClose | Punct::BracketClose | Punct::BraceClose) = close.kind
+            else {
                 return None;
             };
             end = close.span.end;
@@ -158,7 +159,7 @@ impl<'a> Parser<'a> {
         let mut ahead = self.ahead();
         let joint = ahead.token();
         let joins = match joint.kind {
-            TokenKind::Mark(Mark::Comma | Mark::DoubleAnd | Mark::DoubleOr) => true,
+            TokenKind::Punct(Punct::Comma | Punct::DoubleAnd | Punct::DoubleOr) => true,
             TokenKind::Stray(c) => matches!(c, '|' | '&' | '/' | '+' | '-'),
             TokenKind::Word => matches!(self.slice(joint.span), "and" | "or"),
             _ => false,
@@ -227,7 +228,7 @@ fn errno_like(word: &str, announced: bool) -> Option<Errno> {
     Errno::from_name(&word.to_ascii_uppercase()).or_else(|| {
         let shouted = word.starts_with('E') && !word.contains(|c: char| c.is_ascii_lowercase());
         let near =
-            nearest(word, Errno::ALL.iter().map(|errno| errno.name())).filter(|_| announced || shouted);
+            did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name())).filter(|_| announced || shouted);
         near.and_then(Errno::from_name)
     })
 }

@@ -1,7 +1,7 @@
 //! Reporting what is wrong, and going on behind it.
 
 use super::{ERRORS_MAX, Parser, Reported, STATEMENTS};
-use crate::lexer::{Mark, Token, TokenKind};
+use crate::lexer::{Punct, Token, TokenKind};
 use crate::{Diagnostic, Span};
 
 impl Parser<'_> {
@@ -41,7 +41,7 @@ impl Parser<'_> {
         let message = format!("expected {expected}, found {found}");
         let mut error = Diagnostic::error("unexpected", span, message).label(format!("expected {expected}"));
         let own = match kind {
-            TokenKind::Mark(Mark::Semicolon) => {
+            TokenKind::Punct(Punct::Semicolon) => {
                 Some("a statement ends with its line, and a comment begins with `#`")
             }
             TokenKind::Stray('/') if self.slice(Span::new(span.start, span.end + 1)) == "//" => {
@@ -55,7 +55,7 @@ impl Parser<'_> {
         };
         // Where something is missing before it, the line is not right without it.
         let ends = expected.contains("the end of the line") || expected == "a statement";
-        let is_end = matches!(kind, TokenKind::Mark(Mark::Semicolon) | TokenKind::Stray('/'));
+        let is_end = matches!(kind, TokenKind::Punct(Punct::Semicolon) | TokenKind::Stray('/'));
         if let Some((span, replacement)) = self.plain(&kind, span).filter(|_| ends || !is_end) {
             error = error.suggest(span, replacement);
         }
@@ -72,8 +72,8 @@ impl Parser<'_> {
             Some((Span::new(span.start, span.end + length), replacement.to_owned()))
         };
         match kind {
-            TokenKind::Mark(Mark::Semicolon) if without_comment(line).trim().is_empty() => replace(0, ""),
-            TokenKind::Mark(Mark::Semicolon) => {
+            TokenKind::Punct(Punct::Semicolon) if without_comment(line).trim().is_empty() => replace(0, ""),
+            TokenKind::Punct(Punct::Semicolon) => {
                 let blanks = line.len() - line.trim_start().len();
                 if self.begins_statement(span.end + blanks) { replace(blanks, "\n") } else { replace(0, "#") }
             }

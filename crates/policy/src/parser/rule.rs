@@ -2,11 +2,11 @@
 
 use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
-use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
-use crate::spelling::SpellingErrorKind;
-use crate::syntax::{ActionSyntax, At, RangeSyntax, RuleSyntax};
-use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, Span, SpellingError, limits};
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Punct, TokenKind};
+use crate::notation::NotationErrorKind;
+use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned};
+use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, NotationError, Span};
 
 /// What stands behind the patterns of a rule.
 pub(super) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
@@ -35,7 +35,7 @@ impl Parser<'_> {
             "clamp" => Head::Clamp,
             _ => Head::Ignore,
         };
-        if self.peek_mark(Mark::ParenOpen) {
+        if self.peek_punct(Punct::ParenOpen) {
             let help = "only `deny` takes an errno in parentheses";
             return Err(self.unexpected("`read` or `write`", Some(help)));
         }
@@ -43,8 +43,8 @@ impl Parser<'_> {
         let kinds = self.kinds(word)?;
         self.no_errno_here()?;
         self.skip_prepositions();
-        let (patterns, broken) = self.patterns(word, kinds.is)?;
-        let action = At::new(self.action(head, word)?, head_span);
+        let (patterns, broken) = self.patterns(word, kinds.node)?;
+        let action = Spanned::new(self.action(head, word)?, head_span);
         let mut condition = None;
         if self.peek_word("if") {
             self.next();
@@ -53,7 +53,7 @@ impl Parser<'_> {
         let log = self.log();
         self.no_errno_here()?;
         if self.peek_word("else") || self.peek_word("otherwise") {
-            return Err(self.no_else(kinds.is, &patterns));
+            return Err(self.no_else(kinds.node, &patterns));
         }
         self.end_of_rule(condition.is_some(), log.is_some(), patterns.last().map(|last| last.span))?;
         if broken {
@@ -64,7 +64,7 @@ impl Parser<'_> {
     }
 
     /// `read`, `write` or `read write`
-    fn kinds(&mut self, action: &str) -> Parse<At<Kinds>> {
+    fn kinds(&mut self, action: &str) -> Parse<Spanned<Kinds>> {
         let start = self.peek_span().start;
         let (mut read, mut write) = (false, false);
         loop {
@@ -91,37 +91,41 @@ impl Parser<'_> {
             (false, true) => Kinds::Write,
             (false, false) => return Err(self.missing_kinds(action)),
         };
-        Ok(At::new(kinds, Span::new(start, self.end)))
+        Ok(Spanned::new(kinds, Span::new(start, self.end)))
     }
 
     /// The patterns, and whether one of them was wrong.
-    pub(super) fn patterns(&mut self, action: &str, kinds: Kinds) -> Parse<(Vec<At<KnobPattern>>, bool)> {
-        let mut patterns: Vec<At<KnobPattern>> = Vec::new();
+    pub(super) fn patterns(
+        &mut self,
+        action: &str,
+        kinds: Kinds,
+    ) -> Parse<(Vec<Spanned<KnobPattern>>, bool)> {
+        let mut patterns: Vec<Spanned<KnobPattern>> = Vec::new();
         let mut broken = false;
         let mut comma = None;
         loop {
             let token = self.next_name();
-            let (span, spelling) = (token.span, self.slice(token.span));
-            if spelling.is_empty() {
+            let (span, name) = (token.span, self.slice(token.span));
+            if name.is_empty() {
                 return Err(self.no_pattern(action, comma));
             }
-            if let Some(error) = reserved_word(span, spelling, comma) {
+            if let Some(error) = reserved_word(span, name, comma) {
                 // The next statement stands where the pattern should.
-                let next_statement = STATEMENTS.contains(&spelling)
+                let next_statement = STATEMENTS.contains(&name)
                     && self.text[..span.start].trim_end_matches([' ', '\t']).ends_with('\n');
                 if next_statement {
                     self.lexer.go_to(span.start);
                 }
                 return Err(self.report(error));
             }
-            match KnobPattern::parse(spelling) {
-                Ok(pattern) => patterns.push(At::new(pattern, span)),
+            match KnobPattern::parse(name) {
+                Ok(pattern) => patterns.push(Spanned::new(pattern, span)),
                 Err(error) => {
                     let ends_early = matches!(
                         error.kind,
-                        SpellingErrorKind::UnclosedAlternatives | SpellingErrorKind::UnclosedClass
+                        NotationErrorKind::UnclosedAlternatives | NotationErrorKind::UnclosedClass
                     );
-                    let mut diagnostic = spelling_diagnostic(error, span.start, spelling);
+                    let mut diagnostic = notation_diagnostic(error, span.start, name);
                     if ends_early && self.text[span.end..].starts_with([' ', '\t']) {
                         diagnostic = diagnostic.help("white space ends a pattern: write `{a,b}` without any");
                         if let Some((blanks, without)) = self.without_blanks(span.start) {
@@ -135,7 +139,7 @@ impl Parser<'_> {
                     broken = true;
                 }
             }
-            if !self.peek_mark(Mark::Comma) {
+            if !self.peek_punct(Punct::Comma) {
                 self.check_behind_pattern(span, action, kinds)?;
                 return Ok((patterns, broken));
             }
@@ -171,40 +175,32 @@ impl Parser<'_> {
     }
 
     /// `A..B` or `[A..B, C..D]`
-    pub(super) fn clamp_ranges(&mut self) -> Parse<Vec<At<RangeSyntax>>> {
-        if !self.peek_mark(Mark::BracketOpen) {
-            return Ok(vec![self.range("a range of integers")?]);
+    pub(super) fn clamp_ranges(&mut self) -> Parse<Spanned<Vec<Spanned<RangeSyntax>>>> {
+        if !self.peek_punct(Punct::BracketOpen) {
+            let range = self.range("a range of integers")?;
+            let span = range.span;
+            return Ok(Spanned::new(vec![range], span));
         }
         let open = self.next().span;
         self.joined += 1;
         let mut ranges = Vec::new();
-        while !self.peek_mark(Mark::BracketClose) {
+        while !self.peek_punct(Punct::BracketClose) {
             ranges.push(self.range("a range of integers, or `]`")?);
-            if !self.peek_mark(Mark::Comma) {
+            if !self.peek_punct(Punct::Comma) {
                 break;
             }
             self.next();
         }
-        if !self.peek_mark(Mark::BracketClose) {
+        if !self.peek_punct(Punct::BracketClose) {
             return Err(self.unexpected("`,` or `]`", None));
         }
         self.next();
         self.joined -= 1;
-        let span = Span::new(open.start, self.end);
-        if ranges.is_empty() {
-            let error = Diagnostic::error("empty-clamp", span, "there are no ranges here")
-                .help("such as `[1..10, 1..10]`");
-            self.report(error);
-        }
-        if ranges.len() > limits::ELEMENTS_MAX {
-            let message = format!("a clamp has at most {} ranges", limits::ELEMENTS_MAX);
-            self.report(Diagnostic::error("too-many-elements", span, message));
-        }
-        Ok(ranges)
+        Ok(Spanned::new(ranges, Span::new(open.start, self.end)))
     }
 
     /// `A..B`, `A..`, `..B` or `..`
-    pub(super) fn range(&mut self, expected: &str) -> Parse<At<RangeSyntax>> {
+    pub(super) fn range(&mut self, expected: &str) -> Parse<Spanned<RangeSyntax>> {
         if let Some(ForeignRange { code, span, replacement }) = self.foreign_range() {
             let error =
                 Diagnostic::error(code, span, "a range is written with `..`, and both ends are in it")
@@ -214,7 +210,7 @@ impl Parser<'_> {
             self.peeked = None;
             self.lexer.go_to(span.end);
             self.end = span.end;
-            return Ok(At::new(unknown_range(), span));
+            return Ok(Spanned::new(unknown_range(), span));
         }
         let start = self.peek_span().start;
         let help = Some("ranges are written `1..10`, both ends included");
@@ -222,12 +218,12 @@ impl Parser<'_> {
         if let TokenKind::Integer(integer) = self.peek().kind {
             broken = self.next_is_broken();
             low = Some(integer);
-        } else if !matches!(self.peek().kind, TokenKind::Mark(Mark::Range | Mark::RangeEqual)) {
+        } else if !matches!(self.peek().kind, TokenKind::Punct(Punct::Range | Punct::RangeEqual)) {
             return Err(self.unexpected(expected, help));
         }
         match self.peek().kind {
-            TokenKind::Mark(Mark::Range) => self.skip(),
-            TokenKind::Mark(Mark::RangeEqual) => {
+            TokenKind::Punct(Punct::Range) => self.skip(),
+            TokenKind::Punct(Punct::RangeEqual) => {
                 let span = self.peek_span();
                 let error = Diagnostic::error("range-equal", span, "`..=` is not a range of this language")
                     .help("`..` includes both ends")
@@ -251,7 +247,7 @@ impl Parser<'_> {
             _ => {}
         }
         let range = if broken { unknown_range() } else { RangeSyntax { low, high } };
-        Ok(At::new(range, Span::new(start, self.end)))
+        Ok(Spanned::new(range, Span::new(start, self.end)))
     }
 
     /// Uses the next token; whether something is wrong with it.
@@ -287,7 +283,7 @@ impl Parser<'_> {
             }
             let candidates: &[&str] =
                 if condition { &["and", "or", "log", "nolog"] } else { &["if", "log", "nolog"] };
-            let near = nearest(word, candidates.iter().copied())
+            let near = did_you_mean(word, candidates.iter().copied())
                 .filter(|_| !log && !matches!(word, "xor" | "nor"))
                 .filter(|&near| near != "if" || self.operand_behind());
             if let Some(near) = near {
@@ -298,7 +294,7 @@ impl Parser<'_> {
                 return Err(self.report(error));
             }
         }
-        if self.peek_mark(Mark::Comma)
+        if self.peek_punct(Punct::Comma)
             && let Some((span, number)) = self.grouped_digits()
         {
             let error = Diagnostic::error("bad-integer", span, "digits are not grouped with commas")
@@ -310,7 +306,7 @@ impl Parser<'_> {
         if touching
             && !matches!(
                 self.peek().kind,
-                TokenKind::Newline | TokenKind::End | TokenKind::Mark(Mark::Semicolon)
+                TokenKind::Newline | TokenKind::End | TokenKind::Punct(Punct::Semicolon)
             )
         {
             let help = "escape a character with `\\` if it belongs to the name";
@@ -320,33 +316,33 @@ impl Parser<'_> {
     }
 }
 
-/// The error about `spelling` as the name of a knob where it is a word of the language.
-pub(super) fn reserved_word(span: Span, spelling: &str, comma: Option<Span>) -> Option<Diagnostic> {
-    if !crate::spelling::is_keyword(spelling.as_bytes()) {
+/// The error about `name` as the name of a knob where it is a word of the language.
+pub(super) fn reserved_word(span: Span, name: &str, comma: Option<Span>) -> Option<Diagnostic> {
+    if !crate::notation::is_keyword(name.as_bytes()) {
         return None;
     }
     let error =
-        Diagnostic::error("reserved-name", span, format!("expected the name of a knob, found `{spelling}`"));
+        Diagnostic::error("reserved-name", span, format!("expected the name of a knob, found `{name}`"));
     Some(match comma {
         Some(comma) => {
             let error =
                 error.also(comma, "a name has to follow this comma").help("drop the comma, or add a name");
-            if CLAUSES.contains(&spelling) { error.suggest(comma, "") } else { error }
+            if CLAUSES.contains(&name) { error.suggest(comma, "") } else { error }
         }
         None => error.help(format!(
             "a knob of this name is written `\\x{:02x}{}`",
-            spelling.as_bytes()[0],
-            &spelling[1..]
+            name.as_bytes()[0],
+            &name[1..]
         )),
     })
 }
 
 /// An error in a name or pattern that begins at `start`.
-pub(super) fn spelling_diagnostic(error: SpellingError, start: usize, spelling: &str) -> Diagnostic {
+pub(super) fn notation_diagnostic(error: NotationError, start: usize, name: &str) -> Diagnostic {
     let span = Span::new(start + error.span.start, start + error.span.end);
     let code = match error.kind {
-        SpellingErrorKind::TooLong => "pattern-too-long",
-        SpellingErrorKind::TooDeep => "nesting-too-deep",
+        NotationErrorKind::TooLong => "pattern-too-long",
+        NotationErrorKind::TooDeep => "nesting-too-deep",
         _ => "bad-name",
     };
     let mut diagnostic = Diagnostic::error(code, span, error.kind.to_string());
@@ -354,13 +350,12 @@ pub(super) fn spelling_diagnostic(error: SpellingError, start: usize, spelling: 
         diagnostic = diagnostic.help(help);
     }
     let replacement = match error.kind {
-        SpellingErrorKind::Prefix | SpellingErrorKind::LeadingSeparator => Some(""),
-        SpellingErrorKind::Caret => Some("!"),
+        NotationErrorKind::Prefix | NotationErrorKind::LeadingSeparator => Some(""),
+        NotationErrorKind::Caret => Some("!"),
         _ => None,
     };
-    let fixed = |replacement: &str| {
-        [&spelling[..error.span.start], replacement, &spelling[error.span.end..]].concat()
-    };
+    let fixed =
+        |replacement: &str| [&name[..error.span.start], replacement, &name[error.span.end..]].concat();
     match replacement.filter(|replacement| KnobPattern::parse(fixed(replacement)).is_ok()) {
         Some(replacement) => diagnostic.suggest(span, replacement),
         None => diagnostic,

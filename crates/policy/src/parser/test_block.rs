@@ -1,11 +1,11 @@
 //! `test "…" { … }`
 
-use super::rule::{reserved_word, spelling_diagnostic};
-use super::{ACTIONS, Parse, Parser, Reported, TestSyntax};
-use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
-use crate::syntax::At;
-use crate::{Access, Diagnostic, Expected, KnobName, Span, TestStep, Text};
+use super::rule::{notation_diagnostic, reserved_word};
+use super::{ACTIONS, Parse, Parser, Reported};
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Punct, TokenKind};
+use crate::syntax::{Spanned, StepSyntax, TestSyntax};
+use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
 
 /// Words of other languages for what a step states.
 const FOREIGN_WORDS: &[(&str, &str)] = &[
@@ -17,9 +17,6 @@ const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("process", "comm"),
     ("command", "comm"),
 ];
-
-/// The longest name of a task that the kernel keeps, in bytes (`TASK_COMM_LEN` without its NUL).
-const COMM_MAX: usize = 15;
 
 impl Parser<'_> {
     pub(super) fn test_block(&mut self) -> Parse<()> {
@@ -37,34 +34,34 @@ impl Parser<'_> {
     }
 
     /// The name, and the whole header. Stops before the `{`, even if what stands before that is no name.
-    fn test_name(&mut self, keyword: Span) -> Parse<(At<String>, Span)> {
+    fn test_name(&mut self, keyword: Span) -> Parse<(Spanned<String>, Span)> {
         let name = match self.text("the name of the test", Some("such as `test \"core dumps are safe\" {`")) {
             Ok(name) => name,
             Err(Reported) => {
                 while !matches!(
                     self.peek().kind,
-                    TokenKind::Mark(Mark::BraceOpen) | TokenKind::Newline | TokenKind::End
+                    TokenKind::Punct(Punct::BraceOpen) | TokenKind::Newline | TokenKind::End
                 ) {
                     self.next();
                 }
-                if !self.peek_mark(Mark::BraceOpen) {
+                if !self.peek_punct(Punct::BraceOpen) {
                     return Err(Reported);
                 }
-                At::new(Text::default(), keyword)
+                Spanned::new(Text::default(), keyword)
             }
         };
-        let text = String::from_utf8(name.is.0).unwrap_or_else(|error| {
+        let text = String::from_utf8(name.node.into_bytes()).unwrap_or_else(|error| {
             self.report(Diagnostic::error("not-utf8", name.span, "the name of a test is UTF-8"));
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
-        if !self.peek_mark(Mark::BraceOpen) {
+        if !self.peek_punct(Punct::BraceOpen) {
             return Err(self.unexpected("`{`", None));
         }
-        Ok((At::new(text, name.span), keyword.to(name.span)))
+        Ok((Spanned::new(text, name.span), keyword.to(name.span)))
     }
 
     /// The steps up to `}`; whether there was one.
-    fn steps(&mut self, steps: &mut Vec<At<TestStep>>, open: Span) -> bool {
+    fn steps(&mut self, steps: &mut Vec<StepSyntax>, open: Span) -> bool {
         loop {
             if self.stopped {
                 return false;
@@ -72,7 +69,7 @@ impl Parser<'_> {
             let a_rule_begins = self.rule_begins();
             match self.peek().kind {
                 TokenKind::Newline => self.skip(),
-                TokenKind::Mark(Mark::BraceClose) => {
+                TokenKind::Punct(Punct::BraceClose) => {
                     self.next();
                     return true;
                 }
@@ -108,7 +105,7 @@ impl Parser<'_> {
     }
 
     /// `read|write KNOB ["new text"] [old "…"] [pos N] [uid N] [gid N] [comm "…"] => …`
-    fn step(&mut self) -> Parse<At<TestStep>> {
+    fn step(&mut self) -> Parse<StepSyntax> {
         let start = self.peek_span().start;
         let is_write = self.choice(&["read", "write"], "`read`, `write` or `}`")? == "write";
         let (knob, mut broken) = self.knob()?;
@@ -116,7 +113,7 @@ impl Parser<'_> {
         if let TokenKind::Text(_) = self.peek().kind {
             let text = self.text("the text that is written", None)?;
             if is_write {
-                access.new = Some(text.is.0);
+                access.new = Some(text.node.into_bytes());
             } else {
                 let error = Diagnostic::error("read-with-text", text.span, "a read writes nothing")
                     .help("what the knob holds is stated as `old \"…\"`")
@@ -134,15 +131,15 @@ impl Parser<'_> {
             let help = "write `\"\"` for a write of no bytes";
             return Err(self.unexpected("the text that is written", Some(help)));
         }
-        self.circumstances(&mut access)?;
-        let expected = self.expected(is_write)?;
-        if !self.peek_mark(Mark::BraceClose) {
+        let comm = self.circumstances(&mut access)?;
+        let expected = self.expected()?;
+        if !self.peek_punct(Punct::BraceClose) {
             self.end_of_line("the end of the line")?;
         }
         if broken {
             return Err(Reported);
         }
-        Ok(At::new(TestStep { access, expected }, Span::new(start, self.end)))
+        Ok(StepSyntax { access, comm, expected, span: Span::new(start, self.end) })
     }
 
     /// `5`, `=5` and `new "5"` for the text that is written.
@@ -150,7 +147,7 @@ impl Parser<'_> {
         let start = self.end;
         let mut ahead = self.ahead();
         let mut token = ahead.token();
-        if token.kind == TokenKind::Mark(Mark::Assign) || self.slice(token.span) == "new" {
+        if token.kind == TokenKind::Punct(Punct::Assign) || self.slice(token.span) == "new" {
             token = ahead.token();
         }
         let text = match token.kind {
@@ -164,8 +161,8 @@ impl Parser<'_> {
     /// The name of a knob, and whether it was wrong.
     fn knob(&mut self) -> Parse<(KnobName, bool)> {
         let token = self.next_name();
-        let spelling = self.slice(token.span);
-        if spelling.is_empty() {
+        let text = self.slice(token.span);
+        if text.is_empty() {
             if let TokenKind::Text(text) = &self.peek().kind
                 && let Ok(name) = std::str::from_utf8(text.as_bytes())
                 && KnobName::parse(name).is_ok()
@@ -176,19 +173,20 @@ impl Parser<'_> {
             }
             return Err(self.unexpected("the name of a knob", None));
         }
-        if let Some(error) = reserved_word(token.span, spelling, None) {
+        if let Some(error) = reserved_word(token.span, text, None) {
             return Err(self.report(error));
         }
-        KnobName::parse(spelling).map(|knob| (knob, false)).or_else(|error| {
-            self.report(spelling_diagnostic(error, token.span.start, spelling));
+        KnobName::parse(text).map(|knob| (knob, false)).or_else(|error| {
+            self.report(notation_diagnostic(error, token.span.start, text));
             KnobName::parse("unknown").map(|knob| (knob, true)).map_err(|_| Reported)
         })
     }
 
-    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once.
-    fn circumstances(&mut self, access: &mut Access) -> Parse<()> {
+    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns where the last one is.
+    fn circumstances(&mut self, access: &mut Access) -> Parse<Option<Span>> {
         const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm"];
         let mut seen: Vec<&str> = Vec::new();
+        let mut comm = None;
         while let TokenKind::Word = self.peek().kind {
             let span = self.peek_span();
             let word = self.slice(span);
@@ -196,7 +194,7 @@ impl Parser<'_> {
                 let error = Diagnostic::error("unknown-word", span, format!("expected `=>`, found `{word}`"));
                 let foreign =
                     FOREIGN_WORDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-                let error = match foreign.or_else(|| nearest(word, WORDS.iter().copied())) {
+                let error = match foreign.or_else(|| did_you_mean(word, WORDS.iter().copied())) {
                     Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
                     None if matches!(word, "allow" | "deny" | "set") => error
                         .help(format!("write `=> {word}`"))
@@ -211,40 +209,35 @@ impl Parser<'_> {
             seen.push(word);
             self.next();
             match word {
-                "old" => access.old = Some(self.text("what the knob holds", None)?.is.0),
+                "old" => access.old = Some(self.text("what the knob holds", None)?.node.into_bytes()),
                 "pos" => access.pos = self.bounded("a file position")?,
                 "uid" => access.task.uid = self.bounded("a user id")?,
                 "gid" => access.task.gid = self.bounded("a group id")?,
-                _ => access.task.comm = self.comm()?,
+                _ => {
+                    let name = self.text("the name of a task", None)?;
+                    comm = Some(name.span);
+                    access.task.comm = name.node.into_bytes();
+                }
             }
         }
-        Ok(())
+        Ok(comm)
     }
 
     /// An integer that fits.
     fn bounded<T: TryFrom<i128> + Default>(&mut self, what: &str) -> Parse<T> {
         let integer = self.integer(what, None)?;
-        Ok(T::try_from(integer.is.get()).unwrap_or_else(|_| {
+        Ok(T::try_from(integer.node.get()).unwrap_or_else(|_| {
             let message = format!("{what} has {} bits and no sign", size_of::<T>() * 8);
             self.report(Diagnostic::error("integer-too-large", integer.span, message));
             T::default()
         }))
     }
 
-    fn comm(&mut self) -> Parse<Vec<u8>> {
-        let comm = self.text("the name of a task", None)?;
-        if comm.is.0.len() > COMM_MAX || comm.is.0.contains(&0) {
-            let message = format!("the name of a task has at most {COMM_MAX} bytes, and no NUL");
-            self.report(Diagnostic::error("bad-comm", comm.span, message));
-        }
-        Ok(comm.is.0)
-    }
-
     /// `=> allow`, `=> deny [ERRNO]`, `=> set "…"`
-    fn expected(&mut self, is_write: bool) -> Parse<Expected> {
+    fn expected(&mut self) -> Parse<Spanned<Expected>> {
         match self.peek().kind {
-            TokenKind::Mark(Mark::Arrow) => {}
-            TokenKind::Mark(Mark::ThinArrow | Mark::Assign | Mark::Equal) | TokenKind::Stray(':') => {
+            TokenKind::Punct(Punct::Arrow) => {}
+            TokenKind::Punct(Punct::ThinArrow | Punct::Assign | Punct::Equal) | TokenKind::Stray(':') => {
                 let span = self.peek_span();
                 let error = Diagnostic::error(
                     "not-an-arrow",
@@ -269,11 +262,11 @@ impl Parser<'_> {
                 .suggest(errno_span, format!("deny {errno}"));
             return Err(self.report(error));
         }
-        match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
-            "allow" => Ok(Expected::Allow),
+        let expected = match self.choice(&["allow", "deny", "set"], "`allow`, `deny` or `set`")? {
+            "allow" => Expected::Allow,
             "deny" => match self.peek().kind {
-                TokenKind::Word | TokenKind::Integer(_) => Ok(Expected::Deny(Some(self.errno()?))),
-                TokenKind::Mark(Mark::ParenOpen) => {
+                TokenKind::Word | TokenKind::Integer(_) => Expected::Deny(Some(self.errno()?)),
+                TokenKind::Punct(Punct::ParenOpen) => {
                     let (start, before) = (self.peek_span(), self.end);
                     let errno = self.errno_in_parens()?;
                     let span = Span::new(before, self.end);
@@ -281,17 +274,12 @@ impl Parser<'_> {
                         .help(format!("a test states it as `deny {errno}`"))
                         .suggest(span, format!(" {errno}"));
                     self.report(error);
-                    Ok(Expected::Deny(Some(errno)))
+                    Expected::Deny(Some(errno))
                 }
-                _ => Ok(Expected::Deny(None)),
+                _ => Expected::Deny(None),
             },
-            _ => {
-                if !is_write {
-                    self.report(Diagnostic::error("rewritten-read", span, "a read is never rewritten"));
-                }
-                let Text(bytes) = self.text("the bytes that are written instead", None)?.is;
-                Ok(Expected::Set(Text(bytes)))
-            }
-        }
+            _ => Expected::Set(self.text("the bytes that are written instead", None)?.node),
+        };
+        Ok(Spanned::new(expected, span))
     }
 }

@@ -14,7 +14,7 @@ use crate::insns;
 use crate::knob::Knob;
 use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Scenario, Source};
 
-/// The path below `/proc/sys` that a name in either spelling means.
+/// The path below `/proc/sys` that a name in either notation means.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
     let path = KnobName::parse(name).map_err(|error| format!("`{name}` names no knob: {error}"))?;
     path.check_is_sysctl().map_err(|error| format!("{error}; {}", error.help()))?;
@@ -226,14 +226,14 @@ fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {
             Err(errors) => errors.iter().map(|error| format!("{name}: {error}")).collect(),
         }
     } else {
-        match parse(source.clone(), &options) {
+        match parse(source, &options) {
             Ok(file) => return Ok(file),
-            Err(diagnostics) => {
-                let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
-                let place = |start| source.line_column(start);
-                errors
+            Err(error) => {
+                let diagnostics = error.diagnostics().iter();
+                diagnostics
+                    .filter(|diagnostic| diagnostic.severity == Severity::Error)
                     .map(|diagnostic| {
-                        let (line, column) = place(diagnostic.primary.span.start);
+                        let (line, column) = error.text().line_column(diagnostic.primary.span.start);
                         format!("{name}:{line}:{column}: {}", diagnostic.message)
                     })
                     .collect()

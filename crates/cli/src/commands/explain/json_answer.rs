@@ -16,15 +16,15 @@ use crate::json_decision::{Access, Rule, Verdict};
 pub(super) fn line(answer: &Answer<'_>) -> String {
     let (policy, access, decision) = (answer.file.policy(), answer.access, &answer.decided.decision);
     let degradation = answer.decided.effect.degradation;
-    let (rule, why) = match decision.by {
+    let (rule, eval_error) = match decision.by {
         DecidedBy::Rule(rule) => (Some(rule), None),
-        DecidedBy::Unreadable { rule, why } => (Some(rule), Some(why.to_string())),
+        DecidedBy::EvalError { rule, error } => (Some(rule), Some(error.to_string())),
         DecidedBy::Default(_) => (None, None),
     };
     json::line(&Object {
         file: answer.file.source().name(),
-        policy: &policy.name,
-        enforced: policy.mode == Mode::Enforce,
+        policy: policy.name(),
+        enforced: policy.mode() == Mode::Enforce,
         access: AccessAndItsOld {
             access: Access::from(access),
             old_is: match answer.current {
@@ -41,7 +41,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
             .map(|degradation| describe(degradation, answer.file, &Kernel::Described(answer.profile))),
         asks_for_event: decision.log,
         rule: rule.map(|rule| Rule::of(answer.file, rule)),
-        unreadable: why,
+        eval_error,
         default_line: match decision.by {
             DecidedBy::Default(kind) => answer.file.default_line(kind),
             _ => None,
@@ -71,7 +71,7 @@ struct Object<'a> {
     /// The rule that decided; absent, the default did.
     rule: Option<Rule<'a>>,
     /// Why that rule could not be evaluated.
-    unreadable: Option<String>,
+    eval_error: Option<String>,
     default_line: Option<usize>,
     passed_over: Vec<RulePassedOver<'a>>,
     /// How many rules before it name other knobs.

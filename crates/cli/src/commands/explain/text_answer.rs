@@ -30,7 +30,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
         let means = verdict(&answer.decided.decision.verdict);
         row("kernel", format!("the policy means {means}, but {}", printable(&kernel(answer, degradation))));
     }
-    if answer.file.policy().mode == Mode::Audit {
+    if answer.file.policy().mode() == Mode::Audit {
         row("mode", "audit: the verdict is reported, and the access passes as it is".to_owned());
     }
     row("caller", caller(answer));
@@ -86,13 +86,13 @@ fn because(answer: &Answer<'_>) -> String {
     let file = printable(answer.file.source().name());
     match answer.decided.decision.by {
         DecidedBy::Rule(rule) => format!("{} decides", place_of_rule(answer, rule)),
-        DecidedBy::Unreadable { rule, why } => {
-            format!("{} cannot be evaluated: {why}; such an access is denied", place_of_rule(answer, rule))
+        DecidedBy::EvalError { rule, error } => {
+            format!("{} cannot be evaluated: {error}; such an access is denied", place_of_rule(answer, rule))
         }
         DecidedBy::Default(kind) => match answer.file.default_line(kind) {
             Some(line) => format!("no rule applies, and this is the default, {file}:{line}"),
             None => {
-                let default = answer.file.policy().defaults.of(kind);
+                let default = answer.file.policy().defaults().of(kind);
                 format!("no rule applies, and the policy states no default: {kind} {default}")
             }
         },
@@ -102,13 +102,13 @@ fn because(answer: &Answer<'_>) -> String {
 fn place_of_rule(answer: &Answer<'_>, rule: usize) -> String {
     let file = printable(answer.file.source().name());
     let line = answer.file.rule_line(rule).unwrap_or_default();
-    format!("rule {} of {}, {file}:{line},", rule + 1, answer.file.policy().rules.len())
+    format!("rule {} of {}, {file}:{line},", rule + 1, answer.file.policy().rules().len())
 }
 
 /// The rule or the default that decided, as it is written.
 fn rule_lines(answer: &Answer<'_>) -> Vec<String> {
     let text = match answer.decided.decision.by {
-        DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => answer.file.rule_text(rule),
+        DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } => answer.file.rule_text(rule),
         DecidedBy::Default(kind) => {
             answer.file.default_span(kind).map(|span| answer.file.source().slice(span))
         }
@@ -124,7 +124,7 @@ fn as_written(text: &str) -> Vec<String> {
 fn caller(answer: &Answer<'_>) -> String {
     let access = answer.access;
     let written = access.new.as_deref().unwrap_or_default();
-    let verdict = match answer.file.policy().mode {
+    let verdict = match answer.file.policy().mode() {
         Mode::Audit => &Verdict::Allow,
         Mode::Enforce => answer.decided.verdict(),
     };
@@ -152,9 +152,9 @@ const ASKED_FOR: &str = "an event is asked for, and not sent yet";
 fn log(answer: &Answer<'_>) -> String {
     let logs = answer.decided.decision.log;
     let stated = match answer.decided.decision.by {
-        DecidedBy::Rule(rule) => answer.file.policy().rules[rule].log,
-        DecidedBy::Default(kind) => answer.file.policy().defaults.of(kind).log,
-        DecidedBy::Unreadable { .. } => {
+        DecidedBy::Rule(rule) => answer.file.policy().rules()[rule].log(),
+        DecidedBy::Default(kind) => answer.file.policy().defaults().of(kind).log,
+        DecidedBy::EvalError { .. } => {
             return format!("{ASKED_FOR}, as always when a rule cannot be evaluated");
         }
     };

@@ -1,9 +1,8 @@
-//! Why the rules before the one that decided did not. Every answer comes from [`applies`], asked about less than
-//! a whole rule.
+//! Why the rules before the one that decided did not. Every answer comes from [`applies`] and [`holds`](knobgate_policy::holds),
+//! asked about less than a whole rule.
 
 use knobgate_policy::{
-    Access, Action, Applies, Condition, DecidedBy, Kinds, KnobPattern, Operand, Policy, Rule, TextOperand,
-    Value, applies,
+    Access, Action, Applies, Condition, DecidedBy, Kinds, Operand, Policy, Rule, TextOperand, Value, applies,
 };
 
 /// What became of the rules before the one that decided.
@@ -46,17 +45,17 @@ pub(super) enum Fact {
 impl Trace {
     pub(super) fn of(policy: &Policy, access: &Access, decided_by: DecidedBy) -> Self {
         let before = match decided_by {
-            DecidedBy::Rule(rule) | DecidedBy::Unreadable { rule, .. } => rule,
-            DecidedBy::Default(_) => policy.rules.len(),
+            DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } => rule,
+            DecidedBy::Default(_) => policy.rules().len(),
         };
         let mut trace = Self { passed_over: Vec::new(), other_knobs: 0 };
-        for (index, rule) in policy.rules[..before].iter().enumerate() {
+        for (index, rule) in policy.rules()[..before].iter().enumerate() {
             if !names_the_knob(policy, rule, access) {
                 trace.other_knobs += 1;
                 continue;
             }
-            let why = match &rule.condition {
-                Some(condition) if rule.kinds.contains(access.kind()) => {
+            let why = match rule.condition() {
+                Some(condition) if rule.kinds().contains(access.kind()) => {
                     Why::Condition(failing_parts(policy, condition, access))
                 }
                 _ => Why::OtherKind,
@@ -68,8 +67,8 @@ impl Trace {
 }
 
 fn names_the_knob(policy: &Policy, rule: &Rule, access: &Access) -> bool {
-    let rule = Rule { kinds: Kinds::Both, condition: None, ..rule.clone() };
-    applies(policy, &rule, access) == Ok(Applies::Yes)
+    let of_both_kinds = Rule::new(Action::Allow, Kinds::Both, rule.patterns().to_vec());
+    of_both_kinds.is_ok_and(|rule| applies(policy, &rule, access) == Ok(Applies::Yes))
 }
 
 /// The smallest parts of `condition`, which does not hold, because of which it does not.
@@ -80,16 +79,10 @@ fn failing_parts(policy: &Policy, condition: &Condition, access: &Access) -> Vec
             .find(|part| !holds(policy, part, access))
             .map_or_else(|| vec![condition.clone()], |part| failing_parts(policy, part, access)),
         Condition::Any(any) => any.iter().flat_map(|part| failing_parts(policy, part, access)).collect(),
-        Condition::Chain { first, links } => {
-            let mut left = first;
-            for (relation, right) in links {
-                let link = Condition::Chain { first: *left, links: vec![(*relation, *right)] };
-                if !holds(policy, &link, access) {
-                    return vec![link];
-                }
-                left = right;
-            }
-            vec![condition.clone()]
+        Condition::Chain(chain) => {
+            let mut links = chain.pairs().map(Condition::Chain);
+            let failing = links.find(|link| !holds(policy, link, access));
+            vec![failing.unwrap_or_else(|| condition.clone())]
         }
         _ => vec![condition.clone()],
     }
@@ -98,15 +91,7 @@ fn failing_parts(policy: &Policy, condition: &Condition, access: &Access) -> Vec
 /// Whether a part of a condition holds. The condition as a whole could be evaluated, so that those parts that
 /// decided it can be too.
 fn holds(policy: &Policy, condition: &Condition, access: &Access) -> bool {
-    let Ok(every_name) = KnobPattern::parse("**") else { return true };
-    let rule = Rule {
-        action: Action::Allow,
-        kinds: Kinds::Both,
-        patterns: vec![every_name],
-        condition: Some(condition.clone()),
-        log: None,
-    };
-    applies(policy, &rule, access) != Ok(Applies::ConditionFalse)
+    knobgate_policy::holds(policy, condition, access) != Ok(false)
 }
 
 /// What `conditions` look at.
@@ -122,17 +107,16 @@ fn collect(condition: &Condition, facts: &mut Vec<Fact>) {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| collect(part, facts)),
         Condition::Not(part) => collect(part, facts),
-        Condition::Chain { first, links } => {
-            facts.extend(std::iter::once(first).chain(links.iter().map(|(_, right)| right)).filter_map(fact));
-        }
-        Condition::InRange(operand, _) | Condition::InSet(operand, _) => facts.extend(fact(operand)),
+        Condition::Chain(chain) => facts.extend(chain.operands().filter_map(fact)),
+        Condition::InRange(test) => facts.extend(fact(test.operand())),
+        Condition::InSet(test) => facts.extend(fact(test.operand())),
         Condition::Text(TextOperand::Value(value), _) => facts.push(fact_of(*value)),
         Condition::Text(TextOperand::Comm, _) => facts.push(Fact::Comm),
     }
 }
 
-fn fact(operand: &Operand) -> Option<Fact> {
-    Some(match *operand {
+fn fact(operand: Operand) -> Option<Fact> {
+    Some(match operand {
         Operand::Literal(_) => return None,
         Operand::Only(value) | Operand::Element(value, _) | Operand::Count(value) => fact_of(value),
         Operand::Pos => Fact::Pos,

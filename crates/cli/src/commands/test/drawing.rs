@@ -53,7 +53,7 @@ fn other_verdict(
     let mut notes = Vec::new();
     let decided_at = decided_by(file, decided.decision.by);
     if let (None, DecidedBy::Default(kind)) = (&decided_at, decided.decision.by) {
-        let default = file.policy().defaults.of(kind);
+        let default = file.policy().defaults().of(kind);
         notes.push(format!("no rule applies, and the policy states no default: {kind} {default}"));
     }
     if let Some(degradation) = decided.effect.degradation {
@@ -78,8 +78,8 @@ fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     let label = |span: Option<Span>, text: String| span.map(|span| Label { span, text });
     match by {
         DecidedBy::Rule(rule) => label(file.rule_span(rule), "this rule decides".to_owned()),
-        DecidedBy::Unreadable { rule, why } => {
-            label(file.rule_span(rule), format!("this rule cannot be evaluated, which denies: {why}"))
+        DecidedBy::EvalError { rule, error } => {
+            label(file.rule_span(rule), format!("this rule cannot be evaluated, which denies: {error}"))
         }
         DecidedBy::Default(kind) => {
             label(file.default_span(kind), "no rule applies, and this is the default".to_owned())
@@ -91,7 +91,9 @@ fn contradicted(file: &PolicyFile, contradiction: &Contradiction) -> Drawn {
     let Contradiction { access, decision, expected, found, .. } = contradiction;
     let by = match decision.by {
         DecidedBy::Rule(rule) => format!("rule {}", rule + 1),
-        DecidedBy::Unreadable { rule, why } => format!("rule {}, which cannot be evaluated: {why}", rule + 1),
+        DecidedBy::EvalError { rule, error } => {
+            format!("rule {}, which cannot be evaluated: {error}", rule + 1)
+        }
         DecidedBy::Default(AccessKind::Read) => "the default for reads".to_owned(),
         DecidedBy::Default(AccessKind::Write) => "the default for writes".to_owned(),
     };
@@ -128,7 +130,7 @@ mod tests {
     fn a_contradiction_is_drawn_with_all_that_a_report_of_it_needs() {
         let text = "policy p\nallow write vm.x\ntest \"t\" {\n  write vm.x \"1\\n\" uid 7 => allow\n}\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let stated = &file.policy().tests[0].steps[0];
+        let stated = &file.policy().tests()[0].steps[0];
         let done = |returned, given: Option<&str>, counter| Done {
             returned,
             given: given.map(|text| text.as_bytes().to_vec()),
@@ -136,15 +138,15 @@ mod tests {
         };
         let contradiction = Contradiction {
             profile: Profile::default(),
-            access: stated.access.clone(),
-            decision: evaluate(file.policy(), &stated.access),
+            access: stated.access().clone(),
+            decision: evaluate(file.policy(), stated.access()),
             expected: done(2, Some("1\n"), 0),
             found: Ok(done(-1, None, 4)),
         };
         let step = StepOutcome {
             step: 0,
             line: 4,
-            expected: stated.expected.clone(),
+            expected: stated.expected().clone(),
             result: Err(Undecided::Contradiction(Box::new(contradiction))),
         };
         let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };

@@ -57,8 +57,8 @@ fn file<'a>(tried: &'a Tried, profile: &Profile) -> File<'a> {
     let nothing = File { file: &tried.name, ..File::default() };
     match &tried.ran {
         Ok(ran) => File {
-            policy: Some(&ran.file.policy().name),
-            enforced: Some(ran.file.policy().mode == Mode::Enforce),
+            policy: Some(ran.file.policy().name()),
+            enforced: Some(ran.file.policy().mode() == Mode::Enforce),
             stricter: ran
                 .degradations
                 .iter()
@@ -113,7 +113,7 @@ struct Step<'a> {
     /// The rule that decided; absent, the default did.
     rule: Option<Rule<'a>>,
     /// Why that rule could not be evaluated.
-    unreadable: Option<String>,
+    eval_error: Option<String>,
     default_line: Option<usize>,
     /// What the policy means, where the kernel makes something stricter of it.
     means: Option<Verdict<'a>>,
@@ -125,15 +125,15 @@ fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> Step<
     let file = &ran.file;
     let decided = step.result.as_ref().ok();
     let by = decided.map(|decided| decided.decision.by);
-    let (rule, unreadable, default_line) = match by {
+    let (rule, eval_error, default_line) = match by {
         Some(DecidedBy::Rule(rule)) => (Some(rule), None, None),
-        Some(DecidedBy::Unreadable { rule, why }) => (Some(rule), Some(why.to_string()), None),
+        Some(DecidedBy::EvalError { rule, error }) => (Some(rule), Some(error.to_string()), None),
         Some(DecidedBy::Default(kind)) => (None, None, file.default_line(kind)),
         None => (None, None, None),
     };
     Step {
         line: step.line,
-        access: Access::from(&file.policy().tests[test.test].steps[step.step].access),
+        access: Access::from(file.policy().tests()[test.test].steps[step.step].access()),
         result: match (step.passed(), step.contradiction()) {
             (true, _) => "passed",
             (false, Some(_)) => "contradiction",
@@ -142,7 +142,7 @@ fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> Step<
         expected: Verdict::from(&step.expected),
         got: decided.map(|decided| Verdict::from(decided.verdict())),
         rule: rule.map(|rule| Rule::of(file, rule)),
-        unreadable,
+        eval_error,
         default_line,
         means: decided
             .filter(|decided| decided.effect.degradation.is_some())

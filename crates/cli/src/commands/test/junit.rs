@@ -55,7 +55,7 @@ fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
         status
     };
     let mut case = TestCase::new(&*printable(&outcome.name), status);
-    case.set_classname(ran.file.policy().name.as_str());
+    case.set_classname(ran.file.policy().name());
     case
 }
 

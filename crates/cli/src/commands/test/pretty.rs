@@ -32,7 +32,7 @@ fn print_tests(ran: &Ran, profile: &Profile, output: &Output) -> Result<(), Fail
     for degradation in &ran.degradations {
         output.warning(degradation::warning(*degradation, &ran.file, &Kernel::Described(profile)));
     }
-    if ran.file.policy().tests.is_empty() {
+    if ran.file.policy().tests().is_empty() {
         output.warning(format_args!("{} has no tests", source.name()));
     }
     for test in &ran.tests {

@@ -99,8 +99,8 @@ fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun
             return Err(NotRun::Bug(Failure::bug(what).because(error)));
         }
     };
-    let named = |test: &usize| text.is_none_or(|text| file.policy().tests[*test].name.contains(text));
-    let tests = (0..file.policy().tests.len()).filter(named).map(|test| trial.run_test(test)).collect();
+    let named = |test: &usize| text.is_none_or(|text| file.policy().tests()[*test].name.contains(text));
+    let tests = (0..file.policy().tests().len()).filter(named).map(|test| trial.run_test(test)).collect();
     let degradations = trial.degradations().to_vec();
     Ok(Ran { file, degradations, tests })
 }

@@ -1,10 +1,10 @@
 //! Conditions in the notation of other languages.
 
-use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Punct, TokenKind};
 use crate::parser::condition::{OPERANDS, PREDICATES};
 use crate::parser::{Parse, Parser};
-use crate::syntax::{At, ConditionSyntax, Term};
+use crate::syntax::{ConditionSyntax, Spanned, Term};
 use crate::{Diagnostic, Relation, Span, Text};
 
 /// Words of other languages for our predicates and relations.
@@ -54,7 +54,7 @@ const FOREIGN_NUMBERS: &[(&str, &str)] =
 
 impl Parser<'_> {
     /// What is compared with an operand.
-    pub(in crate::parser) fn right_term(&mut self, left: &Term) -> Parse<At<Term>> {
+    pub(in crate::parser) fn right_term(&mut self, left: &Term) -> Parse<Spanned<Term>> {
         let span = self.peek_span();
         let word = self.slice(span);
         if self.peek().kind != TokenKind::Word || OPERANDS.contains(&word) {
@@ -62,7 +62,8 @@ impl Parser<'_> {
         }
         let number = FOREIGN_NUMBERS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(word));
         let is_text = matches!(left, Term::Comm);
-        let is_value = matches!(left, Term::Value(_)) && nearest(word, OPERANDS.iter().copied()).is_none();
+        let is_value =
+            matches!(left, Term::Value(_)) && did_you_mean(word, OPERANDS.iter().copied()).is_none();
         let (span, replacement) = match number.filter(|_| !is_text) {
             Some((_, number)) => (span, (*number).to_owned()),
             None if matches!(left, Term::Uid | Term::Gid) && word == "root" => (span, "0".to_owned()),
@@ -83,18 +84,18 @@ impl Parser<'_> {
     pub(in crate::parser) fn members_stand_next(&mut self) -> bool {
         let mut ahead = self.ahead();
         let is_integer = matches!(ahead.token().kind, TokenKind::Integer(_));
-        let is_range = is_integer && ahead.token().kind == TokenKind::Mark(Mark::Range);
-        is_range || self.peek_mark(Mark::BraceOpen) || self.foreign_range().is_some()
+        let is_range = is_integer && ahead.token().kind == TokenKind::Punct(Punct::Range);
+        is_range || self.peek_punct(Punct::BraceOpen) || self.foreign_range().is_some()
     }
 
     /// `new == {1, 2}` and `new == 1..5`, of which the operand and the relation have been used.
     pub(in crate::parser) fn equal_members(
         &mut self,
-        first: At<Term>,
-        relation: At<Relation>,
-    ) -> Parse<At<ConditionSyntax>> {
+        first: Spanned<Term>,
+        relation: Spanned<Relation>,
+    ) -> Parse<Spanned<ConditionSyntax>> {
         let operand = self.slice(first.span);
-        let (span, replacement) = match relation.is {
+        let (span, replacement) = match relation.node {
             Relation::Equal => (relation.span, self.apart(relation.span, "in")),
             Relation::NotEqual => (first.span.to(relation.span), format!("not {operand} in")),
             _ => return Err(self.unexpected("an operand", Some("a relation compares two operands"))),
@@ -104,8 +105,8 @@ impl Parser<'_> {
             .suggest(span, replacement);
         self.report(error);
         let start = first.span.start;
-        let is = self.membership(first, relation.span)?;
-        Ok(At::new(is, Span::new(start, self.end)))
+        let node = self.membership(first, relation.span)?;
+        Ok(Spanned::new(node, Span::new(start, self.end)))
     }
 
     /// `word`, with a blank where something would touch it that stood in its place.
@@ -123,7 +124,7 @@ impl Parser<'_> {
         let operand = ahead.token();
         let is_operand = matches!(
             operand.kind,
-            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Word | TokenKind::Mark(Mark::BraceOpen)
+            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Word | TokenKind::Punct(Punct::BraceOpen)
         );
         let word = self.slice(span);
         let is_predicate = PREDICATES.contains(&word)
@@ -136,18 +137,18 @@ impl Parser<'_> {
         matches!(
             self.peek().kind,
             TokenKind::Stray('≤' | '≥' | '≠')
-                | TokenKind::Mark(
-                    Mark::Less
-                        | Mark::LessOrEqual
-                        | Mark::Equal
-                        | Mark::NotEqual
-                        | Mark::GreaterOrEqual
-                        | Mark::Greater
-                        | Mark::Assign
-                        | Mark::Arrow
-                        | Mark::TripleEqual
-                        | Mark::EqualOrLess
-                        | Mark::LessOrGreater
+                | TokenKind::Punct(
+                    Punct::Less
+                        | Punct::LessOrEqual
+                        | Punct::Equal
+                        | Punct::NotEqual
+                        | Punct::GreaterOrEqual
+                        | Punct::Greater
+                        | Punct::Assign
+                        | Punct::Arrow
+                        | Punct::TripleEqual
+                        | Punct::EqualOrLess
+                        | Punct::LessOrGreater
                 )
         )
     }
@@ -158,7 +159,7 @@ impl Parser<'_> {
         ahead.token();
         let token = ahead.token();
         match token.kind {
-            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Mark(Mark::ParenOpen | Mark::Bang) => {
+            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Punct(Punct::ParenOpen | Punct::Bang) => {
                 true
             }
             TokenKind::Word => {
@@ -234,9 +235,9 @@ impl Parser<'_> {
         let first = ahead.token();
         let is_literal = |kind: &TokenKind| matches!(kind, TokenKind::Integer(_) | TokenKind::Text(_));
         let (open, close) = match first.kind {
-            TokenKind::Mark(Mark::ParenOpen) => (first.span, Some(Mark::ParenClose)),
-            TokenKind::Mark(Mark::BracketOpen) => (first.span, Some(Mark::BracketClose)),
-            TokenKind::Mark(Mark::BraceOpen) => (first.span, Some(Mark::BraceClose)),
+            TokenKind::Punct(Punct::ParenOpen) => (first.span, Some(Punct::ParenClose)),
+            TokenKind::Punct(Punct::BracketOpen) => (first.span, Some(Punct::BracketClose)),
+            TokenKind::Punct(Punct::BraceOpen) => (first.span, Some(Punct::BraceClose)),
             _ if is_literal(&first.kind) => {
                 ahead.go_to(first.span.start);
                 (Span::new(first.span.start, first.span.start), None)
@@ -248,9 +249,9 @@ impl Parser<'_> {
             let mut inside = ahead.clone();
             let (low, dots, high, end) = (inside.token(), inside.token(), inside.token(), inside.token());
             let is_range = matches!(low.kind, TokenKind::Integer(_))
-                && matches!(dots.kind, TokenKind::Mark(Mark::Range))
+                && matches!(dots.kind, TokenKind::Punct(Punct::Range))
                 && matches!(high.kind, TokenKind::Integer(_))
-                && close.map(TokenKind::Mark) == Some(end.kind);
+                && close.map(TokenKind::Punct) == Some(end.kind);
             if is_range {
                 let range = self.slice(low.span.to(high.span));
                 let span = open.to(end.span);
@@ -258,7 +259,7 @@ impl Parser<'_> {
                 return Some(error.help(format!("write `in {range}`")).suggest(span, range));
             }
         }
-        if let Some(Mark::BraceClose) = close {
+        if let Some(Punct::BraceClose) = close {
             return None;
         }
         let mut members = Vec::new();
@@ -270,15 +271,15 @@ impl Parser<'_> {
             }
             members.push(self.slice(member.span));
             let behind = ahead.clone().token();
-            if behind.kind == TokenKind::Mark(Mark::Comma) {
+            if behind.kind == TokenKind::Punct(Punct::Comma) {
                 ahead.token();
                 continue;
             }
             end = match close {
-                Some(close) if behind.kind == TokenKind::Mark(close) => end.to(behind.span),
+                Some(close) if behind.kind == TokenKind::Punct(close) => end.to(behind.span),
                 None if !matches!(
                     behind.kind,
-                    TokenKind::Mark(Mark::Range | Mark::RangeEqual | Mark::Ellipsis)
+                    TokenKind::Punct(Punct::Range | Punct::RangeEqual | Punct::Ellipsis)
                 ) =>
                 {
                     end.to(member.span)
@@ -297,7 +298,7 @@ impl Parser<'_> {
                 .help(format!("one number is compared: `== {one}`"))
                 .suggest(word.to(end), format!("== {one}")),
             // In mathematics, that is a range.
-            ([_, _], Some(Mark::BracketClose)) => {
+            ([_, _], Some(Punct::BracketClose)) => {
                 error.help(format!("a set is written `{set}`, a range `1..2`"))
             }
             _ => error.help(format!("write `{set}`")).suggest(end, set),

@@ -1,10 +1,10 @@
 //! Rules in the notation of other languages.
 
-use crate::lexer::{Mark, TokenKind};
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
+use crate::lexer::{Punct, TokenKind};
 use crate::parser::rule::CLAUSES;
 use crate::parser::{ACTIONS, Parse, Parser, Reported};
-use crate::syntax::{At, ConditionSyntax};
+use crate::syntax::{ConditionSyntax, Spanned};
 use crate::{Diagnostic, Kinds, KnobPattern, Span};
 
 impl Parser<'_> {
@@ -19,7 +19,7 @@ impl Parser<'_> {
                 "w" | "writes" => Some("write"),
                 _ => None,
             };
-            if let Some(near) = foreign.or_else(|| nearest(word, ["read", "write"])).filter(|_| whole) {
+            if let Some(near) = foreign.or_else(|| did_you_mean(word, ["read", "write"])).filter(|_| whole) {
                 let error =
                     Diagnostic::error("unknown-kind", span, format!("there is no kind of access `{word}`"))
                         .help(format!("did you mean `{near}`?"))
@@ -122,7 +122,7 @@ impl Parser<'_> {
         let joins = matches!(next.kind, TokenKind::Word) && matches!(word, "and" | "or")
             || matches!(
                 next.kind,
-                TokenKind::Stray('|' | '&' | '+') | TokenKind::Mark(Mark::DoubleAnd | Mark::DoubleOr)
+                TokenKind::Stray('|' | '&' | '+') | TokenKind::Punct(Punct::DoubleAnd | Punct::DoubleOr)
             );
         if joins && Self::looks_like_name(behind) {
             let message = format!("`{word}` between two patterns");
@@ -140,7 +140,7 @@ impl Parser<'_> {
                 "logged" => Some("log"),
                 _ => None,
             };
-            let near = foreign.or_else(|| nearest(word, CLAUSES.iter().copied()));
+            let near = foreign.or_else(|| did_you_mean(word, CLAUSES.iter().copied()));
             // Only an operand can follow `if`.
             if let Some(near) = near.filter(|&near| near != "if" || self.operand_behind()) {
                 let message = format!("`{word}` behind the names of knobs");
@@ -168,7 +168,7 @@ impl Parser<'_> {
             Err(reported) => return reported,
         };
         let text = self.slice(condition.span);
-        let negated = match condition.is {
+        let negated = match condition.node {
             ConditionSyntax::All(_) | ConditionSyntax::Any(_) => format!("if not ({text})"),
             _ => format!("if not {text}"),
         };
@@ -179,7 +179,7 @@ impl Parser<'_> {
     }
 
     /// `else allow`, which stands next: what it says with a second rule.
-    pub(in crate::parser) fn no_else(&mut self, kinds: Kinds, patterns: &[At<KnobPattern>]) -> Reported {
+    pub(in crate::parser) fn no_else(&mut self, kinds: Kinds, patterns: &[Spanned<KnobPattern>]) -> Reported {
         let before = self.end;
         let word = self.next().span;
         let error =
@@ -206,10 +206,10 @@ impl Parser<'_> {
         let mut ahead = self.ahead();
         let token = ahead.token();
         let replaced = match token.kind {
-            TokenKind::Integer(_) | TokenKind::Text(_) | TokenKind::Mark(Mark::Range | Mark::BracketOpen) => {
-                false
-            }
-            TokenKind::Mark(Mark::Assign | Mark::Equal | Mark::Arrow | Mark::ThinArrow)
+            TokenKind::Integer(_)
+            | TokenKind::Text(_)
+            | TokenKind::Punct(Punct::Range | Punct::BracketOpen) => false,
+            TokenKind::Punct(Punct::Assign | Punct::Equal | Punct::Arrow | Punct::ThinArrow)
             | TokenKind::Stray(':') => true,
             TokenKind::Word => match self.slice(token.span) {
                 "between" => false,

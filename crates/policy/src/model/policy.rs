@@ -1,0 +1,186 @@
+//! Policies, their modes and defaults.
+
+use super::{PolicyError, Rule, Test};
+use crate::{AccessKind, Errno, KnobPattern, limits};
+
+/// An ordered list of rules, the defaults, a mode, and the tests that came with them.
+///
+/// ```
+/// use knobgate_policy::{Action, Condition, Kinds, Operand, Policy, Range, Rule, Value, print};
+///
+/// let new = Operand::Only(Value::New);
+/// let policy = Policy::new("web-tier")?.with_rules([
+///     Rule::new(Action::Allow, Kinds::Write, ["net.ipv4.conf.*.rp_filter"])?
+///         .with_condition(Condition::in_set(new, [1.into(), 2.into()])?)?,
+///     Rule::new(Action::clamp([Range::new(Some(128.into()), None)?])?, Kinds::Write, ["net.core.somaxconn"])?
+///         .with_log(false),
+/// ]);
+/// assert!(print(&policy).ends_with(
+///     "allow write net.ipv4.conf.*.rp_filter if new in {1, 2}\nclamp write net.core.somaxconn to 128.. nolog\n"
+/// ));
+/// # Ok::<(), knobgate_policy::PolicyError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    name: String,
+    mode: Mode,
+    defaults: Defaults,
+    rules: Vec<Rule>,
+    tests: Vec<Test>,
+    width_64: Vec<KnobPattern>,
+}
+
+impl Policy {
+    /// The policy of this name that states nothing: it has the [`Defaults`] and no rules.
+    ///
+    /// # Errors
+    /// A name that is empty, has other characters than letters, digits, `-`, `_` and `.`, or is longer than
+    /// [`POLICY_NAME_MAX`](limits::POLICY_NAME_MAX).
+    pub fn new(name: impl Into<String>) -> Result<Self, PolicyError> {
+        let name = name.into();
+        if name.is_empty() || name.chars().any(|c| !is_name_character(c)) {
+            return Err(PolicyError::BadName);
+        }
+        if name.len() > limits::POLICY_NAME_MAX {
+            return Err(PolicyError::NameTooLong);
+        }
+        Ok(Self {
+            name,
+            mode: Mode::default(),
+            defaults: Defaults::default(),
+            rules: Vec::new(),
+            tests: Vec::new(),
+            width_64: Vec::new(),
+        })
+    }
+
+    /// The same in this mode.
+    #[must_use]
+    pub fn with_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The same with these defaults.
+    #[must_use]
+    pub fn with_defaults(self, defaults: Defaults) -> Self {
+        Self { defaults, ..self }
+    }
+
+    /// The same with these rules.
+    #[must_use]
+    pub fn with_rules(self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        Self { rules: rules.into_iter().collect(), ..self }
+    }
+
+    /// The same with these tests.
+    #[must_use]
+    pub fn with_tests(self, tests: impl IntoIterator<Item = Test>) -> Self {
+        Self { tests: tests.into_iter().collect(), ..self }
+    }
+
+    /// The same with these knobs declared to keep 64 bits.
+    #[must_use]
+    pub fn with_width_64(self, patterns: impl IntoIterator<Item = KnobPattern>) -> Self {
+        Self { width_64: patterns.into_iter().collect(), ..self }
+    }
+
+    /// The name in the header.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether decisions are enforced.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What happens to an access that no rule takes.
+    pub fn defaults(&self) -> Defaults {
+        self.defaults
+    }
+
+    /// The rules, in order: the first that matches decides.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The `test` blocks.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// `width 64 …`: knobs whose handlers keep 64 bits of a number, other than those that are
+    /// [known](crate::Width::all_known).
+    pub fn width_64(&self) -> &[KnobPattern] {
+        &self.width_64
+    }
+}
+
+/// Whether names of policies may have this character.
+pub(crate) fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// Whether decisions are enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Decide and enforce.
+    #[default]
+    Enforce,
+    /// Decide and report, and let every access pass as it is.
+    Audit,
+}
+
+/// The default for each kind of access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// For reads; `allow` in a policy that states none.
+    pub read: Fallback,
+    /// For writes; `deny` in a policy that states none.
+    pub write: Fallback,
+}
+
+/// What one default does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// Let it pass, or the errno with which to deny it.
+    pub action: FallbackAction,
+    /// `log` or `nolog` as written; absent, a denial logs.
+    pub log: Option<bool>,
+}
+
+/// The action of a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FallbackAction {
+    /// Let it pass.
+    Allow,
+    /// Deny it.
+    Deny(Errno),
+}
+
+impl Fallback {
+    /// Whether an event is sent when this default decides: as written, else for denials.
+    pub fn logs(&self) -> bool {
+        self.log.unwrap_or(self.action != FallbackAction::Allow)
+    }
+}
+
+impl Defaults {
+    /// The default for accesses of `kind`.
+    pub fn of(&self, kind: AccessKind) -> Fallback {
+        match kind {
+            AccessKind::Read => self.read,
+            AccessKind::Write => self.write,
+        }
+    }
+}
+
+impl Default for Defaults {
+    /// What a policy gets that states none: `read allow`, `write deny`.
+    fn default() -> Self {
+        Self {
+            read: Fallback { action: FallbackAction::Allow, log: None },
+            write: Fallback { action: FallbackAction::Deny(Errno::EPERM), log: None },
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Intervals of integers.
+
+use super::PolicyError;
+use crate::Integer;
+
+/// An interval of integers, both ends included; never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    low: Option<Integer>,
+    high: Option<Integer>,
+}
+
+impl Range {
+    /// Every integer.
+    pub const ALL: Self = Self { low: None, high: None };
+
+    /// From `low` to `high`; where one is absent, there is no such end.
+    ///
+    /// # Errors
+    /// A low end above the high one.
+    pub fn new(low: Option<Integer>, high: Option<Integer>) -> Result<Self, PolicyError> {
+        match (low, high) {
+            (Some(low), Some(high)) if low > high => Err(PolicyError::EmptyRange),
+            _ => Ok(Self { low, high }),
+        }
+    }
+
+    /// The lowest member; absent, there is none.
+    pub fn low(&self) -> Option<Integer> {
+        self.low
+    }
+
+    /// The highest member; absent, there is none.
+    pub fn high(&self) -> Option<Integer> {
+        self.high
+    }
+
+    /// Whether `integer` lies inside.
+    pub fn contains(&self, integer: Integer) -> bool {
+        self.clamp(integer) == integer
+    }
+
+    /// The member that is nearest to `integer`.
+    pub fn clamp(&self, integer: Integer) -> Integer {
+        let integer = self.low.map_or(integer, |low| integer.max(low));
+        self.high.map_or(integer, |high| integer.min(high))
+    }
+}

@@ -1,0 +1,199 @@
+//! How names and globs are written: from text to pieces and back.
+//!
+//! Names have two notations, `net.ipv4.tcp_mem` and `net/ipv4/tcp_mem`. The first separator met says which one is
+//! used; the other character is then an ordinary `.` of the name, so that `net.ipv4.conf.eno2/100.rp_filter` is the
+//! knob `net/ipv4/conf/eno2.100/rp_filter`. `\` takes the meaning from the character behind it; an escaped separator is
+//! an ordinary `.`, and says nothing about the notation. `\xHH` is one byte.
+
+mod read;
+mod write;
+
+pub(crate) use read::parse;
+pub(crate) use write::write;
+
+use crate::glob::Piece;
+use crate::{Span, limits};
+
+/// What is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notation {
+    /// The name of one knob.
+    Name,
+    /// A pattern for names.
+    Pattern,
+    /// A glob for texts.
+    Text,
+}
+
+/// Text that is no name, pattern or glob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct NotationError {
+    /// What is wrong.
+    pub kind: NotationErrorKind,
+    /// Where, in bytes of the text.
+    pub span: Span,
+}
+
+/// What is wrong with a name, pattern or glob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotationErrorKind {
+    /// Nothing is there.
+    #[error("the name is empty")]
+    Empty,
+    /// `/proc/sys/…`
+    #[error("names begin below `/proc/sys`")]
+    Prefix,
+    /// `.kernel` or `/kernel`
+    #[error("the name begins with a separator")]
+    LeadingSeparator,
+    /// `kernel.`
+    #[error("the name ends with a separator")]
+    TrailingSeparator,
+    /// `net..core`
+    #[error("two separators have nothing between them")]
+    EmptyComponent,
+    /// `*` and its like where one knob is named.
+    #[error("this is a pattern where the name of one knob is needed")]
+    GlobInName,
+    /// `[a-z` without its end.
+    #[error("this `[` is never closed")]
+    UnclosedClass,
+    /// `{a,b` without its end.
+    #[error("this `{{` is never closed")]
+    UnclosedAlternatives,
+    /// `]` without a beginning.
+    #[error("this `]` closes nothing")]
+    StrayBracket,
+    /// `}` without a beginning.
+    #[error("this `}}` closes nothing")]
+    StrayBrace,
+    /// `[]`
+    #[error("this class is empty")]
+    EmptyClass,
+    /// `{}`
+    #[error("there are no alternatives between these braces")]
+    EmptyAlternatives,
+    /// `[z-a]`
+    #[error("this range of characters is reversed")]
+    ReversedRange,
+    /// `[^a]`
+    #[error("a class is negated with `!`")]
+    Caret,
+    /// `[./]`
+    #[error("a class stays inside one component, so that it holds no separator")]
+    SeparatorInClass,
+    /// `[é]`
+    #[error("a class holds single bytes, and this character has more than one")]
+    WideCharacter,
+    /// `\` at the end.
+    #[error("there is nothing behind this `\\`")]
+    EndsInEscape,
+    /// `\n`
+    #[error("there is no such escape")]
+    UnknownEscape,
+    /// `\x2f`, `\x00`
+    #[error("no component of a name holds this byte")]
+    ImpossibleByte,
+    /// A blank, a quote, `#` and so on inside a name.
+    #[error("this character has to be escaped in a name")]
+    Reserved,
+    /// More than [`NESTING_MAX`](limits::NESTING_MAX) braces inside each other.
+    #[error("alternatives are nested more than {} deep", limits::NESTING_MAX)]
+    TooDeep,
+    /// A newline or a NUL in a glob for texts.
+    #[error("no value has this text")]
+    NotOneLine,
+    /// More than [`PATTERN_MAX`](limits::PATTERN_MAX) bytes.
+    #[error("the pattern has more than {} bytes", limits::PATTERN_MAX)]
+    TooLong,
+}
+
+impl NotationErrorKind {
+    /// What to do about it, where that is not obvious.
+    pub fn help(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Prefix => "drop `/proc/sys/`: names are given below it",
+            Self::LeadingSeparator | Self::TrailingSeparator => "drop the separator",
+            Self::GlobInName => "escape the character with `\\` if it belongs to the name",
+            Self::StrayBracket | Self::StrayBrace | Self::UnclosedClass | Self::UnclosedAlternatives => {
+                "escape it with `\\` if it belongs to the text"
+            }
+            Self::Caret => "write `[!…]`, or `\\^` for the character itself",
+            Self::SeparatorInClass => "write `\\.` for a dot that belongs to the name",
+            Self::WideCharacter => "write alternatives: `{é,è}`",
+            Self::UnknownEscape => {
+                "`\\` stands before the punctuation that it escapes, or in `\\xHH`, which is one byte"
+            }
+            Self::Reserved => "put a `\\` before it",
+            Self::ImpossibleByte => "components are separated by `.` or `/`, and hold neither `/` nor NUL",
+            Self::NotOneLine => "the text of a value ends before its first newline or NUL: drop what follows",
+            _ => return None,
+        })
+    }
+}
+
+/// Characters that mean something where names stand, so that a name has to escape them.
+const RESERVED: &[u8] = b",#\"';()=<>&|";
+
+/// Whether `byte` cannot stand in a name without a `\`, whatever surrounds it.
+pub(crate) fn is_reserved(byte: u8) -> bool {
+    RESERVED.contains(&byte) || byte.is_ascii_whitespace() || byte.is_ascii_control()
+}
+
+/// Words that stand where a name could, so that a knob of that name cannot be written plainly.
+const KEYWORDS: &[&[u8]] = &[
+    b"policy", b"mode", b"width", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore",
+    b"read", b"write", b"to", b"if", b"log", b"nolog",
+];
+
+/// Whether `name` is a word of the language.
+pub(crate) fn is_keyword(name: &[u8]) -> bool {
+    KEYWORDS.contains(&name)
+}
+
+/// Adds `piece`, keeping the normal form.
+pub(crate) fn push(pieces: &mut Vec<Piece>, piece: Piece) {
+    match (pieces.last_mut(), piece) {
+        (Some(Piece::Literal(before)), Piece::Literal(bytes)) => before.extend(bytes),
+        (_, Piece::Literal(bytes)) if bytes.is_empty() => {}
+        (Some(Piece::Star | Piece::DoubleStar), Piece::Star)
+        | (Some(Piece::DoubleStar), Piece::DoubleStar) => {}
+        (Some(last @ Piece::Star), Piece::DoubleStar) => *last = Piece::DoubleStar,
+        (_, Piece::Alternatives(branches)) if branches.len() == 1 => {
+            for piece in branches.into_iter().flatten() {
+                push(pieces, piece);
+            }
+        }
+        (_, piece) => pieces.push(piece),
+    }
+}
+
+/// The length of the shortest notation, every escaped character counted as one byte.
+pub(crate) fn size(pieces: &[Piece]) -> usize {
+    let piece_size = |piece: &Piece| match piece {
+        Piece::Literal(bytes) => bytes.len(),
+        Piece::Any | Piece::Star => 1,
+        Piece::DoubleStar => 2,
+        Piece::Class { negated, ranges } => {
+            let range_size = |&(low, high): &(u8, u8)| usize::from((high - low).min(2)) + 1;
+            2 + usize::from(*negated) + ranges.iter().map(range_size).sum::<usize>()
+        }
+        Piece::Alternatives(branches) => 1 + branches.iter().map(|branch| 1 + size(branch)).sum::<usize>(),
+    };
+    pieces.iter().map(piece_size).sum()
+}
+
+/// Sorted, and with overlapping and adjacent ranges made one.
+pub(crate) fn merged(mut ranges: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u8, u8)> = Vec::new();
+    for (low, high) in ranges {
+        match merged.last_mut() {
+            Some(last) if low <= last.1.saturating_add(1) => last.1 = last.1.max(high),
+            _ => merged.push((low, high)),
+        }
+    }
+    merged
+}

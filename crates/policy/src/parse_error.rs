@@ -1,0 +1,70 @@
+//! Why a text is no policy.
+
+use std::fmt;
+
+use crate::{Diagnostic, Severity, Source};
+
+/// Everything that is wrong with the text of a policy: at least one error, and the warnings besides.
+///
+/// ```
+/// use knobgate_policy::{CheckOptions, Source, parse};
+///
+/// let text = "policy x\nalow write kernel.panic\nallow read kernel.";
+/// let error = parse(Source::new("x.knob", text), &CheckOptions::default()).unwrap_err();
+/// assert_eq!(error.diagnostics().len(), 2);
+/// assert_eq!(
+///     error.to_string(),
+///     "x.knob:2:1: there is no action `alow`; did you mean `allow`? (and 1 more error)"
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    text: Box<Source>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl ParseError {
+    pub(crate) fn new(text: Source, diagnostics: Vec<Diagnostic>) -> Self {
+        Self { text: Box::new(text), diagnostics }
+    }
+
+    /// The text that is wrong.
+    pub fn text(&self) -> &Source {
+        &self.text
+    }
+
+    /// What is wrong with it, warnings included, in the order of the text.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+/// The first error with its place, and how many more there are.
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let Some(first) = errors.next() else { return Ok(()) };
+        let (line, column) = self.text.line_column(first.primary.span.start);
+        write!(f, "{}:{line}:{column}: {}", self.text.name(), first.message)?;
+        if let Some(help) = &first.help {
+            write!(f, "; {help}")?;
+        }
+        match errors.count() {
+            0 => Ok(()),
+            1 => f.write_str(" (and 1 more error)"),
+            more => write!(f, " (and {more} more errors)"),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// The diagnostics, in the order of the text.
+impl IntoIterator for ParseError {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.diagnostics.into_iter()
+    }
+}
