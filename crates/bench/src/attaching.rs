@@ -7,9 +7,9 @@ use std::process::Command;
 use knobgate_bench::PolicyText;
 use rustix::mount::{MountFlags, mount};
 
-use crate::processes::{milliseconds, time};
 use crate::stage::Stage;
 use crate::statistics::Spread;
+use crate::timing::{milliseconds, time};
 
 const ROUNDS: usize = 11;
 const CGROUPS: usize = 1_000;

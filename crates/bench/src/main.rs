@@ -16,6 +16,7 @@ mod report;
 mod scale;
 mod stage;
 mod statistics;
+mod timing;
 
 use std::error::Error;
 use std::path::Path;

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use knobgate_bench::PolicyText;
 
 use crate::attaching::{self, Attaching};
 use crate::stage::Stage;
 use crate::statistics::Spread;
+use crate::timing::{milliseconds, time};
 
 const ROUNDS: usize = 21;
 
@@ -62,24 +62,4 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     let here = std::env::current_exe()?;
     let knobgate = here.parent().unwrap_or(Path::new(".")).join("knobgate");
     if status.success() && knobgate.is_file() { Ok(knobgate) } else { Err("knobgate cannot be built".into()) }
-}
-
-/// How long a command takes.
-///
-/// # Errors
-///
-/// It fails.
-pub(crate) fn time(command: &mut Command) -> Result<Duration, Box<dyn Error>> {
-    let begin = Instant::now();
-    let output = command.stdin(Stdio::null()).output()?;
-    let time = begin.elapsed();
-    if output.status.success() {
-        Ok(time)
-    } else {
-        Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into())
-    }
-}
-
-pub(crate) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

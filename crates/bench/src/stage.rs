@@ -39,7 +39,7 @@ pub(crate) fn enter() -> Result<ExitCode, Box<dyn Error>> {
         );
     }
     let root = Hierarchy::find()?.root()?;
-    ScratchCgroup::remove_stale(&root, PREFIX)?;
+    ScratchCgroup::remove_stale(&root, PREFIX);
     let stage = ScratchCgroup::create(&root, PREFIX)?;
     let (here, _elsewhere) = (stage.create("here")?, stage.create("elsewhere")?);
     let mut command = Command::new(env::current_exe()?);

@@ -1,13 +1,9 @@
 //! A cgroup with a policy on it, made for one command and gone with it.
 
-use std::ffi::OsStr;
+use std::io;
 use std::process::Command;
-use std::{fs, io};
 
-use knobgate_kernel::{
-    Cgroup, CgroupError, Guard, LoadedProgram, ProcessId, ScratchCgroup, attach_until_removed, guard,
-};
-use rustix::fs::{FlockOperation, flock};
+use knobgate_kernel::{Cgroup, Guard, LoadedProgram, ProcessId, ScratchCgroup, attach_until_removed, guard};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::failure::Failure;
@@ -29,13 +25,11 @@ impl Confinement {
     /// # Errors
     /// [`Failure::Machine`].
     pub(crate) fn create(parent: &Cgroup, loaded: LoadedProgram) -> Result<Self, Failure> {
-        remove_leftovers(parent);
+        ScratchCgroup::remove_stale(parent, PREFIX);
         let cgroup = ScratchCgroup::create(parent, PREFIX).map_err(cannot_confine)?;
-        // Tells the next run, wherever its processes have other ids, that this one lives. The guard shares it.
-        flock(&*cgroup, FlockOperation::NonBlockingLockShared).map_err(cannot_confine)?;
         attach_until_removed(&loaded.program, &cgroup).map_err(cannot_confine)?;
         let program = loaded.program.info().map_err(cannot_confine)?.id;
-        cgroup.expect_in_force(program).map_err(cannot_confine)?;
+        cgroup.ensure_effective(program).map_err(cannot_confine)?;
         drop(loaded);
         let guard = guard(&cgroup).map_err(cannot_confine)?;
         Ok(Self { cgroup, guard })
@@ -90,26 +84,4 @@ impl Confinement {
 
 fn cannot_confine(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::machine("cannot make a cgroup for the command").because(error)
-}
-
-/// Removes what was left by runs that were killed together with their guards. Only what has no process, in it or below: that
-/// one belongs to a run that lives somewhere. What cannot be removed now is the next run's to try.
-fn remove_leftovers(parent: &Cgroup) {
-    for entry in fs::read_dir(parent.path()).into_iter().flatten().flatten() {
-        if is_dead_run(&entry.file_name()) {
-            let _ = Cgroup::open(entry.path()).and_then(|cgroup| remove_unused(&cgroup));
-        }
-    }
-}
-
-/// Whether the name is that of a run whose process does not exist, as far as can be seen from this pid namespace.
-fn is_dead_run(name: &OsStr) -> bool {
-    let owner =
-        name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
-    owner.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
-}
-
-fn remove_unused(cgroup: &Cgroup) -> Result<(), CgroupError> {
-    let unused = flock(cgroup, FlockOperation::NonBlockingLockExclusive).is_ok();
-    if unused { cgroup.remove_with_descendants() } else { Ok(()) }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use knobgate_kernel::{Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, Lost};
+use knobgate_kernel::{Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, LostEvents};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -31,7 +31,7 @@ pub(crate) struct Departures {
     /// The cgroups that they went to, as far as they were reported.
     targets: BTreeSet<String>,
     killed: HashSet<Departed>,
-    lost: Lost,
+    lost: LostEvents,
     /// Whether an error was reported; more of them say no more.
     has_failed: bool,
 }
@@ -48,7 +48,7 @@ impl Departures {
             count: 0,
             targets: BTreeSet::new(),
             killed: HashSet::new(),
-            lost: Lost::default(),
+            lost: LostEvents::default(),
             has_failed: false,
         })
     }
@@ -91,7 +91,7 @@ impl Departures {
         let then = if self.killed.contains(process) { ", and was killed" } else { "" };
         output.warning(format_args!(
             "process {} ({}) has left the policy, for {target}{then}",
-            process.id,
+            process.id(),
             printable(name)
         ));
         self.targets.insert(target);
@@ -138,15 +138,15 @@ impl Departures {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        let Lost { no_room, not_run } = self.lost;
-        if no_room > 0 {
+        let LostEvents { dropped, skipped, .. } = self.lost;
+        if dropped > 0 {
             output.warning(format_args!(
-                "lost track of processes or departures, {no_room} times: some may have left the policy unnoticed"
+                "lost track of processes or departures, {dropped} times: some may have left the policy unnoticed"
             ));
         }
-        if not_run > 0 {
+        if skipped > 0 {
             output.note(format_args!(
-                "the kernel skipped up to {not_run} starts, moves and ends of processes on this machine; departures among \
+                "the kernel skipped up to {skipped} starts, moves and ends of processes on this machine; departures among \
                  them were missed"
             ));
         }
@@ -206,7 +206,7 @@ pub(crate) fn departures(
 /// The cgroup that a process went to. It can have gone on since.
 fn target_of(departure: &Departure) -> String {
     let current =
-        Cgroup::of_pid(departure.process.id.get()).ok().filter(|found| found.id() == departure.cgroup);
+        Cgroup::of_pid(departure.process.id().get()).ok().filter(|found| found.id() == departure.cgroup);
     let path = current.map(|cgroup| cgroup.path().to_owned()).or_else(|| {
         let hierarchy = Hierarchy::find().ok()?;
         hierarchy.path_of_id(departure.cgroup).ok()?
@@ -215,7 +215,7 @@ fn target_of(departure: &Departure) -> String {
 }
 
 fn listed(processes: &[Departed]) -> String {
-    let named: Vec<String> = processes.iter().take(NAMED).map(|process| process.id.to_string()).collect();
+    let named: Vec<String> = processes.iter().take(NAMED).map(|process| process.id().to_string()).collect();
     let more = processes.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     named.join(", ") + &more

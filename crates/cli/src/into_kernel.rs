@@ -62,7 +62,7 @@ pub(crate) fn load_program(program: &Program) -> Result<LoadedProgram, Failure> 
 pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
     let permitted = || Capabilities::of_this_process().is_ok_and(Capabilities::can_load);
     let is_bad = match error {
-        LoadError::ForeignStorage { .. } => true,
+        LoadError::StorageMismatch { .. } => true,
         LoadError::Rejected { .. } | LoadError::TooLarge { .. } => permitted(),
         _ => false,
     };
@@ -87,8 +87,10 @@ fn load_failure(failure: Failure, error: LoadError) -> Failure {
         LoadError::Rejected { .. } if !permitted => {
             "; without CAP_PERFMON it refuses what it otherwise takes: run it as root"
         }
-        LoadError::NotPermitted { .. } if capabilities.is_some_and(|one| !one.in_first_user_namespace()) => {
-            "; run it outside of this container, or try the policy without the kernel: knobgate explain"
+        LoadError::NotPermitted { .. }
+            if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
+        {
+            "; run it outside this container, or try the policy without the kernel: knobgate explain"
         }
         LoadError::NotPermitted { .. } => {
             "; run it as root, or try the policy without the kernel: knobgate explain"
@@ -106,7 +108,7 @@ mod tests {
     fn storage_that_only_the_called_program_has_is_the_programs_fault() {
         let name = |name: &str| name.to_owned();
         let foreign =
-            LoadError::ForeignStorage { program: name("calls"), callee: name("called"), map: name("m") };
+            LoadError::StorageMismatch { program: name("calls"), callee: name("called"), map: name("m") };
         let denied = LoadError::NotPermitted {
             program: name("calls"),
             capabilities: None,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use knobgate_bpf::MapKind;
 use knobgate_kernel::{
-    Attachment, AttachmentName, BpffsError, Change, LinkError, LoadedProgram, ObjectError, PinDir,
-    PinnedLink, ProgramFd,
+    Attachment, AttachmentName, BpffsError, LinkError, LoadedProgram, ObjectError, PinDir, PinnedLink,
+    ProgramFd, Transaction,
 };
 
 use crate::attachments::{cannot, describe_cgroups, paths_by_id};
@@ -118,8 +118,8 @@ fn attach(
 ) -> Result<(), Failure> {
     let failed = |error: BpffsError| cannot("make", name).because(error);
     let attachment = pins.begin().map_err(failed)?;
-    let change = begin(&attachment, loaded).map_err(failed)?;
-    put_on_all(change, &BTreeSet::new(), cgroups).map_err(|why| cannot("make", name).because(why))?;
+    let transaction = begin(&attachment, loaded).map_err(failed)?;
+    put_on_all(transaction, &BTreeSet::new(), cgroups).map_err(|why| cannot("make", name).because(why))?;
     attachment.publish(name).map_err(failed)
 }
 
@@ -131,8 +131,9 @@ fn share(
     cgroups: &[ChosenCgroup],
 ) -> Result<Done, Failure> {
     let added: Vec<_> = cgroups.iter().filter(|cgroup| !there.contains(&cgroup.id())).cloned().collect();
-    let change = Change::begin(attachment, program).map_err(|error| cannot("extend", name).because(error))?;
-    put_on_all(change, there, &added).map_err(|why| cannot("extend", name).because(why))?;
+    let transaction =
+        Transaction::begin(attachment, program).map_err(|error| cannot("extend", name).because(error))?;
+    put_on_all(transaction, there, &added).map_err(|why| cannot("extend", name).because(why))?;
     Ok(Done::Shared { program: *id, cgroups: there.len() + added.len(), added })
 }
 
@@ -143,8 +144,8 @@ fn replace(
     there: &BTreeSet<u64>,
     cgroups: &[ChosenCgroup],
 ) -> Result<Done, Failure> {
-    let change = begin(attachment, loaded).map_err(|error| cannot("replace", name).because(error))?;
-    let old = put_on_all(change, there, cgroups).map_err(|why| cannot("replace", name).because(why))?;
+    let transaction = begin(attachment, loaded).map_err(|error| cannot("replace", name).because(error))?;
+    let old = put_on_all(transaction, there, cgroups).map_err(|why| cannot("replace", name).because(why))?;
     let (on, added) = cgroups.iter().cloned().partition(|cgroup| there.contains(&cgroup.id()));
     Ok(Done::Replaced { old, on, added })
 }
@@ -155,20 +156,20 @@ fn check_replaced(links: &[PinnedLink], new: &ProgramFd) -> Result<(), LinkError
     programs.into_iter().try_for_each(|id| ProgramFd::by_id(id)?.check_replaced_by(new))
 }
 
-/// The change to a program that was loaded for it. Its program arrays are held: the kernel empties them when no process
+/// Begins to change to a program that was loaded for it. Its program arrays are held: the kernel empties them when no process
 /// has them open.
-fn begin<'a>(attachment: &'a Attachment, loaded: &'a LoadedProgram) -> Result<Change<'a>, BpffsError> {
-    let mut change = Change::begin(attachment, &loaded.program)?;
+fn begin<'a>(attachment: &'a Attachment, loaded: &'a LoadedProgram) -> Result<Transaction<'a>, BpffsError> {
+    let mut transaction = Transaction::begin(attachment, &loaded.program)?;
     let maps = loaded.maps.iter().map(|(_, map)| map);
     let arrays: Vec<_> = maps.filter(|map| map.info().kind == MapKind::ProgArray.number()).collect();
-    change.hold_maps(&arrays)?;
-    Ok(change)
+    transaction.pin_maps(&arrays)?;
+    Ok(transaction)
 }
 
 /// Makes the change on all of these cgroups, where `there` says on which of them the attachment is; the ids of
 /// the programs that gave way. Or says why not, and all is as it was.
 fn put_on_all(
-    mut change: Change<'_>,
+    mut transaction: Transaction<'_>,
     there: &BTreeSet<u64>,
     cgroups: &[ChosenCgroup],
 ) -> Result<BTreeSet<u32>, String> {
@@ -176,17 +177,17 @@ fn put_on_all(
         let opened = cgroup.open().map_err(|error| error.to_string())?;
         if there.contains(&cgroup.id()) {
             let place = opened.path().display();
-            change.replace(&opened).map_err(|error| format!("on {place}: {error}"))
+            transaction.replace(&opened).map_err(|error| format!("on {place}: {error}"))
         } else {
-            change.attach(&opened).map_err(|error| error.to_string())
+            transaction.attach(&opened).map_err(|error| error.to_string())
         }
     });
     let Err(why) = done else {
-        let replaced = change.replaced_programs();
-        change.keep();
+        let replaced = transaction.replaced_programs();
+        transaction.commit();
         return Ok(replaced);
     };
-    Err(match change.undo() {
+    Err(match transaction.rollback() {
         Ok(()) if cgroups.len() == 1 => why,
         Ok(()) => format!("{why}; the other cgroups are as they were"),
         Err(error) => format!("{why}; and not all of the other cgroups are as they were: {error}"),

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use knobgate_kernel::{HeldSignal, HeldSignals, ProcessId, Signal};
+use knobgate_kernel::{BlockedSignals, ProcessId, Signal, SignalInfo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
@@ -60,10 +60,10 @@ impl Ending {
     }
 }
 
-/// The signals of this process, held from before the command starts, so that none is lost or ends us before it.
+/// The signals of this process, blocked from before the command starts, so that none is lost or ends us before it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    held: HeldSignals,
+    blocked: BlockedSignals,
 }
 
 impl Supervisor {
@@ -72,14 +72,14 @@ impl Supervisor {
     /// # Errors
     /// [`Failure::Machine`].
     pub(crate) fn new() -> Result<Self, Failure> {
-        let held = HeldSignals::hold(&HELD)
+        let blocked = BlockedSignals::block(&HELD)
             .map_err(|error| Failure::machine("cannot hold back signals").because(error))?;
-        Ok(Self { held })
+        Ok(Self { blocked })
     }
 
     /// The ending that a signal asked for which came before there was a command.
     pub(crate) fn asked_to_end(&self) -> Option<Ending> {
-        while let Ok(Some(HeldSignal { signal, .. })) = self.held.take() {
+        while let Ok(Some(SignalInfo { signal, .. })) = self.blocked.read() {
             if [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal) {
                 return Some(Ending::Signalled(signal.as_raw() as u8));
             }
@@ -89,13 +89,13 @@ impl Supervisor {
 
     /// Has `command` start with the signals and the standard streams as we were given them.
     pub(crate) fn prepare(&self, command: &mut Command) {
-        self.held.release_in(command);
+        self.blocked.restore_in(command);
         knobgate_kernel::keep_closed_streams(command);
     }
 
     /// From now on no signal changes how this process ends: it was for the command, which has ended.
     pub(crate) fn end(self) {
-        self.held.for_good();
+        self.blocked.keep_blocked();
     }
 
     /// Waits for the end of the command `child`, passes signals on to it, keeps it guarded, and reports departures.
@@ -111,10 +111,10 @@ impl Supervisor {
     ) -> Result<Ending, Failure> {
         let cannot = || Failure::machine("cannot wait for the command");
         loop {
-            while let Some(held) = self.held.take().map_err(|error| cannot().because(error))? {
-                if is_for_us_to_pass_on(held) {
+            while let Some(blocked) = self.blocked.read().map_err(|error| cannot().because(error))? {
+                if is_for_us_to_pass_on(blocked) {
                     // It may have ended, which comes out below.
-                    let _ = child.send(held.signal);
+                    let _ = child.send(blocked.signal);
                 }
             }
             match child.wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
@@ -125,7 +125,7 @@ impl Supervisor {
                 Ok(None) => {
                     let mut waited = vec![
                         PollFd::new(confinement.guard(), PollFlags::IN),
-                        PollFd::new(&self.held, PollFlags::IN),
+                        PollFd::new(&self.blocked, PollFlags::IN),
                     ];
                     waited.extend(departures.iter().map(|departures| PollFd::new(departures, PollFlags::IN)));
                     match poll(&mut waited, None) {
@@ -153,7 +153,7 @@ impl Supervisor {
 /// since its fork. (What a terminal sent in the microseconds between [`Supervisor::asked_to_end`] and the fork reaches
 /// nobody: it cannot be told from what came after, and twice is worse than to press a key again.) Two signals come to us
 /// alone: to the leader of a session, that its terminal is gone, and that it may go on to deal with that.
-fn is_for_us_to_pass_on(HeldSignal { signal, from_kernel, .. }: HeldSignal) -> bool {
+fn is_for_us_to_pass_on(SignalInfo { signal, from_kernel, .. }: SignalInfo) -> bool {
     signal != Signal::CHILD && (!from_kernel || [Signal::HUP, Signal::CONT].contains(&signal))
 }
 

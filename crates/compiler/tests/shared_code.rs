@@ -134,12 +134,12 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
 
 #[test]
 fn programs_for_the_newest_kernels_go_by_the_constants_of_the_rule() {
-    agree(&Features::ALL, &"7.2".parse().expect("a profile"), compile);
+    agree(&Features::ALL, &"7.2".parse().expect("a profile"), |file, features| compile(file, features));
 }
 
 #[test]
 fn programs_for_the_oldest_kernels_go_by_the_constants_of_the_rule() {
-    agree(&Features::BASELINE, &"5.10".parse().expect("a profile"), compile);
+    agree(&Features::BASELINE, &"5.10".parse().expect("a profile"), |file, features| compile(file, features));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A profile describes one kernel; each field is something in which kernels differ. Distributions backport fixes, so a
 //! version number proves little: to describe another kernel, take the closest profile ([`Profile::closest`]) and change
-//! what differs. `knobgate_kernel::running_profile` does that for the running kernel: it probes what can be probed without
+//! what differs. `knobgate_snapshot::running_profile` does that for the running kernel: it probes what can be probed without
 //! harm, and its documentation lists what it takes from here.
 
 use std::fmt;

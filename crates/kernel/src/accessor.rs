@@ -1,4 +1,4 @@
-//! Processes that make accesses from inside of cgroups.
+//! Processes that make accesses from inside cgroups.
 
 use std::io;
 use std::io::IoSlice;
@@ -13,45 +13,46 @@ use rustix::net::{
 use rustix::process::{Signal, WaitOptions};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
 use crate::sys::accesses::{Request, SharedBytes, fork_accessor};
 
-/// A process inside a cgroup that reads and writes files which this one hands to it: what programs of the hook judge is
-/// who reads or writes, and not who has opened.
+/// A process inside a cgroup that reads and writes files on behalf of this one. The hook judges the process that reads
+/// or writes, not the one that opened the file.
 ///
-/// It is a child of this process, named `scenario`, with the same rights and namespaces, blocks all signals, and ends with this
-/// value or with this process. It stays on one processor, the first that this process may use, so that what programs keep
-/// for each processor is in one place.
+/// It is a child of this process, named `scenario`, with the same privileges and namespaces. It blocks all signals, and
+/// ends with this value or this process. It runs on one CPU, the first that this process may use, so that a program's
+/// per-CPU data is in one place.
 #[derive(Debug)]
 pub struct Accessor {
     process: ProcessId,
     socket: OwnedFd,
     shared: SharedBytes,
-    processor: usize,
+    cpu: usize,
 }
 
-/// An accessor cannot be started, or has ended before its time.
+/// An accessor cannot be started, or has ended too early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessorError {
     /// It cannot enter the cgroup.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// There could be no process.
-    #[error("cannot start a process inside of a cgroup: {source}")]
+    /// The process cannot be created.
+    #[error("cannot start a process inside a cgroup: {source}")]
     Start {
         /// What went wrong.
         source: io::Error,
     },
     /// It does not answer.
-    #[error("the process inside of the cgroup has ended before its time: someone killed it")]
+    #[error("the process inside the cgroup has ended too early: somebody killed it")]
     Gone,
 }
 
 impl Accessor {
-    /// The most bytes of one access.
-    pub const MOST_BYTES: usize = 8 << 20;
+    /// The size limit of one access in bytes.
+    pub const BYTES_MAX: usize = 8 << 20;
 
     /// Starts one inside `cgroup`.
     ///
@@ -61,28 +62,28 @@ impl Accessor {
     pub fn start(cgroup: &Cgroup) -> Result<Self, AccessorError> {
         let start = |error: Errno| AccessorError::Start { source: error.into() };
         let allowed = sched_getaffinity(None).map_err(start)?;
-        let processor = (0..CpuSet::MAX_CPU).find(|&cpu| allowed.is_set(cpu)).unwrap_or(0);
+        let cpu = (0..CpuSet::MAX_CPU).find(|&cpu| allowed.is_set(cpu)).unwrap_or(0);
         let mut only = CpuSet::new();
-        only.set(processor);
+        only.set(cpu);
 
         let (socket, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(start)?;
-        let shared = SharedBytes::new(Self::MOST_BYTES).map_err(start)?;
+        let shared = SharedBytes::new(Self::BYTES_MAX).map_err(start)?;
         let process = fork_accessor(theirs.as_fd(), &shared).map_err(start)?;
-        let accessor = Self { process, socket, shared, processor };
+        let accessor = Self { process, socket, shared, cpu };
         sched_setaffinity(Some(process.as_pid()), &only).map_err(start)?;
         cgroup.enter(process)?;
         Ok(accessor)
     }
 
-    /// The number of the processor that it stays on.
-    pub fn processor(&self) -> usize {
-        self.processor
+    /// The CPU that it runs on.
+    pub fn cpu(&self) -> usize {
+        self.cpu
     }
 
-    /// read(2) of `file` into a buffer of `count` zeros: what the system call returns, with the errno as a negative
-    /// number, and as much of the buffer.
+    /// Calls read(2) for `file` with a zeroed buffer of `count` bytes. Returns its result, with the errno as a negative
+    /// number, and the bytes that were read.
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ impl Accessor {
     ///
     /// # Panics
     ///
-    /// If `count` is more than [`MOST_BYTES`](Self::MOST_BYTES).
+    /// If `count` is more than [`BYTES_MAX`](Self::BYTES_MAX).
     pub fn read(&mut self, file: BorrowedFd<'_>, count: usize) -> Result<(i64, Vec<u8>), AccessorError> {
         self.shared.clear(count);
         let returned = self.perform(file, Request::Read { count })?;
@@ -98,7 +99,7 @@ impl Accessor {
         Ok((returned, self.shared.first(filled)))
     }
 
-    /// write(2) of `bytes` to `file`: what the system call returns, with the errno as a negative number.
+    /// Calls write(2) for `file`. Returns its result, with the errno as a negative number.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl Accessor {
     ///
     /// # Panics
     ///
-    /// If there are more than [`MOST_BYTES`](Self::MOST_BYTES).
+    /// If `bytes` is longer than [`BYTES_MAX`](Self::BYTES_MAX).
     pub fn write(&mut self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<i64, AccessorError> {
         self.shared.store(bytes);
         self.perform(file, Request::Write { count: bytes.len() })
@@ -130,7 +131,7 @@ impl Accessor {
 
 impl Drop for Accessor {
     fn drop(&mut self) {
-        // It is ours and not waited for yet, so that the id is no other's.
+        // Our child was not waited for, so its id was not reused.
         let _ = self.process.send(Signal::KILL);
         let _ = self.process.wait(WaitOptions::empty());
     }

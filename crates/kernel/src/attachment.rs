@@ -1,31 +1,35 @@
 //! An attachment: a program on cgroups, held by pinned links.
 //!
-//! It is a directory with a link `cgroup-ID` for each cgroup, by the cgroup's id (what `ls -di` prints of the cgroup). The
-//! links lead to the program, and that to its maps; only maps that would be emptied otherwise are pinned beside
-//! them, as `map-ID`.
+//! It is a directory with a link `cgroup-ID` for each cgroup, named after the cgroup's id (`ls -di` prints it). The
+//! links lead to the program, and the program to its maps. Only maps that the kernel would empty otherwise are pinned,
+//! too, as `map-ID`.
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::bpffs::{BpffsError, failed};
-use crate::link::{Link, LinkError, LinkInfo};
+use crate::bpffs::{BpffsError, failed, untrusted_pin};
+use crate::link::{Link, LinkInfo};
+use crate::link_error::LinkError;
 use crate::map::Map;
-use crate::pin_dir::{DIRECTORY, PinDir, untrusted_pin};
 use crate::pin_owner::Distrust;
 use crate::sys::bpf;
 
-/// Begins the names of the pins of links.
+/// The flags for opening directories.
+pub(crate) const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The prefix of pinned links.
 const LINK: &str = "cgroup-";
-/// Begins the names of the pins of maps.
+/// The prefix of pinned maps.
 const MAP: &str = "map-";
 
-/// An attachment, for as long as nobody removes its directory.
+/// An attachment, by its directory.
 #[derive(Debug)]
 pub struct Attachment {
     dir: OwnedFd,
@@ -36,23 +40,24 @@ pub struct Attachment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PinnedLink {
-    /// The cgroup that it was made for, which may be gone.
+    /// The cgroup that it was made for, which may have been removed.
     pub cgroup_id: u64,
-    /// What it holds where, now.
+    /// Its program and cgroup, now.
     pub info: LinkInfo,
 }
 
 impl PinnedLink {
-    /// Whether it holds nothing any longer: its cgroup was removed, or somebody detached it.
+    /// Whether it no longer holds a program on a cgroup: the cgroup was removed, or the link detached.
     pub fn is_dead(&self) -> bool {
         self.info.cgroup_id.is_none()
     }
 }
 
 impl Attachment {
-    pub(crate) fn open(pins: &PinDir, name: &str) -> rustix::io::Result<Self> {
-        let dir = openat(&pins.dir, name, DIRECTORY, Mode::empty())?;
-        Ok(Self { dir, path: pins.path().join(name) })
+    /// Opens the directory `name` in `pins`, whose path is `parent`.
+    pub(crate) fn open(pins: BorrowedFd<'_>, parent: &Path, name: &str) -> rustix::io::Result<Self> {
+        let dir = openat(pins, name, DIRECTORY, Mode::empty())?;
+        Ok(Self { dir, path: parent.join(name) })
     }
 
     pub(crate) fn directory(&self) -> &OwnedFd {
@@ -64,7 +69,7 @@ impl Attachment {
         &self.path
     }
 
-    /// Its links, in the order of their cgroups' ids. One that vanishes meanwhile is left out.
+    /// Its links, sorted by cgroup id. Skips those that are unpinned in the meantime.
     ///
     /// # Errors
     ///
@@ -101,7 +106,7 @@ impl Attachment {
         }
     }
 
-    /// Keeps the link that holds the program on this cgroup.
+    /// Pins the link that holds the program on this cgroup.
     ///
     /// # Errors
     ///
@@ -110,8 +115,8 @@ impl Attachment {
         Ok(link.pin(self.pin_path(LINK, cgroup_id))?)
     }
 
-    /// Gives up the link of this cgroup. The program is detached with that, unless somebody has the link open or pinned
-    /// elsewhere: [detach](Link::detach) it first to be sure.
+    /// Unpins the link of this cgroup. That detaches the program, unless the link is open or pinned elsewhere:
+    /// [detach](Link::detach) it first to be sure.
     ///
     /// # Errors
     ///
@@ -120,7 +125,7 @@ impl Attachment {
         self.remove(LINK, cgroup_id)
     }
 
-    /// Gives up the links that hold nothing any longer; those that do are left.
+    /// Unpins the dead links, and returns the others.
     ///
     /// # Errors
     ///
@@ -133,7 +138,7 @@ impl Attachment {
 
     pub(crate) fn unpin_all(&self) -> Result<(), BpffsError> {
         self.pinned(LINK)?.into_iter().try_for_each(|cgroup_id| self.unpin(cgroup_id))?;
-        self.unpin_maps_but(&[])
+        self.unpin_maps_except(&[])
     }
 
     pub(crate) fn pin_map(&self, map: &Map) -> Result<(), BpffsError> {
@@ -146,31 +151,31 @@ impl Attachment {
         self.remove(MAP, id.into())
     }
 
-    pub(crate) fn unpin_maps_but(&self, ids: &[u32]) -> Result<(), BpffsError> {
+    pub(crate) fn unpin_maps_except(&self, ids: &[u32]) -> Result<(), BpffsError> {
         let kept = |id: &u64| ids.iter().any(|kept| u64::from(*kept) == *id);
         self.pinned(MAP)?.into_iter().filter(|id| !kept(id)).try_for_each(|id| self.remove(MAP, id))
     }
 
-    /// The ids in the names of the pins of one kind.
-    fn pinned(&self, kind: &str) -> Result<Vec<u64>, BpffsError> {
+    /// The ids in the names of pins with this prefix.
+    fn pinned(&self, prefix: &str) -> Result<Vec<u64>, BpffsError> {
         let failed = || failed("list", &self.path);
         let mut ids = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.dir).map_err(failed())? {
             let entry = entry.map_err(failed())?;
             let name = entry.file_name().to_str().ok();
-            ids.extend(name.and_then(|name| name.strip_prefix(kind)?.parse::<u64>().ok()));
+            ids.extend(name.and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok()));
         }
         Ok(ids)
     }
 
-    fn pin_path(&self, kind: &str, id: u64) -> PathBuf {
-        self.path.join(format!("{kind}{id}"))
+    fn pin_path(&self, prefix: &str, id: u64) -> PathBuf {
+        self.path.join(format!("{prefix}{id}"))
     }
 
-    fn remove(&self, kind: &str, id: u64) -> Result<(), BpffsError> {
-        match unlinkat(&self.dir, format!("{kind}{id}"), AtFlags::empty()) {
+    fn remove(&self, prefix: &str, id: u64) -> Result<(), BpffsError> {
+        match unlinkat(&self.dir, format!("{prefix}{id}"), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(failed("remove", &self.pin_path(kind, id))(error)),
+            Err(error) => Err(failed("remove", &self.pin_path(prefix, id))(error)),
         }
     }
 }

@@ -1,35 +1,35 @@
-//! What an attachment can be called.
+//! Names of attachments.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// The name of an attachment: 1 to 63 letters, digits, `_`, `-`, `:` and `@`, the first a letter or a digit.
 ///
-/// It is a directory's name on a bpffs, which has no dots in names (`bpf_lookup()` in `kernel/bpf/inode.c`).
+/// The name is that of a directory on a bpffs, which allows no dots (`bpf_lookup()` in kernel/bpf/inode.c).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttachmentName(String);
 
-/// Why a text is not the name of an attachment.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Of no or more than 63 bytes.
+    /// It is empty, or longer than 63 bytes.
     #[error("the name of an attachment has 1 to 63 characters, not {length}")]
     Length {
         /// How many bytes it has.
         length: usize,
     },
-    /// A character that no name has.
+    /// It contains an invalid character.
     #[error(
         "`{name}` cannot be the name of an attachment: {character:?} is not a letter, a digit, `_`, `-`, `:` or `@`"
     )]
     Character {
         /// The text.
         name: String,
-        /// The first wrong character.
+        /// The first invalid character.
         character: char,
     },
-    /// A first character that no name begins with.
+    /// Its first character is invalid there.
     #[error("`{name}` cannot be the name of an attachment: it must begin with a letter or a digit")]
     Start {
         /// The text.
@@ -38,7 +38,7 @@ pub enum NameError {
 }
 
 impl AttachmentName {
-    /// The most bytes in a name.
+    /// The length limit in bytes.
     pub const MAX: usize = 63;
 
     /// The name.

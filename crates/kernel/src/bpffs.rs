@@ -1,29 +1,29 @@
-//! The file system that keeps links when the process that made them ends.
+//! The file system on which links are pinned.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statfs;
 use rustix::io::Errno;
 
 use crate::attachment_name::AttachmentName;
-use crate::cgroup::CgroupError;
-use crate::hierarchy::magic;
-use crate::link::LinkError;
+use crate::cgroup_error::CgroupError;
+use crate::link_error::LinkError;
 use crate::mountinfo::{Mount, mounts};
 use crate::pin_owner::Distrust;
 
 /// `BPF_FS_MAGIC`
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
-/// Where a bpffs belongs.
-const USUAL: &str = "/sys/fs/bpf";
+/// The standard mount point.
+const MOUNT_POINT: &str = "/sys/fs/bpf";
 
-/// What can go wrong with pins.
+/// Why an operation on pins failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BpffsError {
     /// No bpffs is mounted.
     #[error(
-        "no bpffs is mounted here, which is where attachments are kept; mount it: mount -t bpf bpf {USUAL}"
+        "no bpffs is mounted here, and attachments are kept there; mount it: mount -t bpf bpf {MOUNT_POINT}"
     )]
     NotMounted,
     /// The directory is not on a bpffs.
@@ -32,7 +32,7 @@ pub enum BpffsError {
         /// The directory.
         path: PathBuf,
     },
-    /// Somebody else than root made it, or could change what is in it.
+    /// Another user than root owns it or can change its content.
     #[error("{} {why}, so what is pinned there proves nothing and is not used; {remedy}", path.display())]
     Untrusted {
         /// What is not trusted.
@@ -42,38 +42,38 @@ pub enum BpffsError {
         /// What to do about it.
         remedy: String,
     },
-    /// Only root's pins are trusted, so only root can make any.
-    #[error("attachments are root's, and this is user {user}; run it as root")]
+    /// Only root's pins are trusted, so only root may create them.
+    #[error("only root can attach policies, and this is user {user}; run it as root")]
     NotRoot {
         /// The effective user.
         user: u32,
     },
-    /// There is an attachment of this name.
+    /// The attachment exists already.
     #[error(
-        "there is an attachment \"{name}\" already; replace its policy, detach it, or choose another name"
+        "the attachment \"{name}\" exists already; replace its policy, detach it, or choose another name"
     )]
     Exists {
         /// The name.
         name: AttachmentName,
     },
-    /// There is no attachment of this name.
+    /// The attachment does not exist.
     #[error("there is no attachment \"{name}\"")]
     NotFound {
         /// The name.
         name: AttachmentName,
     },
-    /// The link cannot be pinned or opened.
+    /// An operation on a link failed.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// A cgroup on which something is put back cannot be opened.
+    /// A cgroup to restore cannot be opened.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was being done: a verb.
+        /// What failed: a verb.
         doing: &'static str,
-        /// To what.
+        /// Its object.
         path: PathBuf,
         /// What went wrong.
         source: io::Error,
@@ -87,7 +87,7 @@ pub struct Bpffs {
 }
 
 impl Bpffs {
-    /// Finds one in `/proc/self/mountinfo`: `/sys/fs/bpf` if it is one, else the first whole one. Never mounts any.
+    /// Finds one in `/proc/self/mountinfo`: at `/sys/fs/bpf`, or else the first whole one. Does not mount anything.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl Bpffs {
             path: "/proc/self/mountinfo".into(),
             source,
         })?;
-        // Another mount may lie over one of them.
+        // Another mount may cover one of them.
         choose(
             mounts.into_iter().filter(|mount| magic(&mount.point).is_ok_and(|magic| magic == BPF_FS_MAGIC)),
         )
@@ -119,17 +119,28 @@ impl Bpffs {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
+/// The magic number of the file system at `path`.
+fn magic(path: &Path) -> io::Result<u32> {
+    Ok(statfs(path)?.f_type as u32)
+}
+
 fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Bpffs> {
     mounts
         .filter(|mount| mount.root == Path::new("/"))
-        .min_by_key(|mount| mount.point != Path::new(USUAL))
+        .min_by_key(|mount| mount.point != Path::new(MOUNT_POINT))
         .map(|mount| Bpffs { path: mount.point })
+}
+
+/// A pin or a directory of pins is not trusted.
+pub(crate) fn untrusted_pin(path: &Path, why: Distrust) -> BpffsError {
+    let remedy = format!("remove it: rm -r {}", path.display());
+    BpffsError::Untrusted { path: path.to_owned(), why, remedy }
 }
 
 pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> BpffsError {
@@ -143,7 +154,7 @@ mod tests {
     use crate::mountinfo::parse;
 
     #[test]
-    fn the_usual_place_is_preferred() {
+    fn the_standard_mount_point_is_preferred() {
         let cases = [
             ("1 2 0:9 / /sys/fs/bpf rw - bpf bpf rw,mode=700\n", Some("/sys/fs/bpf")),
             (

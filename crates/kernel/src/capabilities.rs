@@ -1,103 +1,182 @@
-//! Which privileges this process has, as far as bpf(2) asks for them.
+//! Capabilities: which ones a process has, and which bpf(2) requires.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
-/// The inode number of the first user namespace, on every machine: `PROC_USER_INIT_INO` in include/linux/proc_ns.h.
-const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
+/// The inode number of the initial user namespace: `PROC_USER_INIT_INO` in include/linux/proc_ns.h.
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 
-/// A capability of capabilities(7) that something here needs.
+/// A capability of capabilities(7) that matters to a policy. The values are those of include/uapi/linux/capability.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Capability {
-    /// `CAP_NET_ADMIN`: with [`Bpf`](Self::Bpf), to load programs for this hook; to query a cgroup.
-    NetAdmin,
-    /// `CAP_SYS_ADMIN`: to reach programs, maps and links by id; before Linux 5.8 for everything.
-    SysAdmin,
-    /// `CAP_PERFMON`: to compute addresses as compiled policies do, from numbers that differ from way to way (the
-    /// verifier guards against speculation without it); to call `bpf_get_current_comm`; for stack that was not written.
-    Perfmon,
-    /// `CAP_BPF` (Linux 5.8): to create maps and load programs.
-    Bpf,
+    /// `CAP_CHOWN`
+    Chown = 0,
+    /// `CAP_DAC_OVERRIDE`
+    DacOverride = 1,
+    /// `CAP_DAC_READ_SEARCH`: opens files by their handles.
+    DacReadSearch = 2,
+    /// `CAP_FOWNER`
+    Fowner = 3,
+    /// `CAP_SETGID`
+    Setgid = 6,
+    /// `CAP_SETUID`
+    Setuid = 7,
+    /// `CAP_NET_ADMIN`: with [`Bpf`](Self::Bpf), loads programs for this hook; queries a cgroup.
+    NetAdmin = 12,
+    /// `CAP_SYS_PTRACE`
+    SysPtrace = 19,
+    /// `CAP_SYS_ADMIN`: opens programs, maps and links by id; before Linux 5.8, everything.
+    SysAdmin = 21,
+    /// `CAP_SETFCAP`
+    Setfcap = 31,
+    /// `CAP_PERFMON`: pointer arithmetic with values that differ between paths, as compiled policies do (without it,
+    /// the verifier guards against speculation); `bpf_get_current_comm`; reads of uninitialised stack.
+    Perfmon = 38,
+    /// `CAP_BPF` (Linux 5.8): creates maps and loads programs.
+    Bpf = 39,
 }
 
 impl Capability {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::NetAdmin, Self::SysAdmin, Self::Perfmon, Self::Bpf];
-
-    /// The bit's number, of `include/uapi/linux/capability.h`.
-    fn bit(self) -> u32 {
-        match self {
-            Self::NetAdmin => 12,
-            Self::SysAdmin => 21,
-            Self::Perfmon => 38,
-            Self::Bpf => 39,
-        }
-    }
+    /// Those that bpf(2) asks for.
+    pub const FOR_BPF: [Self; 4] = [Self::NetAdmin, Self::SysAdmin, Self::Perfmon, Self::Bpf];
 }
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Chown => "CAP_CHOWN",
+            Self::DacOverride => "CAP_DAC_OVERRIDE",
+            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Self::Fowner => "CAP_FOWNER",
+            Self::Setgid => "CAP_SETGID",
+            Self::Setuid => "CAP_SETUID",
             Self::NetAdmin => "CAP_NET_ADMIN",
+            Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::Setfcap => "CAP_SETFCAP",
             Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",
         })
     }
 }
 
-/// A set of capabilities: the effective ones of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    effective: u64,
-    in_first_user_namespace: bool,
+/// A set of capabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CapabilitySet(u64);
+
+impl CapabilitySet {
+    /// Whether this one is in the set.
+    pub fn has(self, capability: Capability) -> bool {
+        self.0 >> capability as u8 & 1 == 1
+    }
+
+    /// Whether there are none, including those that [`Capability`] does not list.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that are in either set.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
-impl Capabilities {
-    /// Those of this process, from `/proc/self/status`.
+/// The ids and capabilities of a process, from its `/proc/PID/status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// The real, effective, saved and file system user id.
+    pub uids: [u32; 4],
+    /// The same four group ids, then the supplementary groups.
+    pub gids: Vec<u32>,
+    /// What is effective.
+    pub effective: CapabilitySet,
+    /// What it can make effective.
+    pub permitted: CapabilitySet,
+    /// What an exec can give it.
+    pub bounding: CapabilitySet,
+}
+
+impl Credentials {
+    /// Those of the process `pid`.
     ///
     /// # Errors
     ///
-    /// When `/proc` cannot be read.
+    /// The process does not exist, or `/proc` hides it.
+    pub fn of_pid(pid: u32) -> io::Result<Self> {
+        Self::read(&format!("/proc/{pid}/status"))
+    }
+
+    fn read(file: &str) -> io::Result<Self> {
+        // The process name need not be UTF-8.
+        let status = fs::read(file)?;
+        Self::parse(&String::from_utf8_lossy(&status))
+            .ok_or_else(|| io::Error::other(format!("{file} lacks ids or capabilities")))
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let ids = |name| -> Option<Vec<u32>> {
+            field(name)?.split_whitespace().map(|id| id.parse().ok()).collect()
+        };
+        let set = |name| u64::from_str_radix(field(name)?.trim(), 16).ok().map(CapabilitySet);
+        Some(Self {
+            uids: ids("Uid:")?.try_into().ok()?,
+            gids: [ids("Gid:")?, ids("Groups:")?].concat(),
+            effective: set("CapEff:")?,
+            permitted: set("CapPrm:")?,
+            bounding: set("CapBnd:")?,
+        })
+    }
+}
+
+/// What this process may do with bpf(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    effective: CapabilitySet,
+    in_initial_user_namespace: bool,
+}
+
+impl Capabilities {
+    /// Those of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
     pub fn of_this_process() -> io::Result<Self> {
-        // The name of the process need not be UTF-8.
-        let status = fs::read("/proc/thread-self/status")?;
-        let effective = parse_effective(&String::from_utf8_lossy(&status))
-            .ok_or_else(|| io::Error::other("there is no CapEff in /proc/thread-self/status"))?;
-        let in_first_user_namespace = fs::metadata("/proc/thread-self/ns/user")
-            .map_or(true, |namespace| namespace.ino() == FIRST_USER_NAMESPACE);
-        Ok(Self { effective, in_first_user_namespace })
+        let effective = Credentials::read("/proc/thread-self/status")?.effective;
+        let in_initial_user_namespace = fs::metadata("/proc/thread-self/ns/user")
+            .map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE);
+        Ok(Self { effective, in_initial_user_namespace })
     }
 
-    /// Whether the process is in the first user namespace, where capabilities count for bpf(2).
-    pub fn in_first_user_namespace(self) -> bool {
-        self.in_first_user_namespace
+    /// Whether the process is in the initial user namespace. In others, capabilities do not count for bpf(2).
+    pub fn in_initial_user_namespace(self) -> bool {
+        self.in_initial_user_namespace
     }
 
-    /// Whether this one is in the set. `CAP_SYS_ADMIN` does not count for the others here, though the kernel takes it
-    /// for [`Bpf`](Capability::Bpf) and [`Perfmon`](Capability::Perfmon); [`can_load`](Self::can_load) does.
+    /// Whether this one is effective. `CAP_SYS_ADMIN` does not imply the others here, although the kernel accepts it
+    /// instead of [`Bpf`](Capability::Bpf) and [`Perfmon`](Capability::Perfmon); [`can_load`](Self::can_load) knows
+    /// that.
     pub fn has(self, capability: Capability) -> bool {
-        self.effective >> capability.bit() & 1 == 1
+        self.effective.has(capability)
     }
 
-    /// Whether compiled policies can be loaded with these: `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, for each of
-    /// which `CAP_SYS_ADMIN` does as well (`bpf_prog_load()` in `kernel/bpf/syscall.c`), in the first user namespace.
+    /// Whether compiled policies can be loaded: that takes `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or
+    /// `CAP_SYS_ADMIN` instead of each (`bpf_prog_load()` in kernel/bpf/syscall.c), in the initial user namespace.
     pub fn can_load(self) -> bool {
-        self.in_first_user_namespace && self.could_load()
+        self.in_initial_user_namespace && self.could_load()
     }
 
-    /// The same, if the process were in the first user namespace.
+    /// The same, if the process were in the initial user namespace.
     pub(crate) fn could_load(self) -> bool {
         let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
         self.has(Capability::SysAdmin) || needed.into_iter().all(|one| self.has(one))
     }
-}
-
-fn parse_effective(status: &str) -> Option<u64> {
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 #[cfg(test)]
@@ -105,27 +184,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_effective_set_is_read() {
+    fn policies_are_loaded_with_the_effective_set() {
         let cases = [
-            ("CapPrm:\tffff\nCapEff:\t000001fffeffffff\n", &Capability::ALL[..], true),
-            ("CapEff:\t0000000000000000\n", &[], false),
-            ("CapEff:\t0000008000001000\n", &[Capability::NetAdmin, Capability::Bpf], false),
-            (
-                "CapEff:\t000000c000001000\n",
-                &[Capability::NetAdmin, Capability::Perfmon, Capability::Bpf],
-                true,
-            ),
-            ("CapEff:\t0000008000000000\n", &[Capability::Bpf], false),
-            ("CapEff:\t0000000000200000\n", &[Capability::SysAdmin], true),
+            (0x0000_01ff_feff_ffff, &Capability::FOR_BPF[..], true),
+            (0, &[], false),
+            (0x80_0000_1000, &[Capability::NetAdmin, Capability::Bpf], false),
+            (0xc0_0000_1000, &[Capability::NetAdmin, Capability::Perfmon, Capability::Bpf], true),
+            (0x80_0000_0000, &[Capability::Bpf], false),
+            (0x20_0000, &[Capability::SysAdmin], true),
         ];
-        for (status, expected, can_load) in cases {
-            let effective = parse_effective(status).expect(status);
-            let capabilities = Capabilities { effective, in_first_user_namespace: true };
-            let found: Vec<_> = Capability::ALL.into_iter().filter(|&one| capabilities.has(one)).collect();
-            assert_eq!(found, expected, "{status}");
-            assert_eq!(capabilities.can_load(), can_load, "{status}");
-            assert!(!Capabilities { in_first_user_namespace: false, ..capabilities }.can_load());
+        for (effective, expected, can_load) in cases {
+            let capabilities =
+                Capabilities { effective: CapabilitySet(effective), in_initial_user_namespace: true };
+            let found: Vec<_> =
+                Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one)).collect();
+            assert_eq!(found, expected, "{effective:x}");
+            assert_eq!(capabilities.can_load(), can_load, "{effective:x}");
+            assert!(!Capabilities { in_initial_user_namespace: false, ..capabilities }.can_load());
         }
-        assert_eq!(parse_effective("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn credentials_are_read_from_a_status() {
+        let status = "Name:\tx\nUid:\t0\t1\t2\t3\nGid:\t4\t5\t6\t7\nGroups:\t8 9 \nCapInh:\t0000000000000000\n\
+                      CapPrm:\t0000000000000003\nCapEff:\t0000000000000001\nCapBnd:\t000001ffffffffff\n";
+        let expected = Credentials {
+            uids: [0, 1, 2, 3],
+            gids: vec![4, 5, 6, 7, 8, 9],
+            effective: CapabilitySet(1),
+            permitted: CapabilitySet(3),
+            bounding: CapabilitySet(0x1ff_ffff_ffff),
+        };
+        assert_eq!(Credentials::parse(status), Some(expected));
+        for missing in ["Uid:", "Gid:", "Groups:", "CapPrm:", "CapEff:", "CapBnd:"] {
+            assert_eq!(Credentials::parse(&status.replace(missing, "x")), None, "{missing}");
+        }
     }
 }

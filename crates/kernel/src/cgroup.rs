@@ -1,126 +1,32 @@
-//! Control groups of version 2, the only ones that programs attach to.
+//! Cgroups of version 2, the only ones that programs attach to.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, Dir, FileType, Mode, OFlags, accessat, fstat, fstatfs, mkdirat, openat, unlinkat,
+};
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::cgroup_error::{CgroupError, gone};
 use crate::cgroup_type::CgroupType;
-use crate::hierarchy::{CGROUP1_MAGIC, CGROUP2_MAGIC, Hierarchy, gone, walk};
 use crate::long_path;
 use crate::process_id::ProcessId;
-use crate::sweep;
+use crate::teardown;
 
-/// What can go wrong with a cgroup.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CgroupError {
-    /// No cgroup v2 hierarchy is mounted.
-    #[error("no cgroup v2 hierarchy is mounted here; mount it: mount -t cgroup2 none /sys/fs/cgroup")]
-    NotMounted,
-    /// The directory belongs to a hierarchy of cgroup v1.
-    #[error(
-        "{} is a cgroup of version 1, to which no program can be attached; give one of version 2{}",
-        path.display(), hierarchy.as_ref().map(|path| format!(", below {}", path.display())).unwrap_or_default()
-    )]
-    VersionOne {
-        /// The directory.
-        path: PathBuf,
-        /// Where the hierarchy of version 2 is, if it is mounted.
-        hierarchy: Option<PathBuf>,
-    },
-    /// What is there is not a cgroup.
-    #[error("{} is not the directory of a cgroup", path.display())]
-    NotCgroup {
-        /// What is not a cgroup.
-        path: PathBuf,
-    },
-    /// Nothing is there.
-    #[error("there is no cgroup {}", path.display())]
-    NotFound {
-        /// The missing directory.
-        path: PathBuf,
-    },
-    /// A cgroup of this name is already there.
-    #[error("the cgroup {} exists already", path.display())]
-    Exists {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// A cgroup's name has a slash or a NUL, is empty, `.` or `..`.
-    #[error("`{}` cannot be the name of a cgroup: it must be one path component", name.display())]
-    InvalidName {
-        /// The name.
-        name: OsString,
-    },
-    /// No process has this id.
-    #[error("there is no process {pid}")]
-    NoProcess {
-        /// The process id.
-        pid: u32,
-    },
-    /// The process is not where it says that it is.
-    #[error(
-        "process {pid} is not in {}, though /proc/{pid}/cgroup leads there: it has ended, it is being moved, or another \
-         mount lies over its cgroup",
-        path.display()
-    )]
-    Elsewhere {
-        /// The process id.
-        pid: u32,
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The process is in a cgroup that is not below what is mounted here.
-    #[error(
-        "process {pid} is in the cgroup {}, which the hierarchy mounted at {} does not show",
-        name.display(), hierarchy.display()
-    )]
-    OutOfSight {
-        /// The process id.
-        pid: u32,
-        /// The cgroup as `/proc/PID/cgroup` names it.
-        name: PathBuf,
-        /// Where the hierarchy is mounted.
-        hierarchy: PathBuf,
-    },
-    /// The root of the hierarchy has every process of the machine.
-    #[error("cannot kill the processes of {}: it is the root of all cgroups", path.display())]
-    Root {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// It has processes or children, still or again.
-    #[error(
-        "cannot remove the cgroup {}: there are processes or cgroups in it, or something is mounted there",
-        path.display()
-    )]
-    InUse {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// The system refused.
-    #[error("cannot {doing} {}: {source}", path.display())]
-    Io {
-        /// What was being done: a verb.
-        doing: &'static str,
-        /// To what.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-}
+/// `CGROUP2_SUPER_MAGIC`
+const CGROUP2_MAGIC: u32 = 0x6367_7270;
+/// `CGROUP_SUPER_MAGIC`
+const CGROUP1_MAGIC: u32 = 0x0027_e0eb;
 
-/// A cgroup of version 2: its directory, held open.
+/// A v2 cgroup, by a descriptor of its directory.
 ///
-/// It stays this cgroup even if the directory is removed and made again; operations then fail.
+/// If the directory is removed and created again, this still refers to the removed cgroup, and operations fail.
 #[derive(Debug)]
 pub struct Cgroup {
     dir: OwnedFd,
@@ -129,79 +35,6 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Opens the cgroup at `path`: a directory if the path is absolute, else the name of a cgroup below the root of the
-    /// hierarchy (`system.slice/nginx.service`).
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](CgroupError::NotFound), [`VersionOne`](CgroupError::VersionOne),
-    /// [`NotCgroup`](CgroupError::NotCgroup), [`Io`](CgroupError::Io); for a relative path those of [`Hierarchy::find`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, CgroupError> {
-        let path = path.as_ref();
-        if path.is_absolute() {
-            Self::open_directory(path)
-        } else {
-            Self::open_directory(&Hierarchy::find()?.path().join(path))
-        }
-    }
-
-    /// The cgroup that the process `pid` is in; of a process with threads in several, that of its first thread.
-    ///
-    /// The path that `/proc/PID/cgroup` gives may lead somewhere else: the process can be moved meanwhile, and another mount
-    /// can lie over the cgroup. So the kernel's own list of what is in there decides.
-    ///
-    /// # Errors
-    ///
-    /// [`NoProcess`](CgroupError::NoProcess), [`OutOfSight`](CgroupError::OutOfSight),
-    /// [`Elsewhere`](CgroupError::Elsewhere), and those of [`Hierarchy::find`] and [`open`](Self::open).
-    pub fn of_pid(pid: u32) -> Result<Self, CgroupError> {
-        Self::of_process(pid, &pid.to_string())
-    }
-
-    /// The cgroup that this process is in, also where `/proc` is of another pid namespace.
-    ///
-    /// # Errors
-    ///
-    /// As [`of_pid`](Self::of_pid).
-    pub fn of_this_process() -> Result<Self, CgroupError> {
-        Self::of_process(std::process::id(), "self")
-    }
-
-    fn of_process(pid: u32, directory: &str) -> Result<Self, CgroupError> {
-        const TRIES: u32 = 10;
-        let mut tries = 1;
-        loop {
-            match Self::that_holds(pid, directory) {
-                Err(CgroupError::Elsewhere { .. } | CgroupError::NotFound { .. }) if tries < TRIES => {
-                    tries += 1;
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// The same at the first try; `directory` is that of the process below `/proc`.
-    fn that_holds(pid: u32, directory: &str) -> Result<Self, CgroupError> {
-        let file = PathBuf::from(format!("/proc/{directory}/cgroup"));
-        let text = fs::read(&file).map_err(|source| match source.raw_os_error() {
-            Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess { pid },
-            _ => CgroupError::Io { doing: "read", path: file, source },
-        })?;
-        let name = unified_name(&text).ok_or(CgroupError::NotMounted)?;
-        let hierarchy = Hierarchy::find()?;
-        match hierarchy.directory(&name) {
-            Some(directory) => {
-                let cgroup = Self::open_directory(&directory)?;
-                if cgroup.has_process(pid)? {
-                    Ok(cgroup)
-                } else {
-                    Err(CgroupError::Elsewhere { pid, path: directory })
-                }
-            }
-            None => Err(CgroupError::OutOfSight { pid, name, hierarchy: hierarchy.path().to_owned() }),
-        }
-    }
-
     pub(crate) fn open_directory(path: &Path) -> Result<Self, CgroupError> {
         let dir = match long_path::open_directory(path) {
             Ok(dir) => dir,
@@ -215,53 +48,55 @@ impl Cgroup {
     fn from_directory(dir: OwnedFd, path: PathBuf) -> Result<Self, CgroupError> {
         match fstatfs(&dir).map_err(failed("examine", &path))?.f_type as u32 {
             CGROUP2_MAGIC => {}
-            CGROUP1_MAGIC => {
-                let hierarchy = Hierarchy::find().ok().map(|found| found.path().to_owned());
-                return Err(CgroupError::VersionOne { path, hierarchy });
-            }
+            CGROUP1_MAGIC => return Err(CgroupError::VersionOne { path, hierarchy: None }),
             _ => return Err(CgroupError::NotCgroup { path }),
         }
-        // The inode number is the id (kernfs_ino() in include/linux/kernfs.h, on 64-bit systems).
+        // On 64-bit systems, the inode number is the id (kernfs_ino() in include/linux/kernfs.h).
         let id = fstat(&dir).map_err(failed("examine", &path))?.st_ino;
         Ok(Self { dir, path, id })
     }
 
-    /// The id that the kernel's links and `bpf_get_current_cgroup_id` name this cgroup by. It is not used again while the
-    /// machine is up.
+    /// The id of this cgroup for BPF links and `bpf_get_current_cgroup_id`. It is not reused before the next boot.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The directory, as it was opened.
+    /// The path with which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What kind of cgroup it is: whether it is for processes or for threads, and whether it is the root of all.
+    /// Whether it is for processes or for threads, and whether it is the root.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](CgroupError::NotFound) when it was removed, [`Io`](CgroupError::Io).
+    /// [`NotFound`](CgroupError::NotFound) if it was removed, [`Io`](CgroupError::Io).
     pub fn kind(&self) -> Result<CgroupType, CgroupError> {
         let text = match self.read("cgroup.type") {
-            // Of all cgroups that are there, the root alone does not have it.
+            // Only the root and removed cgroups lack this file.
             Err(CgroupError::Io { source, .. }) if gone(&source) => {
-                return match accessat(&self.dir, c"cgroup.procs", Access::EXISTS, AtFlags::empty()) {
-                    Ok(()) => Ok(CgroupType::Root),
-                    Err(_) => Err(CgroupError::NotFound { path: self.path.clone() }),
+                return if self.exists() {
+                    Ok(CgroupType::Root)
+                } else {
+                    Err(CgroupError::NotFound { path: self.path.clone() })
                 };
             }
             text => text?,
         };
         CgroupType::from_name(text.trim_end()).ok_or_else(|| CgroupError::Io {
-            doing: "understand",
+            doing: "parse",
             path: self.path.join("cgroup.type"),
             source: io::Error::new(io::ErrorKind::InvalidData, format!("it says {:?}", text.trim_end())),
         })
     }
 
-    /// Whether a process can be in here, although there are cgroups below: those with controllers enabled for these cannot
-    /// ("No Internal Process Constraint", Documentation/admin-guide/cgroup-v2.rst).
+    /// Whether it was not removed.
+    pub(crate) fn exists(&self) -> bool {
+        accessat(&self.dir, c"cgroup.procs", Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Whether processes can be in it next to child cgroups: not if it enables domain controllers for these ("No
+    /// Internal Process Constraint", Documentation/admin-guide/cgroup-v2.rst).
     ///
     /// # Errors
     ///
@@ -272,7 +107,7 @@ impl Cgroup {
         Ok(enabled.split_whitespace().all(|controller| THREADED.contains(&controller)))
     }
 
-    /// Creates the cgroup `name` in this one.
+    /// Creates the child `name`.
     ///
     /// # Errors
     ///
@@ -295,7 +130,7 @@ impl Cgroup {
         Self::from_directory(dir, path)
     }
 
-    /// The processes in this cgroup itself, by their ids. One of another pid namespace is a 0.
+    /// The ids of the processes in this cgroup itself. 0 stands for a process of another pid namespace.
     ///
     /// # Errors
     ///
@@ -305,8 +140,8 @@ impl Cgroup {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// Whether the process `pid`, or at least its first thread, is in this cgroup itself.
-    fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
+    /// Whether the process `pid`, or its first thread, is in this cgroup itself.
+    pub(crate) fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
         let members = match self.procs() {
             Err(CgroupError::Io { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let threads = self.read("cgroup.threads")?;
@@ -317,7 +152,7 @@ impl Cgroup {
         Ok(members.contains(&pid))
     }
 
-    /// Moves a process in here.
+    /// Moves a process into this cgroup.
     ///
     /// # Errors
     ///
@@ -334,16 +169,16 @@ impl Cgroup {
         }
     }
 
-    /// Kills every process in here and below, including those that are being forked meanwhile.
+    /// Kills every process in this cgroup and below, including those that are being forked.
     ///
-    /// Does not wait for their end: [`wait_until_empty`](Self::wait_until_empty) does. Kernels before 5.14 have no
-    /// `cgroup.kill`, and threaded cgroups refuse it; there the processes are frozen and killed one by one, in rounds.
+    /// [`wait_until_empty`](Self::wait_until_empty) waits for their end. Kernels before 5.14 have no `cgroup.kill`, and
+    /// threaded cgroups do not support it; there, this freezes the processes and kills them one by one.
     ///
     /// # Errors
     ///
     /// [`Root`](CgroupError::Root), [`Io`](CgroupError::Io).
     pub fn kill(&self) -> Result<(), CgroupError> {
-        sweep::kill_all(self.dir.as_fd()).map_err(|error| match error {
+        teardown::kill_all(self.dir.as_fd()).map_err(|error| match error {
             Errno::NOENT if self.kind().is_ok_and(|kind| kind == CgroupType::Root) => {
                 CgroupError::Root { path: self.path.clone() }
             }
@@ -351,29 +186,29 @@ impl Cgroup {
         })
     }
 
-    /// Whether a process is in here or below.
+    /// Whether there is a process in this cgroup or below.
     ///
     /// # Errors
     ///
     /// [`Io`](CgroupError::Io); the root of the hierarchy has no `cgroup.events`.
     pub fn is_populated(&self) -> Result<bool, CgroupError> {
-        sweep::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
+        teardown::is_populated(self.dir.as_fd()).map_err(failed("read cgroup.events of", &self.path))
     }
 
-    /// Waits until no process is in here and below; says whether that is so.
+    /// Waits until there is no process in this cgroup and below. Returns whether that is so.
     ///
     /// # Errors
     ///
     /// As [`is_populated`](Self::is_populated).
     pub fn wait_until_empty(&self, at_most: Duration) -> Result<bool, CgroupError> {
-        sweep::wait_until_empty(self.dir.as_fd(), at_most)
+        teardown::wait_until_empty(self.dir.as_fd(), at_most)
             .map_err(failed("read cgroup.events of", &self.path))
     }
 
-    /// Removes this cgroup, which must be without processes and children. Processes that have just ended can
-    /// keep it for a moment, for which this waits (up to half a second); for children it does not.
+    /// Removes this cgroup, which must have no processes and children. Waits up to half a second if processes have just
+    /// ended.
     ///
-    /// Programs that are attached go with it; their links stay, without a cgroup.
+    /// Attached programs are detached; their links stay, without a cgroup.
     ///
     /// # Errors
     ///
@@ -384,8 +219,10 @@ impl Cgroup {
         for _ in 0..TRIES {
             match unlinkat(&parent, name.as_c_str(), AtFlags::REMOVEDIR) {
                 Ok(()) => return Ok(()),
-                Err(Errno::BUSY | Errno::NOTEMPTY) if sweep::has_children(self.as_fd()) == Ok(true) => break,
-                Err(Errno::BUSY | Errno::NOTEMPTY) => sweep::sleep(Duration::from_millis(10)),
+                Err(Errno::BUSY | Errno::NOTEMPTY) if teardown::has_children(self.as_fd()) == Ok(true) => {
+                    break;
+                }
+                Err(Errno::BUSY | Errno::NOTEMPTY) => teardown::sleep(Duration::from_millis(10)),
                 Err(Errno::NOENT) => return Err(CgroupError::NotFound { path: self.path.clone() }),
                 Err(error) => return Err(failed("remove the cgroup", &self.path)(error)),
             }
@@ -393,7 +230,7 @@ impl Cgroup {
         Err(CgroupError::InUse { path: self.path.clone() })
     }
 
-    /// Kills what runs in here and below, waits (up to ten seconds) for its end, and removes this cgroup with all below it.
+    /// Kills all processes in this cgroup and below, waits up to ten seconds for their end, and removes the cgroups.
     ///
     /// # Errors
     ///
@@ -407,10 +244,10 @@ impl Cgroup {
         if !self.wait_until_empty(Duration::from_secs(10))? {
             return Err(CgroupError::InUse { path: self.path.clone() });
         }
-        sweep::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+        teardown::remove_all(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
     }
 
-    /// Removes this cgroup with all below it, if no process is in any of them. Waits for nothing.
+    /// Removes this cgroup and all cgroups below it if none of them has a process. Does not wait.
     ///
     /// # Errors
     ///
@@ -420,7 +257,7 @@ impl Cgroup {
         if self.is_populated()? {
             return Err(CgroupError::InUse { path: self.path.clone() });
         }
-        sweep::remove_tree(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
+        teardown::remove_tree(parent.as_fd(), &name).map_err(|error| self.not_removed(error))
     }
 
     fn not_removed(&self, error: Errno) -> CgroupError {
@@ -430,7 +267,7 @@ impl Cgroup {
         }
     }
 
-    /// The directories of all cgroups below this one, each with its id, parents before their children.
+    /// The ids and directories of all cgroups below this one, parents before their children.
     ///
     /// # Errors
     ///
@@ -441,7 +278,7 @@ impl Cgroup {
         Ok(found)
     }
 
-    /// The cgroup that this one is in; `None` for the topmost one that is mounted.
+    /// The parent; `None` for the topmost mounted cgroup.
     ///
     /// # Errors
     ///
@@ -457,7 +294,7 @@ impl Cgroup {
         }
     }
 
-    /// The directory that this cgroup is in, and its name there.
+    /// The parent directory, and the name of this cgroup there.
     pub(crate) fn parent_and_name(&self) -> Result<(OwnedFd, CString), CgroupError> {
         let name = self.path.file_name().and_then(|name| CString::new(name.as_bytes()).ok());
         let name = name.ok_or_else(|| CgroupError::InvalidName { name: self.path.clone().into() })?;
@@ -494,49 +331,42 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError
     move |error| CgroupError::Io { doing, path, source: error.into() }
 }
 
-/// The cgroup of the process `pid` as that one's own cgroup namespace names it; `None` if that is ours.
-///
-/// # Errors
-///
-/// When the process is gone or in no cgroup of version 2, or its namespace cannot be entered.
-pub fn name_in_its_namespace(pid: u32) -> io::Result<Option<PathBuf>> {
-    let namespace = PathBuf::from(format!("/proc/{pid}/ns/cgroup"));
-    if fs::read_link(&namespace)? == fs::read_link("/proc/self/ns/cgroup")? {
-        return Ok(None);
-    }
-    let namespace = fs::File::open(namespace)?;
-    let look = move || {
-        // Of this thread alone, which ends then.
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
-        let text = fs::read(format!("/proc/{pid}/cgroup"))?;
-        unified_name(&text).ok_or_else(|| io::Error::other("it is in no cgroup of version 2"))
-    };
-    let looked = std::thread::Builder::new().spawn(look)?.join();
-    looked.unwrap_or_else(|_| Err(io::Error::other("the thread in its namespace panicked"))).map(Some)
-}
-
-/// The name after `0::` in the text of a `/proc/PID/cgroup`.
-pub(crate) fn unified_name(text: &[u8]) -> Option<PathBuf> {
-    let name = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-    Some(PathBuf::from(OsString::from_vec(name.to_vec())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unified_name_is_after_two_colons() {
-        let cases: [(&[u8], Option<&str>); 5] = [
-            (b"0::/\n", Some("/")),
-            (b"9:name=systemd:/x\n4:memory:/y\n0::/a b:c\n", Some("/a b:c")),
-            // Of a cgroup that was removed, or of one that is called so.
-            (b"0::/gone (deleted)\n", Some("/gone (deleted)")),
-            (b"4:memory:/y\n", None),
-            (b"", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(unified_name(text).as_deref(), expected.map(Path::new), "{text:?}");
+/// Visits all directories below `directory`, parents before their children. Skips those that are removed in the
+/// meantime.
+fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), CgroupError> {
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        match children(&directory) {
+            Ok(children) => {
+                for (id, name) in children {
+                    let path = directory.join(name);
+                    visit(id, path.clone());
+                    pending.push(path);
+                }
+            }
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(error) => {
+                return Err(CgroupError::Io { doing: "list", path: directory, source: error.into() });
+            }
         }
     }
+    Ok(())
+}
+
+/// The child directories with their inode numbers. On 64-bit systems, these are the ids (kernfs_ino() in
+/// include/linux/kernfs.h).
+fn children(directory: &Path) -> rustix::io::Result<Vec<(u64, OsString)>> {
+    let mut children = Vec::new();
+    for entry in Dir::new(long_path::open_directory(directory)?)? {
+        let entry = match entry {
+            // The directory was removed.
+            Err(Errno::NOENT | Errno::NODEV) => break,
+            entry => entry?,
+        };
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+            children.push((entry.ino(), name.to_owned()));
+        }
+    }
+    Ok(children)
 }

@@ -1,8 +1,8 @@
-//! The processes that a command has started, and which of them have left its cgroup.
+//! The descendants of a command, and which of them have left its cgroup.
 //!
-//! A process leaves when its id is written to another `cgroup.procs`, or when it is started in another cgroup with
-//! `CLONE_INTO_CGROUP`. Programs on three tracepoints follow all of them, from the first one that is started in the cgroup.
-//! This is not a boundary: who leaves has left before anybody hears of it.
+//! A process leaves when its id is written to another `cgroup.procs`, or when it is cloned into another cgroup with
+//! `CLONE_INTO_CGROUP`. Programs on three tracepoints track all descendants, beginning with the first process that is
+//! started in the cgroup. This is not a security boundary: it reports a process that has already left.
 
 mod layout;
 mod programs;
@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use crate::cgroup::Cgroup;
 use crate::load::create_map;
 use crate::load_error::LoadError;
-use crate::locked_memory::within_limit;
+use crate::locked_memory::with_raised_limit;
 use crate::machine::kernel_version;
 use crate::map::Map;
 use crate::object::{ObjectError, kernel_name};
@@ -29,19 +29,18 @@ use crate::ring_buffer::RingBuffer;
 use crate::spawn::ProcessFd;
 use crate::sys::bpf::{self, ProgramInfo, ProgramSpec};
 use layout::Layout;
-use programs::{KEY, LEFT, OUTSIDE, RECORD, Refers, VALUE};
+use programs::{Context, KEY, LEFT, OUTSIDE, RECORD, VALUE};
 use start_time::StartTime;
 
 /// Where the kernel's BTF is.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
-/// How many processes are followed at the same time.
+/// How many processes are tracked at the same time.
 const PROCESSES_MAX: u32 = 1 << 15;
-/// Bytes of records that wait to be taken.
+/// Size of the ring buffer in bytes.
 const RECORDS_MAX: u32 = 1 << 18;
 
-/// All processes that are started in a cgroup, and what these start, wherever that is.
-///
-/// They are followed for as long as this value lives. Nothing is changed by it.
+/// Tracks the processes that are started in a cgroup, and their descendants in any cgroup, for as long as this value
+/// lives.
 #[derive(Debug)]
 pub struct Descendants {
     processes: Map,
@@ -51,11 +50,11 @@ pub struct Descendants {
     tracepoints: [Tracepoint; 3],
 }
 
-/// A program at its tracepoint.
+/// A program on its tracepoint.
 ///
-/// The kernel does not run a program for a task that passes the tracepoint while another task, on the same CPU, is in the middle of
-/// that program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). That was seen on 7.3, and not on 6.12. So there are copies
-/// on 7.0 and later, each of which the kernel counts for itself. (It takes luck to see it, so it cannot be probed.)
+/// The kernel skips a program if the tracepoint fires while another task on the same CPU is preempted inside that
+/// program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). This was seen on 7.3, not on 6.12, and cannot be probed
+/// since it is rare. So 7.0 and later get two copies of the program, for which the kernel checks this separately.
 #[derive(Debug)]
 struct Tracepoint {
     copies: Vec<ProgramCopy>,
@@ -67,98 +66,107 @@ struct ProgramCopy {
     _link: OwnedFd,
 }
 
-/// A process outside of the cgroup in which it was started, or one that it started there.
+/// A process that left the cgroup, or that was started outside by one that had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Departure {
     /// The process.
     pub process: Departed,
-    /// What it is called: up to 15 bytes, of its own choice.
+    /// Its name: up to 15 bytes, which it chooses itself.
     pub name: Vec<u8>,
-    /// The id of the cgroup that it came to.
+    /// The id of its new cgroup.
     pub cgroup: u64,
-    /// Whether it left by itself (or somebody moved it), and was not started by one that had.
+    /// It moved or was moved itself. Otherwise, one that had left started it.
     pub left: bool,
 }
 
-/// What could not be noticed, since the beginning.
+/// What was missed since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Lost {
-    /// Processes and departures for which there was no room: more than 32,768 processes at the same time, or more departures
-    /// between two calls of [`Descendants::take`] than fit.
-    pub no_room: u64,
-    /// How often, at most, the kernel did not run a program, for tasks of the whole machine. Seen on Linux 7.3, when more processes
-    /// ran than there were CPUs.
-    pub not_run: u64,
+#[non_exhaustive]
+pub struct LostEvents {
+    /// Processes and departures that did not fit: more than 32,768 processes at the same time, or too many departures
+    /// between two calls of [`Descendants::take`].
+    pub dropped: u64,
+    /// Upper bound of how often the kernel skipped a program, for tasks of the whole machine. Seen on Linux 7.3 with
+    /// more processes than CPUs.
+    pub skipped: u64,
 }
 
-/// A process that was last seen outside.
+/// A process outside the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Departed {
     /// Its id in the pid namespace of this process.
-    pub id: ProcessId,
-    /// Its id in the first one, by which the kernel's side knows it.
+    id: ProcessId,
+    /// Its id in the initial pid namespace, which is its key in the hash.
     key: u32,
-    /// When it was started. Another process can have its id: that it has ended can be missed.
+    /// When it was started. Its end can be missed, and then another process can have its id.
     start: StartTime,
 }
 
-/// Why processes cannot be followed.
+impl Departed {
+    /// Its id in the pid namespace of this process.
+    pub fn id(&self) -> ProcessId {
+        self.id
+    }
+}
+
+/// Why processes cannot be tracked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DescendantsError {
-    /// The kernel does not say how its memory is laid out, as it does with `CONFIG_DEBUG_INFO_BTF`.
+    /// The kernel has no BTF of its own (`CONFIG_DEBUG_INFO_BTF`).
     #[error("cannot read the kernel's BTF ({BTF}): {source}")]
     NoBtf {
         /// What went wrong.
         source: io::Error,
     },
-    /// It is laid out in another way than is known.
+    /// A structure or a field is missing.
     #[error("the kernel's BTF ({BTF}) is not as expected: {source}")]
     Layout {
         /// What is missing.
         #[from]
         source: LayoutError,
     },
-    /// The pid namespace of this process cannot be told.
-    #[error("cannot tell the pid namespace of this process: {source}")]
+    /// The pid namespace of this process is unknown.
+    #[error("cannot determine the pid namespace of this process: {source}")]
     Namespace {
         /// What went wrong.
         source: io::Error,
     },
-    /// A map cannot be created; before Linux 5.8 there are no ring buffers.
+    /// A map cannot be created. Before Linux 5.8, there are no ring buffers.
     #[error(transparent)]
     Map(#[from] LoadError),
     /// A map cannot be used.
     #[error(transparent)]
     Object(#[from] ObjectError),
-    /// A program is not taken, or its tracepoint is not there.
-    #[error("the kernel does not take the program for its tracepoint {tracepoint}: {source}")]
+    /// A program is rejected, or its tracepoint does not exist.
+    #[error("the kernel rejects the program for its tracepoint {tracepoint}: {source}")]
     Tracepoint {
         /// Its name.
         tracepoint: String,
         /// What went wrong.
         source: io::Error,
     },
-    /// A program was written wrongly.
+    /// A program cannot be assembled.
     #[error(transparent)]
     Program(#[from] AsmError),
 }
 
 impl Descendants {
-    /// Follows what is started in `cgroup` from now on. [`take`](Self::take) gives each process that leaves, and if `all` also
-    /// what those start that have left.
+    /// Tracks what is started in `cgroup` from now on. [`take`](Self::take) reports each process that leaves. With
+    /// `all`, it also reports what these processes start.
     ///
     /// # Errors
     ///
-    /// Every [`DescendantsError`]: it takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
+    /// Every [`DescendantsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, Linux 5.8, and the kernel's BTF.
     pub fn of(cgroup: &Cgroup, all: bool) -> Result<Self, DescendantsError> {
-        // Who may write to that file could have the programs look in the wrong place.
-        let layout = match Layout::remembered().filter(|_| !all) {
+        // The cache must not decide when processes are killed: whoever can write it could mislead the programs.
+        let layout = match Layout::cached().filter(|_| !all) {
             Some(layout) => layout,
             None => {
                 let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
                 let layout = Layout::of(&btf)?;
-                layout.remember();
+                layout.store();
                 layout
             }
         };
@@ -166,7 +174,7 @@ impl Descendants {
         let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let ring = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
         let lost = map("lost", MapKind::Array, 4, 8, 1)?;
-        let refers = Refers {
+        let context = Context {
             layout,
             processes: processes.as_fd(),
             records: ring.as_fd(),
@@ -176,33 +184,33 @@ impl Descendants {
             all,
         };
         let tracepoints = [
-            Tracepoint::follow(c"sched_process_exit", &refers.on_exit()?)?,
-            Tracepoint::follow(c"cgroup_attach_task", &refers.on_attach()?)?,
-            Tracepoint::follow(c"sched_process_fork", &refers.on_fork()?)?,
+            Tracepoint::attach(c"sched_process_exit", &context.on_exit()?)?,
+            Tracepoint::attach(c"cgroup_attach_task", &context.on_attach()?)?,
+            Tracepoint::attach(c"sched_process_fork", &context.on_fork()?)?,
         ];
         let records = RingBuffer::open(&ring)?;
         Ok(Self { processes, records, ring, lost, tracepoints })
     }
 
-    /// Takes out what was noticed since the last time.
+    /// The departures since the last call.
     pub fn take(&mut self) -> Vec<Departure> {
         self.records.drain().iter().filter_map(|record| departure(record)).collect()
     }
 
-    /// What could not be noticed.
+    /// What was missed.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Failed`].
-    pub fn lost(&self) -> Result<Lost, ObjectError> {
+    pub fn lost(&self) -> Result<LostEvents, ObjectError> {
         let value = self.lost.lookup(&[0; 4])?;
-        let no_room = value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
-        let not_run: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::missed).sum();
-        let not_run = not_run.map_err(ObjectError::failed("ask how often a program was not run"))?;
-        Ok(Lost { no_room: no_room.unwrap_or_default(), not_run })
+        let dropped = value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
+        let skipped: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::skipped).sum();
+        let skipped = skipped.map_err(ObjectError::failed("query how often a program was skipped"))?;
+        Ok(LostEvents { dropped: dropped.unwrap_or_default(), skipped })
     }
 
-    /// The processes that live outside at this moment, with what was started there.
+    /// The processes that are outside now, including those that were started there.
     ///
     /// # Errors
     ///
@@ -210,17 +218,17 @@ impl Descendants {
     pub fn outside(&self) -> Result<Vec<Departed>, ObjectError> {
         let entries = self.processes.entries()?;
         let outside = entries.iter().filter_map(|entry| departed(&entry.key, &entry.value));
-        Ok(outside.filter(|process| process.start.is_that_of(process.id)).collect())
+        Ok(outside.filter(|process| process.start.matches(process.id)).collect())
     }
 
-    /// Kills a process, if it lives and is outside; whether it did.
+    /// Kills a process if it is still alive and outside. Returns whether it was.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`], and with the errno of the system calls `pidfd_open` and `pidfd_send_signal`.
+    /// [`ObjectError::Failed`], also with the errno of pidfd_open(2) and pidfd_send_signal(2).
     pub fn kill(&self, process: Departed) -> Result<bool, ObjectError> {
         let failed = |source| ObjectError::Failed { doing: format!("kill process {}", process.id), source };
-        // An id of a thread is that of no process (EINVAL or ENOENT).
+        // The id may belong to a thread now (EINVAL or ENOENT).
         let is_gone = |error: &io::Error| {
             let errno = Errno::from_io_error(error);
             errno.is_some_and(|errno| [Errno::SRCH, Errno::INVAL, Errno::NOENT].contains(&errno))
@@ -229,11 +237,11 @@ impl Descendants {
             Err(error) if is_gone(&error) => return Ok(false),
             opened => opened.map_err(failed)?,
         };
-        // Whatever has this id now is held. Is it the one?
+        // The id cannot be reused from here on. Check that it still belongs to this process.
         let key = process.key.to_ne_bytes();
         let value = self.processes.lookup(&key)?;
         let is_outside = value.and_then(|value| departed(&key, &value)) == Some(process);
-        if !is_outside || !process.start.is_that_of(process.id) {
+        if !is_outside || !process.start.matches(process.id) {
             return Ok(false);
         }
         match held.send(Signal::KILL) {
@@ -244,7 +252,7 @@ impl Descendants {
 }
 
 impl AsFd for Descendants {
-    /// Becomes readable when [`take`](Self::take) has something to give.
+    /// Becomes readable when there are departures to [take](Self::take).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
@@ -262,55 +270,55 @@ fn map(
     create_map("descendants", &def)
 }
 
-/// The id of our pid namespace, if `/proc` is of it.
+/// The id of our pid namespace, provided that `/proc` belongs to it.
 fn pid_namespace() -> io::Result<u32> {
     let ours = fs::read_link("/proc/self")?;
     if ours.to_str() != Some(&ProcessId::this().to_string()) {
-        return Err(io::Error::other("/proc is of another one"));
+        return Err(io::Error::other("/proc belongs to another one"));
     }
     Ok(fs::metadata("/proc/self/ns/pid")?.ino() as u32)
 }
 
 impl Tracepoint {
-    /// Runs a program there.
-    fn follow(name: &CStr, insns: &[u8]) -> Result<Self, DescendantsError> {
+    /// Attaches a program to a tracepoint.
+    fn attach(name: &CStr, insns: &[u8]) -> Result<Self, DescendantsError> {
         let copies = if kernel_version() >= (7, 0, 0) { 2 } else { 1 };
-        let copies = (0..copies).map(|_| ProgramCopy::follow(name, insns)).collect::<rustix::io::Result<_>>();
+        let copies = (0..copies).map(|_| ProgramCopy::attach(name, insns)).collect::<rustix::io::Result<_>>();
         copies.map(|copies| Self { copies }).map_err(|error| DescendantsError::Tracepoint {
             tracepoint: name.to_string_lossy().into_owned(),
             source: error.into(),
         })
     }
 
-    /// How often no copy of the program was run, at most.
-    fn missed(&self) -> rustix::io::Result<u64> {
-        let missed = self.copies.iter().map(|copy| {
+    /// Upper bound of how often all copies of the program were skipped.
+    fn skipped(&self) -> rustix::io::Result<u64> {
+        let skipped = self.copies.iter().map(|copy| {
             let info: ProgramInfo = bpf::info(copy.program.as_fd())?;
             Ok(info.recursion_misses)
         });
-        Ok(missed.collect::<rustix::io::Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
+        Ok(skipped.collect::<rustix::io::Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
     }
 }
 
 impl ProgramCopy {
-    fn follow(tracepoint: &CStr, insns: &[u8]) -> rustix::io::Result<Self> {
+    fn attach(tracepoint: &CStr, insns: &[u8]) -> rustix::io::Result<Self> {
         const RAW_TRACEPOINT: u32 = 17;
         let spec = ProgramSpec {
             kind: RAW_TRACEPOINT,
             expected_attach_type: 0,
             insns,
-            // Reading the kernel's memory is for GPL programs alone.
+            // bpf_probe_read_kernel is for GPL programs only.
             license: c"Dual MIT/GPL",
             name: kernel_name("knobgate_leave"),
             debug: None,
         };
-        let program = within_limit(|| bpf::prog_load(&spec, None))?;
+        let program = with_raised_limit(|| bpf::prog_load(&spec, None))?;
         let link = bpf::raw_tracepoint_open(program.as_fd(), tracepoint)?;
         Ok(Self { program, _link: link })
     }
 }
 
-/// The fields of a record, in the order in which the programs write them.
+/// Decodes a record of the programs.
 fn departure(record: &[u8]) -> Option<Departure> {
     let record: &[u8; RECORD] = record.try_into().ok()?;
     let (cgroup, rest) = record.split_first_chunk()?;
@@ -331,7 +339,7 @@ fn departure(record: &[u8]) -> Option<Departure> {
     })
 }
 
-/// A process that the hash has, if it is outside.
+/// Decodes an entry of the hash, if the process is outside.
 fn departed(key: &[u8], value: &[u8]) -> Option<Departed> {
     let (place, rest) = value.split_first_chunk()?;
     let (id, start) = rest.split_first_chunk()?;

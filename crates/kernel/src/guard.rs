@@ -1,7 +1,7 @@
-//! The guard of a cgroup: a process that sees to its end when this one cannot.
+//! The guard of a cgroup: a process that tears it down if this process dies.
 //!
-//! If the process that started a command under a policy is killed, the command would run on in a cgroup that nobody removes.
-//! So when its guard hears that its parent has died, it ends the command and clears up.
+//! If the process that started a command under a policy is killed, the command would go on in a cgroup that nobody
+//! removes. So the guard notices the death of its parent, kills the command, and removes the cgroup.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,44 +12,46 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
 use rustix::process::{WaitOptions, WaitStatus};
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
 use crate::sys::fork::{GuardedCgroup, fork_guard};
 
-/// A guard that is on watch.
+/// A running guard.
 ///
-/// If this process ends, however it does, or this value is dropped (a panic does that), the guard kills all that runs
-/// in the cgroup and below, waits for it to end, and removes the cgroup. Only [`dismiss`](Self::dismiss) sends it away without.
+/// When this process ends in any way, or this value is dropped (as in a panic), the guard kills everything in the
+/// cgroup and below, waits for its end, and removes the cgroup. Only [`dismiss`](Self::dismiss) ends the guard without
+/// that.
 #[derive(Debug)]
 pub struct Guard {
     process: ProcessId,
     alive: Option<OwnedFd>,
 }
 
-/// Why there is no guard.
+/// Why a guard cannot be started or dismissed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// The cgroup's own directory cannot be used.
+    /// The directory of the cgroup cannot be used.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// There could be no process.
+    /// The process cannot be created.
     #[error("cannot start the guard process of a cgroup: {source}")]
     Start {
         /// What went wrong.
         source: io::Error,
     },
-    /// The guard has ended before its time.
-    #[error("the guard process of the cgroup has ended before its time: someone killed it")]
+    /// The guard has ended already.
+    #[error("the guard process of the cgroup has ended too early: somebody killed it")]
     Gone,
 }
 
 /// Starts the guard of `cgroup`.
 ///
-/// The guard is a child of this process, in the same cgroup as this one, named `knobgate-guard`. It is of a session of
-/// its own, blocks all signals (`SIGKILL` ends it), holds no descriptor but those it needs, and can be traced with
-/// `CAP_SYS_PTRACE` alone (`PR_SET_DUMPABLE`). Whoever kills this process and the guard at the same time, as `cgroup.kill` on *our*
-/// cgroup does, defeats it.
+/// The guard is a child of this process, in the cgroup of this process, named `knobgate-guard`. It has its own session,
+/// blocks all signals except `SIGKILL`, and holds only the descriptors that it needs. Tracing it takes `CAP_SYS_PTRACE`
+/// (`PR_SET_DUMPABLE`). Killing this process and the guard at the same time defeats it, as `cgroup.kill` on *our*
+/// cgroup does.
 ///
 /// # Errors
 ///
@@ -75,22 +77,22 @@ impl Guard {
         self.process
     }
 
-    /// Sends the guard away: all is clear. The cgroup and what runs there are left as they are.
+    /// Ends the guard, and leaves the cgroup and its processes as they are.
     ///
     /// # Errors
     ///
-    /// [`GuardError::Gone`] when it is not there any longer.
+    /// [`GuardError::Gone`] if it has ended already.
     pub fn dismiss(mut self) -> Result<(), GuardError> {
         let Some(alive) = self.alive.take() else { return Err(GuardError::Gone) };
-        // A socket and not a pipe, for the sake of this flag.
-        let told = send(&alive, b".", SendFlags::NOSIGNAL);
-        match (told, self.wait(&alive, Duration::from_secs(5))) {
+        // Pipes do not have this flag, so this is a socket.
+        let sent = send(&alive, b".", SendFlags::NOSIGNAL);
+        match (sent, self.wait(&alive, Duration::from_secs(5))) {
             (Ok(_), Some(0)) => Ok(()),
             _ => Err(GuardError::Gone),
         }
     }
 
-    /// Waits for the guard's end; its exit status if it had one. `alive` is what the guard held the other end of.
+    /// Waits for the guard's end, and returns its exit status. The guard holds the other end of `alive`.
     fn wait(&self, alive: &OwnedFd, at_most: Duration) -> Option<i32> {
         let deadline = Instant::now() + at_most;
         loop {
@@ -103,7 +105,7 @@ impl Guard {
                 Err(_) => return None,
             }
         }
-        // Its descriptors go a moment before it does.
+        // Its descriptors are closed shortly before it ends.
         self.process.wait(WaitOptions::empty()).ok().flatten().and_then(WaitStatus::exit_status)
     }
 }
@@ -118,7 +120,7 @@ impl AsFd for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(alive) = self.alive.take() {
-            // The end of what we send is what the guard waits for.
+            // The guard waits for the end of file.
             let _ = shutdown(&alive, Shutdown::Write);
             self.wait(&alive, Duration::from_secs(10));
         }

@@ -1,28 +1,18 @@
-//! Where the cgroup v2 hierarchy is, as this process sees it.
+//! Where the cgroup v2 hierarchy is mounted.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
 
-use rustix::fs::{Dir, FileType, statfs};
-use rustix::io::Errno;
-
-use crate::cgroup::{Cgroup, CgroupError};
-use crate::long_path;
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::mountinfo::{Mount, mounts};
-
-/// `CGROUP2_SUPER_MAGIC`
-pub(crate) const CGROUP2_MAGIC: u32 = 0x6367_7270;
-/// `CGROUP_SUPER_MAGIC`
-pub(crate) const CGROUP1_MAGIC: u32 = 0x0027_e0eb;
 
 /// A mount of the cgroup v2 hierarchy.
 ///
-/// There is one hierarchy on a machine, but it can be mounted in several places, beside the hierarchies of cgroup v1
-/// (systemd's "hybrid" layout has it at `/sys/fs/cgroup/unified`), and a container may see just a part of it.
+/// A machine has one hierarchy, but it can be mounted in several places and next to the hierarchies of cgroup v1 (at
+/// `/sys/fs/cgroup/unified` in systemd's "hybrid" layout). A container may see only a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
     point: PathBuf,
@@ -33,7 +23,7 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// Finds the hierarchy in `/proc/self/mountinfo`.
     ///
-    /// Of several mounts the one that shows most of the hierarchy is taken, and among these one below `/sys/fs/cgroup`.
+    /// Prefers the mount that shows most of the hierarchy, then one below `/sys/fs/cgroup`.
     ///
     /// # Errors
     ///
@@ -44,23 +34,23 @@ impl Hierarchy {
             path: "/proc/self/mountinfo".into(),
             source,
         })?;
-        let (mut uppermost, mut failed) = (Vec::new(), None);
+        let (mut visible, mut failed) = (Vec::new(), None);
         for mount in mounts {
-            match mount.is_uppermost() {
-                Ok(true) => uppermost.push(mount),
+            match mount.is_visible() {
+                Ok(true) => visible.push(mount),
                 Ok(false) => {}
                 Err(source) => failed = Some(CgroupError::Io { doing: "open", path: mount.point, source }),
             }
         }
-        choose(uppermost.into_iter()).ok_or(failed.unwrap_or(CgroupError::NotMounted))
+        choose(visible.into_iter()).ok_or(failed.unwrap_or(CgroupError::NotMounted))
     }
 
-    /// The directory at which it is mounted, that of the [root](Self::root).
+    /// The mount point, which is the directory of the [root](Self::root).
     pub fn path(&self) -> &Path {
         &self.point
     }
 
-    /// The topmost cgroup of what is mounted. In a container that is not the root of the hierarchy.
+    /// The topmost mounted cgroup. In a container, this need not be the root of the hierarchy.
     ///
     /// # Errors
     ///
@@ -69,107 +59,55 @@ impl Hierarchy {
         Cgroup::open_directory(&self.point)
     }
 
-    /// Whether cgroup namespaces are boundaries that no process is moved across (`nsdelegate`).
+    /// Whether processes cannot be moved across the boundaries of cgroup namespaces (`nsdelegate`).
     pub fn delegates_to_namespaces(&self) -> bool {
         self.delegates
     }
 
-    /// Whether a file with this metadata is in it.
+    /// Whether it contains the file with this metadata.
     pub fn holds(&self, file: &fs::Metadata) -> bool {
         fs::metadata(&self.point).is_ok_and(|top| top.dev() == file.dev())
     }
 
-    /// The directory of the cgroup that `/proc/PID/cgroup` calls `name`.
-    ///
-    /// `None` when it is not below what is mounted here.
+    /// The directory of the cgroup `name` of a `/proc/PID/cgroup`; `None` if it is outside the mounted part.
     pub fn directory(&self, name: &Path) -> Option<PathBuf> {
         let below = name.strip_prefix(&self.root).ok()?;
-        // The root of another cgroup namespace is named by as many `..` as it takes from ours.
+        // A name relative to our cgroup namespace can begin with `..`.
         if below.components().any(|part| part == Component::ParentDir) {
             return None;
         }
-        // Without a slash at the end where `below` is empty.
+        // `components` drops the slash at the end if `below` is empty.
         Some(self.point.join(below).components().collect())
     }
 
-    /// The directory of the cgroup with this id; `None` when there is none below what is mounted here.
+    /// The directory of the cgroup with this id; `None` if there is none in the mounted part.
     ///
-    /// Links and `bpf_get_current_cgroup_id` name cgroups by id. For several ids,
-    /// [`paths_by_id`](Self::paths_by_id) walks once.
+    /// For several ids, [`paths_by_id`](Self::paths_by_id) walks the hierarchy once.
     ///
     /// # Errors
     ///
-    /// [`CgroupError::Io`] when the hierarchy cannot be read.
+    /// [`CgroupError::Io`] if the hierarchy cannot be read.
     pub fn path_of_id(&self, id: u64) -> Result<Option<PathBuf>, CgroupError> {
         Ok(self.paths_by_id()?.remove(&id))
     }
 
-    /// The directories of all cgroups that are mounted here, by id.
+    /// The directories of all mounted cgroups, by id.
     ///
     /// # Errors
     ///
-    /// [`CgroupError::Io`] when the hierarchy cannot be read.
+    /// [`CgroupError::Io`] if the hierarchy cannot be read.
     pub fn paths_by_id(&self) -> Result<HashMap<u64, PathBuf>, CgroupError> {
         let root = self.root()?;
-        let mut paths = HashMap::from([(root.id(), self.point.clone())]);
-        walk(&self.point, &mut |id, path| drop(paths.insert(id, path)))?;
-        Ok(paths)
+        let itself = (root.id(), self.point.clone());
+        Ok(root.descendants()?.into_iter().chain([itself]).collect())
     }
-}
-
-/// Visits all directories below `directory`, parents before their children. One that vanishes meanwhile is left out.
-pub(crate) fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), CgroupError> {
-    let mut pending = vec![directory.to_owned()];
-    while let Some(directory) = pending.pop() {
-        match children(&directory) {
-            Ok(children) => {
-                for (id, name) in children {
-                    let path = directory.join(name);
-                    visit(id, path.clone());
-                    pending.push(path);
-                }
-            }
-            Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(error) => {
-                return Err(CgroupError::Io { doing: "list", path: directory, source: error.into() });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The directories in one, by inode number: on 64-bit systems that is the id (kernfs_ino() in include/linux/kernfs.h).
-fn children(directory: &Path) -> rustix::io::Result<Vec<(u64, OsString)>> {
-    let mut children = Vec::new();
-    for entry in Dir::new(long_path::open_directory(directory)?)? {
-        let entry = match entry {
-            // The rest of one that was removed.
-            Err(Errno::NOENT | Errno::NODEV) => break,
-            entry => entry?,
-        };
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
-            children.push((entry.ino(), name.to_owned()));
-        }
-    }
-    Ok(children)
-}
-
-/// Whether an error says that a cgroup does not exist, or not any longer.
-pub(crate) fn gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
-}
-
-/// The magic number of the file system at `path`.
-pub(crate) fn magic(path: &Path) -> io::Result<u32> {
-    Ok(statfs(path)?.f_type as u32)
 }
 
 fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Hierarchy> {
     mounts
         .min_by_key(|mount| {
-            let usual = mount.point.starts_with("/sys/fs/cgroup");
-            (mount.root.components().count(), !usual)
+            let preferred = mount.point.starts_with("/sys/fs/cgroup");
+            (mount.root.components().count(), !preferred)
         })
         .map(|mount| Hierarchy {
             delegates: mount.super_options.split(',').any(|option| option == "nsdelegate"),

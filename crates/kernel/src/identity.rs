@@ -1,4 +1,4 @@
-//! Whether two programs decide alike, as far as the kernel tells.
+//! Whether two loaded programs are the same.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::object::ObjectError;
 use crate::program::ProgramFd;
 
 impl ProgramFd {
-    /// Whether this program, which has not run yet, is the same as `other`, which may have: the same instructions (by the
-    /// kernel's hash of them), the same kinds of maps, and the same in those that say what is to be done: the frozen
-    /// ones, global variables that do not start as zeroes, and the programs of program arrays.
+    /// Whether this program, which has not run yet, is the same as `other`, which may have run.
     ///
-    /// What a program counts and collects is not compared; it is for `other` to have gone on with.
+    /// Compares the instructions (by the kernel's hash), the kinds of maps, and the content of those that are input:
+    /// frozen maps, global variables that are not initialised to zero, and program arrays. Counters and collected data
+    /// may differ.
     ///
     /// # Errors
     ///
@@ -54,14 +54,14 @@ fn is_same_map(fresh: &Map, other: &Map) -> Result<bool, ObjectError> {
     Ok(!fresh.is_frozen()? && starts_as_zeroes || entries == sorted_entries(other)?)
 }
 
-/// Those of a hash table are in no order.
+/// Hash tables have no order.
 fn sorted_entries(map: &Map) -> Result<Vec<MapEntry>, ObjectError> {
     let mut entries = map.entries()?;
     entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     Ok(entries)
 }
 
-/// The hashes of the programs in a program array, by their places.
+/// The hashes of the programs in a program array, by index.
 fn callees(array: &Map) -> Result<BTreeMap<Vec<u8>, [u8; 8]>, ObjectError> {
     let tag = |entry: MapEntry| -> Result<_, ObjectError> {
         let id = entry.value.try_into().map_or(0, u32::from_ne_bytes);

@@ -1,29 +1,28 @@
-//! The running kernel: the place where a [`Program`](knobgate_bpf::Program) decides for real.
+//! The running kernel: loads programs, attaches them to cgroups, and queries what is attached.
 //!
-//! In goes a program; out comes an attachment, and what there is to know about it and about the machine. Everything
-//! else of knobgate is pure; this crate does the I/O, and is the only one with `unsafe` code (bpf(2), fork, and what runs
-//! between fork and exec), which is all in one private module.
+//! In goes a [`Program`](knobgate_bpf::Program); out comes an attachment, and facts about it and the machine. The rest
+//! of knobgate is pure. This crate does the I/O, and is the only one with `unsafe` code (bpf(2), fork, and what runs
+//! between fork and exec), in one private module.
 //!
 //! # Words
 //!
-//! - A **program** ([`ProgramFd`]) and its **maps** ([`Map`]) are objects of the kernel, which live for as long as
-//!   something refers to them. [`load()`] makes them; a refusal carries the [verifier's log](VerifierLog) in terms of
-//!   the policy's lines.
-//! - [`verify()`] asks the kernel's **verifier** alone: its verdict, its reason, and how much work it had.
-//! - A **link** ([`Link`]) holds a program on a cgroup. It can be made to hold another one, at once ([`Link::update`]).
-//!   What is to go with its cgroup is attached without one ([`attach_until_removed`]), so that nothing has to hold it.
-//! - A **pin** keeps a link when the process ends: a file on a bpffs. An **attachment** ([`Attachment`]) is a directory of
-//!   ours there with a pinned link for each of its cgroups ([`PinDir`]). Program, maps and cgroups are found through
-//!   the links; there is no other state. A [`Change`] is made on all of these cgroups or on none.
-//! - A **cgroup** ([`Cgroup`]) is always one of version 2, wherever that is mounted ([`Hierarchy`]). A program
-//!   judges the processes in it and below.
-//! - A **guard** ([`guard()`]) is a process that ends a command if the one that started it under a policy dies.
-//! - The **descendants** of a command ([`Descendants`]) are followed by programs on tracepoints, to notice those that leave
+//! - A **program** ([`ProgramFd`]) and its **maps** ([`Map`]) are kernel objects, which live while something refers to
+//!   them. [`load()`] creates them. If the kernel rejects a program, the error has the [verifier's log](VerifierLog)
+//!   with the lines of the policy.
+//! - [`verify()`] only asks the **verifier**: for its verdict, the reason, and its statistics.
+//! - A **link** ([`Link`]) holds a program on a cgroup, and can replace it atomically ([`Link::update`]). Without a
+//!   link, [`attach_until_removed`] attaches a program for the lifetime of a cgroup.
+//! - A **pin** is a file on a bpffs that keeps a link after its process has ended. An **attachment** ([`Attachment`])
+//!   is a directory there ([`PinDir`]) with a pinned link for each of its cgroups. The links lead to the program, the
+//!   maps and the cgroups; there is no other state. A [`Transaction`] changes all of its cgroups or none.
+//! - A **cgroup** ([`Cgroup`]) is always of version 2, wherever that is mounted ([`Hierarchy`]). A program judges the
+//!   processes in it and below.
+//! - A **guard** ([`guard()`]) is a process that kills a command if its parent dies.
+//! - **Descendants** ([`Descendants`]) of a command are tracked by programs on tracepoints, to notice those that leave
 //!   its cgroup.
-//! - A **snapshot** ([`snapshot()`]) is the machine's knobs for the hook in user space.
-//! - A **probe** ([`probe()`]) finds out by doing what the kernel can do. Versions do not tell.
+//! - A **probe** ([`probe()`]) finds out what the kernel supports by trying it. A version number proves nothing.
 //!
-//! Errors say what was being done, to what, what went wrong and what to do; the kernel's own answer is their `source()`.
+//! Errors say what failed, on what, and what to do. Their `source()` is the kernel's answer.
 //!
 //! # Example
 //!
@@ -68,22 +67,28 @@
 
 mod accessor;
 mod attach;
+mod attach_mode;
 mod attachment;
 mod attachment_name;
-mod attempt;
+mod boot_cache;
 mod bpffs;
 mod capabilities;
 mod cgroup;
+mod cgroup_error;
+mod cgroup_lookup;
+mod cgroup_name;
 mod cgroup_type;
-mod change;
 mod descendants;
-mod foreign;
+mod fdinfo;
 mod guard;
 mod hierarchy;
 mod identity;
 mod link;
+mod link_error;
 mod load;
 mod load_error;
+mod load_options;
+mod load_request;
 mod locked_memory;
 mod long_path;
 mod machine;
@@ -97,66 +102,69 @@ mod probe;
 mod process_id;
 mod program;
 mod query;
-mod remembered;
 mod replacement;
 mod ring_buffer;
-mod running_profile;
 mod scratch;
 mod signals;
-mod snapshot;
 mod spawn;
-mod sweep;
 #[allow(unsafe_code)]
 mod sys;
+mod teardown;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod test_util;
 mod threads;
+mod transaction;
 mod verifier_log;
 mod verifier_stats;
 mod verify;
-#[cfg(feature = "ways")]
-#[doc(hidden)]
-pub mod ways;
 
 pub use accessor::{Accessor, AccessorError};
 pub use attach::{
-    Among, Anchor, attach_among, attach_until_removed, detach_link, detach_without_link, link_among,
-    update_link,
+    AttachPosition, RelativeTo, attach_until_removed, link_create, link_detach, link_update, prog_attach,
+    prog_detach,
 };
+pub use attach_mode::AttachMode;
 pub use attachment::{Attachment, PinnedLink};
 pub use attachment_name::{AttachmentName, NameError};
 pub use bpffs::{Bpffs, BpffsError};
-pub use capabilities::{Capabilities, Capability};
-pub use cgroup::{Cgroup, CgroupError, name_in_its_namespace};
+pub use capabilities::{Capabilities, Capability, CapabilitySet, Credentials};
+pub use cgroup::Cgroup;
+pub use cgroup_error::CgroupError;
+pub use cgroup_name::name_in_its_namespace;
 pub use cgroup_type::CgroupType;
-pub use change::Change;
-pub use descendants::{Departed, Departure, Descendants, DescendantsError, Lost};
-#[doc(hidden)]
-pub use foreign::attach_without_link;
+pub use descendants::{Departed, Departure, Descendants, DescendantsError, LostEvents};
+pub use fdinfo::FdInfo;
 pub use guard::{Guard, GuardError, guard};
 pub use hierarchy::Hierarchy;
-pub use link::{Link, LinkError, LinkInfo};
-pub use load::{LoadOptions, LoadedProgram, create_map, load, load_with_maps};
+pub use link::{Link, LinkInfo};
+pub use link_error::LinkError;
+pub use load::{LoadedProgram, create_map, load, load_with_maps};
 pub use load_error::LoadError;
-pub use machine::{Machine, MachineAttachments, SurveyError, knob_names};
+pub use load_options::LoadOptions;
+pub use machine::{Machine, MachineAttachments, PROC_SYS, SurveyError, kernel_version, knob_names};
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
 pub use pin_dir::{MovedAway, PinDir};
 pub use pin_owner::Distrust;
-pub use probe::{Outcome, Probes, probe, probe_cached};
+pub use probe::{
+    AttachProbes, InstructionProbes, Outcome, Probes, probe, probe_attaching, probe_cached,
+    probe_instructions, probe_invalid_retval,
+};
 pub use process_id::ProcessId;
 pub use program::{ProgramFd, ProgramInfo};
-pub use query::{AttachMode, Attached};
+pub use query::Attached;
 pub use ring_buffer::RingBuffer;
-pub use running_profile::running_profile;
 pub use rustix::process::Signal;
 pub use scratch::ScratchCgroup;
-pub use signals::{HeldSignal, HeldSignals};
-pub use snapshot::{Inferred, Snapshot, snapshot};
+pub use signals::{BlockedSignals, SignalInfo};
 pub use spawn::{
     Namespaces, ProcessFd, keep_closed_streams, spawn_inside, start_inside, with_private_namespaces,
 };
 pub use threads::ThreadCount;
+pub use transaction::Transaction;
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};
 pub use verifier_stats::VerifierStats;
 pub use verify::{Rejection, Verdict, Verification, verify};

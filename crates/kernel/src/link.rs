@@ -1,190 +1,24 @@
-//! Links: what holds a program on a cgroup.
+//! Links, which hold a program on a cgroup.
 //!
-//! A program that is attached by a link stays for as long as somebody has the link open, or it is pinned. Nobody can
-//! take it away without the link (or `CAP_SYS_ADMIN`); the older way to attach does not have that property, for which
-//! reason we do not offer it.
+//! The program stays attached while the link is open somewhere or pinned. Detaching it takes the link, or
+//! `CAP_SYS_ADMIN`.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::cgroup_type::CgroupType;
+use crate::link_error::LinkError;
 use crate::object::{ATTACH_TYPE, ObjectError, ids, name_text, open_by_id};
 use crate::program::ProgramFd;
-use crate::query::AttachMode;
 use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec, Object};
-
-/// What can go wrong with a link.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// A program that does not suffer others is in the way.
-    #[error(
-        "cannot attach to {}: {} holds a program attached in {mode} mode (id {program_id}, \"{program_name}\"); \
-         links need multi mode: detach it or attach to {}",
-        cgroup.display(),
-        if holder == cgroup { "it".to_owned() } else { holder.display().to_string() },
-        if holder == cgroup && *mode == AttachMode::Override { "a child" } else { "a cgroup outside of that one" }
-    )]
-    InTheWay {
-        /// The cgroup that was to be attached to.
-        cgroup: PathBuf,
-        /// Where the program sits: this cgroup or one that it is in.
-        holder: PathBuf,
-        /// How it is attached.
-        mode: AttachMode,
-        /// Its id.
-        program_id: u32,
-        /// Its name.
-        program_name: String,
-    },
-    /// Something in the way that we cannot see.
-    #[error(
-        "cannot attach to {}: a program attached in single or override mode is there or on a cgroup above that is not \
-         visible from here; links need multi mode: detach it (from outside of this container)",
-        cgroup.display()
-    )]
-    InTheWayOutOfSight {
-        /// The cgroup that was to be attached to.
-        cgroup: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// Nothing is in the way, and the kernel refuses all the same.
-    #[error(
-        "cannot attach to {}: not permitted, though no program is in the way: a security module, lockdown or a seccomp filter \
-         may be",
-        cgroup.display()
-    )]
-    NotPermitted {
-        /// The cgroup that was to be attached to.
-        cgroup: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A cgroup takes 64 programs of a type at most.
-    #[error("cannot attach to {}: it has 64 programs, which is the kernel's limit", cgroup.display())]
-    Full {
-        /// The cgroup.
-        cgroup: PathBuf,
-    },
-    /// The cgroup was removed.
-    #[error("cannot attach to {}: the cgroup was removed", cgroup.display())]
-    Removed {
-        /// Where the cgroup was.
-        cgroup: PathBuf,
-    },
-    /// The kernel cannot create links for this hook.
-    #[error("cannot attach to {}: this kernel has no links for cgroup programs (Linux 5.7)", cgroup.display())]
-    Unsupported {
-        /// The cgroup.
-        cgroup: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The program is for another hook.
-    #[error(
-        "cannot attach program {program_id} (\"{program_name}\"): it is not for the accesses to /proc/sys"
-    )]
-    WrongProgram {
-        /// Its id.
-        program_id: u32,
-        /// Its name.
-        program_name: String,
-    },
-    /// The link does not hold a program any longer.
-    #[error(
-        "cannot {doing} link {id}: it is not attached any longer: its cgroup was removed, or it was detached"
-    )]
-    Detached {
-        /// What was being done.
-        doing: &'static str,
-        /// The link's id.
-        id: u32,
-    },
-    /// Someone else has replaced the program meanwhile.
-    #[error(
-        "cannot replace the program of link {id}: it is not the one expected any longer, but program {found}; look \
-         again at what is attached"
-    )]
-    ProgramChanged {
-        /// The link's id.
-        id: u32,
-        /// The program that it holds now.
-        found: u32,
-    },
-    /// A program cannot replace, or be replaced, while it stays attached.
-    #[error(
-        "program {program_id} (\"{program_name}\") has cgroup storage (map {map_id}, \"{map_name}\"), which the kernel does \
-         not exchange together with the program of a link: on many kernels the next access would crash the machine; \
-         attach the new program and detach the old one instead"
-    )]
-    CgroupStorage {
-        /// The id of the program with the storage: the old one or the new one.
-        program_id: u32,
-        /// Its name.
-        program_name: String,
-        /// The id of the map.
-        map_id: u32,
-        /// Its name.
-        map_name: String,
-    },
-    /// The program is on the cgroup, and yet not among those that run.
-    #[error(
-        "cannot make sure that the program is in force on {}: the kernel does not list program {program_id} among those \
-         that run there",
-        cgroup.display()
-    )]
-    NotInForce {
-        /// The cgroup.
-        cgroup: PathBuf,
-        /// The program's id.
-        program_id: u32,
-    },
-    /// What was opened is not a link that holds a program on this hook.
-    #[error("{what} is not a link that attaches a program to the accesses to /proc/sys of a cgroup")]
-    NotOurs {
-        /// What was opened.
-        what: String,
-    },
-    /// The path of a pin cannot be used.
-    #[error("cannot {doing} {}: {}", path.display(), pin_reason(source))]
-    Pin {
-        /// What was being done: a verb.
-        doing: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// The kernel refused.
-    #[error("cannot {doing}: {source}")]
-    Failed {
-        /// What was being done.
-        doing: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The kernel could not be asked.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-}
-
-fn pin_reason(source: &io::Error) -> String {
-    match source.raw_os_error() {
-        Some(libc::EEXIST) => "something is pinned there already".to_owned(),
-        Some(libc::ENOENT) => "there is nothing there".to_owned(),
-        // bpf_obj_do_pin() and bpf_obj_do_get() in kernel/bpf/inode.c
-        Some(libc::EPERM | libc::EACCES) => format!("{source} (the directory must be on a bpffs)"),
-        _ => source.to_string(),
-    }
-}
 
 /// A link that holds a program of this hook on a cgroup.
 #[derive(Debug)]
@@ -193,31 +27,31 @@ pub struct Link {
     id: u32,
 }
 
-/// What the kernel says of a link (`struct bpf_link_info`).
+/// What the kernel says about a link (`struct bpf_link_info`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkInfo {
-    /// Its id, not used again while the machine is up.
+    /// Its id, which is not reused before the next boot.
     pub id: u32,
-    /// The program that it holds.
+    /// Its program.
     pub program_id: u32,
-    /// The cgroup that it holds it on; `None` once that was removed or the link was detached.
+    /// Its cgroup; `None` after that was removed or the link detached.
     pub cgroup_id: Option<u64>,
 }
 
 impl Link {
-    /// Attaches `program` to `cgroup`, for the accesses of all processes in there and below.
+    /// Attaches `program` to `cgroup`, for the accesses of all processes in it and below.
     ///
-    /// It stays attached for as long as this value lives, and beyond if it is [pinned](Self::pin).
+    /// It stays attached while this value lives, or longer if the link is [pinned](Self::pin).
     ///
     /// # Errors
     ///
-    /// [`InTheWay`](LinkError::InTheWay), [`Full`](LinkError::Full), [`Removed`](LinkError::Removed),
+    /// [`Conflict`](LinkError::Conflict), [`Full`](LinkError::Full), [`Removed`](LinkError::Removed),
     /// [`WrongProgram`](LinkError::WrongProgram), [`Unsupported`](LinkError::Unsupported),
     /// [`Failed`](LinkError::Failed).
     pub fn create(program: &ProgramFd, cgroup: &Cgroup) -> Result<Self, LinkError> {
         match bpf::link_create(program.as_fd(), cgroup.as_fd(), ATTACH_TYPE, AttachSpec::default()) {
-            Ok(fd) => Self::from_fd(fd, || "what was just created".to_owned()),
+            Ok(fd) => Self::from_fd(fd, || "the new object".to_owned()),
             Err(error) => Err(attach_error(program, cgroup, error)),
         }
     }
@@ -244,17 +78,17 @@ impl Link {
         Self::from_fd(open_by_id(Object::Link, id)?, || format!("link {id}"))
     }
 
-    /// What all links of this machine that are for this hook hold where, whoever made them.
+    /// All links of this hook on the machine.
     ///
     /// # Errors
     ///
-    /// [`Object`](LinkError::Object): to see links takes `CAP_SYS_ADMIN`.
+    /// [`Object`](LinkError::Object): it takes `CAP_SYS_ADMIN`.
     pub fn all() -> Result<Vec<LinkInfo>, LinkError> {
         let mut links = Vec::new();
         for id in ids(Object::Link)? {
             match Self::by_id(id) {
                 Ok(link) => links.push(link.info()?),
-                // Other kinds of links, and those that went away meanwhile.
+                // Other kinds of links, and those that were closed in the meantime.
                 Err(LinkError::NotOurs { .. } | LinkError::Object(ObjectError::NoSuchId { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -263,8 +97,8 @@ impl Link {
     }
 
     pub(crate) fn from_fd(fd: OwnedFd, what: impl FnOnce() -> String) -> Result<Self, LinkError> {
-        // A pin can be of a map or a program as well. Neither's info looks like this: there the attach type is in the
-        // first bytes of a name, or an address that we left 0.
+        // A pin can also be a map or a program. Their info has other values here: at the offset of the attach type, it
+        // has the first bytes of a name, or an address that we left 0.
         const LINK_TYPE_CGROUP: u32 = 3;
         match bpf::info::<bpf::LinkInfo>(fd.as_fd()) {
             Ok(info) if info.kind == LINK_TYPE_CGROUP && info.attach_type == ATTACH_TYPE => {
@@ -279,13 +113,13 @@ impl Link {
         self.id
     }
 
-    /// What it holds where, now.
+    /// Its program and cgroup, now.
     ///
     /// # Errors
     ///
     /// [`Failed`](LinkError::Failed).
     pub fn info(&self) -> Result<LinkInfo, LinkError> {
-        let info: bpf::LinkInfo = bpf::info(self.as_fd()).map_err(|error| self.failed("examine", error))?;
+        let info: bpf::LinkInfo = bpf::info(self.as_fd()).map_err(|error| self.failed("query", error))?;
         Ok(LinkInfo {
             id: info.id,
             program_id: info.program_id,
@@ -293,7 +127,7 @@ impl Link {
         })
     }
 
-    /// The program that it holds, now.
+    /// Its current program.
     ///
     /// # Errors
     ///
@@ -302,15 +136,15 @@ impl Link {
         Ok(ProgramFd::by_id(self.info()?.program_id)?)
     }
 
-    /// Puts `new` in the place of `old`, at once: every access is judged by the one or the other.
+    /// Replaces `old` with `new`, atomically: every access is judged by one of them.
     ///
     /// # Errors
     ///
-    /// [`ProgramChanged`](LinkError::ProgramChanged) when the link does not hold `old`,
-    /// [`CgroupStorage`](LinkError::CgroupStorage) when one of the programs has any, which many kernels do not survive;
+    /// [`ProgramChanged`](LinkError::ProgramChanged) if the link does not hold `old`,
+    /// [`CgroupStorage`](LinkError::CgroupStorage) if one of the programs has any, which would crash many kernels;
     /// [`Detached`](LinkError::Detached), [`Failed`](LinkError::Failed), [`Object`](LinkError::Object).
     pub fn update(&self, old: &ProgramFd, new: &ProgramFd) -> Result<(), LinkError> {
-        bpf::link_update(self.as_fd(), Replacement::new(old, new)?).map_err(|error| match error {
+        Replacement::new(old, new)?.update(self.as_fd()).map_err(|error| match error {
             Errno::NOLINK => LinkError::Detached { doing: "replace the program of", id: self.id },
             // cgroup_bpf_replace() in kernel/bpf/cgroup.c
             Errno::PERM => match self.info() {
@@ -321,17 +155,17 @@ impl Link {
         })
     }
 
-    /// Takes the program off the cgroup, also where the link is pinned or open elsewhere. Once more does nothing.
+    /// Detaches the program from the cgroup, even if the link is pinned or open elsewhere. A second call does nothing.
     ///
     /// # Errors
     ///
-    /// [`Failed`](LinkError::Failed): `EINVAL` before Linux 5.9, which had no such command; there the program goes with
-    /// the last pin and descriptor.
+    /// [`Failed`](LinkError::Failed): `EINVAL` before Linux 5.9, which lacks the command. There, the program is
+    /// detached with the last pin and descriptor.
     pub fn detach(&self) -> Result<(), LinkError> {
         bpf::link_detach(self.as_fd()).map_err(|error| self.failed("detach", error))
     }
 
-    /// Pins it at `path`, on a bpffs: the program stays when this process ends.
+    /// Pins it at `path`, on a bpffs, so that the program stays attached after this process.
     ///
     /// # Errors
     ///
@@ -371,7 +205,7 @@ pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -
         {
             LinkError::WrongProgram { program_id: info.id, program_name: info.name }
         }
-        Errno::PERM => who_is_in_the_way(cgroup, error.into()),
+        Errno::PERM => find_conflict(cgroup, error.into()),
         Errno::TOOBIG => LinkError::Full { cgroup: path },
         Errno::NOENT | Errno::NODEV => LinkError::Removed { cgroup: path },
         Errno::INVAL => LinkError::Unsupported { cgroup: path, source: error.into() },
@@ -379,15 +213,16 @@ pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -
     }
 }
 
-/// Finds the program for which the kernel said `EPERM` (`hierarchy_allows_attach()` in `kernel/bpf/cgroup.c`): any on
-/// the cgroup that is not in multi mode; or, going up, the first that there is, if it is in single mode.
-fn who_is_in_the_way(cgroup: &Cgroup, source: io::Error) -> LinkError {
+/// Finds the program because of which the kernel returned `EPERM` (`hierarchy_allows_attach()` in kernel/bpf/cgroup.c):
+/// one on the cgroup that is not in multi mode, or the one on the nearest ancestor that has programs, if that is in
+/// single mode.
+fn find_conflict(cgroup: &Cgroup, source: io::Error) -> LinkError {
     let path = || cgroup.path().to_owned();
     let mut above: Option<Cgroup> = None;
     loop {
         let holder = above.as_ref().unwrap_or(cgroup);
         let Ok(attached) = holder.attached() else {
-            return LinkError::InTheWayOutOfSight { cgroup: path(), source };
+            return LinkError::HiddenConflict { cgroup: path(), source };
         };
         match (attached.mode, above.is_some()) {
             (Some(mode @ AttachMode::Single), _) | (Some(mode @ AttachMode::Override), false) => {
@@ -395,7 +230,7 @@ fn who_is_in_the_way(cgroup: &Cgroup, source: io::Error) -> LinkError {
                 let info = open_by_id(Object::Program, program_id)
                     .ok()
                     .and_then(|fd| bpf::info::<bpf::ProgramInfo>(fd.as_fd()).ok());
-                return LinkError::InTheWay {
+                return LinkError::Conflict {
                     cgroup: path(),
                     holder: holder.path().to_owned(),
                     mode,
@@ -411,7 +246,7 @@ fn who_is_in_the_way(cgroup: &Cgroup, source: io::Error) -> LinkError {
             _ if holder.kind().is_ok_and(|kind| kind == CgroupType::Root) => {
                 return LinkError::NotPermitted { cgroup: path(), source };
             }
-            _ => return LinkError::InTheWayOutOfSight { cgroup: path(), source },
+            _ => return LinkError::HiddenConflict { cgroup: path(), source },
         }
     }
 }

@@ -1,68 +1,34 @@
-//! From a [`Program`] to one that the kernel holds.
+//! Loading a [`Program`] into the kernel.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
 
 use knobgate_bpf::{MapDef, MapKind, Program, TailCall};
 use rustix::io::Errno;
 
-use crate::attempt::Attempt;
 use crate::capabilities::Capabilities;
 use crate::load_error::LoadError;
-use crate::locked_memory::{self, within_limit};
+use crate::load_options::LoadOptions;
+use crate::load_request::LoadRequest;
+use crate::locked_memory::{self, with_raised_limit};
 use crate::map::{Map, possible_cpus};
-use crate::object::{ATTACH_TYPE, kernel_name};
+use crate::object::kernel_name;
 use crate::program::ProgramFd;
 use crate::sys::bpf::{self, MapSpec};
-use crate::verifier_log::LogLevel;
 
-/// How a program is loaded.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// What a program that states no license of its own tells the kernel, which decides on the helpers that are for GPL
-    /// programs alone.
-    ///
-    /// `Dual MIT/GPL` by default. What we compile calls no such helper; but of the permissive licenses this is the one
-    /// that the kernel knows by name (`license_is_gpl_compatible()` in `include/linux/license.h`), and a program with
-    /// an unknown one is shown as not compatible.
-    pub license: CString,
-    /// Whether the lines of the source go with the program, for the verifier's log and for `bpftool`. Where the kernel
-    /// does not take them, the program is loaded without. A program whose functions helpers call back is refused without.
-    pub line_info: bool,
-    /// How much of its work the verifier writes to the log of a program that it rejects.
-    pub log_level: LogLevel,
-    /// The most bytes of verifier's log that are kept. A longer one loses its beginning; before Linux 6.4, where it would
-    /// lose its end and with that the reason, only the reason is kept of a rejected program's.
-    pub log_limit: usize,
-    /// `expected_attach_type`: `BPF_CGROUP_SYSCTL` by default, without which `bpf_set_retval` is not offered.
-    pub expected_attach_type: u32,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            license: c"Dual MIT/GPL".to_owned(),
-            line_info: true,
-            log_level: LogLevel::Path,
-            log_limit: 16 << 20,
-            expected_attach_type: ATTACH_TYPE,
-        }
-    }
-}
-
-/// A program that the kernel holds, with its maps.
+/// A loaded program with its maps.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct LoadedProgram {
     /// The program.
     pub program: ProgramFd,
-    /// Its maps by the names of their definitions, in the order of these.
+    /// The names of its map definitions with the maps, in the order of the definitions.
     pub maps: Vec<(String, Map)>,
-    /// Whether the kernel took the lines of the source.
+    /// Whether it has line information.
     pub has_line_info: bool,
 }
 
 impl LoadedProgram {
-    /// The map that the definition of this name became.
+    /// The map with this name.
     pub fn map(&self, name: &str) -> Option<&Map> {
         self.maps.iter().find(|(found, _)| found == name).map(|(_, map)| map)
     }
@@ -70,29 +36,29 @@ impl LoadedProgram {
 
 /// Creates the maps of a program, fills them, and loads it, for `BPF_PROG_TYPE_CGROUP_SYSCTL`.
 ///
-/// A map that no instruction refers to is bound to the program, so that it lives as long as that and can be found
-/// through it; kernels before 5.10 cannot, there it goes with [`LoadedProgram`].
+/// Maps that no instruction refers to are bound to the program, so that they live as long and can be found through it.
+/// Kernels before 5.10 cannot do that; there, such a map lives as long as the [`LoadedProgram`].
 ///
-/// Before Linux 5.11 maps count as locked memory; where that is refused, this process's limit is raised as far as it
-/// may be.
+/// Before Linux 5.11, programs and maps count as locked memory. If that fails, this raises the limit of the process as
+/// far as possible.
 ///
 /// # Errors
 ///
-/// Every [`LoadError`]; a refused program is loaded once more with the verifier's log, which the error carries.
+/// Every [`LoadError`]. A rejected program is loaded again to get the verifier's log, which the error contains.
 pub fn load(program: &Program, options: &LoadOptions) -> Result<LoadedProgram, LoadError> {
     load_with_maps(program, create_maps(program)?, options)
 }
 
-/// The maps that a program defines, in their order.
+/// Creates the maps that a program defines.
 pub(crate) fn create_maps(program: &Program) -> Result<Vec<Map>, LoadError> {
     program.maps.iter().map(|def| create_map(&program.name, def)).collect()
 }
 
-/// Fails for a program that calls one whose storage it has not.
+/// Fails if the program tail-calls one with cgroup storage that it lacks itself.
 pub(crate) fn check_storage(program: &Program) -> Result<(), LoadError> {
     match program.foreign_storage() {
         None => Ok(()),
-        Some((callee, map)) => Err(LoadError::ForeignStorage {
+        Some((callee, map)) => Err(LoadError::StorageMismatch {
             program: program.name.clone(),
             callee: callee.name.clone(),
             map: map.name.clone(),
@@ -100,11 +66,12 @@ pub(crate) fn check_storage(program: &Program) -> Result<(), LoadError> {
     }
 }
 
-/// Loads a program with these maps in place of those that it defines, in the same order: programs can so share maps.
+/// Loads a program with these maps instead of those that it defines, in the same order. This way, programs can share
+/// maps.
 ///
 /// # Errors
 ///
-/// As [`load`]; [`LoadError::BadRelocation`] where there are too few.
+/// As [`load`]; [`LoadError::BadRelocation`] if there are too few.
 pub fn load_with_maps(
     program: &Program,
     maps: Vec<Map>,
@@ -113,15 +80,15 @@ pub fn load_with_maps(
     check_storage(program)?;
     let names = program.maps.iter().map(|def| def.name.clone());
     let maps: Vec<_> = names.zip(maps).collect();
-    let (fd, has_line_info) = Attempt::new(program, &maps, options)?.load()?;
+    let (fd, has_line_info) = LoadRequest::new(program, &maps, options)?.load()?;
     for (index, (_, map)) in maps.iter().enumerate() {
         if !program.relocations.iter().any(|relocation| relocation.map == index) {
-            // Not a reason to go without a policy: all that is lost is that others can find this map.
+            // A failure only means that others cannot find this map.
             let _ = bpf::prog_bind_map(fd.as_fd(), map.as_fd());
         }
     }
     for TailCall { map, index, program: callee } in &program.tail_calls {
-        let (callee, _) = Attempt::new(callee, &maps, options)?.load()?;
+        let (callee, _) = LoadRequest::new(callee, &maps, options)?.load()?;
         let no_map = || LoadError::BadTailCall { program: program.name.clone(), map: *map, index: *index };
         let (name, map) = maps.get(*map).ok_or_else(no_map)?;
         map.update(&index.to_ne_bytes(), &callee.as_raw_fd().to_ne_bytes())
@@ -132,11 +99,11 @@ pub fn load_with_maps(
     Ok(LoadedProgram { program, maps, has_line_info })
 }
 
-/// Creates a map and fills it. `program` is what is told to need it.
+/// Creates a map and fills it. Errors name `program` as its user.
 ///
 /// # Errors
 ///
-/// Those of [`load`] that are about maps.
+/// Those of [`load`] that concern maps.
 pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
     const NO_PREALLOC: u32 = 1 << 0;
     const RDONLY_PROG: u32 = 1 << 7;
@@ -153,7 +120,7 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
         flags: def.flags | of_kind | if def.frozen { RDONLY_PROG } else { 0 },
         name: kernel_name(&def.name),
     };
-    let fd = within_limit(|| bpf::map_create(&spec)).map_err(|error| map_error(program, def, error))?;
+    let fd = with_raised_limit(|| bpf::map_create(&spec)).map_err(|error| map_error(program, def, error))?;
     let contents = |source| LoadError::MapContents { map: def.name.clone(), source };
     let map = Map::from_fd(fd).map_err(contents)?;
     for (key, value) in &def.contents {

@@ -10,23 +10,23 @@ use crate::verifier_log::VerifierLog;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The verifier refused it.
+    /// The verifier rejected it.
     #[error(
-        "the kernel's verifier refuses the program \"{program}\"{}: {}",
+        "the kernel's verifier rejects the program \"{program}\"{}: {}",
         log.last_source_line().map(|line| format!(" at {line}")).unwrap_or_default(), log.reason()
     )]
     Rejected {
         /// The program's name.
         program: String,
-        /// What the verifier said.
+        /// The verifier's log.
         log: VerifierLog,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// It is too long, or takes the verifier too many steps.
+    /// It has too many instructions, or takes the verifier too many steps.
     #[error(
-        "the program \"{program}\" of {insns} instructions is too much for this kernel: it takes a million \
-         instructions (4096 without CAP_BPF), and its verifier as many steps{}",
+        "the program \"{program}\" of {insns} instructions is too much for this kernel: the limit is a million \
+         instructions (4096 without CAP_BPF), and as many steps of the verifier{}",
         log.last_source_line().map(|line| format!(", which ran out at {line}")).unwrap_or_default()
     )]
     TooLarge {
@@ -34,7 +34,7 @@ pub enum LoadError {
         program: String,
         /// Its length.
         insns: usize,
-        /// What the verifier said, if it came so far.
+        /// The verifier's log, if it ran.
         log: VerifierLog,
         /// The kernel's answer.
         source: io::Error,
@@ -42,13 +42,13 @@ pub enum LoadError {
     /// A capability is missing.
     #[error(
         "cannot load \"{program}\": not permitted{}; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (CAP_SYS_ADMIN \
-         before Linux 5.8) in the first user namespace",
+         before Linux 5.8) in the initial user namespace",
         missing(capabilities)
     )]
     NotPermitted {
         /// The program's name.
         program: String,
-        /// What this process has, if that could be read.
+        /// The capabilities of this process, if they could be read.
         capabilities: Option<Capabilities>,
         /// The kernel's answer.
         source: io::Error,
@@ -59,17 +59,17 @@ pub enum LoadError {
          low; raise it: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)"
     )]
     LockedMemory {
-        /// What cannot be done: create a map or load a program, with its name.
+        /// What failed: creating a map or loading a program, with its name.
         what: String,
         /// The limit, in bytes.
         limit: u64,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The kernel does not know programs for this hook.
+    /// The kernel does not support programs for this hook.
     #[error(
-        "cannot load \"{program}\": this kernel does not know the program type, or refuses it without a word; programs \
-         for the accesses to /proc/sys need Linux 5.2 with CONFIG_CGROUP_BPF and CONFIG_SYSCTL"
+        "cannot load \"{program}\": this kernel does not know the program type, or rejects it without a reason; programs \
+         for accesses to /proc/sys need Linux 5.2 with CONFIG_CGROUP_BPF and CONFIG_SYSCTL"
     )]
     Unsupported {
         /// The program's name.
@@ -77,9 +77,9 @@ pub enum LoadError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// There is no memory for it.
+    /// There is not enough memory.
     #[error(
-        "cannot load \"{program}\": the kernel has no memory for it (or the cgroup of this process has not)"
+        "cannot load \"{program}\": there is not enough memory for it (in the kernel, or in the cgroup of this process)"
     )]
     NoMemory {
         /// The program's name.
@@ -96,11 +96,11 @@ pub enum LoadError {
         map: String,
         /// Its kind.
         kind: knobgate_bpf::MapKind,
-        /// How many entries it was to have.
+        /// Its number of entries.
         max_entries: u32,
-        /// Bytes in a key.
+        /// The size of a key in bytes.
         key_size: u32,
-        /// Bytes in a value.
+        /// The size of a value in bytes.
         value_size: u32,
         /// The kernel's answer.
         source: io::Error,
@@ -110,12 +110,12 @@ pub enum LoadError {
     MapContents {
         /// The map's name.
         map: String,
-        /// What went wrong.
+        /// The cause.
         source: ObjectError,
     },
-    /// A reference to a map leads nowhere.
+    /// A relocation is invalid.
     #[error(
-        "the program \"{program}\" is not well formed: the reference to map {map} at instruction {insn} leads nowhere"
+        "the program \"{program}\" is invalid: its instruction {insn} refers to map {map}, which does not exist"
     )]
     BadRelocation {
         /// The program's name.
@@ -125,9 +125,9 @@ pub enum LoadError {
         /// The index of the map.
         map: usize,
     },
-    /// A program is for a program array that is none of the program's maps.
+    /// A tail call goes through a map that does not exist.
     #[error(
-        "the program \"{program}\" is not well formed: map {map}, in which a program is put at index {index}, is not there"
+        "the program \"{program}\" is invalid: map {map}, to which a program is added at index {index}, does not exist"
     )]
     BadTailCall {
         /// The program's name.
@@ -137,13 +137,13 @@ pub enum LoadError {
         /// The index in the map.
         index: u32,
     },
-    /// A program in a program array has storage that the one which calls it has not.
+    /// A program in a program array has cgroup storage that its caller lacks.
     #[error(
         "cannot load \"{program}\": it calls \"{callee}\" through a program array, which has cgroup storage (map \"{map}\") \
-         that \"{program}\" does not use: some kernels would crash at the call, and others do not take it into the array; \
-         use the map in both"
+         that \"{program}\" does not use: some kernels would crash at the call, and others reject it from the array; use the \
+         map in both"
     )]
-    ForeignStorage {
+    StorageMismatch {
         /// The program's name.
         program: String,
         /// The name of the program in the array.
@@ -151,12 +151,12 @@ pub enum LoadError {
         /// The name of the map.
         map: String,
     },
-    /// The kernel refused for another reason.
+    /// It failed for another reason.
     #[error("cannot load \"{program}\": {source}{advice}")]
     Failed {
         /// The program's name.
         program: String,
-        /// What to do about it; empty if that is not known.
+        /// What to do about it, if that is known.
         advice: &'static str,
         /// The kernel's answer.
         source: io::Error,
@@ -164,7 +164,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// What the verifier said, where it said something.
+    /// The verifier's log, if there is one.
     pub fn log(&self) -> Option<&VerifierLog> {
         match self {
             Self::Rejected { log, .. } | Self::TooLarge { log, .. } => Some(log),
@@ -176,10 +176,10 @@ impl LoadError {
 fn missing(capabilities: &Option<Capabilities>) -> &'static str {
     match capabilities {
         Some(capabilities) if capabilities.can_load() => {
-            ", though this process has the capabilities: a security module, lockdown or a seccomp filter may be in the way"
+            ", although this process has the capabilities: a security module, lockdown or a seccomp filter may forbid it"
         }
         Some(capabilities) if capabilities.could_load() => {
-            ", for this process is in a user namespace, where its capabilities do not count"
+            " because this process is in a user namespace, where its capabilities do not count"
         }
         _ => "",
     }

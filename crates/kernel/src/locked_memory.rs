@@ -1,4 +1,4 @@
-//! The limit of locked memory, which programs and maps count against before 5.11
+//! The limit of locked memory, which includes programs and maps before 5.11
 //! (`bpf_map_charge_init` and `bpf_prog_charge_memlock`, kernel/bpf/syscall.c).
 
 use rustix::io::Errno;
@@ -6,15 +6,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::machine::kernel_version;
 
-/// The limit, if there is one on this kernel.
+/// The limit, if it applies to this kernel.
 pub(crate) fn limit() -> Option<u64> {
     if kernel_version() >= (5, 11, 0) { None } else { getrlimit(Resource::Memlock).current }
 }
 
-/// Does `make`, and once more with a higher limit when that may be what was in the way of it: the kernel says `EPERM`. The
-/// limit is raised as far as this process may, and stays there: attaching a program with cgroup storage counts as well, and other
-/// threads load at the same time.
-pub(crate) fn within_limit<T>(mut make: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+/// Calls `make`. If it fails with `EPERM`, which the limit may have caused, raises the limit as far as this process may
+/// and calls it again. The limit stays raised: attaching a program with cgroup storage needs locked memory, too, and
+/// other threads load at the same time.
+pub(crate) fn with_raised_limit<T>(mut make: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     match make() {
         Err(Errno::PERM) if limit().is_some() => {
             let hard = getrlimit(Resource::Memlock).maximum;

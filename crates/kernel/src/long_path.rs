@@ -1,4 +1,4 @@
-//! Directories with paths that are longer than a system call takes: cgroups can be nested so deep.
+//! Opening directories whose path exceeds `PATH_MAX`, as that of a deeply nested cgroup can.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd> {
 }
 
 fn open_in_pieces(path: &Path) -> Result<OwnedFd> {
-    // A component is too long for itself at 256 bytes.
+    // A component has at most 255 bytes.
     const PIECE: usize = libc::PATH_MAX as usize - 256;
     let (mut directory, mut piece) = (None::<OwnedFd>, PathBuf::new());
     let open_piece = |directory: &Option<OwnedFd>, piece: &Path| match directory {

@@ -1,4 +1,4 @@
-//! Facts about this machine that decide what a policy is worth on it.
+//! Facts about this machine that matter to a policy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,37 +6,40 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::capabilities::Capabilities;
-use crate::cgroup::{Cgroup, CgroupError};
-use crate::hierarchy::{Hierarchy, gone};
-use crate::link::{Link, LinkError, LinkInfo};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
+use crate::cgroup_error::gone;
+use crate::hierarchy::Hierarchy;
+use crate::link::{Link, LinkInfo};
+use crate::link_error::LinkError;
 use crate::object::ObjectError;
 use crate::query::Attached;
 
-/// What can be read of the machine. What cannot is `None`.
+/// Facts about the machine. Those that cannot be read are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Machine {
     /// The kernel's release, as `uname -r` prints it.
     pub kernel_release: String,
-    /// Which boot this is: another one after every start of the machine.
+    /// The boot id, which changes with every boot.
     pub boot_id: Option<String>,
-    /// What this process may do.
+    /// The capabilities of this process.
     pub capabilities: Option<Capabilities>,
-    /// `kernel.unprivileged_bpf_disabled`: 0 lets everybody call bpf(2).
+    /// `kernel.unprivileged_bpf_disabled`: with 0, every user may call bpf(2).
     pub unprivileged_bpf_disabled: Option<i32>,
-    /// `kernel.sysctl_writes_strict`: 1 has a write at another position than 0 ignored by numeric knobs, and appended
-    /// to text; 0 and -1 let it replace the value, with and without a warning.
+    /// `kernel.sysctl_writes_strict`: with 1, a write at a position other than 0 is ignored by numeric knobs and
+    /// appended to text; with 0 (which logs a warning) and -1, it replaces the value.
     pub sysctl_writes_strict: Option<i32>,
     /// `net.core.bpf_jit_enable`
     pub bpf_jit_enable: Option<i32>,
-    /// `kernel.bpf_stats_enabled`: 1 has runs of programs counted and timed.
+    /// `kernel.bpf_stats_enabled`: with 1, runs of programs are counted and timed.
     pub bpf_stats_enabled: Option<i32>,
-    /// `none`, `integrity` or `confidentiality`, where the kernel has lockdown.
+    /// `none`, `integrity` or `confidentiality`, if the kernel supports lockdown.
     pub lockdown: Option<String>,
 }
 
 impl Machine {
-    /// Reads it all.
+    /// Reads all of them.
     pub fn read() -> Self {
         Self {
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -53,14 +56,14 @@ impl Machine {
     }
 }
 
-/// The numbers of the running kernel: `(6, 12, 94)`.
-pub(crate) fn kernel_version() -> (u16, u16, u16) {
+/// The version of the running kernel: `(6, 12, 94)`.
+pub fn kernel_version() -> (u16, u16, u16) {
     let uname = rustix::system::uname();
     version_in(&uname.release().to_string_lossy(), &uname.version().to_string_lossy())
 }
 
-/// The numbers of a release, as `uname -r` and `uname -v` print them. Debian had releases end in 0, as `6.1.0-49-amd64`, and
-/// says in the other one what it is: `#1 SMP Debian 6.1.192-1 (…)`.
+/// The version in the output of `uname -r` and `uname -v`. Releases of older Debian kernels end in 0, like
+/// `6.1.0-49-amd64`; the real number is in the other string: `#1 SMP Debian 6.1.192-1 (…)`.
 fn version_in(release: &str, version: &str) -> (u16, u16, u16) {
     let (major, minor, patch) = numbers(release);
     let same_series = |word: &&str| {
@@ -71,22 +74,23 @@ fn version_in(release: &str, version: &str) -> (u16, u16, u16) {
     (major, minor, if patch == 0 { more.map_or(0, |word| numbers(word).2) } else { patch })
 }
 
-/// The numbers that `text` begins with. What is not there is 0.
+/// The numbers at the beginning of `text`. Missing ones are 0.
 fn numbers(text: &str) -> (u16, u16, u16) {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     (next(), next(), next())
 }
 
-/// Which boot this is.
+/// The boot id.
 pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string(Path::new(ROOT).join("kernel/random/boot_id"))?.trim().to_owned())
+    Ok(fs::read_to_string(Path::new(PROC_SYS).join("kernel/random/boot_id"))?.trim().to_owned())
 }
 
-pub(crate) const ROOT: &str = "/proc/sys";
+/// Where the knobs are.
+pub const PROC_SYS: &str = "/proc/sys";
 
 fn number(knob: &str) -> Option<i32> {
-    fs::read_to_string(Path::new(ROOT).join(knob)).ok()?.trim().parse().ok()
+    fs::read_to_string(Path::new(PROC_SYS).join(knob)).ok()?.trim().parse().ok()
 }
 
 /// The word in brackets, as in `none [integrity] confidentiality`.
@@ -94,26 +98,26 @@ fn chosen(text: &str) -> Option<&str> {
     Some(text.split_once('[')?.1.split_once(']')?.0)
 }
 
-/// The names of all knobs of this machine, as this process sees them (the `net` ones of its network namespace), with
-/// slashes and sorted: `net/ipv4/tcp_mem`.
+/// The names of all knobs that this process sees (the `net` ones are those of its network namespace), with slashes and
+/// sorted: `net/ipv4/tcp_mem`.
 ///
-/// Reads directories alone, no knob. What lies on another file system below `/proc/sys` (`fs/binfmt_misc`) is left out:
-/// the hook does not run there. At most 100,000 names are given.
+/// Reads only directories, not knobs. Skips other file systems below `/proc/sys` (`fs/binfmt_misc`), where the hook
+/// does not run. Returns at most 100,000 names.
 ///
 /// # Errors
 ///
-/// When `/proc/sys` itself cannot be listed.
+/// `/proc/sys` itself cannot be listed.
 pub fn knob_names() -> io::Result<Vec<String>> {
     const DEPTH: usize = 16;
-    const MOST: usize = 100_000;
-    let device = rustix::fs::stat(ROOT)?.st_dev;
+    const NAMES_MAX: usize = 100_000;
+    let device = rustix::fs::stat(PROC_SYS)?.st_dev;
     let mut names = Vec::new();
-    let mut pending = vec![(PathBuf::from(ROOT), 0)];
+    let mut pending = vec![(PathBuf::from(PROC_SYS), 0)];
     'walk: while let Some((directory, depth)) = pending.pop() {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if depth == 0 => return Err(error),
-            // Gone, as an interface's are with it; or not for us.
+            // Removed, like those of a removed interface, or not permitted.
             Err(_) => continue,
         };
         for entry in entries.flatten() {
@@ -124,10 +128,10 @@ pub fn knob_names() -> io::Result<Vec<String>> {
                     pending.push((path, depth + 1));
                 }
             } else if kind.is_file()
-                && let Some(name) = path.strip_prefix(ROOT).ok().and_then(Path::to_str)
+                && let Some(name) = path.strip_prefix(PROC_SYS).ok().and_then(Path::to_str)
             {
                 names.push(name.to_owned());
-                if names.len() == MOST {
+                if names.len() == NAMES_MAX {
                     break 'walk;
                 }
             }
@@ -137,21 +141,21 @@ pub fn knob_names() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// What is attached on this machine to the hook, by whomever.
+/// All programs and links of the hook on this machine.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MachineAttachments {
-    /// The cgroups that have programs, by path, with these: only what is below the mounted root.
+    /// The programs of each cgroup that has any, by path. Only for the mounted part of the hierarchy.
     pub cgroups: BTreeMap<PathBuf, Attached>,
-    /// What its links hold, also those of cgroups out of sight and those that hold nothing any longer.
+    /// All links, including dead ones and those of cgroups outside that part.
     pub links: Vec<LinkInfo>,
 }
 
-/// Why what is attached could not be found.
+/// Why the attached programs cannot be listed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SurveyError {
-    /// The cgroups cannot be walked.
+    /// The hierarchy cannot be read.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// A cgroup cannot be queried.
@@ -163,7 +167,7 @@ pub enum SurveyError {
 }
 
 impl MachineAttachments {
-    /// Walks over all cgroups and all links. Cgroups that vanish meanwhile are left out.
+    /// Queries all cgroups and all links. Skips cgroups that are removed in the meantime.
     ///
     /// # Errors
     ///
@@ -180,7 +184,7 @@ impl MachineAttachments {
             };
             let attached = match cgroup.attached() {
                 Ok(attached) => attached,
-                // Removed between the two.
+                // Removed after it was opened.
                 Err(ObjectError::Failed { source, .. }) if gone(&source) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -191,7 +195,7 @@ impl MachineAttachments {
         Ok(Self { cgroups, links: Link::all()? })
     }
 
-    /// Whether anything is attached: if so, every access on the machine already pays for the hook.
+    /// Whether nothing is attached, so that accesses on this machine do not pay for the hook yet.
     pub fn is_empty(&self) -> bool {
         self.cgroups.is_empty() && self.links.iter().all(|link| link.cgroup_id.is_none())
     }
@@ -202,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_of_lockdown_is_in_brackets() {
+    fn the_lockdown_mode_is_in_brackets() {
         let cases = [
             ("none [integrity] confidentiality\n", Some("integrity")),
             ("[none] integrity confidentiality\n", Some("none")),
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_has_three_numbers() {
+    fn a_kernel_version_has_three_numbers() {
         let cases = [
             ("6.12.94+deb13-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.94-1 (2026-07-01)", (6, 12, 94)),
             ("6.1.0-49-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-11-01)", (6, 1, 192)),

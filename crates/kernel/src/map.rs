@@ -1,41 +1,43 @@
-//! Maps: what a program and user space share.
+//! Maps, which programs and user space share.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use crate::fdinfo::FdInfo;
 use crate::object::{ObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{MapFd, Object};
 
-/// A map, held open.
+/// A descriptor of a map.
 #[derive(Debug)]
 pub struct Map {
     fd: MapFd,
 }
 
-/// What the kernel says of a map (`struct bpf_map_info`).
+/// What the kernel says about a map (`struct bpf_map_info`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MapInfo {
-    /// Its id, not used again while the machine is up.
+    /// Its id, which is not reused before the next boot.
     pub id: u32,
-    /// Its name; at most 15 bytes.
+    /// Its name, at most 15 bytes.
     pub name: String,
-    /// The number of its kind in the kernel's `enum bpf_map_type`.
+    /// Its kind in the kernel's `enum bpf_map_type`.
     pub kind: u32,
-    /// Bytes in a key.
+    /// The size of a key in bytes.
     pub key_size: u32,
-    /// Bytes in a value.
+    /// The size of a value in bytes.
     pub value_size: u32,
-    /// How many entries it has room for.
+    /// The maximum number of entries.
     pub max_entries: u32,
-    /// `BPF_F_…` bits it was created with.
+    /// The `BPF_F_…` flags that it was created with.
     pub flags: u32,
 }
 
-/// A key with its value, as [`Map::lookup`] gives it.
+/// A key with its value, as [`Map::lookup`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MapEntry {
     /// The key.
     pub key: Vec<u8>,
@@ -58,7 +60,7 @@ impl Map {
         Self::from_fd(open_by_id(Object::Map, id)?)
     }
 
-    /// The ids of all maps of this machine.
+    /// The ids of all maps on this machine.
     ///
     /// # Errors
     ///
@@ -67,7 +69,7 @@ impl Map {
         ids(Object::Map)
     }
 
-    /// What the kernel says of it.
+    /// What the kernel says about it.
     pub fn info(&self) -> MapInfo {
         let info = self.fd.info();
         MapInfo {
@@ -81,11 +83,12 @@ impl Map {
         }
     }
 
-    /// The value under `key`. Of a per-CPU map: one value for each possible CPU, each rounded up to 8 bytes.
+    /// The value of `key`. For a per-CPU map: a value for each possible CPU, each rounded up to 8 bytes.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::WrongSize`]; [`Failed`](ObjectError::Failed), also for maps that are not arrays, hash tables or LPM tries.
+    /// [`ObjectError::WrongSize`]; [`Failed`](ObjectError::Failed), also for maps other than arrays, hash tables and
+    /// LPM tries.
     pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ObjectError> {
         let mut value = vec![0; self.fd.value_bytes()];
         match self.fd.lookup(key, &mut value) {
@@ -95,21 +98,21 @@ impl Map {
         }
     }
 
-    /// Stores `value` under `key`, whether or not there is one.
+    /// Sets the value of `key`, new or not.
     ///
     /// # Errors
     ///
-    /// As [`lookup`](Self::lookup); `EPERM` when the map is frozen.
+    /// As [`lookup`](Self::lookup); `EPERM` if the map is frozen.
     pub fn update(&self, key: &[u8], value: &[u8]) -> Result<(), ObjectError> {
         const ANY: u64 = 0;
         self.fd.update(key, value, ANY).map_err(|error| self.error("store an entry in", error))
     }
 
-    /// Removes what is under `key`; says whether there was something.
+    /// Removes `key`. Returns whether it existed.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update); arrays have no entries to remove.
+    /// As [`update`](Self::update); entries of arrays cannot be removed.
     pub fn delete(&self, key: &[u8]) -> Result<bool, ObjectError> {
         match self.fd.delete(key) {
             Ok(()) => Ok(true),
@@ -118,7 +121,7 @@ impl Map {
         }
     }
 
-    /// The key behind `key` in the map's own order; the first one for `None`, or for a key that is not in the map.
+    /// The key after `key` in the map's order; the first one for `None`, or for a key that is not in the map.
     ///
     /// # Errors
     ///
@@ -127,11 +130,11 @@ impl Map {
         match self.fd.next_key(key) {
             Ok(next) => Ok(Some(next)),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(self.error("walk over", error)),
+            Err(error) => Err(self.error("iterate over", error)),
         }
     }
 
-    /// All entries. While others change the map, some can be missing or come twice.
+    /// All entries. Some can be missing or duplicate if the map changes in the meantime.
     ///
     /// # Errors
     ///
@@ -140,13 +143,13 @@ impl Map {
         self.first_entries(usize::MAX)
     }
 
-    /// The first `most` of them.
+    /// At most `most` entries.
     ///
     /// # Errors
     ///
     /// As [`lookup`](Self::lookup).
     pub fn first_entries(&self, most: usize) -> Result<Vec<MapEntry>, ObjectError> {
-        // A walk starts over when its place vanishes under it; the bound makes sure of an end.
+        // Iteration starts over if its current key is removed, so it needs a limit.
         let most = most.min(self.fd.info().max_entries as usize);
         let mut entries = Vec::new();
         let mut key = self.next_key(None)?;
@@ -159,8 +162,8 @@ impl Map {
         Ok(entries)
     }
 
-    /// The values of a queue or a stack, in the order in which they come out. They are taken out and put back, which
-    /// whoever uses the map meanwhile notices.
+    /// The values of a queue or a stack, in pop order. This pops all of them and pushes them again, which is visible to
+    /// other users of the map.
     ///
     /// # Errors
     ///
@@ -173,35 +176,36 @@ impl Map {
             match self.fd.pop(&mut value) {
                 Ok(()) => values.push(value),
                 Err(Errno::NOENT) => break,
-                Err(error) => return Err(self.error("take a value out of", error)),
+                Err(error) => return Err(self.error("pop a value from", error)),
             }
         }
-        let put_back =
-            |value: &Vec<u8>| self.fd.push(value).map_err(|error| self.error("put a value into", error));
+        let push =
+            |value: &Vec<u8>| self.fd.push(value).map_err(|error| self.error("push a value to", error));
         if self.fd.info().kind == STACK {
-            values.iter().rev().try_for_each(put_back)?;
+            values.iter().rev().try_for_each(push)?;
         } else {
-            values.iter().try_for_each(put_back)?;
+            values.iter().try_for_each(push)?;
         }
         Ok(values)
     }
 
-    /// A second handle of the same map.
+    /// A second descriptor of the same map.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`] when there are no descriptors left.
+    /// [`ObjectError::Failed`] if there are no descriptors left.
     pub fn try_clone(&self) -> Result<Self, ObjectError> {
-        let failed = |source| ObjectError::Failed { doing: "hold a map twice".to_owned(), source };
+        let failed =
+            |source| ObjectError::Failed { doing: "duplicate the descriptor of a map".to_owned(), source };
         Ok(Self { fd: self.fd.try_clone().map_err(failed)? })
     }
 
-    /// Lets nobody change it from user space from now on (`BPF_MAP_FREEZE`); programs still may, except where it was
-    /// made read-only for them.
+    /// Makes it read-only for user space (`BPF_MAP_FREEZE`). Programs can still write to it, unless it was created
+    /// read-only for them.
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`]: `EBUSY` when it is frozen already, or mapped for writing.
+    /// [`ObjectError::Failed`]: `EBUSY` if it is frozen already, or mapped for writing.
     pub fn freeze(&self) -> Result<(), ObjectError> {
         self.fd.freeze().map_err(|error| self.error("freeze", error))
     }
@@ -210,13 +214,13 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`] when `/proc` cannot be read.
+    /// [`ObjectError::Failed`] if `/proc` cannot be read.
     pub fn is_frozen(&self) -> Result<bool, ObjectError> {
-        let file = format!("/proc/thread-self/fdinfo/{}", self.as_fd().as_raw_fd());
-        let text = fs::read_to_string(&file)
-            .map_err(|source| ObjectError::Failed { doing: format!("read {file}"), source })?;
-        let frozen = text.lines().find_map(|line| line.strip_prefix("frozen:"));
-        Ok(frozen.is_some_and(|value| value.trim() == "1"))
+        let info = FdInfo::of(self.as_fd()).map_err(|source| ObjectError::Failed {
+            doing: format!("read the fdinfo of map {}", self.info().id),
+            source,
+        })?;
+        Ok(info.get("frozen") == Some("1"))
     }
 
     fn error(&self, doing: &str, error: Errno) -> ObjectError {
@@ -239,13 +243,13 @@ impl AsFd for Map {
     }
 }
 
-/// How many CPUs there can be, which is how many values a per-CPU map has for a key.
+/// The number of possible CPUs, which is the number of values per key in a per-CPU map.
 pub fn possible_cpus() -> Option<usize> {
     let text = fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
     count_cpus(text.trim())
 }
 
-/// Counts what a list like `0-3,8` names, which for this one is the last number plus one.
+/// The size of a per-CPU array for a list like `0-3,8`: the last number plus one.
 fn count_cpus(list: &str) -> Option<usize> {
     let last = list.rsplit([',', '-']).next()?;
     last.parse::<usize>().ok()?.checked_add(1)

@@ -1,7 +1,7 @@
-//! What is mounted where: `/proc/PID/mountinfo`, of which proc_pid_mountinfo(5) tells the format.
+//! Mounts: `/proc/PID/mountinfo`, see proc_pid_mountinfo(5).
 
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::{fs, io};
@@ -9,55 +9,56 @@ use std::{fs, io};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-/// One line of `mountinfo`, as far as we need it.
+use crate::fdinfo::FdInfo;
+
+/// A mount: the fields of a line of `mountinfo` that we need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mount {
-    /// What tells it from other mounts in the same place.
+    /// The mount id.
     pub id: u32,
-    /// The directory of the file system that is mounted; for a cgroup hierarchy relative to the root of the reader's
+    /// The mounted directory of the file system. For a cgroup hierarchy, it is relative to the root of the reader's
     /// cgroup namespace.
     pub root: PathBuf,
-    /// Where it is mounted.
+    /// The mount point.
     pub point: PathBuf,
     /// The type of the file system.
     pub fs_type: String,
-    /// Nothing can be written by way of it: the mount or the file system is read-only.
+    /// The mount or its file system is read-only.
     pub read_only: bool,
-    /// The options of the file system, with commas between them.
+    /// The options of the file system, separated by commas.
     pub super_options: String,
 }
 
-/// The mounts that this process sees, of the file system types in `fs_types`, in the kernel's order.
+/// The mounts of this process, of the file system types in `fs_types`, in the kernel's order.
 pub(crate) fn mounts(fs_types: &[&str]) -> io::Result<Vec<Mount>> {
     let text = fs::read("/proc/self/mountinfo")?;
     Ok(parse(&text).filter(|mount| fs_types.contains(&mount.fs_type.as_str())).collect())
 }
 
-/// The mounts that the process `pid` sees, in the kernel's order.
+/// The mounts of the process `pid`, in the kernel's order.
 ///
 /// # Errors
 ///
-/// When there is no such process, or it is not for us to see.
+/// There is no such process, or `/proc` hides it.
 pub fn mounts_of(pid: u32) -> io::Result<Vec<Mount>> {
     Ok(parse(&fs::read(format!("/proc/{pid}/mountinfo"))?).collect())
 }
 
 impl Mount {
-    /// Whether it is what this process finds at its [`point`](Self::point): no other mount lies over that.
-    pub(crate) fn is_uppermost(&self) -> io::Result<bool> {
+    /// Whether this process finds it at its [`point`](Self::point): no other mount covers it.
+    pub(crate) fn is_visible(&self) -> io::Result<bool> {
         let directory = match open(&self.point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
             Ok(directory) => directory,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd()))?;
-        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        Ok(id.is_some_and(|id| id.trim().parse() == Ok(self.id)))
+        let info = FdInfo::of(directory.as_fd())?;
+        Ok(info.get("mnt_id").is_some_and(|id| id.parse() == Ok(self.id)))
     }
 }
 
-/// The mounts in the text of a `mountinfo`. A line that is not of its format is passed over.
+/// Parses a `mountinfo`. Skips malformed lines.
 pub(crate) fn parse(text: &[u8]) -> impl Iterator<Item = Mount> + '_ {
     text.split(|&byte| byte == b'\n').filter_map(parse_line)
 }
@@ -68,7 +69,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let root = fields.nth(2)?;
     let point = fields.next()?;
     let options = fields.next()?;
-    // Any number of optional fields lies between the mount's options and a lone "-".
+    // A "-" ends the optional fields.
     fields.find(|field| *field == b"-")?;
     let fs_type = fields.next()?;
     let super_options = fields.nth(1).unwrap_or_default();
@@ -83,7 +84,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Undoes the kernel's escapes: a backslash and three octal digits for each of space, tab, newline, backslash (and `#`).
+/// Undoes the kernel's escapes: a backslash and three octal digits for space, tab, newline, backslash and `#`.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -142,7 +143,7 @@ mod tests {
                 r"70 22 0:26 /a\040b /mnt/tab\011new\012back\134hash\043 rw - cgroup2 none rw",
                 ("/a b", "/mnt/tab\tnew\nback\\hash#", "cgroup2"),
             ),
-            // no escape: a backslash without three octal digits behind it
+            // no escape: a backslash without three octal digits
             (r"70 22 0:26 / /mnt/\08\9 rw - bpf none rw", ("/", r"/mnt/\08\9", "bpf")),
         ];
         for (line, (root, point, fs_type)) in cases {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mount_is_passed_over() {
+    fn malformed_lines_are_skipped() {
         let text = b"\ngarbage\n1 2 3\n1 2 0:3 / /p rw shared:1\n29 22 0:26 / /c rw - cgroup2 c rw\n";
         let mounts: Vec<Mount> = parse(text).collect();
         assert_eq!(mounts.len(), 1);

@@ -1,6 +1,7 @@
-//! An attachment on its way: it appears under its name with all of its links, or not at all.
+//! Creating an attachment: it appears under its name with all of its links, or not at all.
 
 use std::ops::Deref;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{
@@ -13,26 +14,49 @@ use crate::attachment_name::AttachmentName;
 use crate::bpffs::{BpffsError, failed};
 use crate::pin_dir::PinDir;
 
-/// Begins the names of these directories, as no attachment's name can; the process id and a number follow.
+/// The prefix of these directories, which no attachment's name has. The process id and a number follow.
 const STAGING: &str = "+";
 
-/// An attachment that has no name yet. If it is dropped without one, all that it holds is detached.
+/// An attachment without a name. Dropping it before it is published detaches its links.
 #[derive(Debug)]
 pub struct NewAttachment<'a> {
     pins: &'a PinDir,
     staging: String,
-    /// Locked, which tells others that its maker lives, wherever that has which process id.
+    /// Locked, which shows processes in every pid namespace that it is in use.
     attachment: Attachment,
     published: bool,
 }
 
+impl PinDir {
+    /// Begins an attachment, which gets its name when it is [published](NewAttachment::publish).
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn begin(&self) -> Result<NewAttachment<'_>, BpffsError> {
+        NewAttachment::create(self)
+    }
+
+    /// Removes attachments that were [begun](Self::begin) by processes that ended before publishing them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn remove_abandoned(&self) -> Result<(), BpffsError> {
+        for name in self.entries()? {
+            drop(NewAttachment::abandoned(self, &name)?);
+        }
+        Ok(())
+    }
+}
+
 impl<'a> NewAttachment<'a> {
-    pub(crate) fn create(pins: &'a PinDir) -> Result<Self, BpffsError> {
+    fn create(pins: &'a PinDir) -> Result<Self, BpffsError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let staging = format!("{STAGING}{}-{number}", std::process::id());
-            match mkdirat(&pins.dir, &*staging, Mode::RWXU) {
+            match mkdirat(pins, &*staging, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(error) => return Err(failed("create", &pins.path().join(staging))(error)),
@@ -44,8 +68,8 @@ impl<'a> NewAttachment<'a> {
         }
     }
 
-    /// What is in a directory, if that is of an attachment that a process began which ended before it could publish it.
-    pub(crate) fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
+    /// The attachment in a directory, if its process ended before publishing it.
+    fn abandoned(pins: &'a PinDir, directory: &str) -> Result<Option<Self>, BpffsError> {
         if directory.starts_with(STAGING) {
             Self::locked(pins, directory.to_owned(), FlockOperation::NonBlockingLockExclusive)
         } else {
@@ -53,29 +77,29 @@ impl<'a> NewAttachment<'a> {
         }
     }
 
-    /// `None` if it is gone, or belongs to another.
+    /// `None` if it is gone, or another process has locked it.
     fn locked(pins: &'a PinDir, staging: String, lock: FlockOperation) -> Result<Option<Self>, BpffsError> {
-        let attempt = || -> rustix::io::Result<_> {
-            let attachment = Attachment::open(pins, &staging)?;
+        let open = || -> rustix::io::Result<_> {
+            let attachment = Attachment::open(pins.as_fd(), pins.path(), &staging)?;
             flock(attachment.directory(), lock)?;
             let is_there = fstat(attachment.directory())?.st_nlink > 0;
             Ok(is_there.then_some(attachment))
         };
-        match attempt() {
+        match open() {
             Ok(Some(attachment)) => Ok(Some(Self { pins, staging, attachment, published: false })),
             Ok(None) | Err(Errno::NOENT | Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed("open", &pins.path().join(&staging))(error)),
         }
     }
 
-    /// Gives it its name: of several that try at the same time one wins.
+    /// Gives it its name. Of several concurrent calls, one wins.
     ///
     /// # Errors
     ///
     /// [`BpffsError::Exists`], [`Io`](BpffsError::Io).
     pub fn publish(mut self, name: &AttachmentName) -> Result<(), BpffsError> {
         let (from, to) = (&*self.staging, name.as_str());
-        match renameat_with(&self.pins.dir, from, &self.pins.dir, to, RenameFlags::NOREPLACE) {
+        match renameat_with(self.pins, from, self.pins, to, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.published = true;
                 Ok(())
@@ -100,10 +124,10 @@ impl Drop for NewAttachment<'_> {
             return;
         }
         for link in self.attachment.links().unwrap_or_default() {
-            // A link that is pinned goes a while after its pin, but at once when it is detached.
+            // Detaching takes effect at once, unpinning with a delay.
             let _ = self.attachment.link(link.cgroup_id).map(|link| link.detach());
         }
         let _ = self.attachment.unpin_all();
-        let _ = unlinkat(&self.pins.dir, &*self.staging, AtFlags::REMOVEDIR);
+        let _ = unlinkat(self.pins, &*self.staging, AtFlags::REMOVEDIR);
     }
 }

@@ -1,4 +1,4 @@
-//! What programs, maps and links have in common: ids, and what goes wrong with them.
+//! What programs, maps and links have in common: ids and errors.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,11 +12,11 @@ pub(crate) const ATTACH_TYPE: u32 = 18;
 /// `BPF_PROG_TYPE_CGROUP_SYSCTL`
 pub(crate) const PROGRAM_TYPE: u32 = 23;
 
-/// What can go wrong when the kernel is asked about its programs, maps and links.
+/// Why an operation on a program, map or link failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// No such object, or not any longer.
+    /// The object does not exist or was freed.
     #[error("there is no {object} with id {id}")]
     NoSuchId {
         /// `program`, `map` or `link`.
@@ -27,27 +27,27 @@ pub enum ObjectError {
     /// A capability is missing.
     #[error("cannot {doing}: it takes {needs}")]
     NotPermitted {
-        /// What was being done.
+        /// What failed.
         doing: String,
-        /// The capability that it takes.
+        /// The required capability.
         needs: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// A key or value is not of the map's size.
+    /// A key or value has the wrong size for the map.
     #[error("cannot {doing}: a key has {key_size} bytes and a value {value_size}")]
     WrongSize {
-        /// What was being done.
+        /// What failed.
         doing: String,
-        /// Bytes in a key.
+        /// The size of a key in bytes.
         key_size: usize,
-        /// Bytes in a value, as user space sees it.
+        /// The size of a value for user space in bytes.
         value_size: usize,
     },
-    /// The kernel refused.
+    /// A command failed.
     #[error("cannot {doing}: {source}")]
     Failed {
-        /// What was being done.
+        /// What failed.
         doing: String,
         /// The kernel's answer.
         source: io::Error,
@@ -55,7 +55,7 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    /// For an operation that takes `needs`, which is what `EPERM` is about.
+    /// For an operation that requires `needs`: `EPERM` means that it is missing.
     pub(crate) fn new(doing: impl Into<String>, needs: &'static str, error: Errno) -> Self {
         let (doing, source) = (doing.into(), error.into());
         match error {
@@ -78,17 +78,17 @@ fn noun(object: Object) -> &'static str {
     }
 }
 
-/// A descriptor for the object with this id.
+/// Opens the object with this id.
 pub(crate) fn open_by_id(object: Object, id: u32) -> Result<OwnedFd, ObjectError> {
     bpf::fd_by_id(object, id).map_err(|error| match error {
         Errno::NOENT => ObjectError::NoSuchId { object: noun(object), id },
-        // One that is still being made: it has an id and is not there yet (bpf_link_by_id() in kernel/bpf/syscall.c).
+        // The link is being created: it has an id, but is not ready (bpf_link_by_id() in kernel/bpf/syscall.c).
         Errno::AGAIN if object == Object::Link => ObjectError::NoSuchId { object: noun(object), id },
         error => ObjectError::new(format!("open the {} with id {id}", noun(object)), "CAP_SYS_ADMIN", error),
     })
 }
 
-/// The ids of all objects of a kind on this machine, in ascending order.
+/// The ids of all objects of a kind, in ascending order.
 pub(crate) fn ids(object: Object) -> Result<Vec<u32>, ObjectError> {
     let mut ids = Vec::new();
     let mut last = 0;
@@ -107,18 +107,18 @@ pub(crate) fn ids(object: Object) -> Result<Vec<u32>, ObjectError> {
     }
 }
 
-/// A name as the kernel takes it: at most 15 bytes of letters, digits, `_` and `.` (`bpf_obj_name_cpy()` in
+/// A valid name for the kernel: at most 15 bytes of letters, digits, `_` and `.` (`bpf_obj_name_cpy()` in
 /// `kernel/bpf/syscall.c`); other bytes become `_`.
 pub(crate) fn kernel_name(name: &str) -> [u8; 16] {
     let mut result = [0; 16];
-    for (place, byte) in result[..15].iter_mut().zip(name.bytes()) {
+    for (slot, byte) in result[..15].iter_mut().zip(name.bytes()) {
         let allowed = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
-        *place = if allowed { byte } else { b'_' };
+        *slot = if allowed { byte } else { b'_' };
     }
     result
 }
 
-/// A name as the kernel gives it.
+/// A name from the kernel.
 pub(crate) fn name_text(name: &[u8; 16]) -> String {
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_made_fit_for_the_kernel() {
+    fn a_name_is_made_valid_for_the_kernel() {
         let cases = [
             ("web_tier.2", "web_tier.2"),
             ("web-tier", "web_tier"),

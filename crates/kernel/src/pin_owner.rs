@@ -1,6 +1,6 @@
-//! Whose pins are trusted: root's, where nobody else can change them.
+//! Which pins are trusted: those of root that nobody else can change.
 //!
-//! A bpffs is mounted with mode 1777 unless somebody says otherwise, so every user can make directories on it.
+//! By default, a bpffs is mounted with mode 1777, so every user can create directories on it.
 
 use std::fmt;
 
@@ -8,15 +8,17 @@ use rustix::fs::Stat;
 
 /// Why something on a bpffs is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Distrust {
-    /// It belongs to this user, and not to root.
+    /// It belongs to this user, not to root.
     Owner(u32),
     /// Its mode lets other users replace what is in it.
     Writable,
 }
 
 impl Distrust {
-    /// Why the entries of this directory are not trusted, if so. In a sticky one only an entry's owner can replace it.
+    /// Why the entries of this directory are not trusted, if so. In a sticky directory, only its owner can replace an
+    /// entry.
     pub(crate) fn of_directory(stat: &Stat) -> Option<Self> {
         const STICKY: u32 = 0o1000;
         const OTHERS_WRITE: u32 = 0o022;

@@ -1,14 +1,14 @@
-//! What this kernel can do, found out by doing it.
+//! What this kernel can do, found out by trying it.
 //!
-//! Distributions carry fixes and features back and leave others out, so that a kernel's version says little; of
-//! `bpf_sysctl_set_new_value` not even whether it does anything. Each probe here loads a program of a few instructions,
-//! and two attach one to a cgroup made for that.
+//! Distributions backport features and omit fixes, so a version number proves nothing: not even whether
+//! `bpf_sysctl_set_new_value` has an effect. Each probe loads a program of a few instructions, and some attach it to a
+//! cgroup that is made for that.
 
-pub(crate) mod attaching;
+mod attaching;
 mod cache;
-pub(crate) mod instructions;
+mod instructions;
 mod programs;
-pub(crate) mod retval;
+mod retval;
 mod rewrite;
 
 use std::fmt;
@@ -18,19 +18,23 @@ use rustix::io::Errno;
 
 use crate::program::ProgramFd;
 
-/// What a probe found.
+pub use attaching::{AttachProbes, probe_attaching};
+pub use instructions::{InstructionProbes, probe_instructions};
+pub use retval::probe_invalid_retval;
+
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It works.
     Yes,
     /// It does not.
     No,
-    /// It could not be found out, for this reason.
+    /// The probe failed, for this reason.
     Unknown(String),
 }
 
 impl Outcome {
-    /// Whether it surely works.
+    /// Whether it certainly works.
     pub fn is_yes(&self) -> bool {
         *self == Self::Yes
     }
@@ -46,10 +50,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Defines [`Probes`], which is the same thing for every field.
+/// Defines [`Probes`], which treats all fields alike.
 macro_rules! probes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What the kernel takes from this process: some things are for those with `CAP_PERFMON` alone.
+        /// What the kernel supports for this process. Some features need `CAP_PERFMON`.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Probes {
@@ -57,7 +61,7 @@ macro_rules! probes {
         }
 
         impl Probes {
-            /// With what `outcome` gives for the name of each field, in their order.
+            /// Calls `outcome` with the name of each field, in order.
             fn from_names(mut outcome: impl FnMut(&str) -> Option<Outcome>) -> Option<Self> {
                 Some(Self { $($name: outcome(stringify!($name))?,)* })
             }
@@ -66,7 +70,7 @@ macro_rules! probes {
                 Self { $($name: outcome.clone(),)* }
             }
 
-            /// Every outcome with the name of its field.
+            /// The name and outcome of each field.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
                 [$((stringify!($name), &self.$name)),*].into_iter()
             }
@@ -75,38 +79,38 @@ macro_rules! probes {
 }
 
 probes! {
-    /// Programs for the accesses to `/proc/sys` can be loaded.
+    /// Programs of this hook can be loaded.
     hook,
-    /// They can be attached by links.
+    /// Links can attach them.
     links,
     /// They can send events through a ring buffer.
     ringbuf,
     /// They can choose the errno of a denial (`bpf_set_retval`).
     set_retval,
-    /// They can ask for the name of the task.
+    /// They can read the name of the task.
     current_comm,
-    /// They can ask for the user and group of the task.
+    /// They can read the user and group of the task.
     current_uid_gid,
-    /// They can ask for the process and thread id of the task.
+    /// They can read the process and thread id of the task.
     current_pid_tgid,
-    /// A value that they put in the place of the one being written is what gets stored.
+    /// If they replace a written value, the kernel stores the replacement.
     set_new_value,
-    /// They may hand stack to a helper that they did not write to before.
+    /// They may pass uninitialised stack to a helper.
     uninit_stack,
-    /// They may write to the stack at an offset known at run time only.
+    /// They may write to the stack at a variable offset.
     variable_stack,
     /// They may use the `gotol` instruction.
     long_jump,
-    /// They may have a function called in a loop (`bpf_loop`).
+    /// They may call `bpf_loop`.
     bpf_loop,
-    /// They run as machine code.
+    /// The JIT compiles them.
     jit,
-    /// They can carry the lines of their source.
+    /// They can have line information.
     line_info,
 }
 
 impl Probes {
-    /// What a program may make use of: that which surely works.
+    /// The features that certainly work.
     pub fn features(&self) -> Features {
         Features {
             set_retval: self.set_retval.is_yes(),
@@ -123,8 +127,8 @@ impl Probes {
 
 /// Probes the running kernel, now.
 ///
-/// Takes some milliseconds. For a moment there is a cgroup `knobgate-probe-…` with a program attached and a process in
-/// it, which writes the domain name of a UTS namespace of its own; nothing of the machine's is written.
+/// This takes some milliseconds. For a moment, there is a cgroup `knobgate-probe-…` with a program attached and a
+/// process in it. The process writes the domain name of its own UTS namespace, and nothing of the host.
 pub fn probe() -> Probes {
     let base = match load_allow() {
         Ok(base) => base,
@@ -144,20 +148,20 @@ pub fn probe() -> Probes {
         uninit_stack: loads(&programs::uninit_stack()),
         variable_stack: loads(&programs::variable_stack()),
         long_jump: loads(&programs::long_jump()),
-        bpf_loop: programs::takes_loops(),
+        bpf_loop: programs::bpf_loop(),
         jit: match base.info() {
             Ok(info) if info.jited_bytes > 0 => Outcome::Yes,
             Ok(_) => Outcome::No,
             Err(error) => Outcome::Unknown(error.to_string()),
         },
-        line_info: programs::takes_lines(),
+        line_info: programs::line_info(),
     }
 }
 
-/// As [`probe`], or what that found before: once per boot and set of capabilities.
+/// The result of [`probe`], cached per boot and set of capabilities.
 ///
-/// It is remembered in `/run/knobgate`, which is root's alone, and only if everything could be found out. A file that is
-/// not there, not ours or not readable is passed over, and one that cannot be written is done without.
+/// The cache is in `/run/knobgate`, which only root can use. It is written if no probe failed. If it is unusable, this
+/// probes again.
 pub fn probe_cached() -> Probes {
     let Some(key) = cache::Key::current() else { return probe() };
     if let Some(found) = cache::read(&key) {
@@ -168,7 +172,7 @@ pub fn probe_cached() -> Probes {
     found
 }
 
-/// A program that lets everything pass.
+/// Loads a program that allows everything.
 pub(crate) fn load_allow() -> rustix::io::Result<ProgramFd> {
     try_load(&programs::allow())
 }
@@ -181,9 +185,9 @@ fn loads(insns: &[Insn]) -> Outcome {
     try_load(insns).map_or_else(outcome_of, |_| Outcome::Yes)
 }
 
-/// What a refusal means, after the simplest program was taken.
+/// What an error means, after the simplest program was accepted.
 fn outcome_of(error: Errno) -> Outcome {
-    /// What the kernel says to itself of what it does not support.
+    /// An errno that is internal to the kernel.
     const ENOTSUPP: Errno = Errno::from_raw_os_error(524);
     match error {
         Errno::INVAL | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP | Errno::TOOBIG | ENOTSUPP => {
@@ -198,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_may_use_what_surely_works() {
+    fn a_program_may_use_what_certainly_works() {
         assert_eq!(Probes::all(&Outcome::Yes).features(), Features::ALL);
         for outcome in [Outcome::No, Outcome::Unknown("why".into())] {
             let features = Probes::all(&outcome).features();

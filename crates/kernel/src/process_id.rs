@@ -1,8 +1,8 @@
 //! The id of one process.
 //!
-//! To kill(2) and waitpid(2), 0 and negative numbers mean groups of processes, and -1 means every process there is. -1 is
-//! also what a failed system call returns. So a number becomes an id in this file only, after a check; the functions that
-//! take a bare number are forbidden everywhere else (`disallowed-methods` in clippy.toml).
+//! For kill(2) and waitpid(2), 0 and negative numbers mean groups of processes, and -1 means all processes. A failed
+//! system call returns -1, too. So only this file turns numbers into ids, after a check. The functions that take a
+//! plain number are forbidden everywhere else (`disallowed-methods` in clippy.toml).
 
 use std::fmt;
 use std::io;
@@ -10,14 +10,14 @@ use std::process::Child;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid};
 
-/// The id of one process: between 1 and [`i32::MAX`], and so never a group, nor every process.
+/// The id of one process: between 1 and [`i32::MAX`], so never a group or all processes.
 ///
-/// A process that has ended and was waited for may leave its id to another one; [`ProcessFd`](crate::ProcessFd) does not.
+/// After a process has ended and was waited for, its id can be reused. A [`ProcessFd`](crate::ProcessFd) prevents that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProcessId(Pid);
 
 impl ProcessId {
-    /// The id with this number; `None` if no process can have it.
+    /// The id with this number; `None` if it is not valid.
     ///
     /// ```
     /// use knobgate_kernel::ProcessId;
@@ -33,12 +33,12 @@ impl ProcessId {
         Pid::from_raw(number).map(Self)
     }
 
-    /// That of a child.
+    /// The id of a child.
     pub fn of_child(child: &Child) -> Self {
         Self(Pid::from_child(child))
     }
 
-    /// That of this process.
+    /// The id of this process.
     pub fn this() -> Self {
         Self(rustix::process::getpid())
     }
@@ -48,22 +48,22 @@ impl ProcessId {
         self.0.as_raw_pid().cast_unsigned()
     }
 
-    /// Sends the process a signal. Of a child that was not yet waited for it is sure to be that child.
+    /// Sends the process a signal. If it is a child that was not waited for yet, it is certain to be that child.
     ///
     /// # Errors
     ///
-    /// `ESRCH` when there is no such process, `EPERM`.
+    /// `ESRCH` if there is no such process, `EPERM`.
     pub fn send(self, signal: Signal) -> io::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "it is the id of one process")]
         Ok(rustix::process::kill_process(self.0, signal)?)
     }
 
-    /// Waits for this child to change its state; `None` with [`WaitOptions::NOHANG`] when it has not. A signal that
-    /// arrives meanwhile does not end the waiting.
+    /// Waits until this child changes its state; `None` with [`WaitOptions::NOHANG`] if it has not. Signals do not
+    /// interrupt this.
     ///
     /// # Errors
     ///
-    /// `ECHILD` when it is no child of this process, or was waited for.
+    /// `ECHILD` if it is not a child of this process, or was waited for.
     pub fn wait(self, options: WaitOptions) -> io::Result<Option<WaitStatus>> {
         loop {
             #[expect(clippy::disallowed_methods, reason = "it is the id of one process")]
@@ -74,12 +74,12 @@ impl ProcessId {
         }
     }
 
-    /// Whether it is in the process group of this process, as far as that can be told.
+    /// Whether it is in the process group of this process.
     pub fn is_in_our_group(self) -> bool {
         getpgid(Some(self.0)).is_ok_and(|group| Ok(group) == getpgid(None))
     }
 
-    /// For calls that do nothing to other processes if they are given the wrong number.
+    /// For calls that do no harm to other processes if the id was reused.
     pub(crate) fn as_pid(self) -> Pid {
         self.0
     }

@@ -1,49 +1,47 @@
-//! Programs that the kernel holds.
+//! Loaded programs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::link::LinkError;
 use crate::map::Map;
 use crate::object::{ObjectError, PROGRAM_TYPE, ids, name_text, open_by_id};
-use crate::replacement::Replacement;
 use crate::sys::bpf::{self, Object};
 
-/// A loaded program, held open.
+/// A descriptor of a loaded program.
 #[derive(Debug)]
 pub struct ProgramFd {
     fd: OwnedFd,
 }
 
-/// What the kernel says of a program (`struct bpf_prog_info`).
+/// What the kernel says about a program (`struct bpf_prog_info`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProgramInfo {
-    /// Its id, not used again while the machine is up.
+    /// Its id, which is not reused before the next boot.
     pub id: u32,
-    /// Its name; at most 15 bytes.
+    /// Its name, at most 15 bytes.
     pub name: String,
-    /// The number of its type in the kernel's `enum bpf_prog_type`.
+    /// Its type in the kernel's `enum bpf_prog_type`.
     pub kind: u32,
-    /// A hash of its instructions, without what differs from load to load.
+    /// A hash of its instructions, without parts that differ between loads.
     pub tag: [u8; 8],
-    /// The ids of the maps that it holds.
+    /// The ids of its maps.
     pub map_ids: Vec<u32>,
-    /// When it was loaded: time since boot.
+    /// When it was loaded, as time since boot.
     pub loaded_at: Duration,
     /// The user who loaded it.
     pub created_by_uid: u32,
     /// Its length after verification, in instructions.
     pub insn_count: u32,
-    /// Its length in machine code, in bytes; 0 when it is interpreted.
+    /// The length of its machine code in bytes; 0 if it is interpreted.
     pub jited_bytes: u32,
-    /// How many instructions the verifier walked through (Linux 5.16; 0 before).
+    /// How many instructions the verifier processed (Linux 5.16; 0 before).
     pub verified_insns: u32,
-    /// How often it ran, counted only while `kernel.bpf_stats_enabled` is 1.
+    /// How often it ran while `kernel.bpf_stats_enabled` was 1.
     pub run_count: u64,
-    /// How long these runs took together.
+    /// The total time of these runs.
     pub run_time: Duration,
-    /// Whether it carries the lines of its source.
+    /// Whether it has line information.
     pub has_line_info: bool,
 }
 
@@ -68,7 +66,7 @@ impl ProgramFd {
         open_by_id(Object::Program, id).map(Self::from_fd)
     }
 
-    /// The ids of all programs of this machine, of whatever type.
+    /// The ids of all programs on this machine, of any type.
     ///
     /// # Errors
     ///
@@ -77,13 +75,13 @@ impl ProgramFd {
         ids(Object::Program)
     }
 
-    /// What the kernel says of it.
+    /// What the kernel says about it.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Failed`].
     pub fn info(&self) -> Result<ProgramInfo, ObjectError> {
-        let failed = || ObjectError::failed("examine a program");
+        let failed = || ObjectError::failed("query a program");
         let info: bpf::ProgramInfo = bpf::info(self.as_fd()).map_err(failed())?;
         Ok(ProgramInfo {
             id: info.id,
@@ -102,22 +100,13 @@ impl ProgramFd {
         })
     }
 
-    /// Whether links can have it replaced by `new` while they stay attached.
-    ///
-    /// # Errors
-    ///
-    /// [`LinkError::CgroupStorage`] if not, [`LinkError::Object`].
-    pub fn check_replaced_by(&self, new: &Self) -> Result<(), LinkError> {
-        Replacement::new(self, new).map(drop)
-    }
-
-    /// The maps that it holds. One that vanishes meanwhile is left out.
+    /// Its maps.
     ///
     /// # Errors
     ///
     /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
     pub fn maps(&self) -> Result<Vec<Map>, ObjectError> {
-        let ids = bpf::program_map_ids(self.as_fd()).map_err(ObjectError::failed("examine a program"))?;
+        let ids = bpf::program_map_ids(self.as_fd()).map_err(ObjectError::failed("query a program"))?;
         ids.into_iter()
             .filter_map(|id| match Map::by_id(id) {
                 Err(ObjectError::NoSuchId { .. }) => None,

@@ -1,62 +1,27 @@
-//! Which programs a cgroup has.
+//! The programs of a cgroup.
 
-use std::fmt;
 use std::os::fd::AsFd;
 
+use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
-use crate::link::LinkError;
+use crate::link_error::LinkError;
 use crate::object::{ATTACH_TYPE, ObjectError};
 use crate::sys::bpf;
 
-/// How a cgroup takes programs. The first program that is attached decides, until the last one is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AttachMode {
-    /// One program; none below. (No flag.)
-    Single,
-    /// One program, which gives way to any below. (`BPF_F_ALLOW_OVERRIDE`)
-    Override,
-    /// Any number, here and below. (`BPF_F_ALLOW_MULTI`; links are always so.)
-    Multi,
-}
-
-impl fmt::Display for AttachMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Single => "single",
-            Self::Override => "override",
-            Self::Multi => "multi",
-        })
-    }
-}
-
-impl AttachMode {
-    fn from_flags(flags: u32) -> Self {
-        const ALLOW_OVERRIDE: u32 = 1;
-        const ALLOW_MULTI: u32 = 2;
-        if flags & ALLOW_MULTI != 0 {
-            Self::Multi
-        } else if flags & ALLOW_OVERRIDE != 0 {
-            Self::Override
-        } else {
-            Self::Single
-        }
-    }
-}
-
-/// The programs for this hook that are attached to a cgroup itself.
+/// The programs of this hook that are attached to a cgroup itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attached {
-    /// How they are attached; `None` when there are none.
+    /// Their mode; `None` if there are none.
     pub mode: Option<AttachMode>,
-    /// Their ids, in the cgroup's order.
+    /// Their ids, in attach order.
     pub program_ids: Vec<u32>,
-    /// Counts the changes, from 1 (Linux 6.17; `None` before).
+    /// The revision of the list, from 1 (Linux 6.17; `None` before).
     pub revision: Option<u64>,
 }
 
 impl Cgroup {
-    /// The programs for this hook that are attached to this cgroup itself.
+    /// The programs of this hook that are attached to this cgroup itself.
     ///
     /// # Errors
     ///
@@ -70,8 +35,8 @@ impl Cgroup {
         })
     }
 
-    /// The programs that run for an access by a process in this cgroup, in the order in which they run: those of
-    /// this cgroup, then those of its ancestors (also where these are out of sight in a container).
+    /// The programs that run for accesses of processes in this cgroup, in execution order: those of this cgroup, then
+    /// those of its ancestors, even if a container does not see these.
     ///
     /// # Errors
     ///
@@ -81,16 +46,16 @@ impl Cgroup {
         self.query(EFFECTIVE).map(|(_, ids)| ids)
     }
 
-    /// Makes sure that the kernel runs a program for what processes in this cgroup do.
+    /// Checks that a program is [effective](Self::effective).
     ///
     /// # Errors
     ///
-    /// [`LinkError::NotInForce`], [`Object`](LinkError::Object).
-    pub fn expect_in_force(&self, program_id: u32) -> Result<(), LinkError> {
+    /// [`LinkError::NotEffective`], [`Object`](LinkError::Object).
+    pub fn ensure_effective(&self, program_id: u32) -> Result<(), LinkError> {
         if self.effective()?.contains(&program_id) {
             Ok(())
         } else {
-            Err(LinkError::NotInForce { cgroup: self.path().to_owned(), program_id })
+            Err(LinkError::NotEffective { cgroup: self.path().to_owned(), program_id })
         }
     }
 
@@ -105,7 +70,7 @@ impl Cgroup {
                 ids.truncate(result.count);
                 return Ok((result, ids));
             }
-            // Some room for those that come meanwhile.
+            // With some room for those that are attached in the meantime.
             ids = vec![0; result.count + 16];
         }
     }

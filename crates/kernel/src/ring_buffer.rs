@@ -1,4 +1,4 @@
-//! Ring buffers, from the side of their reader.
+//! Reading ring buffers.
 
 use std::os::fd::AsFd;
 
@@ -6,14 +6,14 @@ use crate::map::Map;
 use crate::object::ObjectError;
 use crate::sys::ring::RingMemory;
 
-/// The reader of a ring buffer. There should be one alone: readers share the position up to which was read.
+/// The reader of a ring buffer. There should be only one, because all readers share the consumer position.
 #[derive(Debug)]
 pub struct RingBuffer {
     memory: RingMemory,
 }
 
 impl RingBuffer {
-    /// The reader of this map.
+    /// Opens the reader of this map.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl RingBuffer {
         Ok(Self { memory })
     }
 
-    /// Takes out all records that are there.
+    /// Consumes all records.
     pub fn drain(&mut self) -> Vec<Vec<u8>> {
         self.memory.drain()
     }

@@ -1,20 +1,26 @@
-//! Cgroups that live no longer than a value does.
+//! Cgroups that live as long as a value.
 
 use std::fs;
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cgroup::{Cgroup, CgroupError};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
-/// A cgroup for a short time: when this is dropped, everything in it is killed and it is removed.
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
+
+/// A temporary cgroup: dropping this kills everything in it and removes it.
+///
+/// The directory stays locked (`flock(2)`) while this value, or a guard forked from this process, holds it open. The
+/// lock shows processes in every pid namespace that the cgroup is in use; a process id in its name could not.
 #[derive(Debug)]
 pub struct ScratchCgroup {
     cgroup: Cgroup,
 }
 
 impl ScratchCgroup {
-    /// Creates one in `parent`. Its name is `prefix`, the id of this process, and a number: `knobgate-run-4711-0`.
+    /// Creates one in `parent`, named after `prefix`, the id of this process and a number: `knobgate-run-4711-0`.
     ///
     /// # Errors
     ///
@@ -23,11 +29,26 @@ impl ScratchCgroup {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            match parent.create(format!("{prefix}{}-{number}", std::process::id())) {
-                Ok(cgroup) => return Ok(Self { cgroup }),
-                // Left behind by a process that had this id before.
-                Err(CgroupError::Exists { .. }) => {}
+            let cgroup = match parent.create(format!("{prefix}{}-{number}", std::process::id())) {
+                Ok(cgroup) => cgroup,
+                // Left by an earlier process with this id, or made by one of another pid namespace.
+                Err(CgroupError::Exists { .. }) => continue,
+                // Taken for stale before it was open.
+                Err(CgroupError::Io { doing: "open", source, .. })
+                    if source.raw_os_error() == Some(libc::ENOENT) =>
+                {
+                    continue;
+                }
                 Err(error) => return Err(error),
+            };
+            match flock(&cgroup, FlockOperation::NonBlockingLockShared) {
+                Ok(()) if cgroup.exists() => return Ok(Self { cgroup }),
+                // Taken for stale before it was locked.
+                Ok(()) | Err(Errno::WOULDBLOCK) => {}
+                Err(error) => {
+                    let path = cgroup.path().to_owned();
+                    return Err(CgroupError::Io { doing: "lock", path, source: error.into() });
+                }
             }
         }
     }
@@ -38,37 +59,30 @@ impl ScratchCgroup {
     ///
     /// As [`Cgroup::kill_and_remove`].
     pub fn finish(self) -> Result<(), CgroupError> {
-        // Dropping tries once more, which does nothing to one that is gone.
+        // Dropping it then finds nothing left to do.
         self.cgroup.kill_and_remove()
     }
 
-    /// Removes those in `parent` with names of `prefix` whose process has ended without removing them.
-    ///
-    /// # Errors
-    ///
-    /// [`CgroupError::Io`] when `parent` cannot be listed.
-    pub fn remove_stale(parent: &Cgroup, prefix: &str) -> Result<(), CgroupError> {
-        for path in stale(parent, prefix)? {
-            // Others may be about the same.
-            let _ = Cgroup::open_directory(&path).and_then(|cgroup| cgroup.kill_and_remove());
+    /// Removes the scratch cgroups in `parent` with this prefix whose owner was killed, and everything below them. One
+    /// that still has processes is left alone. Failures are left to the next call.
+    pub fn remove_stale(parent: &Cgroup, prefix: &str) {
+        for entry in fs::read_dir(parent.path()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let numbers = name.to_str().and_then(|name| name.strip_prefix(prefix)?.split_once('-'));
+            if numbers
+                .is_some_and(|(pid, number)| pid.parse::<u32>().is_ok() && number.parse::<u32>().is_ok())
+            {
+                let _ = Cgroup::open(entry.path()).and_then(|cgroup| remove_unlocked(&cgroup));
+            }
         }
-        Ok(())
     }
 }
 
-fn stale(parent: &Cgroup, prefix: &str) -> Result<Vec<PathBuf>, CgroupError> {
-    let listing = |source| CgroupError::Io { doing: "list", path: parent.path().to_owned(), source };
-    let mut stale = Vec::new();
-    for entry in fs::read_dir(parent.path()).map_err(listing)? {
-        let entry = entry.map_err(listing)?;
-        let name = entry.file_name();
-        let owner =
-            name.to_str().and_then(|name| name.strip_prefix(prefix)?.split_once('-')?.0.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
-            stale.push(entry.path());
-        }
+fn remove_unlocked(cgroup: &Cgroup) -> Result<(), CgroupError> {
+    match flock(cgroup, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => cgroup.remove_with_descendants(),
+        Err(_) => Ok(()),
     }
-    Ok(stale)
 }
 
 impl Deref for ScratchCgroup {

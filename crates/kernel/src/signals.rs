@@ -1,8 +1,8 @@
-//! Signals that wait to be read, instead of interrupting this process or ending it.
+//! Signals that are blocked and read from a descriptor, instead of interrupting or ending this process.
 //!
-//! Who starts a command and stays with it until its end must not be ended before it, and has to pass on what is sent to
-//! it. A handler would do, but runs in the forked child as well, until that execs, and a signal that comes just then is
-//! lost. Held signals are blocked instead: parent and child keep theirs until they come to take them.
+//! A process that supervises a command must outlive it and pass on the signals that it receives. A handler would also
+//! run in the forked child, until that executes, and a signal in that moment would be lost. A blocked signal stays
+//! pending, in the parent and in the child, until it is read or unblocked.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,65 +12,65 @@ use rustix::process::Signal;
 
 use crate::sys::{exec, signals, startup};
 
-/// Signals that are held back for this thread, to be [taken](Self::take).
+/// Blocked signals of this thread, to be [read](Self::read). With a single thread, that covers the process.
 ///
-/// As long as there are no other threads, the whole process is meant. Dropping this lets the signals have
-/// their effect again, also those that were not taken.
+/// Dropping this restores the signal mask. Signals that were not read then take effect.
 #[derive(Debug)]
-pub struct HeldSignals {
+pub struct BlockedSignals {
     fd: OwnedFd,
     before: signals::Mask,
     ignored_children: bool,
 }
 
-/// A signal that was taken.
+/// A signal that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct HeldSignal {
-    /// Which one.
+pub struct SignalInfo {
+    /// The signal.
     pub signal: Signal,
-    /// Whether the kernel sent it, and not a process. A terminal's signals are of this kind; they go to its whole
-    /// foreground process group.
+    /// Whether the kernel sent it, not a process. This includes those of a terminal, which go to its whole foreground
+    /// process group.
     pub from_kernel: bool,
 }
 
-impl HeldSignals {
-    /// Holds back `signals` from now on.
+impl BlockedSignals {
+    /// Blocks `signals`.
     ///
-    /// `SIGCHLD`, if it is among them and was ignored, is so no longer: children of a process that ignores it leave no
-    /// exit status (wait(2)).
+    /// If `SIGCHLD` is one of them, it is no longer ignored: children of a process that ignores it leave no exit status
+    /// (wait(2)).
     ///
     /// # Errors
     ///
-    /// When there are no descriptors or no memory left.
-    pub fn hold(signals: &[Signal]) -> io::Result<Self> {
+    /// There are no descriptors or no memory left.
+    pub fn block(signals: &[Signal]) -> io::Result<Self> {
         let ignored_children = signals.contains(&Signal::CHILD) && signals::stop_ignoring_children()?;
         let fd = signals::signal_fd(signals)?;
         Ok(Self { fd, before: signals::block(signals)?, ignored_children })
     }
 
-    /// Takes the next one; `None` when there is none now.
+    /// Reads the next one; `None` if none is pending.
     ///
     /// # Errors
     ///
-    /// When they cannot be read.
-    pub fn take(&self) -> io::Result<Option<HeldSignal>> {
+    /// They cannot be read.
+    pub fn read(&self) -> io::Result<Option<SignalInfo>> {
         // SI_KERNEL of include/uapi/asm-generic/siginfo.h
         const FROM_KERNEL: i32 = 0x80;
         let Some((number, code)) = signals::read_signal(self.as_fd())? else { return Ok(None) };
         let signal = Signal::from_named_raw(number)
-            .ok_or_else(|| io::Error::other(format!("signal {number} was not asked for")))?;
-        Ok(Some(HeldSignal { signal, from_kernel: code == FROM_KERNEL }))
+            .ok_or_else(|| io::Error::other(format!("signal {number} was not blocked")))?;
+        Ok(Some(SignalInfo { signal, from_kernel: code == FROM_KERNEL }))
     }
 
-    /// Holds them back for as long as this process lives: what comes from now on has no effect any longer.
-    pub fn for_good(self) {
+    /// Keeps them blocked for the lifetime of this process.
+    pub fn keep_blocked(self) {
         std::mem::forget(self);
     }
 
-    /// Makes `command` start with the signals as they were when this process was started: what is sent to it from its fork on,
-    /// it gets, and what was ignored is ignored. (A [`Command`] has the default effect of `SIGPIPE` otherwise.)
-    pub fn release_in(&self, command: &mut Command) {
+    /// Makes `command` start with the signal mask and the ignored signals that this process was started with. It
+    /// receives all signals that are sent to it after the fork. (By default, a [`Command`] gets the default action of
+    /// `SIGPIPE`.)
+    pub fn restore_in(&self, command: &mut Command) {
         let mut ignored = Vec::new();
         ignored.extend(startup::ignores_sigpipe().then_some(Signal::PIPE));
         ignored.extend(self.ignored_children.then_some(Signal::CHILD));
@@ -78,14 +78,14 @@ impl HeldSignals {
     }
 }
 
-impl AsFd for HeldSignals {
-    /// Is readable while there are signals to be taken.
+impl AsFd for BlockedSignals {
+    /// Readable while signals are pending.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl Drop for HeldSignals {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
         signals::set_mask(&self.before);
     }

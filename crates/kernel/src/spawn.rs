@@ -1,7 +1,7 @@
-//! Starting commands inside a cgroup, and namespaces of their own.
+//! Starting commands in a cgroup and in new namespaces.
 //!
-//! What is set up here happens in the child, in the order of the calls, after it has changed its user and directory
-//! and before it execs: a command is never outside of its cgroup.
+//! The child applies this in the order of the calls, after it has changed its user and directory and before it
+//! executes. So the command itself never runs outside its cgroup.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,19 +11,20 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
 use rustix::thread::UnshareFlags;
 
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
 use crate::sys::clone_into_cgroup::{SpawnError, spawn_into};
 use crate::sys::{exec, startup};
 
 /// Makes `command` start inside `cgroup`.
 ///
-/// The cgroup's `cgroup.procs` is opened now, with the rights of this process, so that a command that runs as somebody
-/// else or in other namespaces gets in too (Linux 5.16 and stable trees; before, its own rights counted).
+/// This opens `cgroup.procs` now, with the permissions of this process, so that a command with another user or other
+/// namespaces can enter, too (Linux 5.16 and stable trees; before, the kernel checked the permissions of the command).
 ///
 /// # Errors
 ///
-/// [`CgroupError::Io`] when `cgroup.procs` cannot be opened. When it cannot be entered, starting the command fails.
+/// [`CgroupError::Io`] if `cgroup.procs` cannot be opened. If the cgroup cannot be entered, starting the command fails.
 pub fn start_inside(command: &mut Command, cgroup: &Cgroup) -> Result<(), CgroupError> {
     let procs = cgroup.open_procs()?;
     let procs = clear_of_stdio(procs.as_fd()).map_err(|error| CgroupError::Io {
@@ -35,50 +36,51 @@ pub fn start_inside(command: &mut Command, cgroup: &Cgroup) -> Result<(), Cgroup
     Ok(())
 }
 
-/// Starts `command` inside `cgroup`; gives its process id. Its standard streams are those of this process, or files.
+/// Starts `command` inside `cgroup` and returns its process id. The standard streams of the command must be inherited
+/// or files.
 ///
-/// clone3(2) with `CLONE_INTO_CGROUP` (Linux 5.7) does it in microseconds. Where that fails, on older kernels or under a
-/// filter of seccomp(2), and if this process has several threads, the command [enters](start_inside) the cgroup: that waits
-/// until all CPUs have noticed that a process moves, often for more than ten milliseconds.
+/// clone3(2) with `CLONE_INTO_CGROUP` (Linux 5.7) takes microseconds. On older kernels, under a seccomp(2) filter, or
+/// if this process has several threads, the command [enters](start_inside) the cgroup instead. That waits for an RCU
+/// grace period, often for more than ten milliseconds.
 ///
 /// # Errors
 ///
-/// As [`Command::spawn`] and [`start_inside`]: `EAGAIN` when there may be no more processes (`pids.max`), `EOPNOTSUPP` in a
-/// cgroup that no process can be in ([`CgroupType::DomainInvalid`](crate::CgroupType::DomainInvalid)).
+/// As [`Command::spawn`] and [`start_inside`]: `EAGAIN` at the limit of processes (`pids.max`), `EOPNOTSUPP` in a
+/// cgroup that cannot have processes ([`CgroupType::DomainInvalid`](crate::CgroupType::DomainInvalid)).
 pub fn spawn_inside(command: &mut Command, cgroup: &Cgroup) -> io::Result<ProcessId> {
     match spawn_into(command, cgroup.as_fd()) {
         Ok(child) => Ok(child),
-        Err(SpawnError::NoCommand(error)) => Err(error),
-        Err(SpawnError::NoProcess) => {
+        Err(SpawnError::ExecFailed(error)) => Err(error),
+        Err(SpawnError::CloneFailed) => {
             start_inside(command, cgroup).map_err(io::Error::other)?;
             Ok(ProcessId::of_child(&command.spawn()?))
         }
     }
 }
 
-/// Makes `command` start with those standard streams closed that were when this process was started, in whose place Rust opens
-/// `/dev/null`. Not for a command that has streams of its own.
+/// Closes the standard streams of `command` that were closed when this process was started. (Rust opens `/dev/null` for
+/// these.) Not for a command whose streams are redirected.
 pub fn keep_closed_streams(command: &mut Command) {
     exec::close(command, startup::closed_streams().collect());
 }
 
-/// Which namespaces a command has for itself.
+/// Which new namespaces a command gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Namespaces {
-    /// The network: its own `net` knobs, most of them at the kernel's defaults, and no interface but a `lo` that is down.
+    /// Network: its own `net` knobs, most of them at the kernel's defaults, and no interface except a `lo` that is
+    /// down.
     pub net: bool,
-    /// Host and domain name: its own `kernel/hostname` and `kernel/domainname`, with the values of ours.
+    /// UTS: its own `kernel/hostname` and `kernel/domainname`, with our values.
     pub uts: bool,
-    /// System V IPC and message queues: its own `kernel/shm*`, `kernel/msg*`, `kernel/sem`, `fs/mqueue`.
+    /// IPC: its own `kernel/shm*`, `kernel/msg*`, `kernel/sem`, `fs/mqueue`.
     pub ipc: bool,
-    /// Mounts: a copy of ours, from which nothing comes back.
+    /// Mounts: a copy of ours, without propagation.
     pub mount: bool,
 }
 
-/// Makes `command` run in fresh namespaces, which takes `CAP_SYS_ADMIN`. Without it, starting the command fails.
+/// Makes `command` run in new namespaces. Without `CAP_SYS_ADMIN`, starting it fails.
 ///
-/// To judge a policy by a command that writes knobs without touching the machine's: set the namespaces that have
-/// the knobs in question.
+/// A command can so write the knobs of these namespaces without changing those of the host.
 pub fn with_private_namespaces(command: &mut Command, namespaces: Namespaces) {
     let Namespaces { net, uts, ipc, mount } = namespaces;
     let mut flags = UnshareFlags::empty();
@@ -91,18 +93,18 @@ pub fn with_private_namespaces(command: &mut Command, namespaces: Namespaces) {
     }
 }
 
-/// A process, held so that its id cannot come to mean another one (pidfd_open(2), Linux 5.3).
+/// A pidfd: a process whose id cannot be reused (pidfd_open(2), Linux 5.3).
 #[derive(Debug)]
 pub struct ProcessFd {
     fd: OwnedFd,
 }
 
 impl ProcessFd {
-    /// Takes hold of a process. Of a child that was not yet waited for it is sure to be that child.
+    /// Opens a process. For a child that was not waited for yet, it is certain to be that child.
     ///
     /// # Errors
     ///
-    /// `ESRCH` when there is none, `ENOSYS` before Linux 5.3.
+    /// `ESRCH` if there is none, `ENOSYS` before Linux 5.3.
     pub fn open(process: ProcessId) -> io::Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "it is the id of one process")]
         Ok(Self { fd: rustix::process::pidfd_open(process.as_pid(), PidfdFlags::empty())? })
@@ -112,7 +114,7 @@ impl ProcessFd {
     ///
     /// # Errors
     ///
-    /// `ESRCH` when it has ended, `EPERM`.
+    /// `ESRCH` if it has ended, `EPERM`.
     pub fn send(&self, signal: Signal) -> io::Result<()> {
         Ok(pidfd_send_signal(&self.fd, signal)?)
     }
@@ -125,7 +127,7 @@ impl AsFd for ProcessFd {
     }
 }
 
-/// A duplicate that is not 0, 1 or 2: over these the child puts its standard streams before it comes to use it.
+/// A duplicate other than 0, 1 and 2, which the child replaces with its standard streams before it uses this.
 fn clear_of_stdio(fd: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     fcntl_dupfd_cloexec(fd, 3)
 }

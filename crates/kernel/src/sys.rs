@@ -1,8 +1,7 @@
-//! Everything here that the compiler cannot check: bpf(2), fork without exec, clone3(2), and closures that run
-//! between fork and exec.
+//! All unsafe code: bpf(2), fork without exec, clone3(2), and closures that run between fork and exec.
 //!
-//! The functions are thin. Each takes typed arguments, so that no caller can make one touch memory it should
-//! not, and says in its `SAFETY` lines what that rests on. The rest of the crate denies `unsafe`.
+//! The functions are thin. Their arguments are typed, so that no caller can make one touch the wrong memory. The rest
+//! of the crate denies `unsafe`.
 
 pub(crate) mod accesses;
 pub(crate) mod bpf;
@@ -12,5 +11,5 @@ pub(crate) mod fork;
 pub(crate) mod ring;
 pub(crate) mod signals;
 pub(crate) mod startup;
-#[cfg(feature = "ways")]
-pub(crate) mod ways;
+#[cfg(feature = "test-util")]
+pub(crate) mod test_util;

@@ -1,36 +1,35 @@
-//! Where the threads of a process are, which the kernel judges each by its own cgroup.
+//! The cgroups of a process's threads. The hook judges each thread by its own.
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use crate::cgroup::unified_name;
-use crate::hierarchy::gone;
+use crate::cgroup_error::gone;
+use crate::cgroup_name::name_in;
 
 /// How many threads of a process are in its cgroup.
 ///
-/// A process is in the cgroup of its first thread. The others are there too or below, if it is not a
-/// [threaded](crate::CgroupType::Threaded) one.
+/// The cgroup of a process is that of its first thread. If it is not [threaded](crate::CgroupType::Threaded), the other
+/// threads are there or below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadCount {
-    /// Those in the process's cgroup or below.
+    /// Those in the cgroup of the process or below.
     pub inside: usize,
-    /// Those in other cgroups, for which a policy on the process's cgroup does not hold.
+    /// Those in other cgroups, to which a policy on that cgroup does not apply.
     pub elsewhere: usize,
 }
 
 impl ThreadCount {
-    /// Counts the threads of the process `pid`. Those that start or end meanwhile may be counted or not.
+    /// Counts the threads of the process `pid`. Those that start or end in the meantime may be included or not.
     ///
     /// # Errors
     ///
-    /// When the process is gone, or there is no cgroup v2.
+    /// The process is gone, or there is no cgroup v2.
     pub fn of_pid(pid: u32) -> io::Result<Self> {
-        let cgroup = cgroup_name(format!("/proc/{pid}/cgroup").into())?;
+        let cgroup = name_in(format!("/proc/{pid}/cgroup").as_ref())?;
         let mut count = Self { inside: 0, elsewhere: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            match cgroup_name(thread?.path().join("cgroup")) {
+            match name_in(&thread?.path().join("cgroup")) {
                 Ok(name) if name.starts_with(&cgroup) => count.inside += 1,
                 Ok(_) => count.elsewhere += 1,
                 Err(error) if gone(&error) || error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -39,8 +38,4 @@ impl ThreadCount {
         }
         Ok(count)
     }
-}
-
-fn cgroup_name(file: PathBuf) -> io::Result<PathBuf> {
-    unified_name(&fs::read(file)?).ok_or_else(|| io::Error::other("it is in no cgroup of version 2"))
 }

@@ -1,44 +1,44 @@
-//! What the kernel's verifier says when it refuses a program, read in terms of the source that the program was
-//! made from.
+//! The log of the kernel's verifier, and its source lines.
 
 use std::fmt;
 
 use crate::verifier_stats::{VerifierStats, is_statistics};
 
-/// How much the verifier writes (`log_level` of bpf(2)); its statistics at every level.
+/// How much the verifier prints (`log_level` of bpf(2)). Every level includes the statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum LogLevel {
-    /// What is wrong, and nothing of its way there: `BPF_LOG_STATS`.
+    /// The reason without the path: `BPF_LOG_STATS`.
     Stats = 4,
-    /// The path that was rejected, instruction by instruction: `BPF_LOG_LEVEL1`.
+    /// The rejected path, instruction by instruction: `BPF_LOG_LEVEL1`.
     Path = 1 | 4,
     /// Every path: `BPF_LOG_LEVEL2`.
     AllPaths = 2 | 4,
 }
 
-/// The text that the verifier wrote.
+/// The text of the log.
 ///
-/// A program that carries line information has the verifier name the source line before the instructions made from it:
-/// `; deny write kernel.** @ web.knob:12` (older kernels leave out the place).
+/// If the program has line information, each source line comes before its instructions:
+/// `; deny write kernel.** @ web.knob:12` (older kernels omit the position).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifierLog {
     text: String,
-    is_cut: bool,
+    is_truncated: bool,
 }
 
-/// A line of the source as the verifier's log quotes it.
+/// A source line in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLine<'a> {
     /// The text of the line.
     pub text: &'a str,
-    /// The file and the number of the line, where the kernel tells.
-    pub place: Option<(&'a str, u32)>,
+    /// The file and the line number, if the kernel prints them.
+    pub position: Option<(&'a str, u32)>,
 }
 
 impl fmt::Display for SourceLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
+        match self.position {
             Some((file, line)) => write!(f, "{file}:{line}: {}", self.text),
             None => f.write_str(self.text),
         }
@@ -46,36 +46,36 @@ impl fmt::Display for SourceLine<'_> {
 }
 
 impl VerifierLog {
-    /// From the buffer that the kernel filled: text that ends with a NUL. `is_cut`: there was more than fits.
-    pub(crate) fn from_buffer(buffer: &[u8], is_cut: bool) -> Self {
+    /// From the buffer that the kernel filled, up to the first NUL. `is_truncated`: the log did not fit.
+    pub(crate) fn from_buffer(buffer: &[u8], is_truncated: bool) -> Self {
         let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
-        Self { text: String::from_utf8_lossy(&buffer[..end]).trim_end().to_owned(), is_cut }
+        Self { text: String::from_utf8_lossy(&buffer[..end]).trim_end().to_owned(), is_truncated }
     }
 
-    /// The same, as one that lacks something.
-    pub(crate) fn cut(self) -> Self {
-        Self { is_cut: true, ..self }
+    /// The same log, marked as truncated.
+    pub(crate) fn truncated(self) -> Self {
+        Self { is_truncated: true, ..self }
     }
 
-    /// Whether the log was longer than is kept of it.
-    pub fn is_cut(&self) -> bool {
-        self.is_cut
+    /// Whether the log was longer than the limit.
+    pub fn is_truncated(&self) -> bool {
+        self.is_truncated
     }
 
-    /// How much work the verifier had, as it says at the end.
+    /// The statistics at its end.
     pub fn stats(&self) -> VerifierStats {
         VerifierStats::from_log(&self.text)
     }
 
     /// Its last lines before the statistics, at most `count`.
     pub fn tail(&self, count: usize) -> Vec<&str> {
-        let said: Vec<_> =
+        let lines: Vec<_> =
             self.text.lines().filter(|line| !line.trim().is_empty() && !is_statistics(line)).collect();
-        said[said.len().saturating_sub(count)..].to_vec()
+        lines[lines.len().saturating_sub(count)..].to_vec()
     }
 
-    /// The instruction that the verifier was at when it gave up: the last one that it wrote down, or else the one that
-    /// its reason names, as in `unreachable insn 5`.
+    /// The instruction at which the verifier gave up: the last one in the log, or else the one that its reason names,
+    /// as in `unreachable insn 5`.
     pub fn last_insn(&self) -> Option<usize> {
         let written = |line: &str| {
             let (number, rest) = line.split_once(": (")?;
@@ -89,29 +89,29 @@ impl VerifierLog {
         self.text.lines().rev().find_map(written).or_else(named)
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The source lines in the order in which the verifier came to them. One that follows on itself is given once.
+    /// The source lines in the order of verification, without repetitions in a row.
     pub fn source_lines(&self) -> impl Iterator<Item = SourceLine<'_>> {
         let mut last = None;
         self.text.lines().filter_map(source_line).filter(move |&line| last.replace(line) != Some(line))
     }
 
-    /// The source line that the verifier was at when it gave up.
+    /// The source line at which the verifier gave up.
     pub fn last_source_line(&self) -> Option<SourceLine<'_>> {
         self.text.lines().rev().find_map(source_line)
     }
 
-    /// Why it gave up: its last line that says something about the program. Since 7.3 some reasons are followed by a report
-    /// of many lines about them, which ends with a suggestion.
+    /// The reason: the last line about the program. Since 7.3, some reasons are followed by a long report with a
+    /// suggestion.
     pub fn reason(&self) -> &str {
-        self.stated_reason().unwrap_or("it did not say why")
+        self.stated_reason().unwrap_or("it gave no reason")
     }
 
-    /// The same; `None` if it says nothing about the program.
+    /// The same; `None` if the log says nothing about the program.
     pub(crate) fn stated_reason(&self) -> Option<&str> {
         const REPORT: &str = "\nVerification failed: ";
         let before_report = self.text.split_once(REPORT).map_or(&*self.text, |(before, _)| before);
@@ -131,13 +131,13 @@ impl fmt::Display for VerifierLog {
 
 fn source_line(line: &str) -> Option<SourceLine<'_>> {
     let line = line.strip_prefix("; ")?;
-    let place = line.rsplit_once(" @ ").and_then(|(text, place)| {
-        let (file, number) = place.rsplit_once(':')?;
+    let position = line.rsplit_once(" @ ").and_then(|(text, position)| {
+        let (file, number) = position.rsplit_once(':')?;
         Some((text, (file, number.parse().ok()?)))
     });
-    Some(match place {
-        Some((text, place)) => SourceLine { text: text.trim(), place: Some(place) },
-        None => SourceLine { text: line.trim(), place: None },
+    Some(match position {
+        Some((text, position)) => SourceLine { text: text.trim(), position: Some(position) },
+        None => SourceLine { text: line.trim(), position: None },
     })
 }
 
@@ -158,10 +158,10 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
 \0garbage";
 
     #[test]
-    fn a_log_is_read_by_source_lines() {
+    fn source_lines_are_parsed() {
         let log = VerifierLog::from_buffer(LOG, false);
-        let first = SourceLine { text: "policy web", place: Some(("web.knob", 1)) };
-        let second = SourceLine { text: "deny write a @ b.knob, c", place: Some(("web.knob", 12)) };
+        let first = SourceLine { text: "policy web", position: Some(("web.knob", 1)) };
+        let second = SourceLine { text: "deny write a @ b.knob, c", position: Some(("web.knob", 12)) };
         assert_eq!(log.source_lines().collect::<Vec<_>>(), [first, second]);
         assert_eq!(log.last_source_line(), Some(second));
         assert_eq!(
@@ -173,7 +173,7 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     }
 
     #[test]
-    fn the_instruction_is_the_last_one_that_is_written_or_the_one_that_the_reason_names() {
+    fn the_instruction_is_the_last_one_in_the_log_or_the_one_in_the_reason() {
         let cases: [(&[u8], Option<usize>); 5] = [
             (LOG, Some(2)),
             (b"from 3 to 7: R0=1\n7: (95) exit\nregs=2 stack=0 before 9: (61) r1 = 0\nR0 !read_ok", Some(7)),
@@ -195,16 +195,16 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     }
 
     #[test]
-    fn statistics_are_no_reason() {
+    fn statistics_are_not_the_reason() {
         let log = b"R0 !read_ok\nverification time 9 usec\nstack depth max 16\n\
             subprog 0 (f) main insns_self 12 insns_total 12 stack 8\nprocessed 12 insns (limit 1000000)";
         assert_eq!(VerifierLog::from_buffer(log, false).reason(), "R0 !read_ok");
     }
 
     #[test]
-    fn an_older_kernel_tells_no_place() {
+    fn older_kernels_print_no_position() {
         let log = VerifierLog::from_buffer(b"; deny write kernel.**\n0: (95) exit\nR0 !read_ok\n", false);
-        assert_eq!(log.last_source_line(), Some(SourceLine { text: "deny write kernel.**", place: None }));
+        assert_eq!(log.last_source_line(), Some(SourceLine { text: "deny write kernel.**", position: None }));
         assert_eq!(log.reason(), "R0 !read_ok");
     }
 
@@ -223,6 +223,6 @@ processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     fn an_empty_log_has_no_lines() {
         let log = VerifierLog::from_buffer(b"\0\0", false);
         assert_eq!(log.last_source_line(), None);
-        assert_eq!(log.reason(), "it did not say why");
+        assert_eq!(log.reason(), "it gave no reason");
     }
 }

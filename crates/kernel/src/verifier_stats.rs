@@ -1,24 +1,24 @@
-//! How much work a program was for the verifier, as it says at the end of its log.
+//! The statistics at the end of a verifier log.
 
 use std::time::Duration;
 
-/// The figures of `print_verification_stats()` in `kernel/bpf/verifier.c`. What a kernel does not say is absent.
+/// The output of `print_verification_stats()` in kernel/bpf/verifier.c. Older kernels print less.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct VerifierStats {
-    /// How many instructions it went through, each as often as it came there.
+    /// The number of processed instructions, counting repetitions.
     pub processed_insns: Option<u64>,
-    /// How many these may be.
+    /// The limit of processed instructions.
     pub insn_limit: Option<u64>,
-    /// How many states it kept, all in all.
+    /// The total number of states.
     pub total_states: Option<u64>,
-    /// How many of them at a time.
+    /// The maximum number of states at a time.
     pub peak_states: Option<u64>,
-    /// How many of them, at most, for one instruction.
+    /// The maximum number of states for one instruction.
     pub max_states_per_insn: Option<u64>,
-    /// Bytes of stack: of the program, and then of each of its subprograms.
+    /// The stack size in bytes of the main program and of each subprogram.
     pub stack_depths: Vec<u32>,
-    /// How long it took; with a log of paths, writing that is part of it.
+    /// The verification time, including the time for writing the log.
     pub time: Option<Duration>,
 }
 
@@ -26,8 +26,8 @@ const PROCESSED: &str = "processed ";
 const TIME: &str = "verification time ";
 const STACK: &str = "stack depth ";
 
-/// Since Linux 7.3 a line for each subprogram, `subprog 0 (main) main insns_self 12 insns_total 12 stack 8`; before, their
-/// stacks are in one line, `stack depth 8+0`.
+/// Since Linux 7.3 a line for each subprogram, `subprog 0 (main) main insns_self 12 insns_total 12 stack 8`; before,
+/// their stacks are in one line, `stack depth 8+0`.
 const SUBPROGRAM: &str = "subprog ";
 
 /// Whether a line of the log is one of the statistics.
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_are_read_and_what_is_missing_is_absent() {
+    fn statistics_are_parsed_and_missing_ones_are_absent() {
         let all = VerifierStats {
             processed_insns: Some(18),
             insn_limit: Some(1_000_000),
@@ -112,7 +112,7 @@ mod tests {
                 "stack depth 0\nprocessed 2 insns".to_owned(),
                 VerifierStats { processed_insns: Some(2), stack_depths: vec![0], ..VerifierStats::default() },
             ),
-            // A line of the source is not the verifier's.
+            // A source line is not a statistic.
             (
                 "; processed 7 insns\nverification time is long\nstack depth deep\n".to_owned(),
                 VerifierStats::default(),

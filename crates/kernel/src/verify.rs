@@ -1,62 +1,61 @@
-//! What the kernel's verifier says of a program that is not to be attached.
+//! Asking the verifier about a program without attaching it.
 
 use std::os::fd::OwnedFd;
 
 use knobgate_bpf::{LineEntry, Program};
 
-use crate::attempt::Attempt;
-use crate::load::{LoadOptions, check_storage, create_maps};
+use crate::load::{check_storage, create_maps};
 use crate::load_error::LoadError;
+use crate::load_options::LoadOptions;
+use crate::load_request::LoadRequest;
 use crate::program::{ProgramFd, ProgramInfo};
 use crate::verifier_log::{LogLevel, VerifierLog};
 use crate::verifier_stats::VerifierStats;
 
-/// What the verifier says of one program.
+/// The verification of one program.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Verification {
     /// The program's name.
     pub program: String,
-    /// Its length in instructions, as it was loaded.
+    /// Its length in instructions.
     pub insns: usize,
-    /// How much work it was.
+    /// The verifier's statistics.
     pub stats: VerifierStats,
-    /// Whether it is accepted.
+    /// Whether the verifier accepted it.
     pub verdict: Verdict,
 }
 
-/// Whether the verifier accepts a program.
+/// The verifier's verdict.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It does.
+    /// The program is accepted.
     Accepted {
-        /// Whether the kernel took the lines of the source.
+        /// Whether it has line information.
         has_line_info: bool,
-        /// What the verifier wrote, if that was asked for.
+        /// The log, if it was requested.
         log: Option<VerifierLog>,
     },
-    /// It does not.
+    /// The program is rejected.
     Rejected(Rejection),
 }
 
-/// Why the verifier rejects a program, and where.
+/// Why and where the verifier rejected a program.
 #[derive(Debug)]
 pub struct Rejection {
-    /// The error, which has the log: [`LoadError::Rejected`] or [`LoadError::TooLarge`].
-    pub error: LoadError,
-    /// The instruction that it was at, if it says.
-    pub insn: Option<usize>,
-    /// The file and the line of the source that this instruction is from.
-    pub source: Option<(String, LineEntry)>,
+    error: LoadError,
+    insn: Option<usize>,
+    source: Option<(String, LineEntry)>,
 }
 
-/// Has the kernel's verifier judge a program, and each that it has in its program arrays, without attaching any.
+/// Verifies a program, and each program in its program arrays, without attaching them.
 ///
-/// The verdict is that of a load as [`load()`](crate::load()) does it, without a log, of which a kernel before 6.4 would
-/// reject what has a long one. An accepted program is then loaded again for the figures, and once more for a `log`.
+/// The verdict comes from a load without a log, as in [`load()`](crate::load()): kernels before 6.4 reject programs
+/// whose log does not fit. An accepted program is loaded again for the statistics, and once more for the `log`.
 ///
 /// # Errors
 ///
-/// Every [`LoadError`] that is not the verifier's verdict: the maps could not be created, the privilege is missing.
+/// Every [`LoadError`] that is not a verdict: the maps cannot be created, or a privilege is missing.
 pub fn verify(
     program: &Program,
     options: &LoadOptions,
@@ -70,17 +69,17 @@ pub fn verify(
     std::iter::once(program)
         .chain(callees)
         .map(|program| {
-            let attempt = Attempt::new(program, &maps, &options)?;
+            let request = LoadRequest::new(program, &maps, &options)?;
             let verification = |stats, verdict| Verification {
                 program: program.name.clone(),
                 insns: program.insns.len(),
                 stats,
                 verdict,
             };
-            match attempt.load() {
+            match request.load() {
                 Ok((fd, has_lines)) => {
-                    let (stats, has_line_info) = figures(&attempt, fd, has_lines);
-                    let log = log.map(|level| attempt.log(has_lines, level));
+                    let (stats, has_line_info) = statistics(&request, fd, has_lines);
+                    let log = log.map(|level| request.log(has_lines, level));
                     Ok(verification(stats, Verdict::Accepted { has_line_info, log }))
                 }
                 Err(error) => {
@@ -93,17 +92,37 @@ pub fn verify(
         .collect()
 }
 
-/// How much work an accepted program was, and whether it has its lines.
-fn figures(attempt: &Attempt<'_>, program: OwnedFd, has_lines: bool) -> (VerifierStats, bool) {
+/// The statistics of an accepted program, and whether it has line information.
+fn statistics(request: &LoadRequest<'_>, program: OwnedFd, has_lines: bool) -> (VerifierStats, bool) {
     let info = ProgramFd::from_fd(program).info().ok();
-    let mut stats = attempt.log(has_lines, LogLevel::Stats).stats();
+    let mut stats = request.log(has_lines, LogLevel::Stats).stats();
     let counted = info.as_ref().map(|info: &ProgramInfo| u64::from(info.verified_insns));
     stats.processed_insns = stats.processed_insns.or(counted.filter(|&count| count > 0));
     (stats, has_lines && info.is_some_and(|info| info.has_line_info))
 }
 
 impl Rejection {
-    /// The verifier's own words.
+    /// The error, which has a log: [`LoadError::Rejected`] or [`LoadError::TooLarge`].
+    pub fn error(&self) -> &LoadError {
+        &self.error
+    }
+
+    /// The same.
+    pub fn into_error(self) -> LoadError {
+        self.error
+    }
+
+    /// The instruction, if it is known.
+    pub fn insn(&self) -> Option<usize> {
+        self.insn
+    }
+
+    /// The source file and line of this instruction.
+    pub fn source(&self) -> Option<(&str, &LineEntry)> {
+        self.source.as_ref().map(|(file, line)| (file.as_str(), line))
+    }
+
+    /// The verifier's reason.
     pub fn reason(&self) -> String {
         match self.error.log() {
             Some(log) if !log.text().is_empty() => log.reason().to_owned(),
@@ -111,7 +130,7 @@ impl Rejection {
         }
     }
 
-    /// `error`, if it is the verifier's verdict.
+    /// From an error that is a verdict.
     fn of(error: LoadError, program: &Program) -> Result<Self, LoadError> {
         let Some(log) = error.log() else { return Err(error) };
         let insn = log.last_insn().filter(|&insn| insn < program.insns.len());

@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 use knobgate_bpf::{Features, MapKind};
 use knobgate_hook::Mode;
 use knobgate_kernel::{
-    Accessor, Among, Anchor, AttachMode, Cgroup, CgroupError, Link, LoadError, LoadOptions, LoadedProgram,
-    Map, ObjectError, ProgramFd, RingBuffer, ScratchCgroup, attach_among, create_map, detach_link,
-    detach_without_link, link_among, load_with_maps, possible_cpus, probe_cached, update_link,
+    Accessor, AttachMode, AttachPosition, Cgroup, CgroupError, Link, LoadError, LoadOptions, LoadedProgram,
+    Map, ObjectError, ProgramFd, RelativeTo, RingBuffer, ScratchCgroup, create_map, link_create, link_detach,
+    link_update, load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
 };
 use rustix::fs::{SeekFrom, seek};
 
@@ -151,20 +151,20 @@ impl<'s> Kernel<'s> {
     }
 
     /// The attach position of an attachment.
-    fn among(&self, attachment: usize) -> Among<'_> {
+    fn position(&self, attachment: usize) -> AttachPosition<'_> {
         let described = &self.scenario.attachments[attachment];
         let flags = described.flags;
         let program_of = |anchor: usize| self.program(self.scenario.attachments[anchor].program);
-        let anchor =
+        let relative_to =
             described.anchor.filter(|_| !flags.replace).map(|anchor| match self.links.get(&anchor) {
-                Some(link) => Anchor::Link(link),
-                None => Anchor::Program(program_of(anchor)),
+                Some(link) => RelativeTo::Link(link),
+                None => RelativeTo::Program(program_of(anchor)),
             });
-        Among {
+        AttachPosition {
             preorder: flags.preorder,
             before: flags.before,
             after: flags.after,
-            anchor,
+            relative_to,
             replaced: described.anchor.filter(|_| flags.replace).map(program_of),
         }
     }
@@ -226,10 +226,10 @@ impl Backend for Kernel<'_> {
     fn attach(&mut self, attachment: usize) -> StepResult<()> {
         let described = &self.scenario.attachments[attachment];
         let (program, cgroup) = (self.program(described.program), &self.cgroups[described.cgroup]);
-        let among = self.among(attachment);
+        let position = self.position(attachment);
         let mode = match described.mode {
             None => {
-                let link = step_result(link_among(program, cgroup, &among))?;
+                let link = step_result(link_create(program, cgroup, &position))?;
                 self.links.insert(attachment, link);
                 return Ok(());
             }
@@ -237,19 +237,19 @@ impl Backend for Kernel<'_> {
             Some(Mode::Override) => AttachMode::Override,
             Some(Mode::Multi) => AttachMode::Multi,
         };
-        step_result(attach_among(program, cgroup, mode, &among))
+        step_result(prog_attach(program, cgroup, mode, &position))
     }
 
     fn update(&mut self, attachment: usize, program: usize) -> StepResult<()> {
-        step_result(update_link(&self.links[&attachment], self.program(program)))
+        step_result(link_update(&self.links[&attachment], self.program(program)))
     }
 
     fn detach(&mut self, attachment: usize) -> StepResult<()> {
         if let Some(link) = self.links.get(&attachment) {
-            return step_result(detach_link(link));
+            return step_result(link_detach(link));
         }
         let described = &self.scenario.attachments[attachment];
-        step_result(detach_without_link(self.program(described.program), &self.cgroups[described.cgroup]))
+        step_result(prog_detach(self.program(described.program), &self.cgroups[described.cgroup]))
     }
 
     fn effective(&mut self, cgroup: usize) -> StepResult<Vec<usize>> {
@@ -324,7 +324,7 @@ impl Backend for Kernel<'_> {
                 if !matches!(kind, MapKind::Array | MapKind::PercpuArray) {
                     entries.sort();
                 }
-                let processor = self.accessors.values().next().map_or(0, Accessor::processor);
+                let processor = self.accessors.values().next().map_or(0, Accessor::cpu);
                 of_processor(entries, &def, processor.min(self.processors - 1))
             }
         })

@@ -6,13 +6,13 @@ use knobgate_hook::Profile;
 use knobgate_kernel::{Capabilities, Namespaces, with_private_namespaces};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::requirements::{Missing, prepare};
-use crate::stage::profile;
+use crate::fixtures::profile;
+use crate::requirements::{INSIDE, Missing, prepare};
 
-/// A test: what it states, and what fails if that is not so.
+/// A test: the statement that it checks, and the check.
 pub type Test = (&'static str, fn() -> Result<(), Failed>);
 
-/// How often something is done: what the variable of this name says, or else so often.
+/// A number from this environment variable, or else the default.
 ///
 /// # Errors
 ///
@@ -24,17 +24,14 @@ pub fn number(variable: &str, default: u64) -> Result<u64, Failed> {
     }
 }
 
-/// Set in the process that has the namespace.
-pub(crate) const INSIDE: &str = "KNOBGATE_TEST_INSIDE";
-
-/// Runs this program once more, with the same arguments, in a mount namespace of its own, and returns how that ended;
-/// `None` in the process that is inside, which goes on with the tests, or where there can be no namespace.
-pub fn in_private_mounts() -> Option<ExitCode> {
+/// Runs this program again, with the same arguments, in a new mount namespace, and returns its exit status. `None` in
+/// the process inside, which goes on with the tests, or if there can be no namespace.
+pub fn in_private_mount_namespace() -> Option<ExitCode> {
     let can_unshare = Capabilities::of_this_process().is_ok_and(Capabilities::can_load);
     if std::env::var_os(INSIDE).is_some() || !can_unshare {
         return None;
     }
-    // What a shell starts in the background ignores some, nohup(1) others, and so would all that the tests start.
+    // Shells start background processes with some signals ignored, nohup(1) with others. The tests would inherit that.
     let mut inside = Command::new("env");
     inside.arg("--default-signal").arg(std::env::current_exe().unwrap_or("/proc/self/exe".into()));
     inside.args(std::env::args_os().skip(1)).env(INSIDE, "1");
@@ -49,41 +46,41 @@ pub fn in_private_mounts() -> Option<ExitCode> {
     }
 }
 
-/// Runs the tests as the arguments of this program say, which are those of libtest.
+/// Runs the tests. The arguments of this program are those of libtest.
 pub fn run(tests: &[Test]) -> ExitCode {
     Suite::new(tests).run()
 }
 
-/// What a test needs of the kernel: why this one does not do, if so.
-pub type Need = fn(&Profile) -> Option<String>;
+/// What a test requires of the kernel: the reason if this one does not qualify.
+pub type Requirement = fn(&Profile) -> Option<String>;
 
-/// Tests, some of which need what not every kernel has.
+/// Tests, some of which require features that not every kernel has.
 #[derive(Default)]
 pub struct Suite {
-    tests: Vec<Needing>,
+    tests: Vec<TestCase>,
 }
 
 type Lacks = Box<dyn Fn(&Profile) -> Option<String>>;
 
-struct Needing {
+struct TestCase {
     name: String,
     lacks: Lacks,
     test: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
 }
 
 impl Suite {
-    /// Tests that every kernel with the hook can run.
+    /// Tests for every kernel with the hook.
     pub fn new(tests: &[Test]) -> Self {
-        Self::default().needing(|_| None, tests)
+        Self::default().requiring(|_| None, tests)
     }
 
-    /// And tests that need this of the kernel.
+    /// Adds tests that require this.
     #[must_use]
-    pub fn needing(self, need: Need, tests: &[Test]) -> Self {
-        tests.iter().fold(self, |suite, &(name, test)| suite.test(name, need, test))
+    pub fn requiring(self, requirement: Requirement, tests: &[Test]) -> Self {
+        tests.iter().fold(self, |suite, &(name, test)| suite.test(name, requirement, test))
     }
 
-    /// And this one, which the kernel may lack something for.
+    /// Adds a test, with what the kernel may lack for it.
     #[must_use]
     pub fn test(
         mut self,
@@ -91,23 +88,23 @@ impl Suite {
         lacks: impl Fn(&Profile) -> Option<String> + 'static,
         test: impl FnOnce() -> Result<(), Failed> + Send + 'static,
     ) -> Self {
-        self.tests.push(Needing { name: name.into(), lacks: Box::new(lacks), test: Box::new(test) });
+        self.tests.push(TestCase { name: name.into(), lacks: Box::new(lacks), test: Box::new(test) });
         self
     }
 
-    /// Runs them as the arguments of this program say, which are those of libtest.
+    /// Runs the tests. The arguments of this program are those of libtest.
     pub fn run(self) -> ExitCode {
         let missing = prepare();
-        let trials = self.tests.into_iter().map(|needing| needing.trial(missing.as_ref())).collect();
+        let trials = self.tests.into_iter().map(|requiring| requiring.trial(missing.as_ref())).collect();
         libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
     }
 }
 
-impl Needing {
+impl TestCase {
     fn trial(self, missing: Option<&Missing>) -> Trial {
         let Self { name, lacks, test } = self;
         let ignored = |why: String, test| {
-            // libtest prints a test's kind in front of its name, whether it runs or not.
+            // libtest always prints the kind of a test.
             Trial::test(name.clone(), test).with_kind(format!("ignored: {why}")).with_ignored_flag(true)
         };
         match missing {
@@ -116,7 +113,7 @@ impl Needing {
                 Trial::test(name, move || Err(why.into()))
             }
             Some(missing) => ignored(missing.to_string(), test),
-            // What the machine lacks, somebody can give it; what the kernel lacks, nobody.
+            // The machine can be set up for the tests, the kernel cannot.
             None => match lacks(&profile()) {
                 Some(why) => ignored(why, test),
                 None => Trial::test(name, test),

@@ -1,4 +1,4 @@
-//! Processes, and waiting for what they do.
+//! Processes, and waiting for them.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// If it does not within ten seconds.
+/// It does not hold within ten seconds.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -16,13 +16,13 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs, which a zombie does not.
-pub fn runs(pid: u32) -> bool {
+/// Whether a process is running, not a zombie.
+pub fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
 }
 
-/// A child that is killed and waited for in the end.
+/// A child that is killed and reaped on drop.
 #[derive(Debug)]
 pub struct Reaped(pub Child);
 

@@ -1,4 +1,4 @@
-//! What the machine must have.
+//! What the tests require of the machine and the kernel.
 
 use std::fmt;
 use std::path::Path;
@@ -7,19 +7,20 @@ use knobgate_hook::Profile;
 use knobgate_kernel::{Capabilities, Hierarchy, Outcome, probe, probe_cached};
 use rustix::mount::{MountFlags, mount};
 
-use crate::harness::INSIDE;
+/// Set in the process inside the mount namespace.
+pub(crate) const INSIDE: &str = "KNOBGATE_TEST_INSIDE";
 
-/// What the machine lacks for all of the tests.
+/// What the machine lacks for all tests.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Missing {
     /// The tests are not run as root.
     Capabilities,
-    /// There is no cgroup v2 hierarchy, for this reason.
+    /// There is no cgroup v2 hierarchy.
     Hierarchy(String),
-    /// Programs for this hook cannot be loaded.
+    /// Programs of this hook cannot be loaded.
     Hook(Outcome),
-    /// There is no mount namespace, or nothing can be mounted there, for this reason.
+    /// There is no mount namespace, or nothing can be mounted there.
     Mounts(String),
 }
 
@@ -34,7 +35,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Makes ready the mounts that the tests share.
+/// Mounts what the tests share.
 pub(crate) fn prepare() -> Option<Missing> {
     if !Capabilities::of_this_process().is_ok_and(Capabilities::can_load) {
         return Some(Missing::Capabilities);
@@ -42,7 +43,7 @@ pub(crate) fn prepare() -> Option<Missing> {
     if let Err(error) = Hierarchy::find().and_then(|hierarchy| hierarchy.root()) {
         return Some(Missing::Hierarchy(error.to_string()));
     }
-    // Before the mounts, without which a machine without the namespace would keep them.
+    // Outside the namespace, the mounts would stay.
     if std::env::var_os(INSIDE).is_none() {
         return Some(Missing::Mounts("there is no mount namespace".to_owned()));
     }
@@ -56,8 +57,8 @@ pub(crate) fn prepare() -> Option<Missing> {
     (!hook.is_yes()).then_some(Missing::Hook(hook))
 }
 
-/// The need of tests that follow processes by their tracepoints: why this machine does not do, if so.
-pub fn followed_processes(_: &Profile) -> Option<String> {
+/// The [`Requirement`](crate::Requirement) of tests with [`Descendants`](knobgate_kernel::Descendants).
+pub fn process_tracking(_: &Profile) -> Option<String> {
     let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
     let ringbuf = probe_cached().ringbuf.is_yes();
     (!btf || !ringbuf).then(|| "needs the kernel's BTF, and ring buffers".to_owned())

@@ -1,4 +1,4 @@
-//! Filters of system calls, as container engines and units have them.
+//! System call filters, like those of container engines and units.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use seccompiler::{
     TargetArch, apply_filter,
 };
 
-/// Lets clone3(2) fail with `errno` in this thread, and in all that it starts from now on. There is no way back.
+/// Makes clone3(2) fail with `errno` for this thread and everything that it starts from now on. This cannot be undone.
 ///
 /// # Panics
 ///
-/// If there can be no filter.
+/// The filter cannot be installed.
 pub fn deny_clone3(errno: i32) {
     deny([(libc::SYS_clone3, Vec::new())].into(), errno);
 }
 
-/// The same of a command of bpf(2).
+/// The same for a command of bpf(2).
 ///
 /// # Panics
 ///
-/// If there can be no filter.
+/// The filter cannot be installed.
 pub fn deny_bpf(command: u32, errno: i32) {
     let is_command = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command.into())
         .expect("a condition");

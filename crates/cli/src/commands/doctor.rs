@@ -4,8 +4,8 @@ mod detaching;
 mod finding;
 mod leaving;
 mod machine;
-mod sight;
-mod views;
+mod process_mounts;
+mod visible_cgroups;
 mod workload;
 
 use std::process::ExitCode;

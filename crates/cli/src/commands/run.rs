@@ -103,7 +103,7 @@ impl Run {
             None => Cgroup::of_this_process().map_err(|error| cannot_use_own().because(error))?,
         };
         let kind = kind_of(&parent)?;
-        if kind.has_domains_below() {
+        if kind.has_domain_children() {
             return Ok(parent);
         }
         let why = format!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use knobgate_kernel::{HeldSignals, Hierarchy, Signal};
+use knobgate_kernel::{BlockedSignals, Hierarchy, Signal};
 use knobgate_scenario::{Details, Play, Scenario};
 
 use crate::deciding_hook::DecidingHook;
@@ -81,11 +81,11 @@ fn on_kernel(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> 
 
     // Held from before the first knob is changed until all have their values again.
     let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
-    let held = HeldSignals::hold(&signals).map_err(|error| cannot().because(error))?;
+    let blocked = BlockedSignals::block(&signals).map_err(|error| cannot().because(error))?;
     let mut play = scenario.play_on_kernel(&root).map_err(|error| cannot().because(error))?;
     let stopped = || {
-        let taken = held.take().map_err(|error| Failure::machine("cannot go on").because(error))?;
-        Ok(taken.map(|held| held.signal))
+        let taken = blocked.read().map_err(|error| Failure::machine("cannot go on").because(error))?;
+        Ok(taken.map(|blocked| blocked.signal))
     };
     let printed = print(&mut play, output, stopped);
     play.finish()

@@ -112,9 +112,9 @@ impl Verify {
         asked
             .into_iter()
             .map(|verification| match verification.verdict {
-                // What is rejected without the privileges says nothing of the program.
-                Verdict::Rejected(rejection) if !may_load => Err(cannot(rejection.error)),
-                verdict => Ok(Verification { verdict, ..verification }),
+                // A rejection for lack of privileges says nothing about the program.
+                Verdict::Rejected(rejection) if !may_load => Err(cannot(rejection.into_error())),
+                _ => Ok(verification),
             })
             .collect()
     }
@@ -147,7 +147,7 @@ impl Verified<'_> {
     fn log(&self) -> Option<&VerifierLog> {
         match &self.verification.verdict {
             Verdict::Accepted { log, .. } => log.as_ref(),
-            Verdict::Rejected(rejection) => rejection.error.log(),
+            Verdict::Rejected(rejection) => rejection.error().log(),
         }
     }
 }

@@ -2,7 +2,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use knobgate_bpf::{Function, Insn, MapDef, POLICY_TEXT_MAP, Program, RULE_HITS_MAP, Reg, Width};
-use knobgate_kernel::{AttachMode, Cgroup, LoadOptions, ProgramFd, attach_without_link, load, start_inside};
+use knobgate_kernel::{
+    AttachMode, AttachPosition, Cgroup, LoadOptions, ProgramFd, load, prog_attach, start_inside,
+};
 use knobgate_testing::{Reaped, Test, eventually, number, root, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -250,10 +252,10 @@ fn foreign() -> Result<(), Failed> {
     let outer = scratch();
     let inner = outer.create("inner")?;
     let (monitor, late) = (foreign_program("monitor"), foreign_program("late"));
-    attach_without_link(&monitor, &outer, AttachMode::Multi)?;
+    prog_attach(&monitor, &outer, AttachMode::Multi, &AttachPosition::default())?;
     attach(policy(DENY).path(), &outer, "t-outer");
     attach(policy(DENY).path(), &inner, "t-inner");
-    attach_without_link(&late, &inner, AttachMode::Multi)?;
+    prog_attach(&late, &inner, AttachMode::Multi, &AttachPosition::default())?;
 
     let order = |cgroup: &Cgroup| -> Vec<String> {
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -318,7 +320,7 @@ fn too_large() -> Result<(), Failed> {
             Err(error) if size > 4 << 20 && error.to_string().contains("Argument list too long") => continue,
             Err(error) => return Err(error.into()),
         };
-        attach_without_link(&program, &cgroup, AttachMode::Multi)?;
+        prog_attach(&program, &cgroup, AttachMode::Multi, &AttachPosition::default())?;
         let id = program.info()?.id;
         let lines = listed(&cgroup);
         let line = lines.iter().find(|line| line["program"] == id).ok_or("it is not listed")?;
@@ -329,7 +331,7 @@ fn too_large() -> Result<(), Failed> {
 
 fn in_the_way() -> Result<(), Failed> {
     let cgroup = scratch();
-    attach_without_link(&foreign_program("monitor"), &cgroup, AttachMode::Override)?;
+    prog_attach(&foreign_program("monitor"), &cgroup, AttachMode::Override, &AttachPosition::default())?;
     let file = policy(DENY);
     let (file, place) = (file.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
     let output = expect(3, ["attach", "--policy", file, "--cgroup", place, "--name", "t-way"]);

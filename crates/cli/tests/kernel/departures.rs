@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
 use knobgate_kernel::{Cgroup, Namespaces, ScratchCgroup, spawn_inside, with_private_namespaces};
-use knobgate_testing::{Reaped, Test, eventually, runs, scratch};
+use knobgate_testing::{Reaped, Test, eventually, is_running, scratch};
 use libtest_mimic::Failed;
 use rustix::process::WaitOptions;
 
@@ -67,7 +67,7 @@ fn leave_without_first_thread(cgroup: &Path, first: bool) -> ! {
             std::thread::park();
         }
     });
-    knobgate_kernel::ways::end_thread()
+    knobgate_kernel::test_util::exit_thread()
 }
 
 /// A place to run commands in, and a cgroup beside it for them to go to.
@@ -136,7 +136,7 @@ fn told() -> Result<(), Failed> {
     );
     assert!(at_the_end.starts_with(&expected), "{at_the_end}");
     assert!(at_the_end.contains("knobgate attach") && at_the_end.contains("--strict"), "{at_the_end}");
-    assert!(runs(remaining.trim().parse()?));
+    assert!(is_running(remaining.trim().parse()?));
     Ok(())
 }
 

@@ -139,20 +139,20 @@ fn answers() -> Result<(), Failed> {
             "Too many open files (os error 24); raise the limit of open files of this process",
         ),
         (PROG_LOAD, libc::ENFILE, "raise the limit of open files of this machine: fs.file-max"),
-        (PROG_LOAD, libc::ENOMEM, "the kernel has no memory for it"),
-        (PROG_LOAD, libc::EAGAIN, "signals interrupted the verifier again and again"),
-        (PROG_LOAD, libc::EINTR, "signals interrupted the verifier again and again"),
-        (PROG_LOAD, libc::ENOSYS, "this kernel has no bpf(2), or a filter of seccomp(2) forbids it"),
-        (PROG_LOAD, libc::EPERM, "a security module, lockdown or a seccomp filter may be in the way"),
-        (PROG_LOAD, libc::EACCES, "Permission denied (os error 13); a security module may be in the way"),
+        (PROG_LOAD, libc::ENOMEM, "there is not enough memory for it"),
+        (PROG_LOAD, libc::EAGAIN, "signals kept interrupting the verifier"),
+        (PROG_LOAD, libc::EINTR, "signals kept interrupting the verifier"),
+        (PROG_LOAD, libc::ENOSYS, "this kernel has no bpf(2), or a seccomp(2) filter forbids it"),
+        (PROG_LOAD, libc::EPERM, "a security module, lockdown or a seccomp filter may forbid it"),
+        (PROG_LOAD, libc::EACCES, "Permission denied (os error 13); a security module may forbid it"),
         (PROG_LOAD, libc::E2BIG, "Argument list too long"),
         (PROG_LOAD, libc::EIO, "cannot load \"t-answers\": Input/output error"),
         (PROG_LOAD, libc::EINVAL, "this kernel does not know the program type"),
-        (PROG_ATTACH, libc::EPERM, "not permitted, though no program is in the way: a security module"),
+        (PROG_ATTACH, libc::EPERM, "not permitted, although no program conflicts: a security module"),
         (PROG_ATTACH, libc::ENOMEM, "Cannot allocate memory"),
         (LINK_CREATE, libc::EMFILE, "Too many open files"),
         (LINK_CREATE, libc::ENOMEM, "Cannot allocate memory"),
-        (LINK_CREATE, libc::EPERM, "not permitted, though no program is in the way: a security module"),
+        (LINK_CREATE, libc::EPERM, "not permitted, although no program conflicts: a security module"),
         (LINK_CREATE, libc::E2BIG, "it has 64 programs"),
     ] {
         let mut filtered = without_bpf(command, errno)?;
@@ -161,7 +161,7 @@ fn answers() -> Result<(), Failed> {
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
         let said = stderr(&output);
         assert!(said.contains(expected), "{errno}: {said}");
-        assert!(!said.contains("verifier refuses") && !said.contains("did not say why"), "{errno}: {said}");
+        assert!(!said.contains("verifier rejects") && !said.contains("gave no reason"), "{errno}: {said}");
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     {
         return ended;
     }
-    if let Some(ended) = knobgate_testing::in_private_mounts() {
+    if let Some(ended) = knobgate_testing::in_private_mount_namespace() {
         return ended;
     }
     let tests = [
@@ -71,12 +71,12 @@ fn main() -> ExitCode {
         ways_out::TESTS,
     ];
     let suite = Suite::new(&tests.concat())
-        .needing(knobgate_testing::followed_processes, departures::TESTS)
-        .needing(rewriting, &[runs::REWRITING, writers::TESTS].concat())
-        .needing(rewriting_lists, runs::REWRITING_LISTS)
-        .needing(lacking::locked_memory, lacking::LOCKED)
-        .needing(callbacks, objects::CALLBACKS)
-        .needing(mounted::binfmt_misc, mounted::TESTS)
-        .needing(dropped_rewrites, runs::DROPPED_REWRITES);
+        .requiring(knobgate_testing::process_tracking, departures::TESTS)
+        .requiring(rewriting, &[runs::REWRITING, writers::TESTS].concat())
+        .requiring(rewriting_lists, runs::REWRITING_LISTS)
+        .requiring(lacking::locked_memory, lacking::LOCKED)
+        .requiring(callbacks, objects::CALLBACKS)
+        .requiring(mounted::binfmt_misc, mounted::TESTS)
+        .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
 }

@@ -5,7 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{
-    AttachMode, Bpffs, Cgroup, Change, Link, LoadOptions, LoadedProgram, PinDir, attach_without_link, load,
+    AttachMode, AttachPosition, Bpffs, Cgroup, Link, LoadOptions, LoadedProgram, PinDir, Transaction, load,
+    prog_attach,
 };
 use knobgate_testing::{Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
@@ -284,7 +285,7 @@ fn half_attached() -> Result<(), Failed> {
 
     drop(held);
     eventually("there is room", || programs(&full).is_empty());
-    attach_without_link(&allow().program, &full, AttachMode::Single)?;
+    prog_attach(&allow().program, &full, AttachMode::Single, &AttachPosition::default())?;
     let said = cannot_attach(3, DENY, &[&one, &full], "t-half");
     assert!(said.contains(&full.path().display().to_string()) && said.contains("single mode"), "{said}");
     assert!(programs(&one).is_empty());
@@ -461,9 +462,9 @@ fn mixed() -> Result<(), Failed> {
     attach(DENY, &[&one, &two], "t-mixed");
     let attachment = pins().attachment(&"t-mixed".parse()?)?;
     let program = allow().program;
-    let mut change = Change::begin(&attachment, &program)?;
-    change.replace(&two)?;
-    change.keep();
+    let mut transaction = Transaction::begin(&attachment, &program)?;
+    transaction.replace(&two)?;
+    transaction.commit();
 
     let shown = shown("t-mixed");
     let mut both: Vec<_> = [&one, &two].map(programs).concat();

@@ -145,7 +145,7 @@ fn refused() -> Result<(), Failed> {
         ["attach", "--object", bad, "--program", "hand_on", "--cgroup", place, "--name", "t-refused"],
     );
     let said = stderr(&output);
-    assert!(said.contains("verifier refuses the program \"hand_on\" at "), "{said}");
+    assert!(said.contains("verifier rejects the program \"hand_on\" at "), "{said}");
     assert!(!may_write(&cgroup, "example"));
     assert_eq!(shown("t-refused")["object_program"], "read_only");
     Ok(())

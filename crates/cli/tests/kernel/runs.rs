@@ -2,7 +2,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use knobgate_testing::{Reaped, RemovedAtLast, Test, eventually, runs, shell};
+use knobgate_kernel::ScratchCgroup;
+use knobgate_testing::{Reaped, RemoveOnDrop, Test, eventually, is_running, shell};
 use libtest_mimic::Failed;
 
 use crate::setting::{Runs, children, decided_by_the_kernel, denied_with, policy, stderr, stdout};
@@ -175,7 +176,7 @@ fn daemons() -> Result<(), Failed> {
     let output = setting.script("setsid sleep 1000 >/dev/null 2>&1 & echo $!; trap '' TERM HUP INT");
     assert_eq!(output.status.code(), Some(0));
     let pid: u32 = stdout(&output).trim().parse()?;
-    assert!(!runs(pid));
+    assert!(!is_running(pid));
     Ok(())
 }
 
@@ -187,7 +188,7 @@ fn inner_cgroups() -> Result<(), Failed> {
          sleep 1000 >/dev/null 2>&1 & echo $! >$inner/most/cgroup.procs; echo $!"
     ));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(!runs(stdout(&output).trim().parse()?));
+    assert!(!is_running(stdout(&output).trim().parse()?));
     Ok(())
 }
 
@@ -217,7 +218,7 @@ fn not_removed() -> Result<(), Failed> {
     ));
     assert!(Command::new("umount").arg(stdout(&output).trim()).status()?.success());
     for path in children(&setting.parent) {
-        drop(RemovedAtLast(path.into()));
+        drop(RemoveOnDrop(path.into()));
     }
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert!(stderr(&output).contains("cannot clear up after the command"), "{output:?}");
@@ -248,18 +249,18 @@ fn leftovers() -> Result<(), Failed> {
     let used = setting.parent.create("knobgate-run-4194306-0")?;
     let used_below = setting.parent.create("knobgate-run-4194306-1")?.create("a")?;
     let foreign = setting.parent.create("knobgate-running-4194305-0")?;
-    let ours = setting.parent.create(format!("knobgate-run-{}-99", std::process::id()))?;
+    let ours = ScratchCgroup::create(&setting.parent, "knobgate-run-")?;
     let sleeper = Reaped(shell(&used, "exec sleep 1000").spawn()?);
     let below = Reaped(shell(&used_below, "exec sleep 1000").spawn()?);
     assert_eq!(setting.script("true").status.code(), Some(0));
     assert!(!empty.path().exists() && !nested.path().exists());
-    assert!(used_below.path().exists() && runs(below.0.id()));
+    assert!(used_below.path().exists() && is_running(below.0.id()));
     drop(below);
     assert!(used.path().exists() && foreign.path().exists() && ours.path().exists());
-    assert!(runs(sleeper.0.id()));
+    assert!(is_running(sleeper.0.id()));
     drop(sleeper);
     let used_below = used_below.parent()?.ok_or("no parent")?;
-    for cgroup in [used, used_below, foreign, ours] {
+    for cgroup in [used, used_below, foreign] {
         cgroup.kill_and_remove()?;
     }
     Ok(())

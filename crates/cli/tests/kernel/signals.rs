@@ -3,7 +3,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 use knobgate_kernel::ProcessId;
-use knobgate_testing::{Reaped, Test, eventually, runs};
+use knobgate_testing::{Reaped, Test, eventually, is_running};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
@@ -91,7 +91,7 @@ fn to_the_group() -> Result<(), Failed> {
     let command = started.command;
     started.send_to_group(Signal::INT)?;
     assert_eq!(started.end().0.code(), Some(130));
-    assert!(!runs(command));
+    assert!(!is_running(command));
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn killed() -> Result<(), Failed> {
     let command = started.command;
     started.send(Signal::KILL)?;
     assert_eq!(started.end().0.signal(), Some(Signal::KILL.as_raw()));
-    eventually("the command ends", || !runs(command));
+    eventually("the command ends", || !is_running(command));
     setting.expect_nothing_left();
     Ok(())
 }
@@ -187,7 +187,7 @@ fn guard_killed() -> Result<(), Failed> {
         let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
         children.split_whitespace().map(str::to_owned).find(|pid| {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "knobgate-guard\n")
-                && pid.parse().is_ok_and(runs)
+                && pid.parse().is_ok_and(is_running)
         })
     };
     // It may be there a moment before it has its name.
@@ -197,7 +197,7 @@ fn guard_killed() -> Result<(), Failed> {
     eventually("there is another guard", || guard().is_some_and(|pid| pid != first));
     let command = started.command;
     started.send(Signal::KILL)?;
-    eventually("the command ends", || !runs(command));
+    eventually("the command ends", || !is_running(command));
     Ok(())
 }
 

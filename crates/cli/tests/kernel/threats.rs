@@ -32,10 +32,10 @@ pub(crate) fn tests() -> Vec<Test> {
 /// And those that not every kernel can run.
 pub(crate) fn with_tests(suite: Suite) -> Suite {
     suite
-        .needing(by_others::task_names, by_others::BY_NAME)
-        .needing(crate::mounted::binfmt_misc, by_other_means::BINFMT_MISC)
-        .needing(by_other_means::sysrq_trigger, by_other_means::SYSRQ)
-        .needing(racing::waiting, racing::TESTS)
+        .requiring(by_others::task_names, by_others::BY_NAME)
+        .requiring(crate::mounted::binfmt_misc, by_other_means::BINFMT_MISC)
+        .requiring(by_other_means::sysrq_trigger, by_other_means::SYSRQ)
+        .requiring(racing::waiting, racing::TESTS)
 }
 
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {

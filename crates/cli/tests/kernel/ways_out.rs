@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use knobgate_kernel::ways::open_by_id;
+use knobgate_kernel::test_util::open_by_handle;
 use knobgate_kernel::{Cgroup, Link, LoadOptions, load, probe_cached, spawn_inside, start_inside};
 use knobgate_policy::{CheckOptions, Source, parse};
 use knobgate_testing::{Reaped, Test, scratch};
@@ -30,7 +30,7 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     }
     println!("ready {}", std::process::id());
     let _ = std::io::stdin().read(&mut [0]);
-    let by_handle = cgroup.to_str().and_then(|target| target.strip_prefix("handle ")).map(open_by_handle);
+    let by_handle = cgroup.to_str().and_then(|target| target.strip_prefix("handle ")).map(open_target);
     let opened = match &by_handle {
         Some(Ok(directory)) => Some(format!("/proc/self/fd/{}", directory.as_raw_fd())),
         Some(Err(error)) => {
@@ -58,9 +58,9 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
 }
 
 /// Opens a cgroup by its id, and by where the hierarchy is mounted: `ID MOUNT`.
-fn open_by_handle(target: &str) -> Result<OwnedFd, Box<dyn std::error::Error>> {
+fn open_target(target: &str) -> Result<OwnedFd, Box<dyn std::error::Error>> {
     let (id, mount) = target.split_once(' ').ok_or("no mount")?;
-    Ok(open_by_id(fs::File::open(mount)?.as_fd(), id.parse()?)?)
+    Ok(open_by_handle(fs::File::open(mount)?.as_fd(), id.parse()?)?)
 }
 
 /// Has a shell write to descriptor 9, that it may leave with itself.

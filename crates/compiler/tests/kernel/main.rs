@@ -82,9 +82,9 @@ fn main() -> ExitCode {
             return said(agreement::direct_large(seed, accesses));
         }
         _ => {
-            return match knobgate_testing::in_private_mounts() {
+            return match knobgate_testing::in_private_mount_namespace() {
                 Some(ended) => ended,
-                None => Suite::new(TESTS).needing(no_loop, LARGE).run(),
+                None => Suite::new(TESTS).requiring(no_loop, LARGE).run(),
             };
         }
     }

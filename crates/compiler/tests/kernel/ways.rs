@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::os::fd::AsFd;
 
-use knobgate_kernel::ways::{write_by_aio, write_by_io_uring};
+use knobgate_kernel::test_util::{aio_write, io_uring_write};
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek, sendfile};
 use rustix::io::{Result, pwrite, writev};
@@ -107,7 +107,7 @@ pub(crate) fn write(path: &str, value: &[u8], way: Way) -> Result<usize> {
             seek(&memory, SeekFrom::Start(0))?;
             sendfile(file, &memory, None, value.len())
         }
-        Way::IoUring(place) => write_by_io_uring(file, value, place),
-        Way::Aio => write_by_aio(file, value, 0),
+        Way::IoUring(place) => io_uring_write(file, value, place),
+        Way::Aio => aio_write(file, value, 0),
     }
 }

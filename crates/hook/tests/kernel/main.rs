@@ -98,7 +98,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        _ => match knobgate_testing::in_private_mounts() {
+        _ => match knobgate_testing::in_private_mount_namespace() {
             Some(ended) => ended,
             None => objects::tests(Suite::new(TESTS)).run(),
         },

@@ -8,8 +8,8 @@ use knobgate_bpf::{Assembler, Program, Reg};
 use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::{CgroupId, Errno, Hook, Knobs, LinkId, Mode, ProgramId};
 use knobgate_kernel::{
-    Among, Anchor as KernelRelative, AttachMode, Cgroup, Link, ProgramFd, ScratchCgroup, attach_among,
-    detach_link, detach_without_link, link_among, update_link,
+    AttachMode, AttachPosition, Cgroup, Link, ProgramFd, RelativeTo, ScratchCgroup, link_create, link_detach,
+    link_update, prog_attach, prog_detach,
 };
 
 use crate::random::Random;
@@ -67,7 +67,7 @@ fn fill() -> Option<String> {
     for number in 0..70 {
         let (real, model) = &stage.cgroups[0];
         let (program, id) = &stage.programs[number % PROGRAMS];
-        let result = link_among(program, real, &Among::default());
+        let result = link_create(program, real, &AttachPosition::default());
         let modelled = stage.hook.link(*model, *id, Options::default());
         match (result, modelled) {
             (Ok(real), Ok(model)) => stage.links.push((real, model)),
@@ -124,13 +124,13 @@ impl Stage {
             4..=6 if self.with_links => self.link(random, at, which, index),
             7 if !self.links.is_empty() => {
                 let (real, model) = &self.links[index];
-                let result = number(update_link(real, &self.programs[which].0));
+                let result = number(link_update(real, &self.programs[which].0));
                 let modelled = self.hook.update_link(*model, self.programs[which].1, None);
                 (format!("update link {index} to {which}"), result, number_of_model(modelled))
             }
             8 if !self.links.is_empty() => {
                 let (real, model) = &self.links[index];
-                let result = number(detach_link(real));
+                let result = number(link_detach(real));
                 let modelled = self.hook.detach_link(*model);
                 (format!("detach link {index}"), result, number_of_model(modelled))
             }
@@ -143,7 +143,7 @@ impl Stage {
             10 if !PARENTS.contains(&Some(at)) => self.remove(at),
             _ => {
                 let (real, model) = &self.cgroups[at];
-                let result = number(detach_without_link(&self.programs[which].0, real));
+                let result = number(prog_detach(&self.programs[which].0, real));
                 let modelled = self.hook.detach(*model, Some(self.programs[which].1), None);
                 (format!("detach {which} from {at}"), result, number_of_model(modelled))
             }
@@ -162,24 +162,24 @@ impl Stage {
         let (program, id) = &self.programs[which];
         let replaces = random.one_in(5);
         let beside_link = self.links.first().filter(|_| random.one_in(8));
-        let (mut among, mut options) = (Among::default(), Options::default());
+        let (mut position, mut options) = (AttachPosition::default(), Options::default());
         if random.one_in(3) {
             let real_relative = match beside_link {
-                Some((link, _)) => KernelRelative::Link(link),
-                None => KernelRelative::Program(&self.programs[other].0),
+                Some((link, _)) => RelativeTo::Link(link),
+                None => RelativeTo::Program(&self.programs[other].0),
             };
             let relative = match beside_link {
                 Some((_, link)) => Relative::Link(*link),
                 None => Relative::Program(self.programs[other].1),
             };
-            set_position(random, real_relative, relative, &mut among, &mut options);
+            set_position(random, real_relative, relative, &mut position, &mut options);
         }
         let described = format!(
             "attach {which} to {at} in mode {mode:?}, {options:?}, replacing {:?}",
             replaces.then_some(other)
         );
-        among.replaced = replaces.then_some(&self.programs[other].0);
-        let result = number(attach_among(program, real, real_mode, &among));
+        position.replaced = replaces.then_some(&self.programs[other].0);
+        let result = number(prog_attach(program, real, real_mode, &position));
         // The model's types only allow BPF_F_REPLACE in multi mode.
         let modelled = match (replaces, mode) {
             (false, _) => self.hook.attach(*model, *id, mode, options),
@@ -192,29 +192,29 @@ impl Stage {
     fn link(&mut self, random: &mut Random, at: usize, which: usize, index: usize) -> (String, i32, i32) {
         let (real, model) = &self.cgroups[at];
         let (program, id) = &self.programs[which];
-        let (mut among, mut options) = (Among::default(), Options::default());
+        let (mut position, mut options) = (AttachPosition::default(), Options::default());
         if random.one_in(2) {
             match self.links.get(index) {
                 Some((real, model)) if !random.one_in(8) => {
                     set_position(
                         random,
-                        KernelRelative::Link(real),
+                        RelativeTo::Link(real),
                         Relative::Link(*model),
-                        &mut among,
+                        &mut position,
                         &mut options,
                     );
                 }
                 _ => set_position(
                     random,
-                    KernelRelative::Program(program),
+                    RelativeTo::Program(program),
                     Relative::Program(*id),
-                    &mut among,
+                    &mut position,
                     &mut options,
                 ),
             }
         }
         let described = format!("link {which} to {at}, {options:?}");
-        let result = link_among(program, real, &among);
+        let result = link_create(program, real, &position);
         let modelled = self.hook.link(*model, *id, options);
         let errnos = (
             result.as_ref().map_or_else(|error| error.raw_os_error().expect("it is the kernel's"), |_| 0),
@@ -283,17 +283,18 @@ impl Stage {
 /// A random attach position, for both.
 fn set_position<'a>(
     random: &mut Random,
-    real: KernelRelative<'a>,
+    real: RelativeTo<'a>,
     model: Relative,
-    among: &mut Among<'a>,
+    position: &mut AttachPosition<'a>,
     options: &mut Options,
 ) {
-    among.preorder = random.one_in(2);
-    options.preorder = among.preorder;
+    position.preorder = random.one_in(2);
+    options.preorder = position.preorder;
     let has_relative = random.one_in(2);
-    (among.before, among.after) = random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
-    among.anchor = has_relative.then_some(real);
-    options.position = match (among.before, among.after, has_relative) {
+    (position.before, position.after) =
+        random.pick(&[(false, false), (true, false), (false, true), (true, true)]);
+    position.relative_to = has_relative.then_some(real);
+    options.position = match (position.before, position.after, has_relative) {
         (false, false, false) => Position::Unspecified,
         (true, false, false) => Position::First,
         (false, true, false) => Position::Last,

@@ -1,26 +1,26 @@
-//! Where the kernel keeps what the programs read.
+//! Offsets of the kernel structures that the programs read.
 
 use std::fmt::Write as _;
 
 use knobgate_bpf::{LayoutError, StructLayouts};
 
-use crate::{machine, remembered};
+use crate::{boot_cache, machine};
 
-/// To be raised with every change to what is looked for.
+/// Increment this with every change to the fields.
 const FORMAT: u32 = 1;
 const FILE: &str = "layout";
 
-/// Defines [`Layout`], which is the same thing for every field.
+/// Defines [`Layout`], which treats all fields alike.
 macro_rules! layout {
     ($($(#[$doc:meta])* $field:ident = $find:ident $what:literal,)*) => {
-        /// Offsets and sizes in bytes, each named by where it leads to.
+        /// Offsets and sizes in bytes. Each is named after what it leads to.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) struct Layout {
             $($(#[$doc])* pub(super) $field: u32,)*
         }
 
         impl Layout {
-            /// Finds them in the BTF of a kernel.
+            /// From the BTF of a kernel.
             pub(super) fn of(btf: &[u8]) -> Result<Self, LayoutError> {
                 let layouts = StructLayouts::read(btf)?;
                 Ok(Self { $($field: layouts.$find($what)?,)* })
@@ -32,7 +32,7 @@ macro_rules! layout {
                 text
             }
 
-            /// With another number for each.
+            /// Has a different number in each field.
             #[cfg(test)]
             fn example() -> Self {
                 let mut numbers = 1..;
@@ -55,18 +55,18 @@ layout! {
     cgroups = offset "task_struct.cgroups",
     thread_id = offset "task_struct.thread_pid",
     start = offset "task_struct.start_boottime",
-    /// How many threads live.
+    /// The number of live threads.
     live = offset "signal_struct.live.counter",
-    /// The cgroup of version 2.
+    /// The v2 cgroup.
     default_cgroup = offset "css_set.dfl_cgrp",
     /// The root of its hierarchy.
     root = offset "cgroup.root",
     node = offset "cgroup.kn",
     state = offset "cgroup.self",
-    /// From a cgroup to the state of the one above.
+    /// From a cgroup to the state of its parent.
     above = offset "cgroup.self.parent",
     node_id = offset "kernfs_node.id",
-    /// How deep a pid namespace is, and the numbers in that and in all above.
+    /// The depth of the pid namespace, and the ids in it and in all its ancestors.
     level = offset "pid.level",
     numbers = offset "pid.numbers",
     number = offset "upid.nr",
@@ -76,14 +76,14 @@ layout! {
 }
 
 impl Layout {
-    /// What was found since the machine booted: the BTF is long, and read a page at a time.
-    pub(super) fn remembered() -> Option<Self> {
-        Self::parse(&machine::boot_id().ok()?, &remembered::read(FILE)?)
+    /// What was found since boot. The BTF is long, and is read one page at a time.
+    pub(super) fn cached() -> Option<Self> {
+        Self::parse(&machine::boot_id().ok()?, &boot_cache::read(FILE)?)
     }
 
-    pub(super) fn remember(&self) {
+    pub(super) fn store(&self) {
         if let Ok(boot_id) = machine::boot_id() {
-            remembered::write(FILE, &self.render(&boot_id));
+            boot_cache::write(FILE, &self.render(&boot_id));
         }
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_layout_is_remembered_until_the_machine_is_started_again() {
+    fn a_layout_is_cached_until_the_next_boot() {
         let layout = Layout::example();
         let text = layout.render("a");
         assert_eq!(Layout::parse("a", &text), Some(layout));

@@ -1,9 +1,9 @@
 //! The programs on the tracepoints.
 //!
-//! All of them use one hash, from the process id in the first pid namespace to a `struct { u32 location; u32 id; u64 start; }`: whether
-//! the process is [`INSIDE`] or [`OUTSIDE`], its id in the namespace of whoever watches, and when it was started, in nanoseconds
-//! since the machine was. What they read of the kernel's memory
-//! they read by `bpf_probe_read_kernel`, which gives zeros for what cannot be read.
+//! They share one hash, from the process id in the initial pid namespace to a
+//! `struct { u32 location; u32 id; u64 start; }`: whether the process is [`INSIDE`] or [`OUTSIDE`], its id in the
+//! observer's pid namespace, and when it was started, in nanoseconds since boot. They read kernel memory by
+//! `bpf_probe_read_kernel`, which returns zeros on a fault.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -11,14 +11,14 @@ use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Imm64, Insn, Label, Reg, Si
 
 use super::layout::Layout;
 
-/// In the cgroup or below.
+/// In the cgroup or below it.
 pub(super) const INSIDE: u32 = 0;
-/// Elsewhere, as is whatever is started from there.
+/// In another cgroup, like everything that it starts there.
 pub(super) const OUTSIDE: u32 = 1;
-/// No process of ours; not in the hash.
+/// Not in the hash: not a descendant.
 const UNKNOWN: u32 = 2;
 
-/// A record says of a process that it left by itself, or that one started it that had left.
+/// The kinds of records: the process left, or was started by one that had.
 pub(super) const LEFT: u32 = 1;
 pub(super) const STARTED_OUTSIDE: u32 = 2;
 
@@ -27,158 +27,159 @@ pub(super) const KEY: u32 = 4;
 pub(super) const VALUE: u32 = 16;
 pub(super) const RECORD: usize = 48;
 
-/// How far up from a cgroup the one that is watched is looked for. What is deeper counts as outside. (The verifier follows every
-/// step, and compares it with all before.)
+/// How many ancestors of a cgroup are compared with the tracked one. Deeper cgroups count as outside. (The verifier
+/// simulates every iteration, and compares it with all previous ones.)
 const LEVELS: i32 = 128;
 /// `MAX_PID_NS_LEVEL` in include/linux/pid_namespace.h
 const PID_NAMESPACES: i32 = 32;
-/// The id of the first pid namespace: `PROC_PID_INIT_INO` in include/linux/proc_ns.h
-const FIRST_PID_NAMESPACE: u32 = 0xefff_fffc;
+/// The id of the initial pid namespace: `PROC_PID_INIT_INO` in include/linux/proc_ns.h
+const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
 
-/// Places on the stack of the main functions.
+/// Stack slots of the main functions.
 const KEY_AT: i16 = -8;
 const OTHER_KEY_AT: i16 = -4;
 const SCRATCH_AT: i16 = -16;
 const VALUE_AT: i16 = SCRATCH_AT - VALUE as i16;
 const RECORD_AT: i16 = VALUE_AT - RECORD as i16;
 
-/// What the programs refer to.
+/// What the programs are generated from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refers<'a> {
+pub(super) struct Context<'a> {
     pub(super) layout: Layout,
     /// The hash.
     pub(super) processes: BorrowedFd<'a>,
     /// The ring buffer of the records.
     pub(super) records: BorrowedFd<'a>,
-    /// An array with one number: how often there was no room in one of these.
+    /// An array with one number: how often one of these was full.
     pub(super) lost: BorrowedFd<'a>,
-    /// The id of the cgroup.
+    /// The id of the tracked cgroup.
     pub(super) cgroup: u64,
-    /// The id of the pid namespace in which processes are named.
+    /// The id of the observer's pid namespace.
     pub(super) namespace: u32,
-    /// Whether there are records of what is started outside, too.
+    /// Whether processes that are started outside get records, too.
     pub(super) all: bool,
 }
 
-impl Refers<'_> {
-    /// For `sched_process_fork(parent, child)`, which is passed before the child runs. A child is somewhere else than its parent
-    /// if it was started with `CLONE_INTO_CGROUP`, which `cgroup_attach_task` says nothing of.
+impl Context<'_> {
+    /// For `sched_process_fork(parent, child)`, which fires before the child runs. With `CLONE_INTO_CGROUP`, the child
+    /// is in another cgroup than its parent, and `cgroup_attach_task` does not fire.
     pub(super) fn on_fork(&self) -> Result<Vec<u8>, AsmError> {
-        let mut writer = Writer::new(self);
-        let (known, moved, away, note, out) =
-            (writer.label(), writer.label(), writer.label(), writer.label(), writer.label());
+        let mut emitter = Emitter::new(self);
+        let (known, moved, away, update, out) =
+            (emitter.label(), emitter.label(), emitter.label(), emitter.label(), emitter.label());
         let layout = self.layout;
-        writer.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
-        writer.asm.load(Size::U64, Reg::R7, Reg::R1, 8);
-        writer.look_up(Reg::R6);
-        writer.cgroup_of(Reg::R9, Reg::R7);
-        writer.cgroup_of(Reg::R0, Reg::R6);
-        let asm = &mut writer.asm;
+        emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
+        emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 8);
+        emitter.look_up(Reg::R6);
+        emitter.cgroup_of(Reg::R9, Reg::R7);
+        emitter.cgroup_of(Reg::R0, Reg::R6);
+        let asm = &mut emitter.asm;
         asm.jump_if(Cond::Ne, Reg::R0, Reg::R9, moved);
         asm.jump_if(Cond::Ne, Reg::R8, UNKNOWN as i32, known);
         asm.jump(out);
 
-        // Beside its parent. A new thread changes nothing.
+        // In the cgroup of its parent. A new thread changes nothing.
         asm.bind(known);
-        writer.read(4, OTHER_KEY_AT, Reg::R7, layout.process);
-        let asm = &mut writer.asm;
+        emitter.read(4, OTHER_KEY_AT, Reg::R7, layout.process);
+        let asm = &mut emitter.asm;
         asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
         asm.load(Size::U32, Reg::R2, Reg::R10, OTHER_KEY_AT);
         asm.jump_if(Cond::Eq, Reg::R1, Reg::R2, out);
         asm.mov(Reg::R6, 0);
-        asm.jump_if(Cond::Eq, Reg::R8, INSIDE as i32, note);
+        asm.jump_if(Cond::Eq, Reg::R8, INSIDE as i32, update);
         asm.mov(Reg::R6, if self.all { STARTED_OUTSIDE as i32 } else { 0 });
-        asm.jump(note);
+        asm.jump(update);
 
         asm.bind(moved);
         asm.mov(Reg::R1, Reg::R9);
-        asm.call(writer.is_below);
+        asm.call(emitter.is_below);
         asm.jump_if(Cond::Eq, Reg::R0, 0, away);
         asm.mov(Reg::R8, INSIDE as i32);
         asm.mov(Reg::R6, 0);
-        asm.jump(note);
+        asm.jump(update);
 
         asm.bind(away);
         asm.jump_if(Cond::Eq, Reg::R8, UNKNOWN as i32, out);
-        let left = writer.label();
-        let asm = &mut writer.asm;
+        let left = emitter.label();
+        let asm = &mut emitter.asm;
         asm.mov(Reg::R6, LEFT as i32);
         asm.jump_if(Cond::Eq, Reg::R8, INSIDE as i32, left);
         asm.mov(Reg::R6, if self.all { STARTED_OUTSIDE as i32 } else { 0 });
         asm.bind(left);
         asm.mov(Reg::R8, OUTSIDE as i32);
 
-        writer.note(note);
-        writer.end(out)
+        emitter.update(update);
+        emitter.end(out)
     }
 
-    /// For `cgroup_attach_task(cgroup, path, task, threadgroup)`, which is passed when the task is there.
+    /// For `cgroup_attach_task(cgroup, path, task, threadgroup)`, which fires after the task was moved.
     pub(super) fn on_attach(&self) -> Result<Vec<u8>, AsmError> {
-        let mut writer = Writer::new(self);
-        let (away, note, out) = (writer.label(), writer.label(), writer.label());
-        writer.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
-        writer.asm.load(Size::U64, Reg::R7, Reg::R1, 16);
-        // Else it was moved in a hierarchy of version 1. (The task is the first thread, which stays where it was if it has ended.)
-        writer.cgroup_of(Reg::R8, Reg::R7);
-        writer.follow(Reg::R8, Reg::R8, self.layout.root);
-        writer.follow(Reg::R0, Reg::R6, self.layout.root);
-        writer.asm.jump_if(Cond::Ne, Reg::R0, Reg::R8, out);
-        writer.asm.mov(Reg::R9, Reg::R6);
-        writer.look_up(Reg::R7);
-        let asm = &mut writer.asm;
+        let mut emitter = Emitter::new(self);
+        let (away, update, out) = (emitter.label(), emitter.label(), emitter.label());
+        emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 0);
+        emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 16);
+        // If the roots differ, it was moved in a v1 hierarchy. (The task is the first thread; if that has ended, it
+        // stays in its cgroup.)
+        emitter.cgroup_of(Reg::R8, Reg::R7);
+        emitter.follow(Reg::R8, Reg::R8, self.layout.root);
+        emitter.follow(Reg::R0, Reg::R6, self.layout.root);
+        emitter.asm.jump_if(Cond::Ne, Reg::R0, Reg::R8, out);
+        emitter.asm.mov(Reg::R9, Reg::R6);
+        emitter.look_up(Reg::R7);
+        let asm = &mut emitter.asm;
         asm.mov(Reg::R1, Reg::R9);
-        asm.call(writer.is_below);
+        asm.call(emitter.is_below);
         asm.jump_if(Cond::Eq, Reg::R0, 0, away);
         asm.jump_if(Cond::Eq, Reg::R8, INSIDE as i32, out);
         asm.mov(Reg::R8, INSIDE as i32);
         asm.mov(Reg::R6, 0);
-        asm.jump(note);
+        asm.jump(update);
 
         asm.bind(away);
         asm.jump_if(Cond::Ne, Reg::R8, INSIDE as i32, out);
         asm.mov(Reg::R8, OUTSIDE as i32);
         asm.mov(Reg::R6, LEFT as i32);
 
-        writer.note(note);
-        writer.end(out)
+        emitter.update(update);
+        emitter.end(out)
     }
 
-    /// For `sched_process_exit(task)`, which every thread passes.
+    /// For `sched_process_exit(task)`, which fires for every thread.
     pub(super) fn on_exit(&self) -> Result<Vec<u8>, AsmError> {
-        let mut writer = Writer::new(self);
-        let out = writer.label();
+        let mut emitter = Emitter::new(self);
+        let out = emitter.label();
         let layout = self.layout;
-        writer.asm.load(Size::U64, Reg::R7, Reg::R1, 0);
-        writer.follow(Reg::R0, Reg::R7, layout.signals);
-        writer.read(4, KEY_AT, Reg::R0, layout.live);
-        writer.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
-        writer.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
-        writer.read(4, KEY_AT, Reg::R7, layout.process);
-        writer.map(Reg::R1, self.processes);
-        writer.stack_address(Reg::R2, KEY_AT);
-        writer.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
-        writer.asm.bind(out);
-        writer.asm.mov(Reg::R0, 0);
-        writer.asm.exit();
-        Ok(encode(&writer.asm.finish(false)?.insns))
+        emitter.asm.load(Size::U64, Reg::R7, Reg::R1, 0);
+        emitter.follow(Reg::R0, Reg::R7, layout.signals);
+        emitter.read(4, KEY_AT, Reg::R0, layout.live);
+        emitter.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
+        emitter.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
+        emitter.read(4, KEY_AT, Reg::R7, layout.process);
+        emitter.map(Reg::R1, self.processes);
+        emitter.stack_address(Reg::R2, KEY_AT);
+        emitter.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+        emitter.asm.bind(out);
+        emitter.asm.mov(Reg::R0, 0);
+        emitter.asm.exit();
+        Ok(encode(&emitter.asm.finish(false)?.insns))
     }
 }
 
-/// Writes one program.
-struct Writer<'a> {
+/// Emits one program.
+struct Emitter<'a> {
     asm: Assembler,
-    refers: &'a Refers<'a>,
-    /// A function: whether a cgroup is the one that is watched, or below it.
+    context: &'a Context<'a>,
+    /// A subprogram: whether a cgroup is the tracked one or below it.
     is_below: Label,
-    /// A function: the id of a task's process in the namespace of whoever watches, or 0.
+    /// A subprogram: the id of a task's process in the observer's pid namespace, or 0.
     id_of: Label,
 }
 
-impl<'a> Writer<'a> {
-    fn new(refers: &'a Refers<'a>) -> Self {
+impl<'a> Emitter<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
         let mut asm = Assembler::new();
         let (is_below, id_of) = (asm.new_label(), asm.new_label());
-        Self { asm, refers, is_below, id_of }
+        Self { asm, context, is_below, id_of }
     }
 
     fn label(&mut self) -> Label {
@@ -196,7 +197,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Reads `size` bytes of the kernel's memory, `offset` behind `base`, to a place on the stack. R0 to R5 are gone then.
+    /// Reads `size` bytes of kernel memory at `base + offset` to the stack. Clobbers R0 to R5.
     fn read(&mut self, size: i32, at: i16, base: Reg, offset: u32) {
         self.asm.mov(Reg::R3, base);
         self.asm.alu(AluOp::Add, Reg::R3, offset as i32);
@@ -205,24 +206,24 @@ impl<'a> Writer<'a> {
         self.asm.call_helper(helper_ids::PROBE_READ_KERNEL);
     }
 
-    /// Reads a pointer.
+    /// Loads a pointer.
     fn follow(&mut self, dst: Reg, base: Reg, offset: u32) {
         self.read(8, SCRATCH_AT, base, offset);
         self.asm.load(Size::U64, dst, Reg::R10, SCRATCH_AT);
     }
 
-    /// The cgroup of version 2 that a task is in.
+    /// Loads the v2 cgroup of a task.
     fn cgroup_of(&mut self, dst: Reg, task: Reg) {
-        let layout = self.refers.layout;
+        let layout = self.context.layout;
         self.follow(dst, task, layout.cgroups);
         self.follow(dst, dst, layout.default_cgroup);
     }
 
-    /// Puts into R8 where the process of this task is, as far as is known.
+    /// Loads the location of the task's process into R8.
     fn look_up(&mut self, task: Reg) {
         let unknown = self.label();
-        self.read(4, KEY_AT, task, self.refers.layout.process);
-        self.map(Reg::R1, self.refers.processes);
+        self.read(4, KEY_AT, task, self.context.layout.process);
+        self.map(Reg::R1, self.context.processes);
         self.stack_address(Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
         self.asm.mov(Reg::R8, UNKNOWN as i32);
@@ -231,11 +232,11 @@ impl<'a> Writer<'a> {
         self.asm.bind(unknown);
     }
 
-    /// Keeps that the process of the task R7 is where R8 says. If R6 is not 0, there is a record with that, of the cgroup R9.
-    fn note(&mut self, here: Label) {
+    /// Stores location R8 for the process of task R7. If R6 is not 0, sends a record of that kind, with cgroup R9.
+    fn update(&mut self, here: Label) {
         self.asm.bind(here);
-        let (kept, told) = (self.label(), self.label());
-        let layout = self.refers.layout;
+        let (stored, done) = (self.label(), self.label());
+        let layout = self.context.layout;
         self.read(4, KEY_AT, Reg::R7, layout.process);
         self.asm.mov(Reg::R1, Reg::R7);
         self.asm.call(self.id_of);
@@ -243,27 +244,27 @@ impl<'a> Writer<'a> {
         self.asm.store(Size::U32, Reg::R10, VALUE_AT + 4, Reg::R0);
         self.follow(Reg::R0, Reg::R7, layout.leader);
         self.read(8, VALUE_AT + 8, Reg::R0, layout.start);
-        // Another copy of this program may have done all of it.
-        let unlike = self.label();
-        self.map(Reg::R1, self.refers.processes);
+        // Another copy of this program may have done this already.
+        let differs = self.label();
+        self.map(Reg::R1, self.context.processes);
         self.stack_address(Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
-        self.asm.jump_if(Cond::Eq, Reg::R0, 0, unlike);
+        self.asm.jump_if(Cond::Eq, Reg::R0, 0, differs);
         self.asm.load(Size::U64, Reg::R1, Reg::R0, 8);
         self.asm.load(Size::U64, Reg::R2, Reg::R10, VALUE_AT + 8);
-        self.asm.jump_if(Cond::Ne, Reg::R1, Reg::R2, unlike);
+        self.asm.jump_if(Cond::Ne, Reg::R1, Reg::R2, differs);
         self.asm.load(Size::U32, Reg::R1, Reg::R0, 0);
-        self.asm.jump_if(Cond::Eq, Reg::R1, Reg::R8, told);
-        self.asm.bind(unlike);
-        self.map(Reg::R1, self.refers.processes);
+        self.asm.jump_if(Cond::Eq, Reg::R1, Reg::R8, done);
+        self.asm.bind(differs);
+        self.map(Reg::R1, self.context.processes);
         self.stack_address(Reg::R2, KEY_AT);
         self.stack_address(Reg::R3, VALUE_AT);
         self.asm.mov(Reg::R4, 0);
         self.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
-        self.asm.jump_if(Cond::Eq, Reg::R0, 0, kept);
+        self.asm.jump_if(Cond::Eq, Reg::R0, 0, stored);
         self.count_lost();
-        self.asm.bind(kept);
-        self.asm.jump_if(Cond::Eq, Reg::R6, 0, told);
+        self.asm.bind(stored);
+        self.asm.jump_if(Cond::Eq, Reg::R6, 0, done);
 
         self.follow(Reg::R0, Reg::R9, layout.node);
         self.read(8, RECORD_AT, Reg::R0, layout.node_id);
@@ -275,18 +276,18 @@ impl<'a> Writer<'a> {
         self.asm.load(Size::U64, Reg::R1, Reg::R10, VALUE_AT + 8);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R1);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 40, Reg::R6);
-        self.map(Reg::R1, self.refers.records);
+        self.map(Reg::R1, self.context.records);
         self.stack_address(Reg::R2, RECORD_AT);
         self.asm.mov(Reg::R3, RECORD as i32);
         self.asm.mov(Reg::R4, 0);
         self.asm.call_helper(helper_ids::RINGBUF_OUTPUT);
-        self.asm.jump_if(Cond::Eq, Reg::R0, 0, told);
+        self.asm.jump_if(Cond::Eq, Reg::R0, 0, done);
         self.count_lost();
-        self.asm.bind(told);
+        self.asm.bind(done);
     }
 
     fn count_lost(&mut self) {
-        let fd = self.refers.lost.as_raw_fd();
+        let fd = self.context.lost.as_raw_fd();
         for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
             self.asm.emit(insn);
         }
@@ -294,7 +295,7 @@ impl<'a> Writer<'a> {
         self.asm.atomic_add(Size::U64, Reg::R1, 0, Reg::R2);
     }
 
-    /// Ends the main function and writes the others.
+    /// Ends the main function and emits the subprograms.
     fn end(mut self, out: Label) -> Result<Vec<u8>, AsmError> {
         self.asm.bind(out);
         self.asm.mov(Reg::R0, 0);
@@ -305,7 +306,7 @@ impl<'a> Writer<'a> {
     }
 
     fn is_below(&mut self) {
-        let layout = self.refers.layout;
+        let layout = self.context.layout;
         let (next, found, none) = (self.label(), self.label(), self.label());
         self.asm.begin_function("is_below");
         self.asm.bind(self.is_below);
@@ -314,11 +315,11 @@ impl<'a> Writer<'a> {
         self.asm.bind(next);
         self.follow(Reg::R0, Reg::R6, layout.node);
         self.follow(Reg::R0, Reg::R0, layout.node_id);
-        self.asm.load_imm64(Reg::R1, self.refers.cgroup);
+        self.asm.load_imm64(Reg::R1, self.context.cgroup);
         self.asm.jump_if(Cond::Eq, Reg::R0, Reg::R1, found);
         self.follow(Reg::R6, Reg::R6, layout.above);
         self.asm.jump_if(Cond::Eq, Reg::R6, 0, none);
-        // A state is a part of its cgroup.
+        // The state is embedded in its cgroup.
         self.asm.alu(AluOp::Sub, Reg::R6, layout.state as i32);
         self.asm.alu(AluOp::Add, Reg::R7, 1);
         self.asm.jump_if(Cond::Lt, Reg::R7, LEVELS, next);
@@ -331,12 +332,12 @@ impl<'a> Writer<'a> {
     }
 
     fn id_of(&mut self) {
-        let layout = self.refers.layout;
+        let layout = self.context.layout;
         let (next, found, none) = (self.label(), self.label(), self.label());
         self.asm.begin_function("id_of");
         self.asm.bind(self.id_of);
-        if self.refers.namespace == FIRST_PID_NAMESPACE {
-            // What it is the key by. To look for it would take the verifier as long as all else.
+        if self.context.namespace == INITIAL_PID_NAMESPACE {
+            // It is the key. Searching for it would double the time of the verifier.
             self.read(4, VALUE_AT, Reg::R1, layout.process);
             self.asm.load(Size::U32, Reg::R0, Reg::R10, VALUE_AT);
             self.asm.exit();
@@ -353,7 +354,7 @@ impl<'a> Writer<'a> {
         self.follow(Reg::R0, Reg::R6, layout.namespace);
         self.read(4, VALUE_AT, Reg::R0, layout.namespace_id);
         self.asm.load(Size::U32, Reg::R0, Reg::R10, VALUE_AT);
-        self.asm.mov32(Reg::R1, self.refers.namespace.cast_signed());
+        self.asm.mov32(Reg::R1, self.context.namespace.cast_signed());
         self.asm.jump_if(Cond::Eq, Reg::R0, Reg::R1, found);
         self.asm.alu(AluOp::Add, Reg::R6, layout.number_size as i32);
         self.asm.alu(AluOp::Add, Reg::R7, 1);

@@ -1,4 +1,4 @@
-//! When a process was started, by which it is told from another one that has its id later.
+//! When a process was started, which distinguishes it from a later one with the same id.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use rustix::param::clock_ticks_per_second;
 
 use crate::process_id::ProcessId;
 
-/// In nanoseconds since the machine was started, in the first time namespace: `start_boottime` in `struct task_struct`.
+/// In nanoseconds since boot, in the initial time namespace: `start_boottime` in `struct task_struct`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct StartTime(pub(super) u64);
 
 impl StartTime {
-    /// Whether the process with this id runs and was started then.
-    pub(super) fn is_that_of(self, process: ProcessId) -> bool {
+    /// Whether the process with this id is alive and was started then.
+    pub(super) fn matches(self, process: ProcessId) -> bool {
         let stat = fs::read(format!("/proc/{process}/stat")).unwrap_or_default();
         let nanoseconds = i128::from(self.0) + i128::from(offset_of_time_namespace());
         let ticks = nanoseconds / (1_000_000_000 / i128::from(clock_ticks_per_second()));
@@ -20,10 +20,10 @@ impl StartTime {
     }
 }
 
-/// The start of a process that runs, in ticks, from its `/proc/PID/stat` (proc_pid_stat(5)). The state there is that of its first
-/// thread, which can have ended before the others.
+/// The start of a live process in ticks, from its `/proc/PID/stat` (proc_pid_stat(5)). The state there is that of the
+/// first thread, which can end before the others.
 fn ticks_in(stat: &[u8]) -> Option<u64> {
-    // The second field is a name, in which there can be anything.
+    // The second field is the name, which can contain anything.
     let after_name = stat.iter().rposition(|&byte| byte == b')')?;
     let mut fields = std::str::from_utf8(&stat[after_name + 1..]).ok()?.split_ascii_whitespace();
     let has_ended = matches!(fields.next()?, "Z" | "X");
@@ -32,7 +32,7 @@ fn ticks_in(stat: &[u8]) -> Option<u64> {
     (!has_ended || threads > 1).then_some(start)
 }
 
-/// How many nanoseconds `/proc` adds for who is in a time namespace.
+/// The offset of our time namespace in nanoseconds, which `/proc` adds.
 fn offset_of_time_namespace() -> i64 {
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     let offset = offsets.lines().find_map(|line| {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_is_behind_whatever_name() {
+    fn the_name_of_a_process_does_not_hide_its_start() {
         for (name, state, threads, expected) in [
             ("sh", "S", 1, Some(123_456)),
             ("a) R 1 2 3 (", "R", 1, Some(123_456)),
@@ -64,12 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_started_at_another_time_is_another() {
+    fn a_process_that_was_started_at_another_time_does_not_match() {
         let stat = fs::read("/proc/self/stat").expect("this process");
         let tick = 1_000_000_000 / clock_ticks_per_second();
         let start = ticks_in(&stat).expect("a start") * tick;
         let start = start.wrapping_add_signed(-offset_of_time_namespace());
-        assert!(StartTime(start).is_that_of(ProcessId::this()));
-        assert!(!StartTime(start + tick).is_that_of(ProcessId::this()));
+        assert!(StartTime(start).matches(ProcessId::this()));
+        assert!(!StartTime(start + tick).matches(ProcessId::this()));
     }
 }

@@ -1,4 +1,4 @@
-//! What attaching takes, tried on a cgroup of our own in which no process is: for the description of this kernel.
+//! What attaching supports, tried on an empty cgroup.
 
 use std::io;
 
@@ -6,20 +6,28 @@ use rustix::io::Errno;
 
 use super::rewrite::scratch_cgroup;
 use super::{Outcome, load_allow};
-use crate::attach::{Among, attach_among, detach_link, detach_without_link, link_among, update_link};
+use crate::attach::{AttachPosition, link_create, link_detach, link_update, prog_attach, prog_detach};
+use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::program::ProgramFd;
-use crate::query::AttachMode;
 
-pub(crate) struct Attaching {
-    pub(crate) replace: Outcome,
-    pub(crate) link_detach: Outcome,
-    pub(crate) preorder: Outcome,
-    pub(crate) anchors: Outcome,
-    pub(crate) updates_find_their_slot: Outcome,
+/// What attaching supports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttachProbes {
+    /// A program can replace another one (`BPF_F_REPLACE`).
+    pub replace: Outcome,
+    /// A link can be detached (`BPF_LINK_DETACH`).
+    pub link_detach: Outcome,
+    /// A program can run before those of the cgroups below (`BPF_F_PREORDER`).
+    pub preorder: Outcome,
+    /// A program can go before or after another one (`BPF_F_BEFORE`, `BPF_F_AFTER`).
+    pub anchors: Outcome,
+    /// Updating a link changes that link's program, also if another one has `BPF_F_PREORDER`.
+    pub updates_find_their_slot: Outcome,
 }
 
-impl Attaching {
+impl AttachProbes {
     fn unknown(why: &str) -> Self {
         let unknown = || Outcome::Unknown(why.to_owned());
         Self {
@@ -32,63 +40,68 @@ impl Attaching {
     }
 }
 
-pub(crate) fn probe() -> Attaching {
+/// Attaches programs to a cgroup made for that, in which no process is.
+pub fn probe_attaching() -> AttachProbes {
     let cgroup = match scratch_cgroup() {
         Ok(cgroup) => cgroup,
-        Err(error) => return Attaching::unknown(&error.to_string()),
+        Err(error) => return AttachProbes::unknown(&error.to_string()),
     };
     let (Ok(one), Ok(two), Ok(three)) = (load_allow(), load_allow(), load_allow()) else {
-        return Attaching::unknown("no program can be loaded");
+        return AttachProbes::unknown("no program can be loaded");
     };
-    let preordered = Among { preorder: true, ..Among::default() };
-    let multi = |program, among: &Among<'_>| attach_among(program, &cgroup, AttachMode::Multi, among);
-    // What is attached by the one before is detached again, so that each begins with none.
-    let replaced = multi(&one, &Among::default())
-        .and_then(|()| multi(&two, &Among { replaced: Some(&one), ..Among::default() }));
+    let preordered = AttachPosition { preorder: true, ..AttachPosition::default() };
+    let multi =
+        |program, position: &AttachPosition<'_>| prog_attach(program, &cgroup, AttachMode::Multi, position);
+    // Each of these starts with an empty cgroup.
+    let replaced = multi(&one, &AttachPosition::default())
+        .and_then(|()| multi(&two, &AttachPosition { replaced: Some(&one), ..AttachPosition::default() }));
     detach_all(&cgroup, &[&one, &two]);
     let preorder = multi(&one, &preordered);
     detach_all(&cgroup, &[&one]);
-    Attaching {
+    AttachProbes {
         replace: outcome(replaced),
         link_detach: outcome(
-            link_among(&one, &cgroup, &Among::default()).and_then(|link| detach_link(&link)),
+            link_create(&one, &cgroup, &AttachPosition::default()).and_then(|link| link_detach(&link)),
         ),
-        anchors: outcome(link_among(&one, &cgroup, &Among { before: true, ..Among::default() }).map(drop)),
+        anchors: outcome(
+            link_create(&one, &cgroup, &AttachPosition { before: true, ..AttachPosition::default() })
+                .map(drop),
+        ),
         updates_find_their_slot: match &preorder {
             Ok(()) => slots(&cgroup, [&one, &two, &three]).unwrap_or_else(|error| unknown(&error)),
-            // Without it there is nothing that would be missed.
+            // Without `preorder`, updates cannot go wrong.
             Err(_) => Outcome::Yes,
         },
         preorder: outcome(preorder),
     }
 }
 
-/// Updates a link that comes after a program with `BPF_F_PREORDER`, and sees whether it is the link's place in the order
-/// that the kernel changes.
+/// Updates a link that is attached next to a program with `BPF_F_PREORDER`, and checks that the kernel changes the
+/// right slot.
 fn slots(cgroup: &Cgroup, [linked, preordered, new]: [&ProgramFd; 3]) -> io::Result<Outcome> {
-    let link = link_among(linked, cgroup, &Among::default())?;
-    let preorder = Among { preorder: true, ..Among::default() };
-    attach_among(preordered, cgroup, AttachMode::Multi, &preorder)?;
-    update_link(&link, new)?;
+    let link = link_create(linked, cgroup, &AttachPosition::default())?;
+    let preorder = AttachPosition { preorder: true, ..AttachPosition::default() };
+    prog_attach(preordered, cgroup, AttachMode::Multi, &preorder)?;
+    link_update(&link, new)?;
     let effective = cgroup.effective().map_err(io::Error::other)?;
-    detach_without_link(preordered, cgroup)?;
+    prog_detach(preordered, cgroup)?;
     let id = |program: &ProgramFd| program.info().map(|info| info.id).map_err(io::Error::other);
-    // Programs of others may run there, too.
+    // Programs on cgroups above may be effective, too.
     let ours = [id(preordered)?, id(new)?];
     let is_right = ours.iter().all(|id| effective.contains(id));
     Ok(if is_right { Outcome::Yes } else { Outcome::No })
 }
 
-/// What is not attached, cannot be detached, and that is all there is to be said of it.
+/// Detaches these programs, if they are attached.
 fn detach_all(cgroup: &Cgroup, programs: &[&ProgramFd]) {
     for program in programs {
-        let _ = detach_without_link(program, cgroup);
+        let _ = prog_detach(program, cgroup);
     }
 }
 
-/// What the kernel does not know is `EINVAL`.
-fn outcome(done: io::Result<()>) -> Outcome {
-    match done {
+/// `EINVAL` means that the kernel does not support it.
+fn outcome(result: io::Result<()>) -> Outcome {
+    match result {
         Ok(()) => Outcome::Yes,
         Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Outcome::No,
         Err(error) => unknown(&error),

@@ -1,24 +1,23 @@
-//! What was probed since the machine booted, in `/run/knobgate/probes`.
+//! The cached outcomes, in `/run/knobgate/probes`.
 //!
-//! A few lines of text. The first three say what the rest is true for: the format, the boot, and the capabilities of the
-//! process that probed.
+//! The first three lines are the key: the format, the boot, and the capabilities of the process that probed.
 
 use std::fmt::Write as _;
 
 use super::{Outcome, Probes};
 use crate::capabilities::{Capabilities, Capability};
-use crate::{machine, remembered};
+use crate::{boot_cache, machine};
 
-/// To be raised with every change to what is probed, and how.
+/// Increment this with every change to the probes.
 const FORMAT: u32 = 3;
 const FILE: &str = "probes";
 
-/// What remembered outcomes must agree with to be taken.
+/// The key of cached outcomes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Key(String);
 
 impl Key {
-    /// `None` when this process's place in the world cannot be read.
+    /// The current key; `None` if `/proc` cannot be read.
     pub(super) fn current() -> Option<Self> {
         let boot_id = machine::boot_id().ok()?;
         let capabilities = Capabilities::of_this_process().ok()?;
@@ -27,7 +26,7 @@ impl Key {
 
     fn new(boot_id: &str, capabilities: Capabilities) -> Self {
         let mut key = format!("format {FORMAT}\nboot {boot_id}\ncapabilities");
-        for capability in Capability::ALL.into_iter().filter(|&one| capabilities.has(one)) {
+        for capability in Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one)) {
             let _ = write!(key, " {capability}");
         }
         key.push('\n');
@@ -36,16 +35,16 @@ impl Key {
 }
 
 pub(super) fn read(key: &Key) -> Option<Probes> {
-    parse(key, &remembered::read(FILE)?)
+    parse(key, &boot_cache::read(FILE)?)
 }
 
 pub(super) fn write(key: &Key, probes: &Probes) {
     if let Some(text) = render(key, probes) {
-        remembered::write(FILE, &text);
+        boot_cache::write(FILE, &text);
     }
 }
 
-/// `None` when something could not be found out, which is worth another try the next time.
+/// `None` if a probe failed, so that the next process tries again.
 fn render(key: &Key, probes: &Probes) -> Option<String> {
     let mut text = key.0.clone();
     for (name, outcome) in probes.iter() {
@@ -75,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn cached_outcomes_are_read() {
         let probes = Probes { set_new_value: Outcome::No, ..Probes::all(&Outcome::Yes) };
         let text = render(&key("a"), &probes).expect("all is known");
         assert_eq!(parse(&key("a"), &text), Some(probes));
     }
 
     #[test]
-    fn what_is_not_for_here_and_now_is_not_taken() {
+    fn outcomes_with_another_key_or_format_are_not_used() {
         let text = render(&key("a"), &Probes::all(&Outcome::Yes)).expect("all is known");
         let cases = [
             render(&key("b"), &Probes::all(&Outcome::Yes)).expect("all is known"),
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_kept() {
+    fn unknown_outcomes_are_not_cached() {
         let probes = Probes { links: Outcome::Unknown("why".into()), ..Probes::all(&Outcome::Yes) };
         assert_eq!(render(&key("a"), &probes), None);
     }

@@ -1,36 +1,49 @@
-//! Which instructions the verifier takes, beyond what policies are made of: for the description of this kernel.
+//! Which instructions the verifier accepts, beyond those of compiled policies.
 
 use knobgate_bpf::{AluOp, AtomicOp, Cond, Insn, Reg, Size, Width, helper_ids};
 
 use super::programs::{FILE_POS, returning_one};
 use super::{Outcome, loads};
 
-/// What programs can have.
-pub(crate) struct Instructions {
-    pub(crate) set_retval_checked: Outcome,
-    pub(crate) uninit_above_stored: Outcome,
-    pub(crate) divisions_followed: Outcome,
-    pub(crate) self_comparisons_decided: Outcome,
-    pub(crate) isa_v4: Outcome,
-    pub(crate) st_ctx: Outcome,
-    pub(crate) atomics: Outcome,
-    pub(crate) may_goto: Outcome,
-    pub(crate) acquire_release: Outcome,
-    pub(crate) bounded_loops: Outcome,
-    /// `None` if not even a few can be.
-    pub(crate) call_frames: Option<usize>,
+/// Which instructions the verifier accepts, beyond those that compiled policies use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstructionProbes {
+    /// `bpf_set_retval` takes 0 or an errno only, and the verifier checks that.
+    pub set_retval_checked: Outcome,
+    /// Stack above the lowest stored byte may be read, even if nothing was stored there.
+    pub uninit_above_stored: Outcome,
+    /// The verifier tracks the range of a division's result.
+    pub divisions_followed: Outcome,
+    /// The verifier decides comparisons of a register with itself.
+    pub self_comparisons_decided: Outcome,
+    /// ISA v4.
+    pub isa_v4: Outcome,
+    /// The context may be written with an immediate (`BPF_ST`).
+    pub st_ctx: Outcome,
+    /// Atomic operations other than plain addition.
+    pub atomics: Outcome,
+    /// `may_goto`
+    pub may_goto: Outcome,
+    /// Loads with acquire and stores with release semantics.
+    pub acquire_release: Outcome,
+    /// Loops that the verifier can bound.
+    pub bounded_loops: Outcome,
+    /// How many functions may be active at once; `None` if fewer than on any known kernel.
+    pub call_frames: Option<usize>,
 }
 
-pub(crate) fn probe() -> Instructions {
+/// Loads a program for each field.
+pub fn probe_instructions() -> InstructionProbes {
     let zeroed = Insn::store(Size::U64, Reg::R10, -8, 0);
     let one = Insn::mov(Width::W64, Reg::R1, 1);
-    Instructions {
+    InstructionProbes {
         set_retval_checked: set_retval_checked(),
         uninit_above_stored: loads(&returning_one([
             Insn::store(Size::U64, Reg::R10, -16, 0),
             Insn::load(Size::U64, Reg::R2, Reg::R10, -8),
         ])),
-        // What these return must be 0 or 1.
+        // The verifier must see that these return 0 or 1.
         divisions_followed: loads(&[
             Insn::load(Size::U32, Reg::R0, Reg::R1, FILE_POS),
             Insn::alu(Width::W64, AluOp::Mod, Reg::R0, 2),
@@ -64,7 +77,7 @@ pub(crate) fn probe() -> Instructions {
     }
 }
 
-/// Tries a return value that is an errno, and one that is none.
+/// Tries a valid and an invalid return value.
 fn set_retval_checked() -> Outcome {
     let set = |retval: i32| {
         loads(&returning_one([
@@ -75,17 +88,16 @@ fn set_retval_checked() -> Outcome {
     match (set(-1), set(1)) {
         (Outcome::Yes, Outcome::Yes) => Outcome::No,
         (Outcome::Yes, Outcome::No) => Outcome::Yes,
-        // Without the helper nothing is checked.
+        // The helper does not exist.
         (Outcome::No, _) => Outcome::No,
         (unknown @ Outcome::Unknown(_), _) | (_, unknown) => unknown,
     }
 }
 
-/// How many functions may be in progress at once on the kernels that are known, `MAX_CALL_FRAMES` in
-/// include/linux/bpf_verifier.h: since 7.2, and before.
+/// `MAX_CALL_FRAMES` in include/linux/bpf_verifier.h: since 7.2, and before.
 const CALL_FRAMES: [usize; 2] = [16, 8];
 
-/// So many functions, of which each calls the next one.
+/// A chain of functions, each calling the next one.
 fn nested(functions: usize) -> Vec<Insn> {
     let call = [Insn::call_function(1), Insn::exit()];
     let mut insns = call.repeat(functions - 1);

@@ -1,4 +1,4 @@
-//! The programs that the probes load: each needs one thing, and else nothing.
+//! The programs of the probes. Each needs one feature.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -8,15 +8,16 @@ use knobgate_bpf::{
 };
 
 use super::Outcome;
-use crate::LoadOptions;
+use crate::load::load as load_program;
 use crate::load_error::LoadError;
-use crate::locked_memory::within_limit;
+use crate::load_options::LoadOptions;
+use crate::locked_memory::with_raised_limit;
 use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
 use crate::sys::bpf::{self, MapSpec, ProgramSpec};
 
 /// A value of the same length as [`REPLACEMENT`].
 pub(super) const WRITTEN: &[u8; 24] = b"knobgate-probe-written!\n";
-/// What [`rewrite`] puts in the place of whatever is written.
+/// What [`rewrite`] replaces every written value with.
 pub(super) const REPLACEMENT: &[u8; 24] = b"knobgate-probe-changed!\n";
 
 pub(super) fn load(insns: &[Insn]) -> rustix::io::Result<OwnedFd> {
@@ -28,10 +29,10 @@ pub(super) fn load(insns: &[Insn]) -> rustix::io::Result<OwnedFd> {
         name: kernel_name("knobgate_probe"),
         debug: None,
     };
-    within_limit(|| bpf::prog_load(&spec, None))
+    with_raised_limit(|| bpf::prog_load(&spec, None))
 }
 
-/// Lets everything pass.
+/// Allows everything.
 pub(super) fn allow() -> Vec<Insn> {
     returning_one([])
 }
@@ -59,7 +60,7 @@ pub(super) fn current_pid_tgid() -> Vec<Insn> {
     returning_one([Insn::call_helper(helper_ids::GET_CURRENT_PID_TGID)])
 }
 
-/// Has a name put where nothing was stored before.
+/// Lets a helper write a name to uninitialised stack.
 pub(super) fn uninit_stack() -> Vec<Insn> {
     returning_one([
         Insn::mov(Width::W64, Reg::R2, Reg::R10),
@@ -70,7 +71,7 @@ pub(super) fn uninit_stack() -> Vec<Insn> {
     ])
 }
 
-/// Stores one byte in one of eight places.
+/// Stores a byte at one of eight offsets.
 pub(super) fn variable_stack() -> Vec<Insn> {
     returning_one([
         Insn::store(Size::U64, Reg::R10, -8, 0),
@@ -83,7 +84,7 @@ pub(super) fn variable_stack() -> Vec<Insn> {
 }
 
 pub(super) fn long_jump() -> Vec<Insn> {
-    // The first jump is there for the instruction between the two, which may not be out of reach.
+    // The first jump makes the instruction that the long one skips reachable.
     returning_one([
         Insn::load(Size::U32, Reg::R2, Reg::R1, WRITE),
         Insn::jump_if(Width::W64, Cond::Eq, Reg::R2, 0, 1),
@@ -92,7 +93,7 @@ pub(super) fn long_jump() -> Vec<Insn> {
     ])
 }
 
-/// Reserves room in a ring buffer and gives it back. The map must live until the program is loaded.
+/// Reserves a record in a ring buffer and discards it. The map must be open until the program is loaded.
 pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
     const RINGBUF: u32 = 27;
     let spec = MapSpec {
@@ -103,7 +104,7 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
         flags: 0,
         name: kernel_name("knobgate_probe"),
     };
-    let map = within_limit(|| bpf::map_create(&spec))?;
+    let map = with_raised_limit(|| bpf::map_create(&spec))?;
     let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Map { fd: map.as_raw_fd() });
     let insns = returning_one([
         first,
@@ -119,10 +120,10 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
     Ok((map, insns))
 }
 
-/// Replaces what is written by [`REPLACEMENT`], with the instructions that compiled policies have for it. The verifier
-/// does not know how long that is: so it is in compiled policies, and some verifiers reject what they could accept.
+/// Replaces a written value with [`REPLACEMENT`], with the same instructions as compiled policies: the verifier does
+/// not know the length, which some verifiers reject.
 pub(super) fn rewrite() -> Result<Vec<Insn>, AsmError> {
-    // One byte more than is replaced: the NUL.
+    // With room for the NUL.
     const BUFFER_BYTES: i16 = REPLACEMENT.len() as i16 + 8;
     let mut asm = Assembler::new();
     let pass = asm.new_label();
@@ -146,8 +147,8 @@ pub(super) fn rewrite() -> Result<Vec<Insn>, AsmError> {
     Ok(asm.finish(false)?.insns)
 }
 
-/// Whether the kernel takes the lines of a program's source.
-pub(super) fn takes_lines() -> Outcome {
+/// Whether the kernel accepts line information.
+pub(super) fn line_info() -> Outcome {
     let program = Program {
         name: "knobgate_probe".to_owned(),
         insns: allow(),
@@ -158,15 +159,15 @@ pub(super) fn takes_lines() -> Outcome {
         },
         ..Program::default()
     };
-    match crate::load(&program, &LoadOptions::default()) {
+    match load_program(&program, &LoadOptions::default()) {
         Ok(loaded) if loaded.has_line_info => Outcome::Yes,
         Ok(_) => Outcome::No,
         Err(error) => Outcome::Unknown(error.to_string()),
     }
 }
 
-/// Whether a function of the program may be called in a loop, and write to the stack of the main function.
-pub(super) fn takes_loops() -> Outcome {
+/// Whether a subprogram may be the callback of `bpf_loop`, and write to the stack of the main function.
+pub(super) fn bpf_loop() -> Outcome {
     let mut asm = Assembler::new();
     let body = asm.new_label();
     asm.begin_function("main");
@@ -193,7 +194,7 @@ pub(super) fn takes_loops() -> Outcome {
         functions: code.functions,
         ..Program::default()
     };
-    match crate::load(&program, &LoadOptions::default()) {
+    match load_program(&program, &LoadOptions::default()) {
         Ok(_) => Outcome::Yes,
         Err(LoadError::Rejected { .. } | LoadError::NotPermitted { .. } | LoadError::Unsupported { .. }) => {
             Outcome::No
@@ -202,7 +203,7 @@ pub(super) fn takes_loops() -> Outcome {
     }
 }
 
-/// The offsets in the context, `struct bpf_sysctl` in `include/uapi/linux/bpf.h`.
+/// Offsets in the context, `struct bpf_sysctl` in `include/uapi/linux/bpf.h`.
 const WRITE: i16 = 0;
 pub(super) const FILE_POS: i16 = 4;
 

@@ -1,4 +1,4 @@
-//! What becomes of a return value that is neither 0 nor an errno: tried on a cgroup of our own, by a process that reads a knob.
+//! What the kernel does with a return value that is neither 0 nor an errno.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -9,11 +9,14 @@ use super::rewrite::scratch_cgroup;
 use super::{Outcome, programs, try_load};
 use crate::accessor::Accessor;
 use crate::link::Link;
-use crate::machine::ROOT;
+use crate::machine::PROC_SYS;
 
-/// Whether the access is denied. Where programs cannot set such a value, it is not.
-pub(crate) fn is_denied() -> Outcome {
-    /// Not how many bytes the knob has.
+/// Whether an access is denied if its programs leave a return value that is neither 0 nor an errno. [`Outcome::No`]
+/// where they cannot set such a value.
+///
+/// A process reads a knob, in a cgroup made for that.
+pub fn probe_invalid_retval() -> Outcome {
+    /// Not the length of the knob's value.
     const RETVAL: i32 = 1;
     let insns = programs::returning_one([
         Insn::mov(Width::W64, Reg::R1, RETVAL),
@@ -22,7 +25,7 @@ pub(crate) fn is_denied() -> Outcome {
     let Ok(program) = try_load(&insns) else { return Outcome::No };
     let read = || -> Result<i64, Box<dyn std::error::Error>> {
         let cgroup = scratch_cgroup()?;
-        let knob = File::open(format!("{ROOT}/kernel/ostype"))?;
+        let knob = File::open(format!("{PROC_SYS}/kernel/ostype"))?;
         let mut reader = Accessor::start(&cgroup)?;
         let _link = Link::create(&program, &cgroup)?;
         Ok(reader.read(knob.as_fd(), 64)?.0)

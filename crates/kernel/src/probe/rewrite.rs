@@ -1,13 +1,15 @@
-//! Whether a link holds, and whether a rewrite has an effect: both by attaching to a cgroup of our own.
+//! Whether links work, and whether rewrites have an effect, tried on a cgroup made for that.
 
 use std::os::fd::AsFd;
 
 use rustix::process::{WaitOptions, WaitStatus};
 
 use super::{Outcome, load_allow, outcome_of, programs, try_load};
-use crate::cgroup::{Cgroup, CgroupError};
+use crate::cgroup::Cgroup;
+use crate::cgroup_error::CgroupError;
 use crate::hierarchy::Hierarchy;
-use crate::link::{Link, LinkError};
+use crate::link::Link;
+use crate::link_error::LinkError;
 use crate::scratch::ScratchCgroup;
 use crate::sys::fork::{ProbeWriter, WriterEnd, fork_probe_writer};
 
@@ -24,7 +26,7 @@ pub(super) fn probe() -> (Outcome, Outcome) {
         Ok(insns) => insns,
         Err(error) => return unknown(error.to_string()),
     };
-    // Where the kernel rejects it, another one shows whether there are links.
+    // If the kernel rejects the rewrite, a simpler program shows whether links work.
     let (program, rejected) = match try_load(&insns) {
         Ok(program) => (Ok(program), None),
         Err(error) => (load_allow(), Some(outcome_of(error))),
@@ -33,21 +35,21 @@ pub(super) fn probe() -> (Outcome, Outcome) {
         Ok(program) => program,
         Err(error) => return unknown(format!("no program can be loaded: {error}")),
     };
-    // The link ends with this function, before the cgroup does.
+    // The link is dropped before the cgroup.
     let link = Link::create(&program, &cgroup);
     match link {
         Ok(_link) => (Outcome::Yes, rejected.unwrap_or_else(|| is_rewritten(&cgroup))),
         Err(LinkError::Unsupported { .. }) => {
-            (Outcome::No, Outcome::Unknown("there are no links to attach a program with".to_owned()))
+            (Outcome::No, Outcome::Unknown("programs cannot be attached by links".to_owned()))
         }
         Err(error) => unknown(error.to_string()),
     }
 }
 
-/// At the top, where no policy for others applies; or, in a container that may not, below its own.
+/// At the root, where no policy of a parent applies; in a container that may not do that, below its own cgroup.
 pub(super) fn scratch_cgroup() -> Result<ScratchCgroup, CgroupError> {
     let in_cgroup = |parent: Cgroup| {
-        ScratchCgroup::remove_stale(&parent, PREFIX)?;
+        ScratchCgroup::remove_stale(&parent, PREFIX);
         ScratchCgroup::create(&parent, PREFIX)
     };
     Hierarchy::find()?
@@ -82,12 +84,10 @@ fn is_rewritten(cgroup: &Cgroup) -> Outcome {
         Some(WriterEnd::CannotEnter) => unknown("the scratch cgroup cannot be entered"),
         Some(WriterEnd::CannotOpen) => unknown("kernel/domainname cannot be opened"),
         Some(WriterEnd::CannotWrite) => {
-            unknown("kernel/domainname cannot be written; another program may be in the way")
+            unknown("kernel/domainname cannot be written; another program may deny it")
         }
         Some(WriterEnd::CannotReadBack) => unknown("kernel/domainname cannot be read back"),
-        Some(WriterEnd::SomethingElse) => {
-            unknown("something else than ours was stored; another program interferes")
-        }
+        Some(WriterEnd::Unexpected) => unknown("an unexpected value was stored; another program interferes"),
         None => unknown("the writer was killed"),
     }
 }

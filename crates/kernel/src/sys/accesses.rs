@@ -1,4 +1,4 @@
-//! The process that makes accesses for another one, from inside of a cgroup, and the memory that both have.
+//! The process that makes accesses for another one, from inside a cgroup, and the memory that they share.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -11,20 +11,20 @@ use rustix::thread::set_name;
 use super::fork::{close_all_but, fork_without_exec};
 use crate::process_id::ProcessId;
 
-/// Memory that stays common to this process and those that it forks from now on.
+/// Memory shared with the processes that are forked from now on.
 #[derive(Debug)]
 pub(crate) struct SharedBytes {
     start: *mut u8,
     length: usize,
 }
 
-// SAFETY: a pointer to memory that is this value's alone, as far as this process goes.
+// SAFETY: within this process, the mapping belongs to this value alone.
 unsafe impl Send for SharedBytes {}
 
 impl SharedBytes {
-    /// So many bytes, of which those cost nothing that are not used.
+    /// Maps `length` bytes. Unused pages cost nothing.
     pub(crate) fn new(length: usize) -> Result<Self> {
-        // SAFETY: a new mapping, which is nobody else's.
+        // SAFETY: a new mapping, which nothing else refers to.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -38,22 +38,22 @@ impl SharedBytes {
         if start == libc::MAP_FAILED { Err(last_error()) } else { Ok(Self { start: start.cast(), length }) }
     }
 
-    /// Puts `bytes` at its beginning.
+    /// Stores `bytes` at its beginning.
     ///
     /// # Panics
     ///
-    /// If there are more than fit.
+    /// If they do not fit.
     pub(crate) fn store(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.length);
-        // SAFETY: it is as long, and the other process does not touch it until it is told to.
+        // SAFETY: it is long enough, and the other process does not touch it before the next request.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len()) };
     }
 
-    /// Makes its first bytes zeros.
+    /// Zeroes its first bytes.
     ///
     /// # Panics
     ///
-    /// If there are not as many.
+    /// If it is shorter.
     pub(crate) fn clear(&mut self, length: usize) {
         assert!(length <= self.length);
         // SAFETY: as in `store`.
@@ -64,22 +64,22 @@ impl SharedBytes {
     ///
     /// # Panics
     ///
-    /// If there are not as many.
+    /// If it is shorter.
     pub(crate) fn first(&self, length: usize) -> Vec<u8> {
         assert!(length <= self.length);
-        // SAFETY: it is as long, and the other process, which has answered, does not touch it until it is told to.
+        // SAFETY: it is long enough, and the other process has answered: it does not touch it before the next request.
         unsafe { std::slice::from_raw_parts(self.start, length) }.to_vec()
     }
 }
 
 impl Drop for SharedBytes {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's, and nothing refers to it any longer.
+        // SAFETY: this value owns the mapping, and no reference to it is left.
         unsafe { libc::munmap(self.start.cast(), self.length) };
     }
 }
 
-/// What the process is asked to do, with the file that it is handed.
+/// What the process shall do with the file that it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
     Read { count: usize },
@@ -87,7 +87,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// The bytes that go through the socket.
+    /// The message on the socket.
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         let (kind, count) = match self {
             Self::Read { count } => (0_u64, count),
@@ -110,9 +110,10 @@ impl Request {
     }
 }
 
-/// Starts a process that does what comes through `socket`, on the beginning of `shared`, until that is closed.
+/// Starts a process that serves the requests on `socket`, with the beginning of `shared` as its buffer, until the
+/// socket is closed.
 pub(crate) fn fork_accessor(socket: BorrowedFd<'_>, shared: &SharedBytes) -> Result<ProcessId> {
-    // SAFETY: `serve` makes system calls alone.
+    // SAFETY: `serve` makes system calls only.
     unsafe { fork_without_exec(|| serve(socket, shared)) }
 }
 
@@ -123,7 +124,7 @@ fn serve(socket: BorrowedFd<'_>, shared: &SharedBytes) -> u8 {
         match receive(socket) {
             Ok(Some((request, file))) => {
                 let returned = perform(request, file.as_raw_fd(), shared);
-                // The descriptor is closed before it is said that all is done.
+                // Close the descriptor before answering.
                 drop(file);
                 if send(socket, &returned.to_ne_bytes(), SendFlags::NOSIGNAL).is_err() {
                     return 1;
@@ -154,15 +155,15 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, OwnedFd)>> {
     }
 }
 
-/// What the system call returns, with the errno as a negative number. A program of the hook can make it return what no
-/// length and no errno is, for which the libraries have no type.
+/// The result of the system call, with the errno as a negative number. It is a raw number because a program of the hook
+/// can set one that is neither a length nor an errno.
 fn perform(request: Request, file: i32, shared: &SharedBytes) -> i64 {
     let (number, count) = match request {
         Request::Read { count } => (libc::SYS_read, count),
         Request::Write { count } => (libc::SYS_write, count),
     };
     let count = count.min(shared.length);
-    // SAFETY: `shared` has as many bytes, and the process that asked does not touch them until it is answered.
+    // SAFETY: `shared` has `count` bytes, and the requesting process does not touch them before the answer.
     let returned = unsafe { libc::syscall(number, file, shared.start, count) };
     if returned == -1 { -i64::from(last_error().raw_os_error()) } else { returned }
 }

@@ -1,7 +1,7 @@
 //! bpf(2), one function for each command that we use.
 //!
 //! A function takes what the command needs by type, and builds the `attr` for it, so that no caller can hand the kernel
-//! an address or a length that is not right.
+//! a wrong address or length.
 
 mod layout;
 
@@ -17,8 +17,6 @@ use layout::{
     MapCreateAttr, MapElemAttr, ObjPathAttr, Plain, ProgLoadAttr, QueryAttr, RawTracepointAttr,
 };
 pub(crate) use layout::{LinkInfo, MapInfo, ProgramInfo};
-
-use crate::replacement::Replacement;
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
@@ -101,7 +99,7 @@ fn length(bytes: usize) -> Result<u32> {
     u32::try_from(bytes).map_err(|_| Errno::TOOBIG)
 }
 
-/// What a map is made of.
+/// The attributes of a new map.
 pub(crate) struct MapSpec {
     pub(crate) kind: u32,
     pub(crate) key_size: u32,
@@ -111,7 +109,7 @@ pub(crate) struct MapSpec {
     pub(crate) name: [u8; 16],
 }
 
-/// What a program is made of.
+/// The attributes of a new program.
 pub(crate) struct ProgramSpec<'a> {
     pub(crate) kind: u32,
     pub(crate) expected_attach_type: u32,
@@ -153,7 +151,7 @@ pub(crate) fn map_create(spec: &MapSpec) -> Result<OwnedFd> {
     unsafe { bpf(MAP_CREATE, &mut attr) }.map(owned)
 }
 
-/// The descriptor of a map together with its sizes, which the element commands take on trust from the caller.
+/// The descriptor of a map with its sizes. The element commands trust the caller to know these.
 #[derive(Debug)]
 pub(crate) struct MapFd {
     fd: OwnedFd,
@@ -162,7 +160,7 @@ pub(crate) struct MapFd {
 }
 
 impl MapFd {
-    /// Takes a map. Fails with `EOPNOTSUPP` for a per-CPU map when the number of CPUs is not known.
+    /// Fails with `EOPNOTSUPP` for a per-CPU map if the number of CPUs is unknown.
     pub(crate) fn new(fd: OwnedFd, possible_cpus: Option<usize>) -> Result<Self> {
         const PER_CPU: [u32; 4] = [5, 6, 10, 21];
         let info: MapInfo = info(fd.as_fd())?;
@@ -183,9 +181,9 @@ impl MapFd {
         self.value_bytes
     }
 
-    /// Fails with `EINVAL` when the sizes are not this map's, and with `EOPNOTSUPP` for a kind of map whose values
-    /// in user space are not what its sizes say (hash, array, their per-CPU and LRU forms, program arrays, which take
-    /// descriptors of 4 bytes, and LPM tries are).
+    /// Fails with `EINVAL` if the sizes are not those of this map, and with `EOPNOTSUPP` if values in user space do not
+    /// have the declared size. They do in hashes, arrays, the per-CPU and LRU variants, LPM tries, and program arrays
+    /// (4-byte descriptors).
     fn check(&self, key: &[u8], value: usize) -> Result<()> {
         const ELEMENTS_AS_DECLARED: [u32; 8] = [1, 2, 3, 5, 6, 9, 10, 11];
         if !ELEMENTS_AS_DECLARED.contains(&self.info.kind) {
@@ -255,7 +253,7 @@ impl MapFd {
         unsafe { bpf(MAP_LOOKUP_AND_DELETE_ELEM, &mut attr) }.map(drop)
     }
 
-    /// As `check`, for the kinds that have no keys.
+    /// As `check`, for maps without keys.
     fn check_queue(&self, value: usize) -> Result<()> {
         const QUEUES: [u32; 2] = [22, 23];
         if !QUEUES.contains(&self.info.kind) {
@@ -337,15 +335,15 @@ pub(crate) fn obj_get(path: &CStr) -> Result<OwnedFd> {
     unsafe { bpf(OBJ_GET, &mut attr) }.map(owned)
 }
 
-/// Where among others a program is attached: flags, and what they are about.
+/// Where a program is attached: flags, and what they refer to.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct AttachSpec<'a> {
     /// `BPF_F_…`
     pub(crate) flags: u32,
-    /// The program that gives way.
+    /// The program to replace.
     pub(crate) replaced: Option<BorrowedFd<'a>>,
-    /// The program or link before or after which it goes.
-    pub(crate) anchor: Option<BorrowedFd<'a>>,
+    /// The program or link to go before or after.
+    pub(crate) relative_to: Option<BorrowedFd<'a>>,
 }
 
 pub(crate) fn prog_attach(
@@ -360,7 +358,7 @@ pub(crate) fn prog_attach(
         attach_type,
         flags: spec.flags,
         replaced_fd: spec.replaced.map_or(0, raw),
-        anchor_fd: spec.anchor.map_or(0, raw),
+        relative_fd: spec.relative_to.map_or(0, raw),
         expected_revision: 0,
     };
     // SAFETY: the attr holds no address.
@@ -382,15 +380,15 @@ pub(crate) fn raw_tracepoint_open(program: BorrowedFd<'_>, name: &CStr) -> Resul
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &mut attr) }.map(owned)
 }
 
-/// What `PROG_QUERY` says besides the ids.
+/// The result of `PROG_QUERY`, apart from the ids.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueryResult {
-    /// How many programs there are, which may be more than fit.
+    /// How many programs there are, possibly more than fit.
     pub(crate) count: usize,
     pub(crate) attach_flags: u32,
-    /// 0 where the kernel has none to give.
+    /// 0 if the kernel does not count revisions.
     pub(crate) revision: u64,
-    /// Whether `ids` was too short.
+    /// `ids` was too short.
     pub(crate) truncated: bool,
 }
 
@@ -433,22 +431,27 @@ pub(crate) fn link_create(
         target_fd: raw(target),
         attach_type,
         flags: spec.flags,
-        anchor_fd: spec.anchor.map_or(0, raw),
+        relative_fd: spec.relative_to.map_or(0, raw),
         ..LinkCreateAttr::default()
     };
     // SAFETY: the attr holds no address.
     unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
 }
 
-/// Replaces the program of a link. Fails with `EPERM` if that is not the old one.
-pub(crate) fn link_update(link: BorrowedFd<'_>, replacement: Replacement<'_>) -> Result<()> {
+/// Replaces the program of a link. Fails with `EPERM` if it is not the old one. Only
+/// [`Replacement`](crate::replacement::Replacement) calls this, because some pairs of programs crash some kernels.
+pub(crate) fn link_update_unchecked(
+    link: BorrowedFd<'_>,
+    old: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
+) -> Result<()> {
     const F_REPLACE: u32 = 4;
     let mut attr = LinkUpdateAttr {
         link_fd: raw(link),
-        new_prog_fd: raw(replacement.new_program()),
-        // Without the flag the kernel would not notice that the old program is no longer the one that was checked.
+        new_prog_fd: raw(new),
+        // Without this flag, the kernel would also replace a program that nobody checked.
         flags: F_REPLACE,
-        old_prog_fd: raw(replacement.old()),
+        old_prog_fd: raw(old),
     };
     // SAFETY: the attr holds no address.
     unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)
@@ -474,7 +477,7 @@ pub(crate) fn fd_by_id(object: Object, id: u32) -> Result<OwnedFd> {
     unsafe { bpf(object.fd_by_id(), &mut attr) }.map(owned)
 }
 
-/// What the kernel says of a descriptor, which must be of the kind that `I` describes.
+/// What the kernel says about a descriptor, which must be of the kind that `I` describes.
 pub(crate) fn info<I: Info>(fd: BorrowedFd<'_>) -> Result<I> {
     let mut info = I::default();
     fill_info(fd, &mut info)?;

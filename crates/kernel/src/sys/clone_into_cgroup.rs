@@ -1,4 +1,4 @@
-//! Starting a command inside a cgroup with clone3(2), so that nothing has to move there.
+//! Starting a command inside a cgroup with clone3(2), so that no process has to be moved.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -15,7 +15,7 @@ use crate::process_id::ProcessId;
 /// `CLONE_INTO_CGROUP` in include/uapi/linux/sched.h.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// `struct clone_args` there, as of Linux 5.7.
+/// `struct clone_args` of the same file, as of Linux 5.7.
 #[repr(C)]
 #[derive(Default)]
 struct CloneArgs {
@@ -32,31 +32,31 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// Why there is no command.
+/// Why a command was not started.
 #[derive(Debug)]
 pub(crate) enum SpawnError {
-    /// There is no process: the kernel is too old for this, or refuses, or this process has several threads. Another way to
-    /// start the command may work.
-    NoProcess,
-    /// There was a process, which could not become the command and has ended.
-    NoCommand(io::Error),
+    /// There is no child: the kernel is too old for this or forbids it, or this process has several threads. Another
+    /// way to start the command may work.
+    CloneFailed,
+    /// The child could not execute the command, and has ended.
+    ExecFailed(io::Error),
 }
 
-/// Starts `command` in the cgroup of this directory. Does nothing if this process has several threads: one of them may
-/// hold a lock that the child needs before it execs.
+/// Starts `command` in the cgroup of this directory. Fails if this process has several threads: one of them may hold a
+/// lock that the child needs before it executes.
 pub(crate) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> Result<ProcessId, SpawnError> {
     if !has_one_thread() {
-        return Err(SpawnError::NoProcess);
+        return Err(SpawnError::CloneFailed);
     }
-    let (errors, report) = error_pipe().map_err(|_| SpawnError::NoProcess)?;
+    let (errors, report) = error_pipe().map_err(|_| SpawnError::CloneFailed)?;
     let args = CloneArgs {
         flags: INTO_CGROUP,
         exit_signal: libc::SIGCHLD as u64,
         cgroup: cgroup.as_raw_fd() as u64,
         ..CloneArgs::default()
     };
-    // SAFETY: as fork, for no memory is shared. The child is a copy of a process with one thread, which thus holds no lock,
-    // and ends here if it does not exec.
+    // SAFETY: like fork, since no memory is shared. The child is a copy of a process with one thread, so no lock is
+    // held, and it ends here if the exec fails.
     let returned = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     if returned == 0 {
         let end = EndHere;
@@ -65,7 +65,7 @@ pub(crate) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> Resul
         drop(end);
     }
     drop(report);
-    let child = ProcessId::new(returned).ok_or(SpawnError::NoProcess)?;
+    let child = ProcessId::new(returned).ok_or(SpawnError::CloneFailed)?;
     let mut error = [0; 4];
     let length = loop {
         match read(&errors, &mut error) {
@@ -77,10 +77,10 @@ pub(crate) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> Resul
         return Ok(child);
     }
     let _ = child.wait(WaitOptions::empty());
-    Err(SpawnError::NoCommand(io::Error::from_raw_os_error(i32::from_ne_bytes(error))))
+    Err(SpawnError::ExecFailed(io::Error::from_raw_os_error(i32::from_ne_bytes(error))))
 }
 
-/// A pipe, whose end to write to is none of the standard streams that the command gets.
+/// A pipe whose write end is not one of the standard streams, which the command replaces.
 fn error_pipe() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((read_end, fcntl_dupfd_cloexec(write_end, 3)?))

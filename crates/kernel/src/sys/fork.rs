@@ -1,8 +1,8 @@
 //! Processes that are forked and never exec: the guard of a cgroup, and the writer of a probe.
 //!
-//! Between fork and `_exit` such a process may only make system calls on data that was prepared before: another
-//! thread may have held any lock (the allocator's too) at the moment of the fork. All that the bodies below call is
-//! `rustix` with its raw system calls and [`sweep`], which keeps to the same rule.
+//! Between fork and `_exit`, such a process may only make system calls on prepared data: at the moment of the fork,
+//! another thread may have held any lock, including the allocator's. The functions below call nothing but the raw
+//! system calls of `rustix`, and [`teardown`], which follows the same rule.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -15,17 +15,17 @@ use rustix::process::{DumpableBehavior, chdir, set_dumpable_behavior, setsid};
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
 use crate::process_id::ProcessId;
-use crate::sweep;
+use crate::teardown;
 
-/// Forks a process that runs `body` and ends with what it returns as its exit status. All signals stay blocked in
-/// it, so that no handler of ours runs there; `SIGKILL` ends it.
+/// Forks a process that runs `body` and exits with the status that it returns. All signals stay blocked in the child,
+/// so that no handler of this process runs there. `SIGKILL` ends it.
 ///
 /// # Safety
 ///
-/// `body` makes system calls alone: it does not allocate, lock, or touch what another thread may have been changing.
+/// `body` makes system calls only: it does not allocate, lock, or touch what another thread may have been changing.
 pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<ProcessId> {
     let before = block_all_signals();
-    // SAFETY: the child runs `body`, of which the caller promises what fork asks of it, and ends.
+    // SAFETY: the child runs `body`, for which the caller promises the rule above, and exits.
     let returned = unsafe { libc::fork() };
     if returned == 0 {
         let _end = EndHere;
@@ -36,7 +36,7 @@ pub(super) unsafe fn fork_without_exec(body: impl FnOnce() -> u8) -> Result<Proc
     ProcessId::new(returned).ok_or_else(|| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
 }
 
-/// Ends the process when it is dropped: also when a forked process unwinds, which must not reach the parent's stack frames.
+/// Ends the process on drop. A forked process that unwinds must not reach the stack frames of its parent.
 pub(super) struct EndHere;
 
 impl Drop for EndHere {
@@ -46,7 +46,7 @@ impl Drop for EndHere {
 }
 
 fn exit_now(status: u8) -> ! {
-    // SAFETY: `_exit` takes any status and does not return.
+    // SAFETY: `_exit` accepts any status and does not return.
     unsafe { libc::_exit(status.into()) }
 }
 
@@ -66,9 +66,9 @@ fn restore_signals(before: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
 }
 
-/// What a guard process holds, and all that it holds.
+/// The descriptors and the name that a guard process works with.
 pub(crate) struct GuardedCgroup<'a> {
-    /// Reports the end of the process that is guarded against: end of file without a byte before it.
+    /// End of file here, without a byte before it, means that the parent has died.
     pub(crate) alive: BorrowedFd<'a>,
     /// The directory of the cgroup.
     pub(crate) cgroup: BorrowedFd<'a>,
@@ -80,7 +80,7 @@ pub(crate) struct GuardedCgroup<'a> {
 
 /// Starts the guard process of a cgroup.
 pub(crate) fn fork_guard(guarded: &GuardedCgroup<'_>) -> Result<ProcessId> {
-    // SAFETY: `watch` makes system calls alone.
+    // SAFETY: `watch` makes system calls only.
     unsafe { fork_without_exec(|| watch(guarded)) }
 }
 
@@ -88,7 +88,7 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
     let _ = setsid();
     let _ = chdir(c"/");
     let _ = set_name(c"knobgate-guard");
-    // Nobody traces it whose capabilities are no more than its own.
+    // Tracing it takes CAP_SYS_PTRACE then.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     close_all_but([
         guarded.alive.as_raw_fd(),
@@ -104,21 +104,21 @@ fn watch(guarded: &GuardedCgroup<'_>) -> u8 {
             Ok(_) | Err(_) => break,
         }
     }
-    // There is no end to this but an empty cgroup.
+    // Go on until the cgroup is empty.
     loop {
-        let _ = sweep::kill_all(guarded.cgroup);
-        match sweep::wait_until_empty(guarded.cgroup, Duration::from_secs(1)) {
+        let _ = teardown::kill_all(guarded.cgroup);
+        match teardown::wait_until_empty(guarded.cgroup, Duration::from_secs(1)) {
             Ok(false) => {}
             Ok(true) | Err(_) => break,
         }
     }
-    match sweep::remove_all(guarded.parent, guarded.name) {
+    match teardown::remove_all(guarded.parent, guarded.name) {
         Ok(()) => 0,
         Err(_) => 1,
     }
 }
 
-/// Closes all descriptors but these, of which some may be the same.
+/// Closes all descriptors except these. They may contain duplicates.
 pub(super) fn close_all_but(mut kept: [i32; 4]) {
     kept.sort_unstable();
     let mut first = 0;
@@ -136,7 +136,7 @@ fn close_range(first: i32, last: i32) {
     // SAFETY: runs in the forked child, which uses none of these descriptors again.
     unsafe {
         if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
-            // Linux before 5.9. Descriptors beyond this bound are beyond the usual limit too.
+            // Linux before 5.9. This bound is above the default limit of descriptors.
             for fd in first..=last.min(65_535) {
                 libc::close(fd);
             }
@@ -144,19 +144,19 @@ fn close_range(first: i32, last: i32) {
     }
 }
 
-/// What the writer of the rewriting probe does its work with.
+/// What the writer of the rewrite probe works with.
 pub(crate) struct ProbeWriter<'a> {
     /// `cgroup.procs` of the scratch cgroup, open for writing.
     pub(crate) procs: BorrowedFd<'a>,
-    /// The knob, one that the UTS namespace has for itself.
+    /// A knob of the UTS namespace.
     pub(crate) knob: &'a CStr,
-    /// What is written; another value, but no longer, is what the program puts there.
+    /// What it writes.
     pub(crate) written: &'a [u8],
-    /// What the program puts there.
+    /// What the program replaces it with; not longer.
     pub(crate) replacement: &'a [u8],
 }
 
-/// How a [`ProbeWriter`] ended: its exit status.
+/// The exit status of a [`ProbeWriter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum WriterEnd {
@@ -167,7 +167,7 @@ pub(crate) enum WriterEnd {
     CannotOpen = 4,
     CannotWrite = 5,
     CannotReadBack = 6,
-    SomethingElse = 7,
+    Unexpected = 7,
 }
 
 impl WriterEnd {
@@ -179,7 +179,7 @@ impl WriterEnd {
         Self::CannotOpen,
         Self::CannotWrite,
         Self::CannotReadBack,
-        Self::SomethingElse,
+        Self::Unexpected,
     ];
 
     pub(crate) fn from_status(status: i32) -> Option<Self> {
@@ -187,14 +187,14 @@ impl WriterEnd {
     }
 }
 
-/// Starts the writer of the rewriting probe.
+/// Starts the writer of the rewrite probe.
 pub(crate) fn fork_probe_writer(writer: &ProbeWriter<'_>) -> Result<ProcessId> {
-    // SAFETY: `write_and_compare` makes system calls alone.
+    // SAFETY: `write_and_compare` makes system calls only.
     unsafe { fork_without_exec(|| write_and_compare(writer) as u8) }
 }
 
 fn write_and_compare(writer: &ProbeWriter<'_>) -> WriterEnd {
-    // SAFETY: no descriptor table is unshared. From here on the machine's own value is out of reach.
+    // SAFETY: the descriptor table is not unshared. From here on, the host's value is out of reach.
     if unsafe { unshare_unsafe(UnshareFlags::NEWUTS) }.is_err() {
         return WriterEnd::CannotUnshare;
     }
@@ -217,6 +217,6 @@ fn write_and_compare(writer: &ProbeWriter<'_>) -> WriterEnd {
     } else if stored == writer.written.trim_ascii_end() {
         WriterEnd::NotReplaced
     } else {
-        WriterEnd::SomethingElse
+        WriterEnd::Unexpected
     }
 }

@@ -5,25 +5,25 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::io::{Errno, Result};
 
-/// `BPF_RINGBUF_BUSY_BIT` and `BPF_RINGBUF_DISCARD_BIT`: of the length in the header of a record.
+/// `BPF_RINGBUF_BUSY_BIT` and `BPF_RINGBUF_DISCARD_BIT` of the length in a record's header.
 const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
 /// `BPF_RINGBUF_HDR_SZ`
 const HEADER: u64 = 8;
 
-/// A ring buffer as its reader maps it.
+/// The mappings of a ring buffer's reader.
 #[derive(Debug)]
 pub(crate) struct RingMemory {
-    /// The page of the position of the reader.
+    /// The page with the consumer position.
     consumer: *mut u8,
-    /// The page of the position of the writers, and the data twice, so that no record has a gap.
+    /// The page with the producer position, then the data, mapped twice so that every record is contiguous.
     producer: *mut u8,
     page: usize,
-    /// Bytes of data, a power of two.
+    /// Size of the data in bytes, a power of two.
     size: u64,
 }
 
-// SAFETY: pointers to mappings that are this value's alone, as far as this process goes.
+// SAFETY: within this process, the mappings belong to this value alone.
 unsafe impl Send for RingMemory {}
 
 impl RingMemory {
@@ -31,7 +31,7 @@ impl RingMemory {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: it is no ring buffer of this size.
+    /// `EINVAL` if it is not a ring buffer of this size.
     pub(crate) fn new(map: BorrowedFd<'_>, size: u32) -> Result<Self> {
         let page = rustix::param::page_size();
         if !size.is_power_of_two() || !(size as usize).is_multiple_of(page) {
@@ -48,23 +48,24 @@ impl RingMemory {
         Ok(Self { consumer, producer, page, size: u64::from(size) })
     }
 
-    /// Takes out all records that are there, up to one that is still being written.
+    /// Consumes all records, up to one that is still being written.
     pub(crate) fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut records = Vec::new();
-        // SAFETY: both pages are mapped, aligned, and begin with the position.
+        // SAFETY: both pages are mapped and aligned, and begin with the position.
         let (consumer, producer) =
             unsafe { (AtomicU64::from_ptr(self.consumer.cast()), &*self.producer.cast::<AtomicU64>()) };
         let mut position = consumer.load(Ordering::Relaxed);
         while position < producer.load(Ordering::Acquire) {
             let offset = self.page + (position & (self.size - 1)) as usize;
-            // SAFETY: the data begins behind the page; records are aligned to 8 bytes and begin in its first half.
+            // SAFETY: the data follows the page; records are aligned to 8 bytes and begin in its first half.
             let header = unsafe { &*self.producer.add(offset).cast::<AtomicU32>() }.load(Ordering::Acquire);
             if header & BUSY != 0 {
                 break;
             }
             let length = u64::from(header & !DISCARD);
             if header & DISCARD == 0 && length <= self.size {
-                // SAFETY: a record is no longer than the data, which is mapped twice, and the kernel has finished it.
+                // SAFETY: the record is not longer than the data, which is mapped twice, and the kernel has completed
+                // it.
                 let record = unsafe {
                     std::slice::from_raw_parts(self.producer.add(offset + HEADER as usize), length as usize)
                 };
@@ -85,7 +86,7 @@ impl Drop for RingMemory {
 }
 
 fn mapped(map: BorrowedFd<'_>, length: usize, protection: i32, offset: usize) -> Result<*mut u8> {
-    // SAFETY: a new mapping, which is nobody else's.
+    // SAFETY: a new mapping, which nothing else refers to.
     let start = unsafe {
         let offset = offset as libc::off_t;
         libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, map.as_raw_fd(), offset)
@@ -98,6 +99,6 @@ fn mapped(map: BorrowedFd<'_>, length: usize, protection: i32, offset: usize) ->
 }
 
 fn unmap(start: *mut u8, length: usize) {
-    // SAFETY: called with what `mapped` gave, by its owner, when nothing refers to it any longer.
+    // SAFETY: the owner calls this with the result of `mapped`, when no reference is left.
     unsafe { libc::munmap(start.cast(), length) };
 }

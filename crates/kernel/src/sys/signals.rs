@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::process::Signal;
 
-/// The signals that a thread holds back.
+/// A signal mask.
 #[derive(Clone, Copy)]
 pub(crate) struct Mask(libc::sigset_t);
 
@@ -16,7 +16,7 @@ impl std::fmt::Debug for Mask {
     }
 }
 
-/// Blocks `signals` for this thread; what was blocked before.
+/// Blocks `signals` for this thread. Returns the previous mask.
 pub(crate) fn block(signals: &[Signal]) -> Result<Mask> {
     let mut before = MaybeUninit::uninit();
     // SAFETY: reads one set, fills the other; `before` is read only if that succeeded.
@@ -28,26 +28,26 @@ pub(crate) fn block(signals: &[Signal]) -> Result<Mask> {
     }
 }
 
-/// Blocks what `mask` says, and nothing else, for this thread. A system call and nothing else.
+/// Sets the signal mask of this thread. Makes a system call and nothing else.
 pub(crate) fn set_mask(mask: &Mask) {
     // SAFETY: reads a set that pthread_sigmask gave. It cannot fail with these arguments.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
 }
 
-/// A descriptor to read `signals` from, once they are blocked; it does not block.
+/// A nonblocking descriptor to read `signals` from, once they are blocked.
 pub(crate) fn signal_fd(signals: &[Signal]) -> Result<OwnedFd> {
-    // SAFETY: reads a set; the descriptor that comes back is new and nobody else's.
+    // SAFETY: reads a set; the descriptor is new, and nothing else owns it.
     unsafe {
         let fd = libc::signalfd(-1, &set(signals), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         if fd < 0 { Err(last_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
     }
 }
 
-/// The number and the code (`si_code` in sigaction(2)) of the next signal; `None` when there is none.
+/// The number and the code (`si_code` in sigaction(2)) of the next signal; `None` if none is pending.
 pub(crate) fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<(i32, i32)>> {
     let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
     let size = size_of::<libc::signalfd_siginfo>();
-    // SAFETY: the kernel fills `size` bytes of `info`, which it is read only after; it is made of integers alone.
+    // SAFETY: `info` consists of integers, and is read only after the kernel has filled all of it.
     unsafe {
         match libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size) {
             read if read == size as isize => {
@@ -63,15 +63,15 @@ pub(crate) fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<(i32, i32)>> {
     }
 }
 
-/// Ignores a signal. A system call and nothing else.
+/// Ignores a signal. Makes a system call and nothing else.
 pub(crate) fn ignore(signal: Signal) {
-    // SAFETY: no handler of ours is installed. It fails for signals that cannot be ignored, which does nothing.
+    // SAFETY: installs no handler. For signals that cannot be ignored it fails without effect.
     unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) };
 }
 
-/// Gives `SIGCHLD` its default effect, in place of being ignored; says whether it was.
+/// Resets `SIGCHLD` to its default action if it is ignored. Returns whether it was.
 pub(crate) fn stop_ignoring_children() -> Result<bool> {
-    // SAFETY: an action of zeros is the default one with nothing set; `before` is filled by the first call.
+    // SAFETY: a zeroed action is the default one without flags; the first call fills `before`.
     unsafe {
         let mut before = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         if libc::sigaction(libc::SIGCHLD, std::ptr::null(), &mut before) != 0 {
@@ -90,7 +90,7 @@ pub(crate) fn stop_ignoring_children() -> Result<bool> {
 
 fn set(signals: &[Signal]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset fills `set`; sigaddset changes it, and refuses numbers that are no signals.
+    // SAFETY: sigemptyset fills `set`; sigaddset changes it, and rejects invalid signals.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in signals {

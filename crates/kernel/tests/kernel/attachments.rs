@@ -2,25 +2,25 @@ use std::os::unix::fs::PermissionsExt;
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
-    AttachmentName, BpffsError, Cgroup, Change, Link, LinkError, LoadedProgram, PinDir, ProgramFd,
+    AttachmentName, BpffsError, Cgroup, Link, LinkError, LoadedProgram, PinDir, ProgramFd, Transaction,
 };
 use knobgate_testing::{eventually, scratch};
 use libtest_mimic::Failed;
 
-use crate::stage::{allow, attach, can_write, deny_writes, id, loaded, pins};
+use crate::fixtures::{allow, attach, can_write, deny_writes, id, loaded, pins};
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_pinned_link_holds_on", pin),
     ("one_program_holds_on_many_cgroups", many),
-    ("of_those_who_want_the_same_name_one_gets_it", same_name),
-    ("what_was_never_published_is_detached_at_once", dropped),
-    ("what_a_killed_process_began_is_removed_and_not_what_others_do", abandoned),
-    ("the_link_of_a_removed_cgroup_is_given_up", dead),
-    ("a_change_takes_the_place_of_every_program", replaced),
-    ("a_change_that_stops_half_way_puts_back_the_old_program", undone),
-    ("a_change_that_stops_half_way_takes_the_new_program_off", taken_off),
-    ("maps_are_held_for_as_long_as_their_program", maps),
-    ("programs_are_the_same_if_their_code_and_what_it_reads_is", identity),
+    ("of_several_processes_one_gets_a_name", same_name),
+    ("an_unpublished_attachment_is_detached_at_once", dropped),
+    ("attachments_that_a_killed_process_began_are_removed_and_no_others", abandoned),
+    ("the_link_of_a_removed_cgroup_is_unpinned", dead),
+    ("a_transaction_replaces_every_program", replaced),
+    ("a_rollback_restores_the_old_program", undone),
+    ("a_rollback_detaches_the_new_program", taken_off),
+    ("maps_are_pinned_as_long_as_their_program", maps),
+    ("programs_are_the_same_if_their_code_and_its_input_are", identity),
 ];
 
 /// An attachment of `program` on these cgroups.
@@ -31,9 +31,9 @@ fn publish(
     cgroups: &[&Cgroup],
 ) -> Result<(), BpffsError> {
     let new = pins.begin()?;
-    let mut change = Change::begin(&new, program)?;
-    cgroups.iter().try_for_each(|cgroup| change.attach(cgroup))?;
-    change.keep();
+    let mut transaction = Transaction::begin(&new, program)?;
+    cgroups.iter().try_for_each(|cgroup| transaction.attach(cgroup))?;
+    transaction.commit();
     new.publish(name)
 }
 
@@ -120,9 +120,9 @@ fn dropped() -> Result<(), Failed> {
     let (pins, _) = pins("dropped");
     let program = loaded(&deny_writes(libc::EPERM)).program;
     let new = pins.begin()?;
-    let mut change = Change::begin(&new, &program)?;
-    change.attach(&cgroup)?;
-    change.keep();
+    let mut transaction = Transaction::begin(&new, &program)?;
+    transaction.attach(&cgroup)?;
+    transaction.commit();
     assert!(!can_write(&cgroup));
     let path = new.path().to_owned();
     drop(new);
@@ -134,7 +134,7 @@ fn dropped() -> Result<(), Failed> {
 fn abandoned() -> Result<(), Failed> {
     let cgroup = scratch();
     let (pins, _) = pins("abandoned");
-    // What a process has come to that was killed.
+    // This is what a killed process leaves.
     let left = pins.path().join("+1-0");
     std::fs::create_dir(&left)?;
     let (program, link) = attach(&deny_writes(libc::EPERM), &cgroup);
@@ -156,7 +156,7 @@ fn dead() -> Result<(), Failed> {
     publish(&pins, &name, &loaded(&allow()).program, &[&cgroup, &doomed])?;
     let attachment = pins.attachment(&name)?;
     doomed.remove()?;
-    eventually("the link lets go", || {
+    eventually("the link is dead", || {
         attachment.link(doomed.id()).unwrap().info().unwrap().cgroup_id.is_none()
     });
     assert_eq!(attachment.links()?.iter().filter(|link| link.is_dead()).count(), 1);
@@ -173,11 +173,11 @@ fn replaced() -> Result<(), Failed> {
     let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
     publish(&pins, &name, &deny, &[&one, &other])?;
     let attachment = pins.attachment(&name)?;
-    let mut change = Change::begin(&attachment, &allow)?;
-    change.replace(&one)?;
-    change.replace(&other)?;
-    assert_eq!(change.replaced_programs().into_iter().collect::<Vec<_>>(), [id(&deny)]);
-    change.keep();
+    let mut transaction = Transaction::begin(&attachment, &allow)?;
+    transaction.replace(&one)?;
+    transaction.replace(&other)?;
+    assert_eq!(transaction.replaced_programs().into_iter().collect::<Vec<_>>(), [id(&deny)]);
+    transaction.commit();
     assert!(can_write(&one) && can_write(&other));
     assert_eq!(
         [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
@@ -196,13 +196,13 @@ fn undone() -> Result<(), Failed> {
     let attachment = pins.attachment(&name)?;
     attachment.link(doomed.id())?.detach()?;
 
-    let mut change = Change::begin(&attachment, &allow)?;
-    change.replace(&one)?;
-    change.replace(&other)?;
+    let mut transaction = Transaction::begin(&attachment, &allow)?;
+    transaction.replace(&one)?;
+    transaction.replace(&other)?;
     assert!(can_write(&one) && can_write(&other));
-    let error = change.replace(&doomed).expect_err("it holds nothing");
+    let error = transaction.replace(&doomed).expect_err("it holds nothing");
     assert!(matches!(error, BpffsError::Link(LinkError::Detached { .. })), "{error}");
-    change.undo()?;
+    transaction.rollback()?;
     assert!(!can_write(&one) && !can_write(&other));
     assert_eq!(
         [&one, &other].map(|cgroup| cgroup.attached().unwrap().program_ids),
@@ -218,25 +218,25 @@ fn taken_off() -> Result<(), Failed> {
     let (deny, allow) = (loaded(&deny_writes(libc::EPERM)).program, loaded(&allow()).program);
     let _full: Vec<Link> = (0..64).map(|_| Link::create(&allow, &full)).collect::<Result<_, _>>()?;
     let new = pins.begin()?;
-    let mut change = Change::begin(&new, &deny)?;
-    change.attach(&one)?;
-    let error = change.attach(&full).expect_err("there is no room");
+    let mut transaction = Transaction::begin(&new, &deny)?;
+    transaction.attach(&one)?;
+    let error = transaction.attach(&full).expect_err("there is no room");
     assert!(error.to_string().contains(&full.path().display().to_string()), "{error}");
     assert!(!can_write(&one));
-    // Dropped, a change is undone.
-    drop(change);
+    // Dropping a transaction rolls it back.
+    drop(transaction);
     assert_eq!(one.attached()?.mode, None);
     assert_eq!(new.links()?, []);
     Ok(())
 }
 
-/// A program that does nothing with maps of its own.
+/// A program that refers to these maps.
 fn with_maps(maps: Vec<MapDef>) -> Program {
     let relocations: Vec<Relocation> =
         (0..maps.len()).map(|map| Relocation { insn: 2 * map, map, target: MapReference::Map }).collect();
     let loads = maps.iter().flat_map(|_| Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 }));
     let insns: Vec<Insn> = loads.chain(allow().insns).collect();
-    Program { maps, relocations, ..crate::stage::program("maps", insns) }
+    Program { maps, relocations, ..crate::fixtures::program("maps", insns) }
 }
 
 fn array(kind: MapKind, max_entries: u32, contents: &[(u32, u32)]) -> MapDef {
@@ -253,7 +253,7 @@ fn array(kind: MapKind, max_entries: u32, contents: &[(u32, u32)]) -> MapDef {
     }
 }
 
-/// A program with a program array, which holds this one.
+/// A program with a program array that contains `callee`.
 fn calling(callee: Program) -> Program {
     let callee = Program { maps: Vec::new(), relocations: Vec::new(), ..callee };
     let tail_calls = vec![TailCall { map: 0, index: 1, program: callee }];
@@ -266,38 +266,38 @@ fn maps() -> Result<(), Failed> {
     let [first, second, third] =
         [calling(allow()), calling(deny_writes(1)), allow()].map(|program| loaded(&program));
     let new = pins.begin()?;
-    let on = |change: &mut Change<'_>, program: &LoadedProgram| {
+    let pin = |transaction: &mut Transaction<'_>, program: &LoadedProgram| {
         let maps: Vec<_> = program.maps.iter().map(|(_, map)| map).collect();
-        change.hold_maps(&maps)
+        transaction.pin_maps(&maps)
     };
-    let mut change = Change::begin(&new, &first.program)?;
-    on(&mut change, &first)?;
-    change.attach(&cgroup)?;
-    change.keep();
+    let mut transaction = Transaction::begin(&new, &first.program)?;
+    pin(&mut transaction, &first)?;
+    transaction.attach(&cgroup)?;
+    transaction.commit();
     new.publish(&name)?;
 
     let attachment = pins.attachment(&name)?;
-    let held = || -> Result<Vec<String>, Failed> {
+    let pinned = || -> Result<Vec<String>, Failed> {
         let names = std::fs::read_dir(attachment.path())?.map(|entry| Ok(entry?.file_name().into_string()));
         let names = names.collect::<std::io::Result<Result<Vec<_>, _>>>()?.map_err(|_| "a name")?;
         Ok(names.into_iter().filter(|name| !name.starts_with("cgroup-")).collect())
     };
     let pin_of = |program: &LoadedProgram| format!("map-{}", program.maps[0].1.info().id);
-    assert_eq!(held()?, [pin_of(&first)]);
-    for (program, kept, expected) in [
+    assert_eq!(pinned()?, [pin_of(&first)]);
+    for (program, commits, expected) in [
         (&second, false, vec![pin_of(&first)]),
         (&second, true, vec![pin_of(&second)]),
         (&third, true, vec![]),
     ] {
-        let mut change = Change::begin(&attachment, &program.program)?;
-        on(&mut change, program)?;
-        change.replace(&cgroup)?;
-        if kept {
-            change.keep();
+        let mut transaction = Transaction::begin(&attachment, &program.program)?;
+        pin(&mut transaction, program)?;
+        transaction.replace(&cgroup)?;
+        if commits {
+            transaction.commit();
         } else {
-            change.undo()?;
+            transaction.rollback()?;
         }
-        assert_eq!(held()?, expected);
+        assert_eq!(pinned()?, expected);
     }
     pins.remove(&name)?;
     Ok(())
@@ -325,7 +325,7 @@ fn identity() -> Result<(), Failed> {
             false,
         ),
         (
-            "what is frozen",
+            "the content of a frozen map",
             with_maps(vec![frozen(Array, &[(1, 1)])]),
             with_maps(vec![frozen(Array, &[(1, 2)])]),
             false,
@@ -355,7 +355,7 @@ fn identity() -> Result<(), Failed> {
             true,
         ),
         (
-            "what was collected",
+            "collected data",
             with_maps(vec![array(Hash, 4, &[])]),
             with_maps(vec![array(Hash, 4, &[(7, 7)])]),
             true,

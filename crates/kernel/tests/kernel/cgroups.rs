@@ -1,32 +1,36 @@
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy, ProcessId, ScratchCgroup};
-use knobgate_testing::{Reaped, root, runs, scratch, shell};
+use knobgate_testing::{Reaped, eventually, is_running, root, scratch, shell};
 use libtest_mimic::Failed;
 
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_cgroup_is_opened_by_directory_and_by_name", open),
-    ("what_is_no_cgroup_is_told_apart", not_cgroups),
+    ("other_directories_are_rejected", not_cgroups),
     ("a_cgroup_is_created_once", create),
-    ("a_process_is_found_where_it_is_moved", of_pid),
-    ("a_process_in_a_cgroup_with_an_odd_name_is_found_there", odd_names),
-    ("a_process_is_not_found_where_another_mount_leads", mounts_over),
+    ("a_process_is_found_after_it_was_moved", of_pid),
+    ("a_process_in_a_cgroup_with_an_unusual_name_is_found", odd_names),
+    ("a_process_is_not_found_in_a_cgroup_that_a_mount_covers", mounts_over),
     ("an_id_leads_back_to_the_path", ids),
-    ("killing_ends_all_that_is_below", kill),
-    ("killing_ends_all_in_threaded_cgroups", kill_threaded),
+    ("killing_reaches_all_cgroups_below", kill),
+    ("killing_reaches_threaded_cgroups", kill_threaded),
     ("a_cgroup_has_a_type", types),
-    // That it cannot be killed rests on this; to try that would be rash.
-    ("the_root_does_not_tell_whether_it_is_populated", rooted),
+    // This is why the root cannot be killed, which no test tries.
+    ("the_root_has_no_events_file", rooted),
     ("a_cgroup_in_use_is_not_removed", in_use),
-    ("a_scratch_cgroup_goes_with_all_that_is_in_it", scratched),
+    ("a_scratch_cgroup_is_removed_with_everything_in_it", scratched),
     ("a_tree_is_removed_however_deep_it_is", deep),
     ("killing_reaches_every_cgroup_of_a_threaded_tree", kill_threaded_tree),
     ("a_tree_with_processes_is_left_alone", populated),
-    ("what_is_mounted_on_a_cgroup_is_left_alone", mounted),
-    ("scratch_cgroups_of_the_dead_are_cleared_away", stale),
+    ("a_mount_on_a_cgroup_is_left_alone", mounted),
+    ("stale_scratch_cgroups_are_removed_and_nothing_else", stale),
+    ("what_another_pid_namespace_uses_is_not_stale", stale_elsewhere),
+    ("a_new_scratch_cgroup_is_not_taken_for_stale", stale_race),
 ];
 
 fn open() -> Result<(), Failed> {
@@ -47,7 +51,7 @@ fn not_cgroups() -> Result<(), Failed> {
         let error = Cgroup::open(path).expect_err(path);
         assert!(matches!(&error, CgroupError::NotCgroup { .. }), "{error}");
     }
-    // Only on machines with both versions.
+    // On machines with both versions only.
     let version_one = Path::new("/sys/fs/cgroup/cpu");
     if version_one.is_dir() && Hierarchy::find()?.path() != Path::new("/sys/fs/cgroup") {
         let error = Cgroup::open(version_one).expect_err("version 1");
@@ -97,7 +101,7 @@ fn odd_names() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What [`Cgroup::of_pid`] makes of a process in `cgroup` where one directory lies over another.
+/// Calls [`Cgroup::of_pid`] for a process in `cgroup` after mounting `directory` over `over`. Returns what it prints.
 fn with_mount_over(cgroup: &Cgroup, directory: &Path, over: &Path) -> Result<String, Failed> {
     let child = Reaped(shell(cgroup, "exec sleep 1000").spawn()?);
     let mut covered = Command::new("unshare");
@@ -110,26 +114,26 @@ fn with_mount_over(cgroup: &Cgroup, directory: &Path, over: &Path) -> Result<Str
 fn mounts_over() -> Result<(), Failed> {
     let (cgroup, other) = (scratch(), scratch());
     let whole = Hierarchy::find()?.path().to_owned();
-    // A part of the hierarchy lies over all of it, and has a cgroup that is called like ours.
+    // A part of the hierarchy covers the whole one, and has a cgroup with the name of ours.
     let part = other.create("part")?;
     part.create(cgroup.path().file_name().ok_or("a name")?)?;
     let said = with_mount_over(&cgroup, part.path(), &whole)?;
     assert!(said.contains("which the hierarchy mounted at"), "{said}");
-    // Another cgroup lies over ours.
+    // Another cgroup covers ours.
     let said = with_mount_over(&cgroup, other.path(), cgroup.path())?;
-    assert!(said.contains("though"), "{said}");
+    assert!(said.contains("although"), "{said}");
     Ok(())
 }
 
-/// The argument that makes this program say in which cgroup a process is.
+/// The argument that makes this program print the cgroup of a process.
 pub(crate) const FIND: &str = "--find-cgroup";
 
-pub(crate) fn find(pid: &str) -> std::process::ExitCode {
+pub(crate) fn find(pid: &str) -> ExitCode {
     match Cgroup::of_pid(pid.parse().expect("a process id")) {
         Ok(cgroup) => println!("found {}", cgroup.path().display()),
         Err(error) => println!("{error}"),
     }
-    std::process::ExitCode::SUCCESS
+    ExitCode::SUCCESS
 }
 
 fn ids() -> Result<(), Failed> {
@@ -151,7 +155,7 @@ fn kill() -> Result<(), Failed> {
     ];
     cgroup.kill()?;
     assert!(cgroup.wait_until_empty(Duration::from_secs(5))?);
-    assert!(children.iter().all(|child| !runs(child.0.id())));
+    assert!(children.iter().all(|child| !is_running(child.0.id())));
     Ok(())
 }
 
@@ -188,11 +192,11 @@ fn scratched() -> Result<(), Failed> {
     let child = Reaped(shell(&inner, "exec sleep 1000").spawn()?);
     drop(cgroup);
     assert!(!path.exists());
-    assert!(!runs(child.0.id()));
+    assert!(!is_running(child.0.id()));
     Ok(())
 }
 
-/// Creates cgroups in one another, each with another one beside it; the innermost one.
+/// Creates nested cgroups, each next to another one. Returns the innermost one.
 fn nest(cgroup: &Cgroup, name: &str, depth: usize) -> Result<Cgroup, CgroupError> {
     cgroup.create("beside")?;
     let mut innermost = cgroup.create(name)?;
@@ -205,7 +209,7 @@ fn nest(cgroup: &Cgroup, name: &str, depth: usize) -> Result<Cgroup, CgroupError
 
 fn deep() -> Result<(), Failed> {
     const DEPTH: usize = 150;
-    // Its path is longer than any that a system call takes.
+    // The path exceeds PATH_MAX.
     let name = "x".repeat(libc::PATH_MAX as usize / DEPTH + 1);
     let parent = scratch();
     let cgroup = parent.create("top")?;
@@ -221,7 +225,7 @@ fn deep() -> Result<(), Failed> {
     let child = Reaped(shell(&nest(&cgroup, &name, DEPTH)?, "exec sleep 1000").spawn()?);
     cgroup.kill_and_remove()?;
     assert!(!cgroup.path().exists());
-    assert!(!runs(child.0.id()));
+    assert!(!is_running(child.0.id()));
     Ok(())
 }
 
@@ -253,7 +257,7 @@ fn populated() -> Result<(), Failed> {
     let child = Reaped(shell(&innermost, "exec sleep 1000").spawn()?);
     assert!(matches!(cgroup.remove_with_descendants(), Err(CgroupError::InUse { .. })));
     assert_eq!(cgroup.descendants()?.len(), 6);
-    assert!(runs(child.0.id()));
+    assert!(is_running(child.0.id()));
     Ok(())
 }
 
@@ -274,15 +278,87 @@ fn mounted() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The arguments that make this program clear stale cgroups away, and hold a scratch cgroup until its input ends.
+pub(crate) const CLEARER: &str = "--remove-stale";
+pub(crate) const HOLDER: &str = "--hold-scratch";
+const STALE: &str = "stale-";
+
+pub(crate) fn clear_stale(parent: &Path) -> ExitCode {
+    ScratchCgroup::remove_stale(&Cgroup::open(parent).expect("the parent"), STALE);
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn hold_scratch(parent: &Path) -> ExitCode {
+    let parent = Cgroup::open(parent).expect("the parent");
+    let scratch = ScratchCgroup::create(&parent, STALE).expect("a scratch cgroup");
+    println!("{}", scratch.path().display());
+    let _ = std::io::stdin().read(&mut [0]);
+    ExitCode::SUCCESS
+}
+
+/// This program in a role, as a process of another pid namespace.
+fn in_other_pids(role: &str, parent: &Cgroup) -> Result<Command, Failed> {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+    command.arg(std::env::current_exe()?).arg(role).arg(parent.path());
+    Ok(command)
+}
+
 fn stale() -> Result<(), Failed> {
     let cgroup = scratch();
-    // No process has the greatest number.
-    let dead = cgroup.create(format!("stale-{}-0", u32::MAX))?;
-    let other = cgroup.create("stale-mate")?;
-    let alive = ScratchCgroup::create(&cgroup, "stale-")?;
-    ScratchCgroup::remove_stale(&cgroup, "stale-")?;
-    assert_eq!([dead.path(), other.path(), alive.path()].map(Path::exists), [false, true, true]);
+    let dead = cgroup.create("stale-4711-0")?;
+    dead.create("a")?.create("b")?;
+    // Its owner is dead, and the process with its id is another.
+    let reused = cgroup.create(format!("stale-{}-0", std::process::id()))?;
+    let used = cgroup.create("stale-4711-1")?;
+    let sleeper = Reaped(shell(&used.create("a")?, "exec sleep 1000").spawn()?);
+    let others = [cgroup.create("stale-mate")?, cgroup.create("stale-4711-x")?, cgroup.create("fresh-1-0")?];
+    let alive = ScratchCgroup::create(&cgroup, STALE)?;
+    ScratchCgroup::remove_stale(&cgroup, STALE);
+    assert_eq!([dead, reused].map(|cgroup| cgroup.path().exists()), [false; 2]);
+    assert!(others.iter().chain([&*alive, &used]).all(|cgroup| cgroup.path().exists()));
+    assert!(is_running(sleeper.0.id()));
     Ok(())
+}
+
+fn stale_elsewhere() -> Result<(), Failed> {
+    let cgroup = scratch();
+    // Our id does not exist in the other namespace, and theirs means another process here.
+    let ours = ScratchCgroup::create(&cgroup, STALE)?;
+    assert!(in_other_pids(CLEARER, &cgroup)?.status()?.success());
+    assert!(ours.path().exists());
+    let mut holder = in_other_pids(HOLDER, &cgroup)?;
+    let mut holder = Reaped(holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+    let mut theirs = String::new();
+    BufReader::new(holder.0.stdout.take().ok_or("no output")?).read_line(&mut theirs)?;
+    let theirs = Path::new(theirs.trim());
+    assert!(theirs.starts_with(cgroup.path()) && theirs.exists(), "{theirs:?}");
+    ScratchCgroup::remove_stale(&cgroup, STALE);
+    assert!(theirs.exists());
+    // Killed, it leaves its cgroup behind.
+    drop(holder);
+    eventually("it is seen to be stale", || {
+        ScratchCgroup::remove_stale(&cgroup, STALE);
+        !theirs.exists()
+    });
+    assert!(ours.path().exists());
+    Ok(())
+}
+
+fn stale_race() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                ScratchCgroup::remove_stale(&cgroup, STALE);
+            }
+        });
+        let made: Result<Vec<_>, _> = (0..200).map(|_| ScratchCgroup::create(&cgroup, STALE)).collect();
+        is_done.store(true, Ordering::Relaxed);
+        assert!(made?.iter().all(|scratch| scratch.path().exists()));
+        Ok(())
+    })
 }
 
 fn kill_threaded() -> Result<(), Failed> {
@@ -292,7 +368,7 @@ fn kill_threaded() -> Result<(), Failed> {
     for cgroup in [&threaded, &inner] {
         std::fs::write(cgroup.path().join("cgroup.type"), "threaded")?;
     }
-    // Twice: nothing stays frozen.
+    // Twice, since nothing must stay frozen.
     for _ in 0..2 {
         let mut forking = Vec::new();
         for cgroup in [&threaded, &inner] {

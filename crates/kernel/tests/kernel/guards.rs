@@ -7,47 +7,47 @@ use std::time::Duration;
 use knobgate_kernel::{
     Cgroup, GuardError, LoadOptions, ProcessFd, ProcessId, Signal, attach_until_removed, guard, load,
 };
-use knobgate_testing::{Reaped, RemovedAtLast, eventually, runs, scratch, shell};
+use knobgate_testing::{Reaped, RemoveOnDrop, eventually, is_running, scratch, shell};
 use libtest_mimic::Failed;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::stage::{can_write, deny_writes};
+use crate::fixtures::{can_write, deny_writes};
 
 pub(crate) const TESTS: &[super::Test] = &[
-    ("when_the_holder_is_killed_its_command_ends_and_the_cgroup_goes", killed),
-    ("when_the_guard_is_killed_as_well_the_policy_stays_in_force", killed_with_its_guard),
-    ("who_attached_a_policy_to_stay_and_its_guard_hold_nothing_that_could_be_taken", nothing_to_take),
-    ("a_guard_is_not_traced_by_its_equals", not_traced),
-    ("a_guard_that_is_dropped_clears_up", dropped),
-    ("a_guard_that_is_dismissed_leaves_all_as_it_is", dismissed),
-    ("a_guard_does_not_hear_signals_but_the_last", signals),
-    ("the_end_of_a_guard_is_noticed", gone),
+    ("when_the_parent_is_killed_the_guard_kills_the_command_and_removes_the_cgroup", killed),
+    ("when_the_guard_is_killed_too_the_policy_stays_in_force", killed_with_its_guard),
+    ("neither_the_parent_nor_the_guard_has_a_bpf_descriptor", nothing_to_take),
+    ("a_process_with_equal_capabilities_cannot_trace_a_guard", not_traced),
+    ("dropping_a_guard_tears_down_the_cgroup", dropped),
+    ("dismissing_a_guard_changes_nothing", dismissed),
+    ("a_guard_ignores_all_signals_except_sigkill", signals),
+    ("the_death_of_a_guard_is_noticed", gone),
 ];
 
-/// The argument that makes this program one that holds a guard: started, and then killed, by a test.
+/// The argument that makes this program hold a guard. Tests start it and kill it.
 pub(crate) const HOLDER: &str = "--hold-a-guard";
 
-/// Attaches to a cgroup, has it guarded, starts a command there, and says so.
+/// Attaches a program to a cgroup, starts a guard and commands, and prints their ids.
 pub(crate) fn hold(path: &Path) -> ! {
     let cgroup = Cgroup::open(path).expect("the cgroup");
     let loaded = load(&deny_writes(libc::EPERM), &LoadOptions::default()).expect("a program");
     attach_until_removed(&loaded.program, &cgroup).expect("attached");
     drop(loaded);
     let guard = guard(&cgroup).expect("a guard");
-    // Its own cgroups go too.
+    // The guard removes child cgroups, too.
     let inner = cgroup.create("inner").expect("a cgroup");
     let mut outer_command = shell(&cgroup, "exec sleep 1000").spawn().expect("a command");
     let mut inner_command = shell(&inner, "exec sleep 1000").spawn().expect("a command");
     println!("{} {} {}", guard.process().get(), outer_command.id(), inner_command.id());
-    // Killed meanwhile.
+    // This process is killed here.
     let _ = (outer_command.wait(), inner_command.wait());
     std::process::exit(1);
 }
 
-/// A process that holds a guard, with what it holds.
+/// A process that holds a guard, with its cgroup and children.
 struct Held {
     cgroup: Cgroup,
-    _clean: RemovedAtLast,
+    _clean: RemoveOnDrop,
     holder: Reaped,
     guard: u32,
     commands: [u32; 2],
@@ -55,13 +55,13 @@ struct Held {
 }
 
 fn held(parent: &Cgroup) -> Result<Held, Failed> {
-    held_by(parent, &["env"])
+    held_with(parent, &["env"])
 }
 
-/// The same, started by this command.
-fn held_by(parent: &Cgroup, starter: &[&str]) -> Result<Held, Failed> {
+/// The same, started through this command.
+fn held_with(parent: &Cgroup, starter: &[&str]) -> Result<Held, Failed> {
     let cgroup = parent.create("held")?;
-    let clean = RemovedAtLast(cgroup.path().to_owned());
+    let clean = RemoveOnDrop(cgroup.path().to_owned());
     let mut holder = Command::new(starter[0]);
     holder
         .args(&starter[1..])
@@ -75,7 +75,7 @@ fn held_by(parent: &Cgroup, starter: &[&str]) -> Result<Held, Failed> {
     output.read_line(&mut line)?;
     let numbers: Vec<u32> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     let [guard, outer, inner] = numbers[..] else { return Err(line.into()) };
-    assert!([guard, outer, inner].into_iter().all(runs));
+    assert!([guard, outer, inner].into_iter().all(is_running));
     assert!(!can_write(&cgroup));
     Ok(Held { cgroup, _clean: clean, holder, guard, commands: [outer, inner], output })
 }
@@ -86,9 +86,9 @@ fn killed() -> Result<(), Failed> {
     held.holder.0.kill()?;
     held.holder.0.wait()?;
     eventually("the cgroup is removed", || !held.cgroup.path().exists());
-    assert!(!held.commands.into_iter().any(runs));
-    eventually("the guard ends", || !runs(held.guard));
-    // Nothing holds our output open.
+    assert!(!held.commands.into_iter().any(is_running));
+    eventually("the guard ends", || !is_running(held.guard));
+    // No process has the output open.
     assert_eq!(held.output.read_line(&mut String::new())?, 0);
     Ok(())
 }
@@ -99,9 +99,9 @@ fn killed_with_its_guard() -> Result<(), Failed> {
     ProcessFd::open(ProcessId::new(held.guard).ok_or("a process")?)?.send(Signal::KILL)?;
     held.holder.0.kill()?;
     held.holder.0.wait()?;
-    eventually("the guard ends", || !runs(held.guard));
-    assert!(held.commands.into_iter().all(runs));
-    assert!(!can_write(&held.cgroup), "the policy is in force all the same");
+    eventually("the guard ends", || !is_running(held.guard));
+    assert!(held.commands.into_iter().all(is_running));
+    assert!(!can_write(&held.cgroup), "the policy is still in force");
     Ok(())
 }
 
@@ -120,11 +120,11 @@ fn nothing_to_take() -> Result<(), Failed> {
     Ok(())
 }
 
-/// With the same capabilities as the guard, but without `CAP_SYS_PTRACE`, nobody looks into it.
+/// Tries it with the capabilities of the guard, but without `CAP_SYS_PTRACE`.
 fn not_traced() -> Result<(), Failed> {
     const WITHOUT: [&str; 4] = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all", "--"];
     let parent = scratch();
-    let held = held_by(&parent, &WITHOUT)?;
+    let held = held_with(&parent, &WITHOUT)?;
     let look = |pid: u32| {
         let mut command = Command::new(WITHOUT[0]);
         command
@@ -133,7 +133,7 @@ fn not_traced() -> Result<(), Failed> {
             .stderr(Stdio::null())
             .output()
     };
-    assert!(look(held.holder.0.id())?.status.success(), "who holds it is as everybody");
+    assert!(look(held.holder.0.id())?.status.success(), "the holder can be traced");
     assert!(!look(held.guard)?.status.success());
     Ok(())
 }
@@ -145,7 +145,7 @@ fn dropped() -> Result<(), Failed> {
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     drop(guard);
     assert!(!cgroup.path().exists());
-    assert!(!runs(child.0.id()));
+    assert!(!is_running(child.0.id()));
     Ok(())
 }
 
@@ -156,7 +156,7 @@ fn dismissed() -> Result<(), Failed> {
     let child = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     guard.dismiss()?;
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it was waited for");
-    assert!(runs(child.0.id()) && cgroup.path().exists());
+    assert!(is_running(child.0.id()) && cgroup.path().exists());
     Ok(())
 }
 
@@ -169,9 +169,9 @@ fn signals() -> Result<(), Failed> {
     }
     let descriptors =
         || std::fs::read_dir(format!("/proc/{}/fd", guard.process().get())).map(Iterator::count);
-    eventually("it holds what it needs alone", || descriptors().is_ok_and(|count| count == 3));
+    eventually("it has no other descriptors", || descriptors().is_ok_and(|count| count == 3));
     std::thread::sleep(Duration::from_millis(50));
-    assert!(runs(guard.process().get()));
+    assert!(is_running(guard.process().get()));
     assert_eq!(
         std::fs::read_to_string(format!("/proc/{}/comm", guard.process().get()))?.trim(),
         "knobgate-guard"

@@ -1,27 +1,27 @@
 use knobgate_kernel::{
-    AttachMode, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, attach_without_link,
+    AttachMode, AttachPosition, Cgroup, Link, LinkError, MachineAttachments, ScratchCgroup, prog_attach,
 };
 use knobgate_testing::{eventually, number, profile, root, scratch, shell};
 use libtest_mimic::Failed;
 
-use crate::stage::{allow, attach, can_write, deny_writes, id, loaded, pins, program};
+use crate::fixtures::{allow, attach, can_write, deny_writes, id, loaded, pins, program};
 
 pub(crate) const TESTS: &[super::Test] = &[
-    ("a_link_judges_those_inside_and_below_and_no_others", judges),
-    ("the_errno_is_the_programs", errno),
-    ("an_update_takes_the_place_of_the_old_program_alone", update),
+    ("a_link_judges_processes_inside_and_below_and_no_others", judges),
+    ("the_program_chooses_the_errno", errno),
+    ("an_update_replaces_only_the_expected_program", update),
     ("a_detached_link_holds_nothing", detach),
     ("a_dropped_link_holds_nothing", dropped),
-    ("a_pin_that_is_no_link_of_ours_is_refused", foreign_pin),
+    ("a_pin_of_something_else_is_rejected", other_pin),
     ("programs_are_listed_in_the_order_in_which_they_run", order),
     ("more_programs_than_a_buffer_holds_are_all_listed", many),
-    ("the_65th_program_is_refused", full),
-    ("a_program_in_single_mode_is_in_the_way", single),
-    ("a_program_in_override_mode_is_in_the_way_of_its_own_cgroup", overridable),
-    ("a_program_in_multi_mode_is_not_in_the_way", multi),
+    ("the_65th_program_is_rejected", full),
+    ("a_program_in_single_mode_conflicts", single),
+    ("a_program_in_override_mode_conflicts_on_its_own_cgroup", overridable),
+    ("a_program_in_multi_mode_does_not_conflict", multi),
     ("a_link_outlives_its_cgroup_without_a_program", dying),
     ("all_links_are_found_with_their_cgroups", all),
-    ("links_that_are_being_made_are_not_there_yet", being_made),
+    ("links_that_are_being_created_are_skipped", being_created),
 ];
 
 fn judges() -> Result<(), Failed> {
@@ -75,14 +75,14 @@ fn dropped() -> Result<(), Failed> {
     let cgroup = scratch();
     let (_deny, link) = attach(&deny_writes(libc::EPERM), &cgroup);
     drop(link);
-    eventually("the program is off", || cgroup.attached().is_ok_and(|attached| attached.mode.is_none()));
+    eventually("the program is detached", || cgroup.attached().is_ok_and(|attached| attached.mode.is_none()));
     Ok(())
 }
 
-fn foreign_pin() -> Result<(), Failed> {
+fn other_pin() -> Result<(), Failed> {
     let (pins, _) = pins("foreign");
     let error = Link::from_pin(pins.path().join("nothing")).expect_err("nothing is there");
-    assert!(error.to_string().ends_with("there is nothing there"), "{error}");
+    assert!(error.to_string().ends_with("nothing is pinned there"), "{error}");
     let error = Link::from_pin("/proc/self/exe").expect_err("not a pin");
     assert!(matches!(error, LinkError::Pin { .. }), "{error}");
     let cgroup = scratch();
@@ -103,13 +103,13 @@ fn order() -> Result<(), Failed> {
     assert_eq!((attached.mode, attached.program_ids.as_slice()), (Some(AttachMode::Multi), &[b, c][..]));
     assert!(attached.revision.is_none_or(|revision| revision == 3), "{attached:?}");
     assert_eq!(outer.attached()?.program_ids, [a]);
-    // What is attached at the top of the machine comes last.
+    // Programs on cgroups above come last.
     assert_eq!(inner.effective()?[..3], [b, c, a]);
     assert_eq!(outer.effective()?[..1], [a]);
     Ok(())
 }
 
-/// Cgroups nested in each other, each with as many links as it takes.
+/// Two nested cgroups, each with 40 links.
 fn nested(outer: &ScratchCgroup) -> Result<(Cgroup, Vec<Link>, Vec<u32>), Failed> {
     let inner = outer.create("inner")?;
     let program = loaded(&allow()).program;
@@ -144,13 +144,13 @@ fn single() -> Result<(), Failed> {
     let cgroup = scratch();
     let below = cgroup.create("below")?;
     let foreign = loaded(&program("foreign", allow().insns)).program;
-    attach_without_link(&foreign, &cgroup, AttachMode::Single)?;
+    prog_attach(&foreign, &cgroup, AttachMode::Single, &AttachPosition::default())?;
     let ours = loaded(&allow()).program;
     for target in [&*cgroup, &below] {
-        let error = Link::create(&ours, target).expect_err("in the way");
+        let error = Link::create(&ours, target).expect_err("a conflict");
         let message = error.to_string();
         assert!(message.contains("single mode") && message.contains("\"foreign\""), "{message}");
-        let LinkError::InTheWay { cgroup: at, holder, mode, program_id, .. } = error else {
+        let LinkError::Conflict { cgroup: at, holder, mode, program_id, .. } = error else {
             return Err(message.into());
         };
         assert_eq!((at.as_path(), holder.as_path()), (target.path(), cgroup.path()));
@@ -164,9 +164,9 @@ fn overridable() -> Result<(), Failed> {
     let cgroup = scratch();
     let below = cgroup.create("below")?;
     let foreign = loaded(&allow()).program;
-    attach_without_link(&foreign, &cgroup, AttachMode::Override)?;
+    prog_attach(&foreign, &cgroup, AttachMode::Override, &AttachPosition::default())?;
     let ours = loaded(&allow()).program;
-    let error = Link::create(&ours, &cgroup).expect_err("in the way");
+    let error = Link::create(&ours, &cgroup).expect_err("a conflict");
     assert!(error.to_string().contains("override mode"), "{error}");
     let _link = Link::create(&ours, &below)?;
     Ok(())
@@ -175,7 +175,7 @@ fn overridable() -> Result<(), Failed> {
 fn multi() -> Result<(), Failed> {
     let cgroup = scratch();
     let foreign = loaded(&allow()).program;
-    attach_without_link(&foreign, &cgroup, AttachMode::Multi)?;
+    prog_attach(&foreign, &cgroup, AttachMode::Multi, &AttachPosition::default())?;
     let (ours, _link) = attach(&allow(), &cgroup);
     assert_eq!(cgroup.attached()?.program_ids, [id(&foreign), id(&ours)]);
     Ok(())
@@ -186,7 +186,7 @@ fn dying() -> Result<(), Failed> {
     let doomed = cgroup.create("doomed")?;
     let (program, link) = attach(&deny_writes(libc::EPERM), &doomed);
     doomed.remove()?;
-    eventually("the link lets go", || link.info().is_ok_and(|info| info.cgroup_id.is_none()));
+    eventually("the link is dead", || link.info().is_ok_and(|info| info.cgroup_id.is_none()));
     let error = link.update(&program, &program).expect_err("no cgroup");
     assert!(matches!(error, LinkError::Detached { .. }), "{error}");
     let error = Link::create(&program, &doomed).expect_err("no cgroup");
@@ -206,7 +206,7 @@ fn all() -> Result<(), Failed> {
     Ok(())
 }
 
-fn being_made() -> Result<(), Failed> {
+fn being_created() -> Result<(), Failed> {
     let links = number("KNOBGATE_LINKS", 20_000)?;
     let cgroup = scratch();
     let program = loaded(&allow()).program;

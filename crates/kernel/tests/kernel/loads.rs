@@ -8,18 +8,18 @@ use knobgate_kernel::{LoadError, LoadOptions, Map, ObjectError, ProgramFd, Sourc
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 
-use crate::stage::{allow, attach, id, loaded, program};
+use crate::fixtures::{allow, attach, id, loaded, program};
 
 pub(crate) const TESTS: &[super::Test] = &[
-    ("a_program_that_lets_everything_pass_loads", passes),
-    ("a_refusal_names_the_line_of_the_source", refusal),
-    ("a_refusal_without_lines_names_the_instruction", refusal_without_lines),
+    ("a_program_that_allows_everything_loads", passes),
+    ("a_rejection_names_the_source_line", rejection),
+    ("a_rejection_without_lines_has_a_reason", rejection_without_lines),
     ("a_log_that_is_too_long_keeps_the_reason", long_log),
     ("a_program_of_more_than_a_million_instructions_is_too_large", too_large),
     ("an_endless_program_is_too_large", endless),
-    ("a_reference_to_no_map_is_found_before_the_kernel_does", bad_relocation),
-    ("a_frozen_map_holds_its_contents_and_takes_no_more", frozen),
-    ("a_map_is_filled_walked_and_changed", map),
+    ("a_relocation_to_a_missing_map_is_an_error", bad_relocation),
+    ("a_frozen_map_has_its_contents_and_cannot_be_updated", frozen),
+    ("a_map_is_filled_iterated_and_updated", map),
     ("a_map_that_no_instruction_uses_is_found_through_the_link", bound),
     ("a_value_is_reached_by_its_address", value),
     ("subprograms_load_with_their_names", subprogram),
@@ -44,7 +44,7 @@ fn passes() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Returns 2, which is neither a denial nor the other thing.
+/// Returns 2, which is neither 0 nor 1.
 fn wrong() -> Program {
     let mut program = program(
         "wrong",
@@ -59,15 +59,15 @@ fn wrong() -> Program {
     program
 }
 
-fn refusal() -> Result<(), Failed> {
-    let error = load(&wrong(), &LoadOptions::default()).expect_err("a refusal");
+fn rejection() -> Result<(), Failed> {
+    let error = load(&wrong(), &LoadOptions::default()).expect_err("a rejection");
     let log = error.log().ok_or("there is no log")?;
     assert_eq!(log.last_source_line().map(|line| line.text), Some("deny write kernel.**"));
     assert_eq!(
         log.source_lines().map(|line| line.text).collect::<Vec<_>>(),
         ["policy test", "deny write kernel.**"]
     );
-    if let Some(SourceLine { place: Some(place), .. }) = log.last_source_line() {
+    if let Some(SourceLine { position: Some(place), .. }) = log.last_source_line() {
         assert_eq!(place, ("test.knob", 7));
     }
     let message = error.to_string();
@@ -81,9 +81,9 @@ fn refusal() -> Result<(), Failed> {
     Ok(())
 }
 
-fn refusal_without_lines() -> Result<(), Failed> {
+fn rejection_without_lines() -> Result<(), Failed> {
     let options = LoadOptions { line_info: false, ..LoadOptions::default() };
-    let error = load(&wrong(), &options).expect_err("a refusal");
+    let error = load(&wrong(), &options).expect_err("a rejection");
     let log = error.log().ok_or("there is no log")?;
     assert_eq!(log.last_source_line(), None);
     assert!(log.reason().contains("R0"), "{log}");
@@ -94,16 +94,16 @@ fn long_log() -> Result<(), Failed> {
     let many = std::iter::repeat_n(Insn::mov(Width::W64, Reg::R0, 1), 80_000);
     let too_much = many.chain([Insn::mov(Width::W64, Reg::R0, 2), Insn::exit()]);
     let program = program("long_log", too_much);
-    let error = load(&program, &LoadOptions::default()).expect_err("a refusal");
+    let error = load(&program, &LoadOptions::default()).expect_err("a rejection");
     let log = error.log().ok_or("there is no log")?;
-    // More than the first buffer takes.
-    assert!(!log.is_cut() && log.text().len() > 1 << 20, "{}", log.text().len());
+    // More than fits into the first buffer.
+    assert!(!log.is_truncated() && log.text().len() > 1 << 20, "{}", log.text().len());
     assert!(log.reason().contains("R0"), "{}", log.reason());
 
     let short = LoadOptions { log_limit: 4096, ..LoadOptions::default() };
-    let error = load(&program, &short).expect_err("a refusal");
+    let error = load(&program, &short).expect_err("a rejection");
     let log = error.log().ok_or("there is no log")?;
-    assert!(log.is_cut() && log.text().len() <= 4096, "{}", log.text().len());
+    assert!(log.is_truncated() && log.text().len() <= 4096, "{}", log.text().len());
     assert!(log.reason().contains("R0") && log.stats().processed_insns.is_some(), "{log}");
     Ok(())
 }
@@ -116,7 +116,7 @@ fn too_large() -> Result<(), Failed> {
 }
 
 fn endless() -> Result<(), Failed> {
-    // Counts to two millions; each round is another state for the verifier.
+    // Counts to two million. Each iteration is a new state for the verifier.
     let counting = [
         Insn::mov(Width::W64, Reg::R0, 0),
         Insn::alu(Width::W64, knobgate_bpf::AluOp::Add, Reg::R0, 1),
@@ -128,14 +128,14 @@ fn endless() -> Result<(), Failed> {
     for (insn, line, text) in [(1, 2, "count"), (2, 3, "once more")] {
         endless.lines.entries.push(LineEntry { insn, line, column: 1, text: text.to_owned() });
     }
-    let error = load(&endless, &LoadOptions::default()).expect_err("a refusal");
+    let error = load(&endless, &LoadOptions::default()).expect_err("a rejection");
     assert!(matches!(error, LoadError::TooLarge { insns: 5, .. }), "{error}");
     let message = error.to_string();
     let log = error.log().ok_or("there is no log")?;
     assert!(log.reason().contains("too large"), "{}", log.reason());
     if log.last_insn().is_none() {
-        // Before 6.4 so long a log has no end, and no place is made up from its beginning.
-        assert!(log.is_cut() && !message.contains("ran out at"), "{message}");
+        // Before 6.4, such a long log has no end, and its beginning says nothing about the reason.
+        assert!(log.is_truncated() && !message.contains("ran out at"), "{message}");
         return Ok(());
     }
     assert!(
@@ -270,10 +270,10 @@ fn subprogram() -> Result<(), Failed> {
         vec![Function { name: "main".to_owned(), start: 0 }, Function { name: "one".to_owned(), start: 2 }];
     let loaded = loaded(&Program { functions, ..program("calls", insns) });
     assert!(loaded.has_line_info);
-    // A program that is refused for a call that does not exist is refused with its reason too.
+    // A call of an unknown helper is rejected with a reason, too.
     let unknown =
         program("unknown", [Insn::call_helper(helper_ids::SYSCTL_GET_NAME + 100_000), Insn::exit()]);
-    let error = load(&unknown, &LoadOptions::default()).expect_err("a refusal");
+    let error = load(&unknown, &LoadOptions::default()).expect_err("a rejection");
     assert!(error.to_string().contains("func"), "{error}");
     Ok(())
 }

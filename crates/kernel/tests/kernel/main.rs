@@ -1,28 +1,24 @@
-//! What this crate says of the kernel, held against the kernel.
-//!
-//! Where the machine lacks what a test needs, the test is reported as *ignored*, with the reason; with
-//! `KNOBGATE_REQUIRE_KERNEL=1` it fails instead. All of it runs in a mount namespace of its own with a bpffs and a `/run` of its
-//! own, so that nothing stays behind there whatever happens; cgroups are removed as the tests end.
+//! The tests on the running kernel. They run in a mount namespace with its own bpffs and `/run`, in cgroups of their
+//! own.
 
 mod attachments;
 mod cgroups;
 mod descendants;
+mod fixtures;
 mod guards;
 mod links;
 mod loads;
 mod machines;
 mod replacements;
 mod single_threaded;
-mod snapshots;
 mod spawns;
-mod stage;
 
 use std::process::ExitCode;
 
 use knobgate_testing::{Suite, Test};
 
 fn main() -> ExitCode {
-    if let Some(ended) = knobgate_testing::in_private_mounts() {
+    if let Some(ended) = knobgate_testing::in_private_mount_namespace() {
         return ended;
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -32,6 +28,8 @@ fn main() -> ExitCode {
         [role, cgroup] if role == descendants::THREADED => {
             return descendants::leave_with_threads(cgroup.as_ref());
         }
+        [role, parent] if role == cgroups::CLEARER => return cgroups::clear_stale(parent.as_ref()),
+        [role, parent] if role == cgroups::HOLDER => return cgroups::hold_scratch(parent.as_ref()),
         [role, pid] if role == cgroups::FIND => return cgroups::find(&pid.to_string_lossy()),
         [role, case, cgroup] if role == single_threaded::STARTER => {
             single_threaded::start(&case.to_string_lossy(), cgroup.as_ref())
@@ -47,11 +45,10 @@ fn main() -> ExitCode {
         machines::TESTS,
         single_threaded::TESTS,
         replacements::TESTS,
-        snapshots::TESTS,
         spawns::TESTS,
     ];
     Suite::new(&tests.concat())
-        .needing(knobgate_testing::followed_processes, descendants::TESTS)
-        .needing(descendants::version_one_too, descendants::VERSION_ONE)
+        .requiring(knobgate_testing::process_tracking, descendants::TESTS)
+        .requiring(descendants::version_one_too, descendants::VERSION_ONE)
         .run()
 }

@@ -1,25 +1,25 @@
-//! Which programs a link can exchange: those without cgroup storage; and that it is these that are exchanged.
+//! A link replaces only programs without cgroup storage, and it replaces the right one.
 //!
-//! No program here calls `bpf_get_local_storage`. They only refer to the map, which is what the kernel goes by when it gives
-//! an attachment its storage; the null pointer that a wrong update leaves is then followed by nobody. So without the
-//! check these tests fail, and the machine does not crash. And there are no processes in the cgroups.
+//! No program here calls `bpf_get_local_storage`. They only refer to the map, for which the kernel allocates storage
+//! when it attaches them, so nothing dereferences the null pointer of a wrong update. Without the check, these tests
+//! fail but the machine does not crash. The cgroups have no processes, either.
 
 use knobgate_bpf::{Imm64, Insn, MapDef, MapKind, MapReference, Program, Reg, Relocation, TailCall};
 use knobgate_kernel::{
-    Among, AttachMode, BpffsError, Change, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
-    attach_among, create_map, load_with_maps, update_link,
+    AttachMode, AttachPosition, BpffsError, Link, LinkError, LoadError, LoadOptions, Map, ProgramFd,
+    Transaction, create_map, link_update, load_with_maps, prog_attach,
 };
 use knobgate_testing::{profile, scratch};
 use libtest_mimic::Failed;
 
-use crate::stage::{allow, id, pins};
+use crate::fixtures::{allow, id, pins};
 
 pub(crate) const TESTS: &[super::Test] = &[
-    ("a_link_exchanges_only_programs_without_cgroup_storage", update),
-    ("a_change_exchanges_its_own_program_beside_one_with_preorder", preordered),
-    ("a_change_refuses_cgroup_storage_and_puts_back_what_it_did", change),
-    ("a_program_array_takes_no_program_with_storage_that_its_caller_lacks", tail_call),
-    ("a_program_attached_without_a_link_can_be_replaced_by_one_with_cgroup_storage", prog_attach),
+    ("a_link_replaces_only_programs_without_cgroup_storage", update),
+    ("a_transaction_replaces_its_own_program_next_to_one_with_preorder", preordered),
+    ("a_transaction_rejects_cgroup_storage_and_rolls_back", rollback),
+    ("a_program_array_rejects_a_program_with_storage_that_its_caller_lacks", tail_call),
+    ("a_program_attached_without_a_link_can_be_replaced_by_one_with_cgroup_storage", replace_attached),
 ];
 
 fn storage(name: &str, kind: MapKind) -> MapDef {
@@ -39,7 +39,7 @@ fn map(name: &str, kind: MapKind) -> Map {
     create_map("the test", &storage(name, kind)).expect("a map")
 }
 
-/// A program that allows everything, and refers to these maps; or holds them without referring to them.
+/// A program that allows everything. It has these maps, and refers to them or not.
 fn with(maps: &[&Map], refers: bool) -> ProgramFd {
     let defs: Vec<MapDef> = maps
         .iter()
@@ -51,7 +51,7 @@ fn with(maps: &[&Map], refers: bool) -> ProgramFd {
     let program = Program {
         maps: defs,
         relocations: relocations.collect(),
-        ..crate::stage::program("storage", loads.chain(allow().insns))
+        ..crate::fixtures::program("storage", loads.chain(allow().insns))
     };
     let maps = maps.iter().map(|map| map.try_clone().expect("another descriptor"));
     load_with_maps(&program, maps.collect(), &LoadOptions::default()).expect("it loads").program
@@ -69,7 +69,7 @@ fn update() -> Result<(), Failed> {
         ("two maps of one kind", &with(&[&one], true), with(&[&other], true), false),
         ("one map more", &with(&[&one], true), with(&[&one, &per_cpu], true), false),
         ("the same map", &with(&[&one], true), with(&[&one], true), false),
-        // Both list the map, and yet one has no storage: this is what comparing the lists would let pass.
+        // Both list the map, but one has no storage. Comparing the lists would not notice that.
         ("the same map, which one does not use", &with(&[&one], false), with(&[&one], true), false),
     ];
     for (what, old, new, allowed) in cases {
@@ -79,48 +79,48 @@ fn update() -> Result<(), Failed> {
         assert_eq!(old.check_replaced_by(&new).is_ok(), allowed, "{what}");
         if allowed {
             link.update(old, &new)?;
-            update_link(&link, old)?;
+            link_update(&link, old)?;
             assert_eq!(link.info()?.program_id, id(old), "{what}");
             continue;
         }
         let error = link.update(old, &new).expect_err(what);
         assert!(matches!(error, LinkError::CgroupStorage { .. }), "{what}: {error}");
         assert!(error.to_string().contains("crash the machine"), "{what}: {error}");
-        let same = update_link(&link, &new).expect_err(what);
+        let same = link_update(&link, &new).expect_err(what);
         assert_eq!((same.to_string(), same.raw_os_error()), (error.to_string(), None), "{what}");
-        // Its revision would tell of an update.
+        // An update would change the revision.
         assert_eq!(cgroup.attached()?, before, "{what}");
     }
     Ok(())
 }
 
-fn change() -> Result<(), Failed> {
+fn rollback() -> Result<(), Failed> {
     let (plain, storage) = (scratch(), scratch());
     let (pins, name) = pins("storage");
     let (none, new) = (with(&[], true), with(&[], true));
     let stored = with(&[&map("one", MapKind::CgroupStorage)], true);
     let begun = pins.begin()?;
-    let mut first = Change::begin(&begun, &none)?;
+    let mut first = Transaction::begin(&begun, &none)?;
     first.attach(&plain)?;
-    first.keep();
-    let mut second = Change::begin(&begun, &stored)?;
+    first.commit();
+    let mut second = Transaction::begin(&begun, &stored)?;
     second.attach(&storage)?;
-    second.keep();
+    second.commit();
     begun.publish(&name)?;
 
     let attachment = pins.attachment(&name)?;
-    let mut change = Change::begin(&attachment, &new)?;
-    change.replace(&plain)?;
-    let error = change.replace(&storage).expect_err("it has storage");
+    let mut transaction = Transaction::begin(&attachment, &new)?;
+    transaction.replace(&plain)?;
+    let error = transaction.replace(&storage).expect_err("it has storage");
     assert!(matches!(error, BpffsError::Link(LinkError::CgroupStorage { .. })), "{error}");
-    change.undo()?;
+    transaction.rollback()?;
     let programs = [&plain, &storage].map(|cgroup| cgroup.attached().expect("a query").program_ids);
     assert_eq!(programs, [[id(&none)], [id(&stored)]]);
     pins.remove(&name)?;
     Ok(())
 }
 
-/// Some kernels exchange the other program here: what follows then runs on, and nobody holds it.
+/// Some kernels replace the other program here, and then keep running a program without a reference.
 fn preordered() -> Result<(), Failed> {
     for is_above in [false, true] {
         let above = scratch();
@@ -129,13 +129,13 @@ fn preordered() -> Result<(), Failed> {
         let (pins, name) = pins(if is_above { "preordered-above" } else { "preordered" });
         let (old, new, other) = (with(&[], true), with(&[], true), with(&[], true));
         let begun = pins.begin()?;
-        let mut first = Change::begin(&begun, &old)?;
+        let mut first = Transaction::begin(&begun, &old)?;
         first.attach(&cgroup)?;
-        first.keep();
+        first.commit();
         begun.publish(&name)?;
-        let preorder = Among { preorder: profile().preorder, ..Among::default() };
-        attach_among(&other, if is_above { &above } else { &cgroup }, AttachMode::Multi, &preorder)?;
-        let runs = |program: &ProgramFd| {
+        let preorder = AttachPosition { preorder: profile().preorder, ..AttachPosition::default() };
+        prog_attach(&other, if is_above { &above } else { &cgroup }, AttachMode::Multi, &preorder)?;
+        let assert_effective = |program: &ProgramFd| {
             let expected =
                 if preorder.preorder { [id(&other), id(program)] } else { [id(program), id(&other)] };
             for cgroup in [&cgroup, &below] {
@@ -143,24 +143,20 @@ fn preordered() -> Result<(), Failed> {
                 assert_eq!(effective[..2], expected, "{}", cgroup.path().display());
             }
             let attached = cgroup.attached().expect("a query").program_ids;
-            assert_eq!(
-                attached.len(),
-                if is_above { 1 } else { 2 },
-                "nothing stays that was attached for this"
-            );
+            assert_eq!(attached.len(), if is_above { 1 } else { 2 }, "temporary programs are detached");
         };
-        runs(&old);
+        assert_effective(&old);
 
         let attachment = pins.attachment(&name)?;
-        let mut change = Change::begin(&attachment, &new)?;
-        change.replace(&cgroup)?;
-        runs(&new);
-        change.undo()?;
-        runs(&old);
-        let mut change = Change::begin(&attachment, &new)?;
-        change.replace(&cgroup)?;
-        change.keep();
-        runs(&new);
+        let mut transaction = Transaction::begin(&attachment, &new)?;
+        transaction.replace(&cgroup)?;
+        assert_effective(&new);
+        transaction.rollback()?;
+        assert_effective(&old);
+        let mut transaction = Transaction::begin(&attachment, &new)?;
+        transaction.replace(&cgroup)?;
+        transaction.commit();
+        assert_effective(&new);
         pins.remove(&name)?;
         below.remove()?;
         cgroup.remove()?;
@@ -174,7 +170,7 @@ fn tail_call() -> Result<(), Failed> {
     let load = || Insn::load_imm64(Reg::R1, Imm64::Map { fd: 0 });
     let callee = Program {
         relocations: vec![refers(0, 1)],
-        ..crate::stage::program("callee", load().into_iter().chain(allow().insns))
+        ..crate::fixtures::program("callee", load().into_iter().chain(allow().insns))
     };
     for (what, relocations, taken) in [
         ("the caller uses it", vec![refers(0, 0), refers(2, 1)], true),
@@ -184,11 +180,11 @@ fn tail_call() -> Result<(), Failed> {
             maps: vec![array.clone(), storage("storage", MapKind::CgroupStorage)],
             relocations,
             tail_calls: vec![TailCall { map: 0, index: 0, program: callee.clone() }],
-            ..crate::stage::program("caller", load().into_iter().chain(load()).chain(allow().insns))
+            ..crate::fixtures::program("caller", load().into_iter().chain(load()).chain(allow().insns))
         };
         match knobgate_kernel::load(&program, &LoadOptions::default()) {
             Ok(_) => assert!(taken, "{what}"),
-            Err(LoadError::ForeignStorage { callee, map, .. }) => {
+            Err(LoadError::StorageMismatch { callee, map, .. }) => {
                 assert_eq!((taken, callee.as_str(), map.as_str()), (false, "callee", "storage"), "{what}");
             }
             Err(error) => return Err(format!("{what}: {error}").into()),
@@ -197,11 +193,16 @@ fn tail_call() -> Result<(), Failed> {
     Ok(())
 }
 
-fn prog_attach() -> Result<(), Failed> {
+fn replace_attached() -> Result<(), Failed> {
     let cgroup = scratch();
     let (none, stored) = (with(&[], true), with(&[&map("one", MapKind::CgroupStorage)], true));
-    attach_among(&none, &cgroup, AttachMode::Multi, &Among::default())?;
-    attach_among(&stored, &cgroup, AttachMode::Multi, &Among { replaced: Some(&none), ..Among::default() })?;
+    prog_attach(&none, &cgroup, AttachMode::Multi, &AttachPosition::default())?;
+    prog_attach(
+        &stored,
+        &cgroup,
+        AttachMode::Multi,
+        &AttachPosition { replaced: Some(&none), ..AttachPosition::default() },
+    )?;
     assert_eq!(cgroup.attached()?.program_ids, [id(&stored)]);
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Starting commands inside a cgroup from a process with one thread on one CPU, as `knobgate` is: it has clone3(2) do it.
+//! Starting commands with clone3(2), from a process with one thread on one CPU, like `knobgate`.
 //!
-//! The tests have several threads, so each case has a process of its own. That one is in a pid namespace of its own, too: a
-//! signal to a failed call's -1 would otherwise reach every process of the machine.
+//! The test program has several threads, so each case runs in a process of its own. It also has its own pid namespace:
+//! if a failed call's -1 were used as a process id, a signal would reach every process of the machine.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -18,16 +18,16 @@ use crate::spawns::{names, print_cgroup};
 pub(crate) const TESTS: &[super::Test] = &[
     ("a_command_is_cloned_into_its_cgroup", cloned),
     ("a_command_without_a_program_leaves_no_process", no_program),
-    ("where_clone3_is_filtered_a_command_enters_its_cgroup", filtered),
-    ("where_there_can_be_no_process_a_command_is_not_started", no_process),
-    ("no_command_starts_in_a_cgroup_that_is_gone", gone),
+    ("if_clone3_is_filtered_a_command_enters_its_cgroup", filtered),
+    ("if_no_process_can_be_created_a_command_is_not_started", no_process),
+    ("no_command_starts_in_a_removed_cgroup", gone),
     ("a_command_starts_in_a_threaded_cgroup_and_not_in_an_invalid_one", threaded),
 ];
 
-/// The argument that makes this program one that starts a command, in the case and the cgroup of the other two.
+/// The argument that makes this program start a command. The other arguments are the case and the cgroup.
 pub(crate) const STARTER: &str = "--start-a-command";
 
-/// What the process with one thread does. It ends with 0 if all is as it should be.
+/// Runs a case in the process with one thread. It exits with 0 on success.
 pub(crate) fn start(case: &str, path: &Path) -> ! {
     assert_eq!(std::fs::read_dir("/proc/self/task").expect("threads").count(), 1);
     let allowed = sched_getaffinity(None).expect("CPUs");
@@ -49,13 +49,13 @@ pub(crate) fn start(case: &str, path: &Path) -> ! {
             assert_eq!(end(spawn_inside(&mut print_cgroup(), &cgroup).expect("a command")), Some(0));
         }
         "no process" => {
-            // The first child is the init of a pid namespace. When that has ended, fork(2) fails with ENOMEM.
+            // The first child is the init of a pid namespace. After that has ended, fork(2) fails with ENOMEM.
             assert!(Command::new("true").status().expect("an init").success());
             let error = spawn_inside(&mut print_cgroup(), &cgroup).expect_err("no process");
             assert_eq!(error.raw_os_error(), Some(libc::ENOMEM), "{error}");
         }
         "invalid" => {
-            let error = spawn_inside(&mut print_cgroup(), &cgroup).expect_err("no process can be in there");
+            let error = spawn_inside(&mut print_cgroup(), &cgroup).expect_err("it cannot have processes");
             assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
         }
         "gone" => {
@@ -75,7 +75,7 @@ fn end(child: ProcessId) -> Option<i32> {
     child.wait(WaitOptions::empty()).expect("a child").and_then(WaitStatus::exit_status)
 }
 
-/// Runs a case on a cgroup, with a process beside it that must survive; what it printed.
+/// Runs a case on a cgroup, next to a process that must survive. Returns its output.
 fn run(case: &str, cgroup: &Cgroup) -> Output {
     let mut starter = Command::new("unshare");
     starter.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c"]);

@@ -10,7 +10,7 @@ pub(crate) const TESTS: &[super::Test] = &[
     ("a_command_is_inside_from_its_first_instruction", inside),
     ("with_several_threads_a_command_enters_before_its_first_instruction", entered),
     ("a_command_has_the_namespaces_it_was_given", namespaces),
-    ("what_a_command_mounts_is_its_own", mounts),
+    ("mounts_of_a_command_do_not_propagate", mounts),
     ("a_command_that_cannot_get_in_does_not_start", not_inside),
 ];
 

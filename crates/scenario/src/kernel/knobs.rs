@@ -136,7 +136,7 @@ impl MachineKnobs {
         let strict = format!("{}\n", scenario.strict.value()).into_bytes();
         // Once: it loads and attaches programs.
         static KERNEL: OnceLock<Profile> = OnceLock::new();
-        let profile = *KERNEL.get_or_init(knobgate_kernel::running_profile);
+        let profile = *KERNEL.get_or_init(knobgate_snapshot::running_profile);
         let expected =
             scenario.knobs.iter().map(|knob| (knob.value.clone(), knob.shown(&profile).unwrap_or_default()));
         // It comes first, because the others may depend on it.

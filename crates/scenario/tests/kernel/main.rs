@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     {
         return if set == "errors" { errors::play() } else { play(set) };
     }
-    match knobgate_testing::in_private_mounts() {
+    match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
         None => knobgate_testing::run(TESTS),
     }

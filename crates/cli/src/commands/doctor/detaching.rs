@@ -1,49 +1,49 @@
 //! Whether a process could detach the policy, or replace it.
 //!
-//! A policy that is attached goes with its pin, and to remove a file takes no capability. Who has a descriptor of its link,
-//! or of its program where no link holds that, can detach it, and the pin gives one to whom its permissions let write, on a read-only mount as well
-//! (`bpf_obj_do_get()`, kernel/bpf/inode.c).
+//! An attached policy goes with its pin, and removing a file takes no capability. A descriptor of the link, or of a
+//! program that no link holds, is enough to detach it. Opening the pin gives such a descriptor to everybody who has
+//! write permission, on a read-only mount as well (`bpf_obj_do_get()`, kernel/bpf/inode.c).
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use knobgate_kernel::{Cgroup, Link};
+use knobgate_kernel::{Capability, Cgroup, FdInfo, Link};
 
 use super::finding::Finding;
-use super::sight::{Sight, open_files};
-use super::workload::{SYS_ADMIN, Task};
+use super::process_mounts::{ProcessMounts, open_files};
+use super::workload::Task;
 
 const WHAT: &str = "detaching";
 
 /// Where the pins are, on their file system.
 const PINS: &str = "/knobgate";
 
-pub(super) fn examine(task: &Task, sight: &Sight, pid: u32, cgroup: &Cgroup) -> Finding {
-    if task.can(SYS_ADMIN) {
+pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
+    if task.can(Capability::SysAdmin) {
         return Finding::less(
             WHAT,
             "possible: CAP_SYS_ADMIN opens any link by its id",
             "it can detach policies and replace their programs; drop CAP_SYS_ADMIN",
         );
     }
-    let pins = || sight.of_file("bpf", Path::new(PINS));
-    if let Some(seen) = pins().find(|seen| seen.is_writable(task)) {
+    let pins = || mounts.find("bpf", Path::new(PINS));
+    if let Some(file) = pins().find(|file| file.is_writable(task)) {
         return Finding::less(
             WHAT,
-            format!("possible: it can remove the pins at {}", seen.at.display()),
+            format!("possible: it can remove the pins at {}", file.at.display()),
             "a policy that is attached goes with its pins; do not show it the bpffs",
         );
     }
     let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-    if let Some(seen) = pins().find(|seen| !read_only(&seen.mount.super_options) && seen.is_open_to(task)) {
+    if let Some(file) = pins().find(|file| !read_only(&file.mount.super_options) && file.is_open_to(task)) {
         return Finding::less(
             WHAT,
-            format!("possible: it can open the links that are pinned at {}", seen.at.display()),
+            format!("possible: it can open the links that are pinned at {}", file.at.display()),
             "that the mount is read-only does not keep it from detaching them; do not show it the bpffs",
         );
     }
-    match opened(task, pid, cgroup) {
+    match opened(task, mounts.pid(), cgroup) {
         Ok(None) => Finding::ok(WHAT, "it has no CAP_SYS_ADMIN, and reaches no pins"),
         Ok(Some(found)) => Finding::less(
             WHAT,
@@ -54,22 +54,21 @@ pub(super) fn examine(task: &Task, sight: &Sight, pid: u32, cgroup: &Cgroup) -> 
     }
 }
 
-/// What it holds open by which it could.
+/// A descriptor that it could use for that.
 fn opened(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<Option<String>, Box<dyn std::error::Error>> {
     const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
-    let directory = PathBuf::from(format!("/proc/{pid}"));
     let in_force = cgroup.effective()?;
-    for link in open_files(&directory)? {
-        // What is closed meanwhile is not there.
+    for link in open_files(pid)? {
+        // It may have been closed in the meantime.
         let Ok(target) = fs::read_link(&link) else { continue };
-        // Links and programs, which are called differently on different kernels.
+        // Links and programs; the rest of the name differs between kernels.
         if target.as_os_str().as_bytes().starts_with(b"anon_inode:bpf") {
-            if may_detach(&directory, &link, &in_force) {
+            if may_detach(&link, &in_force) {
                 return Ok(Some("it holds the policy's program open, or the link of it".to_owned()));
             }
             continue;
         }
-        // Nothing else waits for another machine.
+        // A file on a network mount could hang here, so nothing but the bpffs is examined further.
         let Ok(metadata) = fs::metadata(&link) else { continue };
         let on_bpffs = rustix::fs::statfs(&link).is_ok_and(|found| found.f_type as u32 == BPF_FS_MAGIC);
         if on_bpffs && task.may_write(&metadata) {
@@ -79,13 +78,11 @@ fn opened(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<Option<String>, Box<
     Ok(None)
 }
 
-/// Whether this descriptor is one of a link that holds one of these programs, or of one of them that no link holds.
-fn may_detach(process: &Path, link: &Path, in_force: &[u32]) -> bool {
-    let info = link.file_name().map(|name| fs::read_to_string(process.join("fdinfo").join(name)));
-    let Some(Ok(info)) = info else { return false };
-    let field = |name| info.lines().find_map(|line| line.strip_prefix(name));
-    let program = field("prog_id:").and_then(|id| id.trim().parse().ok());
+/// Whether this descriptor is of a link that holds one of these programs, or of one of them that no link holds.
+fn may_detach(descriptor: &Path, in_force: &[u32]) -> bool {
+    let Ok(info) = FdInfo::read(descriptor) else { return false };
+    let program = info.get("prog_id").and_then(|id| id.parse().ok());
     let Some(program) = program.filter(|id| in_force.contains(id)) else { return false };
     let is_held = || Link::all().is_ok_and(|links| links.iter().any(|link| link.program_id == program));
-    field("link_type:").is_some() || !is_held()
+    info.get("link_type").is_some() || !is_held()
 }

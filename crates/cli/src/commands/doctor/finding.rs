@@ -1,15 +1,15 @@
-//! One line of the doctor's.
+//! One line of the output.
 
 use serde::Serialize;
 
 use crate::printable::printable;
 use crate::style::{ALLOW, DENY, REWRITE};
 
-/// What was found, and what follows.
+/// A fact, and what follows from it.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) state: State,
-    /// What was looked at.
+    /// What was examined.
     pub(super) what: &'static str,
     /// What was found.
     pub(super) found: String,
@@ -42,12 +42,12 @@ impl Finding {
         Self { state: State::No, ..Self::less(what, found, consequence) }
     }
 
-    /// The same, with what follows.
+    /// Adds a consequence.
     pub(super) fn so(self, consequence: impl Into<String>) -> Self {
         Self { consequence: Some(consequence.into()), ..self }
     }
 
-    /// The line for people.
+    /// The line as text.
     pub(super) fn text(&self) -> String {
         let (style, state) = match self.state {
             State::Ok => (ALLOW, "ok"),

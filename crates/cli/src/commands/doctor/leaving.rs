@@ -1,34 +1,35 @@
-//! Whether a process could get out of the cgroup whose policy holds for it.
+//! Whether a process could leave the cgroup with its policy.
 //!
-//! A process can move itself by writing to the `cgroup.procs` of another cgroup, or start a child there (clone3(2) with
-//! `CLONE_INTO_CGROUP`), for which it needs a descriptor of the directory and no writable mount. Either way the kernel asks for
-//! write permission on the `cgroup.procs` of that cgroup and of the nearest one above both
+//! A process can write to the `cgroup.procs` of another cgroup, or start a child there (clone3(2) with
+//! `CLONE_INTO_CGROUP`), which takes a descriptor of the directory but no writable mount. In both cases, the kernel
+//! checks write permission for the `cgroup.procs` of that cgroup and of the nearest common ancestor
 //! (`cgroup_attach_permissions()`, kernel/cgroup/cgroup.c).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
+use knobgate_kernel::{Capability, Cgroup, CgroupError, CgroupType, Hierarchy};
 
 use super::finding::Finding;
-use super::views::{View, Views};
+use super::process_mounts::ProcessMounts;
+use super::visible_cgroups::{View, VisibleCgroups};
 use super::workload::Task;
 
 const WHAT: &str = "leaving its cgroup";
 
-/// How many cgroups are looked at; with more, it is taken for possible.
+/// How many cgroups are examined. With more, leaving counts as possible.
 const CGROUPS_MAX: usize = 20_000;
 
-/// What is found of a process in `cgroup`.
-pub(super) fn examine(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
-    if task.can(super::workload::SYS_ADMIN) {
+/// Examines a process in `cgroup`.
+pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
+    if task.can(Capability::SysAdmin) {
         return Finding::less(
             WHAT,
             "possible: CAP_SYS_ADMIN can mount the hierarchy",
             "it can move itself out of the policy; drop CAP_SYS_ADMIN",
         );
     }
-    match Search::new(task, pid, cgroup).and_then(|search| search.find()) {
+    match Search::new(task, mounts, cgroup).and_then(|search| search.find()) {
         Ok(Found::Nothing { views: 0 }) => Finding::ok(WHAT, "it sees no cgroups"),
         Ok(Found::Nothing { .. }) => {
             Finding::ok(WHAT, "no cgroup that it sees is outside of the policy and open to it")
@@ -64,7 +65,7 @@ pub(super) fn examine(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
             format!("possible: it holds {} open for writing", path.display()),
             "it can move itself out of the policy by this descriptor; start it without",
         ),
-        Ok(Found::Elsewhere) => Finding::less(
+        Ok(Found::Unknown) => Finding::less(
             WHAT,
             "unknown: it has capabilities in a user namespace of its own",
             "it may be allowed to move; give it a cgroup namespace that begins at the cgroup with the policy, or below",
@@ -79,66 +80,70 @@ pub(super) fn examine(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
 }
 
 enum Found {
-    /// No cgroup that it could go to; it sees so many parts of the hierarchy.
+    /// It cannot leave, with this number of visible parts of the hierarchy.
     Nothing {
         views: usize,
     },
-    /// Any, by handle.
+    /// It can open any cgroup by handle.
     ByHandle,
-    /// This one, which it sees there.
+    /// It can go to this cgroup, which is visible in `view`.
     Cgroup {
         path: PathBuf,
         view: PathBuf,
         writable: bool,
     },
-    /// One that it makes in this one, which it sees there.
+    /// It can create a cgroup in this one, which is visible in `view`.
     NewCgroup {
         path: PathBuf,
         view: PathBuf,
     },
-    /// One of whose lists of members it has open.
+    /// It has the member list of another cgroup open.
     OpenFile {
         path: PathBuf,
     },
-    /// It may be allowed more where we cannot see it.
-    Elsewhere,
+    /// It has capabilities in another user namespace.
+    Unknown,
     TooMany,
 }
 
 struct Search<'a> {
     task: &'a Task,
     views: Vec<View>,
-    /// The cgroup with the policy, which is the one to get out of.
+    /// The cgroup with the policy.
     held: Cgroup,
-    /// The root of its cgroup namespace, if that is another one than ours.
+    /// The root of its cgroup namespace, if that is not ours.
     namespace: Option<PathBuf>,
-    /// Only below that can it move (`nsdelegate`).
+    /// It can only move below that root (`nsdelegate`).
     delegated: bool,
-    /// The lists of members that it has open for writing.
+    /// The member lists that it has open for writing.
     open: Vec<PathBuf>,
 }
 
 impl<'a> Search<'a> {
-    fn new(task: &'a Task, pid: u32, cgroup: &Cgroup) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(
+        task: &'a Task,
+        mounts: &ProcessMounts,
+        cgroup: &Cgroup,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let hierarchy = Hierarchy::find()?;
-        let Views { views, members } = Views::of(pid, &hierarchy)?;
+        let VisibleCgroups { views, members } = VisibleCgroups::of(mounts, &hierarchy)?;
         let delegated = hierarchy.delegates_to_namespaces();
-        let namespace = namespace_root(pid, cgroup);
+        let namespace = namespace_root(mounts.pid(), cgroup);
         Ok(Self { task, views, held: held(cgroup)?, namespace, delegated, open: members })
     }
 
     fn find(&self) -> Result<Found, Box<dyn std::error::Error>> {
-        // Whether its cgroup namespace has nothing but what is under the policy.
+        // Whether its whole cgroup namespace is under the policy.
         let inside = self.namespace.as_ref().is_some_and(|root| root.starts_with(self.held.path()));
         let sees_any = !self.views.is_empty() || !self.open.is_empty();
-        if sees_any && !(self.delegated && inside) && self.task.can(super::workload::DAC_READ_SEARCH) {
+        if sees_any && !(self.delegated && inside) && self.task.can(Capability::DacReadSearch) {
             return Ok(Found::ByHandle);
         }
         if let Some(path) = self.open.iter().find(|path| !path.starts_with(self.held.path())) {
             return Ok(Found::OpenFile { path: path.clone() });
         }
         if self.task.has_capabilities_elsewhere() && !inside {
-            return Ok(Found::Elsewhere);
+            return Ok(Found::Unknown);
         }
         let mut seen = 0;
         let mut below = self.held.path().to_owned();
@@ -166,19 +171,20 @@ impl<'a> Search<'a> {
         Ok(Found::Nothing { views: self.views.len() })
     }
 
-    /// Where the process sees the cgroup at `path`, if it can go there.
+    /// The view with the cgroup at `path`, if the process can go there.
     fn way_to(&self, path: &Path) -> Result<Option<&View>, CgroupError> {
         let Some(view) = self.view_of(path).filter(|_| self.may_write(path)) else { return Ok(None) };
         match Cgroup::open(path).and_then(|cgroup| Ok((cgroup.kind()?, cgroup.takes_processes()?))) {
             Ok((CgroupType::Root, _) | (CgroupType::Domain, true)) => Ok(Some(view)),
-            // A child cannot be started there.
+            // clone3(2) cannot start a child there.
             Ok((CgroupType::DomainThreaded, true)) => Ok(Some(view).filter(|view| view.writable)),
             Ok(_) | Err(CgroupError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Where the process sees the cgroup at `path`, if it can make another one in there, or let that take processes again.
+    /// The view with the cgroup at `path`, if the process can create a child cgroup there, or make it accept processes
+    /// again.
     fn way_to_make_one(&self, path: &Path) -> Option<&View> {
         let may_write = |path: &Path| fs::metadata(path).is_ok_and(|file| self.task.may_write(&file));
         let view = self.view_of(path).filter(|view| view.writable)?;
@@ -186,7 +192,7 @@ impl<'a> Search<'a> {
             .then_some(view)
     }
 
-    /// Where the process sees the cgroup at `path`, best where it can write, if it may move there.
+    /// The view with the cgroup at `path`, preferably a writable one, if the process may move there.
     fn view_of(&self, path: &Path) -> Option<&View> {
         let outside = self.delegated && self.namespace.as_ref().is_some_and(|root| !path.starts_with(root));
         let views = || self.views.iter().filter(|view| view.shows(path));
@@ -198,7 +204,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The nearest cgroup, from `cgroup` upwards, that has programs of its own; without any, that itself.
+/// The nearest cgroup with programs, from `cgroup` upwards; `cgroup` if there is none.
 pub(super) fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>> {
     let own = Cgroup::open(cgroup.path())?;
     let mut above = Some(Cgroup::open(cgroup.path())?);
@@ -211,7 +217,7 @@ pub(super) fn held(cgroup: &Cgroup) -> Result<Cgroup, Box<dyn std::error::Error>
     Ok(own)
 }
 
-/// The root of the cgroup namespace of the process, if that is another one than ours, and above the process.
+/// The root of the process's cgroup namespace, if that is not ours and is above the process.
 fn namespace_root(pid: u32, cgroup: &Cgroup) -> Option<PathBuf> {
     let name = knobgate_kernel::name_in_its_namespace(pid).ok()??;
     let name = name.strip_prefix("/").ok()?.to_owned();

@@ -17,7 +17,7 @@ pub(super) fn examine() -> Vec<Finding> {
     ];
     let probes = probe();
     findings.extend(probed(&probes));
-    // Without the hook, that does not matter.
+    // Without the hook, this does not matter.
     findings.extend(probes.hook.is_yes().then(departures));
     findings.extend(attached());
     findings.extend(settings(&machine));
@@ -29,14 +29,14 @@ fn privileges(capabilities: Option<Capabilities>) -> Finding {
     let Some(capabilities) = capabilities else {
         return Finding::less(what, "unknown", "/proc/self/status cannot be read");
     };
-    let held = Capability::ALL.into_iter().filter(|&one| capabilities.has(one));
+    let held = Capability::FOR_BPF.into_iter().filter(|&one| capabilities.has(one));
     let held: Vec<String> = held.map(|capability| capability.to_string()).collect();
     let found = if held.is_empty() { "no capability that matters here".to_owned() } else { held.join(", ") };
-    if !capabilities.in_first_user_namespace() {
+    if !capabilities.in_initial_user_namespace() {
         return Finding::no(
             what,
             format!("{found}, but in a user namespace"),
-            "capabilities count for BPF only in the first user namespace: run outside of this container",
+            "capabilities count for BPF only in the initial user namespace: run outside this container",
         );
     }
     if !capabilities.can_load() {
@@ -171,10 +171,10 @@ fn attached() -> Vec<Finding> {
         Finding::ok(what, format!("{count} on {} cgroups", attachments.cgroups.len()))
             .so("every access to /proc/sys on this machine pays for the hook already: knobgate list")
     };
-    let in_the_way = attachments.cgroups.iter().filter_map(|(path, attached)| {
+    let conflicts = attachments.cgroups.iter().filter_map(|(path, attached)| {
         let mode = attached.mode.filter(|&mode| mode != AttachMode::Multi)?;
         Some(Finding::less(
-            "in the way",
+            "conflict",
             format!("a program in {mode} mode on {}", path.display()),
             if mode == AttachMode::Single {
                 "no policy can be attached there and below until it is detached, which any process can do"
@@ -184,7 +184,7 @@ fn attached() -> Vec<Finding> {
             },
         ))
     });
-    [first].into_iter().chain(in_the_way).collect()
+    [first].into_iter().chain(conflicts).collect()
 }
 
 fn settings(machine: &Machine) -> Vec<Finding> {

@@ -1,18 +1,20 @@
 //! What a process could do to get around a policy on its cgroup.
 //!
-//! The hook judges a task by the cgroup that it is in at that moment. So the ways around it are to leave the cgroup, to
-//! have somebody outside do it, to take the program away or to overrule it, and to change the state behind a knob by
-//! other means. That which can be told from outside the process is told here.
+//! The hook judges a task by its cgroup at that moment. A process can get around it by leaving the cgroup, by having a
+//! process outside do the write, by detaching or overruling the program, or by changing the state behind a knob by
+//! other means. This reports what can be seen from outside the process.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use knobgate_kernel::{Cgroup, CgroupType, Hierarchy, ProgramFd, ThreadCount};
+use knobgate_kernel::{
+    Capability, CapabilitySet, Cgroup, CgroupType, Credentials, Hierarchy, ProgramFd, ThreadCount,
+};
 
 use super::finding::Finding;
-use super::sight::{Seen, Sight};
-use super::views::Views;
+use super::process_mounts::{ProcessMounts, VisibleFile};
+use super::visible_cgroups::VisibleCgroups;
 use super::{detaching, leaving};
 use crate::chosen_cgroup::{cgroup_of, kind_of};
 use crate::failure::Failure;
@@ -25,7 +27,7 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
     let task = Task::read(pid).map_err(cannot)?;
-    let sight = Sight::of(pid).map_err(cannot)?;
+    let mounts = ProcessMounts::of(pid).map_err(cannot)?;
     let threads = match kind_of(&cgroup)? {
         CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
         _ => None,
@@ -34,12 +36,12 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
         policies(&cgroup),
         threads_apart(threads, &cgroup),
         privileges(&task),
-        leaving::examine(&task, pid, &cgroup),
-        detaching::examine(&task, &sight, pid, &cgroup),
-        overruling(&task, pid, &cgroup),
-        other_means(&task, &sight, pid),
-        sysrq(&task, &sight),
-        others(&task, &sight, pid),
+        leaving::examine(&task, &mounts, &cgroup),
+        detaching::examine(&task, &mounts, &cgroup),
+        overruling(&task, &mounts, &cgroup),
+        other_means(&task, &mounts),
+        sysrq(&task, &mounts),
+        others(&task, &mounts),
         Finding::less(
             "passing descriptors",
             "always possible",
@@ -48,78 +50,48 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     ])
 }
 
-/// A capability's number, of include/uapi/linux/capability.h.
-const CHOWN: u32 = 0;
-const DAC_OVERRIDE: u32 = 1;
-pub(super) const DAC_READ_SEARCH: u32 = 2;
-const FOWNER: u32 = 3;
-const SETGID: u32 = 6;
-const SETUID: u32 = 7;
-const NET_ADMIN: u32 = 12;
-const SYS_PTRACE: u32 = 19;
-pub(super) const SYS_ADMIN: u32 = 21;
-const SETFCAP: u32 = 31;
-const BPF: u32 = 39;
-
-/// What counts of a process.
+/// What decides about the permissions of a process.
 pub(super) struct Task {
-    /// The effective user id.
-    uid: u32,
-    /// All user ids that it can take: the real, the effective, the saved one, and that for files.
-    uids: Vec<u32>,
-    /// All group ids that it has or can take.
-    gids: Vec<u32>,
-    /// What it has, or would have after an exec.
-    capabilities: u64,
-    /// It is in the user namespace that knobgate is in.
+    credentials: Credentials,
+    /// What is in its sets, or would be after an exec.
+    capabilities: CapabilitySet,
     in_our_user_namespace: bool,
 }
 
 impl Task {
     fn read(pid: u32) -> std::io::Result<Self> {
-        let status = read_text(&format!("/proc/{pid}/status"))?;
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        let mask = |name| u64::from_str_radix(field(name).trim(), 16).unwrap_or_default();
-        let ids =
-            |name| field(name).split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>();
-        let uids = ids("Uid:");
-        let uid = uids.get(1).copied().unwrap_or(0);
-        let gids = [ids("Gid:"), ids("Groups:")].concat();
-        let has = mask("CapEff:") | mask("CapPrm:");
-        // Root gets its bounding set with every exec. These become root, or give that to a file.
-        let becomes_root = [SETUID, SETFCAP].into_iter().any(|capability| has >> capability & 1 == 1);
-        let capabilities = if uids.contains(&0) || becomes_root { has | mask("CapBnd:") } else { has };
-        Ok(Self { uid, uids, gids, capabilities, in_our_user_namespace: shares(pid, "user") })
+        let credentials = Credentials::of_pid(pid)?;
+        let has = credentials.effective.union(credentials.permitted);
+        // Root gets its bounding set with every exec. These capabilities let a process become root, or give its
+        // capabilities to a file.
+        let becomes_root = [Capability::Setuid, Capability::Setfcap].into_iter().any(|one| has.has(one));
+        let is_root = credentials.uids.contains(&0) || becomes_root;
+        let capabilities = if is_root { has.union(credentials.bounding) } else { has };
+        Ok(Self { credentials, capabilities, in_our_user_namespace: shares(pid, "user") })
     }
 
-    pub(super) fn can(&self, capability: u32) -> bool {
-        self.in_our_user_namespace && self.capabilities >> capability & 1 == 1
+    pub(super) fn can(&self, capability: Capability) -> bool {
+        self.in_our_user_namespace && self.capabilities.has(capability)
     }
 
-    /// Whether the permissions of a file let it write there, on a mount that does; or it can become who they let.
+    /// Whether the permissions of a file allow it to write, or it can become a user for whom they do. Ignores read-only
+    /// mounts.
     pub(super) fn may_write(&self, file: &fs::Metadata) -> bool {
+        use Capability::{Chown, DacOverride, Fowner, Setgid, Setuid};
         // An owner can change the permissions.
-        self.uids.contains(&file.uid())
-            || self.gids.contains(&file.gid()) && file.mode() & 0o020 != 0
+        self.credentials.uids.contains(&file.uid())
+            || self.credentials.gids.contains(&file.gid()) && file.mode() & 0o020 != 0
             || file.mode() & 0o002 != 0
-            || [DAC_OVERRIDE, CHOWN, FOWNER, SETUID, SETGID]
-                .into_iter()
-                .any(|capability| self.can(capability))
+            || [DacOverride, Chown, Fowner, Setuid, Setgid].into_iter().any(|one| self.can(one))
     }
 
-    /// Whether capabilities of its count in a user namespace of its own, where it may be allowed what cannot be told from
-    /// here.
+    /// Whether it has capabilities in another user namespace, with permissions that are unknown here.
     pub(super) fn has_capabilities_elsewhere(&self) -> bool {
-        !self.in_our_user_namespace && self.capabilities != 0
+        !self.in_our_user_namespace && !self.capabilities.is_empty()
     }
 }
 
-/// What is in a file, in which there are names that need not be UTF-8.
-fn read_text(file: &str) -> std::io::Result<String> {
-    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
-}
-
-/// Whether a process shares a namespace with us; where that cannot be told, the worst is assumed.
+/// Whether a process shares a namespace with us, also if that is unknown.
 fn shares(pid: u32, namespace: &str) -> bool {
     let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
     link(&pid.to_string()).zip(link("self")).is_none_or(|(theirs, ours)| theirs == ours)
@@ -149,7 +121,7 @@ fn policies(cgroup: &Cgroup) -> Finding {
     }
 }
 
-/// `threads` if the process is in a threaded cgroup. In others all of its threads are there or below.
+/// `threads` is `Some` in a threaded cgroup. In others, all threads are there or below.
 fn threads_apart(threads: Option<ThreadCount>, cgroup: &Cgroup) -> Finding {
     let what = "threads";
     let Some(ThreadCount { inside, elsewhere, .. }) = threads else {
@@ -173,28 +145,22 @@ fn threads_apart(threads: Option<ThreadCount>, cgroup: &Cgroup) -> Finding {
 
 fn privileges(task: &Task) -> Finding {
     let what = "privileges";
-    let held: Vec<&str> = [
-        (SYS_ADMIN, "CAP_SYS_ADMIN"),
-        (BPF, "CAP_BPF"),
-        (NET_ADMIN, "CAP_NET_ADMIN"),
-        (SYS_PTRACE, "CAP_SYS_PTRACE"),
-    ]
-    .into_iter()
-    .filter(|&(capability, _)| task.can(capability))
-    .map(|(_, name)| name)
-    .collect();
+    let mattering = [Capability::SysAdmin, Capability::Bpf, Capability::NetAdmin, Capability::SysPtrace];
+    let held: Vec<String> =
+        mattering.into_iter().filter(|&one| task.can(one)).map(|one| one.to_string()).collect();
     let namespace = if task.in_our_user_namespace { "" } else { ", in another user namespace" };
     let held = if held.is_empty() { "none that matter".to_owned() } else { held.join(", ") };
-    Finding::ok(what, format!("user {}{namespace}; {held}", task.uid))
+    Finding::ok(what, format!("user {}{namespace}; {held}", task.credentials.uids[1]))
 }
 
-fn overruling(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
+fn overruling(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
     let what = "overruling";
-    let loads = task.can(SYS_ADMIN) || (task.can(BPF) && task.can(NET_ADMIN));
+    let loads =
+        task.can(Capability::SysAdmin) || (task.can(Capability::Bpf) && task.can(Capability::NetAdmin));
     if !loads {
         return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it has not");
     }
-    match reaches_policy(task, pid, cgroup) {
+    match reaches_policy(task, mounts, cgroup) {
         Ok(true) => Finding::less(
             what,
             "possible: it can load programs and reach the cgroup with the policy, or one above",
@@ -208,27 +174,31 @@ fn overruling(task: &Task, pid: u32, cgroup: &Cgroup) -> Finding {
     }
 }
 
-/// Whether it sees the cgroup with the policy, or one above: a program there runs after ours.
-fn reaches_policy(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<bool, Box<dyn std::error::Error>> {
-    if task.can(SYS_ADMIN) {
+/// Whether it can reach the cgroup with the policy, or one above, where a program runs after ours.
+fn reaches_policy(
+    task: &Task,
+    mounts: &ProcessMounts,
+    cgroup: &Cgroup,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    if task.can(Capability::SysAdmin) {
         return Ok(true);
     }
     let held = leaving::held(cgroup)?;
-    let seen = Views::of(pid, &Hierarchy::find()?)?.views;
-    // By handle it opens any.
-    let any = !seen.is_empty() && task.can(DAC_READ_SEARCH);
+    let seen = VisibleCgroups::of(mounts, &Hierarchy::find()?)?.views;
+    // It can open any cgroup by handle.
+    let any = !seen.is_empty() && task.can(Capability::DacReadSearch);
     Ok(any || seen.iter().any(|view| view.shows(held.path())))
 }
 
-fn other_means(task: &Task, sight: &Sight, pid: u32) -> Finding {
+fn other_means(task: &Task, mounts: &ProcessMounts) -> Finding {
     let what = "other means";
-    let owns = |capability, namespace| task.can(capability) && shares(pid, namespace);
-    let binfmt_misc = task.can(SYS_ADMIN)
+    let owns = |capability, namespace| task.can(capability) && shares(mounts.pid(), namespace);
+    let binfmt_misc = task.can(Capability::SysAdmin)
         && fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("\tbinfmt_misc\n"))
-        || sight.of_file("binfmt_misc", Path::new("/register")).any(|file| file.is_writable(task));
+        || mounts.find("binfmt_misc", Path::new("/register")).any(|file| file.is_writable(task));
     let ways: Vec<&str> = [
-        (owns(SYS_ADMIN, "uts"), "host and domain name by sethostname(2)"),
-        (owns(NET_ADMIN, "net"), "interfaces' settings by netlink and /sys"),
+        (owns(Capability::SysAdmin, "uts"), "host and domain name by sethostname(2)"),
+        (owns(Capability::NetAdmin, "net"), "interfaces' settings by netlink and /sys"),
         (binfmt_misc, "what executes files, in fs/binfmt_misc"),
     ]
     .into_iter()
@@ -245,10 +215,10 @@ fn other_means(task: &Task, sight: &Sight, pid: u32) -> Finding {
     }
 }
 
-fn sysrq(task: &Task, sight: &Sight) -> Finding {
+fn sysrq(task: &Task, mounts: &ProcessMounts) -> Finding {
     let what = "/proc/sysrq-trigger";
-    match sight.of_file("proc", Path::new("/sysrq-trigger")).find(|file| file.is_writable(task)) {
-        Some(Seen { at, .. }) => Finding::less(
+    match mounts.find("proc", Path::new("/sysrq-trigger")).find(|file| file.is_writable(task)) {
+        Some(VisibleFile { at, .. }) => Finding::less(
             what,
             format!("writable: {}", at.display()),
             "it commands the kernel whatever kernel.sysrq says; mount it read-only, or something else over it",
@@ -257,19 +227,19 @@ fn sysrq(task: &Task, sight: &Sight) -> Finding {
     }
 }
 
-/// The kernel's rule of who can trace whom is `__ptrace_may_access()`, kernel/ptrace.c.
-fn others(task: &Task, sight: &Sight, pid: u32) -> Finding {
+/// The kernel's rule for tracing is `__ptrace_may_access()`, kernel/ptrace.c.
+fn others(task: &Task, mounts: &ProcessMounts) -> Finding {
     let what = "other processes";
-    let sees = if shares(pid, "pid") {
+    let sees = if shares(mounts.pid(), "pid") {
         "it sees the machine's processes".to_owned()
-    } else if let Some(proc) = sight.our_processes() {
+    } else if let Some(proc) = mounts.our_processes() {
         format!("{} shows it the machine's processes", proc.display())
     } else {
         return Finding::ok(what, "it sees none but those in its pid namespace");
     };
-    let (which, them) = if task.can(SYS_PTRACE) {
+    let (which, them) = if task.can(Capability::SysPtrace) {
         ("any of them", "them")
-    } else if task.can(SETUID) {
+    } else if task.can(Capability::Setuid) {
         ("those that have no capability that it lacks", "those of them")
     } else {
         ("those of its own user that have no capability that it lacks", "those of them")
@@ -279,7 +249,7 @@ fn others(task: &Task, sight: &Sight, pid: u32) -> Finding {
         format!("{sees}, and can trace {which}"),
         format!(
             "it can have {them} do what it may not do itself{}; give it a pid namespace and a /proc of its own",
-            if task.can(SYS_PTRACE) { "" } else { ", outside of the policy" }
+            if task.can(Capability::SysPtrace) { "" } else { ", outside of the policy" }
         ),
     )
 }

@@ -55,7 +55,7 @@ pub(super) fn line(verified: &Verified<'_>, with_log: bool) -> String {
         Verdict::Accepted { has_line_info, .. } => ("accepted", None, Some(*has_line_info)),
         Verdict::Rejected(rejection) => ("rejected", Some(rejection), None),
     };
-    let source = rejection.and_then(|rejection| rejection.source.as_ref());
+    let source = rejection.and_then(Rejection::source);
     json::line(&Line {
         file: verified.file(),
         kind: verified.kind(),
@@ -69,7 +69,7 @@ pub(super) fn line(verified: &Verified<'_>, with_log: bool) -> String {
             column: entry.column,
             text: &entry.text,
         }),
-        insn: rejection.and_then(|rejection| rejection.insn),
+        insn: rejection.and_then(Rejection::insn),
         insns: verification.insns,
         processed_insns: stats.processed_insns,
         insn_limit: stats.insn_limit,

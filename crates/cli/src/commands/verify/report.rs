@@ -46,11 +46,11 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
 /// Where it was rejected.
 fn place(rejection: &Rejection) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
-    if let Some((file, entry)) = &rejection.source {
+    if let Some((file, entry)) = rejection.source() {
         rows.push(("source", format!("{file}:{}", entry.line)));
         rows.push(("", format!("  {}", entry.text)));
     }
-    if let Some(insn) = rejection.insn {
+    if let Some(insn) = rejection.insn() {
         rows.push(("at", format!("instruction {insn}")));
     }
     rows
@@ -91,7 +91,7 @@ fn print_log(log: Option<&VerifierLog>, all: bool, output: &Output) -> Result<()
     let Some(log) = log.filter(|log| !log.text().is_empty()) else { return Ok(()) };
     let lines = if all { log.text().lines().collect() } else { log.tail(TAIL) };
     let heading = match all {
-        true if log.is_cut() => "the verifier's log, of which a part is lost, for it is too long",
+        true if log.is_truncated() => "the verifier's log, of which a part is lost, for it is too long",
         true => "the verifier's log",
         false => "the end of the verifier's log (--log prints all of it)",
     };

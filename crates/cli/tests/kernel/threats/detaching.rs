@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use knobgate_kernel::{Cgroup, Link, ProgramFd, detach_without_link};
+use knobgate_kernel::{Cgroup, Link, ProgramFd, prog_detach};
 use knobgate_testing::{Test, profile};
 use libtest_mimic::Failed;
 use rustix::mount::UnmountFlags;
@@ -36,7 +36,7 @@ pub(super) fn detach_by_id(cgroup: &Path) -> Did {
     // To ask which are there takes CAP_NET_ADMIN on Linux 5.10. One that is not there cannot be detached.
     for id in ProgramFd::all_ids()? {
         let Ok(program) = ProgramFd::by_id(id) else { continue };
-        detached += u32::from(detach_without_link(&program, &cgroup).is_ok());
+        detached += u32::from(prog_detach(&program, &cgroup).is_ok());
     }
     if detached > 0 { Ok(()) } else { Err("nothing was detached".into()) }
 }
@@ -54,7 +54,7 @@ pub(super) fn hold_program(cgroup: &Path) -> Did {
     let cgroup = Cgroup::open(cgroup)?;
     let id = cgroup.attached()?.program_ids.pop().ok_or("no program")?;
     let program = ProgramFd::by_id(id)?;
-    without_capabilities(|| Ok(detach_without_link(&program, &cgroup)?))
+    without_capabilities(|| Ok(prog_detach(&program, &cgroup)?))
 }
 
 /// Is the process of a case that does this.

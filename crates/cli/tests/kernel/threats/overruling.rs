@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use knobgate_bpf::{Insn, Program, Reg, Size, Width, helper_ids};
-use knobgate_kernel::{AttachMode, Cgroup, LoadError, LoadOptions, LoadedProgram, attach_without_link, load};
+use knobgate_kernel::{
+    AttachMode, AttachPosition, Cgroup, LoadError, LoadOptions, LoadedProgram, load, prog_attach,
+};
 use knobgate_testing::Test;
 use libtest_mimic::Failed;
 
@@ -18,7 +20,7 @@ pub(super) const OVERRULE: &str = "--overrule";
 
 pub(super) fn overrule(cgroup: &Path) -> Did {
     let program = loaded(lifts_denials()).or_else(|_| loaded(replaces_values()))?;
-    Ok(attach_without_link(&program.program, &Cgroup::open(cgroup)?, AttachMode::Multi)?)
+    Ok(prog_attach(&program.program, &Cgroup::open(cgroup)?, AttachMode::Multi, &AttachPosition::default())?)
 }
 
 fn loaded(mut insns: Vec<Insn>) -> Result<LoadedProgram, LoadError> {

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 
 use knobgate_bpf::{AsmError, Assembler, Cond, MapDef, Program, Reg, Size, helper_ids};
 use knobgate_hook::Profile;
-use knobgate_kernel::{AttachMode, LoadOptions, Map, attach_without_link, load, start_inside};
+use knobgate_kernel::{AttachMode, AttachPosition, LoadOptions, Map, load, prog_attach, start_inside};
 use knobgate_testing::{Reaped, Test, eventually};
 use libtest_mimic::Failed;
 
@@ -136,7 +136,7 @@ fn racing() -> Result<(), Failed> {
         let program = load(&holding_up()?, &LoadOptions::default())?;
         let (state, go) = (program.map(STATE).ok_or("no map")?, program.map(GO).ok_or("no map")?);
         state.update(&[0; 4], &2u32.to_ne_bytes())?;
-        attach_without_link(&program.program, &stage.top, AttachMode::Multi)?;
+        prog_attach(&program.program, &stage.top, AttachMode::Multi, &AttachPosition::default())?;
         // On a busy machine the second write may come too late.
         let mut attempts = 100;
         loop {

@@ -1,18 +1,18 @@
 //! The parts of `union bpf_attr` and the `struct bpf_*_info` of `include/uapi/linux/bpf.h`.
 //!
-//! The kernel takes an `attr` that is shorter than its own, and a longer one when what it does not know is zero, so that
-//! one layout serves all kernels. None has padding: the kernel refuses bytes that are not zero where it expects none.
+//! The kernel accepts a shorter `attr` than its own, and a longer one if the unknown part is zero. So one layout serves
+//! all kernels. No struct has padding, because the kernel rejects nonzero bytes that it does not expect.
 
 use std::mem::size_of;
 
-/// A struct of which every bit pattern is a value and which has no padding: the kernel may read and write it.
+/// A struct without padding, for which every bit pattern is valid: the kernel may read and write it.
 ///
 /// # Safety
 ///
 /// The implementing type is `repr(C)`, made of integers (and arrays of them) alone, without padding.
 pub(crate) unsafe trait Plain: Default {}
 
-/// Defines structs of integers, of which every field is for the parent module.
+/// Defines structs of integers.
 macro_rules! plain {
     ($($(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
@@ -91,7 +91,7 @@ plain! {
         attach_type: u32,
         flags: u32,
         replaced_fd: u32,
-        anchor_fd: u32,
+        relative_fd: u32,
         expected_revision: u64,
     }
 
@@ -106,7 +106,7 @@ plain! {
         target_fd: u32,
         attach_type: u32,
         flags: u32,
-        anchor_fd: u32,
+        relative_fd: u32,
         reserved: u32,
         expected_revision: u64,
     }
@@ -217,7 +217,7 @@ plain! {
         map_extra: u64,
     }
 
-    /// `struct bpf_link_info`, as far as a link on a cgroup fills it
+    /// `struct bpf_link_info`, the part for a link on a cgroup
     struct LinkInfo {
         kind: u32,
         id: u32,

@@ -1,4 +1,4 @@
-//! From what is read of a knob to a handler that reads alike.
+//! Inferring a handler that reads like a knob.
 
 use knobgate_hook::handler::custom::Call;
 use knobgate_hook::handler::{Bitmap, Custom, HandlerEnv, IntVec, Text, UlongVec, Written};
@@ -6,15 +6,15 @@ use knobgate_hook::{Errno, Handler, Profile, VALUE_BYTES, WritesStrict};
 
 use super::{Inferred, Reading, TEXT_BYTES};
 
-/// A handler that reads on this kernel as `reading` does, `usual` if that does.
+/// A handler that reads like `reading` on this kernel, preferably `known`.
 pub(super) fn handler(
     reading: &Reading,
-    usual: Option<Box<dyn Handler>>,
+    known: Option<Box<dyn Handler>>,
     profile: &Profile,
 ) -> (Box<dyn Handler>, Inferred) {
     let whole = reading.whole.as_slice();
     let mut candidates: Vec<(Box<dyn Handler>, Inferred)> = Vec::new();
-    candidates.extend(usual.map(|handler| (handler, Inferred::ByName)));
+    candidates.extend(known.map(|handler| (handler, Inferred::ByName)));
     if let Some((handler, count)) = integers(whole) {
         candidates.push((handler, Inferred::Integers(count)));
     }
@@ -30,10 +30,10 @@ pub(super) fn handler(
     found.unwrap_or_else(|| (Box::new(fixed(reading.clone())), Inferred::Unknown))
 }
 
-/// As large as the kernel's largest, that of the ports.
+/// The size of the kernel's largest set, that of the ports.
 const SET_SIZE: usize = 65536;
 
-/// The integers that `text` spells as handlers of lists do, in a handler.
+/// The handler for `text`, if it is a list of integers in the kernel's format. Also returns their number.
 fn integers(text: &[u8]) -> Option<(Box<dyn Handler>, usize)> {
     let line = str::from_utf8(text.strip_suffix(b"\n")?).ok()?;
     fn all<T: std::str::FromStr>(line: &str) -> Option<Vec<T>> {
@@ -55,14 +55,14 @@ fn takes(handler: &mut dyn Handler, value: &[u8], profile: &Profile) -> bool {
 
 fn reads_as(handler: &mut dyn Handler, reading: &Reading, profile: &Profile) -> bool {
     let mut read = |mut position| handler.read(VALUE_BYTES, &mut position, &handler_env(profile));
-    read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.behind_first)
+    read(0).is_ok_and(|read| read == reading.whole) && read(1).is_ok_and(|read| read == reading.after_first)
 }
 
 fn handler_env(profile: &Profile) -> HandlerEnv<'_> {
     HandlerEnv { strict: WritesStrict::Strict, profile }
 }
 
-/// A handler that takes everything, and forgets it.
+/// A handler that accepts every write and discards it.
 pub(super) fn anything() -> impl Handler {
     Custom(|call: Call<'_>, _: &mut i64, _: &HandlerEnv<'_>| match call {
         Call::Write(written) => Ok(written.bytes.len()),
@@ -70,16 +70,16 @@ pub(super) fn anything() -> impl Handler {
     })
 }
 
-/// A handler that holds this for ever.
-fn fixed(Reading { whole, behind_first }: Reading) -> impl Handler {
-    let goes_on = whole.get(1..) == Some(&behind_first[..]);
+/// A handler with a constant value.
+fn fixed(Reading { whole, after_first }: Reading) -> impl Handler {
+    let continues = whole.get(1..) == Some(&after_first[..]);
     Custom(move |call: Call<'_>, position: &mut i64, _: &HandlerEnv<'_>| {
         let Call::Read { count, reply } = call else { return Err(Errno::EINVAL) };
         let start = usize::try_from(*position).unwrap_or(usize::MAX);
         let rest = match start {
             0 => &whole[..],
-            start if goes_on => whole.get(start..).unwrap_or_default(),
-            1 => &behind_first[..],
+            start if continues => whole.get(start..).unwrap_or_default(),
+            1 => &after_first[..],
             _ => &[],
         };
         let read = &rest[..rest.len().min(count)];
@@ -94,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handlers_are_inferred_from_what_is_read_at_the_beginning_and_behind_it() {
+    fn handlers_are_inferred_from_reads_at_two_positions() {
         let texts = |text: &str| Reading {
             whole: text.into(),
-            behind_first: text.as_bytes().get(1..).unwrap_or_default().to_vec(),
+            after_first: text.as_bytes().get(1..).unwrap_or_default().to_vec(),
         };
-        let numbers = |text: &str| Reading { whole: text.into(), behind_first: Vec::new() };
+        let numbers = |text: &str| Reading { whole: text.into(), after_first: Vec::new() };
         let cases = [
             (numbers("4096\n"), Inferred::Integers(1)),
             (numbers("-1\n"), Inferred::Integers(1)),
@@ -128,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_by_name_must_read_alike() {
-        let usual = || -> Option<Box<dyn Handler>> { Some(Box::new(IntVec::new([5]).between(0, 10))) };
-        let reading = |text: &str| Reading { whole: text.into(), behind_first: Vec::new() };
+    fn a_handler_known_by_name_must_read_the_same() {
+        let known = || -> Option<Box<dyn Handler>> { Some(Box::new(IntVec::new([5]).between(0, 10))) };
+        let reading = |text: &str| Reading { whole: text.into(), after_first: Vec::new() };
         let profile = Profile::default();
-        assert_eq!(handler(&reading("7\n"), usual(), &profile).1, Inferred::ByName);
-        assert_eq!(handler(&reading("11\n"), usual(), &profile).1, Inferred::Integers(1));
-        assert_eq!(handler(&reading("7\t8\n"), usual(), &profile).1, Inferred::Integers(2));
+        assert_eq!(handler(&reading("7\n"), known(), &profile).1, Inferred::ByName);
+        assert_eq!(handler(&reading("11\n"), known(), &profile).1, Inferred::Integers(1));
+        assert_eq!(handler(&reading("7\t8\n"), known(), &profile).1, Inferred::Integers(2));
     }
 }

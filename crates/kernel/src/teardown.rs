@@ -1,8 +1,8 @@
-//! Emptying a cgroup and taking it away, with system calls alone.
+//! Killing what is in a cgroup and removing it, with system calls only.
 //!
-//! The guard process and the probe do this between fork and `_exit`, where a process with several threads may not
-//! allocate or take a lock. So nothing here does: buffers are on the stack, names are C strings. Cgroups can be nested deeper
-//! than the stack is and longer than a path may be, so nothing here recurses, and each step is from one directory to the next.
+//! The guard process does this between fork and `_exit`, where it must not allocate or lock. So buffers are on the
+//! stack, and names are C strings. Cgroups can be nested so deeply that recursion would overflow the stack and paths
+//! would be too long, so each step goes from one directory to the next.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -17,9 +17,10 @@ use rustix::thread::{NanosleepRelativeResult, nanosleep};
 
 use crate::process_id::ProcessId;
 
-/// Ends every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14; not in threaded cgroups, `cgroup_kill_write` in
-/// kernel/cgroup/cgroup.c) or one after the other. `cgroup.kill` leaves a process alone whose first thread has ended before
-/// the others (seen on 6.18). Fails with `ENOENT` for the root of the hierarchy, where that would mean the machine.
+/// Kills every process in `cgroup` and below it, by `cgroup.kill` (Linux 5.14; not in threaded cgroups,
+/// `cgroup_kill_write` in kernel/cgroup/cgroup.c) or one by one. `cgroup.kill` skips a process whose first thread has
+/// ended before the others (seen on 6.18). Fails with `ENOENT` for the root of the hierarchy, where it would kill the
+/// whole machine.
 pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     match openat(cgroup, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => match write(&file, b"1") {
@@ -32,13 +33,13 @@ pub(crate) fn kill_all(cgroup: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
-/// Whether a process is in `cgroup` or below it, from `cgroup.events`.
+/// Whether there is a process in `cgroup` or below it, from `cgroup.events`.
 pub(crate) fn is_populated(cgroup: BorrowedFd<'_>) -> Result<bool> {
     let events = open_events(cgroup)?;
     read_populated(&events)
 }
 
-/// Waits until `cgroup` is empty; says whether it is now.
+/// Waits until `cgroup` is empty. Returns whether it is.
 pub(crate) fn wait_until_empty(cgroup: BorrowedFd<'_>, at_most: Duration) -> Result<bool> {
     const STEP: Duration = Duration::from_millis(20);
     let events = open_events(cgroup)?;
@@ -60,8 +61,8 @@ pub(crate) fn wait_until_empty(cgroup: BorrowedFd<'_>, at_most: Duration) -> Res
     }
 }
 
-/// Removes the cgroup `name` in `parent` and all below it. Its processes must have ended; the kernel can take a
-/// moment to notice (`EBUSY`), for which there are some retries.
+/// Removes the cgroup `name` in `parent` and everything below it. Its processes must have ended. The kernel can take a
+/// moment to notice (`EBUSY`), so this retries.
 pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     const TRIES: u32 = 50;
     let mut tries = 1;
@@ -80,7 +81,7 @@ pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     }
 }
 
-/// The same, once. Fails with `EBUSY` or `ENOTEMPTY` for what is in use.
+/// The same, without retries: fails with `EBUSY` or `ENOTEMPTY` if a cgroup is in use.
 pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     match remove_descendants(parent, name).and_then(|()| unlinkat(parent, name, AtFlags::REMOVEDIR)) {
         Err(Errno::NOENT | Errno::NODEV) => Ok(()),
@@ -91,21 +92,21 @@ pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
 fn remove_descendants(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let mut cgroup = open_child(parent, name)?;
     let mut depth: u64 = 0;
-    // The child that has no children any longer.
-    let mut bare = None;
+    // The child whose children have been removed.
+    let mut emptied = None;
     loop {
         let with_children = find_child(cgroup.as_fd(), |child| {
             match unlinkat(cgroup.as_fd(), child.file_name(), AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(false),
                 // A cgroup with children says EBUSY too.
-                Err(Errno::BUSY | Errno::NOTEMPTY) if bare != Some(child.ino()) => Ok(true),
+                Err(Errno::BUSY | Errno::NOTEMPTY) if emptied != Some(child.ino()) => Ok(true),
                 Err(error) => Err(error),
             }
         })?;
         if let Some(child) = with_children {
-            (cgroup, depth, bare) = (child, depth + 1, None);
+            (cgroup, depth, emptied) = (child, depth + 1, None);
         } else if depth > 0 {
-            bare = Some(fstat(&cgroup)?.st_ino);
+            emptied = Some(fstat(&cgroup)?.st_ino);
             (cgroup, depth) = (open_child(cgroup.as_fd(), c"..")?, depth - 1);
         } else {
             return Ok(());
@@ -113,12 +114,12 @@ fn remove_descendants(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     }
 }
 
-/// Whether there are cgroups in this one.
+/// Whether this cgroup has children.
 pub(crate) fn has_children(cgroup: BorrowedFd<'_>) -> Result<bool> {
     Ok(find_child(cgroup, |_| Ok(true))?.is_some())
 }
 
-/// Sleeps; a signal does not make it shorter.
+/// Sleeps, also when signals interrupt it.
 pub(crate) fn sleep(time: Duration) {
     let mut left = Timespec {
         tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
@@ -137,16 +138,16 @@ fn read_populated(events: &OwnedFd) -> Result<bool> {
     let mut text = [0; 128];
     match pread(events, &mut text, 0) {
         Ok(length) => Ok(text[..length].windows(11).any(|part| part == b"populated 1")),
-        // The cgroup is gone.
+        // The cgroup was removed.
         Err(Errno::NODEV) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Several rounds, because a process may fork between being seen and being killed. That ends when all are frozen (Linux 5.2),
-/// which keeps nobody from being killed.
+/// Takes several rounds, because a process may fork after being seen and before being killed. Freezing the cgroup
+/// (Linux 5.2) stops that; frozen processes can still be killed.
 fn kill_each(cgroup: BorrowedFd<'_>) -> Result<()> {
-    // First of all, for the root has no cgroup.events, and fails here.
+    // This comes first: the root has no cgroup.events, and fails here.
     if !is_populated(cgroup)? {
         return Ok(());
     }
@@ -173,8 +174,8 @@ fn set_frozen(cgroup: BorrowedFd<'_>, frozen: bool) {
     let _ = freeze.and_then(|freeze| write(&freeze, if frozen { b"1" } else { b"0" }));
 }
 
-/// Goes by threads: a signal to one ends all of its process, and a process is in the list of processes where its first thread
-/// was last, which can have ended. In threaded cgroups there is no such list.
+/// Uses the list of threads, since a signal to one thread kills its whole process. `cgroup.procs` lists a process where
+/// its first thread is, or was when it ended; threaded cgroups have no such list.
 fn kill_members(cgroup: BorrowedFd<'_>) -> Result<()> {
     let mut buffer = [0; 512];
     let list = openat(cgroup, c"cgroup.threads", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -188,7 +189,7 @@ fn kill_members(cgroup: BorrowedFd<'_>) -> Result<()> {
             if byte.is_ascii_digit() {
                 number = number.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
             } else {
-                // A process of another pid namespace is shown as 0. 1 is the init of ours, which is in no cgroup of ours.
+                // 0 stands for a process of another pid namespace. 1 is the init of ours, which is never killed.
                 if let Some(process) = ProcessId::new(number).filter(|process| process.get() != 1) {
                     let _ = process.send(Signal::KILL);
                 }
@@ -204,7 +205,7 @@ fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     openat(parent, name, flags, Mode::empty())
 }
 
-/// Calls `visit` with this cgroup and each below it. One that is gone when `visit` comes to it is passed over.
+/// Calls `visit` for this cgroup and each one below it. Skips those that are removed in the meantime.
 fn for_each_cgroup(
     cgroup: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>) -> Result<()>,
@@ -216,7 +217,7 @@ fn for_each_cgroup(
     let mut cgroup = open_child(cgroup, c".")?;
     visit(&cgroup)?;
     let mut depth: u64 = 0;
-    // The child that was visited last.
+    // The last visited child.
     let mut last = None;
     loop {
         let next = find_child(cgroup.as_fd(), |child| match last {
@@ -240,13 +241,13 @@ fn for_each_cgroup(
     }
 }
 
-/// Opens the first child that is `wanted`; `None` if there is none. A child that is gone is passed over, and so is one that
-/// something is mounted on, which may be anything.
+/// Opens the first child that is `wanted`. Skips children that were removed, and mount points, where anything could be
+/// mounted.
 fn find_child(
     cgroup: BorrowedFd<'_>,
     mut wanted: impl FnMut(&RawDirEntry<'_>) -> Result<bool>,
 ) -> Result<Option<OwnedFd>> {
-    // A descriptor of its own, for a directory's position belongs to the open file.
+    // The position in a directory belongs to the open file, so this needs a descriptor of its own.
     let listing = open_child(cgroup, c".")?;
     let device = fstat(&listing)?.st_dev;
     let mut buffer = [MaybeUninit::uninit(); 2048];

@@ -1,25 +1,24 @@
-//! Where tests play: the kernel, and cgroups of their own.
+//! The kernel, cgroups and commands that tests use.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{
-    Cgroup, Hierarchy, Namespaces, ScratchCgroup, running_profile, start_inside, with_private_namespaces,
-};
+use knobgate_kernel::{Cgroup, Hierarchy, Namespaces, ScratchCgroup, start_inside, with_private_namespaces};
+use knobgate_snapshot::running_profile;
 
-/// The kernel that the tests run on, for the model to be.
+/// The profile of the running kernel.
 pub fn profile() -> Profile {
     static PROFILE: OnceLock<Profile> = OnceLock::new();
     *PROFILE.get_or_init(running_profile)
 }
 
-/// The root of the hierarchy, as far as it is mounted here.
+/// The topmost mounted cgroup.
 ///
 /// # Panics
 ///
-/// If it cannot be opened.
+/// It cannot be opened.
 pub fn root() -> Cgroup {
     Hierarchy::find().and_then(|hierarchy| hierarchy.root()).expect("the root cgroup")
 }
@@ -28,16 +27,16 @@ pub fn root() -> Cgroup {
 ///
 /// # Panics
 ///
-/// If it cannot be created.
+/// It cannot be created.
 pub fn scratch() -> ScratchCgroup {
     ScratchCgroup::create(&root(), "knobgate-test-").expect("a scratch cgroup")
 }
 
-/// A shell inside `cgroup` that runs `script`, with network, host and domain name, and System V IPC of its own.
+/// A shell inside `cgroup` that runs `script`, with new network, UTS and IPC namespaces.
 ///
 /// # Panics
 ///
-/// If the cgroup cannot be entered by anybody.
+/// The `cgroup.procs` of the cgroup cannot be opened.
 pub fn shell(cgroup: &Cgroup, script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
@@ -49,11 +48,11 @@ pub fn shell(cgroup: &Cgroup, script: &str) -> Command {
     command
 }
 
-/// Removes a cgroup, that the code under test should have removed, in the end.
+/// Removes a cgroup on drop, if the code under test has not.
 #[derive(Debug)]
-pub struct RemovedAtLast(pub PathBuf);
+pub struct RemoveOnDrop(pub PathBuf);
 
-impl Drop for RemovedAtLast {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         if let Ok(cgroup) = Cgroup::open(&self.0) {
             let _ = cgroup.kill_and_remove();

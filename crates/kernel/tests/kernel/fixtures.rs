@@ -1,4 +1,4 @@
-//! What the tests play on.
+//! Programs and pins that the tests use.
 
 use knobgate_bpf::{Function, Insn, LineEntry, LineTable, Program, Reg, Size, Width, helper_ids};
 use knobgate_kernel::{
@@ -6,13 +6,13 @@ use knobgate_kernel::{
 };
 use knobgate_testing::{profile, shell};
 
-/// The directory of pins that the tests share, with a name that no other test has.
+/// The pin directory that all tests share, and a name for this test.
 pub(crate) fn pins(test: &str) -> (PinDir, AttachmentName) {
     let pins = PinDir::create(&Bpffs::find().expect("a bpffs")).expect("a directory for pins");
     (pins, test.parse().expect("a name"))
 }
 
-/// A program of these instructions and no maps.
+/// A program with these instructions and no maps.
 pub(crate) fn program(name: &str, insns: impl IntoIterator<Item = Insn>) -> Program {
     Program {
         name: name.to_owned(),
@@ -26,17 +26,17 @@ pub(crate) fn program(name: &str, insns: impl IntoIterator<Item = Insn>) -> Prog
     }
 }
 
-/// Lets everything pass.
+/// Allows everything.
 pub(crate) fn allow() -> Program {
     program("allow", [Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()])
 }
 
-/// Denies writes with this errno, where the kernel lets a program choose one.
+/// Denies writes, with this errno if the kernel supports that.
 pub(crate) fn deny_writes(errno: i32) -> Program {
     let deny = if profile().retval_helpers {
         [Insn::mov(Width::W64, Reg::R1, -errno), Insn::call_helper(helper_ids::SET_RETVAL)]
     } else {
-        // Programs with other errnos stay other programs.
+        // Programs with different errnos must still differ.
         [Insn::mov(Width::W64, Reg::R1, -errno), Insn::mov(Width::W64, Reg::R2, 0)]
     };
     program(

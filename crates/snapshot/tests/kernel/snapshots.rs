@@ -4,22 +4,24 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 use knobgate_hook::{AccessMode, Hook, Process, VALUE_BYTES};
-use knobgate_kernel::{Inferred, Snapshot, knob_names, snapshot};
+use knobgate_kernel::knob_names;
+use knobgate_snapshot::{Inferred, Snapshot, snapshot};
+use knobgate_testing::Test;
 use libtest_mimic::Failed;
 
-pub(crate) const TESTS: &[super::Test] = &[
-    ("a_snapshot_reads_as_the_machine_does", reads_alike),
-    ("a_snapshot_says_of_every_knob_what_is_known_of_it", says),
+pub(crate) const TESTS: &[Test] = &[
+    ("a_snapshot_reads_like_the_machine", reads_alike),
+    ("a_snapshot_says_how_every_handler_was_inferred", says),
 ];
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name)
 }
 
-/// How much of a knob is read where.
+/// The sizes and positions of reads.
 const READS: [(usize, u64); 6] = [(VALUE_BYTES, 0), (3, 0), (1, 0), (VALUE_BYTES, 1), (2, 2), (1, 100_000)];
 
-/// What [`READS`] give on the machine.
+/// The results of [`READS`] on the machine.
 fn on_the_machine(name: &str) -> Option<Vec<Vec<u8>>> {
     let file = File::open(path(name)).ok()?;
     let read = |&(count, position): &(usize, u64)| {
@@ -31,8 +33,8 @@ fn on_the_machine(name: &str) -> Option<Vec<Vec<u8>>> {
     READS.iter().map(read).collect()
 }
 
-/// Every knob that reads the same before and after a snapshot reads so on the model. What others change to and fro, as
-/// `fs/file-nr`, does so in one of several snapshots; what is wrong is so in all.
+/// A knob that reads the same before and after a snapshot must read the same on the model. A value that others change
+/// back and forth, like `fs/file-nr`, differs in one of several snapshots; a wrong handler differs in all.
 fn reads_alike() -> Result<(), Failed> {
     const SNAPSHOTS: u32 = 4;
     let mut different = differences()?;
@@ -47,9 +49,9 @@ fn reads_alike() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The knobs that read otherwise on the model of a snapshot, with how.
+/// The knobs that read differently on the model, and how.
 fn differences() -> Result<BTreeMap<String, String>, Failed> {
-    let acts = |inferred: &Inferred| matches!(inferred, Inferred::ReadsAct(_));
+    let acts = |inferred: &Inferred| matches!(inferred, Inferred::SideEffect(_));
     let read_all = |snapshot: &Snapshot| -> BTreeMap<String, Vec<Vec<u8>>> {
         let readable = snapshot.inferred.iter().filter(|(_, inferred)| !acts(inferred));
         readable.filter_map(|(name, _)| Some((name.clone(), on_the_machine(name)?))).collect()
@@ -105,7 +107,7 @@ fn says() -> Result<(), Failed> {
         assert_eq!(inferred.get(name), Some(&expected), "{name}");
     }
     for name in ["vm/stat_refresh", "kernel/random/uuid"] {
-        assert!(matches!(inferred.get(name), Some(Inferred::ReadsAct(_))), "{name}");
+        assert!(matches!(inferred.get(name), Some(Inferred::SideEffect(_))), "{name}");
     }
     let unknown: Vec<_> = inferred
         .iter()

@@ -1,42 +1,44 @@
-//! The running kernel as the model of the hook knows kernels.
+//! The running kernel as a profile.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use knobgate_hook::Profile;
+use knobgate_kernel::{
+    Outcome, PROC_SYS, kernel_version, probe, probe_attaching, probe_instructions, probe_invalid_retval,
+};
 use rustix::io::Errno;
 
-use crate::machine::{ROOT, kernel_version};
-use crate::probe::{Outcome, attaching, instructions, probe, retval};
-
-/// Describes the running kernel for the model of the hook, now.
+/// Describes the running kernel for the hook in user space, now.
 ///
-/// It takes as long as [`probe`](crate::probe), whose probes it uses, and some more. For a moment there are cgroups
-/// `knobgate-probe-…`.
+/// It takes a little longer than [`probe`], whose probes it uses. For a moment there are cgroups `knobgate-probe-…`.
 ///
-/// Probed are what the verifier takes (`retval_helpers`, `set_retval_checked`, `uninit_stack`, `uninit_above_stored`,
-/// `variable_stack`, `divisions_followed`, `self_comparisons_decided`, `st_ctx`, `atomics`, `isa_v4`, `long_jump`,
-/// `may_goto`, `acquire_release`, `bounded_loops`, `call_frames`), what attaching takes (`replace`, `links`, `link_detach`,
-/// `preorder`, `attach_positions`, `updates_find_their_slot`), `rewrites_are_applied`, `odd_retvals_deny`, and `size_limit`.
+/// These fields are probed:
 ///
-/// The rest is what [`Profile::closest`] has for the release, since finding it out would mean to write to knobs, or to do
-/// what harms some kernels. So it is with what a probe cannot find out, as without the capabilities for it. Which helpers
-/// there are follows from the release alone, as `comm_padded` and `int_map_results` do.
+/// - what the verifier accepts: `retval_helpers`, `set_retval_checked`, `uninit_stack`, `uninit_above_stored`,
+///   `variable_stack`, `divisions_followed`, `self_comparisons_decided`, `st_ctx`, `atomics`, `isa_v4`, `long_jump`,
+///   `may_goto`, `acquire_release`, `bounded_loops`, `call_frames`;
+/// - what attaching accepts: `replace`, `links`, `link_detach`, `preorder`, `attach_positions`, `updates_find_their_slot`;
+/// - `rewrites_are_applied`, `odd_retvals_deny` and `size_limit`.
+///
+/// `comm_padded`, `int_map_results` and the available helpers follow from the release. The rest, and what a probe
+/// cannot find out (without the capabilities, for example), is what [`Profile::closest`] has for the release: probing
+/// it would write to knobs or harm some kernels.
 pub fn running_profile() -> Profile {
     static NAME: OnceLock<String> = OnceLock::new();
     let name = NAME.get_or_init(|| rustix::system::uname().release().to_string_lossy().into_owned());
     let (major, minor, patch) = kernel_version();
     let closest = Profile::closest((major, minor, patch));
     let probes = probe();
-    let instructions = instructions::probe();
-    let attaching = attaching::probe();
+    let instructions = probe_instructions();
+    let attaching = probe_attaching();
     Profile {
         name,
         version: (major, minor),
         retval_helpers: known(&probes.set_retval, closest.retval_helpers),
         set_retval_checked: known(&instructions.set_retval_checked, closest.set_retval_checked),
-        odd_retvals_deny: known(&retval::is_denied(), closest.odd_retvals_deny),
+        odd_retvals_deny: known(&probe_invalid_retval(), closest.odd_retvals_deny),
         uninit_stack: known(&probes.uninit_stack, closest.uninit_stack),
         uninit_above_stored: known(&instructions.uninit_above_stored, closest.uninit_above_stored),
         variable_stack: known(&probes.variable_stack, closest.variable_stack),
@@ -67,23 +69,24 @@ pub fn running_profile() -> Profile {
     }
 }
 
-fn known(outcome: &Outcome, described: bool) -> bool {
+/// What the probe found, or else what the closest release does.
+fn known(outcome: &Outcome, closest: bool) -> bool {
     match outcome {
         Outcome::Yes => true,
         Outcome::No => false,
-        Outcome::Unknown(_) => described,
+        Outcome::Unknown(_) => closest,
     }
 }
 
-/// Reads more of a knob than kernels with a limit let anybody.
-fn size_limit(described: Option<usize>) -> Option<usize> {
+/// Tries a read that is larger than kernels with a limit allow.
+fn size_limit(closest: Option<usize>) -> Option<usize> {
     /// `KMALLOC_MAX_SIZE` where pages have 4 KiB.
     const LIMIT: usize = 4 << 20;
     let read =
-        File::open(format!("{ROOT}/kernel/ostype")).and_then(|knob| knob.read_at(&mut vec![0; LIMIT], 0));
+        File::open(format!("{PROC_SYS}/kernel/ostype")).and_then(|knob| knob.read_at(&mut vec![0; LIMIT], 0));
     match read {
         Ok(_) => None,
         Err(error) if error.raw_os_error() == Some(Errno::NOMEM.raw_os_error()) => Some(LIMIT),
-        Err(_) => described,
+        Err(_) => closest,
     }
 }

@@ -1,17 +1,18 @@
-//! What was found out since the machine booted, in files of `/run/knobgate`.
+//! What was found out since boot, cached in files of `/run/knobgate`.
 //!
-//! A file that is not there, not ours or not readable is passed over, and one that cannot be written is done without.
+//! A file that is missing, not ours or unreadable counts as absent. A file that cannot be written is skipped.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::OwnedFd;
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, mkdir, open, openat, renameat, unlinkat};
 use rustix::process::geteuid;
 
 const DIRECTORY: &str = "/run/knobgate";
 
-/// What the file holds.
+/// The content of the file.
 pub(crate) fn read(name: &str) -> Option<String> {
     let directory = open_directory()?;
     let file =
@@ -24,14 +25,16 @@ pub(crate) fn read(name: &str) -> Option<String> {
     Some(text)
 }
 
-/// Puts this into the file.
+/// Replaces the content of the file, atomically.
 pub(crate) fn write(name: &str, text: &str) {
     if !geteuid().is_root() {
         return;
     }
     let _ = mkdir(DIRECTORY, Mode::RWXU);
     let Some(directory) = open_directory() else { return };
-    let temporary = format!("{name}.{}", std::process::id());
+    // A process of another pid namespace, or one that was killed, may have used the same id.
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    let temporary = format!("{name}.{}-{now:x}", std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(file) = openat(&directory, &*temporary, flags, Mode::RUSR | Mode::WUSR) else { return };
     let written = File::from(file).write_all(text.as_bytes());
@@ -40,7 +43,7 @@ pub(crate) fn write(name: &str, text: &str) {
     }
 }
 
-/// The directory, if it is ours alone.
+/// The directory, if nobody else can use it.
 fn open_directory() -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = open(DIRECTORY, flags, Mode::empty()).ok()?;

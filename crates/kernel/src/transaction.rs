@@ -1,4 +1,4 @@
-//! A change of an attachment that is made on all of its cgroups or on none.
+//! Changing the program of an attachment on all of its cgroups or on none.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,28 +8,28 @@ use std::path::PathBuf;
 use crate::attachment::Attachment;
 use crate::bpffs::BpffsError;
 use crate::cgroup::Cgroup;
-use crate::link::{Link, LinkError};
+use crate::link::Link;
+use crate::link_error::LinkError;
 use crate::map::Map;
 use crate::probe::load_allow;
 use crate::program::ProgramFd;
 
-/// A program on its way to cgroups. Where it has got to is undone when this is dropped without having been
-/// [kept](Self::keep).
+/// Puts a program on the cgroups of an attachment. Dropping it without a [commit](Self::commit) rolls back.
 #[derive(Debug)]
-pub struct Change<'a> {
+pub struct Transaction<'a> {
     attachment: &'a Attachment,
     program: &'a ProgramFd,
     program_id: u32,
-    /// The cgroups that it was put on.
+    /// The cgroups to which it was newly attached.
     attached: Vec<u64>,
     replaced: Vec<Replaced>,
-    /// These programs, which nobody else might hold any longer.
+    /// The replaced programs, held open because nothing else may refer to them.
     old: BTreeMap<u32, ProgramFd>,
-    /// The maps that were pinned for the program, if it has its own.
+    /// The ids of the maps that were pinned for the program.
     maps: Option<Vec<u32>>,
 }
 
-/// A cgroup on which the program took the place of another.
+/// A cgroup on which the program replaced another one.
 #[derive(Debug)]
 struct Replaced {
     cgroup: PathBuf,
@@ -37,12 +37,12 @@ struct Replaced {
     old_id: u32,
 }
 
-impl<'a> Change<'a> {
-    /// Nothing is changed yet.
+impl<'a> Transaction<'a> {
+    /// Changes nothing yet.
     ///
     /// # Errors
     ///
-    /// [`BpffsError::Link`] if the program cannot be examined.
+    /// [`BpffsError::Link`] if the program cannot be queried.
     pub fn begin(attachment: &'a Attachment, program: &'a ProgramFd) -> Result<Self, BpffsError> {
         let program_id = program.info().map_err(LinkError::from)?.id;
         Ok(Self {
@@ -56,47 +56,48 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Pins maps of the program beside the links, in the place of those of the program before it: those that lose what is
-    /// in them when no process has them open, which are program arrays (`bpf_fd_array_map_clear()` in
-    /// `kernel/bpf/arraymap.c`).
+    /// Pins maps of the program next to the links. A commit unpins those of the previous program. This is for program
+    /// arrays, which the kernel empties when no process has them open (`bpf_fd_array_map_clear()` in
+    /// kernel/bpf/arraymap.c).
     ///
     /// # Errors
     ///
     /// [`BpffsError::Io`].
-    pub fn hold_maps(&mut self, maps: &[&Map]) -> Result<(), BpffsError> {
-        let held = self.maps.get_or_insert_default();
+    pub fn pin_maps(&mut self, maps: &[&Map]) -> Result<(), BpffsError> {
+        let pinned = self.maps.get_or_insert_default();
         for map in maps {
             self.attachment.pin_map(map)?;
-            held.push(map.info().id);
+            pinned.push(map.info().id);
         }
         Ok(())
     }
 
-    /// Puts the program on a cgroup that the attachment is not on, and makes sure that the kernel runs it there.
+    /// Attaches the program to another cgroup, and checks that the kernel runs it there.
     ///
     /// # Errors
     ///
-    /// [`BpffsError::Link`]; the cgroup is then as it was.
+    /// [`BpffsError::Link`]; then the cgroup is unchanged.
     pub fn attach(&mut self, cgroup: &Cgroup) -> Result<(), BpffsError> {
-        // Dropped without having been pinned, it takes the program off again.
+        // If this link is dropped before it is pinned, the program is detached again.
         let link = Link::create(self.program, cgroup)?;
-        cgroup.expect_in_force(self.program_id)?;
+        cgroup.ensure_effective(self.program_id)?;
         self.attachment.pin(cgroup.id(), &link)?;
         self.attached.push(cgroup.id());
         Ok(())
     }
 
-    /// Replaces the attachment's program on a cgroup, atomically, and makes sure that the kernel runs the new one there.
+    /// Replaces the attachment's program on a cgroup, atomically, and checks that the kernel runs the new one there.
     ///
-    /// Some kernels replace the wrong program if another one is attached with `BPF_F_PREORDER` on this cgroup or above
-    /// (`replace_effective_prog()` in `kernel/bpf/cgroup.c`): the other one stops running, and the old one keeps running
-    /// without a reference. There, the effective programs are computed again before the old one is released.
+    /// Some kernels replace the wrong program if another one has `BPF_F_PREORDER` on this cgroup or above
+    /// (`replace_effective_prog()` in kernel/bpf/cgroup.c): the other one stops running, and the old one keeps running
+    /// without a reference. There, this makes the kernel recompute the effective programs before it releases the old
+    /// one.
     ///
     /// # Errors
     ///
     /// [`BpffsError::Link`].
     pub fn replace(&mut self, cgroup: &Cgroup) -> Result<(), BpffsError> {
-        // Others can be at it as well.
+        // Other processes may be replacing it, too.
         const TRIES: u32 = 10;
         let link = self.attachment.link(cgroup.id())?;
         for tries in 1.. {
@@ -117,46 +118,46 @@ impl<'a> Change<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(cgroup.expect_in_force(self.program_id)?)
+        Ok(cgroup.ensure_effective(self.program_id)?)
     }
 
-    /// The ids of the programs whose places it has taken.
+    /// The ids of the replaced programs.
     pub fn replaced_programs(&self) -> BTreeSet<u32> {
         self.replaced.iter().map(|replaced| replaced.old_id).collect()
     }
 
-    /// Leaves it as it is now. A map of the program before that cannot be given up is the next change's to give up: the change
-    /// stands all the same.
-    pub fn keep(mut self) {
+    /// Makes the change permanent. If a map of the previous program cannot be unpinned, that is left to the next
+    /// transaction.
+    pub fn commit(mut self) {
         self.attached.clear();
         self.replaced.clear();
-        if let Some(held) = self.maps.take() {
-            let _ = self.attachment.unpin_maps_but(&held);
+        if let Some(pinned) = self.maps.take() {
+            let _ = self.attachment.unpin_maps_except(&pinned);
         }
     }
 
-    /// Puts back what was there before. One cgroup on which that fails does not keep it from the others.
+    /// Restores the previous state. A failure on one cgroup does not stop the others.
     ///
     /// # Errors
     ///
-    /// The first that was met: [`BpffsError::Link`], [`Cgroup`](BpffsError::Cgroup), [`Io`](BpffsError::Io).
-    pub fn undo(mut self) -> Result<(), BpffsError> {
-        self.put_back()
+    /// The first one: [`BpffsError::Link`], [`Cgroup`](BpffsError::Cgroup), [`Io`](BpffsError::Io).
+    pub fn rollback(mut self) -> Result<(), BpffsError> {
+        self.restore()
     }
 
-    fn put_back(&mut self) -> Result<(), BpffsError> {
+    fn restore(&mut self) -> Result<(), BpffsError> {
         let mut first = Ok(());
         for Replaced { cgroup, cgroup_id, old_id } in take(&mut self.replaced) {
             let link = self.attachment.link(cgroup_id);
             let done = link.and_then(|link| {
-                // The kernel takes off what is on a removed cgroup, but not at once.
+                // The kernel detaches the programs of a removed cgroup with a delay.
                 if link.info()?.cgroup_id.is_none() || !cgroup.exists() {
                     return Ok(());
                 }
                 let cgroup = Cgroup::open_directory(&cgroup)?;
                 let recomputing = recompute_if_reordered(&cgroup)?;
                 match link.update(self.program, &self.old[&old_id]) {
-                    // Its cgroup is gone.
+                    // The cgroup was removed.
                     Err(LinkError::Detached { .. }) => return Ok(()),
                     done => done?,
                 }
@@ -167,47 +168,45 @@ impl<'a> Change<'a> {
         }
         for cgroup_id in take(&mut self.attached) {
             let link = self.attachment.link(cgroup_id);
-            // Linux before 5.9 cannot; there it goes with its pin.
+            // Linux before 5.9 cannot detach; there, the link goes with its pin.
             let _ = link.map(|link| link.detach());
             first = first.and(self.attachment.unpin(cgroup_id));
         }
         first?;
-        // Where it still is, it needs them.
+        // If the program is still attached somewhere, it needs the maps.
         take(&mut self.maps).into_iter().flatten().try_for_each(|id| self.attachment.unpin_map(id))
     }
 }
 
-/// Has the kernel compute the effective programs of a cgroup and of those below it again when what it returns is dropped, or
-/// when this process is killed; nothing where an update of a link cannot go wrong.
+/// Dropping the result, also by being killed, makes the kernel recompute the effective programs of a cgroup and of
+/// those below. `None` where updating a link cannot go wrong.
 ///
-/// The kernel looks for a link's program at the link's position among those that are attached, nearest cgroup first.
-/// It is at another one if programs with `BPF_F_PREORDER`, of this cgroup or of one above, are moved before it.
+/// The kernel looks for a link's program at the link's position in attach order, nearest cgroup first. The program is
+/// at another position if programs with `BPF_F_PREORDER`, of this cgroup or above, run before it.
 fn recompute_if_reordered(cgroup: &Cgroup) -> Result<Option<Link>, LinkError> {
     let is_in_order = cgroup.effective()?.starts_with(&cgroup.attached()?.program_ids);
     if is_in_order { Ok(None) } else { recompute(cgroup).map(Some) }
 }
 
-/// Makes sure that a program that was replaced runs no more on a cgroup: after the replacement went wrong all the same, since
-/// another program was attached in the meantime or is there twice. If it is attached by somebody else, nothing changes.
+/// Makes sure that a replaced program no longer runs on a cgroup. The replacement can still go wrong if another program
+/// was attached in the meantime or is attached twice. If somebody else attached the old program too, this changes
+/// nothing.
 fn ensure_released(cgroup: &Cgroup, program_id: u32) -> Result<(), LinkError> {
     if cgroup.effective()?.contains(&program_id) { recompute(cgroup).map(drop) } else { Ok(()) }
 }
 
-/// Attaches a program that lets everything pass: for each that is attached or detached, the kernel computes the effective
-/// programs again (`update_effective_progs()` in `kernel/bpf/cgroup.c`).
+/// Attaches a program that allows everything: with every attach and detach, the kernel recomputes the effective
+/// programs (`update_effective_progs()` in kernel/bpf/cgroup.c).
 fn recompute(cgroup: &Cgroup) -> Result<Link, LinkError> {
     let allow = load_allow().map_err(|error| LinkError::Failed {
-        doing: format!(
-            "load a program to have the effective programs of {} computed again",
-            cgroup.path().display()
-        ),
+        doing: format!("load a program to recompute the effective programs of {}", cgroup.path().display()),
         source: error.into(),
     })?;
     Link::create(&allow, cgroup)
 }
 
-impl Drop for Change<'_> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        let _ = self.put_back();
+        let _ = self.restore();
     }
 }

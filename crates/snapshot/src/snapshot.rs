@@ -1,4 +1,4 @@
-//! The machine's knobs, for the hook in user space.
+//! The knobs of this machine, for the hook in user space.
 
 mod inference;
 
@@ -11,54 +11,53 @@ use std::path::Path;
 
 use knobgate_hook::handler::ReadFails;
 use knobgate_hook::{Errno, Handler, Knob, Knobs, Profile, VALUE_BYTES, WritesStrict};
+use knobgate_kernel::{Machine, PROC_SYS, kernel_version, knob_names};
 
-use crate::machine::{Machine, ROOT, kernel_version, knob_names};
-
-/// What was read of the machine's knobs, as far as a model can stand in for them.
+/// The knobs of this machine, with handlers that model them.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The knobs, with modes, owners and values.
     pub knobs: Knobs,
-    /// `kernel.sysctl_writes_strict`; the kernel's default where it cannot be read.
+    /// `kernel.sysctl_writes_strict`, or the kernel's default if it cannot be read.
     pub writes_strict: WritesStrict,
-    /// Of each knob, what its handler is made from: what the model does with writes is no better than that.
+    /// How the handler of each knob was inferred. The model of its writes is not better than that.
     pub inferred: BTreeMap<String, Inferred>,
 }
 
-/// What the handler of a knob is made from, and what is not known of it.
+/// How the handler of a knob was inferred, and what is unknown about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inferred {
-    /// The knob is one of those whose handlers and limits are known by name ([`Knobs::defaults`]), and it holds a value that
-    /// such a handler takes.
+    /// The handler and limits are known by name ([`Knobs::defaults`]), and accept the current value.
     ByName,
-    /// It reads as so many integers do. Their limits are not known, nor what they count, nor whether they are signed.
+    /// It reads like this many integers. Their limits, unit and signedness are unknown.
     Integers(usize),
-    /// It reads as a set of numbers does. How large they may be is not known.
+    /// It reads like a set of numbers. Their limit is unknown.
     Set,
-    /// It reads as a text does. How long one may be is not known.
+    /// It reads like a text. Its maximum length is unknown.
     Text,
-    /// It is empty: a text, or a set of numbers. The handler is that of texts.
+    /// It is empty: a text or a set of numbers. The handler is that of a text.
     Empty,
-    /// It reads as no handler that is modelled. Reads give what was read, and writes fail with `EINVAL`.
+    /// It reads like no known handler. Reads return the same value, and writes fail with `EINVAL`.
     Unknown,
-    /// Reading it fails with this. What it takes is not known: writes succeed.
+    /// Reading it fails with this. What it accepts is unknown: writes succeed.
     Unreadable(Errno),
-    /// Its mode lets nobody read it. What it takes is not known: writes succeed, and programs get no current value.
+    /// Its mode forbids reading. What it accepts is unknown: writes succeed, and programs get no current value.
     WriteOnly,
-    /// Reading it would have done something, which was not done. As [`Unreadable`](Self::Unreadable) with `EIO`.
-    ReadsAct(&'static str),
+    /// It was not read because that has a side effect. As [`Unreadable`](Self::Unreadable) with `EIO`.
+    SideEffect(&'static str),
 }
 
-/// Knobs whose reads do something, with what they do.
-const READS_ACT: &[(&str, &str)] = &[
+/// Knobs whose reads have side effects.
+const SIDE_EFFECTS: &[(&str, &str)] = &[
     // vmstat_refresh, mm/vmstat.c
     ("vm/stat_refresh", "has every processor sum up its counters"),
     // proc_do_uuid, drivers/char/random.c
     ("kernel/random/uuid", "draws random numbers, others each time"),
 ];
 
-/// How long a text may become of which nothing else is known, with its NUL.
+/// The maximum length of a text of unknown limit, with its NUL.
 const TEXT_BYTES: usize = VALUE_BYTES;
 
 impl fmt::Display for Inferred {
@@ -73,23 +72,22 @@ impl fmt::Display for Inferred {
             Self::Unknown => f.write_str("unknown handler; writes fail"),
             Self::Unreadable(errno) => write!(f, "reading fails with {errno}; what it takes unknown"),
             Self::WriteOnly => f.write_str("write-only; what it takes unknown"),
-            Self::ReadsAct(what) => write!(f, "not read, which {what}"),
+            Self::SideEffect(what) => write!(f, "not read, which {what}"),
         }
     }
 }
 
-/// Reads the knobs of this machine, as this process sees them (the `net` ones of its network namespace), into knobs for the
-/// hook in user space.
+/// Models the knobs that this process sees (the `net` ones are those of its network namespace).
 ///
-/// Nothing is written. Each knob is read twice, at its beginning and at position 1, since texts go on there and lists of
-/// numbers have ended. The hook's programs, if there are any, see these reads. Knobs whose reads do something are left
-/// alone ([`Inferred::ReadsAct`]), as are those whose mode lets nobody read them. What vanishes meanwhile is left out.
+/// This writes nothing. It reads each knob twice, at positions 0 and 1: a text continues there, and a list of numbers
+/// has ended. Attached programs see these reads. Knobs whose reads have side effects ([`Inferred::SideEffect`]) or are
+/// forbidden by the mode are not read. Knobs that are removed in the meantime are skipped.
 ///
 /// # Errors
 ///
 /// `/proc/sys` cannot be listed.
 pub fn snapshot() -> io::Result<Snapshot> {
-    // As its release describes it: to probe is not for a snapshot.
+    // The profile of the release: a snapshot does not probe.
     let profile = Profile::closest(kernel_version());
     let mut by_name = Knobs::defaults_for(&profile);
     let mut snapshot = Snapshot {
@@ -110,11 +108,11 @@ pub fn snapshot() -> io::Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// One knob; `usual` is what is known of it by name. `None`: it is gone.
-fn knob(name: &str, usual: Option<Knob>, profile: &Profile) -> Option<(Knob, Inferred)> {
-    let path = Path::new(ROOT).join(name);
+/// Models a knob, whose handler by name is `known`. `None` if it was removed.
+fn knob(name: &str, known: Option<Knob>, profile: &Profile) -> Option<(Knob, Inferred)> {
+    let path = Path::new(PROC_SYS).join(name);
     let metadata = path.metadata().ok()?;
-    let (handler, inferred) = handler(name, &path, metadata.mode(), usual, profile);
+    let (handler, inferred) = handler(name, &path, metadata.mode(), known, profile);
     let (owner, group) = (metadata.uid(), metadata.gid());
     Some((Knob { mode: (metadata.mode() & 0o777) as u16, owner, group, handler }, inferred))
 }
@@ -123,19 +121,19 @@ fn handler(
     name: &str,
     path: &Path,
     mode: u32,
-    usual: Option<Knob>,
+    known: Option<Knob>,
     profile: &Profile,
 ) -> (Box<dyn Handler>, Inferred) {
     let unreadable =
         |errno| -> Box<dyn Handler> { Box::new(ReadFails { errno, writes: inference::anything() }) };
-    if let Some((_, what)) = READS_ACT.iter().find(|(found, _)| *found == name) {
-        return (unreadable(Errno::EIO), Inferred::ReadsAct(what));
+    if let Some((_, what)) = SIDE_EFFECTS.iter().find(|(found, _)| *found == name) {
+        return (unreadable(Errno::EIO), Inferred::SideEffect(what));
     }
     if mode & 0o444 == 0 {
         return (unreadable(Errno::EIO), Inferred::WriteOnly);
     }
     match Reading::of(path) {
-        Ok(reading) => inference::handler(&reading, usual.map(|knob| knob.handler), profile),
+        Ok(reading) => inference::handler(&reading, known.map(|knob| knob.handler), profile),
         Err(error) => {
             // Numbers without a name, from 512 on, are the kernel's own: they say no more than EIO does.
             let number = error.raw_os_error().and_then(|number| u32::try_from(number).ok());
@@ -145,25 +143,25 @@ fn handler(
     }
 }
 
-/// What was read of a knob.
+/// What was read from a knob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reading {
-    /// A page from its beginning, which is as much as the hook sees.
+    /// A page from position 0, which is what the hook sees.
     whole: Vec<u8>,
     /// A page from position 1.
-    behind_first: Vec<u8>,
+    after_first: Vec<u8>,
 }
 
 impl Reading {
     fn of(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        // One system call each: a second one might find another value.
+        // With one system call, because the value may change.
         let read = |position| {
             let mut bytes = vec![0; VALUE_BYTES];
             let length = file.read_at(&mut bytes, position)?;
             bytes.truncate(length);
             Ok::<_, io::Error>(bytes)
         };
-        Ok(Self { whole: read(0)?, behind_first: read(1)? })
+        Ok(Self { whole: read(0)?, after_first: read(1)? })
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt to load the instructions of a program, and what the verifier says of it.
+//! `BPF_PROG_LOAD`, with its retries and the verifier's log.
 
 use std::ffi::CString;
 use std::io;
@@ -8,19 +8,19 @@ use knobgate_bpf::{Imm64, Insn, MapReference, Program, ProgramBtf, Reg, encode};
 use rustix::io::Errno;
 
 use crate::capabilities::Capabilities;
-use crate::load::LoadOptions;
 use crate::load_error::LoadError;
-use crate::locked_memory::{self, within_limit};
+use crate::load_options::LoadOptions;
+use crate::locked_memory::{self, with_raised_limit};
 use crate::map::Map;
 use crate::object::{PROGRAM_TYPE, kernel_name};
 use crate::sys::bpf::{self, DebugSpec, LogSpec, ProgramSpec};
 use crate::verifier_log::{LogLevel, VerifierLog};
 
-/// `BPF_MAXINSNS` for those who have `CAP_BPF`: `BPF_COMPLEXITY_LIMIT_INSNS` in `include/linux/bpf.h`.
-const MOST_INSNS: usize = 1_000_000;
+/// The limit with `CAP_BPF`: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
+const INSNS_MAX: usize = 1_000_000;
 
-/// A program whose maps are there, as the kernel takes it.
-pub(crate) struct Attempt<'a> {
+/// A program in the encoding of the kernel, with descriptors of its maps.
+pub(crate) struct LoadRequest<'a> {
     program: &'a Program,
     options: &'a LoadOptions,
     insns: Vec<u8>,
@@ -28,19 +28,19 @@ pub(crate) struct Attempt<'a> {
     debug: Option<DebugInfo>,
 }
 
-impl<'a> Attempt<'a> {
-    /// Puts the maps into the instructions, and gives the kernel the lines of the source.
+impl<'a> LoadRequest<'a> {
+    /// Relocates the instructions, and loads the BTF of the program.
     ///
     /// # Errors
     ///
-    /// [`LoadError::BadRelocation`], and those of a kernel that runs out of something.
+    /// [`LoadError::BadRelocation`], and those for exhausted resources.
     pub(crate) fn new(
         program: &'a Program,
         maps: &[(String, Map)],
         options: &'a LoadOptions,
     ) -> Result<Self, LoadError> {
         let insns = encode(&relocated(program, maps)?);
-        // A NUL would end it for the kernel as well.
+        // For the kernel, a NUL ends the license.
         let own = program.license.as_ref().map(|license| license.split('\0').next().unwrap_or_default());
         let own = own.and_then(|license| CString::new(license).ok());
         let license = own.unwrap_or_else(|| options.license.clone());
@@ -48,28 +48,28 @@ impl<'a> Attempt<'a> {
         Ok(Self { program, options, insns, license, debug })
     }
 
-    /// Loads it. Says whether its lines went with it.
+    /// Loads it. Returns whether it has line information.
     ///
     /// # Errors
     ///
-    /// Every [`LoadError`] that is not about maps.
+    /// Every [`LoadError`] that does not concern maps.
     pub(crate) fn load(&self) -> Result<(OwnedFd, bool), LoadError> {
         let debug = self.debug.as_ref();
         let loaded = match debug {
-            // Whether it is the lines that the kernel does not like, a second attempt without them tells.
-            Some(_) => self.ask(debug, None).map(|fd| (fd, true)).or_else(|error| match error {
+            // The kernel may have rejected the line information, so try again without it.
+            Some(_) => self.submit(debug, None).map(|fd| (fd, true)).or_else(|error| match error {
                 Errno::TOOBIG | Errno::PERM => Err(error),
                 error if is_about_the_system(error) => Err(error),
-                _ => self.ask(None, None).map(|fd| (fd, false)).map_err(|_| error),
+                _ => self.submit(None, None).map(|fd| (fd, false)).map_err(|_| error),
             }),
-            None => self.ask(None, None).map(|fd| (fd, false)),
+            None => self.submit(None, None).map(|fd| (fd, false)),
         };
         loaded.map_err(|error| self.explain(error))
     }
 
-    /// What the verifier writes about it.
+    /// The verifier's log.
     pub(crate) fn log(&self, with_lines: bool, level: LogLevel) -> VerifierLog {
-        // The kernel takes no less than 128 bytes, which for a log is as good as nothing.
+        // The kernel rejects buffers of less than 128 bytes.
         let limit = self.options.log_limit.max(256);
         const FIRST: usize = 1 << 20;
         const GROWTH: usize = 16;
@@ -78,15 +78,15 @@ impl<'a> Attempt<'a> {
         loop {
             let mut buffer = vec![0; size];
             let log = LogSpec { level: level as u32, buffer: &mut buffer };
-            let is_cut = self.ask(debug, Some(log)).err() == Some(Errno::NOSPC);
-            if !is_cut || size == limit {
-                return VerifierLog::from_buffer(&buffer, is_cut);
+            let is_truncated = self.submit(debug, Some(log)).err() == Some(Errno::NOSPC);
+            if !is_truncated || size == limit {
+                return VerifierLog::from_buffer(&buffer, is_truncated);
             }
             size = size.saturating_mul(GROWTH).min(limit);
         }
     }
 
-    fn ask(&self, debug: Option<&DebugInfo>, mut log: Option<LogSpec<'_>>) -> rustix::io::Result<OwnedFd> {
+    fn submit(&self, debug: Option<&DebugInfo>, mut log: Option<LogSpec<'_>>) -> rustix::io::Result<OwnedFd> {
         let spec = ProgramSpec {
             kind: PROGRAM_TYPE,
             expected_attach_type: self.options.expected_attach_type,
@@ -95,13 +95,13 @@ impl<'a> Attempt<'a> {
             name: kernel_name(&self.program.name),
             debug: debug.map(DebugInfo::spec),
         };
-        // The verifier can be interrupted by a signal (EAGAIN), for it takes long.
+        // Verification takes long, and signals interrupt it (EAGAIN).
         const TRIES: u32 = 5;
         let mut tries = 1;
         loop {
-            match within_limit(|| bpf::prog_load(&spec, log.as_mut())) {
+            match with_raised_limit(|| bpf::prog_load(&spec, log.as_mut())) {
                 Err(Errno::AGAIN | Errno::INTR) if tries < TRIES => tries += 1,
-                done => return done,
+                result => return result,
             }
         }
     }
@@ -122,37 +122,37 @@ impl<'a> Attempt<'a> {
             return system_error(program, error);
         }
         let insns = self.insns.len() / 8;
-        let log = if insns > MOST_INSNS { VerifierLog::default() } else { self.log_of_rejection() };
+        let log = if insns > INSNS_MAX { VerifierLog::default() } else { self.log_of_rejection() };
         // BPF_MAXINSNS, without CAP_BPF.
         const LONG: usize = 4096;
         match error {
-            // The kernel says so of a program without instructions as well.
+            // The kernel also returns E2BIG for a program without instructions.
             Errno::TOOBIG if insns == 0 || insns > LONG || !log.text().is_empty() => {
                 LoadError::TooLarge { program, insns, log, source }
             }
             Errno::INVAL if log.text().is_empty() => LoadError::Unsupported { program, source },
-            // What failed was not the verifying.
+            // The verifier did not reject it.
             _ if log.stated_reason().is_none() => {
                 let is_denied = error == Errno::ACCESS;
-                let advice = if is_denied { "; a security module may be in the way" } else { "" };
+                let advice = if is_denied { "; a security module may forbid it" } else { "" };
                 LoadError::Failed { program, advice, source }
             }
             _ => LoadError::Rejected { program, log, source },
         }
     }
 
-    /// The log with its end, where the reason is. The messages themselves are written at every level, and without the
-    /// path they are short (`verbose()` in `kernel/bpf/verifier.c`).
+    /// The log including its end, which states the reason. The verifier prints reasons at every level; without the
+    /// path, the log is short (`verbose()` in kernel/bpf/verifier.c).
     fn log_of_rejection(&self) -> VerifierLog {
         let log = self.log(true, self.options.log_level);
-        if !log.is_cut() || log.stats().processed_insns.is_some() {
+        if !log.is_truncated() || log.stats().processed_insns.is_some() {
             return log;
         }
-        self.log(true, LogLevel::Stats).cut()
+        self.log(true, LogLevel::Stats).truncated()
     }
 }
 
-/// Whether an error says nothing of the program, but that the process or the machine has run out of something.
+/// Whether the error is not about the program, but about exhausted resources or a missing bpf(2).
 fn is_about_the_system(error: Errno) -> bool {
     matches!(error, Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::INTR | Errno::NOSYS)
 }
@@ -163,13 +163,13 @@ fn system_error(program: String, error: Errno) -> LoadError {
         Errno::NOMEM => return LoadError::NoMemory { program, source },
         Errno::MFILE => "; raise the limit of open files of this process: ulimit -n",
         Errno::NFILE => "; raise the limit of open files of this machine: fs.file-max",
-        Errno::AGAIN | Errno::INTR => "; signals interrupted the verifier again and again: try it again",
-        _ => "; this kernel has no bpf(2), or a filter of seccomp(2) forbids it",
+        Errno::AGAIN | Errno::INTR => "; signals kept interrupting the verifier: try again",
+        _ => "; this kernel has no bpf(2), or a seccomp(2) filter forbids it",
     };
     LoadError::Failed { program, advice, source }
 }
 
-/// The instructions with the descriptors of the maps in them.
+/// The instructions with the descriptors of the maps.
 fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, LoadError> {
     let mut insns = program.insns.clone();
     for relocation in &program.relocations {
@@ -194,14 +194,14 @@ fn relocated(program: &Program, maps: &[(String, Map)]) -> Result<Vec<Insn>, Loa
     Ok(insns)
 }
 
-/// The lines of the source as the kernel takes them.
+/// The program's BTF, with its line information.
 struct DebugInfo {
     fd: OwnedFd,
     tables: ProgramBtf,
 }
 
 impl DebugInfo {
-    /// `None` where there are no lines, or the kernel does not take the BTF.
+    /// `None` if there is nothing to describe, or the kernel rejects the BTF.
     fn load(program: &Program) -> Result<Option<Self>, LoadError> {
         if program.functions.is_empty() {
             return Ok(None);

@@ -1,5 +1,4 @@
-//! Ways to write a file, to open one, and to end a thread, for which the libraries have no safe function. For tests, which take
-//! every way.
+//! System calls for tests that the libraries have no safe function for.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,20 +6,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, Result};
 
-/// What a system call returned.
-fn returned(result: libc::c_long) -> Result<usize> {
+/// The result of a system call.
+fn checked(result: libc::c_long) -> Result<usize> {
     if result == -1 {
         return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
     Ok(result as usize)
 }
 
-/// What an operation returned, which has the errno as a negative number.
+/// The result of an asynchronous operation, with the errno as a negative number.
 fn completed(result: i64) -> Result<usize> {
     usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result as i32))
 }
 
-/// A mapping of a ring.
+/// The mapping of a ring.
 struct Mapping {
     start: *mut u8,
     length: usize,
@@ -28,7 +27,7 @@ struct Mapping {
 
 impl Mapping {
     fn new(ring: &OwnedFd, length: usize, offset: libc::off_t) -> Result<Self> {
-        // SAFETY: a new mapping, which is nobody else's.
+        // SAFETY: a new mapping, which nothing else refers to.
         let start = unsafe {
             let (protection, flags) =
                 (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
@@ -40,48 +39,44 @@ impl Mapping {
         Ok(Self { start: start.cast(), length })
     }
 
-    /// The number at this place, which the kernel may change.
+    /// The number at this offset, which the kernel may change.
     fn number(&self, offset: u32) -> &AtomicU32 {
         assert!(offset as usize + 4 <= self.length && offset.is_multiple_of(4));
-        // SAFETY: inside of the mapping, and aligned as that is.
+        // SAFETY: inside the mapping, and aligned, as the mapping is.
         unsafe { AtomicU32::from_ptr(self.start.add(offset as usize).cast()) }
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's, and nothing refers to it any longer.
+        // SAFETY: this value owns the mapping, and no reference to it is left.
         unsafe { libc::munmap(self.start.cast(), self.length) };
     }
 }
 
-/// Writes `bytes` at `offset`, or where the file stands if that is −1, by io_uring(7): `IORING_OP_WRITE`. The offsets of what
-/// is in the rings are in include/uapi/linux/io_uring.h.
-///
-/// # Errors
-///
-/// There is no io_uring here, or what the write fails with.
-pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
+/// Writes `bytes` by `IORING_OP_WRITE` at `offset`, or at the file position if `offset` is −1. The layout of the rings
+/// is in include/uapi/linux/io_uring.h.
+pub(crate) fn io_uring_write(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
     const OP_WRITE: u8 = 23;
     const LONG_ENOUGH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
     const OFF_CQ_RING: libc::off_t = 0x800_0000;
     const OFF_SQES: libc::off_t = 0x1000_0000;
-    // Where in the parameters the offsets are.
+    // Where the parameters hold these offsets.
     const TAIL: usize = 11;
     const ARRAY: usize = 16;
     const CQES: usize = 25;
     // `struct io_uring_params`, in words.
     let mut parameters = [0u32; 30];
-    // SAFETY: the kernel writes as many bytes as the structure has.
-    let ring = returned(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) })?;
-    // SAFETY: a new descriptor, which is nobody else's.
+    // SAFETY: the kernel writes no more than the size of the structure.
+    let ring = checked(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) })?;
+    // SAFETY: a new descriptor, which nothing else owns.
     let ring = unsafe { OwnedFd::from_raw_fd(ring as i32) };
     let [entries, completions] = [parameters[0], parameters[1]];
     let submissions = Mapping::new(&ring, (parameters[ARRAY] + 4 * entries) as usize, 0)?;
     let results = Mapping::new(&ring, (parameters[CQES] + 16 * completions) as usize, OFF_CQ_RING)?;
     let entry = Mapping::new(&ring, 64 * entries as usize, OFF_SQES)?;
 
-    // The kernel may look at them when nobody waits any longer.
+    // The kernel may read them after this function gave up waiting.
     let bytes: &'static [u8] = Vec::leak(bytes.to_vec());
     let mut submission = [0u8; 64];
     submission[0] = OP_WRITE;
@@ -89,15 +84,15 @@ pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64)
     submission[8..16].copy_from_slice(&offset.to_ne_bytes());
     submission[16..24].copy_from_slice(&(bytes.as_ptr() as u64).to_ne_bytes());
     submission[24..28].copy_from_slice(&(bytes.len() as u32).to_ne_bytes());
-    // SAFETY: the mapping has as many bytes, and the kernel looks at them when it is told to.
+    // SAFETY: the mapping is large enough, and the kernel does not read it before io_uring_enter.
     unsafe { std::ptr::copy_nonoverlapping(submission.as_ptr(), entry.start, submission.len()) };
     submissions.number(parameters[ARRAY]).store(0, Ordering::Relaxed);
     submissions.number(parameters[TAIL]).store(1, Ordering::Release);
-    // SAFETY: it reads the bytes, which live for good.
-    returned(unsafe {
+    // SAFETY: it reads the leaked bytes.
+    checked(unsafe {
         libc::syscall(libc::SYS_io_uring_enter, ring.as_raw_fd(), 1, 0, 0, std::ptr::null::<u8>(), 0)
     })?;
-    // A request can be left lying without a worker that does it (seen on Linux 6.18.44). It ends with the ring.
+    // A request can stay queued without a worker (seen on Linux 6.18.44). It ends with the ring.
     loop {
         match poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&LONG_ENOUGH)) {
             Ok(0) => return Err(Errno::TIME),
@@ -106,20 +101,16 @@ pub(crate) fn write_by_io_uring(file: BorrowedFd<'_>, bytes: &[u8], offset: i64)
             Err(error) => return Err(error),
         }
     }
-    // Of the first completion: the mark, 8 bytes, and then what the operation returned.
+    // The first completion: 8 bytes of user data, then the result.
     completed(i64::from(results.number(parameters[CQES] + 8).load(Ordering::Acquire) as i32))
 }
 
-/// Writes `bytes` at `offset` by `io_submit(2)`: `IOCB_CMD_PWRITE`.
-///
-/// # Errors
-///
-/// There is none here, or what the write fails with.
-pub(crate) fn write_by_aio(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
+/// Writes `bytes` at `offset` by io_submit(2): `IOCB_CMD_PWRITE`.
+pub(crate) fn aio_write(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usize> {
     const COMMAND_PWRITE: u16 = 1;
     let mut context: libc::c_ulong = 0;
     // SAFETY: the kernel writes one word.
-    returned(unsafe { libc::syscall(libc::SYS_io_setup, 1, &raw mut context) })?;
+    checked(unsafe { libc::syscall(libc::SYS_io_setup, 1, &raw mut context) })?;
     // `struct iocb` in include/uapi/linux/aio_abi.h.
     let mut control = [0u64; 8];
     control[2] = u64::from(COMMAND_PWRITE) | u64::from(file.as_raw_fd() as u32) << 32;
@@ -127,28 +118,24 @@ pub(crate) fn write_by_aio(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> R
     control[4] = bytes.len() as u64;
     control[5] = offset as u64;
     let mut controls = [control.as_mut_ptr()];
-    // `struct io_event`: two marks, and what the operation returned.
+    // `struct io_event`: data, object, result, second result.
     let mut event = [0i64; 4];
-    // SAFETY: one control block, which it reads, as it does `bytes`, before the event is there, for which it waits.
-    let result = returned(unsafe { libc::syscall(libc::SYS_io_submit, context, 1, controls.as_mut_ptr()) })
+    // SAFETY: the kernel reads one control block and `bytes`, both before the event arrives that this waits for.
+    let result = checked(unsafe { libc::syscall(libc::SYS_io_submit, context, 1, controls.as_mut_ptr()) })
         .and_then(|_| {
-            // SAFETY: room for one event.
-            returned(unsafe {
+            // SAFETY: there is room for one event.
+            checked(unsafe {
                 let forever = std::ptr::null::<libc::timespec>();
                 libc::syscall(libc::SYS_io_getevents, context, 1, 1, event.as_mut_ptr(), forever)
             })
         });
-    // SAFETY: the context is this function's.
+    // SAFETY: this function created the context.
     unsafe { libc::syscall(libc::SYS_io_destroy, context) };
     result.and_then(|_| completed(event[2]))
 }
 
-/// Opens the file of kernfs with this id, on the file system of which `mount` has something open, by `open_by_handle_at(2)`.
-///
-/// # Errors
-///
-/// There is no such file, or the caller lacks `CAP_DAC_READ_SEARCH`.
-pub(crate) fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
+/// Opens the kernfs file with this id, by open_by_handle_at(2). `mount` is any open file of its file system.
+pub(crate) fn open_by_handle(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
     /// `FILEID_KERNFS`, of include/linux/exportfs.h: the handle is the id.
     const KERNFS: u32 = 0xfe;
     #[repr(C)]
@@ -159,18 +146,18 @@ pub(crate) fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
     }
     let handle = Handle { bytes: size_of::<u64>() as u32, kind: KERNFS, id };
     let flags = libc::O_PATH | libc::O_CLOEXEC;
-    // SAFETY: the kernel reads the structure, which has as many bytes after the first two fields as the first one says.
-    let fd = returned(unsafe {
+    // SAFETY: the kernel reads the structure, whose first field gives the size of the last one.
+    let fd = checked(unsafe {
         libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &raw const handle, flags)
     })?;
-    // SAFETY: a new descriptor, which is nobody else's.
+    // SAFETY: a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Ends this thread, and the process only if there is no other.
-pub(crate) fn end_thread() -> ! {
+/// Ends the calling thread, and the process only if it has no other.
+pub(crate) fn exit_thread() -> ! {
     loop {
-        // SAFETY: nothing of this thread is used any longer; what it holds stays as it is.
+        // SAFETY: nothing of this thread is used afterwards; what it owns leaks.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
     }
 }
