@@ -32,7 +32,7 @@ impl Compiled {
                 Some(Degradation::VectorClampIsDenied { .. }),
             )
             | (DecidedBy::Rule(rule), _) => Counter::Decided(rule),
-            (DecidedBy::EvalError { rule, .. }, _) => Counter::Unreadable(rule),
+            (DecidedBy::EvalError { rule, .. }, _) => Counter::CannotEvaluate(rule),
             (DecidedBy::Default(kind), _) => Counter::Default(kind),
         };
         Effect { verdict, degradation, counter: counter.offset(rules) as usize / 8 }

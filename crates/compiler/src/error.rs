@@ -6,9 +6,14 @@ use knobgate_policy::Errno;
 /// The most instructions that a kernel takes in one program: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
 pub const INSTRUCTIONS_MAX: usize = 1_000_000;
 
-/// Conditions become data where they would be more work for the verifier as code, as far as that can be told: half of what
-/// it does, since what is told is right within a factor of two.
-pub(crate) const CODE_STEPS_MAX: usize = INSTRUCTIONS_MAX / 2;
+/// The most rounds of one loop: `BPF_MAX_LOOPS` in include/linux/bpf.h.
+pub(crate) const LOOPS_MAX: usize = 8 << 20;
+
+/// How many steps the automaton for names may take.
+pub(crate) const NAME_STEPS_MAX: usize = 1 << 26;
+
+/// How many steps all automata for texts may take together.
+pub(crate) const TEXT_STEPS_MAX: usize = 1 << 28;
 
 /// Why a policy cannot be compiled. Rules are named by their index in the policy.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +23,8 @@ pub enum CompileError {
     #[error(
         "the patterns up to this rule make an automaton of more than {} states and byte classes together, or take more \
          than {} steps to make it",
-        crate::table::ENTRIES_MAX,
-        crate::determinise::STEPS_MAX
+        knobgate_glob::ENTRIES_MAX,
+        NAME_STEPS_MAX
     )]
     PatternsTooComplex {
         /// The rule.
@@ -29,8 +34,8 @@ pub enum CompileError {
     #[error(
         "the text pattern makes an automaton of more than {} states and byte classes together, or the text patterns up to \
          this rule take more than {} steps",
-        crate::table::ENTRIES_MAX,
-        crate::determinise::TEXT_STEPS_MAX
+        knobgate_glob::ENTRIES_MAX,
+        TEXT_STEPS_MAX
     )]
     TextTooComplex {
         /// The rule.
@@ -59,7 +64,7 @@ pub enum CompileError {
     /// The rules for some name, up to this one, make more tests than a kernel runs through in one loop.
     #[error(
         "the conditions from this rule on are more than {} tests for one name, which is as many as a kernel makes",
-        crate::blocks::LOOPS_MAX
+        LOOPS_MAX
     )]
     TooManyTests {
         /// The rule.
@@ -80,7 +85,7 @@ pub enum CompileError {
 
 impl CompileError {
     /// Whether the conditions of the policy are too much as code, and may not be as data.
-    pub(crate) fn is_of_size(&self) -> bool {
+    pub(crate) fn is_about_size(&self) -> bool {
         matches!(
             self,
             Self::TooManyInstructions { .. }

@@ -5,18 +5,22 @@
 //! [`knobgate_policy::evaluate`] does, and a list of what it decides more strictly because that kernel cannot do
 //! better ([`Degradation`]).
 //!
+//! | stage | makes |
+//! | --- | --- |
+//! | `analyse` | of the policy its IR: which rules can match which names, what to look at first to tell |
+//! | `ir` | a policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
+//! | `layout` | what lies where: which steps share a block, which conditions are code and which are data, tables |
+//! | `codegen` | instructions, and what the verifier needs to hear |
+//!
 //! The words:
 //!
-//! - a **class** of names is matched by the same rules;
-//! - a **plan** says, for reads or for writes, which **chain** of rules is tried for which names: the rules that match
-//!   them, in order, up to the first without a condition. Each rule in a chain is a **step**; chains that end alike
-//!   share their ends. The **matcher** finds the first step of an access;
-//! - a **body** is what a rule does, without its constants. Steps with equal bodies share a **block** of code, and each has
-//!   a **row** of data with what is its own;
-//! - a policy whose conditions are too much for the kernel's verifier as code gets another **form**: its conditions are data,
-//!   **nodes** of one test each, which one loop goes through until it is known which step decides. Blocks then hold what
-//!   steps do, and no conditions;
-//! - a value is *fetched* when a chain begins of which some rule looks at it; one pass of an automaton finds its **shape**:
+//! - A **step** is one rule that is tried, and the step after it if its condition does not hold. Steps make **chains**;
+//!   chains that end in the same way share their ends.
+//! - A **plan** leads from a name to the first step. Names are in one **class** if the same rules match them.
+//! - Steps that differ only in their constants share a **block** of code, and each has a **row** of data with its own.
+//! - A condition is **inlined** in its block, or it is data, which an **interpreter** runs in a loop. Where inlining all
+//!   of them is too much for the verifier, the first rules of long chains are interpreted.
+//! - A value is *fetched* when a chain starts of which some rule looks at it; one pass of a DFA finds its **shape**:
 //!   text, or a list of so many numbers.
 //!
 //! ```
@@ -30,50 +34,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod automaton;
-mod blocks;
-mod body;
-mod chain;
-mod compare;
-mod condition;
-mod context;
-mod determinise;
+mod analyse;
+mod codegen;
 mod effect;
 mod error;
-mod frame;
-mod lookup;
-mod lower;
-mod matcher;
-mod minimise;
-mod names;
-mod nodes;
-mod pattern_tree;
-mod perfect;
-mod plan;
+mod ir;
+mod layout;
 mod program;
-mod rewrite;
-mod routines;
-mod shape;
-mod short_number;
-mod table;
-mod tables;
-mod walk;
-mod width;
 
+use foldhash::HashMap;
 use knobgate_bpf::{Features, LineTable, Program};
-use knobgate_policy::{AccessKind, PolicyFile};
+use knobgate_policy::PolicyFile;
 
-use blocks::{Blocks, Form};
-use body::Needs;
-use chain::Steps;
-use error::CODE_STEPS_MAX;
-use lookup::Lookups;
-use lower::Lowering;
-use matcher::Matcher;
-use names::Names;
-use plan::Plan;
-use routines::Routines;
-use tables::Tables;
+use codegen::{CostModel, Emitted};
+use ir::{Action, Graph, Ir};
+use layout::Layout;
 
 pub use effect::Effect;
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
@@ -90,74 +65,89 @@ pub struct Compiled {
     pub verifier_steps: usize,
 }
 
+/// Conditions are in the code as long as that is at most so much work for the verifier: half of what it does, since the
+/// estimate is right within a factor of two.
+const INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 2;
+
+/// Where it would be more, so much of them still is: what takes the verifier little time.
+const PARTLY_INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 20;
+
 /// Compiles a policy for a kernel with these features.
 ///
 /// # Errors
 /// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
 /// [`CompileError`].
 pub fn compile(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    let parts = Parts::new(file)?;
-    match parts.compile(Form::Code, features) {
-        Err(error) if error.is_of_size() && features.bpf_loop => parts.compile(Form::Table, features),
+    let ir = analyse::analyse(file.policy())?;
+    let inlined = if features.bpf_loop { inlined(&ir, features) } else { usize::MAX };
+    match compile_ir(file, &ir, features, inlined) {
+        Err(error) if error.is_about_size() && features.bpf_loop && inlined > 0 => {
+            compile_ir(file, &ir, features, 0)
+        }
         done => done,
     }
 }
 
-/// As [`compile`] does with large policies, whatever the size: for tests of that form with small ones.
+/// As [`compile`], with the conditions of the last `inlined` rules of each chain in the code and those of others as data,
+/// whatever the size of the policy: for tests of that with small ones.
 ///
 /// # Errors
 /// As [`compile`].
 #[doc(hidden)]
-pub fn compile_as_table(file: &PolicyFile, features: &Features) -> Result<Compiled, CompileError> {
-    Parts::new(file)?.compile(Form::Table, features)
+pub fn compile_inlining(
+    file: &PolicyFile,
+    features: &Features,
+    inlined: usize,
+) -> Result<Compiled, CompileError> {
+    compile_ir(file, &analyse::analyse(file.policy())?, features, inlined)
 }
 
-/// What is the same in every form.
-struct Parts<'a> {
-    file: &'a PolicyFile,
-    steps: Steps,
-    plans: [Plan; 2],
+/// How many rules at the end of each chain have their conditions in the code: all of them if that is not too much for the
+/// verifier, and else as many as cost little. What is common to all lookups is short chains.
+fn inlined(ir: &Ir, features: &Features) -> usize {
+    let model = CostModel::new(ir, features);
+    let mut costs: HashMap<(&Graph, &Action), usize> = HashMap::default();
+    // What is emitted once: rules that are equal but for their constants, with equally many steps after them.
+    let mut by_height: Vec<HashMap<(&Graph, &Action), usize>> = Vec::new();
+    let mut heights: HashMap<ir::StepId, usize> = HashMap::default();
+    for (id, step) in ir.reached_steps() {
+        let height = step.next().map_or(0, |next| heights[&next] + 1);
+        heights.insert(id, height);
+        let Some(rule) = ir.rule(step).filter(|rule| !rule.graph.nodes.is_empty()) else { continue };
+        let key = (&rule.graph, &rule.action);
+        let cost = *costs.entry(key).or_insert_with(|| model.of_rule(rule));
+        by_height.resize_with(by_height.len().max(height + 1), HashMap::default);
+        by_height[height].insert(key, cost);
+    }
+    let costs: Vec<usize> = by_height.iter().map(|costs| costs.values().sum()).collect();
+    if costs.iter().sum::<usize>() <= INLINED_COST_MAX {
+        return usize::MAX;
+    }
+    let mut left = PARTLY_INLINED_COST_MAX;
+    costs.into_iter().take_while(|cost| left.checked_sub(*cost).map(|rest| left = rest).is_some()).count()
 }
 
-impl<'a> Parts<'a> {
-    fn new(file: &'a PolicyFile) -> Result<Self, CompileError> {
-        let names = Names::new(file.policy())?;
-        let mut steps = Steps::default();
-        let plans = [AccessKind::Read, AccessKind::Write]
-            .map(|kind| Plan::new(file.policy(), kind, &names, &mut steps));
-        Ok(Self { file, steps, plans })
+fn compile_ir(
+    file: &PolicyFile,
+    ir: &Ir,
+    features: &Features,
+    inlined: usize,
+) -> Result<Compiled, CompileError> {
+    codegen::check_operands(ir, features)?;
+    let layout = Layout::new(ir, features, inlined)?;
+    let Emitted { code, degradations, verifier_steps } = codegen::emit(file, ir, &layout, features)?;
+    if code.insns.len() > INSTRUCTIONS_MAX {
+        return Err(CompileError::TooManyInstructions { rule: ir.rule_count.saturating_sub(1) });
     }
-
-    fn compile(&self, form: Form, features: &Features) -> Result<Compiled, CompileError> {
-        let Self { file, steps, plans } = self;
-        let entries = plans.iter().flat_map(Plan::entries).collect();
-        let mut tables = Tables::default();
-        let blocks = Blocks::new(form, file, features, steps, &entries, &mut tables)?;
-        let mut lookups = Lookups::default();
-        let matchers = plans.each_ref().map(|plan| Matcher::place(plan, &blocks, &mut lookups, &mut tables));
-        let shape = (blocks.needs() != Needs::default()).then(|| tables.place(&shape::TABLE));
-
-        let steps_max =
-            if form == Form::Code && features.bpf_loop { CODE_STEPS_MAX } else { INSTRUCTIONS_MAX };
-        let routines = Routines::new(shape);
-        let mut lowering = Lowering::new(file, features, steps, &blocks, &tables, routines, steps_max);
-        lowering.program(matchers.each_ref())?;
-        let Lowering { asm, degradations, verifier_steps, .. } = lowering;
-        let code = asm.finish(features.long_jump)?;
-        let policy = file.policy();
-        if code.insns.len() > INSTRUCTIONS_MAX {
-            return Err(CompileError::TooManyInstructions { rule: policy.rules().len().saturating_sub(1) });
-        }
-        let program = Program {
-            name: policy.name().to_owned(),
-            insns: code.insns,
-            maps: program::maps(file, tables.into_bytes()),
-            relocations: code.relocations,
-            functions: code.functions,
-            lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },
-            rules: program::rules(file),
-            ..Program::default()
-        };
-        Ok(Compiled { program, degradations, verifier_steps })
-    }
+    let program = Program {
+        name: file.policy().name().to_owned(),
+        insns: code.insns,
+        maps: program::maps(file, layout.into_table_bytes()),
+        relocations: code.relocations,
+        functions: code.functions,
+        lines: LineTable { file: file.source().name().to_owned(), entries: code.lines },
+        rules: program::rules(file),
+        ..Program::default()
+    };
+    Ok(Compiled { program, degradations, verifier_steps })
 }

@@ -3,6 +3,8 @@
 use knobgate_bpf::{MapDef, MapKind, POLICY_TEXT_MAP, RULE_HITS_MAP, RuleEntry};
 use knobgate_policy::{AccessKind, PolicyFile};
 
+use crate::ir::Step;
+
 /// The index of the map that holds the counters.
 pub(crate) const RULE_HITS: usize = 0;
 /// The index of the map that holds the tables, where there are any. Before it comes the one with the text of the policy, to
@@ -12,12 +14,12 @@ pub(crate) const TABLES: usize = 2;
 /// The name of the main function.
 pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 
-/// What is counted. Each rule, and behind the rules the default for reads and the one for writes, has two counters of
+/// What is counted. Each rule, and after the rules the default for reads and the one for writes, has two counters of
 /// 8 bytes: how often it decided, and how often it could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counter {
     Decided(usize),
-    Unreadable(usize),
+    CannotEvaluate(usize),
     Default(AccessKind),
 }
 
@@ -25,11 +27,19 @@ pub(crate) enum Counter {
 const COUNTERS_BYTES: usize = 16;
 
 impl Counter {
+    /// Where a step counts: the first of its two counters.
+    pub(crate) fn of(step: Step) -> Self {
+        match step {
+            Step::Rule { rule, .. } | Step::NameTooLong { rule } => Counter::Decided(rule),
+            Step::Default(kind) => Counter::Default(kind),
+        }
+    }
+
     /// Where it is in the value of the map, in bytes.
     pub(crate) fn offset(self, rules: usize) -> u32 {
         let offset = match self {
             Counter::Decided(rule) => rule * COUNTERS_BYTES,
-            Counter::Unreadable(rule) => rule * COUNTERS_BYTES + 8,
+            Counter::CannotEvaluate(rule) => rule * COUNTERS_BYTES + 8,
             Counter::Default(AccessKind::Read) => rules * COUNTERS_BYTES,
             Counter::Default(AccessKind::Write) => (rules + 1) * COUNTERS_BYTES,
         };
@@ -56,13 +66,16 @@ impl<'a> Place<'a> {
         Self::at(file, file.source().text().find("policy").unwrap_or(0))
     }
 
-    pub(crate) fn rule(file: &'a PolicyFile, rule: usize) -> Self {
-        Self::at(file, file.rule_span(rule).map_or(0, |span| span.start))
-    }
-
-    /// Where the default is stated, or else the header.
-    pub(crate) fn default(file: &'a PolicyFile, kind: AccessKind) -> Self {
-        file.default_span(kind).map_or_else(|| Self::header(file), |span| Self::at(file, span.start))
+    /// Where it says what a step does: the rule, or the default if that is stated, or else the header.
+    pub(crate) fn of(file: &'a PolicyFile, step: Step) -> Self {
+        match step {
+            Step::Rule { rule, .. } | Step::NameTooLong { rule } => {
+                Self::at(file, file.rule_span(rule).map_or(0, |span| span.start))
+            }
+            Step::Default(kind) => {
+                file.default_span(kind).map_or_else(|| Self::header(file), |span| Self::at(file, span.start))
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sets of many numbers are searched, and the search finds what is in them and nothing else: on the model of the hook.
 
 use knobgate_bpf::Features;
-use knobgate_compiler::{Compiled, compile, compile_as_table};
+use knobgate_compiler::{Compiled, compile, compile_inlining};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::{Access, CheckOptions, KnobName, PolicyFile, Source, Verdict, evaluate, parse};
 
@@ -17,7 +17,7 @@ fn check(members: &[i128], numbers: &[i128]) {
     let programs: Vec<(LoadedProgram, Profile)> = [
         (compile(&file, &Features::BASELINE), "5.10"),
         (compile(&file, &Features::ALL), "7.2"),
-        (compile_as_table(&file, &Features::ALL), "7.2"),
+        (compile_inlining(&file, &Features::ALL, 0), "7.2"),
     ]
     .into_iter()
     .map(|(compiled, profile)| {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use knobgate_bpf::{Callee, Features, Operation, Program, Reg, Size};
-use knobgate_compiler::{compile, compile_as_table};
+use knobgate_compiler::{compile, compile_inlining};
 use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 
@@ -34,8 +34,9 @@ fn what_is_compiled_for_a_kernel_is_taken_by_the_model_of_its_verifier() {
         for profile in Profile::ALL {
             // Where the kernel drops rewrites they are compiled to denials; that it accepts them is tested all the same.
             let features = Features { set_new_value: true, ..profile.features() };
-            let table = features.bpf_loop.then(|| compile_as_table(&file, &features));
-            for compiled in [Some(compile(&file, &features)), table].into_iter().flatten() {
+            let partly = [0, 1, 3].map(|inlined| compile_inlining(&file, &features, inlined));
+            let partly = partly.into_iter().filter(|_| features.bpf_loop);
+            for compiled in partly.chain([compile(&file, &features)]) {
                 let program = compiled.expect("a program").program;
                 let loaded = LoadedProgram::load(&program, &profile, &LoadOptions::default());
                 assert_eq!(loaded.err(), None, "{profile}: {}", file.source().text());

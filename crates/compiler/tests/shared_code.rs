@@ -1,7 +1,7 @@
 //! Rules that share their code on the model of the hook: each goes by its own constants, and counts for itself.
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{CompileError, Compiled, compile, compile_as_table};
+use knobgate_compiler::{CompileError, Compiled, compile, compile_inlining};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::{
     Access, CheckOptions, Errno, KnobName, PolicyFile, Source, Task as PolicyTask, Verdict, evaluate, parse,
@@ -144,7 +144,11 @@ fn programs_for_the_oldest_kernels_go_by_the_constants_of_the_rule() {
 
 #[test]
 fn programs_with_conditions_as_data_go_by_the_constants_of_the_rule() {
-    agree(&Features::ALL, &"7.2".parse().expect("a profile"), compile_as_table);
     let with_loops = Features { bpf_loop: true, ..Features::BASELINE };
-    agree(&with_loops, &"6.1.192".parse().expect("a profile"), compile_as_table);
+    for (features, profile) in [(Features::ALL, "7.2"), (with_loops, "6.1.192")] {
+        let profile: Profile = profile.parse().expect("a profile");
+        agree(&features, &profile, |file, features| compile_inlining(file, features, 0));
+        // The first rules of each chain are data, and the last one is code.
+        agree(&features, &profile, |file, features| compile_inlining(file, features, 2));
+    }
 }

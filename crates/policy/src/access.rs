@@ -11,6 +11,11 @@ pub enum AccessKind {
     Write,
 }
 
+impl AccessKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Write];
+}
+
 /// One access: what is read or written where, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {

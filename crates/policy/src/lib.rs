@@ -52,8 +52,6 @@ mod diagnostic;
 mod did_you_mean;
 mod evaluate;
 mod format;
-mod glob;
-mod inclusion;
 mod integer;
 #[cfg(feature = "json")]
 mod json;
@@ -79,11 +77,12 @@ pub use decision::{DecidedBy, Decision, EvalError, Verdict};
 pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
 pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
-pub use glob::{Piece, Scope};
 pub use integer::Integer;
 #[cfg(feature = "json")]
 pub use json::{JsonError, json_schema, parse_json, print_json};
 pub use knobgate_errno::Errno;
+use knobgate_glob as glob;
+pub use knobgate_glob::{Piece, Scope};
 pub use model::{
     Action, Chain, Condition, Defaults, ElementIndex, Expected, Fallback, FallbackAction, InRange, InSet,
     Kinds, List, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Test, TestStep, TextOperand,

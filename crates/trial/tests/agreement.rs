@@ -1,7 +1,7 @@
 //! Random policies and accesses, on every kernel that has links and in every form of program: knobgate never contradicts itself.
 #![allow(missing_docs)]
 
-use knobgate_compiler::compile_as_table;
+use knobgate_compiler::compile_inlining;
 use knobgate_policy::{CheckOptions, Source, arbitrary, parse, print};
 use knobgate_trial::{Profile, Trial, TrialError, Undecided};
 use proptest::strategy::{Strategy, ValueTree};
@@ -27,7 +27,7 @@ fn no_policy_contradicts_itself_on_any_kernel() {
         };
         let features = profile.features();
         let as_table = features.bpf_loop.then(|| {
-            let compiled = compile_as_table(&file, &features).expect("compiles as code does");
+            let compiled = compile_inlining(&file, &features, index % 3).expect("compiles as code does");
             Trial::of(&file, compiled, profile).unwrap_or_else(|error| panic!("{error}\n{text}"))
         });
         let mut trials: Vec<Trial<'_>> = std::iter::once(as_code).chain(as_table).collect();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_as_table};
+use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_inlining};
 use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ScratchCgroup, load, probe};
 use knobgate_policy::arbitrary;
 use knobgate_policy::{
@@ -42,7 +42,8 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Tries `policies` policies with `accesses` accesses each; with `bpf_loop`, every second one has its conditions as data.
+/// Tries `policies` policies with `accesses` accesses each; with `bpf_loop`, every second one has conditions as data: all of
+/// them, or those of the first rules of each chain.
 ///
 /// # Errors
 /// The first difference, in words.
@@ -56,7 +57,8 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
         // The loop is this kernel's, whatever else the program is made for.
         let with_loop = Features { bpf_loop: true, ..features };
         let (form, compiled) = if number % 2 == 1 && targets[0].1.bpf_loop {
-            ("data", compile_as_table(&file, &with_loop))
+            let inlined = (number / 2 % 3) as usize;
+            ("data", compile_inlining(&file, &with_loop, inlined))
         } else {
             ("code", compile(&file, &features))
         };

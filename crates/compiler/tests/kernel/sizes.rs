@@ -1,7 +1,7 @@
 //! Programs for large policies load, and the kernel knows which line each instruction is of.
 
 use knobgate_bpf::{Features, Operation, Program};
-use knobgate_compiler::{Compiled, compile, compile_as_table};
+use knobgate_compiler::{Compiled, compile, compile_inlining};
 use knobgate_kernel::{LoadOptions, load, probe};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
@@ -141,7 +141,7 @@ pub(crate) fn estimates() -> Result<(), Failed> {
         }
         let rewrites = file.policy().rules().iter().any(|rule| rule.action().rewrites());
         let has_conditions = file.policy().rules().iter().any(|rule| rule.condition().is_some());
-        let as_table = (features.bpf_loop && has_conditions).then(|| compile_as_table(&file, &features));
+        let as_table = (features.bpf_loop && has_conditions).then(|| compile_inlining(&file, &features, 0));
         for (form, compiled) in [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
         {
             let Compiled { program, verifier_steps, .. } = compiled?;

@@ -1,139 +1,271 @@
-//! Rules that are never reached, since earlier ones take every access that they would.
+//! Rules that can never decide, since earlier ones take every access that they would.
+//!
+//! The answer is exact as to names: all names are partitioned by which rules match them, and a rule can decide if it is tried
+//! for some of them. Conditions count as if they might not hold.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use foldhash::HashMap;
+use knobgate_glob::{Budget, Partition};
 
 use crate::glob::Piece;
-use crate::inclusion::Inclusion;
 use crate::{AccessKind, Diagnostic, KnobPattern, Rule, Span};
 
 /// How many of the rules in the way are pointed at.
 const CULPRITS_MAX: usize = 3;
 
-/// A warning for each rule that is never reached. Some may be missed, where to tell would take too long.
+/// Where the automaton of all patterns has more states, nothing is said.
+const STATES_MAX: usize = 1 << 16;
+
+/// Where it takes more steps to make it, nothing is said. So many take less than 100 ms.
+const STEPS_MAX: usize = 1 << 22;
+
+/// Where so many rules match names, counted once for each class of names, nothing is said.
+const MATCHES_MAX: usize = 1 << 22;
+
+/// A warning for each rule that can never decide; none if it would take too much to tell.
 pub(super) fn unreachable_rules(rules: &[Rule], spans: &[Span]) -> Vec<Diagnostic> {
-    let mut inclusion = Inclusion::new();
-    let mut reads = Taken::default();
-    let mut writes = Taken::default();
-    let mut warnings = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let mut culprits = Vec::new();
-        let covered = [(AccessKind::Read, &reads), (AccessKind::Write, &writes)]
-            .into_iter()
-            .filter(|(kind, _)| rule.kinds().contains(*kind))
-            .all(|(_, taken)| {
-                rule.patterns().iter().all(|pattern| taken.covers(pattern, &mut inclusion, &mut culprits))
-            });
-        if covered {
-            warnings.push(warning(spans[index], culprits, spans));
-        } else if rule.condition().is_none() {
-            for (kind, taken) in [(AccessKind::Read, &mut reads), (AccessKind::Write, &mut writes)] {
-                if rule.kinds().contains(kind) {
-                    rule.patterns().iter().for_each(|pattern| taken.add(pattern, index));
-                }
-            }
-        }
-    }
-    warnings
+    let Some(classes) = Classes::of(rules) else { return Vec::new() };
+    let unreachable = classes.unreachable().into_iter();
+    unreachable.map(|(rule, culprits)| warning(spans[rule], &culprits, spans)).collect()
 }
 
-fn warning(span: Span, mut culprits: Vec<usize>, spans: &[Span]) -> Diagnostic {
-    culprits.sort_unstable();
-    culprits.dedup();
+fn warning(span: Span, culprits: &[usize], spans: &[Span]) -> Diagnostic {
     let mut warning = Diagnostic::warning("unreachable-rule", span, "this rule is never reached");
-    let text = if culprits.len() == 1 {
-        "this rule takes all that it would"
-    } else {
-        "this rule takes a part of what it would"
+    let text = match culprits {
+        [_] => "this rule takes all that it would",
+        _ => "this rule takes a part of what it would",
     };
-    for culprit in culprits.into_iter().take(CULPRITS_MAX) {
+    for &culprit in culprits.iter().take(CULPRITS_MAX) {
         warning = warning.also(spans[culprit], text);
     }
     warning.help("the first rule that matches decides: move the narrower rule up, or drop it")
 }
 
-/// What the rules so far take of one kind of access without a condition.
-#[derive(Default)]
-struct Taken<'a> {
-    /// By themselves.
-    patterns: HashMap<&'a [Piece], usize>,
-    /// Those that are more than a name, by what their names begin with.
-    globs: HashMap<&'a [u8], Vec<(&'a KnobPattern, usize)>>,
-    /// How long these beginnings are, sorted.
-    lengths: Vec<usize>,
+/// Whether `rule` takes every access of this kind to the names that it matches.
+fn takes_all(rule: &Rule, kind: AccessKind) -> bool {
+    rule.condition().is_none() && rule.kinds().contains(kind)
 }
 
-impl<'a> Taken<'a> {
-    fn add(&mut self, pattern: &'a KnobPattern, rule: usize) {
-        self.patterns.entry(pattern.pieces()).or_insert(rule);
-        if pattern.literal().is_some() {
-            return;
-        }
-        let prefix = prefix(pattern.pieces());
-        self.globs.entry(prefix).or_default().push((pattern, rule));
-        if let Err(at) = self.lengths.binary_search(&prefix.len()) {
-            self.lengths.insert(at, prefix.len());
-        }
-    }
-
-    /// Whether every name that `pattern` matches is taken, if that is quickly told. Adds the rules that take them.
-    fn covers(&self, pattern: &KnobPattern, inclusion: &mut Inclusion, culprits: &mut Vec<usize>) -> bool {
-        inclusion.expand(pattern.pieces()).iter().all(|pieces| {
-            let culprit = self.culprit(pieces, inclusion);
-            culprits.extend(culprit);
-            culprit.is_some()
-        })
-    }
-
-    fn culprit(&self, pieces: &[Piece], inclusion: &mut Inclusion) -> Option<usize> {
-        if let Some(&rule) = self.patterns.get(pieces) {
-            return Some(rule);
-        }
-        if inclusion.is_exhausted() {
-            return None;
-        }
-        // Looking a beginning up takes less than a step of an automaton.
-        inclusion.charge(1 + self.lengths.len() / 8);
-        let prefix = prefix(pieces);
-        let lengths = self.lengths.iter().take_while(|&&length| length <= prefix.len());
-        for (wider, rule) in lengths.filter_map(|&length| self.globs.get(&prefix[..length])).flatten() {
-            if inclusion.is_exhausted() {
-                return None;
-            }
-            if inclusion.holds(pieces, wider.pieces()) {
-                return Some(*rule);
-            }
-        }
-        None
-    }
+/// All names, by which rules match them.
+struct Classes<'a> {
+    rules: &'a [Rule],
+    /// The rules that match every name, in order.
+    everywhere: Vec<usize>,
+    /// The first of them that takes every access of each kind.
+    takers_everywhere: [Option<usize>; 2],
+    /// For each class that has a name, the other rules that match it, in order.
+    matching: Vec<Vec<usize>>,
 }
 
-/// What every name begins with that `pieces` match.
-fn prefix(pieces: &[Piece]) -> &[u8] {
-    match pieces.first() {
-        Some(Piece::Literal(prefix)) => prefix,
-        _ => b"",
+impl<'a> Classes<'a> {
+    fn of(rules: &'a [Rule]) -> Option<Self> {
+        let (everywhere, by_name): (Vec<usize>, Vec<usize>) = (0..rules.len())
+            .partition(|&rule| rules[rule].patterns().iter().any(KnobPattern::matches_every_name));
+        let patterns =
+            by_name.iter().flat_map(|&rule| rules[rule].patterns().iter().map(move |one| (one, rule)));
+        let (pieces, rule_of): (Vec<&[Piece]>, Vec<usize>) =
+            patterns.map(|(pattern, rule)| (pattern.pieces(), rule)).unzip();
+        let matches = Cell::new(0);
+        let class = |mut matching: Vec<usize>| {
+            matching.sort_unstable();
+            matching.dedup();
+            matches.set(matches.get() + matching.len());
+            if matches.get() > MATCHES_MAX { Vec::new() } else { matching }
+        };
+        let partition = Partition::new(
+            &pieces,
+            &mut Budget::steps(STEPS_MAX).states(STATES_MAX),
+            |globs| class(globs.iter().map(|&pattern| rule_of[pattern]).collect()),
+            |_, equal, otherwise| {
+                class(
+                    equal.iter().map(|&pattern| rule_of[pattern]).chain(otherwise.iter().copied()).collect(),
+                )
+            },
+        );
+        let partition = partition.ok().filter(|_| matches.get() <= MATCHES_MAX)?;
+        let inhabited = partition.inhabited();
+        let matching = partition.classes().zip(inhabited).filter(|(_, is_inhabited)| *is_inhabited);
+        let takers_everywhere = AccessKind::ALL
+            .map(|kind| everywhere.iter().copied().find(|&rule| takes_all(&rules[rule], kind)));
+        let matching = matching.map(|(rules, _)| rules.clone()).collect();
+        Some(Self { rules, everywhere, takers_everywhere, matching })
+    }
+
+    /// The rules that are never tried, in order, each with the earlier ones that take what it would.
+    fn unreachable(&self) -> Vec<(usize, Vec<usize>)> {
+        let mut is_reached = vec![false; self.rules.len()];
+        let mut classes_of = vec![Vec::new(); self.rules.len()];
+        // Of each kind, the last rule that is tried for some name: no rule after it is.
+        let mut last = [0; 2];
+        let is_tried = |rule: usize, takers: [usize; 2]| {
+            let kinds = AccessKind::ALL.into_iter().zip(takers);
+            kinds.into_iter().any(|(kind, taker)| self.rules[rule].kinds().contains(kind) && rule <= taker)
+        };
+        for (class, matching) in self.matching.iter().enumerate() {
+            let takers = AccessKind::ALL.map(|kind| self.first_taker(matching, kind).unwrap_or(usize::MAX));
+            for &rule in matching {
+                is_reached[rule] |= is_tried(rule, takers);
+                classes_of[rule].push(class);
+            }
+            last = [0, 1].map(|kind| takers[kind].max(last[kind]));
+        }
+        for &rule in &self.everywhere {
+            is_reached[rule] = is_tried(rule, last);
+        }
+        if is_reached.iter().all(|is_reached| *is_reached) {
+            return Vec::new();
+        }
+        for rule in AccessKind::ALL.into_iter().flat_map(|kind| self.tried_for_long_names(kind)) {
+            is_reached[rule] = true;
+        }
+        let all: Vec<usize> = (0..self.matching.len()).collect();
+        let unreachable = (0..self.rules.len()).filter(|&rule| !is_reached[rule]);
+        unreachable
+            .map(|rule| {
+                let is_everywhere = self.everywhere.binary_search(&rule).is_ok();
+                let classes = if is_everywhere { &all } else { &classes_of[rule] };
+                (rule, self.culprits(rule, classes))
+            })
+            .collect()
+    }
+
+    /// The rules that deny accesses of this kind to some name that is too long to look at: the first whose patterns
+    /// might match it, as far as its last component tells.
+    fn tried_for_long_names(&self, kind: AccessKind) -> BTreeSet<usize> {
+        let taker = self.takers_everywhere[kind as usize].unwrap_or(usize::MAX);
+        let mut first_for: HashMap<Vec<u8>, usize> = HashMap::default();
+        let mut tried = BTreeSet::new();
+        for (index, rule) in self.rules.iter().enumerate().take_while(|(index, _)| *index < taker) {
+            if !rule.kinds().contains(kind) || self.everywhere.binary_search(&index).is_ok() {
+                continue;
+            }
+            for pattern in rule.patterns() {
+                match pattern.last_components() {
+                    Some(last) => last.into_iter().for_each(|last| {
+                        first_for.entry(last).or_insert(index);
+                    }),
+                    None => {
+                        // It might match every name, so that no rule after it is tried.
+                        tried.extend(first_for.into_values());
+                        tried.insert(index);
+                        return tried;
+                    }
+                }
+            }
+        }
+        tried.extend(first_for.into_values());
+        tried
+    }
+
+    /// The first rule that takes every access of this kind to names that these rules, and those for every name, match.
+    fn first_taker(&self, matching: &[usize], kind: AccessKind) -> Option<usize> {
+        let first = matching.iter().copied().find(|&rule| takes_all(&self.rules[rule], kind));
+        let everywhere = self.takers_everywhere[kind as usize];
+        first.into_iter().chain(everywhere).min()
+    }
+
+    /// The rules that take what `rule`, which matches these classes, would: one if that is enough.
+    fn culprits(&self, rule: usize, classes: &[usize]) -> Vec<usize> {
+        let kinds = || AccessKind::ALL.into_iter().filter(|kind| self.rules[rule].kinds().contains(*kind));
+        let is_enough = |taker: &usize| kinds().all(|kind| takes_all(&self.rules[*taker], kind));
+        // One that matches no name is tried for names that are too long, or after a rule that takes these.
+        let Some((&first, others)) = classes.split_first() else {
+            return kinds().filter_map(|kind| self.first_taker(&[], kind)).min().into_iter().collect();
+        };
+        let earlier = |rules: &[usize]| {
+            rules.iter().copied().take_while(|&taker| taker < rule).filter(is_enough).collect::<Vec<_>>()
+        };
+        let mut alone = earlier(&self.matching[first]);
+        for &class in others {
+            alone.retain(|taker| self.matching[class].binary_search(taker).is_ok());
+        }
+        if let Some(taker) = alone.into_iter().chain(earlier(&self.everywhere)).min() {
+            return vec![taker];
+        }
+        let mut takers: Vec<usize> = classes
+            .iter()
+            .flat_map(|&class| kinds().filter_map(move |kind| self.first_taker(&self.matching[class], kind)))
+            .collect();
+        takers.sort_unstable();
+        takers.dedup();
+        takers
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Action, Kinds};
+
+    /// The rules that are never reached, of writes to these patterns.
+    fn unreachable(patterns: &[&str]) -> Vec<(usize, Vec<usize>)> {
+        let rule = |patterns: &&str| {
+            let patterns = patterns.split(' ').map(|pattern| KnobPattern::parse(pattern).unwrap());
+            Rule::new(Action::Allow, Kinds::Write, patterns).unwrap()
+        };
+        Classes::of(&patterns.iter().map(rule).collect::<Vec<_>>()).expect("few states").unreachable()
+    }
 
     #[test]
-    fn beginnings_of_all_lengths_take_a_limited_number_of_look_ups() {
-        let globs: Vec<KnobPattern> =
-            (1..200).map(|length| KnobPattern::parse("a".repeat(length) + "*b").unwrap()).collect();
-        let mut taken = Taken::default();
-        globs.iter().enumerate().for_each(|(rule, glob)| taken.add(glob, rule));
-        let mut inclusion = Inclusion::new();
-        let asked = (0..100_000).take_while(|i| {
-            let name = format!("{}{{c,d}}{{e,f}}{{g,h}}{i}", "x".repeat(180));
-            let name = KnobPattern::parse(name).unwrap();
-            assert!(!taken.covers(&name, &mut inclusion, &mut Vec::new()));
-            !inclusion.is_exhausted()
-        });
-        assert!(asked.count() < 10_000);
-        // What was asked about before is still known, without looking.
-        assert!(taken.covers(&globs[7], &mut inclusion, &mut Vec::new()));
+    fn a_pattern_takes_what_it_is_wider_than() {
+        for (narrow, wide) in [
+            ("net.core.somaxconn", "net.**"),
+            ("net.core.*", "net.**"),
+            ("net.**", "**"),
+            ("net.ipv4.conf.*.rp_filter", "net.ipv4.conf.**"),
+            ("net.ipv4.conf.*.rp_filter", "**.rp_filter"),
+            ("net.ipv4.tcp_{rmem,wmem}", "net.ipv4.tcp_?mem"),
+            ("a.[b-d]", "a.[a-z]"),
+            ("a.[!b-d]", "a.*"),
+            ("a.b*c", "a.*c"),
+            ("a.*.*", "a.**"),
+        ] {
+            assert_eq!(unreachable(&[wide, narrow]), [(1, vec![0])], "{narrow} after {wide}");
+            assert_eq!(unreachable(&[narrow, wide]), [], "{wide} after {narrow}");
+        }
+    }
+
+    #[test]
+    fn two_notations_of_one_pattern_take_what_the_other_does() {
+        assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, vec![0])]);
+        assert_eq!(unreachable(&["[ab].c", "{a,b}.c"]), [(1, vec![0])]);
+    }
+
+    #[test]
+    fn a_star_stays_inside_one_component() {
+        for (wide, narrow) in
+            [("net.*", "net.core.x"), ("net.*", "net.**"), ("a.b", "a?b"), ("a.*.b", "a.b.*")]
+        {
+            assert_eq!(unreachable(&[wide, narrow]), [], "{narrow} after {wide}");
+        }
+    }
+
+    #[test]
+    fn several_rules_together_take_what_none_takes_alone() {
+        assert_eq!(unreachable(&["a.[a-m]*", "a.[!a-m]*", "a.*"]), [(2, vec![0, 1])]);
+        assert_eq!(unreachable(&["a.b", "a.c", "x.y", "a.{b,c}"]), [(3, vec![0, 1])]);
+        assert_eq!(unreachable(&["a.b", "a.{b,c}"]), []);
+        assert_eq!(unreachable(&["*", "*.**", "**"]), [(2, vec![0, 1])]);
+        assert_eq!(unreachable(&["a.* b.*", "{a,b}.x", "**", "c.d"]), [(1, vec![0]), (3, vec![2])]);
+    }
+
+    #[test]
+    fn a_rule_that_denies_names_that_are_too_long_is_reached() {
+        // The last component of a long name tells that the first one does not match it.
+        assert_eq!(unreachable(&["{a,b}", "[ab]"]), []);
+        assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, vec![0])]);
+        assert_eq!(unreachable(&["{a,b}", "c.*", "[ab]"]), [(2, vec![0])]);
+    }
+
+    #[test]
+    fn what_takes_too_many_states_to_tell_is_left_open() {
+        let patterns = ["a.**", "a.*a???????????????????", "a.b"];
+        let rules: Vec<Rule> = patterns
+            .map(|pattern| KnobPattern::parse(pattern).unwrap())
+            .map(|pattern| Rule::new(Action::Allow, Kinds::Write, [pattern]).unwrap())
+            .into();
+        assert!(Classes::of(&rules).is_none());
     }
 }

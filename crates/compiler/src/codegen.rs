@@ -1,0 +1,207 @@
+//! From the layout to instructions.
+//!
+//! R6 holds the context throughout. R9 is the row of the step whose block runs, where blocks need one. R7 is the length of
+//! the name while that is matched, and the length of the new value while a replacement is made.
+//!
+//! Code goes forward only: fetch the name, find the row, fetch the values that the chain of its rules looks at, interpret the
+//! conditions that are data, go through the blocks of the chain. So the verifier follows each place about once, however many
+//! rules lead there.
+
+mod action;
+mod code;
+mod compare;
+mod context;
+mod dispatch;
+mod inline;
+mod interpreter;
+mod lookup;
+mod matcher;
+mod rule_code;
+mod subprograms;
+mod verifier;
+
+use std::collections::BTreeMap;
+
+use knobgate_bpf::Reg::{R1, R2, R6, R10};
+use knobgate_bpf::{self as bpf, Cond, Features, Size};
+use knobgate_policy::PolicyFile;
+
+use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+use crate::ir::{Action, Graph, Ir, Operand, Rule, Step, Subject, Test};
+use crate::layout::{BlockId, Layout, TableFacts};
+use crate::program::{self, Place};
+use action::Commits;
+use code::{Code, Counted, Exit};
+use dispatch::Dispatch;
+use interpreter::Interpreter;
+use rule_code::{RuleCode, RuleConstants};
+use subprograms::Subprograms;
+
+/// What was emitted.
+#[derive(Debug)]
+pub(crate) struct Emitted {
+    pub(crate) code: bpf::Code,
+    pub(crate) degradations: Vec<Degradation>,
+    /// About how many instructions the verifier walks through.
+    pub(crate) verifier_steps: usize,
+}
+
+/// Emits the program for this layout.
+///
+/// # Errors
+/// The program is too large, or too much for the verifier.
+pub(crate) fn emit(
+    file: &PolicyFile,
+    ir: &Ir,
+    layout: &Layout<'_>,
+    features: &Features,
+) -> Result<Emitted, CompileError> {
+    let subprograms = Subprograms::new(features, layout.facts);
+    let mut code = Code::new(features, ir.mode, ir.rule_count, subprograms);
+    let mut dispatch = Dispatch::new(file, ir, layout);
+    let mut interpreter = Interpreter::new(layout);
+    let mut commits = Commits::default();
+
+    code.set_line(Place::header(file));
+    code.asm.begin_function(program::MAIN_FUNCTION);
+    code.asm.mov(R6, R1);
+    let writes = code.asm.new_label();
+    code.asm.load(Size::U32, R1, R6, context::WRITE);
+    code.asm.jump_if(Cond::Ne, R1, 0, writes);
+    let [read, write] = &layout.names;
+    matcher::emit(&mut code, &mut dispatch, read);
+    code.asm.bind(writes);
+    matcher::emit(&mut code, &mut dispatch, write);
+
+    for (fetch, (entrances, steps)) in dispatch.take_fetches() {
+        dispatch.bind(&mut code, entrances);
+        for value in fetch.values() {
+            code.asm.mov(R1, R6);
+            code.asm.mov(R2, R10);
+            code.subprograms.call_fetch(&mut code.asm, value, fetch.width);
+        }
+        interpreter.emit_loop(&mut code, &mut dispatch, fetch, &steps);
+    }
+    let check = |code: &Code<'_>, rule: usize| {
+        if code.verifier_steps() <= INSTRUCTIONS_MAX {
+            Ok(())
+        } else {
+            Err(CompileError::TooMuchToVerify { rule, bpf_loop: features.bpf_loop })
+        }
+    };
+    for block in 0..layout.blocks.len() {
+        emit_block(&mut code, &mut dispatch, &mut commits, BlockId(block));
+        if let Step::Rule { rule, .. } = ir.steps.get(layout.blocks[block].steps[0]) {
+            check(&code, rule)?;
+        }
+    }
+    // What many rules share is of none of them.
+    code.set_line(Place::header(file));
+    commits.emit(&mut code);
+    let looped = interpreter.emit_tests(&mut code);
+    let verifier_steps = code.verifier_steps() + looped;
+    if verifier_steps > INSTRUCTIONS_MAX {
+        let rule = ir.rule_count.saturating_sub(1);
+        return Err(CompileError::TooMuchToVerify { rule, bpf_loop: features.bpf_loop });
+    }
+    let Code { mut asm, subprograms, lost_errnos, .. } = code;
+    subprograms.emit(&mut asm);
+    let lost = lost_errnos.into_iter().map(Degradation::ErrnoIsEperm);
+    let degradations = lost.chain(degraded_rewrites(ir, features)).collect();
+    Ok(Emitted { code: asm.finish(features.long_jump)?, degradations, verifier_steps })
+}
+
+fn emit_block(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, commits: &mut Commits, id: BlockId) {
+    if !dispatch.bind_block(code, id) {
+        // All that come here have ended before.
+        return;
+    }
+    let block = &dispatch.layout.blocks[id.0];
+    let first = block.steps[0];
+    code.set_line(dispatch.place(first));
+    let constants = match &block.constants {
+        Some(words) => RuleConstants::InCode { words, counter: dispatch.counter(first) },
+        None => RuleConstants::InRow { at: dispatch.layout.row_constants },
+    };
+    emit_rule(code, commits, (&block.graph, &block.action), constants, block.graph_constants);
+    // Without a condition, or where the interpreter has evaluated it, the action always ends the program.
+    if !block.graph.nodes.is_empty() {
+        dispatch.enter_next(code, block);
+    }
+}
+
+/// Emits a rule: falls through where its condition does not hold.
+fn emit_rule(
+    code: &mut Code<'_>,
+    commits: &mut Commits,
+    (graph, action): (&Graph, &Action),
+    constants: RuleConstants<'_>,
+    graph_constants: usize,
+) {
+    let next = code.asm.new_label();
+    let mut rule = RuleCode::new(constants);
+    inline::emit(code, &mut rule, graph, next);
+    rule.constants = constants.skip(graph_constants);
+    action::emit(code, &mut rule, commits, action);
+    if rule.cannot_evaluate.bind(&mut code.asm) {
+        constants.count(code, Counted::CannotEvaluate);
+        code.exit(Exit::Deny(knobgate_policy::Errno::EINVAL));
+    }
+    code.asm.bind(next);
+}
+
+/// Tells what rules cost as code.
+pub(crate) struct CostModel<'a> {
+    ir: &'a Ir,
+    features: &'a Features,
+    subprograms: Subprograms,
+}
+
+impl<'a> CostModel<'a> {
+    pub(crate) fn new(ir: &'a Ir, features: &'a Features) -> Self {
+        Self { ir, features, subprograms: Subprograms::new(features, TableFacts::without_tables(ir)) }
+    }
+
+    /// About how many instructions the verifier walks through in `rule`: it is emitted, and thrown away.
+    pub(crate) fn of_rule(&self, rule: &Rule) -> usize {
+        let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
+        let constants = RuleConstants::InRow { at: 0 };
+        let graph_constants = rule.graph_constants.len();
+        let parts = (&rule.graph, &rule.action);
+        emit_rule(&mut code, &mut Commits::default(), parts, constants, graph_constants);
+        code.verifier_steps()
+    }
+}
+
+/// The rules that would rewrite and cannot.
+fn degraded_rewrites(ir: &Ir, features: &Features) -> Vec<Degradation> {
+    let rewriting = ir.rules.iter().filter(|(_, rule)| rule.action.rewrites());
+    let degraded = rewriting.filter_map(|(&(rule, _), Rule { action, .. })| match action {
+        Action::ClampEach(_) if !features.variable_stack => {
+            Some((rule, Degradation::VectorClampIsDenied { rule }))
+        }
+        _ => (!features.set_new_value).then_some((rule, Degradation::RewriteIsDenied { rule })),
+    });
+    degraded.collect::<BTreeMap<usize, Degradation>>().into_values().collect()
+}
+
+/// Whether the kernel tells programs all that the rules look at.
+///
+/// # Errors
+/// The first rule that looks at something else.
+pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), CompileError> {
+    let missing = |test: &Test| {
+        let operand = test.operands().find_map(|operand| match operand {
+            Operand::Uid if !features.current_uid_gid => Some("uid"),
+            Operand::Gid if !features.current_uid_gid => Some("gid"),
+            _ => None,
+        });
+        let looks_at_comm = matches!(test, Test::Text { subject: Subject::Comm, .. });
+        operand.or((looks_at_comm && !features.current_comm).then_some("comm"))
+    };
+    let rules = ir.rules.iter().filter_map(|(&(rule, _), Rule { graph, .. })| {
+        let operand = graph.nodes.iter().find_map(|node| missing(&node.test))?;
+        Some(CompileError::NotOnThisKernel { rule, operand })
+    });
+    rules.min_by_key(CompileError::rule).map_or(Ok(()), Err)
+}

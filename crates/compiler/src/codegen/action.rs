@@ -1,0 +1,276 @@
+//! What rules do, and how a value is replaced.
+//!
+//! The replacement is padded with newlines to exactly the caller's length, because `write(2)` returns the length of
+//! the replacement, and writers take another one for a short write or for nonsense. A NUL follows it, which
+//! [`emit_set_new_value`] wants.
+
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R7, R10};
+use knobgate_bpf::{AluOp, Cond, Label, Size, emit_length_check, emit_set_new_value};
+use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
+use knobgate_policy::{Errno, Value};
+
+use super::code::{Code, Counted, Exit};
+use super::compare::{self, Branch, NextLabel};
+use super::rule_code::RuleCode;
+use super::{context, inline, verifier};
+use crate::ir::{Action, Bound, Bytes, Established, Operand};
+use crate::layout::frame::{self, Numbers, VALUE_BYTES};
+
+/// The shared ends of rules that rewrite, by where the replacement is. The row of the step is in R9.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    /// In the buffer of the current value; it may equal what the caller wrote.
+    from_old: Option<Label>,
+    /// In the buffer of the new value, which it has overwritten; it differs from what the caller wrote.
+    from_new: Option<Label>,
+}
+
+/// Emits `action`, which ends the program.
+pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits, action: &Action) {
+    match action {
+        Action::Allow => decide(code, rule, Exit::Allow),
+        Action::Deny(errno) => decide(code, rule, Exit::Deny(*errno)),
+        Action::CannotEvaluate => {
+            rule.constants.count(code, Counted::CannotEvaluate);
+            code.exit(Exit::Deny(Errno::EINVAL));
+        }
+        Action::Set(text) => {
+            inline::require_bytes(code, rule, Value::New);
+            replace_with(code, rule, commits, *text);
+        }
+        Action::Ignore => {
+            inline::require_bytes(code, rule, Value::New);
+            inline::require_text(code, rule, Value::Old, Established::default());
+            commits.go_from(code, Value::Old);
+        }
+        Action::ClampOne(bounds) => clamp_one(code, rule, commits, bounds),
+        Action::ClampEach(bounds) => clamp_each(code, rule, commits, bounds),
+    }
+}
+
+/// Ends the program: the rule has decided.
+fn decide(code: &mut Code<'_>, rule: &RuleCode<'_>, exit: Exit) {
+    rule.constants.count(code, Counted::Decided);
+    code.exit(exit);
+}
+
+/// Goes to `target` if whether the number is inside of `bound` is `when`, else falls through.
+fn jump_if_inside(
+    code: &mut Code<'_>,
+    rule: &RuleCode<'_>,
+    number: Operand,
+    bound: &Bound,
+    (target, when): (Label, bool),
+) {
+    let fall_through = code.asm.new_label();
+    let branch = if when {
+        Branch { holds: target, fails: fall_through, next: NextLabel::Fails }
+    } else {
+        Branch { holds: fall_through, fails: target, next: NextLabel::Holds }
+    };
+    compare::emit(code, rule.constants, (number, bound.inside, Operand::Constant(bound.end)), branch);
+    code.asm.bind(fall_through);
+}
+
+/// `clamp … to range`
+fn clamp_one(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits, bounds: &[Bound]) {
+    inline::require_count(code, rule, (Value::New, 1, 1), Established::default());
+    for bound in bounds {
+        let inside = code.asm.new_label();
+        jump_if_inside(code, rule, Operand::Only(Value::New), bound, (inside, true));
+        if bound.is_stored {
+            replace_with(code, rule, commits, bound.decimal);
+        } else {
+            let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+            code.asm.jump(otherwise);
+        }
+        code.asm.bind(inside);
+    }
+    decide(code, rule, Exit::Allow);
+}
+
+/// `clamp … to [range, range]`
+fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits, bounds: &[Vec<Bound>]) {
+    let count = bounds.len() as u8;
+    inline::require_count(code, rule, (Value::New, count, count), Established::default());
+    let outside = code.asm.new_label();
+    let numbers = || (0..).map(|index| Operand::Element(Value::New, index));
+    for (number, bounds) in numbers().zip(bounds) {
+        for bound in bounds {
+            jump_if_inside(code, rule, number, bound, (outside, false));
+        }
+    }
+    decide(code, rule, Exit::Allow);
+    if bounds.iter().all(Vec::is_empty) {
+        // Nothing is outside.
+        return;
+    }
+    code.asm.bind(outside);
+    for (number, bounds) in numbers().zip(bounds) {
+        for bound in bounds.iter().filter(|bound| !bound.is_stored) {
+            let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+            jump_if_inside(code, rule, number, bound, (otherwise, false));
+        }
+    }
+    if !code.features.variable_stack {
+        return decide(code, rule, Exit::Deny(Errno::EPERM));
+    }
+    // R7: how much has been written. Eight numbers and the blanks between them are longer than one value's
+    // buffer, and run on into the next one's; padding then finds that they do not fit.
+    code.asm.mov(R7, 0);
+    for (index, (number, number_bounds)) in numbers().zip(bounds).enumerate() {
+        if index > 0 {
+            append_byte(code, b' ');
+            code.asm.alu(AluOp::Add, R7, 1);
+        }
+        let done = code.asm.new_label();
+        for bound in number_bounds {
+            let inside = code.asm.new_label();
+            jump_if_inside(code, rule, number, bound, (inside, true));
+            append_bound(code, rule, bound);
+            code.asm.jump(done);
+            code.asm.bind(inside);
+        }
+        end_of_replacement(code);
+        compare::load(code, rule.constants, number, R2);
+        compare::load_sign(code, number, R3);
+        code.subprograms.call_append_number(&mut code.asm);
+        code.asm.alu(AluOp::Add, R7, R0);
+        code.asm.bind(done);
+        // The verifier would follow every combination of their lengths.
+        verifier::launder_byte(&mut code.asm, R7);
+        let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+        let most = bounds.len() * (NUMBER_CHARS_MAX + 1);
+        verifier::prove_at_most(&mut code.asm, R7, most as i32, otherwise);
+    }
+    append_byte(code, 0);
+    commits.go_from(code, Value::New);
+}
+
+/// R1: where the next byte of a replacement goes.
+fn end_of_replacement(code: &mut Code<'_>) {
+    code.address(R1, frame::buffer(Value::New));
+    code.asm.alu(AluOp::Add, R1, R7);
+}
+
+fn append_byte(code: &mut Code<'_>, byte: u8) {
+    end_of_replacement(code);
+    code.asm.store_imm(Size::U8, R1, 0, byte.into());
+}
+
+/// Appends a number of the rule's own. The zeros after it are written as well: the next one goes over them.
+fn append_bound(code: &mut Code<'_>, rule: &RuleCode<'_>, bound: &Bound) {
+    end_of_replacement(code);
+    for byte in 0..NUMBER_CHARS_MAX {
+        rule.constants.load_bytes(code, R2, bound.decimal, byte, Size::U8);
+        code.asm.store(Size::U8, R1, byte as i16, R2);
+    }
+    rule.constants.load(code, R2, bound.len);
+    code.asm.alu(AluOp::Add, R7, R2);
+}
+
+/// Replaces the new value, which has been fetched, with `text`.
+fn replace_with(code: &mut Code<'_>, rule: &RuleCode<'_>, commits: &mut Commits, text: Bytes) {
+    let buffer = frame::buffer(Value::Old);
+    for offset in (0..VALUE_BYTES as usize).step_by(8) {
+        if offset < text.len {
+            rule.constants.load_bytes(code, R1, text, offset, Size::U64);
+        } else if offset == text.len {
+            code.asm.mov(R1, 0);
+        }
+        code.asm.store(Size::U64, R10, buffer + offset as i16, R1);
+    }
+    code.subprograms.will_pad_constants();
+    commits.go_from(code, Value::Old);
+}
+
+impl Commits {
+    /// Ends a rule: what is in the buffer of `value` replaces the new value.
+    fn go_from(&mut self, code: &mut Code<'_>, value: Value) {
+        let commit = match value {
+            Value::New => &mut self.from_new,
+            Value::Old => &mut self.from_old,
+        };
+        let label = *commit.get_or_insert_with(|| code.asm.new_label());
+        code.asm.jump(label);
+    }
+
+    /// Emits the ends that something jumps to.
+    pub(super) fn emit(self, code: &mut Code<'_>) {
+        for (value, label) in [(Value::New, self.from_new), (Value::Old, self.from_old)] {
+            if let Some(label) = label {
+                code.asm.bind(label);
+                pad_and_commit(code, value);
+            }
+        }
+    }
+}
+
+/// Pads what is in the buffer of `value` to the length of the new value, and replaces that with it.
+fn pad_and_commit(code: &mut Code<'_>, value: Value) {
+    let otherwise = code.asm.new_label();
+    code.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
+    // It is such a length, but the verifier does not know.
+    emit_length_check(&mut code.asm, R7, VALUE_MAX as i32, otherwise);
+    code.address(R1, frame::buffer(value));
+    // Not from R7: the verifier would know that they are equal, and follow the rest for every length by itself.
+    code.asm.load(Size::U8, R2, R10, Numbers::of(Value::New).length());
+    // 0: elsewhere the new value is unavailable. If the verifier knew, it would follow the rest for every length again.
+    code.asm.load(Size::U32, R3, R6, context::FILE_POS);
+    code.subprograms.call_pad(&mut code.asm);
+    verifier::launder_byte(&mut code.asm, R0);
+    code.asm.jump_if(Cond::Eq, R0, 0, otherwise);
+    code.count_by_row(Counted::Decided);
+    if value == Value::Old {
+        let differs = code.asm.new_label();
+        jump_if_buffers_differ(code, differs);
+        code.exit(Exit::Allow);
+        code.asm.bind(differs);
+    }
+    commit(code, value);
+    code.asm.bind(otherwise);
+    code.count_by_row(Counted::CannotEvaluate);
+    code.exit(Exit::Deny(Errno::EINVAL));
+}
+
+/// Goes to `differs` if the first R7 bytes in the buffers of the two values differ.
+fn jump_if_buffers_differ(code: &mut Code<'_>, differs: Label) {
+    let (new, old) = (frame::buffer(Value::New), frame::buffer(Value::Old));
+    let same = code.asm.new_label();
+    for offset in (0..VALUE_BYTES).step_by(8) {
+        let end = i32::from(offset) + 8;
+        let goes_on = code.asm.new_label();
+        code.asm.load(Size::U64, R1, R10, new + offset);
+        code.asm.load(Size::U64, R2, R10, old + offset);
+        code.asm.alu(AluOp::Xor, R1, R2);
+        code.asm.jump_if(Cond::Gt, R7, end, goes_on);
+        // What follows the value in its last word does not count.
+        code.asm.mov(R2, end);
+        code.asm.alu(AluOp::Sub, R2, R7);
+        code.asm.alu(AluOp::Lsh, R2, 3);
+        code.asm.alu(AluOp::Lsh, R1, R2);
+        code.asm.jump_if(Cond::Ne, R1, 0, differs);
+        code.asm.jump(same);
+        code.asm.bind(goes_on);
+        code.asm.jump_if(Cond::Ne, R1, 0, differs);
+    }
+    code.asm.bind(same);
+}
+
+/// Replaces the new value with the R7 bytes in the buffer of `value`, which a NUL follows.
+fn commit(code: &mut Code<'_>, value: Value) {
+    if code.audits() {
+        return code.exit(Exit::Allow);
+    }
+    if !code.features.set_new_value {
+        return code.exit(Exit::Deny(Errno::EPERM));
+    }
+    let failed = code.asm.new_label();
+    emit_set_new_value(&mut code.asm, R6, frame::buffer(value), R7, failed);
+    code.exit(Exit::Allow);
+    code.asm.bind(failed);
+    code.exit(Exit::Deny(Errno::EINVAL));
+}
+
+const _: () = assert!(NUMBER_CHARS_MAX < Bound::DECIMAL_BYTES);
+const _: () = assert!(VALUE_BYTES as usize == Action::SET_BYTES);

@@ -1,0 +1,146 @@
+//! Code that is being emitted.
+
+use knobgate_bpf::Reg::{R0, R1, R2, R9, R10};
+use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Reg, Size, helper_ids as helper};
+use knobgate_policy::{Errno, Mode};
+
+use super::subprograms::Subprograms;
+use super::verifier;
+use crate::layout::row;
+use crate::program::{self, Counter};
+
+/// An assembler for the program of a policy: it knows how programs end, what they count, and what they call.
+pub(super) struct Code<'a> {
+    pub(super) asm: Assembler,
+    pub(super) subprograms: Subprograms,
+    pub(super) features: &'a Features,
+    /// The errnos of denials that the kernel turns into EPERM, in the order in which they were met.
+    pub(super) lost_errnos: Vec<Errno>,
+    mode: Mode,
+    /// The greatest offset of a counter.
+    last_counter: u32,
+}
+
+/// What becomes of an access when a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Allow,
+    Deny(Errno),
+}
+
+/// What is counted of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    Decided,
+    CannotEvaluate,
+}
+
+/// A label that is made when something jumps to it.
+#[derive(Debug, Default)]
+pub(super) struct LazyLabel(Option<Label>);
+
+impl LazyLabel {
+    pub(super) fn get(&mut self, asm: &mut Assembler) -> Label {
+        *self.0.get_or_insert_with(|| asm.new_label())
+    }
+
+    /// Binds it, if something jumps to it; says whether something does.
+    pub(super) fn bind(self, asm: &mut Assembler) -> bool {
+        self.0.map(|label| asm.bind(label)).is_some()
+    }
+}
+
+impl<'a> Code<'a> {
+    pub(super) fn new(features: &'a Features, mode: Mode, rules: usize, subprograms: Subprograms) -> Self {
+        let last_counter = Counter::Default(knobgate_policy::AccessKind::Write).offset(rules);
+        Self { asm: Assembler::new(), subprograms, features, lost_errnos: Vec::new(), mode, last_counter }
+    }
+
+    /// About how many instructions the verifier walks through in what was emitted, and in what that calls.
+    pub(super) fn verifier_steps(&self) -> usize {
+        self.asm.position() + self.subprograms.verifier_steps()
+    }
+
+    /// Whether decisions are reported and not enforced.
+    pub(super) fn audits(&self) -> bool {
+        self.mode == Mode::Audit
+    }
+
+    /// Ends the program. In audit mode everything passes.
+    pub(super) fn exit(&mut self, exit: Exit) {
+        match exit {
+            Exit::Deny(errno) if !self.audits() => {
+                if errno != Errno::EPERM && self.features.set_retval {
+                    self.asm.mov(R1, -(errno.number() as i32));
+                    self.asm.call_helper(helper::SET_RETVAL);
+                } else if errno != Errno::EPERM && !self.lost_errnos.contains(&errno) {
+                    self.lost_errnos.push(errno);
+                }
+                self.asm.mov(R0, 0);
+            }
+            _ => self.asm.mov(R0, 1),
+        }
+        self.asm.exit();
+    }
+
+    /// Counts at `counter`, the offset of the counters of a step.
+    pub(super) fn count(&mut self, counter: u32, counted: Counted) {
+        self.asm.load_map_value(R1, program::RULE_HITS, counter + counted.offset() as u32);
+        self.asm.mov(R2, 1);
+        self.asm.atomic_add(Size::U64, R1, 0, R2);
+    }
+
+    /// Counts for the step whose row is in R9.
+    pub(super) fn count_by_row(&mut self, counted: Counted) {
+        let uncounted = self.asm.new_label();
+        self.asm.load(Size::U32, R1, R9, row::COUNTERS);
+        self.asm.alu(AluOp::And, R1, (i32::MAX as u32 & !7) as i32);
+        verifier::prove_at_most(&mut self.asm, R1, self.last_counter as i32, uncounted);
+        self.asm.load_map_value(R2, program::RULE_HITS, 0);
+        self.asm.alu(AluOp::Add, R2, R1);
+        self.asm.mov(R1, 1);
+        self.asm.atomic_add(Size::U64, R2, counted.offset(), R1);
+        self.asm.bind(uncounted);
+    }
+
+    /// Makes `register` the address of a place on the stack.
+    pub(super) fn address(&mut self, register: Reg, offset: i16) {
+        self.asm.mov(register, R10);
+        self.asm.alu(AluOp::Add, register, i32::from(offset));
+    }
+
+    /// Makes `into` what is in the tables at the offset in R0, one that was placed there.
+    pub(super) fn table_at_offset(&mut self, into: Reg, mask: u32) {
+        verifier::prove_inside_tables(&mut self.asm, R0, mask);
+        self.asm.load_map_value(into, program::TABLES, 0);
+        self.asm.alu(AluOp::Add, into, R0);
+    }
+
+    /// Goes where the number in R1 says: it is that of a target. Targets are in ascending order.
+    pub(super) fn switch(&mut self, targets: &[(u32, Label)]) {
+        if let [(_, only)] = targets {
+            return self.asm.jump(*only);
+        }
+        let (low, high) = targets.split_at(targets.len() / 2);
+        let upper = self.asm.new_label();
+        self.asm.jump_if(Cond::Ge, R1, high[0].0 as i32, upper);
+        self.switch(low);
+        self.asm.bind(upper);
+        self.switch(high);
+    }
+
+    /// What follows is for this place in the policy.
+    pub(super) fn set_line(&mut self, place: program::Place<'_>) {
+        self.asm.set_line(place.line, place.column, place.text);
+    }
+}
+
+impl Counted {
+    /// Which of the two counters of a step, in bytes.
+    fn offset(self) -> i16 {
+        match self {
+            Counted::Decided => 0,
+            Counted::CannotEvaluate => 8,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Decision graphs as code. The values that they look at have been fetched.
+
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R10};
+use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
+use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
+use knobgate_policy::{Relation, Value};
+
+use super::code::Code;
+use super::compare::{self, Branch, NextLabel};
+use super::rule_code::{RuleCode, RuleConstants};
+use super::verifier;
+use crate::ir::{Bytes, Established, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test, TextTest};
+use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
+use crate::layout::shape;
+
+/// Emits `graph`: falls through where it holds, else goes to `fails`.
+pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, graph: &Graph, fails: Label) {
+    let holds = code.asm.new_label();
+    let labels: Vec<Label> = graph.nodes.iter().map(|_| code.asm.new_label()).collect();
+    let established = graph.established();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        code.asm.bind(labels[index]);
+        let comes_next = |next| match next {
+            Next::Node(node) => node == index + 1,
+            Next::Holds => index + 1 == graph.nodes.len(),
+            Next::Fails => false,
+        };
+        let label = |next| match next {
+            Next::Node(node) => labels[node],
+            Next::Holds => holds,
+            Next::Fails => fails,
+        };
+        let next = match (comes_next(node.holds), comes_next(node.fails)) {
+            (true, _) => NextLabel::Holds,
+            (_, true) => NextLabel::Fails,
+            _ => NextLabel::Neither,
+        };
+        let branch = Branch { holds: label(node.holds), fails: label(node.fails), next };
+        emit_test(code, rule, &node.test, established[index], branch);
+    }
+    code.asm.bind(holds);
+}
+
+fn emit_test(
+    code: &mut Code<'_>,
+    rule: &mut RuleCode<'_>,
+    test: &Test,
+    mut established: Established,
+    branch: Branch,
+) {
+    for operand in test.operands() {
+        require_operand(code, rule, operand, established);
+        established.add_operand(operand);
+    }
+    match test {
+        Test::Compare { left, relation, right } => {
+            compare::emit(code, rule.constants, (*left, *relation, *right), branch);
+        }
+        Test::Member { operand, set } => emit_member(code, rule.constants, *operand, *set, branch),
+        Test::Text { subject, test } => {
+            match *subject {
+                Subject::Value(value) => require_text(code, rule, value, established),
+                Subject::Comm if established.comm => {}
+                Subject::Comm => fetch_comm(code, rule),
+            }
+            match test {
+                TextTest::Equals(text) => emit_bytes(code, rule.constants, (*subject, *text, true), branch),
+                TextTest::StartsWith(text) => {
+                    emit_bytes(code, rule.constants, (*subject, *text, false), branch);
+                }
+                TextTest::Matches { classes, start } => {
+                    emit_match(code, rule, *subject, (*classes, *start), branch);
+                }
+            }
+        }
+    }
+}
+
+/// Makes sure that a number can be loaded.
+fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operand, established: Established) {
+    match operand {
+        Operand::Only(value) | Operand::Element(value, _) | Operand::Count(value) => {
+            let (_, least, most) = operand.counts().unwrap_or((value, 0, 0));
+            require_count(code, rule, (value, least, most), established);
+        }
+        Operand::Uid | Operand::Gid if !established.ids => {
+            code.asm.call_helper(helper::GET_CURRENT_UID_GID);
+            code.asm.store(Size::U64, R10, frame::IDS, R0);
+        }
+        Operand::Uid | Operand::Gid | Operand::Constant(_) | Operand::Position => {}
+    }
+}
+
+/// Makes sure that `value` is a list of at least and at most so many numbers.
+pub(super) fn require_count(
+    code: &mut Code<'_>,
+    rule: &mut RuleCode<'_>,
+    (value, least, most): (Value, u8, u8),
+    established: Established,
+) {
+    // The shape of what is no list of numbers is more than any count.
+    let (low, high) = established.counts(value).unwrap_or((0, u8::MAX));
+    if low >= least && high <= most {
+        return;
+    }
+    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+    code.asm.load(Size::U8, R1, R10, Numbers::of(value).shape());
+    if least == most {
+        return code.asm.jump_if(Cond::Ne, R1, i32::from(least), otherwise);
+    }
+    if high > most {
+        code.asm.jump_if(Cond::Gt, R1, i32::from(most), otherwise);
+    }
+    if low < least {
+        code.asm.jump_if(Cond::Lt, R1, i32::from(least), otherwise);
+    }
+}
+
+/// Makes sure that `value` has a text.
+pub(super) fn require_text(
+    code: &mut Code<'_>,
+    rule: &mut RuleCode<'_>,
+    value: Value,
+    established: Established,
+) {
+    if established.has_text(value) {
+        return;
+    }
+    require_bytes(code, rule, value);
+    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+    code.asm.jump_if(Cond::Eq, R1, shape::GOES_ON as i32, otherwise);
+}
+
+/// Makes sure that the bytes of `value` are there, and leaves its shape in R1.
+pub(super) fn require_bytes(code: &mut Code<'_>, rule: &mut RuleCode<'_>, value: Value) {
+    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+    code.asm.load(Size::U8, R1, R10, Numbers::of(value).shape());
+    code.asm.jump_if(Cond::Eq, R1, shape::UNAVAILABLE as i32, otherwise);
+}
+
+fn fetch_comm(code: &mut Code<'_>, rule: &mut RuleCode<'_>) {
+    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+    code.address(R1, COMM);
+    code.asm.mov(R2, i32::from(COMM_BYTES));
+    code.asm.call_helper(helper::GET_CURRENT_COMM);
+    code.asm.jump_if(Cond::Ne, R0, 0, otherwise);
+}
+
+fn emit_member(
+    code: &mut Code<'_>,
+    constants: RuleConstants<'_>,
+    operand: Operand,
+    set: NumberSet,
+    branch: Branch,
+) {
+    let negative = code.asm.new_label();
+    compare::load_sign(code, operand, R3);
+    code.asm.jump_if(Cond::Ne, R3, 0, negative);
+    search(code, constants, operand, set.nonnegative, Branch { next: NextLabel::Neither, ..branch });
+    code.asm.bind(negative);
+    search(code, constants, operand, set.negative, branch);
+}
+
+fn search(
+    code: &mut Code<'_>,
+    constants: RuleConstants<'_>,
+    operand: Operand,
+    sorted: Option<Sorted>,
+    branch: Branch,
+) {
+    let Some(Sorted { offset, log2 }) = sorted else { return code.asm.jump(branch.fails) };
+    compare::load(code, constants, operand, R1);
+    constants.load(code, R2, offset);
+    constants.load(code, R3, log2);
+    code.subprograms.call_search(&mut code.asm);
+    branch.jump_if(code, R0, Relation::NotEqual, 0);
+}
+
+/// Whether the text of `subject` is `text`, or, if not `whole`, starts with it. Zeros follow the bytes that were fetched.
+fn emit_bytes(
+    code: &mut Code<'_>,
+    constants: RuleConstants<'_>,
+    (subject, text, whole): (Subject, Bytes, bool),
+    branch: Branch,
+) {
+    if text.len >= subject.buffer_bytes() {
+        // No text is as long.
+        return branch.always(code, false);
+    }
+    if text.len == 0 && !whole {
+        return branch.always(code, true);
+    }
+    let mut done = 0;
+    let mut compare = |code: &mut Code<'_>, size: Size, is_last: bool| {
+        code.asm.load(size, R1, R10, subject.buffer() + done as i16);
+        constants.load_bytes(code, R2, text, done, size);
+        done += size.bytes() as usize;
+        if is_last {
+            branch.jump_if(code, R1, Relation::Equal, R2);
+        } else {
+            code.asm.jump_if(Cond::Ne, R1, R2, branch.fails);
+        }
+    };
+    let mut rest = text.len;
+    for size in [Size::U64, Size::U32, Size::U16, Size::U8] {
+        while rest >= size.bytes() as usize {
+            rest -= size.bytes() as usize;
+            compare(code, size, rest == 0 && !whole);
+        }
+    }
+    if whole {
+        code.asm.load(Size::U8, R1, R10, subject.buffer() + text.len as i16);
+        if subject != Subject::Comm {
+            code.asm.jump_if(Cond::Eq, R1, i32::from(b'\n'), branch.holds);
+        }
+        branch.jump_if(code, R1, Relation::Equal, 0);
+    }
+}
+
+/// Whether the DFA that is there matches the text of `subject`.
+fn emit_match(
+    code: &mut Code<'_>,
+    rule: &mut RuleCode<'_>,
+    subject: Subject,
+    (classes, start): (Slot, Slot),
+    branch: Branch,
+) {
+    code.address(R1, subject.buffer());
+    match subject {
+        Subject::Value(value) => {
+            code.asm.load(Size::U8, R2, R10, Numbers::of(value).length());
+            let otherwise = rule.cannot_evaluate.get(&mut code.asm);
+            verifier::prove_at_most(&mut code.asm, R2, VALUE_MAX as i32, otherwise);
+        }
+        Subject::Comm => code.asm.mov(R2, i32::from(COMM_BYTES)),
+    }
+    rule.constants.load(code, R3, classes);
+    rule.constants.load(code, R4, start);
+    code.subprograms.call_run_dfa(&mut code.asm, subject.buffer_bytes());
+    branch.jump_if(code, R0, Relation::NotEqual, 0);
+}
+
+const _: () = assert!(ELEMENTS_MAX < shape::UNAVAILABLE as usize);

@@ -1,0 +1,339 @@
+//! The interpreter of conditions that are [data](crate::layout).
+//!
+//! `bpf_loop` calls a function once for every test, and the verifier follows that once, whatever the number of rules. It is
+//! given the frame of the main function, where values have been fetched, and leaves there how far it has come.
+//! There is one for each combination of values: it must not look at those that were not fetched.
+//!
+//! A comparison of numbers takes about 8 ns more than as code, one of texts 27 ns, and a match no more, on Linux 6.18: for a
+//! chain of 100 rules on reads, with conditions on `pos`, `old ==` and `comm matches`, the best of 9 times 5,000 reads.
+
+use std::collections::BTreeSet;
+
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
+use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
+use knobgate_policy::limits::VALUE_MAX;
+use knobgate_policy::{Errno, Value, Width};
+
+use super::code::{Code, Counted, Exit, LazyLabel};
+use super::dispatch::Dispatch;
+use super::{context, verifier};
+use crate::ir::{FetchSet, StepId, Subject};
+use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
+use crate::layout::{Layout, NONE, Source, TestKind, end, node, operand, ordering, row, shape};
+
+/// The functions that make tests, one for each combination of values.
+pub(super) struct Interpreter<'a> {
+    layout: &'a Layout<'a>,
+    /// What has been fetched, whatever the width.
+    functions: Vec<(FetchSet, Label)>,
+}
+
+/// Where a test goes in the end. Its node is in R7.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    holds: Label,
+    fails: Label,
+}
+
+impl<'a> Interpreter<'a> {
+    pub(super) fn new(layout: &'a Layout<'a>) -> Self {
+        Self { layout, functions: Vec::new() }
+    }
+
+    /// Goes on with the step, one of `candidates`, whose row is in R9 and whose values are fetched: interprets the conditions
+    /// of its chain that are data, and enters the block of the step where that ends.
+    pub(super) fn emit_loop(
+        &mut self,
+        code: &mut Code<'_>,
+        dispatch: &mut Dispatch<'_>,
+        fetch: FetchSet,
+        candidates: &BTreeSet<StepId>,
+    ) {
+        let most = candidates.iter().map(|&step| self.layout.step(step).tests).max().unwrap_or(0);
+        if most == 0 {
+            return dispatch.enter_by_row(code, candidates.iter().copied());
+        }
+        let (entered, cannot_evaluate) = (code.asm.new_label(), code.asm.new_label());
+        let fetched = FetchSet { width: Width::default(), ..fetch };
+        let function = self.functions.iter().find(|(other, _)| *other == fetched).map(|(_, label)| *label);
+        let function = function.unwrap_or_else(|| {
+            let label = code.asm.new_label();
+            self.functions.push((fetched, label));
+            label
+        });
+
+        code.asm.load(Size::U64, R0, R9, row::CONDITION);
+        code.asm.jump_if(Cond::Eq, R0, end::ENTER as i32, entered);
+        code.asm.store(Size::U32, R10, frame::NODE, R0);
+        code.asm.load(Size::U32, R1, R6, context::FILE_POS);
+        code.asm.store(Size::U32, R10, frame::POSITION, R1);
+        code.asm.mov(R1, most as i32);
+        code.asm.load_function(R2, function);
+        code.asm.mov(R3, R10);
+        code.asm.mov(R4, 0);
+        code.asm.call_helper(helper::LOOP);
+        code.asm.load(Size::U32, R0, R10, frame::ROW);
+        dispatch.load_row(code);
+        code.asm.load(Size::U32, R0, R10, frame::NODE);
+        code.asm.jump_if(Cond::Ne, R0, end::ENTER as i32, cannot_evaluate);
+        code.asm.bind(entered);
+        let entered = candidates.iter().flat_map(|&first| self.interpreted(dispatch, first));
+        dispatch.enter_by_row(code, entered.collect::<BTreeSet<StepId>>());
+        code.asm.bind(cannot_evaluate);
+        code.count_by_row(Counted::CannotEvaluate);
+        code.exit(Exit::Deny(Errno::EINVAL));
+    }
+
+    /// The steps of the chain from `first` on where interpreting it may end.
+    fn interpreted(&self, dispatch: &Dispatch<'_>, first: StepId) -> Vec<StepId> {
+        let mut ends = Vec::new();
+        for step in dispatch.ir.steps.chain(first) {
+            ends.push(step);
+            if !self.layout.step(step).is_interpreted {
+                break;
+            }
+        }
+        ends
+    }
+
+    /// Emits the functions that something loops over. Returns about how many instructions the verifier walks through in them,
+    /// other than once.
+    pub(super) fn emit_tests(self, code: &mut Code<'_>) -> usize {
+        let mut looped = 0;
+        for (fetched, label) in self.functions {
+            let names = fetched.values().map(|value| match value {
+                Value::New => "_new",
+                Value::Old => "_old",
+            });
+            let before = code.asm.position();
+            let before_calls = code.subprograms.verifier_steps();
+            code.asm.begin_function(&std::iter::once("test").chain(names).collect::<String>());
+            code.asm.bind(label);
+            Tester { layout: self.layout, cannot_evaluate: LazyLabel::default() }.emit(code, fetched);
+            // As counted by it: most of this three times, and what it calls twice.
+            looped += 2 * (code.asm.position() - before) + (code.subprograms.verifier_steps() - before_calls);
+        }
+        looped
+    }
+}
+
+/// Emits one function that makes a test. R6 is the frame pointer of the main function.
+struct Tester<'a> {
+    layout: &'a Layout<'a>,
+    cannot_evaluate: LazyLabel,
+}
+
+impl Tester<'_> {
+    /// The function: R2 the frame pointer of the main function. Returns whether the loop is over.
+    fn emit(mut self, code: &mut Code<'_>, fetched: FetchSet) {
+        let ends = Ends { holds: code.asm.new_label(), fails: code.asm.new_label() };
+        code.asm.mov(R6, R2);
+        code.asm.load(Size::U32, R0, R6, frame::NODE);
+        code.table_at_offset(R7, self.layout.facts.offset_mask);
+
+        let is_there = |value: Option<Value>| value.is_none_or(|value| fetched.has(value));
+        let sources = self.layout.sources.values().copied().filter(|source| is_there(source.value()));
+        let sources: Vec<Source> = sources.collect();
+        let takes_operands = |test| matches!(test, TestKind::Compare | TestKind::Search);
+        let has_operands = |test: TestKind| !takes_operands(test) || !sources.is_empty();
+        let tests = self.layout.tests.values().copied();
+        let tests = tests.filter(|&test| is_there(test.value()) && has_operands(test));
+        let tests: Vec<(TestKind, Label)> = tests.map(|test| (test, code.asm.new_label())).collect();
+        code.asm.load(Size::U8, R1, R7, node::TEST);
+        code.switch(&tests.iter().map(|(test, label)| (test.number().into(), *label)).collect::<Vec<_>>());
+        for (test, label) in tests {
+            code.asm.bind(label);
+            match test {
+                TestKind::Compare => self.compare(code, &sources, ends),
+                TestKind::Search => self.search(code, &sources, ends),
+                TestKind::Bytes(at) => self.bytes(code, at, ends),
+                TestKind::Match(at) => self.match_text(code, at, ends),
+            }
+        }
+
+        let (go_on, over) = (code.asm.new_label(), code.asm.new_label());
+        code.asm.bind(ends.holds);
+        code.asm.load(Size::U32, R8, R7, node::HOLDS);
+        code.asm.jump(go_on);
+        code.asm.bind(ends.fails);
+        code.asm.load(Size::U32, R8, R7, node::FAILS);
+        code.asm.bind(go_on);
+        let goes_on = code.asm.new_label();
+        code.asm.jump_if(Cond::Ne, R8, end::NEXT_STEP as i32, goes_on);
+        code.asm.load(Size::U32, R0, R6, frame::ROW);
+        code.table_at_offset(R7, self.layout.facts.offset_mask);
+        code.asm.load(Size::U32, R0, R7, row::NEXT);
+        code.asm.store(Size::U32, R6, frame::ROW, R0);
+        code.table_at_offset(R7, self.layout.facts.offset_mask);
+        code.asm.load(Size::U64, R8, R7, row::CONDITION);
+        code.asm.bind(goes_on);
+        code.asm.store(Size::U32, R6, frame::NODE, R8);
+        code.asm.jump_if(Cond::Eq, R8, end::ENTER as i32, over);
+        code.asm.mov(R0, 0);
+        code.asm.exit();
+        if self.cannot_evaluate.bind(&mut code.asm) {
+            code.asm.store_imm(Size::U32, R6, frame::NODE, end::CANNOT_EVALUATE as i32);
+        }
+        code.asm.bind(over);
+        code.asm.mov(R0, 1);
+        code.asm.exit();
+    }
+
+    fn compare(&mut self, code: &mut Code<'_>, sources: &[Source], ends: Ends) {
+        self.operand(code, sources, node::LEFT, node::LEFT_CONSTANT, (R8, R9));
+        self.operand(code, sources, node::RIGHT, node::RIGHT_CONSTANT, (R3, R4));
+        let (compared, signs_differ, greater) =
+            (code.asm.new_label(), code.asm.new_label(), code.asm.new_label());
+        code.asm.mov(R1, i32::from(ordering::LESS));
+        code.asm.jump_if(Cond::Ne, R9, R4, signs_differ);
+        // As in `compare`: of equal signs, the order of the bits is that of the numbers.
+        code.asm.jump_if(Cond::Lt, R8, R3, compared);
+        code.asm.jump_if(Cond::Gt, R8, R3, greater);
+        code.asm.mov(R1, i32::from(ordering::EQUAL));
+        code.asm.jump(compared);
+        code.asm.bind(signs_differ);
+        code.asm.jump_if(Cond::Ne, R9, 0, compared);
+        code.asm.bind(greater);
+        code.asm.mov(R1, i32::from(ordering::GREATER));
+        code.asm.bind(compared);
+        code.asm.load(Size::U8, R2, R7, node::ORDERINGS);
+        code.asm.alu(AluOp::And, R2, R1);
+        code.asm.jump_if(Cond::Ne, R2, 0, ends.holds);
+        code.asm.jump(ends.fails);
+    }
+
+    fn search(&mut self, code: &mut Code<'_>, sources: &[Source], ends: Ends) {
+        // No constant: one that is looked for is none.
+        self.operand(code, sources, node::LEFT, node::LEFT_CONSTANT, (R8, R9));
+        let (negative, search) = (code.asm.new_label(), code.asm.new_label());
+        let [at_nonnegative, at_negative] = node::SORTED;
+        code.asm.jump_if(Cond::Ne, R9, 0, negative);
+        for (at, label) in [(at_nonnegative, None), (at_negative, Some(negative))] {
+            if let Some(label) = label {
+                code.asm.bind(label);
+            }
+            code.asm.load(Size::U32, R2, R7, at);
+            code.asm.load(Size::U32, R3, R7, at + 4);
+            code.asm.jump(search);
+        }
+        code.asm.bind(search);
+        code.asm.jump_if(Cond::Eq, R3, NONE as i32, ends.fails);
+        code.asm.mov(R1, R8);
+        code.subprograms.call_search(&mut code.asm);
+        code.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
+        code.asm.jump(ends.fails);
+    }
+
+    /// Loads the operand that is `at` in the node: its low 64 bits, and 1 if it is negative, else 0. R0 to R2 are lost.
+    fn operand(
+        &mut self,
+        code: &mut Code<'_>,
+        sources: &[Source],
+        at: i16,
+        constant_at: i16,
+        (bits, sign): (Reg, Reg),
+    ) {
+        let loaded = code.asm.new_label();
+        let labels: Vec<Label> = sources.iter().map(|_| code.asm.new_label()).collect();
+        let numbers = sources.iter().map(|source| source.number().into());
+        code.asm.load(Size::U8, R1, R7, at + operand::SOURCE);
+        code.switch(&numbers.zip(labels.iter().copied()).collect::<Vec<_>>());
+        for (&source, label) in sources.iter().zip(labels) {
+            code.asm.bind(label);
+            if let Some(value) = source.value() {
+                code.asm.load(Size::U8, R0, R6, Numbers::of(value).shape());
+                let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+                for (limit, outside) in [(operand::LEAST, Cond::Lt), (operand::MOST, Cond::Gt)] {
+                    code.asm.load(Size::U8, R1, R7, at + limit);
+                    code.asm.jump_if(outside, R0, R1, cannot_evaluate);
+                }
+            }
+            match source {
+                Source::Constant => code.asm.load(Size::U64, bits, R7, constant_at),
+                Source::Position => code.asm.load(Size::U32, bits, R6, frame::POSITION),
+                Source::Uid | Source::Gid => {
+                    code.asm.call_helper(helper::GET_CURRENT_UID_GID);
+                    if source == Source::Uid {
+                        code.asm.alu(AluOp::Lsh, R0, 32);
+                    }
+                    code.asm.alu(AluOp::Rsh, R0, 32);
+                    code.asm.mov(bits, R0);
+                }
+                Source::Count(_) => code.asm.mov(bits, R0),
+                Source::Element(value, index) => {
+                    let numbers = Numbers::of(value);
+                    code.asm.load(Size::U64, bits, R6, numbers.element(index.into()));
+                    code.asm.load(Size::U8, sign, R6, numbers.signs());
+                    code.asm.alu(AluOp::Rsh, sign, i32::from(index));
+                    code.asm.alu(AluOp::And, sign, 1);
+                    code.asm.jump(loaded);
+                    continue;
+                }
+            }
+            code.asm.load(Size::U8, sign, R7, at + operand::NEGATIVE);
+            code.asm.jump(loaded);
+        }
+        code.asm.bind(loaded);
+    }
+
+    /// Makes sure that there is a text.
+    fn require_text(&mut self, code: &mut Code<'_>, subject: Subject) {
+        let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+        match subject {
+            Subject::Value(value) => {
+                code.asm.load(Size::U8, R0, R6, Numbers::of(value).shape());
+                for shape in [shape::UNAVAILABLE, shape::GOES_ON] {
+                    code.asm.jump_if(Cond::Eq, R0, shape as i32, cannot_evaluate);
+                }
+            }
+            Subject::Comm => {
+                code.asm.mov(R1, R6);
+                code.asm.alu(AluOp::Add, R1, i32::from(COMM));
+                code.asm.mov(R2, i32::from(COMM_BYTES));
+                code.asm.call_helper(helper::GET_CURRENT_COMM);
+                code.asm.jump_if(Cond::Ne, R0, 0, cannot_evaluate);
+            }
+        }
+    }
+
+    fn bytes(&mut self, code: &mut Code<'_>, subject: Subject, ends: Ends) {
+        self.require_text(code, subject);
+        let last = code.asm.new_label();
+        let words = subject.buffer_bytes() as i16 / 8;
+        code.asm.load(Size::U8, R2, R7, node::WORDS);
+        for word in 0..words {
+            code.asm.load(Size::U64, R1, R6, subject.buffer() + 8 * word);
+            code.asm.jump_if(Cond::Eq, R2, i32::from(word), last);
+            code.asm.load(Size::U64, R3, R7, node::WHOLE + 8 * word);
+            code.asm.jump_if(Cond::Ne, R1, R3, ends.fails);
+        }
+        code.asm.jump(ends.fails);
+        code.asm.bind(last);
+        code.asm.load(Size::U64, R3, R7, node::MASK);
+        code.asm.alu(AluOp::And, R1, R3);
+        for either in node::LAST {
+            code.asm.load(Size::U64, R3, R7, either);
+            code.asm.jump_if(Cond::Eq, R1, R3, ends.holds);
+        }
+        code.asm.jump(ends.fails);
+    }
+
+    fn match_text(&mut self, code: &mut Code<'_>, subject: Subject, ends: Ends) {
+        self.require_text(code, subject);
+        code.asm.mov(R1, R6);
+        code.asm.alu(AluOp::Add, R1, i32::from(subject.buffer()));
+        match subject {
+            Subject::Value(value) => {
+                code.asm.load(Size::U8, R2, R6, Numbers::of(value).length());
+                let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
+                verifier::prove_at_most(&mut code.asm, R2, VALUE_MAX as i32, cannot_evaluate);
+            }
+            Subject::Comm => code.asm.mov(R2, i32::from(COMM_BYTES)),
+        }
+        code.asm.load(Size::U32, R3, R7, node::CLASSES);
+        code.asm.load(Size::U32, R4, R7, node::START);
+        code.subprograms.call_run_dfa(&mut code.asm, subject.buffer_bytes());
+        code.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
+        code.asm.jump(ends.fails);
+    }
+}

@@ -1,0 +1,193 @@
+//! From an access of one kind to the first step of its decision.
+
+use std::collections::BTreeSet;
+
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R10};
+use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
+use knobgate_policy::limits::NAME_MAX;
+
+use super::code::Code;
+use super::dispatch::Dispatch;
+use super::lookup::{self, Found};
+use crate::ir::{Elsewhere, Others, StepId};
+use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
+use crate::layout::{ByName, Lookup, Names, PlacedDfa};
+
+/// `BPF_F_SYSCTL_BASE_NAME` in include/uapi/linux/bpf.h: the last component alone.
+const BASE_NAME: i32 = 1;
+
+/// Emits what goes to the first step.
+pub(super) fn emit(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &Names<'_>) {
+    let names = match names {
+        Names::Any(step) => return dispatch.start(code, *step),
+        Names::ByName(names) => names,
+    };
+    let too_long = code.asm.new_label();
+    if let Elsewhere::Known(step) = names.plan.elsewhere {
+        emit_last_component(code, dispatch, names, step);
+    }
+    emit_name(code, dispatch, names, too_long);
+    code.asm.bind(too_long);
+    match names.plan.elsewhere {
+        Elsewhere::Known(_) => {
+            code.asm.load(Size::U32, R0, R10, TOO_LONG);
+            dispatch.start_by_row(code, &steps(&names.plan.last_components));
+        }
+        Elsewhere::TooLong(step) => emit_too_long(code, dispatch, names, step),
+    }
+}
+
+/// Leaves for `elsewhere` if the last component of the name tells that no rule matches it; else leaves at `TOO_LONG`
+/// where to go if the name is too long.
+fn emit_last_component(
+    code: &mut Code<'_>,
+    dispatch: &mut Dispatch<'_>,
+    names: &ByName<'_>,
+    elsewhere: StepId,
+) {
+    let (known, leave) = (code.asm.new_label(), code.asm.new_label());
+    fetch_last_component(code, names, leave);
+    if let Some(lookup) = &names.last_components {
+        let layout = dispatch.layout;
+        lookup::emit(code, lookup, (LAST_COMPONENT, leave), &mut |code, found| {
+            match found {
+                Found::Known(target) => {
+                    let row = layout.step(target.step).row;
+                    code.asm.store_imm(Size::U32, R10, TOO_LONG, row as i32);
+                    if names.knows_slots {
+                        code.asm.store_imm(Size::U32, R10, ONLY, target.only as i32);
+                    }
+                }
+                Found::InSlot(hash) => {
+                    code.asm.store(Size::U32, R10, TOO_LONG, R0);
+                    if names.knows_slots {
+                        lookup::load_only(code, hash, R1);
+                        code.asm.store(Size::U32, R10, ONLY, R1);
+                    }
+                }
+            }
+            code.asm.jump(known);
+        });
+    }
+    code.asm.bind(leave);
+    dispatch.start(code, elsewhere);
+    code.asm.bind(known);
+}
+
+/// Goes where a name goes that is too long, and `otherwise` if its last component does not tell.
+fn emit_too_long(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByName<'_>, otherwise: StepId) {
+    if let Some(lookup) = &names.last_components {
+        let unknown = code.asm.new_label();
+        fetch_last_component(code, names, unknown);
+        let candidates = steps(&names.plan.last_components);
+        lookup::emit(code, lookup, (LAST_COMPONENT, unknown), &mut |code, found| match found {
+            Found::Known(target) => dispatch.start(code, target.step),
+            Found::InSlot(_) => dispatch.start_by_row(code, &candidates),
+        });
+        code.asm.bind(unknown);
+    }
+    dispatch.start(code, otherwise);
+}
+
+/// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
+fn fetch_last_component(code: &mut Code<'_>, names: &ByName<'_>, longer: Label) {
+    // The kernel copies no more than that.
+    let looked_at = names.last_components.as_deref().map_or(8, Lookup::bytes);
+    fetch(code, LAST_COMPONENT, looked_at, looked_at, BASE_NAME);
+    // A negative errno is a large number.
+    code.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), longer);
+}
+
+/// Fetches the name and finds its step, or goes to `too_long`.
+fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByName<'_>, too_long: Label) {
+    let looked_at = names.literals.as_deref().map_or(0, Lookup::bytes);
+    fetch(code, NAME, NAME_BYTES, looked_at, 0);
+    code.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
+
+    let by_row = code.asm.new_label();
+    let mut found_by_row = BTreeSet::new();
+    if names.dfa.is_some() {
+        code.asm.mov(R7, R0);
+    }
+    if let Some(literals) = &names.literals {
+        let not_spelled_out = code.asm.new_label();
+        code.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
+        let layout = dispatch.layout;
+        match &**literals {
+            Lookup::Hash(hash) if names.knows_slots => {
+                lookup::emit_with_known_slot(code, layout, hash, (NAME, ONLY), not_spelled_out);
+                found_by_row.extend(steps(&names.plan.literals));
+                code.asm.jump(by_row);
+            }
+            _ => lookup::emit(code, literals, (NAME, not_spelled_out), &mut |code, found| match found {
+                Found::Known(target) => dispatch.start(code, target.step),
+                Found::InSlot(_) => {
+                    found_by_row.extend(steps(&names.plan.literals));
+                    code.asm.jump(by_row);
+                }
+            }),
+        }
+        code.asm.bind(not_spelled_out);
+    }
+    match &names.plan.others {
+        Others::Same(step) => dispatch.start(code, *step),
+        Others::Prefixes(prefixes, otherwise) => {
+            for (prefix, step) in prefixes {
+                let other = code.asm.new_label();
+                emit_prefix(code, prefix, other);
+                dispatch.start(code, *step);
+                code.asm.bind(other);
+            }
+            dispatch.start(code, *otherwise);
+        }
+        Others::Dfa(_) => {
+            let PlacedDfa { classes, start } = names.dfa.expect("placed with the plan");
+            code.address(R1, NAME);
+            code.asm.mov(R2, R7);
+            code.asm.mov(R3, classes as i32);
+            code.asm.mov(R4, start as i32);
+            code.subprograms.call_run_dfa(&mut code.asm, NAME_MAX);
+            found_by_row.extend(names.plan.others.steps());
+            code.asm.jump(by_row);
+        }
+    }
+    if !found_by_row.is_empty() {
+        code.asm.bind(by_row);
+        dispatch.start_by_row(code, &found_by_row);
+    }
+}
+
+/// Fetches the name, or what `flags` say of it, to the stack at `at`. As many bytes as are `looked_at` are zero after it.
+fn fetch(code: &mut Code<'_>, at: i16, bytes: i16, looked_at: i16, flags: i32) {
+    // The helper writes up to 7 zeros after the name, and leaves the rest of the buffer as it is.
+    let zeroed = if code.features.uninit_stack { looked_at } else { bytes };
+    for offset in (0..zeroed).step_by(8) {
+        code.asm.store_imm(Size::U64, R10, at + offset, 0);
+    }
+    code.asm.mov(R1, R6);
+    code.address(R2, at);
+    code.asm.mov(R3, i32::from(bytes));
+    code.asm.mov(R4, flags);
+    code.asm.call_helper(helper::SYSCTL_GET_NAME);
+}
+
+/// Jumps to `other` unless the name starts with `prefix`. A name that is shorter differs where it ends.
+fn emit_prefix(code: &mut Code<'_>, prefix: &[u8], other: Label) {
+    let mut rest = prefix;
+    let mut at = NAME;
+    for size in [Size::U64, Size::U32, Size::U16, Size::U8] {
+        while let Some((word, after)) = rest.split_at_checked(size.bytes() as usize) {
+            let mut bytes = [0; 8];
+            bytes[..word.len()].copy_from_slice(word);
+            code.asm.load(size, R1, R10, at);
+            code.asm.load_imm64(R2, u64::from_le_bytes(bytes));
+            code.asm.jump_if(Cond::Ne, R1, R2, other);
+            rest = after;
+            at += size.bytes() as i16;
+        }
+    }
+}
+
+fn steps(names: &[(Vec<u8>, StepId)]) -> BTreeSet<StepId> {
+    names.iter().map(|(_, step)| *step).collect()
+}

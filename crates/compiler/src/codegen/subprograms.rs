@@ -1,0 +1,189 @@
+//! The functions that a compiled program calls. Each is emitted once, and only if something calls it.
+//!
+//! They are unrolled, with every offset a constant: kernels before 5.12 let no program read or write its stack at an
+//! offset that is computed, except through helpers.
+
+mod append_number;
+mod fetch;
+mod pad;
+mod run_dfa;
+mod search;
+mod short_number;
+
+use knobgate_bpf::Reg::{R3, R4};
+use knobgate_bpf::{Assembler, Features, Label};
+use knobgate_policy::limits::{NAME_MAX, VALUE_MAX};
+use knobgate_policy::{Value, Width};
+
+use crate::layout::TableFacts;
+
+/// The functions that were called, and what that costs.
+#[derive(Debug, Clone)]
+pub(super) struct Subprograms {
+    tables: TableFacts,
+    features: Features,
+    labels: [Option<Label>; Subprogram::ALL.len()],
+    /// How many instructions each has.
+    lengths: [usize; Subprogram::ALL.len()],
+    /// How many instructions the verifier walks through in them: all of them again for every call.
+    steps: usize,
+    pads_constants: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subprogram {
+    FetchNew,
+    FetchOld,
+    Pad,
+    AppendNumber,
+    Search,
+    RunDfa,
+}
+
+impl Subprogram {
+    /// In the order in which they are emitted: those that call others first.
+    const ALL: [Self; 6] =
+        [Self::FetchNew, Self::FetchOld, Self::Pad, Self::AppendNumber, Self::Search, Self::RunDfa];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::FetchNew => "fetch_new",
+            Self::FetchOld => "fetch_old",
+            Self::Pad => "pad",
+            Self::AppendNumber => "append_number",
+            Self::Search => "search",
+            Self::RunDfa => "run_dfa",
+        }
+    }
+
+    /// How often the verifier walks through it in one call, as counted by it on Linux 6.18. How often it comes by with
+    /// another state makes this a guess.
+    fn passes(self) -> usize {
+        match self {
+            Self::FetchNew | Self::FetchOld | Self::Search => 3,
+            // With what comes after: it is followed with all that the buffers may hold.
+            Self::Pad => 7,
+            Self::AppendNumber => 4,
+            Self::RunDfa => 1,
+        }
+    }
+}
+
+/// How much more often the verifier walks through padding if a replacement is made of constants, which it tracks byte by byte.
+const PASSES_OF_CONSTANTS: usize = 3;
+
+impl Subprograms {
+    /// None called yet.
+    pub(super) fn new(features: &Features, tables: TableFacts) -> Self {
+        let mut subprograms = Self {
+            tables,
+            features: *features,
+            labels: Default::default(),
+            lengths: Default::default(),
+            steps: 0,
+            pads_constants: false,
+        };
+        for subprogram in Subprogram::ALL {
+            let mut asm = Assembler::new();
+            let run_dfa = asm.new_label();
+            subprograms.emit_one(&mut asm, subprogram, run_dfa);
+            subprograms.lengths[subprogram as usize] = asm.position();
+        }
+        subprograms
+    }
+
+    /// About how many instructions the verifier walks through in what was called.
+    pub(super) fn verifier_steps(&self) -> usize {
+        let of_constants = PASSES_OF_CONSTANTS * self.lengths[Subprogram::Pad as usize];
+        self.steps + if self.pads_constants { of_constants } else { 0 }
+    }
+
+    /// Notes that what is padded may be made of constants.
+    pub(super) fn will_pad_constants(&mut self) {
+        self.pads_constants = true;
+    }
+
+    /// Calls the function that runs a DFA: R1 subject, R2 its length (at most `most`), R3 where its classes are, R4
+    /// the state to start in. Returns the output in R0.
+    pub(super) fn call_run_dfa(&mut self, asm: &mut Assembler, most: usize) {
+        self.steps += self.lengths[Subprogram::RunDfa as usize] * most / NAME_MAX;
+        self.call(asm, Subprogram::RunDfa);
+    }
+
+    /// Calls the function that fetches `value` and finds its shape and numbers: R1 context, R2 frame pointer of
+    /// the main function. What it finds it leaves on the main function's stack. A new value with a number beyond `width` is
+    /// text to it.
+    pub(super) fn call_fetch(&mut self, asm: &mut Assembler, value: Value, width: Width) {
+        if value == Value::New {
+            let (low, high) = width.bounds();
+            asm.load_imm64(R3, low.low_bits());
+            asm.load_imm64(R4, high.low_bits());
+        }
+        self.steps += self.lengths[Subprogram::RunDfa as usize] * VALUE_MAX / NAME_MAX;
+        self.call_whole(
+            asm,
+            match value {
+                Value::New => Subprogram::FetchNew,
+                Value::Old => Subprogram::FetchOld,
+            },
+        );
+    }
+
+    /// Calls the function that pads a replacement: R1 its buffer of `VALUE_BYTES`, in which its text ends at the
+    /// first newline or NUL; R2 the length to which it is padded with newlines, at most `VALUE_MAX`; R3 the NUL that is put
+    /// after them. Returns in R0 whether it fits.
+    pub(super) fn call_pad(&mut self, asm: &mut Assembler) {
+        self.call_whole(asm, Subprogram::Pad);
+    }
+
+    /// Calls the function that writes a number in decimal: R1 where to, on the main function's stack; R2 its low 64
+    /// bits; R3 not 0 if it is negative. Returns in R0 how many bytes it took, at most 20.
+    pub(super) fn call_append_number(&mut self, asm: &mut Assembler) {
+        self.call_whole(asm, Subprogram::AppendNumber);
+    }
+
+    /// Calls the function that looks for a word among those that are in the tables in ascending order: R1 the word, R2 where
+    /// they are, R3 how many there are: 2 to the power of it. Returns in R0 whether it is there.
+    pub(super) fn call_search(&mut self, asm: &mut Assembler) {
+        self.call_whole(asm, Subprogram::Search);
+    }
+
+    /// Emits all that were called.
+    pub(super) fn emit(self, asm: &mut Assembler) {
+        let is_called = |one: Subprogram| self.labels[one as usize].is_some();
+        let fetches = is_called(Subprogram::FetchNew) || is_called(Subprogram::FetchOld);
+        let run_dfa = self.labels[Subprogram::RunDfa as usize].unwrap_or_else(|| asm.new_label());
+        for subprogram in Subprogram::ALL {
+            let label = match self.labels[subprogram as usize] {
+                None if subprogram == Subprogram::RunDfa && fetches => Some(run_dfa),
+                label => label,
+            };
+            if let Some(label) = label {
+                asm.begin_function(subprogram.name());
+                asm.bind(label);
+                self.emit_one(asm, subprogram, run_dfa);
+            }
+        }
+    }
+
+    fn call_whole(&mut self, asm: &mut Assembler, subprogram: Subprogram) {
+        self.steps += self.lengths[subprogram as usize] * subprogram.passes();
+        self.call(asm, subprogram);
+    }
+
+    fn call(&mut self, asm: &mut Assembler, subprogram: Subprogram) {
+        let label = *self.labels[subprogram as usize].get_or_insert_with(|| asm.new_label());
+        asm.call(label);
+    }
+
+    fn emit_one(&self, asm: &mut Assembler, subprogram: Subprogram, run_dfa: Label) {
+        match subprogram {
+            Subprogram::FetchNew => fetch::emit(asm, Value::New, &self.features, self.tables.shape, run_dfa),
+            Subprogram::FetchOld => fetch::emit(asm, Value::Old, &self.features, self.tables.shape, run_dfa),
+            Subprogram::Pad => pad::emit(asm),
+            Subprogram::AppendNumber => append_number::emit(asm),
+            Subprogram::Search => search::emit(asm, &self.tables),
+            Subprogram::RunDfa => run_dfa::emit(asm, &self.tables),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A policy as data: what is decided, in which order, for which names. Nothing here knows BPF.
+//!
+//! For reads and for writes there is a [`Plan`] that leads from a name to a [step](Step): a rule that is tried, and the
+//! step after it. A [`Rule`] is a condition and an action. The condition is one decision [`Graph`]; `and`, `or`, `not`,
+//! chains, ranges and small sets exist only in its edges. The numbers and texts of a rule are hoisted out of both, into
+//! lists of [`Constant`]s, so that rules which differ in nothing else are equal.
+
+mod action;
+mod condition;
+mod graph;
+mod plan;
+mod print;
+mod rule;
+mod step;
+
+pub(crate) use action::{Action, Bound};
+pub(crate) use condition::hoist_condition;
+pub(crate) use graph::{Established, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest};
+pub(crate) use plan::{ByName, Elsewhere, Others, Plan};
+pub(crate) use rule::{Bytes, Constant, FetchSet, Integer, Rule, Slot, Tables};
+pub(crate) use step::{Step, StepId, Steps};
+
+use foldhash::HashMap;
+use knobgate_policy::{AccessKind, Mode, Width};
+
+/// A rule, and the width of the knobs that it is for, where that matters to it.
+pub(crate) type RuleId = (usize, Option<Width>);
+
+/// What a program decides.
+#[derive(Debug)]
+pub(crate) struct Ir {
+    pub(crate) mode: Mode,
+    /// For reads, and for writes.
+    pub(crate) plans: [Plan; 2],
+    pub(crate) steps: Steps,
+    /// The steps that a plan leads to, in order.
+    pub(crate) reached: Vec<StepId>,
+    /// The rules that these try.
+    pub(crate) rules: HashMap<RuleId, Rule>,
+    /// What happens where no rule decides: for reads, and for writes.
+    pub(crate) defaults: [Action; 2],
+    /// What constants refer to.
+    pub(crate) tables: Tables,
+    /// How many rules the policy has.
+    pub(crate) rule_count: usize,
+}
+
+impl Ir {
+    /// The steps that a plan leads to, in order: each after those that may follow it.
+    pub(crate) fn reached_steps(&self) -> impl Iterator<Item = (StepId, Step)> {
+        self.reached.iter().map(|&id| (id, self.steps.get(id)))
+    }
+
+    /// The rule that a step tries, if it tries one.
+    pub(crate) fn rule(&self, step: Step) -> Option<&Rule> {
+        match step {
+            Step::Rule { rule, width, .. } => self.rules.get(&(rule, width)),
+            Step::Default(_) | Step::NameTooLong { .. } => None,
+        }
+    }
+
+    /// What a step does where the condition of its rule, if it tries one, holds.
+    pub(crate) fn action(&self, step: Step) -> &Action {
+        match step {
+            Step::Default(AccessKind::Read) => &self.defaults[0],
+            Step::Default(AccessKind::Write) => &self.defaults[1],
+            Step::Rule { .. } | Step::NameTooLong { .. } => {
+                self.rule(step).map_or(&Action::CannotEvaluate, |rule| &rule.action)
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The decision graph of a condition.
+
+use knobgate_policy::limits::ELEMENTS_MAX;
+use knobgate_policy::{Relation, Value};
+
+use super::{Bytes, Integer, Slot};
+
+/// A condition as a graph of tests. The first node is where it starts, and every edge leads to a later node. An empty graph
+/// holds. What cannot be evaluated ends the evaluation from every node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// One test, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Node {
+    pub(crate) test: Test,
+    /// Where to go on if the test holds.
+    pub(crate) holds: Next,
+    /// Where to go on if it does not.
+    pub(crate) fails: Next,
+}
+
+/// Where an edge leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Next {
+    /// To the node with this index.
+    Node(usize),
+    /// The condition holds.
+    Holds,
+    /// The condition does not hold.
+    Fails,
+}
+
+/// What a node tests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Test {
+    /// Compares two numbers.
+    Compare { left: Operand, relation: Relation, right: Operand },
+    /// Looks for a number among many.
+    Member { operand: Operand, set: NumberSet },
+    /// Looks at a text.
+    Text { subject: Subject, test: TextTest },
+}
+
+/// A number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Operand {
+    Constant(Integer),
+    /// The number of a value that has exactly one.
+    Only(Value),
+    Element(Value, u8),
+    Count(Value),
+    Position,
+    Uid,
+    Gid,
+}
+
+/// A set of many numbers: those of each sign, if there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NumberSet {
+    pub(crate) nonnegative: Option<Sorted>,
+    pub(crate) negative: Option<Sorted>,
+}
+
+/// Numbers of one sign: the low 64 bits of each, in ascending order, in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Sorted {
+    /// Where they are.
+    pub(crate) offset: Slot,
+    /// How many there are: 2 to the power of it.
+    pub(crate) log2: Slot,
+}
+
+/// A text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    Value(Value),
+    Comm,
+}
+
+/// A predicate on text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TextTest {
+    Equals(Bytes),
+    StartsWith(Bytes),
+    /// The output of a DFA is 1: where its byte classes are, and the state in which it starts.
+    Matches {
+        classes: Slot,
+        start: Slot,
+    },
+}
+
+impl Operand {
+    /// The value that it looks at, and the least and the greatest count of numbers with which it can be evaluated.
+    pub(crate) fn counts(self) -> Option<(Value, u8, u8)> {
+        const MOST: u8 = ELEMENTS_MAX as u8;
+        match self {
+            Operand::Only(value) => Some((value, 1, 1)),
+            Operand::Element(value, index) => Some((value, index + 1, MOST)),
+            Operand::Count(value) => Some((value, 0, MOST)),
+            Operand::Constant(_) | Operand::Position | Operand::Uid | Operand::Gid => None,
+        }
+    }
+}
+
+impl Test {
+    /// The numbers that it looks at, in the order of their evaluation.
+    pub(crate) fn operands(&self) -> impl Iterator<Item = Operand> {
+        let operands = match self {
+            Test::Compare { left, right, .. } => [Some(*left), Some(*right)],
+            Test::Member { operand, .. } => [Some(*operand), None],
+            Test::Text { .. } => [None, None],
+        };
+        operands.into_iter().flatten()
+    }
+}
+
+/// What is certain when a node is reached, since every path to it has looked at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Established {
+    /// The new value is a list of at least and at most so many numbers.
+    new: Option<(u8, u8)>,
+    old: Option<(u8, u8)>,
+    /// The new value has a text.
+    new_text: bool,
+    old_text: bool,
+    /// The name of the task is known.
+    pub(crate) comm: bool,
+    /// The ids of the task are known.
+    pub(crate) ids: bool,
+}
+
+impl Established {
+    /// What is certain of the count of numbers in `value`: the least and the greatest.
+    pub(crate) fn counts(&self, value: Value) -> Option<(u8, u8)> {
+        match value {
+            Value::New => self.new,
+            Value::Old => self.old,
+        }
+    }
+
+    /// Whether `value` is certain to have a text.
+    pub(crate) fn has_text(&self, value: Value) -> bool {
+        // A list of numbers has one.
+        self.counts(value).is_some()
+            || match value {
+                Value::New => self.new_text,
+                Value::Old => self.old_text,
+            }
+    }
+
+    /// Adds that `operand` has been evaluated.
+    pub(crate) fn add_operand(&mut self, operand: Operand) {
+        if let Some((value, least, most)) = operand.counts() {
+            let counts = match value {
+                Value::New => &mut self.new,
+                Value::Old => &mut self.old,
+            };
+            *counts = Some(counts.map_or((least, most), |(low, high)| (low.max(least), high.min(most))));
+        }
+        self.ids |= matches!(operand, Operand::Uid | Operand::Gid);
+    }
+
+    /// Adds that `subject` has been looked at.
+    pub(crate) fn add_subject(&mut self, subject: Subject) {
+        match subject {
+            Subject::Value(Value::New) => self.new_text = true,
+            Subject::Value(Value::Old) => self.old_text = true,
+            Subject::Comm => self.comm = true,
+        }
+    }
+
+    fn add(&mut self, test: &Test) {
+        test.operands().for_each(|operand| self.add_operand(operand));
+        if let Test::Text { subject, .. } = test {
+            self.add_subject(*subject);
+        }
+    }
+
+    /// What is certain on both of two paths.
+    fn and(self, other: Self) -> Self {
+        let both = |one: Option<(u8, u8)>, other| {
+            one.zip(other).map(|((a, b), (c, d)): ((u8, u8), (u8, u8))| (a.min(c), b.max(d)))
+        };
+        Self {
+            new: both(self.new, other.new),
+            old: both(self.old, other.old),
+            new_text: self.has_text(Value::New) && other.has_text(Value::New),
+            old_text: self.has_text(Value::Old) && other.has_text(Value::Old),
+            comm: self.comm && other.comm,
+            ids: self.ids && other.ids,
+        }
+    }
+}
+
+impl Graph {
+    /// What is certain before each node. Tests need not look for it again.
+    pub(crate) fn established(&self) -> Vec<Established> {
+        let mut before: Vec<Option<Established>> = vec![None; self.nodes.len()];
+        if let Some(first) = before.first_mut() {
+            *first = Some(Established::default());
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let mut after = before[index].unwrap_or_default();
+            after.add(&node.test);
+            for next in [node.holds, node.fails] {
+                if let Next::Node(next) = next {
+                    before[next] = Some(before[next].map_or(after, |other| other.and(after)));
+                }
+            }
+        }
+        before.into_iter().map(Option::unwrap_or_default).collect()
+    }
+}

@@ -1,0 +1,185 @@
+//! The IR as text.
+
+use std::fmt;
+
+use knobgate_policy::{AccessKind, Relation};
+
+use super::{
+    Action, Constant, Elsewhere, Ir, Next, NumberSet, Operand, Others, Plan, Rule, Slot, Sorted, Step,
+    StepId, Subject, Tables, Test, TextTest,
+};
+
+impl fmt::Display for Ir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, plan) in AccessKind::ALL.into_iter().zip(&self.plans) {
+            writeln!(f, "{kind}:")?;
+            self.plan(plan, f)?;
+        }
+        writeln!(f, "steps:")?;
+        for (id, step) in self.reached_steps() {
+            self.step(id, step, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Ir {
+    fn plan(&self, plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = match plan {
+            Plan::AnyName(step) => return writeln!(f, "  every name -> {}", step.0),
+            Plan::ByName(plan) => plan,
+        };
+        for (name, step) in &plan.literals {
+            writeln!(f, "  {} -> {}", name.escape_ascii(), step.0)?;
+        }
+        match &plan.others {
+            Others::Same(step) => writeln!(f, "  other names -> {}", step.0)?,
+            Others::Prefixes(prefixes, otherwise) => {
+                for (prefix, step) in prefixes {
+                    writeln!(f, "  {}... -> {}", prefix.escape_ascii(), step.0)?;
+                }
+                writeln!(f, "  other names -> {}", otherwise.0)?;
+            }
+            Others::Dfa(dfa) => {
+                let steps = plan.others.steps();
+                let steps: Vec<String> = steps.into_iter().map(|step| step.0.to_string()).collect();
+                writeln!(
+                    f,
+                    "  other names -> {} by a DFA of {} states",
+                    steps.join(" or "),
+                    dfa.states().count()
+                )?;
+            }
+        }
+        for (last, step) in &plan.last_components {
+            writeln!(f, "  too long, and ends in {} -> {}", last.escape_ascii(), step.0)?;
+        }
+        match plan.elsewhere {
+            Elsewhere::Known(step) => writeln!(f, "  ends in something else -> {}", step.0),
+            Elsewhere::TooLong(step) => writeln!(f, "  too long -> {}", step.0),
+        }
+    }
+
+    fn step(&self, id: StepId, step: Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = |f: &mut fmt::Formatter<'_>| match step.next() {
+            Some(next) => writeln!(f, ", else {}", next.0),
+            None => writeln!(f),
+        };
+        match step {
+            Step::Default(kind) => writeln!(f, "  {}: default {kind}: {}", id.0, self.action(step)),
+            Step::NameTooLong { rule } => writeln!(f, "  {}: rule {rule}: {}", id.0, self.action(step)),
+            Step::Rule { rule, width, .. } => {
+                write!(f, "  {}: rule {rule}", id.0)?;
+                if let Some(width) = width {
+                    write!(f, " ({width:?})")?;
+                }
+                write!(f, ": {}", self.action(step))?;
+                after(f)?;
+                self.rule(step).map_or(Ok(()), |rule| self.graph(rule, f))
+            }
+        }
+    }
+
+    fn graph(&self, rule: &Rule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let constants = ConstantPrinter { constants: &rule.graph_constants, tables: &self.tables };
+        let next = |next| match next {
+            Next::Node(node) => format!("n{node}"),
+            Next::Holds => "holds".to_owned(),
+            Next::Fails => "fails".to_owned(),
+        };
+        for (index, node) in rule.graph.nodes.iter().enumerate() {
+            let test = constants.test(&node.test);
+            writeln!(f, "    n{index}: {test} ? {} : {}", next(node.holds), next(node.fails))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Allow => f.write_str("allow"),
+            Action::Deny(errno) => write!(f, "deny({errno})"),
+            Action::CannotEvaluate => f.write_str("cannot be evaluated"),
+            Action::Set(_) => f.write_str("set"),
+            Action::Ignore => f.write_str("ignore"),
+            Action::ClampOne(_) => f.write_str("clamp"),
+            Action::ClampEach(bounds) => write!(f, "clamp {} numbers", bounds.len()),
+        }
+    }
+}
+
+/// Prints tests with the constants in the place of their slots.
+struct ConstantPrinter<'a> {
+    constants: &'a [Constant],
+    tables: &'a Tables,
+}
+
+impl ConstantPrinter<'_> {
+    fn test(&self, test: &Test) -> String {
+        match test {
+            Test::Compare { left, relation, right } => {
+                let relation = match relation {
+                    Relation::Less => "<",
+                    Relation::LessOrEqual => "<=",
+                    Relation::Equal => "==",
+                    Relation::NotEqual => "!=",
+                    Relation::GreaterOrEqual => ">=",
+                    Relation::Greater => ">",
+                };
+                format!("{} {relation} {}", self.operand(*left), self.operand(*right))
+            }
+            Test::Member { operand, set: NumberSet { nonnegative, negative } } => {
+                let count = |sorted: &Option<Sorted>| {
+                    sorted.map_or(0, |Sorted { offset, .. }| match self.constants[offset.0] {
+                        Constant::SortedAt(index) => self.tables.sorted[index].len(),
+                        _ => 0,
+                    })
+                };
+                format!("{} in a table of {}", self.operand(*operand), count(nonnegative) + count(negative))
+            }
+            Test::Text { subject, test } => {
+                let subject = match subject {
+                    Subject::Value(value) => format!("text of {value:?}").to_lowercase(),
+                    Subject::Comm => "comm".to_owned(),
+                };
+                match test {
+                    TextTest::Equals(bytes) => {
+                        format!("{subject} == \"{}\"", self.bytes(bytes.first, bytes.len))
+                    }
+                    TextTest::StartsWith(bytes) => {
+                        format!("{subject} starts with \"{}\"", self.bytes(bytes.first, bytes.len))
+                    }
+                    TextTest::Matches { classes, .. } => match self.constants[classes.0] {
+                        Constant::ClassesAt(index) => format!("{subject} matches text DFA {index}"),
+                        _ => subject,
+                    },
+                }
+            }
+        }
+    }
+
+    fn operand(&self, operand: Operand) -> String {
+        match operand {
+            Operand::Constant(integer) => match self.constants[integer.slot.0] {
+                Constant::Word(bits) if integer.is_negative => (bits as i64).to_string(),
+                Constant::Word(bits) => bits.to_string(),
+                _ => String::new(),
+            },
+            Operand::Only(value) => format!("{value:?}").to_lowercase(),
+            Operand::Element(value, index) => format!("{value:?}[{index}]").to_lowercase(),
+            Operand::Count(value) => format!("count({value:?})").to_lowercase(),
+            Operand::Position => "pos".to_owned(),
+            Operand::Uid => "uid".to_owned(),
+            Operand::Gid => "gid".to_owned(),
+        }
+    }
+
+    fn bytes(&self, first: Slot, len: usize) -> String {
+        let words = self.constants[first.0..].iter().flat_map(|constant| match constant {
+            Constant::Word(word) => word.to_le_bytes(),
+            _ => [0; 8],
+        });
+        words.take(len).collect::<Vec<u8>>().escape_ascii().to_string()
+    }
+}

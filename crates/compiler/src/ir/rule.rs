@@ -1,0 +1,130 @@
+//! One rule: a decision graph, an action, and the constants of both.
+
+use indexmap::IndexSet;
+use knobgate_glob::{Piece, TextEnd};
+use knobgate_policy::{Value, Width};
+
+use super::{Action, Graph};
+
+/// A rule as it is tried for knobs of one width.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// What must hold; a rule without a condition has an empty graph.
+    pub(crate) graph: Graph,
+    /// The constants of the graph.
+    pub(crate) graph_constants: Vec<Constant>,
+    pub(crate) action: Action,
+    /// The constants of the action.
+    pub(crate) action_constants: Vec<Constant>,
+    /// What it looks at.
+    pub(crate) fetch: FetchSet,
+}
+
+/// The values that are fetched before a chain of rules starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub(crate) struct FetchSet {
+    pub(crate) new: bool,
+    pub(crate) old: bool,
+    /// Which numbers of the new value count as numbers.
+    pub(crate) width: Width,
+}
+
+impl FetchSet {
+    /// What is in either.
+    pub(crate) fn and(self, other: Self) -> Self {
+        // In one chain the width matters to all rules or to none.
+        let width = if self.width == Width::default() { other.width } else { self.width };
+        Self { new: self.new || other.new, old: self.old || other.old, width }
+    }
+
+    /// The values, in the order in which they are fetched.
+    pub(crate) fn values(self) -> impl Iterator<Item = Value> {
+        [Value::New, Value::Old].into_iter().filter(move |&value| self.has(value))
+    }
+
+    pub(crate) fn has(self, value: Value) -> bool {
+        match value {
+            Value::New => self.new,
+            Value::Old => self.old,
+        }
+    }
+
+    pub(crate) fn add(&mut self, value: Value) {
+        match value {
+            Value::New => self.new = true,
+            Value::Old => self.old = true,
+        }
+    }
+}
+
+/// 8 bytes of a rule's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Constant {
+    /// These, in native order.
+    Word(u64),
+    /// Where the numbers of [`Tables::sorted`] with this index are.
+    SortedAt(usize),
+    /// How many there are: 2 to the power of it.
+    SortedLog2(usize),
+    /// Where the byte classes of the DFA for [`Tables::texts`] with this index are.
+    ClassesAt(usize),
+    /// The state in which it starts.
+    StartState(usize),
+}
+
+/// The index of a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Slot(pub(crate) usize);
+
+/// An integer among the constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Integer {
+    /// Its low 64 bits, in two's complement.
+    pub(crate) slot: Slot,
+    pub(crate) is_negative: bool,
+}
+
+/// Bytes among the constants: how many, and the first constant that they fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Bytes {
+    pub(crate) len: usize,
+    pub(crate) first: Slot,
+}
+
+/// What constants refer to. Equal entries are kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    /// Words in ascending order, at least one.
+    pub(crate) sorted: IndexSet<Vec<u64>>,
+    /// Patterns for texts.
+    pub(crate) texts: IndexSet<(Vec<Piece>, TextEnd)>,
+}
+
+/// Constants while they are collected.
+#[derive(Debug, Default)]
+pub(crate) struct Constants(pub(crate) Vec<Constant>);
+
+impl Constants {
+    pub(crate) fn slot(&mut self, constant: Constant) -> Slot {
+        self.0.push(constant);
+        Slot(self.0.len() - 1)
+    }
+
+    pub(crate) fn integer(&mut self, integer: knobgate_policy::Integer) -> Integer {
+        Integer { slot: self.slot(Constant::Word(integer.low_bits())), is_negative: integer.is_negative() }
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Bytes {
+        self.padded(bytes, bytes.len())
+    }
+
+    /// The bytes, followed by zeros up to `len`.
+    pub(crate) fn padded(&mut self, bytes: &[u8], len: usize) -> Bytes {
+        let first = Slot(self.0.len());
+        let mut padded = bytes.to_vec();
+        padded.resize(len.next_multiple_of(8), 0);
+        let words = padded.as_chunks().0.iter().map(|word| Constant::Word(u64::from_le_bytes(*word)));
+        self.0.extend(words);
+        Bytes { len, first }
+    }
+}

@@ -1,0 +1,222 @@
+//! Which steps share their code.
+//!
+//! A row of data tells a step apart from others in the same block: where it counts, which step comes next, and its
+//! constants. Steps share a block if they differ in nothing else and equally many steps follow at most: then code only ever
+//! goes on to later blocks, and the verifier's work is in proportion to the code.
+
+use foldhash::{HashMap, HashMapExt};
+use knobgate_bpf::Features;
+use knobgate_policy::Width;
+
+use super::nodes::{Nodes, end};
+use super::tables::Tables;
+use crate::error::{CompileError, LOOPS_MAX};
+use crate::ir::{Action, FetchSet, Graph, Ir, Step, StepId};
+use crate::program::Counter;
+
+/// Rules with more constants have code of their own.
+const ROW_CONSTANTS_MAX: usize = 512;
+
+/// Code that is emitted once.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// What has to hold. Empty where the interpreter has evaluated the condition before.
+    pub(crate) graph: Graph,
+    pub(crate) action: Action,
+    /// Those that it is for, in order.
+    pub(crate) steps: Vec<StepId>,
+    /// The constants of the graph and then of the action, if it is for one step: they are in the code. Else they are in the rows.
+    pub(crate) constants: Option<Vec<u64>>,
+    /// How many constants the graph has.
+    pub(crate) graph_constants: usize,
+}
+
+/// The index of a block. A block goes on only to blocks with higher indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BlockId(pub(crate) usize);
+
+/// What is known of a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlacedStep {
+    pub(crate) block: BlockId,
+    /// The offset of its row in the tables, not 0.
+    pub(crate) row: u32,
+    /// What has to be fetched before it starts: for itself and for all that may follow.
+    pub(crate) fetch: FetchSet,
+    /// How many tests the interpreter makes at most from here on; none where the condition is in the code.
+    pub(crate) tests: usize,
+    /// Whether its condition is data.
+    pub(crate) is_interpreted: bool,
+}
+
+/// A row: first these, 4 bytes each, then the constants, 8 bytes each.
+pub(crate) mod row {
+    /// Where the program goes when nothing is fetched yet: [`entry`](super::PlacedStep::entry).
+    pub(crate) const ENTRY: i16 = 0;
+    /// The offset of the two counters.
+    pub(crate) const COUNTERS: i16 = 4;
+    /// The row of the next step.
+    pub(crate) const NEXT: i16 = 8;
+    /// The number of the block.
+    pub(crate) const BLOCK: i16 = 12;
+    /// Where the program has an interpreter, 8 bytes: where the condition starts, or [`ENTER`](super::end::ENTER) if it is in
+    /// the code.
+    pub(crate) const CONDITION: i16 = 16;
+    /// The longest row.
+    pub(crate) const BYTES_MAX: usize = CONDITION as usize + 8 + 8 * super::ROW_CONSTANTS_MAX;
+}
+
+impl Block {
+    /// Whether its code needs the row of its step.
+    pub(crate) fn has_row(&self) -> bool {
+        // The ends of rules that rewrite are shared by all.
+        self.constants.is_none() || self.action.rewrites()
+    }
+}
+
+impl PlacedStep {
+    /// The number by which a program tells where a step starts: the values to fetch first, or else the block.
+    pub(crate) fn entry(&self) -> u32 {
+        const FETCHES: u32 = 4 * Width::ALL.len() as u32;
+        match self.fetch {
+            _ if self.starts_with_its_block() => FETCHES + self.block.0 as u32,
+            FetchSet { new, old, width } => u32::from(new) + 2 * u32::from(old) + 4 * width as u32,
+        }
+    }
+
+    /// Whether nothing has to be done before.
+    pub(crate) fn starts_with_its_block(&self) -> bool {
+        self.fetch == FetchSet::default() && self.tests == 0
+    }
+}
+
+/// All blocks of a program.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) nodes: Nodes,
+    pub(crate) steps: HashMap<StepId, PlacedStep>,
+    /// Where the constants start in a row.
+    pub(crate) row_constants: i16,
+}
+
+/// A step with what it is told apart by.
+struct Member {
+    id: StepId,
+    constants: Vec<u64>,
+    /// Where the condition starts, if the interpreter evaluates it; else [`end::ENTER`].
+    condition: u32,
+}
+
+/// What there is from a step on to the end of its chain.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tail {
+    /// How many steps.
+    steps: usize,
+    /// What they look at together.
+    fetch: FetchSet,
+    /// How many tests the interpreter makes at most.
+    tests: usize,
+}
+
+impl Blocks {
+    /// The blocks of all steps that can be reached. The condition of a step is in the code if fewer than `inlined` steps come
+    /// after it in its chain, and else is data for the interpreter. `resolve` gives the constants of a rule.
+    ///
+    /// # Errors
+    /// Too many tests follow each other.
+    pub(crate) fn new(
+        ir: &Ir,
+        features: &Features,
+        inlined: usize,
+        constants_of: impl Fn(&[crate::ir::Constant]) -> Vec<u64>,
+        tables: &mut Tables,
+    ) -> Result<Self, CompileError> {
+        let mut nodes = Nodes::default();
+        let mut tails: HashMap<StepId, Tail> = HashMap::new();
+        let mut numbers = HashMap::new();
+        let mut groups: Vec<(usize, Graph, &Action, usize, Vec<Member>)> = Vec::new();
+        let no_condition = Graph::default();
+        for (id, step) in ir.reached_steps() {
+            let Tail { steps: after, fetch, tests } =
+                step.next().map_or(Tail::default(), |next| tails[&next]);
+            let rule = ir.rule(step);
+            let (mut graph, mut constants) = rule.map_or((&no_condition, Vec::new()), |rule| {
+                (&rule.graph, constants_of(&rule.graph_constants))
+            });
+            let (mut condition, mut own_tests) = (end::ENTER, 0);
+            if !graph.nodes.is_empty() && after >= inlined {
+                (condition, own_tests) = nodes.place(graph, &constants, tables);
+                (graph, constants) = (&no_condition, Vec::new());
+            }
+            let tests = tests + own_tests;
+            match step {
+                Step::Rule { rule, .. } if tests > LOOPS_MAX => {
+                    return Err(CompileError::TooManyTests { rule });
+                }
+                _ => {}
+            }
+            let fetch = fetch.and(rule.map_or(FetchSet::default(), |rule| rule.fetch));
+            tails.insert(id, Tail { steps: after + 1, fetch, tests });
+
+            let graph_constants = constants.len();
+            constants.extend(rule.map_or_else(Vec::new, |rule| constants_of(&rule.action_constants)));
+            // A block without a condition goes on to no other.
+            let height = if graph.nodes.is_empty() { 0 } else { after };
+            let alone = (constants.len() > ROW_CONSTANTS_MAX).then_some(id);
+            // To the verifier, steps that share a block are one step: it follows each of them to whatever comes after any of
+            // them. Where stack must be stored to before it is read, only steps with the same fetched values may share one.
+            let fetched =
+                (condition == end::ENTER && !features.uninit_stack).then_some((fetch.new, fetch.old));
+            let action = ir.action(step);
+            let number = *numbers.entry((height, graph, action, alone, fetched)).or_insert_with(|| {
+                groups.push((height, graph.clone(), action, graph_constants, Vec::new()));
+                groups.len() - 1
+            });
+            groups[number].4.push(Member { id, constants, condition });
+        }
+        groups.sort_by_key(|(height, .., steps)| (std::cmp::Reverse(*height), steps[0].id));
+
+        let has_interpreter = tails.values().any(|tail| tail.tests > 0);
+        let row_constants = row::CONDITION + if has_interpreter { 8 } else { 0 };
+        let mut members: Vec<(BlockId, bool, &Member)> = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(number, (.., members))| {
+                members.iter().map(move |member| (BlockId(number), members.len() > 1, member))
+            })
+            .collect();
+        members.sort_by_key(|(.., member)| member.id);
+        let mut placed: HashMap<StepId, PlacedStep> = HashMap::new();
+        for (block, is_shared, member) in members {
+            let step = ir.steps.get(member.id);
+            let Tail { fetch, tests, .. } = tails[&member.id];
+            let is_interpreted = member.condition != end::ENTER;
+            let mut step_placed = PlacedStep { block, row: 0, fetch, tests, is_interpreted };
+            let header = [
+                step_placed.entry(),
+                Counter::of(step).offset(ir.rule_count),
+                step.next().map_or(0, |next| placed[&next].row),
+                block.0 as u32,
+            ];
+            let mut row: Vec<u8> = header.into_iter().flat_map(u32::to_ne_bytes).collect();
+            if has_interpreter {
+                row.extend(u64::from(member.condition).to_ne_bytes());
+            }
+            if is_shared {
+                row.extend(member.constants.iter().flat_map(|constant| constant.to_ne_bytes()));
+            }
+            step_placed.row = tables.place_bytes(&row);
+            placed.insert(member.id, step_placed);
+        }
+
+        let blocks = groups.into_iter().map(|(_, graph, action, graph_constants, mut members)| Block {
+            graph,
+            action: action.clone(),
+            steps: members.iter().map(|member| member.id).collect(),
+            constants: if members.len() == 1 { members.pop().map(|only| only.constants) } else { None },
+            graph_constants,
+        });
+        Ok(Self { blocks: blocks.collect(), nodes, steps: placed, row_constants })
+    }
+}

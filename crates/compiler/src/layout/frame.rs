@@ -1,0 +1,134 @@
+//! Where things are on the stack of a compiled program, as offsets from the frame pointer.
+//!
+//! A program and all that it calls share 512 bytes. The main function takes 448 of them; each of the two levels of
+//! functions below it is accounted for with 32 by the verifier, whether it uses them or not.
+
+use knobgate_policy::Value;
+use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX, VALUE_MAX};
+
+use crate::ir::Subject;
+
+/// Bytes in the buffer of a value: one more than the longest value, so that the helpers can tell that it fits and
+/// a terminating NUL has room.
+pub(crate) const VALUE_BYTES: i16 = VALUE_MAX as i16 + 1;
+/// Bytes in the buffer of the name. It shares its place with those of the values, which are fetched when the name has been
+/// matched and is no longer needed.
+pub(crate) const NAME_BYTES: i16 = NAME_MAX as i16 + 1;
+/// Bytes that `bpf_get_current_comm` fills: `TASK_COMM_LEN`.
+pub(crate) const COMM_BYTES: i16 = 16;
+
+const NEW: i16 = -448;
+const OLD: i16 = NEW + VALUE_BYTES;
+const NEW_NUMBERS: i16 = OLD + VALUE_BYTES;
+const OLD_NUMBERS: i16 = NEW_NUMBERS + NUMBERS_BYTES;
+/// The name.
+pub(crate) const NAME: i16 = NEW;
+/// Bytes in the buffer of the last component of the name.
+pub(crate) const LAST_COMPONENT_BYTES: i16 = LAST_COMPONENT_MAX as i16 + 1;
+/// The last component of the name. It shares its place with what is read of values, too.
+pub(crate) const LAST_COMPONENT: i16 = NEW_NUMBERS;
+/// The name of the task.
+pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
+/// uid (low half) and gid (high half) of the task.
+pub(crate) const IDS: i16 = COMM + COMM_BYTES;
+// What follows is not at multiples of 8: there the verifier would track what is stored, and follow every path once for each
+// value (see `codegen::verifier`).
+/// One byte through which a register is [laundered](crate::codegen). Names are known by then.
+pub(crate) const LAUNDER: i16 = TOO_LONG;
+/// 4 bytes through which the offset of a row is laundered.
+pub(crate) const LAUNDER_ROW: i16 = NUMBERS_OF_OLD.at + 4;
+/// The offset of the row where the program goes if the name turns out to be too long, 4 bytes.
+pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
+/// The offset of the slot in which the name is if it is spelled out, 4 bytes; over the last component, which told it.
+pub(crate) const ONLY: i16 = NUMBERS_OF_NEW.at + 4;
+/// For the interpreter, the offset of the row of the step whose condition is tested, 4 bytes. Names are known by then.
+pub(crate) const ROW: i16 = TOO_LONG;
+/// For the interpreter, the offset of the node that is tested, or how the condition ended, 4 bytes.
+pub(crate) const NODE: i16 = NUMBERS_OF_NEW.at + 4;
+/// The file position, 4 bytes.
+pub(crate) const POSITION: i16 = IDS + 8;
+/// How a value was read: its shape and length, the signs and magnitudes of its numbers.
+const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
+
+/// What was read of a value, besides its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    at: i16,
+}
+
+/// Of the new value.
+const NUMBERS_OF_NEW: Numbers = Numbers { at: NEW_NUMBERS };
+/// Of the current value.
+const NUMBERS_OF_OLD: Numbers = Numbers { at: OLD_NUMBERS };
+
+impl Numbers {
+    /// Of `value`.
+    pub(crate) fn of(value: Value) -> Self {
+        match value {
+            Value::New => NUMBERS_OF_NEW,
+            Value::Old => NUMBERS_OF_OLD,
+        }
+    }
+
+    /// Everything: the offsets of its bytes.
+    pub(crate) fn all(self) -> std::ops::Range<i16> {
+        self.at..self.at + NUMBERS_BYTES
+    }
+
+    /// The output of the DFA for [shapes](super::shape), one byte.
+    pub(crate) fn shape(self) -> i16 {
+        self.at + 1
+    }
+
+    /// One byte: bit `i` says whether number `i` is negative.
+    pub(crate) fn signs(self) -> i16 {
+        self.at + 2
+    }
+
+    /// How many bytes the value has, if it is available, one byte.
+    pub(crate) fn length(self) -> i16 {
+        self.at + 3
+    }
+
+    /// The low 64 bits of number `index`, in two's complement.
+    pub(crate) fn element(self, index: usize) -> i16 {
+        self.at + 8 + 8 * index as i16
+    }
+}
+
+/// The bytes of `value`.
+pub(crate) fn buffer(value: Value) -> i16 {
+    match value {
+        Value::New => NEW,
+        Value::Old => OLD,
+    }
+}
+
+impl Subject {
+    /// Where its buffer is.
+    pub(crate) fn buffer(self) -> i16 {
+        match self {
+            Subject::Value(value) => buffer(value),
+            Subject::Comm => COMM,
+        }
+    }
+
+    /// How long the buffer is, in bytes; the last one is always 0.
+    pub(crate) fn buffer_bytes(self) -> usize {
+        let bytes = match self {
+            Subject::Value(_) => VALUE_BYTES,
+            Subject::Comm => COMM_BYTES,
+        };
+        usize::from(bytes as u16)
+    }
+}
+
+const _: () = {
+    assert!(TOO_LONG + 4 <= 0);
+    assert!(LAUNDER_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY % 8 != 0 && NODE % 8 != 0);
+    assert!(POSITION + 4 <= TOO_LONG);
+    assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
+    assert!(NAME_BYTES <= 2 * VALUE_BYTES);
+    assert!(VALUE_MAX <= u8::MAX as usize);
+    assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);
+};

@@ -1,0 +1,182 @@
+//! How the names of a [`Plan`] are found: few by a tree of comparisons, many by a [perfect hash](super::perfect_hash), and
+//! those that are not spelled out by a DFA or by their prefixes.
+
+use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt};
+
+use super::PlacedStep;
+use super::perfect_hash::PerfectHash;
+use super::tables::{PlacedDfa, Tables};
+use crate::ir::{self, Others, Plan, StepId};
+
+/// Up to this many names are found by comparing words; more by their hash, which takes as long for any number. Writing
+/// `net/ipv4/conf/default/rp_filter` took 1.206 (one name), 1.211 (16) and 1.218 (32) times as long as with a program that
+/// only returns 1 with comparisons, and 1.223 to 1.240 with hashes, on Linux 6.18. Each name makes the code longer.
+const TREE_MAX: usize = 32;
+
+/// A [`Plan`] with its tables in place.
+#[derive(Debug)]
+pub(crate) enum Names<'a> {
+    Any(StepId),
+    ByName(ByName<'a>),
+}
+
+/// Finds the first step by the name.
+#[derive(Debug)]
+pub(crate) struct ByName<'a> {
+    pub(crate) plan: &'a ir::ByName,
+    pub(crate) literals: Option<Rc<Lookup>>,
+    pub(crate) last_components: Option<Rc<Lookup>>,
+    /// Whether the last component may tell in which slot of `literals` the name is, if it is there.
+    pub(crate) knows_slots: bool,
+    /// The DFA of the plan, if it has one.
+    pub(crate) dfa: Option<PlacedDfa>,
+}
+
+/// Where a name leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) step: StepId,
+    /// Of a last component that only one name has: the offset in the tables of that name's slot in a hash. Else 0.
+    pub(crate) only: u32,
+}
+
+/// What looks for one of some names.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// By comparing its words with theirs. All have as many.
+    Tree {
+        words: usize,
+        names: Vec<(Vec<u64>, Target)>,
+    },
+    Hash(Hash),
+}
+
+/// A perfect hash in the tables. A slot holds the words of its name, and then the target: the row of the step, and the
+/// slot of the only name, four bytes each.
+#[derive(Debug)]
+pub(crate) struct Hash {
+    /// How many words of a name are looked at: the longest name, a NUL, and zeros.
+    pub(crate) words: usize,
+    pub(crate) hash: PerfectHash,
+    pub(crate) buckets: u32,
+    pub(crate) slots: u32,
+}
+
+/// Places the tables of the plans for reads and for writes.
+pub(crate) fn place<'a>(
+    plans: &'a [Plan; 2],
+    steps: &HashMap<StepId, PlacedStep>,
+    tables: &mut Tables,
+) -> [Names<'a>; 2] {
+    let mut placed = Placed { steps, tables, lookups: Vec::new() };
+    plans.each_ref().map(|plan| placed.plan(plan))
+}
+
+type NameTarget<'a> = (&'a [u8], Target);
+
+struct Placed<'a, 'b> {
+    steps: &'b HashMap<StepId, PlacedStep>,
+    tables: &'b mut Tables,
+    /// Equal names that lead to the same, as those of reads and writes often do, share a lookup.
+    lookups: Vec<(Vec<NameTarget<'a>>, Rc<Lookup>)>,
+}
+
+impl<'a> Placed<'a, '_> {
+    fn plan(&mut self, plan: &'a Plan) -> Names<'a> {
+        let plan = match plan {
+            Plan::AnyName(step) => return Names::Any(*step),
+            Plan::ByName(plan) => plan,
+        };
+        let dfa = match &plan.others {
+            Others::Dfa(dfa) => {
+                let rows = dfa.with_outputs(|step| self.steps[&StepId(step as usize)].row);
+                Some(self.tables.place_dfa(&rows))
+            }
+            Others::Same(_) | Others::Prefixes(..) => None,
+        };
+        let target = |step| Target { step, only: 0 };
+        let names = plan.literals.iter().map(|(name, step)| (&name[..], target(*step))).collect();
+        let literals = self.lookup(names);
+        // The slot of the only name with a last component, or 0.
+        let mut slots: HashMap<&[u8], u32> = HashMap::new();
+        if let Some(Lookup::Hash(hash)) = literals.as_deref() {
+            for (name, _) in &plan.literals {
+                let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
+                slots.entry(last).and_modify(|slot| *slot = 0).or_insert_with(|| hash.slot_of(name));
+            }
+        }
+        let target = |last: &[u8], step| Target { step, only: slots.get(last).copied().unwrap_or(0) };
+        let last_components: Vec<_> =
+            plan.last_components.iter().map(|(last, step)| (&last[..], target(last, *step))).collect();
+        let knows_slots =
+            plan.elsewhere.is_known() && last_components.iter().any(|(_, target)| target.only != 0);
+        let last_components = self.lookup(last_components);
+        Names::ByName(ByName { plan, literals, last_components, knows_slots, dfa })
+    }
+
+    /// The lookup for `names`, which are different; for none there is none.
+    fn lookup(&mut self, names: Vec<NameTarget<'a>>) -> Option<Rc<Lookup>> {
+        if let Some((_, lookup)) = self.lookups.iter().find(|(placed, _)| *placed == names) {
+            return Some(lookup.clone());
+        }
+        let words = names.iter().map(|(name, _)| name.len() / 8 + 1).max()?;
+        let keys = names.iter().map(|(name, target)| (in_words(name, words), *target));
+        let lookup = if names.len() <= TREE_MAX {
+            Lookup::Tree { words, names: keys.collect() }
+        } else {
+            let (keys, targets): (Vec<Vec<u64>>, Vec<Target>) = keys.unzip();
+            Lookup::Hash(self.hash(words, &keys, &targets))
+        };
+        let lookup = Rc::new(lookup);
+        self.lookups.push((names, lookup.clone()));
+        Some(lookup)
+    }
+
+    fn hash(&mut self, words: usize, keys: &[Vec<u64>], targets: &[Target]) -> Hash {
+        let hash = PerfectHash::new(keys);
+        let buckets = self.tables.place_words(hash.buckets.iter().copied());
+        // No name starts with zeros, so that none is found in a slot that is empty.
+        let empty = vec![0; words];
+        let steps = self.steps;
+        let slots = self.tables.place_words(hash.slots.iter().flat_map(|slot| {
+            let (key, target) = slot.map_or((&empty, 0), |key| {
+                let Target { step, only } = targets[key];
+                (&keys[key], u64::from(only) << 32 | u64::from(steps[&step].row))
+            });
+            key.iter().copied().chain([target])
+        }));
+        Hash { words, hash, buckets, slots }
+    }
+}
+
+impl Lookup {
+    /// How many bytes of a name are looked at.
+    pub(crate) fn bytes(&self) -> i16 {
+        let words = match self {
+            Lookup::Tree { words, .. } => *words,
+            Lookup::Hash(hash) => hash.words,
+        };
+        8 * words as i16
+    }
+}
+
+impl Hash {
+    /// Bytes in a slot.
+    pub(crate) fn stride(&self) -> usize {
+        8 * (self.words + 1)
+    }
+
+    /// The offset in the tables of the slot of a name that was placed.
+    fn slot_of(&self, name: &[u8]) -> u32 {
+        self.slots + (self.hash.slot_of(&in_words(name, self.words)) * self.stride()) as u32
+    }
+}
+
+/// The bytes as words, followed by zeros.
+fn in_words(name: &[u8], words: usize) -> Vec<u64> {
+    let mut padded = name.to_vec();
+    padded.resize(8 * words, 0);
+    padded.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}

@@ -1,0 +1,337 @@
+//! Conditions as data: the encoding that the [interpreter](crate::codegen) runs.
+//!
+//! Each [node](crate::ir::Node) of a decision graph is a record with its two successors: the offset of another record, or an
+//! [`end`]. Equal records are kept once, so that rules share what their conditions have in common.
+
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
+use knobgate_policy::limits::ELEMENTS_MAX;
+use knobgate_policy::{Relation, Value};
+
+use super::tables::Tables;
+use crate::ir::{Bytes, Graph, Next, NumberSet, Operand, Sorted, Subject, Test, TextTest};
+
+/// Successors that are no records.
+pub(crate) mod end {
+    /// The block of the step is entered.
+    pub(crate) const ENTER: u32 = 1;
+    /// The condition does not hold: the next step follows.
+    pub(crate) const NEXT_STEP: u32 = 2;
+    /// The rule cannot be evaluated. No successor, but a result.
+    pub(crate) const CANNOT_EVALUATE: u32 = 3;
+}
+
+/// Where things are in a record.
+pub(crate) mod node {
+    /// The successor where the test holds, 4 bytes.
+    pub(crate) const HOLDS: i16 = 0;
+    /// The successor where it does not, 4 bytes.
+    pub(crate) const FAILS: i16 = 4;
+    /// Which [`TestKind`](super::TestKind), a byte.
+    pub(crate) const TEST: i16 = 8;
+
+    /// Of a comparison of numbers: the sum of the [orderings](super::ordering) with which it holds, a byte.
+    pub(crate) const ORDERINGS: i16 = 9;
+    /// The left operand.
+    pub(crate) const LEFT: i16 = 12;
+    /// The right operand.
+    pub(crate) const RIGHT: i16 = 16;
+    /// The low 64 bits of the left operand, if it is a constant.
+    pub(crate) const LEFT_CONSTANT: i16 = 24;
+    /// The same of the right one.
+    pub(crate) const RIGHT_CONSTANT: i16 = 32;
+
+    /// Of a comparison of bytes: how many whole words are compared before the last one, a byte.
+    pub(crate) const WORDS: i16 = 9;
+    /// Which bits of the last word count, 8 bytes.
+    pub(crate) const MASK: i16 = 16;
+    /// The two things that they may be, 8 bytes each.
+    pub(crate) const LAST: [i16; 2] = [24, 32];
+    /// The whole words.
+    pub(crate) const WHOLE: i16 = 40;
+
+    /// Of a search: the operand is the left one. For numbers that are not negative, and then for those that are: where they are,
+    /// and how many there are (2 to the power of it, or [`NONE`](super::NONE)), 4 bytes each.
+    pub(crate) const SORTED: [i16; 2] = [24, 32];
+
+    /// Of a match: where the byte classes of the DFA are, 4 bytes.
+    pub(crate) const CLASSES: i16 = 12;
+    /// The state in which it starts, 4 bytes.
+    pub(crate) const START: i16 = 16;
+}
+
+/// Where things are in an operand, a byte each.
+pub(crate) mod operand {
+    /// Which [`Source`](super::Source).
+    pub(crate) const SOURCE: i16 = 0;
+    /// How many numbers a value must have at least.
+    pub(crate) const LEAST: i16 = 1;
+    /// How many it may have at most.
+    pub(crate) const MOST: i16 = 2;
+    /// Whether what comes from no value is negative.
+    pub(crate) const NEGATIVE: i16 = 3;
+}
+
+/// How two numbers compare.
+pub(crate) mod ordering {
+    pub(crate) const LESS: u8 = 1;
+    pub(crate) const EQUAL: u8 = 2;
+    pub(crate) const GREATER: u8 = 4;
+}
+
+/// What a record says of how many numbers are searched, where there are none.
+pub(crate) const NONE: u32 = u32::MAX >> 1;
+
+/// What a record tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TestKind {
+    /// Compares two numbers.
+    Compare,
+    /// Looks for a number among many.
+    Search,
+    /// Compares a text with bytes, or its start.
+    Bytes(Subject),
+    /// Runs a DFA over a text.
+    Match(Subject),
+}
+
+/// Where an operand comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Constant,
+    Position,
+    Uid,
+    Gid,
+    Count(Value),
+    Element(Value, u8),
+}
+
+impl TestKind {
+    /// The value whose text it looks at, if it looks at one.
+    pub(crate) fn value(self) -> Option<Value> {
+        match self {
+            TestKind::Bytes(Subject::Value(value)) | TestKind::Match(Subject::Value(value)) => Some(value),
+            TestKind::Compare
+            | TestKind::Search
+            | TestKind::Bytes(Subject::Comm)
+            | TestKind::Match(Subject::Comm) => None,
+        }
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        let of_subject = |subject| match subject {
+            Subject::Value(value) => of_value(value),
+            Subject::Comm => 2,
+        };
+        match self {
+            TestKind::Compare => 0,
+            TestKind::Bytes(subject) => 1 + of_subject(subject),
+            TestKind::Match(subject) => 4 + of_subject(subject),
+            TestKind::Search => 7,
+        }
+    }
+}
+
+impl Source {
+    fn of(operand: Operand) -> Self {
+        match operand {
+            Operand::Constant(_) => Source::Constant,
+            Operand::Only(value) => Source::Element(value, 0),
+            Operand::Element(value, index) => Source::Element(value, index),
+            Operand::Count(value) => Source::Count(value),
+            Operand::Position => Source::Position,
+            Operand::Uid => Source::Uid,
+            Operand::Gid => Source::Gid,
+        }
+    }
+
+    /// The value that it is in, if it is in one.
+    pub(crate) fn value(self) -> Option<Value> {
+        match self {
+            Source::Count(value) | Source::Element(value, _) => Some(value),
+            Source::Constant | Source::Position | Source::Uid | Source::Gid => None,
+        }
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Source::Constant => 0,
+            Source::Position => 1,
+            Source::Uid => 2,
+            Source::Gid => 3,
+            Source::Count(value) => 4 + of_value(value),
+            Source::Element(value, index) => 6 + of_value(value) * ELEMENTS_MAX as u8 + index,
+        }
+    }
+}
+
+fn of_value(value: Value) -> u8 {
+    match value {
+        Value::New => 0,
+        Value::Old => 1,
+    }
+}
+
+/// The records of a program.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    placed: HashMap<Vec<u8>, u32>,
+    /// For each record, how many tests follow each other at most, from it on.
+    longest: HashMap<u32, usize>,
+    /// What is tested, by number.
+    pub(crate) tests: BTreeMap<u8, TestKind>,
+    /// Where operands come from, by number.
+    pub(crate) sources: BTreeMap<u8, Source>,
+}
+
+impl Nodes {
+    /// Places the graph of a condition with these constants. Returns where it starts, and how many tests it makes at most.
+    pub(crate) fn place(&mut self, graph: &Graph, constants: &[u64], tables: &mut Tables) -> (u32, usize) {
+        let mut offsets = vec![end::ENTER; graph.nodes.len()];
+        for (index, node) in graph.nodes.iter().enumerate().rev() {
+            let [holds, fails] = [node.holds, node.fails].map(|next| match next {
+                Next::Node(next) => offsets[next],
+                Next::Holds => end::ENTER,
+                Next::Fails => end::NEXT_STEP,
+            });
+            let record = self.encode(&node.test, constants, holds, fails);
+            offsets[index] = match self.placed.get(&record.bytes) {
+                Some(&placed) => placed,
+                None => {
+                    let placed = tables.place_bytes(&record.bytes);
+                    let longest = [holds, fails].map(|next| self.longest_from(next)).into_iter().max();
+                    self.tests.insert(record.test.number(), record.test);
+                    self.longest.insert(placed, 1 + longest.unwrap_or(0));
+                    self.placed.insert(record.bytes, placed);
+                    placed
+                }
+            };
+        }
+        let start = offsets.first().copied().unwrap_or(end::ENTER);
+        (start, self.longest_from(start))
+    }
+
+    fn longest_from(&self, record: u32) -> usize {
+        self.longest.get(&record).copied().unwrap_or(0)
+    }
+
+    fn encode(&mut self, test: &Test, constants: &[u64], holds: u32, fails: u32) -> Record {
+        match test {
+            Test::Compare { left, relation, right } => {
+                let mut record = Record::new(TestKind::Compare, holds, fails);
+                record.put(node::ORDERINGS, &[orderings(*relation)]);
+                for (operand, at, constant_at) in
+                    [(left, node::LEFT, node::LEFT_CONSTANT), (right, node::RIGHT, node::RIGHT_CONSTANT)]
+                {
+                    self.operand(&mut record, *operand, at);
+                    let bits = match operand {
+                        Operand::Constant(integer) => constants[integer.slot.0],
+                        _ => 0,
+                    };
+                    record.put(constant_at, &bits.to_ne_bytes());
+                }
+                record
+            }
+            Test::Member { operand, set: NumberSet { nonnegative, negative } } => {
+                let mut record = Record::new(TestKind::Search, holds, fails);
+                self.operand(&mut record, *operand, node::LEFT);
+                for (at, sorted) in node::SORTED.into_iter().zip([nonnegative, negative]) {
+                    let (offset, log2) = sorted.map_or((0, NONE), |Sorted { offset, log2 }| {
+                        (constants[offset.0] as u32, constants[log2.0] as u32)
+                    });
+                    record.put(at, &offset.to_ne_bytes());
+                    record.put(at + 4, &log2.to_ne_bytes());
+                }
+                record
+            }
+            Test::Text { subject, test } => match test {
+                TextTest::Equals(text) => bytes_record(*subject, (*text, true), constants, holds, fails),
+                TextTest::StartsWith(text) => bytes_record(*subject, (*text, false), constants, holds, fails),
+                TextTest::Matches { classes, start } => {
+                    let mut record = Record::new(TestKind::Match(*subject), holds, fails);
+                    for (at, slot) in [(node::CLASSES, classes), (node::START, start)] {
+                        record.put(at, &(constants[slot.0] as u32).to_ne_bytes());
+                    }
+                    record
+                }
+            },
+        }
+    }
+
+    /// Notes where `operand` comes from.
+    fn operand(&mut self, record: &mut Record, operand: Operand, at: i16) {
+        let source = Source::of(operand);
+        let (least, most) = operand.counts().map_or((0, 0), |(_, least, most)| (least, most));
+        let is_negative = matches!(operand, Operand::Constant(integer) if integer.is_negative);
+        record.put(at + operand::SOURCE, &[source.number()]);
+        record.put(at + operand::LEAST, &[least]);
+        record.put(at + operand::MOST, &[most]);
+        record.put(at + operand::NEGATIVE, &[is_negative.into()]);
+        self.sources.insert(source.number(), source);
+    }
+}
+
+/// The text is `text` or, if not `whole`, starts with it.
+fn bytes_record(
+    subject: Subject,
+    (text, whole): (Bytes, bool),
+    constants: &[u64],
+    holds: u32,
+    fails: u32,
+) -> Record {
+    if text.len >= subject.buffer_bytes() {
+        // No text is as long; but that there is one is tested all the same.
+        return bytes_record(subject, (Bytes { len: 0, ..text }, false), constants, fails, fails);
+    }
+    let words = constants[text.first.0..].iter().flat_map(|word| word.to_le_bytes());
+    let bytes: Vec<u8> = words.take(text.len).collect();
+    let (words, last) = bytes.as_chunks::<8>();
+    let mut mask = [0; 8];
+    mask[..last.len() + usize::from(whole)].fill(0xff);
+    let terminators = if whole && subject != Subject::Comm { [0, b'\n'] } else { [0, 0] };
+
+    let mut record = Record::new(TestKind::Bytes(subject), holds, fails);
+    record.put(node::WORDS, &[words.len() as u8]);
+    record.put(node::MASK, &mask);
+    for (at, terminator) in node::LAST.into_iter().zip(terminators) {
+        record.put(at, last);
+        record.put(at + last.len() as i16, &[terminator]);
+    }
+    record.put(node::WHOLE, words.as_flattened());
+    record
+}
+
+/// One that is not placed yet.
+struct Record {
+    test: TestKind,
+    bytes: Vec<u8>,
+}
+
+impl Record {
+    fn new(test: TestKind, holds: u32, fails: u32) -> Self {
+        let mut record = Self { test, bytes: Vec::new() };
+        record.put(node::HOLDS, &holds.to_ne_bytes());
+        record.put(node::FAILS, &fails.to_ne_bytes());
+        record.put(node::TEST, &[test.number()]);
+        record
+    }
+
+    fn put(&mut self, at: i16, bytes: &[u8]) {
+        let range = at as usize..at as usize + bytes.len();
+        self.bytes.resize(self.bytes.len().max(range.end), 0);
+        self.bytes[range].copy_from_slice(bytes);
+    }
+}
+
+fn orderings(relation: Relation) -> u8 {
+    use ordering::{EQUAL, GREATER, LESS};
+    match relation {
+        Relation::Less => LESS,
+        Relation::LessOrEqual => LESS | EQUAL,
+        Relation::Equal => EQUAL,
+        Relation::NotEqual => LESS | GREATER,
+        Relation::GreaterOrEqual => EQUAL | GREATER,
+        Relation::Greater => GREATER,
+    }
+}
