@@ -57,3 +57,73 @@ fn hoist(policy: &Policy, (rule, width): RuleId, tables: &mut Tables) -> Rule {
     let (action, action_constants) = Action::hoist(rule.action(), &mut fetch);
     Rule { graph, graph_constants, action, action_constants, fetch }
 }
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::{CheckOptions, Source, parse};
+
+    use super::*;
+
+    /// The IR of a policy with these rules, as text.
+    fn printed(rules: &str) -> String {
+        let text = format!("policy p\n{rules}\n");
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        analyse(file.policy()).expect("few patterns").to_string()
+    }
+
+    #[test]
+    fn a_condition_is_one_graph() {
+        let expected = r#"read:
+  every name -> 0
+write:
+  vm/x -> 3
+  other names -> 1
+  too long, and ends in x -> 4
+  ends in something else -> 1
+steps:
+  0: default read: allow
+  1: default write: deny(EPERM)
+  2: rule 1 (Bits32): clamp, else 1
+    n0: uid == 7 ? fails : holds
+  3: rule 0 (Bits32): deny(EIO), else 2
+    n0: 0 <= new ? n1 : n2
+    n1: new < old ? n3 : n2
+    n2: text of new == "a" ? n3 : fails
+    n3: count(old) in a table of 20 ? fails : n4
+    n4: pos >= -1 ? n5 : holds
+    n5: pos <= 5 ? fails : holds
+  4: rule 0: cannot be evaluated
+"#;
+        let members = (0..20).map(|member| member.to_string()).collect::<Vec<_>>().join(", ");
+        let rules = format!(
+            "deny(EIO) write vm.x if (0 <= new < old or new == \"a\") and not (count(old) in {{{members}}} or \
+             pos in -1..5)\nclamp write vm.x to 1..2 if not uid == 7"
+        );
+        assert_eq!(printed(&rules), expected);
+    }
+
+    #[test]
+    fn chains_with_the_same_end_share_it() {
+        let expected = "read:
+  every name -> 0
+write:
+  a/... -> 3
+  b/... -> 4
+  other names -> 2
+  too long -> 5
+steps:
+  0: default read: allow
+  1: default write: deny(EPERM)
+  2: rule 2: allow, else 1
+    n0: uid == 0 ? holds : fails
+  3: rule 0: deny(EPERM), else 2
+    n0: comm matches text DFA 0 ? holds : fails
+  4: rule 1: deny(EPERM), else 2
+    n0: gid == 1 ? holds : fails
+  5: rule 0: cannot be evaluated
+";
+        let rules =
+            "deny write a.** if comm matches \"x*\"\ndeny write b.** if gid == 1\nallow write ** if uid == 0";
+        assert_eq!(printed(rules), expected);
+    }
+}

@@ -309,6 +309,29 @@ fn the_examples_match_every_name_by_the_definition() {
     assert!(checked > 0);
 }
 
+/// Names told apart in every way: by prefixes, by few and by many literals, and by their last component.
+#[test]
+fn every_kind_of_matcher_finds_what_the_definition_says() {
+    let numbered = |count: usize, rule: &dyn Fn(usize) -> String| {
+        format!("policy p\n{}\n", (0..count).map(rule).collect::<Vec<_>>().join("\n"))
+    };
+    let policies = [
+        "policy p\nallow write net.**\ndeny write net.ipv4.** if pos == 1\nallow write net.ipv4.conf.**\n\
+         deny(EIO) write net.ipv4.** if uid == 1\n"
+            .to_owned(),
+        "policy p\nallow write net.ipv4.** if uid == 1\nallow write net.** if uid == 2\n\
+         deny write net.ipv4.conf.** if uid == 3\nallow read vm.**\ndeny read vm.x\n"
+            .to_owned(),
+        numbered(20, &|i| format!("allow write vm.a{i} if uid == {i}")),
+        numbered(200, &|i| format!("allow write net.a{}.b{} if uid == {i}", i / 7, i % 7)),
+        numbered(60, &|i| format!("allow read write net.a{}.b{i}, **.c{i} if uid == {i}", i / 7)),
+    ];
+    for text in policies {
+        let file = parse(Source::new("p", text.as_str()), &CheckOptions::default()).expect("valid");
+        assert!(check(file.policy()), "too many states: {text}");
+    }
+}
+
 #[test]
 fn random_policies_match_every_name_by_the_definition() {
     const POLICIES: usize = 100;
