@@ -73,7 +73,7 @@ pub struct Compiled {
 const INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 2;
 
 /// Where it would be more, so much of them still is: what takes the verifier little time.
-const PARTLY_INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 20;
+const PARTLY_INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 50;
 
 /// Compiles a policy, by itself or with the file that it comes from, for a kernel with these features.
 ///

@@ -68,8 +68,6 @@ impl Action {
         let hoisted = match action {
             policy::Action::Allow => Action::Allow,
             policy::Action::Deny(errno) => Action::Deny(*errno),
-            // It does not fit into any value that is fetched.
-            policy::Action::Set(text) if text.as_bytes().len() > VALUE_MAX => Action::CannotEvaluate,
             policy::Action::Set(text) => {
                 fetch.add(Value::New);
                 Action::Set(constants.padded(text.as_bytes(), Self::SET_BYTES))
