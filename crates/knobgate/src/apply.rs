@@ -47,6 +47,7 @@ impl Attachments {
     ///
     /// If the name is in use and all of its cgroups are among these, the program replaces that of the attachment: every
     /// access is judged by one of the two. Otherwise it must be the same program; the cgroups that are new get that one.
+    /// Naming a cgroup twice makes no difference.
     ///
     /// # Errors
     ///
@@ -57,8 +58,13 @@ impl Attachments {
         loaded: &LoadedProgram,
         cgroups: &[CgroupRef],
     ) -> Result<Applied, AttachmentError> {
+        let mut seen = BTreeSet::new();
+        let cgroups: Vec<_> = cgroups.iter().filter(|cgroup| seen.insert(cgroup.id())).cloned().collect();
+        if cgroups.is_empty() {
+            return Err(AttachmentError::NoCgroups { name: name.clone() });
+        }
         let _lock = self.lock()?;
-        self.apply_locked(name, loaded, cgroups)
+        self.apply_locked(name, loaded, &cgroups)
     }
 
     fn apply_locked(

@@ -30,6 +30,12 @@ pub enum AttachmentError {
         /// The names that there are.
         existing: Vec<AttachmentName>,
     },
+    /// No cgroup was given to attach a program to.
+    #[error("the attachment \"{name}\" needs at least one cgroup")]
+    NoCgroups {
+        /// The name.
+        name: AttachmentName,
+    },
     /// The attachment has another program and is on other cgroups than those to which this one is to be attached.
     #[error(
         "the attachment \"{name}\" is on other cgroups already, and its program is not the same as this one"

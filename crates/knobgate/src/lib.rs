@@ -17,7 +17,8 @@
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
 //!
-//! Most of this needs root. Nothing is printed: errors, limits, and what was done are returned.
+//! Most of this needs root and cgroup v2, and attachments need a bpffs. Nothing is printed: errors, limits, and what was
+//! done are returned.
 //!
 //! # Examples
 //!

@@ -65,7 +65,8 @@ fn attached_read_back_and_detached() -> Result<(), Failed> {
     assert_eq!(compiled.limits(), []);
 
     let attachments = Attachments::create()?;
-    let applied = attachments.apply(&name, &compiled.load()?, &[CgroupRef::at(cgroup.path())?])?;
+    let at = CgroupRef::at(cgroup.path())?;
+    let applied = attachments.apply(&name, &compiled.load()?, &[at.clone(), at])?;
     assert_eq!(applied, Applied::Attached);
     assert!(!can_write(&cgroup)?);
 
@@ -124,7 +125,7 @@ fn survey_has_names() -> Result<(), Failed> {
     knobgate_testing::eventually("the attachment has no cgroup", || {
         Survey::take().is_ok_and(|survey| survey.dead.contains(&name))
     });
-    assert_eq!(attachments.detach(&name, &[])?.from, []);
+    assert!(attachments.detach(&name, &[])?.from.is_empty());
     Ok(())
 }
 
@@ -133,6 +134,9 @@ fn errors_have_reasons() -> Result<(), Failed> {
     let (attachments, name) = (Attachments::create()?, name("knobgate-test-errors"));
     let missing = attachments.read(&name);
     assert!(matches!(missing, Err(AttachmentError::NotFound { .. })), "{missing:?}");
+
+    let nowhere = attachments.apply(&name, &compiled(DENY)?.load()?, &[]);
+    assert!(matches!(nowhere, Err(AttachmentError::NoCgroups { .. })), "{nowhere:?}");
 
     attachments.apply(&name, &compiled(DENY)?.load()?, &[CgroupRef::from(&*cgroup)])?;
     let elsewhere = CgroupRef::from(&*other);
