@@ -164,7 +164,7 @@ fn renewed() -> Result<(), Failed> {
     assert!(list.contains("t-renewed has lost what it was on"), "{list}");
     assert!(may_write(&cgroup));
     let said = attach(file.path(), &cgroup, "t-renewed");
-    assert!(said.contains("is gone"), "{said}");
+    assert!(said.contains("because its previous cgroup was removed"), "{said}");
     assert!(!may_write(&cgroup));
     assert_eq!(listed(&cgroup).len(), 1);
     Ok(())
