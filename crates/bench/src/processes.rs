@@ -56,7 +56,7 @@ pub(crate) fn measure(stage: &Stage) -> Result<Processes, Box<dyn Error>> {
 
 fn build() -> Result<PathBuf, Box<dyn Error>> {
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--package", "knobgate"])
+        .args(["build", "--release", "--quiet", "--package", "knobgate-cli"])
         .stdin(Stdio::null())
         .status()?;
     let here = std::env::current_exe()?;

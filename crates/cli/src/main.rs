@@ -1,51 +1,44 @@
 //! `knobgate`: policy over `/proc/sys` for Linux control groups.
 //!
-//! A thin layer over the crates: every subcommand is a module of [`commands`], which reads its arguments, calls
-//! the crates, and prints. What several commands share is one idea a module:
+//! A thin layer over the library `knobgate` and the crates below it: every subcommand is a module of [`commands`], which
+//! reads its arguments, calls them, and prints. What several commands share is one idea a module:
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports what is wrong with it;
-//! - [`what_runs`] reads what is put in force: a policy, or a program from an object;
+//! - [`program_source`] reads what is to be attached: a policy, or a program from an object;
 //! - [`report`] draws diagnostics, with the line and carets under the place;
 //! - [`json`] is what `--json` prints, [`json_decision`] and [`json_diagnostic`] what is in it of accesses and of errors;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`mod@printable`] keeps what others chose (policies, names, values) from driving the terminal;
-//! - [`deciding_hook`] says which hook decides, and [`degradation`] what its kernel cannot do; [`not_compiled`] is about
-//!   policies that no kernel, or not this one, can have;
-//! - [`into_kernel`] compiles a policy for this machine and loads it, and says what the kernel cannot do;
-//! - [`confinement`] is a cgroup with a policy on it for one command, and [`supervise`] stays with that command;
-//! - [`chosen_cgroup`] is a cgroup that the user named, [`put_in_force`] gets a program onto many of them or onto none;
-//! - [`attachments`] is what is kept on the bpffs, [`in_force`] what a program in the kernel says of its policy, and
-//!   [`run_order`] which programs run for a cgroup, one after the other;
+//! - [`deciding_hook`] says which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
+//!   [`not_compiled`] is about policies that no kernel, or not this one, can have;
+//! - [`cgroup_argument`] is the cgroups that the user named;
+//! - [`load_failure`] and [`attachment_failure`] say what to do when a program cannot be loaded or attached;
+//! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] is how a command ends, and with which exit status.
 #![forbid(unsafe_code)]
 
-mod attachments;
-mod chosen_cgroup;
+mod attachment_failure;
+mod cgroup_argument;
 mod commands;
-mod confinement;
 mod deciding_hook;
-mod degradation;
-mod departures;
+mod departure_report;
 mod failure;
-mod in_force;
-mod into_kernel;
 mod json;
 mod json_decision;
 mod json_diagnostic;
 mod limited;
+mod load_failure;
 mod not_compiled;
 mod output;
 mod plural;
 mod policy_file;
 mod printable;
-mod put_in_force;
+mod profile_limit;
+mod program_source;
 mod report;
-mod run_order;
 mod style;
-mod supervise;
 mod timestamp;
-mod what_runs;
 
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;

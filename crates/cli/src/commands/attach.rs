@@ -4,16 +4,16 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_kernel::{Cgroup, CgroupType, ThreadCount};
+use knobgate::{Applied, Attachments, CgroupRef};
+use knobgate_kernel::{Cgroup, CgroupType, MovedAway, ThreadCount};
 
-use crate::attachments::{Lock, create_pins, parse_name};
-use crate::chosen_cgroup::{ChosenCgroup, cgroup_at, cgroup_of, kind_of, places};
+use crate::attachment_failure::parse_name;
+use crate::cgroup_argument::{cgroup_at, cgroup_of, summarize, type_of};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
-use crate::put_in_force::{Done, put_in_force};
-use crate::what_runs::{WhatRuns, WhatRunsArgs};
+use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
 /// Attach a policy, or a program of your own, to cgroups; it stays until it is detached
 ///
@@ -29,7 +29,7 @@ use crate::what_runs::{WhatRuns, WhatRunsArgs};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attach {
     #[command(flatten)]
-    what: WhatRunsArgs,
+    source: ProgramSourceArgs,
     /// A cgroup: a path in the file system, or below the root of the hierarchy; once for each cgroup
     #[arg(long = "cgroup", value_name = "PATH", required_unless_present = "pids")]
     cgroups: Vec<PathBuf>,
@@ -43,37 +43,35 @@ pub(crate) struct Attach {
 
 impl Attach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let what = self.what.read(output)?;
+        let source = self.source.read(output)?;
         let name = match &self.name {
             Some(name) => parse_name(name)?,
-            None => parse_name(what.name())
+            None => parse_name(source.name())
                 .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
         };
-        let cgroups = self.chosen(output)?;
+        let cgroups = self.cgroups(output)?;
         // Loading takes the privileges; before it, nothing is made.
-        let loaded = what.load(output)?;
-        let pins = create_pins(output)?;
+        let loaded = source.load(output)?;
+        let attachments = create_attachments(output)?;
 
-        let _lock = Lock::take(&pins)?;
-        let done = put_in_force(&pins, &name, &loaded, &cgroups)?;
-        let done = told(&done, &what, &cgroups);
-        output.done(format_args!("{name}: {done}; decided by {}", DecidingHook::of_this_machine()));
+        let applied = attachments.apply(&name, &loaded, &cgroups)?;
+        let summary = summary(&applied, &source, &cgroups);
+        output.done(format_args!("{name}: {summary}; decided by {}", DecidingHook::of_this_machine()));
         Ok(ExitCode::SUCCESS)
     }
 
     /// The cgroups, each once.
-    fn chosen(&self, output: &Output) -> Result<Vec<ChosenCgroup>, Failure> {
-        let (mut chosen, mut seen) = (Vec::new(), HashSet::new());
-        let mut choose = |cgroup: &Cgroup| {
-            let cgroup = ChosenCgroup::from(cgroup);
+    fn cgroups(&self, output: &Output) -> Result<Vec<CgroupRef>, Failure> {
+        let (mut cgroups, mut seen) = (Vec::new(), HashSet::new());
+        let mut add = |cgroup: &Cgroup| {
             if seen.insert(cgroup.id()) {
-                chosen.push(cgroup);
+                cgroups.push(CgroupRef::from(cgroup));
             }
         };
         for path in &self.cgroups {
             let cgroup = cgroup_at(path)?;
             let place = cgroup.path().display();
-            match kind_of(&cgroup)? {
+            match type_of(&cgroup)? {
                 CgroupType::Root => output.warning(format!(
                     "{place} is the root of all cgroups: the policy holds for every process of this machine"
                 )),
@@ -83,12 +81,12 @@ impl Attach {
                 )),
                 _ => {}
             }
-            choose(&cgroup);
+            add(&cgroup);
         }
         for &pid in &self.pids {
             let cgroup = cgroup_of(pid)?;
             let place = cgroup.path().display();
-            match kind_of(&cgroup)? {
+            match type_of(&cgroup)? {
                 CgroupType::Root => {
                     return Err(Failure::usage(format!(
                         "process {pid} is in {place}, the root of all cgroups, where a policy would hold for every \
@@ -112,9 +110,9 @@ impl Attach {
                 }
                 _ => {}
             }
-            choose(&cgroup);
+            add(&cgroup);
         }
-        Ok(chosen)
+        Ok(cgroups)
     }
 }
 
@@ -131,29 +129,49 @@ fn domain_of(threaded: &Cgroup) -> Option<Cgroup> {
 const HAS_THREADS: &str = "is a threaded cgroup: the policy holds for the threads in it, and not for other threads of \
                            their processes";
 
+/// The directory of attachments, created if necessary. Warns of what was in its place.
+fn create_attachments(output: &Output) -> Result<Attachments, Failure> {
+    let attachments = Attachments::create()?;
+    let path = attachments.path();
+    for MovedAway { owner, path: moved_to, .. } in attachments.moved_away() {
+        output.warning(format!(
+            "{} belonged to user {owner}, and was moved to {}; remove that, and keep others out: chmod 700 {}",
+            path.display(),
+            moved_to.display(),
+            path.parent().unwrap_or(path).display()
+        ));
+    }
+    Ok(attachments)
+}
+
 /// What was done, for people.
-fn told(done: &Done, what: &WhatRuns, named: &[ChosenCgroup]) -> String {
-    match done {
-        Done::Attached => format!("attached {what} to {}", places(named)),
-        Done::Renewed => {
-            format!("attached {what} to {}, for what it was on before is gone", places(named))
+fn summary(applied: &Applied, source: &ProgramSource, cgroups: &[CgroupRef]) -> String {
+    let all = summarize(cgroups);
+    match applied {
+        Applied::Attached => format!("attached {source} to {all}"),
+        Applied::Renewed => {
+            format!("attached {source} to {all}, because its previous cgroup was removed")
         }
-        Done::Replaced { old, on, added } => {
+        Applied::Replaced { old, on, added } => {
             let more = match &added[..] {
                 [] => String::new(),
-                added => format!(", and attached it to {}", places(added)),
+                added => format!(", and attached it to {}", summarize(added)),
             };
-            format!("replaced {} on {} by {what}{more}", programs(old), places(on))
+            format!("replaced {} on {} by {source}{more}", programs(old), summarize(on))
         }
-        Done::Shared { program, added, cgroups } => {
-            let all = count(*cgroups, "cgroup");
+        Applied::Shared { program, added, cgroups } => {
+            let total = count(*cgroups, "cgroup");
             match &added[..] {
-                [] => format!("{what} is on {} already; program {program} is on {all}", places(named)),
+                [] => format!("{source} is on {all} already; program {program} is on {total}"),
                 added => {
-                    format!("attached {what} to {} too; program {program} is now on {all}", places(added))
+                    format!(
+                        "attached {source} to {} too; program {program} is now on {total}",
+                        summarize(added)
+                    )
                 }
             }
         }
+        _ => format!("{source} is on {all}"),
     }
 }
 

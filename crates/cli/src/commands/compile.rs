@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use knobgate::{Kernel, KernelLimit};
 use knobgate_bpf::{Features, write_object};
 use knobgate_compiler::{CompileError, Compiled, compile};
 use knobgate_hook::Profile;
 
-use crate::degradation::{self, Kernel, SOME_KERNEL};
 use crate::failure::Failure;
 use crate::limited;
 use crate::not_compiled;
@@ -18,6 +18,9 @@ use crate::report;
 /// What every kernel does that an object may come to: those that drop what programs put in the place of a written value
 /// among them.
 const ANY_KERNEL: Features = Features { set_new_value: false, ..Features::BASELINE };
+
+/// What messages call the kernels that an object may come to.
+const SOME_KERNEL: &str = "a kernel that the object may come to";
 
 /// How to get more out of it.
 const FOR_ONE: &str =
@@ -62,11 +65,11 @@ impl Compile {
             )));
         }
         let file = load_policy(&self.policy, output)?;
+        let kernel = self.profile.map_or(SOME_KERNEL.to_owned(), |profile| profile.to_string());
         let features = self.profile.map_or(ANY_KERNEL, |profile| profile.features());
         let Compiled { program, degradations, .. } = match compile(&file, &features) {
             Ok(compiled) => compiled,
             Err(error) => {
-                let kernel = self.profile.map_or(SOME_KERNEL.to_owned(), |profile| profile.to_string());
                 let diagnostic = not_compiled::diagnostic(&error, &file, kernel);
                 output.report(report::render(&diagnostic, file.source()));
                 if matches!(error, CompileError::NotOnThisKernel { .. }) && self.profile.is_none() {
@@ -75,12 +78,11 @@ impl Compile {
                 return Err(Failure::Reported);
             }
         };
-        let kernel = self.profile.as_ref().map_or(Kernel::Any, Kernel::Described);
         if self.profile.is_none() && !degradations.is_empty() {
             output.note(FOR_ONE);
         }
         for degradation in degradations {
-            output.warning(degradation::warning(degradation, &file, &kernel));
+            output.warning(KernelLimit::new(degradation, &file, &Kernel::Other(&kernel)));
         }
         let place = policy_file::name(&self.output);
         let bytes = write_object(&program)

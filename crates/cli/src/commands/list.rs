@@ -1,20 +1,16 @@
 //! `knobgate list`: what is attached.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::process::ExitCode;
 
-use knobgate_kernel::{
-    AttachMode, Bpffs, BpffsError, Link, MachineAttachments, PinDir, ProgramFd, SurveyError,
-};
+use knobgate::{AttachedBy, AttachedPolicy, EffectiveProgram, ObjectOrigin, RunOrder, Survey};
+use knobgate_kernel::{AttachmentName, ProgramFd};
 use serde::Serialize;
 
-use crate::attachments::{Lock, open_pins};
 use crate::failure::Failure;
-use crate::in_force::{InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
 use crate::printable::{printable, printable_path};
-use crate::run_order::{By, RunOrder, Running, run_orders};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
 
@@ -32,22 +28,17 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let Survey { attachments, pinned, orders } = Survey::take()?;
-        let names = &pinned.names;
-        for error in &pinned.unread {
+        let Survey { cgroups, dead, unread, .. } = Survey::take()
+            .map_err(|error| Failure::machine("cannot list what is attached").because(error))?;
+        for error in &unread {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
         }
         let mut programs = HashMap::new();
         let lines: Vec<(&RunOrder, Vec<Line>)> =
-            orders.iter().map(|order| (order, lines(order, names, &mut programs))).collect();
-        let alive: HashSet<&str> = attachments
-            .links
-            .iter()
-            .filter(|link| link.cgroup_id.is_some())
-            .filter_map(|link| names.get(&link.id).map(String::as_str))
-            .collect();
-        let dead: BTreeSet<&str> =
-            names.values().map(String::as_str).filter(|name| !alive.contains(name)).collect();
+            cgroups.iter().map(|order| (order, lines(order, &mut programs))).collect();
+        let dead: Vec<&str> = dead.iter().map(AttachmentName::as_str).collect();
+        // What to say of a program that no pin is known for.
+        let unnamed = if unread.is_empty() { "not pinned" } else { "perhaps pinned" };
 
         if self.json {
             for line in lines.iter().flat_map(|(_, lines)| lines) {
@@ -65,7 +56,7 @@ impl List {
             let cgroup = order.cgroup.display().to_string();
             output.line(format_args!("{HEADING}{}{HEADING:#}", printable_path(&order.cgroup)))?;
             for line in lines {
-                output.line(line.text(&cgroup, &pinned))?;
+                output.line(line.text(&cgroup, unnamed))?;
             }
         }
         for name in dead {
@@ -74,78 +65,6 @@ impl List {
             ))?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// All that is attached and pinned.
-#[derive(Debug)]
-struct Survey {
-    attachments: MachineAttachments,
-    pinned: Pinned,
-    orders: Vec<RunOrder>,
-}
-
-impl Survey {
-    /// Takes it; once more, with nobody else's hands on attachments, if links have changed meanwhile.
-    fn take() -> Result<Self, Failure> {
-        let before = Link::all().ok();
-        let survey = Self::take_once()?;
-        let unchanged = Link::all().ok() == before;
-        if !unchanged
-            && let Ok(Some(pins)) = open_pins()
-            && let Ok(_lock) = Lock::take(&pins)
-        {
-            return Self::take_once();
-        }
-        Ok(survey)
-    }
-
-    fn take_once() -> Result<Self, Failure> {
-        let cannot = |error: SurveyError| Failure::machine("cannot list what is attached").because(error);
-        let attachments = MachineAttachments::find().map_err(cannot)?;
-        let pinned = Pinned::read();
-        let orders = run_orders(&attachments).map_err(cannot)?;
-        Ok(Self { attachments, pinned, orders })
-    }
-}
-
-/// What is pinned.
-#[derive(Debug, Default)]
-struct Pinned {
-    /// The names of our attachments by the ids of their links.
-    names: HashMap<u32, String>,
-    /// Why there may be more.
-    unread: Vec<BpffsError>,
-}
-
-impl Pinned {
-    fn read() -> Self {
-        let mut pinned = Self::default();
-        let read = match Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)) {
-            Ok(Some(pins)) => pinned.read_all(&pins),
-            // Nothing of ours is pinned there.
-            Ok(None) | Err(BpffsError::NotMounted) => Ok(()),
-            Err(error) => Err(error),
-        };
-        pinned.unread.extend(read.err());
-        pinned
-    }
-
-    fn read_all(&mut self, pins: &PinDir) -> Result<(), BpffsError> {
-        for name in pins.names()? {
-            match pins.attachment(&name).and_then(|attachment| attachment.links()) {
-                Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.to_string()))),
-                // It was detached meanwhile.
-                Err(BpffsError::NotFound { .. }) => {}
-                Err(error) => self.unread.push(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// What to say of a program that no pin is known for.
-    fn unnamed(&self) -> &'static str {
-        if self.unread.is_empty() { "not pinned" } else { "perhaps pinned" }
     }
 }
 
@@ -165,7 +84,7 @@ struct Line {
     /// The cgroup that it is attached to.
     attached_to: Option<String>,
     /// `link`, or the mode: `single`, `override`, `multi`.
-    attached_by: Option<&'static str>,
+    attached_by: Option<String>,
     link: Option<u32>,
     loaded_by_uid: Option<u32>,
     loaded_at: Option<String>,
@@ -192,12 +111,12 @@ impl Details {
     fn read(program_id: u32) -> Self {
         let Ok(program) = ProgramFd::by_id(program_id) else { return Self::default() };
         let info = program.info().ok();
-        let policy = InForce::read(&program).ok().flatten();
-        let object = ObjectFile::read(&program).ok().flatten();
+        let policy = AttachedPolicy::read(&program).ok().flatten();
+        let object = ObjectOrigin::read(&program).ok().flatten();
         Self {
             name: info.as_ref().map(|info| info.name.clone()),
-            policy: policy.map(|policy| policy.policy_name().unwrap_or("?").to_owned()),
-            object: object.map(|object| object.path),
+            policy: policy.map(|policy| policy.name().unwrap_or("?").to_owned()),
+            object: object.map(|object| object.path().to_owned()),
             loaded_by_uid: info.as_ref().map(|info| info.created_by_uid),
             loaded_at: info.as_ref().map(|info| timestamp::since_boot(info.loaded_at)),
         }
@@ -205,13 +124,16 @@ impl Details {
 }
 
 /// `programs` are those that were read before: one can be on many cgroups.
-fn lines(order: &RunOrder, names: &HashMap<u32, String>, programs: &mut HashMap<u32, Details>) -> Vec<Line> {
-    let line = |(index, running): (usize, &Running)| {
-        let id = running.program_id;
+fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<Line> {
+    let line = |(index, program): (usize, &EffectiveProgram)| {
+        let id = program.program_id;
         let details = programs.entry(id).or_insert_with(|| Details::read(id)).clone();
-        let link = match running.by {
-            Some(By::Link(id)) => Some(id),
-            _ => None,
+        let (link, attachment, attached_by) = match &program.attached_by {
+            Some(AttachedBy::Link { id, attachment }) => {
+                (Some(*id), attachment.as_ref(), Some("link".to_owned()))
+            }
+            Some(AttachedBy::Mode(mode)) => (None, None, Some(mode.to_string())),
+            None => (None, None, None),
         };
         Line {
             cgroup: order.cgroup.display().to_string(),
@@ -220,14 +142,9 @@ fn lines(order: &RunOrder, names: &HashMap<u32, String>, programs: &mut HashMap<
             program_name: details.name,
             policy: details.policy,
             object: details.object,
-            attachment: link.and_then(|id| names.get(&id).cloned()),
-            attached_to: running.on.as_ref().map(|path| path.display().to_string()),
-            attached_by: running.by.map(|by| match by {
-                By::Link(_) => "link",
-                By::Mode(AttachMode::Single) => "single",
-                By::Mode(AttachMode::Override) => "override",
-                By::Mode(AttachMode::Multi) => "multi",
-            }),
+            attachment: attachment.map(ToString::to_string),
+            attached_to: program.attached_to.as_ref().map(|path| path.display().to_string()),
+            attached_by,
             link,
             loaded_by_uid: details.loaded_by_uid,
             loaded_at: details.loaded_at,
@@ -237,8 +154,7 @@ fn lines(order: &RunOrder, names: &HashMap<u32, String>, programs: &mut HashMap<
 }
 
 impl Line {
-    fn text(&self, cgroup: &str, pinned: &Pinned) -> String {
-        let unnamed = pinned.unnamed();
+    fn text(&self, cgroup: &str, unnamed: &str) -> String {
         let whose = match (&self.attachment, &self.policy, &self.object) {
             (Some(name), ..) => format!("{HEADING}{name}{HEADING:#}"),
             (None, Some(policy), _) => format!("policy \"{}\", {unnamed}", printable(policy)),
@@ -246,7 +162,7 @@ impl Line {
             (None, None, None) => "not ours".to_owned(),
         };
         let name = self.program_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("no name");
-        let by = match (self.attached_by, self.link) {
+        let by = match (&self.attached_by, self.link) {
             (_, Some(link)) => format!("link {link}"),
             (Some(mode), None) => format!("{mode} mode"),
             (None, None) => "attached out of sight".to_owned(),

@@ -2,21 +2,21 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
+use knobgate::{OnDeparture, RunError, RunEvent, RunOutcome, Supervisor};
 use knobgate_kernel::Cgroup;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::chosen_cgroup::{cgroup_at, kind_of};
-use crate::confinement::Confinement;
+use crate::cgroup_argument::{cgroup_at, type_of};
 use crate::deciding_hook::DecidingHook;
-use crate::departures::{OnDeparture, departures};
+use crate::departure_report::DepartureReport;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::supervise::{Ending, Supervisor};
-use crate::what_runs::WhatRunsArgs;
+use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
 /// Run a command under a policy, from its first instruction on
 ///
@@ -42,7 +42,7 @@ use crate::what_runs::WhatRunsArgs;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
-    what: WhatRunsArgs,
+    source: ProgramSourceArgs,
     /// The cgroup in which one is made for the command: a path in the file system, or below the root of the
     /// hierarchy; by default the caller's own
     #[arg(long, value_name = "PARENT")]
@@ -57,41 +57,36 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let what = self.what.read(output)?;
+        let source = self.source.read(output)?;
         let parent = self.parent()?;
-        let loaded = what.load(output)?;
+        let loaded = source.load(output)?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
 
         let supervisor = Supervisor::new()?;
-        let mut confinement = Confinement::create(&parent, loaded)?;
-        let on_departure = if self.strict { OnDeparture::Kill } else { OnDeparture::Warn };
-        let mut departures = departures(confinement.cgroup(), on_departure, output)?;
+        let on_departure = if self.strict { OnDeparture::Kill } else { OnDeparture::Report };
         let mut command = Command::new(program);
         command.args(arguments);
-        supervisor.prepare(&mut command);
-        output.note(what.on(&DecidingHook::of_this_machine()));
-
-        let status = match supervisor.asked_to_end() {
-            Some(ending) => ending.status(),
-            None => match confinement.start(&mut command) {
-                Ok(child) => match supervisor.wait(child, &mut confinement, &mut departures, output) {
-                    Ok(ending) => ending.status(),
-                    Err(failure) => {
-                        output.failure(&failure);
-                        Ending::KILLED.status()
-                    }
-                },
-                Err(error) => cannot_start(program, error, output)?,
-            },
+        let mut report = DepartureReport::default();
+        let ran = supervisor.run(&mut command, loaded, &parent, on_departure, &mut |event| {
+            print_event(event, &source, &mut report, output);
+        });
+        let status = match ran {
+            Ok(RunOutcome { status, unsupervised, not_removed, departures, .. }) => {
+                if let Some(error) = unsupervised {
+                    output.failure(&error.into());
+                }
+                if let Some(error) = not_removed {
+                    output.failure(&Failure::machine("cannot clear up after the command").because(error));
+                }
+                if let Some(departures) = departures {
+                    report.end(&departures, on_departure, output);
+                }
+                shell_status(status)
+            }
+            Err(RunError::Start(error)) => cannot_start(program, error, output)?,
+            Err(error) => return Err(error.into()),
         };
-        supervisor.end();
-        // The command has run, whatever is left of it.
-        if let Err(failure) = confinement.remove() {
-            output.failure(&failure);
-        }
-        if let Some(departures) = departures {
-            departures.end(output);
-        }
+        supervisor.keep_signals_blocked();
         Ok(ExitCode::from(status))
     }
 
@@ -102,7 +97,7 @@ impl Run {
             Some(path) => cgroup_at(path)?,
             None => Cgroup::of_this_process().map_err(|error| cannot_use_own().because(error))?,
         };
-        let kind = kind_of(&parent)?;
+        let kind = type_of(&parent)?;
         if kind.has_domain_children() {
             return Ok(parent);
         }
@@ -116,6 +111,50 @@ impl Run {
             }
             None => cannot_use_own().because(why),
         })
+    }
+}
+
+fn print_event(event: RunEvent<'_>, source: &ProgramSource, report: &mut DepartureReport, output: &Output) {
+    match event {
+        RunEvent::NotTracked(error) => {
+            output.note(format_args!("processes that leave the policy are not noticed: {error}"));
+        }
+        RunEvent::Ready => output.note(source.on(&DecidingHook::of_this_machine())),
+        RunEvent::Departed { departure, killed } => report.add(departure, killed, output),
+        RunEvent::TrackingFailed(error) => output.error(error),
+        RunEvent::GuardReplaced => {
+            output.warning("the guard of the command's cgroup was killed; there is another one now");
+        }
+        _ => {}
+    }
+}
+
+/// The exit status that a shell gives for a command that ended like this.
+fn shell_status(status: ExitStatus) -> u8 {
+    let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    match status.signal() {
+        Some(signal) => byte(signal).saturating_add(128),
+        None => status.code().map_or(u8::MAX, byte),
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let what = match error {
+            RunError::Departures(_) => format!("{error} (--strict)"),
+            _ => error.to_string(),
+        };
+        let failure = Self::machine(what);
+        match error {
+            RunError::Signals(source) | RunError::Start(source) | RunError::Wait(source) => {
+                failure.because(source)
+            }
+            RunError::Cgroup(source) => failure.because(source),
+            RunError::Attach(source) => failure.because(source),
+            RunError::Guard(source) | RunError::Unguarded(source) => failure.because(source),
+            RunError::Departures(source) => failure.because(source),
+            _ => failure,
+        }
     }
 }
 

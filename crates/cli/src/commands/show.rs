@@ -2,16 +2,17 @@
 
 mod maps;
 
-use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
-use knobgate_kernel::{AttachmentName, ObjectError, PinDir, PinnedLink, ProgramFd};
-use knobgate_policy::Mode;
+use knobgate::{AttachedCgroup, AttachedPolicy, AttachmentState, Attachments, RuleCounters};
+use knobgate_kernel::AttachmentName;
+use knobgate_policy::{Mode, PolicyFile};
 use serde::Serialize;
 
-use crate::attachments::{Lock, cannot, open_attachment, open_pins, parse_name, paths_by_id};
+use crate::attachment_failure::{no_attachments, parse_name};
+use crate::cgroup_argument::describe;
 use crate::failure::Failure;
-use crate::in_force::{Counted, InForce, ObjectFile};
 use crate::json;
 use crate::output::Output;
 use crate::plural::count;
@@ -41,15 +42,8 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = parse_name(&self.name)?;
-        let pins = open_pins()?;
-        let shown = match (Shown::read(pins.as_ref(), &name), &pins) {
-            // Others may have replaced or detached it meanwhile, which nobody does now.
-            (Err(failure), Some(pins)) => {
-                let _lock = Lock::take(pins).map_err(|_| failure)?;
-                Shown::read(Some(pins), &name)
-            }
-            (read, _) => read,
-        }?;
+        let Some(attachments) = Attachments::open()? else { return Err(no_attachments(name)) };
+        let shown = Shown::new(&name, attachments.read(&name)?);
         if self.json {
             output.line(json::line(&shown))?;
         } else {
@@ -62,8 +56,8 @@ impl Show {
 #[derive(Debug, Serialize)]
 struct Shown {
     name: String,
-    /// None when those that it was on are gone.
-    cgroups: Vec<Held>,
+    /// None if all of them have been removed.
+    cgroups: Vec<ShownCgroup>,
     program: u32,
     program_name: String,
     loaded_by_uid: u32,
@@ -84,37 +78,29 @@ struct Shown {
 
 /// A cgroup that the attachment is on.
 #[derive(Debug, Serialize)]
-struct Held {
-    /// `null` when it is out of sight.
+struct ShownCgroup {
+    /// `null` if it cannot be seen from here.
     cgroup: Option<String>,
     cgroup_id: u64,
     link: u32,
-    /// The same for all, unless a replacing was killed before it had come to all.
+    /// The same for all, unless a replace was interrupted.
     program: u32,
 }
 
-impl Held {
-    /// By the cgroups' paths.
-    fn all(links: &[PinnedLink]) -> Vec<Self> {
-        let paths = paths_by_id().unwrap_or_default();
-        let held = |link: &PinnedLink| Self {
-            cgroup: paths.get(&link.cgroup_id).map(|path| path.display().to_string()),
-            cgroup_id: link.cgroup_id,
-            link: link.info.id,
-            program: link.info.program_id,
-        };
-        let mut all: Vec<_> = links.iter().map(held).collect();
-        all.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
-        all
-    }
-
-    fn place(&self) -> Cow<'_, str> {
-        match &self.cgroup {
-            Some(path) => printable(path),
-            None => {
-                format!("the cgroup with the id {}, which cannot be seen from here", self.cgroup_id).into()
-            }
+impl From<AttachedCgroup> for ShownCgroup {
+    fn from(cgroup: AttachedCgroup) -> Self {
+        Self {
+            cgroup: cgroup.path.map(|path| path.display().to_string()),
+            cgroup_id: cgroup.id,
+            link: cgroup.link_id,
+            program: cgroup.program_id,
         }
+    }
+}
+
+impl ShownCgroup {
+    fn describe(&self) -> String {
+        describe(self.cgroup_id, self.cgroup.as_deref().map(Path::new))
     }
 }
 
@@ -126,58 +112,45 @@ struct Rule {
     could_not: u64,
 }
 
-impl From<Counted> for Rule {
-    fn from(Counted { line, text, hits }: Counted) -> Self {
-        Self { line, rule: text, decided: hits.decided, could_not: hits.unreadable }
+impl From<RuleCounters> for Rule {
+    fn from(RuleCounters { line, text, decided, cannot_evaluate, .. }: RuleCounters) -> Self {
+        Self { line, rule: text, decided, could_not: cannot_evaluate }
     }
 }
 
 impl Shown {
-    fn read(pins: Option<&PinDir>, name: &AttachmentName) -> Result<Self, Failure> {
-        let attachment = open_attachment(pins, name, "show")?;
-        let links = attachment.links().map_err(|error| cannot("show", name).because(error))?;
-        let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
-        let Some(program_id) = alive.first().or(dead.first()).map(|link| link.info.program_id) else {
-            let nothing = format!("nothing is left of it; remove it: knobgate detach {name}");
-            return Err(cannot("show", name).because(nothing));
-        };
-        let failed = |error: ObjectError| cannot("show", name).because(error);
-        let program = ProgramFd::by_id(program_id).map_err(failed)?;
-        let details = program.info().map_err(failed)?;
-        let in_force = InForce::read(&program).map_err(failed)?;
-        let (object, maps) = match in_force {
+    fn new(name: &AttachmentName, state: AttachmentState) -> Self {
+        let AttachmentState { cgroups, program, policy, origin, maps, .. } = state;
+        let (origin, maps) = match policy {
             Some(_) => (None, Vec::new()),
-            None => {
-                let maps = program.maps().map_err(failed)?;
-                (ObjectFile::read(&program).map_err(failed)?, maps::shown(&maps))
-            }
+            None => (origin, maps::shown(&maps)),
         };
-        let file = in_force.as_ref().and_then(|in_force| in_force.file.as_ref());
-        Ok(Self {
+        let meaning = policy.as_ref().and_then(AttachedPolicy::file).map(PolicyFile::policy);
+        Self {
             name: name.to_string(),
-            cgroups: Held::all(&alive),
-            program: details.id,
-            program_name: details.name,
-            loaded_by_uid: details.created_by_uid,
-            loaded_at: timestamp::since_boot(details.loaded_at),
-            policy: file.map(|file| file.policy().name().to_owned()),
-            mode: file.map(|file| match file.policy().mode() {
+            cgroups: cgroups.into_iter().map(ShownCgroup::from).collect(),
+            program: program.id,
+            program_name: program.name,
+            loaded_by_uid: program.created_by_uid,
+            loaded_at: timestamp::since_boot(program.loaded_at),
+            policy: meaning.map(|policy| policy.name().to_owned()),
+            mode: meaning.map(|policy| match policy.mode() {
                 Mode::Enforce => "enforce",
                 Mode::Audit => "audit",
             }),
-            rules: in_force.iter().flat_map(InForce::counted).map(Rule::from).collect(),
-            text: in_force.map(|in_force| in_force.text),
-            object: object.as_ref().map(|object| object.path.clone()),
-            object_program: object.map(|object| object.program),
+            rules: policy.iter().flat_map(AttachedPolicy::rule_counters).map(Rule::from).collect(),
+            text: policy.map(|policy| policy.text().to_owned()),
+            object: origin.as_ref().map(|origin| origin.path().to_owned()),
+            object_program: origin.map(|origin| origin.program().to_owned()),
             maps,
-        })
+        }
     }
 
     fn print(&self, output: &Output) -> Result<(), Failure> {
         let (place, link) = match &self.cgroups[..] {
-            [] => ("no cgroup any longer: what it was on was removed".into(), String::new()),
-            [only] => (only.place(), format!(", link {}", only.link)),
-            several => (count(several.len(), "cgroup").into(), String::new()),
+            [] => ("no cgroup any longer: what it was on was removed".to_owned(), String::new()),
+            [only] => (only.describe(), format!(", link {}", only.link)),
+            several => (count(several.len(), "cgroup"), String::new()),
         };
         output.line(format_args!("{HEADING}{}{HEADING:#} on {place}", self.name))?;
         output.line(format_args!("  {}", self.what()))?;
@@ -200,14 +173,14 @@ impl Shown {
 
     fn print_cgroups(&self, output: &Output) -> Result<(), Failure> {
         output.line(format_args!("\n{HEADING}     LINK  CGROUP{HEADING:#}"))?;
-        for held in &self.cgroups {
-            let other = match held.program {
+        for cgroup in &self.cgroups {
+            let other = match cgroup.program {
                 program if program == self.program => String::new(),
                 program => format!(
-                    " with program {program}, for a replacing was killed: attach to all of these again"
+                    " with program {program}: a previous replace was interrupted; attach to all of these again"
                 ),
             };
-            output.line(format_args!("{:>9}  {}{other}", held.link, held.place()))?;
+            output.line(format_args!("{:>9}  {}{other}", cgroup.link, cgroup.describe()))?;
         }
         Ok(())
     }

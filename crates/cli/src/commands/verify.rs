@@ -7,13 +7,14 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use knobgate::CompiledPolicy;
 use knobgate_bpf::Program;
 use knobgate_kernel::{Capabilities, LoadOptions, LogLevel, Verdict, Verification, VerifierLog, verify};
 
 use crate::failure::{BAD, Failure};
-use crate::into_kernel::{compile_for_this_kernel, program_failure};
+use crate::load_failure::{compile_failure, program_failure};
 use crate::output::Output;
-use crate::what_runs::{WhatRuns, WhatRunsArgs};
+use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
 /// Ask the verifier of the running kernel about a program, without attaching it
 ///
@@ -29,7 +30,7 @@ use crate::what_runs::{WhatRuns, WhatRunsArgs};
 #[command(mut_arg("program", |arg| arg.help("Which program of the object; by default all that are for this hook")))]
 pub(crate) struct Verify {
     #[command(flatten)]
-    what: WhatRunsArgs,
+    what: ProgramSourceArgs,
     /// Print all of the verifier's log, not only its end: of the path that was rejected, or of all paths
     #[arg(long, value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "rejected")]
     log: Option<Paths>,
@@ -54,7 +55,7 @@ enum Paths {
 
 /// A program, and what the verifier says of it.
 struct Verified<'a> {
-    what: &'a WhatRuns,
+    what: &'a ProgramSource,
     verification: Verification,
 }
 
@@ -81,21 +82,21 @@ impl Verify {
         Ok(ExitCode::from(if is_rejected { BAD } else { 0 }))
     }
 
-    fn ask(&self, what: &WhatRuns, output: &Output) -> Result<Vec<Verification>, Failure> {
+    fn ask(&self, what: &ProgramSource, output: &Output) -> Result<Vec<Verification>, Failure> {
         match what {
-            WhatRuns::Policy(file) => {
-                let (program, warnings) = compile_for_this_kernel(file)?;
-                let asked = self.ask_of(&program, what)?;
-                for warning in warnings {
-                    output.warning(warning);
+            ProgramSource::Policy(file) => {
+                let compiled = CompiledPolicy::compile(file).map_err(|error| compile_failure(file, error))?;
+                let asked = self.ask_of(compiled.program(), what)?;
+                for limit in compiled.limits() {
+                    output.warning(limit);
                 }
                 Ok(asked)
             }
-            WhatRuns::Object { program, .. } => self.ask_of(program, what),
+            ProgramSource::Object { program, .. } => self.ask_of(program, what),
         }
     }
 
-    fn ask_of(&self, program: &Program, what: &WhatRuns) -> Result<Vec<Verification>, Failure> {
+    fn ask_of(&self, program: &Program, what: &ProgramSource) -> Result<Vec<Verification>, Failure> {
         // All paths of the largest programs are hundreds of megabytes; the kernel takes buffers of up to a gigabyte.
         const LONGEST_LOG: usize = 512 << 20;
         let level = self.log.map(|paths| match paths {
@@ -124,23 +125,23 @@ impl Verified<'_> {
     /// The policy or the object.
     fn file(&self) -> String {
         match self.what {
-            WhatRuns::Policy(file) => file.source().name().to_owned(),
-            WhatRuns::Object { path, .. } => path.display().to_string(),
+            ProgramSource::Policy(file) => file.source().name().to_owned(),
+            ProgramSource::Object { path, .. } => path.display().to_string(),
         }
     }
 
     fn kind(&self) -> &'static str {
         match self.what {
-            WhatRuns::Policy(_) => "policy",
-            WhatRuns::Object { .. } => "program",
+            ProgramSource::Policy(_) => "policy",
+            ProgramSource::Object { .. } => "program",
         }
     }
 
     /// That of the program; of a policy as the policy has it, of which the kernel may have less.
     fn name(&self) -> &str {
         match self.what {
-            WhatRuns::Policy(_) => self.what.name(),
-            WhatRuns::Object { .. } => &self.verification.program,
+            ProgramSource::Policy(_) => self.what.name(),
+            ProgramSource::Object { .. } => &self.verification.program,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The program as people call it: arguments in; text and exit status out. Needs no privileges, and no knob that
 //! is not on every machine.
 //!
-//! What is said is compared with the files of `tests/snapshots`, which `SNAPSHOTS=overwrite cargo test -p knobgate
+//! What is said is compared with the files of `tests/snapshots`, which `SNAPSHOTS=overwrite cargo test -p knobgate-cli
 //! --test cli` writes anew.
 #![allow(missing_docs)]
 

@@ -474,7 +474,7 @@ fn mixed() -> Result<(), Failed> {
     found.sort_unstable();
     assert_eq!(found, both.iter().map(|&id| Some(id.into())).collect::<Vec<_>>());
     let printed = stdout(&expect(0, ["show", "t-mixed"]));
-    assert!(printed.contains("a replacing was killed"), "{printed}");
+    assert!(printed.contains("a previous replace was interrupted"), "{printed}");
     cannot_attach(2, DENY, &[&three], "t-mixed");
 
     let said = attach(DENY, &[&one, &two], "t-mixed");

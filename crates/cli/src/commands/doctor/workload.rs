@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use knobgate::AttachedPolicy;
 use knobgate_kernel::{
     Capability, CapabilitySet, Cgroup, CgroupType, Credentials, Hierarchy, ProgramFd, ThreadCount,
 };
@@ -16,9 +17,8 @@ use super::finding::Finding;
 use super::process_mounts::{ProcessMounts, VisibleFile};
 use super::visible_cgroups::VisibleCgroups;
 use super::{detaching, leaving};
-use crate::chosen_cgroup::{cgroup_of, kind_of};
+use crate::cgroup_argument::{cgroup_of, type_of};
 use crate::failure::Failure;
-use crate::in_force::InForce;
 use crate::plural::count;
 
 /// # Errors
@@ -28,7 +28,7 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
     let task = Task::read(pid).map_err(cannot)?;
     let mounts = ProcessMounts::of(pid).map_err(cannot)?;
-    let threads = match kind_of(&cgroup)? {
+    let threads = match type_of(&cgroup)? {
         CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
         _ => None,
     };
@@ -107,8 +107,9 @@ fn policies(cgroup: &Cgroup) -> Finding {
     let names: Vec<String> = ids
         .iter()
         .map(|&id| {
-            let ours = ProgramFd::by_id(id).ok().and_then(|program| InForce::read(&program).ok().flatten());
-            match ours.as_ref().and_then(InForce::policy_name) {
+            let ours =
+                ProgramFd::by_id(id).ok().and_then(|program| AttachedPolicy::read(&program).ok().flatten());
+            match ours.as_ref().and_then(AttachedPolicy::name) {
                 Some(name) => name.to_owned(),
                 None => format!("program {id}, not ours"),
             }

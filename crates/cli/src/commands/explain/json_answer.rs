@@ -7,9 +7,9 @@ use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{PassedOver, Why};
 use crate::deciding_hook::DecidingHook;
-use crate::degradation::{Kernel, describe};
 use crate::json;
 use crate::json_decision::{Access, Rule, Verdict};
+use crate::profile_limit::profile_limit;
 
 /// The answer as a line of JSON. Rules and lines count from 1. Values are strings where they are UTF-8,
 /// else `{"hex": …}`.
@@ -37,8 +37,9 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         hook: DecidingHook::UserSpace(*answer.profile),
         verdict: Verdict::from(answer.decided.verdict()),
         means: degradation.map(|_| Verdict::from(&decision.verdict)),
-        stricter: degradation
-            .map(|degradation| describe(degradation, answer.file, &Kernel::Described(answer.profile))),
+        stricter: degradation.map(|degradation| {
+            profile_limit(degradation, answer.file, answer.profile).description().to_owned()
+        }),
         asks_for_event: decision.log,
         rule: rule.map(|rule| Rule::of(answer.file, rule)),
         eval_error,

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use anstyle::Style;
-use knobgate_compiler::Degradation;
 use knobgate_policy::{AccessKind, DecidedBy, Mode, Text, Verdict};
 
 use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{Fact, PassedOver, Why, facts};
 use crate::deciding_hook::DecidingHook;
-use crate::degradation::{Kernel, describe};
 use crate::printable::{printable, printable_lines};
+use crate::profile_limit::profile_limit;
 use crate::style;
 
 /// The answer, in lines without a newline at the end.
@@ -28,7 +27,8 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
     }
     if let Some(degradation) = answer.decided.effect.degradation {
         let means = verdict(&answer.decided.decision.verdict);
-        row("kernel", format!("the policy means {means}, but {}", printable(&kernel(answer, degradation))));
+        let limit = profile_limit(degradation, answer.file, answer.profile);
+        row("kernel", format!("the policy means {means}, but {}", printable(limit.description())));
     }
     if answer.file.policy().mode() == Mode::Audit {
         row("mode", "audit: the verdict is reported, and the access passes as it is".to_owned());
@@ -75,11 +75,6 @@ fn verdict(verdict: &Verdict) -> String {
         Verdict::Deny(errno) => painted(style::DENY, format!("deny {errno}")),
         Verdict::Rewrite(value) => painted(style::REWRITE, format!("set {}", quoted(value))),
     }
-}
-
-/// What the kernel cannot do.
-fn kernel(answer: &Answer<'_>, degradation: Degradation) -> String {
-    describe(degradation, answer.file, &Kernel::Described(answer.profile))
 }
 
 fn because(answer: &Answer<'_>) -> String {

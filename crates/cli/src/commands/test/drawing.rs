@@ -3,7 +3,7 @@
 use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Severity, Span};
 use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome, TestOutcome};
 
-use crate::degradation::{Kernel, describe};
+use crate::profile_limit::profile_limit;
 use crate::report;
 
 /// Draws a step that failed. The drawing ends without a newline.
@@ -60,7 +60,7 @@ fn other_verdict(
         let means = &decided.decision.verdict;
         notes.push(format!(
             "the policy means {means}, but {}",
-            describe(degradation, file, &Kernel::Described(profile))
+            profile_limit(degradation, file, profile).description()
         ));
     }
     let got = decided.verdict();

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::tally::{Tally, has_mismatch};
 use super::tried::{NotRun, Ran, Tried};
 use crate::deciding_hook::DecidingHook;
-use crate::degradation::{self, Kernel};
 use crate::failure::Failure;
 use crate::json;
 use crate::json_decision::{Access, Rule, Verdict};
 use crate::json_diagnostic;
+use crate::profile_limit::profile_limit;
 
 /// One line of JSON, whose shape is in docs/testing.md.
 pub(super) fn line(all: &[Tried], tally: &Tally, profile: &Profile) -> String {
@@ -62,7 +62,7 @@ fn file<'a>(tried: &'a Tried, profile: &Profile) -> File<'a> {
             stricter: ran
                 .degradations
                 .iter()
-                .map(|degradation| degradation::warning(*degradation, &ran.file, &Kernel::Described(profile)))
+                .map(|degradation| profile_limit(*degradation, &ran.file, profile).to_string())
                 .collect(),
             tests: ran.tests.iter().map(|outcome| test(ran, outcome)).collect(),
             ..nothing

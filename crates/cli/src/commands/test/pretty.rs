@@ -6,9 +6,9 @@ use super::drawing::draw;
 use super::tally::Tally;
 use super::tried::{NotRun, Ran, Tried};
 use crate::deciding_hook::DecidingHook;
-use crate::degradation::{self, Kernel};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::profile_limit::profile_limit;
 use crate::report;
 
 /// Prints every step that failed and a summary to standard output; what is to be said of policies themselves goes to
@@ -30,7 +30,7 @@ fn print_tests(ran: &Ran, profile: &Profile, output: &Output) -> Result<(), Fail
         output.report(format_args!("{}\n", report::render(warning, source)));
     }
     for degradation in &ran.degradations {
-        output.warning(degradation::warning(*degradation, &ran.file, &Kernel::Described(profile)));
+        output.warning(profile_limit(*degradation, &ran.file, profile));
     }
     if ran.file.policy().tests().is_empty() {
         output.warning(format_args!("{} has no tests", source.name()));

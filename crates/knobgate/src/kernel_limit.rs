@@ -1,45 +1,71 @@
-//! What a kernel cannot do of a policy, and what happens instead, in words.
+//! What a kernel cannot do of a policy, and what happens instead.
+
+use std::fmt;
 
 use knobgate_compiler::Degradation;
-use knobgate_hook::Profile;
 use knobgate_kernel::Outcome;
 use knobgate_policy::PolicyFile;
 
-/// The kernel that it is said of.
+/// The kernel that a limit is of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kernel<'a> {
+pub enum Kernel<'a> {
     /// This machine's.
     Running {
         /// Whether replacing a written value has an effect there.
         rewrites: &'a Outcome,
     },
-    /// One that is described.
-    Described(&'a Profile),
-    /// Whichever it comes to.
-    Any,
+    /// Another one, which messages call this.
+    Other(&'a str),
 }
 
-/// What messages call the kernel that an object comes to.
-pub(crate) const SOME_KERNEL: &str = "a kernel that the object may come to";
+/// What a kernel cannot do of a policy, and what the program does instead. It is stricter there than the policy.
+///
+/// Its text is for people: `web.knob:7: this kernel … denies with EPERM`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelLimit {
+    degradation: Degradation,
+    place: Option<String>,
+    description: String,
+}
 
-/// What the kernel cannot do, and what happens instead, with the place of the rule that it is about.
-pub(crate) fn warning(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
-    let text = describe(degradation, file, kernel);
-    match degradation {
-        Degradation::RewriteIsDenied { rule } | Degradation::VectorClampIsDenied { rule } => {
-            format!("{}: {text}", place(file, rule))
-        }
-        _ => text,
+impl KernelLimit {
+    /// The limit of `kernel` for which the program of this policy has a degradation.
+    pub fn new(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> Self {
+        let place = match degradation {
+            Degradation::RewriteIsDenied { rule } | Degradation::VectorClampIsDenied { rule } => {
+                Some(place(file, rule))
+            }
+            _ => None,
+        };
+        Self { degradation, place, description: describe(degradation, file, kernel) }
+    }
+
+    /// What it is, for programs.
+    pub fn degradation(&self) -> Degradation {
+        self.degradation
+    }
+
+    /// What it is, for people, without the place of the rule.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 }
 
-/// What the kernel cannot do, and what happens instead.
-pub(crate) fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
-    let name = match kernel {
-        Kernel::Running { .. } => "this kernel".to_owned(),
-        Kernel::Described(profile) => profile.to_string(),
-        Kernel::Any => SOME_KERNEL.to_owned(),
+impl fmt::Display for KernelLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.description)
+    }
+}
+
+fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
+    let name = match *kernel {
+        Kernel::Running { .. } => "this kernel",
+        Kernel::Other(name) => name,
     };
+    let text = |rule| file.rule_text(rule).unwrap_or_default();
     match (degradation, kernel) {
         (Degradation::ErrnoIsEperm(errno), _) => format!(
             "{name} lets no program choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
@@ -50,29 +76,25 @@ pub(crate) fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Ker
         ) => format!(
             "whether {name} drops the values with which programs replace written ones is {rewrites}; where \
              `{}` would rewrite, it denies with EPERM",
-            text(file, rule),
+            text(rule),
         ),
         (Degradation::RewriteIsDenied { rule }, _) => format!(
             "{name} drops the values with which programs replace written ones (a bug of Linux 5.18 and \
              later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); where `{}` would rewrite, it denies with EPERM",
-            text(file, rule),
+            text(rule),
         ),
         (Degradation::VectorClampIsDenied { rule }, _) => format!(
             "{name} lets no program build a list of numbers; where `{}` would rewrite, it denies with EPERM",
-            text(file, rule),
+            text(rule),
         ),
         (other, _) => format!("{name} cannot do all that the policy says, and denies instead: {other:?}"),
     }
 }
 
-/// Where a rule stands: `web.knob:7`.
-pub(crate) fn place(file: &PolicyFile, rule: usize) -> String {
+/// `web.knob:7`
+fn place(file: &PolicyFile, rule: usize) -> String {
     let name = file.source().name();
     file.rule_line(rule).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
-}
-
-fn text(file: &PolicyFile, rule: usize) -> &str {
-    file.rule_text(rule).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -93,7 +115,9 @@ mod tests {
             compiled
                 .degradations
                 .into_iter()
-                .map(|degradation| warning(degradation, &file, &Kernel::Running { rewrites }))
+                .map(|degradation| {
+                    KernelLimit::new(degradation, &file, &Kernel::Running { rewrites }).to_string()
+                })
                 .collect()
         };
         let said = |features: &Features| said_where(features, &Outcome::No);
@@ -112,12 +136,13 @@ mod tests {
         let [list] = lists.as_slice() else { panic!("{lists:?}") };
         assert!(list.starts_with("p.knob:4: ") && list.contains("list of numbers"), "{list}");
     }
+
     #[test]
     fn a_kernel_that_is_described_is_called_by_its_name() {
         let text = "policy p\nclamp write net.core.somaxconn to 1..2\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let profile = "6.8".parse().expect("a profile");
-        let said = warning(Degradation::RewriteIsDenied { rule: 0 }, &file, &Kernel::Described(&profile));
+        let kernel = Kernel::Other("Linux 6.8");
+        let said = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
         assert!(said.starts_with("p.knob:2: Linux 6.8 drops the values"), "{said}");
     }
 }

@@ -1,26 +1,26 @@
-//! What a command puts on a cgroup: a policy, or a program from an object.
+//! Where the program that a command puts on a cgroup comes from: a policy, or an object.
 
 use std::fmt;
 use std::fs::canonicalize;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use knobgate_bpf::{MapDef, OBJECT_FILE_MAP, Object, ObjectError, Program};
-use knobgate_kernel::LoadedProgram;
-use knobgate_policy::PolicyFile;
+use knobgate::{CompiledPolicy, ObjectOrigin};
+use knobgate_bpf::{Object, ObjectError, Program};
+use knobgate_kernel::{Hierarchy, LoadOptions, LoadedProgram, load};
+use knobgate_policy::{Mode, PolicyFile};
 
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
-use crate::into_kernel::{load_into_kernel, load_program};
 use crate::limited;
+use crate::load_failure::{compile_failure, load_failure, program_failure};
 use crate::output::Output;
 use crate::policy_file::load_policy;
 use crate::printable::printable;
 
-/// The arguments that choose it.
+/// The arguments that say where it comes from.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["policy", "object"]))]
-pub(crate) struct WhatRunsArgs {
+pub(crate) struct ProgramSourceArgs {
     /// The policy; `-` is standard input
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -32,20 +32,20 @@ pub(crate) struct WhatRunsArgs {
     program: Option<String>,
 }
 
-/// It, read and found to be right.
+/// A policy or a program, read and found to be right.
 #[derive(Debug)]
-pub(crate) enum WhatRuns {
+pub(crate) enum ProgramSource {
     Policy(Box<PolicyFile>),
     Object { path: PathBuf, program: Box<Program> },
 }
 
-impl WhatRunsArgs {
+impl ProgramSourceArgs {
     /// Reads it, and prints what is wrong with a policy.
     ///
     /// # Errors
     /// Those of [`load_policy`]; of an object, [`Failure::Usage`] if it cannot be read or it must be said which program
     /// is meant, [`Failure::Bad`] if it is no object or its program cannot be used.
-    pub(crate) fn read(&self, output: &Output) -> Result<WhatRuns, Failure> {
+    pub(crate) fn read(&self, output: &Output) -> Result<ProgramSource, Failure> {
         match &self.object {
             Some(path) => program_of(&read_object(path)?, path, self.program.as_deref()),
             None => self.read_policy(output),
@@ -56,7 +56,7 @@ impl WhatRunsArgs {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub(crate) fn read_all(&self, output: &Output) -> Result<Vec<WhatRuns>, Failure> {
+    pub(crate) fn read_all(&self, output: &Output) -> Result<Vec<ProgramSource>, Failure> {
         let Some(path) = &self.object else { return Ok(vec![self.read_policy(output)?]) };
         let object = read_object(path)?;
         let for_this_hook = object.programs().iter().filter(|program| program.expected_attach_type.is_some());
@@ -67,7 +67,7 @@ impl WhatRunsArgs {
         let mut bytes = 0;
         let programs = names.into_iter().map(|name| {
             let program = program_of(&object, path, Some(name))?;
-            if let WhatRuns::Object { program, .. } = &program {
+            if let ProgramSource::Object { program, .. } = &program {
                 bytes += program.bytes();
             }
             if bytes > Object::PROGRAMS_MAX {
@@ -82,9 +82,9 @@ impl WhatRunsArgs {
         programs.collect()
     }
 
-    fn read_policy(&self, output: &Output) -> Result<WhatRuns, Failure> {
+    fn read_policy(&self, output: &Output) -> Result<ProgramSource, Failure> {
         let Some(path) = &self.policy else { return Err(Failure::usage("no policy and no object")) };
-        Ok(WhatRuns::Policy(Box::new(load_policy(path, output)?)))
+        Ok(ProgramSource::Policy(Box::new(load_policy(path, output)?)))
     }
 }
 
@@ -96,7 +96,7 @@ fn read_object(path: &Path) -> Result<Object, Failure> {
         .map_err(|error| Failure::bad(format!("cannot take a program from {place}")).because(error))
 }
 
-fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<WhatRuns, Failure> {
+fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<ProgramSource, Failure> {
     let place = path.display();
     let program = object.program(name).map_err(|error| match error {
         ObjectError::WhichProgram { .. } => {
@@ -107,10 +107,10 @@ fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<WhatRu
         }
         _ => Failure::bad(format!("cannot take a program from {place}")).because(error),
     })?;
-    Ok(WhatRuns::Object { path: path.to_owned(), program: Box::new(program) })
+    Ok(ProgramSource::Object { path: path.to_owned(), program: Box::new(program) })
 }
 
-impl WhatRuns {
+impl ProgramSource {
     /// Its name: that of the policy, or of the program.
     pub(crate) fn name(&self) -> &str {
         match self {
@@ -127,26 +127,40 @@ impl WhatRuns {
         }
     }
 
-    /// Gives it to the kernel. Says what the kernel cannot do.
+    /// Loads it into the kernel. Warns of what it does more strictly than a policy says.
     ///
     /// # Errors
-    /// [`Failure::Machine`], [`Failure::Bad`].
+    /// [`Failure::Machine`] where this machine cannot run it; [`Failure::Bad`] for a policy that is too large, or a program
+    /// that the verifier rejects.
     pub(crate) fn load(&self, output: &Output) -> Result<LoadedProgram, Failure> {
+        let what = match self {
+            Self::Policy(_) => format!("cannot enforce {self}"),
+            Self::Object { .. } => format!("cannot put {self} in force"),
+        };
+        Hierarchy::find().map_err(|error| Failure::machine(&what).because(error))?;
         match self {
-            Self::Policy(file) => load_into_kernel(file, output),
+            Self::Policy(file) => {
+                let compiled = CompiledPolicy::compile(file).map_err(|error| compile_failure(file, error))?;
+                let loaded = compiled.load().map_err(|error| load_failure(Failure::machine(what), error))?;
+                for limit in compiled.limits() {
+                    output.warning(limit);
+                }
+                if file.policy().mode() == Mode::Audit {
+                    output.note(format!("{self} is in audit mode: it reports, and lets everything pass"));
+                }
+                Ok(loaded)
+            }
             Self::Object { path, program } => {
                 let mut program = program.clone();
-                let path = canonicalize(path).unwrap_or_else(|_| path.clone());
-                let origin = [path.as_os_str().as_bytes(), b"\0", program.name.as_bytes()].concat();
-                program.maps.push(MapDef::frozen_value(OBJECT_FILE_MAP, origin));
-                load_program(&program)
+                ObjectOrigin::add_to(&mut program, &canonicalize(path).unwrap_or_else(|_| path.clone()));
+                load(&program, &LoadOptions::default()).map_err(|error| program_failure(what, error))
             }
         }
     }
 }
 
 /// `the policy "web"` or `the program "watch"`
-impl fmt::Display for WhatRuns {
+impl fmt::Display for ProgramSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
             Self::Policy(_) => "policy",

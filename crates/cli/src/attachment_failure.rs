@@ -1,0 +1,71 @@
+//! Names of attachments, and what to do when something cannot be done with one.
+
+use knobgate::AttachmentError;
+use knobgate_kernel::{AttachmentName, BpffsError, LinkError};
+
+use crate::cgroup_argument::describe_ids;
+use crate::failure::Failure;
+use crate::plural::count;
+use crate::printable::printable_path;
+
+/// Checks a name that the user gave.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub(crate) fn parse_name(name: &str) -> Result<AttachmentName, Failure> {
+    name.parse().map_err(|error| Failure::usage("wrong name").because(error))
+}
+
+/// The failure of a command for which there is no directory of attachments.
+pub(crate) fn no_attachments(name: AttachmentName) -> Failure {
+    AttachmentError::NotFound { name, existing: Vec::new() }.into()
+}
+
+impl From<AttachmentError> for Failure {
+    fn from(error: AttachmentError) -> Self {
+        let what = error.to_string();
+        match error {
+            AttachmentError::NotFound { .. } => Self::usage(what),
+            AttachmentError::OnOtherCgroups { name, attached_to } => Self::usage(format!(
+                "the attachment \"{name}\" is on {} already, and is not the same as this; name all of its cgroups (knobgate \
+                 show {name}) to replace it there, choose another name with --name, or detach it first: knobgate detach \
+                 {name}",
+                describe_ids(&attached_to)
+            )),
+            AttachmentError::NotOnCgroup { name, cgroup, attached_to } => Self::usage(format!(
+                "the attachment \"{name}\" is not on {}; it is on {}",
+                printable_path(cgroup.path()),
+                describe_ids(&attached_to)
+            )),
+            AttachmentError::Empty { name } => {
+                cannot("show", &name).because(format!("nothing is left of it; remove it: knobgate detach {name}"))
+            }
+            AttachmentError::Cgroup { operation, name, replaced_on, source, others, rollback } => {
+                let place = replaced_on.map(|path| format!("on {}: ", path.display())).unwrap_or_default();
+                let rest = match rollback {
+                    Some(error) => format!("; and not all of the other cgroups are as they were: {error}"),
+                    None if others => "; the other cgroups are as they were".to_owned(),
+                    None => String::new(),
+                };
+                cannot(operation, &name).because(format!("{place}{source}{rest}"))
+            }
+            AttachmentError::PartlyDetached { name, detached, source } => cannot("detach", &name)
+                .because(format!("it is off {} now, but {source}", count(detached, "cgroup"))),
+            AttachmentError::Failed { name, source, .. }
+                if matches!(&*source, BpffsError::Link(LinkError::CgroupStorage { .. })) =>
+            {
+                Self::machine(what).because(format!(
+                    "{source} (choose another name for the new one with --name, then run knobgate detach {name})"
+                ))
+            }
+            AttachmentError::Failed { source, .. } => Self::machine(what).because(source),
+            AttachmentError::Directory(source) => Self::machine(what).because(source),
+            AttachmentError::Lock { source, .. } => Self::machine(what).because(source),
+            _ => Self::machine(what),
+        }
+    }
+}
+
+fn cannot(operation: &str, name: &AttachmentName) -> Failure {
+    Failure::machine(format!("cannot {operation} the attachment \"{name}\""))
+}

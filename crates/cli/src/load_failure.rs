@@ -1,0 +1,72 @@
+//! Why a program is not in the kernel, and what to do about it.
+
+use knobgate_compiler::CompileError;
+use knobgate_kernel::{Capabilities, LoadError};
+use knobgate_policy::PolicyFile;
+
+use crate::failure::Failure;
+
+/// A program of the user's was not loaded. [`Failure::Bad`] if that is the program's fault, which a verifier that lacks a
+/// privilege does not show; otherwise [`Failure::Machine`].
+pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
+    let permitted = || Capabilities::of_this_process().is_ok_and(Capabilities::can_load);
+    let is_bad = match error {
+        LoadError::StorageMismatch { .. } => true,
+        LoadError::Rejected { .. } | LoadError::TooLarge { .. } => permitted(),
+        _ => false,
+    };
+    load_failure(if is_bad { Failure::bad(what) } else { Failure::machine(what) }, error)
+}
+
+/// A policy was not compiled. [`Failure::Machine`] if this kernel cannot have it, [`Failure::Bad`] if it is too large.
+pub(crate) fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
+    let name = file.source().name();
+    let line = error.rule().and_then(|rule| file.rule_line(rule));
+    let place = line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
+    let what = format!("{place}: cannot compile the policy");
+    match error {
+        CompileError::NotOnThisKernel { .. } => Failure::machine(what),
+        _ => Failure::bad(what),
+    }
+    .because(error)
+}
+
+/// `failure` because of `error`, with what to do about it.
+pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
+    let capabilities = Capabilities::of_this_process().ok();
+    let permitted = capabilities.is_none_or(Capabilities::can_load);
+    let help = match error {
+        LoadError::Rejected { .. } if !permitted => {
+            "; without CAP_PERFMON it refuses what it otherwise takes: run it as root"
+        }
+        LoadError::NotPermitted { .. }
+            if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
+        {
+            "; run it outside this container, or try the policy without the kernel: knobgate explain"
+        }
+        LoadError::NotPermitted { .. } => {
+            "; run it as root, or try the policy without the kernel: knobgate explain"
+        }
+        _ => "",
+    };
+    failure.because(format!("{error}{help}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_that_only_the_called_program_has_is_the_programs_fault() {
+        let name = |name: &str| name.to_owned();
+        let foreign =
+            LoadError::StorageMismatch { program: name("calls"), callee: name("called"), map: name("m") };
+        let denied = LoadError::NotPermitted {
+            program: name("calls"),
+            capabilities: None,
+            source: std::io::Error::from_raw_os_error(1),
+        };
+        assert!(matches!(program_failure(name("x"), foreign), Failure::Bad { .. }));
+        assert!(matches!(program_failure(name("x"), denied), Failure::Machine { .. }));
+    }
+}

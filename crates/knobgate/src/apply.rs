@@ -1,0 +1,220 @@
+//! Attaching a program to cgroups, to stay: to all of them, or nothing changes.
+
+use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::Duration;
+
+use knobgate_bpf::MapKind;
+use knobgate_kernel::{
+    Attachment, AttachmentName, BpffsError, Hierarchy, LinkError, LoadedProgram, PinnedLink, ProgramFd,
+    Transaction,
+};
+
+use crate::attachment_error::{AttachmentError, failed};
+use crate::attachments::Attachments;
+use crate::cgroup_ref::CgroupRef;
+
+/// What [`Attachments::apply`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applied {
+    /// There was no attachment of this name.
+    Attached,
+    /// There was one whose cgroups had all been removed.
+    Renewed,
+    /// It replaced the programs of the attachment.
+    Replaced {
+        /// The ids of these programs.
+        old: BTreeSet<u32>,
+        /// The cgroups on which they were.
+        on: Vec<CgroupRef>,
+        /// The other cgroups, to which it was attached.
+        added: Vec<CgroupRef>,
+    },
+    /// The attachment has the same program, which stays and is now on more cgroups.
+    Shared {
+        /// The id of the program that was there.
+        program: u32,
+        /// The cgroups to which it was attached.
+        added: Vec<CgroupRef>,
+        /// On how many it is now.
+        cgroups: usize,
+    },
+}
+
+impl Attachments {
+    /// Attaches a program to the cgroups under a name, where it stays until it is [detached](Self::detach).
+    ///
+    /// If the name is in use and all of its cgroups are among these, the program replaces that of the attachment: every
+    /// access is judged by one of the two. Otherwise it must be the same program; the cgroups that are new get that one.
+    /// Naming a cgroup twice makes no difference.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError`]. If it cannot be attached to one of the cgroups, nothing changes on any.
+    pub fn apply(
+        &self,
+        name: &AttachmentName,
+        loaded: &LoadedProgram,
+        cgroups: &[CgroupRef],
+    ) -> Result<Applied, AttachmentError> {
+        let mut seen = BTreeSet::new();
+        let cgroups: Vec<_> = cgroups.iter().filter(|cgroup| seen.insert(cgroup.id())).cloned().collect();
+        if cgroups.is_empty() {
+            return Err(AttachmentError::NoCgroups { name: name.clone() });
+        }
+        let _lock = self.lock()?;
+        self.apply_locked(name, loaded, &cgroups)
+    }
+
+    fn apply_locked(
+        &self,
+        name: &AttachmentName,
+        loaded: &LoadedProgram,
+        cgroups: &[CgroupRef],
+    ) -> Result<Applied, AttachmentError> {
+        let existing = match self.pins.attachment(name) {
+            Ok(attachment) => attachment,
+            Err(BpffsError::NotFound { .. }) => {
+                self.attach(name, loaded, cgroups)?;
+                return Ok(Applied::Attached);
+            }
+            Err(error) => return Err(failed("open", name)(error)),
+        };
+        let wanted: BTreeSet<u64> = cgroups.iter().map(CgroupRef::id).collect();
+        let links = existing.unpin_dead().map_err(failed("open", name))?;
+        if links.is_empty() {
+            self.pins.remove(name).map_err(failed("renew", name))?;
+            self.attach(name, loaded, cgroups)?;
+            return Ok(Applied::Renewed);
+        }
+        let attached: BTreeSet<u64> = links.iter().map(|link| link.cgroup_id).collect();
+        if wanted != attached
+            && let Some(program) = same_program(&links, loaded).map_err(failed("compare", name))?
+        {
+            return share(&existing, name, &program, &attached, cgroups);
+        }
+        if wanted.is_superset(&attached) {
+            check_replaced(&links, &loaded.program).map_err(failed("replace", name))?;
+            return replace(&existing, name, loaded, &attached, cgroups);
+        }
+        if has_let_go(&existing, &attached).map_err(failed("open", name))? {
+            return self.apply_locked(name, loaded, cgroups);
+        }
+        let attached_to = attached.into_iter().collect();
+        Err(AttachmentError::OnOtherCgroups { name: name.clone(), attached_to })
+    }
+
+    fn attach(
+        &self,
+        name: &AttachmentName,
+        loaded: &LoadedProgram,
+        cgroups: &[CgroupRef],
+    ) -> Result<(), AttachmentError> {
+        let attachment = self.pins.begin().map_err(failed("make", name))?;
+        let transaction = begin(&attachment, loaded).map_err(failed("make", name))?;
+        change_all(transaction, ("make", name), &BTreeSet::new(), cgroups)?;
+        attachment.publish(name).map_err(failed("make", name))
+    }
+}
+
+/// Waits up to half a second for a link to let go of one of these cgroups, if one of them cannot be seen: that happens a
+/// moment after the cgroup was removed.
+fn has_let_go(attachment: &Attachment, cgroups: &BTreeSet<u64>) -> Result<bool, BpffsError> {
+    const TRIES: u32 = 50;
+    let seen = Hierarchy::find().and_then(|hierarchy| hierarchy.paths_by_id()).unwrap_or_default();
+    if cgroups.iter().all(|id| seen.contains_key(id)) {
+        return Ok(false);
+    }
+    for _ in 0..TRIES {
+        if attachment.unpin_dead()?.len() < cgroups.len() {
+            return Ok(true);
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Ok(false)
+}
+
+/// The program of all the links, if it is the same as the loaded one.
+fn same_program(links: &[PinnedLink], loaded: &LoadedProgram) -> Result<Option<(u32, ProgramFd)>, LinkError> {
+    let programs: BTreeSet<u32> = links.iter().map(|link| link.info.program_id).collect();
+    // A replace that was interrupted leaves several.
+    let (Some(&id), 1) = (programs.first(), programs.len()) else { return Ok(None) };
+    let program = ProgramFd::by_id(id)?;
+    Ok(loaded.program.is_same_as(&program)?.then_some((id, program)))
+}
+
+fn share(
+    attachment: &Attachment,
+    name: &AttachmentName,
+    (id, program): &(u32, ProgramFd),
+    attached: &BTreeSet<u64>,
+    cgroups: &[CgroupRef],
+) -> Result<Applied, AttachmentError> {
+    let added: Vec<_> = cgroups.iter().filter(|cgroup| !attached.contains(&cgroup.id())).cloned().collect();
+    let transaction = Transaction::begin(attachment, program).map_err(failed("extend", name))?;
+    change_all(transaction, ("extend", name), attached, &added)?;
+    Ok(Applied::Shared { program: *id, cgroups: attached.len() + added.len(), added })
+}
+
+fn replace(
+    attachment: &Attachment,
+    name: &AttachmentName,
+    loaded: &LoadedProgram,
+    attached: &BTreeSet<u64>,
+    cgroups: &[CgroupRef],
+) -> Result<Applied, AttachmentError> {
+    let transaction = begin(attachment, loaded).map_err(failed("replace", name))?;
+    let old = change_all(transaction, ("replace", name), attached, cgroups)?;
+    let (on, added) = cgroups.iter().cloned().partition(|cgroup| attached.contains(&cgroup.id()));
+    Ok(Applied::Replaced { old, on, added })
+}
+
+/// Checks that the links can replace their programs with the new one.
+fn check_replaced(links: &[PinnedLink], new: &ProgramFd) -> Result<(), LinkError> {
+    let programs: BTreeSet<u32> = links.iter().map(|link| link.info.program_id).collect();
+    programs.into_iter().try_for_each(|id| ProgramFd::by_id(id)?.check_replaced_by(new))
+}
+
+/// Begins to change to a loaded program. Pins its program arrays, which the kernel empties when no process has them open.
+fn begin<'a>(attachment: &'a Attachment, loaded: &'a LoadedProgram) -> Result<Transaction<'a>, BpffsError> {
+    let mut transaction = Transaction::begin(attachment, &loaded.program)?;
+    let maps = loaded.maps.iter().map(|(_, map)| map);
+    let arrays: Vec<_> = maps.filter(|map| map.info().kind == MapKind::ProgArray.number()).collect();
+    transaction.pin_maps(&arrays)?;
+    Ok(transaction)
+}
+
+/// Replaces the program on the cgroups in `attached`, attaches it to the others, and returns the ids of the replaced
+/// programs. Restores all of them if that fails on one.
+fn change_all(
+    mut transaction: Transaction<'_>,
+    (operation, name): (&'static str, &AttachmentName),
+    attached: &BTreeSet<u64>,
+    cgroups: &[CgroupRef],
+) -> Result<BTreeSet<u32>, AttachmentError> {
+    for cgroup in cgroups {
+        let is_replaced = attached.contains(&cgroup.id());
+        let changed = cgroup.open().map_err(|error| (None, error.into())).and_then(|opened| {
+            if is_replaced {
+                let replaced = transaction.replace(&opened);
+                replaced.map_err(|error| (Some(opened.path().to_owned()), error))
+            } else {
+                transaction.attach(&opened).map_err(|error| (None, error))
+            }
+        });
+        if let Err((replaced_on, source)) = changed {
+            return Err(AttachmentError::Cgroup {
+                operation,
+                name: name.clone(),
+                replaced_on,
+                source: Box::new(source),
+                others: cgroups.len() > 1,
+                rollback: transaction.rollback().err().map(Box::new),
+            });
+        }
+    }
+    let replaced = transaction.replaced_programs();
+    transaction.commit();
+    Ok(replaced)
+}

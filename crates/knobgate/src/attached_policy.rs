@@ -1,0 +1,123 @@
+//! A policy read back from the kernel: its program carries the text and the counters.
+
+use knobgate_bpf::{MapKind, POLICY_TEXT_MAP, RULE_HITS_MAP};
+use knobgate_kernel::{Map, ObjectError, ProgramFd};
+use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
+
+/// A policy whose program is in the kernel.
+#[derive(Debug)]
+pub struct AttachedPolicy {
+    text: String,
+    file: Option<PolicyFile>,
+    /// Of each rule, of the default for reads, and of the one for writes.
+    counters: Vec<Counters>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Counters {
+    decided: u64,
+    cannot_evaluate: u64,
+}
+
+/// A rule or a default with its counters, which count since the program was loaded, over all of its cgroups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleCounters {
+    /// Its line in the policy, from 1; `None` for a default that is not stated.
+    pub line: Option<usize>,
+    /// Its text.
+    pub text: String,
+    /// How many accesses it decided.
+    pub decided: u64,
+    /// How many accesses were denied because it could not be evaluated for them.
+    pub cannot_evaluate: u64,
+}
+
+impl AttachedPolicy {
+    /// The policy of a program; `None` if it is not the program of a policy.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ProgramFd::maps`] and [`Map::lookup`].
+    pub fn read(program: &ProgramFd) -> Result<Option<Self>, ObjectError> {
+        let maps = program.maps()?;
+        let value = |name: &str| {
+            let map = maps.iter().find(|map| is_called(&map.info().name, name));
+            map.map_or(Ok(None), only_value)
+        };
+        let (Some(text), Some(hits)) = (value(POLICY_TEXT_MAP)?, value(RULE_HITS_MAP)?) else {
+            return Ok(None);
+        };
+        let source = Source::from_bytes("policy", &text);
+        let text = source.text().to_owned();
+        let file = parse(source, &CheckOptions::default()).ok();
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        let counters = hits.as_chunks::<16>().0.iter().map(|pair| {
+            let (decided, cannot_evaluate) = pair.split_at(8);
+            Counters { decided: number(decided), cannot_evaluate: number(cannot_evaluate) }
+        });
+        Ok(Some(Self { text, file, counters: counters.collect() }))
+    }
+
+    /// Its text, byte for byte as it was given, if it is UTF-8.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What the text says; `None` if this version of knobgate does not understand it.
+    pub fn file(&self) -> Option<&PolicyFile> {
+        self.file.as_ref()
+    }
+
+    /// The name of the policy, if the text is understood.
+    pub fn name(&self) -> Option<&str> {
+        self.file.as_ref().map(|file| file.policy().name())
+    }
+
+    /// The counters of the rules, of the default for reads, and of the one for writes. If the text is not understood, the
+    /// rules have numbers instead of texts.
+    pub fn rule_counters(&self) -> Vec<RuleCounters> {
+        let rules = self.counters.len().saturating_sub(2);
+        let with_text = |(index, &counters): (usize, &Counters)| {
+            let (line, text) = match (self.file.as_ref(), index.checked_sub(rules)) {
+                (Some(file), None) => {
+                    (file.rule_line(index), file.rule_text(index).unwrap_or_default().to_owned())
+                }
+                (Some(file), Some(default)) => default_of(file, default),
+                (None, None) => (None, format!("rule {}", index + 1)),
+                (None, Some(default)) => (None, format!("default {}", kind(default))),
+            };
+            let Counters { decided, cannot_evaluate } = counters;
+            RuleCounters { line, text, decided, cannot_evaluate }
+        };
+        self.counters.iter().enumerate().map(with_text).collect()
+    }
+}
+
+fn default_of(file: &PolicyFile, default: usize) -> (Option<usize>, String) {
+    let kind = kind(default);
+    let stated = file.default_span(kind).map(|span| file.source().slice(span).to_owned());
+    (file.default_line(kind), stated.unwrap_or_else(|| format!("default {kind}")))
+}
+
+fn kind(default: usize) -> AccessKind {
+    if default == 0 { AccessKind::Read } else { AccessKind::Write }
+}
+
+/// Whether a map has this name. A map from an object has the name of a data section, shortened to what the kernel keeps.
+fn is_called(map: &str, name: &str) -> bool {
+    const KEPT: usize = 15;
+    let of_section = |prefix: &str| format!("{prefix}.{name}").bytes().take(KEPT).eq(map.bytes());
+    map == name || of_section(".rodata") || of_section(".data")
+}
+
+/// The value of an array of one. If it is too large for a part of a policy, it is not read: anybody can give a map this
+/// name.
+pub(crate) fn only_value(map: &Map) -> Result<Option<Vec<u8>>, ObjectError> {
+    let info = map.info();
+    let is_array = info.kind == MapKind::Array.number() && info.max_entries == 1;
+    if is_array && info.value_size <= VALUE_MAX { map.lookup(&0u32.to_ne_bytes()) } else { Ok(None) }
+}
+
+/// Twice the longest policy, in bytes.
+const VALUE_MAX: u32 = 2 * limits::FILE_MAX as u32;

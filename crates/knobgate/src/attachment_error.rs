@@ -1,0 +1,125 @@
+//! Why something cannot be done with an attachment.
+
+use std::io;
+use std::path::PathBuf;
+
+use knobgate_kernel::{AttachmentName, BpffsError};
+
+use crate::cgroup_ref::CgroupRef;
+
+/// Why something cannot be done with an attachment. Unless the variant says otherwise, nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachmentError {
+    /// The directory of attachments cannot be used.
+    #[error("cannot get at the attachments")]
+    Directory(#[from] BpffsError),
+    /// The lock on the directory cannot be taken.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// There is no attachment of this name.
+    #[error("there is no attachment \"{name}\" (there is: {})", listed(existing))]
+    NotFound {
+        /// The name.
+        name: AttachmentName,
+        /// The names that there are.
+        existing: Vec<AttachmentName>,
+    },
+    /// No cgroup was given to attach a program to.
+    #[error("the attachment \"{name}\" needs at least one cgroup")]
+    NoCgroups {
+        /// The name.
+        name: AttachmentName,
+    },
+    /// The attachment has another program and is on other cgroups than those to which this one is to be attached.
+    #[error(
+        "the attachment \"{name}\" is on other cgroups already, and its program is not the same as this one"
+    )]
+    OnOtherCgroups {
+        /// Its name.
+        name: AttachmentName,
+        /// The ids of its cgroups.
+        attached_to: Vec<u64>,
+    },
+    /// It cannot be detached from a cgroup that it is not on.
+    #[error("the attachment \"{name}\" is not on {}", cgroup.path().display())]
+    NotOnCgroup {
+        /// Its name.
+        name: AttachmentName,
+        /// The cgroup.
+        cgroup: CgroupRef,
+        /// The ids of its cgroups.
+        attached_to: Vec<u64>,
+    },
+    /// All of its links have been unpinned.
+    #[error("nothing is left of the attachment \"{name}\"; detach it")]
+    Empty {
+        /// Its name.
+        name: AttachmentName,
+    },
+    /// The program cannot be attached to a cgroup, or cannot replace the one there.
+    #[error(
+        "cannot {operation} the attachment \"{name}\"{}",
+        match rollback {
+            Some(error) => format!(", and not all of the other cgroups are as they were ({error})"),
+            None => String::new(),
+        }
+    )]
+    Cgroup {
+        /// A verb.
+        operation: &'static str,
+        /// Its name.
+        name: AttachmentName,
+        /// The cgroup on which a program was to be replaced; `None` if it was to be attached, where the source has it.
+        replaced_on: Option<PathBuf>,
+        /// What went wrong.
+        #[source]
+        source: Box<BpffsError>,
+        /// Whether there are other cgroups. Those that had been changed already are restored.
+        others: bool,
+        /// Why not all of them could be restored.
+        rollback: Option<Box<BpffsError>>,
+    },
+    /// It is detached from some of its cgroups, and could not be from the next.
+    #[error("cannot detach the attachment \"{name}\" from all cgroups, only from {detached} of them")]
+    PartlyDetached {
+        /// Its name.
+        name: AttachmentName,
+        /// From how many it is detached.
+        detached: usize,
+        /// What went wrong.
+        #[source]
+        source: Box<BpffsError>,
+    },
+    /// Something else failed.
+    #[error("cannot {operation} the attachment \"{name}\"")]
+    Failed {
+        /// A verb.
+        operation: &'static str,
+        /// Its name.
+        name: AttachmentName,
+        /// What went wrong.
+        #[source]
+        source: Box<BpffsError>,
+    },
+}
+
+fn listed(names: &[AttachmentName]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(AttachmentName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The [`AttachmentError::Failed`] for an operation on an attachment.
+pub(crate) fn failed<E: Into<BpffsError>>(
+    operation: &'static str,
+    name: &AttachmentName,
+) -> impl Fn(E) -> AttachmentError {
+    move |error| AttachmentError::Failed { operation, name: name.clone(), source: Box::new(error.into()) }
+}

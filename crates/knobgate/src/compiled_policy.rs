@@ -1,0 +1,50 @@
+//! From a policy to a program that the running kernel holds.
+
+use knobgate_bpf::Program;
+use knobgate_compiler::{CompileError, Compiled, compile};
+use knobgate_kernel::{LoadError, LoadOptions, LoadedProgram, load, probe_cached};
+use knobgate_policy::PolicyFile;
+
+use crate::kernel_limit::{Kernel, KernelLimit};
+
+/// A policy, compiled for the running kernel.
+#[derive(Debug, Clone)]
+pub struct CompiledPolicy {
+    program: Program,
+    limits: Vec<KernelLimit>,
+}
+
+impl CompiledPolicy {
+    /// Compiles the policy. What the kernel cannot do, the program denies: it is never less strict than the policy.
+    ///
+    /// # Errors
+    ///
+    /// The policy is too large, or this kernel cannot have it; [`CompileError::rule`] is the rule.
+    pub fn compile(file: &PolicyFile) -> Result<Self, CompileError> {
+        // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
+        let probes = probe_cached();
+        let Compiled { program, degradations, .. } = compile(file, &probes.features())?;
+        let kernel = Kernel::Running { rewrites: &probes.set_new_value };
+        let limits = degradations.into_iter().map(|degradation| KernelLimit::new(degradation, file, &kernel));
+        Ok(Self { program, limits: limits.collect() })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What the program does more strictly than the policy says. Whoever attaches it should pass that on.
+    pub fn limits(&self) -> &[KernelLimit] {
+        &self.limits
+    }
+
+    /// Loads the program into the kernel. It runs on no cgroup yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`].
+    pub fn load(&self) -> Result<LoadedProgram, LoadError> {
+        load(&self.program, &LoadOptions::default())
+    }
+}

@@ -1,0 +1,70 @@
+//! A cgroup with a policy on it, made for one command and gone with it.
+
+use std::io;
+use std::process::Command;
+
+use knobgate_kernel::{
+    Cgroup, CgroupError, Guard, LinkError, LoadedProgram, ProcessId, ScratchCgroup, attach_until_removed,
+    guard,
+};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+use crate::run_error::RunError;
+
+/// The prefix of the names of these cgroups.
+const PREFIX: &str = "knobgate-run-";
+
+/// A cgroup with a policy on it for as long as it exists, and the guard that removes it if this process is killed.
+#[derive(Debug)]
+pub(crate) struct Confinement {
+    cgroup: ScratchCgroup,
+    guard: Guard,
+}
+
+impl Confinement {
+    /// Creates a cgroup in `parent` with the program on it. Afterwards this process, which the command may be able to trace,
+    /// has no descriptor by which the program could be detached.
+    pub(crate) fn create(parent: &Cgroup, loaded: LoadedProgram) -> Result<Self, RunError> {
+        ScratchCgroup::remove_stale(parent, PREFIX);
+        let cgroup = ScratchCgroup::create(parent, PREFIX)?;
+        attach_until_removed(&loaded.program, &cgroup)?;
+        let program = loaded.program.info().map_err(LinkError::from)?.id;
+        cgroup.ensure_effective(program)?;
+        drop(loaded);
+        let guard = guard(&cgroup)?;
+        Ok(Self { cgroup, guard })
+    }
+
+    /// Starts `command` in the cgroup. If this process ends, the guard kills the command and all that it started. Without
+    /// `CAP_SYS_PTRACE` the command cannot trace this process, which is outside the cgroup.
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
+        // Of this process; executing the command makes that dumpable again.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        knobgate_kernel::spawn_inside(command, &self.cgroup)
+    }
+
+    pub(crate) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// The guard; its descriptor becomes readable when it has ended.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Starts another guard after one was killed.
+    pub(crate) fn renew_guard(&mut self) -> Result<(), RunError> {
+        self.guard = guard(&self.cgroup).map_err(RunError::Unguarded)?;
+        Ok(())
+    }
+
+    /// Kills what is left in the cgroup and removes it; the policy holds to the end. If something survives, the guard
+    /// goes on trying.
+    pub(crate) fn remove(self) -> Result<(), CgroupError> {
+        let Self { cgroup, guard } = self;
+        cgroup.finish()?;
+        // It does not matter if it was killed.
+        let _ = guard.dismiss();
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Policy over `/proc/sys` for the processes of cgroups, to embed in other programs. The command `knobgate` is a thin layer
+//! over this library.
+//!
+//! In goes a policy, as text, and the cgroups for which it is to hold. Out comes an attachment in the kernel, which stays
+//! when this process ends. Any later process can read it back: the policy's text, its cgroups, and how often each rule
+//! decided.
+//!
+//! # Words
+//!
+//! - A **policy** says which knobs under `/proc/sys` may be read and written, and with which values
+//!   ([`policy::parse`] reads it).
+//! - A [`CompiledPolicy`] is a policy as a BPF program for the running kernel. It is never less strict than the policy. What
+//!   this kernel cannot do, the program denies, and a [`KernelLimit`] says so.
+//! - [`Attachments`] are programs on cgroups, under names, held by links that are pinned on a bpffs. The kernel and the
+//!   bpffs have all of their state. [Applying](Attachments::apply) a program to a name attaches it, or replaces what
+//!   is there.
+//! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
+//! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
+//!
+//! Most of this needs root and cgroup v2, and attachments need a bpffs. Nothing is printed: errors, limits, and what was
+//! done are returned.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use knobgate::policy::{CheckOptions, Source, parse};
+//! use knobgate::{Attachments, CgroupRef, CompiledPolicy};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let text = "policy web\nallow write net.core.somaxconn if new <= 65535\n";
+//! let policy = parse(Source::new("web.knob", text), &CheckOptions::default())?;
+//! let compiled = CompiledPolicy::compile(&policy)?;
+//! compiled.limits().iter().for_each(|limit| eprintln!("stricter than written: {limit}"));
+//!
+//! let (attachments, name) = (Attachments::create()?, "web".parse()?);
+//! attachments.apply(&name, &compiled.load()?, &[CgroupRef::at("system.slice/web.service")?])?;
+//! for rule in attachments.read(&name)?.policy.iter().flat_map(|policy| policy.rule_counters()) {
+//!     println!("{} accesses: {}", rule.decided, rule.text);
+//! }
+//! attachments.detach(&name, &[])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A command under a policy, from its first instruction on:
+//!
+//! ```no_run
+//! use std::process::Command;
+//!
+//! use knobgate::kernel::Hierarchy;
+//! use knobgate::{CompiledPolicy, OnDeparture, Supervisor};
+//! # use knobgate::policy::{CheckOptions, Source, parse};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let policy = parse(Source::new("web.knob", "policy web\n"), &CheckOptions::default())?;
+//! let loaded = CompiledPolicy::compile(&policy)?.load()?;
+//! let mut command = Command::new("sysctl");
+//! command.args(["-w", "kernel.domainname=example"]);
+//! let parent = Hierarchy::find()?.root()?;
+//! let outcome = Supervisor::new()?.run(&mut command, loaded, &parent, OnDeparture::Kill, &mut |event| {
+//!     eprintln!("{event:?}");
+//! })?;
+//! assert!(!outcome.status.success());
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod apply;
+mod attached_policy;
+mod attachment_error;
+mod attachment_state;
+mod attachments;
+mod cgroup_ref;
+mod compiled_policy;
+mod confinement;
+mod departures;
+mod detach;
+mod kernel_limit;
+mod object_origin;
+mod run_error;
+mod supervisor;
+mod survey;
+
+pub use knobgate_bpf as bpf;
+pub use knobgate_compiler as compiler;
+pub use knobgate_kernel as kernel;
+pub use knobgate_policy as policy;
+
+pub use apply::Applied;
+pub use attached_policy::{AttachedPolicy, RuleCounters};
+pub use attachment_error::AttachmentError;
+pub use attachment_state::{AttachedCgroup, AttachmentState};
+pub use attachments::Attachments;
+pub use cgroup_ref::CgroupRef;
+pub use compiled_policy::CompiledPolicy;
+pub use departures::{DepartureSummary, OnDeparture, departure_target};
+pub use detach::Detached;
+pub use kernel_limit::{Kernel, KernelLimit};
+pub use object_origin::ObjectOrigin;
+pub use run_error::RunError;
+pub use supervisor::{RunEvent, RunOutcome, Supervisor};
+pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};

@@ -1,0 +1,189 @@
+//! All that is attached on this machine, and which programs run for which cgroup.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use knobgate_kernel::{
+    AttachMode, AttachmentName, Bpffs, BpffsError, Cgroup, Link, MachineAttachments, ObjectError, PinDir,
+    SurveyError,
+};
+
+use crate::attachments::Attachments;
+
+/// The programs of all cgroups, ours and others'.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The cgroups that have programs of their own, by path.
+    pub cgroups: Vec<RunOrder>,
+    /// The attachments whose cgroups have all been removed.
+    pub dead: BTreeSet<AttachmentName>,
+    /// Why names of attachments may be missing.
+    pub unread: Vec<BpffsError>,
+}
+
+/// The programs that run for the accesses of a cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunOrder {
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+    /// Its programs and those of the cgroups above, in the order in which they run.
+    pub programs: Vec<EffectiveProgram>,
+}
+
+/// A program that runs for the accesses of a cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EffectiveProgram {
+    /// Its id.
+    pub program_id: u32,
+    /// The cgroup that it is attached to, that one or one above; `None` if it cannot be seen from here.
+    pub attached_to: Option<PathBuf>,
+    /// How it is attached; `None` if that cannot be seen from here.
+    pub attached_by: Option<AttachedBy>,
+}
+
+/// What holds a program on a cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttachedBy {
+    /// A link.
+    Link {
+        /// Its id.
+        id: u32,
+        /// The attachment that has it.
+        attachment: Option<AttachmentName>,
+    },
+    /// Nothing but the cgroup.
+    Mode(AttachMode),
+}
+
+impl Survey {
+    /// Takes it; once more, while nobody else changes attachments, if links have changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MachineAttachments::find`].
+    pub fn take() -> Result<Self, SurveyError> {
+        let before = Link::all().ok();
+        let survey = Self::take_once()?;
+        let unchanged = Link::all().ok() == before;
+        if !unchanged
+            && let Ok(Some(attachments)) = Attachments::open()
+            && let Ok(_lock) = attachments.lock()
+        {
+            return Self::take_once();
+        }
+        Ok(survey)
+    }
+
+    fn take_once() -> Result<Self, SurveyError> {
+        let machine = MachineAttachments::find()?;
+        let LinkNames { names, unread } = LinkNames::read();
+        let alive: HashSet<&AttachmentName> = machine
+            .links
+            .iter()
+            .filter(|link| link.cgroup_id.is_some())
+            .filter_map(|link| names.get(&link.id))
+            .collect();
+        let dead = names.values().filter(|name| !alive.contains(name)).cloned().collect();
+        Ok(Self { cgroups: run_orders(&machine, &names)?, dead, unread })
+    }
+}
+
+/// The names of attachments by the ids of their links.
+#[derive(Debug, Default)]
+struct LinkNames {
+    names: HashMap<u32, AttachmentName>,
+    /// Why there may be more.
+    unread: Vec<BpffsError>,
+}
+
+impl LinkNames {
+    fn read() -> Self {
+        let mut link_names = Self::default();
+        let read = match Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)) {
+            Ok(Some(pins)) => link_names.read_all(&pins),
+            // Nothing of ours is pinned there.
+            Ok(None) | Err(BpffsError::NotMounted) => Ok(()),
+            Err(error) => Err(error),
+        };
+        link_names.unread.extend(read.err());
+        link_names
+    }
+
+    fn read_all(&mut self, pins: &PinDir) -> Result<(), BpffsError> {
+        for name in pins.names()? {
+            match pins.attachment(&name).and_then(|attachment| attachment.links()) {
+                Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.clone()))),
+                // It was detached meanwhile.
+                Err(BpffsError::NotFound { .. }) => {}
+                Err(error) => self.unread.push(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run_orders(
+    attachments: &MachineAttachments,
+    names: &HashMap<u32, AttachmentName>,
+) -> Result<Vec<RunOrder>, SurveyError> {
+    // The links of each cgroup, as program and link.
+    let mut links: HashMap<u64, Vec<(u32, AttachedBy)>> = HashMap::new();
+    for link in &attachments.links {
+        if let Some(cgroup_id) = link.cgroup_id {
+            let by = AttachedBy::Link { id: link.id, attachment: names.get(&link.id).cloned() };
+            links.entry(cgroup_id).or_default().push((link.program_id, by));
+        }
+    }
+    let mut effective = Vec::new();
+    let mut ids = BTreeMap::new();
+    for path in attachments.cgroups.keys() {
+        // It was removed meanwhile.
+        let Ok(cgroup) = Cgroup::open(path) else { continue };
+        ids.insert(&**path, cgroup.id());
+        match cgroup.effective() {
+            Ok(programs) => effective.push((path, programs)),
+            Err(ObjectError::NotPermitted { doing, needs, source }) => {
+                return Err(ObjectError::NotPermitted { doing, needs, source }.into());
+            }
+            Err(_) => {}
+        }
+    }
+    let order = |(path, programs): (&PathBuf, Vec<u32>)| {
+        let mut attached = attached_from(path, &ids, &links, attachments);
+        let running = |program_id| match attached.iter().position(|one| one.program_id == program_id) {
+            Some(place) => attached.remove(place),
+            None => EffectiveProgram { program_id, attached_to: None, attached_by: None },
+        };
+        RunOrder { cgroup: path.clone(), programs: programs.into_iter().map(running).collect() }
+    };
+    Ok(effective.into_iter().map(order).collect())
+}
+
+/// What is attached to a cgroup and those above, the nearest first, as it runs.
+fn attached_from(
+    path: &Path,
+    ids: &BTreeMap<&Path, u64>,
+    links: &HashMap<u64, Vec<(u32, AttachedBy)>>,
+    attachments: &MachineAttachments,
+) -> Vec<EffectiveProgram> {
+    let mut found = Vec::new();
+    for level in path.ancestors() {
+        let (Some(id), Some(attached)) = (ids.get(level), attachments.cgroups.get(level)) else { continue };
+        let mut links = links.get(id).cloned().unwrap_or_default();
+        for &program_id in &attached.program_ids {
+            let by = match links.iter().position(|(program, _)| *program == program_id) {
+                Some(place) => links.remove(place).1,
+                None => AttachedBy::Mode(attached.mode.unwrap_or(AttachMode::Multi)),
+            };
+            found.push(EffectiveProgram {
+                program_id,
+                attached_to: Some(level.to_owned()),
+                attached_by: Some(by),
+            });
+        }
+    }
+    found
+}
