@@ -81,7 +81,7 @@ impl Case {
             Self::RewriteByHand => "one rule names it and rewrites the value: in C",
             Self::BaseName => "none: fetches the base name and returns 1",
             Self::BothNames => "none: fetches the base name, then the full name, and returns 1",
-            Self::Counter => "none: moves one counter and returns 1",
+            Self::Counter => "none: increments one counter and returns 1",
             Self::Table => "none: reads the knob's ctl_table and returns 1",
         }
     }

@@ -19,15 +19,15 @@ pub(crate) fn markdown(
     let mut page = Page::default();
     page.line(include_str!("performance-head.md").trim_end());
     page.line(&format!("\nMeasured on {machine}.\n"));
-    page.line("## What was aimed at\n");
+    page.line("## Targets\n");
     page.targets(groups, scale, processes);
     page.line(&format!("\n{}", include_str!("performance-limits.md").trim_end()));
-    page.line("\n## What it costs that something is attached\n");
+    page.line("\n## The cost of attaching anything\n");
     page.floor(floor);
     page.line("\n## What a policy adds\n");
     page.line(
         "Each figure is a ratio to a program that only returns 1, with the quartiles of all rounds.\n\n\
-         ![the same as a figure](performance.svg)\n",
+         ![the same figures as a chart](performance.svg)\n",
     );
     for group in groups {
         page.group(group);
@@ -60,7 +60,7 @@ impl Page {
     }
 
     fn targets(&mut self, groups: &[Group], scale: &Scale, processes: &Processes) {
-        self.header(["what", "at most", "found", ""]);
+        self.header(["what", "at most", "measured", ""]);
         for group in groups {
             let (name, long) = (access(group.access), group.access.knob.len() > 20);
             let mut target = |what: &str, most: f64, found: Option<Spread>| {
@@ -78,9 +78,9 @@ impl Page {
             target("a miss on 1,000 rules", 1.03, ratio(Case::Miss, 1_000));
             target("a hit among 1,000 rules", if long { 1.25 } else { 1.12 }, ratio(Case::Hit, 1_000));
             let apart = group.ratio((Case::Hit, 10_000), (Case::Hit, 1_000));
-            target("a hit among 10,000 rules, to that", 1.03, apart);
+            target("a hit among 10,000 rules, relative to 1,000", 1.03, apart);
             let bound = group.ratio((Case::Bound, 1_000), (Case::Hit, 1_000));
-            target("a bound on an integer, to the same without", 1.10, bound);
+            target("a bound on an integer, relative to a hit without it", 1.10, bound);
             target("1,000 rules about writes", 1.01, ratio(Case::OtherKind, 1_000));
             for (ours, by_hand, what) in [
                 (Case::Miss, Case::MissByHand, "a miss"),
@@ -89,7 +89,7 @@ impl Page {
                 (Case::Rewrite, Case::RewriteByHand, "a rewrite"),
             ] {
                 for rules in [1, 1_000] {
-                    let what = format!("{what}, {}, to the same in C", plural(rules));
+                    let what = format!("{what}, {}, relative to the same in C", plural(rules));
                     target(&what, 1.0, group.ratio((ours, rules), (by_hand, rules)));
                 }
             }
@@ -107,7 +107,7 @@ impl Page {
             time(&format!("compile and load: {} {}", thousands(size.rules), size.what), most, size.both);
         }
         time("`knobgate check` on 10,000 rules", 100.0, processes.check);
-        time("`knobgate run -- true`, more than `true`", 30.0, processes.run);
+        time("`knobgate run -- true`, on top of `true`", 30.0, processes.run);
     }
 
     fn floor(&mut self, floor: &[Floor]) {
@@ -123,7 +123,7 @@ impl Page {
             access(group.access),
             group.return_1.median
         ));
-        self.header(["the policy", "rules", "to `return 1`"]);
+        self.header(["the policy", "rules", "relative to `return 1`"]);
         for row in &group.rows {
             let rules = if row.case.is_a_policy() { thousands(row.rules) } else { String::new() };
             self.row([row.case.name().to_owned(), rules, times(row.ratio)]);
@@ -145,12 +145,12 @@ impl Page {
             ]);
         }
         self.line(&format!(
-            "\nThe memory is the peak of a process that reads and compiles the policy; for one without rules it is {:.1} MiB.",
+            "\nMemory is the peak of a process that reads and compiles the policy. For a policy without rules, that is {:.1} MiB.",
             scale.memory_at_least
         ));
         let many = &scale.many;
         self.line(&format!(
-            "\nOne program on {} cgroups: {:.0} µs for each to attach it, {:.0} µs to replace it by another.",
+            "\nWith one program on {} cgroups, it takes {:.0} µs per cgroup to attach it, and {:.0} µs to replace it.",
             thousands(many.cgroups),
             many.attach,
             many.update
@@ -168,7 +168,7 @@ impl Page {
         self.row([format!("`knobgate attach` to {cgroups} cgroups"), milliseconds(attaching.all)]);
         self.row(["the same again, to replace the policy".to_owned(), milliseconds(attaching.replaced)]);
         self.line(&format!(
-            "\nThat is {:.0} µs for each cgroup to attach a policy, and {:.0} µs to replace it, besides what the first one takes.",
+            "\nAfter the first cgroup, that is {:.0} µs per cgroup to attach a policy, and {:.0} µs to replace it.",
             attaching.for_each(attaching.all),
             attaching.for_each(attaching.replaced),
         ));
@@ -190,9 +190,9 @@ fn milliseconds(Spread { low, median, high, .. }: Spread) -> String {
 
 fn verdict(found: Spread, most: f64) -> String {
     match found.is_at_most(most) {
-        Some(true) => "reached",
-        Some(false) => "**not reached**",
-        None => "cannot be told from it",
+        Some(true) => "met",
+        Some(false) => "**missed**",
+        None => "too close to tell",
     }
     .to_owned()
 }
