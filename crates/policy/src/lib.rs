@@ -36,7 +36,7 @@
 //! | --- | --- |
 //! | what a policy is | `model/`, [`limits`] |
 //! | a policy made by a program | [`Policy::new`], [`Rule::new`]; [`PolicyFile::of`] adds its text |
-//! | what it means | `evaluate.rs`; `value.rs` on how values are read, `glob.rs` on patterns, `width.rs` on what knobs store |
+//! | what it means | `evaluate.rs`; `value.rs` on how values are read, [`knobgate_glob`] on patterns, `width.rs` on what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, behind the feature `json` |
