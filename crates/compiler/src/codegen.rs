@@ -150,7 +150,7 @@ fn emit_rule(
     code.asm.bind(next);
 }
 
-/// Tells what rules cost as code.
+/// Tells what conditions cost as code.
 pub(crate) struct CostModel<'a> {
     ir: &'a Ir,
     features: &'a Features,
@@ -162,13 +162,11 @@ impl<'a> CostModel<'a> {
         Self { ir, features, subprograms: Subprograms::new(features, TableFacts::without_tables(ir)) }
     }
 
-    /// About how many instructions the verifier walks through in `rule`: it is emitted, and thrown away.
-    pub(crate) fn of_rule(&self, rule: &Rule) -> usize {
+    /// About how many instructions the verifier walks through in `graph`: it is emitted, and thrown away.
+    pub(crate) fn of_condition(&self, graph: &Graph) -> usize {
         let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
-        let constants = RuleConstants::InRow { at: 0 };
-        let graph_constants = rule.graph_constants.len();
-        let parts = (&rule.graph, &rule.action);
-        emit_rule(&mut code, &mut Commits::default(), parts, constants, graph_constants);
+        let fails = code.asm.new_label();
+        inline::emit(&mut code, &mut RuleCode::new(RuleConstants::InRow { at: 0 }), graph, fails);
         code.verifier_steps()
     }
 }

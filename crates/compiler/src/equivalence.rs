@@ -1,5 +1,5 @@
-//! The emitted name matcher finds the rules that the definition of patterns says, for every name there can be: a walk through
-//! the product of the two automata.
+//! The tables of the name matcher lead to the rules that the definition of patterns says, for every name there can be: a walk
+//! through the product of two automata. That the code runs the tables, `tests/first_rule.rs` tries on the model.
 //!
 //! One is the table as it lies in memory. The other is the definition: what is left to match of each pattern after each byte.
 

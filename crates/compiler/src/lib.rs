@@ -68,12 +68,16 @@ pub struct Compiled {
     pub verifier_steps: usize,
 }
 
-/// Conditions are in the code as long as that is at most so much work for the verifier: half of what it does, since the
-/// estimate is right within a factor of two.
-const INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 2;
+/// How much work for the verifier conditions in the code may be.
+struct InlineLimits {
+    /// All of them, with the rest of the program.
+    all: usize,
+    /// Those that stay in the code where all would be more.
+    part: usize,
+}
 
-/// Where it would be more, so much of them still is: what takes the verifier little time.
-const PARTLY_INLINED_COST_MAX: usize = INSTRUCTIONS_MAX / 50;
+/// Half of what the verifier does, since the estimate is right within a factor of two; and what takes it little time.
+const INLINE_LIMITS: InlineLimits = InlineLimits { all: INSTRUCTIONS_MAX / 2, part: INSTRUCTIONS_MAX / 50 };
 
 /// Compiles a policy, by itself or with the file that it comes from, for a kernel with these features.
 ///
@@ -86,11 +90,17 @@ pub fn compile<'a>(
 ) -> Result<Compiled, CompileError> {
     let source = policy.into();
     let ir = analyse::analyse(source.policy())?;
-    let inlined = if features.bpf_loop { inlined(&ir, features) } else { usize::MAX };
+    if !features.bpf_loop {
+        return compile_ir(&source, &ir, features, usize::MAX);
+    }
+    let inlined = inlined(&ir, features, &INLINE_LIMITS);
     match compile_ir(&source, &ir, features, inlined) {
-        Err(error) if error.is_about_size() && features.bpf_loop && inlined > 0 => {
-            compile_ir(&source, &ir, features, 0)
+        // The cost of conditions is not all, and is less than what is emitted where equal rules cannot share a block.
+        Ok(code) if code.verifier_steps > INLINE_LIMITS.all && inlined > 0 => {
+            let data = compile_ir(&source, &ir, features, 0)?;
+            Ok(if data.verifier_steps <= INLINE_LIMITS.all { data } else { code })
         }
+        Err(error) if error.is_about_size() && inlined > 0 => compile_ir(&source, &ir, features, 0),
         done => done,
     }
 }
@@ -111,10 +121,10 @@ pub fn compile_inlining<'a>(
 }
 
 /// How many rules at the end of each chain have their conditions in the code: all of them if that is not too much for the
-/// verifier, and else as many as cost little. What is common to all lookups is short chains.
-fn inlined(ir: &Ir, features: &Features) -> usize {
+/// verifier, and else as many as cost little. So short chains stay in the code, and long ones start as data.
+fn inlined(ir: &Ir, features: &Features, limits: &InlineLimits) -> usize {
     let model = CostModel::new(ir, features);
-    let mut costs: HashMap<(&Graph, &Action), usize> = HashMap::default();
+    let mut cost_of: HashMap<&Graph, usize> = HashMap::default();
     // What is emitted once: rules that are equal but for their constants, with equally many steps after them.
     let mut by_height: Vec<HashMap<(&Graph, &Action), usize>> = Vec::new();
     let mut heights: HashMap<ir::StepId, usize> = HashMap::default();
@@ -122,17 +132,22 @@ fn inlined(ir: &Ir, features: &Features) -> usize {
         let height = step.next().map_or(0, |next| heights[&next] + 1);
         heights.insert(id, height);
         let Some(rule) = ir.rule(step).filter(|rule| !rule.graph.nodes.is_empty()) else { continue };
-        let key = (&rule.graph, &rule.action);
-        let cost = *costs.entry(key).or_insert_with(|| model.of_rule(rule));
+        let cost = *cost_of.entry(&rule.graph).or_insert_with(|| model.of_condition(&rule.graph));
         by_height.resize_with(by_height.len().max(height + 1), HashMap::default);
-        by_height[height].insert(key, cost);
+        by_height[height].insert((&rule.graph, &rule.action), cost);
     }
     let costs: Vec<usize> = by_height.iter().map(|costs| costs.values().sum()).collect();
-    if costs.iter().sum::<usize>() <= INLINED_COST_MAX {
+    if costs.iter().sum::<usize>() <= limits.all {
         return usize::MAX;
     }
-    let mut left = PARTLY_INLINED_COST_MAX;
-    costs.into_iter().take_while(|cost| left.checked_sub(*cost).map(|rest| left = rest).is_some()).count()
+    let mut total = 0;
+    for (height, cost) in costs.iter().enumerate() {
+        total += cost;
+        if total > limits.part {
+            return height;
+        }
+    }
+    costs.len()
 }
 
 fn compile_ir(
@@ -158,4 +173,92 @@ fn compile_ir(
         ..Program::default()
     };
     Ok(Compiled { program, degradations, verifier_steps })
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::{CheckOptions, Source, parse};
+
+    use super::*;
+
+    const NUMBERS: [&str; 3] = ["uid == 1", "uid == 1 or gid == 2", "uid == 1 or gid == 2 or pos == 3"];
+
+    fn inlined_of(rules: &[String], limits: &InlineLimits) -> usize {
+        let text = format!("policy p\n{}\n", rules.join("\n"));
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let ir = analyse::analyse(file.policy()).expect("few patterns");
+        inlined(&ir, &Features::ALL, limits)
+    }
+
+    #[test]
+    fn the_last_rules_of_a_chain_are_code_as_far_as_they_cost_little() {
+        let chain: Vec<String> =
+            NUMBERS.iter().map(|number| format!("allow write vm.x if {number}")).collect();
+        let cost = |rules: &[String]| {
+            // The least limit with which all of them are code.
+            (0..1_000)
+                .find(|&all| inlined_of(rules, &InlineLimits { all, part: 0 }) == usize::MAX)
+                .expect("small")
+        };
+        let costs: Vec<usize> = (0..3).rev().map(|first| cost(&chain[first..])).collect();
+        assert!(costs[0] > 0 && costs[0] < costs[1] && costs[1] < costs[2], "{costs:?}");
+        for (part, expected) in [
+            (0, 0),
+            (costs[0] - 1, 0),
+            (costs[0], 1),
+            (costs[1] - 1, 1),
+            (costs[1], 2),
+            (costs[2] - 1, 2),
+            (costs[2], 3),
+        ] {
+            let limits = InlineLimits { all: costs[2] - 1, part };
+            // The default comes after the last rule.
+            let expected = if expected == 0 { [0, 1] } else { [expected + 1; 2] };
+            assert!(expected.contains(&inlined_of(&chain, &limits)), "{part} of {costs:?}");
+        }
+    }
+
+    #[test]
+    fn rules_that_share_a_block_cost_once() {
+        let rule = |i: usize| format!("allow write vm.x{i} if uid == {i}");
+        let (one, many): (Vec<String>, Vec<String>) =
+            ((0..1).map(rule).collect(), (0..100).map(rule).collect());
+        let least = |rules: &[String]| {
+            (0..1_000)
+                .find(|&all| inlined_of(rules, &InlineLimits { all, part: 0 }) == usize::MAX)
+                .expect("small")
+        };
+        assert_eq!(least(&one), least(&many));
+    }
+
+    #[test]
+    fn conditions_become_data_where_fewer_blocks_are_shared_than_estimated() {
+        // Where stack has to be stored to before it is read, rules for `a` and for `b` share no blocks.
+        let or = |i: usize| (0..i).map(|j| format!(" or pos == {j}")).collect::<String>();
+        let mut rules: Vec<String> =
+            (1..=545).map(|i| format!("deny write a.x{i}, b.x{i} if uid == 7{}", or(i))).collect();
+        rules.extend(["allow write a.* if gid == 1".to_owned(), "allow write b.* if old == 1".to_owned()]);
+        let text = format!("policy p\n{}\n", rules.join("\n"));
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let features = Features { uninit_stack: false, ..Features::ALL };
+        let compiled = compile(&file, &features).expect("fits as data");
+        assert!(compiled.verifier_steps < 50_000, "{}", compiled.verifier_steps);
+    }
+
+    #[test]
+    fn conditions_stay_code_where_data_would_save_little() {
+        let bounds = ["1..2", "1..", "..2", "-1..2"];
+        let bound = |i: usize, place: u32| bounds[i / 4usize.pow(place) % 4];
+        let rules: Vec<String> = (0..200)
+            .map(|i| {
+                let ranges: Vec<&str> = (0..4).map(|place| bound(i, place)).collect();
+                format!("clamp write vm.x{i} to [{}] if uid == {i}", ranges.join(", "))
+            })
+            .collect();
+        let text = format!("policy p\n{}\n", rules.join("\n"));
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let compiled = compile(&file, &Features::ALL).expect("within the limits");
+        assert!(compiled.verifier_steps > INLINE_LIMITS.all);
+        assert!(!compiled.program.listing().to_string().contains("bpf_loop"));
+    }
 }

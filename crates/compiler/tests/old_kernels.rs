@@ -8,18 +8,19 @@ use knobgate_hook::{LoadOptions, LoadedProgram, Profile};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 
 /// Rules with each action and with conditions of each kind.
-const RULES: [&str; 11] = [
+const RULES: [&str; 12] = [
+    "set write vm.* to \"1\" if uid == 7 and pos == 0",
+    "allow write vm.* if old >= 13",
+    "deny write vm.* if new <= old",
+    "clamp write vm.* to 1..9 if new[1] < old[2] or count(old) == 2",
+    "allow write vm.* if new matches \"a*b\" or old contains \"c\"",
+    "clamp write vm.e to [1..5, 7.., ..9] if new == \"a\"",
+    "deny(EROFS) write vm.a",
+    "set write vm.b to \"10\"",
+    "ignore write vm.c",
+    "clamp write vm.d to 1..5",
+    "clamp write vm.e to [1..5, 7.., ..9]",
     "allow read write vm.x",
-    "deny(EROFS) write vm.x",
-    "set write vm.x to \"10\"",
-    "ignore write vm.x",
-    "clamp write vm.x to 1..5",
-    "clamp write vm.x to [1..5, 7.., ..9]",
-    "set write net.** to \"1\" if uid == 7 and pos == 0",
-    "allow write vm.x if old >= 13",
-    "allow write vm.x if new <= old",
-    "allow write vm.x if new[1] < old[2] or count(old) == 2",
-    "allow write vm.x if new matches \"a*b\" or old contains \"c\"",
 ];
 
 fn policy(rules: &[&str]) -> PolicyFile {

@@ -38,6 +38,16 @@ const TEMPLATES: &[fn(usize) -> String] = &[
             i % 3
         )
     },
+    // Several conditions on one knob.
+    |i| {
+        format!(
+            "deny(EIO) write vm.k{i} if new == {i} and uid == 9\nallow write vm.k{i} if new[1] == {i} or new == \"t{}\"\n\
+             deny(EROFS) write vm.k{i} if (uid == 3 and new[2] == 5 or count(new) == 1) and new[0] >= {i}\n\
+             clamp write vm.k{i} to {i}..{} if not old == 0",
+            i % 10,
+            i + 3
+        )
+    },
     // Reads have no numbers to compare.
     |i| {
         format!(
@@ -148,7 +158,8 @@ fn programs_with_conditions_as_data_go_by_the_constants_of_the_rule() {
     for (features, profile) in [(Features::ALL, "7.2"), (with_loops, "6.1.192")] {
         let profile: Profile = profile.parse().expect("a profile");
         agree(&features, &profile, |file, features| compile_inlining(file, features, 0));
-        // The first rules of each chain are data, and the last one is code.
+        // The first rules of each chain are data, and the last ones are code.
         agree(&features, &profile, |file, features| compile_inlining(file, features, 2));
+        agree(&features, &profile, |file, features| compile_inlining(file, features, 3));
     }
 }

@@ -118,7 +118,7 @@ impl<T> Partition<T> {
     pub fn inhabited(&self) -> Vec<bool> {
         let mut inhabited = vec![false; self.classes.len()];
         let mut literals = vec![0u64; self.classes.len()];
-        for literal in &self.literals {
+        for literal in self.literals.iter().filter(|literal| is_name(&literal.name)) {
             inhabited[literal.class] = true;
             literals[literal.class_otherwise] += 1;
         }
@@ -130,6 +130,10 @@ impl<T> Partition<T> {
         }
         inhabited
     }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    !name.contains(&0) && name.split(|&byte| byte == b'/').all(|component| !component.is_empty())
 }
 
 /// For each output below `outputs`, how many names return it; `None` if there is no end of them.
@@ -285,5 +289,38 @@ mod tests {
             vec![literal("a/"), Piece::Any, Piece::Star, literal("/b")],
         ];
         assert_eq!(inhabited(&doubled), [vec![], vec![0, 1]]);
+    }
+    #[test]
+    fn every_inhabited_class_has_a_name() {
+        let pieces = [
+            literal("a"),
+            literal("b/"),
+            literal("/a"),
+            Piece::Any,
+            Piece::Star,
+            Piece::DoubleStar,
+            class(b'a', b'b'),
+            Piece::Class { negated: true, ranges: vec![(b'a', b'a')] },
+            Piece::Alternatives(vec![vec![], vec![literal("b")], vec![literal("/c")]]),
+        ];
+        let mut names: Vec<String> = vec![String::new()];
+        let mut last = names.clone();
+        for _ in 0..5 {
+            last = last.iter().flat_map(|name| "abc/".chars().map(move |c| format!("{name}{c}"))).collect();
+            names.extend(last.iter().cloned());
+        }
+        names.retain(|name| name.split('/').all(|component| !component.is_empty()));
+        for one in &pieces {
+            for other in &pieces {
+                let patterns =
+                    [vec![one.clone(), other.clone()], vec![other.clone(), literal("a")], vec![one.clone()]];
+                let partition = of(&patterns);
+                let found: std::collections::HashSet<&Vec<usize>> =
+                    names.iter().map(|name| partition.class_of(name.as_bytes())).collect();
+                for (class, is_inhabited) in partition.classes().zip(partition.inhabited()) {
+                    assert_eq!(found.contains(class), is_inhabited, "{class:?} of {patterns:?}");
+                }
+            }
+        }
     }
 }

@@ -137,12 +137,25 @@ fn ten_thousand_rules_are_checked_and_so_are_ten_thousand_mistakes() {
     let knobs: Vec<KnobName> =
         (0..2000).map(|i| KnobName::parse(format!("net.ipv4.conf.eth{i}.rp_filter")).unwrap()).collect();
     type Kind = (&'static str, fn(usize) -> String);
-    let kinds: [Kind; 6] = [
+    let kinds: [Kind; 8] = [
         ("names", |i| format!("allow write net.ipv4.conf.eth{i}.rp_filter if new in {{1, 2}}")),
         ("unconditional names", |i| format!("deny write net.ipv4.conf.eth{i}.rp_filter, kernel.a{i}")),
         ("subtrees", |i| format!("deny write net.a{i}.**, net.b{i}.*")),
         ("tails", |i| format!("deny write **.a{i}, *.b{i}*.c")),
         ("alternatives", |i| format!("deny read write net.{{a,b,c}}{i}.{{d,e*,f?}}")),
+        ("classes that one rule takes", |i| {
+            if i < 1_600 {
+                format!("allow write a.x{i} if pos == {i}")
+            } else {
+                "allow write a.**".to_owned()
+            }
+        }),
+        ("classes that two rules take", |i| match i {
+            0..1_600 => format!("allow write a.x{i} if pos == {i}"),
+            1_600 => "allow write a.**".to_owned(),
+            1_601 => "allow read a.**".to_owned(),
+            _ => "deny read write a.**".to_owned(),
+        }),
         ("mistakes", |i| format!("deny(EPREM) wirte net.a{i} if new = {i}")),
     ];
     for (what, rule) in kinds {

@@ -214,3 +214,73 @@ impl Graph {
         before.into_iter().map(Option::unwrap_or_default).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::Relation;
+
+    use super::*;
+
+    fn compare(left: Operand, holds: Next, fails: Next) -> Node {
+        Node {
+            test: Test::Compare { left, relation: Relation::Equal, right: Operand::Position },
+            holds,
+            fails,
+        }
+    }
+
+    fn text(subject: Subject, holds: Next, fails: Next) -> Node {
+        let test = TextTest::Equals(Bytes { len: 0, first: Slot(0) });
+        Node { test: Test::Text { subject, test }, holds, fails }
+    }
+
+    #[test]
+    fn what_is_certain_is_what_every_path_has_looked_at() {
+        use Next::{Fails, Holds, Node as To};
+        let new = Value::New;
+        let counts = |nodes: Vec<Node>| Graph { nodes }.established().last().unwrap().counts(new);
+        let last = || compare(Operand::Uid, Holds, Fails);
+        // Both paths have looked at numbers: the wider of the two ranges.
+        let joined = |one, other| {
+            vec![
+                compare(Operand::Uid, To(1), To(2)),
+                compare(one, To(3), Fails),
+                compare(other, To(3), Fails),
+                last(),
+            ]
+        };
+        assert_eq!(counts(joined(Operand::Element(new, 2), Operand::Count(new))), Some((0, 8)));
+        assert_eq!(counts(joined(Operand::Only(new), Operand::Element(new, 0))), Some((1, 8)));
+        assert_eq!(counts(joined(Operand::Element(new, 2), Operand::Only(Value::Old))), None);
+        // One path has looked at it first and at more of it later.
+        let after = vec![
+            compare(Operand::Count(new), To(1), To(1)),
+            compare(Operand::Element(new, 3), To(2), To(2)),
+            last(),
+        ];
+        assert_eq!(counts(after), Some((4, 8)));
+        // A path around it.
+        let around =
+            vec![compare(Operand::Uid, To(1), To(2)), compare(Operand::Only(new), To(2), Fails), last()];
+        assert_eq!(counts(around), None);
+
+        let texts = |one: Node, other: Node| {
+            let nodes = vec![compare(Operand::Position, To(1), To(2)), one, other, last()];
+            let established = *Graph { nodes }.established().last().unwrap();
+            (established.has_text(new), established.comm, established.ids)
+        };
+        let of_new = || text(Subject::Value(new), To(3), Fails);
+        assert_eq!(texts(of_new(), of_new()), (true, false, false));
+        // A list of numbers has a text, too.
+        assert_eq!(texts(of_new(), compare(Operand::Only(new), To(3), Fails)), (true, false, false));
+        assert_eq!(texts(of_new(), text(Subject::Comm, To(3), Fails)), (false, false, false));
+        assert_eq!(
+            texts(text(Subject::Comm, To(3), Fails), text(Subject::Comm, To(3), Fails)),
+            (false, true, false)
+        );
+        assert_eq!(
+            texts(compare(Operand::Gid, To(3), Fails), compare(Operand::Uid, To(3), Fails)),
+            (false, false, true)
+        );
+    }
+}

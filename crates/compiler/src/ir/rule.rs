@@ -32,7 +32,7 @@ pub(crate) struct FetchSet {
 impl FetchSet {
     /// What is in either.
     pub(crate) fn and(self, other: Self) -> Self {
-        // In one chain the width matters to all rules or to none.
+        // Rules after the last one to which the width matters have none of their own.
         let width = if self.width == Width::default() { other.width } else { self.width };
         Self { new: self.new || other.new, old: self.old || other.old, width }
     }

@@ -57,7 +57,7 @@ pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), Stri
         // The loop is this kernel's, whatever else the program is made for.
         let with_loop = Features { bpf_loop: true, ..features };
         let (form, compiled) = if number % 2 == 1 && targets[0].1.bpf_loop {
-            let inlined = (number / 2 % 3) as usize;
+            let inlined = (number / 6 % 3) as usize;
             ("data", compile_inlining(&file, &with_loop, inlined))
         } else {
             ("code", compile(&file, &features))

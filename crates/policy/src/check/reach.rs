@@ -15,6 +15,9 @@ use crate::{AccessKind, Diagnostic, KnobPattern, Rule, Span};
 /// How many of the rules in the way are pointed at.
 const CULPRITS_MAX: usize = 3;
 
+/// How many steps the search for them may take, for all rules together; what is found later is warned of without.
+const CULPRIT_STEPS_MAX: usize = 1 << 20;
+
 /// Where the automaton of all patterns has more states, nothing is said.
 const STATES_MAX: usize = 1 << 16;
 
@@ -57,6 +60,8 @@ struct Classes<'a> {
     takers_everywhere: [Option<usize>; 2],
     /// For each class that has a name, the other rules that match it, in order.
     matching: Vec<Vec<usize>>,
+    /// For each of these classes, the first rule that takes every access of each kind.
+    takers: Vec<[Option<usize>; 2]>,
 }
 
 impl<'a> Classes<'a> {
@@ -89,8 +94,15 @@ impl<'a> Classes<'a> {
         let matching = partition.classes().zip(inhabited).filter(|(_, is_inhabited)| *is_inhabited);
         let takers_everywhere = AccessKind::ALL
             .map(|kind| everywhere.iter().copied().find(|&rule| takes_all(&rules[rule], kind)));
-        let matching = matching.map(|(rules, _)| rules.clone()).collect();
-        Some(Self { rules, everywhere, takers_everywhere, matching })
+        let matching: Vec<Vec<usize>> = matching.map(|(rules, _)| rules.clone()).collect();
+        let takers = |matching: &Vec<usize>| {
+            AccessKind::ALL.map(|kind| {
+                let by_name = matching.iter().copied().find(|&rule| takes_all(&rules[rule], kind));
+                by_name.into_iter().chain(takers_everywhere[kind as usize]).min()
+            })
+        };
+        let takers = matching.iter().map(takers).collect();
+        Some(Self { rules, everywhere, takers_everywhere, matching, takers })
     }
 
     /// The rules that are never tried, in order, each with the earlier ones that take what it would.
@@ -104,7 +116,7 @@ impl<'a> Classes<'a> {
             kinds.into_iter().any(|(kind, taker)| self.rules[rule].kinds().contains(kind) && rule <= taker)
         };
         for (class, matching) in self.matching.iter().enumerate() {
-            let takers = AccessKind::ALL.map(|kind| self.first_taker(matching, kind).unwrap_or(usize::MAX));
+            let takers = self.takers[class].map(|taker| taker.unwrap_or(usize::MAX));
             for &rule in matching {
                 is_reached[rule] |= is_tried(rule, takers);
                 classes_of[rule].push(class);
@@ -122,11 +134,12 @@ impl<'a> Classes<'a> {
         }
         let all: Vec<usize> = (0..self.matching.len()).collect();
         let unreachable = (0..self.rules.len()).filter(|&rule| !is_reached[rule]);
+        let mut steps = CULPRIT_STEPS_MAX;
         unreachable
             .map(|rule| {
                 let is_everywhere = self.everywhere.binary_search(&rule).is_ok();
                 let classes = if is_everywhere { &all } else { &classes_of[rule] };
-                (rule, self.culprits(rule, classes))
+                (rule, self.culprits(rule, classes, &mut steps))
             })
             .collect()
     }
@@ -159,38 +172,39 @@ impl<'a> Classes<'a> {
         tried
     }
 
-    /// The first rule that takes every access of this kind to names that these rules, and those for every name, match.
-    fn first_taker(&self, matching: &[usize], kind: AccessKind) -> Option<usize> {
-        let first = matching.iter().copied().find(|&rule| takes_all(&self.rules[rule], kind));
-        let everywhere = self.takers_everywhere[kind as usize];
-        first.into_iter().chain(everywhere).min()
-    }
-
-    /// The rules that take what `rule`, which matches these classes, would: one if that is enough.
-    fn culprits(&self, rule: usize, classes: &[usize]) -> Vec<usize> {
+    /// The rules that take what `rule`, which matches these classes, would: one if that is enough. None if there are no steps
+    /// left to look for them.
+    fn culprits(&self, rule: usize, classes: &[usize], steps: &mut usize) -> Vec<usize> {
         let kinds = || AccessKind::ALL.into_iter().filter(|kind| self.rules[rule].kinds().contains(*kind));
-        let is_enough = |taker: &usize| kinds().all(|kind| takes_all(&self.rules[*taker], kind));
-        // One that matches no name is tried for names that are too long, or after a rule that takes these.
-        let Some((&first, others)) = classes.split_first() else {
-            return kinds().filter_map(|kind| self.first_taker(&[], kind)).min().into_iter().collect();
+        let is_enough = |taker: usize| kinds().all(|kind| takes_all(&self.rules[taker], kind));
+        let mut step = || {
+            *steps = steps.saturating_sub(1);
+            *steps > 0
         };
-        let earlier = |rules: &[usize]| {
-            rules.iter().copied().take_while(|&taker| taker < rule).filter(is_enough).collect::<Vec<_>>()
+        let Some(&first) = classes.first() else {
+            // It matches no name that is short enough, and long ones go to a rule for every name.
+            return kinds()
+                .filter_map(|kind| self.takers_everywhere[kind as usize])
+                .min()
+                .into_iter()
+                .collect();
         };
-        let mut alone = earlier(&self.matching[first]);
-        for &class in others {
-            alone.retain(|taker| self.matching[class].binary_search(taker).is_ok());
+        let by_name = self.matching[first].iter().map(|&taker| (taker, false));
+        let everywhere = self.everywhere.iter().map(|&taker| (taker, true));
+        let mut earlier: Vec<(usize, bool)> =
+            by_name.chain(everywhere).filter(|&(taker, _)| taker < rule && is_enough(taker)).collect();
+        earlier.sort_unstable();
+        for (taker, is_everywhere) in earlier {
+            let takes = |class: &usize| is_everywhere || self.matching[*class].binary_search(&taker).is_ok();
+            if classes.iter().all(|class| step() && takes(class)) {
+                return vec![taker];
+            }
         }
-        if let Some(taker) = alone.into_iter().chain(earlier(&self.everywhere)).min() {
-            return vec![taker];
+        let mut takers = BTreeSet::new();
+        for &class in classes.iter().take_while(|_| step()) {
+            takers.extend(kinds().filter_map(|kind| self.takers[class][kind as usize]));
         }
-        let mut takers: Vec<usize> = classes
-            .iter()
-            .flat_map(|&class| kinds().filter_map(move |kind| self.first_taker(&self.matching[class], kind)))
-            .collect();
-        takers.sort_unstable();
-        takers.dedup();
-        takers
+        takers.into_iter().collect()
     }
 }
 
