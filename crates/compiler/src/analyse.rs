@@ -1,6 +1,9 @@
 //! From a policy to the [IR](crate::ir): which rules can match which names, and what to look at first to tell.
 
-mod names;
+mod action;
+mod condition;
+mod constants;
+mod name_classes;
 mod plan;
 mod width;
 
@@ -10,14 +13,14 @@ use foldhash::HashMap;
 use knobgate_policy::{AccessKind, Policy};
 
 use crate::error::CompileError;
-use crate::ir::{Action, FetchSet, Ir, Plan, Rule, RuleId, Step, StepId, Steps, Tables, hoist_condition};
+use crate::ir::{FetchSet, Ir, Plan, Rule, RuleId, Step, StepId, Steps, Tables};
 
 /// The IR of `policy`.
 ///
 /// # Errors
 /// The patterns of the policy make too large an automaton.
 pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
-    let names = names::Names::new(policy)?;
+    let names = name_classes::NameClasses::new(policy)?;
     let mut steps = Steps::default();
     let plans = AccessKind::ALL.map(|kind| plan::plan(policy, kind, &names, &mut steps));
 
@@ -34,7 +37,7 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
     let mut tables = Tables::default();
     let rules: HashMap<RuleId, Rule> =
         tried.into_iter().map(|id| (id, hoist(policy, id, &mut tables))).collect();
-    let defaults = AccessKind::ALL.map(|kind| Action::of_default(policy.defaults().of(kind).action));
+    let defaults = AccessKind::ALL.map(|kind| action::of_default(policy.defaults().of(kind).action));
     Ok(Ir {
         mode: policy.mode(),
         plans,
@@ -51,10 +54,10 @@ fn hoist(policy: &Policy, (rule, width): RuleId, tables: &mut Tables) -> Rule {
     let rule = &policy.rules()[rule];
     let mut fetch = FetchSet { width: width.unwrap_or_default(), ..FetchSet::default() };
     let (graph, graph_constants) = match rule.condition() {
-        Some(condition) => hoist_condition(condition, &mut fetch, tables),
+        Some(condition) => condition::hoist(condition, &mut fetch, tables),
         None => Default::default(),
     };
-    let (action, action_constants) = Action::hoist(rule.action(), &mut fetch);
+    let (action, action_constants) = action::hoist(rule.action(), &mut fetch);
     Rule { graph, graph_constants, action, action_constants, fetch }
 }
 
@@ -83,7 +86,7 @@ write:
 steps:
   0: default read: allow
   1: default write: deny(EPERM)
-  2: rule 1 (Bits32): clamp, else 1
+  2: rule 1 (Bits32): clamp to >= 1 and <= 2, else 1
     n0: uid == 7 ? fails : holds
   3: rule 0 (Bits32): deny(EIO), else 2
     n0: 0 <= new ? n1 : n2
@@ -100,6 +103,21 @@ steps:
              pos in -1..5)\nclamp write vm.x to 1..2 if not uid == 7"
         );
         assert_eq!(printed(&rules), expected);
+    }
+
+    #[test]
+    fn actions_have_their_constants() {
+        let rules = "set write vm.a to \"x y\"\nclamp write vm.b to [-5.., ..7, 1..2]\nignore write vm.c\n\
+                     clamp write net.ipv4.tcp_retries1 to ..4294967296";
+        let printed = printed(rules);
+        for expected in [
+            "rule 0: set \"x y\"\n",
+            "rule 1 (Bits32): clamp to [>= -5, <= 7, >= 1 and <= 2]\n",
+            "rule 2: ignore\n",
+            "rule 3 (Bits32): clamp to <= 4294967296 (not stored)\n",
+        ] {
+            assert!(printed.contains(expected), "{expected} {printed}");
+        }
     }
 
     #[test]

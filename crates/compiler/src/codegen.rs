@@ -24,10 +24,11 @@ use std::collections::BTreeMap;
 
 use knobgate_bpf::Reg::{R1, R2, R6, R10};
 use knobgate_bpf::{self as bpf, Cond, Features, Size};
+use knobgate_policy::Errno;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
 use crate::ir::{Action, Graph, Ir, Operand, Rule, Step, Subject, Test};
-use crate::layout::{BlockId, Layout, TableFacts};
+use crate::layout::{Block, BlockId, Layout, TableFacts};
 use crate::program;
 use crate::source::PolicySource;
 use action::Commits;
@@ -68,7 +69,7 @@ pub(crate) fn emit(
     let writes = code.asm.new_label();
     code.asm.load(Size::U32, R1, R6, context::WRITE);
     code.asm.jump_if(Cond::Ne, R1, 0, writes);
-    let [read, write] = &layout.names;
+    let [read, write] = &layout.plans;
     matcher::emit(&mut code, &mut dispatch, read);
     code.asm.bind(writes);
     matcher::emit(&mut code, &mut dispatch, write);
@@ -123,29 +124,23 @@ fn emit_block(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, commits: &mut Co
         Some(words) => RuleConstants::InCode { words, counter: dispatch.counter(first) },
         None => RuleConstants::InRow { at: dispatch.layout.row_constants },
     };
-    emit_rule(code, commits, (&block.graph, &block.action), constants, block.graph_constants);
+    emit_rule(code, commits, block, constants);
     // Without a condition, or where the interpreter has evaluated it, the action always ends the program.
     if !block.graph.nodes.is_empty() {
         dispatch.enter_next(code, block);
     }
 }
 
-/// Emits a rule: falls through where its condition does not hold.
-fn emit_rule(
-    code: &mut Code<'_>,
-    commits: &mut Commits,
-    (graph, action): (&Graph, &Action),
-    constants: RuleConstants<'_>,
-    graph_constants: usize,
-) {
+/// Emits the rule of a block: falls through where its condition does not hold.
+fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constants: RuleConstants<'_>) {
     let next = code.asm.new_label();
     let mut rule = RuleCode::new(constants);
-    inline::emit(code, &mut rule, graph, next);
-    rule.constants = constants.skip(graph_constants);
-    action::emit(code, &mut rule, commits, action);
+    inline::emit(code, &mut rule, &block.graph, next);
+    rule.constants = constants.skip(block.graph_constants);
+    action::emit(code, &mut rule, commits, &block.action);
     if rule.cannot_evaluate.bind(&mut code.asm) {
         constants.count(code, Counted::CannotEvaluate);
-        code.exit(Exit::Deny(knobgate_policy::Errno::EINVAL));
+        code.exit(Exit::Deny(Errno::EINVAL));
     }
     code.asm.bind(next);
 }

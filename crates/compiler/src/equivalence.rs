@@ -14,8 +14,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::analyse::analyse;
-use crate::ir::{self, Ir, Others, Step, StepId};
-use crate::layout::{ByName, Layout, Lookup, Names, PlacedDfa};
+use crate::ir::{Ir, Step, StepId};
+use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
 
 /// Larger products are given up.
 const STATES_MAX: usize = 4_000;
@@ -181,20 +181,20 @@ fn agree(
     policy: &Policy,
     kind: AccessKind,
     ir: &Ir,
-    names: &Names<'_>,
+    plan: &PlacedPlan<'_>,
     layout: &Layout<'_>,
     bytes: &[u8],
 ) -> bool {
     let nothing = Vec::new();
-    let (literals, others): (&Vec<(Vec<u8>, StepId)>, Emitted<'_>) = match names {
-        Names::Any(step) => (&nothing, Emitted::Same(*step)),
-        Names::ByName(ByName { plan, dfa, .. }) => {
-            let others = match &plan.others {
-                Others::Same(step) => Emitted::Same(*step),
-                Others::Prefixes(prefixes, otherwise) => Emitted::Prefixes(prefixes, *otherwise),
-                Others::Dfa(_) => {
+    let (literals, others): (&Vec<(Vec<u8>, StepId)>, Emitted<'_>) = match plan {
+        PlacedPlan::AnyName(step) => (&nothing, Emitted::Same(*step)),
+        PlacedPlan::ByName(PlacedNames { plan, others, .. }) => {
+            let others = match others {
+                PlacedOthers::Same(step) => Emitted::Same(*step),
+                PlacedOthers::Prefixes(prefixes, otherwise) => Emitted::Prefixes(prefixes, *otherwise),
+                PlacedOthers::Dfa(dfa) => {
                     let steps = ir.reached_steps().map(|(id, _)| (layout.step(id).row, id));
-                    Emitted::Table { bytes, dfa: dfa.expect("placed"), step_of_row: steps.collect() }
+                    Emitted::Table { bytes, dfa: *dfa, step_of_row: steps.collect() }
                 }
             };
             (&plan.literals, others)
@@ -283,11 +283,10 @@ fn check(policy: &Policy) -> bool {
     let again = Layout::new(&ir, &Features::ALL, usize::MAX).expect("small");
     let bytes = again.into_table_bytes();
     let mut decided = true;
-    for (kind, names) in AccessKind::ALL.into_iter().zip(&layout.names) {
-        decided &= agree(policy, kind, &ir, names, &layout, &bytes);
-        if let Names::ByName(ByName { plan: ir::ByName { literals, .. }, literals: Some(lookup), .. }) = names
-        {
-            check_lookup(lookup, &layout, literals, &bytes);
+    for (kind, placed) in AccessKind::ALL.into_iter().zip(&layout.plans) {
+        decided &= agree(policy, kind, &ir, placed, &layout, &bytes);
+        if let PlacedPlan::ByName(PlacedNames { plan, literals: Some(lookup), .. }) = placed {
+            check_lookup(lookup, &layout, &plan.literals, &bytes);
         }
     }
     decided

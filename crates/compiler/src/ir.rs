@@ -6,16 +6,17 @@
 //! lists of [`Constant`]s, so that rules which differ in nothing else are equal.
 
 mod action;
-mod condition;
 mod graph;
 mod plan;
+#[cfg(test)]
 mod print;
 mod rule;
 mod step;
 
 pub(crate) use action::{Action, Bound};
-pub(crate) use condition::hoist_condition;
-pub(crate) use graph::{Established, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest};
+pub(crate) use graph::{
+    CountRange, Established, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
+};
 pub(crate) use plan::{ByName, Elsewhere, Others, Plan};
 pub(crate) use rule::{Bytes, Constant, FetchSet, Integer, Rule, Slot, Tables};
 pub(crate) use step::{Step, StepId, Steps};

@@ -3,16 +3,16 @@
 
 mod blocks;
 pub(crate) mod frame;
-mod names;
 mod nodes;
 mod perfect_hash;
+mod placed_plan;
 pub(crate) mod shape;
 mod tables;
 
 pub(crate) use blocks::{Block, BlockId, PlacedStep, row};
-pub(crate) use names::{ByName, Hash, Lookup, Names, Target};
-pub(crate) use nodes::{NONE, Source, TestKind, end, node, operand, ordering};
+pub(crate) use nodes::{NONE, OperandSource, TestKind, end, node, operand, ordering};
 pub(crate) use perfect_hash::LAST_MULTIPLIER;
+pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOthers, PlacedPlan, Target};
 pub(crate) use tables::{PlacedDfa, Tables};
 
 use std::collections::BTreeMap;
@@ -31,11 +31,11 @@ pub(crate) struct Layout<'a> {
     pub(crate) blocks: Vec<Block>,
     steps: HashMap<StepId, PlacedStep>,
     /// How names are told apart, for reads and for writes.
-    pub(crate) names: [Names<'a>; 2],
+    pub(crate) plans: [PlacedPlan<'a>; 2],
     /// What the interpreter tests, by number.
     pub(crate) tests: BTreeMap<u8, TestKind>,
     /// Where its operands come from, by number.
-    pub(crate) sources: BTreeMap<u8, Source>,
+    pub(crate) sources: BTreeMap<u8, OperandSource>,
     /// Where the constants start in a row.
     pub(crate) row_constants: i16,
     pub(crate) tables: Tables,
@@ -100,12 +100,12 @@ impl<'a> Layout<'a> {
         };
         let Blocks { blocks, nodes, steps, row_constants } =
             Blocks::new(ir, features, inlined, resolve, &mut tables)?;
-        let names = names::place(&ir.plans, &steps, &mut tables);
+        let plans = placed_plan::place(&ir.plans, &steps, &mut tables);
         let fetches = steps.values().any(|step| step.fetch != FetchSet::default());
         let shape = if fetches { tables.place_dfa(&shape::DFA) } else { PlacedDfa { classes: 0, start: 0 } };
         let facts = TableFacts::new(ir, &tables, shape);
         let (tests, sources) = (nodes.tests, nodes.sources);
-        Ok(Self { blocks, steps, names, tests, sources, row_constants, tables, facts })
+        Ok(Self { blocks, steps, plans, tests, sources, row_constants, tables, facts })
     }
 
     /// The bytes of all tables. Nothing reaches further from a masked offset than to the end of the longest row.

@@ -10,7 +10,7 @@
 //! | `analyse` | of the policy its IR: which rules can match which names, what to look at first to tell |
 //! | `ir` | a policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
 //! | `layout` | what lies where: which steps share a block, which conditions are code and which are data, tables |
-//! | `codegen` | instructions, and what the verifier needs to hear |
+//! | `codegen` | instructions, and what the verifier needs besides |
 //!
 //! The words:
 //!
@@ -20,7 +20,7 @@
 //! - Steps that differ only in their constants share a **block** of code, and each has a **row** of data with its own.
 //! - A condition is **inlined** in its block, or it is data, which an **interpreter** runs in a loop. Where inlining all
 //!   of them is too much for the verifier, the first rules of long chains are interpreted.
-//! - A value is *fetched* when a chain starts of which some rule looks at it; one pass of a DFA finds its **shape**:
+//! - When a chain starts, the values that its rules look at are *fetched*. One pass of a DFA finds the **shape** of each:
 //!   text, or a list of so many numbers.
 //!
 //! ```

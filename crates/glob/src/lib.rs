@@ -23,7 +23,7 @@
 //!
 //! | step | see |
 //! | --- | --- |
-//! | patterns that start alike share states of one NFA | `nfa.rs` |
+//! | patterns with a common prefix share its states in one NFA | `nfa.rs` |
 //! | sets of its states become states of a DFA | `determinise.rs` |
 //! | states that do the same become one | `minimise.rs`, [`Dfa`] |
 //! | strings are grouped by what matches them | [`Partition`] |

@@ -6,7 +6,7 @@ use foldhash::{HashMap, HashMapExt};
 /// the number of its group. Groups are numbered in the order of their first states. `next` has `classes` entries for each
 /// state.
 ///
-/// Groups are split until all states of each go alike. When one is split, its largest part keeps the number, so that only
+/// Groups are split until all states of each go to the same groups. When one is split, its largest part keeps the number, so that only
 /// states that lead to the smaller ones are looked at again (as in Hopcroft's algorithm).
 pub(crate) fn minimise(classes: usize, next: &[u32], outputs: &[u32]) -> Vec<u32> {
     let mut groups = Groups::by(outputs);
@@ -50,7 +50,7 @@ struct Groups {
 #[derive(Clone, Copy)]
 struct Span {
     start: usize,
-    /// From here on are those that may differ from the ones before, which go alike.
+    /// From here on are those that may go elsewhere than the ones before, which go to the same groups.
     unsure: usize,
     end: usize,
 }
@@ -73,14 +73,14 @@ impl Groups {
         Self { of, states, place, spans }
     }
 
-    /// Splits `group` into states that go alike by `next`; returns those whose group is another one now.
+    /// Splits `group` into states that go to the same groups by `next`; returns those whose group is another one now.
     fn split<'n>(&mut self, group: usize, next: impl Fn(u32) -> &'n [u32]) -> Vec<u32> {
         let Span { start, unsure, end } = self.spans[group];
         self.spans[group].unsure = end;
         if end - start == 1 {
             return Vec::new();
         }
-        // One of those that go alike stands for all of them.
+        // One of those that go to the same groups stands for all of them.
         let first = unsure.saturating_sub(1).max(start);
         let parts = self.parts(&self.states[first..end], next);
         let mut sizes = vec![0; parts.iter().max().map_or(0, |last| last + 1)];

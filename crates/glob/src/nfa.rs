@@ -1,6 +1,6 @@
 //! Patterns as one NFA.
 //!
-//! Its states form a tree, except that alternatives meet again: patterns that start alike share the states of their starts,
+//! Its states form a tree, except that alternatives meet again: patterns with a common prefix share its states,
 //! so that a run is in few states at once, however many patterns there are.
 
 use std::collections::BTreeSet;

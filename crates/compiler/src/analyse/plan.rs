@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy, Width};
 
-use super::names::{Names, is_for_every_name};
+use super::name_classes::{NameClasses, is_for_every_name};
 use super::width;
 use crate::ir::{ByName, Elsewhere, Others, Plan, Step, StepId, Steps};
 
@@ -13,7 +13,7 @@ use crate::ir::{ByName, Elsewhere, Others, Plan, Step, StepId, Steps};
 const PREFIXES_MAX: usize = 32;
 
 /// How `policy`, whose names these are, decides accesses of `kind`.
-pub(super) fn plan(policy: &Policy, kind: AccessKind, names: &Names<'_>, steps: &mut Steps) -> Plan {
+pub(super) fn plan(policy: &Policy, kind: AccessKind, names: &NameClasses<'_>, steps: &mut Steps) -> Plan {
     let mut rules: Vec<usize> =
         (0..policy.rules().len()).filter(|&rule| policy.rules()[rule].kinds().contains(kind)).collect();
     // Nothing gets past a rule that takes all.
@@ -112,7 +112,7 @@ fn long_names(
 fn others(
     policy: &Policy,
     kind: AccessKind,
-    names: &Names<'_>,
+    names: &NameClasses<'_>,
     of_class: &[StepId],
     (unmatched, width): (StepId, Option<Width>),
     steps: &mut Steps,

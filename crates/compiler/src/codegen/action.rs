@@ -13,7 +13,7 @@ use super::code::{Code, Counted, Exit};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
 use super::{context, inline, verifier};
-use crate::ir::{Action, Bound, Bytes, Established, Operand};
+use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 
 /// The shared ends of rules that rewrite, by where the replacement is. The row of the step is in R9.
@@ -72,9 +72,15 @@ fn jump_if_inside(
     code.asm.bind(fall_through);
 }
 
+/// Makes sure that the new value is a list of so many numbers.
+fn require_new_count(code: &mut Code<'_>, rule: &mut RuleCode<'_>, count: u8) {
+    let counts = CountRange { value: Value::New, least: count, most: count };
+    inline::require_count(code, rule, counts, Established::default());
+}
+
 /// `clamp … to range`
 fn clamp_one(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits, bounds: &[Bound]) {
-    inline::require_count(code, rule, (Value::New, 1, 1), Established::default());
+    require_new_count(code, rule, 1);
     for bound in bounds {
         let inside = code.asm.new_label();
         jump_if_inside(code, rule, Operand::Only(Value::New), bound, (inside, true));
@@ -91,8 +97,7 @@ fn clamp_one(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits
 
 /// `clamp … to [range, range]`
 fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commits, bounds: &[Vec<Bound>]) {
-    let count = bounds.len() as u8;
-    inline::require_count(code, rule, (Value::New, count, count), Established::default());
+    require_new_count(code, rule, bounds.len() as u8);
     let outside = code.asm.new_label();
     let numbers = || (0..).map(|index| Operand::Element(Value::New, index));
     for (number, bounds) in numbers().zip(bounds) {

@@ -22,7 +22,7 @@ pub(super) struct Code<'a> {
     last_counter: u32,
 }
 
-/// What becomes of an access when a program ends.
+/// The outcome of an access, with which a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     Allow,

@@ -9,7 +9,9 @@ use super::code::Code;
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
 use super::verifier;
-use crate::ir::{Bytes, Established, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test, TextTest};
+use crate::ir::{
+    Bytes, CountRange, Established, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test, TextTest,
+};
 use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
 use crate::layout::shape;
 
@@ -78,16 +80,12 @@ fn emit_test(
 
 /// Makes sure that a number can be loaded.
 fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operand, established: Established) {
-    match operand {
-        Operand::Only(value) | Operand::Element(value, _) | Operand::Count(value) => {
-            let (_, least, most) = operand.counts().unwrap_or((value, 0, 0));
-            require_count(code, rule, (value, least, most), established);
-        }
-        Operand::Uid | Operand::Gid if !established.ids => {
-            code.asm.call_helper(helper::GET_CURRENT_UID_GID);
-            code.asm.store(Size::U64, R10, frame::IDS, R0);
-        }
-        Operand::Uid | Operand::Gid | Operand::Constant(_) | Operand::Position => {}
+    if let Some(counts) = operand.counts() {
+        require_count(code, rule, counts, established);
+    }
+    if matches!(operand, Operand::Uid | Operand::Gid) && !established.ids {
+        code.asm.call_helper(helper::GET_CURRENT_UID_GID);
+        code.asm.store(Size::U64, R10, frame::IDS, R0);
     }
 }
 
@@ -95,7 +93,7 @@ fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operan
 pub(super) fn require_count(
     code: &mut Code<'_>,
     rule: &mut RuleCode<'_>,
-    (value, least, most): (Value, u8, u8),
+    CountRange { value, least, most }: CountRange,
     established: Established,
 ) {
     // The shape of what is no list of numbers is more than any count.
@@ -183,7 +181,7 @@ fn emit_bytes(
     (subject, text, whole): (Subject, Bytes, bool),
     branch: Branch,
 ) {
-    if text.len >= subject.buffer_bytes() {
+    if text.len >= frame::subject_bytes(subject) {
         // No text is as long.
         return branch.always(code, false);
     }
@@ -192,7 +190,7 @@ fn emit_bytes(
     }
     let mut done = 0;
     let mut compare = |code: &mut Code<'_>, size: Size, is_last: bool| {
-        code.asm.load(size, R1, R10, subject.buffer() + done as i16);
+        code.asm.load(size, R1, R10, frame::subject_buffer(subject) + done as i16);
         constants.load_bytes(code, R2, text, done, size);
         done += size.bytes() as usize;
         if is_last {
@@ -209,7 +207,7 @@ fn emit_bytes(
         }
     }
     if whole {
-        code.asm.load(Size::U8, R1, R10, subject.buffer() + text.len as i16);
+        code.asm.load(Size::U8, R1, R10, frame::subject_buffer(subject) + text.len as i16);
         if subject != Subject::Comm {
             code.asm.jump_if(Cond::Eq, R1, i32::from(b'\n'), branch.holds);
         }
@@ -225,7 +223,7 @@ fn emit_match(
     (classes, start): (Slot, Slot),
     branch: Branch,
 ) {
-    code.address(R1, subject.buffer());
+    code.address(R1, frame::subject_buffer(subject));
     match subject {
         Subject::Value(value) => {
             code.asm.load(Size::U8, R2, R10, Numbers::of(value).length());
@@ -236,7 +234,7 @@ fn emit_match(
     }
     rule.constants.load(code, R3, classes);
     rule.constants.load(code, R4, start);
-    code.subprograms.call_run_dfa(&mut code.asm, subject.buffer_bytes());
+    code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));
     branch.jump_if(code, R0, Relation::NotEqual, 0);
 }
 

@@ -19,7 +19,7 @@ use super::dispatch::Dispatch;
 use super::{context, verifier};
 use crate::ir::{FetchSet, StepId, Subject};
 use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
-use crate::layout::{Layout, NONE, Source, TestKind, end, node, operand, ordering, row, shape};
+use crate::layout::{Layout, NONE, OperandSource, TestKind, end, node, operand, ordering, row, shape};
 
 /// The functions that make tests, one for each combination of values.
 pub(super) struct Interpreter<'a> {
@@ -133,7 +133,7 @@ impl Tester<'_> {
 
         let is_there = |value: Option<Value>| value.is_none_or(|value| fetched.has(value));
         let sources = self.layout.sources.values().copied().filter(|source| is_there(source.value()));
-        let sources: Vec<Source> = sources.collect();
+        let sources: Vec<OperandSource> = sources.collect();
         let takes_operands = |test| matches!(test, TestKind::Compare | TestKind::Search);
         let has_operands = |test: TestKind| !takes_operands(test) || !sources.is_empty();
         let tests = self.layout.tests.values().copied();
@@ -179,7 +179,7 @@ impl Tester<'_> {
         code.asm.exit();
     }
 
-    fn compare(&mut self, code: &mut Code<'_>, sources: &[Source], ends: Ends) {
+    fn compare(&mut self, code: &mut Code<'_>, sources: &[OperandSource], ends: Ends) {
         self.operand(code, sources, node::LEFT, node::LEFT_CONSTANT, (R8, R9));
         self.operand(code, sources, node::RIGHT, node::RIGHT_CONSTANT, (R3, R4));
         let (compared, signs_differ, greater) =
@@ -202,7 +202,7 @@ impl Tester<'_> {
         code.asm.jump(ends.fails);
     }
 
-    fn search(&mut self, code: &mut Code<'_>, sources: &[Source], ends: Ends) {
+    fn search(&mut self, code: &mut Code<'_>, sources: &[OperandSource], ends: Ends) {
         // No constant: one that is looked for is none.
         self.operand(code, sources, node::LEFT, node::LEFT_CONSTANT, (R8, R9));
         let (negative, search) = (code.asm.new_label(), code.asm.new_label());
@@ -228,7 +228,7 @@ impl Tester<'_> {
     fn operand(
         &mut self,
         code: &mut Code<'_>,
-        sources: &[Source],
+        sources: &[OperandSource],
         at: i16,
         constant_at: i16,
         (bits, sign): (Reg, Reg),
@@ -249,18 +249,18 @@ impl Tester<'_> {
                 }
             }
             match source {
-                Source::Constant => code.asm.load(Size::U64, bits, R7, constant_at),
-                Source::Position => code.asm.load(Size::U32, bits, R6, frame::POSITION),
-                Source::Uid | Source::Gid => {
+                OperandSource::Constant => code.asm.load(Size::U64, bits, R7, constant_at),
+                OperandSource::Position => code.asm.load(Size::U32, bits, R6, frame::POSITION),
+                OperandSource::Uid | OperandSource::Gid => {
                     code.asm.call_helper(helper::GET_CURRENT_UID_GID);
-                    if source == Source::Uid {
+                    if source == OperandSource::Uid {
                         code.asm.alu(AluOp::Lsh, R0, 32);
                     }
                     code.asm.alu(AluOp::Rsh, R0, 32);
                     code.asm.mov(bits, R0);
                 }
-                Source::Count(_) => code.asm.mov(bits, R0),
-                Source::Element(value, index) => {
+                OperandSource::Count(_) => code.asm.mov(bits, R0),
+                OperandSource::Element(value, index) => {
                     let numbers = Numbers::of(value);
                     code.asm.load(Size::U64, bits, R6, numbers.element(index.into()));
                     code.asm.load(Size::U8, sign, R6, numbers.signs());
@@ -299,10 +299,10 @@ impl Tester<'_> {
     fn bytes(&mut self, code: &mut Code<'_>, subject: Subject, ends: Ends) {
         self.require_text(code, subject);
         let last = code.asm.new_label();
-        let words = subject.buffer_bytes() as i16 / 8;
+        let words = frame::subject_bytes(subject) as i16 / 8;
         code.asm.load(Size::U8, R2, R7, node::WORDS);
         for word in 0..words {
-            code.asm.load(Size::U64, R1, R6, subject.buffer() + 8 * word);
+            code.asm.load(Size::U64, R1, R6, frame::subject_buffer(subject) + 8 * word);
             code.asm.jump_if(Cond::Eq, R2, i32::from(word), last);
             code.asm.load(Size::U64, R3, R7, node::WHOLE + 8 * word);
             code.asm.jump_if(Cond::Ne, R1, R3, ends.fails);
@@ -321,7 +321,7 @@ impl Tester<'_> {
     fn match_text(&mut self, code: &mut Code<'_>, subject: Subject, ends: Ends) {
         self.require_text(code, subject);
         code.asm.mov(R1, R6);
-        code.asm.alu(AluOp::Add, R1, i32::from(subject.buffer()));
+        code.asm.alu(AluOp::Add, R1, i32::from(frame::subject_buffer(subject)));
         match subject {
             Subject::Value(value) => {
                 code.asm.load(Size::U8, R2, R6, Numbers::of(value).length());
@@ -332,7 +332,7 @@ impl Tester<'_> {
         }
         code.asm.load(Size::U32, R3, R7, node::CLASSES);
         code.asm.load(Size::U32, R4, R7, node::START);
-        code.subprograms.call_run_dfa(&mut code.asm, subject.buffer_bytes());
+        code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));
         code.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
         code.asm.jump(ends.fails);
     }

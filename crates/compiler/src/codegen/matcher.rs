@@ -9,18 +9,18 @@ use knobgate_policy::limits::NAME_MAX;
 use super::code::Code;
 use super::dispatch::Dispatch;
 use super::lookup::{self, Found};
-use crate::ir::{Elsewhere, Others, StepId};
+use crate::ir::{Elsewhere, StepId};
 use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
-use crate::layout::{ByName, Lookup, Names, PlacedDfa};
+use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
 
 /// `BPF_F_SYSCTL_BASE_NAME` in include/uapi/linux/bpf.h: the last component alone.
 const BASE_NAME: i32 = 1;
 
 /// Emits what goes to the first step.
-pub(super) fn emit(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &Names<'_>) {
-    let names = match names {
-        Names::Any(step) => return dispatch.start(code, *step),
-        Names::ByName(names) => names,
+pub(super) fn emit(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, plan: &PlacedPlan<'_>) {
+    let names = match plan {
+        PlacedPlan::AnyName(step) => return dispatch.start(code, *step),
+        PlacedPlan::ByName(names) => names,
     };
     let too_long = code.asm.new_label();
     if let Elsewhere::Known(step) = names.plan.elsewhere {
@@ -42,7 +42,7 @@ pub(super) fn emit(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &Nam
 fn emit_last_component(
     code: &mut Code<'_>,
     dispatch: &mut Dispatch<'_>,
-    names: &ByName<'_>,
+    names: &PlacedNames<'_>,
     elsewhere: StepId,
 ) {
     let (known, leave) = (code.asm.new_label(), code.asm.new_label());
@@ -75,7 +75,12 @@ fn emit_last_component(
 }
 
 /// Goes where a name goes that is too long, and `otherwise` if its last component does not tell.
-fn emit_too_long(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByName<'_>, otherwise: StepId) {
+fn emit_too_long(
+    code: &mut Code<'_>,
+    dispatch: &mut Dispatch<'_>,
+    names: &PlacedNames<'_>,
+    otherwise: StepId,
+) {
     if let Some(lookup) = &names.last_components {
         let unknown = code.asm.new_label();
         fetch_last_component(code, names, unknown);
@@ -90,7 +95,7 @@ fn emit_too_long(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByNam
 }
 
 /// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
-fn fetch_last_component(code: &mut Code<'_>, names: &ByName<'_>, longer: Label) {
+fn fetch_last_component(code: &mut Code<'_>, names: &PlacedNames<'_>, longer: Label) {
     // The kernel copies no more than that.
     let looked_at = names.last_components.as_deref().map_or(8, Lookup::bytes);
     fetch(code, LAST_COMPONENT, looked_at, looked_at, BASE_NAME);
@@ -99,14 +104,14 @@ fn fetch_last_component(code: &mut Code<'_>, names: &ByName<'_>, longer: Label) 
 }
 
 /// Fetches the name and finds its step, or goes to `too_long`.
-fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByName<'_>, too_long: Label) {
+fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNames<'_>, too_long: Label) {
     let looked_at = names.literals.as_deref().map_or(0, Lookup::bytes);
     fetch(code, NAME, NAME_BYTES, looked_at, 0);
     code.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
 
     let by_row = code.asm.new_label();
     let mut found_by_row = BTreeSet::new();
-    if names.dfa.is_some() {
+    if matches!(names.others, PlacedOthers::Dfa(_)) {
         code.asm.mov(R7, R0);
     }
     if let Some(literals) = &names.literals {
@@ -129,10 +134,10 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByName<'_
         }
         code.asm.bind(not_spelled_out);
     }
-    match &names.plan.others {
-        Others::Same(step) => dispatch.start(code, *step),
-        Others::Prefixes(prefixes, otherwise) => {
-            for (prefix, step) in prefixes {
+    match &names.others {
+        PlacedOthers::Same(step) => dispatch.start(code, *step),
+        PlacedOthers::Prefixes(prefixes, otherwise) => {
+            for (prefix, step) in *prefixes {
                 let other = code.asm.new_label();
                 emit_prefix(code, prefix, other);
                 dispatch.start(code, *step);
@@ -140,12 +145,11 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &ByName<'_
             }
             dispatch.start(code, *otherwise);
         }
-        Others::Dfa(_) => {
-            let PlacedDfa { classes, start } = names.dfa.expect("placed with the plan");
+        PlacedOthers::Dfa(PlacedDfa { classes, start }) => {
             code.address(R1, NAME);
             code.asm.mov(R2, R7);
-            code.asm.mov(R3, classes as i32);
-            code.asm.mov(R4, start as i32);
+            code.asm.mov(R3, *classes as i32);
+            code.asm.mov(R4, *start as i32);
             code.subprograms.call_run_dfa(&mut code.asm, NAME_MAX);
             found_by_row.extend(names.plan.others.steps());
             code.asm.jump(by_row);

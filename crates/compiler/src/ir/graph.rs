@@ -92,14 +92,22 @@ pub(crate) enum TextTest {
     },
 }
 
+/// A value that is a list of at least and at most so many numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CountRange {
+    pub(crate) value: Value,
+    pub(crate) least: u8,
+    pub(crate) most: u8,
+}
+
 impl Operand {
-    /// The value that it looks at, and the least and the greatest count of numbers with which it can be evaluated.
-    pub(crate) fn counts(self) -> Option<(Value, u8, u8)> {
+    /// The value that it looks at, with the counts of numbers with which it can be evaluated.
+    pub(crate) fn counts(self) -> Option<CountRange> {
         const MOST: u8 = ELEMENTS_MAX as u8;
         match self {
-            Operand::Only(value) => Some((value, 1, 1)),
-            Operand::Element(value, index) => Some((value, index + 1, MOST)),
-            Operand::Count(value) => Some((value, 0, MOST)),
+            Operand::Only(value) => Some(CountRange { value, least: 1, most: 1 }),
+            Operand::Element(value, index) => Some(CountRange { value, least: index + 1, most: MOST }),
+            Operand::Count(value) => Some(CountRange { value, least: 0, most: MOST }),
             Operand::Constant(_) | Operand::Position | Operand::Uid | Operand::Gid => None,
         }
     }
@@ -153,7 +161,7 @@ impl Established {
 
     /// Adds that `operand` has been evaluated.
     pub(crate) fn add_operand(&mut self, operand: Operand) {
-        if let Some((value, least, most)) = operand.counts() {
+        if let Some(CountRange { value, least, most }) = operand.counts() {
             let counts = match value {
                 Value::New => &mut self.new,
                 Value::Old => &mut self.old,

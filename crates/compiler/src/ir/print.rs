@@ -5,7 +5,7 @@ use std::fmt;
 use knobgate_policy::{AccessKind, Relation};
 
 use super::{
-    Action, Constant, Elsewhere, Ir, Next, NumberSet, Operand, Others, Plan, Rule, Slot, Sorted, Step,
+    Action, Bound, Constant, Elsewhere, Ir, Next, NumberSet, Operand, Others, Plan, Rule, Slot, Sorted, Step,
     StepId, Subject, Tables, Test, TextTest,
 };
 
@@ -66,18 +66,23 @@ impl Ir {
             None => writeln!(f),
         };
         match step {
-            Step::Default(kind) => writeln!(f, "  {}: default {kind}: {}", id.0, self.action(step)),
-            Step::NameTooLong { rule } => writeln!(f, "  {}: rule {rule}: {}", id.0, self.action(step)),
+            Step::Default(kind) => writeln!(f, "  {}: default {kind}: {}", id.0, self.action_text(step)),
+            Step::NameTooLong { rule } => writeln!(f, "  {}: rule {rule}: {}", id.0, self.action_text(step)),
             Step::Rule { rule, width, .. } => {
                 write!(f, "  {}: rule {rule}", id.0)?;
                 if let Some(width) = width {
                     write!(f, " ({width:?})")?;
                 }
-                write!(f, ": {}", self.action(step))?;
+                write!(f, ": {}", self.action_text(step))?;
                 after(f)?;
                 self.rule(step).map_or(Ok(()), |rule| self.graph(rule, f))
             }
         }
+    }
+
+    fn action_text(&self, step: Step) -> String {
+        let constants = self.rule(step).map_or(&[][..], |rule| &rule.action_constants);
+        ConstantPrinter { constants, tables: &self.tables }.action(self.action(step))
     }
 
     fn graph(&self, rule: &Rule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,21 +100,7 @@ impl Ir {
     }
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Action::Allow => f.write_str("allow"),
-            Action::Deny(errno) => write!(f, "deny({errno})"),
-            Action::CannotEvaluate => f.write_str("cannot be evaluated"),
-            Action::Set(_) => f.write_str("set"),
-            Action::Ignore => f.write_str("ignore"),
-            Action::ClampOne(_) => f.write_str("clamp"),
-            Action::ClampEach(bounds) => write!(f, "clamp {} numbers", bounds.len()),
-        }
-    }
-}
-
-/// Prints tests with the constants in the place of their slots.
+/// Prints tests and actions with the constants in the place of their slots.
 struct ConstantPrinter<'a> {
     constants: &'a [Constant],
     tables: &'a Tables,
@@ -119,15 +110,7 @@ impl ConstantPrinter<'_> {
     fn test(&self, test: &Test) -> String {
         match test {
             Test::Compare { left, relation, right } => {
-                let relation = match relation {
-                    Relation::Less => "<",
-                    Relation::LessOrEqual => "<=",
-                    Relation::Equal => "==",
-                    Relation::NotEqual => "!=",
-                    Relation::GreaterOrEqual => ">=",
-                    Relation::Greater => ">",
-                };
-                format!("{} {relation} {}", self.operand(*left), self.operand(*right))
+                format!("{} {} {}", self.operand(*left), self::relation(*relation), self.operand(*right))
             }
             Test::Member { operand, set: NumberSet { nonnegative, negative } } => {
                 let count = |sorted: &Option<Sorted>| {
@@ -159,6 +142,40 @@ impl ConstantPrinter<'_> {
         }
     }
 
+    fn action(&self, action: &Action) -> String {
+        match action {
+            Action::Allow => "allow".to_owned(),
+            Action::Deny(errno) => format!("deny({errno})"),
+            Action::CannotEvaluate => "cannot be evaluated".to_owned(),
+            Action::Set(text) => format!("set {:?}", self.text(text.first, text.len)),
+            Action::Ignore => "ignore".to_owned(),
+            Action::ClampOne(bounds) => format!("clamp to {}", self.bounds(bounds)),
+            Action::ClampEach(each) => {
+                let each: Vec<String> = each.iter().map(|bounds| self.bounds(bounds)).collect();
+                format!("clamp to [{}]", each.join(", "))
+            }
+        }
+    }
+
+    fn bounds(&self, bounds: &[Bound]) -> String {
+        let bound = |bound: &Bound| {
+            let Constant::Word(len) = self.constants[bound.len.0] else { return String::new() };
+            let decimal = self.bytes(bound.decimal.first, len as usize);
+            assert_eq!(decimal, self.operand(Operand::Constant(bound.end)));
+            format!(
+                "{} {decimal}{}",
+                relation(bound.inside),
+                if bound.is_stored { "" } else { " (not stored)" }
+            )
+        };
+        bounds.iter().map(bound).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Bytes that zeros follow.
+    fn text(&self, first: Slot, len: usize) -> String {
+        self.bytes(first, len).trim_end_matches("\\x00").to_owned()
+    }
+
     fn operand(&self, operand: Operand) -> String {
         match operand {
             Operand::Constant(integer) => match self.constants[integer.slot.0] {
@@ -181,5 +198,16 @@ impl ConstantPrinter<'_> {
             _ => [0; 8],
         });
         words.take(len).collect::<Vec<u8>>().escape_ascii().to_string()
+    }
+}
+
+fn relation(relation: Relation) -> &'static str {
+    match relation {
+        Relation::Less => "<",
+        Relation::LessOrEqual => "<=",
+        Relation::Equal => "==",
+        Relation::NotEqual => "!=",
+        Relation::GreaterOrEqual => ">=",
+        Relation::Greater => ">",
     }
 }

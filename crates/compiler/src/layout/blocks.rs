@@ -100,7 +100,7 @@ pub(crate) struct Blocks {
     pub(crate) row_constants: i16,
 }
 
-/// A step with what it is told apart by.
+/// A step, and what distinguishes it in its block.
 struct Member {
     id: StepId,
     constants: Vec<u64>,

@@ -39,7 +39,7 @@ pub(crate) const LAUNDER: i16 = TOO_LONG;
 pub(crate) const LAUNDER_ROW: i16 = NUMBERS_OF_OLD.at + 4;
 /// The offset of the row where the program goes if the name turns out to be too long, 4 bytes.
 pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
-/// The offset of the slot in which the name is if it is spelled out, 4 bytes; over the last component, which told it.
+/// The offset of the slot in which the name is if it is spelled out, 4 bytes. It shares its place with the last component, from which it was found.
 pub(crate) const ONLY: i16 = NUMBERS_OF_NEW.at + 4;
 /// For the interpreter, the offset of the row of the step whose condition is tested, 4 bytes. Names are known by then.
 pub(crate) const ROW: i16 = TOO_LONG;
@@ -104,23 +104,21 @@ pub(crate) fn buffer(value: Value) -> i16 {
     }
 }
 
-impl Subject {
-    /// Where its buffer is.
-    pub(crate) fn buffer(self) -> i16 {
-        match self {
-            Subject::Value(value) => buffer(value),
-            Subject::Comm => COMM,
-        }
+/// The text of `subject`.
+pub(crate) fn subject_buffer(subject: Subject) -> i16 {
+    match subject {
+        Subject::Value(value) => buffer(value),
+        Subject::Comm => COMM,
     }
+}
 
-    /// How long the buffer is, in bytes; the last one is always 0.
-    pub(crate) fn buffer_bytes(self) -> usize {
-        let bytes = match self {
-            Subject::Value(_) => VALUE_BYTES,
-            Subject::Comm => COMM_BYTES,
-        };
-        usize::from(bytes as u16)
-    }
+/// How long that buffer is, in bytes; the last one is always 0.
+pub(crate) fn subject_bytes(subject: Subject) -> usize {
+    let bytes = match subject {
+        Subject::Value(_) => VALUE_BYTES,
+        Subject::Comm => COMM_BYTES,
+    };
+    usize::from(bytes as u16)
 }
 
 const _: () = {

@@ -9,6 +9,7 @@ use foldhash::HashMap;
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{Relation, Value};
 
+use super::frame;
 use super::tables::Tables;
 use crate::ir::{Bytes, Graph, Next, NumberSet, Operand, Sorted, Subject, Test, TextTest};
 
@@ -63,7 +64,7 @@ pub(crate) mod node {
 
 /// Where things are in an operand, a byte each.
 pub(crate) mod operand {
-    /// Which [`Source`](super::Source).
+    /// Which [`OperandSource`](super::OperandSource).
     pub(crate) const SOURCE: i16 = 0;
     /// How many numbers a value must have at least.
     pub(crate) const LEAST: i16 = 1;
@@ -98,7 +99,7 @@ pub(crate) enum TestKind {
 
 /// Where an operand comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum OperandSource {
     Constant,
     Position,
     Uid,
@@ -133,35 +134,37 @@ impl TestKind {
     }
 }
 
-impl Source {
+impl OperandSource {
     fn of(operand: Operand) -> Self {
         match operand {
-            Operand::Constant(_) => Source::Constant,
-            Operand::Only(value) => Source::Element(value, 0),
-            Operand::Element(value, index) => Source::Element(value, index),
-            Operand::Count(value) => Source::Count(value),
-            Operand::Position => Source::Position,
-            Operand::Uid => Source::Uid,
-            Operand::Gid => Source::Gid,
+            Operand::Constant(_) => OperandSource::Constant,
+            Operand::Only(value) => OperandSource::Element(value, 0),
+            Operand::Element(value, index) => OperandSource::Element(value, index),
+            Operand::Count(value) => OperandSource::Count(value),
+            Operand::Position => OperandSource::Position,
+            Operand::Uid => OperandSource::Uid,
+            Operand::Gid => OperandSource::Gid,
         }
     }
 
     /// The value that it is in, if it is in one.
     pub(crate) fn value(self) -> Option<Value> {
         match self {
-            Source::Count(value) | Source::Element(value, _) => Some(value),
-            Source::Constant | Source::Position | Source::Uid | Source::Gid => None,
+            OperandSource::Count(value) | OperandSource::Element(value, _) => Some(value),
+            OperandSource::Constant | OperandSource::Position | OperandSource::Uid | OperandSource::Gid => {
+                None
+            }
         }
     }
 
     pub(crate) fn number(self) -> u8 {
         match self {
-            Source::Constant => 0,
-            Source::Position => 1,
-            Source::Uid => 2,
-            Source::Gid => 3,
-            Source::Count(value) => 4 + of_value(value),
-            Source::Element(value, index) => 6 + of_value(value) * ELEMENTS_MAX as u8 + index,
+            OperandSource::Constant => 0,
+            OperandSource::Position => 1,
+            OperandSource::Uid => 2,
+            OperandSource::Gid => 3,
+            OperandSource::Count(value) => 4 + of_value(value),
+            OperandSource::Element(value, index) => 6 + of_value(value) * ELEMENTS_MAX as u8 + index,
         }
     }
 }
@@ -182,7 +185,7 @@ pub(crate) struct Nodes {
     /// What is tested, by number.
     pub(crate) tests: BTreeMap<u8, TestKind>,
     /// Where operands come from, by number.
-    pub(crate) sources: BTreeMap<u8, Source>,
+    pub(crate) sources: BTreeMap<u8, OperandSource>,
 }
 
 impl Nodes {
@@ -261,8 +264,8 @@ impl Nodes {
 
     /// Notes where `operand` comes from.
     fn operand(&mut self, record: &mut Record, operand: Operand, at: i16) {
-        let source = Source::of(operand);
-        let (least, most) = operand.counts().map_or((0, 0), |(_, least, most)| (least, most));
+        let source = OperandSource::of(operand);
+        let (least, most) = operand.counts().map_or((0, 0), |counts| (counts.least, counts.most));
         let is_negative = matches!(operand, Operand::Constant(integer) if integer.is_negative);
         record.put(at + operand::SOURCE, &[source.number()]);
         record.put(at + operand::LEAST, &[least]);
@@ -280,7 +283,7 @@ fn bytes_record(
     holds: u32,
     fails: u32,
 ) -> Record {
-    if text.len >= subject.buffer_bytes() {
+    if text.len >= frame::subject_bytes(subject) {
         // No text is as long; but that there is one is tested all the same.
         return bytes_record(subject, (Bytes { len: 0, ..text }, false), constants, fails, fails);
     }

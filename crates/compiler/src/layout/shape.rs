@@ -32,7 +32,7 @@ enum Shape {
     OddSpace,
     /// In text that is no list of numbers.
     Text(Start),
-    /// After the newline that ends it, or behind a NUL.
+    /// After the newline that ends it, or after a NUL.
     AfterText,
     /// In more text, after the newline or NUL that ends it.
     GoesOn,

@@ -31,11 +31,28 @@ const MATCHES_MAX: usize = 1 << 22;
 pub(super) fn unreachable_rules(rules: &[Rule], spans: &[Span]) -> Vec<Diagnostic> {
     let Some(classes) = Classes::of(rules) else { return Vec::new() };
     let unreachable = classes.unreachable().into_iter();
-    unreachable.map(|(rule, culprits)| warning(spans[rule], &culprits, spans)).collect()
+    unreachable.map(|(rule, why)| warning(spans[rule], &why, spans)).collect()
 }
 
-fn warning(span: Span, culprits: &[usize], spans: &[Span]) -> Diagnostic {
+/// Why a rule is never reached.
+#[derive(Debug, PartialEq, Eq)]
+enum Unreachable {
+    /// Earlier rules take what it would: these, or some that were not found in time.
+    By(Vec<usize>),
+    /// There is no name that it matches.
+    NoName,
+}
+
+fn warning(span: Span, why: &Unreachable, spans: &[Span]) -> Diagnostic {
     let mut warning = Diagnostic::warning("unreachable-rule", span, "this rule is never reached");
+    let culprits = match why {
+        Unreachable::By(culprits) => culprits.as_slice(),
+        Unreachable::NoName => {
+            return warning
+                .label("its patterns match no name")
+                .help("the components of a name are not empty, and hold no NUL");
+        }
+    };
     let text = match culprits {
         [_] => "this rule takes all that it would",
         _ => "this rule takes a part of what it would",
@@ -106,7 +123,7 @@ impl<'a> Classes<'a> {
     }
 
     /// The rules that are never tried, in order, each with the earlier ones that take what it would.
-    fn unreachable(&self) -> Vec<(usize, Vec<usize>)> {
+    fn unreachable(&self) -> Vec<(usize, Unreachable)> {
         let mut is_reached = vec![false; self.rules.len()];
         let mut classes_of = vec![Vec::new(); self.rules.len()];
         // Of each kind, the last rule that is tried for some name: no rule after it is.
@@ -139,7 +156,10 @@ impl<'a> Classes<'a> {
             .map(|rule| {
                 let is_everywhere = self.everywhere.binary_search(&rule).is_ok();
                 let classes = if is_everywhere { &all } else { &classes_of[rule] };
-                (rule, self.culprits(rule, classes, &mut steps))
+                if classes.is_empty() {
+                    return (rule, Unreachable::NoName);
+                }
+                (rule, Unreachable::By(self.culprits(rule, classes, &mut steps)))
             })
             .collect()
     }
@@ -172,7 +192,7 @@ impl<'a> Classes<'a> {
         tried
     }
 
-    /// The rules that take what `rule`, which matches these classes, would: one if that is enough. None if there are no steps
+    /// The rules that take what `rule`, which matches these classes and no others, would: one if that is enough. None if there are no steps
     /// left to look for them.
     fn culprits(&self, rule: usize, classes: &[usize], steps: &mut usize) -> Vec<usize> {
         let kinds = || AccessKind::ALL.into_iter().filter(|kind| self.rules[rule].kinds().contains(*kind));
@@ -181,15 +201,7 @@ impl<'a> Classes<'a> {
             *steps = steps.saturating_sub(1);
             *steps > 0
         };
-        let Some(&first) = classes.first() else {
-            // It matches no name that is short enough, and long ones go to a rule for every name.
-            return kinds()
-                .filter_map(|kind| self.takers_everywhere[kind as usize])
-                .min()
-                .into_iter()
-                .collect();
-        };
-        let by_name = self.matching[first].iter().map(|&taker| (taker, false));
+        let by_name = self.matching[classes[0]].iter().map(|&taker| (taker, false));
         let everywhere = self.everywhere.iter().map(|&taker| (taker, true));
         let mut earlier: Vec<(usize, bool)> =
             by_name.chain(everywhere).filter(|&(taker, _)| taker < rule && is_enough(taker)).collect();
@@ -210,11 +222,12 @@ impl<'a> Classes<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::Unreachable::{By, NoName};
     use super::*;
     use crate::{Action, Kinds};
 
     /// The rules that are never reached, of writes to these patterns.
-    fn unreachable(patterns: &[&str]) -> Vec<(usize, Vec<usize>)> {
+    fn unreachable(patterns: &[&str]) -> Vec<(usize, Unreachable)> {
         let rule = |patterns: &&str| {
             let patterns = patterns.split(' ').map(|pattern| KnobPattern::parse(pattern).unwrap());
             Rule::new(Action::Allow, Kinds::Write, patterns).unwrap()
@@ -236,15 +249,15 @@ mod tests {
             ("a.b*c", "a.*c"),
             ("a.*.*", "a.**"),
         ] {
-            assert_eq!(unreachable(&[wide, narrow]), [(1, vec![0])], "{narrow} after {wide}");
+            assert_eq!(unreachable(&[wide, narrow]), [(1, By(vec![0]))], "{narrow} after {wide}");
             assert_eq!(unreachable(&[narrow, wide]), [], "{wide} after {narrow}");
         }
     }
 
     #[test]
     fn two_notations_of_one_pattern_take_what_the_other_does() {
-        assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, vec![0])]);
-        assert_eq!(unreachable(&["[ab].c", "{a,b}.c"]), [(1, vec![0])]);
+        assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, By(vec![0]))]);
+        assert_eq!(unreachable(&["[ab].c", "{a,b}.c"]), [(1, By(vec![0]))]);
     }
 
     #[test]
@@ -258,19 +271,24 @@ mod tests {
 
     #[test]
     fn several_rules_together_take_what_none_takes_alone() {
-        assert_eq!(unreachable(&["a.[a-m]*", "a.[!a-m]*", "a.*"]), [(2, vec![0, 1])]);
-        assert_eq!(unreachable(&["a.b", "a.c", "x.y", "a.{b,c}"]), [(3, vec![0, 1])]);
+        assert_eq!(unreachable(&["a.[a-m]*", "a.[!a-m]*", "a.*"]), [(2, By(vec![0, 1]))]);
+        assert_eq!(unreachable(&["a.b", "a.c", "x.y", "a.{b,c}"]), [(3, By(vec![0, 1]))]);
         assert_eq!(unreachable(&["a.b", "a.{b,c}"]), []);
-        assert_eq!(unreachable(&["*", "*.**", "**"]), [(2, vec![0, 1])]);
-        assert_eq!(unreachable(&["a.* b.*", "{a,b}.x", "**", "c.d"]), [(1, vec![0]), (3, vec![2])]);
+        assert_eq!(unreachable(&["*", "*.**", "**"]), [(2, By(vec![0, 1]))]);
+        assert_eq!(unreachable(&["a.* b.*", "{a,b}.x", "**", "c.d"]), [(1, By(vec![0])), (3, By(vec![2]))]);
     }
 
     #[test]
     fn a_rule_that_denies_names_that_are_too_long_is_reached() {
         // The last component of a long name tells that the first one does not match it.
         assert_eq!(unreachable(&["{a,b}", "[ab]"]), []);
-        assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, vec![0])]);
-        assert_eq!(unreachable(&["{a,b}", "c.*", "[ab]"]), [(2, vec![0])]);
+        assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, By(vec![0]))]);
+        assert_eq!(unreachable(&["{a,b}", "c.*", "[ab]"]), [(2, By(vec![0]))]);
+    }
+
+    #[test]
+    fn a_pattern_that_no_name_has_is_never_reached() {
+        assert_eq!(unreachable(&["**.c", "{a.,b}.c", "{a.,b.}.c"]), [(1, By(vec![0])), (2, NoName)]);
     }
 
     #[test]

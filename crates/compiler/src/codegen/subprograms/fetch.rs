@@ -17,7 +17,7 @@ const GREATEST: i16 = -16;
 const _: () = assert!(short_number::DIGITS as u32 <= SHORT_DIGITS);
 
 /// How many bytes `bpf_strtoul` is shown. Of every number that ends too late it has to see that it does: one byte more than
-/// may be read would do, were it not for a `0x` at the end, of which it takes the `0` alone. So many bytes behind the
+/// may be read would do, were it not for a `0x` at the end, of which it takes the `0` alone. So many bytes after the
 /// previous number are still inside the buffer.
 const STRTOUL_BYTES: i32 = NUMBERS_END_MAX as i32 + 2;
 const _: () = assert!(NUMBERS_END_MAX as i16 + STRTOUL_BYTES as i16 <= VALUE_BYTES);

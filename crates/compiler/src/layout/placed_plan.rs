@@ -17,21 +17,29 @@ const TREE_MAX: usize = 32;
 
 /// A [`Plan`] with its tables in place.
 #[derive(Debug)]
-pub(crate) enum Names<'a> {
-    Any(StepId),
-    ByName(ByName<'a>),
+pub(crate) enum PlacedPlan<'a> {
+    AnyName(StepId),
+    ByName(PlacedNames<'a>),
 }
 
 /// Finds the first step by the name.
 #[derive(Debug)]
-pub(crate) struct ByName<'a> {
+pub(crate) struct PlacedNames<'a> {
     pub(crate) plan: &'a ir::ByName,
     pub(crate) literals: Option<Rc<Lookup>>,
     pub(crate) last_components: Option<Rc<Lookup>>,
     /// Whether the last component may tell in which slot of `literals` the name is, if it is there.
     pub(crate) knows_slots: bool,
-    /// The DFA of the plan, if it has one.
-    pub(crate) dfa: Option<PlacedDfa>,
+    pub(crate) others: PlacedOthers<'a>,
+}
+
+/// How names that are not spelled out are told apart: [`Others`] with its table in place.
+#[derive(Debug)]
+pub(crate) enum PlacedOthers<'a> {
+    Same(StepId),
+    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    /// The outputs are rows of steps.
+    Dfa(PlacedDfa),
 }
 
 /// Where a name leads to.
@@ -69,7 +77,7 @@ pub(crate) fn place<'a>(
     plans: &'a [Plan; 2],
     steps: &HashMap<StepId, PlacedStep>,
     tables: &mut Tables,
-) -> [Names<'a>; 2] {
+) -> [PlacedPlan<'a>; 2] {
     let mut placed = Placed { steps, tables, lookups: Vec::new() };
     plans.each_ref().map(|plan| placed.plan(plan))
 }
@@ -84,17 +92,18 @@ struct Placed<'a, 'b> {
 }
 
 impl<'a> Placed<'a, '_> {
-    fn plan(&mut self, plan: &'a Plan) -> Names<'a> {
+    fn plan(&mut self, plan: &'a Plan) -> PlacedPlan<'a> {
         let plan = match plan {
-            Plan::AnyName(step) => return Names::Any(*step),
+            Plan::AnyName(step) => return PlacedPlan::AnyName(*step),
             Plan::ByName(plan) => plan,
         };
-        let dfa = match &plan.others {
+        let others = match &plan.others {
             Others::Dfa(dfa) => {
                 let rows = dfa.with_outputs(|step| self.steps[&StepId(step as usize)].row);
-                Some(self.tables.place_dfa(&rows))
+                PlacedOthers::Dfa(self.tables.place_dfa(&rows))
             }
-            Others::Same(_) | Others::Prefixes(..) => None,
+            Others::Same(step) => PlacedOthers::Same(*step),
+            Others::Prefixes(prefixes, otherwise) => PlacedOthers::Prefixes(prefixes, *otherwise),
         };
         let target = |step| Target { step, only: 0 };
         let names = plan.literals.iter().map(|(name, step)| (&name[..], target(*step))).collect();
@@ -113,7 +122,7 @@ impl<'a> Placed<'a, '_> {
         let knows_slots =
             plan.elsewhere.is_known() && last_components.iter().any(|(_, target)| target.only != 0);
         let last_components = self.lookup(last_components);
-        Names::ByName(ByName { plan, literals, last_components, knows_slots, dfa })
+        PlacedPlan::ByName(PlacedNames { plan, literals, last_components, knows_slots, others })
     }
 
     /// The lookup for `names`, which are different; for none there is none.

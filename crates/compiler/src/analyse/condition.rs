@@ -3,9 +3,9 @@
 use knobgate_glob::{Piece, TextEnd};
 use knobgate_policy::{self as policy, Condition, Relation, TextOperand, ValueText};
 
-use super::rule::Constants;
-use super::{
-    Constant, FetchSet, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Tables, Test, TextTest,
+use super::constants::Constants;
+use crate::ir::{
+    Bytes, Constant, FetchSet, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Tables, Test, TextTest,
 };
 
 /// Sets of more integers are searched in a table.
@@ -16,19 +16,19 @@ const COMPARED_TEXTS_MAX: usize = 32;
 
 /// The graph of `condition`, and the constants of its tests. Adds what it looks at to `fetch`, and what its constants refer to
 /// to `tables`.
-pub(crate) fn hoist_condition(
+pub(super) fn hoist(
     condition: &Condition,
     fetch: &mut FetchSet,
     tables: &mut Tables,
 ) -> (Graph, Vec<Constant>) {
     let mut builder =
         Builder { nodes: Vec::new(), labels: Vec::new(), constants: Constants::default(), fetch, tables };
-    builder.condition(condition, Target::Holds, Target::Fails);
+    builder.condition(condition, EdgeTarget::Holds, EdgeTarget::Fails);
     let Builder { nodes, labels, constants, .. } = builder;
     let next = |target| match target {
-        Target::Holds => Next::Holds,
-        Target::Fails => Next::Fails,
-        Target::Label(label) => Next::Node(labels[label]),
+        EdgeTarget::Holds => Next::Holds,
+        EdgeTarget::Fails => Next::Fails,
+        EdgeTarget::Label(label) => Next::Node(labels[label]),
     };
     let nodes =
         nodes.into_iter().map(|(test, holds, fails)| Node { test, holds: next(holds), fails: next(fails) });
@@ -37,7 +37,7 @@ pub(crate) fn hoist_condition(
 
 /// Where an edge leads, while the later nodes are still to come.
 #[derive(Clone, Copy)]
-enum Target {
+enum EdgeTarget {
     Holds,
     Fails,
     /// The node to which this label is bound.
@@ -45,7 +45,7 @@ enum Target {
 }
 
 struct Builder<'a> {
-    nodes: Vec<(Test, Target, Target)>,
+    nodes: Vec<(Test, EdgeTarget, EdgeTarget)>,
     /// The node of each label.
     labels: Vec<usize>,
     constants: Constants,
@@ -54,7 +54,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn condition(&mut self, condition: &Condition, holds: Target, fails: Target) {
+    fn condition(&mut self, condition: &Condition, holds: EdgeTarget, fails: EdgeTarget) {
         match condition {
             Condition::Not(negated) => self.condition(negated, fails, holds),
             Condition::All(all) => {
@@ -109,16 +109,16 @@ impl Builder<'_> {
     }
 
     /// Builds `parts` one after another: `build` gets each, whether it is the last, and where the next one starts.
-    fn sequence<T>(&mut self, parts: &[T], mut build: impl FnMut(&mut Self, &T, bool, Target)) {
+    fn sequence<T>(&mut self, parts: &[T], mut build: impl FnMut(&mut Self, &T, bool, EdgeTarget)) {
         for (index, part) in parts.iter().enumerate() {
             let label = self.labels.len();
             self.labels.push(0);
-            build(self, part, index + 1 == parts.len(), Target::Label(label));
+            build(self, part, index + 1 == parts.len(), EdgeTarget::Label(label));
             self.labels[label] = self.nodes.len();
         }
     }
 
-    fn node(&mut self, test: Test, holds: Target, fails: Target) {
+    fn node(&mut self, test: Test, holds: EdgeTarget, fails: EdgeTarget) {
         self.nodes.push((test, holds, fails));
     }
 
@@ -132,8 +132,8 @@ impl Builder<'_> {
             policy::Operand::Uid => Operand::Uid,
             policy::Operand::Gid => Operand::Gid,
         };
-        if let Some((value, ..)) = operand.counts() {
-            self.fetch.add(value);
+        if let Some(counts) = operand.counts() {
+            self.fetch.add(counts.value);
         }
         operand
     }
@@ -153,7 +153,7 @@ impl Builder<'_> {
         })
     }
 
-    fn text(&mut self, operand: TextOperand, test: &policy::TextTest, holds: Target, fails: Target) {
+    fn text(&mut self, operand: TextOperand, test: &policy::TextTest, holds: EdgeTarget, fails: EdgeTarget) {
         let (subject, end) = match operand {
             TextOperand::Value(value) => {
                 self.fetch.add(value);
@@ -193,7 +193,7 @@ impl Builder<'_> {
         }
     }
 
-    fn bytes(&mut self, text: &ValueText) -> super::Bytes {
+    fn bytes(&mut self, text: &ValueText) -> Bytes {
         self.constants.bytes(text.as_bytes())
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{CompileError, NAME_STEPS_MAX};
 
 /// Names in classes: those of one class are decided by the same rules, which take the same numbers.
 #[derive(Debug)]
-pub(super) struct Names<'a> {
+pub(super) struct NameClasses<'a> {
     pub(super) partition: Partition<Class>,
     /// The patterns by which widths are told apart.
     pub(super) widths: Vec<&'a KnobPattern>,
@@ -31,7 +31,7 @@ enum Owner {
     Width(Width),
 }
 
-impl<'a> Names<'a> {
+impl<'a> NameClasses<'a> {
     /// The names of `policy`.
     ///
     /// # Errors

@@ -1,0 +1,58 @@
+//! From the actions of the language to those of the IR.
+
+use knobgate_policy::{self as policy, FallbackAction, Range, Relation, Value};
+
+use super::constants::Constants;
+use crate::ir::{Action, Bound, Constant, FetchSet};
+
+/// Hoists the constants out of `action`. Adds what it looks at to `fetch`.
+pub(super) fn hoist(action: &policy::Action, fetch: &mut FetchSet) -> (Action, Vec<Constant>) {
+    let mut constants = Constants::default();
+    let hoisted = match action {
+        policy::Action::Allow => Action::Allow,
+        policy::Action::Deny(errno) => Action::Deny(*errno),
+        policy::Action::Set(text) => {
+            fetch.add(Value::New);
+            Action::Set(constants.padded(text.as_bytes(), Action::SET_BYTES))
+        }
+        policy::Action::Ignore => {
+            fetch.add(Value::New);
+            fetch.add(Value::Old);
+            Action::Ignore
+        }
+        policy::Action::Clamp(ranges) => {
+            fetch.add(Value::New);
+            let mut bounds = ranges.iter().map(|range| bounds_of(range, *fetch, &mut constants));
+            match ranges.len() {
+                1 => Action::ClampOne(bounds.next().unwrap_or_default()),
+                _ => Action::ClampEach(bounds.collect()),
+            }
+        }
+    };
+    (hoisted, constants.0)
+}
+
+/// The action of a default.
+pub(super) fn of_default(action: FallbackAction) -> Action {
+    match action {
+        FallbackAction::Allow => Action::Allow,
+        FallbackAction::Deny(errno) => Action::Deny(errno),
+    }
+}
+
+/// The ends that `range` has.
+fn bounds_of(range: &Range, fetch: FetchSet, constants: &mut Constants) -> Vec<Bound> {
+    let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
+    let high = range.high().map(|high| (Relation::LessOrEqual, high));
+    let bound = |(inside, end): (Relation, policy::Integer)| {
+        let decimal = end.to_string();
+        Bound {
+            inside,
+            end: constants.integer(end),
+            decimal: constants.padded(decimal.as_bytes(), Bound::DECIMAL_BYTES),
+            len: constants.slot(Constant::Word(decimal.len() as u64)),
+            is_stored: fetch.width.contains(end),
+        }
+    };
+    low.into_iter().chain(high).map(bound).collect()
+}
