@@ -83,8 +83,8 @@ pub(crate) fn emit(
         }
         interpreter.emit_loop(&mut code, &mut dispatch, fetch, &steps);
     }
-    let check = |code: &Code<'_>, rule: usize| {
-        if code.verifier_steps() <= INSTRUCTIONS_MAX {
+    let check = |verifier_steps: usize, rule: usize| {
+        if verifier_steps <= INSTRUCTIONS_MAX {
             Ok(())
         } else {
             Err(CompileError::TooMuchToVerify { rule, bpf_loop: features.bpf_loop })
@@ -93,7 +93,7 @@ pub(crate) fn emit(
     for block in 0..layout.blocks.len() {
         emit_block(&mut code, &mut dispatch, &mut commits, BlockId(block));
         if let Step::Rule { rule, .. } = ir.steps.get(layout.blocks[block].steps[0]) {
-            check(&code, rule)?;
+            check(code.verifier_steps(), rule)?;
         }
     }
     // What many rules share is of none of them.
@@ -101,10 +101,7 @@ pub(crate) fn emit(
     commits.emit(&mut code);
     let looped = interpreter.emit_tests(&mut code);
     let verifier_steps = code.verifier_steps() + looped;
-    if verifier_steps > INSTRUCTIONS_MAX {
-        let rule = ir.rule_count.saturating_sub(1);
-        return Err(CompileError::TooMuchToVerify { rule, bpf_loop: features.bpf_loop });
-    }
+    check(verifier_steps, ir.rule_count.saturating_sub(1))?;
     let Code { mut asm, subprograms, lost_errnos, .. } = code;
     subprograms.emit(&mut asm);
     let lost = lost_errnos.into_iter().map(Degradation::ErrnoIsEperm);

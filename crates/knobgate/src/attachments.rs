@@ -42,7 +42,7 @@ impl Attachments {
         self.pins.path()
     }
 
-    /// What others had put in the place of the directory before it was [created](Self::create).
+    /// What others had put there instead of the directory, before it was [created](Self::create).
     pub fn moved_away(&self) -> &[MovedAway] {
         self.pins.moved_away()
     }

@@ -81,7 +81,6 @@ pub use integer::Integer;
 #[cfg(feature = "json")]
 pub use json::{JsonError, json_schema, parse_json, print_json};
 pub use knobgate_errno::Errno;
-use knobgate_glob as glob;
 pub use knobgate_glob::{Piece, Scope};
 pub use model::{
     Action, Chain, Condition, Defaults, ElementIndex, Expected, Fallback, FallbackAction, InRange, InSet,

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::glob::{Piece, Scope};
 use crate::{KnobName, KnobPattern};
+use knobgate_glob::{Piece, Scope};
 
 /// All of them: what the kernel calls `register_sysctl_mount_point` for, and in older kernels the tables that have
 /// `sysctl_mount_point` as their child.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::glob::Piece;
 use crate::notation::{self, Notation, NotationError, NotationErrorKind};
+use knobgate_glob::Piece;
 
 /// The name of one knob: its path below `/proc/sys`.
 ///

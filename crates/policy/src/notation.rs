@@ -11,8 +11,8 @@ mod write;
 pub(crate) use read::parse;
 pub(crate) use write::write;
 
-use crate::glob::Piece;
 use crate::{Span, limits};
+use knobgate_glob::Piece;
 
 /// What is being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::glob::{self, Piece, Scope};
 use crate::limits::{LAST_COMPONENT_MAX, LAST_COMPONENTS_MAX};
 use crate::notation::{self, Notation, NotationError};
+use knobgate_glob::{self as glob, Piece, Scope};
 
 /// A pattern for the names of knobs.
 ///

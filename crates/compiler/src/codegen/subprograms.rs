@@ -56,8 +56,8 @@ impl Subprogram {
         }
     }
 
-    /// How often the verifier walks through it in one call, as counted by it on Linux 6.18. How often it comes by with
-    /// another state makes this a guess.
+    /// About how often the verifier walks through it in one call. How often it comes by with another state makes this a
+    /// guess: `tests/kernel/sizes.rs` holds the estimate to what the verifier counts, within a factor of two.
     fn passes(self) -> usize {
         match self {
             Self::FetchNew | Self::FetchOld | Self::Search => 3,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use knobgate_policy::{AccessKind, Relation};
+use knobgate_policy::AccessKind;
 
 use super::{
     Action, Bound, Constant, Elsewhere, Ir, Next, NumberSet, Operand, Others, Plan, Rule, Slot, Sorted, Step,
@@ -100,7 +100,7 @@ impl Ir {
     }
 }
 
-/// Prints tests and actions with the constants in the place of their slots.
+/// Prints tests and actions with the constants instead of their slots.
 struct ConstantPrinter<'a> {
     constants: &'a [Constant],
     tables: &'a Tables,
@@ -110,7 +110,7 @@ impl ConstantPrinter<'_> {
     fn test(&self, test: &Test) -> String {
         match test {
             Test::Compare { left, relation, right } => {
-                format!("{} {} {}", self.operand(*left), self::relation(*relation), self.operand(*right))
+                format!("{} {} {}", self.operand(*left), relation, self.operand(*right))
             }
             Test::Member { operand, set: NumberSet { nonnegative, negative } } => {
                 let count = |sorted: &Option<Sorted>| {
@@ -162,11 +162,7 @@ impl ConstantPrinter<'_> {
             let Constant::Word(len) = self.constants[bound.len.0] else { return String::new() };
             let decimal = self.bytes(bound.decimal.first, len as usize);
             assert_eq!(decimal, self.operand(Operand::Constant(bound.end)));
-            format!(
-                "{} {decimal}{}",
-                relation(bound.inside),
-                if bound.is_stored { "" } else { " (not stored)" }
-            )
+            format!("{} {decimal}{}", bound.inside, if bound.is_stored { "" } else { " (not stored)" })
         };
         bounds.iter().map(bound).collect::<Vec<_>>().join(" and ")
     }
@@ -198,16 +194,5 @@ impl ConstantPrinter<'_> {
             _ => [0; 8],
         });
         words.take(len).collect::<Vec<u8>>().escape_ascii().to_string()
-    }
-}
-
-fn relation(relation: Relation) -> &'static str {
-    match relation {
-        Relation::Less => "<",
-        Relation::LessOrEqual => "<=",
-        Relation::Equal => "==",
-        Relation::NotEqual => "!=",
-        Relation::GreaterOrEqual => ">=",
-        Relation::Greater => ">",
     }
 }

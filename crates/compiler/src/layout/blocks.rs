@@ -108,6 +108,16 @@ struct Member {
     condition: u32,
 }
 
+/// The steps that share a block.
+struct Group<'a> {
+    /// How many steps follow each of them.
+    height: usize,
+    graph: &'a Graph,
+    action: &'a Action,
+    graph_constants: usize,
+    members: Vec<Member>,
+}
+
 /// What there is from a step on to the end of its chain.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tail {
@@ -135,7 +145,7 @@ impl Blocks {
         let mut nodes = Nodes::default();
         let mut tails: HashMap<StepId, Tail> = HashMap::new();
         let mut numbers = HashMap::new();
-        let mut groups: Vec<(usize, Graph, &Action, usize, Vec<Member>)> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         let no_condition = Graph::default();
         for (id, step) in ir.reached_steps() {
             let Tail { steps: after, fetch, tests } =
@@ -170,19 +180,19 @@ impl Blocks {
                 (condition == end::ENTER && !features.uninit_stack).then_some((fetch.new, fetch.old));
             let action = ir.action(step);
             let number = *numbers.entry((height, graph, action, alone, fetched)).or_insert_with(|| {
-                groups.push((height, graph.clone(), action, graph_constants, Vec::new()));
+                groups.push(Group { height, graph, action, graph_constants, members: Vec::new() });
                 groups.len() - 1
             });
-            groups[number].4.push(Member { id, constants, condition });
+            groups[number].members.push(Member { id, constants, condition });
         }
-        groups.sort_by_key(|(height, .., steps)| (std::cmp::Reverse(*height), steps[0].id));
+        groups.sort_by_key(|group| (std::cmp::Reverse(group.height), group.members[0].id));
 
         let has_interpreter = tails.values().any(|tail| tail.tests > 0);
         let row_constants = row::CONDITION + if has_interpreter { 8 } else { 0 };
         let mut members: Vec<(BlockId, bool, &Member)> = groups
             .iter()
             .enumerate()
-            .flat_map(|(number, (.., members))| {
+            .flat_map(|(number, Group { members, .. })| {
                 members.iter().map(move |member| (BlockId(number), members.len() > 1, member))
             })
             .collect();
@@ -210,12 +220,16 @@ impl Blocks {
             placed.insert(member.id, step_placed);
         }
 
-        let blocks = groups.into_iter().map(|(_, graph, action, graph_constants, mut members)| Block {
-            graph,
-            action: action.clone(),
-            steps: members.iter().map(|member| member.id).collect(),
-            constants: if members.len() == 1 { members.pop().map(|only| only.constants) } else { None },
-            graph_constants,
+        let blocks = groups.into_iter().map(|mut group| Block {
+            graph: group.graph.clone(),
+            action: group.action.clone(),
+            steps: group.members.iter().map(|member| member.id).collect(),
+            constants: if group.members.len() == 1 {
+                group.members.pop().map(|only| only.constants)
+            } else {
+                None
+            },
+            graph_constants: group.graph_constants,
         });
         Ok(Self { blocks: blocks.collect(), nodes, steps: placed, row_constants })
     }

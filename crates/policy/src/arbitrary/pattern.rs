@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::glob::Piece;
 use crate::notation;
 use crate::{KnobName, KnobPattern, TextGlob, Width, limits};
+use knobgate_glob::Piece;
 
 /// Components of names, so few of them that patterns and names often meet.
 const COMPONENTS: &[&str] = &[

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use foldhash::HashMap;
 
-use crate::glob::Piece;
 use crate::{AccessKind, Action, Defaults, Diagnostic, FallbackAction, Rule, Span};
+use knobgate_glob::Piece;
 
 const HELP: &str = "it writes /proc/self/comm, or calls prctl(PR_SET_NAME): ask for `uid` or `gid` instead, or attach the \
                     policy to the cgroup of the program that is meant";

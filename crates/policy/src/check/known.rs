@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use crate::did_you_mean::did_you_mean_knob;
-use crate::glob::Piece;
 use crate::notation;
 use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
+use knobgate_glob::Piece;
 
 /// How much work matching may be in all, in bytes of names times pieces of patterns, so that a policy of any size is
 /// checked in no time.

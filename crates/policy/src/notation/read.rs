@@ -1,9 +1,9 @@
 //! From a notation to pieces.
 
 use super::{Notation, NotationError, NotationErrorKind, is_reserved, merged, push, size};
-use crate::glob::Piece;
 use crate::model::ends_text;
 use crate::{Span, limits};
+use knobgate_glob::Piece;
 
 /// The pieces that `text` stands for: adjacent literals are one, as are adjacent stars, and no literal is empty.
 pub(crate) fn parse(text: &[u8], notation: Notation) -> Result<Vec<Piece>, NotationError> {

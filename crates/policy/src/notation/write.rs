@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{Notation, RESERVED, is_keyword};
-use crate::glob::Piece;
+use knobgate_glob::Piece;
 
 /// Writes the canonical notation of `pieces`, dotted if they are of names.
 pub(crate) fn write(pieces: &[Piece], notation: Notation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
