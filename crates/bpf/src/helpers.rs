@@ -7,6 +7,7 @@
 
 /// One helper.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Helper {
     /// Its number, the immediate of the call.
     pub id: u32,
@@ -18,6 +19,7 @@ pub struct Helper {
 
 /// The prototype of a helper, and where it is available.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FuncProto {
     /// The first release in which cgroup/sysctl programs can call it.
     pub since: (u16, u16),

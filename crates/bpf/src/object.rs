@@ -62,6 +62,7 @@ pub struct Object {
 
 /// A program in an [`Object`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ObjectProgram {
     /// Its name, which is that of its function.
     pub name: String,

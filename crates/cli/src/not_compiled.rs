@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use knobgate_compiler::CompileError;
-use knobgate_policy::{Diagnostic, Label, PolicyFile, Severity, Span};
+use knobgate_policy::{Diagnostic, PolicyFile, Span};
 
 /// `error`, for this kernel, as something to draw.
 pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, kernel: impl Display) -> Diagnostic {
@@ -20,13 +20,5 @@ pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, kernel: impl D
         ),
         _ => ("too-large", "a smaller policy, or one with simpler patterns, is needed".to_owned()),
     };
-    Diagnostic {
-        severity: Severity::Error,
-        code,
-        message: error.to_string(),
-        primary: Label { span: span.unwrap_or_else(whole_first_line), text: String::new() },
-        secondary: Vec::new(),
-        help: Some(help),
-        suggestion: None,
-    }
+    Diagnostic::error(code, span.unwrap_or_else(whole_first_line), error.to_string()).help(help)
 }

@@ -185,15 +185,9 @@ mod tests {
     fn a_place_far_away_is_drawn_by_itself_and_columns_are_those_of_the_line() {
         let text = format!("deny a\n{}\n{}here there\n", "\n".repeat(100_000), "\u{e9}".repeat(5000));
         let main = text.find("here").unwrap_or_default();
-        let diagnostic = Diagnostic {
-            severity: Severity::Warning,
-            code: "test",
-            message: "something".to_owned(),
-            primary: Label { span: Span::new(main, main + 4), text: "this".to_owned() },
-            secondary: vec![Label { span: Span::new(5, 6), text: "that".to_owned() }],
-            help: None,
-            suggestion: None,
-        };
+        let diagnostic = Diagnostic::warning("test", Span::new(main, main + 4), "something")
+            .label("this")
+            .also(Span::new(5, 6), "that");
         let drawn = render(&diagnostic, &Source::new("x.knob", text));
         for part in ["x.knob:100003:5001", "x.knob:1:6", "this", "that"] {
             assert!(drawn.contains(part), "{part}: {drawn}");

@@ -7,6 +7,7 @@ use crate::{Compiled, Degradation};
 
 /// What the program does where the language decides something. In audit mode, what it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Effect {
     /// The verdict as it is enforced.
     pub verdict: Verdict,

@@ -58,6 +58,7 @@ pub use source::PolicySource;
 
 /// A policy as a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compiled {
     /// The program.
     pub program: Program,

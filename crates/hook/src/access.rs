@@ -4,6 +4,7 @@ use crate::{AccessMode, Errno, FilterResult};
 
 /// The result of a read or a write.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct AccessResult {
     /// What the system call returns: a length, a negative errno, or any other number that a program has set.
     pub returned: i64,
@@ -19,7 +20,8 @@ impl AccessResult {
         Errno::from_returned(self.returned)
     }
 
-    pub(crate) fn failed(errno: Errno) -> Self {
+    /// The result of a system call that failed with `errno`.
+    pub fn failed(errno: Errno) -> Self {
         Self { returned: errno.returned(), ..Self::default() }
     }
 }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 /// What differs between kernels, as far as this hook and its programs are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Profile {
     /// Its name: `6.18`, `6.12.94`.
     pub name: &'static str,

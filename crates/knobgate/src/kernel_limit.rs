@@ -8,6 +8,7 @@ use knobgate_policy::PolicyFile;
 
 /// The kernel that a limit is of.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Kernel<'a> {
     /// This machine's.
     Running {

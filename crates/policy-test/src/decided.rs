@@ -8,6 +8,7 @@ use crate::Mismatch;
 
 /// The decision about an access, on which the language and the program agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decided {
     /// What the policy means.
     pub decision: Decision,

@@ -149,7 +149,6 @@ impl<'f> PolicyTest<'f> {
         access: &Access,
         position: i64,
     ) -> Result<AccessResult, ProgramFault> {
-        let failed = |errno: Errno| AccessResult { returned: errno.returned(), ..AccessResult::default() };
         let task = &access.task;
         let changed = self.hook.change_process(self.process, |process| {
             (process.task.uid, process.task.gid) = (task.uid, task.gid);
@@ -157,7 +156,7 @@ impl<'f> PolicyTest<'f> {
         });
         let file = match changed.and_then(|()| self.hook.open(self.process, name, AccessMode::ReadWrite)) {
             Ok(file) => file,
-            Err(errno) => return Ok(failed(errno)),
+            Err(errno) => return Ok(AccessResult::failed(errno)),
         };
         match &access.new {
             Some(new) => self.hook.pwrite(self.process, &file, new, position),

@@ -8,6 +8,7 @@ use crate::{DecideError, Decided, Mismatch};
 
 /// The results of all tests that ran.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TestReport {
     /// The tests, in the order of the policy.
     pub tests: Vec<TestOutcome>,

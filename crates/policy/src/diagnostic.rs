@@ -4,6 +4,7 @@ use crate::{PolicyError, Span};
 
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Diagnostic {
     /// Whether the policy can be used in spite of it.
     pub severity: Severity,
@@ -49,7 +50,8 @@ pub struct Suggestion {
 }
 
 impl Diagnostic {
-    pub(crate) fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+    /// An error: a slug, where it is, and what is wrong there.
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
         let primary = Label { span, text: String::new() };
         let (secondary, help, suggestion) = (Vec::new(), None, None);
         Self {
@@ -92,23 +94,28 @@ impl Diagnostic {
         }
     }
 
-    pub(crate) fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+    /// A warning.
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, span, message) }
     }
 
-    /// The remark at the primary place.
-    pub(crate) fn label(mut self, text: impl Into<String>) -> Self {
+    /// With a remark at the primary place.
+    #[must_use]
+    pub fn label(mut self, text: impl Into<String>) -> Self {
         self.primary.text = text.into();
         self
     }
 
-    /// Another place.
-    pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+    /// With another place.
+    #[must_use]
+    pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
         self.secondary.push(Label { span, text: text.into() });
         self
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    /// With what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }

@@ -28,6 +28,7 @@ pub(crate) enum Notation {
 /// Text that is no name, pattern or glob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
+#[non_exhaustive]
 pub struct NotationError {
     /// What is wrong.
     pub kind: NotationErrorKind,

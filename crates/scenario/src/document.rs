@@ -83,6 +83,7 @@ pub struct HandlerDocument {
 /// The kinds of handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum HandlerKind {
     /// Text (`proc_dostring`).
     String,
@@ -168,6 +169,7 @@ pub enum ProgramDocument {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StepDocument {
     /// Load this program.
     Load(String),

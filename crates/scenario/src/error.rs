@@ -7,6 +7,7 @@ use crate::path::Path;
 
 /// One error in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub struct ScenarioError {
     /// Where, such as `steps[3].attach.anchor`; empty for the document as a whole.
     pub path: String,

@@ -6,6 +6,7 @@ use crate::bytes::{Bytes, Hex};
 
 /// One line of the output: the result of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Line {
     /// Which step, counted from 0.
     pub step: usize,
@@ -21,6 +22,7 @@ pub struct Line {
 /// The details of a step's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Details {
     /// Nothing.
     None {},

@@ -25,6 +25,7 @@ pub struct Play<'s> {
 /// The backend has failed, so the step has no result.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot play step {step}")]
+#[non_exhaustive]
 pub struct PlayError {
     /// Which step, counted from 0.
     pub step: usize,

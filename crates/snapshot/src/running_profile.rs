@@ -33,40 +33,38 @@ pub fn running_profile() -> Profile {
     let probes = probe();
     let instructions = probe_instructions();
     let attaching = probe_attaching();
-    Profile {
-        name,
-        version: (major, minor),
-        retval_helpers: known(&probes.set_retval, closest.retval_helpers),
-        set_retval_checked: known(&instructions.set_retval_checked, closest.set_retval_checked),
-        odd_retvals_deny: known(&probe_invalid_retval(), closest.odd_retvals_deny),
-        uninit_stack: known(&probes.uninit_stack, closest.uninit_stack),
-        uninit_above_stored: known(&instructions.uninit_above_stored, closest.uninit_above_stored),
-        variable_stack: known(&probes.variable_stack, closest.variable_stack),
-        divisions_followed: known(&instructions.divisions_followed, closest.divisions_followed),
-        self_comparisons_decided: known(
-            &instructions.self_comparisons_decided,
-            closest.self_comparisons_decided,
-        ),
-        st_ctx: known(&instructions.st_ctx, closest.st_ctx),
-        atomics: known(&instructions.atomics, closest.atomics),
-        isa_v4: known(&instructions.isa_v4, closest.isa_v4),
-        long_jump: known(&probes.long_jump, closest.long_jump),
-        comm_padded: (major, minor) >= (6, 4),
-        int_map_results: (major, minor) < (6, 4),
-        may_goto: known(&instructions.may_goto, closest.may_goto),
-        acquire_release: known(&instructions.acquire_release, closest.acquire_release),
-        bounded_loops: known(&instructions.bounded_loops, closest.bounded_loops),
-        call_frames: instructions.call_frames.unwrap_or(closest.call_frames),
-        rewrites_are_applied: known(&probes.set_new_value, closest.rewrites_are_applied),
-        size_limit: size_limit(closest.size_limit),
-        links: known(&probes.links, closest.links),
-        replace: known(&attaching.replace, closest.replace),
-        link_detach: known(&attaching.link_detach, closest.link_detach),
-        preorder: known(&attaching.preorder, closest.preorder),
-        attach_positions: known(&attaching.anchors, closest.attach_positions),
-        updates_find_their_slot: known(&attaching.updates_find_their_slot, closest.updates_find_their_slot),
-        ..closest
-    }
+    let mut profile = closest;
+    profile.name = name;
+    profile.version = (major, minor);
+    profile.retval_helpers = known(&probes.set_retval, closest.retval_helpers);
+    profile.set_retval_checked = known(&instructions.set_retval_checked, closest.set_retval_checked);
+    profile.odd_retvals_deny = known(&probe_invalid_retval(), closest.odd_retvals_deny);
+    profile.uninit_stack = known(&probes.uninit_stack, closest.uninit_stack);
+    profile.uninit_above_stored = known(&instructions.uninit_above_stored, closest.uninit_above_stored);
+    profile.variable_stack = known(&probes.variable_stack, closest.variable_stack);
+    profile.divisions_followed = known(&instructions.divisions_followed, closest.divisions_followed);
+    profile.self_comparisons_decided =
+        known(&instructions.self_comparisons_decided, closest.self_comparisons_decided);
+    profile.st_ctx = known(&instructions.st_ctx, closest.st_ctx);
+    profile.atomics = known(&instructions.atomics, closest.atomics);
+    profile.isa_v4 = known(&instructions.isa_v4, closest.isa_v4);
+    profile.long_jump = known(&probes.long_jump, closest.long_jump);
+    profile.comm_padded = (major, minor) >= (6, 4);
+    profile.int_map_results = (major, minor) < (6, 4);
+    profile.may_goto = known(&instructions.may_goto, closest.may_goto);
+    profile.acquire_release = known(&instructions.acquire_release, closest.acquire_release);
+    profile.bounded_loops = known(&instructions.bounded_loops, closest.bounded_loops);
+    profile.call_frames = instructions.call_frames.unwrap_or(closest.call_frames);
+    profile.rewrites_are_applied = known(&probes.set_new_value, closest.rewrites_are_applied);
+    profile.size_limit = size_limit(closest.size_limit);
+    profile.links = known(&probes.links, closest.links);
+    profile.replace = known(&attaching.replace, closest.replace);
+    profile.link_detach = known(&attaching.link_detach, closest.link_detach);
+    profile.preorder = known(&attaching.preorder, closest.preorder);
+    profile.attach_positions = known(&attaching.anchors, closest.attach_positions);
+    profile.updates_find_their_slot =
+        known(&attaching.updates_find_their_slot, closest.updates_find_their_slot);
+    profile
 }
 
 /// What the probe found, or else what the closest release does.

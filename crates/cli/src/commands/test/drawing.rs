@@ -1,6 +1,6 @@
 //! A step that failed, drawn: what was expected, what was decided, and the rule that decided.
 
-use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Severity, Span};
+use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Span};
 use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome, TestOutcome};
 
 use crate::profile_limit::profile_limit;
@@ -20,15 +20,8 @@ pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, pr
             notes: vec![undecided.to_string()],
         },
     };
-    let diagnostic = Diagnostic {
-        severity: Severity::Error,
-        code,
-        message,
-        primary: Label { span, text: label },
-        secondary: decided_at.into_iter().collect(),
-        help: None,
-        suggestion: None,
-    };
+    let mut diagnostic = Diagnostic::error(code, span, message).label(label);
+    diagnostic.secondary.extend(decided_at);
     report::render_with_notes(&diagnostic, file.source(), &notes)
 }
 
