@@ -10,13 +10,17 @@
 
 mod fixtures;
 mod harness;
+pub mod object_cases;
 mod processes;
+mod random;
 mod requirements;
+pub mod return_values;
 mod seccomp;
 
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{Requirement, Suite, Test, in_private_mount_namespace, number, run};
 pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
+pub use random::Random;
 pub use requirements::{Missing, process_tracking};
 pub use seccomp::{deny_bpf, deny_clone3};
