@@ -6,7 +6,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,7 +16,7 @@ impl Random {
 
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.next_u64() % end
     }
 
     /// Whether one of so many.
@@ -38,8 +38,8 @@ impl Random {
     pub fn number(&mut self) -> u64 {
         let number = match self.below(5) {
             0 => self.below(20),
-            1 => self.next(),
-            2 => u64::from(self.next() as u32),
+            1 => self.next_u64(),
+            2 => u64::from(self.next_u64() as u32),
             _ => (1_u64 << self.below(64)).wrapping_add(self.below(3)).wrapping_sub(1),
         };
         if self.one_in(4) { number.wrapping_neg() } else { number }

@@ -11,12 +11,12 @@ const LONG: usize = 1 << 16;
 /// Changes some bytes anywhere.
 pub(crate) fn of_bytes(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
     if bytes.is_empty() {
-        bytes.push(random.next() as u8);
+        bytes.push(random.next_u64() as u8);
     }
     let at = place(bytes, random);
     match random.below(8) {
         0 => bytes[at] ^= 1 << random.below(8),
-        1 => bytes[at] = random.next() as u8,
+        1 => bytes[at] = random.next_u64() as u8,
         2 => bytes.truncate(at),
         3 => drop(bytes.drain(at..at + random.below(16).min((bytes.len() - at) as u64) as usize)),
         4 if bytes.len() < LONG => {
@@ -46,7 +46,7 @@ pub(crate) fn of_program(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Ra
     let at = insn(random);
     match random.below(8) {
         0 => bytes[at] = bytes[insn(random)],
-        1 => bytes[at] = random.next() as u8,
+        1 => bytes[at] = random.next_u64() as u8,
         2 => bytes[at + 1] = (random.below(11) | random.below(11) << 4) as u8,
         3 => bytes[at + 2..at + 4].copy_from_slice(&(random.number() as u16).to_le_bytes()),
         4 => bytes[at + 4..at + 8].copy_from_slice(&(random.number() as u32).to_le_bytes()),
@@ -95,7 +95,7 @@ pub(crate) fn of_program(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Ra
 fn of_map(maps: &mut [u8], random: &mut Random) {
     let at = random.below((maps.len() / MAP_BYTES) as u64) as usize * MAP_BYTES;
     match random.below(4) {
-        0 => maps[at] = random.next() as u8,
+        0 => maps[at] = random.next_u64() as u8,
         1 => maps[at + 2..at + 4]
             .copy_from_slice(&(random.pick(&[0, 1, 4, 5, 8, 16, 260, 512]) as u16).to_le_bytes()),
         2 => maps[at + 4..at + 8].copy_from_slice(&(random.number() as u32).to_le_bytes()),

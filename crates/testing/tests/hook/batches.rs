@@ -156,7 +156,7 @@ fn text(random: &mut Random) -> Vec<u8> {
     }
     if random.one_in(12) {
         let at = random.below(text.len() as u64) as usize;
-        text[at] = random.next() as u8;
+        text[at] = random.next_u64() as u8;
     }
     text
 }

@@ -29,7 +29,7 @@ pub(crate) fn value(random: &mut Random, kind: Kind) -> Vec<u8> {
         }
         1 if !value.is_empty() => {
             let at = random.below(value.len() as u64) as usize;
-            value[at] = random.next() as u8;
+            value[at] = random.next_u64() as u8;
         }
         2 => value.truncate(random.below(value.len() as u64 + 1) as usize),
         3 => value.push(0),
