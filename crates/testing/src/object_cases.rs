@@ -1,5 +1,9 @@
 //! The programs in examples/objects, access by access.
 
+mod model;
+
+pub use model::play_on_model;
+
 /// A program, the initial contents of its maps, and the results of accesses, one after another.
 #[derive(Debug)]
 pub struct Case {
@@ -11,16 +15,16 @@ pub struct Case {
     pub program: Option<&'static str>,
     /// What maps hold before: map, key and value; bytes that are not given are zero.
     pub entries: &'static [(&'static str, &'static [u8], &'static [u8])],
-    /// One after another.
+    /// The accesses, in order.
     pub accesses: &'static [(Access, Expected)],
 }
 
-/// An access to a knob, at a position.
+/// An access to a knob.
 #[derive(Debug, Clone, Copy)]
 pub enum Access {
-    /// Of the whole knob.
+    /// A read of the knob, from its start.
     Read(&'static str),
-    /// Of these bytes, at the position.
+    /// A write of these bytes to the knob, at this position.
     Write(&'static str, &'static [u8], i64),
 }
 
@@ -36,10 +40,6 @@ pub enum Expected {
     /// What is read.
     Reads(&'static str),
 }
-
-mod model;
-
-pub use model::play_on_model;
 
 use Access::{Read, Write};
 use Expected::{Denied, Passes, Reads, Returns};

@@ -1,4 +1,4 @@
-//! The model of the hook with policies, with programs by clang, and with programs that the tests on the kernel have too.
+//! The model of the hook with policies, with programs by clang, and with other programs that the kernel gets too.
 
 mod compiled_policies;
 mod objects;
