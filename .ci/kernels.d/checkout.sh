@@ -11,25 +11,26 @@ built_in() {
     echo "$target${triple:+/$triple}/guest"
 }
 
-# Builds the tests on the kernel and knobgate for ARCH, once for all its kernels. Writes cargo's messages, one JSON object
+# Builds knobgate and the tests on the kernel for ARCH, once for all its kernels. Writes cargo's messages, one JSON object
 # a line.
 build_checkout() {
     local triple what
     triple=$(target_of "$1")
-    read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace}"
+    local tests='--test kernel --test snapshot --test hook --test compiler --test scenario'
+    read -ra what <<<"${KNOBGATE_KERNELS_BUILD:---workspace $tests}"
     cd "$checkout" || return 1
     if [ -n "$triple" ]; then
         rustup -q target add "$triple" || return 1
         what+=(--target "$triple")
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
     fi
-    "${CARGO:-cargo}" test --profile guest --locked --no-run "${what[@]}" --test kernel \
+    "${CARGO:-cargo}" test --profile guest --locked --no-run "${what[@]}" \
         --message-format=json-render-diagnostics >"$2"
 }
 
 # Makes a disk of the checkout's files and of what cargo's messages name.
 checkout_disk() {
-    local messages=$1 image=$2 tree crate executable
+    local messages=$1 image=$2 tree name executable
     tree=$(mktemp -d "$run/checkout.XXXXXX")
     mkdir -p "$tree/root$checkout" "$tree/tests"
     (
@@ -39,19 +40,26 @@ checkout_disk() {
             [ ! -e "$file" ] || printf '%s\0' "$file"
         done | tar --null --files-from=- -cf -
     ) | tar -C "$tree/root$checkout" -xf -
-    # Each crate's test is called `kernel-HASH`, and is found in the guest as /tests/CRATE as well.
+    # A test is called NAME-HASH, and is found in the guest as /tests/NAME as well. Two crates have a `kernel` of their own,
+    # which is found by the crate's name.
     mkdir -p "$tree/root$target/tmp"
-    while read -r crate executable; do
+    while read -r name executable; do
         install -D -m 755 "$executable" "$tree/root$executable"
-        [ "$crate" = - ] || ln -s "$executable" "$tree/tests/$crate"
+        [ "$name" = - ] || ln -s "$executable" "$tree/tests/$name"
     done < <(python3 - "$messages" <<-'PYTHON'
 		import json, os, sys
 		for line in open(sys.argv[1]):
 		    message = json.loads(line)
-		    if message["reason"] == "compiler-artifact" and message["executable"]:
-		        is_test = message["target"]["kind"] == ["test"]
-		        crate = os.path.basename(os.path.dirname(message["manifest_path"]))
-		        print(crate if is_test else "-", message["executable"])
+		    if message["reason"] != "compiler-artifact" or not message["executable"]:
+		        continue
+		    kind, name = message["target"]["kind"], message["target"]["name"]
+		    crate = os.path.basename(os.path.dirname(message["manifest_path"]))
+		    if kind == ["bin"]:
+		        print("-", message["executable"])
+		    elif kind == ["test"] and crate == "testing":
+		        print(name, message["executable"])
+		    elif kind == ["test"] and name == "kernel":
+		        print(crate, message["executable"])
 	PYTHON
     )
     [ -n "$(ls "$tree/tests")" ] || { echo 'cargo has built no test on the kernel' >&2; return 1; }

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use indexmap::IndexSet;
 use knobgate_bpf::Features;
-use knobgate_policy::{
-    AccessKind, CheckOptions, KnobPattern, Piece, Policy, Scope, Source, arbitrary, parse,
-};
+use knobgate_policy::{AccessKind, CheckOptions, KnobPattern, Piece, Policy, Scope, Source, parse};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -336,7 +334,7 @@ fn random_policies_match_every_name_by_the_definition() {
     const POLICIES: usize = 100;
     let mut runner = TestRunner::default();
     let decided = (0..POLICIES)
-        .filter(|_| check(&arbitrary::policy().new_tree(&mut runner).expect("a policy").current()))
+        .filter(|_| check(&knobgate_arbitrary::policy().new_tree(&mut runner).expect("a policy").current()))
         .count();
     println!("{decided} of {POLICIES} policies");
     assert!(decided > POLICIES / 2, "only {decided} are small enough");

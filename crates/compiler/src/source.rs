@@ -136,14 +136,14 @@ impl<'a> PolicySource<'a> {
 
 #[cfg(test)]
 mod tests {
-    use knobgate_policy::{CheckOptions, arbitrary, parse};
+    use knobgate_policy::{CheckOptions, parse};
     use proptest::prelude::*;
 
     use super::*;
 
     proptest! {
         #[test]
-        fn a_policy_without_a_file_is_as_its_canonical_text(policy in arbitrary::policy()) {
+        fn a_policy_without_a_file_is_as_its_canonical_text(policy in knobgate_arbitrary::policy()) {
             let source = PolicySource::from(&policy);
             let text = policy.to_string();
             prop_assert_eq!(source.source().text(), &text);

@@ -10,7 +10,7 @@ use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions,
 use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX};
 use knobgate_policy::{
     Access, AccessKind, Action, CheckOptions, DecidedBy, Kinds, KnobName, KnobPattern, Policy, Rule, Source,
-    arbitrary, evaluate, parse, print,
+    evaluate, parse, print,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -79,7 +79,7 @@ fn patterns(knobs: &[String], literals: usize) -> BoxedStrategy<Vec<KnobPattern>
         let parse = |text: &String| KnobPattern::parse(text).ok();
         globs.iter().chain(&literals).filter_map(parse).collect::<Vec<_>>()
     });
-    (texts, vec(arbitrary::knob_pattern(), 0..4), any::<bool>(), any::<bool>())
+    (texts, vec(knobgate_arbitrary::knob_pattern(), 0..4), any::<bool>(), any::<bool>())
         .prop_map(|(mut patterns, odd, only_literals, with_odd)| {
             if only_literals {
                 patterns.retain(|pattern| pattern.literal().is_some());
@@ -96,14 +96,13 @@ fn patterns(knobs: &[String], literals: usize) -> BoxedStrategy<Vec<KnobPattern>
 /// A policy of one unconditional rule for each pattern, or for a few of them.
 fn policy(knobs: &[String], literals: usize) -> impl Strategy<Value = Policy> + use<> {
     let kinds = select(vec![Kinds::Read, Kinds::Write, Kinds::Both]);
-    (patterns(knobs, literals), vec(kinds, 1..4), 1..4usize, arbitrary::policy_with_rules(0)).prop_map(
-        |(patterns, kinds, each, policy)| {
+    (patterns(knobs, literals), vec(kinds, 1..4), 1..4usize, knobgate_arbitrary::policy_with_rules(0))
+        .prop_map(|(patterns, kinds, each, policy)| {
             let rule = |(number, patterns): (usize, &[KnobPattern])| {
                 Rule::new(Action::Allow, kinds[number % kinds.len()], patterns.to_vec()).unwrap()
             };
             policy.with_rules(patterns.chunks(each).enumerate().map(rule)).with_tests([])
-        },
-    )
+        })
 }
 
 /// Names that are nearly those that the policy spells out, and others at the limits.

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use knobgate_compiler::compile_inlining;
-use knobgate_policy::{CheckOptions, Source, arbitrary, parse, print};
+use knobgate_policy::{CheckOptions, Source, parse, print};
 use knobgate_policy_test::{DecideError, PolicyTest, PolicyTestError, Profile};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -16,7 +16,7 @@ fn programs_do_what_policies_mean_on_every_kernel() {
     let kernels: Vec<Profile> = Profile::ALL.into_iter().filter(|profile| profile.links).collect();
     let mut decided = 0;
     for index in 0..POLICIES {
-        let policy = arbitrary::policy().new_tree(&mut runner).expect("a policy").current();
+        let policy = knobgate_arbitrary::policy().new_tree(&mut runner).expect("a policy").current();
         let text = print(&policy);
         let file = parse(Source::new("random.knob", text.as_str()), &CheckOptions::default()).expect("valid");
         let profile = kernels[index % kernels.len()];
@@ -32,7 +32,8 @@ fn programs_do_what_policies_mean_on_every_kernel() {
         });
         let mut tests: Vec<PolicyTest<'_>> = std::iter::once(as_code).chain(as_table).collect();
         for _ in 0..ACCESSES {
-            let access = arbitrary::access(&policy).new_tree(&mut runner).expect("an access").current();
+            let access =
+                knobgate_arbitrary::access(&policy).new_tree(&mut runner).expect("an access").current();
             for test in &mut tests {
                 match test.decide(&access) {
                     Ok(_) => decided += 1,

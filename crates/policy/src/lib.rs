@@ -40,12 +40,9 @@
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, behind the feature `json` |
-//! | random policies and accesses | `arbitrary`, behind the feature of that name |
 #![forbid(unsafe_code)]
 
 mod access;
-#[cfg(feature = "arbitrary")]
-pub mod arbitrary;
 mod check;
 mod decision;
 mod diagnostic;

@@ -33,12 +33,6 @@ pub struct TextGlob {
 }
 
 impl KnobPattern {
-    /// Out of pieces in normal form.
-    #[cfg(any(test, feature = "arbitrary"))]
-    pub(crate) fn from_pieces(pieces: Vec<Piece>) -> Self {
-        Self { pieces }
-    }
-
     /// Reads a pattern in either notation.
     ///
     /// # Errors
@@ -119,12 +113,6 @@ fn within_component(branch: &[Piece]) -> Option<Vec<u8>> {
 }
 
 impl TextGlob {
-    /// Out of pieces in normal form.
-    #[cfg(any(test, feature = "arbitrary"))]
-    pub(crate) fn from_pieces(pieces: Vec<Piece>) -> Self {
-        Self { pieces }
-    }
-
     /// Reads a glob. An empty one matches the empty text.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What tests on the running kernel share.
+//! What the tests of several crates share, most of which are on the running kernel.
 //!
 //! A test program first calls [`in_private_mount_namespace`], and then [`run`] with its tests. If the machine lacks
 //! something that all of them need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1`
@@ -6,17 +6,23 @@
 //!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Cgroups
 //! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
+//!
+//! The kernel and the model get the same programs: [`object_cases`], [`return_values`], and some that [`Random`] draws.
 #![forbid(unsafe_code)]
 
 mod fixtures;
 mod harness;
+pub mod object_cases;
 mod processes;
+mod random;
 mod requirements;
+pub mod return_values;
 mod seccomp;
 
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{Requirement, Suite, Test, in_private_mount_namespace, number, run};
 pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
+pub use random::Random;
 pub use requirements::{Missing, process_tracking};
 pub use seccomp::{deny_bpf, deny_clone3};

@@ -57,7 +57,7 @@ impl Subprogram {
     }
 
     /// About how often the verifier walks through it in one call. How often it comes by with another state makes this a
-    /// guess: `tests/kernel/sizes.rs` holds the estimate to what the verifier counts, within a factor of two.
+    /// guess: `testing/tests/compiler/sizes.rs` holds the estimate to what the verifier counts, within a factor of two.
     fn passes(self) -> usize {
         match self {
             Self::FetchNew | Self::FetchOld | Self::Search => 3,

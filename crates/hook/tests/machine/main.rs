@@ -8,7 +8,6 @@ mod maps;
 mod memory;
 mod other_helpers;
 mod releases;
-mod returns;
 mod verifier;
 
 use knobgate_bpf::{Assembler, Cond, MapDef, MapKind, Program, Reg, Size};

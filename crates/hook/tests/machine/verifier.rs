@@ -210,14 +210,3 @@ fn what_is_provably_0_or_1_is_accepted() {
         assert_eq!(load(&insns, &Profile::LINUX_6_18, 18), Ok(()), "{insns:?}");
     }
 }
-
-#[test]
-fn paths_are_followed_one_by_one() {
-    for profile in [Profile::LINUX_6_18, "7.3".parse().expect("it is described")] {
-        for (what, is_taken, insns) in super::returns::cases(&profile) {
-            // What some builds take, the model does.
-            let is_taken = is_taken.unwrap_or(true);
-            assert_eq!(load(&insns, &profile, 18).is_ok(), is_taken, "{profile}: {what}");
-        }
-    }
-}

@@ -1,0 +1,239 @@
+//! Random accesses next to what a policy states.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use knobgate_policy::{
+    Access, Action, Condition, Integer, KnobPattern, Operand, Policy, Range, Rule, Task, Text, TextTest,
+    limits,
+};
+
+use crate::pattern::{knob_pattern, known_width, name_for};
+
+/// An access that `policy` has something to say about, as like as not.
+pub fn access(policy: &Policy) -> BoxedStrategy<Access> {
+    let of_rules = policy.rules().iter().flat_map(Rule::patterns);
+    let patterns: Vec<KnobPattern> = of_rules.chain(policy.width_64()).cloned().collect();
+    let stated = Stated::of(policy);
+    let pattern = if patterns.is_empty() {
+        knob_pattern().boxed()
+    } else {
+        prop_oneof![16 => select(patterns), 2 => knob_pattern(), 1 => known_width()].boxed()
+    };
+    (pattern, Just(stated)).prop_flat_map(|(pattern, stated)| access_near(pattern, stated)).boxed()
+}
+
+/// An access to a knob next to `pattern`, with values next to `texts`.
+pub fn access_to(pattern: KnobPattern, texts: Vec<Text>) -> BoxedStrategy<Access> {
+    access_near(pattern, Stated { texts, ..Stated::default() }).boxed()
+}
+
+/// The literals of a policy.
+#[derive(Debug, Clone, Default)]
+struct Stated {
+    integers: Vec<Integer>,
+    texts: Vec<Text>,
+    /// How many elements clamps and conditions have in mind.
+    counts: Vec<usize>,
+}
+
+impl Stated {
+    fn of(policy: &Policy) -> Self {
+        let mut stated = Self::default();
+        for rule in policy.rules() {
+            match rule.action() {
+                Action::Set(text) => stated.texts.push(Text::from(text.as_bytes())),
+                Action::Clamp(ranges) => {
+                    stated.counts.push(ranges.len());
+                    ranges.iter().for_each(|range| stated.range(range));
+                }
+                Action::Allow | Action::Deny(_) | Action::Ignore => {}
+            }
+            if let Some(condition) = rule.condition() {
+                stated.condition(condition);
+            }
+        }
+        stated
+    }
+
+    fn range(&mut self, range: &Range) {
+        self.integers.extend(range.low());
+        self.integers.extend(range.high());
+    }
+
+    fn operand(&mut self, operand: Operand) {
+        match operand {
+            Operand::Literal(integer) => self.integers.push(integer),
+            Operand::Element(_, index) => self.counts.push(usize::from(index) + 1),
+            _ => {}
+        }
+    }
+
+    fn condition(&mut self, condition: &Condition) {
+        match condition {
+            Condition::All(parts) | Condition::Any(parts) => {
+                parts.iter().for_each(|part| self.condition(part));
+            }
+            Condition::Not(negated) => self.condition(negated),
+            Condition::Chain(chain) => chain.operands().for_each(|operand| self.operand(operand)),
+            Condition::InRange(test) => {
+                self.operand(test.operand());
+                self.range(&test.range());
+            }
+            Condition::InSet(test) => {
+                self.operand(test.operand());
+                self.integers.extend(test.members());
+            }
+            Condition::Text(_, test) => match test {
+                TextTest::Equals(text)
+                | TextTest::Differs(text)
+                | TextTest::StartsWith(text)
+                | TextTest::Contains(text) => {
+                    self.texts.push(Text::from(text.as_bytes()));
+                }
+                TextTest::In(texts) => {
+                    self.texts.extend(texts.iter().map(|text| Text::from(text.as_bytes())));
+                }
+                TextTest::Matches(glob) => self.texts.push(Text::from(glob.to_string().as_str())),
+            },
+        }
+    }
+}
+
+fn access_near(pattern: KnobPattern, stated: Stated) -> BoxedStrategy<Access> {
+    let new = option::weighted(0.75, value(stated.clone()));
+    let old = option::weighted(0.9, value(stated.clone()));
+    let pos = prop_oneof![
+        12 => Just(0u64),
+        1 => Just(1u64),
+        1 => Just(1 << 32),
+        1 => Just((1 << 32) + 1),
+        1 => Just(u64::from(u32::MAX)),
+        1 => any::<u64>(),
+    ];
+    (name_for(pattern), new, old, pos, task(stated))
+        .prop_map(|(knob, new, old, pos, task)| Access { knob, new, old, pos, task })
+        .boxed()
+}
+
+fn task(stated: Stated) -> BoxedStrategy<Task> {
+    let ids: Vec<u32> =
+        stated.integers.iter().filter_map(|integer| u32::try_from(integer.get()).ok()).collect();
+    let id = move || match ids.clone() {
+        ids if ids.is_empty() => prop_oneof![Just(0u32), Just(1000), any::<u32>()].boxed(),
+        ids => prop_oneof![2 => Just(0u32), 2 => select(ids), 1 => any::<u32>()].boxed(),
+    };
+    let comm = prop_oneof![2 => text_bytes(stated.texts), 1 => "[a-z]{0,15}".prop_map(String::into_bytes)];
+    (id(), id(), comm)
+        .prop_map(|(uid, gid, mut comm)| {
+            comm.retain(|byte| *byte != 0);
+            comm.truncate(limits::COMM_MAX);
+            Task { uid, gid, comm }
+        })
+        .boxed()
+}
+
+/// The bytes of a value.
+fn value(stated: Stated) -> BoxedStrategy<Vec<u8>> {
+    let texts = text_bytes(stated.texts.clone());
+    prop_oneof![
+        6 => numbers(stated),
+        3 => texts,
+        1 => vec(any::<u8>(), 0..8),
+        1 => Just(Vec::new()),
+        1 => long(),
+    ]
+    .boxed()
+}
+
+/// Values around the limits on their length.
+fn long() -> BoxedStrategy<Vec<u8>> {
+    let length = prop_oneof![
+        limits::VALUE_MAX - 2..=limits::VALUE_MAX + 2,
+        limits::NUMBERS_END_MAX - 2..=limits::NUMBERS_END_MAX + 2,
+        0..300usize,
+    ];
+    let filler = select(vec![b'a', b'1', b' ', b'\n', b'\t', 0]);
+    ("[0-9a-z]{0,3}", length, filler, any::<bool>())
+        .prop_map(|(word, length, filler, before)| {
+            let mut bytes = word.into_bytes();
+            if before {
+                let mut padding = vec![filler; length.saturating_sub(bytes.len())];
+                padding.append(&mut bytes);
+                padding
+            } else {
+                bytes.resize(length.max(bytes.len()), filler);
+                bytes
+            }
+        })
+        .boxed()
+}
+
+fn text_bytes(texts: Vec<Text>) -> BoxedStrategy<Vec<u8>> {
+    let near = match texts {
+        texts if texts.is_empty() => "[a-z ]{0,6}".prop_map(String::into_bytes).boxed(),
+        texts => (select(texts), "[a-z]{0,2}", "[a-z]{0,2}")
+            .prop_map(|(text, before, after)| [before.as_bytes(), text.as_bytes(), after.as_bytes()].concat())
+            .boxed(),
+    };
+    (near, ending())
+        .prop_map(|(mut text, ending)| {
+            text.extend(ending.as_bytes());
+            text
+        })
+        .boxed()
+}
+
+/// What stands behind a value.
+fn ending() -> BoxedStrategy<&'static str> {
+    prop_oneof![
+        4 => Just(""),
+        6 => Just("\n"),
+        4 => select(vec![" ", "\t", "\n\n", " \n", "\n ", "\n1", "\nx", "\0", "\0\n", "\n\0", "\r\n", "\u{b}", "\0x", "\n\n\n\n\n\n\n"]),
+    ].boxed()
+}
+
+/// A list of numbers, next to the literals, in odd notations.
+fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
+    let mut counts = stated.counts.clone();
+    counts.extend([1, 1, 1]);
+    let counts: Vec<usize> = counts
+        .into_iter()
+        .flat_map(|count| [count, count, count, count + 1, count.saturating_sub(1)])
+        .collect();
+    let near = match stated.integers {
+        integers if integers.is_empty() => crate::integer().prop_map(Integer::get).boxed(),
+        integers => prop_oneof![
+            3 => (select(integers), -1..=1i128).prop_map(|(integer, off)| integer.get() + off),
+            1 => crate::integer().prop_map(Integer::get),
+        ]
+        .boxed(),
+    };
+    let number = (near, 0..12u8).prop_map(|(number, notation)| written(number, notation));
+    let separator = prop_oneof![6 => Just(" "), 3 => Just("\t"), 1 => Just("  "), 1 => Just(" \t ")];
+    let start =
+        prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t"), 1 => select(vec!["\n", "\u{b}", "\r"])];
+    (select(counts), start, separator, ending())
+        .prop_flat_map(move |(count, start, separator, ending)| {
+            vec(number.clone(), count)
+                .prop_map(move |numbers| format!("{start}{}{ending}", numbers.join(separator)).into_bytes())
+        })
+        .boxed()
+}
+
+/// One number, most often as people write it.
+fn written(number: i128, notation: u8) -> String {
+    let (sign, magnitude) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
+    match notation {
+        0 => format!("{sign}{magnitude:#x}"),
+        1 => format!("{sign}0X{magnitude:X}"),
+        2 => format!("{sign}0{magnitude:o}"),
+        3 => format!("{sign}0{magnitude}"),
+        4 => format!("+{magnitude}"),
+        5 => format!("{sign}{magnitude}x"),
+        6 => format!("-{magnitude}"),
+        _ => format!("{number}"),
+    }
+}

@@ -1,0 +1,235 @@
+//! Random policies, and accesses that they have something to say about, for property tests.
+//!
+//! Every policy that [`policy`] makes is valid, and [`access`] looks for trouble: names next to the patterns,
+//! values next to the literals, written in every way, at every position.
+#![forbid(unsafe_code)]
+
+mod access;
+mod pattern;
+
+pub use access::{access, access_to};
+pub use pattern::{knob_pattern, known_width, name_for, text_glob};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use knobgate_policy::{
+    AccessKind, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, Mode,
+    Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value, ValueText, limits,
+};
+
+/// A policy of a few rules, with tests.
+pub fn policy() -> BoxedStrategy<Policy> {
+    policy_with_rules(0..8).boxed()
+}
+
+/// A policy with so many rules.
+pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> BoxedStrategy<Policy> {
+    let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
+    let widths = prop_oneof![2 => vec(knob_pattern(), 0..1), 1 => vec(knob_pattern(), 1..3)];
+    (name(), mode, (fallback(), fallback()), vec(rule(), rules), vec(test(), 0..2), widths)
+        .prop_map(|(name, mode, (read, write), rules, tests, width_64)| {
+            let policy = Policy::new(name).expect("a name");
+            let policy = policy.with_mode(mode).with_defaults(Defaults { read, write });
+            policy.with_rules(rules).with_tests(tests).with_width_64(width_64)
+        })
+        .boxed()
+}
+
+fn name() -> BoxedStrategy<String> {
+    prop_oneof![6 => "[a-z][a-z0-9._-]{0,12}", 1 => "[A-Za-z0-9._-]{1,63}"].boxed()
+}
+
+fn fallback() -> BoxedStrategy<Fallback> {
+    let action = prop_oneof![Just(FallbackAction::Allow), errno().prop_map(FallbackAction::Deny)];
+    (action, option::of(any::<bool>())).prop_map(|(action, log)| Fallback { action, log }).boxed()
+}
+
+/// An errno, most often `EPERM`.
+pub fn errno() -> BoxedStrategy<Errno> {
+    prop_oneof![2 => Just(Errno::EPERM), 1 => select(Errno::ALL)].boxed()
+}
+
+/// A valid rule.
+pub fn rule() -> BoxedStrategy<Rule> {
+    (action(), select(vec![Kinds::Read, Kinds::Write, Kinds::Write, Kinds::Both]))
+        .prop_flat_map(|(action, kinds)| {
+            let kinds = if action.rewrites() { Kinds::Write } else { kinds };
+            let condition = option::weighted(0.6, condition(kinds != Kinds::Read));
+            let patterns = vec(pattern::knob_pattern(), 1..4);
+            (Just(action), Just(kinds), patterns, condition, option::of(any::<bool>())).prop_map(
+                |(action, kinds, patterns, condition, log)| {
+                    let rule = Rule::new(action, kinds, patterns).expect("a rule");
+                    rule.with_condition(condition).expect("a condition").with_log(log)
+                },
+            )
+        })
+        .boxed()
+}
+
+fn action() -> BoxedStrategy<Action> {
+    let clamp = |ranges: Vec<Range>| Action::clamp(ranges).expect("ranges");
+    prop_oneof![
+        3 => Just(Action::Allow),
+        2 => errno().prop_map(Action::Deny),
+        2 => text().prop_map(Action::Set),
+        2 => vec(range(), 1..=3).prop_map(clamp),
+        1 => vec(range(), 1..=limits::ELEMENTS_MAX).prop_map(clamp),
+        2 => Just(Action::Ignore),
+    ]
+    .boxed()
+}
+
+/// An integer of the language: small ones, powers of two and their neighbours, the ends of the range.
+pub fn integer() -> BoxedStrategy<Integer> {
+    let near_power = (0..=64u32, -1..=1i128, any::<bool>()).prop_map(|(power, off, negative)| {
+        let magnitude = (1i128 << power) + off;
+        if negative { -magnitude } else { magnitude }
+    });
+    prop_oneof![
+        4 => -2..20i128,
+        2 => 0..70_000i128,
+        2 => near_power,
+        1 => any::<u64>().prop_map(i128::from),
+        1 => any::<i64>().prop_map(i128::from),
+    ]
+    .prop_map(|value| {
+        Integer::new(value.clamp(Integer::MIN.get(), Integer::MAX.get())).unwrap_or(Integer::MAX)
+    })
+    .boxed()
+}
+
+/// A range with at least one member; either end may be absent, or both.
+pub fn range() -> BoxedStrategy<Range> {
+    (option::weighted(0.8, integer()), option::weighted(0.8, integer()))
+        .prop_map(|(low, high)| match (low, high) {
+            (Some(low), Some(high)) if low > high => (Some(high), Some(low)),
+            ends => ends,
+        })
+        .prop_map(|(low, high)| Range::new(low, high).expect("a range"))
+        .boxed()
+}
+
+/// A text that a rule may state: without newline and NUL, and no longer than a value may be.
+pub fn text() -> BoxedStrategy<ValueText> {
+    let bytes = prop_oneof![
+        4 => "[a-z0-9 ]{0,6}".prop_map(String::into_bytes),
+        2 => integer().prop_map(|integer| integer.to_string().into_bytes()),
+        1 => "[^\n\0]{0,12}".prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..=limits::VALUE_MAX),
+    ];
+    bytes
+        .prop_map(|mut bytes| {
+            bytes.retain(|byte| !matches!(byte, b'\n' | 0));
+            bytes.truncate(limits::VALUE_MAX);
+            ValueText::new(bytes).expect("a text")
+        })
+        .boxed()
+}
+
+fn value(new: bool) -> BoxedStrategy<Value> {
+    select(if new { vec![Value::New, Value::New, Value::Old] } else { vec![Value::Old] }).boxed()
+}
+
+fn operand(new: bool) -> BoxedStrategy<Operand> {
+    let index = prop_oneof![4 => 0..3u8, 1 => 0..limits::ELEMENTS_MAX as u8];
+    prop_oneof![
+        4 => value(new).prop_map(Operand::Only),
+        3 => (value(new), index).prop_map(|(value, index)| Operand::element(value, index).expect("an element")),
+        1 => value(new).prop_map(Operand::Count),
+        1 => select(vec![Operand::Pos, Operand::Uid, Operand::Gid]),
+    ]
+    .boxed()
+}
+
+fn relation() -> BoxedStrategy<Relation> {
+    select(vec![
+        Relation::Less,
+        Relation::LessOrEqual,
+        Relation::Equal,
+        Relation::NotEqual,
+        Relation::GreaterOrEqual,
+        Relation::Greater,
+    ])
+    .boxed()
+}
+
+/// A comparison chain, in which no two literals are neighbours.
+fn chain(new: bool) -> BoxedStrategy<Condition> {
+    let term = move || prop_oneof![1 => integer().prop_map(Operand::Literal), 1 => operand(new)];
+    (term(), vec((relation(), term(), operand(new)), 1..=3))
+        .prop_map(|(first, rest)| {
+            let mut before = first;
+            let mut links = Vec::new();
+            for (relation, term, instead) in rest {
+                let literals = matches!((before, term), (Operand::Literal(_), Operand::Literal(_)));
+                before = if literals { instead } else { term };
+                links.push((relation, before));
+            }
+            Condition::chain(first, links).expect("a chain")
+        })
+        .boxed()
+}
+
+fn comparison(new: bool) -> BoxedStrategy<Condition> {
+    let text_operand = prop_oneof![
+        3 => value(new).prop_map(TextOperand::Value),
+        1 => Just(TextOperand::Comm),
+    ];
+    let one_of = |texts: Vec<ValueText>| TextTest::one_of(texts).expect("texts");
+    let test = prop_oneof![
+        2 => text().prop_map(TextTest::Equals),
+        1 => text().prop_map(TextTest::Differs),
+        1 => vec(text(), 1..4).prop_map(one_of),
+        1 => vec(text(), 30..40).prop_map(one_of),
+        2 => pattern::text_glob().prop_map(TextTest::Matches),
+        1 => text().prop_map(TextTest::StartsWith),
+        1 => text().prop_map(TextTest::Contains),
+    ];
+    let bounded = range().prop_filter("a range without ends", |range| *range != Range::ALL);
+    let in_range = |(operand, range)| Condition::in_range(operand, range).expect("a range");
+    let in_set = |(operand, set): (_, Vec<Integer>)| Condition::in_set(operand, set).expect("a set");
+    prop_oneof![
+        4 => chain(new),
+        2 => (operand(new), bounded).prop_map(in_range),
+        2 => (operand(new), vec(integer(), 1..5)).prop_map(in_set),
+        1 => (operand(new), vec(integer(), 15..40)).prop_map(in_set),
+        3 => (text_operand, test).prop_map(|(operand, test)| Condition::Text(operand, test)),
+    ]
+    .boxed()
+}
+
+/// A valid condition; it looks at `new` only if asked to.
+pub fn condition(new: bool) -> BoxedStrategy<Condition> {
+    comparison(new)
+        .prop_recursive(4, 12, 3, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 2..4).prop_map(|parts| Condition::all(parts).expect("two parts")),
+                vec(inner.clone(), 2..4).prop_map(|parts| Condition::any(parts).expect("two parts")),
+                inner.prop_map(|condition| Condition::Not(Box::new(condition))),
+            ]
+        })
+        .boxed()
+}
+
+fn test() -> BoxedStrategy<Test> {
+    (any::<String>(), vec(step(), 0..3)).prop_map(|(name, steps)| Test { name, steps }).boxed()
+}
+
+fn step() -> BoxedStrategy<TestStep> {
+    let expected = prop_oneof![
+        Just(Expected::Allow),
+        option::of(errno()).prop_map(Expected::Deny),
+        vec(any::<u8>(), 0..20).prop_map(|bytes| Expected::Set(bytes.into())),
+    ];
+    let access = pattern::knob_pattern().prop_flat_map(|pattern| access_to(pattern, Vec::new()));
+    (access, expected)
+        .prop_map(|(access, expected)| {
+            let rewritten_read = access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_));
+            let expected = if rewritten_read { Expected::Allow } else { expected };
+            TestStep::new(access, expected).expect("a step")
+        })
+        .boxed()
+}

@@ -1,0 +1,220 @@
+//! Whatever comes in, the checker answers, and soon.
+
+use std::fmt::Write;
+
+use knobgate_policy::{
+    CheckOptions, DecidedBy, Diagnostic, KnobName, Severity, Source, evaluate, format, parse, parse_json,
+    print,
+};
+use proptest::prelude::*;
+
+/// Parses and lays out; every place that an error points at is inside the text.
+fn survives(source: &Source) {
+    let diagnostics = match parse(source.clone(), &CheckOptions::default()) {
+        Ok(file) => {
+            print(file.policy());
+            file.warnings().to_vec()
+        }
+        Err(error) => {
+            assert!(error.diagnostics().iter().any(|diagnostic| diagnostic.severity == Severity::Error));
+            error.into_iter().collect()
+        }
+    };
+    let _ = format(source);
+    for diagnostic in &diagnostics {
+        points_inside(source, diagnostic);
+    }
+    assert!(diagnostics.is_sorted_by_key(|diagnostic| diagnostic.primary.span.start));
+}
+
+fn points_inside(source: &Source, diagnostic: &Diagnostic) {
+    let labels = std::iter::once(&diagnostic.primary).chain(&diagnostic.secondary).map(|label| label.span);
+    for span in labels.chain(diagnostic.suggestion.iter().map(|suggestion| suggestion.span)) {
+        assert!(span.start <= span.end, "{diagnostic:?}");
+        assert!(source.text().get(span.range()).is_some(), "{diagnostic:?}");
+        source.line_column(span.start);
+    }
+}
+
+const WORDS: &[&str] = &[
+    "policy", "x", "mode", "audit", "default", "read", "write", "allow", "deny", "(", ")", "EPERM", "set",
+    "clamp", "ignore", "to", "if", "log", "nolog", "test", "\"a\"", "{", "}", "[", "]", ",", "..", "1", "-1",
+    "0x10", "new", "old", "count", "and", "or", "not", "in", "matches", "starts", "with", "contains", "==",
+    "<", "=>", "=", "!", "&&", "kernel.a", "net.*", "**", "\n", "\r\n", "# c", "\n", "\n", "'", "\"", "\\",
+    "\u{e9}", ";", "comm", "pos", "é.{a",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        survives(&Source::from_bytes("x", &bytes));
+    }
+
+    #[test]
+    fn any_text_is_survived(text in "\\PC{0,80}|[ -~\n\r\t\0]{0,120}") {
+        survives(&Source::new("x", text));
+    }
+
+    #[test]
+    fn any_words_of_the_language_are_survived(
+        words in proptest::collection::vec((proptest::sample::select(WORDS), any::<bool>()), 0..60)
+    ) {
+        let mut text = String::from("policy x\n");
+        for (word, space) in words {
+            text.push_str(word);
+            text.push_str(if space { " " } else { "" });
+        }
+        survives(&Source::new("x", text));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_policy_with_a_byte_changed_is_survived(
+        policy in knobgate_arbitrary::policy(),
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = print(&policy).into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if cut {
+            bytes.truncate(at);
+        }
+        survives(&Source::from_bytes("x", &bytes));
+    }
+
+    #[test]
+    fn accesses_to_a_policy_are_decided(
+        (policy, access) in knobgate_arbitrary::policy().prop_flat_map(|policy| {
+            let access = knobgate_arbitrary::access(&policy);
+            (Just(policy), access)
+        })
+    ) {
+        let decision = evaluate(&policy, &access);
+        if let knobgate_policy::Verdict::Rewrite(bytes) = decision.verdict {
+            let new = access.new.unwrap();
+            prop_assert_eq!(bytes.len(), new.len());
+            prop_assert_ne!(bytes, new);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_rule_called_unreachable_never_decides(
+        (policy, accesses) in knobgate_arbitrary::policy_with_rules(2..12).prop_flat_map(|policy| {
+            // Conditions keep rules from hiding others.
+            let rules = policy.rules().iter().enumerate().map(|(i, rule)| {
+                let condition = rule.condition().filter(|_| i % 2 == 1).cloned();
+                rule.clone().with_condition(condition).unwrap()
+            });
+            let rules: Vec<_> = rules.collect();
+            let policy = policy.with_rules(rules).with_tests([]);
+            let accesses = proptest::collection::vec(knobgate_arbitrary::access(&policy), 20);
+            (Just(policy), accesses)
+        })
+    ) {
+        let file = parse(Source::new("x", print(&policy)), &CheckOptions::default()).unwrap();
+        let unreachable: Vec<_> =
+            file.warnings().iter().filter(|warning| warning.code == "unreachable-rule").collect();
+        for access in accesses {
+            if let DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } = evaluate(&policy, &access).by {
+                let span = file.rule_span(rule).unwrap();
+                prop_assert!(unreachable.iter().all(|warning| warning.primary.span != span), "{access}\n{policy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_rules_are_checked_and_so_are_ten_thousand_mistakes() {
+    let knobs: Vec<KnobName> =
+        (0..2000).map(|i| KnobName::parse(format!("net.ipv4.conf.eth{i}.rp_filter")).unwrap()).collect();
+    type Kind = (&'static str, fn(usize) -> String);
+    let kinds: [Kind; 8] = [
+        ("names", |i| format!("allow write net.ipv4.conf.eth{i}.rp_filter if new in {{1, 2}}")),
+        ("unconditional names", |i| format!("deny write net.ipv4.conf.eth{i}.rp_filter, kernel.a{i}")),
+        ("subtrees", |i| format!("deny write net.a{i}.**, net.b{i}.*")),
+        ("tails", |i| format!("deny write **.a{i}, *.b{i}*.c")),
+        ("alternatives", |i| format!("deny read write net.{{a,b,c}}{i}.{{d,e*,f?}}")),
+        ("classes that one rule takes", |i| {
+            if i < 1_600 {
+                format!("allow write a.x{i} if pos == {i}")
+            } else {
+                "allow write a.**".to_owned()
+            }
+        }),
+        ("classes that two rules take", |i| match i {
+            0..1_600 => format!("allow write a.x{i} if pos == {i}"),
+            1_600 => "allow write a.**".to_owned(),
+            1_601 => "allow read a.**".to_owned(),
+            _ => "deny read write a.**".to_owned(),
+        }),
+        ("mistakes", |i| format!("deny(EPREM) wirte net.a{i} if new = {i}")),
+    ];
+    for (what, rule) in kinds {
+        let mut text = String::from("policy x\n");
+        (0..10_000).for_each(|i| writeln!(text, "{}", rule(i)).unwrap());
+        let rules = match parse(Source::new("x", text), &CheckOptions { knobs: Some(&knobs) }) {
+            Ok(file) => file.policy().rules().len(),
+            Err(error) => {
+                assert!(error.diagnostics().len() > 1000, "{what}");
+                0
+            }
+        };
+        assert_eq!(rules, if what == "mistakes" { 0 } else { 10_000 }, "{what}");
+    }
+}
+
+#[test]
+fn so_many_warnings_that_nobody_reads_them_end_the_list() {
+    let knobs = [KnobName::parse("kernel.panic").unwrap()];
+    let names: Vec<String> = (0..10_000).map(|i| format!("net.a{i}")).collect();
+    for text in [
+        format!("policy x\nallow write {}\n", names.join(", ")),
+        format!("policy x\ndeny write **\n{}", "deny write kernel.panic\n".repeat(5000)),
+        format!("policy x\n{}", "test \"a\" { read kernel.panic => allow }\n".repeat(5000)),
+    ] {
+        let file = parse(Source::new("x", text), &CheckOptions { knobs: Some(&knobs) }).unwrap();
+        assert_eq!(file.warnings().len(), 1001);
+        assert_eq!(file.warnings().last().unwrap().code, "too-many-warnings");
+    }
+}
+
+#[test]
+fn endless_nesting_and_endless_lines_are_errors() {
+    for (what, text) in [
+        ("parentheses", format!("policy x\nallow write a if {}", "(".repeat(1 << 20))),
+        ("nots", format!("policy x\nallow write a if {}", "not ".repeat(1 << 20))),
+        ("braces", format!("policy x\nallow write {}", "{a,".repeat(1 << 20))),
+        ("backslashes", format!("policy x\nallow write {}", "\\".repeat((1 << 20) + 1))),
+        ("a long name", format!("policy x\nallow write {}", "a.".repeat(1 << 20))),
+        ("a long text", format!("policy x\nset write a to \"{}", "\\x41".repeat(1 << 20))),
+        ("a long integer", format!("policy x\nallow write a if new == {}", "1".repeat(1 << 20))),
+        ("a long set", format!("policy x\nallow write a if new in {{{}", "1, ".repeat(1 << 18))),
+        ("open sets", format!("policy x\n{}", "allow write a if new in {\n".repeat(1 << 16))),
+        ("open tests", format!("policy x\n{}", "test \"x\" {\n".repeat(1 << 16))),
+        ("commas", format!("policy x\n{}", "allow write a,\n".repeat(1 << 16))),
+        ("semicolons", format!("policy x\n{}", ";".repeat(1 << 20))),
+        ("newlines", format!("policy x{}", "\n".repeat(1 << 20))),
+        ("comments", format!("policy x\n{}", "# a\n".repeat(1 << 18))),
+        ("NULs", "\0".repeat(1 << 20)),
+    ] {
+        println!("{what}");
+        survives(&Source::new("x", text));
+    }
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_one_error() {
+    let text = " ".repeat(knobgate_policy::limits::FILE_MAX + 1);
+    let json = parse_json("x", &text, &CheckOptions::default()).unwrap_err();
+    assert_eq!(json[0].message, "the file has more than 16 MiB");
+    assert_eq!(parse(Source::new("x", text), &CheckOptions::default()).unwrap_err().diagnostics().len(), 1);
+}

@@ -1,0 +1,6 @@
+//! The model of the hook with policies, with programs by clang, and with other programs that the kernel gets too.
+
+mod compiled_policies;
+mod objects;
+mod parsed_values;
+mod return_values;
