@@ -24,14 +24,14 @@ pub enum Error {
         kernel: &'static str,
         /// The name of the program.
         program: String,
-        /// The source line, as in `limit.bpf.c:14: return 1;`.
+        /// The source line, as in ``limit.bpf.c:14, `return 1;` ``.
         line: Option<String>,
         /// Why.
         #[source]
         rejection: Rejection,
     },
     /// A program cannot be attached.
-    #[error("cannot attach the program \"{program}\": {errno} ({})", errno.description())]
+    #[error("cannot attach the program \"{program}\": {errno} ({})", (*errno).description())]
     Attach {
         /// Its name.
         program: String,
@@ -43,7 +43,7 @@ pub enum Error {
     Stopped {
         /// Which one.
         program: ProgramId,
-        /// The source line, as in `limit.bpf.c:14: return 1;`.
+        /// The source line, as in ``limit.bpf.c:14, `return 1;` ``.
         line: Option<String>,
         /// Why; a [`Fault`] if the program is bytecode.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -101,7 +101,7 @@ pub enum Error {
     #[error(transparent)]
     Profile(#[from] UnknownProfile),
     /// An operation on cgroups or processes failed.
-    #[error("{errno} ({})", errno.description())]
+    #[error("{errno} ({})", (*errno).description())]
     Errno {
         /// Why.
         errno: Errno,

@@ -172,8 +172,8 @@ fn type_error<T>(variable: &str, size: usize) -> Error {
     Error::Type { what: format!("the variable \"{variable}\""), size, rust: std::any::type_name::<T>() }
 }
 
-/// The source line of an instruction, as in `limit.bpf.c:14: return 1;`.
+/// The source line of an instruction, as in ``limit.bpf.c:14, `return 1;` ``.
 pub(crate) fn source_line(lines: &LineTable, insn: usize) -> Option<String> {
     let entry = lines.of(insn)?;
-    Some(format!("{}:{}: {}", lines.file, entry.line, entry.text))
+    Some(format!("{}:{}, `{}`", lines.file, entry.line, entry.text))
 }
