@@ -25,7 +25,7 @@ pub enum Error {
         /// The name of the program.
         program: String,
         /// The source line, as in ``limit.bpf.c:14, `return 1;` ``.
-        line: Option<String>,
+        line: Option<Box<str>>,
         /// Why.
         #[source]
         rejection: Rejection,
@@ -44,11 +44,11 @@ pub enum Error {
         /// Which one.
         program: ProgramId,
         /// The source line, as in ``limit.bpf.c:14, `return 1;` ``.
-        line: Option<String>,
+        line: Option<Box<str>>,
         /// Why; a [`Fault`] if the program is bytecode.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The hook has no knob of this name.
+    /// The hook has no knob of this name: more likely a mistake of the test than the `ENOENT` that it wants to see.
     #[error(
         "the hook has no knob {path}, only {}; to add it: hook.knobs.add(\"{path}\", Knob::new(handler::IntVec::new([0])))?",
         list(.known)
@@ -133,7 +133,7 @@ impl fmt::Debug for Error {
     }
 }
 
-fn at(line: &Option<String>) -> String {
+fn at(line: &Option<Box<str>>) -> String {
     line.as_ref().map_or_else(String::new, |line| format!(" at {line}"))
 }
 

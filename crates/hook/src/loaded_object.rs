@@ -136,7 +136,7 @@ impl LoadedObject {
     /// [`Error::NoVariable`]: no program of the object uses such a variable. [`Error::Type`]: it has another size.
     pub fn variable<V: FromBytes>(&self, name: &str) -> Result<V, Error> {
         let (map, ObjectVariable { offset, size, .. }) = self.find(name)?;
-        let section: Vec<u8> = map.lookup(&[0; 4]).unwrap_or_default();
+        let section = map.lookup(&[0; 4]).unwrap_or_default();
         let bytes = section.get(*offset..).and_then(|rest| rest.get(..*size));
         bytes.and_then(V::from_bytes).ok_or_else(|| type_error::<V>(name, *size))
     }
@@ -173,7 +173,7 @@ fn type_error<T>(variable: &str, size: usize) -> Error {
 }
 
 /// The source line of an instruction, as in ``limit.bpf.c:14, `return 1;` ``.
-pub(crate) fn source_line(lines: &LineTable, insn: usize) -> Option<String> {
+pub(crate) fn source_line(lines: &LineTable, insn: usize) -> Option<Box<str>> {
     let entry = lines.of(insn)?;
-    Some(format!("{}:{}, `{}`", lines.file, entry.line, entry.text))
+    Some(format!("{}:{}, `{}`", lines.file, entry.line, entry.text).into())
 }
