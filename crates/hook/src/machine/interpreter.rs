@@ -15,6 +15,7 @@ use super::trace::{TraceStep, Tracer};
 use super::value::{Region, Value};
 use crate::constants::BPF_MAX_LOOPS;
 use crate::context::{AccessType, FIELD_BYTES, sysctl_is_valid_access};
+use crate::loaded_object::source_line;
 use crate::step::Step;
 use crate::{Invocation, arithmetic};
 
@@ -90,12 +91,12 @@ impl<'r, 'i> Interpreter<'r, 'i> {
 
     #[cold]
     fn fault(&self, reason: Reason) -> Fault {
-        let Loaded { name, insns, .. } = &*self.program.0;
+        let Loaded { name, insns, lines, .. } = &*self.program.0;
         let text = match operation_at(insns, self.pc) {
             Some(operation) => operation.to_string(),
             None => "no instruction".to_owned(),
         };
-        Fault { program: name.clone(), insn: self.pc, text, reason }
+        Fault { program: name.clone(), insn: self.pc, text, line: source_line(lines, self.pc), reason }
     }
 
     #[cold]
