@@ -17,6 +17,7 @@ mod interpreter;
 mod lookup;
 mod matcher;
 mod rule_code;
+mod subject;
 mod subprograms;
 mod verifier;
 
@@ -27,13 +28,13 @@ use knobgate_bpf::{self as bpf, Cond, Features, Size};
 use knobgate_policy::Errno;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
-use crate::ir::{Action, Graph, Ir, Operand, Rule, Step, Subject, Test};
+use crate::ir::{Action, Graph, Ir, Operand, Rule, RuleId, Step, Subject, Test};
 use crate::layout::{Block, BlockId, Layout, TableFacts};
 use crate::program;
 use crate::source::PolicySource;
 use action::Commits;
 use code::{Code, Counted, Exit};
-use dispatch::Dispatch;
+use dispatch::{BlockEntrances, Starts};
 use interpreter::Interpreter;
 use rule_code::{RuleCode, RuleConstants};
 use subprograms::Subprograms;
@@ -59,7 +60,7 @@ pub(crate) fn emit(
 ) -> Result<Emitted, CompileError> {
     let subprograms = Subprograms::new(features, layout.facts);
     let mut code = Code::new(features, ir.mode, ir.rule_count, subprograms);
-    let mut dispatch = Dispatch::new(source, ir, layout);
+    let mut starts = Starts::new(source, ir, layout);
     let mut interpreter = Interpreter::new(layout);
     let mut commits = Commits::default();
 
@@ -70,18 +71,19 @@ pub(crate) fn emit(
     code.asm.load(Size::U32, R1, R6, context::WRITE);
     code.asm.jump_if(Cond::Ne, R1, 0, writes);
     let [read, write] = &layout.plans;
-    matcher::emit(&mut code, &mut dispatch, read);
+    matcher::emit(&mut code, &mut starts, read);
     code.asm.bind(writes);
-    matcher::emit(&mut code, &mut dispatch, write);
+    matcher::emit(&mut code, &mut starts, write);
 
-    for (fetch, (entrances, steps)) in dispatch.take_fetches() {
-        dispatch.bind(&mut code, entrances);
+    let (chains, mut blocks) = starts.finish();
+    for (fetch, start) in chains {
+        blocks.bind(&mut code, start.entrances);
         for value in fetch.values() {
             code.asm.mov(R1, R6);
             code.asm.mov(R2, R10);
             code.subprograms.call_fetch(&mut code.asm, value, fetch.width);
         }
-        interpreter.emit_loop(&mut code, &mut dispatch, fetch, &steps);
+        interpreter.emit_loop(&mut code, &mut blocks, fetch, &start.steps);
     }
     let check = |verifier_steps: usize, rule: usize| {
         if verifier_steps <= INSTRUCTIONS_MAX {
@@ -91,7 +93,7 @@ pub(crate) fn emit(
         }
     };
     for block in 0..layout.blocks.len() {
-        emit_block(&mut code, &mut dispatch, &mut commits, BlockId(block));
+        emit_block(&mut code, &mut blocks, &mut commits, BlockId(block));
         if let Step::Rule { rule, .. } = ir.steps.get(layout.blocks[block].steps[0]) {
             check(code.verifier_steps(), rule)?;
         }
@@ -109,22 +111,22 @@ pub(crate) fn emit(
     Ok(Emitted { code: asm.finish(features.long_jump)?, degradations, verifier_steps })
 }
 
-fn emit_block(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, commits: &mut Commits, id: BlockId) {
-    if !dispatch.bind_block(code, id) {
+fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mut Commits, id: BlockId) {
+    if !blocks.bind_block(code, id) {
         // All that come here have ended before.
         return;
     }
-    let block = &dispatch.layout.blocks[id.0];
+    let block = &blocks.layout.blocks[id.0];
     let first = block.steps[0];
-    code.set_line(dispatch.place(first));
+    code.set_line(blocks.place(first));
     let constants = match &block.constants {
-        Some(words) => RuleConstants::InCode { words, counter: dispatch.counter(first) },
-        None => RuleConstants::InRow { at: dispatch.layout.row_constants },
+        Some(words) => RuleConstants::InCode { words, counter: blocks.counter(first) },
+        None => RuleConstants::InRow { at: blocks.layout.row_constants },
     };
     emit_rule(code, commits, block, constants);
     // Without a condition, or where the interpreter has evaluated it, the action always ends the program.
     if !block.graph.nodes.is_empty() {
-        dispatch.enter_next(code, block);
+        blocks.enter_next(code, block);
     }
 }
 
@@ -166,7 +168,7 @@ impl<'a> CostModel<'a> {
 /// The rules that would rewrite and cannot.
 fn degraded_rewrites(ir: &Ir, features: &Features) -> Vec<Degradation> {
     let rewriting = ir.rules.iter().filter(|(_, rule)| rule.action.rewrites());
-    let degraded = rewriting.filter_map(|(&(rule, _), Rule { action, .. })| match action {
+    let degraded = rewriting.filter_map(|(&RuleId { rule, .. }, Rule { action, .. })| match action {
         Action::ClampEach(_) if !features.variable_stack => {
             Some((rule, Degradation::VectorClampIsDenied { rule }))
         }
@@ -189,7 +191,7 @@ pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), Compile
         let looks_at_comm = matches!(test, Test::Text { subject: Subject::Comm, .. });
         operand.or((looks_at_comm && !features.current_comm).then_some("comm"))
     };
-    let rules = ir.rules.iter().filter_map(|(&(rule, _), Rule { graph, .. })| {
+    let rules = ir.rules.iter().filter_map(|(&RuleId { rule, .. }, Rule { graph, .. })| {
         let operand = graph.nodes.iter().find_map(|node| missing(&node.test))?;
         Some(CompileError::NotOnThisKernel { rule, operand })
     });

@@ -14,7 +14,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::analyse::analyse;
-use crate::ir::{Ir, Step, StepId};
+use crate::ir::{Ir, NamedStep, Step, StepId};
 use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
 
 /// Larger products are given up.
@@ -87,7 +87,7 @@ impl Definition {
 /// The emitted part of the matcher that finds names which are not spelled out.
 enum Emitted<'a> {
     Same(StepId),
-    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    Prefixes { prefixes: &'a [NamedStep], otherwise: StepId },
     Table { bytes: &'a [u8], dfa: PlacedDfa, step_of_row: HashMap<u32, StepId> },
 }
 
@@ -103,15 +103,15 @@ impl Emitted<'_> {
     fn start(&self) -> At {
         match self {
             Emitted::Same(_) => At::Nowhere,
-            Emitted::Prefixes(prefixes, _) => At::Prefixes(vec![Some(0); prefixes.len()]),
+            Emitted::Prefixes { prefixes, .. } => At::Prefixes(vec![Some(0); prefixes.len()]),
             Emitted::Table { dfa, .. } => At::State(dfa.start),
         }
     }
 
     fn after(&self, at: &At, byte: u8) -> At {
         match (self, at) {
-            (Emitted::Prefixes(prefixes, _), At::Prefixes(matched)) => {
-                let next = |(matched, (prefix, _)): (&Option<usize>, &(Vec<u8>, StepId))| {
+            (Emitted::Prefixes { prefixes, .. }, At::Prefixes(matched)) => {
+                let next = |(matched, NamedStep { name: prefix, .. }): (&Option<usize>, &NamedStep)| {
                     let matched = (*matched)?;
                     match prefix.get(matched) {
                         None => Some(matched),
@@ -132,12 +132,12 @@ impl Emitted<'_> {
     fn found(&self, at: &At) -> StepId {
         match (self, at) {
             (Emitted::Same(step), _) => *step,
-            (Emitted::Prefixes(prefixes, otherwise), At::Prefixes(matched)) => {
+            (Emitted::Prefixes { prefixes, otherwise }, At::Prefixes(matched)) => {
                 let whole = prefixes
                     .iter()
                     .zip(matched)
-                    .find(|((prefix, _), matched)| **matched == Some(prefix.len()));
-                whole.map_or(*otherwise, |((_, step), _)| *step)
+                    .find(|(prefix, matched)| **matched == Some(prefix.name.len()));
+                whole.map_or(*otherwise, |(prefix, _)| prefix.step)
             }
             (Emitted::Table { bytes, step_of_row, .. }, At::State(state)) => {
                 step_of_row[&entry(bytes, *state)]
@@ -186,12 +186,14 @@ fn agree(
     bytes: &[u8],
 ) -> bool {
     let nothing = Vec::new();
-    let (literals, others): (&Vec<(Vec<u8>, StepId)>, Emitted<'_>) = match plan {
+    let (literals, others): (&Vec<NamedStep>, Emitted<'_>) = match plan {
         PlacedPlan::AnyName(step) => (&nothing, Emitted::Same(*step)),
         PlacedPlan::ByName(PlacedNames { plan, others, .. }) => {
             let others = match others {
                 PlacedOthers::Same(step) => Emitted::Same(*step),
-                PlacedOthers::Prefixes(prefixes, otherwise) => Emitted::Prefixes(prefixes, *otherwise),
+                PlacedOthers::Prefixes { prefixes, otherwise } => {
+                    Emitted::Prefixes { prefixes, otherwise: *otherwise }
+                }
                 PlacedOthers::Dfa(dfa) => {
                     let steps = ir.reached_steps().map(|(id, _)| (layout.step(id).row, id));
                     Emitted::Table { bytes, dfa: *dfa, step_of_row: steps.collect() }
@@ -201,7 +203,7 @@ fn agree(
         }
     };
     let spelled_out: BTreeMap<&[u8], StepId> =
-        literals.iter().map(|(name, step)| (&name[..], *step)).collect();
+        literals.iter().map(|named| (&named.name[..], named.step)).collect();
     for (&name, &step) in &spelled_out {
         let matches = |rule: usize, pattern: usize| policy.rules()[rule].patterns()[pattern].matches(name);
         assert_eq!(tried(ir, step), expected(policy, kind, matches), "{} {policy}", name.escape_ascii());
@@ -265,9 +267,9 @@ fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
 }
 
 /// The names in a lookup are in the slots where they are looked for.
-fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[(Vec<u8>, StepId)], bytes: &[u8]) {
+fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[NamedStep], bytes: &[u8]) {
     let Lookup::Hash(hash) = lookup else { return };
-    for (name, step) in literals {
+    for NamedStep { name, step } in literals {
         let slot = hash.slot_of(name) as usize;
         let mut expected = name.clone();
         expected.resize(8 * hash.words, 0);

@@ -17,15 +17,21 @@ pub(crate) use action::{Action, Bound};
 pub(crate) use graph::{
     CountRange, Established, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
 };
-pub(crate) use plan::{ByName, Elsewhere, Others, Plan};
+pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
 pub(crate) use rule::{Bytes, Constant, FetchSet, Integer, Rule, Slot, Tables};
 pub(crate) use step::{Step, StepId, Steps};
 
 use foldhash::HashMap;
 use knobgate_policy::{AccessKind, Mode, Width};
 
-/// A rule, and the width of the knobs that it is for, where that matters to it.
-pub(crate) type RuleId = (usize, Option<Width>);
+/// A rule as it is tried for knobs of one width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RuleId {
+    /// The index of the rule in the policy.
+    pub(crate) rule: usize,
+    /// The width, if it matters to this rule or to one after it.
+    pub(crate) width: Option<Width>,
+}
 
 /// What a program decides.
 #[derive(Debug)]
@@ -55,7 +61,7 @@ impl Ir {
     /// The rule that a step tries, if it tries one.
     pub(crate) fn rule(&self, step: Step) -> Option<&Rule> {
         match step {
-            Step::Rule { rule, width, .. } => self.rules.get(&(rule, width)),
+            Step::Rule { rule, width, .. } => self.rules.get(&RuleId { rule, width }),
             Step::Default(_) | Step::NameTooLong { .. } => None,
         }
     }

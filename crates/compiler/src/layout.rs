@@ -53,15 +53,14 @@ pub(crate) struct TableFacts {
     pub(crate) offset_mask: u32,
     /// The most words in one search: 2 to the power of this.
     pub(crate) longest_search: u32,
-    /// The DFA for the shape of values. None is there if no values are fetched.
-    pub(crate) shape: PlacedDfa,
+    /// The DFA for the shape of values, if values are fetched.
+    pub(crate) shape: Option<PlacedDfa>,
 }
 
 impl TableFacts {
     /// Those of the final `tables`.
-    fn new(ir: &Ir, tables: &Tables, shape: PlacedDfa) -> Self {
-        let longest_search =
-            ir.tables.sorted.iter().map(|words| words.len().next_power_of_two().ilog2()).max();
+    fn new(ir: &Ir, tables: &Tables, shape: Option<PlacedDfa>) -> Self {
+        let longest_search = ir.tables.sorted.iter().map(|words| log2_placed(words)).max();
         Self {
             byte_mask: tables.byte_mask(),
             entry_mask: tables.byte_mask() / 4,
@@ -73,7 +72,7 @@ impl TableFacts {
 
     /// While nothing is in its place, for code that will not run.
     pub(crate) fn without_tables(ir: &Ir) -> Self {
-        Self::new(ir, &Tables::default(), PlacedDfa { classes: 0, start: 0 })
+        Self::new(ir, &Tables::default(), None)
     }
 }
 
@@ -85,14 +84,14 @@ impl<'a> Layout<'a> {
     /// A text pattern makes too large an automaton, or too many tests follow each other.
     pub(crate) fn new(ir: &'a Ir, features: &Features, inlined: usize) -> Result<Self, CompileError> {
         let mut tables = Tables::default();
-        let sorted: Vec<(u32, u32)> =
+        let sorted: Vec<PlacedWords> =
             ir.tables.sorted.iter().map(|words| place_sorted(words, &mut tables)).collect();
         let texts = place_texts(ir, &mut tables)?;
         let resolve = |constants: &[Constant]| {
             let resolved = constants.iter().map(|constant| match *constant {
                 Constant::Word(word) => word,
-                Constant::SortedAt(index) => sorted[index].0.into(),
-                Constant::SortedLog2(index) => sorted[index].1.into(),
+                Constant::SortedAt(index) => sorted[index].offset.into(),
+                Constant::SortedLog2(index) => sorted[index].log2.into(),
                 Constant::ClassesAt(index) => texts[index].classes.into(),
                 Constant::StartState(index) => texts[index].start.into(),
             });
@@ -102,7 +101,7 @@ impl<'a> Layout<'a> {
             Blocks::new(ir, features, inlined, resolve, &mut tables)?;
         let plans = placed_plan::place(&ir.plans, &steps, &mut tables);
         let fetches = steps.values().any(|step| step.fetch != FetchSet::default());
-        let shape = if fetches { tables.place_dfa(&shape::DFA) } else { PlacedDfa { classes: 0, start: 0 } };
+        let shape = fetches.then(|| tables.place_dfa(&shape::DFA));
         let facts = TableFacts::new(ir, &tables, shape);
         let (tests, sources) = (nodes.tests, nodes.sources);
         Ok(Self { blocks, steps, plans, tests, sources, row_constants, tables, facts })
@@ -124,12 +123,23 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Where `words`, which are in ascending order, are; and how many there are then: 2 to the power of it. The last one is there
-/// as often as that takes.
-fn place_sorted(words: &[u64], tables: &mut Tables) -> (u32, u32) {
-    let count = words.len().next_power_of_two();
-    let repeated = std::iter::repeat_n(words.last().copied().unwrap_or_default(), count - words.len());
-    (tables.place_words(words.iter().copied().chain(repeated)), count.ilog2())
+/// Sorted words in the tables.
+struct PlacedWords {
+    offset: u32,
+    /// How many there are: 2 to the power of this.
+    log2: u32,
+}
+
+/// Places words in ascending order. The last one is repeated until their number is a power of 2.
+fn place_sorted(words: &[u64], tables: &mut Tables) -> PlacedWords {
+    let log2 = log2_placed(words);
+    let repeated = std::iter::repeat_n(words.last().copied().unwrap_or_default(), (1 << log2) - words.len());
+    PlacedWords { offset: tables.place_words(words.iter().copied().chain(repeated)), log2 }
+}
+
+/// How many words these become when they are [placed](place_sorted): 2 to the power of this.
+fn log2_placed(words: &[u64]) -> u32 {
+    words.len().next_power_of_two().ilog2()
 }
 
 fn place_texts(ir: &Ir, tables: &mut Tables) -> Result<Vec<PlacedDfa>, CompileError> {
@@ -139,7 +149,7 @@ fn place_texts(ir: &Ir, tables: &mut Tables) -> Result<Vec<PlacedDfa>, CompileEr
         let dfa = text_dfa(pieces, *end, &mut budget).map_err(|_| {
             let matches = |constants: &[Constant]| constants.contains(&Constant::ClassesAt(index));
             let rules = ir.rules.iter().filter(|(_, rule)| matches(&rule.graph_constants));
-            CompileError::TextTooComplex { rule: rules.map(|((rule, _), _)| *rule).min().unwrap_or(0) }
+            CompileError::TextTooComplex { rule: rules.map(|(id, _)| id.rule).min().unwrap_or(0) }
         })?;
         placed.push(tables.place_dfa(&dfa));
     }

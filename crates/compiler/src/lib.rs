@@ -127,10 +127,8 @@ fn inlined(ir: &Ir, features: &Features, limits: &InlineLimits) -> usize {
     let mut cost_of: HashMap<&Graph, usize> = HashMap::default();
     // What is emitted once: rules that are equal but for their constants, with equally many steps after them.
     let mut by_height: Vec<HashMap<(&Graph, &Action), usize>> = Vec::new();
-    let mut heights: HashMap<ir::StepId, usize> = HashMap::default();
     for (id, step) in ir.reached_steps() {
-        let height = step.next().map_or(0, |next| heights[&next] + 1);
-        heights.insert(id, height);
+        let height = ir.steps.height(id);
         let Some(rule) = ir.rule(step).filter(|rule| !rule.graph.nodes.is_empty()) else { continue };
         let cost = *cost_of.entry(&rule.graph).or_insert_with(|| model.of_condition(&rule.graph));
         by_height.resize_with(by_height.len().max(height + 1), HashMap::default);

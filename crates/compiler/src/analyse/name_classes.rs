@@ -13,6 +13,8 @@ pub(super) struct NameClasses<'a> {
     pub(super) partition: Partition<Class>,
     /// The patterns by which widths are told apart.
     pub(super) widths: Vec<&'a KnobPattern>,
+    /// For each rule, whether the width matters to it.
+    pub(super) width_matters: Vec<bool>,
 }
 
 /// What is known of some names.
@@ -42,7 +44,8 @@ impl<'a> NameClasses<'a> {
         let of_rules = others.into_iter().flat_map(|rule| {
             policy.rules()[rule].patterns().iter().map(move |pattern| (pattern, Owner::Rule(rule)))
         });
-        let told_apart = width::told_apart(policy);
+        let width_matters = width::dependent_rules(policy);
+        let told_apart = width::told_apart(policy, &width_matters);
         let of_widths = told_apart.iter().map(|&(pattern, width)| (pattern, Owner::Width(width)));
         let fits = |pattern: &KnobPattern| pattern.literal().is_none_or(|name| name.len() <= NAME_MAX);
         let (patterns, owners): (Vec<&[Piece]>, Vec<Owner>) = of_rules
@@ -80,7 +83,8 @@ impl<'a> NameClasses<'a> {
         let partition = partition.map_err(|_| CompileError::PatternsTooComplex {
             rule: first_too_many(&patterns, &owners, policy.rules().len()),
         })?;
-        Ok(Self { partition, widths: told_apart.into_iter().map(|(pattern, _)| pattern).collect() })
+        let widths = told_apart.into_iter().map(|(pattern, _)| pattern).collect();
+        Ok(Self { partition, widths, width_matters })
     }
 }
 

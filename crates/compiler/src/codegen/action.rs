@@ -12,7 +12,7 @@ use knobgate_policy::{Errno, Value};
 use super::code::{Code, Counted, Exit};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
-use super::{context, inline, verifier};
+use super::{context, inline, subject, verifier};
 use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 
@@ -35,12 +35,12 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
             code.exit(Exit::Deny(Errno::EINVAL));
         }
         Action::Set(text) => {
-            inline::require_bytes(code, rule, Value::New);
+            subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
             replace_with(code, rule, commits, *text);
         }
         Action::Ignore => {
-            inline::require_bytes(code, rule, Value::New);
-            inline::require_text(code, rule, Value::Old, Established::default());
+            subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
+            subject::require_text(code, (R10, R1), Value::Old, &mut rule.cannot_evaluate);
             commits.go_from(code, Value::Old);
         }
         Action::ClampOne(bounds) => clamp_one(code, rule, commits, bounds),

@@ -2,17 +2,17 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R10};
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
-use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
-use knobgate_policy::{Relation, Value};
+use knobgate_policy::Relation;
+use knobgate_policy::limits::ELEMENTS_MAX;
 
 use super::code::Code;
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
-use super::verifier;
+use super::subject;
 use crate::ir::{
     Bytes, CountRange, Established, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test, TextTest,
 };
-use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
+use crate::layout::frame::{self, Numbers};
 use crate::layout::shape;
 
 /// Emits `graph`: falls through where it holds, else goes to `fails`.
@@ -61,9 +61,12 @@ fn emit_test(
         Test::Member { operand, set } => emit_member(code, rule.constants, *operand, *set, branch),
         Test::Text { subject, test } => {
             match *subject {
-                Subject::Value(value) => require_text(code, rule, value, established),
+                Subject::Value(value) if established.has_text(value) => {}
+                Subject::Value(value) => {
+                    subject::require_text(code, (R10, R1), value, &mut rule.cannot_evaluate);
+                }
                 Subject::Comm if established.comm => {}
-                Subject::Comm => fetch_comm(code, rule),
+                Subject::Comm => subject::fetch_comm(code, R10, &mut rule.cannot_evaluate),
             }
             match test {
                 TextTest::Equals(text) => emit_bytes(code, rule.constants, (*subject, *text, true), branch),
@@ -112,36 +115,6 @@ pub(super) fn require_count(
     if low < least {
         code.asm.jump_if(Cond::Lt, R1, i32::from(least), otherwise);
     }
-}
-
-/// Makes sure that `value` has a text.
-pub(super) fn require_text(
-    code: &mut Code<'_>,
-    rule: &mut RuleCode<'_>,
-    value: Value,
-    established: Established,
-) {
-    if established.has_text(value) {
-        return;
-    }
-    require_bytes(code, rule, value);
-    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-    code.asm.jump_if(Cond::Eq, R1, shape::GOES_ON as i32, otherwise);
-}
-
-/// Makes sure that the bytes of `value` are there, and leaves its shape in R1.
-pub(super) fn require_bytes(code: &mut Code<'_>, rule: &mut RuleCode<'_>, value: Value) {
-    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-    code.asm.load(Size::U8, R1, R10, Numbers::of(value).shape());
-    code.asm.jump_if(Cond::Eq, R1, shape::UNAVAILABLE as i32, otherwise);
-}
-
-fn fetch_comm(code: &mut Code<'_>, rule: &mut RuleCode<'_>) {
-    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-    code.address(R1, COMM);
-    code.asm.mov(R2, i32::from(COMM_BYTES));
-    code.asm.call_helper(helper::GET_CURRENT_COMM);
-    code.asm.jump_if(Cond::Ne, R0, 0, otherwise);
 }
 
 fn emit_member(
@@ -223,15 +196,7 @@ fn emit_match(
     (classes, start): (Slot, Slot),
     branch: Branch,
 ) {
-    code.address(R1, frame::subject_buffer(subject));
-    match subject {
-        Subject::Value(value) => {
-            code.asm.load(Size::U8, R2, R10, Numbers::of(value).length());
-            let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-            verifier::prove_at_most(&mut code.asm, R2, VALUE_MAX as i32, otherwise);
-        }
-        Subject::Comm => code.asm.mov(R2, i32::from(COMM_BYTES)),
-    }
+    subject::load_text(code, R10, subject, &mut rule.cannot_evaluate);
     rule.constants.load(code, R3, classes);
     rule.constants.load(code, R4, start);
     code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));

@@ -11,15 +11,14 @@ use std::collections::BTreeSet;
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
-use knobgate_policy::limits::VALUE_MAX;
 use knobgate_policy::{Errno, Value, Width};
 
 use super::code::{Code, Counted, Exit, LazyLabel};
-use super::dispatch::Dispatch;
-use super::{context, verifier};
-use crate::ir::{FetchSet, StepId, Subject};
-use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
-use crate::layout::{Layout, NONE, OperandSource, TestKind, end, node, operand, ordering, row, shape};
+use super::dispatch::BlockEntrances;
+use super::{context, subject};
+use crate::ir::{FetchSet, Ir, StepId, Subject};
+use crate::layout::frame::{self, Numbers};
+use crate::layout::{Layout, NONE, OperandSource, TestKind, end, node, operand, ordering, row};
 
 /// The functions that make tests, one for each combination of values.
 pub(super) struct Interpreter<'a> {
@@ -45,13 +44,13 @@ impl<'a> Interpreter<'a> {
     pub(super) fn emit_loop(
         &mut self,
         code: &mut Code<'_>,
-        dispatch: &mut Dispatch<'_>,
+        blocks: &mut BlockEntrances<'_>,
         fetch: FetchSet,
         candidates: &BTreeSet<StepId>,
     ) {
         let most = candidates.iter().map(|&step| self.layout.step(step).tests).max().unwrap_or(0);
         if most == 0 {
-            return dispatch.enter_by_row(code, candidates.iter().copied());
+            return blocks.enter_by_row(code, candidates.iter().copied());
         }
         let (entered, cannot_evaluate) = (code.asm.new_label(), code.asm.new_label());
         let fetched = FetchSet { width: Width::default(), ..fetch };
@@ -73,21 +72,21 @@ impl<'a> Interpreter<'a> {
         code.asm.mov(R4, 0);
         code.asm.call_helper(helper::LOOP);
         code.asm.load(Size::U32, R0, R10, frame::ROW);
-        dispatch.load_row(code);
+        blocks.load_row(code);
         code.asm.load(Size::U32, R0, R10, frame::NODE);
         code.asm.jump_if(Cond::Ne, R0, end::ENTER as i32, cannot_evaluate);
         code.asm.bind(entered);
-        let entered = candidates.iter().flat_map(|&first| self.interpreted(dispatch, first));
-        dispatch.enter_by_row(code, entered.collect::<BTreeSet<StepId>>());
+        let entered = candidates.iter().flat_map(|&first| self.interpreted(blocks.ir, first));
+        blocks.enter_by_row(code, entered.collect::<BTreeSet<StepId>>());
         code.asm.bind(cannot_evaluate);
         code.count_by_row(Counted::CannotEvaluate);
         code.exit(Exit::Deny(Errno::EINVAL));
     }
 
     /// The steps of the chain from `first` on where interpreting it may end.
-    fn interpreted(&self, dispatch: &Dispatch<'_>, first: StepId) -> Vec<StepId> {
+    fn interpreted(&self, ir: &Ir, first: StepId) -> Vec<StepId> {
         let mut ends = Vec::new();
-        for step in dispatch.ir.steps.chain(first) {
+        for step in ir.steps.chain(first) {
             ends.push(step);
             if !self.layout.step(step).is_interpreted {
                 break;
@@ -278,21 +277,11 @@ impl Tester<'_> {
 
     /// Makes sure that there is a text.
     fn require_text(&mut self, code: &mut Code<'_>, subject: Subject) {
-        let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
         match subject {
             Subject::Value(value) => {
-                code.asm.load(Size::U8, R0, R6, Numbers::of(value).shape());
-                for shape in [shape::UNAVAILABLE, shape::GOES_ON] {
-                    code.asm.jump_if(Cond::Eq, R0, shape as i32, cannot_evaluate);
-                }
+                subject::require_text(code, (R6, R0), value, &mut self.cannot_evaluate);
             }
-            Subject::Comm => {
-                code.asm.mov(R1, R6);
-                code.asm.alu(AluOp::Add, R1, i32::from(COMM));
-                code.asm.mov(R2, i32::from(COMM_BYTES));
-                code.asm.call_helper(helper::GET_CURRENT_COMM);
-                code.asm.jump_if(Cond::Ne, R0, 0, cannot_evaluate);
-            }
+            Subject::Comm => subject::fetch_comm(code, R6, &mut self.cannot_evaluate),
         }
     }
 
@@ -320,16 +309,7 @@ impl Tester<'_> {
 
     fn match_text(&mut self, code: &mut Code<'_>, subject: Subject, ends: Ends) {
         self.require_text(code, subject);
-        code.asm.mov(R1, R6);
-        code.asm.alu(AluOp::Add, R1, i32::from(frame::subject_buffer(subject)));
-        match subject {
-            Subject::Value(value) => {
-                code.asm.load(Size::U8, R2, R6, Numbers::of(value).length());
-                let cannot_evaluate = self.cannot_evaluate.get(&mut code.asm);
-                verifier::prove_at_most(&mut code.asm, R2, VALUE_MAX as i32, cannot_evaluate);
-            }
-            Subject::Comm => code.asm.mov(R2, i32::from(COMM_BYTES)),
-        }
+        subject::load_text(code, R6, subject, &mut self.cannot_evaluate);
         code.asm.load(Size::U32, R3, R7, node::CLASSES);
         code.asm.load(Size::U32, R4, R7, node::START);
         code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));

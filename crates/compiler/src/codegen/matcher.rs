@@ -7,9 +7,9 @@ use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
 use knobgate_policy::limits::NAME_MAX;
 
 use super::code::Code;
-use super::dispatch::Dispatch;
+use super::dispatch::Starts;
 use super::lookup::{self, Found};
-use crate::ir::{Elsewhere, StepId};
+use crate::ir::{NamedStep, OtherComponents, StepId};
 use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
 use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
 
@@ -17,45 +17,45 @@ use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
 const BASE_NAME: i32 = 1;
 
 /// Emits what goes to the first step.
-pub(super) fn emit(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, plan: &PlacedPlan<'_>) {
+pub(super) fn emit(code: &mut Code<'_>, starts: &mut Starts<'_>, plan: &PlacedPlan<'_>) {
     let names = match plan {
-        PlacedPlan::AnyName(step) => return dispatch.start(code, *step),
+        PlacedPlan::AnyName(step) => return starts.start(code, *step),
         PlacedPlan::ByName(names) => names,
     };
     let too_long = code.asm.new_label();
-    if let Elsewhere::Known(step) = names.plan.elsewhere {
-        emit_last_component(code, dispatch, names, step);
+    if let OtherComponents::Decided(step) = names.plan.by_last_component.others {
+        emit_last_component(code, starts, names, step);
     }
-    emit_name(code, dispatch, names, too_long);
+    emit_name(code, starts, names, too_long);
     code.asm.bind(too_long);
-    match names.plan.elsewhere {
-        Elsewhere::Known(_) => {
+    match names.plan.by_last_component.others {
+        OtherComponents::Decided(_) => {
             code.asm.load(Size::U32, R0, R10, TOO_LONG);
-            dispatch.start_by_row(code, &steps(&names.plan.last_components));
+            starts.start_by_row(code, &steps(&names.plan.by_last_component.known));
         }
-        Elsewhere::TooLong(step) => emit_too_long(code, dispatch, names, step),
+        OtherComponents::NeedName(step) => emit_too_long(code, starts, names, step),
     }
 }
 
-/// Leaves for `elsewhere` if the last component of the name tells that no rule matches it; else leaves at `TOO_LONG`
-/// where to go if the name is too long.
+/// Goes to `otherwise` if the last component of the name shows that no rule matches it. Else stores at `TOO_LONG` where to go
+/// if the name is too long.
 fn emit_last_component(
     code: &mut Code<'_>,
-    dispatch: &mut Dispatch<'_>,
+    starts: &mut Starts<'_>,
     names: &PlacedNames<'_>,
-    elsewhere: StepId,
+    otherwise: StepId,
 ) {
     let (known, leave) = (code.asm.new_label(), code.asm.new_label());
     fetch_last_component(code, names, leave);
     if let Some(lookup) = &names.last_components {
-        let layout = dispatch.layout;
+        let layout = starts.blocks.layout;
         lookup::emit(code, lookup, (LAST_COMPONENT, leave), &mut |code, found| {
             match found {
                 Found::Known(target) => {
                     let row = layout.step(target.step).row;
                     code.asm.store_imm(Size::U32, R10, TOO_LONG, row as i32);
                     if names.knows_slots {
-                        code.asm.store_imm(Size::U32, R10, ONLY, target.only as i32);
+                        code.asm.store_imm(Size::U32, R10, ONLY, target.encoded_slot() as i32);
                     }
                 }
                 Found::InSlot(hash) => {
@@ -70,28 +70,23 @@ fn emit_last_component(
         });
     }
     code.asm.bind(leave);
-    dispatch.start(code, elsewhere);
+    starts.start(code, otherwise);
     code.asm.bind(known);
 }
 
 /// Goes where a name goes that is too long, and `otherwise` if its last component does not tell.
-fn emit_too_long(
-    code: &mut Code<'_>,
-    dispatch: &mut Dispatch<'_>,
-    names: &PlacedNames<'_>,
-    otherwise: StepId,
-) {
+fn emit_too_long(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'_>, otherwise: StepId) {
     if let Some(lookup) = &names.last_components {
         let unknown = code.asm.new_label();
         fetch_last_component(code, names, unknown);
-        let candidates = steps(&names.plan.last_components);
+        let candidates = steps(&names.plan.by_last_component.known);
         lookup::emit(code, lookup, (LAST_COMPONENT, unknown), &mut |code, found| match found {
-            Found::Known(target) => dispatch.start(code, target.step),
-            Found::InSlot(_) => dispatch.start_by_row(code, &candidates),
+            Found::Known(target) => starts.start(code, target.step),
+            Found::InSlot(_) => starts.start_by_row(code, &candidates),
         });
         code.asm.bind(unknown);
     }
-    dispatch.start(code, otherwise);
+    starts.start(code, otherwise);
 }
 
 /// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
@@ -104,7 +99,7 @@ fn fetch_last_component(code: &mut Code<'_>, names: &PlacedNames<'_>, longer: La
 }
 
 /// Fetches the name and finds its step, or goes to `too_long`.
-fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNames<'_>, too_long: Label) {
+fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'_>, too_long: Label) {
     let looked_at = names.literals.as_deref().map_or(0, Lookup::bytes);
     fetch(code, NAME, NAME_BYTES, looked_at, 0);
     code.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
@@ -117,7 +112,7 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNam
     if let Some(literals) = &names.literals {
         let not_spelled_out = code.asm.new_label();
         code.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
-        let layout = dispatch.layout;
+        let layout = starts.blocks.layout;
         match &**literals {
             Lookup::Hash(hash) if names.knows_slots => {
                 lookup::emit_with_known_slot(code, layout, hash, (NAME, ONLY), not_spelled_out);
@@ -125,7 +120,7 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNam
                 code.asm.jump(by_row);
             }
             _ => lookup::emit(code, literals, (NAME, not_spelled_out), &mut |code, found| match found {
-                Found::Known(target) => dispatch.start(code, target.step),
+                Found::Known(target) => starts.start(code, target.step),
                 Found::InSlot(_) => {
                     found_by_row.extend(steps(&names.plan.literals));
                     code.asm.jump(by_row);
@@ -135,15 +130,15 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNam
         code.asm.bind(not_spelled_out);
     }
     match &names.others {
-        PlacedOthers::Same(step) => dispatch.start(code, *step),
-        PlacedOthers::Prefixes(prefixes, otherwise) => {
-            for (prefix, step) in *prefixes {
+        PlacedOthers::Same(step) => starts.start(code, *step),
+        PlacedOthers::Prefixes { prefixes, otherwise } => {
+            for NamedStep { name: prefix, step } in *prefixes {
                 let other = code.asm.new_label();
                 emit_prefix(code, prefix, other);
-                dispatch.start(code, *step);
+                starts.start(code, *step);
                 code.asm.bind(other);
             }
-            dispatch.start(code, *otherwise);
+            starts.start(code, *otherwise);
         }
         PlacedOthers::Dfa(PlacedDfa { classes, start }) => {
             code.address(R1, NAME);
@@ -157,7 +152,7 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNam
     }
     if !found_by_row.is_empty() {
         code.asm.bind(by_row);
-        dispatch.start_by_row(code, &found_by_row);
+        starts.start_by_row(code, &found_by_row);
     }
 }
 
@@ -192,6 +187,6 @@ fn emit_prefix(code: &mut Code<'_>, prefix: &[u8], other: Label) {
     }
 }
 
-fn steps(names: &[(Vec<u8>, StepId)]) -> BTreeSet<StepId> {
-    names.iter().map(|(_, step)| *step).collect()
+fn steps(names: &[NamedStep]) -> BTreeSet<StepId> {
+    names.iter().map(|named| named.step).collect()
 }

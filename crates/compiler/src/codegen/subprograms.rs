@@ -178,12 +178,19 @@ impl Subprograms {
 
     fn emit_one(&self, asm: &mut Assembler, subprogram: Subprogram, run_dfa: Label) {
         match subprogram {
-            Subprogram::FetchNew => fetch::emit(asm, Value::New, &self.features, self.tables.shape, run_dfa),
-            Subprogram::FetchOld => fetch::emit(asm, Value::Old, &self.features, self.tables.shape, run_dfa),
+            Subprogram::FetchNew => self.emit_fetch(asm, Value::New, run_dfa),
+            Subprogram::FetchOld => self.emit_fetch(asm, Value::Old, run_dfa),
             Subprogram::Pad => pad::emit(asm),
             Subprogram::AppendNumber => append_number::emit(asm),
             Subprogram::Search => search::emit(asm, &self.tables),
             Subprogram::RunDfa => run_dfa::emit(asm, &self.tables),
+        }
+    }
+
+    /// Emits nothing where the tables have no DFA for shapes: nothing is fetched then.
+    fn emit_fetch(&self, asm: &mut Assembler, value: Value, run_dfa: Label) {
+        if let Some(shape) = self.tables.shape {
+            fetch::emit(asm, value, &self.features, shape, run_dfa);
         }
     }
 }

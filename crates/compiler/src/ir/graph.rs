@@ -204,6 +204,12 @@ impl Established {
 }
 
 impl Graph {
+    /// Whether some test looks at numbers of `value`.
+    pub(crate) fn compares_numbers_of(&self, value: Value) -> bool {
+        let mut operands = self.nodes.iter().flat_map(|node| node.test.operands());
+        operands.any(|operand| operand.counts().is_some_and(|counts| counts.value == value))
+    }
+
     /// What is certain before each node. Tests need not look for it again.
     pub(crate) fn established(&self) -> Vec<Established> {
         let mut before: Vec<Option<Established>> = vec![None; self.nodes.len()];

@@ -33,6 +33,8 @@ pub(crate) struct StepId(pub(crate) usize);
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     steps: Vec<Step>,
+    /// For each step, how many follow it.
+    heights: Vec<usize>,
     numbers: HashMap<Step, StepId>,
 }
 
@@ -69,8 +71,14 @@ impl Steps {
     pub(crate) fn intern(&mut self, step: Step) -> StepId {
         *self.numbers.entry(step).or_insert_with(|| {
             self.steps.push(step);
+            self.heights.push(step.next().map_or(0, |next| self.heights[next.0] + 1));
             StepId(self.steps.len() - 1)
         })
+    }
+
+    /// How many steps follow this one in its chain.
+    pub(crate) fn height(&self, id: StepId) -> usize {
+        self.heights[id.0]
     }
 
     /// `first`, and the steps after it.

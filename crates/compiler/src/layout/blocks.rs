@@ -121,8 +121,6 @@ struct Group<'a> {
 /// What there is from a step on to the end of its chain.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tail {
-    /// How many steps.
-    steps: usize,
     /// What they look at together.
     fetch: FetchSet,
     /// How many tests the interpreter makes at most.
@@ -148,8 +146,8 @@ impl Blocks {
         let mut groups: Vec<Group<'_>> = Vec::new();
         let no_condition = Graph::default();
         for (id, step) in ir.reached_steps() {
-            let Tail { steps: after, fetch, tests } =
-                step.next().map_or(Tail::default(), |next| tails[&next]);
+            let after = ir.steps.height(id);
+            let Tail { fetch, tests } = step.next().map_or(Tail::default(), |next| tails[&next]);
             let rule = ir.rule(step);
             let (mut graph, mut constants) = rule.map_or((&no_condition, Vec::new()), |rule| {
                 (&rule.graph, constants_of(&rule.graph_constants))
@@ -167,7 +165,7 @@ impl Blocks {
                 _ => {}
             }
             let fetch = fetch.and(rule.map_or(FetchSet::default(), |rule| rule.fetch));
-            tails.insert(id, Tail { steps: after + 1, fetch, tests });
+            tails.insert(id, Tail { fetch, tests });
 
             let graph_constants = constants.len();
             constants.extend(rule.map_or_else(Vec::new, |rule| constants_of(&rule.action_constants)));

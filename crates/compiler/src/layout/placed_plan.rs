@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashMapExt};
 use super::PlacedStep;
 use super::perfect_hash::PerfectHash;
 use super::tables::{PlacedDfa, Tables};
-use crate::ir::{self, Others, Plan, StepId};
+use crate::ir::{self, NamedStep, OtherComponents, OtherNames, Plan, StepId};
 
 /// Up to this many names are found by comparing words; more by their hash, which takes as long for any number. Writing
 /// `net/ipv4/conf/default/rp_filter` took 1.206 (one name), 1.211 (16) and 1.218 (32) times as long as with a program that
@@ -33,11 +33,14 @@ pub(crate) struct PlacedNames<'a> {
     pub(crate) others: PlacedOthers<'a>,
 }
 
-/// How names that are not spelled out are told apart: [`Others`] with its table in place.
+/// How names that are not spelled out are told apart: [`OtherNames`] with its table in place.
 #[derive(Debug)]
 pub(crate) enum PlacedOthers<'a> {
     Same(StepId),
-    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    Prefixes {
+        prefixes: &'a [NamedStep],
+        otherwise: StepId,
+    },
     /// The outputs are rows of steps.
     Dfa(PlacedDfa),
 }
@@ -46,8 +49,8 @@ pub(crate) enum PlacedOthers<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) step: StepId,
-    /// Of a last component that only one name has: the offset in the tables of that name's slot in a hash. Else 0.
-    pub(crate) only: u32,
+    /// Of a last component that only one name has: the offset in the tables of that name's slot in a hash.
+    pub(crate) only_slot: Option<u32>,
 }
 
 /// What looks for one of some names.
@@ -97,32 +100,35 @@ impl<'a> Placed<'a, '_> {
             Plan::AnyName(step) => return PlacedPlan::AnyName(*step),
             Plan::ByName(plan) => plan,
         };
-        let others = match &plan.others {
-            Others::Dfa(dfa) => {
+        let other_names = match &plan.others {
+            OtherNames::Dfa(dfa) => {
                 let rows = dfa.with_outputs(|step| self.steps[&StepId(step as usize)].row);
                 PlacedOthers::Dfa(self.tables.place_dfa(&rows))
             }
-            Others::Same(step) => PlacedOthers::Same(*step),
-            Others::Prefixes(prefixes, otherwise) => PlacedOthers::Prefixes(prefixes, *otherwise),
+            OtherNames::Same(step) => PlacedOthers::Same(*step),
+            OtherNames::Prefixes { prefixes, otherwise } => {
+                PlacedOthers::Prefixes { prefixes, otherwise: *otherwise }
+            }
         };
-        let target = |step| Target { step, only: 0 };
-        let names = plan.literals.iter().map(|(name, step)| (&name[..], target(*step))).collect();
+        let target = |step| Target { step, only_slot: None };
+        let names = plan.literals.iter().map(|named| (&named.name[..], target(named.step))).collect();
         let literals = self.lookup(names);
-        // The slot of the only name with a last component, or 0.
-        let mut slots: HashMap<&[u8], u32> = HashMap::new();
+        // The slot of the only name with a last component; none if several names have it.
+        let mut slots: HashMap<&[u8], Option<u32>> = HashMap::new();
         if let Some(Lookup::Hash(hash)) = literals.as_deref() {
-            for (name, _) in &plan.literals {
+            for NamedStep { name, .. } in &plan.literals {
                 let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
-                slots.entry(last).and_modify(|slot| *slot = 0).or_insert_with(|| hash.slot_of(name));
+                slots.entry(last).and_modify(|slot| *slot = None).or_insert_with(|| Some(hash.slot_of(name)));
             }
         }
-        let target = |last: &[u8], step| Target { step, only: slots.get(last).copied().unwrap_or(0) };
+        let target = |last: &[u8], step| Target { step, only_slot: slots.get(last).copied().flatten() };
+        let ir::ByLastComponent { known, others } = &plan.by_last_component;
         let last_components: Vec<_> =
-            plan.last_components.iter().map(|(last, step)| (&last[..], target(last, *step))).collect();
-        let knows_slots =
-            plan.elsewhere.is_known() && last_components.iter().any(|(_, target)| target.only != 0);
+            known.iter().map(|named| (&named.name[..], target(&named.name, named.step))).collect();
+        let knows_slots = matches!(others, OtherComponents::Decided(_))
+            && last_components.iter().any(|(_, target)| target.only_slot.is_some());
         let last_components = self.lookup(last_components);
-        PlacedPlan::ByName(PlacedNames { plan, literals, last_components, knows_slots, others })
+        PlacedPlan::ByName(PlacedNames { plan, literals, last_components, knows_slots, others: other_names })
     }
 
     /// The lookup for `names`, which are different; for none there is none.
@@ -151,12 +157,19 @@ impl<'a> Placed<'a, '_> {
         let steps = self.steps;
         let slots = self.tables.place_words(hash.slots.iter().flat_map(|slot| {
             let (key, target) = slot.map_or((&empty, 0), |key| {
-                let Target { step, only } = targets[key];
-                (&keys[key], u64::from(only) << 32 | u64::from(steps[&step].row))
+                let target = targets[key];
+                (&keys[key], u64::from(target.encoded_slot()) << 32 | u64::from(steps[&target.step].row))
             });
             key.iter().copied().chain([target])
         }));
         Hash { words, hash, buckets, slots }
+    }
+}
+
+impl Target {
+    /// The slot as it is in tables and on the stack: 0 if there is none. No slot is there, for the buckets come before them.
+    pub(crate) fn encoded_slot(self) -> u32 {
+        self.only_slot.unwrap_or(0)
     }
 }
 
