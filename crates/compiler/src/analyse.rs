@@ -1,4 +1,5 @@
-//! From a policy to the [IR](crate::ir): which rules can match which names, and what to look at first to tell.
+//! From a policy to the [IR](crate::ir): which rules can match which names ([`name_classes`], [`plan`]), and what each rule
+//! tests and does ([`condition`], [`action`]).
 
 mod action;
 mod condition;

@@ -1,11 +1,15 @@
 //! From the layout to instructions.
 //!
-//! R6 holds the context throughout. R9 is the row of the step whose block runs, where blocks need one. R7 is the length of
-//! the name while that is matched, and the length of the new value while a replacement is made.
+//! A program does these things in this order, and its code only jumps forward. So the verifier follows each place about once,
+//! however many rules lead there.
 //!
-//! Code goes forward only: fetch the name, find the row, fetch the values that the chain of its rules looks at, interpret the
-//! conditions that are data, go through the blocks of the chain. So the verifier follows each place about once, however many
-//! rules lead there.
+//! 1. Fetch the name, and find the first step for it: [`matcher`], [`lookup`].
+//! 2. Fetch the values that the chain of this step looks at: [`dispatch`], [`subprograms`].
+//! 3. Evaluate the conditions that are data: [`interpreter`].
+//! 4. Run the blocks of the chain: [`inline`] and [`compare`] emit conditions, [`action`] what a rule does then.
+//!
+//! R6 holds the context throughout. R9 is the row of the step whose block runs, if the block needs it. R7 is the length of the
+//! name while that is matched, and the length of the new value while a replacement is made.
 
 mod action;
 mod code;
@@ -44,14 +48,14 @@ use subprograms::Subprograms;
 pub(crate) struct Emitted {
     pub(crate) code: bpf::Code,
     pub(crate) degradations: Vec<Degradation>,
-    /// About how many instructions the verifier walks through.
+    /// About how many instructions the verifier processes.
     pub(crate) verifier_steps: usize,
 }
 
 /// Emits the program for this layout.
 ///
 /// # Errors
-/// The program is too large, or too much for the verifier.
+/// The program is too much for the verifier, or cannot be assembled.
 pub(crate) fn emit(
     source: &PolicySource<'_>,
     ir: &Ir,
@@ -98,7 +102,7 @@ pub(crate) fn emit(
             check(code.verifier_steps(), rule)?;
         }
     }
-    // What many rules share is of none of them.
+    // Code that many rules share belongs to no line of theirs.
     code.set_line(source.header());
     commits.emit(&mut code);
     let looped = interpreter.emit_tests(&mut code);
@@ -113,7 +117,7 @@ pub(crate) fn emit(
 
 fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mut Commits, id: BlockId) {
     if !blocks.bind_block(code, id) {
-        // All that come here have ended before.
+        // The steps of this block ended where they would have started.
         return;
     }
     let block = &blocks.layout.blocks[id.0];
@@ -124,13 +128,13 @@ fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mu
         None => RuleConstants::InRow { at: blocks.layout.row_constants },
     };
     emit_rule(code, commits, block, constants);
-    // Without a condition, or where the interpreter has evaluated it, the action always ends the program.
+    // Without a condition, or after the interpreter has evaluated it, the action always ends the program.
     if !block.graph.nodes.is_empty() {
         blocks.enter_next(code, block);
     }
 }
 
-/// Emits the rule of a block: falls through where its condition does not hold.
+/// Emits the rule of a block. Falls through if its condition does not hold.
 fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constants: RuleConstants<'_>) {
     let next = code.asm.new_label();
     let mut rule = RuleCode::new(constants);
@@ -144,7 +148,7 @@ fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constant
     code.asm.bind(next);
 }
 
-/// Tells what conditions cost as code.
+/// Estimates the cost of inlined conditions.
 pub(crate) struct CostModel<'a> {
     ir: &'a Ir,
     features: &'a Features,
@@ -156,7 +160,7 @@ impl<'a> CostModel<'a> {
         Self { ir, features, subprograms: Subprograms::new(features, TableFacts::without_tables(ir)) }
     }
 
-    /// About how many instructions the verifier walks through in `graph`: it is emitted, and thrown away.
+    /// About how many instructions the verifier processes in `graph`. The graph is emitted, and the code thrown away.
     pub(crate) fn of_condition(&self, graph: &Graph) -> usize {
         let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
         let fails = code.asm.new_label();
@@ -165,7 +169,7 @@ impl<'a> CostModel<'a> {
     }
 }
 
-/// The rules that would rewrite and cannot.
+/// The rules that would rewrite, but cannot on this kernel.
 fn degraded_rewrites(ir: &Ir, features: &Features) -> Vec<Degradation> {
     let rewriting = ir.rules.iter().filter(|(_, rule)| rule.action.rewrites());
     let degraded = rewriting.filter_map(|(&RuleId { rule, .. }, Rule { action, .. })| match action {
@@ -177,10 +181,10 @@ fn degraded_rewrites(ir: &Ir, features: &Features) -> Vec<Degradation> {
     degraded.collect::<BTreeMap<usize, Degradation>>().into_values().collect()
 }
 
-/// Whether the kernel tells programs all that the rules look at.
+/// Checks that programs on this kernel have all operands of the rules.
 ///
 /// # Errors
-/// The first rule that looks at something else.
+/// The first rule with an operand that they lack.
 pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), CompileError> {
     let missing = |test: &Test| {
         let operand = test.operands().find_map(|operand| match operand {

@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::analyse::analyse;
 use crate::ir::{Ir, NamedStep, Step, StepId};
-use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
+use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOtherNames, PlacedPlan};
 
 /// Larger products are given up.
 const STATES_MAX: usize = 4_000;
@@ -190,11 +190,11 @@ fn agree(
         PlacedPlan::AnyName(step) => (&nothing, Emitted::Same(*step)),
         PlacedPlan::ByName(PlacedNames { plan, others, .. }) => {
             let others = match others {
-                PlacedOthers::Same(step) => Emitted::Same(*step),
-                PlacedOthers::Prefixes { prefixes, otherwise } => {
+                PlacedOtherNames::Same(step) => Emitted::Same(*step),
+                PlacedOtherNames::Prefixes { prefixes, otherwise } => {
                     Emitted::Prefixes { prefixes, otherwise: *otherwise }
                 }
-                PlacedOthers::Dfa(dfa) => {
+                PlacedOtherNames::Dfa(dfa) => {
                     let steps = ir.reached_steps().map(|(id, _)| (layout.step(id).row, id));
                     Emitted::Table { bytes, dfa: *dfa, step_of_row: steps.collect() }
                 }
@@ -218,7 +218,7 @@ fn agree(
         .collect();
     let mut definition = Definition::default();
     let start: Vec<usize> = patterns.iter().map(|(.., pattern)| definition.start(pattern)).collect();
-    let bytes_told_apart = representatives(&patterns);
+    let distinct_bytes = representatives(&patterns);
     let mut seen = HashMap::from([((others.start(), start.clone()), Vec::new())]);
     let mut open = vec![(others.start(), start)];
     while let Some(product) = open.pop() {
@@ -236,7 +236,7 @@ fn agree(
             let expected = expected(policy, kind, |rule, pattern| matching.contains(&(rule, pattern)));
             assert_eq!(tried(ir, others.found(&at)), expected, "{} {policy}", name.escape_ascii());
         }
-        for &byte in &bytes_told_apart {
+        for &byte in &distinct_bytes {
             let left: Vec<usize> = rest.iter().map(|&rest| definition.after(rest, byte)).collect();
             let next = (others.after(&at, byte), left);
             if !seen.contains_key(&next) {
@@ -248,7 +248,7 @@ fn agree(
     true
 }
 
-/// A byte of each run of bytes that no pattern tells apart.
+/// One byte for each run of bytes that all patterns treat the same.
 fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
     fn ranges(pieces: &[Piece]) -> Vec<(u8, u8)> {
         let of_piece = |piece: &Piece| match piece {
@@ -310,7 +310,7 @@ fn the_examples_match_every_name_by_the_definition() {
     assert!(checked > 0);
 }
 
-/// Names told apart in every way: by prefixes, by few and by many literals, and by their last component.
+/// Names that are found in every way: by prefixes, by a few and by many literals, and by their last component.
 #[test]
 fn every_kind_of_matcher_finds_what_the_definition_says() {
     let numbered = |count: usize, rule: &dyn Fn(usize) -> String| {

@@ -1,9 +1,9 @@
-//! A policy as data: what is decided, in which order, for which names. Nothing here knows BPF.
+//! A policy as data: which rules decide, in which order, for which names. Nothing here knows BPF.
 //!
-//! For reads and for writes there is a [`Plan`] that leads from a name to a [step](Step): a rule that is tried, and the
-//! step after it. A [`Rule`] is a condition and an action. The condition is one decision [`Graph`]; `and`, `or`, `not`,
+//! For reads and for writes there is a [`Plan`] that leads from a name to a [step](Step): a rule to try, and the step
+//! after it. A [`Rule`] is a condition and an action. The condition is one decision [`Graph`]; `and`, `or`, `not`,
 //! chains, ranges and small sets exist only in its edges. The numbers and texts of a rule are hoisted out of both, into
-//! lists of [`Constant`]s, so that rules which differ in nothing else are equal.
+//! lists of [`Constant`]s, so that rules with the same structure are equal.
 
 mod action;
 mod graph;
@@ -15,7 +15,7 @@ mod step;
 
 pub(crate) use action::{Action, Bound};
 pub(crate) use graph::{
-    CountRange, Established, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
+    CountRange, Established, Extent, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
 };
 pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
 pub(crate) use rule::{Bytes, Constant, FetchSet, Integer, Rule, Slot, Tables};
@@ -53,7 +53,7 @@ pub(crate) struct Ir {
 }
 
 impl Ir {
-    /// The steps that a plan leads to, in order: each after those that may follow it.
+    /// The steps that a plan leads to, each with a higher number than its successor.
     pub(crate) fn reached_steps(&self) -> impl Iterator<Item = (StepId, Step)> {
         self.reached.iter().map(|&id| (id, self.steps.get(id)))
     }
@@ -66,7 +66,7 @@ impl Ir {
         }
     }
 
-    /// What a step does where the condition of its rule, if it tries one, holds.
+    /// The action of a step. If the step tries a rule with a condition, the action is for when that holds.
     pub(crate) fn action(&self, step: Step) -> &Action {
         match step {
             Step::Default(AccessKind::Read) => &self.defaults[0],

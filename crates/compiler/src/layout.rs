@@ -1,5 +1,5 @@
-//! From the [IR](crate::ir) to what lies where: which steps share a block of code, which conditions are in the code and which
-//! are data, and the tables that the code reads.
+//! From the [IR](crate::ir) to the place of everything: which steps share a [block](blocks) of code, which conditions are in
+//! the code and which are [data](nodes), how [names](placed_plan) are found, and the [tables] that the code reads.
 
 mod blocks;
 pub(crate) mod frame;
@@ -12,7 +12,7 @@ mod tables;
 pub(crate) use blocks::{Block, BlockId, PlacedStep, row};
 pub(crate) use nodes::{NONE, OperandSource, TestKind, end, node, operand, ordering};
 pub(crate) use perfect_hash::LAST_MULTIPLIER;
-pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOthers, PlacedPlan, Target};
+pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
 pub(crate) use tables::{PlacedDfa, Tables};
 
 use std::collections::BTreeMap;
@@ -25,31 +25,31 @@ use crate::error::{CompileError, TEXT_STEPS_MAX};
 use crate::ir::{Constant, FetchSet, Ir, StepId};
 use blocks::Blocks;
 
-/// Where everything is.
+/// The place of everything.
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     pub(crate) blocks: Vec<Block>,
     steps: HashMap<StepId, PlacedStep>,
-    /// How names are told apart, for reads and for writes.
+    /// How names are found, for reads and for writes.
     pub(crate) plans: [PlacedPlan<'a>; 2],
-    /// What the interpreter tests, by number.
+    /// The tests of the interpreter, by number.
     pub(crate) tests: BTreeMap<u8, TestKind>,
-    /// Where its operands come from, by number.
+    /// The sources of its operands, by number.
     pub(crate) sources: BTreeMap<u8, OperandSource>,
-    /// Where the constants start in a row.
+    /// The offset of the constants in a row.
     pub(crate) row_constants: i16,
     pub(crate) tables: Tables,
     pub(crate) facts: TableFacts,
 }
 
-/// What code has to know of the tables.
+/// The facts about the tables that code depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TableFacts {
-    /// What the offset of a DFA's classes is masked with.
+    /// The mask for the offset of a DFA's classes.
     pub(crate) byte_mask: u32,
-    /// What a state of a DFA is masked with.
+    /// The mask for a state of a DFA.
     pub(crate) entry_mask: u32,
-    /// What the offset of a row, a node or a word is masked with.
+    /// The mask for the offset of a row, a node or a word.
     pub(crate) offset_mask: u32,
     /// The most words in one search: 2 to the power of this.
     pub(crate) longest_search: u32,
@@ -70,15 +70,15 @@ impl TableFacts {
         }
     }
 
-    /// While nothing is in its place, for code that will not run.
+    /// For code that is only measured, before the tables exist.
     pub(crate) fn without_tables(ir: &Ir) -> Self {
         Self::new(ir, &Tables::default(), None)
     }
 }
 
 impl<'a> Layout<'a> {
-    /// The layout of a program. The condition of a step is in the code if fewer than `inlined` steps come after it in its
-    /// chain, and else is data for the interpreter.
+    /// The layout of a program. The condition of a step is inlined if fewer than `inlined` steps follow in its chain, and
+    /// else is data for the interpreter.
     ///
     /// # Errors
     /// A text pattern makes too large an automaton, or too many tests follow each other.
@@ -107,17 +107,17 @@ impl<'a> Layout<'a> {
         Ok(Self { blocks, steps, plans, tests, sources, row_constants, tables, facts })
     }
 
-    /// The bytes of all tables. Nothing reaches further from a masked offset than to the end of the longest row.
+    /// The bytes of all tables, with room for the longest row after the last masked offset.
     pub(crate) fn into_table_bytes(self) -> Vec<u8> {
         self.tables.into_bytes(row::BYTES_MAX)
     }
 
-    /// What is known of a step that can be reached.
+    /// The place of a step that a plan leads to.
     pub(crate) fn step(&self, id: StepId) -> PlacedStep {
         self.steps[&id]
     }
 
-    /// The block of a step that can be reached.
+    /// The block of a step that a plan leads to.
     pub(crate) fn block_of(&self, id: StepId) -> &Block {
         &self.blocks[self.step(id).block.0]
     }

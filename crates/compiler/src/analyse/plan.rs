@@ -7,22 +7,22 @@ use knobgate_policy::{AccessKind, KnobPattern, Piece, Policy, Width};
 use super::name_classes::{NameClasses, is_for_every_name};
 use crate::ir::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan, Step, StepId, Steps};
 
-/// Up to this many prefixes are compared one after another; more are left to the automaton. A comparison takes about 1 ns,
-/// and the automaton 3 ns for every byte of the name.
+/// Up to this many prefixes are compared one after another; more are left to the DFA. A comparison takes about 1 ns, and the
+/// DFA 3 ns for every byte of the name.
 const PREFIXES_MAX: usize = 32;
 
 /// How `policy`, whose names these are, decides accesses of `kind`.
 pub(super) fn plan(policy: &Policy, kind: AccessKind, names: &NameClasses<'_>, steps: &mut Steps) -> Plan {
     let mut rules: Vec<usize> =
         (0..policy.rules().len()).filter(|&rule| policy.rules()[rule].kinds().contains(kind)).collect();
-    // Nothing gets past a rule that takes all.
+    // No access gets past a rule that matches every name and has no condition.
     let takes_all =
         |&rule: &usize| policy.rules()[rule].condition().is_none() && is_for_every_name(policy, rule);
     if let Some(last) = rules.iter().position(takes_all) {
         rules.truncate(last + 1);
     }
-    let (everywhere, by_name) = rules.iter().partition(|&&rule| is_for_every_name(policy, rule));
-    Planner { policy, kind, names, everywhere, by_name, steps }.plan()
+    let (catch_all, by_name) = rules.iter().partition(|&&rule| is_for_every_name(policy, rule));
+    Planner { policy, kind, names, catch_all, by_name, steps }.plan()
 }
 
 struct Planner<'a> {
@@ -30,7 +30,7 @@ struct Planner<'a> {
     kind: AccessKind,
     names: &'a NameClasses<'a>,
     /// The rules of this kind that match every name.
-    everywhere: Vec<usize>,
+    catch_all: Vec<usize>,
     /// The rules of this kind that look at the name.
     by_name: Vec<usize>,
     steps: &'a mut Steps,
@@ -67,10 +67,10 @@ impl<'a> Planner<'a> {
 
     /// The first step for names that no rule matches by name.
     fn unmatched(&mut self) -> StepId {
-        self.chain(self.default_width(), self.everywhere.clone(), Step::Default(self.kind))
+        self.chain(self.default_width(), self.catch_all.clone(), Step::Default(self.kind))
     }
 
-    /// What the last component of a name tells, and where names lead to that are too long.
+    /// Which names their last component decides, and the first steps for names that are too long.
     fn by_last_component(&mut self) -> ByLastComponent {
         // The first rule that could match a name with this last component, and the first that could match any.
         let mut first_for: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
@@ -112,11 +112,11 @@ impl<'a> Planner<'a> {
 
     /// The first step for names that are too long, where `rule` is the first that looks at the name.
     fn too_long(&mut self, rule: usize) -> StepId {
-        let before = self.everywhere.iter().copied().take_while(|&before| before < rule).collect();
+        let before = self.catch_all.iter().copied().take_while(|&before| before < rule).collect();
         self.chain(self.default_width(), before, Step::NameTooLong { rule })
     }
 
-    /// How names that are not spelled out are told apart.
+    /// How names that are not spelled out find their first step.
     fn others(&mut self, of_class: &[StepId], unmatched: StepId) -> OtherNames {
         let dfa = self.names.partition.dfa().with_outputs(|class| of_class[class as usize].0 as u32);
         if let Some(only) = dfa.only_output() {
@@ -161,7 +161,7 @@ impl<'a> Planner<'a> {
         self.of_write(self.policy.width_elsewhere())
     }
 
-    /// The patterns by which widths are told apart.
+    /// The patterns of knobs with special widths.
     fn widths(&self) -> &'a [&'a KnobPattern] {
         if self.kind == AccessKind::Write { &self.names.widths } else { &[] }
     }
@@ -183,7 +183,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The prefixes that names are told apart by, the longest first, if it is only prefixes, and few.
+/// The prefixes in the patterns of the rules, the longest first. None if there are other patterns, or too many.
 fn prefixes(policy: &Policy, kind: AccessKind) -> Option<Vec<&[u8]>> {
     let mut prefixes = BTreeSet::new();
     for rule in policy.rules().iter().filter(|rule| rule.kinds().contains(kind)) {
@@ -197,7 +197,7 @@ fn prefixes(policy: &Policy, kind: AccessKind) -> Option<Vec<&[u8]>> {
     (prefixes.len() <= PREFIXES_MAX).then_some(prefixes)
 }
 
-/// The prefix of all names that a pattern matches, if it matches all names with it.
+/// The prefix such that a pattern matches exactly the names that start with it, if there is one.
 fn as_prefix(pieces: &[Piece]) -> Option<&[u8]> {
     match pieces {
         [Piece::DoubleStar] => Some(b""),

@@ -21,7 +21,7 @@ pub(super) fn dependent_rules(policy: &Policy) -> Vec<bool> {
 
 /// The patterns of knobs that have another width than most, if a [dependent](dependent_rules) rule may match these knobs
 /// without spelling them out. If two of them match the same name, they agree on its width.
-pub(super) fn told_apart<'a>(policy: &'a Policy, depends: &[bool]) -> Vec<(&'a KnobPattern, Width)> {
+pub(super) fn special<'a>(policy: &'a Policy, depends: &[bool]) -> Vec<(&'a KnobPattern, Width)> {
     let globs: Vec<&KnobPattern> = policy
         .rules()
         .iter()
@@ -43,14 +43,14 @@ pub(super) fn told_apart<'a>(policy: &'a Policy, depends: &[bool]) -> Vec<(&'a K
         .collect()
 }
 
-/// The width of a name that these patterns match, which are all of [`told_apart`] that do.
+/// The width of the knobs of a name: `matching` are the widths of all [special](special) patterns that match it.
 pub(super) fn of(matching: impl Iterator<Item = Width>, elsewhere: Width) -> Width {
-    // What is known counts before what is declared; of the known ones there is one at most.
+    // Known widths take precedence over declared ones. A name has one known width at most.
     let is_declared = |width: &Width| *width == Width::Bits64;
     matching.min_by_key(is_declared).unwrap_or(elsewhere)
 }
 
-/// Whether a name may match both; `false` is certain.
+/// Whether some name may match both. `false` is certain, `true` is not.
 fn may_overlap(glob: &KnobPattern, other: &KnobPattern) -> bool {
     if let Some(name) = other.literal() {
         return glob.matches(name);

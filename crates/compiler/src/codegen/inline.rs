@@ -10,12 +10,13 @@ use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
 use super::subject;
 use crate::ir::{
-    Bytes, CountRange, Established, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test, TextTest,
+    Bytes, CountRange, Established, Extent, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test,
+    TextTest,
 };
 use crate::layout::frame::{self, Numbers};
 use crate::layout::shape;
 
-/// Emits `graph`: falls through where it holds, else goes to `fails`.
+/// Emits `graph`. Falls through if it holds, else goes to `fails`.
 pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, graph: &Graph, fails: Label) {
     let holds = code.asm.new_label();
     let labels: Vec<Label> = graph.nodes.iter().map(|_| code.asm.new_label()).collect();
@@ -69,9 +70,11 @@ fn emit_test(
                 Subject::Comm => subject::fetch_comm(code, R10, &mut rule.cannot_evaluate),
             }
             match test {
-                TextTest::Equals(text) => emit_bytes(code, rule.constants, (*subject, *text, true), branch),
+                TextTest::Equals(text) => {
+                    emit_bytes(code, rule.constants, *subject, *text, Extent::Whole, branch);
+                }
                 TextTest::StartsWith(text) => {
-                    emit_bytes(code, rule.constants, (*subject, *text, false), branch);
+                    emit_bytes(code, rule.constants, *subject, *text, Extent::Start, branch);
                 }
                 TextTest::Matches { classes, start } => {
                     emit_match(code, rule, *subject, (*classes, *start), branch);
@@ -92,14 +95,14 @@ fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operan
     }
 }
 
-/// Makes sure that `value` is a list of at least and at most so many numbers.
+/// Makes sure that `value` is a list of numbers with a count in this range.
 pub(super) fn require_count(
     code: &mut Code<'_>,
     rule: &mut RuleCode<'_>,
     CountRange { value, least, most }: CountRange,
     established: Established,
 ) {
-    // The shape of what is no list of numbers is more than any count.
+    // The shape of a value that is no list of numbers is greater than any count.
     let (low, high) = established.counts(value).unwrap_or((0, u8::MAX));
     if low >= least && high <= most {
         return;
@@ -147,15 +150,18 @@ fn search(
     branch.jump_if(code, R0, Relation::NotEqual, 0);
 }
 
-/// Whether the text of `subject` is `text`, or, if not `whole`, starts with it. Zeros follow the bytes that were fetched.
+/// Compares this extent of the text of `subject` with `text`. Zeros follow the bytes that were fetched.
 fn emit_bytes(
     code: &mut Code<'_>,
     constants: RuleConstants<'_>,
-    (subject, text, whole): (Subject, Bytes, bool),
+    subject: Subject,
+    text: Bytes,
+    extent: Extent,
     branch: Branch,
 ) {
+    let whole = extent == Extent::Whole;
     if text.len >= frame::subject_bytes(subject) {
-        // No text is as long.
+        // Texts are shorter.
         return branch.always(code, false);
     }
     if text.len == 0 && !whole {
@@ -188,7 +194,7 @@ fn emit_bytes(
     }
 }
 
-/// Whether the DFA that is there matches the text of `subject`.
+/// Matches the text of `subject` with a DFA.
 fn emit_match(
     code: &mut Code<'_>,
     rule: &mut RuleCode<'_>,

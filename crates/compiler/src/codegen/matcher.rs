@@ -8,15 +8,15 @@ use knobgate_policy::limits::NAME_MAX;
 
 use super::code::Code;
 use super::dispatch::Starts;
-use super::lookup::{self, Found};
+use super::lookup::{self, Found, Needle};
 use crate::ir::{NamedStep, OtherComponents, StepId};
-use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
-use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
+use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY_SLOT, TOO_LONG};
+use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOtherNames, PlacedPlan};
 
 /// `BPF_F_SYSCTL_BASE_NAME` in include/uapi/linux/bpf.h: the last component alone.
 const BASE_NAME: i32 = 1;
 
-/// Emits what goes to the first step.
+/// Emits the code that goes to the first step.
 pub(super) fn emit(code: &mut Code<'_>, starts: &mut Starts<'_>, plan: &PlacedPlan<'_>) {
     let names = match plan {
         PlacedPlan::AnyName(step) => return starts.start(code, *step),
@@ -49,20 +49,20 @@ fn emit_last_component(
     fetch_last_component(code, names, leave);
     if let Some(lookup) = &names.last_components {
         let layout = starts.blocks.layout;
-        lookup::emit(code, lookup, (LAST_COMPONENT, leave), &mut |code, found| {
+        lookup::emit(code, lookup, Needle { at: LAST_COMPONENT, not_found: leave }, &mut |code, found| {
             match found {
                 Found::Known(target) => {
                     let row = layout.step(target.step).row;
                     code.asm.store_imm(Size::U32, R10, TOO_LONG, row as i32);
                     if names.knows_slots {
-                        code.asm.store_imm(Size::U32, R10, ONLY, target.encoded_slot() as i32);
+                        code.asm.store_imm(Size::U32, R10, ONLY_SLOT, target.encoded_slot() as i32);
                     }
                 }
                 Found::InSlot(hash) => {
                     code.asm.store(Size::U32, R10, TOO_LONG, R0);
                     if names.knows_slots {
-                        lookup::load_only(code, hash, R1);
-                        code.asm.store(Size::U32, R10, ONLY, R1);
+                        lookup::load_only_slot(code, hash, R1);
+                        code.asm.store(Size::U32, R10, ONLY_SLOT, R1);
                     }
                 }
             }
@@ -74,24 +74,26 @@ fn emit_last_component(
     code.asm.bind(known);
 }
 
-/// Goes where a name goes that is too long, and `otherwise` if its last component does not tell.
+/// Goes to the step for a name that is too long: the one for its last component, or else `otherwise`.
 fn emit_too_long(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'_>, otherwise: StepId) {
     if let Some(lookup) = &names.last_components {
         let unknown = code.asm.new_label();
         fetch_last_component(code, names, unknown);
         let candidates = steps(&names.plan.by_last_component.known);
-        lookup::emit(code, lookup, (LAST_COMPONENT, unknown), &mut |code, found| match found {
-            Found::Known(target) => starts.start(code, target.step),
-            Found::InSlot(_) => starts.start_by_row(code, &candidates),
+        lookup::emit(code, lookup, Needle { at: LAST_COMPONENT, not_found: unknown }, &mut |code, found| {
+            match found {
+                Found::Known(target) => starts.start(code, target.step),
+                Found::InSlot(_) => starts.start_by_row(code, &candidates),
+            }
         });
         code.asm.bind(unknown);
     }
     starts.start(code, otherwise);
 }
 
-/// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
+/// Fetches the last component. Goes to `longer` if it is longer than all that rules spell out.
 fn fetch_last_component(code: &mut Code<'_>, names: &PlacedNames<'_>, longer: Label) {
-    // The kernel copies no more than that.
+    // A buffer of this size is enough: a longer component is none of these.
     let looked_at = names.last_components.as_deref().map_or(8, Lookup::bytes);
     fetch(code, LAST_COMPONENT, looked_at, looked_at, BASE_NAME);
     // A negative errno is a large number.
@@ -106,20 +108,21 @@ fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'
 
     let by_row = code.asm.new_label();
     let mut found_by_row = BTreeSet::new();
-    if matches!(names.others, PlacedOthers::Dfa(_)) {
+    if matches!(names.others, PlacedOtherNames::Dfa(_)) {
         code.asm.mov(R7, R0);
     }
     if let Some(literals) = &names.literals {
         let not_spelled_out = code.asm.new_label();
+        let needle = Needle { at: NAME, not_found: not_spelled_out };
         code.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
         let layout = starts.blocks.layout;
         match &**literals {
             Lookup::Hash(hash) if names.knows_slots => {
-                lookup::emit_with_known_slot(code, layout, hash, (NAME, ONLY), not_spelled_out);
+                lookup::emit_with_known_slot(code, layout, hash, needle, ONLY_SLOT);
                 found_by_row.extend(steps(&names.plan.literals));
                 code.asm.jump(by_row);
             }
-            _ => lookup::emit(code, literals, (NAME, not_spelled_out), &mut |code, found| match found {
+            _ => lookup::emit(code, literals, needle, &mut |code, found| match found {
                 Found::Known(target) => starts.start(code, target.step),
                 Found::InSlot(_) => {
                     found_by_row.extend(steps(&names.plan.literals));
@@ -130,8 +133,8 @@ fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'
         code.asm.bind(not_spelled_out);
     }
     match &names.others {
-        PlacedOthers::Same(step) => starts.start(code, *step),
-        PlacedOthers::Prefixes { prefixes, otherwise } => {
+        PlacedOtherNames::Same(step) => starts.start(code, *step),
+        PlacedOtherNames::Prefixes { prefixes, otherwise } => {
             for NamedStep { name: prefix, step } in *prefixes {
                 let other = code.asm.new_label();
                 emit_prefix(code, prefix, other);
@@ -140,7 +143,7 @@ fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'
             }
             starts.start(code, *otherwise);
         }
-        PlacedOthers::Dfa(PlacedDfa { classes, start }) => {
+        PlacedOtherNames::Dfa(PlacedDfa { classes, start }) => {
             code.address(R1, NAME);
             code.asm.mov(R2, R7);
             code.asm.mov(R3, *classes as i32);
@@ -156,7 +159,7 @@ fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'
     }
 }
 
-/// Fetches the name, or what `flags` say of it, to the stack at `at`. As many bytes as are `looked_at` are zero after it.
+/// Fetches the name, or the part that `flags` select, to the stack at `at`. The rest of the first `looked_at` bytes is zero.
 fn fetch(code: &mut Code<'_>, at: i16, bytes: i16, looked_at: i16, flags: i32) {
     // The helper writes up to 7 zeros after the name, and leaves the rest of the buffer as it is.
     let zeroed = if code.features.uninit_stack { looked_at } else { bytes };

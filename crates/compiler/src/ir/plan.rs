@@ -1,7 +1,7 @@
 //! How accesses of one kind get from their name to the first step of their decision.
 //!
-//! The last component of a name comes first, where the rules spell out all that they match: most accesses are to other knobs,
-//! and for these nothing more has to be known.
+//! If the rules spell out the last components of all names that they match, the last component is looked at first: most
+//! accesses are to other knobs, and for those it is enough.
 
 use std::collections::BTreeSet;
 
@@ -35,18 +35,18 @@ pub(crate) struct ByName {
     pub(crate) by_last_component: ByLastComponent,
 }
 
-/// How names that are not spelled out are told apart.
+/// How names that are not spelled out find their first step.
 #[derive(Debug)]
 pub(crate) enum OtherNames {
-    /// Not at all.
+    /// All in the same one.
     Same(StepId),
-    /// By the first of these prefixes that they have.
+    /// By the first of these prefixes that the name has.
     Prefixes { prefixes: Vec<NamedStep>, otherwise: StepId },
     /// By a DFA whose outputs are numbers of steps.
     Dfa(Box<Dfa>),
 }
 
-/// What the last component of a name tells.
+/// First steps by the last component of the name.
 #[derive(Debug)]
 pub(crate) struct ByLastComponent {
     /// Last components that some rule spells out, each with the step for a name that ends in it and is too long.
