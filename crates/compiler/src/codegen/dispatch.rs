@@ -19,7 +19,7 @@ use crate::source::{Place, PolicySource};
 
 /// The first stage: code that finds the first step of a chain. No value is fetched yet.
 pub(super) struct Starts<'a> {
-    pub(super) blocks: BlockEntrances<'a>,
+    blocks: BlockEntrances<'a>,
     /// The places where values are fetched.
     chains: BTreeMap<FetchSet, ChainStart>,
 }
@@ -52,6 +52,10 @@ impl<'a> Starts<'a> {
     pub(super) fn new(source: &'a PolicySource<'a>, ir: &'a Ir, layout: &'a Layout<'a>) -> Self {
         let entrances = vec![Entrances::default(); layout.blocks.len()];
         Self { blocks: BlockEntrances { source, ir, layout, entrances }, chains: BTreeMap::new() }
+    }
+
+    pub(super) fn layout(&self) -> &'a Layout<'a> {
+        self.blocks.layout
     }
 
     /// Ends the stage: all starts are known. Returns the places where values are fetched, and the next stage.

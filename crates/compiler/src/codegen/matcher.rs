@@ -48,7 +48,7 @@ fn emit_last_component(
     let (known, leave) = (code.asm.new_label(), code.asm.new_label());
     fetch_last_component(code, names, leave);
     if let Some(lookup) = &names.last_components {
-        let layout = starts.blocks.layout;
+        let layout = starts.layout();
         lookup::emit(code, lookup, Needle { at: LAST_COMPONENT, not_found: leave }, &mut |code, found| {
             match found {
                 Found::Known(target) => {
@@ -115,7 +115,7 @@ fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'
         let not_spelled_out = code.asm.new_label();
         let needle = Needle { at: NAME, not_found: not_spelled_out };
         code.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
-        let layout = starts.blocks.layout;
+        let layout = starts.layout();
         match &**literals {
             Lookup::Hash(hash) if names.knows_slots => {
                 lookup::emit_with_known_slot(code, layout, hash, needle, ONLY_SLOT);
