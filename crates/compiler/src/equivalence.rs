@@ -12,8 +12,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::analyse::analyse;
-use crate::ir::{Ir, Step, StepId};
-use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
+use crate::ir::{Ir, NamedStep, Step, StepId};
+use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOtherNames, PlacedPlan};
 
 /// Larger products are given up.
 const STATES_MAX: usize = 4_000;
@@ -85,7 +85,7 @@ impl Definition {
 /// The emitted part of the matcher that finds names which are not spelled out.
 enum Emitted<'a> {
     Same(StepId),
-    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    Prefixes { prefixes: &'a [NamedStep], otherwise: StepId },
     Table { bytes: &'a [u8], dfa: PlacedDfa, step_of_row: HashMap<u32, StepId> },
 }
 
@@ -101,15 +101,15 @@ impl Emitted<'_> {
     fn start(&self) -> At {
         match self {
             Emitted::Same(_) => At::Nowhere,
-            Emitted::Prefixes(prefixes, _) => At::Prefixes(vec![Some(0); prefixes.len()]),
+            Emitted::Prefixes { prefixes, .. } => At::Prefixes(vec![Some(0); prefixes.len()]),
             Emitted::Table { dfa, .. } => At::State(dfa.start),
         }
     }
 
     fn after(&self, at: &At, byte: u8) -> At {
         match (self, at) {
-            (Emitted::Prefixes(prefixes, _), At::Prefixes(matched)) => {
-                let next = |(matched, (prefix, _)): (&Option<usize>, &(Vec<u8>, StepId))| {
+            (Emitted::Prefixes { prefixes, .. }, At::Prefixes(matched)) => {
+                let next = |(matched, NamedStep { name: prefix, .. }): (&Option<usize>, &NamedStep)| {
                     let matched = (*matched)?;
                     match prefix.get(matched) {
                         None => Some(matched),
@@ -130,12 +130,12 @@ impl Emitted<'_> {
     fn found(&self, at: &At) -> StepId {
         match (self, at) {
             (Emitted::Same(step), _) => *step,
-            (Emitted::Prefixes(prefixes, otherwise), At::Prefixes(matched)) => {
+            (Emitted::Prefixes { prefixes, otherwise }, At::Prefixes(matched)) => {
                 let whole = prefixes
                     .iter()
                     .zip(matched)
-                    .find(|((prefix, _), matched)| **matched == Some(prefix.len()));
-                whole.map_or(*otherwise, |((_, step), _)| *step)
+                    .find(|(prefix, matched)| **matched == Some(prefix.name.len()));
+                whole.map_or(*otherwise, |(prefix, _)| prefix.step)
             }
             (Emitted::Table { bytes, step_of_row, .. }, At::State(state)) => {
                 step_of_row[&entry(bytes, *state)]
@@ -184,13 +184,15 @@ fn agree(
     bytes: &[u8],
 ) -> bool {
     let nothing = Vec::new();
-    let (literals, others): (&Vec<(Vec<u8>, StepId)>, Emitted<'_>) = match plan {
+    let (literals, others): (&Vec<NamedStep>, Emitted<'_>) = match plan {
         PlacedPlan::AnyName(step) => (&nothing, Emitted::Same(*step)),
         PlacedPlan::ByName(PlacedNames { plan, others, .. }) => {
             let others = match others {
-                PlacedOthers::Same(step) => Emitted::Same(*step),
-                PlacedOthers::Prefixes(prefixes, otherwise) => Emitted::Prefixes(prefixes, *otherwise),
-                PlacedOthers::Dfa(dfa) => {
+                PlacedOtherNames::Same(step) => Emitted::Same(*step),
+                PlacedOtherNames::Prefixes { prefixes, otherwise } => {
+                    Emitted::Prefixes { prefixes, otherwise: *otherwise }
+                }
+                PlacedOtherNames::Dfa(dfa) => {
                     let steps = ir.reached_steps().map(|(id, _)| (layout.step(id).row, id));
                     Emitted::Table { bytes, dfa: *dfa, step_of_row: steps.collect() }
                 }
@@ -199,7 +201,7 @@ fn agree(
         }
     };
     let spelled_out: BTreeMap<&[u8], StepId> =
-        literals.iter().map(|(name, step)| (&name[..], *step)).collect();
+        literals.iter().map(|named| (&named.name[..], named.step)).collect();
     for (&name, &step) in &spelled_out {
         let matches = |rule: usize, pattern: usize| policy.rules()[rule].patterns()[pattern].matches(name);
         assert_eq!(tried(ir, step), expected(policy, kind, matches), "{} {policy}", name.escape_ascii());
@@ -214,7 +216,7 @@ fn agree(
         .collect();
     let mut definition = Definition::default();
     let start: Vec<usize> = patterns.iter().map(|(.., pattern)| definition.start(pattern)).collect();
-    let bytes_told_apart = representatives(&patterns);
+    let distinct_bytes = representatives(&patterns);
     let mut seen = HashMap::from([((others.start(), start.clone()), Vec::new())]);
     let mut open = vec![(others.start(), start)];
     while let Some(product) = open.pop() {
@@ -232,7 +234,7 @@ fn agree(
             let expected = expected(policy, kind, |rule, pattern| matching.contains(&(rule, pattern)));
             assert_eq!(tried(ir, others.found(&at)), expected, "{} {policy}", name.escape_ascii());
         }
-        for &byte in &bytes_told_apart {
+        for &byte in &distinct_bytes {
             let left: Vec<usize> = rest.iter().map(|&rest| definition.after(rest, byte)).collect();
             let next = (others.after(&at, byte), left);
             if !seen.contains_key(&next) {
@@ -244,7 +246,7 @@ fn agree(
     true
 }
 
-/// A byte of each run of bytes that no pattern tells apart.
+/// One byte for each run of bytes that all patterns treat the same.
 fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
     fn ranges(pieces: &[Piece]) -> Vec<(u8, u8)> {
         let of_piece = |piece: &Piece| match piece {
@@ -263,9 +265,9 @@ fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
 }
 
 /// The names in a lookup are in the slots where they are looked for.
-fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[(Vec<u8>, StepId)], bytes: &[u8]) {
+fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[NamedStep], bytes: &[u8]) {
     let Lookup::Hash(hash) = lookup else { return };
-    for (name, step) in literals {
+    for NamedStep { name, step } in literals {
         let slot = hash.slot_of(name) as usize;
         let mut expected = name.clone();
         expected.resize(8 * hash.words, 0);
@@ -306,7 +308,7 @@ fn the_examples_match_every_name_by_the_definition() {
     assert!(checked > 0);
 }
 
-/// Names told apart in every way: by prefixes, by few and by many literals, and by their last component.
+/// Names that are found in every way: by prefixes, by a few and by many literals, and by their last component.
 #[test]
 fn every_kind_of_matcher_finds_what_the_definition_says() {
     let numbered = |count: usize, rule: &dyn Fn(usize) -> String| {

@@ -7,21 +7,21 @@
 //!
 //! | stage | makes |
 //! | --- | --- |
-//! | `analyse` | of the policy its IR: which rules can match which names, what to look at first to tell |
-//! | `ir` | a policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
-//! | `layout` | what lies where: which steps share a block, which conditions are code and which are data, tables |
-//! | `codegen` | instructions, and what the verifier needs besides |
+//! | `analyse` | the IR of the policy: which rules can match which names, and the order in which they are tried |
+//! | `ir` | the policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
+//! | `layout` | the place of everything: which steps share a block, which conditions are code and which are data, tables |
+//! | `codegen` | instructions, including those that only the verifier needs |
 //!
 //! The words:
 //!
-//! - A **step** is one rule that is tried, and the step after it if its condition does not hold. Steps make **chains**;
-//!   chains that end in the same way share their ends.
+//! - A **step** tries one rule, and names the step that follows if the condition of the rule does not hold. Steps form
+//!   **chains**. Chains with the same end share it.
 //! - A **plan** leads from a name to the first step. Names are in one **class** if the same rules match them.
 //! - Steps that differ only in their constants share a **block** of code, and each has a **row** of data with its own.
-//! - A condition is **inlined** in its block, or it is data, which an **interpreter** runs in a loop. Where inlining all
-//!   of them is too much for the verifier, the first rules of long chains are interpreted.
+//! - A condition is **inlined** in its block, or it is data for an **interpreter**, which runs in a loop. If inlining all
+//!   conditions is too much for the verifier, those of the first rules of long chains are interpreted.
 //! - When a chain starts, the values that its rules look at are *fetched*. One pass of a DFA finds the **shape** of each:
-//!   text, or a list of so many numbers.
+//!   text, or a list of numbers and how many.
 //!
 //! ```
 //! use knobgate_bpf::Features;
@@ -64,20 +64,20 @@ pub struct Compiled {
     pub program: Program,
     /// Where it is stricter than the policy, because the kernel cannot do better. Whoever attaches it has to say so.
     pub degradations: Vec<Degradation>,
-    /// About how many instructions the kernel's verifier will walk through, of the [`INSTRUCTIONS_MAX`] that it is willing
-    /// to: right within a factor of two.
+    /// About how many instructions the kernel's verifier will process, right within a factor of two. Its limit is
+    /// [`INSTRUCTIONS_MAX`].
     pub verifier_steps: usize,
 }
 
-/// How much work for the verifier conditions in the code may be.
+/// How much work inlined conditions may be for the verifier.
 struct InlineLimits {
-    /// All of them, with the rest of the program.
+    /// If all of them, with the rest of the program, are no more than this, all are inlined.
     all: usize,
-    /// Those that stay in the code where all would be more.
+    /// Else those are that together are no more than this.
     part: usize,
 }
 
-/// Half of what the verifier does, since the estimate is right within a factor of two; and what takes it little time.
+/// Half of the verifier's limit, since the estimate is right within a factor of two; and what takes it little time.
 const INLINE_LIMITS: InlineLimits = InlineLimits { all: INSTRUCTIONS_MAX / 2, part: INSTRUCTIONS_MAX / 50 };
 
 /// Compiles a policy, by itself or with the file that it comes from, for a kernel with these features.
@@ -96,7 +96,7 @@ pub fn compile<'a>(
     }
     let inlined = inlined(&ir, features, &INLINE_LIMITS);
     match compile_ir(&source, &ir, features, inlined) {
-        // The cost of conditions is not all, and is less than what is emitted where equal rules cannot share a block.
+        // There is more than conditions, and equal rules that cannot share a block cost more than estimated.
         Ok(code) if code.verifier_steps > INLINE_LIMITS.all && inlined > 0 => {
             let data = compile_ir(&source, &ir, features, 0)?;
             Ok(if data.verifier_steps <= INLINE_LIMITS.all { data } else { code })
@@ -106,8 +106,8 @@ pub fn compile<'a>(
     }
 }
 
-/// As [`compile`], with the conditions of the last `inlined` rules of each chain in the code and those of others as data,
-/// whatever the size of the policy: for tests of that with small ones.
+/// As [`compile`], but inlines the conditions of the last `inlined` rules of each chain, and has the others as data. For
+/// tests with small policies.
 ///
 /// # Errors
 /// As [`compile`].
@@ -121,17 +121,15 @@ pub fn compile_inlining<'a>(
     compile_ir(&source, &analyse::analyse(source.policy())?, features, inlined)
 }
 
-/// How many rules at the end of each chain have their conditions in the code: all of them if that is not too much for the
-/// verifier, and else as many as cost little. So short chains stay in the code, and long ones start as data.
+/// How many rules at the end of each chain have their conditions inlined: all of them if that is not too much for the
+/// verifier, else as many as cost little. So short chains are inlined, and long ones start as data.
 fn inlined(ir: &Ir, features: &Features, limits: &InlineLimits) -> usize {
     let model = CostModel::new(ir, features);
     let mut cost_of: HashMap<&Graph, usize> = HashMap::default();
-    // What is emitted once: rules that are equal but for their constants, with equally many steps after them.
+    // Rules that differ only in their constants, with the same number of steps after them, are emitted once.
     let mut by_height: Vec<HashMap<(&Graph, &Action), usize>> = Vec::new();
-    let mut heights: HashMap<ir::StepId, usize> = HashMap::default();
     for (id, step) in ir.reached_steps() {
-        let height = step.next().map_or(0, |next| heights[&next] + 1);
-        heights.insert(id, height);
+        let height = ir.steps.height(id);
         let Some(rule) = ir.rule(step).filter(|rule| !rule.graph.nodes.is_empty()) else { continue };
         let cost = *cost_of.entry(&rule.graph).or_insert_with(|| model.of_condition(&rule.graph));
         by_height.resize_with(by_height.len().max(height + 1), HashMap::default);

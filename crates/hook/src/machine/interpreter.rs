@@ -6,7 +6,7 @@ mod pointers;
 use knobgate_bpf::{AtomicOp, Operand, Operation, Reg, Size, Width};
 
 use super::fault::{Fault, Reason};
-use super::helpers::{self, HelperEnv};
+use super::helpers::HelperEnv;
 use super::loaded_program::{Loaded, LoadedProgram};
 use super::memory::Memory;
 use super::run_env::RunEnv;
@@ -214,8 +214,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 self.may_goto_left -= 1;
             }
             Step::Helper { helper } => {
-                let control = helpers::call(helper, &self.registers, &mut self.env)?;
-                self.after_helper(control)?;
+                self.call_helper(helper)?;
                 return Ok(None);
             }
             Step::Call { start } => {
