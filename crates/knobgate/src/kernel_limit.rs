@@ -1,4 +1,4 @@
-//! What a kernel cannot do of a policy, and what happens instead.
+//! What a kernel cannot do in a policy, and what happens instead.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use knobgate_compiler::Degradation;
 use knobgate_kernel::Outcome;
 use knobgate_policy::PolicyFile;
 
-/// The kernel that a limit is of.
+/// The kernel that a policy is compiled for.
 #[derive(Debug, Clone, Copy)]
-pub enum Kernel<'a> {
-    /// This machine's.
+pub enum TargetKernel<'a> {
+    /// The running kernel.
     Running {
-        /// Whether replacing a written value has an effect there.
+        /// Whether it honours replaced values.
         rewrites: &'a Outcome,
     },
-    /// Another one, which messages call this.
+    /// Another kernel, with its name for messages.
     Other(&'a str),
 }
 
-/// What a kernel cannot do of a policy, and what the program does instead. It is stricter there than the policy.
+/// What a kernel cannot do in a policy, and what the program does instead, which is stricter than the policy.
 ///
-/// Its text is for people: `web.knob:7: this kernel … denies with EPERM`.
+/// `Display` gives a message: `web.knob:7: this kernel … denies with EPERM`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelLimit {
     degradation: Degradation,
@@ -29,8 +29,8 @@ pub struct KernelLimit {
 }
 
 impl KernelLimit {
-    /// The limit of `kernel` for which the program of this policy has a degradation.
-    pub fn new(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> Self {
+    /// The limit of `kernel` that causes a degradation of this policy.
+    pub fn new(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'_>) -> Self {
         let place = match degradation {
             Degradation::RewriteIsDenied { rule } | Degradation::VectorClampIsDenied { rule } => {
                 Some(place(file, rule))
@@ -40,12 +40,12 @@ impl KernelLimit {
         Self { degradation, place, description: describe(degradation, file, kernel) }
     }
 
-    /// What it is, for programs.
+    /// The degradation.
     pub fn degradation(&self) -> Degradation {
         self.degradation
     }
 
-    /// What it is, for people, without the place of the rule.
+    /// The message without the place of the rule.
     pub fn description(&self) -> &str {
         &self.description
     }
@@ -60,10 +60,10 @@ impl fmt::Display for KernelLimit {
     }
 }
 
-fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
+fn describe(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'_>) -> String {
     let name = match *kernel {
-        Kernel::Running { .. } => "this kernel",
-        Kernel::Other(name) => name,
+        TargetKernel::Running { .. } => "this kernel",
+        TargetKernel::Other(name) => name,
     };
     let text = |rule| file.rule_text(rule).unwrap_or_default();
     match (degradation, kernel) {
@@ -72,7 +72,7 @@ fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) ->
         ),
         (
             Degradation::RewriteIsDenied { rule },
-            Kernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
+            TargetKernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
         ) => format!(
             "whether {name} drops the values with which programs replace written ones is {rewrites}; where \
              `{}` would rewrite, it denies with EPERM",
@@ -87,7 +87,9 @@ fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) ->
             "{name} lets no program build a list of numbers; where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
-        (other, _) => format!("{name} cannot do all that the policy says, and denies instead: {other:?}"),
+        (other, _) => {
+            format!("{name} cannot do everything that the policy says, and denies instead: {other:?}")
+        }
     }
 }
 
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_kernel_cannot_do_is_said_of_each_rule() {
+    fn limits_are_reported_for_each_rule() {
         let text = "policy p\ndeny(EROFS) write kernel.**\nclamp write net.core.somaxconn to 1..2\n\
                     clamp write net.ipv4.tcp_mem to [1..2, 1..2]\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
@@ -116,7 +118,7 @@ mod tests {
                 .degradations
                 .into_iter()
                 .map(|degradation| {
-                    KernelLimit::new(degradation, &file, &Kernel::Running { rewrites }).to_string()
+                    KernelLimit::new(degradation, &file, &TargetKernel::Running { rewrites }).to_string()
                 })
                 .collect()
         };
@@ -138,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_is_described_is_called_by_its_name() {
+    fn a_described_kernel_is_called_by_its_name() {
         let text = "policy p\nclamp write net.core.somaxconn to 1..2\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let kernel = Kernel::Other("Linux 6.8");
+        let kernel = TargetKernel::Other("Linux 6.8");
         let said = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
         assert!(said.starts_with("p.knob:2: Linux 6.8 drops the values"), "{said}");
     }

@@ -1,4 +1,4 @@
-//! Layout: nothing is lost, nothing changes its meaning, and what is laid out stays as it is.
+//! Formatting loses nothing, keeps the meaning, and is idempotent.
 
 use knobgate_policy::{CheckOptions, Policy, PolicyFile, Source, arbitrary, format, parse, print};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn formatted(text: &str) -> String {
 }
 
 #[test]
-fn white_space_is_what_everybodys_is() {
+fn white_space_is_normalised() {
     insta::assert_snapshot!(formatted(
         "\u{feff}
 
@@ -64,18 +64,18 @@ test \"none\" {}
 }
 
 #[test]
-fn line_ends_stay_what_they_are() {
+fn line_ends_are_kept() {
     assert_eq!(formatted("policy x\r\nallow  read a.b # c\r\n"), "policy x\r\nallow read a.b  # c\r\n");
     assert_eq!(formatted("policy x\nallow  read a.b"), "policy x\nallow read a.b\n");
 }
 
 #[test]
-fn what_cannot_be_parsed_is_not_touched() {
+fn a_text_with_syntax_errors_is_not_formatted() {
     assert!(format(&Source::new("x", "policy x\nalow read a.b\n")).is_err());
     assert!(format(&Source::from_bytes("x", b"policy x\n#\xff\n")).is_err());
 }
 
-/// A policy's text with white space and comments put where they mean nothing.
+/// A policy's text with white space and comments inserted where they have no meaning.
 fn scattered(text: &str, choices: &[u8]) -> String {
     let mut choices = choices.iter().cycle();
     let mut scattered = String::new();
@@ -96,7 +96,7 @@ fn scattered(text: &str, choices: &[u8]) -> String {
                 _ => "",
             });
         }
-        // What is escaped means nothing.
+        // An escaped character has no meaning.
         previous = if previous == '\\' { ' ' } else { c };
     }
     scattered
@@ -110,7 +110,7 @@ fn comments(text: &str) -> usize {
 
 proptest! {
     #[test]
-    fn layout_keeps_the_policy_and_the_comments_and_is_final(
+    fn formatting_keeps_the_policy_and_the_comments_and_is_idempotent(
         policy_ in arbitrary::policy(),
         choices in proptest::collection::vec(any::<u8>(), 1..60),
     ) {

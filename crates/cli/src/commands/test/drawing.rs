@@ -1,4 +1,4 @@
-//! A step that failed, drawn: what was expected, what was decided, and the rule that decided.
+//! The rendering of a step that failed: the expected and the actual verdict, and the rule that decided.
 
 use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Severity, Span};
 use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome, TestOutcome};
@@ -6,7 +6,7 @@ use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome,
 use crate::profile_limit::profile_limit;
 use crate::report;
 
-/// Draws a step that failed. The drawing ends without a newline.
+/// Renders a step that failed, without a newline at the end.
 pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, profile: &Profile) -> String {
     let span = file.step_span(test.test, step.step).unwrap_or_default();
     let Drawn { code, message, label, decided_at, notes } = match &step.result {
@@ -14,8 +14,8 @@ pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, pr
         Err(DecideError::Mismatch(mismatch)) => draw_mismatch(file, mismatch),
         Err(undecided) => Drawn {
             code: "test-failed",
-            message: format!("test \"{}\": expected {}, and nothing is decided", test.name, step.expected),
-            label: "no policy is asked about this".to_owned(),
+            message: format!("test \"{}\": expected {}, but there is no verdict", test.name, step.expected),
+            label: "no policy applies to this".to_owned(),
             decided_at: None,
             notes: vec![undecided.to_string()],
         },
@@ -32,11 +32,11 @@ pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, pr
     report::render_with_notes(&diagnostic, file.source(), &notes)
 }
 
-/// What there is to say.
+/// The parts of the rendering.
 struct Drawn {
     code: &'static str,
     message: String,
-    /// What is written under the step.
+    /// The label under the step.
     label: String,
     /// What decided.
     decided_at: Option<Label>,
@@ -59,7 +59,7 @@ fn other_verdict(
     if let Some(degradation) = decided.effect.degradation {
         let means = &decided.decision.verdict;
         notes.push(format!(
-            "the policy means {means}, but {}",
+            "the policy says {means}, but {}",
             profile_limit(degradation, file, profile).description()
         ));
     }
@@ -73,7 +73,7 @@ fn other_verdict(
     }
 }
 
-/// The place that decided, if the policy has it.
+/// The rule or default that decided, if it is in the text.
 fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     let label = |span: Option<Span>, text: String| span.map(|span| Label { span, text });
     match by {
@@ -103,14 +103,14 @@ fn draw_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Drawn {
     };
     Drawn {
         code: "mismatch",
-        message: "knobgate contradicts itself here; this is a bug of knobgate, not of the policy".to_owned(),
+        message: "language and program disagree; this is a bug in knobgate, not in the policy".to_owned(),
         label: format!("the language says {}, by {by}", decision.verdict),
         decided_at: None,
         notes: vec![
             format!("the program should have {expected}"),
             format!("the program has {did}"),
             format!(
-                "please report it, with {}, and these lines: knobgate {}, {}, {access}",
+                "please report it with {} and these lines: knobgate {}, {}, {access}",
                 file.source().name(),
                 env!("CARGO_PKG_VERSION"),
                 mismatch.profile,
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mismatch_is_drawn_with_all_that_a_report_of_it_needs() {
+    fn a_mismatch_is_rendered_with_everything_that_a_bug_report_needs() {
         let text = "policy p\nallow write vm.x\ntest \"t\" {\n  write vm.x \"1\\n\" uid 7 => allow\n}\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let stated = &file.policy().tests()[0].steps[0];
@@ -152,13 +152,13 @@ mod tests {
         let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };
         let drawn = anstream::adapter::strip_str(&draw(&file, &test, &step, &Profile::default())).to_string();
         for said in [
-            "error[mismatch]: knobgate contradicts itself here; this is a bug of knobgate, not of the policy",
+            "error[mismatch]: language and program disagree; this is a bug in knobgate, not in the policy",
             "p.knob:4:3",
             "the language says allow, by rule 1",
             "the program should have returned 2, written \"1\\n\" to the knob, increased counter 0",
             "the program has returned -1 (EPERM), written nothing to the knob, increased counter 4",
             concat!(
-                "with p.knob, and these lines: knobgate ",
+                "with p.knob and these lines: knobgate ",
                 env!("CARGO_PKG_VERSION"),
                 ", Linux 6.18, write vm.x"
             ),

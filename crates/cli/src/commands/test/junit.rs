@@ -1,4 +1,4 @@
-//! What came of the tests, as JUnit's XML.
+//! The results of the tests as JUnit XML.
 
 use knobgate_hook::Profile;
 use knobgate_policy_test::TestOutcome;
@@ -12,10 +12,10 @@ use crate::failure::Failure;
 use crate::printable::printable;
 use crate::report;
 
-/// The document: one suite a file, one case a `test` block. A file whose tests could not run is a case with an error.
+/// The document: one suite per file, one case per `test` block. A file whose tests could not run is a case with an error.
 ///
 /// # Errors
-/// [`Failure::Output`]; there is no reason for one.
+/// [`Failure::Output`]; this should not happen.
 pub(super) fn document(all: &[Tried], profile: &Profile) -> Result<Vec<u8>, Failure> {
     let mut report = Report::new("knobgate test");
     for tried in all {

@@ -1,9 +1,9 @@
-//! What came of the tests, for people.
+//! The results of the tests as text.
 
 use knobgate_hook::Profile;
 
 use super::drawing::draw;
-use super::tally::Tally;
+use super::tally::TestTally;
 use super::tried::{NotRun, Ran, Tried};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
@@ -11,9 +11,13 @@ use crate::output::Output;
 use crate::profile_limit::profile_limit;
 use crate::report;
 
-/// Prints every step that failed and a summary to standard output; what is to be said of policies themselves goes to
-/// standard error.
-pub(super) fn print(all: &[Tried], tally: &Tally, profile: &Profile, output: &Output) -> Result<(), Failure> {
+/// Prints every step that failed and a summary to standard output. Errors and warnings about policies go to standard error.
+pub(super) fn print(
+    all: &[Tried],
+    tally: &TestTally,
+    profile: &Profile,
+    output: &Output,
+) -> Result<(), Failure> {
     for tried in all {
         match &tried.ran {
             Ok(ran) => print_tests(ran, profile, output)?,
