@@ -76,7 +76,7 @@ impl DepartureReport {
             (OnDeparture::Report, []) => output.warning(format_args!("{left}; none of them still runs there")),
             (OnDeparture::Report, remaining) => output.warning(format_args!(
                 "{left}; these run on without it: {}. Attach a policy to that cgroup, or to one above (knobgate attach), or \
-                 have what leaves killed (knobgate run --strict)",
+                 kill what leaves (knobgate run --strict)",
                 listed(remaining)
             )),
         }

@@ -44,17 +44,17 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
         if let Some(help) = &diagnostic.help {
             first = first.element(Level::HELP.message(printable(help)));
         }
-        return excerpt.with_column(draw(&[first]), source, primary.span);
+        return excerpt.with_column(render_groups(&[first]), source, primary.span);
     };
     let help = printable(diagnostic.help.as_deref().unwrap_or("write this instead"));
-    let mended = Excerpt::around(source, [suggestion.span]);
-    let patch = Patch::new(mended.place(suggestion.span), printable_lines(&suggestion.replacement));
-    let drawn = draw(&[
+    let fixed = Excerpt::around(source, [suggestion.span]);
+    let patch = Patch::new(fixed.place(suggestion.span), printable_lines(&suggestion.replacement));
+    let rendered = render_groups(&[
         first,
         Group::with_title(Level::HELP.secondary_title(help))
-            .element(mended.snippet().path(&*path).patch(patch)),
+            .element(fixed.snippet().path(&*path).patch(patch)),
     ]);
-    excerpt.with_column(drawn, source, primary.span)
+    excerpt.with_column(rendered, source, primary.span)
 }
 
 /// Renders an error in a JSON policy, without source lines.
@@ -68,10 +68,10 @@ pub(crate) fn render_json_error(error: &JsonDiagnostic, source: &Source) -> Stri
     if let Some(help) = &error.help {
         group = group.element(Level::HELP.message(printable(help)));
     }
-    draw(&[group])
+    render_groups(&[group])
 }
 
-fn draw(groups: &[Group<'_>]) -> String {
+fn render_groups(groups: &[Group<'_>]) -> String {
     Renderer::styled().decor_style(DecorStyle::Ascii).render(groups)
 }
 
@@ -113,8 +113,8 @@ impl<'a> Excerpt<'a> {
         let (first, last) = (floor(text, first), floor(text, last));
         let before = floor(text, first.saturating_sub(AROUND));
         let start = text[before..first].rfind('\n').map_or(before, |newline| before + newline + 1);
-        let behind = &text[last..floor(text, last + AROUND)];
-        let end = last + behind.find('\n').unwrap_or(behind.len());
+        let after = &text[last..floor(text, last + AROUND)];
+        let end = last + after.find('\n').unwrap_or(after.len());
         let text = &text[start..end];
         // The rest of a line's end would be shown.
         let text = text.strip_suffix('\r').unwrap_or(text);
@@ -125,15 +125,15 @@ impl<'a> Excerpt<'a> {
         Snippet::source(&*self.shown).line_start(self.line)
     }
 
-    /// `drawn` with the column of `main` in the source. The renderer counts from the start of the excerpt.
-    fn with_column(&self, drawn: String, source: &Source, main: Span) -> String {
+    /// `rendered` with the column of `main` in the source. The renderer counts from the start of the excerpt.
+    fn with_column(&self, rendered: String, source: &Source, main: Span) -> String {
         let (line, first) = source.line_column(self.start);
         if first == 1 {
-            return drawn;
+            return rendered;
         }
         let (_, column) = source.line_column(main.start);
         let counted = self.shown[..self.place(main).start].chars().count() + 1;
-        drawn.replacen(&format!(":{line}:{counted}"), &format!(":{line}:{column}"), 1)
+        rendered.replacen(&format!(":{line}:{counted}"), &format!(":{line}:{column}"), 1)
     }
 
     /// The place of `span` in the escaped text.
@@ -194,10 +194,10 @@ mod tests {
             help: None,
             suggestion: None,
         };
-        let drawn = render(&diagnostic, &Source::new("x.knob", text));
+        let rendered = render(&diagnostic, &Source::new("x.knob", text));
         for part in ["x.knob:100003:5001", "x.knob:1:6", "this", "that"] {
-            assert!(drawn.contains(part), "{part}: {drawn}");
+            assert!(rendered.contains(part), "{part}: {rendered}");
         }
-        assert!(drawn.len() < 4 * AROUND, "{}", drawn.len());
+        assert!(rendered.len() < 4 * AROUND, "{}", rendered.len());
     }
 }

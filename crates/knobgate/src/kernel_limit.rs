@@ -122,10 +122,10 @@ mod tests {
                 })
                 .collect()
         };
-        let said = |features: &Features| said_where(features, &Outcome::No);
-        assert_eq!(said(&Features::ALL), Vec::<String>::new());
+        let printed = |features: &Features| said_where(features, &Outcome::No);
+        assert_eq!(printed(&Features::ALL), Vec::<String>::new());
 
-        let all = said(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
+        let all = printed(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
         let about = |part: &str| all.iter().filter(|line| line.contains(part)).count();
         assert_eq!(about("denials with EROFS are EPERM"), 1, "{all:?}");
         assert_eq!(about("p.knob:3: this kernel drops"), 1, "{all:?}");
@@ -134,7 +134,7 @@ mod tests {
         assert!(unsure.iter().all(|line| line.contains("is unknown: no cgroup can be made")), "{unsure:?}");
         assert_eq!(about("`clamp write net.core.somaxconn to 1..2` would rewrite, it denies"), 1, "{all:?}");
 
-        let lists = said(&Features { variable_stack: false, ..Features::ALL });
+        let lists = printed(&Features { variable_stack: false, ..Features::ALL });
         let [list] = lists.as_slice() else { panic!("{lists:?}") };
         assert!(list.starts_with("p.knob:4: ") && list.contains("list of numbers"), "{list}");
     }
@@ -144,7 +144,7 @@ mod tests {
         let text = "policy p\nclamp write net.core.somaxconn to 1..2\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let kernel = TargetKernel::Other("Linux 6.8");
-        let said = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
-        assert!(said.starts_with("p.knob:2: Linux 6.8 drops the values"), "{said}");
+        let printed = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
+        assert!(printed.starts_with("p.knob:2: Linux 6.8 drops the values"), "{printed}");
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn encoding_error(source: &Source) -> Option<Diagnostic> {
     }
     source.not_utf8().map(|span| {
         Diagnostic::error("not-utf8", span, "the file is not UTF-8")
-            .label("the first byte that is not is here")
+            .label("the first invalid byte")
             .help("in a text, other bytes are written `\\xHH`")
     })
 }

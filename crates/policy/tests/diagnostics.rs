@@ -32,9 +32,9 @@ fn render(rendering: &mut String, source: &Source, diagnostic: &Diagnostic) {
         writeln!(rendering, "  help: {help}").unwrap();
     }
     if let Some(suggestion) = &diagnostic.suggestion {
-        let mut mended = source.text().to_owned();
-        mended.replace_range(suggestion.span.range(), &suggestion.replacement);
-        let line = Source::new("", mended);
+        let mut fixed = source.text().to_owned();
+        fixed.replace_range(suggestion.span.range(), &suggestion.replacement);
+        let line = Source::new("", fixed);
         writeln!(rendering, "  try:  {}", line.line_text(line.line(suggestion.span.start))).unwrap();
     }
 }

@@ -1,12 +1,12 @@
 //! `knobgate test`: run the tests that policies carry.
 
-mod drawing;
 mod json_report;
 mod junit;
 mod pretty;
 mod progress;
+mod rendering;
 mod tally;
-mod tried;
+mod tested_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use progress::Progress;
 use tally::TestTally;
-use tried::Tried;
+use tested_file::TestedFile;
 
 /// Run the tests that policies carry
 ///
@@ -60,7 +60,7 @@ impl Test {
             return Err(Failure::usage(PolicyTestError::NoLinks(self.profile).to_string()));
         }
         let progress = Progress::new(self.files.len());
-        let all = tried::all(&self.files, &self.profile, self.test.as_deref(), &progress);
+        let all = tested_file::all(&self.files, &self.profile, self.test.as_deref(), &progress);
         progress.finish();
         let tally = TestTally::of(&all);
         if let Some(text) = &self.test
@@ -75,7 +75,7 @@ impl Test {
             Format::Junit => output.raw(&junit::document(&all, &self.profile)?)?,
         }
         if self.format != Format::Pretty {
-            all.iter().filter_map(Tried::unreadable).for_each(|failure| output.failure(failure));
+            all.iter().filter_map(TestedFile::unreadable).for_each(|failure| output.failure(failure));
         }
         Ok(ExitCode::from(tally.status()))
     }

@@ -164,7 +164,7 @@ fn attached() -> Vec<Finding> {
     };
     let first = if attachments.is_empty() {
         Finding::ok(what, "nothing").so(
-            "the first program makes every access to /proc/sys on this machine slower by about 80 ns, whoever makes it",
+            "the first program makes every access to /proc/sys on this machine slower by about 80 ns, in every cgroup",
         )
     } else {
         let count: usize = attachments.cgroups.values().map(|attached| attached.program_ids.len()).sum();

@@ -1,7 +1,7 @@
 //! What a process could do to get around a policy on its cgroup.
 //!
 //! The hook judges a task by its cgroup at that moment. A process can get around it by leaving the cgroup, by having a
-//! process outside do the write, by detaching or overruling the program, or by changing the state behind a knob by
+//! process outside do the write, by detaching or overruling the program, or by changing the state of a knob by
 //! other means. This reports what can be seen from outside the process.
 
 use std::fs;

@@ -6,7 +6,7 @@ use knobgate_policy_test::{StepOutcome, TestOutcome};
 use serde::Serialize;
 
 use super::tally::{TestTally, has_mismatch};
-use super::tried::{NotRun, Ran, Tried};
+use super::tested_file::{NotRun, Ran, TestedFile};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::json;
@@ -15,11 +15,11 @@ use crate::json_diagnostic;
 use crate::profile_limit::profile_limit;
 
 /// One line of JSON, whose shape is in docs/testing.md.
-pub(super) fn line(all: &[Tried], tally: &TestTally, profile: &Profile) -> String {
+pub(super) fn line(all: &[TestedFile], tally: &TestTally, profile: &Profile) -> String {
     json::line(&JsonReport {
         hook: DecidingHook::UserSpace(*profile),
         tests: Counts { passed: tally.passed, failed: tally.failed, mismatches: tally.mismatches },
-        files: all.iter().map(|tried| file(tried, profile)).collect(),
+        files: all.iter().map(|tested| file(tested, profile)).collect(),
     })
 }
 
@@ -53,9 +53,9 @@ struct JsonFile<'a> {
     tests: Vec<JsonTest<'a>>,
 }
 
-fn file<'a>(tried: &'a Tried, profile: &Profile) -> JsonFile<'a> {
-    let nothing = JsonFile { file: &tried.name, ..JsonFile::default() };
-    match &tried.ran {
+fn file<'a>(tested: &'a TestedFile, profile: &Profile) -> JsonFile<'a> {
+    let nothing = JsonFile { file: &tested.name, ..JsonFile::default() };
+    match &tested.ran {
         Ok(ran) => JsonFile {
             policy: Some(ran.file.policy().name()),
             enforced: Some(ran.file.policy().mode() == Mode::Enforce),

@@ -2,7 +2,7 @@
 
 use knobgate_policy_test::{StepOutcome, TestOutcome};
 
-use super::tried::{NotRun, Tried};
+use super::tested_file::{NotRun, TestedFile};
 use crate::failure::{BAD, BUG, USAGE};
 use crate::{plural, style};
 
@@ -20,10 +20,10 @@ pub(super) struct TestTally {
 }
 
 impl TestTally {
-    pub(super) fn of(all: &[Tried]) -> Self {
+    pub(super) fn of(all: &[TestedFile]) -> Self {
         let mut tally = Self { files: all.len(), ..Self::default() };
-        for tried in all {
-            match &tried.ran {
+        for file in all {
+            match &file.ran {
                 Ok(ran) => ran.tests.iter().for_each(|test| tally.count(test)),
                 Err(NotRun::Unreadable(_)) => tally.unreadable += 1,
                 Err(NotRun::Wrong(_)) => tally.wrong += 1,

@@ -16,7 +16,7 @@ use crate::policy_file::{self, Checked, check_policy};
 
 /// One policy file, with the results of its tests.
 #[derive(Debug)]
-pub(super) struct Tried {
+pub(super) struct TestedFile {
     /// The name of the file in messages.
     pub(super) name: String,
     /// The results, or why the tests did not run.
@@ -43,7 +43,7 @@ pub(super) enum NotRun {
     Bug(Failure),
 }
 
-impl Tried {
+impl TestedFile {
     /// Why the file cannot be read, if it cannot.
     pub(super) fn unreadable(&self) -> Option<&Failure> {
         match &self.ran {
@@ -60,7 +60,7 @@ pub(super) fn all(
     profile: &Profile,
     text: Option<&str>,
     progress: &Progress,
-) -> Vec<Tried> {
+) -> Vec<TestedFile> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -72,17 +72,17 @@ pub(super) fn all(
             progress.step();
         }
     };
-    let mut all: Vec<(usize, Tried)> = thread::scope(|scope| {
+    let mut all: Vec<(usize, TestedFile)> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
         joined.flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, tried)| tried).collect()
+    all.into_iter().map(|(_, file)| file).collect()
 }
 
-fn one(path: &Path, profile: &Profile, text: Option<&str>) -> Tried {
-    Tried { name: policy_file::name(path), ran: run(path, profile, text) }
+fn one(path: &Path, profile: &Profile, text: Option<&str>) -> TestedFile {
+    TestedFile { name: policy_file::name(path), ran: run(path, profile, text) }
 }
 
 fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun> {

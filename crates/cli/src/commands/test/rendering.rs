@@ -7,12 +7,12 @@ use crate::profile_limit::profile_limit;
 use crate::report;
 
 /// Renders a step that failed, without a newline at the end.
-pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, profile: &Profile) -> String {
+pub(super) fn render(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, profile: &Profile) -> String {
     let span = file.step_span(test.test, step.step).unwrap_or_default();
-    let Drawn { code, message, label, decided_at, notes } = match &step.result {
+    let Rendering { code, message, label, decided_at, notes } = match &step.result {
         Ok(decided) => other_verdict(file, test, step, decided, profile),
-        Err(DecideError::Mismatch(mismatch)) => draw_mismatch(file, mismatch),
-        Err(undecided) => Drawn {
+        Err(DecideError::Mismatch(mismatch)) => render_mismatch(file, mismatch),
+        Err(undecided) => Rendering {
             code: "test-failed",
             message: format!("test \"{}\": expected {}, but there is no verdict", test.name, step.expected),
             label: "no policy applies to this".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, pr
 }
 
 /// The parts of the rendering.
-struct Drawn {
+struct Rendering {
     code: &'static str,
     message: String,
     /// The label under the step.
@@ -49,7 +49,7 @@ fn other_verdict(
     step: &StepOutcome,
     decided: &Decided,
     profile: &Profile,
-) -> Drawn {
+) -> Rendering {
     let mut notes = Vec::new();
     let decided_at = decided_by(file, decided.decision.by);
     if let (None, DecidedBy::Default(kind)) = (&decided_at, decided.decision.by) {
@@ -64,7 +64,7 @@ fn other_verdict(
         ));
     }
     let got = decided.verdict();
-    Drawn {
+    Rendering {
         code: "test-failed",
         message: format!("test \"{}\": expected {}, got {got}", test.name, step.expected),
         label: format!("got {got}"),
@@ -87,7 +87,7 @@ fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     }
 }
 
-fn draw_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Drawn {
+fn render_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Rendering {
     let Mismatch { access, decision, expected, found, .. } = mismatch;
     let by = match decision.by {
         DecidedBy::Rule(rule) => format!("rule {}", rule + 1),
@@ -101,7 +101,7 @@ fn draw_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Drawn {
         Ok(outcome) => outcome.to_string(),
         Err(fault) => format!("stopped: {fault}"),
     };
-    Drawn {
+    Rendering {
         code: "mismatch",
         message: "language and program disagree; this is a bug in knobgate, not in the policy".to_owned(),
         label: format!("the language says {}, by {by}", decision.verdict),
@@ -150,8 +150,9 @@ mod tests {
             result: Err(DecideError::Mismatch(Box::new(mismatch))),
         };
         let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };
-        let drawn = anstream::adapter::strip_str(&draw(&file, &test, &step, &Profile::default())).to_string();
-        for said in [
+        let rendered =
+            anstream::adapter::strip_str(&render(&file, &test, &step, &Profile::default())).to_string();
+        for printed in [
             "error[mismatch]: language and program disagree; this is a bug in knobgate, not in the policy",
             "p.knob:4:3",
             "the language says allow, by rule 1",
@@ -164,7 +165,7 @@ mod tests {
             ),
             "uid 7",
         ] {
-            assert!(drawn.contains(said), "{said}\nis not in\n{drawn}");
+            assert!(rendered.contains(printed), "{printed}\nis not in\n{rendered}");
         }
     }
 }
