@@ -68,23 +68,22 @@ fn describe(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'
     let text = |rule| file.rule_text(rule).unwrap_or_default();
     match (degradation, kernel) {
         (Degradation::ErrnoIsEperm(errno), _) => format!(
-            "{name} lets no program choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
+            "{name} does not let programs choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
         ),
         (
             Degradation::RewriteIsDenied { rule },
             TargetKernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
         ) => format!(
-            "whether {name} drops the values with which programs replace written ones is {rewrites}; where \
-             `{}` would rewrite, it denies with EPERM",
+            "whether {name} drops replacements is {rewrites}; where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
         (Degradation::RewriteIsDenied { rule }, _) => format!(
-            "{name} drops the values with which programs replace written ones (a bug of Linux 5.18 and \
-             later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); where `{}` would rewrite, it denies with EPERM",
+            "{name} drops replacements (a bug in Linux 5.18 and later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); \
+             where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
         (Degradation::VectorClampIsDenied { rule }, _) => format!(
-            "{name} lets no program build a list of numbers; where `{}` would rewrite, it denies with EPERM",
+            "{name} does not let programs build lists of numbers; where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
         (other, _) => {
@@ -136,7 +135,7 @@ mod tests {
 
         let lists = printed(&Features { variable_stack: false, ..Features::ALL });
         let [list] = lists.as_slice() else { panic!("{lists:?}") };
-        assert!(list.starts_with("p.knob:4: ") && list.contains("list of numbers"), "{list}");
+        assert!(list.starts_with("p.knob:4: ") && list.contains("lists of numbers"), "{list}");
     }
 
     #[test]
@@ -145,6 +144,6 @@ mod tests {
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let kernel = TargetKernel::Other("Linux 6.8");
         let printed = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
-        assert!(printed.starts_with("p.knob:2: Linux 6.8 drops the values"), "{printed}");
+        assert!(printed.starts_with("p.knob:2: Linux 6.8 drops replacements"), "{printed}");
     }
 }

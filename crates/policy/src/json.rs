@@ -33,7 +33,7 @@ impl fmt::Display for JsonDiagnostic {
 /// ```
 /// use knobgate_policy::{CheckOptions, parse_json};
 ///
-/// let json = r#"{"name": "x", "rules": [{"action": "allow", "kinds": [], "patterns": []}]}"#;
+/// let json = r#"{"name": "x", "rules": [{"action": "allow", "kinds": [], "knobs": ["vm.*"]}]}"#;
 /// let error = parse_json("x.json", json, &CheckOptions::default()).unwrap_err();
 /// assert_eq!(error.diagnostics().len(), 1);
 /// assert_eq!(error.to_string(), "x.json: rules[0].kinds: expected \"read\", \"write\" or both");

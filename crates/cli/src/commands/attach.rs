@@ -89,8 +89,8 @@ impl Attach {
             match type_of(&cgroup)? {
                 CgroupType::Root => {
                     return Err(Failure::usage(format!(
-                        "process {pid} is in {place}, the root of all cgroups, where a policy would hold for every \
-                         process of this machine; if that is meant, say --cgroup {place}"
+                        "process {pid} is in {place}, the root of all cgroups, where a policy would apply to every \
+                         process on this machine; if you mean that, use --cgroup {place}"
                     )));
                 }
                 CgroupType::Threaded => {

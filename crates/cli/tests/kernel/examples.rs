@@ -48,7 +48,7 @@ fn tour() -> Result<(), Failed> {
     assert_eq!((output.status.code(), notes.join("\n")), (Some(0), note.trim().to_owned()), "{output:?}");
     let warned_of = |words: &str| warnings.iter().filter(|line| line.contains(words)).count();
     let (dropped, errnos) =
-        (warned_of("this kernel drops the values"), warned_of("denials with EINVAL are EPERM"));
+        (warned_of("this kernel drops replacements"), warned_of("denials with EINVAL are EPERM"));
     assert_eq!((dropped, errnos), (if rewrites { 0 } else { 2 }, usize::from(!set_retval)), "{warnings:?}");
     assert_eq!(warnings.len(), dropped + errnos, "{warnings:?}");
     let shown = stdout(&output);

@@ -22,7 +22,8 @@ pub(crate) const LOCKED: &[Test] = &[("a_low_limit_of_locked_memory_is_raised_or
 
 /// What they require.
 pub(crate) fn locked_memory(profile: &Profile) -> Option<String> {
-    (profile.version >= (5, 11)).then(|| format!("{profile} counts no programs and maps as locked memory"))
+    (profile.version >= (5, 11))
+        .then(|| format!("{profile} does not count programs and maps as locked memory"))
 }
 
 fn locked() -> Result<(), Failed> {

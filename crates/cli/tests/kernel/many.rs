@@ -198,7 +198,7 @@ fn extended() -> Result<(), Failed> {
     assert_eq!([&two, &three].map(in_force), [["deny"], ["deny"]]);
     assert_eq!(shown("t-one-by-one")["rules"][0]["decided"], 3);
     let message = attach(DENY, &[&two], "t-one-by-one");
-    assert!(message.contains(&format!("is on {} already", two.path().display())), "{message}");
+    assert!(message.contains(&format!("is already on {}", two.path().display())), "{message}");
     assert_eq!(programs(&two), program);
     Ok(())
 }

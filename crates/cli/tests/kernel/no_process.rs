@@ -119,7 +119,11 @@ fn unguarded() -> Result<(), Failed> {
     );
     let output = play_run(&runs, "", &prefix, &script);
     assert_eq!(output.status.code(), Some(137), "{output:?}");
-    assert!(stderr(&output).contains("the command is ended, for nothing guards it"), "{output:?}");
+    assert!(
+        stderr(&output)
+            .contains("the command was killed, because its guard was killed and cannot be replaced"),
+        "{output:?}"
+    );
     assert!(stdout(&output).ends_with("bystanders live\n"), "{output:?}");
     Ok(())
 }

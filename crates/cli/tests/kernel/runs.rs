@@ -106,7 +106,7 @@ fn denied_instead() -> Result<(), Failed> {
         "cd /proc/sys/net/core; for value in 300 9999999; do echo $value >somaxconn; cat somaxconn; done",
     );
     assert_eq!(stdout(&output), "300\n300\n");
-    assert!(stderr(&output).contains("this kernel drops the values"), "{output:?}");
+    assert!(stderr(&output).contains("this kernel drops replacements"), "{output:?}");
     Ok(())
 }
 
@@ -221,7 +221,7 @@ fn not_removed() -> Result<(), Failed> {
         drop(RemoveOnDrop(path.into()));
     }
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    assert!(stderr(&output).contains("cannot clear up after the command"), "{output:?}");
+    assert!(stderr(&output).contains("cannot clean up after the command"), "{output:?}");
     Ok(())
 }
 

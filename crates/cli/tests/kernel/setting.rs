@@ -16,23 +16,23 @@ pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
 /// What tests of programs with callbacks require.
 pub(crate) fn callbacks(profile: &Profile) -> Option<String> {
     let lacks = !profile.has_helper(helper_ids::FOR_EACH_MAP_ELEM);
-    lacks.then(|| format!("{profile} lets no program load the address of a function"))
+    lacks.then(|| format!("{profile} does not let programs load the address of a function"))
 }
 
 /// What tests of rewrites require.
 pub(crate) fn rewriting(profile: &Profile) -> Option<String> {
-    (!profile.features().set_new_value).then(|| format!("{profile} drops the values that programs set"))
+    (!profile.features().set_new_value).then(|| format!("{profile} drops replacements"))
 }
 
 /// What tests of clamped lists require.
 pub(crate) fn rewriting_lists(profile: &Profile) -> Option<String> {
-    let no_lists = || format!("{profile} lets no program build a list of numbers");
+    let no_lists = || format!("{profile} does not let programs build lists of numbers");
     rewriting(profile).or_else(|| (!profile.features().variable_stack).then(no_lists))
 }
 
 /// What tests of dropped rewrites require.
 pub(crate) fn dropped_rewrites(profile: &Profile) -> Option<String> {
-    profile.features().set_new_value.then(|| format!("{profile} drops no values that programs set"))
+    profile.features().set_new_value.then(|| format!("{profile} does not drop replacements"))
 }
 
 /// The text of the errno of a denial. On kernels where programs cannot choose it, that is always `EPERM`.

@@ -19,7 +19,8 @@ pub(super) const BY_NAME: &[Test] = &[("a_process_can_take_the_name_in_a_conditi
 
 /// What they require.
 pub(super) fn task_names(profile: &Profile) -> Option<String> {
-    (!profile.features().current_comm).then(|| format!("{profile} tells programs no task names"))
+    (!profile.features().current_comm)
+        .then(|| format!("{profile} does not let programs read the name of the task"))
 }
 
 const KNOB: &str = "/proc/sys/net/ipv4/ip_default_ttl";

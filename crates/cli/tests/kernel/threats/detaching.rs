@@ -212,7 +212,7 @@ const BY_DESCRIPTOR: &[Case<'_>] = &[
         setup: "exec unshare --mount \"$SELF\" --hold-link \"$PIN\"",
         tries: "",
         works: true,
-        says: "the link of it",
+        says: "the policy's program or its link open",
     },
 ];
 
@@ -266,7 +266,7 @@ const OF_A_RUN_BY_DESCRIPTOR: &[Case<'_>] = &[Case {
     setup: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
     tries: "",
     works: true,
-    says: "it holds the policy's program open",
+    says: "it holds the policy's program or its link open",
 }];
 
 fn of_a_run() -> Result<(), Failed> {
