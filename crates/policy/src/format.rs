@@ -79,12 +79,12 @@ impl Layout<'_> {
             let closes_test = self.test == TestPosition::Steps
                 && self.open.is_empty()
                 && token.kind == TokenKind::Punct(Punct::BraceClose);
-            let behind_test_open = before.is_some_and(|before| {
+            let after_test_open = before.is_some_and(|before| {
                 self.test == TestPosition::Steps
                     && self.open.is_empty()
                     && before.kind == TokenKind::Punct(Punct::BraceOpen)
             });
-            let apart = closes_test || behind_test_open;
+            let apart = closes_test || after_test_open;
             fresh |= apart;
             let steps = usize::from(self.test == TestPosition::Steps) * 2;
             let inside = 2 * self.open.len().max(usize::from(!fresh));

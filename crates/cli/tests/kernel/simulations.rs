@@ -14,7 +14,7 @@ use crate::setting::{KNOBGATE, knobgate, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_scenario_prints_the_same_lines_on_the_kernel", same),
-    ("a_scenario_that_is_stopped_leaves_nothing_behind", stopped),
+    ("a_stopped_scenario_restores_everything", stopped),
     ("a_missing_knob_is_reported_before_any_step", missing),
     ("an_update_that_could_crash_the_kernel_is_not_played_on_it", crash),
 ];

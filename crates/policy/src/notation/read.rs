@@ -7,12 +7,12 @@ use knobgate_glob::Piece;
 
 /// The pieces of `text`. Adjacent literals are merged, as are adjacent stars, and no literal is empty.
 pub(crate) fn parse(text: &[u8], notation: Notation) -> Result<Vec<Piece>, NotationError> {
-    let mut reader = NotationReader { text, at: 0, notation, separator: None, behind_separator: false };
+    let mut reader = NotationReader { text, at: 0, notation, separator: None, after_separator: false };
     if notation != Notation::Text {
         reader.check_start()?;
     }
     let pieces = reader.sequence(0)?;
-    if reader.behind_separator {
+    if reader.after_separator {
         return Err(reader.error(NotationErrorKind::TrailingSeparator, text.len() - 1));
     }
     if let Some(kind) = misplaced_separator(&pieces).filter(|_| notation != Notation::Text) {
@@ -60,7 +60,7 @@ struct NotationReader<'a> {
     /// The first separator.
     separator: Option<u8>,
     /// Whether the last character was a separator.
-    behind_separator: bool,
+    after_separator: bool,
 }
 
 impl NotationReader<'_> {
@@ -94,7 +94,7 @@ impl NotationReader<'_> {
             if self.notation == Notation::Name && matches!(byte, b'*' | b'?' | b'[' | b'{') {
                 return Err(self.error(NotationErrorKind::GlobInName, start));
             }
-            let was_behind_separator = std::mem::take(&mut self.behind_separator);
+            let was_after_separator = std::mem::take(&mut self.after_separator);
             self.at += 1;
             let piece = match byte {
                 b'*' if self.notation == Notation::Pattern && self.text.get(self.at) == Some(&b'*') => {
@@ -110,11 +110,11 @@ impl NotationReader<'_> {
                 b'\\' => Piece::Literal(vec![self.escaped(start)?]),
                 b'.' | b'/' if self.notation != Notation::Text => {
                     if *self.separator.get_or_insert(byte) == byte {
-                        if was_behind_separator {
+                        if was_after_separator {
                             let span = Span::new(start - 1, start + 1);
                             return Err(NotationError { kind: NotationErrorKind::EmptyComponent, span });
                         }
-                        self.behind_separator = true;
+                        self.after_separator = true;
                         Piece::Literal(vec![b'/'])
                     } else {
                         Piece::Literal(vec![b'.'])
@@ -138,7 +138,7 @@ impl NotationReader<'_> {
         let mut branches = Vec::new();
         loop {
             branches.push(self.sequence(nesting)?);
-            self.behind_separator = false;
+            self.after_separator = false;
             self.at += 1;
             match self.text.get(self.at - 1) {
                 Some(b',') => {}

@@ -226,9 +226,9 @@ impl<'a> Parser<'a> {
 /// The errno with this name, in any case; if `announced`, also one with a similar name.
 fn errno_like(word: &str, announced: bool) -> Option<Errno> {
     Errno::from_name(&word.to_ascii_uppercase()).or_else(|| {
-        let shouted = word.starts_with('E') && !word.contains(|c: char| c.is_ascii_lowercase());
-        let near =
-            did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name())).filter(|_| announced || shouted);
+        let uppercase = word.starts_with('E') && !word.contains(|c: char| c.is_ascii_lowercase());
+        let near = did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name()))
+            .filter(|_| announced || uppercase);
         near.and_then(Errno::from_name)
     })
 }
