@@ -123,7 +123,7 @@ impl Layout<'_> {
                 self.test = TestPosition::Header;
             }
             TokenKind::Punct(Punct::BraceOpen) if self.test == TestPosition::Header => {
-                self.test = TestPosition::Steps
+                self.test = TestPosition::Steps;
             }
             TokenKind::Punct(punct @ (Punct::ParenOpen | Punct::BracketOpen | Punct::BraceOpen)) => {
                 self.open.push(punct);
