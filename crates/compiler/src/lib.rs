@@ -1,9 +1,9 @@
 //! Compiles a policy to a BPF program for the kernel's `cgroup/sysctl` hook.
 //!
-//! In: a policy ([`knobgate_policy::Policy`], or [`knobgate_policy::PolicyFile`] with its text) and what the kernel that will run it can do
-//! ([`knobgate_bpf::Features`]). Out: a [`knobgate_bpf::Program`] that decides every access as
-//! [`knobgate_policy::evaluate`] does, and a list of what it decides more strictly because that kernel cannot do
-//! better ([`Degradation`]).
+//! In: a policy ([`knobgate_policy::Policy`], or [`knobgate_policy::PolicyFile`] with its text) and what the kernel
+//! that will run it can do ([`knobgate_bpf::Features`]). Out: a [`knobgate_bpf::Program`] that decides every access as
+//! [`knobgate_policy::evaluate`] does, and a list of what it decides more strictly because that kernel cannot do better
+//! ([`Degradation`]).
 //!
 //! | stage | makes |
 //! | --- | --- |
@@ -62,7 +62,7 @@ pub use source::PolicySource;
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Where it is stricter than the policy, because the kernel cannot do better. Whoever attaches it has to say so.
+    /// Where it is stricter than the policy, because of the kernel. Callers have to report this.
     pub degradations: Vec<Degradation>,
     /// About how many instructions the kernel's verifier will process, right within a factor of two. Its limit is
     /// [`INSTRUCTIONS_MAX`].
@@ -80,10 +80,10 @@ struct InlineLimits {
 /// Half of the verifier's limit, since the estimate is right within a factor of two; and what takes it little time.
 const INLINE_LIMITS: InlineLimits = InlineLimits { all: INSTRUCTIONS_MAX / 2, part: INSTRUCTIONS_MAX / 50 };
 
-/// Compiles a policy, by itself or with the file that it comes from, for a kernel with these features.
+/// Compiles a policy, or a policy file, for a kernel with these features.
 ///
 /// # Errors
-/// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
+/// The policy is too large for a program, or needs something that the kernel does not have; see
 /// [`CompileError`].
 pub fn compile<'a>(
     policy: impl Into<PolicySource<'a>>,
@@ -110,7 +110,7 @@ pub fn compile<'a>(
 /// tests with small policies.
 ///
 /// # Errors
-/// As [`compile`].
+/// Those of [`compile`].
 #[doc(hidden)]
 pub fn compile_inlining<'a>(
     policy: impl Into<PolicySource<'a>>,
@@ -190,11 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_rules_of_a_chain_are_code_as_far_as_they_cost_little() {
+    fn the_last_rules_of_a_chain_are_inlined_up_to_the_limit() {
         let chain: Vec<String> =
             NUMBERS.iter().map(|number| format!("allow write vm.x if {number}")).collect();
         let cost = |rules: &[String]| {
-            // The least limit with which all of them are code.
+            // The least limit with which all of them are inlined.
             (0..1_000)
                 .find(|&all| inlined_of(rules, &InlineLimits { all, part: 0 }) == usize::MAX)
                 .expect("small")
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_share_a_block_cost_once() {
+    fn rules_that_share_a_block_count_once() {
         let rule = |i: usize| format!("allow write vm.x{i} if uid == {i}");
         let (one, many): (Vec<String>, Vec<String>) =
             ((0..1).map(rule).collect(), (0..100).map(rule).collect());
@@ -231,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn conditions_become_data_where_fewer_blocks_are_shared_than_estimated() {
-        // Where stack has to be stored to before it is read, rules for `a` and for `b` share no blocks.
+    fn conditions_become_data_if_fewer_blocks_are_shared_than_estimated() {
+        // If stack has to be stored before it is read, rules for `a` and for `b` share no blocks.
         let or = |i: usize| (0..i).map(|j| format!(" or pos == {j}")).collect::<String>();
         let mut rules: Vec<String> =
             (1..=545).map(|i| format!("deny write a.x{i}, b.x{i} if uid == 7{}", or(i))).collect();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_stay_code_where_data_would_save_little() {
+    fn conditions_stay_inlined_if_data_would_save_little() {
         let bounds = ["1..2", "1..", "..2", "-1..2"];
         let bound = |i: usize, place: u32| bounds[i / 4usize.pow(place) % 4];
         let rules: Vec<String> = (0..200)

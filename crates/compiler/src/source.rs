@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_policy_without_a_file_is_as_its_canonical_text(policy in knobgate_arbitrary::policy()) {
+        fn a_policy_without_a_file_is_like_its_canonical_text(policy in knobgate_arbitrary::policy()) {
             let source = PolicySource::from(&policy);
             let text = policy.to_string();
             prop_assert_eq!(source.source().text(), &text);
