@@ -9,7 +9,7 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
 use crate::{
-    AccessMode, CgroupStorage, Errno, HookProgram, Knobs, OpenFile, Process, ProcessId, Profile,
+    AccessMode, CgroupStorage, Errno, HookProgram, Invocation, Knobs, OpenFile, Process, ProcessId, Profile,
     ProgramFault, WritesStrict,
 };
 
@@ -64,6 +64,11 @@ impl Hook {
         let id = ProgramId(self.programs.len() as u32);
         self.programs.push(program);
         id
+    }
+
+    /// Unloads a program, which must not be attached, so that what it takes can be used again.
+    pub fn unload(&mut self, program: ProgramId) {
+        self.programs[program.0 as usize] = Arc::new(|_: &mut Invocation<'_>| 1);
     }
 }
 

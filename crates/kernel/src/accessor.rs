@@ -16,12 +16,12 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::cgroup::Cgroup;
 use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
-use crate::sys::accesses::{Request, SharedBytes, fork_accessor};
+use crate::sys::accesses::{NAME_BYTES, Request, SharedBytes, fork_accessor};
 
 /// A process inside a cgroup that reads and writes files on behalf of this one. The hook judges the process that reads
 /// or writes, not the one that opened the file.
 ///
-/// It is a child of this process, named `scenario`, with the same privileges and namespaces. It blocks all signals, and
+/// It is a child of this process, named `accessor`, with the same privileges and namespaces. It blocks all signals, and
 /// ends with this value or this process. It runs on one CPU, the first that this process may use, so that a program's
 /// per-CPU data is in one place.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ pub enum AccessorError {
     /// The process cannot be created.
     #[error("cannot start a process inside a cgroup: {source}")]
     Start {
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// It cannot take other ids or another name.
+    #[error("the process inside the cgroup cannot take other ids or another name: {source}")]
+    Become {
         /// What went wrong.
         source: io::Error,
     },
@@ -82,8 +88,25 @@ impl Accessor {
         self.cpu
     }
 
-    /// Calls read(2) for `file` with a zeroed buffer of `count` bytes. Returns its result, with the errno as a negative
-    /// number, and the bytes that were read.
+    /// Takes these real ids and this name, up to its first NUL: what programs of the hook see of a task. The effective ids
+    /// stay, and with them what it is permitted to do.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessorError::Become`], [`Gone`](AccessorError::Gone).
+    pub fn become_task(&mut self, uid: u32, gid: u32, name: &[u8]) -> Result<(), AccessorError> {
+        let mut terminated = [0; NAME_BYTES];
+        let length = name.len().min(NAME_BYTES - 1);
+        terminated[..length].copy_from_slice(&name[..length]);
+        match self.perform(None, Request::Become { uid, gid, name: terminated })? {
+            0 => Ok(()),
+            errno => Err(AccessorError::Become { source: io::Error::from_raw_os_error(-errno as i32) }),
+        }
+    }
+
+    /// Calls read(2) for `file`, or pread(2) if there is a `position`, with a buffer of `count` bytes that are all `fill`.
+    /// Returns its result, with the errno as a negative number, and what the buffer has then, up to the length that it
+    /// returned.
     ///
     /// # Errors
     ///
@@ -92,14 +115,21 @@ impl Accessor {
     /// # Panics
     ///
     /// If `count` is more than [`BYTES_MAX`](Self::BYTES_MAX).
-    pub fn read(&mut self, file: BorrowedFd<'_>, count: usize) -> Result<(i64, Vec<u8>), AccessorError> {
-        self.shared.clear(count);
-        let returned = self.perform(file, Request::Read { count })?;
+    pub fn read(
+        &mut self,
+        file: BorrowedFd<'_>,
+        position: Option<i64>,
+        count: usize,
+        fill: u8,
+    ) -> Result<(i64, Vec<u8>), AccessorError> {
+        self.shared.fill(count, fill);
+        let returned = self.perform(Some(file), Request::Read { count, position })?;
         let filled = usize::try_from(returned).unwrap_or(0).min(count);
         Ok((returned, self.shared.first(filled)))
     }
 
-    /// Calls write(2) for `file`. Returns its result, with the errno as a negative number.
+    /// Calls write(2) for `file`, or pwrite(2) if there is a `position`. Returns its result, with the errno as a negative
+    /// number.
     ///
     /// # Errors
     ///
@@ -108,17 +138,23 @@ impl Accessor {
     /// # Panics
     ///
     /// If `bytes` is longer than [`BYTES_MAX`](Self::BYTES_MAX).
-    pub fn write(&mut self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<i64, AccessorError> {
+    pub fn write(
+        &mut self,
+        file: BorrowedFd<'_>,
+        position: Option<i64>,
+        bytes: &[u8],
+    ) -> Result<i64, AccessorError> {
         self.shared.store(bytes);
-        self.perform(file, Request::Write { count: bytes.len() })
+        self.perform(Some(file), Request::Write { count: bytes.len(), position })
     }
 
-    fn perform(&mut self, file: BorrowedFd<'_>, request: Request) -> Result<i64, AccessorError> {
+    fn perform(&mut self, file: Option<BorrowedFd<'_>>, request: Request) -> Result<i64, AccessorError> {
         let gone = |_| AccessorError::Gone;
-        let files = [file];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&files));
+        if file.is_some() {
+            control.push(SendAncillaryMessage::ScmRights(file.as_slice()));
+        }
         sendmsg(&self.socket, &[IoSlice::new(&request.to_bytes())], &mut control, SendFlags::NOSIGNAL)
             .map_err(gone)?;
         let mut returned = [0; 8];

@@ -17,9 +17,6 @@ pub(crate) struct Knob {
     pub(crate) handler: HandlerDocument,
 }
 
-/// How many bytes of a knob's value are read.
-pub(crate) const VALUE_BYTES: usize = 1 << 16;
-
 const STRING_BYTES: u32 = 4096;
 const BITMAP_BITS: u32 = 65_536;
 
@@ -40,7 +37,7 @@ impl Knob {
     #[cfg(feature = "kernel")]
     /// What a read returns on this kernel while the knob has its initial value.
     pub(crate) fn shown(&self, profile: &Profile) -> Result<Vec<u8>, String> {
-        let read = self.handler(profile)?.read(VALUE_BYTES, &mut 0, &handler_env(profile));
+        let read = self.handler(profile)?.read(knobgate_backend::VALUE_BYTES, &mut 0, &handler_env(profile));
         read.map_err(|errno| format!("reading it fails with {errno}"))
     }
 }

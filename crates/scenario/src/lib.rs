@@ -35,7 +35,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod backend;
 mod bytes;
 mod check;
 mod document;
@@ -50,8 +49,6 @@ mod locate;
 mod model;
 mod path;
 mod play;
-mod processors;
-mod rejection_reason;
 mod scenario;
 mod unique;
 

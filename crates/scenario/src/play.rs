@@ -2,25 +2,40 @@
 
 use std::error::Error;
 
+use knobgate_backend::{
+    Backend, CgroupId, FileId, LinkId, MapId, Placement, ProgramId, RejectionLog, RelativeTo, StepError,
+    StepResult, SyscallResult, Task,
+};
+use knobgate_hook::AccessMode;
 use knobgate_policy::Errno;
 
-use crate::backend::{Backend, StepError, StepResult, SyscallResult};
 use crate::bytes::{Bytes, Hex};
+#[cfg(feature = "kernel")]
+use crate::kernel::MachineKnobs;
 use crate::line::{Details, Line};
-use crate::scenario::{Request, Scenario, Step};
+use crate::scenario::{MapRef, Request, Scenario, Step};
 
 /// A scenario being played on one backend: an iterator over its lines.
 ///
 /// After an error, and where the kernel would crash, there are no more lines.
 pub struct Play<'s> {
     scenario: &'s Scenario,
-    backend: Box<dyn Backend + 's>,
+    backend: Box<dyn Backend>,
+    /// The knobs of the machine, which are restored after the backend has ended.
+    #[cfg(feature = "kernel")]
+    pub(crate) knobs: Option<MachineKnobs>,
     next: usize,
-    loaded: Vec<bool>,
-    attached: Vec<bool>,
-    open: Vec<bool>,
+    /// By the scenario's indexes, like the following fields.
+    maps: Vec<MapId>,
+    cgroups: Vec<CgroupId>,
+    programs: Vec<Option<ProgramId>>,
+    attached: Vec<Option<RelativeTo>>,
+    files: Vec<Option<FileId>>,
     remarks: Vec<String>,
 }
+
+/// The name of the processes in the cgroups.
+const COMM: &[u8] = b"scenario";
 
 /// The backend has failed, so the step has no result.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +49,24 @@ pub struct PlayError {
 }
 
 impl<'s> Play<'s> {
-    pub(crate) fn new(scenario: &'s Scenario, backend: impl Backend + 's) -> Self {
+    /// On a backend that has the scenario's maps and cgroups, and its knobs.
+    pub(crate) fn new(
+        scenario: &'s Scenario,
+        backend: impl Backend + 'static,
+        maps: Vec<MapId>,
+        cgroups: Vec<CgroupId>,
+    ) -> Self {
         Self {
             scenario,
             backend: Box::new(backend),
+            #[cfg(feature = "kernel")]
+            knobs: None,
             next: 0,
-            loaded: vec![false; scenario.programs.len()],
-            attached: vec![false; scenario.attachments.len()],
-            open: vec![false; scenario.files.len()],
+            maps,
+            cgroups,
+            programs: vec![None; scenario.programs.len()],
+            attached: vec![None; scenario.attachments.len()],
+            files: vec![None; scenario.files.len()],
             remarks: Vec::new(),
         }
     }
@@ -64,7 +89,12 @@ impl<'s> Play<'s> {
     ///
     /// Something could not be restored: on the running kernel, the value of a knob.
     pub fn finish(mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.backend.finish()
+        let finished = self.backend.finish();
+        #[cfg(feature = "kernel")]
+        if let Some(mut knobs) = self.knobs.take() {
+            knobs.restore()?;
+        }
+        finished
     }
 }
 
@@ -115,44 +145,43 @@ fn errno_name(errno: i32) -> String {
 /// The descriptor or attachment does not exist.
 const EBADF: StepError = StepError::Errno(9);
 
-/// There are more entries than are listed.
-pub(crate) const E2BIG: StepError = StepError::Errno(7);
-
 impl Play<'_> {
     fn play(&mut self, step: &Step) -> StepResult<Details> {
         match step {
-            &Step::Load { program } => self.load(program)?,
-            &Step::Attach { attachment } => {
-                let described = &self.scenario.attachments[attachment];
-                self.load(described.program)?;
-                if described.anchor.is_some_and(|anchor| !self.attached[anchor]) {
-                    return Err(EBADF);
-                }
-                self.backend.attach(attachment)?;
-                self.attached[attachment] = true;
-            }
-            &Step::Update { attachment, program } => {
+            &Step::Load { program } => {
                 self.load(program)?;
-                self.must_be_attached(attachment)?;
-                self.backend.update(attachment, program)?;
             }
-            &Step::Detach { attachment } => {
-                self.must_be_attached(attachment)?;
-                self.backend.detach(attachment)?;
+            &Step::Attach { attachment } => self.attach(attachment)?,
+            &Step::Update { attachment, program } => {
+                let program = self.load(program)?;
+                self.backend.update_link(self.link(attachment)?, program)?;
             }
+            &Step::Detach { attachment } => match self.attached(attachment)? {
+                RelativeTo::Link(link) => self.backend.detach_link(link)?,
+                RelativeTo::Program(program) => {
+                    let cgroup = self.scenario.attachments[attachment].cgroup;
+                    self.backend.detach(self.cgroups[cgroup], program)?;
+                }
+            },
             &Step::Effective { cgroup } => {
-                let programs = self.backend.effective(cgroup)?;
-                let name = |program: usize| self.scenario.programs[program].name.clone();
-                return Ok(Details::Effective { programs: programs.into_iter().map(name).collect() });
+                let programs = self.backend.effective(self.cgroups[cgroup])?;
+                let index = |id| self.programs.iter().position(|program| *program == Some(id));
+                let name = |index: usize| self.scenario.programs[index].name.clone();
+                return Ok(Details::Effective {
+                    programs: programs.into_iter().filter_map(index).map(name).collect(),
+                });
             }
             Step::Access { file, cgroup, position, request } => {
                 return self.access(*file, *cgroup, *position, request);
             }
             &Step::Map { map } => {
-                let entries = self.backend.entries(map)?;
-                if entries.len() > Scenario::LISTED_MAX as usize {
-                    return Err(E2BIG);
-                }
+                let map = match map {
+                    MapRef::Shared(map) => self.maps[map],
+                    MapRef::Own { program, map } => {
+                        self.backend.maps(self.programs[program].ok_or(EBADF)?)?[map]
+                    }
+                };
+                let entries = self.backend.entries_of_cpu(map)?;
                 let entries = entries.into_iter().map(|(key, value)| (Hex(key), Hex(value))).collect();
                 return Ok(Details::Entries { entries });
             }
@@ -161,20 +190,61 @@ impl Play<'_> {
     }
 
     /// Loads a program, unless it is loaded.
-    fn load(&mut self, program: usize) -> StepResult<()> {
-        if !self.loaded[program] {
-            let stricter = self.backend.load(program)?;
-            self.loaded[program] = true;
-            let (step, name) = (self.next - 1, &self.scenario.programs[program].name);
-            self.remarks.extend(stricter.iter().map(|what| {
-                format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")
-            }));
+    fn load(&mut self, program: usize) -> StepResult<ProgramId> {
+        if let Some(loaded) = self.programs[program] {
+            return Ok(loaded);
         }
+        let described = &self.scenario.programs[program];
+        let made = described.make(&self.backend.features()).map_err(|error| {
+            let full = format!("{}: {error}", described.name);
+            StepError::Rejected { errno: None, log: RejectionLog { reason: error.to_string(), full } }
+        })?;
+        let shared: Option<Vec<MapId>> =
+            made.shared.map(|shared| shared.iter().map(|&map| self.maps[map]).collect());
+        let id = self.backend.load_as(&made.program, shared.as_deref(), made.expected_attach_type)?;
+        self.programs[program] = Some(id);
+        let (step, name) = (self.next - 1, &described.name);
+        self.remarks.extend(made.stricter.iter().map(|what| {
+            format!("step {step}: {name}: the kernel cannot do all that the policy says: {what}")
+        }));
+        Ok(id)
+    }
+
+    fn attach(&mut self, attachment: usize) -> StepResult<()> {
+        let described = &self.scenario.attachments[attachment];
+        let program = self.load(described.program)?;
+        let flags = described.flags;
+        let anchor = described.anchor.map(|anchor| self.attached(anchor)).transpose()?;
+        let placement = Placement {
+            preorder: flags.preorder,
+            before: flags.before,
+            after: flags.after,
+            relative_to: anchor.filter(|_| !flags.replace),
+            replaced: described
+                .anchor
+                .filter(|_| flags.replace)
+                .and_then(|anchor| self.programs[self.scenario.attachments[anchor].program]),
+        };
+        let cgroup = self.cgroups[described.cgroup];
+        self.attached[attachment] = Some(match described.mode {
+            None => RelativeTo::Link(self.backend.link(cgroup, program, &placement)?),
+            Some(mode) => {
+                self.backend.attach(cgroup, program, mode, &placement)?;
+                RelativeTo::Program(program)
+            }
+        });
         Ok(())
     }
 
-    fn must_be_attached(&self, attachment: usize) -> StepResult<()> {
-        if self.attached[attachment] { Ok(()) } else { Err(EBADF) }
+    fn attached(&self, attachment: usize) -> StepResult<RelativeTo> {
+        self.attached[attachment].ok_or(EBADF)
+    }
+
+    fn link(&self, attachment: usize) -> StepResult<LinkId> {
+        match self.attached(attachment)? {
+            RelativeTo::Link(link) => Ok(link),
+            RelativeTo::Program(_) => Err(EBADF),
+        }
     }
 
     fn access(
@@ -186,10 +256,12 @@ impl Play<'_> {
     ) -> StepResult<Details> {
         let described = &self.scenario.files[file];
         let result = self.on_descriptor(file, cgroup, position, request);
-        if described.id.is_none() && self.open[file] {
-            self.backend.close(file);
+        if described.id.is_none()
+            && let Some(file) = self.files[file].take()
+        {
+            self.backend.close(file)?;
         }
-        let value = self.backend.value(described.knob)?.map(Bytes);
+        let value = self.backend.value(&self.scenario.knobs[described.knob].name)?.map(Bytes);
         match result {
             Ok(SyscallResult { returned, data, position }) => {
                 let is_read = matches!(request, Request::Read(_));
@@ -210,16 +282,28 @@ impl Play<'_> {
         position: Option<i64>,
         request: &Request,
     ) -> StepResult<SyscallResult> {
-        if !self.open[file] {
-            self.backend.open(file, cgroup)?;
-            self.open[file] = true;
-        }
+        let cgroup = self.cgroups[cgroup];
+        self.backend.set_task(cgroup, &Task { comm: COMM.to_vec(), ..Task::default() })?;
+        let file = match self.files[file] {
+            Some(file) => file,
+            None => {
+                let described = &self.scenario.files[file];
+                let mode = match (described.reads, described.writes) {
+                    (true, true) => AccessMode::ReadWrite,
+                    (false, true) => AccessMode::Write,
+                    (_, false) => AccessMode::Read,
+                };
+                let knob = &self.scenario.knobs[described.knob].name;
+                *self.files[file].insert(self.backend.open(knob, mode, cgroup)?)
+            }
+        };
         if let Some(position) = position {
             self.backend.seek(file, position)?;
         }
-        match request {
-            Request::Read(count) => self.backend.read(file, cgroup, *count),
-            Request::Write(data) => self.backend.write(file, cgroup, data),
-        }
+        let request = match request {
+            Request::Read(count) => knobgate_backend::Request::Read { count: *count, fill: 0 },
+            Request::Write(data) => knobgate_backend::Request::Write(data),
+        };
+        self.backend.access(file, cgroup, request, None)
     }
 }

@@ -1,5 +1,6 @@
 //! A checked scenario: all references are resolved to indexes.
 
+use knobgate_backend::CgroupId;
 use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Compiled, Degradation};
 use knobgate_hook::{Mode, Profile, WritesStrict};
@@ -37,10 +38,10 @@ impl Scenario {
     pub const PROGRAMS_MAX: u64 = Object::PROGRAMS_MAX as u64;
 
     /// The most memory that the maps of a scenario take together, in bytes.
-    pub const MAPS_MAX: u64 = 256 << 20;
+    pub const MAPS_MAX: u64 = knobgate_backend::MAPS_MAX;
 
     /// The most entries that are listed of a map.
-    pub const LISTED_MAX: u32 = 65_536;
+    pub const LISTED_MAX: u32 = knobgate_backend::ENTRIES_MAX;
 
     /// The kernel that the model stands for, if the scenario says so.
     pub fn profile(&self) -> Option<&Profile> {
@@ -51,6 +52,21 @@ impl Scenario {
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
         Self { profile: Some(profile), ..self }
+    }
+
+    /// Has its cgroups created, each in its parent. The one without a parent is the backend's.
+    pub(crate) fn create_cgroups<E>(
+        &self,
+        mut create: impl FnMut(CgroupId, &str) -> Result<CgroupId, E>,
+    ) -> Result<Vec<CgroupId>, E> {
+        let mut cgroups: Vec<CgroupId> = Vec::new();
+        for Cgroup { name, parent } in &self.cgroups {
+            cgroups.push(match parent {
+                Some(parent) => create(cgroups[*parent], name)?,
+                None => CgroupId::SCRATCH,
+            });
+        }
+        Ok(cgroups)
     }
 }
 

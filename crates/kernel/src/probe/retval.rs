@@ -28,7 +28,7 @@ pub fn probe_invalid_retval() -> Outcome {
         let knob = File::open(format!("{PROC_SYS}/kernel/ostype"))?;
         let mut reader = Accessor::start(&cgroup)?;
         let _link = Link::create(&program, &cgroup)?;
-        Ok(reader.read(knob.as_fd(), 64)?.0)
+        Ok(reader.read(knob.as_fd(), None, 64, 0)?.0)
     };
     match read() {
         Ok(returned) if returned == i64::from(RETVAL) => Outcome::No,

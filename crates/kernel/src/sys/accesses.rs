@@ -1,12 +1,14 @@
 //! The process that makes accesses for another one, from inside a cgroup, and the memory that they share.
 
+use std::ffi::CStr;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
-use rustix::thread::set_name;
+use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::thread::{set_name, set_thread_res_gid, set_thread_res_uid};
 
 use super::fork::{close_all_but, fork_without_exec};
 use crate::process_id::ProcessId;
@@ -49,15 +51,15 @@ impl SharedBytes {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start, bytes.len()) };
     }
 
-    /// Zeroes its first bytes.
+    /// Sets its first bytes to `byte`.
     ///
     /// # Panics
     ///
     /// If it is shorter.
-    pub(crate) fn clear(&mut self, length: usize) {
+    pub(crate) fn fill(&mut self, length: usize, byte: u8) {
         assert!(length <= self.length);
         // SAFETY: as in `store`.
-        unsafe { std::ptr::write_bytes(self.start, 0, length) };
+        unsafe { std::ptr::write_bytes(self.start, byte, length) };
     }
 
     /// Its first bytes.
@@ -79,33 +81,60 @@ impl Drop for SharedBytes {
     }
 }
 
-/// What the process shall do with the file that it receives.
+/// What the process shall do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    Read { count: usize },
-    Write { count: usize },
+    /// Read from the file that comes with the request; at the position of the file, or at this one.
+    Read { count: usize, position: Option<i64> },
+    /// Write to it.
+    Write { count: usize, position: Option<i64> },
+    /// Take these real ids and this name. The effective ids stay.
+    Become { uid: u32, gid: u32, name: [u8; NAME_BYTES] },
 }
+
+/// `TASK_COMM_LEN`
+pub(crate) const NAME_BYTES: usize = 16;
+
+/// Bytes of a request on the socket: its kind and two numbers, or its kind, the ids and the name.
+const REQUEST_BYTES: usize = 32;
 
 impl Request {
     /// The message on the socket.
-    pub(crate) fn to_bytes(self) -> [u8; 16] {
-        let (kind, count) = match self {
-            Self::Read { count } => (0_u64, count),
-            Self::Write { count } => (1, count),
+    pub(crate) fn to_bytes(self) -> [u8; REQUEST_BYTES] {
+        let mut bytes = [0; REQUEST_BYTES];
+        let kind: u64 = match self {
+            Self::Read { position, .. } => u64::from(position.is_some()),
+            Self::Write { position, .. } => 2 | u64::from(position.is_some()),
+            Self::Become { .. } => 4,
         };
-        let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&kind.to_ne_bytes());
-        bytes[8..].copy_from_slice(&(count as u64).to_ne_bytes());
+        match self {
+            Self::Read { count, position } | Self::Write { count, position } => {
+                bytes[8..16].copy_from_slice(&(count as u64).to_ne_bytes());
+                bytes[16..24].copy_from_slice(&position.unwrap_or(0).to_ne_bytes());
+            }
+            Self::Become { uid, gid, name } => {
+                bytes[8..12].copy_from_slice(&uid.to_ne_bytes());
+                bytes[12..16].copy_from_slice(&gid.to_ne_bytes());
+                bytes[16..].copy_from_slice(&name);
+            }
+        }
         bytes
     }
 
-    fn from_bytes(bytes: [u8; 16]) -> Self {
-        let (kind, count) = bytes.split_at(8);
-        let number =
-            |half: &[u8]| half.iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-        match number(kind) {
-            0 => Self::Read { count: number(count) as usize },
-            _ => Self::Write { count: number(count) as usize },
+    fn from_bytes(bytes: &[u8; REQUEST_BYTES]) -> Self {
+        let &[kind, number, at, _] = bytes.as_chunks().0 else { unreachable!("four words") };
+        let [kind, count] = [kind, number].map(u64::from_ne_bytes);
+        let position = (kind & 1 == 1).then(|| i64::from_ne_bytes(at));
+        match kind {
+            0 | 1 => Self::Read { count: count as usize, position },
+            2 | 3 => Self::Write { count: count as usize, position },
+            _ => {
+                let &[uid, gid] = number.as_chunks().0 else { unreachable!("two halves") };
+                let mut name = [0; NAME_BYTES];
+                name.copy_from_slice(&bytes[16..]);
+                Self::Become { uid: u32::from_ne_bytes(uid), gid: u32::from_ne_bytes(gid), name }
+            }
         }
     }
 }
@@ -118,12 +147,12 @@ pub(crate) fn fork_accessor(socket: BorrowedFd<'_>, shared: &SharedBytes) -> Res
 }
 
 fn serve(socket: BorrowedFd<'_>, shared: &SharedBytes) -> u8 {
-    let _ = set_name(c"scenario");
+    let _ = set_name(c"accessor");
     close_all_but([socket.as_raw_fd(); 4]);
     loop {
         match receive(socket) {
             Ok(Some((request, file))) => {
-                let returned = perform(request, file.as_raw_fd(), shared);
+                let returned = perform(request, file.as_ref().map_or(-1, AsRawFd::as_raw_fd), shared);
                 // Close the descriptor before answering.
                 drop(file);
                 if send(socket, &returned.to_ne_bytes(), SendFlags::NOSIGNAL).is_err() {
@@ -136,10 +165,10 @@ fn serve(socket: BorrowedFd<'_>, shared: &SharedBytes) -> u8 {
     }
 }
 
-fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, OwnedFd)>> {
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, Option<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [0; 16];
+    let mut bytes = [0; REQUEST_BYTES];
     let received =
         recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let mut file = None;
@@ -148,9 +177,9 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, OwnedFd)>> {
             file = files.last();
         }
     }
-    match (received.bytes, file) {
-        (0, _) => Ok(None),
-        (16, Some(file)) => Ok(Some((Request::from_bytes(bytes), file))),
+    match received.bytes {
+        0 => Ok(None),
+        REQUEST_BYTES => Ok(Some((Request::from_bytes(&bytes), file))),
         _ => Err(Errno::PROTO),
     }
 }
@@ -158,14 +187,27 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Request, OwnedFd)>> {
 /// The result of the system call, with the errno as a negative number. It is a raw number because a program of the hook
 /// can set one that is neither a length nor an errno.
 fn perform(request: Request, file: i32, shared: &SharedBytes) -> i64 {
-    let (number, count) = match request {
-        Request::Read { count } => (libc::SYS_read, count),
-        Request::Write { count } => (libc::SYS_write, count),
+    let (plain, at_position, count, position) = match request {
+        Request::Read { count, position } => (libc::SYS_read, libc::SYS_pread64, count, position),
+        Request::Write { count, position } => (libc::SYS_write, libc::SYS_pwrite64, count, position),
+        Request::Become { uid, gid, name } => {
+            return become_task(uid, gid, &name)
+                .map_or_else(|error| -i64::from(error.raw_os_error()), |()| 0);
+        }
     };
+    let number = if position.is_some() { at_position } else { plain };
     let count = count.min(shared.length);
-    // SAFETY: `shared` has `count` bytes, and the requesting process does not touch them before the answer.
-    let returned = unsafe { libc::syscall(number, file, shared.start, count) };
+    // SAFETY: `shared` has `count` bytes, and the requesting process does not touch them before the answer. read(2) and
+    // write(2) ignore the last argument.
+    let returned = unsafe { libc::syscall(number, file, shared.start, count, position.unwrap_or(0)) };
     if returned == -1 { -i64::from(last_error().raw_os_error()) } else { returned }
+}
+
+fn become_task(uid: u32, gid: u32, name: &[u8; NAME_BYTES]) -> Result<()> {
+    let (effective_uid, effective_gid) = (geteuid(), getegid());
+    set_thread_res_gid(Gid::from_raw(gid), effective_gid, effective_gid)?;
+    set_thread_res_uid(Uid::from_raw(uid), effective_uid, effective_uid)?;
+    set_name(CStr::from_bytes_until_nul(name).map_err(|_| Errno::INVAL)?)
 }
 
 fn last_error() -> Errno {

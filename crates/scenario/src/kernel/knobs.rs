@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use knobgate_backend::VALUE_BYTES;
 use knobgate_hook::Profile;
 use knobgate_policy::Text;
 
-use crate::knob::{Knob, VALUE_BYTES};
+use crate::knob::Knob;
 use crate::scenario::Scenario;
 
 /// Why a knob of a scenario cannot be set or restored.
@@ -87,7 +88,7 @@ const STRICT: &str = "kernel/sysctl_writes_strict";
 
 /// The knobs of a scenario, with the values that they had.
 #[derive(Debug)]
-pub(super) struct MachineKnobs {
+pub(crate) struct MachineKnobs {
     /// In the order of the scenario, and then [`STRICT`].
     knobs: Vec<MachineKnob>,
     /// Whether they may have other values now.
@@ -103,7 +104,7 @@ struct MachineKnob {
 }
 
 /// All of what is read from a knob.
-pub(super) fn value_of(path: &Path) -> io::Result<Vec<u8>> {
+fn value_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut value = vec![0; VALUE_BYTES];
     // A second read of a number would return nothing.
     let length = File::open(path)?.read(&mut value)?;
@@ -148,12 +149,8 @@ impl MachineKnobs {
         Ok(machine)
     }
 
-    pub(super) fn path(&self, knob: usize) -> &Path {
-        &self.knobs[knob].path
-    }
-
     /// Restores the values of all knobs.
-    pub(super) fn restore(&mut self) -> Result<(), KnobError> {
+    pub(crate) fn restore(&mut self) -> Result<(), KnobError> {
         if !std::mem::take(&mut self.touched) {
             return Ok(());
         }

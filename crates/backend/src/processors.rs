@@ -1,4 +1,4 @@
-//! Per-CPU maps. All accesses of a scenario are made on one processor, and only its values are shown.
+//! Per-CPU maps. All accesses are made on one processor.
 
 use knobgate_bpf::{MapDef, MapKind};
 

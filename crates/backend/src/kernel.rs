@@ -1,0 +1,438 @@
+//! The running kernel as a backend.
+
+use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use knobgate_bpf::{Features, MapDef, MapKind, Program};
+use knobgate_hook::{AccessMode, Errno, Mode};
+use knobgate_kernel::{
+    Accessor, AttachMode, AttachPosition, CgroupError, Link, LoadError, LoadOptions, Map, ObjectError,
+    PROC_SYS, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach, link_update,
+    load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
+};
+use rustix::fs::{SeekFrom, seek};
+
+use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
+use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
+use crate::processors::for_processors;
+use crate::step_error::{RejectionLog, StepError, StepResult};
+use crate::{ENTRIES_MAX, MAPS_MAX, VALUE_BYTES, rejection_reason};
+
+/// The running kernel's hook, below one cgroup.
+///
+/// The knobs are the machine's own, or those of the namespaces that this process is in. The processes in the cgroups are
+/// children of this one.
+#[derive(Debug)]
+pub struct KernelBackend {
+    files: Table<FileId, File>,
+    links: Table<LinkId, Link>,
+    programs: Table<ProgramId, Loaded>,
+    maps: Table<MapId, (Map, MapDef)>,
+    cgroups: Table<CgroupId, Cgroup>,
+    /// `None` after the end.
+    scratch: Option<ScratchCgroup>,
+    cpus: usize,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    fd: ProgramFd,
+    id: u32,
+    maps: Vec<MapId>,
+    has_own_maps: bool,
+}
+
+#[derive(Debug)]
+struct Cgroup {
+    cgroup: knobgate_kernel::Cgroup,
+    task: Task,
+    /// It is started on demand.
+    accessor: Option<Accessor>,
+}
+
+impl KernelBackend {
+    /// A backend with a scratch cgroup in `parent`, named after `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// The cgroup cannot be created.
+    pub fn new(parent: &knobgate_kernel::Cgroup, prefix: &str) -> Result<Self, CgroupError> {
+        let scratch = ScratchCgroup::create(parent, prefix)?;
+        let mut cgroups = Table::default();
+        cgroups.insert(Cgroup::new(knobgate_kernel::Cgroup::open(scratch.path())?));
+        Ok(Self {
+            files: Table::default(),
+            links: Table::default(),
+            programs: Table::default(),
+            maps: Table::default(),
+            cgroups,
+            scratch: Some(scratch),
+            cpus: possible_cpus().unwrap_or(1),
+        })
+    }
+
+    /// How many programs run for the scratch cgroup. Before the first step they are those of others, which
+    /// [`effective`](Backend::effective) leaves out.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not list them.
+    pub fn count_effective(&self) -> Result<usize, ObjectError> {
+        self.scratch.as_ref().map_or(Ok(0), |scratch| Ok(scratch.effective()?.len()))
+    }
+
+    /// [`create_cgroup`](Backend::create_cgroup), with the kernel's own error.
+    ///
+    /// # Errors
+    ///
+    /// The cgroup cannot be created.
+    pub fn add_cgroup(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, CgroupError> {
+        let parent = self.cgroups.get(parent).map_err(|_| CgroupError::NotFound { path: name.into() })?;
+        let cgroup = parent.cgroup.create(name)?;
+        Ok(self.cgroups.insert(Cgroup::new(cgroup)))
+    }
+
+    /// [`create_map`](Backend::create_map), with the kernel's own error, which names `user`.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be created.
+    pub fn add_map(&mut self, user: &str, def: &MapDef) -> Result<MapId, LoadError> {
+        let map = create_map(user, &for_processors(def, self.cpus))?;
+        Ok(self.maps.insert((map, def.clone())))
+    }
+}
+
+impl KernelBackend {
+    fn both(
+        &self,
+        cgroup: CgroupId,
+        program: ProgramId,
+    ) -> StepResult<(&knobgate_kernel::Cgroup, &ProgramFd)> {
+        Ok((&self.cgroups.get(cgroup)?.cgroup, &self.programs.get(program)?.fd))
+    }
+
+    fn position(&self, placement: &Placement) -> StepResult<AttachPosition<'_>> {
+        let Placement { preorder, before, after, relative_to, replaced } = *placement;
+        let program = |program| StepResult::Ok(&self.programs.get(program)?.fd);
+        let relative_to = match relative_to {
+            Some(RelativeTo::Program(relative)) => {
+                Some(knobgate_kernel::RelativeTo::Program(program(relative)?))
+            }
+            Some(RelativeTo::Link(link)) => Some(knobgate_kernel::RelativeTo::Link(self.links.get(link)?)),
+            None => None,
+        };
+        Ok(AttachPosition {
+            preorder,
+            before,
+            after,
+            relative_to,
+            replaced: replaced.map(program).transpose()?,
+        })
+    }
+
+    fn id_of(&self, id: u32) -> Option<ProgramId> {
+        self.programs.find(|loaded| loaded.id == id)
+    }
+}
+
+impl Cgroup {
+    fn new(cgroup: knobgate_kernel::Cgroup) -> Self {
+        Self { cgroup, task: Task::default(), accessor: None }
+    }
+
+    fn accessor(&mut self) -> StepResult<&mut Accessor> {
+        if let Some(ref mut accessor) = self.accessor {
+            return Ok(accessor);
+        }
+        let Task { uid, gid, comm } = &self.task;
+        let mut accessor = Accessor::start(&self.cgroup).map_err(backend_failed)?;
+        accessor.become_task(*uid, *gid, comm).map_err(backend_failed)?;
+        Ok(self.accessor.insert(accessor))
+    }
+}
+
+fn backend_failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> StepError {
+    StepError::Backend(error.into())
+}
+
+/// The result of a system call.
+fn step_result<T>(result: io::Result<T>) -> StepResult<T> {
+    result.map_err(|error| match error.raw_os_error() {
+        Some(errno) => StepError::Errno(errno),
+        None => backend_failed(error),
+    })
+}
+
+fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
+    result.map_err(|error| match error {
+        CgroupError::Exists { .. } => Errno::EEXIST.into(),
+        CgroupError::NotFound { .. } => Errno::ENOENT.into(),
+        CgroupError::InUse { .. } => Errno::EBUSY.into(),
+        CgroupError::InvalidName { .. } => Errno::EINVAL.into(),
+        error => backend_failed(error),
+    })
+}
+
+/// The error of a program that was not loaded.
+fn rejected(error: LoadError) -> StepError {
+    let errno = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    let reason = match &error {
+        LoadError::NotPermitted { .. } | LoadError::LockedMemory { .. } | LoadError::NoMemory { .. } => {
+            return backend_failed(error);
+        }
+        LoadError::Rejected { log, .. } => rejection_reason::reason(log.reason()),
+        LoadError::TooLarge { insns, log, .. } => rejection_reason::too_large(*insns, log.reason()),
+        other => other.to_string(),
+    };
+    let log = error.log().map(|log| format!("\n{}", log.text().trim_end())).unwrap_or_default();
+    StepError::Rejected { errno, log: RejectionLog { reason, full: format!("{error}{log}") } }
+}
+
+fn open(knob: &str, mode: AccessMode) -> io::Result<File> {
+    let reads = matches!(mode, AccessMode::Read | AccessMode::ReadWrite);
+    let writes = matches!(mode, AccessMode::Write | AccessMode::ReadWrite);
+    OpenOptions::new().read(reads).write(writes).open(format!("{PROC_SYS}/{knob}"))
+}
+
+impl Backend for KernelBackend {
+    fn features(&self) -> Features {
+        probe_cached().features()
+    }
+
+    fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> StepResult<CgroupId> {
+        cgroup_result(self.add_cgroup(parent, name))
+    }
+
+    fn remove_cgroup(&mut self, cgroup: CgroupId) -> StepResult<()> {
+        let cgroup = self.cgroups.remove(cgroup)?;
+        drop(cgroup.accessor);
+        cgroup_result(cgroup.cgroup.remove())?;
+        // The kernel detaches what was attached there later (`cgroup_bpf_release()` in kernel/bpf/cgroup.c).
+        let leads_there =
+            |link: &Link| link.info().is_ok_and(|info| info.cgroup_id == Some(cgroup.cgroup.id()));
+        let start = Instant::now();
+        while self.links.values().any(leads_there) {
+            if start.elapsed() > Duration::from_secs(10) {
+                return Err(backend_failed("a link still leads to a cgroup that was removed"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn set_task(&mut self, cgroup: CgroupId, task: &Task) -> StepResult<()> {
+        let cgroup = self.cgroups.get_mut(cgroup)?;
+        if let Some(accessor) = &mut cgroup.accessor
+            && cgroup.task != *task
+        {
+            accessor.become_task(task.uid, task.gid, &task.comm).map_err(backend_failed)?;
+        }
+        cgroup.task.clone_from(task);
+        Ok(())
+    }
+
+    fn create_map(&mut self, def: &MapDef) -> StepResult<MapId> {
+        self.add_map(&def.name, def).map_err(rejected)
+    }
+
+    fn load_as(
+        &mut self,
+        program: &Program,
+        maps: Option<&[MapId]>,
+        expected_attach_type: u32,
+    ) -> StepResult<ProgramId> {
+        let options = LoadOptions { expected_attach_type, ..LoadOptions::default() };
+        let ids = match maps {
+            Some(shared) => shared.to_vec(),
+            None => {
+                let made = program.maps.iter().map(|def| self.add_map(&program.name, def).map_err(rejected));
+                made.collect::<Result<_, _>>()?
+            }
+        };
+        let handles = ids.iter().map(|&id| self.maps.get(id)?.0.try_clone().map_err(backend_failed));
+        let handles = handles.collect::<Result<_, _>>()?;
+        let fd = load_with_maps(program, handles, &options).map_err(rejected)?.program;
+        let id = fd.info().map_err(backend_failed)?.id;
+        Ok(self.programs.insert(Loaded { fd, id, maps: ids, has_own_maps: maps.is_none() }))
+    }
+
+    fn unload(&mut self, program: ProgramId) -> StepResult<()> {
+        let loaded = self.programs.remove(program)?;
+        if loaded.has_own_maps {
+            loaded.maps.into_iter().try_for_each(|map| self.maps.remove(map).map(drop))?;
+        }
+        Ok(())
+    }
+
+    fn maps(&self, program: ProgramId) -> StepResult<&[MapId]> {
+        Ok(&self.programs.get(program)?.maps)
+    }
+
+    fn attach(
+        &mut self,
+        cgroup: CgroupId,
+        program: ProgramId,
+        mode: Mode,
+        placement: &Placement,
+    ) -> StepResult<()> {
+        let mode = match mode {
+            Mode::Single => AttachMode::Single,
+            Mode::Override => AttachMode::Override,
+            Mode::Multi => AttachMode::Multi,
+        };
+        let (cgroup, program) = self.both(cgroup, program)?;
+        step_result(prog_attach(program, cgroup, mode, &self.position(placement)?))
+    }
+
+    fn detach(&mut self, cgroup: CgroupId, program: ProgramId) -> StepResult<()> {
+        let (cgroup, program) = self.both(cgroup, program)?;
+        step_result(prog_detach(program, cgroup))
+    }
+
+    fn link(&mut self, cgroup: CgroupId, program: ProgramId, placement: &Placement) -> StepResult<LinkId> {
+        let (cgroup, program) = self.both(cgroup, program)?;
+        let link = step_result(link_create(program, cgroup, &self.position(placement)?))?;
+        Ok(self.links.insert(link))
+    }
+
+    fn update_link(&mut self, link: LinkId, program: ProgramId) -> StepResult<()> {
+        step_result(link_update(self.links.get(link)?, &self.programs.get(program)?.fd))
+    }
+
+    fn detach_link(&mut self, link: LinkId) -> StepResult<()> {
+        step_result(link_detach(self.links.get(link)?))
+    }
+
+    fn close_link(&mut self, link: LinkId) -> StepResult<()> {
+        self.links.remove(link).map(drop)
+    }
+
+    fn attached(&mut self, cgroup: CgroupId) -> StepResult<Attached> {
+        let attached = self.cgroups.get(cgroup)?.cgroup.attached().map_err(backend_failed)?;
+        let mode = attached.mode.map(|mode| match mode {
+            AttachMode::Single => Mode::Single,
+            AttachMode::Override => Mode::Override,
+            AttachMode::Multi => Mode::Multi,
+        });
+        let known =
+            |&id| self.id_of(id).ok_or_else(|| backend_failed("somebody else has attached a program"));
+        let programs = attached.program_ids.iter().map(known).collect::<Result<_, _>>()?;
+        Ok(Attached { mode, programs, revision: attached.revision })
+    }
+
+    fn effective(&mut self, cgroup: CgroupId) -> StepResult<Vec<ProgramId>> {
+        let ids = self.cgroups.get(cgroup)?.cgroup.effective().map_err(backend_failed)?;
+        Ok(ids.into_iter().filter_map(|id| self.id_of(id)).collect())
+    }
+
+    /// No program runs when a knob is opened, so any process can do it.
+    fn open(&mut self, knob: &str, mode: AccessMode, _cgroup: CgroupId) -> StepResult<FileId> {
+        Ok(self.files.insert(step_result(open(knob, mode))?))
+    }
+
+    fn seek(&mut self, file: FileId, position: i64) -> StepResult<()> {
+        let sought = seek(self.files.get(file)?, SeekFrom::Start(position as u64));
+        step_result(sought.map_err(io::Error::from)).map(drop)
+    }
+
+    fn access(
+        &mut self,
+        file: FileId,
+        cgroup: CgroupId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult> {
+        let file = self.files.get(file)?;
+        let accessor = self.cgroups.get_mut(cgroup)?.accessor()?;
+        let done = match request {
+            Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
+            Request::Write(bytes) => {
+                accessor.write(file.as_fd(), position, bytes).map(|returned| (returned, Vec::new()))
+            }
+        };
+        let (returned, data) = done.map_err(backend_failed)?;
+        let position =
+            seek(file, SeekFrom::Current(0)).map_err(|error| backend_failed(io::Error::from(error)))?;
+        Ok(SyscallResult { returned, data, position: position.cast_signed() })
+    }
+
+    fn close(&mut self, file: FileId) -> StepResult<()> {
+        self.files.remove(file).map(drop)
+    }
+
+    fn value(&mut self, knob: &str) -> StepResult<Option<Vec<u8>>> {
+        let mut value = vec![0; VALUE_BYTES];
+        // A second read of a number would return nothing.
+        let read = open(knob, AccessMode::Read).and_then(|mut file| file.read(&mut value));
+        Ok(read.ok().map(|length| {
+            value.truncate(length);
+            value
+        }))
+    }
+
+    fn set_value(&mut self, knob: &str, value: &[u8]) -> StepResult<i64> {
+        let mut file = step_result(open(knob, AccessMode::Write))?;
+        match step_result(file.write(value)) {
+            Ok(length) => Ok(length as i64),
+            Err(StepError::Errno(errno)) => Ok(-i64::from(errno)),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn map_def(&self, map: MapId) -> StepResult<&MapDef> {
+        Ok(&self.maps.get(map)?.1)
+    }
+
+    fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
+        let (map, def) = self.maps.get(map)?;
+        let no_key = |value: Vec<u8>| (Vec::new(), value);
+        let (entries, most): (Vec<Entry>, _) = match def.kind {
+            MapKind::Ringbuf => {
+                let mut ring = RingBuffer::open(map).map_err(backend_failed)?;
+                (ring.drain().into_iter().map(no_key).collect(), ENTRIES_MAX as usize)
+            }
+            MapKind::Queue | MapKind::Stack => {
+                let queued = map.queued().map_err(backend_failed)?;
+                (queued.into_iter().map(no_key).collect(), ENTRIES_MAX as usize)
+            }
+            kind => {
+                let bytes = u64::from(def.key_size) + u64::from(def.value_size) * self.cpus as u64;
+                let most = (MAPS_MAX / bytes.max(1)).min(ENTRIES_MAX.into()) as usize;
+                // One more, to notice if there are too many.
+                let entries = map.first_entries(most + 1).map_err(backend_failed)?;
+                let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+                // Arrays are in the order of their indexes already.
+                if !matches!(kind, MapKind::Array | MapKind::PercpuArray) {
+                    entries.sort();
+                }
+                (entries, most)
+            }
+        };
+        if entries.len() > most { Err(Errno::E2BIG.into()) } else { Ok(entries) }
+    }
+
+    fn cpu(&self) -> usize {
+        self.cgroups.values().find_map(|cgroup| cgroup.accessor.as_ref()).map_or(0, Accessor::cpu)
+    }
+
+    fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
+        self.maps.get(map)?.0.update(key, value).map_err(backend_failed)
+    }
+
+    fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.files.clear();
+        self.links.clear();
+        self.cgroups.clear();
+        match self.scratch.take() {
+            Some(scratch) => Ok(scratch.finish()?),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The model of the kernel's hook as a backend.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use knobgate_bpf::{Features, MapDef, MapKind, Program};
+use knobgate_hook::attach::{Options, Position, Relative};
+use knobgate_hook::maps::MapMemory;
+use knobgate_hook::{
+    AccessMode, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError, Mode, OpenFile, Process,
+    ProcessId, ProgramFault, Rejection,
+};
+
+use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
+use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
+use crate::processors::for_processors;
+use crate::step_error::{RejectionLog, StepError, StepResult};
+use crate::{ENTRIES_MAX, MAPS_MAX, VALUE_BYTES, rejection_reason};
+
+/// The model of the kernel's hook.
+pub struct ModelBackend {
+    hook: Hook,
+    cpus: u32,
+    /// The process for which no program runs.
+    outside: ProcessId,
+    cgroups: Table<CgroupId, Cgroup>,
+    programs: Table<ProgramId, Loaded>,
+    links: Table<LinkId, knobgate_hook::LinkId>,
+    files: Table<FileId, OpenFile>,
+    maps: Table<MapId, (Map, MapDef)>,
+    /// For all maps.
+    memory: MapMemory,
+}
+
+struct Cgroup {
+    id: knobgate_hook::CgroupId,
+    process: ProcessId,
+}
+
+struct Loaded {
+    id: knobgate_hook::ProgramId,
+    maps: Vec<MapId>,
+    has_own_maps: bool,
+}
+
+impl ModelBackend {
+    /// A backend of this hook, on a machine with this many CPUs. Accesses are made on the first.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: the hook has a cgroup `scratch` already.
+    pub fn new(mut hook: Hook, cpus: u32) -> Result<Self, Errno> {
+        let outside = hook.spawn(hook.root(), process(&Task::default()))?;
+        let mut backend = Self {
+            hook,
+            cpus,
+            outside,
+            cgroups: Table::default(),
+            programs: Table::default(),
+            links: Table::default(),
+            files: Table::default(),
+            maps: Table::default(),
+            memory: MapMemory::new(MAPS_MAX),
+        };
+        backend.create_in(backend.hook.root(), "scratch")?;
+        Ok(backend)
+    }
+
+    /// The hook.
+    pub fn hook(&self) -> &Hook {
+        &self.hook
+    }
+
+    /// [`create_map`](Backend::create_map), with the model's own error.
+    ///
+    /// # Errors
+    ///
+    /// The map is rejected.
+    pub fn add_map(&mut self, def: &MapDef) -> Result<MapId, MapError> {
+        let map = Map::within(&for_processors(def, self.cpus as usize), self.cpus, &self.memory)?;
+        Ok(self.maps.insert((map, def.clone())))
+    }
+
+    /// [`create_cgroup`](Backend::create_cgroup), with the model's own error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hook::create_cgroup`].
+    pub fn add_cgroup(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
+        let parent = self.cgroups.get(parent).map_err(|_| Errno::ENOENT)?.id;
+        self.create_in(parent, name)
+    }
+
+    fn create_in(&mut self, parent: knobgate_hook::CgroupId, name: &str) -> Result<CgroupId, Errno> {
+        let id = self.hook.create_cgroup(parent, name)?;
+        let process = self.hook.spawn(id, process(&Task::default()))?;
+        Ok(self.cgroups.insert(Cgroup { id, process }))
+    }
+
+    /// The ids of a cgroup and a program in the hook.
+    fn both(
+        &self,
+        cgroup: CgroupId,
+        program: ProgramId,
+    ) -> StepResult<(knobgate_hook::CgroupId, knobgate_hook::ProgramId)> {
+        Ok((self.cgroups.get(cgroup)?.id, self.programs.get(program)?.id))
+    }
+
+    fn options(&self, placement: &Placement) -> StepResult<Options> {
+        let relative = match placement.relative_to {
+            Some(RelativeTo::Link(link)) => Some(Relative::Link(*self.links.get(link)?)),
+            Some(RelativeTo::Program(program)) => Some(Relative::Program(self.programs.get(program)?.id)),
+            None => None,
+        };
+        let position = match (placement.before, placement.after, relative) {
+            (false, false, None) => Position::Unspecified,
+            (true, false, None) => Position::First,
+            (false, true, None) => Position::Last,
+            (true, false, Some(relative)) => Position::Before(relative),
+            (false, true, Some(relative)) => Position::After(relative),
+            (true, true, relative) => Position::BothSides { relative: relative.is_some() },
+            (false, false, Some(relative)) => Position::NoSide(relative),
+        };
+        Ok(Options { position, preorder: placement.preorder, expected_revision: None })
+    }
+
+    fn ids_of(&self, programs: &[knobgate_hook::ProgramId]) -> Vec<ProgramId> {
+        programs.iter().filter_map(|id| self.programs.find(|loaded| loaded.id == *id)).collect()
+    }
+}
+
+fn process(task: &Task) -> Process {
+    let Task { uid, gid, comm } = task.clone();
+    Process { task: knobgate_hook::Task { uid, gid, comm, ..Default::default() }, ..Process::default() }
+}
+
+fn fault(fault: ProgramFault) -> StepError {
+    let crashes = |fault: &Fault| fault.reason.is_crash();
+    let message = fault.source.to_string();
+    if fault.source.downcast_ref().is_some_and(crashes) {
+        StepError::Crash(message)
+    } else {
+        StepError::Fault(message)
+    }
+}
+
+fn rejected(program: &str, rejection: &Rejection) -> StepError {
+    StepError::Rejected {
+        errno: Some(rejection.errno().number() as i32),
+        log: RejectionLog {
+            reason: rejection_reason::reason(&rejection.to_string()),
+            full: format!("the model rejects program {program:?}: {rejection}"),
+        },
+    }
+}
+
+fn map_rejected(error: MapError) -> StepError {
+    StepError::Rejected {
+        errno: Some(error.errno().number() as i32),
+        log: RejectionLog { reason: error.to_string(), full: format!("the model rejects a map: {error}") },
+    }
+}
+
+impl Backend for ModelBackend {
+    fn features(&self) -> Features {
+        self.hook.profile().features()
+    }
+
+    fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> StepResult<CgroupId> {
+        Ok(self.add_cgroup(parent, name)?)
+    }
+
+    fn remove_cgroup(&mut self, cgroup: CgroupId) -> StepResult<()> {
+        let Cgroup { id, process } = self.cgroups.remove(cgroup)?;
+        self.hook.end_process(process);
+        Ok(self.hook.remove_cgroup(id)?)
+    }
+
+    fn set_task(&mut self, cgroup: CgroupId, task: &Task) -> StepResult<()> {
+        let process = self.cgroups.get(cgroup)?.process;
+        Ok(self.hook.change_process(process, |process| {
+            (process.task.uid, process.task.gid) = (task.uid, task.gid);
+            process.task.comm.clone_from(&task.comm);
+        })?)
+    }
+
+    fn create_map(&mut self, def: &MapDef) -> StepResult<MapId> {
+        self.add_map(def).map_err(map_rejected)
+    }
+
+    fn load_as(
+        &mut self,
+        program: &Program,
+        maps: Option<&[MapId]>,
+        expected_attach_type: u32,
+    ) -> StepResult<ProgramId> {
+        let profile = *self.hook.profile();
+        let options = LoadOptions { expected_attach_type, cpus: self.cpus };
+        let ids = match maps {
+            Some(shared) => shared.to_vec(),
+            None => {
+                let defs = program.maps.iter().enumerate();
+                let made = defs.map(|(index, def)| {
+                    let failed = |error| {
+                        rejected(&program.name, &Rejection::Map { index, name: def.name.clone(), error })
+                    };
+                    self.add_map(def).map_err(failed)
+                });
+                made.collect::<Result<_, _>>()?
+            }
+        };
+        let handles: StepResult<Vec<Map>> = ids.iter().map(|&id| Ok(self.maps.get(id)?.0.clone())).collect();
+        let loaded = LoadedProgram::load_with_maps(program, handles?, &profile, &options)
+            .map_err(|rejection| rejected(&program.name, &rejection))?;
+        let id = self.hook.load_shared(Arc::new(loaded));
+        Ok(self.programs.insert(Loaded { id, maps: ids, has_own_maps: maps.is_none() }))
+    }
+
+    fn unload(&mut self, program: ProgramId) -> StepResult<()> {
+        let loaded = self.programs.remove(program)?;
+        self.hook.unload(loaded.id);
+        if loaded.has_own_maps {
+            loaded.maps.into_iter().try_for_each(|map| self.maps.remove(map).map(drop))?;
+        }
+        Ok(())
+    }
+
+    fn maps(&self, program: ProgramId) -> StepResult<&[MapId]> {
+        Ok(&self.programs.get(program)?.maps)
+    }
+
+    fn attach(
+        &mut self,
+        cgroup: CgroupId,
+        program: ProgramId,
+        mode: Mode,
+        placement: &Placement,
+    ) -> StepResult<()> {
+        let (cgroup, program) = self.both(cgroup, program)?;
+        let options = self.options(placement)?;
+        let done = match (mode, placement.replaced) {
+            (mode, None) => self.hook.attach(cgroup, program, mode, options),
+            (Mode::Multi, Some(old)) => {
+                self.hook.replace(cgroup, self.programs.get(old)?.id, program, options)
+            }
+            // BPF_F_REPLACE is not valid without BPF_F_ALLOW_MULTI.
+            (_, Some(_)) => Err(Errno::EINVAL),
+        };
+        Ok(done?)
+    }
+
+    fn detach(&mut self, cgroup: CgroupId, program: ProgramId) -> StepResult<()> {
+        let (cgroup, program) = self.both(cgroup, program)?;
+        Ok(self.hook.detach(cgroup, Some(program), None)?)
+    }
+
+    fn link(&mut self, cgroup: CgroupId, program: ProgramId, placement: &Placement) -> StepResult<LinkId> {
+        let (cgroup, program) = self.both(cgroup, program)?;
+        // BPF_F_REPLACE is not valid for links.
+        if placement.replaced.is_some() {
+            return Err(Errno::EINVAL.into());
+        }
+        let link = self.hook.link(cgroup, program, self.options(placement)?)?;
+        Ok(self.links.insert(link))
+    }
+
+    fn update_link(&mut self, link: LinkId, program: ProgramId) -> StepResult<()> {
+        let program = self.programs.get(program)?.id;
+        Ok(self.hook.update_link(*self.links.get(link)?, program, None)?)
+    }
+
+    fn detach_link(&mut self, link: LinkId) -> StepResult<()> {
+        Ok(self.hook.detach_link(*self.links.get(link)?)?)
+    }
+
+    fn close_link(&mut self, link: LinkId) -> StepResult<()> {
+        self.hook.close_link(self.links.remove(link)?);
+        Ok(())
+    }
+
+    fn attached(&mut self, cgroup: CgroupId) -> StepResult<Attached> {
+        let attached = self.hook.attached(self.cgroups.get(cgroup)?.id)?;
+        // Kernels with attach positions count revisions.
+        let revision = self.hook.profile().attach_positions.then_some(attached.revision);
+        Ok(Attached { mode: attached.mode, programs: self.ids_of(&attached.programs), revision })
+    }
+
+    fn effective(&mut self, cgroup: CgroupId) -> StepResult<Vec<ProgramId>> {
+        Ok(self.ids_of(&self.hook.effective(self.cgroups.get(cgroup)?.id)?))
+    }
+
+    fn open(&mut self, knob: &str, mode: AccessMode, cgroup: CgroupId) -> StepResult<FileId> {
+        let opened = self.hook.open(self.cgroups.get(cgroup)?.process, knob, mode)?;
+        Ok(self.files.insert(opened))
+    }
+
+    fn seek(&mut self, file: FileId, position: i64) -> StepResult<()> {
+        self.files.get_mut(file)?.position = position;
+        Ok(())
+    }
+
+    fn access(
+        &mut self,
+        file: FileId,
+        cgroup: CgroupId,
+        request: Request<'_>,
+        position: Option<i64>,
+    ) -> StepResult<SyscallResult> {
+        let process = self.cgroups.get(cgroup)?.process;
+        let file = self.files.get_mut(file)?;
+        let result = match (request, position) {
+            (Request::Read { count, .. }, None) => self.hook.read(process, file, count),
+            (Request::Read { count, .. }, Some(position)) => self.hook.pread(process, file, count, position),
+            (Request::Write(bytes), None) => self.hook.write(process, file, bytes),
+            (Request::Write(bytes), Some(position)) => self.hook.pwrite(process, file, bytes, position),
+        };
+        let mut result = result.map_err(fault)?;
+        if let Request::Read { count, fill } = request {
+            // What a program makes of a read is a length without a single byte.
+            result.data.resize(usize::try_from(result.returned).unwrap_or(0).min(count), fill);
+        }
+        Ok(SyscallResult { returned: result.returned, data: result.data, position: file.position })
+    }
+
+    fn close(&mut self, file: FileId) -> StepResult<()> {
+        self.files.remove(file).map(drop)
+    }
+
+    fn value(&mut self, knob: &str) -> StepResult<Option<Vec<u8>>> {
+        let Ok(mut file) = self.hook.open(self.outside, knob, AccessMode::Read) else { return Ok(None) };
+        let read = self.hook.read(self.outside, &mut file, VALUE_BYTES).map_err(fault)?;
+        Ok((read.returned >= 0).then_some(read.data))
+    }
+
+    fn set_value(&mut self, knob: &str, value: &[u8]) -> StepResult<i64> {
+        Ok(self.hook.write_knob(self.outside, knob, value).map_err(fault)?.returned)
+    }
+
+    fn map_def(&self, map: MapId) -> StepResult<&MapDef> {
+        Ok(&self.maps.get(map)?.1)
+    }
+
+    fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
+        let (map, def) = self.maps.get(map)?;
+        let entries: Vec<Entry> = match def.kind {
+            MapKind::Ringbuf => map.drain_records().into_iter().map(|value| (Vec::new(), value)).collect(),
+            _ => map.entries(),
+        };
+        if entries.len() > ENTRIES_MAX as usize { Err(Errno::E2BIG.into()) } else { Ok(entries) }
+    }
+
+    fn cpu(&self) -> usize {
+        0
+    }
+
+    fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
+        const ANY: u64 = 0;
+        self.maps.get(map)?.0.update(key, value, ANY).map_err(|error| error.errno().into())
+    }
+
+    fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}

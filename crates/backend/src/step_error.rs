@@ -1,0 +1,68 @@
+//! Why a step has no result.
+
+use std::error::Error;
+use std::fmt;
+
+use knobgate_hook::Errno;
+
+/// The result of a step.
+pub type StepResult<T> = Result<T, StepError>;
+
+/// Why a step has no result.
+#[derive(Debug)]
+pub enum StepError {
+    /// The system call failed.
+    Errno(i32),
+    /// The program is rejected.
+    Rejected {
+        /// The errno of the system call, if there was one.
+        errno: Option<i32>,
+        /// Why.
+        log: RejectionLog,
+    },
+    /// A program did something that the kernel's verifier would have rejected.
+    Fault(String),
+    /// The kernel would crash. On the model alone.
+    Crash(String),
+    /// The backend has failed.
+    Backend(Box<dyn Error + Send + Sync>),
+}
+
+/// Why a program is rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectionLog {
+    /// The reason, in the same words on every backend.
+    pub reason: String,
+    /// The whole message of the backend.
+    pub full: String,
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(errno) => match u32::try_from(*errno).ok().and_then(Errno::from_number) {
+                Some(errno) => write!(f, "{errno}"),
+                None => write!(f, "errno {errno}"),
+            },
+            Self::Rejected { log, .. } => f.write_str(&log.full),
+            Self::Fault(message) => write!(f, "a program did what the verifier rejects: {message}"),
+            Self::Crash(message) => write!(f, "the kernel would crash: {message}"),
+            Self::Backend(error) => write!(f, "the backend has failed: {error}"),
+        }
+    }
+}
+
+impl Error for StepError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Backend(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Errno> for StepError {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno.number() as i32)
+    }
+}

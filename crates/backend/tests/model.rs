@@ -1,0 +1,142 @@
+//! The rules of all backends, on the model.
+
+use knobgate_backend::{
+    Attached, Backend, CgroupId, ModelBackend, Placement, RelativeTo, Request, StepError, Task,
+};
+use knobgate_bpf::{Assembler, MapDef, MapKind, Program, Reg, Size, helper_ids};
+use knobgate_hook::{AccessMode, Errno, Hook, Mode};
+
+fn model(cpus: u32) -> ModelBackend {
+    ModelBackend::new(Hook::default(), cpus).expect("a new hook")
+}
+
+fn map(kind: MapKind, value_size: u32, contents: &[u8]) -> MapDef {
+    MapDef {
+        name: "map".to_owned(),
+        kind,
+        key_size: 4,
+        value_size,
+        max_entries: 1,
+        flags: 0,
+        contents: vec![(vec![0; 4], contents.to_vec())],
+        frozen: false,
+    }
+}
+
+/// Returns this verdict.
+fn returning(verdict: i32) -> Program {
+    let mut asm = Assembler::new();
+    asm.mov(Reg::R0, verdict);
+    asm.exit();
+    Program { name: "verdict".to_owned(), ..Program::from(asm.finish(true).expect("it assembles")) }
+}
+
+/// Keeps the user, the group and the name of the task in a map.
+fn who() -> Program {
+    let mut asm = Assembler::new();
+    asm.call_helper(helper_ids::GET_CURRENT_UID_GID);
+    asm.load_map_value(Reg::R6, 0, 0);
+    asm.store(Size::U64, Reg::R6, 0, Reg::R0);
+    asm.load_map_value(Reg::R1, 0, 8);
+    asm.mov(Reg::R2, 16);
+    asm.call_helper(helper_ids::GET_CURRENT_COMM);
+    asm.mov(Reg::R0, 1);
+    asm.exit();
+    let maps = vec![map(MapKind::Array, 24, &[0; 24])];
+    Program { name: "who".to_owned(), maps, ..Program::from(asm.finish(true).expect("it assembles")) }
+}
+
+#[track_caller]
+fn fails<T>(result: Result<T, StepError>, errno: Errno) {
+    match result {
+        Err(StepError::Errno(number)) => assert_eq!(number, errno.number() as i32),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it does not fail"),
+    }
+}
+
+#[test]
+fn an_id_is_not_given_twice_and_means_nothing_after_its_end() -> Result<(), StepError> {
+    let mut model = model(1);
+    let program = model.load(&returning(1), None)?;
+    let first = model.link(CgroupId::SCRATCH, program, &Placement::default())?;
+    model.close_link(first)?;
+    let second = model.link(CgroupId::SCRATCH, program, &Placement::default())?;
+    assert_ne!(first, second);
+    fails(model.update_link(first, program), Errno::EBADF);
+    let file = model.open("net/core/somaxconn", AccessMode::Read, CgroupId::SCRATCH)?;
+    model.close(file)?;
+    fails(model.seek(file, 0), Errno::EBADF);
+    let child = model.create_cgroup(CgroupId::SCRATCH, "child")?;
+    model.remove_cgroup(child)?;
+    fails(model.effective(child), Errno::EBADF);
+    Ok(())
+}
+
+#[test]
+fn what_is_attached_is_listed_in_its_order() -> Result<(), StepError> {
+    let mut model = model(1);
+    let [one, two] = [model.load(&returning(1), None)?, model.load(&returning(1), None)?];
+    let child = model.create_cgroup(CgroupId::SCRATCH, "child")?;
+    model.attach(child, one, Mode::Multi, &Placement::default())?;
+    let relative_to = Some(RelativeTo::Program(one));
+    let before = Placement { before: true, relative_to, ..Placement::default() };
+    model.attach(child, two, Mode::Multi, &before)?;
+    let attached = Attached { mode: Some(Mode::Multi), programs: vec![two, one], revision: Some(3) };
+    assert_eq!(model.attached(child)?, attached);
+    assert_eq!(model.effective(child)?, [two, one]);
+    fails(
+        model.attach(child, one, Mode::Single, &Placement { replaced: Some(two), ..Placement::default() }),
+        Errno::EINVAL,
+    );
+    Ok(())
+}
+
+#[test]
+fn a_program_sees_the_task_of_the_cgroup() -> Result<(), StepError> {
+    let mut model = model(1);
+    let program = model.load(&who(), None)?;
+    model.link(CgroupId::SCRATCH, program, &Placement::default())?;
+    model.set_task(CgroupId::SCRATCH, &Task { uid: 7, gid: 9, comm: b"seven".to_vec() })?;
+    let read = Request::Read { count: 64, fill: 0 };
+    model.access_knob(CgroupId::SCRATCH, "kernel/domainname", read, 0, false)?;
+    let seen = &model.entries(model.maps(program)?[0])?[0].1;
+    assert_eq!(seen[..8], [7, 0, 0, 0, 9, 0, 0, 0]);
+    assert_eq!(&seen[8..16], b"seven\0\0\0");
+    Ok(())
+}
+
+#[test]
+fn an_access_at_a_position_does_not_move_the_descriptor() -> Result<(), StepError> {
+    let mut model = model(1);
+    let file = model.open("kernel/domainname", AccessMode::ReadWrite, CgroupId::SCRATCH)?;
+    let at = model.access(file, CgroupId::SCRATCH, Request::Write(b"abc\n"), Some(0))?;
+    assert_eq!((at.returned, at.position), (4, 0));
+    let moving = model.access(file, CgroupId::SCRATCH, Request::Read { count: 64, fill: 0 }, None)?;
+    assert_eq!((moving.returned, moving.position, &moving.data[..]), (4, 4, &b"abc\n"[..]));
+    assert_eq!(model.value("kernel/domainname")?.as_deref(), Some(&b"abc\n"[..]));
+    Ok(())
+}
+
+#[test]
+fn per_cpu_values_are_those_of_all_cpus_or_of_the_one_that_accesses_are_made_on() -> Result<(), StepError> {
+    let mut model = model(2);
+    let map = model.create_map(&map(MapKind::PercpuArray, 2, &[1, 2]))?;
+    let padded = [1, 2, 0, 0, 0, 0, 0, 0];
+    assert_eq!(model.entries(map)?, [(vec![0; 4], [padded, padded].concat())]);
+    assert_eq!(model.entries_of_cpu(map)?, [(vec![0; 4], vec![1, 2])]);
+    Ok(())
+}
+
+#[test]
+fn what_was_unloaded_takes_its_own_maps_with_it() -> Result<(), StepError> {
+    let mut model = model(1);
+    let shared = model.create_map(&map(MapKind::Array, 24, &[0; 24]))?;
+    let [own, sharing] = [model.load(&who(), None)?, model.load(&who(), Some(&[shared]))?];
+    let maps = model.maps(own)?.to_vec();
+    model.unload(own)?;
+    model.unload(sharing)?;
+    fails(model.entries(maps[0]), Errno::EBADF);
+    assert!(model.entries(shared).is_ok());
+    Ok(())
+}
