@@ -66,9 +66,13 @@ impl ModelBackend {
         Ok(backend)
     }
 
-    /// The hook.
-    pub fn hook(&self) -> &Hook {
-        &self.hook
+    /// A map, with all that the model offers to look into it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such map.
+    pub fn map(&self, map: MapId) -> StepResult<&Map> {
+        Ok(&self.maps.get(map)?.0)
     }
 
     /// [`create_map`](Backend::create_map), with the model's own error.

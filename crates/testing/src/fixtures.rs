@@ -23,13 +23,16 @@ pub fn root() -> Cgroup {
     Hierarchy::find().and_then(|hierarchy| hierarchy.root()).expect("the root cgroup")
 }
 
+/// How the names of cgroups for tests start.
+pub(crate) const PREFIX: &str = "knobgate-test-";
+
 /// A cgroup for one test, `knobgate-test-…`.
 ///
 /// # Panics
 ///
 /// It cannot be created.
 pub fn scratch() -> ScratchCgroup {
-    ScratchCgroup::create(&root(), "knobgate-test-").expect("a scratch cgroup")
+    ScratchCgroup::create(&root(), PREFIX).expect("a scratch cgroup")
 }
 
 /// A shell inside `cgroup` that runs `script`, with new network, UTS and IPC namespaces.

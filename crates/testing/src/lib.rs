@@ -8,8 +8,10 @@
 //! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
 //!
 //! The kernel and the model get the same programs: [`object_cases`], [`return_values`], and some that [`Random`] draws.
+//! [`Both`] performs the same steps on them.
 #![forbid(unsafe_code)]
 
+mod both;
 mod fixtures;
 mod harness;
 pub mod object_cases;
@@ -19,6 +21,7 @@ mod requirements;
 pub mod return_values;
 mod seccomp;
 
+pub use both::Both;
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{Requirement, Suite, Test, in_private_mount_namespace, number, run};
 pub use knobgate_hook::Profile;

@@ -1,8 +1,11 @@
 //! The programs in examples/objects, access by access.
 
-mod model;
+use std::error::Error;
 
-pub use model::play_on_model;
+use knobgate_backend::{Backend, CgroupId, MapId, Placement, Request};
+use knobgate_bpf::{Object, Program};
+use knobgate_hook::handler::UlongVec;
+use knobgate_hook::{Knob, Knobs, Profile};
 
 /// A program, the initial contents of its maps, and the results of accesses, one after another.
 #[derive(Debug)]
@@ -185,17 +188,71 @@ impl Case {
     pub fn only_reads(&self) -> bool {
         self.accesses.iter().all(|(access, _)| matches!(access, Read(_)))
     }
+
+    /// Its program.
+    ///
+    /// # Errors
+    ///
+    /// The file is damaged.
+    pub fn read(&self) -> Result<Program, knobgate_bpf::ObjectError> {
+        Object::read(self.bytes)?.program(self.program)
+    }
+
+    /// Plays it on a backend, and returns the maps of the program.
+    ///
+    /// # Errors
+    ///
+    /// The first unexpected result.
+    pub fn play(&self, backend: &mut dyn Backend) -> Result<Vec<MapId>, Box<dyn Error + Send + Sync>> {
+        let program = backend.load(&self.read()?, None)?;
+        let maps = backend.maps(program)?.to_vec();
+        for (name, key, value) in self.entries {
+            let map = find_map(backend, &maps, name).ok_or("no such map")?;
+            let def = backend.map_def(map)?;
+            let (key, value) = (padded(key, def.key_size), padded(value, def.value_size));
+            backend.update_map(map, &key, &value)?;
+        }
+        backend.link(CgroupId::SCRATCH, program, &Placement::default())?;
+        for (access, expected) in self.accesses {
+            let (knob, request, position) = match *access {
+                Read(knob) => (knob, Request::Read { count: 4096, fill: 0 }, 0),
+                Write(knob, bytes, position) => (knob, Request::Write(bytes), position),
+            };
+            let result = backend.access_knob(CgroupId::SCRATCH, knob, request, position, false)?;
+            if let Some(difference) = difference(*expected, result.returned, &result.data) {
+                return Err(format!("{access:?}: {difference}").into());
+            }
+        }
+        Ok(maps)
+    }
+}
+
+/// The map of this name.
+fn find_map(backend: &dyn Backend, maps: &[MapId], name: &str) -> Option<MapId> {
+    maps.iter().copied().find(|&map| backend.map_def(map).is_ok_and(|def| def.name == name))
+}
+
+/// The knobs of the cases on a kernel.
+///
+/// # Panics
+///
+/// Never.
+pub fn knobs(profile: &Profile) -> Knobs {
+    let mut knobs = Knobs::defaults_for(profile);
+    let tcp_mem = Knob::new(UlongVec::new([22_938, 30_584, 45_876]));
+    knobs.add("net/ipv4/tcp_mem", tcp_mem).expect("it is not there yet");
+    knobs
 }
 
 /// A key or value, padded to the size of the map's.
-pub fn padded(bytes: &[u8], size: u32) -> Vec<u8> {
+fn padded(bytes: &[u8], size: u32) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(size as usize, 0);
     padded
 }
 
 /// The difference from what the system call returned and read, if there is one.
-pub fn difference(expected: Expected, returned: i64, data: &[u8]) -> Option<String> {
+fn difference(expected: Expected, returned: i64, data: &[u8]) -> Option<String> {
     let right = match expected {
         Passes => returned >= 0,
         Denied => returned == -1,

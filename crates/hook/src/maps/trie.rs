@@ -6,7 +6,7 @@ use super::values::Values;
 /// A trie. A key is the length of the prefix in bits, four bytes in the machine's order, and then its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Trie {
-    /// Sorted by prefix; few enough for a linear search.
+    /// Sorted by key; few enough for a linear search.
     entries: Vec<(Vec<u8>, u32)>,
     pub(super) values: Values,
     max_entries: usize,
@@ -51,7 +51,7 @@ impl Trie {
             None if self.entries.len() >= self.max_entries => return Err(MapError::NoSpace),
             None => self.values.insert(),
         };
-        let index = self.entries.partition_point(|(prefix, _)| prefix[4..] < key[4..]);
+        let index = self.entries.partition_point(|(prefix, _)| prefix[..] < *key);
         self.entries.insert(index, (key.to_vec(), entry));
         Ok(entry)
     }

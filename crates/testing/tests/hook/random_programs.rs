@@ -1,204 +1,159 @@
 //! Random programs on nested cgroups, and accesses from these, in the kernel and in the model.
 
 use std::fmt::Write as _;
-use std::process::ExitCode;
-use std::sync::Arc;
 
+use knobgate_backend::{Backend, CgroupId, LinkId, Placement, ProgramId};
 use knobgate_bpf::{Program, helper_ids};
-use knobgate_hook::attach::Options;
-use knobgate_hook::{CgroupId, Hook, Process, ProcessId, Task};
-use knobgate_kernel::{Cgroup, Link, RingBuffer, ScratchCgroup};
-use knobgate_testing::Random;
+use knobgate_testing::{Both, Random, profile};
 
-use crate::access::{self, Access, any, in_model, path, start_alike, value_in_kernel, value_in_model};
+use crate::access::{self, Access, Request, any, is_here};
 use crate::batches;
 use crate::inputs::Kind;
 use crate::programs;
 use crate::without_programs::{KNOBS, knobs};
-use crate::worker::{COMM, Worker};
-
-/// The argument that makes the test binary run random programs.
-pub(crate) const ARGUMENT: &str = "--random-programs";
-
-/// The argument that makes it run batches.
-pub(crate) const BATCHES: &str = "--batches";
 
 /// How deep the cgroups are nested.
 const LEVELS: usize = 3;
 
-/// The number of possible processors, which is that of per-CPU maps.
-pub(crate) fn processors() -> u32 {
-    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").expect("it can be read");
-    let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
-    last.expect("a list of processors") + 1
+/// Both hooks, with nested cgroups.
+struct Nested {
+    both: Both,
+    levels: Vec<CgroupId>,
 }
 
-/// Both hooks, with the same cgroups, each with a process.
-struct Stage {
-    hook: Hook,
-    outside: ProcessId,
-    levels: Vec<Level>,
-    cpus: u32,
-    /// Removed at the end.
-    _scratch: ScratchCgroup,
-}
-
-struct Level {
-    cgroup: Cgroup,
-    worker: Worker,
-    model: CgroupId,
-    process: ProcessId,
-}
-
-/// A program that is loaded in both.
-struct Loaded {
+/// A program that is attached in both.
+struct Attached {
     program: Program,
-    real: knobgate_kernel::LoadedProgram,
-    model: knobgate_hook::LoadedProgram,
+    id: ProgramId,
+    link: LinkId,
 }
 
-impl Stage {
-    fn new() -> Self {
-        let scratch = knobgate_testing::scratch();
-        let mut hook = Hook::new(knobgate_testing::profile(), knobs());
-        let outside = hook.spawn(hook.root(), Process::default()).expect("the root is there");
-        let mut levels: Vec<Level> = Vec::new();
-        for number in 0..LEVELS {
-            let name = format!("level-{number}");
-            let above = levels.last();
-            let cgroup = above.map_or(&*scratch, |level| &level.cgroup).create(&name).expect("a new name");
-            let parent = above.map_or(hook.root(), |level| level.model);
-            let model = hook.create_cgroup(parent, &name).expect("a new name");
-            let task = Task { comm: COMM.into(), ..Task::default() };
-            let process = hook.spawn(model, Process { task, ..Process::default() }).expect("it is there");
-            levels.push(Level { worker: Worker::start(&cgroup), cgroup, model, process });
+impl Nested {
+    fn new() -> Result<Self, String> {
+        let mut both = Both::new(knobs());
+        let mut levels = vec![CgroupId::SCRATCH];
+        for level in 0..LEVELS {
+            let name = format!("level-{level}");
+            levels.push(both.must(|backend| backend.create_cgroup(levels[level], &name))?);
         }
-        Self { hook, outside, levels, cpus: processors(), _scratch: scratch }
+        levels.remove(0);
+        Ok(Self { both, levels })
     }
 
-    fn load(&self, program: Program) -> Result<Loaded, String> {
-        let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
-        let real = real.map_err(|error| {
-            let log = error.log().map_or("", |log| log.text());
-            format!("{error}\n{}\n{}", program.listing(), &log[log.len().saturating_sub(3000)..])
-        })?;
-        let options = knobgate_hook::LoadOptions { cpus: self.cpus, ..Default::default() };
-        let model = knobgate_hook::LoadedProgram::load(&program, self.hook.profile(), &options)
-            .map_err(|rejection| format!("the model rejects: {rejection}\n{}", program.listing()))?;
-        Ok(Loaded { program, real, model })
+    fn attach(&mut self, program: Program, level: usize) -> Result<Attached, String> {
+        let cgroup = self.levels[level];
+        let attached = self.both.must(|backend| {
+            let id = backend.load(&program, None)?;
+            Ok((id, backend.link(cgroup, id, &Placement::default())?))
+        });
+        let (id, link) = attached.map_err(|error| format!("{}\n{error}", program.listing()))?;
+        Ok(Attached { program, id, link })
     }
-}
 
-impl Loaded {
-    /// The first difference between its maps, if user space can read them.
-    fn difference(&self, all: bool) -> Option<String> {
-        if all && let Some(difference) = self.difference_of_records() {
-            return Some(difference);
+    fn remove(&mut self, Attached { id, link, .. }: Attached) -> Result<(), String> {
+        self.both.must(|backend| {
+            backend.close_link(link)?;
+            backend.unload(id)
+        })
+    }
+
+    /// Makes an access to both, and compares all that comes of it; the maps of all programs only after the `last` one.
+    fn compare(
+        &mut self,
+        level: usize,
+        name: &str,
+        access: &Access,
+        attached: &[Attached],
+        last: bool,
+    ) -> Result<(), String> {
+        access::compare(&mut self.both, self.levels[level], name, access)?;
+        for Attached { program, id, .. } in attached {
+            for (index, def) in program.maps.iter().enumerate() {
+                if def.name != "cgroup_storage" && (last || index == programs::RESULTS) {
+                    let [kernel, model] = self.entries(*id, index)?;
+                    if kernel != model {
+                        let difference = difference(&kernel, &model);
+                        return Err(format!(
+                            "{}: the map {} is different:{difference}",
+                            program.name, def.name
+                        ));
+                    }
+                }
+            }
         }
-        for (index, (name, map)) in self.real.maps.iter().enumerate() {
-            let readable = !matches!(&**name, "queue" | "stack" | "ringbuf" | "cgroup_storage");
-            if !readable || index != programs::RESULTS && !all {
-                continue;
-            }
-            let entries = map.entries().expect("the map can be read");
-            let mut real: Vec<(Vec<u8>, Vec<u8>)> =
-                entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
-            real.sort();
-            let mut model = self.model.maps()[index].entries();
-            model.sort();
-            if real == model {
-                continue;
-            }
-            let mut words = format!("the map {name} is different:");
-            let differ = real.iter().zip(&model).filter_map(|(real, model)| {
-                let at = real.1.iter().zip(&model.1).position(|(one, other)| one != other)?;
-                Some((at, real, model))
-            });
-            for (at, (key, value), (other_key, other)) in differ.take(3) {
-                let start = at / 8 * 8;
-                let end = (start + 32).min(value.len());
-                let _ = write!(
-                    words,
-                    "\n  at byte {at} of {key:02x?} and {other_key:02x?}\n    kernel {:02x?}\n    model  {:02x?}",
-                    &value[start..end],
-                    &other[start..end]
-                );
-            }
-            if real.len() != model.len() {
-                let keys = |entries: &[(Vec<u8>, Vec<u8>)]| -> Vec<Vec<u8>> {
-                    entries.iter().map(|(key, _)| key.clone()).collect()
-                };
-                let _ = write!(words, "\n  kernel {:02x?}\n  model  {:02x?}", keys(&real), keys(&model));
-            }
-            return Some(words);
-        }
-        None
+        Ok(())
+    }
+
+    /// The entries of a map of a program, in the kernel and in the model.
+    fn entries(&mut self, program: ProgramId, map: usize) -> Result<[Entries; 2], String> {
+        let entries = |backend: &mut dyn Backend| {
+            let map = backend.maps(program)?[map];
+            backend.entries(map)
+        };
+        let (kernel, model) = (entries(&mut self.both.kernel), entries(&mut self.both.model));
+        Ok([kernel.map_err(|error| error.to_string())?, model.map_err(|error| error.to_string())?])
     }
 }
 
-impl Loaded {
-    /// The difference between the ring buffers, if there is one.
-    fn difference_of_records(&self) -> Option<String> {
-        let (real, model) = (self.real.map("ringbuf")?, self.model.map("ringbuf")?);
-        let real = RingBuffer::open(real).expect("it can be read").drain();
-        let model = model.drain_records();
-        (real != model)
-            .then(|| format!("the records are different:\n  kernel {real:02x?}\n  model  {model:02x?}"))
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The first values that differ, and the keys if there are not as many.
+fn difference(kernel: &Entries, model: &Entries) -> String {
+    let mut words = String::new();
+    let differ = kernel.iter().zip(model).filter_map(|(kernel, model)| {
+        let at = kernel.1.iter().zip(&model.1).position(|(one, other)| one != other)?;
+        Some((at, kernel, model))
+    });
+    for (at, (key, value), (other_key, other)) in differ.take(3) {
+        let start = at / 8 * 8;
+        let end = (start + 32).min(value.len()).min(other.len());
+        let _ = write!(
+            words,
+            "\n  at byte {at} of {key:02x?} and {other_key:02x?}\n    kernel {:02x?}\n    model  {:02x?}",
+            &value[start..end],
+            &other[start..end]
+        );
     }
+    if words.is_empty() || kernel.len() != model.len() {
+        let _ = write!(words, "\n  kernel {kernel:02x?}\n  model  {model:02x?}");
+    }
+    words
 }
 
 /// One program on the innermost cgroup, and one access to each knob.
-fn play_batch(stage: &mut Stage, program: Program, knobs: &[(&str, Kind)]) -> Result<(), String> {
-    let loaded = stage.load(program)?;
-    let level = &stage.levels[LEVELS - 1];
-    let link = Link::create(&loaded.real.program, &level.cgroup).map_err(|error| error.to_string())?;
-    let id = stage.hook.load_shared(Arc::new(loaded.model.clone()));
-    let model = stage.hook.link(level.model, id, Options::default()).map_err(|errno| errno.to_string())?;
-    let access = Access::Read { count: 64, position: 0, moves: false };
-    let loaded = [loaded];
+fn play_batch(nested: &mut Nested, program: Program, knobs: &[(&str, Kind)]) -> Result<(), String> {
+    let attached = [nested.attach(program, LEVELS - 1)?];
     for (name, _) in knobs {
-        start_alike(&mut stage.hook, stage.outside, name);
-        if let Some(difference) = compare(stage, LEVELS - 1, name, &access, &loaded, true) {
-            return Err(format!("{name}: {difference}"));
-        }
+        nested.both.align(name);
+        nested
+            .compare(LEVELS - 1, name, &READ, &attached, true)
+            .map_err(|difference| format!("{name}: {difference}"))?;
     }
-    link.detach().map_err(|error| error.to_string())?;
-    stage.hook.close_link(model);
-    Ok(())
+    attached.into_iter().try_for_each(|attached| nested.remove(attached))
 }
 
+/// A read that changes nothing.
+const READ: Access = Access { request: Request::Read(64), position: 0, moves: false };
+
 /// Fetches names into buffers of every size, and parses at least this many numbers.
-pub(crate) fn run_batches(seed: u64, numbers: u64) -> ExitCode {
-    let mut stage = Stage::new();
+pub(crate) fn run_batches(seed: u64, numbers: u64) -> Result<String, String> {
+    let mut nested = Nested::new()?;
     let mut random = Random(seed);
-    let here = match knobs_here(&mut stage) {
-        Ok(here) => here,
-        Err(difference) => {
-            println!("{difference}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let here = knobs_here(&mut nested)?;
     let mut programs = vec![batches::names(0), batches::names(1)];
     let parsers = [helper_ids::STRTOL, helper_ids::STRTOUL];
     let runs = numbers.div_ceil(batches::TEXTS as u64);
-    programs.extend(
-        (0..runs).map(|run| {
-            batches::numbers(&mut random, &knobgate_testing::profile(), parsers[run as usize % 2])
-        }),
-    );
+    programs
+        .extend((0..runs).map(|run| batches::numbers(&mut random, &profile(), parsers[run as usize % 2])));
     for program in programs {
         let knobs = if program.name == "names" { &here[..] } else { &here[..1] };
-        if let Err(difference) = play_batch(&mut stage, program, knobs) {
-            println!("{difference}");
-            return ExitCode::FAILURE;
-        }
+        play_batch(&mut nested, program, knobs)?;
     }
-    println!(
+    Ok(format!(
         "{} names and {} numbers, no difference",
         2 * here.len() * batches::NAME_SIZES.len(),
         runs * batches::TEXTS as u64
-    );
-    ExitCode::SUCCESS
+    ))
 }
 
 /// The knobs that exist here.
@@ -206,16 +161,16 @@ pub(crate) fn run_batches(seed: u64, numbers: u64) -> ExitCode {
 /// Kernels without `CONFIG_FORTIFY_SOURCE` in `strscpy` copy names eight bytes at a time, padded with zeros, but byte by
 /// byte at the end of a page. The test cannot know where pages end, so it leaves out knobs whose names cross the end of
 /// one.
-fn knobs_here(stage: &mut Stage) -> Result<Vec<(&'static str, Kind)>, String> {
+fn knobs_here(nested: &mut Nested) -> Result<Vec<(&'static str, Kind)>, String> {
     /// The maximum of such names.
     const FEW: usize = 2;
     let mut here = Vec::new();
     let mut left_out = Vec::new();
     for &(name, kind) in KNOBS {
-        if !std::fs::exists(path(name)).unwrap_or(false) {
+        if !is_here(name) {
             continue;
         }
-        if !stage.hook.profile().fortified && is_across_pages(stage, name)? {
+        if !profile().fortified && is_across_pages(nested, name)? {
             left_out.push(name);
         } else {
             here.push((name, kind));
@@ -228,118 +183,60 @@ fn knobs_here(stage: &mut Stage) -> Result<Vec<(&'static str, Kind)>, String> {
 }
 
 /// Whether the name crosses the end of a page: the kernel does not pad it with zeros where the model does.
-fn is_across_pages(stage: &mut Stage, name: &str) -> Result<bool, String> {
-    let loaded = stage.load(batches::names(0))?;
-    let level = &mut stage.levels[LEVELS - 1];
-    let link = Link::create(&loaded.real.program, &level.cgroup).map_err(|error| error.to_string())?;
-    let id = stage.hook.load_shared(Arc::new(loaded.model.clone()));
-    let model = stage.hook.link(level.model, id, Options::default()).map_err(|errno| errno.to_string())?;
-    let access = Access::Read { count: 64, position: 0, moves: false };
-    level.worker.perform(name, &access);
-    in_model(&mut stage.hook, level.process, name, &access).map_err(|fault| fault.to_string())?;
-    link.detach().map_err(|error| error.to_string())?;
-    stage.hook.detach_link(model).map_err(|errno| errno.to_string())?;
-    stage.hook.close_link(model);
-
-    let real = loaded.real.maps[programs::RESULTS].1.lookup(&[0; 4]).ok().flatten().ok_or("no results")?;
-    let model = loaded.model.maps()[programs::RESULTS].lookup(&[0; 4]).ok_or("no results")?;
-    let untouched = |(real, model): (&u8, &u8)| *real == batches::UNTOUCHED && *model == 0;
-    Ok(real != model && real.iter().zip(&model).all(|pair| pair.0 == pair.1 || untouched(pair)))
+fn is_across_pages(nested: &mut Nested, name: &str) -> Result<bool, String> {
+    let attached = nested.attach(batches::names(0), LEVELS - 1)?;
+    nested.both.align(name);
+    access::compare(&mut nested.both, nested.levels[LEVELS - 1], name, &READ)?;
+    let [kernel, model] = nested.entries(attached.id, programs::RESULTS)?;
+    nested.remove(attached)?;
+    let ([(_, kernel)], [(_, model)]) = (&kernel[..], &model[..]) else {
+        return Err("no results".to_owned());
+    };
+    let untouched = |(kernel, model): (&u8, &u8)| *kernel == batches::UNTOUCHED && *model == 0;
+    Ok(kernel != model && kernel.iter().zip(model).all(|pair| pair.0 == pair.1 || untouched(pair)))
 }
 
 /// Runs this many scenes of this many accesses each.
-pub(crate) fn run(seed: u64, scenes: u64, accesses: u64) -> ExitCode {
-    let mut stage = Stage::new();
+pub(crate) fn run(seed: u64, scenes: u64, accesses: u64) -> Result<String, String> {
+    let mut nested = Nested::new()?;
     let mut random = Random(seed);
-    let here = match knobs_here(&mut stage) {
-        Ok(here) => here,
-        Err(difference) => {
-            println!("{difference}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut made = 0;
+    let here = knobs_here(&mut nested)?;
     for scene in 0..scenes {
-        if let Err(difference) = play(&mut stage, &mut random, &here, accesses) {
-            println!("scene {scene}: {difference}");
-            return ExitCode::FAILURE;
-        }
-        made += accesses;
+        play(&mut nested, &mut random, &here, accesses)
+            .map_err(|difference| format!("scene {scene}: {difference}"))?;
     }
-    println!("{made} accesses in {scenes} scenes, no difference");
-    ExitCode::SUCCESS
+    Ok(format!("{} accesses in {scenes} scenes, no difference", scenes * accesses))
 }
 
-fn play(stage: &mut Stage, random: &mut Random, here: &[(&str, Kind)], accesses: u64) -> Result<(), String> {
+fn play(
+    nested: &mut Nested,
+    random: &mut Random,
+    here: &[(&str, Kind)],
+    accesses: u64,
+) -> Result<(), String> {
     let (_, kind) = random.pick(here);
     let of_kind: Vec<&str> = here.iter().filter(|(_, other)| *other == kind).map(|(name, _)| *name).collect();
     for name in &of_kind {
-        start_alike(&mut stage.hook, stage.outside, name);
+        nested.both.align(name);
     }
-    let mut loaded = Vec::new();
-    let mut links = Vec::new();
+    let mut attached = Vec::new();
     for number in 0..1 + random.below(3) {
-        let program = stage.load(programs::any(
-            random,
-            &knobgate_testing::profile(),
-            kind,
-            format!("program{number}"),
-        ))?;
-        let level = &stage.levels[random.below(LEVELS as u64) as usize];
-        let link = Link::create(&program.real.program, &level.cgroup).map_err(|error| error.to_string())?;
-        let id = stage.hook.load_shared(Arc::new(program.model.clone()));
-        let model =
-            stage.hook.link(level.model, id, Options::default()).map_err(|errno| errno.to_string())?;
-        links.push((link, model));
-        loaded.push(program);
+        let program = programs::any(random, &profile(), kind, format!("program{number}"));
+        attached.push(nested.attach(program, random.below(LEVELS as u64) as usize)?);
     }
     for number in 0..accesses {
         let name = random.pick(&of_kind);
         let level = random.below(LEVELS as u64) as usize;
         let access = any(random, kind);
-        let difference = compare(stage, level, name, &access, &loaded, number + 1 == accesses);
-        if let Some(difference) = difference {
+        nested.compare(level, name, &access, &attached, number + 1 == accesses).map_err(|difference| {
             let shown = format!("{access:?}");
             let mut words =
                 format!("{name} from level {level}: {}\n{difference}\n", &shown[..shown.len().min(500)]);
-            for loaded in &loaded {
-                let _ = writeln!(words, "{}", loaded.program.listing());
+            for attached in &attached {
+                let _ = writeln!(words, "{}", attached.program.listing());
             }
-            return Err(words);
-        }
+            words
+        })?;
     }
-    for (link, model) in links {
-        link.detach().map_err(|error| error.to_string())?;
-        stage.hook.detach_link(model).map_err(|errno| errno.to_string())?;
-        stage.hook.close_link(model);
-    }
-    Ok(())
-}
-
-fn compare(
-    stage: &mut Stage,
-    level: usize,
-    name: &str,
-    access: &Access,
-    loaded: &[Loaded],
-    last: bool,
-) -> Option<String> {
-    let level = &mut stage.levels[level];
-    let real = (level.worker.perform(name, access), value_in_kernel(name));
-    let returned: access::Result = match in_model(&mut stage.hook, level.process, name, access) {
-        Ok(returned) => returned,
-        Err(fault) => return Some(format!("{fault}: {}", fault.source)),
-    };
-    let model = (returned, value_in_model(&mut stage.hook, stage.outside, name));
-    if real != model {
-        let [real, model] = [real, model].map(|result| {
-            let mut shown = format!("{result:?}");
-            shown.truncate(600);
-            shown
-        });
-        return Some(format!("  kernel {real}\n  model  {model}"));
-    }
-    loaded
-        .iter()
-        .find_map(|loaded| loaded.difference(last).map(|words| format!("{}: {words}", loaded.program.name)))
+    attached.into_iter().try_for_each(|attached| nested.remove(attached))
 }

@@ -1,23 +1,15 @@
 //! Mutated programs: the model accepts and runs what the verifier accepts. What the verifier rejects, the model rejects or
 //! stops when it runs.
 
-use std::process::ExitCode;
-
 use knobgate_bpf::Program;
 use knobgate_hook::machine::{Reason, Region};
 use knobgate_hook::{Fault, Invocation, LoadOptions, LoadedProgram, Profile, Rejection, RunOptions, Task};
+use knobgate_kernel::possible_cpus;
 use knobgate_testing::{Random, return_values};
 
 use crate::inputs::Kind;
 use crate::mutation;
 use crate::programs;
-use crate::random_programs::processors;
-
-/// The argument that makes the test binary verify mutated programs.
-pub(crate) const ARGUMENT: &str = "--be-the-judge";
-
-/// The argument that makes it verify programs with random return values.
-pub(crate) const ENDINGS: &str = "--be-the-judge-of-endings";
 
 /// The maximum of reported differences.
 const ENOUGH: usize = 5;
@@ -49,7 +41,7 @@ fn takes_any_return_value(profile: &Profile) -> bool {
 const LENIENT: u64 = 10;
 
 /// Verifies this many programs with random return values.
-pub(crate) fn verify_endings(seed: u64, count: u64) -> ExitCode {
+pub(crate) fn verify_endings(seed: u64, count: u64) -> Result<String, String> {
     let mut random = Random(seed);
     let profile = knobgate_testing::profile();
     let (mut accepted, mut rejected, mut by_verifier, mut by_model) = (0, 0, 0, 0);
@@ -79,18 +71,18 @@ pub(crate) fn verify_endings(seed: u64, count: u64) -> ExitCode {
             }
         }
     }
-    println!(
+    let counted = format!(
         "{count} endings: {accepted} accepted and {rejected} rejected by both, {by_verifier} rejected by the verifier alone, \
          {by_model} by the model"
     );
     let at_most =
         if takes_any_return_value(&profile) { count / 20 } else { count.div_ceil(ACCEPTED_FOR_ONE_REJECTED) };
     let is_good = seen_otherwise == 0 && by_model <= at_most && by_verifier <= count / LENIENT;
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_good { Ok(counted) } else { Err(counted) }
 }
 
 /// Verifies this many mutated programs.
-pub(crate) fn verify(seed: u64, count: u64) -> ExitCode {
+pub(crate) fn verify(seed: u64, count: u64) -> Result<String, String> {
     let mut random = Random(seed);
     let profile = knobgate_testing::profile();
     let mut tally = Tally::default();
@@ -104,17 +96,17 @@ pub(crate) fn verify(seed: u64, count: u64) -> ExitCode {
             differences += 1;
         }
         if differences == ENOUGH {
-            return ExitCode::FAILURE;
+            return Err(format!("{ENOUGH} differences"));
         }
     }
     let Tally { accepted, rejected, stopped, unnoticed, about_addresses, not_modelled, unseen } = tally;
-    println!(
+    let counted = format!(
         "{count} programs: {accepted} accepted and {rejected} rejected by both; of those that the verifier alone rejects {stopped} \
          were stopped and {unnoticed} came to their end; {about_addresses} compute with addresses, and {not_modelled} use \
          what is not modelled; {unseen} have return values that the verifier has not seen"
     );
     let is_good = differences == 0 && unnoticed <= count / LENIENT && unseen <= count / UNSEEN;
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_good { Ok(counted) } else { Err(counted) }
 }
 
 /// Of this many programs, one may have return values that the verifier has not seen. It was one of 300 on 5.10.262 and
@@ -123,7 +115,8 @@ const UNSEEN: u64 = 50;
 
 fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<(), String> {
     let real = knobgate_kernel::load(program, &knobgate_kernel::LoadOptions::default());
-    let options = LoadOptions { cpus: processors(), ..LoadOptions::default() };
+    let cpus = possible_cpus().expect("a list of CPUs") as u32;
+    let options = LoadOptions { cpus, ..LoadOptions::default() };
     let model = LoadedProgram::load(program, profile, &options);
     match (real, model) {
         (_, Err(Rejection::NotModelled { .. } | Rejection::KernelFunction { .. })) => tally.not_modelled += 1,

@@ -1,18 +1,14 @@
 //! Accesses without programs, in the kernel and in the model.
 
-use std::process::ExitCode;
-
+use knobgate_backend::{Backend, CgroupId};
 use knobgate_hook::handler::CpuMask;
-use knobgate_hook::{Hook, Knob, Knobs, Process};
-use knobgate_testing::Random;
+use knobgate_hook::{Knob, Knobs};
+use knobgate_kernel::possible_cpus;
+use knobgate_testing::{Both, Random};
 
-use crate::access::{any, in_kernel, in_model, path, start_alike, value_in_kernel, value_in_model};
+use crate::access::{any, compare, is_here};
 use crate::inputs::Kind;
-use crate::random_programs::processors;
 use crate::semaphores;
-
-/// The argument that makes the test binary run this.
-pub(crate) const ARGUMENT: &str = "--without-programs";
 
 /// The maximum of reported differences.
 const ENOUGH: usize = 20;
@@ -46,40 +42,36 @@ pub(crate) const KNOBS: &[(&str, Kind)] = &[
 pub(crate) fn knobs() -> Knobs {
     let mut knobs = Knobs::defaults_for(&knobgate_testing::profile());
     knobs.add("kernel/sem", semaphores::knob()).expect("there is none");
-    let mask = CpuMask::new(processors() as usize).written_in_place();
+    let mask = CpuMask::new(possible_cpus().expect("a list of CPUs")).written_in_place();
     *knobs.get_mut("net/core/rps_default_mask").expect("a default knob") = Knob::new(mask);
     knobs
 }
 
 /// Performs this many accesses to each knob, and prints the differences.
-pub(crate) fn run(seed: u64, accesses: u64) -> ExitCode {
-    let mut hook = Hook::new(knobgate_testing::profile(), knobs());
-    let process = hook.spawn(hook.root(), Process::default()).expect("the root is there");
+pub(crate) fn run(seed: u64, accesses: u64) -> Result<String, String> {
+    let mut both = Both::new(knobs());
     let mut random = Random(seed);
     let mut differences = 0;
     for &(name, kind) in KNOBS {
-        if std::fs::metadata(path(name)).is_err() {
+        if !is_here(name) {
             println!("this kernel has no {name}");
             continue;
         }
-        start_alike(&mut hook, process, name);
+        both.align(name);
         for _ in 0..accesses {
             let access = any(&mut random, kind);
-            let before = value_in_kernel(name);
-            let real = (in_kernel(name, &access), value_in_kernel(name));
-            let returned = in_model(&mut hook, process, name, &access).expect("no program runs");
-            let model = (returned, value_in_model(&mut hook, process, name));
-            if real != model {
+            let before = both.kernel.value(name).expect("the kernel does not fail").unwrap_or_default();
+            if let Err(difference) = compare(&mut both, CgroupId::SCRATCH, name, &access) {
                 let shown = format!("{name}: {access:?}\n  of {}", before.escape_ascii());
-                println!("{}\n  kernel {real:?}\n  model  {model:?}", &shown[..shown.len().min(600)]);
+                println!("{}\n{difference}", &shown[..shown.len().min(600)]);
                 differences += 1;
-                start_alike(&mut hook, process, name);
+                both.align(name);
             }
             if differences == ENOUGH {
-                return ExitCode::FAILURE;
+                return Err(format!("{ENOUGH} differences"));
             }
         }
     }
-    println!("{} knobs, {accesses} accesses to each, {differences} differences", KNOBS.len());
-    if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let made = format!("{} knobs, {accesses} accesses to each, {differences} differences", KNOBS.len());
+    if differences == 0 { Ok(made) } else { Err(made) }
 }

@@ -42,8 +42,11 @@ pub(crate) fn cases() -> Vec<Case> {
     filled.maps[1].frozen = true;
     filled.maps[2].entries = vec![(hex(b"zz"), hex(b"123")), (hex(b"aa"), hex(b"456"))];
     filled.maps[3].entries = (0..4_u8).map(|key| (hex(&[!key]), hex(&[key]))).collect();
-    filled.maps[4].entries =
-        vec![(hex(&[24, 0, 0, 0, 10, 0, 1, 0]), hex(&[24])), (hex(&[8, 0, 0, 0, 10, 0, 0, 0]), hex(&[8]))];
+    filled.maps[4].entries = vec![
+        (hex(&[24, 0, 0, 0, 10, 0, 1, 0]), hex(&[24])),
+        (hex(&[8, 0, 0, 0, 10, 0, 0, 0]), hex(&[8])),
+        (hex(&[32, 0, 0, 0, 9, 0, 0, 1]), hex(&[32])),
+    ];
     let looks: Vec<String> = filled.maps.iter().map(|map| format!(r#"{{"map": "{}"}}"#, map.name)).collect();
     cases.push(("filled maps", filled, looks.join(", ")));
     cases
