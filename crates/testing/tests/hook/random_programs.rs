@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use knobgate_backend::{Backend, CgroupId, LinkId, Placement, ProgramId};
+use knobgate_backend::{Backend, CgroupId, LinkId, Placement, ProgramId, Task};
 use knobgate_bpf::{Program, helper_ids};
 use knobgate_testing::{Both, Random, profile};
 
@@ -208,6 +208,12 @@ pub(crate) fn run(seed: u64, scenes: u64, accesses: u64) -> Result<String, Strin
     Ok(format!("{} accesses in {scenes} scenes, no difference", scenes * accesses))
 }
 
+/// What programs see of a process; -1 is no id.
+fn task(random: &mut Random) -> Task {
+    let [uid, gid] = [(); 2].map(|()| random.below(u32::MAX.into()) as u32);
+    Task { uid, gid, comm: (0..random.below(16)).map(|_| 1 + random.below(255) as u8).collect() }
+}
+
 fn play(
     nested: &mut Nested,
     random: &mut Random,
@@ -218,6 +224,10 @@ fn play(
     let of_kind: Vec<&str> = here.iter().filter(|(_, other)| *other == kind).map(|(name, _)| *name).collect();
     for name in &of_kind {
         nested.both.align(name);
+    }
+    for level in nested.levels.clone() {
+        let task = task(random);
+        nested.both.must(|backend| backend.set_task(level, &task))?;
     }
     let mut attached = Vec::new();
     for number in 0..1 + random.below(3) {
