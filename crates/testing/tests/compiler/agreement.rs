@@ -23,7 +23,7 @@ use crate::knobs::{KNOBS, PATTERNS, TestKnob};
 use crate::large;
 use crate::recording_knob::RecordingKnob;
 use crate::similar;
-use crate::words;
+use crate::supported::supported;
 
 /// The defaults of `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES`: random policies, and accesses under each.
 const POLICIES: u64 = 120;
@@ -63,7 +63,7 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
     let targets = targets();
     for number in 0..policies {
         let (target, features) = targets[(number % 3) as usize];
-        let policy = words::known(draw(&mut comparison.runner, policy()), &features);
+        let policy = supported(draw(&mut comparison.runner, policy()), &features);
         let file = parsed(&print(&policy))?;
         // The loop is this kernel's, whatever else the program is made for.
         let with_loop = Features { bpf_loop: true, ..features };
@@ -193,7 +193,7 @@ impl Comparison {
             let mut access = draw(&mut self.runner, access(&beginning, knob, before.clone()));
             aim(&mut access, knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
             let decision = evaluate(policy, &access);
-            let verdict = on(&compiled, file, features, decision.by, decision.verdict.clone());
+            let verdict = degraded(&compiled, file, features, decision.by, decision.verdict.clone());
 
             let (uid, gid, comm) = (access.task.uid, access.task.gid, access.task.comm.clone());
             let task = Task { uid, gid, comm };
@@ -231,15 +231,15 @@ impl Comparison {
             let modelled = self.recording.verdict(&access, &on_model);
             let model_counts = sum(read_counters(&mut self.both.model, hits)?, &restarted) == counters;
             if got != expected
-                || !says(&counted, decision.by, &compiled)
+                || !is_counted(&counted, decision.by, &compiled)
                 || modelled.as_ref() != Ok(&verdict)
                 || !model_counts
             {
-                let mut words = String::new();
-                let _ = writeln!(words, "{access:?}\n{decision:?}, here {verdict:?}");
-                let _ = writeln!(words, "got      {got:?}\nexpected {expected:?}\ncounted  {counted:?}");
-                let _ = writeln!(words, "model    {modelled:?}, same counts: {model_counts}");
-                return Err(words);
+                let mut difference = String::new();
+                let _ = writeln!(difference, "{access:?}\n{decision:?}, here {verdict:?}");
+                let _ = writeln!(difference, "got      {got:?}\nexpected {expected:?}\ncounted  {counted:?}");
+                let _ = writeln!(difference, "model    {modelled:?}, same counts: {model_counts}");
+                return Err(difference);
             }
             self.tally.count(&decision, &verdict);
         }
@@ -275,7 +275,7 @@ fn perform(backend: &mut dyn Backend, cgroup: CgroupId, access: &Access) -> Resu
     backend.access_knob(cgroup, &knob, request, position, false).map_err(|error| error.to_string())
 }
 
-/// What has moved each of the counters.
+/// The counters of all rules and defaults: decided, and could not be evaluated.
 fn read_counters(backend: &mut dyn Backend, hits: MapId) -> Result<Vec<[u64; 2]>, String> {
     let entries = backend.entries(hits).map_err(|error| error.to_string())?;
     let counters: Vec<u64> =
@@ -411,8 +411,8 @@ fn access(policy: &Policy, knob: &TestKnob, old: Option<Vec<u8>>) -> impl Strate
     )
 }
 
-/// What the program made for `features` must do where the language says `verdict`.
-fn on(
+/// What a program for `features` must do if the language decides `verdict`.
+fn degraded(
     compiled: &Compiled,
     file: &PolicyFile,
     features: &Features,
@@ -460,7 +460,7 @@ fn moved(before: &[[u64; 2]], now: &[[u64; 2]]) -> Vec<(usize, usize)> {
 }
 
 /// Whether exactly the counter of `by` has moved, once.
-fn says(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool {
+fn is_counted(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool {
     let rules = compiled.program.rules.len() - 2;
     let expected = match by {
         DecidedBy::Rule(rule) => (rule, 0),

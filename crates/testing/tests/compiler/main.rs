@@ -10,9 +10,9 @@ mod recording_knob;
 mod similar;
 mod sizes;
 mod stored;
+mod supported;
 mod ways;
 mod widths;
-mod words;
 
 use std::process::ExitCode;
 
