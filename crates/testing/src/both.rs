@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use knobgate_backend::{Backend, KernelBackend, ModelBackend, StepError, StepResult};
-use knobgate_hook::{Hook, Knobs};
+use knobgate_hook::{Hook, Knobs, Profile};
 use knobgate_kernel::possible_cpus;
 
 use crate::fixtures::{PREFIX, profile, root};
@@ -23,9 +23,18 @@ impl Both {
     ///
     /// There can be no cgroup for the test.
     pub fn new(knobs: Knobs) -> Self {
+        Self::with_profile(profile(), knobs)
+    }
+
+    /// The same with this profile in the model.
+    ///
+    /// # Panics
+    ///
+    /// There can be no cgroup for the test.
+    pub fn with_profile(profile: Profile, knobs: Knobs) -> Self {
         let kernel = KernelBackend::new(&root(), PREFIX).expect("a scratch cgroup");
         let cpus = possible_cpus().expect("a list of CPUs") as u32;
-        let model = ModelBackend::new(Hook::new(profile(), knobs), cpus).expect("a new hook");
+        let model = ModelBackend::new(Hook::new(profile, knobs), cpus).expect("a new hook");
         Self { kernel, model }
     }
 

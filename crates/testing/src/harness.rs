@@ -1,6 +1,7 @@
 //! Running tests on the kernel.
 
-use std::process::{Command, ExitCode};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{Capabilities, Namespaces, with_private_namespaces};
@@ -23,6 +24,25 @@ pub fn number(variable: &str, default: u64) -> Result<u64, Failed> {
         Err(_) => Ok(default),
     }
 }
+
+/// `KNOBGATE_SEED`, or else a new one.
+///
+/// # Errors
+///
+/// The variable is not a number.
+pub fn seed() -> Result<u64, Failed> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    number("KNOBGATE_SEED", now.map_or(0, |now| now.as_nanos() as u64))
+}
+
+/// Namespaces for one test, as options of unshare(1).
+pub type TestNamespaces = &'static [&'static str];
+
+/// Network, UTS and IPC: the owners of most knobs that are not the machine's.
+pub const PRIVATE_KNOBS: TestNamespaces = &["--net", "--uts", "--ipc"];
+
+/// The argument that makes a test program run one isolated test in this process. Its name comes next.
+const ISOLATED: &str = "--isolated-test";
 
 /// Runs this program again, with the same arguments, in a new mount namespace, and returns its exit status. `None` in
 /// the process inside, which goes on with the tests, or if there can be no namespace.
@@ -65,6 +85,8 @@ type Lacks = Box<dyn Fn(&Profile) -> Option<String>>;
 struct TestCase {
     name: String,
     lacks: Lacks,
+    /// For a process of its own.
+    namespaces: Option<TestNamespaces>,
     test: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
 }
 
@@ -88,21 +110,79 @@ impl Suite {
         lacks: impl Fn(&Profile) -> Option<String> + 'static,
         test: impl FnOnce() -> Result<(), Failed> + Send + 'static,
     ) -> Self {
-        self.tests.push(TestCase { name: name.into(), lacks: Box::new(lacks), test: Box::new(test) });
+        self.tests.push(TestCase {
+            name: name.into(),
+            lacks: Box::new(lacks),
+            namespaces: None,
+            test: Box::new(test),
+        });
+        self
+    }
+
+    /// Runs each of these tests in a process of its own, in new namespaces.
+    #[must_use]
+    pub fn isolated(mut self, namespaces: TestNamespaces) -> Self {
+        self.tests.iter_mut().for_each(|test| test.namespaces = Some(namespaces));
+        self
+    }
+
+    /// Adds the tests of another suite.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.tests.extend(other.tests);
         self
     }
 
     /// Runs the tests. The arguments of this program are those of libtest.
     pub fn run(self) -> ExitCode {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        if let [ISOLATED, name] = *arguments.iter().map(String::as_str).collect::<Vec<_>>() {
+            return self.run_isolated(name);
+        }
         let missing = prepare();
         let trials = self.tests.into_iter().map(|requiring| requiring.trial(missing.as_ref())).collect();
         libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
     }
+
+    /// Runs one test, in the namespaces that the process is in.
+    fn run_isolated(self, name: &str) -> ExitCode {
+        let case = self.tests.into_iter().find(|case| case.name == name && case.namespaces.is_some());
+        match (case.expect("an isolated test").test)() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failed) => {
+                println!("{}", failed.message().unwrap_or("failed"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Runs this program again in new namespaces, for this test alone.
+fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
+    let mut command = Command::new("unshare");
+    command.args(namespaces).arg("--").arg(std::env::current_exe()?).args([ISOLATED, name]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut output = String::new();
+    for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
+        let line = line?;
+        println!("{line}");
+        output += &line;
+        output.push('\n');
+    }
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err(format!("{output}{status}").into()) }
 }
 
 impl TestCase {
     fn trial(self, missing: Option<&Missing>) -> Trial {
-        let Self { name, lacks, test } = self;
+        let Self { name, lacks, namespaces, test } = self;
+        let test = match namespaces {
+            Some(namespaces) => {
+                let name = name.clone();
+                Box::new(move || isolate(&name, namespaces))
+            }
+            None => test,
+        };
         let ignored = |why: String, test| {
             // libtest always prints the kind of a test.
             Trial::test(name.clone(), test).with_kind(format!("ignored: {why}")).with_ignored_flag(true)

@@ -4,7 +4,8 @@
 //! something that all of them need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1`
 //! they fail instead. A test that needs more of the kernel states that to its [`Suite`], and is ignored on others.
 //!
-//! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Cgroups
+//! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
+//! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
 //! ([`scratch`]) and processes ([`Reaped`]) go when their values are dropped.
 //!
 //! The kernel and the model get the same programs: [`object_cases`], [`return_values`], and some that [`Random`] draws.
@@ -23,7 +24,9 @@ mod seccomp;
 
 pub use both::Both;
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
-pub use harness::{Requirement, Suite, Test, in_private_mount_namespace, number, run};
+pub use harness::{
+    PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,
+};
 pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;

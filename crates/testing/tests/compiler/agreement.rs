@@ -1,31 +1,39 @@
-//! The director: random policies and accesses, and what must come of them.
+//! Random policies and accesses: `evaluate`, the program on the kernel and the program on the model decide the same.
 
 use std::fmt::Write as _;
 use std::fs;
 
+use knobgate_backend::{Backend, CgroupId, MapId, Placement, Request, SyscallResult, Task};
 use knobgate_bpf::{Features, RULE_HITS_MAP};
 use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_inlining};
-use knobgate_kernel::{Link, LoadOptions, LoadedProgram, ScratchCgroup, load, probe};
+use knobgate_hook::{Knob, Knobs};
+use knobgate_kernel::probe;
 use knobgate_policy::{
-    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobPattern, Mode,
-    Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
+    Access, AccessKind, Action, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobName, KnobPattern,
+    Mode, Policy, PolicyFile, Rule, Source, Verdict, evaluate, parse, print,
 };
+use knobgate_testing::{Both, number, profile, seed};
+use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::actor::{Actor, Outcome, READ_BYTES, perform};
-use crate::alike;
-use crate::knobs::{KNOBS, PATTERNS, Playground, value_of};
+use crate::knobs::{KNOBS, PATTERNS, TestKnob};
 use crate::large;
-use crate::model::OnModel;
-use crate::words;
+use crate::recording_knob::RecordingKnob;
+use crate::similar;
+use crate::supported::supported;
 
-/// The argument that makes the test binary a director.
-pub(crate) const ARGUMENT: &str = "--be-the-director";
-/// The same for large policies.
-pub(crate) const LARGE_ARGUMENT: &str = "--be-the-director-of-large-policies";
+/// The defaults of `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES`: random policies, and accesses under each.
+const POLICIES: u64 = 120;
+const ACCESSES: u64 = 250;
+
+/// The default of `KNOBGATE_ACCESSES` under each large policy.
+const LARGE_ACCESSES: u64 = 60;
+
+/// How many bytes a read asks for.
+const READ_BYTES: usize = 4096;
 
 /// The kernels that programs are made for, as far as the one at hand can stand in for them.
 fn targets() -> [(&'static str, Features); 3] {
@@ -41,97 +49,117 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Tries `policies` policies with `accesses` accesses each; with `bpf_loop`, every second one has conditions as data: all of
-/// them, or those of the first rules of each chain.
+/// Random policies, with random accesses each. With `bpf_loop`, every second policy has conditions as data: all of them, or
+/// those of the first rules of each chain.
 ///
 /// # Errors
-/// The first difference, in words.
-pub(crate) fn direct(seed: u64, policies: u64, accesses: u64) -> Result<(), String> {
-    let mut director = Director::new(seed);
+///
+/// The first difference.
+pub(crate) fn random_policies() -> Result<(), Failed> {
+    let (seed, policies) = (seed()?, number("KNOBGATE_POLICIES", POLICIES)?);
+    let accesses = number("KNOBGATE_ACCESSES", ACCESSES)?;
+    println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_ACCESSES={accesses}");
+    let mut comparison = Comparison::new(seed)?;
     let targets = targets();
     for number in 0..policies {
         let (target, features) = targets[(number % 3) as usize];
-        let policy = words::known(draw(&mut director.runner, policy()), &features);
+        let policy = supported(draw(&mut comparison.runner, policy()), &features);
         let file = parsed(&print(&policy))?;
         // The loop is this kernel's, whatever else the program is made for.
         let with_loop = Features { bpf_loop: true, ..features };
-        let (form, compiled) = if number % 2 == 1 && targets[0].1.bpf_loop {
+        let (encoding, compiled) = if number % 2 == 1 && targets[0].1.bpf_loop {
             let inlined = (number / 6 % 3) as usize;
             ("data", compile_inlining(&file, &with_loop, inlined))
         } else {
             ("code", compile(&file, &features))
         };
-        director.try_program(&file, compiled, &features, accesses, |_, _, _| {}).map_err(|difference| {
-            format!("made for {target}, conditions as {form}: {difference}\n{}", file.source().text())
+        comparison.try_program(&file, compiled, &features, accesses, |_, _, _| {}).map_err(|difference| {
+            format!("made for {target}, conditions as {encoding}: {difference}\n{}", file.source().text())
         })?;
     }
     println!("{policies} policies");
-    director.tally.tell();
-    director.tally.check_shares(targets[0].1.set_new_value)
+    comparison.tally.print();
+    comparison.tally.check_shares(targets[0].1.set_new_value)?;
+    comparison.finish()
 }
 
 /// The same with two policies that are too much for the verifier with their conditions as code.
 ///
 /// # Errors
-/// The first difference, in words.
-pub(crate) fn direct_large(seed: u64, accesses: u64) -> Result<(), String> {
-    let mut director = Director::new(seed);
+///
+/// The first difference.
+pub(crate) fn large_policies() -> Result<(), Failed> {
+    let (seed, accesses) = (seed()?, number("KNOBGATE_ACCESSES", LARGE_ACCESSES)?);
+    println!("KNOBGATE_SEED={seed} KNOBGATE_ACCESSES={accesses}");
+    let mut comparison = Comparison::new(seed)?;
     let features = probe().features();
     for large in [large::different_conditions(), large::one_chain()] {
         let file = parsed(&large.text)?;
         match compile(&file, &Features { bpf_loop: false, ..features }) {
             Err(CompileError::TooMuchToVerify { bpf_loop: false, .. }) => {}
-            Err(error) => return Err(format!("without bpf_loop: {error}")),
-            Ok(code) => return Err(format!("as code it is {} steps, not too many", code.verifier_steps)),
+            Err(error) => return Err(format!("without bpf_loop: {error}").into()),
+            Ok(code) => {
+                return Err(format!("as code it is {} steps, not too many", code.verifier_steps).into());
+            }
         }
-        director.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;
+        comparison.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;
     }
-    director.tally.tell();
-    let Tally { tried, allowed, denied, .. } = director.tally;
-    if tried >= 100 && (allowed == 0 || denied == 0) { Err(ALIKE.to_owned()) } else { Ok(()) }
+    comparison.tally.print();
+    let Tally { tried, allowed, denied, .. } = comparison.tally;
+    if tried >= 100 && (allowed == 0 || denied == 0) {
+        return Err(TOO_SIMILAR.into());
+    }
+    comparison.finish()
 }
 
-/// Whoever has accesses made, and compares what came of them.
-struct Director {
+/// Makes the same accesses on the kernel and on the model, and compares them with what the language says.
+struct Comparison {
     runner: TestRunner,
-    knobs: Vec<&'static Playground>,
-    actor: Actor,
-    cgroup: ScratchCgroup,
+    knobs: Vec<&'static TestKnob>,
+    both: Both,
+    /// All knobs of the model.
+    recording: RecordingKnob,
+    /// The cgroup with the programs. Without a program is what happens in its parent.
+    cgroup: CgroupId,
     tally: Tally,
 }
 
-/// What came of the accesses.
+/// How accesses were decided.
 #[derive(Debug, Default)]
 struct Tally {
     tried: u64,
     /// Also where a policy is in audit mode.
     allowed: u64,
     denied: u64,
-    /// Of those denied: a condition could not be evaluated.
-    unreadable: u64,
+    /// Of those denied: a condition cannot be evaluated.
+    not_evaluated: u64,
     rewritten: u64,
     /// Of those denied: the policy rewrites, and the kernel cannot.
     instead: u64,
 }
 
-impl Director {
-    fn new(seed: u64) -> Self {
+impl Comparison {
+    fn new(seed: u64) -> Result<Self, String> {
         let mut seed_bytes = [0; 32];
         seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
-        let knobs: Vec<&Playground> =
-            KNOBS.iter().filter(|knob| fs::exists(path(knob)).unwrap_or(false)).collect();
-        for absent in KNOBS.iter().filter(|knob| !knobs.iter().any(|present| present.name == knob.name)) {
-            println!("this kernel has no {}", absent.name);
+        let (knobs, absent): (Vec<&TestKnob>, Vec<_>) =
+            KNOBS.iter().partition(|knob| fs::exists(format!("/proc/sys/{}", knob.name)).unwrap_or(false));
+        for knob in absent {
+            println!("this kernel has no {}", knob.name);
         }
-        let cgroup = knobgate_testing::scratch();
-        Self {
-            runner: TestRunner::new_with_rng(Config::default(), rng),
-            knobs,
-            actor: Actor::start(&cgroup),
-            cgroup,
-            tally: Tally::default(),
+        let recording = RecordingKnob::default();
+        let mut of_model = Knobs::new();
+        for knob in &knobs {
+            of_model.add(knob.name, Knob::new(recording.clone())).map_err(|error| error.to_string())?;
         }
+        // So that the model's knobs see whether a value was replaced.
+        let mut profile = profile();
+        profile.rewrites_are_terminated = false;
+        let mut both = Both::with_profile(profile, of_model);
+        let cgroup = both.must(|backend| backend.create_cgroup(CgroupId::SCRATCH, "policy"))?;
+        let runner = TestRunner::new_with_rng(Config::default(), rng);
+        Ok(Self { runner, knobs, both, recording, cgroup, tally: Tally::default() })
     }
 
     /// Makes accesses under one program. `aim` may change them first.
@@ -144,12 +172,12 @@ impl Director {
         aim: large::Aim,
     ) -> Result<(), String> {
         let compiled = compiled.map_err(|error| format!("cannot compile: {error}"))?;
-        let program = load(&compiled.program, &LoadOptions::default()).map_err(|error| {
-            let log = error.log().map_or("", |log| log.text());
-            format!("{error}\n{}", &log[log.len().saturating_sub(4000)..])
-        })?;
-        let model = OnModel::load(&compiled)?;
-        let link = Link::create(&program.program, &self.cgroup).map_err(|error| error.to_string())?;
+        let cgroup = self.cgroup;
+        let program = self.both.must(|backend| backend.load(&compiled.program, None))?;
+        let link = self.both.must(|backend| backend.link(cgroup, program, &Placement::default()))?;
+        let index = compiled.program.maps.iter().position(|map| map.name == RULE_HITS_MAP);
+        let index = index.expect("every program has it");
+        let hits = self.both.must(|backend| Ok(backend.maps(program)?[index]))?;
         let policy = file.policy();
         // Accesses look for trouble with every constant, which takes its time.
         let beginning = policy.clone().with_rules(policy.rules().iter().take(50).cloned());
@@ -157,15 +185,23 @@ impl Director {
         let mut restarted = counters.clone();
         for _ in 0..accesses {
             let knob = draw(&mut self.runner, select(self.knobs.clone()));
-            reset(knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
-            let mut access = draw(&mut self.runner, access(&beginning, knob));
+            if !knob.values.is_empty() {
+                let value = draw(&mut self.runner, select(knob.values));
+                self.set(knob, value.as_bytes())?;
+            }
+            let before = self.value(knob)?;
+            let mut access = draw(&mut self.runner, access(&beginning, knob, before.clone()));
             aim(&mut access, knob, draw(&mut self.runner, any::<proptest::sample::Index>()));
             let decision = evaluate(policy, &access);
-            let verdict = on(&compiled, file, features, decision.by, decision.verdict.clone());
+            let verdict = degraded(&compiled, file, features, decision.by, decision.verdict.clone());
 
-            let before = value_of(path(knob)).ok();
-            let got = (self.actor.perform(&access), value_of(path(knob)).ok());
-            let mut counted = since(&mut counters, &program);
+            let (uid, gid, comm) = (access.task.uid, access.task.gid, access.task.comm.clone());
+            let task = Task { uid, gid, comm };
+            self.both.must(|backend| backend.set_task(cgroup, &task))?;
+            let got = (perform(&mut self.both.kernel, cgroup, &access)?, self.value(knob)?);
+            let now = read_counters(&mut self.both.kernel, hits)?;
+            let mut counted = moved(&counters, &now);
+            counters = now;
             if let [first @ (rule, which), again @ ..] = &counted[..]
                 && knob.restarts
                 && again.iter().all(|other| other == first)
@@ -175,34 +211,76 @@ impl Director {
             }
             let expected = match &verdict {
                 Verdict::Deny(errno) => {
-                    (Outcome { returned: -(i64::from(errno.number())), data: Vec::new() }, before.clone())
+                    let returned = -i64::from(errno.number());
+                    (SyscallResult { returned, data: Vec::new(), position: 0 }, before)
                 }
                 verdict => {
-                    restore(knob, before.as_deref());
+                    if let Some(before) = before {
+                        self.set(knob, &before)?;
+                    }
                     let mut unpoliced = access.clone();
                     if let Verdict::Rewrite(value) = verdict {
                         unpoliced.new = Some(value.clone());
                     }
-                    (perform(&unpoliced), value_of(path(knob)).ok())
+                    let result = perform(&mut self.both.kernel, CgroupId::SCRATCH, &unpoliced)?;
+                    (result, self.value(knob)?)
                 }
             };
-            let modelled = model.decide(&access);
-            let model_counts = sum(model.counters(), &restarted) == counters;
+            self.recording.set(access.old.as_deref().unwrap_or_default());
+            let on_model = perform(&mut self.both.model, cgroup, &access)?;
+            let modelled = self.recording.verdict(&access, &on_model);
+            let model_counts = sum(read_counters(&mut self.both.model, hits)?, &restarted) == counters;
             if got != expected
-                || !says(&counted, decision.by, &compiled)
+                || !is_counted(&counted, decision.by, &compiled)
                 || modelled.as_ref() != Ok(&verdict)
                 || !model_counts
             {
-                let mut words = String::new();
-                let _ = writeln!(words, "{access:?}\n{decision:?}, here {verdict:?}");
-                let _ = writeln!(words, "got      {got:?}\nexpected {expected:?}\ncounted  {counted:?}");
-                let _ = writeln!(words, "model    {modelled:?}, counts alike: {model_counts}");
-                return Err(words);
+                let mut difference = String::new();
+                let _ = writeln!(difference, "{access:?}\n{decision:?}, here {verdict:?}");
+                let _ = writeln!(difference, "got      {got:?}\nexpected {expected:?}\ncounted  {counted:?}");
+                let _ = writeln!(difference, "model    {modelled:?}, same counts: {model_counts}");
+                return Err(difference);
             }
             self.tally.count(&decision, &verdict);
         }
-        link.detach().map_err(|error| error.to_string())
+        self.both.must(|backend| backend.close_link(link))?;
+        self.both.must(|backend| backend.unload(program))
     }
+
+    /// The value of a knob of the kernel, if it can be read.
+    fn value(&mut self, knob: &TestKnob) -> Result<Option<Vec<u8>>, String> {
+        self.both.kernel.value(knob.name).map_err(|error| error.to_string())
+    }
+
+    /// Sets a knob of the kernel.
+    fn set(&mut self, knob: &TestKnob, value: &[u8]) -> Result<(), String> {
+        let returned = self.both.kernel.set_value(knob.name, value).map_err(|error| error.to_string())?;
+        let is_set = returned == value.len() as i64;
+        if is_set { Ok(()) } else { Err(format!("setting {} returns {returned}", knob.name)) }
+    }
+
+    fn finish(mut self) -> Result<(), Failed> {
+        Ok(self.both.kernel.finish()?)
+    }
+}
+
+/// Makes an access. The current value in it plays no part.
+fn perform(backend: &mut dyn Backend, cgroup: CgroupId, access: &Access) -> Result<SyscallResult, String> {
+    let knob = String::from_utf8_lossy(access.knob.as_bytes());
+    let request = match &access.new {
+        Some(new) => Request::Write(new),
+        None => Request::Read { count: READ_BYTES, fill: 0 },
+    };
+    let position = access.pos.cast_signed();
+    backend.access_knob(cgroup, &knob, request, position, false).map_err(|error| error.to_string())
+}
+
+/// The counters of all rules and defaults: decided, and could not be evaluated.
+fn read_counters(backend: &mut dyn Backend, hits: MapId) -> Result<Vec<[u64; 2]>, String> {
+    let entries = backend.entries(hits).map_err(|error| error.to_string())?;
+    let counters: Vec<u64> =
+        entries[0].1.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
+    Ok(counters.as_chunks().0.to_vec())
 }
 
 impl Tally {
@@ -213,26 +291,25 @@ impl Tally {
             Verdict::Rewrite(_) => self.rewritten += 1,
             Verdict::Deny(_) => {
                 self.denied += 1;
-                self.unreadable += u64::from(matches!(decision.by, DecidedBy::EvalError { .. }));
+                self.not_evaluated += u64::from(matches!(decision.by, DecidedBy::EvalError { .. }));
                 self.instead += u64::from(matches!(decision.verdict, Verdict::Rewrite(_)));
             }
         }
     }
 
-    /// Says what was tried.
-    fn tell(&self) {
-        let Self { tried, allowed, denied, unreadable, rewritten, instead } = *self;
+    fn print(&self) {
+        let Self { tried, allowed, denied, not_evaluated, rewritten, instead } = *self;
         println!(
-            "{tried} accesses: {allowed} allowed, {rewritten} rewritten, {denied} denied, of these {unreadable} for what \
+            "{tried} accesses: {allowed} allowed, {rewritten} rewritten, {denied} denied, of these {not_evaluated} for what \
              cannot be evaluated and {instead} instead of being rewritten"
         );
     }
 
-    /// Whether what was tried shows something, on a kernel that `rewrites`.
+    /// Checks that the accesses show something, on a kernel that `rewrites`.
     ///
     /// # Errors
     ///
-    /// Too few accesses of a hundred were decided in one of the ways. What few accesses there are may be like that.
+    /// A verdict has too small a share of them. If there are only a few accesses, they may be like that.
     fn check_shares(&self, rewrites: bool) -> Result<(), String> {
         let decided_to_rewrite = self.rewritten + self.instead;
         let shares = [
@@ -243,14 +320,14 @@ impl Tally {
         ];
         for (what, percent, count) in shares {
             if self.tried >= ENOUGH && count * 100 < self.tried * percent {
-                return Err(format!("{ALIKE}: {count} of {} are {what}, not {percent}%", self.tried));
+                return Err(format!("{TOO_SIMILAR}: {count} of {} are {what}, not {percent}%", self.tried));
             }
         }
         Ok(())
     }
 }
 
-const ALIKE: &str = "the accesses are too much alike to show anything";
+const TOO_SIMILAR: &str = "the accesses are too similar to show anything";
 
 /// Of so many accesses there must be some of every kind.
 const ENOUGH: u64 = 1000;
@@ -271,7 +348,7 @@ fn simplified(rule: &Rule) -> Rule {
     Rule::new(action, rule.kinds(), rule.patterns().to_vec()).expect("a rule").with_log(rule.log())
 }
 
-/// A random policy over the knobs of the playground.
+/// A random policy about the knobs of the test.
 fn policy() -> impl Strategy<Value = Policy> {
     let patterns: Vec<KnobPattern> =
         PATTERNS.iter().map(|text| KnobPattern::parse(text).expect("a pattern")).collect();
@@ -285,7 +362,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 rules.iter_mut().for_each(|rule| *rule = simplified(rule));
             }
             for copy in 1..=copies {
-                rules.push(alike::like(&rules[copy % rules.len()], copy as u32));
+                rules.push(similar::with_other_integers(&rules[copy % rules.len()], copy as u32));
             }
             policy.with_rules(rules)
         },
@@ -293,9 +370,9 @@ fn policy() -> impl Strategy<Value = Policy> {
     rules.prop_flat_map(move |policy| {
         proptest::collection::vec(chosen.clone(), policy.rules().len()).prop_map(move |patterns| {
             let rules = policy.rules().iter().zip(patterns).map(|(rule, patterns)| {
-                let moved = Rule::new(rule.action().clone(), rule.kinds(), patterns).expect("a rule");
-                let moved = moved.with_condition(rule.condition().cloned()).expect("a condition");
-                moved.with_log(rule.log())
+                let rebuilt = Rule::new(rule.action().clone(), rule.kinds(), patterns).expect("a rule");
+                let rebuilt = rebuilt.with_condition(rule.condition().cloned()).expect("a condition");
+                rebuilt.with_log(rule.log())
             });
             let rules: Vec<Rule> = rules.collect();
             policy.clone().with_rules(rules)
@@ -303,14 +380,9 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-/// A random access to `knob` as it is now.
-fn access(policy: &Policy, knob: &Playground) -> impl Strategy<Value = Access> + use<> {
-    let name = crate::knob(knob.name);
-    // What the hook's own read of the knob returns: one page at most.
-    let old = value_of(path(knob)).ok().map(|mut value| {
-        value.truncate(READ_BYTES);
-        value
-    });
+/// A random access to `knob`, which has this value.
+fn access(policy: &Policy, knob: &TestKnob, old: Option<Vec<u8>>) -> impl Strategy<Value = Access> + use<> {
+    let name = KnobName::parse(knob.name).expect("the name of a knob");
     let ordinary: Vec<Vec<u8>> = knob
         .values
         .iter()
@@ -339,8 +411,8 @@ fn access(policy: &Policy, knob: &Playground) -> impl Strategy<Value = Access> +
     )
 }
 
-/// What the program made for `features` must do where the language says `verdict`.
-fn on(
+/// What a program for `features` must do if the language decides `verdict`.
+fn degraded(
     compiled: &Compiled,
     file: &PolicyFile,
     features: &Features,
@@ -352,7 +424,7 @@ fn on(
     }
     match (verdict, by) {
         (Verdict::Deny(errno), _) if errno != Errno::EPERM && !features.set_retval => {
-            assert!(compiled.degradations.contains(&Degradation::ErrnoIsEperm(errno)), "it must be said");
+            assert!(compiled.degradations.contains(&Degradation::ErrnoIsEperm(errno)), "it is reported");
             Verdict::Deny(Errno::EPERM)
         }
         (Verdict::Rewrite(value), DecidedBy::Rule(rule)) => {
@@ -361,7 +433,7 @@ fn on(
                     Degradation::RewriteIsDenied { rule: found } | Degradation::VectorClampIsDenied { rule: found }
                         if found == rule)
             });
-            assert!(denies || features.set_new_value, "it must be said");
+            assert!(denies || features.set_new_value, "it is reported");
             if denies { Verdict::Deny(Errno::EPERM) } else { Verdict::Rewrite(value) }
         }
         (verdict, _) => verdict,
@@ -376,21 +448,19 @@ fn sum(mut counters: Vec<[u64; 2]>, others: &[[u64; 2]]) -> Vec<[u64; 2]> {
     counters
 }
 
-/// The counters that have moved since the last time, `(rule, which of its two)`, each as often as it has.
-fn since(before: &mut Vec<[u64; 2]>, program: &LoadedProgram) -> Vec<(usize, usize)> {
-    let now = read_counters(program);
+/// The counters that have moved, `(rule, which of its two)`, each as often as it has.
+fn moved(before: &[[u64; 2]], now: &[[u64; 2]]) -> Vec<(usize, usize)> {
     let mut moved = Vec::new();
-    for (rule, (was, is)) in before.iter().zip(&now).enumerate() {
+    for (rule, (was, is)) in before.iter().zip(now).enumerate() {
         for which in [0, 1] {
             moved.extend((was[which]..is[which]).map(|_| (rule, which)));
         }
     }
-    *before = now;
     moved
 }
 
 /// Whether exactly the counter of `by` has moved, once.
-fn says(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool {
+fn is_counted(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool {
     let rules = compiled.program.rules.len() - 2;
     let expected = match by {
         DecidedBy::Rule(rule) => (rule, 0),
@@ -405,33 +475,6 @@ fn says(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool 
         DecidedBy::Default(AccessKind::Write) => (rules + 1, 0),
     };
     *counted == [expected]
-}
-
-fn read_counters(program: &LoadedProgram) -> Vec<[u64; 2]> {
-    let map = program.map(RULE_HITS_MAP).expect("every program has it");
-    let value = map.lookup(&[0; 4]).expect("can be read").expect("has its one entry");
-    let counters: Vec<u64> =
-        value.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight"))).collect();
-    counters.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
-}
-
-fn path(knob: &Playground) -> String {
-    format!("/proc/sys/{}", knob.name)
-}
-
-/// Gives the knob one of its values.
-fn reset(knob: &Playground, index: proptest::sample::Index) {
-    if !knob.values.is_empty() {
-        fs::write(path(knob), index.get(knob.values))
-            .unwrap_or_else(|error| panic!("set {}: {error}", knob.name));
-    }
-}
-
-/// Gives the knob back the value that was read of it.
-fn restore(knob: &Playground, value: Option<&[u8]>) {
-    if let Some(value) = value {
-        fs::write(path(knob), value).unwrap_or_else(|error| panic!("restore {}: {error}", knob.name));
-    }
 }
 
 fn draw<S: Strategy>(runner: &mut TestRunner, strategy: S) -> S::Value {

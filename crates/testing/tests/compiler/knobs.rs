@@ -1,4 +1,4 @@
-//! The knobs that are played with: private to a network, UTS or IPC namespace, and of every kind of handler.
+//! The knobs of the test: private to a network, UTS or IPC namespace, and of every kind of handler.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,22 +6,22 @@ use std::path::Path;
 
 /// A knob with values that it takes.
 #[derive(Debug)]
-pub(crate) struct Playground {
+pub(crate) struct TestKnob {
     /// Its name, with slashes.
     pub name: &'static str,
     /// Values that it can be given beforehand.
     pub values: &'static [&'static str],
-    /// A write of it begins anew, programs included, as long as others are changing the network's interfaces
+    /// The kernel starts a write of it again, programs included, while others are changing the network's interfaces
     /// (`restart_syscall` in addrconf_sysctl_stable_secret, net/ipv6/addrconf.c).
     pub restarts: bool,
 }
 
-const fn knob(name: &'static str, values: &'static [&'static str]) -> Playground {
-    Playground { name, values, restarts: false }
+const fn knob(name: &'static str, values: &'static [&'static str]) -> TestKnob {
+    TestKnob { name, values, restarts: false }
 }
 
 /// All of them. Those that the kernel does not have are left out when the test starts, and it says so.
-pub(crate) const KNOBS: &[Playground] = &[
+pub(crate) const KNOBS: &[TestKnob] = &[
     // Strings.
     knob("kernel/domainname", &["(none)", "a", "example.org", "0x10", "7 8", "|/bin/core %p"]),
     knob(
@@ -52,7 +52,7 @@ pub(crate) const KNOBS: &[Playground] = &[
     knob("net/ipv4/ipfrag_high_thresh", &["4194304", "9223372036854775807"]),
     // Cannot be read: written only, and failing on read until it was written.
     knob("net/ipv4/route/flush", &[]),
-    Playground { name: "net/ipv6/conf/default/stable_secret", values: &[], restarts: true },
+    TestKnob { name: "net/ipv6/conf/default/stable_secret", values: &[], restarts: true },
 ];
 
 /// Patterns over them.
@@ -87,8 +87,7 @@ pub(crate) const PATTERNS: &[&str] = &[
     "kernel/domainname",
 ];
 
-/// What a knob holds, by one read, as a program is shown it: a second one finds nothing of a list of numbers, and `fs::read`
-/// begins with 32 bytes.
+/// What a knob holds, by one read: a second one returns nothing of a list of numbers, and `fs::read` begins with 32 bytes.
 pub(crate) fn value_of(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut value = vec![0; 4096];
     let length = File::open(path)?.read(&mut value)?;

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use knobgate_policy::Access;
 use proptest::sample::Index;
 
-use crate::knobs::{KNOBS, Playground};
+use crate::knobs::{KNOBS, TestKnob};
 
-/// Changes an access to the knob so that the rules have something to say of it; the index says how.
-pub(crate) type Aim = fn(&mut Access, &Playground, Index);
+/// Changes an access to the knob so that rules match it. The index selects how.
+pub(crate) type Aim = fn(&mut Access, &TestKnob, Index);
 
 /// A policy.
 pub(crate) struct Large {
@@ -39,7 +39,7 @@ pub(crate) fn different_conditions() -> Large {
         };
         let _ = writeln!(text, "{action} {knob}{to} if uid == {rule} and {connected}");
     }
-    let aim = |access: &mut Access, knob: &Playground, index: Index| {
+    let aim = |access: &mut Access, knob: &TestKnob, index: Index| {
         let first = KNOBS.iter().position(|other| other.name == knob.name).unwrap_or(0);
         let number = index.index(1 << 20);
         access.task.uid = (first + number % 215 * KNOBS.len()) as u32;
@@ -60,7 +60,7 @@ pub(crate) fn one_chain() -> Large {
             "{action} read write ** if comm matches \"k*{rule}?\" or old contains \"={rule}\""
         );
     }
-    let aim = |access: &mut Access, _: &Playground, index: Index| {
+    let aim = |access: &mut Access, _: &TestKnob, index: Index| {
         let number = index.index(1 << 20);
         access.task.comm =
             format!("k-{}{}", number % (RULES + 100), ["x", "", "yz"][number % 3]).into_bytes();

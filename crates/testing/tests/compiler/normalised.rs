@@ -1,17 +1,15 @@
-//! The list of knobs that store another number than was written, held to what the kernel stores. Every number of every knob
-//! is written odd ones that have room; what the knob holds then is that number, or what the list says.
+//! The list of knobs that store another number than was written, compared with what the kernel stores. Each number of each
+//! knob is replaced by odd ones; afterwards the knob holds these, or what the list says.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use knobgate_policy::{Integer, KnobPattern, Normalisation};
+use libtest_mimic::Failed;
 
 use crate::stored::{Knob, own, spaced, width};
 use crate::ways::{Way, write};
 use crate::widths::{everything, is_whole_machine};
-
-/// The argument that makes the test binary try the knobs of its namespaces, or those of the whole machine.
-pub(crate) const ARGUMENT: &str = "--try-normalisations";
 
 /// What is not written, although it could be, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -36,12 +34,12 @@ fn patterns(table: &[(&str, &str)]) -> Vec<KnobPattern> {
     table.iter().map(|(pattern, _)| KnobPattern::parse(pattern).expect("a pattern")).collect()
 }
 
-/// Tries them.
+/// Compares the list with the knobs of these namespaces, or with all of the machine.
 ///
 /// # Errors
 ///
-/// Those that hold something else than was written, or than the list says.
-pub(crate) fn try_all() -> Result<(), String> {
+/// The knobs that hold neither what was written nor what the list says.
+pub(crate) fn list_of_normalisations() -> Result<(), Failed> {
     let (left_out, kept) = (patterns(LEFT_OUT), patterns(KEPT));
     let mut knobs = if is_whole_machine() { everything() } else { own() };
     knobs.retain(|knob| !left_out.iter().any(|pattern| pattern.matches(knob.name.as_bytes())));
@@ -66,7 +64,7 @@ pub(crate) fn try_all() -> Result<(), String> {
                 as_written += 1;
             } else if after == before && (is_kept || is_no_int) {
                 nothing += 1;
-            } else if has_room(knob, &written) && is_said(knob, &before, &written, &after) {
+            } else if has_room(knob, &written) && is_listed(knob, &before, &written, &after) {
                 others.insert(&knob.name);
             } else if has_room(knob, &written) {
                 let given = spaced(&written);
@@ -76,15 +74,15 @@ pub(crate) fn try_all() -> Result<(), String> {
         }
     }
     println!(
-        "{} knobs, {writes} writes succeeded: {as_written} stored as written, {nothing} passed over; listed, and stored as \
-         others: {}",
+        "{} knobs, {writes} writes succeeded: {as_written} stored as written, {nothing} ignored; listed, and stored as other \
+         numbers: {}",
         knobs.len(),
         others.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ")
     );
     if writes < 100 {
         wrong.push(format!("only {writes} writes succeeded"));
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
 }
 
 /// What is written to a knob that holds `held`: each number of it another one, and two the other way round.
@@ -113,12 +111,12 @@ fn has_room(knob: &Knob, numbers: &[i128]) -> bool {
 }
 
 /// Whether the list says that a knob which held `before` holds `after` when `written` was written.
-fn is_said(knob: &Knob, before: &[i128], written: &[i128], after: &[i128]) -> bool {
+fn is_listed(knob: &Knob, before: &[i128], written: &[i128], after: &[i128]) -> bool {
     let literal = KnobPattern::parse(&knob.name).expect("a name is a pattern");
-    let each = |says: &dyn Fn(i128, i128, i128) -> bool| {
+    let each = |is_as_listed: &dyn Fn(i128, i128, i128) -> bool| {
         let numbers = before.iter().zip(written).zip(after);
         before.len() == after.len()
-            && numbers.into_iter().all(|((&before, &written), &after)| says(before, written, after))
+            && numbers.into_iter().all(|((&before, &written), &after)| is_as_listed(before, written, after))
     };
     match Normalisation::known(&literal) {
         None => false,
@@ -152,7 +150,7 @@ fn is_said(knob: &Knob, before: &[i128], written: &[i128], after: &[i128]) -> bo
                 each(&|_, written, after| after == (written as u128).next_multiple_of(512) as i128)
             }
             "net.ipv4.ping_group_range" => written[0] > written[1] && after == [1, 0],
-            name => panic!("how {name} is to be tried is not said here: {how}"),
+            name => panic!("no test for {name}, which has a rule of its own: {how}"),
         },
     }
 }

@@ -6,7 +6,7 @@ use knobgate_kernel::{LoadOptions, load, probe};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
 
-use crate::words;
+use crate::supported::supported;
 
 pub(crate) fn a_hundred_globs() -> Result<(), Failed> {
     let program = compiled(
@@ -18,7 +18,7 @@ pub(crate) fn a_hundred_globs() -> Result<(), Failed> {
         }),
         &Features::BASELINE,
     )?;
-    // What the old ones would refuse and this one takes.
+    // What old kernels reject and this one accepts.
     let newer = ["gotol", "s8", "s16", "s32", "bswap", "call bpf_set_retval", "call bpf_get_current_comm"];
     for (i, insn) in program.insns.iter().enumerate() {
         if let Ok(operation) = Operation::at(&program.insns, i) {
@@ -53,13 +53,13 @@ fn mixed(number: usize) -> String {
 
 pub(crate) fn ten_thousand_rules() -> Result<(), Failed> {
     let features = probe().features();
-    let mut walked = Vec::new();
+    let mut verified = Vec::new();
     for rules in [1_000, 10_000] {
         let loaded = load(&compiled((0..rules).map(mixed), &features)?, &LoadOptions::default())?;
-        walked.push(loaded.program.info()?.verified_insns);
+        verified.push(loaded.program.info()?.verified_insns);
     }
     // 0 where the kernel does not say.
-    assert!(walked[1] <= walked[0] + walked[0] / 10, "{walked:?}");
+    assert!(verified[1] <= verified[0] + verified[0] / 10, "{verified:?}");
     Ok(())
 }
 
@@ -123,37 +123,39 @@ pub(crate) fn estimates() -> Result<(), Failed> {
             .collect(),
     ];
     let features = probe().features();
-    let walked = |program: &Program| -> Result<i64, Failed> {
+    let verified = |program: &Program| -> Result<i64, Failed> {
         Ok(load(program, &LoadOptions::default())?.program.info()?.verified_insns.into())
     };
     // What replacing a value takes more or less than estimated: once in a program, and with features that can.
     let Compiled { program, verifier_steps, .. } =
         compile(&parsed(one("set write vm.x to \"1\"").into_iter())?, &features)?;
-    let rewriting = walked(&program)? - verifier_steps as i64;
+    let rewriting = verified(&program)? - verifier_steps as i64;
     assert!(rewriting.abs() <= REWRITING, "{rewriting}");
     let mut wrong = Vec::new();
     for rules in policies {
         let first = rules[0].clone();
         let file = parsed(rules.into_iter())?;
-        if file.policy() != &words::known(file.policy().clone(), &features) {
+        if file.policy() != &supported(file.policy().clone(), &features) {
             println!("skipped, since programs have no comm on this kernel: {first}");
             continue;
         }
         let rewrites = file.policy().rules().iter().any(|rule| rule.action().rewrites());
         let has_conditions = file.policy().rules().iter().any(|rule| rule.condition().is_some());
         let as_table = (features.bpf_loop && has_conditions).then(|| compile_inlining(&file, &features, 0));
-        for (form, compiled) in [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
+        for (encoding, compiled) in
+            [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
         {
             let Compiled { program, verifier_steps, .. } = compiled?;
-            let walked = walked(&program)?;
+            let verified = verified(&program)?;
             let estimated = verifier_steps as i64;
             // 0 where the kernel does not say.
-            let is_near = |estimated: i64| walked == 0 || (walked / 2..=walked * 2).contains(&estimated);
+            let is_near =
+                |estimated: i64| verified == 0 || (verified / 2..=verified * 2).contains(&estimated);
             let is_near = is_near(estimated) || rewrites && is_near(estimated + rewriting);
             if !is_near {
-                let form = ["code", "data"][form];
+                let encoding = ["code", "data"][encoding];
                 wrong.push(format!(
-                    "{first}, conditions as {form}: {verifier_steps} estimated, {walked} walked"
+                    "{first}, conditions as {encoding}: {verifier_steps} estimated, {verified} verified"
                 ));
             }
         }
@@ -173,9 +175,9 @@ pub(crate) fn lines() -> Result<(), Failed> {
         &probe().features(),
     )?;
     let loaded = load(&program, &LoadOptions::default())?;
-    assert!(loaded.has_line_info, "the kernel took the lines");
+    assert!(loaded.has_line_info, "the kernel accepts the lines");
 
-    // A return value that the verifier refuses, in the code of the second rule.
+    // A return value that the verifier rejects, in the code of the second rule.
     let line =
         program.lines.entries.iter().find(|entry| entry.text.starts_with("allow read vm")).ok_or("a line")?;
     let exit = (line.insn..program.insns.len())

@@ -1,18 +1,23 @@
-//! What is stored is what was judged: rules about numbers on every knob that a namespace can own, numbers next to their
-//! bounds and next to what wraps around to these, spelled in every way and written in every way. What the knob holds in the
-//! end satisfies the rule, or is what it held before.
+//! A knob stores only what its rule allows. The rules are about numbers, on every knob that a namespace can own; what is
+//! written is next to their bounds, and next to numbers that wrap around to these, in every notation and in every way.
+//! Afterwards, the knob's value satisfies the rule, or is the old one.
 //!
-//! The *writer*, in a cgroup of its own, thinks of a policy, has the *director* put it on that cgroup, and writes.
+//! The *writer* is a process in a cgroup and a user namespace of its own. It draws the policies, asks the test to attach
+//! them to that cgroup, and writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, ExitCode};
 
+use knobgate_bpf::Features;
 use knobgate_compiler::compile;
-use knobgate_kernel::{Link, LoadOptions, load, probe, start_inside};
+use knobgate_kernel::{Cgroup, Link, LoadOptions, load, probe, start_inside};
 use knobgate_policy::{CheckOptions, KnobPattern, Normalisation, Relation, Source, Width, parse};
-use knobgate_testing::Reaped;
+use knobgate_testing::{Reaped, number, scratch, seed};
+use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -21,70 +26,78 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::knobs::value_of;
 use crate::ways::{Way, write};
 
-/// The argument that makes the test binary a director.
-pub(crate) const ARGUMENT: &str = "--be-the-director-of-a-writer";
-/// The argument that makes it a writer.
-pub(crate) const WRITER_ARGUMENT: &str = "--be-the-writer";
+/// The defaults of `KNOBGATE_POLICIES` and `KNOBGATE_WRITES`: policies, and writes under each.
+const POLICIES: u64 = 600;
+const WRITES: u64 = 60;
 
-/// Puts on the writer's cgroup what it asks for, until it has tried `policies` policies with `writes` writes each.
+/// The argument that makes the test binary the writer.
+pub(crate) const WRITER: &str = "--writer";
+
+/// Runs the writer, and attaches the policies that it asks for.
 ///
 /// # Errors
 ///
-/// What was stored and satisfies no rule, in words.
-pub(crate) fn direct(seed: u64, policies: u64, writes: u64) -> Result<(), String> {
-    let cgroup = knobgate_testing::scratch();
+/// A policy cannot be attached, or the writer fails.
+pub(crate) fn stored_values() -> Result<(), Failed> {
+    let (seed, cgroup, features) = (seed()?, scratch(), probe().features());
+    let (mut socket, of_writer) = UnixStream::pair()?;
     // With limits of its own for what a user namespace has.
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user"]).arg(std::env::current_exe().expect("this binary"));
-    command.arg(WRITER_ARGUMENT).args([seed, policies, writes].map(|number| number.to_string()));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    start_inside(&mut command, &cgroup).expect("the scratch cgroup can be entered");
-    let mut writer = Reaped(command.spawn().expect("start the writer"));
-    let (mut to, from) = (writer.0.stdin.take().expect("piped"), writer.0.stdout.take().expect("piped"));
-    let mut from = BufReader::new(from);
-    let features = probe().features();
+    command.args(["--user", "--map-root-user"]).arg(std::env::current_exe()?).arg(WRITER);
+    command.env("KNOBGATE_SEED", seed.to_string()).stdin(OwnedFd::from(of_writer));
+    start_inside(&mut command, &cgroup)?;
+    let mut writer = Reaped(command.spawn()?);
+    // And with it the writer's end of the socket.
+    drop(command);
 
-    let mut link = None;
-    let said = loop {
-        let mut line = String::new();
-        from.read_line(&mut line).map_err(|error| error.to_string())?;
-        let Some((what, length)) = line.trim_end().split_once(' ') else {
-            break Err(format!("the writer has ended: {line:?}"));
-        };
-        let mut text = vec![0; length.parse().expect("a length")];
-        from.read_exact(&mut text).map_err(|error| error.to_string())?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        match what {
-            POLICY => {
-                let file = parse(Source::new("stored.knob", text.as_str()), &CheckOptions::default())
-                    .map_err(|errors| format!("{errors:?}\n{text}"))?;
-                let compiled = compile(&file, &features).map_err(|error| format!("{error}\n{text}"))?;
-                let loaded =
-                    load(&compiled.program, &LoadOptions::default()).map_err(|error| error.to_string())?;
-                link = Some(Link::create(&loaded.program, &cgroup).map_err(|error| error.to_string())?);
-            }
-            NO_POLICY => drop(link.take()),
-            WRONG => break Err(text),
-            _ => {
-                println!("{text}");
-                break Ok(());
-            }
+    let mut attached = None;
+    for text in BufReader::new(socket.try_clone()?).split(END) {
+        let text = String::from_utf8(text?)?;
+        drop(attached.take());
+        if !text.is_empty() {
+            let link = attach(&text, &cgroup, &features).map_err(|error| format!("{error}\n{text}"))?;
+            attached = Some(link);
         }
-        to.write_all(b"\n").map_err(|error| error.to_string())?;
-    };
-    drop(to);
-    let ended = writer.0.wait().map_err(|error| error.to_string())?;
-    said.and_then(|()| if ended.success() { Ok(()) } else { Err(format!("the writer: {ended}")) })
+        socket.write_all(&[END])?;
+    }
+    let status = writer.0.wait()?;
+    if status.success() { Ok(()) } else { Err(format!("the writer has failed: {status}").into()) }
 }
 
-/// What the writer says: put this policy on the cgroup; take it off; this is wrong; this is all.
-const POLICY: &str = "policy";
-const NO_POLICY: &str = "no-policy";
-const WRONG: &str = "wrong";
-const ALL: &str = "all";
+fn attach(text: &str, cgroup: &Cgroup, features: &Features) -> Result<Link, String> {
+    let file = parse(Source::new("stored.knob", text), &CheckOptions::default())
+        .map_err(|errors| format!("{errors:?}"))?;
+    let compiled = compile(&file, features).map_err(|error| error.to_string())?;
+    let loaded = load(&compiled.program, &LoadOptions::default()).map_err(|error| error.to_string())?;
+    Link::create(&loaded.program, cgroup).map_err(|error| error.to_string())
+}
 
-/// The writer's life.
-pub(crate) fn live(seed: u64, policies: u64, writes: u64) -> io::Result<()> {
+/// What ends the text of a policy, and the answer when it is attached.
+const END: u8 = 0;
+
+/// Has this policy attached instead of the last one, or none if the text is empty.
+fn request(socket: &mut UnixStream, text: &str) -> io::Result<()> {
+    socket.write_all(text.as_bytes())?;
+    socket.write_all(&[END])?;
+    socket.read_exact(&mut [0])
+}
+
+/// Runs as the writer.
+pub(crate) fn run_writer() -> ExitCode {
+    match write_under_policies() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            println!("{}", failed.message().unwrap_or_default());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_under_policies() -> Result<(), Failed> {
+    let (seed, writes) = (seed()?, number("KNOBGATE_WRITES", WRITES)?);
+    let policies = number("KNOBGATE_POLICIES", POLICIES)?;
+    println!("KNOBGATE_SEED={seed} KNOBGATE_POLICIES={policies} KNOBGATE_WRITES={writes}");
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut seed_bytes = [0; 32];
     seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes);
@@ -97,47 +110,36 @@ pub(crate) fn live(seed: u64, policies: u64, writes: u64) -> io::Result<()> {
         // A knob may go with what it belongs to.
         let Some(numbers) = knob.read() else { continue };
         let rule = draw(&mut runner, &rule(knob, &numbers));
-        say(POLICY, &rule.policy(knob))?;
-        let wrong = try_rule(&mut runner, knob, &rule, writes, &mut tally);
-        say(NO_POLICY, "")?;
-        if let Err(wrong) = wrong {
-            return tell(WRONG, &format!("{wrong}\n{}", rule.policy(knob)));
-        }
+        let policy = rule.policy(knob);
+        request(&mut socket, &policy)?;
+        try_rule(&mut runner, knob, &rule, writes, &mut tally)
+            .map_err(|wrong| format!("{wrong}\n{policy}"))?;
+        request(&mut socket, "")?;
         // Not all take everything again that they have given.
         let _ = fs::write(&knob.path, spaced(&numbers));
     }
-    if tally.writes >= ENOUGH && tally.changed * 100 < tally.writes {
-        return tell(
-            WRONG,
-            &format!(
-                "{} of {} writes change something: they are too much alike",
-                tally.changed, tally.writes
-            ),
-        );
+    let Tally { writes, succeeded, changed, ways, knobs: changed_knobs } = &tally;
+    if *writes >= ENOUGH && changed * 100 < *writes {
+        return Err(format!("only {changed} of {writes} writes change something").into());
     }
     // A kernel may have no io_uring and no AIO, which the counts show.
-    let never = tally.ways.iter().find(|(way, count)| **count == 0 && !["io_uring", "aio"].contains(way));
-    if let Some((way, _)) = never.filter(|_| tally.writes >= ENOUGH_FOR_EVERY_WAY) {
-        return tell(WRONG, &format!("no write by way of {way} has succeeded"));
+    let never = ways.iter().find(|(way, count)| **count == 0 && !["io_uring", "aio"].contains(way));
+    if let Some((way, _)) = never.filter(|_| *writes >= ENOUGH_FOR_EVERY_WAY) {
+        return Err(format!("no write by way of {way} has succeeded").into());
     }
-    tell(
-        ALL,
-        &format!(
-            "{policies} policies on {} knobs, {} writes: {} succeeded, {} changed the value, of {} knobs; succeeded by way: {:?}",
-            knobs.len(),
-            tally.writes,
-            tally.succeeded,
-            tally.changed,
-            tally.knobs.len(),
-            tally.ways
-        ),
-    )
+    println!(
+        "{policies} policies on {} knobs, {writes} writes: {succeeded} succeeded, {changed} changed the value, of {} knobs; \
+         succeeded by way: {ways:?}",
+        knobs.len(),
+        changed_knobs.len(),
+    );
+    Ok(())
 }
 
 /// Of so many writes some must change a value.
 const ENOUGH: u64 = 1000;
 
-/// Of so many some must succeed by every way.
+/// Of so many some must succeed in every way.
 const ENOUGH_FOR_EVERY_WAY: u64 = 30_000;
 
 #[derive(Debug, Default)]
@@ -151,24 +153,12 @@ struct Tally {
     knobs: BTreeSet<String>,
 }
 
-/// Says something, and waits until it is done.
-fn say(what: &str, text: &str) -> io::Result<()> {
-    tell(what, text)?;
-    io::stdin().lock().read_exact(&mut [0])
-}
-
-fn tell(what: &str, text: &str) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    write!(to, "{what} {}\n{text}", text.len())?;
-    to.flush()
-}
-
 /// A knob of numbers that is this process's own.
 #[derive(Debug)]
 pub(crate) struct Knob {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// By how much what it stores may differ from what is written.
+    /// How much the stored number may differ from the written one.
     tolerance: i128,
 }
 
@@ -191,7 +181,7 @@ impl Knob {
     }
 }
 
-/// Those of [`own`] that store what is written, or nearly: of others, nothing that is stored says which rule let it pass.
+/// Those of [`own`] that store what is written, or nearly. The value of others does not show whether the rule was obeyed.
 pub(crate) fn knobs() -> Vec<Knob> {
     let mut knobs = own();
     knobs.retain(|knob| {
@@ -248,7 +238,7 @@ enum Test {
     Ratchet(Relation),
 }
 
-/// How the rule says so.
+/// The form of the rule.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Allow,
@@ -318,7 +308,7 @@ impl Rule {
         }
     }
 
-    /// Whether what a knob holds may have come of what it held.
+    /// Whether a write may have changed the knob from `before` to `after`.
     fn allows(&self, knob: &Knob, before: &[i128], after: &[i128]) -> bool {
         match (before.get(self.element), after.get(self.element)) {
             // A write may hold fewer numbers, and leave this one as it is.
@@ -368,11 +358,11 @@ pub(crate) fn width(knob: &Knob) -> Width {
     pattern.literal().and_then(Width::known).unwrap_or_default()
 }
 
-/// Writes odd numbers to `knob` while `rule` is in force.
+/// Writes odd numbers to `knob` while `rule` is attached.
 ///
 /// # Errors
 ///
-/// What it holds then, if the rule does not allow it.
+/// The first value that the rule does not allow.
 fn try_rule(
     runner: &mut TestRunner,
     knob: &Knob,
@@ -406,7 +396,7 @@ fn try_rule(
     Ok(())
 }
 
-/// What is written: numbers near the bounds, and near what wraps around to these, in every spelling.
+/// What is written: numbers near the bounds, and near those that wrap around to them, in every notation.
 fn value(rule: &Rule, current: &[i128]) -> BoxedStrategy<Vec<u8>> {
     let mut near = rule.test.bounds();
     near.extend(current);
@@ -418,7 +408,7 @@ fn value(rule: &Rule, current: &[i128]) -> BoxedStrategy<Vec<u8>> {
         i128::from(i64::MAX),
         i128::from(u64::MAX),
     ]);
-    // What is added wraps around, in a handler that keeps so many bits or multiplies before.
+    // Adding these wraps around in a handler that keeps so many bits, or that multiplies first.
     let turns: Vec<i128> = (-2..=2)
         .flat_map(|turns| [31, 32, 33, 63, 64].map(|bits| turns << bits))
         .chain(
@@ -435,12 +425,12 @@ fn value(rule: &Rule, current: &[i128]) -> BoxedStrategy<Vec<u8>> {
     ];
     // What the knob holds, but for one number.
     let (element, held) = (rule.element, current.to_vec());
-    let one_other = (number.clone(), 0..14u8).prop_map(move |(number, style)| {
+    let one_other = (number.clone(), 0..14u8).prop_map(move |(number, notation)| {
         let mut numbers: Vec<String> = held.iter().map(i128::to_string).collect();
-        numbers[element] = spelled(number, style);
+        numbers[element] = in_notation(number, notation);
         format!("{}\n", numbers.join(" ")).into_bytes()
     });
-    let spelled = (number, 0..14u8).prop_map(|(number, style)| spelled(number, style)).boxed();
+    let number = (number, 0..14u8).prop_map(|(number, notation)| in_notation(number, notation)).boxed();
     let start = prop_oneof![12 => Just(""), 4 => select(vec![" ", "\t", "\n", "\u{b}", "\r", "\0", "+", "-", "0", "00000000000000000000", "          "])];
     let separator = prop_oneof![8 => Just(" "), 2 => Just("\t"), 2 => select(vec!["  ", "\n", ",", "-", "\0", " \t ", "\r\n"])];
     let end = prop_oneof![
@@ -453,7 +443,7 @@ fn value(rule: &Rule, current: &[i128]) -> BoxedStrategy<Vec<u8>> {
     let blanks = prop_oneof![12 => Just(0usize), 1 => 40..80usize, 1 => 120..150usize, 1 => Just(4094), 1 => Just(4096)];
     let numbers = (counts, start, separator, end, blanks).prop_flat_map(
         move |(count, start, separator, end, blanks)| {
-            proptest::collection::vec(spelled.clone(), count).prop_map(move |numbers| {
+            proptest::collection::vec(number.clone(), count).prop_map(move |numbers| {
                 format!("{start}{}{}{end}", " ".repeat(blanks), numbers.join(separator)).into_bytes()
             })
         },
@@ -461,10 +451,10 @@ fn value(rule: &Rule, current: &[i128]) -> BoxedStrategy<Vec<u8>> {
     prop_oneof![20 => one_other, 20 => numbers, 1 => proptest::collection::vec(any::<u8>(), 0..12)].boxed()
 }
 
-/// One number.
-fn spelled(number: i128, style: u8) -> String {
+/// The number in one of several notations.
+fn in_notation(number: i128, notation: u8) -> String {
     let (sign, magnitude) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
-    match style {
+    match notation {
         0 => format!("{sign}{magnitude:#x}"),
         1 => format!("{sign}0X{magnitude:X}"),
         2 => format!("{sign}0{magnitude:o}"),

@@ -17,9 +17,9 @@ pub(crate) enum Way {
     Whole,
     /// This many hundredths of it, and then the rest.
     Split(usize),
-    /// At this place.
+    /// At this position.
     At(u64),
-    /// From there on.
+    /// After a seek to this position.
     Seek(u64),
     /// From two buffers, of which the first has so many hundredths of it.
     Vectored(usize),
@@ -27,20 +27,20 @@ pub(crate) enum Way {
     Splice,
     /// Out of a file.
     Sendfile,
-    /// By io_uring(7), at this place, or where the file stands if that is −1.
+    /// By io_uring(7), at this position, or at that of the file if that is −1.
     IoUring(i64),
     /// By `io_submit(2)`.
     Aio,
 }
 
 impl Way {
-    /// What it is called, whatever its numbers.
+    /// Its name, without its numbers.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
             Self::Split(_) => "split",
-            Self::At(_) => "at a place",
-            Self::Seek(_) => "from a place on",
+            Self::At(_) => "at a position",
+            Self::Seek(_) => "from a position",
             Self::Vectored(_) => "vectored",
             Self::Splice => "splice",
             Self::Sendfile => "sendfile",
@@ -52,12 +52,12 @@ impl Way {
 
 /// Any way; most often at once.
 pub(crate) fn any() -> BoxedStrategy<Way> {
-    let place = || prop_oneof![2 => 1..5u64, 1 => Just(1 << 32), 1 => Just((1 << 32) + 1), 1 => Just(u64::from(u32::MAX))];
+    let position = || prop_oneof![2 => 1..5u64, 1 => Just(1 << 32), 1 => Just((1 << 32) + 1), 1 => Just(u64::from(u32::MAX))];
     prop_oneof![
         20 => Just(Way::Whole),
         2 => (0..100usize).prop_map(Way::Split),
-        1 => place().prop_map(Way::At),
-        1 => place().prop_map(Way::Seek),
+        1 => position().prop_map(Way::At),
+        1 => position().prop_map(Way::Seek),
         2 => (0..100usize).prop_map(Way::Vectored),
         2 => Just(Way::Splice),
         2 => Just(Way::Sendfile),
@@ -71,7 +71,7 @@ pub(crate) fn any() -> BoxedStrategy<Way> {
 ///
 /// # Errors
 ///
-/// What the last of the system calls fails with.
+/// The errno of the last system call.
 pub(crate) fn write(path: &str, value: &[u8], way: Way) -> Result<usize> {
     let file = File::options()
         .write(true)
@@ -83,13 +83,13 @@ pub(crate) fn write(path: &str, value: &[u8], way: Way) -> Result<usize> {
         Way::Whole => rustix::io::write(file, value),
         Way::Split(hundredths) => {
             let (first, rest) = halves(hundredths);
-            // The rest comes whatever became of this.
+            // The rest is written whether or not this fails.
             let _ = rustix::io::write(file, first);
             rustix::io::write(file, rest)
         }
-        Way::At(place) => pwrite(file, value, place),
-        Way::Seek(place) => {
-            seek(file, SeekFrom::Start(place))?;
+        Way::At(position) => pwrite(file, value, position),
+        Way::Seek(position) => {
+            seek(file, SeekFrom::Start(position))?;
             rustix::io::write(file, value)
         }
         Way::Vectored(hundredths) => {
@@ -107,7 +107,7 @@ pub(crate) fn write(path: &str, value: &[u8], way: Way) -> Result<usize> {
             seek(&memory, SeekFrom::Start(0))?;
             sendfile(file, &memory, None, value.len())
         }
-        Way::IoUring(place) => io_uring_write(file, value, place),
+        Way::IoUring(position) => io_uring_write(file, value, position),
         Way::Aio => aio_write(file, value, 0),
     }
 }

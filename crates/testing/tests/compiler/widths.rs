@@ -1,24 +1,22 @@
-//! The list of knobs that keep 64 bits, held to what the kernel stores. Every knob of numbers is written what it holds and
-//! 2^32 more or less: a handler of 32 bits refuses that, or stores what was there.
+//! The list of knobs that keep 64 bits, compared with what the kernel stores. Every knob of numbers is given its value plus or
+//! minus 2^32: a handler of 32 bits rejects that, or stores the old value.
 
 use std::fs;
 
 use knobgate_policy::{Integer, KnobPattern};
+use libtest_mimic::Failed;
 
 use crate::stored::{Knob, knobs, spaced, width};
-
-/// The argument that makes the test binary try the knobs of its namespaces; with [`WHOLE_MACHINE`], all.
-pub(crate) const ARGUMENT: &str = "--try-widths";
 
 /// Set where all knobs of the machine may be written.
 const WHOLE_MACHINE: &str = "KNOBGATE_WHOLE_MACHINE";
 
-/// Tries them.
+/// Compares the list with the knobs of these namespaces; with [`WHOLE_MACHINE`], with all.
 ///
 /// # Errors
 ///
-/// Those of which the list says something else than the kernel.
-pub(crate) fn try_all() -> Result<(), String> {
+/// The knobs that differ.
+pub(crate) fn list_of_widths() -> Result<(), Failed> {
     let own = if is_whole_machine() { everything() } else { knobs() };
     let mut wrong = Vec::new();
     let (mut wide, mut cut) = (0, 0);
@@ -48,10 +46,10 @@ pub(crate) fn try_all() -> Result<(), String> {
         }
     }
     println!(
-        "{} knobs: {wide} keep 64 bits, {cut} take a number beyond 32 and store what was there",
+        "{} knobs: {wide} keep 64 bits, {cut} accept a number beyond 32 bits and keep the old one",
         own.len()
     );
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
 }
 
 /// Whether all knobs of the machine may be written.

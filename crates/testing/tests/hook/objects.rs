@@ -3,23 +3,17 @@
 use knobgate_backend::Backend;
 use knobgate_bpf::{Insn, MapKind, helper_ids};
 use knobgate_hook::{LoadedProgram, Profile};
-use knobgate_kernel::{LoadOptions, Namespaces, load};
+use knobgate_kernel::{LoadOptions, load};
 use knobgate_testing::object_cases::{CASES, Case, knobs};
-use knobgate_testing::{Both, Suite};
+use knobgate_testing::{Both, PRIVATE_KNOBS, Suite};
 
-use crate::{PRIVATE, check_in};
-
-/// Adds a test for each case.
-pub(crate) fn tests(suite: Suite) -> Suite {
-    CASES.iter().enumerate().fold(suite, |suite, (number, case)| {
+/// A test for each case.
+pub(crate) fn tests() -> Suite {
+    CASES.iter().enumerate().fold(Suite::default(), |suite, (number, case)| {
         let name = format!("an_object_does_the_same_on_both_{}_{}", number + 1, case.object);
-        let namespaces = if case.only_reads() { Namespaces::default() } else { PRIVATE };
-        let test = name.clone();
-        suite.test(
-            name,
-            move |profile| lacks(case, profile),
-            move || Ok(check_in(namespaces, &test, &[number as u64])?),
-        )
+        let namespaces = if case.only_reads() { &[] } else { PRIVATE_KNOBS };
+        let test = Suite::default().test(name, |profile| lacks(case, profile), || Ok(check(case)?));
+        suite.and(test.isolated(namespaces))
     })
 }
 
@@ -36,8 +30,7 @@ fn lacks(case: &Case, profile: &Profile) -> Option<String> {
 }
 
 /// Plays a case on both, and compares the maps that can be looked into.
-pub(crate) fn check(number: usize) -> Result<String, String> {
-    let case = &CASES[number];
+fn check(case: &Case) -> Result<(), String> {
     let mut both = Both::new(knobs(&knobgate_testing::profile()));
     let maps = case.play(&mut both.kernel).map_err(|error| format!("the kernel: {error}"))?;
     let of_model = case.play(&mut both.model).map_err(|error| format!("the model: {error}"))?;
@@ -52,5 +45,5 @@ pub(crate) fn check(number: usize) -> Result<String, String> {
                 .map_err(|difference| format!("the map {} differs:\n{difference}", def.name))?;
         }
     }
-    Ok(format!("{} accesses and {} maps", case.accesses.len(), maps.len()))
+    Ok(())
 }

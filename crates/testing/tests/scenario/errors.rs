@@ -1,12 +1,12 @@
 //! Knobs that are not what a scenario says.
 
 use std::fs;
-use std::process::ExitCode;
 
 use knobgate_bpf::{Insn, Program, Reg, Width};
 use knobgate_kernel::{Link, LoadOptions, load};
 use knobgate_scenario::{Document, HandlerKind, KnobDocument, Scenario, StepDocument};
 use knobgate_testing::scratch;
+use libtest_mimic::Failed;
 
 use crate::programs::setting;
 
@@ -23,7 +23,7 @@ fn last(document: &mut Document) -> &mut KnobDocument {
 /// Makes a setting wrong.
 type Change = fn(&mut Document);
 
-pub(crate) fn play() -> ExitCode {
+pub(crate) fn wrong_knobs() -> Result<(), Failed> {
     let parent = scratch();
     let before = values();
     let changes: [(&str, Change); 6] = [
@@ -61,12 +61,10 @@ pub(crate) fn play() -> ExitCode {
         let scenario = scenario.expect("it is right by itself");
         match scenario.play_on_kernel(&parent) {
             Ok(_) => {
-                println!("played, and should have failed: {expected}");
-                return ExitCode::FAILURE;
+                return Err(format!("played, and should have failed: {expected}").into());
             }
             Err(error) if !error.to_string().contains(expected) => {
-                println!("failed with: {error}\n  and should have: {expected}");
-                return ExitCode::FAILURE;
+                return Err(format!("failed with: {error}\n  and should have: {expected}").into());
             }
             Err(_) => {}
         }
@@ -80,11 +78,10 @@ pub(crate) fn play() -> ExitCode {
     assert_ne!(values(), before);
     drop(play);
     assert_eq!(values(), before);
-    programs_of_others_are_said_and_not_shown();
-    ExitCode::SUCCESS
+    Ok(())
 }
 
-fn programs_of_others_are_said_and_not_shown() {
+pub(crate) fn programs_of_others() -> Result<(), Failed> {
     let parent = scratch();
     let insns = vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()];
     let program = Program { name: "others".to_owned(), insns, ..Program::default() };
@@ -100,4 +97,5 @@ fn programs_of_others_are_said_and_not_shown() {
     );
     let line = play.next().expect("a line").expect("it goes on");
     assert_eq!(line.to_json(), r#"{"step":0,"ok":true,"errno":null,"programs":[]}"#);
+    Ok(())
 }

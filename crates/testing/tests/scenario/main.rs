@@ -1,7 +1,6 @@
 //! Scenarios on the running kernel and on the model of it: the lines of both are the same.
 //!
-//! What is played is played in network, UTS and IPC namespaces of its own: a test starts this binary once more there, as
-//! the *player* of one of the sets of scenarios.
+//! Each test plays its scenarios in network, UTS and IPC namespaces of its own.
 
 mod accesses;
 mod attachments;
@@ -11,73 +10,36 @@ mod maps;
 mod objects;
 mod programs;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use knobgate_kernel::{Namespaces, with_private_namespaces};
 use knobgate_scenario::{Document, Scenario, StepDocument};
-use knobgate_testing::{Test, profile, scratch};
+use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, profile, scratch};
 use libtest_mimic::Failed;
-
-/// The argument that makes this binary the player.
-const ARGUMENT: &str = "--be-the-player";
 
 /// A name, the setting, and the steps as JSON.
 type Case = (&'static str, Document, String);
 
-type Cases = fn() -> Vec<Case>;
-
-/// The sets of scenarios, by name.
-const SETS: &[(&str, Cases)] = &[
-    ("accesses", accesses::cases),
-    ("attachments", attachments::cases),
-    ("loads", loads::cases),
-    ("maps", maps::cases),
-    ("objects", objects::cases),
-    ("examples", examples),
-];
-
 const TESTS: &[Test] = &[
-    ("reads_and_writes_are_the_same_line_for_line", || played("accesses")),
-    ("attachments_are_the_same_line_for_line", || played("attachments")),
-    ("loads_are_the_same_line_for_line", || played("loads")),
-    ("maps_are_the_same_line_for_line", || played("maps")),
-    ("programs_of_objects_are_the_same_line_for_line", || played("objects")),
-    ("the_examples_are_the_same_line_for_line", || played("examples")),
-    ("a_knob_that_cannot_be_what_it_should_is_an_error_before_anything_runs", || played("errors")),
+    ("reads_and_writes_are_the_same_line_for_line", || compare(accesses::cases())),
+    ("attachments_are_the_same_line_for_line", || compare(attachments::cases())),
+    ("loads_are_the_same_line_for_line", || compare(loads::cases())),
+    ("maps_are_the_same_line_for_line", || compare(maps::cases())),
+    ("programs_of_objects_are_the_same_line_for_line", || compare(objects::cases())),
+    ("the_examples_are_the_same_line_for_line", || compare(examples())),
+    ("a_knob_that_cannot_be_what_it_should_is_an_error_before_anything_runs", errors::wrong_knobs),
+    ("programs_of_others_are_reported_and_not_shown", errors::programs_of_others),
 ];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [argument, set] = &arguments[..]
-        && argument == ARGUMENT
-    {
-        return if set == "errors" { errors::play() } else { play(set) };
-    }
-    match knobgate_testing::in_private_mount_namespace() {
-        Some(ended) => ended,
-        None => knobgate_testing::run(TESTS),
-    }
+    knobgate_testing::in_private_mount_namespace()
+        .unwrap_or_else(|| Suite::new(TESTS).isolated(PRIVATE_KNOBS).run())
 }
 
-/// Has a set played in namespaces of its own.
-fn played(set: &str) -> Result<(), Failed> {
-    let mut player = Command::new(std::env::current_exe()?);
-    player.args([ARGUMENT, set]);
-    with_private_namespaces(&mut player, Namespaces { net: true, uts: true, ipc: true, mount: false });
-    let output = player.output()?;
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)).into())
-}
-
-/// Plays a set on both, and tells all differences.
-fn play(set: &str) -> ExitCode {
-    let (_, cases) = SETS.iter().find(|(name, _)| *name == set).expect("a set");
+/// Plays scenarios on both, and prints all differences.
+fn compare(cases: Vec<Case>) -> Result<(), Failed> {
     let parent = scratch();
     let mut differences = 0;
-    for (name, mut document, steps) in cases() {
+    for (name, mut document, steps) in cases {
         if !steps.is_empty() {
             document.steps = serde_json::from_str::<Vec<StepDocument>>(&format!("[{steps}]"))
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -112,7 +74,7 @@ fn play(set: &str) -> ExitCode {
             }
         }
     }
-    if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if differences == 0 { Ok(()) } else { Err(format!("{differences} lines differ").into()) }
 }
 
 fn examples() -> Vec<Case> {

@@ -1,9 +1,9 @@
-//! Rules that differ in their integers alone: their programs share code.
+//! Rules that differ only in their integers, so that their programs share code.
 
 use knobgate_policy::{Action, Condition, Integer, Operand, Range, Rule};
 
 /// `rule` with other integers: each is moved away from zero.
-pub(crate) fn like(rule: &Rule, by: u32) -> Rule {
+pub(crate) fn with_other_integers(rule: &Rule, by: u32) -> Rule {
     let action = match rule.action() {
         Action::Clamp(ranges) => {
             let ranges: Vec<Range> = ranges.iter().map(|range| in_range(*range, by)).collect();

@@ -1,10 +1,10 @@
-//! Policies in the words that programs on this kernel have something for.
+//! Policies that programs on this kernel can decide.
 
 use knobgate_bpf::Features;
 use knobgate_policy::{Condition, Policy, TextOperand, Value};
 
-/// The policy, with `old` instead of `comm` where programs cannot ask for that.
-pub(crate) fn known(policy: Policy, features: &Features) -> Policy {
+/// The policy, with `old` instead of `comm` if programs cannot read that.
+pub(crate) fn supported(policy: Policy, features: &Features) -> Policy {
     if features.current_comm {
         return policy;
     }
