@@ -202,7 +202,7 @@ fn errors_say_where_and_what() {
             document(
                 r#""knobs": [{"name": "fs.binfmt_misc.register", "value": "1", "handler": {"kind": "string"}}]"#,
             ),
-            "knobs[0].name: `fs.binfmt_misc.register` is no sysctl",
+            "knobs[0].name: `fs.binfmt_misc.register` is not a sysctl",
         ),
         (
             document(
@@ -219,7 +219,7 @@ fn errors_say_where_and_what() {
         (" ".repeat(Scenario::TEXT_MAX + 1), "a scenario has at most 16 MiB"),
         (
             step(r#"{"write": {"knob": "fs/binfmt_misc/status", "cgroup": "a", "data": "1"}}"#),
-            "steps[0].write.knob: `fs.binfmt_misc.status` is no sysctl",
+            "steps[0].write.knob: `fs.binfmt_misc.status` is not a sysctl",
         ),
         (
             document(
