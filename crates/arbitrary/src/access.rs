@@ -1,4 +1,4 @@
-//! Random accesses next to what a policy states.
+//! Random accesses at the edges of what a policy allows.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -12,50 +12,50 @@ use knobgate_policy::{
 
 use crate::pattern::{knob_pattern, known_width, name_for};
 
-/// An access that `policy` has something to say about, as like as not.
+/// An access that is likely to be relevant to `policy`.
 pub fn access(policy: &Policy) -> BoxedStrategy<Access> {
     let of_rules = policy.rules().iter().flat_map(Rule::patterns);
     let patterns: Vec<KnobPattern> = of_rules.chain(policy.width_64()).cloned().collect();
-    let stated = Stated::of(policy);
+    let literals = Literals::of(policy);
     let pattern = if patterns.is_empty() {
         knob_pattern().boxed()
     } else {
         prop_oneof![16 => select(patterns), 2 => knob_pattern(), 1 => known_width()].boxed()
     };
-    (pattern, Just(stated)).prop_flat_map(|(pattern, stated)| access_near(pattern, stated)).boxed()
+    (pattern, Just(literals)).prop_flat_map(|(pattern, literals)| access_near(pattern, literals)).boxed()
 }
 
 /// An access to a knob next to `pattern`, with values next to `texts`.
 pub fn access_to(pattern: KnobPattern, texts: Vec<Text>) -> BoxedStrategy<Access> {
-    access_near(pattern, Stated { texts, ..Stated::default() }).boxed()
+    access_near(pattern, Literals { texts, ..Literals::default() }).boxed()
 }
 
 /// The literals of a policy.
 #[derive(Debug, Clone, Default)]
-struct Stated {
+struct Literals {
     integers: Vec<Integer>,
     texts: Vec<Text>,
-    /// How many elements clamps and conditions have in mind.
+    /// The element counts that clamps and conditions ask for.
     counts: Vec<usize>,
 }
 
-impl Stated {
+impl Literals {
     fn of(policy: &Policy) -> Self {
-        let mut stated = Self::default();
+        let mut literals = Self::default();
         for rule in policy.rules() {
             match rule.action() {
-                Action::Set(text) => stated.texts.push(Text::from(text.as_bytes())),
+                Action::Set(text) => literals.texts.push(Text::from(text.as_bytes())),
                 Action::Clamp(ranges) => {
-                    stated.counts.push(ranges.len());
-                    ranges.iter().for_each(|range| stated.range(range));
+                    literals.counts.push(ranges.len());
+                    ranges.iter().for_each(|range| literals.range(range));
                 }
                 Action::Allow | Action::Deny(_) | Action::Ignore => {}
             }
             if let Some(condition) = rule.condition() {
-                stated.condition(condition);
+                literals.condition(condition);
             }
         }
-        stated
+        literals
     }
 
     fn range(&mut self, range: &Range) {
@@ -102,9 +102,9 @@ impl Stated {
     }
 }
 
-fn access_near(pattern: KnobPattern, stated: Stated) -> BoxedStrategy<Access> {
-    let new = option::weighted(0.75, value(stated.clone()));
-    let old = option::weighted(0.9, value(stated.clone()));
+fn access_near(pattern: KnobPattern, literals: Literals) -> BoxedStrategy<Access> {
+    let new = option::weighted(0.75, value(literals.clone()));
+    let old = option::weighted(0.9, value(literals.clone()));
     let pos = prop_oneof![
         12 => Just(0u64),
         1 => Just(1u64),
@@ -113,19 +113,19 @@ fn access_near(pattern: KnobPattern, stated: Stated) -> BoxedStrategy<Access> {
         1 => Just(u64::from(u32::MAX)),
         1 => any::<u64>(),
     ];
-    (name_for(pattern), new, old, pos, task(stated))
+    (name_for(pattern), new, old, pos, task(literals))
         .prop_map(|(knob, new, old, pos, task)| Access { knob, new, old, pos, task })
         .boxed()
 }
 
-fn task(stated: Stated) -> BoxedStrategy<Task> {
+fn task(literals: Literals) -> BoxedStrategy<Task> {
     let ids: Vec<u32> =
-        stated.integers.iter().filter_map(|integer| u32::try_from(integer.get()).ok()).collect();
+        literals.integers.iter().filter_map(|integer| u32::try_from(integer.get()).ok()).collect();
     let id = move || match ids.clone() {
         ids if ids.is_empty() => prop_oneof![Just(0u32), Just(1000), any::<u32>()].boxed(),
         ids => prop_oneof![2 => Just(0u32), 2 => select(ids), 1 => any::<u32>()].boxed(),
     };
-    let comm = prop_oneof![2 => text_bytes(stated.texts), 1 => "[a-z]{0,15}".prop_map(String::into_bytes)];
+    let comm = prop_oneof![2 => text_bytes(literals.texts), 1 => "[a-z]{0,15}".prop_map(String::into_bytes)];
     (id(), id(), comm)
         .prop_map(|(uid, gid, mut comm)| {
             comm.retain(|byte| *byte != 0);
@@ -136,10 +136,10 @@ fn task(stated: Stated) -> BoxedStrategy<Task> {
 }
 
 /// The bytes of a value.
-fn value(stated: Stated) -> BoxedStrategy<Vec<u8>> {
-    let texts = text_bytes(stated.texts.clone());
+fn value(literals: Literals) -> BoxedStrategy<Vec<u8>> {
+    let texts = text_bytes(literals.texts.clone());
     prop_oneof![
-        6 => numbers(stated),
+        6 => numbers(literals),
         3 => texts,
         1 => vec(any::<u8>(), 0..8),
         1 => Just(Vec::new()),
@@ -186,7 +186,7 @@ fn text_bytes(texts: Vec<Text>) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-/// What stands behind a value.
+/// What may follow a value.
 fn ending() -> BoxedStrategy<&'static str> {
     prop_oneof![
         4 => Just(""),
@@ -196,14 +196,14 @@ fn ending() -> BoxedStrategy<&'static str> {
 }
 
 /// A list of numbers, next to the literals, in odd notations.
-fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
-    let mut counts = stated.counts.clone();
+fn numbers(literals: Literals) -> BoxedStrategy<Vec<u8>> {
+    let mut counts = literals.counts.clone();
     counts.extend([1, 1, 1]);
     let counts: Vec<usize> = counts
         .into_iter()
         .flat_map(|count| [count, count, count, count + 1, count.saturating_sub(1)])
         .collect();
-    let near = match stated.integers {
+    let near = match literals.integers {
         integers if integers.is_empty() => crate::integer().prop_map(Integer::get).boxed(),
         integers => prop_oneof![
             3 => (select(integers), -1..=1i128).prop_map(|(integer, off)| integer.get() + off),
@@ -223,7 +223,7 @@ fn numbers(stated: Stated) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-/// One number, most often as people write it.
+/// One number, most often in decimal.
 fn written(number: i128, notation: u8) -> String {
     let (sign, magnitude) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
     match notation {

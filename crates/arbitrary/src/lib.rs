@@ -1,7 +1,7 @@
-//! Random policies, and accesses that they have something to say about, for property tests.
+//! Random policies, and accesses that are relevant to them, for property tests.
 //!
-//! Every policy that [`policy`] makes is valid, and [`access`] looks for trouble: names next to the patterns,
-//! values next to the literals, written in every way, at every position.
+//! Every policy that [`policy`] generates is valid. [`access`] generates edge cases: names next to the patterns, and
+//! values next to the literals, in every notation and at every position.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -25,7 +25,7 @@ pub fn policy() -> BoxedStrategy<Policy> {
     policy_with_rules(0..8).boxed()
 }
 
-/// A policy with so many rules.
+/// A policy with this many rules.
 pub fn policy_with_rules(rules: impl Into<proptest::collection::SizeRange>) -> BoxedStrategy<Policy> {
     let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
     let widths = prop_oneof![2 => vec(knob_pattern(), 0..1), 1 => vec(knob_pattern(), 1..3)];
@@ -101,7 +101,7 @@ pub fn integer() -> BoxedStrategy<Integer> {
     .boxed()
 }
 
-/// A range with at least one member; either end may be absent, or both.
+/// A range with at least one member; either or both ends may be absent.
 pub fn range() -> BoxedStrategy<Range> {
     (option::weighted(0.8, integer()), option::weighted(0.8, integer()))
         .prop_map(|(low, high)| match (low, high) {
@@ -112,7 +112,7 @@ pub fn range() -> BoxedStrategy<Range> {
         .boxed()
 }
 
-/// A text that a rule may state: without newline and NUL, and no longer than a value may be.
+/// A text that a rule may contain: no newline, no NUL, and no longer than a value may be.
 pub fn text() -> BoxedStrategy<ValueText> {
     let bytes = prop_oneof![
         4 => "[a-z0-9 ]{0,6}".prop_map(String::into_bytes),

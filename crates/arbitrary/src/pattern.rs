@@ -6,7 +6,7 @@ use proptest::sample::{Index, select};
 
 use knobgate_policy::{KnobName, KnobPattern, Piece, TextGlob, Width, limits};
 
-/// Components of names, so few of them that patterns and names often meet.
+/// Components of names. There are only a few, so that patterns often match names.
 const COMPONENTS: &[&str] = &[
     "a",
     "b",
@@ -63,7 +63,7 @@ pub fn knob_pattern() -> BoxedStrategy<KnobPattern> {
     prop_oneof![14 => pattern, 1 => known_width()].boxed()
 }
 
-/// The pattern of knobs whose [width](Width) is known.
+/// A pattern of knobs whose [width](Width) is known.
 pub fn known_width() -> BoxedStrategy<KnobPattern> {
     let known: Vec<KnobPattern> = Width::all_known().iter().map(|(pattern, _)| pattern.clone()).collect();
     select(known).boxed()
@@ -148,7 +148,7 @@ pub fn name_for(pattern: KnobPattern) -> BoxedStrategy<KnobName> {
         .prop_map(move |(choices, change, place, byte)| {
             let mut choices = choices.into_iter().cycle();
             let mut name = Vec::new();
-            spell(pattern.pieces(), &mut choices, &mut name);
+            expand(pattern.pieces(), &mut choices, &mut name);
             match change {
                 // Change, add or drop a byte.
                 0 if !name.is_empty() => {
@@ -159,20 +159,20 @@ pub fn name_for(pattern: KnobPattern) -> BoxedStrategy<KnobName> {
                 2 if !name.is_empty() => {
                     name.remove(place.index(name.len()));
                 }
-                // Too long to be looked at, or just not.
+                // Too long to be looked at, or just short enough.
                 3 => {
                     let length = limits::NAME_MAX - 1 + place.index(4);
                     name.resize(length.max(name.len()), b'a');
                 }
                 _ => {}
             }
-            sane(name)
+            valid_name(name)
         })
         .boxed()
 }
 
-/// A name out of the bytes: without NUL and without empty components.
-fn sane(bytes: Vec<u8>) -> KnobName {
+/// A valid name from these bytes: without NULs and empty components.
+fn valid_name(bytes: Vec<u8>) -> KnobName {
     let components: Vec<&[u8]> =
         bytes.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
     let path: Vec<u8> = components.join(&b'/').into_iter().filter(|byte| *byte != 0).collect();
@@ -182,8 +182,8 @@ fn sane(bytes: Vec<u8>) -> KnobName {
     })
 }
 
-/// Appends what `pieces` match, by `choices`.
-fn spell(pieces: &[Piece], choices: &mut dyn Iterator<Item = Index>, name: &mut Vec<u8>) {
+/// Appends a name that `pieces` match; `choices` decides between alternatives.
+fn expand(pieces: &[Piece], choices: &mut dyn Iterator<Item = Index>, name: &mut Vec<u8>) {
     const COMPONENT: &[&[u8]] = &[b"", b"a", b"eth0.1", b"all", b"x_y"];
     const PATH: &[&[u8]] = &[b"", b"a", b"a/b", b"core/x/y"];
     for piece in pieces {
@@ -200,7 +200,7 @@ fn spell(pieces: &[Piece], choices: &mut dyn Iterator<Item = Index>, name: &mut 
             Piece::Class { negated: true, .. } => name.push([b'z', b'a', b'-', b'0'][pick(4)]),
             Piece::Alternatives(branches) => {
                 let branch = &branches[pick(branches.len())];
-                spell(branch, choices, name);
+                expand(branch, choices, name);
             }
         }
     }

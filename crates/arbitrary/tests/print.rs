@@ -1,4 +1,4 @@
-//! What is printed parses to what was printed.
+//! A printed policy parses to itself.
 
 use knobgate_policy::{CheckOptions, ParseError, Policy, Severity, Source, parse, print};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Whatever comes in, the checker answers, and soon.
+//! The checker copes with any input, and quickly.
 
 use std::fmt::Write;
 
@@ -8,8 +8,8 @@ use knobgate_policy::{
 };
 use proptest::prelude::*;
 
-/// Parses and lays out; every place that an error points at is inside the text.
-fn survives(source: &Source) {
+/// Parses and formats. Checks that the places of all errors are inside the text.
+fn check(source: &Source) {
     let diagnostics = match parse(source.clone(), &CheckOptions::default()) {
         Ok(file) => {
             print(file.policy());
@@ -48,17 +48,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        survives(&Source::from_bytes("x", &bytes));
+    fn any_bytes_are_handled(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        check(&Source::from_bytes("x", &bytes));
     }
 
     #[test]
-    fn any_text_is_survived(text in "\\PC{0,80}|[ -~\n\r\t\0]{0,120}") {
-        survives(&Source::new("x", text));
+    fn any_text_is_handled(text in "\\PC{0,80}|[ -~\n\r\t\0]{0,120}") {
+        check(&Source::new("x", text));
     }
 
     #[test]
-    fn any_words_of_the_language_are_survived(
+    fn any_words_of_the_language_are_handled(
         words in proptest::collection::vec((proptest::sample::select(WORDS), any::<bool>()), 0..60)
     ) {
         let mut text = String::from("policy x\n");
@@ -66,13 +66,13 @@ proptest! {
             text.push_str(word);
             text.push_str(if space { " " } else { "" });
         }
-        survives(&Source::new("x", text));
+        check(&Source::new("x", text));
     }
 }
 
 proptest! {
     #[test]
-    fn a_policy_with_a_byte_changed_is_survived(
+    fn a_policy_with_a_byte_changed_is_handled(
         policy in knobgate_arbitrary::policy(),
         at in any::<proptest::sample::Index>(),
         byte in any::<u8>(),
@@ -84,7 +84,7 @@ proptest! {
         if cut {
             bytes.truncate(at);
         }
-        survives(&Source::from_bytes("x", &bytes));
+        check(&Source::from_bytes("x", &bytes));
     }
 
     #[test]
@@ -107,9 +107,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn a_rule_called_unreachable_never_decides(
+    fn unreachable_rules_never_decide(
         (policy, accesses) in knobgate_arbitrary::policy_with_rules(2..12).prop_flat_map(|policy| {
-            // Conditions keep rules from hiding others.
+            // A rule with a condition shadows no other.
             let rules = policy.rules().iter().enumerate().map(|(i, rule)| {
                 let condition = rule.condition().filter(|_| i % 2 == 1).cloned();
                 rule.clone().with_condition(condition).unwrap()
@@ -173,7 +173,7 @@ fn ten_thousand_rules_are_checked_and_so_are_ten_thousand_mistakes() {
 }
 
 #[test]
-fn so_many_warnings_that_nobody_reads_them_end_the_list() {
+fn the_number_of_warnings_is_limited() {
     let knobs = [KnobName::parse("kernel.panic").unwrap()];
     let names: Vec<String> = (0..10_000).map(|i| format!("net.a{i}")).collect();
     for text in [
@@ -188,7 +188,7 @@ fn so_many_warnings_that_nobody_reads_them_end_the_list() {
 }
 
 #[test]
-fn endless_nesting_and_endless_lines_are_errors() {
+fn deep_nesting_and_long_patterns_are_errors() {
     for (what, text) in [
         ("parentheses", format!("policy x\nallow write a if {}", "(".repeat(1 << 20))),
         ("nots", format!("policy x\nallow write a if {}", "not ".repeat(1 << 20))),
@@ -207,7 +207,7 @@ fn endless_nesting_and_endless_lines_are_errors() {
         ("NULs", "\0".repeat(1 << 20)),
     ] {
         println!("{what}");
-        survives(&Source::new("x", text));
+        check(&Source::new("x", text));
     }
 }
 
@@ -215,6 +215,6 @@ fn endless_nesting_and_endless_lines_are_errors() {
 fn a_file_beyond_the_limit_is_one_error() {
     let text = " ".repeat(knobgate_policy::limits::FILE_MAX + 1);
     let json = parse_json("x", &text, &CheckOptions::default()).unwrap_err();
-    assert_eq!(json[0].message, "the file has more than 16 MiB");
+    assert_eq!(json.diagnostics()[0].message, "the file has more than 16 MiB");
     assert_eq!(parse(Source::new("x", text), &CheckOptions::default()).unwrap_err().diagnostics().len(), 1);
 }

@@ -82,7 +82,7 @@ pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
 pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};
 pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
-pub use object::{Object, ObjectError, ObjectProgram, WriteError, write_object};
+pub use object::{Object, ObjectError, ObjectProgram, ObjectVariable, WriteError, write_object};
 pub use operation::{Callee, Operation};
 pub use program::{
     Code, Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP,

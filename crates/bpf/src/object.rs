@@ -56,6 +56,7 @@ pub struct Object {
     mains: Vec<usize>,
     functions: Vec<Function>,
     maps: Vec<Map>,
+    variables: Vec<ObjectVariable>,
     /// Those of `.BTF`.
     strings: Vec<u8>,
 }
@@ -70,6 +71,19 @@ pub struct ObjectProgram {
     pub section: String,
     /// The attach type that it is loaded with: 18, `BPF_CGROUP_SYSCTL`; `None` for programs of other hooks.
     pub expected_attach_type: Option<u32>,
+}
+
+/// A global or static variable in an [`Object`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectVariable {
+    /// Its name.
+    pub name: String,
+    /// Its section, such as `.bss`. The map with its value has this name.
+    pub section: String,
+    /// Where it is in the value of that map, in bytes.
+    pub offset: usize,
+    /// Its size in bytes.
+    pub size: usize,
 }
 
 /// `BPF_CGROUP_SYSCTL`
@@ -113,6 +127,7 @@ impl Object {
             mains,
             functions,
             maps,
+            variables: maps::data_variables(&elf),
             strings: types.strings.0.to_vec(),
         })
     }
@@ -120,6 +135,11 @@ impl Object {
     /// The programs, in the order of the file; also those for other hooks.
     pub fn programs(&self) -> &[ObjectProgram] {
         &self.programs
+    }
+
+    /// The global and static variables, in the order of sections and addresses.
+    pub fn variables(&self) -> &[ObjectVariable] {
+        &self.variables
     }
 
     /// The license that it states, such as `GPL`; "" if it states none.

@@ -1,4 +1,4 @@
-//! Names of attachments, and what to do when something cannot be done with one.
+//! Failures of operations on attachments, and what to do about them.
 
 use knobgate::AttachmentError;
 use knobgate_kernel::{AttachmentName, BpffsError, LinkError};
@@ -16,7 +16,7 @@ pub(crate) fn parse_name(name: &str) -> Result<AttachmentName, Failure> {
     name.parse().map_err(|error| Failure::usage("wrong name").because(error))
 }
 
-/// The failure of a command for which there is no directory of attachments.
+/// The failure of a command when there is no directory of attachments.
 pub(crate) fn no_attachments(name: AttachmentName) -> Failure {
     AttachmentError::NotFound { name, existing: Vec::new() }.into()
 }
@@ -38,19 +38,19 @@ impl From<AttachmentError> for Failure {
                 describe_ids(&attached_to)
             )),
             AttachmentError::Empty { name } => {
-                cannot("show", &name).because(format!("nothing is left of it; remove it: knobgate detach {name}"))
+                cannot("show", &name).because(format!("all of its links were unpinned; remove it: knobgate detach {name}"))
             }
             AttachmentError::Cgroup { operation, name, replaced_on, source, others, rollback } => {
                 let place = replaced_on.map(|path| format!("on {}: ", path.display())).unwrap_or_default();
                 let rest = match rollback {
-                    Some(error) => format!("; and not all of the other cgroups are as they were: {error}"),
-                    None if others => "; the other cgroups are as they were".to_owned(),
+                    Some(error) => format!("; not all of the other cgroups could be restored: {error}"),
+                    None if others => "; the other cgroups are unchanged".to_owned(),
                     None => String::new(),
                 };
                 cannot(operation, &name).because(format!("{place}{source}{rest}"))
             }
             AttachmentError::PartlyDetached { name, detached, source } => cannot("detach", &name)
-                .because(format!("it is off {} now, but {source}", count(detached, "cgroup"))),
+                .because(format!("it was detached from {}, but then: {source}", count(detached, "cgroup"))),
             AttachmentError::Failed { name, source, .. }
                 if matches!(&*source, BpffsError::Link(LinkError::CgroupStorage { .. })) =>
             {

@@ -1,4 +1,4 @@
-//! The cgroups that the user named, by their paths or by processes in them.
+//! Cgroup arguments: paths, or processes in the cgroups.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::plural::count;
 use crate::printable::printable_path;
 
-/// Cgroups, for people: the path of one, or how many there are.
+/// Cgroups as text: the path of a single one, or how many there are.
 pub(crate) fn summarize(cgroups: &[CgroupRef]) -> String {
     match cgroups {
         [only] => printable_path(only.path()).into_owned(),
@@ -17,7 +17,7 @@ pub(crate) fn summarize(cgroups: &[CgroupRef]) -> String {
     }
 }
 
-/// Cgroups by their ids, for people: the paths of the first few.
+/// Cgroups by their ids, as text: the paths of the first few.
 pub(crate) fn describe_ids(ids: &[u64]) -> String {
     const SHOWN: usize = 4;
     let paths = Hierarchy::find().and_then(|hierarchy| hierarchy.paths_by_id()).unwrap_or_default();
@@ -29,11 +29,11 @@ pub(crate) fn describe_ids(ids: &[u64]) -> String {
     text
 }
 
-/// A cgroup with this id, for people.
+/// A cgroup with this id, as text.
 pub(crate) fn describe(id: u64, path: Option<&Path>) -> String {
     match path {
         Some(path) => printable_path(path).into_owned(),
-        None => format!("the cgroup with the id {id}, which cannot be seen from here"),
+        None => format!("the cgroup with id {id}, which is not visible here"),
     }
 }
 

@@ -1,21 +1,21 @@
-//! Which hook decides. Every command that lets one decide says so.
+//! Which hook decides. Every command that uses a hook reports it.
 
 use std::fmt;
 
 use knobgate_hook::Profile;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-/// A hook, with the kernel that it is part of or stands in for.
+/// A hook, with its kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DecidingHook {
-    /// The running kernel's, of this release.
+    /// The running kernel's, with its release.
     Kernel(String),
-    /// The one in user space, as this kernel.
+    /// The one in user space, with the modelled kernel.
     UserSpace(Profile),
 }
 
 impl DecidingHook {
-    /// That of the running kernel.
+    /// The running kernel's hook.
     pub(crate) fn of_this_machine() -> Self {
         Self::Kernel(rustix::system::uname().release().to_string_lossy().into_owned())
     }

@@ -15,7 +15,7 @@ const NAMED: usize = 10;
 /// The departures so far.
 #[derive(Debug, Default)]
 pub(crate) struct DepartureReport {
-    /// How many there were; a process that comes back and leaves again has left twice.
+    /// How many there were. A process that comes back and leaves again counts twice.
     count: usize,
     /// The cgroups that they went to, as far as they were reported.
     targets: BTreeSet<String>,
@@ -29,17 +29,17 @@ impl DepartureReport {
             return;
         }
         if self.count > NAMED {
-            output.warning("more processes leave the policy; further ones are only counted");
+            output.warning("more processes have left the policy; from now on they are only counted");
             return;
         }
         let target = departure_target(departure).map_or_else(
-            || "a cgroup that cannot be seen".to_owned(),
+            || "a cgroup that is not visible here".to_owned(),
             |path| printable_path(&path).into_owned(),
         );
         let Departure { process, name, .. } = departure;
         let then = if killed { ", and was killed" } else { "" };
         output.warning(format_args!(
-            "process {} ({}) has left the policy, for {target}{then}",
+            "process {} ({}) has left the policy for {target}{then}",
             process.id(),
             printable(name)
         ));
@@ -50,9 +50,8 @@ impl DepartureReport {
     pub(crate) fn end(self, summary: &DepartureSummary, on_departure: OnDeparture, output: &Output) {
         let DepartureSummary { remaining, killed, lost: LostEvents { dropped, skipped, .. }, .. } = summary;
         if *dropped > 0 {
-            output.warning(format_args!(
-                "lost track of processes or departures, {dropped} times: some may have left the policy unnoticed"
-            ));
+            output
+                .warning(format_args!("lost {dropped} events: processes may have left the policy unnoticed"));
         }
         if *skipped > 0 {
             output.note(format_args!(
@@ -77,7 +76,7 @@ impl DepartureReport {
             (OnDeparture::Report, []) => output.warning(format_args!("{left}; none of them still runs there")),
             (OnDeparture::Report, remaining) => output.warning(format_args!(
                 "{left}; these run on without it: {}. Attach a policy to that cgroup, or to one above (knobgate attach), or \
-                 have what leaves killed (knobgate run --strict)",
+                 kill what leaves (knobgate run --strict)",
                 listed(remaining)
             )),
         }

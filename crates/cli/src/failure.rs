@@ -1,4 +1,4 @@
-//! How a command fails, and with which exit status.
+//! Failures of commands, and their exit statuses.
 
 use std::error::Error;
 use std::io;
@@ -6,19 +6,19 @@ use std::process::ExitCode;
 
 /// The exit status of a command whose verdict is bad: a policy with errors, a file that is not formatted.
 pub(crate) const BAD: u8 = 1;
-/// The exit status for arguments that make no sense; clap uses it as well.
+/// The exit status for wrong arguments; clap uses it too.
 pub(crate) const USAGE: u8 = 2;
-/// The exit status where this machine cannot do what was asked.
+/// The exit status if this machine cannot do what was asked.
 pub(crate) const MACHINE: u8 = 3;
-/// The exit status where knobgate contradicts itself.
+/// The exit status for a bug in knobgate.
 pub(crate) const BUG: u8 = 4;
-/// The exit status where nobody reads standard output any more: what a shell reports of `SIGPIPE`.
+/// The exit status if standard output is closed: what a shell reports for `SIGPIPE`.
 const BROKEN_PIPE: u8 = 141;
 
 /// Why a command ended early. Printed as `error: …: …`, with the whole chain of sources.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The policy is bad, or the verdict that was asked for is.
+    /// The policy, or the verdict that was asked for, is bad.
     #[error("{what}")]
     Bad {
         /// What is bad, to which file or object.
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
         /// Why.
         source: Option<Source>,
     },
-    /// The arguments make no sense, or name a file that cannot be read.
+    /// The arguments are wrong, or name a file that cannot be read.
     #[error("{what}")]
     Usage {
         /// What was being done, to what.
@@ -42,15 +42,15 @@ pub(crate) enum Failure {
         /// Why.
         source: Option<Source>,
     },
-    /// Knobgate contradicts itself: neither the policy nor the machine is to blame.
-    #[error("{what}; this is a bug of knobgate {}, please report it with the policy", env!("CARGO_PKG_VERSION"))]
+    /// A bug in knobgate.
+    #[error("{what}; this is a bug in knobgate {}, please report it with the policy", env!("CARGO_PKG_VERSION"))]
     Bug {
         /// What was being done, to what.
         what: String,
         /// Why.
         source: Option<Source>,
     },
-    /// Everything has been said already, on standard error.
+    /// Everything has already been reported on standard error.
     #[error("the policy has errors")]
     Reported,
     /// Standard output cannot be written.
@@ -66,7 +66,7 @@ impl Failure {
         Self::Bad { what: what.into(), source: None }
     }
 
-    /// The arguments make no sense.
+    /// The arguments are wrong.
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self::Usage { what: what.into(), source: None }
     }
@@ -76,7 +76,7 @@ impl Failure {
         Self::Machine { what: what.into(), source: None }
     }
 
-    /// Knobgate contradicts itself.
+    /// A bug in knobgate.
     pub(crate) fn bug(what: impl Into<String>) -> Self {
         Self::Bug { what: what.into(), source: None }
     }

@@ -1,19 +1,19 @@
-//! JSON on standard output: one object a line.
+//! JSON on standard output: one object per line.
 
 use serde::Serialize;
 
-use crate::printable::is_obeyed;
+use crate::printable::is_interpreted;
 
-/// `object` as one line of JSON, in which everything that a terminal would obey is escaped.
+/// `object` as one line of JSON. Everything that a terminal would interpret is escaped.
 pub(crate) fn line(object: &impl Serialize) -> String {
-    // What commands print is made of texts, numbers and lists, so that there is nothing that JSON cannot hold.
+    // Commands print strings, numbers and lists, which JSON can always represent.
     let json = serde_json::to_string(object).unwrap_or_default();
-    if !json.chars().any(is_obeyed) {
+    if !json.chars().any(is_interpreted) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if is_obeyed(c) {
+        if is_interpreted(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 escaped.push_str(&format!("\\u{unit:04x}"));
             }
@@ -24,7 +24,7 @@ pub(crate) fn line(object: &impl Serialize) -> String {
     escaped
 }
 
-/// Bytes, as policies in JSON have them: a string, or what is not UTF-8 in hexadecimal.
+/// Bytes as in JSON policies: a string, or hexadecimal for what is not UTF-8.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Bytes<'a> {
@@ -47,7 +47,7 @@ impl<'a> From<&'a [u8]> for Bytes<'a> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_a_terminal_would_obey_is_escaped_and_means_the_same() {
+    fn terminal_controls_are_escaped_without_changing_the_meaning() {
         let text = "\u{1b}[31m \u{9b}2J \u{202e} \u{e0041} \u{7f} é";
         let line = super::line(&text);
         assert_eq!(line, r#""\u001b[31m \u009b2J \u202e \udb40\udc41 \u007f é""#);

@@ -1,4 +1,4 @@
-//! Accesses and what is decided about them, as programs read them. Rules and lines count from 1.
+//! Accesses and decisions as JSON. Rules and lines count from 1.
 
 use knobgate_policy::{AccessKind, Expected, PolicyFile};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::json::Bytes;
 
 /// An access.
 #[derive(Serialize)]
-pub(crate) struct Access<'a> {
+pub(crate) struct JsonAccess<'a> {
     kind: &'static str,
     knob: String,
     new: Option<Bytes<'a>>,
@@ -18,7 +18,7 @@ pub(crate) struct Access<'a> {
     comm: Bytes<'a>,
 }
 
-impl<'a> From<&'a knobgate_policy::Access> for Access<'a> {
+impl<'a> From<&'a knobgate_policy::Access> for JsonAccess<'a> {
     fn from(access: &'a knobgate_policy::Access) -> Self {
         Self {
             kind: match access.kind() {
@@ -36,15 +36,15 @@ impl<'a> From<&'a knobgate_policy::Access> for Access<'a> {
     }
 }
 
-/// A verdict, or one that is expected: the errno is absent where any will do.
+/// An actual or expected verdict. The errno is absent if any is expected.
 #[derive(Serialize)]
-pub(crate) struct Verdict<'a> {
+pub(crate) struct JsonVerdict<'a> {
     verdict: &'static str,
     errno: Option<String>,
     value: Option<Bytes<'a>>,
 }
 
-impl<'a> From<&'a knobgate_policy::Verdict> for Verdict<'a> {
+impl<'a> From<&'a knobgate_policy::Verdict> for JsonVerdict<'a> {
     fn from(verdict: &'a knobgate_policy::Verdict) -> Self {
         use knobgate_policy::Verdict::{Allow, Deny, Rewrite};
         let (verdict, errno, value) = match verdict {
@@ -56,7 +56,7 @@ impl<'a> From<&'a knobgate_policy::Verdict> for Verdict<'a> {
     }
 }
 
-impl<'a> From<&'a Expected> for Verdict<'a> {
+impl<'a> From<&'a Expected> for JsonVerdict<'a> {
     fn from(expected: &'a Expected) -> Self {
         let (verdict, errno, value) = match expected {
             Expected::Allow => ("allow", None, None),
@@ -69,14 +69,14 @@ impl<'a> From<&'a Expected> for Verdict<'a> {
 
 /// A rule of a policy.
 #[derive(Serialize)]
-pub(crate) struct Rule<'a> {
+pub(crate) struct JsonRule<'a> {
     number: usize,
     line: Option<usize>,
     text: Option<&'a str>,
 }
 
-impl<'a> Rule<'a> {
-    /// The rule of this index.
+impl<'a> JsonRule<'a> {
+    /// The rule with this index.
     pub(crate) fn of(file: &'a PolicyFile, rule: usize) -> Self {
         Self { number: rule + 1, line: file.rule_line(rule), text: file.rule_text(rule) }
     }

@@ -1,18 +1,18 @@
-//! Diagnostics as programs read them.
+//! Diagnostics as JSON.
 
-use knobgate_policy::{Diagnostic, JsonError, Source, Span};
+use knobgate_policy::{Diagnostic, JsonDiagnostic, Source, Span};
 use serde::Serialize;
 
 use crate::policy_file::Checked;
 
-/// What is wrong with a policy, one object each.
+/// The errors and warnings of a policy, one object each.
 pub(crate) fn objects(checked: &Checked) -> Vec<Problem<'_>> {
     let diagnostics = checked.diagnostics.iter().map(|diagnostic| object(diagnostic, &checked.source));
     diagnostics.chain(checked.json_errors.iter().map(|error| json_object(error, &checked.source))).collect()
 }
 
 fn object<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Problem<'a> {
-    Problem::Text(Object {
+    Problem::Text(SpanProblem {
         file: source.name(),
         place: Place::of(diagnostic.primary.span, source),
         severity: diagnostic.severity.to_string(),
@@ -32,9 +32,9 @@ fn object<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Problem<'a> {
     })
 }
 
-/// An error of a policy in JSON has no place in a text, but a path such as `rules[3].condition`.
-fn json_object<'a>(error: &'a JsonError, source: &'a Source) -> Problem<'a> {
-    Problem::Json(JsonObject {
+/// An error in a JSON policy has a path such as `rules[3].condition` instead of a place in the text.
+fn json_object<'a>(error: &'a JsonDiagnostic, source: &'a Source) -> Problem<'a> {
+    Problem::Json(PathProblem {
         file: source.name(),
         path: &error.path,
         severity: "error",
@@ -48,12 +48,12 @@ fn json_object<'a>(error: &'a JsonError, source: &'a Source) -> Problem<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Problem<'a> {
-    Text(Object<'a>),
-    Json(JsonObject<'a>),
+    Text(SpanProblem<'a>),
+    Json(PathProblem<'a>),
 }
 
 #[derive(Serialize)]
-pub(crate) struct JsonObject<'a> {
+pub(crate) struct PathProblem<'a> {
     file: &'a str,
     path: &'a str,
     severity: &'static str,
@@ -63,7 +63,7 @@ pub(crate) struct JsonObject<'a> {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Object<'a> {
+pub(crate) struct SpanProblem<'a> {
     file: &'a str,
     #[serde(flatten)]
     place: Place,
@@ -76,7 +76,7 @@ pub(crate) struct Object<'a> {
     suggestion: Option<Suggestion<'a>>,
 }
 
-/// Lines and columns count from 1, columns in characters; the end is the place behind the last character.
+/// Lines and columns count from 1, columns in characters; the end is after the last character.
 #[derive(Serialize)]
 struct Place {
     line: usize,

@@ -1,18 +1,17 @@
-//! Reading files that may have no end.
+//! Reading files with a limit.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The bytes of the file at `path`: at most one more than `most`, so that whoever takes them sees that they are too many,
-/// and an endless file ends.
+/// The bytes of the file at `path`, at most `most` + 1: enough for the caller to see that it is too long.
 pub(crate) fn read_file(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The same, of standard input where `path` is `-`.
+/// The same; `-` is standard input.
 pub(crate) fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     if !is_stdin(path) {
         return read_file(path, most);
@@ -32,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_endless_file_one_byte_too_many_is_read() {
+    fn one_byte_more_than_the_limit_is_read() {
         for most in [0, 1, 100_000] {
             assert_eq!(read(Path::new("/dev/zero"), most).unwrap().len(), most + 1);
         }

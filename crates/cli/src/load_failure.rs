@@ -1,4 +1,4 @@
-//! Why a program is not in the kernel, and what to do about it.
+//! Failures to load a program, and what to do about them.
 
 use knobgate_compiler::CompileError;
 use knobgate_kernel::{Capabilities, LoadError};
@@ -6,8 +6,8 @@ use knobgate_policy::PolicyFile;
 
 use crate::failure::Failure;
 
-/// A program of the user's was not loaded. [`Failure::Bad`] if that is the program's fault, which a verifier that lacks a
-/// privilege does not show; otherwise [`Failure::Machine`].
+/// The user's program could not be loaded. [`Failure::Bad`] if the program is at fault, otherwise [`Failure::Machine`].
+/// Without a privilege, the verifier's rejection does not tell.
 pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
     let permitted = || Capabilities::of_this_process().is_ok_and(Capabilities::can_load);
     let is_bad = match error {
@@ -18,7 +18,8 @@ pub(crate) fn program_failure(what: String, error: LoadError) -> Failure {
     load_failure(if is_bad { Failure::bad(what) } else { Failure::machine(what) }, error)
 }
 
-/// A policy was not compiled. [`Failure::Machine`] if this kernel cannot have it, [`Failure::Bad`] if it is too large.
+/// A policy could not be compiled. [`Failure::Machine`] if this kernel does not support it, [`Failure::Bad`] if it is
+/// too large.
 pub(crate) fn compile_failure(file: &PolicyFile, error: CompileError) -> Failure {
     let name = file.source().name();
     let line = error.rule().and_then(|rule| file.rule_line(rule));
@@ -37,7 +38,7 @@ pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
     let permitted = capabilities.is_none_or(Capabilities::can_load);
     let help = match error {
         LoadError::Rejected { .. } if !permitted => {
-            "; without CAP_PERFMON it refuses what it otherwise takes: run it as root"
+            "; without CAP_PERFMON the verifier rejects programs that it otherwise accepts: run it as root"
         }
         LoadError::NotPermitted { .. }
             if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn storage_that_only_the_called_program_has_is_the_programs_fault() {
+    fn cgroup_storage_of_a_tail_call_target_is_the_programs_fault() {
         let name = |name: &str| name.to_owned();
         let foreign =
             LoadError::StorageMismatch { program: name("calls"), callee: name("called"), map: name("m") };

@@ -21,9 +21,9 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
-/// Where a command prints. What it prints may be styled with [`style`]; the styles are dropped where they would
-/// not be drawn. Text that others chose has to go through [`printable()`] first, but for what begins with a prefix, such as
-/// [`warning`](Self::warning), which goes through it as a whole.
+/// Where a command prints. Text may be styled with [`style`]; styles are dropped where there are no colours. Untrusted
+/// text has to go through [`printable()`] first, except in messages with a prefix, such as [`warning`](Self::warning),
+/// which are escaped as a whole.
 #[derive(Debug)]
 pub(crate) struct Output;
 
@@ -46,11 +46,11 @@ impl Output {
         writeln!(anstream::stdout().lock(), "{text}").map_err(Failure::Output)
     }
 
-    /// Prints to standard output what was done. Where that cannot be written, it goes to standard error: it is done all the
-    /// same, and the exit status says so.
+    /// Prints to standard output what was done. If that fails, prints it to standard error: it is done all the same,
+    /// and so the command succeeds.
     pub(crate) fn done(&self, text: impl Display) {
         if let Err(Failure::Output(error)) = self.line(&text) {
-            self.warning(format_args!("cannot write the output ({error}), but this is done: {text}"));
+            self.warning(format_args!("cannot write the output ({error}), but this was done: {text}"));
         }
     }
 
@@ -65,7 +65,7 @@ impl Output {
 
     /// Prints `text` and a newline to standard error: reports, progress, anything that is not the result.
     pub(crate) fn report(&self, text: impl Display) {
-        // There is nowhere left to say that standard error cannot be written.
+        // There is nowhere to report that standard error cannot be written.
         let _ = writeln!(anstream::stderr().lock(), "{text}");
     }
 
@@ -79,7 +79,7 @@ impl Output {
         self.prefixed(style::NOTE, "note", text);
     }
 
-    /// Prints `error: …` with the chain of sources to standard error, unless all has been said.
+    /// Prints `error: …` with the chain of sources to standard error, unless it has already been reported.
     pub(crate) fn failure(&self, failure: &Failure) {
         if !failure.is_silent() {
             self.error(failure);

@@ -2,28 +2,30 @@
 
 use std::path::Path;
 
-use knobgate_policy::{CheckOptions, Diagnostic, JsonError, PolicyFile, Source, limits, parse, parse_json};
+use knobgate_policy::{
+    CheckOptions, Diagnostic, JsonDiagnostic, PolicyFile, Source, limits, parse, parse_json,
+};
 
 use crate::failure::Failure;
 use crate::limited::{self, is_stdin};
 use crate::output::Output;
 use crate::report;
 
-/// A policy that was read, right or wrong.
+/// A policy that was read, with or without errors.
 #[derive(Debug)]
 pub(crate) struct Checked {
     /// The text that the diagnostics are about.
     pub(crate) source: Source,
     /// The policy, if it has no errors.
     pub(crate) file: Option<PolicyFile>,
-    /// What is wrong with it, warnings included.
+    /// Errors and warnings.
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// What is wrong with it, if it came as JSON and has errors: there is no text then to point at.
-    pub(crate) json_errors: Vec<JsonError>,
+    /// The errors of a JSON policy, which have no place in a text.
+    pub(crate) json_errors: Vec<JsonDiagnostic>,
 }
 
-/// Reads and checks the policy at `path`, prints its errors and warnings, and returns it. `-` is standard input; a
-/// policy in JSON, whose name ends in `.json`, is printed as text, to which everything that is said later refers.
+/// Reads and checks the policy at `path`, prints its errors and warnings, and returns it. `-` is standard input. A
+/// policy in JSON, whose name ends in `.json`, is converted to text, to which later messages refer.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the file cannot be read, [`Failure::Reported`] if the policy has errors.
@@ -49,7 +51,12 @@ pub(crate) fn check_policy(path: &Path, options: &CheckOptions<'_>) -> Result<Ch
         let as_text = format!("{} (as text)", source.name());
         match parse_json(&as_text, source.text(), options) {
             Ok(file) => checked(file),
-            Err(json_errors) => Checked { source, file: None, diagnostics: Vec::new(), json_errors },
+            Err(error) => Checked {
+                source,
+                file: None,
+                diagnostics: Vec::new(),
+                json_errors: error.into_iter().collect(),
+            },
         }
     } else {
         match parse(source, options) {
@@ -65,7 +72,7 @@ pub(crate) fn check_policy(path: &Path, options: &CheckOptions<'_>) -> Result<Ch
 }
 
 impl Checked {
-    /// Prints what is wrong, each followed by an empty line.
+    /// Prints errors and warnings, each followed by an empty line.
     pub(crate) fn report(&self, output: &Output) {
         for diagnostic in &self.diagnostics {
             output.report(format_args!("{}\n", report::render(diagnostic, &self.source)));
@@ -87,12 +94,12 @@ pub(crate) fn read_source(path: &Path) -> Result<Source, Failure> {
     Ok(Source::from_bytes(name, &bytes))
 }
 
-/// What messages call the file at `path`.
+/// The name of the file at `path` in messages.
 pub(crate) fn name(path: &Path) -> String {
     if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
-/// Whether `path` is that of a policy in JSON.
+/// Whether the file at `path` is a policy in JSON.
 pub(crate) fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json")
 }

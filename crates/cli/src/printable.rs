@@ -1,18 +1,19 @@
-//! Text that others chose, made harmless for a terminal.
+//! Escaping untrusted text for a terminal.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// `text` with everything that a terminal would obey rather than show spelled out, as `\n`, `\x1b` or `\u{202e}`: control
-/// characters with line breaks and tabs, characters that reorder or hide text, and bytes that are not UTF-8.
+/// `text` with everything escaped that a terminal would interpret instead of show, as `\n`, `\x1b` or `\u{202e}`:
+/// control characters including line breaks and tabs, characters that reorder or hide text, and bytes that are not
+/// UTF-8.
 ///
-/// All that others chose goes through this before it is printed: names of cgroups, tasks, programs, policies, knobs and
-/// files, values, and what an error says of them. A second time changes nothing.
+/// All untrusted text goes through this before it is printed: names of cgroups, tasks, programs, policies, knobs and
+/// files, values, and errors about them. It is idempotent.
 pub(crate) fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Cow<'_, str> {
     let bytes = text.as_ref();
     if let Ok(text) = str::from_utf8(bytes)
-        && !text.chars().any(is_obeyed)
+        && !text.chars().any(is_interpreted)
     {
         return Cow::Borrowed(text);
     }
@@ -20,7 +21,7 @@ pub(crate) fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Cow<'_, str> {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
-                c if !is_obeyed(c) => printable.push(c),
+                c if !is_interpreted(c) => printable.push(c),
                 '\n' => printable.push_str("\\n"),
                 '\r' => printable.push_str("\\r"),
                 '\t' => printable.push_str("\\t"),
@@ -33,15 +34,15 @@ pub(crate) fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Cow<'_, str> {
     Cow::Owned(printable)
 }
 
-/// The same of a path.
+/// The same for a path.
 pub(crate) fn printable_path(path: &Path) -> Cow<'_, str> {
     printable(path.as_os_str().as_bytes())
 }
 
-/// The same of a text that has lines, and is shown as such: with its line breaks, and blanks for tabs.
+/// The same for a text with lines. Keeps line breaks, and replaces tabs by blanks.
 pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     const TAB: &str = "    ";
-    if !text.chars().any(|c| c != '\n' && is_obeyed(c)) {
+    if !text.chars().any(|c| c != '\n' && is_interpreted(c)) {
         return Cow::Borrowed(text);
     }
     let line = |line: &str| {
@@ -51,8 +52,8 @@ pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n").into()
 }
 
-/// Whether a terminal would obey `c` rather than show it.
-pub(crate) fn is_obeyed(c: char) -> bool {
+/// Whether a terminal would interpret `c` instead of showing it.
+pub(crate) fn is_interpreted(c: char) -> bool {
     match c {
         // Zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
         // byte order mark, marks of annotations, tags.
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_spelled_out() {
+    fn terminal_controls_are_escaped() {
         for (text, expected) in [
             (&b"plain \xc3\xa9 text"[..], "plain é text"),
             (b"\x1b[31mred", "\\x1b[31mred"),

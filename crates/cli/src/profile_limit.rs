@@ -1,11 +1,11 @@
-//! What a kernel that is described by its profile cannot do of a policy.
+//! What the kernel of a profile cannot do in a policy.
 
-use knobgate::{Kernel, KernelLimit};
+use knobgate::{KernelLimit, TargetKernel};
 use knobgate_compiler::Degradation;
 use knobgate_hook::Profile;
 use knobgate_policy::PolicyFile;
 
-/// The limit of that kernel for which the program of this policy has a degradation.
+/// The limit of the kernel that causes a degradation.
 pub(crate) fn profile_limit(degradation: Degradation, file: &PolicyFile, profile: &Profile) -> KernelLimit {
-    KernelLimit::new(degradation, file, &Kernel::Other(&profile.to_string()))
+    KernelLimit::new(degradation, file, &TargetKernel::Other(&profile.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Where the program that a command puts on a cgroup comes from: a policy, or an object.
+//! The source of a program: a policy, or an object.
 
 use std::fmt;
 use std::fs::canonicalize;
@@ -17,22 +17,22 @@ use crate::output::Output;
 use crate::policy_file::load_policy;
 use crate::printable::printable;
 
-/// The arguments that say where it comes from.
+/// The arguments that name the source.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["policy", "object"]))]
 pub(crate) struct ProgramSourceArgs {
     /// The policy; `-` is standard input
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// In place of a policy: an ELF object with a program of your own, as clang makes it, in the section cgroup/sysctl
+    /// Instead of a policy: an ELF object with your own program, as compiled by clang, in the section cgroup/sysctl
     #[arg(long, value_name = "FILE")]
     object: Option<PathBuf>,
-    /// Which program of the object; not needed if it has one for this hook
+    /// The program in the object; not needed if it has only one for this hook
     #[arg(long, value_name = "NAME", requires = "object", conflicts_with = "policy")]
     program: Option<String>,
 }
 
-/// A policy or a program, read and found to be right.
+/// A policy without errors, or a program.
 #[derive(Debug)]
 pub(crate) enum ProgramSource {
     Policy(Box<PolicyFile>),
@@ -40,11 +40,11 @@ pub(crate) enum ProgramSource {
 }
 
 impl ProgramSourceArgs {
-    /// Reads it, and prints what is wrong with a policy.
+    /// Reads it, and prints the errors of a policy.
     ///
     /// # Errors
-    /// Those of [`load_policy`]; of an object, [`Failure::Usage`] if it cannot be read or it must be said which program
-    /// is meant, [`Failure::Bad`] if it is no object or its program cannot be used.
+    /// Those of [`load_policy`]; of an object, [`Failure::Usage`] if it cannot be read or a program must be named,
+    /// [`Failure::Bad`] if it is not an object or its program cannot be used.
     pub(crate) fn read(&self, output: &Output) -> Result<ProgramSource, Failure> {
         match &self.object {
             Some(path) => program_of(&read_object(path)?, path, self.program.as_deref()),
@@ -52,7 +52,7 @@ impl ProgramSourceArgs {
         }
     }
 
-    /// The same; of an object of which no program is named, all programs for this hook.
+    /// The same, but with an object and no program name, all programs for this hook.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -111,7 +111,7 @@ fn program_of(object: &Object, path: &Path, name: Option<&str>) -> Result<Progra
 }
 
 impl ProgramSource {
-    /// Its name: that of the policy, or of the program.
+    /// The name of the policy or program.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Policy(file) => file.policy().name(),
@@ -119,7 +119,7 @@ impl ProgramSource {
         }
     }
 
-    /// Which hook it is that decides.
+    /// Which hook decides.
     pub(crate) fn on(&self, hook: &DecidingHook) -> String {
         match self {
             Self::Policy(_) => format!("{self} is decided by {hook}"),
@@ -127,15 +127,15 @@ impl ProgramSource {
         }
     }
 
-    /// Loads it into the kernel. Warns of what it does more strictly than a policy says.
+    /// Loads it into the kernel. Warns if the program is stricter than the policy.
     ///
     /// # Errors
-    /// [`Failure::Machine`] where this machine cannot run it; [`Failure::Bad`] for a policy that is too large, or a program
+    /// [`Failure::Machine`] if this machine cannot run it; [`Failure::Bad`] for a policy that is too large, or a program
     /// that the verifier rejects.
     pub(crate) fn load(&self, output: &Output) -> Result<LoadedProgram, Failure> {
         let what = match self {
             Self::Policy(_) => format!("cannot enforce {self}"),
-            Self::Object { .. } => format!("cannot put {self} in force"),
+            Self::Object { .. } => format!("cannot load {self}"),
         };
         Hierarchy::find().map_err(|error| Failure::machine(&what).because(error))?;
         match self {
@@ -146,7 +146,7 @@ impl ProgramSource {
                     output.warning(limit);
                 }
                 if file.policy().mode() == Mode::Audit {
-                    output.note(format!("{self} is in audit mode: it reports, and lets everything pass"));
+                    output.note(format!("{self} is in audit mode: it reports, but lets everything pass"));
                 }
                 Ok(loaded)
             }

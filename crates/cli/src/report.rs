@@ -1,16 +1,16 @@
-//! Diagnostics as people read them: the message, the line, carets under the place, what to do about it.
+//! Diagnostics as text: the message, the line, carets under the place, and help.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
-use knobgate_policy::{Diagnostic, JsonError, Label, Severity, Source, Span};
+use knobgate_policy::{Diagnostic, JsonDiagnostic, Label, Severity, Source, Span};
 
 use crate::printable::{printable, printable_lines};
 
-/// Draws `diagnostic`, which is about `source`, with colours; [`Output`](crate::output::Output) drops them where they
-/// do not belong.
+/// Renders `diagnostic`, which is about `source`, with colours; [`Output`](crate::output::Output) drops them if there
+/// are none.
 pub(crate) fn render(diagnostic: &Diagnostic, source: &Source) -> String {
     render_with_notes(diagnostic, source, &[])
 }
@@ -44,21 +44,21 @@ pub(crate) fn render_with_notes(diagnostic: &Diagnostic, source: &Source, notes:
         if let Some(help) = &diagnostic.help {
             first = first.element(Level::HELP.message(printable(help)));
         }
-        return excerpt.with_column(draw(&[first]), source, primary.span);
+        return excerpt.with_column(render_groups(&[first]), source, primary.span);
     };
     let help = printable(diagnostic.help.as_deref().unwrap_or("write this instead"));
-    let mended = Excerpt::around(source, [suggestion.span]);
-    let patch = Patch::new(mended.place(suggestion.span), printable_lines(&suggestion.replacement));
-    let drawn = draw(&[
+    let fixed = Excerpt::around(source, [suggestion.span]);
+    let patch = Patch::new(fixed.place(suggestion.span), printable_lines(&suggestion.replacement));
+    let rendered = render_groups(&[
         first,
         Group::with_title(Level::HELP.secondary_title(help))
-            .element(mended.snippet().path(&*path).patch(patch)),
+            .element(fixed.snippet().path(&*path).patch(patch)),
     ]);
-    excerpt.with_column(drawn, source, primary.span)
+    excerpt.with_column(rendered, source, primary.span)
 }
 
-/// Draws what is wrong with a policy in JSON, which has no lines that would mean something.
-pub(crate) fn render_json_error(error: &JsonError, source: &Source) -> String {
+/// Renders an error in a JSON policy, without source lines.
+pub(crate) fn render_json_error(error: &JsonDiagnostic, source: &Source) -> String {
     let path = printable(source.name());
     let title = Level::ERROR.primary_title(printable(&error.message));
     let mut group = title.element(Origin::path(&*path));
@@ -68,10 +68,10 @@ pub(crate) fn render_json_error(error: &JsonError, source: &Source) -> String {
     if let Some(help) = &error.help {
         group = group.element(Level::HELP.message(printable(help)));
     }
-    draw(&[group])
+    render_groups(&[group])
 }
 
-fn draw(groups: &[Group<'_>]) -> String {
+fn render_groups(groups: &[Group<'_>]) -> String {
     Renderer::styled().decor_style(DecorStyle::Ascii).render(groups)
 }
 
@@ -83,19 +83,19 @@ fn label(text: &str) -> Option<Cow<'_, str>> {
     (!text.is_empty()).then(|| printable(text))
 }
 
-/// How far from the main place others are drawn together with it, and how much of a place is looked at, in bytes: the
-/// renderer looks at all that lies between, each time.
+/// How far other places may be from the main one to be rendered together with it, and how much of a place is shown, in
+/// bytes. The renderer looks at everything in between, each time.
 const NEAR: usize = 16 << 10;
 
-/// How many bytes of a line are shown before the first place in it that matters, and behind the last one. What is drawn
-/// is narrower by far, but a file can be one line of megabytes.
+/// How many bytes of a line the renderer gets before the first place and after the last one. The output is much
+/// narrower, but a file can be one line of megabytes.
 const AROUND: usize = 1024;
 
-/// The lines of a source that a drawing needs.
+/// The part of a source that the renderer gets.
 struct Excerpt<'a> {
-    /// As they stand in the source.
+    /// The source text.
     text: &'a str,
-    /// As they are shown.
+    /// The escaped text.
     shown: Cow<'a, str>,
     /// The offset of the first one in the source.
     start: usize,
@@ -113,10 +113,10 @@ impl<'a> Excerpt<'a> {
         let (first, last) = (floor(text, first), floor(text, last));
         let before = floor(text, first.saturating_sub(AROUND));
         let start = text[before..first].rfind('\n').map_or(before, |newline| before + newline + 1);
-        let behind = &text[last..floor(text, last + AROUND)];
-        let end = last + behind.find('\n').unwrap_or(behind.len());
+        let after = &text[last..floor(text, last + AROUND)];
+        let end = last + after.find('\n').unwrap_or(after.len());
         let text = &text[start..end];
-        // What is left of a line's end would be shown.
+        // The rest of a line's end would be shown.
         let text = text.strip_suffix('\r').unwrap_or(text);
         Self { text, shown: printable_lines(text), start, line: source.line(start) }
     }
@@ -125,18 +125,18 @@ impl<'a> Excerpt<'a> {
         Snippet::source(&*self.shown).line_start(self.line)
     }
 
-    /// `drawn` with the column of `main` in the source: the renderer counts from where the excerpt begins.
-    fn with_column(&self, drawn: String, source: &Source, main: Span) -> String {
+    /// `rendered` with the column of `main` in the source. The renderer counts from the start of the excerpt.
+    fn with_column(&self, rendered: String, source: &Source, main: Span) -> String {
         let (line, first) = source.line_column(self.start);
         if first == 1 {
-            return drawn;
+            return rendered;
         }
         let (_, column) = source.line_column(main.start);
         let counted = self.shown[..self.place(main).start].chars().count() + 1;
-        drawn.replacen(&format!(":{line}:{counted}"), &format!(":{line}:{column}"), 1)
+        rendered.replacen(&format!(":{line}:{counted}"), &format!(":{line}:{column}"), 1)
     }
 
-    /// Where `span` is in what is shown.
+    /// The place of `span` in the escaped text.
     fn place(&self, span: Span) -> Range<usize> {
         let place = |offset: usize| {
             let offset = floor(self.text, offset.saturating_sub(self.start));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_line_or_a_long_place_no_more_is_drawn_than_of_others() {
+    fn long_lines_and_long_places_are_cut() {
         let line = "x".repeat(1 << 20);
         let most = NEAR + 2 * AROUND;
         for (text, spans) in [
@@ -182,16 +182,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_far_away_is_drawn_by_itself_and_columns_are_those_of_the_line() {
+    fn a_distant_place_is_rendered_separately_with_the_columns_of_its_line() {
         let text = format!("deny a\n{}\n{}here there\n", "\n".repeat(100_000), "\u{e9}".repeat(5000));
         let main = text.find("here").unwrap_or_default();
         let diagnostic = Diagnostic::warning("test", Span::new(main, main + 4), "something")
             .label("this")
             .also(Span::new(5, 6), "that");
-        let drawn = render(&diagnostic, &Source::new("x.knob", text));
+        let rendered = render(&diagnostic, &Source::new("x.knob", text));
         for part in ["x.knob:100003:5001", "x.knob:1:6", "this", "that"] {
-            assert!(drawn.contains(part), "{part}: {drawn}");
+            assert!(rendered.contains(part), "{part}: {rendered}");
         }
-        assert!(drawn.len() < 4 * AROUND, "{}", drawn.len());
+        assert!(rendered.len() < 4 * AROUND, "{}", rendered.len());
     }
 }

@@ -1,4 +1,4 @@
-//! The colours, by what they mean.
+//! The colours, by their meaning.
 
 use anstyle::{AnsiColor, Style};
 

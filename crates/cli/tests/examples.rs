@@ -1,4 +1,4 @@
-//! The policies in `examples/` are right, and do what their own tests say.
+//! The policies in `examples/` are valid, and pass their own tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn read(path: &Path) -> PolicyFile {
 }
 
 #[test]
-fn every_example_is_right_and_there_is_nothing_to_warn_of() {
+fn every_example_is_valid_and_has_no_warnings() {
     let names: Vec<_> =
         examples().iter().map(|path| path.file_stem().unwrap_or_default().to_owned()).collect();
     for name in ["audit-everything", "tour", "usermode-helpers", "web-tier"] {
@@ -33,7 +33,7 @@ fn every_example_is_right_and_there_is_nothing_to_warn_of() {
 }
 
 #[test]
-fn every_example_does_what_its_tests_say() {
+fn the_tests_of_every_example_pass() {
     for path in examples() {
         let file = read(&path);
         for Test { name, steps } in file.policy().tests() {

@@ -1,4 +1,5 @@
-//! From a policy to the [IR](crate::ir): which rules can match which names, and what to look at first to tell.
+//! From a policy to the [IR](crate::ir): which rules can match which names ([`name_classes`], [`plan`]), and what each rule
+//! tests and does ([`condition`], [`action`]).
 
 mod action;
 mod condition;
@@ -30,7 +31,7 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
         if reached.contains(&id) {
             reached.extend(step.next());
             if let Step::Rule { rule, width, .. } = step {
-                tried.insert((rule, width));
+                tried.insert(RuleId { rule, width });
             }
         }
     }
@@ -50,7 +51,7 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
     })
 }
 
-fn hoist(policy: &Policy, (rule, width): RuleId, tables: &mut Tables) -> Rule {
+fn hoist(policy: &Policy, RuleId { rule, width }: RuleId, tables: &mut Tables) -> Rule {
     let rule = &policy.rules()[rule];
     let mut fetch = FetchSet { width: width.unwrap_or_default(), ..FetchSet::default() };
     let (graph, graph_constants) = match rule.condition() {

@@ -1,11 +1,15 @@
 //! From the layout to instructions.
 //!
-//! R6 holds the context throughout. R9 is the row of the step whose block runs, where blocks need one. R7 is the length of
-//! the name while that is matched, and the length of the new value while a replacement is made.
+//! A program does these things in this order, and its code only jumps forward. So the verifier follows each place about once,
+//! however many rules lead there.
 //!
-//! Code goes forward only: fetch the name, find the row, fetch the values that the chain of its rules looks at, interpret the
-//! conditions that are data, go through the blocks of the chain. So the verifier follows each place about once, however many
-//! rules lead there.
+//! 1. Fetch the name, and find the first step for it: [`matcher`], [`lookup`].
+//! 2. Fetch the values that the chain of this step looks at: [`dispatch`], [`subprograms`].
+//! 3. Evaluate the conditions that are data: [`interpreter`].
+//! 4. Run the blocks of the chain: [`inline`] and [`compare`] emit conditions, [`action`] what a rule does then.
+//!
+//! R6 holds the context throughout. R9 is the row of the step whose block runs, if the block needs it. R7 is the length of the
+//! name while that is matched, and the length of the new value while a replacement is made.
 
 mod action;
 mod code;
@@ -17,6 +21,7 @@ mod interpreter;
 mod lookup;
 mod matcher;
 mod rule_code;
+mod subject;
 mod subprograms;
 mod verifier;
 
@@ -27,13 +32,13 @@ use knobgate_bpf::{self as bpf, Cond, Features, Size};
 use knobgate_policy::Errno;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
-use crate::ir::{Action, Graph, Ir, Operand, Rule, Step, Subject, Test};
+use crate::ir::{Action, Graph, Ir, Operand, Rule, RuleId, Step, Subject, Test};
 use crate::layout::{Block, BlockId, Layout, TableFacts};
 use crate::program;
 use crate::source::PolicySource;
 use action::Commits;
 use code::{Code, Counted, Exit};
-use dispatch::Dispatch;
+use dispatch::{BlockEntrances, Starts};
 use interpreter::Interpreter;
 use rule_code::{RuleCode, RuleConstants};
 use subprograms::Subprograms;
@@ -43,14 +48,14 @@ use subprograms::Subprograms;
 pub(crate) struct Emitted {
     pub(crate) code: bpf::Code,
     pub(crate) degradations: Vec<Degradation>,
-    /// About how many instructions the verifier walks through.
+    /// About how many instructions the verifier processes.
     pub(crate) verifier_steps: usize,
 }
 
 /// Emits the program for this layout.
 ///
 /// # Errors
-/// The program is too large, or too much for the verifier.
+/// The program is too much for the verifier, or cannot be assembled.
 pub(crate) fn emit(
     source: &PolicySource<'_>,
     ir: &Ir,
@@ -59,7 +64,7 @@ pub(crate) fn emit(
 ) -> Result<Emitted, CompileError> {
     let subprograms = Subprograms::new(features, layout.facts);
     let mut code = Code::new(features, ir.mode, ir.rule_count, subprograms);
-    let mut dispatch = Dispatch::new(source, ir, layout);
+    let mut starts = Starts::new(source, ir, layout);
     let mut interpreter = Interpreter::new(layout);
     let mut commits = Commits::default();
 
@@ -70,18 +75,19 @@ pub(crate) fn emit(
     code.asm.load(Size::U32, R1, R6, context::WRITE);
     code.asm.jump_if(Cond::Ne, R1, 0, writes);
     let [read, write] = &layout.plans;
-    matcher::emit(&mut code, &mut dispatch, read);
+    matcher::emit(&mut code, &mut starts, read);
     code.asm.bind(writes);
-    matcher::emit(&mut code, &mut dispatch, write);
+    matcher::emit(&mut code, &mut starts, write);
 
-    for (fetch, (entrances, steps)) in dispatch.take_fetches() {
-        dispatch.bind(&mut code, entrances);
+    let (chains, mut blocks) = starts.finish();
+    for (fetch, start) in chains {
+        blocks.bind(&mut code, start.entrances);
         for value in fetch.values() {
             code.asm.mov(R1, R6);
             code.asm.mov(R2, R10);
             code.subprograms.call_fetch(&mut code.asm, value, fetch.width);
         }
-        interpreter.emit_loop(&mut code, &mut dispatch, fetch, &steps);
+        interpreter.emit_loop(&mut code, &mut blocks, fetch, &start.steps);
     }
     let check = |verifier_steps: usize, rule: usize| {
         if verifier_steps <= INSTRUCTIONS_MAX {
@@ -91,12 +97,12 @@ pub(crate) fn emit(
         }
     };
     for block in 0..layout.blocks.len() {
-        emit_block(&mut code, &mut dispatch, &mut commits, BlockId(block));
+        emit_block(&mut code, &mut blocks, &mut commits, BlockId(block));
         if let Step::Rule { rule, .. } = ir.steps.get(layout.blocks[block].steps[0]) {
             check(code.verifier_steps(), rule)?;
         }
     }
-    // What many rules share is of none of them.
+    // Code that many rules share belongs to no line of theirs.
     code.set_line(source.header());
     commits.emit(&mut code);
     let looped = interpreter.emit_tests(&mut code);
@@ -109,26 +115,26 @@ pub(crate) fn emit(
     Ok(Emitted { code: asm.finish(features.long_jump)?, degradations, verifier_steps })
 }
 
-fn emit_block(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, commits: &mut Commits, id: BlockId) {
-    if !dispatch.bind_block(code, id) {
-        // All that come here have ended before.
+fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mut Commits, id: BlockId) {
+    if !blocks.bind_block(code, id) {
+        // The steps of this block ended where they would have started.
         return;
     }
-    let block = &dispatch.layout.blocks[id.0];
+    let block = &blocks.layout.blocks[id.0];
     let first = block.steps[0];
-    code.set_line(dispatch.place(first));
+    code.set_line(blocks.place(first));
     let constants = match &block.constants {
-        Some(words) => RuleConstants::InCode { words, counter: dispatch.counter(first) },
-        None => RuleConstants::InRow { at: dispatch.layout.row_constants },
+        Some(words) => RuleConstants::InCode { words, counter: blocks.counter(first) },
+        None => RuleConstants::InRow { at: blocks.layout.row_constants },
     };
     emit_rule(code, commits, block, constants);
-    // Without a condition, or where the interpreter has evaluated it, the action always ends the program.
+    // Without a condition, or after the interpreter has evaluated it, the action always ends the program.
     if !block.graph.nodes.is_empty() {
-        dispatch.enter_next(code, block);
+        blocks.enter_next(code, block);
     }
 }
 
-/// Emits the rule of a block: falls through where its condition does not hold.
+/// Emits the rule of a block. Falls through if its condition does not hold.
 fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constants: RuleConstants<'_>) {
     let next = code.asm.new_label();
     let mut rule = RuleCode::new(constants);
@@ -142,7 +148,7 @@ fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constant
     code.asm.bind(next);
 }
 
-/// Tells what conditions cost as code.
+/// Estimates the cost of inlined conditions.
 pub(crate) struct CostModel<'a> {
     ir: &'a Ir,
     features: &'a Features,
@@ -154,7 +160,7 @@ impl<'a> CostModel<'a> {
         Self { ir, features, subprograms: Subprograms::new(features, TableFacts::without_tables(ir)) }
     }
 
-    /// About how many instructions the verifier walks through in `graph`: it is emitted, and thrown away.
+    /// About how many instructions the verifier processes in `graph`. The graph is emitted, and the code thrown away.
     pub(crate) fn of_condition(&self, graph: &Graph) -> usize {
         let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
         let fails = code.asm.new_label();
@@ -163,10 +169,10 @@ impl<'a> CostModel<'a> {
     }
 }
 
-/// The rules that would rewrite and cannot.
+/// The rules that would rewrite, but cannot on this kernel.
 fn degraded_rewrites(ir: &Ir, features: &Features) -> Vec<Degradation> {
     let rewriting = ir.rules.iter().filter(|(_, rule)| rule.action.rewrites());
-    let degraded = rewriting.filter_map(|(&(rule, _), Rule { action, .. })| match action {
+    let degraded = rewriting.filter_map(|(&RuleId { rule, .. }, Rule { action, .. })| match action {
         Action::ClampEach(_) if !features.variable_stack => {
             Some((rule, Degradation::VectorClampIsDenied { rule }))
         }
@@ -175,10 +181,10 @@ fn degraded_rewrites(ir: &Ir, features: &Features) -> Vec<Degradation> {
     degraded.collect::<BTreeMap<usize, Degradation>>().into_values().collect()
 }
 
-/// Whether the kernel tells programs all that the rules look at.
+/// Checks that programs on this kernel have all operands of the rules.
 ///
 /// # Errors
-/// The first rule that looks at something else.
+/// The first rule with an operand that they lack.
 pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), CompileError> {
     let missing = |test: &Test| {
         let operand = test.operands().find_map(|operand| match operand {
@@ -189,7 +195,7 @@ pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), Compile
         let looks_at_comm = matches!(test, Test::Text { subject: Subject::Comm, .. });
         operand.or((looks_at_comm && !features.current_comm).then_some("comm"))
     };
-    let rules = ir.rules.iter().filter_map(|(&(rule, _), Rule { graph, .. })| {
+    let rules = ir.rules.iter().filter_map(|(&RuleId { rule, .. }, Rule { graph, .. })| {
         let operand = graph.nodes.iter().find_map(|node| missing(&node.test))?;
         Some(CompileError::NotOnThisKernel { rule, operand })
     });

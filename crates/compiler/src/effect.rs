@@ -1,24 +1,24 @@
-//! What a compiled program makes of a decision of the language.
+//! The effect of a decision of the language in the compiled program.
 
 use knobgate_policy::{DecidedBy, Decision, Errno, EvalError, Verdict};
 
 use crate::program::Counter;
 use crate::{Compiled, Degradation};
 
-/// What the program does where the language decides something. In audit mode, what it would do.
+/// What the program does for a decision of the language. In audit mode, what it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Effect {
     /// The verdict as it is enforced.
     pub verdict: Verdict,
-    /// Why it is another one than the language's, if it is.
+    /// Why it differs from the verdict of the language, if it does.
     pub degradation: Option<Degradation>,
-    /// Which counter moves: the index of its 8 bytes in the value of [`RULE_HITS_MAP`](knobgate_bpf::RULE_HITS_MAP).
+    /// Which counter is incremented: the index of its 8 bytes in the value of [`RULE_HITS_MAP`](knobgate_bpf::RULE_HITS_MAP).
     pub counter: usize,
 }
 
 impl Compiled {
-    /// What the program does where [`evaluate`](knobgate_policy::evaluate) comes to `decision`.
+    /// What the program does when [`evaluate`](knobgate_policy::evaluate) returns `decision`.
     pub fn effect(&self, decision: &Decision) -> Effect {
         let degradation = self.degradation(decision);
         let verdict = match degradation {
@@ -27,7 +27,7 @@ impl Compiled {
         };
         let rules = self.program.rules.len() - 2;
         let counter = match (decision.by, degradation) {
-            // It denies before it is known whether the replacement would fit.
+            // It denies without finding out whether the replacement would fit.
             (
                 DecidedBy::EvalError { rule, .. } | DecidedBy::Rule(rule),
                 Some(Degradation::VectorClampIsDenied { .. }),

@@ -1,7 +1,8 @@
-//! The tables of the name matcher lead to the rules that the definition of patterns says, for every name there can be: a walk
-//! through the product of two automata. That the code runs the tables, `tests/first_rule.rs` tries on the model.
+//! Tests that the tables of the name matcher are equivalent to the definition of patterns, for every possible name: by
+//! exploring the product of two automata. `tests/first_rule.rs` tests the code that uses the tables, on the model.
 //!
-//! One is the table as it lies in memory. The other is the definition: what is left to match of each pattern after each byte.
+//! One automaton is the emitted table. The other is the definition: the rest of each pattern after each byte (its
+//! derivative).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,16 +13,16 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::analyse::analyse;
-use crate::ir::{Ir, Step, StepId};
-use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
+use crate::ir::{Ir, NamedStep, Step, StepId};
+use crate::layout::{Layout, Lookup, PlacedDfa, PlacedNames, PlacedOtherNames, PlacedPlan};
 
-/// Larger products are given up.
+/// Larger products are skipped.
 const STATES_MAX: usize = 4_000;
 
-/// What is left to match of a pattern: one of these lists of pieces.
+/// The rest of a pattern: a set of alternative lists of pieces.
 type Rest = BTreeSet<Vec<Piece>>;
 
-/// Adds what `pieces` are without matching a byte: those that start with a piece that takes one, or nothing.
+/// Adds the alternatives of `pieces` that start with a piece that matches a byte, or are empty.
 fn expand(pieces: &[Piece], into: &mut Rest) {
     match pieces {
         [Piece::Star | Piece::DoubleStar, rest @ ..] => {
@@ -37,7 +38,7 @@ fn expand(pieces: &[Piece], into: &mut Rest) {
     }
 }
 
-/// What is left after `byte`.
+/// The rest after `byte`.
 fn after(rest: &Rest, byte: u8) -> Rest {
     let mut left = Rest::new();
     for pieces in rest {
@@ -57,7 +58,7 @@ fn after(rest: &Rest, byte: u8) -> Rest {
     left
 }
 
-/// The definition as an automaton: what can be left of patterns, by number, and what is left of that after a byte.
+/// The definition as an automaton: its states are rests of patterns.
 #[derive(Default)]
 struct Definition {
     rests: IndexSet<Rest>,
@@ -76,20 +77,20 @@ impl Definition {
         *known.entry((rest, byte)).or_insert_with(|| rests.insert_full(after(&rests[rest], byte)).0)
     }
 
-    /// Whether nothing need be left.
+    /// Whether the rest matches the empty name.
     fn matches(&self, rest: usize) -> bool {
         self.rests[rest].contains(&Vec::new())
     }
 }
 
-/// The emitted part of the matcher that finds names which are not spelled out.
+/// The emitted part of the matcher for names that are not literals.
 enum Emitted<'a> {
     Same(StepId),
-    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    Prefixes { prefixes: &'a [NamedStep], otherwise: StepId },
     Table { bytes: &'a [u8], dfa: PlacedDfa, step_of_row: HashMap<u32, StepId> },
 }
 
-/// Where it is: how much of each prefix the name has matched so far, or the state.
+/// Its state: how much of each prefix the name has matched so far, or the state of the DFA.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum At {
     Nowhere,
@@ -101,15 +102,15 @@ impl Emitted<'_> {
     fn start(&self) -> At {
         match self {
             Emitted::Same(_) => At::Nowhere,
-            Emitted::Prefixes(prefixes, _) => At::Prefixes(vec![Some(0); prefixes.len()]),
+            Emitted::Prefixes { prefixes, .. } => At::Prefixes(vec![Some(0); prefixes.len()]),
             Emitted::Table { dfa, .. } => At::State(dfa.start),
         }
     }
 
     fn after(&self, at: &At, byte: u8) -> At {
         match (self, at) {
-            (Emitted::Prefixes(prefixes, _), At::Prefixes(matched)) => {
-                let next = |(matched, (prefix, _)): (&Option<usize>, &(Vec<u8>, StepId))| {
+            (Emitted::Prefixes { prefixes, .. }, At::Prefixes(matched)) => {
+                let next = |(matched, NamedStep { name: prefix, .. }): (&Option<usize>, &NamedStep)| {
                     let matched = (*matched)?;
                     match prefix.get(matched) {
                         None => Some(matched),
@@ -126,21 +127,21 @@ impl Emitted<'_> {
         }
     }
 
-    /// The step that it finds for a name that ends here.
+    /// The step for a name that ends here.
     fn found(&self, at: &At) -> StepId {
         match (self, at) {
             (Emitted::Same(step), _) => *step,
-            (Emitted::Prefixes(prefixes, otherwise), At::Prefixes(matched)) => {
+            (Emitted::Prefixes { prefixes, otherwise }, At::Prefixes(matched)) => {
                 let whole = prefixes
                     .iter()
                     .zip(matched)
-                    .find(|((prefix, _), matched)| **matched == Some(prefix.len()));
-                whole.map_or(*otherwise, |((_, step), _)| *step)
+                    .find(|(prefix, matched)| **matched == Some(prefix.name.len()));
+                whole.map_or(*otherwise, |(prefix, _)| prefix.step)
             }
             (Emitted::Table { bytes, step_of_row, .. }, At::State(state)) => {
                 step_of_row[&entry(bytes, *state)]
             }
-            _ => unreachable!("a place of another automaton"),
+            _ => unreachable!("a state of another automaton"),
         }
     }
 }
@@ -160,7 +161,7 @@ fn tried(ir: &Ir, step: StepId) -> Vec<usize> {
     rules.collect()
 }
 
-/// The rules that are tried where these patterns match, by the definition: up to the first without a condition.
+/// The rules that are tried if these patterns match, by the definition: up to the first one without a condition.
 fn expected(policy: &Policy, kind: AccessKind, matches: impl Fn(usize, usize) -> bool) -> Vec<usize> {
     let mut tried = Vec::new();
     for (index, rule) in policy.rules().iter().enumerate().filter(|(_, rule)| rule.kinds().contains(kind)) {
@@ -174,7 +175,7 @@ fn expected(policy: &Policy, kind: AccessKind, matches: impl Fn(usize, usize) ->
     tried
 }
 
-/// Compares what is found for all names of one kind of access. Returns whether the product was small enough.
+/// Compares the steps for all names, for one kind of access. Returns whether the product was small enough.
 fn agree(
     policy: &Policy,
     kind: AccessKind,
@@ -184,13 +185,15 @@ fn agree(
     bytes: &[u8],
 ) -> bool {
     let nothing = Vec::new();
-    let (literals, others): (&Vec<(Vec<u8>, StepId)>, Emitted<'_>) = match plan {
+    let (literals, others): (&Vec<NamedStep>, Emitted<'_>) = match plan {
         PlacedPlan::AnyName(step) => (&nothing, Emitted::Same(*step)),
         PlacedPlan::ByName(PlacedNames { plan, others, .. }) => {
             let others = match others {
-                PlacedOthers::Same(step) => Emitted::Same(*step),
-                PlacedOthers::Prefixes(prefixes, otherwise) => Emitted::Prefixes(prefixes, *otherwise),
-                PlacedOthers::Dfa(dfa) => {
+                PlacedOtherNames::Same(step) => Emitted::Same(*step),
+                PlacedOtherNames::Prefixes { prefixes, otherwise } => {
+                    Emitted::Prefixes { prefixes, otherwise: *otherwise }
+                }
+                PlacedOtherNames::Dfa(dfa) => {
                     let steps = ir.reached_steps().map(|(id, _)| (layout.step(id).row, id));
                     Emitted::Table { bytes, dfa: *dfa, step_of_row: steps.collect() }
                 }
@@ -198,9 +201,9 @@ fn agree(
             (&plan.literals, others)
         }
     };
-    let spelled_out: BTreeMap<&[u8], StepId> =
-        literals.iter().map(|(name, step)| (&name[..], *step)).collect();
-    for (&name, &step) in &spelled_out {
+    let literal_names: BTreeMap<&[u8], StepId> =
+        literals.iter().map(|named| (&named.name[..], named.step)).collect();
+    for (&name, &step) in &literal_names {
         let matches = |rule: usize, pattern: usize| policy.rules()[rule].patterns()[pattern].matches(name);
         assert_eq!(tried(ir, step), expected(policy, kind, matches), "{} {policy}", name.escape_ascii());
     }
@@ -214,7 +217,7 @@ fn agree(
         .collect();
     let mut definition = Definition::default();
     let start: Vec<usize> = patterns.iter().map(|(.., pattern)| definition.start(pattern)).collect();
-    let bytes_told_apart = representatives(&patterns);
+    let byte_representatives = representatives(&patterns);
     let mut seen = HashMap::from([((others.start(), start.clone()), Vec::new())]);
     let mut open = vec![(others.start(), start)];
     while let Some(product) = open.pop() {
@@ -227,12 +230,12 @@ fn agree(
             .filter(|(rest, _)| definition.matches(**rest))
             .map(|(_, (rule, index, _))| (*rule, *index))
             .collect();
-        // A name that is spelled out is found before; where its own pattern matches, no other name leads.
-        if !spelled_out.contains_key(&name[..]) {
+        // Literal names are looked up before; no other name leads to a state where a literal's own pattern matches.
+        if !literal_names.contains_key(&name[..]) {
             let expected = expected(policy, kind, |rule, pattern| matching.contains(&(rule, pattern)));
             assert_eq!(tried(ir, others.found(&at)), expected, "{} {policy}", name.escape_ascii());
         }
-        for &byte in &bytes_told_apart {
+        for &byte in &byte_representatives {
             let left: Vec<usize> = rest.iter().map(|&rest| definition.after(rest, byte)).collect();
             let next = (others.after(&at, byte), left);
             if !seen.contains_key(&next) {
@@ -244,7 +247,7 @@ fn agree(
     true
 }
 
-/// A byte of each run of bytes that no pattern tells apart.
+/// One byte of each range of bytes that no pattern distinguishes.
 fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
     fn ranges(pieces: &[Piece]) -> Vec<(u8, u8)> {
         let of_piece = |piece: &Piece| match piece {
@@ -262,10 +265,10 @@ fn representatives(patterns: &[(usize, usize, &KnobPattern)]) -> Vec<u8> {
     starts.into_iter().filter(|&byte| byte != 0).collect()
 }
 
-/// The names in a lookup are in the slots where they are looked for.
-fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[(Vec<u8>, StepId)], bytes: &[u8]) {
+/// Checks that the names in a lookup are in the right slots.
+fn check_lookup(lookup: &Lookup, layout: &Layout<'_>, literals: &[NamedStep], bytes: &[u8]) {
     let Lookup::Hash(hash) = lookup else { return };
-    for (name, step) in literals {
+    for NamedStep { name, step } in literals {
         let slot = hash.slot_of(name) as usize;
         let mut expected = name.clone();
         expected.resize(8 * hash.words, 0);
@@ -291,7 +294,7 @@ fn check(policy: &Policy) -> bool {
 }
 
 #[test]
-fn the_examples_match_every_name_by_the_definition() {
+fn the_matchers_of_the_examples_follow_the_definition() {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
     let mut checked = 0;
     for entry in std::fs::read_dir(examples).expect("the examples") {
@@ -306,9 +309,9 @@ fn the_examples_match_every_name_by_the_definition() {
     assert!(checked > 0);
 }
 
-/// Names told apart in every way: by prefixes, by few and by many literals, and by their last component.
+/// Names that are distinguished by prefixes, by few and by many literals, and by their last component.
 #[test]
-fn every_kind_of_matcher_finds_what_the_definition_says() {
+fn every_kind_of_matcher_follows_the_definition() {
     let numbered = |count: usize, rule: &dyn Fn(usize) -> String| {
         format!("policy p\n{}\n", (0..count).map(rule).collect::<Vec<_>>().join("\n"))
     };
@@ -330,7 +333,7 @@ fn every_kind_of_matcher_finds_what_the_definition_says() {
 }
 
 #[test]
-fn random_policies_match_every_name_by_the_definition() {
+fn the_matchers_of_random_policies_follow_the_definition() {
     const POLICIES: usize = 100;
     let mut runner = TestRunner::default();
     let decided = (0..POLICIES)

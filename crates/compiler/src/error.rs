@@ -1,18 +1,18 @@
-//! What can go wrong, and what a kernel makes of a policy that it cannot carry out in full.
+//! Why a policy cannot be compiled, and where its program is stricter than the policy.
 
 use knobgate_bpf::AsmError;
 use knobgate_policy::Errno;
 
-/// The most instructions that a kernel takes in one program: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
+/// The most instructions of one program: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
 pub const INSTRUCTIONS_MAX: usize = 1_000_000;
 
 /// The most rounds of one loop: `BPF_MAX_LOOPS` in include/linux/bpf.h.
 pub(crate) const LOOPS_MAX: usize = 8 << 20;
 
-/// How many steps the automaton for names may take.
+/// How many steps building the automaton for names may take.
 pub(crate) const NAME_STEPS_MAX: usize = 1 << 26;
 
-/// How many steps all automata for texts may take together.
+/// How many steps building all automata for texts may take together.
 pub(crate) const TEXT_STEPS_MAX: usize = 1 << 28;
 
 /// Why a policy cannot be compiled. Rules are named by their index in the policy.
@@ -58,10 +58,10 @@ pub enum CompileError {
     TooMuchToVerify {
         /// The rule.
         rule: usize,
-        /// Whether the kernel has `bpf_loop`, with which many conditions are less work.
+        /// Whether the kernel has `bpf_loop`, which makes many conditions less work.
         bpf_loop: bool,
     },
-    /// The rules for some name, up to this one, make more tests than a kernel runs through in one loop.
+    /// The rules for some name, from this one on, make more tests than one loop has rounds.
     #[error(
         "the conditions from this rule on are more than {} tests for one name, which is as many as a kernel makes",
         LOOPS_MAX
@@ -70,7 +70,7 @@ pub enum CompileError {
         /// The rule.
         rule: usize,
     },
-    /// The rule asks for something that the kernel cannot tell.
+    /// The rule has an operand that programs cannot get on this kernel.
     #[error("this kernel gives programs of this type no `{operand}`")]
     NotOnThisKernel {
         /// The rule.
@@ -84,7 +84,7 @@ pub enum CompileError {
 }
 
 impl CompileError {
-    /// Whether the conditions of the policy are too much as code, and may not be as data.
+    /// Whether having conditions as data might help.
     pub(crate) fn is_about_size(&self) -> bool {
         matches!(
             self,
@@ -108,7 +108,7 @@ impl CompileError {
     }
 }
 
-/// Something that a policy asks for and the kernel cannot do, and for which the program does something stricter.
+/// Something that a policy asks for and the kernel cannot do, so that the program is stricter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Degradation {

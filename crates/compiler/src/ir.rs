@@ -1,9 +1,9 @@
-//! A policy as data: what is decided, in which order, for which names. Nothing here knows BPF.
+//! A policy as data: which rules decide, in which order, for which names. Nothing here knows BPF.
 //!
-//! For reads and for writes there is a [`Plan`] that leads from a name to a [step](Step): a rule that is tried, and the
-//! step after it. A [`Rule`] is a condition and an action. The condition is one decision [`Graph`]; `and`, `or`, `not`,
+//! For reads and for writes there is a [`Plan`] that leads from a name to a [step](Step): a rule to try, and the step
+//! after it. A [`Rule`] is a condition and an action. The condition is one decision [`Graph`]; `and`, `or`, `not`,
 //! chains, ranges and small sets exist only in its edges. The numbers and texts of a rule are hoisted out of both, into
-//! lists of [`Constant`]s, so that rules which differ in nothing else are equal.
+//! lists of [`Constant`]s, so that rules with the same structure are equal.
 
 mod action;
 mod graph;
@@ -15,17 +15,23 @@ mod step;
 
 pub(crate) use action::{Action, Bound};
 pub(crate) use graph::{
-    CountRange, Established, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
+    CountRange, Established, Extent, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
 };
-pub(crate) use plan::{ByName, Elsewhere, Others, Plan};
+pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
 pub(crate) use rule::{Bytes, Constant, FetchSet, Integer, Rule, Slot, Tables};
 pub(crate) use step::{Step, StepId, Steps};
 
 use foldhash::HashMap;
 use knobgate_policy::{AccessKind, Mode, Width};
 
-/// A rule, and the width of the knobs that it is for, where that matters to it.
-pub(crate) type RuleId = (usize, Option<Width>);
+/// A rule as it is tried for knobs of one width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RuleId {
+    /// The index of the rule in the policy.
+    pub(crate) rule: usize,
+    /// The width, if it matters to this rule or to one after it.
+    pub(crate) width: Option<Width>,
+}
 
 /// What a program decides.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ pub(crate) struct Ir {
 }
 
 impl Ir {
-    /// The steps that a plan leads to, in order: each after those that may follow it.
+    /// The steps that a plan leads to, each with a higher number than its successor.
     pub(crate) fn reached_steps(&self) -> impl Iterator<Item = (StepId, Step)> {
         self.reached.iter().map(|&id| (id, self.steps.get(id)))
     }
@@ -55,12 +61,12 @@ impl Ir {
     /// The rule that a step tries, if it tries one.
     pub(crate) fn rule(&self, step: Step) -> Option<&Rule> {
         match step {
-            Step::Rule { rule, width, .. } => self.rules.get(&(rule, width)),
+            Step::Rule { rule, width, .. } => self.rules.get(&RuleId { rule, width }),
             Step::Default(_) | Step::NameTooLong { .. } => None,
         }
     }
 
-    /// What a step does where the condition of its rule, if it tries one, holds.
+    /// The action of a step. If the step tries a rule with a condition, the action is for when that holds.
     pub(crate) fn action(&self, step: Step) -> &Action {
         match step {
             Step::Default(AccessKind::Read) => &self.defaults[0],

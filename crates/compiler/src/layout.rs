@@ -1,5 +1,5 @@
-//! From the [IR](crate::ir) to what lies where: which steps share a block of code, which conditions are in the code and which
-//! are data, and the tables that the code reads.
+//! From the [IR](crate::ir) to the place of everything: which steps share a [block](blocks) of code, which conditions are in
+//! the code and which are [data](nodes), how [names](placed_plan) are found, and the [tables] that the code reads.
 
 mod blocks;
 pub(crate) mod frame;
@@ -12,7 +12,7 @@ mod tables;
 pub(crate) use blocks::{Block, BlockId, PlacedStep, row};
 pub(crate) use nodes::{NONE, OperandSource, TestKind, end, node, operand, ordering};
 pub(crate) use perfect_hash::LAST_MULTIPLIER;
-pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOthers, PlacedPlan, Target};
+pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
 pub(crate) use tables::{PlacedDfa, Tables};
 
 use std::collections::BTreeMap;
@@ -25,43 +25,42 @@ use crate::error::{CompileError, TEXT_STEPS_MAX};
 use crate::ir::{Constant, FetchSet, Ir, StepId};
 use blocks::Blocks;
 
-/// Where everything is.
+/// The place of everything.
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     pub(crate) blocks: Vec<Block>,
     steps: HashMap<StepId, PlacedStep>,
-    /// How names are told apart, for reads and for writes.
+    /// How names are found, for reads and for writes.
     pub(crate) plans: [PlacedPlan<'a>; 2],
-    /// What the interpreter tests, by number.
+    /// The tests of the interpreter, by number.
     pub(crate) tests: BTreeMap<u8, TestKind>,
-    /// Where its operands come from, by number.
+    /// The sources of its operands, by number.
     pub(crate) sources: BTreeMap<u8, OperandSource>,
-    /// Where the constants start in a row.
+    /// The offset of the constants in a row.
     pub(crate) row_constants: i16,
     pub(crate) tables: Tables,
     pub(crate) facts: TableFacts,
 }
 
-/// What code has to know of the tables.
+/// The facts about the tables that code depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TableFacts {
-    /// What the offset of a DFA's classes is masked with.
+    /// The mask for the offset of a DFA's classes.
     pub(crate) byte_mask: u32,
-    /// What a state of a DFA is masked with.
+    /// The mask for a state of a DFA.
     pub(crate) entry_mask: u32,
-    /// What the offset of a row, a node or a word is masked with.
+    /// The mask for the offset of a row, a node or a word.
     pub(crate) offset_mask: u32,
     /// The most words in one search: 2 to the power of this.
     pub(crate) longest_search: u32,
-    /// The DFA for the shape of values. None is there if no values are fetched.
-    pub(crate) shape: PlacedDfa,
+    /// The DFA for the shape of values, if values are fetched.
+    pub(crate) shape: Option<PlacedDfa>,
 }
 
 impl TableFacts {
     /// Those of the final `tables`.
-    fn new(ir: &Ir, tables: &Tables, shape: PlacedDfa) -> Self {
-        let longest_search =
-            ir.tables.sorted.iter().map(|words| words.len().next_power_of_two().ilog2()).max();
+    fn new(ir: &Ir, tables: &Tables, shape: Option<PlacedDfa>) -> Self {
+        let longest_search = ir.tables.sorted.iter().map(|words| log2_placed(words)).max();
         Self {
             byte_mask: tables.byte_mask(),
             entry_mask: tables.byte_mask() / 4,
@@ -71,28 +70,28 @@ impl TableFacts {
         }
     }
 
-    /// While nothing is in its place, for code that will not run.
+    /// For code that is only measured, before the tables exist.
     pub(crate) fn without_tables(ir: &Ir) -> Self {
-        Self::new(ir, &Tables::default(), PlacedDfa { classes: 0, start: 0 })
+        Self::new(ir, &Tables::default(), None)
     }
 }
 
 impl<'a> Layout<'a> {
-    /// The layout of a program. The condition of a step is in the code if fewer than `inlined` steps come after it in its
-    /// chain, and else is data for the interpreter.
+    /// The layout of a program. The condition of a step is inlined if fewer than `inlined` steps follow in its chain, and
+    /// else is data for the interpreter.
     ///
     /// # Errors
     /// A text pattern makes too large an automaton, or too many tests follow each other.
     pub(crate) fn new(ir: &'a Ir, features: &Features, inlined: usize) -> Result<Self, CompileError> {
         let mut tables = Tables::default();
-        let sorted: Vec<(u32, u32)> =
+        let sorted: Vec<PlacedWords> =
             ir.tables.sorted.iter().map(|words| place_sorted(words, &mut tables)).collect();
         let texts = place_texts(ir, &mut tables)?;
         let resolve = |constants: &[Constant]| {
             let resolved = constants.iter().map(|constant| match *constant {
                 Constant::Word(word) => word,
-                Constant::SortedAt(index) => sorted[index].0.into(),
-                Constant::SortedLog2(index) => sorted[index].1.into(),
+                Constant::SortedAt(index) => sorted[index].offset.into(),
+                Constant::SortedLog2(index) => sorted[index].log2.into(),
                 Constant::ClassesAt(index) => texts[index].classes.into(),
                 Constant::StartState(index) => texts[index].start.into(),
             });
@@ -102,34 +101,45 @@ impl<'a> Layout<'a> {
             Blocks::new(ir, features, inlined, resolve, &mut tables)?;
         let plans = placed_plan::place(&ir.plans, &steps, &mut tables);
         let fetches = steps.values().any(|step| step.fetch != FetchSet::default());
-        let shape = if fetches { tables.place_dfa(&shape::DFA) } else { PlacedDfa { classes: 0, start: 0 } };
+        let shape = fetches.then(|| tables.place_dfa(&shape::DFA));
         let facts = TableFacts::new(ir, &tables, shape);
         let (tests, sources) = (nodes.tests, nodes.sources);
         Ok(Self { blocks, steps, plans, tests, sources, row_constants, tables, facts })
     }
 
-    /// The bytes of all tables. Nothing reaches further from a masked offset than to the end of the longest row.
+    /// The bytes of all tables, with room for the longest row after the last masked offset.
     pub(crate) fn into_table_bytes(self) -> Vec<u8> {
         self.tables.into_bytes(row::BYTES_MAX)
     }
 
-    /// What is known of a step that can be reached.
+    /// The place of a step that a plan leads to.
     pub(crate) fn step(&self, id: StepId) -> PlacedStep {
         self.steps[&id]
     }
 
-    /// The block of a step that can be reached.
+    /// The block of a step that a plan leads to.
     pub(crate) fn block_of(&self, id: StepId) -> &Block {
         &self.blocks[self.step(id).block.0]
     }
 }
 
-/// Where `words`, which are in ascending order, are; and how many there are then: 2 to the power of it. The last one is there
-/// as often as that takes.
-fn place_sorted(words: &[u64], tables: &mut Tables) -> (u32, u32) {
-    let count = words.len().next_power_of_two();
-    let repeated = std::iter::repeat_n(words.last().copied().unwrap_or_default(), count - words.len());
-    (tables.place_words(words.iter().copied().chain(repeated)), count.ilog2())
+/// Sorted words in the tables.
+struct PlacedWords {
+    offset: u32,
+    /// How many there are: 2 to the power of this.
+    log2: u32,
+}
+
+/// Places words in ascending order. The last one is repeated until their number is a power of 2.
+fn place_sorted(words: &[u64], tables: &mut Tables) -> PlacedWords {
+    let log2 = log2_placed(words);
+    let repeated = std::iter::repeat_n(words.last().copied().unwrap_or_default(), (1 << log2) - words.len());
+    PlacedWords { offset: tables.place_words(words.iter().copied().chain(repeated)), log2 }
+}
+
+/// How many words these become when they are [placed](place_sorted): 2 to the power of this.
+fn log2_placed(words: &[u64]) -> u32 {
+    words.len().next_power_of_two().ilog2()
 }
 
 fn place_texts(ir: &Ir, tables: &mut Tables) -> Result<Vec<PlacedDfa>, CompileError> {
@@ -139,7 +149,7 @@ fn place_texts(ir: &Ir, tables: &mut Tables) -> Result<Vec<PlacedDfa>, CompileEr
         let dfa = text_dfa(pieces, *end, &mut budget).map_err(|_| {
             let matches = |constants: &[Constant]| constants.contains(&Constant::ClassesAt(index));
             let rules = ir.rules.iter().filter(|(_, rule)| matches(&rule.graph_constants));
-            CompileError::TextTooComplex { rule: rules.map(|((rule, _), _)| *rule).min().unwrap_or(0) }
+            CompileError::TextTooComplex { rule: rules.map(|(id, _)| id.rule).min().unwrap_or(0) }
         })?;
         placed.push(tables.place_dfa(&dfa));
     }

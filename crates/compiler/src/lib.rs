@@ -1,27 +1,27 @@
 //! Compiles a policy to a BPF program for the kernel's `cgroup/sysctl` hook.
 //!
-//! In: a policy ([`knobgate_policy::Policy`], or [`knobgate_policy::PolicyFile`] with its text) and what the kernel that will run it can do
-//! ([`knobgate_bpf::Features`]). Out: a [`knobgate_bpf::Program`] that decides every access as
-//! [`knobgate_policy::evaluate`] does, and a list of what it decides more strictly because that kernel cannot do
-//! better ([`Degradation`]).
+//! In: a policy ([`knobgate_policy::Policy`], or [`knobgate_policy::PolicyFile`] with its text) and what the kernel
+//! that will run it can do ([`knobgate_bpf::Features`]). Out: a [`knobgate_bpf::Program`] that decides every access as
+//! [`knobgate_policy::evaluate`] does, and a list of what it decides more strictly because that kernel cannot do better
+//! ([`Degradation`]).
 //!
 //! | stage | makes |
 //! | --- | --- |
-//! | `analyse` | of the policy its IR: which rules can match which names, what to look at first to tell |
-//! | `ir` | a policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
-//! | `layout` | what lies where: which steps share a block, which conditions are code and which are data, tables |
-//! | `codegen` | instructions, and what the verifier needs besides |
+//! | `analyse` | the IR of the policy: which rules can match which names, and the order in which they are tried |
+//! | `ir` | the policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
+//! | `layout` | the place of everything: which steps share a block, which conditions are code and which are data, tables |
+//! | `codegen` | instructions, including those that only the verifier needs |
 //!
 //! The words:
 //!
-//! - A **step** is one rule that is tried, and the step after it if its condition does not hold. Steps make **chains**;
-//!   chains that end in the same way share their ends.
+//! - A **step** tries one rule, and names the step that follows if the condition of the rule does not hold. Steps form
+//!   **chains**. Chains with the same end share it.
 //! - A **plan** leads from a name to the first step. Names are in one **class** if the same rules match them.
 //! - Steps that differ only in their constants share a **block** of code, and each has a **row** of data with its own.
-//! - A condition is **inlined** in its block, or it is data, which an **interpreter** runs in a loop. Where inlining all
-//!   of them is too much for the verifier, the first rules of long chains are interpreted.
+//! - A condition is **inlined** in its block, or it is data for an **interpreter**, which runs in a loop. If inlining all
+//!   conditions is too much for the verifier, those of the first rules of long chains are interpreted.
 //! - When a chain starts, the values that its rules look at are *fetched*. One pass of a DFA finds the **shape** of each:
-//!   text, or a list of so many numbers.
+//!   text, or a list of numbers and how many.
 //!
 //! ```
 //! use knobgate_bpf::Features;
@@ -62,28 +62,28 @@ pub use source::PolicySource;
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Where it is stricter than the policy, because the kernel cannot do better. Whoever attaches it has to say so.
+    /// Where it is stricter than the policy, because of the kernel. Callers have to report this.
     pub degradations: Vec<Degradation>,
-    /// About how many instructions the kernel's verifier will walk through, of the [`INSTRUCTIONS_MAX`] that it is willing
-    /// to: right within a factor of two.
+    /// About how many instructions the kernel's verifier will process, right within a factor of two. Its limit is
+    /// [`INSTRUCTIONS_MAX`].
     pub verifier_steps: usize,
 }
 
-/// How much work for the verifier conditions in the code may be.
+/// How much work inlined conditions may be for the verifier.
 struct InlineLimits {
-    /// All of them, with the rest of the program.
+    /// If all of them, with the rest of the program, are no more than this, all are inlined.
     all: usize,
-    /// Those that stay in the code where all would be more.
+    /// Else those are that together are no more than this.
     part: usize,
 }
 
-/// Half of what the verifier does, since the estimate is right within a factor of two; and what takes it little time.
+/// Half of the verifier's limit, since the estimate is right within a factor of two; and what takes it little time.
 const INLINE_LIMITS: InlineLimits = InlineLimits { all: INSTRUCTIONS_MAX / 2, part: INSTRUCTIONS_MAX / 50 };
 
-/// Compiles a policy, by itself or with the file that it comes from, for a kernel with these features.
+/// Compiles a policy, or a policy file, for a kernel with these features.
 ///
 /// # Errors
-/// The policy exceeds what a program can hold, or asks for something that the kernel does not have; see
+/// The policy is too large for a program, or needs something that the kernel does not have; see
 /// [`CompileError`].
 pub fn compile<'a>(
     policy: impl Into<PolicySource<'a>>,
@@ -96,7 +96,7 @@ pub fn compile<'a>(
     }
     let inlined = inlined(&ir, features, &INLINE_LIMITS);
     match compile_ir(&source, &ir, features, inlined) {
-        // The cost of conditions is not all, and is less than what is emitted where equal rules cannot share a block.
+        // There is more than conditions, and equal rules that cannot share a block cost more than estimated.
         Ok(code) if code.verifier_steps > INLINE_LIMITS.all && inlined > 0 => {
             let data = compile_ir(&source, &ir, features, 0)?;
             Ok(if data.verifier_steps <= INLINE_LIMITS.all { data } else { code })
@@ -106,11 +106,11 @@ pub fn compile<'a>(
     }
 }
 
-/// As [`compile`], with the conditions of the last `inlined` rules of each chain in the code and those of others as data,
-/// whatever the size of the policy: for tests of that with small ones.
+/// As [`compile`], but inlines the conditions of the last `inlined` rules of each chain, and has the others as data. For
+/// tests with small policies.
 ///
 /// # Errors
-/// As [`compile`].
+/// Those of [`compile`].
 #[doc(hidden)]
 pub fn compile_inlining<'a>(
     policy: impl Into<PolicySource<'a>>,
@@ -121,17 +121,15 @@ pub fn compile_inlining<'a>(
     compile_ir(&source, &analyse::analyse(source.policy())?, features, inlined)
 }
 
-/// How many rules at the end of each chain have their conditions in the code: all of them if that is not too much for the
-/// verifier, and else as many as cost little. So short chains stay in the code, and long ones start as data.
+/// How many rules at the end of each chain have their conditions inlined: all of them if that is not too much for the
+/// verifier, else as many as cost little. So short chains are inlined, and long ones start as data.
 fn inlined(ir: &Ir, features: &Features, limits: &InlineLimits) -> usize {
     let model = CostModel::new(ir, features);
     let mut cost_of: HashMap<&Graph, usize> = HashMap::default();
-    // What is emitted once: rules that are equal but for their constants, with equally many steps after them.
+    // Rules that differ only in their constants, with the same number of steps after them, are emitted once.
     let mut by_height: Vec<HashMap<(&Graph, &Action), usize>> = Vec::new();
-    let mut heights: HashMap<ir::StepId, usize> = HashMap::default();
     for (id, step) in ir.reached_steps() {
-        let height = step.next().map_or(0, |next| heights[&next] + 1);
-        heights.insert(id, height);
+        let height = ir.steps.height(id);
         let Some(rule) = ir.rule(step).filter(|rule| !rule.graph.nodes.is_empty()) else { continue };
         let cost = *cost_of.entry(&rule.graph).or_insert_with(|| model.of_condition(&rule.graph));
         by_height.resize_with(by_height.len().max(height + 1), HashMap::default);
@@ -192,11 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_rules_of_a_chain_are_code_as_far_as_they_cost_little() {
+    fn the_last_rules_of_a_chain_are_inlined_up_to_the_limit() {
         let chain: Vec<String> =
             NUMBERS.iter().map(|number| format!("allow write vm.x if {number}")).collect();
         let cost = |rules: &[String]| {
-            // The least limit with which all of them are code.
+            // The least limit with which all of them are inlined.
             (0..1_000)
                 .find(|&all| inlined_of(rules, &InlineLimits { all, part: 0 }) == usize::MAX)
                 .expect("small")
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_share_a_block_cost_once() {
+    fn rules_that_share_a_block_count_once() {
         let rule = |i: usize| format!("allow write vm.x{i} if uid == {i}");
         let (one, many): (Vec<String>, Vec<String>) =
             ((0..1).map(rule).collect(), (0..100).map(rule).collect());
@@ -233,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn conditions_become_data_where_fewer_blocks_are_shared_than_estimated() {
-        // Where stack has to be stored to before it is read, rules for `a` and for `b` share no blocks.
+    fn conditions_become_data_if_fewer_blocks_are_shared_than_estimated() {
+        // If stack has to be stored before it is read, rules for `a` and for `b` share no blocks.
         let or = |i: usize| (0..i).map(|j| format!(" or pos == {j}")).collect::<String>();
         let mut rules: Vec<String> =
             (1..=545).map(|i| format!("deny write a.x{i}, b.x{i} if uid == 7{}", or(i))).collect();
@@ -247,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_stay_code_where_data_would_save_little() {
+    fn conditions_stay_inlined_if_data_would_save_little() {
         let bounds = ["1..2", "1..", "..2", "-1..2"];
         let bound = |i: usize, place: u32| bounds[i / 4usize.pow(place) % 4];
         let rules: Vec<String> = (0..200)

@@ -15,8 +15,8 @@ pub(crate) const TABLES: usize = 2;
 /// The name of the main function.
 pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 
-/// What is counted. Each rule, and after the rules the default for reads and the one for writes, has two counters of
-/// 8 bytes: how often it decided, and how often it could not be evaluated.
+/// A counter. Each rule has two of 8 bytes: how often it decided, and how often it could not be evaluated. After the rules come
+/// the default for reads and the one for writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counter {
     Decided(usize),
@@ -28,7 +28,7 @@ pub(crate) enum Counter {
 const COUNTERS_BYTES: usize = 16;
 
 impl Counter {
-    /// Where a step counts: the first of its two counters.
+    /// The first of the two counters of a step.
     pub(crate) fn of(step: Step) -> Self {
         match step {
             Step::Rule { rule, .. } | Step::NameTooLong { rule } => Counter::Decided(rule),
@@ -36,7 +36,7 @@ impl Counter {
         }
     }
 
-    /// Where it is in the value of the map, in bytes.
+    /// Its offset in the value of the map.
     pub(crate) fn offset(self, rules: usize) -> u32 {
         let offset = match self {
             Counter::Decided(rule) => rule * COUNTERS_BYTES,

@@ -7,8 +7,8 @@ use knobgate_policy::{AccessKind, Policy, PolicyFile, Source};
 
 use crate::ir::Step;
 
-/// A policy, with the text that a program carries and that its instructions refer to: a file's, or else the canonical text
-/// of the policy.
+/// A policy with its text, which a program carries and to which its line information refers. It is the text of a file, or else
+/// the canonical text of the policy.
 #[derive(Debug)]
 pub struct PolicySource<'a> {
     policy: &'a Policy,
@@ -18,7 +18,7 @@ pub struct PolicySource<'a> {
 #[derive(Debug)]
 enum Text<'a> {
     File(&'a PolicyFile),
-    /// With the line of the default for reads, which that for writes, a blank line and the rules follow.
+    /// With the line of the default for reads. The default for writes, a blank line and the rules follow.
     Canonical {
         source: Source,
         defaults: usize,
@@ -62,7 +62,7 @@ impl<'a> PolicySource<'a> {
         self.policy
     }
 
-    /// The text, and what it is called.
+    /// The text and its name.
     pub(crate) fn source(&self) -> &Source {
         match &self.text {
             Text::File(file) => file.source(),
@@ -75,7 +75,7 @@ impl<'a> PolicySource<'a> {
         self.at(self.source().text().find("policy").unwrap_or(0))
     }
 
-    /// Where it says what a step does: the rule, or the default if that is stated, or else the header.
+    /// The place of a step in the text: the rule, or the default if that is stated, or else the header.
     pub(crate) fn place(&self, step: Step) -> Place<'_> {
         let statement = match step {
             Step::Rule { rule, .. } | Step::NameTooLong { rule } => Statement::Rule(rule),
@@ -95,7 +95,7 @@ impl<'a> PolicySource<'a> {
         }
     }
 
-    /// What the counters of a program count, in their order: the rules, and the two defaults.
+    /// The entries for the counters of a program, in their order: the rules, and the two defaults.
     pub(crate) fn entries(&self) -> Vec<RuleEntry> {
         let rules = (0..self.policy.rules().len()).map(Statement::Rule);
         let statements = rules.chain(AccessKind::ALL.map(Statement::Default));
@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_policy_without_a_file_is_as_its_canonical_text(policy in knobgate_arbitrary::policy()) {
+        fn a_policy_without_a_file_is_like_its_canonical_text(policy in knobgate_arbitrary::policy()) {
             let source = PolicySource::from(&policy);
             let text = policy.to_string();
             prop_assert_eq!(source.source().text(), &text);

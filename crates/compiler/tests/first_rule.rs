@@ -1,5 +1,5 @@
-//! The compiled matcher against a naive one, on the model of the hook: for every knob of this machine, and for names that are
-//! next to those of the policy, the first rule for the name is the one that counts.
+//! The compiled name matcher, compared with a naive one on the model of the hook. For every knob of this machine, and
+//! for names next to those in the policy, the counter of the first matching rule increases.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,10 +18,10 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-/// How many names rules spell out: compared one by one, about where that ends, and hashed.
+/// How many literal names a policy has: few are compared one by one, many are hashed.
 const SIZES: [usize; 6] = [1, 3, 16, 30, 40, 300];
 
-/// The names of this machine's knobs, or of those that all machines have where there is no `/proc`.
+/// The names of this machine's knobs, or of some common knobs if there is no `/proc`.
 fn knobs() -> Vec<String> {
     fn walk(directory: &Path, names: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -44,10 +44,10 @@ fn knobs() -> Vec<String> {
     names
 }
 
-/// Patterns over these names: many that spell them out, some that do not.
+/// Patterns for these names: many literals, and some others.
 fn patterns(knobs: &[String], literals: usize) -> BoxedStrategy<Vec<KnobPattern>> {
     let literal = select(knobs.to_vec()).prop_map(|name| name.replace('.', "[.]"));
-    let literal = literal.prop_filter("spelled out", |name| !name.contains('['));
+    let literal = literal.prop_filter("literal", |name| !name.contains('['));
     let glob =
         (select(knobs.to_vec()), any::<prop::sample::Index>(), 0..5u8).prop_map(|(name, place, form)| {
             let mut components: Vec<&str> = name.split('/').collect();
@@ -93,7 +93,7 @@ fn patterns(knobs: &[String], literals: usize) -> BoxedStrategy<Vec<KnobPattern>
         .boxed()
 }
 
-/// A policy of one unconditional rule for each pattern, or for a few of them.
+/// A policy with an unconditional rule for each pattern, or for a few patterns.
 fn policy(knobs: &[String], literals: usize) -> impl Strategy<Value = Policy> + use<> {
     let kinds = select(vec![Kinds::Read, Kinds::Write, Kinds::Both]);
     (patterns(knobs, literals), vec(kinds, 1..4), 1..4usize, knobgate_arbitrary::policy_with_rules(0))
@@ -105,7 +105,7 @@ fn policy(knobs: &[String], literals: usize) -> impl Strategy<Value = Policy> + 
         })
 }
 
-/// Names that are nearly those that the policy spells out, and others at the limits.
+/// Names that differ slightly from literals in the policy, and others at the limits.
 fn adversarial(policy: &Policy) -> BTreeSet<Vec<u8>> {
     let mut names = BTreeSet::new();
     for literal in policy.rules().iter().flat_map(Rule::patterns).filter_map(KnobPattern::literal).take(40) {
@@ -124,7 +124,7 @@ fn adversarial(policy: &Policy) -> BTreeSet<Vec<u8>> {
             literal[..literal.len() / 2].to_vec(),
             [literal, vec![b'y'; LAST_COMPONENT_MAX].as_slice()].concat(),
         ]);
-        // About as long as a name may be, and ending like this one or not.
+        // At the limit of the length, with the same ending or another one.
         for length in [NAME_MAX - 1, NAME_MAX, NAME_MAX + 1] {
             for end in [literal, base, b"q"] {
                 let padding = vec![b'z'; length.saturating_sub(end.len() + 1)];
@@ -152,18 +152,20 @@ fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profi
     let machine = knobs.iter().map(|name| name.as_bytes().to_vec());
     let mut before = counters(&program);
     for name in machine.chain(adversarial(policy)) {
-        let (Ok(knob), Ok(spelled)) = (KnobName::from_path(name.clone()), std::str::from_utf8(&name)) else {
+        let (Ok(knob), Ok(name_text)) = (KnobName::from_path(name.clone()), std::str::from_utf8(&name))
+        else {
             continue;
         };
         let task = Task::default();
         for kind in [AccessKind::Read, AccessKind::Write] {
             let (access, mut invocation) = match kind {
                 AccessKind::Read => {
-                    (Access::read(knob.clone()), Invocation::read(spelled, b"", &task, profile))
+                    (Access::read(knob.clone()), Invocation::read(name_text, b"", &task, profile))
                 }
-                AccessKind::Write => {
-                    (Access::write(knob.clone(), "1"), Invocation::write(spelled, b"", b"1", &task, profile))
-                }
+                AccessKind::Write => (
+                    Access::write(knob.clone(), "1"),
+                    Invocation::write(name_text, b"", b"1", &task, profile),
+                ),
             };
             program.run(&mut invocation, &mut RunOptions::default()).expect("runs");
             let counter = match evaluate(policy, &access).by {
@@ -174,7 +176,7 @@ fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profi
             };
             before[counter] += 1;
             let after = counters(&program);
-            assert_eq!(after, before, "{kind} {spelled}\n{text}\n{}", compiled.program.listing());
+            assert_eq!(after, before, "{kind} {name_text}\n{text}\n{}", compiled.program.listing());
         }
     }
 }
@@ -191,11 +193,11 @@ fn agree(features: &Features, profile: &Profile) {
 }
 
 #[test]
-fn programs_for_the_newest_kernels_find_the_first_rule() {
+fn the_first_matching_rule_decides_on_the_newest_kernels() {
     agree(&Features::ALL, &"7.2".parse().expect("a profile"));
 }
 
 #[test]
-fn programs_for_the_oldest_kernels_find_the_first_rule() {
+fn the_first_matching_rule_decides_on_the_oldest_kernels() {
     agree(&Features::BASELINE, &"5.10".parse().expect("a profile"));
 }

@@ -1,4 +1,4 @@
-//! Sets of many numbers are searched, and the search finds what is in them and nothing else: on the model of the hook.
+//! The binary search in large sets, on the model of the hook: it finds all members and nothing else.
 
 use knobgate_bpf::Features;
 use knobgate_compiler::{Compiled, compile, compile_inlining};
@@ -11,7 +11,7 @@ fn policy(members: &[i128]) -> PolicyFile {
     parse(Source::new("sets.knob", text), &CheckOptions::default()).expect("valid")
 }
 
-/// Has every number decided by all of them.
+/// Checks the verdict on every number.
 fn check(members: &[i128], numbers: &[i128]) {
     let file = policy(members);
     let programs: Vec<(LoadedProgram, Profile)> = [
@@ -44,9 +44,9 @@ const LEAST: i128 = i64::MIN as i128;
 const MOST: i128 = u64::MAX as i128;
 
 #[test]
-fn a_search_finds_what_is_there_and_nothing_else() {
+fn a_search_finds_exactly_the_members() {
     for count in [17, 31, 32, 33, 1000] {
-        // Of both signs, and of each alone; some twice.
+        // Both signs, and each sign alone; some numbers twice.
         let both: Vec<i128> = (0..count).map(|i| (i - count / 3) * 3).chain([LEAST, MOST, LEAST]).collect();
         let negative: Vec<i128> = both.iter().copied().filter(|number| *number < 0).chain(-70..-50).collect();
         let nonnegative: Vec<i128> =
@@ -71,7 +71,7 @@ fn a_search_finds_what_is_there_and_nothing_else() {
 }
 
 #[test]
-fn the_code_does_not_grow_with_the_set() {
+fn the_size_of_the_code_does_not_depend_on_the_size_of_the_set() {
     let size = |count: i128| {
         let file = policy(&(0..count).map(|i| i * 7).collect::<Vec<_>>());
         let Compiled { program, verifier_steps, .. } =

@@ -1,4 +1,4 @@
-//! What is too much is an error that says of what, and which rule.
+//! A policy beyond a limit is an error with the limit and the rule.
 
 use knobgate_bpf::Features;
 use knobgate_compiler::{CompileError, Degradation, compile};
@@ -13,7 +13,7 @@ fn policy(rules: &[&str]) -> PolicyFile {
 const EXPONENTIAL: &str = "*a???????????????????????";
 
 #[test]
-fn patterns_that_make_too_large_an_automaton_are_refused_by_rule() {
+fn a_name_pattern_with_too_large_an_automaton_is_an_error_at_its_rule() {
     let rule = format!("deny write {EXPONENTIAL}");
     let file = policy(&["deny write kernel.ostype", "allow write net.**", &rule, "allow write vm.*"]);
     let error = compile(&file, &Features::ALL).unwrap_err();
@@ -23,15 +23,15 @@ fn patterns_that_make_too_large_an_automaton_are_refused_by_rule() {
 }
 
 #[test]
-fn a_text_pattern_that_makes_too_large_an_automaton_is_refused() {
+fn a_text_pattern_with_too_large_an_automaton_is_an_error_at_its_rule() {
     let rule = format!("allow write kernel.core_pattern if new matches \"{EXPONENTIAL}\"");
     let error = compile(&policy(&["deny write kernel.ostype", &rule]), &Features::ALL).unwrap_err();
     assert!(matches!(error, CompileError::TextTooComplex { rule: 1 }), "{error}");
 }
 
 #[test]
-fn the_rule_with_which_patterns_become_too_much_is_named() {
-    // Stars whose order is another one in each pattern.
+fn patterns_that_are_together_too_complex_are_an_error_at_a_rule() {
+    // The same starred parts, in a different order in each pattern.
     let letter = |i: usize, k: usize| char::from(b'a' + ((i * 7 + k) % 10) as u8);
     let starred = |i| (0..20).map(|k| format!("*{}", letter(i, k))).collect::<String>() + &format!("{i}*");
     let starred = (0..50).map(starred).collect::<Vec<_>>().join(", ");
@@ -41,7 +41,7 @@ fn the_rule_with_which_patterns_become_too_much_is_named() {
 }
 
 #[test]
-fn many_text_patterns_are_fine_and_equal_ones_are_one() {
+fn many_text_patterns_compile_and_equal_ones_share_an_automaton() {
     let rules: Vec<String> =
         (0..400).map(|i| format!("allow write vm.x{i} if new matches \"*a???b{}*\"", i % 300)).collect();
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
@@ -49,14 +49,14 @@ fn many_text_patterns_are_fine_and_equal_ones_are_one() {
 }
 
 #[test]
-fn what_the_kernel_does_not_tell_is_not_guessed() {
+fn a_policy_that_needs_an_unavailable_helper_is_an_error() {
     let file = policy(&["allow write vm.*", "deny write kernel.* if comm == \"sh\""]);
     let error = compile(&file, &Features::BASELINE).unwrap_err();
     assert!(matches!(error, CompileError::NotOnThisKernel { rule: 1, operand: "comm" }), "{error}");
 }
 
 #[test]
-fn what_the_kernel_cannot_do_is_denied_and_said() {
+fn what_the_kernel_cannot_do_is_denied_and_reported() {
     let rules = [
         "set write vm.swappiness to \"10\"",
         "clamp write vm.x to [1..2, 3..4]",
@@ -75,8 +75,8 @@ fn what_the_kernel_cannot_do_is_denied_and_said() {
 }
 
 #[test]
-fn what_a_kind_of_access_does_not_need_is_not_fetched_for_it() {
-    // In front of the name comes its last component, where the rules spell that out.
+fn the_name_is_fetched_only_for_kinds_of_access_that_need_it() {
+    // If the rules have literal last components, the last component of the name is fetched first.
     let names = |rules: &[&str]| {
         let listing = compile(&policy(rules), &Features::ALL).unwrap().program.listing().to_string();
         let (before, _) = listing.split_once("bpf_sysctl_get_name").unwrap();
@@ -92,12 +92,12 @@ fn what_a_kind_of_access_does_not_need_is_not_fetched_for_it() {
     ] {
         assert_eq!(names(rules), (true, fetches), "{rules:?}");
     }
-    let everything_alike = compile(&policy(&["deny write **"]), &Features::ALL).unwrap();
-    assert!(!everything_alike.program.listing().to_string().contains("get_name"));
+    let one_rule_for_all = compile(&policy(&["deny write **"]), &Features::ALL).unwrap();
+    assert!(!one_rule_for_all.program.listing().to_string().contains("get_name"));
 }
 
 #[test]
-fn conditions_that_are_too_much_as_code_become_data_where_there_is_bpf_loop() {
+fn conditions_that_are_too_much_as_code_become_data_on_kernels_with_bpf_loop() {
     let rules: Vec<String> = (0..900)
         .map(|i| format!("deny write vm.** if new contains \"{i}\" or old contains \"{i}\""))
         .collect();
@@ -108,7 +108,7 @@ fn conditions_that_are_too_much_as_code_become_data_where_there_is_bpf_loop() {
     assert!(loops(Features::ALL).unwrap());
     let error = loops(Features { bpf_loop: false, ..Features::ALL }).unwrap_err();
     let CompileError::TooMuchToVerify { rule, bpf_loop: false } = error else { panic!("{error}") };
-    // Each is two matches of a value, of about 1,500 instructions.
+    // Each condition matches two values, with about 1,500 instructions.
     assert!((250..450).contains(&rule), "{rule}");
     assert!(error.to_string().contains("bpf_loop (Linux 5.17)"), "{error}");
 
@@ -117,8 +117,8 @@ fn conditions_that_are_too_much_as_code_become_data_where_there_is_bpf_loop() {
 }
 
 #[test]
-fn what_is_too_much_in_every_form_is_refused_by_rule() {
-    // Every list of other ends is clamped by code of its own.
+fn a_policy_that_is_too_large_in_every_form_is_an_error_at_a_rule() {
+    // Every list with different ends is clamped by separate code.
     let ends = ["1..2", "1..", "..2", "-1..2", "-2..-1"];
     let rule = |i: usize| {
         let list: Vec<&str> = (0..4).map(|place| ends[i / ends.len().pow(place) % ends.len()]).collect();
@@ -133,8 +133,8 @@ fn what_is_too_much_in_every_form_is_refused_by_rule() {
 }
 
 #[test]
-fn the_same_policy_makes_the_same_program() {
-    // Identical policies share one program on many cgroups, which hangs on this.
+fn compiling_is_deterministic() {
+    // Attaching the same policy to more cgroups relies on this, to share one program.
     let large: Vec<String> = (0..300)
         .map(|number| match number % 3 {
             0 => format!("deny write net.ipv4.conf.*.knob{number}"),
@@ -157,7 +157,7 @@ fn the_same_policy_makes_the_same_program() {
 }
 
 #[test]
-fn an_object_file_can_carry_what_maps_hold() {
+fn an_object_file_can_contain_the_maps_of_a_policy() {
     let file = policy(&["deny write kernel.ostype, kernel.core_pattern", "allow write net.*.somaxconn"]);
     let program = compile(&file, &Features::ALL).unwrap().program;
     knobgate_bpf::write_object(&program).unwrap();

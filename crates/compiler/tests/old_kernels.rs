@@ -1,4 +1,4 @@
-//! What the verifiers of older kernels want of compiled programs.
+//! Compiled programs and the verifiers of older kernels.
 
 use std::ops::Range;
 
@@ -29,11 +29,12 @@ fn policy(rules: &[&str]) -> PolicyFile {
 }
 
 #[test]
-fn what_is_compiled_for_a_kernel_is_taken_by_the_model_of_its_verifier() {
+fn the_modelled_verifier_of_each_kernel_accepts_programs_compiled_for_it() {
     let policies = RULES.iter().map(|rule| policy(&[rule])).chain([policy(&RULES)]);
     for file in policies {
         for profile in Profile::ALL {
-            // Where the kernel drops rewrites they are compiled to denials; that it accepts them is tested all the same.
+            // For kernels that drop rewrites, rewrites are compiled to denials. Test that their verifiers accept
+            // rewrites too.
             let features = Features { set_new_value: true, ..profile.features() };
             let partly = [0, 1, 3].map(|inlined| compile_inlining(&file, &features, inlined));
             let partly = partly.into_iter().filter(|_| features.bpf_loop);
@@ -46,7 +47,7 @@ fn what_is_compiled_for_a_kernel_is_taken_by_the_model_of_its_verifier() {
     }
 }
 
-/// Rules of which two do the same, and what comes after one of them looks at values.
+/// Two rules do the same, but only one of them is followed by a rule that looks at values.
 const SHARED: [&str; 4] = [
     "allow write vm.a if uid == 1",
     "allow write vm.b if uid == 2",
@@ -54,10 +55,10 @@ const SHARED: [&str; 4] = [
     "allow write vm.b if pos == 0",
 ];
 
-/// The verifier also follows ways that no access takes: one on which a value is looked at although it is text, or was not
-/// fetched. On kernels where no stack may be read that was not stored to, every such way has to store it all the same.
+/// The verifier also follows paths that no access takes, such as one that reads the numbers of a value that is text or
+/// was not fetched. On kernels that reject reads of uninitialised stack, every such path has to store first.
 #[test]
-fn what_is_read_of_fetched_values_is_stored_on_every_way() {
+fn fetched_values_are_stored_on_every_path_before_they_are_read() {
     let each = RULES.iter().map(|rule| policy(&[rule]));
     for file in each.chain([policy(&RULES), policy(&SHARED)]) {
         for kernel in ["5.10", "5.15", "6.1.170"] {
@@ -70,22 +71,22 @@ fn what_is_read_of_fetched_values_is_stored_on_every_way() {
     }
 }
 
-/// How a value was read, and its numbers, lie here on the main function's stack.
+/// The place of a value's shape and numbers on the main function's stack.
 const NUMBERS: Range<i16> = -176..-32;
 
-/// The bytes of [`NUMBERS`] that are stored, by their distance from the start.
+/// Which bytes of [`NUMBERS`] are stored, by their offset.
 type Stored = [bool; NUMBERS.end.abs_diff(NUMBERS.start) as usize];
 
-/// The instructions of the main function that read of [`NUMBERS`] what is not stored on every way there, whatever the
-/// conditions of jumps are.
+/// The instructions of the main function that read bytes of [`NUMBERS`] which are not stored on every path, whatever
+/// the conditions of jumps are.
 fn unstored_reads(program: &Program) -> Vec<String> {
     let mut unstored = Vec::new();
     let code = function(program, 0);
     let mut states: Vec<Option<Stored>> = vec![None; code.end];
     states[0] = Some([false; NUMBERS.end.abs_diff(NUMBERS.start) as usize]);
     for (insn, operation) in operations(program, code) {
-        // Code only goes forward, so that all that leads here has been seen.
-        let mut stored = states[insn].expect("something leads here");
+        // All jumps are forward, so every predecessor has been seen.
+        let mut stored = states[insn].expect("a predecessor");
         let next = insn + operation.slots();
         let target = |off: i32| (insn as i64 + 1 + i64::from(off)) as usize;
         let mut targets = vec![next];
@@ -115,8 +116,7 @@ fn unstored_reads(program: &Program) -> Vec<String> {
     unstored
 }
 
-/// What the function at `start` stores before it jumps or calls for the first time; it has the main function's frame pointer in
-/// r7.
+/// What the function at `start` stores before its first jump or call. It has the main function's frame pointer in r7.
 fn stored_before_jumps(program: &Program, start: usize) -> Vec<usize> {
     operations(program, function(program, start))
         .map(|(_, operation)| operation)
@@ -130,13 +130,13 @@ fn stored_before_jumps(program: &Program, start: usize) -> Vec<usize> {
         .collect()
 }
 
-/// The bytes of [`NUMBERS`] in an access, by their distance from the start.
+/// The bytes of [`NUMBERS`] that a load or store covers, by their offset.
 fn places(off: i16, size: Size) -> Vec<usize> {
     let bytes = off..off + size.bytes() as i16;
     bytes.filter(|byte| NUMBERS.contains(byte)).map(|byte| (byte - NUMBERS.start) as usize).collect()
 }
 
-/// The instructions of the function that starts here.
+/// The instructions of the function that starts at `start`.
 fn function(program: &Program, start: usize) -> Range<usize> {
     let later = program.functions.iter().map(|function| function.start).filter(|later| *later > start);
     start..later.min().unwrap_or(program.insns.len())

@@ -1,4 +1,4 @@
-//! Rules that share their code on the model of the hook: each goes by its own constants, and counts for itself.
+//! Rules that share code, on the model of the hook: each uses its own constants and its own counter.
 
 use knobgate_bpf::{Features, RULE_HITS_MAP};
 use knobgate_compiler::{CompileError, Compiled, compile, compile_inlining};
@@ -7,7 +7,7 @@ use knobgate_policy::{
     Access, CheckOptions, Errno, KnobName, PolicyFile, Source, Task as PolicyTask, Verdict, evaluate, parse,
 };
 
-/// Rules whose constants differ with their number, and nothing else but the knob, which is `vm.k` and the number.
+/// Rules that differ only in their constants and their knob, which is `vm.k` and a number.
 const TEMPLATES: &[fn(usize) -> String] = &[
     |i| format!("allow write vm.k{i} if new <= {i}"),
     |i| format!("deny(EROFS) write vm.k{i} if {} <= new < {}", i as i64 - 3, i + 2),
@@ -48,14 +48,14 @@ const TEMPLATES: &[fn(usize) -> String] = &[
             i + 3
         )
     },
-    // Reads have no numbers to compare.
+    // Rules for reads do not compare numbers.
     |i| {
         format!(
             "allow write vm.k{i} if new < old or count(new) < new\nallow read vm.k{i} if comm == \"c{}\"",
             i % 8
         )
     },
-    // More constants than a row holds.
+    // More constants than fit in a row.
     |i| {
         format!(
             "allow write vm.k{i} if new in {{{}}}",
@@ -80,7 +80,7 @@ fn values(i: usize) -> Vec<Vec<u8>> {
             format!("{n}z"),
         ]
     }));
-    // About where numbers have to end.
+    // Around the limit on where numbers have to end.
     values.extend((58..66).flat_map(|blanks| ["", "-"].map(|sign| format!("{:blanks$}{sign}{i:#x}", ""))));
     values.extend((58..66).map(|blanks| format!("{i}{:blanks$}{i:#x}\n", "")));
     values.extend(["", "\n", "some words", "18446744073709551616"].map(str::to_owned));
@@ -106,7 +106,7 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
     let task = Task { uid: 3, gid: 4, comm: b"c2".to_vec(), ..Task::default() };
     for (number, template) in TEMPLATES.iter().enumerate() {
         let file = policy(*template, 40);
-        // The oldest kernels do not tell the name of the task.
+        // On the oldest kernels, programs cannot get the name of the task.
         let Ok(compiled) = compile(&file, features) else {
             assert!(!features.current_comm && file.source().text().contains("comm"), "template {number}");
             continue;
@@ -143,22 +143,22 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
 }
 
 #[test]
-fn programs_for_the_newest_kernels_go_by_the_constants_of_the_rule() {
+fn rules_use_their_own_constants_on_the_newest_kernels() {
     agree(&Features::ALL, &"7.2".parse().expect("a profile"), |file, features| compile(file, features));
 }
 
 #[test]
-fn programs_for_the_oldest_kernels_go_by_the_constants_of_the_rule() {
+fn rules_use_their_own_constants_on_the_oldest_kernels() {
     agree(&Features::BASELINE, &"5.10".parse().expect("a profile"), |file, features| compile(file, features));
 }
 
 #[test]
-fn programs_with_conditions_as_data_go_by_the_constants_of_the_rule() {
+fn rules_use_their_own_constants_when_conditions_are_data() {
     let with_loops = Features { bpf_loop: true, ..Features::BASELINE };
     for (features, profile) in [(Features::ALL, "7.2"), (with_loops, "6.1.192")] {
         let profile: Profile = profile.parse().expect("a profile");
         agree(&features, &profile, |file, features| compile_inlining(file, features, 0));
-        // The first rules of each chain are data, and the last ones are code.
+        // The first rules of each chain are data, the last ones code.
         agree(&features, &profile, |file, features| compile_inlining(file, features, 2));
         agree(&features, &profile, |file, features| compile_inlining(file, features, 3));
     }

@@ -1,5 +1,5 @@
-//! Values of one short number are read in a way of their own. On the model of the hook: what comes of it is what `evaluate`
-//! says, and the same as of another spelling of the number.
+//! The fast path for values that are one short number, on the model of the hook: it agrees with `evaluate`, and with
+//! the slow path for other notations of the number.
 
 use knobgate_bpf::Features;
 use knobgate_compiler::compile;
@@ -24,7 +24,7 @@ impl Both {
         Self { file, profile, program }
     }
 
-    /// Whether `new` may be written over `old`, about which both agree.
+    /// Whether `new` may be written over `old`. Checks that both agree.
     fn allow(&self, new: &[u8], old: &[u8]) -> bool {
         let mut access = Access::write(KnobName::parse("vm.x").expect("a name"), new);
         access.old = Some(old.to_vec());
@@ -45,7 +45,7 @@ fn on_old_and_new_kernels(check: impl Fn(&Both)) {
 }
 
 #[test]
-fn every_length_and_every_digit_is_read() {
+fn numbers_of_every_length_and_digit_are_parsed() {
     on_old_and_new_kernels(|both| {
         for length in 1..=10 {
             for digit in [0, 1, 2, 8, 9].into_iter().filter(|&digit| length == 1 || digit > 0) {
@@ -54,11 +54,11 @@ fn every_length_and_every_digit_is_read() {
                     digits[place] = b'0' + digit;
                     let number: u64 = str::from_utf8(&digits).expect("digits").parse().expect("a number");
                     for end in ["", "\n"] {
-                        let spelled = [&digits, end.as_bytes()].concat();
+                        let written = [&digits, end.as_bytes()].concat();
                         let same = format!("{number:#x}\n").into_bytes();
                         let other = format!("{:#x}\n", number + 1).into_bytes();
-                        assert!(both.allow(&spelled, &same) && both.allow(&same, &spelled));
-                        assert!(!both.allow(&spelled, &other) && !both.allow(&other, &spelled));
+                        assert!(both.allow(&written, &same) && both.allow(&same, &written));
+                        assert!(!both.allow(&written, &other) && !both.allow(&other, &written));
                     }
                 }
             }
@@ -67,8 +67,8 @@ fn every_length_and_every_digit_is_read() {
 }
 
 #[test]
-fn what_only_looks_like_a_short_number_is_none() {
-    // As text and as number; each next to the byte that a digit begins or ends with.
+fn values_that_only_resemble_short_numbers_are_not_numbers() {
+    // Bytes next to the range of digits, and other almost-numbers.
     const VALUES: &[&[u8]] = &[
         b"0",
         b"0\n",
@@ -122,7 +122,7 @@ fn what_only_looks_like_a_short_number_is_none() {
 }
 
 #[test]
-fn whatever_is_short_is_read_as_the_language_says() {
+fn short_values_are_parsed_as_the_language_says() {
     on_old_and_new_kernels(|both| {
         let values = ("[0-9 \\n\\x00:/x-]{1,10}", "[1-9][0-9]{0,8}\\n?", any::<bool>());
         let holds = |(new, old, is_same): (String, String, bool)| {

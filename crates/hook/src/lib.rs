@@ -4,6 +4,38 @@
 //! programs attached to them, and *processes* in cgroups that read and write knobs. It does what Linux does, down to errno,
 //! file positions and stored bytes, without root and on any system. A [`Profile`] describes what differs between kernels.
 //!
+//! With it you test your own programs, as clang compiles them. This one, examples/limit/limit.bpf.c, limits
+//! `net.core.somaxconn` to 65535, and counts what it denies:
+//!
+//! ```
+//! use knobgate_hook::prelude::*;
+//!
+//! let mut hook = Hook::default(); // as Linux 6.18
+//! let service = hook.create_cgroup(hook.root(), "web.service")?;
+//! let limit = hook.attach_object(service, include_bytes!("../../../examples/limit/limit.bpf.o"))?;
+//! let process = hook.spawn(service, Process::default())?;
+//!
+//! assert_eq!(hook.write_sysctl(process, "net.core.somaxconn", "70000")?, Denied(Errno::EPERM));
+//! assert_eq!(hook.write_sysctl(process, "net.core.somaxconn", "128")?, Written(3));
+//! assert_eq!(hook.read_sysctl(process, "net/core/somaxconn")?, Read("128\n".into()));
+//! assert_eq!(limit.variable::<u32>("denied")?, 1);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! The [`prelude`] has what such tests need:
+//!
+//! - An [`Outcome`] says who decided an access: the programs ([`Denied`](Outcome::Denied),
+//!   [`Replaced`](Outcome::Replaced)), or the knob and the kernel around it ([`Failed`](Outcome::Failed)).
+//! - An [`Error`] ends the test: the object cannot be used, there is no such knob, or a program did what the verifier would
+//!   have rejected.
+//! - A [`LoadedObject`] has the programs, maps and variables of an object, by name.
+//!
+//! # Closer to the kernel
+//!
+//! Below that are the operations of the kernel: [`LoadedProgram::load`], [`Hook::attach`] and [`Hook::link`] with all their
+//! options, [`Hook::open`], [`Hook::read`], [`Hook::pwrite`]. An [`AccessResult`] is what the system call returns, and what
+//! each program did.
+//!
 //! ```
 //! use knobgate_bpf::{AluOp, Assembler, Program, Reg, Size};
 //! use knobgate_hook::{Errno, Hook, LoadOptions, LoadedProgram, Process, attach::Options};
@@ -16,36 +48,13 @@
 //! let program = Program::from(asm.finish(true)?);
 //!
 //! let mut hook = Hook::default();
-//! let service = hook.create_cgroup(hook.root(), "web.service")?;
 //! let program = LoadedProgram::load(&program, hook.profile(), &LoadOptions::default())?;
 //! let program = hook.load(program);
-//! hook.link(service, program, Options::default())?;
-//!
-//! let process = hook.spawn(service, Process::default())?;
-//! assert_eq!(hook.write_knob(process, "net/core/somaxconn", "1")?.errno(), Some(Errno::EPERM));
-//! assert_eq!(hook.read_knob(process, "net/core/somaxconn")?.data, b"4096\n");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Your own programs come from the objects that clang compiles. This one, examples/objects/watch.bpf.c, counts writes, and
-//! allows two writes to each knob:
-//!
-//! ```
-//! use knobgate_bpf::Object;
-//! use knobgate_hook::{Errno, Hook, LoadOptions, LoadedProgram, Process, attach::Options};
-//!
-//! let object = Object::read(include_bytes!("../../../examples/objects/watch.bpf.o"))?;
-//! let mut hook = Hook::default();
-//! let watch = LoadedProgram::load(&object.program(None)?, hook.profile(), &LoadOptions::default())?;
-//! let id = hook.load(watch.clone()); // both are the same program, with the same maps
-//! hook.link(hook.root(), id, Options::default())?;
+//! hook.link(hook.root(), program, Options::default())?;
 //!
 //! let process = hook.spawn(hook.root(), Process::default())?;
-//! assert_eq!(hook.write_knob(process, "kernel/domainname", "one")?.returned, 3);
-//! assert_eq!(hook.write_knob(process, "kernel/domainname", "two")?.returned, 3);
-//! assert_eq!(hook.write_knob(process, "kernel/domainname", "three")?.errno(), Some(Errno::EPERM));
-//! let [(knob, count)] = &watch.map("writes").expect("a hash table").entries()[..] else { panic!() };
-//! assert!(knob.starts_with(b"kernel/domainname\0") && count[0] == 3);
+//! assert_eq!(hook.write_knob(process, "net/core/somaxconn", "1")?.errno(), Some(Errno::EPERM));
+//! assert_eq!(hook.read_knob(process, "net/core/somaxconn")?.data, b"4096\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -65,6 +74,7 @@ mod cgroups;
 mod constants;
 mod context;
 mod effective;
+mod error;
 pub mod features;
 pub mod handler;
 mod hook;
@@ -72,30 +82,38 @@ mod hook_program;
 mod ids;
 pub mod invocation;
 pub mod knobs;
+mod loaded_object;
 pub mod machine;
 pub mod maps;
 mod open_file;
+mod outcome;
+pub mod prelude;
 mod proc_sysctl;
 mod process;
 pub mod profile;
 mod program_list;
 mod run_array;
 mod step;
+mod sysctl;
 mod verifier;
 
 pub use access::AccessResult;
 pub use attach::Mode;
 pub use cgroup_storage::CgroupStorage;
+pub use error::Error;
 pub use handler::{Handler, WritesStrict};
 pub use hook::Hook;
 pub use hook_program::HookProgram;
 pub use ids::{CgroupId, LinkId, ProgramId};
 pub use invocation::{Invocation, Task, VALUE_BYTES};
+pub use knobgate_bpf::ObjectError;
 pub use knobgate_errno::Errno;
 pub use knobs::{AccessMode, Knob, KnobError, Knobs};
+pub use loaded_object::LoadedObject;
 pub use machine::{Fault, LoadOptions, LoadedProgram, RunEnv, RunOptions, TraceStep, Tracer};
 pub use maps::{Map, MapError};
 pub use open_file::OpenFile;
+pub use outcome::Outcome;
 pub use process::{Credentials, Process, ProcessId};
 pub use profile::{Profile, UnknownProfile};
 pub use run_array::{FilterResult, ProgramFault};

@@ -15,6 +15,7 @@ mod queue;
 mod ring;
 mod state;
 mod trie;
+mod typed;
 mod values;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ use knobgate_bpf::MapDef;
 
 pub use error::{ANY, EXIST, MapError, NOEXIST};
 pub use memory::MapMemory;
+pub use typed::{FromBytes, ToBytes};
 
 use crate::CgroupId;
 pub(crate) use state::{ArrayProgram, MapState};

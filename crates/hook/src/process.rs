@@ -23,6 +23,29 @@ pub struct Process {
     pub credentials: Credentials,
 }
 
+impl Process {
+    /// With this user id, real and effective.
+    #[must_use]
+    pub fn uid(mut self, uid: u32) -> Self {
+        (self.task.uid, self.credentials.euid) = (uid, uid);
+        self
+    }
+
+    /// With this group id, real and effective.
+    #[must_use]
+    pub fn gid(mut self, gid: u32) -> Self {
+        (self.task.gid, self.credentials.egid) = (gid, gid);
+        self
+    }
+
+    /// With this name (`bpf_get_current_comm`), of which the kernel keeps 15 bytes.
+    #[must_use]
+    pub fn comm(mut self, comm: &str) -> Self {
+        self.task.comm = comm.bytes().take(15).collect();
+        self
+    }
+}
+
 /// The id of a process of a [`Hook`](crate::Hook).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessId(pub(crate) u32);

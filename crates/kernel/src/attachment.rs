@@ -17,7 +17,7 @@ use crate::bpffs::{BpffsError, failed, untrusted_pin};
 use crate::link::{Link, LinkInfo};
 use crate::link_error::LinkError;
 use crate::map::Map;
-use crate::pin_owner::Distrust;
+use crate::pin_owner::BadOwnership;
 use crate::sys::bpf;
 
 /// The flags for opening directories.
@@ -97,7 +97,7 @@ impl Attachment {
     pub fn link(&self, cgroup_id: u64) -> Result<Link, BpffsError> {
         let path = self.pin_path(LINK, cgroup_id);
         let stat = statat(&self.dir, format!("{LINK}{cgroup_id}"), AtFlags::SYMLINK_NOFOLLOW);
-        match stat.map(|stat| Distrust::of_entry(&stat)) {
+        match stat.map(|stat| BadOwnership::of_entry(&stat)) {
             Ok(Some(why)) => Err(untrusted_pin(&path, why)),
             Ok(None) => Ok(Link::from_pin(path)?),
             Err(error) => {

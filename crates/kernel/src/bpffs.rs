@@ -10,7 +10,7 @@ use crate::attachment_name::AttachmentName;
 use crate::cgroup_error::CgroupError;
 use crate::link_error::LinkError;
 use crate::mountinfo::{Mount, mounts};
-use crate::pin_owner::Distrust;
+use crate::pin_owner::BadOwnership;
 
 /// `BPF_FS_MAGIC`
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -38,7 +38,7 @@ pub enum BpffsError {
         /// What is not trusted.
         path: PathBuf,
         /// Why.
-        why: Distrust,
+        why: BadOwnership,
         /// What to do about it.
         remedy: String,
     },
@@ -138,7 +138,7 @@ fn choose(mounts: impl Iterator<Item = Mount>) -> Option<Bpffs> {
 }
 
 /// A pin or a directory of pins is not trusted.
-pub(crate) fn untrusted_pin(path: &Path, why: Distrust) -> BpffsError {
+pub(crate) fn untrusted_pin(path: &Path, why: BadOwnership) -> BpffsError {
     let remedy = format!("remove it: rm -r {}", path.display());
     BpffsError::Untrusted { path: path.to_owned(), why, remedy }
 }

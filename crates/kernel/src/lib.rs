@@ -148,7 +148,7 @@ pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
 pub use object::ObjectError;
 pub use pin_dir::{MovedAway, PinDir};
-pub use pin_owner::Distrust;
+pub use pin_owner::BadOwnership;
 pub use probe::{
     AttachProbes, InstructionProbes, Outcome, Probes, probe, probe_attaching, probe_cached,
     probe_instructions, probe_invalid_retval,

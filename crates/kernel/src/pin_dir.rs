@@ -16,7 +16,7 @@ use rustix::process::geteuid;
 use crate::attachment::{Attachment, DIRECTORY};
 use crate::attachment_name::AttachmentName;
 use crate::bpffs::{Bpffs, BpffsError, failed, untrusted_pin};
-use crate::pin_owner::Distrust;
+use crate::pin_owner::BadOwnership;
 
 /// Our directory on a bpffs.
 const NAME: &str = "knobgate";
@@ -60,7 +60,7 @@ impl PinDir {
         match find(&open_bpffs(bpffs)?, &path)? {
             Found::Nothing => Ok(None),
             Found::Foreign { owner } => Err(owned_by(path, owner)),
-            Found::Ours(dir, stat) => match Distrust::of_directory(&stat) {
+            Found::Ours(dir, stat) => match BadOwnership::of_directory(&stat) {
                 Some(why) => {
                     let remedy = format!("restrict it: chmod 700 {}", path.display());
                     Err(BpffsError::Untrusted { path, why, remedy })
@@ -141,7 +141,7 @@ impl PinDir {
             })?;
         let path = attachment.path();
         let stat = fstat(attachment.directory()).map_err(failed("examine", path))?;
-        match Distrust::of_directory(&stat) {
+        match BadOwnership::of_directory(&stat) {
             Some(why) => Err(untrusted_pin(path, why)),
             None => Ok(attachment),
         }
@@ -182,7 +182,7 @@ impl AsFd for PinDir {
 
 fn owned_by(path: PathBuf, owner: u32) -> BpffsError {
     let remedy = "`knobgate attach` moves it away".to_owned();
-    BpffsError::Untrusted { path, why: Distrust::Owner(owner), remedy }
+    BpffsError::Untrusted { path, why: BadOwnership::Owner(owner), remedy }
 }
 
 /// Opens the bpffs itself, if others cannot replace what root creates there.
@@ -190,7 +190,7 @@ fn open_bpffs(bpffs: &Bpffs) -> Result<OwnedFd, BpffsError> {
     let path = bpffs.path();
     let root = open(path, DIRECTORY, Mode::empty()).map_err(failed("open", path))?;
     let stat = fstat(&root).map_err(failed("examine", path))?;
-    match Distrust::of_directory(&stat) {
+    match BadOwnership::of_directory(&stat) {
         Some(why) => {
             let remedy = format!("give it to root: chown root {0} && chmod 700 {0}", path.display());
             Err(BpffsError::Untrusted { path: path.to_owned(), why, remedy })

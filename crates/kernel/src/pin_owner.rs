@@ -9,14 +9,14 @@ use rustix::fs::Stat;
 /// Why something on a bpffs is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Distrust {
+pub enum BadOwnership {
     /// It belongs to this user, not to root.
     Owner(u32),
     /// Its mode lets other users replace what is in it.
     Writable,
 }
 
-impl Distrust {
+impl BadOwnership {
     /// Why the entries of this directory are not trusted, if so. In a sticky directory, only its owner can replace an
     /// entry.
     pub(crate) fn of_directory(stat: &Stat) -> Option<Self> {
@@ -32,7 +32,7 @@ impl Distrust {
     }
 }
 
-impl fmt::Display for Distrust {
+impl fmt::Display for BadOwnership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Owner(user) => write!(f, "belongs to user {user}"),
@@ -54,14 +54,14 @@ mod tests {
             (0, 0o40700, None),
             (0, 0o40755, None),
             (0, 0o41777, None),
-            (0, 0o40777, Some(Distrust::Writable)),
-            (0, 0o40770, Some(Distrust::Writable)),
-            (1000, 0o40700, Some(Distrust::Owner(1000))),
-            (1000, 0o41777, Some(Distrust::Owner(1000))),
+            (0, 0o40777, Some(BadOwnership::Writable)),
+            (0, 0o40770, Some(BadOwnership::Writable)),
+            (1000, 0o40700, Some(BadOwnership::Owner(1000))),
+            (1000, 0o41777, Some(BadOwnership::Owner(1000))),
         ];
         for (owner, mode, expected) in cases {
             (stat.st_uid, stat.st_mode) = (owner, mode);
-            assert_eq!(Distrust::of_directory(&stat), expected, "{owner} {mode:o}");
+            assert_eq!(BadOwnership::of_directory(&stat), expected, "{owner} {mode:o}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Attaching a program to cgroups, to stay: to all of them, or nothing changes.
+//! Attaching a program to cgroups persistently: either to all of them, or to none.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -26,7 +26,7 @@ pub enum Applied {
     Replaced {
         /// The ids of these programs.
         old: BTreeSet<u32>,
-        /// The cgroups on which they were.
+        /// The cgroups that they were on.
         on: Vec<CgroupRef>,
         /// The other cgroups, to which it was attached.
         added: Vec<CgroupRef>,
@@ -37,17 +37,17 @@ pub enum Applied {
         program: u32,
         /// The cgroups to which it was attached.
         added: Vec<CgroupRef>,
-        /// On how many it is now.
+        /// The number of cgroups that it is now on.
         cgroups: usize,
     },
 }
 
 impl Attachments {
-    /// Attaches a program to the cgroups under a name, where it stays until it is [detached](Self::detach).
+    /// Attaches a program to the cgroups under a name. It stays until it is [detached](Self::detach).
     ///
-    /// If the name is in use and all of its cgroups are among these, the program replaces that of the attachment: every
-    /// access is judged by one of the two. Otherwise it must be the same program; the cgroups that are new get that one.
-    /// Naming a cgroup twice makes no difference.
+    /// If the name is in use and all of its cgroups are given, the program replaces that of the attachment; every
+    /// access is judged by one of the two. Otherwise it must be the same program, and new cgroups share the attached
+    /// one. Duplicate cgroups are ignored.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl Attachments {
             check_replaced(&links, &loaded.program).map_err(failed("replace", name))?;
             return replace(&existing, name, loaded, &attached, cgroups);
         }
-        if has_let_go(&existing, &attached).map_err(failed("open", name))? {
+        if was_released(&existing, &attached).map_err(failed("open", name))? {
             return self.apply_locked(name, loaded, cgroups);
         }
         let attached_to = attached.into_iter().collect();
@@ -118,9 +118,9 @@ impl Attachments {
     }
 }
 
-/// Waits up to half a second for a link to let go of one of these cgroups, if one of them cannot be seen: that happens a
-/// moment after the cgroup was removed.
-fn has_let_go(attachment: &Attachment, cgroups: &BTreeSet<u64>) -> Result<bool, BpffsError> {
+/// Waits up to half a second for a link to release one of these cgroups, if one of them is not visible: the link
+/// releases it shortly after the cgroup is removed.
+fn was_released(attachment: &Attachment, cgroups: &BTreeSet<u64>) -> Result<bool, BpffsError> {
     const TRIES: u32 = 50;
     let seen = Hierarchy::find().and_then(|hierarchy| hierarchy.paths_by_id()).unwrap_or_default();
     if cgroups.iter().all(|id| seen.contains_key(id)) {
@@ -138,7 +138,7 @@ fn has_let_go(attachment: &Attachment, cgroups: &BTreeSet<u64>) -> Result<bool, 
 /// The program of all the links, if it is the same as the loaded one.
 fn same_program(links: &[PinnedLink], loaded: &LoadedProgram) -> Result<Option<(u32, ProgramFd)>, LinkError> {
     let programs: BTreeSet<u32> = links.iter().map(|link| link.info.program_id).collect();
-    // A replace that was interrupted leaves several.
+    // An interrupted replace leaves several.
     let (Some(&id), 1) = (programs.first(), programs.len()) else { return Ok(None) };
     let program = ProgramFd::by_id(id)?;
     Ok(loaded.program.is_same_as(&program)?.then_some((id, program)))

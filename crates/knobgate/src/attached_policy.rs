@@ -9,7 +9,7 @@ use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, pars
 pub struct AttachedPolicy {
     text: String,
     file: Option<PolicyFile>,
-    /// Of each rule, of the default for reads, and of the one for writes.
+    /// The counters of each rule, of the default for reads, and of the default for writes.
     counters: Vec<Counters>,
 }
 
@@ -64,7 +64,7 @@ impl AttachedPolicy {
         &self.text
     }
 
-    /// What the text says; `None` if this version of knobgate does not understand it.
+    /// The parsed text; `None` if this version of knobgate does not understand it.
     pub fn file(&self) -> Option<&PolicyFile> {
         self.file.as_ref()
     }
@@ -111,8 +111,8 @@ fn is_called(map: &str, name: &str) -> bool {
     map == name || of_section(".rodata") || of_section(".data")
 }
 
-/// The value of an array of one. If it is too large for a part of a policy, it is not read: anybody can give a map this
-/// name.
+/// The value of an array with one entry. It is not read if it is too large for a part of a policy: any map can have
+/// this name.
 pub(crate) fn only_value(map: &Map) -> Result<Option<Vec<u8>>, ObjectError> {
     let info = map.info();
     let is_array = info.kind == MapKind::Array.number() && info.max_entries == 1;

@@ -12,7 +12,7 @@ use crate::cgroup_ref::CgroupRef;
 #[non_exhaustive]
 pub enum AttachmentError {
     /// The directory of attachments cannot be used.
-    #[error("cannot get at the attachments")]
+    #[error("cannot access the attachments")]
     Directory(#[from] BpffsError),
     /// The lock on the directory cannot be taken.
     #[error("cannot lock {}", path.display())]
@@ -36,7 +36,7 @@ pub enum AttachmentError {
         /// The name.
         name: AttachmentName,
     },
-    /// The attachment has another program and is on other cgroups than those to which this one is to be attached.
+    /// The attachment has another program, and is on cgroups that were not given.
     #[error(
         "the attachment \"{name}\" is on other cgroups already, and its program is not the same as this one"
     )]
@@ -57,7 +57,7 @@ pub enum AttachmentError {
         attached_to: Vec<u64>,
     },
     /// All of its links have been unpinned.
-    #[error("nothing is left of the attachment \"{name}\"; detach it")]
+    #[error("all links of the attachment \"{name}\" were unpinned; detach it")]
     Empty {
         /// Its name.
         name: AttachmentName,
@@ -66,7 +66,7 @@ pub enum AttachmentError {
     #[error(
         "cannot {operation} the attachment \"{name}\"{}",
         match rollback {
-            Some(error) => format!(", and not all of the other cgroups are as they were ({error})"),
+            Some(error) => format!(", and not all of the other cgroups could be restored ({error})"),
             None => String::new(),
         }
     )]
@@ -85,12 +85,12 @@ pub enum AttachmentError {
         /// Why not all of them could be restored.
         rollback: Option<Box<BpffsError>>,
     },
-    /// It is detached from some of its cgroups, and could not be from the next.
+    /// It was detached from some of its cgroups, but could not be detached from the next.
     #[error("cannot detach the attachment \"{name}\" from all cgroups, only from {detached} of them")]
     PartlyDetached {
         /// Its name.
         name: AttachmentName,
-        /// From how many it is detached.
+        /// From how many it was detached.
         detached: usize,
         /// What went wrong.
         #[source]

@@ -31,7 +31,7 @@ pub struct AttachmentState {
 pub struct AttachedCgroup {
     /// Its id.
     pub id: u64,
-    /// Its directory; `None` if it cannot be seen from here.
+    /// Its directory; `None` if it is not visible here.
     pub path: Option<PathBuf>,
     /// The id of the link.
     pub link_id: u32,
@@ -47,7 +47,7 @@ impl Attachments {
     /// [`AttachmentError`].
     pub fn read(&self, name: &AttachmentName) -> Result<AttachmentState, AttachmentError> {
         self.read_unlocked(name).or_else(|error| {
-            // It may have been replaced or detached meanwhile.
+            // It may have been replaced or detached in the meantime.
             let _lock = self.lock().map_err(|_| error)?;
             self.read_unlocked(name)
         })

@@ -11,7 +11,7 @@ use crate::attachment_error::{AttachmentError, failed};
 
 /// The attachments of this machine, in a directory on the bpffs.
 ///
-/// Those who change attachments wait for each other.
+/// Changes are serialised by a lock.
 #[derive(Debug)]
 pub struct Attachments {
     pub(crate) pins: PinDir,
@@ -42,7 +42,7 @@ impl Attachments {
         self.pins.path()
     }
 
-    /// What others had put there instead of the directory, before it was [created](Self::create).
+    /// What was moved away when the directory was [created](Self::create).
     pub fn moved_away(&self) -> &[MovedAway] {
         self.pins.moved_away()
     }
@@ -56,7 +56,7 @@ impl Attachments {
         Ok(self.pins.names()?)
     }
 
-    /// Opens an attachment in order to do something with it.
+    /// Opens an attachment for an operation.
     pub(crate) fn attachment(
         &self,
         name: &AttachmentName,
@@ -70,7 +70,7 @@ impl Attachments {
         })
     }
 
-    /// Keeps others from changing attachments until the result is dropped. Cleans up after those that were killed.
+    /// Locks the attachments until the result is dropped. Cleans up after interrupted changes.
     pub(crate) fn lock(&self) -> Result<OwnedFd, AttachmentError> {
         let failed =
             |error: Errno| AttachmentError::Lock { path: self.path().to_owned(), source: error.into() };

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{Cgroup, CgroupError};
 
-/// A cgroup that exists, or did. It is not held open: there can be more of them than a process may have descriptors.
+/// A cgroup that exists or did exist. It is not held open, because there can be more cgroups than a process may have
+/// descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupRef {
     path: PathBuf,
@@ -35,7 +36,7 @@ impl CgroupRef {
     ///
     /// # Errors
     ///
-    /// [`CgroupError::NotFound`], also if another cgroup has its path by now; those of [`Cgroup::open`].
+    /// [`CgroupError::NotFound`], also if another cgroup now has its path; those of [`Cgroup::open`].
     pub fn open(&self) -> Result<Cgroup, CgroupError> {
         let cgroup = Cgroup::open(&self.path)?;
         if cgroup.id() == self.id {

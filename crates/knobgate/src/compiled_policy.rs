@@ -5,7 +5,7 @@ use knobgate_compiler::{CompileError, Compiled, compile};
 use knobgate_kernel::{LoadError, LoadOptions, LoadedProgram, load, probe_cached};
 use knobgate_policy::PolicyFile;
 
-use crate::kernel_limit::{Kernel, KernelLimit};
+use crate::kernel_limit::{KernelLimit, TargetKernel};
 
 /// A policy, compiled for the running kernel.
 #[derive(Debug, Clone)]
@@ -19,12 +19,12 @@ impl CompiledPolicy {
     ///
     /// # Errors
     ///
-    /// The policy is too large, or this kernel cannot have it; [`CompileError::rule`] is the rule.
+    /// The policy is too large, or this kernel does not support it; [`CompileError::rule`] is the rule.
     pub fn compile(file: &PolicyFile) -> Result<Self, CompileError> {
-        // What cannot be probed for lack of a privilege or a feature is what loading fails for, with the better message.
+        // If a privilege or feature is missing for probing, loading fails for the same reason, with a better message.
         let probes = probe_cached();
         let Compiled { program, degradations, .. } = compile(file, &probes.features())?;
-        let kernel = Kernel::Running { rewrites: &probes.set_new_value };
+        let kernel = TargetKernel::Running { rewrites: &probes.set_new_value };
         let limits = degradations.into_iter().map(|degradation| KernelLimit::new(degradation, file, &kernel));
         Ok(Self { program, limits: limits.collect() })
     }
@@ -34,7 +34,7 @@ impl CompiledPolicy {
         &self.program
     }
 
-    /// What the program does more strictly than the policy says. Whoever attaches it should pass that on.
+    /// Where the program is stricter than the policy. Callers should report this.
     pub fn limits(&self) -> &[KernelLimit] {
         &self.limits
     }

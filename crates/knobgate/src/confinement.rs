@@ -1,4 +1,4 @@
-//! A cgroup with a policy on it, made for one command and gone with it.
+//! A cgroup with a policy, created for one command and removed after it.
 
 use std::io;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::run_error::RunError;
 /// The prefix of the names of these cgroups.
 const PREFIX: &str = "knobgate-run-";
 
-/// A cgroup with a policy on it for as long as it exists, and the guard that removes it if this process is killed.
+/// A cgroup with a policy on it, and the guard that removes it if this process is killed.
 #[derive(Debug)]
 pub(crate) struct Confinement {
     cgroup: ScratchCgroup,
@@ -22,8 +22,8 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Creates a cgroup in `parent` with the program on it. Afterwards this process, which the command may be able to trace,
-    /// has no descriptor by which the program could be detached.
+    /// Creates a cgroup in `parent` with the program on it. Afterwards this process has no descriptor with which the
+    /// program could be detached: the command may be able to trace it.
     pub(crate) fn create(parent: &Cgroup, loaded: LoadedProgram) -> Result<Self, RunError> {
         ScratchCgroup::remove_stale(parent, PREFIX);
         let cgroup = ScratchCgroup::create(parent, PREFIX)?;
@@ -38,7 +38,7 @@ impl Confinement {
     /// Starts `command` in the cgroup. If this process ends, the guard kills the command and all that it started. Without
     /// `CAP_SYS_PTRACE` the command cannot trace this process, which is outside the cgroup.
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<ProcessId> {
-        // Of this process; executing the command makes that dumpable again.
+        // Affects only this process: executing the command makes the child dumpable again.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         knobgate_kernel::spawn_inside(command, &self.cgroup)
     }
@@ -52,18 +52,18 @@ impl Confinement {
         &self.guard
     }
 
-    /// Starts another guard after one was killed.
+    /// Starts a new guard after the old one was killed.
     pub(crate) fn renew_guard(&mut self) -> Result<(), RunError> {
         self.guard = guard(&self.cgroup).map_err(RunError::Unguarded)?;
         Ok(())
     }
 
-    /// Kills what is left in the cgroup and removes it; the policy holds to the end. If something survives, the guard
-    /// goes on trying.
+    /// Kills what is left in the cgroup and removes it; the policy applies to the end. If something survives, the guard
+    /// keeps trying.
     pub(crate) fn remove(self) -> Result<(), CgroupError> {
         let Self { cgroup, guard } = self;
         cgroup.finish()?;
-        // It does not matter if it was killed.
+        // It may have been killed.
         let _ = guard.dismiss();
         Ok(())
     }

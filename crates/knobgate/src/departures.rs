@@ -39,7 +39,7 @@ pub(crate) struct Departures {
     on_departure: OnDeparture,
     killed: HashSet<Departed>,
     lost: LostEvents,
-    /// Whether an error was reported. More of them say no more.
+    /// Whether an error was reported. Only the first one is.
     has_failed: bool,
 }
 
@@ -54,10 +54,10 @@ impl Departures {
         })
     }
 
-    /// Kills those that have left since the last call, if that is to be done, and reports them.
+    /// Reports the processes that have left since the last call, and kills them if requested.
     pub(crate) fn poll(&mut self, on_event: &mut dyn FnMut(RunEvent<'_>)) {
         let departures = self.descendants.take();
-        // All of them before anything is reported, which can take as long as others like.
+        // Kill all of them before reporting any: reporting can take long.
         if self.on_departure == OnDeparture::Kill {
             for departure in &departures {
                 self.kill(departure.process, on_event);
@@ -69,7 +69,7 @@ impl Departures {
         }
         match self.descendants.lost() {
             Ok(lost) => {
-                // Some that were not reported may be outside.
+                // Processes whose departure was lost may be outside.
                 if lost != self.lost && self.on_departure == OnDeparture::Kill {
                     self.kill_all(on_event);
                 }
@@ -93,7 +93,7 @@ impl Departures {
         }
     }
 
-    /// Kills what is outside, and returns whether there was anything.
+    /// Kills all processes outside, and returns whether there were any.
     fn kill_all(&mut self, on_event: &mut dyn FnMut(RunEvent<'_>)) -> bool {
         let outside = self.outside(on_event);
         for process in &outside {
@@ -131,7 +131,7 @@ impl AsFd for Departures {
     }
 }
 
-/// The directory of the cgroup that a process went to, which may have gone on since; `None` if it cannot be seen from here.
+/// The directory of the cgroup that a process went to; `None` if it is not visible here. The process may have moved on.
 pub fn departure_target(departure: &Departure) -> Option<PathBuf> {
     let current =
         Cgroup::of_pid(departure.process.id().get()).ok().filter(|found| found.id() == departure.cgroup);

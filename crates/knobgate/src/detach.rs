@@ -1,4 +1,4 @@
-//! Detaching: for good, wherever else a link is pinned or open.
+//! Detaching, even if a link is also pinned or open elsewhere.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ pub struct Detached {
     pub from: Vec<u64>,
     /// On how many cgroups it still is. With 0, the attachment is gone.
     pub remaining: usize,
-    /// Why a link could only be unpinned (Linux before 5.9): if somebody else holds it, its program still runs.
+    /// Why a link could only be unpinned (Linux before 5.9). If another process holds it, its program still runs.
     pub not_detached: Option<LinkError>,
 }
 
@@ -48,7 +48,7 @@ impl Attachments {
             _ => AttachmentError::PartlyDetached { name: name.clone(), detached, source: Box::new(error) },
         };
         for link in &detached {
-            // Linux before 5.9 cannot detach a link; there it goes with its pin.
+            // Linux before 5.9 cannot detach a link; unpinning it has to do.
             match attachment.link(link.cgroup_id).map_err(|error| partly(error, done))?.detach() {
                 Ok(()) => done += 1,
                 Err(error) => not_detached = not_detached.or(Some(error)),

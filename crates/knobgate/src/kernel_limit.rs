@@ -1,4 +1,4 @@
-//! What a kernel cannot do of a policy, and what happens instead.
+//! What a kernel cannot do in a policy, and what happens instead.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use knobgate_compiler::Degradation;
 use knobgate_kernel::Outcome;
 use knobgate_policy::PolicyFile;
 
-/// The kernel that a limit is of.
+/// The kernel that a policy is compiled for.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Kernel<'a> {
-    /// This machine's.
+pub enum TargetKernel<'a> {
+    /// The running kernel.
     Running {
-        /// Whether replacing a written value has an effect there.
+        /// Whether it honours replaced values.
         rewrites: &'a Outcome,
     },
-    /// Another one, which messages call this.
+    /// Another kernel, with its name for messages.
     Other(&'a str),
 }
 
-/// What a kernel cannot do of a policy, and what the program does instead. It is stricter there than the policy.
+/// What a kernel cannot do in a policy, and what the program does instead, which is stricter than the policy.
 ///
-/// Its text is for people: `web.knob:7: this kernel … denies with EPERM`.
+/// `Display` gives a message: `web.knob:7: this kernel … denies with EPERM`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelLimit {
     degradation: Degradation,
@@ -30,8 +30,8 @@ pub struct KernelLimit {
 }
 
 impl KernelLimit {
-    /// The limit of `kernel` for which the program of this policy has a degradation.
-    pub fn new(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> Self {
+    /// The limit of `kernel` that causes a degradation of this policy.
+    pub fn new(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'_>) -> Self {
         let place = match degradation {
             Degradation::RewriteIsDenied { rule } | Degradation::VectorClampIsDenied { rule } => {
                 Some(place(file, rule))
@@ -41,12 +41,12 @@ impl KernelLimit {
         Self { degradation, place, description: describe(degradation, file, kernel) }
     }
 
-    /// What it is, for programs.
+    /// The degradation.
     pub fn degradation(&self) -> Degradation {
         self.degradation
     }
 
-    /// What it is, for people, without the place of the rule.
+    /// The message without the place of the rule.
     pub fn description(&self) -> &str {
         &self.description
     }
@@ -61,34 +61,35 @@ impl fmt::Display for KernelLimit {
     }
 }
 
-fn describe(degradation: Degradation, file: &PolicyFile, kernel: &Kernel<'_>) -> String {
+fn describe(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'_>) -> String {
     let name = match *kernel {
-        Kernel::Running { .. } => "this kernel",
-        Kernel::Other(name) => name,
+        TargetKernel::Running { .. } => "this kernel",
+        TargetKernel::Other(name) => name,
     };
     let text = |rule| file.rule_text(rule).unwrap_or_default();
     match (degradation, kernel) {
         (Degradation::ErrnoIsEperm(errno), _) => format!(
-            "{name} lets no program choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
+            "{name} does not let programs choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
         ),
         (
             Degradation::RewriteIsDenied { rule },
-            Kernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
+            TargetKernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
         ) => format!(
-            "whether {name} drops the values with which programs replace written ones is {rewrites}; where \
-             `{}` would rewrite, it denies with EPERM",
+            "whether {name} drops replacements is {rewrites}; where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
         (Degradation::RewriteIsDenied { rule }, _) => format!(
-            "{name} drops the values with which programs replace written ones (a bug of Linux 5.18 and \
-             later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); where `{}` would rewrite, it denies with EPERM",
+            "{name} drops replacements (a bug in Linux 5.18 and later, fixed in 6.1.178, 6.12.96, 6.18.44 and 7.2); \
+             where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
         (Degradation::VectorClampIsDenied { rule }, _) => format!(
-            "{name} lets no program build a list of numbers; where `{}` would rewrite, it denies with EPERM",
+            "{name} does not let programs build lists of numbers; where `{}` would rewrite, it denies with EPERM",
             text(rule),
         ),
-        (other, _) => format!("{name} cannot do all that the policy says, and denies instead: {other:?}"),
+        (other, _) => {
+            format!("{name} cannot do everything that the policy says, and denies instead: {other:?}")
+        }
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_kernel_cannot_do_is_said_of_each_rule() {
+    fn limits_are_reported_for_each_rule() {
         let text = "policy p\ndeny(EROFS) write kernel.**\nclamp write net.core.somaxconn to 1..2\n\
                     clamp write net.ipv4.tcp_mem to [1..2, 1..2]\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
@@ -117,14 +118,14 @@ mod tests {
                 .degradations
                 .into_iter()
                 .map(|degradation| {
-                    KernelLimit::new(degradation, &file, &Kernel::Running { rewrites }).to_string()
+                    KernelLimit::new(degradation, &file, &TargetKernel::Running { rewrites }).to_string()
                 })
                 .collect()
         };
-        let said = |features: &Features| said_where(features, &Outcome::No);
-        assert_eq!(said(&Features::ALL), Vec::<String>::new());
+        let printed = |features: &Features| said_where(features, &Outcome::No);
+        assert_eq!(printed(&Features::ALL), Vec::<String>::new());
 
-        let all = said(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
+        let all = printed(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
         let about = |part: &str| all.iter().filter(|line| line.contains(part)).count();
         assert_eq!(about("denials with EROFS are EPERM"), 1, "{all:?}");
         assert_eq!(about("p.knob:3: this kernel drops"), 1, "{all:?}");
@@ -133,17 +134,17 @@ mod tests {
         assert!(unsure.iter().all(|line| line.contains("is unknown: no cgroup can be made")), "{unsure:?}");
         assert_eq!(about("`clamp write net.core.somaxconn to 1..2` would rewrite, it denies"), 1, "{all:?}");
 
-        let lists = said(&Features { variable_stack: false, ..Features::ALL });
+        let lists = printed(&Features { variable_stack: false, ..Features::ALL });
         let [list] = lists.as_slice() else { panic!("{lists:?}") };
-        assert!(list.starts_with("p.knob:4: ") && list.contains("list of numbers"), "{list}");
+        assert!(list.starts_with("p.knob:4: ") && list.contains("lists of numbers"), "{list}");
     }
 
     #[test]
-    fn a_kernel_that_is_described_is_called_by_its_name() {
+    fn a_described_kernel_is_called_by_its_name() {
         let text = "policy p\nclamp write net.core.somaxconn to 1..2\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let kernel = Kernel::Other("Linux 6.8");
-        let said = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
-        assert!(said.starts_with("p.knob:2: Linux 6.8 drops the values"), "{said}");
+        let kernel = TargetKernel::Other("Linux 6.8");
+        let printed = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
+        assert!(printed.starts_with("p.knob:2: Linux 6.8 drops replacements"), "{printed}");
     }
 }

@@ -1,9 +1,8 @@
 //! Policy over `/proc/sys` for the processes of cgroups, to embed in other programs. The command `knobgate` is a thin layer
 //! over this library.
 //!
-//! In goes a policy, as text, and the cgroups for which it is to hold. Out comes an attachment in the kernel, which stays
-//! when this process ends. Any later process can read it back: the policy's text, its cgroups, and how often each rule
-//! decided.
+//! In: a policy as text, and the cgroups that it applies to. Out: an attachment in the kernel, which stays when this
+//! process ends. Any later process can read it back: the policy's text, its cgroups, and how often each rule decided.
 //!
 //! # Words
 //!
@@ -17,8 +16,8 @@
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
 //!
-//! Most of this needs root and cgroup v2, and attachments need a bpffs. Nothing is printed: errors, limits, and what was
-//! done are returned.
+//! Most of this needs root and cgroup v2, and attachments need a bpffs. The library prints nothing: it returns errors,
+//! limits, and what was done.
 //!
 //! # Examples
 //!
@@ -96,7 +95,7 @@ pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
 pub use detach::Detached;
-pub use kernel_limit::{Kernel, KernelLimit};
+pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use object_origin::ObjectOrigin;
 pub use run_error::RunError;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};

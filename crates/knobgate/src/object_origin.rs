@@ -8,7 +8,7 @@ use knobgate_kernel::{ObjectError, ProgramFd};
 
 use crate::attached_policy::only_value;
 
-/// Where a program that is not of a policy came from.
+/// The origin of a program that does not belong to a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectOrigin {
     path: String,
@@ -16,7 +16,7 @@ pub struct ObjectOrigin {
 }
 
 impl ObjectOrigin {
-    /// Adds a map with its origin to a program from the object file at `path`.
+    /// Adds a map with the origin to a program from the object file at `path`.
     pub fn add_to(program: &mut Program, path: &Path) {
         let origin = [path.as_os_str().as_bytes(), b"\0", program.name.as_bytes()].concat();
         program.maps.push(MapDef::frozen_value(OBJECT_FILE_MAP, origin));
@@ -41,7 +41,7 @@ impl ObjectOrigin {
         &self.path
     }
 
-    /// The whole name of the program; the kernel keeps 15 bytes of it.
+    /// The full name of the program; the kernel keeps 15 bytes of it.
     pub fn program(&self) -> &str {
         &self.program
     }

@@ -9,19 +9,19 @@ use knobgate_kernel::{CgroupError, DescendantsError, GuardError, LinkError};
 #[non_exhaustive]
 pub enum RunError {
     /// Signals cannot be blocked.
-    #[error("cannot hold back signals")]
+    #[error("cannot block signals")]
     Signals(#[source] io::Error),
     /// The cgroup of the command cannot be created.
-    #[error("cannot make a cgroup for the command")]
+    #[error("cannot create a cgroup for the command")]
     Cgroup(#[from] CgroupError),
     /// The program cannot be attached to that cgroup.
-    #[error("cannot make a cgroup for the command")]
+    #[error("cannot create a cgroup for the command")]
     Attach(#[from] LinkError),
     /// The guard cannot be started.
-    #[error("cannot make a cgroup for the command")]
+    #[error("cannot create a cgroup for the command")]
     Guard(#[from] GuardError),
     /// Processes that leave are to be killed, and cannot be tracked.
-    #[error("cannot kill what leaves the policy")]
+    #[error("cannot kill processes that leave the policy")]
     Departures(#[from] DescendantsError),
     /// The command cannot be started, in its cgroup or at all.
     #[error("cannot start the command")]
@@ -29,7 +29,7 @@ pub enum RunError {
     /// The command cannot be waited for. It is killed.
     #[error("cannot wait for the command")]
     Wait(#[source] io::Error),
-    /// The guard was killed, and there can be no other one. The command is killed.
-    #[error("the command is ended, for nothing guards it")]
+    /// The guard was killed, and no other one can be started. The command is killed.
+    #[error("the command was killed, because its guard was killed and cannot be replaced")]
     Unguarded(#[source] GuardError),
 }

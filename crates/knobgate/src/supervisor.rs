@@ -1,7 +1,8 @@
-//! Running a command under a policy, and staying with it until its end, as if it had been started in place of this process.
+//! Running a command under a policy, as if it had been started instead of this process.
 //!
-//! The command stays in our process group, so that a terminal's signals reach both and only other processes' are
-//! passed on. When it stops (`^Z`), so do we, for the shell above to notice; when we are continued, it is too.
+//! The command stays in our process group. A terminal's signals reach both, so only signals from other processes are
+//! forwarded. When the command stops (`^Z`), so do we, for the shell to notice; when we are continued, so is the
+//! command.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -19,7 +20,7 @@ use crate::confinement::Confinement;
 use crate::departures::{DepartureSummary, Departures, OnDeparture};
 use crate::run_error::RunError;
 
-/// The signals that are passed on, and the one that says that the command's state changed.
+/// The signals that are forwarded, and `SIGCHLD`.
 const BLOCKED: [Signal; 10] = [
     Signal::INT,
     Signal::TERM,
@@ -37,20 +38,20 @@ const BLOCKED: [Signal; 10] = [
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum RunEvent<'a> {
-    /// Processes that leave the policy will not be noticed.
+    /// Processes that leave the policy cannot be tracked.
     NotTracked(&'a DescendantsError),
     /// The policy is on the cgroup. The command starts next.
     Ready,
     /// A process has left the cgroup, and the policy with it.
     Departed {
-        /// The process, and where it went.
+        /// The process, and the cgroup that it went to.
         departure: &'a Departure,
         /// Whether it was killed.
         killed: bool,
     },
-    /// Processes that left cannot be tracked or killed any longer. Reported once.
+    /// Processes that left can no longer be tracked or killed. Reported once.
     TrackingFailed(&'a ObjectError),
-    /// The guard of the cgroup was killed. There is another one now.
+    /// The guard of the cgroup was killed, and has been replaced.
     GuardReplaced,
 }
 
@@ -60,9 +61,9 @@ pub enum RunEvent<'a> {
 pub struct RunOutcome {
     /// How the command ended.
     pub status: ExitStatus,
-    /// Why it could not be supervised any longer, and was killed.
+    /// Why it could no longer be supervised, and was killed.
     pub unsupervised: Option<RunError>,
-    /// Why its cgroup could not be removed. The guard goes on trying.
+    /// Why its cgroup could not be removed. The guard keeps trying.
     pub not_removed: Option<CgroupError>,
     /// The processes that left; `None` if they were not tracked.
     pub departures: Option<DepartureSummary>,
@@ -70,15 +71,15 @@ pub struct RunOutcome {
 
 /// Runs commands under policies.
 ///
-/// It blocks signals of this thread, which it passes on to the command, until it is dropped. In a process with several
-/// threads, the others should have them blocked as well: create it before they are started.
+/// Until it is dropped, it blocks signals of this thread, and forwards them to the command. In a process with several
+/// threads, the others should block them too: create it before starting them.
 #[derive(Debug)]
 pub struct Supervisor {
     blocked: BlockedSignals,
 }
 
 impl Supervisor {
-    /// From now on no signal that is passed on ends this process.
+    /// From now on, forwarded signals do not end this process.
     ///
     /// # Errors
     ///
@@ -90,13 +91,13 @@ impl Supervisor {
 
     /// Runs `command` under the policy of a loaded program, in a new cgroup in `parent`, until it ends.
     ///
-    /// Whatever still runs in the cgroup then is killed. If this process is killed, so is all that runs there. The command
-    /// gets the signal mask and standard streams with which this process was started. This process can no longer be traced
-    /// without `CAP_SYS_PTRACE`, so that the command cannot use it against the policy.
+    /// Whatever still runs in the cgroup then is killed. If this process is killed, everything in the cgroup is killed
+    /// too. The command gets the signal mask and standard streams with which this process was started. This process can
+    /// no longer be traced without `CAP_SYS_PTRACE`, so the command cannot use it against the policy.
     ///
     /// # Errors
     ///
-    /// [`RunError`]; then the command was not started.
+    /// [`RunError`]: the command was not started.
     pub fn run(
         &self,
         command: &mut Command,
@@ -137,13 +138,12 @@ impl Supervisor {
         })
     }
 
-    /// Keeps the signals blocked for the lifetime of this process: those that are pending were for the command, which has
-    /// ended.
+    /// Keeps the signals blocked for the lifetime of this process: pending ones were for the command, which has ended.
     pub fn keep_signals_blocked(self) {
         self.blocked.keep_blocked();
     }
 
-    /// The signal that asked to end before there was a command.
+    /// A signal that asked to end before the command was started.
     fn asked_to_end(&self) -> Option<Signal> {
         while let Ok(Some(SignalInfo { signal, .. })) = self.blocked.read() {
             if [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal) {
@@ -153,7 +153,7 @@ impl Supervisor {
         None
     }
 
-    /// Waits for the end of the command, passes signals on to it, keeps it guarded, and reports departures.
+    /// Waits for the end of the command, forwards signals to it, keeps it guarded, and reports departures.
     fn wait(
         &self,
         child: ProcessId,
@@ -163,8 +163,8 @@ impl Supervisor {
     ) -> Result<ExitStatus, RunError> {
         loop {
             while let Some(blocked) = self.blocked.read().map_err(RunError::Wait)? {
-                if is_for_us_to_pass_on(blocked) {
-                    // It may have ended, which comes out below.
+                if is_to_be_forwarded(blocked) {
+                    // It may have ended; this is handled below.
                     let _ = child.send(blocked.signal);
                 }
             }
@@ -200,16 +200,17 @@ fn ended_by(signal: Signal) -> ExitStatus {
     ExitStatus::from_raw(signal.as_raw())
 }
 
-/// A terminal sends to its whole foreground process group, and so to the command as well, which has got what was sent
-/// since its fork. (What a terminal sent in the microseconds between [`Supervisor::asked_to_end`] and the fork reaches
-/// nobody: it cannot be told from what came after, and twice is worse than to press a key again.) Two signals come to us
-/// alone: to the leader of a session, that its terminal is gone, and that it may go on to deal with that.
-fn is_for_us_to_pass_on(SignalInfo { signal, from_kernel, .. }: SignalInfo) -> bool {
+/// Whether to forward a signal. A terminal signals its whole foreground process group, so the command has already got
+/// every such signal since its fork. (A signal from the terminal in the microseconds between
+/// [`Supervisor::asked_to_end`] and the fork is lost. It cannot be distinguished from a later one, and delivering it
+/// twice would be worse.) Only two signals from the kernel are for us alone: `SIGHUP` and `SIGCONT` to the session
+/// leader when its terminal is gone.
+fn is_to_be_forwarded(SignalInfo { signal, from_kernel, .. }: SignalInfo) -> bool {
     signal != Signal::CHILD && (!from_kernel || [Signal::HUP, Signal::CONT].contains(&signal))
 }
 
-/// Stops this process if the command was stopped from the keyboard. (For the terminal's other stops the kernel
-/// stops the whole group; and who stops the command alone means it alone.)
+/// Stops this process if the command was stopped from the keyboard. (For the terminal's other stops the kernel stops
+/// the whole group, and a signal to the command alone is meant for the command alone.)
 fn stop_with(child: ProcessId, status: WaitStatus) {
     let from_keyboard = status.stopping_signal() == Some(Signal::TSTP.as_raw());
     if from_keyboard && child.is_in_our_group() {

@@ -1,4 +1,4 @@
-//! All that is attached on this machine, and which programs run for which cgroup.
+//! All attached programs of this machine, and which of them run for which cgroup.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -38,28 +38,28 @@ pub struct RunOrder {
 pub struct EffectiveProgram {
     /// Its id.
     pub program_id: u32,
-    /// The cgroup that it is attached to, that one or one above; `None` if it cannot be seen from here.
+    /// The cgroup that it is attached to, this one or one above; `None` if it is not visible here.
     pub attached_to: Option<PathBuf>,
-    /// How it is attached; `None` if that cannot be seen from here.
+    /// How it is attached; `None` if that is not visible here.
     pub attached_by: Option<AttachedBy>,
 }
 
-/// What holds a program on a cgroup.
+/// How a program is attached to a cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachedBy {
     /// A link.
     Link {
         /// Its id.
         id: u32,
-        /// The attachment that has it.
+        /// The attachment of the link.
         attachment: Option<AttachmentName>,
     },
-    /// Nothing but the cgroup.
+    /// Without a link.
     Mode(AttachMode),
 }
 
 impl Survey {
-    /// Takes it; once more, while nobody else changes attachments, if links have changed meanwhile.
+    /// Takes the survey. Repeats it with the attachments locked if links changed in the meantime.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Survey {
 #[derive(Debug, Default)]
 struct LinkNames {
     names: HashMap<u32, AttachmentName>,
-    /// Why there may be more.
+    /// Why names may be missing.
     unread: Vec<BpffsError>,
 }
 
@@ -104,7 +104,7 @@ impl LinkNames {
         let mut link_names = Self::default();
         let read = match Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs)) {
             Ok(Some(pins)) => link_names.read_all(&pins),
-            // Nothing of ours is pinned there.
+            // No attachment is pinned there.
             Ok(None) | Err(BpffsError::NotMounted) => Ok(()),
             Err(error) => Err(error),
         };
@@ -116,7 +116,7 @@ impl LinkNames {
         for name in pins.names()? {
             match pins.attachment(&name).and_then(|attachment| attachment.links()) {
                 Ok(links) => self.names.extend(links.iter().map(|link| (link.info.id, name.clone()))),
-                // It was detached meanwhile.
+                // It was detached in the meantime.
                 Err(BpffsError::NotFound { .. }) => {}
                 Err(error) => self.unread.push(error),
             }
@@ -129,7 +129,7 @@ fn run_orders(
     attachments: &MachineAttachments,
     names: &HashMap<u32, AttachmentName>,
 ) -> Result<Vec<RunOrder>, SurveyError> {
-    // The links of each cgroup, as program and link.
+    // For each cgroup, its links and their programs.
     let mut links: HashMap<u64, Vec<(u32, AttachedBy)>> = HashMap::new();
     for link in &attachments.links {
         if let Some(cgroup_id) = link.cgroup_id {
@@ -140,7 +140,7 @@ fn run_orders(
     let mut effective = Vec::new();
     let mut ids = BTreeMap::new();
     for path in attachments.cgroups.keys() {
-        // It was removed meanwhile.
+        // It was removed in the meantime.
         let Ok(cgroup) = Cgroup::open(path) else { continue };
         ids.insert(&**path, cgroup.id());
         match cgroup.effective() {
@@ -162,7 +162,7 @@ fn run_orders(
     Ok(effective.into_iter().map(order).collect())
 }
 
-/// What is attached to a cgroup and those above, the nearest first, as it runs.
+/// The programs on a cgroup and those above, the nearest first, which is the order in which they run.
 fn attached_from(
     path: &Path,
     ids: &BTreeMap<&Path, u64>,

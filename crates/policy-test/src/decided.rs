@@ -10,9 +10,9 @@ use crate::Mismatch;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Decided {
-    /// What the policy means.
+    /// The decision of the language.
     pub decision: Decision,
-    /// What the kernel does about it; in audit mode, what it would do.
+    /// The effect of the program on the kernel; in audit mode, what it would be.
     pub effect: Effect,
 }
 
@@ -23,21 +23,21 @@ impl Decided {
     }
 }
 
-/// Why an access was not decided.
+/// Why there is no decision about an access.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecideError {
-    /// The program does something else than the language says: a bug of knobgate.
+    /// The program does something other than the language says: a bug in knobgate.
     #[error(transparent)]
     Mismatch(Box<Mismatch>),
     /// The kernel fails the access before it runs any program.
-    #[error("the kernel fails it with {0} before any policy is asked")]
+    #[error("the kernel fails it with {0} before any program runs")]
     NotAsked(Errno),
-    /// There can be no knob of such a name.
+    /// No knob can have such a name.
     #[error("a file below /proc/sys cannot have such a name")]
     NoSuchName,
-    /// The name is not UTF-8, and the hook in user space knows no others.
-    #[error("the hook in user space has no knobs with names that are not UTF-8")]
+    /// The name is not UTF-8, which the hook in user space does not support.
+    #[error("the hook in user space only has knobs with UTF-8 names")]
     NameNotUtf8,
 }
 

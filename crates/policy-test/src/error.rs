@@ -1,4 +1,4 @@
-//! Why a policy cannot be tested.
+//! Errors before any test runs.
 
 use knobgate_compiler::CompileError;
 use knobgate_hook::{Errno, Profile, Rejection};
@@ -15,29 +15,29 @@ pub enum PolicyTestError {
         /// Why.
         source: CompileError,
     },
-    /// The kernel has no links for this hook, without which knobgate attaches nothing.
-    #[error("no policy is put in force on {0}, which has no links for this hook (Linux 5.7 has)")]
+    /// The kernel has no links for this hook. Without them, knobgate attaches nothing.
+    #[error("no policy can be enforced on {0}, which has no links for this hook (since Linux 5.7)")]
     NoLinks(Profile),
-    /// The program that the compiler made would not be loaded: a bug of knobgate.
-    #[error("{profile} would not load the program that was made for it")]
+    /// The kernel would not load the compiled program: a bug in knobgate.
+    #[error("{profile} would not load the program that was compiled for it")]
     Rejected {
         /// The kernel.
         profile: Profile,
         /// Why.
         source: Box<Rejection>,
     },
-    /// The program cannot be attached: a bug of knobgate.
+    /// The program cannot be attached: a bug in knobgate.
     #[error("{profile} would not attach the program: {errno}")]
     NotAttached {
         /// The kernel.
         profile: Profile,
-        /// What it says.
+        /// The errno.
         errno: Errno,
     },
 }
 
 impl PolicyTestError {
-    /// Whether it is a bug of knobgate, and not of the policy or of the kernel.
+    /// Whether it is a bug in knobgate, not a problem of the policy or the kernel.
     pub fn is_bug(&self) -> bool {
         matches!(self, Self::Rejected { .. } | Self::NotAttached { .. })
     }

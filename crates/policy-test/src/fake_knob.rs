@@ -16,7 +16,7 @@ impl Recorded {
     }
 }
 
-/// A handler without rules: any value can be read, at every position, and any value can be written.
+/// A handler without restrictions: any value can be read or written, at any position.
 #[derive(Debug)]
 pub(crate) struct FakeKnob {
     /// The value; with `None`, reads fail with `EIO`.

@@ -1,14 +1,14 @@
 //! Tests of policies on the hook in user space, without root and in microseconds.
 //!
-//! **In** come a policy and the description of a kernel. The policy is compiled for that kernel, and attached to the hook
-//! in user space. **Out** come the decisions about accesses, one at a time ([`PolicyTest::decide`]) or for all accesses in
-//! the policy's `test` blocks ([`PolicyTest::run_tests`]).
+//! **In**: a policy and the profile of a kernel. The policy is compiled for that kernel, and attached to the hook in
+//! user space. **Out**: decisions about accesses, one at a time ([`PolicyTest::decide`]) or for all accesses in the
+//! policy's `test` blocks ([`PolicyTest::run_tests`]).
 //!
-//! Every access is decided twice: by [`evaluate`](knobgate_policy::evaluate()), which is what the language means, and by
-//! the program, from the system call to what the knob's handler is given. The two have to agree. Where they do not,
-//! that is a [`Mismatch`]: a bug of knobgate, and not of the policy.
+//! Every access is decided twice: by [`evaluate`](knobgate_policy::evaluate()), which defines the language, and by the
+//! program, from the system call to the knob's handler. The two have to agree. If they do not, that is a [`Mismatch`]:
+//! a bug in knobgate, not in the policy.
 //!
-//! In the tests of another project, with its policies:
+//! For example, in the tests of a project that has policies:
 //!
 //! ```
 //! use knobgate_policy::{CheckOptions, Source, parse};
@@ -27,14 +27,14 @@
 //! let report = PolicyTest::new(&file, &Profile::default())?.run_tests();
 //! assert!(report.passed(), "{report}");
 //!
-//! // The same on a kernel that drops the values with which programs replace written ones.
+//! // The same on a kernel that ignores replaced values.
 //! let report = PolicyTest::new(&file, &"6.8".parse()?)?.run_tests();
 //! assert!(!report.passed());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The task of an access may be any user: that is what the policy sees. The permissions of knobs are not tested, and
-//! neither is which values their handlers accept.
+//! The policy sees the task of the access, which may be any user. The permissions of knobs are not tested, and neither
+//! are the values that their handlers accept.
 #![forbid(unsafe_code)]
 
 mod decided;

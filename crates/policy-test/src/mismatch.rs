@@ -1,11 +1,11 @@
-//! Where the compiled program does not do what the policy means.
+//! Mismatches between the compiled program and the policy.
 
 use std::fmt;
 
 use knobgate_hook::{Errno, Profile};
 use knobgate_policy::{Access, Decision, Text};
 
-/// The program does something else with an access than the language says. A bug of knobgate.
+/// The program does something other than the language says. This is a bug in knobgate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The kernel that the program was compiled for and ran on.
@@ -16,7 +16,7 @@ pub struct Mismatch {
     pub decision: Decision,
     /// What the program should have done.
     pub expected: ProgramOutcome,
-    /// What it did, or why it was stopped.
+    /// What it did, or its fault.
     pub found: Result<ProgramOutcome, String>,
 }
 

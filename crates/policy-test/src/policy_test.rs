@@ -19,7 +19,7 @@ pub struct PolicyTest<'f> {
     compiled: Compiled,
     program: LoadedProgram,
     hook: Hook,
-    /// Has root's rights, whatever user the policy sees.
+    /// Runs as root, whatever user the policy sees.
     process: ProcessId,
 }
 
@@ -28,7 +28,7 @@ impl<'f> PolicyTest<'f> {
     ///
     /// # Errors
     ///
-    /// [`PolicyTestError`]: it needs something that the kernel does not have, or is too large.
+    /// [`PolicyTestError`]: it needs something that the kernel does not have, or it is too large.
     pub fn new(file: &'f PolicyFile, profile: &Profile) -> Result<Self, PolicyTestError> {
         let profile = *profile;
         if !profile.links {
@@ -39,7 +39,7 @@ impl<'f> PolicyTest<'f> {
         Self::of(file, compiled, profile)
     }
 
-    /// The same with a program that is already compiled: for tests of the compiler.
+    /// The same with a compiled program, for tests of the compiler.
     ///
     /// # Errors
     ///
@@ -61,16 +61,16 @@ impl<'f> PolicyTest<'f> {
         self.hook.profile()
     }
 
-    /// Where the program is stricter than the policy, because the kernel cannot do better.
+    /// Where the program is stricter than the policy, because of the kernel.
     pub fn degradations(&self) -> &[Degradation] {
         &self.compiled.degradations
     }
 
-    /// Decides one access. It has no influence on others: the knob holds [`Access::old`] before it.
+    /// Decides one access. The knob holds [`Access::old`] before it, so accesses do not affect each other.
     ///
     /// # Errors
     ///
-    /// [`DecideError`]: the kernel asks no policy about such an access; or the program does not do what the policy means.
+    /// [`DecideError`]: no program runs for such an access, or there is a mismatch.
     pub fn decide(&mut self, access: &Access) -> Result<Decided, DecideError> {
         let decision = evaluate(self.file.policy(), access);
         let effect = self.compiled.effect(&decision);
@@ -100,7 +100,7 @@ impl<'f> PolicyTest<'f> {
         TestReport { tests: (0..self.file.policy().tests().len()).map(|test| self.run_test(test)).collect() }
     }
 
-    /// What the program has to do.
+    /// The expected outcome.
     fn expected(&self, access: &Access, effect: &Effect) -> ProgramOutcome {
         let verdict = match self.file.policy().mode() {
             Mode::Enforce => &effect.verdict,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_does_something_else_is_a_mismatch() {
+    fn a_program_of_another_policy_is_a_mismatch() {
         let file = policy("clamp write vm.swappiness to ..60\nallow write vm.laptop_mode\n");
         let others = [
             "clamp write vm.swappiness to ..61\nallow write vm.laptop_mode\n",

@@ -92,12 +92,12 @@ fn is_as_expected(expected: &Expected, verdict: &Verdict) -> bool {
     }
 }
 
-/// The steps that failed, one a line: `web.knob:7: "the backlog stays in bounds" expects deny EPERM, and it is allow`.
+/// The steps that failed, one per line: `web.knob:7: "the backlog stays in bounds" expects deny EPERM, but it is allow`.
 impl fmt::Display for TestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for test in &self.tests {
             for step in test.steps.iter().filter(|step| !step.passed()) {
-                write!(f, "{}:{}: \"{}\" expects {}, and ", test.file, step.line, test.name, step.expected)?;
+                write!(f, "{}:{}: \"{}\" expects {}, but ", test.file, step.line, test.name, step.expected)?;
                 match &step.result {
                     Ok(decided) => writeln!(f, "it is {}", decided.verdict())?,
                     Err(why) => writeln!(f, "{why}")?,

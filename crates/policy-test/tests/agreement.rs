@@ -1,4 +1,4 @@
-//! Random policies and accesses, on every kernel that has links and in every form of program: programs do what policies mean.
+//! Programs do what policies mean: random policies and accesses, on every kernel with links and in every form of program.
 #![allow(missing_docs)]
 
 use knobgate_compiler::compile_inlining;

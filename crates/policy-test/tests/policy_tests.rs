@@ -1,4 +1,4 @@
-//! What becomes of accesses and of tests, for several kernels.
+//! Decisions and tests on several kernels.
 #![allow(missing_docs)]
 
 use knobgate_compiler::Degradation;
@@ -31,7 +31,7 @@ allow write vm.max_map_count if old <= new
 allow write kernel.hostname if uid == 1000 and comm == \"x\" and pos == 4
 ";
 
-/// Every verdict on every kernel that can have it; what a kernel lacks is a denial.
+/// Every verdict on several kernels. What a kernel cannot do is denied.
 #[test]
 fn accesses_are_decided_as_the_kernel_would() {
     let (set, errno) = (|text: &str| Verdict::Rewrite(text.into()), Verdict::Deny);
@@ -67,7 +67,7 @@ fn accesses_are_decided_as_the_kernel_would() {
 }
 
 #[test]
-fn why_a_verdict_is_another_one_on_a_kernel_is_said() {
+fn the_reason_for_a_stricter_verdict_is_reported() {
     let file = policy(POLICY);
     let why = |profile: &str| {
         let mut test = PolicyTest::new(&file, &kernel(profile)).expect("a test");
@@ -97,7 +97,7 @@ fn the_task_and_the_position_are_those_of_the_access() {
 }
 
 #[test]
-fn values_of_every_kind_reach_the_policy() {
+fn all_values_reach_the_policy() {
     let file = policy("policy p\ndefault write deny\nallow write a.b if old == \"x\"\nallow read ** nolog\n");
     let mut test = PolicyTest::new(&file, &Profile::default()).expect("a test");
     let knob = KnobName::parse("a.b").expect("a name");
@@ -118,7 +118,7 @@ fn values_of_every_kind_reach_the_policy() {
 }
 
 #[test]
-fn an_access_leaves_no_trace_for_the_next_one() {
+fn accesses_do_not_affect_each_other() {
     let file = policy(POLICY);
     let mut test = PolicyTest::new(&file, &Profile::default()).expect("a test");
     // The second name is below the first.
@@ -129,7 +129,7 @@ fn an_access_leaves_no_trace_for_the_next_one() {
 }
 
 #[test]
-fn what_no_policy_is_asked_about_is_not_decided() {
+fn accesses_that_reach_no_program_have_no_decision() {
     let file = policy(POLICY);
     let mut test = PolicyTest::new(&file, &Profile::default()).expect("a test");
     let access = write("kernel.hostname", b"x", "y");
@@ -146,7 +146,7 @@ fn what_no_policy_is_asked_about_is_not_decided() {
 }
 
 #[test]
-fn a_policy_in_audit_mode_is_tested_for_what_it_decides() {
+fn tests_of_a_policy_in_audit_mode_check_its_decisions() {
     let file = policy(
         "policy p\nmode audit\nclamp write vm.swappiness to 0..60\n\
          test \"t\" {\n  write vm.swappiness \"100\\n\" => set \"60\\n\\n\"\n  write vm.x \"1\" => deny EPERM\n}\n",
@@ -156,7 +156,7 @@ fn a_policy_in_audit_mode_is_tested_for_what_it_decides() {
 }
 
 #[test]
-fn a_failed_step_says_where_it_stands_and_what_it_is() {
+fn a_failed_step_has_its_line_and_verdict() {
     let file = policy(
         "policy p\nallow write vm.swappiness\n\n\
          test \"good\" {\n  read vm.swappiness => allow\n}\n\
@@ -168,11 +168,11 @@ fn a_failed_step_says_where_it_stands_and_what_it_is() {
         report.tests.iter().map(knobgate_policy_test::TestOutcome::passed).collect::<Vec<_>>(),
         [true, false]
     );
-    assert_eq!(report.to_string(), "p.knob:9: \"bad\" expects deny EPERM, and it is allow\n");
+    assert_eq!(report.to_string(), "p.knob:9: \"bad\" expects deny EPERM, but it is allow\n");
 }
 
 #[test]
-fn a_policy_that_a_kernel_cannot_have_is_an_error() {
+fn a_policy_that_a_kernel_does_not_support_is_an_error() {
     let comm = policy("policy p\nallow write ** if comm == \"x\"\n");
     assert!(matches!(PolicyTest::new(&comm, &kernel("5.15")), Err(PolicyTestError::Compile { .. })));
     assert!(matches!(PolicyTest::new(&comm, &kernel("5.4")), Err(PolicyTestError::NoLinks(_))));

@@ -5,9 +5,9 @@ use crate::KnobName;
 /// Whether a knob is read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccessKind {
-    /// `read(2)` and its relatives.
+    /// `read(2)`, `pread(2)`, `readv(2)` and so on.
     Read,
-    /// `write(2)` and its relatives.
+    /// `write(2)`, `pwrite(2)`, `writev(2)` and so on.
     Write,
 }
 

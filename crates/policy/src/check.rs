@@ -1,4 +1,4 @@
-//! From syntax to a policy: every rule is typed and measured here, so that nothing behind has to check again.
+//! From syntax to a policy. Types and limits of every rule are checked here, and nowhere after.
 
 mod comm;
 mod condition;
@@ -17,13 +17,13 @@ use crate::{
     Range, Rule, Severity, Source, Span, Test, TestStep, Text, limits,
 };
 
-/// How many warnings are kept: nobody reads more.
+/// At most this many warnings are kept.
 const WARNINGS_MAX: usize = 1000;
 
-/// What the checker is told besides the text.
+/// Options of the checker.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CheckOptions<'a> {
-    /// The knobs that there are. A pattern that matches none of them gets a warning.
+    /// The knobs that exist. A pattern that matches none of them gets a warning.
     pub knobs: Option<&'a [KnobName]>,
 }
 
@@ -54,7 +54,7 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, P
     Ok(file)
 }
 
-/// What makes it useless to look any further.
+/// An error that makes further checks useless.
 pub(crate) fn encoding_error(source: &Source) -> Option<Diagnostic> {
     if source.text().len() > limits::FILE_MAX {
         let message = format!("the file has more than {} MiB", limits::FILE_MAX >> 20);
@@ -62,14 +62,14 @@ pub(crate) fn encoding_error(source: &Source) -> Option<Diagnostic> {
     }
     source.not_utf8().map(|span| {
         Diagnostic::error("not-utf8", span, "the file is not UTF-8")
-            .label("the first byte that is not stands here")
+            .label("the first invalid byte")
             .help("in a text, other bytes are written `\\xHH`")
     })
 }
 
 struct Checker {
     diagnostics: Vec<Diagnostic>,
-    /// How many errors the rules had.
+    /// How many errors the rules have.
     errors: usize,
     /// What `width 64` declares.
     width_64: Vec<KnobPattern>,
@@ -107,7 +107,7 @@ impl Checker {
             self.diagnostics.extend(known::unknown_knobs(&rules, &pattern_spans, knobs));
         }
         let (tests, test_spans) = self.tests(parsed.tests);
-        // Without a header there is an error, as for every part that is missing here.
+        // If the header or another part is missing, an error has been reported.
         let policy = parsed.header?.node;
         Some(PolicyFile {
             source: Source::new("", ""),
@@ -161,7 +161,7 @@ impl Checker {
         Some((step.ok()?, span))
     }
 
-    /// The rule, if it is one.
+    /// The rule, if it is valid.
     fn rule(&mut self, syntax: RuleSyntax) -> Option<Rule> {
         let before = self.errors;
         let new = syntax.condition.as_ref().and_then(condition::first_new);
@@ -178,7 +178,7 @@ impl Checker {
         }
         let condition_span = syntax.condition.as_ref().map_or(syntax.span, |condition| condition.span);
         let patterns = syntax.patterns.into_iter().map(|pattern| pattern.node);
-        // Without errors, every part is there.
+        // Without errors, no part is missing.
         let rule = Rule::new(action?, syntax.kinds.node, patterns);
         let rule = match condition {
             Some(condition) => {
@@ -190,7 +190,7 @@ impl Checker {
         self.valid(rule, condition_span).map(|rule| rule.with_log(syntax.log))
     }
 
-    /// Whether the kinds of access go with the action, and with a condition that looks at the new value there.
+    /// Checks that the kinds of access fit the action and the condition, which looks at the new value at `new`.
     fn kinds(&mut self, syntax: &RuleSyntax, new: Option<Span>) {
         let kinds = &syntax.kinds;
         let action = match &syntax.action.node {
@@ -202,7 +202,7 @@ impl Checker {
         if let (Some(action), Err(error)) = (action, check_kinds(kinds.node, action.is_some(), false)) {
             let error = Diagnostic::invalid(&error, kinds.span)
                 .also(syntax.action.span, format!("`{action}` changes what is written"));
-            // Who wants what a read returns to be changed does not want a rule about writes.
+            // Changing the rule to one for writes would not help: the author wants to change what reads return.
             self.report(match kinds.node {
                 Kinds::Both => error.help(format!("write `{action} write …`")).suggest(kinds.span, "write"),
                 _ => error,
@@ -212,9 +212,9 @@ impl Checker {
         if let Err(error) = check_kinds(kinds.node, false, true) {
             self.report(Diagnostic::invalid(&error, new).also(kinds.span, "this rule is for reads alone"));
         } else if kinds.node == Kinds::Both && action.is_none() {
-            let warning = Diagnostic::warning("new-of-read", new, "every read that comes this far is denied")
+            let warning = Diagnostic::warning("new-of-read", new, "every read that gets this far is denied")
                 .also(kinds.span, "this rule is for reads too, and a read has no new value")
-                .help("make two rules of it, one for reads and one for writes");
+                .help("split it into two rules, one for reads and one for writes");
             self.report(warning);
         }
     }
@@ -246,14 +246,14 @@ impl Checker {
         }
     }
 
-    /// Whether a name begins with what a word processor makes of a quote, or is a word for every name.
+    /// Warns of a name that begins with a typographic quote, or is a word such as `all`.
     fn quotes(&mut self, pattern: &Spanned<KnobPattern>) {
         const QUOTES: [char; 5] = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}'];
         let Some(crate::Piece::Literal(start)) = pattern.node.pieces().first() else { return };
         let Ok(start) = std::str::from_utf8(start) else { return };
         if start.starts_with(QUOTES) {
             let warning =
-                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as a part of the name")
+                Diagnostic::warning("quoted-name", pattern.span, "the quote is taken as part of the name")
                     .help("names are written without quotes");
             let plain = start.trim_matches(QUOTES);
             self.report(match pattern.node.literal() {
@@ -265,7 +265,7 @@ impl Checker {
             });
         } else if pattern.node.literal().is_some() && ["all", "any", "everything"].contains(&start) {
             let warning =
-                Diagnostic::warning("word-as-name", pattern.span, "this is taken for the name of a knob")
+                Diagnostic::warning("word-as-name", pattern.span, "this is taken as the name of a knob")
                     .help("every knob is `**`")
                     .suggest(pattern.span, "**");
             self.report(warning);
@@ -287,9 +287,9 @@ impl Checker {
         checked.ok()
     }
 
-    /// What was made, or else the error is reported at `span`.
-    fn valid<T>(&mut self, made: Result<T, impl Into<PolicyError>>, span: Span) -> Option<T> {
-        made.map_err(|error| self.report(Diagnostic::invalid(&error.into(), span))).ok()
+    /// The value. An error is reported at `span`.
+    fn valid<T>(&mut self, result: Result<T, impl Into<PolicyError>>, span: Span) -> Option<T> {
+        result.map_err(|error| self.report(Diagnostic::invalid(&error.into(), span))).ok()
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

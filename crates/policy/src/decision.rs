@@ -2,29 +2,29 @@
 
 use crate::{AccessKind, Errno, Integer, Value, Width};
 
-/// A verdict with what made it.
+/// A verdict, and what decided it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What the policy says. Under [`Mode::Audit`](crate::Mode::Audit) it is reported and not enforced.
+    /// The verdict. In [`Mode::Audit`](crate::Mode::Audit) it is reported and not enforced.
     pub verdict: Verdict,
-    /// What said so.
+    /// What decided.
     pub by: DecidedBy,
     /// Whether an event is sent.
     pub log: bool,
 }
 
-/// What becomes of an access.
+/// What happens to an access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It passes as it is.
     Allow,
     /// It fails with this errno; the knob's handler does not run.
     Deny(Errno),
-    /// It passes with these bytes in place of the caller's, of the same length.
+    /// It passes with these bytes instead of the caller's; the length is the same.
     Rewrite(Vec<u8>),
 }
 
-/// What made a decision. Rules are named by their index in [`Policy::rules`](crate::Policy::rules).
+/// What decided. Rules are identified by their index in [`Policy::rules`](crate::Policy::rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecidedBy {
     /// The first rule that matched.
@@ -35,7 +35,7 @@ pub enum DecidedBy {
     EvalError {
         /// The rule.
         rule: usize,
-        /// Why not.
+        /// Why.
         error: EvalError,
     },
 }
@@ -44,8 +44,8 @@ pub enum DecidedBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// The name of the knob exceeds [`NAME_MAX`](crate::limits::NAME_MAX), and its last component does not tell that the
-    /// rule is about others ([`last_components`](crate::KnobPattern::last_components)).
+    /// The name of the knob is longer than [`NAME_MAX`](crate::limits::NAME_MAX), and its last component does not rule
+    /// out a match ([`last_components`](crate::KnobPattern::last_components)).
     #[error("the knob's name has more than {} bytes", crate::limits::NAME_MAX)]
     NameTooLong,
     /// The access is a read, or a write of no bytes.
@@ -57,36 +57,36 @@ pub enum EvalError {
     /// The write is at a position other than 0, so its bytes alone do not say what the knob will hold.
     #[error("the write is at a file position other than 0")]
     Position,
-    /// The value exceeds [`VALUE_MAX`](crate::limits::VALUE_MAX).
+    /// The value is longer than [`VALUE_MAX`](crate::limits::VALUE_MAX).
     #[error("the {0} value has more than {limit} bytes", limit = crate::limits::VALUE_MAX)]
     TooLong(Value),
-    /// Something other than white space and NULs stands behind the first newline or NUL: handlers disagree on
-    /// whether it belongs to the value.
+    /// Something other than white space and NULs follows the first newline or NUL. Handlers disagree on whether it
+    /// belongs to the value.
     #[error("the {0} value goes on after its first newline or NUL")]
     GoesOn(Value),
-    /// A NUL stands directly behind what might be a list of numbers: handlers of lists fail with the last of them, when they have
-    /// stored the others.
-    #[error("a NUL stands behind the {0} value, which might be a list of numbers")]
-    NulBehindList(Value),
-    /// The value is not a list of numbers that every handler would read alike.
+    /// A NUL directly follows what might be a list of numbers. Handlers of lists store all of the numbers but the last,
+    /// and then fail.
+    #[error("a NUL follows the {0} value, which might be a list of numbers")]
+    NulAfterList(Value),
+    /// The value is not a list of numbers that every handler parses the same way.
     #[error("the {0} value is not a number or a list of numbers")]
     NotNumbers(Value),
     /// A number is beyond 64 bits.
     #[error("a number of the {0} value is beyond 64 bits")]
     Overflow(Value),
-    /// The knob's handler could store a number that is written, or that a `clamp` would write, as another one.
+    /// The knob's handler could store a number that is written, or that a `clamp` would write, as another number.
     #[error("{number} is beyond the width of the knob, {low} to {high}, and could be stored as another number",
         low = .width.bounds().0, high = .width.bounds().1)]
     Width {
         /// The number.
         number: Integer,
-        /// What the knob stores as it is.
+        /// The numbers that the knob stores unchanged.
         width: Width,
     },
     /// The last number ends beyond [`NUMBERS_END_MAX`](crate::limits::NUMBERS_END_MAX).
     #[error("the numbers of the {0} value go beyond its first {limit} bytes", limit = crate::limits::NUMBERS_END_MAX)]
     NumbersTooLong(Value),
-    /// The value holds another number of numbers than the rule asks for.
+    /// The count of numbers in the value is not the one that the rule asks for.
     #[error("the {value} value holds {found} numbers where {expected} are needed")]
     Count {
         /// Which value.

@@ -1,4 +1,4 @@
-//! What the checker has to say about a policy. How it is drawn is up to the caller.
+//! Errors and warnings about a policy. The caller renders them.
 
 use crate::{PolicyError, Span};
 
@@ -6,28 +6,28 @@ use crate::{PolicyError, Span};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
-    /// Whether the policy can be used in spite of it.
+    /// Whether the policy can still be used.
     pub severity: Severity,
-    /// A short slug that stays the same from version to version, such as `unknown-action`.
+    /// A short, stable code such as `unknown-action`.
     pub code: &'static str,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
-    /// Where, and what is meant there.
+    /// Where, with a label.
     pub primary: Label,
-    /// Other places that have to do with it.
+    /// Related places.
     pub secondary: Vec<Label>,
     /// What to do about it.
     pub help: Option<String>,
-    /// A replacement of text that would mend it.
+    /// A replacement of text that fixes it.
     pub suggestion: Option<Suggestion>,
 }
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The policy means something, though perhaps not what was meant.
+    /// The policy is valid, but it may not mean what was intended.
     Warning,
-    /// There is no policy.
+    /// The policy is invalid.
     Error,
 }
 
@@ -45,7 +45,7 @@ pub struct Label {
 pub struct Suggestion {
     /// What is replaced; empty where something is inserted.
     pub span: Span,
-    /// What stands there instead.
+    /// The new text.
     pub replacement: String,
 }
 
@@ -65,7 +65,7 @@ impl Diagnostic {
         }
     }
 
-    /// What a constructor says of what stands at `span`.
+    /// The error of a constructor, at `span`.
     pub(crate) fn invalid(error: &PolicyError, span: Span) -> Self {
         let code = match error {
             PolicyError::BadName | PolicyError::NameTooLong => "bad-policy-name",

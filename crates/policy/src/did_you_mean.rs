@@ -1,10 +1,10 @@
-//! What somebody who misspelled a word may have meant.
+//! Suggestions for misspelled words.
 
-/// The candidate that is so near to `word` that it was probably meant.
+/// The candidate that is close enough to `word` to be what was meant.
 pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     match word.chars().count() {
         0 | 1 => None,
-        // Another short word is another word: only two letters that changed places are a slip.
+        // For short words, only two swapped letters are a typo: any other difference makes another word.
         2 => {
             let letters = |word: &str| {
                 let mut letters = word.to_ascii_lowercase().into_bytes();
@@ -17,27 +17,27 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     }
 }
 
-/// The same for the name of a knob. These are long and begin alike, so that what differs by more than two characters is
-/// another knob. So is one with another number: `net.ipv4` is no slip for `net.ipv6`, nor `eth1` for `eth0`.
+/// The same for the name of a knob. Names are long and share prefixes, so a difference of more than two characters
+/// means another knob. So does another number: `net.ipv4` is not a typo for `net.ipv6`, nor `eth1` for `eth0`.
 pub(crate) fn did_you_mean_knob<'a>(name: &str, knobs: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let digits = |name: &'a str| name.bytes().filter(u8::is_ascii_digit);
     let same_numbers = |knob: &&'a str| digits(knob).eq(name.bytes().filter(u8::is_ascii_digit));
     within(2, name, knobs.into_iter().filter(same_numbers))
 }
 
-/// The nearest candidate that at most `allowed` edits lead to; none without the feature `suggest`.
+/// The closest candidate within `allowed` edits; none without the feature `suggest`.
 #[cfg(not(feature = "suggest"))]
 fn within<'a>(_: usize, _: &str, _: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     None
 }
 
-/// The nearest candidate that at most `allowed` edits lead to.
+/// The closest candidate within `allowed` edits.
 #[cfg(feature = "suggest")]
 fn within<'a>(allowed: usize, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
-        // A distance is never less than the difference of the lengths.
+        // The distance is at least the difference of the lengths.
         if candidate.len().abs_diff(word.len()) > allowed {
             continue;
         }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_is_near_and_another_word_is_not() {
+    fn a_typo_is_close_and_another_word_is_not() {
         for (word, expected) in [
             ("alow", Some("allow")),
             ("ALLOW", Some("allow")),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_knob_of_the_same_folder_is_another_one() {
+    fn another_knob_in_the_same_directory_is_not_a_typo() {
         let knobs = ["kernel.sem", "net.ipv4.tcp_rmem"];
         assert_eq!(did_you_mean_knob("kernel.sysrq", knobs), None);
         assert_eq!(did_you_mean_knob("net.ipv4.tcp_rmen", knobs), Some("net.ipv4.tcp_rmem"));

@@ -6,7 +6,7 @@ use crate::{
     KnobPattern, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict, limits,
 };
 
-/// What one rule says of an access.
+/// Whether a rule applies to an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {
     /// It matches: it decides.
@@ -19,8 +19,8 @@ pub enum Applies {
     ConditionFalse,
 }
 
-/// Decides `access`: the first rule whose kinds, patterns and condition match it does, else the default. A rule
-/// that cannot be evaluated denies with `EINVAL`, whatever the rules behind it say.
+/// Decides `access`: by the first rule whose kinds, patterns and condition match, otherwise by the default. A rule that
+/// cannot be evaluated denies with `EINVAL`, whatever later rules say.
 pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
     for (index, rule) in policy.rules().iter().enumerate() {
         let verdict = applies(policy, rule, access).and_then(|applies| match applies {
@@ -44,10 +44,10 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
     Decision { verdict, by: DecidedBy::Default(access.kind()), log: default.logs() }
 }
 
-/// Whether `rule`, which stands in `policy`, matches `access`, and if not, why.
+/// Whether `rule`, a rule of `policy`, matches `access`, and if not, why.
 ///
 /// # Errors
-/// Where it cannot be told.
+/// The rule cannot be evaluated.
 pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies, EvalError> {
     if !rule.kinds().contains(access.kind()) {
         return Ok(Applies::OtherKind);
@@ -55,10 +55,10 @@ pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies,
     if !rule.patterns().iter().any(KnobPattern::matches_every_name) {
         let name = access.knob.as_bytes();
         if name.len() > limits::NAME_MAX {
-            // Its last component may tell that the rule is about others.
+            // Its last component may rule out a match.
             let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
             let may_match = |pattern: &KnobPattern| {
-                pattern.last_components().is_none_or(|spelled_out| spelled_out.contains(last))
+                pattern.last_components().is_none_or(|last_components| last_components.contains(last))
             };
             return if rule.patterns().iter().any(may_match) {
                 Err(EvalError::NameTooLong)
@@ -94,15 +94,15 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Eva
             if clamped == written {
                 return Ok(Verdict::Allow);
             }
-            stored_as_they_are(policy, &clamped, access)?;
+            check_stored_unchanged(policy, &clamped, access)?;
             let written_out: Vec<String> = clamped.iter().map(Integer::to_string).collect();
             rewrite(written_out.join(" ").as_bytes(), access)
         }
     }
 }
 
-/// Writes `replacement` in place of the new value, padded with newlines to exactly its length, so that `write(2)`
-/// returns what the caller expects.
+/// Replaces the new value with `replacement`, padded with newlines to the same length, so that `write(2)` returns what
+/// the caller expects.
 fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, EvalError> {
     let written = new(access)?;
     if written.len() > limits::VALUE_MAX {
@@ -116,10 +116,10 @@ fn rewrite(replacement: &[u8], access: &Access) -> Result<Verdict, EvalError> {
     Ok(if padded == written { Verdict::Allow } else { Verdict::Rewrite(padded) })
 }
 
-/// Whether `condition`, which stands in `policy`, holds for `access`.
+/// Whether `condition`, a condition of `policy`, holds for `access`.
 ///
 /// # Errors
-/// Where it cannot be told.
+/// The rule cannot be evaluated.
 pub fn holds(policy: &Policy, condition: &Condition, access: &Access) -> Result<bool, EvalError> {
     match condition {
         Condition::All(all) => {
@@ -187,16 +187,17 @@ fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Inte
     match value {
         Value::New => {
             let numbers = numbers(new(access)?, value)?;
-            stored_as_they_are(policy, &numbers, access)?;
+            check_stored_unchanged(policy, &numbers, access)?;
             Ok(numbers)
         }
-        // What the knob holds has been stored already.
+        // The current value has already been stored.
         Value::Old => numbers(old(access)?, value),
     }
 }
 
-/// Whether the knob's handler stores these numbers as they are: else they would be judged, and others stored.
-fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), EvalError> {
+/// Checks that the knob's handler stores these numbers unchanged. Otherwise the rule would look at one number, and the
+/// knob would store another.
+fn check_stored_unchanged(policy: &Policy, numbers: &[Integer], access: &Access) -> Result<(), EvalError> {
     let width = policy.width_of(access.knob.as_bytes());
     match numbers.iter().find(|number| !width.contains(**number)) {
         Some(&number) => Err(EvalError::Width { number, width }),
@@ -204,20 +205,20 @@ fn stored_as_they_are(policy: &Policy, numbers: &[Integer], access: &Access) -> 
     }
 }
 
-/// The new value, where it alone says what the knob will hold.
+/// The new value, if it alone determines what the knob will hold.
 fn new(access: &Access) -> Result<&[u8], EvalError> {
     let written = access.new.as_deref().filter(|new| !new.is_empty()).ok_or(EvalError::NoNew)?;
-    // The hook shows the low 32 bits. A handler treats any other position as one behind the value's end.
+    // The hook shows the low 32 bits. To a handler, any other position is after the end of the value.
     if access.pos as u32 == 0 { Ok(written) } else { Err(EvalError::Position) }
 }
 
-/// The current value. The hook shows an empty one as none.
+/// The current value. The hook shows no value if it is empty.
 fn old(access: &Access) -> Result<&[u8], EvalError> {
     access.old.as_deref().filter(|old| !old.is_empty()).ok_or(EvalError::NoOld)
 }
 
 impl Relation {
-    /// Whether `left` and `right` are so related.
+    /// Whether the relation holds between `left` and `right`.
     pub fn holds<T: Ord>(self, left: T, right: T) -> bool {
         match self {
             Relation::Less => left < right,

@@ -1,5 +1,5 @@
-//! The layout of a policy file. Comments, lines and the notation of names and integers stay as they are; white space and
-//! the escapes of texts become what everybody's are.
+//! The layout of a policy file. Comments, lines and the notation of names and integers stay as they are; white space
+//! and escapes in texts are normalised.
 
 use crate::lexer::{Punct, Token, TokenKind};
 use crate::parser::{self, Parsed};
@@ -18,8 +18,8 @@ use crate::{ParseError, Source, Span, check};
 /// ```
 ///
 /// # Errors
-/// What is wrong with the syntax. A text that parses but means nothing, such as a rule that compares two literals, can be
-/// laid out all the same.
+/// The syntax errors. A text that parses but is not a valid policy, such as a rule that compares two literals, can
+/// still be formatted.
 pub fn format(source: &Source) -> Result<String, ParseError> {
     if let Some(error) = check::encoding_error(source) {
         return Err(ParseError::new(source.clone(), vec![error]));
@@ -28,7 +28,8 @@ pub fn format(source: &Source) -> Result<String, ParseError> {
     if !errors.is_empty() {
         return Err(ParseError::new(source.clone(), errors));
     }
-    let mut layout = Layout { text: source.text(), lines: Vec::new(), open: Vec::new(), test: Test::None };
+    let mut layout =
+        Layout { text: source.text(), lines: Vec::new(), open: Vec::new(), test: TestPosition::None };
     layout.tokens(&tokens);
     let line_end = if first_line_is_crlf(source.text()) { "\r\n" } else { "\n" };
     Ok(finished(&layout.lines, line_end))
@@ -41,9 +42,9 @@ fn first_line_is_crlf(text: &str) -> bool {
 struct Layout<'a> {
     text: &'a str,
     lines: Vec<Line>,
-    /// The brackets that are open in the current statement.
+    /// The open brackets in the current statement.
     open: Vec<Punct>,
-    test: Test,
+    test: TestPosition,
 }
 
 #[derive(Default)]
@@ -55,9 +56,9 @@ struct Line {
     comment: Option<String>,
 }
 
-/// Where in a `test` block the current token stands.
+/// Where the current token is, relative to a `test` block.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Test {
+enum TestPosition {
     None,
     /// Between `test` and `{`.
     Header,
@@ -75,17 +76,17 @@ impl Layout<'_> {
                 continue;
             }
             let gap_start = before.map_or(0, |before| before.span.end);
-            let closes_test = self.test == Test::Steps
+            let closes_test = self.test == TestPosition::Steps
                 && self.open.is_empty()
                 && token.kind == TokenKind::Punct(Punct::BraceClose);
-            let behind_test_open = before.is_some_and(|before| {
-                self.test == Test::Steps
+            let after_test_open = before.is_some_and(|before| {
+                self.test == TestPosition::Steps
                     && self.open.is_empty()
                     && before.kind == TokenKind::Punct(Punct::BraceOpen)
             });
-            let apart = closes_test || behind_test_open;
+            let apart = closes_test || after_test_open;
             fresh |= apart;
-            let steps = usize::from(self.test == Test::Steps) * 2;
+            let steps = usize::from(self.test == TestPosition::Steps) * 2;
             let inside = 2 * self.open.len().max(usize::from(!fresh));
             let closer = is_closer(&token.kind);
             let indent = if closes_test {
@@ -117,15 +118,17 @@ impl Layout<'_> {
     fn track(&mut self, token: &Token, fresh: bool, closes_test: bool) {
         match token.kind {
             TokenKind::Word
-                if fresh && self.test == Test::None && &self.text[token.span.range()] == "test" =>
+                if fresh && self.test == TestPosition::None && &self.text[token.span.range()] == "test" =>
             {
-                self.test = Test::Header;
+                self.test = TestPosition::Header;
             }
-            TokenKind::Punct(Punct::BraceOpen) if self.test == Test::Header => self.test = Test::Steps,
+            TokenKind::Punct(Punct::BraceOpen) if self.test == TestPosition::Header => {
+                self.test = TestPosition::Steps;
+            }
             TokenKind::Punct(punct @ (Punct::ParenOpen | Punct::BracketOpen | Punct::BraceOpen)) => {
                 self.open.push(punct);
             }
-            _ if closes_test => self.test = Test::None,
+            _ if closes_test => self.test = TestPosition::None,
             ref kind if is_closer(kind) => {
                 self.open.pop();
             }
@@ -133,11 +136,11 @@ impl Layout<'_> {
         }
     }
 
-    /// Lays out what stands between two tokens: white space and comments. Whether it ended a line.
+    /// Lays out white space and comments between two tokens. Returns whether it ended a line.
     fn gap(&mut self, gap: Span, indent: usize) -> bool {
         let gap = self.text[gap.range()].trim_start_matches('\u{feff}');
         let mut pieces = gap.split('\n');
-        // Behind the token, on its line.
+        // After the token, on its line.
         if let Some(comment) = comment(pieces.next().unwrap_or_default()) {
             if self.lines.is_empty() {
                 self.start_line();
@@ -216,7 +219,7 @@ fn comment(gap: &str) -> Option<String> {
     gap.find('#').map(|at| gap[at..].trim_end().to_owned())
 }
 
-/// The lines with their ends. Comments behind neighbouring lines of code stand in one column.
+/// The lines with their ends. Comments after neighbouring lines of code are aligned.
 fn finished(lines: &[Line], line_end: &str) -> String {
     let last = lines
         .iter()

@@ -1,6 +1,6 @@
 //! The integers of the language.
 
-/// An integer between −2⁶³ and 2⁶⁴−1: whatever a signed or an unsigned 64-bit handler of the kernel can hold.
+/// An integer between −2⁶³ and 2⁶⁴−1: whatever a signed or unsigned 64-bit handler of the kernel can store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Integer(i128);
 

@@ -1,14 +1,14 @@
-//! From characters to tokens. The parser drives it, since names lex differently from conditions: it asks for a token
-//! or for a name, according to what stands next.
+//! From characters to tokens. Names are lexed differently from conditions, so the parser asks either for a token or for
+//! a name.
 
 use crate::{Diagnostic, Integer, Span, Text, notation};
 
-/// One token, with what is wrong with it if something is.
+/// One token, with its error if it has one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
     pub(crate) span: Span,
-    /// An error that is reported once the token is used, and in spite of which it can be.
+    /// An error that is reported when the token is used. The token can still be used.
     pub(crate) problem: Option<Box<Diagnostic>>,
 }
 
@@ -47,29 +47,29 @@ pub(crate) enum Punct {
     GreaterOrEqual,
     Greater,
     Arrow,
-    /// `=`, which is nothing.
+    /// `=`, which is not an operator.
     Assign,
-    /// `&&`, which is nothing.
+    /// `&&`, which is not an operator.
     DoubleAnd,
-    /// `||`, which is nothing.
+    /// `||`, which is not an operator.
     DoubleOr,
-    /// `!`, which is nothing.
+    /// `!`, which is not an operator.
     Bang,
-    /// `->`, which is nothing.
+    /// `->`, which is not an operator.
     ThinArrow,
-    /// `..=`, which is nothing.
+    /// `..=`, which is not an operator.
     RangeEqual,
-    /// `;`, which is nothing.
+    /// `;`, which separates nothing.
     Semicolon,
-    /// `...`, which is nothing.
+    /// `...`, which is not an operator.
     Ellipsis,
-    /// `===`, which is nothing.
+    /// `===`, which is not an operator.
     TripleEqual,
-    /// `=<`, which is nothing.
+    /// `=<`, which is not an operator.
     EqualOrLess,
-    /// `<>`, which is nothing.
+    /// `<>`, which is not an operator.
     LessOrGreater,
-    /// `=~`, which is nothing.
+    /// `=~`, which is not an operator.
     Resembles,
 }
 
@@ -112,7 +112,7 @@ pub(crate) struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    /// At the start of `text`, behind a byte order mark if there is one.
+    /// At the start of `text`, after a byte order mark if there is one.
     pub(crate) fn new(text: &'a str) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Self { text, at }
@@ -133,12 +133,12 @@ impl<'a> Lexer<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Passes over blanks and a comment, but not over the end of the line.
+    /// Skips blanks and a comment, but not the end of the line.
     pub(crate) fn skip_blanks(&mut self) {
         self.take_while(|c| matches!(c, ' ' | '\t'));
         if self.rest().starts_with('#') {
             self.take_while(|c| c != '\n');
-            // A carriage return before the line's end belongs to it.
+            // A carriage return before the line feed is part of the line's end.
             if self.rest().starts_with('\n') && self.text[..self.at].ends_with('\r') {
                 self.at -= 1;
             }
@@ -179,8 +179,8 @@ impl<'a> Lexer<'a> {
         Token { kind, span: Span::new(start, self.at), problem: problem.map(Box::new) }
     }
 
-    /// The next name or pattern: up to a character that cannot stand in one, braces and brackets taken as a whole. May be
-    /// empty.
+    /// The next name or pattern: up to a character that cannot be part of one. Braces and brackets are taken as a
+    /// whole. May be empty.
     pub(crate) fn name(&mut self) -> Token {
         self.skip_blanks();
         let start = self.at;
@@ -199,7 +199,7 @@ impl<'a> Lexer<'a> {
             }
             self.at += 1;
         }
-        // An escaped character may have been cut in half.
+        // An escaped character may have been split.
         while !self.text.is_char_boundary(self.at) {
             self.at += 1;
         }
@@ -246,7 +246,7 @@ impl<'a> Lexer<'a> {
         TokenKind::Text(text.into())
     }
 
-    /// What is behind a `\` in a text, if it is an escape.
+    /// The byte of an escape, after its `\`.
     fn escaped(&mut self) -> Option<u8> {
         let c = self.rest().chars().next().filter(|c| !matches!(c, '\n' | '\r'))?;
         self.at += c.len_utf8();
@@ -278,7 +278,7 @@ impl<'a> Lexer<'a> {
         self.at += (text.len() + 2).min(line.len());
         let span = Span::new(start, self.at);
         *problem = Some(
-            Diagnostic::error("single-quotes", span, "texts stand between double quotes")
+            Diagnostic::error("single-quotes", span, "texts are written between double quotes")
                 .help("use `\"`")
                 .suggest(span, Text::from(text).to_string()),
         );
@@ -312,30 +312,30 @@ fn unknown_escape(span: Span, text: &str) -> Diagnostic {
     Diagnostic::error("unknown-escape", span, "there is no such escape in a text").help(help)
 }
 
-/// Why a text is no integer.
+/// Why a text is not an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntegerError {
-    /// A character that is no digit of this base.
+    /// A character that is not a digit in this base.
     Digit(char, u32),
     /// A `_` that is not between two digits.
     Underscore,
-    /// No digit behind `0x`.
+    /// No digit after `0x`.
     NoDigits,
     /// Beyond 64 bits.
     TooLarge,
-    /// `64K` or `0b11`, with the number that it stands for.
+    /// `64K` or `0b11`, with its value.
     Notation(Option<Integer>),
-    /// `10s`: what it stands for depends on the knob.
+    /// `10s`, whose value depends on the knob.
     Unit,
 }
 
-/// Suffixes, with the power of two that each stands for.
+/// Suffixes, with their powers of two.
 const MAGNITUDES: &[(&str, u32)] = &[("K", 10), ("M", 20), ("G", 30), ("T", 40), ("P", 50), ("E", 60)];
 
-/// Suffixes of quantities that knobs count in their own units.
+/// Suffixes of units. Each knob has its own unit.
 const UNITS: &[&str] = &["s", "sec", "ms", "us", "ns", "min", "h", "d", "Hz", "kHz", "MHz", "pages"];
 
-/// The power of two that `suffix` stands for, as in `64K`, `64KiB` and `64kB`.
+/// The power of two of `suffix`, as in `64K`, `64KiB` and `64kB`.
 fn magnitude_of(suffix: &str) -> Option<u32> {
     let bare = suffix.strip_suffix(['b', 'B']).unwrap_or(suffix);
     let bare = bare.strip_suffix('i').unwrap_or(bare);
@@ -345,7 +345,7 @@ fn magnitude_of(suffix: &str) -> Option<u32> {
     MAGNITUDES.iter().find(|(name, _)| bare.eq_ignore_ascii_case(name)).map(|&(_, power)| power)
 }
 
-/// The number that `0b11`, `0o17` or `1e6` stands for.
+/// The value of `0b11`, `0o17` or `1e6`.
 fn foreign_number(magnitude: &str) -> Option<i128> {
     let prefixed = |prefix, base| i128::from_str_radix(magnitude.strip_prefix(prefix)?, base).ok();
     let scientific = || {
@@ -356,7 +356,7 @@ fn foreign_number(magnitude: &str) -> Option<i128> {
     prefixed("0b", 2).or_else(|| prefixed("0o", 8)).or_else(scientific)
 }
 
-/// The integer that `text` gives in base 0, with `_` between digits.
+/// Parses `text` in base 0, with `_` between digits.
 fn integer(text: &str) -> Result<Integer, IntegerError> {
     let (negative, magnitude) = match text.strip_prefix('-') {
         Some(magnitude) => (true, magnitude),
@@ -393,7 +393,7 @@ fn integer(text: &str) -> Result<Integer, IntegerError> {
             let Some(value) = notation else { return Err(IntegerError::Digit(c, base)) };
             return Err(IntegerError::Notation(Integer::new(if negative { -value } else { value })));
         };
-        // Stays far below the limit of an i128, as it stops here once it is beyond 64 bits.
+        // This stops once the number is beyond 64 bits, far below the limit of an i128.
         value = value * i128::from(base) + i128::from(digit);
         if value > Integer::MAX.get() {
             return Err(IntegerError::TooLarge);
@@ -406,24 +406,23 @@ impl IntegerError {
     fn diagnostic(self, span: Span, text: &str) -> Diagnostic {
         let error = |message: String| Diagnostic::error("bad-integer", span, message);
         match self {
-            Self::Digit(c, 8) if c.is_ascii_digit() => {
-                error(format!("`{c}` is no digit of an octal integer"))
-                    .help("a leading `0` makes an integer octal, as it does for the kernel")
-            }
+            Self::Digit(c, 8) if c.is_ascii_digit() => error(format!("`{c}` is not an octal digit"))
+                .help("a leading `0` makes an integer octal, as it does for the kernel"),
             Self::Digit(c, base) => error(format!(
-                "`{c}` is no digit of {} integer",
+                "`{c}` is not {} digit",
                 match base {
                     8 => "an octal",
                     16 => "a hexadecimal",
                     _ => "a decimal",
                 }
             )),
-            Self::Underscore => error("a `_` in an integer stands between two digits".to_owned()),
-            Self::NoDigits => error(format!("there are no digits behind `{text}`")),
+            Self::Underscore => error("a `_` in an integer must be between two digits".to_owned()),
+            Self::NoDigits => error(format!("there are no digits after `{text}`")),
             Self::TooLarge => Diagnostic::error("integer-too-large", span, "this integer is beyond 64 bits")
                 .help(format!("integers are between {} and {}", Integer::MIN, Integer::MAX)),
-            Self::Unit => error("integers have no units".to_owned())
-                .help("give the number in the unit in which the knob has it"),
+            Self::Unit => {
+                error("integers have no units".to_owned()).help("give the number in the knob's own unit")
+            }
             Self::Notation(value) => {
                 let error = error("integers are decimal, hexadecimal or octal, without a suffix".to_owned());
                 match value {
@@ -442,7 +441,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_are_read_in_base_0_with_underscores_between_digits() {
+    fn integers_are_parsed_in_base_0_with_underscores_between_digits() {
         for (text, value) in [
             ("0", 0),
             ("-0", 0),
@@ -481,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_resolves_its_escapes() {
+    fn escapes_in_texts_are_resolved() {
         let mut lexer = Lexer::new(r#""a\n\t\r\0\"\\\x7f\xffé" x"#);
         let token = lexer.token();
         assert_eq!(token.kind, TokenKind::Text(b"a\n\t\r\0\"\\\x7f\xff\xc3\xa9".to_vec().into()));

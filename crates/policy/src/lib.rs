@@ -1,8 +1,8 @@
-//! The policy language of knobgate: how it is read, and what it means.
+//! The policy language of knobgate: its syntax and its meaning.
 //!
-//! **In** comes the text of a policy, or the same as JSON. **Out** comes a checked [`Policy`], which [`evaluate()`] asks
-//! about one [`Access`] at a time and gets a [`Decision`]; or else a [`ParseError`] with all [`Diagnostic`]s that there are
-//! and their places in the text. The crate is pure: it reads no files and asks no kernel.
+//! **In**: the text of a policy, or the same policy as JSON. **Out**: a checked [`Policy`], or a [`ParseError`] with
+//! all [`Diagnostic`]s and their places in the text. [`evaluate()`] takes a policy and an [`Access`], and returns a
+//! [`Decision`]. The crate is pure: it reads no files and asks no kernel.
 //!
 //! ```
 //! use knobgate_policy::{Access, CheckOptions, KnobName, Source, Verdict, evaluate, parse};
@@ -36,10 +36,10 @@
 //! | --- | --- |
 //! | what a policy is | `model/`, [`limits`] |
 //! | a policy made by a program | [`Policy::new`], [`Rule::new`]; [`PolicyFile::of`] adds its text |
-//! | what it means | `evaluate.rs`; `value.rs` on how values are read, [`knobgate_glob`] on patterns, `width.rs` on what knobs store |
+//! | what it means | `evaluate.rs`; `value.rs` for how values are parsed, [`knobgate_glob`] for patterns, `width.rs` for what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
-//! | JSON | `parse_json`, `print_json`, `json_schema`, behind the feature `json` |
+//! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
 
 mod access;
@@ -76,7 +76,7 @@ pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
 pub use integer::Integer;
 #[cfg(feature = "json")]
-pub use json::{JsonError, json_schema, parse_json, print_json};
+pub use json::{JsonDiagnostic, JsonParseError, json_schema, parse_json, print_json};
 pub use knobgate_errno::Errno;
 pub use knobgate_glob::{Piece, Scope};
 pub use model::{

@@ -1,31 +1,31 @@
-//! The limits of the language. They are part of its meaning: a value that exceeds one cannot be evaluated,
-//! and what cannot be evaluated is denied (see [`evaluate`](crate::evaluate())).
+//! The limits of the language. They are part of its meaning: a rule cannot be evaluated for a value that exceeds one,
+//! and the access is denied (see [`evaluate`](crate::evaluate())).
 //!
-//! The limits on values come from the 512 bytes of stack that the kernel gives a BPF program, in which the
-//! name, the new value and the current value have to find room.
+//! The limits on values come from the 512 bytes of stack of a BPF program: the name, the new value and the current
+//! value have to fit.
 
 /// The longest knob name, in bytes, that a compiled policy can look at. The longest ones of Linux have about
 /// 63 bytes, with an interface name of 15.
 pub const NAME_MAX: usize = 255;
 
-/// The longest last component of a name, in bytes, that a pattern may spell out for programs to go by: they fetch the
-/// last component first, into a buffer of this length.
+/// The longest literal last component of a pattern, in bytes, that programs look at. They fetch the last component of
+/// the name first, into a buffer of this length.
 pub const LAST_COMPONENT_MAX: usize = 63;
 
-/// How many last components one pattern may spell out for programs to go by.
+/// How many last components of one pattern programs look at.
 pub const LAST_COMPONENTS_MAX: usize = 64;
 
 /// The longest new or current value, in bytes (padding included), that a compiled policy can look at.
 pub const VALUE_MAX: usize = 135;
 
-/// Where the last number of a value that is read as numbers must have ended, in bytes from its start.
+/// How far from its start the numbers of a value may extend, in bytes.
 pub const NUMBERS_END_MAX: usize = 63;
 
-/// How many numbers a value that is read as numbers may hold.
+/// How many numbers a value may hold.
 pub const ELEMENTS_MAX: usize = 8;
 
-/// The longest notation of one number in a value, in bytes, sign and prefix included: the kernel's
-/// `proc_get_long` takes no longer one (kernel/sysctl.c, `TMPBUFLEN`).
+/// The longest number in a value, in bytes, including sign and prefix. The kernel's `proc_get_long` takes no longer
+/// ones (kernel/sysctl.c, `TMPBUFLEN`).
 pub const NUMBER_CHARS_MAX: usize = 20;
 
 /// The longest name of a task, in bytes: the kernel keeps 15 (`TASK_COMM_LEN` without its NUL).

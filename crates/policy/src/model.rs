@@ -1,5 +1,5 @@
-//! A checked policy as data. The constructors check, and so every value of these types is valid, whether it comes from
-//! text, from JSON or from a program: [`evaluate`](crate::evaluate()) and the compiler have nothing left to check.
+//! A checked policy as data. The constructors check, so every value of these types is valid, whether it comes from
+//! text, from JSON or from a program. [`evaluate`](crate::evaluate()) and the compiler have nothing left to check.
 
 mod condition;
 mod error;

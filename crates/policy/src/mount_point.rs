@@ -1,5 +1,5 @@
-//! Directories below `/proc/sys` that other file systems are mounted on. What lies in them are no sysctls: their reads and
-//! writes do not pass the hook, and no program is asked about them.
+//! Directories below `/proc/sys` that other file systems are mounted on. The files in them are not sysctls: reads and
+//! writes do not reach the hook, so no program runs for them.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,20 @@ use knobgate_glob::{Piece, Scope};
 /// `sysctl_mount_point` as their child.
 const MOUNT_POINTS: [&str; 1] = ["fs/binfmt_misc"];
 
-/// A name that no policy decides about, since another file system is mounted above it.
+/// A name that is not a sysctl, because it is on another file system that is mounted below `/proc/sys`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{name}` is no sysctl, and no policy is asked about it: /proc/sys/{mount_point} is a file system of its own"
+    "`{name}` is not a sysctl, and no policy applies to it: /proc/sys/{mount_point} is a separate file system"
 )]
 pub struct NotASysctl {
     /// The name or pattern.
     pub name: String,
-    /// The directory that is mounted on, below `/proc/sys`.
+    /// The mount point, relative to `/proc/sys`.
     pub mount_point: &'static str,
 }
 
 impl NotASysctl {
-    /// What keeps a workload from writing there.
+    /// How to keep a workload from writing there.
     pub fn help(&self) -> String {
         let name = self.mount_point.rsplit('/').next().unwrap_or_default();
         format!(
@@ -34,7 +34,7 @@ impl NotASysctl {
 }
 
 impl KnobName {
-    /// Whether it names a sysctl.
+    /// Checks that it names a sysctl.
     ///
     /// ```
     /// use knobgate_policy::KnobName;
@@ -45,14 +45,14 @@ impl KnobName {
     /// ```
     ///
     /// # Errors
-    /// Where it is below a directory that another file system is mounted on.
+    /// It is below a mount point of another file system.
     pub fn check_is_sysctl(&self) -> Result<(), NotASysctl> {
         check(&[Piece::Literal(self.as_bytes().to_vec())], || self.to_string())
     }
 }
 
 impl KnobPattern {
-    /// Whether all alternatives of it can match sysctls. One that also matches other names is fine.
+    /// Checks that all alternatives can match sysctls. They may also match other names.
     pub(crate) fn check_is_sysctl(&self) -> Result<(), NotASysctl> {
         check(self.pieces(), || self.to_string())
     }
@@ -65,14 +65,14 @@ fn check(pieces: &[Piece], name: impl Fn() -> String) -> Result<(), NotASysctl> 
     }
 }
 
-/// Whether all names that `pieces` match are `path` or lie below it, for one choice of alternatives at least.
+/// Whether, for at least one choice of alternatives, all names that `pieces` match are `path` or below it.
 fn is_below(pieces: &[Piece], path: &[u8]) -> bool {
-    behind(pieces, &BTreeSet::from([0]), path).iter().any(|&matched| matched >= path.len())
+    matched(pieces, &BTreeSet::from([0]), path).iter().any(|&matched| matched >= path.len())
 }
 
-/// How much of `path` has been matched behind `pieces`, for each choice of alternatives after which nothing else can have
-/// been matched; `path.len() + 1` below it.
-fn behind(pieces: &[Piece], from: &BTreeSet<usize>, path: &[u8]) -> BTreeSet<usize> {
+/// How much of `path` `pieces` match, for each choice of alternatives that can match nothing else; `path.len() + 1` is
+/// below it.
+fn matched(pieces: &[Piece], from: &BTreeSet<usize>, path: &[u8]) -> BTreeSet<usize> {
     let below = path.len() + 1;
     let take = |matched: usize, byte: u8| match path.get(matched) {
         Some(&expected) => (byte == expected).then_some(matched + 1),
@@ -84,7 +84,7 @@ fn behind(pieces: &[Piece], from: &BTreeSet<usize>, path: &[u8]) -> BTreeSet<usi
             .filter_map(|&matched| bytes.iter().try_fold(matched, |matched, &byte| take(matched, byte)))
             .collect(),
         Piece::Alternatives(branches) => {
-            branches.iter().flat_map(|branch| behind(branch, &from, path)).collect()
+            branches.iter().flat_map(|branch| matched(branch, &from, path)).collect()
         }
         Piece::Any | Piece::Class { .. } => {
             let mut taken = (0..=u8::MAX).filter(|&byte| piece.takes(byte, Scope::Component));
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_only_match_below_a_mount_point_is_no_sysctl() {
+    fn a_pattern_that_only_matches_below_a_mount_point_is_not_a_sysctl() {
         for (pattern, is_sysctl) in [
             ("fs.binfmt_misc", false),
             ("fs.binfmt_misc.register", false),

@@ -21,10 +21,10 @@ use knobgate_glob::Piece;
 pub struct KnobName(Vec<u8>);
 
 impl KnobName {
-    /// Reads a name in either notation, escapes resolved.
+    /// Parses a name in either notation, and resolves escapes.
     ///
     /// # Errors
-    /// Where the text is no name, with the place.
+    /// The text is not a valid name; the error has the place.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, NotationError> {
         let pieces = notation::parse(text.as_ref(), Notation::Name)?;
         match <[Piece; 1]>::try_from(pieces) {
@@ -34,10 +34,10 @@ impl KnobName {
     }
 
     /// The name of the file at `path` below `/proc/sys`, byte for byte: components separated by `/`, nothing escaped.
-    /// This is the form in which the hook gives names.
+    /// The hook reports names in this form.
     ///
     /// # Errors
-    /// Where a component is empty, or holds a NUL.
+    /// A component is empty, or contains a NUL.
     pub fn from_path(path: impl Into<Vec<u8>>) -> Result<Self, NotationError> {
         let path = path.into();
         let error = |kind, start, end| Err(NotationError { kind, span: crate::Span::new(start, end) });
@@ -65,7 +65,7 @@ impl KnobName {
     }
 }
 
-/// The canonical notation, which is dotted; as a pattern, it matches this knob alone.
+/// The canonical notation, which is dotted. As a pattern, it matches only this knob.
 impl fmt::Display for KnobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         notation::write(&[Piece::Literal(self.0.clone())], Notation::Name, f)

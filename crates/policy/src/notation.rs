@@ -1,9 +1,9 @@
 //! How names and globs are written: from text to pieces and back.
 //!
-//! Names have two notations, `net.ipv4.tcp_mem` and `net/ipv4/tcp_mem`. The first separator met says which one is
-//! used; the other character is then an ordinary `.` of the name, so that `net.ipv4.conf.eno2/100.rp_filter` is the
-//! knob `net/ipv4/conf/eno2.100/rp_filter`. `\` takes the meaning from the character behind it; an escaped separator is
-//! an ordinary `.`, and says nothing about the notation. `\xHH` is one byte.
+//! Names have two notations, `net.ipv4.tcp_mem` and `net/ipv4/tcp_mem`. The first separator determines which one is
+//! used. The other character is then an ordinary `.` in the name: `net.ipv4.conf.eno2/100.rp_filter` is the knob
+//! `net/ipv4/conf/eno2.100/rp_filter`. `\` escapes the next character; an escaped separator is an ordinary `.`, and
+//! does not determine the notation. `\xHH` is one byte.
 
 mod read;
 mod write;
@@ -25,7 +25,7 @@ pub(crate) enum Notation {
     Text,
 }
 
-/// Text that is no name, pattern or glob.
+/// A text that is not a valid name, pattern or glob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
 #[non_exhaustive]
@@ -40,11 +40,11 @@ pub struct NotationError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotationErrorKind {
-    /// Nothing is there.
+    /// An empty name.
     #[error("the name is empty")]
     Empty,
     /// `/proc/sys/…`
-    #[error("names begin below `/proc/sys`")]
+    #[error("names are relative to `/proc/sys`")]
     Prefix,
     /// `.kernel` or `/kernel`
     #[error("the name begins with a separator")]
@@ -53,10 +53,10 @@ pub enum NotationErrorKind {
     #[error("the name ends with a separator")]
     TrailingSeparator,
     /// `net..core`
-    #[error("two separators have nothing between them")]
+    #[error("there is nothing between two separators")]
     EmptyComponent,
-    /// `*` and its like where one knob is named.
-    #[error("this is a pattern where the name of one knob is needed")]
+    /// `*` or another wildcard in the name of a single knob.
+    #[error("expected the name of one knob, found a pattern")]
     GlobInName,
     /// `[a-z` without its end.
     #[error("this `[` is never closed")]
@@ -83,24 +83,24 @@ pub enum NotationErrorKind {
     #[error("a class is negated with `!`")]
     Caret,
     /// `[./]`
-    #[error("a class stays inside one component, so that it holds no separator")]
+    #[error("a class stays inside one component, so it cannot contain a separator")]
     SeparatorInClass,
     /// `[é]`
-    #[error("a class holds single bytes, and this character has more than one")]
+    #[error("a class consists of single bytes, and this character has more than one")]
     WideCharacter,
     /// `\` at the end.
-    #[error("there is nothing behind this `\\`")]
+    #[error("nothing follows this `\\`")]
     EndsInEscape,
     /// `\n`
     #[error("there is no such escape")]
     UnknownEscape,
     /// `\x2f`, `\x00`
-    #[error("no component of a name holds this byte")]
+    #[error("no component of a name can contain this byte")]
     ImpossibleByte,
     /// A blank, a quote, `#` and so on inside a name.
     #[error("this character has to be escaped in a name")]
     Reserved,
-    /// More than [`NESTING_MAX`](limits::NESTING_MAX) braces inside each other.
+    /// Braces that are nested more than [`NESTING_MAX`](limits::NESTING_MAX) deep.
     #[error("alternatives are nested more than {} deep", limits::NESTING_MAX)]
     TooDeep,
     /// A newline or a NUL in a glob for texts.
@@ -115,35 +115,35 @@ impl NotationErrorKind {
     /// What to do about it, where that is not obvious.
     pub fn help(self) -> Option<&'static str> {
         Some(match self {
-            Self::Prefix => "drop `/proc/sys/`: names are given below it",
+            Self::Prefix => "drop `/proc/sys/`",
             Self::LeadingSeparator | Self::TrailingSeparator => "drop the separator",
-            Self::GlobInName => "escape the character with `\\` if it belongs to the name",
+            Self::GlobInName => "escape the character with `\\` if it is part of the name",
             Self::StrayBracket | Self::StrayBrace | Self::UnclosedClass | Self::UnclosedAlternatives => {
-                "escape it with `\\` if it belongs to the text"
+                "escape it with `\\` if it is part of the text"
             }
             Self::Caret => "write `[!…]`, or `\\^` for the character itself",
-            Self::SeparatorInClass => "write `\\.` for a dot that belongs to the name",
+            Self::SeparatorInClass => "write `\\.` for a dot that is part of the name",
             Self::WideCharacter => "write alternatives: `{é,è}`",
             Self::UnknownEscape => {
-                "`\\` stands before the punctuation that it escapes, or in `\\xHH`, which is one byte"
+                "`\\` goes before the punctuation that it escapes, or in `\\xHH`, which is one byte"
             }
             Self::Reserved => "put a `\\` before it",
-            Self::ImpossibleByte => "components are separated by `.` or `/`, and hold neither `/` nor NUL",
+            Self::ImpossibleByte => "components are separated by `.` or `/`, and contain neither `/` nor NUL",
             Self::NotOneLine => "the text of a value ends before its first newline or NUL: drop what follows",
             _ => return None,
         })
     }
 }
 
-/// Characters that mean something where names stand, so that a name has to escape them.
+/// Characters that have a meaning next to names, so that names have to escape them.
 const RESERVED: &[u8] = b",#\"';()=<>&|";
 
-/// Whether `byte` cannot stand in a name without a `\`, whatever surrounds it.
+/// Whether `byte` always needs a `\` in a name.
 pub(crate) fn is_reserved(byte: u8) -> bool {
     RESERVED.contains(&byte) || byte.is_ascii_whitespace() || byte.is_ascii_control()
 }
 
-/// Words that stand where a name could, so that a knob of that name cannot be written plainly.
+/// Words that can appear where a name can, so that names have to escape them.
 const KEYWORDS: &[&[u8]] = &[
     b"policy", b"mode", b"width", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore",
     b"read", b"write", b"to", b"if", b"log", b"nolog",
@@ -154,7 +154,7 @@ pub(crate) fn is_keyword(name: &[u8]) -> bool {
     KEYWORDS.contains(&name)
 }
 
-/// Adds `piece`, keeping the normal form.
+/// Adds `piece`, and keeps the normal form.
 pub(crate) fn push(pieces: &mut Vec<Piece>, piece: Piece) {
     match (pieces.last_mut(), piece) {
         (Some(Piece::Literal(before)), Piece::Literal(bytes)) => before.extend(bytes),
@@ -171,7 +171,7 @@ pub(crate) fn push(pieces: &mut Vec<Piece>, piece: Piece) {
     }
 }
 
-/// The length of the shortest notation, every escaped character counted as one byte.
+/// The length of the shortest notation. An escaped character counts as one byte.
 pub(crate) fn size(pieces: &[Piece]) -> usize {
     let piece_size = |piece: &Piece| match piece {
         Piece::Literal(bytes) => bytes.len(),

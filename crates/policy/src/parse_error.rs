@@ -1,10 +1,10 @@
-//! Why a text is no policy.
+//! Why a text is not a valid policy.
 
 use std::fmt;
 
 use crate::{Diagnostic, Severity, Source};
 
-/// Everything that is wrong with the text of a policy: at least one error, and the warnings besides.
+/// Everything that is wrong with the text of a policy: at least one error, and the warnings.
 ///
 /// ```
 /// use knobgate_policy::{CheckOptions, Source, parse};
@@ -33,7 +33,7 @@ impl ParseError {
         &self.text
     }
 
-    /// What is wrong with it, warnings included, in the order of the text.
+    /// Errors and warnings, in the order of the text.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
@@ -46,14 +46,23 @@ impl fmt::Display for ParseError {
         let Some(first) = errors.next() else { return Ok(()) };
         let (line, column) = self.text.line_column(first.primary.span.start);
         write!(f, "{}:{line}:{column}: {}", self.text.name(), first.message)?;
-        if let Some(help) = &first.help {
-            write!(f, "; {help}")?;
-        }
-        match errors.count() {
-            0 => Ok(()),
-            1 => f.write_str(" (and 1 more error)"),
-            more => write!(f, " (and {more} more errors)"),
-        }
+        write_help_and_more(f, first.help.as_deref(), errors.count())
+    }
+}
+
+/// Ends the message of the first error, after which there are `more`.
+pub(crate) fn write_help_and_more(
+    f: &mut fmt::Formatter<'_>,
+    help: Option<&str>,
+    more: usize,
+) -> fmt::Result {
+    if let Some(help) = help {
+        write!(f, "; {help}")?;
+    }
+    match more {
+        0 => Ok(()),
+        1 => f.write_str(" (and 1 more error)"),
+        more => write!(f, " (and {more} more errors)"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! From text to syntax, by recursive descent. Everything that is wrong is reported in one go: after an error, parsing
-//! goes on with the next statement.
+//! From text to syntax, by recursive descent. All errors are reported together: after an error, the parser continues
+//! with the next statement.
 
 mod condition;
 mod cursor;
@@ -17,10 +17,10 @@ use crate::{
     Relation, Span, Text,
 };
 
-/// All that a file says.
+/// The contents of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
-    /// The policy that the header begins.
+    /// The header.
     pub(crate) header: Option<Spanned<Policy>>,
     pub(crate) mode: Option<Spanned<Mode>>,
     pub(crate) default_read: Option<Spanned<Fallback>>,
@@ -29,13 +29,13 @@ pub(crate) struct Parsed {
     pub(crate) width_64: Vec<Spanned<KnobPattern>>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
-    /// What was wrong.
+    /// The errors.
     pub(crate) errors: Vec<Diagnostic>,
-    /// Every token that was used, if the caller asked for them; ends of lines only where they end a statement.
+    /// Every token that was used, if the caller asked for them. Ends of lines are included only if they end a statement.
     pub(crate) tokens: Vec<Token>,
 }
 
-/// An error has been reported; there is nothing to add.
+/// An error has been reported.
 #[derive(Debug)]
 struct Reported;
 
@@ -48,7 +48,7 @@ const STATEMENTS: &[&str] =
 /// The words that begin a rule.
 const ACTIONS: &[&str] = &["allow", "deny", "set", "clamp", "ignore"];
 
-/// Words of other languages for our actions.
+/// Words for actions in other languages.
 const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("permit", "allow"),
     ("accept", "allow"),
@@ -71,19 +71,19 @@ const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("force", "set"),
 ];
 
-/// Words that are near to another one of ours by chance.
+/// Words for which the suggestion would be wrong.
 const NO_ACTIONS: &[(&str, &str)] = &[
     ("drop", "`deny` fails a write, and `ignore` lets the writer believe that it worked"),
     ("get", "the actions are `allow`, `deny`, `set`, `clamp` and `ignore`"),
     ("let", "the actions are `allow`, `deny`, `set`, `clamp` and `ignore`"),
-    ("log", "`log` stands at the end of a rule: `allow write … log`"),
+    ("log", "`log` goes at the end of a rule: `allow write … log`"),
 ];
 
-/// Words of other languages for our modes.
+/// Words for modes in other languages.
 const FOREIGN_MODES: &[(&str, &str)] =
     &[("complain", "audit"), ("permissive", "audit"), ("monitor", "audit"), ("enforcing", "enforce")];
 
-/// How many errors are reported: more of them are the work of one mistake, or the file is no policy.
+/// How many errors are reported. More are caused by a single mistake, or the file is not a policy.
 const ERRORS_MAX: usize = 1000;
 
 /// Parses `text`, and keeps its tokens if `keep_tokens`.
@@ -109,16 +109,16 @@ struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
     peeked: Option<Token>,
-    /// How many brackets are open in which the ends of lines mean nothing.
+    /// The open brackets. Inside them, ends of lines are ignored.
     joined: usize,
-    /// The end of the last token used, ends of lines apart.
+    /// The end of the last token that was used, not counting ends of lines.
     end: usize,
     /// Where the current statement, or step of a test, begins.
     statement: usize,
     in_test: bool,
-    /// The operand and the relation of the comparison that was parsed last, if it was with a literal.
+    /// The operand and the relation of the last comparison, if it was with a literal.
     compared: Option<(Span, Relation)>,
-    /// Whether there were too many errors to go on.
+    /// Whether there were too many errors to continue.
     stopped: bool,
     keep_tokens: bool,
     parsed: Parsed,
@@ -230,7 +230,7 @@ impl<'a> Parser<'a> {
                 span,
                 format!("`{}` in the name of a policy", c.escape_debug()),
             )
-            .help("names of policies have letters, digits, `-`, `_` and `.`");
+            .help("a policy name consists of letters, digits, `-`, `_` and `.`");
             return Err(self.report(error));
         }
         if let TokenKind::Word = self.peek().kind {
@@ -242,7 +242,7 @@ impl<'a> Parser<'a> {
         }
         let policy = Policy::new(name).map_err(|error| self.report(Diagnostic::invalid(&error, span)))?;
         if let Some(first) = &self.parsed.header {
-            let error = Diagnostic::error("second-header", keyword.to(span), "a file holds one policy")
+            let error = Diagnostic::error("second-header", keyword.to(span), "a file contains one policy")
                 .also(first.span, "the first header");
             return Err(self.report(error));
         }
@@ -279,10 +279,9 @@ impl<'a> Parser<'a> {
         let help = "such as `width 64 vendor.limit`, for a knob whose handler keeps 64 bits";
         let bits = self.integer("`64`", Some(help))?;
         if bits.node != Integer::from(64) {
-            let error =
-                Diagnostic::error("bad-width", bits.span, "the width that can be declared is 64 bits")
-                    .help("a number beyond 32 bits is denied without a declaration")
-                    .suggest(bits.span, "64");
+            let error = Diagnostic::error("bad-width", bits.span, "only a width of 64 bits can be declared")
+                .help("a number beyond 32 bits is denied without a declaration")
+                .suggest(bits.span, "64");
             return Err(self.report(error));
         }
         let (patterns, broken) = self.patterns("width 64", Kinds::Write)?;
@@ -334,7 +333,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `default read write deny`, where `read` stands before.
+    /// `default read write deny`, after `read`.
     fn joined_defaults(&mut self, first: AccessKind) -> Reported {
         let second = self.peek_span();
         let rest = self.slice(Span::new(second.end, self.text.len())).lines().next().unwrap_or_default();
@@ -351,26 +350,26 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Reports a `:` or `=` in front of what is stated, and passes over it.
+    /// Reports and skips a `:` or `=` between the words of a statement.
     fn skip_separators(&mut self) {
         if matches!(self.peek().kind, TokenKind::Punct(Punct::Assign) | TokenKind::Stray(':')) {
             let span = self.next().span;
             let before = self.slice(Span::new(0, span.start));
             let start = before.trim_end_matches([' ', '\t']).len();
             let end = self.peek_span().start;
-            let error = Diagnostic::error("stray-separator", span, "nothing stands between the words here")
+            let error = Diagnostic::error("stray-separator", span, "the words here are not separated")
                 .help(format!("drop the `{}`", self.slice(span)))
                 .suggest(Span::new(start, end), " ");
             self.report(error);
         }
     }
 
-    /// `(ERRNO)` behind `deny`, or nothing, which is `EPERM`.
+    /// `(ERRNO)` after `deny`, or nothing, which is `EPERM`.
     fn errno_in_parens(&mut self) -> Parse<Errno> {
         if !self.peek_punct(Punct::ParenOpen) {
             if let Some((errno, span)) = self.foreign_errno(true) {
                 let error = Diagnostic::error("misplaced-errno", span, "an errno without parentheses")
-                    .help(format!("the errno stands in parentheses: `deny({errno})`"))
+                    .help(format!("the errno goes in parentheses: `deny({errno})`"))
                     .suggest(Span::new(self.end, span.end), format!("({errno})"));
                 self.report(error);
                 self.peeked = None;
@@ -390,7 +389,7 @@ impl<'a> Parser<'a> {
             let place = Span::new(self.end, self.end);
             if let TokenKind::Word = self.peek().kind {
                 let error = Diagnostic::error("unclosed-errno", self.peek_span(), "expected `)`")
-                    .help("close the parenthesis behind the errno")
+                    .help("close the parenthesis after the errno")
                     .suggest(place, ")");
                 return Err(self.report(error));
             }
@@ -418,7 +417,7 @@ impl<'a> Parser<'a> {
                 };
                 self.next();
                 self.report(error);
-                // What it was meant to be makes no difference to the checks that follow.
+                // For the checks that follow, any errno will do.
                 Ok(Errno::EPERM)
             }
             TokenKind::Integer(number) => {
@@ -475,7 +474,7 @@ impl<'a> Parser<'a> {
             if let Some((span, quoted)) = self.quoted_ahead() {
                 let message = format!("expected {expected}, found `{}`", self.slice(span));
                 let error = Diagnostic::error("unquoted-text", span, message)
-                    .help("texts stand between double quotes")
+                    .help("texts are written between double quotes")
                     .suggest(span, quoted);
                 return Err(self.report(error));
             }
@@ -496,7 +495,7 @@ impl<'a> Parser<'a> {
         Ok(Spanned::new(integer, self.next().span))
     }
 
-    /// The end of a statement, which has to be that of the line too.
+    /// The end of a statement, which must be the end of the line.
     fn end_of_line(&mut self, expected: &str) -> Parse<()> {
         match self.peek().kind {
             TokenKind::Newline | TokenKind::End => Ok(()),

@@ -1,5 +1,5 @@
-//! Patterns for the names of knobs, and globs for texts. What they mean is in [`glob`](crate::Piece), how they are
-//! written in [`NotationError`]'s module.
+//! Patterns for the names of knobs, and globs for texts. Their meaning is in [`glob`](crate::Piece), their notation in
+//! [`NotationError`]'s module.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,18 +25,17 @@ pub struct KnobPattern {
     pieces: Vec<Piece>,
 }
 
-/// A glob for texts: as in patterns for names, except that `*`, `?` and classes take any byte, and that `**` is the
-/// same as `*`.
+/// A glob for texts. Unlike in patterns for names, `*`, `?` and classes match any byte, and `**` is the same as `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextGlob {
     pieces: Vec<Piece>,
 }
 
 impl KnobPattern {
-    /// Reads a pattern in either notation.
+    /// Parses a pattern in either notation.
     ///
     /// # Errors
-    /// Where the text is no pattern, with the place.
+    /// The text is not a valid pattern; the error has the place.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, NotationError> {
         notation::parse(text.as_ref(), Notation::Pattern).map(|pieces| Self { pieces })
     }
@@ -46,18 +45,18 @@ impl KnobPattern {
         glob::matches(&self.pieces, name, Scope::Component)
     }
 
-    /// Whether it is `**`, which matches every name, one too long to look at included.
+    /// Whether it is `**`, which matches every name, even one that is too long to look at.
     pub fn matches_every_name(&self) -> bool {
         !self.pieces.is_empty() && self.pieces.iter().all(|piece| *piece == Piece::DoubleStar)
     }
 
-    /// What it is made of, in canonical form: the separator is `/`, and neither two literals nor two stars are
-    /// neighbours. Equal pieces are equal patterns.
+    /// Its pieces in canonical form: the separator is `/`, and neither two literals nor two stars are adjacent.
+    /// Patterns are equal if their pieces are.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// The one name that it matches, if it is made of nothing else.
+    /// The name, if it is a literal and so matches only one.
     pub fn literal(&self) -> Option<&[u8]> {
         match self.pieces.as_slice() {
             [Piece::Literal(name)] => Some(name),
@@ -65,8 +64,8 @@ impl KnobPattern {
         }
     }
 
-    /// The last components of the names that it matches, where it spells them out: without wildcards, and within
-    /// [`LAST_COMPONENTS_MAX`] and [`LAST_COMPONENT_MAX`]. No name with another last component is matched.
+    /// The last components of the names that it matches, if they are literals within [`LAST_COMPONENTS_MAX`] and
+    /// [`LAST_COMPONENT_MAX`]. It matches no name with another last component.
     ///
     /// ```
     /// use knobgate_policy::KnobPattern;
@@ -78,7 +77,7 @@ impl KnobPattern {
     pub fn last_components(&self) -> Option<BTreeSet<Vec<u8>>> {
         let mut tails = BTreeSet::from([Vec::new()]);
         for piece in self.pieces.iter().rev() {
-            let (spelled_out, is_whole) = match piece {
+            let (literals, is_whole) = match piece {
                 Piece::Literal(bytes) => {
                     let start = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
                     (BTreeSet::from([bytes[start..].to_vec()]), start > 0)
@@ -88,10 +87,10 @@ impl KnobPattern {
                 }
                 Piece::Any | Piece::Star | Piece::DoubleStar | Piece::Class { .. } => return None,
             };
-            if spelled_out.len() * tails.len() > LAST_COMPONENTS_MAX {
+            if literals.len() * tails.len() > LAST_COMPONENTS_MAX {
                 return None;
             }
-            tails = spelled_out
+            tails = literals
                 .iter()
                 .flat_map(|front| tails.iter().map(move |tail| [front.as_slice(), tail].concat()))
                 .collect();
@@ -103,7 +102,7 @@ impl KnobPattern {
     }
 }
 
-/// The bytes of one alternative, if it is nothing else and holds no separator.
+/// The bytes of one alternative, if it is a literal without a separator.
 fn within_component(branch: &[Piece]) -> Option<Vec<u8>> {
     match branch {
         [] => Some(Vec::new()),
@@ -113,10 +112,10 @@ fn within_component(branch: &[Piece]) -> Option<Vec<u8>> {
 }
 
 impl TextGlob {
-    /// Reads a glob. An empty one matches the empty text.
+    /// Parses a glob. An empty one matches the empty text.
     ///
     /// # Errors
-    /// Where the text is no glob, with the place.
+    /// The text is not a valid glob; the error has the place.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, NotationError> {
         notation::parse(text.as_ref(), Notation::Text).map(|pieces| Self { pieces })
     }
@@ -126,7 +125,7 @@ impl TextGlob {
         glob::matches(&self.pieces, text, Scope::Text)
     }
 
-    /// What it is made of; neither two literals nor two stars are neighbours. Equal pieces are equal globs.
+    /// Its pieces; neither two literals nor two stars are adjacent. Globs are equal if their pieces are.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }

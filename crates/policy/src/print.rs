@@ -1,4 +1,4 @@
-//! The canonical text of a policy. Parsed again, it gives the same policy.
+//! The canonical text of a policy. Parsing it gives the same policy.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -216,7 +216,7 @@ impl Display for TestStep {
     }
 }
 
-/// As a test states it.
+/// As written in a `test` block.
 impl Display for Access {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let text = |bytes: &[u8]| Text::from(bytes);
@@ -252,7 +252,7 @@ impl Display for Expected {
     }
 }
 
-/// As a test states it.
+/// As written in a `test` block.
 impl Display for Verdict {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,24 +1,24 @@
-//! Where things stand in a policy file.
+//! The text of a policy, and places in it.
 
 use std::ops::Range;
 
 use crate::{AccessKind, CheckOptions, Diagnostic, ParseError, Policy, parse, print};
 
-/// A stretch of a source: byte offsets, the end excluded.
+/// A range of byte offsets in a source; the end is excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
-    /// Offset behind the last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
-/// The text of a policy with the name that messages call it by.
+/// The text of a policy, and its name for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     name: String,
     text: String,
-    /// Where the first sequence stood that was not UTF-8.
+    /// The first sequence that was not UTF-8.
     not_utf8: Option<Span>,
     /// Offset of each line's first byte.
     lines: Vec<usize>,
@@ -38,7 +38,7 @@ pub struct PolicyFile {
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
-/// Where one `test` block stands.
+/// The places of one `test` block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TestSpans {
     /// From the word `test` to the name's end.
@@ -74,10 +74,10 @@ impl Span {
     }
 }
 
-/// Characters are counted in blocks of so many bytes.
+/// The size of the blocks in which characters are counted, in bytes.
 const BLOCK: usize = 4096;
 
-/// How many characters begin in `bytes`, which are a part of a text.
+/// How many characters begin in `bytes`, a part of a text.
 fn characters(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
 }
@@ -97,7 +97,7 @@ impl Source {
         Self { name: name.into(), text, not_utf8: None, lines, chars_before }
     }
 
-    /// The bytes of a file. What is not UTF-8 becomes `U+FFFD`, and an error when the source is parsed.
+    /// The bytes of a file. What is not UTF-8 is replaced by `U+FFFD`, and is an error when the source is parsed.
     pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> Self {
         let mut not_utf8 = None;
         if let Err(error) = str::from_utf8(bytes) {
@@ -107,7 +107,7 @@ impl Source {
         Self { not_utf8, ..Self::new(name, String::from_utf8_lossy(bytes)) }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -128,7 +128,7 @@ impl Source {
         (line, self.characters_before(offset) - self.characters_before(self.lines[line - 1]) + 1)
     }
 
-    /// How many characters begin before `offset`, in the time that it takes to look at one block.
+    /// How many characters begin before `offset`. Looks at one block only.
     fn characters_before(&self, offset: usize) -> usize {
         let offset = offset.min(self.text.len());
         let block = (offset / BLOCK).min(self.chars_before.len().saturating_sub(1));
@@ -141,20 +141,20 @@ impl Source {
         self.lines.partition_point(|&start| start <= offset).max(1)
     }
 
-    /// The text of a line counted from 1, without its end; empty where there is none.
+    /// The text of a line, counted from 1, without its end; empty if there is no such line.
     pub fn line_text(&self, line: usize) -> &str {
         let Some(&start) = line.checked_sub(1).and_then(|line| self.lines.get(line)) else { return "" };
         self.text[start..].lines().next().unwrap_or_default()
     }
 
-    /// Where the first sequence stood that was not UTF-8.
+    /// The first sequence that was not UTF-8.
     pub(crate) fn not_utf8(&self) -> Option<Span> {
         self.not_utf8
     }
 }
 
 impl PolicyFile {
-    /// `policy` with its [canonical text](print()), which messages call `name`, and with the warnings about that.
+    /// `policy` with its [canonical text](print()), called `name` in messages, and with the warnings about it.
     ///
     /// # Errors
     /// A policy whose text is longer than [`FILE_MAX`](crate::limits::FILE_MAX).
@@ -172,7 +172,7 @@ impl PolicyFile {
         &self.source
     }
 
-    /// What it says.
+    /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -182,27 +182,27 @@ impl PolicyFile {
         self.policy
     }
 
-    /// What looks like a mistake and is none by the rules of the language, by position.
+    /// The warnings, by position.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
 
-    /// Where the rule of this index stands.
+    /// The place of the rule with this index.
     pub fn rule_span(&self, rule: usize) -> Option<Span> {
         self.rule_spans.get(rule).copied()
     }
 
-    /// The line, counted from 1, on which the rule of this index begins.
+    /// The line, counted from 1, on which the rule with this index begins.
     pub fn rule_line(&self, rule: usize) -> Option<usize> {
         self.rule_span(rule).map(|span| self.source.line(span.start))
     }
 
-    /// The rule of this index as it is written, without its comment.
+    /// The text of the rule with this index, without its comment.
     pub fn rule_text(&self, rule: usize) -> Option<&str> {
         self.rule_span(rule).map(|span| self.source.slice(span))
     }
 
-    /// Where the default for accesses of `kind` is stated, if it is.
+    /// The place of the default for accesses of `kind`, if it is stated.
     pub fn default_span(&self, kind: AccessKind) -> Option<Span> {
         match kind {
             AccessKind::Read => self.default_read,
@@ -215,12 +215,12 @@ impl PolicyFile {
         self.default_span(kind).map(|span| self.source.line(span.start))
     }
 
-    /// Where the header of the `test` block of this index stands.
+    /// The place of the header of the `test` block with this index.
     pub fn test_span(&self, test: usize) -> Option<Span> {
         self.test_spans.get(test).map(|spans| spans.header)
     }
 
-    /// Where a step of a `test` block stands.
+    /// The place of a step of a `test` block.
     pub fn step_span(&self, test: usize, step: usize) -> Option<Span> {
         self.test_spans.get(test).and_then(|spans| spans.steps.get(step)).copied()
     }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_kept_as_replacement_characters() {
+    fn bytes_that_are_not_utf8_are_replaced() {
         let source = Source::from_bytes("x", b"ab\xffc");
         assert_eq!(source.text(), "ab\u{fffd}c");
         assert_eq!(source.slice(source.not_utf8().unwrap()), "\u{fffd}");

@@ -1,4 +1,4 @@
-//! What the parser makes of rules and tests: their parts with their places, not yet checked against each other.
+//! The parser's output: rules and tests with the places of their parts, not yet checked.
 
 use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
 
@@ -88,7 +88,7 @@ pub(crate) struct TestSyntax {
     pub(crate) name: Spanned<String>,
     pub(crate) steps: Vec<StepSyntax>,
     pub(crate) header: Span,
-    /// Whether some of it was wrong.
+    /// Whether it had an error.
     pub(crate) broken: bool,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct TestSyntax {
 #[derive(Debug)]
 pub(crate) struct StepSyntax {
     pub(crate) access: Access,
-    /// Where the name of the task is stated.
+    /// The place of the task's name.
     pub(crate) comm: Option<Span>,
     pub(crate) expected: Spanned<Expected>,
     pub(crate) span: Span,

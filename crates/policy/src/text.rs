@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// Bytes as they stand between double quotes, escapes resolved. Displayed quoted, so that what is shown can be
-/// pasted into a policy: `\n`, `\t`, `\r`, `\0`, `\"`, `\\` and `\xHH` for all else that is not printable ASCII
-/// or valid UTF-8.
+/// The bytes of a quoted text, with escapes resolved. `Display` quotes it, so that the output can be pasted into a
+/// policy: `\n`, `\t`, `\r`, `\0`, `\"`, `\\`, and `\xHH` for everything else that is not printable ASCII or valid
+/// UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Text(Vec<u8>);
 

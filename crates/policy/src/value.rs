@@ -1,12 +1,12 @@
-//! How the bytes of a value are read: as text, and as numbers.
+//! How the bytes of a value are parsed: as text, and as numbers.
 
 use crate::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX, NUMBERS_END_MAX, VALUE_MAX};
 use crate::{EvalError, Integer, Value};
 
-/// The text of a value: what stands before its first newline or NUL, as the kernel's string handler takes it.
-/// Anything but white space and NULs behind that makes rules that look at the value impossible to evaluate: handlers of lists of numbers go on
-/// reading in a second line, and those of bitmaps (`proc_do_large_bitmap`) behind a NUL. A NUL directly behind what might be a
-/// list of numbers does the same: handlers of lists store all of them but the last, with which they fail.
+/// The text of a value: everything before its first newline or NUL, as the kernel's string handler takes it. It is an
+/// error if anything but white space and NULs follows: handlers of lists of numbers go on reading in a second line, and
+/// those of bitmaps (`proc_do_large_bitmap`) after a NUL. It is also an error if a NUL directly follows what might be a
+/// list of numbers: handlers of lists store all of the numbers but the last, and then fail.
 pub(crate) fn text(bytes: &[u8], which: Value) -> Result<&[u8], EvalError> {
     if bytes.len() > VALUE_MAX {
         return Err(EvalError::TooLong(which));
@@ -14,7 +14,7 @@ pub(crate) fn text(bytes: &[u8], which: Value) -> Result<&[u8], EvalError> {
     let end = bytes.iter().position(|&byte| matches!(byte, b'\n' | 0)).unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
     if rest.first() == Some(&0) && starts_as_list(line) {
-        return Err(EvalError::NulBehindList(which));
+        return Err(EvalError::NulAfterList(which));
     }
     if rest.iter().all(|&byte| is_blank(byte) || matches!(byte, b'\n' | 0)) {
         Ok(line)
@@ -23,8 +23,8 @@ pub(crate) fn text(bytes: &[u8], which: Value) -> Result<&[u8], EvalError> {
     }
 }
 
-/// Whether a handler of lists might take a number off the front of `line`, which goes on behind it: behind white space as the
-/// kernel's `isspace` knows it, it begins as a number does, and has a blank somewhere.
+/// Whether a handler of lists might parse a number at the start of `line` and find more after it: after white space
+/// (the kernel's `isspace`), it begins like a number, and there is a blank somewhere.
 fn starts_as_list(line: &[u8]) -> bool {
     let start = line.iter().position(|&byte| !matches!(byte, 9..=13 | b' ' | 0xA0));
     let line = start.map_or(&[][..], |start| &line[start..]);
@@ -33,8 +33,8 @@ fn starts_as_list(line: &[u8]) -> bool {
 }
 
 /// The numbers of a value: its text as a list of `-`, if negative, and digits in base 0 (`0x` hexadecimal, other
-/// leading `0` octal, else decimal), with spaces and tabs around them, and nothing but spaces, tabs and newlines
-/// behind. This is what the kernel's `proc_get_long` and its `bpf_strtoul` agree on.
+/// leading `0` octal, else decimal), with spaces and tabs around them, and nothing but spaces, tabs and newlines after
+/// them. The kernel's `proc_get_long` and `bpf_strtoul` agree on these.
 pub(crate) fn numbers(bytes: &[u8], which: Value) -> Result<Vec<Integer>, EvalError> {
     let text = text(bytes, which)?;
     if bytes.contains(&0) {
@@ -55,7 +55,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Whether `token` is a number, of a length that the kernel takes.
+/// Whether `token` is a number that is not too long for the kernel.
 fn is_number(token: &[u8]) -> bool {
     let (base, digits) = base_and_digits(token);
     token.len() <= NUMBER_CHARS_MAX
@@ -63,10 +63,10 @@ fn is_number(token: &[u8]) -> bool {
         && digits.iter().all(|&digit| char::from(digit).is_digit(base))
 }
 
-/// The number that `token`, which [`is_number`], stands for; `None` if it is beyond 64 bits.
+/// The value of `token`, which [`is_number`]; `None` if it is beyond 64 bits.
 fn number(token: &[u8]) -> Option<Integer> {
     let (base, digits) = base_and_digits(token);
-    // 20 characters hold less than 2^80, so that this cannot overflow.
+    // 20 characters are less than 2^80, so this cannot overflow.
     let magnitude = digits.iter().fold(0i128, |number, &digit| {
         number * i128::from(base) + i128::from(char::from(digit).to_digit(base).unwrap_or(0))
     });

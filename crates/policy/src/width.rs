@@ -1,9 +1,9 @@
-//! Which numbers a knob stores as they are written.
+//! Which numbers a knob stores unchanged.
 //!
-//! The kernel reads every number of a value into 64 bits, and then most handlers keep 32 of them. Some check that nothing is
-//! lost, some do not: `proc_dointvec_ms_jiffies` (kernel/sysctl.c) stores 4294967296 as 0 before Linux 7.3. A bound on such
-//! a number would hold for what is written and not for what is stored. So a rule evaluates a new number only inside
-//! the [`Width`] of its knob.
+//! The kernel parses every number of a value into 64 bits, and most handlers keep 32 of them. Some check that nothing
+//! is lost, others do not: before Linux 7.3, `proc_dointvec_ms_jiffies` (kernel/sysctl.c) stores 4294967296 as 0. A
+//! bound would then hold for the number that is written, but not for the one that is stored. So a rule evaluates a new
+//! number only if it is inside the [`Width`] of the knob.
 
 mod known;
 
@@ -12,24 +12,24 @@ use std::sync::LazyLock;
 
 use crate::{Integer, KnobPattern, Policy, Range, limits};
 
-/// Which numbers the handler of a knob stores as they are written.
+/// Which numbers the handler of a knob stores unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Width {
-    /// What 32 bits hold, signed or unsigned: −2³¹ to 2³²−1. Of every knob about which nothing else is known. Each handler
-    /// of 32 bits stores a number of these as it is, or refuses it; or stores nothing and succeeds, as those of
-    /// `net.ipv6.conf.*.forwarding` and `vm.lowmem_reserve_ratio` do with what is more than 2³¹−1.
+    /// 32 bits, signed or unsigned: −2³¹ to 2³²−1. The width of every knob about which nothing else is known. A handler
+    /// of 32 bits stores such a number unchanged or rejects it. Above 2³¹−1, those of `net.ipv6.conf.*.forwarding` and
+    /// `vm.lowmem_reserve_ratio` store nothing and succeed.
     #[default]
     Bits32,
-    /// What 64 bits hold, signed or unsigned: −2⁶³ to 2⁶⁴−1. Of what a policy declares with `width 64`.
+    /// 64 bits, signed or unsigned: −2⁶³ to 2⁶⁴−1. The width of knobs that a policy declares with `width 64`.
     Bits64,
     /// 0 to 2³¹−1.
     Unsigned31,
     /// 0 to 2³²−1.
     Unsigned32,
-    /// 0 to 2⁶⁴−1. Before Linux 5.19, `proc_doulongvec_minmax` (kernel/sysctl.c) passes over a negative number, and succeeds.
+    /// 0 to 2⁶⁴−1. Before Linux 5.19, `proc_doulongvec_minmax` (kernel/sysctl.c) ignores a negative number, and succeeds.
     Unsigned64,
-    /// 0 to [`Width::TICKS_MAX`]: `proc_dointvec_userhz_jiffies` (kernel/sysctl.c) multiplies by the ticks of the timer, and
-    /// keeps 32 bits of that.
+    /// 0 to [`Width::TICKS_MAX`]: `proc_dointvec_userhz_jiffies` (kernel/sysctl.c) multiplies by the ticks of the
+    /// timer, and keeps 32 bits of that.
     UserHz,
 }
 
@@ -38,8 +38,8 @@ impl Width {
     pub const ALL: [Self; 6] =
         [Self::Bits32, Self::Bits64, Self::Unsigned31, Self::Unsigned32, Self::Unsigned64, Self::UserHz];
 
-    /// The greatest number of 1/`USER_HZ` seconds that no `HZ` up to 1000 takes beyond 31 bits: (2³¹−1)·`USER_HZ`/`HZ`, where
-    /// `USER_HZ` is 100.
+    /// The greatest number of 1/`USER_HZ` seconds that stays within 31 bits for every `HZ` up to 1000:
+    /// (2³¹−1)·`USER_HZ`/`HZ`, where `USER_HZ` is 100.
     pub const TICKS_MAX: u32 = ((i32::MAX as i64) * 100 / 1000) as u32;
 
     /// The least number and the greatest one.
@@ -63,54 +63,54 @@ impl Width {
         Range::new(Some(low), Some(high)).unwrap_or(Range::ALL)
     }
 
-    /// Whether `number` is stored as it is.
+    /// Whether `number` is stored unchanged.
     pub fn contains(self, number: Integer) -> bool {
         self.range().contains(number)
     }
 
-    /// What the handler of the knob `name` (in canonical form) is known for; `None` if nothing but the usual is.
+    /// The known width of the knob `name` (in canonical form); `None` if it is not in the list.
     pub fn known(name: &[u8]) -> Option<Self> {
         KNOWN.literals.get(name).copied().or_else(|| {
             KNOWN.globs.iter().find(|(pattern, _)| pattern.matches(name)).map(|(_, width)| *width)
         })
     }
 
-    /// That of the knob `name` where these patterns are declared to have 64 bits.
+    /// The width of the knob `name`, if these patterns are declared to have 64 bits.
     pub(crate) fn of(name: &[u8], declared: &[KnobPattern]) -> Self {
         let is_declared = || declared.iter().any(|pattern| pattern.matches(name));
         Self::known(name).unwrap_or_else(|| if is_declared() { Self::Bits64 } else { Self::default() })
     }
 
-    /// The knobs whose width is another one than [`Width::Bits32`], as far as it is known: no two patterns match the same name.
+    /// The knobs that are known to have a width other than [`Width::Bits32`]. No two patterns match the same name.
     pub fn all_known() -> &'static [(KnobPattern, Width)] {
         &ALL
     }
 }
 
-/// How a handler stores a number that has room.
+/// How a handler changes a number that is inside its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normalisation {
-    /// Up to the next tick of the timer, of which there are 100 to 1000 a second.
+    /// Rounded up to a tick of the timer, which ticks 100 to 1000 times a second.
     Milliseconds,
-    /// Down to the last tick of the timer, where that ticks 250 times a second.
+    /// Rounded down to a tick of the timer, if it ticks 250 times a second.
     UserTicks,
-    /// Up to the next power of two, and to `least`.
+    /// Rounded up to a power of two, at least to `least`.
     PowersOfTwo {
-        /// What is stored for every number below it.
+        /// The least number that is stored.
         least: u32,
     },
-    /// 0, or 1 for every other number.
+    /// 0 is stored as 0, every other number as 1.
     Booleans,
-    /// By rules of its own: how.
+    /// In another way, described by this text.
     Own(&'static str),
-    /// As what it is in hexadecimal: a mask or a list of CPUs.
+    /// Parsed as hexadecimal: a mask or a list of CPUs.
     CpuMask,
 }
 
 impl Normalisation {
-    /// How the knobs that `pattern` matches store numbers that have room, if it is known of all of them.
+    /// How the knobs that `pattern` matches change numbers, if it is known of all of them.
     pub fn known(pattern: &KnobPattern) -> Option<Self> {
-        let found = OTHERWISE.iter().find(|(known, _)| match pattern.literal() {
+        let found = NORMALISATIONS.iter().find(|(known, _)| match pattern.literal() {
             Some(name) => known.matches(name),
             None => known == pattern,
         });
@@ -118,24 +118,25 @@ impl Normalisation {
     }
 }
 
-static OTHERWISE: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| {
-    let patterns =
-        known::OTHERWISE.iter().flat_map(|&(how, patterns)| patterns.iter().map(move |&text| (text, how)));
+static NORMALISATIONS: LazyLock<Vec<(KnobPattern, Normalisation)>> = LazyLock::new(|| {
+    let patterns = known::NORMALISATIONS
+        .iter()
+        .flat_map(|&(how, patterns)| patterns.iter().map(move |&text| (text, how)));
     patterns.map(|(text, how)| (KnobPattern::parse(text).expect("a constant"), how)).collect()
 });
 
-/// A number of so many decimal digits is inside every width.
+/// A number with this many decimal digits is inside every width.
 pub const SHORT_DIGITS: u32 = 8;
 const _: () = assert!(10u32.pow(SHORT_DIGITS) - 1 <= Width::TICKS_MAX);
 
 impl Policy {
-    /// Which numbers the knob `name` (in canonical form) stores as they are written: what is [known](Width::all_known) of it,
-    /// and else what the policy declares. Of a name beyond [`NAME_MAX`](limits::NAME_MAX) nothing is known.
+    /// The width of the knob `name` (in canonical form): the [known](Width::all_known) one, otherwise what the policy
+    /// declares. Nothing is known about names longer than [`NAME_MAX`](limits::NAME_MAX).
     pub fn width_of(&self, name: &[u8]) -> Width {
         if name.len() > limits::NAME_MAX { self.width_elsewhere() } else { Width::of(name, self.width_64()) }
     }
 
-    /// That of knobs of which neither the policy nor anybody else says anything.
+    /// The width of knobs that are neither known nor declared by the policy.
     pub fn width_elsewhere(&self) -> Width {
         if self.width_64().iter().any(KnobPattern::matches_every_name) {
             Width::Bits64
@@ -152,16 +153,16 @@ static ALL: LazyLock<Vec<(KnobPattern, Width)>> = LazyLock::new(|| {
     patterns.map(|(text, width)| (KnobPattern::parse(text).expect("a constant"), width)).collect()
 });
 
-static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+static KNOWN: LazyLock<KnownWidths> = LazyLock::new(|| {
     let (literals, globs): (Vec<_>, Vec<_>) =
         ALL.iter().partition(|(pattern, _)| pattern.literal().is_some());
     let literals =
         literals.into_iter().filter_map(|(pattern, width)| Some((pattern.literal()?, *width))).collect();
-    Known { literals, globs: globs.into_iter().map(|(pattern, width)| (pattern, *width)).collect() }
+    KnownWidths { literals, globs: globs.into_iter().map(|(pattern, width)| (pattern, *width)).collect() }
 });
 
-/// The list, to look names up.
-struct Known {
+/// The list, for lookups by name.
+struct KnownWidths {
     literals: HashMap<&'static [u8], Width>,
     globs: Vec<(&'static KnobPattern, Width)>,
 }

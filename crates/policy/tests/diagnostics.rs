@@ -1,64 +1,68 @@
-//! What the checker says about mistakes. Each case is drawn as plain text and compared with a snapshot.
+//! The diagnostics for mistakes, rendered as plain text and compared with snapshots.
 
 use std::fmt::Write;
 
 use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity, Source, Span, parse, parse_json};
 
-/// Every diagnostic of `text`, drawn.
-fn drawn(text: &str) -> String {
-    drawn_with(text, &CheckOptions::default())
+/// Every diagnostic of `text`, rendered.
+fn rendered(text: &str) -> String {
+    rendered_with(text, &CheckOptions::default())
 }
 
-fn drawn_with(text: &str, options: &CheckOptions<'_>) -> String {
+fn rendered_with(text: &str, options: &CheckOptions<'_>) -> String {
     let source = Source::new("x.knob", text);
     let diagnostics = match parse(source.clone(), options) {
         Ok(file) => file.warnings().to_vec(),
         Err(error) => error.into_iter().collect(),
     };
-    let mut drawing = String::new();
+    let mut rendering = String::new();
     for diagnostic in &diagnostics {
-        draw(&mut drawing, &source, diagnostic);
+        render(&mut rendering, &source, diagnostic);
     }
-    drawing
+    rendering
 }
 
-fn draw(drawing: &mut String, source: &Source, diagnostic: &Diagnostic) {
-    writeln!(drawing, "{}[{}]: {}", diagnostic.severity, diagnostic.code, diagnostic.message).unwrap();
-    mark(drawing, source, diagnostic.primary.span, '^', &diagnostic.primary.text);
+fn render(rendering: &mut String, source: &Source, diagnostic: &Diagnostic) {
+    writeln!(rendering, "{}[{}]: {}", diagnostic.severity, diagnostic.code, diagnostic.message).unwrap();
+    mark(rendering, source, diagnostic.primary.span, '^', &diagnostic.primary.text);
     for label in &diagnostic.secondary {
-        mark(drawing, source, label.span, '-', &label.text);
+        mark(rendering, source, label.span, '-', &label.text);
     }
     if let Some(help) = &diagnostic.help {
-        writeln!(drawing, "  help: {help}").unwrap();
+        writeln!(rendering, "  help: {help}").unwrap();
     }
     if let Some(suggestion) = &diagnostic.suggestion {
-        let mut mended = source.text().to_owned();
-        mended.replace_range(suggestion.span.range(), &suggestion.replacement);
-        let line = Source::new("", mended);
-        writeln!(drawing, "  try:  {}", line.line_text(line.line(suggestion.span.start))).unwrap();
+        let mut fixed = source.text().to_owned();
+        fixed.replace_range(suggestion.span.range(), &suggestion.replacement);
+        let line = Source::new("", fixed);
+        writeln!(rendering, "  try:  {}", line.line_text(line.line(suggestion.span.start))).unwrap();
     }
 }
 
-fn mark(drawing: &mut String, source: &Source, span: Span, caret: char, text: &str) {
+fn mark(rendering: &mut String, source: &Source, span: Span, caret: char, text: &str) {
     let (line, column) = source.line_column(span.start);
     let shown = source.line_text(line).replace('\0', "\u{2400}").replace('\r', "\u{240d}");
     let width = source.slice(span).lines().next().unwrap_or_default().chars().count().max(1);
-    writeln!(drawing, "{line:3} | {shown}").unwrap();
+    writeln!(rendering, "{line:3} | {shown}").unwrap();
     let marks = caret.to_string().repeat(width);
-    writeln!(drawing, "    | {}{marks} {text}", " ".repeat(column - 1)).unwrap();
-    while drawing.ends_with(" \n") {
-        drawing.truncate(drawing.len() - 2);
-        drawing.push('\n');
+    writeln!(rendering, "    | {}{marks} {text}", " ".repeat(column - 1)).unwrap();
+    while rendering.ends_with(" \n") {
+        rendering.truncate(rendering.len() - 2);
+        rendering.push('\n');
     }
 }
 
-/// One snapshot for a table of lines, each drawn as the only rule of a policy.
+/// One snapshot for a table of lines, each rendered as the only rule of a policy.
 fn table(lines: &[&str]) -> String {
     let mut table = String::new();
     for line in lines {
-        let drawing = drawn(&format!("policy x\n{line}\n"));
-        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {line:?}\n") } else { drawing })
-            .unwrap();
+        let rendering = rendered(&format!("policy x\n{line}\n"));
+        writeln!(
+            table,
+            "{}",
+            if rendering.is_empty() { format!("nothing about {line:?}\n") } else { rendering }
+        )
+        .unwrap();
     }
     table
 }
@@ -84,10 +88,10 @@ fn headers() {
         "policy x\ndefault write block\n",
         "policy x\ndefault write deny(EPREM)\n",
     ] {
-        writeln!(table, "{}", drawn(text)).unwrap();
+        writeln!(table, "{}", rendered(text)).unwrap();
     }
     let name = "x".repeat(64);
-    writeln!(table, "{}", drawn(&format!("policy {name}\n"))).unwrap();
+    writeln!(table, "{}", rendered(&format!("policy {name}\n"))).unwrap();
     insta::assert_snapshot!(table);
 }
 
@@ -158,7 +162,7 @@ fn names_and_patterns() {
 }
 
 #[test]
-fn what_is_no_sysctl() {
+fn names_that_are_not_sysctls() {
     let mut table = table(&[
         "deny write fs.binfmt_misc.**",
         "allow read fs.file-max, fs.binfmt_misc.status",
@@ -175,7 +179,7 @@ fn what_is_no_sysctl() {
 }
 
 #[test]
-fn conditions_on_a_name_that_the_task_chooses() {
+fn conditions_on_the_name_of_the_task() {
     let mut table = String::new();
     for body in [
         "allow write vm.a if comm == \"sysctl\"",
@@ -185,21 +189,25 @@ fn conditions_on_a_name_that_the_task_chooses() {
         "deny write vm.* if comm == \"evil\"\nclamp write vm.a to 1..2",
         "deny read vm.a if comm == \"evil\"",
         "deny write vm.a if comm == \"evil\"\nallow write vm.a if new == 1\ndeny write vm.a",
-        // Nothing is gained by another name.
+        // The task gains nothing by another name.
         "deny(EACCES) write vm.a if comm == \"evil\"",
         "deny(EACCES) write vm.a if comm == \"evil\"\nallow write kernel.**\nallow read **",
         "deny(EACCES) read vm.a if comm == \"evil\"\ndeny read vm.a",
         "deny(EACCES) write vm.a if comm == \"evil\"\ndeny write vm.a\nallow write **",
     ] {
-        let drawing = drawn(&format!("policy x\n{body}\n"));
-        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {body:?}\n") } else { drawing })
-            .unwrap();
+        let rendering = rendered(&format!("policy x\n{body}\n"));
+        writeln!(
+            table,
+            "{}",
+            if rendering.is_empty() { format!("nothing about {body:?}\n") } else { rendering }
+        )
+        .unwrap();
     }
     insta::assert_snapshot!(table);
 }
 
 #[test]
-fn a_pattern_has_limits() {
+fn patterns_have_limits() {
     let long = format!("allow write kernel.{}", "a".repeat(250));
     let deep = format!("allow write {}a{}", "{b,".repeat(33), "}".repeat(33));
     insta::assert_snapshot!(table(&[&long, &deep]));
@@ -339,14 +347,14 @@ fn tests_of_policies() {
         "test \"x\" {\n}",
         "test \"x\" { read a.b => allow }\ntest \"x\" { read a.b => allow }",
     ] {
-        writeln!(table, "{}", drawn(&format!("policy x\n{body}\n"))).unwrap();
+        writeln!(table, "{}", rendered(&format!("policy x\n{body}\n"))).unwrap();
     }
     insta::assert_snapshot!(table);
 }
 
 #[test]
-fn all_errors_of_a_file_come_in_the_order_of_the_text() {
-    insta::assert_snapshot!(drawn(
+fn all_errors_of_a_file_are_reported_in_order() {
+    insta::assert_snapshot!(rendered(
         "policy x\n\
          alow write kernel.a\n\
          allow write kernel.a if new in {1,\n  2,\n  three,\n  4}\n\
@@ -359,7 +367,7 @@ fn all_errors_of_a_file_come_in_the_order_of_the_text() {
 }
 
 #[test]
-fn rules_that_are_never_reached() {
+fn unreachable_rules() {
     let mut table = String::new();
     for body in [
         "deny write kernel.**\nallow write kernel.panic",
@@ -368,33 +376,37 @@ fn rules_that_are_never_reached() {
         "deny read **\ndeny write net.**\nallow read write net.core.*",
         "allow write net.ipv4.conf.**\ndeny write net.ipv4.conf.*.rp_filter",
         "deny write **\nallow write **",
-        // None of these is.
+        // All of these are reachable.
         "deny write kernel.** if new == 1\nallow write kernel.panic",
         "deny read kernel.**\nallow write kernel.panic",
         "deny write kernel.*\nallow write kernel.a.b",
         "deny write kernel.a\nallow write kernel.?",
         "deny write **\nallow read write **",
     ] {
-        let drawing = drawn(&format!("policy x\n{body}\n"));
-        writeln!(table, "{}", if drawing.is_empty() { format!("nothing about {body:?}\n") } else { drawing })
-            .unwrap();
+        let rendering = rendered(&format!("policy x\n{body}\n"));
+        writeln!(
+            table,
+            "{}",
+            if rendering.is_empty() { format!("nothing about {body:?}\n") } else { rendering }
+        )
+        .unwrap();
     }
     insta::assert_snapshot!(table);
 }
 
 #[test]
-fn patterns_that_match_no_knob_of_a_list() {
+fn unknown_knobs() {
     let knobs: Vec<KnobName> = ["kernel.core_pattern", "kernel.panic", "net.core.somaxconn"]
         .iter()
         .map(|name| KnobName::parse(name).unwrap())
         .collect();
     let options = CheckOptions { knobs: Some(&knobs) };
     let text = "policy x\nallow write kernel.core_patern, kernel.panic, net.cor.*, n*.**, banana\n";
-    insta::assert_snapshot!(drawn_with(text, &options));
+    insta::assert_snapshot!(rendered_with(text, &options));
 }
 
 #[test]
-fn numbers_that_a_knob_stores_as_others() {
+fn numbers_that_a_knob_stores_as_other_numbers() {
     insta::assert_snapshot!(table(&[
         "allow write net.ipv4.icmp_ratelimit if new >= 4294967296",
         "allow write net.ipv4.neigh.eth0.locktime if 2 <= new <= 300_000_000",
@@ -405,7 +417,7 @@ fn numbers_that_a_knob_stores_as_others() {
         // Some knob may store it.
         "allow write kernel.shmmax, kernel.shm*, ** if new <= 18446744073709551615",
         "allow write kernel.pan* if new <= 18446744073709551615",
-        // Nothing new, or nothing written.
+        // The current value, or a rule for reads.
         "allow write kernel.panic if old <= 4294967296",
         "allow read kernel.panic if old <= 4294967296",
         // Ticks, powers of two, booleans, bits.
@@ -450,7 +462,7 @@ fn strange_files() {
         "policy x\rallow read a.b\n",
         "policy x\n\0\0\0\nallow read a.b\0\n",
     ] {
-        writeln!(table, "{text:?}\n{}", drawn(text)).unwrap();
+        writeln!(table, "{text:?}\n{}", rendered(text)).unwrap();
     }
     insta::assert_snapshot!(table);
 }
@@ -466,7 +478,7 @@ fn a_file_that_is_not_utf8_is_one_error() {
 }
 
 #[test]
-fn so_many_errors_that_nobody_reads_them_end_the_list() {
+fn the_number_of_errors_is_limited() {
     let error = parse(Source::new("x", "banana\n".repeat(5000)), &CheckOptions::default()).unwrap_err();
     let errors = error.diagnostics();
     assert_eq!(errors.len(), 1001);

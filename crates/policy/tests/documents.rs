@@ -1,4 +1,4 @@
-//! What the documents say of the language is true: their policies parse, and their tests hold.
+//! The policies in the documents parse, and their tests pass.
 //!
 //! A block that begins with ```` ```knob ```` is a policy without errors and warnings, ```` ```knob,fails=CODE ```` one
 //! with this error, and ```` ```knob,warns=CODE ```` one with this warning.
@@ -15,9 +15,9 @@ const DOCUMENTS: [(&str, usize); 2] = [("README.md", 1), ("docs/language.md", 12
 
 /// A policy in a document.
 struct Block {
-    /// Where it stands.
+    /// Its place.
     place: String,
-    /// What is behind `knob` in the line that opens it.
+    /// The text after `knob` in the opening line.
     expectation: String,
     text: String,
 }
@@ -46,7 +46,7 @@ fn blocks(path: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether one of these says `code`.
+/// Whether one of these has the code `code`.
 fn has(diagnostics: &[Diagnostic], severity: Severity, code: &str) -> bool {
     diagnostics.iter().any(|found| found.severity == severity && found.code == code)
 }
@@ -92,7 +92,7 @@ fn is_as_stated(expected: &Expected, verdict: &Verdict) -> bool {
 }
 
 #[test]
-fn the_policies_in_the_documents_parse_and_their_tests_hold() {
+fn the_policies_in_the_documents_parse_and_their_tests_pass() {
     for (path, least) in DOCUMENTS {
         let blocks = blocks(path);
         assert!(blocks.len() >= least, "{path} holds {} policies", blocks.len());

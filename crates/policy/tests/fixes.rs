@@ -1,4 +1,4 @@
-//! Every fix that the checker suggests, applied: what comes out is a policy, and the one that was meant.
+//! Every fix that the checker suggests, applied: the result is the policy that was meant.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Source, Suggestion, parse};
 use proptest::prelude::*;
 
-/// How often fixes are applied before the text counts as one that is never right.
+/// At most this many fixes are applied to one text.
 const ROUNDS_MAX: usize = 8;
 
 fn diagnostics(text: &str, options: &CheckOptions<'_>) -> (bool, Vec<Diagnostic>) {
@@ -22,8 +22,8 @@ fn applied(text: &str, fix: &Suggestion) -> String {
     fixed
 }
 
-/// `text` after all suggested fixes have been applied, one at a time, and whether it is a policy then. Adds the codes
-/// of what was fixed.
+/// `text` after all suggested fixes have been applied, one at a time, and whether it is then a policy. Adds the codes
+/// of the errors that were fixed.
 fn fixed(text: &str, options: &CheckOptions<'_>, codes: &mut BTreeSet<&'static str>) -> (String, bool) {
     let mut text = text.to_owned();
     for _ in 0..ROUNDS_MAX {
@@ -37,7 +37,7 @@ fn fixed(text: &str, options: &CheckOptions<'_>, codes: &mut BTreeSet<&'static s
     panic!("there is always something left to fix: {text}");
 }
 
-/// What is written, and what is meant by it.
+/// Wrong rules, and the right ones.
 const RULES: &[(&str, &str)] = &[
     // Actions.
     ("alow write vm.a", "allow write vm.a"),
@@ -335,7 +335,7 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What could mean two things, or nothing here: there is a word of help, and no fix.
+/// Rules that are ambiguous or mean nothing here. There is no fix, at most a help text.
 const NO_FIX: &[&str] = &[
     "drop write vm.a",
     "get write vm.a",
@@ -389,7 +389,7 @@ fn knobs() -> Vec<KnobName> {
         .collect()
 }
 
-/// The codes of what has a fix in the tables above, each of which leads to what is meant.
+/// The codes of all errors in the tables above. Checks that every fix gives the right text.
 fn checked_codes(failures: &mut Vec<String>) -> BTreeSet<&'static str> {
     let mut codes = BTreeSet::new();
     let knobs = knobs();
@@ -413,14 +413,14 @@ fn checked_codes(failures: &mut Vec<String>) -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn a_fix_makes_what_was_meant() {
+fn fixes_give_the_policy_that_was_meant() {
     let mut failures = Vec::new();
     checked_codes(&mut failures);
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 #[test]
-fn where_two_things_could_be_meant_there_is_no_fix() {
+fn ambiguous_mistakes_have_no_fix() {
     for rule in NO_FIX {
         let text = format!("policy x\n{rule}\n");
         let (is_policy, diagnostics) = diagnostics(&text, &CheckOptions::default());
@@ -433,7 +433,7 @@ fn where_two_things_could_be_meant_there_is_no_fix() {
 }
 
 #[test]
-fn an_interface_with_another_number_is_no_slip() {
+fn a_name_with_another_number_is_not_a_typo() {
     let knobs = knobs();
     let options = CheckOptions { knobs: Some(&knobs) };
     let (_, diagnostics) = diagnostics("policy x\nallow write net.ipv6.x\n", &options);
@@ -443,7 +443,7 @@ fn an_interface_with_another_number_is_no_slip() {
 
 static CODES: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| checked_codes(&mut Vec::new()));
 
-/// Words of good rules, and what stands there in bad ones.
+/// Words of right and wrong rules.
 const WORDS: &[&str] = &[
     "allow",
     "deny",
@@ -521,9 +521,9 @@ const WORDS: &[&str] = &[
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is wrong: a fix mends what it is for, and its code is in the tables above.
+    /// Applying a fix removes its error, and the code of the error is in the tables above.
     #[test]
-    fn a_fix_mends_what_it_is_for(
+    fn a_fix_removes_its_error(
         words in proptest::collection::vec(proptest::sample::select(WORDS), 1..12),
     ) {
         let text = format!("policy x\nallow write {}\n", words.join(" "));
@@ -533,14 +533,14 @@ proptest! {
             prop_assert!(CODES.contains(diagnostic.code), "{} is in no table", diagnostic.code);
             let fixed = applied(&text, fix);
             prop_assert_ne!(&fixed, &text);
-            // Behind what is mended, the same mistake may be made again.
+            // The same error may follow after the fixed place.
             let count = |text: &str, most: usize| {
                 let same = |other: &&Diagnostic| other.code == diagnostic.code && other.primary.span.start <= most;
                 diagnostics(text, &options).1.iter().filter(same).count()
             };
             let fewer = |most| count(&fixed, most) < count(&text, most);
-            let mended = fewer(diagnostic.primary.span.start) || fewer(usize::MAX);
-            prop_assert!(mended, "{text}\n{diagnostic:?}\n{fixed}");
+            let is_fixed = fewer(diagnostic.primary.span.start) || fewer(usize::MAX);
+            prop_assert!(is_fixed, "{text}\n{diagnostic:?}\n{fixed}");
         }
     }
 }

@@ -7,7 +7,7 @@ fn formatted(text: &str) -> String {
 }
 
 #[test]
-fn white_space_is_what_everybodys_is() {
+fn white_space_is_normalised() {
     insta::assert_snapshot!(formatted(
         "\u{feff}
 
@@ -58,13 +58,13 @@ test \"none\" {}
 }
 
 #[test]
-fn line_ends_stay_what_they_are() {
+fn line_ends_are_kept() {
     assert_eq!(formatted("policy x\r\nallow  read a.b # c\r\n"), "policy x\r\nallow read a.b  # c\r\n");
     assert_eq!(formatted("policy x\nallow  read a.b"), "policy x\nallow read a.b\n");
 }
 
 #[test]
-fn what_cannot_be_parsed_is_not_touched() {
+fn a_text_with_syntax_errors_is_not_formatted() {
     assert!(format(&Source::new("x", "policy x\nalow read a.b\n")).is_err());
     assert!(format(&Source::from_bytes("x", b"policy x\n#\xff\n")).is_err());
 }

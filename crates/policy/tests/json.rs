@@ -1,4 +1,4 @@
-//! Policies as JSON: nothing is lost, and nothing gets past the checker.
+//! Policies as JSON: nothing is lost, and everything is checked.
 
 use std::fs;
 
@@ -6,12 +6,12 @@ use knobgate_policy::{CheckOptions, json_schema, parse_json};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/policy.schema.json");
 
-/// Every error, one a line.
+/// Every error, one per line.
 fn errors(json: &str) -> String {
     match parse_json("x.json", json, &CheckOptions::default()) {
         Ok(_) => "none\n".to_owned(),
-        Err(errors) => errors
-            .iter()
+        Err(error) => error
+            .into_iter()
             .map(|error| {
                 format!(
                     "{error}{}\n",
@@ -22,7 +22,7 @@ fn errors(json: &str) -> String {
     }
 }
 
-/// A document with one rule, `allow write kernel.panic`, of which some fields are others.
+/// A document with the rule `allow write kernel.panic`, and a second rule with these fields.
 fn rule(fields: &str) -> String {
     format!(
         r#"{{"name": "x", "rules": [{{"action": "allow", "kinds": ["write"], "knobs": ["kernel.panic"]}}, {{{fields}}}]}}"#
@@ -30,7 +30,7 @@ fn rule(fields: &str) -> String {
 }
 
 #[test]
-fn the_published_schema_is_that_of_the_types() {
+fn the_published_schema_is_up_to_date() {
     let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
     if std::env::var_os("KNOBGATE_UPDATE_SCHEMA").is_some() {
         fs::write(SCHEMA, &schema).unwrap();
@@ -89,7 +89,7 @@ fn errors_name_the_path() {
 }
 
 #[test]
-fn only_the_name_is_needed() {
+fn only_the_name_is_required() {
     let file =
         parse_json("x.json", r#"{"$schema": "policy.schema.json", "name": "x"}"#, &CheckOptions::default())
             .unwrap();
@@ -98,7 +98,7 @@ fn only_the_name_is_needed() {
 }
 
 #[test]
-fn what_looks_like_a_mistake_is_warned_of_in_json_too() {
+fn policies_in_json_get_warnings_too() {
     let rules = r#"
         {"action": {"clamp": [{"high": 4294967296}]}, "kinds": ["write"], "knobs": ["kernel.panic"]},
         {"action": "allow", "kinds": ["write"], "knobs": ["kernel.panic"]},

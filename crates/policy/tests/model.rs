@@ -1,5 +1,4 @@
-//! No value of the model's types is invalid: the constructors reject what the language does not have, and what they
-//! accept can be written down and parsed again.
+//! The constructors of the model reject what the language does not have. What they accept can be printed and parsed again.
 
 use knobgate_policy::{
     Access, Action, CheckOptions, Condition, ElementIndex, Errno, Expected, Integer, Kinds, KnobName, List,
@@ -37,7 +36,7 @@ fn of_task(comm: &str) -> Access {
 }
 
 #[test]
-fn what_the_language_does_not_have_is_rejected() {
+fn constructors_reject_what_the_language_does_not_have() {
     let long = "x".repeat(limits::VALUE_MAX + 1);
     let is_new = Condition::in_set(NEW, [1.into()]).unwrap();
     let sysctl = |name| Access::read(KnobName::parse(name).unwrap());
@@ -67,7 +66,7 @@ fn what_the_language_does_not_have_is_rejected() {
         ("no links", Condition::chain(NEW, []).err(), PolicyError::NoLinks),
         ("two literals", Condition::chain(ONE, [(Relation::Less, ONE)]).err(), PolicyError::OnlyLiterals),
         (
-            "two literals behind",
+            "two literals at the end",
             Condition::chain(NEW, [(Relation::Less, ONE), (Relation::Less, ONE)]).err(),
             PolicyError::OnlyLiterals,
         ),
@@ -117,7 +116,7 @@ fn what_the_language_does_not_have_is_rejected() {
 }
 
 #[test]
-fn what_is_at_a_limit_is_accepted() {
+fn values_at_a_limit_are_accepted() {
     assert!(Policy::new("x".repeat(limits::POLICY_NAME_MAX)).is_ok());
     assert!(rule(Kinds::Read, not_nested(limits::NESTING_MAX)).is_ok());
     assert!(Operand::element(Value::Old, 7).is_ok());
@@ -140,12 +139,12 @@ fn a_list_keeps_its_length() {
 #[test]
 fn an_error_says_what_to_do() {
     let error = Rule::new(Action::Allow, Kinds::Read, ["a..b"]).unwrap_err();
-    assert_eq!(error.to_string(), "two separators have nothing between them (at byte 1)");
+    assert_eq!(error.to_string(), "there is nothing between two separators (at byte 1)");
     let error = Condition::in_range(NEW, Range::ALL).unwrap_err();
     assert_eq!(error.help().as_deref(), Some("give at least one of its ends"));
 }
 
-/// Bytes, of which few are what a text may hold.
+/// Bytes. Few of them are valid texts.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => "[a-z0-9\\[{,}*\\\\\" \u{e9}]{0,8}".prop_map(String::into_bytes),
@@ -254,7 +253,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn what_the_constructors_accept_can_be_written_down_and_parsed(rule in any_rule(), test in any_test()) {
+    fn what_the_constructors_accept_can_be_printed_and_parsed(rule in any_rule(), test in any_test()) {
         let mut policy = Policy::new("x").unwrap();
         if let Ok(rule) = rule {
             policy = policy.with_rules([rule]);

@@ -1,10 +1,10 @@
-//! Names and patterns: how they are written, and what they match.
+//! Names and patterns: their notation, and what they match.
 
 use knobgate_policy::{KnobName, KnobPattern, Piece, TextGlob, limits};
 use proptest::prelude::*;
 
 #[test]
-fn the_first_separator_says_which_notation_is_used() {
+fn the_first_separator_determines_the_notation() {
     for (text, path, canonical) in [
         ("net.ipv4.tcp_mem", "net/ipv4/tcp_mem", "net.ipv4.tcp_mem"),
         ("net/ipv4/tcp_mem", "net/ipv4/tcp_mem", "net.ipv4.tcp_mem"),
@@ -34,7 +34,7 @@ fn the_first_separator_says_which_notation_is_used() {
 }
 
 #[test]
-fn a_path_is_a_name_only_if_its_components_are() {
+fn a_path_is_a_name_only_if_its_components_are_valid() {
     for path in ["", "/a", "a/", "a//b", "a\0b"] {
         assert!(KnobName::from_path(path).is_err(), "{path:?}");
     }
@@ -72,7 +72,7 @@ fn stars_question_marks_and_classes_stay_inside_a_component() {
 }
 
 #[test]
-fn in_texts_a_star_takes_anything() {
+fn in_globs_for_texts_a_star_matches_anything() {
     for (glob, text, expected) in [
         ("", "", true),
         ("", "a", false),
@@ -114,7 +114,7 @@ fn only_double_stars_match_every_name() {
 }
 
 #[test]
-fn an_escape_counts_as_what_it_stands_for() {
+fn an_escape_counts_as_one_byte() {
     let longest = "\\x41".repeat(limits::PATTERN_MAX);
     assert!(KnobPattern::parse(&longest).is_ok());
     assert!(KnobPattern::parse(longest + "a").is_err());

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use object::SymbolKind;
 
-use super::ObjectError;
 use super::elf::{Elf, FunctionAddresses, Role, Section, Symbol};
+use super::{ObjectError, ObjectVariable};
 use crate::btf_types::{ARRAY, Member, PTR, STRUCT, Type, Types};
 use crate::{MapDef, MapKind};
 
@@ -82,6 +82,22 @@ fn variables<'e, 'a>(elf: &'e Elf<'a>, section: usize) -> Vec<&'e Symbol<'a>> {
     let mut symbols: Vec<_> = elf.symbols_in(section).map(|(_, symbol)| symbol).filter(is_variable).collect();
     symbols.sort_by_key(|symbol| symbol.address);
     symbols
+}
+
+/// The variables in the sections of data.
+pub(super) fn data_variables(elf: &Elf<'_>) -> Vec<ObjectVariable> {
+    let mut all = Vec::new();
+    for (index, section) in elf.sections.iter().enumerate() {
+        if matches!(section.role, Role::Data | Role::ReadOnlyData) {
+            all.extend(variables(elf, index).into_iter().map(|symbol| ObjectVariable {
+                name: symbol.name.to_owned(),
+                section: section.name.to_owned(),
+                offset: symbol.address,
+                size: symbol.size,
+            }));
+        }
+    }
+    all
 }
 
 /// Definitions that are described by the types of variables.

@@ -1,4 +1,4 @@
-//! `knobgate attach`: put a policy on cgroups, to stay.
+//! `knobgate attach`: attach a policy to cgroups persistently.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -17,26 +17,26 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
 /// Attach a policy, or a program of your own, to cgroups; it stays until it is detached
 ///
-/// The policy holds for the cgroups and all below them, at once for every process there, until `knobgate detach NAME`,
-/// or until a cgroup is removed, or the machine is shut down. Nothing keeps running for that: the kernel has it all. The
-/// cgroups share one program, and so the counters of its rules.
+/// The policy applies to the cgroups and all below them, immediately and to every process there. It stays until
+/// `knobgate detach NAME`, until the cgroup is removed, or until the machine is shut down. No process has to keep
+/// running. The cgroups share one program, and so the counters of its rules.
 ///
-/// Attaching again under the same name to the same cgroups replaces the policy; every access is judged by the old one or
-/// by the new one. More cgroups can be named then: the policy is attached to those. Where only some or other cgroups are
-/// named, it must be what is attached already, to the last rule; those that are new then share the program of the others.
+/// Attaching again under the same name to the same cgroups replaces the policy; every access is judged either by the
+/// old policy or by the new one. You can add more cgroups at the same time. If you name only some of the cgroups, or
+/// others, the policy must be exactly the attached one; new cgroups then share its program.
 ///
-/// If the policy cannot be put in force on one of the cgroups, nothing changes on any.
+/// If the policy cannot be attached to one of the cgroups, nothing changes on any.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attach {
     #[command(flatten)]
     source: ProgramSourceArgs,
-    /// A cgroup: a path in the file system, or below the root of the hierarchy; once for each cgroup
+    /// A cgroup: a path in the file system, or relative to the root of the hierarchy; can be repeated
     #[arg(long = "cgroup", value_name = "PATH", required_unless_present = "pids")]
     cgroups: Vec<PathBuf>,
-    /// A process, whose cgroup is meant; can be repeated
+    /// A process; means the cgroup that it is in; can be repeated
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
-    /// What the attachment is called; by default as the policy or the program is
+    /// The name of the attachment; by default the name of the policy or program
     #[arg(long)]
     name: Option<String>,
 }
@@ -50,7 +50,7 @@ impl Attach {
                 .map_err(|failure| Failure::usage("give a name with --name").because(failure))?,
         };
         let cgroups = self.cgroups(output)?;
-        // Loading takes the privileges; before it, nothing is made.
+        // Loading needs privileges, so it comes before anything is created.
         let loaded = source.load(output)?;
         let attachments = create_attachments(output)?;
 
@@ -60,7 +60,7 @@ impl Attach {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The cgroups, each once.
+    /// The cgroups, without duplicates.
     fn cgroups(&self, output: &Output) -> Result<Vec<CgroupRef>, Failure> {
         let (mut cgroups, mut seen) = (Vec::new(), HashSet::new());
         let mut add = |cgroup: &Cgroup| {
@@ -73,11 +73,11 @@ impl Attach {
             let place = cgroup.path().display();
             match type_of(&cgroup)? {
                 CgroupType::Root => output.warning(format!(
-                    "{place} is the root of all cgroups: the policy holds for every process of this machine"
+                    "{place} is the root of all cgroups: the policy applies to every process on this machine"
                 )),
                 CgroupType::Threaded => output.warning(format!("{place} {HAS_THREADS}")),
                 CgroupType::DomainInvalid => output.warning(format!(
-                    "the cgroup.type of {place} is \"domain invalid\": no process can be there, and the policy holds for nobody"
+                    "the cgroup.type of {place} is \"domain invalid\": no process can be there, so the policy applies to none"
                 )),
                 _ => {}
             }
@@ -89,8 +89,8 @@ impl Attach {
             match type_of(&cgroup)? {
                 CgroupType::Root => {
                     return Err(Failure::usage(format!(
-                        "process {pid} is in {place}, the root of all cgroups, where a policy would hold for every \
-                         process of this machine; if that is meant, say --cgroup {place}"
+                        "process {pid} is in {place}, the root of all cgroups, where a policy would apply to every \
+                         process on this machine; if you mean that, use --cgroup {place}"
                     )));
                 }
                 CgroupType::Threaded => {
@@ -116,7 +116,7 @@ impl Attach {
     }
 }
 
-/// The cgroup that has the whole processes whose threads are in this one.
+/// The cgroup that contains the whole processes whose threads are in this one.
 fn domain_of(threaded: &Cgroup) -> Option<Cgroup> {
     let mut above = threaded.parent().ok()??;
     while above.kind().ok()? == CgroupType::Threaded {
@@ -125,11 +125,11 @@ fn domain_of(threaded: &Cgroup) -> Option<Cgroup> {
     Some(above)
 }
 
-/// What to know of a threaded cgroup before one relies on a policy there.
-const HAS_THREADS: &str = "is a threaded cgroup: the policy holds for the threads in it, and not for other threads of \
+/// The warning about a policy on a threaded cgroup.
+const HAS_THREADS: &str = "is a threaded cgroup: the policy applies to the threads in it, and not to other threads of \
                            their processes";
 
-/// The directory of attachments, created if necessary. Warns of what was in its place.
+/// The directory of attachments, created if necessary. Warns if something else had to be moved away.
 fn create_attachments(output: &Output) -> Result<Attachments, Failure> {
     let attachments = Attachments::create()?;
     let path = attachments.path();
@@ -144,7 +144,7 @@ fn create_attachments(output: &Output) -> Result<Attachments, Failure> {
     Ok(attachments)
 }
 
-/// What was done, for people.
+/// A summary as text.
 fn summary(applied: &Applied, source: &ProgramSource, cgroups: &[CgroupRef]) -> String {
     let all = summarize(cgroups);
     match applied {
@@ -162,7 +162,7 @@ fn summary(applied: &Applied, source: &ProgramSource, cgroups: &[CgroupRef]) -> 
         Applied::Shared { program, added, cgroups } => {
             let total = count(*cgroups, "cgroup");
             match &added[..] {
-                [] => format!("{source} is on {all} already; program {program} is on {total}"),
+                [] => format!("{source} is already on {all}; program {program} is on {total}"),
                 added => {
                     format!(
                         "attached {source} to {} too; program {program} is now on {total}",

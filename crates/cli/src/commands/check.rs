@@ -1,4 +1,4 @@
-//! `knobgate check`: are these policies right?
+//! `knobgate check`: check policies for errors.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,10 +11,10 @@ use crate::output::Output;
 use crate::policy_file::{self, Checked};
 use crate::{json, json_diagnostic, not_compiled, plural, style};
 
-/// Check policies, and say all that is wrong with them
+/// Check policies, and report all errors and warnings
 ///
-/// Every file is reported, errors and warnings; a summary follows. Patterns that match no knob of this machine get a
-/// warning, and so do rules that can never decide. Files whose names end in `.json` are policies in JSON.
+/// Prints the errors and warnings of every file, then a summary. Patterns that match no knob of this machine get a
+/// warning, and so do unreachable rules. Files whose names end in `.json` are policies in JSON.
 ///
 /// Exit status: 0 if no policy has an error (warnings do not count), 1 if one has, 2 if a file cannot be read.
 #[derive(Debug, clap::Args)]
@@ -25,12 +25,12 @@ pub(crate) struct Check {
     /// The policies are for other machines: do not compare their patterns with the knobs of this one
     #[arg(long)]
     any_machine: bool,
-    /// Print one JSON object per error or warning, and nothing else, to standard output
+    /// Print only JSON to standard output: one object per error or warning
     #[arg(long)]
     json: bool,
 }
 
-/// What was found in all files.
+/// Counts for all files.
 #[derive(Default)]
 struct Tally {
     files: usize,

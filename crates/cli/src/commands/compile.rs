@@ -1,9 +1,9 @@
-//! `knobgate compile`: a policy as an object file.
+//! `knobgate compile`: compile a policy to an object file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate::{Kernel, KernelLimit};
+use knobgate::{KernelLimit, TargetKernel};
 use knobgate_bpf::{Features, write_object};
 use knobgate_compiler::{CompileError, Compiled, compile};
 use knobgate_hook::Profile;
@@ -15,29 +15,28 @@ use crate::output::Output;
 use crate::policy_file::{self, load_policy};
 use crate::report;
 
-/// What every kernel does that an object may come to: those that drop what programs put in the place of a written value
-/// among them.
+/// The features of every kernel that may run the object. Some of these kernels ignore replaced values.
 const ANY_KERNEL: Features = Features { set_new_value: false, ..Features::BASELINE };
 
-/// What messages call the kernels that an object may come to.
-const SOME_KERNEL: &str = "a kernel that the object may come to";
+/// The name of these kernels in messages.
+const SOME_KERNEL: &str = "a kernel that may run this object";
 
-/// How to get more out of it.
+/// How to get a less strict object.
 const FOR_ONE: &str =
-    "this object is for every kernel since 5.7; --profile KERNEL makes one for a kernel that can do more";
+    "this object is for every kernel since 5.7; use --profile KERNEL for a kernel that can do more";
 
-/// Compile a policy to an ELF object, which other loaders take too
+/// Compile a policy to an ELF object, which other loaders can load too
 ///
-/// The object has one program, in the section cgroup/sysctl; `bpftool prog load` takes it, libbpf, and knobgate itself
-/// with --object. The text of the policy and the counters of its rules are in it: knobgate shows them of an attached
-/// object as it does of a policy.
+/// The object has one program, in the section cgroup/sysctl. `bpftool prog load`, libbpf, and knobgate itself
+/// (--object) can load it. It contains the text of the policy and the counters of its rules, so knobgate can show an
+/// attached object like an attached policy.
 ///
-/// Unlike a policy that is attached, an object is made without a look at the kernel that will run it. By default it is
-/// made for every kernel that knobgate works on, and denies what some of them cannot do, rewriting above all; with
-/// --profile it is made for one kernel. What it denies for that reason is said.
+/// Unlike `attach`, this does not probe the kernel that will run the program. By default the object is for every kernel
+/// that knobgate works on, and denies what some of them cannot do, above all rewriting; with --profile it is for one
+/// kernel. A warning reports everything that is denied for that reason.
 ///
-/// Exit status: 0 if the object was written, 1 if the policy has errors or asks for what the kernel does not have, 2 if
-/// the arguments make no sense or a file cannot be read or written.
+/// Exit status: 0 if the object was written, 1 if the policy has errors or needs what the kernel does not have, 2 if
+/// the arguments are wrong or a file cannot be read or written.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Compile {
@@ -47,7 +46,7 @@ pub(crate) struct Compile {
     /// The object; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// The kernel that it is made for, such as 6.18 or 6.12.94; by default it runs on all since 5.7
+    /// The kernel that will run it, such as 6.18 or 6.12.94; by default any kernel since 5.7
     #[arg(long, value_name = "KERNEL")]
     profile: Option<Profile>,
 }
@@ -61,7 +60,7 @@ impl Compile {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         if let Some(profile) = self.profile.filter(|profile| !profile.links) {
             return Err(Failure::usage(format!(
-                "{profile} has no links for this hook; no policy is put in force there"
+                "{profile} has no links for this hook, so no policy can be enforced there"
             )));
         }
         let file = load_policy(&self.policy, output)?;
@@ -82,11 +81,11 @@ impl Compile {
             output.note(FOR_ONE);
         }
         for degradation in degradations {
-            output.warning(KernelLimit::new(degradation, &file, &Kernel::Other(&kernel)));
+            output.warning(KernelLimit::new(degradation, &file, &TargetKernel::Other(&kernel)));
         }
         let place = policy_file::name(&self.output);
         let bytes = write_object(&program)
-            .map_err(|error| Failure::bug(format!("cannot make an object of {place}")).because(error))?;
+            .map_err(|error| Failure::bug(format!("cannot compile {place} to an object")).because(error))?;
         if limited::is_stdin(&self.output) {
             output.raw(&bytes)?;
         } else {

@@ -1,4 +1,4 @@
-//! `knobgate completions`: the command line, for shells that complete it.
+//! `knobgate completions`: shell completions.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::Cli;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Print a script that completes this command line in a shell
+/// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     shell: Shell,

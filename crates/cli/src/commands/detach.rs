@@ -1,4 +1,4 @@
-//! `knobgate detach`: take an attached policy off.
+//! `knobgate detach`: detach a policy.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,12 +13,12 @@ use crate::plural::count;
 
 /// Detach a policy
 ///
-/// From then on it judges no access, wherever it was pinned or held besides.
+/// From then on it judges no access, even if its links are also pinned or held elsewhere.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Detach {
     /// The name of the attachment
     name: String,
-    /// Take it off this cgroup alone; can be repeated. With the last one the attachment goes
+    /// Detach only from this cgroup; can be repeated. Detaching from the last cgroup removes the attachment
     #[arg(long = "cgroup", value_name = "PATH")]
     cgroups: Vec<PathBuf>,
 }
@@ -32,7 +32,7 @@ impl Detach {
         let detached = attachments.detach(&name, &cgroups)?;
         if let Some(error) = detached.not_detached {
             output.warning(format!(
-                "{error}; if somebody else holds the link of \"{name}\", it stays in force"
+                "{error}; if another process holds the link of \"{name}\", it stays in force"
             ));
         }
         let places = match &detached.from[..] {
@@ -45,7 +45,7 @@ impl Detach {
             (Some(places), left) => {
                 format!("{name}: detached from {places}; it is still on {}", count(left, "cgroup"))
             }
-            (None, _) => format!("{name}: removed; what it was on was gone already"),
+            (None, _) => format!("{name}: removed; its cgroups were already gone"),
         });
         Ok(ExitCode::SUCCESS)
     }

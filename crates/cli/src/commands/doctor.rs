@@ -1,4 +1,4 @@
-//! `knobgate doctor`: what this machine can do, and what a workload could do about it.
+//! `knobgate doctor`: what this machine can enforce, and how a workload could get around it.
 
 mod detaching;
 mod finding;
@@ -15,18 +15,18 @@ use crate::json;
 use crate::output::Output;
 use finding::State;
 
-/// Tell what this machine can do, and what a workload could do to get around a policy
+/// Report what this machine can enforce, and how a workload could get around a policy
 ///
-/// Each line says what was found and what follows from it. `no` means that no policy can be enforced, `less` that one
-/// holds for less, or does less well, than it could.
+/// Each line shows a finding and its consequence. `no` means that no policy can be enforced, `less` that a policy can
+/// enforce less, or works less well, than it could.
 ///
-/// Exit status: 3 if no policy can be enforced here, else 0.
+/// Exit status: 3 if no policy can be enforced here, otherwise 0.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
     /// Print JSON: one object for each line
     #[arg(long)]
     json: bool,
-    /// Tell what this process could do to get around a policy on its cgroup
+    /// Report how this process could get around a policy on its cgroup
     #[arg(long)]
     pid: Option<u32>,
 }

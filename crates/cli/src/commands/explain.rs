@@ -1,4 +1,4 @@
-//! `knobgate explain`: what a policy makes of one access, and why.
+//! `knobgate explain`: what a policy decides about one access, and why.
 
 mod current_value;
 mod escapes;
@@ -22,25 +22,26 @@ use crate::{not_compiled, report};
 use current_value::CurrentValue;
 use trace::Trace;
 
-/// Explain what a policy makes of one read or write, and why
+/// Explain what a policy decides about one read or write, and why
 ///
-/// The access is decided by the meaning of the language and by the compiled program, which runs on the hook in user space: no
-/// kernel is asked, no privilege is needed, and nothing is written. Exit status: 0 whatever the verdict, 1 if the policy has
-/// errors, 2 if the arguments make no sense, 4 if the language and the program disagree, which is a bug of knobgate.
+/// The access is decided twice: by the definition of the language, and by the compiled program on the hook in user
+/// space. It needs no kernel and no privileges, and writes nothing. Exit status: 0 whatever the verdict, 1 if the
+/// policy has errors, 2 if the arguments are wrong, 4 if the language and the program disagree, which is a bug in
+/// knobgate.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Explain {
     /// The policy; `-` is standard input
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// What is done to the knob
-    kind: Kind,
+    /// The kind of access
+    kind: KindArgument,
     /// The knob, as `net.core.somaxconn` or `net/core/somaxconn`
     knob: OsString,
-    /// The bytes written: `\n`, `\t`, `\r`, `\0`, `\xHH` and `\\` are escapes, and no newline is added
+    /// The bytes to write: `\n`, `\t`, `\r`, `\0`, `\xHH` and `\\` are escapes, and no newline is added
     #[arg(allow_hyphen_values = true)]
     value: Option<OsString>,
-    /// What the knob holds, with the same escapes; by default what it holds on this machine, if it can be read
+    /// The current value, with the same escapes; by default the value on this machine, if it can be read
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     old: Option<OsString>,
     /// The file position, in bytes
@@ -52,10 +53,10 @@ pub(crate) struct Explain {
     /// The real group id of the task, in the initial user namespace
     #[arg(long, value_name = "N", default_value_t = 0)]
     gid: u32,
-    /// The name of the task, of which the kernel keeps 15 bytes; by default it is empty
+    /// The name of the task, of which the kernel keeps 15 bytes; empty by default
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     comm: OsString,
-    /// The kernel that the policy is compiled for and that decides, such as 6.8 or 6.12.94; what it cannot do is denied
+    /// The kernel to compile for and to model, such as 6.8 or 6.12.94; what it cannot do is denied
     #[arg(long, value_name = "KERNEL", default_value = Profile::LINUX_6_18.name)]
     profile: Profile,
     /// Print JSON
@@ -69,12 +70,12 @@ const EXAMPLES: &str = "Examples:
   knobgate explain --policy web.knob read kernel.ostype --uid 1000";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
+enum KindArgument {
     Read,
     Write,
 }
 
-/// All that there is to say about one access.
+/// The parts of the answer.
 struct Answer<'a> {
     file: &'a PolicyFile,
     access: &'a Access,
@@ -105,19 +106,20 @@ impl Explain {
                 Failure::Reported
             }
             PolicyTestError::NoLinks(_) => Failure::usage(error.to_string()),
-            _ => Failure::bug(format!("{}: the policy cannot be tried", file.source().name())).because(error),
+            _ => Failure::bug(format!("{}: cannot run the policy", file.source().name())).because(error),
         })?;
         test.decide(access).map_err(|undecided| match undecided {
             DecideError::Mismatch(mismatch) => {
-                let what = format!("{}: knobgate contradicts itself about {access}", file.source().name());
+                let what = format!("{}: language and program disagree about {access}", file.source().name());
                 Failure::bug(what).because(mismatch)
             }
-            undecided => Failure::usage(format!("no policy is asked about {access}")).because(undecided),
+            undecided => Failure::usage(format!("no policy applies to {access}")).because(undecided),
         })
     }
 
     fn access(&self, output: &Output) -> Result<(Access, CurrentValue), Failure> {
-        if let (Kind::Write, None, Some((knob, value))) = (self.kind, &self.value, self.assignment()) {
+        if let (KindArgument::Write, None, Some((knob, value))) = (self.kind, &self.value, self.assignment())
+        {
             let instead = format!("write `{knob} '{value}\\n'`: sysctl(8) adds the newline");
             let failure = Failure::usage("the knob and its VALUE are two arguments");
             return Err(failure.because(instead));
@@ -125,10 +127,10 @@ impl Explain {
         let knob = self.knob(output)?;
         knob.check_is_sysctl().map_err(|error| Failure::usage(error.to_string()).because(error.help()))?;
         let new = match (self.kind, &self.value) {
-            (Kind::Read, None) => None,
-            (Kind::Write, Some(value)) => Some(unescape("VALUE", value)?),
-            (Kind::Read, Some(_)) => return Err(Failure::usage("a read has no VALUE")),
-            (Kind::Write, None) => {
+            (KindArgument::Read, None) => None,
+            (KindArgument::Write, Some(value)) => Some(unescape("VALUE", value)?),
+            (KindArgument::Read, Some(_)) => return Err(Failure::usage("a read has no VALUE")),
+            (KindArgument::Write, None) => {
                 return Err(Failure::usage(
                     "a write needs a VALUE: the bytes that are written, such as '10\\n'",
                 ));

@@ -1,4 +1,4 @@
-//! `knobgate fmt`: policies in their canonical layout.
+//! `knobgate fmt`: format policies.
 
 mod replace;
 mod unified_diff;
@@ -15,11 +15,11 @@ use crate::{plural, policy_file, report};
 
 /// Format policies in place
 ///
-/// A file is replaced as a whole, and keeps its mode. One with errors is left alone, and the errors are reported. `-`
+/// A file is replaced atomically, and keeps its mode. A file with errors is not changed; the errors are reported. `-`
 /// formats standard input to standard output.
 ///
-/// Exit status: 0 if all is well, 1 if a policy has errors or, with --check, another layout, 2 if a file cannot be
-/// read, 3 if one cannot be written.
+/// Exit status: 0 for success, 1 if a policy has errors or, with --check, is not formatted, 2 if a file cannot be read,
+/// 3 if one cannot be written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Fmt {
     /// Change nothing, and print what would change as a unified diff
@@ -30,13 +30,13 @@ pub(crate) struct Fmt {
     files: Vec<PathBuf>,
 }
 
-/// What became of a file.
+/// The result for one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    AsItShouldBe,
+enum FormatOutcome {
+    AlreadyFormatted,
     Formatted,
     Differs,
-    Wrong,
+    HasErrors,
 }
 
 impl Fmt {
@@ -46,7 +46,7 @@ impl Fmt {
         for path in &self.files {
             match self.format(path, output) {
                 Ok(outcome) => {
-                    if matches!(outcome, Outcome::Differs | Outcome::Wrong) {
+                    if matches!(outcome, FormatOutcome::Differs | FormatOutcome::HasErrors) {
                         status = status.max(BAD);
                     }
                     outcomes.push(outcome);
@@ -55,7 +55,7 @@ impl Fmt {
                 Err(failure) => {
                     output.failure(&failure);
                     status = status.max(if let Failure::Machine { .. } = failure { MACHINE } else { USAGE });
-                    outcomes.push(Outcome::Wrong);
+                    outcomes.push(FormatOutcome::HasErrors);
                 }
             }
         }
@@ -66,7 +66,7 @@ impl Fmt {
         Ok(ExitCode::from(status))
     }
 
-    fn format(&self, path: &Path, output: &Output) -> Result<Outcome, Failure> {
+    fn format(&self, path: &Path, output: &Output) -> Result<FormatOutcome, Failure> {
         if policy_file::is_json(path) {
             let name = policy_file::name(path);
             return Err(Failure::usage(format!("{name} is JSON, and this formats the text of policies")));
@@ -79,42 +79,47 @@ impl Fmt {
                     output.report(report::render(diagnostic, &source));
                     output.report("");
                 }
-                return Ok(Outcome::Wrong);
+                return Ok(FormatOutcome::HasErrors);
             }
         };
         let differs = formatted != source.text();
         match (self.check, differs) {
             (true, true) => self.show_difference(&source, &formatted, output),
-            (true, false) => Ok(Outcome::AsItShouldBe),
+            (true, false) => Ok(FormatOutcome::AlreadyFormatted),
             (false, _) if limited::is_stdin(path) => {
                 output.raw(formatted.as_bytes())?;
-                Ok(if differs { Outcome::Formatted } else { Outcome::AsItShouldBe })
+                Ok(if differs { FormatOutcome::Formatted } else { FormatOutcome::AlreadyFormatted })
             }
             (false, true) => {
                 replace::replace(path, formatted.as_bytes()).map_err(|error| {
                     Failure::machine(format!("cannot write {}", source.name())).because(error)
                 })?;
-                Ok(Outcome::Formatted)
+                Ok(FormatOutcome::Formatted)
             }
-            (false, false) => Ok(Outcome::AsItShouldBe),
+            (false, false) => Ok(FormatOutcome::AlreadyFormatted),
         }
     }
 
-    fn show_difference(&self, source: &Source, formatted: &str, output: &Output) -> Result<Outcome, Failure> {
+    fn show_difference(
+        &self,
+        source: &Source,
+        formatted: &str,
+        output: &Output,
+    ) -> Result<FormatOutcome, Failure> {
         for line in unified_diff::lines(source.name(), source.text(), formatted) {
             output.line(line)?;
         }
-        Ok(Outcome::Differs)
+        Ok(FormatOutcome::Differs)
     }
 }
 
-fn summary(outcomes: &[Outcome]) -> String {
-    let count = |wanted: Outcome| outcomes.iter().filter(|&&outcome| outcome == wanted).count();
+fn summary(outcomes: &[FormatOutcome]) -> String {
+    let count = |wanted: FormatOutcome| outcomes.iter().filter(|&&outcome| outcome == wanted).count();
     let parts: Vec<String> = [
-        (Outcome::Formatted, "formatted"),
-        (Outcome::Differs, "would be formatted"),
-        (Outcome::AsItShouldBe, "as it should be"),
-        (Outcome::Wrong, "left alone because of errors"),
+        (FormatOutcome::Formatted, "formatted"),
+        (FormatOutcome::Differs, "would be formatted"),
+        (FormatOutcome::AlreadyFormatted, "already formatted"),
+        (FormatOutcome::HasErrors, "not changed because of errors"),
     ]
     .into_iter()
     .map(|(outcome, what)| (count(outcome), what))

@@ -1,4 +1,4 @@
-//! `knobgate list`: what is attached.
+//! `knobgate list`: list attached programs.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -14,11 +14,11 @@ use crate::printable::{printable, printable_path};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
 
-/// List what is attached, ours and others'
+/// List attached programs, knobgate's and others'
 ///
-/// For each cgroup with programs for the accesses to /proc/sys, all that run there, its own and those of the cgroups
-/// above, in the order in which they run. All of them run for every access, and each can deny it; one that runs later
-/// can also let pass what an earlier one denied, which ours never do.
+/// For each cgroup with programs on this hook: all programs that run there, its own and those of the cgroups above, in
+/// the order in which they run. All of them run for every access, and each can deny it. A later program can also allow
+/// what an earlier one denied; knobgate's never do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     /// Print JSON: one object a line, for each program on each cgroup
@@ -34,10 +34,10 @@ impl List {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
         }
         let mut programs = HashMap::new();
-        let lines: Vec<(&RunOrder, Vec<Line>)> =
+        let lines: Vec<(&RunOrder, Vec<ProgramLine>)> =
             cgroups.iter().map(|order| (order, lines(order, &mut programs))).collect();
         let dead: Vec<&str> = dead.iter().map(AttachmentName::as_str).collect();
-        // What to say of a program that no pin is known for.
+        // The text for a program without a known pin.
         let unnamed = if unread.is_empty() { "not pinned" } else { "perhaps pinned" };
 
         if self.json {
@@ -61,7 +61,7 @@ impl List {
         }
         for name in dead {
             output.line(format_args!(
-                "{HEADING}{name}{HEADING:#} has lost what it was on; remove it: knobgate detach {name}"
+                "{HEADING}{name}{HEADING:#} has no cgroup any more; remove it: knobgate detach {name}"
             ))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -69,17 +69,17 @@ impl List {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct ProgramLine {
     cgroup: String,
     /// The place in the order in which they run, from 1.
     order: usize,
     program: u32,
     program_name: Option<String>,
-    /// The policy, if it is one of ours.
+    /// The policy, if it is the program of one.
     policy: Option<String>,
-    /// The file it came from, if it is a program from an object that we have put there.
+    /// The file that it came from, if knobgate attached it from an object.
     object: Option<String>,
-    /// The name of our attachment, if that holds it.
+    /// The name of the attachment that holds it.
     attachment: Option<String>,
     /// The cgroup that it is attached to.
     attached_to: Option<String>,
@@ -97,7 +97,7 @@ struct Dead<'a> {
     cgroup: Option<&'a str>,
 }
 
-/// What a program says of itself. It may be gone, or not for us to see.
+/// Details of a program. They may be missing if it is gone or not visible.
 #[derive(Debug, Clone, Default)]
 struct Details {
     name: Option<String>,
@@ -123,8 +123,8 @@ impl Details {
     }
 }
 
-/// `programs` are those that were read before: one can be on many cgroups.
-fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<Line> {
+/// `programs` caches details: a program can be on many cgroups.
+fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<ProgramLine> {
     let line = |(index, program): (usize, &EffectiveProgram)| {
         let id = program.program_id;
         let details = programs.entry(id).or_insert_with(|| Details::read(id)).clone();
@@ -135,7 +135,7 @@ fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<Line> {
             Some(AttachedBy::Mode(mode)) => (None, None, Some(mode.to_string())),
             None => (None, None, None),
         };
-        Line {
+        ProgramLine {
             cgroup: order.cgroup.display().to_string(),
             order: index + 1,
             program: id,
@@ -153,7 +153,7 @@ fn lines(order: &RunOrder, programs: &mut HashMap<u32, Details>) -> Vec<Line> {
     order.programs.iter().enumerate().map(line).collect()
 }
 
-impl Line {
+impl ProgramLine {
     fn text(&self, cgroup: &str, unnamed: &str) -> String {
         let whose = match (&self.attachment, &self.policy, &self.object) {
             (Some(name), ..) => format!("{HEADING}{name}{HEADING:#}"),
@@ -165,7 +165,7 @@ impl Line {
         let by = match (&self.attached_by, self.link) {
             (_, Some(link)) => format!("link {link}"),
             (Some(mode), None) => format!("{mode} mode"),
-            (None, None) => "attached out of sight".to_owned(),
+            (None, None) => "attached where it is not visible".to_owned(),
         };
         let from = match &self.attached_to {
             Some(path) if path != cgroup => format!(", from {}", printable(path)),

@@ -20,34 +20,35 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
 /// Run a command under a policy, from its first instruction on
 ///
-/// Makes a cgroup, puts the policy on it, and starts the command inside. Needs root (CAP_BPF, CAP_NET_ADMIN and
-/// CAP_PERFMON, and the right to make cgroups), which the command inherits: unlike the policy, that can be given away in
-/// between (knobgate run … -- setpriv --reuid=1000 …).
+/// Creates a cgroup, attaches the policy to it, and starts the command inside. This needs root (CAP_BPF, CAP_NET_ADMIN
+/// and CAP_PERFMON, and permission to create cgroups). The command inherits these privileges; unlike the policy, you
+/// can drop them (knobgate run … -- setpriv --reuid=1000 …).
 ///
-/// The command has the terminal, standard streams, environment and process group of knobgate, which passes on to it
-/// INT, TERM, HUP, QUIT, USR1, USR2, WINCH, TSTP and CONT, and waits for its end.
+/// The command has the terminal, standard streams, environment and process group of knobgate. Knobgate forwards INT,
+/// TERM, HUP, QUIT, USR1, USR2, WINCH, TSTP and CONT to it, and waits for its end.
 ///
-/// When the command has ended, whatever still runs in its cgroup is killed, so that nothing outlives its policy:
-/// a command that sends itself into the background is not for `run` but for `attach`. If knobgate is killed, so is all
-/// that runs in the cgroup. Nothing stays behind there.
+/// When the command ends, everything that still runs in its cgroup is killed, so that nothing outlives the policy: use
+/// `attach`, not `run`, for a command that goes into the background. If knobgate is killed, everything in the cgroup is
+/// killed too.
 ///
-/// A process that gets into another cgroup leaves the policy. `run` does not prevent that. It warns at once, and again at the
-/// end; with --strict it kills such a process, and what that has started since. Container engines and service managers move what they
-/// start: `knobgate run -- runc run …` enforces nothing in the container. Attach the policy to the cgroup below which the
-/// engine puts its containers instead (knobgate attach --cgroup machine.slice), and they start under it.
+/// A process that moves to another cgroup leaves the policy. `run` does not prevent that. It warns at once, and again
+/// at the end; with --strict it kills such a process, and everything that the process has started since. Container
+/// engines and service managers move what they start: `knobgate run -- runc run …` enforces nothing in the container.
+/// Instead, attach the policy to the cgroup in which the engine creates its containers (knobgate attach --cgroup
+/// machine.slice), and they start under it.
 ///
-/// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot be
-/// executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy, in which
-/// cases nothing was started. A command that can be watched over no longer is killed: 137.
+/// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot
+/// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy. In
+/// these cases nothing was started. If knobgate can no longer supervise the command, it kills it: 137.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
     source: ProgramSourceArgs,
-    /// The cgroup in which one is made for the command: a path in the file system, or below the root of the
+    /// The cgroup in which to create one for the command: a path in the file system, or relative to the root of the
     /// hierarchy; by default the caller's own
     #[arg(long, value_name = "PARENT")]
     cgroup: Option<PathBuf>,
-    /// Kill processes that leave the command's cgroup, with what they have started since
+    /// Kill processes that leave the command's cgroup, and everything that they have started since
     #[arg(long)]
     strict: bool,
     /// The command with its arguments
@@ -76,7 +77,7 @@ impl Run {
                     output.failure(&error.into());
                 }
                 if let Some(error) = not_removed {
-                    output.failure(&Failure::machine("cannot clear up after the command").because(error));
+                    output.failure(&Failure::machine("cannot clean up after the command").because(error));
                 }
                 if let Some(departures) = departures {
                     report.end(&departures, on_departure, output);
@@ -92,7 +93,7 @@ impl Run {
 
     fn parent(&self) -> Result<Cgroup, Failure> {
         let cannot_use_own =
-            || Failure::machine("cannot make a cgroup in the caller's own; choose one with --cgroup");
+            || Failure::machine("cannot create a cgroup in the caller's own; choose one with --cgroup");
         let parent = match &self.cgroup {
             Some(path) => cgroup_at(path)?,
             None => Cgroup::of_this_process().map_err(|error| cannot_use_own().because(error))?,
@@ -102,13 +103,12 @@ impl Run {
             return Ok(parent);
         }
         let why = format!(
-            "the cgroup.type of {} is \"{kind}\", and no process can be in a cgroup that is made there",
+            "the cgroup.type of {} is \"{kind}\", and no process can be in a cgroup that is created there",
             parent.path().display()
         );
         Err(match self.cgroup {
-            Some(_) => {
-                Failure::usage("cannot make a cgroup in this one; choose another with --cgroup").because(why)
-            }
+            Some(_) => Failure::usage("cannot create a cgroup in this one; choose another with --cgroup")
+                .because(why),
             None => cannot_use_own().because(why),
         })
     }
@@ -117,13 +117,13 @@ impl Run {
 fn print_event(event: RunEvent<'_>, source: &ProgramSource, report: &mut DepartureReport, output: &Output) {
     match event {
         RunEvent::NotTracked(error) => {
-            output.note(format_args!("processes that leave the policy are not noticed: {error}"));
+            output.note(format_args!("processes that leave the policy cannot be reported: {error}"));
         }
         RunEvent::Ready => output.note(source.on(&DecidingHook::of_this_machine())),
         RunEvent::Departed { departure, killed } => report.add(departure, killed, output),
         RunEvent::TrackingFailed(error) => output.error(error),
         RunEvent::GuardReplaced => {
-            output.warning("the guard of the command's cgroup was killed; there is another one now");
+            output.warning("the guard of the command's cgroup was killed, and has been replaced");
         }
         _ => {}
     }
@@ -158,17 +158,18 @@ impl From<RunError> for Failure {
     }
 }
 
-/// The exit status that shells give for a command that cannot be started, if that is for the command and not for its
-/// cgroup.
+/// The exit status that shells give for a command that cannot be started, unless its cgroup is the reason.
 fn cannot_start(program: &OsStr, error: io::Error, output: &Output) -> Result<u8, Failure> {
     const NOT_FOUND: u8 = 127;
     const NOT_EXECUTABLE: u8 = 126;
     let status = match find_command(program) {
-        Found::Nothing => NOT_FOUND,
-        Found::NotExecutable => NOT_EXECUTABLE,
-        Found::Executable if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
-        Found::Executable if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => NOT_EXECUTABLE,
-        Found::Executable => {
+        CommandLookup::Nothing => NOT_FOUND,
+        CommandLookup::NotExecutable => NOT_EXECUTABLE,
+        CommandLookup::Executable if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        CommandLookup::Executable if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+            NOT_EXECUTABLE
+        }
+        CommandLookup::Executable => {
             let what = format!("cannot start {} in a cgroup of its own", program.display());
             return Err(Failure::machine(what).because(error));
         }
@@ -177,32 +178,32 @@ fn cannot_start(program: &OsStr, error: io::Error, output: &Output) -> Result<u8
     Ok(status)
 }
 
-enum Found {
+enum CommandLookup {
     Nothing,
     NotExecutable,
     Executable,
 }
 
 /// Looks for a command where exec looks.
-fn find_command(program: &OsStr) -> Found {
+fn find_command(program: &OsStr) -> CommandLookup {
     let look = |path: &Path| {
         if !path.exists() {
-            Found::Nothing
+            CommandLookup::Nothing
         } else if path.is_file() && access(path, Access::EXEC_OK).is_ok() {
-            Found::Executable
+            CommandLookup::Executable
         } else {
-            Found::NotExecutable
+            CommandLookup::NotExecutable
         }
     };
     if program.as_encoded_bytes().contains(&b'/') {
         return look(Path::new(program));
     }
-    let mut best = Found::Nothing;
+    let mut best = CommandLookup::Nothing;
     for directory in std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()) {
         match look(&directory.join(program)) {
-            Found::Executable => return Found::Executable,
-            Found::NotExecutable => best = Found::NotExecutable,
-            Found::Nothing => {}
+            CommandLookup::Executable => return CommandLookup::Executable,
+            CommandLookup::NotExecutable => best = CommandLookup::NotExecutable,
+            CommandLookup::Nothing => {}
         }
     }
     best

@@ -1,4 +1,4 @@
-//! `knobgate show`: one attachment in full.
+//! `knobgate show`: show one attachment.
 
 mod maps;
 
@@ -23,13 +23,13 @@ use maps::ShownMap;
 
 /// Show one attachment: its policy, its cgroups, its counters
 ///
-/// All of it is read back from the kernel: the text of the policy is the one that is in force, whatever became of the file.
+/// Everything is read back from the kernel: the text is that of the policy in force, even if the file has changed.
 ///
-/// DECIDED counts the accesses that a rule decided; COULD NOT those that were denied because the rule could not be
-/// evaluated for them (text where a number was needed, a value that is too long). Both count from when the policy was
-/// attached or last replaced, over all cgroups that the attachment is on.
+/// DECIDED counts the accesses that a rule decided. COULD NOT counts the accesses that were denied because the rule
+/// could not be evaluated (text instead of a number, a value that is too long). Both count since the policy was
+/// attached or last replaced, over all cgroups of the attachment.
 ///
-/// Of a program that is not of a policy: the file that it came from, if knobgate attached it, and its maps.
+/// For a program that does not belong to a policy: the file that it came from, if knobgate attached it, and its maps.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The name of the attachment
@@ -65,21 +65,21 @@ struct Shown {
     policy: Option<String>,
     mode: Option<&'static str>,
     /// The rules, then the default for reads and that for writes.
-    rules: Vec<Rule>,
-    /// `null` when it is no policy.
+    rules: Vec<ShownRule>,
+    /// `null` if it is not a policy.
     text: Option<String>,
-    /// The file that it came from, when it is no policy and we have attached it.
+    /// The file that it came from, if it is not a policy and knobgate attached it.
     object: Option<String>,
-    /// Its whole name, in there.
+    /// Its full name in that file.
     object_program: Option<String>,
-    /// Those of a program that is no policy.
+    /// The maps of a program that is not a policy.
     maps: Vec<ShownMap>,
 }
 
 /// A cgroup that the attachment is on.
 #[derive(Debug, Serialize)]
 struct ShownCgroup {
-    /// `null` if it cannot be seen from here.
+    /// `null` if it is not visible here.
     cgroup: Option<String>,
     cgroup_id: u64,
     link: u32,
@@ -105,14 +105,14 @@ impl ShownCgroup {
 }
 
 #[derive(Debug, Serialize)]
-struct Rule {
+struct ShownRule {
     line: Option<usize>,
     rule: String,
     decided: u64,
     could_not: u64,
 }
 
-impl From<RuleCounters> for Rule {
+impl From<RuleCounters> for ShownRule {
     fn from(RuleCounters { line, text, decided, cannot_evaluate, .. }: RuleCounters) -> Self {
         Self { line, rule: text, decided, could_not: cannot_evaluate }
     }
@@ -138,7 +138,7 @@ impl Shown {
                 Mode::Enforce => "enforce",
                 Mode::Audit => "audit",
             }),
-            rules: policy.iter().flat_map(AttachedPolicy::rule_counters).map(Rule::from).collect(),
+            rules: policy.iter().flat_map(AttachedPolicy::rule_counters).map(ShownRule::from).collect(),
             text: policy.map(|policy| policy.text().to_owned()),
             object: origin.as_ref().map(|origin| origin.path().to_owned()),
             object_program: origin.map(|origin| origin.program().to_owned()),
@@ -148,7 +148,7 @@ impl Shown {
 
     fn print(&self, output: &Output) -> Result<(), Failure> {
         let (place, link) = match &self.cgroups[..] {
-            [] => ("no cgroup any longer: what it was on was removed".to_owned(), String::new()),
+            [] => ("no cgroup any more: all of them were removed".to_owned(), String::new()),
             [only] => (only.describe(), format!(", link {}", only.link)),
             several => (count(several.len(), "cgroup"), String::new()),
         };
@@ -193,7 +193,7 @@ impl Shown {
         };
         match (&self.text, &self.object, &self.object_program) {
             (Some(_), ..) => {
-                let policy = self.policy.as_deref().unwrap_or("of a version that is not understood here");
+                let policy = self.policy.as_deref().unwrap_or("of an unknown version");
                 format!("policy {}{mode}", printable(policy))
             }
             (None, Some(path), Some(program)) => {
@@ -205,7 +205,7 @@ impl Shown {
 
     fn print_rules(&self, text: &str, output: &Output) -> Result<(), Failure> {
         output.line(format_args!("\n{HEADING}  DECIDED  COULD NOT  LINE  RULE{HEADING:#}"))?;
-        for Rule { line, rule, decided, could_not } in &self.rules {
+        for ShownRule { line, rule, decided, could_not } in &self.rules {
             let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
             output
                 .line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable_lines(rule)))?;

@@ -1,4 +1,4 @@
-//! `knobgate simulate`: what becomes of a scenario.
+//! `knobgate simulate`: play a scenario.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,19 +13,19 @@ use crate::limited;
 use crate::output::Output;
 use crate::policy_file;
 
-/// Play a scenario: load and attach programs, read and write knobs, and see what comes of it
+/// Play a scenario: load and attach programs, read and write knobs, and print the results
 ///
 /// A scenario is a JSON document with knobs, programs, cgroups and steps. It is played on the hook in user space, which
-/// needs no root and changes nothing, or with `--on-kernel` on the running kernel, as root. Each step gives one line
-/// of JSON, and the lines are the same on both. docs/simulate.md describes the form, schemas/scenario.schema.json is its
-/// schema.
+/// needs no root and changes nothing, or with `--on-kernel` on the running kernel, as root. Each step prints one line
+/// of JSON, and the lines are the same on both. docs/simulate.md describes the format; schemas/scenario.schema.json is
+/// its schema.
 ///
-/// On the running kernel the knobs are the machine's own: they get the values of the scenario, and in the end, also after
-/// SIGINT and SIGTERM, those back that they had. Inside of `unshare --net --uts --ipc` they are not the machine's.
+/// On the running kernel, the scenario uses the machine's own knobs. It sets their values, and restores them at the
+/// end, also after SIGINT and SIGTERM. Use `unshare --net --uts --ipc` to keep the machine's knobs out of it.
 ///
-/// Exit status: 0 if all steps were played, whatever came of them; 1 if the scenario has errors, a program did in user
-/// space what no kernel would have let it do, or the kernel would have crashed; 2 if a file cannot be read; 3 if this
-/// machine cannot play it; 128 and the number of the signal that ended it.
+/// Exit status: 0 if all steps were played, whatever their results; 1 if the scenario has errors, if a program in user
+/// space did what no verifier allows, or if the kernel would have crashed; 2 if a file cannot be read; 3 if this
+/// machine cannot play it; 128+n if signal n ended it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
     /// The scenario; `-` is standard input
@@ -44,11 +44,11 @@ impl Simulate {
 
     fn read(&self, output: &Output) -> Result<Scenario, Failure> {
         let name = policy_file::name(&self.scenario);
-        let unreadable = |error| Failure::usage(format!("cannot read {name}")).because(error);
-        let bytes = limited::read(&self.scenario, Scenario::TEXT_MAX).map_err(unreadable)?;
+        let cannot_read = |error| Failure::usage(format!("cannot read {name}")).because(error);
+        let bytes = limited::read(&self.scenario, Scenario::TEXT_MAX).map_err(cannot_read)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Failure::usage(format!("cannot read {name}: it is not UTF-8")))?;
-        // The files that it names are where it is.
+        // Paths in it are relative to it.
         let directory = self.scenario.parent().unwrap_or(Path::new(""));
         let mut read = |file: &str| limited::read_file(&directory.join(file), Scenario::FILE_MAX);
         let scenario = Scenario::parse(&text, &mut read);
@@ -73,27 +73,26 @@ fn on_kernel(scenario: &Scenario, output: &Output) -> Result<ExitCode, Failure> 
     output.note(format_args!("decided by {}", DecidingHook::of_this_machine()));
     if let Some(profile) = scenario.profile() {
         output.note(format_args!(
-            "the profile of the scenario, {profile}, is for the hook in user space alone"
+            "the profile of the scenario, {profile}, only applies to the hook in user space"
         ));
     }
     let cannot = || Failure::machine("cannot play the scenario on the running kernel");
     let root = Hierarchy::find().and_then(|found| found.root()).map_err(|error| cannot().because(error))?;
 
-    // Held from before the first knob is changed until all have their values again.
+    // Blocked until all knobs have been restored.
     let signals = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
     let blocked = BlockedSignals::block(&signals).map_err(|error| cannot().because(error))?;
     let mut play = scenario.play_on_kernel(&root).map_err(|error| cannot().because(error))?;
     let stopped = || {
-        let taken = blocked.read().map_err(|error| Failure::machine("cannot go on").because(error))?;
+        let taken = blocked.read().map_err(|error| Failure::machine("cannot continue").because(error))?;
         Ok(taken.map(|blocked| blocked.signal))
     };
     let printed = print(&mut play, output, stopped);
-    play.finish()
-        .map_err(|error| Failure::machine("the scenario has left something behind").because(error))?;
+    play.finish().map_err(|error| Failure::machine("cannot clean up after the scenario").because(error))?;
     printed
 }
 
-/// Prints the lines of a play, until `stopped` tells of a signal.
+/// Prints the lines of a play, until `stopped` returns a signal.
 fn print(
     play: &mut Play<'_>,
     output: &Output,
@@ -105,24 +104,24 @@ fn print(
             output.note(remark);
         }
         if let Some(signal) = stopped()? {
-            output.warning("stopped by a signal: the steps that are left were not played");
+            output.warning("stopped by a signal; the remaining steps were not played");
             return Ok(ExitCode::from(128 + signal.as_raw() as u8));
         }
         let Some(line) = play.next() else { break };
-        let line = line.map_err(|error| Failure::machine("cannot go on").because(error))?;
+        let line = line.map_err(|error| Failure::machine("cannot continue").because(error))?;
         output.line(json::line(&line))?;
         match line.details {
             Details::Fault { .. } => {
                 bad = true;
                 output.warning(format_args!(
-                    "step {}: the program did what the kernel's verifier lets no program do: it would not have loaded it",
+                    "step {}: the program did what the kernel's verifier does not allow; the kernel would have rejected it",
                     line.step
                 ));
             }
             Details::Crash { .. } => {
                 bad = true;
                 output.warning(format_args!(
-                    "step {}: this kernel would crash here; no later step was played",
+                    "step {}: this kernel would crash here; the remaining steps were not played",
                     line.step
                 ));
             }

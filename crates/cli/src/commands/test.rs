@@ -1,12 +1,12 @@
 //! `knobgate test`: run the tests that policies carry.
 
-mod drawing;
 mod json_report;
 mod junit;
 mod pretty;
 mod progress;
+mod rendering;
 mod tally;
-mod tried;
+mod tested_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,40 +17,40 @@ use knobgate_policy_test::PolicyTestError;
 use crate::failure::Failure;
 use crate::output::Output;
 use progress::Progress;
-use tally::Tally;
-use tried::Tried;
+use tally::TestTally;
+use tested_file::TestedFile;
 
 /// Run the tests that policies carry
 ///
-/// Each line of a `test` block is an access of its own. It is decided by the meaning of the language and by the compiled
-/// program, which runs on the hook in user space: no kernel is asked and no privilege is needed. All tests run; those
-/// that fail are shown with what was expected, what was decided, and the rule that decided it.
+/// Each line of a `test` block is a separate access. It is decided twice: by the definition of the language, and by the
+/// compiled program on the hook in user space. This needs no kernel and no privileges. All tests run. For those that
+/// fail, the output shows the expected and the actual verdict, and the rule that decided.
 ///
-/// Exit status: 0 if all tests passed, 1 if one failed or a policy has errors, 2 if a file cannot be read or the arguments
-/// make no sense, 4 if the language and the program disagree, which is a bug of knobgate.
+/// Exit status: 0 if all tests passed, 1 if one failed or a policy has errors, 2 if a file cannot be read or the
+/// arguments are wrong, 4 if the language and the program disagree, which is a bug in knobgate.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
     /// Policy files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Run only the tests with this in their names
+    /// Run only tests whose names contain this
     #[arg(long, value_name = "TEXT")]
     test: Option<String>,
-    /// The kernel that the policies are compiled for and that decides, such as 6.8 or 6.12.94; what it cannot do is denied
+    /// The kernel to compile for and to model, such as 6.8 or 6.12.94; what it cannot do is denied
     #[arg(long, value_name = "KERNEL", default_value = Profile::LINUX_6_18.name)]
     profile: Profile,
-    /// How to print what came of the tests
+    /// The format of the results
     #[arg(long, value_name = "FORMAT", default_value = "pretty")]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people: what failed, and how many did
+    /// Text: what failed, and how many tests did
     Pretty,
     /// One JSON object with everything
     Json,
-    /// JUnit's XML, one test suite a file
+    /// JUnit XML, one test suite per file
     Junit,
 }
 
@@ -60,9 +60,9 @@ impl Test {
             return Err(Failure::usage(PolicyTestError::NoLinks(self.profile).to_string()));
         }
         let progress = Progress::new(self.files.len());
-        let all = tried::all(&self.files, &self.profile, self.test.as_deref(), &progress);
+        let all = tested_file::all(&self.files, &self.profile, self.test.as_deref(), &progress);
         progress.finish();
-        let tally = Tally::of(&all);
+        let tally = TestTally::of(&all);
         if let Some(text) = &self.test
             && tally.is_without_tests()
             && tally.is_fine()
@@ -75,7 +75,7 @@ impl Test {
             Format::Junit => output.raw(&junit::document(&all, &self.profile)?)?,
         }
         if self.format != Format::Pretty {
-            all.iter().filter_map(Tried::unreadable).for_each(|failure| output.failure(failure));
+            all.iter().filter_map(TestedFile::unreadable).for_each(|failure| output.failure(failure));
         }
         Ok(ExitCode::from(tally.status()))
     }

@@ -1,4 +1,4 @@
-//! `knobgate verify`: what the kernel's verifier says of a program, without attaching it.
+//! `knobgate verify`: the kernel's verdict on a program, without attaching it.
 
 mod json_line;
 mod report;
@@ -16,22 +16,23 @@ use crate::load_failure::{compile_failure, program_failure};
 use crate::output::Output;
 use crate::program_source::{ProgramSource, ProgramSourceArgs};
 
-/// Ask the verifier of the running kernel about a program, without attaching it
+/// Run the kernel's verifier on a program, without attaching it
 ///
-/// The policy is compiled for this kernel, as `attach` does it, or the program is taken from the object, and loaded. The
-/// verifier's verdict is printed: how much work the program was, or the reason why it is rejected, with the line of the
-/// source. Of an object, all programs for this hook are verified unless one is named. The program is not attached, and does
-/// not stay in the kernel.
+/// The policy is compiled for this kernel as in `attach`, or the program is taken from the object, and loaded. The
+/// output shows how much work the program was for the verifier, or why it was rejected, with the line of the source. In
+/// an object, all programs for this hook are verified unless you name one. The program is not attached, and does not
+/// stay in the kernel.
 ///
-/// Exit status: 0 if all are accepted; 1 if one is rejected, or the policy has errors or is too large; 2 if the arguments
-/// make no sense or a file cannot be read; 3 if this machine cannot tell: a privilege is missing, or the hook.
+/// Exit status: 0 if all are accepted; 1 if one is rejected, or the policy has errors or is too large; 2 if the
+/// arguments are wrong or a file cannot be read; 3 if this machine cannot verify it, because a privilege or the hook is
+/// missing.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-#[command(mut_arg("program", |arg| arg.help("Which program of the object; by default all that are for this hook")))]
+#[command(mut_arg("program", |arg| arg.help("The program in the object; by default all programs for this hook")))]
 pub(crate) struct Verify {
     #[command(flatten)]
     what: ProgramSourceArgs,
-    /// Print all of the verifier's log, not only its end: of the path that was rejected, or of all paths
+    /// Print the whole log of the verifier, not only its end: of the path that was rejected, or of all paths
     #[arg(long, value_name = "PATHS", num_args = 0..=1, require_equals = true, default_missing_value = "rejected")]
     log: Option<Paths>,
     /// Print JSON: one object a line, for each program
@@ -44,16 +45,16 @@ const EXAMPLES: &str = "Examples:
   knobgate verify --object mine.bpf.o
   knobgate verify --object mine.bpf.o --program watch --log=all";
 
-/// Which paths through a program its log has.
+/// The paths through a program that the log contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Paths {
     /// The one that was rejected
     Rejected,
-    /// All that the verifier took
+    /// All that the verifier explored
     All,
 }
 
-/// A program, and what the verifier says of it.
+/// A program, and the verifier's result.
 struct Verified<'a> {
     what: &'a ProgramSource,
     verification: Verification,
@@ -66,7 +67,7 @@ impl Verify {
         let mut is_rejected = false;
         for what in &all {
             for verification in self.ask(what, output)? {
-                // One that others hand on to is a program of its own as well.
+                // The target of a tail call is verified as a separate program.
                 if !seen.insert(verification.program.clone()) {
                     continue;
                 }
@@ -97,7 +98,8 @@ impl Verify {
     }
 
     fn ask_of(&self, program: &Program, what: &ProgramSource) -> Result<Vec<Verification>, Failure> {
-        // All paths of the largest programs are hundreds of megabytes; the kernel takes buffers of up to a gigabyte.
+        // The log of all paths of the largest programs takes hundreds of megabytes. The kernel accepts buffers of up to
+        // a gigabyte.
         const LONGEST_LOG: usize = 512 << 20;
         let level = self.log.map(|paths| match paths {
             Paths::Rejected => LogLevel::Path,
@@ -107,7 +109,7 @@ impl Verify {
             Some(_) => LoadOptions { log_limit: LONGEST_LOG, ..LoadOptions::default() },
             None => LoadOptions::default(),
         };
-        let cannot = |error| program_failure(format!("cannot have {what} verified"), error);
+        let cannot = |error| program_failure(format!("cannot verify {what}"), error);
         let asked = verify(program, &options, level).map_err(cannot)?;
         let may_load = Capabilities::of_this_process().map_or(true, Capabilities::can_load);
         asked
@@ -137,7 +139,7 @@ impl Verified<'_> {
         }
     }
 
-    /// That of the program; of a policy as the policy has it, of which the kernel may have less.
+    /// The name of the program; for a policy its full name, of which the kernel may keep less.
     fn name(&self) -> &str {
         match self.what {
             ProgramSource::Policy(_) => self.what.name(),

@@ -1,22 +1,22 @@
 use crate::{knobgate, snapshot};
 
 #[test]
-fn a_good_policy_is_fine() {
+fn a_valid_policy_has_no_errors() {
     snapshot("check-good", [knobgate(["check", "--any-machine", "web.knob", "audit.knob"])]);
 }
 
 #[test]
-fn every_error_is_shown_with_its_place_and_what_to_do() {
+fn every_error_has_its_place_and_a_help_text() {
     snapshot("check-errors", [knobgate(["check", "many-errors.knob"])]);
 }
 
 #[test]
-fn warnings_alone_are_no_failure() {
+fn warnings_alone_do_not_fail() {
     snapshot("check-warnings", [knobgate(["check", "warnings.knob"])]);
 }
 
 #[test]
-fn a_knob_that_is_not_on_this_machine_is_a_warning_unless_the_policy_is_for_others() {
+fn an_unknown_knob_is_a_warning_unless_the_policy_is_for_other_machines() {
     let policy = "policy x\nallow write kernel.no_such_knob, kernel.ostype\n";
     snapshot(
         "check-unknown-knob",
@@ -30,7 +30,7 @@ fn files_that_cannot_be_read_are_reported_and_the_others_are_checked() {
 }
 
 #[test]
-fn a_program_gets_one_object_for_each_error() {
+fn json_has_one_object_for_each_error() {
     snapshot(
         "check-json",
         [knobgate(["check", "nowhere.knob", "many-errors.knob", "warnings.knob", "--json"])],
@@ -38,7 +38,7 @@ fn a_program_gets_one_object_for_each_error() {
 }
 
 #[test]
-fn policies_in_json_are_checked_as_text_is() {
+fn policies_in_json_are_checked() {
     snapshot(
         "check-json-policies",
         [
@@ -51,7 +51,7 @@ fn policies_in_json_are_checked_as_text_is() {
 }
 
 #[test]
-fn what_is_no_policy_is_said_to_be_none() {
+fn files_that_are_not_policies_are_errors() {
     snapshot(
         "check-no-policy",
         [
@@ -79,22 +79,22 @@ fn a_policy_cannot_drive_the_terminal() {
         [knobgate(["check", "-"]).stdin(hostile), knobgate(["fmt", "-"]).stdin(hostile)],
     );
 
-    let said = knobgate(["check", "--color", "always", "-"]).stdin(hostile).output().unwrap().stderr;
-    let said = String::from_utf8(said).unwrap();
-    let without_styles = said.replace("\u{1b}[", "");
+    let printed = knobgate(["check", "--color", "always", "-"]).stdin(hostile).output().unwrap().stderr;
+    let printed = String::from_utf8(printed).unwrap();
+    let without_styles = printed.replace("\u{1b}[", "");
     let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-    assert!(!without_styles.contains(obeyed), "{said:?}");
-    assert!(!said.contains("\u{1b}]"), "{said:?}");
+    assert!(!without_styles.contains(obeyed), "{printed:?}");
+    assert!(!printed.contains("\u{1b}]"), "{printed:?}");
 }
 
 #[test]
-fn a_policy_that_no_kernel_could_take_is_an_error_at_the_rule() {
+fn a_policy_that_no_kernel_accepts_is_an_error_at_the_rule() {
     // An automaton that remembers which of the last 23 characters were an `a`.
     let policy = "policy x\nallow write vm.swappiness\nallow write **a???????????????????????\n";
     snapshot("check-too-large", [knobgate(["check", "--any-machine", "-"]).stdin(policy)]);
 }
 
 #[test]
-fn no_file_is_an_error_of_usage() {
+fn no_file_is_a_usage_error() {
     knobgate(["check"]).assert().code(2);
 }

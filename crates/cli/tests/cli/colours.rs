@@ -9,7 +9,7 @@ fn is_coloured(arguments: &[&str], variables: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn a_pipe_gets_colours_only_on_demand() {
+fn a_pipe_gets_colours_only_if_requested() {
     assert!(!is_coloured(&[], &[]));
     assert!(!is_coloured(&[], &[("TERM", "xterm-256color")]));
     assert!(is_coloured(&["--color", "always"], &[]));

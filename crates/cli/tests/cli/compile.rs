@@ -7,7 +7,7 @@ fn compile<const N: usize>(policy: &str, more: [&str; N]) -> snapbox::cmd::Comma
 }
 
 #[test]
-fn what_a_kernel_cannot_do_is_said_and_denied() {
+fn what_a_kernel_cannot_do_is_reported_and_denied() {
     snapshot(
         "compile-degraded",
         [
@@ -23,9 +23,9 @@ fn what_a_kernel_cannot_do_is_said_and_denied() {
 }
 
 #[test]
-fn nothing_is_made_of_what_cannot_be() {
+fn policies_that_cannot_be_compiled_give_no_object() {
     snapshot(
-        "compile-refused",
+        "compile-rejected",
         [
             compile("many-errors.knob", []),
             compile("nowhere.knob", []),
@@ -37,26 +37,26 @@ fn nothing_is_made_of_what_cannot_be() {
 }
 
 #[test]
-fn what_is_too_much_for_one_kernel_may_not_be_for_another() {
+fn a_policy_can_be_too_large_for_one_kernel_and_not_for_another() {
     let rules: Vec<String> = (0..800).map(|i| format!("deny write ** if old contains \"={i}=\"\n")).collect();
     let policy = format!("policy much\n{}", rules.concat());
     let output = |kernel| compile("-", ["--profile", kernel]).stdin(policy.clone()).output().unwrap();
     let (older, newer) = (output("5.15"), output("6.1.170"));
     assert_eq!((older.status.code(), newer.status.code()), (Some(1), Some(0)));
-    // Which rule it is changes with the code that is made of rules.
-    let said = String::from_utf8(older.stderr).unwrap();
+    // Which rule it is depends on the generated code.
+    let printed = String::from_utf8(older.stderr).unwrap();
     for part in [
         "error[too-large]: up to this rule the policy is about 1000000 instructions of work for the kernel's verifier",
         "a kernel with bpf_loop (Linux 5.17) takes more such rules",
         "| deny write ** if old contains \"=",
-        "= help: fewer rules for the same names, or rules that differ in their constants alone, are less work",
+        "= help: use fewer rules for the same names, or rules that differ only in their constants",
     ] {
-        assert!(said.contains(part), "{said}");
+        assert!(printed.contains(part), "{printed}");
     }
 }
 
 #[test]
-fn an_object_goes_to_standard_output_alone() {
+fn standard_output_has_only_the_object() {
     let output = knobgate(["compile", "--policy", "tested.knob", "-o", "-"]).output().unwrap();
     let programs = Object::read(&output.stdout).unwrap().programs().len();
     assert_eq!((output.status.code(), programs), (Some(0), 1));

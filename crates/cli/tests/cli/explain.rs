@@ -61,9 +61,9 @@ fn a_condition_that_does_not_hold() {
 }
 
 #[test]
-fn what_cannot_be_read_is_denied() {
+fn what_cannot_be_evaluated_is_denied() {
     snapshot(
-        "explain-unreadable",
+        "explain-eval-error",
         [
             explain(["write", "vm.max_map_count", "x", "--old", "1"]),
             explain(["write", "net.core.somaxconn", "512", "--old", "4096", "--pos", "1"]),
@@ -85,7 +85,7 @@ fn a_read() {
 }
 
 #[test]
-fn a_knob_that_nobody_can_read_is_write_only() {
+fn a_write_only_knob_is_called_that() {
     let write = ["write", "vm.drop_caches", r"1\n"];
     snapshot("explain-write-only", [explain(write), explain(write).arg("--json")]);
 }
@@ -109,7 +109,7 @@ fn an_answer_for_programs() {
 }
 
 #[test]
-fn on_another_kernel_a_verdict_may_be_another_one() {
+fn a_verdict_can_depend_on_the_kernel() {
     let clamped = ["write", "net.core.somaxconn", r"9999999\n", "--old", r"4096\n", "--profile", "6.8"];
     let unused = ["write", "net.core.somaxconn", r"512\n", "--old", r"4096\n", "--profile", "6.8"];
     snapshot(
@@ -126,10 +126,10 @@ fn on_another_kernel_a_verdict_may_be_another_one() {
 }
 
 #[test]
-fn what_no_policy_is_asked_about() {
+fn accesses_that_reach_no_policy() {
     let beyond = i64::MAX.to_string();
     snapshot(
-        "explain-not-asked",
+        "explain-no-policy",
         [
             explain(["write", "kernel.hostname", "x", "--old", "y", "--pos", &beyond]),
             explain(["write", "kernel/../hostname", "x", "--old", "y"]),
@@ -138,7 +138,7 @@ fn what_no_policy_is_asked_about() {
 }
 
 #[test]
-fn a_negative_value_is_a_value_and_no_option() {
+fn a_negative_value_is_not_an_option() {
     snapshot("explain-negative", [explain(["write", "net.core.somaxconn", r"-1\n", "--old", r"-2\n"])]);
 }
 
@@ -149,7 +149,7 @@ fn a_long_name_of_a_task_is_cut_as_the_kernel_does() {
 }
 
 #[test]
-fn arguments_that_make_no_sense() {
+fn wrong_arguments() {
     snapshot(
         "explain-usage",
         [

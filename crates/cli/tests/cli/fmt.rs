@@ -3,7 +3,7 @@ use std::fs;
 use crate::{TESTS, knobgate, snapshot};
 
 #[test]
-fn what_would_change_is_a_diff() {
+fn changes_are_shown_as_a_diff() {
     snapshot("fmt-check", [knobgate(["fmt", "--check", "ragged.knob", "audit.knob"])]);
 }
 
@@ -17,7 +17,7 @@ fn standard_input_goes_to_standard_output() {
 }
 
 #[test]
-fn files_are_formatted_in_place_and_those_with_errors_left_alone() {
+fn files_with_errors_are_not_formatted() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let wrong = "policy x\nalow   write vm.swappiness\n";
@@ -35,6 +35,6 @@ fn files_are_formatted_in_place_and_those_with_errors_left_alone() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_errors_of_usage() {
+fn files_that_cannot_be_read_are_usage_errors() {
     snapshot("fmt-unreadable", [knobgate(["fmt", "nowhere.knob", ".", "x.json"])]);
 }

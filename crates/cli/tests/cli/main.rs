@@ -1,8 +1,8 @@
-//! The program as people call it: arguments in; text and exit status out. Needs no privileges, and no knob that
-//! is not on every machine.
+//! The command: arguments in, text and exit status out. The tests need no privileges, and only knobs that every machine
+//! has.
 //!
-//! What is said is compared with the files of `tests/snapshots`, which `SNAPSHOTS=overwrite cargo test -p knobgate-cli
-//! --test cli` writes anew.
+//! The output is compared with `tests/snapshots`. To rewrite them: `SNAPSHOTS=overwrite cargo test -p knobgate-cli
+//! --test cli`.
 #![allow(missing_docs)]
 
 mod check;
@@ -22,7 +22,7 @@ use snapbox::{Assert, Data};
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 
-/// `knobgate` among the policies of `tests/policies`, in an empty environment.
+/// `knobgate` in `tests/policies`, with an empty environment.
 fn knobgate<const N: usize>(args: [&str; N]) -> Command {
     Command::new(env!("CARGO_BIN_EXE_knobgate"))
         .env_clear()
@@ -30,21 +30,21 @@ fn knobgate<const N: usize>(args: [&str; N]) -> Command {
         .args(args)
 }
 
-/// Asserts that `commands` print and return what `tests/snapshots/NAME.txt` says.
+/// Asserts that the output and exit statuses of `commands` match `tests/snapshots/NAME.txt`.
 #[track_caller]
 fn snapshot<const N: usize>(name: &str, commands: [Command; N]) {
-    let mut said = String::new();
+    let mut printed = String::new();
     for command in commands {
         let output = command.output().unwrap();
         for (stream, bytes) in [("standard output", output.stdout), ("standard error", output.stderr)] {
             if !bytes.is_empty() {
                 let text = String::from_utf8(bytes).unwrap();
-                writeln!(said, "[{stream}]\n{}", text.trim_end_matches('\n')).unwrap();
+                writeln!(printed, "[{stream}]\n{}", text.trim_end_matches('\n')).unwrap();
             }
         }
-        writeln!(said, "[exit status {}]", output.status.code().unwrap()).unwrap();
+        writeln!(printed, "[exit status {}]", output.status.code().unwrap()).unwrap();
     }
     let path = format!("{TESTS}/snapshots/{name}.txt");
     let expected = Data::read_from(path.as_ref(), Some(DataFormat::Text)).raw();
-    Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).eq(said, expected);
+    Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).eq(printed, expected);
 }

@@ -22,7 +22,7 @@ fn the_examples_are_played() {
 }
 
 #[test]
-fn errors_say_where_and_nothing_is_played() {
+fn errors_have_their_place_and_nothing_is_played() {
     snapshot("simulate-errors", [simulate(["wrong-scenario.json"]), simulate(["ragged.knob"])]);
 }
 
@@ -38,7 +38,7 @@ fn endless_files_are_read_up_to_a_limit() {
 }
 
 #[test]
-fn a_scenario_comes_on_standard_input_too() {
+fn a_scenario_can_come_from_standard_input() {
     let text =
         r#"{"programs": {"p": {"insns": "b700000001000000 9500000000000000"}}, "steps": [{"load": "p"}]}"#;
     snapshot("simulate-stdin", [simulate(["-"]).stdin(text)]);
@@ -53,6 +53,6 @@ fn where_a_kernel_would_crash_the_play_ends_with_status_1() {
 
 #[test]
 fn what_only_the_verifier_finds_ends_with_status_1() {
-    // A value of a map of 8 bytes, read behind its end at a place that only the run tells.
+    // Reads after the end of a map's value of 8 bytes, at an offset that is only known at run time.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }

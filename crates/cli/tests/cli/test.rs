@@ -18,17 +18,17 @@ fn tests_that_pass() {
 }
 
 #[test]
-fn a_test_that_fails_shows_what_was_expected_what_was_decided_and_why() {
+fn a_failed_test_shows_the_expected_and_the_actual_verdict_and_why() {
     snapshot("test-failed", [test(["failing.knob"])]);
 }
 
 #[test]
-fn a_kernel_that_cannot_rewrite_denies_and_that_is_explained() {
+fn a_denial_instead_of_a_rewrite_is_explained() {
     snapshot("test-profile", [test(["failing.knob", "--test", "values", "--profile", "6.8"])]);
 }
 
 #[test]
-fn a_kernel_that_cannot_have_a_policy_is_said_to() {
+fn a_policy_that_a_kernel_does_not_support_is_an_error() {
     snapshot(
         "test-kernels",
         [
@@ -40,7 +40,7 @@ fn a_kernel_that_cannot_have_a_policy_is_said_to() {
 }
 
 #[test]
-fn a_policy_without_tests_is_said_to_have_none() {
+fn a_policy_without_tests_gets_a_warning() {
     snapshot(
         "test-none",
         [test(["web.knob"]), test(["web.knob", "tested.knob"]), test(["tested.knob", "--test", "no such"])],
@@ -87,8 +87,8 @@ fn junit_has_a_suite_for_each_file() {
 fn a_test_cannot_drive_the_terminal() {
     let hostile = "policy x\ntest \"\u{1b}]0;pwned\u{7}\" {\n  write vm.x \"\u{9b}2J\" => allow\n}\n";
     for format in ["pretty", "json", "junit"] {
-        let said = test(["-", "--format", format]).stdin(hostile).output().unwrap().stdout;
-        let said = String::from_utf8(said).unwrap();
-        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        let printed = test(["-", "--format", format]).stdin(hostile).output().unwrap().stdout;
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{printed:?}");
     }
 }

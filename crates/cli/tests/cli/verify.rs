@@ -1,7 +1,7 @@
 use crate::{knobgate, snapshot};
 
 #[test]
-fn what_cannot_be_verified_is_told_before_the_kernel_is_asked() {
+fn wrong_arguments_are_reported_before_anything_is_loaded() {
     snapshot(
         "verify-usage",
         [
@@ -17,7 +17,7 @@ fn what_cannot_be_verified_is_told_before_the_kernel_is_asked() {
 }
 
 #[test]
-fn what_is_no_policy_and_no_object_is_bad() {
+fn files_that_are_not_policies_or_objects_are_bad() {
     snapshot(
         "verify-bad",
         [knobgate(["verify", "--policy", "many-errors.knob"]), knobgate(["verify", "--object", "web.knob"])],

@@ -10,31 +10,31 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::setting::{
-    DetachedAtLast, KNOBGATE, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
+    DetachOnDrop, KNOBGATE, attach, decided_by_the_kernel, expect, is_loaded, policy, stderr, stdout,
 };
 use crate::writers::HAMMER;
 
 pub(crate) const TESTS: &[Test] = &[
-    ("an_attached_policy_outlives_its_attacher_until_it_is_detached", stays),
+    ("an_attached_policy_stays_until_it_is_detached", stays),
     ("a_policy_is_attached_to_the_cgroup_of_a_process", by_pid),
-    ("a_process_in_the_root_cgroup_does_not_stand_for_the_machine", by_pid_in_root),
+    ("the_cgroup_of_a_process_in_the_root_cgroup_is_rejected", by_pid_in_root),
     ("a_thousand_replacements_let_no_denied_write_pass", replacements),
     ("an_attachment_without_its_cgroup_is_renewed", renewed),
-    ("what_a_detaching_that_was_cut_short_left_is_no_obstacle", cut_short),
-    ("attaching_one_name_at_once_leaves_one_attachment", at_once),
+    ("an_interrupted_detach_does_not_prevent_attaching", cut_short),
+    ("concurrent_attaches_under_one_name_give_one_attachment", at_once),
     ("names_are_checked", names),
     ("a_bad_policy_leaves_the_old_one_in_force", bad_policy),
-    ("programs_of_others_are_listed_in_the_order_in_which_they_run", foreign),
-    ("what_is_too_large_for_a_policy_is_not_read", too_large),
-    ("a_program_in_the_way_is_named", in_the_way),
-    ("what_is_shown_comes_from_the_kernel", shown),
+    ("all_programs_are_listed_in_the_order_in_which_they_run", other_programs),
+    ("maps_that_are_too_large_for_a_policy_are_not_read", too_large),
+    ("a_conflicting_program_is_named", conflict),
+    ("the_shown_policy_comes_from_the_kernel", shown),
     ("an_attachment_is_shown_while_others_replace_it", shown_meanwhile),
-    ("what_is_in_force_is_said_where_the_output_cannot_be_written", full),
+    ("a_closed_output_does_not_hide_what_was_done", full),
 ];
 
 const DENY: &str = "policy t-attached\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
 
-/// Whether a process in there may write the knob that [`DENY`] denies.
+/// Whether a process in the cgroup may write the knob that [`DENY`] denies.
 fn may_write(cgroup: &Cgroup) -> bool {
     let status =
         shell(cgroup, "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward").stderr(Stdio::null()).status();
@@ -53,15 +53,21 @@ fn listed(cgroup: &Cgroup) -> Vec<Value> {
 
 fn stays() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-stays");
+    let _detached = DetachOnDrop("t-stays");
     let inner = cgroup.create("inner")?;
     assert!(may_write(&cgroup) && may_write(&inner));
-    let said = attach(policy(DENY).path(), &cgroup, "t-stays");
-    assert!(said.contains("t-stays") && said.contains(&cgroup.path().display().to_string()), "{said}");
-    assert!(said.ends_with(&decided_by_the_kernel()), "{said}");
+    let message = attach(policy(DENY).path(), &cgroup, "t-stays");
+    assert!(
+        message.contains("t-stays") && message.contains(&cgroup.path().display().to_string()),
+        "{message}"
+    );
+    assert!(message.ends_with(&decided_by_the_kernel()), "{message}");
     assert!(!may_write(&cgroup) && !may_write(&inner));
-    let said = stdout(&expect(0, ["detach", "t-stays"]));
-    assert!(said.contains("t-stays") && said.contains(&cgroup.path().display().to_string()), "{said}");
+    let message = stdout(&expect(0, ["detach", "t-stays"]));
+    assert!(
+        message.contains("t-stays") && message.contains(&cgroup.path().display().to_string()),
+        "{message}"
+    );
     assert!(may_write(&cgroup) && may_write(&inner));
     let output = expect(2, ["detach", "t-stays"]);
     assert!(stderr(&output).contains("there is no attachment \"t-stays\""), "{output:?}");
@@ -71,7 +77,7 @@ fn stays() -> Result<(), Failed> {
 
 fn by_pid() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-pid");
+    let _detached = DetachOnDrop("t-pid");
     let sleeper = Reaped(shell(&cgroup, "exec sleep 1000").spawn()?);
     let pid = sleeper.0.id().to_string();
     eventually("it is inside", || cgroup.procs().is_ok_and(|pids| pids.contains(&sleeper.0.id())));
@@ -86,16 +92,16 @@ fn by_pid() -> Result<(), Failed> {
 
 fn by_pid_in_root() -> Result<(), Failed> {
     let root = root();
-    // In a container, what is mounted there is not the root of all cgroups.
+    // In a container, the mounted root is not the root of all cgroups.
     if root.path().join("cgroup.type").exists() {
         return Ok(());
     }
     let sleeper = Reaped(shell(&root, "exec sleep 1000").spawn()?);
-    // Denies nothing, should it be attached after all.
+    // Denies nothing, in case it is attached after all.
     let file = policy("policy t-root\nmode audit\n");
     let file = file.path().to_str().ok_or("a path")?;
     let output = expect(2, ["attach", "--policy", file, "--pid", &sleeper.0.id().to_string()]);
-    assert!(stderr(&output).contains("every process of this machine"), "{output:?}");
+    assert!(stderr(&output).contains("every process on this machine"), "{output:?}");
     expect(2, ["show", "t-root"]);
     Ok(())
 }
@@ -104,8 +110,8 @@ fn replacements() -> Result<(), Failed> {
     const ATTACHERS: u64 = 4;
     let each = number("KNOBGATE_REPLACEMENTS", 1000)? / ATTACHERS;
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-replaced");
-    // They differ in what they are, not in what they deny.
+    let _detached = DetachOnDrop("t-replaced");
+    // The policies differ, but deny the same.
     let policies = [DENY.to_owned(), format!("{DENY}allow write kernel.** if count(new) == 1\n")]
         .map(|text| policy(&text));
     attach(policies[0].path(), &cgroup, "t-replaced");
@@ -130,8 +136,8 @@ fn replacements() -> Result<(), Failed> {
             threads.spawn(move || {
                 for turn in 0..each {
                     let policy = &policies[((attacher + turn) % 2) as usize];
-                    let said = attach(policy.path(), cgroup, "t-replaced");
-                    assert!(said.contains("replaced program"), "{said}");
+                    let message = attach(policy.path(), cgroup, "t-replaced");
+                    assert!(message.contains("replaced program"), "{message}");
                 }
             });
         }
@@ -152,7 +158,7 @@ fn replacements() -> Result<(), Failed> {
 }
 
 fn renewed() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-renewed");
+    let _detached = DetachOnDrop("t-renewed");
     let parent = scratch();
     let cgroup = parent.create("service")?;
     let file = policy(DENY);
@@ -161,44 +167,44 @@ fn renewed() -> Result<(), Failed> {
     let cgroup = parent.create("service")?;
     eventually("the link has lost its cgroup", || shown_json("t-renewed")["cgroups"] == json!([]));
     let list = stdout(&expect(0, ["list"]));
-    assert!(list.contains("t-renewed has lost what it was on"), "{list}");
+    assert!(list.contains("t-renewed has no cgroup any more"), "{list}");
     assert!(may_write(&cgroup));
-    let said = attach(file.path(), &cgroup, "t-renewed");
-    assert!(said.contains("because its previous cgroup was removed"), "{said}");
+    let message = attach(file.path(), &cgroup, "t-renewed");
+    assert!(message.contains("because its previous cgroup was removed"), "{message}");
     assert!(!may_write(&cgroup));
     assert_eq!(listed(&cgroup).len(), 1);
     Ok(())
 }
 
 fn cut_short() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-cut");
+    let _detached = DetachOnDrop("t-cut");
     let cgroup = scratch();
     let file = policy(DENY);
     attach(file.path(), &cgroup, "t-cut");
-    // What is left when the pin is gone and its directory is not yet.
+    // The state in which the pin is removed, but its directory is not.
     let pin = format!("/sys/fs/bpf/knobgate/t-cut/cgroup-{}", cgroup.id());
     std::fs::remove_file(&pin)?;
     eventually("it is detached", || may_write(&cgroup));
     attach(file.path(), &cgroup, "t-cut");
     assert!(!may_write(&cgroup));
     std::fs::remove_file(&pin)?;
-    let said = stderr(&expect(3, ["show", "t-cut"]));
-    assert!(said.contains("knobgate detach t-cut"), "{said}");
+    let message = stderr(&expect(3, ["show", "t-cut"]));
+    assert!(message.contains("knobgate detach t-cut"), "{message}");
     expect(0, ["detach", "t-cut"]);
     expect(2, ["detach", "t-cut"]);
     Ok(())
 }
 
 fn at_once() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-once");
+    let _detached = DetachOnDrop("t-once");
     let cgroup = scratch();
     let file = policy(DENY);
-    let said: Vec<String> = std::thread::scope(|threads| {
+    let message: Vec<String> = std::thread::scope(|threads| {
         let start = || threads.spawn(|| attach(file.path(), &cgroup, "t-once"));
         let all: Vec<_> = (0..8).map(|_| start()).collect();
         all.into_iter().map(|thread| thread.join().expect("attached")).collect()
     });
-    assert_eq!(said.iter().filter(|said| said.contains(": attached")).count(), 1, "{said:?}");
+    assert_eq!(message.iter().filter(|message| message.contains(": attached")).count(), 1, "{message:?}");
     assert_eq!(listed(&cgroup).len(), 1);
     Ok(())
 }
@@ -223,7 +229,7 @@ fn names() -> Result<(), Failed> {
 }
 
 fn bad_policy() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-kept");
+    let _detached = DetachOnDrop("t-kept");
     let cgroup = scratch();
     attach(policy(DENY).path(), &cgroup, "t-kept");
     let program = shown_json("t-kept")["program"].clone();
@@ -236,8 +242,8 @@ fn bad_policy() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A program that lets everything pass, as others have them.
-fn foreign_program(name: &str) -> ProgramFd {
+/// A program that allows everything, not attached by knobgate.
+fn other_program(name: &str) -> ProgramFd {
     let program = Program {
         name: name.to_owned(),
         insns: vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()],
@@ -247,11 +253,11 @@ fn foreign_program(name: &str) -> ProgramFd {
     load(&program, &LoadOptions::default()).expect("it loads").program
 }
 
-fn foreign() -> Result<(), Failed> {
-    let _detached = (DetachedAtLast("t-outer"), DetachedAtLast("t-inner"));
+fn other_programs() -> Result<(), Failed> {
+    let _detached = (DetachOnDrop("t-outer"), DetachOnDrop("t-inner"));
     let outer = scratch();
     let inner = outer.create("inner")?;
-    let (monitor, late) = (foreign_program("monitor"), foreign_program("late"));
+    let (monitor, late) = (other_program("monitor"), other_program("late"));
     prog_attach(&monitor, &outer, AttachMode::Multi, &AttachPosition::default())?;
     attach(policy(DENY).path(), &outer, "t-outer");
     attach(policy(DENY).path(), &inner, "t-inner");
@@ -329,9 +335,9 @@ fn too_large() -> Result<(), Failed> {
     Ok(())
 }
 
-fn in_the_way() -> Result<(), Failed> {
+fn conflict() -> Result<(), Failed> {
     let cgroup = scratch();
-    prog_attach(&foreign_program("monitor"), &cgroup, AttachMode::Override, &AttachPosition::default())?;
+    prog_attach(&other_program("monitor"), &cgroup, AttachMode::Override, &AttachPosition::default())?;
     let file = policy(DENY);
     let (file, place) = (file.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
     let output = expect(3, ["attach", "--policy", file, "--cgroup", place, "--name", "t-way"]);
@@ -343,7 +349,7 @@ fn in_the_way() -> Result<(), Failed> {
 }
 
 fn shown() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-shown");
+    let _detached = DetachOnDrop("t-shown");
     let cgroup = scratch();
     let text = "# a comment, Ünïcödé\r\npolicy t-shown\r\nmode audit\r\n\
                 deny write net.ipv4.ip_forward   if new != 0 # why\r\nallow read **\r\n";
@@ -367,7 +373,7 @@ fn shown() -> Result<(), Failed> {
         .map(|[line, decided, could_not]| (line, decided, could_not))
         .collect();
     assert_eq!(rules[0], (4, 3, 1), "{shown}");
-    // A shell reads in pieces of one byte.
+    // A shell reads one byte at a time.
     assert_eq!(rules[1].0, 5);
     assert!(rules[1].1 >= 1, "{shown}");
     assert_eq!(rules[2..], [(0, 0, 0), (0, 1, 0)], "the defaults: {shown}");
@@ -382,7 +388,7 @@ fn shown() -> Result<(), Failed> {
 fn shown_meanwhile() -> Result<(), Failed> {
     let times = number("KNOBGATE_SHOWINGS", 150)?;
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-meanwhile");
+    let _detached = DetachOnDrop("t-meanwhile");
     let policies = [policy(DENY), policy(&format!("{DENY}deny write kernel.hostname\n"))];
     attach(policies[0].path(), &cgroup, "t-meanwhile");
     std::thread::scope(|threads| {
@@ -405,7 +411,7 @@ fn shown_meanwhile() -> Result<(), Failed> {
 
 fn full() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-full");
+    let _detached = DetachOnDrop("t-full");
     let file = policy(DENY);
     let (file, place) = (file.path().display().to_string(), cgroup.path().display().to_string());
     let run = |output: &str, arguments: &[&str]| {
@@ -419,13 +425,13 @@ fn full() -> Result<(), Failed> {
             assert_eq!(output.status.code(), Some(0), "{output:?}");
             assert_eq!(may_write(&cgroup), !is_denied, "{output:?}");
             if nowhere == ">/dev/full" {
-                let said = stderr(&output);
-                assert!(said.contains("cannot write the output (No space left on device"), "{said}");
-                assert!(said.contains("but this is done: t-full: "), "{said}");
+                let message = stderr(&output);
+                assert!(message.contains("cannot write the output (No space left on device"), "{message}");
+                assert!(message.contains("but this was done: t-full: "), "{message}");
             }
         }
     }
-    // What changes nothing has failed.
+    // A command that changes nothing fails.
     attach(std::path::Path::new(&file), &cgroup, "t-full");
     let listed = run(">/dev/full", &["list"])?;
     assert_eq!(listed.status.code(), Some(3), "{listed:?}");

@@ -14,23 +14,22 @@ use rustix::process::WaitOptions;
 use crate::setting::{KNOBGATE, Runs, decided_by_the_kernel, knobgate, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("who_leaves_is_told_at_once_and_at_the_end", told),
-    ("what_is_started_in_another_cgroup_is_told_too", started_elsewhere),
-    ("with_strict_who_leaves_is_killed_with_what_it_started", strict),
-    ("with_strict_what_goes_on_behind_its_back_is_killed_at_the_end", daemons),
-    ("a_process_without_its_first_thread_leaves_like_others", first_thread),
-    ("who_stays_is_not_told_and_not_killed", stays),
-    ("in_a_pid_namespace_processes_are_named_as_there", pid_namespace),
+    ("departures_are_reported_at_once_and_at_the_end", reported),
+    ("children_started_in_another_cgroup_are_reported", started_elsewhere),
+    ("strict_kills_a_process_that_leaves_and_its_descendants", strict),
+    ("strict_kills_daemons_at_the_end", daemons),
+    ("a_process_whose_first_thread_has_ended_is_tracked", first_thread),
+    ("processes_that_stay_are_neither_reported_nor_killed", stays),
+    ("processes_are_reported_with_the_ids_of_the_pid_namespace", pid_namespace),
     ("many_departures_are_counted", many),
-    ("what_leaves_cannot_choose_what_a_terminal_does", hostile),
+    ("the_name_of_a_process_that_leaves_is_escaped", hostile),
 ];
 
-/// Those that hold everywhere.
+/// Tests that do not need tracking.
 pub(crate) const ANYWHERE: &[Test] =
-    &[("where_departures_cannot_be_noticed_that_is_said_and_strict_starts_nothing", not_noticed)];
+    &[("without_tracking_a_note_says_so_and_strict_starts_nothing", not_noticed)];
 
-/// The argument that makes this program one that starts a command in the cgroup of the other, with clone3(2), and says how that
-/// ended.
+/// The argument that makes this program start a command in the other cgroup, with clone3(2), and print how it ended.
 pub(crate) const STARTER: &str = "--start-elsewhere";
 
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
@@ -48,7 +47,7 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     Some(ExitCode::SUCCESS)
 }
 
-/// The argument that makes this program one whose first thread ends. It goes to a cgroup before (`first`), or after that.
+/// The argument that makes this program end its first thread. It moves to a cgroup before (`first`) or after that.
 pub(crate) const THREADED: &str = "--leave-without-first-thread";
 
 fn leave_without_first_thread(cgroup: &Path, first: bool) -> ! {
@@ -70,7 +69,7 @@ fn leave_without_first_thread(cgroup: &Path, first: bool) -> ! {
     knobgate_kernel::test_util::exit_thread()
 }
 
-/// A place to run commands in, and a cgroup beside it for them to go to.
+/// A place to run commands in, and a cgroup next to it.
 struct Place {
     runs: Runs,
     other: ScratchCgroup,
@@ -81,7 +80,7 @@ impl Place {
         Self { runs: Runs::new(name, "default write deny\n"), other: scratch() }
     }
 
-    /// A command that finds the other cgroup in `$OTHER`, and in `$HELD` the one above its own.
+    /// A command with the other cgroup in `$OTHER`, and the one above its own in `$HELD`.
     fn command<S: AsRef<OsStr>>(&self, strict: bool, command: impl IntoIterator<Item = S>) -> Command {
         let mut run = knobgate(["run"]);
         run.args(strict.then_some("--strict")).args(self.runs.arguments()).arg("--").args(command);
@@ -93,14 +92,14 @@ impl Place {
         self.command(strict, ["sh", "-c", script]).output().expect("knobgate")
     }
 
-    /// As the end of a message.
+    /// The end of a message.
     fn name(&self) -> String {
         self.other.path().display().to_string()
     }
 }
 
-/// What is said besides what decides, and what the kernel left out on this machine.
-fn said(output: &Output) -> String {
+/// Standard error without the notes on which hook decides and on events that the kernel skipped.
+fn printed(output: &Output) -> String {
     let note = decided_by_the_kernel();
     stderr(output)
         .lines()
@@ -109,8 +108,8 @@ fn said(output: &Output) -> String {
         .collect()
 }
 
-fn told() -> Result<(), Failed> {
-    let place = Place::new("t-told");
+fn reported() -> Result<(), Failed> {
+    let place = Place::new("t-reported");
     let mut command =
         place.command(false, ["sh", "-c", "echo 0 >$OTHER/cgroup.procs; read line; sleep 1000 & exit 3"]);
     command.stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -121,12 +120,12 @@ fn told() -> Result<(), Failed> {
         lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("has left"))).ok_or("nothing")??;
     let inside = fs::read_to_string(place.other.path().join("cgroup.procs"))?;
     let expected =
-        format!("warning: process {} (sh) has left the policy, for {}", inside.trim(), place.name());
+        format!("warning: process {} (sh) has left the policy for {}", inside.trim(), place.name());
     assert_eq!(at_once, expected);
     run.0.stdin.take().ok_or("no input")?.write_all(b"\n")?;
     assert_eq!(run.0.wait()?.code(), Some(3));
 
-    // What it started goes on, and is named.
+    // Its child still runs, and is named.
     let remaining = fs::read_to_string(place.other.path().join("cgroup.procs"))?;
     let at_the_end = lines.next().ok_or("nothing at the end")??;
     let expected = format!(
@@ -149,10 +148,10 @@ fn started_elsewhere() -> Result<(), Failed> {
         let command = [test.as_os_str(), STARTER.as_ref(), place.other.path().as_ref(), script.as_ref()];
         let output = place.command(strict, command).output()?;
         assert_eq!(stdout(&output), ending, "{output:?}");
-        let expected = format!(") has left the policy, for {}{then}\n", place.name());
-        assert!(said(&output).contains(&expected), "{expected:?}: {output:?}");
+        let expected = format!(") has left the policy for {}{then}\n", place.name());
+        assert!(printed(&output).contains(&expected), "{expected:?}: {output:?}");
         let end = if strict { "; processes killed: 1\n" } else { "; none of them still runs there\n" };
-        assert!(said(&output).ends_with(end), "{output:?}");
+        assert!(printed(&output).ends_with(end), "{output:?}");
     }
     Ok(())
 }
@@ -162,22 +161,25 @@ fn strict() -> Result<(), Failed> {
     let script = "(echo 0 >$OTHER/cgroup.procs; sleep 1000) ; echo status $?; exit 5";
     let output = place.script(true, script);
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("status 137\n", Some(5)), "{output:?}");
-    let (first, last) = (" has left the policy, for ", "; processes killed: ");
-    let said = said(&output);
-    assert!(said.contains(first) && said.contains(", and was killed\n") && said.contains(last), "{said}");
+    let (first, last) = (" has left the policy for ", "; processes killed: ");
+    let printed = printed(&output);
+    assert!(
+        printed.contains(first) && printed.contains(", and was killed\n") && printed.contains(last),
+        "{printed}"
+    );
     eventually("it is empty", || place.other.is_populated().is_ok_and(|populated| !populated));
     Ok(())
 }
 
 fn daemons() -> Result<(), Failed> {
     let place = Place::new("t-daemons");
-    // Each starts the next, and the command does not wait for any of them.
+    // Each process starts the next, and the command waits for none of them.
     let chain = "n=$1; if [ $n -lt 20 ]; then setsid sh -c \"$CHAIN\" sh $((n + 1)) & fi; sleep 1000";
     let mut run = place
         .command(true, ["sh", "-c", "(echo 0 >$OTHER/cgroup.procs; setsid sh -c \"$CHAIN\" sh 0)\ntrue"]);
     let output = run.env("CHAIN", chain).output()?;
     assert!(output.status.success(), "{output:?}");
-    assert!(said(&output).contains("; processes killed: "), "{output:?}");
+    assert!(printed(&output).contains("; processes killed: "), "{output:?}");
     eventually("it is empty", || place.other.is_populated().is_ok_and(|populated| !populated));
     Ok(())
 }
@@ -192,28 +194,28 @@ fn first_thread() -> Result<(), Failed> {
         };
         let output =
             run(false, "{ \"$TEST\" $ROLE $OTHER $WHEN 2>/dev/null & } | { read line; echo \"$line\"; }")?;
-        let (id, said) = (stdout(&output), said(&output));
+        let (id, printed) = (stdout(&output), printed(&output));
         let id = id.trim();
         assert!(place.other.is_populated()?, "{output:?}");
         assert!(
-            said.contains(&format!("process {id} (")) && said.contains(") has left the policy, for "),
-            "{id}: {said}"
+            printed.contains(&format!("process {id} (")) && printed.contains(") has left the policy for "),
+            "{id}: {printed}"
         );
-        assert!(said.contains(&format!("; these run on without it: {id}. ")), "{id}: {said}");
+        assert!(printed.contains(&format!("; these run on without it: {id}. ")), "{id}: {printed}");
         place.other.kill()?;
         eventually("it is empty", || place.other.is_populated().is_ok_and(|populated| !populated));
 
         let output = run(true, "\"$TEST\" $ROLE $OTHER $WHEN >/dev/null; echo $?")?;
         assert_eq!(stdout(&output), "137\n", "{output:?}");
-        assert!(self::said(&output).ends_with("; processes killed: 1\n"), "{output:?}");
+        assert!(self::printed(&output).ends_with("; processes killed: 1\n"), "{output:?}");
     }
-    // One that stays is killed with what else runs there.
+    // A process that stays is killed with the others.
     let mut run = place.command(
         false,
         ["sh", "-c", "{ \"$TEST\" $ROLE $HELD/knobgate-run-* first 2>/dev/null & } | read line"],
     );
     let output = run.env("TEST", &test).env("ROLE", THREADED).output()?;
-    assert_eq!((output.status.code(), self::said(&output).as_str()), (Some(0), ""), "{output:?}");
+    assert_eq!((output.status.code(), self::printed(&output).as_str()), (Some(0), ""), "{output:?}");
     Ok(())
 }
 
@@ -224,7 +226,7 @@ fn stays() -> Result<(), Failed> {
         let script = "for at in $HELD/knobgate-run-*; do mkdir $at/in && echo 0 >$at/in/cgroup.procs; done
             for i in 1 2 3; do (true; true) & done; wait; sh -c 'setsid true'; echo done";
         let output = place.script(strict, script);
-        assert_eq!((stdout(&output).as_str(), said(&output).as_str()), ("done\n", ""));
+        assert_eq!((stdout(&output).as_str(), printed(&output).as_str()), ("done\n", ""));
     }
     Ok(())
 }
@@ -239,10 +241,10 @@ fn pid_namespace() -> Result<(), Failed> {
     command.env("OTHER", place.other.path());
     with_private_namespaces(&mut command, Namespaces { mount: true, ..Namespaces::default() });
     let output = command.output()?;
-    // Of the first few processes there.
+    // One of the first few processes there.
     let id: u32 = stdout(&output).trim().parse()?;
     assert!(id < 20, "{output:?}");
-    assert!(said(&output).contains(&format!("process {id} (sh) has left the policy")), "{output:?}");
+    assert!(printed(&output).contains(&format!("process {id} (sh) has left the policy")), "{output:?}");
     assert_eq!(output.status.code(), Some(137), "{output:?}");
     Ok(())
 }
@@ -251,10 +253,10 @@ fn many() -> Result<(), Failed> {
     let place = Place::new("t-many");
     let output =
         place.script(false, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (echo 0 >$OTHER/cgroup.procs); done");
-    let said = said(&output);
-    assert_eq!(said.matches("has left the policy").count(), 10, "{said}");
-    assert!(said.contains("warning: more processes leave the policy"), "{said}");
-    assert!(said.contains("warning: 12 departures from the policy, to "), "{said}");
+    let printed = printed(&output);
+    assert_eq!(printed.matches("has left the policy").count(), 10, "{printed}");
+    assert!(printed.contains("warning: more processes have left the policy"), "{printed}");
+    assert!(printed.contains("warning: 12 departures from the policy, to "), "{printed}");
     Ok(())
 }
 
@@ -262,15 +264,18 @@ fn hostile() -> Result<(), Failed> {
     let place = Place::new("t-hostile");
     let output =
         place.script(false, "printf '\\033[2J\\nerror: x' >/proc/$$/comm; echo 0 >$OTHER/cgroup.procs");
-    let said = said(&output);
-    assert!(said.contains("(\\x1b[2J\\nerror: x) has left the policy"), "{said}");
-    assert!(!said.contains('\u{1b}') && !said.lines().any(|line| line.starts_with("error: x")), "{said:?}");
+    let printed = printed(&output);
+    assert!(printed.contains("(\\x1b[2J\\nerror: x) has left the policy"), "{printed}");
+    assert!(
+        !printed.contains('\u{1b}') && !printed.lines().any(|line| line.starts_with("error: x")),
+        "{printed:?}"
+    );
     Ok(())
 }
 
 fn not_noticed() -> Result<(), Failed> {
     let place = Place::new("t-blind");
-    // As on a kernel that has no BTF, and of which nothing is remembered; and where `/proc` names other processes.
+    // Without BTF and without the cache of probes; and with a `/proc` of another pid namespace.
     let no_btf = "mount -t tmpfs none /run && if [ -e /sys/kernel/btf/vmlinux ]; then
         mount --bind /dev/null /sys/kernel/btf/vmlinux; fi; exec \"$@\"";
     let scripts = [no_btf, "exec unshare --pid --fork \"$@\""];
@@ -283,11 +288,11 @@ fn not_noticed() -> Result<(), Failed> {
         let (status, out) = if strict { (3, "") } else { (0, "started\n") };
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(status), out), "{output:?}");
         let expected = if strict {
-            "error: cannot kill what leaves the policy (--strict): "
+            "error: cannot kill processes that leave the policy (--strict): "
         } else {
-            "note: processes that leave the policy are not noticed: "
+            "note: processes that leave the policy cannot be reported: "
         };
-        assert!(said(&output).contains(expected), "{output:?}");
+        assert!(printed(&output).contains(expected), "{output:?}");
     }
     Ok(())
 }

@@ -10,9 +10,9 @@ use libtest_mimic::Failed;
 use crate::setting::{KNOBGATE, decided_by_the_kernel, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("the_kernel_takes_the_examples", taken),
-    ("the_tour_shows_what_it_says", tour),
-    ("the_tour_refuses_to_write_what_is_the_machines", no_tour),
+    ("the_kernel_accepts_the_examples", taken),
+    ("the_output_of_the_tour_is_true", tour),
+    ("the_tour_does_not_write_the_machines_knobs", no_tour),
 ];
 
 fn directory() -> PathBuf {
@@ -48,7 +48,7 @@ fn tour() -> Result<(), Failed> {
     assert_eq!((output.status.code(), notes.join("\n")), (Some(0), note.trim().to_owned()), "{output:?}");
     let warned_of = |words: &str| warnings.iter().filter(|line| line.contains(words)).count();
     let (dropped, errnos) =
-        (warned_of("this kernel drops the values"), warned_of("denials with EINVAL are EPERM"));
+        (warned_of("this kernel drops replacements"), warned_of("denials with EINVAL are EPERM"));
     assert_eq!((dropped, errnos), (if rewrites { 0 } else { 2 }, usize::from(!set_retval)), "{warnings:?}");
     assert_eq!(warnings.len(), dropped + errnos, "{warnings:?}");
     let shown = stdout(&output);
@@ -80,12 +80,13 @@ fn tour() -> Result<(), Failed> {
 fn no_tour() -> Result<(), Failed> {
     let script = directory().join("tour.sh");
     let run = |command: &mut Command| command.arg(&script).stdin(Stdio::null()).output();
-    // Namespaces of another's, which to the script are not its own; were it to write, it would be there.
+    // Namespaces of another process, which the script must not take for its own. If it wrote after all, it would write
+    // there.
     let anothers = ["--net", "--uts", "--ipc", "sh", "-c", "sh \"$0\"; exit $?"];
     let output = run(Command::new("unshare").args(anothers))?;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("not a net namespace of its own"), "{output:?}");
-    // Its own namespaces, and no policy.
+    // Its own namespaces, but no policy.
     let output = run(Command::new("unshare").args(["--net", "--uts", "--ipc", "sh"]))?;
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("the policy is not in force"), "{output:?}");

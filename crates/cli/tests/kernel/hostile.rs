@@ -1,4 +1,4 @@
-//! Names and values that would drive a terminal, through every command.
+//! Names and values with terminal controls, in every command.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,17 +12,15 @@ use knobgate_testing::{Reaped, Test, eventually, scratch};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
-use crate::setting::{DetachedAtLast, KNOBGATE};
+use crate::setting::{DetachOnDrop, KNOBGATE};
 
-pub(crate) const TESTS: &[Test] = &[
-    ("nothing_that_others_choose_reaches_the_terminal_as_it_is", every_command),
-    ("mount_points_are_shown_harmless", mount_points),
-];
+pub(crate) const TESTS: &[Test] =
+    &[("every_command_escapes_untrusted_text", every_command), ("mount_points_are_escaped", mount_points)];
 
 /// Sets the title, clears the screen, in C0 and in C1; reorders, breaks and hides text.
 const TEXT: &str = "\u{1b}]0;pwned\u{7}\u{1b}[2J\u{9b}2J\u{202e}\r\nok\t\u{7f}\u{85}\u{2028}\u{feff}";
 
-/// The same with a byte that is not UTF-8, for what can have one.
+/// The same with a byte that is not UTF-8, where that is possible.
 fn hostile(prefix: &str) -> OsString {
     OsString::from_vec([prefix.as_bytes(), TEXT.as_bytes(), b"\xff"].concat())
 }
@@ -32,7 +30,7 @@ fn without_breaks(name: OsString) -> Vec<u8> {
     name.into_vec().into_iter().filter(|byte| *byte != b'\n').collect()
 }
 
-/// The rules have a name, texts and a comment of this kind.
+/// Rules with such a name, such texts and such a comment.
 fn policy(name: &str) -> String {
     let comment = TEXT.replace(['\r', '\n'], "");
     format!(
@@ -57,7 +55,7 @@ impl Names {
         let parent = scratch();
         let create = |name| parent.create(OsString::from_vec(without_breaks(hostile(name))));
         let (cgroup, other) = (create("one")?, create("other")?);
-        // The kernel calls a process after its file.
+        // The kernel names a process after its file.
         let sleeper = directory.path().join(OsStr::from_bytes(b"\x1b[2J\x9b2J\n\xff"));
         assert!(Command::new("cp").arg("/bin/sleep").arg(&sleeper).status()?.success());
         let mut process = Command::new(&sleeper);
@@ -77,7 +75,7 @@ impl Names {
             maps: vec![MapDef::frozen_value("map", vec![1; 8])],
             ..Program::default()
         };
-        // It is written with names that kernels accept.
+        // It is written with names that kernels accept, and patched.
         let mut object = write_object(&program)?;
         while let Some(place) =
             object.windows(program.name.len()).position(|name| name == program.name.as_bytes())
@@ -100,7 +98,8 @@ impl Names {
         fs::write(self.file(name), text).expect("a file");
     }
 
-    /// The arguments of a command, in which `@NAME` is a file, `%` and `%text` are such texts, and `CGROUP`, `OTHER` and `PID` the rest.
+    /// The arguments of a command. `@NAME` is a file, `%` and `%text` are such texts, and `CGROUP`, `OTHER` and `PID`
+    /// stand for the others.
     fn arguments(&self, command: &str) -> Vec<OsString> {
         let argument = |word: &str| match word {
             "CGROUP" => self.cgroup.path().into(),
@@ -117,7 +116,7 @@ impl Names {
     }
 }
 
-/// Each with what it prints of such names: nothing, or something.
+/// The commands, and whether they print such names.
 const COMMANDS: &[(&str, bool)] = &[
     ("attach --policy @good --cgroup CGROUP --name t-hostile", true),
     ("attach --policy @good --cgroup OTHER --name t-hostile", true),
@@ -191,21 +190,21 @@ fn every_command() -> Result<(), Failed> {
         comm.is_ok_and(|comm| comm.starts_with(b"\x1b[2J"))
     });
     for colours in ["never", "always"] {
-        let _detached = (DetachedAtLast("t-hostile"), DetachedAtLast("t-hostile-2"));
-        for (command, says_names) in COMMANDS {
+        let _detached = (DetachOnDrop("t-hostile"), DetachOnDrop("t-hostile-2"));
+        for (command, prints_names) in COMMANDS {
             let mut knobgate = Command::new(KNOBGATE);
             knobgate.args(["--color", colours]).args(names.arguments(command)).stdin(Stdio::null());
-            let said = expect_harmless(&mut knobgate, command)?;
+            let printed = expect_harmless(&mut knobgate, command)?;
             let escaped = ["\\x1b", "\\u{1b}", "\\u001b", "\\u{9b}", "\\u009b", "\\xff"];
-            let names_said = escaped.iter().any(|escaped| said.contains(escaped));
-            assert_eq!(names_said, *says_names, "{command}:\n{said}");
+            let names_said = escaped.iter().any(|escaped| printed.contains(escaped));
+            assert_eq!(names_said, *prints_names, "{command}:\n{printed}");
         }
     }
     let help = Command::new(KNOBGATE).arg("help").output()?;
     let help = String::from_utf8(help.stdout)?;
     let (_, commands) = help.split_once("Commands:\n").ok_or("no commands")?;
     let commands = commands.lines().take_while(|line| !line.is_empty());
-    // What is indented by more goes on with the line before.
+    // Lines with more indentation continue the previous one.
     let names = commands
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
     for command in names.filter(|command| *command != "help") {
@@ -215,12 +214,12 @@ fn every_command() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the command prints, in which there is nothing but text, line breaks, and colours.
+/// The output of the command. Checks that it consists of text, line breaks, and colours.
 fn expect_harmless(command: &mut Command, what: &str) -> Result<String, Failed> {
     let output = command.output()?;
-    let said = [output.stdout, output.stderr].concat();
-    let text =
-        std::str::from_utf8(&said).map_err(|error| format!("{what}: {error}: {}", said.escape_ascii()))?;
+    let printed = [output.stdout, output.stderr].concat();
+    let text = std::str::from_utf8(&printed)
+        .map_err(|error| format!("{what}: {error}: {}", printed.escape_ascii()))?;
     let text = without_colours(text);
     let found = text.chars().find(|&c| c != '\n' && drives_a_terminal(c));
     assert_eq!(found, None, "{what}: {}", text.escape_debug());
@@ -260,9 +259,9 @@ fn mount_points() -> Result<(), Failed> {
         umount -a -t cgroup2; umount \"$1\"; mount -t cgroup2 none \"$1\"; $knobgate list; $knobgate doctor";
     let cgroup = scratch();
     let mut command = apart(script, &[&mount, Path::new(KNOBGATE), &file, cgroup.path()]);
-    let said = expect_harmless(&mut command, "mounts")?;
-    assert!(said.contains("attached\n"), "{said}");
-    assert!(said.matches("\\x1b]0;pwned\\x07").count() > 5, "{said}");
+    let printed = expect_harmless(&mut command, "mounts")?;
+    assert!(printed.contains("attached\n"), "{printed}");
+    assert!(printed.matches("\\x1b]0;pwned\\x07").count() > 5, "{printed}");
     Ok(())
 }
 

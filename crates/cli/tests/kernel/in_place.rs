@@ -1,4 +1,4 @@
-//! A command that `run` starts is as if it had been started in its place.
+//! `run` starts a command as if it had been started directly.
 
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
@@ -9,9 +9,9 @@ use libtest_mimic::Failed;
 use crate::lacking::locked_memory;
 use crate::setting::{KNOBGATE, Runs, stdout};
 
-pub(crate) const TESTS: &[Test] = &[("a_command_inherits_what_it_would_without_knobgate", inherits)];
+pub(crate) const TESTS: &[Test] = &[("a_command_inherits_the_same_as_without_knobgate", inherits)];
 
-/// Prints all that a process inherits. (Of the priority of no class, 5.10 says another number once there was input or output.)
+/// Prints everything that a process inherits. (Without an I/O class, 5.10 changes the priority after the first I/O.)
 const INSPECT: &str = "
     grep -E '^(Umask|Uid|Gid|Groups|Sig[^Q]|Shd|Cap|NoNewPrivs|Seccomp|Spec|THP|untag|Cpus_|Mems_)' /proc/self/status
     cd /proc/self; cat limits oom_score_adj coredump_filter timerslack_ns personality loginuid sessionid setgroups
@@ -19,7 +19,7 @@ const INSPECT: &str = "
     cat environ | tr '\\0' '\\n'; ls fd; nice; chrt -p $$ | tr -d 0-9; ionice | sed 's/^none.*/none/'
     kill -PIPE $$; sleep 0; echo survived SIGPIPE";
 
-/// How knobgate, or the command itself, can be started.
+/// Ways to start knobgate, or the command itself.
 const STARTED: &[&str] = &[
     "exec \"$@\"",
     "trap '' PIPE; exec \"$@\"",
@@ -38,7 +38,7 @@ const STARTED: &[&str] = &[
     "exec env -i A=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin \"$@\"",
 ];
 
-/// What the command prints, started in this way: by itself, and by knobgate.
+/// The output of the command, started in this way directly and by knobgate.
 fn both(runs: &Runs, started: &str, command: &[&str]) -> Result<[String; 2], Failed> {
     let run = |command: &[OsString]| {
         let mut outer = Command::new("sh");
@@ -53,9 +53,9 @@ fn both(runs: &Runs, started: &str, command: &[&str]) -> Result<[String; 2], Fai
 
 fn inherits() -> Result<(), Failed> {
     let runs = Runs::new("t-in-place", "");
-    // A shell changes some signals itself, and no child inherits that its parent's death is signalled.
-    // Not how many signals wait for processes of this user, whose others run meanwhile (SigQ).
-    // Where programs count as locked memory, knobgate may have to raise the limit.
+    // A shell changes some signals itself, and a child does not inherit the parent-death signal.
+    // Without the number of pending signals of this user (SigQ), which other processes change.
+    // If programs count as locked memory, knobgate may have to raise the limit.
     let may_raise = locked_memory(&profile()).is_none();
     let signals = ["grep", "-E", "^(Sig[^Q]|Shd)", "/proc/self/status"];
     for started in STARTED {

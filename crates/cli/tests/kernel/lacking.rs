@@ -10,19 +10,20 @@ use crate::setting::{KNOBGATE, apart, copy_for_others, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_root_nothing_is_started_and_the_capabilities_are_named", no_root),
-    ("without_cgroup_v2_nothing_is_started_and_the_mount_is_told", no_cgroups),
-    ("a_process_that_runs_out_of_descriptors_is_told_so", no_descriptors),
-    ("what_the_kernel_answers_is_not_taken_for_something_else", answers),
-    ("root_in_a_user_namespace_is_told_that_it_is_in_one", in_user_namespace),
-    ("without_a_bpffs_nothing_is_attached_and_the_mount_is_told", no_bpffs),
+    ("without_cgroup_v2_nothing_is_started_and_the_error_says_how_to_mount_it", no_cgroups),
+    ("running_out_of_descriptors_is_reported", no_descriptors),
+    ("errnos_of_bpf_are_reported_with_their_cause", answers),
+    ("root_in_a_user_namespace_gets_the_reason", in_user_namespace),
+    ("without_a_bpffs_nothing_is_attached_and_the_error_says_how_to_mount_it", no_bpffs),
 ];
 
-/// On kernels that count programs and maps as locked memory.
-pub(crate) const LOCKED: &[Test] = &[("a_low_limit_of_locked_memory_is_raised_or_told", locked)];
+/// Tests for kernels that count programs and maps as locked memory.
+pub(crate) const LOCKED: &[Test] = &[("a_low_limit_of_locked_memory_is_raised_or_reported", locked)];
 
-/// The need of these.
+/// What they require.
 pub(crate) fn locked_memory(profile: &Profile) -> Option<String> {
-    (profile.version >= (5, 11)).then(|| format!("{profile} counts no programs and maps as locked memory"))
+    (profile.version >= (5, 11))
+        .then(|| format!("{profile} does not count programs and maps as locked memory"))
 }
 
 fn locked() -> Result<(), Failed> {
@@ -34,10 +35,10 @@ fn locked() -> Result<(), Failed> {
     };
     let raised = verified(&[])?;
     assert_eq!(raised.status.code(), Some(0), "{raised:?}");
-    // Who may not raise it is told to.
-    let told = verified(&["setpriv", "--bounding-set", "-sys_resource"])?;
-    assert_ne!(told.status.code(), Some(0), "{told:?}");
-    assert!(stderr(&told).contains("programs and maps count as locked memory"), "{told:?}");
+    // Without permission to raise it, the error says what to do.
+    let failed = verified(&["setpriv", "--bounding-set", "-sys_resource"])?;
+    assert_ne!(failed.status.code(), Some(0), "{failed:?}");
+    assert!(stderr(&failed).contains("programs and maps count as locked memory"), "{failed:?}");
     Ok(())
 }
 
@@ -52,15 +53,15 @@ fn no_root() -> Result<(), Failed> {
     let output = nobody(&["run", "--policy", path, "--", "echo", "started"])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
     assert!(stderr(&output).contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{output:?}");
-    // Nothing is said of the policy: no verifier has seen it.
+    // There is no verdict on the policy: no verifier has seen it.
     let output = nobody(&["verify", "--json", "--policy", path])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
-    assert!(stderr(&output).contains("cannot have the policy \"t-nobody\" verified: "), "{output:?}");
+    assert!(stderr(&output).contains("cannot verify the policy \"t-nobody\": "), "{output:?}");
     assert!(stderr(&output).contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{output:?}");
 
     let cgroup = scratch();
     let place = cgroup.path().to_str().ok_or("a path")?;
-    // What there is to be found is closed to others.
+    // Other users cannot see the attachments.
     let attached = Command::new(KNOBGATE).args(["attach", "--policy", path, "--cgroup", place]).output()?;
     assert!(attached.status.success(), "{attached:?}");
     for arguments in [
@@ -83,7 +84,7 @@ fn no_root() -> Result<(), Failed> {
 fn no_descriptors() -> Result<(), Failed> {
     let file = policy("policy t-no-files\ndefault write deny\n");
     let path = file.path().to_str().ok_or("a path")?;
-    let mut told = 0;
+    let mut hints = 0;
     for limit in 5..20 {
         let limit = format!("--nofile={limit}");
         let limited =
@@ -96,17 +97,17 @@ fn no_descriptors() -> Result<(), Failed> {
             }
             assert_eq!(output.status.code(), Some(3), "{output:?}");
             assert!(stderr(&output).contains("Too many open files"), "{output:?}");
-            told += u32::from(stderr(&output).contains("ulimit -n"));
+            hints += u32::from(stderr(&output).contains("ulimit -n"));
         }
     }
-    assert!(told > 0, "loading a program was among what failed");
+    assert!(hints > 0, "loading a program was among what failed");
     Ok(())
 }
 
-/// The argument that makes this program one that starts another, for which a command of bpf(2) fails with an errno.
+/// The argument that makes this program start another one, for which a command of bpf(2) fails with an errno.
 const WITHOUT_BPF: &str = "--without-bpf";
 
-/// A command, to be completed by a program and its arguments, for which this command of bpf(2) fails.
+/// The beginning of a command line. The program that follows it runs with this command of bpf(2) failing.
 pub(crate) fn without_bpf(command: u32, errno: i32) -> std::io::Result<Command> {
     let mut filtered = Command::new(std::env::current_exe()?);
     filtered.args([WITHOUT_BPF, &command.to_string(), &errno.to_string()]);
@@ -159,9 +160,12 @@ fn answers() -> Result<(), Failed> {
         let output =
             filtered.arg(KNOBGATE).args(if command == LINK_CREATE { &attach[..] } else { &run }).output()?;
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
-        let said = stderr(&output);
-        assert!(said.contains(expected), "{errno}: {said}");
-        assert!(!said.contains("verifier rejects") && !said.contains("gave no reason"), "{errno}: {said}");
+        let printed = stderr(&output);
+        assert!(printed.contains(expected), "{errno}: {printed}");
+        assert!(
+            !printed.contains("verifier rejects") && !printed.contains("gave no reason"),
+            "{errno}: {printed}"
+        );
     }
     Ok(())
 }

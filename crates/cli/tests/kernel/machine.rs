@@ -5,12 +5,12 @@ use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use crate::setting::{DetachedAtLast, KNOBGATE, attach, expect, policy, stdout};
+use crate::setting::{DetachOnDrop, KNOBGATE, attach, expect, policy, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("doctor_says_what_works_and_what_follows", machine),
-    ("doctor_says_what_a_workload_could_do", workload),
-    ("a_long_list_of_numbers_is_explained_as_the_hook_reads_it", long_list),
+    ("doctor_reports_what_the_machine_can_do", machine),
+    ("doctor_reports_what_a_workload_could_do", workload),
+    ("explain_reads_a_long_list_as_the_hook_does", long_list),
 ];
 
 fn findings(arguments: &[&str]) -> Vec<Value> {
@@ -35,7 +35,7 @@ fn machine() -> Result<(), Failed> {
 }
 
 fn workload() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-doctor");
+    let _detached = DetachOnDrop("t-doctor");
     let cgroup = scratch();
     attach(policy("policy t-doctor\n").path(), &cgroup, "t-doctor");
     let examined = |script: &str| -> Result<Vec<Value>, Failed> {

@@ -1,7 +1,6 @@
 //! The commands that enforce policies, on the running kernel.
 //!
-//! Whatever is written here is written in network, host name and IPC namespaces of its own, and no program is ever
-//! attached to the root of the hierarchy.
+//! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
 mod attachments;
 mod departures;

@@ -14,33 +14,33 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::{Value, json};
 
 use crate::lacking::without_bpf;
-use crate::setting::{DetachedAtLast, KNOBGATE, expect, policy, stderr, stdout};
+use crate::setting::{DetachOnDrop, KNOBGATE, expect, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("many_cgroups_share_one_program_and_its_counters", shared),
-    ("a_cgroup_that_is_named_twice_is_one", named_twice),
+    ("duplicate_cgroups_are_ignored", named_twice),
     ("attaching_to_the_same_cgroups_replaces_the_policy_on_all", replaced),
-    ("the_same_policy_for_another_cgroup_is_the_same_program", extended),
-    ("the_same_program_for_another_cgroup_keeps_what_it_calls", extended_object),
-    ("a_different_policy_for_other_cgroups_is_refused", refused),
+    ("the_same_policy_on_another_cgroup_shares_the_program", extended),
+    ("the_same_object_on_another_cgroup_keeps_its_tail_calls", extended_object),
+    ("a_different_policy_for_other_cgroups_is_rejected", rejected),
     ("a_different_policy_for_more_cgroups_is_attached_to_all", grown),
-    ("cgroups_that_are_gone_do_not_count", some_gone),
-    ("an_attaching_that_fails_half_way_leaves_nothing", half_attached),
-    ("a_replacing_that_fails_half_way_puts_back_the_old_policy", half_replaced),
-    ("an_extending_that_fails_half_way_leaves_the_others", half_extended),
-    ("an_attachment_is_detached_from_one_cgroup_and_from_the_last", detached),
-    ("a_detaching_that_fails_half_way_says_where_it_is_off_and_can_go_on", half_detached),
-    ("a_detaching_whose_last_step_fails_can_be_finished", not_removed),
-    ("a_link_that_cannot_be_detached_and_is_held_elsewhere_is_told_of", held_elsewhere),
-    ("what_an_attaching_that_was_killed_left_is_removed", killed),
-    ("a_replacing_that_was_killed_is_shown_and_made_good", mixed),
-    ("a_thousand_cgroups_take_few_descriptors", thousand),
+    ("removed_cgroups_do_not_count", some_removed),
+    ("a_failed_attach_leaves_nothing", half_attached),
+    ("a_failed_replace_restores_the_old_policy", half_replaced),
+    ("a_failed_attach_to_more_cgroups_keeps_the_others", half_extended),
+    ("detaching_from_the_last_cgroup_removes_the_attachment", detached),
+    ("a_failed_detach_reports_how_far_it_got_and_can_be_continued", half_detached),
+    ("a_detach_whose_last_step_fails_can_be_finished", not_removed),
+    ("a_link_that_can_only_be_unpinned_is_reported", held_elsewhere),
+    ("the_remains_of_a_killed_attach_are_removed", killed),
+    ("a_killed_replace_is_shown_and_can_be_repaired", mixed),
+    ("a_thousand_cgroups_need_few_descriptors", thousand),
 ];
 
 const DENY: &str = "policy t-many\ndefault write allow\ndeny write net.ipv4.ip_forward\n";
 const OTHER: &str = "policy t-many\ndefault write allow\ndeny write net.ipv4.ip_default_ttl\n";
 
-/// Which policy holds for a process in there: `deny`, `other`, both or none.
+/// Which policy applies to a process in the cgroup: `deny`, `other`, both or none.
 fn in_force(cgroup: &Cgroup) -> Vec<&'static str> {
     let denied = |knob: &str| {
         let script = format!("echo 1 2>/dev/null >/proc/sys/net/ipv4/{knob}");
@@ -67,7 +67,7 @@ fn attach(text: &str, cgroups: &[&Cgroup], name: &str) -> String {
     stdout(&output)
 }
 
-/// What it complains of.
+/// The errors of the same.
 fn cannot_attach(status: i32, text: &str, cgroups: &[&Cgroup], name: &str) -> String {
     let output = run_attach(text, cgroups, name);
     assert_eq!(output.status.code(), Some(status), "{output:?}");
@@ -91,7 +91,7 @@ fn pins() -> PinDir {
     PinDir::create(&Bpffs::find().expect("a bpffs")).expect("a directory for pins")
 }
 
-/// What is pinned under a name: nothing where there is no such attachment.
+/// The pins of an attachment; none if it does not exist.
 fn pinned(name: &str) -> Vec<String> {
     let entries = std::fs::read_dir(pins().path().join(name)).into_iter().flatten();
     let mut names: Vec<_> =
@@ -100,14 +100,14 @@ fn pinned(name: &str) -> Vec<String> {
     names
 }
 
-/// What is pinned for these cgroups.
+/// The names of the pins for these cgroups.
 fn links_of(cgroups: &[&Cgroup]) -> Vec<String> {
     let mut names: Vec<_> = cgroups.iter().map(|cgroup| format!("cgroup-{}", cgroup.id())).collect();
     names.sort();
     names
 }
 
-/// A program that lets everything pass.
+/// A program that allows everything.
 fn allow() -> LoadedProgram {
     let program = Program {
         name: "allow".to_owned(),
@@ -117,19 +117,19 @@ fn allow() -> LoadedProgram {
     load(&program, &LoadOptions::default()).expect("it loads")
 }
 
-/// Takes all the room that a cgroup has for programs.
+/// Attaches as many programs to a cgroup as the kernel allows.
 fn fill(cgroup: &Cgroup) -> Vec<Link> {
     let program = allow().program;
     (0..64).map(|_| Link::create(&program, cgroup).expect("a link")).collect()
 }
 
 fn shared() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-shared");
+    let _detached = DetachOnDrop("t-shared");
     let parent = scratch();
     let [one, two, three] = children(&parent);
     let all = [&one, &two, &three];
-    let said = attach(DENY, &all, "t-shared");
-    assert!(said.starts_with("t-shared: attached the policy \"t-many\" to 3 cgroups; "), "{said}");
+    let message = attach(DENY, &all, "t-shared");
+    assert!(message.starts_with("t-shared: attached the policy \"t-many\" to 3 cgroups; "), "{message}");
     let shown = shown("t-shared");
     for cgroup in all {
         assert_eq!(json!(programs(cgroup)), json!([shown["program"]]));
@@ -156,23 +156,26 @@ fn shared() -> Result<(), Failed> {
 }
 
 fn named_twice() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-twice");
+    let _detached = DetachOnDrop("t-twice");
     let cgroup = scratch();
-    let said = attach(DENY, &[&cgroup, &cgroup], "t-twice");
+    let message = attach(DENY, &[&cgroup, &cgroup], "t-twice");
     let place = cgroup.path().display();
-    assert!(said.starts_with(&format!("t-twice: attached the policy \"t-many\" to {place}; ")), "{said}");
+    assert!(
+        message.starts_with(&format!("t-twice: attached the policy \"t-many\" to {place}; ")),
+        "{message}"
+    );
     assert_eq!(programs(&cgroup).len(), 1);
     Ok(())
 }
 
 fn replaced() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-all");
+    let _detached = DetachOnDrop("t-all");
     let parent = scratch();
     let [one, two] = children(&parent);
     attach(DENY, &[&one, &two], "t-all");
     let old = shown("t-all")["program"].clone();
-    let said = attach(OTHER, &[&two, &one], "t-all");
-    assert!(said.starts_with(&format!("t-all: replaced program {old} on 2 cgroups by ")), "{said}");
+    let message = attach(OTHER, &[&two, &one], "t-all");
+    assert!(message.starts_with(&format!("t-all: replaced program {old} on 2 cgroups by ")), "{message}");
     assert_ne!(shown("t-all")["program"], old);
     assert_eq!([&one, &two].map(in_force), [["other"], ["other"]]);
     assert_eq!([programs(&one).len(), programs(&two).len()], [1, 1]);
@@ -180,28 +183,28 @@ fn replaced() -> Result<(), Failed> {
 }
 
 fn extended() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-one-by-one");
+    let _detached = DetachOnDrop("t-one-by-one");
     let parent = scratch();
     let [one, two, three] = children(&parent);
     attach(DENY, &[&one], "t-one-by-one");
     let program = programs(&one);
-    // What it has counted is no difference.
+    // Counters make no difference.
     assert_eq!(in_force(&one), ["deny"]);
-    let said = attach(DENY, &[&two], "t-one-by-one");
-    assert!(said.contains(&format!("too; program {} is now on 2 cgroups", program[0])), "{said}");
-    let said = attach(DENY, &[&one, &three, &two], "t-one-by-one");
-    assert!(said.contains(&format!("to {} too; ", three.path().display())), "{said}");
+    let message = attach(DENY, &[&two], "t-one-by-one");
+    assert!(message.contains(&format!("too; program {} is now on 2 cgroups", program[0])), "{message}");
+    let message = attach(DENY, &[&one, &three, &two], "t-one-by-one");
+    assert!(message.contains(&format!("to {} too; ", three.path().display())), "{message}");
     assert_eq!([&one, &two, &three].map(programs), [program.clone(), program.clone(), program.clone()]);
     assert_eq!([&two, &three].map(in_force), [["deny"], ["deny"]]);
     assert_eq!(shown("t-one-by-one")["rules"][0]["decided"], 3);
-    let said = attach(DENY, &[&two], "t-one-by-one");
-    assert!(said.contains(&format!("is on {} already", two.path().display())), "{said}");
+    let message = attach(DENY, &[&two], "t-one-by-one");
+    assert!(message.contains(&format!("is already on {}", two.path().display())), "{message}");
     assert_eq!(programs(&two), program);
     Ok(())
 }
 
 fn extended_object() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-object");
+    let _detached = DetachOnDrop("t-object");
     let parent = scratch();
     let [one, two] = children(&parent);
     let object = format!("{}/../../examples/objects/several.bpf.o", env!("CARGO_MANIFEST_DIR"));
@@ -226,59 +229,68 @@ fn extended_object() -> Result<(), Failed> {
     Ok(())
 }
 
-fn refused() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-refused-set");
+fn rejected() -> Result<(), Failed> {
+    let _detached = DetachOnDrop("t-rejected-set");
     let parent = scratch();
     let [one, two, three] = children(&parent);
-    attach(DENY, &[&one, &two], "t-refused-set");
+    attach(DENY, &[&one, &two], "t-rejected-set");
     let program = programs(&one);
     for named in [&[&three][..], &[&one], &[&one, &three]] {
-        let said = cannot_attach(2, OTHER, named, "t-refused-set");
+        let message = cannot_attach(2, OTHER, named, "t-rejected-set");
         for cgroup in [&one, &two] {
-            assert!(said.contains(&cgroup.path().display().to_string()), "{said}");
+            assert!(message.contains(&cgroup.path().display().to_string()), "{message}");
         }
-        assert!(said.contains("--name") && said.contains("knobgate detach t-refused-set"), "{said}");
+        assert!(
+            message.contains("--name") && message.contains("knobgate detach t-rejected-set"),
+            "{message}"
+        );
     }
     assert_eq!([&one, &two, &three].map(programs), [program.clone(), program, vec![]]);
-    // A comment is a difference, for `show` shows it.
-    cannot_attach(2, &format!("# new\n{DENY}"), &[&three], "t-refused-set");
+    // A comment makes a difference, because `show` shows it.
+    cannot_attach(2, &format!("# new\n{DENY}"), &[&three], "t-rejected-set");
     Ok(())
 }
 
 fn grown() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-grown");
+    let _detached = DetachOnDrop("t-grown");
     let parent = scratch();
     let [one, two, three] = children(&parent);
     attach(DENY, &[&one, &two], "t-grown");
-    let said = attach(OTHER, &[&one, &two, &three], "t-grown");
+    let message = attach(OTHER, &[&one, &two, &three], "t-grown");
     let place = three.path().display();
-    assert!(said.contains("on 2 cgroups by ") && said.contains(&format!("attached it to {place}")), "{said}");
+    assert!(
+        message.contains("on 2 cgroups by ") && message.contains(&format!("attached it to {place}")),
+        "{message}"
+    );
     assert_eq!([&one, &two, &three].map(in_force), [["other"], ["other"], ["other"]]);
     assert_eq!([programs(&two), programs(&three)], [programs(&one), programs(&one)]);
     Ok(())
 }
 
-fn some_gone() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-gone");
+fn some_removed() -> Result<(), Failed> {
+    let _detached = DetachOnDrop("t-gone");
     let parent = scratch();
     let [one, two] = children(&parent);
     attach(DENY, &[&one, &two], "t-gone");
     two.remove()?;
-    // Without waiting for the link to let go.
-    let said = attach(OTHER, &[&one], "t-gone");
-    assert!(said.contains("replaced program"), "{said}");
+    // Without waiting for the link to release it.
+    let message = attach(OTHER, &[&one], "t-gone");
+    assert!(message.contains("replaced program"), "{message}");
     assert_eq!(in_force(&one), ["other"]);
     assert_eq!(pinned("t-gone"), links_of(&[&one]));
     Ok(())
 }
 
 fn half_attached() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-half");
+    let _detached = DetachOnDrop("t-half");
     let parent = scratch();
     let [one, full, three] = children(&parent);
     let held = fill(&full);
-    let said = cannot_attach(3, DENY, &[&one, &full, &three], "t-half");
-    assert!(said.contains(&full.path().display().to_string()) && said.contains("64 programs"), "{said}");
+    let message = cannot_attach(3, DENY, &[&one, &full, &three], "t-half");
+    assert!(
+        message.contains(&full.path().display().to_string()) && message.contains("64 programs"),
+        "{message}"
+    );
     assert_eq!([&one, &three].map(programs), [[0; 0]; 2]);
     expect(2, ["show", "t-half"]);
     assert_eq!(pins().names()?.iter().filter(|name| name.as_str() == "t-half").count(), 0);
@@ -286,22 +298,25 @@ fn half_attached() -> Result<(), Failed> {
     drop(held);
     eventually("there is room", || programs(&full).is_empty());
     prog_attach(&allow().program, &full, AttachMode::Single, &AttachPosition::default())?;
-    let said = cannot_attach(3, DENY, &[&one, &full], "t-half");
-    assert!(said.contains(&full.path().display().to_string()) && said.contains("single mode"), "{said}");
+    let message = cannot_attach(3, DENY, &[&one, &full], "t-half");
+    assert!(
+        message.contains(&full.path().display().to_string()) && message.contains("single mode"),
+        "{message}"
+    );
     assert!(programs(&one).is_empty());
     Ok(())
 }
 
 fn half_replaced() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-back");
+    let _detached = DetachOnDrop("t-back");
     let parent = scratch();
     let [one, two, full] = children(&parent);
     let _full = fill(&full);
     attach(DENY, &[&one, &two], "t-back");
     let program = programs(&one);
-    let said = cannot_attach(3, OTHER, &[&one, &two, &full], "t-back");
-    assert!(said.contains(&full.path().display().to_string()), "{said}");
-    assert!(said.contains("the other cgroups are as they were"), "{said}");
+    let message = cannot_attach(3, OTHER, &[&one, &two, &full], "t-back");
+    assert!(message.contains(&full.path().display().to_string()), "{message}");
+    assert!(message.contains("the other cgroups are unchanged"), "{message}");
     assert_eq!([&one, &two].map(programs), [program.clone(), program]);
     assert_eq!([&one, &two].map(in_force), [["deny"], ["deny"]]);
     assert_eq!(pinned("t-back"), links_of(&[&one, &two]));
@@ -309,13 +324,13 @@ fn half_replaced() -> Result<(), Failed> {
 }
 
 fn half_extended() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-stay");
+    let _detached = DetachOnDrop("t-stay");
     let parent = scratch();
     let [one, two, full] = children(&parent);
     let _full = fill(&full);
     attach(DENY, &[&one], "t-stay");
-    let said = cannot_attach(3, DENY, &[&two, &full], "t-stay");
-    assert!(said.contains(&full.path().display().to_string()), "{said}");
+    let message = cannot_attach(3, DENY, &[&two, &full], "t-stay");
+    assert!(message.contains(&full.path().display().to_string()), "{message}");
     assert_eq!(in_force(&one), ["deny"]);
     assert!(programs(&two).is_empty());
     assert_eq!(pinned("t-stay"), links_of(&[&one]));
@@ -323,22 +338,23 @@ fn half_extended() -> Result<(), Failed> {
 }
 
 fn detached() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-off");
+    let _detached = DetachOnDrop("t-off");
     let parent = scratch();
     let [one, two, three, stranger] = children(&parent);
     let place = |cgroup: &Cgroup| cgroup.path().display().to_string();
     attach(DENY, &[&one, &two, &three], "t-off");
-    let said =
+    let message =
         stderr(&expect(2, ["detach", "t-off", "--cgroup", &place(&one), "--cgroup", &place(&stranger)]));
-    assert!(said.contains(&format!("is not on {}", place(&stranger))), "{said}");
+    assert!(message.contains(&format!("is not on {}", place(&stranger))), "{message}");
     assert_eq!(in_force(&one), ["deny"], "nothing was done");
 
-    let said = stdout(&expect(0, ["detach", "t-off", "--cgroup", &place(&one)]));
-    assert_eq!(said, format!("t-off: detached from {}; it is still on 2 cgroups\n", place(&one)));
+    let message = stdout(&expect(0, ["detach", "t-off", "--cgroup", &place(&one)]));
+    assert_eq!(message, format!("t-off: detached from {}; it is still on 2 cgroups\n", place(&one)));
     assert!(programs(&one).is_empty());
     assert_eq!([&two, &three].map(in_force), [["deny"], ["deny"]]);
-    let said = stdout(&expect(0, ["detach", "t-off", "--cgroup", &place(&three), "--cgroup", &place(&two)]));
-    assert_eq!(said, "t-off: detached from 2 cgroups\n");
+    let message =
+        stdout(&expect(0, ["detach", "t-off", "--cgroup", &place(&three), "--cgroup", &place(&two)]));
+    assert_eq!(message, "t-off: detached from 2 cgroups\n");
     expect(2, ["show", "t-off"]);
 
     attach(DENY, &[&one, &two], "t-off");
@@ -348,7 +364,7 @@ fn detached() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Something mounted on itself, which nobody can remove before it is unmounted.
+/// A bind mount of something on itself. It cannot be removed before it is unmounted.
 struct Busy(PathBuf);
 
 impl Busy {
@@ -366,7 +382,7 @@ impl Drop for Busy {
 }
 
 fn half_detached() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-half-off");
+    let _detached = DetachOnDrop("t-half-off");
     let parent = scratch();
     let mut all: [Cgroup; 3] = children(&parent);
     // In the order in which they are detached.
@@ -376,50 +392,50 @@ fn half_detached() -> Result<(), Failed> {
     let place = pins().path().join("t-half-off");
     {
         let _busy = Busy::new(place.join(format!("cgroup-{}", two.id())));
-        let said = stderr(&expect(3, ["detach", "t-half-off"]));
-        assert!(said.contains("cannot detach the attachment \"t-half-off\""), "{said}");
-        assert!(said.contains("it is off 2 cgroups now, but cannot remove "), "{said}");
-        assert!(said.contains(&format!("cgroup-{}: Device or resource busy", two.id())), "{said}");
+        let message = stderr(&expect(3, ["detach", "t-half-off"]));
+        assert!(message.contains("cannot detach the attachment \"t-half-off\""), "{message}");
+        assert!(message.contains("it was detached from 2 cgroups, but then: cannot remove "), "{message}");
+        assert!(message.contains(&format!("cgroup-{}: Device or resource busy", two.id())), "{message}");
         assert_eq!([one, two, three].map(in_force), [&[][..], &[], &["deny"]]);
         assert_eq!(pinned("t-half-off"), links_of(&[two, three]));
-        // What is shown is what is left, and the next one says the same of it.
+        // `show` and the next `detach` report the remaining cgroups.
         let on = &shown("t-half-off")["cgroups"];
         assert_eq!(on.as_array().map(Vec::len), Some(1), "{on}");
         assert_eq!(on[0]["cgroup"], three.path().display().to_string());
-        let said = stderr(&expect(3, ["detach", "t-half-off"]));
-        assert!(said.contains("cannot remove ") && !said.contains("it is off"), "{said}");
+        let message = stderr(&expect(3, ["detach", "t-half-off"]));
+        assert!(message.contains("cannot remove ") && !message.contains("it was detached"), "{message}");
         assert_eq!(in_force(three), ["deny"]);
     }
-    let said = stdout(&expect(0, ["detach", "t-half-off"]));
-    assert_eq!(said, format!("t-half-off: detached from {}\n", three.path().display()));
+    let message = stdout(&expect(0, ["detach", "t-half-off"]));
+    assert_eq!(message, format!("t-half-off: detached from {}\n", three.path().display()));
     assert_eq!([one, two, three].map(programs), [[0; 0]; 3]);
     assert!(!place.exists());
     Ok(())
 }
 
 fn not_removed() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-last-step");
+    let _detached = DetachOnDrop("t-last-step");
     let parent = scratch();
     let [one, two] = children(&parent);
     attach(DENY, &[&one, &two], "t-last-step");
     let place = pins().path().join("t-last-step");
     {
         let _busy = Busy::new(place.clone());
-        let said = stderr(&expect(3, ["detach", "t-last-step"]));
-        assert!(said.contains("it is off 2 cgroups now, but cannot remove "), "{said}");
-        assert!(said.contains("t-last-step: Device or resource busy"), "{said}");
+        let message = stderr(&expect(3, ["detach", "t-last-step"]));
+        assert!(message.contains("it was detached from 2 cgroups, but then: cannot remove "), "{message}");
+        assert!(message.contains("t-last-step: Device or resource busy"), "{message}");
         assert_eq!([&one, &two].map(programs), [[0; 0]; 2]);
         assert!(place.exists() && pinned("t-last-step").is_empty());
     }
-    let said = stdout(&expect(0, ["detach", "t-last-step"]));
-    assert_eq!(said, "t-last-step: removed; what it was on was gone already\n");
+    let message = stdout(&expect(0, ["detach", "t-last-step"]));
+    assert_eq!(message, "t-last-step: removed; its cgroups were already gone\n");
     assert!(!place.exists());
     Ok(())
 }
 
 fn held_elsewhere() -> Result<(), Failed> {
     const LINK_DETACH: u32 = 34;
-    let _detached = DetachedAtLast("t-held");
+    let _detached = DetachOnDrop("t-held");
     let parent = scratch();
     let [one, two] = children(&parent);
     attach(DENY, &[&one, &two], "t-held");
@@ -427,8 +443,11 @@ fn held_elsewhere() -> Result<(), Failed> {
     let mut filtered = without_bpf(LINK_DETACH, libc::EPERM)?;
     let output = filtered.arg(KNOBGATE).args(["detach", "t-held"]).output()?;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let said = stderr(&output);
-    assert!(said.contains("warning: cannot detach link ") && said.contains("stays in force"), "{said}");
+    let message = stderr(&output);
+    assert!(
+        message.contains("warning: cannot detach link ") && message.contains("stays in force"),
+        "{message}"
+    );
     eventually("a link that nobody holds goes with its pin", || programs(&one).is_empty());
     assert_eq!(in_force(&two), ["deny"]);
     drop(held);
@@ -437,7 +456,7 @@ fn held_elsewhere() -> Result<(), Failed> {
 }
 
 fn killed() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-after");
+    let _detached = DetachOnDrop("t-after");
     let parent = scratch();
     let [one, two] = children(&parent);
     let place = pins().path().join("+1-1");
@@ -456,7 +475,7 @@ fn killed() -> Result<(), Failed> {
 }
 
 fn mixed() -> Result<(), Failed> {
-    let _detached = DetachedAtLast("t-mixed");
+    let _detached = DetachOnDrop("t-mixed");
     let parent = scratch();
     let [one, two, three] = children(&parent);
     attach(DENY, &[&one, &two], "t-mixed");
@@ -477,8 +496,11 @@ fn mixed() -> Result<(), Failed> {
     assert!(printed.contains("a previous replace was interrupted"), "{printed}");
     cannot_attach(2, DENY, &[&three], "t-mixed");
 
-    let said = attach(DENY, &[&one, &two], "t-mixed");
-    assert!(said.contains(&format!("replaced programs {} and {} on 2 cgroups", both[0], both[1])), "{said}");
+    let message = attach(DENY, &[&one, &two], "t-mixed");
+    assert!(
+        message.contains(&format!("replaced programs {} and {} on 2 cgroups", both[0], both[1])),
+        "{message}"
+    );
     assert_eq!(programs(&one), programs(&two));
     assert_eq!([&one, &two].map(in_force), [["deny"], ["deny"]]);
     Ok(())
@@ -486,7 +508,7 @@ fn mixed() -> Result<(), Failed> {
 
 fn thousand() -> Result<(), Failed> {
     const CGROUPS: usize = 1_000;
-    let _detached = DetachedAtLast("t-thousand");
+    let _detached = DetachOnDrop("t-thousand");
     let parent = scratch();
     let paths = (0..CGROUPS)
         .map(|number| Ok(parent.create(number.to_string())?.path().to_owned()))
@@ -508,18 +530,18 @@ fn thousand() -> Result<(), Failed> {
     let [deny, other] = [DENY, OTHER].map(policy);
     let [deny, other] = [&deny, &other].map(|file| file.path().to_str().expect("a path"));
 
-    let said = run(&["attach", "--policy", deny, "--name", "t-thousand"], &paths)?;
-    assert!(said.contains("to 1000 cgroups; "), "{said}");
+    let message = run(&["attach", "--policy", deny, "--name", "t-thousand"], &paths)?;
+    assert!(message.contains("to 1000 cgroups; "), "{message}");
     let first = shown("t-thousand")["program"].clone();
     assert!(everywhere(&first)?);
-    let said = run(&["attach", "--policy", other, "--name", "t-thousand"], &paths)?;
-    assert!(said.contains("on 1000 cgroups by "), "{said}");
+    let message = run(&["attach", "--policy", other, "--name", "t-thousand"], &paths)?;
+    assert!(message.contains("on 1000 cgroups by "), "{message}");
     let second = shown("t-thousand")["program"].clone();
     assert!(first != second && everywhere(&second)?);
 
     let more = parent.create("more")?;
-    let said = run(&["attach", "--policy", other, "--name", "t-thousand"], &[more.path().to_owned()])?;
-    assert!(said.contains("is now on 1001 cgroups"), "{said}");
+    let message = run(&["attach", "--policy", other, "--name", "t-thousand"], &[more.path().to_owned()])?;
+    assert!(message.contains("is now on 1001 cgroups"), "{message}");
     let list = run(&["list", "--json"], &[])?;
     assert_eq!(
         list.lines().filter(|line| line.contains("\"attachment\":\"t-thousand\"")).count(),
@@ -527,8 +549,8 @@ fn thousand() -> Result<(), Failed> {
     );
     assert_eq!(shown("t-thousand")["cgroups"].as_array().map(Vec::len), Some(CGROUPS + 1));
     run(&["doctor"], &[])?;
-    let said = run(&["detach", "t-thousand"], &[])?;
-    assert_eq!(said, "t-thousand: detached from 1001 cgroups\n");
+    let message = run(&["detach", "t-thousand"], &[])?;
+    assert_eq!(message, "t-thousand: detached from 1001 cgroups\n");
     assert!(programs(&more).is_empty());
     Ok(())
 }

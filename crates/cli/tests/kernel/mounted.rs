@@ -9,9 +9,9 @@ use libtest_mimic::Failed;
 use crate::setting::{Runs, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] =
-    &[("what_lies_on_a_file_system_of_its_own_passes_the_strictest_policy", not_judged)];
+    &[("files_on_a_separate_file_system_pass_the_strictest_policy", not_judged)];
 
-/// The need of tests that mount binfmt_misc.
+/// What tests that mount binfmt_misc require.
 pub(crate) fn binfmt_misc(_: &Profile) -> Option<String> {
     let known = fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("\tbinfmt_misc\n"));
     (!known).then(|| "this kernel has no binfmt_misc".to_owned())
@@ -23,8 +23,8 @@ fn not_judged() -> Result<(), Failed> {
         "unshare --mount sh -c 'cat /proc/sys/kernel/ostype
              mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && cat /proc/sys/fs/binfmt_misc/status'",
     );
-    let said = stdout(&output);
-    assert!(matches!(said.as_str(), "enabled\n" | "disabled\n"), "{output:?}");
+    let printed = stdout(&output);
+    assert!(matches!(printed.as_str(), "enabled\n" | "disabled\n"), "{output:?}");
     assert!(stderr(&output).contains("Operation not permitted"), "{output:?}");
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! What `run` does where the system gives it no process for the command, or not in the way it asks first.
+//! `run` when the system cannot create a process for the command, or has no clone3(2).
 //!
-//! All of it happens in a pid namespace of its own: if a failed call's -1 were taken for a process, a signal that is passed on
-//! to it would reach every process there is.
+//! The tests run in their own pid namespace: if the -1 of a failed call were taken for a process, a forwarded signal
+//! would reach every process in it.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -16,17 +16,17 @@ use libtest_mimic::Failed;
 use crate::setting::{KNOBGATE, Runs, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("where_clone3_is_filtered_the_command_runs_and_gets_signals", filtered),
-    ("where_there_can_be_no_more_processes_run_says_so_and_signals_nobody", exhausted),
+    ("without_clone3_the_command_runs_and_gets_signals", filtered),
+    ("a_failed_fork_is_reported_and_no_process_is_signalled", exhausted),
 ];
 
-/// What needs the pids controller.
+/// Tests that need the pids controller.
 const LIMITED: &[Test] = &[
-    ("where_the_pids_controller_allows_no_more_run_says_so_and_signals_nobody", limited),
-    ("a_command_that_can_have_no_other_guard_is_killed", unguarded),
+    ("a_reached_pids_limit_is_reported_and_no_process_is_signalled", limited),
+    ("a_command_whose_guard_cannot_be_replaced_is_killed", unguarded),
 ];
 
-/// And tests that need the pids controller.
+/// What they require.
 pub(crate) fn with_limit(suite: Suite) -> Suite {
     let lacks = |_: &Profile| {
         let limited = Limited::of(&scratch()).is_ok_and(|limited| limited.is_some());
@@ -35,7 +35,7 @@ pub(crate) fn with_limit(suite: Suite) -> Suite {
     LIMITED.iter().fold(suite, |suite, &(name, test)| suite.test(name, lacks, test))
 }
 
-/// The argument that makes this program one that starts another, without clone3(2).
+/// The argument that makes this program start another one without clone3(2).
 const WITHOUT_CLONE3: &str = "--without-clone3";
 
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
@@ -48,8 +48,8 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     Some(ExitCode::FAILURE)
 }
 
-/// Runs `knobgate run`, started by `prefix`, with processes beside it that must survive. If it does not end by itself, as it
-/// has to, it is sent `SIGTERM` after a while. `script` stands in for the command.
+/// Runs `knobgate run`, started by `prefix`, next to processes that must survive. It must end by itself; if it does
+/// not, it gets `SIGTERM` after a while. `script` is the command.
 fn play_run(runs: &Runs, before: &str, prefix: &[&str], script: &str) -> Output {
     let mut outer = Command::new("unshare");
     outer.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c"]);
@@ -69,7 +69,7 @@ fn filtered() -> Result<(), Failed> {
         let runs = Runs::new("t-filter", "default write deny\n");
         let this = std::env::current_exe()?;
         let this = this.to_str().ok_or("a path")?;
-        // The signal goes to knobgate, which passes it on.
+        // The signal goes to knobgate, which forwards it.
         let script = "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward || echo denied
                       trap 'echo heard; exit 5' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";
         let output = play_run(&runs, "", &[this, WITHOUT_CLONE3, &errno.to_string()], script);
@@ -81,12 +81,12 @@ fn filtered() -> Result<(), Failed> {
 
 fn exhausted() -> Result<(), Failed> {
     let runs = Runs::new("t-nopids", "");
-    // In a new pid namespace whose init, the first child, has ended. The guard is the first process that cannot be had.
+    // In a new pid namespace whose init, the first child, has ended. The guard is the first process that cannot be created.
     let prefix = ["unshare", "--pid", "--", "sh", "-c", "/bin/true; exec \"$@\"", "sh"];
     let output = play_run(&runs, "", &prefix, "echo the command ran");
     assert_eq!(stdout(&output), "bystanders live\n", "{output:?}");
     assert_eq!(output.status.code(), Some(3), "{output:?}");
-    // ENOMEM, for which every C library has words of its own.
+    // ENOMEM, whose text differs between C libraries.
     assert!(stderr(&output).contains("(os error 12)"), "{output:?}");
     Ok(())
 }
@@ -95,7 +95,7 @@ fn limited() -> Result<(), Failed> {
     let runs = Runs::new("t-pidsmax", "");
     let limited = Limited::of(&runs.parent)?.ok_or("the pids controller is gone")?;
     let directory = limited.directory();
-    // Room for knobgate and its guard, and for nobody else.
+    // Room only for knobgate and its guard.
     let prefix = ["sh", "-c", &format!("echo 0 >{directory}/cgroup.procs; exec \"$@\""), "sh"];
     let before = format!("echo 2 >{directory}/pids.max");
     let output = play_run(&runs, &before, &prefix, "echo the command ran");
@@ -119,21 +119,25 @@ fn unguarded() -> Result<(), Failed> {
     );
     let output = play_run(&runs, "", &prefix, &script);
     assert_eq!(output.status.code(), Some(137), "{output:?}");
-    assert!(stderr(&output).contains("the command is ended, for nothing guards it"), "{output:?}");
+    assert!(
+        stderr(&output)
+            .contains("the command was killed, because its guard was killed and cannot be replaced"),
+        "{output:?}"
+    );
     assert!(stdout(&output).ends_with("bystanders live\n"), "{output:?}");
     Ok(())
 }
 
-/// A cgroup with a limit of processes, for knobgate and all that it starts.
+/// A cgroup with a limit on processes, for knobgate and everything that it starts.
 enum Limited {
-    /// Of cgroup v1, made for the test.
+    /// The cgroup in v1, created for the test.
     Own(PathBuf),
-    /// That of the runs, of cgroup v2.
+    /// The cgroup of the runs in v2.
     OfRuns(PathBuf),
 }
 
 impl Limited {
-    /// `None` where the pids controller is not in use.
+    /// `None` if the pids controller is not in use.
     fn of(parent: &Cgroup) -> std::io::Result<Option<Self>> {
         let in_hierarchy = parent.path().to_owned();
         if in_hierarchy.join("pids.max").exists() {
@@ -146,7 +150,7 @@ impl Limited {
             (kind == "cgroup" && options.split(',').any(|option| option == "pids")).then_some(point)
         });
         let Some(mount) = mount else { return Ok(None) };
-        // Named like the other one: `knobgate-test-…`.
+        // With a name like the other one: `knobgate-test-…`.
         let own = Path::new(mount).join(in_hierarchy.file_name().unwrap_or_default());
         std::fs::create_dir(&own)?;
         Ok(Some(Self::Own(own)))

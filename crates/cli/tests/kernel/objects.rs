@@ -1,4 +1,4 @@
-//! Programs from objects in the place of policies: those of examples/objects.
+//! Programs from objects instead of policies: those in examples/objects.
 
 use std::process::Stdio;
 
@@ -11,14 +11,14 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::setting::{DetachedAtLast, attach, expect, knobgate, policy, stderr, stdout};
+use crate::setting::{DetachOnDrop, attach, expect, knobgate, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_command_runs_under_a_program_from_an_object", run),
-    ("an_attached_program_keeps_the_programs_that_it_calls", tail_calls),
-    ("a_program_and_a_policy_take_each_others_place", replaced),
-    ("a_compiled_policy_is_shown_as_a_policy_and_decides_alike", compiled),
-    ("a_program_that_the_verifier_refuses_leaves_the_old_one_in_force", refused),
+    ("an_attached_program_keeps_its_tail_calls", tail_calls),
+    ("a_program_replaces_a_policy_and_the_other_way_round", replaced),
+    ("a_compiled_policy_is_shown_as_a_policy_and_decides_the_same", compiled),
+    ("a_rejected_program_leaves_the_old_one_in_force", rejected),
     ("a_program_with_cgroup_storage_is_only_attached_beside_the_old_one", cgroup_storage),
 ];
 
@@ -43,7 +43,7 @@ fn shown(name: &str) -> Value {
     serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout).expect("JSON")
 }
 
-/// Whether a process in there may write this as the domain name.
+/// Whether a process in the cgroup may write this as the domain name.
 fn may_write(cgroup: &Cgroup, value: &str) -> bool {
     let script = format!("echo {value} 2>/dev/null >/proc/sys/kernel/domainname");
     shell(cgroup, &script).stderr(Stdio::null()).status().expect("a shell").success()
@@ -58,19 +58,22 @@ fn run() -> Result<(), Failed> {
     let output = knobgate(run.into_iter().chain([script])).output()?;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_ne!(stdout(&output), "x\n");
-    let said = stderr(&output);
-    assert!(said.contains("note: the program \"read_only\" runs on the kernel's hook, Linux "), "{said}");
+    let message = stderr(&output);
+    assert!(
+        message.contains("note: the program \"read_only\" runs on the kernel's hook, Linux "),
+        "{message}"
+    );
     Ok(())
 }
 
 fn tail_calls() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-calls");
+    let _detached = DetachOnDrop("t-calls");
     attach_object("several", "hand_on", &cgroup, "t-calls");
     // The kernel empties a program array when no process has it open.
     assert!(may_write(&cgroup, "example") && !may_write(&cgroup, "xample"));
-    let said = attach_object("several", "hand_on", &cgroup, "t-calls");
-    assert!(said.contains("replaced program"), "{said}");
+    let message = attach_object("several", "hand_on", &cgroup, "t-calls");
+    assert!(message.contains("replaced program"), "{message}");
     assert!(may_write(&cgroup, "example") && !may_write(&cgroup, "xample"));
     let pinned =
         || -> Result<usize, Failed> { Ok(std::fs::read_dir("/sys/fs/bpf/knobgate/t-calls")?.count()) };
@@ -82,7 +85,7 @@ fn tail_calls() -> Result<(), Failed> {
 
 fn replaced() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-either");
+    let _detached = DetachOnDrop("t-either");
     attach(policy("policy t-either\ndefault write allow\n").path(), &cgroup, "t-either");
     assert!(may_write(&cgroup, "example"));
     attach_object("several", "read_only", &cgroup, "t-either");
@@ -99,7 +102,7 @@ fn replaced() -> Result<(), Failed> {
 
 fn listed() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-listed");
+    let _detached = DetachOnDrop("t-listed");
     attach_object("watch", "watch", &cgroup, "t-listed");
     let file = std::fs::canonicalize(object("watch"))?.display().to_string();
 
@@ -121,11 +124,11 @@ fn listed() -> Result<(), Failed> {
     Ok(())
 }
 
-fn refused() -> Result<(), Failed> {
+fn rejected() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-refused");
-    attach_object("several", "read_only", &cgroup, "t-refused");
-    // Returns 2, where the object says 1: `w0 = 1; exit` is the end of it.
+    let _detached = DetachOnDrop("t-rejected");
+    attach_object("several", "read_only", &cgroup, "t-rejected");
+    // Returns 2 instead of 1: the object ends with `w0 = 1; exit`.
     let mut bytes = std::fs::read(object("several"))?;
     let allow = [0xb4, 0, 0, 0, 1, 0, 0, 0, 0x95];
     let places: Vec<_> = bytes
@@ -142,26 +145,26 @@ fn refused() -> Result<(), Failed> {
     let (bad, place) = (bad.path().to_str().ok_or("a path")?, cgroup.path().to_str().ok_or("a path")?);
     let output = expect(
         1,
-        ["attach", "--object", bad, "--program", "hand_on", "--cgroup", place, "--name", "t-refused"],
+        ["attach", "--object", bad, "--program", "hand_on", "--cgroup", place, "--name", "t-rejected"],
     );
-    let said = stderr(&output);
-    assert!(said.contains("verifier rejects the program \"hand_on\" at "), "{said}");
+    let message = stderr(&output);
+    assert!(message.contains("verifier rejects the program \"hand_on\" at "), "{message}");
     assert!(!may_write(&cgroup, "example"));
-    assert_eq!(shown("t-refused")["object_program"], "read_only");
+    assert_eq!(shown("t-rejected")["object_program"], "read_only");
     Ok(())
 }
 
 fn compiled() -> Result<(), Failed> {
     let cgroup = scratch();
-    let _detached = DetachedAtLast("t-compiled");
+    let _detached = DetachOnDrop("t-compiled");
     let text = "policy t-compiled\ndefault write allow\ndeny write kernel.domainname if new == \"x\"\n\
                 deny write net.ipv4.conf.*.tag, net.ipv4.ip_forward\n";
     let policy = policy(text);
     let place = cgroup.path().to_str().ok_or("a path")?;
     let object = tempfile::NamedTempFile::with_suffix(".bpf.o")?;
     let (policy, object) = (policy.path().to_str().ok_or("a path")?, object.path().to_str().ok_or("a path")?);
-    let said = stderr(&expect(0, ["compile", "--policy", policy, "-o", object]));
-    let [note, warning] = said.lines().collect::<Vec<_>>()[..] else { return Err(said.into()) };
+    let message = stderr(&expect(0, ["compile", "--policy", policy, "-o", object]));
+    let [note, warning] = message.lines().collect::<Vec<_>>()[..] else { return Err(message.into()) };
     assert!(note.starts_with("note: ") && note.contains("--profile"), "{note}");
     assert!(warning.contains("denials with EINVAL are EPERM"), "{warning}");
 
@@ -195,8 +198,8 @@ fn compiled() -> Result<(), Failed> {
 
 /// An object with a program that allows everything and has cgroup storage.
 ///
-/// It refers to its storage and never asks for it. So if knobgate had the kernel do what it must not, these tests would
-/// fail, and the machine would not crash.
+/// It refers to its storage but never uses it. So if knobgate allowed a forbidden update, the test would fail, but the
+/// machine would not crash.
 fn with_storage() -> NamedTempFile {
     let storage = MapDef {
         name: "storage".to_owned(),
@@ -224,7 +227,7 @@ fn with_storage() -> NamedTempFile {
 
 fn cgroup_storage() -> Result<(), Failed> {
     let (cgroup, other) = (scratch(), scratch());
-    let _detached = DetachedAtLast("t-storage");
+    let _detached = DetachOnDrop("t-storage");
     let (stores, denies) = (with_storage(), policy("policy t-storage\ndefault write deny\n"));
     let [stores, denies] = [&stores, &denies].map(|file| file.path().to_str().expect("a path"));
     let [place, other_place] = [&cgroup, &other].map(|cgroup| cgroup.path().to_str().expect("a path"));
@@ -238,28 +241,28 @@ fn cgroup_storage() -> Result<(), Failed> {
         let programs = cgroup.attached()?.program_ids.len() + other.attached()?.program_ids.len();
         Ok((name.as_str().ok_or("no name")?.to_owned(), programs as u64))
     };
-    // From a program without storage to one with it, from that to one with other storage, and back: refused. Attached under
-    // another name it runs beside the old one, which can then be detached.
+    // Replacing is rejected between programs without storage, with storage, and with other storage. Under another name,
+    // the new program runs next to the old one, which can then be detached.
     let more = ["--cgroup", other_place];
     attach(["--policy", denies], &more, 0);
-    let _beside = DetachedAtLast("t-beside");
-    let refuse = |new| {
+    let _beside = DetachOnDrop("t-beside");
+    let assert_rejected = |new| {
         let before = held()?;
-        let refused = stderr(&attach(new, &more, 3));
+        let rejected = stderr(&attach(new, &more, 3));
         for part in ["has cgroup storage", "crash the machine", "--name", "knobgate detach t-storage"] {
-            assert!(refused.contains(part), "{new:?}: {refused}");
+            assert!(rejected.contains(part), "{new:?}: {rejected}");
         }
         assert_eq!(held()?, before, "{new:?}: nothing has changed");
         Ok::<_, Failed>(())
     };
-    refuse(["--object", stores])?;
+    assert_rejected(["--object", stores])?;
     assert!(!may_write(&cgroup, "example") && !may_write(&other, "example"));
     expect(0, ["attach", "--object", stores, "--cgroup", place, "--name", "t-beside"]);
     assert_eq!(held()?, ("t-storage".to_owned(), 3));
     expect(0, ["detach", "t-storage"]);
     assert!(may_write(&cgroup, "example"));
     attach(["--object", stores], &more, 0);
-    refuse(["--object", stores])?;
-    refuse(["--policy", denies])?;
+    assert_rejected(["--object", stores])?;
+    assert_rejected(["--policy", denies])?;
     Ok(())
 }

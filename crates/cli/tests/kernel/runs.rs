@@ -13,18 +13,18 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_denial_has_the_errno_of_the_policy", errno),
     ("a_value_outside_of_its_bounds_changes_nothing", bound),
     ("a_read_can_be_denied", read),
-    ("the_policy_holds_for_the_first_instruction_and_for_descendants", first),
+    ("the_policy_applies_from_the_first_instruction_and_to_descendants", first),
     ("the_exit_status_is_that_of_the_command", statuses),
-    ("a_command_that_cannot_be_started_has_the_status_that_shells_give", no_command),
-    ("what_the_command_left_running_is_ended_with_it", daemons),
-    ("cgroups_of_the_command_go_too", inner_cgroups),
-    ("a_command_keeps_its_exit_status_where_its_cgroup_cannot_be_removed", not_removed),
+    ("a_command_that_cannot_be_started_has_the_status_of_a_shell", no_command),
+    ("processes_that_the_command_left_running_are_killed", daemons),
+    ("cgroups_of_the_command_are_removed", inner_cgroups),
+    ("the_exit_status_is_kept_if_the_cgroup_cannot_be_removed", not_removed),
     ("standard_streams_pass_through", streams),
-    ("cgroups_of_the_command_go_however_deep_they_are", deep_cgroups),
-    ("what_dead_runs_left_is_removed_and_nothing_else", leftovers),
+    ("deeply_nested_cgroups_of_the_command_are_removed", deep_cgroups),
+    ("only_the_remains_of_dead_runs_are_removed", leftovers),
     ("a_policy_with_errors_runs_nothing", bad_policy),
-    ("what_is_no_cgroup_is_a_wrong_argument", wrong_cgroup),
-    ("nothing_slips_in_behind_a_nul", behind_nul),
+    ("a_path_that_is_not_a_cgroup_is_a_wrong_argument", wrong_cgroup),
+    ("a_list_that_continues_after_a_nul_is_denied", after_nul),
 ];
 
 pub(crate) const REWRITING: &[Test] =
@@ -33,7 +33,7 @@ pub(crate) const REWRITING: &[Test] =
 pub(crate) const REWRITING_LISTS: &[Test] = &[("a_list_is_clamped", clamped_list)];
 
 pub(crate) const DROPPED_REWRITES: &[Test] =
-    &[("a_rewrite_that_the_kernel_would_drop_is_a_denial_and_said_to_be", denied_instead)];
+    &[("a_rewrite_that_the_kernel_would_drop_is_denied_and_reported", denied_instead)];
 
 fn denial() -> Result<(), Failed> {
     let runs = Runs::new("t-denial", "default write allow\ndeny write net.ipv4.ip_forward\n");
@@ -71,7 +71,7 @@ fn clamp() -> Result<(), Failed> {
         "cd /proc/sys/net/core; for value in 9999999 0001 300; do echo $value >somaxconn && cat somaxconn; done",
     );
     assert_eq!(stdout(&output), "65535\n128\n300\n");
-    // One that has no room for what it would be.
+    // A write that is too short for the replacement.
     let output = runs.script("echo 1 | tee /proc/sys/net/core/somaxconn; cat /proc/sys/net/core/somaxconn");
     assert_eq!(stdout(&output), "1\n4096\n");
     assert!(stderr(&output).contains(denied_with("Invalid argument")), "{output:?}");
@@ -106,7 +106,7 @@ fn denied_instead() -> Result<(), Failed> {
         "cd /proc/sys/net/core; for value in 300 9999999; do echo $value >somaxconn; cat somaxconn; done",
     );
     assert_eq!(stdout(&output), "300\n300\n");
-    assert!(stderr(&output).contains("this kernel drops the values"), "{output:?}");
+    assert!(stderr(&output).contains("this kernel drops replacements"), "{output:?}");
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn read() -> Result<(), Failed> {
 
 fn first() -> Result<(), Failed> {
     let runs = Runs::new("t-first", "default read deny\n");
-    // The program itself, without a shell that would give it time.
+    // The program itself: a shell would take time first.
     let output = runs.command(["cat", "/proc/sys/kernel/ostype"]).output()?;
     assert_eq!(output.status.code(), Some(1));
     let output = runs.script("(setsid sh -c 'cat /proc/sys/kernel/ostype; echo $?')");
@@ -221,7 +221,7 @@ fn not_removed() -> Result<(), Failed> {
         drop(RemoveOnDrop(path.into()));
     }
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    assert!(stderr(&output).contains("cannot clear up after the command"), "{output:?}");
+    assert!(stderr(&output).contains("cannot clean up after the command"), "{output:?}");
     Ok(())
 }
 
@@ -234,14 +234,14 @@ fn streams() -> Result<(), Failed> {
     std::io::Write::write_all(&mut child.stdin.take().ok_or("no stdin")?, b"from stdin\n")?;
     let output = child.wait_with_output()?;
     assert_eq!(stdout(&output), "from stdin\nvalue\n/tmp\n");
-    let said = format!("note: the policy \"t-streams\" is {}", decided_by_the_kernel());
-    assert_eq!(stderr(&output), said + "to stderr\n");
+    let printed = format!("note: the policy \"t-streams\" is {}", decided_by_the_kernel());
+    assert_eq!(stderr(&output), printed + "to stderr\n");
     Ok(())
 }
 
 fn leftovers() -> Result<(), Failed> {
     let setting = Runs::new("t-leftovers", "");
-    // Beyond the largest pid that Linux gives.
+    // Beyond the largest pid on Linux.
     let empty = setting.parent.create("knobgate-run-4194305-0")?;
     let nested = setting.parent.create("knobgate-run-4194305-1")?;
     nested.create("a")?.create("b")?;
@@ -289,8 +289,8 @@ fn wrong_cgroup() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The kernel's handler of this knob goes on behind a NUL.
-fn behind_nul() -> Result<(), Failed> {
+/// The kernel's handler of this knob continues after a NUL.
+fn after_nul() -> Result<(), Failed> {
     let runs = Runs::new("t-nul", "allow write net.ipv4.ip_local_reserved_ports if new == \"1-5\"\n");
     let output = runs.script(
         "cd /proc/sys/net/ipv4; for ports in '1-5\\0006000-7000' '1-5\\n\\0006000' '1-5' '1-5\\000'; do

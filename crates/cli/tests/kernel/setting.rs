@@ -1,4 +1,4 @@
-//! What the tests have in common: policies, runs of knobgate, and what must not be left of them.
+//! Shared by the tests: policies, runs of knobgate, and checks that nothing is left of them.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -13,30 +13,29 @@ use tempfile::{NamedTempFile, TempDir};
 
 pub(crate) const KNOBGATE: &str = env!("CARGO_BIN_EXE_knobgate");
 
-/// The need of tests with programs that have callbacks.
+/// What tests of programs with callbacks require.
 pub(crate) fn callbacks(profile: &Profile) -> Option<String> {
     let lacks = !profile.has_helper(helper_ids::FOR_EACH_MAP_ELEM);
-    lacks.then(|| format!("{profile} lets no program load the address of a function"))
+    lacks.then(|| format!("{profile} does not let programs load the address of a function"))
 }
 
-/// The need of tests in which values are replaced.
+/// What tests of rewrites require.
 pub(crate) fn rewriting(profile: &Profile) -> Option<String> {
-    (!profile.features().set_new_value).then(|| format!("{profile} drops the values that programs set"))
+    (!profile.features().set_new_value).then(|| format!("{profile} drops replacements"))
 }
 
-/// The need of tests in which lists of numbers are clamped.
+/// What tests of clamped lists require.
 pub(crate) fn rewriting_lists(profile: &Profile) -> Option<String> {
-    let no_lists = || format!("{profile} lets no program build a list of numbers");
+    let no_lists = || format!("{profile} does not let programs build lists of numbers");
     rewriting(profile).or_else(|| (!profile.features().variable_stack).then(no_lists))
 }
 
-/// The need of tests of what becomes of a rewrite that the kernel would drop.
+/// What tests of dropped rewrites require.
 pub(crate) fn dropped_rewrites(profile: &Profile) -> Option<String> {
-    profile.features().set_new_value.then(|| format!("{profile} drops no values that programs set"))
+    profile.features().set_new_value.then(|| format!("{profile} does not drop replacements"))
 }
 
-/// What a program is told that a denial with an errno of this text stopped: on kernels that let no program choose, another
-/// one.
+/// The text of the errno of a denial. On kernels where programs cannot choose it, that is always `EPERM`.
 pub(crate) fn denied_with(text: &'static str) -> &'static str {
     if profile().features().set_retval { text } else { "Operation not permitted" }
 }
@@ -69,14 +68,14 @@ pub(crate) fn apart(script: &str, arguments: &[&str]) -> std::io::Result<Output>
 pub(crate) fn copy_for_others() -> TempDir {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     let copy = tempfile::Builder::new().permissions(mode).tempdir().expect("a temporary directory");
-    // Not by this process: what another test forks in that moment would have the copy open for writing, and a file that
-    // somebody writes to cannot be executed.
+    // Copy with a child process: a process that another test forks at that moment would inherit the open copy, and a
+    // file that is open for writing cannot be executed.
     let copied = Command::new("cp").arg(KNOBGATE).arg(copy.path().join("knobgate")).status();
     assert!(copied.is_ok_and(|status| status.success()));
     copy
 }
 
-/// A place to run commands in, of which nothing must be left.
+/// A cgroup to run commands in. Nothing must be left of them.
 pub(crate) struct Runs {
     pub(crate) parent: ScratchCgroup,
     policy: NamedTempFile,
@@ -84,7 +83,7 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// With this policy, which is given a name that no other test's has.
+    /// With this policy, which gets a name that no other test uses.
     pub(crate) fn new(name: &str, rules: &str) -> Self {
         assert!(name.len() <= 15, "the kernel would cut {name}");
         Self {
@@ -107,7 +106,7 @@ impl Runs {
         ["--policy".as_ref(), policy.as_ref(), "--cgroup".as_ref(), parent.as_ref()]
     }
 
-    /// Runs a shell's script to its end.
+    /// Runs a shell script to its end.
     pub(crate) fn script(&self, script: &str) -> Output {
         self.command(["sh", "-c", script]).output().expect("knobgate")
     }
@@ -127,7 +126,7 @@ impl Drop for Runs {
     }
 }
 
-/// The names of the cgroups in one.
+/// The names of the child cgroups.
 pub(crate) fn children(cgroup: &Cgroup) -> Vec<String> {
     let below = cgroup.descendants().expect("cgroups");
     below.iter().map(|(_, path)| path.display().to_string()).collect()
@@ -140,23 +139,23 @@ pub(crate) fn is_loaded(name: &str) -> bool {
         .any(|id| ProgramFd::by_id(id).and_then(|program| program.info()).is_ok_and(|info| info.name == name))
 }
 
-/// What a command printed.
+/// Standard output of a command.
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What a command complained of.
+/// Standard error of a command.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The end of what is said when a policy is put in force: which hook decides.
+/// The end of the message of a command that applies a policy: which hook decides.
 pub(crate) fn decided_by_the_kernel() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
     format!("decided by the kernel's hook, Linux {}\n", release.trim())
 }
 
-/// Runs `knobgate` with these arguments here; what it printed.
+/// Runs `knobgate` with these arguments, and returns its output.
 ///
 /// # Panics
 /// If it does not end with this status.
@@ -166,7 +165,7 @@ pub(crate) fn expect<S: AsRef<OsStr>>(status: i32, arguments: impl IntoIterator<
     output
 }
 
-/// Attaches a policy, by the command.
+/// Attaches a policy with the command.
 pub(crate) fn attach(file: &Path, cgroup: &Cgroup, name: &str) -> String {
     let arguments: [&OsStr; 7] = [
         "attach".as_ref(),
@@ -180,10 +179,10 @@ pub(crate) fn attach(file: &Path, cgroup: &Cgroup, name: &str) -> String {
     stdout(&expect(0, arguments))
 }
 
-/// Detaches one in the end, whatever happened.
-pub(crate) struct DetachedAtLast(pub(crate) &'static str);
+/// Detaches an attachment when dropped.
+pub(crate) struct DetachOnDrop(pub(crate) &'static str);
 
-impl Drop for DetachedAtLast {
+impl Drop for DetachOnDrop {
     fn drop(&mut self) {
         let _ = Command::new(KNOBGATE).args(["detach", self.0]).output();
     }

@@ -10,18 +10,18 @@ use rustix::process::Signal;
 use crate::setting::Runs;
 
 pub(crate) const TESTS: &[Test] = &[
-    ("signals_are_passed_on", passed_on),
+    ("signals_are_forwarded", forwarded),
     ("a_signal_to_the_group_ends_both", to_the_group),
-    ("a_command_that_ignores_a_signal_is_not_left", ignored),
+    ("knobgate_waits_for_a_command_that_ignores_a_signal", ignored),
     ("ctrl_c_on_a_terminal_reaches_the_command_once", ctrl_c),
-    ("a_stopped_command_stops_knobgate_and_goes_on_with_it", stopped),
-    ("when_knobgate_is_killed_its_command_ends", killed),
-    ("when_knobgate_is_killed_with_a_command_that_forks_all_ends", killed_with_many),
+    ("a_stopped_command_stops_knobgate_and_continues_with_it", stopped),
+    ("killing_knobgate_ends_the_command", killed),
+    ("killing_knobgate_ends_a_command_that_keeps_forking", killed_with_many),
     ("a_killed_guard_is_replaced", guard_killed),
-    ("a_command_is_ended_though_knobgate_was_started_deaf", deaf),
+    ("ignored_signals_do_not_keep_a_command_running", ignoring),
 ];
 
-/// A run whose command has said that it is ready.
+/// A run whose command has reported that it is ready.
 struct Started {
     knobgate: Reaped,
     output: BufReader<ChildStdout>,
@@ -30,7 +30,7 @@ struct Started {
 }
 
 impl Started {
-    /// Runs a script that comes to `ready`. It leads a process group of its own, as a shell's job does.
+    /// Runs a script that prints `ready`. It is the leader of its own process group, like a job of a shell.
     fn new(setting: &Runs, script: &str) -> Self {
         let script = script.replace("ready", "echo $$");
         let mut command = setting.command(["sh", "-c", &script]);
@@ -51,13 +51,13 @@ impl Started {
         ProcessId::of_child(&self.knobgate.0).send(signal)
     }
 
-    /// Sends a signal to the process group that it leads.
+    /// Sends a signal to its process group.
     fn send_to_group(&self, signal: Signal) -> std::io::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "the group of a child that was not yet waited for")]
         Ok(rustix::process::kill_process_group(rustix::process::Pid::from_child(&self.knobgate.0), signal)?)
     }
 
-    /// Waits for its end; that, and what it printed since.
+    /// Waits for its end. Returns its status, and the rest of its output.
     fn end(mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).expect("the rest");
@@ -71,7 +71,7 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-fn passed_on() -> Result<(), Failed> {
+fn forwarded() -> Result<(), Failed> {
     let setting = Runs::new("t-pass", "");
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2] {
         let script =
@@ -109,12 +109,12 @@ fn ignored() -> Result<(), Failed> {
 fn ctrl_c() -> Result<(), Failed> {
     let setting = Runs::new("t-terminal", "");
     let script = "n=0; trap 'n=$((n+1))' INT; echo started; sleep 0.7; sleep 0.1; echo heard $n; exit 6";
-    // In place of the shell, which would have been interrupted as well.
+    // Instead of the shell, which would have been interrupted too.
     let mut run = format!("exec {:?}", crate::setting::KNOBGATE);
     for argument in setting.command(["sh", "-c", script]).get_args() {
         run.push_str(&format!(" '{}'", argument.to_string_lossy().replace('\'', "'\\''")));
     }
-    // script(1) is what has a terminal to give here.
+    // script(1) provides a terminal.
     let mut terminal = Command::new("script");
     terminal.args(["-q", "-e", "-c", &run, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut terminal = Reaped(terminal.spawn()?);
@@ -134,7 +134,7 @@ fn ctrl_c() -> Result<(), Failed> {
 
 fn stopped() -> Result<(), Failed> {
     let setting = Runs::new("t-stop", "");
-    // No child of the shell's: one that is stopped between vfork and exec keeps the shell from stopping.
+    // Without a child of the shell: a child that is stopped between vfork and exec would keep the shell from stopping.
     let mut command = setting.command(["sh", "-c", "echo $$; read line; echo $line"]);
     let mut started = Started::of(command.process_group(0).stdin(Stdio::piped()));
     let (knobgate, command) = (started.knobgate.0.id(), started.command);
@@ -190,7 +190,7 @@ fn guard_killed() -> Result<(), Failed> {
                 && pid.parse().is_ok_and(is_running)
         })
     };
-    // It may be there a moment before it has its name.
+    // It may exist a moment before it has its name.
     eventually("there is a guard", || guard().is_some());
     let first = guard().ok_or("no guard")?;
     ProcessId::new(first.parse::<u32>()?).ok_or("no process id")?.send(Signal::KILL)?;
@@ -201,9 +201,9 @@ fn guard_killed() -> Result<(), Failed> {
     Ok(())
 }
 
-fn deaf() -> Result<(), Failed> {
+fn ignoring() -> Result<(), Failed> {
     let setting = Runs::new("t-nohup", "");
-    // As nohup and cron start things.
+    // As nohup and cron start commands.
     let mut nohup = Command::new("sh");
     let script = "trap '' HUP INT CHLD; exec \"$@\"";
     let run = setting.command(["sh", "-c", "echo $$; sleep 0.3; exit 9"]);

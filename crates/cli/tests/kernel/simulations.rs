@@ -1,4 +1,4 @@
-//! `knobgate simulate --on-kernel`: the lines of the hook in user space, and nothing left behind.
+//! `knobgate simulate --on-kernel`: it prints the lines of the hook in user space, and cleans up.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -13,9 +13,9 @@ use tempfile::NamedTempFile;
 use crate::setting::{KNOBGATE, knobgate, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_scenario_is_the_same_on_the_kernel_line_for_line", same),
-    ("a_scenario_that_is_stopped_leaves_nothing_behind", stopped),
-    ("a_knob_that_is_not_there_is_said_before_anything_runs", missing),
+    ("a_scenario_prints_the_same_lines_on_the_kernel", same),
+    ("a_stopped_scenario_restores_everything", stopped),
+    ("a_missing_knob_is_reported_before_any_step", missing),
     ("an_update_that_could_crash_the_kernel_is_not_played_on_it", crash),
 ];
 
@@ -54,7 +54,7 @@ fn scenario(name: &str, steps: usize) -> NamedTempFile {
 }
 
 fn stopped() -> Result<(), Failed> {
-    // More lines than a pipe has room for, so that it waits for its reader when the signal comes.
+    // More lines than fit in a pipe, so it waits for its reader when the signal comes.
     const STEPS: usize = 4000;
     const SCRIPT: &str = r#"
         "$0" simulate --on-kernel "$1" 2>"$2" &
@@ -65,30 +65,30 @@ fn stopped() -> Result<(), Failed> {
         echo "status $?" >&2
         cat /proc/sys/kernel/domainname >&2
     "#;
-    let (file, said) = (scenario("kernel/domainname", STEPS), NamedTempFile::new()?);
+    let (file, printed) = (scenario("kernel/domainname", STEPS), NamedTempFile::new()?);
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, KNOBGATE]).arg(file.path()).arg(said.path());
+    command.args(["-c", SCRIPT, KNOBGATE]).arg(file.path()).arg(printed.path());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     with_private_namespaces(&mut command, Namespaces { uts: true, ..Namespaces::default() });
     let before = std::fs::read_to_string("/proc/sys/kernel/domainname")?;
     let mut shell = command.spawn()?;
     let mut lines = BufReader::new(shell.stdout.take().expect("piped"));
-    let mut told = BufReader::new(shell.stderr.take().expect("piped"));
+    let mut stderr = BufReader::new(shell.stderr.take().expect("piped"));
     let mut line = String::new();
     lines.read_line(&mut line)?;
     assert!(line.starts_with(r#"{"step":0,"ok":true"#), "{line}");
     shell.stdin.take().expect("piped").write_all(b"go\n")?;
     let mut sent = String::new();
-    told.read_line(&mut sent)?;
+    stderr.read_line(&mut sent)?;
     assert_eq!(sent, "sent\n");
     let (mut rest, mut end) = (String::new(), String::new());
     lines.read_to_string(&mut rest)?;
-    told.read_to_string(&mut end)?;
+    stderr.read_to_string(&mut end)?;
     shell.wait()?;
     assert!(rest.lines().count() < STEPS - 1, "it was not stopped");
     assert_eq!(end, format!("status {}\n{before}", 128 + Signal::TERM.as_raw()));
-    let said = std::fs::read_to_string(said.path())?;
-    assert!(said.contains("stopped by a signal"), "{said}");
+    let printed = std::fs::read_to_string(printed.path())?;
+    assert!(printed.contains("stopped by a signal"), "{printed}");
     Ok(())
 }
 
@@ -101,7 +101,8 @@ fn missing() -> Result<(), Failed> {
 }
 
 fn crash() -> Result<(), Failed> {
-    // The program with storage never asks for it, and nobody reads after the update: if it were played, nothing would crash.
+    // The program never uses its storage, and there is no access after the update: even if it were played, nothing
+    // would crash.
     let scenario = r#"{
         "knobs": [{"name": "kernel/domainname", "value": "x", "handler": {"kind": "string", "max_len": 65}}],
         "maps": [{"name": "one", "type": "percpu_cgroup_storage", "key_size": 8, "value_size": 8, "max_entries": 0}],
@@ -120,11 +121,11 @@ fn crash() -> Result<(), Failed> {
         let mut file = NamedTempFile::with_suffix(".json")?;
         file.write_all(scenario.replace("FIRST", first).replace("SECOND", second).as_bytes())?;
         let output = knobgate(["simulate", "--on-kernel"]).arg(file.path()).output()?;
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(3), "{first}, {second}: {said}");
+        let printed = stderr(&output);
+        assert_eq!(output.status.code(), Some(3), "{first}, {second}: {printed}");
         assert_eq!(stdout(&output), "{\"step\":0,\"ok\":true,\"errno\":null}\n", "{first}, {second}");
         for part in ["cannot play step 1", "has cgroup storage", "crash the machine"] {
-            assert!(said.contains(part), "{first}, {second}: {said}");
+            assert!(printed.contains(part), "{first}, {second}: {printed}");
         }
     }
     Ok(())

@@ -9,20 +9,20 @@ use knobgate_kernel::{Cgroup, ScratchCgroup, start_inside};
 use knobgate_testing::{Reaped, Test, scratch};
 use libtest_mimic::Failed;
 
-use crate::setting::{DetachedAtLast, KNOBGATE, Runs, attach, children, expect, policy, stderr, stdout};
+use crate::setting::{DetachOnDrop, KNOBGATE, Runs, attach, children, expect, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("no_command_is_run_below_a_threaded_cgroup", run_below),
-    ("no_command_is_run_where_the_caller_is_in_a_threaded_cgroup", run_in_own),
-    ("a_policy_on_a_threaded_cgroup_holds_for_its_threads_and_says_so", attached),
-    ("a_process_whose_threads_are_apart_is_told_of", apart),
-    ("a_policy_above_holds_for_all_threads", above),
-    ("threaded_cgroups_of_the_command_go_too", inner),
+    ("no_command_is_run_if_the_caller_is_in_a_threaded_cgroup", run_in_own),
+    ("a_policy_on_a_threaded_cgroup_applies_to_its_threads_with_a_warning", attached),
+    ("threads_in_different_cgroups_are_reported", apart),
+    ("a_policy_above_applies_to_all_threads", above),
+    ("threaded_cgroups_of_the_command_are_removed", inner),
     ("a_command_that_makes_its_own_cgroup_threaded_is_ended", own),
 ];
 
-/// The argument that makes this program one with two threads, of which one is in another cgroup. Each writes a knob, then
-/// says whether it could, the first one first; then both sleep.
+/// The argument that makes this program start a second thread and move it to another cgroup. Each thread writes a knob,
+/// the first one first, and prints whether it could; then both sleep.
 const TWO_THREADS: &str = "--two-threads";
 
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
@@ -35,7 +35,7 @@ fn two_threads(cgroup: &Path) -> ExitCode {
     println!("{}", write());
     let other = std::thread::scope(|threads| {
         let apart = threads.spawn(|| {
-            // "0" is the thread that writes.
+            // "0" is the writing thread.
             std::fs::write(cgroup.join("cgroup.threads"), "0").expect("the other cgroup");
             println!("{}", write());
             std::thread::sleep(std::time::Duration::from_secs(1000));
@@ -63,7 +63,7 @@ impl Threaded {
         Ok(Self { a: make("a")?, b: make("b")?, domain })
     }
 
-    /// A process with its first thread in `a` and its second in `b`, and whether they could write.
+    /// A process with its first thread in `a` and its second one in `b`, and whether they could write.
     fn process(&self) -> Result<(Reaped, [String; 2]), Failed> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(TWO_THREADS).arg(self.b.path()).stdout(Stdio::piped());
@@ -120,7 +120,7 @@ fn run_in_own() -> Result<(), Failed> {
 
 fn attached() -> Result<(), Failed> {
     let cgroups = Threaded::new()?;
-    let _detached = DetachedAtLast("t-thr-on");
+    let _detached = DetachOnDrop("t-thr-on");
     let file = policy(DENY);
     let (file, path) = (file.path().to_str().ok_or("a path")?, cgroups.b.path().to_str().ok_or("a path")?);
     let output = expect(0, ["attach", "--policy", file, "--cgroup", path, "--name", "t-thr-on"]);
@@ -137,25 +137,28 @@ fn attached() -> Result<(), Failed> {
 
 fn apart() -> Result<(), Failed> {
     let cgroups = Threaded::new()?;
-    let _detached = DetachedAtLast("t-thr-pid");
+    let _detached = DetachOnDrop("t-thr-pid");
     let file = policy(DENY);
     let (process, _) = cgroups.process()?;
     let pid = process.0.id().to_string();
     let file = file.path().to_str().ok_or("a path")?;
     let output = expect(2, ["attach", "--policy", file, "--pid", &pid, "--name", "t-thr-pid"]);
-    let said = stderr(&output);
-    assert!(said.contains("is a threaded cgroup") && said.contains("1 thread in it, 1 not"), "{said}");
+    let printed = stderr(&output);
     assert!(
-        said.contains(&format!("all of them are in --cgroup {};", cgroups.domain.path().display())),
-        "{said}"
+        printed.contains("is a threaded cgroup") && printed.contains("1 thread in it, 1 not"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(&format!("all of them are in --cgroup {};", cgroups.domain.path().display())),
+        "{printed}"
     );
     expect_threads(&process, "less")
 }
 
-/// What the doctor must find of a process whose threads are apart.
+/// What `doctor` must report about a process with threads in different cgroups.
 fn expect_threads(process: &Reaped, state: &str) -> Result<(), Failed> {
-    let said = stdout(&expect(0, ["doctor", "--pid", &process.0.id().to_string()]));
-    let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some("threads"));
+    let printed = stdout(&expect(0, ["doctor", "--pid", &process.0.id().to_string()]));
+    let line = printed.lines().find(|line| line.split_whitespace().nth(1) == Some("threads"));
     let line = line.ok_or("nothing about threads")?;
     assert!(line.starts_with(state), "{line}");
     assert!(line.contains("1 thread in its cgroup, 1 in others"), "{line}");
@@ -164,14 +167,14 @@ fn expect_threads(process: &Reaped, state: &str) -> Result<(), Failed> {
 
 fn above() -> Result<(), Failed> {
     let cgroups = Threaded::new()?;
-    let _detached = DetachedAtLast("t-thr-up");
+    let _detached = DetachOnDrop("t-thr-up");
     attach(policy(DENY).path(), &cgroups.domain, "t-thr-up");
     let (process, could_write) = cgroups.process()?;
     assert_eq!(could_write, ["false", "false"]);
     expect_threads(&process, "ok")
 }
 
-/// What a shell in `knobgate run` begins with: the directory of its own cgroup, by the test's.
+/// The start of a script in `knobgate run`: changes to the directory of its own cgroup.
 fn own_cgroup(runs: &Runs) -> String {
     format!("own=$(echo {}/knobgate-run-*); ", runs.parent.path().display())
 }
@@ -195,7 +198,7 @@ fn inner() -> Result<(), Failed> {
 
 fn own() -> Result<(), Failed> {
     let runs = Runs::new("t-thr-own", "");
-    // It has to be empty for a moment.
+    // It must be empty at that moment.
     let output = runs.script(&format!(
         "{} echo 0 >{}/cgroup.procs && echo threaded >$own/cgroup.type && echo 0 >$own/cgroup.procs && cat $own/cgroup.type
          for i in 1 2 3; do setsid sleep 1000 >/dev/null 2>&1 & done; exit 4",

@@ -1,5 +1,5 @@
-//! The ways around a policy that README.md has a table of: a process takes each where `doctor`, or the table, says that it
-//! could, and fails where it says that it could not. Those out of the cgroup are in `ways_out`, and threads in `threaded`.
+//! The ways around a policy from the table in README.md. A process must succeed if `doctor`, or the table, says that it
+//! could, and fail otherwise. Leaving the cgroup is in `ways_out`, threads are in `threaded`.
 
 mod by_other_means;
 mod by_others;
@@ -23,13 +23,13 @@ use knobgate_testing::{Reaped, Suite, Test, scratch};
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use crate::setting::{DetachedAtLast, KNOBGATE, attach, policy, stdout};
+use crate::setting::{DetachOnDrop, KNOBGATE, attach, policy, stdout};
 
 pub(crate) fn tests() -> Vec<Test> {
     [by_other_means::TESTS, by_others::TESTS, detaching::TESTS, outliving::TESTS, overruling::TESTS].concat()
 }
 
-/// And those that not every kernel can run.
+/// Tests that not every kernel can run.
 pub(crate) fn with_tests(suite: Suite) -> Suite {
     suite
         .requiring(by_others::task_names, by_others::BY_NAME)
@@ -58,26 +58,26 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     })
 }
 
-/// What a role does, or why it cannot.
+/// The result of a role.
 type Did = Result<(), Box<dyn std::error::Error>>;
 
 /// A process in a cgroup with a policy, and what it tries.
 struct Case<'a> {
     what: &'a str,
-    /// Makes its surroundings, and then becomes `"$@"`, of a user and with capabilities ([`with_words`]). [`Stage::shell`] has
-    /// the variables.
-    becomes: &'a str,
+    /// A script that sets up the environment, and then executes `"$@"` as a user and with capabilities
+    /// ([`expand`]). [`Stage::shell`] has the variables.
+    setup: &'a str,
     /// What it tries, in a shell.
     tries: &'a str,
     /// Whether that works.
     works: bool,
-    /// What the doctor's finding says, if it is open to the process.
+    /// The text of `doctor`'s finding, if the way is open to the process.
     says: &'a str,
 }
 
-/// Replaces what stands for becoming root or somebody else with no capabilities but some, `ROOT[,+bpf]` and `USER[]`, and for a
-/// mount that shows the namespace's own cgroups.
-fn with_words(script: &str) -> String {
+/// Expands the abbreviations in scripts: `ROOT[,+bpf]` and `USER[]` become root or another user with only these
+/// capabilities, and `NAMESPACE` mounts only the namespace's own cgroups.
+fn expand(script: &str) -> String {
     let mut text = script.replace("NAMESPACE", "umount -l \"$MOUNT\" && mount -t cgroup2 none \"$MOUNT\"");
     while let Some((before, word, rest)) = ["ROOT[", "USER["]
         .into_iter()
@@ -85,41 +85,41 @@ fn with_words(script: &str) -> String {
     {
         let (capabilities, after) = rest.split_once(']').expect("a bracket");
         let ids = "--reuid=1000 --regid=1000 --clear-groups";
-        let becomes = match word {
+        let options = match word {
             "ROOT[" => format!("--inh-caps=-all --bounding-set=-all{capabilities}"),
             // They survive an exec.
             _ => format!(
                 "{ids} --inh-caps=-all{capabilities} --bounding-set=-all{capabilities} --ambient-caps=-all{capabilities}"
             ),
         };
-        text = format!("{before}exec setpriv {becomes} -- \"$@\"{after}");
+        text = format!("{before}exec setpriv {options} -- \"$@\"{after}");
     }
     text
 }
 
-/// A cgroup with a policy, and what is around.
+/// A cgroup with a policy, and its environment.
 struct Stage {
     name: &'static str,
-    _detached: DetachedAtLast,
-    /// Outside of the policy: one with all capabilities, in whose namespaces all happens, and one with none.
+    _detached: DetachOnDrop,
+    /// Two processes outside of the policy: one with all capabilities, whose namespaces are used, and one with none.
     strong: Reaped,
     weak: Reaped,
     held: Cgroup,
     top: ScratchCgroup,
 }
 
-/// What processes are allowed there. Of this knob, 200 is never what is written.
+/// The policy of the cgroup. No test writes 200 to this knob.
 const POLICY: &str = "default write deny\nallow write net.ipv4.ip_default_ttl if new <= 100\n";
 
 impl Stage {
-    /// With a policy of this name that is attached by the command.
+    /// With a policy of this name, attached by the command.
     fn new(name: &'static str, rules: &str) -> Result<Self, Failed> {
         let stage = Self::without(name)?;
         attach(policy(&format!("policy {name}\n{rules}")).path(), &stage.held, name);
         Ok(stage)
     }
 
-    /// With one that is attached as that of `knobgate run`.
+    /// With a policy that is attached like that of `knobgate run`.
     fn of_a_run(name: &'static str, rules: &str) -> Result<Self, Failed> {
         let stage = Self::without(name)?;
         let source = Source::new("t.knob", format!("policy {name}\n{rules}"));
@@ -132,13 +132,13 @@ impl Stage {
     fn without(name: &'static str) -> Result<Self, Failed> {
         let top = scratch();
         let held = top.create("held by name")?;
-        let _detached = DetachedAtLast(name);
+        let _detached = DetachOnDrop(name);
         let mut strong = Command::new("sleep");
         strong.arg("1000");
         let namespaces = Namespaces { net: true, uts: true, ipc: true, ..Namespaces::default() };
         with_private_namespaces(&mut strong, namespaces);
         let mut weak = Command::new("sh");
-        weak.args(["-c", &with_words("ROOT[]"), "sh", "sh", "-c", "echo ready; exec sleep 1000"]);
+        weak.args(["-c", &expand("ROOT[]"), "sh", "sh", "-c", "echo ready; exec sleep 1000"]);
         weak.stdout(Stdio::piped());
         let mut weak = Reaped(weak.spawn()?);
         let mut line = String::new();
@@ -157,7 +157,7 @@ impl Stage {
 
     /// A command in the namespaces of the stage.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        // Until Linux 5.11 programs count as locked memory, of which those without capabilities have little.
+        // Before Linux 5.11, programs count as locked memory, of which processes without capabilities have little.
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -l unlimited 2>/dev/null; exec nsenter \"$@\"", "sh"]);
         command.args(["--target", &self.strong.0.id().to_string(), "--net", "--uts", "--ipc", "--"]);
@@ -165,13 +165,13 @@ impl Stage {
         command
     }
 
-    /// A shell there, to which `$SELF` is this program and `$KNOBGATE` the other one; `$TOP` is a cgroup, `$HELD` the one in it
-    /// with the policy, and `$MOUNT` where the hierarchy is mounted; `$NAME` is the policy's, and `$PINS` and `$PIN` are
-    /// where that is; `$STRONG` and `$WEAK` are the processes outside.
+    /// A shell there. `$SELF` is this program and `$KNOBGATE` the command; `$TOP` is a cgroup, `$HELD` the cgroup in it
+    /// with the policy, and `$MOUNT` the mount of the hierarchy; `$NAME` is the name of the policy, `$PINS` and `$PIN`
+    /// are the places of its pins; `$STRONG` and `$WEAK` are the processes outside.
     fn shell(&self, script: &str) -> Result<Command, Failed> {
         let pins = Path::new("/sys/fs/bpf/knobgate").join(self.name);
         let mut command = self.command("sh");
-        command.args(["-c", &with_words(script), "sh"]);
+        command.args(["-c", &expand(script), "sh"]);
         command.env("SELF", std::env::current_exe()?).env("KNOBGATE", KNOBGATE).env("NAME", self.name);
         command.env("TOP", self.top.path()).env("HELD", self.held.path());
         command.env("MOUNT", Hierarchy::find()?.path());
@@ -180,12 +180,13 @@ impl Stage {
         Ok(command)
     }
 
-    /// What a script of root outside of the policy prints.
+    /// The output of a script that root runs outside of the policy.
     fn outside(&self, script: &str) -> Result<String, Failed> {
         Ok(stdout(&self.shell(script)?.output()?))
     }
 
-    /// Whether a process of root in this cgroup can write what the policy does not allow, or what it writes becomes that.
+    /// Whether a root process in this cgroup can write a value that the policy does not allow, or its write is turned
+    /// into one.
     fn is_open(&self, cgroup: &Cgroup) -> Result<bool, Failed> {
         let knob = "/proc/sys/net/ipv4/ip_default_ttl";
         assert_eq!(self.outside(&format!("echo 64 >{knob} && cat {knob}"))?, "64\n");
@@ -197,8 +198,8 @@ impl Stage {
         Ok(values.contains("200"))
     }
 
-    /// Whether such a process can, after a case that is to make it so, or not. Some of what makes it so is done by the kernel a
-    /// while later: the program of a link that was unpinned goes by a work queue.
+    /// The same after a case, which is expected to make it so or not. The kernel may need a moment: it releases the
+    /// program of an unpinned link on a work queue.
     fn is_opened(&self, case: &Case<'_>, cgroup: &Cgroup) -> Result<bool, Failed> {
         const TRIES: u32 = 100;
         for _ in 0..if case.works { TRIES } else { 0 } {
@@ -210,10 +211,10 @@ impl Stage {
         self.is_open(cgroup)
     }
 
-    /// Has a process do what the case says. What doctor found of it before, and whether it did.
+    /// Runs a case. Returns what `doctor` found before, and whether the process succeeded.
     fn play(&self, case: &Case<'_>) -> Result<Played, Failed> {
-        let mut command = self.shell(case.becomes)?;
-        command.args(["sh", "-c", TRIES, "sh", &with_words(case.tries)]);
+        let mut command = self.shell(case.setup)?;
+        command.args(["sh", "-c", TRIES, "sh", &expand(case.tries)]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         start_inside(&mut command, &self.held)?;
         let mut process = Reaped(command.spawn()?);
@@ -223,15 +224,16 @@ impl Stage {
         let pid = self.pid(id)?.ok_or_else(|| format!("{}: no process {id}", case.what))?;
         let cgroup = Cgroup::of_pid(pid)?;
         assert!(!self.is_open(&cgroup)?, "{}: the policy is in force", case.what);
-        let said = self.command(KNOBGATE).args(["doctor", "--json", "--pid", &pid.to_string()]).output()?;
-        let findings = stdout(&said).lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let printed =
+            self.command(KNOBGATE).args(["doctor", "--json", "--pid", &pid.to_string()]).output()?;
+        let findings = stdout(&printed).lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         process.0.stdin.take().ok_or("no input")?.write_all(b"go\n")?;
         let did = line(&mut output)?;
         assert!(did == "did" || did.starts_with("failed"), "{}: {did:?}", case.what);
         Ok(Played { findings, did, cgroup, _process: process })
     }
 
-    /// The process in the cgroup, or below, that has this id in its innermost namespace.
+    /// The process in the cgroup or below that has this id in its innermost namespace.
     fn pid(&self, id: &str) -> Result<Option<u32>, Failed> {
         let mut pids = self.held.procs()?;
         for (_, below) in self.held.descendants()? {
@@ -246,9 +248,9 @@ impl Stage {
     }
 }
 
-/// Says that it is there, waits, and tries what `$1` says.
+/// Reports that it is ready, waits, and runs `$1`.
 const TRIES: &str = "echo ready $$; read -r go
-    said=$(eval \"$1\" 2>&1) && echo did || echo failed $said";
+    printed=$(eval \"$1\" 2>&1) && echo did || echo failed $printed";
 
 fn line(output: &mut BufReader<ChildStdout>) -> Result<String, Failed> {
     let mut line = String::new();
@@ -256,18 +258,18 @@ fn line(output: &mut BufReader<ChildStdout>) -> Result<String, Failed> {
     Ok(line.trim_end().to_owned())
 }
 
-/// What came of a case.
+/// The result of a case.
 struct Played {
     findings: Vec<Value>,
-    /// What it said of that.
+    /// Its output.
     did: String,
-    /// Where it was.
+    /// Its cgroup.
     cgroup: Cgroup,
     _process: Reaped,
 }
 
 impl Played {
-    /// Holds what the doctor found, and whether it worked, to the case.
+    /// Compares `doctor`'s finding and the result with the case.
     #[track_caller]
     fn expect(&self, case: &Case<'_>, finding: &str, worked: bool) {
         let found = self.findings.iter().find(|found| found["what"] == finding);

@@ -11,15 +11,15 @@ use serde_json::Value;
 use crate::setting::{expect, is_loaded, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_policy_that_the_verifier_accepts_has_its_figures", accepted_policy),
+    ("an_accepted_policy_has_the_verifiers_statistics", accepted_policy),
     ("all_programs_of_an_object_are_verified_and_one_that_is_rejected_counts", all_programs),
     ("a_rejection_names_the_reason_and_the_line_of_the_source", rejected),
     ("one_program_of_an_object_can_be_verified", one_program),
     ("the_programs_of_an_object_have_a_limit_for_all_together", too_many),
-    ("programs_that_another_hands_on_to_are_verified_once", tail_calls),
-    ("what_is_too_much_for_the_verifier_is_rejected", too_much),
-    ("the_log_has_as_many_paths_as_were_asked_for", logs),
-    ("what_a_kernel_rejects_without_lines_has_none_made_up", no_lines),
+    ("targets_of_tail_calls_are_verified_once", tail_calls),
+    ("a_program_beyond_the_verifiers_limit_is_rejected", too_much),
+    ("the_log_has_the_requested_paths", logs),
+    ("a_rejection_without_source_lines_has_none", no_lines),
 ];
 
 fn fixture(name: &str) -> String {
@@ -30,7 +30,7 @@ fn example(name: &str) -> String {
     format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The objects of JSON that `verify` printed.
+/// The JSON objects that `verify` printed.
 fn lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
@@ -61,12 +61,12 @@ fn accepted_policy() -> Result<(), Failed> {
     assert!(line["stack_depths"][0].as_u64().is_some_and(|depth| (8..=512).contains(&depth)), "{line}");
 
     let output = expect(0, ["verify", "--policy", path]);
-    let said = stdout(&output);
+    let message = stdout(&output);
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let first = format!("the policy \"t-verified\" is accepted by the verifier of Linux {release}");
-    assert!(said.starts_with(&first), "{said}");
+    assert!(message.starts_with(&first), "{message}");
     let processed = format!("\n  processed     {} of at most 1000000\n", number("processed_insns")?);
-    assert!(said.contains(&processed), "{said}");
+    assert!(message.contains(&processed), "{message}");
     assert!(!is_loaded("t_verified"), "nothing stays in the kernel");
     Ok(())
 }
@@ -75,9 +75,9 @@ fn all_programs() -> Result<(), Failed> {
     let object = fixture("verdicts.bpf.o");
     let lines = lines(&expect(1, ["verify", "--object", &object, "--json"]));
     assert_eq!(verdicts(&lines), [("right", "accepted"), ("wrong", "rejected")]);
-    let said = stdout(&expect(1, ["verify", "--object", &object]));
-    assert!(said.starts_with("the program \"right\" is accepted by "), "{said}");
-    assert!(said.contains("\nthe program \"wrong\" is rejected by "), "{said}");
+    let message = stdout(&expect(1, ["verify", "--object", &object]));
+    assert!(message.starts_with("the program \"right\" is accepted by "), "{message}");
+    assert!(message.contains("\nthe program \"wrong\" is rejected by "), "{message}");
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn rejected() -> Result<(), Failed> {
     let reason = line["reason"].as_str().filter(|reason| reason.contains("stack")).ok_or("no reason")?;
 
     let output = expect(1, verify);
-    let said = stdout(&output);
+    let message = stdout(&output);
     assert_eq!(stderr(&output), "");
     for part in [
         format!("\n  reason        {reason}\n"),
@@ -109,7 +109,7 @@ fn rejected() -> Result<(), Failed> {
         format!("                  {text}\n"),
         format!("\n  | {reason}\n"),
     ] {
-        assert!(said.contains(&part), "{part:?}: {said}");
+        assert!(message.contains(&part), "{part:?}: {message}");
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ fn one_program() -> Result<(), Failed> {
 }
 
 fn too_many() -> Result<(), Failed> {
-    // Read-only data, which is part of each program: as much as 5.10 takes of it.
+    // As much read-only data as 5.10 accepts. It counts for each program.
     const PROGRAMS: usize = 90;
     let program = Program {
         name: "p0".to_owned(),
@@ -139,13 +139,13 @@ fn too_many() -> Result<(), Failed> {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(&object)?;
     let path = file.path().to_str().ok_or("a path")?;
-    let said = stderr(&expect(2, ["verify", "--object", path]));
-    assert!(said.contains("have more than 256 MiB together; say --program NAME"), "{said}");
+    let message = stderr(&expect(2, ["verify", "--object", path]));
+    assert!(message.contains("have more than 256 MiB together; say --program NAME"), "{message}");
     expect(0, ["verify", "--object", path, "--program", "p89"]);
     Ok(())
 }
 
-/// Makes the functions of an object programs of their own: global symbols are, in a section that is called like the main
+/// Turns the functions of an object into programs: makes their symbols global, in a section with the name of the main
 /// program's.
 fn publish_functions(object: &mut [u8]) {
     const SYMTAB: usize = 2;
@@ -191,7 +191,7 @@ fn too_much() -> Result<(), Failed> {
     let line = &lines[0];
     assert!(line["reason"].as_str().is_some_and(|reason| reason.contains("too large")), "{line}");
     assert!(line["processed_insns"].as_u64() >= Some(1_000_000), "{line}");
-    // Before 6.4 so long a log has no end, and no place is made up from its beginning.
+    // Before 6.4 such a long log is cut at the end. No place is guessed from its beginning.
     let text = line["source"]["text"].as_str();
     assert_eq!(text.is_some_and(|text| !text.is_empty()), line["insn"].is_u64(), "{line}");
     Ok(())
@@ -204,20 +204,20 @@ fn logs() -> Result<(), Failed> {
         let lines = lines(&expect(status, verify.iter().chain(log)));
         Ok(lines[0]["log"].as_str().ok_or("no log")?.to_owned())
     };
-    // Only the instructions on the way to where it ends.
+    // Only the instructions on the rejected path.
     let rejected = log("wrong", &["--log"], 1)?;
     assert!(!rejected.contains("(95) exit"), "{rejected}");
     assert!(rejected.contains("call bpf_sysctl_get_new_value#103"), "{rejected}");
     let all = log("right", &["--log=all"], 0)?;
     assert!(all.contains("(95) exit") && all.contains("call bpf_sysctl_get_new_value#103"), "{all}");
-    let said = stdout(&expect(0, ["verify", "--object", &object, "--program", "right", "--log=all"]));
-    assert!(said.contains("\nthe verifier's log:\n  | ") && said.contains("(95) exit"), "{said}");
+    let message = stdout(&expect(0, ["verify", "--object", &object, "--program", "right", "--log=all"]));
+    assert!(message.contains("\nthe verifier's log:\n  | ") && message.contains("(95) exit"), "{message}");
     Ok(())
 }
 
 fn no_lines() -> Result<(), Failed> {
     let bytes = std::fs::read(fixture("verdicts.bpf.o"))?;
-    // The loader does without what is not called so.
+    // The loader ignores a section with another name.
     let at = bytes.windows(8).position(|bytes| bytes == b".BTF.ext").ok_or("no lines")?;
     let mut without = bytes.clone();
     without[at + 5..at + 8].copy_from_slice(b"old");

@@ -1,4 +1,4 @@
-//! The ways out of a policy: a process takes each where `doctor` says that it could, and fails where it says that it could not.
+//! The ways out of a policy: a process leaves exactly if `doctor` says that it could.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,13 +16,12 @@ use rustix::process::WaitOptions;
 
 use crate::setting::{KNOBGATE, stdout};
 
-pub(crate) const TESTS: &[Test] =
-    &[("where_doctor_says_so_a_process_leaves_its_cgroup_and_nowhere_else", leaving)];
+pub(crate) const TESTS: &[Test] = &[("a_process_leaves_its_cgroup_exactly_if_doctor_says_so", leaving)];
 
-/// The argument that makes this program one that tries to leave for a cgroup.
+/// The argument that makes this program try to leave for a cgroup.
 pub(crate) const LEAVER: &str = "--leave";
 
-/// Says that it is there, waits, and tries to get into the cgroup at this path.
+/// Reports that it is ready, waits, and tries to get into the cgroup at this path.
 pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
     let [cgroup] = arguments else { return None };
     if role != LEAVER {
@@ -43,12 +42,12 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     if path.ends_with("new") {
         let _ = fs::create_dir(path);
     }
-    // A child first: this process is where it was then.
+    // First with a child, which leaves this process where it is.
     let child = Cgroup::open(path).map_err(|error| error.to_string()).and_then(|cgroup| {
         let child = spawn_inside(&mut Command::new("true"), &cgroup).map_err(|error| error.to_string())?;
         child.wait(WaitOptions::empty()).map_err(|error| error.to_string())
     });
-    // A descriptor that is there is not opened again, for which other rights count.
+    // An inherited descriptor is used as it is: opening it again needs other permissions.
     let moved = match path.strip_prefix("/proc/self/fd") {
         Ok(_) if !path.is_dir() => write_to_nine(),
         _ => fs::write(path.join("cgroup.procs"), "0"),
@@ -57,27 +56,27 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     Some(ExitCode::SUCCESS)
 }
 
-/// Opens a cgroup by its id, and by where the hierarchy is mounted: `ID MOUNT`.
+/// Opens a cgroup by its id and a mount of the hierarchy: `ID MOUNT`.
 fn open_target(target: &str) -> Result<OwnedFd, Box<dyn std::error::Error>> {
     let (id, mount) = target.split_once(' ').ok_or("no mount")?;
     Ok(open_by_handle(fs::File::open(mount)?.as_fd(), id.parse()?)?)
 }
 
-/// Has a shell write to descriptor 9, that it may leave with itself.
+/// Makes a shell write to descriptor 9, to leave by it.
 fn write_to_nine() -> std::io::Result<()> {
     let status = Command::new("sh").args(["-c", "echo 0 >&9"]).stderr(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(std::io::ErrorKind::PermissionDenied.into()) }
 }
 
-/// Where a process is put, and what it can do there.
+/// A process, its environment, and whether it can leave.
 struct Case {
     what: &'static str,
-    /// Makes its surroundings and then becomes `"$@"`. `$TOP` is above both cgroups, `$HELD` the one with the policy, `$OTHER`
-    /// beside it, and `$MOUNT` where the hierarchy is mounted.
+    /// A script that sets up the environment, and then executes `"$@"`. `$TOP` is above both cgroups, `$HELD` the one
+    /// with the policy, `$OTHER` the one next to it, and `$MOUNT` the mount of the hierarchy.
     script: &'static str,
     /// Whether it can leave.
     leaves: Leaves,
-    /// How it names the other cgroup.
+    /// The path by which it reaches the other cgroup.
     target: &'static str,
 }
 
@@ -89,15 +88,15 @@ const CASES: &[Case] = &[
         leaves: Leaves::Yes,
         target: "$OTHER",
     },
-    Case { what: "somebody else", script: "USER", leaves: Leaves::No, target: "$OTHER" },
+    Case { what: "another user", script: "USER", leaves: Leaves::No, target: "$OTHER" },
     Case {
-        what: "somebody else, to whom both cgroups are delegated, but not what is above",
+        what: "another user, who owns both cgroups but not those above",
         script: "chown 1000 \"$HELD/cgroup.procs\" \"$OTHER/cgroup.procs\" && USER",
         leaves: Leaves::No,
         target: "$OTHER",
     },
     Case {
-        what: "somebody else, to whom all of it is delegated",
+        what: "another user, who owns the whole tree",
         script: "chown 1000 \"$OTHER/cgroup.procs\" \"$TOP/cgroup.procs\" && USER",
         leaves: Leaves::Yes,
         target: "$OTHER",
@@ -145,13 +144,13 @@ const CASES: &[Case] = &[
         target: "handle $ID $MOUNT",
     },
     Case {
-        what: "somebody to whom the part of the tree is delegated in which there is no other cgroup",
+        what: "another user, who owns only the part of the tree without other cgroups",
         script: "rmdir \"$OTHER\"; chown 1000 \"$TOP\" \"$TOP/cgroup.procs\" && USER",
         leaves: Leaves::Yes,
         target: "$TOP/new",
     },
     Case {
-        what: "somebody with the list of another cgroup open",
+        what: "another user with cgroup.procs of another cgroup open",
         script: "exec 9>\"$OTHER/cgroup.procs\"; exec unshare --mount sh -c 'umount -l \"$MOUNT\" && USER' sh \"$@\"",
         leaves: Leaves::Yes,
         target: "/proc/self/fd/9",
@@ -169,12 +168,12 @@ const CASES: &[Case] = &[
 enum Leaves {
     Yes,
     No,
-    /// Where cgroup namespaces are no boundaries (`nsdelegate`).
+    /// Cases that need a hierarchy without `nsdelegate`, where cgroup namespaces are not boundaries.
     Undelegated,
 }
 
-/// What stands in the scripts for becoming root without capabilities, or with one alone, for becoming somebody else, and for a mount that shows the
-/// namespace's own cgroups.
+/// Abbreviations in the scripts: becoming root without capabilities or with a single one, becoming another user, and a
+/// mount that shows only the namespace's own cgroups.
 const WORDS: [(&str, &str); 4] = [
     ("ROOT", "exec setpriv --bounding-set=-all --inh-caps=-all -- \"$@\""),
     ("SEARCH", "exec setpriv --bounding-set=-all,+dac_read_search --inh-caps=-all -- \"$@\""),
@@ -219,7 +218,7 @@ fn leaving() -> Result<(), Failed> {
         output.read_line(&mut line)?;
         let pid = line.trim().strip_prefix("ready ").ok_or_else(|| format!("{what}: {line:?}"))?.to_owned();
 
-        let said = stdout(&Command::new(KNOBGATE).args(["doctor", "--pid", &pid]).output()?);
+        let printed = stdout(&Command::new(KNOBGATE).args(["doctor", "--pid", &pid]).output()?);
         leaver.0.stdin.take().ok_or("no input")?.write_all(b"\n")?;
         line.clear();
         output.read_line(&mut line)?;
@@ -230,8 +229,8 @@ fn leaving() -> Result<(), Failed> {
         };
         let tried = line.starts_with("true") || line.split(' ').nth(1) == Some("true:");
         let finding: Vec<&str> =
-            said.lines().skip_while(|line| !line.contains("leaving its cgroup")).take(2).collect();
-        let claims = finding.first().ok_or_else(|| format!("{what}: {said}"))?.contains("possible");
+            printed.lines().skip_while(|line| !line.contains("leaving its cgroup")).take(2).collect();
+        let claims = finding.first().ok_or_else(|| format!("{what}: {printed}"))?.contains("possible");
         assert_eq!((claims, tried), (leaves, leaves), "{what}: {finding:?}; {line}");
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! How the programs that people write knobs with take a value that was replaced. `write(2)` returns the length of the
-//! replacement; a writer that is told another length than its own panics, reports an error, or writes the rest, which
-//! the hook sees as another write. So each write here must have been one.
+//! How common programs cope with rewrites. `write(2)` returns the length of the replacement. If that is not the length
+//! that the program wrote, it panics, reports an error, or writes the rest, which the hook sees as another write. So
+//! there must be exactly one write here.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tee_and_dd_survive_a_rewritten_value", coreutils),
 ];
 
-/// Those that need a program which not every machine has.
+/// Tests that need a program which not every machine has.
 pub(crate) fn with_others_programs(suite: Suite) -> Suite {
     let need = |program: &'static str| {
         move |profile: &Profile| {
@@ -44,7 +44,7 @@ const COMPILER: &str = "cc";
 const PYTHON: &str = "python3";
 const SYSCTL: &str = "sysctl";
 
-/// The argument that makes this program one that writes to a knob until its standard input ends.
+/// The argument that makes this program write to a knob until its standard input ends.
 pub(crate) const HAMMER: &str = "--hammer";
 const FS_WRITE: &str = "--fs-write";
 const WRITE_ALL: &str = "--write-all";
@@ -75,7 +75,7 @@ pub(crate) fn play(role: &OsString, arguments: &[OsString]) -> Option<ExitCode> 
     })
 }
 
-/// `FD.Write` in Go's internal/poll/fd_unix.go, which panics where this fails.
+/// `FD.Write` in Go's internal/poll/fd_unix.go, which panics if this fails.
 fn as_go_does(knob: &Path, value: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).open(knob)?;
     let mut written = 0;
@@ -109,8 +109,7 @@ fn hammer(knob: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What each writer writes, of each of the kinds of knob that handlers take apart in ways of their own; and what must be
-/// there in the end.
+/// What each writer writes, for each kind of handler, and the value that must be stored in the end.
 const CASES: [(&str, &str, &str); 4] = [
     ("net/core/somaxconn", "9999999", "65535"),
     (LIST, "1024 65535", "2000 60000"),
@@ -118,7 +117,7 @@ const CASES: [(&str, &str, &str); 4] = [
     ("net/ipv4/ip_default_ttl", "00100", "64"),
 ];
 
-/// A list of numbers, which some kernels let no program build: the test of clamped lists is ignored there.
+/// A list of numbers. On some kernels programs cannot build one; the test of clamped lists is ignored there.
 const LIST: &str = "net/ipv4/ip_local_port_range";
 
 const POLICY: &str = "policy t-writers
@@ -128,7 +127,7 @@ set write kernel.domainname to \"example.org\"
 ignore write net.ipv4.ip_default_ttl
 ";
 
-/// Has each of the cases written by the command that `writer` makes for a path and a value.
+/// Runs the command that `writer` returns for a path and a value, for each case.
 fn check(name: &str, writer: impl Fn(&str, &str) -> Command) -> Result<(), Failed> {
     let cgroup = scratch();
     let file = parse(Source::new("t-writers.knob", POLICY), &CheckOptions::default())
@@ -150,7 +149,7 @@ fn check(name: &str, writer: impl Fn(&str, &str) -> Command) -> Result<(), Faile
         }
         let path = format!("/proc/sys/{knob}");
         let writing = writer(&path, value);
-        // Reads back in the same namespaces, with what it printed on standard error.
+        // Reads the value back in the same namespaces, and prints standard error.
         let mut command = Command::new("sh");
         command.args(["-c", "\"$@\" >/dev/null; echo $?; cat $0", &path]);
         command.arg(writing.get_program()).args(writing.get_args());
@@ -163,18 +162,18 @@ fn check(name: &str, writer: impl Fn(&str, &str) -> Command) -> Result<(), Faile
         let output = command.output()?;
         let after = hits()?[rule];
         let shown = String::from_utf8_lossy(&output.stdout).replace('\t', " ");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         let complaints =
-            said.lines().filter(|line| !line.starts_with("note: ")).collect::<Vec<_>>().join("\n");
+            printed.lines().filter(|line| !line.starts_with("note: ")).collect::<Vec<_>>().join("\n");
         assert_eq!(shown, format!("0\n{expected}\n"), "{name} {knob}: {complaints}");
-        // dd reports its copying there, and that is all right.
+        // dd reports its progress there.
         assert!(complaints.is_empty() || name.starts_with("dd"), "{name} {knob}: {complaints}");
         assert_eq!((after.0 - before.0, after.1 - before.1), (1, 0), "{name} {knob}: one write, one run");
     }
     Ok(())
 }
 
-/// A shell's script, to which `$0` is the path and `$1` the value.
+/// A shell script. `$0` is the path and `$1` the value.
 fn script(shell: &'static str, script: &'static str) -> impl Fn(&str, &str) -> Command {
     move |path, value| {
         let mut command = Command::new(shell);

@@ -5,7 +5,7 @@ use knobgate_policy::{self as policy, FallbackAction, Range, Relation, Value};
 use super::constants::Constants;
 use crate::ir::{Action, Bound, Constant, FetchSet};
 
-/// Hoists the constants out of `action`. Adds what it looks at to `fetch`.
+/// Hoists the constants out of `action`. Adds the values that it looks at to `fetch`.
 pub(super) fn hoist(action: &policy::Action, fetch: &mut FetchSet) -> (Action, Vec<Constant>) {
     let mut constants = Constants::default();
     let hoisted = match action {
@@ -40,7 +40,7 @@ pub(super) fn of_default(action: FallbackAction) -> Action {
     }
 }
 
-/// The ends that `range` has.
+/// The ends of `range`.
 fn bounds_of(range: &Range, fetch: FetchSet, constants: &mut Constants) -> Vec<Bound> {
     let low = range.low().map(|low| (Relation::GreaterOrEqual, low));
     let high = range.high().map(|high| (Relation::LessOrEqual, high));

@@ -8,14 +8,14 @@ use crate::ir::{
     Bytes, Constant, FetchSet, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Tables, Test, TextTest,
 };
 
-/// Sets of more integers are searched in a table.
+/// Larger sets of integers are searched in a table.
 const COMPARED_NUMBERS_MAX: usize = 16;
 
-/// Sets of more texts are found by a DFA.
+/// Larger sets of texts are matched by a DFA.
 const COMPARED_TEXTS_MAX: usize = 32;
 
-/// The graph of `condition`, and the constants of its tests. Adds what it looks at to `fetch`, and what its constants refer to
-/// to `tables`.
+/// The graph of `condition`, and the constants of its tests. Adds the values that it looks at to `fetch`, and to `tables` what
+/// the constants refer to.
 pub(super) fn hoist(
     condition: &Condition,
     fetch: &mut FetchSet,
@@ -35,7 +35,7 @@ pub(super) fn hoist(
     (Graph { nodes: nodes.collect() }, constants.0)
 }
 
-/// Where an edge leads, while the later nodes are still to come.
+/// Where an edge leads. Its node may not exist yet.
 #[derive(Clone, Copy)]
 enum EdgeTarget {
     Holds,
@@ -108,7 +108,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Builds `parts` one after another: `build` gets each, whether it is the last, and where the next one starts.
+    /// Builds `parts` in order: `build` gets each part, whether it is the last, and where the next one starts.
     fn sequence<T>(&mut self, parts: &[T], mut build: impl FnMut(&mut Self, &T, bool, EdgeTarget)) {
         for (index, part) in parts.iter().enumerate() {
             let label = self.labels.len();
@@ -138,7 +138,7 @@ impl Builder<'_> {
         operand
     }
 
-    /// The table of integers of one sign, unless there are none.
+    /// The table of integers of one sign, if there are any.
     fn sorted(&mut self, integers: Vec<&policy::Integer>) -> Option<Sorted> {
         let mut bits: Vec<u64> = integers.into_iter().map(|integer| integer.low_bits()).collect();
         if bits.is_empty() {

@@ -1,8 +1,8 @@
-//! Constants that are hoisted out of a rule.
+//! The constants of a rule, while they are hoisted out of it.
 
 use crate::ir::{Bytes, Constant, Integer, Slot};
 
-/// Constants while they are collected.
+/// The constants so far.
 #[derive(Debug, Default)]
 pub(super) struct Constants(pub(super) Vec<Constant>);
 

@@ -1,41 +1,33 @@
-//! Which names have to be told apart because their knobs store other numbers as they are written.
+//! Which names have to be told apart because their knobs store numbers of different widths.
 
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{
-    AccessKind, Action, Condition, KnobPattern, Operand, Piece, Policy, Rule, Value, Width,
-};
+use knobgate_policy::{AccessKind, Action, Condition, KnobPattern, Piece, Policy, Rule, Value, Width};
 
-/// Whether what `rule` makes of a write depends on the width of the knob: it looks at numbers of the new value.
-pub(super) fn matters_to(rule: &Rule) -> bool {
-    rule.kinds().contains(AccessKind::Write)
-        && (matches!(rule.action(), Action::Clamp(_)) || rule.condition().is_some_and(looks_at_new_numbers))
-}
+use super::condition;
+use crate::ir::{FetchSet, Tables};
 
-fn looks_at_new_numbers(condition: &Condition) -> bool {
-    let looks = |operand: Operand| {
-        matches!(
-            operand,
-            Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New)
-        )
+/// For each rule, whether its decision of a write depends on the width of the knob: it looks at numbers of the new value.
+pub(super) fn dependent_rules(policy: &Policy) -> Vec<bool> {
+    let compares_new = |condition: &Condition| {
+        let (graph, _) = condition::hoist(condition, &mut FetchSet::default(), &mut Tables::default());
+        graph.compares_numbers_of(Value::New)
     };
-    match condition {
-        Condition::All(parts) | Condition::Any(parts) => parts.iter().any(looks_at_new_numbers),
-        Condition::Not(part) => looks_at_new_numbers(part),
-        Condition::Chain(chain) => chain.operands().any(looks),
-        Condition::InRange(test) => looks(test.operand()),
-        Condition::InSet(test) => looks(test.operand()),
-        Condition::Text(..) => false,
-    }
+    let depends = |rule: &Rule| {
+        rule.kinds().contains(AccessKind::Write)
+            && (matches!(rule.action(), Action::Clamp(_)) || rule.condition().is_some_and(compares_new))
+    };
+    policy.rules().iter().map(depends).collect()
 }
 
-/// The patterns of knobs whose width is another one than that of most, as far as a rule to which it matters may match
-/// them without spelling them out. None of them matches a name that another one matches and that has another width.
-pub(super) fn told_apart(policy: &Policy) -> Vec<(&KnobPattern, Width)> {
+/// The patterns of knobs that have another width than most, if a [dependent](dependent_rules) rule may match these knobs
+/// without spelling them out. If two of them match the same name, they agree on its width.
+pub(super) fn special<'a>(policy: &'a Policy, depends: &[bool]) -> Vec<(&'a KnobPattern, Width)> {
     let globs: Vec<&KnobPattern> = policy
         .rules()
         .iter()
-        .filter(|rule| matters_to(rule))
-        .flat_map(Rule::patterns)
+        .zip(depends)
+        .filter(|(_, depends)| **depends)
+        .flat_map(|(rule, _)| rule.patterns())
         .filter(|pattern| pattern.literal().is_none())
         .collect();
     if globs.is_empty() {
@@ -51,14 +43,14 @@ pub(super) fn told_apart(policy: &Policy) -> Vec<(&KnobPattern, Width)> {
         .collect()
 }
 
-/// The width of a name that these patterns match, which are all of [`told_apart`] that do.
+/// The width of the knobs of a name: `matching` are the widths of all [special](special) patterns that match it.
 pub(super) fn of(matching: impl Iterator<Item = Width>, elsewhere: Width) -> Width {
-    // What is known counts before what is declared; of the known ones there is one at most.
+    // Known widths take precedence over declared ones. A name has one known width at most.
     let is_declared = |width: &Width| *width == Width::Bits64;
     matching.min_by_key(is_declared).unwrap_or(elsewhere)
 }
 
-/// Whether a name may match both; `false` is certain.
+/// Whether some name may match both. `false` is certain, `true` is not.
 fn may_overlap(glob: &KnobPattern, other: &KnobPattern) -> bool {
     if let Some(name) = other.literal() {
         return glob.matches(name);

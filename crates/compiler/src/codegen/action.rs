@@ -1,8 +1,8 @@
-//! What rules do, and how a value is replaced.
+//! The actions of rules, and how a value is replaced.
 //!
-//! The replacement is padded with newlines to exactly the caller's length, because `write(2)` returns the length of
-//! the replacement, and writers take another one for a short write or for nonsense. A NUL follows it, which
-//! [`emit_set_new_value`] wants.
+//! The replacement is padded with newlines to exactly the caller's length, because `write(2)` returns the length of the
+//! replacement, and writers take a different length for a short write or an error. A NUL follows it, which
+//! [`emit_set_new_value`] needs.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R6, R7, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Size, emit_length_check, emit_set_new_value};
@@ -12,7 +12,7 @@ use knobgate_policy::{Errno, Value};
 use super::code::{Code, Counted, Exit};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
-use super::{context, inline, verifier};
+use super::{context, inline, subject, verifier};
 use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 
@@ -35,12 +35,12 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
             code.exit(Exit::Deny(Errno::EINVAL));
         }
         Action::Set(text) => {
-            inline::require_bytes(code, rule, Value::New);
+            subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
             replace_with(code, rule, commits, *text);
         }
         Action::Ignore => {
-            inline::require_bytes(code, rule, Value::New);
-            inline::require_text(code, rule, Value::Old, Established::default());
+            subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
+            subject::require_text(code, (R10, R1), Value::Old, &mut rule.cannot_evaluate);
             commits.go_from(code, Value::Old);
         }
         Action::ClampOne(bounds) => clamp_one(code, rule, commits, bounds),
@@ -54,7 +54,7 @@ fn decide(code: &mut Code<'_>, rule: &RuleCode<'_>, exit: Exit) {
     code.exit(exit);
 }
 
-/// Goes to `target` if whether the number is inside of `bound` is `when`, else falls through.
+/// Goes to `target` if the number is inside `bound` (`when` is true) or outside (`when` is false), else falls through.
 fn jump_if_inside(
     code: &mut Code<'_>,
     rule: &RuleCode<'_>,
@@ -72,7 +72,7 @@ fn jump_if_inside(
     code.asm.bind(fall_through);
 }
 
-/// Makes sure that the new value is a list of so many numbers.
+/// Makes sure that the new value is a list of exactly `count` numbers.
 fn require_new_count(code: &mut Code<'_>, rule: &mut RuleCode<'_>, count: u8) {
     let counts = CountRange { value: Value::New, least: count, most: count };
     inline::require_count(code, rule, counts, Established::default());
@@ -107,7 +107,7 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
     }
     decide(code, rule, Exit::Allow);
     if bounds.iter().all(Vec::is_empty) {
-        // Nothing is outside.
+        // No number is outside.
         return;
     }
     code.asm.bind(outside);
@@ -120,8 +120,8 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
     if !code.features.variable_stack {
         return decide(code, rule, Exit::Deny(Errno::EPERM));
     }
-    // R7: how much has been written. Eight numbers and the blanks between them are longer than one value's
-    // buffer, and run on into the next one's; padding then finds that they do not fit.
+    // R7: how many bytes have been written. Eight numbers and the blanks between them may be longer than the buffer of one
+    // value, and continue in the next one; padding then finds that they do not fit.
     code.asm.mov(R7, 0);
     for (index, (number, number_bounds)) in numbers().zip(bounds).enumerate() {
         if index > 0 {
@@ -142,7 +142,7 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
         code.subprograms.call_append_number(&mut code.asm);
         code.asm.alu(AluOp::Add, R7, R0);
         code.asm.bind(done);
-        // The verifier would follow every combination of their lengths.
+        // Else the verifier would follow every combination of their lengths.
         verifier::launder_byte(&mut code.asm, R7);
         let otherwise = rule.cannot_evaluate.get(&mut code.asm);
         let most = bounds.len() * (NUMBER_CHARS_MAX + 1);
@@ -152,7 +152,7 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
     commits.go_from(code, Value::New);
 }
 
-/// R1: where the next byte of a replacement goes.
+/// Makes R1 the address of the next byte of a replacement.
 fn end_of_replacement(code: &mut Code<'_>) {
     code.address(R1, frame::buffer(Value::New));
     code.asm.alu(AluOp::Add, R1, R7);
@@ -163,7 +163,7 @@ fn append_byte(code: &mut Code<'_>, byte: u8) {
     code.asm.store_imm(Size::U8, R1, 0, byte.into());
 }
 
-/// Appends a number of the rule's own. The zeros after it are written as well: the next one goes over them.
+/// Appends the end of a range. The zeros after it are written as well, and the next number overwrites them.
 fn append_bound(code: &mut Code<'_>, rule: &RuleCode<'_>, bound: &Bound) {
     end_of_replacement(code);
     for byte in 0..NUMBER_CHARS_MAX {
@@ -215,12 +215,13 @@ impl Commits {
 fn pad_and_commit(code: &mut Code<'_>, value: Value) {
     let otherwise = code.asm.new_label();
     code.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
-    // It is such a length, but the verifier does not know.
+    // The length is in these bounds, but the verifier does not know it.
     emit_length_check(&mut code.asm, R7, VALUE_MAX as i32, otherwise);
     code.address(R1, frame::buffer(value));
-    // Not from R7: the verifier would know that they are equal, and follow the rest for every length by itself.
+    // Not from R7: the verifier would know that they are equal, and follow the rest for every length separately.
     code.asm.load(Size::U8, R2, R10, Numbers::of(Value::New).length());
-    // 0: elsewhere the new value is unavailable. If the verifier knew, it would follow the rest for every length again.
+    // 0, because at other positions the new value is unavailable. If the verifier knew it, it would follow the rest for every
+    // length again.
     code.asm.load(Size::U32, R3, R6, context::FILE_POS);
     code.subprograms.call_pad(&mut code.asm);
     verifier::launder_byte(&mut code.asm, R0);

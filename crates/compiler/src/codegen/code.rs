@@ -10,12 +10,12 @@ use crate::layout::row;
 use crate::program::{self, Counter};
 use crate::source::Place;
 
-/// An assembler for the program of a policy: it knows how programs end, what they count, and what they call.
+/// An assembler with what all code of a policy needs: how programs end, what they count, and what they call.
 pub(super) struct Code<'a> {
     pub(super) asm: Assembler,
     pub(super) subprograms: Subprograms,
     pub(super) features: &'a Features,
-    /// The errnos of denials that the kernel turns into EPERM, in the order in which they were met.
+    /// The errnos of denials that the kernel turns into EPERM, in the order of their first use.
     pub(super) lost_errnos: Vec<Errno>,
     mode: Mode,
     /// The greatest offset of a counter.
@@ -45,7 +45,7 @@ impl LazyLabel {
         *self.0.get_or_insert_with(|| asm.new_label())
     }
 
-    /// Binds it, if something jumps to it; says whether something does.
+    /// Binds it, if something jumps to it. Returns whether something does.
     pub(super) fn bind(self, asm: &mut Assembler) -> bool {
         self.0.map(|label| asm.bind(label)).is_some()
     }
@@ -57,7 +57,7 @@ impl<'a> Code<'a> {
         Self { asm: Assembler::new(), subprograms, features, lost_errnos: Vec::new(), mode, last_counter }
     }
 
-    /// About how many instructions the verifier walks through in what was emitted, and in what that calls.
+    /// About how many instructions the verifier processes in the code so far, and in the functions that it calls.
     pub(super) fn verifier_steps(&self) -> usize {
         self.asm.position() + self.subprograms.verifier_steps()
     }
@@ -110,14 +110,14 @@ impl<'a> Code<'a> {
         self.asm.alu(AluOp::Add, register, i32::from(offset));
     }
 
-    /// Makes `into` what is in the tables at the offset in R0, one that was placed there.
+    /// Makes `into` the address in the tables of the offset in R0. Something was placed there.
     pub(super) fn table_at_offset(&mut self, into: Reg, mask: u32) {
         verifier::prove_inside_tables(&mut self.asm, R0, mask);
         self.asm.load_map_value(into, program::TABLES, 0);
         self.asm.alu(AluOp::Add, into, R0);
     }
 
-    /// Goes where the number in R1 says: it is that of a target. Targets are in ascending order.
+    /// Goes to the target whose number is in R1. Targets are in ascending order.
     pub(super) fn switch(&mut self, targets: &[(u32, Label)]) {
         if let [(_, only)] = targets {
             return self.asm.jump(*only);
@@ -130,14 +130,14 @@ impl<'a> Code<'a> {
         self.switch(high);
     }
 
-    /// What follows is for this place in the policy.
+    /// Attributes the code from here on to this place in the policy.
     pub(super) fn set_line(&mut self, place: Place<'_>) {
         self.asm.set_line(place.line as u32, place.column as u32, place.text);
     }
 }
 
 impl Counted {
-    /// Which of the two counters of a step, in bytes.
+    /// The offset among the two counters of a step.
     fn offset(self) -> i16 {
         match self {
             Counted::Decided => 0,

@@ -1,5 +1,5 @@
-//! Comparing integers between −2⁶³ and 2⁶⁴−1: a sign and the low 64 bits in two's complement. Of equal signs, the
-//! order of the bits, unsigned, is the order of the integers.
+//! Compares integers between −2⁶³ and 2⁶⁴−1: a sign and the low 64 bits in two's complement. If the signs are equal, the
+//! unsigned order of the bits is the order of the integers.
 
 use knobgate_bpf::Reg::{R1, R2, R3, R4, R6, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size};
@@ -16,7 +16,7 @@ use crate::layout::frame::{self, Numbers};
 pub(super) struct Branch {
     pub(super) holds: Label,
     pub(super) fails: Label,
-    /// Which of the two is bound to what comes next.
+    /// Which of the two is bound right after the test.
     pub(super) next: NextLabel,
 }
 
@@ -33,7 +33,7 @@ impl Branch {
         if holds { self.holds } else { self.fails }
     }
 
-    /// Goes where it leads whether `register` and `operand`, both unsigned, are so related.
+    /// Branches on whether `register` and `operand`, both unsigned, are in this relation.
     pub(super) fn jump_if(
         self,
         code: &mut Code<'_>,
@@ -51,7 +51,7 @@ impl Branch {
         }
     }
 
-    /// Goes where it is known to lead.
+    /// Branches on a result that is known.
     pub(super) fn always(self, code: &mut Code<'_>, holds: bool) {
         match self.next {
             NextLabel::Holds => verifier::jump_if_taken(&mut code.asm, self.fails, !holds),
@@ -81,14 +81,14 @@ fn sign(operand: Operand) -> Sign {
     }
 }
 
-/// Goes where it leads whether `left` and `right`, which can be evaluated, are so related. Uses R1 to R4.
+/// Branches on whether `left` and `right`, which can be evaluated, are in this relation. Uses R1 to R4.
 pub(super) fn emit(
     code: &mut Code<'_>,
     constants: RuleConstants<'_>,
     (left, relation, right): (Operand, Relation, Operand),
     branch: Branch,
 ) {
-    // What follows from the signs alone, where they differ.
+    // The result if the signs differ.
     let less_holds = matches!(relation, Relation::Less | Relation::LessOrEqual | Relation::NotEqual);
     let greater_holds = matches!(relation, Relation::Greater | Relation::GreaterOrEqual | Relation::NotEqual);
     match (sign(left), sign(right)) {
@@ -138,7 +138,7 @@ pub(super) fn load(code: &mut Code<'_>, constants: RuleConstants<'_>, operand: O
     }
 }
 
-/// Loads 1 if it is negative, else 0.
+/// Loads 1 if the operand is negative, else 0.
 pub(super) fn load_sign(code: &mut Code<'_>, operand: Operand, into: Reg) {
     let mut bit = |of: Value, index: u8| {
         code.asm.load(Size::U8, into, R10, Numbers::of(of).signs());

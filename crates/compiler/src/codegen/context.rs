@@ -1,4 +1,4 @@
-//! What a program is given: `struct bpf_sysctl` in include/uapi/linux/bpf.h, as offsets.
+//! The context of a program: the offsets in `struct bpf_sysctl`, include/uapi/linux/bpf.h.
 
 /// 4 bytes: 0 for a read, 1 for a write.
 pub(super) const WRITE: i16 = 0;

@@ -2,7 +2,8 @@
 //!
 //! A step is entered through its block, with its row in R9 where the block needs it. Before that, the values that its
 //! chain looks at are fetched, once for all chains that look at the same ones, and the conditions that are data are
-//! interpreted.
+//! interpreted. So code is emitted in two stages, each a type: [`Starts`] collects where chains start, and
+//! [`BlockEntrances`] leads from block to block.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +17,29 @@ use crate::layout::{Block, BlockId, Layout, frame, row};
 use crate::program::Counter;
 use crate::source::{Place, PolicySource};
 
-/// The places that something jumps to, and what they are for.
-pub(super) struct Dispatch<'a> {
+/// The first stage: code that finds the first step of a chain. No value is fetched yet.
+pub(super) struct Starts<'a> {
+    blocks: BlockEntrances<'a>,
+    /// The places where values are fetched.
+    chains: BTreeMap<FetchSet, ChainStart>,
+}
+
+/// A place where values are fetched, and the steps that continue there.
+#[derive(Debug, Default)]
+pub(super) struct ChainStart {
+    pub(super) entrances: Entrances,
+    pub(super) steps: BTreeSet<StepId>,
+}
+
+/// The second stage: code that enters blocks. Their values are fetched.
+pub(super) struct BlockEntrances<'a> {
     source: &'a PolicySource<'a>,
     pub(super) ir: &'a Ir,
     pub(super) layout: &'a Layout<'a>,
-    blocks: Vec<Entrances>,
-    /// Where values are fetched, with the steps that follow.
-    fetches: BTreeMap<FetchSet, (Entrances, BTreeSet<StepId>)>,
+    entrances: Vec<Entrances>,
 }
 
-/// Where code starts.
+/// The labels of a place that other code jumps to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Entrances {
     /// With the offset of the row in R0.
@@ -35,78 +48,82 @@ pub(super) struct Entrances {
     by_row: Option<Label>,
 }
 
-impl<'a> Dispatch<'a> {
+impl<'a> Starts<'a> {
     pub(super) fn new(source: &'a PolicySource<'a>, ir: &'a Ir, layout: &'a Layout<'a>) -> Self {
-        let blocks = vec![Entrances::default(); layout.blocks.len()];
-        Self { source, ir, layout, blocks, fetches: BTreeMap::new() }
+        let entrances = vec![Entrances::default(); layout.blocks.len()];
+        Self { blocks: BlockEntrances { source, ir, layout, entrances }, chains: BTreeMap::new() }
     }
 
-    /// Goes to a step when nothing is fetched yet.
+    pub(super) fn layout(&self) -> &'a Layout<'a> {
+        self.blocks.layout
+    }
+
+    /// Ends the stage: all starts are known. Returns the places where values are fetched, and the next stage.
+    pub(super) fn finish(self) -> (BTreeMap<FetchSet, ChainStart>, BlockEntrances<'a>) {
+        (self.chains, self.blocks)
+    }
+
+    /// Goes to a step.
     pub(super) fn start(&mut self, code: &mut Code<'_>, step: StepId) {
-        let placed = self.layout.step(step);
+        let layout = self.blocks.layout;
+        let placed = layout.step(step);
         if placed.starts_with_its_block() {
-            let exit = exit(self.layout.block_of(step));
-            return match exit {
+            return match exit(layout.block_of(step)) {
                 Some(exit) => self.end_here(code, step, exit),
-                None => self.enter(code, step),
+                None => self.blocks.enter(code, step),
             };
         }
-        let (entrances, steps) = self.fetches.entry(placed.fetch).or_default();
+        let ChainStart { entrances, steps } = self.chains.entry(placed.fetch).or_default();
         steps.insert(step);
-        let label = *entrances.by_offset.get_or_insert_with(|| code.asm.new_label());
-        code.asm.mov(R0, placed.row as i32);
-        code.asm.jump(label);
+        entrances.jump_by_offset(code, placed.row);
     }
 
-    /// Ends the program with a step that does nothing else, which takes less code than to go there.
-    fn end_here(&self, code: &mut Code<'_>, step: StepId, exit: Exit) {
-        code.set_line(self.place(step));
-        code.count(self.counter(step), Counted::Decided);
-        code.exit(exit);
-        code.set_line(self.source.header());
-    }
-
-    /// Goes to the step, one of `candidates`, whose row is in R0, when nothing is fetched yet. The verifier knows nothing
-    /// of R0.
+    /// Goes to the step, one of `candidates`, whose row is in R0. The verifier knows nothing of R0.
     pub(super) fn start_by_row(&mut self, code: &mut Code<'_>, candidates: &BTreeSet<StepId>) {
-        self.load_row(code);
+        self.blocks.load_row(code);
         let mut targets = BTreeMap::new();
         for &step in candidates {
-            let placed = self.layout.step(step);
+            let placed = self.blocks.layout.step(step);
             let entrances = if placed.starts_with_its_block() {
-                &mut self.blocks[placed.block.0]
+                &mut self.blocks.entrances[placed.block.0]
             } else {
-                let (entrances, steps) = self.fetches.entry(placed.fetch).or_default();
+                let ChainStart { entrances, steps } = self.chains.entry(placed.fetch).or_default();
                 steps.insert(step);
                 entrances
             };
-            let label = *entrances.by_row.get_or_insert_with(|| code.asm.new_label());
-            targets.insert(placed.entry(), label);
+            targets.insert(placed.entry(), entrances.by_row(code));
         }
         switch_by_row(code, row::ENTRY, targets);
     }
 
-    /// Goes to a step whose values are fetched.
+    /// Ends the program with a step that does nothing else, which takes less code than to go there.
+    fn end_here(&self, code: &mut Code<'_>, step: StepId, exit: Exit) {
+        code.set_line(self.blocks.place(step));
+        code.count(self.blocks.counter(step), Counted::Decided);
+        code.exit(exit);
+        code.set_line(self.blocks.source.header());
+    }
+}
+
+impl<'a> BlockEntrances<'a> {
+    /// Goes to a step.
     fn enter(&mut self, code: &mut Code<'_>, step: StepId) {
         let placed = self.layout.step(step);
-        let entrances = &mut self.blocks[placed.block.0];
+        let entrances = &mut self.entrances[placed.block.0];
         if self.layout.block_of(step).has_row() {
-            let label = *entrances.by_offset.get_or_insert_with(|| code.asm.new_label());
-            code.asm.mov(R0, placed.row as i32);
-            code.asm.jump(label);
+            entrances.jump_by_offset(code, placed.row);
         } else {
-            let label = *entrances.by_row.get_or_insert_with(|| code.asm.new_label());
+            let label = entrances.by_row(code);
             code.asm.jump(label);
         }
     }
 
-    /// Goes to the step, one of `candidates`, whose row is in R9 and whose values are fetched.
+    /// Goes to the step, one of `candidates`, whose row is in R9.
     pub(super) fn enter_by_row(&mut self, code: &mut Code<'_>, candidates: impl IntoIterator<Item = StepId>) {
         let mut targets = BTreeMap::new();
         for step in candidates {
             let block = self.layout.step(step).block;
-            let label = *self.blocks[block.0].by_row.get_or_insert_with(|| code.asm.new_label());
-            targets.insert(block.0 as u32, label);
+            targets.insert(block.0 as u32, self.entrances[block.0].by_row(code));
         }
         switch_by_row(code, row::BLOCK, targets);
     }
@@ -134,18 +151,14 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// The places where values are fetched, each with the steps that follow.
-    pub(super) fn take_fetches(&mut self) -> BTreeMap<FetchSet, (Entrances, BTreeSet<StepId>)> {
-        std::mem::take(&mut self.fetches)
-    }
-
-    /// Binds the entrances of a block; says whether something goes there.
+    /// Binds the entrances of a block. Returns whether something goes there.
     pub(super) fn bind_block(&self, code: &mut Code<'_>, block: BlockId) -> bool {
-        let entrances = self.blocks[block.0];
+        let entrances = self.entrances[block.0];
         self.bind(code, entrances);
         entrances != Entrances::default()
     }
 
+    /// Binds the entrances of a place.
     pub(super) fn bind(&self, code: &mut Code<'_>, entrances: Entrances) {
         if let Some(label) = entrances.by_offset {
             code.asm.bind(label);
@@ -165,6 +178,20 @@ impl<'a> Dispatch<'a> {
     /// Where the policy says what a step does.
     pub(super) fn place(&self, step: StepId) -> Place<'a> {
         self.source.place(self.ir.steps.get(step))
+    }
+}
+
+impl Entrances {
+    /// Goes there with the offset of a row.
+    fn jump_by_offset(&mut self, code: &mut Code<'_>, row: u32) {
+        let label = *self.by_offset.get_or_insert_with(|| code.asm.new_label());
+        code.asm.mov(R0, row as i32);
+        code.asm.jump(label);
+    }
+
+    /// The label for those that have the row in R9.
+    fn by_row(&mut self, code: &mut Code<'_>) -> Label {
+        *self.by_row.get_or_insert_with(|| code.asm.new_label())
     }
 }
 

@@ -2,20 +2,21 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R10};
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
-use knobgate_policy::limits::{ELEMENTS_MAX, VALUE_MAX};
-use knobgate_policy::{Relation, Value};
+use knobgate_policy::Relation;
+use knobgate_policy::limits::ELEMENTS_MAX;
 
 use super::code::Code;
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::{RuleCode, RuleConstants};
-use super::verifier;
+use super::subject;
 use crate::ir::{
-    Bytes, CountRange, Established, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test, TextTest,
+    Bytes, CountRange, Established, Extent, Graph, Next, NumberSet, Operand, Slot, Sorted, Subject, Test,
+    TextTest,
 };
-use crate::layout::frame::{self, COMM, COMM_BYTES, Numbers};
+use crate::layout::frame::{self, Numbers};
 use crate::layout::shape;
 
-/// Emits `graph`: falls through where it holds, else goes to `fails`.
+/// Emits `graph`. Falls through if it holds, else goes to `fails`.
 pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, graph: &Graph, fails: Label) {
     let holds = code.asm.new_label();
     let labels: Vec<Label> = graph.nodes.iter().map(|_| code.asm.new_label()).collect();
@@ -61,14 +62,19 @@ fn emit_test(
         Test::Member { operand, set } => emit_member(code, rule.constants, *operand, *set, branch),
         Test::Text { subject, test } => {
             match *subject {
-                Subject::Value(value) => require_text(code, rule, value, established),
+                Subject::Value(value) if established.has_text(value) => {}
+                Subject::Value(value) => {
+                    subject::require_text(code, (R10, R1), value, &mut rule.cannot_evaluate);
+                }
                 Subject::Comm if established.comm => {}
-                Subject::Comm => fetch_comm(code, rule),
+                Subject::Comm => subject::fetch_comm(code, R10, &mut rule.cannot_evaluate),
             }
             match test {
-                TextTest::Equals(text) => emit_bytes(code, rule.constants, (*subject, *text, true), branch),
+                TextTest::Equals(text) => {
+                    emit_bytes(code, rule.constants, *subject, *text, Extent::Whole, branch);
+                }
                 TextTest::StartsWith(text) => {
-                    emit_bytes(code, rule.constants, (*subject, *text, false), branch);
+                    emit_bytes(code, rule.constants, *subject, *text, Extent::Start, branch);
                 }
                 TextTest::Matches { classes, start } => {
                     emit_match(code, rule, *subject, (*classes, *start), branch);
@@ -89,14 +95,14 @@ fn require_operand(code: &mut Code<'_>, rule: &mut RuleCode<'_>, operand: Operan
     }
 }
 
-/// Makes sure that `value` is a list of at least and at most so many numbers.
+/// Makes sure that `value` is a list of numbers with a count in this range.
 pub(super) fn require_count(
     code: &mut Code<'_>,
     rule: &mut RuleCode<'_>,
     CountRange { value, least, most }: CountRange,
     established: Established,
 ) {
-    // The shape of what is no list of numbers is more than any count.
+    // The shape of a value that is no list of numbers is greater than any count.
     let (low, high) = established.counts(value).unwrap_or((0, u8::MAX));
     if low >= least && high <= most {
         return;
@@ -112,36 +118,6 @@ pub(super) fn require_count(
     if low < least {
         code.asm.jump_if(Cond::Lt, R1, i32::from(least), otherwise);
     }
-}
-
-/// Makes sure that `value` has a text.
-pub(super) fn require_text(
-    code: &mut Code<'_>,
-    rule: &mut RuleCode<'_>,
-    value: Value,
-    established: Established,
-) {
-    if established.has_text(value) {
-        return;
-    }
-    require_bytes(code, rule, value);
-    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-    code.asm.jump_if(Cond::Eq, R1, shape::GOES_ON as i32, otherwise);
-}
-
-/// Makes sure that the bytes of `value` are there, and leaves its shape in R1.
-pub(super) fn require_bytes(code: &mut Code<'_>, rule: &mut RuleCode<'_>, value: Value) {
-    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-    code.asm.load(Size::U8, R1, R10, Numbers::of(value).shape());
-    code.asm.jump_if(Cond::Eq, R1, shape::UNAVAILABLE as i32, otherwise);
-}
-
-fn fetch_comm(code: &mut Code<'_>, rule: &mut RuleCode<'_>) {
-    let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-    code.address(R1, COMM);
-    code.asm.mov(R2, i32::from(COMM_BYTES));
-    code.asm.call_helper(helper::GET_CURRENT_COMM);
-    code.asm.jump_if(Cond::Ne, R0, 0, otherwise);
 }
 
 fn emit_member(
@@ -174,15 +150,18 @@ fn search(
     branch.jump_if(code, R0, Relation::NotEqual, 0);
 }
 
-/// Whether the text of `subject` is `text`, or, if not `whole`, starts with it. Zeros follow the bytes that were fetched.
+/// Compares this extent of the text of `subject` with `text`. Zeros follow the bytes that were fetched.
 fn emit_bytes(
     code: &mut Code<'_>,
     constants: RuleConstants<'_>,
-    (subject, text, whole): (Subject, Bytes, bool),
+    subject: Subject,
+    text: Bytes,
+    extent: Extent,
     branch: Branch,
 ) {
+    let whole = extent == Extent::Whole;
     if text.len >= frame::subject_bytes(subject) {
-        // No text is as long.
+        // Texts are shorter.
         return branch.always(code, false);
     }
     if text.len == 0 && !whole {
@@ -215,7 +194,7 @@ fn emit_bytes(
     }
 }
 
-/// Whether the DFA that is there matches the text of `subject`.
+/// Matches the text of `subject` with a DFA.
 fn emit_match(
     code: &mut Code<'_>,
     rule: &mut RuleCode<'_>,
@@ -223,15 +202,7 @@ fn emit_match(
     (classes, start): (Slot, Slot),
     branch: Branch,
 ) {
-    code.address(R1, frame::subject_buffer(subject));
-    match subject {
-        Subject::Value(value) => {
-            code.asm.load(Size::U8, R2, R10, Numbers::of(value).length());
-            let otherwise = rule.cannot_evaluate.get(&mut code.asm);
-            verifier::prove_at_most(&mut code.asm, R2, VALUE_MAX as i32, otherwise);
-        }
-        Subject::Comm => code.asm.mov(R2, i32::from(COMM_BYTES)),
-    }
+    subject::load_text(code, R10, subject, &mut rule.cannot_evaluate);
     rule.constants.load(code, R3, classes);
     rule.constants.load(code, R4, start);
     code.subprograms.call_run_dfa(&mut code.asm, frame::subject_bytes(subject));

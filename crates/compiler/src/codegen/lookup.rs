@@ -1,4 +1,4 @@
-//! Finding a name among names that are known when the policy is compiled.
+//! Finds a name among names that are known when the policy is compiled.
 
 use std::collections::BTreeSet;
 
@@ -10,61 +10,65 @@ use super::verifier;
 use crate::layout::{Hash, LAST_MULTIPLIER, Layout, Lookup, Target};
 use crate::program;
 
-/// What was found.
+/// The result of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'a> {
-    /// This.
+    /// This target.
     Known(Target),
-    /// The step whose row is in R0. R3 is the slot of the hash that it was found in.
+    /// The step whose row is in R0. R3 is the address of its slot.
     InSlot(&'a Hash),
 }
 
-/// Emits what comes where a name is found; it has to jump in the end.
+/// Emits the code for a name that was found. That code must end with a jump.
 pub(super) type OnFound<'a> = dyn FnMut(&mut Code<'_>, Found<'_>) + 'a;
 
-/// Emits the search for the name on the stack at `at`, which zeros follow. R0 to R3 are lost.
-pub(super) fn emit(
-    code: &mut Code<'_>,
-    lookup: &Lookup,
-    (at, not_found): (i16, Label),
-    found: &mut OnFound<'_>,
-) {
+/// The name to look for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needle {
+    /// Its offset on the stack. Zeros follow it.
+    pub(super) at: i16,
+    /// Where code goes if it is not found.
+    pub(super) not_found: Label,
+}
+
+/// Emits the search for a name. Clobbers R0 to R3.
+pub(super) fn emit(code: &mut Code<'_>, lookup: &Lookup, needle: Needle, found: &mut OnFound<'_>) {
     match lookup {
         Lookup::Tree { words, names } => {
             let names: Vec<&(Vec<u64>, Target)> = names.iter().collect();
-            emit_tree(code, (at, not_found), &names, &(0..*words).collect(), found);
+            emit_tree(code, needle, &names, &(0..*words).collect(), found);
         }
         Lookup::Hash(hash) => {
-            find_slot(code, hash, at);
-            load_target(code, hash, at, not_found);
+            find_slot(code, hash, needle.at);
+            load_target(code, hash, needle);
             found(code, Found::InSlot(hash));
         }
     }
 }
 
-/// The same among names in slots, where the slot may be known: its offset, or 0, is on the stack at `only`. Falls
-/// through where it is found, with the row in R0.
+/// The same among names in slots. The offset of the slot, or 0 if it is not known, is on the stack at `only_slot`. Falls through
+/// if the name is found, with the row in R0.
 pub(super) fn emit_with_known_slot(
     code: &mut Code<'_>,
     layout: &Layout<'_>,
     hash: &Hash,
-    (at, only): (i16, i16),
-    not_found: Label,
+    needle: Needle,
+    only_slot: i16,
 ) {
     let (unknown, in_slot) = (code.asm.new_label(), code.asm.new_label());
-    code.asm.load(Size::U32, R3, R10, only);
+    code.asm.load(Size::U32, R3, R10, only_slot);
     code.asm.jump_if(Cond::Eq, R3, 0, unknown);
     verifier::prove_inside_tables(&mut code.asm, R3, layout.facts.offset_mask);
     code.asm.load_map_value(R0, program::TABLES, 0);
     code.asm.alu(AluOp::Add, R3, R0);
     code.asm.jump(in_slot);
     code.asm.bind(unknown);
-    find_slot(code, hash, at);
+    find_slot(code, hash, needle.at);
     code.asm.bind(in_slot);
-    load_target(code, hash, at, not_found);
+    load_target(code, hash, needle);
 }
 
-/// Makes R3 the slot in which the name is, if it is in one.
+/// Makes R3 the address of the slot in which the name is, if it is in one.
 fn find_slot(code: &mut Code<'_>, placed: &Hash, at: i16) {
     let asm = &mut code.asm;
     for (word, &multiplier) in placed.hash.multipliers.iter().enumerate() {
@@ -99,8 +103,8 @@ fn find_slot(code: &mut Code<'_>, placed: &Hash, at: i16) {
     asm.alu(AluOp::Add, R3, R0);
 }
 
-/// Loads the row from the slot in R3, if that is the name's.
-fn load_target(code: &mut Code<'_>, hash: &Hash, at: i16, not_found: Label) {
+/// Loads the row from the slot at R3, if it is the slot of the name.
+fn load_target(code: &mut Code<'_>, hash: &Hash, Needle { at, not_found }: Needle) {
     // The last words differ most often.
     for word in (0..hash.words as i16).rev() {
         code.asm.load(Size::U64, R1, R10, at + 8 * word);
@@ -110,28 +114,28 @@ fn load_target(code: &mut Code<'_>, hash: &Hash, at: i16, not_found: Label) {
     code.asm.load(Size::U32, R0, R3, 8 * hash.words as i16);
 }
 
-/// Loads the slot of the only name from the slot in R3.
-pub(super) fn load_only(code: &mut Code<'_>, hash: &Hash, into: Reg) {
+/// Loads the [only slot](Target::only_slot) from the slot at R3.
+pub(super) fn load_only_slot(code: &mut Code<'_>, hash: &Hash, into: Reg) {
     code.asm.load(Size::U32, into, R3, 8 * hash.words as i16 + 4);
 }
 
-/// Tells `names` apart, which agree in all words that are not in `open`. A word is loaded again for every comparison: the
-/// verifier would follow each of its values.
+/// Searches `names`, which agree in all words that are not in `open`. A word is loaded again for every comparison: in a register
+/// the verifier would track it, and follow each of its values.
 fn emit_tree(
     code: &mut Code<'_>,
-    (at, not_found): (i16, Label),
+    needle: Needle,
     names: &[&(Vec<u64>, Target)],
     open: &BTreeSet<usize>,
     found: &mut OnFound<'_>,
 ) {
     let values = |word: usize| names.iter().map(|(words, _)| words[word]).collect::<BTreeSet<u64>>();
-    // The word with most values, of the last ones if there are many: names differ most at their ends.
+    // The word with the most values, and the last such word: names differ most at their ends.
     let Some(&word) = open.iter().max_by_key(|&&word| values(word).len()) else {
         return found(code, Found::Known(names[0].1));
     };
     let values = values(word);
     let load = |code: &mut Code<'_>, value| {
-        code.asm.load(Size::U64, R1, R10, at + 8 * word as i16);
+        code.asm.load(Size::U64, R1, R10, needle.at + 8 * word as i16);
         code.asm.load_imm64(R2, value);
     };
     match values.iter().nth(values.len() / 2) {
@@ -140,15 +144,15 @@ fn emit_tree(
             load(code, middle);
             code.asm.jump_if(Cond::Ge, R1, R2, upper);
             let (low, high): (Vec<_>, Vec<_>) = names.iter().partition(|(words, _)| words[word] < middle);
-            emit_tree(code, (at, not_found), &low, open, found);
+            emit_tree(code, needle, &low, open, found);
             code.asm.bind(upper);
-            emit_tree(code, (at, not_found), &high, open, found);
+            emit_tree(code, needle, &high, open, found);
         }
         _ => {
             load(code, names[0].0[word]);
-            code.asm.jump_if(Cond::Ne, R1, R2, not_found);
+            code.asm.jump_if(Cond::Ne, R1, R2, needle.not_found);
             let open: BTreeSet<usize> = open.iter().copied().filter(|other| *other != word).collect();
-            emit_tree(code, (at, not_found), names, &open, found);
+            emit_tree(code, needle, names, &open, found);
         }
     }
 }

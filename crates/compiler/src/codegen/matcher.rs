@@ -7,62 +7,62 @@ use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
 use knobgate_policy::limits::NAME_MAX;
 
 use super::code::Code;
-use super::dispatch::Dispatch;
-use super::lookup::{self, Found};
-use crate::ir::{Elsewhere, StepId};
-use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY, TOO_LONG};
-use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOthers, PlacedPlan};
+use super::dispatch::Starts;
+use super::lookup::{self, Found, Needle};
+use crate::ir::{NamedStep, OtherComponents, StepId};
+use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY_SLOT, TOO_LONG};
+use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOtherNames, PlacedPlan};
 
 /// `BPF_F_SYSCTL_BASE_NAME` in include/uapi/linux/bpf.h: the last component alone.
 const BASE_NAME: i32 = 1;
 
-/// Emits what goes to the first step.
-pub(super) fn emit(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, plan: &PlacedPlan<'_>) {
+/// Emits the code that goes to the first step.
+pub(super) fn emit(code: &mut Code<'_>, starts: &mut Starts<'_>, plan: &PlacedPlan<'_>) {
     let names = match plan {
-        PlacedPlan::AnyName(step) => return dispatch.start(code, *step),
+        PlacedPlan::AnyName(step) => return starts.start(code, *step),
         PlacedPlan::ByName(names) => names,
     };
     let too_long = code.asm.new_label();
-    if let Elsewhere::Known(step) = names.plan.elsewhere {
-        emit_last_component(code, dispatch, names, step);
+    if let OtherComponents::Decided(step) = names.plan.by_last_component.others {
+        emit_last_component(code, starts, names, step);
     }
-    emit_name(code, dispatch, names, too_long);
+    emit_name(code, starts, names, too_long);
     code.asm.bind(too_long);
-    match names.plan.elsewhere {
-        Elsewhere::Known(_) => {
+    match names.plan.by_last_component.others {
+        OtherComponents::Decided(_) => {
             code.asm.load(Size::U32, R0, R10, TOO_LONG);
-            dispatch.start_by_row(code, &steps(&names.plan.last_components));
+            starts.start_by_row(code, &steps(&names.plan.by_last_component.known));
         }
-        Elsewhere::TooLong(step) => emit_too_long(code, dispatch, names, step),
+        OtherComponents::NeedName(step) => emit_too_long(code, starts, names, step),
     }
 }
 
-/// Leaves for `elsewhere` if the last component of the name tells that no rule matches it; else leaves at `TOO_LONG`
-/// where to go if the name is too long.
+/// Goes to `otherwise` if the last component of the name shows that no rule matches it. Else stores at `TOO_LONG` where to go
+/// if the name is too long.
 fn emit_last_component(
     code: &mut Code<'_>,
-    dispatch: &mut Dispatch<'_>,
+    starts: &mut Starts<'_>,
     names: &PlacedNames<'_>,
-    elsewhere: StepId,
+    otherwise: StepId,
 ) {
     let (known, leave) = (code.asm.new_label(), code.asm.new_label());
     fetch_last_component(code, names, leave);
     if let Some(lookup) = &names.last_components {
-        let layout = dispatch.layout;
-        lookup::emit(code, lookup, (LAST_COMPONENT, leave), &mut |code, found| {
+        let layout = starts.layout();
+        lookup::emit(code, lookup, Needle { at: LAST_COMPONENT, not_found: leave }, &mut |code, found| {
             match found {
                 Found::Known(target) => {
                     let row = layout.step(target.step).row;
                     code.asm.store_imm(Size::U32, R10, TOO_LONG, row as i32);
                     if names.knows_slots {
-                        code.asm.store_imm(Size::U32, R10, ONLY, target.only as i32);
+                        code.asm.store_imm(Size::U32, R10, ONLY_SLOT, target.encoded_slot() as i32);
                     }
                 }
                 Found::InSlot(hash) => {
                     code.asm.store(Size::U32, R10, TOO_LONG, R0);
                     if names.knows_slots {
-                        lookup::load_only(code, hash, R1);
-                        code.asm.store(Size::U32, R10, ONLY, R1);
+                        lookup::load_only_slot(code, hash, R1);
+                        code.asm.store(Size::U32, R10, ONLY_SLOT, R1);
                     }
                 }
             }
@@ -70,33 +70,30 @@ fn emit_last_component(
         });
     }
     code.asm.bind(leave);
-    dispatch.start(code, elsewhere);
+    starts.start(code, otherwise);
     code.asm.bind(known);
 }
 
-/// Goes where a name goes that is too long, and `otherwise` if its last component does not tell.
-fn emit_too_long(
-    code: &mut Code<'_>,
-    dispatch: &mut Dispatch<'_>,
-    names: &PlacedNames<'_>,
-    otherwise: StepId,
-) {
+/// Goes to the step for a name that is too long: the one for its last component, or else `otherwise`.
+fn emit_too_long(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'_>, otherwise: StepId) {
     if let Some(lookup) = &names.last_components {
         let unknown = code.asm.new_label();
         fetch_last_component(code, names, unknown);
-        let candidates = steps(&names.plan.last_components);
-        lookup::emit(code, lookup, (LAST_COMPONENT, unknown), &mut |code, found| match found {
-            Found::Known(target) => dispatch.start(code, target.step),
-            Found::InSlot(_) => dispatch.start_by_row(code, &candidates),
+        let candidates = steps(&names.plan.by_last_component.known);
+        lookup::emit(code, lookup, Needle { at: LAST_COMPONENT, not_found: unknown }, &mut |code, found| {
+            match found {
+                Found::Known(target) => starts.start(code, target.step),
+                Found::InSlot(_) => starts.start_by_row(code, &candidates),
+            }
         });
         code.asm.bind(unknown);
     }
-    dispatch.start(code, otherwise);
+    starts.start(code, otherwise);
 }
 
-/// Fetches the last component, and goes to `longer` if it is longer than all that rules spell out.
+/// Fetches the last component. Goes to `longer` if it is longer than all that rules spell out.
 fn fetch_last_component(code: &mut Code<'_>, names: &PlacedNames<'_>, longer: Label) {
-    // The kernel copies no more than that.
+    // A buffer of this size is enough: a longer component is none of these.
     let looked_at = names.last_components.as_deref().map_or(8, Lookup::bytes);
     fetch(code, LAST_COMPONENT, looked_at, looked_at, BASE_NAME);
     // A negative errno is a large number.
@@ -104,28 +101,29 @@ fn fetch_last_component(code: &mut Code<'_>, names: &PlacedNames<'_>, longer: La
 }
 
 /// Fetches the name and finds its step, or goes to `too_long`.
-fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNames<'_>, too_long: Label) {
+fn emit_name(code: &mut Code<'_>, starts: &mut Starts<'_>, names: &PlacedNames<'_>, too_long: Label) {
     let looked_at = names.literals.as_deref().map_or(0, Lookup::bytes);
     fetch(code, NAME, NAME_BYTES, looked_at, 0);
     code.asm.jump_if(Cond::Gt, R0, NAME_MAX as i32, too_long);
 
     let by_row = code.asm.new_label();
     let mut found_by_row = BTreeSet::new();
-    if matches!(names.others, PlacedOthers::Dfa(_)) {
+    if matches!(names.others, PlacedOtherNames::Dfa(_)) {
         code.asm.mov(R7, R0);
     }
     if let Some(literals) = &names.literals {
         let not_spelled_out = code.asm.new_label();
+        let needle = Needle { at: NAME, not_found: not_spelled_out };
         code.asm.jump_if(Cond::Ge, R0, i32::from(looked_at), not_spelled_out);
-        let layout = dispatch.layout;
+        let layout = starts.layout();
         match &**literals {
             Lookup::Hash(hash) if names.knows_slots => {
-                lookup::emit_with_known_slot(code, layout, hash, (NAME, ONLY), not_spelled_out);
+                lookup::emit_with_known_slot(code, layout, hash, needle, ONLY_SLOT);
                 found_by_row.extend(steps(&names.plan.literals));
                 code.asm.jump(by_row);
             }
-            _ => lookup::emit(code, literals, (NAME, not_spelled_out), &mut |code, found| match found {
-                Found::Known(target) => dispatch.start(code, target.step),
+            _ => lookup::emit(code, literals, needle, &mut |code, found| match found {
+                Found::Known(target) => starts.start(code, target.step),
                 Found::InSlot(_) => {
                     found_by_row.extend(steps(&names.plan.literals));
                     code.asm.jump(by_row);
@@ -135,17 +133,17 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNam
         code.asm.bind(not_spelled_out);
     }
     match &names.others {
-        PlacedOthers::Same(step) => dispatch.start(code, *step),
-        PlacedOthers::Prefixes(prefixes, otherwise) => {
-            for (prefix, step) in *prefixes {
+        PlacedOtherNames::Same(step) => starts.start(code, *step),
+        PlacedOtherNames::Prefixes { prefixes, otherwise } => {
+            for NamedStep { name: prefix, step } in *prefixes {
                 let other = code.asm.new_label();
                 emit_prefix(code, prefix, other);
-                dispatch.start(code, *step);
+                starts.start(code, *step);
                 code.asm.bind(other);
             }
-            dispatch.start(code, *otherwise);
+            starts.start(code, *otherwise);
         }
-        PlacedOthers::Dfa(PlacedDfa { classes, start }) => {
+        PlacedOtherNames::Dfa(PlacedDfa { classes, start }) => {
             code.address(R1, NAME);
             code.asm.mov(R2, R7);
             code.asm.mov(R3, *classes as i32);
@@ -157,11 +155,11 @@ fn emit_name(code: &mut Code<'_>, dispatch: &mut Dispatch<'_>, names: &PlacedNam
     }
     if !found_by_row.is_empty() {
         code.asm.bind(by_row);
-        dispatch.start_by_row(code, &found_by_row);
+        starts.start_by_row(code, &found_by_row);
     }
 }
 
-/// Fetches the name, or what `flags` say of it, to the stack at `at`. As many bytes as are `looked_at` are zero after it.
+/// Fetches the name, or the part that `flags` select, to the stack at `at`. The rest of the first `looked_at` bytes is zero.
 fn fetch(code: &mut Code<'_>, at: i16, bytes: i16, looked_at: i16, flags: i32) {
     // The helper writes up to 7 zeros after the name, and leaves the rest of the buffer as it is.
     let zeroed = if code.features.uninit_stack { looked_at } else { bytes };
@@ -192,6 +190,6 @@ fn emit_prefix(code: &mut Code<'_>, prefix: &[u8], other: Label) {
     }
 }
 
-fn steps(names: &[(Vec<u8>, StepId)]) -> BTreeSet<StepId> {
-    names.iter().map(|(_, step)| *step).collect()
+fn steps(names: &[NamedStep]) -> BTreeSet<StepId> {
+    names.iter().map(|named| named.step).collect()
 }

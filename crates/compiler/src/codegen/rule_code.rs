@@ -1,4 +1,4 @@
-//! What the code of one rule goes by: its constants, and where it leads if the rule cannot be evaluated.
+//! What the code of one rule needs: its constants, and where to go if the rule cannot be evaluated.
 
 use knobgate_bpf::Reg::R9;
 use knobgate_bpf::{Reg, Size};
@@ -9,21 +9,21 @@ use crate::ir::{Bytes, Slot};
 /// The code of one rule.
 pub(super) struct RuleCode<'a> {
     pub(super) constants: RuleConstants<'a>,
-    /// Where it goes if the rule cannot be evaluated.
+    /// Where to go if the rule cannot be evaluated.
     pub(super) cannot_evaluate: LazyLabel,
 }
 
-/// Where the constants of a rule are, and where it counts.
+/// The constants of a rule, and its counters.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RuleConstants<'a> {
-    /// The code is for one rule, which has these constants, and counts at this offset.
+    /// The code is for one rule. It has these constants, and its counters are at this offset.
     InCode { words: &'a [u64], counter: u32 },
-    /// They start at this offset of the row in R9, which says where to count.
+    /// The constants start at this offset of the row in R9, which also has the offset of the counters.
     InRow { at: i16 },
 }
 
 impl RuleConstants<'_> {
-    /// Those after the first `count`.
+    /// The constants after the first `count`.
     pub(super) fn skip(self, count: usize) -> Self {
         match self {
             Self::InCode { words, counter } => Self::InCode { words: &words[count..], counter },
@@ -39,7 +39,7 @@ impl RuleConstants<'_> {
         }
     }
 
-    /// Loads so many of `bytes`, from `at` on.
+    /// Loads `size` bytes of `bytes`, from `at` on.
     pub(super) fn load_bytes(self, code: &mut Code<'_>, into: Reg, bytes: Bytes, at: usize, size: Size) {
         match self {
             Self::InCode { words, .. } => {

@@ -1,7 +1,7 @@
 //! The functions that a compiled program calls. Each is emitted once, and only if something calls it.
 //!
-//! They are unrolled, with every offset a constant: kernels before 5.12 let no program read or write its stack at an
-//! offset that is computed, except through helpers.
+//! Their loops are unrolled, so that all offsets are constants: before 5.12, programs can access their stack at a variable
+//! offset only through helpers.
 
 mod append_number;
 mod fetch;
@@ -23,9 +23,9 @@ pub(super) struct Subprograms {
     tables: TableFacts,
     features: Features,
     labels: [Option<Label>; Subprogram::ALL.len()],
-    /// How many instructions each has.
+    /// The number of instructions of each.
     lengths: [usize; Subprogram::ALL.len()],
-    /// How many instructions the verifier walks through in them: all of them again for every call.
+    /// How many instructions the verifier processes in them: again for every call.
     steps: usize,
     pads_constants: bool,
 }
@@ -56,12 +56,12 @@ impl Subprogram {
         }
     }
 
-    /// About how often the verifier walks through it in one call. How often it comes by with another state makes this a
-    /// guess: `testing/tests/compiler/sizes.rs` holds the estimate to what the verifier counts, within a factor of two.
+    /// About how often the verifier follows it for one call. That depends on the states in which it gets there, so this is a
+    /// guess. A test on the kernel checks that the estimate is within a factor of two of what the verifier counts.
     fn passes(self) -> usize {
         match self {
             Self::FetchNew | Self::FetchOld | Self::Search => 3,
-            // With what comes after: it is followed with all that the buffers may hold.
+            // With the code after it, which is followed for all that the buffers may hold.
             Self::Pad => 7,
             Self::AppendNumber => 4,
             Self::RunDfa => 1,
@@ -69,11 +69,11 @@ impl Subprogram {
     }
 }
 
-/// How much more often the verifier walks through padding if a replacement is made of constants, which it tracks byte by byte.
+/// How much more often the verifier follows padding if a replacement is made of constants, which it tracks byte by byte.
 const PASSES_OF_CONSTANTS: usize = 3;
 
 impl Subprograms {
-    /// None called yet.
+    /// No function is called yet.
     pub(super) fn new(features: &Features, tables: TableFacts) -> Self {
         let mut subprograms = Self {
             tables,
@@ -92,27 +92,26 @@ impl Subprograms {
         subprograms
     }
 
-    /// About how many instructions the verifier walks through in what was called.
+    /// About how many instructions the verifier processes in the functions that were called.
     pub(super) fn verifier_steps(&self) -> usize {
         let of_constants = PASSES_OF_CONSTANTS * self.lengths[Subprogram::Pad as usize];
         self.steps + if self.pads_constants { of_constants } else { 0 }
     }
 
-    /// Notes that what is padded may be made of constants.
+    /// Records that replacements may be made of constants.
     pub(super) fn will_pad_constants(&mut self) {
         self.pads_constants = true;
     }
 
-    /// Calls the function that runs a DFA: R1 subject, R2 its length (at most `most`), R3 where its classes are, R4
-    /// the state to start in. Returns the output in R0.
+    /// Calls the function that runs a DFA: R1 the text, R2 its length (at most `most`), R3 the offset of the classes, R4 the
+    /// start state. Returns the output in R0.
     pub(super) fn call_run_dfa(&mut self, asm: &mut Assembler, most: usize) {
         self.steps += self.lengths[Subprogram::RunDfa as usize] * most / NAME_MAX;
         self.call(asm, Subprogram::RunDfa);
     }
 
-    /// Calls the function that fetches `value` and finds its shape and numbers: R1 context, R2 frame pointer of
-    /// the main function. What it finds it leaves on the main function's stack. A new value with a number beyond `width` is
-    /// text to it.
+    /// Calls the function that fetches `value` and finds its shape and numbers: R1 the context, R2 the frame pointer of the
+    /// main function, where it stores them. A new value with a number beyond `width` is text.
     pub(super) fn call_fetch(&mut self, asm: &mut Assembler, value: Value, width: Width) {
         if value == Value::New {
             let (low, high) = width.bounds();
@@ -129,9 +128,9 @@ impl Subprograms {
         );
     }
 
-    /// Calls the function that pads a replacement: R1 its buffer of `VALUE_BYTES`, in which its text ends at the
-    /// first newline or NUL; R2 the length to which it is padded with newlines, at most `VALUE_MAX`; R3 the NUL that is put
-    /// after them. Returns in R0 whether it fits.
+    /// Calls the function that pads a replacement with newlines and a NUL: R1 its buffer of `VALUE_BYTES`, in which its text
+    /// ends at the first newline or NUL; R2 the length to pad it to, at most `VALUE_MAX`; R3 the NUL. Returns in R0 whether it
+    /// fits.
     pub(super) fn call_pad(&mut self, asm: &mut Assembler) {
         self.call_whole(asm, Subprogram::Pad);
     }
@@ -142,13 +141,13 @@ impl Subprograms {
         self.call_whole(asm, Subprogram::AppendNumber);
     }
 
-    /// Calls the function that looks for a word among those that are in the tables in ascending order: R1 the word, R2 where
-    /// they are, R3 how many there are: 2 to the power of it. Returns in R0 whether it is there.
+    /// Calls the function that looks for a word among sorted words in the tables: R1 the word, R2 their offset, R3 their
+    /// count, 2 to the power of it. Returns in R0 whether it is there.
     pub(super) fn call_search(&mut self, asm: &mut Assembler) {
         self.call_whole(asm, Subprogram::Search);
     }
 
-    /// Emits all that were called.
+    /// Emits the functions that were called.
     pub(super) fn emit(self, asm: &mut Assembler) {
         let is_called = |one: Subprogram| self.labels[one as usize].is_some();
         let fetches = is_called(Subprogram::FetchNew) || is_called(Subprogram::FetchOld);
@@ -178,12 +177,19 @@ impl Subprograms {
 
     fn emit_one(&self, asm: &mut Assembler, subprogram: Subprogram, run_dfa: Label) {
         match subprogram {
-            Subprogram::FetchNew => fetch::emit(asm, Value::New, &self.features, self.tables.shape, run_dfa),
-            Subprogram::FetchOld => fetch::emit(asm, Value::Old, &self.features, self.tables.shape, run_dfa),
+            Subprogram::FetchNew => self.emit_fetch(asm, Value::New, run_dfa),
+            Subprogram::FetchOld => self.emit_fetch(asm, Value::Old, run_dfa),
             Subprogram::Pad => pad::emit(asm),
             Subprogram::AppendNumber => append_number::emit(asm),
             Subprogram::Search => search::emit(asm, &self.tables),
             Subprogram::RunDfa => run_dfa::emit(asm, &self.tables),
+        }
+    }
+
+    /// Emits nothing where the tables have no DFA for shapes: nothing is fetched then.
+    fn emit_fetch(&self, asm: &mut Assembler, value: Value, run_dfa: Label) {
+        if let Some(shape) = self.tables.shape {
+            fetch::emit(asm, value, &self.features, shape, run_dfa);
         }
     }
 }

@@ -25,14 +25,14 @@ pub(crate) enum Action {
 /// An end of a range to clamp to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Bound {
-    /// How a number inside of the range compares with it.
+    /// How a number in the range compares with the end.
     pub(crate) inside: Relation,
     pub(crate) end: Integer,
-    /// It in decimal, in [`DECIMAL_BYTES`](Self::DECIMAL_BYTES) bytes, followed by zeros.
+    /// The end in decimal, in [`DECIMAL_BYTES`](Self::DECIMAL_BYTES) bytes, followed by zeros.
     pub(crate) decimal: Bytes,
-    /// How many bytes that takes.
+    /// How many bytes the decimal takes.
     pub(crate) len: Slot,
-    /// Whether the knob stores it as it is.
+    /// Whether the knob can store it unchanged.
     pub(crate) is_stored: bool,
 }
 

@@ -5,20 +5,20 @@ use knobgate_policy::{Relation, Value};
 
 use super::{Bytes, Integer, Slot};
 
-/// A condition as a graph of tests. The first node is where it starts, and every edge leads to a later node. An empty graph
-/// holds. What cannot be evaluated ends the evaluation from every node.
+/// A condition as a graph of tests. It starts with the first node, and every edge leads to a later node. An empty graph
+/// holds. A test that cannot be evaluated ends the evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
 }
 
-/// One test, and where to go on.
+/// One test, and its two successors.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     pub(crate) test: Test,
-    /// Where to go on if the test holds.
+    /// The successor if the test holds.
     pub(crate) holds: Next,
-    /// Where to go on if it does not.
+    /// The successor if it does not.
     pub(crate) fails: Next,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct NumberSet {
 /// Numbers of one sign: the low 64 bits of each, in ascending order, in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Sorted {
-    /// Where they are.
+    /// The offset of the table.
     pub(crate) offset: Slot,
     /// How many there are: 2 to the power of it.
     pub(crate) log2: Slot,
@@ -92,7 +92,15 @@ pub(crate) enum TextTest {
     },
 }
 
-/// A value that is a list of at least and at most so many numbers.
+/// How much of a text is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Whole,
+    /// As many bytes as it is compared with.
+    Start,
+}
+
+/// That a value is a list of numbers, at least `least` and at most `most`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CountRange {
     pub(crate) value: Value,
@@ -101,7 +109,7 @@ pub(crate) struct CountRange {
 }
 
 impl Operand {
-    /// The value that it looks at, with the counts of numbers with which it can be evaluated.
+    /// The value that it looks at, and how many numbers that must have for the operand to be evaluated.
     pub(crate) fn counts(self) -> Option<CountRange> {
         const MOST: u8 = ELEMENTS_MAX as u8;
         match self {
@@ -125,10 +133,10 @@ impl Test {
     }
 }
 
-/// What is certain when a node is reached, since every path to it has looked at it.
+/// What is certain when a node is reached, because every path to it has tested it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Established {
-    /// The new value is a list of at least and at most so many numbers.
+    /// The new value is a list of numbers: at least, and at most, this many.
     new: Option<(u8, u8)>,
     old: Option<(u8, u8)>,
     /// The new value has a text.
@@ -141,7 +149,7 @@ pub(crate) struct Established {
 }
 
 impl Established {
-    /// What is certain of the count of numbers in `value`: the least and the greatest.
+    /// The bounds of the count of numbers in `value`, if it is certain to be a list of numbers.
     pub(crate) fn counts(&self, value: Value) -> Option<(u8, u8)> {
         match value {
             Value::New => self.new,
@@ -204,7 +212,13 @@ impl Established {
 }
 
 impl Graph {
-    /// What is certain before each node. Tests need not look for it again.
+    /// Whether some test looks at numbers of `value`.
+    pub(crate) fn compares_numbers_of(&self, value: Value) -> bool {
+        let mut operands = self.nodes.iter().flat_map(|node| node.test.operands());
+        operands.any(|operand| operand.counts().is_some_and(|counts| counts.value == value))
+    }
+
+    /// What is certain before each node, so that tests need not check it again.
     pub(crate) fn established(&self) -> Vec<Established> {
         let mut before: Vec<Option<Established>> = vec![None; self.nodes.len()];
         if let Some(first) = before.first_mut() {

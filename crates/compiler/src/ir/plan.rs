@@ -1,7 +1,7 @@
 //! How accesses of one kind get from their name to the first step of their decision.
 //!
-//! The last component of a name comes first, where the rules spell out all that they match: most accesses are to other knobs,
-//! and for these nothing more has to be known.
+//! If the rules spell out the last components of all names that they match, the last component is looked at first: most
+//! accesses are to other knobs, and for those it is enough.
 
 use std::collections::BTreeSet;
 
@@ -18,44 +18,50 @@ pub(crate) enum Plan {
     ByName(ByName),
 }
 
-/// Where names lead to.
+/// A name, or a part of one, and the first step for it.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedStep {
+    pub(crate) name: Vec<u8>,
+    pub(crate) step: StepId,
+}
+
+/// The first step for each name.
 #[derive(Debug)]
 pub(crate) struct ByName {
     /// Names that are spelled out.
-    pub(crate) literals: Vec<(Vec<u8>, StepId)>,
+    pub(crate) literals: Vec<NamedStep>,
     /// All other names.
-    pub(crate) others: Others,
-    /// Last components that some rule spells out, each with where a name that ends in it goes if it is too long.
-    pub(crate) last_components: Vec<(Vec<u8>, StepId)>,
-    /// What other last components say.
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) others: OtherNames,
+    pub(crate) by_last_component: ByLastComponent,
 }
 
-/// How names that are not spelled out are told apart.
+/// How names that are not spelled out find their first step.
 #[derive(Debug)]
-pub(crate) enum Others {
-    /// Not at all.
+pub(crate) enum OtherNames {
+    /// All in the same one.
     Same(StepId),
-    /// By the first of these prefixes that they have.
-    Prefixes(Vec<(Vec<u8>, StepId)>, StepId),
-    /// By a DFA, whose outputs are numbers of steps.
+    /// By the first of these prefixes that the name has.
+    Prefixes { prefixes: Vec<NamedStep>, otherwise: StepId },
+    /// By a DFA whose outputs are numbers of steps.
     Dfa(Box<Dfa>),
 }
 
-/// Names that end in a last component that no rule spells out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Elsewhere {
-    /// No rule that looks at names matches them, however long they are.
-    Known(StepId),
-    /// Some rule might match them; where they go if they are too long.
-    TooLong(StepId),
+/// First steps by the last component of the name.
+#[derive(Debug)]
+pub(crate) struct ByLastComponent {
+    /// Last components that some rule spells out, each with the step for a name that ends in it and is too long.
+    pub(crate) known: Vec<NamedStep>,
+    /// All other last components.
+    pub(crate) others: OtherComponents,
 }
 
-impl Elsewhere {
-    /// Whether the last component alone may tell.
-    pub(crate) fn is_known(self) -> bool {
-        matches!(self, Elsewhere::Known(_))
-    }
+/// Names whose last component no rule spells out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OtherComponents {
+    /// No rule that looks at names matches them: they go to this step, however long they are.
+    Decided(StepId),
+    /// Some rule might match them: the whole name is needed. If it is too long, it goes to this step.
+    NeedName(StepId),
 }
 
 impl Plan {
@@ -64,25 +70,26 @@ impl Plan {
         match self {
             Plan::AnyName(step) => BTreeSet::from([*step]),
             Plan::ByName(by_name) => {
+                let ByLastComponent { known, others } = &by_name.by_last_component;
                 let mut steps = by_name.others.steps();
-                steps.extend(by_name.literals.iter().chain(&by_name.last_components).map(|(_, step)| *step));
-                let (Elsewhere::Known(step) | Elsewhere::TooLong(step)) = by_name.elsewhere;
-                steps.insert(step);
+                steps.extend(by_name.literals.iter().chain(known).map(|named| named.step));
+                let (OtherComponents::Decided(step) | OtherComponents::NeedName(step)) = others;
+                steps.insert(*step);
                 steps
             }
         }
     }
 }
 
-impl Others {
+impl OtherNames {
     /// Where they may lead.
     pub(crate) fn steps(&self) -> BTreeSet<StepId> {
         match self {
-            Others::Same(step) => BTreeSet::from([*step]),
-            Others::Prefixes(prefixes, otherwise) => {
-                prefixes.iter().map(|(_, step)| *step).chain([*otherwise]).collect()
+            OtherNames::Same(step) => BTreeSet::from([*step]),
+            OtherNames::Prefixes { prefixes, otherwise } => {
+                prefixes.iter().map(|named| named.step).chain([*otherwise]).collect()
             }
-            Others::Dfa(dfa) => dfa.outputs().map(|step| StepId(step as usize)).collect(),
+            OtherNames::Dfa(dfa) => dfa.outputs().map(|step| StepId(step as usize)).collect(),
         }
     }
 }

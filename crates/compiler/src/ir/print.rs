@@ -5,8 +5,8 @@ use std::fmt;
 use knobgate_policy::AccessKind;
 
 use super::{
-    Action, Bound, Constant, Elsewhere, Ir, Next, NumberSet, Operand, Others, Plan, Rule, Slot, Sorted, Step,
-    StepId, Subject, Tables, Test, TextTest,
+    Action, Bound, Constant, Ir, NamedStep, Next, NumberSet, Operand, OtherComponents, OtherNames, Plan,
+    Rule, Slot, Sorted, Step, StepId, Subject, Tables, Test, TextTest,
 };
 
 impl fmt::Display for Ir {
@@ -29,18 +29,18 @@ impl Ir {
             Plan::AnyName(step) => return writeln!(f, "  every name -> {}", step.0),
             Plan::ByName(plan) => plan,
         };
-        for (name, step) in &plan.literals {
+        for NamedStep { name, step } in &plan.literals {
             writeln!(f, "  {} -> {}", name.escape_ascii(), step.0)?;
         }
         match &plan.others {
-            Others::Same(step) => writeln!(f, "  other names -> {}", step.0)?,
-            Others::Prefixes(prefixes, otherwise) => {
-                for (prefix, step) in prefixes {
-                    writeln!(f, "  {}... -> {}", prefix.escape_ascii(), step.0)?;
+            OtherNames::Same(step) => writeln!(f, "  other names -> {}", step.0)?,
+            OtherNames::Prefixes { prefixes, otherwise } => {
+                for NamedStep { name, step } in prefixes {
+                    writeln!(f, "  {}... -> {}", name.escape_ascii(), step.0)?;
                 }
                 writeln!(f, "  other names -> {}", otherwise.0)?;
             }
-            Others::Dfa(dfa) => {
+            OtherNames::Dfa(dfa) => {
                 let steps = plan.others.steps();
                 let steps: Vec<String> = steps.into_iter().map(|step| step.0.to_string()).collect();
                 writeln!(
@@ -51,12 +51,12 @@ impl Ir {
                 )?;
             }
         }
-        for (last, step) in &plan.last_components {
-            writeln!(f, "  too long, and ends in {} -> {}", last.escape_ascii(), step.0)?;
+        for NamedStep { name, step } in &plan.by_last_component.known {
+            writeln!(f, "  too long, and ends in {} -> {}", name.escape_ascii(), step.0)?;
         }
-        match plan.elsewhere {
-            Elsewhere::Known(step) => writeln!(f, "  ends in something else -> {}", step.0),
-            Elsewhere::TooLong(step) => writeln!(f, "  too long -> {}", step.0),
+        match plan.by_last_component.others {
+            OtherComponents::Decided(step) => writeln!(f, "  ends in something else -> {}", step.0),
+            OtherComponents::NeedName(step) => writeln!(f, "  too long -> {}", step.0),
         }
     }
 

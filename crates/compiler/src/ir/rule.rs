@@ -16,7 +16,7 @@ pub(crate) struct Rule {
     pub(crate) action: Action,
     /// The constants of the action.
     pub(crate) action_constants: Vec<Constant>,
-    /// What it looks at.
+    /// The values that it looks at.
     pub(crate) fetch: FetchSet,
 }
 
@@ -25,14 +25,14 @@ pub(crate) struct Rule {
 pub(crate) struct FetchSet {
     pub(crate) new: bool,
     pub(crate) old: bool,
-    /// Which numbers of the new value count as numbers.
+    /// The width of the knob: larger numbers in the new value make it text.
     pub(crate) width: Width,
 }
 
 impl FetchSet {
-    /// What is in either.
-    pub(crate) fn and(self, other: Self) -> Self {
-        // Rules after the last one to which the width matters have none of their own.
+    /// The union.
+    pub(crate) fn union(self, other: Self) -> Self {
+        // Rules to which the width does not matter have the default.
         let width = if self.width == Width::default() { other.width } else { self.width };
         Self { new: self.new || other.new, old: self.old || other.old, width }
     }
@@ -57,16 +57,16 @@ impl FetchSet {
     }
 }
 
-/// 8 bytes of a rule's own.
+/// 8 bytes in which a rule may differ from rules with the same structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Constant {
     /// These, in native order.
     Word(u64),
-    /// Where the numbers of [`Tables::sorted`] with this index are.
+    /// The offset of the numbers of [`Tables::sorted`] with this index.
     SortedAt(usize),
     /// How many there are: 2 to the power of it.
     SortedLog2(usize),
-    /// Where the byte classes of the DFA for [`Tables::texts`] with this index are.
+    /// The offset of the byte classes of the DFA for [`Tables::texts`] with this index.
     ClassesAt(usize),
     /// The state in which it starts.
     StartState(usize),

@@ -6,19 +6,19 @@ use knobgate_policy::{AccessKind, Width};
 /// One step of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
-    /// This rule, whose kind and name match; and if its condition does not hold, the next step. A rule without a
-    /// condition has none.
+    /// Try this rule, whose kind and name match. If its condition does not hold, the next step follows. After a rule
+    /// without a condition there is none.
     Rule {
         /// The index of the rule.
         rule: usize,
         /// The step after it.
         next: Option<StepId>,
-        /// Which numbers the knob stores as they are, if that matters to this rule or to one after it.
+        /// The width of the knob, if it matters to this rule or to one after it.
         width: Option<Width>,
     },
     /// The default for accesses of a kind.
     Default(AccessKind),
-    /// The name was needed and is too long; this rule needed it.
+    /// Deny, because the name is too long for this rule to look at.
     NameTooLong {
         /// The index of the rule.
         rule: usize,
@@ -33,6 +33,8 @@ pub(crate) struct StepId(pub(crate) usize);
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     steps: Vec<Step>,
+    /// For each step, how many follow it.
+    heights: Vec<usize>,
     numbers: HashMap<Step, StepId>,
 }
 
@@ -45,7 +47,7 @@ impl Step {
         }
     }
 
-    /// Which numbers the knob stores as they are, if that matters from here on.
+    /// The width of the knob, if it matters from here on.
     pub(crate) fn width(self) -> Option<Width> {
         match self {
             Step::Rule { width, .. } => width,
@@ -69,8 +71,14 @@ impl Steps {
     pub(crate) fn intern(&mut self, step: Step) -> StepId {
         *self.numbers.entry(step).or_insert_with(|| {
             self.steps.push(step);
+            self.heights.push(step.next().map_or(0, |next| self.heights[next.0] + 1));
             StepId(self.steps.len() - 1)
         })
+    }
+
+    /// How many steps follow this one in its chain.
+    pub(crate) fn height(&self, id: StepId) -> usize {
+        self.heights[id.0]
     }
 
     /// `first`, and the steps after it.

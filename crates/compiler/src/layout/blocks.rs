@@ -1,14 +1,14 @@
 //! Which steps share their code.
 //!
-//! A row of data tells a step apart from others in the same block: where it counts, which step comes next, and its
-//! constants. Steps share a block if they differ in nothing else and equally many steps follow at most: then code only ever
-//! goes on to later blocks, and the verifier's work is in proportion to the code.
+//! Steps that differ only in a row of data share a block: in where they count, which step comes next, and their constants. All
+//! steps of a block have the same height, the number of steps that follow. So code only continues in later blocks, and the
+//! verifier's work is in proportion to the code.
 
 use foldhash::{HashMap, HashMapExt};
 use knobgate_bpf::Features;
 use knobgate_policy::Width;
 
-use super::nodes::{Nodes, end};
+use super::nodes::{Nodes, PlacedGraph, end};
 use super::tables::Tables;
 use crate::error::{CompileError, LOOPS_MAX};
 use crate::ir::{Action, FetchSet, Graph, Ir, Step, StepId};
@@ -20,30 +20,31 @@ const ROW_CONSTANTS_MAX: usize = 512;
 /// Code that is emitted once.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// What has to hold. Empty where the interpreter has evaluated the condition before.
+    /// The condition. Empty if the interpreter has evaluated it before.
     pub(crate) graph: Graph,
     pub(crate) action: Action,
-    /// Those that it is for, in order.
+    /// The steps that share it, in order.
     pub(crate) steps: Vec<StepId>,
-    /// The constants of the graph and then of the action, if it is for one step: they are in the code. Else they are in the rows.
+    /// The constants of the graph and then of the action, if they are in the code, because the block has one step. Else they
+    /// are in the rows.
     pub(crate) constants: Option<Vec<u64>>,
     /// How many constants the graph has.
     pub(crate) graph_constants: usize,
 }
 
-/// The index of a block. A block goes on only to blocks with higher indices.
+/// The index of a block. The blocks that follow a block have higher indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BlockId(pub(crate) usize);
 
-/// What is known of a step.
+/// The place of a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlacedStep {
     pub(crate) block: BlockId,
     /// The offset of its row in the tables, not 0.
     pub(crate) row: u32,
-    /// What has to be fetched before it starts: for itself and for all that may follow.
+    /// The values to fetch before it starts: its own, and those of all steps that may follow.
     pub(crate) fetch: FetchSet,
-    /// How many tests the interpreter makes at most from here on; none where the condition is in the code.
+    /// How many tests the interpreter makes at most from here on. 0 if all conditions from here on are inlined.
     pub(crate) tests: usize,
     /// Whether its condition is data.
     pub(crate) is_interpreted: bool,
@@ -51,7 +52,7 @@ pub(crate) struct PlacedStep {
 
 /// A row: first these, 4 bytes each, then the constants, 8 bytes each.
 pub(crate) mod row {
-    /// Where the program goes when nothing is fetched yet: [`entry`](super::PlacedStep::entry).
+    /// Where the step starts if nothing is fetched yet: [`entry`](super::PlacedStep::entry).
     pub(crate) const ENTRY: i16 = 0;
     /// The offset of the two counters.
     pub(crate) const COUNTERS: i16 = 4;
@@ -59,23 +60,23 @@ pub(crate) mod row {
     pub(crate) const NEXT: i16 = 8;
     /// The number of the block.
     pub(crate) const BLOCK: i16 = 12;
-    /// Where the program has an interpreter, 8 bytes: where the condition starts, or [`ENTER`](super::end::ENTER) if it is in
-    /// the code.
+    /// In programs with an interpreter, 8 bytes: the first record of the condition, or [`ENTER`](super::end::ENTER) if it is
+    /// inlined.
     pub(crate) const CONDITION: i16 = 16;
     /// The longest row.
     pub(crate) const BYTES_MAX: usize = CONDITION as usize + 8 + 8 * super::ROW_CONSTANTS_MAX;
 }
 
 impl Block {
-    /// Whether its code needs the row of its step.
+    /// Whether its code needs the row of the step.
     pub(crate) fn has_row(&self) -> bool {
-        // The ends of rules that rewrite are shared by all.
+        // All rules that rewrite share their end, which counts by the row.
         self.constants.is_none() || self.action.rewrites()
     }
 }
 
 impl PlacedStep {
-    /// The number by which a program tells where a step starts: the values to fetch first, or else the block.
+    /// The number of the place where a step starts: where its values are fetched, or else its block.
     pub(crate) fn entry(&self) -> u32 {
         const FETCHES: u32 = 4 * Width::ALL.len() as u32;
         match self.fetch {
@@ -84,7 +85,7 @@ impl PlacedStep {
         }
     }
 
-    /// Whether nothing has to be done before.
+    /// Whether nothing has to be fetched or interpreted before.
     pub(crate) fn starts_with_its_block(&self) -> bool {
         self.fetch == FetchSet::default() && self.tests == 0
     }
@@ -96,15 +97,15 @@ pub(crate) struct Blocks {
     pub(crate) blocks: Vec<Block>,
     pub(crate) nodes: Nodes,
     pub(crate) steps: HashMap<StepId, PlacedStep>,
-    /// Where the constants start in a row.
+    /// The offset of the constants in a row.
     pub(crate) row_constants: i16,
 }
 
-/// A step, and what distinguishes it in its block.
+/// A step, and how it differs from others in its block.
 struct Member {
     id: StepId,
     constants: Vec<u64>,
-    /// Where the condition starts, if the interpreter evaluates it; else [`end::ENTER`].
+    /// The first record of the condition, if the interpreter evaluates it; else [`end::ENTER`].
     condition: u32,
 }
 
@@ -118,20 +119,18 @@ struct Group<'a> {
     members: Vec<Member>,
 }
 
-/// What there is from a step on to the end of its chain.
+/// A step and all that may follow it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tail {
-    /// How many steps.
-    steps: usize,
-    /// What they look at together.
+    /// The values that they look at.
     fetch: FetchSet,
     /// How many tests the interpreter makes at most.
     tests: usize,
 }
 
 impl Blocks {
-    /// The blocks of all steps that can be reached. The condition of a step is in the code if fewer than `inlined` steps come
-    /// after it in its chain, and else is data for the interpreter. `resolve` gives the constants of a rule.
+    /// The blocks of all steps that a plan leads to. The condition of a step is inlined if fewer than `inlined` steps follow in
+    /// its chain, and else is data for the interpreter. `constants_of` resolves constants to words.
     ///
     /// # Errors
     /// Too many tests follow each other.
@@ -148,15 +147,14 @@ impl Blocks {
         let mut groups: Vec<Group<'_>> = Vec::new();
         let no_condition = Graph::default();
         for (id, step) in ir.reached_steps() {
-            let Tail { steps: after, fetch, tests } =
-                step.next().map_or(Tail::default(), |next| tails[&next]);
+            let Tail { fetch, tests } = step.next().map_or(Tail::default(), |next| tails[&next]);
             let rule = ir.rule(step);
             let (mut graph, mut constants) = rule.map_or((&no_condition, Vec::new()), |rule| {
                 (&rule.graph, constants_of(&rule.graph_constants))
             });
             let (mut condition, mut own_tests) = (end::ENTER, 0);
-            if !graph.nodes.is_empty() && after >= inlined {
-                (condition, own_tests) = nodes.place(graph, &constants, tables);
+            if !graph.nodes.is_empty() && ir.steps.height(id) >= inlined {
+                PlacedGraph { start: condition, tests: own_tests } = nodes.place(graph, &constants, tables);
                 (graph, constants) = (&no_condition, Vec::new());
             }
             let tests = tests + own_tests;
@@ -166,16 +164,16 @@ impl Blocks {
                 }
                 _ => {}
             }
-            let fetch = fetch.and(rule.map_or(FetchSet::default(), |rule| rule.fetch));
-            tails.insert(id, Tail { steps: after + 1, fetch, tests });
+            let fetch = fetch.union(rule.map_or(FetchSet::default(), |rule| rule.fetch));
+            tails.insert(id, Tail { fetch, tests });
 
             let graph_constants = constants.len();
             constants.extend(rule.map_or_else(Vec::new, |rule| constants_of(&rule.action_constants)));
-            // A block without a condition goes on to no other.
-            let height = if graph.nodes.is_empty() { 0 } else { after };
+            // After a block without a condition comes no other.
+            let height = if graph.nodes.is_empty() { 0 } else { ir.steps.height(id) };
             let alone = (constants.len() > ROW_CONSTANTS_MAX).then_some(id);
-            // To the verifier, steps that share a block are one step: it follows each of them to whatever comes after any of
-            // them. Where stack must be stored to before it is read, only steps with the same fetched values may share one.
+            // The verifier takes the steps of a block for one: it follows each of them to the successors of all. If stack must
+            // be stored to before it is read, they must have the same fetched values.
             let fetched =
                 (condition == end::ENTER && !features.uninit_stack).then_some((fetch.new, fetch.old));
             let action = ir.action(step);

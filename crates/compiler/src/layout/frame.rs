@@ -1,7 +1,7 @@
-//! Where things are on the stack of a compiled program, as offsets from the frame pointer.
+//! The stack of a compiled program: everything by its offset from the frame pointer.
 //!
-//! A program and all that it calls share 512 bytes. The main function takes 448 of them; each of the two levels of
-//! functions below it is accounted for with 32 by the verifier, whether it uses them or not.
+//! A program and all that it calls share 512 bytes. The main function uses 448 of them. The verifier counts 32 for each of the
+//! two levels of functions below it, whether they use them or not.
 
 use knobgate_policy::Value;
 use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX, VALUE_MAX};
@@ -11,7 +11,7 @@ use crate::ir::Subject;
 /// Bytes in the buffer of a value: one more than the longest value, so that the helpers can tell that it fits and
 /// a terminating NUL has room.
 pub(crate) const VALUE_BYTES: i16 = VALUE_MAX as i16 + 1;
-/// Bytes in the buffer of the name. It shares its place with those of the values, which are fetched when the name has been
+/// Bytes in the buffer of the name. The buffers of the values are in the same place: they are fetched when the name has been
 /// matched and is no longer needed.
 pub(crate) const NAME_BYTES: i16 = NAME_MAX as i16 + 1;
 /// Bytes that `bpf_get_current_comm` fills: `TASK_COMM_LEN`.
@@ -25,44 +25,45 @@ const OLD_NUMBERS: i16 = NEW_NUMBERS + NUMBERS_BYTES;
 pub(crate) const NAME: i16 = NEW;
 /// Bytes in the buffer of the last component of the name.
 pub(crate) const LAST_COMPONENT_BYTES: i16 = LAST_COMPONENT_MAX as i16 + 1;
-/// The last component of the name. It shares its place with what is read of values, too.
+/// The last component of the name, in the same place as the numbers of the values.
 pub(crate) const LAST_COMPONENT: i16 = NEW_NUMBERS;
 /// The name of the task.
 pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 /// uid (low half) and gid (high half) of the task.
 pub(crate) const IDS: i16 = COMM + COMM_BYTES;
-// What follows is not at multiples of 8: there the verifier would track what is stored, and follow every path once for each
-// value (see `codegen::verifier`).
+// The offsets below are no multiples of 8: there the verifier would track what is stored, and follow every path once for
+// each value (see `codegen::verifier`).
 /// One byte through which a register is [laundered](crate::codegen). Names are known by then.
 pub(crate) const LAUNDER: i16 = TOO_LONG;
 /// 4 bytes through which the offset of a row is laundered.
 pub(crate) const LAUNDER_ROW: i16 = NUMBERS_OF_OLD.at + 4;
-/// The offset of the row where the program goes if the name turns out to be too long, 4 bytes.
+/// The offset of the row of the step for this last component if the name turns out to be too long, 4 bytes.
 pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
-/// The offset of the slot in which the name is if it is spelled out, 4 bytes. It shares its place with the last component, from which it was found.
-pub(crate) const ONLY: i16 = NUMBERS_OF_NEW.at + 4;
+/// The offset of the only slot of a name with this last component, or 0, 4 bytes. It is in the same place as the last
+/// component, which has been looked up by then.
+pub(crate) const ONLY_SLOT: i16 = NUMBERS_OF_NEW.at + 4;
 /// For the interpreter, the offset of the row of the step whose condition is tested, 4 bytes. Names are known by then.
 pub(crate) const ROW: i16 = TOO_LONG;
-/// For the interpreter, the offset of the node that is tested, or how the condition ended, 4 bytes.
+/// For the interpreter, the offset of the node that is tested, or the [end](super::end) of the condition, 4 bytes.
 pub(crate) const NODE: i16 = NUMBERS_OF_NEW.at + 4;
 /// The file position, 4 bytes.
 pub(crate) const POSITION: i16 = IDS + 8;
-/// How a value was read: its shape and length, the signs and magnitudes of its numbers.
+/// Bytes of the [`Numbers`] of a value.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
-/// What was read of a value, besides its bytes.
+/// The shape and length of a value, and the signs and low bits of its numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers {
     at: i16,
 }
 
-/// Of the new value.
+/// Those of the new value.
 const NUMBERS_OF_NEW: Numbers = Numbers { at: NEW_NUMBERS };
-/// Of the current value.
+/// Those of the current value.
 const NUMBERS_OF_OLD: Numbers = Numbers { at: OLD_NUMBERS };
 
 impl Numbers {
-    /// Of `value`.
+    /// Those of `value`.
     pub(crate) fn of(value: Value) -> Self {
         match value {
             Value::New => NUMBERS_OF_NEW,
@@ -70,7 +71,7 @@ impl Numbers {
         }
     }
 
-    /// Everything: the offsets of its bytes.
+    /// The offsets of all bytes.
     pub(crate) fn all(self) -> std::ops::Range<i16> {
         self.at..self.at + NUMBERS_BYTES
     }
@@ -112,7 +113,7 @@ pub(crate) fn subject_buffer(subject: Subject) -> i16 {
     }
 }
 
-/// How long that buffer is, in bytes; the last one is always 0.
+/// Bytes in that buffer. The last one is always 0.
 pub(crate) fn subject_bytes(subject: Subject) -> usize {
     let bytes = match subject {
         Subject::Value(_) => VALUE_BYTES,
@@ -123,7 +124,7 @@ pub(crate) fn subject_bytes(subject: Subject) -> usize {
 
 const _: () = {
     assert!(TOO_LONG + 4 <= 0);
-    assert!(LAUNDER_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY % 8 != 0 && NODE % 8 != 0);
+    assert!(LAUNDER_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY_SLOT % 8 != 0 && NODE % 8 != 0);
     assert!(POSITION + 4 <= TOO_LONG);
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);

@@ -1,4 +1,4 @@
-//! Conditions as data: the encoding that the [interpreter](crate::codegen) runs.
+//! Conditions as data: the encoding for the [interpreter](crate::codegen).
 //!
 //! Each [node](crate::ir::Node) of a decision graph is a record with its two successors: the offset of another record, or an
 //! [`end`]. Equal records are kept once, so that rules share what their conditions have in common.
@@ -11,9 +11,9 @@ use knobgate_policy::{Relation, Value};
 
 use super::frame;
 use super::tables::Tables;
-use crate::ir::{Bytes, Graph, Next, NumberSet, Operand, Sorted, Subject, Test, TextTest};
+use crate::ir::{Bytes, Extent, Graph, Next, NumberSet, Operand, Sorted, Subject, Test, TextTest};
 
-/// Successors that are no records.
+/// Successors that are not records: how the condition ends.
 pub(crate) mod end {
     /// The block of the step is entered.
     pub(crate) const ENTER: u32 = 1;
@@ -23,16 +23,16 @@ pub(crate) mod end {
     pub(crate) const CANNOT_EVALUATE: u32 = 3;
 }
 
-/// Where things are in a record.
+/// The offsets in a record.
 pub(crate) mod node {
-    /// The successor where the test holds, 4 bytes.
+    /// The successor if the test holds, 4 bytes.
     pub(crate) const HOLDS: i16 = 0;
-    /// The successor where it does not, 4 bytes.
+    /// The successor if it does not, 4 bytes.
     pub(crate) const FAILS: i16 = 4;
     /// Which [`TestKind`](super::TestKind), a byte.
     pub(crate) const TEST: i16 = 8;
 
-    /// Of a comparison of numbers: the sum of the [orderings](super::ordering) with which it holds, a byte.
+    /// Of a comparison of numbers: the set of the [orderings](super::ordering) with which it holds, a byte.
     pub(crate) const ORDERINGS: i16 = 9;
     /// The left operand.
     pub(crate) const LEFT: i16 = 12;
@@ -47,22 +47,22 @@ pub(crate) mod node {
     pub(crate) const WORDS: i16 = 9;
     /// Which bits of the last word count, 8 bytes.
     pub(crate) const MASK: i16 = 16;
-    /// The two things that they may be, 8 bytes each.
+    /// The two values that these bits may have, 8 bytes each.
     pub(crate) const LAST: [i16; 2] = [24, 32];
     /// The whole words.
     pub(crate) const WHOLE: i16 = 40;
 
-    /// Of a search: the operand is the left one. For numbers that are not negative, and then for those that are: where they are,
-    /// and how many there are (2 to the power of it, or [`NONE`](super::NONE)), 4 bytes each.
+    /// Of a search: the operand is the left one. For the nonnegative numbers and for the negative ones: their offset, and
+    /// their count (2 to the power of it, or [`NONE`](super::NONE)), 4 bytes each.
     pub(crate) const SORTED: [i16; 2] = [24, 32];
 
-    /// Of a match: where the byte classes of the DFA are, 4 bytes.
+    /// Of a match: the offset of the byte classes of the DFA, 4 bytes.
     pub(crate) const CLASSES: i16 = 12;
-    /// The state in which it starts, 4 bytes.
+    /// The start state, 4 bytes.
     pub(crate) const START: i16 = 16;
 }
 
-/// Where things are in an operand, a byte each.
+/// The offsets in an operand, a byte each.
 pub(crate) mod operand {
     /// Which [`OperandSource`](super::OperandSource).
     pub(crate) const SOURCE: i16 = 0;
@@ -70,21 +70,21 @@ pub(crate) mod operand {
     pub(crate) const LEAST: i16 = 1;
     /// How many it may have at most.
     pub(crate) const MOST: i16 = 2;
-    /// Whether what comes from no value is negative.
+    /// Whether a constant is negative. 0 for all other operands.
     pub(crate) const NEGATIVE: i16 = 3;
 }
 
-/// How two numbers compare.
+/// How two numbers compare, as bits.
 pub(crate) mod ordering {
     pub(crate) const LESS: u8 = 1;
     pub(crate) const EQUAL: u8 = 2;
     pub(crate) const GREATER: u8 = 4;
 }
 
-/// What a record says of how many numbers are searched, where there are none.
+/// The count in a record if there are no numbers to search.
 pub(crate) const NONE: u32 = u32::MAX >> 1;
 
-/// What a record tests.
+/// The kind of test in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TestKind {
     /// Compares two numbers.
@@ -97,7 +97,7 @@ pub(crate) enum TestKind {
     Match(Subject),
 }
 
-/// Where an operand comes from.
+/// The source of an operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OperandSource {
     Constant,
@@ -180,17 +180,25 @@ fn of_value(value: Value) -> u8 {
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     placed: HashMap<Vec<u8>, u32>,
-    /// For each record, how many tests follow each other at most, from it on.
+    /// For each record, the most tests on a path from it on.
     longest: HashMap<u32, usize>,
-    /// What is tested, by number.
+    /// The tests in use, by number.
     pub(crate) tests: BTreeMap<u8, TestKind>,
-    /// Where operands come from, by number.
+    /// The sources of operands in use, by number.
     pub(crate) sources: BTreeMap<u8, OperandSource>,
 }
 
+/// A graph in the tables.
+pub(crate) struct PlacedGraph {
+    /// Its first record.
+    pub(crate) start: u32,
+    /// How many tests it makes at most.
+    pub(crate) tests: usize,
+}
+
 impl Nodes {
-    /// Places the graph of a condition with these constants. Returns where it starts, and how many tests it makes at most.
-    pub(crate) fn place(&mut self, graph: &Graph, constants: &[u64], tables: &mut Tables) -> (u32, usize) {
+    /// Places the graph of a condition with these constants.
+    pub(crate) fn place(&mut self, graph: &Graph, constants: &[u64], tables: &mut Tables) -> PlacedGraph {
         let mut offsets = vec![end::ENTER; graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate().rev() {
             let [holds, fails] = [node.holds, node.fails].map(|next| match next {
@@ -212,7 +220,7 @@ impl Nodes {
             };
         }
         let start = offsets.first().copied().unwrap_or(end::ENTER);
-        (start, self.longest_from(start))
+        PlacedGraph { start, tests: self.longest_from(start) }
     }
 
     fn longest_from(&self, record: u32) -> usize {
@@ -249,8 +257,12 @@ impl Nodes {
                 record
             }
             Test::Text { subject, test } => match test {
-                TextTest::Equals(text) => bytes_record(*subject, (*text, true), constants, holds, fails),
-                TextTest::StartsWith(text) => bytes_record(*subject, (*text, false), constants, holds, fails),
+                TextTest::Equals(text) => {
+                    bytes_record(*subject, *text, Extent::Whole, constants, [holds, fails])
+                }
+                TextTest::StartsWith(text) => {
+                    bytes_record(*subject, *text, Extent::Start, constants, [holds, fails])
+                }
                 TextTest::Matches { classes, start } => {
                     let mut record = Record::new(TestKind::Match(*subject), holds, fails);
                     for (at, slot) in [(node::CLASSES, classes), (node::START, start)] {
@@ -262,7 +274,7 @@ impl Nodes {
         }
     }
 
-    /// Notes where `operand` comes from.
+    /// Encodes `operand` at this offset, and records its source.
     fn operand(&mut self, record: &mut Record, operand: Operand, at: i16) {
         let source = OperandSource::of(operand);
         let (least, most) = operand.counts().map_or((0, 0), |counts| (counts.least, counts.most));
@@ -275,18 +287,19 @@ impl Nodes {
     }
 }
 
-/// The text is `text` or, if not `whole`, starts with it.
+/// Compares this extent of a text with `text`.
 fn bytes_record(
     subject: Subject,
-    (text, whole): (Bytes, bool),
+    text: Bytes,
+    extent: Extent,
     constants: &[u64],
-    holds: u32,
-    fails: u32,
+    [holds, fails]: [u32; 2],
 ) -> Record {
     if text.len >= frame::subject_bytes(subject) {
-        // No text is as long; but that there is one is tested all the same.
-        return bytes_record(subject, (Bytes { len: 0, ..text }, false), constants, fails, fails);
+        // No text is as long. What remains to be tested is that there is a text.
+        return bytes_record(subject, Bytes { len: 0, ..text }, Extent::Start, constants, [fails, fails]);
     }
+    let whole = extent == Extent::Whole;
     let words = constants[text.first.0..].iter().flat_map(|word| word.to_le_bytes());
     let bytes: Vec<u8> = words.take(text.len).collect();
     let (words, last) = bytes.as_chunks::<8>();
@@ -305,7 +318,7 @@ fn bytes_record(
     record
 }
 
-/// One that is not placed yet.
+/// A record that is not placed yet.
 struct Record {
     test: TestKind,
     bytes: Vec<u8>,

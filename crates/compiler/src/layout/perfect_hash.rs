@@ -1,5 +1,4 @@
-//! A perfect hash: every key has a slot of its own, found without a search, so that one comparison tells whether a
-//! string is among the keys.
+//! A perfect hash: no two keys have the same slot, so one comparison shows whether a string is among the keys.
 //!
 //! Two rounds of multiplication: the first, over the words of the string, finds a bucket; the second, with the multiplier
 //! of that bucket, finds the slot. Multipliers are tried until no two keys have the same slot, the fullest buckets first
@@ -16,7 +15,7 @@ pub(crate) struct PerfectHash {
     pub(crate) slots: Vec<Option<usize>>,
 }
 
-/// What the sum over the words is multiplied with.
+/// The multiplier of the sum over the words.
 pub(crate) const LAST_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl PerfectHash {
@@ -35,7 +34,7 @@ impl PerfectHash {
         }
     }
 
-    /// The slot in which `key` is, if it is in one.
+    /// The slot of `key`, if it is one of the keys.
     pub(crate) fn slot_of(&self, key: &[u64]) -> usize {
         let sum = sum(key, &self.multipliers);
         let multiplier = self.buckets[(sum >> self.bucket_shift()) as usize];
@@ -65,10 +64,11 @@ fn shift(count: usize) -> u32 {
     64 - count.ilog2()
 }
 
-/// How many multipliers are tried for one bucket. Where there is one, a few dozen find it.
+/// How many multipliers are tried for one bucket. If one works, it is among the first few dozen.
 const TRIES_MAX: usize = 1 << 16;
 
-/// Multipliers for the buckets and what their slots then hold; none if there are none, as for two hashes that are equal.
+/// Multipliers for the buckets, and the key in each slot. None if no multipliers work, for instance because two hashes are
+/// equal.
 fn displace(
     hashes: &[u64],
     bucket_count: usize,
@@ -100,7 +100,7 @@ fn displace(
     Some((buckets, slots))
 }
 
-/// Numbers without a pattern, the same ones every time (splitmix64).
+/// Pseudorandom numbers, the same every time (splitmix64).
 struct Numbers(u64);
 
 impl Numbers {

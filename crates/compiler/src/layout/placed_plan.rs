@@ -1,5 +1,5 @@
-//! How the names of a [`Plan`] are found: few by a tree of comparisons, many by a [perfect hash](super::perfect_hash), and
-//! those that are not spelled out by a DFA or by their prefixes.
+//! How the names of a [`Plan`] are found: a few by a tree of comparisons, many by a [perfect hash](super::perfect_hash), and
+//! those that are not spelled out by their prefixes or by a DFA.
 
 use std::rc::Rc;
 
@@ -8,9 +8,9 @@ use foldhash::{HashMap, HashMapExt};
 use super::PlacedStep;
 use super::perfect_hash::PerfectHash;
 use super::tables::{PlacedDfa, Tables};
-use crate::ir::{self, Others, Plan, StepId};
+use crate::ir::{self, NamedStep, OtherComponents, OtherNames, Plan, StepId};
 
-/// Up to this many names are found by comparing words; more by their hash, which takes as long for any number. Writing
+/// Up to this many names are found by comparing words, more by their hash. A hash takes the same time for any number. Writing
 /// `net/ipv4/conf/default/rp_filter` took 1.206 (one name), 1.211 (16) and 1.218 (32) times as long as with a program that
 /// only returns 1 with comparisons, and 1.223 to 1.240 with hashes, on Linux 6.18. Each name makes the code longer.
 const TREE_MAX: usize = 32;
@@ -28,32 +28,35 @@ pub(crate) struct PlacedNames<'a> {
     pub(crate) plan: &'a ir::ByName,
     pub(crate) literals: Option<Rc<Lookup>>,
     pub(crate) last_components: Option<Rc<Lookup>>,
-    /// Whether the last component may tell in which slot of `literals` the name is, if it is there.
+    /// Whether some last component has one name only, and so its slot in `literals`.
     pub(crate) knows_slots: bool,
-    pub(crate) others: PlacedOthers<'a>,
+    pub(crate) others: PlacedOtherNames<'a>,
 }
 
-/// How names that are not spelled out are told apart: [`Others`] with its table in place.
+/// How names that are not spelled out find their first step: [`OtherNames`] with its table in place.
 #[derive(Debug)]
-pub(crate) enum PlacedOthers<'a> {
+pub(crate) enum PlacedOtherNames<'a> {
     Same(StepId),
-    Prefixes(&'a [(Vec<u8>, StepId)], StepId),
+    Prefixes {
+        prefixes: &'a [NamedStep],
+        otherwise: StepId,
+    },
     /// The outputs are rows of steps.
     Dfa(PlacedDfa),
 }
 
-/// Where a name leads to.
+/// The target of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) step: StepId,
-    /// Of a last component that only one name has: the offset in the tables of that name's slot in a hash. Else 0.
-    pub(crate) only: u32,
+    /// For a last component that only one name has: the offset in the tables of the slot of that name.
+    pub(crate) only_slot: Option<u32>,
 }
 
-/// What looks for one of some names.
+/// A search for a name.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// By comparing its words with theirs. All have as many.
+    /// By comparing words. All names have the same number of words.
     Tree {
         words: usize,
         names: Vec<(Vec<u64>, Target)>,
@@ -65,7 +68,7 @@ pub(crate) enum Lookup {
 /// slot of the only name, four bytes each.
 #[derive(Debug)]
 pub(crate) struct Hash {
-    /// How many words of a name are looked at: the longest name, a NUL, and zeros.
+    /// How many words of a name are compared: the longest name, a NUL, and zeros.
     pub(crate) words: usize,
     pub(crate) hash: PerfectHash,
     pub(crate) buckets: u32,
@@ -87,7 +90,7 @@ type NameTarget<'a> = (&'a [u8], Target);
 struct Placed<'a, 'b> {
     steps: &'b HashMap<StepId, PlacedStep>,
     tables: &'b mut Tables,
-    /// Equal names that lead to the same, as those of reads and writes often do, share a lookup.
+    /// Reads and writes often have equal names with equal targets, and share the lookup.
     lookups: Vec<(Vec<NameTarget<'a>>, Rc<Lookup>)>,
 }
 
@@ -97,35 +100,38 @@ impl<'a> Placed<'a, '_> {
             Plan::AnyName(step) => return PlacedPlan::AnyName(*step),
             Plan::ByName(plan) => plan,
         };
-        let others = match &plan.others {
-            Others::Dfa(dfa) => {
+        let other_names = match &plan.others {
+            OtherNames::Dfa(dfa) => {
                 let rows = dfa.with_outputs(|step| self.steps[&StepId(step as usize)].row);
-                PlacedOthers::Dfa(self.tables.place_dfa(&rows))
+                PlacedOtherNames::Dfa(self.tables.place_dfa(&rows))
             }
-            Others::Same(step) => PlacedOthers::Same(*step),
-            Others::Prefixes(prefixes, otherwise) => PlacedOthers::Prefixes(prefixes, *otherwise),
+            OtherNames::Same(step) => PlacedOtherNames::Same(*step),
+            OtherNames::Prefixes { prefixes, otherwise } => {
+                PlacedOtherNames::Prefixes { prefixes, otherwise: *otherwise }
+            }
         };
-        let target = |step| Target { step, only: 0 };
-        let names = plan.literals.iter().map(|(name, step)| (&name[..], target(*step))).collect();
+        let target = |step| Target { step, only_slot: None };
+        let names = plan.literals.iter().map(|named| (&named.name[..], target(named.step))).collect();
         let literals = self.lookup(names);
-        // The slot of the only name with a last component, or 0.
-        let mut slots: HashMap<&[u8], u32> = HashMap::new();
+        // The slot of the only name with a last component; none if several names have it.
+        let mut slots: HashMap<&[u8], Option<u32>> = HashMap::new();
         if let Some(Lookup::Hash(hash)) = literals.as_deref() {
-            for (name, _) in &plan.literals {
+            for NamedStep { name, .. } in &plan.literals {
                 let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
-                slots.entry(last).and_modify(|slot| *slot = 0).or_insert_with(|| hash.slot_of(name));
+                slots.entry(last).and_modify(|slot| *slot = None).or_insert_with(|| Some(hash.slot_of(name)));
             }
         }
-        let target = |last: &[u8], step| Target { step, only: slots.get(last).copied().unwrap_or(0) };
+        let target = |last: &[u8], step| Target { step, only_slot: slots.get(last).copied().flatten() };
+        let ir::ByLastComponent { known, others } = &plan.by_last_component;
         let last_components: Vec<_> =
-            plan.last_components.iter().map(|(last, step)| (&last[..], target(last, *step))).collect();
-        let knows_slots =
-            plan.elsewhere.is_known() && last_components.iter().any(|(_, target)| target.only != 0);
+            known.iter().map(|named| (&named.name[..], target(&named.name, named.step))).collect();
+        let knows_slots = matches!(others, OtherComponents::Decided(_))
+            && last_components.iter().any(|(_, target)| target.only_slot.is_some());
         let last_components = self.lookup(last_components);
-        PlacedPlan::ByName(PlacedNames { plan, literals, last_components, knows_slots, others })
+        PlacedPlan::ByName(PlacedNames { plan, literals, last_components, knows_slots, others: other_names })
     }
 
-    /// The lookup for `names`, which are different; for none there is none.
+    /// The lookup for `names`, which are different. None if there are no names.
     fn lookup(&mut self, names: Vec<NameTarget<'a>>) -> Option<Rc<Lookup>> {
         if let Some((_, lookup)) = self.lookups.iter().find(|(placed, _)| *placed == names) {
             return Some(lookup.clone());
@@ -146,17 +152,25 @@ impl<'a> Placed<'a, '_> {
     fn hash(&mut self, words: usize, keys: &[Vec<u64>], targets: &[Target]) -> Hash {
         let hash = PerfectHash::new(keys);
         let buckets = self.tables.place_words(hash.buckets.iter().copied());
-        // No name starts with zeros, so that none is found in a slot that is empty.
+        // No name starts with zeros, so none is found in an empty slot.
         let empty = vec![0; words];
         let steps = self.steps;
         let slots = self.tables.place_words(hash.slots.iter().flat_map(|slot| {
             let (key, target) = slot.map_or((&empty, 0), |key| {
-                let Target { step, only } = targets[key];
-                (&keys[key], u64::from(only) << 32 | u64::from(steps[&step].row))
+                let target = targets[key];
+                (&keys[key], u64::from(target.encoded_slot()) << 32 | u64::from(steps[&target.step].row))
             });
             key.iter().copied().chain([target])
         }));
         Hash { words, hash, buckets, slots }
+    }
+}
+
+impl Target {
+    /// The slot as it is in tables and on the stack: 0 if there is none. No slot has the offset 0, because the buckets are
+    /// before the slots.
+    pub(crate) fn encoded_slot(self) -> u32 {
+        self.only_slot.unwrap_or(0)
     }
 }
 

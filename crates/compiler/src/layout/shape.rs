@@ -1,6 +1,5 @@
-//! The shape of a value, found in one pass: whether it is a list of numbers and of how many, only text, or
-//! neither. The specification is `knobgate_policy`'s reading of values; the unit tests here hold the automaton
-//! to it byte string by byte string.
+//! The shape of a value, found in one pass: a list of numbers and how many, only text, or neither. `knobgate_policy` says how
+//! values are read. The unit tests here compare the automaton with it.
 
 use std::sync::LazyLock;
 
@@ -9,9 +8,9 @@ use knobgate_policy::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX};
 
 /// The output for a value that is text but no list of numbers. Lists of numbers output how many they hold.
 pub(crate) const TEXT: u32 = 0xff;
-/// The output for a value that goes on after its text, or whose NUL might cut off the last number of a list.
+/// The output for a value with more bytes after its text, or whose NUL might cut off the last number of a list.
 pub(crate) const GOES_ON: u32 = 0xfe;
-/// What stands in for the output where there is no value.
+/// The shape if there is no value. Not an output.
 pub(crate) const UNAVAILABLE: u32 = 0xfd;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,7 +19,7 @@ enum Shape {
     Gap { count: u8 },
     /// After the `-` of a number.
     Sign { count: u8 },
-    /// After the `0` that says the base.
+    /// After the `0` that starts a number.
     Zero { count: u8, chars: u8 },
     /// After `0x`.
     Prefix { count: u8, chars: u8 },
@@ -28,7 +27,7 @@ enum Shape {
     Digits { base: u32, count: u8, chars: u8 },
     /// After the newline that ends the numbers.
     AfterNumbers { count: u8 },
-    /// After white space that numbers may not have, at the start.
+    /// After white space at the start that is not allowed before numbers.
     OddSpace,
     /// In text that is no list of numbers.
     Text(Start),
@@ -38,7 +37,7 @@ enum Shape {
     GoesOn,
 }
 
-/// How a text that is no list of numbers starts, as far as handlers of lists could take a number from there.
+/// How a text that is no list of numbers starts: whether handlers of lists could take a number from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Start {
     /// Not as a number does.
@@ -49,7 +48,7 @@ enum Start {
     List,
 }
 
-/// The DFA; its outputs are [`TEXT`], [`GOES_ON`] or the number of numbers.
+/// The DFA. Its outputs are [`TEXT`], [`GOES_ON`] or the count of numbers.
 pub(crate) static DFA: LazyLock<Dfa> = LazyLock::new(|| {
     let ranges = [
         (0, 0),
@@ -142,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// What the language makes of a value: the number of its numbers, or whether it is text.
+    /// The shape of a value by the language.
     fn specified(value: &[u8]) -> Option<u32> {
         let decide = |condition| {
             let rule = Rule::new(Action::Allow, Kinds::Write, ["**"]).unwrap();

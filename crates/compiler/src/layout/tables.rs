@@ -3,16 +3,16 @@
 use foldhash::HashMap;
 use knobgate_glob::Dfa;
 
-/// The tables. Code that reads them is emitted when all are in place, for it depends on how large they are together.
+/// The tables. Code that reads them depends on their total size, so it is emitted when all are in place.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     bytes: Vec<u8>,
     dfas: HashMap<Dfa, PlacedDfa>,
 }
 
-/// Where a DFA is: 256 bytes that map a byte to its class, and then a row for each state, of 4 bytes each its output and the
-/// next state for every class. A state is the index of its row's first entry, counted from the start of the tables, so that a
-/// step is one addition and one load.
+/// The place of a DFA: 256 bytes that map a byte to its class, and then a row for each state, with its output and the next
+/// state for every class, 4 bytes each. A state is the index of the first entry of its row, counted from the start of the
+/// tables, so that a step is one addition and one load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlacedDfa {
     /// The offset of its classes, in bytes.
@@ -22,7 +22,7 @@ pub(crate) struct PlacedDfa {
 }
 
 impl Tables {
-    /// Where `dfa` is; equal ones are kept once.
+    /// Places `dfa`. Equal ones are kept once.
     pub(crate) fn place_dfa(&mut self, dfa: &Dfa) -> PlacedDfa {
         if let Some(&placed) = self.dfas.get(dfa) {
             return placed;
@@ -40,17 +40,17 @@ impl Tables {
         placed
     }
 
-    /// Where `words` are.
+    /// Places `words`. Returns their offset.
     pub(crate) fn place_words(&mut self, words: impl IntoIterator<Item = u64>) -> u32 {
         let offset = self.next_offset();
         self.bytes.extend(words.into_iter().flat_map(u64::to_ne_bytes));
         offset
     }
 
-    /// Where `bytes` are: at a multiple of 8, other than 0.
+    /// Places `bytes`. Returns their offset: a multiple of 8, not 0.
     pub(crate) fn place_bytes(&mut self, bytes: &[u8]) -> u32 {
         if self.bytes.is_empty() {
-            // The verifier tracks zeros that are stored, which the offsets of rows and nodes must not be.
+            // Offsets of rows and nodes are stored on the stack, where the verifier tracks zeros.
             self.bytes.extend([0; 8]);
         }
         let offset = self.next_offset();
@@ -63,12 +63,12 @@ impl Tables {
         self.bytes.len() as u32
     }
 
-    /// A mask that changes no offset of something that was placed.
+    /// A mask that leaves the offset of everything that was placed unchanged.
     pub(crate) fn byte_mask(&self) -> u32 {
         (self.bytes.len().next_power_of_two() - 1) as u32
     }
 
-    /// All of them, as they are in the map: as much as accesses that reach so many bytes from a masked offset may touch.
+    /// The contents of the map. After the last masked offset there are `reach` bytes, so that code may access them.
     pub(crate) fn into_bytes(self, reach: usize) -> Vec<u8> {
         let mut bytes = self.bytes;
         if !bytes.is_empty() {

@@ -14,6 +14,8 @@ pub struct Fault {
     pub insn: usize,
     /// The instruction in the verifier's syntax.
     pub text: String,
+    /// The source line that it comes from, as in ``limit.bpf.c:14, `return 1;` ``, if the program has line information.
+    pub line: Option<Box<str>>,
     /// What is wrong with it.
     pub reason: Reason,
 }

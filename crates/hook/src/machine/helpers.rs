@@ -13,7 +13,7 @@ mod sysctl;
 mod task;
 mod text;
 
-use knobgate_bpf::{Helper, helper_ids as id};
+use knobgate_bpf::helper_ids as id;
 
 use super::fault::Reason;
 use super::memory::Memory;
@@ -22,7 +22,7 @@ use super::trace::Tracer;
 use super::value::Value;
 use crate::constants::BPF_MAX_LOOPS;
 use crate::{Errno, Invocation};
-use arguments::Arguments;
+pub(super) use arguments::Arguments;
 
 /// What a helper returns, or why the run ends.
 type HelperResult<T = Value> = Result<T, Reason>;
@@ -48,29 +48,19 @@ pub(super) enum Control {
 }
 
 /// What the model does for a helper.
-enum Implementation {
+pub(super) enum Implementation {
+    /// A helper without arguments that returns a number.
+    Number(fn(&mut HelperEnv<'_, '_>) -> u64),
     /// A helper that returns to the program.
     Function(fn(&mut HelperEnv<'_, '_>, &Arguments<'_>) -> HelperResult),
     /// A helper that may continue elsewhere.
     Control(fn(&HelperEnv<'_, '_>, &Arguments<'_>) -> Control),
 }
 
-/// Calls `helper` with the arguments in `registers`.
-pub(super) fn call(
-    helper: &'static Helper,
-    registers: &[Value; 11],
-    env: &mut HelperEnv<'_, '_>,
-) -> HelperResult<Control> {
-    let Some(implementation) = implementation(helper.id) else { return Err(Reason::NoInstruction) };
-    let arguments = Arguments::check(env, helper, registers)?;
-    match implementation {
-        Implementation::Function(function) => function(env, &arguments).map(Control::Return),
-        Implementation::Control(function) => Ok(function(env, &arguments)),
-    }
-}
-
-fn implementation(helper: u32) -> Option<Implementation> {
-    use Implementation::{Control, Function};
+/// What the model does for the helper of this number, if it is modelled.
+#[inline]
+pub(super) fn implementation(helper: u32) -> Option<Implementation> {
+    use Implementation::{Control, Function, Number};
     Some(match helper {
         id::TAIL_CALL => Control(tail_call),
         id::LOOP => Control(bpf_loop),
@@ -85,7 +75,7 @@ fn implementation(helper: u32) -> Option<Implementation> {
         id::SYSCTL_GET_CURRENT_VALUE => Function(sysctl::get_current_value),
         id::SYSCTL_GET_NEW_VALUE => Function(sysctl::get_new_value),
         id::SYSCTL_SET_NEW_VALUE => Function(sysctl::set_new_value),
-        id::GET_RETVAL => Function(|env, _| number(i64::from(env.invocation.retval) as u64)),
+        id::GET_RETVAL => Number(|env| i64::from(env.invocation.retval) as u64),
         id::SET_RETVAL => Function(sysctl::set_retval),
         id::STRTOL | id::STRTOUL => Function(strtol::parse),
         id::RINGBUF_OUTPUT => Function(ring::output),
@@ -93,25 +83,25 @@ fn implementation(helper: u32) -> Option<Implementation> {
         id::RINGBUF_SUBMIT | id::RINGBUF_DISCARD => Function(ring::commit),
         id::RINGBUF_QUERY => Function(ring::query),
         id::PERF_EVENT_OUTPUT => Function(ring::perf_event_output),
-        id::GET_CURRENT_PID_TGID => Function(task::get_current_pid_tgid),
-        id::GET_CURRENT_UID_GID => Function(task::get_current_uid_gid),
+        id::GET_CURRENT_PID_TGID => Number(task::get_current_pid_tgid),
+        id::GET_CURRENT_UID_GID => Number(task::get_current_uid_gid),
         id::GET_CURRENT_COMM => Function(task::get_current_comm),
-        id::GET_CURRENT_CGROUP_ID => Function(task::get_current_cgroup_id),
+        id::GET_CURRENT_CGROUP_ID => Number(task::get_current_cgroup_id),
         id::GET_CURRENT_ANCESTOR_CGROUP_ID => Function(task::get_current_ancestor_cgroup_id),
         id::CURRENT_TASK_UNDER_CGROUP => Function(task::current_task_under_cgroup),
-        id::GET_CGROUP_CLASSID => Function(|env, _| number(env.invocation.task.classid)),
+        id::GET_CGROUP_CLASSID => Number(|env| env.invocation.task.classid.into()),
         id::SEND_SIGNAL | id::SEND_SIGNAL_THREAD => Function(task::send_signal),
         id::STRNCMP => Function(text::strncmp),
         id::SNPRINTF => Function(text::snprintf),
         id::TRACE_PRINTK => Function(text::trace_printk),
         id::TRACE_VPRINTK => Function(text::trace_vprintk),
-        id::KTIME_GET_NS | id::KTIME_GET_COARSE_NS => Function(|env, _| number(env.run_env.monotonic_ns)),
-        id::KTIME_GET_BOOT_NS => Function(|env, _| number(env.run_env.boot_ns)),
-        id::KTIME_GET_TAI_NS => Function(|env, _| number(env.run_env.tai_ns)),
-        id::JIFFIES64 => Function(|env, _| number(env.run_env.jiffies)),
-        id::GET_PRANDOM_U32 => Function(|env, _| number(env.run_env.next_random())),
-        id::GET_SMP_PROCESSOR_ID => Function(|env, _| number(env.run_env.processor)),
-        id::GET_NUMA_NODE_ID => Function(|env, _| number(env.run_env.numa_node)),
+        id::KTIME_GET_NS | id::KTIME_GET_COARSE_NS => Number(|env| env.run_env.monotonic_ns),
+        id::KTIME_GET_BOOT_NS => Number(|env| env.run_env.boot_ns),
+        id::KTIME_GET_TAI_NS => Number(|env| env.run_env.tai_ns),
+        id::JIFFIES64 => Number(|env| env.run_env.jiffies),
+        id::GET_PRANDOM_U32 => Number(|env| env.run_env.next_random().into()),
+        id::GET_SMP_PROCESSOR_ID => Number(|env| env.run_env.processor.into()),
+        id::GET_NUMA_NODE_ID => Number(|env| env.run_env.numa_node.into()),
         _ => return None,
     })
 }
@@ -156,6 +146,8 @@ fn errno(errno: Errno) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use knobgate_bpf::Helper;
+
     use super::*;
 
     #[test]

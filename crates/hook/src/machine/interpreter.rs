@@ -6,7 +6,7 @@ mod pointers;
 use knobgate_bpf::{AtomicOp, Operand, Operation, Reg, Size, Width};
 
 use super::fault::{Fault, Reason};
-use super::helpers::{self, HelperEnv};
+use super::helpers::HelperEnv;
 use super::loaded_program::{Loaded, LoadedProgram};
 use super::memory::Memory;
 use super::run_env::RunEnv;
@@ -15,6 +15,7 @@ use super::trace::{TraceStep, Tracer};
 use super::value::{Region, Value};
 use crate::constants::BPF_MAX_LOOPS;
 use crate::context::{AccessType, FIELD_BYTES, sysctl_is_valid_access};
+use crate::loaded_object::source_line;
 use crate::step::Step;
 use crate::{Invocation, arithmetic};
 
@@ -90,12 +91,12 @@ impl<'r, 'i> Interpreter<'r, 'i> {
 
     #[cold]
     fn fault(&self, reason: Reason) -> Fault {
-        let Loaded { name, insns, .. } = &*self.program.0;
+        let Loaded { name, insns, lines, .. } = &*self.program.0;
         let text = match operation_at(insns, self.pc) {
             Some(operation) => operation.to_string(),
             None => "no instruction".to_owned(),
         };
-        Fault { program: name.clone(), insn: self.pc, text, reason }
+        Fault { program: name.clone(), insn: self.pc, text, line: source_line(lines, self.pc), reason }
     }
 
     #[cold]
@@ -213,8 +214,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
                 self.may_goto_left -= 1;
             }
             Step::Helper { helper } => {
-                let control = helpers::call(helper, &self.registers, &mut self.env)?;
-                self.after_helper(control)?;
+                self.call_helper(helper)?;
                 return Ok(None);
             }
             Step::Call { start } => {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use knobgate_bpf::{Insn, MapDef, MapKind, Program, TailCall};
+use knobgate_bpf::{Insn, LineTable, MapDef, MapKind, Program, TailCall};
 
 use crate::constants::BPF_CGROUP_SYSCTL;
 use crate::maps::{ArrayProgram, MapState};
@@ -19,6 +19,7 @@ pub struct LoadedProgram(pub(crate) Arc<Loaded>);
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) insns: Vec<Insn>,
+    pub(crate) lines: LineTable,
     pub(crate) code: Vec<Step>,
     pub(crate) maps: Vec<Map>,
     pub(crate) storage: CgroupStorage,
@@ -112,6 +113,7 @@ impl LoadedProgram {
         Ok(Self(Arc::new(Loaded {
             name: program.name.clone(),
             insns: program.insns.clone(),
+            lines: program.lines.clone(),
             code,
             maps,
             storage,

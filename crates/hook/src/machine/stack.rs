@@ -165,11 +165,16 @@ impl Stack {
     /// `len` bytes for a helper to read.
     pub(crate) fn read(&mut self, offset: u64, len: usize) -> Result<&[u8], Reason> {
         let start = self.range(offset, len)?;
-        for at in start..start + len {
-            if self.regions[at / SLOT_BYTES] != Region::Number {
+        for (slot, mask) in slots(start, len) {
+            if self.regions[slot] != Region::Number {
                 return Err(Reason::PartialPointer);
             }
-            if self.init[at / SLOT_BYTES] >> (at % SLOT_BYTES) & 1 == 0 && !self.uninit_at(at) {
+            let uninit = mask & !self.init[slot];
+            let mut bytes = (0..SLOT_BYTES).filter(|byte| uninit >> byte & 1 != 0);
+            if uninit != 0
+                && let Some(byte) = bytes.find(|byte| !self.uninit_at(slot * SLOT_BYTES + byte))
+            {
+                let at = slot * SLOT_BYTES + byte;
                 return Err(Reason::UninitStack { offset: at as i64 - STACK_BYTES as i64, len: 1 });
             }
         }
@@ -180,15 +185,25 @@ impl Stack {
     pub(crate) fn write(&mut self, offset: u64, len: usize) -> Result<&mut [u8], Reason> {
         let start = self.range(offset, len)?;
         self.note_stored(start);
-        for at in start..start + len {
-            let slot = at / SLOT_BYTES;
+        for (slot, mask) in slots(start, len) {
             if self.regions[slot] != Region::Number {
                 self.regions[slot] = Region::Number;
                 self.init[slot] = 0;
                 self.bytes[slot * SLOT_BYTES..][..SLOT_BYTES].fill(POISON);
             }
-            self.init[slot] |= 1 << (at % SLOT_BYTES);
+            self.init[slot] |= mask;
         }
         Ok(&mut self.bytes[start..start + len])
     }
+}
+
+/// The slots of `len` bytes at `start`, each with a bit for each of these bytes in it.
+fn slots(start: usize, len: usize) -> impl Iterator<Item = (usize, u8)> {
+    let end = start + len;
+    let after_last = if len == 0 { start / SLOT_BYTES } else { end.div_ceil(SLOT_BYTES) };
+    (start / SLOT_BYTES..after_last).map(move |slot| {
+        let first = start.saturating_sub(slot * SLOT_BYTES);
+        let after = (end - slot * SLOT_BYTES).min(SLOT_BYTES);
+        (slot, ((1u16 << after) - (1u16 << first)) as u8)
+    })
 }

@@ -130,6 +130,50 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The index of the instruction at fault, if it is one.
+    pub const fn insn(&self) -> Option<usize> {
+        match *self {
+            Self::UnknownInstruction { insn, .. }
+            | Self::Relocation { insn, .. }
+            | Self::FunctionAddress { insn, .. }
+            | Self::PacketLoad { insn, .. }
+            | Self::KernelFunction { insn, .. }
+            | Self::UnknownHelper { insn, .. }
+            | Self::UnavailableHelper { insn, .. }
+            | Self::Gpl { insn, .. }
+            | Self::NotModelled { insn, .. }
+            | Self::JumpOutOfRange { insn, .. }
+            | Self::JumpIntoLoad { insn, .. }
+            | Self::JumpLeavesFunction { insn, .. }
+            | Self::NotAFunction { insn, .. }
+            | Self::FallsOff { insn, .. }
+            | Self::Unreachable { insn, .. }
+            | Self::BackEdge { insn, .. }
+            | Self::InfiniteLoop { insn, .. }
+            | Self::FramePointer { insn, .. }
+            | Self::Recursion { insn, .. }
+            | Self::StackAccess { insn, .. }
+            | Self::MemoryAccess { insn, .. }
+            | Self::ZeroSize { insn, .. }
+            | Self::MapDescription { insn, .. }
+            | Self::UninitRegister { insn, .. }
+            | Self::Context { insn, .. }
+            | Self::StoreToContext { insn, .. }
+            | Self::ReturnValue { insn, .. }
+            | Self::Retval { insn, .. }
+            | Self::NotAScalar { insn, .. } => Some(insn),
+            Self::Empty
+            | Self::TooLarge { .. }
+            | Self::Decode(_)
+            | Self::Map { .. }
+            | Self::OtherMaps
+            | Self::TailCall { .. }
+            | Self::ForeignStorage { .. }
+            | Self::TooDeep { .. }
+            | Self::StackTotal { .. } => None,
+        }
+    }
+
     /// The errno of `BPF_PROG_LOAD`, or of `BPF_MAP_CREATE` before it.
     pub const fn errno(&self) -> Errno {
         match self {

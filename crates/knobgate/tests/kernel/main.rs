@@ -1,6 +1,6 @@
-//! The library on the running kernel, as its first page uses it.
+//! The library on the running kernel, used as in the documentation of the crate.
 //!
-//! What is written is written in network, UTS and IPC namespaces of its own, by processes in cgroups of its own.
+//! The tests write only in their own network, UTS and IPC namespaces, with processes in their own cgroups.
 
 use std::error::Error;
 use std::process::{Command, ExitCode};
@@ -25,8 +25,8 @@ const TESTS: &[Test] = &[
 const DENY: &str = "policy deny\ndefault write allow\ndeny write kernel.domainname\n";
 const ALLOW: &str = "policy allow\ndefault write allow\n";
 
-/// The argument that makes this binary run a command under a policy: signals are blocked for one thread, and a process with
-/// a single one is what does that.
+/// The argument that makes this binary run a command under a policy. This needs a process with a single thread, because
+/// signals are blocked per thread.
 const SUPERVISOR: &str = "--be-the-supervisor";
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Conditions on the name of the task, where it is worth choosing one: any task can call itself as it likes.
+//! Warnings about conditions on the name of the task. Any task can choose its own name.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use knobgate_glob::Piece;
 const HELP: &str = "it writes /proc/self/comm, or calls prctl(PR_SET_NAME): ask for `uid` or `gid` instead, or attach the \
                     policy to the cgroup of the program that is meant";
 
-/// How many rules for parts of what a denial is about are looked at.
+/// How many rules with narrower patterns than a denial are looked at.
 const NARROWER_MAX: usize = 64;
 
-/// A warning for each rule that can be made to apply, or not to apply, by choosing a name, where that makes an access
-/// pass. `looks` says where each rule looks at the name.
+/// A warning for each rule where a task can get an access through by choosing its name. `looks` is where each rule
+/// looks at the name.
 pub(super) fn chosen_names(rules: &[Rule], looks: &[Option<Span>], defaults: &Defaults) -> Vec<Diagnostic> {
     let mut later = Later::default();
     let mut warnings = Vec::new();
@@ -30,12 +30,12 @@ pub(super) fn chosen_names(rules: &[Rule], looks: &[Option<Span>], defaults: &De
     warnings
 }
 
-/// What a task gains by choosing its name, if that is anything.
+/// What a task gains by choosing its name, if anything.
 fn gain(rule: &Rule, later: &Later<'_>, defaults: &Defaults) -> Option<&'static str> {
     match rule.action() {
-        Action::Allow => Some("whoever wants this permission takes a name that has it"),
+        Action::Allow => Some("any task can take a name that has this permission"),
         Action::Set(_) | Action::Clamp(_) | Action::Ignore => {
-            Some("whoever wants another value takes a name with which it passes")
+            Some("any task can take a name with which other values pass")
         }
         Action::Deny(_) => [AccessKind::Read, AccessKind::Write]
             .into_iter()
@@ -44,11 +44,11 @@ fn gain(rule: &Rule, later: &Later<'_>, defaults: &Defaults) -> Option<&'static 
                 let by_default = defaults.of(kind).action == FallbackAction::Allow;
                 rule.patterns().iter().any(|pattern| later.may_let_pass(kind, pattern.pieces(), by_default))
             })
-            .then_some("whoever wants to escape this denial takes another name"),
+            .then_some("any task can escape this denial by taking another name"),
     }
 }
 
-/// What the rules behind one say, by the kind of access.
+/// What the rules after a given one say, for each kind of access.
 #[derive(Default)]
 struct Later<'a> {
     reads: LaterOfKind<'a>,
@@ -57,9 +57,9 @@ struct Later<'a> {
 
 #[derive(Default)]
 struct LaterOfKind<'a> {
-    /// How the names begin that a rule lets pass, with the first such rule.
+    /// The prefixes of the names that a rule lets pass, with the first such rule.
     passing: BTreeMap<&'a [u8], usize>,
-    /// The patterns that are denied in any case, with the first rule that does.
+    /// The patterns that are denied unconditionally, with the first rule that denies them.
     denied: HashMap<&'a [Piece], usize>,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Later<'a> {
         }
     }
 
-    /// Whether something that `pieces` match may pass, where the default decides so or a rule.
+    /// Whether a rule or the default may let something pass that `pieces` match.
     fn may_let_pass(&self, kind: AccessKind, pieces: &[Piece], by_default: bool) -> bool {
         let later = match kind {
             AccessKind::Read => &self.reads,
@@ -96,7 +96,7 @@ impl<'a> Later<'a> {
     }
 }
 
-/// What every name begins with that `pieces` match.
+/// The common prefix of all names that `pieces` match.
 fn start(pieces: &[Piece]) -> &[u8] {
     match pieces.first() {
         Some(Piece::Literal(start)) => start,

@@ -37,7 +37,7 @@ fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + 
     }
 }
 
-/// The diagnostic about a text that a value is tested against.
+/// The diagnostic about a text that no value can have.
 fn never_true(error: &PolicyError, span: Span) -> Diagnostic {
     let diagnostic = Diagnostic::invalid(error, span);
     if *error == PolicyError::NotOneLine {
@@ -47,7 +47,7 @@ fn never_true(error: &PolicyError, span: Span) -> Diagnostic {
     }
 }
 
-/// The integer that a text literal holds, and nothing else.
+/// The integer, if a text literal is nothing but an integer.
 fn unquoted(term: &Spanned<Term>) -> Option<String> {
     let Term::Text(text) = &term.node else { return None };
     let text = std::str::from_utf8(text.as_bytes()).ok()?;
@@ -61,7 +61,7 @@ enum TextSide {
 }
 
 impl Checker {
-    /// The condition, if it is one; else the errors are reported.
+    /// The condition, if it is valid; errors are reported.
     pub(super) fn condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Condition> {
         match &syntax.node {
             ConditionSyntax::All(parts) => {
@@ -90,7 +90,7 @@ impl Checker {
         }
     }
 
-    /// All of them, after having looked at every one.
+    /// All of them. Every part is checked, even after an error.
     fn parts(&mut self, parts: &[Spanned<ConditionSyntax>]) -> Option<Vec<Condition>> {
         let checked: Vec<Option<Condition>> = parts.iter().map(|part| self.condition(part)).collect();
         checked.into_iter().collect()
@@ -119,7 +119,7 @@ impl Checker {
         self.report(Diagnostic::invalid(&PolicyError::OnlyLiterals, span));
     }
 
-    /// `new == "text"` and `new != "text"`, either way round.
+    /// `new == "text"` and `new != "text"`, in either order.
     fn text_comparison(
         &mut self,
         first: &Spanned<Term>,
@@ -142,7 +142,7 @@ impl Checker {
             (TextSide::Operand(_), TextSide::Operand(_)) => {
                 let span = first.span.to(second.span);
                 let error =
-                    Diagnostic::error("text-operands", span, "a text is compared with a literal only");
+                    Diagnostic::error("text-operands", span, "a text can only be compared with a literal");
                 self.report(error.help("such as `comm == \"sysctl\"`"));
                 return None;
             }
@@ -194,13 +194,13 @@ impl Checker {
         }
     }
 
-    /// A text literal that a part of a value is compared with.
+    /// A text literal that part of a value is compared with.
     fn literal(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
         let checked = ValueText::new(text.node.as_bytes());
         checked.map_err(|error| self.report(never_true(&error, text.span))).ok()
     }
 
-    /// A text literal that the whole of a value is compared with.
+    /// A text literal that a whole value is compared with.
     fn whole_text(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
         let bytes = text.node.as_bytes();
         let checked = ValueText::new(bytes).map_err(|error| {
@@ -227,7 +227,7 @@ impl Checker {
                     if error.kind == NotationErrorKind::NotOneLine {
                         return self.report(never_true(&PolicyError::NotOneLine, text.span));
                     }
-                    // Escapes of the text make the place inside it uncertain.
+                    // With escapes in the text, the place inside it is unknown.
                     let mut diagnostic = Diagnostic::error("bad-glob", text.span, error.kind.to_string());
                     if let Some(help) = error.kind.help() {
                         diagnostic =
@@ -248,8 +248,11 @@ impl Checker {
         let texts = matches!(first.node, Term::Text(_));
         if let Some(other) = members.node.iter().find(|member| matches!(member.node, Term::Text(_)) != texts)
         {
-            let error =
-                Diagnostic::error("mixed-set", other.span, "a set holds integers, or texts, and not both");
+            let error = Diagnostic::error(
+                "mixed-set",
+                other.span,
+                "a set contains either integers or texts, not both",
+            );
             self.report(error.also(first.span, if texts { "a text" } else { "an integer" }));
             return None;
         }
@@ -286,11 +289,8 @@ impl Checker {
                 None
             }
             _ => {
-                let error = Diagnostic::error(
-                    "text-and-number",
-                    term.span,
-                    "this is a number where a text is needed",
-                );
+                let error =
+                    Diagnostic::error("text-and-number", term.span, "expected a text, found a number");
                 self.report(error.help("the texts are `new`, `old` and `comm`"));
                 None
             }
@@ -309,11 +309,8 @@ impl Checker {
                 return self.valid(Operand::element(*value, index.node.get()), index.span);
             }
             Term::Text(_) | Term::Comm => {
-                let error = Diagnostic::error(
-                    "text-and-number",
-                    term.span,
-                    "this is a text where a number is needed",
-                );
+                let error =
+                    Diagnostic::error("text-and-number", term.span, "expected a number, found a text");
                 self.report(error);
                 return None;
             }

@@ -1,4 +1,4 @@
-//! Patterns that match no knob of a list.
+//! Warnings about patterns that match no known knob.
 
 use std::collections::HashSet;
 
@@ -7,15 +7,15 @@ use crate::notation;
 use crate::{Diagnostic, KnobName, KnobPattern, Rule, Span};
 use knobgate_glob::Piece;
 
-/// How much work matching may be in all, in bytes of names times pieces of patterns, so that a policy of any size is
-/// checked in no time.
+/// The total work of matching, in bytes of names times pieces of patterns. This keeps checking fast for policies of any
+/// size.
 const EFFORT_MAX: usize = 2_000_000;
 
-/// For how many patterns a near miss is looked for.
+/// For how many patterns a suggestion is looked for.
 const SUGGESTIONS_MAX: usize = 20;
 
 pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobName]) -> Vec<Diagnostic> {
-    let mut known = Known::new(knobs);
+    let mut known = KnownKnobs::new(knobs);
     let mut warnings = Vec::new();
     for (rule, spans) in rules.iter().zip(spans) {
         for (pattern, &span) in rule.patterns().iter().zip(spans) {
@@ -43,16 +43,16 @@ pub(super) fn unknown_knobs(rules: &[Rule], spans: &[Vec<Span>], knobs: &[KnobNa
     warnings
 }
 
-struct Known<'a> {
+struct KnownKnobs<'a> {
     names: HashSet<&'a [u8]>,
-    /// The same, sorted.
+    /// The same names, sorted.
     sorted: Vec<&'a [u8]>,
     notations: Vec<String>,
-    /// How much more work matching may be.
+    /// The remaining work.
     left: usize,
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownKnobs<'a> {
     fn new(knobs: &'a [KnobName]) -> Self {
         let mut sorted: Vec<&[u8]> = knobs.iter().map(KnobName::as_bytes).collect();
         sorted.sort_unstable();
@@ -60,13 +60,13 @@ impl<'a> Known<'a> {
         Self { names: sorted.iter().copied().collect(), sorted, notations, left: EFFORT_MAX }
     }
 
-    /// Whether the pattern, which matches none of them, ends with a `*` and would match some with `**`.
+    /// Whether the pattern, which matches none of the knobs, ends with a `*` and would match some with `**`.
     fn has_deeper_ones(&mut self, pattern: &KnobPattern) -> bool {
         let deeper = || KnobPattern::parse(format!("{pattern}*")).ok();
         pattern.pieces().last() == Some(&Piece::Star) && deeper().is_some_and(|deeper| self.any(&deeper))
     }
 
-    /// Whether the pattern matches one of them, or it would take too long to tell.
+    /// Whether the pattern matches one of the knobs, or finding out would take too long.
     fn any(&mut self, pattern: &KnobPattern) -> bool {
         if let Some(name) = pattern.literal() {
             return self.names.contains(name);

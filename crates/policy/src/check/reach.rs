@@ -1,7 +1,7 @@
-//! Rules that can never decide, since earlier ones take every access that they would.
+//! Warnings about unreachable rules: earlier rules decide every access that they match.
 //!
-//! The answer is exact as to names: all names are partitioned by which rules match them, and a rule can decide if it is tried
-//! for some of them. Conditions count as if they might not hold.
+//! Names are treated exactly: all names are partitioned by which rules match them, and a rule is reachable if it is
+//! tried for at least one class. Conditions are assumed to be able to fail.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -11,24 +11,24 @@ use knobgate_glob::{Budget, Partition, Piece};
 
 use crate::{AccessKind, Diagnostic, KnobPattern, Rule, Span};
 
-/// How many of the rules in the way are pointed at.
-const CULPRITS_MAX: usize = 3;
+/// How many of the earlier rules a warning shows.
+const SHADOWING_RULES_MAX: usize = 3;
 
-/// How many steps the search for them may take, for all rules together; what is found later is warned of without.
-const CULPRIT_STEPS_MAX: usize = 1 << 20;
+/// How many steps the search for the earlier rules may take, in total. After that, warnings do not name them.
+const SHADOWING_STEPS_MAX: usize = 1 << 20;
 
-/// Where the automaton of all patterns has more states, nothing is said.
+/// If the automaton of all patterns has more states, there are no warnings.
 const STATES_MAX: usize = 1 << 16;
 
-/// Where it takes more steps to make it, nothing is said: checking may take a sixteenth of what compiling may.
+/// If building it takes more steps, there are no warnings. Checking may take a sixteenth of what compiling may.
 const STEPS_MAX: usize = 1 << 22;
 
-/// Where so many rules match names, counted once for each class of names, nothing is said.
+/// If more rules match, counted once for each class of names, there are no warnings.
 const MATCHES_MAX: usize = 1 << 22;
 
-/// A warning for each rule that can never decide; none if it would take too much to tell.
+/// A warning for each unreachable rule; none if finding out would take too much work.
 pub(super) fn unreachable_rules(rules: &[Rule], spans: &[Span]) -> Vec<Diagnostic> {
-    let Some(classes) = Classes::of(rules) else { return Vec::new() };
+    let Some(classes) = NameClasses::of(rules) else { return Vec::new() };
     let unreachable = classes.unreachable().into_iter();
     unreachable.map(|(rule, why)| warning(spans[rule], &why, spans)).collect()
 }
@@ -36,51 +36,51 @@ pub(super) fn unreachable_rules(rules: &[Rule], spans: &[Span]) -> Vec<Diagnosti
 /// Why a rule is never reached.
 #[derive(Debug, PartialEq, Eq)]
 enum Unreachable {
-    /// Earlier rules take what it would: these, or some that were not found in time.
+    /// Earlier rules decide all that it matches. Empty if they were not found in time.
     By(Vec<usize>),
-    /// There is no name that it matches.
+    /// It matches no name.
     NoName,
 }
 
 fn warning(span: Span, why: &Unreachable, spans: &[Span]) -> Diagnostic {
     let mut warning = Diagnostic::warning("unreachable-rule", span, "this rule is never reached");
-    let culprits = match why {
-        Unreachable::By(culprits) => culprits.as_slice(),
+    let shadowing = match why {
+        Unreachable::By(shadowing) => shadowing.as_slice(),
         Unreachable::NoName => {
             return warning
                 .label("its patterns match no name")
-                .help("the components of a name are not empty, and hold no NUL");
+                .help("the components of a name are not empty, and contain no NUL");
         }
     };
-    let text = match culprits {
-        [_] => "this rule takes all that it would",
-        _ => "this rule takes a part of what it would",
+    let text = match shadowing {
+        [_] => "this earlier rule decides all of these accesses",
+        _ => "this earlier rule decides some of these accesses",
     };
-    for &culprit in culprits.iter().take(CULPRITS_MAX) {
-        warning = warning.also(spans[culprit], text);
+    for &shadowing_rule in shadowing.iter().take(SHADOWING_RULES_MAX) {
+        warning = warning.also(spans[shadowing_rule], text);
     }
     warning.help("the first rule that matches decides: move the narrower rule up, or drop it")
 }
 
-/// Whether `rule` takes every access of this kind to the names that it matches.
-fn takes_all(rule: &Rule, kind: AccessKind) -> bool {
+/// Whether `rule` decides every access of this kind to the names that it matches.
+fn decides_all(rule: &Rule, kind: AccessKind) -> bool {
     rule.condition().is_none() && rule.kinds().contains(kind)
 }
 
-/// All names, by which rules match them.
-struct Classes<'a> {
+/// A partition of all names by which rules match them.
+struct NameClasses<'a> {
     rules: &'a [Rule],
     /// The rules that match every name, in order.
     everywhere: Vec<usize>,
-    /// The first of them that takes every access of each kind.
-    takers_everywhere: [Option<usize>; 2],
-    /// For each class that has a name, the other rules that match it, in order.
+    /// For each kind of access, the first of them that decides every access.
+    deciders_everywhere: [Option<usize>; 2],
+    /// For each nonempty class, the other rules that match it, in order.
     matching: Vec<Vec<usize>>,
-    /// For each of these classes, the first rule that takes every access of each kind.
-    takers: Vec<[Option<usize>; 2]>,
+    /// For each of these classes and each kind of access, the first rule that decides every access.
+    deciders: Vec<[Option<usize>; 2]>,
 }
 
-impl<'a> Classes<'a> {
+impl<'a> NameClasses<'a> {
     fn of(rules: &'a [Rule]) -> Option<Self> {
         let (everywhere, by_name): (Vec<usize>, Vec<usize>) = (0..rules.len())
             .partition(|&rule| rules[rule].patterns().iter().any(KnobPattern::matches_every_name));
@@ -108,36 +108,38 @@ impl<'a> Classes<'a> {
         let partition = partition.ok().filter(|_| matches.get() <= MATCHES_MAX)?;
         let inhabited = partition.inhabited();
         let matching = partition.classes().zip(inhabited).filter(|(_, is_inhabited)| *is_inhabited);
-        let takers_everywhere = AccessKind::ALL
-            .map(|kind| everywhere.iter().copied().find(|&rule| takes_all(&rules[rule], kind)));
+        let deciders_everywhere = AccessKind::ALL
+            .map(|kind| everywhere.iter().copied().find(|&rule| decides_all(&rules[rule], kind)));
         let matching: Vec<Vec<usize>> = matching.map(|(rules, _)| rules.clone()).collect();
-        let takers = |matching: &Vec<usize>| {
+        let deciders = |matching: &Vec<usize>| {
             AccessKind::ALL.map(|kind| {
-                let by_name = matching.iter().copied().find(|&rule| takes_all(&rules[rule], kind));
-                by_name.into_iter().chain(takers_everywhere[kind as usize]).min()
+                let by_name = matching.iter().copied().find(|&rule| decides_all(&rules[rule], kind));
+                by_name.into_iter().chain(deciders_everywhere[kind as usize]).min()
             })
         };
-        let takers = matching.iter().map(takers).collect();
-        Some(Self { rules, everywhere, takers_everywhere, matching, takers })
+        let deciders = matching.iter().map(deciders).collect();
+        Some(Self { rules, everywhere, deciders_everywhere, matching, deciders })
     }
 
-    /// The rules that are never tried, in order, each with the earlier ones that take what it would.
+    /// The rules that are never tried, in order, each with the earlier rules that shadow it.
     fn unreachable(&self) -> Vec<(usize, Unreachable)> {
         let mut is_reached = vec![false; self.rules.len()];
         let mut classes_of = vec![Vec::new(); self.rules.len()];
-        // Of each kind, the last rule that is tried for some name: no rule after it is.
+        // For each kind, the last rule that is tried for some name.
         let mut last = [0; 2];
-        let is_tried = |rule: usize, takers: [usize; 2]| {
-            let kinds = AccessKind::ALL.into_iter().zip(takers);
-            kinds.into_iter().any(|(kind, taker)| self.rules[rule].kinds().contains(kind) && rule <= taker)
+        let is_tried = |rule: usize, deciders: [usize; 2]| {
+            let kinds = AccessKind::ALL.into_iter().zip(deciders);
+            kinds
+                .into_iter()
+                .any(|(kind, decider)| self.rules[rule].kinds().contains(kind) && rule <= decider)
         };
         for (class, matching) in self.matching.iter().enumerate() {
-            let takers = self.takers[class].map(|taker| taker.unwrap_or(usize::MAX));
+            let deciders = self.deciders[class].map(|decider| decider.unwrap_or(usize::MAX));
             for &rule in matching {
-                is_reached[rule] |= is_tried(rule, takers);
+                is_reached[rule] |= is_tried(rule, deciders);
                 classes_of[rule].push(class);
             }
-            last = [0, 1].map(|kind| takers[kind].max(last[kind]));
+            last = [0, 1].map(|kind| deciders[kind].max(last[kind]));
         }
         for &rule in &self.everywhere {
             is_reached[rule] = is_tried(rule, last);
@@ -150,7 +152,7 @@ impl<'a> Classes<'a> {
         }
         let all: Vec<usize> = (0..self.matching.len()).collect();
         let unreachable = (0..self.rules.len()).filter(|&rule| !is_reached[rule]);
-        let mut steps = CULPRIT_STEPS_MAX;
+        let mut steps = SHADOWING_STEPS_MAX;
         unreachable
             .map(|rule| {
                 let is_everywhere = self.everywhere.binary_search(&rule).is_ok();
@@ -158,18 +160,18 @@ impl<'a> Classes<'a> {
                 if classes.is_empty() {
                     return (rule, Unreachable::NoName);
                 }
-                (rule, Unreachable::By(self.culprits(rule, classes, &mut steps)))
+                (rule, Unreachable::By(self.shadowing_rules(rule, classes, &mut steps)))
             })
             .collect()
     }
 
-    /// The rules that deny accesses of this kind to some name that is too long to look at: the first whose patterns
-    /// might match it, as far as its last component tells.
+    /// The rules that deny accesses of this kind to names that are too long to look at: for each last component, the
+    /// first rule whose patterns might match.
     fn tried_for_long_names(&self, kind: AccessKind) -> BTreeSet<usize> {
-        let taker = self.takers_everywhere[kind as usize].unwrap_or(usize::MAX);
+        let decider = self.deciders_everywhere[kind as usize].unwrap_or(usize::MAX);
         let mut first_for: HashMap<Vec<u8>, usize> = HashMap::default();
         let mut tried = BTreeSet::new();
-        for (index, rule) in self.rules.iter().enumerate().take_while(|(index, _)| *index < taker) {
+        for (index, rule) in self.rules.iter().enumerate().take_while(|(index, _)| *index < decider) {
             if !rule.kinds().contains(kind) || self.everywhere.binary_search(&index).is_ok() {
                 continue;
             }
@@ -179,7 +181,7 @@ impl<'a> Classes<'a> {
                         first_for.entry(last).or_insert(index);
                     }),
                     None => {
-                        // It might match every name, so that no rule after it is tried.
+                        // It might match every name, so no rule after it is tried.
                         tried.extend(first_for.into_values());
                         tried.insert(index);
                         return tried;
@@ -191,31 +193,32 @@ impl<'a> Classes<'a> {
         tried
     }
 
-    /// The rules that take what `rule`, which matches these classes and no others, would: one if that is enough. None if there are no steps
-    /// left to look for them.
-    fn culprits(&self, rule: usize, classes: &[usize], steps: &mut usize) -> Vec<usize> {
+    /// The rules that shadow `rule`, which matches exactly these classes: a single one if that is enough. Empty if
+    /// there are no steps left.
+    fn shadowing_rules(&self, rule: usize, classes: &[usize], steps: &mut usize) -> Vec<usize> {
         let kinds = || AccessKind::ALL.into_iter().filter(|kind| self.rules[rule].kinds().contains(*kind));
-        let is_enough = |taker: usize| kinds().all(|kind| takes_all(&self.rules[taker], kind));
+        let is_enough = |decider: usize| kinds().all(|kind| decides_all(&self.rules[decider], kind));
         let mut step = || {
             *steps = steps.saturating_sub(1);
             *steps > 0
         };
-        let by_name = self.matching[classes[0]].iter().map(|&taker| (taker, false));
-        let everywhere = self.everywhere.iter().map(|&taker| (taker, true));
+        let by_name = self.matching[classes[0]].iter().map(|&decider| (decider, false));
+        let everywhere = self.everywhere.iter().map(|&decider| (decider, true));
         let mut earlier: Vec<(usize, bool)> =
-            by_name.chain(everywhere).filter(|&(taker, _)| taker < rule && is_enough(taker)).collect();
+            by_name.chain(everywhere).filter(|&(decider, _)| decider < rule && is_enough(decider)).collect();
         earlier.sort_unstable();
-        for (taker, is_everywhere) in earlier {
-            let takes = |class: &usize| is_everywhere || self.matching[*class].binary_search(&taker).is_ok();
-            if classes.iter().all(|class| step() && takes(class)) {
-                return vec![taker];
+        for (decider, is_everywhere) in earlier {
+            let shadows =
+                |class: &usize| is_everywhere || self.matching[*class].binary_search(&decider).is_ok();
+            if classes.iter().all(|class| step() && shadows(class)) {
+                return vec![decider];
             }
         }
-        let mut takers = BTreeSet::new();
+        let mut deciders = BTreeSet::new();
         for &class in classes.iter().take_while(|_| step()) {
-            takers.extend(kinds().filter_map(|kind| self.takers[class][kind as usize]));
+            deciders.extend(kinds().filter_map(|kind| self.deciders[class][kind as usize]));
         }
-        takers.into_iter().collect()
+        deciders.into_iter().collect()
     }
 }
 
@@ -231,11 +234,11 @@ mod tests {
             let patterns = patterns.split(' ').map(|pattern| KnobPattern::parse(pattern).unwrap());
             Rule::new(Action::Allow, Kinds::Write, patterns).unwrap()
         };
-        Classes::of(&patterns.iter().map(rule).collect::<Vec<_>>()).expect("few states").unreachable()
+        NameClasses::of(&patterns.iter().map(rule).collect::<Vec<_>>()).expect("few states").unreachable()
     }
 
     #[test]
-    fn a_pattern_takes_what_it_is_wider_than() {
+    fn a_wider_pattern_shadows_a_narrower_one() {
         for (narrow, wide) in [
             ("net.core.somaxconn", "net.**"),
             ("net.core.*", "net.**"),
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn two_notations_of_one_pattern_take_what_the_other_does() {
+    fn two_notations_of_one_pattern_shadow_each_other() {
         assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, By(vec![0]))]);
         assert_eq!(unreachable(&["[ab].c", "{a,b}.c"]), [(1, By(vec![0]))]);
     }
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn several_rules_together_take_what_none_takes_alone() {
+    fn several_rules_together_shadow_a_rule_that_none_shadows_alone() {
         assert_eq!(unreachable(&["a.[a-m]*", "a.[!a-m]*", "a.*"]), [(2, By(vec![0, 1]))]);
         assert_eq!(unreachable(&["a.b", "a.c", "x.y", "a.{b,c}"]), [(3, By(vec![0, 1]))]);
         assert_eq!(unreachable(&["a.b", "a.{b,c}"]), []);
@@ -278,25 +281,25 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_denies_names_that_are_too_long_is_reached() {
-        // The last component of a long name tells that the first one does not match it.
+    fn a_rule_that_denies_too_long_names_is_reachable() {
+        // By its last component, a long name cannot match the first rule.
         assert_eq!(unreachable(&["{a,b}", "[ab]"]), []);
         assert_eq!(unreachable(&["{a,b}.c", "[ab].c"]), [(1, By(vec![0]))]);
         assert_eq!(unreachable(&["{a,b}", "c.*", "[ab]"]), [(2, By(vec![0]))]);
     }
 
     #[test]
-    fn a_pattern_that_no_name_has_is_never_reached() {
+    fn a_rule_whose_pattern_matches_no_name_is_unreachable() {
         assert_eq!(unreachable(&["**.c", "{a.,b}.c", "{a.,b.}.c"]), [(1, By(vec![0])), (2, NoName)]);
     }
 
     #[test]
-    fn what_takes_too_many_states_to_tell_is_left_open() {
+    fn patterns_with_too_many_states_give_no_warnings() {
         let patterns = ["a.**", "a.*a???????????????????", "a.b"];
         let rules: Vec<Rule> = patterns
             .map(|pattern| KnobPattern::parse(pattern).unwrap())
             .map(|pattern| Rule::new(Action::Allow, Kinds::Write, [pattern]).unwrap())
             .into();
-        assert!(Classes::of(&rules).is_none());
+        assert!(NameClasses::of(&rules).is_none());
     }
 }

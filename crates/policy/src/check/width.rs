@@ -1,4 +1,4 @@
-//! Numbers of rules that knobs store as other ones, or that no write is allowed to reach.
+//! Warnings about numbers in rules that knobs store as other numbers, or that no write may contain.
 
 use super::Checker;
 use crate::syntax::{ActionSyntax, ConditionSyntax, RangeSyntax, RuleSyntax, Spanned, Term};
@@ -6,7 +6,7 @@ use crate::value::numbers;
 use crate::width::{Normalisation, Width};
 use crate::{AccessKind, Diagnostic, Integer, KnobPattern, Relation, Span, Value};
 
-/// A literal beside a number of the new value.
+/// A literal that is compared with a number of the new value.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
     literal: Integer,
@@ -14,7 +14,7 @@ struct Bound {
     lets_pass: LetsPass,
 }
 
-/// Which numbers the rule lets pass, as far as one bound goes.
+/// Which numbers a bound lets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LetsPass {
     /// None below this one.
@@ -28,7 +28,7 @@ enum LetsPass {
 }
 
 impl LetsPass {
-    fn those(relation: Relation, literal: i128) -> Self {
+    fn of(relation: Relation, literal: i128) -> Self {
         match relation {
             Relation::Less => Self::UpTo(literal - 1),
             Relation::LessOrEqual => Self::UpTo(literal),
@@ -44,7 +44,7 @@ impl LetsPass {
             Self::From(least) => Self::UpTo(least - 1),
             Self::UpTo(most) => Self::From(most + 1),
             Self::Exactly(_) => Self::Others,
-            // Which one it was makes no difference to the literal.
+            // For the literal, either end is the same.
             Self::Others => Self::Others,
         }
     }
@@ -84,7 +84,7 @@ impl Checker {
         }
     }
 
-    /// Warns of a denial of a number as a text, of which there are others for the same number.
+    /// Warns of a rule that denies a number as a text, since the same number can be written differently.
     fn texts_that_are_numbers(&mut self, condition: &Spanned<ConditionSyntax>, denied: bool) {
         match &condition.node {
             ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
@@ -116,23 +116,23 @@ impl Checker {
     fn text_that_is_a_number(&mut self, literal: &Spanned<Term>) {
         let Term::Text(text) = &literal.node else { return };
         let Ok(&[number]) = numbers(text.as_bytes(), Value::New).as_deref() else { return };
-        let message = format!("{text} is one text of many for the number {number}");
+        let message = format!("{text} is only one way to write the number {number}");
         let warning = Diagnostic::warning("number-as-text", literal.span, message)
-            .help("another spelling of it passes: compare with the number, without quotes");
+            .help("the same number written differently passes: compare with the number, without quotes");
         self.report(warning);
     }
 
-    /// Whether some knob that `pattern` matches may store `number` as it is.
+    /// Whether a knob that `pattern` matches may store `number` unchanged.
     fn may_be_stored(&self, pattern: &KnobPattern, number: Integer) -> bool {
         self.widths_of(pattern).any(|width| width.contains(number))
     }
 
-    /// The widths that knobs may have which `pattern` matches.
+    /// The widths of the knobs that `pattern` matches, as far as known.
     fn widths_of(&self, pattern: &KnobPattern) -> impl Iterator<Item = Width> {
         if let Some(name) = pattern.literal() {
             return vec![Width::of(name, &self.width_64)].into_iter();
         }
-        // Of a declared one it is not asked whether it overlaps.
+        // A declared pattern counts even if it does not overlap.
         let mut widths: Vec<Width> = self.width_64.first().map(|_| Width::Bits64).into_iter().collect();
         if let Some((_, width)) = Width::all_known().iter().find(|(known, _)| known == pattern) {
             widths.push(*width);
@@ -150,7 +150,7 @@ impl Checker {
         let (low, high) = width.bounds();
         let message = format!("a write of {} is denied here, whatever this rule says", bound.literal);
         let warning = Diagnostic::warning("beyond-width", bound.span, message)
-            .label(format!("`{pattern}` stores {low} to {high} as they are written"));
+            .label(format!("`{pattern}` stores {low} to {high} unchanged"));
         if width == Width::Bits32 {
             warning.help(format!("if its handler keeps 64 bits, declare it: `width 64 {pattern}`"))
         } else {
@@ -159,7 +159,8 @@ impl Checker {
     }
 }
 
-/// The literals beside numbers of the new value. If `negated`, what holds is not let pass.
+/// The literals that are compared with numbers of the new value. If `negated`, numbers for which the condition holds do
+/// not pass.
 fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec<Bound>) {
     match &condition.node {
         ConditionSyntax::All(parts) | ConditionSyntax::Any(parts) => {
@@ -170,16 +171,10 @@ fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec
             let mut left = first;
             for (relation, right) in links {
                 if let (true, Term::Integer(literal)) = (is_new(left), &right.node) {
-                    push(
-                        *literal,
-                        right.span,
-                        LetsPass::those(relation.node, literal.get()),
-                        negated,
-                        bounds,
-                    );
+                    push(*literal, right.span, LetsPass::of(relation.node, literal.get()), negated, bounds);
                 }
                 if let (Term::Integer(literal), true) = (&left.node, is_new(right)) {
-                    let mirrored = LetsPass::those(mirrored(relation.node), literal.get());
+                    let mirrored = LetsPass::of(mirrored(relation.node), literal.get());
                     push(*literal, left.span, mirrored, negated, bounds);
                 }
                 left = right;
@@ -229,9 +224,9 @@ fn mirrored(relation: Relation) -> Relation {
     }
 }
 
-/// What a knob that changes numbers like this makes of one that is let pass, and what to do.
+/// What a knob with this normalisation stores for a number that passes, and what to do about it.
 fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
-    // Of 100, 250 or 1000 ticks a second, a multiple of 20 ms is a whole number.
+    // At 100, 250 or 1000 ticks a second, a multiple of 20 ms is a whole number of ticks.
     const MILLISECONDS: i128 = 20;
     let (most, least) = match bound.lets_pass {
         LetsPass::UpTo(number) => (Some(number), None),
@@ -247,7 +242,7 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
             Some((
                 format!("{most} can be stored as a larger number"),
                 format!(
-                    "the knob counts ticks of the timer, and rounds up: a multiple of {MILLISECONDS}, such as {next}, stays"
+                    "the knob counts ticks of the timer, and rounds up: a multiple of {MILLISECONDS}, such as {next}, does not change"
                 ),
             ))
         }
@@ -255,11 +250,12 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
             let least = positive(least).filter(|least| least % 2 != 0)?;
             Some((
                 format!("{least} can be stored as {}", least - 1),
-                "the knob counts ticks of the timer, and rounds down: an even number stays".to_owned(),
+                "the knob counts ticks of the timer, and rounds down: an even number does not change"
+                    .to_owned(),
             ))
         }
         Normalisation::PowersOfTwo { least: smallest } => {
-            // 0 stays where nothing is too little.
+            // 0 does not change where there is no least value.
             let most = u64::try_from(most?).ok().filter(|most| *most > 0 || smallest > 0)?;
             let stays = |number: u64| number.is_power_of_two() && number >= smallest.into();
             let stored = most.max(smallest.into()).checked_next_power_of_two();
@@ -280,13 +276,16 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
             ))
         }
         Normalisation::CpuMask => Some((
-            format!("{} is no CPU mask: the knob reads hexadecimal digits without a prefix", bound.literal),
+            format!(
+                "{} is not a CPU mask: the knob reads hexadecimal digits without a prefix",
+                bound.literal
+            ),
             "compare it as a text, and list what is allowed".to_owned(),
         )),
         Normalisation::Own(how) => (bound.lets_pass != LetsPass::Others).then(|| {
             (
                 format!("this knob can store another number: {how}"),
-                "a bound on what is written says nothing certain of what it holds".to_owned(),
+                "a bound on what is written says nothing certain about what it holds".to_owned(),
             )
         }),
     }

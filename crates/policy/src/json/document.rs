@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[schemars(title = "knobgate policy")]
 pub(super) struct PolicyDocument {
-    /// Where the schema of this document is; means nothing.
+    /// Where the schema of this document is; ignored.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
     pub(super) schema: Option<String>,
     /// The name of the policy: letters, digits, `-`, `_` and `.`, at most 63.
@@ -16,16 +16,16 @@ pub(super) struct PolicyDocument {
     /// Whether decisions are enforced.
     #[serde(default)]
     pub(super) mode: ModeDocument,
-    /// What happens to an access that no rule takes.
+    /// What happens to an access that no rule matches.
     #[serde(default)]
     pub(super) defaults: DefaultsDocument,
     /// The rules, in order: the first that matches decides.
     #[serde(default)]
     pub(super) rules: Vec<RuleDocument>,
-    /// What the policy is known to do.
+    /// The tests of the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tests: Vec<TestDocument>,
-    /// Patterns, as in the language, of knobs whose handlers keep 64 bits of a number, other than those that are known to.
+    /// Patterns, as in the language, of knobs whose handlers keep 64 bits of a number, besides those that are known to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) width_64: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub(super) enum ModeDocument {
     /// Decide and enforce.
     #[default]
     Enforce,
-    /// Decide and report, and let every access pass.
+    /// Decide and report, but let every access pass.
     Audit,
 }
 
@@ -80,13 +80,13 @@ pub(super) enum FallbackActionDocument {
 pub(super) struct RuleDocument {
     /// What it does to an access that it matches.
     pub(super) action: ActionDocument,
-    /// The kinds of access that it looks at: one or both.
+    /// The kinds of access that it applies to: one or both.
     #[schemars(length(min = 1, max = 2))]
     pub(super) kinds: Vec<KindDocument>,
-    /// Patterns for the names of the knobs that it looks at, such as "net.ipv4.tcp_{rmem,wmem}".
+    /// Patterns for the names of the knobs that it applies to, such as "net.ipv4.tcp_{rmem,wmem}".
     #[schemars(length(min = 1))]
     pub(super) knobs: Vec<String>,
-    /// What must hold besides.
+    /// The condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<ConditionDocument>,
     /// Whether an event is sent; absent, for denials and rewrites.
@@ -98,9 +98,9 @@ pub(super) struct RuleDocument {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KindDocument {
-    /// read(2) and its relatives.
+    /// read(2), pread(2), readv(2) and so on.
     Read,
-    /// write(2) and its relatives.
+    /// write(2), pwrite(2), writev(2) and so on.
     Write,
 }
 
@@ -124,10 +124,10 @@ pub(super) enum ActionDocument {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RangeDocument {
-    /// The lowest member; absent, there is none.
+    /// The lowest member; absent, there is no lower bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) low: Option<IntegerDocument>,
-    /// The highest member; absent, there is none.
+    /// The highest member; absent, there is no upper bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) high: Option<IntegerDocument>,
 }
@@ -136,7 +136,7 @@ pub(super) struct RangeDocument {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub(super) struct IntegerDocument(#[schemars(range(min = i64::MIN, max = u64::MAX))] pub(super) i128);
 
-/// Bytes: a string, or what is not UTF-8 in hexadecimal.
+/// Bytes: a string, or hexadecimal for what is not UTF-8.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum TextDocument {
@@ -190,7 +190,7 @@ pub(super) struct ChainDocument {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LinkDocument {
-    /// How the operand before is related to this one.
+    /// The relation of the previous operand to this one.
     pub(super) relation: RelationDocument,
     /// This operand.
     pub(super) operand: OperandDocument,
@@ -225,7 +225,7 @@ pub(super) enum RelationDocument {
 pub(super) struct InRangeDocument {
     /// What is tested.
     pub(super) operand: OperandDocument,
-    /// In which range.
+    /// The range.
     pub(super) range: RangeDocument,
 }
 
@@ -246,9 +246,9 @@ pub(super) struct InSetDocument {
 pub(super) enum OperandDocument {
     /// A literal.
     Literal(IntegerDocument),
-    /// What is written, which is exactly one number.
+    /// The new value, which must be exactly one number.
     New,
-    /// What the knob holds, which is exactly one number.
+    /// The current value, which must be exactly one number.
     Old,
     /// One number of a value.
     Element(ElementDocument),
@@ -276,9 +276,9 @@ pub(super) struct ElementDocument {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ValueDocument {
-    /// What is written.
+    /// The new value.
     New,
-    /// What the knob holds.
+    /// The current value.
     Old,
 }
 
@@ -288,7 +288,7 @@ pub(super) enum ValueDocument {
 pub(super) struct TextConditionDocument {
     /// What is tested.
     pub(super) operand: TextOperandDocument,
-    /// For what.
+    /// The test.
     pub(super) test: TextTestDocument,
 }
 
@@ -296,9 +296,9 @@ pub(super) struct TextConditionDocument {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TextOperandDocument {
-    /// The text of what is written.
+    /// The text of the new value.
     New,
-    /// The text of what the knob holds.
+    /// The text of the current value.
     Old,
     /// The name of the task.
     Comm,
@@ -314,7 +314,7 @@ pub(super) enum TextTestDocument {
     Differs(TextDocument),
     /// It is one of these.
     In(Vec<TextDocument>),
-    /// The glob matches it, in which `*` matches anything.
+    /// The glob matches it; `*` matches anything.
     Matches(String),
     /// It starts with this text.
     StartsWith(TextDocument),
@@ -328,20 +328,20 @@ pub(super) enum TextTestDocument {
 pub(super) struct TestDocument {
     /// What the test states.
     pub(super) name: String,
-    /// Its accesses, with what must become of each.
+    /// Its accesses, each with the expected verdict.
     pub(super) steps: Vec<StepDocument>,
 }
 
-/// One access with what must become of it.
+/// One access with the expected verdict.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StepDocument {
     /// The knob.
     pub(super) knob: String,
-    /// What is written; absent, it is a read.
+    /// The new value; absent, the access is a read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) new: Option<TextDocument>,
-    /// What the knob holds; absent, it cannot be read.
+    /// The current value; absent, it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) old: Option<TextDocument>,
     /// The file position in bytes.
@@ -356,7 +356,7 @@ pub(super) struct StepDocument {
     /// The name of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) comm: Option<TextDocument>,
-    /// What must become of it.
+    /// The expected verdict.
     pub(super) expect: ExpectedDocument,
 }
 
@@ -366,7 +366,7 @@ pub(super) struct StepDocument {
 pub(super) enum ExpectedDocument {
     /// It passes as it is.
     Allow,
-    /// It is denied with this errno, or with any if that is null.
+    /// It is denied with this errno, or with any errno if this is null.
     Deny(Option<String>),
     /// It is rewritten to exactly these bytes.
     Set(TextDocument),

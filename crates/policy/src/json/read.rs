@@ -1,6 +1,6 @@
-//! From documents to policies. Every error is noted with the path of what is wrong.
+//! From documents to policies. Every error is recorded with the path of what is wrong.
 
-use super::JsonError;
+use super::JsonDiagnostic;
 use super::document::{
     ActionDocument, ConditionDocument, DefaultsDocument, ExpectedDocument, FallbackActionDocument,
     FallbackDocument, IntegerDocument, KindDocument, ModeDocument, OperandDocument, PolicyDocument,
@@ -14,20 +14,20 @@ use crate::{
     TextOperand, TextTest, Value, ValueText,
 };
 
-/// The policy that `document` states, or all that is wrong with it.
-pub(super) fn policy(document: &PolicyDocument) -> Result<Policy, Vec<JsonError>> {
-    let mut reader = Reader { path: String::new(), errors: Vec::new() };
+/// The policy in `document`, or all errors in it.
+pub(super) fn policy(document: &PolicyDocument) -> Result<Policy, Vec<JsonDiagnostic>> {
+    let mut reader = DocumentReader { path: String::new(), errors: Vec::new() };
     reader.policy(document).ok_or(reader.errors)
 }
 
-/// What its methods return is absent where something is wrong, which they have noted then.
-struct Reader {
-    /// Where in the document we are.
+/// Its methods record errors, and return `None` after one.
+struct DocumentReader {
+    /// The current path in the document.
     path: String,
-    errors: Vec<JsonError>,
+    errors: Vec<JsonDiagnostic>,
 }
 
-impl Reader {
+impl DocumentReader {
     fn policy(&mut self, document: &PolicyDocument) -> Option<Policy> {
         let policy = self.at("name", |reader| reader.valid(Policy::new(document.name.as_str())));
         let defaults = self.at("defaults", |reader| reader.defaults(&document.defaults));
@@ -129,7 +129,7 @@ impl Reader {
     fn range(&mut self, document: &RangeDocument) -> Option<Range> {
         let low = document.low.map(|low| self.at("low", |reader| reader.integer(&low)));
         let high = document.high.map(|high| self.at("high", |reader| reader.integer(&high)));
-        // An end that is absent is fine, and one that is wrong is not.
+        // An absent end is fine, and a wrong one is not.
         let end = |end: Option<Option<Integer>>| end.map_or(Some(None), |end| end.map(Some));
         self.valid(Range::new(end(low)?, end(high)?))
     }
@@ -261,7 +261,7 @@ impl Reader {
         self.valid(TestStep::new(access, expected?))
     }
 
-    /// All of `items`, in the member `name` of what we are at.
+    /// All of `items`, which are the member `name` of the current path.
     fn each<T, U>(
         &mut self,
         name: &str,
@@ -276,7 +276,7 @@ impl Reader {
         items.into_iter().collect()
     }
 
-    /// Does something further inside the document.
+    /// Does something at a step below the current path.
     fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let length = self.path.len();
         self.path.push_str(if length == 0 { "" } else { "." });
@@ -286,9 +286,9 @@ impl Reader {
         result
     }
 
-    /// What was made.
-    fn valid<T>(&mut self, made: Result<T, impl Into<PolicyError>>) -> Option<T> {
-        made.map_or_else(
+    /// The value. An error is recorded.
+    fn valid<T>(&mut self, result: Result<T, impl Into<PolicyError>>) -> Option<T> {
+        result.map_or_else(
             |error| {
                 let error = error.into();
                 self.error(error.to_string(), error.help())
@@ -297,9 +297,9 @@ impl Reader {
         )
     }
 
-    /// Notes an error; there is nothing then.
+    /// Records an error.
     fn error<T>(&mut self, message: impl Into<String>, help: Option<String>) -> Option<T> {
-        self.errors.push(JsonError { path: self.path.clone(), message: message.into(), help });
+        self.errors.push(JsonDiagnostic { path: self.path.clone(), message: message.into(), help });
         None
     }
 }

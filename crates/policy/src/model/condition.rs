@@ -1,4 +1,4 @@
-//! Conditions: what must hold of an access besides its kind and name.
+//! Conditions on an access, besides its kind and name.
 
 use super::{List, PolicyError, Range, ValueText};
 use crate::{Integer, TextGlob, limits};
@@ -23,21 +23,21 @@ pub enum Condition {
     Text(TextOperand, TextTest),
 }
 
-/// `a < b <= c`: holds where every link does. There is at least one link, and none compares two literals.
+/// `a < b <= c`: holds if every link does. There is at least one link, and none compares two literals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     first: Operand,
     links: Vec<(Relation, Operand)>,
 }
 
-/// `… in A..B`: the operand is no literal, and at least one end is given.
+/// `… in A..B`: the operand is not a literal, and at least one end is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InRange {
     operand: Operand,
     range: Range,
 }
 
-/// `… in {1, 2}`: the operand is no literal.
+/// `… in {1, 2}`: the operand is not a literal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InSet {
     operand: Operand,
@@ -80,7 +80,7 @@ pub enum Operand {
     Gid,
 }
 
-/// The place of a number in a value: it counts from 0 and is below [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
+/// The index of a number in a value: it counts from 0 and is below [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ElementIndex(u8);
 
@@ -96,7 +96,7 @@ pub enum Value {
 /// A text in a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextOperand {
-    /// The text of `new` or `old`: what stands before the first newline or NUL.
+    /// The text of `new` or `old`: everything before the first newline or NUL.
     Value(Value),
     /// `comm`: the name of the task, at most [`COMM_MAX`](limits::COMM_MAX) bytes.
     Comm,
@@ -160,7 +160,7 @@ impl Condition {
         InSet::new(operand, members).map(Self::InSet)
     }
 
-    /// Whether some operand of it is the new value, or a part of it.
+    /// Whether an operand is the new value or a part of it.
     pub(crate) fn looks_at_new(&self) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::looks_at_new),
@@ -172,7 +172,7 @@ impl Condition {
         }
     }
 
-    /// How deep its parts are inside each other.
+    /// How deep it is nested.
     pub(crate) fn depth(&self) -> usize {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -185,7 +185,7 @@ impl Condition {
 }
 
 impl Chain {
-    /// `first`, then each operand with its relation to the one before.
+    /// `first`, then each operand with the previous operand's relation to it.
     ///
     /// # Errors
     /// No links, or two literals that are compared with each other.
@@ -205,12 +205,12 @@ impl Chain {
         self.first
     }
 
-    /// The others, each with its relation to the one before; at least one.
+    /// The others, each with the previous operand's relation to it; at least one.
     pub fn links(&self) -> &[(Relation, Operand)] {
         &self.links
     }
 
-    /// Each link as a chain of its own.
+    /// Each link as a separate chain.
     pub fn pairs(&self) -> impl Iterator<Item = Self> {
         let lefts = self.operands();
         lefts.zip(&self.links).map(|(first, link)| Self { first, links: vec![*link] })
@@ -242,7 +242,7 @@ impl InRange {
         self.operand
     }
 
-    /// In which range.
+    /// The range.
     pub fn range(&self) -> Range {
         self.range
     }

@@ -1,24 +1,24 @@
-//! What can be wrong with the parts of a policy.
+//! Errors in the parts of a policy.
 
 use crate::{NotASysctl, NotationError, limits};
 
-/// Why something is no policy, or no part of one.
+/// Why something is not a valid policy, or not a valid part of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// A name with other characters, or without any.
-    #[error("names of policies have letters, digits, `-`, `_` and `.`, and are not empty")]
+    #[error("a policy name is not empty, and consists of letters, digits, `-`, `_` and `.`")]
     BadName,
     /// A name of more than [`POLICY_NAME_MAX`](limits::POLICY_NAME_MAX) bytes.
     #[error("the name of a policy has at most {} bytes", limits::POLICY_NAME_MAX)]
     NameTooLong,
     /// A rule without patterns.
-    #[error("a rule looks at one knob at least")]
+    #[error("a rule needs at least one pattern")]
     NoPatterns,
-    /// What should be a pattern is none.
+    /// An invalid pattern.
     #[error("{} (at byte {})", .0.kind, .0.span.start)]
     Pattern(#[from] NotationError),
-    /// A name or pattern of what is no sysctl.
+    /// A name or pattern of something that is not a sysctl.
     #[error(transparent)]
     NotASysctl(#[from] NotASysctl),
     /// `set`, `clamp` or `ignore` in a rule that is not for writes alone.
@@ -27,26 +27,26 @@ pub enum PolicyError {
     /// A condition on the new value in a rule for reads alone.
     #[error("a read has no new value")]
     NewOfRead,
-    /// Conditions more than [`NESTING_MAX`](limits::NESTING_MAX) inside each other.
+    /// Conditions that are nested more than [`NESTING_MAX`](limits::NESTING_MAX) deep.
     #[error("conditions are nested more than {} deep", limits::NESTING_MAX)]
     ConditionTooDeep,
     /// `and` or `or` with less than two parts.
-    #[error("expected two conditions or more")]
+    #[error("expected at least two conditions")]
     TooFewConditions,
     /// A chain of comparisons that compares nothing.
-    #[error("a chain has one link at least")]
+    #[error("a chain needs at least one link")]
     NoLinks,
     /// A literal that is compared with a literal, or that is tested.
     #[error("this compares two literals")]
     OnlyLiterals,
     /// A range whose low end is above its high one.
-    #[error("there is nothing in this range")]
+    #[error("this range is empty")]
     EmptyRange,
     /// A test for a range without ends.
-    #[error("everything is in this range")]
+    #[error("this range contains everything")]
     EndlessRange,
     /// A test for a set without members.
-    #[error("there is nothing in this set")]
+    #[error("this set is empty")]
     EmptySet,
     /// An index that is not below [`ELEMENTS_MAX`](limits::ELEMENTS_MAX).
     #[error("there is no element {index}")]
@@ -55,7 +55,7 @@ pub enum PolicyError {
         index: i128,
     },
     /// A `clamp` without ranges.
-    #[error("there are no ranges here")]
+    #[error("this clamp has no ranges")]
     NoRanges,
     /// A `clamp` with more than [`ELEMENTS_MAX`](limits::ELEMENTS_MAX) ranges.
     #[error("a clamp has at most {} ranges", limits::ELEMENTS_MAX)]
@@ -66,11 +66,11 @@ pub enum PolicyError {
         /// How many it has.
         length: usize,
     },
-    /// A newline or a NUL in a text that the whole of a value should be.
+    /// A newline or a NUL in a text that a whole value is compared with.
     #[error("no value has this text")]
     NotOneLine,
     /// A newline or a NUL in a text that `set` writes.
-    #[error("the text that `set` writes holds a {}", if *.byte == 0 { "NUL" } else { "newline" })]
+    #[error("the text that `set` writes contains a {}", if *.byte == 0 { "NUL" } else { "newline" })]
     ReplacementNotOneLine {
         /// The first of them.
         byte: u8,
@@ -102,7 +102,7 @@ impl PolicyError {
             }
             Self::NotOneLine => "the text of a value ends before its first newline or NUL: drop what follows",
             Self::ReplacementNotOneLine { .. } => {
-                "what is written ends there for the kernel; padding is added by itself"
+                "the kernel takes the value only up to there; padding is added automatically"
             }
             _ => return None,
         };

@@ -1,14 +1,14 @@
-//! Lists whose length is bounded.
+//! Lists of bounded length.
 
 use std::ops::{Deref, DerefMut};
 
-/// At least `MIN` and at most `MAX` items. It reads like a slice.
+/// At least `MIN` and at most `MAX` items. It dereferences to a slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List<T, const MIN: usize, const MAX: usize = { usize::MAX }>(Vec<T>);
 
 /// Too few items for a [`List`], or too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected {min} to {max} items, and there are {found}")]
+#[error("expected {min} to {max} items, found {found}")]
 pub struct WrongLength {
     /// The least number of items.
     pub min: usize,
@@ -38,7 +38,7 @@ impl<T, const MIN: usize, const MAX: usize> Deref for List<T, MIN, MAX> {
     }
 }
 
-/// Items can be replaced, and none is added or taken out.
+/// Items can be changed, but not added or removed.
 impl<T, const MIN: usize, const MAX: usize> DerefMut for List<T, MIN, MAX> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0

@@ -3,7 +3,7 @@
 use super::{PolicyError, Rule, Test};
 use crate::{AccessKind, Errno, KnobPattern, limits};
 
-/// An ordered list of rules, the defaults, a mode, and the tests that came with them.
+/// An ordered list of rules, the defaults, a mode, and tests.
 ///
 /// ```
 /// use knobgate_policy::{Action, Condition, Kinds, Operand, Policy, Range, Rule, Value, print};
@@ -31,10 +31,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of this name that states nothing: it has the [`Defaults`] and no rules.
+    /// An empty policy with this name: the [`Defaults`] and no rules.
     ///
     /// # Errors
-    /// A name that is empty, has other characters than letters, digits, `-`, `_` and `.`, or is longer than
+    /// A name that is empty, contains characters other than letters, digits, `-`, `_` and `.`, or is longer than
     /// [`POLICY_NAME_MAX`](limits::POLICY_NAME_MAX).
     pub fn new(name: impl Into<String>) -> Result<Self, PolicyError> {
         let name = name.into();
@@ -94,7 +94,7 @@ impl Policy {
         self.mode
     }
 
-    /// What happens to an access that no rule takes.
+    /// What happens to an access that no rule matches.
     pub fn defaults(&self) -> Defaults {
         self.defaults
     }
@@ -109,14 +109,13 @@ impl Policy {
         &self.tests
     }
 
-    /// `width 64 …`: knobs whose handlers keep 64 bits of a number, other than those that are
-    /// [known](crate::Width::all_known).
+    /// `width 64 …`: knobs whose handlers keep 64 bits of a number, besides the [known](crate::Width::all_known) ones.
     pub fn width_64(&self) -> &[KnobPattern] {
         &self.width_64
     }
 }
 
-/// Whether names of policies may have this character.
+/// Whether policy names may contain this character.
 pub(crate) fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
@@ -127,25 +126,25 @@ pub enum Mode {
     /// Decide and enforce.
     #[default]
     Enforce,
-    /// Decide and report, and let every access pass as it is.
+    /// Decide and report, but let every access pass unchanged.
     Audit,
 }
 
 /// The default for each kind of access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defaults {
-    /// For reads; `allow` in a policy that states none.
+    /// For reads; by default `allow`.
     pub read: Fallback,
-    /// For writes; `deny` in a policy that states none.
+    /// For writes; by default `deny`.
     pub write: Fallback,
 }
 
 /// What one default does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallback {
-    /// Let it pass, or the errno with which to deny it.
+    /// Allow, or deny with an errno.
     pub action: FallbackAction,
-    /// `log` or `nolog` as written; absent, a denial logs.
+    /// `log` or `nolog` as written; without one, a denial logs.
     pub log: Option<bool>,
 }
 
@@ -159,7 +158,7 @@ pub enum FallbackAction {
 }
 
 impl Fallback {
-    /// Whether an event is sent when this default decides: as written, else for denials.
+    /// Whether an event is sent when this default decides: as written, otherwise for denials.
     pub fn logs(&self) -> bool {
         self.log.unwrap_or(self.action != FallbackAction::Allow)
     }
@@ -176,7 +175,7 @@ impl Defaults {
 }
 
 impl Default for Defaults {
-    /// What a policy gets that states none: `read allow`, `write deny`.
+    /// The defaults of a policy that does not state any: `read allow`, `write deny`.
     fn default() -> Self {
         Self {
             read: Fallback { action: FallbackAction::Allow, log: None },

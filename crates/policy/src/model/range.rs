@@ -14,7 +14,7 @@ impl Range {
     /// Every integer.
     pub const ALL: Self = Self { low: None, high: None };
 
-    /// From `low` to `high`; where one is absent, there is no such end.
+    /// From `low` to `high`; without one, the range has no such end.
     ///
     /// # Errors
     /// A low end above the high one.
@@ -25,12 +25,12 @@ impl Range {
         }
     }
 
-    /// The lowest member; absent, there is none.
+    /// The lowest member; absent, there is no lower bound.
     pub fn low(&self) -> Option<Integer> {
         self.low
     }
 
-    /// The highest member; absent, there is none.
+    /// The highest member; absent, there is no upper bound.
     pub fn high(&self) -> Option<Integer> {
         self.high
     }
@@ -40,7 +40,7 @@ impl Range {
         self.clamp(integer) == integer
     }
 
-    /// The member that is nearest to `integer`.
+    /// The member closest to `integer`.
     pub fn clamp(&self, integer: Integer) -> Integer {
         let integer = self.low.map_or(integer, |low| integer.max(low));
         self.high.map_or(integer, |high| integer.min(high))

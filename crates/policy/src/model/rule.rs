@@ -1,4 +1,4 @@
-//! Rules: what one does to which accesses.
+//! Rules: actions for accesses.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ pub struct Rule {
     log: Option<bool>,
 }
 
-/// Which kinds of access a rule looks at; at least one.
+/// The kinds of access that a rule applies to; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinds {
     /// `read`
@@ -56,7 +56,8 @@ impl Rule {
     /// ```
     ///
     /// # Errors
-    /// What is no pattern, or matches no sysctl; no patterns at all; an action that rewrites, if it is not for writes alone.
+    /// An invalid pattern, or one that matches no sysctl; no patterns; an action that rewrites in a rule that is not
+    /// for writes alone.
     pub fn new<P>(
         action: Action,
         kinds: Kinds,
@@ -91,7 +92,7 @@ impl Rule {
         Ok(Self { condition, ..self })
     }
 
-    /// The same that logs or does not; `None` for what it does by itself.
+    /// The same with `log`, with `nolog`, or with neither.
     #[must_use]
     pub fn with_log(self, log: impl Into<Option<bool>>) -> Self {
         Self { log: log.into(), ..self }
@@ -102,33 +103,33 @@ impl Rule {
         &self.action
     }
 
-    /// The kinds of access that it looks at.
+    /// The kinds of access that it applies to.
     pub fn kinds(&self) -> Kinds {
         self.kinds
     }
 
-    /// The knobs that it looks at; never empty.
+    /// The patterns of the knobs that it applies to; never empty.
     pub fn patterns(&self) -> &[KnobPattern] {
         &self.patterns
     }
 
-    /// What must hold besides.
+    /// Its condition.
     pub fn condition(&self) -> Option<&Condition> {
         self.condition.as_ref()
     }
 
-    /// `log` or `nolog` as written; absent, denials and rewrites log.
+    /// `log` or `nolog` as written; without one, denials and rewrites log.
     pub fn log(&self) -> Option<bool> {
         self.log
     }
 
-    /// Whether an event is sent when this rule decides: as written, else for denials and rewrites.
+    /// Whether an event is sent when this rule decides: as written, otherwise for denials and rewrites.
     pub fn logs(&self) -> bool {
         self.log.unwrap_or(self.action != Action::Allow)
     }
 }
 
-/// Whether a rule for `kinds` may rewrite, or look at the new value, where it does.
+/// Checks that a rule for `kinds` may rewrite, or look at the new value, if it does.
 pub(crate) fn check_kinds(kinds: Kinds, rewrites: bool, looks_at_new: bool) -> Result<(), PolicyError> {
     match kinds {
         Kinds::Read | Kinds::Both if rewrites => Err(PolicyError::RewrittenRead),
@@ -138,7 +139,7 @@ pub(crate) fn check_kinds(kinds: Kinds, rewrites: bool, looks_at_new: bool) -> R
 }
 
 impl Kinds {
-    /// Whether accesses of `kind` are among them.
+    /// Whether `kind` is one of them.
     pub fn contains(self, kind: AccessKind) -> bool {
         use AccessKind::{Read, Write};
         matches!((self, kind), (Kinds::Both, _) | (Kinds::Read, Read) | (Kinds::Write, Write))
@@ -182,7 +183,7 @@ impl TryFrom<&str> for KnobPattern {
     }
 }
 
-/// For patterns that need no reading.
+/// For patterns that are already parsed.
 impl From<Infallible> for PolicyError {
     fn from(never: Infallible) -> Self {
         match never {}

@@ -8,7 +8,7 @@ use crate::{Access, AccessKind, Errno, Text, limits};
 pub struct Test {
     /// What the test states.
     pub name: String,
-    /// Its accesses with what must become of each; each stands for itself.
+    /// Its accesses, each with the expected verdict. They do not affect each other.
     pub steps: Vec<TestStep>,
 }
 
@@ -31,10 +31,10 @@ pub enum Expected {
 }
 
 impl TestStep {
-    /// The statement that this must become of `access`.
+    /// The statement that `access` has this verdict.
     ///
     /// # Errors
-    /// A read that is rewritten; a knob that is no sysctl; a task whose name is longer than
+    /// A read that is rewritten; a knob that is not a sysctl; a task whose name is longer than
     /// [`COMM_MAX`](limits::COMM_MAX), or holds a NUL.
     pub fn new(access: Access, expected: Expected) -> Result<Self, PolicyError> {
         if access.kind() == AccessKind::Read && matches!(expected, Expected::Set(_)) {
@@ -50,7 +50,7 @@ impl TestStep {
         &self.access
     }
 
-    /// What must become of it.
+    /// The expected verdict.
     pub fn expected(&self) -> &Expected {
         &self.expected
     }

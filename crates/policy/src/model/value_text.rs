@@ -1,11 +1,11 @@
-//! Texts that values are compared with, or replaced by.
+//! Texts that values are compared with or replaced by.
 
 use std::fmt;
 
 use super::PolicyError;
 use crate::{Text, limits};
 
-/// A text that the whole of a value can be: at most [`VALUE_MAX`](limits::VALUE_MAX) bytes, and without NUL and newline,
+/// A text that can be a whole value: at most [`VALUE_MAX`](limits::VALUE_MAX) bytes, and without NUL and newline,
 /// where the text of a value ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ValueText(Text);

@@ -1,18 +1,18 @@
-//! From a notation to pieces.
+//! From text to pieces.
 
 use super::{Notation, NotationError, NotationErrorKind, is_reserved, merged, push, size};
 use crate::model::ends_text;
 use crate::{Span, limits};
 use knobgate_glob::Piece;
 
-/// The pieces that `text` stands for: adjacent literals are one, as are adjacent stars, and no literal is empty.
+/// The pieces of `text`. Adjacent literals are merged, as are adjacent stars, and no literal is empty.
 pub(crate) fn parse(text: &[u8], notation: Notation) -> Result<Vec<Piece>, NotationError> {
-    let mut reader = Reader { text, at: 0, notation, separator: None, behind_separator: false };
+    let mut reader = NotationReader { text, at: 0, notation, separator: None, after_separator: false };
     if notation != Notation::Text {
         reader.check_start()?;
     }
     let pieces = reader.sequence(0)?;
-    if reader.behind_separator {
+    if reader.after_separator {
         return Err(reader.error(NotationErrorKind::TrailingSeparator, text.len() - 1));
     }
     if let Some(kind) = misplaced_separator(&pieces).filter(|_| notation != Notation::Text) {
@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &[u8], notation: Notation) -> Result<Vec<Piece>, Notat
     Ok(pieces)
 }
 
-/// Whether a value would need a newline or a NUL in its text, where that ends.
+/// Whether a value would need a newline or a NUL in its text to match.
 fn has_line_end(pieces: &[Piece]) -> bool {
     pieces.iter().any(|piece| match piece {
         Piece::Literal(bytes) => bytes.iter().copied().any(ends_text),
@@ -36,7 +36,7 @@ fn has_line_end(pieces: &[Piece]) -> bool {
     })
 }
 
-/// What is wrong with separators that stood alone between braces.
+/// The error in separators next to braces.
 fn misplaced_separator(pieces: &[Piece]) -> Option<NotationErrorKind> {
     let literal = |piece: Option<&Piece>, is: fn(&[u8]) -> bool| matches!(piece, Some(Piece::Literal(bytes)) if is(bytes));
     if literal(pieces.first(), |bytes| bytes.starts_with(b"/")) {
@@ -53,23 +53,23 @@ fn misplaced_separator(pieces: &[Piece]) -> Option<NotationErrorKind> {
     }
 }
 
-struct Reader<'a> {
+struct NotationReader<'a> {
     text: &'a [u8],
     at: usize,
     notation: Notation,
-    /// The first separator met.
+    /// The first separator.
     separator: Option<u8>,
-    /// Whether the last thing read was a separator.
-    behind_separator: bool,
+    /// Whether the last character was a separator.
+    after_separator: bool,
 }
 
-impl Reader<'_> {
+impl NotationReader<'_> {
     fn check_start(&self) -> Result<(), NotationError> {
         let text = self.text;
         if text.is_empty() {
             return Err(NotationError { kind: NotationErrorKind::Empty, span: Span::default() });
         }
-        // A folder of this name exists nowhere below `/proc/sys`.
+        // There is no directory of this name below `/proc/sys`.
         let path = text.strip_prefix(b"/").unwrap_or(text);
         if [&b"proc/sys"[..], b"proc.sys"].iter().any(|prefix| path.starts_with(prefix))
             && matches!(path.get(8), None | Some(b'.' | b'/'))
@@ -94,7 +94,7 @@ impl Reader<'_> {
             if self.notation == Notation::Name && matches!(byte, b'*' | b'?' | b'[' | b'{') {
                 return Err(self.error(NotationErrorKind::GlobInName, start));
             }
-            let was_behind_separator = std::mem::take(&mut self.behind_separator);
+            let was_after_separator = std::mem::take(&mut self.after_separator);
             self.at += 1;
             let piece = match byte {
                 b'*' if self.notation == Notation::Pattern && self.text.get(self.at) == Some(&b'*') => {
@@ -110,11 +110,11 @@ impl Reader<'_> {
                 b'\\' => Piece::Literal(vec![self.escaped(start)?]),
                 b'.' | b'/' if self.notation != Notation::Text => {
                     if *self.separator.get_or_insert(byte) == byte {
-                        if was_behind_separator {
+                        if was_after_separator {
                             let span = Span::new(start - 1, start + 1);
                             return Err(NotationError { kind: NotationErrorKind::EmptyComponent, span });
                         }
-                        self.behind_separator = true;
+                        self.after_separator = true;
                         Piece::Literal(vec![b'/'])
                     } else {
                         Piece::Literal(vec![b'.'])
@@ -130,7 +130,7 @@ impl Reader<'_> {
         Ok(pieces)
     }
 
-    /// `{a,b}`, whose `{` stands at `start`.
+    /// `{a,b}`, with its `{` at `start`.
     fn alternatives(&mut self, start: usize, nesting: usize) -> Result<Piece, NotationError> {
         if nesting > limits::NESTING_MAX {
             return Err(self.error(NotationErrorKind::TooDeep, start));
@@ -138,7 +138,7 @@ impl Reader<'_> {
         let mut branches = Vec::new();
         loop {
             branches.push(self.sequence(nesting)?);
-            self.behind_separator = false;
+            self.after_separator = false;
             self.at += 1;
             match self.text.get(self.at - 1) {
                 Some(b',') => {}
@@ -152,7 +152,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `[a-z]`, whose `[` stands at `start`.
+    /// `[a-z]`, with its `[` at `start`.
     fn class(&mut self, start: usize) -> Result<Piece, NotationError> {
         let negated = self.text.get(self.at) == Some(&b'!');
         self.at += usize::from(negated);
@@ -208,14 +208,14 @@ impl Reader<'_> {
         }
     }
 
-    /// What is behind the `\` at `start`.
+    /// The byte that is escaped by the `\` at `start`.
     fn escaped(&mut self, start: usize) -> Result<u8, NotationError> {
         let names = self.notation != Notation::Text;
         let Some(&byte) = self.text.get(self.at) else {
             return Err(self.error(NotationErrorKind::EndsInEscape, start));
         };
         self.at += 1;
-        let spelled_out = match byte {
+        let escaped = match byte {
             b'x' => {
                 let digit = |at: usize| self.text.get(at).and_then(|&digit| char::from(digit).to_digit(16));
                 let (Some(high), Some(low)) = (digit(self.at), digit(self.at + 1)) else {
@@ -235,10 +235,10 @@ impl Reader<'_> {
             }
             byte => byte,
         };
-        Ok(spelled_out)
+        Ok(escaped)
     }
 
-    /// An error about the character at `at`, and about the one behind it if it is a `\`.
+    /// An error about the character at `at`, and about the next one if it is a `\`.
     fn error(&self, kind: NotationErrorKind, at: usize) -> NotationError {
         let escape = self.text.get(at) == Some(&b'\\');
         let mut end = (at + 1 + usize::from(escape)).min(self.text.len());

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::{Notation, RESERVED, is_keyword};
 use knobgate_glob::Piece;
 
-/// Writes the canonical notation of `pieces`, dotted if they are of names.
+/// Writes the canonical notation of `pieces`, which is dotted for names.
 pub(crate) fn write(pieces: &[Piece], notation: Notation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let names = notation != Notation::Text;
     if let ([Piece::Literal(name)], true) = (pieces, names)
@@ -20,7 +20,7 @@ pub(crate) fn write(pieces: &[Piece], notation: Notation, f: &mut fmt::Formatter
 struct Writer<'a, 'f> {
     f: &'a mut fmt::Formatter<'f>,
     names: bool,
-    /// Whether a separator was written, which says that the notation is the dotted one.
+    /// Whether a separator was written. The first one makes the notation dotted.
     separated: bool,
 }
 

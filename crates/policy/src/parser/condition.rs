@@ -10,7 +10,7 @@ use crate::{Diagnostic, Relation, Span, Value, limits};
 /// The words that are operands.
 pub(super) const OPERANDS: &[&str] = &["new", "old", "comm", "pos", "uid", "gid", "count"];
 
-/// The words that stand behind an operand.
+/// The words that can follow an operand.
 pub(super) const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
 
 impl Parser<'_> {
@@ -39,11 +39,11 @@ impl Parser<'_> {
         Ok(joined(terms, ConditionSyntax::All))
     }
 
-    /// Uses `and` or `or`, or what other languages write for it, which is an error.
+    /// Uses `and` or `or`, or reports its form in another language.
     fn connective(&mut self, word: &str, foreign: Punct) -> bool {
         let single = if foreign == Punct::DoubleAnd { '&' } else { '|' };
-        let shouted = self.peek_slice().eq_ignore_ascii_case(word) && !self.peek_word(word);
-        if self.peek_punct(foreign) || self.peek().kind == TokenKind::Stray(single) || shouted {
+        let uppercase = self.peek_slice().eq_ignore_ascii_case(word) && !self.peek_word(word);
+        if self.peek_punct(foreign) || self.peek().kind == TokenKind::Stray(single) || uppercase {
             let span = self.peek_span();
             let error = Diagnostic::error(
                 "foreign-operator",
@@ -100,11 +100,11 @@ impl Parser<'_> {
     fn comparison(&mut self) -> Parse<Spanned<ConditionSyntax>> {
         let again = self.compared.take();
         if let Some((operand, _)) = again
-            && self.relation_stands_next()
+            && self.relation_comes_next()
         {
             let place = Span::new(self.peek_span().start, self.peek_span().start);
             let operand = self.slice(operand);
-            let error = Diagnostic::error("missing-operand", self.peek_span(), "nothing is compared here")
+            let error = Diagnostic::error("missing-operand", self.peek_span(), "an operand is missing here")
                 .help(format!("both comparisons need an operand: `{operand}`"))
                 .suggest(place, format!("{operand} "));
             return Err(self.report(error));
@@ -116,7 +116,7 @@ impl Parser<'_> {
         } else {
             let mut links = Vec::new();
             while let Some(relation) = self.relation() {
-                if self.members_stand_next() {
+                if self.members_come_next() {
                     return self.equal_members(first, relation);
                 }
                 links.push((relation, self.right_term(&first.node)?));
@@ -143,7 +143,7 @@ impl Parser<'_> {
             TokenKind::Punct(Punct::GreaterOrEqual) => Relation::GreaterOrEqual,
             TokenKind::Punct(Punct::Greater) => Relation::Greater,
             TokenKind::Punct(Punct::Assign) => {
-                let error = Diagnostic::error("assignment", span, "`=` compares nothing")
+                let error = Diagnostic::error("assignment", span, "`=` is not a comparison")
                     .help("equality is written `==`")
                     .suggest(span, "==");
                 self.report(error);
@@ -165,14 +165,15 @@ impl Parser<'_> {
         Some(Spanned::new(relation, span))
     }
 
-    /// Reports that nothing is compared with `operand`, where `before` was compared last.
+    /// Reports that `operand` is not compared with anything. `before` is the previous comparison.
     fn no_comparison(&mut self, operand: &Spanned<Term>, before: Option<(Span, Relation)>) -> Reported {
         if let (true, Some((subject, Relation::Equal))) = (operand.node.is_literal(), before) {
             let subject = self.slice(subject);
             let place = Span::new(operand.span.start, operand.span.start);
-            let error = Diagnostic::error("missing-operand", operand.span, "nothing is compared with this")
-                .help(format!("compare it too: `{subject} == {}`", self.slice(operand.span)))
-                .suggest(place, format!("{subject} == "));
+            let error =
+                Diagnostic::error("missing-operand", operand.span, "this is not compared with anything")
+                    .help(format!("compare it too: `{subject} == {}`", self.slice(operand.span)))
+                    .suggest(place, format!("{subject} == "));
             return self.report(error);
         }
         if self.peek().kind == TokenKind::Punct(Punct::Resembles) {
@@ -212,7 +213,7 @@ impl Parser<'_> {
             }
             "not" => {
                 let operand = self.slice(subject.span);
-                let error = Diagnostic::error("misplaced-not", span, "`not` stands before what it negates")
+                let error = Diagnostic::error("misplaced-not", span, "`not` goes before what it negates")
                     .help(format!("write `not {operand} in …`"));
                 let mut ahead = self.ahead();
                 let (_, next) = (ahead.token(), ahead.token());
@@ -241,11 +242,11 @@ impl Parser<'_> {
             }
         };
         self.next();
-        let text = self.text("a text", Some("texts stand between double quotes"))?;
+        let text = self.text("a text", Some("texts are written between double quotes"))?;
         Ok(ConditionSyntax::Text(subject, verb, text))
     }
 
-    /// What stands behind `in`, which stands at `word`.
+    /// The right side of `in`, which is at `word`.
     pub(super) fn membership(&mut self, subject: Spanned<Term>, word: Span) -> Parse<ConditionSyntax> {
         if let Some(error) = self.foreign_members(word) {
             return Err(self.report(error));
@@ -269,7 +270,7 @@ impl Parser<'_> {
             self.next();
         }
         if self.peek_punct(Punct::Range) {
-            let help = "a range stands without braces: `in 1..10`";
+            let help = "a range is written without braces: `in 1..10`";
             return Err(self.unexpected("`,` or `}`", Some(help)));
         }
         if !self.peek_punct(Punct::BraceClose) {
@@ -287,7 +288,7 @@ impl Parser<'_> {
         {
             let message = format!("expected an integer or a text, found `{}`", self.slice(span));
             let error = Diagnostic::error("unquoted-text", span, message)
-                .help("texts stand between double quotes")
+                .help("texts are written between double quotes")
                 .suggest(span, quoted);
             return Err(self.report(error));
         }
@@ -328,14 +329,14 @@ impl Parser<'_> {
         let foreign = FOREIGN_OPERANDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
         let error = if NO_OPERANDS.contains(&word) {
             error.help(
-                "of the task, a condition can look at `uid` and `gid`, which are the real ids, and at `comm`",
+                "a condition can look at the task's `uid` and `gid`, which are the real ids, and at its `comm`",
             )
         } else if let Some(near) = foreign.or_else(|| did_you_mean(word, OPERANDS.iter().copied())) {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
         } else if self.text[span.end..].starts_with(['.', '/']) {
-            error.help("a condition looks at the values of the knob that is accessed, `new` and `old`, and not at other knobs")
+            error.help("a condition can look at the values `new` and `old` of the accessed knob, but not at other knobs")
         } else {
-            error.help("operands are `new`, `old`, `comm`, `pos`, `uid`, `gid`, `new[0]`, `count(new)` and literals; texts stand in quotes")
+            error.help("operands are `new`, `old`, `comm`, `pos`, `uid`, `gid`, `new[0]`, `count(new)` and literals; texts are quoted")
         };
         self.report(error)
     }
@@ -378,7 +379,7 @@ impl Parser<'_> {
     }
 }
 
-/// The only one, or all of them as one condition.
+/// A single condition as it is, or several joined into one.
 fn joined(
     mut terms: Vec<Spanned<ConditionSyntax>>,
     condition: impl FnOnce(Vec<Spanned<ConditionSyntax>>) -> ConditionSyntax,

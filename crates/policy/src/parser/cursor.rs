@@ -1,4 +1,4 @@
-//! The place of the parser in its text: looking at the next token, and using it.
+//! The parser's position in its text: looking at the next token, and using it.
 
 use super::Parser;
 use crate::Span;
@@ -48,7 +48,7 @@ impl<'a> Parser<'a> {
         self.next();
     }
 
-    /// Uses the name that stands next, which may be empty.
+    /// Uses the next name, which may be empty.
     pub(super) fn next_name(&mut self) -> Token {
         if let Some(peeked) = self.peeked.take() {
             self.lexer.go_to(peeked.span.start);
@@ -70,7 +70,7 @@ impl<'a> Parser<'a> {
         token
     }
 
-    /// Passes over the ends of lines, where they mean nothing.
+    /// Skips the ends of lines where they are ignored.
     pub(super) fn skip_newlines(&mut self) {
         while self.peek().kind == TokenKind::Newline {
             self.peeked.take();

@@ -1,5 +1,5 @@
-//! What people write who know sysctl.d, nftables, AppArmor, SQL or C: understood well enough to say how it is written
-//! here. Most of it looks ahead and uses nothing.
+//! Notations of sysctl.d, nftables, AppArmor, SQL and C. The parser recognises them to suggest the right one. Most
+//! functions look ahead and use no token.
 
 mod condition;
 mod rule;
@@ -14,15 +14,15 @@ use crate::{Diagnostic, Errno, Span};
 /// Words before an errno.
 const BEFORE_ERRNO: &[&str] = &["with", "errno", "error", "code", "return", "returns", "returning", "as"];
 
-/// Words between what a rule is for and the name of a knob.
+/// Words between the kind of access and the name of a knob.
 const PREPOSITIONS: &[&str] = &["access", "accesses", "to", "on", "of", "for", "from", "at"];
 
 /// A range in another notation.
 pub(super) struct ForeignRange {
-    /// The slug of the error.
+    /// The code of the error.
     pub(super) code: &'static str,
     pub(super) span: Span,
-    /// The same range as it is written here.
+    /// The same range in our notation.
     pub(super) replacement: String,
 }
 
@@ -35,30 +35,30 @@ impl<'a> Parser<'a> {
         ahead
     }
 
-    /// Whether the word at `span` is not the beginning of a name.
+    /// Whether the word at `span` is not just the beginning of a name.
     pub(super) fn is_whole(&self, span: Span) -> bool {
         !self.text[span.end..].starts_with(['.', '/', '*', '?', '{', '[', '-'])
     }
 
-    /// Whether `text` looks like the name of a knob: all of these have a folder.
+    /// Whether `text` looks like the name of a knob. Every knob is in a directory.
     pub(super) fn looks_like_name(text: &str) -> bool {
         let begins = !text.starts_with(['.', '*', '?']) && !text.starts_with("//");
         text.contains(['.', '/', '*']) && begins || text.starts_with("**")
     }
 
-    /// The name that stands at the next token, as far as it goes.
+    /// The name at the next token, without using it.
     pub(super) fn name_ahead(&mut self) -> &'a str {
         let span = self.ahead().name().span;
         self.slice(span)
     }
 
-    /// `1-5`, `1 to 5`, `1..=5`, `between 1 and 5` and the like, if one stands next.
+    /// `1-5`, `1 to 5`, `1..=5`, `between 1 and 5` and so on, if one comes next.
     pub(super) fn foreign_range(&mut self) -> Option<ForeignRange> {
         let mut ahead = self.ahead();
         let mut token = ahead.token();
         let start = token.span.start;
-        let spoken = token.kind == TokenKind::Word && matches!(self.slice(token.span), "between" | "from");
-        if spoken {
+        let in_words = token.kind == TokenKind::Word && matches!(self.slice(token.span), "between" | "from");
+        if in_words {
             token = ahead.token();
         }
         let (TokenKind::Integer(_), None) = (&token.kind, &token.problem) else { return None };
@@ -75,18 +75,18 @@ impl<'a> Parser<'a> {
             TokenKind::Punct(Punct::RangeEqual) => "range-equal",
             TokenKind::Punct(Punct::Ellipsis) | TokenKind::Stray(':') => "foreign-range",
             TokenKind::Punct(Punct::Range) => {
-                let mut behind = ahead.clone();
-                exclusive = behind.token().kind == TokenKind::Punct(Punct::Less);
+                let mut following = ahead.clone();
+                exclusive = following.token().kind == TokenKind::Punct(Punct::Less);
                 if exclusive {
-                    ahead = behind;
-                } else if !spoken {
+                    ahead = following;
+                } else if !in_words {
                     return None;
                 }
                 "foreign-range"
             }
-            TokenKind::Punct(Punct::Comma) if spoken => "foreign-range",
+            TokenKind::Punct(Punct::Comma) if in_words => "foreign-range",
             TokenKind::Word => match self.slice(separator.span) {
-                "and" if spoken => "foreign-range",
+                "and" if in_words => "foreign-range",
                 "to" | "through" => "foreign-range",
                 _ => return None,
             },
@@ -102,8 +102,8 @@ impl<'a> Parser<'a> {
         Some(ForeignRange { code, span: Span::new(start, high.span.end), replacement })
     }
 
-    /// `EACCES`, `with EACCES`, `errno = 13`, `(EACCES)` and the like, if one stands next. A number alone is one where
-    /// `numbers`.
+    /// `EACCES`, `with EACCES`, `errno = 13`, `(EACCES)` and so on, if one comes next. With `numbers`, a number alone
+    /// counts too.
     pub(super) fn foreign_errno(&mut self, numbers: bool) -> Option<(Errno, Span)> {
         let mut ahead = self.ahead();
         let start = self.peek_span().start;
@@ -140,21 +140,21 @@ impl<'a> Parser<'a> {
         Some((errno, Span::new(start, end)))
     }
 
-    /// Reports an errno that stands next, where none can: `deny` has it in parentheses.
+    /// Reports an errno if one comes next. It is in the wrong place: `deny` has it in parentheses.
     pub(super) fn no_errno_here(&mut self) -> Parse<()> {
         let Some((errno, span)) = self.foreign_errno(false) else { return Ok(()) };
-        let error = Diagnostic::error("misplaced-errno", span, "an errno stands directly behind `deny`");
+        let error = Diagnostic::error("misplaced-errno", span, "an errno goes directly after `deny`");
         let deny = self.statement + "deny".len();
         let between = self.slice(Span::new(self.statement, span.start)).strip_prefix("deny");
         Err(self.report(match between.filter(|between| !between.trim_start().starts_with('(')) {
             Some(between) => error
-                .help(format!("the errno stands in parentheses: `deny({errno})`"))
+                .help(format!("the errno goes in parentheses: `deny({errno})`"))
                 .suggest(Span::new(deny, span.end), format!("({errno}){}", between.trim_end())),
             None => error.help("only `deny` takes an errno, and only one"),
         }))
     }
 
-    /// Whether `read` or `write` stands next behind a comma, an `and`, a `|` and so on; if so, that is reported.
+    /// Whether `read` or `write` comes next after a comma, an `and`, a `|` and so on; if so, the separator is reported.
     pub(super) fn joined_kinds(&mut self) -> bool {
         let mut ahead = self.ahead();
         let joint = ahead.token();
@@ -178,7 +178,7 @@ impl<'a> Parser<'a> {
         joins && is_kind
     }
 
-    /// Reports words such as the one in `deny write to kernel.panic`, and passes over them.
+    /// Reports and skips words such as `to` in `deny write to kernel.panic`.
     pub(super) fn skip_prepositions(&mut self) {
         let mut ahead = self.ahead();
         let start = self.peek_span().start;
@@ -205,7 +205,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The rest of the word that stands next, up to a blank or the end of a list, in quotes: for a text without any.
+    /// The rest of the next word, up to a blank or the end of a list, with quotes added: for an unquoted text.
     pub(super) fn quoted_ahead(&mut self) -> Option<(Span, String)> {
         const KEYWORDS: &[&str] = &["and", "or", "not", "if", "to", "log", "nolog"];
         let start = self.peek_span().start;
@@ -223,12 +223,12 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The errno of this name, in any case, or of one near to it where an errno must be meant.
+/// The errno with this name, in any case; if `announced`, also one with a similar name.
 fn errno_like(word: &str, announced: bool) -> Option<Errno> {
     Errno::from_name(&word.to_ascii_uppercase()).or_else(|| {
-        let shouted = word.starts_with('E') && !word.contains(|c: char| c.is_ascii_lowercase());
-        let near =
-            did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name())).filter(|_| announced || shouted);
+        let uppercase = word.starts_with('E') && !word.contains(|c: char| c.is_ascii_lowercase());
+        let near = did_you_mean(word, Errno::ALL.iter().map(|errno| errno.name()))
+            .filter(|_| announced || uppercase);
         near.and_then(Errno::from_name)
     })
 }

@@ -1,4 +1,4 @@
-//! Reporting what is wrong, and going on behind it.
+//! Reporting errors, and continuing after them.
 
 use super::{ERRORS_MAX, Parser, Reported, STATEMENTS};
 use crate::lexer::{Punct, Token, TokenKind};
@@ -12,21 +12,21 @@ impl Parser<'_> {
             let message = format!("there are more than {ERRORS_MAX} errors");
             self.parsed.errors.push(
                 Diagnostic::error("too-many-errors", error.primary.span, message)
-                    .label("the rest is not looked at"),
+                    .label("the rest is not checked"),
             );
             self.stopped = true;
         }
         Reported
     }
 
-    /// Reports that what stands next is not what should.
+    /// Reports that the next token is not the expected one.
     pub(super) fn unexpected(&mut self, expected: &str, help: Option<&str>) -> Reported {
         if let Some(problem) = self.peek().problem.clone() {
             return self.report(*problem);
         }
         let Token { kind, mut span, .. } = self.peek().clone();
         if matches!(kind, TokenKind::Newline | TokenKind::End) {
-            // Point behind what is there, and not at the next line.
+            // Point after the last token, not at the next line.
             span = Span::new(self.end.min(span.start), self.end.min(span.start));
         }
         let found = match &kind {
@@ -47,13 +47,15 @@ impl Parser<'_> {
             TokenKind::Stray('/') if self.slice(Span::new(span.start, span.end + 1)) == "//" => {
                 Some("a comment begins with `#`")
             }
-            TokenKind::Stray('“' | '”' | '„') => Some("texts stand between straight double quotes"),
+            TokenKind::Stray('“' | '”' | '„') => {
+                Some("texts are written between straight double quotes")
+            }
             TokenKind::Stray('\u{a0}') => Some("this is a no-break space; use a plain one"),
-            TokenKind::Stray('\r') => Some("lines end with LF or CRLF; this carriage return stands alone"),
+            TokenKind::Stray('\r') => Some("lines end with LF or CRLF; this carriage return has no LF"),
             TokenKind::Stray('\0') => Some("is this a text file?"),
             _ => None,
         };
-        // Where something is missing before it, the line is not right without it.
+        // If something is missing before the token, dropping the token does not fix the line.
         let ends = expected.contains("the end of the line") || expected == "a statement";
         let is_end = matches!(kind, TokenKind::Punct(Punct::Semicolon) | TokenKind::Stray('/'));
         if let Some((span, replacement)) = self.plain(&kind, span).filter(|_| ends || !is_end) {
@@ -65,7 +67,7 @@ impl Parser<'_> {
         self.report(error)
     }
 
-    /// What `kind`, which stands at `span` and means nothing, is here.
+    /// What `kind`, which is at `span` and has no meaning, is written as here.
     fn plain(&self, kind: &TokenKind, span: Span) -> Option<(Span, String)> {
         let line = self.text[span.end..].lines().next().unwrap_or_default();
         let replace = |length: usize, replacement: &str| {
@@ -89,8 +91,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Goes to where the next statement may begin: behind the line at fault, and where the statement goes on over several
-    /// lines, behind those too.
+    /// Skips to where the next statement may begin: after the wrong line, and after all lines of the statement.
     pub(super) fn recover(&mut self) {
         let in_brackets = std::mem::take(&mut self.joined) > 0;
         let mut at = match self.peeked.take() {

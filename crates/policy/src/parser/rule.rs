@@ -8,10 +8,10 @@ use crate::notation::NotationErrorKind;
 use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned};
 use crate::{Diagnostic, Errno, Integer, Kinds, KnobPattern, NotationError, Span};
 
-/// What stands behind the patterns of a rule.
+/// What can follow the patterns of a rule.
 pub(super) const CLAUSES: &[&str] = &["to", "if", "log", "nolog"];
 
-/// A range in which something has been reported, and of which there is nothing more to say.
+/// A placeholder for a range with an error that has been reported.
 fn unknown_range() -> RangeSyntax {
     RangeSyntax { low: None, high: Some(Integer::from(0)) }
 }
@@ -110,7 +110,7 @@ impl Parser<'_> {
                 return Err(self.no_pattern(action, comma));
             }
             if let Some(error) = reserved_word(span, name, comma) {
-                // The next statement stands where the pattern should.
+                // The next statement comes instead of a pattern.
                 let next_statement = STATEMENTS.contains(&name)
                     && self.text[..span.start].trim_end_matches([' ', '\t']).ends_with('\n');
                 if next_statement {
@@ -140,7 +140,7 @@ impl Parser<'_> {
                 }
             }
             if !self.peek_punct(Punct::Comma) {
-                self.check_behind_pattern(span, action, kinds)?;
+                self.check_after_pattern(span, action, kinds)?;
                 return Ok((patterns, broken));
             }
             comma = Some(self.next().span);
@@ -155,7 +155,7 @@ impl Parser<'_> {
                 Head::Deny(errno) => Ok(ActionSyntax::Deny(errno)),
                 Head::Ignore => Ok(ActionSyntax::Ignore),
                 Head::Set => {
-                    Err(self.missing_to("`to \"text\"`", "`set` needs what to write, such as `to \"1\"`"))
+                    Err(self.missing_to("`to \"text\"`", "`set` needs the text to write, such as `to \"1\"`"))
                 }
                 Head::Clamp => {
                     Err(self.missing_to("`to A..B`", "`clamp` needs bounds, such as `to 128..65535`"))
@@ -250,14 +250,14 @@ impl Parser<'_> {
         Ok(Spanned::new(range, Span::new(start, self.end)))
     }
 
-    /// Uses the next token; whether something is wrong with it.
+    /// Uses the next token; returns whether it has an error.
     fn next_is_broken(&mut self) -> bool {
         let broken = self.peek().problem.is_some();
         self.skip();
         broken
     }
 
-    /// The end of the line behind a rule, with a word on what may have been meant.
+    /// The end of the line after a rule. The error suggests what may have been meant.
     fn end_of_rule(&mut self, condition: bool, log: bool, pattern: Option<Span>) -> Parse<()> {
         let expected = match (condition, log) {
             (_, true) => "the end of the line",
@@ -285,7 +285,7 @@ impl Parser<'_> {
                 if condition { &["and", "or", "log", "nolog"] } else { &["if", "log", "nolog"] };
             let near = did_you_mean(word, candidates.iter().copied())
                 .filter(|_| !log && !matches!(word, "xor" | "nor"))
-                .filter(|&near| near != "if" || self.operand_behind());
+                .filter(|&near| near != "if" || self.operand_follows());
             if let Some(near) = near {
                 let error =
                     Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
@@ -309,14 +309,14 @@ impl Parser<'_> {
                 TokenKind::Newline | TokenKind::End | TokenKind::Punct(Punct::Semicolon)
             )
         {
-            let help = "escape a character with `\\` if it belongs to the name";
+            let help = "escape a character with `\\` if it is part of the name";
             return Err(self.unexpected(expected, Some(help)));
         }
         self.end_of_line(expected)
     }
 }
 
-/// The error about `name` as the name of a knob where it is a word of the language.
+/// The error about `name` as the name of a knob, if it is a keyword.
 pub(super) fn reserved_word(span: Span, name: &str, comma: Option<Span>) -> Option<Diagnostic> {
     if !crate::notation::is_keyword(name.as_bytes()) {
         return None;
@@ -337,7 +337,7 @@ pub(super) fn reserved_word(span: Span, name: &str, comma: Option<Span>) -> Opti
     })
 }
 
-/// An error in a name or pattern that begins at `start`.
+/// The diagnostic for an error in a name or pattern that begins at `start`.
 pub(super) fn notation_diagnostic(error: NotationError, start: usize, name: &str) -> Diagnostic {
     let span = Span::new(start + error.span.start, start + error.span.end);
     let code = match error.kind {

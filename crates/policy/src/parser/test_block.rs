@@ -7,7 +7,7 @@ use crate::lexer::{Punct, TokenKind};
 use crate::syntax::{Spanned, StepSyntax, TestSyntax};
 use crate::{Access, Diagnostic, Expected, KnobName, Span, Text};
 
-/// Words of other languages for what a step states.
+/// Words for parts of a step in other languages.
 const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("current", "old"),
     ("user", "uid"),
@@ -33,7 +33,7 @@ impl Parser<'_> {
         if closed { Ok(()) } else { Err(Reported) }
     }
 
-    /// The name, and the whole header. Stops before the `{`, even if what stands before that is no name.
+    /// The name, and the whole header. Stops before the `{`, even if there is no name before it.
     fn test_name(&mut self, keyword: Span) -> Parse<(Spanned<String>, Span)> {
         let name = match self.text("the name of the test", Some("such as `test \"core dumps are safe\" {`")) {
             Ok(name) => name,
@@ -51,7 +51,7 @@ impl Parser<'_> {
             }
         };
         let text = String::from_utf8(name.node.into_bytes()).unwrap_or_else(|error| {
-            self.report(Diagnostic::error("not-utf8", name.span, "the name of a test is UTF-8"));
+            self.report(Diagnostic::error("not-utf8", name.span, "the name of a test must be UTF-8"));
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
         if !self.peek_punct(Punct::BraceOpen) {
@@ -80,7 +80,7 @@ impl Parser<'_> {
                 _ if a_rule_begins => {
                     let span = self.peek_span();
                     let error = Diagnostic::error("unclosed-test", open, "this `{` is never closed")
-                        .also(span, "a rule begins here, and a test holds none");
+                        .also(span, "a rule begins here, and a test contains no rules");
                     self.report(error);
                     return false;
                 }
@@ -95,7 +95,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether what stands next is an action with its kinds of access.
+    /// Whether an action and a kind of access come next.
     fn rule_begins(&mut self) -> bool {
         let span = self.peek_span();
         let rest = self.text[span.end..].trim_start_matches([' ', '\t']);
@@ -124,14 +124,14 @@ impl Parser<'_> {
         } else if is_write {
             if let Some((span, quoted)) = self.written_ahead() {
                 let error = Diagnostic::error("unquoted-text", span, "expected the text that is written")
-                    .help("the bytes stand in quotes behind the knob")
+                    .help("the bytes go in quotes after the knob")
                     .suggest(span, quoted);
                 return Err(self.report(error));
             }
             let help = "write `\"\"` for a write of no bytes";
             return Err(self.unexpected("the text that is written", Some(help)));
         }
-        let comm = self.circumstances(&mut access)?;
+        let comm = self.properties(&mut access)?;
         let expected = self.expected()?;
         if !self.peek_punct(Punct::BraceClose) {
             self.end_of_line("the end of the line")?;
@@ -142,7 +142,7 @@ impl Parser<'_> {
         Ok(StepSyntax { access, comm, expected, span: Span::new(start, self.end) })
     }
 
-    /// `5`, `=5` and `new "5"` for the text that is written.
+    /// `5`, `=5` and `new "5"` instead of a quoted text.
     fn written_ahead(&mut self) -> Option<(Span, String)> {
         let start = self.end;
         let mut ahead = self.ahead();
@@ -158,7 +158,7 @@ impl Parser<'_> {
         Some((Span::new(start, token.span.end), format!(" {text}")))
     }
 
-    /// The name of a knob, and whether it was wrong.
+    /// The name of a knob, and whether it had an error.
     fn knob(&mut self) -> Parse<(KnobName, bool)> {
         let token = self.next_name();
         let text = self.slice(token.span);
@@ -182,8 +182,8 @@ impl Parser<'_> {
         })
     }
 
-    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns where the last one is.
-    fn circumstances(&mut self, access: &mut Access) -> Parse<Option<Span>> {
+    /// `old "…"`, `pos N`, `uid N`, `gid N`, `comm "…"`, each at most once. Returns the place of the last one.
+    fn properties(&mut self, access: &mut Access) -> Parse<Option<Span>> {
         const WORDS: &[&str] = &["old", "pos", "uid", "gid", "comm"];
         let mut seen: Vec<&str> = Vec::new();
         let mut comm = None;
@@ -244,7 +244,7 @@ impl Parser<'_> {
                     span,
                     format!("expected `=>`, found `{}`", self.slice(span)),
                 )
-                .help("what must become of the access stands behind `=>`")
+                .help("the expected verdict goes after `=>`")
                 .suggest(span, "=>");
                 self.report(error);
             }
@@ -271,7 +271,7 @@ impl Parser<'_> {
                     let errno = self.errno_in_parens()?;
                     let span = Span::new(before, self.end);
                     let error = Diagnostic::error("parenthesised-errno", start, "an errno in parentheses")
-                        .help(format!("a test states it as `deny {errno}`"))
+                        .help(format!("in a test, write `deny {errno}`"))
                         .suggest(span, format!(" {errno}"));
                     self.report(error);
                     Expected::Deny(Some(errno))

@@ -1,12 +1,12 @@
-//! The knobs of Linux 5.10 to 7.3 whose handlers store other numbers as they are written than most, and those that store
-//! another number than was written although it has room. Read in the kernel's tables. What can be written in a virtual machine
-//! is tried on each kernel by the tests of `knobgate-compiler`: every knob of numbers there is.
+//! The knobs of Linux 5.10 to 7.3 whose width is not the usual one, and those that change numbers inside their width.
+//! The list was made from the kernel's tables. The tests of `knobgate-compiler` check it on each kernel, with every
+//! numeric knob that can be written in a virtual machine.
 
 use super::{Normalisation, Width};
 
 /// Knobs whose width is not [`Width::Bits32`].
 pub(super) const WIDTHS: &[(Width, &[&str])] = &[
-    // `proc_doulongvec_minmax`, and handlers that call it with an unsigned long. Those that take no more than 32 bits hold
+    // `proc_doulongvec_minmax`, and handlers that call it with an unsigned long. Those that take no more than 32 bits
     // (`user.*`, `fs.inotify.*`) are not listed.
     (
         Width::Unsigned64,
@@ -17,7 +17,7 @@ pub(super) const WIDTHS: &[(Width, &[&str])] = &[
             "fs.pipe-user-pages-hard",
             "fs.pipe-user-pages-soft",
             "kernel.acpi_video_flags",
-            // A text from Linux 6.9 on, which keeps every number.
+            // A text since Linux 6.9, which keeps every number.
             "kernel.ftrace_dump_on_oops",
             "kernel.hung_task_check_interval_secs",
             "kernel.hung_task_timeout_secs",
@@ -53,7 +53,7 @@ pub(super) const WIDTHS: &[(Width, &[&str])] = &[
             "vm.user_reserve_kbytes",
         ],
     ),
-    // `proc_dointvec_userhz_jiffies`, net/core/neighbour.c. Of IPv6, `retrans_time` counts jiffies and wraps nowhere.
+    // `proc_dointvec_userhz_jiffies`, net/core/neighbour.c. IPv6's `retrans_time` counts jiffies and never wraps.
     (
         Width::UserHz,
         &[
@@ -74,8 +74,8 @@ pub(super) const WIDTHS: &[(Width, &[&str])] = &[
     ),
 ];
 
-/// Knobs that store another number than was written, although there is room for it.
-pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
+/// Knobs that change numbers inside their width.
+pub(super) const NORMALISATIONS: &[(Normalisation, &[&str])] = &[
     // `proc_dointvec_ms_jiffies` and `proc_dointvec_ms_jiffies_minmax`
     (
         Normalisation::Milliseconds,
@@ -116,12 +116,9 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
         &["kernel.watchdog_cpumask", "net.core.flow_limit_cpu_bitmap", "net.core.rps_default_mask"],
     ),
     // `proc_taint` and `proc_cap_handler`
+    (Normalisation::Own("it sets those written bits that it knows, and clears none"), &["kernel.tainted"]),
     (
-        Normalisation::Own("it sets the bits of what is written that it knows, and clears none"),
-        &["kernel.tainted"],
-    ),
-    (
-        Normalisation::Own("it keeps of what is written the bits that are set already"),
+        Normalisation::Own("it keeps only those written bits that are already set"),
         &["kernel.usermodehelper.bset", "kernel.usermodehelper.inheritable"],
     ),
     // kernel/sched/rt.c
@@ -133,19 +130,19 @@ pub(super) const OTHERWISE: &[(Normalisation, &[&str])] = &[
     (Normalisation::Own("it rounds up to a multiple of 512"), &["net.netfilter.nf_conntrack_buckets"]),
     // net/ipv4/sysctl_net_ipv4.c
     (
-        Normalisation::Own("it stores \"1 0\" where the first number is the larger one"),
+        Normalisation::Own("it stores \"1 0\" if the first number is the larger one"),
         &["net.ipv4.ping_group_range"],
     ),
     // ipc/ipc_sysctl.c, drivers/char/random.c
     (
-        Normalisation::Own("it takes every number, and stores none"),
+        Normalisation::Own("it accepts every number, and stores none"),
         &["kernel.auto_msgmni", "kernel.random.{urandom_min_reseed_secs,write_wakeup_threshold}"],
     ),
     // mm/page_alloc.c
     (Normalisation::Own("it stores 0 for every negative number"), &["vm.lowmem_reserve_ratio"]),
     // mm/hugetlb.c
     (
-        Normalisation::Own("it stores how many pages could be had"),
+        Normalisation::Own("it stores how many pages could be allocated"),
         &["vm.nr_hugepages", "vm.nr_hugepages_mempolicy"],
     ),
 ];

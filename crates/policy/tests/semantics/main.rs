@@ -1,4 +1,4 @@
-//! What a policy means, sentence by sentence.
+//! The meaning of policies, one statement per test.
 
 mod widths;
 
@@ -28,7 +28,7 @@ fn decide(rules: &str, access: &Access) -> Decision {
     evaluate(&policy(rules), access)
 }
 
-/// What `condition` makes of `access`: whether it holds, or why that cannot be told.
+/// Whether `condition` holds for `access`, or why it cannot be evaluated.
 fn holds(condition: &str, access: &Access) -> Result<bool, EvalError> {
     let rules = format!("width 64 a.b\nallow write a.b if {condition}\ndeny(EROFS) write **");
     match decide(&rules, access) {
@@ -43,7 +43,7 @@ fn holds(condition: &str, access: &Access) -> Result<bool, EvalError> {
     }
 }
 
-/// What the one rule for writes does with `access`.
+/// The verdict of a single rule for writes on `access`.
 fn verdict(rule: &str, access: &Access) -> Result<Verdict, EvalError> {
     match decide(rule, access) {
         Decision {
@@ -107,7 +107,7 @@ fn denials_and_rewrites_are_logged_unless_the_rule_says_otherwise() {
 }
 
 #[test]
-fn what_cannot_be_read_denies_whatever_the_later_rules_say() {
+fn a_rule_that_cannot_be_evaluated_denies_whatever_later_rules_say() {
     let decision = decide("allow write a.b if new == 1\nallow write **", &write("one", "1"));
     assert_eq!(decision.verdict, Verdict::Deny(Errno::EINVAL));
     assert_eq!(decision.by, DecidedBy::EvalError { rule: 0, error: EvalError::NotNumbers(Value::New) });
@@ -117,7 +117,7 @@ fn what_cannot_be_read_denies_whatever_the_later_rules_say() {
 }
 
 #[test]
-fn a_rule_that_was_not_reached_or_does_not_match_need_not_be_readable() {
+fn only_rules_that_are_reached_and_match_are_evaluated() {
     for rules in [
         "allow write a.b\ndeny write a.b if new == 1",
         "deny write a.c if new == 1\nallow write a.b",
@@ -128,7 +128,7 @@ fn a_rule_that_was_not_reached_or_does_not_match_need_not_be_readable() {
 }
 
 #[test]
-fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
+fn numbers_are_parsed_as_the_kernels_handlers_parse_them() {
     let long_zero = format!("{}1", "0".repeat(19));
     let too_long_zero = format!("{}1", "0".repeat(20));
     let not_numbers = Err(EvalError::NotNumbers(Value::New));
@@ -180,7 +180,7 @@ fn a_number_is_read_as_the_kernels_own_handlers_read_it() {
         ("1 2 3 4 5 6 7 8 9", not_numbers),
     ] {
         assert_eq!(holds("new == 16", &write(new, "0\n")), expected, "{new:?}");
-        // The same number in the current value is read the same way, where there is one.
+        // A number in the current value is parsed the same way.
         let expected = expected.map_err(|why| match why {
             EvalError::NoNew => EvalError::NoOld,
             EvalError::NotNumbers(_) => EvalError::NotNumbers(Value::Old),
@@ -227,7 +227,7 @@ fn integers_compare_over_the_range_of_signed_and_unsigned_handlers() {
 }
 
 #[test]
-fn comparisons_and_their_chains_mean_what_they_mean_in_mathematics() {
+fn comparison_chains_are_those_of_mathematics() {
     for (condition, expected) in [
         ("new < 6", true),
         ("new < 5", false),
@@ -254,7 +254,7 @@ fn comparisons_and_their_chains_mean_what_they_mean_in_mathematics() {
 }
 
 #[test]
-fn elements_count_from_zero_and_a_missing_one_cannot_be_read() {
+fn elements_count_from_zero_and_a_missing_one_cannot_be_evaluated() {
     let vector = write("4096\t87380 6291456\n", "1 2 3");
     for (condition, expected) in [
         ("4096 <= new[0] <= new[1] <= new[2] <= 6_291_456", Ok(true)),
@@ -270,7 +270,7 @@ fn elements_count_from_zero_and_a_missing_one_cannot_be_read() {
 }
 
 #[test]
-fn a_condition_is_looked_at_from_left_to_right_and_no_further_than_needed() {
+fn conditions_short_circuit_from_left_to_right() {
     let access = write("one", "5");
     let unreadable = Err(EvalError::NotNumbers(Value::New));
     for (condition, expected) in [
@@ -303,7 +303,7 @@ fn the_text_of_a_value_ends_before_its_first_newline_or_nul() {
         ("core\0\0 \t\n\0", "new == \"core\"", Ok(true)),
         ("core\n\0", "new == \"core\"", Ok(true)),
         ("\0", "new == \"\"", Ok(true)),
-        // proc_do_large_bitmap would go on.
+        // proc_do_large_bitmap would continue.
         ("1-5\x006000-7000", "new == \"1-5\"", Err(EvalError::GoesOn(Value::New))),
         ("core\0\ndump", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
         ("core\n\0dump", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
@@ -312,8 +312,8 @@ fn the_text_of_a_value_ends_before_its_first_newline_or_nul() {
         ("core dump\0", "new == \"core dump\"", Ok(true)),
         ("5\0", "new == \"5\"", Ok(true)),
         ("5 4\n\0", "new == \"5 4\"", Ok(true)),
-        ("5 4\0", "new == \"5 4\"", Err(EvalError::NulBehindList(Value::New))),
-        ("\u{b}-5 x\0\n", "new != \"y\"", Err(EvalError::NulBehindList(Value::New))),
+        ("5 4\0", "new == \"5 4\"", Err(EvalError::NulAfterList(Value::New))),
+        ("\u{b}-5 x\0\n", "new != \"y\"", Err(EvalError::NulAfterList(Value::New))),
         ("core\n\r", "new == \"core\"", Err(EvalError::GoesOn(Value::New))),
         ("core ", "new == \"core\"", Ok(false)),
         (" core", "new == \"core\"", Ok(false)),
@@ -338,7 +338,7 @@ fn the_text_of_a_value_ends_before_its_first_newline_or_nul() {
 }
 
 #[test]
-fn a_task_is_known_by_its_ids_and_its_name() {
+fn conditions_look_at_the_ids_and_the_name_of_the_task() {
     let task = Task { uid: 1000, gid: u32::MAX, comm: b"sysctl".to_vec() };
     let access = Access { task, ..write("1", "1") };
     for (condition, expected) in [
@@ -373,7 +373,7 @@ fn the_position_is_the_low_32_bits_that_the_hook_shows() {
 }
 
 #[test]
-fn a_ratchet_turns_one_way() {
+fn a_ratchet_goes_one_way() {
     let ratchet = "old <= new <= 1_048_576";
     for (new, old, expected) in [
         ("70000", "65530\n", true),
@@ -450,7 +450,7 @@ fn a_clamp_moves_each_number_into_its_range() {
 }
 
 #[test]
-fn an_ignored_write_writes_what_is_there() {
+fn an_ignored_write_writes_the_current_value() {
     for (new, old, expected) in [
         ("9 9 9 9\n", "4\t4\t1\t7\n", rewritten("4\t4\t1\t7\n")),
         ("0\n", "7\n", rewritten("7\n")),
@@ -498,7 +498,7 @@ fn a_name_too_long_to_look_at_is_denied_by_the_first_rule_that_could_match_it() 
         ("allow write a.**", unreadable(0)),
         ("allow write a.?", unreadable(0)),
         ("allow write {a.b,a.c}", unreadable(0)),
-        // What the last component tells.
+        // By the last component.
         ("deny write b\nallow write **", DecidedBy::Rule(1)),
         ("allow write a.b, **.d", default),
         ("allow write a.{b,d}\nallow write a.d, a.{c,d}", unreadable(1)),
@@ -510,7 +510,7 @@ fn a_name_too_long_to_look_at_is_denied_by_the_first_rule_that_could_match_it() 
 }
 
 #[test]
-fn a_pattern_spells_out_last_components_within_limits() {
+fn a_pattern_has_last_components_within_limits() {
     let last = |pattern: &str| {
         let found = KnobPattern::parse(pattern).unwrap().last_components()?;
         Some(found.into_iter().map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>().join(" "))
@@ -537,7 +537,7 @@ fn a_pattern_spells_out_last_components_within_limits() {
 }
 
 #[test]
-fn the_mode_changes_nothing_about_the_decision() {
+fn the_mode_does_not_change_the_decision() {
     let access = write("1", "1");
     assert_eq!(decide("mode audit\ndeny write a.b", &access), decide("deny write a.b", &access));
 }

@@ -1,4 +1,4 @@
-//! Numbers that a knob could store as others.
+//! Numbers that a knob could store as other numbers.
 
 use knobgate_policy::{Access, Errno, EvalError, Value, Verdict};
 
@@ -17,7 +17,7 @@ fn a_new_number_that_the_knob_could_store_as_another_one_cannot_be_evaluated() {
         ("vendor.limit", "width 64 other.*", BITS_32),
         ("kernel.shmmax", "", UNSIGNED_64),
         ("net.ipv4.neigh.eth0.locktime", "", TICKS),
-        // What is known counts before what is declared.
+        // The known width takes precedence over a declared one.
         ("net.ipv4.neigh.eth0.locktime", "width 64 **", TICKS),
         ("net.ipv6.neigh.eth0.retrans_time", "", BITS_32),
         ("sunrpc.nfs_debug", "", ("0", BITS_32.1)),
@@ -53,7 +53,7 @@ fn a_new_number_that_the_knob_could_store_as_another_one_cannot_be_evaluated() {
 }
 
 #[test]
-fn a_width_is_asked_for_where_numbers_of_the_new_value_are_looked_at() {
+fn the_width_matters_only_for_numbers_of_the_new_value() {
     let large = write("4294967296\n", "18446744073692774399\n");
     for (rule, expected) in [
         ("allow write a.b", Some(Verdict::Allow)),

@@ -228,7 +228,7 @@ fn policy(name: &str, bytes: &[u8]) -> Result<PolicyFile, String> {
     let wrong: Vec<String> = if name.ends_with(".json") {
         match parse_json(name, source.text(), &options) {
             Ok(file) => return Ok(file),
-            Err(errors) => errors.iter().map(|error| format!("{name}: {error}")).collect(),
+            Err(error) => error.into_iter().map(|error| format!("{name}: {error}")).collect(),
         }
     } else {
         match parse(source, &options) {

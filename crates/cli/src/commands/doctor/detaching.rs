@@ -1,8 +1,8 @@
-//! Whether a process could detach the policy, or replace it.
+//! Whether a process could detach or replace the policy.
 //!
-//! An attached policy goes with its pin, and removing a file takes no capability. A descriptor of the link, or of a
-//! program that no link holds, is enough to detach it. Opening the pin gives such a descriptor to everybody who has
-//! write permission, on a read-only mount as well (`bpf_obj_do_get()`, kernel/bpf/inode.c).
+//! Removing the pin detaches the policy, and needs no capability. A descriptor of the link, or of a program that no
+//! link holds, is enough to detach it. Everybody with write permission gets such a descriptor by opening the pin, even
+//! on a read-only mount (`bpf_obj_do_get()`, kernel/bpf/inode.c).
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -12,15 +12,15 @@ use knobgate_kernel::{Capability, Cgroup, FdInfo, Link};
 
 use super::finding::Finding;
 use super::process_mounts::{ProcessMounts, open_files};
-use super::workload::Task;
+use super::workload::Workload;
 
 const WHAT: &str = "detaching";
 
-/// Where the pins are, on their file system.
+/// The directory of the pins on the bpffs.
 const PINS: &str = "/knobgate";
 
-pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
-    if task.can(Capability::SysAdmin) {
+pub(super) fn examine(workload: &Workload, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
+    if workload.can(Capability::SysAdmin) {
         return Finding::less(
             WHAT,
             "possible: CAP_SYS_ADMIN opens any link by its id",
@@ -28,34 +28,39 @@ pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> F
         );
     }
     let pins = || mounts.find("bpf", Path::new(PINS));
-    if let Some(file) = pins().find(|file| file.is_writable(task)) {
+    if let Some(file) = pins().find(|file| file.is_writable(workload)) {
         return Finding::less(
             WHAT,
             format!("possible: it can remove the pins at {}", file.at.display()),
-            "a policy that is attached goes with its pins; do not show it the bpffs",
+            "removing the pins detaches the policy; do not show it the bpffs",
         );
     }
     let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-    if let Some(file) = pins().find(|file| !read_only(&file.mount.super_options) && file.is_open_to(task)) {
+    if let Some(file) = pins().find(|file| !read_only(&file.mount.super_options) && file.is_open_to(workload))
+    {
         return Finding::less(
             WHAT,
             format!("possible: it can open the links that are pinned at {}", file.at.display()),
-            "that the mount is read-only does not keep it from detaching them; do not show it the bpffs",
+            "it can detach them, even on a read-only mount; do not show it the bpffs",
         );
     }
-    match opened(task, mounts.pid(), cgroup) {
+    match opened(workload, mounts.pid(), cgroup) {
         Ok(None) => Finding::ok(WHAT, "it has no CAP_SYS_ADMIN, and reaches no pins"),
         Ok(Some(found)) => Finding::less(
             WHAT,
             format!("possible: {found}"),
-            "it can detach the policy by this descriptor; start it without",
+            "it can detach the policy with this descriptor; start it without it",
         ),
         Err(error) => Finding::less(WHAT, "unknown", error.to_string()),
     }
 }
 
-/// A descriptor that it could use for that.
-fn opened(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<Option<String>, Box<dyn std::error::Error>> {
+/// An open descriptor that it could use to detach.
+fn opened(
+    workload: &Workload,
+    pid: u32,
+    cgroup: &Cgroup,
+) -> Result<Option<String>, Box<dyn std::error::Error>> {
     const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
     let in_force = cgroup.effective()?;
     for link in open_files(pid)? {
@@ -64,21 +69,21 @@ fn opened(task: &Task, pid: u32, cgroup: &Cgroup) -> Result<Option<String>, Box<
         // Links and programs; the rest of the name differs between kernels.
         if target.as_os_str().as_bytes().starts_with(b"anon_inode:bpf") {
             if may_detach(&link, &in_force) {
-                return Ok(Some("it holds the policy's program open, or the link of it".to_owned()));
+                return Ok(Some("it holds the policy's program or its link open".to_owned()));
             }
             continue;
         }
         // A file on a network mount could hang here, so nothing but the bpffs is examined further.
         let Ok(metadata) = fs::metadata(&link) else { continue };
         let on_bpffs = rustix::fs::statfs(&link).is_ok_and(|found| found.f_type as u32 == BPF_FS_MAGIC);
-        if on_bpffs && task.may_write(&metadata) {
+        if on_bpffs && workload.may_write(&metadata) {
             return Ok(Some(format!("it holds {} of the bpffs open", target.display())));
         }
     }
     Ok(None)
 }
 
-/// Whether this descriptor is of a link that holds one of these programs, or of one of them that no link holds.
+/// Whether this is a descriptor of a link that holds one of these programs, or of one of these programs that no link holds.
 fn may_detach(descriptor: &Path, in_force: &[u32]) -> bool {
     let Ok(info) = FdInfo::read(descriptor) else { return false };
     let program = info.get("prog_id").and_then(|id| id.parse().ok());

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::printable::printable;
 use crate::style::{ALLOW, DENY, REWRITE};
 
-/// A fact, and what follows from it.
+/// A finding and its consequence.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) state: State,
@@ -13,7 +13,7 @@ pub(super) struct Finding {
     pub(super) what: &'static str,
     /// What was found.
     pub(super) found: String,
-    /// What follows from it, and what to do.
+    /// The consequence, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) consequence: Option<String>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Finding {
 pub(super) enum State {
     /// As it should be.
     Ok,
-    /// A policy holds for less, or does less well.
+    /// A policy can enforce less, or works less well.
     Less,
     /// No policy can be enforced.
     No,

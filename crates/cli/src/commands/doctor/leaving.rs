@@ -13,7 +13,7 @@ use knobgate_kernel::{Capability, Cgroup, CgroupError, CgroupType, Hierarchy};
 use super::finding::Finding;
 use super::process_mounts::ProcessMounts;
 use super::visible_cgroups::{View, VisibleCgroups};
-use super::workload::Task;
+use super::workload::Workload;
 
 const WHAT: &str = "leaving its cgroup";
 
@@ -21,29 +21,29 @@ const WHAT: &str = "leaving its cgroup";
 const CGROUPS_MAX: usize = 20_000;
 
 /// Examines a process in `cgroup`.
-pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
-    if task.can(Capability::SysAdmin) {
+pub(super) fn examine(workload: &Workload, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
+    if workload.can(Capability::SysAdmin) {
         return Finding::less(
             WHAT,
             "possible: CAP_SYS_ADMIN can mount the hierarchy",
             "it can move itself out of the policy; drop CAP_SYS_ADMIN",
         );
     }
-    match Search::new(task, mounts, cgroup).and_then(|search| search.find()) {
-        Ok(Found::Nothing { views: 0 }) => Finding::ok(WHAT, "it sees no cgroups"),
-        Ok(Found::Nothing { .. }) => {
-            Finding::ok(WHAT, "no cgroup that it sees is outside of the policy and open to it")
+    match Search::new(workload, mounts, cgroup).and_then(|search| search.find()) {
+        Ok(WayOut::Nothing { views: 0 }) => Finding::ok(WHAT, "it sees no cgroups"),
+        Ok(WayOut::Nothing { .. }) => {
+            Finding::ok(WHAT, "it sees no cgroup outside of the policy that it may go to")
         }
-        Ok(Found::ByHandle) => Finding::less(
+        Ok(WayOut::ByHandle) => Finding::less(
             WHAT,
             "possible: CAP_DAC_READ_SEARCH opens any cgroup by its handle",
             "it can start a child outside of the policy, in any cgroup; drop CAP_DAC_READ_SEARCH, or mount no cgroup2",
         ),
-        Ok(Found::Cgroup { path, view, writable }) => {
+        Ok(WayOut::Cgroup { path, view, writable }) => {
             let how = if writable {
                 "it can write to its cgroup.procs"
             } else {
-                "it can start a child there by clone3(2)"
+                "it can start a child there with clone3(2)"
             };
             Finding::less(
                 WHAT,
@@ -51,7 +51,7 @@ pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> F
                 "it can get out of the policy; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
             )
         }
-        Ok(Found::NewCgroup { path, view }) => Finding::less(
+        Ok(WayOut::NewCgroup { path, view }) => Finding::less(
             WHAT,
             format!(
                 "possible: {} shows the cgroup {}, in which it can make another",
@@ -60,27 +60,27 @@ pub(super) fn examine(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> F
             ),
             "it can get out of the policy; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
         ),
-        Ok(Found::OpenFile { path }) => Finding::less(
+        Ok(WayOut::OpenFile { path }) => Finding::less(
             WHAT,
             format!("possible: it holds {} open for writing", path.display()),
-            "it can move itself out of the policy by this descriptor; start it without",
+            "it can move itself out of the policy with this descriptor; start it without it",
         ),
-        Ok(Found::Unknown) => Finding::less(
+        Ok(WayOut::Unknown) => Finding::less(
             WHAT,
             "unknown: it has capabilities in a user namespace of its own",
             "it may be allowed to move; give it a cgroup namespace that begins at the cgroup with the policy, or below",
         ),
-        Ok(Found::TooMany) => Finding::less(
+        Ok(WayOut::TooMany) => Finding::less(
             WHAT,
             format!("unknown: it sees more than {CGROUPS_MAX} cgroups"),
-            "some of them may be open to it; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
+            "it may be able to go to some of them; give it a cgroup namespace, and mounts of cgroup2 that show no other cgroup",
         ),
         Err(error) => Finding::less(WHAT, "unknown", error.to_string()),
     }
 }
 
-enum Found {
-    /// It cannot leave, with this number of visible parts of the hierarchy.
+enum WayOut {
+    /// None; it sees this number of parts of the hierarchy.
     Nothing {
         views: usize,
     },
@@ -97,7 +97,7 @@ enum Found {
         path: PathBuf,
         view: PathBuf,
     },
-    /// It has the member list of another cgroup open.
+    /// It has `cgroup.procs` or `cgroup.threads` of another cgroup open.
     OpenFile {
         path: PathBuf,
     },
@@ -107,7 +107,7 @@ enum Found {
 }
 
 struct Search<'a> {
-    task: &'a Task,
+    workload: &'a Workload,
     views: Vec<View>,
     /// The cgroup with the policy.
     held: Cgroup,
@@ -115,13 +115,13 @@ struct Search<'a> {
     namespace: Option<PathBuf>,
     /// It can only move below that root (`nsdelegate`).
     delegated: bool,
-    /// The member lists that it has open for writing.
+    /// The `cgroup.procs` and `cgroup.threads` that it has open for writing.
     open: Vec<PathBuf>,
 }
 
 impl<'a> Search<'a> {
     fn new(
-        task: &'a Task,
+        workload: &'a Workload,
         mounts: &ProcessMounts,
         cgroup: &Cgroup,
     ) -> Result<Self, Box<dyn std::error::Error>> {
@@ -129,21 +129,21 @@ impl<'a> Search<'a> {
         let VisibleCgroups { views, members } = VisibleCgroups::of(mounts, &hierarchy)?;
         let delegated = hierarchy.delegates_to_namespaces();
         let namespace = namespace_root(mounts.pid(), cgroup);
-        Ok(Self { task, views, held: held(cgroup)?, namespace, delegated, open: members })
+        Ok(Self { workload, views, held: held(cgroup)?, namespace, delegated, open: members })
     }
 
-    fn find(&self) -> Result<Found, Box<dyn std::error::Error>> {
+    fn find(&self) -> Result<WayOut, Box<dyn std::error::Error>> {
         // Whether its whole cgroup namespace is under the policy.
         let inside = self.namespace.as_ref().is_some_and(|root| root.starts_with(self.held.path()));
         let sees_any = !self.views.is_empty() || !self.open.is_empty();
-        if sees_any && !(self.delegated && inside) && self.task.can(Capability::DacReadSearch) {
-            return Ok(Found::ByHandle);
+        if sees_any && !(self.delegated && inside) && self.workload.can(Capability::DacReadSearch) {
+            return Ok(WayOut::ByHandle);
         }
         if let Some(path) = self.open.iter().find(|path| !path.starts_with(self.held.path())) {
-            return Ok(Found::OpenFile { path: path.clone() });
+            return Ok(WayOut::OpenFile { path: path.clone() });
         }
-        if self.task.has_capabilities_elsewhere() && !inside {
-            return Ok(Found::Unknown);
+        if self.workload.has_capabilities_elsewhere() && !inside {
+            return Ok(WayOut::Unknown);
         }
         let mut seen = 0;
         let mut below = self.held.path().to_owned();
@@ -155,20 +155,20 @@ impl<'a> Search<'a> {
                 for path in candidates.into_iter().filter(|path| !path.starts_with(&below)) {
                     seen += 1;
                     if seen > CGROUPS_MAX {
-                        return Ok(Found::TooMany);
+                        return Ok(WayOut::TooMany);
                     }
                     if let Some(view) = self.way_to(&path)? {
-                        return Ok(Found::Cgroup { path, view: view.at.clone(), writable: view.writable });
+                        return Ok(WayOut::Cgroup { path, view: view.at.clone(), writable: view.writable });
                     }
                     if let Some(view) = self.way_to_make_one(&path) {
-                        return Ok(Found::NewCgroup { path, view: view.at.clone() });
+                        return Ok(WayOut::NewCgroup { path, view: view.at.clone() });
                     }
                 }
             }
             below = common.path().to_owned();
             above = common.parent()?;
         }
-        Ok(Found::Nothing { views: self.views.len() })
+        Ok(WayOut::Nothing { views: self.views.len() })
     }
 
     /// The view with the cgroup at `path`, if the process can go there.
@@ -186,7 +186,7 @@ impl<'a> Search<'a> {
     /// The view with the cgroup at `path`, if the process can create a child cgroup there, or make it accept processes
     /// again.
     fn way_to_make_one(&self, path: &Path) -> Option<&View> {
-        let may_write = |path: &Path| fs::metadata(path).is_ok_and(|file| self.task.may_write(&file));
+        let may_write = |path: &Path| fs::metadata(path).is_ok_and(|file| self.workload.may_write(&file));
         let view = self.view_of(path).filter(|view| view.writable)?;
         (may_write(path) || may_write(&path.join("cgroup.subtree_control")) && self.may_write(path))
             .then_some(view)
@@ -200,7 +200,7 @@ impl<'a> Search<'a> {
     }
 
     fn may_write(&self, cgroup: &Path) -> bool {
-        fs::metadata(cgroup.join("cgroup.procs")).is_ok_and(|file| self.task.may_write(&file))
+        fs::metadata(cgroup.join("cgroup.procs")).is_ok_and(|file| self.workload.may_write(&file))
     }
 }
 

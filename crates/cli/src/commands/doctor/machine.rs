@@ -82,12 +82,12 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         (
             "hook",
             &probes.hook,
-            "no policy can be enforced: it takes Linux 5.2 with CONFIG_CGROUP_BPF, and the privileges",
+            "no policy can be enforced: this needs Linux 5.2 with CONFIG_CGROUP_BPF, and privileges",
         ),
         (
             "links",
             &probes.links,
-            "no policy can be enforced: it takes Linux 5.7, for without links anybody could detach it",
+            "no policy can be enforced: this needs Linux 5.7, since without links any process could detach it",
         ),
     ];
     let useful: [(&'static str, &Outcome, &str); 11] = [
@@ -115,7 +115,7 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         (
             "loops",
             &probes.bpf_loop,
-            "policies with thousands of different conditions cannot be had (Linux 5.17)",
+            "policies with thousands of different conditions are rejected (Linux 5.17)",
         ),
         ("machine code", &probes.jit, "policies are interpreted, which is slow: net.core.bpf_jit_enable=1"),
         ("source lines", &probes.line_info, "the verifier's log does not show the lines of the policy"),
@@ -131,7 +131,7 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         Outcome::Unknown(_) => Finding::less(
             what,
             outcome.to_string(),
-            format!("policies are made as for a kernel where {without}"),
+            format!("policies are compiled as for a kernel where {without}"),
         ),
         outcome => Finding::less(what, outcome.to_string(), without),
     });
@@ -150,7 +150,7 @@ fn departures() -> Finding {
             what,
             "not noticed",
             format!(
-                "`run` says nothing of processes that leave the policy, and --strict starts nothing: {why}"
+                "`run` does not report processes that leave the policy, and --strict starts nothing: {why}"
             ),
         ),
     }
@@ -164,12 +164,12 @@ fn attached() -> Vec<Finding> {
     };
     let first = if attachments.is_empty() {
         Finding::ok(what, "nothing").so(
-            "the first program makes every access to /proc/sys on this machine slower by about 80 ns, whoever makes it",
+            "the first program makes every access to /proc/sys on this machine slower by about 80 ns, in every cgroup",
         )
     } else {
         let count: usize = attachments.cgroups.values().map(|attached| attached.program_ids.len()).sum();
         Finding::ok(what, format!("{count} on {} cgroups", attachments.cgroups.len()))
-            .so("every access to /proc/sys on this machine pays for the hook already: knobgate list")
+            .so("every access to /proc/sys on this machine already pays for the hook: knobgate list")
     };
     let conflicts = attachments.cgroups.iter().filter_map(|(path, attached)| {
         let mode = attached.mode.filter(|&mode| mode != AttachMode::Multi)?;
@@ -193,7 +193,7 @@ fn settings(machine: &Machine) -> Vec<Finding> {
         Some(0) => Finding::less(
             "unprivileged BPF",
             "allowed",
-            "not for this hook, but other ways into the kernel are open: kernel.unprivileged_bpf_disabled=1",
+            "this hook is not affected, but other ways into the kernel are open: kernel.unprivileged_bpf_disabled=1",
         ),
         Some(_) => Finding::ok("unprivileged BPF", "disabled"),
         None => Finding::ok("unprivileged BPF", "no such setting"),

@@ -1,11 +1,11 @@
-//! What a process finds mounted, which files it reaches there, and what it holds open.
+//! The mounts of a process, the files that it can reach there, and its open files.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use knobgate_kernel::{Mount, mounts_of};
 
-use super::workload::Task;
+use super::workload::Workload;
 
 /// The mounts of a process.
 pub(super) struct ProcessMounts {
@@ -24,13 +24,13 @@ pub(super) struct VisibleFile<'a> {
 
 impl VisibleFile<'_> {
     /// Whether the process can write to it, or give itself permission to.
-    pub(super) fn is_writable(&self, task: &Task) -> bool {
-        !self.mount.read_only && self.is_open_to(task)
+    pub(super) fn is_writable(&self, workload: &Workload) -> bool {
+        !self.mount.read_only && self.is_open_to(workload)
     }
 
-    /// The same by its permissions alone, on a read-only mount as well.
-    pub(super) fn is_open_to(&self, task: &Task) -> bool {
-        fs::metadata(&self.here).is_ok_and(|file| task.may_write(&file))
+    /// The same by its permissions alone, even on a read-only mount.
+    pub(super) fn is_open_to(&self, workload: &Workload) -> bool {
+        fs::metadata(&self.here).is_ok_and(|file| workload.may_write(&file))
     }
 }
 
@@ -49,7 +49,7 @@ impl ProcessMounts {
     }
 
     /// Where the process can reach `file`, or something in that directory. `file` is a path from the root of a file
-    /// system of this type. What another mount covers is left out.
+    /// system of this type. Files that are covered by another mount are left out.
     pub(super) fn find<'a>(
         &'a self,
         fs_type: &'a str,
@@ -79,7 +79,7 @@ impl ProcessMounts {
     }
 }
 
-/// The links in /proc to what a process holds open.
+/// The links in /proc to the open files of a process.
 pub(super) fn open_files(pid: u32) -> io::Result<impl Iterator<Item = PathBuf>> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let descriptors = fs::read_dir(process.join("fd"))?.flatten().map(|entry| entry.path());

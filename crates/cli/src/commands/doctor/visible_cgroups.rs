@@ -74,7 +74,7 @@ impl VisibleCgroups {
 fn mounted(mounts: &ProcessMounts, hierarchy: &Hierarchy) -> Result<Vec<View>, Box<dyn std::error::Error>> {
     let view = |Mount { root, point, read_only, .. }: &Mount| {
         let top = hierarchy.directory(root).ok_or_else(|| {
-            format!("the cgroup {} that it sees at {} is out of our sight", root.display(), point.display())
+            format!("the cgroup {} that it sees at {} is not visible here", root.display(), point.display())
         })?;
         Ok(View { top, at: point.clone(), writable: !read_only })
     };

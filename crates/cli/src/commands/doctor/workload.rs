@@ -1,7 +1,7 @@
 //! What a process could do to get around a policy on its cgroup.
 //!
 //! The hook judges a task by its cgroup at that moment. A process can get around it by leaving the cgroup, by having a
-//! process outside do the write, by detaching or overruling the program, or by changing the state behind a knob by
+//! process outside do the write, by detaching or overruling the program, or by changing the state of a knob by
 //! other means. This reports what can be seen from outside the process.
 
 use std::fs;
@@ -26,7 +26,7 @@ use crate::plural::count;
 pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     let cgroup = cgroup_of(pid)?;
     let cannot = |error| Failure::machine(format!("cannot examine process {pid}")).because(error);
-    let task = Task::read(pid).map_err(cannot)?;
+    let workload = Workload::read(pid).map_err(cannot)?;
     let mounts = ProcessMounts::of(pid).map_err(cannot)?;
     let threads = match type_of(&cgroup)? {
         CgroupType::Threaded => Some(ThreadCount::of_pid(pid).map_err(cannot)?),
@@ -35,30 +35,30 @@ pub(super) fn examine(pid: u32) -> Result<Vec<Finding>, Failure> {
     Ok(vec![
         policies(&cgroup),
         threads_apart(threads, &cgroup),
-        privileges(&task),
-        leaving::examine(&task, &mounts, &cgroup),
-        detaching::examine(&task, &mounts, &cgroup),
-        overruling(&task, &mounts, &cgroup),
-        other_means(&task, &mounts),
-        sysrq(&task, &mounts),
-        others(&task, &mounts),
+        privileges(&workload),
+        leaving::examine(&workload, &mounts, &cgroup),
+        detaching::examine(&workload, &mounts, &cgroup),
+        overruling(&workload, &mounts, &cgroup),
+        other_means(&workload, &mounts),
+        sysrq(&workload, &mounts),
+        others(&workload, &mounts),
         Finding::less(
             "passing descriptors",
             "always possible",
-            "a knob that was opened inside and is written by a process outside is judged by where that one is",
+            "if a process outside writes to a knob that was opened inside, it is judged by its own cgroup",
         ),
     ])
 }
 
-/// What decides about the permissions of a process.
-pub(super) struct Task {
+/// The credentials and capabilities of the examined process.
+pub(super) struct Workload {
     credentials: Credentials,
-    /// What is in its sets, or would be after an exec.
+    /// Its capabilities, including those that it would get by an exec.
     capabilities: CapabilitySet,
     in_our_user_namespace: bool,
 }
 
-impl Task {
+impl Workload {
     fn read(pid: u32) -> std::io::Result<Self> {
         let credentials = Credentials::of_pid(pid)?;
         let has = credentials.effective.union(credentials.permitted);
@@ -91,7 +91,7 @@ impl Task {
     }
 }
 
-/// Whether a process shares a namespace with us, also if that is unknown.
+/// Whether a process shares a namespace with us. True if that is unknown.
 fn shares(pid: u32, namespace: &str) -> bool {
     let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
     link(&pid.to_string()).zip(link("self")).is_none_or(|(theirs, ours)| theirs == ours)
@@ -116,7 +116,7 @@ fn policies(cgroup: &Cgroup) -> Finding {
         })
         .collect();
     if names.is_empty() {
-        Finding::less(what, format!("none on {place}"), "nothing holds for this process")
+        Finding::less(what, format!("none on {place}"), "no policy applies to this process")
     } else {
         Finding::ok(what, format!("{} (on {place} and above)", names.join(", ")))
     }
@@ -128,15 +128,13 @@ fn threads_apart(threads: Option<ThreadCount>, cgroup: &Cgroup) -> Finding {
     let Some(ThreadCount { inside, elsewhere, .. }) = threads else {
         return Finding::ok(what, "all are judged like the process");
     };
-    let found = format!(
-        "{} in its cgroup, {elsewhere} in others; the cgroup is a threaded one",
-        count(inside, "thread")
-    );
+    let found =
+        format!("{} in its cgroup, {elsewhere} in others; the cgroup is threaded", count(inside, "thread"));
     match leaving::held(cgroup).and_then(|held| Ok((held.kind()?, held))) {
         Ok((CgroupType::Threaded, _)) => Finding::less(
             what,
             found,
-            "each thread is judged by the cgroup that it is in itself; put the policy on the threaded domain above",
+            "each thread is judged by its own cgroup; put the policy on the threaded domain above",
         ),
         Ok((_, held)) => Finding::ok(what, found)
             .so(format!("all of them are judged by the policy on {}", held.path().display())),
@@ -144,24 +142,24 @@ fn threads_apart(threads: Option<ThreadCount>, cgroup: &Cgroup) -> Finding {
     }
 }
 
-fn privileges(task: &Task) -> Finding {
+fn privileges(workload: &Workload) -> Finding {
     let what = "privileges";
     let mattering = [Capability::SysAdmin, Capability::Bpf, Capability::NetAdmin, Capability::SysPtrace];
     let held: Vec<String> =
-        mattering.into_iter().filter(|&one| task.can(one)).map(|one| one.to_string()).collect();
-    let namespace = if task.in_our_user_namespace { "" } else { ", in another user namespace" };
+        mattering.into_iter().filter(|&one| workload.can(one)).map(|one| one.to_string()).collect();
+    let namespace = if workload.in_our_user_namespace { "" } else { ", in another user namespace" };
     let held = if held.is_empty() { "none that matter".to_owned() } else { held.join(", ") };
-    Finding::ok(what, format!("user {}{namespace}; {held}", task.credentials.uids[1]))
+    Finding::ok(what, format!("user {}{namespace}; {held}", workload.credentials.uids[1]))
 }
 
-fn overruling(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
+fn overruling(workload: &Workload, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
     let what = "overruling";
-    let loads =
-        task.can(Capability::SysAdmin) || (task.can(Capability::Bpf) && task.can(Capability::NetAdmin));
+    let loads = workload.can(Capability::SysAdmin)
+        || (workload.can(Capability::Bpf) && workload.can(Capability::NetAdmin));
     if !loads {
-        return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it has not");
+        return Finding::ok(what, "needs CAP_BPF and CAP_NET_ADMIN, which it does not have");
     }
-    match reaches_policy(task, mounts, cgroup) {
+    match reaches_policy(workload, mounts, cgroup) {
         Ok(true) => Finding::less(
             what,
             "possible: it can load programs and reach the cgroup with the policy, or one above",
@@ -177,26 +175,26 @@ fn overruling(task: &Task, mounts: &ProcessMounts, cgroup: &Cgroup) -> Finding {
 
 /// Whether it can reach the cgroup with the policy, or one above, where a program runs after ours.
 fn reaches_policy(
-    task: &Task,
+    workload: &Workload,
     mounts: &ProcessMounts,
     cgroup: &Cgroup,
 ) -> Result<bool, Box<dyn std::error::Error>> {
-    if task.can(Capability::SysAdmin) {
+    if workload.can(Capability::SysAdmin) {
         return Ok(true);
     }
     let held = leaving::held(cgroup)?;
     let seen = VisibleCgroups::of(mounts, &Hierarchy::find()?)?.views;
     // It can open any cgroup by handle.
-    let any = !seen.is_empty() && task.can(Capability::DacReadSearch);
+    let any = !seen.is_empty() && workload.can(Capability::DacReadSearch);
     Ok(any || seen.iter().any(|view| view.shows(held.path())))
 }
 
-fn other_means(task: &Task, mounts: &ProcessMounts) -> Finding {
+fn other_means(workload: &Workload, mounts: &ProcessMounts) -> Finding {
     let what = "other means";
-    let owns = |capability, namespace| task.can(capability) && shares(mounts.pid(), namespace);
-    let binfmt_misc = task.can(Capability::SysAdmin)
+    let owns = |capability, namespace| workload.can(capability) && shares(mounts.pid(), namespace);
+    let binfmt_misc = workload.can(Capability::SysAdmin)
         && fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("\tbinfmt_misc\n"))
-        || mounts.find("binfmt_misc", Path::new("/register")).any(|file| file.is_writable(task));
+        || mounts.find("binfmt_misc", Path::new("/register")).any(|file| file.is_writable(workload));
     let ways: Vec<&str> = [
         (owns(Capability::SysAdmin, "uts"), "host and domain name by sethostname(2)"),
         (owns(Capability::NetAdmin, "net"), "interfaces' settings by netlink and /sys"),
@@ -216,20 +214,20 @@ fn other_means(task: &Task, mounts: &ProcessMounts) -> Finding {
     }
 }
 
-fn sysrq(task: &Task, mounts: &ProcessMounts) -> Finding {
+fn sysrq(workload: &Workload, mounts: &ProcessMounts) -> Finding {
     let what = "/proc/sysrq-trigger";
-    match mounts.find("proc", Path::new("/sysrq-trigger")).find(|file| file.is_writable(task)) {
+    match mounts.find("proc", Path::new("/sysrq-trigger")).find(|file| file.is_writable(workload)) {
         Some(VisibleFile { at, .. }) => Finding::less(
             what,
             format!("writable: {}", at.display()),
-            "it commands the kernel whatever kernel.sysrq says; mount it read-only, or something else over it",
+            "it triggers any SysRq command, whatever kernel.sysrq says; mount it read-only, or mount something over it",
         ),
         None => Finding::ok(what, "not writable"),
     }
 }
 
 /// The kernel's rule for tracing is `__ptrace_may_access()`, kernel/ptrace.c.
-fn others(task: &Task, mounts: &ProcessMounts) -> Finding {
+fn others(workload: &Workload, mounts: &ProcessMounts) -> Finding {
     let what = "other processes";
     let sees = if shares(mounts.pid(), "pid") {
         "it sees the machine's processes".to_owned()
@@ -238,9 +236,9 @@ fn others(task: &Task, mounts: &ProcessMounts) -> Finding {
     } else {
         return Finding::ok(what, "it sees none but those in its pid namespace");
     };
-    let (which, them) = if task.can(Capability::SysPtrace) {
+    let (which, them) = if workload.can(Capability::SysPtrace) {
         ("any of them", "them")
-    } else if task.can(Capability::Setuid) {
+    } else if workload.can(Capability::Setuid) {
         ("those that have no capability that it lacks", "those of them")
     } else {
         ("those of its own user that have no capability that it lacks", "those of them")
@@ -250,7 +248,7 @@ fn others(task: &Task, mounts: &ProcessMounts) -> Finding {
         format!("{sees}, and can trace {which}"),
         format!(
             "it can have {them} do what it may not do itself{}; give it a pid namespace and a /proc of its own",
-            if task.can(Capability::SysPtrace) { "" } else { ", outside of the policy" }
+            if workload.can(Capability::SysPtrace) { "" } else { ", outside of the policy" }
         ),
     )
 }

@@ -1,4 +1,4 @@
-//! What the knob of an access holds.
+//! The current value of the knob.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,16 +9,16 @@ use std::path::{Component, Path};
 
 use knobgate_policy::KnobName;
 
-/// The current value of a knob, and how it is known.
+/// The current value of a knob, and its source.
 #[derive(Debug)]
 pub(super) enum CurrentValue {
-    /// The caller says so.
+    /// It was given as an argument.
     Given(Vec<u8>),
     /// It was read on this machine.
     OfThisMachine(Vec<u8>),
     /// There is no such knob on this machine.
     NoSuchKnob,
-    /// Nobody can read it: `vm.drop_caches`, for example.
+    /// It is write-only, such as `vm.drop_caches`.
     WriteOnly,
     /// It cannot be read on this machine.
     Unreadable(io::Error),
@@ -40,7 +40,7 @@ impl CurrentValue {
         }
     }
 
-    /// The value, where it is known.
+    /// The value, if it is known.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Given(bytes) | Self::OfThisMachine(bytes) => Some(bytes),
@@ -49,22 +49,21 @@ impl CurrentValue {
     }
 }
 
-/// Whether the mode of the knob lets nobody read it, which the kernel holds root to as well (`test_perm` in
-/// fs/proc/proc_sysctl.c).
+/// Whether the mode of the knob lets nobody read it. This applies to root too (`test_perm` in fs/proc/proc_sysctl.c).
 fn is_write_only(name: &Path) -> bool {
     const READ: u32 = 0o444;
     fs::metadata(Path::new("/proc/sys").join(name)).is_ok_and(|knob| knob.mode() & READ == 0)
 }
 
 fn read(name: &Path) -> io::Result<Vec<u8>> {
-    // A name with `..` in it would leave /proc/sys.
+    // A name with `..` could leave /proc/sys.
     if !name.components().all(|component| matches!(component, Component::Normal(_))) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // As the hook reads it (`__cgroup_bpf_run_filter_sysctl`, kernel/bpf/cgroup.c): once, a page at most. A second read
-    // finds nothing of a list of numbers, and `read_to_end` would begin with 32 bytes.
-    const MOST: usize = 4096;
-    let mut bytes = vec![0; MOST];
+    // Like the hook (`__cgroup_bpf_run_filter_sysctl`, kernel/bpf/cgroup.c): a single read of at most a page.
+    // `read_to_end` would start with 32 bytes, and a second read returns nothing for a list of numbers.
+    const PAGE_SIZE: usize = 4096;
+    let mut bytes = vec![0; PAGE_SIZE];
     let length = File::open(Path::new("/proc/sys").join(name))?.read(&mut bytes)?;
     bytes.truncate(length);
     Ok(bytes)

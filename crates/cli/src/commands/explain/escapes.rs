@@ -1,17 +1,17 @@
-//! Bytes as they are given on the command line.
+//! Escapes in arguments.
 
-/// An escape that is none.
+/// An invalid escape.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EscapeError {
-    #[error("there is nothing behind the last `\\`; a backslash itself is `\\\\`")]
+    #[error("nothing follows the last `\\`; a backslash itself is `\\\\`")]
     Nothing,
     #[error("there is no escape `\\{}`; there are \\n, \\t, \\r, \\0, \\xHH and \\\\", .0.escape_ascii())]
     Unknown(u8),
-    #[error("`\\x` needs two hexadecimal digits behind it")]
+    #[error("`\\x` must be followed by two hexadecimal digits")]
     NotHexadecimal,
 }
 
-/// `text` with its escapes resolved: `\n`, `\t`, `\r`, `\0`, `\xHH`, `\\`, and quotes for those who are used to it.
+/// `text` with its escapes resolved: `\n`, `\t`, `\r`, `\0`, `\xHH`, `\\`, and escaped quotes.
 pub(super) fn unescape(text: &[u8]) -> Result<Vec<u8>, EscapeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter().copied();

@@ -1,4 +1,4 @@
-//! The answer as programs read it.
+//! The answer as JSON.
 
 use knobgate_policy::{DecidedBy, Mode};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::current_value::CurrentValue;
 use super::trace::{PassedOver, Why};
 use crate::deciding_hook::DecidingHook;
 use crate::json;
-use crate::json_decision::{Access, Rule, Verdict};
+use crate::json_decision::{JsonAccess, JsonRule, JsonVerdict};
 use crate::profile_limit::profile_limit;
 
 /// The answer as a line of JSON. Rules and lines count from 1. Values are strings where they are UTF-8,
@@ -26,7 +26,7 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
         policy: policy.name(),
         enforced: policy.mode() == Mode::Enforce,
         access: AccessAndItsOld {
-            access: Access::from(access),
+            access: JsonAccess::from(access),
             old_is: match answer.current {
                 CurrentValue::Given(_) => "given",
                 CurrentValue::OfThisMachine(_) => "of this machine",
@@ -35,19 +35,19 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
             },
         },
         hook: DecidingHook::UserSpace(*answer.profile),
-        verdict: Verdict::from(answer.decided.verdict()),
-        means: degradation.map(|_| Verdict::from(&decision.verdict)),
+        verdict: JsonVerdict::from(answer.decided.verdict()),
+        means: degradation.map(|_| JsonVerdict::from(&decision.verdict)),
         stricter: degradation.map(|degradation| {
             profile_limit(degradation, answer.file, answer.profile).description().to_owned()
         }),
         asks_for_event: decision.log,
-        rule: rule.map(|rule| Rule::of(answer.file, rule)),
+        rule: rule.map(|rule| JsonRule::of(answer.file, rule)),
         eval_error,
         default_line: match decision.by {
             DecidedBy::Default(kind) => answer.file.default_line(kind),
             _ => None,
         },
-        passed_over: answer.trace.passed_over.iter().map(|passed| passed_over(answer, passed)).collect(),
+        passed_over: answer.trace.passed_over.iter().map(|passed| skipped_rule(answer, passed)).collect(),
         other_knobs: answer.trace.other_knobs,
     })
 }
@@ -56,25 +56,25 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
 struct Object<'a> {
     file: &'a str,
     policy: &'a str,
-    /// Whether the verdict is more than reported.
+    /// Whether the verdict is enforced, not just reported.
     enforced: bool,
     access: AccessAndItsOld<'a>,
     /// Which hook decided.
     hook: DecidingHook,
     #[serde(flatten)]
-    verdict: Verdict<'a>,
-    /// What the policy means, where the kernel makes something stricter of it.
-    means: Option<Verdict<'a>>,
-    /// Why it does.
+    verdict: JsonVerdict<'a>,
+    /// The verdict of the policy, if the kernel's is stricter.
+    means: Option<JsonVerdict<'a>>,
+    /// Why the kernel's verdict is stricter.
     stricter: Option<String>,
-    /// Whether the policy asks for an event, which nothing sends yet.
+    /// Whether the policy asks for an event. Events are not sent yet.
     asks_for_event: bool,
     /// The rule that decided; absent, the default did.
-    rule: Option<Rule<'a>>,
+    rule: Option<JsonRule<'a>>,
     /// Why that rule could not be evaluated.
     eval_error: Option<String>,
     default_line: Option<usize>,
-    passed_over: Vec<RulePassedOver<'a>>,
+    passed_over: Vec<SkippedRule<'a>>,
     /// How many rules before it name other knobs.
     other_knobs: usize,
 }
@@ -82,23 +82,23 @@ struct Object<'a> {
 #[derive(Serialize)]
 struct AccessAndItsOld<'a> {
     #[serde(flatten)]
-    access: Access<'a>,
+    access: JsonAccess<'a>,
     old_is: &'static str,
 }
 
 #[derive(Serialize)]
-struct RulePassedOver<'a> {
+struct SkippedRule<'a> {
     #[serde(flatten)]
-    rule: Rule<'a>,
+    rule: JsonRule<'a>,
     why: &'static str,
-    /// The parts of the condition because of which it does not hold.
+    /// The parts of the condition that make it false.
     conditions: Vec<String>,
 }
 
-fn passed_over<'a>(answer: &Answer<'a>, passed: &PassedOver) -> RulePassedOver<'a> {
+fn skipped_rule<'a>(answer: &Answer<'a>, passed: &PassedOver) -> SkippedRule<'a> {
     let (why, conditions) = match &passed.why {
         Why::OtherKind => ("other kind of access", Vec::new()),
         Why::Condition(parts) => ("condition", parts.iter().map(ToString::to_string).collect()),
     };
-    RulePassedOver { rule: Rule::of(answer.file, passed.rule), why, conditions }
+    SkippedRule { rule: JsonRule::of(answer.file, passed.rule), why, conditions }
 }

@@ -1,4 +1,4 @@
-//! The answer as people read it.
+//! The answer as text.
 
 use std::borrow::Cow;
 
@@ -28,10 +28,10 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
     if let Some(degradation) = answer.decided.effect.degradation {
         let means = verdict(&answer.decided.decision.verdict);
         let limit = profile_limit(degradation, answer.file, answer.profile);
-        row("kernel", format!("the policy means {means}, but {}", printable(limit.description())));
+        row("kernel", format!("the policy says {means}, but {}", printable(limit.description())));
     }
     if answer.file.policy().mode() == Mode::Audit {
-        row("mode", "audit: the verdict is reported, and the access passes as it is".to_owned());
+        row("mode", "audit: the verdict is reported, and the access passes unchanged".to_owned());
     }
     row("caller", caller(answer));
     row("log", log(answer));
@@ -50,7 +50,7 @@ pub(super) fn lines(answer: &Answer<'_>) -> String {
         (count, _) => lines.push(format!("{count} more are for other knobs.")),
     }
     let hook = DecidingHook::UserSpace(*answer.profile);
-    lines.push(format!("Decided by {hook}; the knob may still refuse a value."));
+    lines.push(format!("Decided by {hook}; the knob may still reject a value."));
     lines.join("\n")
 }
 
@@ -100,7 +100,7 @@ fn place_of_rule(answer: &Answer<'_>, rule: usize) -> String {
     format!("rule {} of {}, {file}:{line},", rule + 1, answer.file.policy().rules().len())
 }
 
-/// The rule or the default that decided, as it is written.
+/// The text of the rule or default that decided.
 fn rule_lines(answer: &Answer<'_>) -> Vec<String> {
     let text = match answer.decided.decision.by {
         DecidedBy::Rule(rule) | DecidedBy::EvalError { rule, .. } => answer.file.rule_text(rule),
@@ -133,7 +133,7 @@ fn caller(answer: &Answer<'_>) -> String {
         },
         (AccessKind::Write, Verdict::Allow) => {
             let (count, written) = (written.len(), quoted(written));
-            format!("write(2) returns {count} and the knob is given {written} as it was written")
+            format!("write(2) returns {count} and the knob is given {written} unchanged")
         }
         (AccessKind::Write, Verdict::Rewrite(value)) => {
             format!("write(2) returns {} and the knob is given {}", written.len(), quoted(value))
@@ -141,8 +141,8 @@ fn caller(answer: &Answer<'_>) -> String {
     }
 }
 
-/// There are no events yet. Every decision is counted.
-const ASKED_FOR: &str = "an event is asked for, and not sent yet";
+/// Events are not sent yet. Every decision is counted.
+const ASKED_FOR: &str = "an event is asked for, but not sent yet";
 
 fn log(answer: &Answer<'_>) -> String {
     let logs = answer.decided.decision.log;
@@ -166,7 +166,7 @@ fn log(answer: &Answer<'_>) -> String {
 fn current(answer: &Answer<'_>) -> String {
     match answer.current {
         CurrentValue::Given(value) => format!("{}, as given", quoted(value)),
-        CurrentValue::OfThisMachine(value) => format!("{}, as this machine has it now", quoted(value)),
+        CurrentValue::OfThisMachine(value) => format!("{}, from this machine", quoted(value)),
         CurrentValue::NoSuchKnob => "no current value: this machine has no such knob".to_owned(),
         CurrentValue::WriteOnly => "no current value: the knob is write-only".to_owned(),
         CurrentValue::Unreadable(error) => format!("no current value: it cannot be read here ({error})"),

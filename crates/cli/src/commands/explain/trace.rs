@@ -1,11 +1,11 @@
-//! Why the rules before the one that decided did not. Every answer comes from [`applies`] and [`holds`](knobgate_policy::holds),
-//! asked about less than a whole rule.
+//! Why earlier rules did not decide. Every answer comes from [`applies`] and [`holds`](knobgate_policy::holds) on parts
+//! of a rule.
 
 use knobgate_policy::{
     Access, Action, Applies, Condition, DecidedBy, Kinds, Operand, Policy, Rule, TextOperand, Value, applies,
 };
 
-/// What became of the rules before the one that decided.
+/// The rules before the one that decided.
 #[derive(Debug)]
 pub(super) struct Trace {
     /// Those that name the knob, in order.
@@ -27,7 +27,7 @@ pub(super) struct PassedOver {
 pub(super) enum Why {
     /// It is for the other kind of access.
     OtherKind,
-    /// Its condition does not hold, because none of these parts of it does.
+    /// Its condition does not hold, because these parts do not.
     Condition(Vec<Condition>),
 }
 
@@ -71,7 +71,7 @@ fn names_the_knob(policy: &Policy, rule: &Rule, access: &Access) -> bool {
     of_both_kinds.is_ok_and(|rule| applies(policy, &rule, access) == Ok(Applies::Yes))
 }
 
-/// The smallest parts of `condition`, which does not hold, because of which it does not.
+/// The smallest parts of `condition` that make it false.
 fn failing_parts(policy: &Policy, condition: &Condition, access: &Access) -> Vec<Condition> {
     match condition {
         Condition::All(all) => all
@@ -88,13 +88,12 @@ fn failing_parts(policy: &Policy, condition: &Condition, access: &Access) -> Vec
     }
 }
 
-/// Whether a part of a condition holds. The condition as a whole could be evaluated, so that those parts that
-/// decided it can be too.
+/// Whether a part of a condition holds. The whole condition could be evaluated, so the parts that decided it can be too.
 fn holds(policy: &Policy, condition: &Condition, access: &Access) -> bool {
     knobgate_policy::holds(policy, condition, access) != Ok(false)
 }
 
-/// What `conditions` look at.
+/// The facts that `conditions` look at.
 pub(super) fn facts(conditions: &[Condition]) -> Vec<Fact> {
     let mut facts = Vec::new();
     conditions.iter().for_each(|condition| collect(condition, &mut facts));

@@ -1,4 +1,4 @@
-//! Replacing a file as a whole: readers see the old text or the new one, and nothing between.
+//! Replacing a file atomically: readers see either the old text or the new one.
 
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
@@ -8,7 +8,7 @@ use std::path::Path;
 /// may give files away.
 ///
 /// # Errors
-/// The file cannot be replaced; it is as it was.
+/// The file cannot be replaced; it is unchanged.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = path.canonicalize()?;
     let metadata = path.metadata()?;
@@ -16,7 +16,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new().prefix(".knobgate-").tempfile_in(directory)?;
     file.write_all(bytes)?;
-    // Changing the owner clears bits of the mode, so that it comes first.
+    // Changing the owner clears bits of the mode, so it comes first.
     let _ = fchown(file.as_file(), Some(metadata.uid()), Some(metadata.gid()));
     file.as_file().set_permissions(metadata.permissions())?;
     file.as_file().sync_all()?;
@@ -44,6 +44,6 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o640);
         assert!(link.symlink_metadata().unwrap().is_symlink());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left behind");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
     }
 }

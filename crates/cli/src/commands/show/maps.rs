@@ -1,4 +1,4 @@
-//! The maps of a program: what they are, not what is in them.
+//! The maps of a program, without their contents.
 
 use knobgate_bpf::{MapKind, OBJECT_FILE_MAP};
 use knobgate_kernel::Map;
@@ -13,17 +13,17 @@ use crate::style::HEADING;
 pub(super) struct ShownMap {
     id: u32,
     name: String,
-    /// As `bpftool` spells it; a number of a kind that is not known here.
+    /// The type's name as in `bpftool`; a number if it is unknown.
     #[serde(rename = "type")]
     kind: String,
     key_size: u32,
     value_size: u32,
     max_entries: u32,
-    /// Whether nobody can change it any more.
+    /// Whether it is frozen.
     frozen: bool,
 }
 
-/// All but the one that says where the program came from, which is shown as that.
+/// All maps but the one with the program's origin, which is shown separately.
 pub(super) fn shown(maps: &[Map]) -> Vec<ShownMap> {
     let shown = maps.iter().map(|map| {
         let info = map.info();

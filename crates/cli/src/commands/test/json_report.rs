@@ -1,33 +1,33 @@
-//! What came of the tests, for programs.
+//! The results of the tests as JSON.
 
 use knobgate_hook::Profile;
 use knobgate_policy::{DecidedBy, Mode};
 use knobgate_policy_test::{StepOutcome, TestOutcome};
 use serde::Serialize;
 
-use super::tally::{Tally, has_mismatch};
-use super::tried::{NotRun, Ran, Tried};
+use super::tally::{TestTally, has_mismatch};
+use super::tested_file::{NotRun, Ran, TestedFile};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::json;
-use crate::json_decision::{Access, Rule, Verdict};
+use crate::json_decision::{JsonAccess, JsonRule, JsonVerdict};
 use crate::json_diagnostic;
 use crate::profile_limit::profile_limit;
 
 /// One line of JSON, whose shape is in docs/testing.md.
-pub(super) fn line(all: &[Tried], tally: &Tally, profile: &Profile) -> String {
-    json::line(&Report {
+pub(super) fn line(all: &[TestedFile], tally: &TestTally, profile: &Profile) -> String {
+    json::line(&JsonReport {
         hook: DecidingHook::UserSpace(*profile),
         tests: Counts { passed: tally.passed, failed: tally.failed, mismatches: tally.mismatches },
-        files: all.iter().map(|tried| file(tried, profile)).collect(),
+        files: all.iter().map(|tested| file(tested, profile)).collect(),
     })
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct JsonReport<'a> {
     hook: DecidingHook,
     tests: Counts,
-    files: Vec<File<'a>>,
+    files: Vec<JsonFile<'a>>,
 }
 
 #[derive(Serialize)]
@@ -38,25 +38,25 @@ struct Counts {
 }
 
 #[derive(Serialize, Default)]
-struct File<'a> {
+struct JsonFile<'a> {
     file: &'a str,
-    /// The name of the policy; absent, its tests did not run.
+    /// The name of the policy; absent if its tests did not run.
     policy: Option<&'a str>,
     /// Whether what is decided is enforced.
     enforced: Option<bool>,
-    /// Why the tests did not run, if not for errors in the policy.
+    /// Why the tests did not run, unless the policy has errors.
     problem: Option<String>,
-    /// What is wrong with the policy, as `check --json` prints it.
+    /// The errors and warnings, as `check --json` prints them.
     errors: Vec<json_diagnostic::Problem<'a>>,
-    /// What the kernel cannot do and denies instead.
+    /// What the kernel cannot do, and what is denied instead.
     stricter: Vec<String>,
-    tests: Vec<Test<'a>>,
+    tests: Vec<JsonTest<'a>>,
 }
 
-fn file<'a>(tried: &'a Tried, profile: &Profile) -> File<'a> {
-    let nothing = File { file: &tried.name, ..File::default() };
-    match &tried.ran {
-        Ok(ran) => File {
+fn file<'a>(tested: &'a TestedFile, profile: &Profile) -> JsonFile<'a> {
+    let nothing = JsonFile { file: &tested.name, ..JsonFile::default() };
+    match &tested.ran {
+        Ok(ran) => JsonFile {
             policy: Some(ran.file.policy().name()),
             enforced: Some(ran.file.policy().mode() == Mode::Enforce),
             stricter: ran
@@ -67,9 +67,9 @@ fn file<'a>(tried: &'a Tried, profile: &Profile) -> File<'a> {
             tests: ran.tests.iter().map(|outcome| test(ran, outcome)).collect(),
             ..nothing
         },
-        Err(NotRun::Wrong(checked)) => File { errors: json_diagnostic::objects(checked), ..nothing },
+        Err(NotRun::Wrong(checked)) => JsonFile { errors: json_diagnostic::objects(checked), ..nothing },
         Err(NotRun::Unreadable(failure) | NotRun::Bug(failure)) => {
-            File { problem: Some(chain(failure)), ..nothing }
+            JsonFile { problem: Some(chain(failure)), ..nothing }
         }
     }
 }
@@ -81,16 +81,16 @@ fn chain(failure: &Failure) -> String {
 }
 
 #[derive(Serialize)]
-struct Test<'a> {
+struct JsonTest<'a> {
     name: &'a str,
     line: Option<usize>,
     result: &'static str,
-    steps: Vec<Step<'a>>,
+    steps: Vec<JsonStep<'a>>,
 }
 
-fn test<'a>(ran: &'a Ran, outcome: &'a TestOutcome) -> Test<'a> {
+fn test<'a>(ran: &'a Ran, outcome: &'a TestOutcome) -> JsonTest<'a> {
     let span = ran.file.test_span(outcome.test);
-    Test {
+    JsonTest {
         name: &outcome.name,
         line: span.map(|span| ran.file.source().line(span.start)),
         result: match (outcome.passed(), has_mismatch(outcome)) {
@@ -103,25 +103,25 @@ fn test<'a>(ran: &'a Ran, outcome: &'a TestOutcome) -> Test<'a> {
 }
 
 #[derive(Serialize)]
-struct Step<'a> {
+struct JsonStep<'a> {
     line: usize,
-    access: Access<'a>,
+    access: JsonAccess<'a>,
     result: &'static str,
-    expected: Verdict<'a>,
+    expected: JsonVerdict<'a>,
     /// Absent where nothing was decided.
-    got: Option<Verdict<'a>>,
+    got: Option<JsonVerdict<'a>>,
     /// The rule that decided; absent, the default did.
-    rule: Option<Rule<'a>>,
+    rule: Option<JsonRule<'a>>,
     /// Why that rule could not be evaluated.
     eval_error: Option<String>,
     default_line: Option<usize>,
-    /// What the policy means, where the kernel makes something stricter of it.
-    means: Option<Verdict<'a>>,
+    /// The verdict of the policy, if the kernel's is stricter.
+    means: Option<JsonVerdict<'a>>,
     /// Why nothing was decided.
     problem: Option<String>,
 }
 
-fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> Step<'a> {
+fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> JsonStep<'a> {
     let file = &ran.file;
     let decided = step.result.as_ref().ok();
     let by = decided.map(|decided| decided.decision.by);
@@ -131,22 +131,22 @@ fn step<'a>(ran: &'a Ran, test: &'a TestOutcome, step: &'a StepOutcome) -> Step<
         Some(DecidedBy::Default(kind)) => (None, None, file.default_line(kind)),
         None => (None, None, None),
     };
-    Step {
+    JsonStep {
         line: step.line,
-        access: Access::from(file.policy().tests()[test.test].steps[step.step].access()),
+        access: JsonAccess::from(file.policy().tests()[test.test].steps[step.step].access()),
         result: match (step.passed(), step.mismatch()) {
             (true, _) => "passed",
             (false, Some(_)) => "mismatch",
             (false, None) => "failed",
         },
-        expected: Verdict::from(&step.expected),
-        got: decided.map(|decided| Verdict::from(decided.verdict())),
-        rule: rule.map(|rule| Rule::of(file, rule)),
+        expected: JsonVerdict::from(&step.expected),
+        got: decided.map(|decided| JsonVerdict::from(decided.verdict())),
+        rule: rule.map(|rule| JsonRule::of(file, rule)),
         eval_error,
         default_line,
         means: decided
             .filter(|decided| decided.effect.degradation.is_some())
-            .map(|decided| Verdict::from(&decided.decision.verdict)),
+            .map(|decided| JsonVerdict::from(&decided.decision.verdict)),
         problem: step.result.as_ref().err().map(ToString::to_string),
     }
 }

@@ -1,27 +1,27 @@
-//! What came of the tests, as JUnit's XML.
+//! The results of the tests as JUnit XML.
 
 use knobgate_hook::Profile;
 use knobgate_policy_test::TestOutcome;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::drawing::draw;
+use super::rendering::render;
 use super::tally::has_mismatch;
-use super::tried::{NotRun, Ran, Tried};
+use super::tested_file::{NotRun, Ran, TestedFile};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::printable::printable;
 use crate::report;
 
-/// The document: one suite a file, one case a `test` block. A file whose tests could not run is a case with an error.
+/// The document: one suite per file, one case per `test` block. A file whose tests could not run is a case with an error.
 ///
 /// # Errors
-/// [`Failure::Output`]; there is no reason for one.
-pub(super) fn document(all: &[Tried], profile: &Profile) -> Result<Vec<u8>, Failure> {
+/// [`Failure::Output`]; this should not happen.
+pub(super) fn document(all: &[TestedFile], profile: &Profile) -> Result<Vec<u8>, Failure> {
     let mut report = Report::new("knobgate test");
-    for tried in all {
-        let mut suite = TestSuite::new(&*printable(&tried.name));
+    for file in all {
+        let mut suite = TestSuite::new(&*printable(&file.name));
         suite.add_property(("hook", DecidingHook::UserSpace(*profile).to_string().as_str()));
-        match &tried.ran {
+        match &file.ran {
             Ok(ran) => {
                 suite.add_test_cases(ran.tests.iter().map(|outcome| case(ran, outcome, profile)));
             }
@@ -46,12 +46,13 @@ fn case(ran: &Ran, outcome: &TestOutcome, profile: &Profile) -> TestCase {
         } else {
             (NonSuccessKind::Failure, "test-failed")
         };
-        let drawings: Vec<_> = failed.iter().map(|step| draw(&ran.file, outcome, step, profile)).collect();
+        let renderings: Vec<_> =
+            failed.iter().map(|step| render(&ran.file, outcome, step, profile)).collect();
         let lines: Vec<_> = failed.iter().map(|step| step.line.to_string()).collect();
         let mut status = TestCaseStatus::non_success(kind);
         let which = if lines.len() == 1 { "line" } else { "lines" };
         status.set_type(r#type).set_message(format!("{which} {}", lines.join(", ")));
-        status.set_description(drawings.join("\n\n"));
+        status.set_description(renderings.join("\n\n"));
         status
     };
     let mut case = TestCase::new(&*printable(&outcome.name), status);
@@ -67,15 +68,18 @@ fn not_run(why: &NotRun) -> TestCase {
         }
         NotRun::Bug(failure) => status.set_type("mismatch").set_message(&*printable(&failure.to_string())),
         NotRun::Wrong(checked) => {
-            let drawn = checked
+            let rendered = checked
                 .diagnostics
                 .iter()
                 .map(|diagnostic| report::render(diagnostic, &checked.source))
                 .chain(
                     checked.json_errors.iter().map(|error| report::render_json_error(error, &checked.source)),
                 );
-            let drawn: Vec<_> = drawn.collect();
-            status.set_type("policy").set_message("the policy has errors").set_description(drawn.join("\n\n"))
+            let rendered: Vec<_> = rendered.collect();
+            status
+                .set_type("policy")
+                .set_message("the policy has errors")
+                .set_description(rendered.join("\n\n"))
         }
     };
     TestCase::new("the policy", status)

@@ -1,21 +1,25 @@
-//! What came of the tests, for people.
+//! The results of the tests as text.
 
 use knobgate_hook::Profile;
 
-use super::drawing::draw;
-use super::tally::Tally;
-use super::tried::{NotRun, Ran, Tried};
+use super::rendering::render;
+use super::tally::TestTally;
+use super::tested_file::{NotRun, Ran, TestedFile};
 use crate::deciding_hook::DecidingHook;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::profile_limit::profile_limit;
 use crate::report;
 
-/// Prints every step that failed and a summary to standard output; what is to be said of policies themselves goes to
-/// standard error.
-pub(super) fn print(all: &[Tried], tally: &Tally, profile: &Profile, output: &Output) -> Result<(), Failure> {
-    for tried in all {
-        match &tried.ran {
+/// Prints every step that failed and a summary to standard output. Errors and warnings about policies go to standard error.
+pub(super) fn print(
+    all: &[TestedFile],
+    tally: &TestTally,
+    profile: &Profile,
+    output: &Output,
+) -> Result<(), Failure> {
+    for file in all {
+        match &file.ran {
             Ok(ran) => print_tests(ran, profile, output)?,
             Err(NotRun::Unreadable(failure) | NotRun::Bug(failure)) => output.failure(failure),
             Err(NotRun::Wrong(checked)) => checked.report(output),
@@ -37,7 +41,7 @@ fn print_tests(ran: &Ran, profile: &Profile, output: &Output) -> Result<(), Fail
     }
     for test in &ran.tests {
         for step in test.steps.iter().filter(|step| !step.passed()) {
-            output.line(format_args!("{}\n", draw(&ran.file, test, step, profile)))?;
+            output.line(format_args!("{}\n", render(&ran.file, test, step, profile)))?;
         }
     }
     Ok(())

@@ -1,17 +1,17 @@
-//! A bar on standard error while the tests of many policies run.
+//! A progress bar on standard error while the tests of many policies run.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How far it is, in files. Shown on a terminal, and only if it takes long.
+/// The progress in files. Shown only on a terminal, and only if it takes long.
 pub(super) struct Progress {
     bar: ProgressBar,
     started: Instant,
 }
 
-/// What is over before this needs no bar.
-const LONG: Duration = Duration::from_millis(500);
+/// The bar appears after this time.
+const DELAY: Duration = Duration::from_millis(500);
 
 impl Progress {
     pub(super) fn new(files: usize) -> Self {
@@ -22,15 +22,15 @@ impl Progress {
         Self { bar, started: Instant::now() }
     }
 
-    /// One file more is done.
+    /// One more file is done.
     pub(super) fn step(&self) {
-        if self.bar.is_hidden() && self.started.elapsed() > LONG {
+        if self.bar.is_hidden() && self.started.elapsed() > DELAY {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         self.bar.inc(1);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(self) {
         self.bar.finish_and_clear();
     }

@@ -2,28 +2,28 @@
 
 use knobgate_policy_test::{StepOutcome, TestOutcome};
 
-use super::tried::{NotRun, Tried};
+use super::tested_file::{NotRun, TestedFile};
 use crate::failure::{BAD, BUG, USAGE};
 use crate::{plural, style};
 
-/// Counts of everything that was tried.
+/// Counts for all files.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct TestTally {
     pub(super) files: usize,
     pub(super) passed: usize,
     pub(super) failed: usize,
-    /// Files with errors, which includes those that the kernel cannot have.
+    /// Files with errors, including policies that the kernel does not support.
     pub(super) wrong: usize,
     pub(super) unreadable: usize,
-    /// Tests, and files, where knobgate contradicts itself.
+    /// Tests and files with a mismatch between language and program.
     pub(super) mismatches: usize,
 }
 
-impl Tally {
-    pub(super) fn of(all: &[Tried]) -> Self {
+impl TestTally {
+    pub(super) fn of(all: &[TestedFile]) -> Self {
         let mut tally = Self { files: all.len(), ..Self::default() };
-        for tried in all {
-            match &tried.ran {
+        for file in all {
+            match &file.ran {
                 Ok(ran) => ran.tests.iter().for_each(|test| tally.count(test)),
                 Err(NotRun::Unreadable(_)) => tally.unreadable += 1,
                 Err(NotRun::Wrong(_)) => tally.wrong += 1,
@@ -43,12 +43,12 @@ impl Tally {
         }
     }
 
-    /// Whether there was nothing to run.
+    /// Whether there were no tests.
     pub(super) fn is_without_tests(&self) -> bool {
         self.passed + self.failed + self.mismatches == 0
     }
 
-    /// Whether nothing is wrong.
+    /// Whether everything passed.
     pub(super) fn is_fine(&self) -> bool {
         self.status() == 0
     }
@@ -73,7 +73,7 @@ impl Tally {
         };
         part(self.passed, "test", " passed", style::ALLOW);
         part(self.failed, "test", " failed", style::ERROR);
-        part(self.mismatches, "bug", " of knobgate", style::ERROR);
+        part(self.mismatches, "bug", " in knobgate", style::ERROR);
         part(self.wrong, "file", " with errors", style::ERROR);
         part(self.unreadable, "unreadable file", "", style::ERROR);
         let found = if parts.is_empty() { "no tests".to_owned() } else { parts.join(", ") };
@@ -81,7 +81,7 @@ impl Tally {
     }
 }
 
-/// Whether knobgate contradicts itself in this test.
+/// Whether this test has a mismatch between language and program.
 pub(super) fn has_mismatch(test: &TestOutcome) -> bool {
     test.steps.iter().any(|step| StepOutcome::mismatch(step).is_some())
 }

@@ -1,4 +1,4 @@
-//! A verdict as programs read it.
+//! The verifier's verdict as JSON.
 
 use knobgate_kernel::{Rejection, Verdict, VerifierLog};
 use serde::Serialize;
@@ -7,9 +7,9 @@ use super::Verified;
 use crate::deciding_hook::DecidingHook;
 use crate::json;
 
-/// One program. What the kernel does not say is `null`.
+/// One program. What the kernel does not report is `null`.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonVerification<'a> {
     /// The policy or the object.
     file: String,
     /// `policy` or `program`
@@ -18,10 +18,10 @@ struct Line<'a> {
     hook: DecidingHook,
     /// `accepted` or `rejected`
     verdict: &'static str,
-    /// The verifier's own words.
+    /// The verifier's message.
     reason: Option<String>,
     /// The line of the policy or of the program's source at which it was rejected.
-    source: Option<Source<'a>>,
+    source: Option<JsonSource<'a>>,
     /// The instruction at which it was rejected.
     insn: Option<usize>,
     /// Its length.
@@ -34,14 +34,14 @@ struct Line<'a> {
     /// Bytes of stack, of the program and of its subprograms.
     stack_depths: Option<&'a [u32]>,
     verification_usec: Option<u128>,
-    /// Whether the lines of the source are in the kernel with it; of what is accepted.
+    /// Whether the kernel has its source lines; only if it is accepted.
     line_info: Option<bool>,
     /// With `--log`.
     log: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Source<'a> {
+struct JsonSource<'a> {
     file: &'a str,
     line: u32,
     column: u32,
@@ -56,14 +56,14 @@ pub(super) fn line(verified: &Verified<'_>, with_log: bool) -> String {
         Verdict::Rejected(rejection) => ("rejected", Some(rejection), None),
     };
     let source = rejection.and_then(Rejection::source);
-    json::line(&Line {
+    json::line(&JsonVerification {
         file: verified.file(),
         kind: verified.kind(),
         name: verified.name(),
         hook: DecidingHook::of_this_machine(),
         verdict,
         reason: rejection.map(Rejection::reason),
-        source: source.map(|(file, entry)| Source {
+        source: source.map(|(file, entry)| JsonSource {
             file,
             line: entry.line,
             column: entry.column,

@@ -1,4 +1,4 @@
-//! A verdict as people read it.
+//! The verifier's verdict as text.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::plural::count;
 use crate::printable::{printable, printable_lines};
 use crate::style::{ALLOW, DENY, DIM, HEADING};
 
-/// How many lines of the log there are without `--log`.
+/// How many lines of the log are printed without `--log`.
 const TAIL: usize = 12;
 
 pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) -> Result<(), Failure> {
@@ -38,12 +38,12 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
         row(name, text)?;
     }
     if let Verdict::Accepted { has_line_info: false, .. } = &verification.verdict {
-        row("lines", "the kernel has it without the lines of its source".to_owned())?;
+        row("lines", "the kernel does not have its source lines".to_owned())?;
     }
     print_log(verified.log(), all_of_log, output)
 }
 
-/// Where it was rejected.
+/// The place of the rejection.
 fn place(rejection: &Rejection) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if let Some((file, entry)) = rejection.source() {
@@ -56,7 +56,7 @@ fn place(rejection: &Rejection) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// What the verifier had to do. Nothing of what the kernel does not say.
+/// The verifier's statistics, as far as the kernel reports them.
 fn figures(insns: usize, stats: &VerifierStats) -> Vec<(&'static str, String)> {
     let mut rows = vec![("length", count(insns, "instruction"))];
     if let Some(processed) = stats.processed_insns {
@@ -64,7 +64,7 @@ fn figures(insns: usize, stats: &VerifierStats) -> Vec<(&'static str, String)> {
         rows.push(("processed", format!("{processed}{limit}")));
     }
     let states = [
-        (stats.total_states, "in all"),
+        (stats.total_states, "in total"),
         (stats.peak_states, "at a time"),
         (stats.max_states_per_insn, "at one instruction"),
     ];
@@ -91,7 +91,7 @@ fn print_log(log: Option<&VerifierLog>, all: bool, output: &Output) -> Result<()
     let Some(log) = log.filter(|log| !log.text().is_empty()) else { return Ok(()) };
     let lines = if all { log.text().lines().collect() } else { log.tail(TAIL) };
     let heading = match all {
-        true if log.is_truncated() => "the verifier's log, of which a part is lost, for it is too long",
+        true if log.is_truncated() => "the verifier's log, of which a part is missing because it is too long",
         true => "the verifier's log",
         false => "the end of the verifier's log (--log prints all of it)",
     };
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_that_the_kernel_does_not_give_are_left_out() {
+    fn statistics_that_the_kernel_does_not_report_are_left_out() {
         let none = figures(1, &VerifierStats::default());
         assert_eq!(none, [("length", "1 instruction".to_owned())]);
     }

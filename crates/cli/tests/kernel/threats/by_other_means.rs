@@ -1,5 +1,5 @@
-//! Changing the state behind a knob by other means than the knob. All of it is that of namespaces of the test's own, in which
-//! the doctor is as well, and which it takes for the machine's.
+//! Changing the state of a knob by other means. The tests change only state of their own namespaces. `doctor` runs in
+//! these too, so it takes them for the machine's.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -14,25 +14,24 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, sendto,
 use super::{Case, Did, Stage};
 
 pub(super) const TESTS: &[Test] =
-    &[("a_process_changes_knobs_by_system_calls_if_doctor_says_so_and_only_then", by_calls)];
+    &[("a_process_changes_knobs_by_system_calls_exactly_if_doctor_says_so", by_calls)];
 
-/// On kernels with `/proc/sysrq-trigger`.
-pub(super) const SYSRQ: &[Test] =
-    &[("a_process_opens_the_sysrq_trigger_if_doctor_says_so_and_only_then", sysrq)];
+/// Tests for kernels with `/proc/sysrq-trigger`.
+pub(super) const SYSRQ: &[Test] = &[("a_process_opens_the_sysrq_trigger_exactly_if_doctor_says_so", sysrq)];
 
-/// The need of these.
+/// What they require.
 pub(super) fn sysrq_trigger(_: &Profile) -> Option<String> {
     let lacks = !Path::new("/proc/sysrq-trigger").exists();
     lacks.then(|| "this kernel has no /proc/sysrq-trigger".to_owned())
 }
 
-/// On kernels with binfmt_misc.
+/// Tests for kernels with binfmt_misc.
 pub(super) const BINFMT_MISC: &[Test] =
-    &[("a_process_opens_the_files_of_binfmt_misc_if_doctor_says_so_and_only_then", binfmt_misc)];
+    &[("a_process_opens_the_files_of_binfmt_misc_exactly_if_doctor_says_so", binfmt_misc)];
 
-/// The argument that makes this program one that gives the machine a name.
+/// The argument that makes this program set the host name.
 pub(super) const SET_HOSTNAME: &str = "--set-hostname";
-/// … that has the interface `lo` forward.
+/// … that makes it enable forwarding on the interface `lo`.
 pub(super) const FORWARD_BY_NETLINK: &str = "--forward-by-netlink";
 
 pub(super) fn set_hostname(name: &OsString) -> Did {
@@ -75,13 +74,13 @@ pub(super) fn forward_by_netlink() -> Did {
     }
 }
 
-/// Each with the knob that is to change. What is tried begins with the knob itself, which the policy denies.
+/// The cases, with the knob that is to change. Each first tries the knob itself, which the policy denies.
 const BY_CALLS: &[(&str, Case<'_>)] = &[
     (
         HOSTNAME,
         Case {
             what: "CAP_SYS_ADMIN",
-            becomes: "ROOT[,+sys_admin]",
+            setup: "ROOT[,+sys_admin]",
             tries: "\"$SELF\" --set-hostname other",
             works: true,
             says: "sethostname",
@@ -91,7 +90,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         HOSTNAME,
         Case {
             what: "root without capabilities",
-            becomes: "ROOT[]",
+            setup: "ROOT[]",
             tries: "\"$SELF\" --set-hostname other",
             works: false,
             says: "sethostname",
@@ -101,7 +100,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         HOSTNAME,
         Case {
             what: "CAP_SYS_ADMIN, with a host name of its own",
-            becomes: "exec unshare --uts sh -c 'ROOT[,+sys_admin]' sh \"$@\"",
+            setup: "exec unshare --uts sh -c 'ROOT[,+sys_admin]' sh \"$@\"",
             tries: "\"$SELF\" --set-hostname other",
             works: false,
             says: "sethostname",
@@ -111,7 +110,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         HOSTNAME,
         Case {
             what: "CAP_SYS_ADMIN in a user namespace of its own",
-            becomes: "exec unshare --user --map-root-user \"$@\"",
+            setup: "exec unshare --user --map-root-user \"$@\"",
             tries: "\"$SELF\" --set-hostname other",
             works: false,
             says: "sethostname",
@@ -121,7 +120,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         FORWARDING,
         Case {
             what: "CAP_NET_ADMIN",
-            becomes: "ROOT[,+net_admin]",
+            setup: "ROOT[,+net_admin]",
             tries: "\"$SELF\" --forward-by-netlink",
             works: true,
             says: "netlink",
@@ -131,7 +130,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         FORWARDING,
         Case {
             what: "root without capabilities",
-            becomes: "ROOT[]",
+            setup: "ROOT[]",
             tries: "\"$SELF\" --forward-by-netlink",
             works: false,
             says: "netlink",
@@ -141,7 +140,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         FORWARDING,
         Case {
             what: "CAP_NET_ADMIN, with a network of its own",
-            becomes: "exec unshare --net sh -c 'ROOT[,+net_admin]' sh \"$@\"",
+            setup: "exec unshare --net sh -c 'ROOT[,+net_admin]' sh \"$@\"",
             tries: "\"$SELF\" --forward-by-netlink",
             works: false,
             says: "netlink",
@@ -151,7 +150,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         MTU,
         Case {
             what: "CAP_NET_ADMIN",
-            becomes: "exec unshare --mount sh -c 'mount -t sysfs none /sys && ROOT[,+net_admin]' sh \"$@\"",
+            setup: "exec unshare --mount sh -c 'mount -t sysfs none /sys && ROOT[,+net_admin]' sh \"$@\"",
             tries: "echo 1400 >/sys/class/net/lo/mtu",
             works: true,
             says: "/sys",
@@ -161,7 +160,7 @@ const BY_CALLS: &[(&str, Case<'_>)] = &[
         MTU,
         Case {
             what: "root without capabilities",
-            becomes: "exec unshare --mount sh -c 'mount -t sysfs none /sys && ROOT[]' sh \"$@\"",
+            setup: "exec unshare --mount sh -c 'mount -t sysfs none /sys && ROOT[]' sh \"$@\"",
             tries: "echo 1400 >/sys/class/net/lo/mtu",
             works: false,
             says: "/sys",
@@ -190,28 +189,28 @@ fn by_calls() -> Result<(), Failed> {
     Ok(())
 }
 
-/// To open it for writing does nothing. What is open must be a file of a /proc: it is what `mount` says of its descriptor.
+/// Opening it for writing does nothing. Checks that the open file is on a /proc.
 const OPENS: &str = "exec 3>>/proc/sysrq-trigger && [ \"$(stat -L -f -c %T /proc/self/fd/3)\" = proc ]";
 
 const TRIGGER: &[Case<'_>] = &[
     Case {
         what: "root without capabilities",
-        becomes: "ROOT[]",
+        setup: "ROOT[]",
         tries: OPENS,
         works: true,
         says: "writable: /proc/",
     },
-    Case { what: "somebody else", becomes: "USER[]", tries: OPENS, works: false, says: "writable: /proc/" },
+    Case { what: "another user", setup: "USER[]", tries: OPENS, works: false, says: "writable: /proc/" },
     Case {
-        what: "somebody else with CAP_DAC_OVERRIDE",
-        becomes: "USER[,+dac_override]",
+        what: "another user with CAP_DAC_OVERRIDE",
+        setup: "USER[,+dac_override]",
         tries: OPENS,
         works: true,
         says: "writable: /proc/",
     },
     Case {
         what: "root without capabilities, and a read-only mount of it",
-        becomes: "exec unshare --mount sh -c 'cd /proc && mount --bind sysrq-trigger sysrq-trigger &&
+        setup: "exec unshare --mount sh -c 'cd /proc && mount --bind sysrq-trigger sysrq-trigger &&
             mount -o remount,bind,ro /proc/sysrq-trigger && ROOT[]' sh \"$@\"",
         tries: OPENS,
         works: false,
@@ -219,14 +218,14 @@ const TRIGGER: &[Case<'_>] = &[
     },
     Case {
         what: "root without capabilities, and something else over it",
-        becomes: "exec unshare --mount sh -c 'mount --bind /dev/null /proc/sysrq-trigger && ROOT[]' sh \"$@\"",
+        setup: "exec unshare --mount sh -c 'mount --bind /dev/null /proc/sysrq-trigger && ROOT[]' sh \"$@\"",
         tries: OPENS,
         works: false,
         says: "writable: /proc/",
     },
     Case {
         what: "the same, and another /proc",
-        becomes: "exec unshare --mount sh -c 'mount --bind /proc /mnt &&
+        setup: "exec unshare --mount sh -c 'mount --bind /proc /mnt &&
             mount --bind /dev/null /proc/sysrq-trigger && ROOT[]' sh \"$@\"",
         tries: "exec 3>>/mnt/sysrq-trigger",
         works: true,
@@ -234,7 +233,7 @@ const TRIGGER: &[Case<'_>] = &[
     },
     Case {
         what: "root, in a user namespace of its own",
-        becomes: "exec unshare --user --map-root-user \"$@\"",
+        setup: "exec unshare --user --map-root-user \"$@\"",
         tries: OPENS,
         works: true,
         says: "writable: /proc/",
@@ -253,7 +252,7 @@ fn sysrq() -> Result<(), Failed> {
 const MOUNTED: &str = "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc";
 
 fn binfmt_misc() -> Result<(), Failed> {
-    // To open the file for appending does nothing.
+    // Opening the file for appending does nothing.
     let opens = "exec 3>>/proc/sys/fs/binfmt_misc/register";
     let mounted = |more: &str| format!("exec unshare --mount sh -c '{MOUNTED} && {more}' sh \"$@\"");
     let none = "(umount -a -t binfmt_misc || true) 2>/dev/null";
@@ -265,7 +264,7 @@ fn binfmt_misc() -> Result<(), Failed> {
             true,
         ),
         ("root without capabilities", mounted("ROOT[]"), opens.to_owned(), true),
-        ("somebody else", mounted("USER[]"), opens.to_owned(), false),
+        ("another user", mounted("USER[]"), opens.to_owned(), false),
         (
             "root without capabilities, and a read-only mount",
             mounted("mount -o remount,bind,ro /proc/sys/fs/binfmt_misc && ROOT[]"),
@@ -279,11 +278,11 @@ fn binfmt_misc() -> Result<(), Failed> {
             false,
         ),
     ];
-    for (what, becomes, tries, works) in cases {
+    for (what, setup, tries, works) in cases {
         let stage = Stage::new("t-binfmt-misc", super::POLICY)?;
         let case = Case {
             what,
-            becomes: &becomes,
+            setup: &setup,
             tries: &tries,
             works,
             says: "what executes files, in fs/binfmt_misc",

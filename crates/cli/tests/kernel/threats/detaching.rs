@@ -1,4 +1,4 @@
-//! Detaching the policy, and replacing it.
+//! Detaching and replacing the policy.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,16 +12,16 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::{Case, Did, Stage};
 
 pub(super) const TESTS: &[Test] = &[
-    ("a_process_detaches_the_policy_if_doctor_says_so_and_only_then", detaching),
-    ("a_process_detaches_the_policy_of_a_run_if_doctor_says_so_and_only_then", of_a_run),
-    ("a_process_detaches_by_way_of_another_one_if_doctor_says_so_and_only_then", by_others),
+    ("a_process_detaches_the_policy_exactly_if_doctor_says_so", detaching),
+    ("a_process_detaches_the_policy_of_a_run_exactly_if_doctor_says_so", of_a_run),
+    ("a_process_detaches_through_another_one_exactly_if_doctor_says_so", by_others),
 ];
 
-/// The argument that makes this program one that detaches every link of a cgroup, and all that is attached without one.
+/// The argument that makes this program detach all links of a cgroup, and all programs that are attached without one.
 pub(super) const DETACH_BY_ID: &str = "--detach-by-id";
-/// … that detaches a link by its pin.
+/// … that makes it detach a link by its pin.
 pub(super) const DETACH_PINNED: &str = "--detach-pinned";
-/// … that gives up all capabilities with this link open, and then is as the process of a case, and detaches it.
+/// … that makes it open this link, give up all capabilities, behave like the process of a case, and detach the link.
 pub(super) const HOLD_LINK: &str = "--hold-link";
 /// … the same with the program of this cgroup.
 pub(super) const HOLD_PROGRAM: &str = "--hold-program";
@@ -33,7 +33,7 @@ pub(super) fn detach_by_id(cgroup: &Path) -> Did {
         Link::by_id(link.id)?.detach()?;
         detached += 1;
     }
-    // To ask which are there takes CAP_NET_ADMIN on Linux 5.10. One that is not there cannot be detached.
+    // On Linux 5.10, a query takes CAP_NET_ADMIN. Detaching a program that is not attached fails.
     for id in ProgramFd::all_ids()? {
         let Ok(program) = ProgramFd::by_id(id) else { continue };
         detached += u32::from(prog_detach(&program, &cgroup).is_ok());
@@ -57,11 +57,11 @@ pub(super) fn hold_program(cgroup: &Path) -> Did {
     without_capabilities(|| Ok(prog_detach(&program, &cgroup)?))
 }
 
-/// Is the process of a case that does this.
+/// Acts as the process of a case.
 fn without_capabilities(tries: impl FnOnce() -> Did) -> Did {
     rustix::mount::unmount("/sys/fs/bpf", UnmountFlags::DETACH)?;
     for capability in CapabilitySet::all().iter() {
-        // Those that this kernel does not have.
+        // Capabilities that this kernel does not have.
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
     }
     let none = CapabilitySet::empty();
@@ -83,10 +83,10 @@ const DETACH: &str = "$KNOBGATE detach \"$NAME\"";
 const UNMOUNT: &str = "exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[]' sh \"$@\"";
 
 const CASES: &[Case<'_>] = &[
-    Case { what: "root", becomes: "exec \"$@\"", tries: DETACH, works: true, says: "by its id" },
+    Case { what: "root", setup: "exec \"$@\"", tries: DETACH, works: true, says: "by its id" },
     Case {
         what: "root that replaces it",
-        becomes: "exec \"$@\"",
+        setup: "exec \"$@\"",
         tries: "printf 'policy other\\ndefault write allow\\n' |
                 $KNOBGATE attach --policy /dev/stdin --cgroup \"$HELD\" --name \"$NAME\"",
         works: true,
@@ -94,64 +94,64 @@ const CASES: &[Case<'_>] = &[
     },
     Case {
         what: "CAP_SYS_ADMIN alone, with no bpffs in sight",
-        becomes: "exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[,+sys_admin]' sh \"$@\"",
+        setup: "exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[,+sys_admin]' sh \"$@\"",
         tries: "\"$SELF\" --detach-by-id \"$HELD\"",
         works: true,
         says: "by its id",
     },
     Case {
-        what: "somebody who can become root with CAP_SYS_ADMIN",
-        becomes: "USER[,+setuid,+sys_admin]",
+        what: "another user that can become root with CAP_SYS_ADMIN",
+        setup: "USER[,+setuid,+sys_admin]",
         tries: "setpriv --reuid=0 \"$SELF\" --detach-by-id \"$HELD\"",
         works: true,
         says: "by its id",
     },
     Case {
         what: "root without capabilities",
-        becomes: "ROOT[]",
+        setup: "ROOT[]",
         tries: REMOVE,
         works: true,
         says: "possible: it can remove the pins at /sys/fs/bpf/knobgate",
     },
-    Case { what: "somebody else", becomes: "USER[]", tries: REMOVE, works: false, says: "possible" },
+    Case { what: "another user", setup: "USER[]", tries: REMOVE, works: false, says: "possible" },
     Case {
-        what: "somebody else with CAP_DAC_OVERRIDE",
-        becomes: "USER[,+dac_override]",
+        what: "another user with CAP_DAC_OVERRIDE",
+        setup: "USER[,+dac_override]",
         tries: REMOVE,
         works: true,
         says: "possible",
     },
     Case {
-        what: "somebody else with CAP_SETUID",
-        becomes: "USER[,+setuid]",
+        what: "another user with CAP_SETUID",
+        setup: "USER[,+setuid]",
         tries: "setpriv --reuid=0 rm -r \"$PINS\"",
         works: true,
         says: "possible",
     },
     Case {
         what: "root in a user namespace of its own",
-        becomes: "exec unshare --user --map-root-user \"$@\"",
+        setup: "exec unshare --user --map-root-user \"$@\"",
         tries: REMOVE,
         works: true,
         says: "possible",
     },
     Case {
-        what: "somebody with all capabilities in a user namespace of its own",
-        becomes: "exec setpriv --reuid=1000 --regid=1000 --clear-groups unshare --user --map-root-user \"$@\"",
+        what: "another user with all capabilities in a user namespace of its own",
+        setup: "exec setpriv --reuid=1000 --regid=1000 --clear-groups unshare --user --map-root-user \"$@\"",
         tries: "rm -r \"$PINS\" || \"$SELF\" --detach-by-id \"$HELD\"",
         works: false,
         says: "possible",
     },
     Case {
         what: "root without capabilities, with no bpffs in sight",
-        becomes: UNMOUNT,
+        setup: UNMOUNT,
         tries: "rm -r \"$PINS\" || $KNOBGATE detach \"$NAME\" || \"$SELF\" --detach-by-id \"$HELD\"",
         works: false,
         says: "possible",
     },
     Case {
-        what: "somebody else, and a mount of the bpffs that is read-only",
-        becomes:
+        what: "another user, and a mount of the bpffs that is read-only",
+        setup:
             "exec unshare --mount sh -c '
             mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf && USER[]' sh \"$@\"",
         tries: "rm -r \"$PINS\" || \"$SELF\" --detach-pinned \"$PIN\"",
@@ -160,7 +160,7 @@ const CASES: &[Case<'_>] = &[
     },
     Case {
         what: "root without capabilities that sees nothing but the pins",
-        becomes: "exec unshare --mount sh -c '
+        setup: "exec unshare --mount sh -c '
             mount --bind \"$PINS\" /mnt && umount -l /sys/fs/bpf && ROOT[]' sh \"$@\"",
         tries: "rm /mnt/*",
         works: true,
@@ -168,39 +168,39 @@ const CASES: &[Case<'_>] = &[
     },
     Case {
         what: "root without capabilities, and something else mounted over the pins",
-        becomes: "exec unshare --mount sh -c 'mount -t tmpfs none /sys/fs/bpf/knobgate && ROOT[]' sh \"$@\"",
+        setup: "exec unshare --mount sh -c 'mount -t tmpfs none /sys/fs/bpf/knobgate && ROOT[]' sh \"$@\"",
         tries: REMOVE,
         works: false,
         says: "possible",
     },
     Case {
         what: "root without capabilities that has the directory of pins open",
-        becomes: "exec 9</sys/fs/bpf/knobgate; exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[]' sh \"$@\"",
+        setup: "exec 9</sys/fs/bpf/knobgate; exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[]' sh \"$@\"",
         tries: "rm -r \"/proc/self/fd/9/$NAME\"",
         works: true,
         says: "of the bpffs open",
     },
     Case {
         what: "root without capabilities that has the program open, which a link holds",
-        becomes: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
+        setup: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
         tries: "",
         works: false,
         says: "possible",
     },
     Case {
-        what: "somebody else that has the directory of pins open",
-        becomes: "exec 9</sys/fs/bpf/knobgate; exec unshare --mount sh -c 'umount -l /sys/fs/bpf && USER[]' sh \"$@\"",
+        what: "another user that has the directory of pins open",
+        setup: "exec 9</sys/fs/bpf/knobgate; exec unshare --mount sh -c 'umount -l /sys/fs/bpf && USER[]' sh \"$@\"",
         tries: "rm -r \"/proc/self/fd/9/$NAME\"",
         works: false,
         says: "possible",
     },
 ];
 
-/// For which the kernel must let objects be opened without `CAP_BPF`.
+/// Cases that need a kernel on which objects can be opened without `CAP_BPF`.
 const BY_DESCRIPTOR: &[Case<'_>] = &[
     Case {
         what: "root without capabilities, and a mount of the bpffs that is read-only",
-        becomes:
+        setup:
             "exec unshare --mount sh -c '
             mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf && ROOT[]' sh \"$@\"",
         tries: "! rm -r \"$PINS\" && \"$SELF\" --detach-pinned \"$PIN\"",
@@ -209,14 +209,14 @@ const BY_DESCRIPTOR: &[Case<'_>] = &[
     },
     Case {
         what: "root without capabilities that has the link open",
-        becomes: "exec unshare --mount \"$SELF\" --hold-link \"$PIN\"",
+        setup: "exec unshare --mount \"$SELF\" --hold-link \"$PIN\"",
         tries: "",
         works: true,
-        says: "the link of it",
+        says: "the policy's program or its link open",
     },
 ];
 
-/// bpf_capable() in __sys_bpf(), kernel/bpf/syscall.c, was asked for each command until Linux 5.19.
+/// Before Linux 5.19, __sys_bpf() (kernel/bpf/syscall.c) checks bpf_capable() for each command.
 fn opens_without_capabilities() -> bool {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled");
     profile().version >= (5, 19) || disabled.is_ok_and(|disabled| disabled == "0\n")
@@ -235,24 +235,24 @@ fn play(name: &'static str, case: &Case<'_>, finding: &str) -> Result<(), Failed
 
 fn expect(stage: &Stage, case: &Case<'_>, finding: &str) -> Result<(), Failed> {
     let played = stage.play(case)?;
-    // Nothing is on its way, either.
+    // It is not about to be detached, either.
     assert_eq!(played.did == "did", case.works, "{}: it {}", case.what, played.did);
     played.expect(case, finding, stage.is_opened(case, &played.cgroup)?);
     Ok(())
 }
 
-/// Nothing but the cgroup holds the policy of `knobgate run`.
+/// Only the cgroup holds the policy of `knobgate run`.
 const OF_A_RUN: &[Case<'_>] = &[
     Case {
         what: "CAP_SYS_ADMIN alone",
-        becomes: "ROOT[,+sys_admin]",
+        setup: "ROOT[,+sys_admin]",
         tries: "\"$SELF\" --detach-by-id \"$HELD\"",
         works: true,
         says: "possible",
     },
     Case {
         what: "root with all capabilities but CAP_SYS_ADMIN, with no bpffs in sight",
-        becomes: "exec unshare --mount sh -c '
+        setup: "exec unshare --mount sh -c '
             umount -l /sys/fs/bpf && exec setpriv --bounding-set=-sys_admin --inh-caps=-all -- \"$@\"' sh \"$@\"",
         tries: "\"$SELF\" --detach-by-id \"$HELD\"",
         works: false,
@@ -263,10 +263,10 @@ const OF_A_RUN: &[Case<'_>] = &[
 /// The same as [`BY_DESCRIPTOR`].
 const OF_A_RUN_BY_DESCRIPTOR: &[Case<'_>] = &[Case {
     what: "root without capabilities that has the program open",
-    becomes: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
+    setup: "exec unshare --mount \"$SELF\" --hold-program \"$HELD\"",
     tries: "",
     works: true,
-    says: "it holds the policy's program open",
+    says: "it holds the policy's program or its link open",
 }];
 
 fn of_a_run() -> Result<(), Failed> {
@@ -278,32 +278,32 @@ fn of_a_run() -> Result<(), Failed> {
     Ok(())
 }
 
-/// By what is mounted for the other process, who is that of `$STRONG` or `$WEAK`.
+/// Through the mounts of the other process, which is `$STRONG` or `$WEAK`.
 const BY_OTHERS: &[Case<'_>] = &[
     Case {
         what: "CAP_SYS_PTRACE, with no bpffs in sight",
-        becomes: "exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[,+sys_ptrace]' sh \"$@\"",
+        setup: "exec unshare --mount sh -c 'umount -l /sys/fs/bpf && ROOT[,+sys_ptrace]' sh \"$@\"",
         tries: "rm -r \"/proc/$STRONG/root/$PINS\"",
         works: true,
         says: "it sees the machine's processes, and can trace any of them",
     },
     Case {
         what: "root without capabilities",
-        becomes: UNMOUNT,
+        setup: UNMOUNT,
         tries: "rm -r \"/proc/$STRONG/root/$PINS\"",
         works: false,
         says: "any of them",
     },
     Case {
         what: "root without capabilities, and another one",
-        becomes: UNMOUNT,
+        setup: UNMOUNT,
         tries: "rm -r \"/proc/$WEAK/root/$PINS\"",
         works: true,
         says: "those of its own user that have no capability that it lacks",
     },
     Case {
         what: "CAP_SYS_PTRACE in a pid namespace of its own",
-        becomes: "exec unshare --mount --pid --fork --kill-child --mount-proc sh -c '
+        setup: "exec unshare --mount --pid --fork --kill-child --mount-proc sh -c '
             umount -l /sys/fs/bpf && ROOT[,+sys_ptrace]' sh \"$@\"",
         tries: "rm -r /proc/[0-9]*/root/\"$PINS\" \"/proc/$STRONG/root/$PINS\"",
         works: false,
@@ -311,7 +311,7 @@ const BY_OTHERS: &[Case<'_>] = &[
     },
     Case {
         what: "CAP_SYS_PTRACE in a pid namespace of its own, and the machine's /proc",
-        becomes: "exec unshare --mount --pid --fork --kill-child sh -c '
+        setup: "exec unshare --mount --pid --fork --kill-child sh -c '
             umount -l /sys/fs/bpf && ROOT[,+sys_ptrace]' sh \"$@\"",
         tries: "rm -r \"/proc/$STRONG/root/$PINS\"",
         works: true,
@@ -319,7 +319,7 @@ const BY_OTHERS: &[Case<'_>] = &[
     },
     Case {
         what: "CAP_SYS_PTRACE in a pid namespace of its own, and the machine's /proc in another place",
-        becomes: "exec unshare --mount --pid --fork --kill-child sh -c '
+        setup: "exec unshare --mount --pid --fork --kill-child sh -c '
             mount --bind /proc /mnt && mount -t proc none /proc && umount -l /sys/fs/bpf && ROOT[,+sys_ptrace]' sh \"$@\"",
         tries: "rm -r \"/mnt/$STRONG/root/$PINS\"",
         works: true,

@@ -1,4 +1,4 @@
-//! Outliving `knobgate run`, by killing it together with its guard.
+//! Outliving `knobgate run` by killing it together with its guard.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -10,13 +10,13 @@ use crate::setting::{Runs, children};
 
 pub(super) const TESTS: &[Test] = &[
     ("a_command_that_kills_knobgate_and_its_guard_outlives_them_under_the_policy", outliving),
-    ("a_command_that_cannot_see_knobgate_or_is_somebody_elses_kills_neither", surviving),
+    ("a_command_that_cannot_see_or_signal_knobgate_kills_neither", surviving),
 ];
 
 /// Knobgate's children are the command, which is this shell, and the guard.
 const FIND: &str = "read -r children </proc/$PPID/task/$PPID/children
     for guard in $children; do [ $guard = $$ ] || break; done";
-/// Knobgate is stopped first, or there would be another guard.
+/// Stops knobgate first: otherwise it would start another guard.
 const KILL: &str = "kill -STOP $knobgate && kill -KILL $guard && kill -KILL $knobgate";
 const WRITE: &str = "echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward && echo wrote || echo denied
     cat /proc/sys/net/ipv4/ip_forward";
@@ -29,10 +29,10 @@ fn outliving() -> Result<(), Failed> {
     let (input, output) = (knobgate.0.stdin.take(), knobgate.0.stdout.take());
     assert_eq!(knobgate.0.wait()?.code(), None, "a signal ends it");
     input.ok_or("no input")?.write_all(b"go\n")?;
-    let mut said = String::new();
-    output.ok_or("no output")?.read_to_string(&mut said)?;
-    assert_eq!(said, "denied\n0\n");
-    // A later run clears up, once the command has ended. It closes its output before it does.
+    let mut printed = String::new();
+    output.ok_or("no output")?.read_to_string(&mut printed)?;
+    assert_eq!(printed, "denied\n0\n");
+    // A later run cleans up once the command has ended. The command closes its output before that.
     eventually("a later run clears up", || {
         assert_eq!(runs.script("exit 4").status.code(), Some(4));
         children(&runs.parent).is_empty()
@@ -43,17 +43,17 @@ fn outliving() -> Result<(), Failed> {
 
 fn surviving() -> Result<(), Failed> {
     let runs = Runs::new("t-surviving", "default write deny\n");
-    for becomes in [
+    for setup in [
         "unshare --pid --fork --mount-proc",
         "setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all",
     ] {
         let script = format!(
             "{FIND}; export knobgate=$PPID guard
-             {becomes} sh -c '({KILL}) 2>/dev/null || echo cannot'; {WRITE}; exit 4"
+             {setup} sh -c '({KILL}) 2>/dev/null || echo cannot'; {WRITE}; exit 4"
         );
         let output = runs.script(&script);
-        assert_eq!(output.status.code(), Some(4), "{becomes}: {output:?}");
-        assert_eq!(crate::setting::stdout(&output), "cannot\ndenied\n0\n", "{becomes}");
+        assert_eq!(output.status.code(), Some(4), "{setup}: {output:?}");
+        assert_eq!(crate::setting::stdout(&output), "cannot\ndenied\n0\n", "{setup}");
         runs.expect_nothing_left();
     }
     Ok(())

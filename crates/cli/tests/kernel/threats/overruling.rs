@@ -1,4 +1,4 @@
-//! Overruling the policy by a program on its cgroup or above, which runs after it.
+//! Overruling the policy with a program on its cgroup or above, which runs after it.
 
 use std::path::Path;
 
@@ -11,15 +11,14 @@ use libtest_mimic::Failed;
 
 use super::{Case, Did, Stage};
 
-pub(super) const TESTS: &[Test] =
-    &[("a_process_overrules_the_policy_if_doctor_says_so_and_only_then", overruling)];
+pub(super) const TESTS: &[Test] = &[("a_process_overrules_the_policy_exactly_if_doctor_says_so", overruling)];
 
-/// The argument that makes this program one that attaches a program to this cgroup which lets everything pass; where no
-/// program can, one that replaces what is let pass by 200.
+/// The argument that makes this program attach a program to this cgroup that allows everything, or, on kernels where no
+/// program can, one that replaces allowed values by 200.
 pub(super) const OVERRULE: &str = "--overrule";
 
 pub(super) fn overrule(cgroup: &Path) -> Did {
-    let program = loaded(lifts_denials()).or_else(|_| loaded(replaces_values()))?;
+    let program = loaded(overturn_denials()).or_else(|_| loaded(replaces_values()))?;
     Ok(prog_attach(&program.program, &Cgroup::open(cgroup)?, AttachMode::Multi, &AttachPosition::default())?)
 }
 
@@ -30,7 +29,7 @@ fn loaded(mut insns: Vec<Insn>) -> Result<LoadedProgram, LoadError> {
 }
 
 /// `bpf_set_retval(0)`.
-fn lifts_denials() -> Vec<Insn> {
+fn overturn_denials() -> Vec<Insn> {
     vec![Insn::mov(Width::W64, Reg::R1, 0), Insn::call_helper(helper_ids::SET_RETVAL)]
 }
 
@@ -48,70 +47,70 @@ fn replaces_values() -> Vec<Insn> {
 const CASES: &[Case<'_>] = &[
     Case {
         what: "CAP_BPF and CAP_NET_ADMIN",
-        becomes: "ROOT[,+bpf,+net_admin]",
+        setup: "ROOT[,+bpf,+net_admin]",
         tries: "\"$SELF\" --overrule \"$TOP\"",
         works: true,
         says: "possible",
     },
     Case {
-        what: "CAP_BPF and CAP_NET_ADMIN of somebody else, on the cgroup with the policy",
-        becomes: "USER[,+bpf,+net_admin]",
+        what: "CAP_BPF and CAP_NET_ADMIN of another user, on the cgroup with the policy",
+        setup: "USER[,+bpf,+net_admin]",
         tries: "\"$SELF\" --overrule \"$HELD\"",
         works: true,
         says: "possible",
     },
     Case {
         what: "CAP_SYS_ADMIN",
-        becomes: "ROOT[,+sys_admin]",
+        setup: "ROOT[,+sys_admin]",
         tries: "\"$SELF\" --overrule \"$TOP\"",
         works: true,
         says: "possible",
     },
     Case {
         what: "all capabilities, in a user namespace of its own",
-        becomes: "exec unshare --user --map-root-user \"$@\"",
+        setup: "exec unshare --user --map-root-user \"$@\"",
         tries: "\"$SELF\" --overrule \"$TOP\"",
         works: false,
         says: "possible",
     },
     Case {
         what: "CAP_BPF alone",
-        becomes: "ROOT[,+bpf]",
+        setup: "ROOT[,+bpf]",
         tries: "\"$SELF\" --overrule \"$TOP\"",
         works: false,
         says: "possible",
     },
     Case {
         what: "CAP_NET_ADMIN alone",
-        becomes: "ROOT[,+net_admin]",
+        setup: "ROOT[,+net_admin]",
         tries: "\"$SELF\" --overrule \"$TOP\"",
         works: false,
         says: "possible",
     },
     Case {
         what: "CAP_BPF and CAP_NET_ADMIN, with no cgroups in sight",
-        becomes: "exec unshare --mount sh -c 'umount -l \"$MOUNT\" && ROOT[,+bpf,+net_admin]' sh \"$@\"",
+        setup: "exec unshare --mount sh -c 'umount -l \"$MOUNT\" && ROOT[,+bpf,+net_admin]' sh \"$@\"",
         tries: "\"$SELF\" --overrule \"$TOP\"",
         works: false,
         says: "possible",
     },
     Case {
         what: "the same, with a cgroup open",
-        becomes: "exec 9<\"$TOP\"; exec unshare --mount sh -c 'umount -l \"$MOUNT\" && ROOT[,+bpf,+net_admin]' sh \"$@\"",
+        setup: "exec 9<\"$TOP\"; exec unshare --mount sh -c 'umount -l \"$MOUNT\" && ROOT[,+bpf,+net_admin]' sh \"$@\"",
         tries: "\"$SELF\" --overrule /proc/self/fd/9",
         works: true,
         says: "possible",
     },
     Case {
         what: "CAP_BPF and CAP_NET_ADMIN, that sees nothing above the cgroup with the policy",
-        becomes: "exec unshare --cgroup --mount sh -c 'NAMESPACE && ROOT[,+bpf,+net_admin]' sh \"$@\"",
+        setup: "exec unshare --cgroup --mount sh -c 'NAMESPACE && ROOT[,+bpf,+net_admin]' sh \"$@\"",
         tries: "\"$SELF\" --overrule \"$MOUNT\"",
         works: true,
         says: "possible",
     },
     Case {
         what: "CAP_BPF and CAP_NET_ADMIN, that sees only what is below the cgroup with the policy",
-        becomes: "mkdir \"$HELD/below\" && echo $$ >\"$HELD/below/cgroup.procs\" &&
+        setup: "mkdir \"$HELD/below\" && echo $$ >\"$HELD/below/cgroup.procs\" &&
             exec unshare --cgroup --mount sh -c 'NAMESPACE && ROOT[,+bpf,+net_admin]' sh \"$@\"",
         tries: "\"$SELF\" --overrule \"$MOUNT\"",
         works: false,

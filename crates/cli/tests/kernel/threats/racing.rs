@@ -1,7 +1,7 @@
-//! The current value that a rule saw can change before the write lands.
+//! The current value that a rule saw can change before the write takes effect.
 //!
-//! The kernel reads the current value, asks the programs, and then has the knob's handler write. So that somebody else can
-//! write in between, a program above holds up the first write, by a loop that ends when it is told to.
+//! The kernel reads the current value, runs the programs, and then calls the knob's handler. In the test, a program
+//! above delays the first write with a loop until it gets a signal, so that another process can write in between.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
@@ -14,13 +14,11 @@ use libtest_mimic::Failed;
 
 use super::Stage;
 
-/// With a loop that waits, and a processor for it.
-pub(super) const TESTS: &[Test] = &[(
-    "a_rule_on_the_current_value_is_passed_by_a_write_in_between_and_one_on_the_new_value_is_not",
-    racing,
-)];
+/// Tests that need a loop in a program, and a processor for it.
+pub(super) const TESTS: &[Test] =
+    &[("a_race_passes_a_rule_on_the_current_value_but_not_one_on_the_new_value", racing)];
 
-/// The need of these.
+/// What they require.
 pub(super) fn waiting(profile: &Profile) -> Option<String> {
     if !profile.features().bpf_loop {
         return Some(format!("{profile} has no loops that wait"));
@@ -31,20 +29,20 @@ pub(super) fn waiting(profile: &Profile) -> Option<String> {
 
 const KNOB: &str = "/proc/sys/net/ipv4/ip_default_ttl";
 
-/// What the program says: 0 before the first write, 1 while that waits, 2 when it has waited for too long.
+/// The map for the program's state: 0 before the first write, 1 while it waits, 2 after it has waited too long.
 const STATE: &str = "state";
-/// What it waits for: not 0.
+/// The map that the program polls until it is not 0.
 const GO: &str = "go";
 
-/// The value of both maps is one number.
+/// The value of both maps is a single number.
 fn number(map: &Map) -> Result<u32, Failed> {
     let value = map.lookup(&[0; 4])?.ok_or("no value")?;
     Ok(u32::from_ne_bytes(value.try_into().map_err(|_| "not 4 bytes")?))
 }
 
-/// Holds up the first write, for at most some tenths of a second, and lets all pass.
-fn holding_up() -> Result<Program, AsmError> {
-    /// The most that `bpf_loop` takes, so often.
+/// Delays the first write by at most some tenths of a second, and allows everything.
+fn delaying() -> Result<Program, AsmError> {
+    /// The maximum of `bpf_loop`, and how often to repeat it.
     const TURNS: i32 = 1 << 22;
     const ROUNDS: i32 = 4;
     const WAITED_TOO_LONG: i32 = 2;
@@ -69,7 +67,7 @@ fn holding_up() -> Result<Program, AsmError> {
     asm.begin_function("round");
     asm.bind(round);
     repeat(&mut asm, TURNS, turn);
-    // Told to, it does not come to its end.
+    // Ends early when the map is set.
     asm.mov(Reg::R1, Reg::R0);
     asm.mov(Reg::R0, 0);
     asm.jump_if(Cond::Eq, Reg::R1, TURNS, goes_on);
@@ -106,7 +104,7 @@ fn repeat(asm: &mut Assembler, times: i32, function: knobgate_bpf::Label) {
     asm.call_helper(helper_ids::LOOP);
 }
 
-/// A process in the cgroup that writes this when a line comes, and then says so.
+/// A process in the cgroup that reads a line, then writes this value and reports it.
 fn writer(stage: &Stage, value: &str) -> Result<Reaped, Failed> {
     let mut writer =
         stage.shell(&format!("echo ready; read -r go; echo {value} 2>/dev/null >{KNOB}; echo done"))?;
@@ -128,12 +126,12 @@ fn write(process: &mut Child) -> Result<(), Failed> {
 fn racing() -> Result<(), Failed> {
     for (condition, first, between, end) in [
         ("old <= new", "70", "100", "70\n"),
-        // Of those that write one after the other, none makes it less.
+        // Without a race, no write lowers the value.
         ("64 <= new", "20", "100", "100\n"),
     ] {
         let rules = format!("default write deny\nallow write net.ipv4.ip_default_ttl if {condition}\n");
         let stage = Stage::new("t-racing", &rules)?;
-        let program = load(&holding_up()?, &LoadOptions::default())?;
+        let program = load(&delaying()?, &LoadOptions::default())?;
         let (state, go) = (program.map(STATE).ok_or("no map")?, program.map(GO).ok_or("no map")?);
         state.update(&[0; 4], &2u32.to_ne_bytes())?;
         prog_attach(&program.program, &stage.top, AttachMode::Multi, &AttachPosition::default())?;

@@ -10,15 +10,15 @@ use crate::codegen::{context, verifier};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 use crate::layout::{PlacedDfa, shape};
 
-/// Where the function that fetches the new value keeps the least number that it takes for one, on its stack.
+/// The least number that the knob can store, on the stack of the function that fetches the new value.
 const LEAST: i16 = -8;
-/// The same of the greatest one.
+/// The greatest one.
 const GREATEST: i16 = -16;
 const _: () = assert!(short_number::DIGITS as u32 <= SHORT_DIGITS);
 
-/// How many bytes `bpf_strtoul` is shown. Of every number that ends too late it has to see that it does: one byte more than
-/// may be read would do, were it not for a `0x` at the end, of which it takes the `0` alone. So many bytes after the
-/// previous number are still inside the buffer.
+/// How many bytes `bpf_strtoul` may read. It must find every number that ends too late: that takes one byte more than numbers
+/// may use, and another because of a `0x` at the end, of which it takes the `0` alone. This many bytes after the previous
+/// number are still inside the buffer.
 const STRTOUL_BYTES: i32 = NUMBERS_END_MAX as i32 + 2;
 const _: () = assert!(NUMBERS_END_MAX as i16 + STRTOUL_BYTES as i16 <= VALUE_BYTES);
 
@@ -39,8 +39,8 @@ pub(super) fn emit(
         asm.store(Size::U64, R10, GREATEST, R4);
     }
     if !features.uninit_stack {
-        // All of it. A text has no signs, and nobody looks at them; but the verifier does not know that, follows that path
-        // as well, and on 5.15 rejects the program.
+        // All of it. A text has no signs, and no code looks at them then. But the verifier follows that path as well, and on
+        // 5.15 rejects the program.
         verifier::zero_through_register(asm, R7, numbers.all().step_by(8));
     }
     asm.mov(R1, R6);
@@ -55,13 +55,13 @@ pub(super) fn emit(
     // A negative errno is a large number.
     asm.jump_if(Cond::Gt, R0, VALUE_MAX as i32, unavailable);
     if value == Value::New {
-        // What is written elsewhere does not say what the knob will hold.
+        // A write at another position does not show what the knob will hold.
         asm.load(Size::U32, R1, R6, context::FILE_POS);
         asm.jump_if(Cond::Ne, R1, 0, unavailable);
     }
     asm.store(Size::U8, R7, numbers.length(), R0);
 
-    // The verifier takes this path first: what it stores is less known, so that it need not go on from the other one.
+    // The verifier follows this path first. It knows less of what is stored here, so it need not continue after the other one.
     let (short, longer) = (asm.new_label(), asm.new_label());
     asm.jump_if(Cond::Le, R0, short_number::BYTES_MAX, short);
     asm.jump(longer);
@@ -100,7 +100,7 @@ pub(super) fn emit(
             asm.alu(AluOp::Add, R4, i32::from(numbers.element(index)));
             asm.call_helper(parser);
         };
-        // Digits are certain, so that it fails for two reasons: a sign, or more than 64 bits.
+        // There are digits for certain, so it fails for one of two reasons: a sign, or more than 64 bits.
         parse(asm, helper::STRTOUL);
         asm.jump_if(Cond::SGt, R0, 0, unsigned);
         parse(asm, helper::STRTOL);

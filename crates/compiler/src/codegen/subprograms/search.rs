@@ -7,7 +7,7 @@ use crate::codegen::verifier;
 use crate::layout::TableFacts;
 use crate::program;
 
-/// A search that halves what is left. In R4 is how many are less for certain.
+/// A binary search. R4 is how many words are certain to be less.
 pub(super) fn emit(asm: &mut Assembler, tables: &TableFacts) {
     const LAUNDER: i16 = -4;
     let word = |asm: &mut Assembler| {
@@ -28,7 +28,7 @@ pub(super) fn emit(asm: &mut Assembler, tables: &TableFacts) {
         asm.jump_if(Cond::Ge, R0, R1, next);
         asm.alu(AluOp::Add, R4, 1 << step);
         asm.bind(next);
-        // The verifier would follow every number that this can come to.
+        // Else the verifier would follow every number that R4 can be.
         verifier::launder_through(asm, R4, LAUNDER);
     }
     let found = asm.new_label();

@@ -10,14 +10,14 @@ use crate::machine::value::{Region, Value};
 const SIZE_MAX: u64 = 1 << 29;
 
 /// The arguments of one call: r1 to r5. Those that the helper's prototype names have the right types.
-pub(super) struct Arguments<'r> {
+pub(in crate::machine) struct Arguments<'r> {
     pub(super) helper: &'static Helper,
     registers: &'r [Value; 11],
 }
 
 impl<'r> Arguments<'r> {
     /// Checks the registers against the prototype of `helper`.
-    pub(super) fn check(
+    pub(in crate::machine) fn check(
         env: &HelperEnv<'_, '_>,
         helper: &'static Helper,
         registers: &'r [Value; 11],

@@ -16,20 +16,20 @@ const INIT: u32 = 1;
 const SIGNAL_MAX: u32 = 64;
 
 /// `bpf_get_current_pid_tgid()`
-pub(super) fn get_current_pid_tgid(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
+pub(super) fn get_current_pid_tgid(env: &mut HelperEnv<'_, '_>) -> u64 {
     let task = env.invocation.task;
-    number(u64::from(task.tgid) << 32 | u64::from(task.pid))
+    u64::from(task.tgid) << 32 | u64::from(task.pid)
 }
 
 /// `bpf_get_current_uid_gid()`
-pub(super) fn get_current_uid_gid(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
+pub(super) fn get_current_uid_gid(env: &mut HelperEnv<'_, '_>) -> u64 {
     let task = env.invocation.task;
-    number(u64::from(task.gid) << 32 | u64::from(task.uid))
+    u64::from(task.gid) << 32 | u64::from(task.uid)
 }
 
 /// `bpf_get_current_cgroup_id()`
-pub(super) fn get_current_cgroup_id(env: &mut HelperEnv<'_, '_>, _: &Arguments<'_>) -> HelperResult {
-    number(env.invocation.task.cgroups.last().copied().unwrap_or(0))
+pub(super) fn get_current_cgroup_id(env: &mut HelperEnv<'_, '_>) -> u64 {
+    env.invocation.task.cgroups.last().copied().unwrap_or(0)
 }
 
 /// `bpf_get_current_ancestor_cgroup_id(level)`

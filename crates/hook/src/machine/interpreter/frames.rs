@@ -1,11 +1,11 @@
 //! The call stack: calls, callbacks, tail calls, the end.
 
-use knobgate_bpf::Reg;
+use knobgate_bpf::{Helper, Reg};
 
 use super::{Interpreter, RunResult};
 use crate::constants::BPF_MAX_LOOPS;
 use crate::machine::fault::Reason;
-use crate::machine::helpers::Control;
+use crate::machine::helpers::{self, Arguments, Control, Implementation};
 use crate::machine::loaded_program::LoadedProgram;
 use crate::machine::value::{Region, Value};
 
@@ -115,24 +115,34 @@ impl Interpreter<'_, '_> {
         }
     }
 
-    /// Continues after a helper.
-    pub(super) fn after_helper(&mut self, control: Control) -> RunResult {
-        match control {
-            Control::Return(value) => {
+    /// Calls `helper` with the arguments in r1 to r5.
+    pub(super) fn call_helper(&mut self, helper: &'static Helper) -> RunResult {
+        let Some(implementation) = helpers::implementation(helper.id) else {
+            return Err(Reason::NoInstruction);
+        };
+        let arguments = Arguments::check(&self.env, helper, &self.registers)?;
+        // A `Result` that is put into another one is copied so soon after it is written that the processor has to wait.
+        match implementation {
+            Implementation::Number(function) => {
+                let number = function(&mut self.env);
+                self.finish_helper(Value::number(number));
+            }
+            Implementation::Function(function) => {
+                let value = function(&mut self.env, &arguments)?;
                 self.finish_helper(value);
-                Ok(())
             }
-            Control::TailCall { map, index } => {
-                self.tail_call(map, index);
-                Ok(())
-            }
-            Control::Loop { callback, count, context } => {
-                self.call_back(Continuation::Loop { callback, index: 0, count, context })
-            }
-            Control::ForEachMapElem { callback, map, context } => {
-                self.for_each(callback, map, None, 0, context)
-            }
+            Implementation::Control(function) => match function(&self.env, &arguments) {
+                Control::Return(value) => self.finish_helper(value),
+                Control::TailCall { map, index } => self.tail_call(map, index),
+                Control::Loop { callback, count, context } => {
+                    self.call_back(Continuation::Loop { callback, index: 0, count, context })?;
+                }
+                Control::ForEachMapElem { callback, map, context } => {
+                    self.for_each(callback, map, None, 0, context)?;
+                }
+            },
         }
+        Ok(())
     }
 
     /// Calls the callback of a continuation with its arguments.

@@ -1,4 +1,4 @@
-//! Conditions in the notation of other languages.
+//! Conditions in notations of other languages.
 
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Punct, TokenKind};
@@ -7,7 +7,7 @@ use crate::parser::{Parse, Parser};
 use crate::syntax::{ConditionSyntax, Spanned, Term};
 use crate::{Diagnostic, Relation, Span, Text};
 
-/// Words of other languages for our predicates and relations.
+/// Words for predicates and relations in other languages.
 pub(in crate::parser) const FOREIGN_PREDICATES: &[(&str, &str)] = &[
     ("like", "matches"),
     ("glob", "matches"),
@@ -27,7 +27,7 @@ pub(in crate::parser) const FOREIGN_PREDICATES: &[(&str, &str)] = &[
     ("within", "in"),
 ];
 
-/// Words of other languages for our operands.
+/// Words for operands in other languages.
 pub(in crate::parser) const FOREIGN_OPERANDS: &[(&str, &str)] = &[
     ("value", "new"),
     ("val", "new"),
@@ -44,7 +44,7 @@ pub(in crate::parser) const FOREIGN_OPERANDS: &[(&str, &str)] = &[
     ("task", "comm"),
 ];
 
-/// Words that are near to an operand of ours and mean another thing.
+/// Words that look like an operand but mean something else.
 pub(in crate::parser) const NO_OPERANDS: &[&str] =
     &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"];
 
@@ -53,7 +53,7 @@ const FOREIGN_NUMBERS: &[(&str, &str)] =
     &[("true", "1"), ("yes", "1"), ("on", "1"), ("false", "0"), ("no", "0"), ("off", "0")];
 
 impl Parser<'_> {
-    /// What is compared with an operand.
+    /// The right operand of a comparison.
     pub(in crate::parser) fn right_term(&mut self, left: &Term) -> Parse<Spanned<Term>> {
         let span = self.peek_span();
         let word = self.slice(span);
@@ -80,15 +80,15 @@ impl Parser<'_> {
         Err(self.report(error))
     }
 
-    /// Whether a set or a range stands next.
-    pub(in crate::parser) fn members_stand_next(&mut self) -> bool {
+    /// Whether a set or a range comes next.
+    pub(in crate::parser) fn members_come_next(&mut self) -> bool {
         let mut ahead = self.ahead();
         let is_integer = matches!(ahead.token().kind, TokenKind::Integer(_));
         let is_range = is_integer && ahead.token().kind == TokenKind::Punct(Punct::Range);
         is_range || self.peek_punct(Punct::BraceOpen) || self.foreign_range().is_some()
     }
 
-    /// `new == {1, 2}` and `new == 1..5`, of which the operand and the relation have been used.
+    /// `new == {1, 2}` and `new == 1..5`, after the operand and the relation.
     pub(in crate::parser) fn equal_members(
         &mut self,
         first: Spanned<Term>,
@@ -100,24 +100,25 @@ impl Parser<'_> {
             Relation::NotEqual => (first.span.to(relation.span), format!("not {operand} in")),
             _ => return Err(self.unexpected("an operand", Some("a relation compares two operands"))),
         };
-        let error = Diagnostic::error("equal-members", relation.span, "a number is no set, and no range")
-            .help(format!("write `{}`", replacement.trim()))
-            .suggest(span, replacement);
+        let error =
+            Diagnostic::error("equal-members", relation.span, "a number is not equal to a set or a range")
+                .help(format!("write `{}`", replacement.trim()))
+                .suggest(span, replacement);
         self.report(error);
         let start = first.span.start;
         let node = self.membership(first, relation.span)?;
         Ok(Spanned::new(node, Span::new(start, self.end)))
     }
 
-    /// `word`, with a blank where something would touch it that stood in its place.
+    /// `word` as a replacement of `span`, with blanks to keep it apart from its neighbours.
     pub(in crate::parser) fn apart(&self, span: Span, word: &str) -> String {
         let blank = |touches: bool| if touches { " " } else { "" };
         let before = self.text[..span.start].ends_with(|c: char| !c.is_whitespace() && c != '(');
-        let behind = self.text[span.end..].starts_with(|c: char| !c.is_whitespace());
-        format!("{}{word}{}", blank(before), blank(behind))
+        let after = self.text[span.end..].starts_with(|c: char| !c.is_whitespace());
+        format!("{}{word}{}", blank(before), blank(after))
     }
 
-    /// Whether a relation stands next, in any notation, or a predicate.
+    /// Whether a relation, in any notation, or a predicate comes next.
     pub(in crate::parser) fn relation_ahead(&mut self) -> bool {
         let mut ahead = self.ahead();
         let span = ahead.token().span;
@@ -130,10 +131,10 @@ impl Parser<'_> {
         let is_predicate = PREDICATES.contains(&word)
             || word == "between"
             || FOREIGN_PREDICATES.iter().any(|(foreign, _)| *foreign == word);
-        is_operand && (self.relation_stands_next() || is_predicate && self.is_whole(span))
+        is_operand && (self.relation_comes_next() || is_predicate && self.is_whole(span))
     }
 
-    pub(in crate::parser) fn relation_stands_next(&mut self) -> bool {
+    pub(in crate::parser) fn relation_comes_next(&mut self) -> bool {
         matches!(
             self.peek().kind,
             TokenKind::Stray('≤' | '≥' | '≠')
@@ -153,8 +154,8 @@ impl Parser<'_> {
         )
     }
 
-    /// Whether what stands behind the next token can begin a condition.
-    pub(in crate::parser) fn operand_behind(&mut self) -> bool {
+    /// Whether a condition can begin after the next token.
+    pub(in crate::parser) fn operand_follows(&mut self) -> bool {
         let mut ahead = self.ahead();
         ahead.token();
         let token = ahead.token();
@@ -171,12 +172,12 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether the word at `span` is not the beginning of a knob's name.
+    /// Whether the word at `span` is not just the beginning of a knob's name.
     fn is_whole_operand(&self, span: Span) -> bool {
         !self.text[span.end..].starts_with(['.', '/', '*'])
     }
 
-    /// Reports a relation in another notation, which stands next.
+    /// Reports a relation in another notation, which comes next.
     pub(in crate::parser) fn foreign_relation(&mut self, relation: Relation) -> Relation {
         let span = self.peek_span();
         let message = format!("`{}` is written `{relation}`", self.slice(span));
@@ -187,20 +188,20 @@ impl Parser<'_> {
         relation
     }
 
-    /// The error about `word`, which stands next for a predicate, where what follows says what is meant.
+    /// The error about `word`, which comes next instead of a predicate, if what follows shows what is meant.
     pub(in crate::parser) fn foreign_predicate(&mut self, word: &str) -> Option<Diagnostic> {
         let span = self.peek_span();
         let mut ahead = self.ahead();
         ahead.token();
         let next = ahead.token();
-        let behind = self.slice(next.span);
-        let (span, replacement) = match (word, behind) {
+        let following = self.slice(next.span);
+        let (span, replacement) = match (word, following) {
             ("between", _) => {
                 let range = self.foreign_range()?;
                 (range.span, format!("in {}", range.replacement))
             }
             ("is", "not") => (span.to(next.span), "!=".to_owned()),
-            ("is", _) if PREDICATES.contains(&behind) || behind == "between" => {
+            ("is", _) if PREDICATES.contains(&following) || following == "between" => {
                 (Span::new(span.start, next.span.start), String::new())
             }
             ("equals" | "equal", "to") => (span.to(next.span), "==".to_owned()),
@@ -229,7 +230,7 @@ impl Parser<'_> {
         Some(Diagnostic::error("unknown-word", span, message).help(help).suggest(span, replacement))
     }
 
-    /// The error about the members of a set, or a range, in another notation; `word` is where `in` stands.
+    /// The error about a set or a range in another notation; `in` is at `word`.
     pub(in crate::parser) fn foreign_members(&mut self, word: Span) -> Option<Diagnostic> {
         let mut ahead = self.ahead();
         let first = ahead.token();
@@ -255,7 +256,7 @@ impl Parser<'_> {
             if is_range {
                 let range = self.slice(low.span.to(high.span));
                 let span = open.to(end.span);
-                let error = Diagnostic::error("foreign-range", span, "a range stands without brackets");
+                let error = Diagnostic::error("foreign-range", span, "a range is written without brackets");
                 return Some(error.help(format!("write `in {range}`")).suggest(span, range));
             }
         }
@@ -270,15 +271,15 @@ impl Parser<'_> {
                 return None;
             }
             members.push(self.slice(member.span));
-            let behind = ahead.clone().token();
-            if behind.kind == TokenKind::Punct(Punct::Comma) {
+            let next = ahead.clone().token();
+            if next.kind == TokenKind::Punct(Punct::Comma) {
                 ahead.token();
                 continue;
             }
             end = match close {
-                Some(close) if behind.kind == TokenKind::Punct(close) => end.to(behind.span),
+                Some(close) if next.kind == TokenKind::Punct(close) => end.to(next.span),
                 None if !matches!(
-                    behind.kind,
+                    next.kind,
                     TokenKind::Punct(Punct::Range | Punct::RangeEqual | Punct::Ellipsis)
                 ) =>
                 {
@@ -295,7 +296,7 @@ impl Parser<'_> {
         let error = Diagnostic::error("foreign-set", end, "expected a range or a set");
         Some(match (&members[..], close) {
             ([one], None) => error
-                .help(format!("one number is compared: `== {one}`"))
+                .help(format!("compare with one number: `== {one}`"))
                 .suggest(word.to(end), format!("== {one}")),
             // In mathematics, that is a range.
             ([_, _], Some(Punct::BracketClose)) => {
@@ -306,7 +307,7 @@ impl Parser<'_> {
     }
 }
 
-/// `matches "*text"`, for a text that is no pattern.
+/// `matches "*text"`, for a text that is not a pattern.
 fn ends_with(text: &TokenKind) -> Option<String> {
     let TokenKind::Text(text) = text else { return None };
     let is_plain = !text.as_bytes().iter().any(|byte| b"*?[]{}\\".contains(byte));

@@ -1,4 +1,4 @@
-//! Rules in the notation of other languages.
+//! Rules in notations of other languages.
 
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Punct, TokenKind};
@@ -35,12 +35,12 @@ impl Parser<'_> {
             }
         }
         let help = format!(
-            "say which accesses are meant: `{action} read …`, `{action} write …` or `{action} read write …`"
+            "state the kind of access: `{action} read …`, `{action} write …` or `{action} read write …`"
         );
         self.unexpected("`read` or `write`", Some(&help))
     }
 
-    /// What stands from `start` up to the brace that closes the first one, without the blanks in it.
+    /// The text from `start` to the brace that closes the first one, without blanks.
     pub(in crate::parser) fn without_blanks(&self, start: usize) -> Option<(Span, String)> {
         let line = self.text[start..].lines().next()?;
         let mut open = 0usize;
@@ -85,8 +85,8 @@ impl Parser<'_> {
         self.unexpected("a pattern for the names of knobs", Some(&help))
     }
 
-    /// Whether what stands behind a pattern can stand there.
-    pub(in crate::parser) fn check_behind_pattern(
+    /// Checks that the next token can follow a pattern.
+    pub(in crate::parser) fn check_after_pattern(
         &mut self,
         before: Span,
         action: &str,
@@ -94,7 +94,7 @@ impl Parser<'_> {
     ) -> Parse<()> {
         let next = self.peek().clone();
         let end = Span::new(before.end, before.end);
-        // Behind those of a width there is nothing.
+        // Nothing follows the patterns of a width.
         if matches!(next.kind, TokenKind::Newline | TokenKind::End) || !ACTIONS.contains(&action) {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl Parser<'_> {
         let takes_value = matches!(action, "set" | "clamp");
         if !takes_value && self.relation_ahead() {
             let value = if kinds == Kinds::Read { "old" } else { "new" };
-            let message = format!("`{word}` behind the names of knobs");
+            let message = format!("`{word}` after the names of knobs");
             let error = Diagnostic::error("missing-if", next.span, message)
                 .help(format!("a condition is written `if {value} {word} …`"))
                 .suggest(Span::new(before.end, next.span.start), format!(" if {value} "));
@@ -118,13 +118,13 @@ impl Parser<'_> {
         let mut ahead = self.ahead();
         ahead.token();
         ahead.skip_blanks();
-        let behind = self.slice(ahead.name().span);
+        let following = self.slice(ahead.name().span);
         let joins = matches!(next.kind, TokenKind::Word) && matches!(word, "and" | "or")
             || matches!(
                 next.kind,
                 TokenKind::Stray('|' | '&' | '+') | TokenKind::Punct(Punct::DoubleAnd | Punct::DoubleOr)
             );
-        if joins && Self::looks_like_name(behind) {
+        if joins && Self::looks_like_name(following) {
             let message = format!("`{word}` between two patterns");
             let error = Diagnostic::error("missing-comma", next.span, message)
                 .help("separate patterns with commas")
@@ -142,8 +142,8 @@ impl Parser<'_> {
             };
             let near = foreign.or_else(|| did_you_mean(word, CLAUSES.iter().copied()));
             // Only an operand can follow `if`.
-            if let Some(near) = near.filter(|&near| near != "if" || self.operand_behind()) {
-                let message = format!("`{word}` behind the names of knobs");
+            if let Some(near) = near.filter(|&near| near != "if" || self.operand_follows()) {
+                let message = format!("`{word}` after the names of knobs");
                 let error = Diagnostic::error("unknown-word", next.span, message)
                     .help(format!("did you mean `{near}`?"))
                     .suggest(next.span, near);
@@ -160,7 +160,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `unless …`, which stands next: what it says with `if not`.
+    /// `unless …`, which comes next; the fix is `if not …`.
     fn unless(&mut self) -> Reported {
         let word = self.next().span;
         let condition = match self.condition() {
@@ -172,20 +172,18 @@ impl Parser<'_> {
             ConditionSyntax::All(_) | ConditionSyntax::Any(_) => format!("if not ({text})"),
             _ => format!("if not {text}"),
         };
-        let error = Diagnostic::error("no-unless", word, "`unless` behind the names of knobs")
+        let error = Diagnostic::error("no-unless", word, "`unless` after the names of knobs")
             .help("write `if not …`")
             .suggest(word.to(condition.span), negated);
         self.report(error)
     }
 
-    /// `else allow`, which stands next: what it says with a second rule.
+    /// `else allow`, which comes next; the fix is a second rule.
     pub(in crate::parser) fn no_else(&mut self, kinds: Kinds, patterns: &[Spanned<KnobPattern>]) -> Reported {
         let before = self.end;
         let word = self.next().span;
-        let error =
-            Diagnostic::error("no-else", word, "a rule says nothing about what its condition excludes").help(
-                "the first rule that matches decides: a second one for the same names decides the rest",
-            );
+        let error = Diagnostic::error("no-else", word, "a rule has no `else`")
+            .help("the first rule that matches decides: a second one for the same names decides the rest");
         if !(self.peek_word("allow") || self.peek_word("deny")) {
             return self.report(error);
         }
@@ -199,8 +197,7 @@ impl Parser<'_> {
         self.report(error.suggest(Span::new(before, self.end), rule))
     }
 
-    /// The value of a `set` or `clamp` that stands next without `to`: what stands instead of `to`, which may be
-    /// nothing.
+    /// If the value of a `set` or `clamp` comes next without `to`: the place for `to`, which may be empty.
     fn value_ahead(&mut self) -> Option<Span> {
         let start = self.peek_span().start;
         let mut ahead = self.ahead();
@@ -259,7 +256,7 @@ impl Parser<'_> {
         Some(error)
     }
 
-    /// `log if …`, of which `log` has been used: `log` belongs behind the condition.
+    /// `log if …`, after `log`, which belongs after the condition.
     pub(in crate::parser) fn late_if(&mut self) -> Reported {
         let end = self.end;
         let log = self.slice(Span::new(0, end)).rsplit([' ', '\t']).next().unwrap_or_default();
@@ -274,7 +271,7 @@ impl Parser<'_> {
         self.report(error)
     }
 
-    /// `1,000,000`, of which the first digits have been used, and how it is written here.
+    /// `1,000,000`, after the first digits, and the same number in our notation.
     pub(in crate::parser) fn grouped_digits(&self) -> Option<(Span, String)> {
         let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
         let before = &self.text[..self.end];

@@ -1,4 +1,4 @@
-//! A step that failed, drawn: what was expected, what was decided, and the rule that decided.
+//! The rendering of a step that failed: the expected and the actual verdict, and the rule that decided.
 
 use knobgate_policy::{AccessKind, DecidedBy, Diagnostic, Label, PolicyFile, Span};
 use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome, TestOutcome};
@@ -6,16 +6,16 @@ use knobgate_policy_test::{DecideError, Decided, Mismatch, Profile, StepOutcome,
 use crate::profile_limit::profile_limit;
 use crate::report;
 
-/// Draws a step that failed. The drawing ends without a newline.
-pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, profile: &Profile) -> String {
+/// Renders a step that failed, without a newline at the end.
+pub(super) fn render(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, profile: &Profile) -> String {
     let span = file.step_span(test.test, step.step).unwrap_or_default();
-    let Drawn { code, message, label, decided_at, notes } = match &step.result {
+    let Rendering { code, message, label, decided_at, notes } = match &step.result {
         Ok(decided) => other_verdict(file, test, step, decided, profile),
-        Err(DecideError::Mismatch(mismatch)) => draw_mismatch(file, mismatch),
-        Err(undecided) => Drawn {
+        Err(DecideError::Mismatch(mismatch)) => render_mismatch(file, mismatch),
+        Err(undecided) => Rendering {
             code: "test-failed",
-            message: format!("test \"{}\": expected {}, and nothing is decided", test.name, step.expected),
-            label: "no policy is asked about this".to_owned(),
+            message: format!("test \"{}\": expected {}, but there is no verdict", test.name, step.expected),
+            label: "no policy applies to this".to_owned(),
             decided_at: None,
             notes: vec![undecided.to_string()],
         },
@@ -25,11 +25,11 @@ pub(super) fn draw(file: &PolicyFile, test: &TestOutcome, step: &StepOutcome, pr
     report::render_with_notes(&diagnostic, file.source(), &notes)
 }
 
-/// What there is to say.
-struct Drawn {
+/// The parts of the rendering.
+struct Rendering {
     code: &'static str,
     message: String,
-    /// What is written under the step.
+    /// The label under the step.
     label: String,
     /// What decided.
     decided_at: Option<Label>,
@@ -42,7 +42,7 @@ fn other_verdict(
     step: &StepOutcome,
     decided: &Decided,
     profile: &Profile,
-) -> Drawn {
+) -> Rendering {
     let mut notes = Vec::new();
     let decided_at = decided_by(file, decided.decision.by);
     if let (None, DecidedBy::Default(kind)) = (&decided_at, decided.decision.by) {
@@ -52,12 +52,12 @@ fn other_verdict(
     if let Some(degradation) = decided.effect.degradation {
         let means = &decided.decision.verdict;
         notes.push(format!(
-            "the policy means {means}, but {}",
+            "the policy says {means}, but {}",
             profile_limit(degradation, file, profile).description()
         ));
     }
     let got = decided.verdict();
-    Drawn {
+    Rendering {
         code: "test-failed",
         message: format!("test \"{}\": expected {}, got {got}", test.name, step.expected),
         label: format!("got {got}"),
@@ -66,7 +66,7 @@ fn other_verdict(
     }
 }
 
-/// The place that decided, if the policy has it.
+/// The rule or default that decided, if it is in the text.
 fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     let label = |span: Option<Span>, text: String| span.map(|span| Label { span, text });
     match by {
@@ -80,7 +80,7 @@ fn decided_by(file: &PolicyFile, by: DecidedBy) -> Option<Label> {
     }
 }
 
-fn draw_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Drawn {
+fn render_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Rendering {
     let Mismatch { access, decision, expected, found, .. } = mismatch;
     let by = match decision.by {
         DecidedBy::Rule(rule) => format!("rule {}", rule + 1),
@@ -94,16 +94,16 @@ fn draw_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Drawn {
         Ok(outcome) => outcome.to_string(),
         Err(fault) => format!("stopped: {fault}"),
     };
-    Drawn {
+    Rendering {
         code: "mismatch",
-        message: "knobgate contradicts itself here; this is a bug of knobgate, not of the policy".to_owned(),
+        message: "language and program disagree; this is a bug in knobgate, not in the policy".to_owned(),
         label: format!("the language says {}, by {by}", decision.verdict),
         decided_at: None,
         notes: vec![
             format!("the program should have {expected}"),
             format!("the program has {did}"),
             format!(
-                "please report it, with {}, and these lines: knobgate {}, {}, {access}",
+                "please report it with {} and these lines: knobgate {}, {}, {access}",
                 file.source().name(),
                 env!("CARGO_PKG_VERSION"),
                 mismatch.profile,
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mismatch_is_drawn_with_all_that_a_report_of_it_needs() {
+    fn a_mismatch_is_rendered_with_everything_that_a_bug_report_needs() {
         let text = "policy p\nallow write vm.x\ntest \"t\" {\n  write vm.x \"1\\n\" uid 7 => allow\n}\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let stated = &file.policy().tests()[0].steps[0];
@@ -143,21 +143,22 @@ mod tests {
             result: Err(DecideError::Mismatch(Box::new(mismatch))),
         };
         let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };
-        let drawn = anstream::adapter::strip_str(&draw(&file, &test, &step, &Profile::default())).to_string();
-        for said in [
-            "error[mismatch]: knobgate contradicts itself here; this is a bug of knobgate, not of the policy",
+        let rendered =
+            anstream::adapter::strip_str(&render(&file, &test, &step, &Profile::default())).to_string();
+        for printed in [
+            "error[mismatch]: language and program disagree; this is a bug in knobgate, not in the policy",
             "p.knob:4:3",
             "the language says allow, by rule 1",
             "the program should have returned 2, written \"1\\n\" to the knob, increased counter 0",
             "the program has returned -1 (EPERM), written nothing to the knob, increased counter 4",
             concat!(
-                "with p.knob, and these lines: knobgate ",
+                "with p.knob and these lines: knobgate ",
                 env!("CARGO_PKG_VERSION"),
                 ", Linux 6.18, write vm.x"
             ),
             "uid 7",
         ] {
-            assert!(drawn.contains(said), "{said}\nis not in\n{drawn}");
+            assert!(rendered.contains(printed), "{printed}\nis not in\n{rendered}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What became of policy files.
+//! Running the tests of policy files.
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -14,20 +14,20 @@ use crate::failure::Failure;
 use crate::not_compiled;
 use crate::policy_file::{self, Checked, check_policy};
 
-/// One policy file whose tests were to run.
+/// One policy file, with the results of its tests.
 #[derive(Debug)]
-pub(super) struct Tried {
-    /// What messages call the file.
+pub(super) struct TestedFile {
+    /// The name of the file in messages.
     pub(super) name: String,
-    /// Its tests, or why they did not run.
+    /// The results, or why the tests did not run.
     pub(super) ran: Result<Ran, NotRun>,
 }
 
-/// The tests of a policy.
+/// The results of the tests of a policy.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) file: PolicyFile,
-    /// Where the kernel makes the policy stricter than it is.
+    /// Where the program is stricter than the policy, because of the kernel.
     pub(super) degradations: Vec<Degradation>,
     pub(super) tests: Vec<TestOutcome>,
 }
@@ -37,13 +37,13 @@ pub(super) struct Ran {
 pub(super) enum NotRun {
     /// The file cannot be read.
     Unreadable(Failure),
-    /// There are errors in it, or the kernel cannot have such a policy.
+    /// It has errors, or the kernel does not support it.
     Wrong(Box<Checked>),
-    /// A bug of knobgate.
+    /// A bug in knobgate.
     Bug(Failure),
 }
 
-impl Tried {
+impl TestedFile {
     /// Why the file cannot be read, if it cannot.
     pub(super) fn unreadable(&self) -> Option<&Failure> {
         match &self.ran {
@@ -60,7 +60,7 @@ pub(super) fn all(
     profile: &Profile,
     text: Option<&str>,
     progress: &Progress,
-) -> Vec<Tried> {
+) -> Vec<TestedFile> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -72,17 +72,17 @@ pub(super) fn all(
             progress.step();
         }
     };
-    let mut all: Vec<(usize, Tried)> = thread::scope(|scope| {
+    let mut all: Vec<(usize, TestedFile)> = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
         joined.flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, tried)| tried).collect()
+    all.into_iter().map(|(_, file)| file).collect()
 }
 
-fn one(path: &Path, profile: &Profile, text: Option<&str>) -> Tried {
-    Tried { name: policy_file::name(path), ran: run(path, profile, text) }
+fn one(path: &Path, profile: &Profile, text: Option<&str>) -> TestedFile {
+    TestedFile { name: policy_file::name(path), ran: run(path, profile, text) }
 }
 
 fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun> {
@@ -95,7 +95,7 @@ fn run(path: &Path, profile: &Profile, text: Option<&str>) -> Result<Ran, NotRun
             return Err(NotRun::Wrong(Box::new(checked)));
         }
         Err(error) => {
-            let what = format!("{}: the policy cannot be tried", file.source().name());
+            let what = format!("{}: cannot run the policy", file.source().name());
             return Err(NotRun::Bug(Failure::bug(what).because(error)));
         }
     };

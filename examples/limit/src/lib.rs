@@ -1,0 +1,1 @@
+//! The example in docs/programs.md: a program, and its test in tests/.
