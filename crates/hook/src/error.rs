@@ -24,7 +24,7 @@ pub enum Error {
         kernel: &'static str,
         /// The name of the program.
         program: String,
-        /// The source line, as in ``limit.bpf.c:14, `return 1;` ``.
+        /// The source line, as in ``./limit.bpf.c:15, `return 1;` ``.
         line: Option<Box<str>>,
         /// Why.
         #[source]
@@ -43,7 +43,7 @@ pub enum Error {
     Stopped {
         /// Which one.
         program: ProgramId,
-        /// The source line, as in ``limit.bpf.c:14, `return 1;` ``.
+        /// The source line, as in ``./limit.bpf.c:15, `return 1;` ``.
         line: Option<Box<str>>,
         /// Why; a [`Fault`] if the program is bytecode.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -75,8 +75,8 @@ pub enum Error {
         /// The names of the variables.
         known: Vec<String>,
     },
-    /// A key or a value has another size than the Rust type.
-    #[error("{what} has {size} bytes, which do not fit the type {rust}")]
+    /// A key or a value has another size than the Rust type, or is no value of it.
+    #[error("{what} has {size} bytes, which cannot be used as the type {rust}")]
     Type {
         /// What has that size.
         what: String,

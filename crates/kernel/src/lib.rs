@@ -150,7 +150,7 @@ pub use object::ObjectError;
 pub use pin_dir::{MovedAway, PinDir};
 pub use pin_owner::BadOwnership;
 pub use probe::{
-    AttachProbes, InstructionProbes, Outcome, Probes, probe, probe_attaching, probe_cached,
+    AttachProbes, InstructionProbes, ProbeOutcome, Probes, probe, probe_attaching, probe_cached,
     probe_instructions, probe_invalid_retval,
 };
 pub use process_id::ProcessId;
@@ -167,4 +167,4 @@ pub use threads::ThreadCount;
 pub use transaction::Transaction;
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};
 pub use verifier_stats::VerifierStats;
-pub use verify::{Rejection, Verdict, Verification, verify};
+pub use verify::{Rejection, Verification, VerifierVerdict, verify};

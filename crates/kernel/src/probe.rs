@@ -24,7 +24,7 @@ pub use retval::probe_invalid_retval;
 
 /// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// It works.
     Yes,
     /// It does not.
@@ -33,14 +33,14 @@ pub enum Outcome {
     Unknown(String),
 }
 
-impl Outcome {
+impl ProbeOutcome {
     /// Whether it certainly works.
     pub fn is_yes(&self) -> bool {
         *self == Self::Yes
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for ProbeOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Yes => f.write_str("yes"),
@@ -57,21 +57,21 @@ macro_rules! probes {
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Probes {
-            $($(#[$doc])* pub $name: Outcome,)*
+            $($(#[$doc])* pub $name: ProbeOutcome,)*
         }
 
         impl Probes {
             /// Calls `outcome` with the name of each field, in order.
-            fn from_names(mut outcome: impl FnMut(&str) -> Option<Outcome>) -> Option<Self> {
+            fn from_names(mut outcome: impl FnMut(&str) -> Option<ProbeOutcome>) -> Option<Self> {
                 Some(Self { $($name: outcome(stringify!($name))?,)* })
             }
 
-            fn all(outcome: &Outcome) -> Self {
+            fn all(outcome: &ProbeOutcome) -> Self {
                 Self { $($name: outcome.clone(),)* }
             }
 
             /// The name and outcome of each field.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, &ProbeOutcome)> {
                 [$((stringify!($name), &self.$name)),*].into_iter()
             }
         }
@@ -132,12 +132,14 @@ impl Probes {
 pub fn probe() -> Probes {
     let base = match load_allow() {
         Ok(base) => base,
-        Err(Errno::INVAL) => return Probes::all(&Outcome::No),
-        Err(error) => return Probes::all(&Outcome::Unknown(format!("no program can be loaded: {error}"))),
+        Err(Errno::INVAL) => return Probes::all(&ProbeOutcome::No),
+        Err(error) => {
+            return Probes::all(&ProbeOutcome::Unknown(format!("no program can be loaded: {error}")));
+        }
     };
     let (links, set_new_value) = rewrite::probe();
     Probes {
-        hook: Outcome::Yes,
+        hook: ProbeOutcome::Yes,
         links,
         ringbuf: programs::ring_buffer().map_or_else(outcome_of, |(_map, insns)| loads(&insns)),
         set_retval: loads(&programs::set_retval()),
@@ -150,9 +152,9 @@ pub fn probe() -> Probes {
         long_jump: loads(&programs::long_jump()),
         bpf_loop: programs::bpf_loop(),
         jit: match base.info() {
-            Ok(info) if info.jited_bytes > 0 => Outcome::Yes,
-            Ok(_) => Outcome::No,
-            Err(error) => Outcome::Unknown(error.to_string()),
+            Ok(info) if info.jited_bytes > 0 => ProbeOutcome::Yes,
+            Ok(_) => ProbeOutcome::No,
+            Err(error) => ProbeOutcome::Unknown(error.to_string()),
         },
         line_info: programs::line_info(),
     }
@@ -181,19 +183,19 @@ fn try_load(insns: &[Insn]) -> rustix::io::Result<ProgramFd> {
     programs::load(insns).map(ProgramFd::from_fd)
 }
 
-fn loads(insns: &[Insn]) -> Outcome {
-    try_load(insns).map_or_else(outcome_of, |_| Outcome::Yes)
+fn loads(insns: &[Insn]) -> ProbeOutcome {
+    try_load(insns).map_or_else(outcome_of, |_| ProbeOutcome::Yes)
 }
 
 /// What an error means, after the simplest program was accepted.
-fn outcome_of(error: Errno) -> Outcome {
+fn outcome_of(error: Errno) -> ProbeOutcome {
     /// An errno that is internal to the kernel.
     const ENOTSUPP: Errno = Errno::from_raw_os_error(524);
     match error {
         Errno::INVAL | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP | Errno::TOOBIG | ENOTSUPP => {
-            Outcome::No
+            ProbeOutcome::No
         }
-        error => Outcome::Unknown(error.to_string()),
+        error => ProbeOutcome::Unknown(error.to_string()),
     }
 }
 
@@ -203,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_program_may_use_what_certainly_works() {
-        assert_eq!(Probes::all(&Outcome::Yes).features(), Features::ALL);
-        for outcome in [Outcome::No, Outcome::Unknown("why".into())] {
+        assert_eq!(Probes::all(&ProbeOutcome::Yes).features(), Features::ALL);
+        for outcome in [ProbeOutcome::No, ProbeOutcome::Unknown("why".into())] {
             let features = Probes::all(&outcome).features();
             let nothing = Features { set_new_value: false, current_uid_gid: false, ..Features::BASELINE };
             assert_eq!(features, nothing);

@@ -23,12 +23,12 @@ pub struct Verification {
     /// The verifier's statistics.
     pub stats: VerifierStats,
     /// Whether the verifier accepted it.
-    pub verdict: Verdict,
+    pub verdict: VerifierVerdict,
 }
 
 /// The verifier's verdict.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum VerifierVerdict {
     /// The program is accepted.
     Accepted {
         /// Whether it has line information.
@@ -80,12 +80,12 @@ pub fn verify(
                 Ok((fd, has_lines)) => {
                     let (stats, has_line_info) = statistics(&request, fd, has_lines);
                     let log = log.map(|level| request.log(has_lines, level));
-                    Ok(verification(stats, Verdict::Accepted { has_line_info, log }))
+                    Ok(verification(stats, VerifierVerdict::Accepted { has_line_info, log }))
                 }
                 Err(error) => {
                     let rejection = Rejection::of(error, program)?;
                     let stats = rejection.error.log().map(VerifierLog::stats).unwrap_or_default();
-                    Ok(verification(stats, Verdict::Rejected(rejection)))
+                    Ok(verification(stats, VerifierVerdict::Rejected(rejection)))
                 }
             }
         })

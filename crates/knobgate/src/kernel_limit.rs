@@ -3,7 +3,7 @@
 use std::fmt;
 
 use knobgate_compiler::Degradation;
-use knobgate_kernel::Outcome;
+use knobgate_kernel::ProbeOutcome;
 use knobgate_policy::PolicyFile;
 
 /// The kernel that a policy is compiled for.
@@ -13,7 +13,7 @@ pub enum TargetKernel<'a> {
     /// The running kernel.
     Running {
         /// Whether it honours replaced values.
-        rewrites: &'a Outcome,
+        rewrites: &'a ProbeOutcome,
     },
     /// Another kernel, with its name for messages.
     Other(&'a str),
@@ -73,7 +73,7 @@ fn describe(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'
         ),
         (
             Degradation::RewriteIsDenied { rule },
-            TargetKernel::Running { rewrites: rewrites @ Outcome::Unknown(_) },
+            TargetKernel::Running { rewrites: rewrites @ ProbeOutcome::Unknown(_) },
         ) => format!(
             "whether {name} drops replacements is {rewrites}; where `{}` would rewrite, it denies with EPERM",
             text(rule),
@@ -112,7 +112,7 @@ mod tests {
         let text = "policy p\ndeny(EROFS) write kernel.**\nclamp write net.core.somaxconn to 1..2\n\
                     clamp write net.ipv4.tcp_mem to [1..2, 1..2]\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let said_where = |features: &Features, rewrites: &Outcome| -> Vec<String> {
+        let said_where = |features: &Features, rewrites: &ProbeOutcome| -> Vec<String> {
             let compiled = compile(&file, features).expect("a program");
             compiled
                 .degradations
@@ -122,14 +122,14 @@ mod tests {
                 })
                 .collect()
         };
-        let printed = |features: &Features| said_where(features, &Outcome::No);
+        let printed = |features: &Features| said_where(features, &ProbeOutcome::No);
         assert_eq!(printed(&Features::ALL), Vec::<String>::new());
 
         let all = printed(&Features { set_new_value: false, set_retval: false, ..Features::ALL });
         let about = |part: &str| all.iter().filter(|line| line.contains(part)).count();
         assert_eq!(about("denials with EROFS are EPERM"), 1, "{all:?}");
         assert_eq!(about("p.knob:3: this kernel drops"), 1, "{all:?}");
-        let unknown = Outcome::Unknown("no cgroup can be made".to_owned());
+        let unknown = ProbeOutcome::Unknown("no cgroup can be made".to_owned());
         let unsure = said_where(&Features { set_new_value: false, ..Features::ALL }, &unknown);
         assert!(unsure.iter().all(|line| line.contains("is unknown: no cgroup can be made")), "{unsure:?}");
         assert_eq!(about("`clamp write net.core.somaxconn to 1..2` would rewrite, it denies"), 1, "{all:?}");

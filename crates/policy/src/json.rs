@@ -12,6 +12,7 @@ use document::PolicyDocument;
 
 /// One error in a policy given as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JsonDiagnostic {
     /// Where, such as `rules[3].condition.all[0]`; empty for the document as a whole.
     pub path: String,

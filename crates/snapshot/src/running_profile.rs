@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use knobgate_hook::Profile;
 use knobgate_kernel::{
-    Outcome, PROC_SYS, kernel_version, probe, probe_attaching, probe_instructions, probe_invalid_retval,
+    PROC_SYS, ProbeOutcome, kernel_version, probe, probe_attaching, probe_instructions, probe_invalid_retval,
 };
 use rustix::io::Errno;
 
@@ -68,11 +68,11 @@ pub fn running_profile() -> Profile {
 }
 
 /// What the probe found, or else what the closest release does.
-fn known(outcome: &Outcome, closest: bool) -> bool {
+fn known(outcome: &ProbeOutcome, closest: bool) -> bool {
     match outcome {
-        Outcome::Yes => true,
-        Outcome::No => false,
-        Outcome::Unknown(_) => closest,
+        ProbeOutcome::Yes => true,
+        ProbeOutcome::No => false,
+        ProbeOutcome::Unknown(_) => closest,
     }
 }
 

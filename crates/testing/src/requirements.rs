@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{Capabilities, Hierarchy, Outcome, probe, probe_cached};
+use knobgate_kernel::{Capabilities, Hierarchy, ProbeOutcome, probe, probe_cached};
 use rustix::mount::{MountFlags, mount};
 
 /// Set in the process inside the mount namespace.
@@ -19,7 +19,7 @@ pub enum Missing {
     /// There is no cgroup v2 hierarchy.
     Hierarchy(String),
     /// Programs of this hook cannot be loaded.
-    Hook(Outcome),
+    Hook(ProbeOutcome),
     /// There is no mount namespace, or nothing can be mounted there.
     Mounts(String),
 }

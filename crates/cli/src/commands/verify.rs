@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use knobgate::CompiledPolicy;
 use knobgate_bpf::Program;
-use knobgate_kernel::{Capabilities, LoadOptions, LogLevel, Verdict, Verification, VerifierLog, verify};
+use knobgate_kernel::{
+    Capabilities, LoadOptions, LogLevel, Verification, VerifierLog, VerifierVerdict, verify,
+};
 
 use crate::failure::{BAD, Failure};
 use crate::load_failure::{compile_failure, program_failure};
@@ -71,7 +73,7 @@ impl Verify {
                 if !seen.insert(verification.program.clone()) {
                     continue;
                 }
-                is_rejected |= matches!(verification.verdict, Verdict::Rejected(_));
+                is_rejected |= matches!(verification.verdict, VerifierVerdict::Rejected(_));
                 let verified = Verified { what, verification };
                 if self.json {
                     output.line(json_line::line(&verified, self.log.is_some()))?;
@@ -116,7 +118,7 @@ impl Verify {
             .into_iter()
             .map(|verification| match verification.verdict {
                 // A rejection for lack of privileges says nothing about the program.
-                Verdict::Rejected(rejection) if !may_load => Err(cannot(rejection.into_error())),
+                VerifierVerdict::Rejected(rejection) if !may_load => Err(cannot(rejection.into_error())),
                 _ => Ok(verification),
             })
             .collect()
@@ -149,8 +151,8 @@ impl Verified<'_> {
 
     fn log(&self) -> Option<&VerifierLog> {
         match &self.verification.verdict {
-            Verdict::Accepted { log, .. } => log.as_ref(),
-            Verdict::Rejected(rejection) => rejection.error().log(),
+            VerifierVerdict::Accepted { log, .. } => log.as_ref(),
+            VerifierVerdict::Rejected(rejection) => rejection.error().log(),
         }
     }
 }

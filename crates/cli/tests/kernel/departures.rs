@@ -141,9 +141,10 @@ fn reported() -> Result<(), Failed> {
 
 fn started_elsewhere() -> Result<(), Failed> {
     let place = Place::new("t-elsewhere");
-    for (strict, script, ending, then) in
-        [(false, "exit 3", "Some(3) None\n", ""), (true, "exec sleep 1000", "None Some(9)\n", ", and was killed")]
-    {
+    for (strict, script, ending, then) in [
+        (false, "exit 3", "Some(3) None\n", ""),
+        (true, "exec sleep 1000", "None Some(9)\n", ", and was killed"),
+    ] {
         let test = std::env::current_exe()?;
         let command = [test.as_os_str(), STARTER.as_ref(), place.other.path().as_ref(), script.as_ref()];
         let output = place.command(strict, command).output()?;

@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::rewrite::scratch_cgroup;
-use super::{Outcome, load_allow};
+use super::{ProbeOutcome, load_allow};
 use crate::attach::{AttachPosition, link_create, link_detach, link_update, prog_attach, prog_detach};
 use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
@@ -16,20 +16,20 @@ use crate::program::ProgramFd;
 #[non_exhaustive]
 pub struct AttachProbes {
     /// A program can replace another one (`BPF_F_REPLACE`).
-    pub replace: Outcome,
+    pub replace: ProbeOutcome,
     /// A link can be detached (`BPF_LINK_DETACH`).
-    pub link_detach: Outcome,
+    pub link_detach: ProbeOutcome,
     /// A program can run before those of the cgroups below (`BPF_F_PREORDER`).
-    pub preorder: Outcome,
+    pub preorder: ProbeOutcome,
     /// A program can go before or after another one (`BPF_F_BEFORE`, `BPF_F_AFTER`).
-    pub anchors: Outcome,
+    pub anchors: ProbeOutcome,
     /// Updating a link changes that link's program, also if another one has `BPF_F_PREORDER`.
-    pub updates_find_their_slot: Outcome,
+    pub updates_find_their_slot: ProbeOutcome,
 }
 
 impl AttachProbes {
     fn unknown(why: &str) -> Self {
-        let unknown = || Outcome::Unknown(why.to_owned());
+        let unknown = || ProbeOutcome::Unknown(why.to_owned());
         Self {
             replace: unknown(),
             link_detach: unknown(),
@@ -70,7 +70,7 @@ pub fn probe_attaching() -> AttachProbes {
         updates_find_their_slot: match &preorder {
             Ok(()) => slots(&cgroup, [&one, &two, &three]).unwrap_or_else(|error| unknown(&error)),
             // Without `preorder`, updates cannot go wrong.
-            Err(_) => Outcome::Yes,
+            Err(_) => ProbeOutcome::Yes,
         },
         preorder: outcome(preorder),
     }
@@ -78,7 +78,7 @@ pub fn probe_attaching() -> AttachProbes {
 
 /// Updates a link that is attached next to a program with `BPF_F_PREORDER`, and checks that the kernel changes the
 /// right slot.
-fn slots(cgroup: &Cgroup, [linked, preordered, new]: [&ProgramFd; 3]) -> io::Result<Outcome> {
+fn slots(cgroup: &Cgroup, [linked, preordered, new]: [&ProgramFd; 3]) -> io::Result<ProbeOutcome> {
     let link = link_create(linked, cgroup, &AttachPosition::default())?;
     let preorder = AttachPosition { preorder: true, ..AttachPosition::default() };
     prog_attach(preordered, cgroup, AttachMode::Multi, &preorder)?;
@@ -89,7 +89,7 @@ fn slots(cgroup: &Cgroup, [linked, preordered, new]: [&ProgramFd; 3]) -> io::Res
     // Programs on cgroups above may be effective, too.
     let ours = [id(preordered)?, id(new)?];
     let is_right = ours.iter().all(|id| effective.contains(id));
-    Ok(if is_right { Outcome::Yes } else { Outcome::No })
+    Ok(if is_right { ProbeOutcome::Yes } else { ProbeOutcome::No })
 }
 
 /// Detaches these programs, if they are attached.
@@ -100,14 +100,14 @@ fn detach_all(cgroup: &Cgroup, programs: &[&ProgramFd]) {
 }
 
 /// `EINVAL` means that the kernel does not support it.
-fn outcome(result: io::Result<()>) -> Outcome {
+fn outcome(result: io::Result<()>) -> ProbeOutcome {
     match result {
-        Ok(()) => Outcome::Yes,
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Outcome::No,
+        Ok(()) => ProbeOutcome::Yes,
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => ProbeOutcome::No,
         Err(error) => unknown(&error),
     }
 }
 
-fn unknown(error: &io::Error) -> Outcome {
-    Outcome::Unknown(error.to_string())
+fn unknown(error: &io::Error) -> ProbeOutcome {
+    ProbeOutcome::Unknown(error.to_string())
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Outcome, Probes};
+use super::{ProbeOutcome, Probes};
 use crate::capabilities::{Capabilities, Capability};
 use crate::{boot_cache, machine};
 
@@ -48,7 +48,7 @@ pub(super) fn write(key: &Key, probes: &Probes) {
 fn render(key: &Key, probes: &Probes) -> Option<String> {
     let mut text = key.0.clone();
     for (name, outcome) in probes.iter() {
-        if let Outcome::Unknown(_) = outcome {
+        if let ProbeOutcome::Unknown(_) = outcome {
             return None;
         }
         let _ = writeln!(text, "{name} {outcome}");
@@ -59,8 +59,8 @@ fn render(key: &Key, probes: &Probes) -> Option<String> {
 fn parse(key: &Key, text: &str) -> Option<Probes> {
     let mut lines = text.strip_prefix(&key.0)?.lines();
     Probes::from_names(|field| match lines.next()?.split_once(' ')? {
-        (name, "yes") if name == field => Some(Outcome::Yes),
-        (name, "no") if name == field => Some(Outcome::No),
+        (name, "yes") if name == field => Some(ProbeOutcome::Yes),
+        (name, "no") if name == field => Some(ProbeOutcome::No),
         _ => None,
     })
 }
@@ -75,16 +75,16 @@ mod tests {
 
     #[test]
     fn cached_outcomes_are_read() {
-        let probes = Probes { set_new_value: Outcome::No, ..Probes::all(&Outcome::Yes) };
+        let probes = Probes { set_new_value: ProbeOutcome::No, ..Probes::all(&ProbeOutcome::Yes) };
         let text = render(&key("a"), &probes).expect("all is known");
         assert_eq!(parse(&key("a"), &text), Some(probes));
     }
 
     #[test]
     fn outcomes_with_another_key_or_format_are_not_used() {
-        let text = render(&key("a"), &Probes::all(&Outcome::Yes)).expect("all is known");
+        let text = render(&key("a"), &Probes::all(&ProbeOutcome::Yes)).expect("all is known");
         let cases = [
-            render(&key("b"), &Probes::all(&Outcome::Yes)).expect("all is known"),
+            render(&key("b"), &Probes::all(&ProbeOutcome::Yes)).expect("all is known"),
             text.replacen(&format!("format {FORMAT}"), "format 0", 1),
             text.replacen("CAP_BPF", "", 1),
             text.replacen("jit yes", "jit maybe", 1),
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn unknown_outcomes_are_not_cached() {
-        let probes = Probes { links: Outcome::Unknown("why".into()), ..Probes::all(&Outcome::Yes) };
+        let probes = Probes { links: ProbeOutcome::Unknown("why".into()), ..Probes::all(&ProbeOutcome::Yes) };
         assert_eq!(render(&key("a"), &probes), None);
     }
 }

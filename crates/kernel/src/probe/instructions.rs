@@ -3,32 +3,32 @@
 use knobgate_bpf::{AluOp, AtomicOp, Cond, Insn, Reg, Size, Width, helper_ids};
 
 use super::programs::{FILE_POS, returning_one};
-use super::{Outcome, loads};
+use super::{ProbeOutcome, loads};
 
 /// Which instructions the verifier accepts, beyond those that compiled policies use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InstructionProbes {
     /// `bpf_set_retval` takes 0 or an errno only, and the verifier checks that.
-    pub set_retval_checked: Outcome,
+    pub set_retval_checked: ProbeOutcome,
     /// Stack above the lowest stored byte may be read, even if nothing was stored there.
-    pub uninit_above_stored: Outcome,
+    pub uninit_above_stored: ProbeOutcome,
     /// The verifier tracks the range of a division's result.
-    pub divisions_followed: Outcome,
+    pub divisions_followed: ProbeOutcome,
     /// The verifier decides comparisons of a register with itself.
-    pub self_comparisons_decided: Outcome,
+    pub self_comparisons_decided: ProbeOutcome,
     /// ISA v4.
-    pub isa_v4: Outcome,
+    pub isa_v4: ProbeOutcome,
     /// The context may be written with an immediate (`BPF_ST`).
-    pub st_ctx: Outcome,
+    pub st_ctx: ProbeOutcome,
     /// Atomic operations other than plain addition.
-    pub atomics: Outcome,
+    pub atomics: ProbeOutcome,
     /// `may_goto`
-    pub may_goto: Outcome,
+    pub may_goto: ProbeOutcome,
     /// Loads with acquire and stores with release semantics.
-    pub acquire_release: Outcome,
+    pub acquire_release: ProbeOutcome,
     /// Loops that the verifier can bound.
-    pub bounded_loops: Outcome,
+    pub bounded_loops: ProbeOutcome,
     /// How many functions may be active at once; `None` if fewer than on any known kernel.
     pub call_frames: Option<usize>,
 }
@@ -78,7 +78,7 @@ pub fn probe_instructions() -> InstructionProbes {
 }
 
 /// Tries a valid and an invalid return value.
-fn set_retval_checked() -> Outcome {
+fn set_retval_checked() -> ProbeOutcome {
     let set = |retval: i32| {
         loads(&returning_one([
             Insn::mov(Width::W64, Reg::R1, retval),
@@ -86,11 +86,11 @@ fn set_retval_checked() -> Outcome {
         ]))
     };
     match (set(-1), set(1)) {
-        (Outcome::Yes, Outcome::Yes) => Outcome::No,
-        (Outcome::Yes, Outcome::No) => Outcome::Yes,
+        (ProbeOutcome::Yes, ProbeOutcome::Yes) => ProbeOutcome::No,
+        (ProbeOutcome::Yes, ProbeOutcome::No) => ProbeOutcome::Yes,
         // The helper does not exist.
-        (Outcome::No, _) => Outcome::No,
-        (unknown @ Outcome::Unknown(_), _) | (_, unknown) => unknown,
+        (ProbeOutcome::No, _) => ProbeOutcome::No,
+        (unknown @ ProbeOutcome::Unknown(_), _) | (_, unknown) => unknown,
     }
 }
 

@@ -7,7 +7,7 @@ use knobgate_bpf::{
     emit_length_check, emit_set_new_value, encode, helper_ids,
 };
 
-use super::Outcome;
+use super::ProbeOutcome;
 use crate::load::load as load_program;
 use crate::load_error::LoadError;
 use crate::load_options::LoadOptions;
@@ -148,7 +148,7 @@ pub(super) fn rewrite() -> Result<Vec<Insn>, AsmError> {
 }
 
 /// Whether the kernel accepts line information.
-pub(super) fn line_info() -> Outcome {
+pub(super) fn line_info() -> ProbeOutcome {
     let program = Program {
         name: "knobgate_probe".to_owned(),
         insns: allow(),
@@ -160,14 +160,14 @@ pub(super) fn line_info() -> Outcome {
         ..Program::default()
     };
     match load_program(&program, &LoadOptions::default()) {
-        Ok(loaded) if loaded.has_line_info => Outcome::Yes,
-        Ok(_) => Outcome::No,
-        Err(error) => Outcome::Unknown(error.to_string()),
+        Ok(loaded) if loaded.has_line_info => ProbeOutcome::Yes,
+        Ok(_) => ProbeOutcome::No,
+        Err(error) => ProbeOutcome::Unknown(error.to_string()),
     }
 }
 
 /// Whether a subprogram may be the callback of `bpf_loop`, and write to the stack of the main function.
-pub(super) fn bpf_loop() -> Outcome {
+pub(super) fn bpf_loop() -> ProbeOutcome {
     let mut asm = Assembler::new();
     let body = asm.new_label();
     asm.begin_function("main");
@@ -186,7 +186,7 @@ pub(super) fn bpf_loop() -> Outcome {
     asm.exit();
     let code = match asm.finish(false) {
         Ok(code) => code,
-        Err(error) => return Outcome::Unknown(error.to_string()),
+        Err(error) => return ProbeOutcome::Unknown(error.to_string()),
     };
     let program = Program {
         name: "knobgate_probe".to_owned(),
@@ -195,11 +195,11 @@ pub(super) fn bpf_loop() -> Outcome {
         ..Program::default()
     };
     match load_program(&program, &LoadOptions::default()) {
-        Ok(_) => Outcome::Yes,
+        Ok(_) => ProbeOutcome::Yes,
         Err(LoadError::Rejected { .. } | LoadError::NotPermitted { .. } | LoadError::Unsupported { .. }) => {
-            Outcome::No
+            ProbeOutcome::No
         }
-        Err(error) => Outcome::Unknown(error.to_string()),
+        Err(error) => ProbeOutcome::Unknown(error.to_string()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::process::{WaitOptions, WaitStatus};
 
-use super::{Outcome, load_allow, outcome_of, programs, try_load};
+use super::{ProbeOutcome, load_allow, outcome_of, programs, try_load};
 use crate::cgroup::Cgroup;
 use crate::cgroup_error::CgroupError;
 use crate::hierarchy::Hierarchy;
@@ -16,8 +16,8 @@ use crate::sys::fork::{ProbeWriter, WriterEnd, fork_probe_writer};
 const PREFIX: &str = "knobgate-probe-";
 
 /// The outcomes for links and for rewriting.
-pub(super) fn probe() -> (Outcome, Outcome) {
-    let unknown = |why: String| (Outcome::Unknown(why.clone()), Outcome::Unknown(why));
+pub(super) fn probe() -> (ProbeOutcome, ProbeOutcome) {
+    let unknown = |why: String| (ProbeOutcome::Unknown(why.clone()), ProbeOutcome::Unknown(why));
     let cgroup = match scratch_cgroup() {
         Ok(cgroup) => cgroup,
         Err(error) => return unknown(error.to_string()),
@@ -38,9 +38,9 @@ pub(super) fn probe() -> (Outcome, Outcome) {
     // The link is dropped before the cgroup.
     let link = Link::create(&program, &cgroup);
     match link {
-        Ok(_link) => (Outcome::Yes, rejected.unwrap_or_else(|| is_rewritten(&cgroup))),
+        Ok(_link) => (ProbeOutcome::Yes, rejected.unwrap_or_else(|| is_rewritten(&cgroup))),
         Err(LinkError::Unsupported { .. }) => {
-            (Outcome::No, Outcome::Unknown("programs cannot be attached by links".to_owned()))
+            (ProbeOutcome::No, ProbeOutcome::Unknown("programs cannot be attached by links".to_owned()))
         }
         Err(error) => unknown(error.to_string()),
     }
@@ -58,11 +58,11 @@ pub(super) fn scratch_cgroup() -> Result<ScratchCgroup, CgroupError> {
         .or_else(|error| Cgroup::of_this_process().and_then(in_cgroup).map_err(|_| error))
 }
 
-fn is_rewritten(cgroup: &Cgroup) -> Outcome {
-    let unknown = |why: &str| Outcome::Unknown(why.to_owned());
+fn is_rewritten(cgroup: &Cgroup) -> ProbeOutcome {
+    let unknown = |why: &str| ProbeOutcome::Unknown(why.to_owned());
     let procs = match cgroup.open_procs() {
         Ok(procs) => procs,
-        Err(error) => return Outcome::Unknown(error.to_string()),
+        Err(error) => return ProbeOutcome::Unknown(error.to_string()),
     };
     let writer = fork_probe_writer(&ProbeWriter {
         procs: procs.as_fd(),
@@ -73,13 +73,13 @@ fn is_rewritten(cgroup: &Cgroup) -> Outcome {
     let status = match writer {
         Ok(writer) => match writer.wait(WaitOptions::empty()) {
             Ok(ended) => ended.and_then(WaitStatus::exit_status),
-            Err(error) => return Outcome::Unknown(format!("cannot wait for the writer: {error}")),
+            Err(error) => return ProbeOutcome::Unknown(format!("cannot wait for the writer: {error}")),
         },
         Err(error) => return outcome_of(error),
     };
     match status.and_then(WriterEnd::from_status) {
-        Some(WriterEnd::Replaced) => Outcome::Yes,
-        Some(WriterEnd::NotReplaced) => Outcome::No,
+        Some(WriterEnd::Replaced) => ProbeOutcome::Yes,
+        Some(WriterEnd::NotReplaced) => ProbeOutcome::No,
         Some(WriterEnd::CannotUnshare) => unknown("no UTS namespace can be made (it takes CAP_SYS_ADMIN)"),
         Some(WriterEnd::CannotEnter) => unknown("the scratch cgroup cannot be entered"),
         Some(WriterEnd::CannotOpen) => unknown("kernel/domainname cannot be opened"),

@@ -45,16 +45,16 @@ const TESTS: &[Test] = &[
         check: |seed, numbers| random_programs::run_batches(seed, numbers[0]),
     },
     Test {
-        name: "the_model_takes_what_the_verifier_takes",
+        name: "the_model_accepts_what_the_verifier_accepts",
         // Mutated programs.
-        variables: &[("KNOBGATE_SPOILT", 800)],
+        variables: &[("KNOBGATE_MUTATED", 800)],
         check: |seed, numbers| verifier::verify(seed, numbers[0]),
     },
     Test {
-        name: "what_may_be_returned_is_what_the_verifier_lets_be_returned",
+        name: "the_model_judges_return_values_like_the_verifier",
         // Programs with random return values.
-        variables: &[("KNOBGATE_ENDINGS", 1500)],
-        check: |seed, numbers| verifier::verify_endings(seed, numbers[0]),
+        variables: &[("KNOBGATE_RETURN_VALUES", 1500)],
+        check: |seed, numbers| verifier::verify_return_values(seed, numbers[0]),
     },
     Test {
         name: "what_is_attached_runs_in_the_kernels_order",

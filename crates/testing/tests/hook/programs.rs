@@ -2,9 +2,9 @@
 //! The pieces store what they find to the results, which are compared.
 
 mod arithmetic;
-pub(crate) mod endings;
 mod hook_helpers;
 mod maps;
+pub(crate) mod return_values;
 mod text;
 
 use knobgate_bpf::{Assembler, Insn, Label, MapDef, MapKind, Program, Reg, Size, Width, helper_ids};

@@ -41,7 +41,7 @@ fn takes_any_return_value(profile: &Profile) -> bool {
 const LENIENT: u64 = 10;
 
 /// Verifies this many programs with random return values.
-pub(crate) fn verify_endings(seed: u64, count: u64) -> Result<String, String> {
+pub(crate) fn verify_return_values(seed: u64, count: u64) -> Result<String, String> {
     let mut random = Random(seed);
     let profile = knobgate_testing::profile();
     let (mut accepted, mut rejected, mut by_verifier, mut by_model) = (0, 0, 0, 0);
@@ -55,7 +55,7 @@ pub(crate) fn verify_endings(seed: u64, count: u64) -> Result<String, String> {
         }
     }
     for _ in 0..count {
-        let program = programs::endings::any(&mut random, &profile);
+        let program = programs::return_values::any(&mut random, &profile);
         let real = knobgate_kernel::load(&program, &knobgate_kernel::LoadOptions::default());
         let model = LoadedProgram::load(&program, &profile, &LoadOptions::default());
         match (real, model) {
@@ -72,7 +72,7 @@ pub(crate) fn verify_endings(seed: u64, count: u64) -> Result<String, String> {
         }
     }
     let counted = format!(
-        "{count} endings: {accepted} accepted and {rejected} rejected by both, {by_verifier} rejected by the verifier alone, \
+        "{count} programs with random return values: {accepted} accepted and {rejected} rejected by both, {by_verifier} rejected by the verifier alone, \
          {by_model} by the model"
     );
     let at_most =
@@ -89,9 +89,9 @@ pub(crate) fn verify(seed: u64, count: u64) -> Result<String, String> {
     let mut differences = 0;
     for _ in 0..count {
         let kind = random.pick(&[Kind::Text, Kind::Numbers]);
-        let mut program = programs::any(&mut random, &profile, kind, "spoilt".to_owned());
+        let mut program = programs::any(&mut random, &profile, kind, "mutated".to_owned());
         let change = mutation::mutate(&mut program, &mut random);
-        if let Err(difference) = judge_one(&program, &profile, &mut tally) {
+        if let Err(difference) = compare_verifiers(&program, &profile, &mut tally) {
             println!("{change}\n{difference}\n{}", program.listing());
             differences += 1;
         }
@@ -113,7 +113,7 @@ pub(crate) fn verify(seed: u64, count: u64) -> Result<String, String> {
 /// 6.1.192.
 const UNSEEN: u64 = 50;
 
-fn judge_one(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<(), String> {
+fn compare_verifiers(program: &Program, profile: &Profile, tally: &mut Tally) -> Result<(), String> {
     let real = knobgate_kernel::load(program, &knobgate_kernel::LoadOptions::default());
     let cpus = possible_cpus().expect("a list of CPUs") as u32;
     let options = LoadOptions { cpus, ..LoadOptions::default() };

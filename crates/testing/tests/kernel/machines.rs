@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use knobgate_bpf::Features;
-use knobgate_kernel::{Capability, Machine, Outcome, Probes, probe, probe_cached};
+use knobgate_kernel::{Capability, Machine, ProbeOutcome, Probes, probe, probe_cached};
 use knobgate_testing::root;
 use libtest_mimic::Failed;
 
@@ -18,9 +18,9 @@ const KNOWN: &str = "6.18.44";
 fn outcomes() -> Result<(), Failed> {
     let probes = probe();
     for (name, outcome) in probes.iter() {
-        assert!(!matches!(outcome, Outcome::Unknown(_)), "{name} is {outcome}");
+        assert!(!matches!(outcome, ProbeOutcome::Unknown(_)), "{name} is {outcome}");
         if Machine::read().kernel_release.starts_with(KNOWN) {
-            assert_eq!(outcome, &Outcome::Yes, "{name}");
+            assert_eq!(outcome, &ProbeOutcome::Yes, "{name}");
         }
     }
     if Machine::read().kernel_release.starts_with(KNOWN) {
@@ -56,7 +56,7 @@ fn cached() -> Result<(), Failed> {
     let text = std::fs::read_to_string(file)?;
     let set = |text: &str| std::fs::write(file, text);
     set(&text.replace("set_new_value yes", "set_new_value no"))?;
-    assert_eq!(probe_cached().set_new_value, Outcome::No, "the file is used");
+    assert_eq!(probe_cached().set_new_value, ProbeOutcome::No, "the file is used");
     set("format 0\n")?;
     assert_eq!(probe_cached(), fresh, "a file of another format is not used");
     assert_eq!(std::fs::read_to_string(file)?, text, "and replaced");

@@ -125,7 +125,7 @@ fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<
         b"\x001",
         b"\n\n\n\n\n\n\n",
     ]);
-    let respelled = respelled(stated);
+    let renotated = renotated(stated);
     let stated = stated.to_vec();
     let inserted = proptest::collection::vec((any::<Index>(), unusual), 0..4).prop_map(move |insertions| {
         let mut bytes = stated.clone();
@@ -136,14 +136,14 @@ fn near(policy: &Policy, stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<
         bytes
     });
     let drawn = knobgate_arbitrary::access(policy).prop_map(|access| access.new.unwrap_or_default());
-    prop_oneof![2 => inserted, 2 => respelled, 1 => drawn]
+    prop_oneof![2 => inserted, 2 => renotated, 1 => drawn]
 }
 
 /// The same numbers or text, with other white space.
-fn respelled(stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
+fn renotated(stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let words: Vec<String> =
         String::from_utf8_lossy(stated).split_ascii_whitespace().map(str::to_owned).collect();
-    let spelled = |word: &String, form: u8| match (word.parse::<i64>(), form) {
+    let notated = |word: &String, form: u8| match (word.parse::<i64>(), form) {
         (Ok(number), 0) if number < 0 => format!("-{:#x}", number.unsigned_abs()),
         (Ok(number), 0) => format!("{number:#x}"),
         (Ok(number), 1) if number >= 0 => format!("0{number:o}"),
@@ -151,9 +151,9 @@ fn respelled(stated: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
     };
     let blank = || select(vec!["", "", " ", "\t", "  "]);
     let end = select(vec!["", "\n", "\n\n", " \n", "\0", "\n\0", "\n ", "\x0b"]);
-    (0..4u8, blank(), blank(), end).prop_map(move |(form, start, behind, end)| {
-        let words: Vec<String> = words.iter().map(|word| spelled(word, form)).collect();
-        format!("{start}{}{behind}{end}", words.join(" ")).into_bytes()
+    (0..4u8, blank(), blank(), end).prop_map(move |(form, start, after, end)| {
+        let words: Vec<String> = words.iter().map(|word| notated(word, form)).collect();
+        format!("{start}{}{after}{end}", words.join(" ")).into_bytes()
     })
 }
 
@@ -220,7 +220,7 @@ fn a_value_that_equals_x_has_the_effect_of_x_or_none() {
     let config = Config { cases: TRIES, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&tries(), hold);
     result.unwrap_or_else(|failure| panic!("{failure}"));
-    println!("{} writes allowed, {} of them took effect in another spelling", allowed.get(), otherwise.get());
+    println!("{} writes allowed, {} of them took effect in another notation", allowed.get(), otherwise.get());
     assert!(otherwise.get() > TRIES / 20, "the writes are too much alike to show anything");
 }
 

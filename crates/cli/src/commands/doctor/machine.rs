@@ -2,7 +2,7 @@
 
 use knobgate_kernel::{
     AttachMode, Bpffs, BpffsError, Capabilities, Capability, Descendants, Hierarchy, Machine,
-    MachineAttachments, Outcome, PinDir, Probes, probe,
+    MachineAttachments, PinDir, ProbeOutcome, Probes, probe,
 };
 
 use super::finding::Finding;
@@ -78,7 +78,7 @@ fn bpffs() -> Finding {
 }
 
 fn probed(probes: &Probes) -> Vec<Finding> {
-    let needed: [(&'static str, &Outcome, &str); 2] = [
+    let needed: [(&'static str, &ProbeOutcome, &str); 2] = [
         (
             "hook",
             &probes.hook,
@@ -90,7 +90,7 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "no policy can be enforced: this needs Linux 5.7, since without links any process could detach it",
         ),
     ];
-    let useful: [(&'static str, &Outcome, &str); 11] = [
+    let useful: [(&'static str, &ProbeOutcome, &str); 11] = [
         (
             "rewriting",
             &probes.set_new_value,
@@ -121,14 +121,14 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         ("source lines", &probes.line_info, "the verifier's log does not show the lines of the policy"),
     ];
     let needed = needed.into_iter().map(|(what, outcome, without)| match outcome {
-        Outcome::Yes => Finding::ok(what, "works"),
+        ProbeOutcome::Yes => Finding::ok(what, "works"),
         outcome => Finding::no(what, outcome.to_string(), without),
     });
     // Without the hook, what it could do does not matter.
     let useful = useful.into_iter().filter(|_| probes.hook.is_yes());
     let useful = useful.map(|(what, outcome, without)| match outcome {
-        Outcome::Yes => Finding::ok(what, "works"),
-        Outcome::Unknown(_) => Finding::less(
+        ProbeOutcome::Yes => Finding::ok(what, "works"),
+        ProbeOutcome::Unknown(_) => Finding::less(
             what,
             outcome.to_string(),
             format!("policies are compiled as for a kernel where {without}"),

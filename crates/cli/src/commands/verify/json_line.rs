@@ -1,6 +1,6 @@
 //! The verifier's verdict as JSON.
 
-use knobgate_kernel::{Rejection, Verdict, VerifierLog};
+use knobgate_kernel::{Rejection, VerifierLog, VerifierVerdict};
 use serde::Serialize;
 
 use super::Verified;
@@ -52,8 +52,8 @@ pub(super) fn line(verified: &Verified<'_>, with_log: bool) -> String {
     let verification = &verified.verification;
     let stats = &verification.stats;
     let (verdict, rejection, line_info) = match &verification.verdict {
-        Verdict::Accepted { has_line_info, .. } => ("accepted", None, Some(*has_line_info)),
-        Verdict::Rejected(rejection) => ("rejected", Some(rejection), None),
+        VerifierVerdict::Accepted { has_line_info, .. } => ("accepted", None, Some(*has_line_info)),
+        VerifierVerdict::Rejected(rejection) => ("rejected", Some(rejection), None),
     };
     let source = rejection.and_then(Rejection::source);
     json::line(&JsonVerification {

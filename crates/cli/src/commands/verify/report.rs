@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knobgate_kernel::{Rejection, Verdict, VerifierLog, VerifierStats};
+use knobgate_kernel::{Rejection, VerifierLog, VerifierStats, VerifierVerdict};
 
 use super::Verified;
 use crate::failure::Failure;
@@ -20,8 +20,8 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
         output.line(format_args!("  {DIM}{name:<12}{DIM:#}  {}", printable(&text)))
     };
     let (verdict, rejection) = match &verification.verdict {
-        Verdict::Accepted { .. } => (format!("{ALLOW}accepted{ALLOW:#}"), None),
-        Verdict::Rejected(rejection) => (format!("{DENY}rejected{DENY:#}"), Some(rejection)),
+        VerifierVerdict::Accepted { .. } => (format!("{ALLOW}accepted{ALLOW:#}"), None),
+        VerifierVerdict::Rejected(rejection) => (format!("{DENY}rejected{DENY:#}"), Some(rejection)),
     };
     let (kind, name) = (verified.kind(), printable(verified.name()));
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -37,7 +37,7 @@ pub(super) fn print(verified: &Verified<'_>, all_of_log: bool, output: &Output) 
     for (name, text) in figures(verification.insns, &verification.stats) {
         row(name, text)?;
     }
-    if let Verdict::Accepted { has_line_info: false, .. } = &verification.verdict {
+    if let VerifierVerdict::Accepted { has_line_info: false, .. } = &verification.verdict {
         row("lines", "the kernel does not have its source lines".to_owned())?;
     }
     print_log(verified.log(), all_of_log, output)
