@@ -190,7 +190,7 @@ fn variables_and_maps_are_read_and_changed_by_name() -> Result<(), Error> {
     let error = |error: Error| format!("{error:?}");
     assert_eq!(
         error(writes.get::<_, u32>("kernel/domainname").unwrap_err()),
-        "a value of the map \"writes\" has 8 bytes, which do not fit the type u32"
+        "a value of the map \"writes\" has 8 bytes, which cannot be used as the type u32"
     );
     assert_eq!(
         error(writes.insert(1_u32, 1_u64).unwrap_err()),
