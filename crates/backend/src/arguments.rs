@@ -60,16 +60,19 @@ pub(crate) fn check_maps<'a>(
     Err(StepError::Rejected { errno: Some(rejection.errno().number() as i32), log })
 }
 
-/// Checks that a map has values of bytes under keys.
-pub(crate) fn check_has_entries(def: &MapDef) -> StepResult<()> {
+/// Checks that the entries of a map are bytes, which can be listed.
+pub(crate) fn check_lists(def: &MapDef) -> StepResult<()> {
     match def.kind {
-        MapKind::Queue
-        | MapKind::Stack
-        | MapKind::Ringbuf
-        | MapKind::ProgArray
-        | MapKind::PerfEventArray
-        | MapKind::CgroupArray => Err(Errno::EINVAL.into()),
+        MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray => Err(Errno::EINVAL.into()),
         _ => Ok(()),
+    }
+}
+
+/// The same, and that they have keys.
+pub(crate) fn check_updates(def: &MapDef) -> StepResult<()> {
+    match def.kind {
+        MapKind::Queue | MapKind::Stack | MapKind::Ringbuf => Err(Errno::EINVAL.into()),
+        _ => check_lists(def),
     }
 }
 

@@ -209,8 +209,8 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX) entries, or more than
-    /// [`MAPS_MAX`](crate::MAPS_MAX) bytes.
+    /// `EINVAL`: they are programs, cgroups or perf events. `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX)
+    /// entries, or more than [`MAPS_MAX`](crate::MAPS_MAX) bytes.
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>>;
 
     /// The CPU that accesses are made on.

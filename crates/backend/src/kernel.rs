@@ -15,7 +15,9 @@ use knobgate_kernel::{
 };
 use rustix::fs::{SeekFrom, seek};
 
-use crate::arguments::{check_has_entries, check_knob, check_maps, check_request, check_task, listed_max};
+use crate::arguments::{
+    check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
+};
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
 use crate::per_cpu::for_cpus;
@@ -426,6 +428,7 @@ impl Backend for KernelBackend {
 
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
         let (map, def) = self.maps.get(map)?;
+        check_lists(def)?;
         let no_key = |value: Vec<u8>| (Vec::new(), value);
         let most = listed_max(def, self.cpus);
         let entries: Vec<Entry> = match def.kind {
@@ -461,7 +464,7 @@ impl Backend for KernelBackend {
 
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
         let (map, def) = self.maps.get(map)?;
-        check_has_entries(def)?;
+        check_updates(def)?;
         map.update(key, value).map_err(|error| match error {
             ObjectError::WrongSize { .. } => Errno::EINVAL.into(),
             ObjectError::Failed { ref source, .. } | ObjectError::NotPermitted { ref source, .. } => {

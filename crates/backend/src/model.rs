@@ -11,7 +11,9 @@ use knobgate_hook::{
     ProcessId, ProgramFault, Rejection,
 };
 
-use crate::arguments::{check_has_entries, check_knob, check_maps, check_request, check_task, listed_max};
+use crate::arguments::{
+    check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
+};
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
 use crate::per_cpu::for_cpus;
@@ -379,6 +381,7 @@ impl Backend for ModelBackend {
 
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
         let (map, def) = self.maps.get(map)?;
+        check_lists(def)?;
         let entries: Vec<Entry> = match def.kind {
             MapKind::Ringbuf => map.drain_records().into_iter().map(|value| (Vec::new(), value)).collect(),
             _ => map.entries(),
@@ -397,7 +400,7 @@ impl Backend for ModelBackend {
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
         const ANY: u64 = 0;
         let (map, def) = self.maps.get(map)?;
-        check_has_entries(def)?;
+        check_updates(def)?;
         map.update(key, value, ANY).map_err(|error| error.errno().into())
     }
 

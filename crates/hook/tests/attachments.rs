@@ -82,6 +82,19 @@ fn the_deepest_cgroup_runs_first_and_preorder_before_everything() {
 }
 
 #[test]
+fn what_is_attached_is_not_unloaded() {
+    let mut world = world("6.18");
+    let (g, a, b) = (world.g, world.program('a'), world.program('b'));
+    world.multi(g, "a");
+    let link = world.link(g, 'b');
+    assert_eq!([a, b].map(|program| world.hook.unload(program)), [Err(Errno::EBUSY); 2]);
+    world.hook.detach(g, Some(a), None).unwrap();
+    world.hook.close_link(link);
+    assert_eq!([a, b].map(|program| world.hook.unload(program)), [Ok(()); 2]);
+    assert_eq!(Hook::default().unload(a), Err(Errno::ENOENT), "a program of another hook");
+}
+
+#[test]
 fn override_yields_to_descendants_and_single_forbids_them() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);

@@ -152,6 +152,14 @@ const FAILING: &[(&str, Errno, Steps<()>)] = &[
     ("an entry of no map", Errno::EBADF, |backend| backend.update_map(no(), &[0; 4], &[0; 8])),
     ("a third entry of two", Errno::E2BIG, |backend| filled(backend, MapKind::Hash, 4)),
     ("an index after the last", Errno::E2BIG, |backend| filled(backend, MapKind::Array, 4)),
+    ("a third prefix of two", Errno::ENOSPC, |backend| {
+        let trie = backend.create_map(&trie())?;
+        (0..3).try_for_each(|byte| backend.update_map(trie, &[32, 0, 0, 0, byte, 0, 0, 0], &[0; 8]))
+    }),
+    ("a prefix that is longer than the key", Errno::EINVAL, |backend| {
+        let trie = backend.create_map(&trie())?;
+        backend.update_map(trie, &[33, 0, 0, 0, 1, 0, 0, 0], &[0; 8])
+    }),
     ("a short key", Errno::EINVAL, |backend| stored(backend, MapKind::Hash, &[0], &[0; 8])),
     ("a long value", Errno::EINVAL, |backend| stored(backend, MapKind::Array, &[0; 4], &[0; 9])),
     ("a value of one CPU", Errno::EINVAL, |backend| {
@@ -222,6 +230,15 @@ const OTHERS: &[(&str, Steps<String>)] = &[
         let failed = failed.into_iter().map(errno).collect::<StepResult<Vec<_>>>()?;
         backend.finish().map_err(StepError::Backend)?;
         Ok(format!("{failed:?}"))
+    }),
+    ("maps without values of bytes", |backend| {
+        let kinds = [MapKind::ProgArray, MapKind::PerfEventArray, MapKind::CgroupArray];
+        let listed = kinds.map(|kind| {
+            let map = backend.create_map(&map(kind, 4))?;
+            let failed = errno(backend.update_map(map, &[0; 4], &[0xff; 4]))?;
+            Ok((failed, errno(backend.entries(map).map(drop))?))
+        });
+        Ok(format!("{:?}", listed.into_iter().collect::<StepResult<Vec<_>>>()?))
     }),
     ("no value can be read of what is no knob", |backend| {
         Ok(format!("{:?}", ["../cmdline", "kernel", "kernel/none", ""].map(|name| backend.value(name).ok())))
@@ -335,6 +352,11 @@ fn map(kind: MapKind, value_size: u32) -> MapDef {
         contents: Vec::new(),
         frozen: false,
     }
+}
+
+fn trie() -> MapDef {
+    const NO_PREALLOC: u32 = 1;
+    MapDef { key_size: 8, flags: NO_PREALLOC, ..map(MapKind::LpmTrie, 8) }
 }
 
 fn returning(verdict: i32) -> Program {
