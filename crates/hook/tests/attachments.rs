@@ -82,6 +82,25 @@ fn the_deepest_cgroup_runs_first_and_preorder_before_everything() {
 }
 
 #[test]
+fn a_cgroup_has_the_name_of_a_directory() {
+    let mut hook = Hook::default();
+    let long = ["a".repeat(4095), "a".repeat(4096)];
+    for (name, expected) in [
+        ("", Some(Errno::EINVAL)),
+        (".", Some(Errno::EINVAL)),
+        ("..", Some(Errno::EINVAL)),
+        ("a/b", Some(Errno::EINVAL)),
+        ("a\nb", Some(Errno::EINVAL)),
+        ("a\0b", Some(Errno::EINVAL)),
+        ("...", None),
+        (&long[0], None),
+        (&long[1], Some(Errno::ENAMETOOLONG)),
+    ] {
+        assert_eq!(hook.create_cgroup(hook.root(), name).err(), expected, "{name:.10}");
+    }
+}
+
+#[test]
 fn what_is_attached_is_not_unloaded() {
     let mut world = world("6.18");
     let (g, a, b) = (world.g, world.program('a'), world.program('b'));
