@@ -215,6 +215,14 @@ const OTHERS: &[(&str, Steps<String>)] = &[
         let failed = errno(backend.set_task(SCRATCH, &long))?;
         Ok(format!("{failed:?} {}", backend.access_knob(SCRATCH, DOMAIN, READ, 0, false)?.returned > 0))
     }),
+    ("a cgroup has a name of any length that a path can have", |backend| {
+        for length in [255, 256, 4095] {
+            let cgroup = backend.create_cgroup(SCRATCH, &"a".repeat(length))?;
+            backend.access_knob(cgroup, DOMAIN, READ, 0, false)?;
+            backend.remove_cgroup(cgroup)?;
+        }
+        Ok(String::new())
+    }),
     ("nothing is left in the end", |backend| {
         let program = backend.load(&with_map(), None)?;
         let file = backend.open(DOMAIN, AccessMode::Read, SCRATCH)?;
