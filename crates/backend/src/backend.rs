@@ -5,7 +5,7 @@ use std::error::Error;
 use knobgate_bpf::{Features, MapDef, Program};
 use knobgate_hook::{AccessMode, Mode};
 
-use crate::processors::of_processor;
+use crate::per_cpu::of_cpu;
 use crate::{CgroupId, FileId, LinkId, MapId, ProgramId, StepResult};
 
 /// Key and value.
@@ -22,21 +22,22 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// The errno.
+    /// The errno; `EINVAL` for a name that is not one path component.
     fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> StepResult<CgroupId>;
 
     /// Ends the process in a cgroup and removes it, with all that is attached to it.
     ///
     /// # Errors
     ///
-    /// The errno.
+    /// `EBUSY`: it has children, or is the [scratch cgroup](CgroupId::SCRATCH). It stays as it is, except that its process
+    /// may have been replaced by another one, which is the same [`Task`].
     fn remove_cgroup(&mut self, cgroup: CgroupId) -> StepResult<()>;
 
     /// What programs see of the process in `cgroup`, from now on. Its privileges stay those of root.
     ///
     /// # Errors
     ///
-    /// The backend has failed.
+    /// `EINVAL`: no process can be such a [`Task`].
     fn set_task(&mut self, cgroup: CgroupId, task: &Task) -> StepResult<()>;
 
     /// Creates a map. Per-CPU contents are given for one CPU, and are the same on all.
@@ -51,7 +52,8 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// The program, or one of its maps, is rejected.
+    /// The program, or one of its maps, is rejected: nothing is left of either. `EINVAL`: there are more or fewer `maps` than
+    /// definitions, or one is of another kind or size.
     fn load(&mut self, program: &Program, maps: Option<&[MapId]>) -> StepResult<ProgramId> {
         self.load_as(program, maps, CGROUP_SYSCTL)
     }
@@ -68,11 +70,11 @@ pub trait Backend {
         expected_attach_type: u32,
     ) -> StepResult<ProgramId>;
 
-    /// Unloads a program, which is not attached, and the maps that were created with it.
+    /// Unloads a program and the maps that were created with it.
     ///
     /// # Errors
     ///
-    /// There is no such program.
+    /// `EBUSY`: it is attached.
     fn unload(&mut self, program: ProgramId) -> StepResult<()>;
 
     /// The maps of a loaded program, in the order of its definitions.
@@ -148,14 +150,14 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// The errno.
+    /// The errno; `EINVAL` for a name that is not a path below `/proc/sys`.
     fn open(&mut self, knob: &str, mode: AccessMode, cgroup: CgroupId) -> StepResult<FileId>;
 
     /// Moves a descriptor.
     ///
     /// # Errors
     ///
-    /// The errno.
+    /// `EINVAL`: the position is negative.
     fn seek(&mut self, file: FileId, position: i64) -> StepResult<()>;
 
     /// Reads or writes, as the process in `cgroup`: where the descriptor is, which moves it, or at this position, which does
@@ -163,7 +165,8 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// A program has done what it must not. The errno that the process gets is in the result.
+    /// `E2BIG`: it is more than [`ACCESS_MAX`](crate::ACCESS_MAX) bytes, and was not made. Or a program has done what it must
+    /// not. The errno that the process gets is in the result.
     fn access(
         &mut self,
         file: FileId,
@@ -190,7 +193,7 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// The knob cannot be opened.
+    /// The errno of opening the knob, as [`open`](Self::open).
     fn set_value(&mut self, knob: &str, value: &[u8]) -> StepResult<i64>;
 
     /// The definition of a map.
@@ -200,13 +203,14 @@ pub trait Backend {
     /// There is no such map.
     fn map_def(&self, map: MapId) -> StepResult<&MapDef>;
 
-    /// The entries of a map, sorted. Per-CPU values are those of all CPUs, each padded to a multiple of eight bytes. What is
-    /// in a queue, a stack or a ring buffer has no key, and is in its order. What is in a ring buffer is taken out.
+    /// The entries of a map: of an array in the order of the indexes, of others sorted. Per-CPU values are those of all CPUs,
+    /// each padded to a multiple of eight bytes. What is in a queue, a stack or a ring buffer has no key, and is in its
+    /// order. What is in a ring buffer is taken out.
     ///
     /// # Errors
     ///
-    /// `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX) entries, or more than
-    /// [`MAPS_MAX`](crate::MAPS_MAX) bytes.
+    /// `EINVAL`: they are programs, cgroups or perf events. `E2BIG`: there are more than [`ENTRIES_MAX`](crate::ENTRIES_MAX)
+    /// entries, or more than [`MAPS_MAX`](crate::MAPS_MAX) bytes.
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>>;
 
     /// The CPU that accesses are made on.
@@ -218,17 +222,18 @@ pub trait Backend {
     ///
     /// As [`entries`](Self::entries).
     fn entries_of_cpu(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
-        Ok(of_processor(self.entries(map)?, self.map_def(map)?, self.cpu()))
+        Ok(of_cpu(self.entries(map)?, self.map_def(map)?, self.cpu()))
     }
 
-    /// Sets an entry of a map.
+    /// Sets an entry of a map. A per-CPU value is as [`entries`](Self::entries) lists it: those of all CPUs.
     ///
     /// # Errors
     ///
-    /// It cannot be stored.
+    /// The errno; `EINVAL` for a key or a value of the wrong size, and for maps without keys or whose values are not bytes.
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()>;
 
-    /// Ends all processes and removes everything. Dropping a backend does that as well, but cannot report errors.
+    /// Ends all processes and removes everything, so that no id stands for anything. Dropping a backend does that as well,
+    /// but cannot report errors.
     ///
     /// # Errors
     ///
@@ -332,12 +337,17 @@ pub struct Attached {
 /// What programs see of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Real user id.
+    /// Real user id; not `u32::MAX`, as the group id.
     pub uid: u32,
     /// Real group id.
     pub gid: u32,
-    /// Name; at most 15 bytes, without a NUL.
+    /// Name; at most [15](Self::COMM_MAX) bytes, without a NUL.
     pub comm: Vec<u8>,
+}
+
+impl Task {
+    /// The longest name, in bytes.
+    pub const COMM_MAX: usize = 15;
 }
 
 impl Default for Task {

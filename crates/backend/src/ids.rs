@@ -70,8 +70,8 @@ impl<Id: From<usize> + Ord + Copy, T> Table<Id, T> {
     }
 }
 
-#[cfg(feature = "kernel")]
 impl<Id, T> Table<Id, T> {
+    #[cfg(feature = "kernel")]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.values()
     }

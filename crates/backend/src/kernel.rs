@@ -15,11 +15,16 @@ use knobgate_kernel::{
 };
 use rustix::fs::{SeekFrom, seek};
 
+use crate::arguments::{
+    check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
+};
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
-use crate::processors::for_processors;
+use crate::per_cpu::for_cpus;
 use crate::step_error::{RejectionLog, StepError, StepResult};
-use crate::{ENTRIES_MAX, MAPS_MAX, VALUE_BYTES, rejection_reason};
+use crate::{ACCESS_MAX, VALUE_READ_MAX, rejection_reason};
+
+const _: () = assert!(ACCESS_MAX <= Accessor::BYTES_MAX);
 
 /// The running kernel's hook, below one cgroup.
 ///
@@ -101,7 +106,7 @@ impl KernelBackend {
     ///
     /// The map cannot be created.
     pub fn add_map(&mut self, user: &str, def: &MapDef) -> Result<MapId, LoadError> {
-        let map = create_map(user, &for_processors(def, self.cpus))?;
+        let map = create_map(user, &for_cpus(def, self.cpus))?;
         Ok(self.maps.insert((map, def.clone())))
     }
 }
@@ -173,6 +178,9 @@ fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
         CgroupError::NotFound { .. } => Errno::ENOENT.into(),
         CgroupError::InUse { .. } => Errno::EBUSY.into(),
         CgroupError::InvalidName { .. } => Errno::EINVAL.into(),
+        CgroupError::Io { ref source, .. } => {
+            source.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
+        }
         error => backend_failed(error),
     })
 }
@@ -195,10 +203,13 @@ fn rejected(error: LoadError) -> StepError {
     StepError::Rejected { errno, log: RejectionLog { reason, full: format!("{error}{log}") } }
 }
 
-fn open(knob: &str, mode: AccessMode) -> io::Result<File> {
+fn open(knob: &str, mode: AccessMode) -> StepResult<File> {
+    check_knob(knob)?;
     let reads = matches!(mode, AccessMode::Read | AccessMode::ReadWrite);
     let writes = matches!(mode, AccessMode::Write | AccessMode::ReadWrite);
-    OpenOptions::new().read(reads).write(writes).open(format!("{PROC_SYS}/{knob}"))
+    let file = step_result(OpenOptions::new().read(reads).write(writes).open(format!("{PROC_SYS}/{knob}")))?;
+    // The kernel opens directories as well, to list them.
+    if step_result(file.metadata())?.is_dir() { Err(Errno::EISDIR.into()) } else { Ok(file) }
 }
 
 impl Backend for KernelBackend {
@@ -207,16 +218,20 @@ impl Backend for KernelBackend {
     }
 
     fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> StepResult<CgroupId> {
+        self.cgroups.get(parent)?;
         cgroup_result(self.add_cgroup(parent, name))
     }
 
     fn remove_cgroup(&mut self, cgroup: CgroupId) -> StepResult<()> {
-        let cgroup = self.cgroups.remove(cgroup)?;
-        drop(cgroup.accessor);
-        cgroup_result(cgroup.cgroup.remove())?;
+        let removed = self.cgroups.get_mut(cgroup)?;
+        if cgroup == CgroupId::SCRATCH {
+            return Err(Errno::EBUSY.into());
+        }
+        removed.accessor = None;
+        cgroup_result(removed.cgroup.remove())?;
+        let removed = self.cgroups.remove(cgroup)?.cgroup.id();
         // The kernel detaches what was attached there later (`cgroup_bpf_release()` in kernel/bpf/cgroup.c).
-        let leads_there =
-            |link: &Link| link.info().is_ok_and(|info| info.cgroup_id == Some(cgroup.cgroup.id()));
+        let leads_there = |link: &Link| link.info().is_ok_and(|info| info.cgroup_id == Some(removed));
         let start = Instant::now();
         while self.links.values().any(leads_there) {
             if start.elapsed() > Duration::from_secs(10) {
@@ -229,6 +244,7 @@ impl Backend for KernelBackend {
 
     fn set_task(&mut self, cgroup: CgroupId, task: &Task) -> StepResult<()> {
         let cgroup = self.cgroups.get_mut(cgroup)?;
+        check_task(task)?;
         if let Some(accessor) = &mut cgroup.accessor
             && cgroup.task != *task
         {
@@ -249,21 +265,38 @@ impl Backend for KernelBackend {
         expected_attach_type: u32,
     ) -> StepResult<ProgramId> {
         let options = LoadOptions { expected_attach_type, ..LoadOptions::default() };
+        let handles = match maps {
+            Some(shared) => {
+                let shared = shared.iter().map(|&id| self.maps.get(id)).collect::<StepResult<Vec<_>>>()?;
+                check_maps(program, shared.iter().map(|(_, def)| def), self.cpus)?;
+                let clones = shared.iter().map(|(map, _)| map.try_clone());
+                clones.collect::<Result<_, _>>().map_err(backend_failed)?
+            }
+            None => {
+                let made =
+                    program.maps.iter().map(|def| create_map(&program.name, &for_cpus(def, self.cpus)));
+                made.collect::<Result<_, _>>().map_err(rejected)?
+            }
+        };
+        let loaded = load_with_maps(program, handles, &options).map_err(rejected)?;
+        let id = loaded.program.info().map_err(backend_failed)?.id;
         let ids = match maps {
             Some(shared) => shared.to_vec(),
             None => {
-                let made = program.maps.iter().map(|def| self.add_map(&program.name, def).map_err(rejected));
-                made.collect::<Result<_, _>>()?
+                let own = loaded.maps.into_iter().zip(&program.maps);
+                own.map(|((_, map), def)| self.maps.insert((map, def.clone()))).collect()
             }
         };
-        let handles = ids.iter().map(|&id| self.maps.get(id)?.0.try_clone().map_err(backend_failed));
-        let handles = handles.collect::<Result<_, _>>()?;
-        let fd = load_with_maps(program, handles, &options).map_err(rejected)?.program;
-        let id = fd.info().map_err(backend_failed)?.id;
-        Ok(self.programs.insert(Loaded { fd, id, maps: ids, has_own_maps: maps.is_none() }))
+        Ok(self.programs.insert(Loaded { fd: loaded.program, id, maps: ids, has_own_maps: maps.is_none() }))
     }
 
     fn unload(&mut self, program: ProgramId) -> StepResult<()> {
+        let id = self.programs.get(program)?.id;
+        for cgroup in self.cgroups.values() {
+            if cgroup.cgroup.attached().map_err(backend_failed)?.program_ids.contains(&id) {
+                return Err(Errno::EBUSY.into());
+            }
+        }
         let loaded = self.programs.remove(program)?;
         if loaded.has_own_maps {
             loaded.maps.into_iter().try_for_each(|map| self.maps.remove(map).map(drop))?;
@@ -333,8 +366,9 @@ impl Backend for KernelBackend {
     }
 
     /// No program runs when a knob is opened, so any process can do it.
-    fn open(&mut self, knob: &str, mode: AccessMode, _cgroup: CgroupId) -> StepResult<FileId> {
-        Ok(self.files.insert(step_result(open(knob, mode))?))
+    fn open(&mut self, knob: &str, mode: AccessMode, cgroup: CgroupId) -> StepResult<FileId> {
+        self.cgroups.get(cgroup)?;
+        Ok(self.files.insert(open(knob, mode)?))
     }
 
     fn seek(&mut self, file: FileId, position: i64) -> StepResult<()> {
@@ -350,7 +384,9 @@ impl Backend for KernelBackend {
         position: Option<i64>,
     ) -> StepResult<SyscallResult> {
         let file = self.files.get(file)?;
-        let accessor = self.cgroups.get_mut(cgroup)?.accessor()?;
+        let cgroup = self.cgroups.get_mut(cgroup)?;
+        check_request(request)?;
+        let accessor = cgroup.accessor()?;
         let done = match request {
             Request::Read { count, fill } => accessor.read(file.as_fd(), position, count, fill),
             Request::Write(bytes) => {
@@ -368,9 +404,9 @@ impl Backend for KernelBackend {
     }
 
     fn value(&mut self, knob: &str) -> StepResult<Option<Vec<u8>>> {
-        let mut value = vec![0; VALUE_BYTES];
+        let mut value = vec![0; VALUE_READ_MAX];
         // A second read of a number would return nothing.
-        let read = open(knob, AccessMode::Read).and_then(|mut file| file.read(&mut value));
+        let read = open(knob, AccessMode::Read).and_then(|mut file| step_result(file.read(&mut value)));
         Ok(read.ok().map(|length| {
             value.truncate(length);
             value
@@ -378,7 +414,7 @@ impl Backend for KernelBackend {
     }
 
     fn set_value(&mut self, knob: &str, value: &[u8]) -> StepResult<i64> {
-        let mut file = step_result(open(knob, AccessMode::Write))?;
+        let mut file = open(knob, AccessMode::Write)?;
         match step_result(file.write(value)) {
             Ok(length) => Ok(length as i64),
             Err(StepError::Errno(errno)) => Ok(-i64::from(errno)),
@@ -392,19 +428,19 @@ impl Backend for KernelBackend {
 
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
         let (map, def) = self.maps.get(map)?;
+        check_lists(def)?;
         let no_key = |value: Vec<u8>| (Vec::new(), value);
-        let (entries, most): (Vec<Entry>, _) = match def.kind {
+        let most = listed_max(def, self.cpus);
+        let entries: Vec<Entry> = match def.kind {
             MapKind::Ringbuf => {
                 let mut ring = RingBuffer::open(map).map_err(backend_failed)?;
-                (ring.drain().into_iter().map(no_key).collect(), ENTRIES_MAX as usize)
+                ring.drain().into_iter().map(no_key).collect()
             }
             MapKind::Queue | MapKind::Stack => {
                 let queued = map.queued().map_err(backend_failed)?;
-                (queued.into_iter().map(no_key).collect(), ENTRIES_MAX as usize)
+                queued.into_iter().map(no_key).collect()
             }
             kind => {
-                let bytes = u64::from(def.key_size) + u64::from(def.value_size) * self.cpus as u64;
-                let most = (MAPS_MAX / bytes.max(1)).min(ENTRIES_MAX.into()) as usize;
                 // One more, to notice if there are too many.
                 let entries = map.first_entries(most + 1).map_err(backend_failed)?;
                 let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
@@ -412,24 +448,38 @@ impl Backend for KernelBackend {
                 if !matches!(kind, MapKind::Array | MapKind::PercpuArray) {
                     entries.sort();
                 }
-                (entries, most)
+                entries
             }
         };
         if entries.len() > most { Err(Errno::E2BIG.into()) } else { Ok(entries) }
     }
 
     fn cpu(&self) -> usize {
-        self.cgroups.values().find_map(|cgroup| cgroup.accessor.as_ref()).map_or(0, Accessor::cpu)
+        self.cgroups
+            .values()
+            .find_map(|cgroup| cgroup.accessor.as_ref())
+            .map_or(0, Accessor::cpu)
+            .min(self.cpus - 1)
     }
 
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
-        self.maps.get(map)?.0.update(key, value).map_err(backend_failed)
+        let (map, def) = self.maps.get(map)?;
+        check_updates(def)?;
+        map.update(key, value).map_err(|error| match error {
+            ObjectError::WrongSize { .. } => Errno::EINVAL.into(),
+            ObjectError::Failed { ref source, .. } | ObjectError::NotPermitted { ref source, .. } => {
+                source.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
+            }
+            error => backend_failed(error),
+        })
     }
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.files.clear();
         self.links.clear();
         self.cgroups.clear();
+        self.programs.clear();
+        self.maps.clear();
         match self.scratch.take() {
             Some(scratch) => Ok(scratch.finish()?),
             None => Ok(()),

@@ -32,12 +32,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod backend;
 mod ids;
 #[cfg(feature = "kernel")]
 mod kernel;
 mod model;
-mod processors;
+mod per_cpu;
 mod rejection_reason;
 mod step_error;
 
@@ -49,10 +50,13 @@ pub use model::ModelBackend;
 pub use step_error::{RejectionLog, StepError, StepResult};
 
 /// The most bytes that are read of a knob's value.
-pub const VALUE_BYTES: usize = 1 << 16;
+pub const VALUE_READ_MAX: usize = 1 << 16;
+
+/// The most bytes of one read or write. Since Linux 5.9, those of 4 MiB and more fail.
+pub const ACCESS_MAX: usize = 8 << 20;
 
 /// The most entries that are listed of a map.
 pub const ENTRIES_MAX: u32 = 65_536;
 
-/// The most memory that all maps of the model take, and all entries that are listed of a map of the kernel, in bytes.
+/// The most memory that all maps of the model take, and that all entries take that are listed of a map, in bytes.
 pub const MAPS_MAX: u64 = 256 << 20;

@@ -11,11 +11,14 @@ use knobgate_hook::{
     ProcessId, ProgramFault, Rejection,
 };
 
+use crate::arguments::{
+    check_knob, check_lists, check_maps, check_request, check_task, check_updates, listed_max,
+};
 use crate::backend::{Attached, Backend, Entry, Placement, RelativeTo, Request, SyscallResult, Task};
 use crate::ids::{CgroupId, FileId, LinkId, MapId, ProgramId, Table};
-use crate::processors::for_processors;
+use crate::per_cpu::for_cpus;
 use crate::step_error::{RejectionLog, StepError, StepResult};
-use crate::{ENTRIES_MAX, MAPS_MAX, VALUE_BYTES, rejection_reason};
+use crate::{MAPS_MAX, VALUE_READ_MAX, rejection_reason};
 
 /// The model of the kernel's hook.
 pub struct ModelBackend {
@@ -81,17 +84,21 @@ impl ModelBackend {
     ///
     /// The map is rejected.
     pub fn add_map(&mut self, def: &MapDef) -> Result<MapId, MapError> {
-        let map = Map::within(&for_processors(def, self.cpus as usize), self.cpus, &self.memory)?;
+        let map = self.new_map(def)?;
         Ok(self.maps.insert((map, def.clone())))
+    }
+
+    fn new_map(&self, def: &MapDef) -> Result<Map, MapError> {
+        Map::within(&for_cpus(def, self.cpus as usize), self.cpus, &self.memory)
     }
 
     /// [`create_cgroup`](Backend::create_cgroup), with the model's own error.
     ///
     /// # Errors
     ///
-    /// As [`Hook::create_cgroup`].
+    /// As [`Hook::create_cgroup`], and `EBADF`.
     pub fn add_cgroup(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
-        let parent = self.cgroups.get(parent).map_err(|_| Errno::ENOENT)?.id;
+        let parent = self.cgroups.get(parent).map_err(|_| Errno::EBADF)?.id;
         self.create_in(parent, name)
     }
 
@@ -175,13 +182,22 @@ impl Backend for ModelBackend {
     }
 
     fn remove_cgroup(&mut self, cgroup: CgroupId) -> StepResult<()> {
-        let Cgroup { id, process } = self.cgroups.remove(cgroup)?;
+        let &Cgroup { id, process } = self.cgroups.get(cgroup)?;
+        if cgroup == CgroupId::SCRATCH {
+            return Err(Errno::EBUSY.into());
+        }
+        self.hook.move_process(process, self.hook.root())?;
+        if let Err(errno) = self.hook.remove_cgroup(id) {
+            self.hook.move_process(process, id)?;
+            return Err(errno.into());
+        }
         self.hook.end_process(process);
-        Ok(self.hook.remove_cgroup(id)?)
+        self.cgroups.remove(cgroup).map(drop)
     }
 
     fn set_task(&mut self, cgroup: CgroupId, task: &Task) -> StepResult<()> {
         let process = self.cgroups.get(cgroup)?.process;
+        check_task(task)?;
         Ok(self.hook.change_process(process, |process| {
             (process.task.uid, process.task.gid) = (task.uid, task.gid);
             process.task.comm.clone_from(&task.comm);
@@ -200,29 +216,39 @@ impl Backend for ModelBackend {
     ) -> StepResult<ProgramId> {
         let profile = *self.hook.profile();
         let options = LoadOptions { expected_attach_type, cpus: self.cpus };
-        let ids = match maps {
-            Some(shared) => shared.to_vec(),
+        let handles: Vec<Map> = match maps {
+            Some(shared) => {
+                let shared = shared.iter().map(|&id| self.maps.get(id)).collect::<StepResult<Vec<_>>>()?;
+                check_maps(program, shared.iter().map(|(_, def)| def), self.cpus as usize)?;
+                shared.into_iter().map(|(map, _)| map.clone()).collect()
+            }
             None => {
-                let defs = program.maps.iter().enumerate();
-                let made = defs.map(|(index, def)| {
+                let made = program.maps.iter().enumerate().map(|(index, def)| {
                     let failed = |error| {
                         rejected(&program.name, &Rejection::Map { index, name: def.name.clone(), error })
                     };
-                    self.add_map(def).map_err(failed)
+                    self.new_map(def).map_err(failed)
                 });
                 made.collect::<Result<_, _>>()?
             }
         };
-        let handles: StepResult<Vec<Map>> = ids.iter().map(|&id| Ok(self.maps.get(id)?.0.clone())).collect();
-        let loaded = LoadedProgram::load_with_maps(program, handles?, &profile, &options)
+        let loaded = LoadedProgram::load_with_maps(program, handles.clone(), &profile, &options)
             .map_err(|rejection| rejected(&program.name, &rejection))?;
         let id = self.hook.load_shared(Arc::new(loaded));
+        let ids = match maps {
+            Some(shared) => shared.to_vec(),
+            None => handles
+                .into_iter()
+                .zip(program.maps.iter().cloned())
+                .map(|own| self.maps.insert(own))
+                .collect(),
+        };
         Ok(self.programs.insert(Loaded { id, maps: ids, has_own_maps: maps.is_none() }))
     }
 
     fn unload(&mut self, program: ProgramId) -> StepResult<()> {
+        self.hook.unload(self.programs.get(program)?.id)?;
         let loaded = self.programs.remove(program)?;
-        self.hook.unload(loaded.id);
         if loaded.has_own_maps {
             loaded.maps.into_iter().try_for_each(|map| self.maps.remove(map).map(drop))?;
         }
@@ -294,12 +320,18 @@ impl Backend for ModelBackend {
     }
 
     fn open(&mut self, knob: &str, mode: AccessMode, cgroup: CgroupId) -> StepResult<FileId> {
-        let opened = self.hook.open(self.cgroups.get(cgroup)?.process, knob, mode)?;
+        let process = self.cgroups.get(cgroup)?.process;
+        check_knob(knob)?;
+        let opened = self.hook.open(process, knob, mode)?;
         Ok(self.files.insert(opened))
     }
 
     fn seek(&mut self, file: FileId, position: i64) -> StepResult<()> {
-        self.files.get_mut(file)?.position = position;
+        let file = self.files.get_mut(file)?;
+        if position < 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        file.position = position;
         Ok(())
     }
 
@@ -310,8 +342,9 @@ impl Backend for ModelBackend {
         request: Request<'_>,
         position: Option<i64>,
     ) -> StepResult<SyscallResult> {
-        let process = self.cgroups.get(cgroup)?.process;
         let file = self.files.get_mut(file)?;
+        let process = self.cgroups.get(cgroup)?.process;
+        check_request(request)?;
         let result = match (request, position) {
             (Request::Read { count, .. }, None) => self.hook.read(process, file, count),
             (Request::Read { count, .. }, Some(position)) => self.hook.pread(process, file, count, position),
@@ -332,12 +365,14 @@ impl Backend for ModelBackend {
 
     fn value(&mut self, knob: &str) -> StepResult<Option<Vec<u8>>> {
         let Ok(mut file) = self.hook.open(self.outside, knob, AccessMode::Read) else { return Ok(None) };
-        let read = self.hook.read(self.outside, &mut file, VALUE_BYTES).map_err(fault)?;
+        let read = self.hook.read(self.outside, &mut file, VALUE_READ_MAX).map_err(fault)?;
         Ok((read.returned >= 0).then_some(read.data))
     }
 
     fn set_value(&mut self, knob: &str, value: &[u8]) -> StepResult<i64> {
-        Ok(self.hook.write_knob(self.outside, knob, value).map_err(fault)?.returned)
+        check_knob(knob)?;
+        let mut file = self.hook.open(self.outside, knob, AccessMode::Write)?;
+        Ok(self.hook.write(self.outside, &mut file, value).map_err(fault)?.returned)
     }
 
     fn map_def(&self, map: MapId) -> StepResult<&MapDef> {
@@ -346,11 +381,16 @@ impl Backend for ModelBackend {
 
     fn entries(&mut self, map: MapId) -> StepResult<Vec<Entry>> {
         let (map, def) = self.maps.get(map)?;
+        check_lists(def)?;
         let entries: Vec<Entry> = match def.kind {
             MapKind::Ringbuf => map.drain_records().into_iter().map(|value| (Vec::new(), value)).collect(),
             _ => map.entries(),
         };
-        if entries.len() > ENTRIES_MAX as usize { Err(Errno::E2BIG.into()) } else { Ok(entries) }
+        if entries.len() > listed_max(def, self.cpus as usize) {
+            Err(Errno::E2BIG.into())
+        } else {
+            Ok(entries)
+        }
     }
 
     fn cpu(&self) -> usize {
@@ -359,10 +399,17 @@ impl Backend for ModelBackend {
 
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
         const ANY: u64 = 0;
-        self.maps.get(map)?.0.update(key, value, ANY).map_err(|error| error.errno().into())
+        let (map, def) = self.maps.get(map)?;
+        check_updates(def)?;
+        map.update(key, value, ANY).map_err(|error| error.errno().into())
     }
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.files.clear();
+        self.links.clear();
+        self.cgroups.clear();
+        self.programs.clear();
+        self.maps.clear();
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub enum StepError {
     Fault(String),
     /// The kernel would crash. On the model alone.
     Crash(String),
-    /// The backend has failed.
+    /// The backend has failed, for this reason.
     Backend(Box<dyn Error + Send + Sync>),
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for StepError {
             Self::Rejected { log, .. } => f.write_str(&log.full),
             Self::Fault(message) => write!(f, "a program did what the verifier rejects: {message}"),
             Self::Crash(message) => write!(f, "the kernel would crash: {message}"),
-            Self::Backend(error) => write!(f, "the backend has failed: {error}"),
+            Self::Backend(_) => f.write_str("the backend has failed"),
         }
     }
 }

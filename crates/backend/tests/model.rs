@@ -1,7 +1,9 @@
 //! The rules of all backends, on the model.
 
+use std::error::Error;
+
 use knobgate_backend::{
-    Attached, Backend, CgroupId, ModelBackend, Placement, RelativeTo, Request, StepError, Task,
+    Attached, Backend, CgroupId, MapId, ModelBackend, Placement, RelativeTo, Request, StepError, Task,
 };
 use knobgate_bpf::{Assembler, MapDef, MapKind, Program, Reg, Size, helper_ids};
 use knobgate_hook::{AccessMode, Errno, Hook, Mode};
@@ -139,4 +141,72 @@ fn what_was_unloaded_takes_its_own_maps_with_it() -> Result<(), StepError> {
     fails(model.entries(maps[0]), Errno::EBADF);
     assert!(model.entries(shared).is_ok());
     Ok(())
+}
+
+#[test]
+fn a_program_that_is_rejected_leaves_no_memory_taken() -> Result<(), StepError> {
+    let mut model = model(1);
+    let large = MapDef { max_entries: 100, ..map(MapKind::Array, 1 << 20, &[0; 1 << 20]) };
+    let larger = MapDef { max_entries: 200, ..large.clone() };
+    let without_result = Program { insns: returning(1).insns[1..].to_vec(), ..returning(1) };
+    for maps in [vec![large.clone(), larger], vec![large.clone()]] {
+        for _ in 0..3 {
+            let rejected = model.load(&Program { maps: maps.clone(), ..without_result.clone() }, None);
+            let Err(StepError::Rejected { errno, .. }) = rejected else { panic!("{rejected:?}") };
+            let expected = if maps.len() == 2 { Errno::ENOMEM } else { Errno::EACCES };
+            assert_eq!(errno, Some(expected.number() as i32));
+        }
+    }
+    let loaded = model.load(&Program { maps: vec![large], ..returning(1) }, None)?;
+    assert_eq!(model.maps(loaded)?, [MapId::from(0)]);
+    Ok(())
+}
+
+#[test]
+fn a_program_that_is_attached_is_not_unloaded() -> Result<(), StepError> {
+    let mut model = model(1);
+    let denying = model.load(&returning(0), None)?;
+    let link = model.link(CgroupId::SCRATCH, denying, &Placement::default())?;
+    fails(model.unload(denying), Errno::EBUSY);
+    let read = Request::Read { count: 64, fill: 0 };
+    assert_eq!(model.access_knob(CgroupId::SCRATCH, "kernel/domainname", read, 0, false)?.returned, -1);
+    model.close_link(link)?;
+    model.unload(denying)?;
+    fails(model.unload(denying), Errno::EBADF);
+    Ok(())
+}
+
+#[test]
+fn a_cgroup_with_a_child_stays_and_so_does_its_task() -> Result<(), StepError> {
+    let mut model = model(1);
+    let parent = model.create_cgroup(CgroupId::SCRATCH, "parent")?;
+    let child = model.create_cgroup(parent, "child")?;
+    let program = model.load(&who(), None)?;
+    model.link(parent, program, &Placement::default())?;
+    model.set_task(parent, &Task { uid: 7, ..Task::default() })?;
+    fails(model.remove_cgroup(parent), Errno::EBUSY);
+    let read = Request::Read { count: 64, fill: 0 };
+    model.access_knob(parent, "kernel/domainname", read, 0, false)?;
+    assert_eq!(model.entries(model.maps(program)?[0])?[0].1[0], 7);
+    model.remove_cgroup(child)?;
+    model.remove_cgroup(parent)
+}
+
+#[test]
+fn after_the_end_no_id_stands_for_anything() -> Result<(), StepError> {
+    let mut model = model(1);
+    let program = model.load(&who(), None)?;
+    let map = model.maps(program)?[0];
+    model.finish().map_err(StepError::Backend)?;
+    fails(model.create_cgroup(CgroupId::SCRATCH, "child"), Errno::EBADF);
+    fails(model.unload(program), Errno::EBADF);
+    fails(model.entries(map), Errno::EBADF);
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_has_failed_names_the_reason_as_the_source() {
+    let error = StepError::Backend("no memory".into());
+    assert_eq!(error.to_string(), "the backend has failed");
+    assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("no memory"));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{CgroupId, LinkId};
+use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::program_list::{EffectiveProgram, Link, ProgramList, ProgramOrLink};
 use crate::{Errno, Profile};
 
@@ -16,6 +16,9 @@ pub(crate) struct Cgroup {
     /// demand, because some kernels put programs into wrong slots.
     pub(crate) effective: Vec<EffectiveProgram>,
 }
+
+/// The longest path, in bytes, with its NUL. Cgroups have no other limit for names.
+const PATH_MAX: usize = 4096;
 
 /// All cgroups, and the links to them.
 #[derive(Debug)]
@@ -47,8 +50,11 @@ impl Cgroups {
     /// mkdir(2): a cgroup inherits the effective programs of its parent.
     pub(crate) fn create(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
         self.get(parent)?;
-        if name.is_empty() || name.contains(['/', '\n']) {
+        if matches!(name, "" | "." | "..") || name.contains(['/', '\n', '\0']) {
             return Err(Errno::EINVAL);
+        }
+        if name.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
         }
         if self.children(parent).any(|(_, child)| child.name == name) {
             return Err(Errno::EEXIST);
@@ -101,6 +107,12 @@ impl Cgroups {
     /// Whether anything is attached anywhere (`cgroup_bpf_enabled`).
     pub(crate) fn any_attached(&self) -> bool {
         self.by_id.values().any(|cgroup| !cgroup.list.slots.is_empty())
+    }
+
+    /// Whether this program is attached anywhere, with or without a link.
+    pub(crate) fn is_attached(&self, program: ProgramId) -> bool {
+        let mut slots = self.by_id.values().flat_map(|cgroup| &cgroup.list.slots);
+        slots.any(|slot| self.program_of(slot.attached) == program)
     }
 
     /// The child of `parent` with this name.

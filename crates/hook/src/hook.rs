@@ -66,9 +66,19 @@ impl Hook {
         id
     }
 
-    /// Unloads a program, which must not be attached, so that what it takes can be used again.
-    pub fn unload(&mut self, program: ProgramId) {
-        self.programs[program.0 as usize] = Arc::new(|_: &mut Invocation<'_>| 1);
+    /// Unloads a program, so that its memory can be used again. Its id is not given out again, and must not be used again.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: it is attached. `ENOENT`: this hook has no such program.
+    #[doc(hidden)]
+    pub fn unload(&mut self, program: ProgramId) -> Result<(), Errno> {
+        if self.cgroups.is_attached(program) {
+            return Err(Errno::EBUSY);
+        }
+        let unloaded = self.programs.get_mut(program.0 as usize).ok_or(Errno::ENOENT)?;
+        *unloaded = Arc::new(|_: &mut Invocation<'_>| 1);
+        Ok(())
     }
 }
 
@@ -83,7 +93,8 @@ impl Hook {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: `parent` was removed. `EEXIST`: the name is taken. `EINVAL`: the name is invalid.
+    /// `ENOENT`: `parent` was removed. `EEXIST`: the name is taken. `EINVAL`: the name is invalid. `ENAMETOOLONG`: it has 4096
+    /// bytes or more.
     pub fn create_cgroup(&mut self, parent: CgroupId, name: &str) -> Result<CgroupId, Errno> {
         self.cgroups.create(parent, name)
     }
@@ -294,8 +305,8 @@ impl Hook {
     ///
     /// # Errors
     ///
-    /// `EACCES`: its mode forbids it. `ENOENT`: it does not exist. `EISDIR`: it is a directory. `ESRCH`: the process has
-    /// ended.
+    /// `EACCES`: its mode forbids it. `ENOENT`: it does not exist. `EISDIR`: it is a directory. `ENOTDIR`: the name goes on
+    /// after that of a knob. `ESRCH`: the process has ended.
     pub fn open(&self, process: ProcessId, name: &str, mode: AccessMode) -> Result<OpenFile, Errno> {
         let ProcessEntry { process, .. } = self.processes.get(&process).ok_or(Errno::ESRCH)?;
         let knob = self.knobs.lookup(name)?;
@@ -409,6 +420,10 @@ impl Hook {
         request: Request<'_>,
         position: &mut i64,
     ) -> Result<AccessResult, ProgramFault> {
+        // The first check of pread64 and pwrite64.
+        if *position < 0 {
+            return Ok(AccessResult::failed(Errno::EINVAL));
+        }
         if !file.mode.includes(request.mode()) {
             return Ok(AccessResult { returned: Errno::EBADF.returned(), ..AccessResult::default() });
         }

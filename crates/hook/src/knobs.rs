@@ -110,9 +110,7 @@ impl Knobs {
         if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(KnobError::Name(name.to_owned()));
         }
-        let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
-        let conflict =
-            parents.find(|parent| self.by_name.contains_key(*parent)).or_else(|| self.first_at(name));
+        let conflict = self.first_above(name).or_else(|| self.first_at(name));
         if let Some(other) = conflict {
             return Err(KnobError::Taken(name.to_owned(), other.to_owned()));
         }
@@ -145,8 +143,15 @@ impl Knobs {
         match self.by_name.get(name) {
             Some(knob) => Ok(knob),
             None if self.first_at(name).is_some() => Err(Errno::EISDIR),
+            None if self.first_above(name).is_some() => Err(Errno::ENOTDIR),
             None => Err(Errno::ENOENT),
         }
+    }
+
+    /// The knob where `name` needs a directory.
+    fn first_above<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
+        parents.find(|parent| self.by_name.contains_key(*parent))
     }
 
     /// The first knob at or below `name`.
@@ -181,6 +186,7 @@ mod tests {
         }
         assert_eq!(knobs.lookup("net/ipv4").err(), Some(Errno::EISDIR));
         assert_eq!(knobs.lookup("net/ipv").err(), Some(Errno::ENOENT));
+        assert_eq!(knobs.lookup("net/ipv4/a/b").err(), Some(Errno::ENOTDIR));
         assert!(knobs.lookup("net/ipv4/a").is_ok());
     }
 

@@ -154,6 +154,9 @@ fn some_accesses_fail_before_any_program_runs() {
     assert_eq!(failed(4 << 20, 0), Some(Errno::ENOMEM));
     assert_eq!(failed(1, i64::MAX), Some(Errno::EINVAL));
     assert_eq!(failed(1, -1), Some(Errno::EINVAL));
+    let read_only = hook.open(process, DOMAIN, AccessMode::Read).unwrap();
+    assert_eq!(hook.pwrite(process, &read_only, b"x", -1).unwrap().errno(), Some(Errno::EINVAL));
+    assert_eq!(hook.pwrite(process, &read_only, b"x", 0).unwrap().errno(), Some(Errno::EBADF));
     hook.change_process(process, |process| {
         process.credentials = Credentials { euid: 1, egid: 1, groups: vec![] };
     })

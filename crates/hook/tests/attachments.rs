@@ -82,6 +82,38 @@ fn the_deepest_cgroup_runs_first_and_preorder_before_everything() {
 }
 
 #[test]
+fn a_cgroup_has_the_name_of_a_directory() {
+    let mut hook = Hook::default();
+    let long = ["a".repeat(4095), "a".repeat(4096)];
+    for (name, expected) in [
+        ("", Some(Errno::EINVAL)),
+        (".", Some(Errno::EINVAL)),
+        ("..", Some(Errno::EINVAL)),
+        ("a/b", Some(Errno::EINVAL)),
+        ("a\nb", Some(Errno::EINVAL)),
+        ("a\0b", Some(Errno::EINVAL)),
+        ("...", None),
+        (&long[0], None),
+        (&long[1], Some(Errno::ENAMETOOLONG)),
+    ] {
+        assert_eq!(hook.create_cgroup(hook.root(), name).err(), expected, "{name:.10}");
+    }
+}
+
+#[test]
+fn what_is_attached_is_not_unloaded() {
+    let mut world = world("6.18");
+    let (g, a, b) = (world.g, world.program('a'), world.program('b'));
+    world.multi(g, "a");
+    let link = world.link(g, 'b');
+    assert_eq!([a, b].map(|program| world.hook.unload(program)), [Err(Errno::EBUSY); 2]);
+    world.hook.detach(g, Some(a), None).unwrap();
+    world.hook.close_link(link);
+    assert_eq!([a, b].map(|program| world.hook.unload(program)), [Ok(()); 2]);
+    assert_eq!(Hook::default().unload(a), Err(Errno::ENOENT), "a program of another hook");
+}
+
+#[test]
 fn override_yields_to_descendants_and_single_forbids_them() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);

@@ -37,7 +37,8 @@ impl Knob {
     #[cfg(feature = "kernel")]
     /// What a read returns on this kernel while the knob has its initial value.
     pub(crate) fn shown(&self, profile: &Profile) -> Result<Vec<u8>, String> {
-        let read = self.handler(profile)?.read(knobgate_backend::VALUE_BYTES, &mut 0, &handler_env(profile));
+        let read =
+            self.handler(profile)?.read(knobgate_backend::VALUE_READ_MAX, &mut 0, &handler_env(profile));
         read.map_err(|errno| format!("reading it fails with {errno}"))
     }
 }

@@ -51,6 +51,7 @@ impl Both {
         let errno = |result: StepResult<T>, which| match result {
             Ok(value) => Ok(Ok(value)),
             Err(StepError::Errno(errno)) => Ok(Err(errno)),
+            Err(StepError::Backend(source)) => Err(format!("{which} has failed: {source}")),
             Err(error) => Err(format!("{which}: {error}")),
         };
         let (kernel, model) = (errno(kernel, "the kernel")?, errno(model, "the model")?);

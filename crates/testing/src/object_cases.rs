@@ -236,7 +236,7 @@ fn find_map(backend: &dyn Backend, maps: &[MapId], name: &str) -> Option<MapId> 
 ///
 /// # Panics
 ///
-/// Never.
+/// The defaults have `net/ipv4/tcp_mem` already.
 pub fn knobs(profile: &Profile) -> Knobs {
     let mut knobs = Knobs::defaults_for(profile);
     let tcp_mem = Knob::new(UlongVec::new([22_938, 30_584, 45_876]));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use knobgate_backend::ACCESS_MAX;
 use knobgate_bpf::{Features, MapKind};
 use knobgate_hook::Mode;
 
@@ -14,9 +15,6 @@ use crate::error::Findings;
 use crate::id::Id;
 use crate::path::Path;
 use crate::scenario::{Attachment, File, Flags, MapRef, Program, Request, Scenario, Step};
-
-/// The most bytes of one access. Since 5.9, accesses of 4 MiB and more fail.
-const ACCESS_BYTES: usize = 8 << 20;
 
 /// What steps can refer to, by name.
 pub(super) struct Names<'a> {
@@ -252,9 +250,9 @@ impl Checked {
     ) -> Option<Step> {
         let ReadDocument { open, knob, cgroup, pos, count } = read;
         let count = count.unwrap_or(4096);
-        if count > ACCESS_BYTES as u64 {
+        if count > ACCESS_MAX as u64 {
             findings
-                .add(&path.key("count"), format!("{count} bytes are too many: {ACCESS_BYTES} are the most"));
+                .add(&path.key("count"), format!("{count} bytes are too many: {ACCESS_MAX} are the most"));
         }
         let (open, knob) = (open.as_ref(), knob.as_deref());
         let access = Access { open, knob, cgroup, pos: *pos, writes: false };
@@ -269,8 +267,8 @@ impl Checked {
         findings: &mut Findings,
     ) -> Option<Step> {
         let WriteDocument { open, knob, cgroup, pos, data: Bytes(data) } = write;
-        if data.len() > ACCESS_BYTES {
-            let message = format!("{} bytes are too many: {ACCESS_BYTES} are the most", data.len());
+        if data.len() > ACCESS_MAX {
+            let message = format!("{} bytes are too many: {ACCESS_MAX} are the most", data.len());
             findings.add(&path.key("data"), message);
         }
         let (open, knob) = (open.as_ref(), knob.as_deref());

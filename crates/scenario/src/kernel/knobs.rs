@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use knobgate_backend::VALUE_BYTES;
+use knobgate_backend::VALUE_READ_MAX;
 use knobgate_hook::Profile;
 use knobgate_policy::Text;
 
@@ -105,7 +105,7 @@ struct MachineKnob {
 
 /// All of what is read from a knob.
 fn value_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut value = vec![0; VALUE_BYTES];
+    let mut value = vec![0; VALUE_READ_MAX];
     // A second read of a number would return nothing.
     let length = File::open(path)?.read(&mut value)?;
     value.truncate(length);

@@ -249,12 +249,12 @@ impl Comparison {
 
     /// The value of a knob of the kernel, if it can be read.
     fn value(&mut self, knob: &TestKnob) -> Result<Option<Vec<u8>>, String> {
-        self.both.kernel.value(knob.name).map_err(|error| error.to_string())
+        self.both.kernel.value(knob.name).map_err(|error| format!("{error:?}"))
     }
 
     /// Sets a knob of the kernel.
     fn set(&mut self, knob: &TestKnob, value: &[u8]) -> Result<(), String> {
-        let returned = self.both.kernel.set_value(knob.name, value).map_err(|error| error.to_string())?;
+        let returned = self.both.kernel.set_value(knob.name, value).map_err(|error| format!("{error:?}"))?;
         let is_set = returned == value.len() as i64;
         if is_set { Ok(()) } else { Err(format!("setting {} returns {returned}", knob.name)) }
     }
@@ -272,12 +272,12 @@ fn perform(backend: &mut dyn Backend, cgroup: CgroupId, access: &Access) -> Resu
         None => Request::Read { count: READ_BYTES, fill: 0 },
     };
     let position = access.pos.cast_signed();
-    backend.access_knob(cgroup, &knob, request, position, false).map_err(|error| error.to_string())
+    backend.access_knob(cgroup, &knob, request, position, false).map_err(|error| format!("{error:?}"))
 }
 
 /// The counters of all rules and defaults: decided, and could not be evaluated.
 fn read_counters(backend: &mut dyn Backend, hits: MapId) -> Result<Vec<[u64; 2]>, String> {
-    let entries = backend.entries(hits).map_err(|error| error.to_string())?;
+    let entries = backend.entries(hits).map_err(|error| format!("{error:?}"))?;
     let counters: Vec<u64> =
         entries[0].1.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
     Ok(counters.as_chunks().0.to_vec())

@@ -13,6 +13,7 @@ mod programs;
 mod random_programs;
 mod semaphores;
 mod sequences;
+mod steps;
 mod verifier;
 mod without_programs;
 
@@ -62,6 +63,7 @@ const TESTS: &[Test] = &[
         variables: &[("KNOBGATE_ATTACHMENTS", 3000)],
         check: |seed, numbers| sequences::attach_and_detach(seed, numbers[0]),
     },
+    Test { name: "steps_that_fail_fail_with_the_same_errno", variables: &[], check: |_, _| steps::compare() },
     Test {
         name: "programs_do_as_they_do_in_the_kernel",
         // Sets of random programs, and accesses with each set.

@@ -32,11 +32,11 @@ fn lacks(case: &Case, profile: &Profile) -> Option<String> {
 /// Plays a case on both, and compares the maps that can be looked into.
 fn check(case: &Case) -> Result<(), String> {
     let mut both = Both::new(knobs(&knobgate_testing::profile()));
-    let maps = case.play(&mut both.kernel).map_err(|error| format!("the kernel: {error}"))?;
-    let of_model = case.play(&mut both.model).map_err(|error| format!("the model: {error}"))?;
+    let maps = case.play(&mut both.kernel).map_err(|error| format!("the kernel: {error:?}"))?;
+    let of_model = case.play(&mut both.model).map_err(|error| format!("the model: {error:?}"))?;
     assert_eq!(maps, of_model);
     for &map in &maps {
-        let def = both.kernel.map_def(map).map_err(|error| error.to_string())?.clone();
+        let def = both.kernel.map_def(map).map_err(|error| format!("{error:?}"))?.clone();
         if matches!(
             def.kind,
             MapKind::Array | MapKind::Hash | MapKind::LpmTrie | MapKind::PercpuArray | MapKind::PercpuHash

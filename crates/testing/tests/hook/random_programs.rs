@@ -91,7 +91,7 @@ impl Nested {
             backend.entries(map)
         };
         let (kernel, model) = (entries(&mut self.both.kernel), entries(&mut self.both.model));
-        Ok([kernel.map_err(|error| error.to_string())?, model.map_err(|error| error.to_string())?])
+        Ok([kernel.map_err(|error| format!("{error:?}"))?, model.map_err(|error| format!("{error:?}"))?])
     }
 }
 

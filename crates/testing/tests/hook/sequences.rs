@@ -43,7 +43,7 @@ pub(crate) fn attach_and_detach(seed: u64, count: u64) -> Result<String, String>
     Ok(format!("{} steps, no difference", count.div_ceil(STEPS) * STEPS))
 }
 
-/// Attaches more programs to a cgroup than there may be, and replaces one of as many as there may be.
+/// Attaches more programs to a cgroup than there may be, with links and without, and then replaces one of those.
 fn fill() -> Result<(), String> {
     let mut sequence = Sequence::new(true);
     let cgroup = sequence.cgroups[0];
@@ -52,7 +52,31 @@ fn fill() -> Result<(), String> {
         // From the 65th on this fails.
         let _ = sequence.both.step(|backend| backend.link(cgroup, program, &Placement::default()))?;
     }
+    sequence.compare()?;
+
+    let cgroup = sequence.cgroups[1];
+    let mut programs = Vec::new();
+    for _ in 0..70 {
+        let program = sequence.both.must(|backend| backend.load(&allowing("filling"), None))?;
+        let _ = sequence
+            .both
+            .step(|backend| backend.attach(cgroup, program, Mode::Multi, &Placement::default()))?;
+        programs.push(program);
+    }
+    let replacing = Placement { replaced: Some(programs[0]), ..Placement::default() };
+    let last = programs[69];
+    // This fails as well, because the kernel counts before it looks for what is replaced.
+    let _ = sequence.both.step(|backend| backend.attach(cgroup, last, Mode::Multi, &replacing))?;
+    sequence.compare()?;
+    sequence.both.must(|backend| backend.detach(cgroup, programs[1]))?;
+    sequence.both.must(|backend| backend.attach(cgroup, last, Mode::Multi, &replacing))?;
     sequence.compare()
+}
+
+/// Allows everything.
+fn allowing(name: &str) -> Program {
+    let insns = vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()];
+    Program { name: name.to_owned(), insns, ..Program::default() }
 }
 
 impl Sequence {
@@ -65,8 +89,7 @@ impl Sequence {
             cgroups.push(created.expect("a new name"));
         }
         let programs = (0..PROGRAMS).map(|number| {
-            let insns = vec![Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()];
-            let program = Program { name: format!("program{number}"), insns, ..Program::default() };
+            let program = allowing(&format!("program{number}"));
             both.must(|backend| backend.load(&program, None)).expect("it loads")
         });
         let programs = programs.collect();
