@@ -2,8 +2,6 @@
 
 use knobgate_bpf::MapDef;
 
-use crate::Entry;
-
 /// The map with its values in the format of user space: padded to a multiple of eight bytes, once for each CPU.
 pub(crate) fn for_cpus(def: &MapDef, cpus: usize) -> MapDef {
     let mut def = def.clone();
@@ -17,7 +15,11 @@ pub(crate) fn for_cpus(def: &MapDef, cpus: usize) -> MapDef {
 }
 
 /// The entries with the values of only one CPU.
-pub(crate) fn of_cpu(mut entries: Vec<Entry>, def: &MapDef, cpu: usize) -> Vec<Entry> {
+pub(crate) fn of_cpu(
+    mut entries: Vec<(Vec<u8>, Vec<u8>)>,
+    def: &MapDef,
+    cpu: usize,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     if def.kind.is_per_cpu() {
         let size = def.value_size as usize;
         for (_, value) in &mut entries {

@@ -33,7 +33,7 @@ pub struct PolicyText {
 
 impl PolicyText {
     /// `count` rules of `kinds` (`read`, `write`, `read write`), each for one knob that is spelled out, none of which is
-    /// ever accessed; `condition` goes behind each.
+    /// ever accessed; `condition` follows each.
     pub fn of_literals(count: usize, kinds: &str, condition: &str) -> Self {
         Self::with(count, |index| format!("allow {kinds} {}{condition}", literal(index)))
     }
@@ -71,7 +71,7 @@ impl PolicyText {
         self
     }
 
-    /// Adds the rules of `other` behind.
+    /// Adds the rules of `other` at the end.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.rules.extend(other.rules);

@@ -17,7 +17,7 @@ pub(crate) fn features() -> Features {
 ///
 /// # Errors
 ///
-/// The kernel refuses it.
+/// The kernel rejects it.
 pub(crate) fn return_1() -> Result<LoadedProgram, Box<dyn Error>> {
     allowing("return_1", Assembler::new(), Vec::new())
 }
@@ -26,7 +26,7 @@ pub(crate) fn return_1() -> Result<LoadedProgram, Box<dyn Error>> {
 ///
 /// # Errors
 ///
-/// The kernel refuses it.
+/// The kernel rejects it.
 pub(crate) fn fetching(flags: &[i32]) -> Result<LoadedProgram, Box<dyn Error>> {
     let mut asm = Assembler::new();
     asm.mov(Reg::R6, Reg::R1);
@@ -48,7 +48,7 @@ pub(crate) fn fetching(flags: &[i32]) -> Result<LoadedProgram, Box<dyn Error>> {
 ///
 /// # Errors
 ///
-/// The kernel refuses it.
+/// The kernel rejects it.
 pub(crate) fn counting() -> Result<LoadedProgram, Box<dyn Error>> {
     let mut asm = Assembler::new();
     asm.load_map_value(Reg::R1, 0, 0);
@@ -71,7 +71,7 @@ pub(crate) fn counting() -> Result<LoadedProgram, Box<dyn Error>> {
 ///
 /// # Errors
 ///
-/// The kernel has no BTF, or refuses it.
+/// The kernel has no BTF, or rejects it.
 pub(crate) fn reading_table() -> Result<LoadedProgram, Box<dyn Error>> {
     let btf = std::fs::read("/sys/kernel/btf/vmlinux")?;
     let layouts = StructLayouts::read(&btf)?;
@@ -113,7 +113,7 @@ pub(crate) fn of_policy(policy: &PolicyText) -> Result<LoadedProgram, Box<dyn Er
 ///
 /// # Errors
 ///
-/// The kernel refuses it.
+/// The kernel rejects it.
 pub(crate) fn by_hand(name: &str, rules: usize, knob: &str) -> Result<LoadedProgram, Box<dyn Error>> {
     let mut program = Object::read(include_bytes!("../fixtures/by_hand.bpf.o"))?.program(Some(name))?;
     if let Some(map) = program.maps.iter_mut().find(|map| map.name == "rules") {

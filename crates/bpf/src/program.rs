@@ -207,7 +207,7 @@ impl MapKind {
         matches!(self, Self::CgroupStorage | Self::PercpuCgroupStorage)
     }
 
-    /// Its name, as `bpftool` spells it.
+    /// Its name, as `bpftool` names it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hash => "hash",

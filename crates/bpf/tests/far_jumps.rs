@@ -139,7 +139,7 @@ fn assemble(written: &Written, long_jump: bool) -> Result<Code, AsmError> {
     asm.finish(long_jump)
 }
 
-/// Goes on from an instruction of assembled code to behind the next step, and returns the number of that step;
+/// Goes on from an instruction of assembled code past the next step, and returns the number of that step;
 /// nothing if the function returns before.
 fn next_step(code: &Code, at: &mut usize, state: &mut u64) -> Option<i32> {
     loop {
@@ -355,7 +355,7 @@ fn thousands_of_jumps_cross_the_same_place() {
     }
 }
 
-/// Long islands, the jumps of which are in part in reach of their targets, behind the next island.
+/// Long islands: some of their jumps reach their targets past the next island.
 #[test]
 fn from_an_island_each_jump_gets_as_far_as_it_can() {
     for count in [1_000, 1_300] {

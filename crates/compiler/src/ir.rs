@@ -6,6 +6,7 @@
 //! lists of [`Constant`]s, so that rules with the same structure are equal.
 
 mod action;
+mod constant;
 mod graph;
 mod plan;
 #[cfg(test)]
@@ -14,11 +15,12 @@ mod rule;
 mod step;
 
 pub(crate) use action::{Action, Bound};
+pub(crate) use constant::{Bytes, Constant, Integer, Slot, Tables};
 pub(crate) use graph::{
     CountRange, Established, Extent, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
 };
 pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
-pub(crate) use rule::{Bytes, Constant, FetchSet, Integer, Rule, Slot, Tables};
+pub(crate) use rule::{FetchSet, Rule};
 pub(crate) use step::{Step, StepId, Steps};
 
 use foldhash::HashMap;

@@ -220,7 +220,7 @@ mod tests {
         })
     }
 
-    /// One whose states lead on to the next ones, so that most are told apart by long runs alone.
+    /// One whose states lead on to the next ones, so that only long runs distinguish most of them.
     fn long_automaton() -> impl Strategy<Value = (usize, Vec<u32>, Vec<u32>)> {
         (2..60u32).prop_flat_map(|states| {
             let next = (0..states).flat_map(move |state| [(state + 1).min(states - 1), state / 2]);

@@ -93,8 +93,10 @@ mod process;
 pub mod profile;
 mod program_list;
 mod run_array;
+mod source_line;
 mod step;
 mod sysctl;
+mod typed_map;
 mod verifier;
 
 pub use access::AccessResult;

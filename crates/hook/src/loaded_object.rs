@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use knobgate_bpf::{LineTable, Object, ObjectError, ObjectVariable};
+use knobgate_bpf::{Object, ObjectError, ObjectVariable};
 
 use crate::attach::{Mode, Options};
 use crate::maps::{FromBytes, ToBytes};
+use crate::source_line::source_line;
 use crate::{CgroupId, Error, Hook, LoadOptions, LoadedProgram, Map, ProgramId, Rejection};
 
 /// The programs of an object that was loaded, and the maps that they share.
@@ -170,10 +171,4 @@ impl LoadedObject {
 
 fn type_error<T>(variable: &str, size: usize) -> Error {
     Error::Type { what: format!("the variable \"{variable}\""), size, rust: std::any::type_name::<T>() }
-}
-
-/// The source line of an instruction, as in ``limit.bpf.c:14, `return 1;` ``.
-pub(crate) fn source_line(lines: &LineTable, insn: usize) -> Option<Box<str>> {
-    let entry = lines.of(insn)?;
-    Some(format!("{}:{}, `{}`", lines.file, entry.line, entry.text).into())
 }

@@ -121,7 +121,7 @@ fn a_replacement_without_a_nul_runs_into_the_rest_of_the_buffer() {
     assert_eq!(seen("6.12.117", &[b"1"]), "1");
     let stale = seen("6.18", &[b"1"]);
     assert!(stale.starts_with("1bcdef####") && stale.len() == 4096, "{stale}");
-    // Put there first, a NUL stays behind what is put over it.
+    // A NUL that was stored first follows the shorter value that is stored over it.
     assert_eq!(seen("6.18", &[b"1\0", b"1"]), "1");
 }
 

@@ -51,7 +51,7 @@ fn strings() {
             ("abc", b"xy", 2, Strict, 2, "abxy\n", 4),
             ("abc", b"xy", 3, Strict, 2, "abcxy\n", 5),
             ("abc", b"1234567890", 3, Strict, 10, "abc1234\n", 13),
-            // Behind the end: nothing is stored, and the position stays.
+            // Past the end: nothing is stored, and the position stays.
             ("abc", b"xy", 4, Strict, 2, "abc\n", 4),
             ("abc", b"xy", 1 << 32, Strict, 2, "abc\n", 1 << 32),
             ("abc", b"xy", 2, Warn, 2, "xy\n", 4),
@@ -70,7 +70,7 @@ fn ints() {
             ("1 2 3", b"7", 0, Strict, 1, "7\t2\t3\n", 1),
             ("1 2 3", b" \x0b\xa07\t8", 0, Strict, 6, "7\t8\t3\n", 6),
             ("1 2 3", b"0x10 010 -5", 0, Strict, 11, "16\t8\t-5\n", 11),
-            // What is behind the last number of all is not consumed.
+            // What follows the last number of all is not consumed.
             ("1 2 3", b"7 8 9 10", 0, Strict, 6, "7\t8\t9\n", 6),
             // What was stored before a failure stays.
             ("1 2 3", b"7 8 x", 0, Strict, EINVAL, "7\t8\t3\n", 0),

@@ -194,7 +194,7 @@ fn variables_and_maps_are_read_and_changed_by_name() -> Result<(), Error> {
     );
     assert_eq!(
         error(writes.insert(1_u32, 1_u64).unwrap_err()),
-        "a key of the map \"writes\" has 64 bytes, which do not fit the type u32"
+        "a key of the map \"writes\" has 64 bytes, which cannot be used as the type u32"
     );
     assert_eq!(
         error(watch.map("write").unwrap_err()),

@@ -120,7 +120,7 @@ pub struct Integer(#[schemars(range(min = i64::MIN, max = u64::MAX))] pub i128);
 pub struct MapDocument {
     /// Its name.
     pub name: String,
-    /// Its kind, as bpftool spells it, such as "array", "hash", "percpu_array" or "ringbuf".
+    /// Its kind, as bpftool names it, such as "array", "hash", "percpu_array" or "ringbuf".
     #[serde(rename = "type")]
     pub kind: String,
     /// Bytes in a key.

@@ -104,10 +104,10 @@ impl<'a> Routes<'a> {
             let mut hop = Some(routes.first_hop(branch));
             while let Some(island) = hop {
                 let relayed = routes.next_hop(island, branch.target).filter(|_| {
-                    let behind = addresses.of(islands[island].before);
+                    let end = addresses.of(islands[island].before);
                     let target = addresses.of(branch.target);
-                    // Whichever jump of the island it will be: the farthest one.
-                    let from = if target < behind { behind - 1 } else { behind - assumed[island] };
+                    // It is not yet known which jump of the island it will be, so assume the farthest one.
+                    let from = if target < end { end - 1 } else { end - assumed[island] };
                     !reaches(from, target)
                 });
                 let is_new = routes.add_slot(island, branch.target, relayed.is_some());

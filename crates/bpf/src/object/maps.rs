@@ -176,7 +176,7 @@ fn size_of(types: &Types<'_>, member: &Member<'_>) -> Option<u32> {
 }
 
 /// Definitions as `struct bpf_map_def`: type, sizes of key and value, number of entries, flags, and what loaders have
-/// added behind these, which is not looked at as long as it is zero.
+/// added after these, which is ignored if it is zero.
 fn of_structs(elf: &Elf<'_>, index: usize, maps: &mut Vec<Map>) -> Result<(), ObjectError> {
     let section = &elf.sections[index];
     for symbol in variables(elf, index) {

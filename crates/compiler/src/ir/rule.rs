@@ -1,10 +1,8 @@
 //! One rule: a decision graph, an action, and the constants of both.
 
-use indexmap::IndexSet;
-use knobgate_glob::{Piece, TextEnd};
 use knobgate_policy::{Value, Width};
 
-use super::{Action, Graph};
+use super::{Action, Constant, Graph};
 
 /// A rule as it is tried for knobs of one width.
 #[derive(Debug, Clone)]
@@ -55,47 +53,4 @@ impl FetchSet {
             Value::Old => self.old = true,
         }
     }
-}
-
-/// 8 bytes in which a rule may differ from rules with the same structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Constant {
-    /// These, in native order.
-    Word(u64),
-    /// The offset of the numbers of [`Tables::sorted`] with this index.
-    SortedAt(usize),
-    /// How many there are: 2 to the power of it.
-    SortedLog2(usize),
-    /// The offset of the byte classes of the DFA for [`Tables::texts`] with this index.
-    ClassesAt(usize),
-    /// The state in which it starts.
-    StartState(usize),
-}
-
-/// The index of a constant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Slot(pub(crate) usize);
-
-/// An integer among the constants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Integer {
-    /// Its low 64 bits, in two's complement.
-    pub(crate) slot: Slot,
-    pub(crate) is_negative: bool,
-}
-
-/// Bytes among the constants: how many, and the first constant that they fill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Bytes {
-    pub(crate) len: usize,
-    pub(crate) first: Slot,
-}
-
-/// What constants refer to. Equal entries are kept once.
-#[derive(Debug, Default)]
-pub(crate) struct Tables {
-    /// Words in ascending order, at least one.
-    pub(crate) sorted: IndexSet<Vec<u64>>,
-    /// Patterns for texts.
-    pub(crate) texts: IndexSet<(Vec<Piece>, TextEnd)>,
 }

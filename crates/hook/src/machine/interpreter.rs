@@ -15,7 +15,7 @@ use super::trace::{TraceStep, Tracer};
 use super::value::{Region, Value};
 use crate::constants::BPF_MAX_LOOPS;
 use crate::context::{AccessType, FIELD_BYTES, sysctl_is_valid_access};
-use crate::loaded_object::source_line;
+use crate::source_line::source_line;
 use crate::step::Step;
 use crate::{Invocation, arithmetic};
 

@@ -488,20 +488,20 @@ fn a_name_too_long_to_look_at_is_denied_by_the_first_rule_that_could_match_it() 
         Access::write(KnobName::from_path("a/".to_owned() + &"b".repeat(length - 4) + "/c").unwrap(), "1")
     };
     let too_long = long(limits::NAME_MAX + 1);
-    let unreadable = |rule| DecidedBy::EvalError { rule, error: EvalError::NameTooLong };
+    let not_evaluated = |rule| DecidedBy::EvalError { rule, error: EvalError::NameTooLong };
     let default = DecidedBy::Default(AccessKind::Write);
     for (rules, by) in [
         ("allow write **\ndeny write c", DecidedBy::Rule(0)),
         ("deny read c\nallow write **", DecidedBy::Rule(1)),
         ("allow write b, **", DecidedBy::Rule(0)),
-        ("deny write a.c\nallow write **", unreadable(0)),
-        ("allow write a.**", unreadable(0)),
-        ("allow write a.?", unreadable(0)),
-        ("allow write {a.b,a.c}", unreadable(0)),
+        ("deny write a.c\nallow write **", not_evaluated(0)),
+        ("allow write a.**", not_evaluated(0)),
+        ("allow write a.?", not_evaluated(0)),
+        ("allow write {a.b,a.c}", not_evaluated(0)),
         // By the last component.
         ("deny write b\nallow write **", DecidedBy::Rule(1)),
         ("allow write a.b, **.d", default),
-        ("allow write a.{b,d}\nallow write a.d, a.{c,d}", unreadable(1)),
+        ("allow write a.{b,d}\nallow write a.d, a.{c,d}", not_evaluated(1)),
         ("allow write **.b\nallow write **", DecidedBy::Rule(1)),
     ] {
         assert_eq!(decide(rules, &too_long).by, by, "{rules}");

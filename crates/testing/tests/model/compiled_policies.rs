@@ -90,7 +90,7 @@ fn agree(way: Way, profile: &str) {
         }
     }
     println!("{denied} denied, {rewritten} rewritten, {allowed} allowed");
-    assert!(denied > 500 && allowed > 500, "the accesses are too much alike to show anything");
+    assert!(denied > 500 && allowed > 500, "the accesses are too similar to show anything");
     assert!(rewritten > 20 || !features.set_new_value);
 }
 

@@ -221,7 +221,7 @@ fn a_value_that_equals_x_has_the_effect_of_x_or_none() {
     let result = TestRunner::new(config).run(&tries(), hold);
     result.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{} writes allowed, {} of them took effect in another notation", allowed.get(), otherwise.get());
-    assert!(otherwise.get() > TRIES / 20, "the writes are too much alike to show anything");
+    assert!(otherwise.get() > TRIES / 20, "the writes are too similar to show anything");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every way to attach, with what refuses it.
+//! Every way to attach, and the errors of each.
 
 use crate::Case;
 use crate::programs::setting;

@@ -166,7 +166,7 @@ fn counting(map: usize) -> ProgramDocument {
     })
 }
 
-/// The base name of the knob at 32 bytes below the frame pointer, zeros behind it.
+/// The base name of the knob at 32 bytes below the frame pointer, zeros after it.
 fn base_name(asm: &mut Assembler) {
     for word in 1..=4 {
         asm.store_imm(Size::U64, Reg::R10, word * -8, 0);
