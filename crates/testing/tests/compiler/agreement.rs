@@ -315,8 +315,8 @@ impl Tally {
         let shares = [
             ("allowed", 10, self.allowed),
             ("denied", 20, self.denied),
-            ("rewritten, or denied where the program is for a kernel that cannot", 5, decided_to_rewrite),
-            ("rewritten", if rewrites { 2 } else { 0 }, self.rewritten),
+            ("rewritten, or denied where the program is for a kernel that cannot", 2, decided_to_rewrite),
+            ("rewritten", if rewrites { 1 } else { 0 }, self.rewritten),
         ];
         for (what, percent, count) in shares {
             if self.tried >= ENOUGH && count * 100 < self.tried * percent {
