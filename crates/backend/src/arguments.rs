@@ -37,7 +37,7 @@ pub(crate) fn check_request(request: Request<'_>) -> StepResult<()> {
     if bytes > ACCESS_MAX { Err(Errno::E2BIG.into()) } else { Ok(()) }
 }
 
-/// Checks that these maps can take the place of those that the program defines.
+/// Checks that these maps can replace those that the program defines.
 pub(crate) fn check_maps<'a>(
     program: &Program,
     maps: impl ExactSizeIterator<Item = &'a MapDef>,

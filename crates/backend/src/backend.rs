@@ -310,7 +310,7 @@ pub struct Placement {
     pub after: bool,
     /// What `before` and `after` refer to.
     pub relative_to: Option<RelativeTo>,
-    /// In the place of this program (`BPF_F_REPLACE`).
+    /// The program that it replaces (`BPF_F_REPLACE`).
     pub replaced: Option<ProgramId>,
 }
 
