@@ -85,8 +85,7 @@ pub use isa::{AluOp, AtomicOp, ByteOrder, Cond, Operand, Reg, Size, Width};
 pub use object::{Object, ObjectError, ObjectProgram, ObjectVariable, WriteError, write_object};
 pub use operation::{Callee, Operation};
 pub use program::{
-    Code, Function, LineEntry, LineTable, MapDef, MapKind, MapReference, OBJECT_FILE_MAP, POLICY_TEXT_MAP,
-    Program, RULE_HITS_MAP, Relocation, RuleEntry, TailCall,
+    Code, Function, LineEntry, LineTable, MapDef, MapKind, MapReference, Program, Relocation, TailCall,
 };
 pub use set_new_value::{emit_length_check, emit_set_new_value};
 pub use struct_layouts::{LayoutError, StructLayouts};

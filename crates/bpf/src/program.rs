@@ -2,18 +2,7 @@
 
 use crate::Insn;
 
-/// The name of the map with the counters: an array of one value, which holds two native `u64` for each entry of
-/// [`Program::rules`], how often it decided and how often it could not be evaluated.
-pub const RULE_HITS_MAP: &str = "rule_hits";
-
-/// The name of the map that carries the text of the policy along: an array of one frozen value, all bytes text.
-pub const POLICY_TEXT_MAP: &str = "policy_text";
-
-/// The name of the map that says where a program from an object comes from: an array of one frozen value, the path of the
-/// file, a NUL, and the name of the program in it.
-pub const OBJECT_FILE_MAP: &str = "object_file";
-
-/// Instructions with the maps that they use, and the link to the policy that they were compiled from.
+/// Instructions with the maps that they use, and the source lines that they were compiled from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
     /// The name that the kernel shows; the loader cuts it to 15 bytes.
@@ -31,9 +20,6 @@ pub struct Program {
     pub functions: Vec<Function>,
     /// Which source line each instruction came from.
     pub lines: LineTable,
-    /// What is counted in [`RULE_HITS_MAP`](crate::RULE_HITS_MAP), in the order there: the rules, then the default for
-    /// reads and the one for writes.
-    pub rules: Vec<RuleEntry>,
     /// The initial contents of its program arrays.
     pub tail_calls: Vec<TailCall>,
 }
@@ -277,15 +263,6 @@ pub struct LineEntry {
     /// The column, counted from 1.
     pub column: u32,
     /// The text of the line.
-    pub text: String,
-}
-
-/// What one counter counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleEntry {
-    /// The line of the rule in the source, counted from 1; 0 for a default that the source does not state.
-    pub line: u32,
-    /// The text of the rule.
     pub text: String,
 }
 

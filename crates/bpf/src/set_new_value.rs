@@ -1,7 +1,7 @@
 //! The calls of `bpf_sysctl_set_new_value` that replace what is being written.
 //!
-//! Compiled policies and the probe that finds out whether rewriting works both emit these instructions. So what the probe
-//! loads is what the kernel will have to accept.
+//! A compiler that replaces values and a probe that finds out whether a kernel can both emit these instructions. So what the
+//! probe loads is what the kernel will have to accept.
 
 use crate::Reg::{self, R0, R1, R2, R3, R10};
 use crate::{AluOp, Assembler, Cond, Label, helper_ids};

@@ -13,7 +13,7 @@ pub struct Effect {
     pub verdict: Verdict,
     /// Why it differs from the verdict of the language, if it does.
     pub degradation: Option<Degradation>,
-    /// Which counter is incremented: the index of its 8 bytes in the value of [`RULE_HITS_MAP`](knobgate_bpf::RULE_HITS_MAP).
+    /// Which counter is incremented: the index of its 8 bytes in the value of [`RULE_HITS_MAP`](crate::RULE_HITS_MAP).
     pub counter: usize,
 }
 
@@ -25,7 +25,6 @@ impl Compiled {
             Some(_) => Verdict::Deny(Errno::EPERM),
             None => decision.verdict.clone(),
         };
-        let rules = self.program.rules.len() - 2;
         let counter = match (decision.by, degradation) {
             // It denies without finding out whether the replacement would fit.
             (
@@ -36,7 +35,7 @@ impl Compiled {
             (DecidedBy::EvalError { rule, .. }, _) => Counter::CannotEvaluate(rule),
             (DecidedBy::Default(kind), _) => Counter::Default(kind),
         };
-        Effect { verdict, degradation, counter: counter.offset(rules) as usize / 8 }
+        Effect { verdict, degradation, counter: counter.offset(self.rules) as usize / 8 }
     }
 
     fn degradation(&self, decision: &Decision) -> Option<Degradation> {

@@ -54,6 +54,7 @@ use layout::Layout;
 
 pub use effect::Effect;
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+pub use program::{POLICY_TEXT_MAP, RULE_HITS_MAP};
 pub use source::PolicySource;
 
 /// A policy as a program.
@@ -67,6 +68,8 @@ pub struct Compiled {
     /// About how many instructions the kernel's verifier will process, right within a factor of two. Its limit is
     /// [`INSTRUCTIONS_MAX`].
     pub verifier_steps: usize,
+    /// How many rules the policy has.
+    rules: usize,
 }
 
 /// How much work inlined conditions may be for the verifier.
@@ -168,10 +171,9 @@ fn compile_ir(
         relocations: code.relocations,
         functions: code.functions,
         lines: LineTable { file: source.source().name().to_owned(), entries: code.lines },
-        rules: source.entries(),
         ..Program::default()
     };
-    Ok(Compiled { program, degradations, verifier_steps })
+    Ok(Compiled { program, degradations, verifier_steps, rules: ir.rule_count })
 }
 
 #[cfg(test)]

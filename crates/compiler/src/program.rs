@@ -1,10 +1,17 @@
 //! The parts of a compiled program other than its code.
 
-use knobgate_bpf::{MapDef, MapKind, POLICY_TEXT_MAP, RULE_HITS_MAP};
+use knobgate_bpf::{MapDef, MapKind};
 use knobgate_policy::AccessKind;
 
 use crate::ir::Step;
 use crate::source::PolicySource;
+
+/// The name of the map with the counters: an array of one value. It has two native `u64` for each rule, how often it decided
+/// and how often it could not be evaluated; then the same for the default for reads, and for the one for writes.
+pub const RULE_HITS_MAP: &str = "rule_hits";
+
+/// The name of the map that carries the text of the policy along: an array of one frozen value, all bytes text.
+pub const POLICY_TEXT_MAP: &str = "policy_text";
 
 /// The index of the map that holds the counters.
 pub(crate) const RULE_HITS: usize = 0;
@@ -15,8 +22,7 @@ pub(crate) const TABLES: usize = 2;
 /// The name of the main function.
 pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 
-/// A counter. Each rule has two of 8 bytes: how often it decided, and how often it could not be evaluated. After the rules come
-/// the default for reads and the one for writes.
+/// A counter in the map [`RULE_HITS_MAP`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counter {
     Decided(usize),

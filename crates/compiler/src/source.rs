@@ -1,9 +1,6 @@
 //! A policy and its text.
 
-use std::borrow::Cow;
-
-use knobgate_bpf::RuleEntry;
-use knobgate_policy::{AccessKind, Policy, PolicyFile, Source};
+use knobgate_policy::{Policy, PolicyFile, Source};
 
 use crate::ir::Step;
 
@@ -34,13 +31,6 @@ pub(crate) struct Place<'a> {
     pub(crate) column: usize,
     /// The whole line.
     pub(crate) text: &'a str,
-}
-
-/// A statement of the policy.
-#[derive(Debug, Clone, Copy)]
-enum Statement {
-    Rule(usize),
-    Default(AccessKind),
 }
 
 impl<'a> From<&'a PolicyFile> for PolicySource<'a> {
@@ -77,66 +67,34 @@ impl<'a> PolicySource<'a> {
 
     /// The place of a step in the text: the rule, or the default if that is stated, or else the header.
     pub(crate) fn place(&self, step: Step) -> Place<'_> {
-        let statement = match step {
-            Step::Rule { rule, .. } | Step::NameTooLong { rule } => Statement::Rule(rule),
-            Step::Default(kind) => Statement::Default(kind),
-        };
-        match (&self.text, statement) {
-            (Text::File(file), Statement::Rule(rule)) => {
-                self.at(file.rule_span(rule).map_or(0, |span| span.start))
-            }
-            (Text::File(file), Statement::Default(kind)) => {
-                file.default_span(kind).map_or_else(|| self.header(), |span| self.at(span.start))
-            }
-            (Text::Canonical { source, .. }, _) => {
-                let line = self.line(statement);
+        match &self.text {
+            Text::File(file) => match step {
+                Step::Rule { rule, .. } | Step::NameTooLong { rule } => {
+                    self.at(file.rule_span(rule).map_or(0, |span| span.start))
+                }
+                Step::Default(kind) => {
+                    file.default_span(kind).map_or_else(|| self.header(), |span| self.at(span.start))
+                }
+            },
+            Text::Canonical { source, defaults } => {
+                let line = match step {
+                    Step::Rule { rule, .. } | Step::NameTooLong { rule } => defaults + 3 + rule,
+                    Step::Default(kind) => defaults + kind as usize,
+                };
                 Place { line, column: 1, text: source.line_text(line) }
             }
         }
-    }
-
-    /// The entries for the counters of a program, in their order: the rules, and the two defaults.
-    pub(crate) fn entries(&self) -> Vec<RuleEntry> {
-        let rules = (0..self.policy.rules().len()).map(Statement::Rule);
-        let statements = rules.chain(AccessKind::ALL.map(Statement::Default));
-        statements
-            .map(|statement| RuleEntry {
-                line: self.line(statement) as u32,
-                text: self.statement_text(statement).into_owned(),
-            })
-            .collect()
     }
 
     fn at(&self, offset: usize) -> Place<'_> {
         let (line, column) = self.source().line_column(offset);
         Place { line, column, text: self.source().line_text(line) }
     }
-
-    /// The line of a statement, counted from 1; 0 if it is not in the text.
-    fn line(&self, statement: Statement) -> usize {
-        match (&self.text, statement) {
-            (Text::File(file), Statement::Rule(rule)) => file.rule_line(rule).unwrap_or(0),
-            (Text::File(file), Statement::Default(kind)) => file.default_line(kind).unwrap_or(0),
-            (Text::Canonical { defaults, .. }, Statement::Rule(rule)) => defaults + 3 + rule,
-            (Text::Canonical { defaults, .. }, Statement::Default(kind)) => defaults + kind as usize,
-        }
-    }
-
-    fn statement_text(&self, statement: Statement) -> Cow<'_, str> {
-        match (&self.text, statement) {
-            (Text::File(file), Statement::Rule(rule)) => file.rule_text(rule).unwrap_or_default().into(),
-            (Text::File(file), Statement::Default(kind)) => match file.default_span(kind) {
-                Some(span) => file.source().slice(span).into(),
-                None => format!("default {kind}").into(),
-            },
-            (Text::Canonical { source, .. }, _) => source.line_text(self.line(statement)).into(),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use knobgate_policy::{CheckOptions, parse};
+    use knobgate_policy::{AccessKind, CheckOptions, parse};
     use proptest::prelude::*;
 
     use super::*;
@@ -149,9 +107,8 @@ mod tests {
             prop_assert_eq!(source.source().text(), &text);
             let file = parse(Source::new(policy.name(), text), &CheckOptions::default()).unwrap();
             let parsed = PolicySource::from(&file);
-            prop_assert_eq!(source.entries(), parsed.entries());
-            for rule in 0..policy.rules().len() {
-                let step = Step::NameTooLong { rule };
+            let rules = (0..policy.rules().len()).map(|rule| Step::NameTooLong { rule });
+            for step in rules.chain(AccessKind::ALL.map(Step::Default)) {
                 let (place, expected) = (source.place(step), parsed.place(step));
                 prop_assert_eq!((place.line, place.column), (expected.line, expected.column));
                 prop_assert_eq!(place.text, expected.text);

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::compile;
+use knobgate_bpf::Features;
+use knobgate_compiler::{RULE_HITS_MAP, compile};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX};
 use knobgate_policy::{

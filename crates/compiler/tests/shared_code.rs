@@ -1,7 +1,7 @@
 //! Rules that share code, on the model of the hook: each uses its own constants and its own counter.
 
-use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{CompileError, Compiled, compile, compile_inlining};
+use knobgate_bpf::Features;
+use knobgate_compiler::{CompileError, Compiled, RULE_HITS_MAP, compile, compile_inlining};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::{
     Access, CheckOptions, Errno, KnobName, PolicyFile, Source, Task as PolicyTask, Verdict, evaluate, parse,

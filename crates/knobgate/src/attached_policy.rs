@@ -1,6 +1,7 @@
 //! A policy read back from the kernel: its program carries the text and the counters.
 
-use knobgate_bpf::{MapKind, POLICY_TEXT_MAP, RULE_HITS_MAP};
+use knobgate_bpf::MapKind;
+use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP};
 use knobgate_kernel::{Map, ObjectError, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
 

@@ -96,7 +96,7 @@ pub use compiled_policy::CompiledPolicy;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
 pub use detach::Detached;
 pub use kernel_limit::{KernelLimit, TargetKernel};
-pub use object_origin::ObjectOrigin;
+pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use run_error::RunError;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};

@@ -3,10 +3,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use knobgate_bpf::{MapDef, OBJECT_FILE_MAP, Program};
+use knobgate_bpf::{MapDef, Program};
 use knobgate_kernel::{ObjectError, ProgramFd};
 
 use crate::attached_policy::only_value;
+
+/// The name of the map with the [`ObjectOrigin`] of a program: an array of one frozen value, the path of the object file, a NUL,
+/// and the name of the program in it.
+pub const OBJECT_FILE_MAP: &str = "object_file";
 
 /// The origin of a program that does not belong to a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub struct ProgramOutcome {
     pub returned: i64,
     /// What the knob's handler was given to write; `None` if nothing.
     pub written: Option<Vec<u8>>,
-    /// The counters that changed: indices of 8 bytes each in the value of [`RULE_HITS_MAP`](knobgate_bpf::RULE_HITS_MAP).
+    /// The counters that changed: indices of 8 bytes each in the value of [`RULE_HITS_MAP`](knobgate_compiler::RULE_HITS_MAP).
     pub counted: Vec<usize>,
 }
 

@@ -1,7 +1,6 @@
 //! One policy on the hook of one kernel.
 
-use knobgate_bpf::RULE_HITS_MAP;
-use knobgate_compiler::{Compiled, Degradation, Effect, compile};
+use knobgate_compiler::{Compiled, Degradation, Effect, RULE_HITS_MAP, compile};
 use knobgate_hook::attach::Options;
 use knobgate_hook::{
     AccessMode, AccessResult, Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile,

@@ -1,7 +1,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use knobgate_bpf::{Function, Insn, MapDef, POLICY_TEXT_MAP, Program, RULE_HITS_MAP, Reg, Width};
+use knobgate_bpf::{Function, Insn, MapDef, Program, Reg, Width};
+use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP};
 use knobgate_kernel::{
     AttachMode, AttachPosition, Cgroup, LoadOptions, ProgramFd, load, prog_attach, start_inside,
 };

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use knobgate_bpf::RULE_HITS_MAP;
+use knobgate_compiler::RULE_HITS_MAP;
 use knobgate_hook::Profile;
 use knobgate_kernel::{
     Link, LoadOptions, Namespaces, load, probe_cached, start_inside, with_private_namespaces,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use knobgate_backend::{Backend, CgroupId, MapId, Placement, Request, SyscallResult, Task};
-use knobgate_bpf::{Features, RULE_HITS_MAP};
-use knobgate_compiler::{CompileError, Compiled, Degradation, compile, compile_inlining};
+use knobgate_bpf::Features;
+use knobgate_compiler::{CompileError, Compiled, Degradation, RULE_HITS_MAP, compile, compile_inlining};
 use knobgate_hook::{Knob, Knobs};
 use knobgate_kernel::probe;
 use knobgate_policy::{
@@ -231,7 +231,7 @@ impl Comparison {
             let modelled = self.recording.verdict(&access, &on_model);
             let model_counts = sum(read_counters(&mut self.both.model, hits)?, &restarted) == counters;
             if got != expected
-                || !is_counted(&counted, decision.by, &compiled)
+                || !is_counted(&counted, decision.by, policy.rules().len(), &compiled.degradations)
                 || modelled.as_ref() != Ok(&verdict)
                 || !model_counts
             {
@@ -459,14 +459,13 @@ fn moved(before: &[[u64; 2]], now: &[[u64; 2]]) -> Vec<(usize, usize)> {
     moved
 }
 
-/// Whether exactly the counter of `by` has moved, once.
-fn is_counted(counted: &[(usize, usize)], by: DecidedBy, compiled: &Compiled) -> bool {
-    let rules = compiled.program.rules.len() - 2;
+/// Whether exactly the counter of `by` has moved, once, in the program of a policy with so many rules.
+fn is_counted(counted: &[(usize, usize)], by: DecidedBy, rules: usize, degradations: &[Degradation]) -> bool {
     let expected = match by {
         DecidedBy::Rule(rule) => (rule, 0),
         // This one is denied before it is known whether the replacement would fit.
         DecidedBy::EvalError { rule, error: EvalError::DoesNotFit { .. } }
-            if compiled.degradations.contains(&Degradation::VectorClampIsDenied { rule }) =>
+            if degradations.contains(&Degradation::VectorClampIsDenied { rule }) =>
         {
             (rule, 0)
         }

@@ -1,8 +1,8 @@
 //! Compiled policies on the machine against [`evaluate`](knobgate_policy::evaluate()): random policies, random accesses,
 //! and no difference in verdict, errno, replaced value or counters.
 
-use knobgate_bpf::{Object, Program, RULE_HITS_MAP, write_object};
-use knobgate_compiler::compile;
+use knobgate_bpf::{Object, Program, write_object};
+use knobgate_compiler::{RULE_HITS_MAP, compile};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, Task, VALUE_BYTES};
 use knobgate_policy::{CheckOptions, Errno, Mode, Source, Verdict, evaluate, parse, print};
 use proptest::prelude::*;

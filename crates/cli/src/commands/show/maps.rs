@@ -1,6 +1,7 @@
 //! The maps of a program, without their contents.
 
-use knobgate_bpf::{MapKind, OBJECT_FILE_MAP};
+use knobgate::OBJECT_FILE_MAP;
+use knobgate_bpf::MapKind;
 use knobgate_kernel::Map;
 use serde::Serialize;
 
