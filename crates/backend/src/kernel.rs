@@ -178,8 +178,8 @@ fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
         CgroupError::NotFound { .. } => Errno::ENOENT.into(),
         CgroupError::InUse { .. } => Errno::EBUSY.into(),
         CgroupError::InvalidName { .. } => Errno::EINVAL.into(),
-        CgroupError::Io { ref source, .. } => {
-            source.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
+        CgroupError::Io { error: ref reason, .. } => {
+            reason.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
         }
         error => backend_failed(error),
     })
@@ -187,10 +187,7 @@ fn cgroup_result<T>(result: Result<T, CgroupError>) -> StepResult<T> {
 
 /// The error of a program that was not loaded.
 fn rejected(error: LoadError) -> StepError {
-    let errno = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error);
+    let errno = error.os_error().and_then(io::Error::raw_os_error);
     let reason = match &error {
         LoadError::NotPermitted { .. } | LoadError::LockedMemory { .. } | LoadError::NoMemory { .. } => {
             return backend_failed(error);
@@ -467,10 +464,10 @@ impl Backend for KernelBackend {
         check_updates(def)?;
         map.update(key, value).map_err(|error| match error {
             ObjectError::WrongSize { .. } => Errno::EINVAL.into(),
-            ObjectError::Failed { ref source, .. } | ObjectError::NotPermitted { ref source, .. } => {
-                source.raw_os_error().map_or_else(|| backend_failed(error), StepError::Errno)
-            }
-            error => backend_failed(error),
+            error => match error.os_error().and_then(io::Error::raw_os_error) {
+                Some(errno) => StepError::Errno(errno),
+                None => backend_failed(error),
+            },
         })
     }
 

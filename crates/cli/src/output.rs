@@ -88,20 +88,16 @@ impl Output {
 
     /// Prints `error: …: …` with the chain of sources to standard error.
     pub(crate) fn error(&self, error: &dyn Error) {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            let reason = error.to_string();
-            // Some say their source themselves.
-            if !text.ends_with(&reason) {
-                text = format!("{text}: {reason}");
-            }
-            source = error.source();
-        }
-        self.prefixed(style::ERROR, "error", text);
+        self.prefixed(style::ERROR, "error", chain(error));
     }
 
     fn prefixed(&self, style: Style, prefix: &str, text: impl Display) {
         self.report(format_args!("{style}{prefix}{style:#}: {}", printable(&text.to_string())));
     }
+}
+
+/// An error with the chain of its sources: `…: …`.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

@@ -40,16 +40,16 @@ pub enum AccessorError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// The process cannot be created.
-    #[error("cannot start a process inside a cgroup: {source}")]
+    #[error("cannot start a process inside a cgroup: {error}")]
     Start {
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// It cannot take other ids or another name.
-    #[error("the process inside the cgroup cannot take other ids or another name: {source}")]
+    #[error("the process inside the cgroup cannot take other ids or another name: {error}")]
     Become {
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// It does not answer.
     #[error("the process inside the cgroup has ended too early: somebody killed it")]
@@ -66,7 +66,7 @@ impl Accessor {
     ///
     /// [`AccessorError::Start`], [`Cgroup`](AccessorError::Cgroup).
     pub fn start(cgroup: &Cgroup) -> Result<Self, AccessorError> {
-        let start = |error: Errno| AccessorError::Start { source: error.into() };
+        let start = |error: Errno| AccessorError::Start { error: error.into() };
         let allowed = sched_getaffinity(None).map_err(start)?;
         let cpu = (0..CpuSet::MAX_CPU).find(|&cpu| allowed.is_set(cpu)).unwrap_or(0);
         let mut only = CpuSet::new();
@@ -100,7 +100,7 @@ impl Accessor {
         terminated[..length].copy_from_slice(&name[..length]);
         match self.perform(None, Request::Become { uid, gid, name: terminated })? {
             0 => Ok(()),
-            errno => Err(AccessorError::Become { source: io::Error::from_raw_os_error(-errno as i32) }),
+            errno => Err(AccessorError::Become { error: io::Error::from_raw_os_error(-errno as i32) }),
         }
     }
 

@@ -81,8 +81,8 @@ impl Attachment {
         for cgroup_id in cgroups {
             match self.link(cgroup_id) {
                 Ok(link) => links.push(PinnedLink { cgroup_id, info: link.info()? }),
-                Err(BpffsError::Link(LinkError::Pin { source, .. }))
-                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(BpffsError::Link(LinkError::Pin { error, .. }))
+                    if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
@@ -101,7 +101,7 @@ impl Attachment {
             Ok(Some(why)) => Err(untrusted_pin(&path, why)),
             Ok(None) => Ok(Link::from_pin(path)?),
             Err(error) => {
-                Err(LinkError::Pin { doing: "open the pinned link", path, source: error.into() }.into())
+                Err(LinkError::Pin { doing: "open the pinned link", path, error: error.into() }.into())
             }
         }
     }

@@ -69,14 +69,14 @@ pub enum BpffsError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// A system call failed.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {error}", path.display())]
     Io {
         /// What failed: a verb.
         doing: &'static str,
         /// Its object.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -93,10 +93,10 @@ impl Bpffs {
     ///
     /// [`BpffsError::NotMounted`], which says how to mount it; [`Io`](BpffsError::Io) without `/proc`.
     pub fn find() -> Result<Self, BpffsError> {
-        let mounts = mounts(&["bpf"]).map_err(|source| BpffsError::Io {
+        let mounts = mounts(&["bpf"]).map_err(|error| BpffsError::Io {
             doing: "read",
             path: "/proc/self/mountinfo".into(),
-            source,
+            error,
         })?;
         // Another mount may cover one of them.
         choose(
@@ -115,7 +115,7 @@ impl Bpffs {
         match magic(&path) {
             Ok(BPF_FS_MAGIC) => Ok(Self { path }),
             Ok(_) => Err(BpffsError::NotBpffs { path }),
-            Err(source) => Err(BpffsError::Io { doing: "examine", path, source }),
+            Err(error) => Err(BpffsError::Io { doing: "examine", path, error }),
         }
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn untrusted_pin(path: &Path, why: BadOwnership) -> BpffsError {
 
 pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> BpffsError {
     let path = path.to_owned();
-    move |error| BpffsError::Io { doing, path, source: error.into() }
+    move |error| BpffsError::Io { doing, path, error: error.into() }
 }
 
 #[cfg(test)]

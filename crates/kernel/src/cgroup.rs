@@ -74,7 +74,7 @@ impl Cgroup {
     pub fn kind(&self) -> Result<CgroupType, CgroupError> {
         let text = match self.read("cgroup.type") {
             // Only the root and removed cgroups lack this file.
-            Err(CgroupError::Io { source, .. }) if gone(&source) => {
+            Err(CgroupError::Io { error, .. }) if gone(&error) => {
                 return if self.exists() {
                     Ok(CgroupType::Root)
                 } else {
@@ -86,7 +86,7 @@ impl Cgroup {
         CgroupType::from_name(text.trim_end()).ok_or_else(|| CgroupError::Io {
             doing: "parse",
             path: self.path.join("cgroup.type"),
-            source: io::Error::new(io::ErrorKind::InvalidData, format!("it says {:?}", text.trim_end())),
+            error: io::Error::new(io::ErrorKind::InvalidData, format!("it says {:?}", text.trim_end())),
         })
     }
 
@@ -143,7 +143,7 @@ impl Cgroup {
     /// Whether the process `pid`, or its first thread, is in this cgroup itself.
     pub(crate) fn has_process(&self, pid: u32) -> Result<bool, CgroupError> {
         let members = match self.procs() {
-            Err(CgroupError::Io { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Err(CgroupError::Io { error, .. }) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let threads = self.read("cgroup.threads")?;
                 threads.lines().filter_map(|line| line.parse().ok()).collect()
             }
@@ -162,8 +162,8 @@ impl Cgroup {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                 Err(CgroupError::NoProcess { pid: process.get() })
             }
-            Err(source) => {
-                Err(CgroupError::Io { doing: "move a process into", path: self.path.clone(), source })
+            Err(error) => {
+                Err(CgroupError::Io { doing: "move a process into", path: self.path.clone(), error })
             }
             Ok(()) => Ok(()),
         }
@@ -238,7 +238,7 @@ impl Cgroup {
     pub fn kill_and_remove(&self) -> Result<(), CgroupError> {
         let (parent, name) = self.parent_and_name()?;
         match self.kill() {
-            Err(CgroupError::Io { source, .. }) if gone(&source) => return Ok(()),
+            Err(CgroupError::Io { error, .. }) if gone(&error) => return Ok(()),
             done => done?,
         }
         if !self.wait_until_empty(Duration::from_secs(10))? {
@@ -315,7 +315,7 @@ impl Cgroup {
         let path = self.path.join(file);
         let fd = openat(&self.dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         io::read_to_string(fs::File::from(fd.map_err(failed("open", &path))?))
-            .map_err(|source| CgroupError::Io { doing: "read", path, source })
+            .map_err(|error| CgroupError::Io { doing: "read", path, error })
     }
 }
 
@@ -328,7 +328,7 @@ impl AsFd for Cgroup {
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> CgroupError {
     let path = path.to_owned();
-    move |error| CgroupError::Io { doing, path, source: error.into() }
+    move |error| CgroupError::Io { doing, path, error: error.into() }
 }
 
 /// Visits all directories below `directory`, parents before their children. Skips those that are removed in the
@@ -346,7 +346,7 @@ fn walk(directory: &Path, visit: &mut impl FnMut(u64, PathBuf)) -> Result<(), Cg
             }
             Err(Errno::NOENT | Errno::NODEV) => {}
             Err(error) => {
-                return Err(CgroupError::Io { doing: "list", path: directory, source: error.into() });
+                return Err(CgroupError::Io { doing: "list", path: directory, error: error.into() });
             }
         }
     }

@@ -93,14 +93,14 @@ pub enum CgroupError {
         path: PathBuf,
     },
     /// A system call failed.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {error}", path.display())]
     Io {
         /// What failed: a verb.
         doing: &'static str,
         /// Its object.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
 }
 

@@ -70,9 +70,9 @@ impl Cgroup {
     /// The same, without retries. `directory` is that of the process below `/proc`.
     fn find_process(pid: u32, directory: &str) -> Result<Self, CgroupError> {
         let file = PathBuf::from(format!("/proc/{directory}/cgroup"));
-        let text = fs::read(&file).map_err(|source| match source.raw_os_error() {
+        let text = fs::read(&file).map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess { pid },
-            _ => CgroupError::Io { doing: "read", path: file, source },
+            _ => CgroupError::Io { doing: "read", path: file, error },
         })?;
         let name = unified_name(&text).ok_or(CgroupError::NotMounted)?;
         let hierarchy = Hierarchy::find()?;

@@ -115,23 +115,22 @@ impl Departed {
 #[non_exhaustive]
 pub enum DescendantsError {
     /// The kernel has no BTF of its own (`CONFIG_DEBUG_INFO_BTF`).
-    #[error("cannot read the kernel's BTF ({BTF}): {source}")]
+    #[error("cannot read the kernel's BTF ({BTF}): {error}")]
     NoBtf {
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// A structure or a field is missing.
-    #[error("the kernel's BTF ({BTF}) is not as expected: {source}")]
+    #[error("the kernel's BTF ({BTF}) is not as expected: {error}")]
     Layout {
         /// What is missing.
-        #[from]
-        source: LayoutError,
+        error: LayoutError,
     },
     /// The pid namespace of this process is unknown.
-    #[error("cannot determine the pid namespace of this process: {source}")]
+    #[error("cannot determine the pid namespace of this process: {error}")]
     Namespace {
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// A map cannot be created. Before Linux 5.8, there are no ring buffers.
     #[error(transparent)]
@@ -140,16 +139,22 @@ pub enum DescendantsError {
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// A program is rejected, or its tracepoint does not exist.
-    #[error("the kernel rejects the program for its tracepoint {tracepoint}: {source}")]
+    #[error("the kernel rejects the program for its tracepoint {tracepoint}: {error}")]
     Tracepoint {
         /// Its name.
         tracepoint: String,
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// A program cannot be assembled.
     #[error(transparent)]
     Program(#[from] AsmError),
+}
+
+impl From<LayoutError> for DescendantsError {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout { error }
+    }
 }
 
 impl Descendants {
@@ -164,13 +169,13 @@ impl Descendants {
         let layout = match Layout::cached().filter(|_| !all) {
             Some(layout) => layout,
             None => {
-                let btf = fs::read(BTF).map_err(|source| DescendantsError::NoBtf { source })?;
+                let btf = fs::read(BTF).map_err(|error| DescendantsError::NoBtf { error })?;
                 let layout = Layout::of(&btf)?;
                 layout.store();
                 layout
             }
         };
-        let namespace = pid_namespace().map_err(|source| DescendantsError::Namespace { source })?;
+        let namespace = pid_namespace().map_err(|error| DescendantsError::Namespace { error })?;
         let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
         let ring = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
         let lost = map("lost", MapKind::Array, 4, 8, 1)?;
@@ -227,7 +232,7 @@ impl Descendants {
     ///
     /// [`ObjectError::Failed`], also with the errno of pidfd_open(2) and pidfd_send_signal(2).
     pub fn kill(&self, process: Departed) -> Result<bool, ObjectError> {
-        let failed = |source| ObjectError::Failed { doing: format!("kill process {}", process.id), source };
+        let failed = |error| ObjectError::Failed { doing: format!("kill process {}", process.id), error };
         // The id may belong to a thread now (EINVAL or ENOENT).
         let is_gone = |error: &io::Error| {
             let errno = Errno::from_io_error(error);
@@ -286,7 +291,7 @@ impl Tracepoint {
         let copies = (0..copies).map(|_| ProgramCopy::attach(name, insns)).collect::<rustix::io::Result<_>>();
         copies.map(|copies| Self { copies }).map_err(|error| DescendantsError::Tracepoint {
             tracepoint: name.to_string_lossy().into_owned(),
-            source: error.into(),
+            error: error.into(),
         })
     }
 

@@ -36,10 +36,10 @@ pub enum GuardError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// The process cannot be created.
-    #[error("cannot start the guard process of a cgroup: {source}")]
+    #[error("cannot start the guard process of a cgroup: {error}")]
     Start {
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// The guard has ended already.
     #[error("the guard process of the cgroup has ended too early: somebody killed it")]
@@ -57,7 +57,7 @@ pub enum GuardError {
 ///
 /// [`GuardError::Start`], [`Cgroup`](GuardError::Cgroup).
 pub fn guard(cgroup: &Cgroup) -> Result<Guard, GuardError> {
-    let start = |error: Errno| GuardError::Start { source: error.into() };
+    let start = |error: Errno| GuardError::Start { error: error.into() };
     let (parent, name) = cgroup.parent_and_name()?;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(start)?;

@@ -29,17 +29,17 @@ impl Hierarchy {
     ///
     /// [`CgroupError::NotMounted`], which says how to mount it; [`CgroupError::Io`] without `/proc`.
     pub fn find() -> Result<Self, CgroupError> {
-        let mounts = mounts(&["cgroup2"]).map_err(|source| CgroupError::Io {
+        let mounts = mounts(&["cgroup2"]).map_err(|error| CgroupError::Io {
             doing: "read",
             path: "/proc/self/mountinfo".into(),
-            source,
+            error,
         })?;
         let (mut visible, mut failed) = (Vec::new(), None);
         for mount in mounts {
             match mount.is_visible() {
                 Ok(true) => visible.push(mount),
                 Ok(false) => {}
-                Err(source) => failed = Some(CgroupError::Io { doing: "open", path: mount.point, source }),
+                Err(error) => failed = Some(CgroupError::Io { doing: "open", path: mount.point, error }),
             }
         }
         choose(visible.into_iter()).ok_or(failed.unwrap_or(CgroupError::NotMounted))

@@ -178,7 +178,7 @@ impl Link {
     }
 
     fn failed(&self, doing: &str, error: Errno) -> LinkError {
-        LinkError::Failed { doing: format!("{doing} link {}", self.id), source: error.into() }
+        LinkError::Failed { doing: format!("{doing} link {}", self.id), error: error.into() }
     }
 }
 
@@ -193,7 +193,7 @@ fn c_path(path: &Path) -> Result<CString, Errno> {
 }
 
 fn pin_error(doing: &'static str, path: &Path, error: Errno) -> LinkError {
-    LinkError::Pin { doing, path: path.to_owned(), source: error.into() }
+    LinkError::Pin { doing, path: path.to_owned(), error: error.into() }
 }
 
 pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -> LinkError {
@@ -209,7 +209,7 @@ pub(crate) fn attach_error(program: &ProgramFd, cgroup: &Cgroup, error: Errno) -
         Errno::TOOBIG => LinkError::Full { cgroup: path },
         Errno::NOENT | Errno::NODEV => LinkError::Removed { cgroup: path },
         Errno::INVAL => LinkError::Unsupported { cgroup: path, source: error.into() },
-        error => LinkError::Failed { doing: format!("attach to {}", path.display()), source: error.into() },
+        error => LinkError::Failed { doing: format!("attach to {}", path.display()), error: error.into() },
     }
 }
 

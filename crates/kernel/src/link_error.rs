@@ -138,34 +138,34 @@ pub enum LinkError {
         what: String,
     },
     /// A pin cannot be created or opened.
-    #[error("cannot {doing} {}: {}", path.display(), pin_reason(source))]
+    #[error("cannot {doing} {}: {}", path.display(), pin_reason(error))]
     Pin {
         /// What failed: a verb.
         doing: &'static str,
         /// The path.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        error: io::Error,
     },
     /// A command failed.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {error}")]
     Failed {
         /// What failed.
         doing: String,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// A query failed.
     #[error(transparent)]
     Object(#[from] ObjectError),
 }
 
-fn pin_reason(source: &io::Error) -> String {
-    match source.raw_os_error() {
+fn pin_reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
         Some(libc::EEXIST) => "something is already pinned there".to_owned(),
         Some(libc::ENOENT) => "nothing is pinned there".to_owned(),
         // bpf_obj_do_pin() and bpf_obj_do_get() in kernel/bpf/inode.c
-        Some(libc::EPERM | libc::EACCES) => format!("{source} (the directory must be on a bpffs)"),
-        _ => source.to_string(),
+        Some(libc::EPERM | libc::EACCES) => format!("{error} (the directory must be on a bpffs)"),
+        _ => error.to_string(),
     }
 }

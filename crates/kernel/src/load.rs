@@ -147,7 +147,7 @@ fn map_error(program: &str, def: &MapDef, error: Errno) -> LoadError {
             max_entries: def.max_entries,
             key_size: def.key_size,
             value_size: def.value_size,
-            source,
+            error: source,
         },
     }
 }

@@ -89,7 +89,7 @@ pub enum LoadError {
     },
     /// A map could not be created.
     #[error(
-        "cannot create the map \"{map}\" ({kind:?}, {max_entries} entries of {key_size} + {value_size} bytes): {source}"
+        "cannot create the map \"{map}\" ({kind:?}, {max_entries} entries of {key_size} + {value_size} bytes): {error}"
     )]
     Map {
         /// The map's name.
@@ -103,7 +103,7 @@ pub enum LoadError {
         /// The size of a value in bytes.
         value_size: u32,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// A map could not be filled or frozen.
     #[error("cannot fill the map \"{map}\"")]
@@ -152,18 +152,33 @@ pub enum LoadError {
         map: String,
     },
     /// It failed for another reason.
-    #[error("cannot load \"{program}\": {source}{advice}")]
+    #[error("cannot load \"{program}\": {error}{advice}")]
     Failed {
         /// The program's name.
         program: String,
         /// What to do about it, if that is known.
         advice: &'static str,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl LoadError {
+    /// The kernel's answer, if it was asked.
+    pub fn os_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Rejected { source, .. }
+            | Self::TooLarge { source, .. }
+            | Self::NotPermitted { source, .. }
+            | Self::LockedMemory { source, .. }
+            | Self::Unsupported { source, .. }
+            | Self::NoMemory { source, .. } => Some(source),
+            Self::Map { error, .. } | Self::Failed { error, .. } => Some(error),
+            Self::MapContents { source, .. } => source.os_error(),
+            Self::BadRelocation { .. } | Self::BadTailCall { .. } | Self::StorageMismatch { .. } => None,
+        }
+    }
+
     /// The verifier's log, if there is one.
     pub fn log(&self) -> Option<&VerifierLog> {
         match self {

@@ -135,7 +135,7 @@ impl<'a> LoadRequest<'a> {
             _ if log.stated_reason().is_none() => {
                 let is_denied = error == Errno::ACCESS;
                 let advice = if is_denied { "; a security module may forbid it" } else { "" };
-                LoadError::Failed { program, advice, source }
+                LoadError::Failed { program, advice, error: source }
             }
             _ => LoadError::Rejected { program, log, source },
         }
@@ -166,7 +166,7 @@ fn system_error(program: String, error: Errno) -> LoadError {
         Errno::AGAIN | Errno::INTR => "; signals kept interrupting the verifier: try again",
         _ => "; this kernel has no bpf(2), or a seccomp(2) filter forbids it",
     };
-    LoadError::Failed { program, advice, source }
+    LoadError::Failed { program, advice, error: source }
 }
 
 /// The instructions with the descriptors of the maps.

@@ -185,7 +185,7 @@ impl MachineAttachments {
             let attached = match cgroup.attached() {
                 Ok(attached) => attached,
                 // Removed after it was opened.
-                Err(ObjectError::Failed { source, .. }) if gone(&source) => continue,
+                Err(ObjectError::Failed { error, .. }) if gone(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
             if attached.mode.is_some() {

@@ -196,7 +196,7 @@ impl Map {
     /// [`ObjectError::Failed`] if there are no descriptors left.
     pub fn try_clone(&self) -> Result<Self, ObjectError> {
         let failed =
-            |source| ObjectError::Failed { doing: "duplicate the descriptor of a map".to_owned(), source };
+            |error| ObjectError::Failed { doing: "duplicate the descriptor of a map".to_owned(), error };
         Ok(Self { fd: self.fd.try_clone().map_err(failed)? })
     }
 
@@ -216,9 +216,9 @@ impl Map {
     ///
     /// [`ObjectError::Failed`] if `/proc` cannot be read.
     pub fn is_frozen(&self) -> Result<bool, ObjectError> {
-        let info = FdInfo::of(self.as_fd()).map_err(|source| ObjectError::Failed {
+        let info = FdInfo::of(self.as_fd()).map_err(|error| ObjectError::Failed {
             doing: format!("read the fdinfo of map {}", self.info().id),
-            source,
+            error,
         })?;
         Ok(info.get("frozen") == Some("1"))
     }

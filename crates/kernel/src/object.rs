@@ -45,28 +45,37 @@ pub enum ObjectError {
         value_size: usize,
     },
     /// A command failed.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {error}")]
     Failed {
         /// What failed.
         doing: String,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl ObjectError {
+    /// The kernel's answer, if it was asked and there is such an object.
+    pub fn os_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::NotPermitted { source, .. } => Some(source),
+            Self::Failed { error, .. } => Some(error),
+            Self::NoSuchId { .. } | Self::WrongSize { .. } => None,
+        }
+    }
+
     /// For an operation that requires `needs`: `EPERM` means that it is missing.
     pub(crate) fn new(doing: impl Into<String>, needs: &'static str, error: Errno) -> Self {
-        let (doing, source) = (doing.into(), error.into());
+        let doing = doing.into();
         match error {
-            Errno::PERM => Self::NotPermitted { doing, needs, source },
-            _ => Self::Failed { doing, source },
+            Errno::PERM => Self::NotPermitted { doing, needs, source: error.into() },
+            _ => Self::Failed { doing, error: error.into() },
         }
     }
 
     pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(Errno) -> Self {
         let doing = doing.into();
-        move |error| Self::Failed { doing, source: error.into() }
+        move |error| Self::Failed { doing, error: error.into() }
     }
 }
 

@@ -34,8 +34,8 @@ impl ScratchCgroup {
                 // Left by an earlier process with this id, or made by one of another pid namespace.
                 Err(CgroupError::Exists { .. }) => continue,
                 // Taken for stale before it was open.
-                Err(CgroupError::Io { doing: "open", source, .. })
-                    if source.raw_os_error() == Some(libc::ENOENT) =>
+                Err(CgroupError::Io { doing: "open", error, .. })
+                    if error.raw_os_error() == Some(libc::ENOENT) =>
                 {
                     continue;
                 }
@@ -47,7 +47,7 @@ impl ScratchCgroup {
                 Ok(()) | Err(Errno::WOULDBLOCK) => {}
                 Err(error) => {
                     let path = cgroup.path().to_owned();
-                    return Err(CgroupError::Io { doing: "lock", path, source: error.into() });
+                    return Err(CgroupError::Io { doing: "lock", path, error: error.into() });
                 }
             }
         }

@@ -30,7 +30,7 @@ pub fn start_inside(command: &mut Command, cgroup: &Cgroup) -> Result<(), Cgroup
     let procs = clear_of_stdio(procs.as_fd()).map_err(|error| CgroupError::Io {
         doing: "open cgroup.procs of",
         path: cgroup.path().to_owned(),
-        source: error.into(),
+        error: error.into(),
     })?;
     exec::enter_cgroup(command, procs);
     Ok(())

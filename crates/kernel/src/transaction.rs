@@ -200,7 +200,7 @@ fn ensure_released(cgroup: &Cgroup, program_id: u32) -> Result<(), LinkError> {
 fn recompute(cgroup: &Cgroup) -> Result<Link, LinkError> {
     let allow = load_allow().map_err(|error| LinkError::Failed {
         doing: format!("load a program to recompute the effective programs of {}", cgroup.path().display()),
-        source: error.into(),
+        error: error.into(),
     })?;
     Link::create(&allow, cgroup)
 }

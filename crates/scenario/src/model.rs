@@ -11,12 +11,12 @@ use crate::scenario::Scenario;
 #[non_exhaustive]
 pub enum ModelError {
     /// A map cannot be created.
-    #[error("cannot create the map {name}: {source}")]
+    #[error("cannot create the map {name}: {error}")]
     Map {
         /// Its name.
         name: String,
         /// Why.
-        source: knobgate_hook::MapError,
+        error: knobgate_hook::MapError,
     },
     /// One knob's name is in the way of another's.
     #[error(transparent)]
@@ -32,12 +32,12 @@ pub enum ModelError {
         why: String,
     },
     /// A cgroup cannot be created.
-    #[error("cannot create the cgroup {name}: {source}")]
+    #[error("cannot create the cgroup {name}: {error}")]
     Cgroup {
         /// Its name.
         name: String,
         /// Why.
-        source: Errno,
+        error: Errno,
     },
 }
 
@@ -62,14 +62,14 @@ impl Scenario {
         let mut hook = Hook::new(profile, knobs);
         hook.writes_strict = self.strict;
 
-        let failed = |name: &str, source| ModelError::Cgroup { name: name.to_owned(), source };
-        let mut backend = ModelBackend::new(hook, 1).map_err(|source| failed("/", source))?;
+        let failed = |name: &str, error| ModelError::Cgroup { name: name.to_owned(), error };
+        let mut backend = ModelBackend::new(hook, 1).map_err(|error| failed("/", error))?;
         let maps = self.maps.iter().map(|def| {
-            backend.add_map(def).map_err(|source| ModelError::Map { name: def.name.clone(), source })
+            backend.add_map(def).map_err(|error| ModelError::Map { name: def.name.clone(), error })
         });
         let maps = maps.collect::<Result<_, _>>()?;
         let cgroups = self.create_cgroups(|parent, name| {
-            backend.add_cgroup(parent, name).map_err(|source| failed(name, source))
+            backend.add_cgroup(parent, name).map_err(|error| failed(name, error))
         })?;
         Ok(Play::new(self, backend, maps, cgroups))
     }

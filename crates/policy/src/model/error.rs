@@ -17,7 +17,7 @@ pub enum PolicyError {
     NoPatterns,
     /// An invalid pattern.
     #[error("{} (at byte {})", .0.kind, .0.span.start)]
-    Pattern(#[from] NotationError),
+    Pattern(NotationError),
     /// A name or pattern of something that is not a sysctl.
     #[error(transparent)]
     NotASysctl(#[from] NotASysctl),
@@ -81,6 +81,12 @@ pub enum PolicyError {
     /// A name that no task has.
     #[error("the name of a task has at most {} bytes, and no NUL", limits::COMM_MAX)]
     BadComm,
+}
+
+impl From<NotationError> for PolicyError {
+    fn from(error: NotationError) -> Self {
+        Self::Pattern(error)
+    }
 }
 
 impl PolicyError {

@@ -164,7 +164,7 @@ fn rooted() -> Result<(), Failed> {
     if !root.path().join("cgroup.type").exists() {
         let error = root.is_populated().expect_err("there is no cgroup.events");
         assert!(
-            matches!(&error, CgroupError::Io { source, .. } if source.raw_os_error() == Some(libc::ENOENT)),
+            matches!(&error, CgroupError::Io { error: reason, .. } if reason.raw_os_error() == Some(libc::ENOENT)),
             "{error}"
         );
     }

@@ -183,7 +183,7 @@ fn frozen() -> Result<(), Failed> {
     assert_eq!(frozen.lookup(&key)?, Some(7u64.to_ne_bytes().to_vec()));
     let error = frozen.update(&key, &8u64.to_ne_bytes()).expect_err("frozen");
     assert!(
-        matches!(&error, ObjectError::Failed { source, .. } if source.raw_os_error() == Some(libc::EPERM)),
+        matches!(&error, ObjectError::Failed { error: reason, .. } if reason.raw_os_error() == Some(libc::EPERM)),
         "{error}"
     );
 

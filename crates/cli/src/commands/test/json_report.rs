@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::tally::{TestTally, has_mismatch};
 use super::tested_file::{NotRun, Ran, TestedFile};
 use crate::deciding_hook::DecidingHook;
-use crate::failure::Failure;
 use crate::json;
 use crate::json_decision::{JsonAccess, JsonRule, JsonVerdict};
 use crate::json_diagnostic;
+use crate::output::chain;
 use crate::profile_limit::profile_limit;
 
 /// One line of JSON, whose shape is in docs/testing.md.
@@ -72,12 +72,6 @@ fn file<'a>(tested: &'a TestedFile, profile: &Profile) -> JsonFile<'a> {
             JsonFile { problem: Some(chain(failure)), ..nothing }
         }
     }
-}
-
-/// An error with what caused it.
-fn chain(failure: &Failure) -> String {
-    let sources = std::iter::successors(std::error::Error::source(failure), |error| error.source());
-    sources.fold(failure.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 #[derive(Serialize)]
