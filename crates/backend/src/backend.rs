@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use knobgate_bpf::{Features, MapDef, Program};
-use knobgate_hook::{AccessMode, Mode};
+use knobgate_hook::{AccessMode, AttachMode};
 
 use crate::per_cpu::of_cpu;
 use crate::{CgroupId, FileId, LinkId, MapId, ProgramId, StepResult};
@@ -93,7 +93,7 @@ pub trait Backend {
         &mut self,
         cgroup: CgroupId,
         program: ProgramId,
-        mode: Mode,
+        mode: AttachMode,
         placement: &Placement,
     ) -> StepResult<()>;
 
@@ -327,7 +327,7 @@ pub enum RelativeTo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// The mode; `None` if nothing is attached.
-    pub mode: Option<Mode>,
+    pub mode: Option<AttachMode>,
     /// The programs in their order.
     pub programs: Vec<ProgramId>,
     /// How often the list has changed, from 1; `None` on kernels that do not count.

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
-use knobgate_hook::{AccessMode, Errno, Mode};
+use knobgate_hook::{AccessMode, AttachMode, Errno};
 use knobgate_kernel::{
-    Accessor, AttachMode, AttachPosition, CgroupError, Link, LoadError, LoadOptions, Map, ObjectError,
+    self as kernel, Accessor, AttachPosition, CgroupError, Link, LoadError, LoadOptions, Map, ObjectError,
     PROC_SYS, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach, link_update,
     load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
 };
@@ -309,13 +309,13 @@ impl Backend for KernelBackend {
         &mut self,
         cgroup: CgroupId,
         program: ProgramId,
-        mode: Mode,
+        mode: AttachMode,
         placement: &Placement,
     ) -> StepResult<()> {
         let mode = match mode {
-            Mode::Single => AttachMode::Single,
-            Mode::Override => AttachMode::Override,
-            Mode::Multi => AttachMode::Multi,
+            AttachMode::Single => kernel::AttachMode::Single,
+            AttachMode::Override => kernel::AttachMode::Override,
+            AttachMode::Multi => kernel::AttachMode::Multi,
         };
         let (cgroup, program) = self.both(cgroup, program)?;
         step_result(prog_attach(program, cgroup, mode, &self.position(placement)?))
@@ -347,9 +347,9 @@ impl Backend for KernelBackend {
     fn attached(&mut self, cgroup: CgroupId) -> StepResult<Attached> {
         let attached = self.cgroups.get(cgroup)?.cgroup.attached().map_err(backend_failed)?;
         let mode = attached.mode.map(|mode| match mode {
-            AttachMode::Single => Mode::Single,
-            AttachMode::Override => Mode::Override,
-            AttachMode::Multi => Mode::Multi,
+            kernel::AttachMode::Single => AttachMode::Single,
+            kernel::AttachMode::Override => AttachMode::Override,
+            kernel::AttachMode::Multi => AttachMode::Multi,
         });
         let known =
             |&id| self.id_of(id).ok_or_else(|| backend_failed("somebody else has attached a program"));

@@ -7,7 +7,7 @@ use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::attach::{Options, Position, Relative};
 use knobgate_hook::maps::MapMemory;
 use knobgate_hook::{
-    AccessMode, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError, Mode, OpenFile, Process,
+    AccessMode, AttachMode, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError, OpenFile, Process,
     ProcessId, ProgramFault, Rejection,
 };
 
@@ -263,14 +263,14 @@ impl Backend for ModelBackend {
         &mut self,
         cgroup: CgroupId,
         program: ProgramId,
-        mode: Mode,
+        mode: AttachMode,
         placement: &Placement,
     ) -> StepResult<()> {
         let (cgroup, program) = self.both(cgroup, program)?;
         let options = self.options(placement)?;
         let done = match (mode, placement.replaced) {
             (mode, None) => self.hook.attach(cgroup, program, mode, options),
-            (Mode::Multi, Some(old)) => {
+            (AttachMode::Multi, Some(old)) => {
                 self.hook.replace(cgroup, self.programs.get(old)?.id, program, options)
             }
             // BPF_F_REPLACE is not valid without BPF_F_ALLOW_MULTI.

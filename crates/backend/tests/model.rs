@@ -6,7 +6,7 @@ use knobgate_backend::{
     Attached, Backend, CgroupId, MapId, ModelBackend, Placement, RelativeTo, Request, StepError, Task,
 };
 use knobgate_bpf::{Assembler, MapDef, MapKind, Program, Reg, Size, helper_ids};
-use knobgate_hook::{AccessMode, Errno, Hook, Mode};
+use knobgate_hook::{AccessMode, AttachMode, Errno, Hook};
 
 fn model(cpus: u32) -> ModelBackend {
     ModelBackend::new(Hook::default(), cpus).expect("a new hook")
@@ -80,15 +80,20 @@ fn what_is_attached_is_listed_in_its_order() -> Result<(), StepError> {
     let mut model = model(1);
     let [one, two] = [model.load(&returning(1), None)?, model.load(&returning(1), None)?];
     let child = model.create_cgroup(CgroupId::SCRATCH, "child")?;
-    model.attach(child, one, Mode::Multi, &Placement::default())?;
+    model.attach(child, one, AttachMode::Multi, &Placement::default())?;
     let relative_to = Some(RelativeTo::Program(one));
     let before = Placement { before: true, relative_to, ..Placement::default() };
-    model.attach(child, two, Mode::Multi, &before)?;
-    let attached = Attached { mode: Some(Mode::Multi), programs: vec![two, one], revision: Some(3) };
+    model.attach(child, two, AttachMode::Multi, &before)?;
+    let attached = Attached { mode: Some(AttachMode::Multi), programs: vec![two, one], revision: Some(3) };
     assert_eq!(model.attached(child)?, attached);
     assert_eq!(model.effective(child)?, [two, one]);
     fails(
-        model.attach(child, one, Mode::Single, &Placement { replaced: Some(two), ..Placement::default() }),
+        model.attach(
+            child,
+            one,
+            AttachMode::Single,
+            &Placement { replaced: Some(two), ..Placement::default() },
+        ),
         Errno::EINVAL,
     );
     Ok(())

@@ -6,7 +6,7 @@ use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::program_list::{Link, ProgramOrLink, Slot};
 
-pub use crate::program_list::{Mode, Options, Position, Relative};
+pub use crate::program_list::{AttachMode, Options, Position, Relative};
 
 /// The most programs of one cgroup (`BPF_CGROUP_MAX_PROGS`).
 pub const MAX_PROGRAMS: usize = 64;
@@ -16,7 +16,7 @@ pub const MAX_PROGRAMS: usize = 64;
 #[non_exhaustive]
 pub struct Attached {
     /// The mode; `None` if nothing is attached.
-    pub mode: Option<Mode>,
+    pub mode: Option<AttachMode>,
     /// The programs, in the order of the list.
     pub programs: Vec<ProgramId>,
     /// The revision of the list: starts at 1, and grows with every change.
@@ -29,7 +29,7 @@ impl Cgroups {
         &mut self,
         id: CgroupId,
         program: ProgramId,
-        mode: Mode,
+        mode: AttachMode,
         replaced: Option<ProgramId>,
         options: Options,
     ) -> Result<(), Errno> {
@@ -53,7 +53,7 @@ impl Cgroups {
         }
         let link = LinkId(self.links.last_key_value().map_or(1, |(last, _)| last.0 + 1));
         self.links.insert(link, Link { cgroup: Some(id), program });
-        let inserted = self.insert(id, ProgramOrLink::Link(link), Mode::Multi, None, options);
+        let inserted = self.insert(id, ProgramOrLink::Link(link), AttachMode::Multi, None, options);
         if inserted.is_err() {
             self.links.remove(&link);
         }
@@ -74,12 +74,12 @@ impl Cgroups {
         list.check_revision(expected_revision)?;
         let index = match (list.mode, program) {
             (None, _) => return Err(Errno::ENOENT),
-            (Some(Mode::Multi), None) => return Err(Errno::EINVAL),
-            (Some(Mode::Multi), Some(program)) => {
+            (Some(AttachMode::Multi), None) => return Err(Errno::EINVAL),
+            (Some(AttachMode::Multi), Some(program)) => {
                 let attached = ProgramOrLink::Program(program);
                 list.slots.iter().position(|slot| slot.attached == attached).ok_or(Errno::ENOENT)?
             }
-            (Some(Mode::Single | Mode::Override), _) => 0,
+            (Some(AttachMode::Single | AttachMode::Override), _) => 0,
         };
         self.remove_slot(id, index)
     }
@@ -141,13 +141,13 @@ impl Cgroups {
         &mut self,
         id: CgroupId,
         attached: ProgramOrLink,
-        mode: Mode,
+        mode: AttachMode,
         replaced: Option<ProgramId>,
         Options { position, preorder, expected_revision }: Options,
     ) -> Result<(), Errno> {
         let list = &self.get(id)?.list;
         let has_side = !matches!(position, Position::Unspecified | Position::NoSide(_));
-        if replaced.is_some() && (mode != Mode::Multi || has_side) {
+        if replaced.is_some() && (mode != AttachMode::Multi || has_side) {
             return Err(Errno::EINVAL);
         }
         list.check_revision(expected_revision)?;
@@ -175,7 +175,7 @@ impl Cgroups {
     /// `hierarchy_allows_attach`: the nearest ancestor with programs decides.
     fn ancestors_allow(&self, id: CgroupId) -> bool {
         let nearest = self.upwards(id).skip(1).find_map(|(_, ancestor)| ancestor.list.mode);
-        nearest.is_none_or(|mode| mode != Mode::Single)
+        nearest.is_none_or(|mode| mode != AttachMode::Single)
     }
 
     /// The second part of `__cgroup_bpf_detach`: detaches the program at `index`.

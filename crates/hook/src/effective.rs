@@ -3,7 +3,7 @@
 
 use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
-use crate::program_list::{EffectiveProgram, Mode, ProgramList, ProgramOrLink, Slot};
+use crate::program_list::{AttachMode, EffectiveProgram, ProgramList, ProgramOrLink, Slot};
 
 impl Cgroups {
     /// Recomputes the effective programs of `id` and of its descendants.
@@ -20,7 +20,7 @@ impl Cgroups {
     fn lists(&self, id: CgroupId) -> impl Iterator<Item = (CgroupId, &ProgramList)> {
         let mut any = false;
         self.upwards(id).map(|(id, cgroup)| (id, &cgroup.list)).filter(move |(_, list)| {
-            let counts = !any || list.mode == Some(Mode::Multi);
+            let counts = !any || list.mode == Some(AttachMode::Multi);
             any |= counts && !list.slots.is_empty();
             counts
         })

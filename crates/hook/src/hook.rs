@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::access::{AccessResult, Request};
-use crate::attach::{Attached, Mode, Options};
+use crate::attach::{AttachMode, Attached, Options};
 use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::process::ProcessEntry;
@@ -190,7 +190,7 @@ impl Hook {
         &mut self,
         cgroup: CgroupId,
         program: ProgramId,
-        mode: Mode,
+        mode: AttachMode,
         options: Options,
     ) -> Result<(), Errno> {
         self.cgroups.attach(cgroup, program, mode, None, options)
@@ -208,7 +208,7 @@ impl Hook {
         program: ProgramId,
         options: Options,
     ) -> Result<(), Errno> {
-        self.cgroups.attach(cgroup, program, Mode::Multi, Some(old), options)
+        self.cgroups.attach(cgroup, program, AttachMode::Multi, Some(old), options)
     }
 
     /// Detaches a program that was attached without a link (`BPF_PROG_DETACH`): in multi mode `program`, in the other modes

@@ -100,7 +100,7 @@ mod typed_map;
 mod verifier;
 
 pub use access::AccessResult;
-pub use attach::Mode;
+pub use attach::AttachMode;
 pub use cgroup_storage::CgroupStorage;
 pub use error::Error;
 pub use handler::{Handler, WritesStrict};

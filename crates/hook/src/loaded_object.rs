@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use knobgate_bpf::{Object, ObjectError, ObjectVariable};
 
-use crate::attach::{Mode, Options};
+use crate::attach::{AttachMode, Options};
 use crate::maps::{FromBytes, ToBytes};
 use crate::source_line::source_line;
 use crate::{CgroupId, Error, Hook, LoadOptions, LoadedProgram, Map, ProgramId, Rejection};
@@ -57,7 +57,7 @@ impl Hook {
         self.load_programs(&Object::read(object)?)
     }
 
-    /// Attaches the program `name` of an object to `cgroup`, after those that are there ([`Mode::Multi`]). To attach it in
+    /// Attaches the program `name` of an object to `cgroup`, after those that are there ([`AttachMode::Multi`]). To attach it in
     /// another way, use [`Hook::attach`] or [`Hook::link`] with [`LoadedObject::program`].
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Hook {
         name: &str,
     ) -> Result<(), Error> {
         let program = object.program(name)?;
-        self.attach(cgroup, program, Mode::Multi, Options::default())
+        self.attach(cgroup, program, AttachMode::Multi, Options::default())
             .map_err(|errno| Error::Attach { program: name.to_owned(), errno })
     }
 

@@ -5,7 +5,7 @@ use crate::ids::{CgroupId, LinkId, ProgramId};
 
 /// How a program is attached (`BPF_F_ALLOW_OVERRIDE`, `BPF_F_ALLOW_MULTI`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum AttachMode {
     /// One program, and none at descendant cgroups (no flag).
     Single,
     /// One program, in effect where descendant cgroups have none (`BPF_F_ALLOW_OVERRIDE`).
@@ -61,7 +61,7 @@ pub struct Options {
 #[derive(Debug)]
 pub(crate) struct ProgramList {
     /// `None` if and only if there are no slots.
-    pub(crate) mode: Option<Mode>,
+    pub(crate) mode: Option<AttachMode>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) revision: u64,
 }
@@ -118,10 +118,10 @@ impl ProgramList {
     pub(crate) fn slot_to_replace(
         &self,
         attached: ProgramOrLink,
-        mode: Mode,
+        mode: AttachMode,
         replaced: Option<ProgramId>,
     ) -> Result<Option<usize>, Errno> {
-        if mode != Mode::Multi {
+        if mode != AttachMode::Multi {
             return Ok((!self.slots.is_empty()).then_some(0));
         }
         let at = |wanted: ProgramOrLink| self.slots.iter().position(|slot| slot.attached == wanted);

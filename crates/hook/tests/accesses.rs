@@ -6,7 +6,7 @@ use knobgate_hook::attach::Options;
 use knobgate_hook::handler::custom::Call;
 use knobgate_hook::handler::{Custom, HandlerEnv};
 use knobgate_hook::{
-    AccessMode, Credentials, Errno, Hook, Invocation, Knob, Knobs, Mode, Process, ProcessId, Profile,
+    AccessMode, AttachMode, Credentials, Errno, Hook, Invocation, Knob, Knobs, Process, ProcessId, Profile,
 };
 
 const DOMAIN: &str = "kernel/domainname";
@@ -23,7 +23,7 @@ fn with_profile(profile: Profile, programs: Vec<Verdict>) -> (Hook, ProcessId) {
     let cgroup = hook.create_cgroup(hook.root(), "g").unwrap();
     for program in programs {
         let program = hook.load(program);
-        hook.attach(cgroup, program, Mode::Multi, Options::default()).unwrap();
+        hook.attach(cgroup, program, AttachMode::Multi, Options::default()).unwrap();
     }
     let process = hook.spawn(cgroup, Process::default()).unwrap();
     (hook, process)

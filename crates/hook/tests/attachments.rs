@@ -1,7 +1,7 @@
 //! Attaching, replacing and detaching, and the effective programs.
 
 use knobgate_hook::attach::{MAX_PROGRAMS, Options, Position, Relative};
-use knobgate_hook::{CgroupId, Errno, Hook, Invocation, Knobs, LinkId, Mode, Profile, ProgramId};
+use knobgate_hook::{AttachMode, CgroupId, Errno, Hook, Invocation, Knobs, LinkId, Profile, ProgramId};
 
 /// A hook with the cgroups `g`, `g/p` and `g/p/c`, and programs `a`, `b`, and so on.
 struct World {
@@ -26,7 +26,13 @@ impl World {
         self.programs[letter as usize - 'a' as usize]
     }
 
-    fn attach(&mut self, cgroup: CgroupId, letter: char, mode: Mode, options: Options) -> Result<(), Errno> {
+    fn attach(
+        &mut self,
+        cgroup: CgroupId,
+        letter: char,
+        mode: AttachMode,
+        options: Options,
+    ) -> Result<(), Errno> {
         self.hook.attach(cgroup, self.program(letter), mode, options)
     }
 
@@ -34,7 +40,7 @@ impl World {
     fn multi(&mut self, cgroup: CgroupId, letters: &str) {
         for letter in letters.chars() {
             let options = Options { preorder: letter.is_ascii_uppercase(), ..Options::default() };
-            self.attach(cgroup, letter.to_ascii_lowercase(), Mode::Multi, options).unwrap();
+            self.attach(cgroup, letter.to_ascii_lowercase(), AttachMode::Multi, options).unwrap();
         }
     }
 
@@ -117,21 +123,21 @@ fn what_is_attached_is_not_unloaded() {
 fn override_yields_to_descendants_and_single_forbids_them() {
     let mut world = world("6.18");
     let (g, p, c) = (world.g, world.p, world.c);
-    world.attach(g, 'a', Mode::Override, Options::default()).unwrap();
+    world.attach(g, 'a', AttachMode::Override, Options::default()).unwrap();
     assert_eq!(world.effective(c), "a");
     world.multi(c, "b");
     assert_eq!((world.effective(p).as_str(), world.effective(c).as_str()), ("a", "b"));
     // A second one takes the place of the first; it cannot change the mode.
-    world.attach(g, 'c', Mode::Override, Options::default()).unwrap();
+    world.attach(g, 'c', AttachMode::Override, Options::default()).unwrap();
     assert_eq!(world.direct(g), "c");
-    assert_eq!(world.attach(g, 'd', Mode::Multi, Options::default()), Err(Errno::EPERM));
+    assert_eq!(world.attach(g, 'd', AttachMode::Multi, Options::default()), Err(Errno::EPERM));
     // It is detached by any name, and none.
     world.hook.detach(g, None, None).unwrap();
     assert_eq!(world.hook.detach(g, None, None), Err(Errno::ENOENT));
     assert_eq!(world.hook.attached(g).unwrap().mode, None);
 
-    world.attach(p, 'a', Mode::Single, Options::default()).unwrap();
-    assert_eq!(world.attach(c, 'd', Mode::Multi, Options::default()), Err(Errno::EPERM));
+    world.attach(p, 'a', AttachMode::Single, Options::default()).unwrap();
+    assert_eq!(world.attach(c, 'd', AttachMode::Multi, Options::default()), Err(Errno::EPERM));
     let linked = world.hook.link(c, world.program('d'), Options::default());
     assert_eq!(linked, Err(Errno::EPERM));
     // What was there before stays.
@@ -143,7 +149,7 @@ fn a_program_is_attached_once_and_linked_any_number_of_times() {
     let mut world = world("6.18");
     let (g, c) = (world.g, world.c);
     world.multi(g, "a");
-    assert_eq!(world.attach(g, 'a', Mode::Multi, Options::default()), Err(Errno::EINVAL));
+    assert_eq!(world.attach(g, 'a', AttachMode::Multi, Options::default()), Err(Errno::EINVAL));
     let link = world.link(g, 'a');
     world.link(g, 'a');
     assert_eq!(world.effective(c), "aaa");
@@ -161,10 +167,10 @@ fn a_cgroup_has_room_for_64() {
     let mut world = world("6.18");
     let g = world.g;
     for index in 0..MAX_PROGRAMS {
-        world.hook.attach(g, world.programs[index], Mode::Multi, Options::default()).unwrap();
+        world.hook.attach(g, world.programs[index], AttachMode::Multi, Options::default()).unwrap();
     }
     let more = world.programs[MAX_PROGRAMS];
-    assert_eq!(world.hook.attach(g, more, Mode::Multi, Options::default()), Err(Errno::E2BIG));
+    assert_eq!(world.hook.attach(g, more, AttachMode::Multi, Options::default()), Err(Errno::E2BIG));
     assert_eq!(world.hook.replace(g, world.programs[0], more, Options::default()), Err(Errno::E2BIG));
 }
 
@@ -175,24 +181,24 @@ fn positions_say_where_and_revisions_whether() {
     let before = |letter: ProgramId| at(Position::Before(Relative::Program(letter)));
     world.multi(g, "ab");
     let (a, b, z) = (world.program('a'), world.program('b'), world.program('z'));
-    world.attach(g, 'c', Mode::Multi, before(b)).unwrap();
-    world.attach(g, 'd', Mode::Multi, at(Position::After(Relative::Program(a)))).unwrap();
-    world.attach(g, 'e', Mode::Multi, at(Position::First)).unwrap();
-    world.attach(g, 'f', Mode::Multi, at(Position::Last)).unwrap();
+    world.attach(g, 'c', AttachMode::Multi, before(b)).unwrap();
+    world.attach(g, 'd', AttachMode::Multi, at(Position::After(Relative::Program(a)))).unwrap();
+    world.attach(g, 'e', AttachMode::Multi, at(Position::First)).unwrap();
+    world.attach(g, 'f', AttachMode::Multi, at(Position::Last)).unwrap();
     assert_eq!(world.direct(g), "eadcbf");
-    assert_eq!(world.attach(g, 'g', Mode::Multi, before(z)), Err(Errno::ENOENT));
+    assert_eq!(world.attach(g, 'g', AttachMode::Multi, before(z)), Err(Errno::ENOENT));
     let preorder = Options { preorder: true, ..before(b) };
-    assert_eq!(world.attach(g, 'g', Mode::Multi, preorder), Err(Errno::EINVAL));
+    assert_eq!(world.attach(g, 'g', AttachMode::Multi, preorder), Err(Errno::EINVAL));
     let link = world.link(g, 'h');
     let by_link = at(Position::Before(Relative::Link(link)));
-    assert_eq!(world.attach(g, 'g', Mode::Multi, by_link), Err(Errno::EINVAL));
+    assert_eq!(world.attach(g, 'g', AttachMode::Multi, by_link), Err(Errno::EINVAL));
     world.hook.link(g, world.program('g'), by_link).unwrap();
     assert_eq!(world.direct(g), "eadcbfgh");
 
     let revision = world.hook.attached(g).unwrap().revision;
     assert_eq!(revision, 9);
     let stale = Options { expected_revision: Some(revision - 1), ..Options::default() };
-    assert_eq!(world.attach(g, 'i', Mode::Multi, stale), Err(Errno::ESTALE));
+    assert_eq!(world.attach(g, 'i', AttachMode::Multi, stale), Err(Errno::ESTALE));
     assert_eq!(world.hook.detach(g, Some(a), Some(revision - 1)), Err(Errno::ESTALE));
     world.hook.detach(g, Some(a), Some(revision)).unwrap();
     assert_eq!(world.hook.attached(g).unwrap().revision, revision + 1);
@@ -215,9 +221,13 @@ fn kernels_reject_options_that_they_do_not_know() {
         let mut world = world(profile);
         let (g, a) = (world.g, world.program('a'));
         assert_eq!(world.hook.link(g, a, Options::default()).is_ok(), links, "{profile}");
-        assert_eq!(world.attach(g, 'b', Mode::Multi, preorder).is_ok(), preorders, "{profile}");
+        assert_eq!(world.attach(g, 'b', AttachMode::Multi, preorder).is_ok(), preorders, "{profile}");
         assert_eq!(world.hook.link(g, a, preorder).is_ok(), positions, "{profile}");
-        assert_eq!(world.attach(g, 'c', Mode::Multi, at(Position::First)).is_ok(), positions, "{profile}");
+        assert_eq!(
+            world.attach(g, 'c', AttachMode::Multi, at(Position::First)).is_ok(),
+            positions,
+            "{profile}"
+        );
         // Kernels without attach positions ignore a relative program of a link.
         let no_side = at(Position::NoSide(Relative::Program(a)));
         let link = world.hook.link(g, a, no_side);
@@ -226,7 +236,7 @@ fn kernels_reject_options_that_they_do_not_know() {
             let no_side = at(Position::NoSide(Relative::Link(link)));
             assert_eq!(world.hook.link(g, a, no_side), Err(Errno::EINVAL), "{profile}: it has a flag");
         }
-        assert_eq!(world.attach(g, 'd', Mode::Multi, no_side), Err(Errno::EINVAL), "{profile}");
+        assert_eq!(world.attach(g, 'd', AttachMode::Multi, no_side), Err(Errno::EINVAL), "{profile}");
     }
 }
 
@@ -257,7 +267,7 @@ fn removing_a_cgroup_detaches_its_programs() {
     world.hook.remove_cgroup(c).unwrap();
     assert_eq!(world.hook.cgroup_of_link(link), None);
     assert_eq!(world.hook.update_link(link, world.program('b'), None), Err(Errno::ENOLINK));
-    assert_eq!(world.attach(c, 'b', Mode::Multi, Options::default()), Err(Errno::ENOENT));
+    assert_eq!(world.attach(c, 'b', AttachMode::Multi, Options::default()), Err(Errno::ENOENT));
     // A new cgroup of that name inherits, and has nothing of the old one.
     world.multi(g, "d");
     let again = world.hook.create_cgroup(p, "c").unwrap();

@@ -2,7 +2,7 @@
 
 use knobgate_bpf::{Assembler, Program, Reg, Size, write_object};
 use knobgate_hook::Invocation;
-use knobgate_hook::attach::{Mode, Options};
+use knobgate_hook::attach::{AttachMode, Options};
 use knobgate_hook::prelude::*;
 
 const WATCH: &[u8] = include_bytes!("../../../examples/objects/watch.bpf.o");
@@ -16,7 +16,7 @@ fn attach(
     program: impl Fn(&mut Invocation<'_>) -> u64 + Send + Sync + 'static,
 ) -> Result<ProgramId, Error> {
     let program = hook.load(program);
-    hook.attach(hook.root(), program, Mode::Multi, Options::default())?;
+    hook.attach(hook.root(), program, AttachMode::Multi, Options::default())?;
     Ok(program)
 }
 

@@ -3,7 +3,7 @@
 use knobgate_backend::CgroupId;
 use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Compiled, Degradation};
-use knobgate_hook::{Mode, Profile, WritesStrict};
+use knobgate_hook::{AttachMode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
 
 use crate::id::Id;
@@ -155,7 +155,7 @@ pub(crate) struct Attachment {
     pub(crate) program: usize,
     pub(crate) cgroup: usize,
     /// The mode without a link; `None`: by a link.
-    pub(crate) mode: Option<Mode>,
+    pub(crate) mode: Option<AttachMode>,
     pub(crate) flags: Flags,
     /// The attachment that its position is relative to, or that it replaces.
     pub(crate) anchor: Option<usize>,

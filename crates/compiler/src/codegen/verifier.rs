@@ -69,7 +69,8 @@ pub(super) fn jump_if_taken(asm: &mut Assembler, target: Label, taken: bool) {
 
 /// Zeroes 8 bytes at each of `offsets` from `base`, from R1, which becomes 0.
 ///
-/// Before 6.3, `check_stack_write_fixed_off` does not know what `BPF_ST` stores, not even a zero.
+/// Without commit ecdf985d7615 ("bpf: track immediate values written to stack by BPF_ST instruction"), which is in 6.3, 6.1.36,
+/// 5.15.120 and 5.10.186, `check_stack_write_fixed_off` does not know what `BPF_ST` stores, not even a zero.
 pub(super) fn zero_through_register(asm: &mut Assembler, base: Reg, offsets: impl IntoIterator<Item = i16>) {
     asm.mov(R1, 0);
     for offset in offsets {

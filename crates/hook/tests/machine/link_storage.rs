@@ -4,8 +4,8 @@ use knobgate_bpf::{AluOp, Assembler, MapKind, Program, Reg, Size, TailCall, help
 use knobgate_hook::attach::Options;
 use knobgate_hook::machine::Reason;
 use knobgate_hook::{
-    CgroupId, Errno, Fault, Hook, Knobs, LinkId, LoadOptions, LoadedProgram, Map, Mode, Process, Profile,
-    ProgramFault, ProgramId, Rejection,
+    AttachMode, CgroupId, Errno, Fault, Hook, Knobs, LinkId, LoadOptions, LoadedProgram, Map, Process,
+    Profile, ProgramFault, ProgramId, Rejection,
 };
 
 use super::{allow, map, program};
@@ -147,7 +147,7 @@ fn attaching_again_and_replacing_without_a_link_allocate_storage() {
         let mut world = World::new(profile);
         let (none, new) = (world.counting(None), world.counting(Some(&map)));
         let link = world.link(none);
-        world.hook.attach(world.a, none, Mode::Multi, Options::default()).expect("multi mode both");
+        world.hook.attach(world.a, none, AttachMode::Multi, Options::default()).expect("multi mode both");
         world.hook.replace(world.a, none, new, Options::default()).expect("it is there");
         world.read().expect("runs");
         let _added = world.link(new);

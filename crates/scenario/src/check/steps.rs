@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate_backend::ACCESS_MAX;
 use knobgate_bpf::{Features, MapKind};
-use knobgate_hook::Mode;
+use knobgate_hook::AttachMode;
 
 use super::setting::{can_list, cgroup_path, knob_name};
 use crate::bytes::Bytes;
@@ -225,9 +225,9 @@ impl Checked {
         }
         let mode = match attach.mode {
             ModeDocument::Link => None,
-            ModeDocument::Single => Some(Mode::Single),
-            ModeDocument::Override => Some(Mode::Override),
-            ModeDocument::Multi => Some(Mode::Multi),
+            ModeDocument::Single => Some(AttachMode::Single),
+            ModeDocument::Override => Some(AttachMode::Override),
+            ModeDocument::Multi => Some(AttachMode::Multi),
         };
         // An attachment with errors is recorded as well, so that references to it are not reported.
         self.attachments.push(Attachment {

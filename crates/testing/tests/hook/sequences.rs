@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use knobgate_backend::{Backend, CgroupId, LinkId, Placement, ProgramId, RelativeTo, StepResult};
 use knobgate_bpf::{Insn, Program, Reg, Width};
-use knobgate_hook::{Knobs, Mode};
+use knobgate_hook::{AttachMode, Knobs};
 use knobgate_testing::{Both, Random};
 
 /// The tree: the parent of each cgroup, by its index in this list; the first ones are children of the scratch cgroup.
@@ -60,16 +60,16 @@ fn fill() -> Result<(), String> {
         let program = sequence.both.must(|backend| backend.load(&allowing("filling"), None))?;
         let _ = sequence
             .both
-            .step(|backend| backend.attach(cgroup, program, Mode::Multi, &Placement::default()))?;
+            .step(|backend| backend.attach(cgroup, program, AttachMode::Multi, &Placement::default()))?;
         programs.push(program);
     }
     let replacing = Placement { replaced: Some(programs[0]), ..Placement::default() };
     let last = programs[69];
     // This fails as well, because the kernel counts before it looks for what is replaced.
-    let _ = sequence.both.step(|backend| backend.attach(cgroup, last, Mode::Multi, &replacing))?;
+    let _ = sequence.both.step(|backend| backend.attach(cgroup, last, AttachMode::Multi, &replacing))?;
     sequence.compare()?;
     sequence.both.must(|backend| backend.detach(cgroup, programs[1]))?;
-    sequence.both.must(|backend| backend.attach(cgroup, last, Mode::Multi, &replacing))?;
+    sequence.both.must(|backend| backend.attach(cgroup, last, AttachMode::Multi, &replacing))?;
     sequence.compare()
 }
 
@@ -155,7 +155,13 @@ impl Sequence {
         program: ProgramId,
         other: ProgramId,
     ) -> Result<(), String> {
-        let mode = random.pick(&[Mode::Single, Mode::Override, Mode::Multi, Mode::Multi, Mode::Multi]);
+        let mode = random.pick(&[
+            AttachMode::Single,
+            AttachMode::Override,
+            AttachMode::Multi,
+            AttachMode::Multi,
+            AttachMode::Multi,
+        ]);
         let replaces = random.one_in(5);
         let beside_link = self.links.first().filter(|_| random.one_in(8));
         let mut placement = Placement::default();

@@ -4,7 +4,7 @@ use knobgate_backend::{
     ACCESS_MAX, Backend, CgroupId, FileId, LinkId, MapId, Placement, Request, StepError, StepResult, Task,
 };
 use knobgate_bpf::{Insn, MapDef, MapKind, Program, Reg, Width};
-use knobgate_hook::{AccessMode, Errno, Knobs, Mode};
+use knobgate_hook::{AccessMode, AttachMode, Errno, Knobs};
 use knobgate_testing::{Both, profile};
 
 const SCRATCH: CgroupId = CgroupId::SCRATCH;
@@ -68,7 +68,7 @@ const FAILING: &[(&str, Errno, Steps<()>)] = &[
     ("unloading no program", Errno::EBADF, |backend| backend.unload(no())),
     ("unloading a program that is attached", Errno::EBUSY, |backend| {
         let program = backend.load(&returning(1), None)?;
-        backend.attach(SCRATCH, program, Mode::Multi, &Placement::default())?;
+        backend.attach(SCRATCH, program, AttachMode::Multi, &Placement::default())?;
         backend.unload(program)
     }),
     ("unloading a program that is linked", Errno::EBUSY, |backend| {
@@ -78,7 +78,7 @@ const FAILING: &[(&str, Errno, Steps<()>)] = &[
         backend.unload(program)
     }),
     ("attaching no program", Errno::EBADF, |backend| {
-        backend.attach(SCRATCH, no(), Mode::Multi, &Placement::default())
+        backend.attach(SCRATCH, no(), AttachMode::Multi, &Placement::default())
     }),
     ("detaching a program that is not attached", Errno::ENOENT, |backend| {
         let program = backend.load(&returning(1), None)?;
@@ -202,7 +202,7 @@ const OTHERS: &[(&str, Steps<String>)] = &[
     }),
     ("a program that was not unloaded still denies", |backend| {
         let denying = backend.load(&returning(0), None)?;
-        backend.attach(SCRATCH, denying, Mode::Multi, &Placement::default())?;
+        backend.attach(SCRATCH, denying, AttachMode::Multi, &Placement::default())?;
         let failed = errno(backend.unload(denying))?;
         let denied = backend.access_knob(SCRATCH, DOMAIN, READ, 0, false)?;
         backend.detach(SCRATCH, denying)?;
