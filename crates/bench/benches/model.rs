@@ -6,7 +6,7 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use knobgate_bench::PolicyText;
-use knobgate_bpf::{AluOp, Assembler, Cond, Program, Reg, Size, encode};
+use knobgate_bpf::{AluOp, Assembler, Cond, MapDef, Program, Reg, Size, encode, helper_ids};
 use knobgate_hook::attach::Options;
 use knobgate_hook::{Hook, Invocation, LoadOptions, LoadedProgram, Process, Profile, RunOptions, Task};
 use rbpf::EbpfVmNoData;
@@ -47,7 +47,7 @@ fn hook(policy: &PolicyText) -> (Hook, knobgate_hook::ProcessId) {
     let compiled =
         knobgate_compiler::compile(&policy.parsed(), &hook.profile().features()).expect("it compiles");
     let program = LoadedProgram::load(&compiled.program, hook.profile(), &LoadOptions::default());
-    let program = hook.load_shared(Arc::new(program.expect("it is admitted")));
+    let program = hook.load_shared(Arc::new(program.expect("it is accepted")));
     let cgroup = hook.create_cgroup(hook.root(), "bench").expect("a cgroup");
     hook.link(cgroup, program, Options::default()).expect("a link");
     let process = hook.spawn(cgroup, Process::default()).expect("a process");
@@ -62,7 +62,7 @@ fn ours(bencher: Bencher<'_, '_>, what: &Loop) {
         name: "bench".to_owned(),
         ..Program::from((what.assemble)().finish(false).expect("short"))
     };
-    let program = LoadedProgram::load(&program, &profile, &LoadOptions::default()).expect("it is admitted");
+    let program = LoadedProgram::load(&program, &profile, &LoadOptions::default()).expect("it is accepted");
     let task = Task::default();
     bencher.counter(what.insns()).bench(|| {
         let mut access = Invocation::read("net/core/somaxconn", b"4096\n", &task, &profile);
@@ -78,6 +78,53 @@ fn rbpf(bencher: Bencher<'_, '_>, what: &Loop) {
     bencher.counter(what.insns()).bench_local(|| {
         assert_eq!(machine.execute_program().expect("no error"), 1);
     });
+}
+
+/// Calls of a helper per second.
+#[divan::bench(args = [Called::GetCurrentUidGid, Called::GetCurrentComm, Called::ArrayLookup])]
+fn helpers(bencher: Bencher<'_, '_>, called: Called) {
+    let profile = Profile::LINUX_6_18;
+    let program = called.program();
+    let program = LoadedProgram::load(&program, &profile, &LoadOptions::default()).expect("it is accepted");
+    let task = Task::default();
+    bencher.counter(ItemsCount::new(ROUNDS as usize)).bench(|| {
+        let mut access = Invocation::read("net/core/somaxconn", b"4096\n", &task, &profile);
+        assert_eq!(program.run(&mut access, &mut RunOptions::default()).expect("no fault"), 1);
+    });
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Called {
+    GetCurrentUidGid,
+    GetCurrentComm,
+    ArrayLookup,
+}
+
+impl Called {
+    fn program(self) -> Program {
+        let body = |asm: &mut Assembler| match self {
+            Self::GetCurrentUidGid => asm.call_helper(helper_ids::GET_CURRENT_UID_GID),
+            Self::GetCurrentComm => {
+                asm.mov(Reg::R1, Reg::R10);
+                asm.alu(AluOp::Add, Reg::R1, -16);
+                asm.mov(Reg::R2, 16);
+                asm.call_helper(helper_ids::GET_CURRENT_COMM);
+            }
+            Self::ArrayLookup => {
+                asm.store(Size::U32, Reg::R10, -4, Reg::R7);
+                asm.load_map(Reg::R1, 0);
+                asm.mov(Reg::R2, Reg::R10);
+                asm.alu(AluOp::Add, Reg::R2, -4);
+                asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+            }
+        };
+        let asm = counted(Reg::R6, |asm| asm.mov(Reg::R7, 0), body);
+        let maps = match self {
+            Self::ArrayLookup => vec![MapDef { frozen: false, ..MapDef::frozen_value("array", vec![0; 8]) }],
+            _ => Vec::new(),
+        };
+        Program { name: "bench".to_owned(), maps, ..Program::from(asm.finish(false).expect("short")) }
+    }
 }
 
 /// A loop that both can run.
@@ -125,14 +172,18 @@ fn memory() -> Assembler {
 
 /// Goes round with r1 as the counter, and returns 1.
 fn rounds(body: impl Fn(&mut Assembler)) -> Assembler {
+    counted(Reg::R1, |asm| asm.mov(Reg::R2, 7), body)
+}
+
+fn counted(counter: Reg, start: impl Fn(&mut Assembler), body: impl Fn(&mut Assembler)) -> Assembler {
     let mut asm = Assembler::new();
-    asm.mov(Reg::R1, 0);
-    asm.mov(Reg::R2, 7);
+    asm.mov(counter, 0);
+    start(&mut asm);
     let again = asm.new_label();
     asm.bind(again);
     body(&mut asm);
-    asm.alu(AluOp::Add, Reg::R1, 1);
-    asm.jump_if(Cond::Lt, Reg::R1, ROUNDS, again);
+    asm.alu(AluOp::Add, counter, 1);
+    asm.jump_if(Cond::Lt, counter, ROUNDS, again);
     asm.mov(Reg::R0, 1);
     asm.exit();
     asm

@@ -16,7 +16,7 @@ impl CgroupStorage {
     pub fn of<'m>(maps: impl IntoIterator<Item = &'m Map>) -> Self {
         let mut storage = Self::default();
         for map in maps {
-            match map.state().def().kind {
+            match map.def().kind {
                 MapKind::CgroupStorage => storage.shared = Some(map.clone()),
                 MapKind::PercpuCgroupStorage => storage.per_cpu = Some(map.clone()),
                 _ => {}

@@ -31,7 +31,13 @@ pub(crate) use state::{ArrayProgram, MapState};
 
 /// A map. Clones are the same map.
 #[derive(Debug, Clone)]
-pub struct Map(Arc<Mutex<MapState>>);
+pub struct Map(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    def: Arc<MapDef>,
+    state: Mutex<MapState>,
+}
 
 impl Map {
     /// A map as `def` describes it, with its contents, on a machine with one CPU.
@@ -63,7 +69,7 @@ impl Map {
         for (key, value) in &def.contents {
             state.update(key, value, ANY, None)?;
         }
-        Ok(Self(Arc::new(Mutex::new(state))))
+        Ok(Self(Arc::new(Shared { def: state.def().clone(), state: Mutex::new(state) })))
     }
 
     /// How many bytes an empty map takes on a machine with `cpus` CPUs. No map takes more than a GiB, including its
@@ -73,8 +79,9 @@ impl Map {
     }
 
     /// The definition of the map, without contents.
-    pub fn def(&self) -> MapDef {
-        self.state().def().clone()
+    #[inline]
+    pub fn def(&self) -> &MapDef {
+        &self.0.def
     }
 
     /// The value under `key`: `BPF_MAP_LOOKUP_ELEM`. Of a trie, the one of the longest prefix; of a per-CPU kind, the
@@ -91,8 +98,7 @@ impl Map {
     ///
     /// As the kernel's.
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
-        let mut state = self.state();
-        if state.def().frozen { Err(MapError::Frozen) } else { state.update(key, value, flags, None) }
+        if self.def().frozen { Err(MapError::Frozen) } else { self.state().update(key, value, flags, None) }
     }
 
     /// Removes the entry under `key`: `BPF_MAP_DELETE_ELEM`.
@@ -101,8 +107,7 @@ impl Map {
     ///
     /// As the kernel's; entries of arrays cannot be removed.
     pub fn delete(&self, key: &[u8]) -> Result<(), MapError> {
-        let mut state = self.state();
-        if state.def().frozen { Err(MapError::Frozen) } else { state.delete(key) }
+        if self.def().frozen { Err(MapError::Frozen) } else { self.state().delete(key) }
     }
 
     /// All entries in the order of their keys: by index, or by bytes. Those of a queue or a stack have no keys and are
@@ -139,6 +144,6 @@ impl Map {
     /// The state. The lock must not outlive the instruction of a program that uses it.
     #[inline]
     pub(crate) fn state(&self) -> MutexGuard<'_, MapState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

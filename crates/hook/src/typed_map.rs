@@ -44,7 +44,8 @@ impl Map {
         if def.kind.is_per_cpu() {
             bytes.resize(size.next_multiple_of(8), 0);
         }
-        self.update(&self.key(&key)?, &bytes, ANY).map_err(|error| Error::Map { map: def.name, error })
+        self.update(&self.key(&key)?, &bytes, ANY)
+            .map_err(|error| Error::Map { map: def.name.clone(), error })
     }
 
     fn key<K: ToBytes>(&self, key: &K) -> Result<Vec<u8>, Error> {

@@ -156,4 +156,13 @@ mod tests {
             assert_eq!(implementation(helper.id).is_some(), helper.proto.is_some(), "{}", helper.name);
         }
     }
+
+    #[test]
+    fn the_helpers_whose_arguments_are_not_checked_have_none() {
+        for helper in Helper::ALL {
+            if let Some(Implementation::Number(_)) = implementation(helper.id) {
+                assert!(helper.args().is_empty(), "{}", helper.name);
+            }
+        }
+    }
 }

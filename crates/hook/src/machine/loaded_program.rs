@@ -80,7 +80,7 @@ impl LoadedProgram {
         };
         let shape = |def: &MapDef| (def.kind, def.key_size, def.value_size, entries(def));
         let fit = program.maps.len() == maps.len()
-            && program.maps.iter().zip(&maps).all(|(def, map)| shape(def) == shape(&map.def()));
+            && program.maps.iter().zip(&maps).all(|(def, map)| shape(def) == shape(map.def()));
         if !fit {
             return Err(Rejection::OtherMaps);
         }
@@ -138,7 +138,7 @@ impl LoadedProgram {
 
     /// Its first map of this name.
     pub fn map(&self, name: &str) -> Option<&Map> {
-        self.0.maps.iter().find(|map| map.state().def().name == name)
+        self.0.maps.iter().find(|map| map.def().name == name)
     }
 
     /// The program at `index` of a program array.

@@ -2,7 +2,7 @@
 
 use std::sync::MutexGuard;
 
-use knobgate_bpf::Size;
+use knobgate_bpf::{MapDef, Size};
 
 use super::fault::Reason;
 use super::stack::Stack;
@@ -31,6 +31,12 @@ impl Memory {
     /// The state of a map, by its index in the run. The lock must not outlive the instruction.
     pub(crate) fn map(&self, map: u16) -> MutexGuard<'_, MapState> {
         self.maps[usize::from(map)].state()
+    }
+
+    /// The definition of a map, by its index in the run.
+    #[inline]
+    pub(crate) fn map_def(&self, map: u16) -> &MapDef {
+        self.maps[usize::from(map)].def()
     }
 
     /// A copy of the `len` bytes at `pointer`.
@@ -108,10 +114,10 @@ impl Memory {
         match region {
             Region::Stack => self.stack.write(offset, len).map(use_bytes),
             Region::MapValue { map, slot } => {
-                let mut state = self.map(map);
-                if state.def().is_read_only() {
+                if self.map_def(map).is_read_only() {
                     return Err(Reason::ReadOnly { region });
                 }
+                let mut state = self.map(map);
                 let value = state.value_mut(slot).unwrap_or_default();
                 within(region, offset, len, value.len()).map(|range| use_bytes(&mut value[range]))
             }

@@ -22,7 +22,7 @@ pub(crate) trait ArrayProgram: Any + Debug + Send + Sync {
 
 #[derive(Debug)]
 pub(crate) struct MapState {
-    def: MapDef,
+    def: Arc<MapDef>,
     /// How many values each key has.
     cpus: u32,
     storage: Storage,
@@ -82,7 +82,7 @@ impl MapState {
             MapKind::CgroupArray => Storage::Cgroups(vec![None; count]),
             _ => return Err(MapError::Invalid),
         };
-        let mut state = Self { def, cpus, storage, share };
+        let mut state = Self { def: Arc::new(def), cpus, storage, share };
         state.adjust_memory()?;
         Ok(state)
     }
@@ -118,7 +118,7 @@ impl MapState {
         }
     }
 
-    pub(crate) fn def(&self) -> &MapDef {
+    pub(super) fn def(&self) -> &Arc<MapDef> {
         &self.def
     }
 

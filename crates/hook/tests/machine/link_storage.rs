@@ -39,7 +39,7 @@ impl World {
             asm.store(Size::U64, Reg::R0, 0, Reg::R1);
         }
         allow(&mut asm);
-        let defs = map.iter().map(|map| map.def()).collect();
+        let defs = map.iter().map(|map| map.def().clone()).collect();
         let maps = map.into_iter().cloned().collect();
         let loaded = LoadedProgram::load_with_maps(
             &program(asm, defs),

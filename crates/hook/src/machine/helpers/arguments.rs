@@ -62,7 +62,7 @@ impl<'r> Arguments<'r> {
         }
         match arg_type {
             ConstSize | ConstSizeOrZero => self.check_size(number, value.bits, arg_type == ConstSizeOrZero),
-            ConstMapPtr => self.check_map_kind(env.memory.map(self.map(number)).def().kind),
+            ConstMapPtr => self.check_map_kind(env.memory.map_def(self.map(number)).kind),
             _ => Ok(()),
         }
     }

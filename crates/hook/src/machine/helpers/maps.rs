@@ -10,20 +10,20 @@ use crate::{Errno, MapError};
 
 /// The key in r2.
 fn key(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<Vec<u8>> {
-    let size = env.memory.map(arguments.map(1)).def().key_size as usize;
+    let size = env.memory.map_def(arguments.map(1)).key_size as usize;
     env.memory.copy(arguments.pointer(2), size)
 }
 
 /// The value in this register.
 fn value(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize) -> HelperResult<Vec<u8>> {
-    let size = env.memory.map(arguments.map(1)).def().value_size as usize;
+    let size = env.memory.map_def(arguments.map(1)).value_size as usize;
     env.memory.copy(arguments.pointer(register), size)
 }
 
 /// The map in r1, which programs must be allowed to write.
 fn writable(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult<u16> {
     let map = arguments.map(1);
-    if env.memory.map(map).def().is_read_only() {
+    if env.memory.map_def(map).is_read_only() {
         return Err(Reason::ReadOnly { region: Region::Map(map) });
     }
     Ok(map)
@@ -88,7 +88,7 @@ fn allocated(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperRe
     let helper = arguments.helper.name;
     let own = &env.memory.maps[usize::from(map)];
     let Some(storage) = &env.invocation.storage else { return Ok(map) };
-    let MapDef { kind, value_size: size, .. } = own.def();
+    let MapDef { kind, value_size: size, .. } = *own.def();
     let Some(found) = storage.of_kind(kind) else {
         return Err(Reason::NoStorage { helper, kind: kind.name() });
     };
@@ -134,7 +134,7 @@ pub(super) fn push(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> He
 /// `bpf_map_pop_elem(map, value)`, `bpf_map_peek_elem(map, value)`: of an empty map, zeros and `ENOENT`.
 pub(super) fn pop(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (map, pointer) = (arguments.map(1), arguments.pointer(2));
-    let size = env.memory.map(map).def().value_size as usize;
+    let size = env.memory.map_def(map).value_size as usize;
     // The destination is checked before anything is taken out.
     env.memory.write(pointer, size, |buffer| buffer.fill(0))?;
     let remove = arguments.helper.id == helper_ids::MAP_POP_ELEM;

@@ -31,7 +31,7 @@ fn const_str(env: &HelperEnv<'_, '_>, arguments: &Arguments<'_>, register: usize
     let text = match pointer.region {
         Region::MapValue { map, slot } => {
             let state = env.memory.map(map);
-            let value = state.value(slot).filter(|_| state.def().frozen).unwrap_or_default();
+            let value = state.value(slot).filter(|_| env.memory.map_def(map).frozen).unwrap_or_default();
             let rest = value.get(pointer.bits as usize..).unwrap_or_default();
             rest.iter().position(|byte| *byte == 0).map(|end| rest[..end].to_vec())
         }

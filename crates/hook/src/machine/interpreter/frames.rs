@@ -120,7 +120,6 @@ impl Interpreter<'_, '_> {
         let Some(implementation) = helpers::implementation(helper.id) else {
             return Err(Reason::NoInstruction);
         };
-        let arguments = Arguments::check(&self.env, helper, &self.registers)?;
         // A `Result` that is put into another one is copied so soon after it is written that the processor has to wait.
         match implementation {
             Implementation::Number(function) => {
@@ -128,19 +127,23 @@ impl Interpreter<'_, '_> {
                 self.finish_helper(Value::number(number));
             }
             Implementation::Function(function) => {
+                let arguments = Arguments::check(&self.env, helper, &self.registers)?;
                 let value = function(&mut self.env, &arguments)?;
                 self.finish_helper(value);
             }
-            Implementation::Control(function) => match function(&self.env, &arguments) {
-                Control::Return(value) => self.finish_helper(value),
-                Control::TailCall { map, index } => self.tail_call(map, index),
-                Control::Loop { callback, count, context } => {
-                    self.call_back(Continuation::Loop { callback, index: 0, count, context })?;
+            Implementation::Control(function) => {
+                let arguments = Arguments::check(&self.env, helper, &self.registers)?;
+                match function(&self.env, &arguments) {
+                    Control::Return(value) => self.finish_helper(value),
+                    Control::TailCall { map, index } => self.tail_call(map, index),
+                    Control::Loop { callback, count, context } => {
+                        self.call_back(Continuation::Loop { callback, index: 0, count, context })?;
+                    }
+                    Control::ForEachMapElem { callback, map, context } => {
+                        self.for_each(callback, map, None, 0, context)?;
+                    }
                 }
-                Control::ForEachMapElem { callback, map, context } => {
-                    self.for_each(callback, map, None, 0, context)?;
-                }
-            },
+            }
         }
         Ok(())
     }
