@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::{AccessMode, AttachMode, Errno};
 use knobgate_kernel::{
-    self as kernel, Accessor, AttachPosition, CgroupError, Link, LoadError, LoadOptions, Map, ObjectError,
+    self as kernel, Accessor, AttachPosition, BpfObjectError, CgroupError, Link, LoadError, LoadOptions, Map,
     PROC_SYS, ProgramFd, RingBuffer, ScratchCgroup, create_map, link_create, link_detach, link_update,
     load_with_maps, possible_cpus, probe_cached, prog_attach, prog_detach,
 };
@@ -85,7 +85,7 @@ impl KernelBackend {
     /// # Errors
     ///
     /// The kernel does not list them.
-    pub fn count_effective(&self) -> Result<usize, ObjectError> {
+    pub fn count_effective(&self) -> Result<usize, BpfObjectError> {
         self.scratch.as_ref().map_or(Ok(0), |scratch| Ok(scratch.effective()?.len()))
     }
 
@@ -463,7 +463,7 @@ impl Backend for KernelBackend {
         let (map, def) = self.maps.get(map)?;
         check_updates(def)?;
         map.update(key, value).map_err(|error| match error {
-            ObjectError::WrongSize { .. } => Errno::EINVAL.into(),
+            BpfObjectError::WrongSize { .. } => Errno::EINVAL.into(),
             error => match error.os_error().and_then(io::Error::raw_os_error) {
                 Some(errno) => StepError::Errno(errno),
                 None => backend_failed(error),

@@ -38,15 +38,15 @@ pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
     let permitted = capabilities.is_none_or(Capabilities::can_load);
     let help = match error {
         LoadError::Rejected { .. } if !permitted => {
-            "; without CAP_PERFMON the verifier rejects programs that it otherwise accepts: run it as root"
+            "; without CAP_PERFMON the verifier rejects programs that it otherwise accepts: run knobgate as root"
         }
         LoadError::NotPermitted { .. }
             if capabilities.is_some_and(|one| !one.in_initial_user_namespace()) =>
         {
-            "; run it outside this container, or try the policy without the kernel: knobgate explain"
+            "; run knobgate outside this container, or try the policy without the kernel: knobgate explain"
         }
         LoadError::NotPermitted { .. } => {
-            "; run it as root, or try the policy without the kernel: knobgate explain"
+            "; run knobgate as root, or try the policy without the kernel: knobgate explain"
         }
         _ => "",
     };

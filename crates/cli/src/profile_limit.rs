@@ -7,5 +7,5 @@ use knobgate_policy::PolicyFile;
 
 /// The limit of the kernel that causes a degradation.
 pub(crate) fn profile_limit(degradation: Degradation, file: &PolicyFile, profile: &Profile) -> KernelLimit {
-    KernelLimit::new(degradation, file, &TargetKernel::Other(&profile.to_string()))
+    KernelLimit::new(degradation, &file.into(), &TargetKernel::Other(&profile.to_string()))
 }

@@ -140,13 +140,14 @@ impl ProgramSource {
         Hierarchy::find().map_err(|error| Failure::machine(&what).because(error))?;
         match self {
             Self::Policy(file) => {
-                let compiled = CompiledPolicy::compile(file).map_err(|error| compile_failure(file, error))?;
+                let compiled =
+                    CompiledPolicy::compile(&**file).map_err(|error| compile_failure(file, error))?;
                 let loaded = compiled.load().map_err(|error| load_failure(Failure::machine(what), error))?;
                 for limit in compiled.limits() {
                     output.warning(limit);
                 }
                 if file.policy().mode() == Mode::Audit {
-                    output.note(format!("{self} is in audit mode: it reports, but lets everything pass"));
+                    output.note(format!("{self} is in audit mode: it counts what it would deny or rewrite, and lets everything pass"));
                 }
                 Ok(loaded)
             }

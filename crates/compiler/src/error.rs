@@ -71,7 +71,7 @@ pub enum CompileError {
         rule: usize,
     },
     /// The rule has an operand that programs cannot get on this kernel.
-    #[error("this kernel gives programs of this type no `{operand}`")]
+    #[error("this kernel does not let cgroup/sysctl programs read `{operand}`")]
     NotOnThisKernel {
         /// The rule.
         rule: usize,

@@ -6,16 +6,16 @@ use crate::ir::Step;
 
 /// A policy with its text, which a program carries and to which its line information refers. It is the text of a file, or else
 /// the canonical text of the policy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PolicySource<'a> {
     policy: &'a Policy,
     text: Text<'a>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Text<'a> {
     File(&'a PolicyFile),
-    /// With the line of the default for reads. The default for writes, a blank line and the rules follow.
+    /// With the line of the default for reads.
     Canonical {
         source: Source,
         defaults: usize,
@@ -48,8 +48,32 @@ impl<'a> From<&'a Policy> for PolicySource<'a> {
 }
 
 impl<'a> PolicySource<'a> {
-    pub(crate) fn policy(&self) -> &'a Policy {
+    /// The policy.
+    pub fn policy(&self) -> &'a Policy {
         self.policy
+    }
+
+    /// The name of the text: that of the file, or of the policy.
+    pub fn name(&self) -> &str {
+        self.source().name()
+    }
+
+    /// The line of a rule in the text, counted from 1; `None` if there is no such rule.
+    pub fn rule_line(&self, rule: usize) -> Option<usize> {
+        match &self.text {
+            Text::File(file) => file.rule_line(rule),
+            Text::Canonical { defaults, .. } => {
+                (rule < self.policy.rules().len()).then_some(canonical_line(*defaults, rule))
+            }
+        }
+    }
+
+    /// The text of a rule; `None` if there is no such rule.
+    pub fn rule_text(&self, rule: usize) -> Option<&str> {
+        match &self.text {
+            Text::File(file) => file.rule_text(rule),
+            Text::Canonical { source, .. } => self.rule_line(rule).map(|line| source.line_text(line)),
+        }
     }
 
     /// The text and its name.
@@ -78,7 +102,7 @@ impl<'a> PolicySource<'a> {
             },
             Text::Canonical { source, defaults } => {
                 let line = match step {
-                    Step::Rule { rule, .. } | Step::NameTooLong { rule } => defaults + 3 + rule,
+                    Step::Rule { rule, .. } | Step::NameTooLong { rule } => canonical_line(*defaults, rule),
                     Step::Default(kind) => defaults + kind as usize,
                 };
                 Place { line, column: 1, text: source.line_text(line) }
@@ -90,6 +114,11 @@ impl<'a> PolicySource<'a> {
         let (line, column) = self.source().line_column(offset);
         Place { line, column, text: self.source().line_text(line) }
     }
+}
+
+/// The line of a rule, if that of the default for reads is `defaults`: after it come the default for writes and a blank line.
+fn canonical_line(defaults: usize, rule: usize) -> usize {
+    defaults + 3 + rule
 }
 
 #[cfg(test)]
@@ -112,6 +141,10 @@ mod tests {
                 let (place, expected) = (source.place(step), parsed.place(step));
                 prop_assert_eq!((place.line, place.column), (expected.line, expected.column));
                 prop_assert_eq!(place.text, expected.text);
+            }
+            for rule in 0..policy.rules().len() + 1 {
+                prop_assert_eq!(source.rule_line(rule), parsed.rule_line(rule));
+                prop_assert_eq!(source.rule_text(rule), parsed.rule_text(rule));
             }
         }
     }

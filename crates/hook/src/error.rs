@@ -86,7 +86,7 @@ pub enum Error {
         rust: &'static str,
     },
     /// A map rejects an operation.
-    #[error("the map \"{map}\"")]
+    #[error("cannot use the map \"{map}\"")]
     Map {
         /// Its name.
         map: String,
@@ -101,7 +101,7 @@ pub enum Error {
     #[error(transparent)]
     Profile(#[from] UnknownProfile),
     /// An operation on cgroups or processes failed.
-    #[error("{errno} ({})", (*errno).description())]
+    #[error("an operation on cgroups or processes failed with {errno} ({})", (*errno).description())]
     Errno {
         /// Why.
         errno: Errno,

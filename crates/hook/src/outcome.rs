@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{AccessResult, Errno};
 
-/// What became of an access: who decided, and what.
+/// The outcome of an access: who decided, and what.
 ///
 /// ```
 /// use knobgate_hook::prelude::*;

@@ -23,7 +23,7 @@ use crate::load_error::LoadError;
 use crate::locked_memory::with_raised_limit;
 use crate::machine::kernel_version;
 use crate::map::Map;
-use crate::object::{ObjectError, kernel_name};
+use crate::object::{BpfObjectError, kernel_name};
 use crate::process_id::ProcessId;
 use crate::ring_buffer::RingBuffer;
 use crate::spawn::ProcessFd;
@@ -137,7 +137,7 @@ pub enum DescendantsError {
     Map(#[from] LoadError),
     /// A map cannot be used.
     #[error(transparent)]
-    Object(#[from] ObjectError),
+    Object(#[from] BpfObjectError),
     /// A program is rejected, or its tracepoint does not exist.
     #[error("the kernel rejects the program for its tracepoint {tracepoint}: {error}")]
     Tracepoint {
@@ -206,12 +206,12 @@ impl Descendants {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`].
-    pub fn lost(&self) -> Result<LostEvents, ObjectError> {
+    /// [`BpfObjectError::Failed`].
+    pub fn lost(&self) -> Result<LostEvents, BpfObjectError> {
         let value = self.lost.lookup(&[0; 4])?;
         let dropped = value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
         let skipped: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::skipped).sum();
-        let skipped = skipped.map_err(ObjectError::failed("query how often a program was skipped"))?;
+        let skipped = skipped.map_err(BpfObjectError::failed("query how often a program was skipped"))?;
         Ok(LostEvents { dropped: dropped.unwrap_or_default(), skipped })
     }
 
@@ -219,8 +219,8 @@ impl Descendants {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`].
-    pub fn outside(&self) -> Result<Vec<Departed>, ObjectError> {
+    /// [`BpfObjectError::Failed`].
+    pub fn outside(&self) -> Result<Vec<Departed>, BpfObjectError> {
         let entries = self.processes.entries()?;
         let outside = entries.iter().filter_map(|entry| departed(&entry.key, &entry.value));
         Ok(outside.filter(|process| process.start.matches(process.id)).collect())
@@ -230,9 +230,9 @@ impl Descendants {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`], also with the errno of pidfd_open(2) and pidfd_send_signal(2).
-    pub fn kill(&self, process: Departed) -> Result<bool, ObjectError> {
-        let failed = |error| ObjectError::Failed { doing: format!("kill process {}", process.id), error };
+    /// [`BpfObjectError::Failed`], also with the errno of pidfd_open(2) and pidfd_send_signal(2).
+    pub fn kill(&self, process: Departed) -> Result<bool, BpfObjectError> {
+        let failed = |error| BpfObjectError::Failed { doing: format!("kill process {}", process.id), error };
         // The id may belong to a thread now (EINVAL or ENOENT).
         let is_gone = |error: &io::Error| {
             let errno = Errno::from_io_error(error);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use knobgate_bpf::MapKind;
 
 use crate::map::{Map, MapEntry};
-use crate::object::ObjectError;
+use crate::object::BpfObjectError;
 use crate::program::ProgramFd;
 
 impl ProgramFd {
@@ -17,8 +17,8 @@ impl ProgramFd {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
-    pub fn is_same_as(&self, other: &Self) -> Result<bool, ObjectError> {
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn is_same_as(&self, other: &Self) -> Result<bool, BpfObjectError> {
         if self.info()?.tag != other.info()?.tag {
             return Ok(false);
         }
@@ -35,7 +35,7 @@ impl ProgramFd {
     }
 }
 
-fn is_same_map(fresh: &Map, other: &Map) -> Result<bool, ObjectError> {
+fn is_same_map(fresh: &Map, other: &Map) -> Result<bool, BpfObjectError> {
     let mut of_other = other.info();
     let info = fresh.info();
     of_other.id = info.id;
@@ -55,15 +55,15 @@ fn is_same_map(fresh: &Map, other: &Map) -> Result<bool, ObjectError> {
 }
 
 /// Hash tables have no order.
-fn sorted_entries(map: &Map) -> Result<Vec<MapEntry>, ObjectError> {
+fn sorted_entries(map: &Map) -> Result<Vec<MapEntry>, BpfObjectError> {
     let mut entries = map.entries()?;
     entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     Ok(entries)
 }
 
 /// The hashes of the programs in a program array, by index.
-fn callees(array: &Map) -> Result<BTreeMap<Vec<u8>, [u8; 8]>, ObjectError> {
-    let tag = |entry: MapEntry| -> Result<_, ObjectError> {
+fn callees(array: &Map) -> Result<BTreeMap<Vec<u8>, [u8; 8]>, BpfObjectError> {
+    let tag = |entry: MapEntry| -> Result<_, BpfObjectError> {
         let id = entry.value.try_into().map_or(0, u32::from_ne_bytes);
         Ok((entry.key, ProgramFd::by_id(id)?.info()?.tag))
     };

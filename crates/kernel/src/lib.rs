@@ -146,7 +146,7 @@ pub use machine::{Machine, MachineAttachments, PROC_SYS, SurveyError, kernel_ver
 pub use map::{Map, MapEntry, MapInfo, possible_cpus};
 pub use mountinfo::{Mount, mounts_of};
 pub use new_attachment::NewAttachment;
-pub use object::ObjectError;
+pub use object::BpfObjectError;
 pub use pin_dir::{MovedAway, PinDir};
 pub use pin_owner::BadOwnership;
 pub use probe::{

@@ -15,7 +15,7 @@ use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::cgroup_type::CgroupType;
 use crate::link_error::LinkError;
-use crate::object::{ATTACH_TYPE, ObjectError, ids, name_text, open_by_id};
+use crate::object::{ATTACH_TYPE, BpfObjectError, ids, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec, Object};
@@ -89,7 +89,7 @@ impl Link {
             match Self::by_id(id) {
                 Ok(link) => links.push(link.info()?),
                 // Other kinds of links, and those that were closed in the meantime.
-                Err(LinkError::NotOurs { .. } | LinkError::Object(ObjectError::NoSuchId { .. })) => {}
+                Err(LinkError::NotOurs { .. } | LinkError::Object(BpfObjectError::NoSuchId { .. })) => {}
                 Err(error) => return Err(error),
             }
         }

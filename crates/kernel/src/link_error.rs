@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::attach_mode::AttachMode;
-use crate::object::ObjectError;
+use crate::object::BpfObjectError;
 
 /// Why an operation on a link failed.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +157,7 @@ pub enum LinkError {
     },
     /// A query failed.
     #[error(transparent)]
-    Object(#[from] ObjectError),
+    Object(#[from] BpfObjectError),
 }
 
 fn pin_reason(error: &io::Error) -> String {

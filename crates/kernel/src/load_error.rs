@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::capabilities::Capabilities;
-use crate::object::ObjectError;
+use crate::object::BpfObjectError;
 use crate::verifier_log::VerifierLog;
 
 /// Why a program could not be loaded.
@@ -111,7 +111,7 @@ pub enum LoadError {
         /// The map's name.
         map: String,
         /// The cause.
-        source: ObjectError,
+        source: BpfObjectError,
     },
     /// A relocation is invalid.
     #[error(

@@ -12,7 +12,7 @@ use crate::cgroup_error::gone;
 use crate::hierarchy::Hierarchy;
 use crate::link::{Link, LinkInfo};
 use crate::link_error::LinkError;
-use crate::object::ObjectError;
+use crate::object::BpfObjectError;
 use crate::query::Attached;
 
 /// Facts about the machine. Those that cannot be read are `None`.
@@ -160,7 +160,7 @@ pub enum SurveyError {
     Cgroup(#[from] CgroupError),
     /// A cgroup cannot be queried.
     #[error(transparent)]
-    Object(#[from] ObjectError),
+    Object(#[from] BpfObjectError),
     /// The links cannot be listed.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -185,7 +185,7 @@ impl MachineAttachments {
             let attached = match cgroup.attached() {
                 Ok(attached) => attached,
                 // Removed after it was opened.
-                Err(ObjectError::Failed { error, .. }) if gone(&error) => continue,
+                Err(BpfObjectError::Failed { error, .. }) if gone(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
             if attached.mode.is_some() {

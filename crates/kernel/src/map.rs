@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::fdinfo::FdInfo;
-use crate::object::{ObjectError, ids, name_text, open_by_id};
+use crate::object::{BpfObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{MapFd, Object};
 
 /// A descriptor of a map.
@@ -46,8 +46,8 @@ pub struct MapEntry {
 }
 
 impl Map {
-    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, ObjectError> {
-        let fd = MapFd::new(fd, possible_cpus()).map_err(ObjectError::failed("examine a map"))?;
+    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, BpfObjectError> {
+        let fd = MapFd::new(fd, possible_cpus()).map_err(BpfObjectError::failed("examine a map"))?;
         Ok(Self { fd })
     }
 
@@ -55,8 +55,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoSuchId`], [`NotPermitted`](ObjectError::NotPermitted), [`Failed`](ObjectError::Failed).
-    pub fn by_id(id: u32) -> Result<Self, ObjectError> {
+    /// [`BpfObjectError::NoSuchId`], [`NotPermitted`](BpfObjectError::NotPermitted), [`Failed`](BpfObjectError::Failed).
+    pub fn by_id(id: u32) -> Result<Self, BpfObjectError> {
         Self::from_fd(open_by_id(Object::Map, id)?)
     }
 
@@ -64,8 +64,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
-    pub fn all_ids() -> Result<Vec<u32>, ObjectError> {
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn all_ids() -> Result<Vec<u32>, BpfObjectError> {
         ids(Object::Map)
     }
 
@@ -87,9 +87,9 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::WrongSize`]; [`Failed`](ObjectError::Failed), also for maps other than arrays, hash tables and
+    /// [`BpfObjectError::WrongSize`]; [`Failed`](BpfObjectError::Failed), also for maps other than arrays, hash tables and
     /// LPM tries.
-    pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ObjectError> {
+    pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BpfObjectError> {
         let mut value = vec![0; self.fd.value_bytes()];
         match self.fd.lookup(key, &mut value) {
             Ok(()) => Ok(Some(value)),
@@ -103,7 +103,7 @@ impl Map {
     /// # Errors
     ///
     /// As [`lookup`](Self::lookup); `EPERM` if the map is frozen.
-    pub fn update(&self, key: &[u8], value: &[u8]) -> Result<(), ObjectError> {
+    pub fn update(&self, key: &[u8], value: &[u8]) -> Result<(), BpfObjectError> {
         const ANY: u64 = 0;
         self.fd.update(key, value, ANY).map_err(|error| self.error("store an entry in", error))
     }
@@ -113,7 +113,7 @@ impl Map {
     /// # Errors
     ///
     /// As [`update`](Self::update); entries of arrays cannot be removed.
-    pub fn delete(&self, key: &[u8]) -> Result<bool, ObjectError> {
+    pub fn delete(&self, key: &[u8]) -> Result<bool, BpfObjectError> {
         match self.fd.delete(key) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -126,7 +126,7 @@ impl Map {
     /// # Errors
     ///
     /// As [`lookup`](Self::lookup).
-    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, ObjectError> {
+    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, BpfObjectError> {
         match self.fd.next_key(key) {
             Ok(next) => Ok(Some(next)),
             Err(Errno::NOENT) => Ok(None),
@@ -139,7 +139,7 @@ impl Map {
     /// # Errors
     ///
     /// As [`lookup`](Self::lookup).
-    pub fn entries(&self) -> Result<Vec<MapEntry>, ObjectError> {
+    pub fn entries(&self) -> Result<Vec<MapEntry>, BpfObjectError> {
         self.first_entries(usize::MAX)
     }
 
@@ -148,7 +148,7 @@ impl Map {
     /// # Errors
     ///
     /// As [`lookup`](Self::lookup).
-    pub fn first_entries(&self, most: usize) -> Result<Vec<MapEntry>, ObjectError> {
+    pub fn first_entries(&self, most: usize) -> Result<Vec<MapEntry>, BpfObjectError> {
         // Iteration starts over if its current key is removed, so it needs a limit.
         let most = most.min(self.fd.info().max_entries as usize);
         let mut entries = Vec::new();
@@ -167,8 +167,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`], also for other maps.
-    pub fn queued(&self) -> Result<Vec<Vec<u8>>, ObjectError> {
+    /// [`BpfObjectError::Failed`], also for other maps.
+    pub fn queued(&self) -> Result<Vec<Vec<u8>>, BpfObjectError> {
         const STACK: u32 = 23;
         let mut values = Vec::new();
         loop {
@@ -193,10 +193,10 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`] if there are no descriptors left.
-    pub fn try_clone(&self) -> Result<Self, ObjectError> {
+    /// [`BpfObjectError::Failed`] if there are no descriptors left.
+    pub fn try_clone(&self) -> Result<Self, BpfObjectError> {
         let failed =
-            |error| ObjectError::Failed { doing: "duplicate the descriptor of a map".to_owned(), error };
+            |error| BpfObjectError::Failed { doing: "duplicate the descriptor of a map".to_owned(), error };
         Ok(Self { fd: self.fd.try_clone().map_err(failed)? })
     }
 
@@ -205,8 +205,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`]: `EBUSY` if it is frozen already, or mapped for writing.
-    pub fn freeze(&self) -> Result<(), ObjectError> {
+    /// [`BpfObjectError::Failed`]: `EBUSY` if it is frozen already, or mapped for writing.
+    pub fn freeze(&self) -> Result<(), BpfObjectError> {
         self.fd.freeze().map_err(|error| self.error("freeze", error))
     }
 
@@ -214,25 +214,25 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`] if `/proc` cannot be read.
-    pub fn is_frozen(&self) -> Result<bool, ObjectError> {
-        let info = FdInfo::of(self.as_fd()).map_err(|error| ObjectError::Failed {
+    /// [`BpfObjectError::Failed`] if `/proc` cannot be read.
+    pub fn is_frozen(&self) -> Result<bool, BpfObjectError> {
+        let info = FdInfo::of(self.as_fd()).map_err(|error| BpfObjectError::Failed {
             doing: format!("read the fdinfo of map {}", self.info().id),
             error,
         })?;
         Ok(info.get("frozen") == Some("1"))
     }
 
-    fn error(&self, doing: &str, error: Errno) -> ObjectError {
+    fn error(&self, doing: &str, error: Errno) -> BpfObjectError {
         let info = self.info();
         let doing = format!("{doing} the map {} (id {})", info.name, info.id);
         match error {
-            Errno::INVAL => ObjectError::WrongSize {
+            Errno::INVAL => BpfObjectError::WrongSize {
                 doing,
                 key_size: info.key_size as usize,
                 value_size: self.fd.value_bytes(),
             },
-            error => ObjectError::failed(doing)(error),
+            error => BpfObjectError::failed(doing)(error),
         }
     }
 }

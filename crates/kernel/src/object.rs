@@ -15,7 +15,7 @@ pub(crate) const PROGRAM_TYPE: u32 = 23;
 /// Why an operation on a program, map or link failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ObjectError {
+pub enum BpfObjectError {
     /// The object does not exist or was freed.
     #[error("there is no {object} with id {id}")]
     NoSuchId {
@@ -54,7 +54,7 @@ pub enum ObjectError {
     },
 }
 
-impl ObjectError {
+impl BpfObjectError {
     /// The kernel's answer, if it was asked and there is such an object.
     pub fn os_error(&self) -> Option<&io::Error> {
         match self {
@@ -88,17 +88,19 @@ fn noun(object: Object) -> &'static str {
 }
 
 /// Opens the object with this id.
-pub(crate) fn open_by_id(object: Object, id: u32) -> Result<OwnedFd, ObjectError> {
+pub(crate) fn open_by_id(object: Object, id: u32) -> Result<OwnedFd, BpfObjectError> {
     bpf::fd_by_id(object, id).map_err(|error| match error {
-        Errno::NOENT => ObjectError::NoSuchId { object: noun(object), id },
+        Errno::NOENT => BpfObjectError::NoSuchId { object: noun(object), id },
         // The link is being created: it has an id, but is not ready (bpf_link_by_id() in kernel/bpf/syscall.c).
-        Errno::AGAIN if object == Object::Link => ObjectError::NoSuchId { object: noun(object), id },
-        error => ObjectError::new(format!("open the {} with id {id}", noun(object)), "CAP_SYS_ADMIN", error),
+        Errno::AGAIN if object == Object::Link => BpfObjectError::NoSuchId { object: noun(object), id },
+        error => {
+            BpfObjectError::new(format!("open the {} with id {id}", noun(object)), "CAP_SYS_ADMIN", error)
+        }
     })
 }
 
 /// The ids of all objects of a kind, in ascending order.
-pub(crate) fn ids(object: Object) -> Result<Vec<u32>, ObjectError> {
+pub(crate) fn ids(object: Object) -> Result<Vec<u32>, BpfObjectError> {
     let mut ids = Vec::new();
     let mut last = 0;
     loop {
@@ -110,7 +112,7 @@ pub(crate) fn ids(object: Object) -> Result<Vec<u32>, ObjectError> {
             Err(Errno::NOENT) => return Ok(ids),
             Err(error) => {
                 let doing = format!("list the {}s of this machine", noun(object));
-                return Err(ObjectError::new(doing, "CAP_SYS_ADMIN", error));
+                return Err(BpfObjectError::new(doing, "CAP_SYS_ADMIN", error));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::map::Map;
-use crate::object::{ObjectError, PROGRAM_TYPE, ids, name_text, open_by_id};
+use crate::object::{BpfObjectError, PROGRAM_TYPE, ids, name_text, open_by_id};
 use crate::sys::bpf::{self, Object};
 
 /// A descriptor of a loaded program.
@@ -61,8 +61,8 @@ impl ProgramFd {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NoSuchId`], [`NotPermitted`](ObjectError::NotPermitted), [`Failed`](ObjectError::Failed).
-    pub fn by_id(id: u32) -> Result<Self, ObjectError> {
+    /// [`BpfObjectError::NoSuchId`], [`NotPermitted`](BpfObjectError::NotPermitted), [`Failed`](BpfObjectError::Failed).
+    pub fn by_id(id: u32) -> Result<Self, BpfObjectError> {
         open_by_id(Object::Program, id).map(Self::from_fd)
     }
 
@@ -70,8 +70,8 @@ impl ProgramFd {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
-    pub fn all_ids() -> Result<Vec<u32>, ObjectError> {
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn all_ids() -> Result<Vec<u32>, BpfObjectError> {
         ids(Object::Program)
     }
 
@@ -79,9 +79,9 @@ impl ProgramFd {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`].
-    pub fn info(&self) -> Result<ProgramInfo, ObjectError> {
-        let failed = || ObjectError::failed("query a program");
+    /// [`BpfObjectError::Failed`].
+    pub fn info(&self) -> Result<ProgramInfo, BpfObjectError> {
+        let failed = || BpfObjectError::failed("query a program");
         let info: bpf::ProgramInfo = bpf::info(self.as_fd()).map_err(failed())?;
         Ok(ProgramInfo {
             id: info.id,
@@ -104,12 +104,12 @@ impl ProgramFd {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
-    pub fn maps(&self) -> Result<Vec<Map>, ObjectError> {
-        let ids = bpf::program_map_ids(self.as_fd()).map_err(ObjectError::failed("query a program"))?;
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn maps(&self) -> Result<Vec<Map>, BpfObjectError> {
+        let ids = bpf::program_map_ids(self.as_fd()).map_err(BpfObjectError::failed("query a program"))?;
         ids.into_iter()
             .filter_map(|id| match Map::by_id(id) {
-                Err(ObjectError::NoSuchId { .. }) => None,
+                Err(BpfObjectError::NoSuchId { .. }) => None,
                 found => Some(found),
             })
             .collect()

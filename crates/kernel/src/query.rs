@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::link_error::LinkError;
-use crate::object::{ATTACH_TYPE, ObjectError};
+use crate::object::{ATTACH_TYPE, BpfObjectError};
 use crate::sys::bpf;
 
 /// The programs of this hook that are attached to a cgroup itself.
@@ -25,8 +25,8 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
-    pub fn attached(&self) -> Result<Attached, ObjectError> {
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn attached(&self) -> Result<Attached, BpfObjectError> {
         let (result, program_ids) = self.query(0)?;
         Ok(Attached {
             mode: (!program_ids.is_empty()).then(|| AttachMode::from_flags(result.attach_flags)),
@@ -40,8 +40,8 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::NotPermitted`], [`Failed`](ObjectError::Failed).
-    pub fn effective(&self) -> Result<Vec<u32>, ObjectError> {
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn effective(&self) -> Result<Vec<u32>, BpfObjectError> {
         const EFFECTIVE: u32 = 1;
         self.query(EFFECTIVE).map(|(_, ids)| ids)
     }
@@ -59,12 +59,12 @@ impl Cgroup {
         }
     }
 
-    fn query(&self, flags: u32) -> Result<(bpf::QueryResult, Vec<u32>), ObjectError> {
+    fn query(&self, flags: u32) -> Result<(bpf::QueryResult, Vec<u32>), BpfObjectError> {
         let mut ids = vec![0; 64];
         loop {
             let result = bpf::prog_query(self.as_fd(), ATTACH_TYPE, flags, &mut ids).map_err(|error| {
                 let doing = format!("query the programs of {}", self.path().display());
-                ObjectError::new(doing, "CAP_NET_ADMIN", error)
+                BpfObjectError::new(doing, "CAP_NET_ADMIN", error)
             })?;
             if !result.truncated && result.count <= ids.len() {
                 ids.truncate(result.count);

@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use knobgate_bpf::MapKind;
 
 use crate::link_error::LinkError;
-use crate::object::{ObjectError, name_text, open_by_id};
+use crate::object::{BpfObjectError, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::sys::bpf::{self, Object};
 
@@ -68,7 +68,7 @@ impl ProgramFd {
 
 /// Fails for a program with cgroup storage.
 fn check(program: &ProgramFd) -> Result<(), LinkError> {
-    let failed = || ObjectError::failed("list the maps of a program");
+    let failed = || BpfObjectError::failed("list the maps of a program");
     for id in bpf::program_map_ids(program.as_fd()).map_err(failed())? {
         let map: bpf::MapInfo = bpf::info(open_by_id(Object::Map, id)?.as_fd()).map_err(failed())?;
         if MapKind::from_number(map.kind).is_some_and(MapKind::is_cgroup_storage) {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use crate::map::Map;
-use crate::object::ObjectError;
+use crate::object::BpfObjectError;
 use crate::sys::ring::RingMemory;
 
 /// The reader of a ring buffer. There should be only one, because all readers share the consumer position.
@@ -17,11 +17,11 @@ impl RingBuffer {
     ///
     /// # Errors
     ///
-    /// [`ObjectError::Failed`]; `EINVAL` for a map of another kind.
-    pub fn open(map: &Map) -> Result<Self, ObjectError> {
+    /// [`BpfObjectError::Failed`]; `EINVAL` for a map of another kind.
+    pub fn open(map: &Map) -> Result<Self, BpfObjectError> {
         const RINGBUF: u32 = 27;
         let info = map.info();
-        let failed = || ObjectError::failed(format!("map the ring buffer {} (id {})", info.name, info.id));
+        let failed = || BpfObjectError::failed(format!("map the ring buffer {} (id {})", info.name, info.id));
         if info.kind != RINGBUF {
             return Err(failed()(rustix::io::Errno::INVAL));
         }

@@ -2,7 +2,7 @@
 
 use knobgate_bpf::MapKind;
 use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP};
-use knobgate_kernel::{Map, ObjectError, ProgramFd};
+use knobgate_kernel::{BpfObjectError, Map, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
 
 /// A policy whose program is in the kernel.
@@ -40,7 +40,7 @@ impl AttachedPolicy {
     /// # Errors
     ///
     /// Those of [`ProgramFd::maps`] and [`Map::lookup`].
-    pub fn read(program: &ProgramFd) -> Result<Option<Self>, ObjectError> {
+    pub fn read(program: &ProgramFd) -> Result<Option<Self>, BpfObjectError> {
         let maps = program.maps()?;
         let value = |name: &str| {
             let map = maps.iter().find(|map| is_called(&map.info().name, name));
@@ -114,7 +114,7 @@ fn is_called(map: &str, name: &str) -> bool {
 
 /// The value of an array with one entry. It is not read if it is too large for a part of a policy: any map can have
 /// this name.
-pub(crate) fn only_value(map: &Map) -> Result<Option<Vec<u8>>, ObjectError> {
+pub(crate) fn only_value(map: &Map) -> Result<Option<Vec<u8>>, BpfObjectError> {
     let info = map.info();
     let is_array = info.kind == MapKind::Array.number() && info.max_entries == 1;
     if is_array && info.value_size <= VALUE_MAX { map.lookup(&0u32.to_ne_bytes()) } else { Ok(None) }

@@ -38,7 +38,8 @@ pub enum AttachmentError {
     },
     /// The attachment has another program, and is on cgroups that were not given.
     #[error(
-        "the attachment \"{name}\" is on other cgroups already, and its program is not the same as this one"
+        "the attachment \"{name}\" is on other cgroups too, with another program: name all of its cgroups to replace that \
+         there, use another name, or detach it first"
     )]
     OnOtherCgroups {
         /// Its name.
@@ -64,7 +65,8 @@ pub enum AttachmentError {
     },
     /// The program cannot be attached to a cgroup, or cannot replace the one there.
     #[error(
-        "cannot {operation} the attachment \"{name}\"{}",
+        "cannot {operation} the attachment \"{name}\"{}{}",
+        replaced_on.as_ref().map(|path| format!(" on {}", path.display())).unwrap_or_default(),
         match rollback {
             Some(error) => format!(", and not all of the other cgroups could be restored ({error})"),
             None => String::new(),

@@ -13,7 +13,7 @@ use crate::object_origin::ObjectOrigin;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AttachmentState {
-    /// Its cgroups, sorted by path. None if all of them have been removed.
+    /// Its cgroups, sorted by path. Empty if all of them have been removed.
     pub cgroups: Vec<AttachedCgroup>,
     /// Its program.
     pub program: ProgramInfo,

@@ -1,9 +1,8 @@
 //! From a policy to a program that the running kernel holds.
 
 use knobgate_bpf::Program;
-use knobgate_compiler::{CompileError, Compiled, compile};
+use knobgate_compiler::{CompileError, Compiled, PolicySource, compile};
 use knobgate_kernel::{LoadError, LoadOptions, LoadedProgram, load, probe_cached};
-use knobgate_policy::PolicyFile;
 
 use crate::kernel_limit::{KernelLimit, TargetKernel};
 
@@ -15,17 +14,19 @@ pub struct CompiledPolicy {
 }
 
 impl CompiledPolicy {
-    /// Compiles the policy. What the kernel cannot do, the program denies: it is never less strict than the policy.
+    /// Compiles a [`Policy`](knobgate_policy::Policy), or a [`PolicyFile`](knobgate_policy::PolicyFile) with its text. What the kernel cannot do, the program denies: it is never less strict than the policy.
     ///
     /// # Errors
     ///
     /// The policy is too large, or this kernel does not support it; [`CompileError::rule`] is the rule.
-    pub fn compile(file: &PolicyFile) -> Result<Self, CompileError> {
+    pub fn compile<'a>(policy: impl Into<PolicySource<'a>>) -> Result<Self, CompileError> {
+        let policy = policy.into();
         // If a privilege or feature is missing for probing, loading fails for the same reason, with a better message.
         let probes = probe_cached();
-        let Compiled { program, degradations, .. } = compile(file, &probes.features())?;
+        let Compiled { program, degradations, .. } = compile(policy.clone(), &probes.features())?;
         let kernel = TargetKernel::Running { rewrites: &probes.set_new_value };
-        let limits = degradations.into_iter().map(|degradation| KernelLimit::new(degradation, file, &kernel));
+        let limits =
+            degradations.into_iter().map(|degradation| KernelLimit::new(degradation, &policy, &kernel));
         Ok(Self { program, limits: limits.collect() })
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::{
-    Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, LostEvents, ObjectError,
+    BpfObjectError, Cgroup, Departed, Departure, Descendants, DescendantsError, Hierarchy, LostEvents,
 };
 
 use crate::supervisor::RunEvent;
@@ -79,7 +79,7 @@ impl Departures {
         }
     }
 
-    fn fail(&mut self, error: &ObjectError, on_event: &mut dyn FnMut(RunEvent<'_>)) {
+    fn fail(&mut self, error: &BpfObjectError, on_event: &mut dyn FnMut(RunEvent<'_>)) {
         if !std::mem::replace(&mut self.has_failed, true) {
             on_event(RunEvent::TrackingFailed(error));
         }

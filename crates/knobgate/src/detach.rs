@@ -12,7 +12,7 @@ use crate::cgroup_ref::CgroupRef;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Detached {
-    /// The ids of the cgroups that it was on. None if all of them had been removed.
+    /// The ids of the cgroups from which it was detached. Empty if all of them had been removed.
     pub from: Vec<u64>,
     /// On how many cgroups it still is. With 0, the attachment is gone.
     pub remaining: usize,
@@ -21,7 +21,8 @@ pub struct Detached {
 }
 
 impl Attachments {
-    /// Detaches an attachment from these cgroups, or from all if none is given. From then on it judges no access there.
+    /// Detaches an attachment from these cgroups, or from all if none is given. From then on it judges no access there,
+    /// unless [`Detached::not_detached`] says otherwise.
     ///
     /// # Errors
     ///

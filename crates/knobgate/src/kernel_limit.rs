@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use knobgate_compiler::Degradation;
+use knobgate_compiler::{Degradation, PolicySource};
 use knobgate_kernel::ProbeOutcome;
-use knobgate_policy::PolicyFile;
 
 /// The kernel that a policy is compiled for.
 #[derive(Debug, Clone, Copy)]
@@ -31,14 +30,14 @@ pub struct KernelLimit {
 
 impl KernelLimit {
     /// The limit of `kernel` that causes a degradation of this policy.
-    pub fn new(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'_>) -> Self {
+    pub fn new(degradation: Degradation, policy: &PolicySource<'_>, kernel: &TargetKernel<'_>) -> Self {
         let place = match degradation {
             Degradation::RewriteIsDenied { rule } | Degradation::VectorClampIsDenied { rule } => {
-                Some(place(file, rule))
+                Some(place(policy, rule))
             }
             _ => None,
         };
-        Self { degradation, place, description: describe(degradation, file, kernel) }
+        Self { degradation, place, description: describe(degradation, policy, kernel) }
     }
 
     /// The degradation.
@@ -61,12 +60,12 @@ impl fmt::Display for KernelLimit {
     }
 }
 
-fn describe(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'_>) -> String {
+fn describe(degradation: Degradation, policy: &PolicySource<'_>, kernel: &TargetKernel<'_>) -> String {
     let name = match *kernel {
         TargetKernel::Running { .. } => "this kernel",
         TargetKernel::Other(name) => name,
     };
-    let text = |rule| file.rule_text(rule).unwrap_or_default();
+    let text = |rule| policy.rule_text(rule).unwrap_or_default();
     match (degradation, kernel) {
         (Degradation::ErrnoIsEperm(errno), _) => format!(
             "{name} does not let programs choose the errno of a denial (Linux 5.18 does): denials with {errno} are EPERM"
@@ -94,9 +93,9 @@ fn describe(degradation: Degradation, file: &PolicyFile, kernel: &TargetKernel<'
 }
 
 /// `web.knob:7`
-fn place(file: &PolicyFile, rule: usize) -> String {
-    let name = file.source().name();
-    file.rule_line(rule).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+fn place(policy: &PolicySource<'_>, rule: usize) -> String {
+    let name = policy.name();
+    policy.rule_line(rule).map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
 }
 
 #[cfg(test)]
@@ -118,7 +117,8 @@ mod tests {
                 .degradations
                 .into_iter()
                 .map(|degradation| {
-                    KernelLimit::new(degradation, &file, &TargetKernel::Running { rewrites }).to_string()
+                    KernelLimit::new(degradation, &(&file).into(), &TargetKernel::Running { rewrites })
+                        .to_string()
                 })
                 .collect()
         };
@@ -144,7 +144,8 @@ mod tests {
         let text = "policy p\nclamp write net.core.somaxconn to 1..2\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let kernel = TargetKernel::Other("Linux 6.8");
-        let printed = KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &file, &kernel).to_string();
+        let printed =
+            KernelLimit::new(Degradation::RewriteIsDenied { rule: 0 }, &(&file).into(), &kernel).to_string();
         assert!(printed.starts_with("p.knob:2: Linux 6.8 drops replacements"), "{printed}");
     }
 }

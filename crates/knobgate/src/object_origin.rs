@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use knobgate_bpf::{MapDef, Program};
-use knobgate_kernel::{ObjectError, ProgramFd};
+use knobgate_kernel::{BpfObjectError, ProgramFd};
 
 use crate::attached_policy::only_value;
 
@@ -31,7 +31,7 @@ impl ObjectOrigin {
     /// # Errors
     ///
     /// Those of [`ProgramFd::maps`] and [`Map::lookup`](knobgate_kernel::Map::lookup).
-    pub fn read(program: &ProgramFd) -> Result<Option<Self>, ObjectError> {
+    pub fn read(program: &ProgramFd) -> Result<Option<Self>, BpfObjectError> {
         let maps = program.maps()?;
         let Some(map) = maps.iter().find(|map| map.info().name == OBJECT_FILE_MAP) else { return Ok(None) };
         let origin = only_value(map)?.unwrap_or_default();

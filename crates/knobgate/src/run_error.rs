@@ -15,10 +15,10 @@ pub enum RunError {
     #[error("cannot create a cgroup for the command")]
     Cgroup(#[from] CgroupError),
     /// The program cannot be attached to that cgroup.
-    #[error("cannot create a cgroup for the command")]
+    #[error("cannot attach the program to the command's cgroup")]
     Attach(#[from] LinkError),
     /// The guard cannot be started.
-    #[error("cannot create a cgroup for the command")]
+    #[error("cannot start the guard of the command's cgroup")]
     Guard(#[from] GuardError),
     /// Processes that leave are to be killed, and cannot be tracked.
     #[error("cannot kill processes that leave the policy")]

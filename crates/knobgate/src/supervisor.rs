@@ -9,8 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
 use knobgate_kernel::{
-    BlockedSignals, Cgroup, CgroupError, Departure, DescendantsError, LoadedProgram, ObjectError, ProcessId,
-    Signal, SignalInfo,
+    BlockedSignals, BpfObjectError, Cgroup, CgroupError, Departure, DescendantsError, LoadedProgram,
+    ProcessId, Signal, SignalInfo,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -50,7 +50,7 @@ pub enum RunEvent<'a> {
         killed: bool,
     },
     /// Processes that left can no longer be tracked or killed. Reported once.
-    TrackingFailed(&'a ObjectError),
+    TrackingFailed(&'a BpfObjectError),
     /// The guard of the cgroup was killed, and has been replaced.
     GuardReplaced,
 }
@@ -71,15 +71,16 @@ pub struct RunOutcome {
 
 /// Runs commands under policies.
 ///
-/// Until it is dropped, it blocks signals of this thread, and forwards them to the command. In a process with several
-/// threads, the others should block them too: create it before starting them.
+/// Until it is dropped, it blocks `SIGINT`, `SIGTERM`, `SIGHUP`, `SIGQUIT`, `SIGUSR1`, `SIGUSR2`, `SIGWINCH`, `SIGTSTP`,
+/// `SIGCONT` and `SIGCHLD` in this thread, and forwards all but the last to the command. In a process with several threads,
+/// the others should block them too: create it before starting them.
 #[derive(Debug)]
 pub struct Supervisor {
     blocked: BlockedSignals,
 }
 
 impl Supervisor {
-    /// From now on, forwarded signals do not end this process.
+    /// Blocks the signals that are to be forwarded.
     ///
     /// # Errors
     ///
@@ -93,7 +94,8 @@ impl Supervisor {
     ///
     /// Whatever still runs in the cgroup then is killed. If this process is killed, everything in the cgroup is killed
     /// too. The command gets the signal mask and standard streams with which this process was started. This process can
-    /// no longer be traced without `CAP_SYS_PTRACE`, so the command cannot use it against the policy.
+    /// no longer be traced without `CAP_SYS_PTRACE`, so the command cannot use it against the policy. If the command is
+    /// stopped from the keyboard (^Z), this process stops too.
     ///
     /// # Errors
     ///

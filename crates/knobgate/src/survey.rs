@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{
-    AttachMode, AttachmentName, Bpffs, BpffsError, Cgroup, Link, MachineAttachments, ObjectError, PinDir,
+    AttachMode, AttachmentName, BpfObjectError, Bpffs, BpffsError, Cgroup, Link, MachineAttachments, PinDir,
     SurveyError,
 };
 
@@ -145,8 +145,8 @@ fn run_orders(
         ids.insert(&**path, cgroup.id());
         match cgroup.effective() {
             Ok(programs) => effective.push((path, programs)),
-            Err(ObjectError::NotPermitted { doing, needs, source }) => {
-                return Err(ObjectError::NotPermitted { doing, needs, source }.into());
+            Err(BpfObjectError::NotPermitted { doing, needs, source }) => {
+                return Err(BpfObjectError::NotPermitted { doing, needs, source }.into());
             }
             Err(_) => {}
         }

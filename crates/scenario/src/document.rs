@@ -202,9 +202,9 @@ pub struct AttachDocument {
     /// The position among other programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<FlagDocument>,
-    /// The attachment that the position is relative to, or that is replaced.
+    /// The attachment that the position is relative to, or with the flag `replace` the one that is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anchor: Option<Id>,
+    pub relative_to: Option<Id>,
     /// The id for later steps.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Id>,
@@ -230,11 +230,11 @@ pub enum ModeDocument {
 pub enum FlagDocument {
     /// It runs before the programs of descendant cgroups.
     Preorder,
-    /// Before the anchor; without one, first.
+    /// Before the attachment that it is relative to; without one, first.
     Before,
-    /// After the anchor; without one, last.
+    /// After the attachment that it is relative to; without one, last.
     After,
-    /// Replaces the anchor.
+    /// Replaces that attachment.
     Replace,
 }
 

@@ -9,7 +9,7 @@ use crate::path::Path;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub struct ScenarioError {
-    /// Where, such as `steps[3].attach.anchor`; empty for the document as a whole.
+    /// Where, such as `steps[3].attach.relative_to`; empty for the document as a whole.
     pub path: String,
     /// What is wrong.
     pub message: String,

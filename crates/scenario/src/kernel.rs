@@ -3,7 +3,7 @@
 mod knobs;
 
 use knobgate_backend::KernelBackend;
-use knobgate_kernel::{Cgroup, CgroupError, LoadError, ObjectError};
+use knobgate_kernel::{BpfObjectError, Cgroup, CgroupError, LoadError};
 
 use crate::play::Play;
 use crate::scenario::Scenario;
@@ -26,7 +26,7 @@ pub enum KernelError {
     Cgroup(#[from] CgroupError),
     /// The kernel does not list the effective programs.
     #[error(transparent)]
-    Object(#[from] ObjectError),
+    Object(#[from] BpfObjectError),
 }
 
 /// The prefix of the names of the scenarios' cgroups.

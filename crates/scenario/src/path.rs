@@ -1,4 +1,4 @@
-//! Paths in a document, such as `steps[3].attach.anchor`.
+//! Paths in a document, such as `steps[3].attach.relative_to`.
 
 use std::fmt;
 

@@ -214,16 +214,16 @@ impl Play<'_> {
         let described = &self.scenario.attachments[attachment];
         let program = self.load(described.program)?;
         let flags = described.flags;
-        let anchor = described.anchor.map(|anchor| self.attached(anchor)).transpose()?;
+        let relative_to = described.relative_to.map(|attachment| self.attached(attachment)).transpose()?;
         let placement = Placement {
             preorder: flags.preorder,
             before: flags.before,
             after: flags.after,
-            relative_to: anchor.filter(|_| !flags.replace),
+            relative_to: relative_to.filter(|_| !flags.replace),
             replaced: described
-                .anchor
+                .relative_to
                 .filter(|_| flags.replace)
-                .and_then(|anchor| self.programs[self.scenario.attachments[anchor].program]),
+                .and_then(|replaced| self.programs[self.scenario.attachments[replaced].program]),
         };
         let cgroup = self.cgroups[described.cgroup];
         self.attached[attachment] = Some(match described.mode {

@@ -158,7 +158,7 @@ pub(crate) struct Attachment {
     pub(crate) mode: Option<AttachMode>,
     pub(crate) flags: Flags,
     /// The attachment that its position is relative to, or that it replaces.
-    pub(crate) anchor: Option<usize>,
+    pub(crate) relative_to: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -261,7 +261,7 @@ fn errors_say_where_and_what() {
         ),
         (
             step(r#"{"attach": {"program": "p", "cgroup": "a", "mode": "multi", "flags": ["replace"]}}"#),
-            "steps[0].attach.flags: `replace` needs an `anchor`",
+            "steps[0].attach.flags: `replace` needs `relative_to`",
         ),
         (
             step(

@@ -61,7 +61,7 @@ pub fn running_profile() -> Profile {
     profile.replace = known(&attaching.replace, closest.replace);
     profile.link_detach = known(&attaching.link_detach, closest.link_detach);
     profile.preorder = known(&attaching.preorder, closest.preorder);
-    profile.attach_positions = known(&attaching.anchors, closest.attach_positions);
+    profile.attach_positions = known(&attaching.attach_positions, closest.attach_positions);
     profile.updates_find_their_slot =
         known(&attaching.updates_find_their_slot, closest.updates_find_their_slot);
     profile

@@ -81,7 +81,7 @@ impl Compile {
             output.note(FOR_ONE);
         }
         for degradation in degradations {
-            output.warning(KernelLimit::new(degradation, &file, &TargetKernel::Other(&kernel)));
+            output.warning(KernelLimit::new(degradation, &(&file).into(), &TargetKernel::Other(&kernel)));
         }
         let place = policy_file::name(&self.output);
         let bytes = write_object(&program)

@@ -32,7 +32,7 @@ impl Detach {
         let detached = attachments.detach(&name, &cgroups)?;
         if let Some(error) = detached.not_detached {
             output.warning(format!(
-                "{error}; if another process holds the link of \"{name}\", it stays in force"
+                "{error}; if another process holds the link of \"{name}\", its program runs until that process closes it"
             ));
         }
         let places = match &detached.from[..] {

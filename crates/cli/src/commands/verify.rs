@@ -88,7 +88,8 @@ impl Verify {
     fn ask(&self, what: &ProgramSource, output: &Output) -> Result<Vec<Verification>, Failure> {
         match what {
             ProgramSource::Policy(file) => {
-                let compiled = CompiledPolicy::compile(file).map_err(|error| compile_failure(file, error))?;
+                let compiled =
+                    CompiledPolicy::compile(&**file).map_err(|error| compile_failure(file, error))?;
                 let asked = self.ask_of(compiled.program(), what)?;
                 for limit in compiled.limits() {
                     output.warning(limit);

@@ -445,7 +445,7 @@ fn held_elsewhere() -> Result<(), Failed> {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let message = stderr(&output);
     assert!(
-        message.contains("warning: cannot detach link ") && message.contains("stays in force"),
+        message.contains("warning: cannot detach link ") && message.contains("its program runs"),
         "{message}"
     );
     eventually("a link that nobody holds goes with its pin", || programs(&one).is_empty());

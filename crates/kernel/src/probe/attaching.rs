@@ -22,7 +22,7 @@ pub struct AttachProbes {
     /// A program can run before those of the cgroups below (`BPF_F_PREORDER`).
     pub preorder: ProbeOutcome,
     /// A program can go before or after another one (`BPF_F_BEFORE`, `BPF_F_AFTER`).
-    pub anchors: ProbeOutcome,
+    pub attach_positions: ProbeOutcome,
     /// Updating a link changes that link's program, also if another one has `BPF_F_PREORDER`.
     pub updates_find_their_slot: ProbeOutcome,
 }
@@ -34,7 +34,7 @@ impl AttachProbes {
             replace: unknown(),
             link_detach: unknown(),
             preorder: unknown(),
-            anchors: unknown(),
+            attach_positions: unknown(),
             updates_find_their_slot: unknown(),
         }
     }
@@ -63,7 +63,7 @@ pub fn probe_attaching() -> AttachProbes {
         link_detach: outcome(
             link_create(&one, &cgroup, &AttachPosition::default()).and_then(|link| link_detach(&link)),
         ),
-        anchors: outcome(
+        attach_positions: outcome(
             link_create(&one, &cgroup, &AttachPosition { before: true, ..AttachPosition::default() })
                 .map(drop),
         ),

@@ -213,10 +213,12 @@ impl Checked {
                 findings.add(&path.key("flags").index(index), "this flag occurs twice");
             }
         }
-        let anchor =
-            attach.anchor.as_ref().and_then(|id| findings.ok(&path.key("anchor"), self.attached(id)));
-        if flags.replace && attach.anchor.is_none() {
-            findings.add(&path.key("flags"), "`replace` needs an `anchor`: the attachment to replace");
+        let relative_to = attach
+            .relative_to
+            .as_ref()
+            .and_then(|id| findings.ok(&path.key("relative_to"), self.attached(id)));
+        if flags.replace && attach.relative_to.is_none() {
+            findings.add(&path.key("flags"), "`replace` needs `relative_to`: the attachment to replace");
         }
         if let Some(id) = &attach.name
             && self.attached(id).is_ok()
@@ -236,7 +238,7 @@ impl Checked {
             cgroup: cgroup.unwrap_or_default(),
             mode,
             flags,
-            anchor,
+            relative_to,
         });
         Some(self.attachments.len() - 1)
     }

@@ -4,7 +4,7 @@ use knobgate_bpf::{
     Function, Insn, LineEntry, MapDef, MapKind, MapReference, Program, Reg, Relocation, Size, Width,
 };
 use knobgate_bpf::{Imm64, helper_ids};
-use knobgate_kernel::{LoadError, LoadOptions, Map, ObjectError, ProgramFd, SourceLine, load};
+use knobgate_kernel::{BpfObjectError, LoadError, LoadOptions, Map, ProgramFd, SourceLine, load};
 use knobgate_testing::scratch;
 use libtest_mimic::Failed;
 
@@ -39,7 +39,7 @@ fn passes() -> Result<(), Failed> {
     let gone = id(&unseen.program);
     drop(unseen);
     knobgate_testing::eventually("the program goes with its descriptor", || {
-        matches!(ProgramFd::by_id(gone), Err(ObjectError::NoSuchId { .. }))
+        matches!(ProgramFd::by_id(gone), Err(BpfObjectError::NoSuchId { .. }))
     });
     Ok(())
 }
@@ -183,7 +183,7 @@ fn frozen() -> Result<(), Failed> {
     assert_eq!(frozen.lookup(&key)?, Some(7u64.to_ne_bytes().to_vec()));
     let error = frozen.update(&key, &8u64.to_ne_bytes()).expect_err("frozen");
     assert!(
-        matches!(&error, ObjectError::Failed { error: reason, .. } if reason.raw_os_error() == Some(libc::EPERM)),
+        matches!(&error, BpfObjectError::Failed { error: reason, .. } if reason.raw_os_error() == Some(libc::EPERM)),
         "{error}"
     );
 
@@ -221,12 +221,15 @@ fn map() -> Result<(), Failed> {
         assert_eq!(map.first_entries(most)?.len(), most.min(4));
     }
     for error in [map.lookup(&[0]).map(drop), map.update(&[0, 0], &[0; 4]), map.delete(&[]).map(drop)] {
-        assert!(matches!(error, Err(ObjectError::WrongSize { key_size: 2, value_size: 3, .. })), "{error:?}");
+        assert!(
+            matches!(error, Err(BpfObjectError::WrongSize { key_size: 2, value_size: 3, .. })),
+            "{error:?}"
+        );
     }
     let info = map.info();
     assert_eq!((info.name.as_str(), info.kind, info.max_entries), ("hash", 1, 8));
     assert!(Map::all_ids()?.contains(&info.id));
-    assert!(matches!(Map::by_id(u32::MAX), Err(ObjectError::NoSuchId { .. })));
+    assert!(matches!(Map::by_id(u32::MAX), Err(BpfObjectError::NoSuchId { .. })));
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 attach(program, cgroup, mode, &format!(r#""flags": [{flags}]{rest}"#))
             };
             case(
-                "flags without an anchor",
+                "flags without another attachment",
                 vec![
                     flagged("allow", "a", ""),
                     flagged("allow too", "a", ""),
@@ -70,7 +70,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 ],
             );
         }
-        for anchor_mode in ["link", "multi"] {
+        for other_mode in ["link", "multi"] {
             for flags in [
                 r#""before""#,
                 r#""after""#,
@@ -81,16 +81,16 @@ pub(crate) fn cases() -> Vec<Case> {
                 r#""replace", "before""#,
                 r#""replace", "preorder""#,
             ] {
-                let flagged = format!(r#""flags": [{flags}], "anchor": "x", "as": "y""#);
+                let flagged = format!(r#""flags": [{flags}], "relative_to": "x", "as": "y""#);
                 case(
-                    "flags with an anchor",
+                    "flags with another attachment",
                     vec![
-                        attach("allow", "a", anchor_mode, r#""as": "w""#),
-                        attach("deny", "a", anchor_mode, r#""as": "x""#),
-                        attach("allow as well", "a", anchor_mode, ""),
+                        attach("allow", "a", other_mode, r#""as": "w""#),
+                        attach("deny", "a", other_mode, r#""as": "x""#),
+                        attach("allow as well", "a", other_mode, ""),
                         attach("allow too", "a", mode, &flagged),
                         look(),
-                        // The anchor is attached to another cgroup.
+                        // The other attachment is on another cgroup.
                         attach("allow too", "d", mode, &flagged.replace("\"y\"", "\"z\"")),
                         r#"{"effective": "d"}, {"detach": "x"}"#.to_owned(),
                         attach("allow", "a", mode, &flagged.replace("\"y\"", "\"v\"")),
@@ -136,8 +136,8 @@ pub(crate) fn cases() -> Vec<Case> {
             attach("allow", "a", "single", r#""as": "w""#),
             attach("allow", "a/b", "link", r#""as": "x""#),
             attach("allow", "a/b", "multi", r#""as": "y""#),
-            attach("allow", "d", "multi", r#""flags": ["before"], "anchor": "y""#),
-            attach("allow", "d", "multi", r#""flags": ["replace"], "anchor": "y""#),
+            attach("allow", "d", "multi", r#""flags": ["before"], "relative_to": "y""#),
+            attach("allow", "d", "multi", r#""flags": ["replace"], "relative_to": "y""#),
             r#"{"detach": "x"}, {"detach": "y"}, {"update": {"link": "x", "program": "deny"}}"#.to_owned(),
             r#"{"detach": "w"}, {"detach": "w"}"#.to_owned(),
             look(),
@@ -150,8 +150,8 @@ pub(crate) fn cases() -> Vec<Case> {
         "nothing is replaced where there are 64",
         many.chain([
             attach("deny", "a", "multi", r#""as": "x""#),
-            attach("allow", "a", "multi", r#""flags": ["replace"], "anchor": "x""#),
-            attach("allow too", "a", "multi", r#""flags": ["before"], "anchor": 5"#),
+            attach("allow", "a", "multi", r#""flags": ["replace"], "relative_to": "x""#),
+            attach("allow too", "a", "multi", r#""flags": ["before"], "relative_to": 5"#),
         ])
         .collect(),
     );

@@ -164,7 +164,8 @@ fn attached() -> Vec<Finding> {
     };
     let first = if attachments.is_empty() {
         Finding::ok(what, "nothing").so(
-            "the first program makes every access to /proc/sys on this machine slower by about 80 ns, in every cgroup",
+            "the first program makes every access to /proc/sys on this machine slower, in every cgroup: on Linux 6.18 by 40 to \
+             70 %",
         )
     } else {
         let count: usize = attachments.cgroups.values().map(|attached| attached.program_ids.len()).sum();
@@ -177,10 +178,10 @@ fn attached() -> Vec<Finding> {
             "conflict",
             format!("a program in {mode} mode on {}", path.display()),
             if mode == AttachMode::Single {
-                "no policy can be attached there and below until it is detached, which any process can do"
+                "until that program is detached, which any process can do, no policy can be attached there or below"
             } else {
-                "no policy can be attached there until it is detached, which any process can do; one attached below \
-                 puts it out of force there"
+                "until that program is detached, which any process can do, no policy can be attached there; a policy \
+                 below replaces it there"
             },
         ))
     });
