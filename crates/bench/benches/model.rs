@@ -46,7 +46,7 @@ fn hook(policy: &PolicyText) -> (Hook, knobgate_hook::ProcessId) {
     let mut hook = Hook::default();
     let compiled =
         knobgate_compiler::compile(&policy.parsed(), &hook.profile().features()).expect("it compiles");
-    let program = LoadedProgram::load(&compiled.program, hook.profile(), &LoadOptions::default());
+    let program = LoadedProgram::load(compiled.program(), hook.profile(), &LoadOptions::default());
     let program = hook.load_shared(Arc::new(program.expect("it is accepted")));
     let cgroup = hook.create_cgroup(hook.root(), "bench").expect("a cgroup");
     hook.link(cgroup, program, Options::default()).expect("a link");

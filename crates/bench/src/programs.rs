@@ -106,7 +106,7 @@ fn allowing(name: &str, mut asm: Assembler, maps: Vec<MapDef>) -> Result<LoadedP
 /// It is too large for the compiler or for the kernel.
 pub(crate) fn of_policy(policy: &PolicyText) -> Result<LoadedProgram, Box<dyn Error>> {
     let compiled = knobgate_compiler::compile(&policy.parsed(), &features())?;
-    Ok(load(&compiled.program, &LoadOptions::default())?)
+    Ok(load(compiled.program(), &LoadOptions::default())?)
 }
 
 /// A program of `by_hand.c`, for the middle one of so many rules being about `knob`.

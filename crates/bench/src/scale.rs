@@ -89,12 +89,12 @@ fn size(what: &'static str, rules: usize, policy: &PolicyText) -> Result<Size, B
         let begin = Instant::now();
         let compiled = knobgate_compiler::compile(&file, &features)?;
         let compiled_in = begin.elapsed();
-        let loaded = knobgate_kernel::load(&compiled.program, &LoadOptions::default())?;
+        let loaded = knobgate_kernel::load(compiled.program(), &LoadOptions::default())?;
         let all = begin.elapsed();
         compile.push(milliseconds(compiled_in));
         loading.push(milliseconds(all - compiled_in));
         both.push(milliseconds(all));
-        insns = compiled.program.insns.len();
+        insns = compiled.program().insns.len();
         verified = loaded.program.info()?.verified_insns;
     }
     let [compile, load, both] = [compile, loading, both].map(Spread::of);

@@ -33,11 +33,12 @@ use knobgate_policy::Errno;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
 use crate::ir::{Action, Graph, Ir, Operand, Rule, RuleId, Step, Subject, Test};
-use crate::layout::{Block, BlockId, Layout, TableFacts};
+use crate::layout::{Block, BlockId, Cost, Layout, TableFacts};
 use crate::program;
+use crate::rule_hits::Counted;
 use crate::source::PolicySource;
 use action::Commits;
-use code::{Code, Counted, Exit};
+use code::{Code, Exit};
 use dispatch::{BlockEntrances, Starts};
 use interpreter::Interpreter;
 use rule_code::{RuleCode, RuleConstants};
@@ -148,7 +149,7 @@ fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constant
     code.asm.bind(next);
 }
 
-/// Estimates the cost of inlined conditions.
+/// Estimates the cost of blocks.
 pub(crate) struct CostModel<'a> {
     ir: &'a Ir,
     features: &'a Features,
@@ -160,12 +161,15 @@ impl<'a> CostModel<'a> {
         Self { ir, features, subprograms: Subprograms::new(features, TableFacts::without_tables(ir)) }
     }
 
-    /// About how many instructions the verifier processes in `graph`. The graph is emitted, and the code thrown away.
-    pub(crate) fn of_condition(&self, graph: &Graph) -> usize {
+    /// The cost of a block with this condition and action. It is emitted, and the code thrown away.
+    pub(crate) fn of_block(&self, graph: &Graph, action: &Action) -> Cost {
         let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
+        let mut rule = RuleCode::new(RuleConstants::InRow { at: 0 });
         let fails = code.asm.new_label();
-        inline::emit(&mut code, &mut RuleCode::new(RuleConstants::InRow { at: 0 }), graph, fails);
-        code.verifier_steps()
+        inline::emit(&mut code, &mut rule, graph, fails);
+        let condition = code.verifier_steps();
+        action::emit(&mut code, &mut rule, &mut Commits::default(), action);
+        Cost { condition, action: code.verifier_steps() - condition }
     }
 }
 

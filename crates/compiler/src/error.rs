@@ -84,16 +84,6 @@ pub enum CompileError {
 }
 
 impl CompileError {
-    /// Whether having conditions as data might help.
-    pub(crate) fn is_about_size(&self) -> bool {
-        matches!(
-            self,
-            Self::TooManyInstructions { .. }
-                | Self::TooMuchToVerify { .. }
-                | Self::Assemble(AsmError::TooManyFarJumps { .. })
-        )
-    }
-
     /// The rule that it is about.
     pub fn rule(&self) -> Option<usize> {
         match *self {

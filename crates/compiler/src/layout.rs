@@ -3,6 +3,7 @@
 
 mod blocks;
 pub(crate) mod frame;
+mod inlining;
 mod nodes;
 mod perfect_hash;
 mod placed_plan;
@@ -10,6 +11,7 @@ pub(crate) mod shape;
 mod tables;
 
 pub(crate) use blocks::{Block, BlockId, PlacedStep, row};
+pub(crate) use inlining::{Cost, Inlining};
 pub(crate) use nodes::{NONE, OperandSource, TestKind, end, node, operand, ordering};
 pub(crate) use perfect_hash::LAST_MULTIPLIER;
 pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
@@ -77,12 +79,11 @@ impl TableFacts {
 }
 
 impl<'a> Layout<'a> {
-    /// The layout of a program. The condition of a step is inlined if fewer than `inlined` steps follow in its chain, and
-    /// else is data for the interpreter.
+    /// The layout of a program, with these conditions inlined, and the others as data for the interpreter.
     ///
     /// # Errors
     /// A text pattern makes too large an automaton, or too many tests follow each other.
-    pub(crate) fn new(ir: &'a Ir, features: &Features, inlined: usize) -> Result<Self, CompileError> {
+    pub(crate) fn new(ir: &'a Ir, features: &Features, inlining: Inlining) -> Result<Self, CompileError> {
         let mut tables = Tables::default();
         let sorted: Vec<PlacedWords> =
             ir.tables.sorted.iter().map(|words| place_sorted(words, &mut tables)).collect();
@@ -98,7 +99,7 @@ impl<'a> Layout<'a> {
             resolved.collect::<Vec<u64>>()
         };
         let Blocks { blocks, nodes, steps, row_constants } =
-            Blocks::new(ir, features, inlined, resolve, &mut tables)?;
+            Blocks::new(ir, features, inlining, resolve, &mut tables)?;
         let plans = placed_plan::place(&ir.plans, &steps, &mut tables);
         let fetches = steps.values().any(|step| step.fetch != FetchSet::default());
         let shape = fetches.then(|| tables.place_dfa(&shape::DFA));

@@ -30,58 +30,33 @@
 //! let text = "policy web\nallow write net.core.somaxconn if new <= 65535\n";
 //! let file = parse(Source::new("web.knob", text), &CheckOptions::default()).unwrap();
 //! let compiled = knobgate_compiler::compile(&file, &Features::BASELINE).unwrap();
-//! assert!(compiled.program.insns.len() > 100);
+//! assert!(compiled.program().insns.len() > 100);
 //! ```
 #![forbid(unsafe_code)]
 
 mod analyse;
 mod codegen;
-mod effect;
+mod compiled;
 #[cfg(test)]
 mod equivalence;
 mod error;
 mod ir;
 mod layout;
 mod program;
+mod rule_hits;
 mod source;
 
-use foldhash::HashMap;
-use knobgate_bpf::{Features, LineTable, Program};
+use knobgate_bpf::{AsmError, Features, LineTable, Program};
 
 use codegen::{CostModel, Emitted};
-use ir::{Action, Graph, Ir};
-use layout::Layout;
+use ir::Ir;
+use layout::{Inlining, Layout};
 
-pub use effect::Effect;
+pub use compiled::{Compiled, Effect};
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
-pub use program::{POLICY_TEXT_MAP, RULE_HITS_MAP};
+pub use program::POLICY_TEXT_MAP;
+pub use rule_hits::{Counted, Counter, RULE_HITS_MAP, RuleHits};
 pub use source::PolicySource;
-
-/// A policy as a program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Compiled {
-    /// The program.
-    pub program: Program,
-    /// Where it is stricter than the policy, because of the kernel. Callers have to report this.
-    pub degradations: Vec<Degradation>,
-    /// About how many instructions the kernel's verifier will process, right within a factor of two. Its limit is
-    /// [`INSTRUCTIONS_MAX`].
-    pub verifier_steps: usize,
-    /// How many rules the policy has.
-    rules: usize,
-}
-
-/// How much work inlined conditions may be for the verifier.
-struct InlineLimits {
-    /// If all of them, with the rest of the program, are no more than this, all are inlined.
-    all: usize,
-    /// Else those are that together are no more than this.
-    part: usize,
-}
-
-/// Half of the verifier's limit, since the estimate is right within a factor of two; and what takes it little time.
-const INLINE_LIMITS: InlineLimits = InlineLimits { all: INSTRUCTIONS_MAX / 2, part: INSTRUCTIONS_MAX / 50 };
 
 /// Compiles a policy, or a policy file, for a kernel with these features.
 ///
@@ -94,17 +69,13 @@ pub fn compile<'a>(
 ) -> Result<Compiled, CompileError> {
     let source = policy.into();
     let ir = analyse::analyse(source.policy())?;
-    if !features.bpf_loop {
-        return compile_ir(&source, &ir, features, usize::MAX);
-    }
-    let inlined = inlined(&ir, features, &INLINE_LIMITS);
-    match compile_ir(&source, &ir, features, inlined) {
-        // There is more than conditions, and equal rules that cannot share a block cost more than estimated.
-        Ok(code) if code.verifier_steps > INLINE_LIMITS.all && inlined > 0 => {
-            let data = compile_ir(&source, &ir, features, 0)?;
-            Ok(if data.verifier_steps <= INLINE_LIMITS.all { data } else { code })
+    let model = CostModel::new(&ir, features);
+    let inlining = Inlining::choose(&ir, features, |graph, action| model.of_block(graph, action));
+    match compile_ir(&source, &ir, features, inlining) {
+        // How far jumps are is known when all code is there.
+        Err(CompileError::Assemble(AsmError::TooManyFarJumps { .. })) if features.bpf_loop => {
+            compile_ir(&source, &ir, features, Inlining::NONE)
         }
-        Err(error) if error.is_about_size() && inlined > 0 => compile_ir(&source, &ir, features, 0),
         done => done,
     }
 }
@@ -121,45 +92,18 @@ pub fn compile_inlining<'a>(
     inlined: usize,
 ) -> Result<Compiled, CompileError> {
     let source = policy.into();
-    compile_ir(&source, &analyse::analyse(source.policy())?, features, inlined)
-}
-
-/// How many rules at the end of each chain have their conditions inlined: all of them if that is not too much for the
-/// verifier, else as many as cost little. So short chains are inlined, and long ones start as data.
-fn inlined(ir: &Ir, features: &Features, limits: &InlineLimits) -> usize {
-    let model = CostModel::new(ir, features);
-    let mut cost_of: HashMap<&Graph, usize> = HashMap::default();
-    // Rules that differ only in their constants, with the same number of steps after them, are emitted once.
-    let mut by_height: Vec<HashMap<(&Graph, &Action), usize>> = Vec::new();
-    for (id, step) in ir.reached_steps() {
-        let height = ir.steps.height(id);
-        let Some(rule) = ir.rule(step).filter(|rule| !rule.graph.nodes.is_empty()) else { continue };
-        let cost = *cost_of.entry(&rule.graph).or_insert_with(|| model.of_condition(&rule.graph));
-        by_height.resize_with(by_height.len().max(height + 1), HashMap::default);
-        by_height[height].insert((&rule.graph, &rule.action), cost);
-    }
-    let costs: Vec<usize> = by_height.iter().map(|costs| costs.values().sum()).collect();
-    if costs.iter().sum::<usize>() <= limits.all {
-        return usize::MAX;
-    }
-    let mut total = 0;
-    for (height, cost) in costs.iter().enumerate() {
-        total += cost;
-        if total > limits.part {
-            return height;
-        }
-    }
-    costs.len()
+    let ir = analyse::analyse(source.policy())?;
+    compile_ir(&source, &ir, features, Inlining::of_last(inlined))
 }
 
 fn compile_ir(
     source: &PolicySource<'_>,
     ir: &Ir,
     features: &Features,
-    inlined: usize,
+    inlining: Inlining,
 ) -> Result<Compiled, CompileError> {
     codegen::check_operands(ir, features)?;
-    let layout = Layout::new(ir, features, inlined)?;
+    let layout = Layout::new(ir, features, inlining)?;
     let Emitted { code, degradations, verifier_steps } = codegen::emit(source, ir, &layout, features)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
         return Err(CompileError::TooManyInstructions { rule: ir.rule_count.saturating_sub(1) });
@@ -181,56 +125,6 @@ mod tests {
     use knobgate_policy::{CheckOptions, Source, parse};
 
     use super::*;
-
-    const NUMBERS: [&str; 3] = ["uid == 1", "uid == 1 or gid == 2", "uid == 1 or gid == 2 or pos == 3"];
-
-    fn inlined_of(rules: &[String], limits: &InlineLimits) -> usize {
-        let text = format!("policy p\n{}\n", rules.join("\n"));
-        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let ir = analyse::analyse(file.policy()).expect("few patterns");
-        inlined(&ir, &Features::ALL, limits)
-    }
-
-    #[test]
-    fn the_last_rules_of_a_chain_are_inlined_up_to_the_limit() {
-        let chain: Vec<String> =
-            NUMBERS.iter().map(|number| format!("allow write vm.x if {number}")).collect();
-        let cost = |rules: &[String]| {
-            // The least limit with which all of them are inlined.
-            (0..1_000)
-                .find(|&all| inlined_of(rules, &InlineLimits { all, part: 0 }) == usize::MAX)
-                .expect("small")
-        };
-        let costs: Vec<usize> = (0..3).rev().map(|first| cost(&chain[first..])).collect();
-        assert!(costs[0] > 0 && costs[0] < costs[1] && costs[1] < costs[2], "{costs:?}");
-        for (part, expected) in [
-            (0, 0),
-            (costs[0] - 1, 0),
-            (costs[0], 1),
-            (costs[1] - 1, 1),
-            (costs[1], 2),
-            (costs[2] - 1, 2),
-            (costs[2], 3),
-        ] {
-            let limits = InlineLimits { all: costs[2] - 1, part };
-            // The default comes after the last rule.
-            let expected = if expected == 0 { [0, 1] } else { [expected + 1; 2] };
-            assert!(expected.contains(&inlined_of(&chain, &limits)), "{part} of {costs:?}");
-        }
-    }
-
-    #[test]
-    fn rules_that_share_a_block_count_once() {
-        let rule = |i: usize| format!("allow write vm.x{i} if uid == {i}");
-        let (one, many): (Vec<String>, Vec<String>) =
-            ((0..1).map(rule).collect(), (0..100).map(rule).collect());
-        let least = |rules: &[String]| {
-            (0..1_000)
-                .find(|&all| inlined_of(rules, &InlineLimits { all, part: 0 }) == usize::MAX)
-                .expect("small")
-        };
-        assert_eq!(least(&one), least(&many));
-    }
 
     #[test]
     fn conditions_become_data_if_fewer_blocks_are_shared_than_estimated() {
@@ -259,7 +153,7 @@ mod tests {
         let text = format!("policy p\n{}\n", rules.join("\n"));
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let compiled = compile(&file, &Features::ALL).expect("within the limits");
-        assert!(compiled.verifier_steps > INLINE_LIMITS.all);
+        assert!(compiled.verifier_steps > INSTRUCTIONS_MAX / 2);
         assert!(!compiled.program.listing().to_string().contains("bpf_loop"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use knobgate_bpf::Features;
-use knobgate_compiler::{RULE_HITS_MAP, compile};
+use knobgate_compiler::{RULE_HITS_MAP, RuleHits, compile};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX};
 use knobgate_policy::{
@@ -138,19 +138,19 @@ fn adversarial(policy: &Policy) -> BTreeSet<Vec<u8>> {
     names
 }
 
-fn counters(program: &LoadedProgram) -> Vec<u64> {
-    let value = program.map(RULE_HITS_MAP).expect("every program has it").lookup(&[0; 4]).expect("one entry");
-    value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+fn rule_hits(program: &LoadedProgram) -> Vec<RuleHits> {
+    let map = program.map(RULE_HITS_MAP).expect("every program has it");
+    RuleHits::in_value(&map.lookup(&[0; 4]).expect("one entry"))
 }
 
 fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profile) {
     let text = print(policy);
     let file = parse(Source::new("random.knob", text.as_str()), &CheckOptions::default()).expect("valid");
     let compiled = compile(&file, features).expect("within the limits");
-    let program = LoadedProgram::load(&compiled.program, profile, &LoadOptions::default())
+    let program = LoadedProgram::load(compiled.program(), profile, &LoadOptions::default())
         .unwrap_or_else(|rejection| panic!("{rejection}\n{text}"));
     let machine = knobs.iter().map(|name| name.as_bytes().to_vec());
-    let mut before = counters(&program);
+    let mut before = rule_hits(&program);
     for name in machine.chain(adversarial(policy)) {
         let (Ok(knob), Ok(name_text)) = (KnobName::from_path(name.clone()), std::str::from_utf8(&name))
         else {
@@ -168,15 +168,16 @@ fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profi
                 ),
             };
             program.run(&mut invocation, &mut RunOptions::default()).expect("runs");
+            let rules = policy.rules().len();
             let counter = match evaluate(policy, &access).by {
-                DecidedBy::Rule(rule) => 2 * rule,
-                DecidedBy::EvalError { rule, .. } => 2 * rule + 1,
-                DecidedBy::Default(AccessKind::Read) => 2 * policy.rules().len(),
-                DecidedBy::Default(AccessKind::Write) => 2 * (policy.rules().len() + 1),
+                DecidedBy::Rule(rule) => &mut before[rule].decided,
+                DecidedBy::EvalError { rule, .. } => &mut before[rule].cannot_evaluate,
+                DecidedBy::Default(AccessKind::Read) => &mut before[rules].decided,
+                DecidedBy::Default(AccessKind::Write) => &mut before[rules + 1].decided,
             };
-            before[counter] += 1;
-            let after = counters(&program);
-            assert_eq!(after, before, "{kind} {name_text}\n{text}\n{}", compiled.program.listing());
+            *counter += 1;
+            let after = rule_hits(&program);
+            assert_eq!(after, before, "{kind} {name_text}\n{text}\n{}", compiled.program().listing());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The binary search in large sets, on the model of the hook: it finds all members and nothing else.
 
 use knobgate_bpf::Features;
-use knobgate_compiler::{Compiled, compile, compile_inlining};
+use knobgate_compiler::{compile, compile_inlining};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::{Access, CheckOptions, KnobName, PolicyFile, Source, Verdict, evaluate, parse};
 
@@ -22,8 +22,8 @@ fn check(members: &[i128], numbers: &[i128]) {
     .into_iter()
     .map(|(compiled, profile)| {
         let profile: Profile = profile.parse().expect("a profile");
-        let Compiled { program, .. } = compiled.expect("within the limits");
-        (LoadedProgram::load(&program, &profile, &LoadOptions::default()).expect("taken"), profile)
+        let compiled = compiled.expect("within the limits");
+        (LoadedProgram::load(compiled.program(), &profile, &LoadOptions::default()).expect("taken"), profile)
     })
     .collect();
     for number in numbers {
@@ -74,9 +74,8 @@ fn a_search_finds_exactly_the_members() {
 fn the_size_of_the_code_does_not_depend_on_the_size_of_the_set() {
     let size = |count: i128| {
         let file = policy(&(0..count).map(|i| i * 7).collect::<Vec<_>>());
-        let Compiled { program, verifier_steps, .. } =
-            compile(&file, &Features::ALL).expect("within the limits");
-        (program.insns.len(), verifier_steps)
+        let compiled = compile(&file, &Features::ALL).expect("within the limits");
+        (compiled.program().insns.len(), compiled.verifier_steps())
     };
     let ((few, few_steps), (many, many_steps)) = (size(20), size(100_000));
     assert!(

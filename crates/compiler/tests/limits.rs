@@ -63,7 +63,7 @@ fn what_the_kernel_cannot_do_is_denied_and_reported() {
         "deny(EROFS) write kernel.*",
     ];
     let weak = Features { set_retval: false, set_new_value: false, variable_stack: false, ..Features::ALL };
-    let degradations = compile(&policy(&rules), &weak).unwrap().degradations;
+    let degradations = compile(&policy(&rules), &weak).unwrap().into_parts().1;
     assert!(degradations.contains(&Degradation::RewriteIsDenied { rule: 0 }), "{degradations:?}");
     assert!(degradations.contains(&Degradation::VectorClampIsDenied { rule: 1 }), "{degradations:?}");
     assert!(
@@ -71,14 +71,14 @@ fn what_the_kernel_cannot_do_is_denied_and_reported() {
             .iter()
             .any(|d| matches!(d, Degradation::ErrnoIsEperm(errno) if errno.to_string() == "EROFS"))
     );
-    assert_eq!(compile(&policy(&rules), &Features::ALL).unwrap().degradations, []);
+    assert_eq!(compile(&policy(&rules), &Features::ALL).unwrap().degradations(), []);
 }
 
 #[test]
 fn the_name_is_fetched_only_for_kinds_of_access_that_need_it() {
     // If the rules have literal last components, the last component of the name is fetched first.
     let names = |rules: &[&str]| {
-        let listing = compile(&policy(rules), &Features::ALL).unwrap().program.listing().to_string();
+        let listing = compile(&policy(rules), &Features::ALL).unwrap().program().listing().to_string();
         let (before, _) = listing.split_once("bpf_sysctl_get_name").unwrap();
         (before.contains("r1 != 0x0 goto"), listing.matches("call bpf_sysctl_get_name").count())
     };
@@ -93,7 +93,7 @@ fn the_name_is_fetched_only_for_kinds_of_access_that_need_it() {
         assert_eq!(names(rules), (true, fetches), "{rules:?}");
     }
     let one_rule_for_all = compile(&policy(&["deny write **"]), &Features::ALL).unwrap();
-    assert!(!one_rule_for_all.program.listing().to_string().contains("get_name"));
+    assert!(!one_rule_for_all.program().listing().to_string().contains("get_name"));
 }
 
 #[test]
@@ -103,7 +103,8 @@ fn conditions_that_are_too_much_as_code_become_data_on_kernels_with_bpf_loop() {
         .collect();
     let file = policy(&rules.iter().map(String::as_str).collect::<Vec<_>>());
     let loops = |features| {
-        compile(&file, &features).map(|compiled| compiled.program.listing().to_string().contains("bpf_loop"))
+        compile(&file, &features)
+            .map(|compiled| compiled.program().listing().to_string().contains("bpf_loop"))
     };
     assert!(loops(Features::ALL).unwrap());
     let error = loops(Features { bpf_loop: false, ..Features::ALL }).unwrap_err();
@@ -113,7 +114,7 @@ fn conditions_that_are_too_much_as_code_become_data_on_kernels_with_bpf_loop() {
     assert!(error.to_string().contains("bpf_loop (Linux 5.17)"), "{error}");
 
     let few = policy(&["deny write vm.** if new contains \"1\" or old contains \"1\""]);
-    assert!(!compile(&few, &Features::ALL).unwrap().program.listing().to_string().contains("bpf_loop"));
+    assert!(!compile(&few, &Features::ALL).unwrap().program().listing().to_string().contains("bpf_loop"));
 }
 
 #[test]
@@ -159,6 +160,6 @@ fn compiling_is_deterministic() {
 #[test]
 fn an_object_file_can_contain_the_maps_of_a_policy() {
     let file = policy(&["deny write kernel.ostype, kernel.core_pattern", "allow write net.*.somaxconn"]);
-    let program = compile(&file, &Features::ALL).unwrap().program;
+    let program = compile(&file, &Features::ALL).unwrap().into_parts().0;
     knobgate_bpf::write_object(&program).unwrap();
 }

@@ -39,7 +39,7 @@ fn the_modelled_verifier_of_each_kernel_accepts_programs_compiled_for_it() {
             let partly = [0, 1, 3].map(|inlined| compile_inlining(&file, &features, inlined));
             let partly = partly.into_iter().filter(|_| features.bpf_loop);
             for compiled in partly.chain([compile(&file, &features)]) {
-                let program = compiled.expect("a program").program;
+                let program = compiled.expect("a program").into_parts().0;
                 let loaded = LoadedProgram::load(&program, &profile, &LoadOptions::default());
                 assert_eq!(loaded.err(), None, "{profile}: {}", file.source().text());
             }
@@ -64,7 +64,7 @@ fn fetched_values_are_stored_on_every_path_before_they_are_read() {
         for kernel in ["5.10", "5.15", "6.1.170"] {
             let profile: Profile = kernel.parse().expect("a profile");
             assert!(!profile.uninit_stack);
-            let program = compile(&file, &profile.features()).expect("a program").program;
+            let program = compile(&file, &profile.features()).expect("a program").into_parts().0;
             let unstored = unstored_reads(&program);
             assert_eq!(unstored, Vec::<String>::new(), "{kernel}: {}", file.source().text());
         }

@@ -1,7 +1,7 @@
 //! Rules that share code, on the model of the hook: each uses its own constants and its own counter.
 
 use knobgate_bpf::Features;
-use knobgate_compiler::{CompileError, Compiled, RULE_HITS_MAP, compile, compile_inlining};
+use knobgate_compiler::{CompileError, Compiled, RULE_HITS_MAP, RuleHits, compile, compile_inlining};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::{
     Access, CheckOptions, Errno, KnobName, PolicyFile, Source, Task as PolicyTask, Verdict, evaluate, parse,
@@ -94,9 +94,9 @@ fn policy(template: fn(usize) -> String, rules: usize) -> PolicyFile {
         .unwrap_or_else(|diagnostics| panic!("{diagnostics:?}"))
 }
 
-fn counters(program: &LoadedProgram) -> Vec<u64> {
-    let value = program.map(RULE_HITS_MAP).expect("every program has it").lookup(&[0; 4]).expect("one entry");
-    value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+fn rule_hits(program: &LoadedProgram) -> Vec<RuleHits> {
+    let map = program.map(RULE_HITS_MAP).expect("every program has it");
+    RuleHits::in_value(&map.lookup(&[0; 4]).expect("one entry"))
 }
 
 /// A way to compile.
@@ -111,9 +111,9 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
             assert!(!features.current_comm && file.source().text().contains("comm"), "template {number}");
             continue;
         };
-        let program = LoadedProgram::load(&compiled.program, profile, &LoadOptions::default())
+        let program = LoadedProgram::load(compiled.program(), profile, &LoadOptions::default())
             .unwrap_or_else(|rejection| panic!("{rejection}\n{}", file.source().text()));
-        let mut expected = counters(&program);
+        let mut before = rule_hits(&program);
         for i in [1, 2, 3, 7, 39, 40] {
             for value in values(i) {
                 let name = format!("vm/k{i}");
@@ -135,8 +135,10 @@ fn agree(features: &Features, profile: &Profile, compile: Compile) {
                     (_, None) => Verdict::Allow,
                 };
                 assert_eq!(verdict, effect.verdict, "template {number}: {access:?}");
-                expected[effect.counter] += 1;
-                assert_eq!(counters(&program), expected, "template {number}: {access:?}");
+                let after = rule_hits(&program);
+                let counted = RuleHits::incremented(&before, &after);
+                assert_eq!(counted, [effect.counter], "template {number}: {access:?}");
+                before = after;
             }
         }
     }

@@ -20,7 +20,7 @@ impl Both {
         let profile: Profile = profile.parse().expect("a profile");
         let compiled = compile(&file, features).expect("within the limits");
         let program =
-            LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default()).expect("accepted");
+            LoadedProgram::load(compiled.program(), &profile, &LoadOptions::default()).expect("accepted");
         Self { file, profile, program }
     }
 

@@ -1,7 +1,7 @@
 //! A policy read back from the kernel: its program carries the text and the counters.
 
 use knobgate_bpf::MapKind;
-use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP};
+use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP, RuleHits};
 use knobgate_kernel::{BpfObjectError, Map, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
 
@@ -10,14 +10,8 @@ use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, pars
 pub struct AttachedPolicy {
     text: String,
     file: Option<PolicyFile>,
-    /// The counters of each rule, of the default for reads, and of the default for writes.
-    counters: Vec<Counters>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Counters {
-    decided: u64,
-    cannot_evaluate: u64,
+    /// Those of each rule, of the default for reads, and of the default for writes.
+    rule_hits: Vec<RuleHits>,
 }
 
 /// A rule or a default with its counters, which count since the program was loaded, over all of its cgroups.
@@ -52,12 +46,7 @@ impl AttachedPolicy {
         let source = Source::from_bytes("policy", &text);
         let text = source.text().to_owned();
         let file = parse(source, &CheckOptions::default()).ok();
-        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        let counters = hits.as_chunks::<16>().0.iter().map(|pair| {
-            let (decided, cannot_evaluate) = pair.split_at(8);
-            Counters { decided: number(decided), cannot_evaluate: number(cannot_evaluate) }
-        });
-        Ok(Some(Self { text, file, counters: counters.collect() }))
+        Ok(Some(Self { text, file, rule_hits: RuleHits::in_value(&hits) }))
     }
 
     /// Its text, byte for byte as it was given, if it is UTF-8.
@@ -78,8 +67,8 @@ impl AttachedPolicy {
     /// The counters of the rules, of the default for reads, and of the one for writes. If the text is not understood, the
     /// rules have numbers instead of texts.
     pub fn rule_counters(&self) -> Vec<RuleCounters> {
-        let rules = self.counters.len().saturating_sub(2);
-        let with_text = |(index, &counters): (usize, &Counters)| {
+        let rules = self.rule_hits.len().saturating_sub(2);
+        let with_text = |(index, &hits): (usize, &RuleHits)| {
             let (line, text) = match (self.file.as_ref(), index.checked_sub(rules)) {
                 (Some(file), None) => {
                     (file.rule_line(index), file.rule_text(index).unwrap_or_default().to_owned())
@@ -88,10 +77,10 @@ impl AttachedPolicy {
                 (None, None) => (None, format!("rule {}", index + 1)),
                 (None, Some(default)) => (None, format!("default {}", kind(default))),
             };
-            let Counters { decided, cannot_evaluate } = counters;
+            let RuleHits { decided, cannot_evaluate } = hits;
             RuleCounters { line, text, decided, cannot_evaluate }
         };
-        self.counters.iter().enumerate().map(with_text).collect()
+        self.rule_hits.iter().enumerate().map(with_text).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a policy to a program that the running kernel holds.
 
 use knobgate_bpf::Program;
-use knobgate_compiler::{CompileError, Compiled, PolicySource, compile};
+use knobgate_compiler::{CompileError, PolicySource, compile};
 use knobgate_kernel::{LoadError, LoadOptions, LoadedProgram, load, probe_cached};
 
 use crate::kernel_limit::{KernelLimit, TargetKernel};
@@ -23,7 +23,7 @@ impl CompiledPolicy {
         let policy = policy.into();
         // If a privilege or feature is missing for probing, loading fails for the same reason, with a better message.
         let probes = probe_cached();
-        let Compiled { program, degradations, .. } = compile(policy.clone(), &probes.features())?;
+        let (program, degradations) = compile(policy.clone(), &probes.features())?.into_parts();
         let kernel = TargetKernel::Running { rewrites: &probes.set_new_value };
         let limits =
             degradations.into_iter().map(|degradation| KernelLimit::new(degradation, &policy, &kernel));

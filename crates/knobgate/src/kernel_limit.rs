@@ -114,9 +114,9 @@ mod tests {
         let said_where = |features: &Features, rewrites: &ProbeOutcome| -> Vec<String> {
             let compiled = compile(&file, features).expect("a program");
             compiled
-                .degradations
-                .into_iter()
-                .map(|degradation| {
+                .degradations()
+                .iter()
+                .map(|&degradation| {
                     KernelLimit::new(degradation, &(&file).into(), &TargetKernel::Running { rewrites })
                         .to_string()
                 })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use knobgate_compiler::{Counted, Counter};
 use knobgate_hook::{Errno, Profile};
 use knobgate_policy::{Access, Decision, Text};
 
@@ -27,8 +28,8 @@ pub struct ProgramOutcome {
     pub returned: i64,
     /// What the knob's handler was given to write; `None` if nothing.
     pub written: Option<Vec<u8>>,
-    /// The counters that changed: indices of 8 bytes each in the value of [`RULE_HITS_MAP`](knobgate_compiler::RULE_HITS_MAP).
-    pub counted: Vec<usize>,
+    /// The counters that were incremented, each as often as it was.
+    pub counted: Vec<Counter>,
 }
 
 impl std::error::Error for Mismatch {}
@@ -43,7 +44,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// As in `returned -1 (EPERM), written nothing to the knob, increased counter 4`.
+/// As in `returned -1 (EPERM), written nothing to the knob, increased counter decided[2]`.
 impl fmt::Display for ProgramOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "returned {}", self.returned)?;
@@ -56,8 +57,13 @@ impl fmt::Display for ProgramOutcome {
         }
         match self.counted.as_slice() {
             [] => write!(f, ", increased no counter"),
-            [counter] => write!(f, ", increased counter {counter}"),
-            counters => write!(f, ", increased counters {counters:?}"),
+            counters => counters.iter().try_for_each(|&Counter { index, counted }| {
+                let what = match counted {
+                    Counted::Decided => "decided",
+                    Counted::CannotEvaluate => "cannot_evaluate",
+                };
+                write!(f, ", increased counter {what}[{index}]")
+            }),
         }
     }
 }

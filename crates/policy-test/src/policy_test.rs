@@ -1,6 +1,6 @@
 //! One policy on the hook of one kernel.
 
-use knobgate_compiler::{Compiled, Degradation, Effect, RULE_HITS_MAP, compile};
+use knobgate_compiler::{Compiled, Degradation, Effect, RULE_HITS_MAP, RuleHits, compile};
 use knobgate_hook::attach::Options;
 use knobgate_hook::{
     AccessMode, AccessResult, Hook, Knob, Knobs, LoadOptions, LoadedProgram, Process, ProcessId, Profile,
@@ -45,7 +45,7 @@ impl<'f> PolicyTest<'f> {
     /// [`PolicyTestError`]: the kernel does not accept it.
     #[doc(hidden)]
     pub fn of(file: &'f PolicyFile, compiled: Compiled, profile: Profile) -> Result<Self, PolicyTestError> {
-        let program = LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default())
+        let program = LoadedProgram::load(compiled.program(), &profile, &LoadOptions::default())
             .map_err(|source| PolicyTestError::Rejected { profile, source: Box::new(source) })?;
         let mut hook = Hook::new(profile, Knobs::new());
         let not_attached = |errno| PolicyTestError::NotAttached { profile, errno };
@@ -62,7 +62,7 @@ impl<'f> PolicyTest<'f> {
 
     /// Where the program is stricter than the policy, because of the kernel.
     pub fn degradations(&self) -> &[Degradation] {
-        &self.compiled.degradations
+        self.compiled.degradations()
     }
 
     /// Decides one access. The knob holds [`Access::old`] before it, so accesses do not affect each other.
@@ -124,7 +124,7 @@ impl<'f> PolicyTest<'f> {
         let recorded = Recorded::default();
         let knob = Knob::new(FakeKnob { value: access.old.clone(), recorded: recorded.clone() });
         self.hook.knobs.add(name, knob).map_err(|_| DecideError::NoSuchName)?;
-        let before = self.counters();
+        let before = self.rule_hits();
         let outcome = self.system_call(name, access, position);
         self.hook.knobs.remove(name);
         let outcome = match outcome {
@@ -135,10 +135,7 @@ impl<'f> PolicyTest<'f> {
             let errno = outcome.errno().unwrap_or(Errno::EIO);
             return Err(DecideError::NotAsked(errno));
         }
-        let moved = |(index, (before, after)): (usize, (&u64, &u64))| {
-            std::iter::repeat_n(index, after.wrapping_sub(*before) as usize)
-        };
-        let counted = before.iter().zip(&self.counters()).enumerate().flat_map(moved).collect();
+        let counted = RuleHits::incremented(&before, &self.rule_hits());
         Ok(Ok(ProgramOutcome { returned: outcome.returned, written: recorded.take(), counted }))
     }
 
@@ -163,10 +160,9 @@ impl<'f> PolicyTest<'f> {
         }
     }
 
-    fn counters(&self) -> Vec<u64> {
+    fn rule_hits(&self) -> Vec<RuleHits> {
         let value = self.program.map(RULE_HITS_MAP).and_then(|map| map.lookup(&[0; 4]));
-        let value = value.unwrap_or_default();
-        value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+        RuleHits::in_value(&value.unwrap_or_default())
     }
 }
 

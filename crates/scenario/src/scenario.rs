@@ -2,7 +2,7 @@
 
 use knobgate_backend::CgroupId;
 use knobgate_bpf::{Features, MapDef, Object};
-use knobgate_compiler::{CompileError, Compiled, Degradation};
+use knobgate_compiler::{CompileError, Degradation};
 use knobgate_hook::{AttachMode, Profile, WritesStrict};
 use knobgate_policy::PolicyFile;
 
@@ -111,7 +111,7 @@ impl Program {
                 stricter: Vec::new(),
             },
             Source::Policy(file) => {
-                let Compiled { program, degradations, .. } = knobgate_compiler::compile(&**file, features)?;
+                let (program, degradations) = knobgate_compiler::compile(&**file, features)?.into_parts();
                 let stricter = degradations.into_iter().map(|degradation| in_words(degradation, file));
                 Made {
                     program,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use knobgate::{KernelLimit, TargetKernel};
 use knobgate_bpf::{Features, write_object};
-use knobgate_compiler::{CompileError, Compiled, compile};
+use knobgate_compiler::{CompileError, compile};
 use knobgate_hook::Profile;
 
 use crate::failure::Failure;
@@ -66,7 +66,7 @@ impl Compile {
         let file = load_policy(&self.policy, output)?;
         let kernel = self.profile.map_or(SOME_KERNEL.to_owned(), |profile| profile.to_string());
         let features = self.profile.map_or(ANY_KERNEL, |profile| profile.features());
-        let Compiled { program, degradations, .. } = match compile(&file, &features) {
+        let compiled = match compile(&file, &features) {
             Ok(compiled) => compiled,
             Err(error) => {
                 let diagnostic = not_compiled::diagnostic(&error, &file, kernel);
@@ -77,6 +77,7 @@ impl Compile {
                 return Err(Failure::Reported);
             }
         };
+        let (program, degradations) = compiled.into_parts();
         if self.profile.is_none() && !degradations.is_empty() {
             output.note(FOR_ONE);
         }

@@ -29,7 +29,7 @@ fn taken() -> Result<(), Failed> {
         let source = Source::new(path.display().to_string(), std::fs::read_to_string(&path)?);
         let file = parse(source, &CheckOptions::default()).map_err(|errors| format!("{errors:?}"))?;
         let compiled = knobgate_compiler::compile(&file, &probe_cached().features())?;
-        load(&compiled.program, &LoadOptions::default())?;
+        load(compiled.program(), &LoadOptions::default())?;
         count += 1;
     }
     assert!(count >= 4, "{count}");

@@ -125,7 +125,7 @@ impl Stage {
         let source = Source::new("t.knob", format!("policy {name}\n{rules}"));
         let file = parse(source, &CheckOptions::default()).map_err(|errors| format!("{errors:?}"))?;
         let compiled = knobgate_compiler::compile(&file, &probe_cached().features())?;
-        attach_until_removed(&load(&compiled.program, &LoadOptions::default())?.program, &stage.held)?;
+        attach_until_removed(&load(compiled.program(), &LoadOptions::default())?.program, &stage.held)?;
         Ok(stage)
     }
 

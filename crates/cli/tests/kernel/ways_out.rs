@@ -188,7 +188,7 @@ fn leaving() -> Result<(), Failed> {
     let file = parse(Source::new("t-leaving.knob", "policy t-leaving\n"), &CheckOptions::default())
         .map_err(|errors| format!("{errors:?}"))?;
     let compiled = knobgate_compiler::compile(&file, &probe_cached().features())?;
-    let loaded = load(&compiled.program, &LoadOptions::default())?;
+    let loaded = load(compiled.program(), &LoadOptions::default())?;
     let hierarchy = knobgate_kernel::Hierarchy::find()?;
     let delegated = hierarchy.delegates_to_namespaces();
     let mount = hierarchy.path();

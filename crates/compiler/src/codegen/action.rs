@@ -9,12 +9,13 @@ use knobgate_bpf::{AluOp, Cond, Label, Size, emit_length_check, emit_set_new_val
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
-use super::code::{Code, Counted, Exit};
+use super::code::{Code, Exit};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
 use super::{context, inline, subject, verifier};
 use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
+use crate::rule_hits::Counted;
 
 /// The shared ends of rules that rewrite, by where the replacement is. The row of the step is in R9.
 #[derive(Debug, Default)]

@@ -2,12 +2,14 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R9, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Reg, Size, helper_ids as helper};
-use knobgate_policy::{Errno, Mode};
+use knobgate_policy::{AccessKind, Errno, Mode};
 
 use super::subprograms::Subprograms;
 use super::verifier;
+use crate::ir::Step;
 use crate::layout::row;
-use crate::program::{self, Counter};
+use crate::program;
+use crate::rule_hits::{self, Counted};
 use crate::source::Place;
 
 /// An assembler with what all code of a policy needs: how programs end, what they count, and what they call.
@@ -29,13 +31,6 @@ pub(super) enum Exit {
     Deny(Errno),
 }
 
-/// What is counted of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counted {
-    Decided,
-    CannotEvaluate,
-}
-
 /// A label that is made when something jumps to it.
 #[derive(Debug, Default)]
 pub(super) struct LazyLabel(Option<Label>);
@@ -53,7 +48,7 @@ impl LazyLabel {
 
 impl<'a> Code<'a> {
     pub(super) fn new(features: &'a Features, mode: Mode, rules: usize, subprograms: Subprograms) -> Self {
-        let last_counter = Counter::Default(knobgate_policy::AccessKind::Write).offset(rules);
+        let last_counter = rule_hits::offset(Step::Default(AccessKind::Write), rules);
         Self { asm: Assembler::new(), subprograms, features, lost_errnos: Vec::new(), mode, last_counter }
     }
 
@@ -133,15 +128,5 @@ impl<'a> Code<'a> {
     /// Attributes the code from here on to this place in the policy.
     pub(super) fn set_line(&mut self, place: Place<'_>) {
         self.asm.set_line(place.line as u32, place.column as u32, place.text);
-    }
-}
-
-impl Counted {
-    /// The offset among the two counters of a step.
-    fn offset(self) -> i16 {
-        match self {
-            Counted::Decided => 0,
-            Counted::CannotEvaluate => 8,
-        }
     }
 }

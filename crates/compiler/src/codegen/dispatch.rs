@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use knobgate_bpf::Reg::{R0, R1, R9, R10};
 use knobgate_bpf::{Label, Size};
 
-use super::code::{Code, Counted, Exit};
+use super::code::{Code, Exit};
 use super::verifier;
 use crate::ir::{Action, FetchSet, Ir, StepId};
 use crate::layout::{Block, BlockId, Layout, frame, row};
-use crate::program::Counter;
+use crate::rule_hits::{self, Counted};
 use crate::source::{Place, PolicySource};
 
 /// The first stage: code that finds the first step of a chain. No value is fetched yet.
@@ -172,7 +172,7 @@ impl<'a> BlockEntrances<'a> {
 
     /// The offset of the counters of a step.
     pub(super) fn counter(&self, step: StepId) -> u32 {
-        Counter::of(self.ir.steps.get(step)).offset(self.ir.rule_count)
+        rule_hits::offset(self.ir.steps.get(step), self.ir.rule_count)
     }
 
     /// Where the policy says what a step does.

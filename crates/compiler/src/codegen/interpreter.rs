@@ -14,12 +14,13 @@ use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::{Errno, Value, Width};
 
-use super::code::{Code, Counted, Exit, LazyLabel};
+use super::code::{Code, Exit, LazyLabel};
 use super::dispatch::BlockEntrances;
 use super::{context, subject};
 use crate::ir::{FetchSet, Ir, StepId, Subject};
 use crate::layout::frame::{self, Numbers};
 use crate::layout::{Layout, NONE, OperandSource, TestKind, end, node, operand, ordering, row};
+use crate::rule_hits::Counted;
 
 /// The functions that make tests, one for each combination of fetched values.
 pub(super) struct Interpreter<'a> {

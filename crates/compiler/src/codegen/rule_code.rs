@@ -3,8 +3,9 @@
 use knobgate_bpf::Reg::R9;
 use knobgate_bpf::{Reg, Size};
 
-use super::code::{Code, Counted, LazyLabel};
+use super::code::{Code, LazyLabel};
 use crate::ir::{Bytes, Slot};
+use crate::rule_hits::Counted;
 
 /// The code of one rule.
 pub(super) struct RuleCode<'a> {

@@ -8,11 +8,12 @@ use foldhash::{HashMap, HashMapExt};
 use knobgate_bpf::Features;
 use knobgate_policy::Width;
 
+use super::inlining::Inlining;
 use super::nodes::{Nodes, PlacedGraph, end};
 use super::tables::Tables;
 use crate::error::{CompileError, LOOPS_MAX};
 use crate::ir::{Action, FetchSet, Graph, Ir, Step, StepId};
-use crate::program::Counter;
+use crate::rule_hits;
 
 /// Rules with more constants have code of their own.
 const ROW_CONSTANTS_MAX: usize = 512;
@@ -109,83 +110,121 @@ struct Member {
     condition: u32,
 }
 
+/// What steps have in common that share a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct GroupKey<'a> {
+    /// How many steps follow each of them; 0 if the block has no condition, since no block comes after it.
+    pub(super) height: usize,
+    /// The condition that is inlined.
+    pub(super) graph: &'a Graph,
+    pub(super) action: &'a Action,
+    /// A step that has too many constants to share its code.
+    alone: Option<StepId>,
+    /// Which values are fetched, if that matters. The verifier takes the steps of a block for one: it follows each of them to
+    /// the successors of all. If stack must be stored to before it is read, they must have the same fetched values.
+    fetched: Option<(bool, bool)>,
+}
+
 /// The steps that share a block.
 struct Group<'a> {
-    /// How many steps follow each of them.
-    height: usize,
-    graph: &'a Graph,
-    action: &'a Action,
+    key: GroupKey<'a>,
     graph_constants: usize,
     members: Vec<Member>,
 }
 
-/// A step and all that may follow it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tail {
-    /// The values that they look at.
-    fetch: FetchSet,
-    /// How many tests the interpreter makes at most.
-    tests: usize,
+static NO_CONDITION: Graph = Graph { nodes: Vec::new() };
+
+impl<'a> GroupKey<'a> {
+    /// That of a step whose condition is inlined. `fetch` are the [values](fetches) that its chain looks at.
+    pub(super) fn of_inlined(ir: &'a Ir, features: &Features, id: StepId, fetch: FetchSet) -> Self {
+        let rule = ir.rule(ir.steps.get(id));
+        let graph = rule.map_or(&NO_CONDITION, |rule| &rule.graph);
+        let constants = rule.map_or(0, |rule| rule.graph_constants.len() + rule.action_constants.len());
+        Self::new(ir, id, graph, constants, (!features.uninit_stack).then_some((fetch.new, fetch.old)))
+    }
+
+    /// That of a step whose condition is data.
+    fn of_interpreted(ir: &'a Ir, id: StepId) -> Self {
+        let constants = ir.rule(ir.steps.get(id)).map_or(0, |rule| rule.action_constants.len());
+        Self::new(ir, id, &NO_CONDITION, constants, None)
+    }
+
+    fn new(
+        ir: &'a Ir,
+        id: StepId,
+        graph: &'a Graph,
+        constants: usize,
+        fetched: Option<(bool, bool)>,
+    ) -> Self {
+        Self {
+            height: if graph.nodes.is_empty() { 0 } else { ir.steps.height(id) },
+            graph,
+            action: ir.action(ir.steps.get(id)),
+            alone: (constants > ROW_CONSTANTS_MAX).then_some(id),
+            fetched,
+        }
+    }
+}
+
+/// The values that the chain from each step on looks at.
+pub(super) fn fetches(ir: &Ir) -> HashMap<StepId, FetchSet> {
+    let mut fetches: HashMap<StepId, FetchSet> = HashMap::new();
+    for (id, step) in ir.reached_steps() {
+        let own = ir.rule(step).map_or(FetchSet::default(), |rule| rule.fetch);
+        let later = step.next().map_or(FetchSet::default(), |next| fetches[&next]);
+        fetches.insert(id, later.union(own));
+    }
+    fetches
 }
 
 impl Blocks {
-    /// The blocks of all steps that a plan leads to. The condition of a step is inlined if fewer than `inlined` steps follow in
-    /// its chain, and else is data for the interpreter. `constants_of` resolves constants to words.
+    /// The blocks of all steps that a plan leads to. `constants_of` resolves constants to words.
     ///
     /// # Errors
     /// Too many tests follow each other.
     pub(crate) fn new(
         ir: &Ir,
         features: &Features,
-        inlined: usize,
+        inlining: Inlining,
         constants_of: impl Fn(&[crate::ir::Constant]) -> Vec<u64>,
         tables: &mut Tables,
     ) -> Result<Self, CompileError> {
         let mut nodes = Nodes::default();
-        let mut tails: HashMap<StepId, Tail> = HashMap::new();
+        let fetches = fetches(ir);
+        let mut tests: HashMap<StepId, usize> = HashMap::new();
         let mut numbers = HashMap::new();
         let mut groups: Vec<Group<'_>> = Vec::new();
-        let no_condition = Graph::default();
         for (id, step) in ir.reached_steps() {
-            let Tail { fetch, tests } = step.next().map_or(Tail::default(), |next| tails[&next]);
             let rule = ir.rule(step);
-            let (mut graph, mut constants) = rule.map_or((&no_condition, Vec::new()), |rule| {
-                (&rule.graph, constants_of(&rule.graph_constants))
-            });
+            let graph = rule.map_or(&NO_CONDITION, |rule| &rule.graph);
+            let mut constants = rule.map_or_else(Vec::new, |rule| constants_of(&rule.graph_constants));
             let (mut condition, mut own_tests) = (end::ENTER, 0);
-            if !graph.nodes.is_empty() && ir.steps.height(id) >= inlined {
+            let key = if graph.nodes.is_empty() || inlining.includes(ir.steps.height(id)) {
+                GroupKey::of_inlined(ir, features, id, fetches[&id])
+            } else {
                 PlacedGraph { start: condition, tests: own_tests } = nodes.place(graph, &constants, tables);
-                (graph, constants) = (&no_condition, Vec::new());
-            }
-            let tests = tests + own_tests;
+                constants.clear();
+                GroupKey::of_interpreted(ir, id)
+            };
+            let all_tests = own_tests + step.next().map_or(0, |next| tests[&next]);
             match step {
-                Step::Rule { rule, .. } if tests > LOOPS_MAX => {
+                Step::Rule { rule, .. } if all_tests > LOOPS_MAX => {
                     return Err(CompileError::TooManyTests { rule });
                 }
                 _ => {}
             }
-            let fetch = fetch.union(rule.map_or(FetchSet::default(), |rule| rule.fetch));
-            tails.insert(id, Tail { fetch, tests });
-
+            tests.insert(id, all_tests);
             let graph_constants = constants.len();
             constants.extend(rule.map_or_else(Vec::new, |rule| constants_of(&rule.action_constants)));
-            // After a block without a condition comes no other.
-            let height = if graph.nodes.is_empty() { 0 } else { ir.steps.height(id) };
-            let alone = (constants.len() > ROW_CONSTANTS_MAX).then_some(id);
-            // The verifier takes the steps of a block for one: it follows each of them to the successors of all. If stack must
-            // be stored to before it is read, they must have the same fetched values.
-            let fetched =
-                (condition == end::ENTER && !features.uninit_stack).then_some((fetch.new, fetch.old));
-            let action = ir.action(step);
-            let number = *numbers.entry((height, graph, action, alone, fetched)).or_insert_with(|| {
-                groups.push(Group { height, graph, action, graph_constants, members: Vec::new() });
+            let number = *numbers.entry(key).or_insert_with(|| {
+                groups.push(Group { key, graph_constants, members: Vec::new() });
                 groups.len() - 1
             });
             groups[number].members.push(Member { id, constants, condition });
         }
-        groups.sort_by_key(|group| (std::cmp::Reverse(group.height), group.members[0].id));
+        groups.sort_by_key(|group| (std::cmp::Reverse(group.key.height), group.members[0].id));
 
-        let has_interpreter = tails.values().any(|tail| tail.tests > 0);
+        let has_interpreter = tests.values().any(|tests| *tests > 0);
         let row_constants = row::CONDITION + if has_interpreter { 8 } else { 0 };
         let mut members: Vec<(BlockId, bool, &Member)> = groups
             .iter()
@@ -198,12 +237,16 @@ impl Blocks {
         let mut placed: HashMap<StepId, PlacedStep> = HashMap::new();
         for (block, is_shared, member) in members {
             let step = ir.steps.get(member.id);
-            let Tail { fetch, tests, .. } = tails[&member.id];
-            let is_interpreted = member.condition != end::ENTER;
-            let mut step_placed = PlacedStep { block, row: 0, fetch, tests, is_interpreted };
+            let mut step_placed = PlacedStep {
+                block,
+                row: 0,
+                fetch: fetches[&member.id],
+                tests: tests[&member.id],
+                is_interpreted: member.condition != end::ENTER,
+            };
             let header = [
                 step_placed.entry(),
-                Counter::of(step).offset(ir.rule_count),
+                rule_hits::offset(step, ir.rule_count),
                 step.next().map_or(0, |next| placed[&next].row),
                 block.0 as u32,
             ];
@@ -219,8 +262,8 @@ impl Blocks {
         }
 
         let blocks = groups.into_iter().map(|mut group| Block {
-            graph: group.graph.clone(),
-            action: group.action.clone(),
+            graph: group.key.graph.clone(),
+            action: group.key.action.clone(),
             steps: group.members.iter().map(|member| member.id).collect(),
             constants: if group.members.len() == 1 {
                 group.members.pop().map(|only| only.constants)

@@ -5,7 +5,9 @@ use std::fs;
 
 use knobgate_backend::{Backend, CgroupId, MapId, Placement, Request, SyscallResult, Task};
 use knobgate_bpf::Features;
-use knobgate_compiler::{CompileError, Compiled, Degradation, RULE_HITS_MAP, compile, compile_inlining};
+use knobgate_compiler::{
+    CompileError, Compiled, Counted, Counter, Degradation, RULE_HITS_MAP, RuleHits, compile, compile_inlining,
+};
 use knobgate_hook::{Knob, Knobs};
 use knobgate_kernel::probe;
 use knobgate_policy::{
@@ -99,7 +101,7 @@ pub(crate) fn large_policies() -> Result<(), Failed> {
             Err(CompileError::TooMuchToVerify { bpf_loop: false, .. }) => {}
             Err(error) => return Err(format!("without bpf_loop: {error}").into()),
             Ok(code) => {
-                return Err(format!("as code it is {} steps, not too many", code.verifier_steps).into());
+                return Err(format!("as code it is {} steps, not too many", code.verifier_steps()).into());
             }
         }
         comparison.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;
@@ -173,15 +175,15 @@ impl Comparison {
     ) -> Result<(), String> {
         let compiled = compiled.map_err(|error| format!("cannot compile: {error}"))?;
         let cgroup = self.cgroup;
-        let program = self.both.must(|backend| backend.load(&compiled.program, None))?;
+        let program = self.both.must(|backend| backend.load(compiled.program(), None))?;
         let link = self.both.must(|backend| backend.link(cgroup, program, &Placement::default()))?;
-        let index = compiled.program.maps.iter().position(|map| map.name == RULE_HITS_MAP);
+        let index = compiled.program().maps.iter().position(|map| map.name == RULE_HITS_MAP);
         let index = index.expect("every program has it");
         let hits = self.both.must(|backend| Ok(backend.maps(program)?[index]))?;
         let policy = file.policy();
         // Accesses look for trouble with every constant, which takes its time.
         let beginning = policy.clone().with_rules(policy.rules().iter().take(50).cloned());
-        let mut counters = vec![[0; 2]; policy.rules().len() + 2];
+        let mut counters = vec![RuleHits::default(); policy.rules().len() + 2];
         let mut restarted = counters.clone();
         for _ in 0..accesses {
             let knob = draw(&mut self.runner, select(self.knobs.clone()));
@@ -200,13 +202,18 @@ impl Comparison {
             self.both.must(|backend| backend.set_task(cgroup, &task))?;
             let got = (perform(&mut self.both.kernel, cgroup, &access)?, self.value(knob)?);
             let now = read_counters(&mut self.both.kernel, hits)?;
-            let mut counted = moved(&counters, &now);
+            let mut counted = RuleHits::incremented(&counters, &now);
             counters = now;
-            if let [first @ (rule, which), again @ ..] = &counted[..]
+            if let [first, again @ ..] = &counted[..]
                 && knob.restarts
                 && again.iter().all(|other| other == first)
             {
-                restarted[*rule][*which] += again.len() as u64;
+                let RuleHits { decided, cannot_evaluate } = &mut restarted[first.index];
+                let restarted = match first.counted {
+                    Counted::Decided => decided,
+                    Counted::CannotEvaluate => cannot_evaluate,
+                };
+                *restarted += again.len() as u64;
                 counted.truncate(1);
             }
             let expected = match &verdict {
@@ -231,7 +238,7 @@ impl Comparison {
             let modelled = self.recording.verdict(&access, &on_model);
             let model_counts = sum(read_counters(&mut self.both.model, hits)?, &restarted) == counters;
             if got != expected
-                || !is_counted(&counted, decision.by, policy.rules().len(), &compiled.degradations)
+                || !is_counted(&counted, decision.by, policy.rules().len(), compiled.degradations())
                 || modelled.as_ref() != Ok(&verdict)
                 || !model_counts
             {
@@ -276,11 +283,9 @@ fn perform(backend: &mut dyn Backend, cgroup: CgroupId, access: &Access) -> Resu
 }
 
 /// The counters of all rules and defaults: decided, and could not be evaluated.
-fn read_counters(backend: &mut dyn Backend, hits: MapId) -> Result<Vec<[u64; 2]>, String> {
+fn read_counters(backend: &mut dyn Backend, hits: MapId) -> Result<Vec<RuleHits>, String> {
     let entries = backend.entries(hits).map_err(|error| format!("{error:?}"))?;
-    let counters: Vec<u64> =
-        entries[0].1.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
-    Ok(counters.as_chunks().0.to_vec())
+    Ok(RuleHits::in_value(&entries[0].1))
 }
 
 impl Tally {
@@ -424,11 +429,11 @@ fn degraded(
     }
     match (verdict, by) {
         (Verdict::Deny(errno), _) if errno != Errno::EPERM && !features.set_retval => {
-            assert!(compiled.degradations.contains(&Degradation::ErrnoIsEperm(errno)), "it is reported");
+            assert!(compiled.degradations().contains(&Degradation::ErrnoIsEperm(errno)), "it is reported");
             Verdict::Deny(Errno::EPERM)
         }
         (Verdict::Rewrite(value), DecidedBy::Rule(rule)) => {
-            let denies = compiled.degradations.iter().any(|degradation| {
+            let denies = compiled.degradations().iter().any(|degradation| {
                 matches!(*degradation,
                     Degradation::RewriteIsDenied { rule: found } | Degradation::VectorClampIsDenied { rule: found }
                         if found == rule)
@@ -441,39 +446,29 @@ fn degraded(
 }
 
 /// The counters of both.
-fn sum(mut counters: Vec<[u64; 2]>, others: &[[u64; 2]]) -> Vec<[u64; 2]> {
+fn sum(mut counters: Vec<RuleHits>, others: &[RuleHits]) -> Vec<RuleHits> {
     for (counters, others) in counters.iter_mut().zip(others) {
-        *counters = [counters[0] + others[0], counters[1] + others[1]];
+        counters.decided += others.decided;
+        counters.cannot_evaluate += others.cannot_evaluate;
     }
     counters
 }
 
-/// The counters that have moved, `(rule, which of its two)`, each as often as it has.
-fn moved(before: &[[u64; 2]], now: &[[u64; 2]]) -> Vec<(usize, usize)> {
-    let mut moved = Vec::new();
-    for (rule, (was, is)) in before.iter().zip(now).enumerate() {
-        for which in [0, 1] {
-            moved.extend((was[which]..is[which]).map(|_| (rule, which)));
-        }
-    }
-    moved
-}
-
 /// Whether exactly the counter of `by` has moved, once, in the program of a policy with so many rules.
-fn is_counted(counted: &[(usize, usize)], by: DecidedBy, rules: usize, degradations: &[Degradation]) -> bool {
-    let expected = match by {
-        DecidedBy::Rule(rule) => (rule, 0),
+fn is_counted(counted: &[Counter], by: DecidedBy, rules: usize, degradations: &[Degradation]) -> bool {
+    let (index, which) = match by {
+        DecidedBy::Rule(rule) => (rule, Counted::Decided),
         // This one is denied before it is known whether the replacement would fit.
         DecidedBy::EvalError { rule, error: EvalError::DoesNotFit { .. } }
             if degradations.contains(&Degradation::VectorClampIsDenied { rule }) =>
         {
-            (rule, 0)
+            (rule, Counted::Decided)
         }
-        DecidedBy::EvalError { rule, .. } => (rule, 1),
-        DecidedBy::Default(AccessKind::Read) => (rules, 0),
-        DecidedBy::Default(AccessKind::Write) => (rules + 1, 0),
+        DecidedBy::EvalError { rule, .. } => (rule, Counted::CannotEvaluate),
+        DecidedBy::Default(AccessKind::Read) => (rules, Counted::Decided),
+        DecidedBy::Default(AccessKind::Write) => (rules + 1, Counted::Decided),
     };
-    *counted == [expected]
+    *counted == [Counter { index, counted: which }]
 }
 
 fn draw<S: Strategy>(runner: &mut TestRunner, strategy: S) -> S::Value {

@@ -1,7 +1,7 @@
 //! Programs for large policies load, and the kernel knows which line each instruction is of.
 
 use knobgate_bpf::{Features, Operation, Program};
-use knobgate_compiler::{Compiled, compile, compile_inlining};
+use knobgate_compiler::{compile, compile_inlining};
 use knobgate_kernel::{LoadOptions, load, probe};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 use libtest_mimic::Failed;
@@ -127,9 +127,8 @@ pub(crate) fn estimates() -> Result<(), Failed> {
         Ok(load(program, &LoadOptions::default())?.program.info()?.verified_insns.into())
     };
     // What replacing a value takes more or less than estimated: once in a program, and with features that can.
-    let Compiled { program, verifier_steps, .. } =
-        compile(&parsed(one("set write vm.x to \"1\"").into_iter())?, &features)?;
-    let rewriting = verified(&program)? - verifier_steps as i64;
+    let compiled = compile(&parsed(one("set write vm.x to \"1\"").into_iter())?, &features)?;
+    let rewriting = verified(compiled.program())? - compiled.verifier_steps() as i64;
     assert!(rewriting.abs() <= REWRITING, "{rewriting}");
     let mut wrong = Vec::new();
     for rules in policies {
@@ -145,17 +144,17 @@ pub(crate) fn estimates() -> Result<(), Failed> {
         for (encoding, compiled) in
             [Some(compile(&file, &features)), as_table].into_iter().flatten().enumerate()
         {
-            let Compiled { program, verifier_steps, .. } = compiled?;
-            let verified = verified(&program)?;
-            let estimated = verifier_steps as i64;
+            let compiled = compiled?;
+            let verified = verified(compiled.program())?;
+            let estimated = compiled.verifier_steps() as i64;
             // 0 where the kernel does not say.
             let is_near =
                 |estimated: i64| verified == 0 || (verified / 2..=verified * 2).contains(&estimated);
             let is_near = is_near(estimated) || rewrites && is_near(estimated + rewriting);
             if !is_near {
-                let encoding = ["code", "data"][encoding];
+                let encoding = ["inlined", "interpreted"][encoding];
                 wrong.push(format!(
-                    "{first}, conditions as {encoding}: {verifier_steps} estimated, {verified} verified"
+                    "{first}, conditions {encoding}: {estimated} estimated, {verified} verified"
                 ));
             }
         }
@@ -195,7 +194,7 @@ pub(crate) fn lines() -> Result<(), Failed> {
 }
 
 fn compiled(rules: impl Iterator<Item = String>, features: &Features) -> Result<Program, Failed> {
-    Ok(compile(&parsed(rules)?, features)?.program)
+    Ok(compile(&parsed(rules)?, features)?.into_parts().0)
 }
 
 fn parsed(rules: impl Iterator<Item = String>) -> Result<PolicyFile, Failed> {

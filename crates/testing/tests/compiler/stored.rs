@@ -68,7 +68,7 @@ fn attach(text: &str, cgroup: &Cgroup, features: &Features) -> Result<Link, Stri
     let file = parse(Source::new("stored.knob", text), &CheckOptions::default())
         .map_err(|errors| format!("{errors:?}"))?;
     let compiled = compile(&file, features).map_err(|error| error.to_string())?;
-    let loaded = load(&compiled.program, &LoadOptions::default()).map_err(|error| error.to_string())?;
+    let loaded = load(compiled.program(), &LoadOptions::default()).map_err(|error| error.to_string())?;
     Link::create(&loaded.program, cgroup).map_err(|error| error.to_string())
 }
 

@@ -38,8 +38,8 @@ fn no_program_panics_the_machine() {
         let file = parse(source, &CheckOptions::default()).expect("a policy without errors");
         for profile in ["5.10", "6.18"] {
             let profile: Profile = profile.parse().expect("a profile");
-            let program = compile(&file, &profile.features()).expect("a program").program;
-            seeds.push(Input::of(&program, &profile).to_bytes());
+            let compiled = compile(&file, &profile.features()).expect("a program");
+            seeds.push(Input::of(compiled.program(), &profile).to_bytes());
         }
     }
     for bytes in objects() {

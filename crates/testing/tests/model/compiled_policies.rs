@@ -2,7 +2,7 @@
 //! and no difference in verdict, errno, replaced value or counters.
 
 use knobgate_bpf::{Object, Program, write_object};
-use knobgate_compiler::{RULE_HITS_MAP, compile};
+use knobgate_compiler::{RULE_HITS_MAP, RuleHits, compile};
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, Task, VALUE_BYTES};
 use knobgate_policy::{CheckOptions, Errno, Mode, Source, Verdict, evaluate, parse, print};
 use proptest::prelude::*;
@@ -12,11 +12,10 @@ use proptest::test_runner::TestRunner;
 const POLICIES: u64 = 60;
 const ACCESSES: u64 = 60;
 
-fn counters(program: &LoadedProgram) -> Vec<u64> {
+fn rule_hits(program: &LoadedProgram) -> Vec<RuleHits> {
     // In an object it is a section of data.
     let map = program.map(RULE_HITS_MAP).or_else(|| program.map(".data.rule_hits"));
-    let value = map.expect("every program has it").lookup(&[0; 4]).expect("one entry");
-    value.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+    RuleHits::in_value(&map.expect("every program has it").lookup(&[0; 4]).expect("one entry"))
 }
 
 /// How a program is loaded.
@@ -44,9 +43,9 @@ fn agree(way: Way, profile: &str) {
         let text = print(&policy);
         let file = parse(Source::new("random.knob", text.as_str()), &CheckOptions::default()).expect("valid");
         let Ok(compiled) = compile(&file, &features) else { continue };
-        let program = way(compiled.program.clone());
+        let program = way(compiled.program().clone());
         let program = LoadedProgram::load(&program, &profile, &LoadOptions::default())
-            .unwrap_or_else(|rejection| panic!("{rejection}\n{text}\n{}", compiled.program.listing()));
+            .unwrap_or_else(|rejection| panic!("{rejection}\n{text}\n{}", compiled.program().listing()));
         for _ in 0..ACCESSES {
             let mut access =
                 knobgate_arbitrary::access(&policy).new_tree(&mut runner).expect("an access").current();
@@ -62,10 +61,10 @@ fn agree(way: Way, profile: &str) {
                 None => Invocation::read(name, &old, &task, &profile),
             };
             invocation.position = access.pos as i64;
-            let before = counters(&program);
+            let before = rule_hits(&program);
             let returned =
                 program.run(&mut invocation, &mut knobgate_hook::RunOptions::default()).unwrap_or_else(
-                    |fault| panic!("{fault}\n{text}\n{access:?}\n{}", compiled.program.listing()),
+                    |fault| panic!("{fault}\n{text}\n{access:?}\n{}", compiled.program().listing()),
                 );
             let effect = compiled.effect(&evaluate(&policy, &access));
             let expected = if policy.mode() == Mode::Audit { Verdict::Allow } else { effect.verdict };
@@ -79,9 +78,8 @@ fn agree(way: Way, profile: &str) {
             if matches!(got, Verdict::Rewrite(_)) {
                 assert_eq!(invocation.after_new_value().first(), Some(&0), "the replacement is terminated");
             }
-            let mut after = before;
-            after[effect.counter] += 1;
-            assert_eq!(counters(&program), after, "{text}\n{access:?}");
+            let counted = RuleHits::incremented(&before, &rule_hits(&program));
+            assert_eq!(counted, [effect.counter], "{text}\n{access:?}");
             match got {
                 Verdict::Deny(_) => denied += 1,
                 Verdict::Rewrite(_) => rewritten += 1,

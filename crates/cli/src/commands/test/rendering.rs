@@ -114,6 +114,7 @@ fn render_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Rendering {
 
 #[cfg(test)]
 mod tests {
+    use knobgate_compiler::{Counted, Counter};
     use knobgate_policy::{CheckOptions, Source, evaluate, parse};
     use knobgate_policy_test::ProgramOutcome;
 
@@ -124,17 +125,17 @@ mod tests {
         let text = "policy p\nallow write vm.x\ntest \"t\" {\n  write vm.x \"1\\n\" uid 7 => allow\n}\n";
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let stated = &file.policy().tests()[0].steps[0];
-        let outcome = |returned, written: Option<&str>, counter| ProgramOutcome {
+        let outcome = |returned, written: Option<&str>, index| ProgramOutcome {
             returned,
             written: written.map(|text| text.as_bytes().to_vec()),
-            counted: vec![counter],
+            counted: vec![Counter { index, counted: Counted::Decided }],
         };
         let mismatch = Mismatch {
             profile: Profile::default(),
             access: stated.access().clone(),
             decision: evaluate(file.policy(), stated.access()),
             expected: outcome(2, Some("1\n"), 0),
-            found: Ok(outcome(-1, None, 4)),
+            found: Ok(outcome(-1, None, 2)),
         };
         let step = StepOutcome {
             step: 0,
@@ -149,8 +150,8 @@ mod tests {
             "error[mismatch]: language and program disagree; this is a bug in knobgate, not in the policy",
             "p.knob:4:3",
             "the language says allow, by rule 1",
-            "the program should have returned 2, written \"1\\n\" to the knob, increased counter 0",
-            "the program has returned -1 (EPERM), written nothing to the knob, increased counter 4",
+            "the program should have returned 2, written \"1\\n\" to the knob, increased counter decided[0]",
+            "the program has returned -1 (EPERM), written nothing to the knob, increased counter decided[2]",
             concat!(
                 "with p.knob and these lines: knobgate ",
                 env!("CARGO_PKG_VERSION"),

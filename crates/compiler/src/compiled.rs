@@ -1,9 +1,20 @@
-//! The effect of a decision of the language in the compiled program.
+//! A compiled policy, and the effect of the language's decisions in its program.
 
+use knobgate_bpf::Program;
 use knobgate_policy::{DecidedBy, Decision, Errno, EvalError, Verdict};
 
-use crate::program::Counter;
-use crate::{Compiled, Degradation};
+use crate::error::Degradation;
+use crate::rule_hits::{Counted, Counter, index_of_default};
+
+/// A policy as a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    pub(crate) program: Program,
+    pub(crate) degradations: Vec<Degradation>,
+    pub(crate) verifier_steps: usize,
+    /// How many rules the policy has.
+    pub(crate) rules: usize,
+}
 
 /// What the program does for a decision of the language. In audit mode, what it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +24,32 @@ pub struct Effect {
     pub verdict: Verdict,
     /// Why it differs from the verdict of the language, if it does.
     pub degradation: Option<Degradation>,
-    /// Which counter is incremented: the index of its 8 bytes in the value of [`RULE_HITS_MAP`](crate::RULE_HITS_MAP).
-    pub counter: usize,
+    /// Which counter is incremented.
+    pub counter: Counter,
 }
 
 impl Compiled {
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The program, and where it is [stricter](Self::degradations) than the policy.
+    pub fn into_parts(self) -> (Program, Vec<Degradation>) {
+        (self.program, self.degradations)
+    }
+
+    /// Where it is stricter than the policy, because of the kernel. Callers have to report this.
+    pub fn degradations(&self) -> &[Degradation] {
+        &self.degradations
+    }
+
+    /// About how many instructions the kernel's verifier will process, right within a factor of two. Its limit is
+    /// [`INSTRUCTIONS_MAX`](crate::INSTRUCTIONS_MAX).
+    pub fn verifier_steps(&self) -> usize {
+        self.verifier_steps
+    }
+
     /// What the program does when [`evaluate`](knobgate_policy::evaluate) returns `decision`.
     pub fn effect(&self, decision: &Decision) -> Effect {
         let degradation = self.degradation(decision);
@@ -25,17 +57,17 @@ impl Compiled {
             Some(_) => Verdict::Deny(Errno::EPERM),
             None => decision.verdict.clone(),
         };
-        let counter = match (decision.by, degradation) {
+        let (index, counted) = match (decision.by, degradation) {
             // It denies without finding out whether the replacement would fit.
             (
                 DecidedBy::EvalError { rule, .. } | DecidedBy::Rule(rule),
                 Some(Degradation::VectorClampIsDenied { .. }),
             )
-            | (DecidedBy::Rule(rule), _) => Counter::Decided(rule),
-            (DecidedBy::EvalError { rule, .. }, _) => Counter::CannotEvaluate(rule),
-            (DecidedBy::Default(kind), _) => Counter::Default(kind),
+            | (DecidedBy::Rule(rule), _) => (rule, Counted::Decided),
+            (DecidedBy::EvalError { rule, .. }, _) => (rule, Counted::CannotEvaluate),
+            (DecidedBy::Default(kind), _) => (index_of_default(kind, self.rules), Counted::Decided),
         };
-        Effect { verdict, degradation, counter: counter.offset(self.rules) as usize / 8 }
+        Effect { verdict, degradation, counter: Counter { index, counted } }
     }
 
     fn degradation(&self, decision: &Decision) -> Option<Degradation> {
@@ -83,22 +115,32 @@ mod tests {
         let no_rewrite = Features { set_new_value: false, ..all };
         let no_list = Features { variable_stack: false, ..all };
         let cases = [
-            (all, "kernel.x", "1", Verdict::Deny(Errno::EROFS), 0),
-            (no_errno, "kernel.x", "1", eperm(), 0),
-            (all, "net.core.somaxconn", "9", Verdict::Rewrite(b"2".to_vec()), 2),
-            (no_rewrite, "net.core.somaxconn", "9", eperm(), 2),
-            (no_rewrite, "net.core.somaxconn", "2", Verdict::Allow, 2),
-            (no_rewrite, "net.core.somaxconn", "x", Verdict::Deny(Errno::EINVAL), 3),
-            (no_errno, "net.core.somaxconn", "x", eperm(), 3),
-            (no_list, "net.ipv4.tcp_mem", "9 9", eperm(), 4),
-            (no_list, "net.ipv4.tcp_mem", "9", Verdict::Deny(Errno::EINVAL), 5),
-            (all, "vm.swappiness", "9", eperm(), 8),
+            (all, "kernel.x", "1", Verdict::Deny(Errno::EROFS), (0, Counted::Decided)),
+            (no_errno, "kernel.x", "1", eperm(), (0, Counted::Decided)),
+            (all, "net.core.somaxconn", "9", Verdict::Rewrite(b"2".to_vec()), (1, Counted::Decided)),
+            (no_rewrite, "net.core.somaxconn", "9", eperm(), (1, Counted::Decided)),
+            (no_rewrite, "net.core.somaxconn", "2", Verdict::Allow, (1, Counted::Decided)),
+            (
+                no_rewrite,
+                "net.core.somaxconn",
+                "x",
+                Verdict::Deny(Errno::EINVAL),
+                (1, Counted::CannotEvaluate),
+            ),
+            (no_errno, "net.core.somaxconn", "x", eperm(), (1, Counted::CannotEvaluate)),
+            (no_list, "net.ipv4.tcp_mem", "9 9", eperm(), (2, Counted::Decided)),
+            (no_list, "net.ipv4.tcp_mem", "9", Verdict::Deny(Errno::EINVAL), (2, Counted::CannotEvaluate)),
+            (all, "vm.swappiness", "9", eperm(), (4, Counted::Decided)),
         ];
-        for (features, knob, value, verdict, counter) in cases {
+        for (features, knob, value, verdict, (index, counted)) in cases {
             let access = Access::write(KnobName::parse(knob).expect("a name"), value);
             let effect =
                 compile(&file, &features).expect("a program").effect(&evaluate(file.policy(), &access));
-            assert_eq!((effect.verdict, effect.counter), (verdict, counter), "{knob} {value:?} {features:?}");
+            assert_eq!(
+                (effect.verdict, effect.counter),
+                (verdict, Counter { index, counted }),
+                "{knob} {value:?} {features:?}"
+            );
         }
     }
 }

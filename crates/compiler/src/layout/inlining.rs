@@ -1,0 +1,158 @@
+//! Which conditions are inlined in their blocks, and which are data for the interpreter.
+
+use foldhash::{HashMap, HashSet};
+use knobgate_bpf::Features;
+
+use super::blocks::{self, GroupKey};
+use crate::error::INSTRUCTIONS_MAX;
+use crate::ir::{Action, Graph, Ir};
+
+/// Which conditions are inlined: those of the last rules of each chain. So short chains are inlined, and long ones start as
+/// data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inlining {
+    /// The condition of a step is inlined if fewer steps follow in its chain.
+    below: usize,
+}
+
+/// About how many instructions the verifier processes in the code of one block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cost {
+    pub(crate) condition: usize,
+    pub(crate) action: usize,
+}
+
+/// How much work the code of all blocks may be for the verifier.
+struct Limits {
+    /// The most that a kernel does.
+    possible: usize,
+    /// If it is no more than this, all conditions are inlined.
+    all: usize,
+    /// Else those are whose conditions together are no more than this.
+    part: usize,
+}
+
+/// Half of the verifier's limit, since estimates are right within a factor of two; and what takes it little time.
+const LIMITS: Limits =
+    Limits { possible: INSTRUCTIONS_MAX, all: INSTRUCTIONS_MAX / 2, part: INSTRUCTIONS_MAX / 50 };
+
+impl Inlining {
+    /// Every condition is inlined.
+    pub(crate) const ALL: Self = Self { below: usize::MAX };
+
+    /// Every condition is data.
+    pub(crate) const NONE: Self = Self { below: 0 };
+
+    /// Those of the last `count` steps of each chain are inlined.
+    pub(crate) fn of_last(count: usize) -> Self {
+        Self { below: count }
+    }
+
+    /// As much as a kernel with these features verifies in little time. `cost` is that of a block.
+    pub(crate) fn choose(ir: &Ir, features: &Features, cost: impl Fn(&Graph, &Action) -> Cost) -> Self {
+        if features.bpf_loop { Self::within(ir, features, cost, &LIMITS) } else { Self::ALL }
+    }
+
+    fn within(ir: &Ir, features: &Features, cost: impl Fn(&Graph, &Action) -> Cost, limits: &Limits) -> Self {
+        let mut costs: HashMap<(&Graph, &Action), Cost> = HashMap::default();
+        let mut blocks: HashSet<GroupKey<'_>> = HashSet::default();
+        let mut conditions: Vec<usize> = Vec::new();
+        let mut actions = 0;
+        let fetches = blocks::fetches(ir);
+        for (id, _) in ir.reached_steps() {
+            let key = GroupKey::of_inlined(ir, features, id, fetches[&id]);
+            if blocks.insert(key) {
+                let GroupKey { height, graph, action, .. } = key;
+                let cost = *costs.entry((graph, action)).or_insert_with(|| cost(graph, action));
+                conditions.resize(conditions.len().max(height + 1), 0);
+                conditions[height] += cost.condition;
+                actions += cost.action;
+            }
+        }
+        let whole = actions + conditions.iter().sum::<usize>();
+        // If the actions alone are too much, data saves too little, and is needed only if there is no other way.
+        if whole <= limits.all || (actions > limits.all && whole <= limits.possible) {
+            return Self::ALL;
+        }
+        let mut total = 0;
+        let too_much = conditions.iter().position(|cost| {
+            total += cost;
+            total > limits.part
+        });
+        Self { below: too_much.unwrap_or(conditions.len()) }
+    }
+
+    /// Whether the condition of a step is inlined that so many steps follow.
+    pub(super) fn includes(self, height: usize) -> bool {
+        height < self.below
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use knobgate_policy::{CheckOptions, Source, parse};
+
+    use super::*;
+    use crate::analyse::analyse;
+
+    /// What is chosen if a test costs 1 and an action `action`.
+    fn chosen(rules: &[String], action: usize, features: &Features, limits: &Limits) -> Inlining {
+        let text = format!("policy p\n{}\n", rules.join("\n"));
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let ir = analyse(file.policy()).expect("few patterns");
+        Inlining::within(&ir, features, |graph, _| Cost { condition: graph.nodes.len(), action }, limits)
+    }
+
+    fn least_for_all(rules: &[String], features: &Features) -> usize {
+        let is_enough = |&all: &usize| {
+            chosen(rules, 0, features, &Limits { possible: all, all, part: 0 }) == Inlining::ALL
+        };
+        (0..1_000).find(is_enough).expect("few tests")
+    }
+
+    #[test]
+    fn the_last_rules_of_a_chain_are_inlined_up_to_the_limit() {
+        let conditions = ["uid == 1", "uid == 1 or gid == 2", "uid == 1 or gid == 2 or pos == 3"];
+        let chain = conditions.map(|condition| format!("allow write vm.x if {condition}"));
+        // The default comes after the last rule, which has three tests.
+        let expected = [(0, 1), (2, 1), (3, 2), (4, 2), (5, 3)];
+        for (part, below) in expected {
+            let limits = Limits { possible: 5, all: 5, part };
+            assert_eq!(chosen(&chain, 0, &Features::ALL, &limits), Inlining::of_last(below), "{part}");
+        }
+        assert_eq!(least_for_all(&chain, &Features::ALL), 6);
+    }
+
+    #[test]
+    fn rules_that_share_a_block_count_once() {
+        let rules: Vec<String> = (0..100).map(|i| format!("allow write vm.x{i} if uid == {i}")).collect();
+        assert_eq!(least_for_all(&rules, &Features::ALL), 1);
+    }
+
+    #[test]
+    fn rules_that_cannot_share_a_block_count_each() {
+        // If stack has to be stored before it is read, rules for `a` and for `b` share no blocks.
+        let rules = [
+            "deny write a.x, b.x if uid == 7".to_owned(),
+            "allow write a.* if gid == 1".to_owned(),
+            "allow write b.* if old == 1".to_owned(),
+        ];
+        let stored = Features { uninit_stack: false, ..Features::ALL };
+        assert_eq!(least_for_all(&rules, &stored), least_for_all(&rules, &Features::ALL) + 1);
+    }
+
+    #[test]
+    fn conditions_are_data_only_if_that_saves_enough() {
+        let rules: Vec<String> = (0..4)
+            .map(|i| format!("allow write vm.x{i} if uid == {i}{}", " or gid == 1".repeat(i)))
+            .collect();
+        // Blocks of four rules, two defaults and names that are too long, with 1 + 2 + 3 + 4 tests.
+        let limits = Limits { possible: 100, all: 31, part: 3 };
+        let data = Inlining::of_last(1);
+        for (action, expected) in
+            [(3, Inlining::ALL), (4, data), (5, Inlining::ALL), (12, Inlining::ALL), (13, data)]
+        {
+            assert_eq!(chosen(&rules, action, &Features::ALL, &limits), expected, "{action}");
+        }
+    }
+}
