@@ -23,8 +23,11 @@
 //! - Which last components a pattern spells out, for names that are too long. There
 //!   [`last_components`](knobgate_policy::KnobPattern::last_components) is the definition.
 //! - Policies whose product is too large. They are skipped.
+//!
+//! The tests in [`defects`] show that errors are found.
 
 mod decision;
+mod defects;
 mod definition;
 mod matcher;
 mod tables;
