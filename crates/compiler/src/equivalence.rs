@@ -17,8 +17,8 @@
 //!
 //! It does not cover:
 //!
-//! - The instructions. The [`matcher`] here takes a tree of comparisons for a list of names. `tests/first_rule.rs` tries all of
-//!   the code with many names.
+//! - The instructions. The [`matcher`] here takes a tree of comparisons for a list of names: [`trees`] tests the code of trees.
+//!   `tests/first_rule.rs` tries all of the code with many names.
 //! - The conditions and the actions of rules, and what a row holds.
 //! - Which last components a pattern spells out, for names that are too long. There
 //!   [`last_components`](knobgate_policy::KnobPattern::last_components) is the definition.
@@ -31,6 +31,7 @@ mod defects;
 mod definition;
 mod matcher;
 mod tables;
+mod trees;
 mod trie;
 
 use std::collections::BTreeSet;
