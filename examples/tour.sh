@@ -14,7 +14,7 @@ for namespace in net uts ipc; do
         refuse "cannot tell whether this is a $namespace namespace of its own"
     [ "$ours" != "$parents" ] || refuse "this is not a $namespace namespace of its own"
 done
-# The policy allows this one no write. (The name is that of the namespace alone.)
+# The policy denies this write. Without the policy, it changes the name of this namespace alone.
 if { echo tour >/proc/sys/kernel/domainname; } 2>/dev/null; then
     refuse 'the policy is not in force'
 fi
