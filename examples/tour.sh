@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes some knobs and shows what becomes of each. To be run under tour.knob, in namespaces of its own, so that no
-# value of the machine's is touched:
+# Writes some knobs and shows the result of each. Run it under tour.knob, in its own namespaces, so that the machine's
+# values stay untouched:
 #
 #   knobgate run --policy examples/tour.knob -- unshare --net --uts --ipc sh examples/tour.sh
 
@@ -11,10 +11,10 @@ refuse() {
 
 for namespace in net uts ipc; do
     ours=$(readlink /proc/self/ns/$namespace) && parents=$(readlink "/proc/$PPID/ns/$namespace") ||
-        refuse "it cannot be told whether this is a $namespace namespace of its own"
+        refuse "cannot tell whether this is a $namespace namespace of its own"
     [ "$ours" != "$parents" ] || refuse "this is not a $namespace namespace of its own"
 done
-# The policy allows this one no write. (The name is that of the namespace alone.)
+# The policy denies this write. Without the policy, it changes the name of this namespace alone.
 if { echo tour >/proc/sys/kernel/domainname; } 2>/dev/null; then
     refuse 'the policy is not in force'
 fi

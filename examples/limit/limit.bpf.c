@@ -13,7 +13,7 @@ int limit(struct bpf_sysctl *ctx)
 	bpf_sysctl_get_name(ctx, name, sizeof(name), 0);
 	if (bpf_strncmp(name, sizeof(name), "net/core/somaxconn"))
 		return 1;
-	/* A value that does not fit is -E2BIG, and what is no number -EINVAL. */
+	/* A value that does not fit gives -E2BIG, one that is not a number -EINVAL. */
 	if (bpf_sysctl_get_new_value(ctx, value, sizeof(value)) >= 0 &&
 	    bpf_strtoul(value, sizeof(value), 0, &backlog) > 0 && backlog <= 65535)
 		return 1;

@@ -1,5 +1,5 @@
 /*
- * The context as vmlinux.h has it, whose layout loaders adapt (CO-RE); it is the same everywhere.
+ * The context as vmlinux.h declares it: loaders adapt its layout (CO-RE), which is the same everywhere.
  */
 typedef unsigned int __u32;
 

@@ -1,5 +1,5 @@
 /*
- * What is not for a machine without a kernel, or not supported: each program is refused with the name of it.
+ * Programs that need the kernel, or something that is not supported: the error for each one names it.
  */
 #include "hook.h"
 

@@ -1,5 +1,5 @@
 /*
- * What these programs use of the kernel's interface, so that they compile with nothing but clang. A program of your own
+ * What these programs use of the kernel's interface, so that they compile with nothing but clang. Your own program
  * includes <linux/bpf.h> and <bpf/bpf_helpers.h> (Debian: libbpf-dev) instead.
  */
 #pragma once

@@ -1,5 +1,5 @@
 /*
- * The less usual kinds of maps: a trie of names, of which the longest prefix decides; a queue that remembers the last
+ * The less common kinds of maps: a trie of names, where the longest prefix decides; a queue that remembers the last
  * writes, and a stack; counters for each CPU; and perf events.
  */
 #include "hook.h"

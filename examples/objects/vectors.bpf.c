@@ -1,6 +1,6 @@
 /*
- * Memory limits of TCP: three numbers, which have to ascend and must not exceed a limit. Current values are held to
- * that when they are read, new ones when they are written.
+ * Memory limits of TCP: three numbers, which must ascend and stay within a limit. This holds for the current values
+ * when they are read, and for the new ones when they are written.
  */
 #include "hook.h"
 

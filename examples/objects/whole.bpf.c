@@ -1,5 +1,5 @@
 /*
- * Fragments of kernel/domainname: whatever is written behind its beginning replaces all of it.
+ * Partial writes of kernel/domainname: one at a position other than 0 replaces the whole value.
  */
 #include "hook.h"
 

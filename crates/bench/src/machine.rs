@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::Command;
 
-use rustix::system::uname;
+use knobgate_kernel::kernel_version;
 
 /// The machine, its kernel, and the day, in one line.
 ///
@@ -15,9 +15,8 @@ pub(crate) fn describe() -> Result<String, Box<dyn Error>> {
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("an unnamed processor", |(_, name)| name.trim());
     let cpus = std::thread::available_parallelism()?.get();
-    let name = uname();
-    let kernel = name.release().to_string_lossy().into_owned();
+    let (major, minor, patch) = kernel_version();
     let date = Command::new("date").args(["-u", "+%F"]).output()?;
     let date = String::from_utf8_lossy(&date.stdout);
-    Ok(format!("{model} ({cpus} CPUs), Linux {kernel}, {}", date.trim()))
+    Ok(format!("{model} ({cpus} CPUs), Linux {major}.{minor}.{patch}, {}", date.trim()))
 }

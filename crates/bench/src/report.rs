@@ -19,20 +19,21 @@ pub(crate) fn markdown(
     let mut page = Page::default();
     page.line(include_str!("performance-head.md").trim_end());
     page.line(&format!("\nMeasured on {machine}.\n"));
-    page.line("## Targets\n");
-    page.targets(groups, scale, processes);
-    page.line(&format!("\n{}", include_str!("performance-limits.md").trim_end()));
-    page.line("\n## The cost of attaching anything\n");
+    page.line("## The cost of attaching anything\n");
     page.floor(floor);
     page.line("\n## What a policy adds\n");
     page.line(
-        "Each figure is a ratio to a program that only returns 1, with the quartiles of all rounds.\n\n\
+        "Each figure is a ratio to a program that only returns 1, with the quartiles of all rounds.\n\
+         The last four lines of each table are programs without a policy.\n\n\
          ![the same figures as a chart](performance.svg)\n",
     );
     for group in groups {
         page.group(group);
     }
-    page.line("## Large policies\n");
+    page.line("## Targets\n");
+    page.targets(groups, scale, processes);
+    page.line(&format!("\n{}", include_str!("performance-limits.md").trim_end()));
+    page.line("\n## Large policies\n");
     page.scale(scale);
     page.line("\n## The command\n");
     page.processes(processes);

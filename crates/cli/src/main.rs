@@ -1,4 +1,4 @@
-//! `knobgate`: policy over `/proc/sys` for Linux control groups.
+//! `knobgate`: controls what the processes of a cgroup may read and write under `/proc/sys`.
 //!
 //! A thin layer over the library `knobgate` and the crates below it. Every subcommand is a module of [`commands`],
 //! which reads its arguments, calls the crates, and prints. Commands share these modules:
@@ -49,10 +49,11 @@ use commands::Command;
 use output::{ColorChoice, Output};
 use printable::printable;
 
-/// Policy over /proc/sys for Linux control groups
+/// Control what the processes of a cgroup may read and write under /proc/sys
 ///
-/// A policy says which knobs under /proc/sys the processes of a cgroup may read and write, and with which values. Exit
-/// status: 0 for success, 1 if a policy or the verdict on it is bad, 2 if the arguments are wrong, 3 if this machine
+/// A policy says which knobs they may read and write, and with which values.
+///
+/// Exit status: 0 for success, 1 if a policy or the verdict on it is bad, 2 if the arguments are wrong, 3 if this machine
 /// cannot do what was asked, 4 for a bug in knobgate.
 #[derive(Debug, Parser)]
 #[command(name = "knobgate", version, about, max_term_width = 100, styles = style::HELP_TEXT)]

@@ -1,5 +1,5 @@
-//! Policy over `/proc/sys` for the processes of cgroups, to embed in other programs. The command `knobgate` is a thin layer
-//! over this library.
+//! Controls which files under `/proc/sys` the processes of a cgroup may read and write. A library to embed in other programs.
+//! The command `knobgate` is a thin layer over it.
 //!
 //! In: a policy as text, and the cgroups that it applies to. Out: an attachment in the kernel, which stays when this
 //! process ends. Any later process can read it back: the policy's text, its cgroups, and how often each rule decided.
@@ -25,20 +25,20 @@
 //! use knobgate::policy::{CheckOptions, Source, parse};
 //! use knobgate::{Attachments, CgroupRef, CompiledPolicy};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let text = "policy web\nallow write net.core.somaxconn if new <= 65535\n";
-//! let policy = parse(Source::new("web.knob", text), &CheckOptions::default())?;
-//! let compiled = CompiledPolicy::compile(&policy)?;
-//! compiled.limits().iter().for_each(|limit| eprintln!("stricter than written: {limit}"));
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let text = "policy web\nallow write net.core.somaxconn if new <= 65535\n";
+//!     let policy = parse(Source::new("web.knob", text), &CheckOptions::default())?;
+//!     let compiled = CompiledPolicy::compile(&policy)?;
+//!     compiled.limits().iter().for_each(|limit| eprintln!("stricter than written: {limit}"));
 //!
-//! let (attachments, name) = (Attachments::create()?, "web".parse()?);
-//! attachments.apply(&name, &compiled.load()?, &[CgroupRef::at("system.slice/web.service")?])?;
-//! for rule in attachments.read(&name)?.policy.iter().flat_map(|policy| policy.rule_counters()) {
-//!     println!("{} accesses: {}", rule.decided, rule.text);
+//!     let (attachments, name) = (Attachments::create()?, "web".parse()?);
+//!     attachments.apply(&name, &compiled.load()?, &[CgroupRef::at("system.slice/web.service")?])?;
+//!     for rule in attachments.read(&name)?.policy.iter().flat_map(|policy| policy.rule_counters()) {
+//!         println!("{} accesses: {}", rule.decided, rule.text);
+//!     }
+//!     attachments.detach(&name, &[])?;
+//!     Ok(())
 //! }
-//! attachments.detach(&name, &[])?;
-//! # Ok(())
-//! # }
 //! ```
 //!
 //! A command under a policy, from its first instruction on:
