@@ -14,7 +14,7 @@ use foldhash::HashMap;
 use knobgate_policy::{AccessKind, Policy};
 
 use crate::error::CompileError;
-use crate::ir::{FetchSet, Ir, Plan, Rule, RuleId, Step, StepId, Steps, Tables};
+use crate::ir::{FetchSet, Ir, Plan, Rule, RuleId, Step, StepId, Steps, TableContents};
 
 /// The IR of `policy`.
 ///
@@ -35,9 +35,9 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
             }
         }
     }
-    let mut tables = Tables::default();
+    let mut tables = TableContents::default();
     let rules: HashMap<RuleId, Rule> =
-        tried.into_iter().map(|id| (id, hoist(policy, id, &mut tables))).collect();
+        tried.into_iter().map(|id| (id, lower_rule(policy, id, &mut tables))).collect();
     let defaults = AccessKind::ALL.map(|kind| action::of_default(policy.defaults().of(kind).action));
     Ok(Ir {
         mode: policy.mode(),
@@ -51,14 +51,15 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
     })
 }
 
-fn hoist(policy: &Policy, RuleId { rule, width }: RuleId, tables: &mut Tables) -> Rule {
+/// The rule as the IR has it, for knobs of a width.
+fn lower_rule(policy: &Policy, RuleId { rule, width }: RuleId, tables: &mut TableContents) -> Rule {
     let rule = &policy.rules()[rule];
     let mut fetch = FetchSet { width: width.unwrap_or_default(), ..FetchSet::default() };
     let (graph, graph_constants) = match rule.condition() {
-        Some(condition) => condition::hoist(condition, &mut fetch, tables),
+        Some(condition) => condition::lower(condition, &mut fetch, tables),
         None => Default::default(),
     };
-    let (action, action_constants) = action::hoist(rule.action(), &mut fetch);
+    let (action, action_constants) = action::lower(rule.action(), &mut fetch);
     Rule { graph, graph_constants, action, action_constants, fetch }
 }
 

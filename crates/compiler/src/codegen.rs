@@ -88,7 +88,11 @@ pub(crate) fn emit(
             code.asm.mov(R2, R10);
             code.subprograms.call_fetch(&mut code.asm, value, fetch.width);
         }
-        interpreter.emit_loop(&mut code, &mut blocks, fetch, &start.steps);
+        let steps = &start.steps;
+        match steps.iter().map(|&step| layout.step(step).tests).max().unwrap_or(0) {
+            0 => blocks.enter_by_row(&mut code, steps.iter().copied()),
+            tests => interpreter.emit_loop(&mut code, &mut blocks, fetch, steps, tests),
+        }
     }
     let check = |verifier_steps: usize, rule: usize| {
         if verifier_steps <= INSTRUCTIONS_MAX {
@@ -130,7 +134,7 @@ fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mu
     };
     emit_rule(code, commits, block, constants);
     // Without a condition, or after the interpreter has evaluated it, the action always ends the program.
-    if !block.graph.nodes.is_empty() {
+    if !block.graph.nodes().is_empty() {
         blocks.enter_next(code, block);
     }
 }
@@ -140,7 +144,7 @@ fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constant
     let next = code.asm.new_label();
     let mut rule = RuleCode::new(constants);
     inline::emit(code, &mut rule, &block.graph, next);
-    rule.constants = constants.skip(block.graph_constants);
+    let mut rule = rule.continued(constants.skip(block.graph_constants));
     action::emit(code, &mut rule, commits, &block.action);
     if rule.cannot_evaluate.bind(&mut code.asm) {
         constants.count(code, Counted::CannotEvaluate);
@@ -200,7 +204,7 @@ pub(crate) fn check_operands(ir: &Ir, features: &Features) -> Result<(), Compile
         operand.or((looks_at_comm && !features.current_comm).then_some("comm"))
     };
     let rules = ir.rules.iter().filter_map(|(&RuleId { rule, .. }, Rule { graph, .. })| {
-        let operand = graph.nodes.iter().find_map(|node| missing(&node.test))?;
+        let operand = graph.nodes().iter().find_map(|node| missing(&node.test))?;
         Some(CompileError::NotOnThisKernel { rule, operand })
     });
     rules.min_by_key(CompileError::rule).map_or(Ok(()), Err)

@@ -46,7 +46,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::analyse::analyse;
 use crate::ir::{Ir, OtherComponents, StepId};
-use crate::layout::{Layout, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan};
+use crate::layout::{Inlining, Layout, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan};
 use decision::Decision;
 use definition::Definition;
 use matcher::{Matched, Matcher};
@@ -174,8 +174,8 @@ type Features = BTreeSet<&'static str>;
 /// the matchers.
 fn check(policy: &Policy, features: &mut Features) -> bool {
     let ir = analyse(policy).expect("few patterns");
-    let layout = Layout::new(&ir, &bpf::Features::ALL, usize::MAX).expect("small");
-    let again = Layout::new(&ir, &bpf::Features::ALL, usize::MAX).expect("small");
+    let layout = Layout::new(&ir, &bpf::Features::ALL, Inlining::ALL).expect("small");
+    let again = Layout::new(&ir, &bpf::Features::ALL, Inlining::ALL).expect("small");
     let bytes = again.into_table_bytes();
     let placed = Placed { policy, ir: &ir, layout: &layout, bytes: &bytes };
     AccessKind::ALL.into_iter().all(|kind| {

@@ -15,7 +15,7 @@ mod rule;
 mod step;
 
 pub(crate) use action::{Action, Bound};
-pub(crate) use constant::{Bytes, Constant, Integer, Slot, Tables};
+pub(crate) use constant::{Bytes, Constant, Integer, Slot, TableContents};
 pub(crate) use graph::{
     CountRange, Established, Extent, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
 };
@@ -49,7 +49,7 @@ pub(crate) struct Ir {
     /// What happens where no rule decides: for reads, and for writes.
     pub(crate) defaults: [Action; 2],
     /// What constants refer to.
-    pub(crate) tables: Tables,
+    pub(crate) tables: TableContents,
     /// How many rules the policy has.
     pub(crate) rule_count: usize,
 }

@@ -12,7 +12,7 @@ mod tables;
 
 pub(crate) use blocks::{Block, BlockId, PlacedStep, row};
 pub(crate) use inlining::{Cost, Inlining};
-pub(crate) use nodes::{NONE, OperandSource, TestKind, end, node, operand, ordering};
+pub(crate) use nodes::{OperandSource, TestKind, end, node, operand, ordering};
 pub(crate) use perfect_hash::LAST_MULTIPLIER;
 pub(crate) use placed_plan::{Hash, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
 pub(crate) use tables::{PlacedDfa, Tables};

@@ -38,7 +38,7 @@ pub enum Counted {
 impl Counted {
     const BOTH: [Self; 2] = [Self::Decided, Self::CannotEvaluate];
 
-    /// The offset of its 8 bytes, in native byte order, in the [`RuleHits`].
+    /// The offset of its 8 bytes, little-endian, in the [`RuleHits`].
     pub(crate) fn offset(self) -> i16 {
         match self {
             Self::Decided => 0,
@@ -54,7 +54,7 @@ impl RuleHits {
     /// Those in the value of the map: of all rules, of the default for reads, and of the one for writes.
     pub fn in_value(value: &[u8]) -> Vec<Self> {
         let number = |bytes: &[u8; Self::BYTES], counted: Counted| {
-            u64::from_ne_bytes(bytes.as_chunks().0[counted.offset() as usize / 8])
+            u64::from_le_bytes(bytes.as_chunks().0[counted.offset() as usize / 8])
         };
         let hits = value.as_chunks().0.iter().map(|bytes| Self {
             decided: number(bytes, Counted::Decided),
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn each_increment_is_reported() {
-        let value = |numbers: [u64; 4]| RuleHits::in_value(&numbers.map(u64::to_ne_bytes).concat());
+        let value = |numbers: [u64; 4]| RuleHits::in_value(&numbers.map(u64::to_le_bytes).concat());
         let before = value([1, 2, 3, 4]);
         assert_eq!(before[1], RuleHits { decided: 3, cannot_evaluate: 4 });
         let counter = |index, counted| Counter { index, counted };

@@ -5,10 +5,10 @@ use knobgate_policy::{self as policy, FallbackAction, Range, Relation, Value};
 use super::constants::Constants;
 use crate::ir::{Action, Bound, Constant, FetchSet};
 
-/// Hoists the constants out of `action`. Adds the values that it looks at to `fetch`.
-pub(super) fn hoist(action: &policy::Action, fetch: &mut FetchSet) -> (Action, Vec<Constant>) {
+/// The action of the IR, and its constants, which are hoisted out of it. Adds the values that it looks at to `fetch`.
+pub(super) fn lower(action: &policy::Action, fetch: &mut FetchSet) -> (Action, Vec<Constant>) {
     let mut constants = Constants::default();
-    let hoisted = match action {
+    let lowered = match action {
         policy::Action::Allow => Action::Allow,
         policy::Action::Deny(errno) => Action::Deny(*errno),
         policy::Action::Set(text) => {
@@ -29,7 +29,7 @@ pub(super) fn hoist(action: &policy::Action, fetch: &mut FetchSet) -> (Action, V
             }
         }
     };
-    (hoisted, constants.0)
+    (lowered, constants.0)
 }
 
 /// The action of a default.

@@ -5,7 +5,8 @@ use knobgate_policy::{self as policy, Condition, Relation, TextOperand, ValueTex
 
 use super::constants::Constants;
 use crate::ir::{
-    Bytes, Constant, FetchSet, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Tables, Test, TextTest,
+    Bytes, Constant, FetchSet, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, TableContents, Test,
+    TextTest,
 };
 
 /// Larger sets of integers are searched in a table.
@@ -16,10 +17,10 @@ const COMPARED_TEXTS_MAX: usize = 32;
 
 /// The graph of `condition`, and the constants of its tests. Adds the values that it looks at to `fetch`, and to `tables` what
 /// the constants refer to.
-pub(super) fn hoist(
+pub(super) fn lower(
     condition: &Condition,
     fetch: &mut FetchSet,
-    tables: &mut Tables,
+    tables: &mut TableContents,
 ) -> (Graph, Vec<Constant>) {
     let mut builder =
         Builder { nodes: Vec::new(), labels: Vec::new(), constants: Constants::default(), fetch, tables };
@@ -32,7 +33,7 @@ pub(super) fn hoist(
     };
     let nodes =
         nodes.into_iter().map(|(test, holds, fails)| Node { test, holds: next(holds), fails: next(fails) });
-    (Graph { nodes: nodes.collect() }, constants.0)
+    (Graph::new(nodes.collect()), constants.0)
 }
 
 /// Where an edge leads. Its node may not exist yet.
@@ -50,7 +51,7 @@ struct Builder<'a> {
     labels: Vec<usize>,
     constants: Constants,
     fetch: &'a mut FetchSet,
-    tables: &'a mut Tables,
+    tables: &'a mut TableContents,
 }
 
 impl Builder<'_> {
@@ -154,13 +155,14 @@ impl Builder<'_> {
     }
 
     fn text(&mut self, operand: TextOperand, test: &policy::TextTest, holds: EdgeTarget, fails: EdgeTarget) {
-        let (subject, end) = match operand {
+        let subject = match operand {
             TextOperand::Value(value) => {
                 self.fetch.add(value);
-                (Subject::Value(value), TextEnd::NulOrNewline)
+                Subject::Value(value)
             }
-            TextOperand::Comm => (Subject::Comm, TextEnd::Nul),
+            TextOperand::Comm => Subject::Comm,
         };
+        let end = subject.end();
         let (test, holds, fails) = match test {
             policy::TextTest::Equals(text) => (TextTest::Equals(self.bytes(text)), holds, fails),
             policy::TextTest::Differs(text) => (TextTest::Equals(self.bytes(text)), fails, holds),

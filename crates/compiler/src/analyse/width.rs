@@ -1,22 +1,36 @@
 //! Which names have to be told apart because their knobs store numbers of different widths.
 
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{AccessKind, Action, Condition, KnobPattern, Piece, Policy, Rule, Value, Width};
-
-use super::condition;
-use crate::ir::{FetchSet, Tables};
+use knobgate_policy::{
+    AccessKind, Action, Condition, KnobPattern, Operand, Piece, Policy, Rule, Value, Width,
+};
 
 /// For each rule, whether its decision of a write depends on the width of the knob: it looks at numbers of the new value.
 pub(super) fn dependent_rules(policy: &Policy) -> Vec<bool> {
-    let compares_new = |condition: &Condition| {
-        let (graph, _) = condition::hoist(condition, &mut FetchSet::default(), &mut Tables::default());
-        graph.compares_numbers_of(Value::New)
-    };
     let depends = |rule: &Rule| {
         rule.kinds().contains(AccessKind::Write)
-            && (matches!(rule.action(), Action::Clamp(_)) || rule.condition().is_some_and(compares_new))
+            && (matches!(rule.action(), Action::Clamp(_))
+                || rule.condition().is_some_and(compares_new_numbers))
     };
     policy.rules().iter().map(depends).collect()
+}
+
+/// Whether the condition looks at numbers of the new value.
+fn compares_new_numbers(condition: &Condition) -> bool {
+    let is_new = |operand: Operand| {
+        matches!(
+            operand,
+            Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New)
+        )
+    };
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().any(compares_new_numbers),
+        Condition::Not(negated) => compares_new_numbers(negated),
+        Condition::Chain(chain) => chain.operands().any(is_new),
+        Condition::InRange(test) => is_new(test.operand()),
+        Condition::InSet(test) => is_new(test.operand()),
+        Condition::Text(..) => false,
+    }
 }
 
 /// The patterns of knobs that have another width than most, if a [dependent](dependent_rules) rule may match these knobs

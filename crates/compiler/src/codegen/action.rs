@@ -12,7 +12,7 @@ use knobgate_policy::{Errno, Value};
 use super::code::{Code, Exit};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
-use super::{context, inline, subject, verifier};
+use super::{inline, subject, verifier};
 use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 use crate::rule_hits::Counted;
@@ -219,11 +219,8 @@ fn pad_and_commit(code: &mut Code<'_>, value: Value) {
     // The length is in these bounds, but the verifier does not know it.
     emit_length_check(&mut code.asm, R7, VALUE_MAX as i32, otherwise);
     code.address(R1, frame::buffer(value));
-    // Not from R7: the verifier would know that they are equal, and follow the rest for every length separately.
-    code.asm.load(Size::U8, R2, R10, Numbers::of(Value::New).length());
-    // 0, because at other positions the new value is unavailable. If the verifier knew it, it would follow the rest for every
-    // length again.
-    code.asm.load(Size::U32, R3, R6, context::FILE_POS);
+    verifier::load_unlinked_byte(&mut code.asm, R2, R10, Numbers::of(Value::New).length());
+    verifier::load_unknown_zero(&mut code.asm, R3);
     code.subprograms.call_pad(&mut code.asm);
     verifier::launder_byte(&mut code.asm, R0);
     code.asm.jump_if(Cond::Eq, R0, 0, otherwise);

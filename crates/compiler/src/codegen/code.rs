@@ -90,8 +90,7 @@ impl<'a> Code<'a> {
     pub(super) fn count_by_row(&mut self, counted: Counted) {
         let uncounted = self.asm.new_label();
         self.asm.load(Size::U32, R1, R9, row::COUNTERS);
-        self.asm.alu(AluOp::And, R1, (i32::MAX as u32 & !7) as i32);
-        verifier::prove_at_most(&mut self.asm, R1, self.last_counter as i32, uncounted);
+        verifier::prove_counter_offset(&mut self.asm, R1, self.last_counter as i32, uncounted);
         self.asm.load_map_value(R2, program::RULE_HITS, 0);
         self.asm.alu(AluOp::Add, R2, R1);
         self.asm.mov(R1, 1);

@@ -2,12 +2,12 @@
 //! unsigned order of the bits is the order of the integers.
 
 use knobgate_bpf::Reg::{R1, R2, R3, R4, R6, R10};
-use knobgate_bpf::{AluOp, Cond, Label, Reg, Size};
-use knobgate_policy::{Relation, Value};
+use knobgate_bpf::{Cond, Label, Reg, Size};
+use knobgate_policy::Relation;
 
 use super::code::Code;
 use super::rule_code::RuleConstants;
-use super::{context, verifier};
+use super::{context, subject, verifier};
 use crate::ir::{Integer, Operand};
 use crate::layout::frame::{self, Numbers};
 
@@ -140,14 +140,9 @@ pub(super) fn load(code: &mut Code<'_>, constants: RuleConstants<'_>, operand: O
 
 /// Loads 1 if the operand is negative, else 0.
 pub(super) fn load_sign(code: &mut Code<'_>, operand: Operand, into: Reg) {
-    let mut bit = |of: Value, index: u8| {
-        code.asm.load(Size::U8, into, R10, Numbers::of(of).signs());
-        code.asm.alu(AluOp::Rsh, into, i32::from(index));
-        code.asm.alu(AluOp::And, into, 1);
-    };
     match operand {
-        Operand::Only(value) => bit(value, 0),
-        Operand::Element(value, index) => bit(value, index),
+        Operand::Only(value) => subject::load_sign(code, R10, (value, 0), into),
+        Operand::Element(value, index) => subject::load_sign(code, R10, (value, index), into),
         other => code.asm.mov(into, i32::from(sign(other) == Sign::Negative)),
     }
 }

@@ -198,7 +198,7 @@ impl Entrances {
 /// How a block ends the program, if that is all that it does.
 fn exit(block: &Block) -> Option<Exit> {
     match &block.action {
-        _ if !block.graph.nodes.is_empty() => None,
+        _ if !block.graph.nodes().is_empty() => None,
         Action::Allow => Some(Exit::Allow),
         Action::Deny(errno) => Some(Exit::Deny(*errno)),
         _ => None,

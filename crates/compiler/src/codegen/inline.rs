@@ -2,6 +2,7 @@
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R10};
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
+use knobgate_glob::TextEnd;
 use knobgate_policy::Relation;
 use knobgate_policy::limits::ELEMENTS_MAX;
 
@@ -19,13 +20,13 @@ use crate::layout::shape;
 /// Emits `graph`. Falls through if it holds, else goes to `fails`.
 pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, graph: &Graph, fails: Label) {
     let holds = code.asm.new_label();
-    let labels: Vec<Label> = graph.nodes.iter().map(|_| code.asm.new_label()).collect();
+    let labels: Vec<Label> = graph.nodes().iter().map(|_| code.asm.new_label()).collect();
     let established = graph.established();
-    for (index, node) in graph.nodes.iter().enumerate() {
+    for (index, node) in graph.nodes().iter().enumerate() {
         code.asm.bind(labels[index]);
         let comes_next = |next| match next {
             Next::Node(node) => node == index + 1,
-            Next::Holds => index + 1 == graph.nodes.len(),
+            Next::Holds => index + 1 == graph.nodes().len(),
             Next::Fails => false,
         };
         let label = |next| match next {
@@ -160,8 +161,7 @@ fn emit_bytes(
     branch: Branch,
 ) {
     let whole = extent == Extent::Whole;
-    if text.len >= frame::subject_bytes(subject) {
-        // Texts are shorter.
+    if !frame::can_hold(subject, text.len) {
         return branch.always(code, false);
     }
     if text.len == 0 && !whole {
@@ -187,7 +187,7 @@ fn emit_bytes(
     }
     if whole {
         code.asm.load(Size::U8, R1, R10, frame::subject_buffer(subject) + text.len as i16);
-        if subject != Subject::Comm {
+        if subject.end() == TextEnd::NulOrNewline {
             code.asm.jump_if(Cond::Eq, R1, i32::from(b'\n'), branch.holds);
         }
         branch.jump_if(code, R1, Relation::Equal, 0);

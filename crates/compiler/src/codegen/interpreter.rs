@@ -19,7 +19,7 @@ use super::dispatch::BlockEntrances;
 use super::{context, subject};
 use crate::ir::{FetchSet, Ir, StepId, Subject};
 use crate::layout::frame::{self, Numbers};
-use crate::layout::{Layout, NONE, OperandSource, TestKind, end, node, operand, ordering, row};
+use crate::layout::{Layout, OperandSource, TestKind, end, node, operand, ordering, row};
 use crate::rule_hits::Counted;
 
 /// The functions that make tests, one for each combination of fetched values.
@@ -42,18 +42,15 @@ impl<'a> Interpreter<'a> {
     }
 
     /// Continues with the step, one of `candidates`, whose row is in R9 and whose values are fetched: interprets the
-    /// conditions of its chain that are data, and enters the block of the step where that ends.
+    /// conditions of its chain that are data, `most` tests, and enters the block of the step where that ends.
     pub(super) fn emit_loop(
         &mut self,
         code: &mut Code<'_>,
         blocks: &mut BlockEntrances<'_>,
         fetch: FetchSet,
         candidates: &BTreeSet<StepId>,
+        most: usize,
     ) {
-        let most = candidates.iter().map(|&step| self.layout.step(step).tests).max().unwrap_or(0);
-        if most == 0 {
-            return blocks.enter_by_row(code, candidates.iter().copied());
-        }
         let (entered, cannot_evaluate) = (code.asm.new_label(), code.asm.new_label());
         let fetched = FetchSet { width: Width::default(), ..fetch };
         let function = self.functions.iter().find(|(other, _)| *other == fetched).map(|(_, label)| *label);
@@ -218,7 +215,7 @@ impl Tester<'_> {
             code.asm.jump(search);
         }
         code.asm.bind(search);
-        code.asm.jump_if(Cond::Eq, R3, NONE as i32, ends.fails);
+        code.asm.jump_if(Cond::Eq, R3, node::NO_NUMBERS as i32, ends.fails);
         code.asm.mov(R1, R8);
         code.subprograms.call_search(&mut code.asm);
         code.asm.jump_if(Cond::Ne, R0, 0, ends.holds);
@@ -262,11 +259,8 @@ impl Tester<'_> {
                 }
                 OperandSource::Count(_) => code.asm.mov(bits, R0),
                 OperandSource::Element(value, index) => {
-                    let numbers = Numbers::of(value);
-                    code.asm.load(Size::U64, bits, R6, numbers.element(index.into()));
-                    code.asm.load(Size::U8, sign, R6, numbers.signs());
-                    code.asm.alu(AluOp::Rsh, sign, i32::from(index));
-                    code.asm.alu(AluOp::And, sign, 1);
+                    code.asm.load(Size::U64, bits, R6, Numbers::of(value).element(index.into()));
+                    subject::load_sign(code, R6, (value, index), sign);
                     code.asm.jump(loaded);
                     continue;
                 }

@@ -119,8 +119,8 @@ pub(super) fn load_only_slot(code: &mut Code<'_>, hash: &Hash, into: Reg) {
     code.asm.load(Size::U32, into, R3, 8 * hash.words as i16 + 4);
 }
 
-/// Searches `names`, which agree in all words that are not in `open`. A word is loaded again for every comparison: in a register
-/// the verifier would track it, and follow each of its values.
+/// Searches `names`, which agree in all words that are not in `open`. A word is loaded again for every comparison, for the
+/// [verifier]'s sake.
 fn emit_tree(
     code: &mut Code<'_>,
     needle: Needle,

@@ -67,4 +67,9 @@ impl<'a> RuleCode<'a> {
     pub(super) fn new(constants: RuleConstants<'a>) -> Self {
         Self { constants, cannot_evaluate: LazyLabel::default() }
     }
+
+    /// The rest of the same rule, which has these constants.
+    pub(super) fn continued(self, constants: RuleConstants<'a>) -> Self {
+        Self { constants, ..self }
+    }
 }

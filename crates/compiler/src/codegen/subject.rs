@@ -63,3 +63,10 @@ fn address(code: &mut Code<'_>, base: Reg, offset: i16) {
     code.asm.mov(R1, base);
     code.asm.alu(AluOp::Add, R1, i32::from(offset));
 }
+
+/// Loads 1 if this element of a list of numbers is negative, else 0.
+pub(super) fn load_sign(code: &mut Code<'_>, base: Reg, (value, index): (Value, u8), into: Reg) {
+    code.asm.load(Size::U8, into, base, Numbers::of(value).signs());
+    code.asm.alu(AluOp::Rsh, into, i32::from(index));
+    code.asm.alu(AluOp::And, into, 1);
+}

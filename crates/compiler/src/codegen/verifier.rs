@@ -1,5 +1,12 @@
 //! Code that only the verifier needs. No other code depends on what the verifier accepts without saying so: each trick is a
-//! function here, with the check in kernel/bpf/verifier.c that it is for.
+//! function here, with the check in kernel/bpf/verifier.c that it is for. Three are a choice of code that does its work anyway,
+//! and are where that is:
+//!
+//! - `lookup` loads a word of a name again for each comparison. In a register, `reg_set_min_max` would narrow it, and the
+//!   verifier would follow the rest for each range.
+//! - `subprograms::fetch` has the path first of which less is known, since `push_stack` saves the branch for later. The other
+//!   path then ends where `states_equal` finds that its state is part of one that was followed.
+//! - `layout::tables` places nothing at offset 0, which `check_stack_write_fixed_off` would track as a zero.
 //!
 //! Three things shape all of the code:
 //!
@@ -10,9 +17,10 @@
 //!   and then removes the path as dead code. So no path depends on the verifier telling constants apart: what selects a block
 //!   is laundered before anything is read through it.
 
-use knobgate_bpf::Reg::{R1, R10};
+use knobgate_bpf::Reg::{R1, R6, R10};
 use knobgate_bpf::{AluOp, Assembler, ByteOrder, Cond, Insn, Label, Reg, Size};
 
+use super::context;
 use crate::layout::frame;
 
 /// Makes the verifier forget what it knows of `register`, which is below 256.
@@ -57,6 +65,32 @@ pub(super) fn prove_at_most(asm: &mut Assembler, register: Reg, most: i32, other
 /// `check_map_access` rejects an offset that might lie outside.
 pub(super) fn prove_inside_tables(asm: &mut Assembler, register: Reg, mask: u32) {
     asm.alu(AluOp::And, register, mask as i32);
+}
+
+/// Proves that the offset of counters in `register` is at most `most` and a multiple of 8, which it always is; `otherwise` is
+/// never taken.
+///
+/// `check_atomic` (`check_xadd` before 5.12) has `check_mem_access` ask for strict alignment, and the verifier knows nothing of
+/// the bits of a number that was loaded.
+pub(super) fn prove_counter_offset(asm: &mut Assembler, register: Reg, most: i32, otherwise: Label) {
+    asm.alu(AluOp::And, register, i32::MAX & !7);
+    prove_at_most(asm, register, most, otherwise);
+}
+
+/// Loads a byte that is in another register already.
+///
+/// A copy of the register would be linked to it: what a comparison shows of one, `sync_linked_regs` (`find_equal_scalars` before
+/// 6.11) notes for the other, and the verifier would follow the rest for every value.
+pub(super) fn load_unlinked_byte(asm: &mut Assembler, into: Reg, base: Reg, offset: i16) {
+    asm.load(Size::U8, into, base, offset);
+}
+
+/// Makes `into` 0, the file position of an access whose new value is available. R6 is the context.
+///
+/// Of a constant, `check_alu_op` and `check_stack_write_fixed_off` know the value. Of a field of the context,
+/// `check_mem_access` knows nothing.
+pub(super) fn load_unknown_zero(asm: &mut Assembler, into: Reg) {
+    asm.load(Size::U32, into, R6, context::FILE_POS);
 }
 
 /// Jumps to `target` if `taken`, by a condition whose result is known.

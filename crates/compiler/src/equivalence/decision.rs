@@ -27,7 +27,10 @@ pub(super) enum Tried {
 /// Whether the decision of `rule` about an access of `kind` depends on the width of the knob.
 fn depends_on_width(kind: AccessKind, rule: &Rule) -> bool {
     let clamps = matches!(rule.action, Action::ClampOne(_) | Action::ClampEach(_));
-    kind == AccessKind::Write && (clamps || rule.graph.compares_numbers_of(Value::New))
+    let mut operands = rule.graph.nodes().iter().flat_map(|node| node.test.operands());
+    let mut compares =
+        || operands.any(|operand| operand.counts().is_some_and(|counts| counts.value == Value::New));
+    kind == AccessKind::Write && (clamps || compares())
 }
 
 /// The rules whose decisions about accesses of `kind` depend on the width of the knob, and may be tried.

@@ -10,7 +10,7 @@ use super::tables::name;
 use super::{Difference, Placed, numbered, parsed};
 use crate::analyse::analyse;
 use crate::ir::{ByName, Ir, NamedStep, OtherComponents, OtherNames, Plan, RuleId, StepId};
-use crate::layout::{Hash, Layout, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
+use crate::layout::{Hash, Inlining, Layout, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
 
 /// An error in the matcher for writes.
 enum Defect {
@@ -49,8 +49,8 @@ fn difference(policy: &str, defect: &Defect) -> Option<Difference> {
     if let InPlan(break_it) = defect {
         break_it(&mut ir);
     }
-    let mut layout = Layout::new(&ir, &Features::ALL, usize::MAX).expect("small");
-    let again = Layout::new(&ir, &Features::ALL, usize::MAX).expect("small");
+    let mut layout = Layout::new(&ir, &Features::ALL, Inlining::ALL).expect("small");
+    let again = Layout::new(&ir, &Features::ALL, Inlining::ALL).expect("small");
     let mut bytes = again.into_table_bytes();
     if let InTables(break_it) = defect {
         break_it(&mut layout, &mut bytes);

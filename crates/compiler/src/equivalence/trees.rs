@@ -13,7 +13,7 @@ use knobgate_policy::{Access, AccessKind, DecidedBy, KnobName, Policy, evaluate}
 
 use super::{features_of, numbered, parsed};
 use crate::analyse::analyse;
-use crate::layout::Layout;
+use crate::layout::{Inlining, Layout};
 use crate::{RULE_HITS_MAP, compile};
 
 /// `name`, and the names that differ from it by 1 in one word.
@@ -72,7 +72,7 @@ fn the_code_of_a_tree_finds_its_names_and_no_others() {
         for (decided, rules) in [("decided by the last component", rules), ("decided by the name", by_name)] {
             let file = parsed(&format!("policy p\n{rules}\n"));
             let ir = analyse(file.policy()).expect("few patterns");
-            let layout = Layout::new(&ir, &Features::ALL, usize::MAX).expect("small");
+            let layout = Layout::new(&ir, &Features::ALL, Inlining::ALL).expect("small");
             let features = features_of(AccessKind::Write, &ir, &layout);
             for expected in ["a tree of literals", "a tree of last components", decided] {
                 assert!(features.contains(expected), "no {expected} of {rules}");

@@ -6,13 +6,13 @@ use knobgate_glob::{Piece, TextEnd};
 /// 8 bytes in which a rule may differ from rules with the same structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Constant {
-    /// These, in native order.
+    /// A number, or bytes as a little-endian machine loads them.
     Word(u64),
-    /// The offset of the numbers of [`Tables::sorted`] with this index.
+    /// The offset of the numbers of [`TableContents::sorted`] with this index.
     SortedAt(usize),
     /// How many there are: 2 to the power of it.
     SortedLog2(usize),
-    /// The offset of the byte classes of the DFA for [`Tables::texts`] with this index.
+    /// The offset of the byte classes of the DFA for [`TableContents::texts`] with this index.
     ClassesAt(usize),
     /// The state in which it starts.
     StartState(usize),
@@ -39,7 +39,7 @@ pub(crate) struct Bytes {
 
 /// What constants refer to. Equal entries are kept once.
 #[derive(Debug, Default)]
-pub(crate) struct Tables {
+pub(crate) struct TableContents {
     /// Words in ascending order, at least one.
     pub(crate) sorted: IndexSet<Vec<u64>>,
     /// Patterns for texts.

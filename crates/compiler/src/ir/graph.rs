@@ -1,5 +1,6 @@
 //! The decision graph of a condition.
 
+use knobgate_glob::TextEnd;
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{Relation, Value};
 
@@ -9,7 +10,7 @@ use super::{Bytes, Integer, Slot};
 /// holds. A test that cannot be evaluated ends the evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Graph {
-    pub(crate) nodes: Vec<Node>,
+    nodes: Vec<Node>,
 }
 
 /// One test, and its two successors.
@@ -78,6 +79,16 @@ pub(crate) struct Sorted {
 pub(crate) enum Subject {
     Value(Value),
     Comm,
+}
+
+impl Subject {
+    /// Where its text ends.
+    pub(crate) fn end(self) -> TextEnd {
+        match self {
+            Self::Value(_) => TextEnd::NulOrNewline,
+            Self::Comm => TextEnd::Nul,
+        }
+    }
 }
 
 /// A predicate on text.
@@ -212,10 +223,24 @@ impl Established {
 }
 
 impl Graph {
-    /// Whether some test looks at numbers of `value`.
-    pub(crate) fn compares_numbers_of(&self, value: Value) -> bool {
-        let mut operands = self.nodes.iter().flat_map(|node| node.test.operands());
-        operands.any(|operand| operand.counts().is_some_and(|counts| counts.value == value))
+    /// The graph that holds.
+    pub(crate) const EMPTY: Self = Self { nodes: Vec::new() };
+
+    /// The graph of these nodes.
+    ///
+    /// # Panics
+    /// An edge does not lead to a later node.
+    pub(crate) fn new(nodes: Vec<Node>) -> Self {
+        for (index, node) in nodes.iter().enumerate() {
+            for next in [node.holds, node.fails] {
+                assert!(!matches!(next, Next::Node(next) if next <= index || next >= nodes.len()));
+            }
+        }
+        Self { nodes }
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     /// What is certain before each node, so that tests need not check it again.
@@ -260,7 +285,7 @@ mod tests {
     fn what_is_certain_is_what_every_path_has_looked_at() {
         use Next::{Fails, Holds, Node as To};
         let new = Value::New;
-        let counts = |nodes: Vec<Node>| Graph { nodes }.established().last().unwrap().counts(new);
+        let counts = |nodes: Vec<Node>| Graph::new(nodes).established().last().unwrap().counts(new);
         let last = || compare(Operand::Uid, Holds, Fails);
         // Both paths have looked at numbers: the wider of the two ranges.
         let joined = |one, other| {
@@ -288,7 +313,7 @@ mod tests {
 
         let texts = |one: Node, other: Node| {
             let nodes = vec![compare(Operand::Position, To(1), To(2)), one, other, last()];
-            let established = *Graph { nodes }.established().last().unwrap();
+            let established = *Graph::new(nodes).established().last().unwrap();
             (established.has_text(new), established.comm, established.ids)
         };
         let of_new = || text(Subject::Value(new), To(3), Fails);

@@ -6,7 +6,7 @@ use knobgate_policy::AccessKind;
 
 use super::{
     Action, Bound, Constant, Ir, NamedStep, Next, NumberSet, Operand, OtherComponents, OtherNames, Plan,
-    Rule, Slot, Sorted, Step, StepId, Subject, Tables, Test, TextTest,
+    Rule, Slot, Sorted, Step, StepId, Subject, TableContents, Test, TextTest,
 };
 
 impl fmt::Display for Ir {
@@ -92,7 +92,7 @@ impl Ir {
             Next::Holds => "holds".to_owned(),
             Next::Fails => "fails".to_owned(),
         };
-        for (index, node) in rule.graph.nodes.iter().enumerate() {
+        for (index, node) in rule.graph.nodes().iter().enumerate() {
             let test = constants.test(&node.test);
             writeln!(f, "    n{index}: {test} ? {} : {}", next(node.holds), next(node.fails))?;
         }
@@ -103,7 +103,7 @@ impl Ir {
 /// Prints tests and actions with the constants instead of their slots.
 struct ConstantPrinter<'a> {
     constants: &'a [Constant],
-    tables: &'a Tables,
+    tables: &'a TableContents,
 }
 
 impl ConstantPrinter<'_> {

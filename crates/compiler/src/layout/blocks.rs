@@ -132,7 +132,7 @@ struct Group<'a> {
     members: Vec<Member>,
 }
 
-static NO_CONDITION: Graph = Graph { nodes: Vec::new() };
+static NO_CONDITION: Graph = Graph::EMPTY;
 
 impl<'a> GroupKey<'a> {
     /// That of a step whose condition is inlined. `fetch` are the [values](fetches) that its chain looks at.
@@ -157,7 +157,7 @@ impl<'a> GroupKey<'a> {
         fetched: Option<(bool, bool)>,
     ) -> Self {
         Self {
-            height: if graph.nodes.is_empty() { 0 } else { ir.steps.height(id) },
+            height: if graph.nodes().is_empty() { 0 } else { ir.steps.height(id) },
             graph,
             action: ir.action(ir.steps.get(id)),
             alone: (constants > ROW_CONSTANTS_MAX).then_some(id),
@@ -199,7 +199,7 @@ impl Blocks {
             let graph = rule.map_or(&NO_CONDITION, |rule| &rule.graph);
             let mut constants = rule.map_or_else(Vec::new, |rule| constants_of(&rule.graph_constants));
             let (mut condition, mut own_tests) = (end::ENTER, 0);
-            let key = if graph.nodes.is_empty() || inlining.includes(ir.steps.height(id)) {
+            let key = if graph.nodes().is_empty() || inlining.includes(ir.steps.height(id)) {
                 GroupKey::of_inlined(ir, features, id, fetches[&id])
             } else {
                 PlacedGraph { start: condition, tests: own_tests } = nodes.place(graph, &constants, tables);
@@ -250,12 +250,12 @@ impl Blocks {
                 step.next().map_or(0, |next| placed[&next].row),
                 block.0 as u32,
             ];
-            let mut row: Vec<u8> = header.into_iter().flat_map(u32::to_ne_bytes).collect();
+            let mut row: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
             if has_interpreter {
-                row.extend(u64::from(member.condition).to_ne_bytes());
+                row.extend(u64::from(member.condition).to_le_bytes());
             }
             if is_shared {
-                row.extend(member.constants.iter().flat_map(|constant| constant.to_ne_bytes()));
+                row.extend(member.constants.iter().flat_map(|constant| constant.to_le_bytes()));
             }
             step_placed.row = tables.place_bytes(&row);
             placed.insert(member.id, step_placed);

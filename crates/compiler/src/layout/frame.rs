@@ -31,6 +31,8 @@ pub(crate) const LAST_COMPONENT: i16 = NEW_NUMBERS;
 pub(crate) const COMM: i16 = OLD_NUMBERS + NUMBERS_BYTES;
 /// uid (low half) and gid (high half) of the task.
 pub(crate) const IDS: i16 = COMM + COMM_BYTES;
+/// The file position, 4 bytes.
+pub(crate) const POSITION: i16 = IDS + 8;
 // The offsets below are no multiples of 8: there the verifier would track what is stored, and follow every path once for
 // each value (see `codegen::verifier`).
 /// One byte through which a register is [laundered](crate::codegen). Names are known by then.
@@ -46,8 +48,6 @@ pub(crate) const ONLY_SLOT: i16 = NUMBERS_OF_NEW.at + 4;
 pub(crate) const ROW: i16 = TOO_LONG;
 /// For the interpreter, the offset of the node that is tested, or the [end](super::end) of the condition, 4 bytes.
 pub(crate) const NODE: i16 = NUMBERS_OF_NEW.at + 4;
-/// The file position, 4 bytes.
-pub(crate) const POSITION: i16 = IDS + 8;
 /// Bytes of the [`Numbers`] of a value.
 const NUMBERS_BYTES: i16 = 8 + 8 * knobgate_policy::limits::ELEMENTS_MAX as i16;
 
@@ -122,9 +122,15 @@ pub(crate) fn subject_bytes(subject: Subject) -> usize {
     usize::from(bytes as u16)
 }
 
+/// Whether that buffer can hold a text of this length.
+pub(crate) fn can_hold(subject: Subject, len: usize) -> bool {
+    len < subject_bytes(subject)
+}
+
 const _: () = {
     assert!(TOO_LONG + 4 <= 0);
-    assert!(LAUNDER_ROW % 8 != 0 && TOO_LONG % 8 != 0 && ONLY_SLOT % 8 != 0 && NODE % 8 != 0);
+    assert!(LAUNDER % 8 != 0 && LAUNDER_ROW % 8 != 0 && TOO_LONG % 8 != 0);
+    assert!(ONLY_SLOT % 8 != 0 && ROW % 8 != 0 && NODE % 8 != 0);
     assert!(POSITION + 4 <= TOO_LONG);
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);

@@ -100,7 +100,7 @@ mod tests {
         let text = format!("policy p\n{}\n", rules.join("\n"));
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let ir = analyse(file.policy()).expect("few patterns");
-        Inlining::within(&ir, features, |graph, _| Cost { condition: graph.nodes.len(), action }, limits)
+        Inlining::within(&ir, features, |graph, _| Cost { condition: graph.nodes().len(), action }, limits)
     }
 
     fn least_for_all(rules: &[String], features: &Features) -> usize {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
+use knobgate_glob::TextEnd;
 use knobgate_policy::limits::ELEMENTS_MAX;
 use knobgate_policy::{Relation, Value};
 
@@ -53,8 +54,10 @@ pub(crate) mod node {
     pub(crate) const WHOLE: i16 = 40;
 
     /// Of a search: the operand is the left one. For the nonnegative numbers and for the negative ones: their offset, and
-    /// their count (2 to the power of it, or [`NONE`](super::NONE)), 4 bytes each.
+    /// their count (2 to the power of it, or [`NO_NUMBERS`]), 4 bytes each.
     pub(crate) const SORTED: [i16; 2] = [24, 32];
+    /// The count if there are no numbers to search. Compared with an immediate operand, which is a signed number of 32 bits.
+    pub(crate) const NO_NUMBERS: u32 = i32::MAX as u32;
 
     /// Of a match: the offset of the byte classes of the DFA, 4 bytes.
     pub(crate) const CLASSES: i16 = 12;
@@ -80,9 +83,6 @@ pub(crate) mod ordering {
     pub(crate) const EQUAL: u8 = 2;
     pub(crate) const GREATER: u8 = 4;
 }
-
-/// The count in a record if there are no numbers to search.
-pub(crate) const NONE: u32 = u32::MAX >> 1;
 
 /// The kind of test in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,15 +199,15 @@ pub(crate) struct PlacedGraph {
 impl Nodes {
     /// Places the graph of a condition with these constants.
     pub(crate) fn place(&mut self, graph: &Graph, constants: &[u64], tables: &mut Tables) -> PlacedGraph {
-        let mut offsets = vec![end::ENTER; graph.nodes.len()];
-        for (index, node) in graph.nodes.iter().enumerate().rev() {
+        let mut offsets = vec![None; graph.nodes().len()];
+        for (index, node) in graph.nodes().iter().enumerate().rev() {
             let [holds, fails] = [node.holds, node.fails].map(|next| match next {
-                Next::Node(next) => offsets[next],
+                Next::Node(next) => offsets[next].expect("edges lead to later nodes"),
                 Next::Holds => end::ENTER,
                 Next::Fails => end::NEXT_STEP,
             });
             let record = self.encode(&node.test, constants, holds, fails);
-            offsets[index] = match self.placed.get(&record.bytes) {
+            offsets[index] = Some(match self.placed.get(&record.bytes) {
                 Some(&placed) => placed,
                 None => {
                     let placed = tables.place_bytes(&record.bytes);
@@ -217,9 +217,9 @@ impl Nodes {
                     self.placed.insert(record.bytes, placed);
                     placed
                 }
-            };
+            });
         }
-        let start = offsets.first().copied().unwrap_or(end::ENTER);
+        let start = offsets.first().copied().flatten().unwrap_or(end::ENTER);
         PlacedGraph { start, tests: self.longest_from(start) }
     }
 
@@ -240,7 +240,7 @@ impl Nodes {
                         Operand::Constant(integer) => constants[integer.slot.0],
                         _ => 0,
                     };
-                    record.put(constant_at, &bits.to_ne_bytes());
+                    record.put(constant_at, &bits.to_le_bytes());
                 }
                 record
             }
@@ -248,11 +248,11 @@ impl Nodes {
                 let mut record = Record::new(TestKind::Search, holds, fails);
                 self.operand(&mut record, *operand, node::LEFT);
                 for (at, sorted) in node::SORTED.into_iter().zip([nonnegative, negative]) {
-                    let (offset, log2) = sorted.map_or((0, NONE), |Sorted { offset, log2 }| {
+                    let (offset, log2) = sorted.map_or((0, node::NO_NUMBERS), |Sorted { offset, log2 }| {
                         (constants[offset.0] as u32, constants[log2.0] as u32)
                     });
-                    record.put(at, &offset.to_ne_bytes());
-                    record.put(at + 4, &log2.to_ne_bytes());
+                    record.put(at, &offset.to_le_bytes());
+                    record.put(at + 4, &log2.to_le_bytes());
                 }
                 record
             }
@@ -266,7 +266,7 @@ impl Nodes {
                 TextTest::Matches { classes, start } => {
                     let mut record = Record::new(TestKind::Match(*subject), holds, fails);
                     for (at, slot) in [(node::CLASSES, classes), (node::START, start)] {
-                        record.put(at, &(constants[slot.0] as u32).to_ne_bytes());
+                        record.put(at, &(constants[slot.0] as u32).to_le_bytes());
                     }
                     record
                 }
@@ -295,8 +295,8 @@ fn bytes_record(
     constants: &[u64],
     [holds, fails]: [u32; 2],
 ) -> Record {
-    if text.len >= frame::subject_bytes(subject) {
-        // No text is as long. What remains to be tested is that there is a text.
+    if !frame::can_hold(subject, text.len) {
+        // What remains to be tested is that there is a text.
         return bytes_record(subject, Bytes { len: 0, ..text }, Extent::Start, constants, [fails, fails]);
     }
     let whole = extent == Extent::Whole;
@@ -305,7 +305,10 @@ fn bytes_record(
     let (words, last) = bytes.as_chunks::<8>();
     let mut mask = [0; 8];
     mask[..last.len() + usize::from(whole)].fill(0xff);
-    let terminators = if whole && subject != Subject::Comm { [0, b'\n'] } else { [0, 0] };
+    let terminators = match subject.end() {
+        TextEnd::NulOrNewline if whole => [0, b'\n'],
+        _ => [0, 0],
+    };
 
     let mut record = Record::new(TestKind::Bytes(subject), holds, fails);
     record.put(node::WORDS, &[words.len() as u8]);
@@ -327,8 +330,8 @@ struct Record {
 impl Record {
     fn new(test: TestKind, holds: u32, fails: u32) -> Self {
         let mut record = Self { test, bytes: Vec::new() };
-        record.put(node::HOLDS, &holds.to_ne_bytes());
-        record.put(node::FAILS, &fails.to_ne_bytes());
+        record.put(node::HOLDS, &holds.to_le_bytes());
+        record.put(node::FAILS, &fails.to_le_bytes());
         record.put(node::TEST, &[test.number()]);
         record
     }

@@ -21,7 +21,7 @@ pub(crate) const LAST_MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 impl PerfectHash {
     /// The hash of `keys`, which are different from each other, equally long, and none all zeros.
     pub(crate) fn new(keys: &[Vec<u64>]) -> Self {
-        let mut numbers = Numbers(0);
+        let mut numbers = SplitMix64(0);
         let words = keys.first().map_or(0, Vec::len);
         let bucket_count = keys.len().div_ceil(2).next_power_of_two().max(2);
         let slot_count = (keys.len() + keys.len() / 4 + 1).next_power_of_two().max(2);
@@ -73,7 +73,7 @@ fn displace(
     hashes: &[u64],
     bucket_count: usize,
     slot_count: usize,
-    numbers: &mut Numbers,
+    numbers: &mut SplitMix64,
 ) -> Option<(Vec<u64>, Vec<Option<usize>>)> {
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); bucket_count];
     for (key, hash) in hashes.iter().enumerate() {
@@ -101,9 +101,9 @@ fn displace(
 }
 
 /// Pseudorandom numbers, the same every time (splitmix64).
-struct Numbers(u64);
+struct SplitMix64(u64);
 
-impl Numbers {
+impl SplitMix64 {
     fn next_odd(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut number = self.0;

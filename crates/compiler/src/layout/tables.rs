@@ -32,8 +32,8 @@ impl Tables {
         let first = (self.bytes.len() / 4) as u32;
         for (output, next) in dfa.states() {
             let stride = next.len() as u32 + 1;
-            self.bytes.extend_from_slice(&output.to_ne_bytes());
-            self.bytes.extend(next.iter().flat_map(|state| (first + state * stride).to_ne_bytes()));
+            self.bytes.extend_from_slice(&output.to_le_bytes());
+            self.bytes.extend(next.iter().flat_map(|state| (first + state * stride).to_le_bytes()));
         }
         let placed = PlacedDfa { classes, start: first };
         self.dfas.insert(dfa.clone(), placed);
@@ -43,14 +43,14 @@ impl Tables {
     /// Places `words`. Returns their offset.
     pub(crate) fn place_words(&mut self, words: impl IntoIterator<Item = u64>) -> u32 {
         let offset = self.next_offset();
-        self.bytes.extend(words.into_iter().flat_map(u64::to_ne_bytes));
+        self.bytes.extend(words.into_iter().flat_map(u64::to_le_bytes));
         offset
     }
 
     /// Places `bytes`. Returns their offset: a multiple of 8, not 0.
     pub(crate) fn place_bytes(&mut self, bytes: &[u8]) -> u32 {
         if self.bytes.is_empty() {
-            // Offsets of rows and nodes are stored on the stack, where the verifier tracks zeros.
+            // For the verifier's sake (see `codegen::verifier`): offsets of rows and nodes are stored on the stack.
             self.bytes.extend([0; 8]);
         }
         let offset = self.next_offset();

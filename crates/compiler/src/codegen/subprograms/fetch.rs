@@ -61,7 +61,7 @@ pub(super) fn emit(
     }
     asm.store(Size::U8, R7, numbers.length(), R0);
 
-    // The verifier follows this path first. It knows less of what is stored here, so it need not continue after the other one.
+    // In this order for the verifier's sake (see `verifier`).
     let (short, longer) = (asm.new_label(), asm.new_label());
     asm.jump_if(Cond::Le, R0, short_number::BYTES_MAX, short);
     asm.jump(longer);

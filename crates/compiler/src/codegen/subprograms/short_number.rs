@@ -73,5 +73,5 @@ pub(super) fn emit(asm: &mut Assembler, buffer: i16, other: Label) {
 }
 
 const fn repeated(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
+    u64::from_le_bytes([byte; 8])
 }
