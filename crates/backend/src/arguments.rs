@@ -1,14 +1,12 @@
 //! What both backends check before they do anything, so that the same arguments fail with the same errno on both.
 
+use knobgate_bpf::uapi::PATH_MAX;
 use knobgate_bpf::{MapDef, MapKind, Program};
 use knobgate_hook::{Errno, Rejection};
 
 use crate::backend::{Request, Task};
 use crate::step_error::{RejectionLog, StepError, StepResult};
 use crate::{ACCESS_MAX, ENTRIES_MAX, MAPS_MAX};
-
-/// The longest path, in bytes, with its NUL.
-const PATH_MAX: usize = 4096;
 
 /// Checks that this is a path below `/proc/sys`, whether or not there is such a knob.
 pub(crate) fn check_knob(name: &str) -> StepResult<()> {

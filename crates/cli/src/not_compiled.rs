@@ -10,10 +10,9 @@ pub(crate) fn diagnostic(error: &CompileError, file: &PolicyFile, kernel: impl D
     let span = error.rule().and_then(|rule| file.rule_span(rule));
     let whole_first_line = || Span::new(0, file.source().line_text(1).len());
     let (code, help) = match error {
-        CompileError::NotOnThisKernel { .. } => (
-            "not-on-this-kernel",
-            format!("remove the condition: {kernel} does not support it"),
-        ),
+        CompileError::NotOnThisKernel { .. } => {
+            ("not-on-this-kernel", format!("remove the condition: {kernel} does not support it"))
+        }
         CompileError::TooMuchToVerify { .. } => (
             "too-large",
             "use fewer rules for the same names, or rules that differ only in their constants".to_owned(),
