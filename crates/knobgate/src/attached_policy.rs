@@ -1,6 +1,7 @@
 //! A policy read back from the kernel: its program carries the text and the counters.
 
 use knobgate_bpf::MapKind;
+use knobgate_bpf::uapi::BPF_OBJ_NAME_LEN;
 use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP};
 use knobgate_kernel::{BpfObjectError, Map, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
@@ -17,7 +18,7 @@ pub struct AttachedPolicy {
 #[derive(Debug, Clone, Copy)]
 struct Counters {
     decided: u64,
-    cannot_evaluate: u64,
+    eval_errors: u64,
 }
 
 /// A rule or a default with its counters, which count since the program was loaded, over all of its cgroups.
@@ -31,7 +32,7 @@ pub struct RuleCounters {
     /// How many accesses it decided.
     pub decided: u64,
     /// How many accesses were denied because it could not be evaluated for them.
-    pub cannot_evaluate: u64,
+    pub eval_errors: u64,
 }
 
 impl AttachedPolicy {
@@ -54,8 +55,8 @@ impl AttachedPolicy {
         let file = parse(source, &CheckOptions::default()).ok();
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
         let counters = hits.as_chunks::<16>().0.iter().map(|pair| {
-            let (decided, cannot_evaluate) = pair.split_at(8);
-            Counters { decided: number(decided), cannot_evaluate: number(cannot_evaluate) }
+            let (decided, eval_errors) = pair.split_at(8);
+            Counters { decided: number(decided), eval_errors: number(eval_errors) }
         });
         Ok(Some(Self { text, file, counters: counters.collect() }))
     }
@@ -88,8 +89,8 @@ impl AttachedPolicy {
                 (None, None) => (None, format!("rule {}", index + 1)),
                 (None, Some(default)) => (None, format!("default {}", kind(default))),
             };
-            let Counters { decided, cannot_evaluate } = counters;
-            RuleCounters { line, text, decided, cannot_evaluate }
+            let Counters { decided, eval_errors } = counters;
+            RuleCounters { line, text, decided, eval_errors }
         };
         self.counters.iter().enumerate().map(with_text).collect()
     }
@@ -107,7 +108,7 @@ fn kind(default: usize) -> AccessKind {
 
 /// Whether a map has this name. A map from an object has the name of a data section, shortened to what the kernel keeps.
 fn is_called(map: &str, name: &str) -> bool {
-    const KEPT: usize = 15;
+    const KEPT: usize = BPF_OBJ_NAME_LEN - 1;
     let of_section = |prefix: &str| format!("{prefix}.{name}").bytes().take(KEPT).eq(map.bytes());
     map == name || of_section(".rodata") || of_section(".data")
 }
