@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_of_a_map_has_a_limit_of_bytes_and_of_entries() {
+    fn listing_a_map_is_limited_in_bytes_and_entries() {
         for (kind, key_size, value_size, cpus, expected) in [
             (MapKind::Array, 4, 1, 1, 65_536),
             (MapKind::Hash, 4, (1 << 20) - 4, 1, 256),
