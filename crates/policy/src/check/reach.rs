@@ -75,7 +75,7 @@ fn budget() -> Budget {
 fn too_complex(span: Span) -> Diagnostic {
     Diagnostic::warning("unchecked-reach", span, "it was not checked which rules are never reached")
         .label("up to this rule, the patterns are too complex")
-        .help("use fewer wildcards in its patterns, or write the names out")
+        .help("use fewer wildcards, or fewer rules for the same names")
 }
 
 /// The first rule that, with the rules before it, is too complex. It may be a later one if the search takes too long.
