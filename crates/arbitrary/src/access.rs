@@ -130,7 +130,7 @@ fn task(literals: Literals) -> BoxedStrategy<Task> {
         .prop_map(|(uid, gid, mut comm)| {
             comm.retain(|byte| *byte != 0);
             comm.truncate(limits::COMM_MAX);
-            Task { uid, gid, comm }
+            Task::default().uid(uid).gid(gid).comm(comm)
         })
         .boxed()
 }

@@ -14,7 +14,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_printed_is_valid_by_the_schema() {
+fn printed_json_fits_the_schema() {
     let schema = jsonschema::validator_for(&json_schema()).unwrap();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for _ in 0..50 {

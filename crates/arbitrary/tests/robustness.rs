@@ -161,7 +161,7 @@ fn ten_thousand_rules_are_checked_and_so_are_ten_thousand_mistakes() {
     for (what, rule) in kinds {
         let mut text = String::from("policy x\n");
         (0..10_000).for_each(|i| writeln!(text, "{}", rule(i)).unwrap());
-        let rules = match parse(Source::new("x", text), &CheckOptions { knobs: Some(&knobs) }) {
+        let rules = match parse(Source::new("x", text), &CheckOptions::default().knobs(&knobs)) {
             Ok(file) => file.policy().rules().len(),
             Err(error) => {
                 assert!(error.diagnostics().len() > 1000, "{what}");
@@ -181,7 +181,7 @@ fn the_number_of_warnings_is_limited() {
         format!("policy x\ndeny write **\n{}", "deny write kernel.panic\n".repeat(5000)),
         format!("policy x\n{}", "test \"a\" { read kernel.panic => allow }\n".repeat(5000)),
     ] {
-        let file = parse(Source::new("x", text), &CheckOptions { knobs: Some(&knobs) }).unwrap();
+        let file = parse(Source::new("x", text), &CheckOptions::default().knobs(&knobs)).unwrap();
         assert_eq!(file.warnings().len(), 1001);
         assert_eq!(file.warnings().last().unwrap().code, "too-many-warnings");
     }

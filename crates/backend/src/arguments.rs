@@ -1,14 +1,12 @@
 //! What both backends check before they do anything, so that the same arguments fail with the same errno on both.
 
+use knobgate_bpf::uapi::PATH_MAX;
 use knobgate_bpf::{MapDef, MapKind, Program};
 use knobgate_hook::{Errno, Rejection};
 
 use crate::backend::{Request, Task};
 use crate::step_error::{RejectionLog, StepError, StepResult};
 use crate::{ACCESS_MAX, ENTRIES_MAX, MAPS_MAX};
-
-/// The longest path, in bytes, with its NUL.
-const PATH_MAX: usize = 4096;
 
 /// Checks that this is a path below `/proc/sys`, whether or not there is such a knob.
 pub(crate) fn check_knob(name: &str) -> StepResult<()> {
@@ -88,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_of_a_map_has_a_limit_of_bytes_and_of_entries() {
+    fn listing_a_map_is_limited_in_bytes_and_entries() {
         for (kind, key_size, value_size, cpus, expected) in [
             (MapKind::Array, 4, 1, 1, 65_536),
             (MapKind::Hash, 4, (1 << 20) - 4, 1, 256),

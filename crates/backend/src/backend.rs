@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, TASK_COMM_LEN};
 use knobgate_bpf::{Features, MapDef, Program};
 use knobgate_hook::{AccessMode, AttachMode};
 
@@ -55,7 +56,7 @@ pub trait Backend {
     /// The program, or one of its maps, is rejected: nothing is left of either. `EINVAL`: there are more or fewer `maps` than
     /// definitions, or one is of another kind or size.
     fn load(&mut self, program: &Program, maps: Option<&[MapId]>) -> StepResult<ProgramId> {
-        self.load_as(program, maps, CGROUP_SYSCTL)
+        self.load_as(program, maps, BPF_CGROUP_SYSCTL)
     }
 
     /// The same with this `expected_attach_type`.
@@ -261,9 +262,6 @@ pub trait Backend {
     }
 }
 
-/// `BPF_CGROUP_SYSCTL`
-const CGROUP_SYSCTL: u32 = 18;
-
 /// A read or a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request<'a> {
@@ -347,7 +345,7 @@ pub struct Task {
 
 impl Task {
     /// The longest name, in bytes.
-    pub const COMM_MAX: usize = 15;
+    pub const COMM_MAX: usize = TASK_COMM_LEN - 1;
 }
 
 impl Default for Task {

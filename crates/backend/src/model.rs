@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
 use knobgate_hook::attach::{Options, Position, Relative};
-use knobgate_hook::maps::MapMemory;
+use knobgate_hook::maps::{self, MapMemory};
 use knobgate_hook::{
     AccessMode, AttachMode, Errno, Fault, Hook, LoadOptions, LoadedProgram, Map, MapError, OpenFile, Process,
     ProcessId, ProgramFault, Rejection,
@@ -398,10 +398,9 @@ impl Backend for ModelBackend {
     }
 
     fn update_map(&mut self, map: MapId, key: &[u8], value: &[u8]) -> StepResult<()> {
-        const ANY: u64 = 0;
         let (map, def) = self.maps.get(map)?;
         check_updates(def)?;
-        map.update(key, value, ANY).map_err(|error| error.errno().into())
+        map.update(key, value, maps::ANY).map_err(|error| error.errno().into())
     }
 
     fn finish(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {

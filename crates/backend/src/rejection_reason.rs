@@ -3,6 +3,11 @@
 //! The model uses the words of the kernel's verifier, and adds the instruction. What both know is kept; what only one of
 //! them knows is left out. Wordings also differ between kernels.
 
+#[cfg(feature = "kernel")]
+use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
+#[cfg(feature = "kernel")]
+use knobgate_hook::Rejection;
+
 /// The starts of messages, and how much of each message is kept.
 const REASONS: &[(&str, Kept)] = &[
     ("invalid bpf_context access", Kept::Line),
@@ -75,8 +80,8 @@ pub(crate) fn reason(text: &str) -> String {
 #[cfg(feature = "kernel")]
 pub(crate) fn too_large(insns: usize, message: &str) -> String {
     match insns {
-        0 => "the program has no instructions".to_owned(),
-        1_000_001.. => format!("the program has {insns} instructions; 1000000 is the most"),
+        0 => Rejection::Empty.to_string(),
+        _ if insns > BPF_COMPLEXITY_LIMIT_INSNS => Rejection::TooLarge { insns }.to_string(),
         _ => reason(message),
     }
 }

@@ -37,10 +37,23 @@ pub struct RejectionLog {
     pub full: String,
 }
 
+impl StepError {
+    /// The name of the system call's errno, or the number if it has no name. `None` if no system call failed.
+    pub fn errno_name(&self) -> Option<String> {
+        let (Self::Errno(errno) | Self::Rejected { errno: Some(errno), .. }) = self else { return None };
+        Some(named(*errno).map_or_else(|| errno.to_string(), |errno| errno.name().to_owned()))
+    }
+}
+
+/// `None` if this number has no name, which a program can return.
+fn named(errno: i32) -> Option<Errno> {
+    u32::try_from(errno).ok().and_then(Errno::from_number)
+}
+
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Errno(errno) => match u32::try_from(*errno).ok().and_then(Errno::from_number) {
+            Self::Errno(errno) => match named(*errno) {
                 Some(errno) => write!(f, "{errno}"),
                 None => write!(f, "errno {errno}"),
             },

@@ -58,7 +58,7 @@ fn fails<T>(result: Result<T, StepError>, errno: Errno) {
 }
 
 #[test]
-fn an_id_is_not_given_twice_and_means_nothing_after_its_end() -> Result<(), StepError> {
+fn ids_are_not_reused_and_become_invalid() -> Result<(), StepError> {
     let mut model = model(1);
     let program = model.load(&returning(1), None)?;
     let first = model.link(CgroupId::SCRATCH, program, &Placement::default())?;
@@ -76,7 +76,7 @@ fn an_id_is_not_given_twice_and_means_nothing_after_its_end() -> Result<(), Step
 }
 
 #[test]
-fn what_is_attached_is_listed_in_its_order() -> Result<(), StepError> {
+fn attached_programs_are_listed_in_order() -> Result<(), StepError> {
     let mut model = model(1);
     let [one, two] = [model.load(&returning(1), None)?, model.load(&returning(1), None)?];
     let child = model.create_cgroup(CgroupId::SCRATCH, "child")?;
@@ -136,7 +136,7 @@ fn per_cpu_values_are_those_of_all_cpus_or_of_the_one_that_accesses_are_made_on(
 }
 
 #[test]
-fn what_was_unloaded_takes_its_own_maps_with_it() -> Result<(), StepError> {
+fn unloading_a_program_removes_its_own_maps() -> Result<(), StepError> {
     let mut model = model(1);
     let shared = model.create_map(&map(MapKind::Array, 24, &[0; 24]))?;
     let [own, sharing] = [model.load(&who(), None)?, model.load(&who(), Some(&[shared]))?];
@@ -198,7 +198,7 @@ fn a_cgroup_with_a_child_stays_and_so_does_its_task() -> Result<(), StepError> {
 }
 
 #[test]
-fn after_the_end_no_id_stands_for_anything() -> Result<(), StepError> {
+fn after_the_end_every_id_is_invalid() -> Result<(), StepError> {
     let mut model = model(1);
     let program = model.load(&who(), None)?;
     let map = model.maps(program)?[0];

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use knobgate_bench::{PolicyText, literal};
+use knobgate_bpf::uapi::BPF_F_SYSCTL_BASE_NAME;
 use knobgate_kernel::LoadedProgram;
 
 use crate::pairs::{Access, Attached, Times, take_turns};
@@ -13,9 +14,8 @@ use crate::statistics::Spread;
 /// How many rules.
 pub(crate) const SIZES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
-/// `BPF_F_SYSCTL_BASE_NAME`, and no flag.
-const BASE_NAME: i32 = 1;
-const FULL_NAME: i32 = 0;
+/// `bpf_sysctl_get_name()` without a flag.
+const FULL_NAME: u32 = 0;
 
 const SHORT: &str = "kernel/msgmax";
 const LONG: &str = "net/ipv4/conf/default/igmpv3_unsolicited_report_interval";
@@ -121,8 +121,8 @@ impl Case {
             Self::HitUncounted => return programs::by_hand("many_uncounted", rules, knob),
             Self::BoundByHand => return programs::by_hand("bound", rules, knob),
             Self::RewriteByHand => return programs::by_hand("rewrite", rules, knob),
-            Self::BaseName => return programs::fetching(&[BASE_NAME]),
-            Self::BothNames => return programs::fetching(&[BASE_NAME, FULL_NAME]),
+            Self::BaseName => return programs::fetching(&[BPF_F_SYSCTL_BASE_NAME]),
+            Self::BothNames => return programs::fetching(&[BPF_F_SYSCTL_BASE_NAME, FULL_NAME]),
             Self::Counter => return programs::counting(),
             Self::Table => return programs::reading_table(),
         };

@@ -27,7 +27,7 @@ pub(crate) fn return_1() -> Result<LoadedProgram, Box<dyn Error>> {
 /// # Errors
 ///
 /// The kernel rejects it.
-pub(crate) fn fetching(flags: &[i32]) -> Result<LoadedProgram, Box<dyn Error>> {
+pub(crate) fn fetching(flags: &[u32]) -> Result<LoadedProgram, Box<dyn Error>> {
     let mut asm = Assembler::new();
     asm.mov(Reg::R6, Reg::R1);
     for &flags in flags {
@@ -38,7 +38,7 @@ pub(crate) fn fetching(flags: &[i32]) -> Result<LoadedProgram, Box<dyn Error>> {
         asm.mov(Reg::R2, Reg::R10);
         asm.alu(AluOp::Add, Reg::R2, -64);
         asm.mov(Reg::R3, 64);
-        asm.mov(Reg::R4, flags);
+        asm.mov(Reg::R4, flags as i32);
         asm.call_helper(helper_ids::SYSCTL_GET_NAME);
     }
     allowing("fetching", asm, Vec::new())

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_quartiles_and_what_is_sure_of_them() {
+    fn medians_quartiles_and_confidence_intervals() {
         let spread = Spread::of((1..=401).rev().map(f64::from).collect());
         assert_eq!((spread.low, spread.median, spread.high), (101.0, 201.0, 301.0));
         assert_eq!(spread.between, (181.0, 221.0));

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::uapi::bpf_sysctl::{BYTES, FILE_POS, WRITE};
 use crate::{LineEntry, Program};
 
 /// The description of a [`Program`] that is loaded with it.
@@ -130,11 +131,12 @@ fn lines(program: &Program) -> impl Iterator<Item = (usize, Option<&LineEntry>)>
     starts.into_iter().filter(has_insn).map(|start| (start, program.lines.of(start)))
 }
 
-/// `int main(struct bpf_sysctl *ctx)`, as `include/uapi/linux/bpf.h` has the context.
+/// `int main(struct bpf_sysctl *ctx)`, as [`bpf_sysctl`](crate::uapi::bpf_sysctl) has the context.
 fn main_proto(types: &mut Types, strings: &mut Strings, int: u32) -> u32 {
     let u32 = types.int(strings.add("unsigned int"), 0);
-    let members = [strings.add("write"), u32, 0, strings.add("file_pos"), u32, 32];
-    let context = types.add(strings.add("bpf_sysctl"), STRUCT, 2, 8, &members);
+    let mut member = |name, offset: i16| [strings.add(name), u32, 8 * offset as u32];
+    let members = [member("write", WRITE), member("file_pos", FILE_POS)].concat();
+    let context = types.add(strings.add("bpf_sysctl"), STRUCT, 2, BYTES as u32, &members);
     let pointer = types.add(0, PTR, 0, context, &[]);
     types.add(0, FUNC_PROTO, 1, int, &[strings.add("ctx"), pointer])
 }

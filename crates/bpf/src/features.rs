@@ -2,6 +2,14 @@
 
 /// The features of the kernel that a program is compiled for. They come from probes, because versions prove nothing, or are
 /// chosen so that the program runs on many kernels.
+///
+/// Later versions add fields. So start from a constant, and change what is different:
+///
+/// ```
+/// use knobgate_bpf::Features;
+///
+/// let features = Features { set_retval: true, ..Features::BASELINE };
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// `bpf_set_retval` can be called: a denial can carry any errno. Without it every denial is `EPERM`.

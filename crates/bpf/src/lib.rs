@@ -73,6 +73,7 @@ mod operation;
 mod program;
 mod set_new_value;
 mod struct_layouts;
+pub mod uapi;
 
 pub use asm::{AsmError, Assembler, Label};
 pub use btf::ProgramBtf;

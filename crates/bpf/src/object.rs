@@ -36,6 +36,7 @@ mod write_btf;
 use std::collections::HashMap;
 
 use crate::btf_types::Types;
+use crate::uapi::BPF_CGROUP_SYSCTL;
 use debug_info::DebugInfo;
 use elf::{Elf, Role};
 pub use error::ObjectError;
@@ -85,9 +86,6 @@ pub struct ObjectVariable {
     /// Its size in bytes.
     pub size: usize,
 }
-
-/// `BPF_CGROUP_SYSCTL`
-const CGROUP_SYSCTL: u32 = 18;
 
 impl Object {
     /// The most bytes of a file, and of a section without data in the file.
@@ -203,7 +201,7 @@ impl ObjectProgram {
         Self {
             name: function.name.clone(),
             section: function.section.clone(),
-            expected_attach_type: is_ours.then_some(CGROUP_SYSCTL),
+            expected_attach_type: is_ours.then_some(BPF_CGROUP_SYSCTL),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A program: what is loaded, attached or interpreted.
 
 use crate::Insn;
+use crate::uapi::BPF_F_RDONLY_PROG;
 
 /// Instructions with the maps that they use, and the source lines that they were compiled from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -111,8 +112,7 @@ impl MapDef {
 
     /// Whether programs may only read it: it is frozen, or has the flag `BPF_F_RDONLY_PROG`.
     pub fn is_read_only(&self) -> bool {
-        const RDONLY_PROG: u32 = 1 << 7;
-        self.frozen || self.flags & RDONLY_PROG != 0
+        self.frozen || self.flags & BPF_F_RDONLY_PROG != 0
     }
 }
 

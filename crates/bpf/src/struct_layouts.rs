@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_btf_is_said_to_be_none() {
+    fn input_that_is_not_btf_is_rejected() {
         let btf = example();
         for length in [0, 4, 24, btf.len() - 1] {
             assert_eq!(StructLayouts::read(&btf[..length]).err(), Some(LayoutError::Unreadable), "{length}");

@@ -250,7 +250,7 @@ fn by_name(name: &str) -> &'static [u8] {
 }
 
 #[test]
-fn sections_have_the_names_that_tell_what_they_are() {
+fn sections_are_named_after_their_contents() {
     let insns = vec![Insn::mov(knobgate_bpf::Width::W64, Reg::R0, 1), Insn::exit()];
     let open = MapDef { frozen: false, ..MapDef::frozen_value("counters", vec![0; 8]) };
     let maps =

@@ -147,7 +147,7 @@ fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constant
     let mut rule = rule.continued(constants.skip(block.graph_constants));
     action::emit(code, &mut rule, commits, &block.action);
     if rule.cannot_evaluate.bind(&mut code.asm) {
-        constants.count(code, Counted::CannotEvaluate);
+        constants.count(code, Counted::EvalError);
         code.exit(Exit::Deny(Errno::EINVAL));
     }
     code.asm.bind(next);

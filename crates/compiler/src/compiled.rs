@@ -64,7 +64,7 @@ impl Compiled {
                 Some(Degradation::VectorClampIsDenied { .. }),
             )
             | (DecidedBy::Rule(rule), _) => (rule, Counted::Decided),
-            (DecidedBy::EvalError { rule, .. }, _) => (rule, Counted::CannotEvaluate),
+            (DecidedBy::EvalError { rule, .. }, _) => (rule, Counted::EvalError),
             (DecidedBy::Default(kind), _) => (index_of_default(kind, self.rules), Counted::Decided),
         };
         Effect { verdict, degradation, counter: Counter { index, counted } }
@@ -120,16 +120,10 @@ mod tests {
             (all, "net.core.somaxconn", "9", Verdict::Rewrite(b"2".to_vec()), (1, Counted::Decided)),
             (no_rewrite, "net.core.somaxconn", "9", eperm(), (1, Counted::Decided)),
             (no_rewrite, "net.core.somaxconn", "2", Verdict::Allow, (1, Counted::Decided)),
-            (
-                no_rewrite,
-                "net.core.somaxconn",
-                "x",
-                Verdict::Deny(Errno::EINVAL),
-                (1, Counted::CannotEvaluate),
-            ),
-            (no_errno, "net.core.somaxconn", "x", eperm(), (1, Counted::CannotEvaluate)),
+            (no_rewrite, "net.core.somaxconn", "x", Verdict::Deny(Errno::EINVAL), (1, Counted::EvalError)),
+            (no_errno, "net.core.somaxconn", "x", eperm(), (1, Counted::EvalError)),
             (no_list, "net.ipv4.tcp_mem", "9 9", eperm(), (2, Counted::Decided)),
-            (no_list, "net.ipv4.tcp_mem", "9", Verdict::Deny(Errno::EINVAL), (2, Counted::CannotEvaluate)),
+            (no_list, "net.ipv4.tcp_mem", "9", Verdict::Deny(Errno::EINVAL), (2, Counted::EvalError)),
             (all, "vm.swappiness", "9", eperm(), (4, Counted::Decided)),
         ];
         for (features, knob, value, verdict, (index, counted)) in cases {

@@ -1,13 +1,14 @@
 //! Why a policy cannot be compiled, and where its program is stricter than the policy.
 
 use knobgate_bpf::AsmError;
+use knobgate_bpf::uapi;
 use knobgate_policy::Errno;
 
 /// The most instructions of one program: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
-pub const INSTRUCTIONS_MAX: usize = 1_000_000;
+pub const INSTRUCTIONS_MAX: usize = uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 
 /// The most rounds of one loop: `BPF_MAX_LOOPS` in include/linux/bpf.h.
-pub(crate) const LOOPS_MAX: usize = 8 << 20;
+pub(crate) const LOOPS_MAX: usize = uapi::BPF_MAX_LOOPS as usize;
 
 /// How many steps building the automaton for names may take.
 pub(crate) const NAME_STEPS_MAX: usize = 1 << 26;

@@ -14,7 +14,7 @@ pub struct RuleHits {
     /// How many accesses it decided.
     pub decided: u64,
     /// How many accesses were denied because it could not be evaluated for them.
-    pub cannot_evaluate: u64,
+    pub eval_errors: u64,
 }
 
 /// One of the two counters of a rule or a default.
@@ -32,17 +32,17 @@ pub enum Counted {
     /// Decisions.
     Decided,
     /// Accesses for which the rule could not be evaluated.
-    CannotEvaluate,
+    EvalError,
 }
 
 impl Counted {
-    const BOTH: [Self; 2] = [Self::Decided, Self::CannotEvaluate];
+    const BOTH: [Self; 2] = [Self::Decided, Self::EvalError];
 
     /// The offset of its 8 bytes, little-endian, in the [`RuleHits`].
     pub(crate) fn offset(self) -> i16 {
         match self {
             Self::Decided => 0,
-            Self::CannotEvaluate => 8,
+            Self::EvalError => 8,
         }
     }
 }
@@ -58,7 +58,7 @@ impl RuleHits {
         };
         let hits = value.as_chunks().0.iter().map(|bytes| Self {
             decided: number(bytes, Counted::Decided),
-            cannot_evaluate: number(bytes, Counted::CannotEvaluate),
+            eval_errors: number(bytes, Counted::EvalError),
         });
         hits.collect()
     }
@@ -77,7 +77,7 @@ impl RuleHits {
     fn get(&self, counted: Counted) -> u64 {
         match counted {
             Counted::Decided => self.decided,
-            Counted::CannotEvaluate => self.cannot_evaluate,
+            Counted::EvalError => self.eval_errors,
         }
     }
 }
@@ -113,9 +113,9 @@ mod tests {
     fn each_increment_is_reported() {
         let value = |numbers: [u64; 4]| RuleHits::in_value(&numbers.map(u64::to_le_bytes).concat());
         let before = value([1, 2, 3, 4]);
-        assert_eq!(before[1], RuleHits { decided: 3, cannot_evaluate: 4 });
+        assert_eq!(before[1], RuleHits { decided: 3, eval_errors: 4 });
         let counter = |index, counted| Counter { index, counted };
-        let (decided, not_evaluated) = (counter(0, Counted::Decided), counter(1, Counted::CannotEvaluate));
+        let (decided, not_evaluated) = (counter(0, Counted::Decided), counter(1, Counted::EvalError));
         assert_eq!(
             RuleHits::incremented(&before, &value([2, 2, 3, 6])),
             [decided, not_evaluated, not_evaluated]

@@ -171,7 +171,7 @@ fn holds(policy: &Policy, knobs: &[String], features: &Features, profile: &Profi
             let rules = policy.rules().len();
             let counter = match evaluate(policy, &access).by {
                 DecidedBy::Rule(rule) => &mut before[rule].decided,
-                DecidedBy::EvalError { rule, .. } => &mut before[rule].cannot_evaluate,
+                DecidedBy::EvalError { rule, .. } => &mut before[rule].eval_errors,
                 DecidedBy::Default(AccessKind::Read) => &mut before[rules].decided,
                 DecidedBy::Default(AccessKind::Write) => &mut before[rules + 1].decided,
             };

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_table_is_no_errno() {
+    fn an_unknown_number_is_not_an_errno() {
         assert_eq!(Errno::from_name("eperm"), None);
         assert_eq!(Errno::from_name("EPREM"), None);
         assert_eq!(Errno::from_number(0), None);

@@ -59,11 +59,12 @@ impl<'a> Nfa<'a> {
     /// The state in which a run starts.
     pub(crate) const START: u32 = 0;
 
-    /// The NFA of `patterns`, whose bytes `alphabet` separates.
+    /// The NFA of `patterns`, whose pieces are canonical and whose bytes `alphabet` separates.
     pub(crate) fn new(patterns: &[&'a [Piece]], scope: Scope, alphabet: &'a Alphabet) -> Self {
         let mut nfa =
             Self { states: vec![State::default()], after_alternatives: HashMap::new(), scope, alphabet };
         for (index, pieces) in patterns.iter().enumerate() {
+            debug_assert!(pieces.iter().all(|piece| piece.is_canonical(scope)), "{pieces:?}");
             let end = nfa.after(Self::START, pieces);
             nfa.states[end as usize].ends.push(index);
         }

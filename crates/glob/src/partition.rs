@@ -35,7 +35,7 @@ pub struct Literal {
 }
 
 impl<T: Eq + Hash> Partition<T> {
-    /// The partition by `patterns`.
+    /// The partition by `patterns`, whose pieces have to be canonical (see [`Piece`]).
     ///
     /// `of_globs` makes the class of names that are no pattern by themselves, from the indices of the patterns that match,
     /// in ascending order. `of_literal` makes the class of a name that is one, from the name, the indices of the patterns that
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_literals_are_in_is_not_inhabited() {
+    fn a_class_of_literals_alone_is_not_inhabited() {
         let inhabited = |patterns: &[Vec<Piece>]| {
             let partition = of(patterns);
             let inhabited = partition.inhabited();

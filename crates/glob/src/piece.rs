@@ -1,6 +1,8 @@
 //! What patterns mean.
 
 /// One piece of a pattern.
+///
+/// The fields can hold more than patterns need. A piece is *canonical* if it keeps the rules that its variant states.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Piece {
     /// These bytes; never empty.
@@ -32,6 +34,23 @@ pub enum Scope {
 }
 
 impl Piece {
+    /// Whether it keeps the rules that its variant states, and so do its alternatives.
+    pub(crate) fn is_canonical(&self, scope: Scope) -> bool {
+        match self {
+            Piece::Literal(bytes) => !bytes.is_empty(),
+            Piece::Any | Piece::Star => true,
+            Piece::DoubleStar => scope == Scope::Component,
+            Piece::Class { ranges, .. } => {
+                !ranges.is_empty()
+                    && ranges.iter().all(|(low, high)| low <= high)
+                    && ranges.is_sorted_by(|(_, before), (after, _)| before < after)
+            }
+            Piece::Alternatives(branches) => {
+                !branches.is_empty() && branches.iter().flatten().all(|piece| piece.is_canonical(scope))
+            }
+        }
+    }
+
     /// Whether this piece, which stands for exactly one byte, takes `byte`. `false` for all other pieces.
     pub fn takes(&self, byte: u8, scope: Scope) -> bool {
         match self {
@@ -45,7 +64,7 @@ impl Piece {
     }
 }
 
-/// Whether `pieces` match all of `subject`. Takes time in proportion to the product of their lengths.
+/// Whether `pieces`, which are canonical, match all of `subject`. Takes time in proportion to the product of their lengths.
 pub fn matches(pieces: &[Piece], subject: &[u8], scope: Scope) -> bool {
     let mut start = vec![false; subject.len() + 1];
     start[0] = true;

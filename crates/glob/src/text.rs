@@ -17,7 +17,7 @@ pub enum TextEnd {
 }
 
 /// The DFA whose output is 1 where the text of the subject matches `pattern`, else 0. The text ends where `end` says, or
-/// with the subject.
+/// with the subject. The pieces have to be canonical (see [`Piece`]).
 ///
 /// # Errors
 /// It is too large.

@@ -1,6 +1,8 @@
 //! Attaching programs to cgroups, replacing and detaching them: `BPF_PROG_ATTACH`, `BPF_PROG_DETACH` and the links of
 //! kernel/bpf/cgroup.c and kernel/bpf/syscall.c.
 
+use knobgate_bpf::uapi;
+
 use crate::Errno;
 use crate::cgroups::Cgroups;
 use crate::ids::{CgroupId, LinkId, ProgramId};
@@ -9,7 +11,7 @@ use crate::program_list::{Link, ProgramOrLink, Slot};
 pub use crate::program_list::{AttachMode, Options, Position, Relative};
 
 /// The most programs of one cgroup (`BPF_CGROUP_MAX_PROGS`).
-pub const MAX_PROGRAMS: usize = 64;
+pub const MAX_PROGRAMS: usize = uapi::BPF_CGROUP_MAX_PROGS;
 
 /// What is attached to a cgroup itself (`BPF_PROG_QUERY`).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use knobgate_bpf::uapi::PATH_MAX;
+
 use crate::ids::{CgroupId, LinkId, ProgramId};
 use crate::program_list::{EffectiveProgram, Link, ProgramList, ProgramOrLink};
 use crate::{Errno, Profile};
@@ -16,9 +18,6 @@ pub(crate) struct Cgroup {
     /// demand, because some kernels put programs into wrong slots.
     pub(crate) effective: Vec<EffectiveProgram>,
 }
-
-/// The longest path, in bytes, with its NUL. Cgroups have no other limit for names.
-const PATH_MAX: usize = 4096;
 
 /// All cgroups, and the links to them.
 #[derive(Debug)]
@@ -53,6 +52,7 @@ impl Cgroups {
         if matches!(name, "" | "." | "..") || name.contains(['/', '\n', '\0']) {
             return Err(Errno::EINVAL);
         }
+        // There is no other limit for names of cgroups.
         if name.len() >= PATH_MAX {
             return Err(Errno::ENAMETOOLONG);
         }

@@ -1,13 +1,7 @@
-//! The context of a program: `struct bpf_sysctl` in include/uapi/linux/bpf.h, `write` and then `file_pos`.
+//! The context of a program: [`bpf_sysctl`](knobgate_bpf::uapi::bpf_sysctl).
 
 use knobgate_bpf::Size;
-
-/// Bytes of one field.
-pub(crate) const FIELD_BYTES: i16 = 4;
-/// The offset of `file_pos`.
-const FILE_POS: i16 = 4;
-/// `sizeof(struct bpf_sysctl)`
-const CONTEXT_BYTES: i16 = 8;
+use knobgate_bpf::uapi::bpf_sysctl::{BYTES, FILE_POS, MEMBER_BYTES};
 
 /// How the context is accessed: `enum bpf_access_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +14,12 @@ pub(crate) enum AccessType {
 /// whole. Atomic operations are never valid.
 pub(crate) fn sysctl_is_valid_access(off: i16, size: Size, access: AccessType) -> bool {
     let bytes = size.bytes() as i16;
-    if off < 0 || off > CONTEXT_BYTES - bytes || off % bytes != 0 {
+    if off < 0 || off > BYTES - bytes || off % bytes != 0 {
         return false;
     }
     match access {
-        AccessType::Read => bytes <= FIELD_BYTES,
-        AccessType::Write => off == FILE_POS && bytes == FIELD_BYTES,
+        AccessType::Read => bytes <= MEMBER_BYTES,
+        AccessType::Write => off == FILE_POS && bytes == MEMBER_BYTES,
     }
 }
 

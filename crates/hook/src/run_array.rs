@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::constants::MAX_ERRNO;
+use knobgate_bpf::uapi::MAX_ERRNO;
+
 use crate::program_list::EffectiveProgram;
 use crate::{CgroupStorage, Errno, HookProgram, Invocation, ProgramId};
 

@@ -107,7 +107,7 @@ fn a_cgroup_has_the_name_of_a_directory() {
 }
 
 #[test]
-fn what_is_attached_is_not_unloaded() {
+fn attached_programs_cannot_be_unloaded() {
     let mut world = world("6.18");
     let (g, a, b) = (world.g, world.program('a'), world.program('b'));
     world.multi(g, "a");

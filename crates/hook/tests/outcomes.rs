@@ -136,7 +136,10 @@ fn a_process_has_ids_and_a_name() -> Result<(), Error> {
     assert_eq!(hook.write_sysctl(user, "vm.swappiness", "1")?, Failed(Errno::EACCES));
     hook.end_process(user);
     let error = hook.write_sysctl(user, "vm.swappiness", "1").unwrap_err();
-    assert_eq!(format!("{error:?}"), "ESRCH (No such process)");
+    assert_eq!(
+        format!("{error:?}"),
+        "an operation on cgroups or processes failed with ESRCH (No such process)"
+    );
     Ok(())
 }
 
@@ -202,7 +205,7 @@ fn variables_and_maps_are_read_and_changed_by_name() -> Result<(), Error> {
     );
     assert_eq!(
         error(watch.set_variable("most", 3_u64).unwrap_err()),
-        "the map \".rodata\": the map is frozen"
+        "cannot use the map \".rodata\": the map is frozen"
     );
     assert_eq!(
         error(watch.variable::<u64>("mist").unwrap_err()),

@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use knobgate_bpf::uapi::TASK_COMM_LEN;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -16,7 +17,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::cgroup::Cgroup;
 use crate::cgroup_error::CgroupError;
 use crate::process_id::ProcessId;
-use crate::sys::accesses::{NAME_BYTES, Request, SharedBytes, fork_accessor};
+use crate::sys::accesses::{Request, SharedBytes, fork_accessor};
 
 /// A process inside a cgroup that reads and writes files on behalf of this one. The hook judges the process that reads
 /// or writes, not the one that opened the file.
@@ -95,8 +96,8 @@ impl Accessor {
     ///
     /// [`AccessorError::Become`], [`Gone`](AccessorError::Gone).
     pub fn become_task(&mut self, uid: u32, gid: u32, name: &[u8]) -> Result<(), AccessorError> {
-        let mut terminated = [0; NAME_BYTES];
-        let length = name.len().min(NAME_BYTES - 1);
+        let mut terminated = [0; TASK_COMM_LEN];
+        let length = name.len().min(TASK_COMM_LEN - 1);
         terminated[..length].copy_from_slice(&name[..length]);
         match self.perform(None, Request::Become { uid, gid, name: terminated })? {
             0 => Ok(()),

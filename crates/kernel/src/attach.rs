@@ -6,11 +6,15 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use knobgate_bpf::uapi::{
+    BPF_CGROUP_SYSCTL, BPF_F_AFTER, BPF_F_ALLOW_MULTI, BPF_F_BEFORE, BPF_F_LINK, BPF_F_PREORDER,
+    BPF_F_REPLACE,
+};
+
 use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::link::{Link, attach_error};
 use crate::link_error::LinkError;
-use crate::object::ATTACH_TYPE;
 use crate::program::ProgramFd;
 use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec};
@@ -39,16 +43,8 @@ pub enum RelativeTo<'a> {
     Link(&'a Link),
 }
 
-/// `BPF_F_ALLOW_MULTI`
-const MULTI: u32 = 1 << 1;
-
 impl<'a> AttachPosition<'a> {
     fn spec(&self, mode: u32) -> AttachSpec<'a> {
-        const REPLACE: u32 = 1 << 2;
-        const BEFORE: u32 = 1 << 3;
-        const AFTER: u32 = 1 << 4;
-        const PREORDER: u32 = 1 << 6;
-        const LINK: u32 = 1 << 13;
         let of = |set: bool, flag: u32| if set { flag } else { 0 };
         let (relative_to, link): (Option<BorrowedFd<'a>>, _) = match self.relative_to {
             Some(RelativeTo::Program(program)) => (Some(program.as_fd()), false),
@@ -57,11 +53,11 @@ impl<'a> AttachPosition<'a> {
         };
         AttachSpec {
             flags: mode
-                | of(self.preorder, PREORDER)
-                | of(self.before, BEFORE)
-                | of(self.after, AFTER)
-                | of(self.replaced.is_some(), REPLACE)
-                | of(link, LINK),
+                | of(self.preorder, BPF_F_PREORDER)
+                | of(self.before, BPF_F_BEFORE)
+                | of(self.after, BPF_F_AFTER)
+                | of(self.replaced.is_some(), BPF_F_REPLACE)
+                | of(link, BPF_F_LINK),
             replaced: self.replaced.map(AsFd::as_fd),
             relative_to,
         }
@@ -82,12 +78,7 @@ pub fn prog_attach(
     mode: AttachMode,
     position: &AttachPosition<'_>,
 ) -> io::Result<()> {
-    let mode = match mode {
-        AttachMode::Single => 0,
-        AttachMode::Override => 1,
-        AttachMode::Multi => MULTI,
-    };
-    Ok(bpf::prog_attach(cgroup.as_fd(), program.as_fd(), ATTACH_TYPE, position.spec(mode))?)
+    Ok(bpf::prog_attach(cgroup.as_fd(), program.as_fd(), BPF_CGROUP_SYSCTL, position.spec(mode.flags()))?)
 }
 
 /// Attaches `program` to `cgroup` until the cgroup is removed (`BPF_PROG_ATTACH` with `BPF_F_ALLOW_MULTI`).
@@ -100,8 +91,8 @@ pub fn prog_attach(
 ///
 /// Those of [`Link::create`].
 pub fn attach_until_removed(program: &ProgramFd, cgroup: &Cgroup) -> Result<(), LinkError> {
-    let spec = AttachPosition::default().spec(MULTI);
-    bpf::prog_attach(cgroup.as_fd(), program.as_fd(), ATTACH_TYPE, spec)
+    let spec = AttachPosition::default().spec(BPF_F_ALLOW_MULTI);
+    bpf::prog_attach(cgroup.as_fd(), program.as_fd(), BPF_CGROUP_SYSCTL, spec)
         .map_err(|error| attach_error(program, cgroup, error))
 }
 
@@ -112,7 +103,7 @@ pub fn attach_until_removed(program: &ProgramFd, cgroup: &Cgroup) -> Result<(), 
 ///
 /// The kernel's.
 pub fn prog_detach(program: &ProgramFd, cgroup: &Cgroup) -> io::Result<()> {
-    Ok(bpf::prog_detach(cgroup.as_fd(), program.as_fd(), ATTACH_TYPE)?)
+    Ok(bpf::prog_detach(cgroup.as_fd(), program.as_fd(), BPF_CGROUP_SYSCTL)?)
 }
 
 /// Attaches a program by a link (`BPF_LINK_CREATE`).
@@ -121,7 +112,7 @@ pub fn prog_detach(program: &ProgramFd, cgroup: &Cgroup) -> io::Result<()> {
 ///
 /// The kernel's. Also if the new object is not a link of this hook.
 pub fn link_create(program: &ProgramFd, cgroup: &Cgroup, position: &AttachPosition<'_>) -> io::Result<Link> {
-    let fd = bpf::link_create(program.as_fd(), cgroup.as_fd(), ATTACH_TYPE, position.spec(0))?;
+    let fd = bpf::link_create(program.as_fd(), cgroup.as_fd(), BPF_CGROUP_SYSCTL, position.spec(0))?;
     Link::from_fd(fd, || "the new object".to_owned()).map_err(io::Error::other)
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use knobgate_bpf::uapi::{BPF_F_ALLOW_MULTI, BPF_F_ALLOW_OVERRIDE};
+
 /// Which programs a cgroup and those below can have. The first attached program sets it, until the last one is
 /// detached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,12 +27,18 @@ impl fmt::Display for AttachMode {
 }
 
 impl AttachMode {
+    pub(crate) fn flags(self) -> u32 {
+        match self {
+            Self::Single => 0,
+            Self::Override => BPF_F_ALLOW_OVERRIDE,
+            Self::Multi => BPF_F_ALLOW_MULTI,
+        }
+    }
+
     pub(crate) fn from_flags(flags: u32) -> Self {
-        const ALLOW_OVERRIDE: u32 = 1;
-        const ALLOW_MULTI: u32 = 2;
-        if flags & ALLOW_MULTI != 0 {
+        if flags & BPF_F_ALLOW_MULTI != 0 {
             Self::Multi
-        } else if flags & ALLOW_OVERRIDE != 0 {
+        } else if flags & BPF_F_ALLOW_OVERRIDE != 0 {
             Self::Override
         } else {
             Self::Single

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
+use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_bpf::{AsmError, LayoutError, MapDef, MapKind};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -327,7 +328,7 @@ impl ProgramCopy {
 fn departure(record: &[u8]) -> Option<Departure> {
     let record: &[u8; RECORD] = record.try_into().ok()?;
     let (cgroup, rest) = record.split_first_chunk()?;
-    let (name, rest) = rest.split_first_chunk::<16>()?;
+    let (name, rest) = rest.split_first_chunk::<TASK_COMM_LEN>()?;
     let (key, rest) = rest.split_first_chunk::<4>()?;
     let (id, rest) = rest.split_first_chunk()?;
     let (start, how) = rest.split_first_chunk()?;

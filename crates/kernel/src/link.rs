@@ -9,13 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use rustix::io::Errno;
 
 use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::cgroup_type::CgroupType;
 use crate::link_error::LinkError;
-use crate::object::{ATTACH_TYPE, BpfObjectError, ids, name_text, open_by_id};
+use crate::object::{BpfObjectError, ids, name_text, open_by_id};
 use crate::program::ProgramFd;
 use crate::replacement::Replacement;
 use crate::sys::bpf::{self, AttachSpec, Object};
@@ -50,7 +51,7 @@ impl Link {
     /// [`WrongProgram`](LinkError::WrongProgram), [`Unsupported`](LinkError::Unsupported),
     /// [`Failed`](LinkError::Failed).
     pub fn create(program: &ProgramFd, cgroup: &Cgroup) -> Result<Self, LinkError> {
-        match bpf::link_create(program.as_fd(), cgroup.as_fd(), ATTACH_TYPE, AttachSpec::default()) {
+        match bpf::link_create(program.as_fd(), cgroup.as_fd(), BPF_CGROUP_SYSCTL, AttachSpec::default()) {
             Ok(fd) => Self::from_fd(fd, || "the new object".to_owned()),
             Err(error) => Err(attach_error(program, cgroup, error)),
         }
@@ -101,7 +102,7 @@ impl Link {
         // has the first bytes of a name, or an address that we left 0.
         const LINK_TYPE_CGROUP: u32 = 3;
         match bpf::info::<bpf::LinkInfo>(fd.as_fd()) {
-            Ok(info) if info.kind == LINK_TYPE_CGROUP && info.attach_type == ATTACH_TYPE => {
+            Ok(info) if info.kind == LINK_TYPE_CGROUP && info.attach_type == BPF_CGROUP_SYSCTL => {
                 Ok(Self { fd, id: info.id })
             }
             _ => Err(LinkError::NotOurs { what: what() }),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use knobgate_bpf::uapi::BPF_CGROUP_MAX_PROGS;
+
 use crate::attach_mode::AttachMode;
 use crate::object::BpfObjectError;
 
@@ -55,7 +57,7 @@ pub enum LinkError {
         source: io::Error,
     },
     /// The cgroup has the maximum of 64 programs.
-    #[error("cannot attach to {}: it has 64 programs, which is the kernel's limit", cgroup.display())]
+    #[error("cannot attach to {}: it has {BPF_CGROUP_MAX_PROGS} programs, which is the kernel's limit", cgroup.display())]
     Full {
         /// The cgroup.
         cgroup: PathBuf,

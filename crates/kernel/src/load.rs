@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use knobgate_bpf::uapi::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
 use knobgate_bpf::{MapDef, MapKind, Program, TailCall};
 use rustix::io::Errno;
 
@@ -105,9 +106,7 @@ pub fn load_with_maps(
 ///
 /// Those of [`load`] that concern maps.
 pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
-    const NO_PREALLOC: u32 = 1 << 0;
-    const RDONLY_PROG: u32 = 1 << 7;
-    let of_kind = if def.kind == MapKind::LpmTrie { NO_PREALLOC } else { 0 };
+    let of_kind = if def.kind == MapKind::LpmTrie { BPF_F_NO_PREALLOC } else { 0 };
     let max_entries = match (def.kind, def.max_entries) {
         (MapKind::PerfEventArray, 0) => possible_cpus().unwrap_or(1) as u32,
         (_, max_entries) => max_entries,
@@ -117,7 +116,7 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
         key_size: def.key_size,
         value_size: def.value_size,
         max_entries,
-        flags: def.flags | of_kind | if def.frozen { RDONLY_PROG } else { 0 },
+        flags: def.flags | of_kind | if def.frozen { BPF_F_RDONLY_PROG } else { 0 },
         name: kernel_name(&def.name),
     };
     let fd = with_raised_limit(|| bpf::map_create(&spec)).map_err(|error| map_error(program, def, error))?;

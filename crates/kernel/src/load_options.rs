@@ -2,7 +2,8 @@
 
 use std::ffi::CString;
 
-use crate::object::ATTACH_TYPE;
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
+
 use crate::verifier_log::LogLevel;
 
 /// Options of a load.
@@ -33,7 +34,7 @@ impl Default for LoadOptions {
             line_info: true,
             log_level: LogLevel::Path,
             log_limit: 16 << 20,
-            expected_attach_type: ATTACH_TYPE,
+            expected_attach_type: BPF_CGROUP_SYSCTL,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use knobgate_bpf::uapi::{BPF_COMPLEXITY_LIMIT_INSNS, BPF_PROG_TYPE_CGROUP_SYSCTL};
 use knobgate_bpf::{Imm64, Insn, MapReference, Program, ProgramBtf, Reg, encode};
 use rustix::io::Errno;
 
@@ -12,12 +13,9 @@ use crate::load_error::LoadError;
 use crate::load_options::LoadOptions;
 use crate::locked_memory::{self, with_raised_limit};
 use crate::map::Map;
-use crate::object::{PROGRAM_TYPE, kernel_name};
+use crate::object::kernel_name;
 use crate::sys::bpf::{self, DebugSpec, LogSpec, ProgramSpec};
 use crate::verifier_log::{LogLevel, VerifierLog};
-
-/// The limit with `CAP_BPF`: `BPF_COMPLEXITY_LIMIT_INSNS` in include/linux/bpf.h.
-const INSNS_MAX: usize = 1_000_000;
 
 /// A program in the encoding of the kernel, with descriptors of its maps.
 pub(crate) struct LoadRequest<'a> {
@@ -88,7 +86,7 @@ impl<'a> LoadRequest<'a> {
 
     fn submit(&self, debug: Option<&DebugInfo>, mut log: Option<LogSpec<'_>>) -> rustix::io::Result<OwnedFd> {
         let spec = ProgramSpec {
-            kind: PROGRAM_TYPE,
+            kind: BPF_PROG_TYPE_CGROUP_SYSCTL,
             expected_attach_type: self.options.expected_attach_type,
             insns: &self.insns,
             license: &self.license,
@@ -122,7 +120,8 @@ impl<'a> LoadRequest<'a> {
             return system_error(program, error);
         }
         let insns = self.insns.len() / 8;
-        let log = if insns > INSNS_MAX { VerifierLog::default() } else { self.log_of_rejection() };
+        let log =
+            if insns > BPF_COMPLEXITY_LIMIT_INSNS { VerifierLog::default() } else { self.log_of_rejection() };
         // BPF_MAXINSNS, without CAP_BPF.
         const LONG: usize = 4096;
         match error {

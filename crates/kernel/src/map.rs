@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use knobgate_bpf::uapi::BPF_ANY;
 use rustix::io::Errno;
 
 use crate::fdinfo::FdInfo;
@@ -104,8 +105,7 @@ impl Map {
     ///
     /// As [`lookup`](Self::lookup); `EPERM` if the map is frozen.
     pub fn update(&self, key: &[u8], value: &[u8]) -> Result<(), BpfObjectError> {
-        const ANY: u64 = 0;
-        self.fd.update(key, value, ANY).map_err(|error| self.error("store an entry in", error))
+        self.fd.update(key, value, BPF_ANY).map_err(|error| self.error("store an entry in", error))
     }
 
     /// Removes `key`. Returns whether it existed.

@@ -3,14 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use knobgate_bpf::uapi::BPF_OBJ_NAME_LEN;
 use rustix::io::Errno;
 
 use crate::sys::bpf::{self, Object};
-
-/// The attach type `BPF_CGROUP_SYSCTL`.
-pub(crate) const ATTACH_TYPE: u32 = 18;
-/// `BPF_PROG_TYPE_CGROUP_SYSCTL`
-pub(crate) const PROGRAM_TYPE: u32 = 23;
 
 /// Why an operation on a program, map or link failed.
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +116,9 @@ pub(crate) fn ids(object: Object) -> Result<Vec<u32>, BpfObjectError> {
 
 /// A valid name for the kernel: at most 15 bytes of letters, digits, `_` and `.` (`bpf_obj_name_cpy()` in
 /// `kernel/bpf/syscall.c`); other bytes become `_`.
-pub(crate) fn kernel_name(name: &str) -> [u8; 16] {
-    let mut result = [0; 16];
-    for (slot, byte) in result[..15].iter_mut().zip(name.bytes()) {
+pub(crate) fn kernel_name(name: &str) -> [u8; BPF_OBJ_NAME_LEN] {
+    let mut result = [0; BPF_OBJ_NAME_LEN];
+    for (slot, byte) in result[..BPF_OBJ_NAME_LEN - 1].iter_mut().zip(name.bytes()) {
         let allowed = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
         *slot = if allowed { byte } else { b'_' };
     }
@@ -130,7 +126,7 @@ pub(crate) fn kernel_name(name: &str) -> [u8; 16] {
 }
 
 /// A name from the kernel.
-pub(crate) fn name_text(name: &[u8; 16]) -> String {
+pub(crate) fn name_text(name: &[u8; BPF_OBJ_NAME_LEN]) -> String {
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
 }

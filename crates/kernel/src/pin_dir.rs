@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_knobgate_has_moved_away_already_is_skipped() {
+    fn a_directory_that_another_knobgate_moved_away_is_skipped() {
         in_directory("moved-already", |directory, root| {
             assert_eq!(move_away(root, &directory.join(NAME), 65534).unwrap(), None);
             assert!(names(directory).is_empty());

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_may_use_what_certainly_works() {
+    fn only_features_that_certainly_work_are_used() {
         assert_eq!(Probes::all(&ProbeOutcome::Yes).features(), Features::ALL);
         for outcome in [ProbeOutcome::No, ProbeOutcome::Unknown("why".into())] {
             let features = Probes::all(&outcome).features();

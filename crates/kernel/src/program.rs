@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use knobgate_bpf::uapi::BPF_PROG_TYPE_CGROUP_SYSCTL;
+
 use crate::map::Map;
-use crate::object::{BpfObjectError, PROGRAM_TYPE, ids, name_text, open_by_id};
+use crate::object::{BpfObjectError, ids, name_text, open_by_id};
 use crate::sys::bpf::{self, Object};
 
 /// A descriptor of a loaded program.
@@ -48,7 +50,7 @@ pub struct ProgramInfo {
 impl ProgramInfo {
     /// Whether it is a program for this hook (`BPF_PROG_TYPE_CGROUP_SYSCTL`).
     pub fn is_for_sysctl(&self) -> bool {
-        self.kind == PROGRAM_TYPE
+        self.kind == BPF_PROG_TYPE_CGROUP_SYSCTL
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::os::fd::AsFd;
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
+
 use crate::attach_mode::AttachMode;
 use crate::cgroup::Cgroup;
 use crate::link_error::LinkError;
-use crate::object::{ATTACH_TYPE, BpfObjectError};
+use crate::object::BpfObjectError;
 use crate::sys::bpf;
 
 /// The programs of this hook that are attached to a cgroup itself.
@@ -62,10 +64,11 @@ impl Cgroup {
     fn query(&self, flags: u32) -> Result<(bpf::QueryResult, Vec<u32>), BpfObjectError> {
         let mut ids = vec![0; 64];
         loop {
-            let result = bpf::prog_query(self.as_fd(), ATTACH_TYPE, flags, &mut ids).map_err(|error| {
-                let doing = format!("query the programs of {}", self.path().display());
-                BpfObjectError::new(doing, "CAP_NET_ADMIN", error)
-            })?;
+            let result =
+                bpf::prog_query(self.as_fd(), BPF_CGROUP_SYSCTL, flags, &mut ids).map_err(|error| {
+                    let doing = format!("query the programs of {}", self.path().display());
+                    BpfObjectError::new(doing, "CAP_NET_ADMIN", error)
+                })?;
             if !result.truncated && result.count <= ids.len() {
                 ids.truncate(result.count);
                 return Ok((result, ids));

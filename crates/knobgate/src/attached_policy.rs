@@ -1,6 +1,7 @@
 //! A policy read back from the kernel: its program carries the text and the counters.
 
 use knobgate_bpf::MapKind;
+use knobgate_bpf::uapi::BPF_OBJ_NAME_LEN;
 use knobgate_compiler::{POLICY_TEXT_MAP, RULE_HITS_MAP, RuleHits};
 use knobgate_kernel::{BpfObjectError, Map, ProgramFd};
 use knobgate_policy::{AccessKind, CheckOptions, PolicyFile, Source, limits, parse};
@@ -25,7 +26,7 @@ pub struct RuleCounters {
     /// How many accesses it decided.
     pub decided: u64,
     /// How many accesses were denied because it could not be evaluated for them.
-    pub cannot_evaluate: u64,
+    pub eval_errors: u64,
 }
 
 impl AttachedPolicy {
@@ -77,8 +78,8 @@ impl AttachedPolicy {
                 (None, None) => (None, format!("rule {}", index + 1)),
                 (None, Some(default)) => (None, format!("default {}", kind(default))),
             };
-            let RuleHits { decided, cannot_evaluate } = hits;
-            RuleCounters { line, text, decided, cannot_evaluate }
+            let RuleHits { decided, eval_errors } = hits;
+            RuleCounters { line, text, decided, eval_errors }
         };
         self.rule_hits.iter().enumerate().map(with_text).collect()
     }
@@ -96,7 +97,7 @@ fn kind(default: usize) -> AccessKind {
 
 /// Whether a map has this name. A map from an object has the name of a data section, shortened to what the kernel keeps.
 fn is_called(map: &str, name: &str) -> bool {
-    const KEPT: usize = 15;
+    const KEPT: usize = BPF_OBJ_NAME_LEN - 1;
     let of_section = |prefix: &str| format!("{prefix}.{name}").bytes().take(KEPT).eq(map.bytes());
     map == name || of_section(".rodata") || of_section(".data")
 }

@@ -19,6 +19,9 @@
 //! Most of this needs root and cgroup v2, and attachments need a bpffs. The library prints nothing: it returns errors,
 //! limits, and what was done.
 //!
+//! Two features of [`policy`] are off by default: `json` reads and prints policies as JSON, and `suggest` adds to diagnostics
+//! what a misspelled word may have been meant to be.
+//!
 //! # Examples
 //!
 //! ```no_run

@@ -60,7 +60,7 @@ impl fmt::Display for ProgramOutcome {
             counters => counters.iter().try_for_each(|&Counter { index, counted }| {
                 let what = match counted {
                     Counted::Decided => "decided",
-                    Counted::CannotEvaluate => "cannot_evaluate",
+                    Counted::EvalError => "eval_errors",
                 };
                 write!(f, ", increased counter {what}[{index}]")
             }),

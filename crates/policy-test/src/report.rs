@@ -16,6 +16,7 @@ pub struct TestReport {
 
 /// The result of one test.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TestOutcome {
     /// The name of the source that contains it.
     pub file: String,
@@ -29,6 +30,7 @@ pub struct TestOutcome {
 
 /// The result of one step of a test.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct StepOutcome {
     /// Its index in [`Test::steps`](knobgate_policy::Test::steps).
     pub step: usize,

@@ -82,14 +82,14 @@ fn the_reason_for_a_stricter_verdict_is_reported() {
 fn the_task_and_the_position_are_those_of_the_access() {
     let file = policy(POLICY);
     let mut test = PolicyTest::new(&file, &Profile::default()).expect("a test");
-    let task = Task { uid: 1000, gid: 7, comm: b"x".to_vec() };
+    let task = Task::default().uid(1000).gid(7).comm("x");
     let access = Access { pos: 4, task, ..write("kernel.hostname", b"h", "g") };
     let verdict = |decided: Result<Decided, DecideError>| decided.expect("decided").verdict().clone();
     assert_eq!(verdict(test.decide(&access)), Verdict::Allow);
     let others = [
         Access { pos: 5, ..access.clone() },
-        Access { task: Task { uid: 0, ..access.task.clone() }, ..access.clone() },
-        Access { task: Task { comm: b"y".to_vec(), ..access.task.clone() }, ..access.clone() },
+        Access { task: access.task.clone().uid(0), ..access.clone() },
+        Access { task: access.task.clone().comm("y"), ..access.clone() },
     ];
     for other in others {
         assert_eq!(verdict(test.decide(&other)), Verdict::Deny(Errno::EPERM), "{other:?}");

@@ -33,8 +33,9 @@ pub struct Access {
     pub task: Task,
 }
 
-/// The task that makes an access.
+/// The task that makes an access. The default is root's, without a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Task {
     /// Real user id, in the initial user namespace.
     pub uid: u32,
@@ -42,6 +43,26 @@ pub struct Task {
     pub gid: u32,
     /// The task's name; the kernel keeps at most [`COMM_MAX`](crate::limits::COMM_MAX) bytes.
     pub comm: Vec<u8>,
+}
+
+impl Task {
+    /// The same with this user id.
+    #[must_use]
+    pub fn uid(self, uid: u32) -> Self {
+        Self { uid, ..self }
+    }
+
+    /// The same with this group id.
+    #[must_use]
+    pub fn gid(self, gid: u32) -> Self {
+        Self { gid, ..self }
+    }
+
+    /// The same with this name.
+    #[must_use]
+    pub fn comm(self, comm: impl Into<Vec<u8>>) -> Self {
+        Self { comm: comm.into(), ..self }
+    }
 }
 
 impl Access {

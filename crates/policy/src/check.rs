@@ -22,9 +22,18 @@ const WARNINGS_MAX: usize = 1000;
 
 /// Options of the checker.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct CheckOptions<'a> {
     /// The knobs that exist. A pattern that matches none of them gets a warning.
     pub knobs: Option<&'a [KnobName]>,
+}
+
+impl<'a> CheckOptions<'a> {
+    /// The same with these [`knobs`](Self::knobs).
+    #[must_use]
+    pub fn knobs(self, knobs: &'a [KnobName]) -> Self {
+        Self { knobs: Some(knobs) }
+    }
 }
 
 /// Parses and checks a policy.

@@ -4,6 +4,7 @@ use crate::{AccessKind, Errno, Integer, Value, Width};
 
 /// A verdict, and what decided it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decision {
     /// The verdict. In [`Mode::Audit`](crate::Mode::Audit) it is reported and not enforced.
     pub verdict: Verdict,

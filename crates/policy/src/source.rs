@@ -164,6 +164,7 @@ impl PolicyFile {
         options: &CheckOptions<'_>,
     ) -> Result<Self, ParseError> {
         let file = parse(Source::new(name, print(&policy)), options)?;
+        debug_assert_eq!(file.policy, policy, "its text means the same");
         Ok(Self { policy, ..file })
     }
 

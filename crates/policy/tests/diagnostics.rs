@@ -400,7 +400,7 @@ fn unknown_knobs() {
         .iter()
         .map(|name| KnobName::parse(name).unwrap())
         .collect();
-    let options = CheckOptions { knobs: Some(&knobs) };
+    let options = CheckOptions::default().knobs(&knobs);
     let text = "policy x\nallow write kernel.core_patern, kernel.panic, net.cor.*, n*.**, banana\n";
     insta::assert_snapshot!(rendered_with(text, &options));
 }

@@ -393,7 +393,7 @@ fn knobs() -> Vec<KnobName> {
 fn checked_codes(failures: &mut Vec<String>) -> BTreeSet<&'static str> {
     let mut codes = BTreeSet::new();
     let knobs = knobs();
-    let known = CheckOptions { knobs: Some(&knobs) };
+    let known = CheckOptions::default().knobs(&knobs);
     let mut check = |wrong: &str, right: &str, options: &CheckOptions<'_>| {
         let (fixed, is_policy) = fixed(wrong, options, &mut codes);
         if fixed != right || !is_policy {
@@ -435,7 +435,7 @@ fn ambiguous_mistakes_have_no_fix() {
 #[test]
 fn a_name_with_another_number_is_not_a_typo() {
     let knobs = knobs();
-    let options = CheckOptions { knobs: Some(&knobs) };
+    let options = CheckOptions::default().knobs(&knobs);
     let (_, diagnostics) = diagnostics("policy x\nallow write net.ipv6.x\n", &options);
     assert_eq!(diagnostics.len(), 1);
     assert_eq!(diagnostics[0].suggestion, None);

@@ -32,7 +32,7 @@ fn step(access: Access, expected: Expected) -> Result<TestStep, PolicyError> {
 
 fn of_task(comm: &str) -> Access {
     let knob = KnobName::parse("vm.a").unwrap();
-    Access { task: Task { comm: comm.into(), ..Task::default() }, ..Access::read(knob) }
+    Access { task: Task::default().comm(comm), ..Access::read(knob) }
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn any_test() -> impl Strategy<Value = Result<Test, PolicyError>> {
         bytes().prop_map(|bytes| Expected::Set(bytes.as_slice().into())),
     ];
     (any::<String>(), access, bytes(), expected).prop_map(|(name, (knob, new, old, pos), comm, expected)| {
-        let task = Task { uid: 1, gid: 2, comm };
+        let task = Task::default().uid(1).gid(2).comm(comm);
         let access = Access { knob: KnobName::parse(knob).unwrap(), new, old, pos, task };
         Ok(Test { name, steps: vec![TestStep::new(access, expected)?] })
     })

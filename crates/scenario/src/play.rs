@@ -6,6 +6,7 @@ use knobgate_backend::{
     Backend, CgroupId, FileId, LinkId, MapId, Placement, ProgramId, RejectionLog, RelativeTo, StepError,
     StepResult, SyscallResult, Task,
 };
+use knobgate_bpf::uapi::MAX_ERRNO;
 use knobgate_hook::AccessMode;
 use knobgate_policy::Errno;
 
@@ -106,22 +107,18 @@ impl Iterator for Play<'_> {
         let step = self.scenario.steps.get(number)?;
         self.next += 1;
         let answer = self.play(step);
-        let line = |ok, errno: Option<i32>, details| Line {
-            step: number,
-            ok,
-            errno: errno.map(errno_name),
-            details,
-        };
+        let line = |ok, errno: Option<String>, details| Line { step: number, ok, errno, details };
         Some(Ok(match answer {
             Ok(Details::Access { ret, .. }) if ret < 0 => {
-                let errno = i32::try_from(-ret).ok().filter(|errno| (1..=4095).contains(errno));
+                let errno = i32::try_from(-ret).ok().filter(|errno| (1..=MAX_ERRNO).contains(errno));
+                let errno = errno.and_then(|errno| StepError::Errno(errno).errno_name());
                 line(false, errno, answer.unwrap_or(Details::None {}))
             }
             Ok(details) => line(true, None, details),
-            Err(StepError::Errno(errno)) => line(false, Some(errno), Details::None {}),
-            Err(StepError::Rejected { errno, log }) => {
+            Err(error @ StepError::Errno(_)) => line(false, error.errno_name(), Details::None {}),
+            Err(ref error @ StepError::Rejected { ref log, .. }) => {
                 self.remarks.push(format!("step {number}: {}", log.full));
-                line(false, errno, Details::Rejected { log: log.reason })
+                line(false, error.errno_name(), Details::Rejected { log: log.reason.clone() })
             }
             Err(StepError::Fault(fault)) => line(false, None, Details::Fault { fault }),
             Err(StepError::Crash(crash)) => {
@@ -135,15 +132,6 @@ impl Iterator for Play<'_> {
         }))
     }
 }
-
-/// The name of an errno; its number, where it has no name.
-fn errno_name(errno: i32) -> String {
-    let named = u32::try_from(errno).ok().and_then(Errno::from_number);
-    named.map_or_else(|| errno.to_string(), |errno| errno.name().to_owned())
-}
-
-/// The descriptor or attachment does not exist.
-const EBADF: StepError = StepError::Errno(9);
 
 impl Play<'_> {
     fn play(&mut self, step: &Step) -> StepResult<Details> {
@@ -178,7 +166,7 @@ impl Play<'_> {
                 let map = match map {
                     MapRef::Shared(map) => self.maps[map],
                     MapRef::Own { program, map } => {
-                        self.backend.maps(self.programs[program].ok_or(EBADF)?)?[map]
+                        self.backend.maps(self.programs[program].ok_or(Errno::EBADF)?)?[map]
                     }
                 };
                 let entries = self.backend.entries_of_cpu(map)?;
@@ -237,13 +225,13 @@ impl Play<'_> {
     }
 
     fn attached(&self, attachment: usize) -> StepResult<RelativeTo> {
-        self.attached[attachment].ok_or(EBADF)
+        Ok(self.attached[attachment].ok_or(Errno::EBADF)?)
     }
 
     fn link(&self, attachment: usize) -> StepResult<LinkId> {
         match self.attached(attachment)? {
             RelativeTo::Link(link) => Ok(link),
-            RelativeTo::Program(_) => Err(EBADF),
+            RelativeTo::Program(_) => Err(Errno::EBADF.into()),
         }
     }
 

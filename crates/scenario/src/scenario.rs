@@ -1,6 +1,7 @@
 //! A checked scenario: all references are resolved to indexes.
 
 use knobgate_backend::CgroupId;
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{Features, MapDef, Object};
 use knobgate_compiler::{CompileError, Degradation};
 use knobgate_hook::{AttachMode, Profile, WritesStrict};
@@ -86,9 +87,6 @@ pub(crate) enum Source {
     Policy(Box<PolicyFile>),
 }
 
-/// `BPF_CGROUP_SYSCTL`
-pub(crate) const CGROUP_SYSCTL: u32 = 18;
-
 /// A program that is ready to be loaded.
 #[derive(Debug)]
 pub(crate) struct Made {
@@ -116,7 +114,7 @@ impl Program {
                 Made {
                     program,
                     shared: None,
-                    expected_attach_type: CGROUP_SYSCTL,
+                    expected_attach_type: BPF_CGROUP_SYSCTL,
                     stricter: stricter.collect(),
                 }
             }

@@ -288,7 +288,7 @@ fn errors_say_where_and_what() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once() {
+fn all_errors_are_reported_at_once() {
     let json = step("{\"load\": \"q\"},\n{\"map\": \"n\"}");
     let errors = errors(&json);
     let lines: Vec<_> = errors.lines().collect();

@@ -57,7 +57,7 @@ fn loads_say_why_they_are_rejected() {
 }
 
 #[test]
-fn what_failed_is_not_there_later() {
+fn an_attachment_that_failed_cannot_be_detached() {
     let lines = lines(
         r#"{"attach": {"program": "allow", "cgroup": "a", "mode": "single"}},
            {"attach": {"program": "allow", "cgroup": "a/b", "mode": "multi", "as": "x"}},
@@ -90,7 +90,7 @@ fn a_descriptor_is_shared_between_cgroups() {
 }
 
 #[test]
-fn what_cannot_be_opened_has_no_position() {
+fn an_access_that_fails_to_open_has_no_position() {
     let lines = lines(r#"{"write": {"knob": "kernel.ostype", "cgroup": "/", "data": "x"}}"#);
     assert_eq!(
         lines,
@@ -99,7 +99,7 @@ fn what_cannot_be_opened_has_no_position() {
 }
 
 #[test]
-fn a_program_can_make_a_read_return_what_was_not_read() {
+fn a_program_can_make_a_read_return_a_length_without_data() {
     let lines = lines(
         r#"{"attach": {"program": "return 5", "cgroup": "c", "mode": "multi"}},
            {"read": {"knob": "kernel.ostype", "cgroup": "c", "count": 3}},
@@ -127,7 +127,7 @@ fn maps_are_sorted_by_key_and_have_the_values_of_one_processor() {
 }
 
 #[test]
-fn what_a_kernel_cannot_do_of_a_policy_is_said() {
+fn what_a_kernel_cannot_do_is_a_remark() {
     let text = r#"{"profile": "6.8", "programs": {"p": {"policy": "p.knob"}}, "steps": [{"load": "p"}, {"load": "p"}]}"#;
     let policy = "policy p\nclamp write net.core.somaxconn to 1..9\n";
     let scenario = Scenario::parse(text, &mut |_| Ok(policy.into())).expect("it is right");

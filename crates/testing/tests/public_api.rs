@@ -55,7 +55,7 @@ fn describe(root: &Path) -> PathBuf {
 
 #[test]
 #[ignore = "needs rustdoc's JSON, which is unstable: .ci/run tries it"]
-fn public_interfaces_are_the_ones_that_are_checked_in() {
+fn public_interfaces_are_those_checked_in() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let described = describe(root);
     for (directory, _) in CRATES {

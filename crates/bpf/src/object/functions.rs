@@ -10,6 +10,7 @@ use super::debug_info::{DebugInfo, Line};
 use super::elf::{Elf, FunctionAddresses, Relocation, Role, Section};
 use super::maps::Map;
 use crate::btf_types::{STRUCT, Types};
+use crate::uapi::bpf_sysctl::{FILE_POS, MEMBER_BYTES, WRITE};
 use crate::{Insn, decode, opcode};
 
 /// A function.
@@ -103,14 +104,16 @@ pub(super) fn read(
     Ok((functions.collect::<Result<_, _>>()?, addresses))
 }
 
-/// Whether it is the context of this hook, which every kernel has in the same layout (`include/uapi/linux/bpf.h`).
+/// Whether it is the context of this hook, which every kernel has in the same layout ([`bpf_sysctl`](crate::uapi::bpf_sysctl)).
 fn is_context(types: &Types<'_>, id: u32) -> bool {
     let Some(of) = types.resolved(id).filter(|of| of.kind == STRUCT && types.name(*of) == "bpf_sysctl")
     else {
         return false;
     };
     let members = types.members(of).map(|member| (member.name, member.offset, types.size(member.of_type)));
-    types.member_count(of) == 2 && members.eq([("write", 0, Some(4)), ("file_pos", 32, Some(4))])
+    let expected = [("write", WRITE), ("file_pos", FILE_POS)];
+    let expected = expected.map(|(name, offset)| (name, 8 * offset as u32, Some(MEMBER_BYTES as u32)));
+    types.member_count(of) == 2 && members.eq(expected)
 }
 
 /// The indices of maps by where they are: sections of data have no address.

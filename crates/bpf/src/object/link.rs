@@ -7,13 +7,11 @@ use super::functions::{Function, Reference};
 use super::maps::Map;
 use super::{Object, ObjectError};
 use crate::btf_types::Strings;
+use crate::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use crate::{
     Function as FunctionEntry, Insn, LineEntry, LineTable, MapKind, MapReference, Program, Relocation,
     TailCall, opcode,
 };
-
-/// The most instructions of a program that the kernel accepts.
-const INSNS_MAX: usize = 1_000_000;
 
 /// The maps that are used, in the order in which they were met.
 #[derive(Default)]
@@ -91,8 +89,8 @@ fn code(object: &Object, function: usize, used: &mut UsedMaps) -> Result<Program
                 length += object.functions[callee].insns.len();
             }
         }
-        if length > INSNS_MAX {
-            return Err(unsupported(format!("it has more than {INSNS_MAX} instructions")));
+        if length > BPF_COMPLEXITY_LIMIT_INSNS {
+            return Err(unsupported(format!("it has more than {BPF_COMPLEXITY_LIMIT_INSNS} instructions")));
         }
         next += 1;
     }

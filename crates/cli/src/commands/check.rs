@@ -42,7 +42,8 @@ struct Tally {
 impl Check {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let knobs = if self.any_machine { None } else { knobs_of_this_machine() };
-        let options = CheckOptions { knobs: knobs.as_deref() };
+        let mut options = CheckOptions::default();
+        options.knobs = knobs.as_deref();
         let mut tally = Tally::default();
         for path in &self.files {
             tally.files += 1;

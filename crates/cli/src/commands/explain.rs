@@ -150,7 +150,7 @@ impl Explain {
             output.note(format_args!("the kernel keeps {COMM_MAX} bytes of a task's name: \"{kept}\""));
         }
         let old = current.bytes().map(<[u8]>::to_vec);
-        let task = Task { uid: self.uid, gid: self.gid, comm };
+        let task = Task::default().uid(self.uid).gid(self.gid).comm(comm);
         Ok((Access { knob, new, old, pos: self.pos, task }, current))
     }
 

@@ -25,8 +25,8 @@ use maps::ShownMap;
 ///
 /// Everything is read back from the kernel: the text is that of the policy in force, even if the file has changed.
 ///
-/// DECIDED counts the accesses that a rule decided. COULD NOT counts the accesses that were denied because the rule
-/// could not be evaluated (text instead of a number, a value that is too long). Both count since the policy was
+/// DECIDED counts the accesses that a rule decided. EVAL ERRORS counts the accesses that were denied because the
+/// rule could not be evaluated (text instead of a number, a value that is too long). Both count since the policy was
 /// attached or last replaced, over all cgroups of the attachment.
 ///
 /// For a program that does not belong to a policy: the file that it came from, if knobgate attached it, and its maps.
@@ -109,12 +109,12 @@ struct ShownRule {
     line: Option<usize>,
     rule: String,
     decided: u64,
-    could_not: u64,
+    eval_errors: u64,
 }
 
 impl From<RuleCounters> for ShownRule {
-    fn from(RuleCounters { line, text, decided, cannot_evaluate, .. }: RuleCounters) -> Self {
-        Self { line, rule: text, decided, could_not: cannot_evaluate }
+    fn from(RuleCounters { line, text, decided, eval_errors, .. }: RuleCounters) -> Self {
+        Self { line, rule: text, decided, eval_errors }
     }
 }
 
@@ -204,11 +204,13 @@ impl Shown {
     }
 
     fn print_rules(&self, text: &str, output: &Output) -> Result<(), Failure> {
-        output.line(format_args!("\n{HEADING}  DECIDED  COULD NOT  LINE  RULE{HEADING:#}"))?;
-        for ShownRule { line, rule, decided, could_not } in &self.rules {
+        output.line(format_args!("\n{HEADING}  DECIDED  EVAL ERRORS  LINE  RULE{HEADING:#}"))?;
+        for ShownRule { line, rule, decided, eval_errors } in &self.rules {
             let line = line.map_or_else(|| "-".to_owned(), |line| line.to_string());
-            output
-                .line(format_args!("{decided:>9}  {could_not:>9}  {line:>4}  {}", printable_lines(rule)))?;
+            output.line(format_args!(
+                "{decided:>9}  {eval_errors:>11}  {line:>4}  {}",
+                printable_lines(rule)
+            ))?;
         }
         output.line("")?;
         for (index, line) in text.lines().enumerate() {

@@ -52,7 +52,7 @@ fn where_a_kernel_would_crash_the_play_ends_with_status_1() {
 }
 
 #[test]
-fn what_only_the_verifier_finds_ends_with_status_1() {
+fn a_fault_ends_with_status_1() {
     // Reads after the end of a map's value of 8 bytes, at an offset that is only known at run time.
     snapshot("simulate-fault", [simulate(["fault.json"])]);
 }

@@ -370,8 +370,8 @@ fn shown() -> Result<(), Failed> {
         .as_array()
         .ok_or("no rules")?
         .iter()
-        .map(|rule| ["line", "decided", "could_not"].map(|field| rule[field].as_u64().unwrap_or(0)))
-        .map(|[line, decided, could_not]| (line, decided, could_not))
+        .map(|rule| ["line", "decided", "eval_errors"].map(|field| rule[field].as_u64().unwrap_or(0)))
+        .map(|[line, decided, eval_errors]| (line, decided, eval_errors))
         .collect();
     assert_eq!(rules[0], (4, 3, 1), "{shown}");
     // A shell reads one byte at a time.

@@ -32,7 +32,7 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
         Action::Allow => decide(code, rule, Exit::Allow),
         Action::Deny(errno) => decide(code, rule, Exit::Deny(*errno)),
         Action::CannotEvaluate => {
-            rule.constants.count(code, Counted::CannotEvaluate);
+            rule.constants.count(code, Counted::EvalError);
             code.exit(Exit::Deny(Errno::EINVAL));
         }
         Action::Set(text) => {
@@ -233,7 +233,7 @@ fn pad_and_commit(code: &mut Code<'_>, value: Value) {
     }
     commit(code, value);
     code.asm.bind(otherwise);
-    code.count_by_row(Counted::CannotEvaluate);
+    code.count_by_row(Counted::EvalError);
     code.exit(Exit::Deny(Errno::EINVAL));
 }
 

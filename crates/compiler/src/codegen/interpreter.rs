@@ -78,7 +78,7 @@ impl<'a> Interpreter<'a> {
         let entered = candidates.iter().flat_map(|&first| self.interpreted(blocks.ir, first));
         blocks.enter_by_row(code, entered.collect::<BTreeSet<StepId>>());
         code.asm.bind(cannot_evaluate);
-        code.count_by_row(Counted::CannotEvaluate);
+        code.count_by_row(Counted::EvalError);
         code.exit(Exit::Deny(Errno::EINVAL));
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R10};
+use knobgate_bpf::uapi::BPF_F_SYSCTL_BASE_NAME;
 use knobgate_bpf::{Cond, Label, Size, helper_ids as helper};
 use knobgate_policy::limits::NAME_MAX;
 
@@ -14,7 +15,7 @@ use crate::layout::frame::{LAST_COMPONENT, NAME, NAME_BYTES, ONLY_SLOT, TOO_LONG
 use crate::layout::{Lookup, PlacedDfa, PlacedNames, PlacedOtherNames, PlacedPlan};
 
 /// `BPF_F_SYSCTL_BASE_NAME` in include/uapi/linux/bpf.h: the last component alone.
-const BASE_NAME: i32 = 1;
+const BASE_NAME: i32 = BPF_F_SYSCTL_BASE_NAME as i32;
 
 /// Emits the code that goes to the first step.
 pub(super) fn emit(code: &mut Code<'_>, starts: &mut Starts<'_>, plan: &PlacedPlan<'_>) {

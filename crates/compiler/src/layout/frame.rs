@@ -3,8 +3,9 @@
 //! A program and all that it calls share 512 bytes. The main function uses 448 of them. The verifier counts 32 for each of the
 //! two levels of functions below it, whether they use them or not.
 
+use knobgate_bpf::uapi::TASK_COMM_LEN;
 use knobgate_policy::Value;
-use knobgate_policy::limits::{LAST_COMPONENT_MAX, NAME_MAX, VALUE_MAX};
+use knobgate_policy::limits::{COMM_MAX, LAST_COMPONENT_MAX, NAME_MAX, VALUE_MAX};
 
 use crate::ir::Subject;
 
@@ -15,7 +16,7 @@ pub(crate) const VALUE_BYTES: i16 = VALUE_MAX as i16 + 1;
 /// matched and is no longer needed.
 pub(crate) const NAME_BYTES: i16 = NAME_MAX as i16 + 1;
 /// Bytes that `bpf_get_current_comm` fills: `TASK_COMM_LEN`.
-pub(crate) const COMM_BYTES: i16 = 16;
+pub(crate) const COMM_BYTES: i16 = TASK_COMM_LEN as i16;
 
 const NEW: i16 = -448;
 const OLD: i16 = NEW + VALUE_BYTES;
@@ -134,6 +135,7 @@ const _: () = {
     assert!(POSITION + 4 <= TOO_LONG);
     assert!(LAST_COMPONENT_BYTES <= NUMBERS_BYTES);
     assert!(NAME_BYTES <= 2 * VALUE_BYTES);
+    assert!(COMM_MAX + 1 == TASK_COMM_LEN);
     assert!(VALUE_MAX <= u8::MAX as usize);
     assert!(NEW % 8 == 0 && VALUE_BYTES % 8 == 0);
 };

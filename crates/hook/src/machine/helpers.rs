@@ -14,13 +14,13 @@ mod task;
 mod text;
 
 use knobgate_bpf::helper_ids as id;
+use knobgate_bpf::uapi::BPF_MAX_LOOPS;
 
 use super::fault::Reason;
 use super::memory::Memory;
 use super::run_env::RunEnv;
 use super::trace::Tracer;
 use super::value::Value;
-use crate::constants::BPF_MAX_LOOPS;
 use crate::{Errno, Invocation};
 pub(super) use arguments::Arguments;
 

@@ -3,6 +3,8 @@
 mod frames;
 mod pointers;
 
+use knobgate_bpf::uapi::bpf_sysctl::MEMBER_BYTES;
+use knobgate_bpf::uapi::{BPF_COMPLEXITY_LIMIT_INSNS, BPF_MAX_LOOPS};
 use knobgate_bpf::{AtomicOp, Operand, Operation, Reg, Size, Width};
 
 use super::fault::{Fault, Reason};
@@ -13,17 +15,13 @@ use super::run_env::RunEnv;
 use super::stack::Stack;
 use super::trace::{TraceStep, Tracer};
 use super::value::{Region, Value};
-use crate::constants::BPF_MAX_LOOPS;
-use crate::context::{AccessType, FIELD_BYTES, sysctl_is_valid_access};
+use crate::context::{AccessType, sysctl_is_valid_access};
 use crate::source_line::source_line;
 use crate::step::Step;
 use crate::{Invocation, arithmetic};
 
 use frames::{Continuation, Frame};
 use pointers::{compare_pointers, pointer_arithmetic};
-
-/// `BPF_COMPLEXITY_LIMIT_INSNS`
-const PATH_MAX: u64 = 1_000_000;
 
 /// One run of a program.
 pub(super) struct Interpreter<'r, 'i> {
@@ -68,7 +66,7 @@ impl<'r, 'i> Interpreter<'r, 'i> {
 
     /// See [`RunOptions::budget`](super::RunOptions::budget).
     pub(super) fn run(mut self, budget: Option<u64>) -> Result<u64, Fault> {
-        let total = budget.unwrap_or(PATH_MAX);
+        let total = budget.unwrap_or(BPF_COMPLEXITY_LIMIT_INSNS as u64);
         let (mut left, mut callbacks_before) = (total, 0);
         loop {
             if left == 0 {
@@ -250,11 +248,11 @@ impl<'r, 'i> Interpreter<'r, 'i> {
         if !sysctl_is_valid_access(off, size, AccessType::Read) {
             return Err(Reason::Context { offset: off.into(), size: size.bytes() as usize });
         }
-        let field = match off < FIELD_BYTES {
+        let field = match off < MEMBER_BYTES {
             true => u32::from(self.env.invocation.write),
             false => self.env.invocation.position as u32,
         };
-        Ok(arithmetic::truncate(size, u64::from(field) >> (8 * (off % FIELD_BYTES))))
+        Ok(arithmetic::truncate(size, u64::from(field) >> (8 * (off % MEMBER_BYTES))))
     }
 
     fn store_context(&mut self, off: i16, size: Size, value: u64) -> RunResult {

@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{Insn, LineTable, MapDef, MapKind, Program, TailCall};
 
-use crate::constants::BPF_CGROUP_SYSCTL;
 use crate::maps::{ArrayProgram, MapState};
 use crate::step::Step;
 use crate::verifier::{self, Rejection};

@@ -1,5 +1,7 @@
 //! Errors of map operations.
 
+use knobgate_bpf::uapi;
+
 use crate::Errno;
 
 /// Why a map operation failed. Each variant has one errno of the kernel.
@@ -55,11 +57,11 @@ impl MapError {
 }
 
 /// `BPF_ANY`: create the entry or replace it.
-pub const ANY: u64 = 0;
+pub const ANY: u64 = uapi::BPF_ANY;
 /// `BPF_NOEXIST`: create the entry.
-pub const NOEXIST: u64 = 1;
+pub const NOEXIST: u64 = uapi::BPF_NOEXIST;
 /// `BPF_EXIST`: replace the entry.
-pub const EXIST: u64 = 2;
+pub const EXIST: u64 = uapi::BPF_EXIST;
 
 /// Checks the flags of an update against whether the entry exists.
 pub(super) fn check_flags(flags: u64, exists: bool) -> Result<(), MapError> {

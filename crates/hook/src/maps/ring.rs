@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use knobgate_bpf::uapi::BPF_RINGBUF_HDR_SZ;
+
 use super::error::MapError;
 use super::memory::MapMemory;
 
-const HEADER_BYTES: u64 = 8;
 /// `RINGBUF_MAX_RECORD_SZ`
 const RECORD_MAX: u64 = (u32::MAX / 4) as u64;
 
@@ -39,7 +40,7 @@ impl Ring {
     }
 
     fn taken(len: u64) -> u64 {
-        (len + HEADER_BYTES).next_multiple_of(8)
+        (len + BPF_RINGBUF_HDR_SZ).next_multiple_of(8)
     }
 
     /// The memory of its records.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{MapDef, MapKind};
 
 use super::error::{ANY, EXIST, MapError, NOEXIST};
@@ -13,7 +14,6 @@ use super::queue::Queue;
 use super::ring::Ring;
 use super::trie::Trie;
 use super::values::Values;
-use crate::constants::BPF_CGROUP_SYSCTL;
 
 /// A program in a program array.
 pub(crate) trait ArrayProgram: Any + Debug + Send + Sync {

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_computed_from_numbers_that_fit_fits() {
+    fn computed_numbers_stay_within_their_known_bits() {
         let all: Vec<Bits> = (0..16)
             .flat_map(|mask| (0..16).map(move |value| Bits { value, mask }))
             .filter(|bits| bits.value & bits.mask == 0)

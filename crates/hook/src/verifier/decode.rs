@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{AtomicOp, Callee, Helper, Imm64, MapKind, MapReference, Operation, Program, helper_ids};
 
 use super::Rejection;
 use crate::Profile;
-use crate::constants::BPF_CGROUP_SYSCTL;
 use crate::step::Step;
 
 /// Decodes a program: one step for each instruction.

@@ -1,5 +1,7 @@
 //! Why a program is rejected.
 
+use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
+
 use crate::{Errno, MapError};
 
 /// Why a program is rejected. The messages are those of the kernel's verifier, where it has any.
@@ -11,7 +13,7 @@ pub enum Rejection {
     #[error("the program has no instructions")]
     Empty,
     /// There are more instructions than the kernel accepts.
-    #[error("the program has {insns} instructions; 1000000 is the most")]
+    #[error("the program has {insns} instructions; {BPF_COMPLEXITY_LIMIT_INSNS} is the most")]
     TooLarge { insns: usize },
     /// An instruction is invalid.
     #[error(transparent)]

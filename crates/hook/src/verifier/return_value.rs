@@ -1,10 +1,10 @@
 //! The return values of programs and the arguments of `bpf_set_retval`: `check_return_code()` in kernel/bpf/verifier.c.
 
 use knobgate_bpf::Reg;
+use knobgate_bpf::uapi::MAX_ERRNO;
 
 use super::Rejection;
 use super::state::Abstract;
-use crate::constants::MAX_ERRNO;
 
 /// Rejects a return value that is not known to be 0 or 1.
 pub(super) fn check_returned(

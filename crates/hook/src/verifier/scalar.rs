@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_computed_is_within_what_is_said_of_it() {
+    fn computed_values_stay_within_their_tracked_bounds() {
         let shifts = [0, 1, 31, 32, 63].map(|shift| (Scalar::constant(shift), vec![shift]));
         let scalars = scalars();
         for op in AluOp::ALL {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn comparing_rules_out_nothing_that_can_be() {
+    fn a_comparison_rules_out_no_possible_value() {
         let scalars = scalars();
         for cond in Cond::ALL {
             for width in [Width::W32, Width::W64] {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use knobgate_bpf::uapi::BPF_COMPLEXITY_LIMIT_INSNS;
 use knobgate_bpf::{Program, Reg};
 
 use super::Rejection;
@@ -12,13 +13,11 @@ use crate::step::Step;
 /// The functions of a program: where each starts and ends.
 pub(super) type Functions = BTreeMap<usize, usize>;
 
-const INSNS_MAX: usize = 1_000_000;
-
 pub(super) fn check(program: &Program, code: &[Step], profile: &Profile) -> Result<Functions, Rejection> {
     if code.is_empty() {
         return Err(Rejection::Empty);
     }
-    if code.len() > INSNS_MAX {
+    if code.len() > BPF_COMPLEXITY_LIMIT_INSNS {
         return Err(Rejection::TooLarge { insns: code.len() });
     }
     let functions = functions(program, code);

@@ -20,7 +20,7 @@ fn kept(program: &Program, profile: &Profile, count: usize) -> Result<Vec<u64>, 
 }
 
 #[test]
-fn what_map_helpers_return_is_an_int_before_6_4() {
+fn before_6_4_map_helpers_return_an_int() {
     let mut asm = Assembler::new();
     asm.store_imm(Size::U32, Reg::R10, -4, 7);
     asm.load_map(Reg::R1, 1);

@@ -155,7 +155,7 @@ fn a_size_must_be_more_than_0_as_far_as_the_kernel_can_tell() {
 }
 
 #[test]
-fn since_7_2_only_what_is_provably_an_errno_is_set_as_the_return_value() {
+fn since_7_2_set_retval_takes_only_a_provable_errno() {
     let r1 = Reg::R1;
     let position = Insn::load(Size::U32, r1, r1, 4);
     let set = |insns: &[Insn]| {
@@ -195,7 +195,7 @@ fn since_7_2_only_what_is_provably_an_errno_is_set_as_the_return_value() {
 }
 
 #[test]
-fn what_is_provably_0_or_1_is_accepted() {
+fn return_values_that_are_provably_0_or_1_are_accepted() {
     let (r0, r1, r10) = (Reg::R0, Reg::R1, Reg::R10);
     let position = Insn::load(Size::U32, r0, r1, 4);
     for insns in [

@@ -1,8 +1,9 @@
 //! Which instructions the verifier accepts, beyond those of compiled policies.
 
+use knobgate_bpf::uapi::bpf_sysctl::FILE_POS;
 use knobgate_bpf::{AluOp, AtomicOp, Cond, Insn, Reg, Size, Width, helper_ids};
 
-use super::programs::{FILE_POS, returning_one};
+use super::programs::returning_one;
 use super::{ProbeOutcome, loads};
 
 /// Which instructions the verifier accepts, beyond those that compiled policies use.

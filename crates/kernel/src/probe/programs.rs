@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use knobgate_bpf::uapi::bpf_sysctl::{FILE_POS, WRITE};
+use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_PROG_TYPE_CGROUP_SYSCTL};
 use knobgate_bpf::{
     AluOp, AsmError, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width,
     emit_length_check, emit_set_new_value, encode, helper_ids,
@@ -12,7 +14,7 @@ use crate::load::load as load_program;
 use crate::load_error::LoadError;
 use crate::load_options::LoadOptions;
 use crate::locked_memory::with_raised_limit;
-use crate::object::{ATTACH_TYPE, PROGRAM_TYPE, kernel_name};
+use crate::object::kernel_name;
 use crate::sys::bpf::{self, MapSpec, ProgramSpec};
 
 /// A value of the same length as [`REPLACEMENT`].
@@ -22,8 +24,8 @@ pub(super) const REPLACEMENT: &[u8; 24] = b"knobgate-probe-changed!\n";
 
 pub(super) fn load(insns: &[Insn]) -> rustix::io::Result<OwnedFd> {
     let spec = ProgramSpec {
-        kind: PROGRAM_TYPE,
-        expected_attach_type: ATTACH_TYPE,
+        kind: BPF_PROG_TYPE_CGROUP_SYSCTL,
+        expected_attach_type: BPF_CGROUP_SYSCTL,
         insns: &encode(insns),
         license: c"Dual MIT/GPL",
         name: kernel_name("knobgate_probe"),
@@ -202,10 +204,6 @@ pub(super) fn bpf_loop() -> ProbeOutcome {
         Err(error) => ProbeOutcome::Unknown(error.to_string()),
     }
 }
-
-/// Offsets in the context, `struct bpf_sysctl` in `include/uapi/linux/bpf.h`.
-const WRITE: i16 = 0;
-pub(super) const FILE_POS: i16 = 4;
 
 pub(super) fn returning_one(insns: impl IntoIterator<Item = Insn>) -> Vec<Insn> {
     insns.into_iter().chain([Insn::mov(Width::W64, Reg::R0, 1), Insn::exit()]).collect()

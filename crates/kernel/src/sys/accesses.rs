@@ -5,6 +5,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use knobgate_bpf::uapi::TASK_COMM_LEN;
 use rustix::io::{Errno, Result};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 use rustix::process::{Gid, Uid, getegid, geteuid};
@@ -89,11 +90,8 @@ pub(crate) enum Request {
     /// Write to it.
     Write { count: usize, position: Option<i64> },
     /// Take these real ids and this name. The effective ids stay.
-    Become { uid: u32, gid: u32, name: [u8; NAME_BYTES] },
+    Become { uid: u32, gid: u32, name: [u8; TASK_COMM_LEN] },
 }
-
-/// `TASK_COMM_LEN`
-pub(crate) const NAME_BYTES: usize = 16;
 
 /// Bytes of a request on the socket: its kind and two numbers, or its kind, the ids and the name.
 const REQUEST_BYTES: usize = 32;
@@ -131,7 +129,7 @@ impl Request {
             2 | 3 => Self::Write { count: count as usize, position },
             _ => {
                 let &[uid, gid] = number.as_chunks().0 else { unreachable!("two halves") };
-                let mut name = [0; NAME_BYTES];
+                let mut name = [0; TASK_COMM_LEN];
                 name.copy_from_slice(&bytes[16..]);
                 Self::Become { uid: u32::from_ne_bytes(uid), gid: u32::from_ne_bytes(gid), name }
             }
@@ -203,7 +201,7 @@ fn perform(request: Request, file: i32, shared: &SharedBytes) -> i64 {
     if returned == -1 { -i64::from(last_error().raw_os_error()) } else { returned }
 }
 
-fn become_task(uid: u32, gid: u32, name: &[u8; NAME_BYTES]) -> Result<()> {
+fn become_task(uid: u32, gid: u32, name: &[u8; TASK_COMM_LEN]) -> Result<()> {
     let (effective_uid, effective_gid) = (geteuid(), getegid());
     set_thread_res_gid(Gid::from_raw(gid), effective_gid, effective_gid)?;
     set_thread_res_uid(Uid::from_raw(uid), effective_uid, effective_uid)?;

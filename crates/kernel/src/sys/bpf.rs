@@ -10,6 +10,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use knobgate_bpf::ProgramBtf;
+use knobgate_bpf::uapi::{BPF_F_REPLACE, BPF_OBJ_NAME_LEN};
 use rustix::io::{Errno, Result};
 
 use layout::{
@@ -106,7 +107,7 @@ pub(crate) struct MapSpec {
     pub(crate) value_size: u32,
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
-    pub(crate) name: [u8; 16],
+    pub(crate) name: [u8; BPF_OBJ_NAME_LEN],
 }
 
 /// The attributes of a new program.
@@ -116,7 +117,7 @@ pub(crate) struct ProgramSpec<'a> {
     /// Eight bytes an instruction.
     pub(crate) insns: &'a [u8],
     pub(crate) license: &'a CStr,
-    pub(crate) name: [u8; 16],
+    pub(crate) name: [u8; BPF_OBJ_NAME_LEN],
     pub(crate) debug: Option<DebugSpec<'a>>,
 }
 
@@ -445,12 +446,11 @@ pub(crate) fn link_update_unchecked(
     old: BorrowedFd<'_>,
     new: BorrowedFd<'_>,
 ) -> Result<()> {
-    const F_REPLACE: u32 = 4;
     let mut attr = LinkUpdateAttr {
         link_fd: raw(link),
         new_prog_fd: raw(new),
         // Without this flag, the kernel would also replace a program that nobody checked.
-        flags: F_REPLACE,
+        flags: BPF_F_REPLACE,
         old_prog_fd: raw(old),
     };
     // SAFETY: the attr holds no address.

@@ -3,13 +3,12 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use knobgate_bpf::uapi::BPF_RINGBUF_HDR_SZ;
 use rustix::io::{Errno, Result};
 
 /// `BPF_RINGBUF_BUSY_BIT` and `BPF_RINGBUF_DISCARD_BIT` of the length in a record's header.
 const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
-/// `BPF_RINGBUF_HDR_SZ`
-const HEADER: u64 = 8;
 
 /// The mappings of a ring buffer's reader.
 #[derive(Debug)]
@@ -67,11 +66,14 @@ impl RingMemory {
                 // SAFETY: the record is not longer than the data, which is mapped twice, and the kernel has completed
                 // it.
                 let record = unsafe {
-                    std::slice::from_raw_parts(self.producer.add(offset + HEADER as usize), length as usize)
+                    std::slice::from_raw_parts(
+                        self.producer.add(offset + BPF_RINGBUF_HDR_SZ as usize),
+                        length as usize,
+                    )
                 };
                 records.push(record.to_vec());
             }
-            position += (HEADER + length).next_multiple_of(8);
+            position += (BPF_RINGBUF_HDR_SZ + length).next_multiple_of(8);
             consumer.store(position, Ordering::Release);
         }
         records

@@ -78,7 +78,7 @@ fn attached_read_back_and_detached() -> Result<(), Failed> {
     assert_eq!((policy.text(), policy.name()), (DENY, Some("deny")));
     let rule = &policy.rule_counters()[0];
     assert_eq!((rule.line, &*rule.text), (Some(3), "deny write kernel.domainname"));
-    assert_eq!((rule.decided, rule.cannot_evaluate), (1, 0));
+    assert_eq!((rule.decided, rule.eval_errors), (1, 0));
 
     let detached = attachments.detach(&name, &[])?;
     assert_eq!((detached.from, detached.remaining), (vec![cgroup.id()], 0));

@@ -17,18 +17,23 @@ const SHADOWING_RULES_MAX: usize = 3;
 /// How many steps the search for the earlier rules may take, in total. After that, warnings do not name them.
 const SHADOWING_STEPS_MAX: usize = 1 << 20;
 
-/// If the automaton of all patterns has more states, there are no warnings.
+/// The most states of the automaton of all patterns. With more, only one warning says that the rules were not checked.
 const STATES_MAX: usize = 1 << 16;
 
-/// If building it takes more steps, there are no warnings. Checking may take a sixteenth of what compiling may.
+/// The most steps for building it. Checking may take a sixteenth of what compiling may.
 const STEPS_MAX: usize = 1 << 22;
 
-/// If more rules match, counted once for each class of names, there are no warnings.
+/// The most rules that match, counted once for each class of names.
 const MATCHES_MAX: usize = 1 << 22;
 
-/// A warning for each unreachable rule; none if finding out would take too much work.
+/// How many steps the search for the rule that is too complex may take.
+const SEARCH_STEPS_MAX: usize = 4 * STEPS_MAX;
+
+/// A warning for each unreachable rule; a single one if finding out would take too much work.
 pub(super) fn unreachable_rules(rules: &[Rule], spans: &[Span]) -> Vec<Diagnostic> {
-    let Some(classes) = NameClasses::of(rules) else { return Vec::new() };
+    let Some(classes) = NameClasses::of(rules, &mut budget()) else {
+        return vec![too_complex(spans[rule_to_blame(rules)])];
+    };
     let unreachable = classes.unreachable().into_iter();
     unreachable.map(|(rule, why)| warning(spans[rule], &why, spans)).collect()
 }
@@ -62,6 +67,34 @@ fn warning(span: Span, why: &Unreachable, spans: &[Span]) -> Diagnostic {
     warning.help("the first rule that matches decides: move the narrower rule up, or drop it")
 }
 
+/// What one automaton may take.
+fn budget() -> Budget {
+    Budget::steps(STEPS_MAX).states(STATES_MAX)
+}
+
+fn too_complex(span: Span) -> Diagnostic {
+    Diagnostic::warning("unchecked-reach", span, "it was not checked which rules are never reached")
+        .label("up to this rule, the patterns are too complex")
+        .help("use fewer wildcards, or fewer rules for the same names")
+}
+
+/// The first rule that, with the rules before it, is too complex. It may be a later one if the search takes too long.
+fn rule_to_blame(rules: &[Rule]) -> usize {
+    let (mut few, mut too_many) = (0, rules.len());
+    let mut left = SEARCH_STEPS_MAX;
+    while few + 1 < too_many && left >= STEPS_MAX {
+        // Automata that are too large take longest, so the search goes up from few rules.
+        let tried = few.midpoint(too_many).min(2 * few + 1);
+        let mut budget = budget();
+        match NameClasses::of(&rules[..tried], &mut budget) {
+            Some(_) => few = tried,
+            None => too_many = tried,
+        }
+        left -= STEPS_MAX - budget.steps_left();
+    }
+    too_many - 1
+}
+
 /// Whether `rule` decides every access of this kind to the names that it matches.
 fn decides_all(rule: &Rule, kind: AccessKind) -> bool {
     rule.condition().is_none() && rule.kinds().contains(kind)
@@ -81,7 +114,8 @@ struct NameClasses<'a> {
 }
 
 impl<'a> NameClasses<'a> {
-    fn of(rules: &'a [Rule]) -> Option<Self> {
+    /// `None` if that takes more than the budget, or there are too many states or matches.
+    fn of(rules: &'a [Rule], budget: &mut Budget) -> Option<Self> {
         let (everywhere, by_name): (Vec<usize>, Vec<usize>) = (0..rules.len())
             .partition(|&rule| rules[rule].patterns().iter().any(KnobPattern::matches_every_name));
         let patterns =
@@ -97,7 +131,7 @@ impl<'a> NameClasses<'a> {
         };
         let partition = Partition::new(
             &pieces,
-            &mut Budget::steps(STEPS_MAX).states(STATES_MAX),
+            budget,
             |globs| class(globs.iter().map(|&pattern| rule_of[pattern]).collect()),
             |_, equal, otherwise| {
                 class(
@@ -234,7 +268,8 @@ mod tests {
             let patterns = patterns.split(' ').map(|pattern| KnobPattern::parse(pattern).unwrap());
             Rule::new(Action::Allow, Kinds::Write, patterns).unwrap()
         };
-        NameClasses::of(&patterns.iter().map(rule).collect::<Vec<_>>()).expect("few states").unreachable()
+        let rules: Vec<Rule> = patterns.iter().map(rule).collect();
+        NameClasses::of(&rules, &mut budget()).expect("few states").unreachable()
     }
 
     #[test]
@@ -294,12 +329,21 @@ mod tests {
     }
 
     #[test]
-    fn patterns_with_too_many_states_give_no_warnings() {
-        let patterns = ["a.**", "a.*a???????????????????", "a.b"];
-        let rules: Vec<Rule> = patterns
-            .map(|pattern| KnobPattern::parse(pattern).unwrap())
-            .map(|pattern| Rule::new(Action::Allow, Kinds::Write, [pattern]).unwrap())
-            .into();
-        assert!(NameClasses::of(&rules).is_none());
+    fn patterns_with_too_many_states_give_one_warning_at_their_rule() {
+        let complex = "a.*a???????????????????";
+        let simple = ["a.b", "a.**", "a.b.c", "b.*"];
+        for before in 0..simple.len() {
+            let mut patterns = simple.to_vec();
+            patterns.insert(before, complex);
+            let rules: Vec<Rule> = patterns
+                .into_iter()
+                .map(|pattern| KnobPattern::parse(pattern).unwrap())
+                .map(|pattern| Rule::new(Action::Allow, Kinds::Write, [pattern]).unwrap())
+                .collect();
+            let spans: Vec<Span> = (0..rules.len()).map(|rule| Span { start: rule, end: rule + 1 }).collect();
+            let warnings = unreachable_rules(&rules, &spans);
+            let found: Vec<_> = warnings.iter().map(|one| (one.code, one.primary.span.start)).collect();
+            assert_eq!(found, [("unchecked-reach", before)]);
+        }
     }
 }

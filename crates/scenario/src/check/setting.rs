@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
 use knobgate_bpf::{MapDef, MapKind, Object};
 use knobgate_hook::{Map, Profile};
 use knobgate_policy::{CheckOptions, KnobName, PolicyFile, Severity, parse, parse_json};
@@ -13,7 +14,7 @@ use crate::error::Findings;
 use crate::insns;
 use crate::knob::Knob;
 use crate::path::Path;
-use crate::scenario::{CGROUP_SYSCTL, Cgroup, Program, Scenario, Source};
+use crate::scenario::{Cgroup, Program, Scenario, Source};
 
 /// The path below `/proc/sys` of a name in either notation.
 pub(super) fn knob_name(name: &str) -> Result<String, String> {
@@ -171,7 +172,7 @@ pub(super) fn programs(
                     findings.ok(&path.key("insns"), made).map(|(program, shared)| Source::Program {
                         program: Box::new(program),
                         shared,
-                        expected_attach_type: expected_attach_type.unwrap_or(CGROUP_SYSCTL),
+                        expected_attach_type: expected_attach_type.unwrap_or(BPF_CGROUP_SYSCTL),
                     })
                 }
             }
@@ -200,7 +201,7 @@ pub(super) fn programs(
                     // The scenario's maps hold it.
                     program.maps.iter_mut().for_each(|def| def.contents = Vec::new());
                     let program = Box::new(program);
-                    Some(Source::Program { program, shared, expected_attach_type: CGROUP_SYSCTL })
+                    Some(Source::Program { program, shared, expected_attach_type: BPF_CGROUP_SYSCTL })
                 })
             }
             ProgramDocument::Policy { policy: name } => file("policy", name, findings).and_then(|bytes| {

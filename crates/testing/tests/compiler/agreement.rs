@@ -208,10 +208,10 @@ impl Comparison {
                 && knob.restarts
                 && again.iter().all(|other| other == first)
             {
-                let RuleHits { decided, cannot_evaluate } = &mut restarted[first.index];
+                let RuleHits { decided, eval_errors } = &mut restarted[first.index];
                 let restarted = match first.counted {
                     Counted::Decided => decided,
-                    Counted::CannotEvaluate => cannot_evaluate,
+                    Counted::EvalError => eval_errors,
                 };
                 *restarted += again.len() as u64;
                 counted.truncate(1);
@@ -449,7 +449,7 @@ fn degraded(
 fn sum(mut counters: Vec<RuleHits>, others: &[RuleHits]) -> Vec<RuleHits> {
     for (counters, others) in counters.iter_mut().zip(others) {
         counters.decided += others.decided;
-        counters.cannot_evaluate += others.cannot_evaluate;
+        counters.eval_errors += others.eval_errors;
     }
     counters
 }
@@ -464,7 +464,7 @@ fn is_counted(counted: &[Counter], by: DecidedBy, rules: usize, degradations: &[
         {
             (rule, Counted::Decided)
         }
-        DecidedBy::EvalError { rule, .. } => (rule, Counted::CannotEvaluate),
+        DecidedBy::EvalError { rule, .. } => (rule, Counted::EvalError),
         DecidedBy::Default(AccessKind::Read) => (rules, Counted::Decided),
         DecidedBy::Default(AccessKind::Write) => (rules + 1, Counted::Decided),
     };

@@ -3,7 +3,8 @@
 //! One byte for the kernel, one for the attach type, one for the number of maps; 12 for each map; the rest are
 //! instructions. Loads of a map or of its value refer to it by number.
 
-use knobgate_bpf::{Insn, MapDef, MapKind, MapReference, Program, Relocation, encode};
+use knobgate_bpf::uapi::BPF_CGROUP_SYSCTL;
+use knobgate_bpf::{Insn, MapDef, MapKind, MapReference, Program, Relocation, encode, opcode};
 use knobgate_hook::Profile;
 
 /// A program with its load options.
@@ -19,12 +20,6 @@ pub(crate) const MAP_BYTES: usize = 12;
 pub(crate) const INSN_BYTES: usize = 8;
 const MAPS_MAX: usize = 6;
 
-/// `BPF_CGROUP_SYSCTL`
-const CGROUP_SYSCTL: u32 = 18;
-/// `BPF_PSEUDO_MAP_FD`, and `BPF_PSEUDO_MAP_VALUE` below
-const MAP: u8 = 1;
-const MAP_VALUE: u8 = 2;
-
 /// The offset of the instructions.
 pub(crate) fn insns_start(bytes: &[u8]) -> usize {
     let maps = bytes.get(2).map_or(0, |count| usize::from(*count) % (MAPS_MAX + 1));
@@ -34,7 +29,7 @@ pub(crate) fn insns_start(bytes: &[u8]) -> usize {
 impl Input {
     /// A program for this kernel, without the parts that the bytes do not have.
     pub(crate) fn of(program: &Program, profile: &Profile) -> Self {
-        Self { profile: *profile, expected_attach_type: CGROUP_SYSCTL, program: program.clone() }
+        Self { profile: *profile, expected_attach_type: BPF_CGROUP_SYSCTL, program: program.clone() }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -51,8 +46,10 @@ impl Input {
         let mut insns = self.program.insns.clone();
         for relocation in &self.program.relocations {
             let (source, low, high) = match relocation.target {
-                MapReference::Map => (MAP, relocation.map as i32, 0),
-                MapReference::Value(offset) => (MAP_VALUE, relocation.map as i32, offset as i32),
+                MapReference::Map => (opcode::PSEUDO_MAP_FD, relocation.map as i32, 0),
+                MapReference::Value(offset) => {
+                    (opcode::PSEUDO_MAP_VALUE, relocation.map as i32, offset as i32)
+                }
             };
             insns[relocation.insn] = insns[relocation.insn].with_src(source).with_imm(low);
             insns[relocation.insn + 1] = insns[relocation.insn + 1].with_imm(high);
@@ -72,8 +69,8 @@ impl Input {
             let map = usize::try_from(insn.imm).ok()?;
             let second = insns.get(index + 1).map_or(0, |insn| insn.imm);
             let target = match insn.src() {
-                MAP => MapReference::Map,
-                MAP_VALUE => MapReference::Value(second as u32),
+                opcode::PSEUDO_MAP_FD => MapReference::Map,
+                opcode::PSEUDO_MAP_VALUE => MapReference::Value(second as u32),
                 _ => return None,
             };
             insn.is_load_imm64().then_some(Relocation { insn: index, map, target })

@@ -3,6 +3,7 @@
 use knobgate_backend::{
     ACCESS_MAX, Backend, CgroupId, FileId, LinkId, MapId, Placement, Request, StepError, StepResult, Task,
 };
+use knobgate_bpf::uapi::BPF_F_NO_PREALLOC;
 use knobgate_bpf::{Insn, MapDef, MapKind, Program, Reg, Width};
 use knobgate_hook::{AccessMode, AttachMode, Errno, Knobs};
 use knobgate_testing::{Both, profile};
@@ -363,8 +364,7 @@ fn map(kind: MapKind, value_size: u32) -> MapDef {
 }
 
 fn trie() -> MapDef {
-    const NO_PREALLOC: u32 = 1;
-    MapDef { key_size: 8, flags: NO_PREALLOC, ..map(MapKind::LpmTrie, 8) }
+    MapDef { key_size: 8, flags: BPF_F_NO_PREALLOC, ..map(MapKind::LpmTrie, 8) }
 }
 
 fn returning(verdict: i32) -> Program {

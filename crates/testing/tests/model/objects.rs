@@ -24,7 +24,7 @@ fn programs_from_objects_decide_as_expected() {
 }
 
 #[test]
-fn what_programs_keep_is_in_their_maps() {
+fn programs_keep_their_results_in_their_maps() {
     let case = |object: &str| CASES.iter().find(|case| case.object == object).expect("a case");
     let numbers = |map: &Map| -> Vec<u32> {
         let value = map.lookup(&0u32.to_le_bytes()).expect("their values");

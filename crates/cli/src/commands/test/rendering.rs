@@ -116,7 +116,7 @@ fn render_mismatch(file: &PolicyFile, mismatch: &Mismatch) -> Rendering {
 mod tests {
     use knobgate_compiler::{Counted, Counter};
     use knobgate_policy::{CheckOptions, Source, evaluate, parse};
-    use knobgate_policy_test::ProgramOutcome;
+    use knobgate_policy_test::{PolicyTest, ProgramOutcome};
 
     use super::*;
 
@@ -137,15 +137,10 @@ mod tests {
             expected: outcome(2, Some("1\n"), 0),
             found: Ok(outcome(-1, None, 2)),
         };
-        let step = StepOutcome {
-            step: 0,
-            line: 4,
-            expected: stated.expected().clone(),
-            result: Err(DecideError::Mismatch(Box::new(mismatch))),
-        };
-        let test = TestOutcome { file: "p.knob".to_owned(), test: 0, name: "t".to_owned(), steps: vec![] };
-        let rendered =
-            anstream::adapter::strip_str(&render(&file, &test, &step, &Profile::default())).to_string();
+        let mut test = PolicyTest::new(&file, &Profile::default()).expect("it compiles").run_test(0);
+        test.steps[0].result = Err(DecideError::Mismatch(Box::new(mismatch)));
+        let rendered = render(&file, &test, &test.steps[0], &Profile::default());
+        let rendered = anstream::adapter::strip_str(&rendered).to_string();
         for printed in [
             "error[mismatch]: language and program disagree; this is a bug in knobgate, not in the policy",
             "p.knob:4:3",

@@ -1,14 +1,13 @@
 //! The helpers of the hook itself: kernel/bpf/cgroup.c.
 
+use knobgate_bpf::uapi::{BPF_F_SYSCTL_BASE_NAME, MAX_ERRNO};
+
 use super::arguments::Arguments;
 use super::{HelperEnv, HelperResult, errno};
 use crate::Errno;
-use crate::constants::MAX_ERRNO;
 use crate::machine::fault::Reason;
 use crate::machine::value::Value;
 
-/// `BPF_F_SYSCTL_BASE_NAME`; all other flags are ignored.
-const BASE_NAME: u64 = 1;
 /// `PAGE_SIZE - 1`
 const NEW_VALUE_MAX: usize = 4095;
 
@@ -28,7 +27,8 @@ pub(super) fn get_name(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -
 fn write_name(buffer: &mut [u8], name: &str, flags: u64, fortified: bool) -> Option<usize> {
     let (directories, base) = name.rsplit_once('/').unwrap_or(("", name));
     let mut at = 0;
-    if flags & BASE_NAME == 0 {
+    // All other flags are ignored.
+    if flags & u64::from(BPF_F_SYSCTL_BASE_NAME) == 0 {
         // The root directory has an empty name, without a slash after it.
         at += copy_string(&mut buffer[at..], b"")?;
         for directory in directories.split('/').filter(|directory| !directory.is_empty()) {

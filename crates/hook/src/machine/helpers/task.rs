@@ -1,6 +1,7 @@
 //! Helpers that show the current task, or send it a signal: kernel/bpf/helpers.c, kernel/trace/bpf_trace.c.
 
 use knobgate_bpf::helper_ids;
+use knobgate_bpf::uapi::TASK_COMM_LEN;
 
 use super::arguments::Arguments;
 use super::{HelperEnv, HelperResult, errno, number};
@@ -8,8 +9,6 @@ use crate::Errno;
 use crate::invocation::SentSignal;
 use crate::machine::value::Value;
 
-/// `TASK_COMM_LEN`, its NUL included.
-const COMM_BYTES: usize = 16;
 /// The process that programs cannot send signals to.
 const INIT: u32 = 1;
 /// `_NSIG`
@@ -72,7 +71,7 @@ pub(super) fn send_signal(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>
 pub(super) fn get_current_comm(env: &mut HelperEnv<'_, '_>, arguments: &Arguments<'_>) -> HelperResult {
     let (pointer, size) = (arguments.pointer(1), arguments.size(2));
     let comm = &env.invocation.task.comm;
-    let len = comm.len().min(COMM_BYTES - 1).min(size - 1);
+    let len = comm.len().min(TASK_COMM_LEN - 1).min(size - 1);
     let zeros = if env.invocation.profile.comm_padded { size } else { len + 1 };
     env.memory.write(pointer, size, |buffer| {
         buffer[..zeros].fill(0);

@@ -1,9 +1,9 @@
 //! The call stack: calls, callbacks, tail calls, the end.
 
+use knobgate_bpf::uapi::BPF_MAX_LOOPS;
 use knobgate_bpf::{Helper, Reg};
 
 use super::{Interpreter, RunResult};
-use crate::constants::BPF_MAX_LOOPS;
 use crate::machine::fault::Reason;
 use crate::machine::helpers::{self, Arguments, Control, Implementation};
 use crate::machine::loaded_program::LoadedProgram;

@@ -5,6 +5,8 @@
 
 use std::mem::size_of;
 
+use knobgate_bpf::uapi::BPF_OBJ_NAME_LEN;
+
 /// A struct without padding, for which every bit pattern is valid: the kernel may read and write it.
 ///
 /// # Safety
@@ -36,7 +38,7 @@ plain! {
         flags: u32,
         inner_map_fd: u32,
         numa_node: u32,
-        name: [u8; 16],
+        name: [u8; BPF_OBJ_NAME_LEN],
     }
 
     struct MapElemAttr {
@@ -57,7 +59,7 @@ plain! {
         log_buf: u64,
         kern_version: u32,
         prog_flags: u32,
-        prog_name: [u8; 16],
+        prog_name: [u8; BPF_OBJ_NAME_LEN],
         prog_ifindex: u32,
         expected_attach_type: u32,
         prog_btf_fd: u32,
@@ -167,7 +169,7 @@ plain! {
         created_by_uid: u32,
         map_count: u32,
         map_ids: u64,
-        name: [u8; 16],
+        name: [u8; BPF_OBJ_NAME_LEN],
         ifindex: u32,
         gpl_compatible: u32,
         netns_dev: u64,
@@ -205,7 +207,7 @@ plain! {
         value_size: u32,
         max_entries: u32,
         flags: u32,
-        name: [u8; 16],
+        name: [u8; BPF_OBJ_NAME_LEN],
         ifindex: u32,
         btf_vmlinux_value_type_id: u32,
         netns_dev: u64,
