@@ -1,8 +1,9 @@
 //! The BTF of a program: type information that tells the kernel the names of its functions and the source lines of its
 //! instructions.
 //!
-//! With it, the verifier's log and `bpftool prog dump xlated linum` show the source lines. The format is described in `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The kernel checks it in `check_btf_func` and
-//! `check_btf_line` of `kernel/bpf/verifier.c`.
+//! With it, the verifier's log and `bpftool prog dump xlated linum` show the source lines. The format is described in
+//! `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The kernel checks it in `check_btf_func` and `check_btf_line` of
+//! `kernel/bpf/verifier.c`.
 
 use std::collections::HashMap;
 

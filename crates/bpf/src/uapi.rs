@@ -9,7 +9,7 @@ pub const BPF_MAX_LOOPS: u32 = 8 << 20;
 /// The most programs of one cgroup for one hook: kernel/bpf/cgroup.c.
 pub const BPF_CGROUP_MAX_PROGS: usize = 64;
 
-/// Bytes for the name of a program, map or link, its NUL included: include/uapi/linux/bpf.h.
+/// Bytes for the name of a program or map, its NUL included: include/uapi/linux/bpf.h.
 pub const BPF_OBJ_NAME_LEN: usize = 16;
 
 /// Bytes for the name of a task, its NUL included: include/linux/sched.h.

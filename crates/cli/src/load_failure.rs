@@ -5,6 +5,7 @@ use knobgate_kernel::{Capabilities, LoadError};
 use knobgate_policy::PolicyFile;
 
 use crate::failure::Failure;
+use crate::output::chain;
 
 /// The user's program could not be loaded. [`Failure::Bad`] if the program is at fault, otherwise [`Failure::Machine`].
 /// Without a privilege, the verifier's rejection does not tell.
@@ -50,7 +51,7 @@ pub(crate) fn load_failure(failure: Failure, error: LoadError) -> Failure {
         }
         _ => "",
     };
-    failure.because(format!("{error}{help}"))
+    if help.is_empty() { failure.because(error) } else { failure.because(format!("{}{help}", chain(&error))) }
 }
 
 #[cfg(test)]

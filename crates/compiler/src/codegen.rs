@@ -32,7 +32,7 @@ use knobgate_bpf::{self as bpf, Cond, Features, Size};
 use knobgate_policy::Errno;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
-use crate::ir::{Action, Graph, Ir, Operand, Rule, RuleId, Step, Subject, Test};
+use crate::ir::{Action, Ir, Operand, Rule, RuleId, Step, Subject, Test};
 use crate::layout::{Block, BlockId, Cost, Layout, TableFacts};
 use crate::program;
 use crate::rule_hits::Counted;
@@ -162,18 +162,26 @@ pub(crate) struct CostModel<'a> {
 
 impl<'a> CostModel<'a> {
     pub(crate) fn new(ir: &'a Ir, features: &'a Features) -> Self {
-        Self { ir, features, subprograms: Subprograms::new(features, TableFacts::without_tables(ir)) }
+        let mut subprograms = Subprograms::new(features, TableFacts::without_tables(ir));
+        // What this takes, it takes once in a program.
+        subprograms.will_pad_constants();
+        Self { ir, features, subprograms }
     }
 
-    /// The cost of a block with this condition and action. It is emitted, and the code thrown away.
-    pub(crate) fn of_block(&self, graph: &Graph, action: &Action) -> Cost {
+    /// The cost of the block of a rule. It is emitted, and the code thrown away.
+    pub(crate) fn of_block(&self, rule: &Rule) -> Cost {
         let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
-        let mut rule = RuleCode::new(RuleConstants::InRow { at: 0 });
+        let before = code.verifier_steps();
+        let (graph, action) = (&rule.graph, &rule.action);
+        let words = vec![0; rule.graph_constants.len() + rule.action_constants.len()];
+        let constants = RuleConstants::InCode { words: &words, counter: 0 };
         let fails = code.asm.new_label();
-        inline::emit(&mut code, &mut rule, graph, fails);
-        let condition = code.verifier_steps();
-        action::emit(&mut code, &mut rule, &mut Commits::default(), action);
-        Cost { condition, action: code.verifier_steps() - condition }
+        let mut of_rule = RuleCode::new(constants);
+        inline::emit(&mut code, &mut of_rule, graph, fails);
+        let condition = code.verifier_steps() - before;
+        let mut of_rule = of_rule.continued(constants.skip(rule.graph_constants.len()));
+        action::emit(&mut code, &mut of_rule, &mut Commits::default(), action);
+        Cost { condition, action: code.verifier_steps() - before - condition }
     }
 }
 

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `analyse` | the IR of the policy: which rules can match which names, and the order in which they are tried |
 //! | `ir` | the policy as data: a plan of names for each kind of access, and rules as decision graphs and actions, with their constants hoisted. It knows no BPF |
-//! | `layout` | the place of everything: which steps share a block, which conditions are code and which are data, tables |
+//! | `layout` | the place of everything: which steps share a block, which conditions are inlined and which are data for the interpreter, tables |
 //! | `codegen` | instructions, including those that only the verifier needs |
 //!
 //! The words:
@@ -70,10 +70,14 @@ pub fn compile<'a>(
     let source = policy.into();
     let ir = analyse::analyse(source.policy())?;
     let model = CostModel::new(&ir, features);
-    let inlining = Inlining::choose(&ir, features, |graph, action| model.of_block(graph, action));
+    let inlining = Inlining::choose(&ir, features, |rule| model.of_block(rule));
     match compile_ir(&source, &ir, features, inlining) {
-        // How far jumps are is known when all code is there.
-        Err(CompileError::Assemble(AsmError::TooManyFarJumps { .. })) if features.bpf_loop => {
+        // The estimate is right within a factor of two, and how far jumps are is known when all code is there.
+        Err(
+            CompileError::TooMuchToVerify { .. }
+            | CompileError::TooManyInstructions { .. }
+            | CompileError::Assemble(AsmError::TooManyFarJumps { .. }),
+        ) if features.bpf_loop && inlining != Inlining::NONE => {
             compile_ir(&source, &ir, features, Inlining::NONE)
         }
         done => done,
@@ -127,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_become_data_if_fewer_blocks_are_shared_than_estimated() {
+    fn conditions_become_data_if_blocks_that_are_not_shared_are_too_much() {
         // If stack has to be stored before it is read, rules for `a` and for `b` share no blocks.
         let or = |i: usize| (0..i).map(|j| format!(" or pos == {j}")).collect::<String>();
         let mut rules: Vec<String> =
@@ -138,6 +142,42 @@ mod tests {
         let features = Features { uninit_stack: false, ..Features::ALL };
         let compiled = compile(&file, &features).expect("fits as data");
         assert!(compiled.verifier_steps < 50_000, "{}", compiled.verifier_steps);
+    }
+
+    fn steps(rule: impl Fn(usize) -> String, rules: usize) -> (usize, bool) {
+        let rules: Vec<String> = (1..=rules).map(rule).collect();
+        let text = format!("policy p\n{}\n", rules.join("\n"));
+        let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+        let compiled = compile(&file, &Features::ALL).expect("within the limits");
+        (compiled.verifier_steps(), compiled.program().listing().to_string().contains("bpf_loop"))
+    }
+
+    #[test]
+    fn what_a_program_pays_once_does_not_count_for_each_block() {
+        let (steps, interprets) = steps(|i| format!("clamp write vm.x to 1..{i} if uid == {i}"), 300);
+        assert!(!interprets && steps < INSTRUCTIONS_MAX / 4, "{steps}");
+    }
+
+    #[test]
+    fn conditions_become_data_if_that_lets_expensive_actions_share_a_block() {
+        let (steps, interprets) =
+            steps(|i| format!("clamp write net.ipv4.tcp_mem to [1..2, 1.., ..2, -1..2] if uid == {i}"), 250);
+        assert!(interprets && steps < INSTRUCTIONS_MAX / 4, "{steps}");
+    }
+
+    #[test]
+    fn the_cost_of_a_block_is_what_it_adds_to_a_program() {
+        for action in ["set write vm.x to \"1\"", "clamp write vm.x to 1..2", "allow write vm.x"] {
+            let rule = |i: usize| format!("{action} if uid == {i} or gid == {}", i + 1);
+            let ((few, _), (many, _)) = (steps(rule, 10), steps(rule, 110));
+            let text = format!("policy p\n{}\n", rule(1));
+            let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+            let ir = analyse::analyse(file.policy()).expect("few patterns");
+            let rule = ir.rules.values().next().expect("one rule");
+            let layout::Cost { condition, action: cost } = CostModel::new(&ir, &Features::ALL).of_block(rule);
+            let (estimated, real) = (100 * (condition + cost), many - few);
+            assert!((real / 2..=real * 2).contains(&estimated), "{action}: {estimated}, in a program {real}");
+        }
     }
 
     #[test]

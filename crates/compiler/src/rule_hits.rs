@@ -5,7 +5,7 @@ use knobgate_policy::AccessKind;
 use crate::ir::Step;
 
 /// The name of the map with the counters: an array of one value, [`RuleHits`] for each rule, for the default for reads and for
-/// the one for writes.
+/// the one for writes. Each is two little-endian `u64`: `decided`, then `eval_errors`.
 pub const RULE_HITS_MAP: &str = "rule_hits";
 
 /// The counters of a rule or a default.

@@ -97,7 +97,7 @@ fn the_name_is_fetched_only_for_kinds_of_access_that_need_it() {
 }
 
 #[test]
-fn conditions_that_are_too_much_as_code_become_data_on_kernels_with_bpf_loop() {
+fn conditions_that_are_too_much_inlined_are_interpreted_on_kernels_with_bpf_loop() {
     let rules: Vec<String> = (0..900)
         .map(|i| format!("deny write vm.** if new contains \"{i}\" or old contains \"{i}\""))
         .collect();

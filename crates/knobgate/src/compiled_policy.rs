@@ -14,7 +14,8 @@ pub struct CompiledPolicy {
 }
 
 impl CompiledPolicy {
-    /// Compiles a [`Policy`](knobgate_policy::Policy), or a [`PolicyFile`](knobgate_policy::PolicyFile) with its text. What the kernel cannot do, the program denies: it is never less strict than the policy.
+    /// Compiles a [`Policy`](knobgate_policy::Policy), or a [`PolicyFile`](knobgate_policy::PolicyFile) with its text. What the
+    /// kernel cannot do, the program denies: it is never less strict than the policy.
     ///
     /// # Errors
     ///

@@ -13,6 +13,7 @@ use crate::cgroup_ref::CgroupRef;
 #[non_exhaustive]
 pub struct Detached {
     /// The ids of the cgroups from which it was detached. Empty if all of them had been removed.
+    /// [`not_detached`](Self::not_detached) says if the program may still run on one of them.
     pub from: Vec<u64>,
     /// On how many cgroups it still is. With 0, the attachment is gone.
     pub remaining: usize,

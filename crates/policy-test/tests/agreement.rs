@@ -27,7 +27,8 @@ fn programs_do_what_policies_mean_on_every_kernel() {
         };
         let features = profile.features();
         let as_table = features.bpf_loop.then(|| {
-            let compiled = compile_inlining(&file, &features, index % 3).expect("compiles as code does");
+            let compiled =
+                compile_inlining(&file, &features, index % 3).expect("compiles as with inlined conditions");
             PolicyTest::of(&file, compiled, profile).unwrap_or_else(|error| panic!("{error}\n{text}"))
         });
         let mut tests: Vec<PolicyTest<'_>> = std::iter::once(as_code).chain(as_table).collect();

@@ -80,7 +80,7 @@ pub(super) fn prove_counter_offset(asm: &mut Assembler, register: Reg, most: i32
 /// Loads a byte that is in another register already.
 ///
 /// A copy of the register would be linked to it: what a comparison shows of one, `sync_linked_regs` (`find_equal_scalars` before
-/// 6.11) notes for the other, and the verifier would follow the rest for every value.
+/// 6.12) notes for the other, and the verifier would follow the rest for every value.
 pub(super) fn load_unlinked_byte(asm: &mut Assembler, into: Reg, base: Reg, offset: i16) {
     asm.load(Size::U8, into, base, offset);
 }

@@ -100,7 +100,7 @@ fn hash(lookup: &Option<Rc<Lookup>>) -> &Hash {
 
 /// Changes 4 bytes of the tables.
 fn change(bytes: &mut [u8], offset: u32, to: u32) {
-    bytes[offset as usize..][..4].copy_from_slice(&to.to_ne_bytes());
+    bytes[offset as usize..][..4].copy_from_slice(&to.to_le_bytes());
 }
 
 /// The target of `name` in a hash: the offset of its row. That of its only slot is 4 bytes later.
@@ -174,7 +174,7 @@ fn errors_in_what_the_last_component_decides_are_found() {
             Is("net/a0/b3"),
             InTables(|layout, bytes| {
                 let slot = hash(&names(layout).last_components).slot_of(b"b3");
-                change(bytes, slot, u32::from_ne_bytes(*b"b3x\0"));
+                change(bytes, slot, u32::from_le_bytes(*b"b3x\0"));
             }),
         ),
     ]);
@@ -340,7 +340,7 @@ fn errors_for_all_other_names_are_found() {
                 let PlacedOtherNames::Dfa(dfa) = names(layout).others else { panic!("not by a DFA") };
                 let class = u32::from(bytes[dfa.classes as usize + 1]);
                 let at = 4 * (dfa.start + class + 1) as usize;
-                let state = u32::from_ne_bytes(*bytes[at..].first_chunk().expect("an entry"));
+                let state = u32::from_le_bytes(*bytes[at..].first_chunk().expect("an entry"));
                 change(bytes, 4 * state, 0);
             }),
         ),
@@ -387,7 +387,7 @@ fn errors_for_names_that_are_too_long_are_found() {
                 let names = names(layout);
                 let hash = hash(&names.last_components);
                 let row = target_of(hash, b"b4") as usize;
-                let row = u32::from_ne_bytes(*bytes[row..].first_chunk().expect("a row"));
+                let row = u32::from_le_bytes(*bytes[row..].first_chunk().expect("a row"));
                 change(bytes, target_of(hash, b"b3"), row);
             }),
         ),

@@ -94,11 +94,11 @@ impl Tables<'_> {
     }
 
     fn u32_at(self, offset: usize) -> u32 {
-        u32::from_ne_bytes(self.bytes[offset..offset + 4].try_into().expect("four bytes"))
+        u32::from_le_bytes(self.bytes[offset..offset + 4].try_into().expect("four bytes"))
     }
 
     fn u64_at(self, offset: usize) -> u64 {
-        u64::from_ne_bytes(self.bytes[offset..offset + 8].try_into().expect("eight bytes"))
+        u64::from_le_bytes(self.bytes[offset..offset + 8].try_into().expect("eight bytes"))
     }
 }
 

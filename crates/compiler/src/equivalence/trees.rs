@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use knobgate_bpf::Features;
 use knobgate_hook::{Invocation, LoadOptions, LoadedProgram, Profile, RunOptions, Task};
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{Access, AccessKind, DecidedBy, KnobName, Policy, evaluate};
+use knobgate_policy::{Access, AccessKind, KnobName, Policy, evaluate};
 
 use super::{features_of, numbered, parsed};
 use crate::analyse::analyse;
 use crate::layout::{Inlining, Layout};
-use crate::{RULE_HITS_MAP, compile};
+use crate::{RULE_HITS_MAP, RuleHits, compile};
 
 /// `name`, and the names that differ from it by 1 in one word.
 fn near(name: &str) -> BTreeSet<String> {
@@ -35,26 +35,22 @@ fn near(name: &str) -> BTreeSet<String> {
 fn check(policy: &Policy, names: impl IntoIterator<Item = String>) {
     let profile: Profile = "7.2".parse().expect("a profile");
     let compiled = compile(policy, &Features::ALL).expect("small");
-    let program = LoadedProgram::load(&compiled.program, &profile, &LoadOptions::default()).expect("valid");
-    let counters = || {
-        let value =
-            program.map(RULE_HITS_MAP).expect("every program has it").lookup(&[0; 4]).expect("one entry");
-        value.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect::<Vec<u64>>()
+    let program = LoadedProgram::load(compiled.program(), &profile, &LoadOptions::default()).expect("valid");
+    let rule_hits = || {
+        let map = program.map(RULE_HITS_MAP).expect("every program has it");
+        RuleHits::in_value(&map.lookup(&[0; 4]).expect("one entry"))
     };
-    let mut expected = counters();
+    let mut before = rule_hits();
     for name in names {
         let knob = KnobName::from_path(name.clone()).expect("a name");
         let task = Task::default();
         let mut invocation = Invocation::write(&name, b"", b"1", &task, &profile);
         program.run(&mut invocation, &mut RunOptions::default()).expect("runs");
-        let counter = match evaluate(policy, &Access::write(knob, "1")).by {
-            DecidedBy::Rule(rule) => 2 * rule,
-            DecidedBy::EvalError { rule, .. } => 2 * rule + 1,
-            DecidedBy::Default(AccessKind::Read) => 2 * policy.rules().len(),
-            DecidedBy::Default(AccessKind::Write) => 2 * (policy.rules().len() + 1),
-        };
-        expected[counter] += 1;
-        assert_eq!(counters(), expected, "{} {policy}", name.escape_default());
+        let effect = compiled.effect(&evaluate(policy, &Access::write(knob, "1")));
+        let after = rule_hits();
+        let counted = RuleHits::incremented(&before, &after);
+        assert_eq!(counted, [effect.counter], "{} {policy}", name.escape_default());
+        before = after;
     }
 }
 

@@ -144,7 +144,7 @@ impl<'a> GroupKey<'a> {
     }
 
     /// That of a step whose condition is data.
-    fn of_interpreted(ir: &'a Ir, id: StepId) -> Self {
+    pub(super) fn of_interpreted(ir: &'a Ir, id: StepId) -> Self {
         let constants = ir.rule(ir.steps.get(id)).map_or(0, |rule| rule.action_constants.len());
         Self::new(ir, id, &NO_CONDITION, constants, None)
     }

@@ -5,7 +5,7 @@ use knobgate_bpf::Features;
 
 use super::blocks::{self, GroupKey};
 use crate::error::INSTRUCTIONS_MAX;
-use crate::ir::{Action, Graph, Ir};
+use crate::ir::{Action, Graph, Ir, Rule};
 
 /// Which conditions are inlined: those of the last rules of each chain. So short chains are inlined, and long ones start as
 /// data.
@@ -28,7 +28,7 @@ struct Limits {
     possible: usize,
     /// If it is no more than this, all conditions are inlined.
     all: usize,
-    /// Else those are whose conditions together are no more than this.
+    /// Else those are that take no more than this together, with the actions of their rules.
     part: usize,
 }
 
@@ -48,38 +48,42 @@ impl Inlining {
         Self { below: count }
     }
 
-    /// As much as a kernel with these features verifies in little time. `cost` is that of a block.
-    pub(crate) fn choose(ir: &Ir, features: &Features, cost: impl Fn(&Graph, &Action) -> Cost) -> Self {
+    /// As much as a kernel with these features verifies in little time. `cost` is that of the block of a rule.
+    pub(crate) fn choose(ir: &Ir, features: &Features, cost: impl Fn(&Rule) -> Cost) -> Self {
         if features.bpf_loop { Self::within(ir, features, cost, &LIMITS) } else { Self::ALL }
     }
 
-    fn within(ir: &Ir, features: &Features, cost: impl Fn(&Graph, &Action) -> Cost, limits: &Limits) -> Self {
+    fn within(ir: &Ir, features: &Features, cost: impl Fn(&Rule) -> Cost, limits: &Limits) -> Self {
         let mut costs: HashMap<(&Graph, &Action), Cost> = HashMap::default();
-        let mut blocks: HashSet<GroupKey<'_>> = HashSet::default();
-        let mut conditions: Vec<usize> = Vec::new();
-        let mut actions = 0;
+        let (mut inlined, mut interpreted) = (HashSet::default(), HashSet::default());
+        // If all conditions are inlined: the cost of blocks by the number of steps that follow. And if all are data: that of
+        // actions, when more rules share a block.
+        let (mut by_height, mut shared_actions): (Vec<usize>, usize) = (Vec::new(), 0);
         let fetches = blocks::fetches(ir);
-        for (id, _) in ir.reached_steps() {
+        for (id, step) in ir.reached_steps() {
+            let Some(rule) = ir.rule(step) else { continue };
+            let cost = *costs.entry((&rule.graph, &rule.action)).or_insert_with(|| cost(rule));
             let key = GroupKey::of_inlined(ir, features, id, fetches[&id]);
-            if blocks.insert(key) {
-                let GroupKey { height, graph, action, .. } = key;
-                let cost = *costs.entry((graph, action)).or_insert_with(|| cost(graph, action));
-                conditions.resize(conditions.len().max(height + 1), 0);
-                conditions[height] += cost.condition;
-                actions += cost.action;
+            if inlined.insert(key) {
+                by_height.resize(by_height.len().max(key.height + 1), 0);
+                by_height[key.height] += cost.condition + cost.action;
+            }
+            if interpreted.insert(GroupKey::of_interpreted(ir, id)) {
+                shared_actions += cost.action;
             }
         }
-        let whole = actions + conditions.iter().sum::<usize>();
-        // If the actions alone are too much, data saves too little, and is needed only if there is no other way.
-        if whole <= limits.all || (actions > limits.all && whole <= limits.possible) {
+        let whole: usize = by_height.iter().sum();
+        // If the actions are too much anyway, data is needed only if there is no other way.
+        if whole <= limits.all || (shared_actions > limits.all && whole <= limits.possible) {
             return Self::ALL;
         }
         let mut total = 0;
-        let too_much = conditions.iter().position(|cost| {
-            total += cost;
+        let too_much = by_height.iter().enumerate().position(|(height, cost)| {
+            // Blocks without a condition have this height, whether others are data or not.
+            total += if height == 0 { 0 } else { *cost };
             total > limits.part
         });
-        Self { below: too_much.unwrap_or(conditions.len()) }
+        Self { below: too_much.unwrap_or(by_height.len()) }
     }
 
     /// Whether the condition of a step is inlined that so many steps follow.
@@ -100,7 +104,8 @@ mod tests {
         let text = format!("policy p\n{}\n", rules.join("\n"));
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let ir = analyse(file.policy()).expect("few patterns");
-        Inlining::within(&ir, features, |graph, _| Cost { condition: graph.nodes().len(), action }, limits)
+        let cost = |rule: &Rule| Cost { condition: rule.graph.nodes().len(), action };
+        Inlining::within(&ir, features, cost, limits)
     }
 
     fn least_for_all(rules: &[String], features: &Features) -> usize {
@@ -143,16 +148,26 @@ mod tests {
 
     #[test]
     fn conditions_are_data_only_if_that_saves_enough() {
-        let rules: Vec<String> = (0..4)
-            .map(|i| format!("allow write vm.x{i} if uid == {i}{}", " or gid == 1".repeat(i)))
-            .collect();
-        // Blocks of four rules, two defaults and names that are too long, with 1 + 2 + 3 + 4 tests.
-        let limits = Limits { possible: 100, all: 31, part: 3 };
+        // 1 + 2 + 3 + 4 tests.
+        let rules = |action: &dyn Fn(usize) -> String| -> Vec<String> {
+            let rule =
+                |i: usize| format!("{} write vm.x{i} if uid == {i}{}", action(i), " or gid == 1".repeat(i));
+            (0..4).map(rule).collect()
+        };
+        let errnos = ["EPERM", "EACCES", "EIO", "EROFS"];
+        let (same, different) = (rules(&|_| "allow".to_owned()), rules(&|i| format!("deny({})", errnos[i])));
+        let limits = Limits { possible: 50, all: 22, part: 3 };
         let data = Inlining::of_last(1);
-        for (action, expected) in
-            [(3, Inlining::ALL), (4, data), (5, Inlining::ALL), (12, Inlining::ALL), (13, data)]
-        {
-            assert_eq!(chosen(&rules, action, &Features::ALL, &limits), expected, "{action}");
+        for (action, of_same, of_different) in [
+            (3, Inlining::ALL, Inlining::ALL),
+            (4, data, data),
+            // As data, different actions are 24 and equal ones are 6.
+            (6, data, Inlining::ALL),
+            (10, data, Inlining::ALL),
+            (11, data, data),
+        ] {
+            let chosen = |rules: &[String]| chosen(rules, action, &Features::ALL, &limits);
+            assert_eq!((chosen(&same), chosen(&different)), (of_same, of_different), "{action}");
         }
     }
 }

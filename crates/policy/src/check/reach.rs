@@ -20,13 +20,13 @@ const SHADOWING_STEPS_MAX: usize = 1 << 20;
 /// The most states of the automaton of all patterns. With more, only one warning says that the rules were not checked.
 const STATES_MAX: usize = 1 << 16;
 
-/// The most steps for building it. Checking may take a sixteenth of what compiling may.
+/// The most steps for building it: a sixteenth of what compiling may take.
 const STEPS_MAX: usize = 1 << 22;
 
 /// The most rules that match, counted once for each class of names.
 const MATCHES_MAX: usize = 1 << 22;
 
-/// How many steps the search for the rule that is too complex may take.
+/// How many steps the search for the rule that is too complex may take then.
 const SEARCH_STEPS_MAX: usize = 4 * STEPS_MAX;
 
 /// A warning for each unreachable rule; a single one if finding out would take too much work.

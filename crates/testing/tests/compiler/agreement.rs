@@ -51,7 +51,7 @@ fn targets() -> [(&'static str, Features); 3] {
     ]
 }
 
-/// Random policies, with random accesses each. With `bpf_loop`, every second policy has conditions as data: all of them, or
+/// Random policies, with random accesses each. With `bpf_loop`, every second policy has interpreted conditions: all of them, or
 /// those of the first rules of each chain.
 ///
 /// # Errors
@@ -71,12 +71,12 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
         let with_loop = Features { bpf_loop: true, ..features };
         let (encoding, compiled) = if number % 2 == 1 && targets[0].1.bpf_loop {
             let inlined = (number / 6 % 3) as usize;
-            ("data", compile_inlining(&file, &with_loop, inlined))
+            ("interpreted", compile_inlining(&file, &with_loop, inlined))
         } else {
-            ("code", compile(&file, &features))
+            ("inlined", compile(&file, &features))
         };
         comparison.try_program(&file, compiled, &features, accesses, |_, _, _| {}).map_err(|difference| {
-            format!("made for {target}, conditions as {encoding}: {difference}\n{}", file.source().text())
+            format!("made for {target}, conditions {encoding}: {difference}\n{}", file.source().text())
         })?;
     }
     println!("{policies} policies");
@@ -85,7 +85,7 @@ pub(crate) fn random_policies() -> Result<(), Failed> {
     comparison.finish()
 }
 
-/// The same with two policies that are too much for the verifier with their conditions as code.
+/// The same with two policies that are too much for the verifier with their conditions inlined.
 ///
 /// # Errors
 ///
@@ -100,8 +100,8 @@ pub(crate) fn large_policies() -> Result<(), Failed> {
         match compile(&file, &Features { bpf_loop: false, ..features }) {
             Err(CompileError::TooMuchToVerify { bpf_loop: false, .. }) => {}
             Err(error) => return Err(format!("without bpf_loop: {error}").into()),
-            Ok(code) => {
-                return Err(format!("as code it is {} steps, not too many", code.verifier_steps()).into());
+            Ok(inlined) => {
+                return Err(format!("inlined it is {} steps, not too many", inlined.verifier_steps()).into());
             }
         }
         comparison.try_program(&file, compile(&file, &features), &features, accesses, large.aim)?;

@@ -1,4 +1,4 @@
-//! Policies that are too much for the verifier with their conditions as code.
+//! Policies that are too much for the verifier with their conditions inlined.
 
 use std::fmt::Write as _;
 

@@ -25,9 +25,9 @@ const ISOLATED: &[Test] = &[
     ("what_is_stored_satisfies_the_rule", stored::stored_values),
 ];
 
-/// Conditions as data take a loop.
+/// Interpreted conditions take a loop.
 const LARGE: &[Test] =
-    &[("policies_that_are_too_much_as_code_are_decided_as_evaluate_does", agreement::large_policies)];
+    &[("policies_that_are_too_much_inlined_are_decided_as_evaluate_does", agreement::large_policies)];
 
 /// These write all knobs that a user namespace can own, or all of the machine.
 const LISTS: &[Test] = &[
@@ -48,7 +48,7 @@ const SIZES: &[Test] = &[
 
 fn no_loop(profile: &Profile) -> Option<String> {
     let lacks = !profile.features().bpf_loop;
-    lacks.then(|| "programs have no bpf_loop, which conditions as data need".to_owned())
+    lacks.then(|| "programs have no bpf_loop, which interpreted conditions need".to_owned())
 }
 
 fn main() -> ExitCode {
