@@ -38,6 +38,16 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
     let mut tables = TableContents::default();
     let rules: HashMap<RuleId, Rule> =
         tried.into_iter().map(|id| (id, lower_rule(policy, id, &mut tables))).collect();
+    let mut fetches: Vec<FetchSet> = Vec::new();
+    for (_, step) in steps.iter() {
+        let own = match step {
+            Step::Rule { rule, width, .. } => rules.get(&RuleId { rule, width }),
+            Step::Default(_) | Step::NameTooLong { .. } => None,
+        };
+        let own = own.map_or(FetchSet::default(), |rule| rule.fetch);
+        let later = step.next().map_or(FetchSet::default(), |next| fetches[next.0]);
+        fetches.push(later.union(own));
+    }
     let defaults = AccessKind::ALL.map(|kind| action::of_default(policy.defaults().of(kind).action));
     Ok(Ir {
         mode: policy.mode(),
@@ -45,6 +55,7 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
         steps,
         reached: reached.into_iter().collect(),
         rules,
+        fetches,
         defaults,
         tables,
         rule_count: policy.rules().len(),

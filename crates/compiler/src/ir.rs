@@ -46,6 +46,8 @@ pub(crate) struct Ir {
     pub(crate) reached: Vec<StepId>,
     /// The rules that these try.
     pub(crate) rules: HashMap<RuleId, Rule>,
+    /// For each step, the values that its chain looks at from there on.
+    pub(crate) fetches: Vec<FetchSet>,
     /// What happens where no rule decides: for reads, and for writes.
     pub(crate) defaults: [Action; 2],
     /// What constants refer to.
@@ -58,6 +60,11 @@ impl Ir {
     /// The steps that a plan leads to, each with a higher number than its successor.
     pub(crate) fn reached_steps(&self) -> impl Iterator<Item = (StepId, Step)> {
         self.reached.iter().map(|&id| (id, self.steps.get(id)))
+    }
+
+    /// The values that a chain looks at from this step on.
+    pub(crate) fn fetch(&self, id: StepId) -> FetchSet {
+        self.fetches[id.0]
     }
 
     /// The rule that a step tries, if it tries one.

@@ -9,7 +9,7 @@ use knobgate_policy::{AccessKind, Width};
 use super::tables::name;
 use super::{Difference, Placed, numbered, parsed};
 use crate::analyse::analyse;
-use crate::ir::{ByName, Ir, NamedStep, OtherComponents, OtherNames, Plan, RuleId, StepId};
+use crate::ir::{ByName, Ir, NamedStep, OtherComponents, OtherNames, Plan, StepId};
 use crate::layout::{Hash, Inlining, Layout, Lookup, PlacedNames, PlacedOtherNames, PlacedPlan, Target};
 
 /// An error in the matcher for writes.
@@ -410,8 +410,8 @@ fn errors_in_the_widths_are_found() {
             WIDTHS,
             Is("net/a"),
             InPlan(|ir| {
-                let rule = RuleId { rule: 0, width: Some(Width::Bits64) };
-                ir.rules.get_mut(&rule).expect("it is tried").fetch.width = Width::Bits32;
+                let wide = ir.fetches.iter_mut().filter(|fetch| fetch.width == Width::Bits64);
+                wide.for_each(|fetch| fetch.width = Width::Bits32);
             }),
         ),
     ]);

@@ -12,7 +12,7 @@ use super::inlining::Inlining;
 use super::nodes::{Nodes, PlacedGraph, end};
 use super::tables::Tables;
 use crate::error::{CompileError, LOOPS_MAX};
-use crate::ir::{Action, FetchSet, Graph, Ir, Step, StepId};
+use crate::ir::{Action, FetchSet, Graph, Ir, Rule, Step, StepId};
 use crate::rule_hits;
 
 /// Rules with more constants have code of their own.
@@ -119,10 +119,10 @@ pub(super) struct GroupKey<'a> {
     pub(super) graph: &'a Graph,
     pub(super) action: &'a Action,
     /// A step that has too many constants to share its code.
-    alone: Option<StepId>,
+    pub(super) alone: Option<StepId>,
     /// Which values are fetched, if that matters. The verifier takes the steps of a block for one: it follows each of them to
     /// the successors of all. If stack must be stored to before it is read, they must have the same fetched values.
-    fetched: Option<(bool, bool)>,
+    pub(super) fetched: Option<(bool, bool)>,
 }
 
 /// The steps that share a block.
@@ -135,46 +135,33 @@ struct Group<'a> {
 static NO_CONDITION: Graph = Graph::EMPTY;
 
 impl<'a> GroupKey<'a> {
-    /// That of a step whose condition is inlined. `fetch` are the [values](fetches) that its chain looks at.
-    pub(super) fn of_inlined(ir: &'a Ir, features: &Features, id: StepId, fetch: FetchSet) -> Self {
-        let rule = ir.rule(ir.steps.get(id));
+    /// That of a step whose condition is inlined. `rule` is the one that it tries, if it tries one.
+    pub(super) fn of_inlined(ir: &'a Ir, features: &Features, id: StepId, rule: Option<&'a Rule>) -> Self {
         let graph = rule.map_or(&NO_CONDITION, |rule| &rule.graph);
         let constants = rule.map_or(0, |rule| rule.graph_constants.len() + rule.action_constants.len());
-        Self::new(ir, id, graph, constants, (!features.uninit_stack).then_some((fetch.new, fetch.old)))
-    }
-
-    /// That of a step whose condition is data.
-    pub(super) fn of_interpreted(ir: &'a Ir, id: StepId) -> Self {
-        let constants = ir.rule(ir.steps.get(id)).map_or(0, |rule| rule.action_constants.len());
-        Self::new(ir, id, &NO_CONDITION, constants, None)
-    }
-
-    fn new(
-        ir: &'a Ir,
-        id: StepId,
-        graph: &'a Graph,
-        constants: usize,
-        fetched: Option<(bool, bool)>,
-    ) -> Self {
+        let fetch = ir.fetch(id);
         Self {
             height: if graph.nodes().is_empty() { 0 } else { ir.steps.height(id) },
             graph,
-            action: ir.action(ir.steps.get(id)),
-            alone: (constants > ROW_CONSTANTS_MAX).then_some(id),
-            fetched,
+            fetched: (!features.uninit_stack).then_some((fetch.new, fetch.old)),
+            ..Self::with_constants(ir, id, rule, constants)
         }
     }
-}
 
-/// The values that the chain from each step on looks at.
-pub(super) fn fetches(ir: &Ir) -> HashMap<StepId, FetchSet> {
-    let mut fetches: HashMap<StepId, FetchSet> = HashMap::new();
-    for (id, step) in ir.reached_steps() {
-        let own = ir.rule(step).map_or(FetchSet::default(), |rule| rule.fetch);
-        let later = step.next().map_or(FetchSet::default(), |next| fetches[&next]);
-        fetches.insert(id, later.union(own));
+    /// That of a step whose condition is data.
+    pub(super) fn of_interpreted(ir: &'a Ir, id: StepId, rule: Option<&'a Rule>) -> Self {
+        Self::with_constants(ir, id, rule, rule.map_or(0, |rule| rule.action_constants.len()))
     }
-    fetches
+
+    fn with_constants(ir: &'a Ir, id: StepId, rule: Option<&'a Rule>, constants: usize) -> Self {
+        Self {
+            height: 0,
+            graph: &NO_CONDITION,
+            action: rule.map_or_else(|| ir.action(ir.steps.get(id)), |rule| &rule.action),
+            alone: (constants > ROW_CONSTANTS_MAX).then_some(id),
+            fetched: None,
+        }
+    }
 }
 
 impl Blocks {
@@ -190,7 +177,6 @@ impl Blocks {
         tables: &mut Tables,
     ) -> Result<Self, CompileError> {
         let mut nodes = Nodes::default();
-        let fetches = fetches(ir);
         let mut tests: HashMap<StepId, usize> = HashMap::new();
         let mut numbers = HashMap::new();
         let mut groups: Vec<Group<'_>> = Vec::new();
@@ -200,11 +186,11 @@ impl Blocks {
             let mut constants = rule.map_or_else(Vec::new, |rule| constants_of(&rule.graph_constants));
             let (mut condition, mut own_tests) = (end::ENTER, 0);
             let key = if graph.nodes().is_empty() || inlining.includes(ir.steps.height(id)) {
-                GroupKey::of_inlined(ir, features, id, fetches[&id])
+                GroupKey::of_inlined(ir, features, id, rule)
             } else {
                 PlacedGraph { start: condition, tests: own_tests } = nodes.place(graph, &constants, tables);
                 constants.clear();
-                GroupKey::of_interpreted(ir, id)
+                GroupKey::of_interpreted(ir, id, rule)
             };
             let all_tests = own_tests + step.next().map_or(0, |next| tests[&next]);
             match step {
@@ -240,7 +226,7 @@ impl Blocks {
             let mut step_placed = PlacedStep {
                 block,
                 row: 0,
-                fetch: fetches[&member.id],
+                fetch: ir.fetch(member.id),
                 tests: tests[&member.id],
                 is_interpreted: member.condition != end::ENTER,
             };

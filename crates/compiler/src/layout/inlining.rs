@@ -3,7 +3,7 @@
 use foldhash::{HashMap, HashSet};
 use knobgate_bpf::Features;
 
-use super::blocks::{self, GroupKey};
+use super::blocks::GroupKey;
 use crate::error::INSTRUCTIONS_MAX;
 use crate::ir::{Action, Graph, Ir, Rule};
 
@@ -54,21 +54,26 @@ impl Inlining {
     }
 
     fn within(ir: &Ir, features: &Features, cost: impl Fn(&Rule) -> Cost, limits: &Limits) -> Self {
-        let mut costs: HashMap<(&Graph, &Action), Cost> = HashMap::default();
+        // Conditions and actions are large. Each pair of them, and each action, is hashed once for a step.
+        let mut costs: HashMap<(&Graph, &Action), (usize, Cost)> = HashMap::default();
+        let mut actions: HashMap<&Action, usize> = HashMap::default();
         let (mut inlined, mut interpreted) = (HashSet::default(), HashSet::default());
         // If all conditions are inlined: the cost of blocks by the number of steps that follow. And if all are data: that of
         // actions, when more rules share a block.
         let (mut by_height, mut shared_actions): (Vec<usize>, usize) = (Vec::new(), 0);
-        let fetches = blocks::fetches(ir);
         for (id, step) in ir.reached_steps() {
             let Some(rule) = ir.rule(step) else { continue };
-            let cost = *costs.entry((&rule.graph, &rule.action)).or_insert_with(|| cost(rule));
-            let key = GroupKey::of_inlined(ir, features, id, fetches[&id]);
-            if inlined.insert(key) {
-                by_height.resize(by_height.len().max(key.height + 1), 0);
-                by_height[key.height] += cost.condition + cost.action;
+            let next = costs.len();
+            let (pair, cost) =
+                *costs.entry((&rule.graph, &rule.action)).or_insert_with(|| (next, cost(rule)));
+            let GroupKey { height, alone, fetched, .. } = GroupKey::of_inlined(ir, features, id, Some(rule));
+            if inlined.insert((pair, height, alone, fetched)) {
+                by_height.resize(by_height.len().max(height + 1), 0);
+                by_height[height] += cost.condition + cost.action;
             }
-            if interpreted.insert(GroupKey::of_interpreted(ir, id)) {
+            let next = actions.len();
+            let action = *actions.entry(&rule.action).or_insert(next);
+            if interpreted.insert((action, GroupKey::of_interpreted(ir, id, Some(rule)).alone)) {
                 shared_actions += cost.action;
             }
         }
