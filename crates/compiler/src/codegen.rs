@@ -32,8 +32,8 @@ use knobgate_bpf::{self as bpf, Cond, Features, Size};
 use knobgate_policy::Errno;
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
-use crate::ir::{Action, Ir, Operand, Rule, RuleId, Step, Subject, Test};
-use crate::layout::{Block, BlockId, Cost, Layout, TableFacts};
+use crate::ir::{Action, Graph, Ir, Operand, Rule, RuleId, Step, Subject, Test};
+use crate::layout::{BlockId, Cost, Layout, ROW_CONSTANTS_MAX, TableFacts};
 use crate::program;
 use crate::rule_hits::Counted;
 use crate::source::PolicySource;
@@ -132,20 +132,26 @@ fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mu
         Some(words) => RuleConstants::InCode { words, counter: blocks.counter(first) },
         None => RuleConstants::InRow { at: blocks.layout.row_constants },
     };
-    emit_rule(code, commits, block, constants);
+    emit_rule(code, commits, (&block.graph, &block.action), constants, block.graph_constants);
     // Without a condition, or after the interpreter has evaluated it, the action always ends the program.
     if !block.graph.nodes().is_empty() {
         blocks.enter_next(code, block);
     }
 }
 
-/// Emits the rule of a block. Falls through if its condition does not hold.
-fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constants: RuleConstants<'_>) {
+/// Emits a rule, whose first `graph_constants` constants are those of its condition. Falls through if that does not hold.
+fn emit_rule(
+    code: &mut Code<'_>,
+    commits: &mut Commits,
+    (graph, action): (&Graph, &Action),
+    constants: RuleConstants<'_>,
+    graph_constants: usize,
+) {
     let next = code.asm.new_label();
     let mut rule = RuleCode::new(constants);
-    inline::emit(code, &mut rule, &block.graph, next);
-    let mut rule = rule.continued(constants.skip(block.graph_constants));
-    action::emit(code, &mut rule, commits, &block.action);
+    inline::emit(code, &mut rule, graph, next);
+    let mut rule = rule.continued(constants.skip(graph_constants));
+    action::emit(code, &mut rule, commits, action);
     if rule.cannot_evaluate.bind(&mut code.asm) {
         constants.count(code, Counted::EvalError);
         code.exit(Exit::Deny(Errno::EINVAL));
@@ -153,7 +159,7 @@ fn emit_rule(code: &mut Code<'_>, commits: &mut Commits, block: &Block, constant
     code.asm.bind(next);
 }
 
-/// Estimates the cost of blocks.
+/// Estimates the cost of blocks. What is estimated is emitted, and the code thrown away.
 pub(crate) struct CostModel<'a> {
     ir: &'a Ir,
     features: &'a Features,
@@ -168,20 +174,43 @@ impl<'a> CostModel<'a> {
         Self { ir, features, subprograms }
     }
 
-    /// The cost of the block of a rule. It is emitted, and the code thrown away.
+    /// The cost of the block of a rule.
     pub(crate) fn of_block(&self, rule: &Rule) -> Cost {
+        let words = vec![0; rule.graph_constants.len() + rule.action_constants.len()];
+        let own = RuleConstants::InCode { words: &words, counter: 0 };
+        let (constants, action) = (rule.graph_constants.len(), &rule.action);
+        let of_rule = |graph: &Graph, constants, graph_constants| {
+            self.steps(|code| {
+                emit_rule(code, &mut Commits::default(), (graph, action), constants, graph_constants);
+            })
+        };
+        let whole = of_rule(&rule.graph, own, constants);
+        let action = of_rule(&Graph::EMPTY, own.skip(constants), 0);
+        let shared = if words.len() > ROW_CONSTANTS_MAX {
+            whole
+        } else {
+            of_rule(&rule.graph, RuleConstants::InRow { at: 0 }, constants)
+        };
+        let next = |blocks: u32| {
+            self.steps(|code| {
+                let targets = (0..blocks).map(|block| (block, code.asm.new_label())).collect();
+                dispatch::enter_next_by_row(code, 0, false, targets);
+            })
+        };
+        Cost {
+            condition: whole.saturating_sub(action),
+            action,
+            row: shared.saturating_sub(whole),
+            next: next(1),
+            other_next: next(2) - next(1),
+        }
+    }
+
+    fn steps(&self, emit: impl FnOnce(&mut Code<'_>)) -> usize {
         let mut code = Code::new(self.features, self.ir.mode, self.ir.rule_count, self.subprograms.clone());
         let before = code.verifier_steps();
-        let (graph, action) = (&rule.graph, &rule.action);
-        let words = vec![0; rule.graph_constants.len() + rule.action_constants.len()];
-        let constants = RuleConstants::InCode { words: &words, counter: 0 };
-        let fails = code.asm.new_label();
-        let mut of_rule = RuleCode::new(constants);
-        inline::emit(&mut code, &mut of_rule, graph, fails);
-        let condition = code.verifier_steps() - before;
-        let mut of_rule = of_rule.continued(constants.skip(rule.graph_constants.len()));
-        action::emit(&mut code, &mut of_rule, &mut Commits::default(), action);
-        Cost { condition, action: code.verifier_steps() - before - condition }
+        emit(&mut code);
+        code.verifier_steps() - before
     }
 }
 

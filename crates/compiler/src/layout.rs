@@ -10,7 +10,9 @@ mod placed_plan;
 pub(crate) mod shape;
 mod tables;
 
-pub(crate) use blocks::{Block, BlockId, PlacedStep, row};
+pub(crate) use blocks::{Block, BlockId, PlacedStep, ROW_CONSTANTS_MAX, row};
+#[cfg(test)]
+pub(crate) use inlining::Estimate;
 pub(crate) use inlining::{Cost, Inlining};
 pub(crate) use nodes::{OperandSource, TestKind, end, node, operand, ordering};
 pub(crate) use perfect_hash::LAST_MULTIPLIER;

@@ -166,17 +166,41 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_a_block_is_what_it_adds_to_a_program() {
-        for action in ["set write vm.x to \"1\"", "clamp write vm.x to 1..2", "allow write vm.x"] {
-            let rule = |i: usize| format!("{action} if uid == {i} or gid == {}", i + 1);
-            let ((few, _), (many, _)) = (steps(rule, 10), steps(rule, 110));
-            let text = format!("policy p\n{}\n", rule(1));
-            let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-            let ir = analyse::analyse(file.policy()).expect("few patterns");
-            let rule = ir.rules.values().next().expect("one rule");
-            let layout::Cost { condition, action: cost } = CostModel::new(&ir, &Features::ALL).of_block(rule);
-            let (estimated, real) = (100 * (condition + cost), many - few);
-            assert!((real / 2..=real * 2).contains(&estimated), "{action}: {estimated}, in a program {real}");
+    fn the_estimate_of_inlined_conditions_grows_as_the_verifiers_work_within_a_factor_of_two() {
+        let on_both = |condition: &str, i: usize| format!("allow write vm.x, vm.y if {condition} {i}");
+        let errnos = ["EPERM", "EACCES", "EIO", "EROFS"];
+        let on_some = |i: usize| {
+            let is_on = |name: &usize| (i * 2_654_435_761) >> name & 1 == 0;
+            let names: Vec<String> = (0..16).filter(is_on).map(|name| format!("vm.x{name}")).collect();
+            format!("deny({}) write vm.x, {} if uid == {i}", errnos[i % 4], names.join(", "))
+        };
+        let chain = |action: &str, i: usize| format!("{action} if uid == {i} or gid == {}", i + 1);
+        let policies: [(&str, &dyn Fn(usize) -> String); 7] = [
+            ("two chains that share their blocks", &|i| on_both("pos ==", i)),
+            ("of numbers", &|i| on_both("new ==", i)),
+            ("blocks with many next ones", &on_some),
+            ("one chain", &|i| chain("allow write vm.x", i)),
+            ("that sets", &|i| chain("set write vm.x to \"1\"", i)),
+            ("that clamps", &|i| chain("clamp write vm.x to 1..2", i)),
+            ("of texts", &|i| format!("allow write vm.x if old == \"{i}\"")),
+        ];
+        for (what, rule) in policies {
+            for features in [Features::ALL, Features { uninit_stack: false, ..Features::ALL }] {
+                let [few, many] = [20, 220].map(|rules| {
+                    let rules: Vec<String> = (20..20 + rules).map(rule).collect();
+                    // So that the chains of the two names have different ends.
+                    let text = format!("policy p\n{}\nallow write vm.x if gid == 1\n", rules.join("\n"));
+                    let file =
+                        parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
+                    let ir = analyse::analyse(file.policy()).expect("few patterns");
+                    let model = CostModel::new(&ir, &features);
+                    let estimate = layout::Estimate::new(&ir, &features, |rule| model.of_block(rule));
+                    let compiled = compile_inlining(&file, &features, usize::MAX).expect("within the limits");
+                    [estimate.by_height.iter().sum(), compiled.verifier_steps()]
+                });
+                let (estimated, real) = (many[0] - few[0], many[1] - few[1]);
+                assert!((real / 2..=real * 2).contains(&estimated), "{what}: {estimated}, in fact {real}");
+            }
         }
     }
 

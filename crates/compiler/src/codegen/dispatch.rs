@@ -120,12 +120,18 @@ impl<'a> BlockEntrances<'a> {
 
     /// Goes to the step, one of `candidates`, whose row is in R9.
     pub(super) fn enter_by_row(&mut self, code: &mut Code<'_>, candidates: impl IntoIterator<Item = StepId>) {
-        let mut targets = BTreeMap::new();
-        for step in candidates {
-            let block = self.layout.step(step).block;
-            targets.insert(block.0 as u32, self.entrances[block.0].by_row(code));
-        }
+        let targets = self.by_row(code, candidates);
         switch_by_row(code, row::BLOCK, targets);
+    }
+
+    /// The blocks of the steps, and where those go that have the row in R9.
+    fn by_row(
+        &mut self,
+        code: &mut Code<'_>,
+        steps: impl IntoIterator<Item = StepId>,
+    ) -> BTreeMap<u32, Label> {
+        let blocks = steps.into_iter().map(|step| self.layout.step(step).block.0);
+        blocks.map(|block| (block as u32, self.entrances[block].by_row(code))).collect()
     }
 
     /// Goes to the step after the one whose block this is, if there is one; its row is in R9 if the block is shared.
@@ -136,19 +142,19 @@ impl<'a> BlockEntrances<'a> {
             [] => {}
             [only] => self.enter(code, only),
             _ => {
-                code.asm.load(Size::U32, R0, R9, row::NEXT);
-                self.load_row(code);
-                self.enter_by_row(code, next);
+                let targets = self.by_row(code, next);
+                enter_next_by_row(code, self.layout.facts.offset_mask, self.interprets(), targets);
             }
         }
     }
 
     /// Makes R9 the row whose offset is in R0.
     pub(super) fn load_row(&self, code: &mut Code<'_>) {
-        code.table_at_offset(R9, self.layout.facts.offset_mask);
-        if !self.layout.tests.is_empty() {
-            code.asm.store(Size::U32, R10, frame::ROW, R0);
-        }
+        load_row(code, self.layout.facts.offset_mask, self.interprets());
+    }
+
+    fn interprets(&self) -> bool {
+        !self.layout.tests.is_empty()
     }
 
     /// Binds the entrances of a block. Returns whether something goes there.
@@ -202,6 +208,26 @@ fn exit(block: &Block) -> Option<Exit> {
         Action::Allow => Some(Exit::Allow),
         Action::Deny(errno) => Some(Exit::Deny(*errno)),
         _ => None,
+    }
+}
+
+/// Goes from the step whose row is in R9 to the next one, which is in one of these blocks.
+pub(super) fn enter_next_by_row(
+    code: &mut Code<'_>,
+    mask: u32,
+    interprets: bool,
+    targets: BTreeMap<u32, Label>,
+) {
+    code.asm.load(Size::U32, R0, R9, row::NEXT);
+    load_row(code, mask, interprets);
+    switch_by_row(code, row::BLOCK, targets);
+}
+
+/// Makes R9 the row whose offset is in R0. An interpreter finds it on the stack.
+fn load_row(code: &mut Code<'_>, mask: u32, interprets: bool) {
+    code.table_at_offset(R9, mask);
+    if interprets {
+        code.asm.store(Size::U32, R10, frame::ROW, R0);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ir::{Action, FetchSet, Graph, Ir, Rule, Step, StepId};
 use crate::rule_hits;
 
 /// Rules with more constants have code of their own.
-const ROW_CONSTANTS_MAX: usize = 512;
+pub(crate) const ROW_CONSTANTS_MAX: usize = 512;
 
 /// Code that is emitted once.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use knobgate_bpf::Features;
 
 use super::blocks::GroupKey;
 use crate::error::INSTRUCTIONS_MAX;
-use crate::ir::{Action, Graph, Ir, Rule};
+use crate::ir::{Action, Graph, Ir, Rule, StepId};
 
 /// Which conditions are inlined: those of the last rules of each chain. So short chains are inlined, and long ones start as
 /// data.
@@ -16,10 +16,18 @@ pub(crate) struct Inlining {
 }
 
 /// About how many instructions the verifier processes in the code of one block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost {
+    /// The condition.
     pub(crate) condition: usize,
+    /// The action, with what a rule does that cannot be evaluated.
     pub(crate) action: usize,
+    /// How much more that is if several steps share the block, and so their constants and counters are in rows.
+    pub(crate) row: usize,
+    /// If it is shared and has a condition, what leads to the block of the next step.
+    pub(crate) next: usize,
+    /// What each further block takes that may be the next.
+    pub(crate) other_next: usize,
 }
 
 /// How much work the code of all blocks may be for the verifier.
@@ -54,32 +62,11 @@ impl Inlining {
     }
 
     fn within(ir: &Ir, features: &Features, cost: impl Fn(&Rule) -> Cost, limits: &Limits) -> Self {
-        // Conditions and actions are large. Each pair of them, and each action, is hashed once for a step.
-        let mut costs: HashMap<(&Graph, &Action), (usize, Cost)> = HashMap::default();
-        let mut actions: HashMap<&Action, usize> = HashMap::default();
-        let (mut inlined, mut interpreted) = (HashSet::default(), HashSet::default());
-        // If all conditions are inlined: the cost of blocks by the number of steps that follow. And if all are data: that of
-        // actions, when more rules share a block.
-        let (mut by_height, mut shared_actions): (Vec<usize>, usize) = (Vec::new(), 0);
-        for (id, step) in ir.reached_steps() {
-            let Some(rule) = ir.rule(step) else { continue };
-            let next = costs.len();
-            let (pair, cost) =
-                *costs.entry((&rule.graph, &rule.action)).or_insert_with(|| (next, cost(rule)));
-            let GroupKey { height, alone, fetched, .. } = GroupKey::of_inlined(ir, features, id, Some(rule));
-            if inlined.insert((pair, height, alone, fetched)) {
-                by_height.resize(by_height.len().max(height + 1), 0);
-                by_height[height] += cost.condition + cost.action;
-            }
-            let next = actions.len();
-            let action = *actions.entry(&rule.action).or_insert(next);
-            if interpreted.insert((action, GroupKey::of_interpreted(ir, id, Some(rule)).alone)) {
-                shared_actions += cost.action;
-            }
-        }
+        let Estimate { by_height, shared_actions } = Estimate::new(ir, features, cost);
         let whole: usize = by_height.iter().sum();
-        // If the actions are too much anyway, data is needed only if there is no other way.
-        if whole <= limits.all || (shared_actions > limits.all && whole <= limits.possible) {
+        // If the actions are most of it anyway, data saves too little.
+        let saves_little = shared_actions > limits.all && 2 * whole <= 3 * shared_actions;
+        if whole <= limits.all || (saves_little && whole <= limits.possible) {
             return Self::ALL;
         }
         let mut total = 0;
@@ -97,6 +84,74 @@ impl Inlining {
     }
 }
 
+/// What the blocks of a program cost.
+#[derive(Debug)]
+pub(crate) struct Estimate {
+    /// If all conditions are inlined: the cost of the blocks, by the number of steps that follow.
+    pub(crate) by_height: Vec<usize>,
+    /// If all are data: that of the actions, when more rules share a block.
+    shared_actions: usize,
+}
+
+impl Estimate {
+    /// `cost` is that of the block of a rule.
+    pub(crate) fn new(ir: &Ir, features: &Features, cost: impl Fn(&Rule) -> Cost) -> Self {
+        // Conditions and actions are large. Each pair of them, and each action, is hashed once for a step.
+        let mut costs: HashMap<(&Graph, &Action), (usize, Cost)> = HashMap::default();
+        let mut actions: HashMap<&Action, usize> = HashMap::default();
+        let mut interpreted = HashSet::default();
+        let mut numbers = HashMap::default();
+        let mut blocks: Vec<SharedBlock> = Vec::new();
+        let mut block_of: HashMap<StepId, usize> = HashMap::default();
+        let (mut by_height, mut shared_actions) = (Vec::new(), 0);
+        for (id, step) in ir.reached_steps() {
+            let Some(rule) = ir.rule(step) else { continue };
+            let next = costs.len();
+            let (pair, cost) =
+                *costs.entry((&rule.graph, &rule.action)).or_insert_with(|| (next, cost(rule)));
+            let GroupKey { height, alone, fetched, .. } = GroupKey::of_inlined(ir, features, id, Some(rule));
+            let number = *numbers.entry((pair, height, alone, fetched)).or_insert_with(|| {
+                blocks.push(SharedBlock::default());
+                blocks.len() - 1
+            });
+            by_height.resize(by_height.len().max(height + 1), 0);
+            let next = step.next().map(|next| block_of.get(&next).copied());
+            by_height[height] += blocks[number].add(next.filter(|_| height > 0), cost);
+            block_of.insert(id, number);
+
+            let next = actions.len();
+            let action = *actions.entry(&rule.action).or_insert(next);
+            if interpreted.insert((action, GroupKey::of_interpreted(ir, id, Some(rule)).alone)) {
+                shared_actions += cost.action;
+            }
+        }
+        Self { by_height, shared_actions }
+    }
+}
+
+/// A block, while the steps that share it are counted.
+#[derive(Debug, Default)]
+struct SharedBlock {
+    steps: usize,
+    /// The blocks of the steps that follow; `None` is a step without a rule.
+    next: HashSet<Option<usize>>,
+}
+
+impl SharedBlock {
+    /// Adds a step, which `next` follows if its condition does not hold. Returns how much the cost of the block grows.
+    fn add(&mut self, next: Option<Option<usize>>, cost: Cost) -> usize {
+        self.steps += 1;
+        let is_other = next.is_some_and(|next| self.next.insert(next)) && self.steps > 1;
+        let of_other = if is_other { cost.other_next } else { 0 };
+        of_other
+            + match self.steps {
+                1 => cost.condition + cost.action,
+                2 => cost.row + if next.is_some() { cost.next } else { 0 },
+                _ => 0,
+            }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use knobgate_policy::{CheckOptions, Source, parse};
@@ -109,7 +164,7 @@ mod tests {
         let text = format!("policy p\n{}\n", rules.join("\n"));
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
         let ir = analyse(file.policy()).expect("few patterns");
-        let cost = |rule: &Rule| Cost { condition: rule.graph.nodes().len(), action };
+        let cost = |rule: &Rule| Cost { condition: rule.graph.nodes().len(), action, ..Cost::default() };
         Inlining::within(&ir, features, cost, limits)
     }
 
