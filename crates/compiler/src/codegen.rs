@@ -14,7 +14,6 @@
 mod action;
 mod code;
 mod compare;
-mod context;
 mod dispatch;
 mod inline;
 mod interpreter;
@@ -28,6 +27,7 @@ mod verifier;
 use std::collections::BTreeMap;
 
 use knobgate_bpf::Reg::{R1, R2, R6, R10};
+use knobgate_bpf::uapi::bpf_sysctl as context;
 use knobgate_bpf::{self as bpf, Cond, Features, Size};
 use knobgate_policy::Errno;
 
@@ -164,6 +164,8 @@ pub(crate) struct CostModel<'a> {
     ir: &'a Ir,
     features: &'a Features,
     subprograms: Subprograms,
+    /// What leads from a shared block to one next block, and to one of two.
+    next: [usize; 2],
 }
 
 impl<'a> CostModel<'a> {
@@ -171,7 +173,14 @@ impl<'a> CostModel<'a> {
         let mut subprograms = Subprograms::new(features, TableFacts::without_tables(ir));
         // What this takes, it takes once in a program.
         subprograms.will_pad_constants();
-        Self { ir, features, subprograms }
+        let mut model = Self { ir, features, subprograms, next: [0; 2] };
+        model.next = [1, 2].map(|blocks: u32| {
+            model.steps(|code| {
+                let targets = (0..blocks).map(|block| (block, code.asm.new_label())).collect();
+                dispatch::enter_next_by_row(code, 0, false, targets);
+            })
+        });
+        model
     }
 
     /// The cost of the block of a rule.
@@ -191,18 +200,13 @@ impl<'a> CostModel<'a> {
         } else {
             of_rule(&rule.graph, RuleConstants::InRow { at: 0 }, constants)
         };
-        let next = |blocks: u32| {
-            self.steps(|code| {
-                let targets = (0..blocks).map(|block| (block, code.asm.new_label())).collect();
-                dispatch::enter_next_by_row(code, 0, false, targets);
-            })
-        };
+        let [next, next_of_two] = self.next;
         Cost {
             condition: whole.saturating_sub(action),
             action,
             row: shared.saturating_sub(whole),
-            next: next(1),
-            other_next: next(2) - next(1),
+            next,
+            other_next: next_of_two - next,
         }
     }
 

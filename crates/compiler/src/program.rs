@@ -1,6 +1,6 @@
 //! The parts of a compiled program other than its code.
 
-use knobgate_bpf::{MapDef, MapKind};
+use knobgate_bpf::MapDef;
 
 use crate::rule_hits::{self, RULE_HITS_MAP};
 use crate::source::PolicySource;
@@ -20,25 +20,14 @@ pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 /// The maps of a program.
 pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>) -> Vec<MapDef> {
     let rules = source.policy().rules().len();
+    let hits = MapDef::frozen_value(RULE_HITS_MAP, vec![0; rule_hits::value_size(rules)]);
+    let text = source.source().text().as_bytes().to_vec();
     let mut maps = vec![
-        one_value(RULE_HITS_MAP, vec![0; rule_hits::value_size(rules)], false),
-        one_value(POLICY_TEXT_MAP, source.source().text().as_bytes().to_vec(), true),
+        MapDef { contents: Vec::new(), frozen: false, ..hits },
+        MapDef::frozen_value(POLICY_TEXT_MAP, text),
     ];
     if !tables.is_empty() {
-        maps.push(one_value("tables", tables, true));
+        maps.push(MapDef::frozen_value("tables", tables));
     }
     maps
-}
-
-fn one_value(name: &str, value: Vec<u8>, frozen: bool) -> MapDef {
-    MapDef {
-        name: name.to_owned(),
-        kind: MapKind::Array,
-        key_size: 4,
-        value_size: value.len() as u32,
-        max_entries: 1,
-        flags: 0,
-        contents: if frozen { vec![(vec![0; 4], value)] } else { Vec::new() },
-        frozen,
-    }
 }
