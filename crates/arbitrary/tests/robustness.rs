@@ -36,6 +36,13 @@ fn points_inside(source: &Source, diagnostic: &Diagnostic) {
     }
 }
 
+#[test]
+fn a_single_quote_before_a_wide_blank_is_handled() {
+    for text in ["'\u{a0}", "'x\u{2003}\n", "' "] {
+        check(&Source::new("x", text));
+    }
+}
+
 const WORDS: &[&str] = &[
     "policy", "x", "mode", "audit", "default", "read", "write", "allow", "deny", "(", ")", "EPERM", "set",
     "clamp", "ignore", "to", "if", "log", "nolog", "test", "\"a\"", "{", "}", "[", "]", ",", "..", "1", "-1",

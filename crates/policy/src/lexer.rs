@@ -271,11 +271,11 @@ impl<'a> Lexer<'a> {
     fn single_quoted(&mut self, problem: &mut Option<Diagnostic>) -> TokenKind {
         let start = self.at;
         let line = self.rest().lines().next().unwrap_or_default();
-        let text = match line[1..].find('\'') {
-            Some(length) => &line[1..=length],
-            None => line[1..].trim_end(),
+        let (text, quotes) = match line[1..].find('\'') {
+            Some(length) => (&line[1..=length], 2),
+            None => (line[1..].trim_end(), 1),
         };
-        self.at += (text.len() + 2).min(line.len());
+        self.at += text.len() + quotes;
         let span = Span::new(start, self.at);
         *problem = Some(
             Diagnostic::error("single-quotes", span, "texts are written between double quotes")
