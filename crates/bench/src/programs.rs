@@ -63,6 +63,7 @@ pub(crate) fn counting() -> Result<LoadedProgram, Box<dyn Error>> {
         flags: 0,
         contents: Vec::new(),
         frozen: false,
+        inner: None,
     };
     allowing("counting", asm, vec![counters])
 }

@@ -56,3 +56,42 @@ impl Features {
         bpf_loop: true,
     };
 }
+
+/// What programs of a kernel can report about an access, in addition to what the hook itself tells them. Programs that report need
+/// ring buffers, arrays of maps and queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventFeatures {
+    /// `bpf_get_current_pid_tgid` can be called.
+    pub current_pid_tgid: bool,
+    /// The fields of a task through which its namespaces are found, with `bpf_get_current_task_btf`.
+    pub namespaces: Option<NamespaceOffsets>,
+}
+
+/// Offsets in bytes of the members through which the namespaces of a task are found. They differ from kernel to kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamespaceOffsets {
+    /// `task_struct.nsproxy`
+    pub nsproxy: i16,
+    /// `nsproxy.net_ns`, `uts_ns`, `ipc_ns` and `mnt_ns`
+    pub of_nsproxy: [i16; 4],
+    /// `ns.inum` in `net`, `uts_namespace`, `ipc_namespace` and `mnt_namespace`
+    pub inums: [i16; 4],
+    /// `task_struct.cred`
+    pub cred: i16,
+    /// `cred.user_ns`
+    pub user: i16,
+    /// `user_namespace.ns.inum`
+    pub user_inum: i16,
+    /// `task_struct.thread_pid`
+    pub thread_pid: i16,
+    /// `pid.level`
+    pub level: i16,
+    /// `pid.numbers`
+    pub numbers: i16,
+    /// `sizeof(struct upid)`
+    pub number_bytes: i16,
+    /// `upid.ns`
+    pub pid: i16,
+    /// `pid_namespace.ns.inum`
+    pub pid_inum: i16,
+}

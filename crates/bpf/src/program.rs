@@ -93,6 +93,8 @@ pub struct MapDef {
     pub contents: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether programs can only read it, and user space cannot change it after it was filled.
     pub frozen: bool,
+    /// For an array of maps: a map like those that may be in it. Their number of entries may differ.
+    pub inner: Option<Box<MapDef>>,
 }
 
 impl MapDef {
@@ -107,6 +109,7 @@ impl MapDef {
             flags: 0,
             contents: vec![(vec![0; 4], value)],
             frozen: true,
+            inner: None,
         }
     }
 
@@ -141,6 +144,8 @@ pub enum MapKind {
     LruPercpuHash = 10,
     /// `BPF_MAP_TYPE_LPM_TRIE`
     LpmTrie = 11,
+    /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`
+    ArrayOfMaps = 12,
     /// `BPF_MAP_TYPE_CGROUP_STORAGE`, which the kernel calls deprecated
     CgroupStorage = 19,
     /// `BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE`
@@ -155,7 +160,7 @@ pub enum MapKind {
 
 impl MapKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Hash,
         Self::Array,
         Self::ProgArray,
@@ -166,6 +171,7 @@ impl MapKind {
         Self::LruHash,
         Self::LruPercpuHash,
         Self::LpmTrie,
+        Self::ArrayOfMaps,
         Self::CgroupStorage,
         Self::PercpuCgroupStorage,
         Self::Queue,
@@ -206,6 +212,7 @@ impl MapKind {
             Self::LruHash => "lru_hash",
             Self::LruPercpuHash => "lru_percpu_hash",
             Self::LpmTrie => "lpm_trie",
+            Self::ArrayOfMaps => "array_of_maps",
             Self::CgroupStorage => "cgroup_storage",
             Self::PercpuCgroupStorage => "percpu_cgroup_storage",
             Self::Queue => "queue",

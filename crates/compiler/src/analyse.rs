@@ -14,13 +14,13 @@ use foldhash::HashMap;
 use knobgate_policy::{AccessKind, Policy};
 
 use crate::error::CompileError;
-use crate::ir::{FetchSet, Ir, Plan, Rule, RuleId, Step, StepId, Steps, TableContents};
+use crate::ir::{Action, FetchSet, Ir, Plan, Reports, Rule, RuleId, Step, StepId, Steps, TableContents};
 
-/// The IR of `policy`.
+/// The IR of `policy`, for a program that sends events or does not.
 ///
 /// # Errors
 /// The patterns of the policy make too large an automaton.
-pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
+pub(crate) fn analyse(policy: &Policy, sends_events: bool) -> Result<Ir, CompileError> {
     let names = name_classes::NameClasses::new(policy)?;
     let mut steps = Steps::default();
     let plans = AccessKind::ALL.map(|kind| plan::plan(policy, kind, &names, &mut steps));
@@ -37,7 +37,7 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
     }
     let mut tables = TableContents::default();
     let rules: HashMap<RuleId, Rule> =
-        tried.into_iter().map(|id| (id, lower_rule(policy, id, &mut tables))).collect();
+        tried.into_iter().map(|id| (id, lower_rule(policy, id, sends_events, &mut tables))).collect();
     let mut fetches: Vec<FetchSet> = Vec::new();
     for (_, step) in steps.iter() {
         let own = match step {
@@ -49,6 +49,7 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
         fetches.push(later.union(own));
     }
     let defaults = AccessKind::ALL.map(|kind| action::of_default(policy.defaults().of(kind).action));
+    let default_reports = AccessKind::ALL.map(|kind| reports(sends_events, policy.defaults().of(kind).log));
     Ok(Ir {
         mode: policy.mode(),
         plans,
@@ -57,13 +58,19 @@ pub(crate) fn analyse(policy: &Policy) -> Result<Ir, CompileError> {
         rules,
         fetches,
         defaults,
+        default_reports,
         tables,
         rule_count: policy.rules().len(),
     })
 }
 
 /// The rule as the IR has it, for knobs of a width.
-fn lower_rule(policy: &Policy, RuleId { rule, width }: RuleId, tables: &mut TableContents) -> Rule {
+fn lower_rule(
+    policy: &Policy,
+    RuleId { rule, width }: RuleId,
+    sends_events: bool,
+    tables: &mut TableContents,
+) -> Rule {
     let rule = &policy.rules()[rule];
     let mut fetch = FetchSet { width: width.unwrap_or_default(), ..FetchSet::default() };
     let (graph, graph_constants) = match rule.condition() {
@@ -71,7 +78,18 @@ fn lower_rule(policy: &Policy, RuleId { rule, width }: RuleId, tables: &mut Tabl
         None => Default::default(),
     };
     let (action, action_constants) = action::lower(rule.action(), &mut fetch);
-    Rule { graph, graph_constants, action, action_constants, fetch }
+    let reports = reports(sends_events, rule.log());
+    let reports = match action {
+        // Rules that differ only in what never happens share their code.
+        Action::Allow => Reports { other: reports.allow, ..reports },
+        Action::Deny(_) => Reports { allow: reports.other, ..reports },
+        _ => reports,
+    };
+    Rule { graph, graph_constants, action, action_constants, fetch, reports }
+}
+
+fn reports(sends_events: bool, log: Option<bool>) -> Reports {
+    if sends_events { Reports::of(log) } else { Reports::NONE }
 }
 
 #[cfg(test)]
@@ -84,7 +102,7 @@ mod tests {
     fn printed(rules: &str) -> String {
         let text = format!("policy p\n{rules}\n");
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        analyse(file.policy()).expect("few patterns").to_string()
+        analyse(file.policy(), false).expect("few patterns").to_string()
     }
 
     #[test]

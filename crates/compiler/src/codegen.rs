@@ -29,10 +29,12 @@ use std::collections::BTreeMap;
 use knobgate_bpf::Reg::{R1, R2, R6, R10};
 use knobgate_bpf::uapi::bpf_sysctl as context;
 use knobgate_bpf::{self as bpf, Cond, Features, Size};
-use knobgate_policy::Errno;
+use knobgate_events::record::flag;
+use knobgate_policy::{Errno, Mode};
 
 use crate::error::{CompileError, Degradation, INSTRUCTIONS_MAX};
-use crate::ir::{Action, Graph, Ir, Operand, Rule, RuleId, Step, Subject, Test};
+use crate::events::{self, EventOptions};
+use crate::ir::{Action, Graph, Ir, Operand, Reports, Rule, RuleId, Step, Subject, Test};
 use crate::layout::{BlockId, Cost, Layout, ROW_CONSTANTS_MAX, TableFacts};
 use crate::program;
 use crate::rule_hits::Counted;
@@ -42,7 +44,7 @@ use code::{Code, Exit};
 use dispatch::{BlockEntrances, Starts};
 use interpreter::Interpreter;
 use rule_code::{RuleCode, RuleConstants};
-use subprograms::Subprograms;
+use subprograms::{EventFacts, Subprograms};
 
 /// What was emitted.
 #[derive(Debug)]
@@ -62,8 +64,11 @@ pub(crate) fn emit(
     ir: &Ir,
     layout: &Layout<'_>,
     features: &Features,
+    events: Option<&EventOptions>,
 ) -> Result<Emitted, CompileError> {
-    let subprograms = Subprograms::new(features, layout.facts);
+    let first_map = program::first_of_events(&layout.tables);
+    let facts = events.map(|options| event_facts(source, options, features, first_map));
+    let subprograms = Subprograms::new(features, layout.facts, facts);
     let mut code = Code::new(features, ir.mode, ir.rule_count, subprograms);
     let mut starts = Starts::new(source, ir, layout);
     let mut interpreter = Interpreter::new(layout);
@@ -110,6 +115,7 @@ pub(crate) fn emit(
     // Code that many rules share belongs to no line of theirs.
     code.set_line(source.header());
     commits.emit(&mut code);
+    code.emit_reported_ends();
     let looped = interpreter.emit_tests(&mut code);
     let verifier_steps = code.verifier_steps() + looped;
     check(verifier_steps, ir.rule_count.saturating_sub(1))?;
@@ -118,6 +124,28 @@ pub(crate) fn emit(
     let lost = lost_errnos.into_iter().map(Degradation::ErrnoIsEperm);
     let degradations = lost.chain(degraded_rewrites(ir, features)).collect();
     Ok(Emitted { code: asm.finish(features.long_jump)?, degradations, verifier_steps })
+}
+
+/// What the code for events depends on.
+fn event_facts(
+    source: &PolicySource<'_>,
+    options: &EventOptions,
+    features: &Features,
+    first_map: usize,
+) -> EventFacts {
+    let policy = source.policy();
+    let audits = if policy.mode() == Mode::Audit { flag::AUDIT } else { 0 };
+    EventFacts {
+        options: *options,
+        features: *features,
+        first_map,
+        rules: policy.rules().len(),
+        last_rule: events::last_rule(policy.rules().len()),
+        last_text: events::last_text(source),
+        policy_number: events::policy_number(source.source().text()),
+        policy_name: policy.name().len(),
+        flags: audits | if options.observer { flag::OBSERVER } else { 0 },
+    }
 }
 
 fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mut Commits, id: BlockId) {
@@ -132,7 +160,7 @@ fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mu
         Some(words) => RuleConstants::InCode { words, counter: blocks.counter(first) },
         None => RuleConstants::InRow { at: blocks.layout.row_constants },
     };
-    emit_rule(code, commits, (&block.graph, &block.action), constants, block.graph_constants);
+    emit_rule(code, commits, (&block.graph, &block.action, block.reports), constants, block.graph_constants);
     // Without a condition, or after the interpreter has evaluated it, the action always ends the program.
     if !block.graph.nodes().is_empty() {
         blocks.enter_next(code, block);
@@ -143,18 +171,17 @@ fn emit_block(code: &mut Code<'_>, blocks: &mut BlockEntrances<'_>, commits: &mu
 fn emit_rule(
     code: &mut Code<'_>,
     commits: &mut Commits,
-    (graph, action): (&Graph, &Action),
+    (graph, action, reports): (&Graph, &Action, Reports),
     constants: RuleConstants<'_>,
     graph_constants: usize,
 ) {
     let next = code.asm.new_label();
-    let mut rule = RuleCode::new(constants);
+    let mut rule = RuleCode::new(constants, reports);
     inline::emit(code, &mut rule, graph, next);
     let mut rule = rule.continued(constants.skip(graph_constants));
     action::emit(code, &mut rule, commits, action);
     if rule.cannot_evaluate.bind(&mut code.asm) {
-        constants.count(code, Counted::EvalError);
-        code.exit(Exit::Deny(Errno::EINVAL));
+        code.decide(constants.counters(), Counted::EvalError, Exit::Deny(Errno::EINVAL), true);
     }
     code.asm.bind(next);
 }
@@ -169,8 +196,14 @@ pub(crate) struct CostModel<'a> {
 }
 
 impl<'a> CostModel<'a> {
-    pub(crate) fn new(ir: &'a Ir, features: &'a Features) -> Self {
-        let mut subprograms = Subprograms::new(features, TableFacts::without_tables(ir));
+    pub(crate) fn new(
+        source: &PolicySource<'_>,
+        ir: &'a Ir,
+        features: &'a Features,
+        events: Option<&EventOptions>,
+    ) -> Self {
+        let facts = events.map(|options| event_facts(source, options, features, 0));
+        let mut subprograms = Subprograms::new(features, TableFacts::without_tables(ir), facts);
         // What this takes, it takes once in a program.
         subprograms.will_pad_constants();
         let mut model = Self { ir, features, subprograms, next: [0; 2] };
@@ -187,10 +220,11 @@ impl<'a> CostModel<'a> {
     pub(crate) fn of_block(&self, rule: &Rule) -> Cost {
         let words = vec![0; rule.graph_constants.len() + rule.action_constants.len()];
         let own = RuleConstants::InCode { words: &words, counter: 0 };
-        let (constants, action) = (rule.graph_constants.len(), &rule.action);
+        let (constants, action, reports) = (rule.graph_constants.len(), &rule.action, rule.reports);
         let of_rule = |graph: &Graph, constants, graph_constants| {
             self.steps(|code| {
-                emit_rule(code, &mut Commits::default(), (graph, action), constants, graph_constants);
+                let rule = (graph, action, reports);
+                emit_rule(code, &mut Commits::default(), rule, constants, graph_constants);
             })
         };
         let whole = of_rule(&rule.graph, own, constants);

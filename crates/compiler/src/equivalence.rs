@@ -173,7 +173,7 @@ type Features = BTreeSet<&'static str>;
 /// Checks that both sides agree about all names. Returns whether the product was small enough, and adds to `features` those of
 /// the matchers.
 fn check(policy: &Policy, features: &mut Features) -> bool {
-    let ir = analyse(policy).expect("few patterns");
+    let ir = analyse(policy, false).expect("few patterns");
     let layout = Layout::new(&ir, &bpf::Features::ALL, Inlining::ALL).expect("small");
     let again = Layout::new(&ir, &bpf::Features::ALL, Inlining::ALL).expect("small");
     let bytes = again.into_table_bytes();

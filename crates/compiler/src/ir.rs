@@ -20,7 +20,7 @@ pub(crate) use graph::{
     CountRange, Established, Extent, Graph, Next, Node, NumberSet, Operand, Sorted, Subject, Test, TextTest,
 };
 pub(crate) use plan::{ByLastComponent, ByName, NamedStep, OtherComponents, OtherNames, Plan};
-pub(crate) use rule::{FetchSet, Rule};
+pub(crate) use rule::{FetchSet, Reports, Rule};
 pub(crate) use step::{Step, StepId, Steps};
 
 use foldhash::HashMap;
@@ -50,6 +50,8 @@ pub(crate) struct Ir {
     pub(crate) fetches: Vec<FetchSet>,
     /// What happens where no rule decides: for reads, and for writes.
     pub(crate) defaults: [Action; 2],
+    /// For which of these verdicts an event is sent.
+    pub(crate) default_reports: [Reports; 2],
     /// What constants refer to.
     pub(crate) tables: TableContents,
     /// How many rules the policy has.
@@ -72,6 +74,17 @@ impl Ir {
         match step {
             Step::Rule { rule, width, .. } => self.rules.get(&RuleId { rule, width }),
             Step::Default(_) | Step::NameTooLong { .. } => None,
+        }
+    }
+
+    /// For which verdicts of a step an event is sent.
+    pub(crate) fn reports(&self, step: Step) -> Reports {
+        match step {
+            Step::Default(AccessKind::Read) => self.default_reports[0],
+            Step::Default(AccessKind::Write) => self.default_reports[1],
+            Step::Rule { .. } | Step::NameTooLong { .. } => {
+                self.rule(step).map_or(Reports::NONE, |rule| rule.reports)
+            }
         }
     }
 

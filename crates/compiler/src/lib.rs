@@ -40,6 +40,7 @@ mod compiled;
 #[cfg(test)]
 mod equivalence;
 mod error;
+mod events;
 mod ir;
 mod layout;
 mod program;
@@ -54,6 +55,12 @@ use layout::{Inlining, Layout};
 
 pub use compiled::{Compiled, Effect};
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+pub use events::{
+    EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_KEYS_MAX, EVENT_LOST_MAP,
+    EVENT_OTHERS_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, EVENT_SLOTS_MAP, EVENT_STATE_MAP,
+    EVENTS_FIRST_MAP, EVENTS_LAST_MAP, EVENTS_MAP, EVENTS_RECENT, EventCounters, EventOptions, MemoryState,
+    event_reader_maps,
+};
 pub use program::POLICY_TEXT_MAP;
 pub use rule_hits::{Counted, Counter, RULE_HITS_MAP, RuleHits};
 pub use source::PolicySource;
@@ -67,18 +74,38 @@ pub fn compile<'a>(
     policy: impl Into<PolicySource<'a>>,
     features: &Features,
 ) -> Result<Compiled, CompileError> {
-    let source = policy.into();
-    let ir = analyse::analyse(source.policy())?;
-    let model = CostModel::new(&ir, features);
+    compile_source(&policy.into(), features, None)
+}
+
+/// As [`compile`], and the program sends [events](knobgate_events) as the policy asks for. The kernel needs ring buffers, arrays of
+/// maps and queues (Linux 5.10).
+///
+/// # Errors
+/// Those of [`compile`].
+pub fn compile_with_events<'a>(
+    policy: impl Into<PolicySource<'a>>,
+    features: &Features,
+    events: &EventOptions,
+) -> Result<Compiled, CompileError> {
+    compile_source(&policy.into(), features, Some(events))
+}
+
+fn compile_source(
+    source: &PolicySource<'_>,
+    features: &Features,
+    events: Option<&EventOptions>,
+) -> Result<Compiled, CompileError> {
+    let ir = analyse::analyse(source.policy(), events.is_some())?;
+    let model = CostModel::new(source, &ir, features, events);
     let inlining = Inlining::choose(&ir, features, |rule| model.of_block(rule));
-    match compile_ir(&source, &ir, features, inlining) {
+    match compile_ir(source, &ir, (features, events), inlining) {
         // The estimate is right within a factor of two, and how far jumps are is known when all code is there.
         Err(
             CompileError::TooMuchToVerify { .. }
             | CompileError::TooManyInstructions { .. }
             | CompileError::Assemble(AsmError::TooManyFarJumps { .. }),
         ) if features.bpf_loop && inlining != Inlining::NONE => {
-            compile_ir(&source, &ir, features, Inlining::NONE)
+            compile_ir(source, &ir, (features, events), Inlining::NONE)
         }
         done => done,
     }
@@ -96,26 +123,27 @@ pub fn compile_inlining<'a>(
     inlined: usize,
 ) -> Result<Compiled, CompileError> {
     let source = policy.into();
-    let ir = analyse::analyse(source.policy())?;
-    compile_ir(&source, &ir, features, Inlining::of_last(inlined))
+    let ir = analyse::analyse(source.policy(), false)?;
+    compile_ir(&source, &ir, (features, None), Inlining::of_last(inlined))
 }
 
 fn compile_ir(
     source: &PolicySource<'_>,
     ir: &Ir,
-    features: &Features,
+    (features, events): (&Features, Option<&EventOptions>),
     inlining: Inlining,
 ) -> Result<Compiled, CompileError> {
     codegen::check_operands(ir, features)?;
     let layout = Layout::new(ir, features, inlining)?;
-    let Emitted { code, degradations, verifier_steps } = codegen::emit(source, ir, &layout, features)?;
+    let Emitted { code, degradations, verifier_steps } =
+        codegen::emit(source, ir, &layout, features, events)?;
     if code.insns.len() > INSTRUCTIONS_MAX {
         return Err(CompileError::TooManyInstructions { rule: ir.rule_count.saturating_sub(1) });
     }
     let program = Program {
         name: source.policy().name().to_owned(),
         insns: code.insns,
-        maps: program::maps(source, layout.into_table_bytes()),
+        maps: program::maps(source, layout.into_table_bytes(), events.is_some()),
         relocations: code.relocations,
         functions: code.functions,
         lines: LineTable { file: source.source().name().to_owned(), entries: code.lines },
@@ -192,8 +220,8 @@ mod tests {
                     let text = format!("policy p\n{}\nallow write vm.x if gid == 1\n", rules.join("\n"));
                     let file =
                         parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-                    let ir = analyse::analyse(file.policy()).expect("few patterns");
-                    let model = CostModel::new(&ir, &features);
+                    let ir = analyse::analyse(file.policy(), false).expect("few patterns");
+                    let model = CostModel::new(&PolicySource::from(&file), &ir, &features, None);
                     let estimate = layout::Estimate::new(&ir, &features, |rule| model.of_block(rule));
                     let compiled = compile_inlining(&file, &features, usize::MAX).expect("within the limits");
                     [estimate.by_height.iter().sum(), compiled.verifier_steps()]

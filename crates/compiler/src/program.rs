@@ -2,6 +2,8 @@
 
 use knobgate_bpf::MapDef;
 
+use crate::events;
+use crate::layout::Tables;
 use crate::rule_hits::{self, RULE_HITS_MAP};
 use crate::source::PolicySource;
 
@@ -14,11 +16,16 @@ pub(crate) const RULE_HITS: usize = 0;
 /// which no instruction refers.
 pub(crate) const TABLES: usize = 2;
 
+/// The index of the first map for events, in programs that send some.
+pub(crate) fn first_of_events(tables: &Tables) -> usize {
+    if tables.is_empty() { TABLES } else { TABLES + 1 }
+}
+
 /// The name of the main function.
 pub(crate) const MAIN_FUNCTION: &str = "knobgate_policy";
 
 /// The maps of a program.
-pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>) -> Vec<MapDef> {
+pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>, sends_events: bool) -> Vec<MapDef> {
     let rules = source.policy().rules().len();
     let hits = MapDef::frozen_value(RULE_HITS_MAP, vec![0; rule_hits::value_size(rules)]);
     let text = source.source().text().as_bytes().to_vec();
@@ -28,6 +35,9 @@ pub(crate) fn maps(source: &PolicySource<'_>, tables: Vec<u8>) -> Vec<MapDef> {
     ];
     if !tables.is_empty() {
         maps.push(MapDef::frozen_value("tables", tables));
+    }
+    if sends_events {
+        maps.extend(events::maps(source));
     }
     maps
 }

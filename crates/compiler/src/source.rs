@@ -1,6 +1,6 @@
 //! A policy and its text.
 
-use knobgate_policy::{Policy, PolicyFile, Source};
+use knobgate_policy::{AccessKind, Policy, PolicyFile, Source};
 
 use crate::ir::Step;
 
@@ -76,6 +76,26 @@ impl<'a> PolicySource<'a> {
         }
     }
 
+    /// The line of a default, and its text as the policy states it. One that it does not state has no line.
+    pub(crate) fn default_text(&self, kind: AccessKind) -> (Option<usize>, &str) {
+        match &self.text {
+            Text::File(file) => match file.default_span(kind) {
+                Some(span) => (file.default_line(kind), file.source().slice(span)),
+                None => (
+                    None,
+                    match kind {
+                        AccessKind::Read => "default read allow",
+                        AccessKind::Write => "default write deny",
+                    },
+                ),
+            },
+            Text::Canonical { source, defaults } => {
+                let line = defaults + kind as usize;
+                (Some(line), source.line_text(line))
+            }
+        }
+    }
+
     /// The text and its name.
     pub(crate) fn source(&self) -> &Source {
         match &self.text {
@@ -123,7 +143,7 @@ fn canonical_line(defaults: usize, rule: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use knobgate_policy::{AccessKind, CheckOptions, parse};
+    use knobgate_policy::{CheckOptions, parse};
     use proptest::prelude::*;
 
     use super::*;

@@ -272,7 +272,17 @@ fn map(
     max_entries: u32,
 ) -> Result<Map, LoadError> {
     let (name, contents) = (name.to_owned(), Vec::new());
-    let def = MapDef { name, kind, key_size, value_size, max_entries, flags: 0, contents, frozen: false };
+    let def = MapDef {
+        name,
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+        contents,
+        frozen: false,
+        inner: None,
+    };
     create_map("descendants", &def)
 }
 

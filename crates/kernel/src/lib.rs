@@ -72,6 +72,7 @@ mod attachment;
 mod attachment_name;
 mod boot_cache;
 mod bpffs;
+mod cached_layout;
 mod capabilities;
 mod cgroup;
 mod cgroup_error;
@@ -109,6 +110,7 @@ mod signals;
 mod spawn;
 #[allow(unsafe_code)]
 mod sys;
+mod task_layout;
 mod teardown;
 #[cfg(feature = "test-util")]
 #[doc(hidden)]

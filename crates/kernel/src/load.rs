@@ -111,6 +111,7 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
         (MapKind::PerfEventArray, 0) => possible_cpus().unwrap_or(1) as u32,
         (_, max_entries) => max_entries,
     };
+    let inner = def.inner.as_ref().map(|inner| create_map(program, inner)).transpose()?;
     let spec = MapSpec {
         kind: def.kind as u32,
         key_size: def.key_size,
@@ -118,12 +119,17 @@ pub fn create_map(program: &str, def: &MapDef) -> Result<Map, LoadError> {
         max_entries,
         flags: def.flags | of_kind | if def.frozen { BPF_F_RDONLY_PROG } else { 0 },
         name: kernel_name(&def.name),
+        inner: inner.as_ref().map(Map::as_fd),
     };
     let fd = with_raised_limit(|| bpf::map_create(&spec)).map_err(|error| map_error(program, def, error))?;
     let contents = |source| LoadError::MapContents { map: def.name.clone(), source };
     let map = Map::from_fd(fd).map_err(contents)?;
     for (key, value) in &def.contents {
-        map.update(key, value).map_err(contents)?;
+        match def.kind {
+            MapKind::Queue | MapKind::Stack => map.push(value),
+            _ => map.update(key, value),
+        }
+        .map_err(contents)?;
     }
     if def.frozen {
         map.freeze().map_err(contents)?;

@@ -162,6 +162,15 @@ impl Map {
         Ok(entries)
     }
 
+    /// Puts a value into a queue or a stack.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::WrongSize`]; [`Failed`](BpfObjectError::Failed), also for other maps.
+    pub fn push(&self, value: &[u8]) -> Result<(), BpfObjectError> {
+        self.fd.push(value).map_err(|error| self.error("push a value to", error))
+    }
+
     /// The values of a queue or a stack, in pop order. This pops all of them and pushes them again, which is visible to
     /// other users of the map.
     ///
@@ -179,8 +188,7 @@ impl Map {
                 Err(error) => return Err(self.error("pop a value from", error)),
             }
         }
-        let push =
-            |value: &Vec<u8>| self.fd.push(value).map_err(|error| self.error("push a value to", error));
+        let push = |value: &Vec<u8>| self.push(value);
         if self.fd.info().kind == STACK {
             values.iter().rev().try_for_each(push)?;
         } else {

@@ -1,6 +1,6 @@
 //! The directory of attachments: each is a directory `knobgate/NAME` on a bpffs.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,9 @@ use rustix::process::geteuid;
 use crate::attachment::{Attachment, DIRECTORY};
 use crate::attachment_name::AttachmentName;
 use crate::bpffs::{Bpffs, BpffsError, failed, untrusted_pin};
+use crate::map::Map;
 use crate::pin_owner::BadOwnership;
+use crate::sys::bpf;
 
 /// Our directory on a bpffs.
 const NAME: &str = "knobgate";
@@ -159,6 +161,41 @@ impl PinDir {
         unlinkat(&self.dir, name.as_str(), AtFlags::REMOVEDIR).map_err(failed("remove", attachment.path()))
     }
 
+    /// The map that is pinned as `name`, beside the attachments; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Untrusted`], [`Io`](BpffsError::Io).
+    pub fn map(&self, name: &str) -> Result<Option<Map>, BpffsError> {
+        let path = self.path.join(name);
+        match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(failed("examine", &path)(error)),
+            Ok(stat) => {
+                if let Some(why) = BadOwnership::of_entry(&stat) {
+                    return Err(untrusted_pin(&path, why));
+                }
+            }
+        }
+        let opened = c_path(&path).and_then(|path| bpf::obj_get(&path)).map_err(failed("open", &path))?;
+        let map = Map::from_fd(opened).map_err(|_| failed("examine", &path)(Errno::INVAL))?;
+        Ok(Some(map))
+    }
+
+    /// Pins a map as `name`, beside the attachments. Returns `false` if something is pinned there already.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn pin_map(&self, name: &str, map: &Map) -> Result<bool, BpffsError> {
+        let path = self.path.join(name);
+        match c_path(&path).and_then(|path| bpf::obj_pin(map.as_fd(), &path)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(failed("pin a map at", &path)(error)),
+        }
+    }
+
     /// The names of all directories in it, including those that are not attachments.
     pub(crate) fn entries(&self) -> Result<Vec<String>, BpffsError> {
         let failed = || failed("list", &self.path);
@@ -178,6 +215,10 @@ impl AsFd for PinDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
+}
+
+fn c_path(path: &Path) -> rustix::io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
 }
 
 fn owned_by(path: PathBuf, owner: u32) -> BpffsError {

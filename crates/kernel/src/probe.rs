@@ -13,10 +13,11 @@ mod rewrite;
 
 use std::fmt;
 
-use knobgate_bpf::{Features, Insn};
+use knobgate_bpf::{EventFeatures, Features, Insn};
 use rustix::io::Errno;
 
 use crate::program::ProgramFd;
+use crate::task_layout::namespace_offsets;
 
 pub use attaching::{AttachProbes, probe_attaching};
 pub use instructions::{InstructionProbes, probe_instructions};
@@ -83,8 +84,10 @@ probes! {
     hook,
     /// Links can attach them.
     links,
-    /// They can send events through a ring buffer.
+    /// They can write to a ring buffer.
     ringbuf,
+    /// They can send events: to ring buffers in an array of maps, with a queue of free places.
+    events,
     /// They can choose the errno of a denial (`bpf_set_retval`).
     set_retval,
     /// They can read the name of the task.
@@ -93,6 +96,8 @@ probes! {
     current_uid_gid,
     /// They can read the process and thread id of the task.
     current_pid_tgid,
+    /// They can read the namespaces of the task.
+    namespaces,
     /// If they replace a written value, the kernel stores the replacement.
     set_new_value,
     /// They may pass uninitialised stack to a helper.
@@ -110,6 +115,14 @@ probes! {
 }
 
 impl Probes {
+    /// What programs can report in events; `None` if they can send none.
+    pub fn event_features(&self) -> Option<EventFeatures> {
+        self.events.is_yes().then(|| EventFeatures {
+            current_pid_tgid: self.current_pid_tgid.is_yes(),
+            namespaces: if self.namespaces.is_yes() { namespace_offsets() } else { None },
+        })
+    }
+
     /// The features that certainly work.
     pub fn features(&self) -> Features {
         Features {
@@ -146,6 +159,9 @@ pub fn probe() -> Probes {
         current_comm: loads(&programs::current_comm()),
         current_uid_gid: loads(&programs::current_uid_gid()),
         current_pid_tgid: loads(&programs::current_pid_tgid()),
+        events: programs::readers().map_or_else(outcome_of, |(_maps, insns)| loads(&insns)),
+        namespaces: namespace_offsets()
+            .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets))),
         set_new_value,
         uninit_stack: loads(&programs::uninit_stack()),
         variable_stack: loads(&programs::variable_stack()),

@@ -31,6 +31,13 @@ impl RingBuffer {
 
     /// Consumes all records.
     pub fn drain(&mut self) -> Vec<Vec<u8>> {
-        self.memory.drain()
+        let mut records = Vec::new();
+        self.for_each(|record| records.push(record.to_vec()));
+        records
+    }
+
+    /// Calls `consume` with each record, and consumes it.
+    pub fn for_each(&mut self, consume: impl FnMut(&[u8])) {
+        self.memory.for_each(consume);
     }
 }

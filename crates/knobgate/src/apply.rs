@@ -13,6 +13,7 @@ use knobgate_kernel::{
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
+use crate::events;
 
 /// What [`Attachments::apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,11 +112,18 @@ impl Attachments {
         loaded: &LoadedProgram,
         cgroups: &[CgroupRef],
     ) -> Result<(), AttachmentError> {
+        prepare(loaded, cgroups)?;
         let attachment = self.pins.begin().map_err(failed("make", name))?;
         let transaction = begin(&attachment, loaded).map_err(failed("make", name))?;
         change_all(transaction, ("make", name), &BTreeSet::new(), cgroups)?;
         attachment.publish(name).map_err(failed("make", name))
     }
+}
+
+/// Prepares the memory of a program for these cgroups.
+fn prepare(loaded: &LoadedProgram, cgroups: &[CgroupRef]) -> Result<(), AttachmentError> {
+    let paths = cgroups.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
+    Ok(events::prepare(loaded, paths)?)
 }
 
 /// Waits up to half a second for a link to release one of these cgroups, if one of them is not visible: the link
@@ -164,6 +172,7 @@ fn replace(
     attached: &BTreeSet<u64>,
     cgroups: &[CgroupRef],
 ) -> Result<Applied, AttachmentError> {
+    prepare(loaded, cgroups)?;
     let transaction = begin(attachment, loaded).map_err(failed("replace", name))?;
     let old = change_all(transaction, ("replace", name), attached, cgroups)?;
     let (on, added) = cgroups.iter().cloned().partition(|cgroup| attached.contains(&cgroup.id()));

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use knobgate_kernel::{AttachmentName, BpffsError};
+use knobgate_kernel::{AttachmentName, BpfObjectError, BpffsError, LoadError};
 
 use crate::cgroup_ref::CgroupRef;
 
@@ -14,6 +14,12 @@ pub enum AttachmentError {
     /// The directory of attachments cannot be used.
     #[error("cannot access the attachments")]
     Directory(#[from] BpffsError),
+    /// The program cannot be loaded.
+    #[error(transparent)]
+    Load(LoadError),
+    /// A map of the program cannot be used.
+    #[error("cannot use the memory of events")]
+    Memory(#[from] BpfObjectError),
     /// The lock on the directory cannot be taken.
     #[error("cannot lock {}", path.display())]
     Lock {

@@ -3,11 +3,18 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use knobgate_kernel::{Attachment, AttachmentName, Bpffs, BpffsError, MovedAway, PinDir};
+use knobgate_bpf::MapDef;
+use knobgate_compiler::event_reader_maps;
+use knobgate_kernel::{
+    Attachment, AttachmentName, Bpffs, BpffsError, LoadOptions, LoadedProgram, Map, MovedAway, PinDir,
+    create_map, load_with_maps,
+};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::attachment_error::{AttachmentError, failed};
+use crate::compiled_policy::CompiledPolicy;
+use crate::events::{EventReaders, MEMORY_MAPS};
 
 /// The attachments of this machine, in a directory on the bpffs.
 ///
@@ -54,6 +61,50 @@ impl Attachments {
     /// [`AttachmentError::Directory`].
     pub fn names(&self) -> Result<Vec<AttachmentName>, AttachmentError> {
         Ok(self.pins.names()?)
+    }
+
+    /// Loads the program of a policy for the attachment of this name, existing or not. It takes over the memory of the program that
+    /// is attached there, and shares the places of readers with all others.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Load`], [`Memory`](AttachmentError::Memory), [`Directory`](AttachmentError::Directory).
+    pub fn load(
+        &self,
+        name: &AttachmentName,
+        compiled: &CompiledPolicy,
+    ) -> Result<LoadedProgram, AttachmentError> {
+        let program = compiled.program();
+        let readers = EventReaders::create(&self.pins, &program.maps)?;
+        let memory = self.memory_maps(name);
+        let map = |def: &MapDef| -> Result<Map, AttachmentError> {
+            if let Some(map) = readers.as_ref().map(|readers| readers.map(def)).transpose()?.flatten() {
+                return Ok(map);
+            }
+            let remembered = memory.iter().find(|map| map.info().name == def.name);
+            Ok(match remembered {
+                Some(map) => map.try_clone()?,
+                None => create_map(&program.name, def)?,
+            })
+        };
+        let maps = program.maps.iter().map(map).collect::<Result<Vec<Map>, AttachmentError>>()?;
+        Ok(load_with_maps(program, maps, &LoadOptions::default())?)
+    }
+
+    /// The maps of the memory of an attachment. None if there is no such attachment, or if its program has no memory, or one that
+    /// another version of knobgate has made.
+    fn memory_maps(&self, name: &AttachmentName) -> Vec<Map> {
+        let Ok(state) = self.read(name) else { return Vec::new() };
+        state.maps.into_iter().filter(|map| MEMORY_MAPS.contains(&&*map.info().name)).collect()
+    }
+
+    /// The places for readers of events that all programs share. They are made if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachmentError::Directory`].
+    pub fn event_readers(&self) -> Result<Option<EventReaders>, AttachmentError> {
+        EventReaders::create(&self.pins, &event_reader_maps())
     }
 
     /// Opens an attachment for an operation.

@@ -78,6 +78,7 @@ mod compiled_policy;
 mod confinement;
 mod departures;
 mod detach;
+mod events;
 mod kernel_limit;
 mod object_origin;
 mod run_error;
@@ -86,6 +87,7 @@ mod survey;
 
 pub use knobgate_bpf as bpf;
 pub use knobgate_compiler as compiler;
+pub use knobgate_events as event;
 pub use knobgate_kernel as kernel;
 pub use knobgate_policy as policy;
 
@@ -98,6 +100,7 @@ pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
 pub use detach::Detached;
+pub use events::{EventMemory, EventReader, EventReaderError, EventReaders, MemoryEntry};
 pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use run_error::RunError;

@@ -60,6 +60,7 @@ fn of_data(index: usize, section: &Section<'_>) -> Map {
         flags: 0,
         contents,
         frozen,
+        inner: None,
     };
     let def = match section.relocations.first() {
         None => Ok(def),
@@ -219,6 +220,9 @@ pub(super) fn resolve_programs(elf: &Elf<'_>, maps: &mut [Map], addresses: &Func
 fn define(name: &str, [kind, key_size, value_size, max_entries, flags]: [u32; 5]) -> Result<MapDef, String> {
     let kind = MapKind::from_number(kind)
         .ok_or_else(|| format!("the map {name} is of the kind {kind} of enum bpf_map_type"))?;
+    if kind == MapKind::ArrayOfMaps {
+        return Err(format!("the map {name} is an {}, whose maps only the running kernel has", kind.name()));
+    }
     let (key_size, value_size) = match kind {
         // The kernel has one size for the elements of these, which may be left out.
         MapKind::ProgArray | MapKind::PerfEventArray => (4, 4),
@@ -241,5 +245,6 @@ fn define(name: &str, [kind, key_size, value_size, max_entries, flags]: [u32; 5]
         flags,
         contents,
         frozen: false,
+        inner: None,
     })
 }

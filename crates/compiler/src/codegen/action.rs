@@ -9,21 +9,20 @@ use knobgate_bpf::{AluOp, Cond, Label, Size, emit_length_check, emit_set_new_val
 use knobgate_policy::limits::{NUMBER_CHARS_MAX, VALUE_MAX};
 use knobgate_policy::{Errno, Value};
 
-use super::code::{Code, Exit};
+use super::code::{Code, CounterSource, Exit, Report, ReportedVerdict};
 use super::compare::{self, Branch, NextLabel};
 use super::rule_code::RuleCode;
 use super::{inline, subject, verifier};
-use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand};
+use crate::ir::{Action, Bound, Bytes, CountRange, Established, Operand, Reports};
 use crate::layout::frame::{self, Numbers, VALUE_BYTES};
 use crate::rule_hits::Counted;
 
 /// The shared ends of rules that rewrite, by where the replacement is. The row of the step is in R9.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    /// In the buffer of the current value; it may equal what the caller wrote.
-    from_old: Option<Label>,
-    /// In the buffer of the new value, which it has overwritten; it differs from what the caller wrote.
-    from_new: Option<Label>,
+    /// Whose buffer it is in, for which verdicts an event is sent, and where that end is. In the buffer of the current value, it
+    /// may equal what the caller wrote. That of the new value it has overwritten; it differs from what the caller wrote.
+    ends: Vec<((Value, Reports), Label)>,
 }
 
 /// Emits `action`, which ends the program.
@@ -32,8 +31,7 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
         Action::Allow => decide(code, rule, Exit::Allow),
         Action::Deny(errno) => decide(code, rule, Exit::Deny(*errno)),
         Action::CannotEvaluate => {
-            rule.constants.count(code, Counted::EvalError);
-            code.exit(Exit::Deny(Errno::EINVAL));
+            code.decide(rule.constants.counters(), Counted::EvalError, Exit::Deny(Errno::EINVAL), true);
         }
         Action::Set(text) => {
             subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
@@ -42,7 +40,7 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
         Action::Ignore => {
             subject::require_bytes(code, (R10, R1), Value::New, &mut rule.cannot_evaluate);
             subject::require_text(code, (R10, R1), Value::Old, &mut rule.cannot_evaluate);
-            commits.go_from(code, Value::Old);
+            commits.go_from(code, Value::Old, rule.reports);
         }
         Action::ClampOne(bounds) => clamp_one(code, rule, commits, bounds),
         Action::ClampEach(bounds) => clamp_each(code, rule, commits, bounds),
@@ -51,8 +49,8 @@ pub(super) fn emit(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut C
 
 /// Ends the program: the rule has decided.
 fn decide(code: &mut Code<'_>, rule: &RuleCode<'_>, exit: Exit) {
-    rule.constants.count(code, Counted::Decided);
-    code.exit(exit);
+    let reports = if exit == Exit::Allow { rule.reports.allow } else { rule.reports.other };
+    code.decide(rule.constants.counters(), Counted::Decided, exit, reports);
 }
 
 /// Goes to `target` if the number is inside `bound` (`when` is true) or outside (`when` is false), else falls through.
@@ -150,7 +148,7 @@ fn clamp_each(code: &mut Code<'_>, rule: &mut RuleCode<'_>, commits: &mut Commit
         verifier::prove_at_most(&mut code.asm, R7, most as i32, otherwise);
     }
     append_byte(code, 0);
-    commits.go_from(code, Value::New);
+    commits.go_from(code, Value::New, rule.reports);
 }
 
 /// Makes R1 the address of the next byte of a replacement.
@@ -187,33 +185,34 @@ fn replace_with(code: &mut Code<'_>, rule: &RuleCode<'_>, commits: &mut Commits,
         code.asm.store(Size::U64, R10, buffer + offset as i16, R1);
     }
     code.subprograms.will_pad_constants();
-    commits.go_from(code, Value::Old);
+    commits.go_from(code, Value::Old, rule.reports);
 }
 
 impl Commits {
     /// Ends a rule: what is in the buffer of `value` replaces the new value.
-    fn go_from(&mut self, code: &mut Code<'_>, value: Value) {
-        let commit = match value {
-            Value::New => &mut self.from_new,
-            Value::Old => &mut self.from_old,
-        };
-        let label = *commit.get_or_insert_with(|| code.asm.new_label());
+    fn go_from(&mut self, code: &mut Code<'_>, value: Value, reports: Reports) {
+        let key = (value, reports);
+        let known = self.ends.iter().find(|(other, _)| *other == key).map(|(_, label)| *label);
+        let label = known.unwrap_or_else(|| {
+            let label = code.asm.new_label();
+            self.ends.push((key, label));
+            label
+        });
         code.asm.jump(label);
     }
 
     /// Emits the ends that something jumps to.
-    pub(super) fn emit(self, code: &mut Code<'_>) {
-        for (value, label) in [(Value::New, self.from_new), (Value::Old, self.from_old)] {
-            if let Some(label) = label {
-                code.asm.bind(label);
-                pad_and_commit(code, value);
-            }
+    pub(super) fn emit(mut self, code: &mut Code<'_>) {
+        self.ends.sort_by_key(|&((value, reports), _)| (value == Value::Old, reports));
+        for ((value, reports), label) in self.ends {
+            code.asm.bind(label);
+            pad_and_commit(code, value, reports);
         }
     }
 }
 
 /// Pads what is in the buffer of `value` to the length of the new value, and replaces that with it.
-fn pad_and_commit(code: &mut Code<'_>, value: Value) {
+fn pad_and_commit(code: &mut Code<'_>, value: Value, reports: Reports) {
     let otherwise = code.asm.new_label();
     code.asm.load(Size::U8, R7, R10, Numbers::of(Value::New).length());
     // The length is in these bounds, but the verifier does not know it.
@@ -228,13 +227,13 @@ fn pad_and_commit(code: &mut Code<'_>, value: Value) {
     if value == Value::Old {
         let differs = code.asm.new_label();
         jump_if_buffers_differ(code, differs);
-        code.exit(Exit::Allow);
+        let allowed = Report::of(ReportedVerdict::Allow);
+        code.end(CounterSource::Row, Exit::Allow, reports.allow.then_some(allowed));
         code.asm.bind(differs);
     }
-    commit(code, value);
+    commit(code, value, reports.other);
     code.asm.bind(otherwise);
-    code.count_by_row(Counted::EvalError);
-    code.exit(Exit::Deny(Errno::EINVAL));
+    code.decide(CounterSource::Row, Counted::EvalError, Exit::Deny(Errno::EINVAL), true);
 }
 
 /// Goes to `differs` if the first R7 bytes in the buffers of the two values differ.
@@ -262,18 +261,32 @@ fn jump_if_buffers_differ(code: &mut Code<'_>, differs: Label) {
 }
 
 /// Replaces the new value with the R7 bytes in the buffer of `value`, which a NUL follows.
-fn commit(code: &mut Code<'_>, value: Value) {
+fn commit(code: &mut Code<'_>, value: Value, reports: bool) {
+    let reports = reports && code.sends_events();
+    let report = |verdict| reports.then_some(Report::of(verdict));
     if code.audits() {
-        return code.exit(Exit::Allow);
+        return code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
     }
     if !code.features.set_new_value {
-        return code.exit(Exit::Deny(Errno::EPERM));
+        let report = report(ReportedVerdict::Deny(Errno::EPERM));
+        return code.end(CounterSource::Row, Exit::Deny(Errno::EPERM), report);
     }
-    let failed = code.asm.new_label();
+    let (failed, failed_unreported) = (code.asm.new_label(), code.asm.new_label());
+    if reports {
+        // Else the verifier would follow the function for every length that the comparison of the buffers has shown.
+        verifier::launder_byte(&mut code.asm, R7);
+        emit_length_check(&mut code.asm, R7, VALUE_MAX as i32, failed_unreported);
+        code.stash();
+    }
+    let report = |verdict| reports.then_some(Report { is_stashed: true, ..Report::of(verdict) });
     emit_set_new_value(&mut code.asm, R6, frame::buffer(value), R7, failed);
-    code.exit(Exit::Allow);
+    code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
     code.asm.bind(failed);
-    code.exit(Exit::Deny(Errno::EINVAL));
+    code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), report(ReportedVerdict::Deny(Errno::EINVAL)));
+    if reports {
+        code.asm.bind(failed_unreported);
+        code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), None);
+    }
 }
 
 const _: () = assert!(NUMBER_CHARS_MAX < Bound::DECIMAL_BYTES);

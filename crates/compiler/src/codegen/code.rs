@@ -1,13 +1,14 @@
 //! Code that is being emitted.
 
-use knobgate_bpf::Reg::{R0, R1, R2, R9, R10};
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R8, R9, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Features, Label, Reg, Size, helper_ids as helper};
+use knobgate_events::record;
 use knobgate_policy::{AccessKind, Errno, Mode};
 
-use super::subprograms::Subprograms;
+use super::subprograms::{NO_PLACE, Subprograms};
 use super::verifier;
 use crate::ir::Step;
-use crate::layout::row;
+use crate::layout::{frame, row};
 use crate::program;
 use crate::rule_hits::{self, Counted};
 use crate::source::Place;
@@ -22,6 +23,62 @@ pub(super) struct Code<'a> {
     mode: Mode,
     /// The greatest offset of a counter.
     last_counter: u32,
+    /// Whether the program sends events.
+    sends_events: bool,
+    /// The ends of the program that send an event.
+    reported_ends: Vec<(ReportedEnd, Label)>,
+}
+
+/// An end of the program that sends an event. The offset of the rule's counters is on the stack, at [`frame::REPORTED`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ReportedEnd {
+    exit: Exit,
+    report: Report,
+}
+
+/// What an event says of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) verdict: ReportedVerdict,
+    /// Whether the rule could not be evaluated.
+    pub(super) eval_error: bool,
+    /// Whether the access was [described](Code::stash) already.
+    pub(super) is_stashed: bool,
+}
+
+/// A verdict as an event has it. In audit mode it is not enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReportedVerdict {
+    Allow,
+    Deny(Errno),
+    Rewrite,
+}
+
+/// Where the offset of the counters of a rule is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CounterSource {
+    /// It is this one.
+    Constant(u32),
+    /// It is in the row in R9.
+    Row,
+}
+
+impl Report {
+    /// That of a rule that was evaluated.
+    pub(super) fn of(verdict: ReportedVerdict) -> Self {
+        Self { verdict, eval_error: false, is_stashed: false }
+    }
+
+    /// The verdict (16 bits), the errno (16 bits), and flags (32 bits).
+    fn word(self) -> u64 {
+        let (verdict, errno) = match self.verdict {
+            ReportedVerdict::Allow => (record::verdict::ALLOW, 0),
+            ReportedVerdict::Deny(errno) => (record::verdict::DENY, errno.number()),
+            ReportedVerdict::Rewrite => (record::verdict::REWRITE, 0),
+        };
+        let flags = if self.eval_error { record::flag::EVAL_ERROR } else { 0 };
+        u64::from(verdict) | u64::from(errno) << 16 | u64::from(flags) << 32
+    }
 }
 
 /// The outcome of an access, with which a program ends.
@@ -48,8 +105,17 @@ impl LazyLabel {
 
 impl<'a> Code<'a> {
     pub(super) fn new(features: &'a Features, mode: Mode, rules: usize, subprograms: Subprograms) -> Self {
-        let last_counter = rule_hits::offset(Step::Default(AccessKind::Write), rules);
-        Self { asm: Assembler::new(), subprograms, features, lost_errnos: Vec::new(), mode, last_counter }
+        let sends_events = subprograms.sends_events();
+        Self {
+            asm: Assembler::new(),
+            subprograms,
+            features,
+            lost_errnos: Vec::new(),
+            mode,
+            last_counter: rule_hits::offset(Step::Default(AccessKind::Write), rules),
+            sends_events,
+            reported_ends: Vec::new(),
+        }
     }
 
     /// About how many instructions the verifier processes in the code so far, and in the functions that it calls.
@@ -62,8 +128,73 @@ impl<'a> Code<'a> {
         self.mode == Mode::Audit
     }
 
+    /// Counts a decision, and ends the program with it. Sends an event if `reports`, and if the program sends any.
+    pub(super) fn decide(&mut self, by: CounterSource, counted: Counted, exit: Exit, reports: bool) {
+        match by {
+            CounterSource::Constant(counter) => self.count(counter, counted),
+            CounterSource::Row => self.count_by_row(counted),
+        }
+        let verdict = match exit {
+            Exit::Allow => ReportedVerdict::Allow,
+            Exit::Deny(errno) => ReportedVerdict::Deny(errno),
+        };
+        let report = Report { eval_error: counted == Counted::EvalError, ..Report::of(verdict) };
+        self.end(by, exit, reports.then_some(report));
+    }
+
+    /// Ends the program, which has counted. Sends an event if there is something to report, and if the program sends any.
+    pub(super) fn end(&mut self, by: CounterSource, exit: Exit, report: Option<Report>) {
+        let Some(report) = report.filter(|_| self.sends_events) else { return self.exit(exit) };
+        self.load_counter(R1, by);
+        self.asm.store(Size::U32, R10, frame::REPORTED, R1);
+        let end = ReportedEnd { exit, report };
+        let known = self.reported_ends.iter().find(|(other, _)| *other == end).map(|(_, label)| *label);
+        let label = known.unwrap_or_else(|| {
+            let label = self.asm.new_label();
+            self.reported_ends.push((end, label));
+            label
+        });
+        self.asm.jump(label);
+    }
+
+    /// Emits the ends that send an event. They are shared, because the verifier follows the function that they call for every call.
+    pub(super) fn emit_reported_ends(&mut self) {
+        for (ReportedEnd { exit, report }, label) in std::mem::take(&mut self.reported_ends) {
+            self.asm.bind(label);
+            self.asm.mov(R1, R6);
+            self.asm.load(Size::U32, R2, R10, frame::REPORTED);
+            self.asm.load_imm64(R3, report.word());
+            if report.is_stashed {
+                self.asm.mov(R4, R8);
+            } else {
+                self.asm.mov32(R4, NO_PLACE);
+            }
+            self.subprograms.call_report(&mut self.asm);
+            self.exit(exit);
+        }
+    }
+
+    /// Keeps the written value, which is going to be replaced, for the event. The place is in R8.
+    pub(super) fn stash(&mut self) {
+        self.asm.mov(R1, R6);
+        self.subprograms.call_stash(&mut self.asm);
+        self.asm.mov(R8, R0);
+    }
+
+    /// Whether the program sends events.
+    pub(super) fn sends_events(&self) -> bool {
+        self.sends_events
+    }
+
+    fn load_counter(&mut self, into: Reg, by: CounterSource) {
+        match by {
+            CounterSource::Constant(counter) => self.asm.mov(into, counter as i32),
+            CounterSource::Row => self.asm.load(Size::U32, into, R9, row::COUNTERS),
+        }
+    }
+
     /// Ends the program. In audit mode everything passes.
-    pub(super) fn exit(&mut self, exit: Exit) {
+    fn exit(&mut self, exit: Exit) {
         match exit {
             Exit::Deny(errno) if !self.audits() => {
                 if errno != Errno::EPERM && self.features.set_retval {
@@ -80,7 +211,7 @@ impl<'a> Code<'a> {
     }
 
     /// Counts at `counter`, the offset of the counters of a step.
-    pub(super) fn count(&mut self, counter: u32, counted: Counted) {
+    fn count(&mut self, counter: u32, counted: Counted) {
         self.asm.load_map_value(R1, program::RULE_HITS, counter + counted.offset() as u32);
         self.asm.mov(R2, 1);
         self.asm.atomic_add(Size::U64, R1, 0, R2);

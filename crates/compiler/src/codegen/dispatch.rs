@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use knobgate_bpf::Reg::{R0, R1, R9, R10};
 use knobgate_bpf::{Label, Size};
 
-use super::code::{Code, Exit};
+use super::code::{Code, CounterSource, Exit};
 use super::verifier;
 use crate::ir::{Action, FetchSet, Ir, StepId};
 use crate::layout::{Block, BlockId, Layout, frame, row};
@@ -99,8 +99,10 @@ impl<'a> Starts<'a> {
     /// Ends the program with a step that does nothing else, which takes less code than to go there.
     fn end_here(&self, code: &mut Code<'_>, step: StepId, exit: Exit) {
         code.set_line(self.blocks.place(step));
-        code.count(self.blocks.counter(step), Counted::Decided);
-        code.exit(exit);
+        let reports = self.blocks.ir.reports(self.blocks.ir.steps.get(step));
+        // A block that only ends sends an event for its one verdict or does not.
+        let reports = if exit == Exit::Allow { reports.allow } else { reports.other };
+        code.decide(CounterSource::Constant(self.blocks.counter(step)), Counted::Decided, exit, reports);
         code.set_line(self.blocks.source.header());
     }
 }

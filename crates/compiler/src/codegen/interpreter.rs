@@ -14,7 +14,7 @@ use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::{AluOp, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_policy::{Errno, Value, Width};
 
-use super::code::{Code, Exit, LazyLabel};
+use super::code::{Code, CounterSource, Exit, LazyLabel};
 use super::dispatch::BlockEntrances;
 use super::{context, subject};
 use crate::ir::{FetchSet, Ir, StepId, Subject};
@@ -78,8 +78,7 @@ impl<'a> Interpreter<'a> {
         let entered = candidates.iter().flat_map(|&first| self.interpreted(blocks.ir, first));
         blocks.enter_by_row(code, entered.collect::<BTreeSet<StepId>>());
         code.asm.bind(cannot_evaluate);
-        code.count_by_row(Counted::EvalError);
-        code.exit(Exit::Deny(Errno::EINVAL));
+        code.decide(CounterSource::Row, Counted::EvalError, Exit::Deny(Errno::EINVAL), true);
     }
 
     /// The steps of the chain from `first` on at which the interpreter may end.

@@ -3,13 +3,14 @@
 use knobgate_bpf::Reg::R9;
 use knobgate_bpf::{Reg, Size};
 
-use super::code::{Code, LazyLabel};
-use crate::ir::{Bytes, Slot};
-use crate::rule_hits::Counted;
+use super::code::{Code, CounterSource, LazyLabel};
+use crate::ir::{Bytes, Reports, Slot};
 
 /// The code of one rule.
 pub(super) struct RuleCode<'a> {
     pub(super) constants: RuleConstants<'a>,
+    /// For which verdicts it sends an event.
+    pub(super) reports: Reports,
     /// Where to go if the rule cannot be evaluated.
     pub(super) cannot_evaluate: LazyLabel,
 }
@@ -54,18 +55,18 @@ impl RuleConstants<'_> {
         }
     }
 
-    /// Counts for the rule.
-    pub(super) fn count(self, code: &mut Code<'_>, counted: Counted) {
+    /// Where the offset of the rule's counters is.
+    pub(super) fn counters(self) -> CounterSource {
         match self {
-            Self::InCode { counter, .. } => code.count(counter, counted),
-            Self::InRow { .. } => code.count_by_row(counted),
+            Self::InCode { counter, .. } => CounterSource::Constant(counter),
+            Self::InRow { .. } => CounterSource::Row,
         }
     }
 }
 
 impl<'a> RuleCode<'a> {
-    pub(super) fn new(constants: RuleConstants<'a>) -> Self {
-        Self { constants, cannot_evaluate: LazyLabel::default() }
+    pub(super) fn new(constants: RuleConstants<'a>, reports: Reports) -> Self {
+        Self { constants, reports, cannot_evaluate: LazyLabel::default() }
     }
 
     /// The rest of the same rule, which has these constants.

@@ -6,15 +6,18 @@
 mod append_number;
 mod fetch;
 mod pad;
+mod report;
 mod run_dfa;
 mod search;
 mod short_number;
+mod stash;
 
 use knobgate_bpf::Reg::{R3, R4};
 use knobgate_bpf::{Assembler, Features, Label};
 use knobgate_policy::limits::{NAME_MAX, VALUE_MAX};
 use knobgate_policy::{Value, Width};
 
+use crate::events::{EventMap, EventOptions};
 use crate::layout::TableFacts;
 
 /// The functions that were called, and what that costs.
@@ -22,6 +25,7 @@ use crate::layout::TableFacts;
 pub(super) struct Subprograms {
     tables: TableFacts,
     features: Features,
+    events: Option<EventFacts>,
     labels: [Option<Label>; Subprogram::ALL.len()],
     /// The number of instructions of each.
     lengths: [usize; Subprogram::ALL.len()],
@@ -38,12 +42,22 @@ enum Subprogram {
     AppendNumber,
     Search,
     RunDfa,
+    Stash,
+    Report,
 }
 
 impl Subprogram {
     /// In the order in which they are emitted: those that call others first.
-    const ALL: [Self; 6] =
-        [Self::FetchNew, Self::FetchOld, Self::Pad, Self::AppendNumber, Self::Search, Self::RunDfa];
+    const ALL: [Self; 8] = [
+        Self::FetchNew,
+        Self::FetchOld,
+        Self::Pad,
+        Self::AppendNumber,
+        Self::Search,
+        Self::RunDfa,
+        Self::Stash,
+        Self::Report,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -53,6 +67,8 @@ impl Subprogram {
             Self::AppendNumber => "append_number",
             Self::Search => "search",
             Self::RunDfa => "run_dfa",
+            Self::Stash => "stash",
+            Self::Report => "report",
         }
     }
 
@@ -65,19 +81,51 @@ impl Subprogram {
             Self::Pad => 7,
             Self::AppendNumber => 4,
             Self::RunDfa => 1,
+            Self::Stash => 4,
+            Self::Report => 4,
         }
     }
 }
+
+/// What the code for events depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EventFacts {
+    pub(super) options: EventOptions,
+    pub(super) features: Features,
+    /// The index of the first map for events.
+    pub(super) first_map: usize,
+    /// How many rules the policy has.
+    pub(super) rules: usize,
+    /// The last index in the table of rules.
+    pub(super) last_rule: u32,
+    /// The greatest offset in the table at which a text can be.
+    pub(super) last_text: u32,
+    pub(super) policy_number: u32,
+    /// How many bytes the name of the policy has.
+    pub(super) policy_name: usize,
+    /// The flags that all records have.
+    pub(super) flags: u32,
+}
+
+impl EventFacts {
+    fn map(&self, map: EventMap) -> usize {
+        self.first_map + map as usize
+    }
+}
+
+/// No place in the memory.
+pub(super) const NO_PLACE: i32 = -1;
 
 /// How much more often the verifier follows padding if a replacement is made of constants, which it tracks byte by byte.
 const PASSES_OF_CONSTANTS: usize = 3;
 
 impl Subprograms {
     /// No function is called yet.
-    pub(super) fn new(features: &Features, tables: TableFacts) -> Self {
+    pub(super) fn new(features: &Features, tables: TableFacts, events: Option<EventFacts>) -> Self {
         let mut subprograms = Self {
             tables,
             features: *features,
+            events,
             labels: Default::default(),
             lengths: Default::default(),
             steps: 0,
@@ -90,6 +138,11 @@ impl Subprograms {
             subprograms.lengths[subprogram as usize] = asm.position();
         }
         subprograms
+    }
+
+    /// Whether there is code for events.
+    pub(super) fn sends_events(&self) -> bool {
+        self.events.is_some()
     }
 
     /// About how many instructions the verifier processes in the functions that were called.
@@ -147,6 +200,18 @@ impl Subprograms {
         self.call_whole(asm, Subprogram::Search);
     }
 
+    /// Calls the function that takes a place for an event and describes the access there: R1 the context. Returns in R0 the place,
+    /// or [`NO_PLACE`].
+    pub(super) fn call_stash(&mut self, asm: &mut Assembler) {
+        self.call_whole(asm, Subprogram::Stash);
+    }
+
+    /// Calls the function that sends an event: R1 the context, R2 the offset of the rule's counters, R3 the verdict (16 bits), the
+    /// errno (16 bits) and flags (32 bits), R4 the place that [stash](Self::call_stash) has returned, or [`NO_PLACE`].
+    pub(super) fn call_report(&mut self, asm: &mut Assembler) {
+        self.call_whole(asm, Subprogram::Report);
+    }
+
     /// Emits the functions that were called.
     pub(super) fn emit(self, asm: &mut Assembler) {
         let is_called = |one: Subprogram| self.labels[one as usize].is_some();
@@ -183,6 +248,8 @@ impl Subprograms {
             Subprogram::AppendNumber => append_number::emit(asm),
             Subprogram::Search => search::emit(asm, &self.tables),
             Subprogram::RunDfa => run_dfa::emit(asm, &self.tables),
+            Subprogram::Stash => self.events.iter().for_each(|facts| stash::emit(asm, facts)),
+            Subprogram::Report => self.events.iter().for_each(|facts| report::emit(asm, facts)),
         }
     }
 

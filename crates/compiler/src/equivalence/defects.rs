@@ -45,7 +45,7 @@ fn many() -> String {
 /// A name about which the two sides disagree if there is this defect.
 fn difference(policy: &str, defect: &Defect) -> Option<Difference> {
     let file = parsed(&format!("policy p\n{policy}\n"));
-    let mut ir = analyse(file.policy()).expect("few patterns");
+    let mut ir = analyse(file.policy(), false).expect("few patterns");
     if let InPlan(break_it) = defect {
         break_it(&mut ir);
     }

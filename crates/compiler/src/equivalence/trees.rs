@@ -67,7 +67,7 @@ fn the_code_of_a_tree_finds_its_names_and_no_others() {
         let by_name = format!("{rules}\nallow write qq.*q");
         for (decided, rules) in [("decided by the last component", rules), ("decided by the name", by_name)] {
             let file = parsed(&format!("policy p\n{rules}\n"));
-            let ir = analyse(file.policy()).expect("few patterns");
+            let ir = analyse(file.policy(), false).expect("few patterns");
             let layout = Layout::new(&ir, &Features::ALL, Inlining::ALL).expect("small");
             let features = features_of(AccessKind::Write, &ir, &layout);
             for expected in ["a tree of literals", "a tree of last components", decided] {

@@ -16,6 +16,26 @@ pub(crate) struct Rule {
     pub(crate) action_constants: Vec<Constant>,
     /// The values that it looks at.
     pub(crate) fetch: FetchSet,
+    pub(crate) reports: Reports,
+}
+
+/// For which verdicts of a rule an event is sent, if the program sends any. One that cannot be evaluated always sends one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Reports {
+    /// When it allows an access.
+    pub(crate) allow: bool,
+    /// When it denies or rewrites.
+    pub(crate) other: bool,
+}
+
+impl Reports {
+    /// For no verdict.
+    pub(crate) const NONE: Self = Self { allow: false, other: false };
+
+    /// As a rule or default says that has `log`, `nolog` or neither.
+    pub(crate) fn of(log: Option<bool>) -> Self {
+        Self { allow: log == Some(true), other: log != Some(false) }
+    }
 }
 
 /// The values that are fetched before a chain of rules starts.

@@ -12,7 +12,7 @@ use super::inlining::Inlining;
 use super::nodes::{Nodes, PlacedGraph, end};
 use super::tables::Tables;
 use crate::error::{CompileError, LOOPS_MAX};
-use crate::ir::{Action, FetchSet, Graph, Ir, Rule, Step, StepId};
+use crate::ir::{Action, FetchSet, Graph, Ir, Reports, Rule, Step, StepId};
 use crate::rule_hits;
 
 /// Rules with more constants have code of their own.
@@ -24,6 +24,7 @@ pub(crate) struct Block {
     /// The condition. Empty if the interpreter has evaluated it before.
     pub(crate) graph: Graph,
     pub(crate) action: Action,
+    pub(crate) reports: Reports,
     /// The steps that share it, in order.
     pub(crate) steps: Vec<StepId>,
     /// The constants of the graph and then of the action, if they are in the code, because the block has one step. Else they
@@ -118,6 +119,7 @@ pub(super) struct GroupKey<'a> {
     /// The condition that is inlined.
     pub(super) graph: &'a Graph,
     pub(super) action: &'a Action,
+    pub(super) reports: Reports,
     /// A step that has too many constants to share its code.
     pub(super) alone: Option<StepId>,
     /// Which values are fetched, if that matters. The verifier takes the steps of a block for one: it follows each of them to
@@ -158,6 +160,7 @@ impl<'a> GroupKey<'a> {
             height: 0,
             graph: &NO_CONDITION,
             action: rule.map_or_else(|| ir.action(ir.steps.get(id)), |rule| &rule.action),
+            reports: ir.reports(ir.steps.get(id)),
             alone: (constants > ROW_CONSTANTS_MAX).then_some(id),
             fetched: None,
         }
@@ -250,6 +253,7 @@ impl Blocks {
         let blocks = groups.into_iter().map(|mut group| Block {
             graph: group.key.graph.clone(),
             action: group.key.action.clone(),
+            reports: group.key.reports,
             steps: group.members.iter().map(|member| member.id).collect(),
             constants: if group.members.len() == 1 {
                 group.members.pop().map(|only| only.constants)

@@ -45,6 +45,8 @@ pub(crate) const TOO_LONG: i16 = IDS + 8 + 4;
 /// The offset of the only slot of a name with this last component, or 0, 4 bytes. It is in the same place as the last
 /// component, which has been looked up by then.
 pub(crate) const ONLY_SLOT: i16 = NUMBERS_OF_NEW.at + 4;
+/// The offset of the counters of the rule that ends the program with an event, 4 bytes. Nothing is laundered by then.
+pub(crate) const REPORTED: i16 = TOO_LONG;
 /// For the interpreter, the offset of the row of the step whose condition is tested, 4 bytes. Names are known by then.
 pub(crate) const ROW: i16 = TOO_LONG;
 /// For the interpreter, the offset of the node that is tested, or the [end](super::end) of the condition, 4 bytes.

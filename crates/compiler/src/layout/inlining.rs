@@ -163,7 +163,7 @@ mod tests {
     fn chosen(rules: &[String], action: usize, features: &Features, limits: &Limits) -> Inlining {
         let text = format!("policy p\n{}\n", rules.join("\n"));
         let file = parse(Source::new("p.knob", text), &CheckOptions::default()).expect("a policy");
-        let ir = analyse(file.policy()).expect("few patterns");
+        let ir = analyse(file.policy(), false).expect("few patterns");
         let cost = |rule: &Rule| Cost { condition: rule.graph.nodes().len(), action, ..Cost::default() };
         Inlining::within(&ir, features, cost, limits)
     }

@@ -68,6 +68,11 @@ impl Tables {
         (self.bytes.len().next_power_of_two() - 1) as u32
     }
 
+    /// Whether nothing was placed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The contents of the map. After the last masked offset there are `reach` bytes, so that code may access them.
     pub(crate) fn into_bytes(self, reach: usize) -> Vec<u8> {
         let mut bytes = self.bytes;

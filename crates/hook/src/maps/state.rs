@@ -80,6 +80,8 @@ impl MapState {
             MapKind::PerfEventArray => Storage::Events { sent: Vec::new(), bytes: 0 },
             MapKind::ProgArray => Storage::Programs(vec![None; count]),
             MapKind::CgroupArray => Storage::Cgroups(vec![None; count]),
+            // Its sizes never fit.
+            MapKind::ArrayOfMaps => return Err(MapError::Invalid),
             _ => return Err(MapError::Invalid),
         };
         let mut state = Self { def: Arc::new(def), cpus, storage, share };
@@ -489,6 +491,8 @@ fn sizes_fit(def: &MapDef) -> bool {
     match def.kind {
         MapKind::Ringbuf => key == 0 && value == 0 && entries.is_power_of_two() && entries % 4096 == 0,
         MapKind::Queue | MapKind::Stack => key == 0 && value > 0 && counted,
+        // Not modelled.
+        MapKind::ArrayOfMaps => false,
         MapKind::LpmTrie => (5..=260).contains(&key) && value > 0 && counted,
         MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray => {
             key == 4 && value == 4 && counted
@@ -507,7 +511,17 @@ mod tests {
 
     fn map(kind: MapKind, value_size: u32, max_entries: u32) -> MapDef {
         let (name, contents) = ("m".to_owned(), Vec::new());
-        MapDef { name, kind, key_size: 4, value_size, max_entries, flags: 0, contents, frozen: false }
+        MapDef {
+            name,
+            kind,
+            key_size: 4,
+            value_size,
+            max_entries,
+            flags: 0,
+            contents,
+            frozen: false,
+            inner: None,
+        }
     }
 
     #[test]

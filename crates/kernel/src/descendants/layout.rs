@@ -1,53 +1,11 @@
 //! Offsets of the kernel structures that the programs read.
 
-use std::fmt::Write as _;
+use crate::cached_layout::cached_layout;
 
-use knobgate_bpf::{LayoutError, StructLayouts};
+cached_layout! {
+    /// Offsets and sizes in bytes. Each is named after what it leads to.
+    pub(super) struct Layout in "layout", format 1;
 
-use crate::{boot_cache, machine};
-
-/// Increment this with every change to the fields.
-const FORMAT: u32 = 1;
-const FILE: &str = "layout";
-
-/// Defines [`Layout`], which treats all fields alike.
-macro_rules! layout {
-    ($($(#[$doc:meta])* $field:ident = $find:ident $what:literal,)*) => {
-        /// Offsets and sizes in bytes. Each is named after what it leads to.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) struct Layout {
-            $($(#[$doc])* pub(super) $field: u32,)*
-        }
-
-        impl Layout {
-            /// From the BTF of a kernel.
-            pub(super) fn of(btf: &[u8]) -> Result<Self, LayoutError> {
-                let layouts = StructLayouts::read(btf)?;
-                Ok(Self { $($field: layouts.$find($what)?,)* })
-            }
-
-            fn render(&self, boot_id: &str) -> String {
-                let mut text = head(boot_id);
-                $(let _ = writeln!(text, "{} {}", $what, self.$field);)*
-                text
-            }
-
-            /// Has a different number in each field.
-            #[cfg(test)]
-            fn example() -> Self {
-                let mut numbers = 1..;
-                Self { $($field: numbers.next().unwrap_or_else(|| panic!("no number for {}", $what)),)* }
-            }
-
-            fn parse(boot_id: &str, text: &str) -> Option<Self> {
-                let mut lines = text.strip_prefix(&*head(boot_id))?.lines();
-                Some(Self { $($field: lines.next()?.strip_prefix(concat!($what, " "))?.parse().ok()?,)* })
-            }
-        }
-    };
-}
-
-layout! {
     process = offset "task_struct.tgid",
     leader = offset "task_struct.group_leader",
     name = offset "task_struct.comm",
@@ -73,36 +31,4 @@ layout! {
     namespace = offset "upid.ns",
     number_size = size "upid",
     namespace_id = offset "pid_namespace.ns.inum",
-}
-
-impl Layout {
-    /// What was found since boot. The BTF is long, and is read one page at a time.
-    pub(super) fn cached() -> Option<Self> {
-        Self::parse(&machine::boot_id().ok()?, &boot_cache::read(FILE)?)
-    }
-
-    pub(super) fn store(&self) {
-        if let Ok(boot_id) = machine::boot_id() {
-            boot_cache::write(FILE, &self.render(&boot_id));
-        }
-    }
-}
-
-fn head(boot_id: &str) -> String {
-    format!("format {FORMAT}\nboot {boot_id}\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_layout_is_cached_until_the_next_boot() {
-        let layout = Layout::example();
-        let text = layout.render("a");
-        assert_eq!(Layout::parse("a", &text), Some(layout));
-        assert_eq!(Layout::parse("b", &text), None);
-        assert_eq!(Layout::parse("a", &text.replacen("format 1", "format 0", 1)), None);
-        assert_eq!(Layout::parse("a", &text[..text.len() / 2]), None);
-    }
 }

@@ -9,7 +9,7 @@ use crate::capabilities::{Capabilities, Capability};
 use crate::{boot_cache, machine};
 
 /// Increment this with every change to the probes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const FILE: &str = "probes";
 
 /// The key of cached outcomes.

@@ -1,12 +1,12 @@
 //! The programs of the probes. Each needs one feature.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use knobgate_bpf::uapi::bpf_sysctl::{FILE_POS, WRITE};
 use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_PROG_TYPE_CGROUP_SYSCTL};
 use knobgate_bpf::{
-    AluOp, AsmError, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg, Size, Width,
-    emit_length_check, emit_set_new_value, encode, helper_ids,
+    AluOp, AsmError, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, NamespaceOffsets, Program,
+    Reg, Size, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
 };
 
 use super::ProbeOutcome;
@@ -105,6 +105,7 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
         max_entries: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
         flags: 0,
         name: kernel_name("knobgate_probe"),
+        inner: None,
     };
     let map = with_raised_limit(|| bpf::map_create(&spec))?;
     let [first, second] = Insn::load_imm64(Reg::R1, Imm64::Map { fd: map.as_raw_fd() });
@@ -120,6 +121,71 @@ pub(super) fn ring_buffer() -> rustix::io::Result<(OwnedFd, Vec<Insn>)> {
         Insn::call_helper(helper_ids::RINGBUF_DISCARD),
     ]);
     Ok((map, insns))
+}
+
+/// Outputs a record to a ring buffer in an array of them, and pops from a queue. The maps must be open until the program is
+/// loaded.
+pub(super) fn readers() -> rustix::io::Result<(Vec<OwnedFd>, Vec<Insn>)> {
+    const ARRAY_OF_MAPS: u32 = 12;
+    const QUEUE: u32 = 22;
+    let (ring, _) = ring_buffer()?;
+    let create = |kind, key_size, inner| {
+        let spec = MapSpec {
+            kind,
+            key_size,
+            value_size: 4,
+            max_entries: 1,
+            flags: 0,
+            name: kernel_name("knobgate_probe"),
+            inner,
+        };
+        with_raised_limit(|| bpf::map_create(&spec))
+    };
+    let rings = create(ARRAY_OF_MAPS, 4, Some(ring.as_fd()))?;
+    let queue = create(QUEUE, 0, None)?;
+    let load = |map: &OwnedFd| Insn::load_imm64(Reg::R1, Imm64::Map { fd: map.as_raw_fd() });
+    let stack = [Insn::mov(Width::W64, Reg::R2, Reg::R10), Insn::alu(Width::W64, AluOp::Add, Reg::R2, -8)];
+    let insns = [Insn::store(Size::U64, Reg::R10, -8, 0)]
+        .into_iter()
+        .chain(load(&queue))
+        .chain(stack)
+        .chain([Insn::call_helper(helper_ids::MAP_POP_ELEM)])
+        .chain([Insn::call_helper(helper_ids::KTIME_GET_BOOT_NS)])
+        .chain(load(&rings))
+        .chain(stack)
+        .chain([
+            Insn::call_helper(helper_ids::MAP_LOOKUP_ELEM),
+            Insn::jump_if(Width::W64, Cond::Eq, Reg::R0, 0, 6),
+            Insn::mov(Width::W64, Reg::R1, Reg::R0),
+        ])
+        .chain(stack)
+        .chain([
+            Insn::mov(Width::W64, Reg::R3, 8),
+            Insn::mov(Width::W64, Reg::R4, 0),
+            Insn::call_helper(helper_ids::RINGBUF_OUTPUT),
+        ]);
+    let insns = returning_one(insns);
+    Ok((vec![rings, queue], insns))
+}
+
+/// Reads the number of the pid namespace of the task, in both ways in which a program finds namespaces.
+pub(super) fn namespaces(offsets: &NamespaceOffsets) -> Vec<Insn> {
+    returning_one([
+        Insn::call_helper(helper_ids::GET_CURRENT_TASK_BTF),
+        Insn::mov(Width::W64, Reg::R6, Reg::R0),
+        Insn::load(Size::U64, Reg::R2, Reg::R6, offsets.nsproxy),
+        Insn::load(Size::U64, Reg::R1, Reg::R2, offsets.of_nsproxy[0]),
+        Insn::load(Size::U32, Reg::R1, Reg::R1, offsets.inums[0]),
+        Insn::load(Size::U64, Reg::R2, Reg::R6, offsets.cred),
+        Insn::load(Size::U64, Reg::R1, Reg::R2, offsets.user),
+        Insn::load(Size::U32, Reg::R1, Reg::R1, offsets.user_inum),
+        Insn::mov(Width::W64, Reg::R1, Reg::R10),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R1, -8),
+        Insn::mov(Width::W64, Reg::R2, 8),
+        Insn::mov(Width::W64, Reg::R3, Reg::R6),
+        Insn::alu(Width::W64, AluOp::Add, Reg::R3, i32::from(offsets.thread_pid)),
+        Insn::call_helper(helper_ids::PROBE_READ_KERNEL),
+    ])
 }
 
 /// Replaces a written value with [`REPLACEMENT`], with the same instructions as compiled policies: the verifier does

@@ -101,13 +101,15 @@ fn length(bytes: usize) -> Result<u32> {
 }
 
 /// The attributes of a new map.
-pub(crate) struct MapSpec {
+pub(crate) struct MapSpec<'a> {
     pub(crate) kind: u32,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
     pub(crate) name: [u8; BPF_OBJ_NAME_LEN],
+    /// A map like those that may be in an array of maps.
+    pub(crate) inner: Option<BorrowedFd<'a>>,
 }
 
 /// The attributes of a new program.
@@ -138,7 +140,7 @@ pub(crate) struct DebugSpec<'a> {
     pub(crate) line_info: &'a [u8],
 }
 
-pub(crate) fn map_create(spec: &MapSpec) -> Result<OwnedFd> {
+pub(crate) fn map_create(spec: &MapSpec<'_>) -> Result<OwnedFd> {
     let mut attr = MapCreateAttr {
         kind: spec.kind,
         key_size: spec.key_size,
@@ -146,6 +148,7 @@ pub(crate) fn map_create(spec: &MapSpec) -> Result<OwnedFd> {
         max_entries: spec.max_entries,
         flags: spec.flags,
         name: spec.name,
+        inner_map_fd: spec.inner.map_or(0, raw),
         ..MapCreateAttr::default()
     };
     // SAFETY: the attr holds no address.
@@ -183,10 +186,10 @@ impl MapFd {
     }
 
     /// Fails with `EINVAL` if the sizes are not those of this map, and with `EOPNOTSUPP` if values in user space do not
-    /// have the declared size. They do in hashes, arrays, the per-CPU and LRU variants, LPM tries, and program arrays
-    /// (4-byte descriptors).
+    /// have the declared size. They do in hashes, arrays, the per-CPU and LRU variants, LPM tries, and arrays of programs
+    /// and of maps (4 bytes: descriptors to store, ids to look up).
     fn check(&self, key: &[u8], value: usize) -> Result<()> {
-        const ELEMENTS_AS_DECLARED: [u32; 8] = [1, 2, 3, 5, 6, 9, 10, 11];
+        const ELEMENTS_AS_DECLARED: [u32; 9] = [1, 2, 3, 5, 6, 9, 10, 11, 12];
         if !ELEMENTS_AS_DECLARED.contains(&self.info.kind) {
             return Err(Errno::OPNOTSUPP);
         }

@@ -48,8 +48,7 @@ impl RingMemory {
     }
 
     /// Consumes all records, up to one that is still being written.
-    pub(crate) fn drain(&mut self) -> Vec<Vec<u8>> {
-        let mut records = Vec::new();
+    pub(crate) fn for_each(&mut self, mut consume: impl FnMut(&[u8])) {
         // SAFETY: both pages are mapped and aligned, and begin with the position.
         let (consumer, producer) =
             unsafe { (AtomicU64::from_ptr(self.consumer.cast()), &*self.producer.cast::<AtomicU64>()) };
@@ -71,12 +70,11 @@ impl RingMemory {
                         length as usize,
                     )
                 };
-                records.push(record.to_vec());
+                consume(record);
             }
             position += (BPF_RINGBUF_HDR_SZ + length).next_multiple_of(8);
             consumer.store(position, Ordering::Release);
         }
-        records
     }
 }
 

@@ -71,8 +71,8 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
                 if map.name.is_empty() { "a map needs a name" } else { "there are two maps of this name" };
             findings.add(&path.key("name"), message);
         }
-        let Some(kind) = MapKind::ALL.into_iter().find(|kind| kind.name() == map.kind) else {
-            let known: Vec<_> = MapKind::ALL.iter().map(|kind| kind.name()).collect();
+        let Some(kind) = kinds().find(|kind| kind.name() == map.kind) else {
+            let known: Vec<_> = kinds().map(MapKind::name).collect();
             let message = format!("no kind of map is called `{}`; there are {}", map.kind, known.join(", "));
             findings.add(&path.key("type"), message);
             continue;
@@ -87,6 +87,7 @@ pub(super) fn maps(document: &Document, findings: &mut Findings) -> Vec<MapDef> 
             flags: 0,
             contents: map.entries.iter().map(|(Hex(key), Hex(value))| (key.clone(), value.clone())).collect(),
             frozen: map.frozen,
+            inner: None,
         });
     }
     maps
@@ -105,6 +106,11 @@ pub(super) fn check_memory(maps: &[MapDef], findings: &mut Findings) {
     }
 }
 
+/// The kinds that the maps of a scenario can have.
+fn kinds() -> impl Iterator<Item = MapKind> {
+    MapKind::ALL.into_iter().filter(|&kind| kind != MapKind::ArrayOfMaps)
+}
+
 /// Whether the contents of a map of this kind can be shown: no cgroups, programs or events.
 pub(super) fn can_list(kind: MapKind) -> bool {
     !matches!(
@@ -112,6 +118,7 @@ pub(super) fn can_list(kind: MapKind) -> bool {
         MapKind::ProgArray
             | MapKind::PerfEventArray
             | MapKind::CgroupArray
+            | MapKind::ArrayOfMaps
             | MapKind::CgroupStorage
             | MapKind::PercpuCgroupStorage
     )

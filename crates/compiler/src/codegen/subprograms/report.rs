@@ -1,0 +1,446 @@
+//! Sends the event of a decision: finds out whether it may be sent, describes the access in a place of the memory, and gives that
+//! to the readers.
+
+use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
+use knobgate_bpf::uapi::{BPF_ANY, BPF_NOEXIST, TASK_COMM_LEN};
+use knobgate_bpf::{AluOp, Assembler, Cond, Label, NamespaceOffsets, Reg, Size, helper_ids as helper};
+use knobgate_events::record::{self, flag, offset};
+use knobgate_policy::limits::NAME_MAX;
+
+use super::{EventFacts, NO_PLACE, stash};
+use crate::codegen::{context, verifier};
+use crate::events::{EVENT_READERS_MAX, EventMap, counters, rules, state};
+
+/// The key of the rule and the cgroup.
+const KEY: i16 = -16;
+/// How many events were sent and suppressed.
+const SENT: i16 = -24;
+const SUPPRESSED: i16 = -32;
+// At offsets that are no multiples of 8 the verifier does not track what is stored (see `verifier`).
+/// The verdict and the errno.
+const VERDICT: i16 = -36;
+/// The flags of the record, of which the caller gives some.
+const FLAGS: i16 = -44;
+/// The place in the memory.
+const SLOT: i16 = -52;
+/// The number of a reader.
+const READER: i16 = -40;
+/// Scratch space for a number, and later the end of the texts.
+const SCRATCH: i16 = -64;
+const END: i16 = SCRATCH;
+
+const NANOSECONDS: i32 = 1_000_000_000;
+
+/// Emits the function: R1 the context, R2 the offset of the rule's counters, R3 the verdict (16 bits), the errno (16 bits) and
+/// flags (32 bits), R4 the place that [stash](super::stash) has taken, or [`NO_PLACE`].
+pub(super) fn emit(asm: &mut Assembler, facts: &EventFacts) {
+    let (suppressed, out) = (asm.new_label(), asm.new_label());
+    let mut emitter = Emitter { asm, facts, suppressed, out };
+    emitter.key();
+    emitter.counters();
+    emitter.limit();
+    emitter.place();
+    emitter.task();
+    emitter.texts();
+    emitter.keep();
+    for reader in 0..EVENT_READERS_MAX {
+        emitter.give(reader);
+    }
+    emitter.free_place();
+    let Emitter { asm, .. } = emitter;
+    asm.bind(out);
+    asm.mov(R0, 0);
+    asm.exit();
+}
+
+/// R6 is the context. R7 is the entry of the rule in the table. R8 is the time until there is a record, and then the record.
+struct Emitter<'a> {
+    asm: &'a mut Assembler,
+    facts: &'a EventFacts,
+    /// Where to go if no event is sent. A place that was taken is freed.
+    suppressed: Label,
+    /// Where to go if there is no place to free.
+    out: Label,
+}
+
+impl Emitter<'_> {
+    fn map(&mut self, into: Reg, map: EventMap) {
+        self.asm.load_map(into, self.facts.map(map));
+    }
+
+    fn map_value(&mut self, into: Reg, map: EventMap, offset: u32) {
+        self.asm.load_map_value(into, self.facts.map(map), offset);
+    }
+
+    fn address(&mut self, into: Reg, offset: i16) {
+        self.asm.mov(into, R10);
+        self.asm.alu(AluOp::Add, into, i32::from(offset));
+    }
+
+    /// Finds the entry of the rule, and makes the key.
+    fn key(&mut self) {
+        self.asm.mov(R6, R1);
+        self.asm.store(Size::U32, R10, SLOT, R4);
+        self.asm.store(Size::U32, R10, VERDICT, R3);
+        self.asm.alu(AluOp::Rsh, R3, 32);
+        self.asm.store(Size::U32, R10, FLAGS, R3);
+        let last = self.facts.last_rule * rules::ENTRY_BYTES;
+        verifier::prove_counter_offset(self.asm, R2, last as i32, self.suppressed);
+        self.map_value(R7, EventMap::Rules, rules::ENTRIES);
+        self.asm.alu(AluOp::Add, R7, R2);
+        self.asm.alu(AluOp::Rsh, R2, rules::ENTRY_BYTES.ilog2() as i32);
+        self.asm.store(Size::U32, R10, KEY + offset::RULE - offset::KEY, R2);
+        self.asm.mov32(R1, self.facts.policy_number as i32);
+        self.asm.store(Size::U32, R10, KEY + offset::POLICY - offset::KEY, R1);
+        self.asm.call_helper(helper::GET_CURRENT_CGROUP_ID);
+        self.asm.store(Size::U64, R10, KEY, R0);
+        self.asm.call_helper(helper::KTIME_GET_BOOT_NS);
+        self.asm.mov(R8, R0);
+    }
+
+    fn look_up_counters(&mut self) {
+        self.map(R1, EventMap::Counters);
+        self.address(R2, KEY);
+        self.asm.call_helper(helper::MAP_LOOKUP_ELEM);
+    }
+
+    /// Finds or makes the counters of the key. If there are too many already, takes those that the rule's other cgroups share.
+    fn counters(&mut self) {
+        let found = self.asm.new_label();
+        self.look_up_counters();
+        self.asm.jump_if(Cond::Ne, R0, 0, found);
+        self.map(R1, EventMap::Counters);
+        self.address(R2, KEY);
+        self.map_value(R3, EventMap::Rules, rules::ZEROS);
+        self.asm.mov(R4, BPF_NOEXIST as i32);
+        self.asm.call_helper(helper::MAP_UPDATE_ELEM);
+        self.look_up_counters();
+        self.asm.jump_if(Cond::Ne, R0, 0, found);
+        self.set_early_flag(flag::SHARED);
+        self.asm.load(Size::U32, R1, R10, KEY + offset::RULE - offset::KEY);
+        verifier::prove_at_most(self.asm, R1, self.facts.last_rule as i32, self.suppressed);
+        self.asm.alu(AluOp::Mul, R1, counters::BYTES as i32);
+        self.map_value(R0, EventMap::Others, 0);
+        self.asm.alu(AluOp::Add, R0, R1);
+        self.asm.bind(found);
+    }
+
+    /// Sets a flag, before there is a record.
+    fn set_early_flag(&mut self, flag: u32) {
+        self.asm.load(Size::U32, R1, R10, FLAGS);
+        self.asm.alu(AluOp::Or, R1, flag as i32);
+        self.asm.store(Size::U32, R10, FLAGS, R1);
+    }
+
+    /// Counts the event, and goes away if the rule has sent enough in this second. Two tasks can take the same second for a new
+    /// one, so the limit is approximate; the counters are exact.
+    fn limit(&mut self) {
+        let (unlimited, same_second, goes) =
+            (self.asm.new_label(), self.asm.new_label(), self.asm.new_label());
+        self.asm.load(Size::U64, R1, R0, counters::FIRST);
+        let known = self.asm.new_label();
+        self.asm.jump_if(Cond::Ne, R1, 0, known);
+        self.asm.store(Size::U64, R0, counters::FIRST, R8);
+        self.set_early_flag(flag::FIRST);
+        self.asm.bind(known);
+        self.asm.store(Size::U64, R0, counters::LAST, R8);
+        self.asm.load(Size::U32, R2, R7, rules::LIMIT);
+        self.asm.jump_if(Cond::Eq, R2, 0, unlimited);
+        self.asm.mov(R1, R8);
+        self.asm.alu(AluOp::Div, R1, NANOSECONDS);
+        self.asm.load(Size::U32, R3, R0, counters::SECOND);
+        self.asm.jump32_if(Cond::Eq, R1, R3, same_second);
+        self.asm.store(Size::U32, R0, counters::SECOND, R1);
+        self.asm.mov(R1, 0);
+        self.asm.store(Size::U32, R0, counters::IN_SECOND, R1);
+        self.asm.bind(same_second);
+        self.asm.load(Size::U32, R3, R0, counters::IN_SECOND);
+        self.asm.jump_if(Cond::Lt, R3, R2, goes);
+        self.asm.mov(R1, 1);
+        self.asm.atomic_add(Size::U64, R0, counters::SUPPRESSED, R1);
+        self.asm.bind(self.suppressed);
+        self.asm.load(Size::U32, R1, R10, SLOT);
+        self.asm.jump32_if(Cond::Eq, R1, NO_PLACE, self.out);
+        self.free_place();
+        self.asm.jump(self.out);
+        self.asm.bind(goes);
+        self.asm.mov(R1, 1);
+        self.asm.atomic_add(Size::U32, R0, counters::IN_SECOND, R1);
+        self.asm.bind(unlimited);
+        self.asm.mov(R1, 1);
+        self.asm.atomic_add(Size::U64, R0, counters::SENT, R1);
+        // Later their address is not needed: the verifier would follow the rest for each of the two maps.
+        for (from, to) in [(counters::SENT, SENT), (counters::SUPPRESSED, SUPPRESSED)] {
+            self.asm.load(Size::U64, R1, R0, from);
+            self.asm.store(Size::U64, R10, to, R1);
+        }
+    }
+
+    /// Takes a place in the memory, if the caller has not, and starts the record.
+    fn place(&mut self) {
+        let (taken, stashed) = (self.asm.new_label(), self.asm.new_label());
+        self.asm.load(Size::U32, R1, R10, SLOT);
+        self.asm.jump32_if(Cond::Ne, R1, NO_PLACE, stashed);
+        stash::take_place(self.asm, self.facts, SLOT, self.out);
+        self.asm.store(Size::U64, R0, offset::TIME, R8);
+        self.asm.mov(R8, R0);
+        stash::describe_access(self.asm, self.facts, END);
+        self.asm.jump(taken);
+        self.asm.bind(stashed);
+        stash::look_up_place(self.asm, self.facts, SLOT, self.out);
+        self.asm.store(Size::U64, R0, offset::TIME, R8);
+        self.asm.mov(R8, R0);
+        self.asm.bind(taken);
+        for (from, to) in [(SENT, offset::SENT), (SUPPRESSED, offset::SUPPRESSED)] {
+            self.asm.load(Size::U64, R1, R10, from);
+            self.asm.store(Size::U64, R8, to, R1);
+        }
+        self.asm.mov(R1, i32::from(record::VERSION));
+        self.asm.store(Size::U16, R8, offset::VERSION, R1);
+        for half in [0, 8] {
+            self.asm.load(Size::U64, R1, R10, KEY + half);
+            self.asm.store(Size::U64, R8, offset::KEY + half, R1);
+        }
+        self.map_value(R1, EventMap::State, 0);
+        self.asm.load(Size::U64, R1, R1, state::ORIGIN);
+        self.asm.store(Size::U64, R8, offset::ORIGIN, R1);
+        self.asm.load(Size::U32, R1, R10, VERDICT);
+        self.asm.store(Size::U32, R8, offset::VERDICT, R1);
+        self.asm.load(Size::U32, R1, R10, FLAGS);
+        self.asm.alu(AluOp::Or, R1, self.facts.flags as i32);
+        self.asm.load(Size::U32, R2, R8, offset::FLAGS);
+        self.asm.alu(AluOp::Or, R1, R2);
+        self.asm.store(Size::U32, R8, offset::FLAGS, R1);
+        self.asm.load(Size::U32, R1, R7, rules::LINE);
+        self.asm.store(Size::U32, R8, offset::LINE, R1);
+        self.asm.mov(R1, self.facts.rules as i32);
+        self.asm.store(Size::U32, R8, offset::RULES, R1);
+    }
+
+    fn set_flags(&mut self, flags: u32) {
+        stash::set_flags(self.asm, flags);
+    }
+
+    /// Describes the task, and the position.
+    fn task(&mut self) {
+        let features = self.facts.features;
+        if self.facts.options.features.current_pid_tgid {
+            self.asm.call_helper(helper::GET_CURRENT_PID_TGID);
+            self.asm.store(Size::U64, R8, offset::TID, R0);
+            self.set_flags(flag::PID);
+        }
+        if features.current_uid_gid {
+            self.asm.call_helper(helper::GET_CURRENT_UID_GID);
+            self.asm.store(Size::U64, R8, offset::UID, R0);
+            self.set_flags(flag::UID);
+        }
+        if features.current_comm {
+            let unnamed = self.asm.new_label();
+            self.asm.mov(R1, R8);
+            self.asm.alu(AluOp::Add, R1, i32::from(offset::COMM));
+            self.asm.mov(R2, TASK_COMM_LEN as i32);
+            self.asm.call_helper(helper::GET_CURRENT_COMM);
+            self.asm.jump_if(Cond::Ne, R0, 0, unnamed);
+            self.set_flags(flag::COMM);
+            self.asm.bind(unnamed);
+        }
+        if let Some(offsets) = self.facts.options.features.namespaces {
+            self.namespaces(&offsets);
+            self.set_flags(flag::NAMESPACES);
+        }
+        if features.set_retval {
+            self.asm.call_helper(helper::GET_RETVAL);
+            self.asm.store(Size::U32, R8, offset::RETVAL, R0);
+            self.set_flags(flag::RETVAL);
+        }
+        self.asm.load(Size::U32, R1, R6, context::FILE_POS);
+        self.asm.store(Size::U32, R8, offset::POSITION, R1);
+        let read = self.asm.new_label();
+        self.asm.load(Size::U32, R1, R6, context::WRITE);
+        self.asm.jump_if(Cond::Eq, R1, 0, read);
+        self.set_flags(flag::WRITE);
+        self.asm.bind(read);
+    }
+
+    /// Stores the number of each namespace. A load through a pointer that is null gives 0.
+    fn namespaces(&mut self, offsets: &NamespaceOffsets) {
+        self.asm.call_helper(helper::GET_CURRENT_TASK_BTF);
+        self.asm.mov(R9, R0);
+        let store = |asm: &mut Assembler, index: i16| {
+            asm.store(Size::U32, R8, offset::NAMESPACES + 4 * index, R1);
+        };
+        self.asm.load(Size::U64, R2, R9, offsets.nsproxy);
+        for ((index, member), inum) in [0, 1, 2, 5].into_iter().zip(offsets.of_nsproxy).zip(offsets.inums) {
+            self.asm.load(Size::U64, R1, R2, member);
+            self.asm.load(Size::U32, R1, R1, inum);
+            store(self.asm, index);
+        }
+        self.asm.load(Size::U64, R1, R9, offsets.cred);
+        self.asm.load(Size::U64, R1, R1, offsets.user);
+        self.asm.load(Size::U32, R1, R1, offsets.user_inum);
+        store(self.asm, 3);
+
+        // The pid namespace is that of the last of the task's numbers. The verifier knows nothing of where that is.
+        let unknown = self.asm.new_label();
+        self.asm.mov(R1, 0);
+        store(self.asm, 4);
+        self.asm.mov(R3, R9);
+        self.asm.alu(AluOp::Add, R3, i32::from(offsets.thread_pid));
+        self.read_kernel(8, unknown);
+        self.asm.load(Size::U64, R9, R10, SCRATCH);
+        self.asm.mov(R3, R9);
+        self.asm.alu(AluOp::Add, R3, i32::from(offsets.level));
+        self.read_kernel(4, unknown);
+        self.asm.load(Size::U32, R3, R10, SCRATCH);
+        self.asm.alu(AluOp::Mul, R3, i32::from(offsets.number_bytes));
+        self.asm.alu(AluOp::Add, R3, R9);
+        self.asm.alu(AluOp::Add, R3, i32::from(offsets.numbers + offsets.pid));
+        self.read_kernel(8, unknown);
+        self.asm.load(Size::U64, R3, R10, SCRATCH);
+        self.asm.alu(AluOp::Add, R3, i32::from(offsets.pid_inum));
+        self.read_kernel(4, unknown);
+        self.asm.load(Size::U32, R1, R10, SCRATCH);
+        store(self.asm, 4);
+        self.asm.bind(unknown);
+    }
+
+    /// Reads kernel memory at R3 to the scratch space.
+    fn read_kernel(&mut self, bytes: i32, failed: Label) {
+        self.address(R1, SCRATCH);
+        self.asm.mov(R2, bytes);
+        self.asm.call_helper(helper::PROBE_READ_KERNEL);
+        self.asm.jump_if(Cond::Ne, R0, 0, failed);
+    }
+
+    /// Adds the current value, the text of the rule, the name of the policy, and the stored value.
+    fn texts(&mut self) {
+        let (secret, whole) = (self.asm.new_label(), self.asm.new_label());
+        // Where the texts of `stash` end.
+        self.asm.load(Size::U16, R1, R8, offset::KNOB_LENGTH);
+        verifier::prove_at_most(self.asm, R1, NAME_MAX as i32, self.out);
+        self.asm.load(Size::U16, R2, R8, offset::NEW_LENGTH);
+        verifier::prove_at_most(self.asm, R2, record::TEXT_MAX as i32, self.out);
+        self.asm.alu(AluOp::Add, R1, R2);
+        self.asm.alu(AluOp::Add, R1, i32::from(offset::TEXTS));
+        self.asm.store(Size::U64, R10, END, R1);
+        self.jump_if_flag(flag::SECRET, secret);
+        let old = (flag::OLD, offset::OLD_LENGTH, offset::OLD_CUT);
+        stash::append_value(self.asm, self.facts, helper::SYSCTL_GET_CURRENT_VALUE, END, old);
+        self.asm.bind(secret);
+        self.rule();
+        self.jump_if_flag(flag::SECRET, whole);
+        // Nothing is stored in audit mode.
+        self.asm.load(Size::U32, R1, R8, offset::FLAGS);
+        self.asm.alu(AluOp::And, R1, flag::AUDIT as i32);
+        self.asm.jump_if(Cond::Ne, R1, 0, whole);
+        self.asm.load(Size::U16, R1, R8, offset::VERDICT);
+        self.asm.jump_if(Cond::Ne, R1, i32::from(record::verdict::REWRITE), whole);
+        let stored = (flag::STORED, offset::STORED_LENGTH, offset::STORED_CUT);
+        stash::append_value(self.asm, self.facts, helper::SYSCTL_GET_NEW_VALUE, END, stored);
+        self.asm.bind(whole);
+        self.asm.load(Size::U64, R1, R10, END);
+        self.asm.store(Size::U16, R8, offset::SIZE, R1);
+        self.asm.load(Size::U64, R1, R8, offset::BEGIN);
+        self.asm.store(Size::U64, R8, offset::END, R1);
+    }
+
+    /// Goes to `target` if the record has a flag.
+    fn jump_if_flag(&mut self, flag: u32, target: Label) {
+        self.asm.load(Size::U32, R1, R8, offset::FLAGS);
+        self.asm.alu(AluOp::And, R1, flag as i32);
+        self.asm.jump_if(Cond::Ne, R1, 0, target);
+    }
+
+    /// The text of the rule, and the name of the policy.
+    fn rule(&mut self) {
+        let none = self.asm.new_label();
+        self.asm.load(Size::U16, R1, R7, rules::CUT);
+        self.asm.store(Size::U16, R8, offset::RULE_CUT, R1);
+        self.asm.load(Size::U16, R9, R7, rules::LENGTH);
+        verifier::prove_at_most(self.asm, R9, record::TEXT_MAX as i32, none);
+        self.asm.load(Size::U32, R2, R7, rules::TEXT);
+        verifier::prove_at_most(self.asm, R2, self.facts.last_text as i32, none);
+        self.map_value(R1, EventMap::Rules, 0);
+        self.asm.alu(AluOp::Add, R1, R2);
+        self.copy_to_end(record::TEXT_MAX);
+        self.asm.store(Size::U16, R8, offset::RULE_LENGTH, R9);
+        self.advance_end(R9);
+        self.asm.bind(none);
+        self.map_value(R1, EventMap::Rules, rules::POLICY);
+        self.copy_to_end(rules::POLICY_BYTES as usize);
+        self.asm.mov(R1, self.facts.policy_name as i32);
+        self.asm.store(Size::U16, R8, offset::POLICY_LENGTH, R1);
+        self.advance_end(R1);
+    }
+
+    /// Copies bytes at R1 to the end of the texts.
+    fn copy_to_end(&mut self, bytes: usize) {
+        self.asm.load(Size::U64, R2, R10, END);
+        self.asm.alu(AluOp::Add, R2, R8);
+        for at in (0..bytes as i16).step_by(8) {
+            self.asm.load(Size::U64, R3, R1, at);
+            self.asm.store(Size::U64, R2, at, R3);
+        }
+    }
+
+    fn advance_end(&mut self, bytes: Reg) {
+        self.asm.load(Size::U64, R2, R10, END);
+        self.asm.alu(AluOp::Add, R2, bytes);
+        self.asm.store(Size::U64, R10, END, R2);
+    }
+
+    /// Keeps the first and the last record of the key.
+    fn keep(&mut self) {
+        let (shared, again) = (self.asm.new_label(), self.asm.new_label());
+        self.jump_if_flag(flag::SHARED, shared);
+        self.asm.load(Size::U32, R1, R8, offset::FLAGS);
+        self.asm.alu(AluOp::And, R1, flag::FIRST as i32);
+        self.asm.jump_if(Cond::Eq, R1, 0, again);
+        self.keep_in(EventMap::First, BPF_NOEXIST);
+        self.asm.bind(again);
+        self.keep_in(EventMap::Last, BPF_ANY);
+        self.asm.bind(shared);
+    }
+
+    fn keep_in(&mut self, map: EventMap, flags: u64) {
+        self.map(R1, map);
+        self.asm.mov(R2, R8);
+        self.asm.alu(AluOp::Add, R2, i32::from(offset::KEY));
+        self.asm.mov(R3, R8);
+        self.asm.mov(R4, flags as i32);
+        self.asm.call_helper(helper::MAP_UPDATE_ELEM);
+    }
+
+    /// Gives the record to a reader, if there is one in this place. Its ring buffer wakes it if it has read everything else.
+    fn give(&mut self, reader: u32) {
+        let next = self.asm.new_label();
+        self.asm.store_imm(Size::U32, R10, READER, reader as i32);
+        self.map(R1, EventMap::Readers);
+        self.address(R2, READER);
+        self.asm.call_helper(helper::MAP_LOOKUP_ELEM);
+        self.asm.jump_if(Cond::Eq, R0, 0, next);
+        self.asm.mov(R1, R0);
+        self.asm.mov(R2, R8);
+        self.asm.load(Size::U64, R3, R10, END);
+        self.asm.mov(R4, 0);
+        self.asm.call_helper(helper::RINGBUF_OUTPUT);
+        self.asm.jump_if(Cond::Eq, R0, 0, next);
+        self.map_value(R1, EventMap::Lost, 8 * reader);
+        self.asm.mov(R2, 1);
+        self.asm.atomic_add(Size::U64, R1, 0, R2);
+        self.asm.bind(next);
+    }
+
+    /// Puts the place at the end of the free ones.
+    fn free_place(&mut self) {
+        self.map(R1, EventMap::Slots);
+        self.address(R2, SLOT);
+        self.asm.mov(R3, 0);
+        self.asm.call_helper(helper::MAP_PUSH_ELEM);
+    }
+}
+
+const _: () = {
+    assert!(VERDICT % 8 != 0 && FLAGS % 8 != 0 && SLOT % 8 != 0);
+    assert!(SCRATCH + 8 <= SLOT && FLAGS + 4 <= READER && READER + 4 <= VERDICT);
+};

@@ -1,0 +1,30 @@
+//! What programs report about accesses: events, and their binary form in the kernel.
+//!
+//! In: the bytes of a record, as a program has written them to a ring buffer or to its memory. Out: an [`Event`].
+//!
+//! # Words
+//!
+//! - An **event** is what a program reports about one access: who, which knob, which values, and the verdict with the rule that
+//!   made it.
+//! - A **record** is the binary form of an event ([`record`]). It has a format version, because a program that is pinned in the
+//!   kernel outlives the tool that compiled it.
+//! - The **memory** of a policy is what it keeps in the kernel while nobody reads: the first and the last event of each rule and
+//!   cgroup with their number, and the most recent events.
+//! - An event is **suppressed** if its rule has sent as many as it may in this second. It is counted, and nothing else.
+//!
+//! ```
+//! use knobgate_events::{Event, record};
+//!
+//! // A damaged record is an error, and never a wrong event.
+//! assert!(record::decode(&[0; 64]).is_err());
+//! # let _: fn(&[u8]) -> Result<Event, record::DecodeError> = record::decode;
+//! ```
+#![forbid(unsafe_code)]
+
+mod event;
+mod reconstruct;
+pub mod record;
+pub mod secrets;
+
+pub use event::{Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
+pub use reconstruct::{Reconstructed, reconstruct};

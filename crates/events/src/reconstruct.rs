@@ -1,0 +1,61 @@
+//! What a program does not record, from what it does: its rule decides again.
+
+use knobgate_policy::limits::VALUE_MAX;
+use knobgate_policy::{
+    Access, AccessKind, CheckOptions, DecidedBy, EvalError, KnobName, Source, Task, Verdict, evaluate, parse,
+};
+
+use crate::event::{Event, EventText, EventVerdict};
+use crate::record::TEXT_MAX;
+
+/// What follows from an event and the text of its rule.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Reconstructed {
+    /// Why the rule could not be evaluated.
+    pub eval_error: Option<EvalError>,
+    /// The value that the rule replaces the written one with. In audit mode that is not stored.
+    pub replacement: Option<Vec<u8>>,
+}
+
+/// What follows from an event and the text of its rule. Both are absent if the event does not have all that the rule may look at.
+pub fn reconstruct(event: &Event) -> Reconstructed {
+    let is_needed = event.rule.eval_error || event.verdict == EventVerdict::Rewrite;
+    if !is_needed || event.secret {
+        return Reconstructed::default();
+    }
+    decide(event).unwrap_or_default()
+}
+
+fn decide(event: &Event) -> Option<Reconstructed> {
+    let text = whole(&event.rule.text).and_then(|text| str::from_utf8(text).ok())?;
+    let source = Source::new("rule", format!("policy rule\n{text}\n"));
+    let policy = parse(source, &CheckOptions::default()).ok()?;
+    let mut task = Task::default().uid(event.uid?).gid(event.gid?);
+    // A policy that looks at the name of the task runs only on kernels that tell it.
+    task.comm = event.comm.clone().unwrap_or_default();
+    // No rule looks at a value of which only the start was recorded.
+    const _: () = assert!(TEXT_MAX > VALUE_MAX);
+    let value = |text: &Option<EventText>| text.as_ref().map(|text| text.bytes.clone());
+    let new = match event.kind {
+        AccessKind::Read => None,
+        AccessKind::Write => Some(value(&event.new).unwrap_or_default()),
+    };
+    let knob = KnobName::from_path(whole(&event.knob)?).ok()?;
+    let access = Access { knob, new, old: value(&event.old), pos: event.position.into(), task };
+    let decision = evaluate(policy.policy(), &access);
+    Some(match (decision.by, decision.verdict) {
+        (DecidedBy::EvalError { error, .. }, _) if event.rule.eval_error => {
+            Reconstructed { eval_error: Some(error), replacement: None }
+        }
+        (DecidedBy::Rule(_), Verdict::Rewrite(value)) if !event.rule.eval_error => {
+            Reconstructed { eval_error: None, replacement: Some(value) }
+        }
+        _ => Reconstructed::default(),
+    })
+}
+
+/// The bytes of a text, if they are all there.
+fn whole(text: &EventText) -> Option<&[u8]> {
+    text.cut_from.is_none().then_some(&text.bytes[..])
+}

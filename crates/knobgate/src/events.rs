@@ -1,0 +1,10 @@
+//! The events of attached policies: live, through the places of [readers], and from their [memory].
+
+mod memory;
+mod reader;
+mod readers;
+
+pub use memory::{EventMemory, MemoryEntry};
+pub(crate) use memory::{MEMORY_MAPS, prepare};
+pub use reader::{EventReader, EventReaderError};
+pub use readers::EventReaders;

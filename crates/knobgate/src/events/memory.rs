@@ -1,0 +1,164 @@
+//! What a policy remembers of its events.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+use knobgate_compiler::{
+    EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_SLOTS_MAP,
+    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_LAST_MAP, EVENTS_MAP, EventCounters, MemoryState,
+};
+use knobgate_events::Event;
+use knobgate_events::record::{decode, offset};
+use knobgate_kernel::{BpfObjectError, LoadedProgram, Map};
+
+/// The maps that are a memory, which a program takes over from the one that it replaces.
+pub(crate) const MEMORY_MAPS: [&str; 7] = [
+    EVENT_STATE_MAP,
+    EVENT_SLOTS_MAP,
+    EVENTS_MAP,
+    EVENT_COUNTERS_MAP,
+    EVENTS_FIRST_MAP,
+    EVENTS_LAST_MAP,
+    EVENT_CGROUPS_MAP,
+];
+
+/// What a policy remembers of its events, without any reader.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct EventMemory {
+    /// The state of the memory.
+    pub state: MemoryState,
+    /// What happened to each pair of a rule and a cgroup, by the time of the first event.
+    pub entries: Vec<MemoryEntry>,
+    /// The counters of each rule for the cgroups that came too late for the memory: of all rules, of the default for reads, and
+    /// of the one for writes.
+    pub others: Vec<EventCounters>,
+    /// The most recent events, by time.
+    pub recent: Vec<Event>,
+    /// The paths of cgroups when a program was attached to them, by id.
+    pub cgroups: BTreeMap<u64, PathBuf>,
+    /// How many events could not be decoded, because a program was writing them, or because a later version of knobgate has
+    /// written them.
+    pub left_out: usize,
+}
+
+/// A rule and a cgroup in the memory.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MemoryEntry {
+    /// The id of the cgroup.
+    pub cgroup_id: u64,
+    /// How many events there were, and when.
+    pub counters: EventCounters,
+    /// The first event.
+    pub first: Option<Event>,
+    /// The last event that was not suppressed.
+    pub last: Option<Event>,
+}
+
+impl EventMemory {
+    /// The memory of a program with these maps; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::Failed`].
+    pub fn read<'a>(maps: impl IntoIterator<Item = &'a Map> + Clone) -> Result<Option<Self>, BpfObjectError> {
+        let map = |name: &str| maps.clone().into_iter().find(|map| map.info().name == name);
+        let (Some(state), Some(events), Some(counters)) =
+            (map(EVENT_STATE_MAP), map(EVENTS_MAP), map(EVENT_COUNTERS_MAP))
+        else {
+            return Ok(None);
+        };
+        let mut memory = Self::default();
+        let value = state.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
+        memory.state = MemoryState::in_value(&value).unwrap_or_default();
+
+        for index in 0..events.info().max_entries {
+            memory.recent.extend(Self::stable(events, &index.to_ne_bytes(), &mut memory.left_out)?);
+        }
+        memory.recent.sort_by_key(|event| event.boot_time);
+        for entry in counters.entries()? {
+            let record = |name: &str, left_out: &mut usize| match map(name) {
+                Some(map) => Self::stable(map, &entry.key, left_out),
+                None => Ok(None),
+            };
+            memory.entries.push(MemoryEntry {
+                cgroup_id: entry.key.first_chunk().map_or(0, |id| u64::from_le_bytes(*id)),
+                counters: EventCounters::in_value(&entry.value).first().copied().unwrap_or_default(),
+                first: record(EVENTS_FIRST_MAP, &mut memory.left_out)?,
+                last: record(EVENTS_LAST_MAP, &mut memory.left_out)?,
+            });
+        }
+        memory.entries.sort_by_key(|entry| entry.counters.first);
+        if let Some(others) = map(EVENT_OTHERS_MAP) {
+            let value = others.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
+            memory.others = EventCounters::in_value(&value);
+        }
+        if let Some(cgroups) = map(EVENT_CGROUPS_MAP) {
+            let path = |value: &[u8]| {
+                let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+                PathBuf::from(OsStr::from_bytes(&value[..end]))
+            };
+            let id = |key: &[u8]| key.first_chunk().map_or(0, |id| u64::from_le_bytes(*id));
+            let entries = cgroups.entries()?;
+            memory.cgroups = entries.iter().map(|entry| (id(&entry.key), path(&entry.value))).collect();
+        }
+        Ok(Some(memory))
+    }
+
+    /// The event of a record that is the same when it is read again, so that no program was writing it.
+    fn stable(map: &Map, key: &[u8], left_out: &mut usize) -> Result<Option<Event>, BpfObjectError> {
+        const TRIES: u32 = 10;
+        let Some(mut record) = map.lookup(key)? else { return Ok(None) };
+        if record[offset::END as usize..].first_chunk() == Some(&[0; 8])
+            && record[offset::BEGIN as usize..].first_chunk() == Some(&[0; 8])
+        {
+            // Nothing was written there yet.
+            return Ok(None);
+        }
+        for _ in 0..TRIES {
+            let Some(again) = map.lookup(key)? else { return Ok(None) };
+            if again == record
+                && let Ok(event) = decode(&record)
+            {
+                return Ok(Some(event));
+            }
+            record = again;
+        }
+        *left_out += 1;
+        Ok(None)
+    }
+}
+
+/// Prepares the memory of a program that is going to be attached: gives a new one its origin, and stores the paths of the
+/// cgroups.
+pub(crate) fn prepare<'a>(
+    loaded: &LoadedProgram,
+    cgroups: impl IntoIterator<Item = (u64, &'a Path)>,
+) -> Result<(), BpfObjectError> {
+    if let Some(state) = loaded.map(EVENT_STATE_MAP) {
+        let key = 0u32.to_ne_bytes();
+        let value = state.lookup(&key)?.unwrap_or_default();
+        if MemoryState::in_value(&value).is_some_and(|state| state.origin == 0) {
+            // The id of a map is not used again before the next boot.
+            state.update(&key, &MemoryState::new_value(state.info().id.into()))?;
+        }
+    }
+    if let Some(map) = loaded.map(EVENT_CGROUPS_MAP) {
+        for (id, path) in cgroups {
+            // A full table has no room for a name, which is no reason not to attach.
+            let _ = map.update(&id.to_le_bytes(), &path_value(path));
+        }
+    }
+    Ok(())
+}
+
+/// The path as the table has it: the end of one that is too long.
+fn path_value(path: &Path) -> Vec<u8> {
+    const BYTES: usize = EVENT_CGROUP_PATH_BYTES as usize;
+    let bytes = path.as_os_str().as_bytes();
+    let mut value = bytes[bytes.len().saturating_sub(BYTES - 1)..].to_vec();
+    value.resize(BYTES, 0);
+    value
+}
