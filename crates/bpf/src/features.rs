@@ -63,6 +63,8 @@ impl Features {
 pub struct EventFeatures {
     /// `bpf_get_current_pid_tgid` can be called.
     pub current_pid_tgid: bool,
+    /// Atomic operations can return the old value.
+    pub atomic_fetch: bool,
     /// The fields of a task through which its namespaces are found, with `bpf_get_current_task_btf`.
     pub namespaces: Option<NamespaceOffsets>,
 }
@@ -84,6 +86,8 @@ pub struct NamespaceOffsets {
     pub user_inum: i16,
     /// `task_struct.thread_pid`
     pub thread_pid: i16,
+    /// How many elements of `pid.numbers` the verifier lets programs look at; the others can be read by helper.
+    pub typed_numbers: u8,
     /// `pid.level`
     pub level: i16,
     /// `pid.numbers`

@@ -1,8 +1,10 @@
 //! What a program has for the events that it sends: maps with the memory of the policy, and a table of its rules.
 //!
-//! A rule that sends an event takes a free place in the memory, fills it with a [record], gives a copy to each reader, and puts
-//! the place at the end of the queue of free ones. So the array of places always holds the most recent records, and each place
-//! belongs to one task while it is written.
+//! A rule that sends an event takes a free place in the memory, fills it with a [record], and gives a copy to each reader. The
+//! place is then the last one of its key, a rule and a cgroup, and the one that was the last before goes to the end of the queue of
+//! free places. So the array of places holds the last record of each key and the most recent ones of all, and each place belongs
+//! to one task while it is written. (Kernels without atomic exchange, before 5.12, free the place at once: there the last record of
+//! a key may be overwritten.)
 //!
 //! [record]: knobgate_events::record
 
@@ -18,18 +20,19 @@ use crate::source::PolicySource;
 pub const EVENT_READERS_MAP: &str = "event_readers";
 /// The name of the map with what each reader lost: an array of one value, a little-endian `u64` for each reader.
 pub const EVENT_LOST_MAP: &str = "event_lost";
+/// The name of the map with which places have a reader: an array of one value, a little-endian `u64` with a bit for each place.
+/// Whoever changes it has the lock of all places.
+pub const EVENT_ACTIVE_MAP: &str = "event_active";
 /// The name of the map with the memory's [state](MemoryState): an array of one value.
 pub const EVENT_STATE_MAP: &str = "event_state";
 /// The name of the map with the free places of the most recent records: a queue of indices.
 pub const EVENT_SLOTS_MAP: &str = "event_slots";
-/// The name of the map with the most recent records: an array.
+/// The name of the map with the records: an array. It has the most recent ones, and the last one of each key.
 pub const EVENTS_MAP: &str = "events";
 /// The name of the map from the [key](record::offset::KEY) of a rule and a cgroup to their [`EventCounters`].
 pub const EVENT_COUNTERS_MAP: &str = "event_counters";
 /// The name of the map from such a key to its first record.
 pub const EVENTS_FIRST_MAP: &str = "events_first";
-/// The name of the map from such a key to its last record.
-pub const EVENTS_LAST_MAP: &str = "events_last";
 /// The name of the map from the id of a cgroup to its path, when a program was attached to it.
 pub const EVENT_CGROUPS_MAP: &str = "event_cgroups";
 /// The name of the map with the [`EventCounters`] of each rule for the cgroups that found no room in the memory: an array of
@@ -38,10 +41,12 @@ pub const EVENT_OTHERS_MAP: &str = "event_others";
 
 /// How many readers there can be at once.
 pub const EVENT_READERS_MAX: u32 = 8;
-/// How many of the most recent records the memory holds.
+/// How many of the most recent records the memory holds at least.
 pub const EVENTS_RECENT: u32 = 128;
 /// For how many pairs of a rule and a cgroup the memory has counters, and the first and the last record.
-pub const EVENT_KEYS_MAX: u32 = 1024;
+pub const EVENT_KEYS_MAX: u32 = 256;
+/// How many records there is room for.
+const PLACES: u32 = EVENTS_RECENT + EVENT_KEYS_MAX;
 /// The most cgroups whose path the memory keeps.
 const CGROUPS_MAX: u32 = 4096;
 /// The longest path of a cgroup that the memory keeps, in bytes; the end of a longer one.
@@ -67,12 +72,12 @@ pub(crate) enum EventMap {
     Others,
     Readers,
     Lost,
+    Active,
     State,
     Slots,
     Events,
     Counters,
     First,
-    Last,
     Cgroups,
 }
 
@@ -108,8 +113,10 @@ pub(crate) mod counters {
     pub(crate) const SECOND: i16 = 32;
     /// 4 bytes: how many were sent in that second.
     pub(crate) const IN_SECOND: i16 = 36;
+    /// 4 bytes: one more than the place of the last record, or 0.
+    pub(crate) const LAST_PLACE: i16 = 40;
     /// Bytes of the whole.
-    pub(crate) const BYTES: u32 = 40;
+    pub(crate) const BYTES: u32 = 48;
 }
 
 /// The table of rules: zeros for new counters, the name of the policy, an entry for each rule, and then their texts.
@@ -200,11 +207,12 @@ pub(crate) fn policy_number(text: &str) -> u32 {
 }
 
 /// The maps with the places of readers, as programs have them.
-pub fn event_reader_maps() -> [MapDef; 2] {
+pub fn event_reader_maps() -> [MapDef; 3] {
     let inner = Some(Box::new(map("reader", MapKind::Ringbuf, 0, 0, RING_BYTES)));
     [
         MapDef { inner, ..map(EVENT_READERS_MAP, MapKind::ArrayOfMaps, 4, 4, EVENT_READERS_MAX) },
         map(EVENT_LOST_MAP, MapKind::Array, 4, 8 * EVENT_READERS_MAX, 1),
+        map(EVENT_ACTIVE_MAP, MapKind::Array, 4, 8, 1),
     ]
 }
 
@@ -228,20 +236,20 @@ pub(crate) fn maps(source: &PolicySource<'_>) -> Vec<MapDef> {
     const KEY: u32 = 16;
     let record = record::BYTES_MAX as u32;
     let others = (rules + AccessKind::ALL.len()) as u32 * counters::BYTES;
-    let slots = (0..EVENTS_RECENT).map(|slot| (Vec::new(), slot.to_ne_bytes().to_vec()));
-    let [readers, lost] = event_reader_maps();
+    let slots = (0..PLACES).map(|slot| (Vec::new(), slot.to_ne_bytes().to_vec()));
+    let [readers, lost, active] = event_reader_maps();
     // In the order of `EventMap`.
     let maps: [MapDef; EventMap::COUNT] = [
         MapDef::frozen_value("event_rules", rule_table(source)),
         map(EVENT_OTHERS_MAP, MapKind::Array, 4, others, 1),
         readers,
         lost,
+        active,
         map(EVENT_STATE_MAP, MapKind::Array, 4, state::BYTES, 1),
-        MapDef { contents: slots.collect(), ..map(EVENT_SLOTS_MAP, MapKind::Queue, 0, 4, EVENTS_RECENT) },
-        map(EVENTS_MAP, MapKind::Array, 4, record, EVENTS_RECENT),
+        MapDef { contents: slots.collect(), ..map(EVENT_SLOTS_MAP, MapKind::Queue, 0, 4, PLACES) },
+        map(EVENTS_MAP, MapKind::Array, 4, record, PLACES),
         map(EVENT_COUNTERS_MAP, MapKind::Hash, KEY, counters::BYTES, EVENT_KEYS_MAX),
         map(EVENTS_FIRST_MAP, MapKind::Hash, KEY, record, EVENT_KEYS_MAX),
-        map(EVENTS_LAST_MAP, MapKind::Hash, KEY, record, EVENT_KEYS_MAX),
         map(EVENT_CGROUPS_MAP, MapKind::Hash, 8, EVENT_CGROUP_PATH_BYTES, CGROUPS_MAX),
     ];
     maps.into()

@@ -13,7 +13,7 @@ mod rewrite;
 
 use std::fmt;
 
-use knobgate_bpf::{EventFeatures, Features, Insn};
+use knobgate_bpf::{EventFeatures, Features, Insn, NamespaceOffsets};
 use rustix::io::Errno;
 
 use crate::program::ProgramFd;
@@ -22,6 +22,9 @@ use crate::task_layout::namespace_offsets;
 pub use attaching::{AttachProbes, probe_attaching};
 pub use instructions::{InstructionProbes, probe_instructions};
 pub use retval::probe_invalid_retval;
+
+/// How many ids of a task programs look at as the verifier knows them: containers in containers have three.
+const TYPED_IDS: u8 = 3;
 
 /// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +99,12 @@ probes! {
     current_uid_gid,
     /// They can read the process and thread id of the task.
     current_pid_tgid,
+    /// Their atomic operations can return the old value.
+    atomic_fetch,
     /// They can read the namespaces of the task.
     namespaces,
+    /// They can look at more than the first of a task's ids as the verifier knows them.
+    typed_ids,
     /// If they replace a written value, the kernel stores the replacement.
     set_new_value,
     /// They may pass uninitialised stack to a helper.
@@ -119,7 +126,13 @@ impl Probes {
     pub fn event_features(&self) -> Option<EventFeatures> {
         self.events.is_yes().then(|| EventFeatures {
             current_pid_tgid: self.current_pid_tgid.is_yes(),
-            namespaces: if self.namespaces.is_yes() { namespace_offsets() } else { None },
+            atomic_fetch: self.atomic_fetch.is_yes(),
+            namespaces: namespace_offsets().filter(|_| self.namespaces.is_yes()).map(|offsets| {
+                NamespaceOffsets {
+                    typed_numbers: if self.typed_ids.is_yes() { TYPED_IDS } else { 1 },
+                    ..offsets
+                }
+            }),
         })
     }
 
@@ -160,8 +173,11 @@ pub fn probe() -> Probes {
         current_uid_gid: loads(&programs::current_uid_gid()),
         current_pid_tgid: loads(&programs::current_pid_tgid()),
         events: programs::readers().map_or_else(outcome_of, |(_maps, insns)| loads(&insns)),
+        atomic_fetch: loads(&programs::atomic_fetch()),
         namespaces: namespace_offsets()
-            .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets))),
+            .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets, 1))),
+        typed_ids: namespace_offsets()
+            .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets, TYPED_IDS))),
         set_new_value,
         uninit_stack: loads(&programs::uninit_stack()),
         variable_stack: loads(&programs::variable_stack()),

@@ -50,6 +50,7 @@ pub(crate) fn namespace_offsets() -> Option<NamespaceOffsets> {
         user: offset(layout.user)?,
         user_inum: offset(layout.user_inum)?,
         thread_pid: offset(layout.thread_pid)?,
+        typed_numbers: 1,
         level: offset(layout.level)?,
         numbers: offset(layout.numbers)?,
         number_bytes: offset(layout.number_bytes)?,

@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use knobgate_bpf::MapDef;
-use knobgate_compiler::event_reader_maps;
 use knobgate_kernel::{
     Attachment, AttachmentName, Bpffs, BpffsError, LoadOptions, LoadedProgram, Map, MovedAway, PinDir,
     create_map, load_with_maps,
@@ -75,7 +74,7 @@ impl Attachments {
         compiled: &CompiledPolicy,
     ) -> Result<LoadedProgram, AttachmentError> {
         let program = compiled.program();
-        let readers = EventReaders::create(&self.pins, &program.maps)?;
+        let readers = EventReaders::create(&self.pins)?;
         let memory = self.memory_maps(name);
         let map = |def: &MapDef| -> Result<Map, AttachmentError> {
             if let Some(map) = readers.as_ref().map(|readers| readers.map(def)).transpose()?.flatten() {
@@ -104,7 +103,7 @@ impl Attachments {
     ///
     /// [`AttachmentError::Directory`].
     pub fn event_readers(&self) -> Result<Option<EventReaders>, AttachmentError> {
-        EventReaders::create(&self.pins, &event_reader_maps())
+        EventReaders::create(&self.pins)
     }
 
     /// Opens an attachment for an operation.

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use knobgate_bpf::uapi::bpf_sysctl::{FILE_POS, WRITE};
 use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_PROG_TYPE_CGROUP_SYSCTL};
 use knobgate_bpf::{
-    AluOp, AsmError, Assembler, Cond, Function, Imm64, Insn, LineEntry, LineTable, NamespaceOffsets, Program,
-    Reg, Size, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
+    AluOp, AsmError, Assembler, AtomicOp, Cond, Function, Imm64, Insn, LineEntry, LineTable,
+    NamespaceOffsets, Program, Reg, Size, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
 };
 
 use super::ProbeOutcome;
@@ -168,8 +168,18 @@ pub(super) fn readers() -> rustix::io::Result<(Vec<OwnedFd>, Vec<Insn>)> {
     Ok((vec![rings, queue], insns))
 }
 
-/// Reads the number of the pid namespace of the task, in both ways in which a program finds namespaces.
-pub(super) fn namespaces(offsets: &NamespaceOffsets) -> Vec<Insn> {
+/// Adds to a number and takes the old value.
+pub(super) fn atomic_fetch() -> Vec<Insn> {
+    returning_one([
+        Insn::store(Size::U64, Reg::R10, -8, 0),
+        Insn::mov(Width::W64, Reg::R2, 1),
+        Insn::atomic(AtomicOp::Exchange, Size::U32, Reg::R10, -8, Reg::R2),
+    ])
+}
+
+/// Finds namespaces of the task, in both ways in which a program does that. Looks at so many of its ids.
+pub(super) fn namespaces(offsets: &NamespaceOffsets, ids: u8) -> Vec<Insn> {
+    let last_id = offsets.numbers + offsets.number_bytes * (i16::from(ids) - 1) + offsets.pid;
     returning_one([
         Insn::call_helper(helper_ids::GET_CURRENT_TASK_BTF),
         Insn::mov(Width::W64, Reg::R6, Reg::R0),
@@ -179,6 +189,10 @@ pub(super) fn namespaces(offsets: &NamespaceOffsets) -> Vec<Insn> {
         Insn::load(Size::U64, Reg::R2, Reg::R6, offsets.cred),
         Insn::load(Size::U64, Reg::R1, Reg::R2, offsets.user),
         Insn::load(Size::U32, Reg::R1, Reg::R1, offsets.user_inum),
+        Insn::load(Size::U64, Reg::R2, Reg::R6, offsets.thread_pid),
+        Insn::load(Size::U32, Reg::R1, Reg::R2, offsets.level),
+        Insn::load(Size::U64, Reg::R1, Reg::R2, last_id),
+        Insn::load(Size::U32, Reg::R1, Reg::R1, offsets.pid_inum),
         Insn::mov(Width::W64, Reg::R1, Reg::R10),
         Insn::alu(Width::W64, AluOp::Add, Reg::R1, -8),
         Insn::mov(Width::W64, Reg::R2, 8),

@@ -1,27 +1,21 @@
 //! What a policy remembers of its events.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use knobgate_compiler::{
     EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_SLOTS_MAP,
-    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_LAST_MAP, EVENTS_MAP, EventCounters, MemoryState,
+    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState,
 };
 use knobgate_events::Event;
 use knobgate_events::record::{decode, offset};
 use knobgate_kernel::{BpfObjectError, LoadedProgram, Map};
 
 /// The maps that are a memory, which a program takes over from the one that it replaces.
-pub(crate) const MEMORY_MAPS: [&str; 7] = [
-    EVENT_STATE_MAP,
-    EVENT_SLOTS_MAP,
-    EVENTS_MAP,
-    EVENT_COUNTERS_MAP,
-    EVENTS_FIRST_MAP,
-    EVENTS_LAST_MAP,
-    EVENT_CGROUPS_MAP,
-];
+pub(crate) const MEMORY_MAPS: [&str; 6] =
+    [EVENT_STATE_MAP, EVENT_SLOTS_MAP, EVENTS_MAP, EVENT_COUNTERS_MAP, EVENTS_FIRST_MAP, EVENT_CGROUPS_MAP];
 
 /// What a policy remembers of its events, without any reader.
 #[derive(Debug, Default)]
@@ -53,7 +47,7 @@ pub struct MemoryEntry {
     pub counters: EventCounters,
     /// The first event.
     pub first: Option<Event>,
-    /// The last event that was not suppressed.
+    /// The last event that was not suppressed, if the memory still has it.
     pub last: Option<Event>,
 }
 
@@ -74,20 +68,31 @@ impl EventMemory {
         let value = state.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
         memory.state = MemoryState::in_value(&value).unwrap_or_default();
 
+        let mut last: BTreeMap<Vec<u8>, Event> = BTreeMap::new();
         for index in 0..events.info().max_entries {
-            memory.recent.extend(Self::stable(events, &index.to_ne_bytes(), &mut memory.left_out)?);
+            if let Some((key, event)) = Self::stable(events, &index.to_ne_bytes(), &mut memory.left_out)? {
+                match last.entry(key) {
+                    Entry::Occupied(mut known) if known.get().boot_time < event.boot_time => {
+                        known.insert(event.clone());
+                    }
+                    Entry::Occupied(_) => {}
+                    Entry::Vacant(place) => {
+                        place.insert(event.clone());
+                    }
+                }
+                memory.recent.push(event);
+            }
         }
         memory.recent.sort_by_key(|event| event.boot_time);
         for entry in counters.entries()? {
-            let record = |name: &str, left_out: &mut usize| match map(name) {
-                Some(map) => Self::stable(map, &entry.key, left_out),
-                None => Ok(None),
-            };
             memory.entries.push(MemoryEntry {
                 cgroup_id: entry.key.first_chunk().map_or(0, |id| u64::from_le_bytes(*id)),
                 counters: EventCounters::in_value(&entry.value).first().copied().unwrap_or_default(),
-                first: record(EVENTS_FIRST_MAP, &mut memory.left_out)?,
-                last: record(EVENTS_LAST_MAP, &mut memory.left_out)?,
+                first: match map(EVENTS_FIRST_MAP) {
+                    Some(map) => Self::stable(map, &entry.key, &mut memory.left_out)?.map(|(_, event)| event),
+                    None => None,
+                },
+                last: last.remove(&entry.key),
             });
         }
         memory.entries.sort_by_key(|entry| entry.counters.first);
@@ -107,8 +112,12 @@ impl EventMemory {
         Ok(Some(memory))
     }
 
-    /// The event of a record that is the same when it is read again, so that no program was writing it.
-    fn stable(map: &Map, key: &[u8], left_out: &mut usize) -> Result<Option<Event>, BpfObjectError> {
+    /// The key and the event of a record that is the same when it is read again, so that no program was writing it.
+    fn stable(
+        map: &Map,
+        key: &[u8],
+        left_out: &mut usize,
+    ) -> Result<Option<(Vec<u8>, Event)>, BpfObjectError> {
         const TRIES: u32 = 10;
         let Some(mut record) = map.lookup(key)? else { return Ok(None) };
         if record[offset::END as usize..].first_chunk() == Some(&[0; 8])
@@ -122,7 +131,8 @@ impl EventMemory {
             if again == record
                 && let Ok(event) = decode(&record)
             {
-                return Ok(Some(event));
+                let key = record[offset::KEY as usize..offset::ORIGIN as usize].to_vec();
+                return Ok(Some((key, event)));
             }
             record = again;
         }

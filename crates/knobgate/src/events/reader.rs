@@ -74,16 +74,17 @@ impl EventReader {
     /// See [`EventReaderError`].
     pub fn open(readers: EventReaders, bytes: u32) -> Result<Self, EventReaderError> {
         let map = ring(bytes)?;
+        let _places = lock_places()?;
         let mut taken = None;
         for place in 0..EVENT_READERS_MAX {
             let Some(lock) = try_lock(place)? else { continue };
-            readers.rings().delete(&place.to_ne_bytes())?;
+            readers.free(place)?;
             taken.get_or_insert((place, lock));
         }
         let Some((place, lock)) = taken else { return Err(EventReaderError::NoPlace) };
         let ring = RingBuffer::open(&map)?;
         let lost_before = readers.lost(place)?;
-        readers.rings().update(&place.to_ne_bytes(), &raw(&map).to_ne_bytes())?;
+        readers.fill(place, map.as_fd())?;
         Ok(Self { readers, place, map, ring, lost_before, _lock: lock })
     }
 
@@ -105,9 +106,10 @@ impl EventReader {
     ///
     /// # Errors
     ///
-    /// [`BpfObjectError::Failed`].
-    pub fn stop(&self) -> Result<(), BpfObjectError> {
-        self.readers.rings().delete(&self.place.to_ne_bytes()).map(drop)
+    /// [`EventReaderError::Places`], [`Lock`](EventReaderError::Lock).
+    pub fn stop(&self) -> Result<(), EventReaderError> {
+        let _places = lock_places()?;
+        Ok(self.readers.free(self.place)?)
     }
 }
 
@@ -123,11 +125,6 @@ impl AsFd for EventReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
     }
-}
-
-fn raw(map: &Map) -> i32 {
-    use std::os::fd::AsRawFd;
-    map.as_fd().as_raw_fd()
 }
 
 fn ring(bytes: u32) -> Result<Map, EventReaderError> {
@@ -147,7 +144,16 @@ fn ring(bytes: u32) -> Result<Map, EventReaderError> {
 
 /// The lock of a place, if no living process has it.
 fn try_lock(place: u32) -> Result<Option<File>, EventReaderError> {
-    let path = PathBuf::from(format!("{LOCKS}/{place}"));
+    lock(&place.to_string(), FlockOperation::NonBlockingLockExclusive)
+}
+
+/// The lock of all places, for as long as one is taken or freed.
+fn lock_places() -> Result<Option<File>, EventReaderError> {
+    lock("all", FlockOperation::LockExclusive)
+}
+
+fn lock(name: &str, operation: FlockOperation) -> Result<Option<File>, EventReaderError> {
+    let path = PathBuf::from(format!("{LOCKS}/{name}"));
     let failed = |error: Errno| EventReaderError::Lock { path: path.clone(), source: error.into() };
     for directory in ["/run/knobgate", LOCKS] {
         match mkdir(directory, Mode::RWXU) {
@@ -157,9 +163,12 @@ fn try_lock(place: u32) -> Result<Option<File>, EventReaderError> {
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file.into())),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(failed(error)),
+    loop {
+        match flock(&file, operation) {
+            Ok(()) => return Ok(Some(file.into())),
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(failed(error)),
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! The places of readers, which programs share.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use knobgate_bpf::MapDef;
-use knobgate_compiler::{EVENT_LOST_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX};
-use knobgate_kernel::{BpfObjectError, BpffsError, LoadError, LoadedProgram, Map, PinDir, create_map};
+use knobgate_compiler::{
+    EVENT_ACTIVE_MAP, EVENT_LOST_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, event_reader_maps,
+};
+use knobgate_kernel::{BpfObjectError, LoadError, LoadedProgram, Map, PinDir, create_map};
 
 use crate::attachment_error::AttachmentError;
 
@@ -13,6 +17,7 @@ use crate::attachment_error::AttachmentError;
 pub struct EventReaders {
     rings: Map,
     lost: Map,
+    active: Map,
 }
 
 impl EventReaders {
@@ -22,21 +27,19 @@ impl EventReaders {
     ///
     /// [`AttachmentError::Directory`].
     pub(crate) fn pinned(pins: &PinDir) -> Result<Option<Self>, AttachmentError> {
-        let (rings, lost) = (pins.map(EVENT_READERS_MAP)?, pins.map(EVENT_LOST_MAP)?);
-        Ok(rings.zip(lost).map(|(rings, lost)| Self { rings, lost }).filter(Self::is_sound))
+        Ok(Self::from_maps(|name| pins.map(name))?.filter(Self::is_sound))
     }
 
     /// The shared ones, which are made if there are none.
-    pub(crate) fn create(pins: &PinDir, defs: &[MapDef]) -> Result<Option<Self>, AttachmentError> {
+    pub(crate) fn create(pins: &PinDir) -> Result<Option<Self>, AttachmentError> {
         if let Some(readers) = Self::pinned(pins)? {
             return Ok(Some(readers));
         }
-        for name in [EVENT_READERS_MAP, EVENT_LOST_MAP] {
-            let Some(def) = defs.iter().find(|def| def.name == name) else { return Ok(None) };
+        for def in event_reader_maps() {
             // Where maps cannot be made, loading the program fails for the same reason, with a better message.
-            let Ok(map) = create_map(name, def) else { return Ok(None) };
+            let Ok(map) = create_map(&def.name, &def) else { return Ok(None) };
             // Somebody may have pinned another one in the meantime, which is as good.
-            pins.pin_map(name, &map)?;
+            pins.pin_map(&def.name, &map)?;
         }
         Self::pinned(pins)
     }
@@ -47,15 +50,23 @@ impl EventReaders {
     ///
     /// [`BpfObjectError::Failed`].
     pub fn of(loaded: &LoadedProgram) -> Result<Option<Self>, BpfObjectError> {
-        let map = |name: &str| loaded.map(name).map(Map::try_clone).transpose();
-        let (rings, lost) = (map(EVENT_READERS_MAP)?, map(EVENT_LOST_MAP)?);
-        Ok(rings.zip(lost).map(|(rings, lost)| Self { rings, lost }))
+        Self::from_maps(|name| loaded.map(name).map(Map::try_clone).transpose())
+    }
+
+    fn from_maps<E>(map: impl Fn(&str) -> Result<Option<Map>, E>) -> Result<Option<Self>, E> {
+        let (Some(rings), Some(lost), Some(active)) =
+            (map(EVENT_READERS_MAP)?, map(EVENT_LOST_MAP)?, map(EVENT_ACTIVE_MAP)?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self { rings, lost, active }))
     }
 
     /// Whether these are what programs expect.
     fn is_sound(&self) -> bool {
         self.rings.info().max_entries == EVENT_READERS_MAX
             && self.lost.info().value_size == 8 * EVENT_READERS_MAX
+            && self.active.info().value_size == 8
     }
 
     /// The map of this definition, if it is one of these.
@@ -63,13 +74,29 @@ impl EventReaders {
         let map = match &*def.name {
             EVENT_READERS_MAP => &self.rings,
             EVENT_LOST_MAP => &self.lost,
+            EVENT_ACTIVE_MAP => &self.active,
             _ => return Ok(None),
         };
         map.try_clone().map(Some)
     }
 
-    pub(crate) fn rings(&self) -> &Map {
-        &self.rings
+    /// Puts a ring buffer into a place. The caller has the lock of all places.
+    pub(crate) fn fill(&self, place: u32, ring: BorrowedFd<'_>) -> Result<(), BpfObjectError> {
+        self.rings.update(&place.to_ne_bytes(), &ring.as_raw_fd().to_ne_bytes())?;
+        self.set_active(|active| active | 1 << place)
+    }
+
+    /// Frees a place. The caller has the lock of all places.
+    pub(crate) fn free(&self, place: u32) -> Result<(), BpfObjectError> {
+        self.set_active(|active| active & !(1 << place))?;
+        self.rings.delete(&place.to_ne_bytes()).map(drop)
+    }
+
+    fn set_active(&self, change: impl Fn(u64) -> u64) -> Result<(), BpfObjectError> {
+        let key = 0u32.to_ne_bytes();
+        let value = self.active.lookup(&key)?.unwrap_or_default();
+        let active = value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.active.update(&key, &change(active).to_le_bytes())
     }
 
     /// How many events the reader in this place has lost since the places were made.
@@ -85,5 +112,3 @@ impl From<LoadError> for AttachmentError {
         Self::Load(error)
     }
 }
-
-const _: fn(BpffsError) -> AttachmentError = AttachmentError::Directory;

@@ -1,9 +1,13 @@
 //! Sends the event of a decision: finds out whether it may be sent, describes the access in a place of the memory, and gives that
 //! to the readers.
 
+use std::ops::Range;
+
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
-use knobgate_bpf::uapi::{BPF_ANY, BPF_NOEXIST, TASK_COMM_LEN};
-use knobgate_bpf::{AluOp, Assembler, Cond, Label, NamespaceOffsets, Reg, Size, helper_ids as helper};
+use knobgate_bpf::uapi::{BPF_NOEXIST, TASK_COMM_LEN};
+use knobgate_bpf::{
+    AluOp, Assembler, AtomicOp, Cond, Insn, Label, NamespaceOffsets, Reg, Size, helper_ids as helper,
+};
 use knobgate_events::record::{self, flag, offset};
 use knobgate_policy::limits::NAME_MAX;
 
@@ -13,9 +17,8 @@ use crate::events::{EVENT_READERS_MAX, EventMap, counters, rules, state};
 
 /// The key of the rule and the cgroup.
 const KEY: i16 = -16;
-/// How many events were sent and suppressed.
-const SENT: i16 = -24;
-const SUPPRESSED: i16 = -32;
+/// The counters of the key.
+const COUNTERS: i16 = -24;
 // At offsets that are no multiples of 8 the verifier does not track what is stored (see `verifier`).
 /// The verdict and the errno.
 const VERDICT: i16 = -36;
@@ -23,8 +26,8 @@ const VERDICT: i16 = -36;
 const FLAGS: i16 = -44;
 /// The place in the memory.
 const SLOT: i16 = -52;
-/// The number of a reader.
-const READER: i16 = -40;
+/// The number of a reader, or of a place.
+const NUMBER: i16 = -40;
 /// Scratch space for a number, and later the end of the texts.
 const SCRATCH: i16 = -64;
 const END: i16 = SCRATCH;
@@ -43,10 +46,8 @@ pub(super) fn emit(asm: &mut Assembler, facts: &EventFacts) {
     emitter.task();
     emitter.texts();
     emitter.keep();
-    for reader in 0..EVENT_READERS_MAX {
-        emitter.give(reader);
-    }
-    emitter.free_place();
+    emitter.give_to_readers();
+    emitter.exchange_place();
     let Emitter { asm, .. } = emitter;
     asm.bind(out);
     asm.mov(R0, 0);
@@ -169,11 +170,7 @@ impl Emitter<'_> {
         self.asm.bind(unlimited);
         self.asm.mov(R1, 1);
         self.asm.atomic_add(Size::U64, R0, counters::SENT, R1);
-        // Later their address is not needed: the verifier would follow the rest for each of the two maps.
-        for (from, to) in [(counters::SENT, SENT), (counters::SUPPRESSED, SUPPRESSED)] {
-            self.asm.load(Size::U64, R1, R0, from);
-            self.asm.store(Size::U64, R10, to, R1);
-        }
+        self.asm.store(Size::U64, R10, COUNTERS, R0);
     }
 
     /// Takes a place in the memory, if the caller has not, and starts the record.
@@ -191,8 +188,9 @@ impl Emitter<'_> {
         self.asm.store(Size::U64, R0, offset::TIME, R8);
         self.asm.mov(R8, R0);
         self.asm.bind(taken);
-        for (from, to) in [(SENT, offset::SENT), (SUPPRESSED, offset::SUPPRESSED)] {
-            self.asm.load(Size::U64, R1, R10, from);
+        self.asm.load(Size::U64, R2, R10, COUNTERS);
+        for (from, to) in [(counters::SENT, offset::SENT), (counters::SUPPRESSED, offset::SUPPRESSED)] {
+            self.asm.load(Size::U64, R1, R2, from);
             self.asm.store(Size::U64, R8, to, R1);
         }
         self.asm.mov(R1, i32::from(record::VERSION));
@@ -280,10 +278,27 @@ impl Emitter<'_> {
         self.asm.load(Size::U32, R1, R1, offsets.user_inum);
         store(self.asm, 3);
 
-        // The pid namespace is that of the last of the task's numbers. The verifier knows nothing of where that is.
-        let unknown = self.asm.new_label();
+        self.pid_namespace(offsets);
+    }
+
+    /// Stores the number of the pid namespace: that of the last of the task's numbers. R9 is the task.
+    fn pid_namespace(&mut self, offsets: &NamespaceOffsets) {
+        let store = |asm: &mut Assembler| asm.store(Size::U32, R8, offset::NAMESPACES + 16, R1);
+        let (found, unknown) = (self.asm.new_label(), self.asm.new_label());
+        let number = |index: u8| offsets.numbers + offsets.number_bytes * i16::from(index) + offsets.pid;
+        self.asm.load(Size::U64, R2, R9, offsets.thread_pid);
+        self.asm.load(Size::U32, R3, R2, offsets.level);
+        for level in 0..offsets.typed_numbers {
+            let deeper = self.asm.new_label();
+            self.asm.jump_if(Cond::Ne, R3, i32::from(level), deeper);
+            self.asm.load(Size::U64, R1, R2, number(level));
+            self.asm.load(Size::U32, R1, R1, offsets.pid_inum);
+            self.asm.jump(found);
+            self.asm.bind(deeper);
+        }
+        // The verifier knows nothing of where the others are.
         self.asm.mov(R1, 0);
-        store(self.asm, 4);
+        store(self.asm);
         self.asm.mov(R3, R9);
         self.asm.alu(AluOp::Add, R3, i32::from(offsets.thread_pid));
         self.read_kernel(8, unknown);
@@ -294,13 +309,14 @@ impl Emitter<'_> {
         self.asm.load(Size::U32, R3, R10, SCRATCH);
         self.asm.alu(AluOp::Mul, R3, i32::from(offsets.number_bytes));
         self.asm.alu(AluOp::Add, R3, R9);
-        self.asm.alu(AluOp::Add, R3, i32::from(offsets.numbers + offsets.pid));
+        self.asm.alu(AluOp::Add, R3, i32::from(number(0)));
         self.read_kernel(8, unknown);
         self.asm.load(Size::U64, R3, R10, SCRATCH);
         self.asm.alu(AluOp::Add, R3, i32::from(offsets.pid_inum));
         self.read_kernel(4, unknown);
         self.asm.load(Size::U32, R1, R10, SCRATCH);
-        store(self.asm, 4);
+        self.asm.bind(found);
+        store(self.asm);
         self.asm.bind(unknown);
     }
 
@@ -362,22 +378,27 @@ impl Emitter<'_> {
         verifier::prove_at_most(self.asm, R2, self.facts.last_text as i32, none);
         self.map_value(R1, EventMap::Rules, 0);
         self.asm.alu(AluOp::Add, R1, R2);
-        self.copy_to_end(record::TEXT_MAX);
+        const SHORT: i16 = 64;
+        let short = self.asm.new_label();
+        self.copy_to_end(0..SHORT);
+        self.asm.jump_if(Cond::Le, R9, i32::from(SHORT), short);
+        self.copy_to_end(SHORT..record::TEXT_MAX as i16);
+        self.asm.bind(short);
         self.asm.store(Size::U16, R8, offset::RULE_LENGTH, R9);
         self.advance_end(R9);
         self.asm.bind(none);
         self.map_value(R1, EventMap::Rules, rules::POLICY);
-        self.copy_to_end(rules::POLICY_BYTES as usize);
+        self.copy_to_end(0..self.facts.policy_name.next_multiple_of(8) as i16);
         self.asm.mov(R1, self.facts.policy_name as i32);
         self.asm.store(Size::U16, R8, offset::POLICY_LENGTH, R1);
         self.advance_end(R1);
     }
 
-    /// Copies bytes at R1 to the end of the texts.
-    fn copy_to_end(&mut self, bytes: usize) {
+    /// Copies these bytes of those at R1 to the end of the texts.
+    fn copy_to_end(&mut self, bytes: Range<i16>) {
         self.asm.load(Size::U64, R2, R10, END);
         self.asm.alu(AluOp::Add, R2, R8);
-        for at in (0..bytes as i16).step_by(8) {
+        for at in bytes.step_by(8) {
             self.asm.load(Size::U64, R3, R1, at);
             self.asm.store(Size::U64, R2, at, R3);
         }
@@ -389,34 +410,43 @@ impl Emitter<'_> {
         self.asm.store(Size::U64, R10, END, R2);
     }
 
-    /// Keeps the first and the last record of the key.
+    /// Keeps the first record of the key.
     fn keep(&mut self) {
-        let (shared, again) = (self.asm.new_label(), self.asm.new_label());
-        self.jump_if_flag(flag::SHARED, shared);
+        let again = self.asm.new_label();
         self.asm.load(Size::U32, R1, R8, offset::FLAGS);
-        self.asm.alu(AluOp::And, R1, flag::FIRST as i32);
-        self.asm.jump_if(Cond::Eq, R1, 0, again);
-        self.keep_in(EventMap::First, BPF_NOEXIST);
-        self.asm.bind(again);
-        self.keep_in(EventMap::Last, BPF_ANY);
-        self.asm.bind(shared);
-    }
-
-    fn keep_in(&mut self, map: EventMap, flags: u64) {
-        self.map(R1, map);
+        self.asm.alu(AluOp::And, R1, (flag::FIRST | flag::SHARED) as i32);
+        self.asm.jump_if(Cond::Ne, R1, flag::FIRST as i32, again);
+        self.map(R1, EventMap::First);
         self.asm.mov(R2, R8);
         self.asm.alu(AluOp::Add, R2, i32::from(offset::KEY));
         self.asm.mov(R3, R8);
-        self.asm.mov(R4, flags as i32);
+        self.asm.mov(R4, BPF_NOEXIST as i32);
         self.asm.call_helper(helper::MAP_UPDATE_ELEM);
+        self.asm.bind(again);
     }
 
-    /// Gives the record to a reader, if there is one in this place. Its ring buffer wakes it if it has read everything else.
+    /// Gives the record to the readers.
+    fn give_to_readers(&mut self) {
+        let none = self.asm.new_label();
+        self.map_value(R9, EventMap::Active, 0);
+        self.asm.load(Size::U64, R9, R9, 0);
+        self.asm.jump_if(Cond::Eq, R9, 0, none);
+        for reader in 0..EVENT_READERS_MAX {
+            self.give(reader);
+        }
+        self.asm.bind(none);
+    }
+
+    /// Gives the record to a reader, if there is one in this place. Its ring buffer wakes it if it has read everything else. R9 has
+    /// a bit for each place with a reader.
     fn give(&mut self, reader: u32) {
         let next = self.asm.new_label();
-        self.asm.store_imm(Size::U32, R10, READER, reader as i32);
+        self.asm.mov(R1, R9);
+        self.asm.alu(AluOp::And, R1, 1 << reader);
+        self.asm.jump_if(Cond::Eq, R1, 0, next);
+        self.asm.store_imm(Size::U32, R10, NUMBER, reader as i32);
         self.map(R1, EventMap::Readers);
-        self.address(R2, READER);
+        self.address(R2, NUMBER);
         self.asm.call_helper(helper::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Eq, R0, 0, next);
         self.asm.mov(R1, R0);
@@ -431,6 +461,24 @@ impl Emitter<'_> {
         self.asm.bind(next);
     }
 
+    /// Makes the place the last one of the key, and frees the one that was.
+    fn exchange_place(&mut self) {
+        let (shared, done) = (self.asm.new_label(), self.asm.new_label());
+        if self.facts.options.features.atomic_fetch {
+            self.jump_if_flag(flag::SHARED, shared);
+            self.asm.load(Size::U64, R2, R10, COUNTERS);
+            self.asm.load(Size::U32, R1, R10, SLOT);
+            self.asm.alu(AluOp::Add, R1, 1);
+            self.asm.emit(Insn::atomic(AtomicOp::Exchange, Size::U32, R2, counters::LAST_PLACE, R1));
+            self.asm.jump_if(Cond::Eq, R1, 0, done);
+            self.asm.alu(AluOp::Sub, R1, 1);
+            self.asm.store(Size::U32, R10, SLOT, R1);
+            self.asm.bind(shared);
+        }
+        self.free_place();
+        self.asm.bind(done);
+    }
+
     /// Puts the place at the end of the free ones.
     fn free_place(&mut self) {
         self.map(R1, EventMap::Slots);
@@ -442,5 +490,5 @@ impl Emitter<'_> {
 
 const _: () = {
     assert!(VERDICT % 8 != 0 && FLAGS % 8 != 0 && SLOT % 8 != 0);
-    assert!(SCRATCH + 8 <= SLOT && FLAGS + 4 <= READER && READER + 4 <= VERDICT);
+    assert!(SCRATCH + 8 <= SLOT && FLAGS + 4 <= NUMBER && NUMBER + 4 <= VERDICT);
 };

@@ -2,8 +2,7 @@
 //! value is replaced.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R8, R10};
-use knobgate_bpf::uapi::BPF_F_SYSCTL_BASE_NAME;
-use knobgate_bpf::{AluOp, Assembler, Cond, Label, Size, helper_ids as helper};
+use knobgate_bpf::{AluOp, Assembler, Cond, Label, Reg, Size, helper_ids as helper};
 use knobgate_events::record::{self, flag, offset};
 use knobgate_events::secrets;
 use knobgate_policy::limits::NAME_MAX;
@@ -117,29 +116,25 @@ fn knob(asm: &mut Assembler, end: i16) {
 /// Goes to `secret` if the values of the knob are.
 fn jump_if_secret(asm: &mut Assembler, secret: Label) {
     for above in secrets::BELOW {
-        jump_if_text(asm, offset::TEXTS, above.as_bytes(), secret);
+        jump_if_text(asm, R8, offset::TEXTS, above.as_bytes(), secret);
     }
-    // The last component is put where the last text may be.
-    const LAST: i16 = record::BYTES_MAX as i16 - NAME_MAX as i16 - 1;
-    asm.mov(R1, R6);
-    asm.mov(R2, R8);
-    asm.alu(AluOp::Add, R2, i32::from(LAST));
-    asm.mov(R3, NAME_MAX as i32 + 1);
-    asm.mov(R4, BPF_F_SYSCTL_BASE_NAME as i32);
-    asm.call_helper(helper::SYSCTL_GET_NAME);
+    // The end of the name. A name that is too short for it has other parts of the record before it.
+    asm.load(Size::U16, R2, R8, offset::KNOB_LENGTH);
+    asm.alu(AluOp::And, R2, NAME_MAX as i32);
+    asm.alu(AluOp::Add, R2, R8);
     for last in secrets::LAST_COMPONENTS {
-        let whole: Vec<u8> = last.bytes().chain([0]).collect();
-        jump_if_text(asm, LAST, &whole, secret);
+        let end: Vec<u8> = [b'/'].into_iter().chain(last.bytes()).collect();
+        jump_if_text(asm, R2, offset::TEXTS - end.len() as i16, &end, secret);
     }
 }
 
-/// Goes to `target` if these bytes are at this offset in the record.
-fn jump_if_text(asm: &mut Assembler, at: i16, text: &[u8], target: Label) {
+/// Goes to `target` if these bytes are at this offset from a register. The last word comes first: names often differ there.
+fn jump_if_text(asm: &mut Assembler, base: Reg, at: i16, text: &[u8], target: Label) {
     let differs = asm.new_label();
-    for (index, word) in text.chunks(4).enumerate() {
+    for (index, word) in text.chunks(4).enumerate().collect::<Vec<_>>().into_iter().rev() {
         let mut bytes = [0; 4];
         bytes[..word.len()].copy_from_slice(word);
-        asm.load(Size::U32, R1, R8, at + 4 * index as i16);
+        asm.load(Size::U32, R1, base, at + 4 * index as i16);
         if word.len() < 4 {
             asm.alu32(AluOp::And, R1, (1 << (8 * word.len())) - 1);
         }
@@ -160,13 +155,21 @@ pub(super) fn append_value(
     (present, length, cut): (u32, i16, i16),
 ) {
     const E2BIG: i32 = -7;
+    // The helper fills the whole buffer, and most values are short.
+    const SHORT: i32 = 63;
     let (failed, store, done) = (asm.new_label(), asm.new_label(), asm.new_label());
-    asm.mov(R1, R6);
-    asm.load(Size::U64, R2, R10, end);
-    asm.alu(AluOp::Add, R2, R8);
-    // A value that fills the buffer does not count as whole.
-    asm.mov(R3, record::TEXT_MAX as i32 + 1);
-    asm.call_helper(getter);
+    let get = |asm: &mut Assembler, most: i32| {
+        asm.mov(R1, R6);
+        asm.load(Size::U64, R2, R10, end);
+        asm.alu(AluOp::Add, R2, R8);
+        // A value that fills the buffer does not count as whole.
+        asm.mov(R3, most + 1);
+        asm.call_helper(getter);
+    };
+    get(asm, SHORT);
+    asm.jump_if(Cond::Le, R0, SHORT, store);
+    asm.jump_if(Cond::Ne, R0, E2BIG, done);
+    get(asm, record::TEXT_MAX as i32);
     asm.jump_if(Cond::Gt, R0, record::TEXT_MAX as i32, failed);
     asm.bind(store);
     asm.store(Size::U16, R8, length, R0);
