@@ -19,7 +19,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("glob", &[]),
     ("hook", &[]),
     ("kernel", &[]),
-    ("knobgate", &[]),
+    ("knobgate", &["workloads"]),
     ("policy", &[]),
     ("policy-test", &[]),
     ("scenario", &["kernel"]),
