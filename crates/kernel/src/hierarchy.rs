@@ -1,13 +1,21 @@
 //! Where the cgroup v2 hierarchy is mounted.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::readlink;
+use rustix::io::Errno;
+
 use crate::cgroup::Cgroup;
 use crate::cgroup_error::CgroupError;
+use crate::long_path;
 use crate::mountinfo::{Mount, mounts};
+use crate::sys::file_handle::open_by_handle;
 
 /// A mount of the cgroup v2 hierarchy.
 ///
@@ -78,6 +86,40 @@ impl Hierarchy {
         }
         // `components` drops the slash at the end if `below` is empty.
         Some(self.point.join(below).components().collect())
+    }
+
+    /// The name of the cgroup with this directory, as in a `/proc/PID/cgroup`; `None` if it is not in this mount. The
+    /// opposite of [`directory`](Self::directory).
+    pub fn name(&self, directory: &Path) -> Option<PathBuf> {
+        let below = directory.strip_prefix(&self.point).ok()?;
+        Some(self.root.join(below).components().collect())
+    }
+
+    /// The directory of the cgroup with this id, found without a walk through the hierarchy (open_by_handle_at(2));
+    /// `None` if there is none in the mounted part.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Io`] without `CAP_DAC_READ_SEARCH` or `/proc`, before Linux 5.5, or if the path has more than 4095
+    /// bytes. [`path_of_id`](Self::path_of_id) does without these.
+    pub fn path_by_handle(&self, id: u64) -> Result<Option<PathBuf>, CgroupError> {
+        let failed = |error: Errno| CgroupError::Io {
+            doing: "open a cgroup by its id in",
+            path: self.point.clone(),
+            error: error.into(),
+        };
+        let top = long_path::open_directory(&self.point).map_err(failed)?;
+        let cgroup = match open_by_handle(top.as_fd(), id) {
+            // It was removed.
+            Err(Errno::STALE) => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let link = format!("/proc/self/fd/{}", cgroup.as_raw_fd());
+        let path = readlink(link, Vec::new()).map_err(failed)?;
+        let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+        // The link of a cgroup that is removed now ends with " (deleted)", and one outside of the mounted part leads nowhere.
+        let is_there = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir() && found.ino() == id);
+        Ok((is_there && path.starts_with(&self.point)).then_some(path))
     }
 
     /// The directory of the cgroup with this id; `None` if there is none in the mounted part.
@@ -198,6 +240,13 @@ mod tests {
                 expected.map(PathBuf::from),
                 "{name} in {mountinfo}"
             );
+            if let Some(directory) = expected {
+                assert_eq!(
+                    hierarchy.name(Path::new(directory)).as_deref(),
+                    Some(Path::new(name)),
+                    "{directory}"
+                );
+            }
         }
     }
 }

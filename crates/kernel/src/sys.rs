@@ -7,6 +7,7 @@ pub(crate) mod accesses;
 pub(crate) mod bpf;
 pub(crate) mod clone_into_cgroup;
 pub(crate) mod exec;
+pub(crate) mod file_handle;
 pub(crate) mod fork;
 pub(crate) mod ring;
 pub(crate) mod signals;

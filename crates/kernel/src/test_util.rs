@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Result;
 
-use crate::sys::test_util;
+use crate::sys::{file_handle, test_util};
 
 /// Writes `bytes` by io_uring(7) at `offset`, or at the file position if `offset` is −1.
 ///
@@ -31,7 +31,7 @@ pub fn aio_write(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Result<usiz
 ///
 /// There is no such file, or the caller lacks `CAP_DAC_READ_SEARCH`.
 pub fn open_by_handle(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
-    test_util::open_by_handle(mount, id)
+    file_handle::open_by_handle(mount, id)
 }
 
 /// Ends the calling thread, and the process only if it has no other.

@@ -19,8 +19,9 @@
 //! Most of this needs root and cgroup v2, and attachments need a bpffs. The library prints nothing: it returns errors,
 //! limits, and what was done.
 //!
-//! Two features of [`policy`] are off by default: `json` reads and prints policies as JSON, and `suggest` adds to diagnostics
-//! what a misspelled word may have been meant to be.
+//! Three features are off by default. `json` and `suggest` are those of [`policy`]: one reads and prints policies as JSON, the
+//! other adds to diagnostics what a misspelled word may have been meant to be. `workloads` has a `WorkloadResolver`, which finds
+//! out what people call the container, pod or unit in a cgroup.
 //!
 //! # Examples
 //!
@@ -84,12 +85,16 @@ mod object_origin;
 mod run_error;
 mod supervisor;
 mod survey;
+#[cfg(feature = "workloads")]
+mod workload_resolver;
 
 pub use knobgate_bpf as bpf;
 pub use knobgate_compiler as compiler;
 pub use knobgate_events as event;
 pub use knobgate_kernel as kernel;
 pub use knobgate_policy as policy;
+#[cfg(feature = "workloads")]
+pub use knobgate_workload as workload;
 
 pub use apply::Applied;
 pub use attached_policy::{AttachedPolicy, RuleCounters};
@@ -106,3 +111,5 @@ pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use run_error::RunError;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};
+#[cfg(feature = "workloads")]
+pub use workload_resolver::WorkloadResolver;

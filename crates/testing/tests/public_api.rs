@@ -19,11 +19,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("glob", &[]),
     ("hook", &[]),
     ("kernel", &[]),
-    ("knobgate", &[]),
+    ("knobgate", &["workloads"]),
     ("policy", &[]),
     ("policy-test", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
+    ("workload", &[]),
 ];
 
 /// The package of a crate.

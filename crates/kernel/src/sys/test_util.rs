@@ -134,26 +134,6 @@ pub(crate) fn aio_write(file: BorrowedFd<'_>, bytes: &[u8], offset: i64) -> Resu
     result.and_then(|_| completed(event[2]))
 }
 
-/// Opens the kernfs file with this id, by open_by_handle_at(2). `mount` is any open file of its file system.
-pub(crate) fn open_by_handle(mount: BorrowedFd<'_>, id: u64) -> Result<OwnedFd> {
-    /// `FILEID_KERNFS`, of include/linux/exportfs.h: the handle is the id.
-    const KERNFS: u32 = 0xfe;
-    #[repr(C)]
-    struct Handle {
-        bytes: u32,
-        kind: u32,
-        id: u64,
-    }
-    let handle = Handle { bytes: size_of::<u64>() as u32, kind: KERNFS, id };
-    let flags = libc::O_PATH | libc::O_CLOEXEC;
-    // SAFETY: the kernel reads the structure, whose first field gives the size of the last one.
-    let fd = checked(unsafe {
-        libc::syscall(libc::SYS_open_by_handle_at, mount.as_raw_fd(), &raw const handle, flags)
-    })?;
-    // SAFETY: a new descriptor, which nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
 /// Ends the calling thread, and the process only if it has no other.
 pub(crate) fn exit_thread() -> ! {
     loop {

@@ -1,4 +1,6 @@
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -143,6 +145,18 @@ fn ids() -> Result<(), Failed> {
     assert_eq!(hierarchy.path_of_id(inner.id())?.as_deref(), Some(inner.path()));
     assert_eq!(hierarchy.path_of_id(root().id())?.as_deref(), Some(hierarchy.path()));
     assert_eq!(hierarchy.path_of_id(u64::MAX)?, None);
+
+    assert_eq!(hierarchy.path_by_handle(inner.id())?.as_deref(), Some(inner.path()));
+    assert_eq!(hierarchy.path_by_handle(root().id())?.as_deref(), Some(hierarchy.path()));
+    assert_eq!(hierarchy.path_by_handle(u64::MAX)?, None);
+    let file = fs::metadata(inner.path().join("cgroup.procs"))?.ino();
+    assert_eq!(hierarchy.path_by_handle(file)?, None);
+    let id = inner.id();
+    fs::remove_dir(inner.path())?;
+    // Also while it is open.
+    assert_eq!(hierarchy.path_by_handle(id)?, None);
+    drop(inner);
+    assert_eq!(hierarchy.path_by_handle(id)?, None);
     Ok(())
 }
 
@@ -216,6 +230,8 @@ fn deep() -> Result<(), Failed> {
     let innermost = nest(&cgroup, &name, DEPTH)?;
     assert_eq!(cgroup.descendants()?.len(), 2 * DEPTH);
     assert_eq!(Hierarchy::find()?.path_of_id(innermost.id())?.as_deref(), Some(innermost.path()));
+    let by_handle = Hierarchy::find()?.path_by_handle(innermost.id());
+    assert!(matches!(by_handle, Err(CgroupError::Io { .. })), "{by_handle:?}");
     assert_eq!(Cgroup::open(innermost.path())?.id(), innermost.id());
     drop(innermost);
     cgroup.remove_with_descendants()?;

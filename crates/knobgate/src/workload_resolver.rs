@@ -1,0 +1,165 @@
+//! What runs in a cgroup, by the cgroup's id.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use knobgate_kernel::{CgroupError, Hierarchy};
+use knobgate_workload::{EngineState, Workload};
+
+/// How long the result of a walk through the hierarchy, or of a look at the engines' state, stands.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long after the first lookup a container may still get its name.
+const NAMING: Duration = Duration::from_secs(10);
+/// How many workloads are remembered before those of removed cgroups are forgotten.
+const REMEMBERED: usize = 1 << 16;
+
+/// Finds out what runs in cgroups, and remembers it: a cgroup that is removed keeps the name that it had.
+///
+/// A lookup does not walk through the hierarchy: the kernel finds a cgroup by its id. Where that is not allowed (it takes
+/// `CAP_DAC_READ_SEARCH`), a walk is needed for an id that the last one has not seen, at most four times a second.
+///
+/// When it has 65,536 workloads, it forgets those of removed cgroups.
+///
+/// ```no_run
+/// use knobgate::{CgroupRef, WorkloadResolver};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut resolver = WorkloadResolver::new()?;
+/// let cgroup = CgroupRef::at("system.slice/nginx.service")?;
+/// let workload = resolver.resolve(cgroup.id()).expect("it exists");
+/// assert_eq!(workload.label(), b"unit nginx.service");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WorkloadResolver {
+    hierarchy: Hierarchy,
+    state: EngineState,
+    memory: Memory,
+    walk: Option<Walk>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    /// By the ids of the cgroups.
+    known: HashMap<u64, Known>,
+    /// How many are remembered before those of removed cgroups are forgotten.
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    workload: Arc<Workload>,
+    /// When the engine's state was last asked, if it may have more.
+    asked: Option<Instant>,
+    /// When it was first looked up.
+    first: Instant,
+}
+
+#[derive(Debug)]
+struct Walk {
+    at: Instant,
+    paths: HashMap<u64, PathBuf>,
+}
+
+impl WorkloadResolver {
+    /// For the cgroups and engines of this machine.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Hierarchy::find`].
+    pub fn new() -> Result<Self, CgroupError> {
+        Self::with_state(EngineState::below("/"))
+    }
+
+    /// The same with the engines' state from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Hierarchy::find`].
+    pub fn with_state(state: EngineState) -> Result<Self, CgroupError> {
+        let hierarchy = Hierarchy::find()?;
+        let memory = Memory { known: HashMap::new(), limit: REMEMBERED };
+        Ok(Self { hierarchy, state, memory, walk: None })
+    }
+
+    /// What runs in the cgroup with this id; `None` if it was removed before the first lookup, or is not in the mounted
+    /// part of the hierarchy.
+    pub fn resolve(&mut self, cgroup_id: u64) -> Option<Arc<Workload>> {
+        let now = Instant::now();
+        if let Some(known) = self.memory.known.get_mut(&cgroup_id) {
+            known.ask_again(&mut self.state, now);
+            return Some(Arc::clone(&known.workload));
+        }
+        let directory = self.find(cgroup_id, now)?;
+        let name = self.hierarchy.name(&directory)?;
+        self.memory.make_room(|| self.hierarchy.paths_by_id().unwrap_or_default());
+        let known = Known::new(&name, &mut self.state, now);
+        let workload = Arc::clone(&known.workload);
+        self.memory.known.insert(cgroup_id, known);
+        Some(workload)
+    }
+
+    /// The directory of a cgroup.
+    fn find(&mut self, id: u64, now: Instant) -> Option<PathBuf> {
+        if let Ok(found) = self.hierarchy.path_by_handle(id) {
+            return found;
+        }
+        let stands = |walk: &Walk| walk.paths.contains_key(&id) || now.duration_since(walk.at) < PAUSE;
+        if !self.walk.as_ref().is_some_and(stands) {
+            let paths = self.hierarchy.paths_by_id().unwrap_or_default();
+            self.walk = Some(Walk { at: now, paths });
+        }
+        self.walk.as_ref()?.paths.get(&id).cloned()
+    }
+}
+
+impl Memory {
+    /// If there are too many, forgets the workloads of cgroups that are not present.
+    fn make_room<V>(&mut self, present: impl FnOnce() -> HashMap<u64, V>) {
+        if self.known.len() < self.limit {
+            return;
+        }
+        let present = present();
+        self.known.retain(|id, _| present.contains_key(id));
+        // Otherwise, each new cgroup would take a walk where there are so many.
+        self.limit = REMEMBERED.max(2 * self.known.len());
+    }
+}
+
+impl Known {
+    fn new(name: &Path, state: &mut EngineState, now: Instant) -> Self {
+        let mut workload = Workload::of_path(name.as_os_str().as_bytes());
+        let complete = state.complete(&mut workload);
+        Self { workload: Arc::new(workload), asked: (!complete).then_some(now), first: now }
+    }
+
+    /// Asks the engine's state again if it may have more now.
+    fn ask_again(&mut self, state: &mut EngineState, now: Instant) {
+        let Some(asked) = self.asked else { return };
+        if now.duration_since(asked) < PAUSE {
+            return;
+        }
+        let complete = state.complete(Arc::make_mut(&mut self.workload));
+        let in_vain = complete || now.duration_since(self.first) > NAMING;
+        self.asked = (!in_vain).then_some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workloads_of_removed_cgroups_are_forgotten_when_there_are_too_many() {
+        let known = || Known { workload: Arc::default(), asked: None, first: Instant::now() };
+        let mut memory = Memory { known: (0..4).map(|id| (id, known())).collect(), limit: 4 };
+        memory.make_room(|| HashMap::from([(2, ()), (7, ())]));
+        assert_eq!(memory.known.keys().collect::<Vec<_>>(), [&2]);
+        assert_eq!(memory.limit, REMEMBERED);
+        memory.make_room::<()>(|| unreachable!("there is room"));
+    }
+}

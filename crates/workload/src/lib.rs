@@ -1,0 +1,56 @@
+//! What people call the workload in a cgroup.
+//!
+//! **In** comes the path of a cgroup, as in `/proc/PID/cgroup`. **Out** comes a [`Workload`]: the engine, the container, the
+//! pod, the unit and the user, as far as the path shows them. With the feature `state`, an `EngineState` adds the names
+//! that the engine keeps in its files: the container's, the pod's and the image's.
+//!
+//! ```
+//! use knobgate_workload::{Engine, Workload};
+//!
+//! let path = b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a12_5e.slice/\
+//!     cri-containerd-4f6b1e3a9c0d2b7f8e5a6c1d3b9f0e2a7c4d8b6f1e3a5c9d0b2f7e8a6c4d1b3f.scope";
+//! let workload = Workload::of_path(path);
+//! assert_eq!(workload.engine, Engine::Containerd);
+//! assert_eq!(workload.pod_id.as_ref().map(|uid| uid.bytes()), Some(&b"0a12-5e"[..]));
+//! assert_eq!(workload.label(), b"k8s/0a12-5e/4f6b1e3a9c0d");
+//!
+//! let unit = Workload::of_path(b"/system.slice/nginx.service");
+//! assert_eq!(unit.label(), b"unit nginx.service");
+//! ```
+//!
+//! # Words
+//!
+//! - An **engine** ([`Engine`]) started the workload: a container engine, or systemd.
+//! - A **piece** ([`Piece`]) is one fact about the workload, with its [`Origin`]. Its bytes are raw.
+//! - The **outer** workload ([`Workload::outer`]) is the container around a container or unit, as with Docker in Docker.
+//! - The **label** ([`Workload::label`]) is the name in one column.
+//!
+//! # Who chooses a name
+//!
+//! Everything in a path is chosen by somebody. Root and its daemons choose the names of the topmost cgroups. A user with
+//! a service manager chooses the names below `user@UID.service` ([`Workload::user_manager`]), and a workload that owns its
+//! cgroup those below it ([`Workload::outer`]). So a name says what somebody claims, and no policy may rely on it. The state
+//! of engines is only asked about names that neither of these chose. Escape a piece or a label before you print it.
+//!
+//! # From a path to a workload
+//!
+//! | step | see |
+//! | --- | --- |
+//! | one component is a container, a pod, a unit or none of these | `component.rs` |
+//! | whether a name is that of a unit, and what its escapes mean | `unit.rs` |
+//! | the components together: the innermost workload, and those around it | `path.rs` |
+//! | a name in one column | `label.rs` |
+//! | names from the files of engines | `state.rs` |
+#![forbid(unsafe_code)]
+
+mod component;
+mod label;
+mod path;
+#[cfg(feature = "state")]
+mod state;
+mod unit;
+mod workload;
+
+#[cfg(feature = "state")]
+pub use state::EngineState;
+pub use workload::{Engine, Origin, Piece, Role, Workload};

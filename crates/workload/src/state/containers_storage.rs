@@ -1,0 +1,76 @@
+//! The state of Podman and CRI-O, which both use containers/storage.
+
+use serde::Deserialize;
+
+use super::Root;
+use super::directory::Directory;
+use super::names::{id, image, name, name_in};
+use super::oci::{self, Spec};
+use crate::workload::{Piece, Workload};
+
+/// The directories of containers, which stay and which go at a reboot (`graphroot` and `runroot` of
+/// containers-storage.conf(5)).
+const STORAGE: [&str; 2] = ["var/lib/containers/storage", "run/containers/storage"];
+/// The storage drivers, each with its own containers.
+const DRIVERS: [&str; 4] = ["overlay", "vfs", "btrfs", "zfs"];
+/// The lists of all containers: those that stay, and those of `podman run --rm` (`newContainerStore()`, containers.go).
+const LISTS: [&str; 2] = ["containers.json", "volatile-containers.json"];
+/// The most that a list may take: about 10,000 containers.
+const LIST_MAX: u64 = 16 << 20;
+
+/// An entry of the list: `Container` of containers/storage (containers.go).
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+    /// JSON as a string.
+    #[serde(default)]
+    metadata: String,
+}
+
+/// `RuntimeContainerMetadata` of libpod (libpod/storage.go).
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default, rename = "image-name")]
+    image_name: Option<String>,
+}
+
+fn directories(root: Root<'_>) -> impl Iterator<Item = Directory> {
+    let names = STORAGE
+        .iter()
+        .flat_map(|storage| DRIVERS.iter().map(move |driver| format!("{storage}/{driver}-containers")));
+    names.filter_map(move |name| root.open(&name))
+}
+
+/// Adds what Podman knows about the container. The names of pods are in its database alone.
+pub(super) fn complete_podman(root: Root<'_>, workload: &mut Workload) {
+    let Some(id) = id(workload) else { return };
+    let mut containers = directories(root).flat_map(|directory| {
+        let lists =
+            LISTS.iter().filter_map(|list| directory.json::<Vec<Container>>(list.as_bytes(), LIST_MAX));
+        lists.flatten().collect::<Vec<_>>()
+    });
+    let Some(container) = containers.find(|container| container.id.as_bytes() == id) else {
+        return;
+    };
+    let metadata = serde_json::from_str(&container.metadata).unwrap_or(Metadata { image_name: None });
+    workload.container_name = name(container.names.first().map(String::as_str));
+    workload.image = image(metadata.image_name.as_deref());
+}
+
+/// Adds what CRI-O knows about the container: the annotations that it gives to the runtime
+/// (pkg/annotations/internal.go, and pkg/kubelet/types/labels.go of Kubernetes).
+pub(super) fn complete_crio(root: Root<'_>, workload: &mut Workload) {
+    let Some(id) = id(workload) else { return };
+    let path = [id, b"/userdata/config.json"].concat();
+    let spec = directories(root).find_map(|directory| directory.json::<Spec>(&path, oci::SIZE_MAX));
+    let Some(annotations) = spec.and_then(|spec| spec.annotations) else { return };
+    workload.container_name = name_in(&annotations, "io.kubernetes.container.name");
+    workload.pod_name = name_in(&annotations, "io.kubernetes.pod.name");
+    workload.namespace = name_in(&annotations, "io.kubernetes.pod.namespace");
+    workload.image = image(annotations.get("io.kubernetes.cri-o.ImageName").map(String::as_str));
+    let uid: Option<Piece> = name_in(&annotations, "io.kubernetes.pod.uid");
+    workload.pod_id = workload.pod_id.take().or(uid);
+}
