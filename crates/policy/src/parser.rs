@@ -4,6 +4,7 @@
 mod condition;
 mod cursor;
 mod foreign;
+mod logging;
 mod recovery;
 mod rule;
 mod test_block;
@@ -292,7 +293,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `default read|write allow|deny [log|nolog]`
+    /// `default read|write allow|deny [LOGGING]`
     fn default(&mut self) -> Parse<()> {
         let keyword = self.next().span;
         let mut ahead = self.ahead();
@@ -316,7 +317,7 @@ impl<'a> Parser<'a> {
             "allow" => FallbackAction::Allow,
             _ => FallbackAction::Deny(self.errno_in_parens()?),
         };
-        let log = self.log();
+        let log = self.logging()?.map(|log| log.node);
         let span = Span::new(keyword.start, self.end);
         let slot = match kind {
             AccessKind::Read => &mut self.parsed.default_read,
@@ -433,16 +434,6 @@ impl<'a> Parser<'a> {
             }
             _ => Err(self.unexpected("the name of an errno", Some("such as `EPERM`"))),
         }
-    }
-
-    /// `log`, `nolog` or nothing.
-    fn log(&mut self) -> Option<bool> {
-        let log = self.peek_word("log");
-        if !log && !self.peek_word("nolog") {
-            return None;
-        }
-        self.next();
-        Some(log)
     }
 
     /// One of a few words.

@@ -1,6 +1,6 @@
 //! The parser's output: rules and tests with the places of their parts, not yet checked.
 
-use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
+use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Logging, Relation, Span, Text, Value};
 
 /// Something with its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ pub(crate) struct RuleSyntax {
     pub(crate) kinds: Spanned<Kinds>,
     pub(crate) patterns: Vec<Spanned<KnobPattern>>,
     pub(crate) condition: Option<Spanned<ConditionSyntax>>,
-    pub(crate) log: Option<bool>,
+    pub(crate) log: Option<Logging>,
     pub(crate) span: Span,
 }
 

@@ -126,6 +126,10 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
             limits::NUMBERS_END_MAX
         ),
         format!("one number in a value | {} characters", limits::NUMBER_CHARS_MAX),
+        format!(
+            "one rule in one cgroup | {} a second, if it states no other limit",
+            limits::EVENTS_PER_SECOND
+        ),
     ] {
         assert!(table.contains(&format!("{row} |")), "the reference does not say: {row}");
     }
