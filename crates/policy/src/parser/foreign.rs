@@ -4,7 +4,7 @@
 mod condition;
 mod rule;
 
-pub(super) use condition::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
+pub(super) use condition::FOREIGN_PREDICATES;
 
 use super::{Parse, Parser};
 use crate::did_you_mean::did_you_mean;

@@ -31,7 +31,7 @@ impl Parser<'_> {
         }
         let found = match &kind {
             TokenKind::Newline => "the end of the line".to_owned(),
-            TokenKind::End => "the end of the file".to_owned(),
+            TokenKind::End => format!("the end of the {}", self.scheme.text),
             TokenKind::Text(_) => "a text".to_owned(),
             TokenKind::Stray(c) if c.is_control() || c.is_whitespace() => {
                 format!("the character U+{:04X}", u32::from(*c))
@@ -41,9 +41,7 @@ impl Parser<'_> {
         let message = format!("expected {expected}, found {found}");
         let mut error = Diagnostic::error("unexpected", span, message).label(format!("expected {expected}"));
         let own = match kind {
-            TokenKind::Punct(Punct::Semicolon) => {
-                Some("a statement ends with its line, and a comment begins with `#`")
-            }
+            TokenKind::Punct(Punct::Semicolon) => Some(self.scheme.semicolon),
             TokenKind::Punct(Punct::Slash) if self.slice(Span::new(span.start, span.end + 1)) == "//" => {
                 Some("a comment begins with `#`")
             }
