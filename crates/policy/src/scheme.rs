@@ -13,6 +13,8 @@ pub(crate) struct Scheme {
     pub(crate) instead: &'static str,
     /// What a text with conditions is.
     pub(crate) text: &'static str,
+    /// What to say about a knob's name where an operand is expected.
+    pub(crate) knob: &'static str,
     /// What to do about a `;`, which separates nothing.
     pub(crate) semicolon: &'static str,
 }
@@ -45,8 +47,12 @@ pub(crate) static RULES: Scheme = Scheme {
     absent: &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],
     instead: "a condition can look at the task's `uid` and `gid`, which are the real ids, and at its `comm`",
     text: "file",
+    knob: "a condition can look at the values `new` and `old` of the accessed knob, but not at other knobs",
     semicolon: "a statement ends with its line, and a comment begins with `#`",
 };
+
+/// How a filter has several conditions.
+pub(crate) const JOINED: &str = "conditions are joined with `and` or `or`";
 
 /// Filters of events.
 pub(crate) static FILTERS: Scheme = Scheme {
@@ -117,7 +123,8 @@ pub(crate) static FILTERS: Scheme = Scheme {
     absent: &["ppid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"],
     instead: "an event has the task's `pid` and `tid`, its `uid` and `gid`, which are the real ids, and its `comm`",
     text: "filter",
-    semicolon: "conditions are joined with `and` or `or`",
+    knob: "the name of the knob is tested with `knob == kernel.panic` and `knob matches net.**`",
+    semicolon: JOINED,
 };
 
 impl Scheme {

@@ -101,7 +101,10 @@ impl Checker {
             }
             ConditionSyntax::Knob { patterns, negated } => {
                 for pattern in patterns {
-                    self.valid(pattern.node.check_is_sysctl(), pattern.span);
+                    if let Err(error) = pattern.node.check_is_sysctl() {
+                        let error = Diagnostic::error("not-a-sysctl", pattern.span, error.to_string());
+                        self.report(error.help("no event is about it"));
+                    }
                 }
                 let patterns = patterns.iter().map(|pattern| pattern.node.clone()).collect();
                 Some(Typed::Knob { patterns, negated: *negated })

@@ -344,7 +344,7 @@ impl Parser<'_> {
         } else if let Some((field, _)) = self.fields_with_word(word).next() {
             error.help(format!("the field is named first: `{field} == {word}`"))
         } else if self.text[span.end..].starts_with(['.', '/']) {
-            error.help("a condition can look at the values `new` and `old` of the accessed knob, but not at other knobs")
+            error.help(scheme.knob)
         } else {
             error.help(format!("{}; texts are quoted", scheme.operands()))
         };

@@ -6,7 +6,7 @@ use super::{FOREIGN_ACTIONS, FOREIGN_MODES, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::filter::{Field, Word, WordField};
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::{FILTERS, listed};
+use crate::scheme::{FILTERS, JOINED, listed};
 use crate::syntax::{ConditionSyntax, Spanned};
 use crate::{Diagnostic, KnobPattern, NotationErrorKind, Relation, Span, Text};
 
@@ -32,8 +32,14 @@ const FOREIGN_VALUES: &[(&str, &str)] = &[
     ("limited", "suppressed"),
 ];
 
+/// The predicates on words.
+const WORD_PREDICATES: [&str; 1] = ["in"];
+
 /// The predicates on names of knobs.
 const KNOB_PREDICATES: [&str; 2] = ["in", "matches"];
+
+/// A name for examples.
+const KNOB: &str = "kernel.panic";
 
 /// Parses `text`, which is a filter.
 pub(crate) fn parse_filter(text: &str) -> ParsedFilter {
@@ -73,7 +79,7 @@ impl<'a> Parser<'a> {
                     .suggest(span, near);
             return Err(self.report(error));
         }
-        Err(self.unexpected(expected, None))
+        Err(self.unexpected(expected, Some(JOINED)))
     }
 
     /// A test that only filters have, if one comes next. `again` is the previous comparison.
@@ -118,23 +124,26 @@ impl<'a> Parser<'a> {
     pub(super) fn misplaced_field(&mut self, word: &str) -> Reported {
         let span = self.peek_span();
         let error = Diagnostic::error("misplaced-field", span, format!("`{word}` goes on the left"));
-        let example = if word == "knob" { "kernel.panic" } else { "…" };
+        let example = match self.scheme.field(word) {
+            Some(Field::Word(field)) => example(field),
+            _ => KNOB,
+        };
         self.report(error.help(format!("such as `{word} == {example}`")))
     }
 
     /// `verdict == deny` or `verdict in {deny, rewrite}`
     fn word_test(&mut self, field: WordField) -> Parse<ConditionSyntax> {
         let subject = self.next().span;
-        let example = field.words().first().map_or("EPERM", |(word, _)| word);
+        let example = example(field);
         if self.peek_word("in") {
             let word = self.next().span;
             let words = self.members(word, subject, example, |parser| parser.word(field))?;
             return Ok(ConditionSyntax::Word { field, words, negated: false });
         }
         let Some(relation) = self.relation() else {
-            return Err(self.no_test(subject, &["in"], example));
+            return Err(self.no_test(subject, &WORD_PREDICATES, example));
         };
-        let negated = self.is_negated(subject, &relation, "words have no order")?;
+        let negated = self.is_negated(subject, &relation, &WORD_PREDICATES)?;
         if self.peek_punct(Punct::BraceOpen) {
             self.report_equal_set(subject, &relation);
             let words = self.members(relation.span, subject, example, |parser| parser.word(field))?;
@@ -148,7 +157,6 @@ impl<'a> Parser<'a> {
     /// `knob == kernel.panic`, `knob in {kernel.panic, vm.swappiness}` or `knob matches net.**`
     fn knob_test(&mut self) -> Parse<ConditionSyntax> {
         let subject = self.next().span;
-        let example = "kernel.panic";
         if self.peek_word("matches") {
             self.next();
             let pattern = self.pattern(false)?;
@@ -156,7 +164,7 @@ impl<'a> Parser<'a> {
         }
         if self.peek_word("in") {
             let word = self.next().span;
-            let patterns = self.members(word, subject, example, |parser| {
+            let patterns = self.members(word, subject, KNOB, |parser| {
                 let name = parser.pattern(true)?;
                 parser.check_is_name(&name, None)?;
                 Ok(name)
@@ -164,9 +172,9 @@ impl<'a> Parser<'a> {
             return Ok(ConditionSyntax::Knob { patterns, negated: false });
         }
         let Some(relation) = self.relation() else {
-            return Err(self.no_test(subject, &KNOB_PREDICATES, example));
+            return Err(self.no_test(subject, &KNOB_PREDICATES, KNOB));
         };
-        let negated = self.is_negated(subject, &relation, "names have no order")?;
+        let negated = self.is_negated(subject, &relation, &KNOB_PREDICATES)?;
         if self.peek_punct(Punct::BraceOpen) && KnobPattern::parse(self.name_ahead()).is_err() {
             self.report_equal_set(subject, &relation);
             return Err(Reported);
@@ -198,14 +206,19 @@ impl<'a> Parser<'a> {
     }
 
     /// Whether `relation` is `!=`, and not `==`. Any other one is an error.
-    fn is_negated(&mut self, subject: Span, relation: &Spanned<Relation>, why: &str) -> Parse<bool> {
+    fn is_negated(
+        &mut self,
+        subject: Span,
+        relation: &Spanned<Relation>,
+        predicates: &[&'static str],
+    ) -> Parse<bool> {
         match relation.node {
             Relation::Equal => Ok(false),
             Relation::NotEqual => Ok(true),
             _ => {
-                let subject = self.slice(subject);
-                let error = Diagnostic::error("order-of-words", relation.span, why);
-                Err(self.report(error.help(format!("`{subject}` compares with `==`, `!=` and `in`"))))
+                let error =
+                    Diagnostic::error("order-of-words", relation.span, "words and names have no order");
+                Err(self.report(error.help(compares_with(self.slice(subject), predicates))))
             }
         }
     }
@@ -244,8 +257,7 @@ impl<'a> Parser<'a> {
                     .suggest(span, near);
             return self.report(error);
         }
-        let tests = listed(["==", "!="].into_iter().chain(predicates.iter().copied()), "and");
-        let help = format!("`{name}` compares with {tests}: `{name} == {example}`");
+        let help = format!("{}: `{name} == {example}`", compares_with(name, predicates));
         self.unexpected("a comparison", Some(&help))
     }
 
@@ -325,6 +337,17 @@ impl<'a> Parser<'a> {
         };
         Err(self.report(error))
     }
+}
+
+/// A word for examples.
+fn example(field: WordField) -> &'static str {
+    field.words().first().map_or("EPERM", |(word, _)| word)
+}
+
+/// What `field` can be compared with.
+fn compares_with(field: &str, predicates: &[&'static str]) -> String {
+    let tests = listed(["==", "!="].into_iter().chain(predicates.iter().copied()), "and");
+    format!("`{field}` compares with {tests}")
 }
 
 /// The word in `text`, if it is a value of `field`.
