@@ -1,7 +1,7 @@
 //! Filters mean what conditions of rules mean, and any text is handled.
 
 use knobgate_policy::filter::{EventType, Fields, Filter, IntegerField, TextField, ValueField, VerdictKind};
-use knobgate_policy::{Access, AccessKind, Errno, EvalError, KnobPattern, Mode, Policy, Source, holds};
+use knobgate_policy::{Access, AccessKind, Errno, EvalError, KnobPattern, Mode, Policy, Rule, Source, holds};
 use proptest::prelude::*;
 
 /// The event about an access.
@@ -63,7 +63,7 @@ proptest! {
 
     #[test]
     fn a_filter_means_what_the_condition_of_a_rule_means((policy, accesses) in policy_and_accesses()) {
-        for condition in policy.rules().iter().filter_map(knobgate_policy::Rule::condition) {
+        for condition in policy.rules().iter().filter_map(Rule::condition) {
             let filter = parse(&condition.to_string());
             for access in &accesses {
                 let by_filter = filter.matches(&Event(access.clone()));
@@ -80,8 +80,7 @@ proptest! {
 
     #[test]
     fn a_filter_takes_the_patterns_of_rules((policy, accesses) in policy_and_accesses()) {
-        let patterns = || policy.rules().iter().flat_map(|rule| rule.patterns());
-        for pattern in patterns() {
+        for pattern in policy.rules().iter().flat_map(Rule::patterns) {
             let filter = parse(&format!("(knob matches {pattern})"));
             for access in &accesses {
                 let matches = pattern.matches(access.knob.as_bytes());

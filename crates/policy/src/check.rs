@@ -13,7 +13,6 @@ use crate::parser::{self, Parsed};
 use crate::scheme::{RULES, Scheme};
 use crate::source::TestSpans;
 use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned, StepSyntax, TestSyntax};
-use crate::typed::Typed;
 use crate::{
     Action, Defaults, Diagnostic, Kinds, KnobName, KnobPattern, Mode, ParseError, PolicyError, PolicyFile,
     Range, Rule, Severity, Source, Span, Test, TestStep, Text, limits,
@@ -190,9 +189,7 @@ impl Checker {
             self.valid(pattern.node.check_is_sysctl(), pattern.span);
         }
         let action = self.action(syntax.action);
-        // A rule's scheme has no fields that only events have.
-        let condition = syntax.condition.as_ref();
-        let condition = condition.map(|condition| self.condition(condition).and_then(Typed::into_condition));
+        let condition = syntax.condition.as_ref().map(|condition| self.rule_condition(condition));
         if self.errors > before {
             return None;
         }

@@ -7,8 +7,8 @@ use crate::scheme::listed;
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::{
-    Diagnostic, ElementIndex, Integer, NotationErrorKind, PolicyError, Range, Relation, Span, Text, TextGlob,
-    ValueText,
+    Condition, Diagnostic, ElementIndex, Integer, NotationErrorKind, PolicyError, Range, Relation, Span,
+    Text, TextGlob, ValueText,
 };
 
 /// The first place where the condition looks at the new value.
@@ -68,6 +68,16 @@ enum TextSide {
 }
 
 impl Checker {
+    /// The condition of a rule, if it is valid; errors are reported.
+    pub(super) fn rule_condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Condition> {
+        let condition = self.condition(syntax)?.into_condition();
+        if condition.is_none() {
+            // The scheme of rules has no such fields. If it had, a rule must not go missing.
+            self.report(Diagnostic::error("unknown-operand", syntax.span, "a rule cannot look at this"));
+        }
+        condition
+    }
+
     /// The condition, if it is valid; errors are reported.
     pub(crate) fn condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Typed> {
         match &syntax.node {

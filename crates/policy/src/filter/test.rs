@@ -40,14 +40,14 @@ pub(super) enum TextTest {
 #[derive(Debug, Clone)]
 pub(super) struct Glob {
     glob: TextGlob,
-    dfa: Option<Dfa>,
+    dfa: Option<Box<Dfa>>,
 }
 
 /// Patterns for names of knobs, with their automaton unless that is too large.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     patterns: Vec<KnobPattern>,
-    partition: Option<Partition<bool>>,
+    partition: Option<Box<Partition<bool>>>,
 }
 
 impl Test {
@@ -180,7 +180,7 @@ impl TextTest {
 
 impl Glob {
     fn new(glob: TextGlob) -> Self {
-        let dfa = text_dfa(glob.pieces(), TextEnd::Nul, &mut Budget::steps(STEPS_MAX)).ok();
+        let dfa = text_dfa(glob.pieces(), TextEnd::Nul, &mut Budget::steps(STEPS_MAX)).ok().map(Box::new);
         Self { glob, dfa }
     }
 
@@ -198,7 +198,7 @@ impl Names {
         let pieces: Vec<&[Piece]> = patterns.iter().map(KnobPattern::pieces).collect();
         let budget = &mut Budget::steps(STEPS_MAX);
         let partition = Partition::new(&pieces, budget, |matching| !matching.is_empty(), |_, _, _| true).ok();
-        Self { patterns, partition }
+        Self { partition: partition.map(Box::new), patterns }
     }
 
     fn match_name(&self, name: &[u8]) -> bool {

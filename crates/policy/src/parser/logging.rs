@@ -55,7 +55,7 @@ impl Parser<'_> {
         let word = self.slice(first.span);
         let (limit, written) = match first.kind {
             TokenKind::Word if word == "all" => (first.span, word.to_owned()),
-            TokenKind::Integer(_) => {
+            TokenKind::Integer(events) if EventRate::per_second(events.get()).is_ok() => {
                 let (slash, unit) = (ahead.token(), ahead.token());
                 let is_rate = slash.kind == TokenKind::Punct(Punct::Slash) && unit.kind == TokenKind::Word;
                 let rate = first.span.to(unit.span);
@@ -122,33 +122,44 @@ impl Parser<'_> {
         let number = self.peek_span();
         if let Some(digits) = self.slice(number).strip_suffix('s')
             && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && digits.parse::<u32>().is_ok_and(|events| EventRate::per_second(events).is_ok())
         {
             let error = Diagnostic::error(BAD_LIMIT, number, "a limit is in events a second")
                 .help(format!("write `{digits}/s`"))
                 .suggest(number, format!("{digits}/s"));
             return Err(self.report(error));
         }
-        let broken = self.next_is_broken();
+        if self.next_is_broken() {
+            return Err(Reported);
+        }
+        let rate =
+            EventRate::per_second(events.get()).map_err(|error| self.out_of_range(log, number, &error))?;
         if !self.peek_punct(Punct::Slash) {
             return Err(self.missing_unit(number));
         }
         self.next();
         self.unit(number, events)?;
         self.close_limit()?;
-        if broken {
-            return Ok(Logging::DEFAULT);
-        }
-        let rate = EventRate::per_second(events.get()).map_err(|error| {
-            let whole = Span::new(log.start, self.end);
-            let diagnostic = Diagnostic::invalid(&error, number);
-            self.report(match error {
-                PolicyError::EventRate { events: 0 } => diagnostic.suggest(whole, "nolog"),
-                PolicyError::EventRate { events } if events > 0 => diagnostic.suggest(whole, "log(all)"),
-                _ => diagnostic,
-            });
-        });
-        // For the checks that follow, any limit will do.
-        Ok(rate.map_or(Logging::DEFAULT, Logging::Limited))
+        Ok(Logging::Limited(rate))
+    }
+
+    /// Reports that the number, which has been used, is not the number of a limit.
+    fn out_of_range(&mut self, log: Span, number: Span, error: &PolicyError) -> Reported {
+        let mut ahead = self.ahead();
+        let end = loop {
+            let token = ahead.token();
+            if !matches!(token.kind, TokenKind::Punct(Punct::Slash) | TokenKind::Word) {
+                break token;
+            }
+        };
+        let replacement = match error {
+            PolicyError::EventRate { events: 0 } => "nolog",
+            PolicyError::EventRate { events } if *events > 0 => "log(all)",
+            _ => "",
+        };
+        let diagnostic = Diagnostic::invalid(error, number);
+        let is_clear = !replacement.is_empty() && end.kind == TokenKind::Punct(Punct::ParenClose);
+        self.report(if is_clear { diagnostic.suggest(log.to(end.span), replacement) } else { diagnostic })
     }
 
     /// Reports that there is no `/s` after the number.
@@ -191,7 +202,7 @@ impl Parser<'_> {
             return Err(self.report(error.help("write `s`").suggest(span, "s")));
         }
         let seconds = OTHER_UNITS.iter().find(|(unit, _)| *unit == word).map(|(_, seconds)| *seconds);
-        let exact = seconds.filter(|seconds| events.get() > 0 && events.get() % seconds == 0);
+        let exact = seconds.filter(|seconds| events.get() % seconds == 0);
         Err(self.report(match exact {
             Some(seconds) => {
                 let rate = format!("{}/s", events.get() / seconds);
