@@ -1,7 +1,9 @@
 //! Filters mean what conditions of rules mean, and any text is handled.
 
 use knobgate_policy::filter::{EventType, Fields, Filter, IntegerField, TextField, ValueField, VerdictKind};
-use knobgate_policy::{Access, AccessKind, Errno, EvalError, KnobPattern, Mode, Policy, Rule, Source, holds};
+use knobgate_policy::{
+    Access, AccessKind, Diagnostic, Errno, EvalError, KnobPattern, Mode, Policy, Rule, Source, holds,
+};
 use proptest::prelude::*;
 
 /// The event about an access.
@@ -59,7 +61,7 @@ fn policy_and_accesses() -> impl Strategy<Value = (Policy, Vec<Access>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_filter_means_what_the_condition_of_a_rule_means((policy, accesses) in policy_and_accesses()) {
@@ -96,16 +98,43 @@ proptest! {
     }
 }
 
+/// What is wrong with a filter: at least one error if it is not one.
+fn diagnostics(text: &str) -> Vec<Diagnostic> {
+    match Filter::parse(Source::new("--filter", text)) {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            assert!(!error.diagnostics().is_empty(), "{text}");
+            error.into_iter().collect()
+        }
+    }
+}
+
 /// Parses. Checks that the places of all errors are inside the text.
 fn check(text: &str) {
-    let Err(error) = Filter::parse(Source::new("--filter", text)) else { return };
-    assert!(!error.diagnostics().is_empty());
-    for diagnostic in error.diagnostics() {
+    for diagnostic in diagnostics(text) {
         let labels =
             std::iter::once(&diagnostic.primary).chain(&diagnostic.secondary).map(|label| label.span);
         for span in labels.chain(diagnostic.suggestion.iter().map(|suggestion| suggestion.span)) {
-            assert!(error.text().text().get(span.range()).is_some(), "{text}: {diagnostic:?}");
+            assert!(text.get(span.range()).is_some(), "{text}: {diagnostic:?}");
         }
+    }
+}
+
+/// Checks that each fix removes its error.
+fn check_fixes(text: &str) {
+    for diagnostic in diagnostics(text) {
+        let Some(fix) = &diagnostic.suggestion else { continue };
+        let mut fixed = text.to_owned();
+        fixed.replace_range(fix.span.range(), &fix.replacement);
+        // The same error may follow after the fixed place.
+        let count = |text: &str, most: usize| {
+            let same =
+                |other: &&Diagnostic| other.code == diagnostic.code && other.primary.span.start <= most;
+            diagnostics(text).iter().filter(same).count()
+        };
+        let fewer = |most| count(&fixed, most) < count(text, most);
+        let is_fixed = fewer(diagnostic.primary.span.start) || fewer(usize::MAX);
+        assert!(is_fixed, "{text}\n{diagnostic:?}\n{fixed}");
     }
 }
 
@@ -174,7 +203,7 @@ const WORDS: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_is_handled(text in "\\PC{0,80}|[ -~\n\r\t\0]{0,120}") {
@@ -187,6 +216,11 @@ proptest! {
     ) {
         let words = words.into_iter().map(|(word, space)| format!("{word}{}", if space { " " } else { "" }));
         check(&words.collect::<String>());
+    }
+
+    #[test]
+    fn a_fix_removes_its_error(words in proptest::collection::vec(proptest::sample::select(WORDS), 1..12)) {
+        check_fixes(&words.join(" "));
     }
 
     #[test]

@@ -57,7 +57,9 @@ impl<'a> Parser<'a> {
             return Err(self.report(error.help("such as `verdict == deny and uid != 0`")));
         }
         if self.peek_word("if") {
-            self.next();
+            while self.peek_word("if") {
+                self.next();
+            }
             let error = Diagnostic::error("stray-word", start, "a filter has no `if`")
                 .help("drop the `if`")
                 .suggest(Span::new(start.start, self.peek_span().start), "");
@@ -326,7 +328,8 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         let name = self.slice(pattern.span);
-        let error = Diagnostic::error("bad-name", pattern.span, NotationErrorKind::GlobInName.to_string());
+        let error =
+            Diagnostic::error("pattern-as-name", pattern.span, NotationErrorKind::GlobInName.to_string());
         let error = match compared {
             Some((subject, relation)) => {
                 let test = if relation.node == Relation::Equal { "knob matches" } else { "not knob matches" };
