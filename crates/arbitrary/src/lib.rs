@@ -16,8 +16,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use knobgate_policy::{
-    AccessKind, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, Mode,
-    Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value, ValueText, limits,
+    AccessKind, Action, Condition, Defaults, Errno, EventRate, Expected, Fallback, FallbackAction, Integer,
+    Kinds, Logging, Mode, Operand, Policy, Range, Relation, Rule, Test, TestStep, TextOperand, TextTest,
+    Value, ValueText, limits,
 };
 
 /// A policy of a few rules, with tests.
@@ -44,7 +45,19 @@ fn name() -> BoxedStrategy<String> {
 
 fn fallback() -> BoxedStrategy<Fallback> {
     let action = prop_oneof![Just(FallbackAction::Allow), errno().prop_map(FallbackAction::Deny)];
-    (action, option::of(any::<bool>())).prop_map(|(action, log)| Fallback { action, log }).boxed()
+    (action, option::of(logging())).prop_map(|(action, log)| Fallback { action, log }).boxed()
+}
+
+/// `log` with any limit, or `nolog`.
+fn logging() -> BoxedStrategy<Logging> {
+    let rate = prop_oneof![1..100u32, 1..=limits::EVENTS_PER_SECOND_MAX];
+    prop_oneof![
+        Just(Logging::Never),
+        Just(Logging::DEFAULT),
+        rate.prop_map(|rate| Logging::Limited(EventRate::per_second(rate).expect("a rate"))),
+        Just(Logging::All),
+    ]
+    .boxed()
 }
 
 /// An errno, most often `EPERM`.
@@ -59,7 +72,7 @@ pub fn rule() -> BoxedStrategy<Rule> {
             let kinds = if action.rewrites() { Kinds::Write } else { kinds };
             let condition = option::weighted(0.6, condition(kinds != Kinds::Read));
             let patterns = vec(pattern::knob_pattern(), 1..4);
-            (Just(action), Just(kinds), patterns, condition, option::of(any::<bool>())).prop_map(
+            (Just(action), Just(kinds), patterns, condition, option::of(logging())).prop_map(
                 |(action, kinds, patterns, condition, log)| {
                     let rule = Rule::new(action, kinds, patterns).expect("a rule");
                     rule.with_condition(condition).expect("a condition").with_log(log)

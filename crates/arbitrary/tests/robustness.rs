@@ -45,10 +45,10 @@ fn a_single_quote_before_a_wide_blank_is_handled() {
 
 const WORDS: &[&str] = &[
     "policy", "x", "mode", "audit", "default", "read", "write", "allow", "deny", "(", ")", "EPERM", "set",
-    "clamp", "ignore", "to", "if", "log", "nolog", "test", "\"a\"", "{", "}", "[", "]", ",", "..", "1", "-1",
-    "0x10", "new", "old", "count", "and", "or", "not", "in", "matches", "starts", "with", "contains", "==",
-    "<", "=>", "=", "!", "&&", "kernel.a", "net.*", "**", "\n", "\r\n", "# c", "\n", "\n", "'", "\"", "\\",
-    "\u{e9}", ";", "comm", "pos", "é.{a",
+    "clamp", "ignore", "to", "if", "log", "nolog", "log(", "all", "5/s", "test", "\"a\"", "{", "}", "[", "]",
+    ",", "..", "1", "-1", "0x10", "new", "old", "count", "and", "or", "not", "in", "matches", "starts",
+    "with", "contains", "==", "<", "=>", "=", "!", "&&", "kernel.a", "net.*", "**", "\n", "\r\n", "# c",
+    "\n", "\n", "'", "\"", "\\", "\u{e9}", ";", "comm", "pos", "é.{a",
 ];
 
 proptest! {

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use crate::model::{check_kinds, ends_text};
 use crate::parser::{self, Parsed};
+use crate::scheme::{RULES, Scheme};
 use crate::source::TestSpans;
 use crate::syntax::{ActionSyntax, RangeSyntax, RuleSyntax, Spanned, StepSyntax, TestSyntax};
 use crate::{
@@ -45,7 +46,7 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, P
         return Err(ParseError::new(source, vec![error]));
     }
     let parsed = parser::parse(source.text(), false);
-    let mut checker = Checker { diagnostics: Vec::new(), errors: 0, width_64: Vec::new() };
+    let mut checker = Checker::new(&RULES);
     let file = checker.file(parsed, options);
     let mut diagnostics = checker.diagnostics;
     diagnostics.sort_by_key(|diagnostic| diagnostic.primary.span.start);
@@ -76,7 +77,9 @@ pub(crate) fn encoding_error(source: &Source) -> Option<Diagnostic> {
     })
 }
 
-struct Checker {
+pub(crate) struct Checker {
+    /// What conditions can look at.
+    scheme: &'static Scheme,
     diagnostics: Vec<Diagnostic>,
     /// How many errors the rules have.
     errors: usize,
@@ -85,6 +88,11 @@ struct Checker {
 }
 
 impl Checker {
+    /// Conditions can look at what is in `scheme`.
+    pub(crate) fn new(scheme: &'static Scheme) -> Self {
+        Self { scheme, diagnostics: Vec::new(), errors: 0, width_64: Vec::new() }
+    }
+
     fn file(&mut self, parsed: Parsed, options: &CheckOptions<'_>) -> Option<PolicyFile> {
         self.diagnostics.extend(parsed.errors);
         let mut defaults = Defaults::default();
@@ -181,7 +189,7 @@ impl Checker {
             self.valid(pattern.node.check_is_sysctl(), pattern.span);
         }
         let action = self.action(syntax.action);
-        let condition = syntax.condition.as_ref().map(|condition| self.condition(condition));
+        let condition = syntax.condition.as_ref().map(|condition| self.rule_condition(condition));
         if self.errors > before {
             return None;
         }
@@ -299,6 +307,11 @@ impl Checker {
     /// The value. An error is reported at `span`.
     fn valid<T>(&mut self, result: Result<T, impl Into<PolicyError>>, span: Span) -> Option<T> {
         result.map_err(|error| self.report(Diagnostic::invalid(&error.into(), span))).ok()
+    }
+
+    /// What was reported.
+    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

@@ -85,6 +85,7 @@ impl Diagnostic {
             PolicyError::TextTooLong { .. } => "text-too-long",
             PolicyError::NotOneLine => "never-true",
             PolicyError::ReplacementNotOneLine { .. } => "bad-replacement",
+            PolicyError::EventRate { .. } => "bad-event-limit",
             PolicyError::BadComm => "bad-comm",
         };
         let diagnostic = Diagnostic::error(code, span, error.to_string());

@@ -1,6 +1,6 @@
 //! What a policy means: the specification that compiled programs are tested against.
 
-use crate::value::{numbers, text};
+use crate::value::{Numbers, contains, numbers, text};
 use crate::{
     Access, AccessKind, Action, Condition, DecidedBy, Decision, Errno, EvalError, FallbackAction, Integer,
     KnobPattern, Operand, Policy, Relation, Rule, TextOperand, TextTest, Value, Verdict, limits,
@@ -91,7 +91,7 @@ fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, Eva
             }
             let clamped: Vec<Integer> =
                 written.iter().zip(ranges).map(|(number, range)| range.clamp(*number)).collect();
-            if clamped == written {
+            if clamped == *written {
                 return Ok(Verdict::Allow);
             }
             check_stored_unchanged(policy, &clamped, access)?;
@@ -183,7 +183,7 @@ fn integer(policy: &Policy, operand: Operand, access: &Access) -> Result<Integer
     }
 }
 
-fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Vec<Integer>, EvalError> {
+fn numbers_of(policy: &Policy, value: Value, access: &Access) -> Result<Numbers, EvalError> {
     match value {
         Value::New => {
             let numbers = numbers(new(access)?, value)?;
@@ -240,10 +240,7 @@ impl TextTest {
             TextTest::In(texts) => texts.iter().any(|text| subject == text.as_bytes()),
             TextTest::Matches(glob) => glob.matches(subject),
             TextTest::StartsWith(text) => subject.starts_with(text.as_bytes()),
-            TextTest::Contains(text) => {
-                let text = text.as_bytes();
-                text.is_empty() || subject.windows(text.len()).any(|window| window == text)
-            }
+            TextTest::Contains(text) => contains(subject, text.as_bytes()),
         }
     }
 }

@@ -196,13 +196,16 @@ impl Layout<'_> {
 
     /// Whether there is no space between two tokens.
     fn glued(&self, before: &Token, token: &Token) -> bool {
-        use Punct::{BraceClose, BraceOpen, BracketClose, BracketOpen, Comma, ParenClose, ParenOpen, Range};
+        use Punct::{
+            BraceClose, BraceOpen, BracketClose, BracketOpen, Comma, ParenClose, ParenOpen, Range, Slash,
+        };
         let word = &self.text[before.span.range()];
         match (&before.kind, &token.kind) {
             (_, TokenKind::Punct(Comma | ParenClose | BracketClose | BraceClose)) => true,
             (TokenKind::Punct(ParenOpen | BracketOpen | BraceOpen), _) => true,
-            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => matches!(word, "deny" | "count"),
+            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => matches!(word, "deny" | "count" | "log"),
             (TokenKind::Word, TokenKind::Punct(BracketOpen)) => matches!(word, "new" | "old"),
+            (_, TokenKind::Punct(Slash)) | (TokenKind::Punct(Slash), _) => true,
             (TokenKind::Integer(_), TokenKind::Punct(Range))
             | (TokenKind::Punct(Range), TokenKind::Integer(_)) => true,
             _ => false,

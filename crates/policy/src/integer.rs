@@ -20,6 +20,11 @@ impl Integer {
         self.0
     }
 
+    /// An unsigned integer.
+    pub(crate) fn from_u64(value: u64) -> Self {
+        Self(value.into())
+    }
+
     /// Its low 64 bits, in two's complement.
     pub fn low_bits(self) -> u64 {
         self.0 as u64

@@ -40,6 +40,7 @@ pub(crate) enum Punct {
     BraceClose,
     Comma,
     Range,
+    Slash,
     Less,
     LessOrEqual,
     Equal,
@@ -97,6 +98,7 @@ const PUNCTUATION: &[(&str, Punct)] = &[
     ("{", Punct::BraceOpen),
     ("}", Punct::BraceClose),
     (",", Punct::Comma),
+    ("/", Punct::Slash),
     ("<", Punct::Less),
     (">", Punct::Greater),
     ("=", Punct::Assign),
@@ -182,6 +184,16 @@ impl<'a> Lexer<'a> {
     /// The next name or pattern: up to a character that cannot be part of one. Braces and brackets are taken as a
     /// whole. May be empty.
     pub(crate) fn name(&mut self) -> Token {
+        self.name_before(None)
+    }
+
+    /// The same, in a set: `}` ends it, too.
+    pub(crate) fn name_in_set(&mut self) -> Token {
+        self.name_before(Some(b'}'))
+    }
+
+    /// The next name, which ends before `end` outside braces and brackets.
+    fn name_before(&mut self, end: Option<u8>) -> Token {
         self.skip_blanks();
         let start = self.at;
         let bytes = self.text.as_bytes();
@@ -191,6 +203,7 @@ impl<'a> Lexer<'a> {
                 b'\\' if bytes.get(self.at + 1).is_some_and(|&next| !matches!(next, b'\n' | b'\r')) => {
                     self.at += 1;
                 }
+                byte if open == 0 && end == Some(byte) => break,
                 b'{' | b'[' => open += 1,
                 b'}' | b']' => open = open.saturating_sub(1),
                 b',' if open > 0 => {}

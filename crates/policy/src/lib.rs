@@ -39,6 +39,7 @@
 //! | what it means | `evaluate.rs`; `value.rs` for how values are parsed, [`knobgate_glob`] for patterns, `width.rs` for what knobs store |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
+//! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
 
@@ -48,6 +49,7 @@ mod decision;
 mod diagnostic;
 mod did_you_mean;
 mod evaluate;
+pub mod filter;
 mod format;
 mod integer;
 #[cfg(feature = "json")]
@@ -62,9 +64,11 @@ mod parse_error;
 mod parser;
 mod pattern;
 mod print;
+mod scheme;
 mod source;
 mod syntax;
 mod text;
+mod typed;
 mod value;
 mod width;
 
@@ -80,9 +84,9 @@ pub use json::{JsonDiagnostic, JsonParseError, json_schema, parse_json, print_js
 pub use knobgate_errno::Errno;
 pub use knobgate_glob::{Piece, Scope};
 pub use model::{
-    Action, Chain, Condition, Defaults, ElementIndex, Expected, Fallback, FallbackAction, InRange, InSet,
-    Kinds, List, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Test, TestStep, TextOperand,
-    TextTest, Value, ValueText, WrongLength,
+    Action, Chain, Condition, Defaults, ElementIndex, EventRate, Expected, Fallback, FallbackAction, InRange,
+    InSet, Kinds, List, Logging, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Test, TestStep,
+    TextOperand, TextTest, Value, ValueText, WrongLength,
 };
 pub use mount_point::NotASysctl;
 pub use name::KnobName;

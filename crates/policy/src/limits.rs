@@ -4,6 +4,8 @@
 //! The limits on values come from the 512 bytes of stack of a BPF program: the name, the new value and the current
 //! value have to fit.
 
+use std::num::NonZeroU32;
+
 /// The longest knob name, in bytes, that a compiled policy can look at. The longest ones of Linux have about
 /// 63 bytes, with an interface name of 15.
 pub const NAME_MAX: usize = 255;
@@ -39,6 +41,12 @@ pub const PATTERN_MAX: usize = 255;
 
 /// The longest name of a policy, in bytes.
 pub const POLICY_NAME_MAX: usize = 63;
+
+/// How many events a second a rule sends in each cgroup, unless it states another limit.
+pub const EVENTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// The highest limit of events a second that a rule can state.
+pub const EVENTS_PER_SECOND_MAX: u32 = 1_000_000;
 
 /// The largest policy file, in bytes.
 pub const FILE_MAX: usize = 16 << 20;

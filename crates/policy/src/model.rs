@@ -4,6 +4,7 @@
 mod condition;
 mod error;
 mod list;
+mod logging;
 mod policy;
 mod range;
 mod rule;
@@ -15,6 +16,7 @@ pub use condition::{
 };
 pub use error::PolicyError;
 pub use list::{List, WrongLength};
+pub use logging::{EventRate, Logging};
 pub use policy::{Defaults, Fallback, FallbackAction, Mode, Policy};
 pub use range::Range;
 pub use rule::{Action, Kinds, Rule};

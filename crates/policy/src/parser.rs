@@ -3,14 +3,19 @@
 
 mod condition;
 mod cursor;
+mod filter;
 mod foreign;
+mod logging;
 mod recovery;
 mod rule;
 mod test_block;
 
+pub(crate) use filter::{ParsedFilter, parse_filter};
+
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Lexer, Punct, Token, TokenKind};
 use crate::model::is_name_character;
+use crate::scheme::{RULES, Scheme};
 use crate::syntax::{RuleSyntax, Spanned, TestSyntax};
 use crate::{
     AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
@@ -88,25 +93,15 @@ const ERRORS_MAX: usize = 1000;
 
 /// Parses `text`, and keeps its tokens if `keep_tokens`.
 pub(crate) fn parse(text: &str, keep_tokens: bool) -> Parsed {
-    let mut parser = Parser {
-        text,
-        lexer: Lexer::new(text),
-        peeked: None,
-        joined: 0,
-        end: 0,
-        statement: 0,
-        in_test: false,
-        compared: None,
-        stopped: false,
-        keep_tokens,
-        parsed: Parsed::default(),
-    };
+    let mut parser = Parser { keep_tokens, ..Parser::new(text, &RULES) };
     parser.file();
     parser.parsed
 }
 
 struct Parser<'a> {
     text: &'a str,
+    /// What conditions can look at.
+    scheme: &'static Scheme,
     lexer: Lexer<'a>,
     peeked: Option<Token>,
     /// The open brackets. Inside them, ends of lines are ignored.
@@ -125,6 +120,23 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str, scheme: &'static Scheme) -> Self {
+        Self {
+            text,
+            scheme,
+            lexer: Lexer::new(text),
+            peeked: None,
+            joined: 0,
+            end: 0,
+            statement: 0,
+            in_test: false,
+            compared: None,
+            stopped: false,
+            keep_tokens: false,
+            parsed: Parsed::default(),
+        }
+    }
+
     fn file(&mut self) {
         let mut first = true;
         while !self.stopped {
@@ -292,7 +304,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `default read|write allow|deny [log|nolog]`
+    /// `default read|write allow|deny [LOGGING]`
     fn default(&mut self) -> Parse<()> {
         let keyword = self.next().span;
         let mut ahead = self.ahead();
@@ -316,7 +328,7 @@ impl<'a> Parser<'a> {
             "allow" => FallbackAction::Allow,
             _ => FallbackAction::Deny(self.errno_in_parens()?),
         };
-        let log = self.log();
+        let log = self.logging()?.map(|log| log.node);
         let span = Span::new(keyword.start, self.end);
         let slot = match kind {
             AccessKind::Read => &mut self.parsed.default_read,
@@ -433,16 +445,6 @@ impl<'a> Parser<'a> {
             }
             _ => Err(self.unexpected("the name of an errno", Some("such as `EPERM`"))),
         }
-    }
-
-    /// `log`, `nolog` or nothing.
-    fn log(&mut self) -> Option<bool> {
-        let log = self.peek_word("log");
-        if !log && !self.peek_word("nolog") {
-            return None;
-        }
-        self.next();
-        Some(log)
     }
 
     /// One of a few words.

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    Access, Action, Condition, Errno, Expected, Fallback, FallbackAction, Kinds, Mode, Operand, Policy,
-    Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, Verdict,
+    Access, Action, Condition, Errno, Expected, Fallback, FallbackAction, Kinds, Logging, Mode, Operand,
+    Policy, Range, Relation, Rule, Test, TestStep, Text, TextOperand, TextTest, Value, Verdict,
 };
 
 /// The canonical text of `policy`: one statement a line, names dotted, integers decimal.
@@ -60,6 +60,18 @@ impl Display for Fallback {
             FallbackAction::Deny(errno) => deny(f, errno)?,
         }
         log(f, self.log)
+    }
+}
+
+/// As written in a policy.
+impl Display for Logging {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Logging::Never => f.write_str("nolog"),
+            &Logging::DEFAULT => f.write_str("log"),
+            Logging::Limited(rate) => write!(f, "log({}/s)", rate.get()),
+            Logging::All => f.write_str("log(all)"),
+        }
     }
 }
 
@@ -267,12 +279,8 @@ fn deny(f: &mut Formatter<'_>, errno: Errno) -> fmt::Result {
     if errno == Errno::EPERM { f.write_str("deny") } else { write!(f, "deny({errno})") }
 }
 
-fn log(f: &mut Formatter<'_>, log: Option<bool>) -> fmt::Result {
-    match log {
-        None => Ok(()),
-        Some(true) => f.write_str(" log"),
-        Some(false) => f.write_str(" nolog"),
-    }
+fn log(f: &mut Formatter<'_>, log: Option<Logging>) -> fmt::Result {
+    log.map_or(Ok(()), |log| write!(f, " {log}"))
 }
 
 fn keyword(value: Value) -> &'static str {

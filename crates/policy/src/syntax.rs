@@ -1,6 +1,7 @@
 //! The parser's output: rules and tests with the places of their parts, not yet checked.
 
-use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Relation, Span, Text, Value};
+use crate::filter::{IntegerField, TextField, ValueField, Word, WordField};
+use crate::{Access, Errno, Expected, Integer, Kinds, KnobPattern, Logging, Relation, Span, Text};
 
 /// Something with its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +23,7 @@ pub(crate) struct RuleSyntax {
     pub(crate) kinds: Spanned<Kinds>,
     pub(crate) patterns: Vec<Spanned<KnobPattern>>,
     pub(crate) condition: Option<Spanned<ConditionSyntax>>,
-    pub(crate) log: Option<bool>,
+    pub(crate) log: Option<Logging>,
     pub(crate) span: Span,
 }
 
@@ -51,6 +52,17 @@ pub(crate) enum ConditionSyntax {
     InRange(Spanned<Term>, Spanned<RangeSyntax>),
     InSet(Spanned<Term>, Spanned<Vec<Spanned<Term>>>),
     Text(Spanned<Term>, TextVerb, Spanned<Text>),
+    /// The field is one of the words, or none of them if `negated`. Only in filters.
+    Word {
+        field: WordField,
+        words: Vec<Word>,
+        negated: bool,
+    },
+    /// One of the patterns matches the name of the knob, or none of them if `negated`. Only in filters.
+    Knob {
+        patterns: Vec<Spanned<KnobPattern>>,
+        negated: bool,
+    },
 }
 
 /// How a text is tested, apart from comparisons.
@@ -66,13 +78,11 @@ pub(crate) enum TextVerb {
 pub(crate) enum Term {
     Integer(Integer),
     Text(Text),
-    Value(Value),
-    Element(Value, Spanned<Integer>),
-    Count(Value),
-    Pos,
-    Uid,
-    Gid,
-    Comm,
+    Value(ValueField),
+    Element(ValueField, Spanned<Integer>),
+    Count(ValueField),
+    IntegerField(IntegerField),
+    TextField(TextField),
 }
 
 impl Term {

@@ -35,20 +35,45 @@ fn starts_as_list(line: &[u8]) -> bool {
 /// The numbers of a value: its text as a list of `-`, if negative, and digits in base 0 (`0x` hexadecimal, other
 /// leading `0` octal, else decimal), with spaces and tabs around them, and nothing but spaces, tabs and newlines after
 /// them. The kernel's `proc_get_long` and `bpf_strtoul` agree on these.
-pub(crate) fn numbers(bytes: &[u8], which: Value) -> Result<Vec<Integer>, EvalError> {
+pub(crate) fn numbers(bytes: &[u8], which: Value) -> Result<Numbers, EvalError> {
     let text = text(bytes, which)?;
     if bytes.contains(&0) {
         return Err(EvalError::NotNumbers(which));
     }
-    let tokens: Vec<&[u8]> = text.split(|&byte| is_blank(byte)).filter(|token| !token.is_empty()).collect();
-    if tokens.len() > ELEMENTS_MAX || !tokens.iter().all(|token| is_number(token)) {
+    let tokens = || text.split(|&byte| is_blank(byte)).filter(|token| !token.is_empty());
+    if tokens().nth(ELEMENTS_MAX).is_some() || !tokens().all(is_number) {
         return Err(EvalError::NotNumbers(which));
     }
     let numbers_end = text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
     if numbers_end > NUMBERS_END_MAX {
         return Err(EvalError::NumbersTooLong(which));
     }
-    tokens.into_iter().map(|token| number(token).ok_or(EvalError::Overflow(which))).collect()
+    let mut numbers = Numbers { elements: [Integer::MIN; ELEMENTS_MAX], count: 0 };
+    for (element, token) in numbers.elements.iter_mut().zip(tokens()) {
+        *element = number(token).ok_or(EvalError::Overflow(which))?;
+        numbers.count += 1;
+    }
+    Ok(numbers)
+}
+
+/// The numbers of one value. They need no memory of their own, since filters look at millions of values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    elements: [Integer; ELEMENTS_MAX],
+    count: usize,
+}
+
+impl std::ops::Deref for Numbers {
+    type Target = [Integer];
+
+    fn deref(&self) -> &[Integer] {
+        &self.elements[..self.count]
+    }
+}
+
+/// Whether `part` is somewhere in `text`.
+pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
 fn is_blank(byte: u8) -> bool {

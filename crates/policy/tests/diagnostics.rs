@@ -162,6 +162,33 @@ fn names_and_patterns() {
 }
 
 #[test]
+fn limits_of_events() {
+    insta::assert_snapshot!(table(&[
+        "allow write kernel.a log(0/s)",
+        "allow write kernel.a log(1_000_001/s)",
+        "allow write kernel.a log(-5/s)",
+        "allow write kernel.a log(10)",
+        "allow write kernel.a log(10s)",
+        "allow write kernel.a log(10x/s)",
+        "allow write kernel.a log(10/m)",
+        "allow write kernel.a log(7200/hour)",
+        "allow write kernel.a log(10/)",
+        "allow write kernel.a log(10 per second)",
+        "allow write kernel.a log()",
+        "allow write kernel.a log(al)",
+        "allow write kernel.a log(never)",
+        "allow write kernel.a log(new)",
+        "allow write kernel.a log(5/s",
+        "allow write kernel.a log(5/s, all)",
+        "allow write kernel.a log 5/s",
+        "allow write kernel.a log all",
+        "allow write kernel.a log(5/s) log(5/s)",
+        "allow write kernel.a nolog(5/s)",
+        "default write deny log(0/s)",
+    ]));
+}
+
+#[test]
 fn names_that_are_not_sysctls() {
     let mut table = table(&[
         "deny write fs.binfmt_misc.**",

@@ -1,11 +1,14 @@
 //! The policies in the documents parse, and their tests pass.
 //!
 //! A block that begins with ```` ```knob ```` is a policy without errors and warnings, ```` ```knob,fails=CODE ```` one
-//! with this error, and ```` ```knob,warns=CODE ```` one with this warning.
+//! with this error, and ```` ```knob,warns=CODE ```` one with this warning. Each line of a block that begins with
+//! ```` ```filter ```` is a filter.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use knobgate_policy::filter::Filter;
 use knobgate_policy::{
     CheckOptions, Diagnostic, Expected, Severity, Source, Verdict, evaluate, limits, parse,
 };
@@ -126,7 +129,44 @@ fn the_limits_in_the_reference_are_those_of_the_language() {
             limits::NUMBERS_END_MAX
         ),
         format!("one number in a value | {} characters", limits::NUMBER_CHARS_MAX),
+        format!(
+            "one rule in one cgroup | {} a second, if it states no other limit",
+            limits::EVENTS_PER_SECOND
+        ),
     ] {
         assert!(table.contains(&format!("{row} |")), "the reference does not say: {row}");
     }
+}
+
+/// The section on filters in the reference.
+fn filters() -> String {
+    let reference = document("docs/language.md");
+    let section = reference.split("\n## Filters\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    section.expect("a section on filters").to_owned()
+}
+
+#[test]
+fn the_filters_in_the_reference_parse() {
+    let section = filters();
+    let block = section.split("```filter\n").nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.expect("a block of filters");
+    assert!(block.lines().count() > 3);
+    for line in block.lines() {
+        Filter::parse(Source::new("docs/language.md", line))
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn the_reference_lists_the_fields_of_filters() {
+    let quoted =
+        |text: &str| -> BTreeSet<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let section = filters();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let listed: BTreeSet<String> = rows.flat_map(quoted).collect();
+    let error = Filter::parse(Source::new("x", "no_such_field == 1")).unwrap_err();
+    let help = error.diagnostics()[0].help.as_deref().expect("the names of all fields");
+    let known: BTreeSet<String> =
+        quoted(help).into_iter().filter(|operand| !operand.contains(['[', '('])).collect();
+    assert_eq!(listed, known);
 }

@@ -17,11 +17,11 @@ policy\tweb-tier   # tier 1
 
 mode   audit
 default read  allow
-default write deny ( EROFS )  nolog
+default write deny ( EROFS )  log ( 1_0 / s )
 
 
 
-deny  write kernel.core_pattern ,kernel.modprobe          log
+deny  write kernel.core_pattern ,kernel.modprobe          log( all )
 allow write net.ipv4.tcp_{rmem,wmem}   if 4096<=new [0]<= new[ 1 ]<=6_291_456   # bytes
 allow write net/ipv4/conf/*/rp_filter  if new in{1,0x2}  # strict, loose
 clamp write net.core.somaxconn         to 128 .. 65535

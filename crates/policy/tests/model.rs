@@ -1,9 +1,10 @@
 //! The constructors of the model reject what the language does not have. What they accept can be printed and parsed again.
 
 use knobgate_policy::{
-    Access, Action, CheckOptions, Condition, ElementIndex, Errno, Expected, Integer, Kinds, KnobName, List,
-    NotationErrorKind, Operand, Policy, PolicyError, PolicyFile, Range, Relation, Rule, Source, Task, Test,
-    TestStep, TextGlob, TextOperand, TextTest, Value, ValueText, WrongLength, limits, parse, print,
+    Access, Action, CheckOptions, Condition, ElementIndex, Errno, EventRate, Expected, Integer, Kinds,
+    KnobName, List, Logging, NotationErrorKind, Operand, Policy, PolicyError, PolicyFile, Range, Relation,
+    Rule, Source, Task, Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText, WrongLength,
+    limits, parse, print,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -227,11 +228,20 @@ fn any_rule() -> impl Strategy<Value = Result<Rule, PolicyError>> {
     ];
     let kinds = select(vec![Kinds::Read, Kinds::Write, Kinds::Write, Kinds::Both]);
     let patterns = vec(select(vec!["vm.a", "net.**", "policy", "a..b", "fs.binfmt_misc.x", "{a,b}.c"]), 0..3);
-    (action, kinds, patterns, option::of(condition()), option::of(any::<bool>())).prop_map(
+    (action, kinds, patterns, option::of(condition()), option::of(logging())).prop_map(
         |(action, kinds, patterns, condition, log)| {
-            Ok(Rule::new(action?, kinds, patterns)?.with_condition(condition.transpose()?)?.with_log(log))
+            let rule = Rule::new(action?, kinds, patterns)?.with_condition(condition.transpose()?)?;
+            Ok(rule.with_log(log.transpose()?))
         },
     )
+}
+
+fn logging() -> impl Strategy<Value = Result<Logging, PolicyError>> {
+    prop_oneof![
+        Just(Ok(Logging::Never)),
+        Just(Ok(Logging::All)),
+        (-1..12i128).prop_map(|events| EventRate::per_second(events).map(Logging::Limited)),
+    ]
 }
 
 fn any_test() -> impl Strategy<Value = Result<Test, PolicyError>> {

@@ -1,24 +1,30 @@
 //! The types of conditions: numbers are compared with numbers, and texts with texts.
 
 use super::Checker;
+use crate::filter::{Field, TextField, ValueField};
 use crate::model::ends_text;
+use crate::scheme::listed;
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
+use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::{
-    Condition, Diagnostic, Integer, NotationErrorKind, Operand, PolicyError, Relation, Span, Text, TextGlob,
-    TextOperand, TextTest, Value, ValueText,
+    Condition, Diagnostic, ElementIndex, Integer, NotationErrorKind, PolicyError, Range, Relation, Span,
+    Text, TextGlob, ValueText,
 };
 
 /// The first place where the condition looks at the new value.
 pub(super) fn first_new(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
     let is_new = |term: &Term| {
-        matches!(term, Term::Value(Value::New) | Term::Element(Value::New, _) | Term::Count(Value::New))
+        matches!(
+            term,
+            Term::Value(ValueField::New) | Term::Element(ValueField::New, _) | Term::Count(ValueField::New)
+        )
     };
     first(condition, is_new)
 }
 
 /// The first place where the condition looks at the name of the task.
 pub(super) fn first_comm(condition: &Spanned<ConditionSyntax>) -> Option<Span> {
-    first(condition, |term| *term == Term::Comm)
+    first(condition, |term| *term == Term::TextField(TextField::Comm))
 }
 
 fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + Copy) -> Option<Span> {
@@ -34,6 +40,7 @@ fn first(condition: &Spanned<ConditionSyntax>, wanted: impl Fn(&Term) -> bool + 
         ConditionSyntax::InRange(subject, _)
         | ConditionSyntax::InSet(subject, _)
         | ConditionSyntax::Text(subject, ..) => in_term(subject),
+        ConditionSyntax::Word { .. } | ConditionSyntax::Knob { .. } => None,
     }
 }
 
@@ -56,43 +63,68 @@ fn unquoted(term: &Spanned<Term>) -> Option<String> {
 
 /// One side of a comparison of texts.
 enum TextSide {
-    Operand(TextOperand),
+    Subject(Subject),
     Literal(Spanned<Text>),
 }
 
 impl Checker {
+    /// The condition of a rule, if it is valid; errors are reported.
+    pub(super) fn rule_condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Condition> {
+        let condition = self.condition(syntax)?.into_condition();
+        if condition.is_none() {
+            // The scheme of rules has no such fields. If it had, a rule must not go missing.
+            self.report(Diagnostic::error("unknown-operand", syntax.span, "a rule cannot look at this"));
+        }
+        condition
+    }
+
     /// The condition, if it is valid; errors are reported.
-    pub(super) fn condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Condition> {
+    pub(crate) fn condition(&mut self, syntax: &Spanned<ConditionSyntax>) -> Option<Typed> {
         match &syntax.node {
-            ConditionSyntax::All(parts) => {
-                let parts = self.parts(parts)?;
-                self.valid(Condition::all(parts), syntax.span)
-            }
-            ConditionSyntax::Any(parts) => {
-                let parts = self.parts(parts)?;
-                self.valid(Condition::any(parts), syntax.span)
-            }
-            ConditionSyntax::Not(negated) => Some(Condition::Not(Box::new(self.condition(negated)?))),
+            ConditionSyntax::All(parts) => Some(Typed::All(self.parts(parts)?)),
+            ConditionSyntax::Any(parts) => Some(Typed::Any(self.parts(parts)?)),
+            ConditionSyntax::Not(negated) => Some(Typed::Not(Box::new(self.condition(negated)?))),
             ConditionSyntax::Chain(first, links) => self.chain(first, links),
             ConditionSyntax::InRange(subject, range) => {
                 let checked = self.range(range);
-                let operand = self.operand(subject);
-                let (operand, checked) = (operand?, checked?);
-                let place = if subject.node.is_literal() { subject.span } else { range.span };
-                self.valid(Condition::in_range(operand, checked), place)
+                let number = self.number(subject);
+                let (number, checked) = (number?, checked?);
+                if subject.node.is_literal() {
+                    self.report_literals(subject.span);
+                    return None;
+                }
+                if checked == Range::ALL {
+                    self.report(Diagnostic::invalid(&PolicyError::EndlessRange, range.span));
+                    return None;
+                }
+                Some(Typed::InRange(number, checked))
             }
             ConditionSyntax::InSet(subject, members) => self.set(subject, members),
             ConditionSyntax::Text(subject, verb, text) => {
-                let operand = self.text_subject(subject);
-                let test = self.text_test(*verb, text);
-                Some(Condition::Text(operand?, test?))
+                let checked = self.text_subject(subject);
+                let value_text = checked.is_none_or(Subject::takes_value_text);
+                let predicate = self.predicate(*verb, text, value_text);
+                Some(Typed::Text(checked?, predicate?))
+            }
+            ConditionSyntax::Word { field, words, negated } => {
+                Some(Typed::Word { field: *field, words: words.clone(), negated: *negated })
+            }
+            ConditionSyntax::Knob { patterns, negated } => {
+                for pattern in patterns {
+                    if let Err(error) = pattern.node.check_is_sysctl() {
+                        let error = Diagnostic::error("not-a-sysctl", pattern.span, error.to_string());
+                        self.report(error.help("no event is about it"));
+                    }
+                }
+                let patterns = patterns.iter().map(|pattern| pattern.node.clone()).collect();
+                Some(Typed::Knob { patterns, negated: *negated })
             }
         }
     }
 
     /// All of them. Every part is checked, even after an error.
-    fn parts(&mut self, parts: &[Spanned<ConditionSyntax>]) -> Option<Vec<Condition>> {
-        let checked: Vec<Option<Condition>> = parts.iter().map(|part| self.condition(part)).collect();
+    fn parts(&mut self, parts: &[Spanned<ConditionSyntax>]) -> Option<Vec<Typed>> {
+        let checked: Vec<Option<Typed>> = parts.iter().map(|part| self.condition(part)).collect();
         checked.into_iter().collect()
     }
 
@@ -100,19 +132,22 @@ impl Checker {
         &mut self,
         first: &Spanned<Term>,
         links: &[(Spanned<Relation>, Spanned<Term>)],
-    ) -> Option<Condition> {
-        let is_text = |term: &Spanned<Term>| matches!(term.node, Term::Text(_) | Term::Comm);
+    ) -> Option<Typed> {
+        let is_text = |term: &Spanned<Term>| matches!(term.node, Term::Text(_) | Term::TextField(_));
         if is_text(first) || links.iter().any(|(_, term)| is_text(term)) {
             return self.text_comparison(first, links);
         }
-        let operand = self.operand(first);
-        let checked: Vec<Option<(Relation, Operand)>> =
-            links.iter().map(|(relation, term)| Some((relation.node, self.operand(term)?))).collect();
+        let number = self.number(first);
+        let checked: Vec<Option<(Relation, Number)>> =
+            links.iter().map(|(relation, term)| Some((relation.node, self.number(term)?))).collect();
         let checked = checked.into_iter().collect::<Option<Vec<_>>>()?;
         let terms = || std::iter::once(first).chain(links.iter().map(|(_, term)| term));
         let literals = terms().zip(terms().skip(1)).find(|(a, b)| a.node.is_literal() && b.node.is_literal());
-        let place = literals.map_or(first.span, |(a, b)| a.span.to(b.span));
-        self.valid(Condition::chain(operand?, checked), place)
+        if let Some((a, b)) = literals {
+            self.report_literals(a.span.to(b.span));
+            return None;
+        }
+        Some(Typed::Chain(number?, checked))
     }
 
     fn report_literals(&mut self, span: Span) {
@@ -124,7 +159,7 @@ impl Checker {
         &mut self,
         first: &Spanned<Term>,
         links: &[(Spanned<Relation>, Spanned<Term>)],
-    ) -> Option<Condition> {
+    ) -> Option<Typed> {
         let [(relation, second)] = links else {
             let span = links.last().map_or(first.span, |(_, last)| first.span.to(last.span));
             let error = Diagnostic::error("text-in-chain", span, "a chain of comparisons is for numbers");
@@ -132,14 +167,14 @@ impl Checker {
             return None;
         };
         let sides = (self.text_side(first, second)?, self.text_side(second, first)?);
-        let (operand, literal) = match sides {
-            (TextSide::Operand(operand), TextSide::Literal(literal))
-            | (TextSide::Literal(literal), TextSide::Operand(operand)) => (operand, literal),
+        let (subject, literal) = match sides {
+            (TextSide::Subject(subject), TextSide::Literal(literal))
+            | (TextSide::Literal(literal), TextSide::Subject(subject)) => (subject, literal),
             (TextSide::Literal(_), TextSide::Literal(_)) => {
                 self.report_literals(first.span.to(second.span));
                 return None;
             }
-            (TextSide::Operand(_), TextSide::Operand(_)) => {
+            (TextSide::Subject(_), TextSide::Subject(_)) => {
                 let span = first.span.to(second.span);
                 let error =
                     Diagnostic::error("text-operands", span, "a text can only be compared with a literal");
@@ -147,14 +182,14 @@ impl Checker {
                 return None;
             }
         };
-        let text = self.whole_text(&literal);
-        let test = match relation.node {
-            Relation::Equal => TextTest::Equals(text?),
-            Relation::NotEqual => TextTest::Differs(text?),
+        let text = self.whole_text(&literal, subject.takes_value_text());
+        let predicate = match relation.node {
+            Relation::Equal => Predicate::Equals(text?),
+            Relation::NotEqual => Predicate::Differs(text?),
             _ => {
                 let error = Diagnostic::error("order-of-texts", relation.span, "texts have no order");
                 let integer = [first, second].into_iter().find_map(|term| Some((term.span, unquoted(term)?)));
-                self.report(match integer.filter(|_| operand != TextOperand::Comm) {
+                self.report(match integer.filter(|_| matches!(subject, Subject::Value(_))) {
                     Some((span, integer)) => {
                         error.help("an integer is written without quotes").suggest(span, integer)
                     }
@@ -164,14 +199,14 @@ impl Checker {
                 return None;
             }
         };
-        Some(Condition::Text(operand, test))
+        Some(Typed::Text(subject, predicate))
     }
 
     fn text_side(&mut self, term: &Spanned<Term>, other: &Spanned<Term>) -> Option<TextSide> {
         match &term.node {
             Term::Text(text) => Some(TextSide::Literal(Spanned::new(text.clone(), term.span))),
-            Term::Value(value) => Some(TextSide::Operand(TextOperand::Value(*value))),
-            Term::Comm => Some(TextSide::Operand(TextOperand::Comm)),
+            Term::Value(value) => Some(TextSide::Subject(Subject::Value(*value))),
+            Term::TextField(field) => Some(TextSide::Subject(Subject::Field(*field))),
             number => {
                 let error = Diagnostic::error("text-and-number", term.span, "this is a number")
                     .label("a number")
@@ -194,14 +229,20 @@ impl Checker {
         }
     }
 
-    /// A text literal that part of a value is compared with.
-    fn literal(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
-        let checked = ValueText::new(text.node.as_bytes());
-        checked.map_err(|error| self.report(never_true(&error, text.span))).ok()
+    /// A text literal that part of a text is compared with; part of a value if `is_value_text`.
+    fn literal(&mut self, text: &Spanned<Text>, is_value_text: bool) -> Option<Text> {
+        if is_value_text {
+            let checked = ValueText::new(text.node.as_bytes());
+            checked.map_err(|error| self.report(never_true(&error, text.span))).ok()?;
+        }
+        Some(text.node.clone())
     }
 
-    /// A text literal that a whole value is compared with.
-    fn whole_text(&mut self, text: &Spanned<Text>) -> Option<ValueText> {
+    /// A text literal that a whole text is compared with; a whole value if `is_value_text`.
+    fn whole_text(&mut self, text: &Spanned<Text>, is_value_text: bool) -> Option<Text> {
+        if !is_value_text {
+            return Some(text.node.clone());
+        }
         let bytes = text.node.as_bytes();
         let checked = ValueText::new(bytes).map_err(|error| {
             let line = bytes.split(|byte| ends_text(*byte)).next().unwrap_or_default();
@@ -215,13 +256,13 @@ impl Checker {
                 diagnostic
             });
         });
-        checked.ok()
+        checked.ok().map(|_| text.node.clone())
     }
 
-    fn text_test(&mut self, verb: TextVerb, text: &Spanned<Text>) -> Option<TextTest> {
+    fn predicate(&mut self, verb: TextVerb, text: &Spanned<Text>, is_value_text: bool) -> Option<Predicate> {
         match verb {
-            TextVerb::StartsWith => self.literal(text).map(TextTest::StartsWith),
-            TextVerb::Contains => self.literal(text).map(TextTest::Contains),
+            TextVerb::StartsWith => self.literal(text, is_value_text).map(Predicate::StartsWith),
+            TextVerb::Contains => self.literal(text, is_value_text).map(Predicate::Contains),
             TextVerb::Matches => {
                 let glob = TextGlob::parse(text.node.as_bytes()).map_err(|error| {
                     if error.kind == NotationErrorKind::NotOneLine {
@@ -235,12 +276,12 @@ impl Checker {
                     }
                     self.report(diagnostic);
                 });
-                glob.ok().map(TextTest::Matches)
+                glob.ok().map(Predicate::Matches)
             }
         }
     }
 
-    fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Condition> {
+    fn set(&mut self, subject: &Spanned<Term>, members: &Spanned<Vec<Spanned<Term>>>) -> Option<Typed> {
         let Some(first) = members.node.first() else {
             self.report(Diagnostic::invalid(&PolicyError::EmptySet, members.span));
             return None;
@@ -264,26 +305,30 @@ impl Checker {
                     |member| if let Term::Integer(integer) = member.node { Some(integer) } else { None },
                 )
                 .collect();
-            let operand = self.operand(subject)?;
-            return self.valid(Condition::in_set(operand, integers), subject.span);
+            let number = self.number(subject)?;
+            if subject.node.is_literal() {
+                self.report_literals(subject.span);
+                return None;
+            }
+            return Some(Typed::InSet(number, integers));
         }
-        let operand = self.text_subject(subject);
+        let checked = self.text_subject(subject);
+        let value_text = checked.is_none_or(Subject::takes_value_text);
         let mut literals = Vec::new();
         for member in &members.node {
             if let Term::Text(text) = &member.node {
-                literals.push(self.whole_text(&Spanned::new(text.clone(), member.span)));
+                literals.push(self.whole_text(&Spanned::new(text.clone(), member.span), value_text));
             }
         }
         let literals = literals.into_iter().collect::<Option<Vec<_>>>()?;
-        let test = self.valid(TextTest::one_of(literals), members.span);
-        Some(Condition::Text(operand?, test?))
+        Some(Typed::Text(checked?, Predicate::In(literals)))
     }
 
     /// The text that is tested.
-    fn text_subject(&mut self, term: &Spanned<Term>) -> Option<TextOperand> {
+    fn text_subject(&mut self, term: &Spanned<Term>) -> Option<Subject> {
         match &term.node {
-            Term::Value(value) => Some(TextOperand::Value(*value)),
-            Term::Comm => Some(TextOperand::Comm),
+            Term::Value(value) => Some(Subject::Value(*value)),
+            Term::TextField(field) => Some(Subject::Field(*field)),
             Term::Text(_) => {
                 self.report_literals(term.span);
                 None
@@ -291,24 +336,24 @@ impl Checker {
             _ => {
                 let error =
                     Diagnostic::error("text-and-number", term.span, "expected a text, found a number");
-                self.report(error.help("the texts are `new`, `old` and `comm`"));
+                let texts = self.scheme.names(|field| matches!(field, Field::Value(_) | Field::Text(_)));
+                self.report(error.help(format!("the texts are {}", listed(texts, "and"))));
                 None
             }
         }
     }
 
-    fn operand(&mut self, term: &Spanned<Term>) -> Option<Operand> {
+    fn number(&mut self, term: &Spanned<Term>) -> Option<Number> {
         Some(match &term.node {
-            Term::Integer(integer) => Operand::Literal(*integer),
-            Term::Value(value) => Operand::Only(*value),
-            Term::Count(value) => Operand::Count(*value),
-            Term::Pos => Operand::Pos,
-            Term::Uid => Operand::Uid,
-            Term::Gid => Operand::Gid,
+            Term::Integer(integer) => Number::Literal(*integer),
+            Term::Value(value) => Number::Only(*value),
+            Term::Count(value) => Number::Count(*value),
+            Term::IntegerField(field) => Number::Field(*field),
             Term::Element(value, index) => {
-                return self.valid(Operand::element(*value, index.node.get()), index.span);
+                let index = self.valid(ElementIndex::new(index.node.get()), index.span)?;
+                Number::Element(*value, index)
             }
-            Term::Text(_) | Term::Comm => {
+            Term::Text(_) | Term::TextField(_) => {
                 let error =
                     Diagnostic::error("text-and-number", term.span, "expected a number, found a text");
                 self.report(error);

@@ -1,6 +1,7 @@
 //! Warnings about numbers in rules that knobs store as other numbers, or that no write may contain.
 
 use super::Checker;
+use crate::filter::ValueField;
 use crate::syntax::{ActionSyntax, ConditionSyntax, RangeSyntax, RuleSyntax, Spanned, Term};
 use crate::value::numbers;
 use crate::width::{Normalisation, Width};
@@ -99,17 +100,20 @@ impl Checker {
                     _ => return,
                 };
                 for (subject, literal) in [(first, second), (second, first)] {
-                    if denied && matches!(subject.node, Term::Value(Value::New)) {
+                    if denied && matches!(subject.node, Term::Value(ValueField::New)) {
                         self.text_that_is_a_number(literal);
                     }
                 }
             }
             ConditionSyntax::InSet(subject, members) => {
-                if denied && matches!(subject.node, Term::Value(Value::New)) {
+                if denied && matches!(subject.node, Term::Value(ValueField::New)) {
                     members.node.iter().for_each(|member| self.text_that_is_a_number(member));
                 }
             }
-            ConditionSyntax::InRange(..) | ConditionSyntax::Text(..) => {}
+            ConditionSyntax::InRange(..)
+            | ConditionSyntax::Text(..)
+            | ConditionSyntax::Word { .. }
+            | ConditionSyntax::Knob { .. } => {}
         }
     }
 
@@ -190,7 +194,11 @@ fn collect(condition: &Spanned<ConditionSyntax>, negated: bool, bounds: &mut Vec
                 }
             }
         }
-        ConditionSyntax::InRange(..) | ConditionSyntax::InSet(..) | ConditionSyntax::Text(..) => {}
+        ConditionSyntax::InRange(..)
+        | ConditionSyntax::InSet(..)
+        | ConditionSyntax::Text(..)
+        | ConditionSyntax::Word { .. }
+        | ConditionSyntax::Knob { .. } => {}
     }
 }
 
@@ -209,7 +217,7 @@ fn push(literal: Integer, span: Span, lets_pass: LetsPass, negated: bool, bounds
 }
 
 fn is_new(term: &Spanned<Term>) -> bool {
-    matches!(term.node, Term::Value(Value::New) | Term::Element(Value::New, _))
+    matches!(term.node, Term::Value(ValueField::New) | Term::Element(ValueField::New, _))
 }
 
 /// The relation of the right side to the left one.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// A knobgate policy: what the processes of a control group may read from and write to /proc/sys.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -59,9 +61,9 @@ pub(super) struct DefaultsDocument {
 pub(super) struct FallbackDocument {
     /// Let the access pass, or deny it.
     pub(super) action: FallbackActionDocument,
-    /// Whether an event is sent; absent, for denials.
+    /// Whether an event is sent, and how many; absent, for denials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) log: Option<bool>,
+    pub(super) log: Option<LogDocument>,
 }
 
 /// The action of a default.
@@ -89,9 +91,38 @@ pub(super) struct RuleDocument {
     /// The condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<ConditionDocument>,
-    /// Whether an event is sent; absent, for denials and rewrites.
+    /// Whether an event is sent, and how many; absent, for denials and rewrites.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) log: Option<bool>,
+    pub(super) log: Option<LogDocument>,
+}
+
+/// Whether an event is sent, and how many.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected true, false, \"all\" or {\"per_second\": N}")]
+pub(super) enum LogDocument {
+    /// Whether an event is sent. In each cgroup, at most 10 a second are.
+    Default(bool),
+    /// An event for every access.
+    Unlimited(UnlimitedDocument),
+    /// Events up to a limit.
+    Limited(EventRateDocument),
+}
+
+/// No limit.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum UnlimitedDocument {
+    /// Every event.
+    All,
+}
+
+/// A limit of events in each cgroup.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventRateDocument {
+    /// At most so many a second.
+    #[schemars(range(min = 1, max = limits::EVENTS_PER_SECOND_MAX))]
+    pub(super) per_second: i64,
 }
 
 /// A kind of access.

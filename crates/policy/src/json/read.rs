@@ -2,16 +2,17 @@
 
 use super::JsonDiagnostic;
 use super::document::{
-    ActionDocument, ConditionDocument, DefaultsDocument, ExpectedDocument, FallbackActionDocument,
-    FallbackDocument, IntegerDocument, KindDocument, ModeDocument, OperandDocument, PolicyDocument,
-    RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
-    TextDocument, TextOperandDocument, TextTestDocument, ValueDocument,
+    ActionDocument, ConditionDocument, DefaultsDocument, EventRateDocument, ExpectedDocument,
+    FallbackActionDocument, FallbackDocument, IntegerDocument, KindDocument, LogDocument, ModeDocument,
+    OperandDocument, PolicyDocument, RangeDocument, RelationDocument, RuleDocument, StepDocument,
+    TestDocument, TextConditionDocument, TextDocument, TextOperandDocument, TextTestDocument,
+    UnlimitedDocument, ValueDocument,
 };
 use crate::did_you_mean::did_you_mean;
 use crate::{
-    Access, Action, Condition, Defaults, Errno, Expected, Fallback, FallbackAction, Integer, Kinds, KnobName,
-    KnobPattern, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task, Test, TestStep, TextGlob,
-    TextOperand, TextTest, Value, ValueText,
+    Access, Action, Condition, Defaults, Errno, EventRate, Expected, Fallback, FallbackAction, Integer,
+    Kinds, KnobName, KnobPattern, Logging, Mode, Operand, Policy, PolicyError, Range, Relation, Rule, Task,
+    Test, TestStep, TextGlob, TextOperand, TextTest, Value, ValueText,
 };
 
 /// The policy in `document`, or all errors in it.
@@ -60,7 +61,8 @@ impl DocumentReader {
                 FallbackAction::Deny(self.at("action.deny", |reader| reader.errno(errno))?)
             }
         };
-        Some(Fallback { action, log: document.log })
+        let log = self.logging(document.log)?;
+        Some(Fallback { action, log })
     }
 
     fn errno(&mut self, name: &str) -> Option<Errno> {
@@ -81,6 +83,7 @@ impl DocumentReader {
         });
         let condition = document.condition.as_ref();
         let condition = condition.map(|condition| self.at("condition", |reader| reader.condition(condition)));
+        let log = self.logging(document.log);
         let (kinds, patterns) = (kinds?, patterns?);
         let place = if patterns.is_empty() { "knobs" } else { "kinds" };
         let action = action?;
@@ -92,7 +95,21 @@ impl DocumentReader {
             }
             None => rule,
         };
-        Some(rule.with_log(document.log))
+        Some(rule.with_log(log?))
+    }
+
+    fn logging(&mut self, document: Option<LogDocument>) -> Option<Option<Logging>> {
+        Some(match document {
+            None => None,
+            Some(LogDocument::Default(false)) => Some(Logging::Never),
+            Some(LogDocument::Default(true)) => Some(Logging::DEFAULT),
+            Some(LogDocument::Unlimited(UnlimitedDocument::All)) => Some(Logging::All),
+            Some(LogDocument::Limited(EventRateDocument { per_second })) => {
+                let rate =
+                    self.at("log.per_second", |reader| reader.valid(EventRate::per_second(per_second)))?;
+                Some(Logging::Limited(rate))
+            }
+        })
     }
 
     fn action(&mut self, document: &ActionDocument) -> Option<Action> {

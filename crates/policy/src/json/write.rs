@@ -1,15 +1,15 @@
 //! From policies to documents.
 
 use super::document::{
-    ActionDocument, ChainDocument, ConditionDocument, DefaultsDocument, ElementDocument, ExpectedDocument,
-    FallbackActionDocument, FallbackDocument, HexDocument, InRangeDocument, InSetDocument, IntegerDocument,
-    KindDocument, LinkDocument, ModeDocument, OperandDocument, PolicyDocument, RangeDocument,
-    RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument, TextDocument,
-    TextOperandDocument, TextTestDocument, ValueDocument,
+    ActionDocument, ChainDocument, ConditionDocument, DefaultsDocument, ElementDocument, EventRateDocument,
+    ExpectedDocument, FallbackActionDocument, FallbackDocument, HexDocument, InRangeDocument, InSetDocument,
+    IntegerDocument, KindDocument, LinkDocument, LogDocument, ModeDocument, OperandDocument, PolicyDocument,
+    RangeDocument, RelationDocument, RuleDocument, StepDocument, TestDocument, TextConditionDocument,
+    TextDocument, TextOperandDocument, TextTestDocument, UnlimitedDocument, ValueDocument,
 };
 use crate::{
-    Action, Condition, Expected, Fallback, FallbackAction, Integer, Kinds, Mode, Operand, Policy, Range,
-    Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
+    Action, Condition, Expected, Fallback, FallbackAction, Integer, Kinds, Logging, Mode, Operand, Policy,
+    Range, Relation, Rule, Test, TestStep, TextOperand, TextTest, Value,
 };
 
 impl From<&Policy> for PolicyDocument {
@@ -37,7 +37,7 @@ fn fallback(fallback: &Fallback) -> FallbackDocument {
         FallbackAction::Allow => FallbackActionDocument::Allow,
         FallbackAction::Deny(errno) => FallbackActionDocument::Deny(errno.to_string()),
     };
-    FallbackDocument { action, log: fallback.log }
+    FallbackDocument { action, log: fallback.log.map(logging) }
 }
 
 fn rule(rule: &Rule) -> RuleDocument {
@@ -56,7 +56,18 @@ fn rule(rule: &Rule) -> RuleDocument {
         },
         knobs: rule.patterns().iter().map(ToString::to_string).collect(),
         condition: rule.condition().map(condition),
-        log: rule.log(),
+        log: rule.log().map(logging),
+    }
+}
+
+fn logging(logging: Logging) -> LogDocument {
+    match logging {
+        Logging::Never => LogDocument::Default(false),
+        Logging::DEFAULT => LogDocument::Default(true),
+        Logging::Limited(rate) => {
+            LogDocument::Limited(EventRateDocument { per_second: rate.get().get().into() })
+        }
+        Logging::All => LogDocument::Unlimited(UnlimitedDocument::All),
     }
 }
 

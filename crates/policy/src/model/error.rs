@@ -75,6 +75,12 @@ pub enum PolicyError {
         /// The first of them.
         byte: u8,
     },
+    /// A limit of events that is not from 1 to [`EVENTS_PER_SECOND_MAX`](limits::EVENTS_PER_SECOND_MAX) a second.
+    #[error("a limit is from 1 to {} events a second", limits::EVENTS_PER_SECOND_MAX)]
+    EventRate {
+        /// How many a second.
+        events: i128,
+    },
     /// A test in which a read is rewritten.
     #[error("a read is never rewritten")]
     ReadExpectedToChange,
@@ -110,6 +116,8 @@ impl PolicyError {
             Self::ReplacementNotOneLine { .. } => {
                 "the kernel takes the value only up to there; padding is added automatically"
             }
+            Self::EventRate { events: 0 } => "for no events, write `nolog`",
+            Self::EventRate { events } if *events > 0 => "for no limit, write `log(all)`",
             _ => return None,
         };
         Some(help.to_owned())

@@ -1,19 +1,19 @@
 //! Policies, their modes and defaults.
 
-use super::{PolicyError, Rule, Test};
+use super::{EventRate, Logging, PolicyError, Rule, Test};
 use crate::{AccessKind, Errno, KnobPattern, limits};
 
 /// An ordered list of rules, the defaults, a mode, and tests.
 ///
 /// ```
-/// use knobgate_policy::{Action, Condition, Kinds, Operand, Policy, Range, Rule, Value, print};
+/// use knobgate_policy::{Action, Condition, Kinds, Logging, Operand, Policy, Range, Rule, Value, print};
 ///
 /// let new = Operand::Only(Value::New);
 /// let policy = Policy::new("web-tier")?.with_rules([
 ///     Rule::new(Action::Allow, Kinds::Write, ["net.ipv4.conf.*.rp_filter"])?
 ///         .with_condition(Condition::in_set(new, [1.into(), 2.into()])?)?,
 ///     Rule::new(Action::clamp([Range::new(Some(128.into()), None)?])?, Kinds::Write, ["net.core.somaxconn"])?
-///         .with_log(false),
+///         .with_log(Logging::Never),
 /// ]);
 /// assert!(print(&policy).ends_with(
 ///     "allow write net.ipv4.conf.*.rp_filter if new in {1, 2}\nclamp write net.core.somaxconn to 128.. nolog\n"
@@ -145,7 +145,7 @@ pub struct Fallback {
     /// Allow, or deny with an errno.
     pub action: FallbackAction,
     /// `log` or `nolog` as written; without one, a denial logs.
-    pub log: Option<bool>,
+    pub log: Option<Logging>,
 }
 
 /// The action of a default.
@@ -160,7 +160,12 @@ pub enum FallbackAction {
 impl Fallback {
     /// Whether an event is sent when this default decides: as written, otherwise for denials.
     pub fn logs(&self) -> bool {
-        self.log.unwrap_or(self.action != FallbackAction::Allow)
+        self.log.map_or(self.action != FallbackAction::Allow, Logging::is_on)
+    }
+
+    /// The limit of its events in each cgroup; `None` if there is no limit.
+    pub fn event_limit(&self) -> Option<EventRate> {
+        self.log.unwrap_or(Logging::DEFAULT).limit()
     }
 }
 

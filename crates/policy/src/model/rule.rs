@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use super::value_text::ends_text;
-use super::{Condition, List, PolicyError, Range, ValueText};
+use super::{Condition, EventRate, List, Logging, PolicyError, Range, ValueText};
 use crate::{AccessKind, Errno, KnobPattern, NotationError, limits};
 
 /// One rule: kinds of access, name patterns, an optional condition, an action.
@@ -13,7 +13,7 @@ pub struct Rule {
     kinds: Kinds,
     patterns: Vec<KnobPattern>,
     condition: Option<Condition>,
-    log: Option<bool>,
+    log: Option<Logging>,
 }
 
 /// The kinds of access that a rule applies to; at least one.
@@ -47,9 +47,10 @@ impl Rule {
     /// The rule without a condition that logs denials and rewrites. Patterns may be given as text.
     ///
     /// ```
-    /// use knobgate_policy::{Action, Errno, Kinds, PolicyError, Rule};
+    /// use knobgate_policy::{Action, Errno, Kinds, Logging, PolicyError, Rule};
     ///
-    /// let rule = Rule::new(Action::Deny(Errno::EACCES), Kinds::Both, ["kernel.**", "vm.*"])?.with_log(false);
+    /// let rule = Rule::new(Action::Deny(Errno::EACCES), Kinds::Both, ["kernel.**", "vm.*"])?;
+    /// let rule = rule.with_log(Logging::Never);
     /// assert_eq!(rule.to_string(), "deny(EACCES) read write kernel.**, vm.* nolog");
     /// assert_eq!(Rule::new(Action::Ignore, Kinds::Both, ["vm.*"]), Err(PolicyError::RewrittenRead));
     /// # Ok::<(), PolicyError>(())
@@ -92,9 +93,9 @@ impl Rule {
         Ok(Self { condition, ..self })
     }
 
-    /// The same with `log`, with `nolog`, or with neither.
+    /// The same with this as its `log` or `nolog`, or without either.
     #[must_use]
-    pub fn with_log(self, log: impl Into<Option<bool>>) -> Self {
+    pub fn with_log(self, log: impl Into<Option<Logging>>) -> Self {
         Self { log: log.into(), ..self }
     }
 
@@ -119,13 +120,19 @@ impl Rule {
     }
 
     /// `log` or `nolog` as written; without one, denials and rewrites log.
-    pub fn log(&self) -> Option<bool> {
+    pub fn log(&self) -> Option<Logging> {
         self.log
     }
 
     /// Whether an event is sent when this rule decides: as written, otherwise for denials and rewrites.
     pub fn logs(&self) -> bool {
-        self.log.unwrap_or(self.action != Action::Allow)
+        self.log.map_or(self.action != Action::Allow, Logging::is_on)
+    }
+
+    /// The limit of its events in each cgroup: when it decides, and when it cannot be evaluated, which sends an event
+    /// even with `nolog`. `None` if there is no limit.
+    pub fn event_limit(&self) -> Option<EventRate> {
+        self.log.unwrap_or(Logging::DEFAULT).limit()
     }
 }
 

@@ -1,14 +1,13 @@
 //! Conditions: `or` binds loosest, then `and`, then `not`, then comparisons.
 
-use super::foreign::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
+use super::foreign::FOREIGN_PREDICATES;
 use super::{Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
+use crate::filter::{Field, ValueField};
 use crate::lexer::{Punct, TokenKind};
+use crate::scheme::listed;
 use crate::syntax::{ConditionSyntax, Spanned, Term, TextVerb};
-use crate::{Diagnostic, Relation, Span, Value, limits};
-
-/// The words that are operands.
-pub(super) const OPERANDS: &[&str] = &["new", "old", "comm", "pos", "uid", "gid", "count"];
+use crate::{Diagnostic, Relation, Span, limits};
 
 /// The words that can follow an operand.
 pub(super) const PREDICATES: &[&str] = &["in", "matches", "starts", "contains"];
@@ -109,6 +108,9 @@ impl Parser<'_> {
                 .suggest(place, format!("{operand} "));
             return Err(self.report(error));
         }
+        if let Some(test) = self.event_test(again) {
+            return test;
+        }
         let first = self.term("an operand")?;
         let start = first.span;
         let node = if let TokenKind::Word = self.peek().kind {
@@ -133,7 +135,7 @@ impl Parser<'_> {
         Ok(Spanned::new(node, Span::new(start.start, self.end)))
     }
 
-    fn relation(&mut self) -> Option<Spanned<Relation>> {
+    pub(super) fn relation(&mut self) -> Option<Spanned<Relation>> {
         let span = self.peek_span();
         let relation = match self.peek().kind {
             TokenKind::Punct(Punct::Less) => Relation::Less,
@@ -211,19 +213,7 @@ impl Parser<'_> {
                 }
                 TextVerb::StartsWith
             }
-            "not" => {
-                let operand = self.slice(subject.span);
-                let error = Diagnostic::error("misplaced-not", span, "`not` goes before what it negates")
-                    .help(format!("write `not {operand} in …`"));
-                let mut ahead = self.ahead();
-                let (_, next) = (ahead.token(), ahead.token());
-                return Err(self.report(match next.kind {
-                    TokenKind::Word | TokenKind::Punct(_) => {
-                        error.suggest(subject.span.to(span), format!("not {operand}"))
-                    }
-                    _ => error,
-                }));
-            }
+            "not" => return Err(self.misplaced_not(subject.span)),
             "and" | "or" | "log" | "nolog" | "if" | "to" => return Err(self.no_comparison(&subject, again)),
             word => {
                 if let Some(error) = self.foreign_predicate(word) {
@@ -259,11 +249,32 @@ impl Parser<'_> {
             let range = self.range("a range such as `1..10`, or a set such as `{1, 2}`")?;
             return Ok(ConditionSyntax::InRange(subject, range));
         }
+        Ok(ConditionSyntax::InSet(subject, self.set(Self::member)?))
+    }
+
+    /// `not` after an operand, which is at `subject`.
+    pub(super) fn misplaced_not(&mut self, subject: Span) -> Reported {
+        let span = self.peek_span();
+        let operand = self.slice(subject);
+        let error = Diagnostic::error("misplaced-not", span, "`not` goes before what it negates")
+            .help(format!("write `not {operand} in …`"));
+        let mut ahead = self.ahead();
+        let (_, next) = (ahead.token(), ahead.token());
+        self.report(match next.kind {
+            TokenKind::Word | TokenKind::Punct(_) => {
+                error.suggest(subject.to(span), format!("not {operand}"))
+            }
+            _ => error,
+        })
+    }
+
+    /// `{…}`, which comes next.
+    pub(super) fn set<T>(&mut self, mut member: impl FnMut(&mut Self) -> Parse<T>) -> Parse<Spanned<Vec<T>>> {
         let open = self.next().span;
         self.joined += 1;
         let mut members = Vec::new();
         while !self.peek_punct(Punct::BraceClose) {
-            members.push(self.member()?);
+            members.push(member(self)?);
             if !self.peek_punct(Punct::Comma) {
                 break;
             }
@@ -278,13 +289,13 @@ impl Parser<'_> {
         }
         self.next();
         self.joined -= 1;
-        Ok(ConditionSyntax::InSet(subject, Spanned::new(members, Span::new(open.start, self.end))))
+        Ok(Spanned::new(members, Span::new(open.start, self.end)))
     }
 
     fn member(&mut self) -> Parse<Spanned<Term>> {
         if let Some((span, quoted)) = self.quoted_ahead()
             && self.peek().kind == TokenKind::Word
-            && !OPERANDS.contains(&self.slice(span))
+            && !self.scheme.is_operand(self.slice(span))
         {
             let message = format!("expected an integer or a text, found `{}`", self.slice(span));
             let error = Diagnostic::error("unquoted-text", span, message)
@@ -304,19 +315,17 @@ impl Parser<'_> {
         let term = match self.peek().kind.clone() {
             TokenKind::Integer(integer) => Term::Integer(integer),
             TokenKind::Text(text) => Term::Text(text),
-            TokenKind::Word => match self.slice(span) {
-                "new" => return self.value(Value::New),
-                "old" => return self.value(Value::Old),
-                "count" => return self.count(),
-                "pos" => Term::Pos,
-                "uid" => Term::Uid,
-                "gid" => Term::Gid,
-                "comm" => Term::Comm,
-                word => return Err(self.unknown_operand(word)),
+            TokenKind::Word => match (self.slice(span), self.scheme.field(self.slice(span))) {
+                ("count", _) => return self.count(),
+                (_, Some(Field::Value(value))) => return self.value(value),
+                (_, Some(Field::Integer(field))) => Term::IntegerField(field),
+                (_, Some(Field::Text(field))) => Term::TextField(field),
+                (word, Some(Field::Word(_) | Field::Knob)) => return Err(self.misplaced_field(word)),
+                (word, None) => return Err(self.unknown_operand(word)),
             },
             _ => {
-                let help = "operands are `new`, `old`, `comm`, `pos`, `uid`, `gid`, `new[0]`, `count(new)` and literals";
-                return Err(self.unexpected(expected, Some(help)));
+                let help = self.scheme.operands();
+                return Err(self.unexpected(expected, Some(&help)));
             }
         };
         self.next();
@@ -326,23 +335,24 @@ impl Parser<'_> {
     fn unknown_operand(&mut self, word: &str) -> Reported {
         let span = self.peek_span();
         let error = Diagnostic::error("unknown-operand", span, format!("there is no operand `{word}`"));
-        let foreign = FOREIGN_OPERANDS.iter().find(|(foreign, _)| *foreign == word).map(|(_, ours)| *ours);
-        let error = if NO_OPERANDS.contains(&word) {
-            error.help(
-                "a condition can look at the task's `uid` and `gid`, which are the real ids, and at its `comm`",
-            )
-        } else if let Some(near) = foreign.or_else(|| did_you_mean(word, OPERANDS.iter().copied())) {
+        let scheme = self.scheme;
+        let near = scheme.foreign(word).or_else(|| did_you_mean(word, scheme.operand_words()));
+        let error = if scheme.absent.contains(&word) {
+            error.help(scheme.instead)
+        } else if let Some(near) = near {
             error.help(format!("did you mean `{near}`?")).suggest(span, near)
+        } else if let Some((field, _)) = self.fields_with_word(word).next() {
+            error.help(format!("the field is named first: `{field} == {word}`"))
         } else if self.text[span.end..].starts_with(['.', '/']) {
-            error.help("a condition can look at the values `new` and `old` of the accessed knob, but not at other knobs")
+            error.help(scheme.knob)
         } else {
-            error.help("operands are `new`, `old`, `comm`, `pos`, `uid`, `gid`, `new[0]`, `count(new)` and literals; texts are quoted")
+            error.help(format!("{}; texts are quoted", scheme.operands()))
         };
         self.report(error)
     }
 
     /// `new` or `new[i]`
-    fn value(&mut self, value: Value) -> Parse<Spanned<Term>> {
+    fn value(&mut self, value: ValueField) -> Parse<Spanned<Term>> {
         let start = self.next().span;
         if !self.peek_punct(Punct::BracketOpen) {
             return Ok(Spanned::new(Term::Value(value), start));
@@ -366,10 +376,10 @@ impl Parser<'_> {
         }
         self.next();
         self.joined += 1;
-        let value = match self.choice(&["new", "old"], "`new` or `old`")? {
-            "new" => Value::New,
-            _ => Value::Old,
-        };
+        let values: Vec<_> = self.scheme.names(|field| matches!(field, Field::Value(_))).collect();
+        let name = self.choice(&values, &listed(values.iter().copied(), "or"))?;
+        // All of these names are values.
+        let Some(Field::Value(value)) = self.scheme.field(name) else { return Err(Reported) };
         if !self.peek_punct(Punct::ParenClose) {
             return Err(self.unexpected("`)`", None));
         }

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::Span;
-use crate::lexer::{Punct, Token, TokenKind};
+use crate::lexer::{Lexer, Punct, Token, TokenKind};
 
 impl<'a> Parser<'a> {
     pub(super) fn peek(&mut self) -> &Token {
@@ -50,10 +50,19 @@ impl<'a> Parser<'a> {
 
     /// Uses the next name, which may be empty.
     pub(super) fn next_name(&mut self) -> Token {
+        self.next_as_name(Lexer::name)
+    }
+
+    /// Uses the next name in a set, which may be empty.
+    pub(super) fn next_name_in_set(&mut self) -> Token {
+        self.next_as_name(Lexer::name_in_set)
+    }
+
+    fn next_as_name(&mut self, name: impl FnOnce(&mut Lexer<'a>) -> Token) -> Token {
         if let Some(peeked) = self.peeked.take() {
             self.lexer.go_to(peeked.span.start);
         }
-        let token = self.lexer.name();
+        let token = name(&mut self.lexer);
         if token.span.is_empty() { token } else { self.used(token) }
     }
 

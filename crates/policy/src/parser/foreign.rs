@@ -4,7 +4,7 @@
 mod condition;
 mod rule;
 
-pub(super) use condition::{FOREIGN_OPERANDS, FOREIGN_PREDICATES, NO_OPERANDS};
+pub(super) use condition::FOREIGN_PREDICATES;
 
 use super::{Parse, Parser};
 use crate::did_you_mean::did_you_mean;
@@ -159,8 +159,8 @@ impl<'a> Parser<'a> {
         let mut ahead = self.ahead();
         let joint = ahead.token();
         let joins = match joint.kind {
-            TokenKind::Punct(Punct::Comma | Punct::DoubleAnd | Punct::DoubleOr) => true,
-            TokenKind::Stray(c) => matches!(c, '|' | '&' | '/' | '+' | '-'),
+            TokenKind::Punct(Punct::Comma | Punct::DoubleAnd | Punct::DoubleOr | Punct::Slash) => true,
+            TokenKind::Stray(c) => matches!(c, '|' | '&' | '+' | '-'),
             TokenKind::Word => matches!(self.slice(joint.span), "and" | "or"),
             _ => false,
         };
@@ -211,7 +211,8 @@ impl<'a> Parser<'a> {
         let start = self.peek_span().start;
         let starts = match self.peek().kind {
             TokenKind::Word | TokenKind::Integer(_) => true,
-            TokenKind::Stray(c) => matches!(c, '/' | '-' | '*' | '.' | '%' | '+' | '|'),
+            TokenKind::Punct(Punct::Slash) => true,
+            TokenKind::Stray(c) => matches!(c, '-' | '*' | '.' | '%' | '+' | '|'),
             _ => false,
         };
         let rest = &self.text[start..];

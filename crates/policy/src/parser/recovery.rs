@@ -31,7 +31,7 @@ impl Parser<'_> {
         }
         let found = match &kind {
             TokenKind::Newline => "the end of the line".to_owned(),
-            TokenKind::End => "the end of the file".to_owned(),
+            TokenKind::End => format!("the end of the {}", self.scheme.text),
             TokenKind::Text(_) => "a text".to_owned(),
             TokenKind::Stray(c) if c.is_control() || c.is_whitespace() => {
                 format!("the character U+{:04X}", u32::from(*c))
@@ -41,10 +41,8 @@ impl Parser<'_> {
         let message = format!("expected {expected}, found {found}");
         let mut error = Diagnostic::error("unexpected", span, message).label(format!("expected {expected}"));
         let own = match kind {
-            TokenKind::Punct(Punct::Semicolon) => {
-                Some("a statement ends with its line, and a comment begins with `#`")
-            }
-            TokenKind::Stray('/') if self.slice(Span::new(span.start, span.end + 1)) == "//" => {
+            TokenKind::Punct(Punct::Semicolon) => Some(self.scheme.semicolon),
+            TokenKind::Punct(Punct::Slash) if self.slice(Span::new(span.start, span.end + 1)) == "//" => {
                 Some("a comment begins with `#`")
             }
             TokenKind::Stray('“' | '”' | '„') => {
@@ -57,7 +55,7 @@ impl Parser<'_> {
         };
         // If something is missing before the token, dropping the token does not fix the line.
         let ends = expected.contains("the end of the line") || expected == "a statement";
-        let is_end = matches!(kind, TokenKind::Punct(Punct::Semicolon) | TokenKind::Stray('/'));
+        let is_end = matches!(kind, TokenKind::Punct(Punct::Semicolon | Punct::Slash));
         if let Some((span, replacement)) = self.plain(&kind, span).filter(|_| ends || !is_end) {
             error = error.suggest(span, replacement);
         }
@@ -79,7 +77,7 @@ impl Parser<'_> {
                 let blanks = line.len() - line.trim_start().len();
                 if self.begins_statement(span.end + blanks) { replace(blanks, "\n") } else { replace(0, "#") }
             }
-            TokenKind::Stray('/') if line.starts_with('/') => replace(1, "#"),
+            TokenKind::Punct(Punct::Slash) if line.starts_with('/') => replace(1, "#"),
             TokenKind::Stray('\u{a0}') => replace(0, " "),
             TokenKind::Stray('“' | '”' | '„') => {
                 let length = line.find(['“', '”'])?;

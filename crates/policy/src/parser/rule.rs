@@ -1,4 +1,4 @@
-//! `ACTION KINDS PATTERN, … [to …] [if CONDITION] [log|nolog]`
+//! `ACTION KINDS PATTERN, … [to …] [if CONDITION] [LOGGING]`
 
 use super::foreign::ForeignRange;
 use super::{Parse, Parser, Reported, STATEMENTS};
@@ -50,16 +50,18 @@ impl Parser<'_> {
             self.next();
             condition = Some(self.condition()?);
         }
-        let log = self.log();
+        let log = self.logging()?;
         self.no_errno_here()?;
         if self.peek_word("else") || self.peek_word("otherwise") {
             return Err(self.no_else(kinds.node, &patterns));
         }
-        self.end_of_rule(condition.is_some(), log.is_some(), patterns.last().map(|last| last.span))?;
+        let log_span = log.as_ref().map(|log| log.span);
+        self.end_of_rule(condition.is_some(), log_span, patterns.last().map(|last| last.span))?;
         if broken {
             return Err(Reported);
         }
         let span = Span::new(keyword.start, self.end);
+        let log = log.map(|log| log.node);
         Ok(RuleSyntax { action, kinds, patterns, condition, log, span })
     }
 
@@ -251,32 +253,34 @@ impl Parser<'_> {
     }
 
     /// Uses the next token; returns whether it has an error.
-    fn next_is_broken(&mut self) -> bool {
+    pub(super) fn next_is_broken(&mut self) -> bool {
         let broken = self.peek().problem.is_some();
         self.skip();
         broken
     }
 
     /// The end of the line after a rule. The error suggests what may have been meant.
-    fn end_of_rule(&mut self, condition: bool, log: bool, pattern: Option<Span>) -> Parse<()> {
+    fn end_of_rule(&mut self, condition: bool, log: Option<Span>, pattern: Option<Span>) -> Parse<()> {
         let expected = match (condition, log) {
-            (_, true) => "the end of the line",
-            (true, false) => "`and`, `or`, `log`, `nolog` or the end of the line",
-            (false, false) => "`if`, `log`, `nolog` or the end of the line",
+            (_, Some(_)) => "the end of the line",
+            (true, None) => "`and`, `or`, `log`, `nolog` or the end of the line",
+            (false, None) => "`if`, `log`, `nolog` or the end of the line",
         };
         let span = self.peek_span();
         if self.peek().kind == TokenKind::Word {
             let word = self.slice(span);
-            if log && matches!(word, "log" | "nolog") {
+            if let Some(log) = log
+                && matches!(word, "log" | "nolog")
+            {
                 let error = Diagnostic::error("duplicate-log", span, "`log` or `nolog` is stated once");
-                let same = self.slice(Span::new(0, self.end)).ends_with(&format!(" {word}"));
+                let same = self.slice(log) == word && !self.text[span.end..].starts_with('(');
                 let error = if same { error.suggest(Span::new(self.end, span.end), "") } else { error };
                 return Err(self.report(error));
             }
-            if word == "if" && log && !condition {
-                return Err(self.late_if());
+            if let (Some(log), "if", false) = (log, word, condition) {
+                return Err(self.late_if(log));
             }
-            if matches!(word, "if" | "to") && (log || condition) {
+            if matches!(word, "if" | "to") && (log.is_some() || condition) {
                 let error = Diagnostic::error("misplaced-clause", span, format!("`{word}` comes too late"))
                     .help("the order is: names of knobs, `to`, `if`, `log` or `nolog`");
                 return Err(self.report(error));
@@ -284,7 +288,7 @@ impl Parser<'_> {
             let candidates: &[&str] =
                 if condition { &["and", "or", "log", "nolog"] } else { &["if", "log", "nolog"] };
             let near = did_you_mean(word, candidates.iter().copied())
-                .filter(|_| !log && !matches!(word, "xor" | "nor"))
+                .filter(|_| log.is_none() && !matches!(word, "xor" | "nor"))
                 .filter(|&near| near != "if" || self.operand_follows());
             if let Some(near) = near {
                 let error =

@@ -3,8 +3,8 @@
 mod widths;
 
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, EvalError, KnobName, KnobPattern, Policy,
-    Source, Task, Value, Verdict, evaluate, limits, parse,
+    Access, AccessKind, CheckOptions, DecidedBy, Decision, Errno, EvalError, EventRate, KnobName,
+    KnobPattern, Policy, Source, Task, Value, Verdict, evaluate, limits, parse,
 };
 
 fn policy(rules: &str) -> Policy {
@@ -106,8 +106,28 @@ fn denials_and_rewrites_are_logged_unless_the_rule_says_otherwise() {
         ("set write a.b to \"1\" nolog", false),
         ("clamp write a.b to 1..2", true),
         ("ignore write a.b nolog", false),
+        ("allow write a.b log(1/s)", true),
+        ("allow write a.b log(all)", true),
     ] {
         assert_eq!(decide(rule, &write("1", "1")).log, log, "{rule}");
+    }
+}
+
+#[test]
+fn events_are_limited_to_what_the_rule_says() {
+    for (log, limit) in [
+        ("", Some(10)),
+        ("log", Some(10)),
+        ("log(10/s)", Some(10)),
+        ("log(1_000_000/s)", Some(1_000_000)),
+        ("log(all)", None),
+        // For accesses for which the rule cannot be evaluated.
+        ("nolog", Some(10)),
+    ] {
+        let policy = policy(&format!("deny write a.b {log}\ndefault read deny {log}"));
+        let limit = limit.map(|limit| EventRate::per_second(limit).unwrap());
+        assert_eq!(policy.rules()[0].event_limit(), limit, "{log}");
+        assert_eq!(policy.defaults().read.event_limit(), limit, "{log}");
     }
 }
 

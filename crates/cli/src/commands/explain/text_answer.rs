@@ -154,8 +154,7 @@ fn log(answer: &Answer<'_>) -> String {
         }
     };
     let why = match (stated, &answer.decided.decision.verdict, logs) {
-        (Some(true), ..) => "`log`",
-        (Some(false), ..) => "`nolog`",
+        (Some(stated), ..) => &format!("`{stated}`"),
         (None, Verdict::Allow, true) => "rules that rewrite log",
         (None, _, true) => "denials and rewrites log",
         (None, _, false) => "what is allowed does not log",

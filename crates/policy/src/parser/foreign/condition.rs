@@ -1,8 +1,9 @@
 //! Conditions in notations of other languages.
 
 use crate::did_you_mean::did_you_mean;
+use crate::filter::IntegerField;
 use crate::lexer::{Punct, TokenKind};
-use crate::parser::condition::{OPERANDS, PREDICATES};
+use crate::parser::condition::PREDICATES;
 use crate::parser::{Parse, Parser};
 use crate::syntax::{ConditionSyntax, Spanned, Term};
 use crate::{Diagnostic, Relation, Span, Text};
@@ -27,27 +28,6 @@ pub(in crate::parser) const FOREIGN_PREDICATES: &[(&str, &str)] = &[
     ("within", "in"),
 ];
 
-/// Words for operands in other languages.
-pub(in crate::parser) const FOREIGN_OPERANDS: &[(&str, &str)] = &[
-    ("value", "new"),
-    ("val", "new"),
-    ("this", "new"),
-    ("current", "old"),
-    ("cur", "old"),
-    ("previous", "old"),
-    ("user", "uid"),
-    ("group", "gid"),
-    ("offset", "pos"),
-    ("position", "pos"),
-    ("process", "comm"),
-    ("command", "comm"),
-    ("task", "comm"),
-];
-
-/// Words that look like an operand but mean something else.
-pub(in crate::parser) const NO_OPERANDS: &[&str] =
-    &["pid", "ppid", "tid", "tgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"];
-
 /// Words for numbers.
 const FOREIGN_NUMBERS: &[(&str, &str)] =
     &[("true", "1"), ("yes", "1"), ("on", "1"), ("false", "0"), ("no", "0"), ("off", "0")];
@@ -57,16 +37,17 @@ impl Parser<'_> {
     pub(in crate::parser) fn right_term(&mut self, left: &Term) -> Parse<Spanned<Term>> {
         let span = self.peek_span();
         let word = self.slice(span);
-        if self.peek().kind != TokenKind::Word || OPERANDS.contains(&word) {
+        if self.peek().kind != TokenKind::Word || self.scheme.is_operand(word) {
             return self.term("an operand");
         }
         let number = FOREIGN_NUMBERS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(word));
-        let is_text = matches!(left, Term::Comm);
+        let is_text = matches!(left, Term::TextField(_));
         let is_value =
-            matches!(left, Term::Value(_)) && did_you_mean(word, OPERANDS.iter().copied()).is_none();
+            matches!(left, Term::Value(_)) && did_you_mean(word, self.scheme.operand_words()).is_none();
+        let is_id = matches!(left, Term::IntegerField(IntegerField::Uid | IntegerField::Gid));
         let (span, replacement) = match number.filter(|_| !is_text) {
             Some((_, number)) => (span, (*number).to_owned()),
-            None if matches!(left, Term::Uid | Term::Gid) && word == "root" => (span, "0".to_owned()),
+            None if is_id && word == "root" => (span, "0".to_owned()),
             None if is_text || is_value => match self.quoted_ahead() {
                 Some(quoted) => quoted,
                 None => return self.term("an operand"),
@@ -165,8 +146,8 @@ impl Parser<'_> {
             }
             TokenKind::Word => {
                 let word = self.slice(token.span);
-                let foreign = FOREIGN_OPERANDS.iter().any(|(foreign, _)| *foreign == word);
-                (OPERANDS.contains(&word) || foreign || word == "not") && self.is_whole_operand(token.span)
+                let operand = self.scheme.is_operand(word) || self.scheme.foreign(word).is_some();
+                (operand || word == "not") && self.is_whole_operand(token.span)
             }
             _ => false,
         }

@@ -256,10 +256,8 @@ impl Parser<'_> {
         Some(error)
     }
 
-    /// `log if …`, after `log`, which belongs after the condition.
-    pub(in crate::parser) fn late_if(&mut self) -> Reported {
-        let end = self.end;
-        let log = self.slice(Span::new(0, end)).rsplit([' ', '\t']).next().unwrap_or_default();
+    /// `log if …`, after `log`, which is at `log` and belongs after the condition.
+    pub(in crate::parser) fn late_if(&mut self, log: Span) -> Reported {
         let word = self.next().span;
         if self.condition().is_err() {
             return Reported;
@@ -267,7 +265,7 @@ impl Parser<'_> {
         let condition = self.slice(Span::new(word.start, self.end));
         let error = Diagnostic::error("misplaced-clause", word, "`if` comes too late")
             .help("the order is: names of knobs, `to`, `if`, `log` or `nolog`")
-            .suggest(Span::new(end - log.len(), self.end), format!("{condition} {log}"));
+            .suggest(Span::new(log.start, self.end), format!("{condition} {}", self.slice(log)));
         self.report(error)
     }
 

@@ -1,0 +1,148 @@
+//! The fields of events.
+
+use super::EventType;
+use crate::{AccessKind, Errno, Mode};
+
+/// A field that a condition can look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// A value: a text, or numbers.
+    Value(ValueField),
+    Integer(IntegerField),
+    Text(TextField),
+    /// One of a few words.
+    Word(WordField),
+    /// The name of the knob.
+    Knob,
+}
+
+/// A value of a knob, as a text or as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ValueField {
+    /// `new`: what the caller writes.
+    New,
+    /// `old`: what the knob held before.
+    Old,
+    /// `stored`: what the knob is given, which is not `new` after a rewrite.
+    Stored,
+}
+
+/// An integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IntegerField {
+    /// `pos`: the file position, its low 32 bits.
+    Pos,
+    /// `uid`: the real user id of the task, in the initial user namespace.
+    Uid,
+    /// `gid`: the real group id of the task, in the initial user namespace.
+    Gid,
+    /// `pid`: the id of the process, in the initial pid namespace.
+    Pid,
+    /// `tid`: the id of the thread, in the initial pid namespace.
+    Tid,
+    /// `cgroup_id`: the id of the task's cgroup.
+    CgroupId,
+    /// `line`: the line of the rule or default in its policy.
+    Line,
+    /// `netns`: the inode number of the task's network namespace.
+    Netns,
+    /// `utsns`: that of its UTS namespace.
+    Utsns,
+    /// `ipcns`: that of its IPC namespace.
+    Ipcns,
+    /// `userns`: that of its user namespace.
+    Userns,
+    /// `pidns`: that of its pid namespace.
+    Pidns,
+    /// `mntns`: that of its mount namespace.
+    Mntns,
+}
+
+/// A text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TextField {
+    /// `comm`: the name of the task.
+    Comm,
+    /// `policy`: the name of the policy.
+    Policy,
+    /// `attachment`: the name of the attachment.
+    Attachment,
+    /// `cgroup`: the path of the task's cgroup.
+    Cgroup,
+    /// `container`: the id of the container.
+    Container,
+    /// `pod`: the name of the pod.
+    Pod,
+    /// `namespace`: the namespace of the pod.
+    Namespace,
+    /// `image`: the image of the container.
+    Image,
+    /// `unit`: the systemd unit.
+    Unit,
+    /// `rule`: the text of the rule or default that decided.
+    Rule,
+}
+
+/// A field that is one of a few words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum WordField {
+    Verdict,
+    Access,
+    Errno,
+    Mode,
+    Type,
+}
+
+/// What happened to an access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VerdictKind {
+    /// `allow`
+    Allow,
+    /// `deny`
+    Deny,
+    /// `rewrite`
+    Rewrite,
+}
+
+/// A value of a [`WordField`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Verdict(VerdictKind),
+    Access(AccessKind),
+    Errno(Errno),
+    Mode(Mode),
+    Type(EventType),
+}
+
+impl WordField {
+    /// The words, with what they mean. Errnos have too many names to list.
+    pub(crate) fn words(self) -> &'static [(&'static str, Word)] {
+        match self {
+            Self::Verdict => &[
+                ("allow", Word::Verdict(VerdictKind::Allow)),
+                ("deny", Word::Verdict(VerdictKind::Deny)),
+                ("rewrite", Word::Verdict(VerdictKind::Rewrite)),
+            ],
+            Self::Access => {
+                &[("read", Word::Access(AccessKind::Read)), ("write", Word::Access(AccessKind::Write))]
+            }
+            Self::Mode => &[("enforce", Word::Mode(Mode::Enforce)), ("audit", Word::Mode(Mode::Audit))],
+            Self::Type => &[
+                ("event", Word::Type(EventType::Event)),
+                ("suppressed", Word::Type(EventType::Suppressed)),
+                ("lost", Word::Type(EventType::Lost)),
+            ],
+            Self::Errno => &[],
+        }
+    }
+
+    /// The value that `word` means.
+    pub(crate) fn word(self, word: &str) -> Option<Word> {
+        match self {
+            Self::Errno => Errno::from_name(word).map(Word::Errno),
+            _ => self.words().iter().find(|(name, _)| *name == word).map(|(_, word)| *word),
+        }
+    }
+}

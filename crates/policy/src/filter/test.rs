@@ -1,0 +1,210 @@
+//! Deciding whether a filter holds for an event.
+
+use knobgate_glob::{Budget, Dfa, Partition, Piece, TextEnd, text_dfa};
+
+use super::{Fields, ValueField, VerdictKind, Word, WordField};
+use crate::typed::{Number, Predicate, Subject, Typed};
+use crate::value::{self, Numbers, contains};
+use crate::{Integer, KnobPattern, Range, Relation, TextGlob, Value};
+
+/// The work that one automaton may take: a fraction of a second.
+const STEPS_MAX: usize = 1 << 22;
+
+/// A [`Typed`] condition with automata for its patterns.
+#[derive(Debug, Clone)]
+pub(super) enum Test {
+    All(Vec<Test>),
+    Any(Vec<Test>),
+    Not(Box<Test>),
+    Chain(Number, Vec<(Relation, Number)>),
+    InRange(Number, Range),
+    InSet(Number, Vec<Integer>),
+    Text(Subject, TextTest),
+    Word { field: WordField, words: Vec<Word>, negated: bool },
+    Knob { names: Names, negated: bool },
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum TextTest {
+    /// One of these, or none of them if `negated`.
+    OneOf {
+        texts: Vec<Vec<u8>>,
+        negated: bool,
+    },
+    Matches(Glob),
+    StartsWith(Vec<u8>),
+    Contains(Vec<u8>),
+}
+
+/// A glob for texts, with its automaton unless that is too large.
+#[derive(Debug, Clone)]
+pub(super) struct Glob {
+    glob: TextGlob,
+    dfa: Option<Box<Dfa>>,
+}
+
+/// Patterns for names of knobs, with their automaton unless that is too large.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    patterns: Vec<KnobPattern>,
+    partition: Option<Box<Partition<bool>>>,
+}
+
+impl Test {
+    pub(super) fn new(typed: Typed) -> Self {
+        let all = |parts: Vec<Typed>| parts.into_iter().map(Self::new).collect();
+        match typed {
+            Typed::All(parts) => Self::All(all(parts)),
+            Typed::Any(parts) => Self::Any(all(parts)),
+            Typed::Not(negated) => Self::Not(Box::new(Self::new(*negated))),
+            Typed::Chain(first, links) => Self::Chain(first, links),
+            Typed::InRange(number, range) => Self::InRange(number, range),
+            Typed::InSet(number, members) => Self::InSet(number, members),
+            Typed::Text(subject, predicate) => Self::Text(subject, TextTest::new(predicate)),
+            Typed::Word { field, words, negated } => Self::Word { field, words, negated },
+            Typed::Knob { patterns, negated } => Self::Knob { names: Names::new(patterns), negated },
+        }
+    }
+
+    /// Whether it holds; `None` if it cannot be evaluated. Parts are evaluated as in [`holds`](crate::holds()).
+    pub(super) fn holds(&self, event: &dyn Fields) -> Option<bool> {
+        match self {
+            Self::All(parts) => {
+                for part in parts {
+                    if !part.holds(event)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
+            }
+            Self::Any(parts) => {
+                for part in parts {
+                    if part.holds(event)? {
+                        return Some(true);
+                    }
+                }
+                Some(false)
+            }
+            Self::Not(negated) => Some(!negated.holds(event)?),
+            Self::Chain(first, links) => {
+                let mut left = integer(*first, event)?;
+                for (relation, number) in links {
+                    let right = integer(*number, event)?;
+                    if !relation.holds(left, right) {
+                        return Some(false);
+                    }
+                    left = right;
+                }
+                Some(true)
+            }
+            Self::InRange(number, range) => Some(range.contains(integer(*number, event)?)),
+            Self::InSet(number, members) => Some(members.contains(&integer(*number, event)?)),
+            Self::Text(Subject::Value(field), test) => {
+                Some(test.holds(value::text(bytes(*field, event)?, which(*field)).ok()?))
+            }
+            Self::Text(Subject::Field(field), test) => Some(test.holds(event.text(*field)?)),
+            Self::Word { field, words, negated } => {
+                let is_one = match field {
+                    // Only a denial has an errno.
+                    WordField::Errno if event.verdict()? != VerdictKind::Deny => false,
+                    _ => words.contains(&word(*field, event)?),
+                };
+                Some(is_one != *negated)
+            }
+            Self::Knob { names, negated } => Some(names.match_name(event.knob()?) != *negated),
+        }
+    }
+}
+
+/// The text or numbers of a value. As in a rule, an empty one is none.
+fn bytes(field: ValueField, event: &dyn Fields) -> Option<&[u8]> {
+    event.value(field).filter(|bytes| !bytes.is_empty())
+}
+
+/// What errors, which are not shown, call the value.
+fn which(field: ValueField) -> Value {
+    if field == ValueField::New { Value::New } else { Value::Old }
+}
+
+fn numbers(field: ValueField, event: &dyn Fields) -> Option<Numbers> {
+    value::numbers(bytes(field, event)?, which(field)).ok()
+}
+
+fn integer(number: Number, event: &dyn Fields) -> Option<Integer> {
+    match number {
+        Number::Literal(integer) => Some(integer),
+        Number::Only(field) => match *numbers(field, event)? {
+            [number] => Some(number),
+            _ => None,
+        },
+        Number::Element(field, index) => numbers(field, event)?.get(usize::from(index)).copied(),
+        Number::Count(field) => Some(Integer::from(numbers(field, event)?.len() as u32)),
+        Number::Field(field) => event.integer(field).map(Integer::from_u64),
+    }
+}
+
+fn word(field: WordField, event: &dyn Fields) -> Option<Word> {
+    match field {
+        WordField::Verdict => event.verdict().map(Word::Verdict),
+        WordField::Access => event.access().map(Word::Access),
+        WordField::Errno => event.errno().map(Word::Errno),
+        WordField::Mode => event.mode().map(Word::Mode),
+        WordField::Type => Some(Word::Type(event.event_type())),
+    }
+}
+
+impl TextTest {
+    fn new(predicate: Predicate) -> Self {
+        match predicate {
+            Predicate::Equals(text) => Self::OneOf { texts: vec![text.into_bytes()], negated: false },
+            Predicate::Differs(text) => Self::OneOf { texts: vec![text.into_bytes()], negated: true },
+            Predicate::In(texts) => {
+                let texts = texts.into_iter().map(crate::Text::into_bytes).collect();
+                Self::OneOf { texts, negated: false }
+            }
+            Predicate::Matches(glob) => Self::Matches(Glob::new(glob)),
+            Predicate::StartsWith(text) => Self::StartsWith(text.into_bytes()),
+            Predicate::Contains(text) => Self::Contains(text.into_bytes()),
+        }
+    }
+
+    fn holds(&self, subject: &[u8]) -> bool {
+        match self {
+            Self::OneOf { texts, negated } => texts.iter().any(|text| text == subject) != *negated,
+            Self::Matches(glob) => glob.matches(subject),
+            Self::StartsWith(text) => subject.starts_with(text),
+            Self::Contains(text) => contains(subject, text),
+        }
+    }
+}
+
+impl Glob {
+    fn new(glob: TextGlob) -> Self {
+        let dfa = text_dfa(glob.pieces(), TextEnd::Nul, &mut Budget::steps(STEPS_MAX)).ok().map(Box::new);
+        Self { glob, dfa }
+    }
+
+    fn matches(&self, subject: &[u8]) -> bool {
+        match &self.dfa {
+            // To the automaton, a NUL is the end.
+            Some(dfa) if !subject.contains(&0) => dfa.run(subject) == 1,
+            _ => self.glob.matches(subject),
+        }
+    }
+}
+
+impl Names {
+    fn new(patterns: Vec<KnobPattern>) -> Self {
+        let pieces: Vec<&[Piece]> = patterns.iter().map(KnobPattern::pieces).collect();
+        let budget = &mut Budget::steps(STEPS_MAX);
+        let partition = Partition::new(&pieces, budget, |matching| !matching.is_empty(), |_, _, _| true).ok();
+        Self { partition: partition.map(Box::new), patterns }
+    }
+
+    fn match_name(&self, name: &[u8]) -> bool {
+        match &self.partition {
+            Some(partition) => *partition.class_of(name),
+            None => self.patterns.iter().any(|pattern| pattern.matches(name)),
+        }
+    }
+}

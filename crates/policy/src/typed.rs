@@ -1,0 +1,134 @@
+//! Conditions whose types have been checked, of rules or of filters.
+
+use crate::filter::{IntegerField, TextField, ValueField, Word, WordField};
+use crate::{
+    Condition, ElementIndex, Integer, KnobPattern, Operand, Range, Relation, Text, TextGlob, TextOperand,
+    TextTest, Value, ValueText,
+};
+
+/// A condition. [`Condition`] has the meaning of each part.
+#[derive(Debug)]
+pub(crate) enum Typed {
+    All(Vec<Typed>),
+    Any(Vec<Typed>),
+    Not(Box<Typed>),
+    Chain(Number, Vec<(Relation, Number)>),
+    InRange(Number, Range),
+    InSet(Number, Vec<Integer>),
+    Text(Subject, Predicate),
+    /// The field is one of the words, or none of them if `negated`.
+    Word {
+        field: WordField,
+        words: Vec<Word>,
+        negated: bool,
+    },
+    /// One of the patterns matches the name of the knob, or none of them if `negated`.
+    Knob {
+        patterns: Vec<KnobPattern>,
+        negated: bool,
+    },
+}
+
+/// An integer in a condition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Number {
+    Literal(Integer),
+    /// A value of exactly one number.
+    Only(ValueField),
+    Element(ValueField, ElementIndex),
+    Count(ValueField),
+    Field(IntegerField),
+}
+
+/// A text in a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Value(ValueField),
+    Field(TextField),
+}
+
+/// A predicate on text.
+#[derive(Debug)]
+pub(crate) enum Predicate {
+    Equals(Text),
+    Differs(Text),
+    In(Vec<Text>),
+    Matches(TextGlob),
+    StartsWith(Text),
+    Contains(Text),
+}
+
+impl Subject {
+    /// Whether it is compared with texts that can be a value, as rules do.
+    pub(crate) fn takes_value_text(self) -> bool {
+        matches!(self, Self::Value(_) | Self::Field(TextField::Comm))
+    }
+}
+
+impl Typed {
+    /// The same as the condition of a rule. `None` if it looks at a field that only events have.
+    pub(crate) fn into_condition(self) -> Option<Condition> {
+        let all = |parts: Vec<Self>| parts.into_iter().map(Self::into_condition).collect::<Option<Vec<_>>>();
+        match self {
+            Self::All(parts) => Condition::all(all(parts)?).ok(),
+            Self::Any(parts) => Condition::any(all(parts)?).ok(),
+            Self::Not(negated) => Some(Condition::Not(Box::new(negated.into_condition()?))),
+            Self::Chain(first, links) => {
+                let link = |(relation, number): (Relation, Number)| Some((relation, number.operand()?));
+                let links: Vec<_> = links.into_iter().map(link).collect::<Option<_>>()?;
+                Condition::chain(first.operand()?, links).ok()
+            }
+            Self::InRange(number, range) => Condition::in_range(number.operand()?, range).ok(),
+            Self::InSet(number, members) => Condition::in_set(number.operand()?, members).ok(),
+            Self::Text(subject, predicate) => {
+                let operand = match subject {
+                    Subject::Value(value) => TextOperand::Value(of_rule(value)?),
+                    Subject::Field(TextField::Comm) => TextOperand::Comm,
+                    Subject::Field(_) => return None,
+                };
+                Some(Condition::Text(operand, predicate.test()?))
+            }
+            Self::Word { .. } | Self::Knob { .. } => None,
+        }
+    }
+}
+
+impl Number {
+    fn operand(self) -> Option<Operand> {
+        Some(match self {
+            Self::Literal(integer) => Operand::Literal(integer),
+            Self::Only(value) => Operand::Only(of_rule(value)?),
+            Self::Element(value, index) => Operand::Element(of_rule(value)?, index),
+            Self::Count(value) => Operand::Count(of_rule(value)?),
+            Self::Field(IntegerField::Pos) => Operand::Pos,
+            Self::Field(IntegerField::Uid) => Operand::Uid,
+            Self::Field(IntegerField::Gid) => Operand::Gid,
+            Self::Field(_) => return None,
+        })
+    }
+}
+
+impl Predicate {
+    fn test(self) -> Option<TextTest> {
+        let text = |text: Text| ValueText::new(text.into_bytes()).ok();
+        Some(match self {
+            Self::Equals(other) => TextTest::Equals(text(other)?),
+            Self::Differs(other) => TextTest::Differs(text(other)?),
+            Self::In(members) => {
+                TextTest::one_of(members.into_iter().map(text).collect::<Option<Vec<_>>>()?).ok()?
+            }
+            Self::Matches(glob) => TextTest::Matches(glob),
+            Self::StartsWith(start) => TextTest::StartsWith(text(start)?),
+            Self::Contains(part) => TextTest::Contains(text(part)?),
+        })
+    }
+}
+
+/// The value in a rule.
+fn of_rule(value: ValueField) -> Option<Value> {
+    match value {
+        ValueField::New => Some(Value::New),
+        ValueField::Old => Some(Value::Old),
+        ValueField::Stored => None,
+    }
+}
