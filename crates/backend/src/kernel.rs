@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use knobgate_bpf::{Features, MapDef, MapKind, Program};
@@ -108,6 +108,17 @@ impl KernelBackend {
     pub fn add_map(&mut self, user: &str, def: &MapDef) -> Result<MapId, LoadError> {
         let map = create_map(user, &for_cpus(def, self.cpus))?;
         Ok(self.maps.insert((map, def.clone())))
+    }
+
+    /// Puts a map into an array of maps, which the model does not have.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]: there are no such maps, or they do not fit.
+    pub fn put_map(&mut self, array: MapId, index: u32, map: MapId) -> StepResult<()> {
+        let fd = self.maps.get(map)?.0.as_fd().as_raw_fd();
+        let array = &self.maps.get(array)?.0;
+        array.update(&index.to_ne_bytes(), &fd.to_ne_bytes()).map_err(backend_failed)
     }
 }
 

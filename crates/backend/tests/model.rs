@@ -23,7 +23,6 @@ fn map(kind: MapKind, value_size: u32, contents: &[u8]) -> MapDef {
         contents: vec![(vec![0; 4], contents.to_vec())],
         frozen: false,
         inner: None,
-        inner: None,
     }
 }
 

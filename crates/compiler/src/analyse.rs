@@ -11,7 +11,7 @@ mod width;
 use std::collections::BTreeSet;
 
 use foldhash::HashMap;
-use knobgate_policy::{AccessKind, Policy};
+use knobgate_policy::{AccessKind, Logging, Policy};
 
 use crate::error::CompileError;
 use crate::ir::{Action, FetchSet, Ir, Plan, Reports, Rule, RuleId, Step, StepId, Steps, TableContents};
@@ -88,7 +88,7 @@ fn lower_rule(
     Rule { graph, graph_constants, action, action_constants, fetch, reports }
 }
 
-fn reports(sends_events: bool, log: Option<bool>) -> Reports {
+fn reports(sends_events: bool, log: Option<Logging>) -> Reports {
     if sends_events { Reports::of(log) } else { Reports::NONE }
 }
 

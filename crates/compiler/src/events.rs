@@ -11,7 +11,7 @@
 use knobgate_bpf::uapi::BPF_F_NO_PREALLOC;
 use knobgate_bpf::{EventFeatures, MapDef, MapKind};
 use knobgate_events::record;
-use knobgate_policy::AccessKind;
+use knobgate_policy::{AccessKind, EventRate};
 
 use crate::rule_hits;
 use crate::source::PolicySource;
@@ -265,12 +265,12 @@ fn rule_table(source: &PolicySource<'_>) -> Vec<u8> {
     let mut texts: Vec<u8> = Vec::new();
     let first_text = table.len() + entries * rules::ENTRY_BYTES as usize;
     let rule = |index: usize| {
-        let limit = limit(&policy.rules()[index]);
+        let limit = limit(policy.rules()[index].event_limit());
         (source.rule_line(index), source.rule_text(index).unwrap_or_default(), limit)
     };
     let default = |kind: AccessKind| {
         let (line, text) = source.default_text(kind);
-        (line, text, EVENTS_PER_SECOND)
+        (line, text, limit(policy.defaults().of(kind).event_limit()))
     };
     let rules = (0..policy.rules().len()).map(rule).chain(AccessKind::ALL.map(default));
     for (line, text, limit) in rules {
@@ -290,12 +290,9 @@ fn rule_table(source: &PolicySource<'_>) -> Vec<u8> {
     table
 }
 
-/// How many events a rule without a limit of its own sends in a second for each cgroup.
-const EVENTS_PER_SECOND: u32 = 10;
-
-/// The most events of a rule in a second for each cgroup, or 0 for all.
-fn limit(_rule: &knobgate_policy::Rule) -> u32 {
-    EVENTS_PER_SECOND
+/// The most events of a rule or default in a second for each cgroup, or 0 for all.
+fn limit(limit: Option<EventRate>) -> u32 {
+    limit.map_or(0, |rate| rate.get().get())
 }
 
 /// The greatest offset in the table of rules at which a text starts.

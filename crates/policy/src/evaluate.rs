@@ -29,7 +29,10 @@ pub fn evaluate(policy: &Policy, access: &Access) -> Decision {
         });
         match verdict {
             Ok(None) => {}
-            Ok(Some(verdict)) => return Decision { verdict, by: DecidedBy::Rule(index), log: rule.logs() },
+            Ok(Some(verdict)) => {
+                let log = rule.logs(&verdict);
+                return Decision { verdict, by: DecidedBy::Rule(index), log };
+            }
             Err(error) => {
                 let by = DecidedBy::EvalError { rule: index, error };
                 return Decision { verdict: Verdict::Deny(Errno::EINVAL), by, log: true };

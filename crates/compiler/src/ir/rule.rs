@@ -1,6 +1,6 @@
 //! One rule: a decision graph, an action, and the constants of both.
 
-use knobgate_policy::{Value, Width};
+use knobgate_policy::{Logging, Value, Width};
 
 use super::{Action, Constant, Graph};
 
@@ -33,7 +33,8 @@ impl Reports {
     pub(crate) const NONE: Self = Self { allow: false, other: false };
 
     /// As a rule or default says that has `log`, `nolog` or neither.
-    pub(crate) fn of(log: Option<bool>) -> Self {
+    pub(crate) fn of(log: Option<Logging>) -> Self {
+        let log = log.map(Logging::is_on);
         Self { allow: log == Some(true), other: log != Some(false) }
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::value_text::ends_text;
 use super::{Condition, EventRate, List, Logging, PolicyError, Range, ValueText};
-use crate::{AccessKind, Errno, KnobPattern, NotationError, limits};
+use crate::{AccessKind, Errno, KnobPattern, NotationError, Verdict, limits};
 
 /// One rule: kinds of access, name patterns, an optional condition, an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,9 +124,9 @@ impl Rule {
         self.log
     }
 
-    /// Whether an event is sent when this rule decides: as written, otherwise for denials and rewrites.
-    pub fn logs(&self) -> bool {
-        self.log.map_or(self.action != Action::Allow, Logging::is_on)
+    /// Whether an event is sent when this rule decides so: as written, otherwise for denials and rewrites.
+    pub fn logs(&self, verdict: &Verdict) -> bool {
+        self.log.map_or(*verdict != Verdict::Allow, Logging::is_on)
     }
 
     /// The limit of its events in each cgroup: when it decides, and when it cannot be evaluated, which sends an event

@@ -272,7 +272,11 @@ impl Comparison {
 }
 
 /// Makes an access. The current value in it plays no part.
-fn perform(backend: &mut dyn Backend, cgroup: CgroupId, access: &Access) -> Result<SyscallResult, String> {
+pub(crate) fn perform(
+    backend: &mut dyn Backend,
+    cgroup: CgroupId,
+    access: &Access,
+) -> Result<SyscallResult, String> {
     let knob = String::from_utf8_lossy(access.knob.as_bytes());
     let request = match &access.new {
         Some(new) => Request::Write(new),
@@ -337,7 +341,7 @@ const TOO_SIMILAR: &str = "the accesses are too similar to show anything";
 /// Of so many accesses there must be some of every kind.
 const ENOUGH: u64 = 1000;
 
-fn parsed(text: &str) -> Result<PolicyFile, String> {
+pub(crate) fn parsed(text: &str) -> Result<PolicyFile, String> {
     parse(Source::new("random.knob", text), &CheckOptions::default())
         .map_err(|diagnostics| format!("{diagnostics:?}\n{text}"))
 }
@@ -354,7 +358,7 @@ fn simplified(rule: &Rule) -> Rule {
 }
 
 /// A random policy about the knobs of the test.
-fn policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     let patterns: Vec<KnobPattern> =
         PATTERNS.iter().map(|text| KnobPattern::parse(text).expect("a pattern")).collect();
     let literals: Vec<KnobPattern> =
@@ -386,7 +390,11 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 /// A random access to `knob`, which has this value.
-fn access(policy: &Policy, knob: &TestKnob, old: Option<Vec<u8>>) -> impl Strategy<Value = Access> + use<> {
+pub(crate) fn access(
+    policy: &Policy,
+    knob: &TestKnob,
+    old: Option<Vec<u8>>,
+) -> impl Strategy<Value = Access> + use<> {
     let name = KnobName::parse(knob.name).expect("the name of a knob");
     let ordinary: Vec<Vec<u8>> = knob
         .values
@@ -417,7 +425,7 @@ fn access(policy: &Policy, knob: &TestKnob, old: Option<Vec<u8>>) -> impl Strate
 }
 
 /// What a program for `features` must do if the language decides `verdict`.
-fn degraded(
+pub(crate) fn degraded(
     compiled: &Compiled,
     file: &PolicyFile,
     features: &Features,
@@ -471,6 +479,6 @@ fn is_counted(counted: &[Counter], by: DecidedBy, rules: usize, degradations: &[
     *counted == [Counter { index, counted: which }]
 }
 
-fn draw<S: Strategy>(runner: &mut TestRunner, strategy: S) -> S::Value {
+pub(crate) fn draw<S: Strategy>(runner: &mut TestRunner, strategy: S) -> S::Value {
     strategy.new_tree(runner).expect("the strategies reject nothing").current()
 }

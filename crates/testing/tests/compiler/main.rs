@@ -3,6 +3,7 @@
 //! counters. And what the compiler knows of kernels against what they do.
 
 mod agreement;
+mod events;
 mod knobs;
 mod large;
 mod normalised;
@@ -17,6 +18,7 @@ mod widths;
 use std::process::ExitCode;
 
 use knobgate_hook::Profile;
+use knobgate_kernel::probe_cached;
 use knobgate_testing::{PRIVATE_KNOBS, Suite, Test, TestNamespaces};
 
 /// These write knobs of their own namespaces.
@@ -24,6 +26,9 @@ const ISOLATED: &[Test] = &[
     ("the_kernel_and_the_model_decide_as_evaluate_does", agreement::random_policies),
     ("what_is_stored_satisfies_the_rule", stored::stored_values),
 ];
+
+/// Programs send these.
+const EVENTS: &[Test] = &[("each_event_says_what_evaluate_decides", events::random_policies)];
 
 /// Interpreted conditions take a loop.
 const LARGE: &[Test] =
@@ -46,6 +51,11 @@ const SIZES: &[Test] = &[
     ("the_verifier_knows_the_lines_of_the_policy", sizes::lines),
 ];
 
+fn no_events(_: &Profile) -> Option<String> {
+    let lacks = probe_cached().event_features().is_none();
+    lacks.then(|| "programs cannot send events".to_owned())
+}
+
 fn no_loop(profile: &Profile) -> Option<String> {
     let lacks = !profile.features().bpf_loop;
     lacks.then(|| "programs have no bpf_loop, which interpreted conditions need".to_owned())
@@ -62,6 +72,7 @@ fn main() -> ExitCode {
     };
     knobgate_testing::in_private_mount_namespace().unwrap_or_else(|| {
         let isolated = Suite::new(ISOLATED).requiring(no_loop, LARGE).isolated(PRIVATE_KNOBS);
-        isolated.and(Suite::new(LISTS).isolated(owners)).and(Suite::new(SIZES)).run()
+        let events = Suite::default().requiring(no_events, EVENTS).isolated(PRIVATE_KNOBS);
+        isolated.and(events).and(Suite::new(LISTS).isolated(owners)).and(Suite::new(SIZES)).run()
     })
 }
