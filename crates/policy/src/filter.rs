@@ -52,7 +52,7 @@
 
 mod event;
 mod field;
-mod test;
+mod matcher;
 
 use crate::check::{Checker, encoding_error};
 use crate::parser::{self, ParsedFilter};
@@ -62,12 +62,12 @@ use crate::{ParseError, Source};
 pub use event::{EventType, Fields};
 pub(crate) use field::{Field, Word, WordField};
 pub use field::{IntegerField, TextField, ValueField, VerdictKind};
-use test::Test;
+use matcher::Matcher;
 
 /// A filter.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    test: Test,
+    matcher: Matcher,
 }
 
 impl Filter {
@@ -86,7 +86,7 @@ impl Filter {
         diagnostics.extend(errors);
         diagnostics.sort_by_key(|diagnostic| diagnostic.primary.span.start);
         match typed {
-            Some(typed) if diagnostics.is_empty() => Ok(Self { test: Test::new(typed) }),
+            Some(typed) if diagnostics.is_empty() => Ok(Self { matcher: Matcher::new(typed) }),
             _ => Err(ParseError::new(source, diagnostics)),
         }
     }
@@ -97,6 +97,6 @@ impl Filter {
     ///
     /// It allocates no memory, unless a pattern is too complex for an automaton.
     pub fn matches(&self, event: &dyn Fields) -> Option<bool> {
-        self.test.holds(event)
+        self.matcher.holds(event)
     }
 }

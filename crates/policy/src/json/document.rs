@@ -100,11 +100,11 @@ pub(super) struct RuleDocument {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected true, false, \"all\" or {\"per_second\": N}")]
 pub(super) enum LogDocument {
-    /// Whether an event is sent. In each cgroup, at most 10 a second are.
+    /// true: events, at most 10 a second in each cgroup. false: none.
     Default(bool),
-    /// An event for every access.
+    /// An event for every access, without a limit.
     Unlimited(UnlimitedDocument),
-    /// Events up to a limit.
+    /// Events up to another limit.
     Limited(EventRateDocument),
 }
 

@@ -12,10 +12,10 @@ const STEPS_MAX: usize = 1 << 22;
 
 /// A [`Typed`] condition with automata for its patterns.
 #[derive(Debug, Clone)]
-pub(super) enum Test {
-    All(Vec<Test>),
-    Any(Vec<Test>),
-    Not(Box<Test>),
+pub(super) enum Matcher {
+    All(Vec<Matcher>),
+    Any(Vec<Matcher>),
+    Not(Box<Matcher>),
     Chain(Number, Vec<(Relation, Number)>),
     InRange(Number, Range),
     InSet(Number, Vec<Integer>),
@@ -50,7 +50,7 @@ pub(super) struct Names {
     partition: Option<Box<Partition<bool>>>,
 }
 
-impl Test {
+impl Matcher {
     pub(super) fn new(typed: Typed) -> Self {
         let all = |parts: Vec<Typed>| parts.into_iter().map(Self::new).collect();
         match typed {
