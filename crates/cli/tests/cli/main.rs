@@ -13,6 +13,7 @@ mod fmt;
 mod simulate;
 mod test;
 mod verify;
+mod watch;
 
 use std::fmt::Write;
 

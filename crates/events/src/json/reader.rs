@@ -1,6 +1,6 @@
 //! Reads a stream, line by line.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::read::{LineError, item};
 use crate::stream::StreamItem;
@@ -50,11 +50,6 @@ impl<R: BufRead> StreamReader<R> {
         Self { input, line: Vec::new(), number: 0, ended: false }
     }
 
-    /// Where it reads.
-    pub fn input(&self) -> &R {
-        &self.input
-    }
-
     /// Reads a line; `false` at the end.
     fn read_line(&mut self) -> Result<bool, StreamError> {
         self.line.clear();
@@ -84,6 +79,13 @@ impl<R: BufRead> StreamReader<R> {
             })
         })?;
         item(text).map_err(in_line)
+    }
+}
+
+impl<R: Read> StreamReader<BufReader<R>> {
+    /// Whether a whole line is in the buffer, so that it can be read without waiting for the input.
+    pub fn has_line(&self) -> bool {
+        self.input.buffer().contains(&b'\n')
     }
 }
 
