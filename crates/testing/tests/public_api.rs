@@ -24,6 +24,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("policy-test", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
+    ("sysctl-conf", &[]),
 ];
 
 /// The package of a crate.
