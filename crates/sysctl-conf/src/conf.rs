@@ -129,7 +129,8 @@ fn neither(number: usize, text: &str) -> LineError {
     let error = LineError::new(number, format!("`{text}` is neither a setting nor a comment"));
     match text.split_once(WHITE_SPACE) {
         Some((key, value)) if Key::parse(key).is_ok() && key.contains(['.', '/']) => {
-            error.help(format!("write `{key} = {}`", value.trim_matches(WHITE_SPACE)))
+            let (key, value) = (key.trim_end_matches(':'), value.trim_matches(WHITE_SPACE));
+            error.help(format!("write `{key} = {value}`"))
         }
         _ => error.help("write `key = value`, `-key` to exclude a key from globs, or `#` before a comment"),
     }
@@ -179,6 +180,11 @@ mod tests {
             (
                 &b"vm.swappiness 10"[..],
                 "`vm.swappiness 10` is neither a setting nor a comment",
+                "write `vm.swappiness = 10`",
+            ),
+            (
+                b"vm.swappiness:  10",
+                "`vm.swappiness:  10` is neither a setting nor a comment",
                 "write `vm.swappiness = 10`",
             ),
             (

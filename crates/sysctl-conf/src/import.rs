@@ -84,8 +84,7 @@ pub fn import(name: &str, files: &[ConfFile<'_>]) -> Result<Imported, ImportErro
 /// The text of `policy`, with the comments of the files.
 fn text(policy: &Policy, plan: &Plan, files: &[ConfFile<'_>]) -> String {
     let mut text = String::new();
-    let names: Vec<String> = files.iter().map(|file| one_line(file.name)).collect();
-    text += &format!("# Allows what {} sets, and nothing else.\n", list(&names));
+    text += &format!("# Allows {}.\n", one_line(&what_is_set(files)));
     text += &format!("policy {}\n\n", policy.name());
     text += &format!("default read {}\n", policy.defaults().read);
     text += &format!("default write {}\n\n", policy.defaults().write);
@@ -104,13 +103,15 @@ fn text(policy: &Policy, plan: &Plan, files: &[ConfFile<'_>]) -> String {
     text
 }
 
-/// `a`, `a and b`, `a, b and c`.
-fn list(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [name] => name.clone(),
-        [names @ .., last] => format!("{} and {last}", names.join(", ")),
-    }
+/// `what A sets, and nothing else`
+fn what_is_set(files: &[ConfFile<'_>]) -> String {
+    let names: Vec<&str> = files.iter().map(|file| file.name).collect();
+    let sets = match names.as_slice() {
+        [] => "nothing sets".to_owned(),
+        [name] => format!("{name} sets"),
+        [names @ .., last] => format!("{} and {last} set", names.join(", ")),
+    };
+    format!("what {sets}, and nothing else")
 }
 
 /// `text` with control characters escaped, so that it fits in a comment.

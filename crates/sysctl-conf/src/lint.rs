@@ -133,7 +133,10 @@ impl<'a> Linter<'a> {
 
     fn verdict(&self, knob: &KnobName, value: &str) -> KnobVerdict {
         let access = Access::write(knob.clone(), format!("{value}\n"));
-        let (possible, unknown) = possible::verdicts(self, &access);
+        let (possible, mut unknown) = possible::verdicts(self, &access);
+        if let [Possible { verdict: Some(_), .. }] = possible.as_slice() {
+            unknown.clear();
+        }
         KnobVerdict { knob: Some(knob.clone()), possible, unknown }
     }
 }

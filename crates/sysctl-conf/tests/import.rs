@@ -59,6 +59,8 @@ allow write kernel.core_pattern if new == \"core\"
 #[test]
 fn what_keeps_a_glob_away_comes_before_it() {
     let text = "\
+kernel.panic = 1
+
 # All interfaces
 net.ipv4.conf.*.rp_filter = 2
 # but not lo
@@ -70,11 +72,14 @@ net.ipv4.conf.eth1.rp_filter = 2
     assert_eq!(
         rules(text),
         "\
+allow write kernel.panic if new == 1
+
 # but not lo
 deny write net.ipv4.conf.lo.rp_filter
 allow write net.ipv4.conf.eth0.rp_filter if new == 0
 deny write net.ipv4.conf.eth0.rp_filter
 allow write net.ipv4.conf.eth1.rp_filter if new == 2
+
 # All interfaces
 allow write net.ipv4.conf.*.rp_filter if new == 2
 # -net.ipv4.conf.lo.forwarding: no glob matches it"
@@ -99,11 +104,11 @@ fn only_the_last_setting_of_a_key_counts() {
     assert_eq!(
         rules(text),
         "\
-# vm.swappiness = 10: line 2 counts instead
+# vm.swappiness = 10: p.conf:2 counts instead
 allow write vm.swappiness if new == 20
-# kernel.panic = 1: line 4 counts instead
+# kernel.panic = 1: p.conf:4 counts instead
 # -kernel.panic: no glob matches it
-# -vm.laptop_mode: line 6 counts instead
+# -vm.laptop_mode: p.conf:6 counts instead
 allow write vm.laptop_mode if new == 5"
     );
     let (one, other) = (Conf::parse(b"vm.swappiness = 10\n"), Conf::parse(b"# more\nvm.swappiness = 20\n"));
@@ -111,7 +116,7 @@ allow write vm.laptop_mode if new == 5"
     let imported = import("p", &files).unwrap();
     let text = imported.file.source().text();
     for expected in [
-        "# Allows what 10.conf and 20.conf sets, and nothing else.\n",
+        "# Allows what 10.conf and 20.conf set, and nothing else.\n",
         "# From 10.conf:\n\n# vm.swappiness = 10: 20.conf:2 counts instead\n\n# From 20.conf:\n\n# more\n",
         "\nallow write vm.swappiness if new == 20\n",
     ] {

@@ -122,11 +122,8 @@ impl Plan {
             }
             for (line, content) in file.conf.lines() {
                 let overridden = |key: &Key| {
-                    let by = last[&key.to_string()];
-                    (by != (number, *line)).then(|| match by {
-                        (other, line) if other == number => format!("line {line}"),
-                        (other, line) => format!("{}:{line}", files[other].name),
-                    })
+                    let (by, by_line) = last[&key.to_string()];
+                    ((by, by_line) != (number, *line)).then(|| format!("{}:{by_line}", files[by].name))
                 };
                 let content = match content {
                     ConfLine::Blank => {
@@ -241,43 +238,40 @@ struct Emission<'a> {
     plan: &'a mut Plan,
     /// `None` for those that are done.
     entries: Vec<Option<Entry>>,
-    /// Which entries are settings of globs, and which are exclusions.
-    globs: Vec<usize>,
-    exclusions: Vec<usize>,
 }
 
 impl<'a> Emission<'a> {
     fn new(plan: &'a mut Plan, entries: Vec<Entry>) -> Self {
-        let (mut globs, mut exclusions) = (Vec::new(), Vec::new());
-        for (index, entry) in entries.iter().enumerate() {
-            match entry.content {
-                Content::Setting(setting) if plan.globs.binary_search(&setting).is_ok() => globs.push(index),
-                Content::Exclusion(_) => exclusions.push(index),
-                _ => {}
-            }
-        }
-        Self { plan, entries: entries.into_iter().map(Some).collect(), globs, exclusions }
+        Self { plan, entries: entries.into_iter().map(Some).collect() }
     }
 
     fn emit_all(mut self) {
+        self.emit_where(|_, _| true);
+    }
+
+    /// Emits the entries that are `wanted`, in order.
+    fn emit_where(&mut self, wanted: impl Fn(&Plan, &Content) -> bool) {
         for entry in 0..self.entries.len() {
-            self.emit(entry);
+            if self.entries[entry].as_ref().is_some_and(|entry| wanted(self.plan, &entry.content)) {
+                self.emit(entry);
+            }
         }
     }
 
-    /// Emits an entry, unless that is done, and before it what has to come before.
+    /// Emits an entry, and before it what has to come before.
     fn emit(&mut self, entry: usize) {
         match self.entries[entry].as_ref().map(|entry| &entry.content) {
-            Some(&Content::Setting(setting)) if self.globs.binary_search(&entry).is_ok() => {
-                let shape = self.plan.settings[setting].shape;
-                self.globs_before(shape);
-                let pattern = self.plan.settings[setting].pattern.clone();
-                self.exclusions_before(&pattern);
-                self.knobs_before(&pattern);
+            Some(&Content::Setting(setting)) => {
+                let Assignment { key, shape, .. } = &self.plan.settings[setting];
+                if let (Key::Glob(glob), shape) = (key.clone(), *shape) {
+                    self.blank_before(entry);
+                    self.emit_where(|plan, content| is_glob_before(plan, content, shape));
+                    self.emit_where(|plan, content| keeps_away(plan, content, &glob));
+                }
             }
             Some(&Content::Exclusion(exclusion)) => {
                 let pattern = self.plan.exclusions[exclusion].pattern.clone();
-                self.knobs_before(&pattern);
+                self.emit_where(|plan, content| is_setting_of_knob(plan, content, &pattern));
             }
             _ => {}
         }
@@ -290,37 +284,12 @@ impl<'a> Emission<'a> {
         }
     }
 
-    /// Emits the globs whose conditions have to come before one of this shape.
-    fn globs_before(&mut self, shape: Shape) {
-        for glob in self.globs.clone() {
-            if let Some(Entry { content: Content::Setting(setting), .. }) = self.entries[glob]
-                && self.plan.settings[setting].shape < shape
-            {
-                self.emit(glob);
-            }
-        }
-    }
-
-    /// Emits the exclusions that keep a glob away from some knob.
-    fn exclusions_before(&mut self, glob: &KnobPattern) {
-        for entry in self.exclusions.clone() {
-            if let Some(Entry { content: Content::Exclusion(exclusion), .. }) = self.entries[entry]
-                && self.plan.exclusions[exclusion].pattern.literal().is_none_or(|name| glob.matches(name))
-            {
-                self.emit(entry);
-            }
-        }
-    }
-
-    /// Emits the settings of single knobs that `pattern` matches.
-    fn knobs_before(&mut self, pattern: &KnobPattern) {
-        for entry in 0..self.entries.len() {
-            if let Some(Entry { content: Content::Setting(setting), .. }) = self.entries[entry]
-                && let Key::Knob(name) = &self.plan.settings[setting].key
-                && pattern.matches(name.as_bytes())
-            {
-                self.emit(entry);
-            }
+    /// Emits a blank line if one comes before `entry`, so that what is moved before it stays with it.
+    fn blank_before(&mut self, entry: usize) {
+        if let Some(Entry { before, .. }) = &self.entries[entry]
+            && let Some(Item::Blank) = before.first()
+        {
+            self.plan.items.push(Item::Blank);
         }
     }
 
@@ -341,7 +310,7 @@ impl<'a> Emission<'a> {
         let Exclusion { pattern, deny } = &self.plan.exclusions[exclusion];
         let has_effect = match pattern.literal() {
             Some(name) => self.plan.globs().any(|glob| glob.pattern.matches(name)),
-            None => !self.globs.is_empty(),
+            None => !self.plan.globs.is_empty(),
         };
         let item = if has_effect {
             Item::Rule { rule: deny.clone(), comment: None }
@@ -349,5 +318,37 @@ impl<'a> Emission<'a> {
             Item::Comment(format!(" -{pattern}: no glob matches it"))
         };
         self.plan.items.push(item);
+    }
+}
+
+/// Whether it is the setting of a glob whose condition comes before those of this shape.
+fn is_glob_before(plan: &Plan, content: &Content, shape: Shape) -> bool {
+    match *content {
+        Content::Setting(setting) => {
+            let setting = &plan.settings[setting];
+            matches!(setting.key, Key::Glob(_)) && setting.shape < shape
+        }
+        _ => false,
+    }
+}
+
+/// Whether it keeps `glob` away from a knob.
+fn keeps_away(plan: &Plan, content: &Content, glob: &KnobPattern) -> bool {
+    match *content {
+        Content::Exclusion(exclusion) => {
+            plan.exclusions[exclusion].pattern.literal().is_none_or(|name| glob.matches(name))
+        }
+        _ => is_setting_of_knob(plan, content, glob),
+    }
+}
+
+/// Whether it is the setting of one knob, which `pattern` matches.
+fn is_setting_of_knob(plan: &Plan, content: &Content, pattern: &KnobPattern) -> bool {
+    match *content {
+        Content::Setting(setting) => {
+            let key = &plan.settings[setting].key;
+            matches!(key, Key::Knob(name) if pattern.matches(name.as_bytes()))
+        }
+        _ => false,
     }
 }

@@ -37,8 +37,7 @@ pub(crate) fn of(plan: &Plan, policy: &Policy, files: &[ConfFile<'_>]) -> Option
         let denied = glob.map(|Assignment { value, .. }| write(&name, value));
         steps.extend(denied.and_then(|access| TestStep::new(access, Expected::Deny(None)).ok()));
     }
-    let names: Vec<String> = files.iter().map(|file| file.name.to_owned()).collect();
-    let name = format!("what {} sets, and nothing else", super::list(&names));
+    let name = super::what_is_set(files);
     (!steps.is_empty()).then_some(Test { name, steps })
 }
 
