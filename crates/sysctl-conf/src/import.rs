@@ -9,6 +9,8 @@ mod condition;
 mod rules;
 mod test_block;
 
+use std::collections::BTreeSet;
+
 use knobgate_policy::{
     CheckOptions, Defaults, Errno, Fallback, FallbackAction, ParseError, Policy, PolicyError, PolicyFile,
     Source, parse,
@@ -53,9 +55,9 @@ pub enum ImportError {
         /// Each with the name of its file.
         Vec<(String, LineError)>,
     ),
-    /// The policy is too large.
-    #[error("these files are too large for one policy")]
-    TooLarge(#[source] ParseError),
+    /// The policy is not valid: it is too large.
+    #[error("these files do not fit into one policy")]
+    Policy(#[source] ParseError),
 }
 
 /// The policy, called `name`, that allows to write what `files` set, and nothing else. Later files count more.
@@ -66,19 +68,39 @@ pub enum ImportError {
 /// A line that cannot be read, or whose value is too long to compare with; a name that no policy can have.
 pub fn import(name: &str, files: &[ConfFile<'_>]) -> Result<Imported, ImportError> {
     let policy = Policy::new(name).map_err(|source| ImportError::Name { name: name.to_owned(), source })?;
-    let plan = Plan::of(files).map_err(ImportError::Lines)?;
     let deny = Fallback { action: FallbackAction::Deny(Errno::EPERM), log: None };
     let defaults = Defaults { read: Fallback { action: FallbackAction::Allow, log: None }, write: deny };
-    let policy = policy.with_defaults(defaults).with_rules(plan.rules());
-    let test = test_block::of(&plan, &policy, files);
-    let policy = policy.with_tests(test);
-
-    let source = Source::new(format!("{name}.knob"), text(&policy, &plan, files));
-    let formatted = knobgate_policy::format(&source).map_err(ImportError::TooLarge)?;
-    let source = Source::new(source.name(), formatted);
-    let file = parse(source, &CheckOptions::default()).map_err(ImportError::TooLarge)?;
-    debug_assert_eq!(*file.policy(), policy, "its text means the same");
+    let policy = policy.with_defaults(defaults);
+    let mut plan = Plan::of(files).map_err(ImportError::Lines)?;
+    let mut file = policy_file(policy.clone(), &plan, files)?;
+    let unreachable = unreachable_rules(&file);
+    if !unreachable.is_empty() {
+        plan.drop_rules(&unreachable);
+        file = policy_file(policy, &plan, files)?;
+    }
     Ok(Imported { file, notes: plan.notes })
+}
+
+/// `policy` with the rules of `plan`, a test, and its text.
+fn policy_file(policy: Policy, plan: &Plan, files: &[ConfFile<'_>]) -> Result<PolicyFile, ImportError> {
+    let policy = policy.with_rules(plan.rules());
+    let test = test_block::of(plan, &policy, files);
+    let policy = policy.with_tests(test);
+    let source = Source::new(format!("{}.knob", policy.name()), text(&policy, plan, files));
+    let formatted = knobgate_policy::format(&source).map_err(ImportError::Policy)?;
+    let source = Source::new(source.name(), formatted);
+    let file = parse(source, &CheckOptions::default()).map_err(ImportError::Policy)?;
+    debug_assert_eq!(*file.policy(), policy, "its text means the same");
+    Ok(file)
+}
+
+/// The rules that are never reached.
+fn unreachable_rules(file: &PolicyFile) -> BTreeSet<usize> {
+    let warnings = file.warnings().iter().filter(|warning| warning.code == "unreachable-rule");
+    let starts: BTreeSet<usize> = warnings.map(|warning| warning.primary.span.start).collect();
+    let start = |rule: &usize| file.rule_span(*rule).map(|span| span.start);
+    let rules = 0..file.policy().rules().len();
+    rules.filter(|rule| start(rule).is_some_and(|start| starts.contains(&start))).collect()
 }
 
 /// The text of `policy`, with the comments of the files.

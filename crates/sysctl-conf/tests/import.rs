@@ -99,6 +99,18 @@ allow write a.*.x if new == 1"
 }
 
 #[test]
+fn a_glob_for_which_nothing_is_left_becomes_a_comment() {
+    assert_eq!(
+        rules("a.[bc] = 3\na.b = 2\n-a.c*\n"),
+        "\
+allow write a.b if new == 2
+deny write a.b
+deny write a.c*
+# allow write a.[bc] if new == 3: other lines set what this matches, or exclude it"
+    );
+}
+
+#[test]
 fn only_the_last_setting_of_a_key_counts() {
     let text = "vm.swappiness = 10\nvm/swappiness = 20\nkernel.panic = 1\n-kernel.panic\n-vm.laptop_mode\nvm.laptop_mode=5\n";
     assert_eq!(
@@ -136,6 +148,25 @@ fn characters_of_the_policy_language_are_escaped() {
         ("net/ipv4/conf/**/rp_filter", "net.ipv4.conf.*.rp_filter"),
     ] {
         assert_eq!(rules(&format!("{key} = 1\n")), format!("allow write {pattern} if new == 1"));
+    }
+}
+
+#[test]
+fn what_is_set_is_allowed_even_where_a_rule_on_numbers_would_deny_it() {
+    for (key, value, knob, other) in [
+        ("net.ipv4.icmp_ratelimit", "4294967296", "net.ipv4.icmp_ratelimit", "0"),
+        ("vm.dirty_bytes", "-1", "vm.dirty_bytes", "18446744073709551615"),
+        ("vm.*_bytes", "-1", "vm.dirty_bytes", "1"),
+        ("kernel.shmmax", "18446744073692774399", "kernel.shmmax", "4096"),
+        ("net.ipv4.neigh.*.locktime", "300000000", "net.ipv4.neigh.lo.locktime", "100"),
+        ("net.ipv4.neigh.*.locktime", "100", "net.ipv4.neigh.lo.locktime", "101"),
+        ("kernel.watchdog_cpumask", "10", "kernel.watchdog_cpumask", "0xa"),
+        ("vendor.limit", "4294967296", "vendor.limit", "4294967297"),
+    ] {
+        let imported = imported(&format!("{key} = {value}\n"));
+        let knob = KnobName::parse(knob).unwrap();
+        assert!(allows(&imported, &knob, value), "{key} = {value}");
+        assert!(!allows(&imported, &knob, other), "{key} = {value}, not {other}");
     }
 }
 
@@ -277,6 +308,7 @@ proptest! {
     fn the_policy_is_laid_out_and_its_tests_pass(lines in vec(line(), 0..8)) {
         let imported = imported(&lines.concat());
         let text = imported.file.source().text();
+        prop_assert_eq!(imported.file.warnings(), &[], "{}", text);
         prop_assert_eq!(&format(&Source::new("p.knob", text)).unwrap(), text);
         for step in imported.file.policy().tests().iter().flat_map(|test| &test.steps) {
             let verdict = evaluate(imported.file.policy(), step.access()).verdict;

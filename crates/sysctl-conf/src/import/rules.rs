@@ -5,7 +5,7 @@
 //! that compare single numbers: for a knob that several of them match, each condition can then be evaluated for the values
 //! of those before it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use knobgate_policy::{Action, Condition, Errno, Kinds, KnobName, KnobPattern, PolicyError, Rule, limits};
 
@@ -76,7 +76,7 @@ enum Content {
     Setting(usize),
     /// An index into the exclusions.
     Exclusion(usize),
-    /// What has no effect, as a comment that says why.
+    /// What has no effect, or is a heading, as a comment.
     Nothing(String),
 }
 
@@ -96,6 +96,16 @@ impl Plan {
             Item::Rule { rule, .. } => Some(rule.clone()),
             _ => None,
         })
+    }
+
+    /// Makes comments of these rules, which are never reached: all that they match is set apart.
+    pub(crate) fn drop_rules(&mut self, dropped: &BTreeSet<usize>) {
+        let rules = self.items.iter_mut().filter(|item| matches!(item, Item::Rule { .. }));
+        for (_, item) in rules.enumerate().filter(|(index, _)| dropped.contains(index)) {
+            if let Item::Rule { rule, .. } = item {
+                *item = Item::Comment(format!(" {rule}: other lines set what this matches, or exclude it"));
+            }
+        }
     }
 
     /// Whether a knob of this key has a setting or an exclusion of its own, so that globs leave it alone.
@@ -118,7 +128,10 @@ impl Plan {
         for (number, file) in files.iter().enumerate() {
             errors.extend(file.conf.errors().iter().map(|error| (file.name.to_owned(), error.clone())));
             if files.len() > 1 {
-                before.extend([Item::Blank, Item::Comment(format!(" From {}:", file.name)), Item::Blank]);
+                before.push(Item::Blank);
+                let heading = Content::Nothing(format!(" From {}:", file.name));
+                entries.push(Entry { before: std::mem::take(&mut before), content: heading });
+                before.push(Item::Blank);
             }
             for (line, content) in file.conf.lines() {
                 let overridden = |key: &Key| {

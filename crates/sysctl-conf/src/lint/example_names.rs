@@ -21,12 +21,12 @@ pub(super) fn of(
     policy: &Policy,
     file: &Settings,
 ) -> Result<Vec<Option<KnobName>>, TooLarge> {
-    let apart = file.settings.iter().map(|setting| &setting.key).filter(|key| matches!(key, Key::Knob(_)));
-    let apart: Vec<KnobPattern> =
-        apart.chain(&file.exclusions).filter_map(|key| key.pattern().ok()).collect();
+    // What the glob does not match does not matter.
+    let own = file.settings.iter().map(|setting| &setting.key);
+    let own = own.filter(|key| matches!(key, Key::Knob(name) if glob.matches(name.as_bytes())));
+    let apart: Vec<KnobPattern> = own.chain(&file.exclusions).filter_map(|key| key.pattern().ok()).collect();
     let of_policy = policy.rules().iter().flat_map(Rule::patterns).chain(policy.width_64());
     let others = of_policy.chain(Width::all_known().iter().map(|(pattern, _)| pattern));
-    // One name matters only if the glob matches it.
     let matters = |pattern: &&KnobPattern| pattern.literal().is_none_or(|name| glob.matches(name));
     let apart = apart.iter().filter(matters);
     let first_apart = 1;
