@@ -37,7 +37,7 @@ impl Key {
     /// Parses a key of sysctl.d(5). `*`, `?` and `[` make it a glob.
     ///
     /// The first separator decides: after a slash, dots belong to the names; after a dot, dots and slashes are
-    /// swapped. Superfluous slashes are dropped (`sysctl_normalize`, systemd's src/shared/sysctl-util.c).
+    /// swapped. Superfluous slashes are dropped (`sysctl_normalize`, systemd's sysctl-util.c).
     ///
     /// ```
     /// use knobgate_sysctl_conf::Key;
