@@ -25,6 +25,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
     ("workload", &[]),
+    ("sysctl-conf", &[]),
 ];
 
 /// The package of a crate.
