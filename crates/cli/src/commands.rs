@@ -8,6 +8,8 @@ mod detach;
 mod doctor;
 mod explain;
 mod fmt;
+mod import;
+mod lint;
 mod list;
 mod man;
 mod run;
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Fmt(fmt::Fmt),
     Explain(explain::Explain),
     Test(test::Test),
+    Import(import::Import),
+    Lint(lint::Lint),
     Compile(compile::Compile),
     Simulate(simulate::Simulate),
     Attach(attach::Attach),
@@ -52,6 +56,8 @@ impl Command {
             Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
             Self::Test(test) => test.run(output),
+            Self::Import(import) => import.run(output),
+            Self::Lint(lint) => lint.run(output),
             Self::Compile(compile) => compile.run(output),
             Self::Simulate(simulate) => simulate.run(output),
             Self::Attach(attach) => attach.run(output),

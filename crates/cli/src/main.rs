@@ -5,6 +5,7 @@
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
+//! - [`settings_file`] reads files of settings, and reports the errors of their lines;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
@@ -38,6 +39,7 @@ mod printable;
 mod profile_limit;
 mod program_source;
 mod report;
+mod settings_file;
 mod stream;
 mod style;
 mod timestamp;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::fs::canonicalize;
 use std::path::{Path, PathBuf};
 
-use knobgate::{CompiledPolicy, ObjectOrigin};
+use knobgate::{AttachmentError, Attachments, CompiledPolicy, ObjectOrigin};
 use knobgate_bpf::{Object, ObjectError, Program};
-use knobgate_kernel::{Hierarchy, LoadOptions, LoadedProgram, load};
+use knobgate_kernel::{AttachmentName, Hierarchy, LoadOptions, LoadedProgram, load};
 use knobgate_policy::{Mode, PolicyFile};
 
 use crate::deciding_hook::DecidingHook;
@@ -127,12 +127,16 @@ impl ProgramSource {
         }
     }
 
-    /// Loads it into the kernel. Warns if the program is stricter than the policy.
+    /// Loads it into the kernel, for this attachment if there is one. Warns if the program is stricter than the policy.
     ///
     /// # Errors
     /// [`Failure::Machine`] if this machine cannot run it; [`Failure::Bad`] for a policy that is too large, or a program
     /// that the verifier rejects.
-    pub(crate) fn load(&self, output: &Output) -> Result<LoadedProgram, Failure> {
+    pub(crate) fn load(
+        &self,
+        of: Option<(&Attachments, &AttachmentName)>,
+        output: &Output,
+    ) -> Result<LoadedProgram, Failure> {
         let what = match self {
             Self::Policy(_) => format!("cannot enforce {self}"),
             Self::Object { .. } => format!("cannot load {self}"),
@@ -142,7 +146,14 @@ impl ProgramSource {
             Self::Policy(file) => {
                 let compiled =
                     CompiledPolicy::compile(&**file).map_err(|error| compile_failure(file, error))?;
-                let loaded = compiled.load().map_err(|error| load_failure(Failure::machine(what), error))?;
+                let loaded = match of {
+                    Some((attachments, name)) => attachments.load(name, &compiled),
+                    None => compiled.load().map_err(AttachmentError::Load),
+                };
+                let loaded = loaded.map_err(|error| match error {
+                    AttachmentError::Load(error) => load_failure(Failure::machine(what), error),
+                    error => error.into(),
+                })?;
                 for limit in compiled.limits() {
                     output.warning(limit);
                 }

@@ -135,6 +135,7 @@ fn event_facts(
 ) -> EventFacts {
     let policy = source.policy();
     let audits = if policy.mode() == Mode::Audit { flag::AUDIT } else { 0 };
+    let widths = if policy.width_64().is_empty() { 0 } else { flag::WIDTHS };
     EventFacts {
         options: *options,
         features: *features,
@@ -144,7 +145,7 @@ fn event_facts(
         last_text: events::last_text(source),
         policy_number: events::policy_number(source.source().text()),
         policy_name: policy.name().len(),
-        flags: audits | if options.observer { flag::OBSERVER } else { 0 },
+        flags: audits | widths | if options.observer { flag::OBSERVER } else { 0 },
     }
 }
 

@@ -78,11 +78,6 @@ pub(crate) enum EventMap {
     Events,
     Counters,
     First,
-    Cgroups,
-}
-
-impl EventMap {
-    const COUNT: usize = Self::Cgroups as usize + 1;
 }
 
 /// The state of a memory, in [`EVENT_STATE_MAP`]: offsets of little-endian numbers of 8 bytes.
@@ -216,6 +211,11 @@ pub fn event_reader_maps() -> [MapDef; 3] {
     ]
 }
 
+/// The definition of a map of the memory, other than [`EVENT_OTHERS_MAP`]; `None` if no map of it has this name.
+pub fn memory_map(name: &str) -> Option<MapDef> {
+    memory_maps().into_iter().find(|map| map.name == name)
+}
+
 fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
     MapDef {
         name: name.to_owned(),
@@ -230,29 +230,30 @@ fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u
     }
 }
 
-/// The maps of the memory, and those that go with it.
+/// The maps for events, in the order of [`EventMap`].
 pub(crate) fn maps(source: &PolicySource<'_>) -> Vec<MapDef> {
     let rules = source.policy().rules().len();
-    const KEY: u32 = 16;
-    let record = record::BYTES_MAX as u32;
     let others = (rules + AccessKind::ALL.len()) as u32 * counters::BYTES;
-    let slots = (0..PLACES).map(|slot| (Vec::new(), slot.to_ne_bytes().to_vec()));
-    let [readers, lost, active] = event_reader_maps();
-    // In the order of `EventMap`.
-    let maps: [MapDef; EventMap::COUNT] = [
+    let own = [
         MapDef::frozen_value("event_rules", rule_table(source)),
         map(EVENT_OTHERS_MAP, MapKind::Array, 4, others, 1),
-        readers,
-        lost,
-        active,
+    ];
+    own.into_iter().chain(event_reader_maps()).chain(memory_maps()).collect()
+}
+
+/// The maps of the memory, which a program can take over from another one.
+fn memory_maps() -> [MapDef; 6] {
+    const KEY: u32 = 16;
+    let record = record::BYTES_MAX as u32;
+    let slots = (0..PLACES).map(|slot| (Vec::new(), slot.to_ne_bytes().to_vec()));
+    [
         map(EVENT_STATE_MAP, MapKind::Array, 4, state::BYTES, 1),
         MapDef { contents: slots.collect(), ..map(EVENT_SLOTS_MAP, MapKind::Queue, 0, 4, PLACES) },
         map(EVENTS_MAP, MapKind::Array, 4, record, PLACES),
         map(EVENT_COUNTERS_MAP, MapKind::Hash, KEY, counters::BYTES, EVENT_KEYS_MAX),
         map(EVENTS_FIRST_MAP, MapKind::Hash, KEY, record, EVENT_KEYS_MAX),
         map(EVENT_CGROUPS_MAP, MapKind::Hash, 8, EVENT_CGROUP_PATH_BYTES, CGROUPS_MAX),
-    ];
-    maps.into()
+    ]
 }
 
 /// The table of rules.

@@ -59,6 +59,7 @@ pub use events::{
     EVENT_ACTIVE_MAP, EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_KEYS_MAX,
     EVENT_LOST_MAP, EVENT_OTHERS_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, EVENT_SLOTS_MAP, EVENT_STATE_MAP,
     EVENTS_FIRST_MAP, EVENTS_MAP, EVENTS_RECENT, EventCounters, EventOptions, MemoryState, event_reader_maps,
+    memory_map,
 };
 pub use program::POLICY_TEXT_MAP;
 pub use rule_hits::{Counted, Counter, RULE_HITS_MAP, RuleHits};

@@ -45,6 +45,8 @@ pub struct Event {
     pub denied_before: Option<u16>,
     /// The name of the policy.
     pub policy: String,
+    /// Whether the policy declares the width of knobs, of this one or of others.
+    pub declares_widths: bool,
     /// The rule that decided.
     pub rule: EventRule,
     /// Whether the program only observes: it is not the program of a policy that somebody attached.

@@ -27,9 +27,18 @@ pub fn reconstruct(event: &Event) -> Reconstructed {
     decide(event).unwrap_or_default()
 }
 
+/// What follows if it does whatever width the policy gives the knob, which the event does not have.
 fn decide(event: &Event) -> Option<Reconstructed> {
+    let widths: &[&str] = if event.declares_widths { &["", "width 64 **\n"] } else { &[""] };
+    let mut possible = widths.iter().filter_map(|width| decide_with(event, width));
+    let first = possible.next()?;
+    possible.all(|other| other == first).then_some(first)
+}
+
+/// What follows with this statement in the policy, if it is possible.
+fn decide_with(event: &Event, width: &str) -> Option<Reconstructed> {
     let text = whole(&event.rule.text).and_then(|text| str::from_utf8(text).ok())?;
-    let source = Source::new("rule", format!("policy rule\n{text}\n"));
+    let source = Source::new("rule", format!("policy rule\n{width}{text}\n"));
     let policy = parse(source, &CheckOptions::default()).ok()?;
     let mut task = Task::default().uid(event.uid?).gid(event.gid?);
     // A policy that looks at the name of the task runs only on kernels that tell it.
@@ -44,15 +53,15 @@ fn decide(event: &Event) -> Option<Reconstructed> {
     let knob = KnobName::from_path(whole(&event.knob)?).ok()?;
     let access = Access { knob, new, old: value(&event.old), pos: event.position.into(), task };
     let decision = evaluate(policy.policy(), &access);
-    Some(match (decision.by, decision.verdict) {
+    match (decision.by, decision.verdict) {
         (DecidedBy::EvalError { error, .. }, _) if event.rule.eval_error => {
-            Reconstructed { eval_error: Some(error), replacement: None }
+            Some(Reconstructed { eval_error: Some(error), replacement: None })
         }
         (DecidedBy::Rule(_), Verdict::Rewrite(value)) if !event.rule.eval_error => {
-            Reconstructed { eval_error: None, replacement: Some(value) }
+            Some(Reconstructed { eval_error: None, replacement: Some(value) })
         }
-        _ => Reconstructed::default(),
-    })
+        _ => None,
+    }
 }
 
 /// The bytes of a text, if they are all there.

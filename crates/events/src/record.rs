@@ -140,6 +140,8 @@ pub mod flag {
     pub const SHARED: u32 = 1 << 14;
     /// The first event of this key.
     pub const FIRST: u32 = 1 << 15;
+    /// The policy declares the width of knobs.
+    pub const WIDTHS: u32 = 1 << 16;
 }
 
 /// The numbers of verdicts.
@@ -259,6 +261,7 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
             text: rule_text,
             eval_error: has(flag::EVAL_ERROR),
         },
+        declares_widths: has(flag::WIDTHS),
         observer: has(flag::OBSERVER),
         origin: fixed.u64(offset::ORIGIN),
         totals: Totals { sent: fixed.u64(offset::SENT), suppressed: fixed.u64(offset::SUPPRESSED) },

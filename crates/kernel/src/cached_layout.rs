@@ -41,6 +41,13 @@ macro_rules! cached_layout {
                 text
             }
 
+            /// Has a different number in each field.
+            #[cfg(test)]
+            fn example() -> Self {
+                let mut numbers = 1..;
+                Self { $($field: numbers.next().unwrap_or_else(|| panic!("no number for {}", $what)),)* }
+            }
+
             fn parse(boot_id: &str, text: &str) -> Option<Self> {
                 let mut lines = text.strip_prefix(&*Self::head(boot_id))?.lines();
                 Some(Self { $($field: lines.next()?.strip_prefix(concat!($what, " "))?.parse().ok()?,)* })
@@ -50,23 +57,3 @@ macro_rules! cached_layout {
 }
 
 pub(crate) use cached_layout;
-
-#[cfg(test)]
-mod tests {
-    cached_layout! {
-        /// An example.
-        pub(self) struct Example in "example", format 1;
-        first = offset "one.first",
-        second = size "two",
-    }
-
-    #[test]
-    fn a_layout_is_cached_until_the_next_boot() {
-        let layout = Example { first: 8, second: 16 };
-        let text = layout.render("a");
-        assert_eq!(Example::parse("a", &text), Some(layout));
-        assert_eq!(Example::parse("b", &text), None);
-        assert_eq!(Example::parse("a", &text.replacen("format 1", "format 0", 1)), None);
-        assert_eq!(Example::parse("a", &text[..text.len() / 2]), None);
-    }
-}

@@ -58,3 +58,18 @@ pub(crate) fn namespace_offsets() -> Option<NamespaceOffsets> {
         pid_inum: offset(layout.pid_inum)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_cached_until_the_next_boot() {
+        let layout = TaskLayout::example();
+        let text = layout.render("a");
+        assert_eq!(TaskLayout::parse("a", &text), Some(layout));
+        assert_eq!(TaskLayout::parse("b", &text), None);
+        assert_eq!(TaskLayout::parse("a", &text.replacen("format 1", "format 0", 1)), None);
+        assert_eq!(TaskLayout::parse("a", &text[..text.len() / 2]), None);
+    }
+}

@@ -13,7 +13,7 @@ use knobgate_kernel::{
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
-use crate::events;
+use crate::events::{self, EventReaders};
 
 /// What [`Attachments::apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,9 @@ impl Attachments {
         cgroups: &[CgroupRef],
     ) -> Result<(), AttachmentError> {
         prepare(loaded, cgroups)?;
+        if let Some(readers) = EventReaders::of(loaded)? {
+            readers.pin(&self.pins)?;
+        }
         let attachment = self.pins.begin().map_err(failed("make", name))?;
         let transaction = begin(&attachment, loaded).map_err(failed("make", name))?;
         change_all(transaction, ("make", name), &BTreeSet::new(), cgroups)?;

@@ -53,7 +53,7 @@ impl Attachments {
         })
     }
 
-    fn read_unlocked(&self, name: &AttachmentName) -> Result<AttachmentState, AttachmentError> {
+    pub(crate) fn read_unlocked(&self, name: &AttachmentName) -> Result<AttachmentState, AttachmentError> {
         let links = self.attachment(name, "show")?.links().map_err(failed("show", name))?;
         let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
         let Some(link) = alive.first().or(dead.first()) else {

@@ -3,17 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use knobgate_bpf::MapDef;
-use knobgate_kernel::{
-    Attachment, AttachmentName, Bpffs, BpffsError, LoadOptions, LoadedProgram, Map, MovedAway, PinDir,
-    create_map, load_with_maps,
-};
+use knobgate_kernel::{Attachment, AttachmentName, Bpffs, BpffsError, LoadedProgram, Map, MovedAway, PinDir};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::compiled_policy::CompiledPolicy;
-use crate::events::{EventReaders, MEMORY_MAPS};
+use crate::events::{EventReaders, MEMORY_MAPS, is_memory};
 
 /// The attachments of this machine, in a directory on the bpffs.
 ///
@@ -67,43 +63,47 @@ impl Attachments {
     ///
     /// # Errors
     ///
-    /// [`AttachmentError::Load`], [`Memory`](AttachmentError::Memory), [`Directory`](AttachmentError::Directory).
+    /// [`AttachmentError::Load`], [`Directory`](AttachmentError::Directory).
     pub fn load(
         &self,
         name: &AttachmentName,
         compiled: &CompiledPolicy,
     ) -> Result<LoadedProgram, AttachmentError> {
-        let program = compiled.program();
+        let _lock = self.lock()?;
         let readers = EventReaders::create(&self.pins)?;
-        let memory = self.memory_maps(name);
-        let map = |def: &MapDef| -> Result<Map, AttachmentError> {
-            if let Some(map) = readers.as_ref().map(|readers| readers.map(def)).transpose()?.flatten() {
-                return Ok(map);
-            }
-            let remembered = memory.iter().find(|map| map.info().name == def.name);
-            Ok(match remembered {
-                Some(map) => map.try_clone()?,
-                None => create_map(&program.name, def)?,
-            })
-        };
-        let maps = program.maps.iter().map(map).collect::<Result<Vec<Map>, AttachmentError>>()?;
-        Ok(load_with_maps(program, maps, &LoadOptions::default())?)
+        Ok(compiled.load_sharing(readers.as_ref(), &self.memory_maps(name))?)
     }
 
     /// The maps of the memory of an attachment. None if there is no such attachment, or if its program has no memory, or one that
     /// another version of knobgate has made.
     fn memory_maps(&self, name: &AttachmentName) -> Vec<Map> {
-        let Ok(state) = self.read(name) else { return Vec::new() };
-        state.maps.into_iter().filter(|map| MEMORY_MAPS.contains(&&*map.info().name)).collect()
+        let Ok(state) = self.read_unlocked(name) else { return Vec::new() };
+        let maps = state.maps.into_iter().filter(|map| MEMORY_MAPS.contains(&&*map.info().name));
+        let maps: Vec<Map> = maps.collect();
+        if is_memory(&maps) { maps } else { Vec::new() }
     }
 
-    /// The places for readers of events that all programs share. They are made if there are none.
+    /// The places for readers of events that programs share, if there are some and they can be used.
+    pub(crate) fn pinned_readers(&self) -> Option<EventReaders> {
+        EventReaders::pinned(&self.pins).ok().flatten()
+    }
+
+    /// The places for readers of events: those that programs share, which are made if there are none, and those of programs that
+    /// have their own, because they were loaded before.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError::Directory`].
-    pub fn event_readers(&self) -> Result<Option<EventReaders>, AttachmentError> {
-        EventReaders::create(&self.pins)
+    /// [`AttachmentError::Directory`], [`Memory`](AttachmentError::Memory).
+    pub fn event_readers(&self) -> Result<Vec<EventReaders>, AttachmentError> {
+        let _lock = self.lock()?;
+        let shared = EventReaders::create(&self.pins)?;
+        let mut readers: Vec<EventReaders> = shared.into_iter().collect();
+        for own in EventReaders::of_all_programs()? {
+            if readers.iter().all(|known| known.id() != own.id()) {
+                readers.push(own);
+            }
+        }
+        Ok(readers)
     }
 
     /// Opens an attachment for an operation.

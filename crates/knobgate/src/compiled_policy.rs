@@ -1,9 +1,11 @@
 //! From a policy to a program that the running kernel holds.
 
-use knobgate_bpf::Program;
+use knobgate_bpf::{MapDef, Program};
 use knobgate_compiler::{CompileError, EventOptions, PolicySource, compile, compile_with_events};
-use knobgate_kernel::{LoadError, LoadOptions, LoadedProgram, load, probe_cached};
+use knobgate_kernel::{LoadError, LoadOptions, LoadedProgram, Map, create_map, load_with_maps, probe_cached};
 
+use crate::attachments::Attachments;
+use crate::events::EventReaders;
 use crate::kernel_limit::{KernelLimit, TargetKernel};
 
 /// A policy, compiled for the running kernel.
@@ -62,10 +64,34 @@ impl CompiledPolicy {
 
     /// Loads the program into the kernel. It runs on no cgroup yet.
     ///
+    /// Use [`Attachments::load`] for an attachment that may exist already.
+    ///
     /// # Errors
     ///
-    /// Those of [`load`].
+    /// Those of [`load_with_maps`].
     pub fn load(&self) -> Result<LoadedProgram, LoadError> {
-        load(&self.program, &LoadOptions::default())
+        // Where there are none yet, the program has its own.
+        let readers = Attachments::open().ok().flatten().and_then(|attachments| attachments.pinned_readers());
+        self.load_sharing(readers.as_ref(), &[])
+    }
+
+    /// Loads the program with these places for readers, and those of these maps that it has a definition for.
+    pub(crate) fn load_sharing(
+        &self,
+        readers: Option<&EventReaders>,
+        memory: &[Map],
+    ) -> Result<LoadedProgram, LoadError> {
+        let map = |def: &MapDef| {
+            let shared = readers.and_then(|readers| readers.map(&def.name));
+            let remembered = memory.iter().find(|map| map.info().name == def.name);
+            match shared.or(remembered) {
+                Some(map) => {
+                    map.try_clone().map_err(|source| LoadError::MapContents { map: def.name.clone(), source })
+                }
+                None => create_map(&self.program.name, def),
+            }
+        };
+        let maps = self.program.maps.iter().map(map).collect::<Result<Vec<Map>, LoadError>>()?;
+        load_with_maps(&self.program, maps, &LoadOptions::default())
     }
 }

@@ -9,6 +9,7 @@ use knobgate_kernel::{
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::events;
 use crate::run_error::RunError;
 
 /// The prefix of the names of these cgroups.
@@ -27,6 +28,7 @@ impl Confinement {
     pub(crate) fn create(parent: &Cgroup, loaded: LoadedProgram) -> Result<Self, RunError> {
         ScratchCgroup::remove_stale(parent, PREFIX);
         let cgroup = ScratchCgroup::create(parent, PREFIX)?;
+        events::prepare(&loaded, [(cgroup.id(), cgroup.path())])?;
         attach_until_removed(&loaded.program, &cgroup)?;
         let program = loaded.program.info().map_err(LinkError::from)?.id;
         cgroup.ensure_effective(program)?;

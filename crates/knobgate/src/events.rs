@@ -4,7 +4,7 @@ mod memory;
 mod reader;
 mod readers;
 
-pub use memory::{EventMemory, MemoryEntry};
-pub(crate) use memory::{MEMORY_MAPS, prepare};
+pub use memory::{EventMemory, EventMemoryMaps, MemoryEntry};
+pub(crate) use memory::{MEMORY_MAPS, is_memory, prepare};
 pub use reader::{EventReader, EventReaderError};
 pub use readers::EventReaders;

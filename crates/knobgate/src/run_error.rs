@@ -2,7 +2,7 @@
 
 use std::io;
 
-use knobgate_kernel::{CgroupError, DescendantsError, GuardError, LinkError};
+use knobgate_kernel::{BpfObjectError, CgroupError, DescendantsError, GuardError, LinkError};
 
 /// Why a command cannot be run under a policy.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum RunError {
     /// The cgroup of the command cannot be created.
     #[error("cannot create a cgroup for the command")]
     Cgroup(#[from] CgroupError),
+    /// The memory of events cannot be prepared.
+    #[error("cannot prepare the memory of events")]
+    Memory(#[from] BpfObjectError),
     /// The program cannot be attached to that cgroup.
     #[error("cannot attach the program to the command's cgroup")]
     Attach(#[from] LinkError),

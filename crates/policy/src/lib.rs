@@ -96,4 +96,5 @@ pub use pattern::{KnobPattern, TextGlob};
 pub use print::print;
 pub use source::{PolicyFile, Source, Span};
 pub use text::Text;
+pub use value::parse_numbers;
 pub use width::{Normalisation, SHORT_DIGITS, Width};

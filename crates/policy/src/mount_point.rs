@@ -53,7 +53,10 @@ impl KnobName {
 
 impl KnobPattern {
     /// Checks that all alternatives can match sysctls. They may also match other names.
-    pub(crate) fn check_is_sysctl(&self) -> Result<(), NotASysctl> {
+    ///
+    /// # Errors
+    /// An alternative matches only names below a mount point of another file system.
+    pub fn check_is_sysctl(&self) -> Result<(), NotASysctl> {
         check(self.pieces(), || self.to_string())
     }
 }

@@ -3,6 +3,24 @@
 use crate::limits::{ELEMENTS_MAX, NUMBER_CHARS_MAX, NUMBERS_END_MAX, VALUE_MAX};
 use crate::{EvalError, Integer, Value};
 
+/// The numbers of a new value, as rules see them: `new[0]`, `new[1]` and so on. Whether a knob [stores](crate::Width)
+/// them unchanged is another question.
+///
+/// ```
+/// use knobgate_policy::parse_numbers;
+///
+/// let numbers: Vec<i128> = parse_numbers("0x10 -1\t010\n")?.iter().map(|number| number.get()).collect();
+/// assert_eq!(numbers, [16, -1, 8]);
+/// assert!(parse_numbers("core\n").is_err());
+/// # Ok::<(), knobgate_policy::EvalError>(())
+/// ```
+///
+/// # Errors
+/// A rule that compares numbers cannot be evaluated for this value.
+pub fn parse_numbers(value: impl AsRef<[u8]>) -> Result<Vec<Integer>, EvalError> {
+    numbers(value.as_ref(), Value::New).map(|numbers| numbers.to_vec())
+}
+
 /// The text of a value: everything before its first newline or NUL, as the kernel's string handler takes it. It is an
 /// error if anything but white space and NULs follows: handlers of lists of numbers go on reading in a second line, and
 /// those of bitmaps (`proc_do_large_bitmap`) after a NUL. It is also an error if a NUL directly follows what might be a

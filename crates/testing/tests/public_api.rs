@@ -26,6 +26,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
     ("workload", &[]),
+    ("sysctl-conf", &[]),
 ];
 
 /// The package of a crate.

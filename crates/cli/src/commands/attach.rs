@@ -51,7 +51,8 @@ impl Attach {
         };
         let cgroups = self.cgroups(output)?;
         // Loading needs privileges, so it comes before anything is created.
-        let loaded = source.load(output)?;
+        let existing = Attachments::open()?;
+        let loaded = source.load(existing.as_ref().map(|attachments| (attachments, &name)), output)?;
         let attachments = create_attachments(output)?;
 
         let applied = attachments.apply(&name, &loaded, &cgroups)?;

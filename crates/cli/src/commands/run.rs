@@ -60,7 +60,7 @@ impl Run {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let source = self.source.read(output)?;
         let parent = self.parent()?;
-        let loaded = source.load(output)?;
+        let loaded = source.load(None, output)?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
 
         let supervisor = Supervisor::new()?;

@@ -8,8 +8,11 @@
 mod check;
 mod colours;
 mod compile;
+mod documentation;
 mod explain;
 mod fmt;
+mod import;
+mod lint;
 mod simulate;
 mod test;
 mod verify;

@@ -87,6 +87,15 @@ impl Names {
             "knobs": [{ "name": TEXT, TEXT: TEXT }], "programs": { TEXT: { "object": TEXT } }, "steps": [{ TEXT: TEXT }]
         });
         fs::write(names.file("scenario"), scenario.to_string())?;
+        let line = TEXT.replace(['\r', '\n'], "");
+        names.write("conf", &format!("# {line}\nkernel.domainname = {line}\nkernel.domainname = x{line}\n"));
+        names.write("bad-conf", &format!("kernel.domainname {TEXT}\n{line} = 1\n"));
+        let sysctls = serde_json::json!([{ "name": TEXT, "value": TEXT }, { "name": "a.b", "value": line }]);
+        let pod = serde_json::json!({ "kind": "Pod", "spec": { "securityContext": { "sysctls": sysctls } } });
+        fs::write(names.file("pod"), pod.to_string())?;
+        let compose = serde_json::json!({ "services": { TEXT: { "sysctls": { TEXT: TEXT, "a.b": line } } } });
+        fs::write(names.file("compose"), compose.to_string())?;
+        names.write("unit", &format!("[Container]\nSysctl={line} \"a.b={line}\"\n"));
         Ok(names)
     }
 
@@ -175,6 +184,17 @@ const COMMANDS: &[(&str, bool)] = &[
     ("fmt @json", true),
     ("compile --policy @missing --output @x", true),
     ("compile --policy @good --output /no/such/directory/%text", true),
+    ("import @conf", true),
+    ("import @conf @bad-conf", true),
+    ("import @missing", true),
+    ("import @pod", true),
+    ("import --name %text @conf", true),
+    ("import --output /no/such/directory/%text @conf", true),
+    ("lint --policy @good @conf @pod @compose @unit @bad-conf @missing", true),
+    ("lint --json --policy @good @conf @pod @compose @unit", true),
+    ("lint --kind sysctl --policy @good @bad-conf", true),
+    ("lint --kind kubernetes --policy @good @bad-conf", true),
+    ("lint --policy @bad @conf", true),
     ("completions %", true),
     ("man %text", true),
     ("%", true),

@@ -264,12 +264,12 @@ fn jump_if_buffers_differ(code: &mut Code<'_>, differs: Label) {
 fn commit(code: &mut Code<'_>, value: Value, reports: bool) {
     let reports = reports && code.sends_events();
     let report = |verdict| reports.then_some(Report::of(verdict));
-    if code.audits() {
-        return code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
-    }
     if !code.features.set_new_value {
         let report = report(ReportedVerdict::Deny(Errno::EPERM));
         return code.end(CounterSource::Row, Exit::Deny(Errno::EPERM), report);
+    }
+    if code.audits() {
+        return code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
     }
     let (failed, failed_unreported) = (code.asm.new_label(), code.asm.new_label());
     if reports {

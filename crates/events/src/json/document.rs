@@ -74,6 +74,9 @@ pub(super) struct EventDocument<'a> {
     /// Whether the program only observes: it is not the program of a policy that somebody attached. Absent, it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) observer: bool,
+    /// Whether the policy declares the width of knobs, of this one or of others. Absent, it does not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) declares_widths: bool,
     /// What the policy decided.
     pub(super) verdict: VerdictDocument,
     /// The errno of a denial by this policy.

@@ -110,6 +110,7 @@ fn event(document: EventDocument<'_>) -> Result<StreamItem, String> {
         policy: document.policy.into_owned(),
         rule: rule(document.rule)?,
         observer: document.observer,
+        declares_widths: document.declares_widths,
         origin: document.origin,
         totals: Totals { sent: document.totals.sent, suppressed: document.totals.suppressed },
     };

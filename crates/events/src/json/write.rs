@@ -64,6 +64,7 @@ fn event_document<'a>(item: &'a StreamItem, stream_event: &'a StreamEvent) -> Ev
         policy: (&*event.policy).into(),
         mode: event.mode.into(),
         observer: event.observer,
+        declares_widths: event.declares_widths,
         verdict,
         errno,
         outcome,

@@ -32,3 +32,18 @@ cached_layout! {
     number_size = size "upid",
     namespace_id = offset "pid_namespace.ns.inum",
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_cached_until_the_next_boot() {
+        let layout = Layout::example();
+        let text = layout.render("a");
+        assert_eq!(Layout::parse("a", &text), Some(layout));
+        assert_eq!(Layout::parse("b", &text), None);
+        assert_eq!(Layout::parse("a", &text.replacen("format 1", "format 0", 1)), None);
+        assert_eq!(Layout::parse("a", &text[..text.len() / 2]), None);
+    }
+}

@@ -7,7 +7,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use knobgate_compiler::{
     EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_SLOTS_MAP,
-    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState,
+    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState, memory_map,
 };
 use knobgate_events::Event;
 use knobgate_events::record::{decode, offset};
@@ -16,6 +16,33 @@ use knobgate_kernel::{BpfObjectError, LoadedProgram, Map};
 /// The maps that are a memory, which a program takes over from the one that it replaces.
 pub(crate) const MEMORY_MAPS: [&str; 6] =
     [EVENT_STATE_MAP, EVENT_SLOTS_MAP, EVENTS_MAP, EVENT_COUNTERS_MAP, EVENTS_FIRST_MAP, EVENT_CGROUPS_MAP];
+
+/// The memory of a program that may not exist by the time it is read.
+#[derive(Debug)]
+pub struct EventMemoryMaps(Vec<Map>);
+
+impl EventMemoryMaps {
+    /// That of a program; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::Failed`] if there are no descriptors left.
+    pub fn of(loaded: &LoadedProgram) -> Result<Option<Self>, BpfObjectError> {
+        let is_needed = |name: &str| MEMORY_MAPS.contains(&name) || name == EVENT_OTHERS_MAP;
+        let maps = loaded.maps.iter().filter(|(name, _)| is_needed(name));
+        let maps = maps.map(|(_, map)| map.try_clone()).collect::<Result<Vec<Map>, BpfObjectError>>()?;
+        Ok((!maps.is_empty()).then_some(Self(maps)))
+    }
+
+    /// What it has now.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::Failed`].
+    pub fn read(&self) -> Result<EventMemory, BpfObjectError> {
+        EventMemory::read(&self.0).map(Option::unwrap_or_default)
+    }
+}
 
 /// What a policy remembers of its events, without any reader.
 #[derive(Debug, Default)]
@@ -139,6 +166,20 @@ impl EventMemory {
         *left_out += 1;
         Ok(None)
     }
+}
+
+/// Whether these are all maps of a memory that this version of knobgate can use.
+pub(crate) fn is_memory(maps: &[Map]) -> bool {
+    MEMORY_MAPS.iter().all(|name| {
+        let map = maps.iter().find(|map| map.info().name == *name);
+        map.is_some_and(|map| {
+            let info = map.info();
+            memory_map(name).is_some_and(|def| {
+                (def.key_size, def.value_size, def.max_entries)
+                    == (info.key_size, info.value_size, info.max_entries)
+            })
+        })
+    })
 }
 
 /// Prepares the memory of a program that is going to be attached: gives a new one its origin, and stores the paths of the

@@ -24,7 +24,7 @@ const LOCKS: &str = "/run/knobgate/readers";
 /// process is killed, the next reader takes its place.
 #[derive(Debug)]
 pub struct EventReader {
-    readers: EventReaders,
+    readers: Vec<EventReaders>,
     place: u32,
     map: Map,
     ring: RingBuffer,
@@ -66,25 +66,25 @@ impl EventReader {
     /// The size of the ring buffer, in bytes, unless another one is asked for. There is room for about 20,000 events.
     pub const DEFAULT_BYTES: u32 = 8 << 20;
 
-    /// Takes a place, with a ring buffer of so many bytes: a power of two, at least the size of a page. Frees the places of
+    /// Takes a place in all of `readers`, with a ring buffer of so many bytes: a power of two, at least the size of a page. Frees the places of
     /// readers that were killed.
     ///
     /// # Errors
     ///
     /// See [`EventReaderError`].
-    pub fn open(readers: EventReaders, bytes: u32) -> Result<Self, EventReaderError> {
+    pub fn open(readers: Vec<EventReaders>, bytes: u32) -> Result<Self, EventReaderError> {
         let map = ring(bytes)?;
         let _places = lock_places()?;
         let mut taken = None;
         for place in 0..EVENT_READERS_MAX {
             let Some(lock) = try_lock(place)? else { continue };
-            readers.free(place)?;
+            readers.iter().try_for_each(|readers| readers.free(place))?;
             taken.get_or_insert((place, lock));
         }
         let Some((place, lock)) = taken else { return Err(EventReaderError::NoPlace) };
         let ring = RingBuffer::open(&map)?;
-        let lost_before = readers.lost(place)?;
-        readers.fill(place, map.as_fd())?;
+        let lost_before = lost(&readers, place)?;
+        readers.iter().try_for_each(|readers| readers.fill(place, map.as_fd()))?;
         Ok(Self { readers, place, map, ring, lost_before, _lock: lock })
     }
 
@@ -99,7 +99,7 @@ impl EventReader {
     ///
     /// [`BpfObjectError::Failed`].
     pub fn lost(&self) -> Result<u64, BpfObjectError> {
-        Ok(self.readers.lost(self.place)?.saturating_sub(self.lost_before))
+        Ok(lost(&self.readers, self.place)?.saturating_sub(self.lost_before))
     }
 
     /// Gives up the place, so that no further event is sent. Those that were sent can still be read.
@@ -109,7 +109,7 @@ impl EventReader {
     /// [`EventReaderError::Places`], [`Lock`](EventReaderError::Lock).
     pub fn stop(&self) -> Result<(), EventReaderError> {
         let _places = lock_places()?;
-        Ok(self.readers.free(self.place)?)
+        Ok(self.readers.iter().try_for_each(|readers| readers.free(self.place))?)
     }
 }
 
@@ -125,6 +125,11 @@ impl AsFd for EventReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
     }
+}
+
+/// How many events the reader in this place has lost since the places were made.
+fn lost(readers: &[EventReaders], place: u32) -> Result<u64, BpfObjectError> {
+    readers.iter().map(|readers| readers.lost(place)).sum()
 }
 
 fn ring(bytes: u32) -> Result<Map, EventReaderError> {

@@ -2,11 +2,10 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use knobgate_bpf::MapDef;
 use knobgate_compiler::{
     EVENT_ACTIVE_MAP, EVENT_LOST_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, event_reader_maps,
 };
-use knobgate_kernel::{BpfObjectError, LoadError, LoadedProgram, Map, PinDir, create_map};
+use knobgate_kernel::{BpfObjectError, LoadError, LoadedProgram, Map, PinDir, ProgramFd, create_map};
 
 use crate::attachment_error::AttachmentError;
 
@@ -28,6 +27,43 @@ impl EventReaders {
     /// [`AttachmentError::Directory`].
     pub(crate) fn pinned(pins: &PinDir) -> Result<Option<Self>, AttachmentError> {
         Ok(Self::from_maps(|name| pins.map(name))?.filter(Self::is_sound))
+    }
+
+    /// Those of all programs of policies.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn of_all_programs() -> Result<Vec<Self>, BpfObjectError> {
+        let mut all: Vec<Self> = Vec::new();
+        for id in ProgramFd::all_ids()? {
+            // It may be gone by now.
+            let Ok(program) = ProgramFd::by_id(id) else { continue };
+            if !program.info().is_ok_and(|info| info.is_for_sysctl()) {
+                continue;
+            }
+            let Ok(maps) = program.maps() else { continue };
+            let map = |name: &str| {
+                let map = maps.iter().find(|map| map.info().name == name);
+                map.map(Map::try_clone).transpose()
+            };
+            let readers = Self::from_maps(map)?.filter(Self::is_sound);
+            all.extend(readers.filter(|readers| all.iter().all(|known| known.id() != readers.id())));
+        }
+        Ok(all)
+    }
+
+    /// The id of the map with the ring buffers.
+    pub(crate) fn id(&self) -> u32 {
+        self.rings.info().id
+    }
+
+    /// Pins these, if none are pinned yet.
+    pub(crate) fn pin(&self, pins: &PinDir) -> Result<(), AttachmentError> {
+        for map in [&self.rings, &self.lost, &self.active] {
+            pins.pin_map(&map.info().name, map)?;
+        }
+        Ok(())
     }
 
     /// The shared ones, which are made if there are none.
@@ -69,15 +105,14 @@ impl EventReaders {
             && self.active.info().value_size == 8
     }
 
-    /// The map of this definition, if it is one of these.
-    pub(crate) fn map(&self, def: &MapDef) -> Result<Option<Map>, BpfObjectError> {
-        let map = match &*def.name {
-            EVENT_READERS_MAP => &self.rings,
-            EVENT_LOST_MAP => &self.lost,
-            EVENT_ACTIVE_MAP => &self.active,
-            _ => return Ok(None),
-        };
-        map.try_clone().map(Some)
+    /// The map of this name, if it is one of these.
+    pub(crate) fn map(&self, name: &str) -> Option<&Map> {
+        match name {
+            EVENT_READERS_MAP => Some(&self.rings),
+            EVENT_LOST_MAP => Some(&self.lost),
+            EVENT_ACTIVE_MAP => Some(&self.active),
+            _ => None,
+        }
     }
 
     /// Puts a ring buffer into a place. The caller has the lock of all places.

@@ -1,0 +1,54 @@
+//! The commands in docs/import.md, and what they print.
+//!
+//! ```` ```LANGUAGE,file=NAME ```` begins a file, and ```` ```console ```` commands with their output. To rewrite the output:
+//! `SNAPSHOTS=overwrite`, as for the snapshots.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use snapbox::data::DataFormat;
+use snapbox::{Assert, Data};
+
+use crate::TESTS;
+
+/// What `command` prints in `directory`, on standard output and standard error.
+fn printed(command: &str, directory: &Path) -> String {
+    let bin = Path::new(env!("CARGO_BIN_EXE_knobgate")).parent().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec 2>&1; {command}")])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn commands_print_what_the_page_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("{TESTS}/../../../docs/import.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (mut actual, mut commands) = (String::new(), 0);
+    for (index, block) in page.split("```").enumerate() {
+        let (info, content) = block.split_once('\n').unwrap_or((block, ""));
+        let is_block = index % 2 == 1;
+        actual += if index == 0 { "" } else { "```" };
+        if is_block && info == "console" {
+            actual += "console\n";
+            for command in content.lines().filter_map(|line| line.strip_prefix("$ ")) {
+                commands += 1;
+                actual += &format!("$ {command}\n{}", printed(command, directory.path()));
+            }
+            continue;
+        }
+        if let Some((_, name)) = info.split_once(",file=").filter(|_| is_block) {
+            fs::write(directory.path().join(name), content).unwrap();
+        }
+        actual += block;
+    }
+    assert!(commands > 0, "the page has commands");
+    let expected = Data::read_from(path.as_ref(), Some(DataFormat::Text)).raw();
+    Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV).eq(actual, expected);
+}

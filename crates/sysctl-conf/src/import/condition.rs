@@ -1,0 +1,128 @@
+//! The condition that only one value meets.
+
+use knobgate_glob::{Budget, Partition};
+use knobgate_policy::limits::VALUE_MAX;
+use knobgate_policy::{
+    Condition, Integer, KnobPattern, Normalisation, Operand, PolicyError, Relation, TextOperand, TextTest,
+    Value, ValueText, Width, parse_numbers,
+};
+
+/// How a value is compared. A condition on one of these can be evaluated for every value that is compared as an earlier
+/// one: text has no order, a list first asks how many numbers there are, and a number needs exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Shape {
+    Text,
+    Numbers,
+    Number,
+}
+
+/// `new` is `value`, in any notation that means the same to the knobs that `pattern` matches. A value is compared as
+/// numbers wherever rules can evaluate it as such, and the knobs store these numbers.
+///
+/// # Errors
+/// The value is too long for a rule to look at.
+pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condition), PolicyError> {
+    // It is written with a newline.
+    if value.len() >= VALUE_MAX {
+        return Err(PolicyError::TextTooLong { length: value.len() });
+    }
+    // CPU masks are hexadecimal without a prefix.
+    let is_mask = Normalisation::known(pattern) == Some(Normalisation::CpuMask);
+    let numbers = parse_numbers(value).ok().filter(|numbers| !is_mask && are_stored(pattern, numbers));
+    match numbers.as_deref() {
+        None | Some([]) => {
+            let test = TextTest::Equals(ValueText::new(value)?);
+            Ok((Shape::Text, Condition::Text(TextOperand::Value(Value::New), test)))
+        }
+        Some([number]) => Ok((Shape::Number, is(Operand::Only(Value::New), *number)?)),
+        Some(numbers) => {
+            let mut parts = vec![is(Operand::Count(Value::New), (numbers.len() as u32).into())?];
+            for (index, number) in numbers.iter().enumerate() {
+                parts.push(is(Operand::element(Value::New, index as i128)?, *number)?);
+            }
+            Ok((Shape::Numbers, Condition::all(parts)?))
+        }
+    }
+}
+
+fn is(operand: Operand, number: Integer) -> Result<Condition, PolicyError> {
+    Condition::chain(operand, [(Relation::Equal, Operand::Literal(number))])
+}
+
+/// Whether every knob that `pattern` might match stores `numbers` unchanged. Others cannot be compared as numbers.
+fn are_stored(pattern: &KnobPattern, numbers: &[Integer]) -> bool {
+    let is_inside = |width: Width| numbers.iter().all(|number| width.contains(*number));
+    match pattern.literal() {
+        Some(name) => is_inside(Width::known(name).unwrap_or_default()),
+        None => {
+            let known = Width::all_known().iter().filter(|(known, _)| may_match_the_same(pattern, known));
+            let mut widths = known.map(|(_, width)| *width).chain([Width::default()]);
+            widths.all(is_inside)
+        }
+    }
+}
+
+/// How much work it may be to find out whether two patterns overlap.
+const STEPS_MAX: usize = 1 << 16;
+
+/// Whether there may be a name that both match.
+fn may_match_the_same(pattern: &KnobPattern, known: &KnobPattern) -> bool {
+    if let Some(name) = known.literal() {
+        return pattern.matches(name);
+    }
+    let both = [pattern.pieces(), known.pieces()];
+    let match_both = |matching: &[usize]| matching.len() == both.len();
+    match Partition::new(&both, &mut Budget::steps(STEPS_MAX), match_both, |_, _, _| false) {
+        Ok(partition) => {
+            partition.classes().zip(partition.inhabited()).any(|(both, inhabited)| *both && inhabited)
+        }
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_compared_as_the_knob_reads_them() {
+        for (pattern, value, condition) in [
+            ("vm.swappiness", "10", "new == 10"),
+            ("kernel.sysrq", "0x10", "new == 16"),
+            ("kernel.sysrq", "020", "new == 16"),
+            ("kernel.sched_rt_runtime_us", "-1", "new == -1"),
+            (
+                "net.ipv4.tcp_rmem",
+                "4096\t131072  6291456",
+                "count(new) == 3 and new[0] == 4096 and new[1] == 131072 and new[2] == 6291456",
+            ),
+            ("kernel.core_pattern", "|/bin/x %p", "new == \"|/bin/x %p\""),
+            ("kernel.core_pattern", "core\t\"1\"\\", r#"new == "core\t\"1\"\\""#),
+            ("kernel.modprobe", "", "new == \"\""),
+            ("vm.swappiness", "08", "new == \"08\""),
+            ("vm.swappiness", "+1", "new == \"+1\""),
+            ("net.ipv4.ip_local_reserved_ports", "8080,9148", "new == \"8080,9148\""),
+            ("kernel.sem", "1 2 3 4 5 6 7 8 9", "new == \"1 2 3 4 5 6 7 8 9\""),
+            // A mask is hexadecimal.
+            ("kernel.watchdog_cpumask", "10", "new == \"10\""),
+            // These knobs store other numbers, and a rule on numbers would deny.
+            ("net.ipv4.icmp_ratelimit", "4294967296", "new == \"4294967296\""),
+            ("vm.dirty_bytes", "-1", "new == \"-1\""),
+            ("kernel.shmmax", "18446744073692774399", "new == 18446744073692774399"),
+            ("vm.*_bytes", "-1", "new == \"-1\""),
+            ("kernel.shm*", "18446744073692774399", "new == \"18446744073692774399\""),
+            ("net.ipv4.conf.*.rp_filter", "-1", "new == -1"),
+            ("net.ipv4.neigh.*.locktime", "300000000", "new == \"300000000\""),
+        ] {
+            let pattern = KnobPattern::parse(pattern).unwrap();
+            assert_eq!(equals(&pattern, value).unwrap().1.to_string(), condition, "{pattern} = {value}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_no_rule_can_look_at_is_an_error() {
+        let pattern = KnobPattern::parse("kernel.core_pattern").unwrap();
+        assert!(equals(&pattern, &"x".repeat(VALUE_MAX - 1)).is_ok());
+        assert!(equals(&pattern, &"x".repeat(VALUE_MAX)).is_err());
+    }
+}
