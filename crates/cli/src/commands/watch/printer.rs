@@ -35,6 +35,8 @@ pub(super) struct Printer {
     filter: Option<Filter>,
     /// How many more may be printed.
     left: Option<u64>,
+    /// How many were numbered.
+    sequence: u64,
     /// The day of the last one.
     day: Option<String>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Printer {
 impl Printer {
     pub(super) fn new(output: &Output, format: Format, filter: Option<Filter>, count: Option<u64>) -> Self {
         let length = if std::io::stdout().is_terminal() { Length::Short } else { Length::Full };
-        Self { lines: output.lines(), format, length, filter, left: count, day: None }
+        Self { lines: output.lines(), format, length, filter, left: count, sequence: 0, day: None }
     }
 
     /// Whether an item is shown. One for which the filter cannot be evaluated is.
@@ -68,6 +70,13 @@ impl Printer {
         }
         self.left = self.left.map(|left| left - 1);
         Ok(if self.left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// The same for the next item of a stream that starts here: numbers it.
+    pub(super) fn print_next(&mut self, item: &mut StreamItem) -> Result<ControlFlow<()>, Failure> {
+        self.sequence += 1;
+        item.sequence = self.sequence;
+        self.print(item)
     }
 
     /// Writes everything that was printed.
