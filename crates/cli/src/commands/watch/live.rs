@@ -110,10 +110,10 @@ impl Live {
         loop {
             let timeout = self.memories.are_active().then(|| PAUSE.saturating_sub(self.looked.elapsed()));
             match wait(&reader, signals, timeout).map_err(cannot)? {
-                Woken::BySignal => break,
-                Woken::ByClosedOutput => return Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),
-                Woken::ByEvents if wait_for_signal(signals, BATCH).map_err(cannot)? => break,
-                Woken::ByEvents | Woken::ByTimeout => {}
+                WokenBy::Signal => break,
+                WokenBy::ClosedOutput => return Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),
+                WokenBy::Events if wait_for_signal(signals, BATCH).map_err(cannot)? => break,
+                WokenBy::Events | WokenBy::Timeout => {}
             }
             self.show_events(&mut reader, Look::AtActive, output)?;
             if self.is_done {
@@ -239,14 +239,14 @@ fn cannot_read(error: EventReaderError) -> Failure {
 }
 
 /// Why a wait ended.
-enum Woken {
-    ByEvents,
-    BySignal,
-    ByClosedOutput,
-    ByTimeout,
+enum WokenBy {
+    Events,
+    Signal,
+    ClosedOutput,
+    Timeout,
 }
 
-fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration>) -> io::Result<Woken> {
+fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration>) -> io::Result<WokenBy> {
     let stdout = io::stdout();
     let mut descriptors = [
         PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN),
@@ -258,10 +258,10 @@ fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration
     poll(&mut descriptors, timeout.as_ref())?;
     let [events, signal, output] = descriptors.map(|descriptor| descriptor.revents());
     Ok(match () {
-        () if !signal.is_empty() && signals.read()?.is_some() => Woken::BySignal,
-        () if output.intersects(PollFlags::ERR | PollFlags::HUP) => Woken::ByClosedOutput,
-        () if !events.is_empty() => Woken::ByEvents,
-        () => Woken::ByTimeout,
+        () if !signal.is_empty() && signals.read()?.is_some() => WokenBy::Signal,
+        () if output.intersects(PollFlags::ERR | PollFlags::HUP) => WokenBy::ClosedOutput,
+        () if !events.is_empty() => WokenBy::Events,
+        () => WokenBy::Timeout,
     })
 }
 
