@@ -17,6 +17,7 @@ mod show;
 mod simulate;
 mod test;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     List(list::List),
     Show(show::Show),
+    Watch(watch::Watch),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Verify(verify::Verify),
@@ -62,6 +64,7 @@ impl Command {
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Watch(watch) => watch.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Verify(verify) => verify.run(output),

@@ -14,6 +14,7 @@
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
 //! - [`cgroup_argument`] resolves cgroup arguments;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
+//! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
@@ -39,6 +40,7 @@ mod profile_limit;
 mod program_source;
 mod report;
 mod settings_file;
+mod stream;
 mod style;
 mod timestamp;
 

@@ -16,6 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bpf", &[]),
     ("compiler", &[]),
     ("errno", &[]),
+    ("events", &["json"]),
     ("glob", &[]),
     ("hook", &[]),
     ("kernel", &[]),

@@ -16,6 +16,7 @@ mod lint;
 mod simulate;
 mod test;
 mod verify;
+mod watch;
 
 use std::fmt::Write;
 

@@ -1,0 +1,5 @@
+//! Items of a stream of events, as text.
+
+pub(crate) mod column;
+pub(crate) mod line;
+pub(crate) mod words;
