@@ -85,9 +85,16 @@ pub(crate) fn eight_readers_each_get_every_event() -> Result<(), Failed> {
     let ninth = EventReader::open(vec![(guarded.readers)()?], 1 << 20);
     assert!(matches!(ninth, Err(EventReaderError::NoPlace)), "{ninth:?}");
     write(&guarded.cgroup, "ipv4/ip_default_ttl", 100)?;
-    for reader in &mut readers {
+    let memory = guarded.memory.read()?;
+    let counters: Vec<_> = memory.entries.iter().map(|entry| entry.counters).collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
         let events = guarded.events(reader);
-        assert_eq!((events.len(), reader.lost()?), (100, 0));
+        assert_eq!(
+            (events.len(), reader.lost()?),
+            (100, 0),
+            "reader {number}: {counters:?}, {:?}",
+            memory.state
+        );
         assert!(events.iter().all(|event| event.outcome() == EventOutcome::Denied(30)), "EROFS");
         assert!(events.is_sorted_by_key(|event| event.boot_time));
     }
