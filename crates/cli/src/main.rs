@@ -25,6 +25,7 @@ mod cgroup_argument;
 mod commands;
 mod deciding_hook;
 mod departure_report;
+mod event_summary;
 mod failure;
 mod json;
 mod json_decision;

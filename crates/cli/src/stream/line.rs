@@ -40,6 +40,21 @@ pub(crate) fn line(item: &StreamItem, length: Length) -> String {
     line.text
 }
 
+/// A line about what happened in an event, without when and to whom: the verdict, the access, and the rule.
+pub(crate) fn what_happened(stream_event: &StreamEvent, rule: &str, length: Length) -> String {
+    let mut line = Columns::default();
+    let (style, verdict) = verdict(&stream_event.event);
+    line.column(style, &verdict, VERDICT);
+    line.column(Style::new(), words::access(stream_event.event.kind), ACCESS);
+    line.column(Style::new(), &knob_and_values(stream_event, length), KNOB);
+    line.column(DIM, rule, 0);
+    for note in notes(stream_event) {
+        line.column(Style::new(), "", 2);
+        line.column(Style::new(), &note, 0);
+    }
+    line.text
+}
+
 fn events(count: u64) -> String {
     format!("{count} event{}", if count == 1 { "" } else { "s" })
 }
