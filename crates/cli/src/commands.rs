@@ -11,6 +11,7 @@ mod fmt;
 mod import;
 mod lint;
 mod list;
+mod log;
 mod man;
 mod run;
 mod show;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     List(list::List),
     Show(show::Show),
     Watch(watch::Watch),
+    Log(log::Log),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Verify(verify::Verify),
@@ -65,6 +67,7 @@ impl Command {
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
             Self::Watch(watch) => watch.run(output),
+            Self::Log(log) => log.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Verify(verify) => verify.run(output),

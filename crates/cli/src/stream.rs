@@ -3,4 +3,5 @@
 pub(crate) mod cgroups;
 pub(crate) mod column;
 pub(crate) mod line;
+pub(crate) mod printer;
 pub(crate) mod words;

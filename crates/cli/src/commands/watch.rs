@@ -2,7 +2,6 @@
 
 mod live;
 mod memories;
-mod printer;
 mod recorded;
 
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use crate::failure::{Failure, USAGE};
 use crate::output::Output;
 use crate::report;
 use crate::stream::column::Column;
-use printer::{Format, Printer};
+use crate::stream::printer::{Format, Printer};
 
 /// Show events: who accessed which knob, with the verdict and the rule
 ///

@@ -1,6 +1,7 @@
 //! The parts of a line about an event. All of them are escaped: whoever is watched chose most of them.
 
 use std::borrow::Cow;
+use std::io::{self, IsTerminal};
 
 use knobgate_events::record::VALUE_SEEN_MAX;
 use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
@@ -15,6 +16,13 @@ pub(crate) enum Length {
     Full,
     /// So much that several fit on a line of a terminal.
     Short,
+}
+
+impl Length {
+    /// What suits standard output.
+    pub(crate) fn of_stdout() -> Self {
+        if io::stdout().is_terminal() { Self::Short } else { Self::Full }
+    }
 }
 
 /// The most bytes of a value, and the most characters of a path, that are shown on a terminal.
@@ -73,7 +81,7 @@ pub(super) fn errno(number: u16) -> String {
 }
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
-pub(super) fn workload(item: &StreamItem, length: Length) -> Option<String> {
+pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
     if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
         return Some(workload);
     }
@@ -110,7 +118,7 @@ fn known_workload(workload: &StreamWorkload) -> Option<String> {
 }
 
 /// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
-pub(super) fn rule(item: &StreamItem) -> Option<String> {
+pub(crate) fn rule(item: &StreamItem) -> Option<String> {
     let policy = item.policy();
     let attachment = item.context.attachment.as_deref().filter(|&attachment| policy != Some(attachment));
     let owner: Vec<Cow<'_, str>> =

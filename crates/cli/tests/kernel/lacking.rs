@@ -70,6 +70,7 @@ fn no_root() -> Result<(), Failed> {
         &["show", "t-nobody"],
         &["watch"],
         &["watch", "t-nobody"],
+        &["log", "t-nobody"],
         &["detach", "t-nobody"],
         &["doctor"],
     ] {

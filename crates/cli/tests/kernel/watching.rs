@@ -8,7 +8,7 @@ use knobgate_events::json::StreamReader;
 use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, ProcessId, probe_cached};
-use knobgate_testing::{Reaped, Test, scratch, shell};
+use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_attachment_that_is_made_meanwhile_is_named", meanwhile),
     ("watch_ends_when_nobody_reads_its_output", unread),
     ("an_attachment_that_does_not_exist_is_not_watched", unknown),
+    ("a_denial_of_last_night_is_explained_after_its_cgroup_is_gone", last_night),
+    ("the_memory_counts_what_it_does_not_show", counted),
 ];
 
 /// What these tests require.
@@ -36,7 +38,17 @@ struct Watching {
 }
 
 impl Watching {
+    /// Starts it. Other tests may have all places for readers.
     fn start(arguments: &[&str]) -> Result<Self, Failed> {
+        let mut started = None;
+        eventually("there is a place for a reader", || {
+            started = Some(Self::try_start(arguments)).filter(|started| !matches!(started, Ok(None)));
+            started.is_some()
+        });
+        started.and_then(Result::transpose).ok_or("it was started")?
+    }
+
+    fn try_start(arguments: &[&str]) -> Result<Option<Self>, Failed> {
         let mut command = Command::new(KNOBGATE);
         command.arg("watch").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child: Child = command.spawn()?;
@@ -44,8 +56,11 @@ impl Watching {
         let knobgate = Reaped(child);
         let mut line = String::new();
         messages.read_line(&mut line)?;
+        if line.contains("there are no more places") {
+            return Ok(None);
+        }
         assert!(line.starts_with("note: showing the events of "), "{line}");
-        Ok(Self { knobgate, messages })
+        Ok(Some(Self { knobgate, messages }))
     }
 
     /// Ends it with a signal. Returns what it printed, and its summary.
@@ -197,5 +212,71 @@ fn unknown() -> Result<(), Failed> {
         let output = expect(2, arguments);
         assert!(stdout(&output).is_empty() && stderr(&output).starts_with("error: "), "{output:?}");
     }
+    Ok(())
+}
+
+fn last_night() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-last-night");
+    let gone = cgroup.create("batch.service")?;
+    attach(policy(POLICY).path(), &gone, "t-last-night");
+    assert_eq!(stdout(&expect(0, ["log", "t-last-night"])), "");
+    run(&gone, "echo 1 >/proc/sys/net/ipv4/ip_forward; echo many >/proc/sys/net/core/somaxconn")?;
+    let path = gone.path().display().to_string();
+    eventually("its processes are gone", || gone.procs().is_ok_and(|pids| pids.is_empty()));
+    gone.remove()?;
+
+    let printed = stdout(&expect(0, ["log", "t-last-night"]));
+    let lines: Vec<&str> = printed.lines().collect();
+    let denied = lines
+        .iter()
+        .position(|line| line.starts_with("deny(EACCES) write net.ipv4.ip_forward"))
+        .ok_or("it")?;
+    let place = "net.ipv4.ip_default_ttl (t-last-night/t-watch:3)";
+    assert!(lines[denied].ends_with(place), "{printed}");
+    assert_eq!(lines[denied + 1], "  unit batch.service: 1 event", "{printed}");
+    for part in ["  first 20", " DENY ", r#"write net.ipv4.ip_forward "1\n" was "0\n""#, "sh[", "] uid=0"] {
+        assert!(lines[denied + 2].contains(part), "{part}: {printed}");
+    }
+    assert!(printed.contains("(cannot be evaluated: the new value is not a number"), "{printed}");
+
+    let shown: Value = serde_json::from_slice(&expect(0, ["log", "--json", "t-last-night"]).stdout)?;
+    let entries = shown["entries"].as_array().ok_or("entries")?;
+    assert_eq!(entries.len(), 2, "{shown}");
+    for entry in entries {
+        assert_eq!((&entry["cgroup"]["path"], &entry["sent"]), (&Value::from(path.clone()), &Value::from(1)));
+        assert_eq!(entry["first"], entry["last"], "{shown}");
+    }
+    let recent = expect(0, ["log", "--recent", "--json", "t-last-night"]).stdout;
+    let recent = StreamReader::new(&recent[..]).collect::<Result<Vec<_>, _>>()?;
+    let unit = |item: &StreamItem| item.context.workload.as_ref().and_then(|workload| workload.unit.clone());
+    assert_eq!(recent.iter().map(unit).collect::<Vec<_>>(), vec![Some("batch.service".to_owned()); 2]);
+    assert_eq!(recent.iter().map(|item| item.sequence).collect::<Vec<_>>(), [1, 2]);
+    Ok(())
+}
+
+fn counted() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-counted");
+    let file = policy(POLICY);
+    attach(file.path(), &cgroup, "t-counted");
+    let burst = "i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo 1 >/proc/sys/net/ipv4/ip_forward; done";
+    run(&cgroup, burst)?;
+    let decided = produced("t-counted")?;
+    assert_eq!(decided, 50);
+    // A policy that replaces another one keeps its memory.
+    attach(file.path(), &cgroup, "t-counted");
+    let printed = stdout(&expect(0, ["log", "t-counted"]));
+    let heading = printed.lines().nth(1).ok_or("a heading")?;
+    assert!(
+        heading.contains(": 50 events, ") && heading.contains(" of them suppressed, the last one at 20"),
+        "{printed}"
+    );
+    let shown: Value = serde_json::from_slice(&expect(0, ["log", "--json", "t-counted"]).stdout)?;
+    let (sent, suppressed) = (&shown["entries"][0]["sent"], &shown["entries"][0]["suppressed"]);
+    assert_eq!(
+        sent.as_u64().zip(suppressed.as_u64()).map(|(sent, suppressed)| sent + suppressed),
+        Some(decided)
+    );
     Ok(())
 }

@@ -11,10 +11,10 @@ use knobgate_kernel::{AttachmentName, BlockedSignals, BpfObjectError, ProbeOutco
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::memories::{Look, Memories, PAUSE};
-use super::printer::Printer;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::stream::cgroups::Cgroups;
+use crate::stream::printer::Printer;
 use crate::timestamp::{WallClock, boot_id};
 
 /// How long events are collected after the first one, so that the kernel does not wake this process for each.
