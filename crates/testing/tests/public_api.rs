@@ -25,8 +25,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("policy-test", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
-    ("workload", &[]),
     ("sysctl-conf", &[]),
+    ("workload", &[]),
 ];
 
 /// The package of a crate.
