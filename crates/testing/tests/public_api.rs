@@ -15,6 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("backend", &["kernel"]),
     ("bpf", &[]),
     ("compiler", &[]),
+    ("diff", &[]),
     ("errno", &[]),
     ("glob", &[]),
     ("hook", &[]),
