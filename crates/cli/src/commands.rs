@@ -5,6 +5,7 @@ mod check;
 mod compile;
 mod completions;
 mod detach;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Fmt(fmt::Fmt),
     Explain(explain::Explain),
+    Diff(diff::Diff),
     Test(test::Test),
     Compile(compile::Compile),
     Simulate(simulate::Simulate),
@@ -49,6 +51,7 @@ impl Command {
             Self::Check(check) => check.run(output),
             Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
+            Self::Diff(diff) => diff.run(output),
             Self::Test(test) => test.run(output),
             Self::Compile(compile) => compile.run(output),
             Self::Simulate(simulate) => simulate.run(output),

@@ -7,6 +7,7 @@
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
+//! - [`sarif`] writes findings about policies for code scanning;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`mod@printable`] escapes untrusted text (policies, names, values) for the terminal;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
@@ -37,6 +38,7 @@ mod printable;
 mod profile_limit;
 mod program_source;
 mod report;
+mod sarif;
 mod style;
 mod timestamp;
 

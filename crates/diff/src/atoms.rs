@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use knobgate_policy::{Action, Condition, Integer, Operand, Range, Rule, TextOperand, TextTest, Value};
+use knobgate_policy::{Action, Condition, Integer, Operand, Range, Rule, TextOperand, TextTest, Value, Width};
 
 use crate::region::Subject;
 
@@ -46,13 +46,17 @@ pub(crate) struct ValueAtoms<'a> {
 }
 
 impl<'a> Atoms<'a> {
-    pub(crate) fn of(rules: impl IntoIterator<Item = &'a Rule>) -> Self {
+    /// What these rules look at; the knob has one of these widths.
+    pub(crate) fn of(rules: impl IntoIterator<Item = &'a Rule>, widths: [Width; 2]) -> Self {
         let mut atoms = Self::default();
         for rule in rules {
             if let Some(condition) = rule.condition() {
                 atoms.condition(condition);
             }
             atoms.action(rule.action());
+        }
+        if atoms.new.has_numbers {
+            atoms.new.cuts.extend(widths.iter().flat_map(|width| ends(&width.range())));
         }
         if atoms.new.is_used {
             atoms.pos.get_or_insert_default().extend([0, 1]);
@@ -66,8 +70,10 @@ impl<'a> Atoms<'a> {
         atoms
     }
 
-    /// A rule may write the current value: what is asked about one value divides the other, too.
+    /// A rule may write the current value: what is asked about one value divides the other, too, and it matters whether
+    /// they are equal.
     fn share(&mut self) {
+        self.related.extend([Subject::New, Subject::Old]);
         self.old.texts.append(&mut self.replacements);
         self.lengths.extend(self.old.texts.iter().map(Vec::len));
         let has_numbers = self.new.has_numbers || self.old.has_numbers;

@@ -94,7 +94,13 @@ pub(crate) fn new_values(
                     }
                 }
             }
-            _ => padded(&part, &value, b'\n'),
+            _ => {
+                padded(&part, &value, b'\n');
+                if atoms.ignores {
+                    // The same number, but not the same bytes as those of a shorter current value.
+                    padded(&part, &[value.as_slice(), b" "].concat(), b'\n');
+                }
+            }
         }
     }
     for list in lists(atoms, &atoms.new) {
@@ -181,11 +187,12 @@ fn parts(
     for text in &texts {
         values.push(Candidate { part: Part::Text(Text::from(*text)), value: text.to_vec() });
     }
-    if atoms.has_numbers && !atoms.tests.is_empty() {
+    if !atoms.tests.is_empty() && (atoms.has_numbers || relations > 1) {
         reasons.push(Reason::TextAndNumbers);
     }
     if atoms.tests.is_empty() {
-        values.push(Candidate { part: Part::OtherText, value: other_text(&texts) });
+        let others = other_texts(&texts).into_iter().take(relations);
+        values.extend(others.map(|value| Candidate { part: Part::OtherText, value }));
     } else {
         // Names of tasks may have a newline, and no text ends at one in the middle of a value.
         let excluded: &[u8] = if length == COMM_MAX { b"\0" } else { b"\0\n" };
@@ -196,7 +203,8 @@ fn parts(
             })),
             None => {
                 reasons.push(Reason::TextsTooComplex);
-                values.push(Candidate { part: Part::OtherText, value: other_text(&texts) });
+                let others = other_texts(&texts).into_iter().take(1);
+                values.extend(others.map(|value| Candidate { part: Part::OtherText, value }));
             }
         }
     }
@@ -211,16 +219,12 @@ fn parts(
     values
 }
 
-/// A short text that is no number and none of these.
-fn other_text(texts: &[&[u8]]) -> Vec<u8> {
-    let one = (b'g'..=b'w').map(|byte| vec![byte]).find(|text| !texts.contains(&text.as_slice()));
-    one.unwrap_or_else(|| {
-        let mut text = b"x".to_vec();
-        while texts.contains(&text.as_slice()) {
-            text.push(b'x');
-        }
-        text
-    })
+/// Short texts that are no numbers and none of these.
+fn other_texts(texts: &[&[u8]]) -> Vec<Vec<u8>> {
+    let letters = (b'g'..=b'w').map(|byte| vec![byte]);
+    // There are more of them than texts.
+    let longer = (2..=texts.len() + 3).map(|length| vec![b'y'; length]);
+    letters.chain(longer).filter(|text| !texts.contains(&text.as_slice())).collect()
 }
 
 /// The shortest notation of `number` that is none of these texts, and for which, if possible, no test holds.

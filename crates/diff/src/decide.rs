@@ -64,7 +64,8 @@ pub(crate) fn differences(
     cases: &mut usize,
 ) -> Vec<Difference> {
     let modes = (policies[0].mode(), policies[1].mode());
-    let atoms = Atoms::of(policies.into_iter().flat_map(Policy::rules));
+    let widths = policies.map(|policy| policy.width_of(knob.as_bytes()));
+    let atoms = Atoms::of(policies.into_iter().flat_map(Policy::rules), widths);
     let mut reasons = Vec::new();
     let space = Space::of(&atoms, is_write, &mut reasons);
     let count = space.count();

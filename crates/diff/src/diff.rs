@@ -10,7 +10,7 @@ use knobgate_policy::{
 use crate::candidates::Reason;
 use crate::change::{Change, VerdictKind};
 use crate::decide::{ALL_CASES_MAX, Difference, differences, key};
-use crate::names::{MATCHES_MAX, NAME_STATES_MAX, NameClasses, NameId, NameSet, Pair, is_for_every_name};
+use crate::names::{MATCHES_MAX, NAME_STEPS_MAX, NameClasses, NameId, NameSet, Pair, is_for_every_name};
 use crate::region::Region;
 
 /// Why two policies cannot be compared.
@@ -19,8 +19,9 @@ use crate::region::Region;
 pub enum DiffError {
     /// The automaton of the names is too large.
     #[error(
-        "the patterns of both policies make an automaton of more than {NAME_STATES_MAX} states together, or more than \
-         {MATCHES_MAX} matches; use fewer wildcards"
+        "the patterns of both policies make an automaton of more than {} states and byte classes together, take more than \
+         {NAME_STEPS_MAX} steps to make it, or match names more than {MATCHES_MAX} times; use fewer wildcards",
+        knobgate_glob::ENTRIES_MAX
     )]
     PatternsTooComplex,
 }

@@ -55,6 +55,8 @@ mod change;
 mod decide;
 mod diff;
 mod example_name;
+#[cfg(feature = "json")]
+mod json;
 mod names;
 mod region;
 mod texts;
@@ -63,6 +65,8 @@ pub use candidates::Reason;
 pub use change::{Change, VerdictKind};
 pub use decide::{ALL_CASES_MAX, CASES_MAX};
 pub use diff::{Class, Diff, DiffError, Names};
-pub use names::{MATCHES_MAX, NAME_STATES_MAX, NAME_STEPS_MAX, NameSet};
+#[cfg(feature = "json")]
+pub use json::{DiffDocument, json_schema};
+pub use names::{MATCHES_MAX, NAME_STEPS_MAX, NameSet};
 pub use region::{Part, Region, Subject};
 pub use texts::TEXT_STATES_MAX;

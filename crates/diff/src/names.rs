@@ -14,9 +14,6 @@ use crate::example_name::ExampleNames;
 /// The most steps for the automaton of the names: what compiling one policy may take.
 pub const NAME_STEPS_MAX: usize = 1 << 26;
 
-/// The most states of that automaton, before it is minimised.
-pub const NAME_STATES_MAX: usize = 1 << 17;
-
 /// The most rules that match, counted once for each class of names.
 pub const MATCHES_MAX: usize = 1 << 22;
 
@@ -133,7 +130,7 @@ impl NameClasses {
             }
             if matches.get() > MATCHES_MAX { Matching::default() } else { class }
         };
-        let mut budget = Budget::steps(NAME_STEPS_MAX).states(NAME_STATES_MAX);
+        let mut budget = Budget::steps(NAME_STEPS_MAX);
         let partition = Partition::new(
             &pieces,
             &mut budget,

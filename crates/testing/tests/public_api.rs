@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("backend", &["kernel"]),
     ("bpf", &[]),
     ("compiler", &[]),
-    ("diff", &[]),
+    ("diff", &["json"]),
     ("errno", &[]),
     ("glob", &[]),
     ("hook", &[]),
