@@ -4,17 +4,15 @@ use knobgate_policy::{Source, Span};
 use serde::Serialize;
 
 use crate::json;
-use crate::printable::printable;
 
-const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// What findings of one kind have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule<'a> {
     /// Its stable id.
     pub(crate) id: &'a str,
-    /// In a few words; by default the words of the id.
-    pub(crate) summary: Option<&'a str>,
     /// What to do about it.
     pub(crate) help: Option<&'a str>,
 }
@@ -97,10 +95,9 @@ pub(crate) fn log(rules: &[Rule<'_>], findings: &[Finding], problems: &[String])
 }
 
 fn descriptor<'a>(rule: &Rule<'a>) -> Descriptor<'a> {
-    let words = || rule.id.replace('-', " ");
     Descriptor {
         id: rule.id,
-        short_description: Message { text: rule.summary.map_or_else(words, str::to_owned) },
+        short_description: Message { text: rule.id.replace('-', " ") },
         help: rule.help.map(|help| Message { text: help.to_owned() }),
     }
 }

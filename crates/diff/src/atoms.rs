@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use knobgate_policy::{Action, Condition, Integer, Operand, Range, Rule, TextOperand, TextTest, Value, Width};
+use knobgate_policy::{
+    Action, Condition, Integer, Operand, Range, Rule, TextOperand, TextTest, Value, Width,
+};
 
 use crate::region::Subject;
 

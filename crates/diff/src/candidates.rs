@@ -184,6 +184,17 @@ fn parts(
     let mut values = Vec::new();
     let texts: Vec<&[u8]> =
         atoms.texts.iter().map(Vec::as_slice).filter(|text| text.len() <= length).collect();
+    if atoms.has_numbers {
+        let mut intervals = intervals(&atoms.cuts, Integer::MIN.get(), Integer::MAX.get());
+        // Examples are the first candidates.
+        intervals.sort_by_key(|&(low, high)| (high < 0, 0.clamp(low, high).abs()));
+        for (low, high) in intervals {
+            for number in near_zero(low, high, relations) {
+                let value = notation(number, &texts, &atoms.tests);
+                values.push(Candidate { part: part(low, high), value });
+            }
+        }
+    }
     for text in &texts {
         values.push(Candidate { part: Part::Text(Text::from(*text)), value: text.to_vec() });
     }
@@ -205,14 +216,6 @@ fn parts(
                 reasons.push(Reason::TextsTooComplex);
                 let others = other_texts(&texts).into_iter().take(1);
                 values.extend(others.map(|value| Candidate { part: Part::OtherText, value }));
-            }
-        }
-    }
-    if atoms.has_numbers {
-        for (low, high) in intervals(&atoms.cuts, Integer::MIN.get(), Integer::MAX.get()) {
-            for number in near_zero(low, high, relations) {
-                let value = notation(number, &texts, &atoms.tests);
-                values.push(Candidate { part: part(low, high), value });
             }
         }
     }
@@ -254,8 +257,7 @@ fn notation(number: i128, texts: &[&[u8]], tests: &[&TextTest]) -> Vec<u8> {
 
 /// The intervals between `low` and `high` that begin at the cuts.
 fn intervals(cuts: &Cuts, low: i128, high: i128) -> Vec<(i128, i128)> {
-    let starts: Vec<i128> =
-        std::iter::once(low).chain(cuts.range(low + 1..=high).copied()).collect();
+    let starts: Vec<i128> = std::iter::once(low).chain(cuts.range(low + 1..=high).copied()).collect();
     let ends = starts.iter().skip(1).map(|start| start - 1).chain([high]);
     starts.iter().copied().zip(ends).collect()
 }

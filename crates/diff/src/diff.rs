@@ -91,6 +91,7 @@ impl Diff {
         let mut cases = ALL_CASES_MAX;
         let mut merged: HashMap<MergeKey, usize> = HashMap::default();
         let mut classes: Vec<Class> = Vec::new();
+        let mut matched: HashMap<(usize, NameSet), usize> = HashMap::default();
         let mut found: HashMap<(NameId, AccessKind), Vec<(usize, usize)>> = HashMap::default();
         let is_of_interest =
             |kind: AccessKind, rules: &Pair<Vec<usize>>, widths: Pair<Width>, is_too_long: bool| {
@@ -102,9 +103,8 @@ impl Diff {
             let is_too_long = matches!(tried.names, NameSet::TooLong { .. });
             let content: Content = (tried.kind, contents.of(&tried.rules, is_too_long), tried.widths);
             let all = compared.entry(content).or_insert_with(|| {
-                let alone = [0, 1].map(|side| {
-                    contents.alone(side, &tried.rules[side], tried.widths[side], is_too_long)
-                });
+                let alone = [0, 1]
+                    .map(|side| contents.alone(side, &tried.rules[side], tried.widths[side], is_too_long));
                 let is_write = tried.kind == AccessKind::Write;
                 let alone = [&alone[0], &alone[1]];
                 Rc::new(differences(alone, &tried.example, is_write, &mut cases))
@@ -124,8 +124,18 @@ impl Diff {
                     classes.push(class);
                     classes.len() - 1
                 });
-                found.entry((tried.id, tried.kind)).or_default().push((index, classes[index].names.len()));
-                classes[index].names.push(names);
+                let all = &mut classes[index].names;
+                let at = match &names.set {
+                    // Knobs of different widths are one set if the width makes no difference.
+                    NameSet::Matched { .. } => {
+                        *matched.entry((index, names.set.clone())).or_insert(all.len())
+                    }
+                    NameSet::Literals(_) | NameSet::TooLong { .. } => all.len(),
+                };
+                if at == all.len() {
+                    all.push(names);
+                }
+                found.entry((tried.id, tried.kind)).or_default().push((index, at));
             }
         });
         let mut diff = Self { modes: (old.mode(), new.mode()), names, classes, found };
@@ -187,9 +197,7 @@ fn of_names(difference: &Difference, set: NameSet, knob: &KnobName, rules: &Pair
         let mut decision = difference.decisions[side].clone();
         decision.by = match decision.by {
             DecidedBy::Rule(rule) => DecidedBy::Rule(rules[side][rule]),
-            DecidedBy::EvalError { rule, error } => {
-                DecidedBy::EvalError { rule: rules[side][rule], error }
-            }
+            DecidedBy::EvalError { rule, error } => DecidedBy::EvalError { rule: rules[side][rule], error },
             default @ DecidedBy::Default(_) => default,
         };
         decision
@@ -250,9 +258,9 @@ impl<'a> Contents<'a> {
                 if is_too_long { rule.clone() } else { for_every_name(rule) }
             })
             .collect();
-        let width_64 = (width == Width::Bits64).then(every_name);
-        let alone = policy.clone().with_tests([]).with_width_64(width_64);
-        alone.with_rules(rules)
+        let settings = Policy::new(policy.name()).expect("the name of a policy");
+        let settings = settings.with_mode(policy.mode()).with_defaults(policy.defaults());
+        settings.with_width_64((width == Width::Bits64).then(every_name)).with_rules(rules)
     }
 }
 

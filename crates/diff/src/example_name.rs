@@ -28,9 +28,8 @@ impl<'a> ExampleNames<'a> {
         let mut bytes = vec![Vec::new(); states[0].1.len()];
         let letters = b'a'..=b'z';
         let others = (1..=u8::MAX).filter(|byte| !byte.is_ascii_lowercase());
-        let is_odd = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
         let mut others: Vec<u8> = others.collect();
-        others.sort_by_key(|byte| (is_odd(byte), !byte.is_ascii_graphic()));
+        others.sort_by_key(|byte| (is_odd(*byte), !byte.is_ascii_graphic()));
         for byte in letters.chain(others) {
             bytes[usize::from(dfa.byte_classes()[usize::from(byte)])].push(byte);
         }
@@ -70,12 +69,10 @@ impl<'a> ExampleNames<'a> {
     fn find_shortest(&mut self) {
         let mut from: Vec<Option<(usize, u8)>> = vec![None; 2 * self.states.len()];
         let mut queue = VecDeque::from([(START, 0)]);
-        let firsts: Vec<u8> = self
-            .bytes
-            .iter()
-            .filter_map(|bytes| bytes.iter().copied().find(|byte| *byte != b'/'))
-            .chain([b'/'])
-            .collect();
+        let firsts = self.bytes.iter().filter_map(|bytes| bytes.iter().find(|byte| **byte != b'/'));
+        let mut firsts: Vec<u8> = firsts.copied().collect();
+        firsts.sort_by_key(|byte| (is_odd(*byte), !byte.is_ascii_lowercase()));
+        firsts.push(b'/');
         while let Some((node, length)) = queue.pop_front() {
             if self.is_end(node) && self.shortest[self.output(node)].is_none() {
                 let mut name = Vec::new();
@@ -150,4 +147,9 @@ impl<'a> ExampleNames<'a> {
         }
         distances
     }
+}
+
+/// Whether names of knobs rarely have this byte.
+fn is_odd(byte: u8) -> bool {
+    !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }

@@ -153,10 +153,8 @@ impl NameClasses {
                 class(equal, Matching { widths, ..otherwise.clone() })
             },
         );
-        let partition = partition
-            .ok()
-            .filter(|_| matches.get() <= MATCHES_MAX)
-            .ok_or(DiffError::PatternsTooComplex)?;
+        let partition =
+            partition.ok().filter(|_| matches.get() <= MATCHES_MAX).ok_or(DiffError::PatternsTooComplex)?;
         let too_long = policies.map(|policy| AccessKind::ALL.map(|kind| TooLongNames::of(policy, kind)));
         Ok(Self { partition, everywhere, too_long })
     }
@@ -176,6 +174,11 @@ impl NameClasses {
         }
         let taken: HashSet<&[u8]> =
             self.partition.literals().iter().map(|literal| literal.name.as_slice()).collect();
+        let of_rules: HashSet<&[u8]> = policies
+            .into_iter()
+            .flat_map(|policy| policy.rules().iter().flat_map(Rule::patterns))
+            .filter_map(KnobPattern::literal)
+            .collect();
         let examples = ExampleNames::new(self.partition.dfa(), classes.len());
         for (number, matching) in classes.into_iter().enumerate() {
             // The names of the class, found once for both kinds.
@@ -186,29 +189,27 @@ impl NameClasses {
                     continue;
                 }
                 let names = names.get_or_insert_with(|| {
-                    let literals: Vec<KnobName> = literals[number]
-                        .iter()
-                        .filter_map(|name| KnobName::from_path(name.to_vec()).ok())
-                        .collect();
-                    let first = literals.first().cloned();
-                    let named = first
-                        .map(|example| (NameSet::Literals(literals), example, NameId::Literals(number)));
-                    let example = examples.of_class(number, &taken);
-                    let matched = example.and_then(|name| KnobName::from_path(name).ok()).map(|example| {
+                    let of_class = |name: &&[u8]| KnobName::from_path(name.to_vec()).ok();
+                    let (named, others): (Vec<&[u8]>, Vec<&[u8]>) =
+                        literals[number].iter().partition(|name| of_rules.contains(**name));
+                    let named: Vec<KnobName> = named.iter().filter_map(of_class).collect();
+                    let first = named.first().cloned();
+                    let named =
+                        first.map(|example| (NameSet::Literals(named), example, NameId::Literals(number)));
+                    let matched = |example: KnobName, id| {
                         let patterns = matching_patterns(policies, &matching.rules, example.as_bytes());
-                        (NameSet::Matched { patterns }, example, NameId::Matched(number))
-                    });
-                    named.into_iter().chain(matched).collect()
+                        (NameSet::Matched { patterns }, example, id)
+                    };
+                    // Names of which only the width is known.
+                    let other = others.first().and_then(of_class);
+                    let other = other.map(|example| matched(example, NameId::Literals(number)));
+                    let example = examples.of_class(number, &taken);
+                    let rest = example.and_then(|name| KnobName::from_path(name).ok());
+                    let rest = rest.map(|example| matched(example, NameId::Matched(number)));
+                    named.into_iter().chain(rest).chain(other).collect()
                 });
                 for (names, example, id) in names.iter().cloned() {
-                    visit(Tried {
-                        names,
-                        example,
-                        kind,
-                        rules: rules.clone(),
-                        widths: matching.widths,
-                        id,
-                    });
+                    visit(Tried { names, example, kind, rules: rules.clone(), widths: matching.widths, id });
                 }
             }
         }
@@ -256,7 +257,13 @@ impl NameClasses {
 
     /// Those of `matching`, and of the rules for every name, that are tried for accesses of this kind: up to the first
     /// one without a condition.
-    fn tried(&self, policies: Pair<&Policy>, side: usize, kind: AccessKind, matching: &[usize]) -> Vec<usize> {
+    fn tried(
+        &self,
+        policies: Pair<&Policy>,
+        side: usize,
+        kind: AccessKind,
+        matching: &[usize],
+    ) -> Vec<usize> {
         let mut rules: Vec<usize> = matching.iter().chain(&self.everywhere[side]).copied().collect();
         rules.sort_unstable();
         rules.retain(|&rule| policies[side].rules()[rule].kinds().contains(kind));
@@ -275,8 +282,9 @@ impl NameClasses {
     ) -> Vec<usize> {
         let mut rules = self.tried(policies, side, kind, &[]);
         if let Some(end) = end {
-            let is_decided_before =
-                rules.last().is_some_and(|&last| last < end && policies[side].rules()[last].condition().is_none());
+            let is_decided_before = rules
+                .last()
+                .is_some_and(|&last| last < end && policies[side].rules()[last].condition().is_none());
             rules.retain(|&rule| rule < end);
             if !is_decided_before {
                 rules.push(end);

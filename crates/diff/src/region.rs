@@ -123,16 +123,25 @@ impl fmt::Display for Part {
     }
 }
 
-/// As in `new 5, 7..9; uid 0`.
+/// As in `new 5, 7..9; uid 0`. Position 0, which almost every access has, is not mentioned.
 impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (subject, parts)) in self.subjects.iter().enumerate() {
-            let separator = if at == 0 { "" } else { "; " };
+        let is_usual = |(subject, parts): &&(Subject, Vec<Part>)| {
+            *subject == Subject::Pos
+                && matches!(parts[..], [Part::Number(low, high)] if low == high && low.get() == 0)
+        };
+        let mut separator = "";
+        for (subject, parts) in self.subjects.iter().filter(|subject| !is_usual(subject)) {
             write!(f, "{separator}{subject} ")?;
             for (at, part) in parts.iter().enumerate() {
                 write!(f, "{}{part}", if at == 0 { "" } else { ", " })?;
             }
+            separator = "; ";
         }
-        if self.is_partial { f.write_str("; not all of these") } else { Ok(()) }
+        match (self.is_partial, separator) {
+            (false, _) => Ok(()),
+            (true, "") => f.write_str("some values"),
+            (true, _) => f.write_str("; not all of these"),
+        }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) fn examples(
     let mut patterns: Vec<Vec<Piece>> = tests.iter().map(|test| pattern(test)).collect();
     patterns.dedup();
     let is_listed = (!texts.is_empty()).then(|| {
-        let literal = |text: &&[u8]| if text.is_empty() { vec![] } else { vec![Piece::Literal(text.to_vec())] };
+        let literal =
+            |text: &&[u8]| if text.is_empty() { vec![] } else { vec![Piece::Literal(text.to_vec())] };
         vec![Piece::Alternatives(texts.iter().map(literal).collect())]
     });
     patterns.extend(is_listed.clone());

@@ -50,7 +50,8 @@ fn simple() -> BoxedStrategy<(Policy, Policy)> {
     prop_oneof![(policy(), policy()), mutated()]
         .prop_map(|(old, new)| {
             let simple = |policy: Policy| {
-                let rules: Vec<Rule> = policy.rules().iter().filter(|rule| is_simple(rule)).cloned().collect();
+                let rules: Vec<Rule> =
+                    policy.rules().iter().filter(|rule| is_simple(rule)).cloned().collect();
                 policy.with_rules(rules)
             };
             (simple(old), simple(new))
@@ -75,9 +76,7 @@ fn is_simple(rule: &Rule) -> bool {
 }
 
 /// Two policies, and accesses that are relevant to one of them.
-fn with_accesses(
-    policies: BoxedStrategy<(Policy, Policy)>,
-) -> BoxedStrategy<(Policy, Policy, Vec<Access>)> {
+fn with_accesses(policies: BoxedStrategy<(Policy, Policy)>) -> BoxedStrategy<(Policy, Policy, Vec<Access>)> {
     policies
         .prop_flat_map(|(old, new)| {
             let accesses = (vec(access(&old), 48), vec(access(&new), 48));

@@ -8,8 +8,8 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_diff::{Change, DiffDocument};
-use knobgate_policy::{Mode, PolicyFile};
+use knobgate_diff::{Change, Class, DiffDocument, VerdictKind};
+use knobgate_policy::{Decision, Mode, PolicyFile};
 
 use crate::failure::{BAD, Failure};
 use crate::limited::is_stdin;
@@ -87,6 +87,13 @@ struct Compared {
     diff: knobgate_diff::Diff,
 }
 
+/// What one policy decides about a class.
+struct Side<'a> {
+    file: &'a PolicyFile,
+    verdict: String,
+    decider: describe::Decider,
+}
+
 impl Diff {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         if is_stdin(&self.old) && is_stdin(&self.new) {
@@ -111,25 +118,42 @@ impl Diff {
                 output.line(sarif::log(&findings::RULES, &findings::of(&compared), &[]))?;
             }
         }
-        let is_met = |fail_on: &FailOn| {
-            compared.diff.classes().iter().any(|class| fail_on.is_met_by(class.change))
-        };
+        let is_met =
+            |fail_on: &FailOn| compared.diff.classes().iter().any(|class| fail_on.is_met_by(class.change));
         Ok(ExitCode::from(if self.fail_on.iter().any(is_met) { BAD } else { 0 }))
     }
 }
 
 impl Compared {
+    /// The two policies, each with what is decided about the first names of `class`, as a phrase.
+    fn sides<'a>(&'a self, class: &'a Class) -> [Side<'a>; 2] {
+        let first = &class.names[0];
+        let is_different = self.diff.modes().0 != self.diff.modes().1;
+        let side = |file: &'a PolicyFile, decision: &'a Decision, kind| {
+            let mut verdict = describe::verdict(kind, decision);
+            let is_enforced = file.policy().mode() == Mode::Enforce;
+            if is_different && !is_enforced && kind != VerdictKind::Allow {
+                verdict += ", not enforced";
+            }
+            if class.change == Change::Logging {
+                verdict += if decision.log { ", logged" } else { ", not logged" };
+            }
+            Side { file, verdict, decider: describe::decider(decision, file) }
+        };
+        [side(&self.old, &first.old, class.old), side(&self.new, &first.new, class.new)]
+    }
+
     /// What the modes of the policies mean for the comparison, if that is not obvious.
     fn note_on_modes(&self) -> Option<&'static str> {
         match self.diff.modes() {
             (Mode::Enforce, Mode::Enforce) => None,
             (Mode::Audit, Mode::Audit) => Some("both policies are in audit mode, which enforces nothing"),
-            (Mode::Enforce, Mode::Audit) => {
-                Some("the new policy is in audit mode: everything that it denies or rewrites passes unchanged")
-            }
-            (Mode::Audit, Mode::Enforce) => {
-                Some("the old policy is in audit mode: everything that it denies or rewrites passes unchanged")
-            }
+            (Mode::Enforce, Mode::Audit) => Some(
+                "the new policy is in audit mode: everything that it denies or rewrites passes unchanged",
+            ),
+            (Mode::Audit, Mode::Enforce) => Some(
+                "the old policy is in audit mode: everything that it denies or rewrites passes unchanged",
+            ),
         }
     }
 }

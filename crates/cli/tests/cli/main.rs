@@ -8,8 +8,10 @@
 mod check;
 mod colours;
 mod compile;
+mod diff;
 mod explain;
 mod fmt;
+mod sarif;
 mod simulate;
 mod test;
 mod verify;

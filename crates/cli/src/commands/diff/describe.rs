@@ -43,12 +43,9 @@ pub(super) fn names(class: &Class) -> Vec<String> {
             NameSet::TooLong { last } => too_long.push(last.as_deref()),
         }
     }
-    for (count, what) in [(names, "name"), (sets, "set of names")] {
+    for (count, one, several) in [(names, "name", "names"), (sets, "set of names", "sets of names")] {
         if count > 0 {
-            let plural = if count == 1 { what.to_owned() } else { what.replacen("name", "names", 1) };
-            let plural = plural.replace("set of namess", "sets of names").replace("set of names", "sets of names");
-            let what = if count == 1 { what.to_owned() } else { plural };
-            described.push(format!("{count} more {what}"));
+            described.push(format!("{count} more {}", if count == 1 { one } else { several }));
         }
     }
     if !too_long.is_empty() {
@@ -153,7 +150,8 @@ pub(super) fn values(class: &Class) -> String {
     printable(&class.region.to_string()).into_owned()
 }
 
-/// An example of a class, as a test states it.
-pub(super) fn example(class: &Class) -> String {
-    printable(&class.names[0].example.to_string()).into_owned()
+/// An example of a class, as a test states it; none if its name is too long to be read.
+pub(super) fn example(class: &Class) -> Option<String> {
+    let example = &class.names[0].example;
+    (example.knob.as_bytes().len() <= NAME_MAX).then(|| printable(&example.to_string()).into_owned())
 }

@@ -1,7 +1,6 @@
 //! Differences as findings for code scanning.
 
 use knobgate_diff::{Change, Class};
-use knobgate_policy::PolicyFile;
 
 use super::{Compared, describe};
 use crate::sarif::{Finding, Level, Location, Rule};
@@ -20,7 +19,7 @@ pub(super) const RULES: [Rule<'static>; 6] = [
 ];
 
 const fn rule(change: Change, help: &'static str) -> Rule<'static> {
-    Rule { id: id(change), summary: None, help: Some(help) }
+    Rule { id: id(change), help: Some(help) }
 }
 
 const fn id(change: Change) -> &'static str {
@@ -48,40 +47,34 @@ pub(super) fn of(compared: &Compared) -> Vec<Finding> {
 }
 
 fn finding(compared: &Compared, class: &Class) -> Finding {
-    let first = &class.names[0];
-    let location = |decision, file: &PolicyFile| {
-        let decider = describe::decider(decision, file);
-        let text = decider.eval_error.map_or_else(
-            || decider.text.clone(),
-            |error| format!("{} (cannot be evaluated: {error})", decider.text),
-        );
-        (Location::of(file.source(), decider.span), text)
-    };
-    let (old, old_text) = location(&first.old, &compared.old);
-    let (new, _) = location(&first.new, &compared.new);
+    let [old, new] = compared.sides(class);
     let values = describe::values(class);
     let with = if values.is_empty() { String::new() } else { format!(" with {values}") };
     let verdicts = match class.reason {
         Some(reason) => reason.to_string(),
-        None => {
-            let (old, new) =
-                (describe::verdict(class.old, &first.old), describe::verdict(class.new, &first.new));
-            format!("was {old}, now {new}")
-        }
+        None => format!("was {}, now {}", old.verdict, new.verdict),
     };
+    let old_rule = match old.decider.eval_error {
+        Some(error) => format!("{} (cannot be evaluated: {error})", old.decider.text),
+        None => old.decider.text,
+    };
+    let example = describe::example(class).map(|example| format!("; such as {example}"));
     let message = format!(
-        "{}: {} {}{with}; {verdicts}; such as {}",
+        "{}: {} {}{with}; {verdicts}{}",
         describe::change(class.change),
         describe::kind(class),
         describe::names(class).join(", "),
-        describe::example(class),
+        example.unwrap_or_default(),
     );
     Finding {
         rule: id(class.change),
         level: level(class.change),
         message,
-        location: new,
-        related: vec![(old, format!("the old policy: {old_text}"))],
+        location: Location::of(new.file.source(), new.decider.span),
+        related: vec![(
+            Location::of(old.file.source(), old.decider.span),
+            format!("the old policy: {old_rule}"),
+        )],
         fix: None,
     }
 }

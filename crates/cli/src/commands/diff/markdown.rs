@@ -47,25 +47,16 @@ fn row(compared: &Compared, class: &Class) -> String {
         access += &format!(" with {}", code(&values));
     }
     if let Some(reason) = class.reason {
-        access += &format!(" (may differ: {reason})");
+        access += &format!(" (may differ: {reason}; the example does not show it)");
     }
-    let first = &class.names[0];
-    let cell = |decision, file, kind| {
-        let decider = describe::decider(decision, file);
-        let verdict = if class.reason.is_some() { String::new() } else { describe::verdict(kind, decision) };
-        let verdict = if verdict.is_empty() { verdict } else { format!("{} by ", code(&verdict)) };
+    let [was, now] = compared.sides(class).map(|side| {
+        let decider = side.decider;
         let error = decider.eval_error.map(|error| format!(" (cannot be evaluated: {error})"));
-        let log = match (class.change, decision.log) {
-            (Change::Logging, true) => ", logged",
-            (Change::Logging, false) => ", not logged",
-            _ => "",
-        };
-        let (place, text) = (code(&decider.place), code(&decider.text));
-        format!("{verdict}{place}: {text}{}{log}", error.unwrap_or_default())
-    };
-    let (was, now) =
-        (cell(&first.old, &compared.old, class.old), cell(&first.new, &compared.new, class.new));
-    format!("| {access} | {was} | {now} | {} |\n", code(&describe::example(class)))
+        let (verdict, place, text) = (code(&side.verdict), code(&decider.place), code(&decider.text));
+        format!("{verdict} by {place}: {text}{}", error.unwrap_or_default())
+    });
+    let example = describe::example(class).map(|example| code(&example)).unwrap_or_default();
+    format!("| {access} | {was} | {now} | {example} |\n")
 }
 
 /// `text` as code in a table, in which nothing is interpreted. A `|` would end the cell even there.

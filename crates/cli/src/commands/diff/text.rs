@@ -51,32 +51,26 @@ fn lines(compared: &Compared, class: &Class) -> Vec<String> {
     if !values.is_empty() {
         lines.push(format!("  with  {values}"));
     }
+    let example = describe::example(class);
     if let Some(reason) = class.reason {
-        lines.push(format!("  may differ: {reason}"));
+        lines.push(format!("  may differ: {reason}; the example does not show it"));
     }
-    let first = &class.names[0];
-    let sides = [
-        ("was", &compared.old, &first.old, class.old, describe::other_deciders(class, |names| &names.old)),
-        ("now", &compared.new, &first.new, class.new, describe::other_deciders(class, |names| &names.new)),
+    let others = [
+        describe::other_deciders(class, |names| &names.old),
+        describe::other_deciders(class, |names| &names.new),
     ];
-    for (label, file, decision, kind, others) in sides {
-        let decider = describe::decider(decision, file);
+    for ((label, side), others) in ["was", "now"].into_iter().zip(compared.sides(class)).zip(others) {
         let others = match others {
             0 => String::new(),
             others => format!(" (and {})", plural::count(others, "other rule")),
         };
-        let verdict = if class.reason.is_some() { "tried" } else { &describe::verdict(kind, decision) };
-        let log = match (class.change, decision.log) {
-            (Change::Logging, true) => ", logged",
-            (Change::Logging, false) => ", not logged",
-            _ => "",
-        };
-        lines.push(format!("  {label}   {verdict}{log} by {}: {}{others}", decider.place, decider.text));
+        let decider = side.decider;
+        lines.push(format!("  {label}   {} by {}: {}{others}", side.verdict, decider.place, decider.text));
         if let Some(error) = decider.eval_error {
             lines.push(format!("        cannot be evaluated: {error}"));
         }
     }
-    lines.push(format!("  such as {}", describe::example(class)));
+    lines.extend(example.map(|example| format!("  such as {example}")));
     lines
 }
 
