@@ -89,7 +89,7 @@ impl EventReaders {
         Self::from_maps(|name| loaded.map(name).map(Map::try_clone).transpose())
     }
 
-    fn from_maps<E>(map: impl Fn(&str) -> Result<Option<Map>, E>) -> Result<Option<Self>, E> {
+    pub(super) fn from_maps<E>(map: impl Fn(&str) -> Result<Option<Map>, E>) -> Result<Option<Self>, E> {
         let (Some(rings), Some(lost), Some(active)) =
             (map(EVENT_READERS_MAP)?, map(EVENT_LOST_MAP)?, map(EVENT_ACTIVE_MAP)?)
         else {
