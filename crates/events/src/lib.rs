@@ -10,6 +10,7 @@
 //!   kernel outlives the tool that compiled it.
 //! - The **memory** of a policy is what it keeps in the kernel while nobody reads: the first and the last event of each rule and
 //!   cgroup with their number, and the most recent events.
+//! - A [`CallResult`] says how the system call of an access ended, which events do not.
 //! - An event is **suppressed** if its rule has sent as many as it may in this second. It is counted, and nothing else.
 //!
 //! ```
@@ -21,10 +22,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod call_result;
 mod event;
 mod reconstruct;
 pub mod record;
 pub mod secrets;
 
+pub use call_result::{CallResult, UnknownResult};
 pub use event::{Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
 pub use reconstruct::{Reconstructed, reconstruct};

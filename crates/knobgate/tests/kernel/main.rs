@@ -2,6 +2,8 @@
 //!
 //! The tests write only in their own network, UTS and IPC namespaces, with processes in their own cgroups.
 
+mod observations;
+
 use std::error::Error;
 use std::process::{Command, ExitCode};
 
@@ -11,7 +13,7 @@ use knobgate::{
     Applied, AttachedBy, AttachmentError, Attachments, CgroupRef, CompiledPolicy, OnDeparture, RunError,
     RunEvent, Supervisor, Survey,
 };
-use knobgate_testing::{Test, scratch, shell};
+use knobgate_testing::{Suite, Test, scratch, shell};
 use libtest_mimic::Failed;
 
 const TESTS: &[Test] = &[
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     }
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
-        None => knobgate_testing::run(TESTS),
+        None => Suite::new(TESTS).requiring(observations::threads_of_events, observations::TESTS).run(),
     }
 }
 
