@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod fmt;
 mod import;
+mod learn;
 mod lint;
 mod list;
 mod man;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Show(show::Show),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Learn(learn::Learn),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -64,6 +66,7 @@ impl Command {
             Self::Show(show) => show.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Learn(learn) => learn.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

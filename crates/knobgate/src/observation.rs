@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use knobgate_compiler::{CompileError, MemoryState};
+use knobgate_compiler::CompileError;
 use knobgate_events::{CallResult, Event, UnknownResult};
 use knobgate_kernel::{
     BpfObjectError, Cgroup, Link, LinkError, LoadError, LoadedProgram, SyscallRecord, SyscallResults,
@@ -23,7 +23,8 @@ pub struct Observation {
     tracing: Tracing,
     pairing: Pairing<Event>,
     link: Option<Link>,
-    not_decoded: u64,
+    /// How many events could be decoded.
+    received: u64,
 }
 
 /// Whether system calls are traced.
@@ -122,7 +123,7 @@ impl Observation {
             tracing: Tracing::NotYet,
             pairing: Pairing::new(),
             link: None,
-            not_decoded: 0,
+            received: 0,
         };
         Ok((observation, loaded))
     }
@@ -180,10 +181,9 @@ impl Observation {
         // What happened before an event is in the records that are taken after it.
         let mut records = take_records();
         let mut events = Vec::new();
-        self.reader.for_each(|event| match event {
-            Ok(event) => events.push(event),
-            Err(_) => self.not_decoded += 1,
-        });
+        // The memory counts those that cannot be decoded.
+        self.reader.for_each(|event| events.extend(event.ok()));
+        self.received += events.len() as u64;
         records.append(&mut take_records());
         for record in &records {
             if let SyscallRecord::Executed { pid, boot_time } = *record {
@@ -192,15 +192,16 @@ impl Observation {
         }
         let is_traced = matches!(self.tracing, Tracing::On(_));
         let mut access = |event, result| consume(Observed::Access { event, result });
+        // Returns first: few events wait then.
+        for record in records {
+            if let SyscallRecord::Returned { tid, boot_time, value, accesses } = record {
+                self.pairing.returned(tid, Return { boot_time, value, accesses }, &mut access);
+            }
+        }
         for event in events {
             match event.tid.filter(|_| is_traced) {
                 Some(tid) => self.pairing.event(tid, event.boot_time, event, &mut access),
                 None => access(event, CallResult::Unknown(UnknownResult::NotTraced)),
-            }
-        }
-        for record in records {
-            if let SyscallRecord::Returned { tid, boot_time, value, accesses } = record {
-                self.pairing.returned(tid, Return { boot_time, value, accesses }, &mut access);
             }
         }
     }
@@ -214,11 +215,16 @@ impl Observation {
         self.link = None;
         self.take(consume);
         self.pairing.end(&mut |event, result| consume(Observed::Access { event, result }));
-        let MemoryState { not_recorded, .. } = self.memory.read()?.state;
+        let memory = self.memory.read()?;
+        let counters = memory.entries.iter().map(|entry| entry.counters).chain(memory.others);
+        let sent: u64 = counters.map(|counters| counters.sent + counters.suppressed).sum();
         let results = match &self.tracing {
             Tracing::On(results) => results.lost()?,
             Tracing::NotYet | Tracing::Failed(_) => 0,
         };
-        Ok(ObservationLoss { accesses: self.reader.lost()? + not_recorded + self.not_decoded, results })
+        // The reader counts what found no room. It does not know of events that were sent after somebody else took its place
+        // away: a process that has another /run/knobgate.
+        let missing = sent.saturating_sub(self.received).max(self.reader.lost()?);
+        Ok(ObservationLoss { accesses: missing.max(memory.state.not_recorded), results })
     }
 }

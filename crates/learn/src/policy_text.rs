@@ -92,7 +92,7 @@ pub(crate) fn parsed(name: &str, text: &str) -> Result<PolicyFile, ParseError> {
 
 fn text(policy: &Policy, blocks: &[Block], options: &LearnOptions<'_>) -> String {
     let mut text = format!("# Allows what was seen of {}.\n", one_line(options.title.as_bytes()));
-    text += "# It denies nothing as long as it is in audit mode: remove the second of the next lines to enforce it.\n";
+    text += "# In audit mode it denies nothing: read it, and remove `mode audit` to enforce it.\n";
     text += &format!("policy {}\nmode {}\n\n", policy.name(), policy.mode());
     for kind in AccessKind::ALL {
         text += &format!("default {kind} {}\n", policy.defaults().of(kind));
@@ -122,6 +122,9 @@ pub(crate) fn text_of(blocks: &[Block]) -> String {
 /// What the policy does not say, and why.
 pub(crate) fn notes(recording: &Recording, blocks: &[Block]) -> Vec<String> {
     let mut notes = Vec::new();
+    if recording.knobs.is_empty() && recording.unnamed == 0 {
+        notes.push("nothing was seen".to_owned());
+    }
     if recording.unnamed > 0 {
         let count = recording.unnamed;
         notes.push(format!(
