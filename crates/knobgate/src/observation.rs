@@ -111,9 +111,10 @@ impl Observation {
         let read = if reads { "allow log(all)" } else { "allow" };
         let text = format!("policy observer\ndefault read {read}\ndefault write allow log(all)\n");
         let file = parse(Source::new("observer", text), &CheckOptions::default())?;
-        let loaded = CompiledPolicy::observer(&file)?.load_sharing(None, &[])?;
-        let (Some(readers), Some(memory)) = (EventReaders::of(&loaded)?, EventMemoryMaps::of(&loaded)?)
-        else {
+        let compiled = CompiledPolicy::observer(&file)?;
+        let places = EventReaders::private()?;
+        let loaded = compiled.load_sharing(Some(&places), &[])?;
+        let (Some(readers), Some(memory)) = (EventReaders::of(&loaded)?, EventMemoryMaps::of(&loaded)?) else {
             return Err(ObservationError::NoEvents);
         };
         let observation = Self {
@@ -222,8 +223,7 @@ impl Observation {
             Tracing::On(results) => results.lost()?,
             Tracing::NotYet | Tracing::Failed(_) => 0,
         };
-        // The reader counts what found no room. It does not know of events that were sent after somebody else took its place
-        // away: a process that has another /run/knobgate.
+        // The reader counts what found no room, and the memory what was sent.
         let missing = sent.saturating_sub(self.received).max(self.reader.lost()?);
         Ok(ObservationLoss { accesses: missing.max(memory.state.not_recorded), results })
     }

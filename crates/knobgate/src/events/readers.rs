@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use knobgate_bpf::MapDef;
 use knobgate_compiler::{
     EVENT_ACTIVE_MAP, EVENT_LOST_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, event_reader_maps,
 };
@@ -78,6 +79,17 @@ impl EventReaders {
             pins.pin_map(&def.name, &map)?;
         }
         Self::pinned(pins)
+    }
+
+    /// Places that other processes do not find, since their maps have other names. So nobody else reads there, and nobody who has
+    /// another `/run/knobgate` takes them for free.
+    pub(crate) fn private() -> Result<Self, LoadError> {
+        let create = |def: MapDef| {
+            let name = def.name.replace("event_", "own_");
+            create_map("observer", &MapDef { name, ..def })
+        };
+        let [rings, lost, active] = event_reader_maps().map(create);
+        Ok(Self { rings: rings?, lost: lost?, active: active? })
     }
 
     /// Those of a program.
