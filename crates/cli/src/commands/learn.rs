@@ -85,7 +85,7 @@ pub(crate) struct Learn {
     #[arg(long, value_name = "PATH", conflicts_with = "command")]
     cgroup: Option<PathBuf>,
     /// For how long: 30s, 10m, 2h; by default until SIGINT or SIGTERM
-    #[arg(long = "for", value_name = "TIME", requires = "cgroup")]
+    #[arg(long = "for", value_name = "TIME", requires = "cgroup", conflicts_with = "command")]
     span: Option<Span>,
     /// The command with its arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "cgroup")]

@@ -12,6 +12,7 @@ mod documentation;
 mod explain;
 mod fmt;
 mod import;
+mod learn;
 mod lint;
 mod simulate;
 mod test;
