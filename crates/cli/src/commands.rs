@@ -5,6 +5,7 @@ mod check;
 mod compile;
 mod completions;
 mod detach;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
@@ -12,12 +13,14 @@ mod import;
 mod learn;
 mod lint;
 mod list;
+mod log;
 mod man;
 mod run;
 mod show;
 mod simulate;
 mod test;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Fmt(fmt::Fmt),
     Explain(explain::Explain),
+    Diff(diff::Diff),
     Test(test::Test),
     Import(import::Import),
     Lint(lint::Lint),
@@ -41,6 +45,8 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     List(list::List),
     Show(show::Show),
+    Watch(watch::Watch),
+    Log(log::Log),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Learn(learn::Learn),
@@ -55,6 +61,7 @@ impl Command {
             Self::Check(check) => check.run(output),
             Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
+            Self::Diff(diff) => diff.run(output),
             Self::Test(test) => test.run(output),
             Self::Import(import) => import.run(output),
             Self::Lint(lint) => lint.run(output),
@@ -64,6 +71,8 @@ impl Command {
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Watch(watch) => watch.run(output),
+            Self::Log(log) => log.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Learn(learn) => learn.run(output),

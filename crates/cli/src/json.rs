@@ -1,27 +1,12 @@
 //! JSON on standard output: one object per line.
 
+use knobgate_events::terminal::escape_json;
 use serde::Serialize;
-
-use crate::printable::is_interpreted;
 
 /// `object` as one line of JSON. Everything that a terminal would interpret is escaped.
 pub(crate) fn line(object: &impl Serialize) -> String {
     // Commands print strings, numbers and lists, which JSON can always represent.
-    let json = serde_json::to_string(object).unwrap_or_default();
-    if !json.chars().any(is_interpreted) {
-        return json;
-    }
-    let mut escaped = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if is_interpreted(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
+    escape_json(serde_json::to_string(object).unwrap_or_default())
 }
 
 /// Bytes as in JSON policies: a string, or hexadecimal for what is not UTF-8.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 
 use anstyle::Style;
 
@@ -44,6 +44,11 @@ impl Output {
     /// Standard output cannot be written; a closed pipe ends the command silently.
     pub(crate) fn line(&self, text: impl Display) -> Result<(), Failure> {
         writeln!(anstream::stdout().lock(), "{text}").map_err(Failure::Output)
+    }
+
+    /// Standard output for many lines, which are written when there are enough of them, or by [`Lines::flush`].
+    pub(crate) fn lines(&self) -> Lines {
+        Lines { output: BufWriter::with_capacity(1 << 16, anstream::stdout().lock()) }
     }
 
     /// Prints to standard output what was done. If that fails, prints it to standard error: it is done all the same,
@@ -93,6 +98,30 @@ impl Output {
 
     fn prefixed(&self, style: Style, prefix: &str, text: impl Display) {
         self.report(format_args!("{style}{prefix}{style:#}: {}", printable(&text.to_string())));
+    }
+}
+
+/// Standard output for many lines. Styles are dropped where there are no colours.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    output: BufWriter<anstream::AutoStream<StdoutLock<'static>>>,
+}
+
+impl Lines {
+    /// Prints `text` and a newline.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; a closed pipe ends the command silently.
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        writeln!(self.output, "{text}").map_err(Failure::Output)
+    }
+
+    /// Writes all lines.
+    ///
+    /// # Errors
+    /// As for [`line`](Self::line).
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.output.flush().map_err(Failure::Output)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The moment at this time since boot, in UTC: `2026-11-21T19:40:07Z`.
@@ -9,52 +10,80 @@ use rustix::time::{ClockId, clock_gettime};
 /// The kernel says in time since boot when a program was loaded; if the clock was set since then, the result is of the
 /// clock as it is now.
 pub(crate) fn since_boot(time: Duration) -> String {
-    let uptime = clock_gettime(ClockId::Boottime);
-    let uptime = Duration::new(
-        uptime.tv_sec.try_into().unwrap_or_default(),
-        uptime.tv_nsec.try_into().unwrap_or_default(),
-    );
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    utc((now + time).saturating_sub(uptime).as_secs())
+    let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
+    let time = WallClock::now().at(nanoseconds).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    utc(time.unwrap_or_default().as_secs())
 }
 
-/// Seconds since 1970.
+/// The clocks at one moment. Somebody may set the wall clock at any time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WallClock {
+    since_boot: Duration,
+    now: SystemTime,
+}
+
+impl WallClock {
+    pub(crate) fn now() -> Self {
+        let uptime = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::new(
+            uptime.tv_sec.try_into().unwrap_or_default(),
+            uptime.tv_nsec.try_into().unwrap_or_default(),
+        );
+        Self { since_boot, now: SystemTime::now() }
+    }
+
+    /// Now, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub(crate) fn boot_time(self) -> u64 {
+        self.since_boot.as_nanos().try_into().unwrap_or(u64::MAX)
+    }
+
+    /// The moment at so many nanoseconds of `CLOCK_BOOTTIME`, by the wall clock as it is now.
+    pub(crate) fn at(self, boot_time: u64) -> Option<SystemTime> {
+        (self.now + Duration::from_nanos(boot_time)).checked_sub(self.since_boot)
+    }
+}
+
+/// Which boot of the machine this is.
+pub(crate) fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned())
+}
+
+/// Seconds since 1970, as RFC 3339.
 fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    Timestamp::from_second(seconds.try_into().unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX).to_string()
 }
 
-/// The date of a day counted from 1970-01-01. Years begin in March here, so that the leap day is their last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
-    let days = days + 719_468;
-    let (era, day) = (days / ERA, days % ERA);
-    let year = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, date)
+/// The moment in UTC, with microseconds: `2026-11-29T12:04:31.482001Z`.
+pub(crate) fn rfc_3339(time: SystemTime) -> String {
+    format!("{:.6}", timestamp(time))
+}
+
+/// The time of day in UTC: `12:04:31.482`.
+pub(crate) fn time_of_day(time: SystemTime) -> String {
+    timestamp(time).strftime("%H:%M:%S.%3f").to_string()
+}
+
+/// The day in UTC: `2026-11-29`.
+pub(crate) fn date(time: SystemTime) -> String {
+    timestamp(time).strftime("%Y-%m-%d").to_string()
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
-    fn seconds_are_a_date_and_a_time() {
-        for (seconds, expected) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_767_225_599, "2025-12-31T23:59:59Z"),
-            (1_795_290_007, "2026-11-21T19:40:07Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), expected);
-        }
+    fn moments_are_in_utc() {
+        assert_eq!(super::utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(super::utc(u64::MAX), "9999-12-30T22:00:00.999999999Z");
+        let time = UNIX_EPOCH + Duration::from_nanos(1_795_290_007_048_200_999);
+        assert_eq!(super::rfc_3339(time), "2026-11-21T19:40:07.048200Z");
+        assert_eq!(super::time_of_day(time), "19:40:07.048");
+        assert_eq!(super::date(time), "2026-11-21");
     }
 }

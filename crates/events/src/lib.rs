@@ -1,6 +1,7 @@
 //! What programs report about accesses: events, and their binary form in the kernel.
 //!
-//! In: the bytes of a record, as a program has written them to a ring buffer or to its memory. Out: an [`Event`].
+//! In: the bytes of a record, as a program has written them to a ring buffer or to its memory. Out: an [`Event`]. A reader adds
+//! what it knows about it, which makes a [`StreamItem`]. With the feature `json`, streams are written and read as lines of JSON.
 //!
 //! # Words
 //!
@@ -11,7 +12,9 @@
 //! - The **memory** of a policy is what it keeps in the kernel while nobody reads: the first and the last event of each rule and
 //!   cgroup with their number, and the most recent events.
 //! - A [`CallResult`] says how the system call of an access ended, which events do not.
+//! - A **stream** ([`StreamItem`]) has events, and how many were suppressed or lost, in the order in which a reader got them.
 //! - An event is **suppressed** if its rule has sent as many as it may in this second. It is counted, and nothing else.
+//! - An event is **lost** if a reader was too slow for it.
 //!
 //! ```
 //! use knobgate_events::{Event, record};
@@ -24,10 +27,16 @@
 
 mod call_result;
 mod event;
+mod fields;
+#[cfg(feature = "json")]
+pub mod json;
 mod reconstruct;
 pub mod record;
 pub mod secrets;
+mod stream;
+pub mod terminal;
 
 pub use call_result::{CallResult, UnknownResult};
 pub use event::{Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
 pub use reconstruct::{Reconstructed, reconstruct};
+pub use stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed};

@@ -15,7 +15,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("backend", &["kernel"]),
     ("bpf", &[]),
     ("compiler", &[]),
+    ("diff", &["json"]),
     ("errno", &[]),
+    ("events", &["json"]),
     ("glob", &[]),
     ("hook", &[]),
     ("kernel", &[]),
@@ -24,8 +26,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("policy-test", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
-    ("workload", &[]),
     ("sysctl-conf", &[]),
+    ("workload", &[]),
 ];
 
 /// The package of a crate.

@@ -8,15 +8,18 @@
 mod check;
 mod colours;
 mod compile;
+mod diff;
 mod documentation;
 mod explain;
 mod fmt;
 mod import;
 mod learn;
 mod lint;
+mod sarif;
 mod simulate;
 mod test;
 mod verify;
+mod watch;
 
 use std::fmt::Write;
 

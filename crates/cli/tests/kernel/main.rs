@@ -22,6 +22,7 @@ mod simulations;
 mod threaded;
 mod threats;
 mod verdicts;
+mod watching;
 mod ways_out;
 mod writers;
 
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         .requiring(learning::threads_of_events, learning::TESTS)
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
+        .requiring(watching::sends_events, watching::TESTS)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
 }

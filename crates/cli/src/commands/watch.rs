@@ -1,0 +1,101 @@
+//! `knobgate watch`: show events.
+
+mod live;
+mod memories;
+mod recorded;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use knobgate_policy::Source;
+use knobgate_policy::filter::Filter;
+
+use crate::attachment_failure::parse_name;
+use crate::failure::{Failure, USAGE};
+use crate::output::Output;
+use crate::report;
+use crate::stream::column::Column;
+use crate::stream::printer::{Format, Printer};
+
+/// Show events: who accessed which knob, with the verdict and the rule
+///
+/// One line an event: the time (in UTC), the verdict, the access with the values, what runs in the cgroup, the task, and the
+/// policy with the line of the rule. DENY, REWRITE and ALLOW say what a policy did; WOULD-DENY and WOULD-REWRITE, what it
+/// would have done if it were not in audit mode. DENIED-BEFORE means that a program that ran earlier had denied the access.
+/// SUPPRESSED counts the events that a rule did not send because of its limit (`log(10/s)`), and LOST those that came faster
+/// than they were read. What is not known is left out. On a terminal, long values are shortened.
+///
+/// Only events that happen while the command runs are shown. `knobgate log` shows what a policy remembers of earlier ones.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Watch {
+    /// The attachments whose events are shown; without a name, all of them
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Show the events of a file that `watch --json` has written, without root; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    from: Option<PathBuf>,
+    /// Show only events for which this holds, such as `verdict == deny and knob matches net.**`, and those for which it
+    /// cannot be evaluated
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// End after this many of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Print JSON: one object a line
+    #[arg(long)]
+    json: bool,
+    /// Print these fields, with tabs in between; what is not known is empty
+    #[arg(
+        long,
+        value_name = "FIELD",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        conflicts_with = "json"
+    )]
+    fields: Option<Vec<Column>>,
+}
+
+const EXAMPLES: &str = "\
+Fields, for --fields and --filter:
+  type time verdict outcome errno access knob old new stored pos pid tid uid gid comm policy attachment rule line
+  cgroup cgroup_id container pod namespace image unit netns utsns ipcns userns pidns mntns mode
+  (--fields also has count, of suppressed and lost events; --filter does not have time, outcome and count)
+
+Examples:
+  knobgate watch
+  knobgate watch web --json > events.jsonl
+  knobgate watch --from events.jsonl
+  knobgate watch --from events.jsonl --filter 'verdict == deny and not knob matches net.**'
+  knobgate watch --from events.jsonl --fields time,comm,pid,knob,new";
+
+impl Watch {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let names = self.names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, Failure>>()?;
+        let format = match self.fields {
+            Some(fields) => Format::Fields(fields),
+            None if self.json => Format::Json,
+            None => Format::Text,
+        };
+        let filter = match self.filter.map(|text| parse_filter(text, output)).transpose() {
+            Ok(filter) => filter,
+            Err(status) => return Ok(status),
+        };
+        let printer = Printer::new(output, format, filter, self.count);
+        match self.from {
+            Some(file) => recorded::show(&file, printer),
+            None => live::show(names, printer, output),
+        }
+    }
+}
+
+/// The filter, or the exit status if it is wrong, after reporting why.
+fn parse_filter(text: String, output: &Output) -> Result<Filter, ExitCode> {
+    Filter::parse(Source::new("--filter", text)).map_err(|error| {
+        let source = error.text().clone();
+        for diagnostic in error {
+            output.report(format_args!("{}\n", report::render(&diagnostic, &source)));
+        }
+        ExitCode::from(USAGE)
+    })
+}

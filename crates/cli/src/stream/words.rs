@@ -1,0 +1,181 @@
+//! The parts of a line about an event. All of them are escaped: whoever is watched chose most of them.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal};
+
+use knobgate_events::record::VALUE_SEEN_MAX;
+use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
+use knobgate_policy::{AccessKind, Errno, KnobName, Text};
+
+use crate::printable::printable;
+
+/// How much of texts is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// As much as is there.
+    Full,
+    /// So much that several fit on a line of a terminal.
+    Short,
+}
+
+impl Length {
+    /// What suits standard output.
+    pub(crate) fn of_stdout() -> Self {
+        if io::stdout().is_terminal() { Self::Short } else { Self::Full }
+    }
+}
+
+/// The most bytes of a value, and the most characters of a path, that are shown on a terminal.
+const SHORT: usize = 40;
+/// How much of an id is shown where there is no name.
+const SHORT_ID: usize = 12;
+
+/// The name of a knob: `net.core.somaxconn`.
+pub(super) fn knob(knob: &EventText) -> String {
+    let ellipsis = if knob.cut_from.is_some() { "…" } else { "" };
+    let name = KnobName::from_path(&*knob.bytes)
+        .map_or_else(|_| Text::from(&*knob.bytes).to_string(), |name| name.to_string());
+    format!("{}{ellipsis}", printable(&name))
+}
+
+/// A value: `"4096\n"`.
+pub(super) fn value(value: &EventText, length: Length) -> String {
+    let EventText { bytes, cut_from, .. } = value;
+    let text = quoted(bytes, length);
+    match cut_from {
+        None => text,
+        Some(_) if text.ends_with('…') => text,
+        Some(_) if length == Length::Short => format!("{text}…"),
+        Some(whole) if *whole as usize >= VALUE_SEEN_MAX => format!("{text}… of {whole} bytes or more"),
+        Some(whole) => format!("{text}… of {whole} bytes"),
+    }
+}
+
+/// Bytes between quotes.
+pub(super) fn quoted(bytes: &[u8], length: Length) -> String {
+    let quoted = |bytes: &[u8]| printable(&Text::from(bytes).to_string()).into_owned();
+    if length == Length::Full || bytes.len() <= SHORT {
+        return quoted(bytes);
+    }
+    // Not in the middle of a character.
+    let is_inside = |&at: &usize| bytes[at] & 0xc0 == 0x80;
+    let end = (SHORT - 3..=SHORT).rev().find(|at| !is_inside(at)).unwrap_or(SHORT);
+    format!("{}…", quoted(&bytes[..end]))
+}
+
+/// A name that somebody chose: as it is, or between quotes if it could be taken for something else.
+pub(super) fn name(name: &[u8]) -> Cow<'_, str> {
+    match printable(name) {
+        Cow::Borrowed(plain)
+            if !plain.is_empty() && !plain.contains([' ', '"', '[', ']', '(', ')', '→', '…']) =>
+        {
+            plain.into()
+        }
+        _ => printable(&Text::from(name).to_string()).into_owned().into(),
+    }
+}
+
+/// An errno: its name, or its number.
+pub(super) fn errno(number: u16) -> String {
+    Errno::from_number(number.into()).map_or_else(|| format!("errno {number}"), |errno| errno.to_string())
+}
+
+/// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
+pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
+    if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
+        return Some(workload);
+    }
+    let Some(path) = item.context.cgroup_path.as_deref() else {
+        return item.cgroup_id().map(|id| format!("cgroup {id}"));
+    };
+    let path = name(path);
+    let characters = path.chars().count();
+    Some(match length {
+        // The end says most.
+        Length::Short if characters > SHORT => {
+            format!("…{}", path.chars().skip(characters - SHORT + 1).collect::<String>())
+        }
+        _ => path.into_owned(),
+    })
+}
+
+fn known_workload(workload: &StreamWorkload) -> Option<String> {
+    let StreamWorkload { engine, container, container_id, pod, namespace, unit, .. } = workload;
+    let short_id = || container_id.as_deref().map(|id| id.chars().take(SHORT_ID).collect());
+    let container = container.clone().or_else(short_id);
+    let parts = match (pod, container) {
+        (Some(pod), container) => [Some("k8s".to_owned()), namespace.clone(), Some(pod.clone()), container],
+        (None, Some(container)) => {
+            let engine = engine.clone().unwrap_or_else(|| "container".to_owned());
+            // Names are unique in a namespace of containerd.
+            let namespace = namespace.clone().filter(|_| engine == "containerd");
+            [Some(engine), namespace, Some(container), None]
+        }
+        (None, None) => return unit.as_ref().map(|unit| format!("unit {}", name(unit.as_bytes()))),
+    };
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    Some(name(parts.join("/").as_bytes()).into_owned())
+}
+
+/// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
+pub(crate) fn rule(item: &StreamItem) -> Option<String> {
+    let policy = item.policy();
+    let attachment = item.context.attachment.as_deref().filter(|&attachment| policy != Some(attachment));
+    let owner: Vec<Cow<'_, str>> =
+        [attachment, policy].into_iter().flatten().map(|part| name(part.as_bytes())).collect();
+    let place = item.rule().map(place);
+    match (owner.is_empty(), place) {
+        (true, None) => None,
+        (true, Some(place)) => Some(place),
+        (false, None) => Some(owner.join("/")),
+        (false, Some(place)) => Some(format!("{}:{place}", owner.join("/"))),
+    }
+}
+
+/// The line of a rule, or what stands for it.
+fn place(rule: &EventRule) -> String {
+    match (rule.line, rule.rule) {
+        (Some(line), _) => line.to_string(),
+        (None, RuleRef::Rule(index)) => format!("rule {}", u64::from(index) + 1),
+        (None, RuleRef::Default(_)) => "default".to_owned(),
+    }
+}
+
+/// `read` or `write`.
+pub(super) fn access(kind: AccessKind) -> &'static str {
+    match kind {
+        AccessKind::Read => "read",
+        AccessKind::Write => "write",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let long = format!("{}é{}", "x".repeat(39), "y".repeat(100));
+        let expected = format!("\"{}\"…", "x".repeat(39));
+        assert_eq!(quoted(long.as_bytes(), Length::Short), expected);
+        assert_eq!(quoted(long.as_bytes(), Length::Full), format!("\"{long}\""));
+        assert_eq!(quoted(&[0x80; 41], Length::Short), format!("\"{}\"…", "\\x80".repeat(40)));
+        assert_eq!(quoted(&[b'x'; 40], Length::Short), format!("\"{}\"", "x".repeat(40)));
+    }
+
+    #[test]
+    fn names_that_could_be_taken_for_something_else_are_quoted() {
+        for (text, expected) in [
+            (&b"sh"[..], "sh"),
+            (b"kworker/0:1", "kworker/0:1"),
+            ("naïve".as_bytes(), "naïve"),
+            (b"", "\"\""),
+            (b"x] uid=0", "\"x] uid=0\""),
+            (b"a\xff", "\"a\\xff\""),
+            (b"a\"", "\"a\\\"\""),
+            ("a\u{202e}".as_bytes(), "\"a\\u{202e}\""),
+        ] {
+            assert_eq!(name(text), expected);
+        }
+    }
+}

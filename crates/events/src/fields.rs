@@ -1,0 +1,159 @@
+//! What filters see of a stream.
+
+use knobgate_policy::filter::{EventType, Fields, IntegerField, TextField, ValueField, VerdictKind};
+use knobgate_policy::{AccessKind, Errno, Mode};
+
+use crate::event::{Event, EventOutcome, EventRule, EventVerdict};
+use crate::stream::{StreamContent, StreamEvent, StreamItem, StreamWorkload};
+
+impl StreamItem {
+    /// The event, if it is one.
+    pub fn event(&self) -> Option<&StreamEvent> {
+        match &self.content {
+            StreamContent::Event(event) => Some(event),
+            StreamContent::Suppressed(_) | StreamContent::Lost(_) => None,
+        }
+    }
+
+    fn access_event(&self) -> Option<&Event> {
+        self.event().map(|event| &event.event)
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> Option<&EventRule> {
+        match &self.content {
+            StreamContent::Event(event) => Some(&event.event.rule),
+            StreamContent::Suppressed(suppressed) => suppressed.rule.as_ref(),
+            StreamContent::Lost(_) => None,
+        }
+    }
+
+    /// The name of the policy.
+    pub fn policy(&self) -> Option<&str> {
+        match &self.content {
+            StreamContent::Event(event) => Some(&event.event.policy),
+            StreamContent::Suppressed(suppressed) => suppressed.policy.as_deref(),
+            StreamContent::Lost(_) => None,
+        }
+    }
+
+    /// The id of the cgroup.
+    pub fn cgroup_id(&self) -> Option<u64> {
+        match &self.content {
+            StreamContent::Event(event) => Some(event.event.cgroup_id),
+            StreamContent::Suppressed(suppressed) => suppressed.cgroup_id,
+            StreamContent::Lost(_) => None,
+        }
+    }
+}
+
+impl Fields for StreamItem {
+    fn event_type(&self) -> EventType {
+        match &self.content {
+            StreamContent::Event(_) => EventType::Event,
+            StreamContent::Suppressed(_) => EventType::Suppressed,
+            StreamContent::Lost(_) => EventType::Lost,
+        }
+    }
+
+    fn knob(&self) -> Option<&[u8]> {
+        // The start of a name is not the name.
+        self.access_event()
+            .map(|event| &event.knob)
+            .filter(|knob| knob.cut_from.is_none())
+            .map(|knob| &*knob.bytes)
+    }
+
+    fn access(&self) -> Option<AccessKind> {
+        self.access_event().map(|event| event.kind)
+    }
+
+    fn verdict(&self) -> Option<VerdictKind> {
+        self.access_event().map(|event| match event.verdict {
+            EventVerdict::Allow => VerdictKind::Allow,
+            EventVerdict::Deny(_) => VerdictKind::Deny,
+            EventVerdict::Rewrite => VerdictKind::Rewrite,
+        })
+    }
+
+    fn errno(&self) -> Option<Errno> {
+        match self.access_event()?.verdict {
+            EventVerdict::Deny(errno) => Some(errno),
+            EventVerdict::Allow | EventVerdict::Rewrite => None,
+        }
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        self.access_event().map(|event| event.mode)
+    }
+
+    fn value(&self, field: ValueField) -> Option<&[u8]> {
+        let event = self.access_event()?;
+        let text = match field {
+            ValueField::New => event.new.as_ref(),
+            ValueField::Old => event.old.as_ref(),
+            ValueField::Stored => match (event.outcome(), event.kind) {
+                (EventOutcome::Rewritten, _) => event.stored.as_ref(),
+                (EventOutcome::Denied(_), _) | (_, AccessKind::Read) => None,
+                (_, AccessKind::Write) => event.new.as_ref(),
+            },
+        };
+        // The start of a value is not the value.
+        text.filter(|text| text.cut_from.is_none()).map(|text| &*text.bytes)
+    }
+
+    fn integer(&self, field: IntegerField) -> Option<u64> {
+        let namespaces = || self.access_event()?.namespaces;
+        let narrow = match field {
+            IntegerField::CgroupId => return self.cgroup_id(),
+            IntegerField::Line => self.rule()?.line,
+            IntegerField::Pos => Some(self.access_event()?.position),
+            IntegerField::Uid => self.access_event()?.uid,
+            IntegerField::Gid => self.access_event()?.gid,
+            IntegerField::Pid => self.access_event()?.pid,
+            IntegerField::Tid => self.access_event()?.tid,
+            IntegerField::Netns => namespaces()?.net,
+            IntegerField::Utsns => namespaces()?.uts,
+            IntegerField::Ipcns => namespaces()?.ipc,
+            IntegerField::Userns => namespaces()?.user,
+            IntegerField::Pidns => namespaces()?.pid,
+            IntegerField::Mntns => namespaces()?.mnt,
+            _ => None,
+        };
+        narrow.map(u64::from)
+    }
+
+    fn text(&self, field: TextField) -> Option<&[u8]> {
+        // A workload that is known, but has no such name, has an empty one.
+        let of_workload = |name: fn(&StreamWorkload) -> &Option<String>| {
+            self.context.workload.as_ref().map(|workload| name(workload).as_deref().unwrap_or_default())
+        };
+        let text = match field {
+            TextField::Comm => return self.access_event()?.comm.as_deref(),
+            TextField::Cgroup => return self.context.cgroup_path.as_deref(),
+            TextField::Rule => {
+                let text = &self.rule()?.text;
+                return text.cut_from.is_none().then_some(&*text.bytes);
+            }
+            TextField::Policy => self.policy(),
+            TextField::Attachment => self.context.attachment.as_deref(),
+            TextField::Container => {
+                let workload = self.context.workload.as_ref();
+                workload.map(|workload| workload.container_or_id().unwrap_or_default())
+            }
+            TextField::Pod => of_workload(|workload| &workload.pod),
+            TextField::Namespace => of_workload(|workload| &workload.namespace),
+            TextField::Image => of_workload(|workload| &workload.image),
+            TextField::Unit => of_workload(|workload| &workload.unit),
+            _ => None,
+        };
+        text.map(str::as_bytes)
+    }
+}
+
+impl StreamWorkload {
+    /// The name of the container, or its id if no name is known.
+    pub fn container_or_id(&self) -> Option<&str> {
+        self.container.as_deref().or(self.container_id.as_deref())
+    }
+}

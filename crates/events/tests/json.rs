@@ -1,0 +1,152 @@
+//! Streams as JSON: the published schema, what the reader rejects, and what it tolerates.
+
+use std::fs;
+
+use knobgate_events::StreamContent;
+use knobgate_events::json::{LINE_MAX, StreamReader, json_schema, to_json};
+
+const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/events.schema.json");
+/// One line of each kind.
+const STREAM: &str = include_str!("stream.jsonl");
+
+/// The items and errors of a stream, one a line.
+fn read(stream: &[u8]) -> Vec<String> {
+    StreamReader::new(stream)
+        .map(|item| item.map_or_else(|error| error.to_string(), |item| to_json(&item)))
+        .collect()
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_types() {
+    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("KNOBGATE_UPDATE_SCHEMA").is_some() {
+        fs::write(SCHEMA, &schema).unwrap();
+    }
+    let published = fs::read_to_string(SCHEMA).unwrap_or_default();
+    assert!(
+        published == schema,
+        "schemas/events.schema.json is stale: run this test with KNOBGATE_UPDATE_SCHEMA=1"
+    );
+}
+
+#[test]
+fn each_line_of_a_stream_is_written_as_it_was_read_and_obeys_the_schema() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let lines = read(STREAM.as_bytes());
+    assert!(lines.iter().map(String::as_str).eq(STREAM.lines()), "{lines:#?}");
+    for line in &lines {
+        let value = serde_json::from_str(line).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{line}: {errors:?}");
+    }
+}
+
+#[test]
+fn the_event_in_the_documentation_is_one() {
+    let (_, example) = include_str!("../../../docs/observing.md").split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("\n```").unwrap();
+    let line = example.replace("\n ", "");
+    let item = StreamReader::new(line.as_bytes()).next().unwrap().unwrap();
+    let compact: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&to_json(&item)).unwrap(), compact);
+}
+
+#[test]
+fn the_schema_rejects_what_is_no_event() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let event = STREAM.lines().next().unwrap();
+    for (of, wrong) in [
+        (r#""type":"event""#, r#""type":"evnt""#),
+        (r#""verdict":"deny""#, r#""verdict":"denied""#),
+        (r#""access":"write","#, ""),
+        (r#""errno":"EPERM""#, r#""errno":"operation not permitted""#),
+        (r#""cgroup":{"id":4711"#, r#""cgroup":{"id":"4711""#),
+    ] {
+        let changed = event.replace(of, wrong);
+        assert_ne!(changed, event, "{of}");
+        assert!(!validator.is_valid(&serde_json::from_str(&changed).unwrap()), "{changed}");
+    }
+}
+
+#[test]
+fn what_later_versions_add_is_ignored() {
+    let event = STREAM.lines().next().unwrap();
+    let later = event
+        .replace(r#""version":1,"#, r#""version":2,"colour":{"red":[1,null]},"#)
+        .replace(r#""task":{"#, r#""task":{"hat":"tall","#);
+    let unknown = r#"{"schema":"knobgate.events","version":2,"type":"hat","sequence":9}"#;
+    assert_eq!(read(format!("\n{unknown}\n  \r\n{later}\n").as_bytes()), [event]);
+}
+
+#[test]
+fn members_can_come_in_any_order_and_time_in_any_zone() {
+    let lost = r#" {"count": 3, "boot_time": 9007199254740993, "type": "lost", "version": 1,
+        "time": "2026-11-29T13:04:31.5+01:00", "sequence": 1, "schema": "knobgate.events"}"#
+        .replace('\n', "");
+    let expected = r#"{"schema":"knobgate.events","version":1,"type":"lost","sequence":1,"time":"2026-11-29T12:04:31.500000000Z","boot_time":9007199254740993,"count":3}"#;
+    assert_eq!(read(lost.as_bytes()), [expected]);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line() {
+    let event = STREAM.lines().next().unwrap();
+    let change = |of: &str, with: &str| {
+        assert!(event.contains(of), "{of}");
+        event.replacen(of, with, 1)
+    };
+    for (line, expected) in [
+        ("{".to_owned(), "line 2, column 1: EOF while parsing an object"),
+        ("[]".to_owned(), "line 2: it is not a JSON object"),
+        (change(r#""task":{"#, r#""task":5,"x":{"#), "invalid type: integer `5`, expected an object"),
+        ("{}".to_owned(), "line 2, column 2: missing field `schema`"),
+        (event[..80].to_owned(), "line 2, column 80: EOF while parsing a string"),
+        (format!("{event} x"), "trailing characters"),
+        (change("knobgate.events", "x\u{1b}[2J"), "line 2, column 13: control character"),
+        (change("knobgate.events", "other"), r#"line 2: the schema is "other", not "knobgate.events""#),
+        (change(r#""event""#, r#""evnt""#), r#"line 2: the type is "evnt"; the types are"#),
+        (change(r#""verdict":"deny""#, r#""verdict":"no""#), "unknown variant `no`, expected one of `allow`"),
+        (change(r#""errno":"EPERM","#, ""), r#"line 2: the verdict is "deny", and there is no "errno""#),
+        (change(r#""verdict":"deny""#, r#""verdict":"allow""#), r#"line 2: there is an "errno", but"#),
+        (change(r#""errno":"EPERM""#, r#""errno":"EPREM""#), "expected the name of an errno"),
+        (change(r#""errno":"EPERM""#, r#""errno":42000"#), "line 2: no errno has the number 42000"),
+        (change(r#""errno":"EPERM""#, r#""errno":-1"#), "expected the name of an errno"),
+        (change(r#""knob":"kernel.core_pattern""#, r#""knob":"a..b""#), r#"line 2: "knob" is not a name: "#),
+        (
+            change(r#""knob":"kernel.core_pattern""#, r#""knob":{}"#),
+            r#"line 2: bytes are an object with either"#,
+        ),
+        (change(r#"{"text":"core\n"}"#, r#"{"base64":"?"}"#), r#"line 2: "base64" is not Base64: "#),
+        (change(r#""index":3,"#, ""), r#"line 2: a rule has either "index" or "default""#),
+        (change(r#""sequence":1,"#, r#""sequence":-1,"#), "invalid value: integer `-1`"),
+        (change("2026-11-29T12:04:31.482000123Z", "yesterday"), "expected a time as in RFC 3339"),
+        (
+            change("2026-11-29T12:04:31.482000123Z", "-002026-11-29T12:04:31Z"),
+            "expected a time as in RFC 3339",
+        ),
+    ] {
+        let errors = read(format!("\n{line}\n{event}\n").as_bytes());
+        assert_eq!(errors.len(), 2, "{errors:#?}");
+        assert!(errors[0].starts_with("line 2") && errors[0].contains(expected), "{line}: {}", errors[0]);
+        assert!(!errors[0].contains("line 1"), "{}", errors[0]);
+        assert_eq!(errors[1], event, "the next line is read");
+    }
+    assert_eq!(read(b"\n\n\xff\n"), ["line 3, column 1: it is not UTF-8"]);
+}
+
+#[test]
+fn a_line_that_is_too_long_ends_the_stream() {
+    let endless = std::io::BufReader::new(std::io::repeat(b' '));
+    let errors: Vec<_> = StreamReader::new(endless).map(|item| item.unwrap_err().to_string()).collect();
+    assert_eq!(errors, ["line 1: it has more than 1 MiB"]);
+    let mut padded = STREAM.lines().next().unwrap().to_owned();
+    padded.extend(std::iter::repeat_n(' ', LINE_MAX - padded.len() - 1));
+    assert_eq!(read(format!("{padded}\n").as_bytes()).len(), 1, "as long as a line may be");
+}
+
+#[test]
+fn numbers_beyond_2_to_the_53rd_are_exact() {
+    let line = r#"{"schema":"knobgate.events","version":1,"type":"lost","sequence":18446744073709551615,"boot_time":9007199254740993,"count":18446744073709551615}"#;
+    assert_eq!(read(line.as_bytes()), [line]);
+    let item = StreamReader::new(line.as_bytes()).next().unwrap().unwrap();
+    assert!(matches!(item.content, StreamContent::Lost(lost) if lost.count == u64::MAX));
+}
