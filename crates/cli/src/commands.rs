@@ -10,6 +10,7 @@ mod doctor;
 mod explain;
 mod fmt;
 mod import;
+mod learn;
 mod lint;
 mod list;
 mod log;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Log(log::Log),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Learn(learn::Learn),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -73,6 +75,7 @@ impl Command {
             Self::Log(log) => log.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Learn(learn) => learn.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

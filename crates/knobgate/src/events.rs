@@ -2,11 +2,14 @@
 
 mod memory;
 mod observer;
+mod pairing;
 mod reader;
 mod readers;
 
 pub use memory::{EventMemory, EventMemoryMaps, MemoryEntry};
 pub(crate) use memory::{MEMORY_MAPS, is_memory, prepare};
-pub use observer::{Observed, Observer, ObserverError};
+pub(crate) use observer::load_observer;
+pub use observer::{Observer, ObserverError};
+pub(crate) use pairing::{Pairing, Return};
 pub use reader::{EventReader, EventReaderError};
 pub use readers::EventReaders;

@@ -8,7 +8,7 @@ mod reported;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use knobgate::{Observed, Observer};
+use knobgate::Observer;
 use knobgate_kernel::Hierarchy;
 use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
@@ -119,13 +119,12 @@ fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observ
             .and_then(|hierarchy| hierarchy.root())
             .map_err(|error| cannot().because(error))?,
     };
-    let observed = if reads { Observed::All } else { Observed::Writes };
     output.note(format_args!(
         "an observer is on {} while this runs; as with any program of this kind, all accesses to /proc/sys on this machine take \
          longer meanwhile, reads by about 40 % and writes by about 60 %",
         cgroup.path().display()
     ));
-    Observer::attach(&cgroup, observed).map_err(|error| cannot().because(error))
+    Observer::attach(&cgroup, reads).map_err(|error| cannot().because(error))
 }
 
 /// The filter, or the exit status if it is wrong, after reporting why.

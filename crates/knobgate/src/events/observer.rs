@@ -1,11 +1,7 @@
 //! A program that reports what no policy does.
 
-use std::io;
-
-use knobgate_compiler::{CompileError, EVENT_ACTIVE_MAP, EVENT_LOST_MAP, EVENT_READERS_MAP, EVENT_STATE_MAP};
-use knobgate_kernel::{
-    AttachPosition, BpfObjectError, Cgroup, Link, LoadError, LoadOptions, LoadedProgram, link_create, load,
-};
+use knobgate_compiler::{CompileError, EVENT_STATE_MAP};
+use knobgate_kernel::{BpfObjectError, Cgroup, Link, LinkError, LoadError, LoadedProgram};
 use knobgate_policy::{CheckOptions, ParseError, Source, parse};
 
 use super::memory::prepare;
@@ -20,15 +16,6 @@ use crate::compiled_policy::CompiledPolicy;
 pub struct Observer {
     loaded: LoadedProgram,
     _link: Link,
-}
-
-/// Which accesses an [`Observer`] reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Observed {
-    /// Writes.
-    Writes,
-    /// Writes and reads.
-    All,
 }
 
 /// Why a cgroup cannot be observed.
@@ -52,40 +39,31 @@ pub enum ObserverError {
     Maps(#[from] BpfObjectError),
     /// It cannot be attached.
     #[error("cannot attach the observer")]
-    Attach(#[source] io::Error),
+    Attach(#[from] LinkError),
 }
 
-/// The places of its readers, which other readers do not look for: its events are for whoever attached it.
-const OWN_NAMES: [(&str, &str); 3] = [
-    (EVENT_READERS_MAP, "observer_rings"),
-    (EVENT_LOST_MAP, "observer_lost"),
-    (EVENT_ACTIVE_MAP, "observer_active"),
-];
+/// Loads the program of an observer, with places for readers of its own. It reports writes, and with `reads` also reads.
+pub(crate) fn load_observer(reads: bool) -> Result<LoadedProgram, ObserverError> {
+    let read = if reads { "allow log(all)" } else { "allow" };
+    let text = format!("policy observer\n\ndefault read {read}\ndefault write allow log(all)\n");
+    let policy = parse(Source::new("observer", text), &CheckOptions::default())?;
+    let compiled = CompiledPolicy::observer(&policy)?;
+    if !compiled.program().maps.iter().any(|map| map.name == EVENT_STATE_MAP) {
+        return Err(ObserverError::NoEvents);
+    }
+    Ok(compiled.load_sharing(Some(&EventReaders::private()?), &[])?)
+}
 
 impl Observer {
-    /// Starts to observe a cgroup and all below it.
+    /// Starts to observe the writes in a cgroup and all below it, and with `reads` also the reads.
     ///
     /// # Errors
     ///
     /// See [`ObserverError`].
-    pub fn attach(cgroup: &Cgroup, observed: Observed) -> Result<Self, ObserverError> {
-        let reads = match observed {
-            Observed::Writes => "",
-            Observed::All => " log(all)",
-        };
-        let text = format!("policy observer\n\ndefault read allow{reads}\ndefault write allow log(all)\n");
-        let policy = parse(Source::new("observer", text), &CheckOptions::default())?;
-        let mut program = CompiledPolicy::observer(&policy)?.program().clone();
-        if !program.maps.iter().any(|map| map.name == EVENT_STATE_MAP) {
-            return Err(ObserverError::NoEvents);
-        }
-        for (name, own) in OWN_NAMES {
-            program.maps.iter_mut().filter(|map| map.name == name).for_each(|map| map.name = own.to_owned());
-        }
-        let loaded = load(&program, &LoadOptions::default())?;
+    pub fn attach(cgroup: &Cgroup, reads: bool) -> Result<Self, ObserverError> {
+        let loaded = load_observer(reads)?;
         prepare(&loaded, [(cgroup.id(), cgroup.path())])?;
-        let link = link_create(&loaded.program, cgroup, &AttachPosition::default())
-            .map_err(ObserverError::Attach)?;
+        let link = Link::create(&loaded.program, cgroup)?;
         Ok(Self { loaded, _link: link })
     }
 
@@ -95,10 +73,7 @@ impl Observer {
     ///
     /// [`BpfObjectError::Failed`].
     pub fn readers(&self) -> Result<Option<EventReaders>, BpfObjectError> {
-        let own = |name: &str| OWN_NAMES.iter().find(|(map, _)| *map == name).map_or("", |(_, own)| own);
-        EventReaders::from_maps(|name| {
-            self.loaded.map(own(name)).map(knobgate_kernel::Map::try_clone).transpose()
-        })
+        EventReaders::of(&self.loaded)
     }
 
     /// What its events have as [`origin`](knobgate_events::Event::origin).

@@ -1,0 +1,22 @@
+use crate::{knobgate, snapshot};
+
+#[test]
+fn wrong_arguments_are_usage_errors() {
+    snapshot(
+        "learn-usage",
+        [
+            knobgate(["learn"]),
+            knobgate(["learn", "--cgroup", "/", "--", "true"]),
+            knobgate(["learn", "--for", "1m", "--", "true"]),
+            knobgate(["learn", "--cgroup", "/", "--for", "10"]),
+            knobgate(["learn", "--cgroup", "/", "--runs", "2"]),
+            knobgate(["learn", "--runs", "0", "--", "true"]),
+            knobgate(["learn", "--slack", "-1", "--", "true"]),
+            knobgate(["learn", "--name", "a b", "--", "true"]),
+            knobgate(["learn", "--name", "a", "--merge", "web.knob", "--", "true"]),
+            knobgate(["learn", "--merge", "nowhere.knob", "--", "true"]),
+            knobgate(["learn", "--out", "no/such/directory/web.knob", "--", "true"]),
+            knobgate(["learn", "--out", ".", "--", "true"]),
+        ],
+    );
+}
