@@ -5,6 +5,7 @@ mod check;
 mod compile;
 mod completions;
 mod detach;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Fmt(fmt::Fmt),
     Explain(explain::Explain),
+    Diff(diff::Diff),
     Test(test::Test),
     Import(import::Import),
     Lint(lint::Lint),
@@ -55,6 +57,7 @@ impl Command {
             Self::Check(check) => check.run(output),
             Self::Fmt(fmt) => fmt.run(output),
             Self::Explain(explain) => explain.run(output),
+            Self::Diff(diff) => diff.run(output),
             Self::Test(test) => test.run(output),
             Self::Import(import) => import.run(output),
             Self::Lint(lint) => lint.run(output),

@@ -8,6 +8,7 @@
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
+//! - [`sarif`] writes findings about policies for code scanning;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`mod@printable`] escapes untrusted text (policies, names, values) for the terminal;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
@@ -39,6 +40,7 @@ mod printable;
 mod profile_limit;
 mod program_source;
 mod report;
+mod sarif;
 mod settings_file;
 mod stream;
 mod style;

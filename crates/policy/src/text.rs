@@ -5,7 +5,7 @@ use std::fmt;
 /// The bytes of a quoted text, with escapes resolved. `Display` quotes it, so that the output can be pasted into a
 /// policy: `\n`, `\t`, `\r`, `\0`, `\"`, `\\`, and `\xHH` for everything else that is not printable ASCII or valid
 /// UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Text(Vec<u8>);
 
 impl Text {

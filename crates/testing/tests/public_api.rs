@@ -15,6 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("backend", &["kernel"]),
     ("bpf", &[]),
     ("compiler", &[]),
+    ("diff", &["json"]),
     ("errno", &[]),
     ("events", &["json"]),
     ("glob", &[]),

@@ -1,5 +1,7 @@
 //! `knobgate check`: check policies for errors.
 
+mod findings;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,9 +9,10 @@ use knobgate_hook::Profile;
 use knobgate_policy::{CheckOptions, Diagnostic, KnobName, Severity};
 
 use crate::failure::{BAD, Failure, USAGE};
-use crate::output::Output;
+use crate::output::{Output, chain};
 use crate::policy_file::{self, Checked};
 use crate::{json, json_diagnostic, not_compiled, plural, style};
+use findings::Findings;
 
 /// Check policies, and report all errors and warnings
 ///
@@ -25,9 +28,22 @@ pub(crate) struct Check {
     /// The policies are for other machines: do not compare their patterns with the knobs of this one
     #[arg(long)]
     any_machine: bool,
-    /// Print only JSON to standard output: one object per error or warning
-    #[arg(long)]
+    /// The format of the errors and warnings
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Text on standard error, and a summary
+    Text,
+    /// One JSON object per error or warning
+    Json,
+    /// One SARIF 2.1.0 document, for code scanning
+    Sarif,
 }
 
 /// Counts for all files.
@@ -45,27 +61,34 @@ impl Check {
         let mut options = CheckOptions::default();
         options.knobs = knobs.as_deref();
         let mut tally = Tally::default();
+        let format = if self.json { Format::Json } else { self.format };
+        let mut findings = Findings::default();
         for path in &self.files {
             tally.files += 1;
             match check(path, &options) {
                 Ok(checked) => {
                     tally.count(&checked);
-                    if self.json {
-                        for object in json_diagnostic::objects(&checked) {
-                            output.line(json::line(&object))?;
+                    match format {
+                        Format::Text => checked.report(output),
+                        Format::Json => {
+                            for object in json_diagnostic::objects(&checked) {
+                                output.line(json::line(&object))?;
+                            }
                         }
-                    } else {
-                        checked.report(output);
+                        Format::Sarif => findings.add(path, checked),
                     }
                 }
                 Err(failure) => {
                     tally.unreadable += 1;
                     output.failure(&failure);
+                    findings.unreadable.push(chain(&failure));
                 }
             }
         }
-        if !self.json {
-            output.line(tally.summary())?;
+        match format {
+            Format::Text => output.line(tally.summary())?,
+            Format::Json => {}
+            Format::Sarif => output.line(findings.log())?,
         }
         Ok(ExitCode::from(match tally {
             Tally { unreadable: 1.., .. } => USAGE,

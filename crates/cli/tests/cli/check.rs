@@ -1,3 +1,4 @@
+use crate::sarif::assert_is_sarif;
 use crate::{knobgate, snapshot};
 
 #[test]
@@ -97,4 +98,47 @@ fn a_policy_that_no_kernel_accepts_is_an_error_at_the_rule() {
 #[test]
 fn no_file_is_a_usage_error() {
     knobgate(["check"]).assert().code(2);
+}
+
+#[test]
+fn sarif_has_one_result_for_each_error() {
+    let check = |files: &[&str]| {
+        let mut command = knobgate(["check", "--any-machine", "--format", "sarif"]);
+        for file in files {
+            command = command.arg(file);
+        }
+        command.output().unwrap()
+    };
+    let objects = knobgate(["check", "--any-machine", "--json", "many-errors.knob", "warnings.knob"]);
+    let objects = String::from_utf8(objects.output().unwrap().stdout).unwrap();
+    let output = check(&["many-errors.knob", "warnings.knob", "nowhere.knob"]);
+    assert_eq!(output.status.code(), Some(2));
+    let results = assert_is_sarif(&output.stdout);
+    assert_eq!(results.len(), objects.lines().count());
+    let mut fixes = 0;
+    for (result, object) in results.iter().zip(objects.lines()) {
+        let object: serde_json::Value = serde_json::from_str(object).unwrap();
+        assert_eq!((&result["ruleId"], &result["level"]), (&object["code"], &object["severity"]));
+        let region = &result["locations"][0]["physicalLocation"]["region"];
+        for (member, value) in [
+            ("startLine", &object["line"]),
+            ("startColumn", &object["column"]),
+            ("endLine", &object["end"]["line"]),
+            ("endColumn", &object["end"]["column"]),
+        ] {
+            assert_eq!(&region[member], value, "{result:#}");
+        }
+        let message = result["message"]["text"].as_str().unwrap();
+        assert!(object["help"].as_str().is_none_or(|help| message.contains(help)), "{message}");
+        let fix = &result["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"];
+        assert_eq!(fix, &object["suggestion"]["replacement"]);
+        fixes += u32::from(!fix.is_null());
+    }
+    assert!(fixes > 0, "no fix");
+
+    // The errors of a policy in JSON have no place in its text.
+    let results = assert_is_sarif(&check(&["wrong.json"]).stdout);
+    assert!(!results.is_empty());
+    assert!(results.iter().all(|result| result["locations"][0]["physicalLocation"]["region"].is_null()));
+    assert!(assert_is_sarif(&check(&["web.knob"]).stdout).is_empty());
 }

@@ -8,11 +8,13 @@
 mod check;
 mod colours;
 mod compile;
+mod diff;
 mod documentation;
 mod explain;
 mod fmt;
 mod import;
 mod lint;
+mod sarif;
 mod simulate;
 mod test;
 mod verify;

@@ -1,0 +1,238 @@
+//! What the rules for a set of names look at.
+
+use std::collections::BTreeSet;
+
+use knobgate_policy::{
+    Action, Condition, Integer, Operand, Range, Rule, TextOperand, TextTest, Value, Width,
+};
+
+use crate::region::Subject;
+
+/// What conditions and actions ask about accesses. Each of its parts divides one subject's values.
+#[derive(Debug, Default)]
+pub(crate) struct Atoms<'a> {
+    pub(crate) new: ValueAtoms<'a>,
+    pub(crate) old: ValueAtoms<'a>,
+    pub(crate) comm: ValueAtoms<'a>,
+    /// For `pos`, `uid` and `gid`: the numbers between which it makes a difference; `None` if it makes none.
+    pub(crate) pos: Option<Cuts>,
+    pub(crate) uid: Option<Cuts>,
+    pub(crate) gid: Option<Cuts>,
+    /// The numbers that are compared with each other.
+    pub(crate) related: BTreeSet<Subject>,
+    /// The lengths from which a replacement fits.
+    pub(crate) lengths: BTreeSet<usize>,
+    /// The texts of `set`, and the bounds of `clamp`.
+    replacements: BTreeSet<Vec<u8>>,
+    /// A rule writes the current value again.
+    pub(crate) ignores: bool,
+    /// A rule looks at a number among several.
+    pub(crate) lists: BTreeSet<usize>,
+}
+
+/// Numbers that differ from those before them.
+pub(crate) type Cuts = BTreeSet<i128>;
+
+/// What is asked about a value.
+#[derive(Debug, Default)]
+pub(crate) struct ValueAtoms<'a> {
+    /// It makes a difference at all.
+    pub(crate) is_used: bool,
+    /// It is parsed as numbers.
+    pub(crate) has_numbers: bool,
+    pub(crate) cuts: Cuts,
+    /// The texts that it is compared with.
+    pub(crate) texts: BTreeSet<Vec<u8>>,
+    /// Other tests of its text.
+    pub(crate) tests: Vec<&'a TextTest>,
+}
+
+impl<'a> Atoms<'a> {
+    /// What these rules look at; the knob has one of these widths.
+    pub(crate) fn of(rules: impl IntoIterator<Item = &'a Rule>, widths: [Width; 2]) -> Self {
+        let mut atoms = Self::default();
+        for rule in rules {
+            if let Some(condition) = rule.condition() {
+                atoms.condition(condition);
+            }
+            atoms.action(rule.action());
+        }
+        if atoms.new.has_numbers {
+            atoms.new.cuts.extend(widths.iter().flat_map(|width| ends(&width.range())));
+        }
+        if atoms.new.is_used {
+            atoms.pos.get_or_insert_default().extend([0, 1]);
+        }
+        if atoms.ignores {
+            atoms.share();
+        }
+        if !atoms.related.is_empty() {
+            atoms.relate();
+        }
+        atoms
+    }
+
+    /// A rule may write the current value: what is asked about one value divides the other, too, and it matters whether
+    /// they are equal.
+    fn share(&mut self) {
+        self.related.extend([Subject::New, Subject::Old]);
+        self.old.texts.append(&mut self.replacements);
+        self.lengths.extend(self.old.texts.iter().map(Vec::len));
+        let has_numbers = self.new.has_numbers || self.old.has_numbers;
+        let cuts: Cuts = self.new.cuts.union(&self.old.cuts).copied().collect();
+        let texts: BTreeSet<Vec<u8>> = self.new.texts.union(&self.old.texts).cloned().collect();
+        let tests: Vec<&TextTest> = self.new.tests.iter().chain(&self.old.tests).copied().collect();
+        for value in [&mut self.new, &mut self.old] {
+            value.has_numbers = has_numbers;
+            value.cuts.clone_from(&cuts);
+            value.texts.clone_from(&texts);
+            value.tests.clone_from(&tests);
+        }
+    }
+
+    /// Numbers that are compared with each other are divided at the same places.
+    fn relate(&mut self) {
+        let ids = [&self.pos, &self.uid, &self.gid].into_iter().flatten();
+        let all = ids.chain([&self.new.cuts, &self.old.cuts]).flatten().copied();
+        let cuts: Cuts = all.chain([0, 1 << 32]).collect();
+        self.new.cuts.extend(&cuts);
+        self.old.cuts.extend(&cuts);
+        for id in [&mut self.pos, &mut self.uid, &mut self.gid].into_iter().flatten() {
+            id.extend(&cuts);
+        }
+    }
+
+    fn condition(&mut self, condition: &'a Condition) {
+        match condition {
+            Condition::All(parts) | Condition::Any(parts) => {
+                parts.iter().for_each(|part| self.condition(part));
+            }
+            Condition::Not(negated) => self.condition(negated),
+            Condition::Chain(chain) => {
+                let operands: Vec<Operand> = chain.operands().collect();
+                operands.iter().for_each(|&operand| self.cut(operand, []));
+                for pair in operands.windows(2) {
+                    match (pair[0], pair[1]) {
+                        (Operand::Literal(literal), operand) | (operand, Operand::Literal(literal)) => {
+                            self.cut(operand, around(literal));
+                        }
+                        (one, other) => {
+                            self.related.extend([one, other].into_iter().filter_map(subject));
+                        }
+                    }
+                }
+            }
+            Condition::InRange(test) => self.cut(test.operand(), ends(&test.range())),
+            Condition::InSet(test) => {
+                self.cut(test.operand(), test.members().iter().copied().flat_map(around));
+            }
+            Condition::Text(operand, test) => {
+                let atoms = match operand {
+                    TextOperand::Value(Value::New) => &mut self.new,
+                    TextOperand::Value(Value::Old) => &mut self.old,
+                    TextOperand::Comm => &mut self.comm,
+                };
+                atoms.is_used = true;
+                match test {
+                    TextTest::Equals(text) | TextTest::Differs(text) => {
+                        atoms.texts.insert(text.as_bytes().to_vec());
+                    }
+                    TextTest::In(texts) => {
+                        atoms.texts.extend(texts.iter().map(|text| text.as_bytes().to_vec()));
+                    }
+                    TextTest::Matches(_) | TextTest::StartsWith(_) | TextTest::Contains(_) => {
+                        atoms.tests.push(test);
+                    }
+                }
+            }
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        match action {
+            Action::Allow | Action::Deny(_) => {}
+            Action::Set(text) => {
+                self.new.is_used = true;
+                self.new.texts.insert(text.as_bytes().to_vec());
+                self.replacement(text.as_bytes());
+            }
+            Action::Ignore => {
+                self.new.is_used = true;
+                self.old.is_used = true;
+                self.ignores = true;
+            }
+            Action::Clamp(ranges) => {
+                self.new.is_used = true;
+                self.new.has_numbers = true;
+                if ranges.len() > 1 {
+                    self.lists.insert(ranges.len());
+                }
+                for range in ranges {
+                    self.new.cuts.extend(ends(range));
+                    for bound in [range.low(), range.high()].into_iter().flatten() {
+                        self.replacement(bound.to_string().as_bytes());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A text that one policy may write while the other one writes something else, perhaps the same.
+    fn replacement(&mut self, text: &[u8]) {
+        self.lengths.insert(text.len());
+        self.replacements.insert(text.to_vec());
+        let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok()).and_then(Integer::new);
+        self.new.cuts.extend(number.into_iter().flat_map(around));
+    }
+
+    fn cut(&mut self, operand: Operand, cuts: impl IntoIterator<Item = i128>) {
+        let value = |atoms: &mut ValueAtoms<'_>| {
+            atoms.is_used = true;
+            atoms.has_numbers = true;
+        };
+        let atoms = match operand {
+            Operand::Literal(_) => return,
+            Operand::Pos => return self.pos.get_or_insert_default().extend(cuts),
+            Operand::Uid => return self.uid.get_or_insert_default().extend(cuts),
+            Operand::Gid => return self.gid.get_or_insert_default().extend(cuts),
+            Operand::Only(Value::New) | Operand::Element(Value::New, _) | Operand::Count(Value::New) => {
+                &mut self.new
+            }
+            Operand::Only(Value::Old) | Operand::Element(Value::Old, _) | Operand::Count(Value::Old) => {
+                &mut self.old
+            }
+        };
+        value(atoms);
+        match operand {
+            Operand::Count(_) => {
+                self.lists.insert(2);
+            }
+            Operand::Element(_, index) => {
+                atoms.cuts.extend(cuts);
+                self.lists.insert(usize::from(index) + 1);
+            }
+            _ => atoms.cuts.extend(cuts),
+        }
+    }
+}
+
+/// The subject whose only number `operand` is.
+fn subject(operand: Operand) -> Option<Subject> {
+    Some(match operand {
+        Operand::Only(Value::New) => Subject::New,
+        Operand::Only(Value::Old) => Subject::Old,
+        Operand::Pos => Subject::Pos,
+        Operand::Uid => Subject::Uid,
+        Operand::Gid => Subject::Gid,
+        Operand::Literal(_) | Operand::Element(..) | Operand::Count(_) => return None,
+    })
+}
+
+fn around(number: Integer) -> [i128; 2] {
+    [number.get(), number.get() + 1]
+}
+
+fn ends(range: &Range) -> impl Iterator<Item = i128> + use<> {
+    let (low, high) = (range.low(), range.high());
+    low.map(Integer::get).into_iter().chain(high.map(|high| high.get() + 1))
+}
