@@ -13,6 +13,7 @@ mod import;
 mod lint;
 mod list;
 mod man;
+mod replay;
 mod run;
 mod show;
 mod simulate;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     List(list::List),
     Show(show::Show),
     Watch(watch::Watch),
+    Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Verify(verify::Verify),
@@ -68,6 +70,7 @@ impl Command {
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
             Self::Watch(watch) => watch.run(output),
+            Self::Replay(replay) => replay.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Verify(verify) => verify.run(output),

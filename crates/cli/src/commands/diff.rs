@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use knobgate_diff::{Change, Class, DiffDocument, VerdictKind};
 use knobgate_policy::{Decision, Mode, PolicyFile};
 
+use crate::decider::{Decider, decider};
 use crate::failure::{BAD, Failure};
 use crate::limited::is_stdin;
 use crate::output::Output;
@@ -91,7 +92,7 @@ struct Compared {
 struct Side<'a> {
     file: &'a PolicyFile,
     verdict: String,
-    decider: describe::Decider,
+    decider: Decider,
 }
 
 impl Diff {
@@ -138,7 +139,7 @@ impl Compared {
             if class.change == Change::Logging {
                 verdict += if decision.log { ", logged" } else { ", not logged" };
             }
-            Side { file, verdict, decider: describe::decider(decision, file) }
+            Side { file, verdict, decider: decider(decision.by, file) }
         };
         [side(&self.old, &first.old, class.old), side(&self.new, &first.new, class.new)]
     }

@@ -23,7 +23,7 @@ const SHORT: usize = 40;
 const SHORT_ID: usize = 12;
 
 /// The name of a knob: `net.core.somaxconn`.
-pub(super) fn knob(knob: &EventText) -> String {
+pub(crate) fn knob(knob: &EventText) -> String {
     let ellipsis = if knob.cut_from.is_some() { "…" } else { "" };
     let name = KnobName::from_path(&*knob.bytes)
         .map_or_else(|_| Text::from(&*knob.bytes).to_string(), |name| name.to_string());
@@ -31,7 +31,7 @@ pub(super) fn knob(knob: &EventText) -> String {
 }
 
 /// A value: `"4096\n"`.
-pub(super) fn value(value: &EventText, length: Length) -> String {
+pub(crate) fn value(value: &EventText, length: Length) -> String {
     let EventText { bytes, cut_from, .. } = value;
     let text = quoted(bytes, length);
     match cut_from {
@@ -44,7 +44,7 @@ pub(super) fn value(value: &EventText, length: Length) -> String {
 }
 
 /// Bytes between quotes.
-pub(super) fn quoted(bytes: &[u8], length: Length) -> String {
+pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
     let quoted = |bytes: &[u8]| printable(&Text::from(bytes).to_string()).into_owned();
     if length == Length::Full || bytes.len() <= SHORT {
         return quoted(bytes);
@@ -73,7 +73,7 @@ pub(super) fn errno(number: u16) -> String {
 }
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
-pub(super) fn workload(item: &StreamItem, length: Length) -> Option<String> {
+pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
     if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
         return Some(workload);
     }
@@ -110,7 +110,7 @@ fn known_workload(workload: &StreamWorkload) -> Option<String> {
 }
 
 /// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
-pub(super) fn rule(item: &StreamItem) -> Option<String> {
+pub(crate) fn rule(item: &StreamItem) -> Option<String> {
     let policy = item.policy();
     let attachment = item.context.attachment.as_deref().filter(|&attachment| policy != Some(attachment));
     let owner: Vec<Cow<'_, str>> =
@@ -134,7 +134,7 @@ fn place(rule: &EventRule) -> String {
 }
 
 /// `read` or `write`.
-pub(super) fn access(kind: AccessKind) -> &'static str {
+pub(crate) fn access(kind: AccessKind) -> &'static str {
     match kind {
         AccessKind::Read => "read",
         AccessKind::Write => "write",
