@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use knobgate_policy::{
-    Action, Condition, Integer, Operand, Range, Rule, TextOperand, TextTest, Value, Width,
+    Action, Condition, Integer, Operand, Range, Relation, Rule, TextOperand, TextTest, Value, Width,
 };
 
 use crate::region::Subject;
@@ -18,16 +18,17 @@ pub(crate) struct Atoms<'a> {
     pub(crate) pos: Option<Cuts>,
     pub(crate) uid: Option<Cuts>,
     pub(crate) gid: Option<Cuts>,
-    /// The numbers that are compared with each other.
-    pub(crate) related: BTreeSet<Subject>,
+    /// The numbers that are compared with each other; of values of several numbers with the index.
+    pub(crate) related: BTreeSet<(Subject, Option<u8>)>,
     /// The lengths from which a replacement fits.
     pub(crate) lengths: BTreeSet<usize>,
     /// The texts of `set`, and the bounds of `clamp`.
     replacements: BTreeSet<Vec<u8>>,
     /// A rule writes the current value again.
     pub(crate) ignores: bool,
-    /// A rule looks at a number among several.
-    pub(crate) lists: BTreeSet<usize>,
+    /// A rule clamps several numbers, compares how many there are with another number, or looks at one of several where
+    /// a rule may write the current value.
+    pub(crate) has_several_numbers: bool,
 }
 
 /// Numbers that differ from those before them.
@@ -43,6 +44,10 @@ pub(crate) struct ValueAtoms<'a> {
     pub(crate) cuts: Cuts,
     /// The texts that it is compared with.
     pub(crate) texts: BTreeSet<Vec<u8>>,
+    /// The indices of the numbers that rules look at, among several.
+    pub(crate) elements: BTreeSet<u8>,
+    /// How many numbers it holds makes a difference.
+    pub(crate) is_counted: bool,
     /// Other tests of its text.
     pub(crate) tests: Vec<&'a TextTest>,
 }
@@ -75,7 +80,9 @@ impl<'a> Atoms<'a> {
     /// A rule may write the current value: what is asked about one value divides the other, too, and it matters whether
     /// they are equal.
     fn share(&mut self) {
-        self.related.extend([Subject::New, Subject::Old]);
+        self.related.extend([(Subject::New, None), (Subject::Old, None)]);
+        let is_list = |value: &ValueAtoms<'_>| value.is_counted || !value.elements.is_empty();
+        self.has_several_numbers |= is_list(&self.new) || is_list(&self.old);
         self.old.texts.append(&mut self.replacements);
         self.lengths.extend(self.old.texts.iter().map(Vec::len));
         let has_numbers = self.new.has_numbers || self.old.has_numbers;
@@ -109,16 +116,19 @@ impl<'a> Atoms<'a> {
             }
             Condition::Not(negated) => self.condition(negated),
             Condition::Chain(chain) => {
-                let operands: Vec<Operand> = chain.operands().collect();
-                operands.iter().for_each(|&operand| self.cut(operand, []));
-                for pair in operands.windows(2) {
-                    match (pair[0], pair[1]) {
-                        (Operand::Literal(literal), operand) | (operand, Operand::Literal(literal)) => {
-                            self.cut(operand, around(literal));
+                chain.operands().for_each(|operand| self.cut(operand, []));
+                for (left, (relation, right)) in chain.operands().zip(chain.links()) {
+                    match (left, *right) {
+                        (Operand::Literal(literal), operand) => {
+                            self.cut(operand, between(literal, reversed(*relation)));
                         }
-                        (one, other) => {
-                            self.related.extend([one, other].into_iter().filter_map(subject));
+                        (operand, Operand::Literal(literal)) => {
+                            self.cut(operand, between(literal, *relation));
                         }
+                        (one, other) => match (subject(one), subject(other)) {
+                            (Some(one), Some(other)) => self.related.extend([one, other]),
+                            _ => self.has_several_numbers = true,
+                        },
                     }
                 }
             }
@@ -165,7 +175,8 @@ impl<'a> Atoms<'a> {
                 self.new.is_used = true;
                 self.new.has_numbers = true;
                 if ranges.len() > 1 {
-                    self.lists.insert(ranges.len());
+                    self.has_several_numbers = true;
+                    self.new.elements.extend(0..ranges.len() as u8);
                 }
                 for range in ranges {
                     self.new.cuts.extend(ends(range));
@@ -204,28 +215,51 @@ impl<'a> Atoms<'a> {
         };
         value(atoms);
         match operand {
-            Operand::Count(_) => {
-                self.lists.insert(2);
-            }
+            Operand::Count(_) => atoms.is_counted = true,
             Operand::Element(_, index) => {
                 atoms.cuts.extend(cuts);
-                self.lists.insert(usize::from(index) + 1);
+                atoms.elements.insert(index.get());
             }
             _ => atoms.cuts.extend(cuts),
         }
     }
 }
 
-/// The subject whose only number `operand` is.
-fn subject(operand: Operand) -> Option<Subject> {
-    Some(match operand {
-        Operand::Only(Value::New) => Subject::New,
-        Operand::Only(Value::Old) => Subject::Old,
-        Operand::Pos => Subject::Pos,
-        Operand::Uid => Subject::Uid,
-        Operand::Gid => Subject::Gid,
-        Operand::Literal(_) | Operand::Element(..) | Operand::Count(_) => return None,
-    })
+/// The subject that has this number, and its index among several; `None` for a count.
+fn subject(operand: Operand) -> Option<(Subject, Option<u8>)> {
+    let of_value = |value| match value {
+        Value::New => Subject::New,
+        Value::Old => Subject::Old,
+    };
+    match operand {
+        Operand::Only(value) => Some((of_value(value), None)),
+        Operand::Element(value, index) => Some((of_value(value), Some(index.get()))),
+        Operand::Pos => Some((Subject::Pos, None)),
+        Operand::Uid => Some((Subject::Uid, None)),
+        Operand::Gid => Some((Subject::Gid, None)),
+        Operand::Literal(_) | Operand::Count(_) => None,
+    }
+}
+
+/// Where it changes whether a number has this relation to `literal`.
+fn between(literal: Integer, relation: Relation) -> Vec<i128> {
+    let [start, end] = around(literal);
+    match relation {
+        Relation::Less | Relation::GreaterOrEqual => vec![start],
+        Relation::LessOrEqual | Relation::Greater => vec![end],
+        Relation::Equal | Relation::NotEqual => vec![start, end],
+    }
+}
+
+/// The relation of the right side to the left one.
+fn reversed(relation: Relation) -> Relation {
+    match relation {
+        Relation::Less => Relation::Greater,
+        Relation::LessOrEqual => Relation::GreaterOrEqual,
+        Relation::Greater => Relation::Less,
+        Relation::GreaterOrEqual => Relation::LessOrEqual,
+        Relation::Equal | Relation::NotEqual => relation,
+    }
 }
 
 fn around(number: Integer) -> [i128; 2] {

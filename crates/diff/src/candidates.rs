@@ -1,6 +1,6 @@
 //! Values that stand for all values: at least one for each part.
 
-use knobgate_policy::limits::{COMM_MAX, VALUE_MAX};
+use knobgate_policy::limits::{COMM_MAX, ELEMENTS_MAX, VALUE_MAX};
 use knobgate_policy::{Integer, Text, TextTest};
 
 use crate::atoms::{Atoms, Cuts, ValueAtoms};
@@ -26,7 +26,8 @@ pub(crate) enum Bytes {
 /// Why a set of values does not stand for all values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// A rule looks at one of several numbers, counts them, or clamps more than one.
+    /// A rule clamps several numbers, or compares how many there are with another number; or a rule looks at one of
+    /// several, and `ignore` may write the current value.
     SeveralNumbers,
     /// Rules look at a value as a number, and also test its text with `matches`, `starts with` or `contains`; or `ignore`
     /// may write a text that is tested like that.
@@ -40,7 +41,7 @@ pub enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::SeveralNumbers => "a rule looks at values of several numbers",
+            Self::SeveralNumbers => "rules rewrite several numbers, or compare their count with a number",
             Self::TextAndNumbers => "rules look at one value as a number and test its text",
             Self::TextsTooComplex => "the tests of a text have too many results together",
             Self::TooManyCases => "too many combinations of values would have to be tried",
@@ -103,7 +104,7 @@ pub(crate) fn new_values(
             }
         }
     }
-    for list in lists(atoms, &atoms.new) {
+    for list in lists(&atoms.new, relations(atoms, Subject::New), reasons) {
         padded(&Part::List, &list, b'\n');
     }
     padded(&Part::GoesOn, b"\nx", b'x');
@@ -133,7 +134,7 @@ pub(crate) fn old_values(atoms: &Atoms<'_>, reasons: &mut Vec<Reason>) -> Vec<Ca
         let ends: &[u8] = if value.len() < VALUE_MAX { b"\n" } else { b"" };
         push(&part, Bytes::These([value.as_slice(), ends].concat()));
     }
-    for list in lists(atoms, &atoms.old) {
+    for list in lists(&atoms.old, relations(atoms, Subject::Old), reasons) {
         push(&Part::List, Bytes::These(list));
     }
     if atoms.ignores {
@@ -166,7 +167,8 @@ pub(crate) fn ids(cuts: Option<&Cuts>, relations: usize) -> Vec<Candidate<u32>> 
 
 /// How many numbers are compared with each other, if `subject` is one of them; otherwise 1.
 pub(crate) fn relations(atoms: &Atoms<'_>, subject: Subject) -> usize {
-    if atoms.related.contains(&subject) { atoms.related.len() } else { 1 }
+    let is_related = atoms.related.iter().any(|(related, _)| *related == subject);
+    if is_related { atoms.related.len() } else { 1 }
 }
 
 fn part(low: i128, high: i128) -> Part {
@@ -270,25 +272,42 @@ fn near_zero(low: i128, high: i128, count: usize) -> Vec<i128> {
     std::iter::once(first).chain(inside).take(count).collect()
 }
 
-/// Some values of several numbers.
-fn lists(atoms: &Atoms<'_>, value: &ValueAtoms<'_>) -> Vec<Vec<u8>> {
-    let Some(&longest) = atoms.lists.last() else { return Vec::new() };
-    if !value.has_numbers {
+/// The most values of several numbers that are tried.
+const LISTS_MAX: usize = 1 << 14;
+
+/// Values of several numbers, and of none: every count of them that matters, and for each number that rules look at,
+/// `relations` numbers of each interval.
+fn lists(value: &ValueAtoms<'_>, relations: usize, reasons: &mut Vec<Reason>) -> Vec<Vec<u8>> {
+    if !value.is_counted && value.elements.is_empty() {
         return Vec::new();
     }
-    let numbers: Vec<String> = intervals(&value.cuts, Integer::MIN.get(), Integer::MAX.get())
+    let texts: Vec<&[u8]> = value.texts.iter().map(Vec::as_slice).collect();
+    let numbers: Vec<Vec<u8>> = intervals(&value.cuts, Integer::MIN.get(), Integer::MAX.get())
         .into_iter()
-        .map(|(low, high)| 0.clamp(low, high).to_string())
+        .flat_map(|(low, high)| near_zero(low, high, relations))
+        .map(|number| notation(number, &[], &[]))
         .collect();
-    let mut lists = Vec::new();
+    let last = value.elements.last().map_or(0, |&last| usize::from(last));
+    let longest = if value.is_counted { ELEMENTS_MAX } else { (last + 1).max(2) };
+    let mut lists = vec![b" ".to_vec()];
     for length in 2..=longest {
-        for number in &numbers {
-            lists.push(vec![number.as_str(); length].join(" ").into_bytes());
-            for at in 0..length {
-                let mut list = vec!["0"; length];
-                list[at] = number;
-                lists.push(list.join(" ").into_bytes());
+        let used: Vec<usize> =
+            value.elements.iter().map(|&index| usize::from(index)).filter(|&index| index < length).collect();
+        let count = numbers.len().saturating_pow(used.len() as u32);
+        if lists.len().saturating_add(count) > LISTS_MAX {
+            reasons.push(Reason::TooManyCases);
+        }
+        for choice in 0..count.min(LISTS_MAX.saturating_sub(lists.len())) {
+            let mut list: Vec<&[u8]> = vec![b"0"; length];
+            let mut rest = choice;
+            for &index in &used {
+                list[index] = &numbers[rest % numbers.len()];
+                rest /= numbers.len();
             }
+            let separators = [&b" "[..], b"\t", b"  ", b" \t"];
+            let written = separators.map(|separator| list.join(separator));
+            let free = written.iter().find(|list| !texts.contains(&list.as_slice()));
+            lists.push(free.unwrap_or(&written[0]).clone());
         }
     }
     lists

@@ -116,7 +116,7 @@ pub(crate) fn differences(
 
 impl Space {
     fn of(atoms: &Atoms<'_>, is_write: bool, reasons: &mut Vec<Reason>) -> Self {
-        if !atoms.lists.is_empty() {
+        if atoms.has_several_numbers {
             reasons.push(Reason::SeveralNumbers);
         }
         let old = candidates::old_values(atoms, reasons);

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use knobgate_diff::{Change, Diff};
-//! use knobgate_policy::{CheckOptions, Source, parse};
+//! use knobgate_policy::{Access, CheckOptions, KnobName, Source, parse};
 //!
 //! let policy = |rule: &str| {
 //!     let text = format!("policy web\n{rule}\n");
@@ -19,6 +19,12 @@
 //! assert_eq!(class.change, Change::NewlyAllowed);
 //! assert_eq!(class.region.to_string(), "new 129..256");
 //! assert_eq!(class.names[0].example.new.as_deref(), Some(&b"129"[..]));
+//!
+//! let access = |value: &str| Ok::<_, Box<dyn std::error::Error>>(
+//!     Access::write(KnobName::parse("net.core.somaxconn")?, value)
+//! );
+//! assert!(diff.find(&old, &new, &access("200\n")?).is_some_and(|(found, _)| found == class));
+//! assert!(diff.find(&old, &new, &access("300\n")?).is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -39,7 +45,7 @@
 //! | the conditions and actions of its rules divide values into parts | `atoms.rs`, `texts.rs` |
 //! | each part has candidates | `candidates.rs` |
 //! | [`evaluate`](knobgate_policy::evaluate()) decides all combinations of them, by both policies | `decide.rs` |
-//! | differences of several sets of names become one class | `diff.rs` |
+//! | differences of several sets of names become one class | `class.rs` |
 //!
 //! # What is exact
 //!
@@ -52,6 +58,8 @@
 mod atoms;
 mod candidates;
 mod change;
+mod class;
+mod contents;
 mod decide;
 mod diff;
 mod example_name;
@@ -63,8 +71,9 @@ mod texts;
 
 pub use candidates::Reason;
 pub use change::{Change, VerdictKind};
+pub use class::{Class, Names};
 pub use decide::{ALL_CASES_MAX, CASES_MAX};
-pub use diff::{Class, Diff, DiffError, Names};
+pub use diff::{Diff, DiffError};
 #[cfg(feature = "json")]
 pub use json::{DiffDocument, json_schema};
 pub use names::{MATCHES_MAX, NAME_STEPS_MAX, NameSet};

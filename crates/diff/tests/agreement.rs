@@ -180,7 +180,16 @@ fn differs_in_nothing(policy: &Policy) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Every pair of policies is thousands of accesses: a few suffice, unless `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let is_asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if is_asked { config.cases } else { 16 }, ..config }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn accesses_on_which_two_policies_differ_are_in_a_class(
         (old, new, accesses) in with_accesses((policy(), policy()).boxed()),

@@ -32,12 +32,12 @@ fn diffs_match_the_schema() {
     let old = policy(
         "old.knob",
         "allow write vm.a if new <= 5\nset write vm.b to \"x\"\nallow write vm.c\ndeny write vm.d\n\
-         allow write vm.e if new[1] < 5\ndeny read vm.f nolog\nallow read fs.** if comm starts with \"x\"",
+         allow write vm.e if count(new) < new[1]\ndeny read vm.f nolog\nallow read fs.** if comm starts with \"x\"",
     );
     let new = policy(
         "new.knob",
         "default read deny(EIO)\nallow write vm.a if new <= 6\nset write vm.b to \"\\xff\"\ndeny write vm.c\n\
-         deny(EIO) write vm.d\nallow write vm.e if new[1] < 6\ndeny read vm.f log\n\
+         deny(EIO) write vm.d\nallow write vm.e if new[1] > count(new)\ndeny read vm.f log\n\
          allow write vm.g if uid == 7 and old in 1..2 and new == \"\\xfe\" and gid != 4 and pos < 5",
     );
     for (old, new) in [(&old, &new), (&new, &old), (&old, &old)] {
