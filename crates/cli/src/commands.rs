@@ -12,6 +12,7 @@ mod fmt;
 mod import;
 mod lint;
 mod list;
+mod log;
 mod man;
 mod replay;
 mod run;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     List(list::List),
     Show(show::Show),
     Watch(watch::Watch),
+    Log(log::Log),
     Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Run(run::Run),
@@ -70,6 +72,7 @@ impl Command {
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
             Self::Watch(watch) => watch.run(output),
+            Self::Log(log) => log.run(output),
             Self::Replay(replay) => replay.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),

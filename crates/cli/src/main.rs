@@ -29,6 +29,7 @@ mod commands;
 mod decider;
 mod deciding_hook;
 mod departure_report;
+mod event_summary;
 mod events_file;
 mod failure;
 mod json;

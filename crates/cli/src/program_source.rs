@@ -119,6 +119,14 @@ impl ProgramSource {
         }
     }
 
+    /// The policy, if it is one.
+    pub(crate) fn policy_file(&self) -> Option<&PolicyFile> {
+        match self {
+            Self::Policy(file) => Some(file),
+            Self::Object { .. } => None,
+        }
+    }
+
     /// Which hook decides.
     pub(crate) fn on(&self, hook: &DecidingHook) -> String {
         match self {

@@ -1,5 +1,7 @@
 //! Items of a stream of events, as text.
 
+pub(crate) mod cgroups;
 pub(crate) mod column;
 pub(crate) mod line;
+pub(crate) mod printer;
 pub(crate) mod words;

@@ -10,13 +10,43 @@ use rustix::time::{ClockId, clock_gettime};
 /// The kernel says in time since boot when a program was loaded; if the clock was set since then, the result is of the
 /// clock as it is now.
 pub(crate) fn since_boot(time: Duration) -> String {
-    let uptime = clock_gettime(ClockId::Boottime);
-    let uptime = Duration::new(
-        uptime.tv_sec.try_into().unwrap_or_default(),
-        uptime.tv_nsec.try_into().unwrap_or_default(),
-    );
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    utc((now + time).saturating_sub(uptime).as_secs())
+    let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
+    let time = WallClock::now().at(nanoseconds).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    utc(time.unwrap_or_default().as_secs())
+}
+
+/// The clocks at one moment. Somebody may set the wall clock at any time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WallClock {
+    since_boot: Duration,
+    now: SystemTime,
+}
+
+impl WallClock {
+    pub(crate) fn now() -> Self {
+        let uptime = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::new(
+            uptime.tv_sec.try_into().unwrap_or_default(),
+            uptime.tv_nsec.try_into().unwrap_or_default(),
+        );
+        Self { since_boot, now: SystemTime::now() }
+    }
+
+    /// Now, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub(crate) fn boot_time(self) -> u64 {
+        self.since_boot.as_nanos().try_into().unwrap_or(u64::MAX)
+    }
+
+    /// The moment at so many nanoseconds of `CLOCK_BOOTTIME`, by the wall clock as it is now.
+    pub(crate) fn at(self, boot_time: u64) -> Option<SystemTime> {
+        (self.now + Duration::from_nanos(boot_time)).checked_sub(self.since_boot)
+    }
+}
+
+/// Which boot of the machine this is.
+pub(crate) fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned())
 }
 
 /// Seconds since 1970, as RFC 3339.

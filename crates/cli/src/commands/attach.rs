@@ -51,7 +51,8 @@ impl Attach {
         };
         let cgroups = self.cgroups(output)?;
         // Loading needs privileges, so it comes before anything is created.
-        let existing = Attachments::open()?;
+        // A directory that cannot be used is moved away then, or reported.
+        let existing = Attachments::open().ok().flatten();
         let loaded = source.load(existing.as_ref().map(|attachments| (attachments, &name)), output)?;
         let attachments = create_attachments(output)?;
 

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
-use knobgate::{OnDeparture, RunError, RunEvent, RunOutcome, Supervisor};
+use knobgate::{EventMemoryMaps, OnDeparture, RunError, RunEvent, RunOutcome, Supervisor};
 use knobgate_kernel::Cgroup;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::cgroup_argument::{cgroup_at, type_of};
 use crate::deciding_hook::DecidingHook;
 use crate::departure_report::DepartureReport;
+use crate::event_summary;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::program_source::{ProgramSource, ProgramSourceArgs};
@@ -37,6 +38,8 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// Instead, attach the policy to the cgroup in which the engine creates its containers (knobgate attach --cgroup
 /// machine.slice), and they start under it.
 ///
+/// At the end, `run` says what was denied, rewritten or could not be evaluated.
+///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot
 /// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy. In
 /// these cases nothing was started. If knobgate can no longer supervise the command, it kills it: 137.
@@ -51,6 +54,9 @@ pub(crate) struct Run {
     /// Kill processes that leave the command's cgroup, and everything that they have started since
     #[arg(long)]
     strict: bool,
+    /// Do not print at the end what was denied, rewritten or could not be evaluated
+    #[arg(long)]
+    quiet: bool,
     /// The command with its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -61,6 +67,8 @@ impl Run {
         let source = self.source.read(output)?;
         let parent = self.parent()?;
         let loaded = source.load(None, output)?;
+        let memory = EventMemoryMaps::of(&loaded)
+            .map_err(|error| Failure::machine("cannot use the memory of events").because(error))?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
 
         let supervisor = Supervisor::new()?;
@@ -81,6 +89,14 @@ impl Run {
                 }
                 if let Some(departures) = departures {
                     report.end(&departures, on_departure, output);
+                }
+                if let Some(memory) = memory.filter(|_| !self.quiet) {
+                    match memory.read() {
+                        Ok(memory) => {
+                            event_summary::print(&source.to_string(), source.policy_file(), &memory, output);
+                        }
+                        Err(error) => output.error(&error),
+                    }
                 }
                 shell_status(status)
             }

@@ -1,6 +1,7 @@
 //! `knobgate watch`: show events.
 
-mod printer;
+mod live;
+mod memories;
 mod recorded;
 
 use std::path::PathBuf;
@@ -9,11 +10,12 @@ use std::process::ExitCode;
 use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
 
+use crate::attachment_failure::parse_name;
 use crate::failure::{Failure, USAGE};
 use crate::output::Output;
 use crate::report;
 use crate::stream::column::Column;
-use printer::{Format, Printer};
+use crate::stream::printer::{Format, Printer};
 
 /// Show events: who accessed which knob, with the verdict and the rule
 ///
@@ -22,12 +24,17 @@ use printer::{Format, Printer};
 /// would have done if it were not in audit mode. DENIED-BEFORE means that a program that ran earlier had denied the access.
 /// SUPPRESSED counts the events that a rule did not send because of its limit (`log(10/s)`), and LOST those that came faster
 /// than they were read. What is not known is left out. On a terminal, long values are shortened.
+///
+/// Only events that happen while the command runs are shown. `knobgate log` shows what a policy remembers of earlier ones.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Watch {
-    /// Show the events of a file that `watch --json` has written; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    from: PathBuf,
+    /// The attachments whose events are shown; without a name, all of them
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Show the events of a file that `watch --json` has written, without root; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    from: Option<PathBuf>,
     /// Show only events for which this holds, such as `verdict == deny and knob matches net.**`, and those for which it
     /// cannot be evaluated
     #[arg(long, value_name = "EXPRESSION")]
@@ -56,12 +63,15 @@ Fields, for --fields and --filter:
   (--fields also has count, of suppressed and lost events; --filter does not have time, outcome and count)
 
 Examples:
+  knobgate watch
+  knobgate watch web --json > events.jsonl
   knobgate watch --from events.jsonl
   knobgate watch --from events.jsonl --filter 'verdict == deny and not knob matches net.**'
   knobgate watch --from events.jsonl --fields time,comm,pid,knob,new";
 
 impl Watch {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let names = self.names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, Failure>>()?;
         let format = match self.fields {
             Some(fields) => Format::Fields(fields),
             None if self.json => Format::Json,
@@ -72,7 +82,10 @@ impl Watch {
             Err(status) => return Ok(status),
         };
         let printer = Printer::new(output, format, filter, self.count);
-        recorded::show(&self.from, printer)
+        match self.from {
+            Some(file) => recorded::show(&file, printer),
+            None => live::show(names, printer, output),
+        }
     }
 }
 

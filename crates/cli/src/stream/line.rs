@@ -18,13 +18,22 @@ const KNOB: usize = 48;
 const WORKLOAD: usize = 20;
 const TASK: usize = 20;
 
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// Everything.
+    All,
+    /// What differs between events of the same rule and cgroup.
+    RuleAndCgroupAreKnown,
+}
+
 /// A line about an item, without a newline: when, the verdict, the access, whose it is, and the rule.
-pub(crate) fn line(item: &StreamItem, length: Length) -> String {
+pub(crate) fn line(item: &StreamItem, length: Length, about: About) -> String {
     let mut line = Columns::default();
     let time = item.time.map(timestamp::time_of_day).unwrap_or_default();
     line.column(DIM, &time, TIME);
     match &item.content {
-        StreamContent::Event(event) => event_columns(&mut line, item, event, length),
+        StreamContent::Event(event) => event_columns(&mut line, item, event, length, about),
         StreamContent::Suppressed(suppressed) => {
             line.column(WARNING, "SUPPRESSED", VERDICT);
             line.column(Style::new(), &events(suppressed.count), ACCESS + KNOB);
@@ -40,19 +49,44 @@ pub(crate) fn line(item: &StreamItem, length: Length) -> String {
     line.text
 }
 
+/// A line about what happened in an event, without when and to whom: the verdict, the access, and the rule.
+pub(crate) fn what_happened(stream_event: &StreamEvent, rule: &str, length: Length) -> String {
+    let mut line = Columns::default();
+    let (style, verdict) = verdict(&stream_event.event);
+    line.column(style, &verdict, VERDICT);
+    line.column(Style::new(), words::access(stream_event.event.kind), ACCESS);
+    line.column(Style::new(), &knob_and_values(stream_event, length), KNOB);
+    line.column(DIM, rule, 0);
+    for note in notes(stream_event) {
+        line.column(Style::new(), "", 2);
+        line.column(Style::new(), &note, 0);
+    }
+    line.text
+}
+
 fn events(count: u64) -> String {
     format!("{count} event{}", if count == 1 { "" } else { "s" })
 }
 
-fn event_columns(line: &mut Columns, item: &StreamItem, stream_event: &StreamEvent, length: Length) {
+fn event_columns(
+    line: &mut Columns,
+    item: &StreamItem,
+    stream_event: &StreamEvent,
+    length: Length,
+    about: About,
+) {
     let event = &stream_event.event;
     let (style, verdict) = verdict(event);
     line.column(style, &verdict, VERDICT);
     line.column(Style::new(), words::access(event.kind), ACCESS);
     line.column(Style::new(), &knob_and_values(stream_event, length), KNOB);
-    line.column(Style::new(), &words::workload(item, length).unwrap_or_default(), WORKLOAD);
-    line.column(Style::new(), &task(event), TASK);
-    line.column(DIM, &words::rule(item).unwrap_or_default(), 0);
+    if about == About::All {
+        line.column(Style::new(), &words::workload(item, length).unwrap_or_default(), WORKLOAD);
+        line.column(Style::new(), &task(event), TASK);
+        line.column(DIM, &words::rule(item).unwrap_or_default(), 0);
+    } else {
+        line.column(Style::new(), &task(event), 0);
+    }
     for note in notes(stream_event) {
         line.column(Style::new(), "", 2);
         line.column(Style::new(), &note, 0);

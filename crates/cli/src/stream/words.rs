@@ -1,6 +1,7 @@
 //! The parts of a line about an event. All of them are escaped: whoever is watched chose most of them.
 
 use std::borrow::Cow;
+use std::io::{self, IsTerminal};
 
 use knobgate_events::record::VALUE_SEEN_MAX;
 use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
@@ -15,6 +16,13 @@ pub(crate) enum Length {
     Full,
     /// So much that several fit on a line of a terminal.
     Short,
+}
+
+impl Length {
+    /// What suits standard output.
+    pub(crate) fn of_stdout() -> Self {
+        if io::stdout().is_terminal() { Self::Short } else { Self::Full }
+    }
 }
 
 /// The most bytes of a value, and the most characters of a path, that are shown on a terminal.

@@ -68,6 +68,9 @@ fn no_root() -> Result<(), Failed> {
         &["attach", "--policy", path, "--cgroup", place][..],
         &["list"],
         &["show", "t-nobody"],
+        &["watch"],
+        &["watch", "t-nobody"],
+        &["log", "t-nobody"],
         &["detach", "t-nobody"],
         &["doctor"],
     ] {
@@ -196,6 +199,9 @@ fn no_cgroups() -> Result<(), Failed> {
     let output = apart(script, &["run", "--policy", path, "--", "echo", "started"])?;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{output:?}");
     assert!(stderr(&output).contains("mount -t cgroup2"), "{output:?}");
+    let output = apart(script, &["watch"])?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("mount -t bpf"), "{output:?}");
     let output = apart(script, &["doctor"])?;
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(stdout(&output).contains("mount -t cgroup2"), "{output:?}");

@@ -21,6 +21,7 @@ mod simulations;
 mod threaded;
 mod threats;
 mod verdicts;
+mod watching;
 mod ways_out;
 mod writers;
 
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         .requiring(lacking::locked_memory, lacking::LOCKED)
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
+        .requiring(watching::sends_events, watching::TESTS)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
     no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
 }

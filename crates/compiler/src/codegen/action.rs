@@ -282,7 +282,8 @@ fn commit(code: &mut Code<'_>, value: Value, reports: bool) {
     emit_set_new_value(&mut code.asm, R6, frame::buffer(value), R7, failed);
     code.end(CounterSource::Row, Exit::Allow, report(ReportedVerdict::Rewrite));
     code.asm.bind(failed);
-    code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), report(ReportedVerdict::Deny(Errno::EINVAL)));
+    let errno = if code.features.set_retval { Errno::EINVAL } else { Errno::EPERM };
+    code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), report(ReportedVerdict::Deny(errno)));
     if reports {
         code.asm.bind(failed_unreported);
         code.end(CounterSource::Row, Exit::Deny(Errno::EINVAL), None);

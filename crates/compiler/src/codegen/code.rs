@@ -136,7 +136,9 @@ impl<'a> Code<'a> {
         }
         let verdict = match exit {
             Exit::Allow => ReportedVerdict::Allow,
-            Exit::Deny(errno) => ReportedVerdict::Deny(errno),
+            Exit::Deny(errno) if self.features.set_retval => ReportedVerdict::Deny(errno),
+            // The kernel turns it into this one.
+            Exit::Deny(_) => ReportedVerdict::Deny(Errno::EPERM),
         };
         let report = Report { eval_error: counted == Counted::EvalError, ..Report::of(verdict) };
         self.end(by, exit, reports.then_some(report));

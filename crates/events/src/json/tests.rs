@@ -64,13 +64,13 @@ fn event() -> BoxedStrategy<Event> {
     let task = (ids, of(bytes()), of(any::<[Option<u32>; 6]>()));
     let access = (knob(), kind(), any::<u32>(), any::<bool>(), of(text()), of(text()), of(text()));
     let decision = (verdict(), select(vec![Mode::Enforce, Mode::Audit]), of(any::<u16>()), string(), rule());
-    let rest = (any::<(u64, u64, bool, bool, u64)>(), any::<(u64, u64)>());
+    let rest = (any::<(u64, u64, [bool; 2], u64)>(), any::<(u64, u64)>());
     (task, access, decision, rest)
         .prop_map(|(task, access, decision, rest)| {
             let ((pid, tid, uid, gid), comm, namespaces) = task;
             let (knob, kind, position, secret, old, new, stored) = access;
             let (verdict, mode, denied_before, policy, rule) = decision;
-            let ((boot_time, cgroup_id, observer, declares_widths, origin), (sent, suppressed)) = rest;
+            let ((boot_time, cgroup_id, [observer, declares_widths], origin), (sent, suppressed)) = rest;
             let namespaces = namespaces.map(|[net, uts, ipc, user, pid, mnt]| Namespaces {
                 net,
                 uts,

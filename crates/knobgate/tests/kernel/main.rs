@@ -2,16 +2,19 @@
 //!
 //! The tests write only in their own network, UTS and IPC namespaces, with processes in their own cgroups.
 
+mod events;
+
 use std::error::Error;
 use std::process::{Command, ExitCode};
 
-use knobgate::kernel::{AttachmentName, Cgroup, Namespaces, with_private_namespaces};
+use knobgate::kernel::{AttachmentName, Cgroup, Namespaces, probe_cached, with_private_namespaces};
 use knobgate::policy::{CheckOptions, Source, parse};
 use knobgate::{
     Applied, AttachedBy, AttachmentError, Attachments, CgroupRef, CompiledPolicy, OnDeparture, RunError,
     RunEvent, Supervisor, Survey,
 };
-use knobgate_testing::{Test, scratch, shell};
+use knobgate_hook::Profile;
+use knobgate_testing::{Suite, Test, scratch, shell};
 use libtest_mimic::Failed;
 
 const TESTS: &[Test] = &[
@@ -20,6 +23,29 @@ const TESTS: &[Test] = &[
     ("a_survey_has_the_names_of_attachments", survey_has_names),
     ("what_cannot_be_done_is_an_error_with_its_reason", errors_have_reasons),
     ("a_command_runs_under_a_policy_and_nothing_is_left", command_under_a_policy),
+];
+
+/// These need programs that send events.
+const EVENTS: &[Test] = &[
+    ("eight_readers_each_get_every_event", events::eight_readers_each_get_every_event),
+    (
+        "a_slow_reader_loses_events_of_its_own_and_knows_how_many",
+        events::a_slow_reader_loses_events_of_its_own_and_knows_how_many,
+    ),
+    (
+        "a_limit_is_for_each_rule_and_cgroup_and_everything_is_counted",
+        events::a_limit_is_for_each_rule_and_cgroup_and_everything_is_counted,
+    ),
+    (
+        "the_memory_has_the_first_and_the_last_event_without_a_reader",
+        events::the_memory_has_the_first_and_the_last_event_without_a_reader,
+    ),
+    ("a_replaced_policy_hands_its_memory_over", events::a_replaced_policy_hands_its_memory_over),
+    (
+        "an_observer_above_does_not_show_what_was_denied_below_as_allowed",
+        events::an_observer_above_does_not_show_what_was_denied_below_as_allowed,
+    ),
+    ("an_event_has_the_task_and_its_namespaces", events::an_event_has_the_task_and_its_namespaces),
 ];
 
 const DENY: &str = "policy deny\ndefault write allow\ndeny write kernel.domainname\n";
@@ -41,8 +67,13 @@ fn main() -> ExitCode {
     }
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
-        None => knobgate_testing::run(TESTS),
+        None => Suite::new(TESTS).requiring(no_events, EVENTS).run(),
     }
+}
+
+fn no_events(_: &Profile) -> Option<String> {
+    let lacks = probe_cached().event_features().is_none();
+    lacks.then(|| "programs cannot send events".to_owned())
 }
 
 fn compiled(text: &str) -> Result<CompiledPolicy, Failed> {

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use knobgate_events::json::{StreamError, StreamReader};
 
-use super::printer::Printer;
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::policy_file::name;
+use crate::stream::printer::Printer;
 
 /// Shows the events of the file at `path`.
 ///

@@ -1,0 +1,119 @@
+//! `knobgate log`: show what a policy remembers of its events.
+
+mod remembered;
+
+use std::process::ExitCode;
+
+use knobgate::{AttachmentState, Attachments, EventMemory};
+use knobgate_events::{StreamContent, StreamContext, StreamEvent, StreamItem};
+
+use crate::attachment_failure::{no_attachments, parse_name};
+use crate::failure::Failure;
+use crate::json;
+use crate::output::Output;
+use crate::stream::cgroups::Cgroups;
+use crate::stream::printer::{Format, Printer};
+use crate::timestamp::{WallClock, boot_id};
+use remembered::Remembered;
+
+/// Show what a policy remembers of its events, also of those that nobody was watching
+///
+/// For each rule and cgroup: how many events there were, and the first and the last one in full, denials first. The memory is in the
+/// kernel. It lasts until the policy is detached, or the machine restarts; replacing the policy keeps it. A cgroup that
+/// was removed has the name that it had when the policy was attached to it.
+///
+/// The lines of events are those of `knobgate watch`. Times are in UTC.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Log {
+    /// The name of the attachment
+    name: String,
+    /// Show the most recent events instead, at least 128 of them, in the order in which they happened
+    #[arg(long)]
+    recent: bool,
+    /// Print one JSON object; with --recent one for each event, as `watch` does
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  knobgate log web
+  knobgate log web --recent --json | knobgate watch --from - --filter 'comm == \"sh\"'";
+
+impl Log {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let name = parse_name(&self.name)?;
+        let Some(attachments) = Attachments::open()? else { return Err(no_attachments(name)) };
+        let state = attachments.read(&name)?;
+        let cannot = || Failure::machine(format!("cannot show the events of the attachment \"{name}\""));
+        let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
+        let Some(memory) = memory else { return Err(cannot().because(without_memory(&state))) };
+
+        let mut items = Items {
+            attachment: name.as_str(),
+            memory: &memory,
+            clock: WallClock::now(),
+            boot_id: boot_id(),
+            cgroups: Cgroups::new(),
+        };
+        if self.recent {
+            let format = if self.json { Format::Json } else { Format::Text };
+            let mut printer = Printer::new(output, format, None, None);
+            for event in &memory.recent {
+                let mut item = items.item(StreamEvent::from(event.clone()));
+                if printer.print_next(&mut item)?.is_break() {
+                    break;
+                }
+            }
+            printer.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let remembered = Remembered::new(&mut items, state.policy.as_ref());
+        if self.json {
+            output.line(json::line(&remembered.to_json()))?;
+        } else {
+            remembered.print(output)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Why a program has no memory.
+fn without_memory(state: &AttachmentState) -> &'static str {
+    match state.policy {
+        None => "its program is not that of a policy, and keeps none",
+        Some(_) => {
+            "its program keeps none: programs on this kernel cannot, or another version of knobgate has attached it; attach \
+             its policy again to find out"
+        }
+    }
+}
+
+/// Makes items of the events of a memory.
+struct Items<'a> {
+    attachment: &'a str,
+    memory: &'a EventMemory,
+    clock: WallClock,
+    boot_id: Option<String>,
+    cgroups: Cgroups,
+}
+
+impl Items<'_> {
+    fn item(&mut self, event: StreamEvent) -> StreamItem {
+        let (boot_time, context) = (event.event.boot_time, self.context(event.event.cgroup_id));
+        StreamItem {
+            sequence: 1,
+            time: self.clock.at(boot_time),
+            boot_id: self.boot_id.clone(),
+            context,
+            content: StreamContent::Event(Box::new(event)),
+        }
+    }
+
+    fn context(&mut self, cgroup_id: u64) -> StreamContext {
+        let remembered = || self.memory.cgroups.get(&cgroup_id).cloned();
+        let context = self.cgroups.context(cgroup_id, remembered);
+        StreamContext { attachment: Some(self.attachment.to_owned()), ..context }
+    }
+}

@@ -1,0 +1,273 @@
+//! The events that happen while the command runs.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use knobgate::{Attachments, EventReader, EventReaderError};
+use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, StreamItem};
+use knobgate_kernel::{AttachmentName, BlockedSignals, BpfObjectError, ProbeOutcome, Signal, probe_cached};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::memories::{Look, Memories, PAUSE};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::stream::cgroups::Cgroups;
+use crate::stream::printer::Printer;
+use crate::timestamp::{WallClock, boot_id};
+
+/// How long events are collected after the first one, so that the kernel does not wake this process for each.
+const BATCH: Duration = Duration::from_millis(20);
+
+/// Shows the events of the attachments with these names, or of all of them.
+///
+/// # Errors
+/// [`Failure::Usage`] if there is no such attachment; [`Failure::Machine`].
+pub(super) fn show(
+    names: Vec<AttachmentName>,
+    printer: Printer,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let cannot = || Failure::machine("cannot read events");
+    let attachments = Attachments::create()?;
+    for name in &names {
+        attachments.read(name)?;
+    }
+    let probes = probe_cached();
+    if probes.event_features().is_none() {
+        let why = match probes.events {
+            ProbeOutcome::Unknown(why) => format!(" ({why})"),
+            ProbeOutcome::Yes | ProbeOutcome::No => String::new(),
+        };
+        return Err(cannot().because(format!(
+            "this kernel's programs cannot send any{why}; knobgate show has the counters of each rule"
+        )));
+    }
+    // Blocked before there is anything to sum up.
+    let signals =
+        BlockedSignals::block(&[Signal::INT, Signal::TERM]).map_err(|error| cannot().because(error))?;
+    let memories = Memories::find().map_err(|error| cannot().because(error))?;
+    let reader = EventReader::open(attachments.event_readers()?, EventReader::DEFAULT_BYTES)
+        .map_err(|error| cannot().because(error))?;
+    let whose = match &names[..] {
+        [] => "all attachments".to_owned(),
+        names => names.iter().map(AttachmentName::as_str).collect::<Vec<_>>().join(", "),
+    };
+    output.note(format_args!("showing the events of {whose}, until Ctrl-C"));
+
+    let mut live = Live {
+        names,
+        printer,
+        memories,
+        cgroups: Cgroups::new(),
+        boot_id: boot_id(),
+        looked: Instant::now(),
+        said_lost: 0,
+        unreadable: 0,
+        shown: 0,
+        suppressed: 0,
+        lost: 0,
+        is_done: false,
+    };
+    if live.run(reader, &signals, output)? {
+        output.note(live.summary());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is shown, and what has been.
+#[derive(Debug)]
+struct Live {
+    /// The attachments whose events are shown; all if empty.
+    names: Vec<AttachmentName>,
+    printer: Printer,
+    memories: Memories,
+    cgroups: Cgroups,
+    boot_id: Option<String>,
+    /// When it was last looked what was suppressed.
+    looked: Instant,
+    /// How many lost events have been said.
+    said_lost: u64,
+    /// How many events could not be decoded.
+    unreadable: u64,
+    shown: u64,
+    suppressed: u64,
+    lost: u64,
+    /// Whether as many were shown as were asked for.
+    is_done: bool,
+}
+
+impl Live {
+    /// Shows events until a signal, which is `true`, or until there are enough.
+    fn run(
+        &mut self,
+        mut reader: EventReader,
+        signals: &BlockedSignals,
+        output: &Output,
+    ) -> Result<bool, Failure> {
+        let cannot = |error: io::Error| Failure::machine("cannot wait for events").because(error);
+        loop {
+            let timeout = self.memories.are_active().then(|| PAUSE.saturating_sub(self.looked.elapsed()));
+            match wait(&reader, signals, timeout).map_err(cannot)? {
+                WokenBy::Signal => break,
+                WokenBy::ClosedOutput => return Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),
+                WokenBy::Events if wait_for_signal(signals, BATCH).map_err(cannot)? => break,
+                WokenBy::Events | WokenBy::Timeout => {}
+            }
+            self.show_events(&mut reader, Look::AtActive, output)?;
+            if self.is_done {
+                return Ok(false);
+            }
+        }
+        reader.stop().map_err(cannot_read)?;
+        self.show_events(&mut reader, Look::AtAll, output)?;
+        Ok(true)
+    }
+
+    /// Shows what has come in.
+    fn show_events(&mut self, reader: &mut EventReader, look: Look, output: &Output) -> Result<(), Failure> {
+        let clock = WallClock::now();
+        let (mut result, mut unreadable) = (Ok(()), 0);
+        reader.for_each(|event| match event {
+            Ok(event) if result.is_ok() => result = self.event(event, clock),
+            Ok(_) => {}
+            Err(_) => unreadable += 1,
+        });
+        result?;
+        if unreadable > 0 && self.unreadable == 0 {
+            output.warning(
+                "some events cannot be read: the program that sends them is of another version of knobgate; attach its policy \
+                 again",
+            );
+        }
+        self.unreadable += unreadable;
+        if look == Look::AtAll || (self.memories.are_active() && self.looked.elapsed() >= PAUSE) {
+            self.looked = Instant::now();
+            self.unsent(look, unreadable, reader, clock)?;
+        } else {
+            self.lost(unreadable, reader, clock)?;
+        }
+        self.printer.flush()
+    }
+
+    fn event(&mut self, event: Event, clock: WallClock) -> Result<(), Failure> {
+        let (origin, cgroup_id) = (event.origin, event.cgroup_id);
+        let attachment = self.memories.name(origin).cloned();
+        self.memories.saw_event(origin);
+        if !self.is_wanted(attachment.as_ref(), event.observer) {
+            return Ok(());
+        }
+        let remembered = || self.memories.cgroup_path(origin, cgroup_id);
+        let context = self.cgroups.context(cgroup_id, remembered);
+        let attachment = attachment.map(|name| name.to_string());
+        let content = StreamContent::Event(Box::new(StreamEvent::from(event)));
+        self.shown += u64::from(self.print(StreamContext { attachment, ..context }, content, clock)?);
+        Ok(())
+    }
+
+    /// Shows how many events were suppressed and lost.
+    fn unsent(
+        &mut self,
+        look: Look,
+        unreadable: u64,
+        reader: &EventReader,
+        clock: WallClock,
+    ) -> Result<(), Failure> {
+        let unsent = self.memories.unsent(look, clock.boot_time());
+        for (name, observes, suppressed) in unsent.suppressed {
+            if !self.is_wanted(Some(&name), observes) {
+                continue;
+            }
+            self.suppressed += suppressed.count;
+            let context = match suppressed.cgroup_id {
+                Some(id) => self.cgroups.context(id, || self.memories.cgroup_path_of(&name, id)),
+                None => StreamContext::default(),
+            };
+            let context = StreamContext { attachment: Some(name.to_string()), ..context };
+            self.print(context, StreamContent::Suppressed(Box::new(suppressed)), clock)?;
+        }
+        self.lost(unsent.unrecorded + unreadable, reader, clock)
+    }
+
+    /// Shows how many events were lost: so many, and those that the reader does not have.
+    fn lost(&mut self, others: u64, reader: &EventReader, clock: WallClock) -> Result<(), Failure> {
+        let lost = reader.lost().map_err(|error: BpfObjectError| cannot_read(error.into()))?;
+        let count = lost.saturating_sub(self.said_lost) + others;
+        self.said_lost = lost;
+        if count == 0 {
+            return Ok(());
+        }
+        self.lost += count;
+        let content = StreamContent::Lost(Lost { boot_time: clock.boot_time(), count });
+        self.print(StreamContext::default(), content, clock).map(drop)
+    }
+
+    /// Prints an item, if the filter lets it. Returns whether it did.
+    fn print(
+        &mut self,
+        context: StreamContext,
+        content: StreamContent,
+        clock: WallClock,
+    ) -> Result<bool, Failure> {
+        let boot_id = self.boot_id.clone();
+        let mut item = StreamItem { sequence: 0, time: None, boot_id, context, content };
+        item.time = clock.at(item.boot_time());
+        if self.is_done || !self.printer.shows(&item) {
+            return Ok(false);
+        }
+        self.is_done = self.printer.print_next(&mut item)?.is_break();
+        Ok(true)
+    }
+
+    fn is_wanted(&self, attachment: Option<&AttachmentName>, observes: bool) -> bool {
+        match attachment {
+            _ if self.names.is_empty() => !observes,
+            Some(name) => self.names.contains(name),
+            None => false,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let events = if self.shown == 1 { "event" } else { "events" };
+        format!("{} {events} shown, {} suppressed, {} lost", self.shown, self.suppressed, self.lost)
+    }
+}
+
+fn cannot_read(error: EventReaderError) -> Failure {
+    Failure::machine("cannot read events").because(error)
+}
+
+/// Why a wait ended.
+enum WokenBy {
+    Events,
+    Signal,
+    ClosedOutput,
+    Timeout,
+}
+
+fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration>) -> io::Result<WokenBy> {
+    let stdout = io::stdout();
+    let mut descriptors = [
+        PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        // Whoever reads it may go away while there are no events.
+        PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty()),
+    ];
+    let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+    poll(&mut descriptors, timeout.as_ref())?;
+    let [events, signal, output] = descriptors.map(|descriptor| descriptor.revents());
+    Ok(match () {
+        () if !signal.is_empty() && signals.read()?.is_some() => WokenBy::Signal,
+        () if output.intersects(PollFlags::ERR | PollFlags::HUP) => WokenBy::ClosedOutput,
+        () if !events.is_empty() => WokenBy::Events,
+        () => WokenBy::Timeout,
+    })
+}
+
+/// Waits for this long, or until there is a signal, which is `true`.
+fn wait_for_signal(signals: &BlockedSignals, time: Duration) -> io::Result<bool> {
+    let mut descriptors = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    poll(&mut descriptors, Some(&Timespec::try_from(time).map_err(io::Error::other)?))?;
+    Ok(signals.read()?.is_some())
+}

@@ -1,0 +1,253 @@
+//! The memories of attached policies: whose events these are, and how many were suppressed.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use knobgate_compiler::{
+    EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_STATE_MAP, EVENTS_FIRST_MAP,
+    EventCounters, MemoryState,
+};
+use knobgate_events::record::decode;
+use knobgate_events::{Event, Suppressed};
+use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, BpffsError, Map, PinDir, ProgramFd};
+
+/// How often attachments are looked for, and how often it is looked what was suppressed.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an origin is not looked for that no attachment has: that of `knobgate run`, for example.
+const STRANGERS: Duration = Duration::from_secs(10);
+
+/// The memories of all attachments that have been there since the start.
+#[derive(Debug)]
+pub(super) struct Memories {
+    pins: PinDir,
+    /// By their origin.
+    memories: HashMap<u64, Memory>,
+    /// The programs that were looked at.
+    programs: HashSet<u32>,
+    /// Origins that are not those of attachments, and when that was found out.
+    strangers: HashMap<u64, Instant>,
+    scanned: Instant,
+}
+
+/// The memory of an attachment.
+#[derive(Debug)]
+struct Memory {
+    name: AttachmentName,
+    state: Map,
+    counters: Map,
+    first: Option<Map>,
+    cgroups: Option<Map>,
+    /// A program that replaces another one takes over everything but these.
+    others: Vec<Map>,
+    /// What has been said of each key of `counters`.
+    said: HashMap<Vec<u8>, u64>,
+    /// The same of each rule in each of `others`.
+    said_of_others: HashMap<(u32, usize), u64>,
+    /// How many events found no place in the memory, as far as that has been said.
+    said_unrecorded: u64,
+    /// Whether there were events since the last look.
+    is_active: bool,
+}
+
+/// What was not sent since the last look.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    /// With the name of the attachment, and whether the program only observes.
+    pub(super) suppressed: Vec<(AttachmentName, bool, Suppressed)>,
+    /// How many events found no place in the memory.
+    pub(super) unrecorded: u64,
+}
+
+impl Memories {
+    /// Finds the attachments. What their memories have suppressed so far is not reported.
+    pub(super) fn find() -> Result<Self, BpffsError> {
+        let pins = PinDir::create(&Bpffs::find()?)?;
+        let mut memories = Self {
+            pins,
+            memories: HashMap::new(),
+            programs: HashSet::new(),
+            strangers: HashMap::new(),
+            scanned: Instant::now(),
+        };
+        memories.scan();
+        // A look from now on, of which nobody hears.
+        memories.unsent(Look::AtAll, 0);
+        Ok(memories)
+    }
+
+    /// The attachment that an event is from.
+    pub(super) fn name(&mut self, origin: u64) -> Option<&AttachmentName> {
+        let is_stranger = |known: &Instant| known.elapsed() < STRANGERS;
+        if !self.memories.contains_key(&origin)
+            && self.scanned.elapsed() >= PAUSE
+            && !self.strangers.get(&origin).is_some_and(is_stranger)
+        {
+            self.scan();
+            self.strangers.retain(|_, known| is_stranger(known));
+            if !self.memories.contains_key(&origin) {
+                self.strangers.insert(origin, self.scanned);
+            }
+        }
+        self.memories.get(&origin).map(|memory| &memory.name)
+    }
+
+    /// Notes that there was an event, so that there can be suppressed ones.
+    pub(super) fn saw_event(&mut self, origin: u64) {
+        if let Some(memory) = self.memories.get_mut(&origin) {
+            memory.is_active = true;
+        }
+    }
+
+    /// Whether something may have been suppressed since the last look.
+    pub(super) fn are_active(&self) -> bool {
+        self.memories.values().any(|memory| memory.is_active)
+    }
+
+    /// The path that a cgroup had when the attachment was made.
+    pub(super) fn cgroup_path(&self, origin: u64, cgroup_id: u64) -> Option<PathBuf> {
+        self.memories.get(&origin)?.cgroup_path(cgroup_id)
+    }
+
+    /// The same for the attachment of this name.
+    pub(super) fn cgroup_path_of(&self, name: &AttachmentName, cgroup_id: u64) -> Option<PathBuf> {
+        self.memories
+            .values()
+            .filter(|memory| memory.name == *name)
+            .find_map(|memory| memory.cgroup_path(cgroup_id))
+    }
+
+    /// What was not sent since the last look. A suppressed event comes in the same second as one that was sent, so it is enough
+    /// to look at memories that have sent some.
+    pub(super) fn unsent(&mut self, look: Look, boot_time: u64) -> Unsent {
+        let mut unsent = Unsent::default();
+        for memory in self.memories.values_mut() {
+            if look == Look::AtAll || memory.is_active {
+                memory.is_active = false;
+                // The memory stays readable for as long as its maps are open here.
+                let _ = memory.add_unsent(boot_time, &mut unsent);
+            }
+        }
+        unsent.suppressed.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+        unsent
+    }
+
+    /// Looks for attachments that are not known yet. What cannot be read has no name.
+    fn scan(&mut self) {
+        self.scanned = Instant::now();
+        for name in self.pins.names().unwrap_or_default() {
+            let Ok(links) = self.pins.attachment(&name).and_then(|attachment| attachment.links()) else {
+                continue;
+            };
+            for program in links.iter().map(|link| link.info.program_id).collect::<HashSet<_>>() {
+                if self.programs.contains(&program) {
+                    continue;
+                }
+                let Ok(maps) = ProgramFd::by_id(program).and_then(|program| program.maps()) else { continue };
+                self.programs.insert(program);
+                self.add(&name, maps);
+            }
+        }
+    }
+
+    fn add(&mut self, name: &AttachmentName, maps: Vec<Map>) {
+        let mut maps: HashMap<String, Map> = maps.into_iter().map(|map| (map.info().name, map)).collect();
+        let (Some(state), Some(counters)) = (maps.remove(EVENT_STATE_MAP), maps.remove(EVENT_COUNTERS_MAP))
+        else {
+            return;
+        };
+        let Ok(MemoryState { origin, .. }) = read_state(&state) else { return };
+        let memory = self.memories.entry(origin).or_insert_with(|| Memory {
+            name: name.clone(),
+            state,
+            counters,
+            first: maps.remove(EVENTS_FIRST_MAP),
+            cgroups: maps.remove(EVENT_CGROUPS_MAP),
+            others: Vec::new(),
+            said: HashMap::new(),
+            said_of_others: HashMap::new(),
+            said_unrecorded: 0,
+            is_active: true,
+        });
+        memory.others.extend(maps.remove(EVENT_OTHERS_MAP));
+    }
+}
+
+/// Which memories to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Those that have sent events since the last look.
+    AtActive,
+    /// All.
+    AtAll,
+}
+
+impl Memory {
+    fn cgroup_path(&self, cgroup_id: u64) -> Option<PathBuf> {
+        let value = self.cgroups.as_ref()?.lookup(&cgroup_id.to_le_bytes()).ok()??;
+        let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+        Some(PathBuf::from(OsStr::from_bytes(&value[..end])))
+    }
+
+    fn add_unsent(&mut self, boot_time: u64, unsent: &mut Unsent) -> Result<(), BpfObjectError> {
+        let unrecorded = read_state(&self.state)?.not_recorded;
+        unsent.unrecorded +=
+            unrecorded.saturating_sub(std::mem::replace(&mut self.said_unrecorded, unrecorded));
+
+        for entry in self.counters.entries()? {
+            let Some(counters) = EventCounters::in_value(&entry.value).first().copied() else { continue };
+            let said = self.said.entry(entry.key.clone()).or_default();
+            let count = counters.suppressed.saturating_sub(std::mem::replace(said, counters.suppressed));
+            if count == 0 {
+                continue;
+            }
+            let example = self.first.as_ref().and_then(|first| first_event(first, &entry.key));
+            let cgroup_id = entry.key.first_chunk().map(|id| u64::from_le_bytes(*id));
+            unsent.add(&self.name, example, cgroup_id, boot_time, count);
+        }
+        for others in &self.others {
+            let value = others.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
+            for (rule, counters) in EventCounters::in_value(&value).iter().enumerate() {
+                let said = self.said_of_others.entry((others.info().id, rule)).or_default();
+                let count = counters.suppressed.saturating_sub(std::mem::replace(said, counters.suppressed));
+                if count > 0 {
+                    unsent.add(&self.name, None, None, boot_time, count);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Unsent {
+    /// `example` is an event of the same rule and cgroup.
+    fn add(
+        &mut self,
+        name: &AttachmentName,
+        example: Option<Event>,
+        cgroup_id: Option<u64>,
+        boot_time: u64,
+        count: u64,
+    ) {
+        let observes = example.as_ref().is_some_and(|event| event.observer);
+        let (policy, rule) = example.map(|event| (event.policy, event.rule)).unzip();
+        self.suppressed.push((
+            name.clone(),
+            observes,
+            Suppressed { boot_time, policy, rule, cgroup_id, count },
+        ));
+    }
+}
+
+fn read_state(state: &Map) -> Result<MemoryState, BpfObjectError> {
+    let value = state.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
+    Ok(MemoryState::in_value(&value).unwrap_or_default())
+}
+
+/// The first event of a rule and a cgroup, unless it cannot be decoded.
+fn first_event(first: &Map, key: &[u8]) -> Option<Event> {
+    decode(&first.lookup(key).ok()??).ok()
+}

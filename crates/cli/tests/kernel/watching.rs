@@ -1,0 +1,282 @@
+//! Events, live and from the memory of a policy.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+use knobgate_events::json::StreamReader;
+use knobgate_events::{EventOutcome, StreamContent, StreamItem};
+use knobgate_hook::Profile;
+use knobgate_kernel::{Cgroup, ProcessId, probe_cached};
+use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
+use libtest_mimic::Failed;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::setting::{DetachOnDrop, KNOBGATE, attach, expect, policy, stderr, stdout};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("every_event_is_shown_suppressed_or_lost", accounted),
+    ("only_the_events_of_the_named_attachments_are_shown", named),
+    ("an_attachment_that_is_made_meanwhile_is_named", meanwhile),
+    ("watch_ends_when_nobody_reads_its_output", unread),
+    ("an_attachment_that_does_not_exist_is_not_watched", unknown),
+    ("a_denial_of_last_night_is_explained_after_its_cgroup_is_gone", last_night),
+    ("the_memory_counts_what_it_does_not_show", counted),
+];
+
+/// What these tests require.
+pub(crate) fn sends_events(profile: &Profile) -> Option<String> {
+    let lacks = probe_cached().event_features().is_none();
+    lacks.then(|| format!("programs on {profile} can send no events"))
+}
+
+/// `knobgate watch`, which has started to read events.
+struct Watching {
+    knobgate: Reaped,
+    messages: BufReader<std::process::ChildStderr>,
+}
+
+impl Watching {
+    /// Starts it. Other tests may have all places for readers.
+    fn start(arguments: &[&str]) -> Result<Self, Failed> {
+        let mut started = None;
+        eventually("there is a place for a reader", || {
+            started = Some(Self::try_start(arguments)).filter(|started| !matches!(started, Ok(None)));
+            started.is_some()
+        });
+        started.and_then(Result::transpose).ok_or("it was started")?
+    }
+
+    fn try_start(arguments: &[&str]) -> Result<Option<Self>, Failed> {
+        let mut command = Command::new(KNOBGATE);
+        command.arg("watch").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child: Child = command.spawn()?;
+        let mut messages = BufReader::new(child.stderr.take().ok_or("standard error")?);
+        let knobgate = Reaped(child);
+        let mut line = String::new();
+        messages.read_line(&mut line)?;
+        if line.contains("there are no more places") {
+            return Ok(None);
+        }
+        assert!(line.starts_with("note: showing the events of "), "{line}");
+        Ok(Some(Self { knobgate, messages }))
+    }
+
+    /// Ends it with a signal. Returns what it printed, and its summary.
+    fn end(mut self, signal: Signal) -> Result<(Vec<StreamItem>, String), Failed> {
+        ProcessId::of_child(&self.knobgate.0).send(signal)?;
+        let (mut output, mut summary) = (String::new(), String::new());
+        self.knobgate.0.stdout.take().ok_or("standard output")?.read_to_string(&mut output)?;
+        self.messages.read_to_string(&mut summary)?;
+        let status = self.knobgate.0.wait()?;
+        assert!(status.success(), "{status}: {summary}");
+        let items = StreamReader::new(output.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+        Ok((items, summary))
+    }
+}
+
+/// Runs a script in a cgroup. The writes of it may fail.
+fn run(cgroup: &Cgroup, script: &str) -> Result<(), Failed> {
+    let output = shell(cgroup, script).stderr(Stdio::null()).output()?;
+    output.status.code().ok_or_else(|| format!("{output:?}"))?;
+    Ok(())
+}
+
+/// How many accesses an attachment has had, other than reads, which send no events.
+fn produced(name: &str) -> Result<u64, Failed> {
+    let shown: Value = serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout)?;
+    let rules = shown["rules"].as_array().ok_or("rules")?;
+    let logged =
+        rules.iter().filter(|rule| !rule["rule"].as_str().is_some_and(|text| text.contains("default read")));
+    let accesses = |rule: &Value| {
+        let counters = ["decided", "eval_errors"].map(|counter| rule[counter].as_u64().unwrap_or_default());
+        counters.iter().sum::<u64>()
+    };
+    Ok(logged.map(accesses).sum())
+}
+
+const POLICY: &str = "policy t-watch
+allow write net.ipv4.ip_default_ttl if new < 100 log(all)
+deny(EACCES) write net.ipv4.ip_forward, net.ipv4.ip_default_ttl
+clamp write net.core.somaxconn to 128..65535
+";
+
+fn accounted() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    let _detached = DetachOnDrop("t-accounted");
+    let file = policy(POLICY);
+    attach(file.path(), &cgroup, "t-accounted");
+    let path = other.path().to_str().ok_or("a path")?;
+    let file = file.path().to_str().ok_or("a path")?;
+    let both = ["attach", "--policy", file, "--name", "t-accounted", "--cgroup", path, "--cgroup"];
+    expect(0, both.iter().copied().chain([cgroup.path().to_str().ok_or("a path")?]));
+
+    let watching = Watching::start(&["--json", "t-accounted"])?;
+    let burst = "cd /proc/sys/net; i=0; while [ $i -lt 60 ]; do i=$((i + 1))
+        echo 1 >ipv4/ip_forward; echo $i >ipv4/ip_default_ttl; echo many >core/somaxconn; done";
+    run(&cgroup, &format!("{burst}; sleep 1.2; {burst}"))?;
+    run(&other, burst)?;
+    let (items, summary) = watching.end(Signal::INT)?;
+
+    let (mut events, mut suppressed, mut lost) = (0, 0, 0);
+    for (index, item) in items.iter().enumerate() {
+        assert_eq!(item.sequence, index as u64 + 1);
+        assert!(item.time.is_some() && item.boot_id.is_some());
+        match &item.content {
+            StreamContent::Event(event) => {
+                events += 1;
+                assert_eq!(event.eval_error.is_some(), event.event.rule.eval_error, "{event:?}");
+            }
+            StreamContent::Suppressed(more) => {
+                suppressed += more.count;
+                assert!(more.count > 0 && more.rule.is_some() && more.policy.as_deref() == Some("t-watch"));
+            }
+            StreamContent::Lost(more) => lost += more.count,
+        }
+        if !matches!(item.content, StreamContent::Lost(_)) {
+            assert_eq!(item.context.attachment.as_deref(), Some("t-accounted"));
+            let path = item.context.cgroup_path.as_deref().ok_or("a path")?;
+            let paths = [&cgroup, &other].map(|cgroup| cgroup.path().as_os_str().as_encoded_bytes());
+            assert!(paths.contains(&path), "{item:?}");
+        }
+    }
+    assert_eq!(events + suppressed + lost, produced("t-accounted")?, "{summary}");
+    assert!(events >= 3 * 60 && suppressed > 200, "{summary}");
+    assert!(
+        summary.ends_with(&format!("{events} events shown, {suppressed} suppressed, {lost} lost\n")),
+        "{summary}"
+    );
+    let denied = |item: &&StreamItem| {
+        let outcome = item.event().map(|event| event.event.outcome());
+        matches!(outcome, Some(EventOutcome::Denied(_)))
+    };
+    assert!(items.iter().filter(denied).count() > 20, "{summary}");
+    Ok(())
+}
+
+fn named() -> Result<(), Failed> {
+    let (cgroup, other) = (scratch(), scratch());
+    let (_detached, _other_detached) = (DetachOnDrop("t-named"), DetachOnDrop("t-not-named"));
+    attach(policy(POLICY).path(), &cgroup, "t-named");
+    attach(policy(&POLICY.replace("t-watch", "t-other")).path(), &other, "t-not-named");
+    let (one, all) = (Watching::start(&["--json", "t-named"])?, Watching::start(&["--json"])?);
+    let filter = "policy == \"t-other\" and type == event";
+    let filtered = Watching::start(&["--json", "--filter", filter])?;
+    for cgroup in [&cgroup, &other] {
+        run(cgroup, "for i in 1 2 3; do echo 1 >/proc/sys/net/ipv4/ip_forward; done")?;
+    }
+    for (watching, expected) in
+        [(one, &["t-named"][..]), (all, &["t-named", "t-not-named"]), (filtered, &["t-not-named"])]
+    {
+        let (items, summary) = watching.end(Signal::TERM)?;
+        for name in ["t-named", "t-not-named"] {
+            let count = items.iter().filter(|item| item.context.attachment.as_deref() == Some(name)).count();
+            assert_eq!(
+                count,
+                if expected.contains(&name) { 3 } else { 0 },
+                "{name}, {expected:?}: {summary}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn meanwhile() -> Result<(), Failed> {
+    let watching = Watching::start(&["--json"])?;
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-meanwhile");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    attach(policy(POLICY).path(), &cgroup, "t-meanwhile");
+    // Attachments are looked for once a second, and other tests may just have been the reason for that.
+    run(&cgroup, "for i in 1 2 3; do echo 1 >/proc/sys/net/ipv4/ip_forward; sleep 1.1; done")?;
+    expect(0, ["detach", "t-meanwhile"]);
+    let (items, summary) = watching.end(Signal::INT)?;
+    let ours = items.iter().filter(|item| item.context.attachment.as_deref() == Some("t-meanwhile"));
+    assert!((1..=3).contains(&ours.count()), "{summary}");
+    Ok(())
+}
+
+fn unread() -> Result<(), Failed> {
+    let mut watching = Watching::start(&["--json"])?;
+    drop(watching.knobgate.0.stdout.take());
+    let status = watching.knobgate.0.wait()?;
+    let mut messages = String::new();
+    watching.messages.read_to_string(&mut messages)?;
+    assert_eq!((status.code(), status.signal(), messages.as_str()), (Some(141), None, ""));
+    Ok(())
+}
+
+fn unknown() -> Result<(), Failed> {
+    for arguments in [["watch", "t-no-such"], ["watch", "a/b"]] {
+        let output = expect(2, arguments);
+        assert!(stdout(&output).is_empty() && stderr(&output).starts_with("error: "), "{output:?}");
+    }
+    Ok(())
+}
+
+fn last_night() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-last-night");
+    let gone = cgroup.create("batch.service")?;
+    attach(policy(POLICY).path(), &gone, "t-last-night");
+    assert_eq!(stdout(&expect(0, ["log", "t-last-night"])), "");
+    run(&gone, "echo 1 >/proc/sys/net/ipv4/ip_forward; echo many >/proc/sys/net/core/somaxconn")?;
+    let path = gone.path().display().to_string();
+    eventually("its processes are gone", || gone.procs().is_ok_and(|pids| pids.is_empty()));
+    gone.remove()?;
+
+    let printed = stdout(&expect(0, ["log", "t-last-night"]));
+    let lines: Vec<&str> = printed.lines().collect();
+    let denied = lines
+        .iter()
+        .position(|line| line.starts_with("deny(EACCES) write net.ipv4.ip_forward"))
+        .ok_or("it")?;
+    let place = "net.ipv4.ip_default_ttl (t-last-night/t-watch:3)";
+    assert!(lines[denied].ends_with(place), "{printed}");
+    assert_eq!(lines[denied + 1], "  unit batch.service: 1 event", "{printed}");
+    for part in ["  first 20", " DENY ", r#"write net.ipv4.ip_forward "1\n" was "0\n""#, "sh[", "] uid=0"] {
+        assert!(lines[denied + 2].contains(part), "{part}: {printed}");
+    }
+    assert!(printed.contains("(cannot be evaluated: the new value is not a number"), "{printed}");
+
+    let shown: Value = serde_json::from_slice(&expect(0, ["log", "--json", "t-last-night"]).stdout)?;
+    let entries = shown["entries"].as_array().ok_or("entries")?;
+    assert_eq!(entries.len(), 2, "{shown}");
+    for entry in entries {
+        assert_eq!((&entry["cgroup"]["path"], &entry["sent"]), (&Value::from(path.clone()), &Value::from(1)));
+        assert_eq!(entry["first"], entry["last"], "{shown}");
+    }
+    let recent = expect(0, ["log", "--recent", "--json", "t-last-night"]).stdout;
+    let recent = StreamReader::new(&recent[..]).collect::<Result<Vec<_>, _>>()?;
+    let unit = |item: &StreamItem| item.context.workload.as_ref().and_then(|workload| workload.unit.clone());
+    assert_eq!(recent.iter().map(unit).collect::<Vec<_>>(), vec![Some("batch.service".to_owned()); 2]);
+    assert_eq!(recent.iter().map(|item| item.sequence).collect::<Vec<_>>(), [1, 2]);
+    Ok(())
+}
+
+fn counted() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-counted");
+    let file = policy(POLICY);
+    attach(file.path(), &cgroup, "t-counted");
+    let burst = "i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo 1 >/proc/sys/net/ipv4/ip_forward; done";
+    run(&cgroup, burst)?;
+    let decided = produced("t-counted")?;
+    assert_eq!(decided, 50);
+    // A policy that replaces another one keeps its memory.
+    attach(file.path(), &cgroup, "t-counted");
+    let printed = stdout(&expect(0, ["log", "t-counted"]));
+    let heading = printed.lines().nth(1).ok_or("a heading")?;
+    assert!(
+        heading.contains(": 50 events, ") && heading.contains(" of them suppressed, the last one at 20"),
+        "{printed}"
+    );
+    let shown: Value = serde_json::from_slice(&expect(0, ["log", "--json", "t-counted"]).stdout)?;
+    let (sent, suppressed) = (&shown["entries"][0]["sent"], &shown["entries"][0]["suppressed"]);
+    assert_eq!(
+        sent.as_u64().zip(suppressed.as_u64()).map(|(sent, suppressed)| sent + suppressed),
+        Some(decided)
+    );
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! Events: readers, the memory of a policy, and the limit.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use knobgate::event::{Event, EventOutcome, EventVerdict, RuleRef};
+use knobgate::kernel::{Cgroup, LoadOptions, ScratchCgroup, load};
+use knobgate::{
+    Attachments, CgroupRef, CompiledPolicy, EventMemory, EventMemoryMaps, EventReader, EventReaderError,
+    EventReaders,
+};
+use knobgate_testing::{scratch, shell};
+use libtest_mimic::Failed;
+
+use crate::{compiled, name};
+
+/// The places for readers are the machine's: one test at a time has them.
+static PLACES: Mutex<()> = Mutex::new(());
+
+fn places() -> MutexGuard<'static, ()> {
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const SMALL: u32 = 4096;
+
+/// Denies writes of one knob, without a limit of events, and of another one with the usual limit.
+const POLICY: &str = "policy events\n\
+    default write allow\n\
+    deny(EROFS) write net.ipv4.ip_default_ttl log(all)\n\
+    deny write net.ipv4.tcp_syncookies\n\
+    clamp write net.core.somaxconn to 128..256 log(all)\n";
+
+/// Runs a script in the cgroup, in a network namespace of its own.
+fn run(cgroup: &Cgroup, script: &str) -> Result<(), Failed> {
+    let script = format!("exec 2>/dev/null; cd /proc/sys/net; {script}; true");
+    let status = shell(cgroup, &format!("unshare --net sh -c '{script}'")).status()?;
+    if status.success() { Ok(()) } else { Err(format!("{script}: {status}").into()) }
+}
+
+/// Writes a value so many times.
+fn write(cgroup: &Cgroup, knob: &str, times: u32) -> Result<(), Failed> {
+    run(cgroup, &format!("i=0; while [ $i -lt {times} ]; do echo 1 >{knob}; i=$((i+1)); done"))
+}
+
+/// A program on a cgroup of its own, which is not attached by name, with its own places for readers.
+struct Guarded {
+    cgroup: ScratchCgroup,
+    memory: EventMemoryMaps,
+    readers: Box<dyn Fn() -> Result<EventReaders, Failed>>,
+}
+
+impl Guarded {
+    fn with(compiled: &CompiledPolicy) -> Result<Self, Failed> {
+        let cgroup = scratch();
+        // With its own places: others may have programs on this machine.
+        let loaded = load(compiled.program(), &LoadOptions::default())?;
+        knobgate::kernel::attach_until_removed(&loaded.program, &cgroup)?;
+        let memory = EventMemoryMaps::of(&loaded)?.ok_or("it has no memory")?;
+        let readers = Box::new(move || {
+            EventReaders::of(&loaded)?.ok_or_else(|| Failed::from("it has no places for readers"))
+        });
+        Ok(Self { cgroup, memory, readers })
+    }
+
+    fn reader(&self, bytes: u32) -> Result<EventReader, Failed> {
+        Ok(EventReader::open(vec![(self.readers)()?], bytes)?)
+    }
+
+    /// Those of this cgroup.
+    fn events(&self, reader: &mut EventReader) -> Vec<Event> {
+        let mut events = Vec::new();
+        reader.for_each(|event| events.push(event.expect("a record")));
+        events.retain(|event| event.cgroup_id == self.cgroup.id());
+        events
+    }
+}
+
+pub(crate) fn eight_readers_each_get_every_event() -> Result<(), Failed> {
+    let _places = places();
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        readers.push(guarded.reader(1 << 20)?);
+    }
+    let ninth = EventReader::open(vec![(guarded.readers)()?], 1 << 20);
+    assert!(matches!(ninth, Err(EventReaderError::NoPlace)), "{ninth:?}");
+    write(&guarded.cgroup, "ipv4/ip_default_ttl", 100)?;
+    let memory = guarded.memory.read()?;
+    let counters: Vec<_> = memory.entries.iter().map(|entry| entry.counters).collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
+        let events = guarded.events(reader);
+        assert_eq!(
+            (events.len(), reader.lost()?),
+            (100, 0),
+            "reader {number}: {counters:?}, {:?}",
+            memory.state
+        );
+        assert!(events.iter().all(|event| event.outcome() == EventOutcome::Denied(30)), "EROFS");
+        assert!(events.is_sorted_by_key(|event| event.boot_time));
+    }
+    // A place that is given up can be taken, and whoever has it gets what comes from then on.
+    drop(readers.pop());
+    let mut late = guarded.reader(1 << 20)?;
+    write(&guarded.cgroup, "ipv4/ip_default_ttl", 3)?;
+    assert_eq!(guarded.events(&mut late).len(), 3);
+    assert_eq!(guarded.events(&mut readers[0]).len(), 3);
+    Ok(())
+}
+
+pub(crate) fn a_slow_reader_loses_events_of_its_own_and_knows_how_many() -> Result<(), Failed> {
+    let _places = places();
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    let (mut slow, mut fast) = (guarded.reader(SMALL)?, guarded.reader(1 << 20)?);
+    write(&guarded.cgroup, "ipv4/ip_default_ttl", 500)?;
+    let read = guarded.events(&mut slow).len() as u64;
+    assert!(0 < read && read < 500, "{read}");
+    assert_eq!(read + slow.lost()?, 500);
+    assert_eq!((guarded.events(&mut fast).len(), fast.lost()?), (500, 0));
+    // It gets events again when it has read.
+    write(&guarded.cgroup, "ipv4/ip_default_ttl", 2)?;
+    assert_eq!(guarded.events(&mut slow).len(), 2);
+    Ok(())
+}
+
+pub(crate) fn a_limit_is_for_each_rule_and_cgroup_and_everything_is_counted() -> Result<(), Failed> {
+    let _places = places();
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    let (loud, quiet) = (guarded.cgroup.create("loud")?, guarded.cgroup.create("quiet")?);
+    let mut reader = guarded.reader(1 << 20)?;
+    write(&loud, "ipv4/tcp_syncookies", 300)?;
+    write(&quiet, "ipv4/tcp_syncookies", 3)?;
+    let mut sent: BTreeMap<u64, u64> = BTreeMap::new();
+    reader.for_each(|event| {
+        let event = event.expect("a record");
+        *sent.entry(event.cgroup_id).or_default() += 1;
+    });
+    let memory = guarded.memory.read()?;
+    let counters = |cgroup: &Cgroup| {
+        let mut entries = memory.entries.iter().filter(|entry| entry.cgroup_id == cgroup.id());
+        entries.next().map(|entry| entry.counters).expect("it is remembered")
+    };
+    let (of_loud, of_quiet) = (counters(&loud), counters(&quiet));
+    assert_eq!(of_loud.sent + of_loud.suppressed, 300);
+    assert!(of_loud.suppressed > 0, "{of_loud:?}");
+    assert_eq!((of_quiet.sent, of_quiet.suppressed), (3, 0));
+    assert_eq!(sent.get(&loud.id()), Some(&of_loud.sent));
+    assert_eq!(sent.get(&quiet.id()), Some(&3));
+    loud.kill_and_remove()?;
+    quiet.kill_and_remove()?;
+    Ok(())
+}
+
+pub(crate) fn the_memory_has_the_first_and_the_last_event_without_a_reader() -> Result<(), Failed> {
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    run(&guarded.cgroup, "echo 11 >ipv4/ip_default_ttl; echo 9 >core/somaxconn")?;
+    // More than the most recent events.
+    let noisy = guarded.cgroup.create("noisy")?;
+    write(&noisy, "ipv4/ip_default_ttl", 600)?;
+    run(&guarded.cgroup, "echo 22 >ipv4/ip_default_ttl")?;
+    write(&noisy, "ipv4/ip_default_ttl", 600)?;
+    let memory = guarded.memory.read()?;
+    assert_eq!((memory.state.not_recorded, memory.left_out), (0, 0));
+    let of = |rule: u32| {
+        let is_of = |event: &Event| event.rule.rule == RuleRef::Rule(rule);
+        let mut entries = memory.entries.iter().filter(|entry| {
+            entry.cgroup_id == guarded.cgroup.id() && entry.first.as_ref().is_some_and(is_of)
+        });
+        entries.next().expect("it is remembered")
+    };
+    let new = |event: &Option<Event>| {
+        let event = event.as_ref().expect("an event");
+        String::from_utf8_lossy(&event.new.as_ref().expect("a value").bytes).into_owned()
+    };
+    let denied = of(0);
+    assert_eq!((new(&denied.first), new(&denied.last)), ("11\n".to_owned(), "22\n".to_owned()));
+    assert_eq!((denied.counters.sent, denied.counters.suppressed), (2, 0));
+    let clamped = of(2);
+    let event = clamped.last.as_ref().expect("an event");
+    // What was written has room for one digit.
+    assert_eq!(event.verdict, EventVerdict::Deny(knobgate::policy::Errno::EINVAL));
+    assert!(event.rule.eval_error);
+    assert!(memory.recent.len() >= 128);
+    assert!(memory.recent.is_sorted_by_key(|event| event.boot_time));
+    noisy.kill_and_remove()?;
+    Ok(())
+}
+
+pub(crate) fn a_replaced_policy_hands_its_memory_over() -> Result<(), Failed> {
+    let (cgroup, name) = (scratch(), name("knobgate-test-memory"));
+    let attachments = Attachments::create()?;
+    let at = [CgroupRef::at(cgroup.path())?];
+    let read = || -> Result<EventMemory, Failed> {
+        let state = Attachments::open()?.ok_or("no attachments")?.read(&name)?;
+        EventMemory::read(&state.maps)?.ok_or_else(|| "it has no memory".into())
+    };
+    attachments.apply(&name, &attachments.load(&name, &compiled(POLICY)?)?, &at)?;
+    write(&cgroup, "ipv4/ip_default_ttl", 5)?;
+    let origin = read()?.state.origin;
+    assert_ne!(origin, 0);
+
+    let other = compiled("policy other\ndefault write allow\ndeny write net.ipv4.** log(all)\n")?;
+    attachments.apply(&name, &attachments.load(&name, &other)?, &at)?;
+    write(&cgroup, "ipv4/ip_default_ttl", 7)?;
+    let memory = read()?;
+    assert_eq!(memory.state.origin, origin);
+    assert_eq!(memory.cgroups.get(&cgroup.id()).map(|path| path.as_path()), Some(cgroup.path()));
+    let counted: Vec<_> = memory
+        .entries
+        .iter()
+        .map(|entry| {
+            let first = entry.first.as_ref().expect("an event");
+            (first.policy.clone(), entry.counters.sent)
+        })
+        .collect();
+    assert_eq!(counted, [("events".to_owned(), 5), ("other".to_owned(), 7)]);
+
+    // The same policy again is the same program, whatever its memory holds by now.
+    let again = attachments.load(&name, &other)?;
+    let state = attachments.read(&name)?;
+    let attached = knobgate::kernel::ProgramFd::by_id(state.program.id)?;
+    assert!(again.program.is_same_as(&attached)?);
+    attachments.detach(&name, &[])?;
+    Ok(())
+}
+
+pub(crate) fn an_observer_above_does_not_show_what_was_denied_below_as_allowed() -> Result<(), Failed> {
+    let _places = places();
+    let above = Guarded::with(&{
+        let policy = "policy above\ndefault write allow log(all)\n";
+        let policy = knobgate::policy::parse(
+            knobgate::policy::Source::new("above.knob", policy),
+            &knobgate::policy::CheckOptions::default(),
+        )?;
+        CompiledPolicy::observer(&policy)?
+    })?;
+    let below = above.cgroup.create("below")?;
+    knobgate::kernel::attach_until_removed(&compiled(POLICY)?.load()?.program, &below)?;
+    let mut reader = above.reader(1 << 20)?;
+    write(&below, "ipv4/ip_default_ttl", 1)?;
+    let mut events = Vec::new();
+    reader.for_each(|event| events.push(event.expect("a record")));
+    events.retain(|event| event.observer);
+    let [event] = &events[..] else { panic!("{events:#?}") };
+    assert_eq!(event.verdict, EventVerdict::Allow);
+    if knobgate::kernel::probe_cached().set_retval.is_yes() {
+        assert_eq!(event.outcome(), EventOutcome::Denied(30), "{event:#?}");
+    }
+    below.kill_and_remove()?;
+    Ok(())
+}
+
+pub(crate) fn an_event_has_the_task_and_its_namespaces() -> Result<(), Failed> {
+    let _places = places();
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    let mut reader = guarded.reader(1 << 20)?;
+    let inner = "ls -L -i /proc/self/ns >/tmp/knobgate-test-namespaces-$$; cp /tmp/knobgate-test-namespaces-$$ \"$0\"; \
+                 rm /tmp/knobgate-test-namespaces-$$; echo 1 >/proc/sys/net/ipv4/ip_default_ttl; true";
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("namespaces");
+    let script = format!(
+        "unshare --net --uts --ipc --pid --mount-proc --fork --user --map-root-user sh -c '{inner}' {}",
+        file.display()
+    );
+    assert!(shell(&guarded.cgroup, &script).status()?.success());
+    let events = guarded.events(&mut reader);
+    let [event] = &events[..] else { panic!("{events:#?}") };
+    let text = std::fs::read_to_string(&file)?;
+    let number = |name: &str| {
+        let line = text.lines().find(|line| line.trim_end().ends_with(&format!(" {name}")));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok())
+    };
+    if let Some(namespaces) = event.namespaces {
+        let expected =
+            [namespaces.net, namespaces.uts, namespaces.ipc, namespaces.user, namespaces.pid, namespaces.mnt];
+        assert_eq!(expected, ["net", "uts", "ipc", "user", "pid", "mnt"].map(number), "{text}");
+    }
+    if let Some(comm) = &event.comm {
+        assert_eq!(comm, b"sh");
+    }
+    assert_eq!(event.pid, event.tid);
+    assert_ne!(event.pid, Some(1), "it is the one outside");
+    assert_eq!(event.uid, Some(0));
+    Ok(())
+}
