@@ -10,7 +10,6 @@ use knobgate_events::json::{StreamError, StreamReader};
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::output::Output;
-use crate::plural;
 use crate::policy_file::name;
 
 /// Calls `each` for every item of the stream at `path`; `-` is standard input. If the stream ends in the middle of a line, prints
@@ -45,9 +44,9 @@ pub(crate) fn for_each(
         }
     }
     if reader.left_out() > 0 {
-        let lines = plural::count(usize::try_from(reader.left_out()).unwrap_or(usize::MAX), "line");
+        let lines = reader.left_out();
         output.warning(format_args!(
-            "{lines} of {name} are of types that only later versions of knobgate know, and are left out"
+            "lines of {name} that only a later version of knobgate knows are left out: {lines}"
         ));
     }
     Ok(())

@@ -4,20 +4,23 @@ use std::rc::Rc;
 
 use foldhash::HashMap;
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{AccessKind, DecidedBy, KnobName, Policy, Verdict, evaluate, possible};
+use knobgate_policy::{AccessKind, DecidedBy, KnobName, Policy, Rule, Verdict, evaluate, possible};
 
 use crate::recorded::{Recorded, Unknown};
 
 /// How many knobs' rules are kept.
-const KNOBS_MAX: usize = 1 << 10;
+const KNOBS_MAX: usize = 256;
 
-/// A policy that decides recorded accesses. It picks the rules for a knob once.
+/// How many rules are kept for a knob. If more of them match it, the whole policy decides.
+const RULES_MAX: usize = 64;
+
+/// A policy that decides recorded accesses. It picks the rules for a knob once, if it has many.
 #[derive(Debug)]
 pub struct Decider<'a> {
     policy: &'a Policy,
     /// The same without rules and tests.
     without_rules: Policy,
-    by_knob: HashMap<(KnobName, AccessKind), Rc<OfKnob>>,
+    by_knob: HashMap<(KnobName, AccessKind), Option<Rc<OfKnob>>>,
 }
 
 /// A policy with the rules whose patterns match one knob.
@@ -61,17 +64,19 @@ impl<'a> Decider<'a> {
     /// Decides a recorded access.
     pub fn decide(&mut self, recorded: &Recorded) -> Decided {
         let of_knob = self.of_knob(&recorded.access.knob, recorded.access.kind());
+        let policy = of_knob.as_ref().map_or(self.policy, |of_knob| &of_knob.policy);
+        let whole = |rule: usize| of_knob.as_ref().map_or(rule, |of_knob| of_knob.rules[rule]);
         let by = |by: DecidedBy| match by {
-            DecidedBy::Rule(rule) => DecidedBy::Rule(of_knob.rules[rule]),
-            DecidedBy::EvalError { rule, error } => DecidedBy::EvalError { rule: of_knob.rules[rule], error },
+            DecidedBy::Rule(rule) => DecidedBy::Rule(whole(rule)),
+            DecidedBy::EvalError { rule, error } => DecidedBy::EvalError { rule: whole(rule), error },
             default @ DecidedBy::Default(_) => default,
         };
         if recorded.unknown.is_empty() {
-            let decision = evaluate(&of_knob.policy, &recorded.access);
+            let decision = evaluate(policy, &recorded.access);
             let verdicts = vec![Some(decision.verdict)];
             return Decided { verdicts, by: Some(by(decision.by)), unknown: Vec::new() };
         }
-        let possible = possible(&of_knob.policy, &recorded.access, recorded.unknown);
+        let possible = possible(policy, &recorded.access, recorded.unknown);
         let unknown = recorded.reasons(possible.looks_at);
         let decided_by = possible.by().map(by);
         let mut verdicts: Vec<Option<Verdict>> = Vec::new();
@@ -83,27 +88,29 @@ impl<'a> Decider<'a> {
         Decided { verdicts, by: decided_by, unknown }
     }
 
-    /// The rules for a knob. All others do not match it.
-    fn of_knob(&mut self, knob: &KnobName, kind: AccessKind) -> Rc<OfKnob> {
+    /// The rules for a knob, if they are a few of many. All others do not match it.
+    fn of_knob(&mut self, knob: &KnobName, kind: AccessKind) -> Option<Rc<OfKnob>> {
+        let name = knob.as_bytes();
+        // Rules may not be evaluated for a longer name.
+        if self.policy.rules().len() <= RULES_MAX || name.len() > NAME_MAX {
+            return None;
+        }
         if let Some(of_knob) = self.by_knob.get(&(knob.clone(), kind)) {
-            return Rc::clone(of_knob);
+            return of_knob.clone();
         }
         if self.by_knob.len() >= KNOBS_MAX {
             self.by_knob.clear();
         }
-        let name = knob.as_bytes();
-        // Rules may match a longer name, or not be evaluated for it.
-        let matches = |rule: &&usize| {
-            let rule = &self.policy.rules()[**rule];
-            rule.kinds().contains(kind)
-                && (name.len() > NAME_MAX || rule.patterns().iter().any(|pattern| pattern.matches(name)))
+        let matches = |(_, rule): &(usize, &Rule)| {
+            rule.kinds().contains(kind) && rule.patterns().iter().any(|pattern| pattern.matches(name))
         };
-        let all: Vec<usize> = (0..self.policy.rules().len()).collect();
-        let rules: Vec<usize> = all.iter().filter(matches).copied().collect();
-        let of_rules = rules.iter().map(|&rule| self.policy.rules()[rule].clone());
-        let policy = self.without_rules.clone().with_rules(of_rules);
-        let of_knob = Rc::new(OfKnob { policy, rules });
-        self.by_knob.insert((knob.clone(), kind), Rc::clone(&of_knob));
+        let found = self.policy.rules().iter().enumerate().filter(matches).take(RULES_MAX + 1);
+        let (indices, rules): (Vec<usize>, Vec<&Rule>) = found.unzip();
+        let of_knob = (rules.len() <= RULES_MAX).then(|| {
+            let policy = self.without_rules.clone().with_rules(rules.into_iter().cloned());
+            Rc::new(OfKnob { policy, rules: indices })
+        });
+        self.by_knob.insert((knob.clone(), kind), of_knob.clone());
         of_knob
     }
 }

@@ -15,7 +15,7 @@ pub struct Recorded {
     pub access: Access,
     /// What is unknown of it.
     pub unknown: Inputs,
-    /// Whether its values are unknown because they are secret.
+    /// Whether its values are secret.
     is_secret: bool,
 }
 
@@ -56,16 +56,16 @@ impl Recorded {
             Some(known.unwrap_or_default())
         };
         let (new, old) = (value(&event.new, Input::New), value(&event.old, Input::Old));
-        let is_secret = event.secret && event.new.is_none() && event.old.is_none();
         let new = match event.kind {
             AccessKind::Read => None,
             // The hook shows nothing of an empty write.
             AccessKind::Write => Some(new.unwrap_or_default()),
         };
-        if is_secret {
-            unknown.push(Input::Old);
+        if event.secret {
+            unknown.extend(old.is_none().then_some(Input::Old));
             // At another position, no rule that looks at the new value can be evaluated, whatever it is.
-            unknown.extend((new.is_some() && event.position == 0).then_some(Input::New));
+            let is_unknown = event.kind == AccessKind::Write && event.new.is_none() && event.position == 0;
+            unknown.extend(is_unknown.then_some(Input::New));
         }
         unknown.extend(event.uid.is_none().then_some(Input::Uid));
         unknown.extend(event.gid.is_none().then_some(Input::Gid));
@@ -73,7 +73,7 @@ impl Recorded {
         let task = Task::default().uid(event.uid.unwrap_or_default()).gid(event.gid.unwrap_or_default());
         let task = task.comm(event.comm.clone().unwrap_or_default());
         let access = Access { knob, new, old, pos: event.position.into(), task };
-        Ok(Self { access, unknown: unknown.into_iter().collect(), is_secret })
+        Ok(Self { access, unknown: unknown.into_iter().collect(), is_secret: event.secret })
     }
 
     /// The same inputs, by why they are unknown.
@@ -108,7 +108,7 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Knob => "the whole name of the knob",
-            Self::Secret => "the values, which are secret",
+            Self::Secret => "the secret values",
             Self::New => "the whole value that was written",
             Self::Old => "the whole current value",
             Self::Uid => "the user id",

@@ -48,11 +48,9 @@ impl Tally {
         self.cgroup = cgroup;
         let Some(label) = label(item) else { return };
         let label: String = label.chars().take(LABEL_MAX).collect();
-        if self.workloads.contains(&label) {
-        } else if self.workloads.len() < WORKLOADS_MAX {
-            self.workloads.push(label);
-        } else {
-            self.has_more_workloads = true;
+        if !self.workloads.contains(&label) {
+            self.has_more_workloads |= self.workloads.len() == WORKLOADS_MAX;
+            self.workloads.extend((self.workloads.len() < WORKLOADS_MAX).then_some(label));
         }
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{event, item};
 use knobgate_arbitrary::{access, policy};
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{Access, Policy, evaluate};
+use knobgate_policy::{Access, Action, DecidedBy, Kinds, Policy, Rule, evaluate};
 use knobgate_replay::{Decider, Outcome, Recorded, Replay};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,6 +20,22 @@ fn policy_and_accesses(accesses: usize) -> BoxedStrategy<(Policy, Vec<Access>)> 
 
 fn swap<A, B>((a, b): (A, B)) -> (B, A) {
     (b, a)
+}
+
+/// The same with rules that are for other knobs in between, so many that the rules for a knob are picked.
+fn among_others(policy: &Policy) -> (Policy, Vec<usize>) {
+    let other = |number: usize| {
+        let pattern = format!("no.such.knob{number}");
+        Rule::new(Action::Allow, Kinds::Both, [pattern.as_str()]).expect("a rule")
+    };
+    let mut rules: Vec<Rule> = (0..70).map(other).collect();
+    let mut indices = Vec::new();
+    for rule in policy.rules() {
+        indices.push(rules.len());
+        rules.push(rule.clone());
+        rules.push(other(rules.len()));
+    }
+    (policy.clone().with_rules(rules), indices)
 }
 
 /// What an event may not have.
@@ -73,6 +89,26 @@ proptest! {
         prop_assert!(report.classes.iter().all(|class| class.outcome == Outcome::Same));
     }
 
+    #[test]
+    fn rules_for_other_knobs_change_nothing((policy, accesses) in policy_and_accesses(4), missing in missing()) {
+        let (among_others, indices) = among_others(&policy);
+        let (mut alone, mut picked) = (Decider::new(&policy), Decider::new(&among_others));
+        for access in accesses.iter().filter(|access| access.knob.as_bytes().len() <= NAME_MAX) {
+            let mut event = event(access, &evaluate(&policy, access));
+            if missing.uid {
+                event["task"].as_object_mut().unwrap().remove("uid");
+            }
+            let recorded = Recorded::of(&item(&event).event().unwrap().event).unwrap();
+            let mut expected = alone.decide(&recorded);
+            expected.by = expected.by.map(|by| match by {
+                DecidedBy::Rule(rule) => DecidedBy::Rule(indices[rule]),
+                DecidedBy::EvalError { rule, error } => DecidedBy::EvalError { rule: indices[rule], error },
+                default @ DecidedBy::Default(_) => default,
+            });
+            prop_assert_eq!(picked.decide(&recorded), expected);
+        }
+    }
+
     /// Whatever an event does not have, a verdict that is known is that of every completion.
     #[test]
     fn a_known_verdict_is_that_of_all_completions(
@@ -108,10 +144,9 @@ proptest! {
                 prop_assert_eq!(verdict, &decision.verdict, "{:?}", completion);
             }
             if let Some(by) = decided.by {
-                use knobgate_policy::DecidedBy::EvalError;
                 match (by, decision.by) {
                     // Why may depend on what is missing.
-                    (EvalError { rule, .. }, EvalError { rule: other, .. }) => prop_assert_eq!(rule, other),
+                    (DecidedBy::EvalError { rule, .. }, DecidedBy::EvalError { rule: other, .. }) => prop_assert_eq!(rule, other),
                     (by, other) if decided.verdict().is_some() => prop_assert_eq!(by, other),
                     _ => {}
                 }

@@ -6,7 +6,6 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use knobgate_events::StreamItem;
 use knobgate_policy::PolicyFile;
 use knobgate_replay::{Outcome, Report};
 
@@ -14,7 +13,7 @@ use crate::failure::{BAD, Failure};
 use crate::limited::is_stdin;
 use crate::output::Output;
 use crate::policy_file::load_policy;
-use crate::stream::words::{self, Length};
+use crate::stream::tally::LABEL;
 use crate::{events_file, json};
 
 /// Show what recorded accesses would have met under another policy
@@ -84,7 +83,7 @@ impl Replay {
             return Err(Failure::usage("EVENTS and the policy cannot both be standard input"));
         }
         let policy = load_policy(&self.policy, output)?;
-        let mut replay = knobgate_replay::Replay::new(policy.policy(), workload);
+        let mut replay = knobgate_replay::Replay::new(policy.policy(), LABEL);
         events_file::for_each(&self.events, output, |item| replay.add(item))?;
         let report = replay.finish();
         let replayed = Replayed { report, policy };
@@ -96,11 +95,6 @@ impl Replay {
         let is_met = |fail_on: &FailOn| fail_on.is_met_by(&replayed.report);
         Ok(ExitCode::from(if self.fail_on.iter().any(is_met) { BAD } else { 0 }))
     }
-}
-
-/// What runs in the cgroup of an item, escaped.
-fn workload(item: &StreamItem) -> Option<String> {
-    words::workload(item, Length::Full)
 }
 
 /// An outcome, in words.

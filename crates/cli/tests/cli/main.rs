@@ -14,6 +14,7 @@ mod explain;
 mod fmt;
 mod import;
 mod lint;
+mod replay;
 mod sarif;
 mod simulate;
 mod test;

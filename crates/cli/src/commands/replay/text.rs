@@ -1,19 +1,18 @@
 //! What would be different, for people.
 
-use std::time::SystemTime;
-
 use anstyle::Style;
 use knobgate_events::{Event, EventRule, EventVerdict, RuleRef, StreamItem};
 use knobgate_policy::{Mode, Text, Verdict};
-use knobgate_replay::{Class, Now, Outcome, Tally};
+use knobgate_replay::{Class, Now, Outcome};
 
 use super::{Replayed, heading};
 use crate::decider::decider;
 use crate::failure::Failure;
 use crate::output::{Lines, Output};
 use crate::printable::printable;
+use crate::stream::tally::{count, when, workloads};
 use crate::stream::words::{self, Length};
-use crate::{style, timestamp};
+use crate::style;
 
 /// How many classes of one outcome are printed.
 const CLASSES_MAX: usize = 50;
@@ -43,7 +42,7 @@ pub(super) fn print(replayed: &Replayed, output: &Output) -> Result<(), Failure>
         }
         match report.further[outcome as usize] {
             0 => {}
-            further => lines.line(format_args!("  … and {further} events of even more\n"))?,
+            further => lines.line(format_args!("  … and {} of further ones\n", count(further, "event")))?,
         }
     }
     let all: u64 = Outcome::ALL.iter().map(|&outcome| report.events(outcome)).sum();
@@ -58,7 +57,7 @@ pub(super) fn print(replayed: &Replayed, output: &Output) -> Result<(), Failure>
     }
     if all > 0 && report.passed == 0 {
         output.note(
-            "no event is of an access that passed, so nothing could be newly denied: rules send those only with `log`",
+"no event is of an access that passed, so nothing could be newly denied; rules send events of what they allow only with `log`",
         );
     }
     if policy.policy().mode() == Mode::Audit {
@@ -94,12 +93,11 @@ fn print_class(class: &Class, replayed: &Replayed, lines: &mut Lines) -> Result<
             let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
             let may_be: Vec<&str> = may_be.iter().map(|&outcome| super::heading(outcome)).collect();
             lines.line(format_args!("    now   {}", may_be.join(", or ")))?;
-            lines.line(format_args!("          the events do not have {}", unknown.join(", nor ")))?;
+            lines.line(format_args!("          the events do not have {}", unknown.join(" or ")))?;
         }
     }
-    if !class.tally.workloads.is_empty() {
-        let more = if class.tally.has_more_workloads { " and others" } else { "" };
-        lines.line(format_args!("    in    {}{more}", class.tally.workloads.join(", ")))?;
+    if let Some(workloads) = workloads(&class.tally) {
+        lines.line(format_args!("    in    {workloads}"))?;
     }
     if let Some(example) = example(event) {
         lines.line(format_args!("    such as {example}"))?;
@@ -118,24 +116,6 @@ fn print_class(class: &Class, replayed: &Replayed, lines: &mut Lines) -> Result<
     lines.line("")
 }
 
-/// How many events there were, and when.
-fn when(tally: &Tally) -> String {
-    let events = count(tally.events, "event");
-    let day_and_time =
-        |time: SystemTime| format!("{} {}", timestamp::date(time), timestamp::time_of_day(time));
-    match (tally.first, tally.last) {
-        (Some(first), Some(last)) if first == last => format!("{events}, {}", day_and_time(first)),
-        (Some(first), Some(last)) => {
-            let last = match timestamp::date(first) == timestamp::date(last) {
-                true => timestamp::time_of_day(last),
-                false => day_and_time(last),
-            };
-            format!("{events}, {} to {last}", day_and_time(first))
-        }
-        _ => events,
-    }
-}
-
 /// The verdict in the event, and what decided.
 fn was(item: &StreamItem, event: &Event) -> String {
     let verdict = match event.verdict {
@@ -143,8 +123,8 @@ fn was(item: &StreamItem, event: &Event) -> String {
         EventVerdict::Deny(errno) => format!("deny {errno}"),
         EventVerdict::Rewrite => {
             match (&event.stored, item.event().and_then(|event| event.replacement.as_ref())) {
-                (Some(stored), _) => format!("set {}", words::value(stored, Length::Full)),
-                (None, Some(replacement)) => format!("set {}", words::quoted(replacement, Length::Full)),
+                (Some(stored), _) => format!("set {}", words::value(stored, Length::Short)),
+                (None, Some(replacement)) => format!("set {}", words::quoted(replacement, Length::Short)),
                 (None, None) => "set".to_owned(),
             }
         }
@@ -171,7 +151,7 @@ fn words_of(verdict: &Verdict) -> String {
 /// The values and the task of an event.
 fn example(event: &Event) -> Option<String> {
     let value = |value: &Option<knobgate_events::EventText>, before: &str| {
-        value.as_ref().map(|value| format!("{before}{}", words::value(value, Length::Full)))
+        value.as_ref().map(|value| format!("{before}{}", words::value(value, Length::Short)))
     };
     let position = (event.position > 0).then(|| format!("at {}", event.position));
     let old = value(&event.old, "old ");
@@ -181,10 +161,6 @@ fn example(event: &Event) -> Option<String> {
     let parts: Vec<String> =
         [position, value(&event.new, "new "), old, uid, gid, comm].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(" "))
-}
-
-fn count(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn style_of(outcome: Outcome) -> Style {
