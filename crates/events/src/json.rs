@@ -15,6 +15,7 @@
 //! ```
 
 mod document;
+mod parts;
 mod read;
 mod reader;
 #[cfg(test)]

@@ -42,6 +42,16 @@ fn each_line_of_a_stream_is_written_as_it_was_read_and_obeys_the_schema() {
 }
 
 #[test]
+fn the_event_in_the_documentation_is_one() {
+    let (_, example) = include_str!("../../../docs/observing.md").split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("\n```").unwrap();
+    let line = example.replace("\n ", "");
+    let item = StreamReader::new(line.as_bytes()).next().unwrap().unwrap();
+    let compact: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&to_json(&item)).unwrap(), compact);
+}
+
+#[test]
 fn the_schema_rejects_what_is_no_event() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     let event = STREAM.lines().next().unwrap();

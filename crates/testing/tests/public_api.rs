@@ -27,8 +27,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("replay", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
-    ("workload", &[]),
     ("sysctl-conf", &[]),
+    ("workload", &[]),
 ];
 
 /// The package of a crate.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use knobgate::WorkloadResolver;
-use knobgate::workload::{Piece, Workload};
+use knobgate::workload::{Engine, Piece, Workload};
 use knobgate_events::{StreamContext, StreamWorkload};
 use knobgate_kernel::Hierarchy;
 
@@ -92,6 +92,9 @@ fn stream_workload(workload: &Workload) -> Option<StreamWorkload> {
         image: text(&workload.image),
         unit: text(&workload.unit),
     };
-    (found != StreamWorkload::default())
-        .then(|| StreamWorkload { engine: Some(workload.engine.name().to_owned()), ..found })
+    let engine = match workload.engine {
+        Engine::Systemd => "systemd",
+        engine => engine.name(),
+    };
+    (found != StreamWorkload::default()).then(|| StreamWorkload { engine: Some(engine.to_owned()), ..found })
 }

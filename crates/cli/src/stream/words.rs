@@ -148,3 +148,34 @@ pub(crate) fn access(kind: AccessKind) -> &'static str {
         AccessKind::Write => "write",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let long = format!("{}é{}", "x".repeat(39), "y".repeat(100));
+        let expected = format!("\"{}\"…", "x".repeat(39));
+        assert_eq!(quoted(long.as_bytes(), Length::Short), expected);
+        assert_eq!(quoted(long.as_bytes(), Length::Full), format!("\"{long}\""));
+        assert_eq!(quoted(&[0x80; 41], Length::Short), format!("\"{}\"…", "\\x80".repeat(40)));
+        assert_eq!(quoted(&[b'x'; 40], Length::Short), format!("\"{}\"", "x".repeat(40)));
+    }
+
+    #[test]
+    fn names_that_could_be_taken_for_something_else_are_quoted() {
+        for (text, expected) in [
+            (&b"sh"[..], "sh"),
+            (b"kworker/0:1", "kworker/0:1"),
+            ("naïve".as_bytes(), "naïve"),
+            (b"", "\"\""),
+            (b"x] uid=0", "\"x] uid=0\""),
+            (b"a\xff", "\"a\\xff\""),
+            (b"a\"", "\"a\\\"\""),
+            ("a\u{202e}".as_bytes(), "\"a\\u{202e}\""),
+        ] {
+            assert_eq!(name(text), expected);
+        }
+    }
+}

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 
 use knobgate_policy::{Errno, KnobName};
 
-use super::document::{
-    EventDocument, HeadDocument, LostDocument, RuleDocument, SuppressedDocument, TaskDocument,
-    VerdictDocument,
-};
+use super::document::{EventDocument, HeadDocument, LostDocument, SuppressedDocument};
+use super::parts::{RuleDocument, TaskDocument, VerdictDocument};
 use super::text::{NameDocument, TextDocument};
 use super::time::TimeDocument;
 use super::{SCHEMA, VERSION};

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use knobgate_policy::KnobName;
 
-use super::document::{
-    CgroupDocument, ErrnoDocument, EventDocument, LineDocument, LostDocument, OutcomeDocument, RuleDocument,
-    SuppressedDocument, TaskDocument, TotalsDocument, VerdictDocument,
+use super::document::{EventDocument, LineDocument, LostDocument, SuppressedDocument};
+use super::parts::{
+    CgroupDocument, ErrnoDocument, OutcomeDocument, RuleDocument, TaskDocument, TotalsDocument,
+    VerdictDocument,
 };
 use super::text::{NameDocument, TextDocument};
 use super::time::TimeDocument;

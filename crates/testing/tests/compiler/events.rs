@@ -10,7 +10,7 @@ use knobgate_events::{Event, EventText, EventVerdict, RuleRef, reconstruct, secr
 use knobgate_hook::Knobs;
 use knobgate_kernel::probe;
 use knobgate_policy::{
-    Access, Action, DecidedBy, Decision, Defaults, Fallback, FallbackAction, Logging, Mode, Policy,
+    Access, Action, DecidedBy, Decision, Defaults, Errno, Fallback, FallbackAction, Logging, Mode, Policy,
     PolicyFile, Rule, Verdict, evaluate, print,
 };
 use knobgate_testing::{Both, number, seed};
@@ -166,7 +166,10 @@ fn expected_verdict(
     decision: &Decision,
 ) -> Verdict {
     match file.policy().mode() {
-        Mode::Audit => compiled.effect(decision).verdict,
+        Mode::Audit => match compiled.effect(decision).verdict {
+            Verdict::Deny(_) if !features.set_retval => Verdict::Deny(Errno::EPERM),
+            verdict => verdict,
+        },
         Mode::Enforce => degraded(compiled, file, features, decision.by, decision.verdict.clone()),
     }
 }
@@ -216,9 +219,8 @@ impl Expected<'_> {
         let new = access.new.clone().filter(|new| !new.is_empty() && !secret);
         let old = access.old.clone().filter(|old| !old.is_empty() && !secret);
         // Where a vector cannot be clamped here, the program denies before it knows whether that would fit.
-        let is_evaluated = !event.rule.eval_error
-            && eval_error.is_some()
-            && verdict == EventVerdict::Deny(knobgate_policy::Errno::EPERM);
+        let is_evaluated =
+            !event.rule.eval_error && eval_error.is_some() && verdict == EventVerdict::Deny(Errno::EPERM);
         let mut task = vec![];
         if let Some(uid) = event.uid {
             task.push(("uid", uid == access.task.uid));

@@ -9,6 +9,7 @@ use knobgate::{Attachments, EventReader, EventReaderError};
 use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, StreamItem};
 use knobgate_kernel::{AttachmentName, BlockedSignals, BpfObjectError, ProbeOutcome, Signal, probe_cached};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::memories::{Look, Memories, PAUSE};
 use crate::failure::Failure;
@@ -175,19 +176,26 @@ impl Live {
         clock: WallClock,
     ) -> Result<(), Failure> {
         let unsent = self.memories.unsent(look, clock.boot_time());
-        for (name, observes, suppressed) in unsent.suppressed {
-            if !self.is_wanted(Some(&name), observes) {
+        for (origin, observes, suppressed) in unsent.suppressed {
+            let attachment = self.memories.name(origin).cloned();
+            if !self.is_wanted(attachment.as_ref(), observes) {
                 continue;
             }
             self.suppressed += suppressed.count;
             let context = match suppressed.cgroup_id {
-                Some(id) => self.cgroups.context(id, || self.memories.cgroup_path_of(&name, id)),
+                Some(id) => self.cgroups.context(id, || self.memories.cgroup_path(origin, id)),
                 None => StreamContext::default(),
             };
-            let context = StreamContext { attachment: Some(name.to_string()), ..context };
+            let attachment = attachment.map(|name| name.to_string());
+            let context = StreamContext { attachment, ..context };
             self.print(context, StreamContent::Suppressed(Box::new(suppressed)), clock)?;
         }
-        self.lost(unsent.unrecorded + unreadable, reader, clock)
+        let mut unrecorded = 0;
+        for (origin, count) in unsent.unrecorded.into_iter().filter(|&(_, count)| count > 0) {
+            let attachment = self.memories.name(origin).cloned();
+            unrecorded += if self.is_wanted(attachment.as_ref(), false) { count } else { 0 };
+        }
+        self.lost(unrecorded + unreadable, reader, clock)
     }
 
     /// Shows how many events were lost: so many, and those that the reader does not have.
@@ -255,7 +263,11 @@ fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration
         PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty()),
     ];
     let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
-    poll(&mut descriptors, timeout.as_ref())?;
+    match poll(&mut descriptors, timeout.as_ref()) {
+        // It was stopped, and continues.
+        Err(Errno::INTR) => return Ok(WokenBy::Timeout),
+        polled => polled?,
+    };
     let [events, signal, output] = descriptors.map(|descriptor| descriptor.revents());
     Ok(match () {
         () if !signal.is_empty() && signals.read()?.is_some() => WokenBy::Signal,
@@ -268,6 +280,10 @@ fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration
 /// Waits for this long, or until there is a signal, which is `true`.
 fn wait_for_signal(signals: &BlockedSignals, time: Duration) -> io::Result<bool> {
     let mut descriptors = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-    poll(&mut descriptors, Some(&Timespec::try_from(time).map_err(io::Error::other)?))?;
+    let time = Timespec::try_from(time).map_err(io::Error::other)?;
+    match poll(&mut descriptors, Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(signals.read()?.is_some())
 }

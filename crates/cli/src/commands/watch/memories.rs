@@ -1,4 +1,4 @@
-//! The memories of attached policies: whose events these are, and how many were suppressed.
+//! The memories of the policies in the kernel: whose events these are, and how many were suppressed.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -14,38 +14,39 @@ use knobgate_events::record::decode;
 use knobgate_events::{Event, Suppressed};
 use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, BpffsError, Map, PinDir, ProgramFd};
 
-/// How often attachments are looked for, and how often it is looked what was suppressed.
+/// How often programs are looked for, and how often it is looked what was suppressed.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long an origin is not looked for that no attachment has: that of `knobgate run`, for example.
-const STRANGERS: Duration = Duration::from_secs(10);
+/// How long an origin is not looked for that no attachment has, such as that of `knobgate run`.
+const STRANGERS: Duration = Duration::from_secs(3);
 
-/// The memories of all attachments that have been there since the start.
+/// The memories of all programs of policies: those of attachments, and others, such as those of `knobgate run`.
 #[derive(Debug)]
 pub(super) struct Memories {
     pins: PinDir,
     /// By their origin.
     memories: HashMap<u64, Memory>,
-    /// The programs that were looked at.
-    programs: HashSet<u32>,
-    /// Origins that are not those of attachments, and when that was found out.
+    /// The programs that were looked at, with their origin if they have a memory.
+    programs: HashMap<u32, Option<u64>>,
+    /// Origins that no attachment has, and when that was found out.
     strangers: HashMap<u64, Instant>,
     scanned: Instant,
 }
 
-/// The memory of an attachment.
+/// A memory.
 #[derive(Debug)]
 struct Memory {
-    name: AttachmentName,
+    /// The attachment, if it is that of one.
+    name: Option<AttachmentName>,
     state: Map,
     counters: Map,
     first: Option<Map>,
     cgroups: Option<Map>,
-    /// A program that replaces another one takes over everything but these.
-    others: Vec<Map>,
+    /// By program: one that replaces another one takes over everything but these.
+    others: HashMap<u32, Map>,
     /// What has been said of each key of `counters`.
     said: HashMap<Vec<u8>, u64>,
-    /// The same of each rule in each of `others`.
+    /// The same of each rule of the programs in `others`.
     said_of_others: HashMap<(u32, usize), u64>,
     /// How many events found no place in the memory, as far as that has been said.
     said_unrecorded: u64,
@@ -56,20 +57,20 @@ struct Memory {
 /// What was not sent since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
-    /// With the name of the attachment, and whether the program only observes.
-    pub(super) suppressed: Vec<(AttachmentName, bool, Suppressed)>,
-    /// How many events found no place in the memory.
-    pub(super) unrecorded: u64,
+    /// With the origin, and whether the program only observes.
+    pub(super) suppressed: Vec<(u64, bool, Suppressed)>,
+    /// How many events found no place in the memory, with the origin.
+    pub(super) unrecorded: Vec<(u64, u64)>,
 }
 
 impl Memories {
-    /// Finds the attachments. What their memories have suppressed so far is not reported.
+    /// Finds the programs. What their memories have suppressed so far is not reported.
     pub(super) fn find() -> Result<Self, BpffsError> {
         let pins = PinDir::create(&Bpffs::find()?)?;
         let mut memories = Self {
             pins,
             memories: HashMap::new(),
-            programs: HashSet::new(),
+            programs: HashMap::new(),
             strangers: HashMap::new(),
             scanned: Instant::now(),
         };
@@ -79,20 +80,23 @@ impl Memories {
         Ok(memories)
     }
 
-    /// The attachment that an event is from.
+    /// The attachment with this origin.
     pub(super) fn name(&mut self, origin: u64) -> Option<&AttachmentName> {
-        let is_stranger = |known: &Instant| known.elapsed() < STRANGERS;
-        if !self.memories.contains_key(&origin)
-            && self.scanned.elapsed() >= PAUSE
-            && !self.strangers.get(&origin).is_some_and(is_stranger)
-        {
-            self.scan();
-            self.strangers.retain(|_, known| is_stranger(known));
-            if !self.memories.contains_key(&origin) {
-                self.strangers.insert(origin, self.scanned);
+        if !self.is_named(origin) && self.scanned.elapsed() >= PAUSE {
+            let is_stranger = |known: &Instant| known.elapsed() < STRANGERS;
+            if !self.strangers.get(&origin).is_some_and(is_stranger) {
+                self.scan();
+                self.strangers.retain(|_, known| is_stranger(known));
+                if !self.is_named(origin) {
+                    self.strangers.insert(origin, self.scanned);
+                }
             }
         }
-        self.memories.get(&origin).map(|memory| &memory.name)
+        self.memories.get(&origin)?.name.as_ref()
+    }
+
+    fn is_named(&self, origin: u64) -> bool {
+        self.memories.get(&origin).is_some_and(|memory| memory.name.is_some())
     }
 
     /// Notes that there was an event, so that there can be suppressed ones.
@@ -112,68 +116,74 @@ impl Memories {
         self.memories.get(&origin)?.cgroup_path(cgroup_id)
     }
 
-    /// The same for the attachment of this name.
-    pub(super) fn cgroup_path_of(&self, name: &AttachmentName, cgroup_id: u64) -> Option<PathBuf> {
-        self.memories
-            .values()
-            .filter(|memory| memory.name == *name)
-            .find_map(|memory| memory.cgroup_path(cgroup_id))
-    }
-
     /// What was not sent since the last look. A suppressed event comes in the same second as one that was sent, so it is enough
     /// to look at memories that have sent some.
     pub(super) fn unsent(&mut self, look: Look, boot_time: u64) -> Unsent {
         let mut unsent = Unsent::default();
-        for memory in self.memories.values_mut() {
+        for (&origin, memory) in &mut self.memories {
             if look == Look::AtAll || memory.is_active {
                 memory.is_active = false;
                 // The memory stays readable for as long as its maps are open here.
-                let _ = memory.add_unsent(boot_time, &mut unsent);
+                let _ = memory.add_unsent(origin, boot_time, &mut unsent);
             }
         }
-        unsent.suppressed.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+        unsent.suppressed.sort_by_key(|(origin, ..)| *origin);
         unsent
     }
 
-    /// Looks for attachments that are not known yet. What cannot be read has no name.
+    /// Looks for programs that are not known yet, and forgets those that are gone. What cannot be read has no name.
     fn scan(&mut self) {
         self.scanned = Instant::now();
+        let mut names = HashMap::new();
         for name in self.pins.names().unwrap_or_default() {
-            let Ok(links) = self.pins.attachment(&name).and_then(|attachment| attachment.links()) else {
-                continue;
-            };
-            for program in links.iter().map(|link| link.info.program_id).collect::<HashSet<_>>() {
-                if self.programs.contains(&program) {
-                    continue;
-                }
-                let Ok(maps) = ProgramFd::by_id(program).and_then(|program| program.maps()) else { continue };
-                self.programs.insert(program);
-                self.add(&name, maps);
+            let links = self.pins.attachment(&name).and_then(|attachment| attachment.links());
+            names.extend(links.iter().flatten().map(|link| (link.info.program_id, name.clone())));
+        }
+        let ids: HashSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
+        self.programs.retain(|id, _| ids.contains(id));
+        for &id in &ids {
+            if !self.programs.contains_key(&id) {
+                let origin = memory_maps(id).and_then(|maps| self.add(id, maps));
+                self.programs.insert(id, origin);
+            }
+            if let (Some(Some(origin)), Some(name)) = (self.programs.get(&id), names.remove(&id)) {
+                self.memories.entry(*origin).and_modify(|memory| memory.name = Some(name));
             }
         }
+        let present: HashSet<u64> = self.programs.values().copied().flatten().collect();
+        self.memories.retain(|origin, memory| {
+            memory.others.retain(|program, _| ids.contains(program));
+            // One that has sent events is looked at once more.
+            memory.is_active || present.contains(origin)
+        });
     }
 
-    fn add(&mut self, name: &AttachmentName, maps: Vec<Map>) {
+    /// Adds the memory with these maps, unless it is known, and returns its origin.
+    fn add(&mut self, program: u32, maps: Vec<Map>) -> Option<u64> {
         let mut maps: HashMap<String, Map> = maps.into_iter().map(|map| (map.info().name, map)).collect();
-        let (Some(state), Some(counters)) = (maps.remove(EVENT_STATE_MAP), maps.remove(EVENT_COUNTERS_MAP))
-        else {
-            return;
-        };
-        let Ok(MemoryState { origin, .. }) = read_state(&state) else { return };
+        let (state, counters) = (maps.remove(EVENT_STATE_MAP)?, maps.remove(EVENT_COUNTERS_MAP)?);
+        let origin = read_state(&state).ok()?.origin;
         let memory = self.memories.entry(origin).or_insert_with(|| Memory {
-            name: name.clone(),
+            name: None,
             state,
             counters,
             first: maps.remove(EVENTS_FIRST_MAP),
             cgroups: maps.remove(EVENT_CGROUPS_MAP),
-            others: Vec::new(),
+            others: HashMap::new(),
             said: HashMap::new(),
             said_of_others: HashMap::new(),
             said_unrecorded: 0,
             is_active: true,
         });
-        memory.others.extend(maps.remove(EVENT_OTHERS_MAP));
+        memory.others.extend(maps.remove(EVENT_OTHERS_MAP).map(|others| (program, others)));
+        Some(origin)
     }
+}
+
+/// The maps of a program on this hook; `None` if it is another one, or gone.
+fn memory_maps(program: u32) -> Option<Vec<Map>> {
+    let program = ProgramFd::by_id(program).ok()?;
+    program.info().ok()?.is_for_sysctl().then(|| program.maps().ok())?
 }
 
 /// Which memories to look at.
@@ -192,10 +202,10 @@ impl Memory {
         Some(PathBuf::from(OsStr::from_bytes(&value[..end])))
     }
 
-    fn add_unsent(&mut self, boot_time: u64, unsent: &mut Unsent) -> Result<(), BpfObjectError> {
+    fn add_unsent(&mut self, origin: u64, boot_time: u64, unsent: &mut Unsent) -> Result<(), BpfObjectError> {
         let unrecorded = read_state(&self.state)?.not_recorded;
-        unsent.unrecorded +=
-            unrecorded.saturating_sub(std::mem::replace(&mut self.said_unrecorded, unrecorded));
+        let said = std::mem::replace(&mut self.said_unrecorded, unrecorded);
+        unsent.unrecorded.push((origin, unrecorded.saturating_sub(said)));
 
         for entry in self.counters.entries()? {
             let Some(counters) = EventCounters::in_value(&entry.value).first().copied() else { continue };
@@ -206,15 +216,15 @@ impl Memory {
             }
             let example = self.first.as_ref().and_then(|first| first_event(first, &entry.key));
             let cgroup_id = entry.key.first_chunk().map(|id| u64::from_le_bytes(*id));
-            unsent.add(&self.name, example, cgroup_id, boot_time, count);
+            unsent.add(origin, example, cgroup_id, boot_time, count);
         }
-        for others in &self.others {
+        for (&program, others) in &self.others {
             let value = others.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
             for (rule, counters) in EventCounters::in_value(&value).iter().enumerate() {
-                let said = self.said_of_others.entry((others.info().id, rule)).or_default();
+                let said = self.said_of_others.entry((program, rule)).or_default();
                 let count = counters.suppressed.saturating_sub(std::mem::replace(said, counters.suppressed));
                 if count > 0 {
-                    unsent.add(&self.name, None, None, boot_time, count);
+                    unsent.add(origin, None, None, boot_time, count);
                 }
             }
         }
@@ -226,7 +236,7 @@ impl Unsent {
     /// `example` is an event of the same rule and cgroup.
     fn add(
         &mut self,
-        name: &AttachmentName,
+        origin: u64,
         example: Option<Event>,
         cgroup_id: Option<u64>,
         boot_time: u64,
@@ -234,11 +244,7 @@ impl Unsent {
     ) {
         let observes = example.as_ref().is_some_and(|event| event.observer);
         let (policy, rule) = example.map(|event| (event.policy, event.rule)).unzip();
-        self.suppressed.push((
-            name.clone(),
-            observes,
-            Suppressed { boot_time, policy, rule, cgroup_id, count },
-        ));
+        self.suppressed.push((origin, observes, Suppressed { boot_time, policy, rule, cgroup_id, count }));
     }
 }
 
