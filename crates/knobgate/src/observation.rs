@@ -31,7 +31,7 @@ pub struct Observation {
 #[derive(Debug)]
 enum Tracing {
     NotYet,
-    On(SyscallResults),
+    On(Box<SyscallResults>),
     Failed(SyscallResultsError),
 }
 
@@ -42,7 +42,7 @@ pub enum Observed {
     /// An access.
     Access {
         /// The access. The observer has allowed it.
-        event: Event,
+        event: Box<Event>,
         /// How its system call ended.
         result: CallResult,
     },
@@ -119,7 +119,7 @@ impl Observation {
     /// Traces the system calls in `cgroup`, before anything happens there. Without that, no result is known.
     pub(crate) fn trace(&mut self, cgroup: &Cgroup) {
         self.tracing = match SyscallResults::of(cgroup, self.reads) {
-            Ok(results) => Tracing::On(results),
+            Ok(results) => Tracing::On(Box::new(results)),
             Err(error) => Tracing::Failed(error),
         };
     }
