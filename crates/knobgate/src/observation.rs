@@ -14,6 +14,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::compiled_policy::CompiledPolicy;
 use crate::events::{self, EventMemoryMaps, EventReader, EventReaderError, EventReaders, Pairing, Return};
 
+/// The size of the buffer for events, in bytes: room for about 80,000. A workload may set itself up with many writes at once.
+const EVENTS_BYTES: u32 = 4 * EventReader::DEFAULT_BYTES;
+
 /// Records every access of the processes in a cgroup and below it, and how its system call ended.
 #[derive(Debug)]
 pub struct Observation {
@@ -119,7 +122,7 @@ impl Observation {
         };
         let observation = Self {
             reads,
-            reader: EventReader::open(vec![readers], EventReader::DEFAULT_BYTES)?,
+            reader: EventReader::open(vec![readers], EVENTS_BYTES)?,
             memory,
             tracing: Tracing::NotYet,
             pairing: Pairing::new(),
