@@ -117,7 +117,8 @@ impl Observation {
         let compiled = CompiledPolicy::observer(&file)?;
         let places = EventReaders::private()?;
         let loaded = compiled.load_sharing(Some(&places), &[])?;
-        let (Some(readers), Some(memory)) = (EventReaders::of(&loaded)?, EventMemoryMaps::of(&loaded)?) else {
+        let (Some(readers), Some(memory)) = (EventReaders::of(&loaded)?, EventMemoryMaps::of(&loaded)?)
+        else {
             return Err(ObservationError::NoEvents);
         };
         let observation = Self {
