@@ -14,6 +14,9 @@ use crate::events::{
     load_observer,
 };
 
+/// The size of the buffer for events, in bytes: room for about 80,000. A workload may set itself up with many writes at once.
+const EVENTS_BYTES: u32 = 4 * EventReader::DEFAULT_BYTES;
+
 /// Records every access of the processes in a cgroup and below it, and how its system call ended.
 #[derive(Debug)]
 pub struct Observation {
@@ -106,7 +109,7 @@ impl Observation {
         };
         let observation = Self {
             reads,
-            reader: EventReader::open(vec![readers], EventReader::DEFAULT_BYTES)?,
+            reader: EventReader::open(vec![readers], EVENTS_BYTES)?,
             memory,
             tracing: Tracing::NotYet,
             pairing: Pairing::new(),
@@ -179,7 +182,7 @@ impl Observation {
             }
         }
         let is_traced = matches!(self.tracing, Tracing::On(_));
-        let mut access = |event, result| consume(Observed::Access { event, result });
+        let mut access = |event, result| consume(Observed::Access { event: Box::new(event), result });
         // Returns first: few events wait then.
         for record in records {
             if let SyscallRecord::Returned { tid, boot_time, value, accesses } = record {
@@ -202,7 +205,7 @@ impl Observation {
     pub fn end(mut self, consume: &mut dyn FnMut(Observed)) -> Result<ObservationLoss, ObservationError> {
         self.link = None;
         self.take(consume);
-        self.pairing.end(&mut |event, result| consume(Observed::Access { event, result }));
+        self.pairing.end(&mut |event, result| consume(Observed::Access { event: Box::new(event), result }));
         let memory = self.memory.read()?;
         let counters = memory.entries.iter().map(|entry| entry.counters).chain(memory.others);
         let sent: u64 = counters.map(|counters| counters.sent + counters.suppressed).sum();

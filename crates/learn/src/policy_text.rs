@@ -133,9 +133,9 @@ pub(crate) fn notes(recording: &Recording, blocks: &[Block]) -> Vec<String> {
     }
     let doubtful = blocks.iter().filter(|block| block.leaves_out).count();
     if doubtful > 0 {
-        let (are, knobs) = if doubtful == 1 { ("is", "knob") } else { ("are", "knobs") };
+        let knobs = if doubtful == 1 { "knob" } else { "knobs" };
         notes.push(format!(
-            "accesses of {doubtful} {knobs} {are} not allowed: the policy has a rule for each as a comment, with the reason"
+            "some accesses of {doubtful} {knobs} are not allowed: the policy has rules for them as comments, with the reasons"
         ));
     }
     notes

@@ -92,7 +92,7 @@ impl Recording {
         };
         group.count += 1;
         group.runs.insert(self.runs);
-        if let Some(comm) = &access.comm {
+        if let Some(comm) = access.comm.as_ref().filter(|comm| !comm.is_empty()) {
             group.add_comm(comm);
         }
         if let Some(value) = value {

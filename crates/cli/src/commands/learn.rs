@@ -1,6 +1,7 @@
 //! `knobgate learn`: make the least policy of what a workload does.
 
 mod duration;
+mod recorded;
 mod recorder;
 
 use std::ffi::OsString;
@@ -87,8 +88,16 @@ pub(crate) struct Learn {
     /// For how long: 30s, 10m, 2h; by default until SIGINT or SIGTERM
     #[arg(long = "for", value_name = "TIME", requires = "cgroup", conflicts_with = "command")]
     span: Option<Span>,
+    /// Learn from a stream of events, as `watch --json` prints it, instead of a workload; `-` is standard input. It does not say
+    /// which accesses succeeded, so all that were not denied become comments
+    #[arg(
+        long,
+        value_name = "EVENTS",
+        conflicts_with_all = ["command", "cgroup", "runs", "span", "ignore_until_exec"]
+    )]
+    from: Option<PathBuf>,
     /// The command with its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present = "cgroup")]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from"])]
     command: Vec<OsString>,
 }
 
@@ -96,7 +105,17 @@ const EXAMPLES: &str = "Examples:
   knobgate learn -o web.knob -- nginx -g 'daemon off;'
   knobgate learn --runs 3 -o set-up.knob -- ./set-up-network
   knobgate learn --cgroup system.slice/web.service --for 10m -o web.knob
-  knobgate learn --merge web.knob -o web.knob -- ./upgrade";
+  knobgate learn --merge web.knob -o web.knob -- ./upgrade
+  knobgate watch --json web > events.jsonl; knobgate learn --from events.jsonl -o web.knob";
+
+/// What is not known of a workload.
+#[derive(Debug, Clone, Copy, Default)]
+struct Loss {
+    /// How many accesses were lost, or not recorded.
+    accesses: u64,
+    /// How many results of system calls were lost.
+    results: u64,
+}
 
 /// How much of a command line a comment has.
 const TITLE_MAX: usize = 200;
@@ -113,9 +132,10 @@ impl Learn {
             (true, None) => Some(UntilExec::AfterTheStart),
         };
         let mut recorder = Recorder::new(until_exec);
-        let loss = match &self.cgroup {
-            Some(path) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
-            None => match self.run_command(&mut recorder, output)? {
+        let loss = match (&self.cgroup, &self.from) {
+            (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
+            (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
+            (None, None) => match self.run_command(&mut recorder, output)? {
                 Ok(loss) => loss,
                 Err(status) => return Ok(ExitCode::from(status)),
             },
@@ -139,15 +159,11 @@ impl Learn {
     }
 
     /// Runs the command as often as asked. The inner error is the exit status if it cannot be started.
-    fn run_command(
-        &self,
-        recorder: &mut Recorder,
-        output: &Output,
-    ) -> Result<Result<ObservationLoss, u8>, Failure> {
+    fn run_command(&self, recorder: &mut Recorder, output: &Output) -> Result<Result<Loss, u8>, Failure> {
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
         let parent = parent(None, "; run knobgate in another one")?;
         let supervisor = Supervisor::new()?;
-        let mut loss = ObservationLoss::default();
+        let mut loss = Loss::default();
         for run in 1..=self.runs {
             let mut command = Command::new(program);
             command.args(arguments);
@@ -192,12 +208,7 @@ impl Learn {
     }
 
     /// Watches a cgroup until the time is over, or until a signal.
-    fn watch(
-        &self,
-        cgroup: &Cgroup,
-        recorder: &mut Recorder,
-        output: &Output,
-    ) -> Result<ObservationLoss, Failure> {
+    fn watch(&self, cgroup: &Cgroup, recorder: &mut Recorder, output: &Output) -> Result<Loss, Failure> {
         let cannot_wait = |error: io::Error| Failure::machine("cannot wait for events").because(error);
         let signals = BlockedSignals::block(&ENDING)
             .map_err(|error| Failure::machine("cannot block signals").because(error))?;
@@ -224,10 +235,12 @@ impl Learn {
             }
         }
         while signals.read().map_err(cannot_wait)?.is_some() {}
-        observation.end(&mut |observed| recorder.add(observed)).map_err(cannot_observe)
+        let ObservationLoss { accesses, results, .. } =
+            observation.end(&mut |observed| recorder.add(observed)).map_err(cannot_observe)?;
+        Ok(Loss { accesses, results })
     }
 
-    fn report_loss(&self, loss: ObservationLoss, output: &Output) -> Result<(), Failure> {
+    fn report_loss(&self, loss: Loss, output: &Output) -> Result<(), Failure> {
         if loss.results > 0 {
             let results = count(loss.results as usize, "result");
             output.warning(format_args!(
@@ -245,7 +258,7 @@ impl Learn {
             output.warning(lost);
             return Ok(());
         }
-        Err(Failure::bad(lost).because("learn from a shorter run, or accept that with --accept-loss"))
+        Err(Failure::bad(lost).because("learn again from a shorter run, or accept that with --accept-loss"))
     }
 
     /// Where the policy goes has to be known to work before hours of watching.
@@ -293,9 +306,10 @@ impl Learn {
 
     /// What is observed, for a comment.
     fn title(&self) -> String {
-        let what = match &self.cgroup {
-            Some(path) => format!("the cgroup {}", path.display()),
-            None => {
+        let what = match (&self.cgroup, &self.from) {
+            (Some(path), _) => format!("the cgroup {}", path.display()),
+            (None, Some(path)) => format!("the events in {}", policy_file::name(path)),
+            (None, None) => {
                 let words: Vec<String> = self.command.iter().map(|word| word.display().to_string()).collect();
                 let line = words.join(" ");
                 let shown = &line[..line.floor_char_boundary(TITLE_MAX)];
@@ -307,11 +321,15 @@ impl Learn {
 
     /// The name of the command or cgroup, with `-` for what names of policies do not contain.
     fn default_name(&self) -> String {
-        let path = match (&self.cgroup, self.command.first()) {
-            (Some(cgroup), _) => cgroup.as_path(),
-            (None, command) => Path::new(command.map_or("".as_ref(), OsString::as_os_str)),
+        let path = match (&self.cgroup, &self.from) {
+            (Some(path), _) | (None, Some(path)) => path.as_path(),
+            (None, None) => Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str)),
         };
-        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_stem()
+            .filter(|_| !is_stdin(path))
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let allowed =
             |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
         let name: String = name.chars().map(allowed).take(limits::POLICY_NAME_MAX).collect();

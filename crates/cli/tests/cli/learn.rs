@@ -20,3 +20,18 @@ fn wrong_arguments_are_usage_errors() {
         ],
     );
 }
+
+#[test]
+fn recorded_events_become_comments() {
+    snapshot(
+        "learn-from",
+        [
+            knobgate(["learn", "--from", "events.jsonl"]),
+            knobgate(["learn", "--from", "events.jsonl", "--reads", "--accept-loss"]),
+            knobgate(["learn", "--from", "hostile-events.jsonl", "--accept-loss"]),
+            knobgate(["learn", "--from", "-"]).stdin("{}\n"),
+            knobgate(["learn", "--from", "nowhere.jsonl"]),
+            knobgate(["learn", "--from", "events.jsonl", "--", "true"]),
+        ],
+    );
+}

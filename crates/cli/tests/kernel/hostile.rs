@@ -217,6 +217,7 @@ const COMMANDS: &[(&str, bool)] = &[
     ("learn --cgroup CGROUP --name %text", true),
     ("learn --cgroup CGROUP --merge @bad", true),
     ("learn --cgroup CGROUP --out /no/such/directory/%text", true),
+    ("learn --from @bad", true),
     ("completions %", true),
     ("man %text", true),
     ("%", true),

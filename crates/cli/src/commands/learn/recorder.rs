@@ -1,6 +1,7 @@
 //! From what an observer sees to what is learnt.
 
 use knobgate::Observed;
+use knobgate_events::{CallResult, Event};
 use knobgate_learn::{RecordedAccess, Recording};
 
 use crate::output::Output;
@@ -43,13 +44,18 @@ impl Recorder {
                 let counts =
                     self.until_exec.is_none() || self.since.is_some_and(|since| event.boot_time >= since);
                 if counts {
-                    self.recording.add(&RecordedAccess::new(event, result));
+                    self.access(*event, result);
                 } else {
                     self.ignored += 1;
                 }
             }
             _ => {}
         }
+    }
+
+    /// Adds an access, whenever it was.
+    pub(super) fn access(&mut self, event: Event, result: CallResult) {
+        self.recording.add(&RecordedAccess::new(event, result));
     }
 
     fn executed(&mut self, pid: u32, boot_time: u64) {
