@@ -10,10 +10,12 @@ mod doctor;
 mod explain;
 mod fmt;
 mod import;
+mod learn;
 mod lint;
 mod list;
 mod log;
 mod man;
+mod replay;
 mod run;
 mod show;
 mod simulate;
@@ -46,8 +48,10 @@ pub(crate) enum Command {
     Show(show::Show),
     Watch(watch::Watch),
     Log(log::Log),
+    Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Learn(learn::Learn),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -71,8 +75,10 @@ impl Command {
             Self::Show(show) => show.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
+            Self::Replay(replay) => replay.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Learn(learn) => learn.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

@@ -6,17 +6,20 @@
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
+//! - [`events_file`] reads recorded events;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`sarif`] writes findings about policies for code scanning;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`mod@printable`] escapes untrusted text (policies, names, values) for the terminal;
+//! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
 //! - [`cgroup_argument`] resolves cgroup arguments;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
+//! - [`unified_diff`] prints what changes in a text;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
@@ -24,9 +27,11 @@
 mod attachment_failure;
 mod cgroup_argument;
 mod commands;
+mod decider;
 mod deciding_hook;
 mod departure_report;
 mod event_summary;
+mod events_file;
 mod failure;
 mod json;
 mod json_decision;
@@ -46,6 +51,7 @@ mod settings_file;
 mod stream;
 mod style;
 mod timestamp;
+mod unified_diff;
 
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;

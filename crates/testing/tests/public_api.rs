@@ -24,6 +24,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("knobgate", &["workloads"]),
     ("policy", &[]),
     ("policy-test", &[]),
+    ("replay", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
     ("sysctl-conf", &[]),
