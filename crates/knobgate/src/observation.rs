@@ -24,7 +24,7 @@ pub struct Observation {
     reader: EventReader,
     memory: EventMemoryMaps,
     tracing: Tracing,
-    pairing: Pairing<Event>,
+    pairing: Pairing<Box<Event>>,
     link: Option<Link>,
     /// How many events could be decoded.
     received: u64,
@@ -34,7 +34,7 @@ pub struct Observation {
 #[derive(Debug)]
 enum Tracing {
     NotYet,
-    On(SyscallResults),
+    On(Box<SyscallResults>),
     Failed(SyscallResultsError),
 }
 
@@ -45,7 +45,7 @@ pub enum Observed {
     /// An access.
     Access {
         /// The access. The observer has allowed it.
-        event: Event,
+        event: Box<Event>,
         /// How its system call ended.
         result: CallResult,
     },
@@ -136,7 +136,7 @@ impl Observation {
     /// Traces the system calls in `cgroup`, before anything happens there. Without that, no result is known.
     pub(crate) fn trace(&mut self, cgroup: &Cgroup) {
         self.tracing = match SyscallResults::of(cgroup, self.reads) {
-            Ok(results) => Tracing::On(results),
+            Ok(results) => Tracing::On(Box::new(results)),
             Err(error) => Tracing::Failed(error),
         };
     }
@@ -164,7 +164,7 @@ impl Observation {
             others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         waited.push(PollFd::new(&self.reader, PollFlags::IN));
         if let Tracing::On(results) = &self.tracing {
-            waited.push(PollFd::new(results, PollFlags::IN));
+            waited.push(PollFd::new(&**results, PollFlags::IN));
         }
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
@@ -187,7 +187,7 @@ impl Observation {
         let mut records = take_records();
         let mut events = Vec::new();
         // The memory counts those that cannot be decoded.
-        self.reader.for_each(|event| events.extend(event.ok()));
+        self.reader.for_each(|event| events.extend(event.ok().map(Box::new)));
         self.received += events.len() as u64;
         records.append(&mut take_records());
         for record in &records {

@@ -44,7 +44,7 @@ impl Recorder {
                 let counts =
                     self.until_exec.is_none() || self.since.is_some_and(|since| event.boot_time >= since);
                 if counts {
-                    self.access(event, result);
+                    self.access(*event, result);
                 } else {
                     self.ignored += 1;
                 }
