@@ -15,6 +15,7 @@ mod lint;
 mod list;
 mod log;
 mod man;
+mod replay;
 mod run;
 mod show;
 mod simulate;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Show(show::Show),
     Watch(watch::Watch),
     Log(log::Log),
+    Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Learn(learn::Learn),
@@ -73,6 +75,7 @@ impl Command {
             Self::Show(show) => show.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
+            Self::Replay(replay) => replay.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Learn(learn) => learn.run(output),

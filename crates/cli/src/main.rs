@@ -6,11 +6,13 @@
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
+//! - [`events_file`] reads recorded events;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`sarif`] writes findings about policies for code scanning;
 //! - [`output`] is standard output and standard error: plain in a pipe, coloured on a terminal;
 //! - [`mod@printable`] escapes untrusted text (policies, names, values) for the terminal;
+//! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
 //! - [`cgroup_argument`] resolves cgroup arguments;
@@ -25,9 +27,11 @@
 mod attachment_failure;
 mod cgroup_argument;
 mod commands;
+mod decider;
 mod deciding_hook;
 mod departure_report;
 mod event_summary;
+mod events_file;
 mod failure;
 mod json;
 mod json_decision;

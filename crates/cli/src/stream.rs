@@ -4,4 +4,5 @@ pub(crate) mod cgroups;
 pub(crate) mod column;
 pub(crate) mod line;
 pub(crate) mod printer;
+pub(crate) mod tally;
 pub(crate) mod words;

@@ -135,6 +135,15 @@ fn event_facts(
 ) -> EventFacts {
     let policy = source.policy();
     let audits = if policy.mode() == Mode::Audit { flag::AUDIT } else { 0 };
+    let described: u32 = [
+        (flag::PID, options.features.current_pid_tgid),
+        (flag::UID, features.current_uid_gid),
+        (flag::NAMESPACES, options.features.namespaces.is_some()),
+        (flag::RETVAL, features.set_retval),
+    ]
+    .into_iter()
+    .map(|(flag, is_there)| if is_there { flag } else { 0 })
+    .sum();
     let widths = if policy.width_64().is_empty() { 0 } else { flag::WIDTHS };
     EventFacts {
         options: *options,
@@ -145,7 +154,7 @@ fn event_facts(
         last_text: events::last_text(source),
         policy_number: events::policy_number(source.source().text()),
         policy_name: policy.name().len(),
-        flags: audits | widths | if options.observer { flag::OBSERVER } else { 0 },
+        flags: audits | widths | if options.observer { flag::OBSERVER } else { 0 } | described,
     }
 }
 

@@ -16,6 +16,9 @@ pub struct DiffDocument {
     new: PolicyDocument,
     /// How many classes of each change there are.
     counts: CountsDocument,
+    /// How many recorded events are in no class; absent if none were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<EventsDocument>,
     /// The classes of accesses that the policies decide differently, the most dangerous first.
     classes: Vec<ClassDocument>,
 }
@@ -40,8 +43,23 @@ impl DiffDocument {
                 errno: count(Change::Errno),
                 logging: count(Change::Logging),
             },
+            events: None,
             classes: diff.classes().iter().map(|class| ClassDocument::of(class, old, new)).collect(),
         }
+    }
+
+    /// The same with recorded events: those in no class, and those in each.
+    #[must_use]
+    pub fn with_events(
+        mut self,
+        events: EventsDocument,
+        of_classes: impl IntoIterator<Item = ClassEventsDocument>,
+    ) -> Self {
+        self.events = Some(events);
+        for (class, of_class) in self.classes.iter_mut().zip(of_classes) {
+            class.events = Some(of_class);
+        }
+        self
     }
 }
 
@@ -59,6 +77,36 @@ struct PolicyDocument {
     policy: String,
     /// False in audit mode.
     enforced: bool,
+}
+
+/// Recorded events that are in no class.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EventsDocument {
+    /// How many are of accesses that both policies decide in the same way.
+    pub same: u64,
+    /// How many may be in a class, depending on what the events do not have.
+    pub unknown: u64,
+    /// How many were counted and not sent, because of the limit of their rule.
+    pub suppressed: u64,
+    /// How many were lost.
+    pub lost: u64,
+}
+
+/// Recorded events in a class.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ClassEventsDocument {
+    /// How many.
+    pub count: u64,
+    /// How many of the accesses another program had denied before. They fail, whatever these policies decide.
+    pub denied_before: u64,
+    /// When the first one happened, as RFC 3339; null if that is unknown.
+    pub first: Option<String>,
+    /// When the last one happened.
+    pub last: Option<String>,
+    /// The first workloads in which they happened.
+    pub workloads: Vec<String>,
+    /// Whether there were more workloads.
+    pub more_workloads: bool,
 }
 
 /// How many classes of each change there are.
@@ -86,6 +134,9 @@ struct ClassDocument {
     partial: bool,
     /// Why it was not decided whether the policies differ; null if they do.
     undecided: Option<String>,
+    /// Recorded events in this class; absent if none were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<ClassEventsDocument>,
     /// The names of the knobs, in sets for which the same rules decide.
     names: Vec<NamesDocument>,
 }
@@ -266,6 +317,7 @@ impl ClassDocument {
             region: subjects(&class.region),
             partial: class.region.is_partial,
             undecided: class.reason.map(|reason| reason.to_string()),
+            events: None,
             names: class.names.iter().map(|names| NamesDocument::of(names, old, new)).collect(),
         }
     }

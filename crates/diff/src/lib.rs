@@ -75,7 +75,7 @@ pub use class::{Class, Names};
 pub use decide::{ALL_CASES_MAX, CASES_MAX};
 pub use diff::{Diff, DiffError};
 #[cfg(feature = "json")]
-pub use json::{DiffDocument, json_schema};
+pub use json::{ClassEventsDocument, DiffDocument, EventsDocument, json_schema};
 pub use names::{MATCHES_MAX, NAME_STEPS_MAX, NameSet};
 pub use region::{Part, Region, Subject};
 pub use texts::TEXT_STATES_MAX;

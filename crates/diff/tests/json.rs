@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use knobgate_diff::{Diff, DiffDocument, json_schema};
+use knobgate_diff::{ClassEventsDocument, Diff, DiffDocument, EventsDocument, json_schema};
 use knobgate_policy::{CheckOptions, PolicyFile, Source, parse};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/diff.schema.json");
@@ -23,6 +23,20 @@ fn the_published_schema_is_up_to_date() {
         published == schema,
         "schemas/diff.schema.json is stale: run this test with KNOBGATE_UPDATE_SCHEMA=1"
     );
+}
+
+/// The document with as many events in each class as there are before it.
+fn with_events(diff: &Diff, document: DiffDocument) -> DiffDocument {
+    let of_class = |(count, _)| ClassEventsDocument {
+        count: count as u64,
+        denied_before: 0,
+        first: Some("2026-11-29T12:04:31.732Z".to_owned()),
+        last: None,
+        workloads: vec!["docker/web-1".to_owned()],
+        more_workloads: false,
+    };
+    let events = EventsDocument { same: 1, unknown: 2, suppressed: 3, lost: 4 };
+    document.with_events(events, diff.classes().iter().enumerate().map(of_class))
 }
 
 #[test]
@@ -52,6 +66,9 @@ fn diffs_match_the_schema() {
         assert_eq!(all, diff.classes().len() as u64);
     }
     let diff = Diff::between(old.policy(), new.policy()).unwrap();
-    let document = serde_json::to_value(DiffDocument::new(&diff, &old, &new)).unwrap();
+    let document = serde_json::to_value(with_events(&diff, DiffDocument::new(&diff, &old, &new))).unwrap();
+    assert!(validator.is_valid(&document), "{document:#}");
+    assert_eq!(document["classes"][1]["events"]["count"], 1);
+    assert_eq!(document["events"]["lost"], 4);
     assert!(document["counts"].as_object().unwrap().values().all(|count| *count != 0), "{document:#}");
 }

@@ -150,3 +150,31 @@ fn numbers_beyond_2_to_the_53rd_are_exact() {
     let item = StreamReader::new(line.as_bytes()).next().unwrap().unwrap();
     assert!(matches!(item.content, StreamContent::Lost(lost) if lost.count == u64::MAX));
 }
+
+#[test]
+fn a_stream_that_was_cut_is_told_from_a_wrong_line() {
+    let event = STREAM.lines().next().unwrap();
+    let is_cut = |stream: &[u8]| {
+        let mut reader = StreamReader::new(stream);
+        let last = reader.by_ref().last();
+        assert!(!reader.is_cut() || matches!(last, Some(Err(_))));
+        reader.is_cut()
+    };
+    for length in 1..event.len() {
+        assert!(is_cut(format!("{event}\n{}", &event[..length]).as_bytes()), "{length}");
+        assert!(!is_cut(format!("{}\n", &event[..length]).as_bytes()), "{length}");
+    }
+    assert!(!is_cut(event.as_bytes()), "only its newline is missing");
+    assert!(!is_cut(event.replace("knobgate.events", "other").as_bytes()));
+    assert!(is_cut(b"{\"schema\":\"\xc3"));
+    assert!(!is_cut(b"{\"schema\":\"\xff"));
+}
+
+#[test]
+fn lines_of_unknown_types_are_counted() {
+    let unknown = r#"{"schema":"knobgate.events","version":2,"type":"hat","sequence":9}"#;
+    let stream = format!("{unknown}\n\n{unknown}\n{STREAM}");
+    let mut reader = StreamReader::new(stream.as_bytes());
+    assert_eq!(reader.by_ref().count(), STREAM.lines().count());
+    assert_eq!(reader.left_out(), 2);
+}

@@ -108,7 +108,10 @@ pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
 pub use detach::Detached;
-pub use events::{EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry};
+pub use events::{
+    EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry, Observer,
+    ObserverError,
+};
 pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use observation::{Observation, ObservationError, ObservationLoss, Observed};

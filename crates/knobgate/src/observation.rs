@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use knobgate_compiler::CompileError;
 use knobgate_events::{CallResult, Event, UnknownResult};
 use knobgate_kernel::{
-    BpfObjectError, Cgroup, Link, LinkError, LoadError, LoadedProgram, SyscallRecord, SyscallResults,
+    BpfObjectError, Cgroup, Link, LinkError, LoadedProgram, SyscallRecord, SyscallResults,
     SyscallResultsError,
 };
-use knobgate_policy::{CheckOptions, ParseError, Source, parse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::compiled_policy::CompiledPolicy;
-use crate::events::{self, EventMemoryMaps, EventReader, EventReaderError, EventReaders, Pairing, Return};
+use crate::events::{
+    self, EventMemoryMaps, EventReader, EventReaderError, EventReaders, ObserverError, Pairing, Return,
+    load_observer,
+};
 
 /// The size of the buffer for events, in bytes: room for about 80,000. A workload may set itself up with many writes at once.
 const EVENTS_BYTES: u32 = 4 * EventReader::DEFAULT_BYTES;
@@ -72,18 +72,9 @@ pub struct ObservationLoss {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObservationError {
-    /// The observer's policy is wrong.
-    #[error("the policy of the observer is wrong")]
-    Policy(#[from] ParseError),
-    /// The observer cannot be compiled.
-    #[error("cannot compile the observer")]
-    Compile(#[from] CompileError),
-    /// The observer cannot be loaded.
-    #[error("cannot load the observer")]
-    Load(#[from] LoadError),
-    /// Programs of this kernel cannot send events: it has no ring buffers (Linux 5.8).
-    #[error("programs of this kernel cannot send events")]
-    NoEvents,
+    /// There can be no observer.
+    #[error(transparent)]
+    Observer(#[from] ObserverError),
     /// Its events cannot be read.
     #[error("cannot read the observer's events")]
     Reader(#[from] EventReaderError),
@@ -111,15 +102,10 @@ impl Observation {
 
     /// Loads the program of an observer that is on no cgroup yet, with places for readers of its own.
     pub(crate) fn load(reads: bool) -> Result<(Self, LoadedProgram), ObservationError> {
-        let read = if reads { "allow log(all)" } else { "allow" };
-        let text = format!("policy observer\ndefault read {read}\ndefault write allow log(all)\n");
-        let file = parse(Source::new("observer", text), &CheckOptions::default())?;
-        let compiled = CompiledPolicy::observer(&file)?;
-        let places = EventReaders::private()?;
-        let loaded = compiled.load_sharing(Some(&places), &[])?;
+        let loaded = load_observer(reads)?;
         let (Some(readers), Some(memory)) = (EventReaders::of(&loaded)?, EventMemoryMaps::of(&loaded)?)
         else {
-            return Err(ObservationError::NoEvents);
+            return Err(ObserverError::NoEvents.into());
         };
         let observation = Self {
             reads,
@@ -196,7 +182,7 @@ impl Observation {
             }
         }
         let is_traced = matches!(self.tracing, Tracing::On(_));
-        let mut access = |event, result| consume(Observed::Access { event, result });
+        let mut access = |event, result| consume(Observed::Access { event: Box::new(event), result });
         // Returns first: few events wait then.
         for record in records {
             if let SyscallRecord::Returned { tid, boot_time, value, accesses } = record {
@@ -219,7 +205,7 @@ impl Observation {
     pub fn end(mut self, consume: &mut dyn FnMut(Observed)) -> Result<ObservationLoss, ObservationError> {
         self.link = None;
         self.take(consume);
-        self.pairing.end(&mut |event, result| consume(Observed::Access { event, result }));
+        self.pairing.end(&mut |event, result| consume(Observed::Access { event: Box::new(event), result }));
         let memory = self.memory.read()?;
         let counters = memory.entries.iter().map(|entry| entry.counters).chain(memory.others);
         let sent: u64 = counters.map(|counters| counters.sent + counters.suppressed).sum();

@@ -77,7 +77,8 @@ pub fn applies(policy: &Policy, rule: &Rule, access: &Access) -> Result<Applies,
     Ok(if holds { Applies::Yes } else { Applies::ConditionFalse })
 }
 
-fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, EvalError> {
+/// What `action` does to `access`, if its rule matches.
+pub(crate) fn act(policy: &Policy, action: &Action, access: &Access) -> Result<Verdict, EvalError> {
     match action {
         Action::Allow => Ok(Verdict::Allow),
         Action::Deny(errno) => Ok(Verdict::Deny(*errno)),

@@ -37,6 +37,7 @@
 //! | what a policy is | `model/`, [`limits`] |
 //! | a policy made by a program | [`Policy::new`], [`Rule::new`]; [`PolicyFile::of`] adds its text |
 //! | what it means | `evaluate.rs`; `value.rs` for how values are parsed, [`knobgate_glob`] for patterns, `width.rs` for what knobs store |
+//! | what it may mean for an access of which something is unknown | `possible.rs` |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
 //! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
@@ -63,6 +64,7 @@ mod notation;
 mod parse_error;
 mod parser;
 mod pattern;
+mod possible;
 mod print;
 mod scheme;
 mod source;
@@ -93,6 +95,7 @@ pub use name::KnobName;
 pub use notation::{NotationError, NotationErrorKind};
 pub use parse_error::ParseError;
 pub use pattern::{KnobPattern, TextGlob};
+pub use possible::{Input, Inputs, Possible, PossibleDecision, possible};
 pub use print::print;
 pub use source::{PolicyFile, Source, Span};
 pub use text::Text;

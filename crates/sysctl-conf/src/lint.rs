@@ -1,11 +1,10 @@
 //! What a policy decides about settings.
 
 mod example_names;
-mod possible;
 
 use std::collections::BTreeSet;
 
-use knobgate_policy::{Access, Action, DecidedBy, Kinds, KnobName, Policy, Rule, Verdict};
+use knobgate_policy::{Access, DecidedBy, Input, Inputs, KnobName, Policy, Verdict, possible};
 
 use crate::{Key, Setting, Settings};
 
@@ -31,10 +30,6 @@ use crate::{Key, Setting, Settings};
 #[derive(Debug)]
 pub struct Linter<'a> {
     policy: &'a Policy,
-    /// The same without rules and tests.
-    without_rules: Policy,
-    /// Rules that match what each rule's patterns match.
-    by_name: Vec<Rule>,
 }
 
 /// What a policy decides about a setting of one knob.
@@ -99,12 +94,7 @@ impl KnobVerdict {
 impl<'a> Linter<'a> {
     /// Checks settings against `policy`.
     pub fn new(policy: &'a Policy) -> Self {
-        let by_name = policy.rules().iter().map(|rule| {
-            // The same patterns were valid in a rule before.
-            Rule::new(Action::Allow, Kinds::Write, rule.patterns().to_vec()).unwrap_or_else(|_| rule.clone())
-        });
-        let by_name = by_name.collect();
-        Self { policy, without_rules: policy.clone().with_rules([]).with_tests([]), by_name }
+        Self { policy }
     }
 
     /// What the policy decides about `setting`, a setting of `file`: one verdict for a knob, and for a glob one for each way
@@ -133,10 +123,15 @@ impl<'a> Linter<'a> {
 
     fn verdict(&self, knob: &KnobName, value: &str) -> KnobVerdict {
         let access = Access::write(knob.clone(), format!("{value}\n"));
-        let (possible, mut unknown) = possible::verdicts(self, &access);
-        if let [Possible { verdict: Some(_), .. }] = possible.as_slice() {
-            unknown.clear();
-        }
+        let inputs = [(Input::Old, Unknown::CurrentValue), (Input::Comm, Unknown::TaskName)];
+        let unknown: Inputs = inputs.into_iter().map(|(input, _)| input).collect();
+        let found = possible(self.policy, &access, unknown);
+        let is_known = found.decisions.len() == 1 && found.verdict().is_some();
+        let looks_at = |&(input, _): &(Input, Unknown)| found.looks_at.contains(input) && !is_known;
+        let unknown = inputs.into_iter().filter(looks_at).map(|(_, unknown)| unknown).collect();
+        let decisions = found.decisions.into_iter();
+        let possible =
+            decisions.map(|decision| Possible { verdict: decision.verdict, by: decision.by }).collect();
         KnobVerdict { knob: Some(knob.clone()), possible, unknown }
     }
 }

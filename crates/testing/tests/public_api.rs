@@ -25,6 +25,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("learn", &[]),
     ("policy", &[]),
     ("policy-test", &[]),
+    ("replay", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
     ("sysctl-conf", &[]),

@@ -1,6 +1,7 @@
 //! `knobgate diff`: what two policies decide differently.
 
 mod describe;
+mod events;
 mod findings;
 mod markdown;
 mod text;
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 use knobgate_diff::{Change, Class, DiffDocument, VerdictKind};
 use knobgate_policy::{Decision, Mode, PolicyFile};
 
+use events::Events;
+
+use crate::decider::{Decider, decider};
 use crate::failure::{BAD, Failure};
 use crate::limited::is_stdin;
 use crate::output::Output;
@@ -25,7 +29,7 @@ use crate::{json, sarif};
 /// numbers and texts. Where the comparison would not be exact, a class is undecided. It needs no kernel and no privileges.
 ///
 /// Exit status: 0 whatever differs, unless --fail-on says otherwise; 1 if --fail-on is met or a policy has errors, 2 if a
-/// file cannot be read or the arguments are wrong.
+/// file cannot be read, a line of the events is wrong, or the arguments are.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Diff {
@@ -41,12 +45,16 @@ pub(crate) struct Diff {
     /// Exit with status 1 if there is such a difference; can be repeated
     #[arg(long, value_name = "CHANGE")]
     fail_on: Vec<FailOn>,
+    /// Count in each class the events of a file that `watch --json` has written; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   knobgate diff old.knob new.knob
   git show main:web.knob | knobgate diff - web.knob --fail-on newly-allowed
-  knobgate diff old.knob new.knob --format markdown >comment.md";
+  knobgate diff old.knob new.knob --format markdown >comment.md
+  knobgate diff old.knob new.knob --events events.jsonl";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -85,19 +93,23 @@ struct Compared {
     old: PolicyFile,
     new: PolicyFile,
     diff: knobgate_diff::Diff,
+    events: Option<Events>,
 }
 
 /// What one policy decides about a class.
 struct Side<'a> {
     file: &'a PolicyFile,
     verdict: String,
-    decider: describe::Decider,
+    decider: Decider,
 }
 
 impl Diff {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         if is_stdin(&self.old) && is_stdin(&self.new) {
             return Err(Failure::usage("OLD and NEW cannot both be standard input"));
+        }
+        if self.events.as_deref().is_some_and(is_stdin) && (is_stdin(&self.old) || is_stdin(&self.new)) {
+            return Err(Failure::usage("a policy and the events cannot both be standard input"));
         }
         // Both are read before either's errors end the command.
         let (old, new) = (load_policy(&self.old, output), load_policy(&self.new, output));
@@ -106,11 +118,17 @@ impl Diff {
             let (old, new) = (old.source().name(), new.source().name());
             Failure::bad(format!("cannot compare {old} with {new}")).because(error)
         })?;
-        let compared = Compared { old, new, diff };
+        let events = self.events.as_deref();
+        let events = events.map(|path| events::read(path, &diff, [&old, &new], output)).transpose()?;
+        let compared = Compared { old, new, diff, events };
         match self.format {
             Format::Text => text::print(&compared, output)?,
             Format::Json => {
                 let document = DiffDocument::new(&compared.diff, &compared.old, &compared.new);
+                let document = match &compared.events {
+                    Some(events) => events.add_to(document),
+                    None => document,
+                };
                 output.line(json::line(&document))?;
             }
             Format::Markdown => output.line(markdown::document(&compared))?,
@@ -138,7 +156,7 @@ impl Compared {
             if class.change == Change::Logging {
                 verdict += if decision.log { ", logged" } else { ", not logged" };
             }
-            Side { file, verdict, decider: describe::decider(decision, file) }
+            Side { file, verdict, decider: decider(decision.by, file) }
         };
         [side(&self.old, &first.old, class.old), side(&self.new, &first.new, class.new)]
     }

@@ -12,8 +12,8 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use knobgate::{
-    Observation, ObservationError, ObservationLoss, ObservedRunError, RunError, RunEvent, RunOutcome,
-    Supervisor,
+    Observation, ObservationError, ObservationLoss, ObservedRunError, ObserverError, RunError, RunEvent,
+    RunOutcome, Supervisor,
 };
 use knobgate_kernel::{BlockedSignals, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, extend, learn};
@@ -384,9 +384,11 @@ fn ended_by(status: ExitStatus) -> Option<Signal> {
 fn cannot_observe(error: ObservationError) -> Failure {
     let what = Failure::machine(error.to_string());
     match error {
-        ObservationError::Load(error) => load_failure(what, error),
-        ObservationError::Policy(error) => Failure::bug(error.to_string()),
-        ObservationError::Compile(error) => what.because(error),
+        ObservationError::Observer(ObserverError::Load(error)) => load_failure(what, error),
+        ObservationError::Observer(ObserverError::Parse(error)) => Failure::bug(error.to_string()),
+        ObservationError::Observer(ObserverError::Compile(error)) => what.because(error),
+        ObservationError::Observer(ObserverError::Maps(error)) => what.because(error),
+        ObservationError::Observer(ObserverError::Attach(error)) => what.because(error),
         ObservationError::Reader(error) => what.because(error),
         ObservationError::Object(error) => what.because(error),
         ObservationError::Attach(error) => what.because(error),

@@ -31,7 +31,7 @@ const SHORT: usize = 40;
 const SHORT_ID: usize = 12;
 
 /// The name of a knob: `net.core.somaxconn`.
-pub(super) fn knob(knob: &EventText) -> String {
+pub(crate) fn knob(knob: &EventText) -> String {
     let ellipsis = if knob.cut_from.is_some() { "…" } else { "" };
     let name = KnobName::from_path(&*knob.bytes)
         .map_or_else(|_| Text::from(&*knob.bytes).to_string(), |name| name.to_string());
@@ -39,7 +39,7 @@ pub(super) fn knob(knob: &EventText) -> String {
 }
 
 /// A value: `"4096\n"`.
-pub(super) fn value(value: &EventText, length: Length) -> String {
+pub(crate) fn value(value: &EventText, length: Length) -> String {
     let EventText { bytes, cut_from, .. } = value;
     let text = quoted(bytes, length);
     match cut_from {
@@ -52,7 +52,7 @@ pub(super) fn value(value: &EventText, length: Length) -> String {
 }
 
 /// Bytes between quotes.
-pub(super) fn quoted(bytes: &[u8], length: Length) -> String {
+pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
     let quoted = |bytes: &[u8]| printable(&Text::from(bytes).to_string()).into_owned();
     if length == Length::Full || bytes.len() <= SHORT {
         return quoted(bytes);
@@ -142,7 +142,7 @@ fn place(rule: &EventRule) -> String {
 }
 
 /// `read` or `write`.
-pub(super) fn access(kind: AccessKind) -> &'static str {
+pub(crate) fn access(kind: AccessKind) -> &'static str {
     match kind {
         AccessKind::Read => "read",
         AccessKind::Write => "write",

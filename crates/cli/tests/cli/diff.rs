@@ -115,3 +115,31 @@ fn a_policy_cannot_drive_the_terminal() {
         assert!(!printed.contains("\u{1b}]"), "{printed:?}");
     }
 }
+
+#[test]
+fn recorded_events_are_counted_by_class() {
+    let diff =
+        |events: &'static str| knobgate(["diff", "replayed.knob", "tour-like.knob", "--events", events]);
+    snapshot(
+        "diff-events",
+        [
+            diff("events.jsonl"),
+            diff("events.jsonl").args(["--format", "markdown"]),
+            diff("no-such-file.jsonl"),
+            diff("replayed.knob"),
+            knobgate(["diff", "-", "replayed.knob", "--events", "-"]),
+        ],
+    );
+    let printed = diff("events.jsonl").args(["--format", "json"]).output().unwrap().stdout;
+    let document: Value = serde_json::from_slice(&printed).unwrap();
+    let of_class = |class: &Value| class["events"]["count"].as_u64().unwrap();
+    let in_classes: u64 = document["classes"].as_array().unwrap().iter().map(of_class).sum();
+    let others = ["same", "unknown"].map(|member| document["events"][member].as_u64().unwrap());
+    // All lines but the counts of suppressed and lost events.
+    assert_eq!((in_classes + others[0] + others[1], in_classes > 0), (17, true), "{document:#}");
+    let printed = diff("events.jsonl").args(["--format", "sarif"]).output().unwrap().stdout;
+    let results = assert_is_sarif(&printed);
+    assert!(results.iter().any(|result| {
+        result["message"]["text"].as_str().is_some_and(|text| text.contains(" events, 2026-"))
+    }));
+}

@@ -1,4 +1,4 @@
-//! The commands in docs/import.md, and what they print.
+//! The commands in docs/import.md and docs/replay.md, and what they print.
 //!
 //! ```` ```LANGUAGE,file=NAME ```` begins a file, and ```` ```console ```` commands with their output. To rewrite the output:
 //! `SNAPSHOTS=overwrite`, as for the snapshots.
@@ -9,6 +9,7 @@ use std::process::Command;
 
 use snapbox::data::DataFormat;
 use snapbox::{Assert, Data};
+use tempfile::TempDir;
 
 use crate::TESTS;
 
@@ -26,9 +27,20 @@ fn printed(command: &str, directory: &Path) -> String {
 }
 
 #[test]
-fn commands_print_what_the_page_says() {
+fn commands_print_what_the_page_on_import_says() {
+    commands_print_what_the_page_says("import.md", &tempfile::tempdir().unwrap());
+}
+
+#[test]
+fn commands_print_what_the_page_on_replay_says() {
     let directory = tempfile::tempdir().unwrap();
-    let path = format!("{TESTS}/../../../docs/import.md");
+    fs::copy(format!("{TESTS}/policies/web-events.jsonl"), directory.path().join("events.jsonl")).unwrap();
+    commands_print_what_the_page_says("replay.md", &directory);
+}
+
+#[track_caller]
+fn commands_print_what_the_page_says(page: &str, directory: &TempDir) {
+    let path = format!("{TESTS}/../../../docs/{page}");
     let page = fs::read_to_string(&path).unwrap();
     let (mut actual, mut commands) = (String::new(), 0);
     for (index, block) in page.split("```").enumerate() {

@@ -15,6 +15,7 @@ mod fmt;
 mod import;
 mod learn;
 mod lint;
+mod replay;
 mod sarif;
 mod simulate;
 mod test;

@@ -20,11 +20,13 @@ pub(super) struct LineError {
     /// The byte of the line, from 1, if one place is wrong.
     pub(super) column: Option<usize>,
     pub(super) message: String,
+    /// Whether it is the start of a line.
+    pub(super) is_start: bool,
 }
 
 impl From<String> for LineError {
     fn from(message: String) -> Self {
-        Self { column: None, message }
+        Self { column: None, message, is_start: false }
     }
 }
 
@@ -34,7 +36,8 @@ impl From<serde_json::Error> for LineError {
         // The error counts the lines of what it was given, which is one.
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-        Self { column: Some(error.column()).filter(|&column| column > 0), message }
+        let column = Some(error.column()).filter(|&column| column > 0);
+        Self { column, message, is_start: error.is_eof() }
     }
 }
 

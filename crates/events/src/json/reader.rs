@@ -18,6 +18,8 @@ pub struct StreamReader<R> {
     line: Vec<u8>,
     number: u64,
     ended: bool,
+    is_cut: bool,
+    left_out: u64,
 }
 
 /// Why a stream cannot be read on.
@@ -47,7 +49,17 @@ pub enum StreamError {
 impl<R: BufRead> StreamReader<R> {
     /// Reads from the start of a line.
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, ended: false }
+        Self { input, line: Vec::new(), number: 0, ended: false, is_cut: false, left_out: 0 }
+    }
+
+    /// Whether the last line is only the start of one. That was an error: the stream was cut there, by a full disk for example.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// How many lines it has skipped because of their type, which only a later version knows.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Reads a line; `false` at the end.
@@ -65,20 +77,26 @@ impl<R: BufRead> StreamReader<R> {
         Ok(read > 0)
     }
 
-    fn parse(&self) -> Result<Option<StreamItem>, StreamError> {
-        let in_line =
-            |LineError { column, message }| StreamError::Line { line: self.number, column, message };
+    fn parse(&mut self) -> Result<Option<StreamItem>, StreamError> {
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
-        let text = str::from_utf8(line).map_err(|error| {
-            in_line(LineError {
+        let found = match str::from_utf8(line) {
+            Ok(text) => item(text),
+            Err(error) => Err(LineError {
                 column: Some(error.valid_up_to() + 1),
                 message: "it is not UTF-8".to_owned(),
-            })
-        })?;
-        item(text).map_err(in_line)
+                is_start: error.error_len().is_none(),
+            }),
+        };
+        self.is_cut = !self.line.ends_with(b"\n") && matches!(found, Err(LineError { is_start: true, .. }));
+        self.left_out += u64::from(matches!(found, Ok(None)));
+        found.map_err(|LineError { column, message, .. }| StreamError::Line {
+            line: self.number,
+            column,
+            message,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use knobgate_diff::{Change, Class, NameSet, VerdictKind};
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{AccessKind, DecidedBy, Decision, PolicyFile, Span, Verdict};
+use knobgate_policy::{AccessKind, DecidedBy, Decision, Verdict};
 
 use crate::printable::printable;
 
@@ -97,42 +97,6 @@ pub(super) fn verdict(kind: VerdictKind, example: &Decision) -> String {
         }
         (VerdictKind::Rewrite, _) => "set".to_owned(),
     }
-}
-
-/// What decided, and where it is.
-pub(super) struct Decider {
-    /// `file:line`, or only the file if it does not state the default.
-    pub(super) place: String,
-    /// The text of the rule, or what the default is.
-    pub(super) text: String,
-    /// Where it is in the file.
-    pub(super) span: Option<Span>,
-    /// Why the rule could not be evaluated, for the example.
-    pub(super) eval_error: Option<String>,
-}
-
-pub(super) fn decider(decision: &Decision, file: &PolicyFile) -> Decider {
-    let (rule, eval_error) = match decision.by {
-        DecidedBy::Rule(rule) => (Some(rule), None),
-        DecidedBy::EvalError { rule, error } => (Some(rule), Some(error.to_string())),
-        DecidedBy::Default(_) => (None, None),
-    };
-    let name = printable(file.source().name());
-    let (span, text) = match (rule, decision.by) {
-        (Some(rule), _) => {
-            (file.rule_span(rule), printable(file.rule_text(rule).unwrap_or_default()).into_owned())
-        }
-        (None, DecidedBy::Default(kind)) => match file.default_span(kind) {
-            Some(span) => (Some(span), printable(file.source().slice(span)).into_owned()),
-            None => (None, format!("the default for a {kind}, which is not stated")),
-        },
-        (None, _) => (None, String::new()),
-    };
-    let place = match span {
-        Some(span) => format!("{name}:{}", file.source().line(span.start)),
-        None => name.into_owned(),
-    };
-    Decider { place, text, span, eval_error }
 }
 
 /// How many rules other than that of the first names decide about the others.

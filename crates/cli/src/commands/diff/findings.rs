@@ -60,11 +60,12 @@ fn finding(compared: &Compared, class: &Class) -> Finding {
     };
     let example = describe::example(class).map(|example| format!("; such as {example}"));
     let message = format!(
-        "{}: {} {}{with}; {verdicts}{}",
+        "{}: {} {}{with}; {verdicts}{}{}",
         describe::change(class.change),
         describe::kind(class),
         describe::names(class).join(", "),
         example.unwrap_or_default(),
+        compared.events_of(class).map(|events| format!("; {events}")).unwrap_or_default(),
     );
     Finding {
         rule: id(class.change),

@@ -28,13 +28,17 @@ pub(super) fn document(compared: &Compared) -> String {
         }
         let count = plural::count(of_change.len(), "difference");
         document += &format!("\n#### {}: {count}\n\n", capitalised(describe::change(change)));
-        document += "| access | was | now | example |\n| --- | --- | --- | --- |\n";
+        let (events, rule) = if compared.events.is_some() { (" events |", " --- |") } else { ("", "") };
+        document += &format!("| access | was | now | example |{events}\n| --- | --- | --- | --- |{rule}\n");
         for class in of_change.iter().take(CLASSES_MAX) {
             document += &row(compared, class);
         }
         if of_change.len() > CLASSES_MAX {
             document += &format!("\n… and {} more.\n", of_change.len() - CLASSES_MAX);
         }
+    }
+    if let Some(events) = &compared.events {
+        document += &format!("\n{}\n", events.summary());
     }
     document.trim_end().to_owned()
 }
@@ -56,7 +60,8 @@ fn row(compared: &Compared, class: &Class) -> String {
         format!("{verdict} by {place}: {text}{}", error.unwrap_or_default())
     });
     let example = describe::example(class).map(|example| code(&example)).unwrap_or_default();
-    format!("| {access} | {was} | {now} | {example} |\n")
+    let events = compared.events_of(class).map(|events| format!(" {} |", code(&events)));
+    format!("| {access} | {was} | {now} | {example} |{}\n", events.unwrap_or_default())
 }
 
 /// `text` as code in a table, in which nothing is interpreted. A `|` would end the cell even there.

@@ -40,7 +40,8 @@ pub(super) fn print(compared: &Compared, output: &Output) -> Result<(), Failure>
         "no differences".to_owned()
     } else {
         format!("{}: {}", plural::count(classes.len(), "difference"), counts.join(", "))
-    })
+    })?;
+    compared.events.as_ref().map_or(Ok(()), |events| output.line(events.summary()))
 }
 
 fn lines(compared: &Compared, class: &Class) -> Vec<String> {
@@ -71,6 +72,7 @@ fn lines(compared: &Compared, class: &Class) -> Vec<String> {
         }
     }
     lines.extend(example.map(|example| format!("  such as {example}")));
+    lines.extend(compared.events_of(class).map(|events| format!("  {events}")));
     lines
 }
 

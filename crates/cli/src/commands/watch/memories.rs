@@ -12,7 +12,7 @@ use knobgate_compiler::{
 };
 use knobgate_events::record::decode;
 use knobgate_events::{Event, Suppressed};
-use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, BpffsError, Map, PinDir, ProgramFd};
+use knobgate_kernel::{AttachmentName, BpfObjectError, Map, PinDir, ProgramFd};
 
 /// How often programs are looked for, and how often it is looked what was suppressed.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -23,7 +23,8 @@ const STRANGERS: Duration = Duration::from_secs(3);
 /// The memories of all programs of policies: those of attachments, and others, such as those of `knobgate run`.
 #[derive(Debug)]
 pub(super) struct Memories {
-    pins: PinDir,
+    /// The attachments, if there is a bpffs.
+    pins: Option<PinDir>,
     /// By their origin.
     memories: HashMap<u64, Memory>,
     /// The programs that were looked at, with their origin if they have a memory.
@@ -65,8 +66,7 @@ pub(super) struct Unsent {
 
 impl Memories {
     /// Finds the programs. What their memories have suppressed so far is not reported.
-    pub(super) fn find() -> Result<Self, BpffsError> {
-        let pins = PinDir::create(&Bpffs::find()?)?;
+    pub(super) fn find(pins: Option<PinDir>) -> Self {
         let mut memories = Self {
             pins,
             memories: HashMap::new(),
@@ -77,7 +77,7 @@ impl Memories {
         memories.scan();
         // A look from now on, of which nobody hears.
         memories.unsent(Look::AtAll, 0);
-        Ok(memories)
+        memories
     }
 
     /// The attachment with this origin.
@@ -135,9 +135,11 @@ impl Memories {
     fn scan(&mut self) {
         self.scanned = Instant::now();
         let mut names = HashMap::new();
-        for name in self.pins.names().unwrap_or_default() {
-            let links = self.pins.attachment(&name).and_then(|attachment| attachment.links());
-            names.extend(links.iter().flatten().map(|link| (link.info.program_id, name.clone())));
+        if let Some(pins) = &self.pins {
+            for name in pins.names().unwrap_or_default() {
+                let links = pins.attachment(&name).and_then(|attachment| attachment.links());
+                names.extend(links.iter().flatten().map(|link| (link.info.program_id, name.clone())));
+            }
         }
         let ids: HashSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
         self.programs.retain(|id, _| ids.contains(id));

@@ -225,12 +225,10 @@ impl Emitter<'_> {
         if self.facts.options.features.current_pid_tgid {
             self.asm.call_helper(helper::GET_CURRENT_PID_TGID);
             self.asm.store(Size::U64, R8, offset::TID, R0);
-            self.set_flags(flag::PID);
         }
         if features.current_uid_gid {
             self.asm.call_helper(helper::GET_CURRENT_UID_GID);
             self.asm.store(Size::U64, R8, offset::UID, R0);
-            self.set_flags(flag::UID);
         }
         if features.current_comm {
             let unnamed = self.asm.new_label();
@@ -244,12 +242,10 @@ impl Emitter<'_> {
         }
         if let Some(offsets) = self.facts.options.features.namespaces {
             self.namespaces(&offsets);
-            self.set_flags(flag::NAMESPACES);
         }
         if features.set_retval {
             self.asm.call_helper(helper::GET_RETVAL);
             self.asm.store(Size::U32, R8, offset::RETVAL, R0);
-            self.set_flags(flag::RETVAL);
         }
         self.asm.load(Size::U32, R1, R6, context::FILE_POS);
         self.asm.store(Size::U32, R8, offset::POSITION, R1);
