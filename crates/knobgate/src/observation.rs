@@ -24,7 +24,7 @@ pub struct Observation {
     reader: EventReader,
     memory: EventMemoryMaps,
     tracing: Tracing,
-    pairing: Pairing<Box<Event>>,
+    pairing: Pairing<Event>,
     link: Option<Link>,
     /// How many events could be decoded.
     received: u64,
@@ -150,7 +150,7 @@ impl Observation {
             others.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         waited.push(PollFd::new(&self.reader, PollFlags::IN));
         if let Tracing::On(results) = &self.tracing {
-            waited.push(PollFd::new(&**results, PollFlags::IN));
+            waited.push(PollFd::new(results, PollFlags::IN));
         }
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
@@ -173,7 +173,7 @@ impl Observation {
         let mut records = take_records();
         let mut events = Vec::new();
         // The memory counts those that cannot be decoded.
-        self.reader.for_each(|event| events.extend(event.ok().map(Box::new)));
+        self.reader.for_each(|event| events.extend(event.ok()));
         self.received += events.len() as u64;
         records.append(&mut take_records());
         for record in &records {
