@@ -141,7 +141,8 @@ fn of_place(
     if slack > 0 {
         let (slack_low, slack_high) = widened(low, high, slack, names);
         if (slack_low, slack_high) != (low, high) {
-            notes.push(format!("{operand}: {low} to {high} was seen; the rest is slack of {slack} %"));
+            let seen = if low == high { low.to_string() } else { format!("{low} to {high}") };
+            notes.push(format!("{operand}: {seen} was seen; the rest is slack of {slack} %"));
             return range(slack_low, slack_high);
         }
     }

@@ -195,6 +195,7 @@ impl Planner<'_> {
             }
         }
         if !denied.is_empty() {
+            block.comment("these are no interfaces, and the pattern after them would match them");
             block.lines.push(Line::Rule(Rule::new(Action::Deny(Errno::EPERM), self.kinds(), denied)?));
         }
         block.comment(format!("{}, with {}", self.provenance(&group), listed(names)));

@@ -229,6 +229,7 @@ fn the_knob_of_several_interfaces_has_one_rule() {
         "\
 # seen 1×, by sysctl
 allow write net.ipv4.conf.all.rp_filter if new == 0
+# these are no interfaces, and the pattern after them would match them
 deny write net.ipv4.conf.all.rp_filter, net.ipv4.conf.default.rp_filter
 # seen 2×, by sysctl, with net.ipv4.conf.eth0.rp_filter, net.ipv4.conf.eth1.rp_filter
 # also admits net.ipv4.conf.lo.rp_filter
