@@ -117,8 +117,8 @@ impl SyscallResults {
             reads,
         };
         let tracepoints = [
-            attach(c"sys_exit", &context.on_return()?)?,
-            attach(c"sched_process_exec", &context.on_exec()?)?,
+            on(c"sys_exit", Tracepoint::attach, &context.on_return()?)?,
+            on(c"sched_process_exec", Tracepoint::attach_once, &context.on_exec()?)?,
         ];
         let marking = Link::create(&marking_program(&context.marking()?)?, cgroup)?;
         let records = RingBuffer::open(&ring)?;
@@ -174,12 +174,14 @@ fn map(
     create_map("syscall results", &def)
 }
 
-fn attach(tracepoint: &CStr, insns: &[u8]) -> Result<Tracepoint, SyscallResultsError> {
-    Tracepoint::attach(tracepoint, "knobgate_result", insns).map_err(|error| {
-        SyscallResultsError::Tracepoint {
-            tracepoint: tracepoint.to_string_lossy().into_owned(),
-            error: error.into(),
-        }
+fn on(
+    tracepoint: &CStr,
+    attach: fn(&CStr, &str, &[u8]) -> rustix::io::Result<Tracepoint>,
+    insns: &[u8],
+) -> Result<Tracepoint, SyscallResultsError> {
+    attach(tracepoint, "knobgate_result", insns).map_err(|error| SyscallResultsError::Tracepoint {
+        tracepoint: tracepoint.to_string_lossy().into_owned(),
+        error: error.into(),
     })
 }
 

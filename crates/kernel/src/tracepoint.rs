@@ -25,9 +25,18 @@ struct ProgramCopy {
 }
 
 impl Tracepoint {
-    /// Attaches a program to a tracepoint. It has to do nothing when it runs a second time.
+    /// Attaches a program to a tracepoint. Where it may be skipped, it runs twice, and has to do nothing the second time.
     pub(crate) fn attach(tracepoint: &CStr, name: &str, insns: &[u8]) -> rustix::io::Result<Self> {
         let copies = if kernel_version() >= (7, 0, 0) { 2 } else { 1 };
+        Self::attach_copies(tracepoint, name, insns, copies)
+    }
+
+    /// Attaches a program that would do something each time. It may be skipped.
+    pub(crate) fn attach_once(tracepoint: &CStr, name: &str, insns: &[u8]) -> rustix::io::Result<Self> {
+        Self::attach_copies(tracepoint, name, insns, 1)
+    }
+
+    fn attach_copies(tracepoint: &CStr, name: &str, insns: &[u8], copies: usize) -> rustix::io::Result<Self> {
         let copies = (0..copies).map(|_| ProgramCopy::attach(tracepoint, name, insns));
         Ok(Self { copies: copies.collect::<rustix::io::Result<_>>()? })
     }

@@ -4,6 +4,7 @@ use knobgate_events::secrets::is_secret;
 use knobgate_events::{CallResult, Event, EventText, UnknownResult};
 use knobgate_policy::{
     Access, AccessKind, Condition, Errno, KnobName, Policy, TextOperand, TextTest, Value, ValueText, holds,
+    limits,
 };
 
 /// An access as it was recorded: the parts of an [`Event`] that a policy is made from, and the result of its system call.
@@ -59,6 +60,8 @@ pub(crate) enum Doubt {
     Secret,
     /// The hook does not run for it.
     NotASysctl,
+    /// No rule can look at its name.
+    NameTooLong,
     /// A rule of the policy that is extended decides otherwise.
     DecidedBy(String),
 }
@@ -81,6 +84,7 @@ impl std::fmt::Display for Doubt {
             Self::Cut => f.write_str("the value is too long for a condition, and so this allows any"),
             Self::Secret => f.write_str("the values are secret and were not recorded, so this allows any"),
             Self::NotASysctl => f.write_str("no policy applies to this: it is on another file system"),
+            Self::NameTooLong => write!(f, "the name has more than {} bytes", limits::NAME_MAX),
             Self::DecidedBy(rule) => write!(f, "{rule} decides otherwise"),
         }
     }
@@ -110,6 +114,9 @@ impl RecordedAccess {
     fn doubt(&self, name: &KnobName) -> Option<Doubt> {
         if name.check_is_sysctl().is_err() {
             return Some(Doubt::NotASysctl);
+        }
+        if name.as_bytes().len() > limits::NAME_MAX {
+            return Some(Doubt::NameTooLong);
         }
         if is_secret(name.as_bytes()) {
             return Some(Doubt::Secret);

@@ -147,7 +147,7 @@ impl Learn {
             .map_err(|error| Failure::machine("cannot list the knobs of this machine").because(error))?;
         let knobs: Vec<KnobName> =
             knobs.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect();
-        let title = self.title();
+        let title = self.title(recorder.recording().runs());
         let options =
             LearnOptions { name: &name, title: &title, reads: self.reads, slack: self.slack, knobs: &knobs };
         let learnt = match &merged {
@@ -173,12 +173,15 @@ impl Learn {
                 command.stdout(Stdio::from(stderr.map_err(failed)?));
             }
             recorder.begin_run();
-            let mut departures = 0;
+            let (mut departures, mut is_traced) = (0, true);
             let ran = supervisor.observe(
                 &mut command,
                 &parent,
                 self.reads,
-                &mut |event| print_event(event, &mut departures, output),
+                &mut |event| {
+                    is_traced &= !matches!(event, RunEvent::NotTraced(_));
+                    print_event(event, &mut departures, output);
+                },
                 &mut |observed| recorder.add(observed),
             );
             let (outcome, lost) = match ran {
@@ -190,6 +193,9 @@ impl Learn {
                 Err(ObservedRunError::Observation(error)) => return Err(cannot_observe(error)),
                 Err(error) => return Err(Failure::machine("cannot observe the command").because(error)),
             };
+            if !is_traced && self.ignore_until_exec {
+                return Err(no_execve());
+            }
             loss.accesses += lost.accesses;
             loss.results += lost.results;
             let ended_by = report_end(outcome, run, self.runs, output);
@@ -214,6 +220,9 @@ impl Learn {
             .map_err(|error| Failure::machine("cannot block signals").because(error))?;
         let mut observation = Observation::of(cgroup, self.reads).map_err(cannot_observe)?;
         if let Some(error) = observation.not_traced() {
+            if self.ignore_until_exec {
+                return Err(no_execve().because(error.to_string()));
+            }
             not_traced(error, output);
         }
         let until = match self.span {
@@ -305,7 +314,7 @@ impl Learn {
     }
 
     /// What is observed, for a comment.
-    fn title(&self) -> String {
+    fn title(&self, runs: u32) -> String {
         let what = match (&self.cgroup, &self.from) {
             (Some(path), _) => format!("the cgroup {}", path.display()),
             (None, Some(path)) => format!("the events in {}", policy_file::name(path)),
@@ -316,7 +325,7 @@ impl Learn {
                 format!("`{shown}{}`", if shown.len() < line.len() { " …" } else { "" })
             }
         };
-        if self.runs > 1 { format!("{what} in {} runs", self.runs) } else { what }
+        if runs > 1 { format!("{what} in {runs} runs") } else { what }
     }
 
     /// The name of the command or cgroup, with `-` for what names of policies do not contain.
@@ -359,6 +368,10 @@ fn not_traced(error: &knobgate_kernel::SyscallResultsError, output: &Output) {
     output.warning(format_args!(
         "it is not known which accesses succeed, so that all of them are comments in the policy: {error}"
     ));
+}
+
+fn no_execve() -> Failure {
+    Failure::machine("cannot trace execve, which --ignore-until-exec needs")
 }
 
 /// Reports how a run ended, if not well. Returns the signal that ended it.

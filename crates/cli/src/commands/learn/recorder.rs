@@ -80,9 +80,9 @@ impl Recorder {
         }
         let ignored = self.ignored;
         match self.since {
-            Some(_) => output.note(format_args!("ignored {ignored} accesses before the first execve")),
+            Some(_) => output.note(format_args!("ignored what came before the first execve: {ignored}×")),
             None => output.warning(format_args!(
-                "ignored all {ignored} accesses: no execve came after the start (--ignore-until-exec)"
+                "ignored everything, {ignored}×: no execve came after the start (--ignore-until-exec)"
             )),
         }
     }
