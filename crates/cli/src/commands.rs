@@ -10,6 +10,7 @@ mod doctor;
 mod explain;
 mod fmt;
 mod import;
+mod learn;
 mod lint;
 mod list;
 mod log;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Replay(replay::Replay),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Learn(learn::Learn),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -76,6 +78,7 @@ impl Command {
             Self::Replay(replay) => replay.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Learn(learn) => learn.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

@@ -19,6 +19,7 @@
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
+//! - [`unified_diff`] prints what changes in a text;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
@@ -50,6 +51,7 @@ mod settings_file;
 mod stream;
 mod style;
 mod timestamp;
+mod unified_diff;
 
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;

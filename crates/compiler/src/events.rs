@@ -307,6 +307,6 @@ pub(crate) fn last_rule(rules: usize) -> u32 {
 }
 
 const _: () = {
-    assert!(rules::ENTRIES % 8 == 0 && counters::BYTES % 8 == 0);
+    assert!(rules::ENTRIES.is_multiple_of(8) && counters::BYTES.is_multiple_of(8));
     assert!(rules::ENTRY_BYTES as usize == rule_hits::RuleHits::BYTES);
 };

@@ -11,6 +11,7 @@
 //!   kernel outlives the tool that compiled it.
 //! - The **memory** of a policy is what it keeps in the kernel while nobody reads: the first and the last event of each rule and
 //!   cgroup with their number, and the most recent events.
+//! - A [`CallResult`] says how the system call of an access ended, which events do not.
 //! - A **stream** ([`StreamItem`]) has events, and how many were suppressed or lost, in the order in which a reader got them.
 //! - An event is **suppressed** if its rule has sent as many as it may in this second. It is counted, and nothing else.
 //! - An event is **lost** if a reader was too slow for it.
@@ -24,6 +25,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod call_result;
 mod event;
 mod fields;
 #[cfg(feature = "json")]
@@ -34,6 +36,7 @@ pub mod secrets;
 mod stream;
 pub mod terminal;
 
+pub use call_result::{CallResult, UnknownResult};
 pub use event::{Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
 pub use reconstruct::{Reconstructed, reconstruct};
 pub use stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed};

@@ -4,6 +4,8 @@ use std::fs;
 
 use knobgate_events::StreamContent;
 use knobgate_events::json::{LINE_MAX, StreamReader, json_schema, to_json};
+use knobgate_policy::Source;
+use knobgate_policy::filter::Filter;
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/events.schema.json");
 /// One line of each kind.
@@ -149,6 +151,33 @@ fn numbers_beyond_2_to_the_53rd_are_exact() {
     assert_eq!(read(line.as_bytes()), [line]);
     let item = StreamReader::new(line.as_bytes()).next().unwrap().unwrap();
     assert!(matches!(item.content, StreamContent::Lost(lost) if lost.count == u64::MAX));
+}
+
+#[test]
+fn filters_see_what_an_item_has() {
+    let items: Vec<_> = StreamReader::new(STREAM.as_bytes()).map(Result::unwrap).collect();
+    let holds = |text: &str| {
+        let filter = Filter::parse(Source::new("filter", text)).unwrap();
+        items.iter().map(|item| filter.matches(item)).collect::<Vec<_>>()
+    };
+    let (yes, no, unknown) = (Some(true), Some(false), None);
+    // A denial, a rewrite, a read of which little is known, one in audit mode of which texts were cut, two suppressed, lost.
+    for (filter, expected) in [
+        ("type == event", [yes, yes, yes, yes, no, no, no]),
+        ("errno == EPERM", [yes, no, yes, yes, unknown, unknown, unknown]),
+        ("mode == audit", [no, no, no, yes, unknown, unknown, unknown]),
+        ("knob matches net.**", [no, yes, yes, unknown, unknown, unknown, unknown]),
+        ("stored == 65535", [unknown, yes, unknown, unknown, unknown, unknown, unknown]),
+        ("new starts with \"|\"", [yes, no, unknown, unknown, unknown, unknown, unknown]),
+        ("comm == \"sh\"", [yes, yes, unknown, no, unknown, unknown, unknown]),
+        ("netns == 4026531840", [yes, yes, unknown, yes, unknown, unknown, unknown]),
+        ("container == \"web-1\"", [yes, yes, unknown, yes, no, unknown, unknown]),
+        ("pod == \"\"", [yes, yes, unknown, yes, yes, unknown, unknown]),
+        ("attachment == \"demo\" and line == 7", [yes, no, unknown, unknown, yes, unknown, unknown]),
+        ("cgroup_id in {4711}", [yes, yes, no, no, yes, unknown, unknown]),
+    ] {
+        assert_eq!(holds(filter), expected, "{filter}");
+    }
 }
 
 #[test]

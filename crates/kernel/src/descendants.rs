@@ -9,7 +9,7 @@ mod programs;
 mod start_time;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
@@ -21,14 +21,12 @@ use rustix::process::Signal;
 use crate::cgroup::Cgroup;
 use crate::load::create_map;
 use crate::load_error::LoadError;
-use crate::locked_memory::with_raised_limit;
-use crate::machine::kernel_version;
 use crate::map::Map;
-use crate::object::{BpfObjectError, kernel_name};
+use crate::object::BpfObjectError;
 use crate::process_id::ProcessId;
 use crate::ring_buffer::RingBuffer;
 use crate::spawn::ProcessFd;
-use crate::sys::bpf::{self, ProgramInfo, ProgramSpec};
+use crate::tracepoint::Tracepoint;
 use layout::Layout;
 use programs::{Context, KEY, LEFT, OUTSIDE, RECORD, VALUE};
 use start_time::StartTime;
@@ -49,22 +47,6 @@ pub struct Descendants {
     ring: Map,
     lost: Map,
     tracepoints: [Tracepoint; 3],
-}
-
-/// A program on its tracepoint.
-///
-/// The kernel skips a program if the tracepoint fires while another task on the same CPU is preempted inside that
-/// program (`__bpf_trace_run()`, kernel/trace/bpf_trace.c). This was seen on 7.3, not on 6.12, and cannot be probed
-/// since it is rare. So 7.0 and later get two copies of the program, for which the kernel checks this separately.
-#[derive(Debug)]
-struct Tracepoint {
-    copies: Vec<ProgramCopy>,
-}
-
-#[derive(Debug)]
-struct ProgramCopy {
-    program: OwnedFd,
-    _link: OwnedFd,
 }
 
 /// A process that left the cgroup, or that was started outside by one that had.
@@ -190,9 +172,9 @@ impl Descendants {
             all,
         };
         let tracepoints = [
-            Tracepoint::attach(c"sched_process_exit", &context.on_exit()?)?,
-            Tracepoint::attach(c"cgroup_attach_task", &context.on_attach()?)?,
-            Tracepoint::attach(c"sched_process_fork", &context.on_fork()?)?,
+            attach(c"sched_process_exit", &context.on_exit()?)?,
+            attach(c"cgroup_attach_task", &context.on_attach()?)?,
+            attach(c"sched_process_fork", &context.on_fork()?)?,
         ];
         let records = RingBuffer::open(&ring)?;
         Ok(Self { processes, records, ring, lost, tracepoints })
@@ -286,6 +268,13 @@ fn map(
     create_map("descendants", &def)
 }
 
+fn attach(tracepoint: &CStr, insns: &[u8]) -> Result<Tracepoint, DescendantsError> {
+    Tracepoint::attach(tracepoint, "knobgate_leave", insns).map_err(|error| DescendantsError::Tracepoint {
+        tracepoint: tracepoint.to_string_lossy().into_owned(),
+        error: error.into(),
+    })
+}
+
 /// The id of our pid namespace, provided that `/proc` belongs to it.
 fn pid_namespace() -> io::Result<u32> {
     let ours = fs::read_link("/proc/self")?;
@@ -293,45 +282,6 @@ fn pid_namespace() -> io::Result<u32> {
         return Err(io::Error::other("/proc belongs to another one"));
     }
     Ok(fs::metadata("/proc/self/ns/pid")?.ino() as u32)
-}
-
-impl Tracepoint {
-    /// Attaches a program to a tracepoint.
-    fn attach(name: &CStr, insns: &[u8]) -> Result<Self, DescendantsError> {
-        let copies = if kernel_version() >= (7, 0, 0) { 2 } else { 1 };
-        let copies = (0..copies).map(|_| ProgramCopy::attach(name, insns)).collect::<rustix::io::Result<_>>();
-        copies.map(|copies| Self { copies }).map_err(|error| DescendantsError::Tracepoint {
-            tracepoint: name.to_string_lossy().into_owned(),
-            error: error.into(),
-        })
-    }
-
-    /// Upper bound of how often all copies of the program were skipped.
-    fn skipped(&self) -> rustix::io::Result<u64> {
-        let skipped = self.copies.iter().map(|copy| {
-            let info: ProgramInfo = bpf::info(copy.program.as_fd())?;
-            Ok(info.recursion_misses)
-        });
-        Ok(skipped.collect::<rustix::io::Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
-    }
-}
-
-impl ProgramCopy {
-    fn attach(tracepoint: &CStr, insns: &[u8]) -> rustix::io::Result<Self> {
-        const RAW_TRACEPOINT: u32 = 17;
-        let spec = ProgramSpec {
-            kind: RAW_TRACEPOINT,
-            expected_attach_type: 0,
-            insns,
-            // bpf_probe_read_kernel is for GPL programs only.
-            license: c"Dual MIT/GPL",
-            name: kernel_name("knobgate_leave"),
-            debug: None,
-        };
-        let program = with_raised_limit(|| bpf::prog_load(&spec, None))?;
-        let link = bpf::raw_tracepoint_open(program.as_fd(), tracepoint)?;
-        Ok(Self { program, _link: link })
-    }
 }
 
 /// Decodes a record of the programs.

@@ -110,12 +110,14 @@ mod signals;
 mod spawn;
 #[allow(unsafe_code)]
 mod sys;
+mod syscall_results;
 mod task_layout;
 mod teardown;
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
 pub mod test_util;
 mod threads;
+mod tracepoint;
 mod transaction;
 mod verifier_log;
 mod verifier_stats;
@@ -165,6 +167,7 @@ pub use signals::{BlockedSignals, SignalInfo};
 pub use spawn::{
     Namespaces, ProcessFd, keep_closed_streams, spawn_inside, start_inside, with_private_namespaces,
 };
+pub use syscall_results::{SyscallRecord, SyscallResults, SyscallResultsError};
 pub use threads::ThreadCount;
 pub use transaction::Transaction;
 pub use verifier_log::{LogLevel, SourceLine, VerifierLog};

@@ -29,14 +29,14 @@ impl RingBuffer {
         Ok(Self { memory })
     }
 
-    /// Consumes all records.
+    /// Consumes all records that are there at the call.
     pub fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut records = Vec::new();
         self.for_each(|record| records.push(record.to_vec()));
         records
     }
 
-    /// Calls `consume` with each record, and consumes it.
+    /// Calls `consume` with each record that is there at the call, and consumes it.
     pub fn for_each(&mut self, consume: impl FnMut(&[u8])) {
         self.memory.for_each(consume);
     }

@@ -15,6 +15,7 @@
 //!   is there.
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
+//! - An [`Observation`] records what the processes of a cgroup do, and which of it succeeds.
 //!
 //! Most of this needs root and cgroup v2, and attachments need a bpffs. The library prints nothing: it returns errors,
 //! limits, and what was done.
@@ -82,6 +83,8 @@ mod detach;
 mod events;
 mod kernel_limit;
 mod object_origin;
+mod observation;
+mod observed_run;
 mod run_error;
 mod supervisor;
 mod survey;
@@ -105,9 +108,14 @@ pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
 pub use detach::Detached;
-pub use events::{EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry};
+pub use events::{
+    EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry, Observer,
+    ObserverError,
+};
 pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
+pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
+pub use observed_run::ObservedRunError;
 pub use run_error::RunError;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus};
 
 use knobgate_kernel::{
     BlockedSignals, BpfObjectError, Cgroup, CgroupError, Departure, DescendantsError, LoadedProgram,
-    ProcessId, Signal, SignalInfo,
+    ProcessId, Signal, SignalInfo, SyscallResultsError,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -38,8 +38,13 @@ const BLOCKED: [Signal; 10] = [
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum RunEvent<'a> {
+    /// The cgroup of the command exists, with the policy on it.
+    Created(&'a Cgroup),
     /// Processes that leave the policy cannot be tracked.
     NotTracked(&'a DescendantsError),
+    /// System calls cannot be traced, so it is not known which accesses succeed. Only for commands under
+    /// [observation](Supervisor::observe).
+    NotTraced(&'a SyscallResultsError),
     /// The policy is on the cgroup. The command starts next.
     Ready,
     /// A process has left the cgroup, and the policy with it.
@@ -109,6 +114,7 @@ impl Supervisor {
         on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<RunOutcome, RunError> {
         let mut confinement = Confinement::create(parent, loaded)?;
+        on_event(RunEvent::Created(confinement.cgroup()));
         let mut departures = match (Departures::of(confinement.cgroup(), on_departure), on_departure) {
             (Ok(departures), _) => Some(departures),
             (Err(error), OnDeparture::Report) => {

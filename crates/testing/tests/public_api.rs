@@ -22,6 +22,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hook", &[]),
     ("kernel", &[]),
     ("knobgate", &["workloads"]),
+    ("learn", &[]),
     ("policy", &[]),
     ("policy-test", &[]),
     ("replay", &[]),

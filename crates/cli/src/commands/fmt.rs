@@ -1,7 +1,6 @@
 //! `knobgate fmt`: format policies.
 
 mod replace;
-mod unified_diff;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +10,7 @@ use knobgate_policy::Source;
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::limited;
 use crate::output::Output;
-use crate::{plural, policy_file, report};
+use crate::{plural, policy_file, report, unified_diff};
 
 /// Format policies in place
 ///
@@ -106,7 +105,7 @@ impl Fmt {
         formatted: &str,
         output: &Output,
     ) -> Result<FormatOutcome, Failure> {
-        for line in unified_diff::lines(source.name(), source.text(), formatted) {
+        for line in unified_diff::lines(source.name(), "formatted", source.text(), formatted) {
             output.line(line)?;
         }
         Ok(FormatOutcome::Differs)

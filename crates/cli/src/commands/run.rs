@@ -65,7 +65,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let source = self.source.read(output)?;
-        let parent = self.parent()?;
+        let parent = parent(self.cgroup.as_deref(), "; choose one with --cgroup")?;
         let loaded = source.load(None, output)?;
         let memory = EventMemoryMaps::of(&loaded)
             .map_err(|error| Failure::machine("cannot use the memory of events").because(error))?;
@@ -106,28 +106,29 @@ impl Run {
         supervisor.keep_signals_blocked();
         Ok(ExitCode::from(status))
     }
+}
 
-    fn parent(&self) -> Result<Cgroup, Failure> {
-        let cannot_use_own =
-            || Failure::machine("cannot create a cgroup in the caller's own; choose one with --cgroup");
-        let parent = match &self.cgroup {
-            Some(path) => cgroup_at(path)?,
-            None => Cgroup::of_this_process().map_err(|error| cannot_use_own().because(error))?,
-        };
-        let kind = type_of(&parent)?;
-        if kind.has_domain_children() {
-            return Ok(parent);
-        }
-        let why = format!(
-            "the cgroup.type of {} is \"{kind}\", and no process can be in a cgroup that is created there",
-            parent.path().display()
-        );
-        Err(match self.cgroup {
-            Some(_) => Failure::usage("cannot create a cgroup in this one; choose another with --cgroup")
-                .because(why),
-            None => cannot_use_own().because(why),
-        })
+/// The cgroup in which to create one for a command: that at `path`, or the caller's own. `help` is what else to do.
+pub(super) fn parent(path: Option<&Path>, help: &str) -> Result<Cgroup, Failure> {
+    let cannot_use_own = || Failure::machine(format!("cannot create a cgroup in the caller's own{help}"));
+    let parent = match path {
+        Some(path) => cgroup_at(path)?,
+        None => Cgroup::of_this_process().map_err(|error| cannot_use_own().because(error))?,
+    };
+    let kind = type_of(&parent)?;
+    if kind.has_domain_children() {
+        return Ok(parent);
     }
+    let why = format!(
+        "the cgroup.type of {} is \"{kind}\", and no process can be in a cgroup that is created there",
+        parent.path().display()
+    );
+    Err(match path {
+        Some(_) => {
+            Failure::usage("cannot create a cgroup in this one; choose another with --cgroup").because(why)
+        }
+        None => cannot_use_own().because(why),
+    })
 }
 
 fn print_event(event: RunEvent<'_>, source: &ProgramSource, report: &mut DepartureReport, output: &Output) {
@@ -175,7 +176,7 @@ impl From<RunError> for Failure {
 }
 
 /// The exit status that shells give for a command that cannot be started, unless its cgroup is the reason.
-fn cannot_start(program: &OsStr, error: io::Error, output: &Output) -> Result<u8, Failure> {
+pub(super) fn cannot_start(program: &OsStr, error: io::Error, output: &Output) -> Result<u8, Failure> {
     const NOT_FOUND: u8 = 127;
     const NOT_EXECUTABLE: u8 = 126;
     let status = match find_command(program) {

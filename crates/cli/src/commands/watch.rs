@@ -3,14 +3,18 @@
 mod live;
 mod memories;
 mod recorded;
+mod reported;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use knobgate::Observer;
+use knobgate_kernel::Hierarchy;
 use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
 
 use crate::attachment_failure::parse_name;
+use crate::cgroup_argument::cgroup_at;
 use crate::failure::{Failure, USAGE};
 use crate::output::Output;
 use crate::report;
@@ -25,6 +29,8 @@ use crate::stream::printer::{Format, Printer};
 /// SUPPRESSED counts the events that a rule did not send because of its limit (`log(10/s)`), and LOST those that came faster
 /// than they were read. What is not known is left out. On a terminal, long values are shortened.
 ///
+/// With --all, it answers the question who changes the knobs of this machine, without any policy.
+///
 /// Only events that happen while the command runs are shown. `knobgate log` shows what a policy remembers of earlier ones.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -32,6 +38,16 @@ pub(crate) struct Watch {
     /// The attachments whose events are shown; without a name, all of them
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Also show the writes that no policy reports: put an observer on the root of all cgroups while this runs, which allows
+    /// everything and changes nothing
+    #[arg(long, conflicts_with_all = ["names", "from"])]
+    all: bool,
+    /// With --all: on this cgroup instead; a path in the file system, or relative to the root of the hierarchy
+    #[arg(long, value_name = "PATH", requires = "all")]
+    cgroup: Option<PathBuf>,
+    /// With --all: reads as well
+    #[arg(long, requires = "all")]
+    reads: bool,
     /// Show the events of a file that `watch --json` has written, without root; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "names")]
     from: Option<PathBuf>,
@@ -65,6 +81,7 @@ Fields, for --fields and --filter:
 Examples:
   knobgate watch
   knobgate watch web --json > events.jsonl
+  knobgate watch --all
   knobgate watch --from events.jsonl
   knobgate watch --from events.jsonl --filter 'verdict == deny and not knob matches net.**'
   knobgate watch --from events.jsonl --fields time,comm,pid,knob,new";
@@ -84,9 +101,30 @@ impl Watch {
         let printer = Printer::new(output, format, filter, self.count);
         match self.from {
             Some(file) => recorded::show(&file, printer),
-            None => live::show(names, printer, output),
+            None => {
+                let observer =
+                    if self.all { Some(observe(self.cgroup.as_deref(), self.reads, output)?) } else { None };
+                live::show(names, observer, printer, output)
+            }
         }
     }
+}
+
+/// Puts an observer on a cgroup, and says what that costs.
+fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observer, Failure> {
+    let cannot = || Failure::machine("cannot observe");
+    let cgroup = match cgroup {
+        Some(path) => cgroup_at(path)?,
+        None => Hierarchy::find()
+            .and_then(|hierarchy| hierarchy.root())
+            .map_err(|error| cannot().because(error))?,
+    };
+    output.note(format_args!(
+        "an observer is on {} while this runs; as with any program of this kind, all accesses to /proc/sys on this machine take \
+         longer meanwhile, reads by about 40 % and writes by about 60 %",
+        cgroup.path().display()
+    ));
+    Observer::attach(&cgroup, reads).map_err(|error| cannot().because(error))
 }
 
 /// The filter, or the exit status if it is wrong, after reporting why.

@@ -83,7 +83,8 @@ fn event_columns(
     if about == About::All {
         line.column(Style::new(), &words::workload(item, length).unwrap_or_default(), WORKLOAD);
         line.column(Style::new(), &task(event), TASK);
-        line.column(DIM, &words::rule(item).unwrap_or_default(), 0);
+        let rule = words::rule(item).filter(|_| !event.observer);
+        line.column(DIM, &rule.unwrap_or_default(), 0);
     } else {
         line.column(Style::new(), &task(event), 0);
     }
@@ -164,7 +165,8 @@ fn notes(stream_event: &StreamEvent) -> Vec<String> {
             None => "(cannot be evaluated)".to_owned(),
         });
     }
-    if let Some(before) = event.denied_before {
+    // An observer has no say.
+    if let Some(before) = event.denied_before.filter(|_| !event.observer) {
         notes.push(match event.verdict {
             _ if denies_here(event) => format!("(denied before: {})", words::errno(before)),
             EventVerdict::Allow => "(this policy allows it)".to_owned(),

@@ -13,6 +13,7 @@ mod documentation;
 mod explain;
 mod fmt;
 mod import;
+mod learn;
 mod lint;
 mod replay;
 mod sarif;

@@ -8,6 +8,7 @@ mod examples;
 mod hostile;
 mod in_place;
 mod lacking;
+mod learning;
 mod machine;
 mod many;
 mod mounted;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         .requiring(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .requiring(rewriting_lists, runs::REWRITING_LISTS)
         .requiring(lacking::locked_memory, lacking::LOCKED)
+        .requiring(learning::threads_of_events, learning::TESTS)
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, watching::TESTS)

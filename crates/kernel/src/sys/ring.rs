@@ -47,13 +47,15 @@ impl RingMemory {
         Ok(Self { consumer, producer, page, size: u64::from(size) })
     }
 
-    /// Consumes all records, up to one that is still being written.
+    /// Consumes the records that are there at the call, up to one that is still being written. Programs that write faster than
+    /// `consume` reads would keep it here forever otherwise.
     pub(crate) fn for_each(&mut self, mut consume: impl FnMut(&[u8])) {
         // SAFETY: both pages are mapped and aligned, and begin with the position.
         let (consumer, producer) =
             unsafe { (AtomicU64::from_ptr(self.consumer.cast()), &*self.producer.cast::<AtomicU64>()) };
         let mut position = consumer.load(Ordering::Relaxed);
-        while position < producer.load(Ordering::Acquire) {
+        let end = producer.load(Ordering::Acquire);
+        while position < end {
             let offset = self.page + (position & (self.size - 1)) as usize;
             // SAFETY: the data follows the page; records are aligned to 8 bytes and begin in its first half.
             let header = unsafe { &*self.producer.add(offset).cast::<AtomicU32>() }.load(Ordering::Acquire);

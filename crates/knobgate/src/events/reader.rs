@@ -78,14 +78,20 @@ impl EventReader {
         let mut taken = None;
         for place in 0..EVENT_READERS_MAX {
             let Some(lock) = try_lock(place)? else { continue };
-            readers.iter().try_for_each(|readers| readers.free(place))?;
+            readers.iter().try_for_each(|readers| readers.free_dead(place))?;
             taken.get_or_insert((place, lock));
         }
         let Some((place, lock)) = taken else { return Err(EventReaderError::NoPlace) };
         let ring = RingBuffer::open(&map)?;
-        let lost_before = lost(&readers, place)?;
-        readers.iter().try_for_each(|readers| readers.fill(place, map.as_fd()))?;
-        Ok(Self { readers, place, map, ring, lost_before, _lock: lock })
+        let (mut own, mut lost_before) = (Vec::new(), 0);
+        for readers in readers {
+            let lost = readers.lost(place)?;
+            if readers.fill(place, map.as_fd())? {
+                lost_before += lost;
+                own.push(readers);
+            }
+        }
+        Ok(Self { readers: own, place, map, ring, lost_before, _lock: lock })
     }
 
     /// Calls `consume` with each event that was sent since the last call. One that cannot be decoded is an error.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use knobgate_bpf::MapDef;
 use knobgate_compiler::{
     EVENT_ACTIVE_MAP, EVENT_LOST_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, event_reader_maps,
 };
@@ -17,6 +18,8 @@ pub struct EventReaders {
     rings: Map,
     lost: Map,
     active: Map,
+    /// Whether all programs share them.
+    are_shared: bool,
 }
 
 impl EventReaders {
@@ -26,7 +29,8 @@ impl EventReaders {
     ///
     /// [`AttachmentError::Directory`].
     pub(crate) fn pinned(pins: &PinDir) -> Result<Option<Self>, AttachmentError> {
-        Ok(Self::from_maps(|name| pins.map(name))?.filter(Self::is_sound))
+        let pinned = Self::from_maps(|name| pins.map(name))?.filter(Self::is_sound);
+        Ok(pinned.map(|readers| Self { are_shared: true, ..readers }))
     }
 
     /// Those of all programs of policies.
@@ -80,6 +84,17 @@ impl EventReaders {
         Self::pinned(pins)
     }
 
+    /// Places that other processes do not find, since their maps have other names. So nobody else reads there, and nobody who has
+    /// another `/run/knobgate` takes them for free.
+    pub(crate) fn private() -> Result<Self, LoadError> {
+        let create = |def: MapDef| {
+            let name = def.name.replace("event_", "own_");
+            create_map("observer", &MapDef { name, ..def })
+        };
+        let [rings, lost, active] = event_reader_maps().map(create);
+        Ok(Self { rings: rings?, lost: lost?, active: active?, are_shared: false })
+    }
+
     /// Those of a program.
     ///
     /// # Errors
@@ -89,13 +104,13 @@ impl EventReaders {
         Self::from_maps(|name| loaded.map(name).map(Map::try_clone).transpose())
     }
 
-    fn from_maps<E>(map: impl Fn(&str) -> Result<Option<Map>, E>) -> Result<Option<Self>, E> {
+    pub(super) fn from_maps<E>(map: impl Fn(&str) -> Result<Option<Map>, E>) -> Result<Option<Self>, E> {
         let (Some(rings), Some(lost), Some(active)) =
             (map(EVENT_READERS_MAP)?, map(EVENT_LOST_MAP)?, map(EVENT_ACTIVE_MAP)?)
         else {
             return Ok(None);
         };
-        Ok(Some(Self { rings, lost, active }))
+        Ok(Some(Self { rings, lost, active, are_shared: false }))
     }
 
     /// Whether these are what programs expect.
@@ -115,10 +130,20 @@ impl EventReaders {
         }
     }
 
-    /// Puts a ring buffer into a place. The caller has the lock of all places.
-    pub(crate) fn fill(&self, place: u32, ring: BorrowedFd<'_>) -> Result<(), BpfObjectError> {
+    /// Puts a ring buffer into a place. The caller has its lock and that of all places. In places that are not shared, whoever is there
+    /// stays, which is `false`: the locks of its process may be others, in another mount namespace.
+    pub(crate) fn fill(&self, place: u32, ring: BorrowedFd<'_>) -> Result<bool, BpfObjectError> {
+        if !self.are_shared && self.rings.lookup(&place.to_ne_bytes())?.is_some() {
+            return Ok(false);
+        }
         self.rings.update(&place.to_ne_bytes(), &ring.as_raw_fd().to_ne_bytes())?;
-        self.set_active(|active| active | 1 << place)
+        self.set_active(|active| active | 1 << place)?;
+        Ok(true)
+    }
+
+    /// Frees a place whose reader has ended without doing so. The caller has its lock and that of all places.
+    pub(crate) fn free_dead(&self, place: u32) -> Result<(), BpfObjectError> {
+        if self.are_shared { self.free(place) } else { Ok(()) }
     }
 
     /// Frees a place. The caller has the lock of all places.

@@ -214,7 +214,7 @@ pub(crate) fn a_replaced_policy_hands_its_memory_over() -> Result<(), Failed> {
     write(&cgroup, "ipv4/ip_default_ttl", 7)?;
     let memory = read()?;
     assert_eq!(memory.state.origin, origin);
-    assert_eq!(memory.cgroups.get(&cgroup.id()).map(|path| path.as_path()), Some(cgroup.path()));
+    assert_eq!(memory.cgroups.get(&cgroup.id()).map(std::path::PathBuf::as_path), Some(cgroup.path()));
     let counted: Vec<_> = memory
         .entries
         .iter()

@@ -3,6 +3,7 @@
 //! The tests write only in their own network, UTS and IPC namespaces, with processes in their own cgroups.
 
 mod events;
+mod observations;
 
 use std::error::Error;
 use std::process::{Command, ExitCode};
@@ -68,7 +69,10 @@ fn main() -> ExitCode {
     }
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
-        None => Suite::new(TESTS).requiring(no_events, EVENTS).run(),
+        None => Suite::new(TESTS)
+            .requiring(no_events, EVENTS)
+            .requiring(observations::threads_of_events, observations::TESTS)
+            .run(),
     }
 }
 

@@ -71,7 +71,7 @@ pub enum TextField {
     Attachment,
     /// `cgroup`: the path of the task's cgroup.
     Cgroup,
-    /// `container`: the id of the container.
+    /// `container`: the name of the container, or its id if no name is known.
     Container,
     /// `pod`: the name of the pod.
     Pod,

@@ -90,7 +90,7 @@ fn probed(probes: &Probes) -> Vec<Finding> {
             "no policy can be enforced: this needs Linux 5.7, since without links any process could detach it",
         ),
     ];
-    let useful: [(&'static str, &ProbeOutcome, &str); 11] = [
+    let useful: [(&'static str, &ProbeOutcome, &str); 14] = [
         (
             "rewriting",
             &probes.set_new_value,
@@ -105,7 +105,22 @@ fn probed(probes: &Probes) -> Vec<Finding> {
         ("comm", &probes.current_comm, "no policy can look at the task's name (Linux 6.1 and CAP_PERFMON)"),
         ("uid and gid", &probes.current_uid_gid, "no policy can look at the task's user and group"),
         ("ring buffers", &probes.ringbuf, "objects with a ring buffer do not load (Linux 5.8)"),
-        ("pid", &probes.current_pid_tgid, "objects that look at the task's pid do not load (Linux 6.1)"),
+        ("events", &probes.events, "policies send no events: `watch`, `log` and `learn` show nothing"),
+        (
+            "pid",
+            &probes.current_pid_tgid,
+            "events do not have the process, and objects that look at it do not load (Linux 6.1)",
+        ),
+        (
+            "namespaces",
+            &probes.namespaces,
+            "events do not have the namespaces of the task (this needs the kernel's BTF)",
+        ),
+        (
+            "last events",
+            &probes.atomic_fetch,
+            "the memory of a policy may lose the last event of a rule and a cgroup (Linux 5.12)",
+        ),
         (
             "clamping lists",
             &probes.variable_stack,

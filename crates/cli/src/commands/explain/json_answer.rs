@@ -67,7 +67,7 @@ struct Object<'a> {
     means: Option<JsonVerdict<'a>>,
     /// Why the kernel's verdict is stricter.
     stricter: Option<String>,
-    /// Whether the policy asks for an event. Events are not sent yet.
+    /// Whether an event is sent.
     asks_for_event: bool,
     /// The rule that decided; absent, the default did.
     rule: Option<JsonRule<'a>>,

@@ -141,8 +141,7 @@ fn caller(answer: &Answer<'_>) -> String {
     }
 }
 
-/// Events are not sent yet. Every decision is counted.
-const ASKED_FOR: &str = "an event is asked for, but not sent yet";
+const SENT: &str = "an event is sent";
 
 fn log(answer: &Answer<'_>) -> String {
     let logs = answer.decided.decision.log;
@@ -150,16 +149,15 @@ fn log(answer: &Answer<'_>) -> String {
         DecidedBy::Rule(rule) => answer.file.policy().rules()[rule].log(),
         DecidedBy::Default(kind) => answer.file.policy().defaults().of(kind).log,
         DecidedBy::EvalError { .. } => {
-            return format!("{ASKED_FOR}, as always when a rule cannot be evaluated");
+            return format!("{SENT}, as always when a rule cannot be evaluated");
         }
     };
-    let why = match (stated, &answer.decided.decision.verdict, logs) {
-        (Some(stated), ..) => &format!("`{stated}`"),
-        (None, Verdict::Allow, true) => "rules that rewrite log",
-        (None, _, true) => "denials and rewrites log",
-        (None, _, false) => "what is allowed does not log",
+    let why = match (stated, logs) {
+        (Some(stated), _) => &format!("`{stated}`"),
+        (None, true) => "denials and rewrites log",
+        (None, false) => "what passes as it is does not log",
     };
-    format!("{}: {why}", if logs { ASKED_FOR } else { "no event asked for" })
+    format!("{}: {why}", if logs { SENT } else { "no event is sent" })
 }
 
 fn current(answer: &Answer<'_>) -> String {

@@ -5,13 +5,16 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use knobgate::{Attachments, EventReader, EventReaderError};
+use knobgate::{Attachments, EventReader, EventReaderError, Observer};
 use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, StreamItem};
-use knobgate_kernel::{AttachmentName, BlockedSignals, BpfObjectError, ProbeOutcome, Signal, probe_cached};
+use knobgate_kernel::{
+    AttachmentName, BlockedSignals, BpfObjectError, Bpffs, PinDir, ProbeOutcome, Signal, probe_cached,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::memories::{Look, Memories, PAUSE};
+use super::reported::Reported;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::stream::cgroups::Cgroups;
@@ -21,18 +24,24 @@ use crate::timestamp::{WallClock, boot_id};
 /// How long events are collected after the first one, so that the kernel does not wake this process for each.
 const BATCH: Duration = Duration::from_millis(20);
 
-/// Shows the events of the attachments with these names, or of all of them.
+/// Shows the events of the attachments with these names, or of all of them, and those of an observer.
 ///
 /// # Errors
 /// [`Failure::Usage`] if there is no such attachment; [`Failure::Machine`].
 pub(super) fn show(
     names: Vec<AttachmentName>,
+    observer: Option<Observer>,
     printer: Printer,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let cannot = || Failure::machine("cannot read events");
-    let attachments = Attachments::create()?;
-    for name in &names {
+    let attachments = match Attachments::create() {
+        Ok(attachments) => Some(attachments),
+        // The observer does without attachments.
+        Err(_) if observer.is_some() => None,
+        Err(error) => return Err(error.into()),
+    };
+    for (name, attachments) in names.iter().zip(attachments.iter().cycle()) {
         attachments.read(name)?;
     }
     let probes = probe_cached();
@@ -48,10 +57,19 @@ pub(super) fn show(
     // Blocked before there is anything to sum up.
     let signals =
         BlockedSignals::block(&[Signal::INT, Signal::TERM]).map_err(|error| cannot().because(error))?;
-    let memories = Memories::find().map_err(|error| cannot().because(error))?;
-    let reader = EventReader::open(attachments.event_readers()?, EventReader::DEFAULT_BYTES)
-        .map_err(|error| cannot().because(error))?;
+    let pins = Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs));
+    let memories = Memories::find(pins.ok().flatten());
+    let mut readers = match &attachments {
+        Some(attachments) => attachments.event_readers()?,
+        None => Vec::new(),
+    };
+    if let Some(observer) = &observer {
+        readers.extend(observer.readers().map_err(|error| cannot().because(error))?);
+    }
+    let reader =
+        EventReader::open(readers, EventReader::DEFAULT_BYTES).map_err(|error| cannot().because(error))?;
     let whose = match &names[..] {
+        [] if observer.is_some() => "all attachments and of the observer".to_owned(),
         [] => "all attachments".to_owned(),
         names => names.iter().map(AttachmentName::as_str).collect::<Vec<_>>().join(", "),
     };
@@ -59,6 +77,7 @@ pub(super) fn show(
 
     let mut live = Live {
         names,
+        observer: observer.map(|observer| (observer, Reported::default())),
         printer,
         memories,
         cgroups: Cgroups::new(),
@@ -82,6 +101,7 @@ pub(super) fn show(
 struct Live {
     /// The attachments whose events are shown; all if empty.
     names: Vec<AttachmentName>,
+    observer: Option<(Observer, Reported)>,
     printer: Printer,
     memories: Memories,
     cgroups: Cgroups,
@@ -156,7 +176,12 @@ impl Live {
         let (origin, cgroup_id) = (event.origin, event.cgroup_id);
         let attachment = self.memories.name(origin).cloned();
         self.memories.saw_event(origin);
-        if !self.is_wanted(attachment.as_ref(), event.observer) {
+        if !self.is_wanted(attachment.as_ref(), event.observer) && !self.is_observed(origin) {
+            return Ok(());
+        }
+        if let Some((_, reported)) = &mut self.observer
+            && !reported.is_new(&event)
+        {
             return Ok(());
         }
         let remembered = || self.memories.cgroup_path(origin, cgroup_id);
@@ -226,6 +251,11 @@ impl Live {
         }
         self.is_done = self.printer.print_next(&mut item)?.is_break();
         Ok(true)
+    }
+
+    /// Whether it is the observer's.
+    fn is_observed(&self, origin: u64) -> bool {
+        self.observer.as_ref().is_some_and(|(observer, _)| observer.origin() == origin)
     }
 
     fn is_wanted(&self, attachment: Option<&AttachmentName>, observes: bool) -> bool {

@@ -12,25 +12,22 @@ use knobgate_compiler::{
 };
 use knobgate_events::record::decode;
 use knobgate_events::{Event, Suppressed};
-use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, BpffsError, Map, PinDir, ProgramFd};
+use knobgate_kernel::{AttachmentName, BpfObjectError, Map, PinDir, ProgramFd};
 
-/// How often programs are looked for, and how often it is looked what was suppressed.
+/// How often it is looked what was suppressed, and how often for an origin that no attachment has, such as that of `knobgate run`.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
-
-/// How long an origin is not looked for that no attachment has, such as that of `knobgate run`.
-const STRANGERS: Duration = Duration::from_secs(3);
 
 /// The memories of all programs of policies: those of attachments, and others, such as those of `knobgate run`.
 #[derive(Debug)]
 pub(super) struct Memories {
-    pins: PinDir,
+    /// The attachments, if there is a bpffs.
+    pins: Option<PinDir>,
     /// By their origin.
     memories: HashMap<u64, Memory>,
     /// The programs that were looked at, with their origin if they have a memory.
     programs: HashMap<u32, Option<u64>>,
     /// Origins that no attachment has, and when that was found out.
     strangers: HashMap<u64, Instant>,
-    scanned: Instant,
 }
 
 /// A memory.
@@ -65,30 +62,28 @@ pub(super) struct Unsent {
 
 impl Memories {
     /// Finds the programs. What their memories have suppressed so far is not reported.
-    pub(super) fn find() -> Result<Self, BpffsError> {
-        let pins = PinDir::create(&Bpffs::find()?)?;
+    pub(super) fn find(pins: Option<PinDir>) -> Self {
         let mut memories = Self {
             pins,
             memories: HashMap::new(),
             programs: HashMap::new(),
             strangers: HashMap::new(),
-            scanned: Instant::now(),
         };
         memories.scan();
         // A look from now on, of which nobody hears.
         memories.unsent(Look::AtAll, 0);
-        Ok(memories)
+        memories
     }
 
     /// The attachment with this origin.
     pub(super) fn name(&mut self, origin: u64) -> Option<&AttachmentName> {
-        if !self.is_named(origin) && self.scanned.elapsed() >= PAUSE {
-            let is_stranger = |known: &Instant| known.elapsed() < STRANGERS;
+        if !self.is_named(origin) {
+            let is_stranger = |known: &Instant| known.elapsed() < PAUSE;
             if !self.strangers.get(&origin).is_some_and(is_stranger) {
                 self.scan();
                 self.strangers.retain(|_, known| is_stranger(known));
                 if !self.is_named(origin) {
-                    self.strangers.insert(origin, self.scanned);
+                    self.strangers.insert(origin, Instant::now());
                 }
             }
         }
@@ -133,11 +128,12 @@ impl Memories {
 
     /// Looks for programs that are not known yet, and forgets those that are gone. What cannot be read has no name.
     fn scan(&mut self) {
-        self.scanned = Instant::now();
         let mut names = HashMap::new();
-        for name in self.pins.names().unwrap_or_default() {
-            let links = self.pins.attachment(&name).and_then(|attachment| attachment.links());
-            names.extend(links.iter().flatten().map(|link| (link.info.program_id, name.clone())));
+        if let Some(pins) = &self.pins {
+            for name in pins.names().unwrap_or_default() {
+                let links = pins.attachment(&name).and_then(|attachment| attachment.links());
+                names.extend(links.iter().flatten().map(|link| (link.info.program_id, name.clone())));
+            }
         }
         let ids: HashSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
         self.programs.retain(|id, _| ids.contains(id));

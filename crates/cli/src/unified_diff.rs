@@ -5,10 +5,10 @@ use similar::TextDiff;
 use crate::printable::printable;
 use crate::style;
 
-/// The lines of the diff between two texts of the file called `name`.
-pub(super) fn lines(name: &str, old: &str, new: &str) -> Vec<String> {
+/// The lines of the diff between two texts of the file called `name`. The new one is called `NAME (WHAT)`.
+pub(crate) fn lines(name: &str, what: &str, old: &str, new: &str) -> Vec<String> {
     let diff = TextDiff::from_lines(old, new);
-    let diff = diff.unified_diff().context_radius(3).header(name, &format!("{name} (formatted)")).to_string();
+    let diff = diff.unified_diff().context_radius(3).header(name, &format!("{name} ({what})")).to_string();
     diff.split_terminator('\n').map(paint).collect()
 }
 

@@ -1,0 +1,408 @@
+//! `knobgate learn`: make the least policy of what a workload does.
+
+mod duration;
+mod recorded;
+mod recorder;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use knobgate::{
+    Observation, ObservationError, ObservationLoss, ObservedRunError, ObserverError, RunError, RunEvent,
+    RunOutcome, Supervisor,
+};
+use knobgate_kernel::{BlockedSignals, Cgroup, Signal, knob_names};
+use knobgate_learn::{LearnError, LearnOptions, Learnt, extend, learn};
+use knobgate_policy::{KnobName, PolicyFile, limits};
+
+use crate::cgroup_argument::cgroup_at;
+use crate::commands::run::{cannot_start, parent};
+use crate::failure::Failure;
+use crate::limited::is_stdin;
+use crate::load_failure::load_failure;
+use crate::output::Output;
+use crate::plural::count;
+use crate::policy_file;
+use crate::printable::{escaped_policy, printable, printable_path};
+use crate::unified_diff;
+use duration::Span;
+use recorder::{Recorder, UntilExec};
+
+/// Watch a workload, and write the least policy that lets it do what it did
+///
+/// Runs a command in a cgroup of its own, as `run` does, or watches a cgroup for some time. Nothing is denied meanwhile.
+/// The policy allows the writes below /proc/sys that succeeded, with the values that were written, and no others. It is in
+/// audit mode, and has a test. Read it before you enforce it: a workload that is already compromised teaches what it likes.
+///
+/// A rule says in a comment how often and by whom its access was seen. What may not have succeeded, what no condition can tell
+/// from other values, and what is a way out of a container becomes a comment with the reason. The same knob of two or more
+/// network interfaces becomes one rule for all interfaces, and a comment says what else that admits.
+///
+/// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
+/// 0.2 µs longer.
+///
+/// Exit status: 0 if the policy was written; 1 if events were lost (see --accept-loss), or if the policy to extend has errors;
+/// 2 for wrong arguments; 3 if this machine cannot do it; 126 or 127 if the command cannot be started.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Learn {
+    /// The policy; `-` is standard output, and the command's own output then goes to standard error
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    out: PathBuf,
+    /// The name of the policy; by default that of the command, or of the cgroup
+    #[arg(long, value_name = "NAME", conflicts_with = "merge")]
+    name: Option<String>,
+    /// Learn reads too; the policy then denies all others
+    #[arg(long)]
+    reads: bool,
+    /// Admit numbers that are smaller or greater than those seen by so many per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    slack: u32,
+    /// Ignore what happens before the first execve in the cgroup: the set-up of a container. The execve that starts COMMAND
+    /// does not count, so that COMMAND itself has to execute something in its place
+    #[arg(long)]
+    ignore_until_exec: bool,
+    /// Add to this policy what it does not allow yet, and print the difference to standard error; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    merge: Option<PathBuf>,
+    /// Write a policy even if events were lost
+    #[arg(long)]
+    accept_loss: bool,
+    /// How often to run the command
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        conflicts_with = "cgroup"
+    )]
+    runs: u32,
+    /// Watch this cgroup, and those below it, instead of a command: a path in the file system, or relative to the root of
+    /// the hierarchy
+    #[arg(long, value_name = "PATH", conflicts_with = "command")]
+    cgroup: Option<PathBuf>,
+    /// For how long: 30s, 10m, 2h; by default until SIGINT or SIGTERM
+    #[arg(long = "for", value_name = "TIME", requires = "cgroup", conflicts_with = "command")]
+    span: Option<Span>,
+    /// Learn from a stream of events, as `watch --json` prints it, instead of a workload; `-` is standard input. It does not say
+    /// which accesses succeeded, so all that were not denied become comments
+    #[arg(
+        long,
+        value_name = "EVENTS",
+        conflicts_with_all = ["command", "cgroup", "runs", "span", "ignore_until_exec"]
+    )]
+    from: Option<PathBuf>,
+    /// The command with its arguments
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from"])]
+    command: Vec<OsString>,
+}
+
+const EXAMPLES: &str = "Examples:
+  knobgate learn -o web.knob -- nginx -g 'daemon off;'
+  knobgate learn --runs 3 -o set-up.knob -- ./set-up-network
+  knobgate learn --cgroup system.slice/web.service --for 10m -o web.knob
+  knobgate learn --merge web.knob -o web.knob -- ./upgrade
+  knobgate watch --json web > events.jsonl; knobgate learn --from events.jsonl -o web.knob";
+
+/// What is not known of a workload.
+#[derive(Debug, Clone, Copy, Default)]
+struct Loss {
+    /// How many accesses were lost, or not recorded.
+    accesses: u64,
+    /// How many results of system calls were lost.
+    results: u64,
+}
+
+/// How much of a command line a comment has.
+const TITLE_MAX: usize = 200;
+
+impl Learn {
+    pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        let merged = self.merge.as_deref().map(|path| policy_file::load_policy(path, output)).transpose()?;
+        let name = self.name.clone().unwrap_or_else(|| self.default_name());
+        knobgate_policy::Policy::new(name.as_str()).map_err(|source| no_name(&name, source))?;
+        self.check_out()?;
+        let until_exec = match (self.ignore_until_exec, &self.cgroup) {
+            (false, _) => None,
+            (true, Some(_)) => Some(UntilExec::OfAnyProcess),
+            (true, None) => Some(UntilExec::AfterTheStart),
+        };
+        let mut recorder = Recorder::new(until_exec);
+        let loss = match (&self.cgroup, &self.from) {
+            (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
+            (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
+            (None, None) => match self.run_command(&mut recorder, output)? {
+                Ok(loss) => loss,
+                Err(status) => return Ok(ExitCode::from(status)),
+            },
+        };
+        self.report_loss(loss, output)?;
+        recorder.ignored(output);
+
+        let knobs = knob_names()
+            .map_err(|error| Failure::machine("cannot list the knobs of this machine").because(error))?;
+        let knobs: Vec<KnobName> =
+            knobs.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect();
+        let title = self.title();
+        let options =
+            LearnOptions { name: &name, title: &title, reads: self.reads, slack: self.slack, knobs: &knobs };
+        let learnt = match &merged {
+            Some(file) => extend(file, recorder.recording(), &options),
+            None => learn(recorder.recording(), &options),
+        };
+        self.write(&learnt.map_err(no_policy)?, merged.as_ref(), output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs the command as often as asked. The inner error is the exit status if it cannot be started.
+    fn run_command(&self, recorder: &mut Recorder, output: &Output) -> Result<Result<Loss, u8>, Failure> {
+        let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
+        let parent = parent(None, "; run knobgate in another one")?;
+        let supervisor = Supervisor::new()?;
+        let mut loss = Loss::default();
+        for run in 1..=self.runs {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            if is_stdin(&self.out) {
+                let stderr = io::stderr().as_fd().try_clone_to_owned();
+                let failed = |error| Failure::machine("cannot duplicate standard error").because(error);
+                command.stdout(Stdio::from(stderr.map_err(failed)?));
+            }
+            recorder.begin_run();
+            let mut departures = 0;
+            let ran = supervisor.observe(
+                &mut command,
+                &parent,
+                self.reads,
+                &mut |event| print_event(event, &mut departures, output),
+                &mut |observed| recorder.add(observed),
+            );
+            let (outcome, lost) = match ran {
+                Ok(ran) => ran,
+                Err(ObservedRunError::Run(RunError::Start(error))) => {
+                    return cannot_start(program, error, output).map(Err);
+                }
+                Err(ObservedRunError::Run(error)) => return Err(error.into()),
+                Err(ObservedRunError::Observation(error)) => return Err(cannot_observe(error)),
+                Err(error) => return Err(Failure::machine("cannot observe the command").because(error)),
+            };
+            loss.accesses += lost.accesses;
+            loss.results += lost.results;
+            let ended_by = report_end(outcome, run, self.runs, output);
+            if departures > 0 {
+                let departures = count(departures, "departure");
+                output.warning(format_args!(
+                    "{departures} from the command's cgroup; what these processes did elsewhere is not in the policy"
+                ));
+            }
+            if ended_by.is_some_and(|signal| ENDING.contains(&signal)) {
+                break;
+            }
+        }
+        supervisor.keep_signals_blocked();
+        Ok(Ok(loss))
+    }
+
+    /// Watches a cgroup until the time is over, or until a signal.
+    fn watch(&self, cgroup: &Cgroup, recorder: &mut Recorder, output: &Output) -> Result<Loss, Failure> {
+        let cannot_wait = |error: io::Error| Failure::machine("cannot wait for events").because(error);
+        let signals = BlockedSignals::block(&ENDING)
+            .map_err(|error| Failure::machine("cannot block signals").because(error))?;
+        let mut observation = Observation::of(cgroup, self.reads).map_err(cannot_observe)?;
+        if let Some(error) = observation.not_traced() {
+            not_traced(error, output);
+        }
+        let until = match self.span {
+            Some(Span(span)) => Instant::now().checked_add(span),
+            None => None,
+        };
+        output.note(format_args!(
+            "watching {}{}",
+            printable_path(cgroup.path()),
+            if until.is_some() { "" } else { " until SIGINT" }
+        ));
+        recorder.begin_run();
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let is_signalled = observation.wait(&[signals.as_fd()], left).map_err(cannot_wait)?;
+            observation.take(&mut |observed| recorder.add(observed));
+            if is_signalled || left == Some(Duration::ZERO) {
+                break;
+            }
+        }
+        while signals.read().map_err(cannot_wait)?.is_some() {}
+        let ObservationLoss { accesses, results, .. } =
+            observation.end(&mut |observed| recorder.add(observed)).map_err(cannot_observe)?;
+        Ok(Loss { accesses, results })
+    }
+
+    fn report_loss(&self, loss: Loss, output: &Output) -> Result<(), Failure> {
+        if loss.results > 0 {
+            let results = count(loss.results as usize, "result");
+            output.warning(format_args!(
+                "lost up to {results} of system calls; the accesses are comments in the policy"
+            ));
+        }
+        if loss.accesses == 0 {
+            return Ok(());
+        }
+        let lost = format!(
+            "lost {}, so the policy may deny what the workload needs",
+            count(loss.accesses as usize, "event")
+        );
+        if self.accept_loss {
+            output.warning(lost);
+            return Ok(());
+        }
+        Err(Failure::bad(lost).because("learn again from a shorter run, or accept that with --accept-loss"))
+    }
+
+    /// Where the policy goes has to be known to work before hours of watching.
+    fn check_out(&self) -> Result<(), Failure> {
+        if is_stdin(&self.out) {
+            return Ok(());
+        }
+        let place = policy_file::name(&self.out);
+        let directory = match self.out.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let error = match directory.metadata() {
+            Ok(metadata) if metadata.is_dir() && !self.out.is_dir() => return Ok(()),
+            Ok(metadata) if metadata.is_dir() => io::Error::from(io::ErrorKind::IsADirectory),
+            Ok(_) => io::Error::from(io::ErrorKind::NotADirectory),
+            Err(error) => error,
+        };
+        Err(Failure::usage(format!("cannot write {place}")).because(error))
+    }
+
+    fn write(&self, learnt: &Learnt, merged: Option<&PolicyFile>, output: &Output) -> Result<(), Failure> {
+        learnt.notes.iter().for_each(|note| output.note(note));
+        let text = learnt.file.source().text();
+        if let Some(old) = merged.map(PolicyFile::source) {
+            unified_diff::lines(old.name(), "with what was seen", old.text(), text)
+                .iter()
+                .for_each(|line| output.report(line));
+        }
+        let policy = escaped_policy(text);
+        if is_stdin(&self.out) {
+            return output.raw(policy.as_bytes());
+        }
+        let place = policy_file::name(&self.out);
+        if let Err(error) = std::fs::write(&self.out, policy.as_bytes()) {
+            // It may have taken hours.
+            output.raw(policy.as_bytes())?;
+            let what = format!("cannot write {place}; the policy is on standard output");
+            return Err(Failure::usage(what).because(error));
+        }
+        let added = if merged.is_some() { "added " } else { "" };
+        output.done(format_args!("{}: {added}{}", printable(&place), count(learnt.rules, "rule")));
+        Ok(())
+    }
+
+    /// What is observed, for a comment.
+    fn title(&self) -> String {
+        let what = match (&self.cgroup, &self.from) {
+            (Some(path), _) => format!("the cgroup {}", path.display()),
+            (None, Some(path)) => format!("the events in {}", policy_file::name(path)),
+            (None, None) => {
+                let words: Vec<String> = self.command.iter().map(|word| word.display().to_string()).collect();
+                let line = words.join(" ");
+                let shown = &line[..line.floor_char_boundary(TITLE_MAX)];
+                format!("`{shown}{}`", if shown.len() < line.len() { " …" } else { "" })
+            }
+        };
+        if self.runs > 1 { format!("{what} in {} runs", self.runs) } else { what }
+    }
+
+    /// The name of the command or cgroup, with `-` for what names of policies do not contain.
+    fn default_name(&self) -> String {
+        let path = match (&self.cgroup, &self.from) {
+            (Some(path), _) | (None, Some(path)) => path.as_path(),
+            (None, None) => Path::new(self.command.first().map_or("".as_ref(), OsString::as_os_str)),
+        };
+        let name = path
+            .file_stem()
+            .filter(|_| !is_stdin(path))
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let allowed =
+            |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+        let name: String = name.chars().map(allowed).take(limits::POLICY_NAME_MAX).collect();
+        if name.is_empty() { "learnt".to_owned() } else { name }
+    }
+}
+
+/// The signals that end watching, and that end all further runs.
+const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+
+fn print_event(event: RunEvent<'_>, departures: &mut usize, output: &Output) {
+    match event {
+        RunEvent::NotTracked(error) => {
+            output.note(format_args!("processes that leave the cgroup cannot be reported: {error}"));
+        }
+        RunEvent::NotTraced(error) => not_traced(error, output),
+        RunEvent::Departed { .. } => *departures += 1,
+        RunEvent::TrackingFailed(error) => output.error(error),
+        RunEvent::GuardReplaced => {
+            output.warning("the guard of the command's cgroup was killed, and has been replaced");
+        }
+        _ => {}
+    }
+}
+
+fn not_traced(error: &knobgate_kernel::SyscallResultsError, output: &Output) {
+    output.warning(format_args!(
+        "it is not known which accesses succeed, so that all of them are comments in the policy: {error}"
+    ));
+}
+
+/// Reports how a run ended, if not well. Returns the signal that ended it.
+fn report_end(outcome: RunOutcome, run: u32, runs: u32, output: &Output) -> Option<Signal> {
+    let RunOutcome { status, unsupervised, not_removed, .. } = outcome;
+    if let Some(error) = unsupervised {
+        output.failure(&error.into());
+    }
+    if let Some(error) = not_removed {
+        output.failure(&Failure::machine("cannot clean up after the command").because(error));
+    }
+    if !status.success() {
+        let which = if runs > 1 { format!("run {run} of the command") } else { "the command".to_owned() };
+        output.warning(format_args!("{which} failed ({status}); the policy has what it did until then"));
+    }
+    ended_by(status)
+}
+
+fn ended_by(status: ExitStatus) -> Option<Signal> {
+    std::os::unix::process::ExitStatusExt::signal(&status).and_then(Signal::from_named_raw)
+}
+
+fn cannot_observe(error: ObservationError) -> Failure {
+    let what = Failure::machine(error.to_string());
+    match error {
+        ObservationError::Observer(ObserverError::Load(error)) => load_failure(what, error),
+        ObservationError::Observer(ObserverError::Parse(error)) => Failure::bug(error.to_string()),
+        ObservationError::Observer(ObserverError::Compile(error)) => what.because(error),
+        ObservationError::Observer(ObserverError::Maps(error)) => what.because(error),
+        ObservationError::Observer(ObserverError::Attach(error)) => what.because(error),
+        ObservationError::Reader(error) => what.because(error),
+        ObservationError::Object(error) => what.because(error),
+        ObservationError::Attach(error) => what.because(error),
+        _ => what,
+    }
+}
+
+fn no_policy(error: LearnError) -> Failure {
+    match error {
+        LearnError::Name { name, source } => no_name(&name, source),
+        error => Failure::bad("cannot make a policy").because(error),
+    }
+}
+
+fn no_name(name: &str, source: knobgate_policy::PolicyError) -> Failure {
+    Failure::usage(format!("`{name}` is no name for a policy; give one with --name")).because(source)
+}

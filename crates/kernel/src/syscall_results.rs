@@ -1,0 +1,218 @@
+//! How the system calls ended in which the processes of a cgroup accessed knobs.
+//!
+//! The hook runs before the knob's handler, so it does not see whether an access succeeds. A second program on the hook
+//! marks the thread, and a program on the tracepoint `sys_exit` sends the result of the system call and removes the mark. For
+//! all other threads of the machine, that is one look-up for each system call. A third program, on `sched_process_exec`,
+//! sends which process of the cgroup executes another file.
+
+mod programs;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{ffi::CStr, io};
+
+use knobgate_bpf::uapi::BPF_PROG_TYPE_CGROUP_SYSCTL;
+use knobgate_bpf::{AsmError, MapDef, MapKind};
+
+use crate::cgroup::Cgroup;
+use crate::link::Link;
+use crate::link_error::LinkError;
+use crate::load::create_map;
+use crate::load_error::LoadError;
+use crate::locked_memory::with_raised_limit;
+use crate::map::Map;
+use crate::object::{BpfObjectError, kernel_name};
+use crate::program::ProgramFd;
+use crate::ring_buffer::RingBuffer;
+use crate::sys::bpf::{self, ProgramSpec};
+use crate::tracepoint::Tracepoint;
+use programs::{Context, EXECUTED, RECORD, RETURNED};
+
+/// How many threads can be in a system call that has accessed a knob at the same time.
+const THREADS_MAX: u32 = 1 << 16;
+/// Size of the ring buffer in bytes: room for about 100,000 records.
+const RECORDS_MAX: u32 = 1 << 22;
+
+/// Traces the system calls in which processes of a cgroup, or below it, access knobs, for as long as this value lives.
+#[derive(Debug)]
+pub struct SyscallResults {
+    records: RingBuffer,
+    ring: Map,
+    lost: Map,
+    tracepoints: [Tracepoint; 2],
+    _marking: Link,
+}
+
+/// What happened in the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyscallRecord {
+    /// A system call that has accessed knobs returned.
+    Returned {
+        /// The thread id, in the initial pid namespace.
+        tid: u32,
+        /// When, in nanoseconds of `CLOCK_BOOTTIME`: after all of these accesses.
+        boot_time: u64,
+        /// What it returned: a negative errno if it failed.
+        value: i64,
+        /// How many accesses it made.
+        accesses: u32,
+    },
+    /// A process executed a file (`execve(2)`).
+    Executed {
+        /// The process id, in the initial pid namespace.
+        pid: u32,
+        /// When, in nanoseconds of `CLOCK_BOOTTIME`.
+        boot_time: u64,
+    },
+}
+
+/// Why system calls cannot be traced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyscallResultsError {
+    /// A map cannot be created. Before Linux 5.8, there are no ring buffers.
+    #[error(transparent)]
+    Map(#[from] LoadError),
+    /// A map cannot be used.
+    #[error(transparent)]
+    Object(#[from] BpfObjectError),
+    /// The kernel rejects the program that marks threads. Before Linux 6.1, programs on this hook are not told the thread.
+    #[error("the kernel rejects the program that marks threads: {error}")]
+    Marking {
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The program that marks threads cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] LinkError),
+    /// A program is rejected, or its tracepoint does not exist.
+    #[error("the kernel rejects the program for its tracepoint {tracepoint}: {error}")]
+    Tracepoint {
+        /// Its name.
+        tracepoint: String,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// A program cannot be assembled.
+    #[error(transparent)]
+    Program(#[from] AsmError),
+}
+
+impl SyscallResults {
+    /// Traces the system calls that write knobs in `cgroup` from now on; with `reads`, also those that read them.
+    ///
+    /// # Errors
+    ///
+    /// Every [`SyscallResultsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, and Linux 6.1.
+    pub fn of(cgroup: &Cgroup, reads: bool) -> Result<Self, SyscallResultsError> {
+        let marks = map("marks", MapKind::Hash, 4, 4, THREADS_MAX)?;
+        let cgroups = map("cgroups", MapKind::CgroupArray, 4, 4, 1)?;
+        cgroups.update(&[0; 4], &cgroup.as_fd().as_raw_fd().to_ne_bytes())?;
+        let ring = map("results", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
+        let lost = map("lost", MapKind::Array, 4, 8, 1)?;
+        let context = Context {
+            marks: marks.as_fd(),
+            cgroups: cgroups.as_fd(),
+            records: ring.as_fd(),
+            lost: lost.as_fd(),
+            reads,
+        };
+        let tracepoints = [
+            attach(c"sys_exit", &context.on_return()?)?,
+            attach(c"sched_process_exec", &context.on_exec()?)?,
+        ];
+        let marking = Link::create(&marking_program(&context.marking()?)?, cgroup)?;
+        let records = RingBuffer::open(&ring)?;
+        Ok(Self { records, ring, lost, tracepoints, _marking: marking })
+    }
+
+    /// The records since the last call, in the order in which they were sent.
+    pub fn take(&mut self) -> Vec<SyscallRecord> {
+        let mut records = Vec::new();
+        self.records.for_each(|bytes| records.extend(record(bytes)));
+        records
+    }
+
+    /// How many records and marks found no room, and an upper bound of how often the kernel skipped a program.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::Failed`].
+    pub fn lost(&self) -> Result<u64, BpfObjectError> {
+        let value = self.lost.lookup(&[0; 4])?;
+        let lost =
+            value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?))).unwrap_or_default();
+        let skipped: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::skipped).sum();
+        Ok(lost + skipped.map_err(BpfObjectError::failed("query how often a program was skipped"))?)
+    }
+}
+
+impl AsFd for SyscallResults {
+    /// Readable when there are records to [take](Self::take).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+fn map(
+    name: &str,
+    kind: MapKind,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+) -> Result<Map, LoadError> {
+    let def = MapDef {
+        name: name.to_owned(),
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+        contents: Vec::new(),
+        frozen: false,
+        inner: None,
+    };
+    create_map("syscall results", &def)
+}
+
+fn attach(tracepoint: &CStr, insns: &[u8]) -> Result<Tracepoint, SyscallResultsError> {
+    Tracepoint::attach(tracepoint, "knobgate_result", insns).map_err(|error| {
+        SyscallResultsError::Tracepoint {
+            tracepoint: tracepoint.to_string_lossy().into_owned(),
+            error: error.into(),
+        }
+    })
+}
+
+/// Loads the program that marks threads.
+fn marking_program(insns: &[u8]) -> Result<ProgramFd, SyscallResultsError> {
+    let spec = ProgramSpec {
+        kind: BPF_PROG_TYPE_CGROUP_SYSCTL,
+        expected_attach_type: knobgate_bpf::uapi::BPF_CGROUP_SYSCTL,
+        insns,
+        license: c"Dual MIT/GPL",
+        name: kernel_name("knobgate_mark"),
+        debug: None,
+    };
+    let loaded = with_raised_limit(|| bpf::prog_load(&spec, None));
+    loaded.map(ProgramFd::from_fd).map_err(|error| SyscallResultsError::Marking { error: error.into() })
+}
+
+/// Decodes a record of the programs.
+fn record(bytes: &[u8]) -> Option<SyscallRecord> {
+    let bytes: &[u8; RECORD] = bytes.try_into().ok()?;
+    let (boot_time, rest) = bytes.split_first_chunk()?;
+    let (value, rest) = rest.split_first_chunk()?;
+    let (id, rest) = rest.split_first_chunk()?;
+    let (accesses, kind) = rest.split_first_chunk()?;
+    let (boot_time, id) = (u64::from_ne_bytes(*boot_time), u32::from_ne_bytes(*id));
+    match u32::from_ne_bytes(*kind.first_chunk()?) {
+        RETURNED => Some(SyscallRecord::Returned {
+            tid: id,
+            boot_time,
+            value: i64::from_ne_bytes(*value),
+            accesses: u32::from_ne_bytes(*accesses),
+        }),
+        EXECUTED => Some(SyscallRecord::Executed { pid: id, boot_time }),
+        _ => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! The programs. They share a hash from the id of a thread to the number of accesses in its current system call.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Imm64, Insn, Label, Reg, Size, encode, helper_ids};
+
+/// The kinds of records.
+pub(super) const RETURNED: u32 = 1;
+pub(super) const EXECUTED: u32 = 2;
+
+/// The size of a record: `struct { u64 time; s64 value; u32 id; u32 accesses; u32 kind; u32 unused; }`
+pub(super) const RECORD: usize = 32;
+
+/// Stack slots.
+const KEY_AT: i16 = -8;
+const COUNT_AT: i16 = -4;
+const RECORD_AT: i16 = KEY_AT - RECORD as i16;
+
+/// What the programs are generated from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The hash.
+    pub(super) marks: BorrowedFd<'a>,
+    /// An array with the traced cgroup.
+    pub(super) cgroups: BorrowedFd<'a>,
+    /// The ring buffer of the records.
+    pub(super) records: BorrowedFd<'a>,
+    /// An array with one number: how often one of these was full.
+    pub(super) lost: BorrowedFd<'a>,
+    /// Whether reads count.
+    pub(super) reads: bool,
+}
+
+impl Context<'_> {
+    /// For the hook: counts an access of the current thread, and allows it.
+    pub(super) fn marking(&self) -> Result<Vec<u8>, AsmError> {
+        let mut emitter = Emitter::new(self);
+        let (first, out) = (emitter.asm.new_label(), emitter.asm.new_label());
+        if !self.reads {
+            // `write` of `struct bpf_sysctl`
+            emitter.asm.load(Size::U32, Reg::R1, Reg::R1, 0);
+            emitter.asm.jump_if(Cond::Eq, Reg::R1, 0, out);
+        }
+        emitter.thread();
+        emitter.look_up();
+        emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, first);
+        // Only this thread and its end of the system call use the entry.
+        emitter.asm.load(Size::U32, Reg::R1, Reg::R0, 0);
+        emitter.asm.alu(AluOp::Add, Reg::R1, 1);
+        emitter.asm.store(Size::U32, Reg::R0, 0, Reg::R1);
+        emitter.asm.jump(out);
+        emitter.asm.bind(first);
+        emitter.asm.mov(Reg::R1, 1);
+        emitter.asm.store(Size::U32, Reg::R10, COUNT_AT, Reg::R1);
+        emitter.map(Reg::R1, self.marks);
+        emitter.stack_address(Reg::R2, KEY_AT);
+        emitter.stack_address(Reg::R3, COUNT_AT);
+        emitter.asm.mov(Reg::R4, 0);
+        emitter.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
+        emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
+        emitter.count_lost();
+        emitter.end(out, 1)
+    }
+
+    /// For `sys_exit(regs, ret)`.
+    pub(super) fn on_return(&self) -> Result<Vec<u8>, AsmError> {
+        let mut emitter = Emitter::new(self);
+        let out = emitter.asm.new_label();
+        emitter.asm.load(Size::U64, Reg::R6, Reg::R1, 8);
+        emitter.thread();
+        emitter.look_up();
+        emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
+        emitter.asm.load(Size::U32, Reg::R7, Reg::R0, 0);
+        emitter.map(Reg::R1, self.marks);
+        emitter.stack_address(Reg::R2, KEY_AT);
+        emitter.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+        emitter.send(RETURNED);
+        emitter.end(out, 0)
+    }
+
+    /// For `sched_process_exec(task, old_pid, bprm)`, which fires when a file was executed.
+    pub(super) fn on_exec(&self) -> Result<Vec<u8>, AsmError> {
+        let mut emitter = Emitter::new(self);
+        let out = emitter.asm.new_label();
+        emitter.map(Reg::R1, self.cgroups);
+        emitter.asm.mov(Reg::R2, 0);
+        emitter.asm.call_helper(helper_ids::CURRENT_TASK_UNDER_CGROUP);
+        emitter.asm.jump_if(Cond::Ne, Reg::R0, 1, out);
+        emitter.thread();
+        emitter.asm.mov(Reg::R6, 0);
+        emitter.asm.mov(Reg::R7, 0);
+        emitter.send(EXECUTED);
+        emitter.end(out, 0)
+    }
+}
+
+/// Emits one program.
+struct Emitter<'a> {
+    asm: Assembler,
+    context: &'a Context<'a>,
+}
+
+impl<'a> Emitter<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
+        Self { asm: Assembler::new(), context }
+    }
+
+    fn stack_address(&mut self, dst: Reg, at: i16) {
+        self.asm.mov(dst, Reg::R10);
+        self.asm.alu(AluOp::Add, dst, i32::from(at));
+    }
+
+    fn map(&mut self, dst: Reg, map: BorrowedFd<'_>) {
+        for insn in Insn::load_imm64(dst, Imm64::Map { fd: map.as_raw_fd() }) {
+            self.asm.emit(insn);
+        }
+    }
+
+    /// Stores the id of the current thread as the key. After `execve`, that is also the id of the process.
+    fn thread(&mut self) {
+        self.asm.call_helper(helper_ids::GET_CURRENT_PID_TGID);
+        self.asm.store(Size::U32, Reg::R10, KEY_AT, Reg::R0);
+    }
+
+    /// Looks up the mark of the key.
+    fn look_up(&mut self) {
+        self.map(Reg::R1, self.context.marks);
+        self.stack_address(Reg::R2, KEY_AT);
+        self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
+    }
+
+    /// Sends a record for the key, with value R6 and R7 accesses.
+    fn send(&mut self, kind: u32) {
+        let sent = self.asm.new_label();
+        self.asm.call_helper(helper_ids::KTIME_GET_BOOT_NS);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT, Reg::R0);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 8, Reg::R6);
+        self.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
+        self.asm.store(Size::U32, Reg::R10, RECORD_AT + 16, Reg::R1);
+        self.asm.store(Size::U32, Reg::R10, RECORD_AT + 20, Reg::R7);
+        self.asm.mov(Reg::R1, kind as i32);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 24, Reg::R1);
+        self.map(Reg::R1, self.context.records);
+        self.stack_address(Reg::R2, RECORD_AT);
+        self.asm.mov(Reg::R3, RECORD as i32);
+        self.asm.mov(Reg::R4, 0);
+        self.asm.call_helper(helper_ids::RINGBUF_OUTPUT);
+        self.asm.jump_if(Cond::Eq, Reg::R0, 0, sent);
+        self.count_lost();
+        self.asm.bind(sent);
+    }
+
+    fn count_lost(&mut self) {
+        let fd = self.context.lost.as_raw_fd();
+        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
+            self.asm.emit(insn);
+        }
+        self.asm.mov(Reg::R2, 1);
+        self.asm.atomic_add(Size::U64, Reg::R1, 0, Reg::R2);
+    }
+
+    /// Ends the program with this value.
+    fn end(mut self, out: Label, value: i32) -> Result<Vec<u8>, AsmError> {
+        self.asm.bind(out);
+        self.asm.mov(Reg::R0, value);
+        self.asm.exit();
+        Ok(encode(&self.asm.finish(false)?.insns))
+    }
+}

@@ -1,0 +1,276 @@
+//! From what was seen to rules, each with its comments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knobgate_policy::{Access, AccessKind, Action, Errno, Kinds, KnobName, KnobPattern, PolicyError, Rule};
+
+use crate::comment::one_line;
+use crate::condition::{Allowed, condition};
+use crate::host_knobs::{Reach, reach};
+use crate::interfaces::{Interface, Leaf, pattern, pattern_of_all_interfaces};
+use crate::policy_text::LearnOptions;
+use crate::recording::{Group, Recording};
+
+/// How many values of a rule the tests have.
+const EXAMPLES_MAX: usize = 4;
+/// How many names a comment has.
+const NAMES_MAX: usize = 5;
+
+/// The rules for one knob, or for one knob of several interfaces, with their comments.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) lines: Vec<Line>,
+    /// What the rules allow, for tests.
+    pub(crate) examples: Vec<Access>,
+    /// Whether a comment has a rule that the policy does not have.
+    pub(crate) leaves_out: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// Without `# `.
+    Comment(String),
+    Rule(Rule),
+}
+
+impl Block {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Rule(rule) => Some(rule),
+            Line::Comment(_) => None,
+        })
+    }
+
+    /// A rule that the policy does not have.
+    fn leave_out(&mut self, rule: &Rule) {
+        self.leaves_out = true;
+        self.comment(rule.to_string());
+    }
+
+    fn comment(&mut self, text: impl Into<String>) {
+        self.lines.push(Line::Comment(text.into()));
+    }
+}
+
+/// The blocks of a recording, by name.
+///
+/// # Errors
+/// A rule that no policy can have.
+pub(crate) fn blocks(recording: &Recording, options: &LearnOptions<'_>) -> Result<Vec<Block>, PolicyError> {
+    let mut blocks = Vec::new();
+    for kind in AccessKind::ALL {
+        let mut planner =
+            Planner { recording, options, kind, interfaces: interfaces(recording, options, kind) };
+        for name in recording.knobs.keys() {
+            blocks.extend(planner.knob(name)?.map(|block| (name, block)));
+        }
+    }
+    // The reads of a knob and its writes are next to each other.
+    blocks.sort_by_key(|(name, _)| *name);
+    Ok(blocks.into_iter().map(|(_, block)| block).collect())
+}
+
+/// The knobs that several interfaces have, and whose rules can be one.
+fn interfaces<'a>(
+    recording: &'a Recording,
+    options: &LearnOptions<'_>,
+    kind: AccessKind,
+) -> BTreeMap<Leaf, Vec<&'a KnobName>> {
+    let mut leaves: BTreeMap<Leaf, Vec<&KnobName>> = BTreeMap::new();
+    for (name, knob) in &recording.knobs {
+        if let Some((leaf, Interface::One)) = Leaf::of(name)
+            && knob.of(kind).allowed.count > 0
+        {
+            leaves.entry(leaf).or_default().push(name);
+        }
+    }
+    leaves.retain(|_, names| {
+        names.len() > 1 && condition(&merged(recording, kind, names), names, options.slack).is_ok()
+    });
+    leaves
+}
+
+fn merged(recording: &Recording, kind: AccessKind, names: &[&KnobName]) -> Group {
+    let mut merged = Group::default();
+    names.iter().for_each(|name| merged.merge(&recording.knobs[*name].of(kind).allowed));
+    merged
+}
+
+struct Planner<'a> {
+    recording: &'a Recording,
+    options: &'a LearnOptions<'a>,
+    kind: AccessKind,
+    interfaces: BTreeMap<Leaf, Vec<&'a KnobName>>,
+}
+
+impl Planner<'_> {
+    /// The block of a knob, or of all knobs that its rule is for; `None` if there is nothing to say, or if another block has it.
+    fn knob(&mut self, name: &KnobName) -> Result<Option<Block>, PolicyError> {
+        let used = self.recording.knobs[name].of(self.kind);
+        let mut block = Block::default();
+        let leaf = Leaf::of(name).map(|(leaf, _)| leaf).filter(|leaf| self.interfaces.contains_key(leaf));
+        match leaf {
+            Some(leaf) if self.interfaces[&leaf].first() == Some(&name) => {
+                self.all_interfaces(&leaf, &mut block)?;
+            }
+            // The first interface has the rule.
+            Some(_) => {}
+            None if used.allowed.count > 0 => self.one_knob(name, &mut block)?,
+            None => {}
+        }
+        for (doubt, group) in &used.doubtful {
+            block.comment(self.provenance(group));
+            block.comment(format!("not allowed, because {doubt}"));
+            if let (AccessKind::Write, Reach::Escape(why) | Reach::Machine(why)) = (self.kind, reach(name)) {
+                block.comment(format!("take care: {why}"));
+            }
+            let learnt = condition(group, &[name], self.options.slack).unwrap_or_default();
+            match self.rule(name, learnt) {
+                Ok(rule) => block.leave_out(&rule),
+                Err(_) => block.comment(format!("{} {}", self.kind, one_line(name.to_string().as_bytes()))),
+            }
+        }
+        for (errno, group) in &used.failed {
+            let errno = errno.and_then(Errno::from_number).map_or("an unknown errno", Errno::name);
+            let name = one_line(name.to_string().as_bytes());
+            let kind = self.kind;
+            block.comment(format!("{}: {kind} {name} failed with {errno}", self.provenance(group)));
+        }
+        Ok((!block.lines.is_empty()).then_some(block))
+    }
+
+    fn one_knob(&self, name: &KnobName, block: &mut Block) -> Result<(), PolicyError> {
+        let group = &self.recording.knobs[name].of(self.kind).allowed;
+        block.comment(self.provenance(group));
+        let (learnt, why) = match condition(group, &[name], self.options.slack) {
+            Ok(learnt) => (learnt, None),
+            Err(why) => (Allowed::default(), Some(why)),
+        };
+        learnt.notes.iter().for_each(|note| block.comment(note.as_str()));
+        let rule = match self.rule(name, learnt) {
+            Ok(rule) => rule,
+            Err(error) => {
+                let name = one_line(name.to_string().as_bytes());
+                block.comment(format!("not allowed, because no rule can name {name}: {error}"));
+                return Ok(());
+            }
+        };
+        if let Some(why) = why {
+            block.comment(format!("not allowed, because {why}, and so this allows any"));
+            block.leave_out(&rule);
+            return Ok(());
+        }
+        if self.kind == AccessKind::Write {
+            match reach(name) {
+                Reach::Escape(why) => {
+                    block.comment(format!("never allowed by learning: {why}"));
+                    block.leave_out(&rule);
+                    return Ok(());
+                }
+                Reach::Machine(why) => block.comment(format!("take care: {why}")),
+                Reach::Workload => {}
+            }
+        }
+        block.lines.push(Line::Rule(rule));
+        block.examples.extend(self.examples(name));
+        Ok(())
+    }
+
+    /// One rule for the knob of several interfaces.
+    fn all_interfaces(&self, leaf: &Leaf, block: &mut Block) -> Result<(), PolicyError> {
+        let names = &self.interfaces[leaf];
+        let group = merged(self.recording, self.kind, names);
+        // `all` and `default` are no interfaces, but the pattern matches them.
+        let general = leaf.general_names();
+        let mut denied = Vec::new();
+        for name in &general {
+            let knob = self.recording.knobs.get(name);
+            let is_allowed = knob.is_some_and(|knob| knob.of(self.kind).allowed.count > 0);
+            if is_allowed {
+                self.one_knob(name, block)?;
+            }
+            // Every read is allowed then, but not every write.
+            if !is_allowed || self.kind == AccessKind::Write {
+                denied.push(pattern(name)?);
+            }
+        }
+        if !denied.is_empty() {
+            block.comment("these are no interfaces, and the pattern after them would match them");
+            block.lines.push(Line::Rule(Rule::new(Action::Deny(Errno::EPERM), self.kinds(), denied)?));
+        }
+        block.comment(format!("{}, with {}", self.provenance(&group), listed(names)));
+        let all = pattern_of_all_interfaces(leaf)?;
+        let others: BTreeSet<KnobName> = self.options.knobs.iter().cloned().collect();
+        let others: Vec<&KnobName> = others
+            .iter()
+            .filter(|name| all.matches(name.as_bytes()) && !names.contains(name) && !general.contains(name))
+            .collect();
+        block.comment(match others.len() {
+            0 => "admits the other interfaces, too; now there are none".to_owned(),
+            _ => format!("also admits {}", listed(&others)),
+        });
+        // The condition could be made before.
+        if let Ok(learnt) = condition(&group, names, self.options.slack) {
+            learnt.notes.iter().for_each(|note| block.comment(note.as_str()));
+            block.lines.push(Line::Rule(self.rule_for(all, learnt)?));
+        }
+        names.iter().for_each(|name| block.examples.extend(self.examples(name)));
+        Ok(())
+    }
+
+    fn kinds(&self) -> Kinds {
+        match self.kind {
+            AccessKind::Read => Kinds::Read,
+            AccessKind::Write => Kinds::Write,
+        }
+    }
+
+    /// Allows what was learnt of a knob.
+    fn rule(&self, name: &KnobName, learnt: Allowed) -> Result<Rule, PolicyError> {
+        self.rule_for(pattern(name)?, learnt)
+    }
+
+    fn rule_for(&self, pattern: KnobPattern, learnt: Allowed) -> Result<Rule, PolicyError> {
+        let rule = Rule::new(Action::Allow, self.kinds(), [pattern])?;
+        match learnt.condition {
+            Some(condition) => rule.with_condition(condition),
+            None => Ok(rule),
+        }
+    }
+
+    /// Accesses that succeeded.
+    fn examples(&self, name: &KnobName) -> Vec<Access> {
+        let group = &self.recording.knobs[name].of(self.kind).allowed;
+        match self.kind {
+            AccessKind::Read => vec![Access::read(name.clone())],
+            AccessKind::Write => {
+                let values = group.values.distinct.iter().take(EXAMPLES_MAX);
+                values.map(|value| Access::write(name.clone(), value.clone())).collect()
+            }
+        }
+    }
+
+    /// `seen 14×, in 2 of 3 runs, by sysctl`
+    fn provenance(&self, group: &Group) -> String {
+        let mut text = format!("seen {}×", group.count);
+        if self.recording.runs > 1 {
+            text += &format!(", in {} of {} runs", group.runs.len(), self.recording.runs);
+        }
+        let comms: Vec<String> = group.comms.iter().map(|comm| one_line(comm)).collect();
+        if !comms.is_empty() {
+            let others = if group.more_comms { " and others" } else { "" };
+            text += &format!(", by {}{others}", comms.join(", "));
+        }
+        text
+    }
+}
+
+/// The first names, and how many others there are.
+fn listed(names: &[&KnobName]) -> String {
+    let first: Vec<String> =
+        names.iter().take(NAMES_MAX).map(|name| one_line(name.to_string().as_bytes())).collect();
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}

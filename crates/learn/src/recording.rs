@@ -1,0 +1,165 @@
+//! What a workload did, summed up by knob: it takes no more memory than the knobs and their values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knobgate_policy::{AccessKind, Errno, Integer, KnobName, parse_numbers};
+
+use crate::recorded::{Doubt, Lesson, RecordedAccess};
+
+/// How many values of a knob are kept.
+pub(crate) const VALUES_MAX: usize = 1024;
+/// How many names of tasks are kept.
+const COMMS_MAX: usize = 4;
+
+/// What a workload did, in one or more runs.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    pub(crate) knobs: BTreeMap<KnobName, KnobUse>,
+    pub(crate) runs: u32,
+    /// Accesses of knobs whose names were not recorded whole.
+    pub(crate) unnamed: u64,
+}
+
+/// What was done with one knob.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnobUse {
+    pub(crate) reads: Use,
+    pub(crate) writes: Use,
+}
+
+/// The reads or the writes of a knob.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Use {
+    /// What succeeded.
+    pub(crate) allowed: Group,
+    /// What does not become a rule.
+    pub(crate) doubtful: BTreeMap<Doubt, Group>,
+    pub(crate) failed: BTreeMap<Option<u32>, Group>,
+}
+
+/// Accesses of which the same is said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    /// How many there are.
+    pub(crate) count: u64,
+    /// In which runs.
+    pub(crate) runs: BTreeSet<u32>,
+    /// The names of the tasks.
+    pub(crate) comms: BTreeSet<Vec<u8>>,
+    /// There are more tasks.
+    pub(crate) more_comms: bool,
+    pub(crate) values: Values,
+}
+
+/// Written values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Values {
+    /// The first ones.
+    pub(crate) distinct: BTreeSet<Vec<u8>>,
+    /// The least and the greatest numbers of the others, by how many numbers they have.
+    pub(crate) extents: BTreeMap<usize, Vec<(Integer, Integer)>>,
+    /// There are others that are no lists of numbers.
+    pub(crate) more_texts: bool,
+}
+
+impl Recording {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins a run of the workload.
+    pub fn begin_run(&mut self) {
+        self.runs += 1;
+    }
+
+    /// Adds an access in the current run.
+    pub fn add(&mut self, access: &RecordedAccess) {
+        let Some(name) = access.name() else {
+            self.unnamed += 1;
+            return;
+        };
+        let lesson = access.lesson(&name);
+        let knob = self.knobs.entry(name).or_default();
+        let used = match access.kind {
+            AccessKind::Read => &mut knob.reads,
+            AccessKind::Write => &mut knob.writes,
+        };
+        let (group, value) = match lesson {
+            Lesson::Allow(value) => (&mut used.allowed, value),
+            Lesson::Failed(errno) => (used.failed.entry(errno.map(Errno::number)).or_default(), None),
+            Lesson::Doubt(doubt, value) => (used.doubtful.entry(doubt).or_default(), value),
+        };
+        group.count += 1;
+        group.runs.insert(self.runs);
+        if let Some(comm) = access.comm.as_ref().filter(|comm| !comm.is_empty()) {
+            group.add_comm(comm);
+        }
+        if let Some(value) = value {
+            group.values.add(value);
+        }
+    }
+
+    /// How many runs there were.
+    pub fn runs(&self) -> u32 {
+        self.runs
+    }
+}
+
+impl KnobUse {
+    pub(crate) fn of(&self, kind: AccessKind) -> &Use {
+        match kind {
+            AccessKind::Read => &self.reads,
+            AccessKind::Write => &self.writes,
+        }
+    }
+}
+
+impl Group {
+    fn add_comm(&mut self, comm: &[u8]) {
+        if self.comms.len() < COMMS_MAX {
+            self.comms.insert(comm.to_owned());
+        } else {
+            self.more_comms |= !self.comms.contains(comm);
+        }
+    }
+
+    /// Adds the accesses of another group.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.runs.extend(&other.runs);
+        self.more_comms |= other.more_comms;
+        other.comms.iter().for_each(|comm| self.add_comm(comm));
+        other.values.distinct.iter().for_each(|value| self.values.add(value.clone()));
+        for extents in other.values.extents.values() {
+            self.values.extend(extents);
+        }
+        self.values.more_texts |= other.values.more_texts;
+    }
+}
+
+impl Values {
+    pub(crate) fn add(&mut self, value: Vec<u8>) {
+        if self.distinct.len() < VALUES_MAX || self.distinct.contains(&value) {
+            self.distinct.insert(value);
+            return;
+        }
+        match parse_numbers(&value) {
+            Ok(numbers) if !numbers.is_empty() => {
+                self.extend(&numbers.into_iter().map(|number| (number, number)).collect::<Vec<_>>());
+            }
+            _ => self.more_texts = true,
+        }
+    }
+
+    fn extend(&mut self, extents: &[(Integer, Integer)]) {
+        let known = self.extents.entry(extents.len()).or_insert_with(|| extents.to_vec());
+        for (known, other) in known.iter_mut().zip(extents) {
+            *known = (known.0.min(other.0), known.1.max(other.1));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.distinct.is_empty() && self.extents.is_empty() && !self.more_texts
+    }
+}
