@@ -67,7 +67,9 @@ impl<'a> Decider<'a> {
             let names: Option<Vec<&[u8]>> = rule.patterns().iter().map(KnobPattern::literal).collect();
             match names {
                 Some(names) => {
-                    names.into_iter().for_each(|name| by_name.entry(name).or_default().push(index))
+                    for name in names {
+                        by_name.entry(name).or_default().push(index);
+                    }
                 }
                 None => others.push(index),
             }
