@@ -23,8 +23,8 @@ use crate::knobs::{KNOBS, TestKnob};
 use crate::supported::supported;
 
 /// The defaults of `KNOBGATE_POLICIES` and `KNOBGATE_ACCESSES`: random policies, and accesses under each.
-const POLICIES: u64 = 60;
-const ACCESSES: u64 = 150;
+const POLICIES: u64 = 48;
+const ACCESSES: u64 = 120;
 
 /// # Errors
 ///
@@ -145,7 +145,7 @@ fn ring() -> MapDef {
         kind: MapKind::Ringbuf,
         key_size: 0,
         value_size: 0,
-        max_entries: 1 << 20,
+        max_entries: 1 << 16,
         flags: 0,
         contents: Vec::new(),
         frozen: false,
