@@ -63,12 +63,8 @@ pub(super) struct Unsent {
 impl Memories {
     /// Finds the programs. What their memories have suppressed so far is not reported.
     pub(super) fn find(pins: Option<PinDir>) -> Self {
-        let mut memories = Self {
-            pins,
-            memories: HashMap::new(),
-            programs: HashMap::new(),
-            strangers: HashMap::new(),
-        };
+        let mut memories =
+            Self { pins, memories: HashMap::new(), programs: HashMap::new(), strangers: HashMap::new() };
         memories.scan();
         // A look from now on, of which nobody hears.
         memories.unsent(Look::AtAll, 0);
