@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use foldhash::HashMap;
 use knobgate_policy::limits::NAME_MAX;
-use knobgate_policy::{AccessKind, DecidedBy, KnobName, Policy, Rule, Verdict, evaluate, possible};
+use knobgate_policy::{AccessKind, DecidedBy, KnobName, KnobPattern, Policy, Verdict, evaluate, possible};
 
 use crate::recorded::{Recorded, Unknown};
 
@@ -20,6 +20,10 @@ pub struct Decider<'a> {
     policy: &'a Policy,
     /// The same without rules and tests.
     without_rules: Policy,
+    /// The rules that have only names as patterns, by name.
+    by_name: HashMap<&'a [u8], Vec<usize>>,
+    /// The rules with another pattern.
+    others: Vec<usize>,
     by_knob: HashMap<(KnobName, AccessKind), Option<Rc<OfKnob>>>,
 }
 
@@ -58,7 +62,19 @@ impl<'a> Decider<'a> {
     /// Decides by `policy`, as if its mode were to enforce.
     pub fn new(policy: &'a Policy) -> Self {
         let without_rules = policy.clone().with_rules([]).with_tests([]);
-        Self { policy, without_rules, by_knob: HashMap::default() }
+        let (mut by_name, mut others) = (HashMap::<_, Vec<usize>>::default(), Vec::new());
+        for (index, rule) in policy.rules().iter().enumerate() {
+            let names: Option<Vec<&[u8]>> = rule.patterns().iter().map(KnobPattern::literal).collect();
+            match names {
+                Some(names) => {
+                    for name in names {
+                        by_name.entry(name).or_default().push(index);
+                    }
+                }
+                None => others.push(index),
+            }
+        }
+        Self { policy, without_rules, by_name, others, by_knob: HashMap::default() }
     }
 
     /// Decides a recorded access.
@@ -101,14 +117,19 @@ impl<'a> Decider<'a> {
         if self.by_knob.len() >= KNOBS_MAX {
             self.by_knob.clear();
         }
-        let matches = |(_, rule): &(usize, &Rule)| {
+        let rules = self.policy.rules();
+        let matches = |index: &usize| {
+            let rule = &rules[*index];
             rule.kinds().contains(kind) && rule.patterns().iter().any(|pattern| pattern.matches(name))
         };
-        let found = self.policy.rules().iter().enumerate().filter(matches).take(RULES_MAX + 1);
-        let (indices, rules): (Vec<usize>, Vec<&Rule>) = found.unzip();
-        let of_knob = (rules.len() <= RULES_MAX).then(|| {
-            let policy = self.without_rules.clone().with_rules(rules.into_iter().cloned());
-            Rc::new(OfKnob { policy, rules: indices })
+        let named = self.by_name.get(name).into_iter().flatten();
+        let mut found: Vec<usize> = named.chain(&self.others).copied().filter(matches).collect();
+        found.sort_unstable();
+        // A rule may have the same pattern twice.
+        found.dedup();
+        let of_knob = (found.len() <= RULES_MAX).then(|| {
+            let of_rules = found.iter().map(|&index| rules[index].clone());
+            Rc::new(OfKnob { policy: self.without_rules.clone().with_rules(of_rules), rules: found })
         });
         self.by_knob.insert((knob.clone(), kind), of_knob.clone());
         of_knob

@@ -57,7 +57,8 @@ pub(super) fn print(replayed: &Replayed, output: &Output) -> Result<(), Failure>
     }
     if all > 0 && report.passed == 0 {
         output.note(
-"no event is of an access that passed, so nothing could be newly denied; rules send events of what they allow only with `log`",
+            "no event is of an access that passed, so nothing could be newly denied; rules send events of what \
+             they allow only with `log`",
         );
     }
     if policy.policy().mode() == Mode::Audit {

@@ -14,11 +14,8 @@ use knobgate_events::record::decode;
 use knobgate_events::{Event, Suppressed};
 use knobgate_kernel::{AttachmentName, BpfObjectError, Map, PinDir, ProgramFd};
 
-/// How often programs are looked for, and how often it is looked what was suppressed.
+/// How often it is looked what was suppressed, and how often for an origin that no attachment has, such as that of `knobgate run`.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
-
-/// How long an origin is not looked for that no attachment has, such as that of `knobgate run`.
-const STRANGERS: Duration = Duration::from_secs(3);
 
 /// The memories of all programs of policies: those of attachments, and others, such as those of `knobgate run`.
 #[derive(Debug)]
@@ -31,7 +28,6 @@ pub(super) struct Memories {
     programs: HashMap<u32, Option<u64>>,
     /// Origins that no attachment has, and when that was found out.
     strangers: HashMap<u64, Instant>,
-    scanned: Instant,
 }
 
 /// A memory.
@@ -72,7 +68,6 @@ impl Memories {
             memories: HashMap::new(),
             programs: HashMap::new(),
             strangers: HashMap::new(),
-            scanned: Instant::now(),
         };
         memories.scan();
         // A look from now on, of which nobody hears.
@@ -82,13 +77,13 @@ impl Memories {
 
     /// The attachment with this origin.
     pub(super) fn name(&mut self, origin: u64) -> Option<&AttachmentName> {
-        if !self.is_named(origin) && self.scanned.elapsed() >= PAUSE {
-            let is_stranger = |known: &Instant| known.elapsed() < STRANGERS;
+        if !self.is_named(origin) {
+            let is_stranger = |known: &Instant| known.elapsed() < PAUSE;
             if !self.strangers.get(&origin).is_some_and(is_stranger) {
                 self.scan();
                 self.strangers.retain(|_, known| is_stranger(known));
                 if !self.is_named(origin) {
-                    self.strangers.insert(origin, self.scanned);
+                    self.strangers.insert(origin, Instant::now());
                 }
             }
         }
@@ -133,7 +128,6 @@ impl Memories {
 
     /// Looks for programs that are not known yet, and forgets those that are gone. What cannot be read has no name.
     fn scan(&mut self) {
-        self.scanned = Instant::now();
         let mut names = HashMap::new();
         if let Some(pins) = &self.pins {
             for name in pins.names().unwrap_or_default() {
