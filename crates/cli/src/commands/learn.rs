@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
-use knobgate_kernel::{BlockedSignals, Cgroup, Signal, knob_names};
+use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, extend, learn};
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
@@ -315,7 +315,12 @@ fn no_execve() -> Failure {
 
 fn cannot_observe(error: ObservationError) -> Failure {
     let what = Failure::machine(error.to_string());
+    let lacks_privilege = || Capabilities::of_this_process().is_ok_and(|found| !found.can_load());
     match error {
+        // Without the privilege, nobody can find out what programs can do.
+        ObservationError::Observer(ObserverError::NoEvents) if lacks_privilege() => {
+            Failure::machine("cannot load the observer").because("run knobgate as root")
+        }
         ObservationError::Observer(ObserverError::Load(error)) => load_failure(what, error),
         ObservationError::Observer(ObserverError::Parse(error)) => Failure::bug(error.to_string()),
         ObservationError::Observer(ObserverError::Compile(error)) => what.because(error),
