@@ -76,7 +76,7 @@ pub enum SyscallResultsError {
     #[error(transparent)]
     Object(#[from] BpfObjectError),
     /// The kernel rejects the program that marks threads. Before Linux 6.1, programs on this hook are not told the thread.
-    #[error("the kernel rejects the program that marks threads: {error}")]
+    #[error("the kernel rejects the program that marks threads, which needs Linux 6.1: {error}")]
     Marking {
         /// What went wrong.
         error: io::Error,

@@ -3,24 +3,21 @@
 mod duration;
 mod recorded;
 mod recorder;
+mod running;
 
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use knobgate::{
-    Observation, ObservationError, ObservationLoss, ObservedRunError, ObserverError, RunError, RunEvent,
-    RunOutcome, Supervisor,
-};
-use knobgate_kernel::{BlockedSignals, Cgroup, Signal, knob_names};
+use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
+use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, extend, learn};
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
 use crate::cgroup_argument::cgroup_at;
-use crate::commands::run::{cannot_start, parent};
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::load_failure::load_failure;
@@ -31,6 +28,7 @@ use crate::printable::{escaped_policy, printable, printable_path};
 use crate::unified_diff;
 use duration::Span;
 use recorder::{Recorder, UntilExec};
+use running::{Run, Running};
 
 /// Watch a workload, and write the least policy that lets it do what it did
 ///
@@ -135,9 +133,9 @@ impl Learn {
         let loss = match (&self.cgroup, &self.from) {
             (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
             (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
-            (None, None) => match self.run_command(&mut recorder, output)? {
-                Ok(loss) => loss,
-                Err(status) => return Ok(ExitCode::from(status)),
+            (None, None) => match self.running().run(&mut recorder, output)? {
+                Run::Ended(loss) => loss,
+                Run::NotStarted(status) => return Ok(ExitCode::from(status)),
             },
         };
         self.report_loss(loss, output)?;
@@ -158,59 +156,15 @@ impl Learn {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Runs the command as often as asked. The inner error is the exit status if it cannot be started.
-    fn run_command(&self, recorder: &mut Recorder, output: &Output) -> Result<Result<Loss, u8>, Failure> {
-        let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::usage("no command"))?;
-        let parent = parent(None, "; run knobgate in another one")?;
-        let supervisor = Supervisor::new()?;
-        let mut loss = Loss::default();
-        for run in 1..=self.runs {
-            let mut command = Command::new(program);
-            command.args(arguments);
-            if is_stdin(&self.out) {
-                let stderr = io::stderr().as_fd().try_clone_to_owned();
-                let failed = |error| Failure::machine("cannot duplicate standard error").because(error);
-                command.stdout(Stdio::from(stderr.map_err(failed)?));
-            }
-            recorder.begin_run();
-            let (mut departures, mut is_traced) = (0, true);
-            let ran = supervisor.observe(
-                &mut command,
-                &parent,
-                self.reads,
-                &mut |event| {
-                    is_traced &= !matches!(event, RunEvent::NotTraced(_));
-                    print_event(event, &mut departures, output);
-                },
-                &mut |observed| recorder.add(observed),
-            );
-            let (outcome, lost) = match ran {
-                Ok(ran) => ran,
-                Err(ObservedRunError::Run(RunError::Start(error))) => {
-                    return cannot_start(program, error, output).map(Err);
-                }
-                Err(ObservedRunError::Run(error)) => return Err(error.into()),
-                Err(ObservedRunError::Observation(error)) => return Err(cannot_observe(error)),
-                Err(error) => return Err(Failure::machine("cannot observe the command").because(error)),
-            };
-            if !is_traced && self.ignore_until_exec {
-                return Err(no_execve());
-            }
-            loss.accesses += lost.accesses;
-            loss.results += lost.results;
-            let ended_by = report_end(outcome, run, self.runs, output);
-            if departures > 0 {
-                let departures = count(departures, "departure");
-                output.warning(format_args!(
-                    "{departures} from the command's cgroup; what these processes did elsewhere is not in the policy"
-                ));
-            }
-            if ended_by.is_some_and(|signal| ENDING.contains(&signal)) {
-                break;
-            }
+    fn running(&self) -> Running<'_> {
+        Running {
+            command: &self.command,
+            runs: self.runs,
+            reads: self.reads,
+            needs_execve: self.ignore_until_exec,
+            // The policy goes to standard output.
+            moves_output: is_stdin(&self.out),
         }
-        supervisor.keep_signals_blocked();
-        Ok(Ok(loss))
     }
 
     /// Watches a cgroup until the time is over, or until a signal.
@@ -349,21 +303,6 @@ impl Learn {
 /// The signals that end watching, and that end all further runs.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-fn print_event(event: RunEvent<'_>, departures: &mut usize, output: &Output) {
-    match event {
-        RunEvent::NotTracked(error) => {
-            output.note(format_args!("processes that leave the cgroup cannot be reported: {error}"));
-        }
-        RunEvent::NotTraced(error) => not_traced(error, output),
-        RunEvent::Departed { .. } => *departures += 1,
-        RunEvent::TrackingFailed(error) => output.error(error),
-        RunEvent::GuardReplaced => {
-            output.warning("the guard of the command's cgroup was killed, and has been replaced");
-        }
-        _ => {}
-    }
-}
-
 fn not_traced(error: &knobgate_kernel::SyscallResultsError, output: &Output) {
     output.warning(format_args!(
         "it is not known which accesses succeed, so that all of them are comments in the policy: {error}"
@@ -374,29 +313,14 @@ fn no_execve() -> Failure {
     Failure::machine("cannot trace execve, which --ignore-until-exec needs")
 }
 
-/// Reports how a run ended, if not well. Returns the signal that ended it.
-fn report_end(outcome: RunOutcome, run: u32, runs: u32, output: &Output) -> Option<Signal> {
-    let RunOutcome { status, unsupervised, not_removed, .. } = outcome;
-    if let Some(error) = unsupervised {
-        output.failure(&error.into());
-    }
-    if let Some(error) = not_removed {
-        output.failure(&Failure::machine("cannot clean up after the command").because(error));
-    }
-    if !status.success() {
-        let which = if runs > 1 { format!("run {run} of the command") } else { "the command".to_owned() };
-        output.warning(format_args!("{which} failed ({status}); the policy has what it did until then"));
-    }
-    ended_by(status)
-}
-
-fn ended_by(status: ExitStatus) -> Option<Signal> {
-    std::os::unix::process::ExitStatusExt::signal(&status).and_then(Signal::from_named_raw)
-}
-
 fn cannot_observe(error: ObservationError) -> Failure {
     let what = Failure::machine(error.to_string());
+    let lacks_privilege = || Capabilities::of_this_process().is_ok_and(|found| !found.can_load());
     match error {
+        // Without the privilege, nobody can find out what programs can do.
+        ObservationError::Observer(ObserverError::NoEvents) if lacks_privilege() => {
+            Failure::machine("cannot load the observer").because("run knobgate as root")
+        }
         ObservationError::Observer(ObserverError::Load(error)) => load_failure(what, error),
         ObservationError::Observer(ObserverError::Parse(error)) => Failure::bug(error.to_string()),
         ObservationError::Observer(ObserverError::Compile(error)) => what.because(error),

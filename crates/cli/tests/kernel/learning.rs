@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::{fs, thread, time};
 
 use knobgate_bpf::helper_ids;
@@ -9,7 +10,7 @@ use knobgate_kernel::{Cgroup, ProcessId, ScratchCgroup, Signal, start_inside};
 use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
 
-use crate::setting::{Runs, children, knobgate, policy, stderr, stdout};
+use crate::setting::{Runs, children, copy_for_others, knobgate, policy, stderr, stdout};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_workload_runs_again_under_the_policy_that_it_taught", again),
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_cgroup_is_watched_until_a_signal", until_a_signal),
     ("a_policy_is_extended", extended),
     ("a_command_that_cannot_be_started_teaches_nothing", no_command),
+    ("learning_without_the_privilege_says_so", no_privilege),
     ("every_write_of_many_processes_is_learnt", many),
 ];
 
@@ -187,6 +189,15 @@ fn no_command() -> Result<(), Failed> {
     let cgroup = scratch();
     let output = learn_in(&cgroup, &["--", "/no/such/command"]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(127), ""), "{output:?}");
+    Ok(())
+}
+
+fn no_privilege() -> Result<(), Failed> {
+    let copy = copy_for_others();
+    let mut command = Command::new(copy.path().join("knobgate"));
+    let output = command.args(["learn", "--", "true"]).uid(65534).gid(65534).output()?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(stderr(&output), "error: cannot load the observer: run knobgate as root\n");
     Ok(())
 }
 
