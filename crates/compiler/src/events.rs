@@ -82,7 +82,7 @@ pub(crate) enum EventMap {
 
 /// The state of a memory, in [`EVENT_STATE_MAP`]: offsets of little-endian numbers of 8 bytes.
 pub(crate) mod state {
-    /// A random number: whose events these are.
+    /// A number: whose events these are.
     pub(crate) const ORIGIN: i16 = 0;
     /// How many events found no free place. Nobody has seen them.
     pub(crate) const NOT_RECORDED: i16 = 8;
@@ -175,7 +175,7 @@ impl EventCounters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MemoryState {
-    /// A random number, which its events have as [`origin`](knobgate_events::Event::origin).
+    /// A number, which its events have as [`origin`](knobgate_events::Event::origin).
     pub origin: u64,
     /// How many events found no free place. Nobody has seen them.
     pub not_recorded: u64,

@@ -32,7 +32,7 @@ pub struct Event {
     pub secret: bool,
     /// The current value, before the access.
     pub old: Option<EventText>,
-    /// The value that the task wrote.
+    /// The value that the task wrote, as the program found it: one that ran earlier may have replaced it.
     pub new: Option<EventText>,
     /// The value that replaced it.
     pub stored: Option<EventText>,
@@ -51,7 +51,7 @@ pub struct Event {
     pub rule: EventRule,
     /// Whether the program only observes: it is not the program of a policy that somebody attached.
     pub observer: bool,
-    /// The memory of the program that reports it: a random number, which identifies an attachment until the next boot.
+    /// The memory of the program that reports it: the id of a map, which identifies an attachment until the next boot.
     pub origin: u64,
     /// How many events the rule has had for this cgroup.
     pub totals: Totals,
@@ -62,6 +62,8 @@ impl Event {
     pub fn outcome(&self) -> EventOutcome {
         let number = |errno: Errno| errno.number() as u16;
         match (self.mode, self.verdict, self.denied_before) {
+            // The kernel keeps an earlier errno, unless the program chooses another one.
+            (Mode::Enforce, EventVerdict::Deny(Errno::EPERM), Some(before)) => EventOutcome::Denied(before),
             (Mode::Enforce, EventVerdict::Deny(errno), _) => EventOutcome::Denied(number(errno)),
             (_, _, Some(errno)) => EventOutcome::Denied(errno),
             (_, EventVerdict::Allow, None) => EventOutcome::Allowed,

@@ -52,7 +52,7 @@ pub mod offset {
     pub const RULE: i16 = KEY + 8;
     /// 4 bytes, in the key: a number for the text of the policy.
     pub const POLICY: i16 = KEY + 12;
-    /// 8 bytes: a random number for the memory.
+    /// 8 bytes: a number for the memory.
     pub const ORIGIN: i16 = 48;
     /// 8 bytes: how many events of this key were sent.
     pub const SENT: i16 = 56;

@@ -38,6 +38,9 @@ impl ProgramFd {
 fn is_same_map(fresh: &Map, other: &Map) -> Result<bool, BpfObjectError> {
     let mut of_other = other.info();
     let info = fresh.info();
+    if info.id == of_other.id {
+        return Ok(true);
+    }
     of_other.id = info.id;
     if info != of_other || fresh.is_frozen()? != other.is_frozen()? {
         return Ok(false);

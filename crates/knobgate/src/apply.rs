@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use knobgate_bpf::MapKind;
+use knobgate_compiler::EVENT_CGROUPS_MAP;
 use knobgate_kernel::{
     Attachment, AttachmentName, BpffsError, Hierarchy, LinkError, LoadedProgram, PinnedLink, ProgramFd,
     Transaction,
@@ -163,6 +164,9 @@ fn share(
     cgroups: &[CgroupRef],
 ) -> Result<Applied, AttachmentError> {
     let added: Vec<_> = cgroups.iter().filter(|cgroup| !attached.contains(&cgroup.id())).cloned().collect();
+    let maps = program.maps()?;
+    let paths = added.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
+    events::remember_cgroups(maps.iter().find(|map| map.info().name == EVENT_CGROUPS_MAP), paths);
     let transaction = Transaction::begin(attachment, program).map_err(failed("extend", name))?;
     change_all(transaction, ("extend", name), attached, &added)?;
     Ok(Applied::Shared { program: *id, cgroups: attached.len() + added.len(), added })

@@ -7,7 +7,7 @@ mod reader;
 mod readers;
 
 pub use memory::{EventMemory, EventMemoryMaps, MemoryEntry};
-pub(crate) use memory::{MEMORY_MAPS, is_memory, prepare};
+pub(crate) use memory::{MEMORY_MAPS, is_memory, prepare, remember_cgroups};
 pub(crate) use observer::load_observer;
 pub use observer::{Observer, ObserverError};
 pub(crate) use pairing::{Pairing, Return};

@@ -163,22 +163,27 @@ impl<'a> Code<'a> {
     pub(super) fn emit_reported_ends(&mut self) {
         for (ReportedEnd { exit, report }, label) in std::mem::take(&mut self.reported_ends) {
             self.asm.bind(label);
-            self.asm.mov(R1, R6);
-            self.asm.load(Size::U32, R2, R10, frame::REPORTED);
-            self.asm.load_imm64(R3, report.word());
+            let unsent = self.asm.new_label();
             if report.is_stashed {
+                self.asm.jump32_if(Cond::Eq, R8, NO_PLACE, unsent);
                 self.asm.mov(R4, R8);
             } else {
                 self.asm.mov32(R4, NO_PLACE);
             }
+            self.asm.mov(R1, R6);
+            self.asm.load(Size::U32, R2, R10, frame::REPORTED);
+            self.asm.load_imm64(R3, report.word());
             self.subprograms.call_report(&mut self.asm);
+            self.asm.bind(unsent);
             self.exit(exit);
         }
     }
 
-    /// Keeps the written value, which is going to be replaced, for the event. The place is in R8.
+    /// Counts the event of a rewrite, and keeps the written value for it, for the step whose row is in R9. The place is in R8.
     pub(super) fn stash(&mut self) {
         self.asm.mov(R1, R6);
+        self.load_counter(R2, CounterSource::Row);
+        self.asm.mov(R3, 0);
         self.subprograms.call_stash(&mut self.asm);
         self.asm.mov(R8, R0);
     }

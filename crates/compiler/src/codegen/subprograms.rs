@@ -3,6 +3,7 @@
 //! Their loops are unrolled, so that all offsets are constants: before 5.12, programs can access their stack at a variable
 //! offset only through helpers.
 
+mod admit;
 mod append_number;
 mod fetch;
 mod pad;
@@ -200,14 +201,16 @@ impl Subprograms {
         self.call_whole(asm, Subprogram::Search);
     }
 
-    /// Calls the function that takes a place for an event and describes the access there: R1 the context. Returns in R0 the place,
-    /// or [`NO_PLACE`].
+    /// Calls the function that counts an event, and takes a place for it in which it describes the access: R1 the context, R2 the
+    /// offset of the rule's counters, R3 as for [`call_report`](Self::call_report). Returns in R0 the place, or [`NO_PLACE`] if no
+    /// event is sent.
     pub(super) fn call_stash(&mut self, asm: &mut Assembler) {
         self.call_whole(asm, Subprogram::Stash);
     }
 
     /// Calls the function that sends an event: R1 the context, R2 the offset of the rule's counters, R3 the verdict (16 bits), the
-    /// errno (16 bits) and flags (32 bits), R4 the place that [stash](Self::call_stash) has returned, or [`NO_PLACE`].
+    /// errno (16 bits) and flags (32 bits), R4 the place that [stash](Self::call_stash) has returned,
+    /// which has counted, or [`NO_PLACE`].
     pub(super) fn call_report(&mut self, asm: &mut Assembler) {
         self.call_whole(asm, Subprogram::Report);
     }

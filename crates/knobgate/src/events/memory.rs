@@ -196,13 +196,16 @@ pub(crate) fn prepare<'a>(
             state.update(&key, &MemoryState::new_value(state.info().id.into()))?;
         }
     }
-    if let Some(map) = loaded.map(EVENT_CGROUPS_MAP) {
-        for (id, path) in cgroups {
-            // A full table has no room for a name, which is no reason not to attach.
-            let _ = map.update(&id.to_le_bytes(), &path_value(path));
-        }
-    }
+    remember_cgroups(loaded.map(EVENT_CGROUPS_MAP), cgroups);
     Ok(())
+}
+
+/// Stores the paths of cgroups in the table of a program, if it has one.
+pub(crate) fn remember_cgroups<'a>(table: Option<&Map>, cgroups: impl IntoIterator<Item = (u64, &'a Path)>) {
+    for (table, (id, path)) in table.into_iter().cycle().zip(cgroups) {
+        // A full table has no room for a name, which is no reason not to attach.
+        let _ = table.update(&id.to_le_bytes(), &path_value(path));
+    }
 }
 
 /// The path as the table has it: the end of one that is too long.

@@ -29,7 +29,8 @@ const POLICY: &str = "policy events\n\
     default write allow\n\
     deny(EROFS) write net.ipv4.ip_default_ttl log(all)\n\
     deny write net.ipv4.tcp_syncookies\n\
-    clamp write net.core.somaxconn to 128..256 log(all)\n";
+    clamp write net.core.somaxconn to 128..256 log(all)\n\
+    ignore write net.ipv4.tcp_retries1\n";
 
 /// The errno of the first rule's denials on this kernel.
 fn erofs() -> u16 {
@@ -193,6 +194,20 @@ pub(crate) fn the_memory_has_the_first_and_the_last_event_without_a_reader() -> 
     assert!(memory.recent.len() >= 128);
     assert!(memory.recent.is_sorted_by_key(|event| event.boot_time));
     noisy.kill_and_remove()?;
+    Ok(())
+}
+
+pub(crate) fn suppressed_rewrites_take_nothing_from_the_memory() -> Result<(), Failed> {
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    run(&guarded.cgroup, "echo 11 >ipv4/ip_default_ttl; echo 22 >ipv4/ip_default_ttl")?;
+    write(&guarded.cgroup, "ipv4/tcp_retries1", 1000)?;
+    let memory = guarded.memory.read()?;
+    assert_eq!((memory.left_out, memory.state.not_recorded), (0, 0));
+    let of = |rule: u32| memory.recent.iter().filter(move |event| event.rule.rule == RuleRef::Rule(rule));
+    assert_eq!(of(0).count(), 2, "those that were there stay");
+    let entry = memory.entries.last().ok_or("it is remembered")?;
+    assert_eq!(entry.counters.sent + entry.counters.suppressed, 1000);
+    assert_eq!(of(3).count() as u64, entry.counters.sent);
     Ok(())
 }
 

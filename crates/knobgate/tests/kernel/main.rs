@@ -42,6 +42,10 @@ const EVENTS: &[Test] = &[
         "the_memory_has_the_first_and_the_last_event_without_a_reader",
         events::the_memory_has_the_first_and_the_last_event_without_a_reader,
     ),
+    (
+        "suppressed_rewrites_take_nothing_from_the_memory",
+        events::suppressed_rewrites_take_nothing_from_the_memory,
+    ),
     ("a_replaced_policy_hands_its_memory_over", events::a_replaced_policy_hands_its_memory_over),
     (
         "an_observer_above_does_not_show_what_was_denied_below_as_allowed",

@@ -11,37 +11,24 @@ use knobgate_bpf::{
 use knobgate_events::record::{self, flag, offset};
 use knobgate_policy::limits::NAME_MAX;
 
+use super::admit::{self, COUNTERS, FLAGS, KEY, VERDICT};
 use super::{EventFacts, NO_PLACE, stash};
 use crate::codegen::{context, verifier};
 use crate::events::{EVENT_READERS_MAX, EventMap, counters, rules, state};
 
-/// The key of the rule and the cgroup.
-const KEY: i16 = -16;
-/// The counters of the key.
-const COUNTERS: i16 = -24;
-// At offsets that are no multiples of 8 the verifier does not track what is stored (see `verifier`).
-/// The verdict and the errno.
-const VERDICT: i16 = -36;
-/// The flags of the record, of which the caller gives some.
-const FLAGS: i16 = -44;
-/// The place in the memory.
+/// The place in the memory, at an offset where the verifier does not track it.
 const SLOT: i16 = -52;
-/// The number of a reader, or of a place.
+/// The number of a reader.
 const NUMBER: i16 = -40;
 /// Scratch space for a number, and later the end of the texts.
 const SCRATCH: i16 = -64;
 const END: i16 = SCRATCH;
 
-const NANOSECONDS: i32 = 1_000_000_000;
-
 /// Emits the function: R1 the context, R2 the offset of the rule's counters, R3 the verdict (16 bits), the errno (16 bits) and
 /// flags (32 bits), R4 the place that [stash](super::stash) has taken, or [`NO_PLACE`].
 pub(super) fn emit(asm: &mut Assembler, facts: &EventFacts) {
-    let (suppressed, out) = (asm.new_label(), asm.new_label());
-    let mut emitter = Emitter { asm, facts, suppressed, out };
-    emitter.key();
-    emitter.counters();
-    emitter.limit();
+    let out = asm.new_label();
+    let mut emitter = Emitter { asm, facts, out };
     emitter.place();
     emitter.task();
     emitter.texts();
@@ -58,9 +45,7 @@ pub(super) fn emit(asm: &mut Assembler, facts: &EventFacts) {
 struct Emitter<'a> {
     asm: &'a mut Assembler,
     facts: &'a EventFacts,
-    /// Where to go if no event is sent. A place that was taken is freed.
-    suppressed: Label,
-    /// Where to go if there is no place to free.
+    /// Where to go if no event is sent.
     out: Label,
 }
 
@@ -78,112 +63,23 @@ impl Emitter<'_> {
         self.asm.alu(AluOp::Add, into, i32::from(offset));
     }
 
-    /// Finds the entry of the rule, and makes the key.
-    fn key(&mut self) {
-        self.asm.mov(R6, R1);
-        self.asm.store(Size::U32, R10, SLOT, R4);
-        self.asm.store(Size::U32, R10, VERDICT, R3);
-        self.asm.alu(AluOp::Rsh, R3, 32);
-        self.asm.store(Size::U32, R10, FLAGS, R3);
-        let last = self.facts.last_rule * rules::ENTRY_BYTES;
-        verifier::prove_counter_offset(self.asm, R2, last as i32, self.suppressed);
-        self.map_value(R7, EventMap::Rules, rules::ENTRIES);
-        self.asm.alu(AluOp::Add, R7, R2);
-        self.asm.alu(AluOp::Rsh, R2, rules::ENTRY_BYTES.ilog2() as i32);
-        self.asm.store(Size::U32, R10, KEY + offset::RULE - offset::KEY, R2);
-        self.asm.mov32(R1, self.facts.policy_number as i32);
-        self.asm.store(Size::U32, R10, KEY + offset::POLICY - offset::KEY, R1);
-        self.asm.call_helper(helper::GET_CURRENT_CGROUP_ID);
-        self.asm.store(Size::U64, R10, KEY, R0);
-        self.asm.call_helper(helper::KTIME_GET_BOOT_NS);
-        self.asm.mov(R8, R0);
-    }
-
-    fn look_up_counters(&mut self) {
-        self.map(R1, EventMap::Counters);
-        self.address(R2, KEY);
-        self.asm.call_helper(helper::MAP_LOOKUP_ELEM);
-    }
-
-    /// Finds or makes the counters of the key. If there are too many already, takes those that the rule's other cgroups share.
-    fn counters(&mut self) {
-        let found = self.asm.new_label();
-        self.look_up_counters();
-        self.asm.jump_if(Cond::Ne, R0, 0, found);
-        self.map(R1, EventMap::Counters);
-        self.address(R2, KEY);
-        self.map_value(R3, EventMap::Rules, rules::ZEROS);
-        self.asm.mov(R4, BPF_NOEXIST as i32);
-        self.asm.call_helper(helper::MAP_UPDATE_ELEM);
-        self.look_up_counters();
-        self.asm.jump_if(Cond::Ne, R0, 0, found);
-        self.set_early_flag(flag::SHARED);
-        self.asm.load(Size::U32, R1, R10, KEY + offset::RULE - offset::KEY);
-        verifier::prove_at_most(self.asm, R1, self.facts.last_rule as i32, self.suppressed);
-        self.asm.alu(AluOp::Mul, R1, counters::BYTES as i32);
-        self.map_value(R0, EventMap::Others, 0);
-        self.asm.alu(AluOp::Add, R0, R1);
-        self.asm.bind(found);
-    }
-
-    /// Sets a flag, before there is a record.
-    fn set_early_flag(&mut self, flag: u32) {
-        self.asm.load(Size::U32, R1, R10, FLAGS);
-        self.asm.alu(AluOp::Or, R1, flag as i32);
-        self.asm.store(Size::U32, R10, FLAGS, R1);
-    }
-
-    /// Counts the event, and goes away if the rule has sent enough in this second. Two tasks can take the same second for a new
-    /// one, so the limit is approximate; the counters are exact.
-    fn limit(&mut self) {
-        let (unlimited, same_second, goes) =
-            (self.asm.new_label(), self.asm.new_label(), self.asm.new_label());
-        self.asm.load(Size::U64, R1, R0, counters::FIRST);
-        let known = self.asm.new_label();
-        self.asm.jump_if(Cond::Ne, R1, 0, known);
-        self.asm.store(Size::U64, R0, counters::FIRST, R8);
-        self.set_early_flag(flag::FIRST);
-        self.asm.bind(known);
-        self.asm.store(Size::U64, R0, counters::LAST, R8);
-        self.asm.load(Size::U32, R2, R7, rules::LIMIT);
-        self.asm.jump_if(Cond::Eq, R2, 0, unlimited);
-        self.asm.mov(R1, R8);
-        self.asm.alu(AluOp::Div, R1, NANOSECONDS);
-        self.asm.load(Size::U32, R3, R0, counters::SECOND);
-        self.asm.jump32_if(Cond::Eq, R1, R3, same_second);
-        self.asm.store(Size::U32, R0, counters::SECOND, R1);
-        self.asm.mov(R1, 0);
-        self.asm.store(Size::U32, R0, counters::IN_SECOND, R1);
-        self.asm.bind(same_second);
-        self.asm.load(Size::U32, R3, R0, counters::IN_SECOND);
-        self.asm.jump_if(Cond::Lt, R3, R2, goes);
-        self.asm.mov(R1, 1);
-        self.asm.atomic_add(Size::U64, R0, counters::SUPPRESSED, R1);
-        self.asm.bind(self.suppressed);
-        self.asm.load(Size::U32, R1, R10, SLOT);
-        self.asm.jump32_if(Cond::Eq, R1, NO_PLACE, self.out);
-        self.free_place();
-        self.asm.jump(self.out);
-        self.asm.bind(goes);
-        self.asm.mov(R1, 1);
-        self.asm.atomic_add(Size::U32, R0, counters::IN_SECOND, R1);
-        self.asm.bind(unlimited);
-        self.asm.mov(R1, 1);
-        self.asm.atomic_add(Size::U64, R0, counters::SENT, R1);
-        self.asm.store(Size::U64, R10, COUNTERS, R0);
-    }
-
-    /// Takes a place in the memory, if the caller has not, and starts the record.
+    /// Finds out whether the event may be sent, and takes a place in the memory, if `stash` has not. Starts the record.
     fn place(&mut self) {
         let (taken, stashed) = (self.asm.new_label(), self.asm.new_label());
+        self.asm.store(Size::U32, R10, SLOT, R4);
+        admit::key(self.asm, self.facts, self.out);
+        admit::find_counters(self.asm, self.facts, self.out);
         self.asm.load(Size::U32, R1, R10, SLOT);
         self.asm.jump32_if(Cond::Ne, R1, NO_PLACE, stashed);
+        admit::limit(self.asm, self.out);
+        self.asm.store(Size::U64, R10, COUNTERS, R0);
         stash::take_place(self.asm, self.facts, SLOT, self.out);
         self.asm.store(Size::U64, R0, offset::TIME, R8);
         self.asm.mov(R8, R0);
         stash::describe_access(self.asm, self.facts, END);
         self.asm.jump(taken);
         self.asm.bind(stashed);
+        self.asm.store(Size::U64, R10, COUNTERS, R0);
         stash::look_up_place(self.asm, self.facts, SLOT, self.out);
         self.asm.store(Size::U64, R0, offset::TIME, R8);
         self.asm.mov(R8, R0);
@@ -366,6 +262,8 @@ impl Emitter<'_> {
     /// The text of the rule, and the name of the policy.
     fn rule(&mut self) {
         let none = self.asm.new_label();
+        // It may have the secret in it.
+        self.jump_if_flag(flag::SECRET, none);
         self.asm.load(Size::U16, R1, R7, rules::CUT);
         self.asm.store(Size::U16, R8, offset::RULE_CUT, R1);
         self.asm.load(Size::U16, R9, R7, rules::LENGTH);
@@ -485,6 +383,6 @@ impl Emitter<'_> {
 }
 
 const _: () = {
-    assert!(VERDICT % 8 != 0 && FLAGS % 8 != 0 && SLOT % 8 != 0);
+    assert!(SLOT % 8 != 0);
     assert!(SCRATCH + 8 <= SLOT && FLAGS + 4 <= NUMBER && NUMBER + 4 <= VERDICT);
 };

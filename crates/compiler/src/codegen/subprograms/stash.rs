@@ -1,5 +1,5 @@
-//! Takes a place in the memory for an event, and describes in it which knob is accessed and what is written, which is lost when the
-//! value is replaced.
+//! Before a value is replaced: finds out whether the event may be sent, takes a place in the memory for it, and describes in it which
+//! knob is accessed and what is written, which is lost then.
 
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R8, R10};
 use knobgate_bpf::{AluOp, Assembler, Cond, Label, Reg, Size, helper_ids as helper};
@@ -7,21 +7,27 @@ use knobgate_events::record::{self, flag, offset};
 use knobgate_events::secrets;
 use knobgate_policy::limits::NAME_MAX;
 
+use super::admit::{self, FLAGS};
 use super::{EventFacts, NO_PLACE};
 use crate::codegen::context;
 use crate::events::{EventMap, state};
 
 /// The end of the texts.
-const END: i16 = -8;
+const END: i16 = -56;
 /// The place, at an offset where the verifier does not track it.
-const SLOT: i16 = -12;
+const SLOT: i16 = -60;
 
-/// Emits the function: R1 the context. Returns in R0 the place, or [`NO_PLACE`] if there is none.
+/// Emits the function: R1 the context, R2 the offset of the rule's counters, R3 flags (in the upper 32 bits). Returns in R0 the place, or
+/// [`NO_PLACE`] if no event is sent.
 pub(super) fn emit(asm: &mut Assembler, facts: &EventFacts) {
     let none = asm.new_label();
-    asm.mov(R6, R1);
+    admit::key(asm, facts, none);
+    admit::find_counters(asm, facts, none);
+    admit::limit(asm, none);
     take_place(asm, facts, SLOT, none);
     asm.mov(R8, R0);
+    asm.load(Size::U32, R1, R10, FLAGS);
+    asm.store(Size::U32, R8, offset::FLAGS, R1);
     describe_access(asm, facts, END);
     asm.load(Size::U32, R0, R10, SLOT);
     asm.exit();
