@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, RenameFlags, Stat, fchmod, fstat, mkdirat, open, openat, renameat_with, statat,
-    unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, RenameFlags, Stat, fchmod, flock, fstat, mkdirat, open, openat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -159,6 +159,72 @@ impl PinDir {
         let attachment = self.attachment(name)?;
         attachment.unpin_all()?;
         unlinkat(&self.dir, name.as_str(), AtFlags::REMOVEDIR).map_err(failed("remove", attachment.path()))
+    }
+
+    /// A second handle of the same directory.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`] if there are no descriptors left.
+    pub fn try_clone(&self) -> Result<Self, BpffsError> {
+        let dir = self.dir.try_clone().map_err(|error| BpffsError::Io {
+            doing: "duplicate the descriptor of",
+            path: self.path.clone(),
+            error,
+        })?;
+        Ok(Self { dir, path: self.path.clone(), moved_away: Vec::new() })
+    }
+
+    /// Locks the directory `name` in it until the result is dropped, also by the end of the process. It is made if necessary. No
+    /// attachment can have its name if that begins with `_`.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn lock(&self, name: &str) -> Result<OwnedFd, BpffsError> {
+        let directory = self.lock_directory(name)?;
+        loop {
+            match flock(&directory, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(directory),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed("lock", &self.path.join(name))(error)),
+            }
+        }
+    }
+
+    /// The same, unless another process has locked it, which is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>, BpffsError> {
+        let directory = self.lock_directory(name)?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(directory)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(failed("lock", &self.path.join(name))(error)),
+        }
+    }
+
+    fn lock_directory(&self, name: &str) -> Result<OwnedFd, BpffsError> {
+        let path = self.path.join(name);
+        match mkdirat(&self.dir, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(failed("create", &path)(error)),
+        }
+        rustix::fs::openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(failed("open", &path))
+    }
+
+    /// Removes the pin `name`, beside the attachments, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn unpin(&self, name: &str) -> Result<(), BpffsError> {
+        match unlinkat(&self.dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("remove", &self.path.join(name))(error)),
+        }
     }
 
     /// The map that is pinned as `name`, beside the attachments; `None` if there is none.

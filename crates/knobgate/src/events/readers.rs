@@ -1,6 +1,6 @@
 //! The places of readers, which programs share.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use knobgate_bpf::MapDef;
 use knobgate_compiler::{
@@ -8,6 +8,7 @@ use knobgate_compiler::{
 };
 use knobgate_kernel::{BpfObjectError, LoadError, LoadedProgram, Map, PinDir, ProgramFd, create_map};
 
+use super::reader::EventReaderError;
 use crate::attachment_error::AttachmentError;
 
 /// The places for readers of events. A program gives its events to the reader in each of them, and counts what it lost.
@@ -18,9 +19,13 @@ pub struct EventReaders {
     rings: Map,
     lost: Map,
     active: Map,
-    /// Whether all programs share them.
-    are_shared: bool,
+    /// Where they are pinned, if programs share them.
+    pins: Option<PinDir>,
 }
+
+/// The directory of the shared places among the attachments. Whoever has its lock changes the places. In it is a directory for each
+/// place, whose lock says that its reader lives: these locks are the same in all mount namespaces in which the pins are.
+const DIRECTORY: &str = "_readers";
 
 impl EventReaders {
     /// The shared ones; `None` if there are none yet.
@@ -29,8 +34,8 @@ impl EventReaders {
     ///
     /// [`AttachmentError::Directory`].
     pub(crate) fn pinned(pins: &PinDir) -> Result<Option<Self>, AttachmentError> {
-        let pinned = Self::from_maps(|name| pins.map(name))?.filter(Self::is_sound);
-        Ok(pinned.map(|readers| Self { are_shared: true, ..readers }))
+        let pinned = Self::from_maps(|name| pins.map(&pin(name)))?.filter(Self::is_sound);
+        pinned.map(|readers| Ok(Self { pins: Some(pins.try_clone()?), ..readers })).transpose()
     }
 
     /// Those of all programs of policies.
@@ -64,8 +69,15 @@ impl EventReaders {
 
     /// Pins these, if none are pinned yet.
     pub(crate) fn pin(&self, pins: &PinDir) -> Result<(), AttachmentError> {
+        let _lock = pins.lock(DIRECTORY)?;
+        if Self::pinned(pins)?.is_some() {
+            return Ok(());
+        }
         for map in [&self.rings, &self.lost, &self.active] {
-            pins.pin_map(&map.info().name, map)?;
+            // Some can be there if a process was killed.
+            let name = pin(&map.info().name);
+            pins.unpin(&name)?;
+            pins.pin_map(&name, map)?;
         }
         Ok(())
     }
@@ -75,12 +87,10 @@ impl EventReaders {
         if let Some(readers) = Self::pinned(pins)? {
             return Ok(Some(readers));
         }
-        for def in event_reader_maps() {
-            // Where maps cannot be made, loading the program fails for the same reason, with a better message.
-            let Ok(map) = create_map(&def.name, &def) else { return Ok(None) };
-            // Somebody may have pinned another one in the meantime, which is as good.
-            pins.pin_map(&def.name, &map)?;
-        }
+        // Where maps cannot be made, loading the program fails for the same reason, with a better message.
+        let made = event_reader_maps().map(|def| create_map(&def.name, &def));
+        let [Ok(rings), Ok(lost), Ok(active)] = made else { return Ok(None) };
+        Self { rings, lost, active, pins: None }.pin(pins)?;
         Self::pinned(pins)
     }
 
@@ -92,7 +102,7 @@ impl EventReaders {
             create_map("observer", &MapDef { name, ..def })
         };
         let [rings, lost, active] = event_reader_maps().map(create);
-        Ok(Self { rings: rings?, lost: lost?, active: active?, are_shared: false })
+        Ok(Self { rings: rings?, lost: lost?, active: active?, pins: None })
     }
 
     /// Those of a program.
@@ -110,7 +120,7 @@ impl EventReaders {
         else {
             return Ok(None);
         };
-        Ok(Some(Self { rings, lost, active, are_shared: false }))
+        Ok(Some(Self { rings, lost, active, pins: None }))
     }
 
     /// Whether these are what programs expect.
@@ -118,6 +128,11 @@ impl EventReaders {
         self.rings.info().max_entries == EVENT_READERS_MAX
             && self.lost.info().value_size == 8 * EVENT_READERS_MAX
             && self.active.info().value_size == 8
+    }
+
+    /// Whether programs share them.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.pins.is_some()
     }
 
     /// The map of this name, if it is one of these.
@@ -130,26 +145,48 @@ impl EventReaders {
         }
     }
 
-    /// Puts a ring buffer into a place. The caller has its lock and that of all places. In places that are not shared, whoever is there
-    /// stays, which is `false`: the locks of its process may be others, in another mount namespace.
-    pub(crate) fn fill(&self, place: u32, ring: BorrowedFd<'_>) -> Result<bool, BpfObjectError> {
-        if !self.are_shared && self.rings.lookup(&place.to_ne_bytes())?.is_some() {
-            return Ok(false);
+    /// Puts a ring buffer into a free place, and returns that; `None` if all are taken. In shared places, those of readers that have
+    /// ended without freeing theirs are free. Others are taken as long as something is there.
+    pub(crate) fn take(&self, ring: BorrowedFd<'_>) -> Result<Option<TakenPlace>, EventReaderError> {
+        let Some(pins) = &self.pins else {
+            for place in 0..EVENT_READERS_MAX {
+                if self.rings.lookup(&place.to_ne_bytes())?.is_none() {
+                    return self.fill(place, ring, None).map(Some);
+                }
+            }
+            return Ok(None);
+        };
+        let _places = pins.lock(DIRECTORY)?;
+        for place in 0..EVENT_READERS_MAX {
+            if let Some(lock) = pins.try_lock(&format!("{DIRECTORY}/{place}"))? {
+                return self.fill(place, ring, Some(lock)).map(Some);
+            }
         }
+        Ok(None)
+    }
+
+    fn fill(
+        &self,
+        place: u32,
+        ring: BorrowedFd<'_>,
+        lock: Option<OwnedFd>,
+    ) -> Result<TakenPlace, EventReaderError> {
+        let lost_before = self.lost(place)?;
         self.rings.update(&place.to_ne_bytes(), &ring.as_raw_fd().to_ne_bytes())?;
         self.set_active(|active| active | 1 << place)?;
-        Ok(true)
+        Ok(TakenPlace { place, lost_before, _lock: lock })
     }
 
-    /// Frees a place whose reader has ended without doing so. The caller has its lock and that of all places.
-    pub(crate) fn free_dead(&self, place: u32) -> Result<(), BpfObjectError> {
-        if self.are_shared { self.free(place) } else { Ok(()) }
+    /// Frees a place.
+    pub(crate) fn free(&self, taken: &TakenPlace) -> Result<(), EventReaderError> {
+        let _places = self.pins.as_ref().map(|pins| pins.lock(DIRECTORY)).transpose()?;
+        self.set_active(|active| active & !(1 << taken.place))?;
+        Ok(self.rings.delete(&taken.place.to_ne_bytes()).map(drop)?)
     }
 
-    /// Frees a place. The caller has the lock of all places.
-    pub(crate) fn free(&self, place: u32) -> Result<(), BpfObjectError> {
-        self.set_active(|active| active & !(1 << place))?;
-        self.rings.delete(&place.to_ne_bytes()).map(drop)
+    /// How many events the reader in this place has lost.
+    pub(crate) fn lost_in(&self, taken: &TakenPlace) -> Result<u64, BpfObjectError> {
+        Ok(self.lost(taken.place)?.saturating_sub(taken.lost_before))
     }
 
     fn set_active(&self, change: impl Fn(u64) -> u64) -> Result<(), BpfObjectError> {
@@ -160,11 +197,26 @@ impl EventReaders {
     }
 
     /// How many events the reader in this place has lost since the places were made.
-    pub(crate) fn lost(&self, place: u32) -> Result<u64, BpfObjectError> {
+    fn lost(&self, place: u32) -> Result<u64, BpfObjectError> {
         let value = self.lost.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
         let (numbers, _) = value.as_chunks();
         Ok(numbers.get(place as usize).copied().map_or(0, u64::from_le_bytes))
     }
+}
+
+/// A place that a reader has.
+#[derive(Debug)]
+pub(crate) struct TakenPlace {
+    place: u32,
+    /// How many events had been lost there before.
+    lost_before: u64,
+    /// Says that the reader lives.
+    _lock: Option<OwnedFd>,
+}
+
+/// The pin of a shared map.
+fn pin(name: &str) -> String {
+    format!("{DIRECTORY}/{name}")
 }
 
 impl From<LoadError> for AttachmentError {

@@ -17,6 +17,7 @@ use super::memories::{Look, Memories, PAUSE};
 use super::reported::Reported;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::plural::count;
 use crate::stream::cgroups::Cgroups;
 use crate::stream::printer::Printer;
 use crate::timestamp::{WallClock, boot_id};
@@ -68,6 +69,12 @@ pub(super) fn show(
     }
     let reader =
         EventReader::open(readers, EventReader::DEFAULT_BYTES).map_err(|error| cannot().because(error))?;
+    if reader.full() > 0 {
+        output.warning(format_args!(
+            "{} that were loaded before the first `watch` have eight readers already; their events are missing here",
+            count(reader.full(), "program")
+        ));
+    }
     let whose = match &names[..] {
         [] if observer.is_some() => "all attachments and of the observer".to_owned(),
         [] => "all attachments".to_owned(),
