@@ -54,6 +54,9 @@ pub const BPF_F_SYSCTL_BASE_NAME: u32 = 1 << 0;
 /// A flag of maps: entries are not allocated in advance. include/uapi/linux/bpf.h.
 pub const BPF_F_NO_PREALLOC: u32 = 1 << 0;
 
+/// A flag for descriptors of maps: user space can only read through it. include/uapi/linux/bpf.h.
+pub const BPF_F_RDONLY: u32 = 1 << 3;
+
 /// A flag of maps: programs can only read it. include/uapi/linux/bpf.h.
 pub const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use knobgate::EventMemory;
 use knobgate_events::{Event, EventOutcome, RuleRef, StreamEvent};
-use knobgate_policy::PolicyFile;
+use knobgate_policy::limits::EVENTS_PER_SECOND;
+use knobgate_policy::{Mode, PolicyFile};
 
 use crate::output::Output;
 use crate::stream::line;
@@ -40,13 +41,10 @@ pub(crate) fn print(policy: &str, file: Option<&PolicyFile>, memory: &EventMemor
     if all == 0 {
         return;
     }
-    let accesses = if all == 1 {
-        "1 access that did not pass as it was"
-    } else {
-        "accesses that did not pass as they were"
-    };
-    let number = if all == 1 { String::new() } else { format!("{all} ") };
-    output.note(format_args!("{policy} had {number}{accesses}:"));
+    let audits = file.is_some_and(|file| file.policy().mode() == Mode::Audit);
+    let (accesses, it_was) = if all == 1 { ("access", "it was") } else { ("accesses", "they were") };
+    let passed = if audits { "would not have passed" } else { "did not pass" };
+    output.note(format_args!("{policy} had {all} {accesses} that {passed} as {it_was}:"));
     let mut shown = 0;
     for Accesses { times, last } in by_knob.values().take(SHOWN) {
         shown += times;
@@ -55,7 +53,10 @@ pub(crate) fn print(policy: &str, file: Option<&PolicyFile>, memory: &EventMemor
         output.report(format_args!("{times:>6}× {what}"));
     }
     if all > shown {
-        output.report(format_args!("{:>6}× more", all - shown));
+        output.report(format_args!(
+            "{:>6}× more, of which there is no record: rules send {EVENTS_PER_SECOND} events a second, unless they say `log(all)`",
+            all - shown
+        ));
     }
 }
 

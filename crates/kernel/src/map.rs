@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::fdinfo::FdInfo;
 use crate::object::{BpfObjectError, ids, name_text, open_by_id};
-use crate::sys::bpf::{MapFd, Object};
+use crate::sys::bpf::{MapFd, Object, read_only_map};
 
 /// A descriptor of a map.
 #[derive(Debug)]
@@ -195,6 +195,19 @@ impl Map {
             values.iter().try_for_each(push)?;
         }
         Ok(values)
+    }
+
+    /// A second descriptor of the same map, with which its contents can only be read.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn read_only(&self) -> Result<Self, BpfObjectError> {
+        let id = self.info().id;
+        let opened = read_only_map(id);
+        Self::from_fd(opened.map_err(|error| {
+            BpfObjectError::new(format!("open the map with id {id} for reading"), "CAP_SYS_ADMIN", error)
+        })?)
     }
 
     /// A second descriptor of the same map.

@@ -38,7 +38,7 @@ use crate::program_source::{ProgramSource, ProgramSourceArgs};
 /// Instead, attach the policy to the cgroup in which the engine creates its containers (knobgate attach --cgroup
 /// machine.slice), and they start under it.
 ///
-/// At the end, `run` says what was denied, rewritten or could not be evaluated.
+/// At the end, `run` says what was denied, rewritten or could not be evaluated, as far as the policy's rules log.
 ///
 /// Exit status: that of the command, or 128+n if signal n ended it; 127 if there is no such command, 126 if it cannot
 /// be executed; 1 if the policy has errors, 2 for wrong arguments, 3 if this machine cannot enforce the policy. In

@@ -10,7 +10,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use knobgate_bpf::ProgramBtf;
-use knobgate_bpf::uapi::{BPF_F_REPLACE, BPF_OBJ_NAME_LEN};
+use knobgate_bpf::uapi::{BPF_F_RDONLY, BPF_F_REPLACE, BPF_OBJ_NAME_LEN};
 use rustix::io::{Errno, Result};
 
 use layout::{
@@ -478,6 +478,13 @@ pub(crate) fn fd_by_id(object: Object, id: u32) -> Result<OwnedFd> {
     let mut attr = IdAttr { id, ..IdAttr::default() };
     // SAFETY: the attr holds no address.
     unsafe { bpf(object.fd_by_id(), &mut attr) }.map(owned)
+}
+
+/// A descriptor of the map with which its contents can only be read.
+pub(crate) fn read_only_map(id: u32) -> Result<OwnedFd> {
+    let mut attr = IdAttr { id, open_flags: BPF_F_RDONLY, ..IdAttr::default() };
+    // SAFETY: the attr holds no address.
+    unsafe { bpf(Object::Map.fd_by_id(), &mut attr) }.map(owned)
 }
 
 /// What the kernel says about a descriptor, which must be of the kind that `I` describes.

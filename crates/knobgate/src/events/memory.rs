@@ -30,7 +30,8 @@ impl EventMemoryMaps {
     pub fn of(loaded: &LoadedProgram) -> Result<Option<Self>, BpfObjectError> {
         let is_needed = |name: &str| MEMORY_MAPS.contains(&name) || name == EVENT_OTHERS_MAP;
         let maps = loaded.maps.iter().filter(|(name, _)| is_needed(name));
-        let maps = maps.map(|(_, map)| map.try_clone()).collect::<Result<Vec<Map>, BpfObjectError>>()?;
+        // Whoever takes a descriptor out of this process can read, and change nothing.
+        let maps = maps.map(|(_, map)| map.read_only()).collect::<Result<Vec<Map>, BpfObjectError>>()?;
         Ok((!maps.is_empty()).then_some(Self(maps)))
     }
 
