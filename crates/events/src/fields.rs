@@ -1,6 +1,8 @@
 //! What filters see of a stream.
 
-use knobgate_policy::filter::{EventType, Fields, IntegerField, TextField, ValueField, VerdictKind};
+use knobgate_policy::filter::{
+    EventType, Fields, IntegerField, OutcomeKind, TextField, ValueField, VerdictKind,
+};
 use knobgate_policy::{AccessKind, Errno, Mode};
 
 use crate::event::{Event, EventOutcome, EventRule, EventVerdict};
@@ -73,6 +75,16 @@ impl Fields for StreamItem {
             EventVerdict::Allow => VerdictKind::Allow,
             EventVerdict::Deny(_) => VerdictKind::Deny,
             EventVerdict::Rewrite => VerdictKind::Rewrite,
+        })
+    }
+
+    fn outcome(&self) -> Option<OutcomeKind> {
+        self.access_event().map(|event| match event.outcome() {
+            EventOutcome::Allowed => OutcomeKind::Allowed,
+            EventOutcome::Denied(_) => OutcomeKind::Denied,
+            EventOutcome::Rewritten => OutcomeKind::Rewritten,
+            EventOutcome::WouldDeny(_) => OutcomeKind::WouldDeny,
+            EventOutcome::WouldRewrite => OutcomeKind::WouldRewrite,
         })
     }
 

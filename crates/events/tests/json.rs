@@ -165,6 +165,8 @@ fn filters_see_what_an_item_has() {
     for (filter, expected) in [
         ("type == event", [yes, yes, yes, yes, no, no, no]),
         ("errno == EPERM", [yes, no, yes, yes, unknown, unknown, unknown]),
+        ("outcome == denied", [yes, no, yes, no, unknown, unknown, unknown]),
+        ("outcome in {rewritten, would_deny}", [no, yes, no, yes, unknown, unknown, unknown]),
         ("mode == audit", [no, no, no, yes, unknown, unknown, unknown]),
         ("knob matches net.**", [no, yes, yes, unknown, unknown, unknown, unknown]),
         ("stored == 65535", [unknown, yes, unknown, unknown, unknown, unknown, unknown]),
