@@ -1,6 +1,8 @@
 //! Filters mean what conditions of rules mean, and any text is handled.
 
-use knobgate_policy::filter::{EventType, Fields, Filter, IntegerField, TextField, ValueField, VerdictKind};
+use knobgate_policy::filter::{
+    EventType, Fields, Filter, IntegerField, OutcomeKind, TextField, ValueField, VerdictKind,
+};
 use knobgate_policy::{
     Access, AccessKind, Diagnostic, Errno, EvalError, KnobPattern, Mode, Policy, Rule, Source, holds,
 };
@@ -20,6 +22,9 @@ impl Fields for Event {
         Some(self.0.kind())
     }
     fn verdict(&self) -> Option<VerdictKind> {
+        None
+    }
+    fn outcome(&self) -> Option<OutcomeKind> {
         None
     }
     fn errno(&self) -> Option<Errno> {

@@ -86,7 +86,7 @@ pub struct EventText {
 }
 
 /// What a policy decided about an access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventVerdict {
     /// It passes.
     Allow,
@@ -97,7 +97,7 @@ pub enum EventVerdict {
 }
 
 /// What became of an access, as far as the program could know: programs that run after it may still deny it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventOutcome {
     /// It passed.
     Allowed,

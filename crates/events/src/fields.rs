@@ -1,6 +1,8 @@
 //! What filters see of a stream.
 
-use knobgate_policy::filter::{EventType, Fields, IntegerField, TextField, ValueField, VerdictKind};
+use knobgate_policy::filter::{
+    EventType, Fields, IntegerField, OutcomeKind, TextField, ValueField, VerdictKind,
+};
 use knobgate_policy::{AccessKind, Errno, Mode};
 
 use crate::event::{Event, EventOutcome, EventRule, EventVerdict};
@@ -76,6 +78,16 @@ impl Fields for StreamItem {
         })
     }
 
+    fn outcome(&self) -> Option<OutcomeKind> {
+        self.access_event().map(|event| match event.outcome() {
+            EventOutcome::Allowed => OutcomeKind::Allowed,
+            EventOutcome::Denied(_) => OutcomeKind::Denied,
+            EventOutcome::Rewritten => OutcomeKind::Rewritten,
+            EventOutcome::WouldDeny(_) => OutcomeKind::WouldDeny,
+            EventOutcome::WouldRewrite => OutcomeKind::WouldRewrite,
+        })
+    }
+
     fn errno(&self) -> Option<Errno> {
         match self.access_event()?.verdict {
             EventVerdict::Deny(errno) => Some(errno),
@@ -124,9 +136,11 @@ impl Fields for StreamItem {
     }
 
     fn text(&self, field: TextField) -> Option<&[u8]> {
-        // A workload that is known, but has no such name, has an empty one.
-        let of_workload = |name: fn(&StreamWorkload) -> &Option<String>| {
-            self.context.workload.as_ref().map(|workload| name(workload).as_deref().unwrap_or_default())
+        // A workload that is known, but has no such name, has an empty one. So has a cgroup that is known, if its path shows no
+        // workload.
+        let of_workload = |name: fn(&StreamWorkload) -> Option<&str>| match &self.context.workload {
+            Some(workload) => Some(name(workload).unwrap_or_default()),
+            None => self.context.cgroup_path.as_ref().map(|_| ""),
         };
         let text = match field {
             TextField::Comm => return self.access_event()?.comm.as_deref(),
@@ -137,14 +151,11 @@ impl Fields for StreamItem {
             }
             TextField::Policy => self.policy(),
             TextField::Attachment => self.context.attachment.as_deref(),
-            TextField::Container => {
-                let workload = self.context.workload.as_ref();
-                workload.map(|workload| workload.container_or_id().unwrap_or_default())
-            }
-            TextField::Pod => of_workload(|workload| &workload.pod),
-            TextField::Namespace => of_workload(|workload| &workload.namespace),
-            TextField::Image => of_workload(|workload| &workload.image),
-            TextField::Unit => of_workload(|workload| &workload.unit),
+            TextField::Container => of_workload(StreamWorkload::container_or_id),
+            TextField::Pod => of_workload(|workload| workload.pod.as_deref()),
+            TextField::Namespace => of_workload(|workload| workload.namespace.as_deref()),
+            TextField::Image => of_workload(|workload| workload.image.as_deref()),
+            TextField::Unit => of_workload(|workload| workload.unit.as_deref()),
             _ => None,
         };
         text.map(str::as_bytes)

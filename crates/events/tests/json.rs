@@ -154,6 +154,23 @@ fn numbers_beyond_2_to_the_53rd_are_exact() {
 }
 
 #[test]
+fn a_cgroup_whose_path_shows_no_workload_has_none() {
+    let event = |cgroup: &str| {
+        let line = format!(
+            r#"{{"schema":"knobgate.events","version":1,"type":"suppressed","sequence":1,"boot_time":1,"cgroup":{cgroup},"count":1}}"#
+        );
+        StreamReader::new(line.as_bytes()).next().unwrap().unwrap()
+    };
+    let (with_path, without_path) = (event(r#"{"id":5,"path":"/sys/fs/cgroup/demo"}"#), event(r#"{"id":5}"#));
+    for field in ["container", "pod", "namespace", "image", "unit"] {
+        let holds = |text: String, item| Filter::parse(Source::new("filter", text)).unwrap().matches(item);
+        assert_eq!(holds(format!("{field} == \"web\""), &with_path), Some(false), "{field}");
+        assert_eq!(holds(format!("{field} == \"\""), &with_path), Some(true), "{field}");
+        assert_eq!(holds(format!("{field} == \"web\""), &without_path), None, "{field}");
+    }
+}
+
+#[test]
 fn filters_see_what_an_item_has() {
     let items: Vec<_> = StreamReader::new(STREAM.as_bytes()).map(Result::unwrap).collect();
     let holds = |text: &str| {
@@ -165,6 +182,8 @@ fn filters_see_what_an_item_has() {
     for (filter, expected) in [
         ("type == event", [yes, yes, yes, yes, no, no, no]),
         ("errno == EPERM", [yes, no, yes, yes, unknown, unknown, unknown]),
+        ("outcome == denied", [yes, no, yes, no, unknown, unknown, unknown]),
+        ("outcome in {rewritten, would_deny}", [no, yes, no, yes, unknown, unknown, unknown]),
         ("mode == audit", [no, no, no, yes, unknown, unknown, unknown]),
         ("knob matches net.**", [no, yes, yes, unknown, unknown, unknown, unknown]),
         ("stored == 65535", [unknown, yes, unknown, unknown, unknown, unknown, unknown]),

@@ -7,7 +7,9 @@
 //! compared with words (`verdict == deny`) or with names of knobs (`knob == kernel.panic`).
 //!
 //! ```
-//! use knobgate_policy::filter::{EventType, Fields, Filter, IntegerField, TextField, ValueField, VerdictKind};
+//! use knobgate_policy::filter::{
+//!     EventType, Fields, Filter, IntegerField, OutcomeKind, TextField, ValueField, VerdictKind,
+//! };
 //! use knobgate_policy::{AccessKind, Errno, Mode, Source};
 //!
 //! /// A denied write of `1\n` to `net.ipv4.ip_forward` by user 1000.
@@ -25,6 +27,9 @@
 //!     }
 //!     fn verdict(&self) -> Option<VerdictKind> {
 //!         Some(VerdictKind::Deny)
+//!     }
+//!     fn outcome(&self) -> Option<OutcomeKind> {
+//!         Some(OutcomeKind::Denied)
 //!     }
 //!     fn errno(&self) -> Option<Errno> {
 //!         Some(Errno::EPERM)
@@ -61,7 +66,7 @@ use crate::{ParseError, Source};
 
 pub use event::{EventType, Fields};
 pub(crate) use field::{Field, Word, WordField};
-pub use field::{IntegerField, TextField, ValueField, VerdictKind};
+pub use field::{IntegerField, OutcomeKind, TextField, ValueField, VerdictKind};
 use matcher::Matcher;
 
 /// A filter.

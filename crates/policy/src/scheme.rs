@@ -58,6 +58,7 @@ pub(crate) const JOINED: &str = "conditions are joined with `and` or `or`";
 pub(crate) static FILTERS: Scheme = Scheme {
     fields: &[
         ("verdict", Field::Word(WordField::Verdict)),
+        ("outcome", Field::Word(WordField::Outcome)),
         ("access", Field::Word(WordField::Access)),
         ("errno", Field::Word(WordField::Errno)),
         ("mode", Field::Word(WordField::Mode)),
@@ -93,6 +94,7 @@ pub(crate) static FILTERS: Scheme = Scheme {
     foreign: &[
         ("action", "verdict"),
         ("decision", "verdict"),
+        ("result", "outcome"),
         ("operation", "access"),
         ("op", "access"),
         ("kind", "access"),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use knobgate_policy::filter::{EventType, Fields, Filter, IntegerField, TextField, ValueField, VerdictKind};
+use knobgate_policy::filter::{
+    EventType, Fields, Filter, IntegerField, OutcomeKind, TextField, ValueField, VerdictKind,
+};
 use knobgate_policy::{AccessKind, Errno, Mode, ParseError, Source};
 
 /// An event. What is not stated is not known.
@@ -12,6 +14,7 @@ struct Event {
     knob: Option<&'static [u8]>,
     access: Option<AccessKind>,
     verdict: Option<VerdictKind>,
+    outcome: Option<OutcomeKind>,
     errno: Option<Errno>,
     mode: Option<Mode>,
     values: Vec<(ValueField, &'static [u8])>,
@@ -35,6 +38,9 @@ impl Fields for Event {
     }
     fn verdict(&self) -> Option<VerdictKind> {
         self.verdict
+    }
+    fn outcome(&self) -> Option<OutcomeKind> {
+        self.outcome
     }
     fn errno(&self) -> Option<Errno> {
         self.errno
@@ -68,6 +74,7 @@ fn rewrite() -> Event {
         knob: Some(b"net/core/somaxconn"),
         access: Some(AccessKind::Write),
         verdict: Some(VerdictKind::Rewrite),
+        outcome: Some(OutcomeKind::WouldRewrite),
         mode: Some(Mode::Enforce),
         values: vec![
             (ValueField::New, b"9999999\n"),
@@ -113,6 +120,9 @@ fn words_are_compared_with_what_the_event_reports() {
         ("verdict != rewrite", &rewrite, Some(false)),
         ("verdict in {allow, deny,}", &rewrite, Some(false)),
         ("verdict in { deny,\n rewrite }", &rewrite, Some(true)),
+        ("outcome == would_rewrite", &rewrite, Some(true)),
+        ("outcome in {allowed, denied, rewritten, would_deny}", &rewrite, Some(false)),
+        ("outcome == denied", &denial, None),
         ("access == write and mode == enforce", &rewrite, Some(true)),
         ("access == read", &rewrite, Some(false)),
         ("type == event", &rewrite, Some(true)),
@@ -242,6 +252,10 @@ const FIXES: &[(&str, &str)] = &[
     ("verdict == denied", "verdict == deny"),
     ("verdict == \"deny\"", "verdict == deny"),
     ("verdict == Deny", "verdict == deny"),
+    ("outcome == would-deny", "outcome == would_deny"),
+    ("outcome in {denied, would-rewrite}", "outcome in {denied, would_rewrite}"),
+    ("outcome == deny", "outcome == denied"),
+    ("result == allow", "outcome == allowed"),
     ("verdict == set", "verdict == rewrite"),
     ("verdict == {deny, rewrite}", "verdict in {deny, rewrite}"),
     ("verdict != {deny, rewrite}", "not verdict in {deny, rewrite}"),

@@ -27,7 +27,7 @@
 //! # Words
 //!
 //! - A [`Recorded`] access is what an event has of an access. Some of it may be unknown: see [`Unknown`].
-//! - An [`Outcome`] is how the verdict of the policy compares with the one in the event. It is [`Outcome::Unknown`] if the policy
+//! - An [`Outcome`] is how the verdict of the policy compares with what happened to the access. It is [`Outcome::Unknown`] if the policy
 //!   could come to different verdicts, depending on what the event does not have.
 //! - A [`Class`] has the accesses to one knob that were decided by the same rule, and would be decided by the same rule.
 //! - A [`Tally`] says how many events there were, when, and in which workloads.
@@ -38,7 +38,7 @@
 //! | --- | --- |
 //! | an event becomes an access, and the set of its inputs that are unknown | `recorded.rs` |
 //! | [`evaluate`](knobgate_policy::evaluate()) decides; if something is unknown, [`possible`](knobgate_policy::possible()) does | `decide.rs` |
-//! | the verdict is compared with that of the event | `outcome.rs` |
+//! | the verdict is compared with the outcome of the event | `outcome.rs` |
 //! | equal accesses are decided once | `seen.rs` |
 //! | events are counted by class | `replay.rs`, and `diff_events.rs` for a diff |
 //!

@@ -1,12 +1,12 @@
-//! How the verdict of a policy compares with that in an event.
+//! How the verdict of a policy compares with what happened.
 
-use knobgate_events::{EventText, EventVerdict, StreamEvent};
+use knobgate_events::{EventOutcome, EventText, StreamEvent};
 use knobgate_policy::{Errno, Verdict};
 
 use crate::decide::Decided;
 use crate::recorded::Unknown;
 
-/// How the verdict of a policy compares with that in an event.
+/// How the verdict of a policy compares with what happened: the [outcome](knobgate_events::Event::outcome) of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// It succeeded, and would be denied.
@@ -33,17 +33,16 @@ impl Outcome {
         Self::Unknown,
         Self::Same,
     ];
+}
 
-    /// How `new` compares with `old`.
-    pub fn between(old: &Verdict, new: &Verdict) -> Self {
-        match (old, new) {
-            (old, new) if old == new => Self::Same,
-            (Verdict::Deny(_), Verdict::Deny(_)) => Self::Errno,
-            (Verdict::Deny(_), _) | (Verdict::Rewrite(_), Verdict::Allow) => Self::NewlyAllowed,
-            (_, Verdict::Deny(_)) => Self::NewlyDenied,
-            (_, Verdict::Rewrite(_)) | (Verdict::Allow, Verdict::Allow) => Self::RewrittenDifferently,
-        }
-    }
+/// What happened to an access.
+enum Happened {
+    /// It passed as it was.
+    Passed,
+    /// It failed with this errno.
+    Denied(u16),
+    /// It passed with another value; `None` if that is unknown.
+    Rewritten(Option<Vec<u8>>),
 }
 
 /// The outcome, and what it depends on if it is unknown.
@@ -55,11 +54,11 @@ pub(crate) struct Compared {
     pub(crate) unknown: Vec<Unknown>,
 }
 
-/// Compares the verdict of an event with what a policy decides.
+/// Compares the outcome of an event with what a policy decides.
 pub(crate) fn compare(event: &StreamEvent, decided: &Decided) -> Compared {
-    let old = verdict(event);
+    let old = happened(event);
     let mut may_be: Vec<Outcome> =
-        decided.verdicts.iter().flat_map(|new| outcomes(old.as_ref(), new.as_ref())).collect();
+        decided.verdicts.iter().flat_map(|new| outcomes(&old, new.as_ref())).collect();
     may_be.sort_unstable();
     may_be.dedup();
     match may_be[..] {
@@ -67,7 +66,7 @@ pub(crate) fn compare(event: &StreamEvent, decided: &Decided) -> Compared {
         [outcome] if decided.verdict().is_some() => Compared { outcome, may_be, unknown: Vec::new() },
         _ => {
             let mut unknown = decided.unknown.clone();
-            if old.is_none() && unknown.is_empty() {
+            if matches!(old, Happened::Rewritten(None)) && unknown.is_empty() {
                 unknown.push(Unknown::Replacement);
             }
             Compared { outcome: Outcome::Unknown, may_be, unknown }
@@ -82,33 +81,42 @@ pub(crate) fn without_knob(event: &StreamEvent) -> Compared {
     compare(event, &Decided { verdicts, by: None, unknown: vec![Unknown::Knob] })
 }
 
-/// The verdict of an event; `None` for a rewrite to something unknown.
-fn verdict(event: &StreamEvent) -> Option<Verdict> {
-    match event.event.verdict {
-        EventVerdict::Allow => Some(Verdict::Allow),
-        EventVerdict::Deny(errno) => Some(Verdict::Deny(errno)),
-        EventVerdict::Rewrite => {
+/// What happened to the access of an event.
+fn happened(event: &StreamEvent) -> Happened {
+    match event.event.outcome() {
+        // In audit mode, accesses pass as they are.
+        EventOutcome::Allowed | EventOutcome::WouldDeny(_) | EventOutcome::WouldRewrite => Happened::Passed,
+        EventOutcome::Denied(errno) => Happened::Denied(errno),
+        EventOutcome::Rewritten => {
             let whole = |text: &&EventText| text.cut_from.is_none();
             let stored = event.event.stored.as_ref().filter(whole).map(|stored| stored.bytes.clone());
-            stored.or_else(|| event.replacement.clone()).map(Verdict::Rewrite)
+            Happened::Rewritten(stored.or_else(|| event.replacement.clone()))
         }
     }
 }
 
-/// How `new` may compare with `old`. Each is `None` for a rewrite to something unknown.
-fn outcomes(old: Option<&Verdict>, new: Option<&Verdict>) -> Vec<Outcome> {
+/// How `new` may compare with what happened; `None` is a rewrite to something unknown.
+fn outcomes(old: &Happened, new: Option<&Verdict>) -> Vec<Outcome> {
     use Outcome::{NewlyAllowed, NewlyDenied, RewrittenDifferently, Same};
     match (old, new) {
-        (Some(old), Some(new)) => vec![Outcome::between(old, new)],
-        (None, Some(Verdict::Allow)) => vec![NewlyAllowed],
-        (None, Some(Verdict::Deny(_))) => vec![NewlyDenied],
-        (None, Some(Verdict::Rewrite(_))) => vec![RewrittenDifferently, Same],
+        (Happened::Denied(old), Some(Verdict::Deny(new))) => {
+            vec![if u32::from(*old) == new.number() { Same } else { Outcome::Errno }]
+        }
+        (Happened::Denied(_), Some(_)) => vec![NewlyAllowed],
+        (_, Some(Verdict::Deny(_))) => vec![NewlyDenied],
+        (Happened::Passed, Some(Verdict::Allow)) => vec![Same],
+        (Happened::Passed, Some(Verdict::Rewrite(_))) => vec![RewrittenDifferently],
+        (Happened::Rewritten(_), Some(Verdict::Allow)) => vec![NewlyAllowed],
+        (Happened::Rewritten(None), Some(Verdict::Rewrite(_))) => vec![RewrittenDifferently, Same],
+        (Happened::Rewritten(Some(old)), Some(Verdict::Rewrite(new))) => {
+            vec![if old == new { Same } else { RewrittenDifferently }]
+        }
         (old, None) => {
             let others = [Verdict::Allow, Verdict::Deny(Errno::EINVAL)];
             let rewritten = match old {
-                Some(Verdict::Allow) => vec![RewrittenDifferently],
-                Some(Verdict::Deny(_)) => vec![NewlyAllowed],
-                Some(Verdict::Rewrite(_)) | None => vec![RewrittenDifferently, Same],
+                Happened::Passed => vec![RewrittenDifferently],
+                Happened::Denied(_) => vec![NewlyAllowed],
+                Happened::Rewritten(_) => vec![RewrittenDifferently, Same],
             };
             others.iter().flat_map(|new| outcomes(old, Some(new))).chain(rewritten).collect()
         }

@@ -2,7 +2,9 @@
 
 use foldhash::HashMap;
 use knobgate_diff::VerdictKind;
-use knobgate_events::{Event, EventRule, EventText, EventVerdict, StreamContent, StreamEvent, StreamItem};
+use knobgate_events::{
+    Event, EventOutcome, EventRule, EventText, EventVerdict, StreamContent, StreamEvent, StreamItem,
+};
 use knobgate_policy::{AccessKind, DecidedBy, Policy, Verdict};
 
 use crate::decide::Decider;
@@ -41,7 +43,7 @@ pub struct Report {
     pub suppressed: u64,
     /// How many events were lost.
     pub lost: u64,
-    /// How many events are of accesses that their policy let pass, rewritten or not.
+    /// How many events are of accesses that passed, rewritten or not.
     pub passed: u64,
     events: [u64; Outcome::ALL.len()],
     possible: [bool; Outcome::ALL.len()],
@@ -96,7 +98,7 @@ struct Key {
     kind: AccessKind,
     policy: String,
     rule: (knobgate_events::RuleRef, Option<u32>, Vec<u8>, bool),
-    old: Option<VerdictKind>,
+    old: (EventVerdict, EventOutcome),
     new: NewKey,
 }
 
@@ -142,7 +144,7 @@ impl<'a> Replay<'a> {
         };
         let report = &mut self.report;
         report.events[place.outcome as usize] += 1;
-        report.passed += u64::from(!matches!(event.event.verdict, EventVerdict::Deny(_)));
+        report.passed += u64::from(!matches!(event.event.outcome(), EventOutcome::Denied(_)));
         for outcome in Outcome::ALL {
             report.possible[outcome as usize] |= place.may_be & bit(outcome) != 0;
         }
@@ -215,11 +217,7 @@ fn key(outcome: Outcome, event: &Event, now: &Now) -> Key {
         kind: event.kind,
         policy: event.policy.clone(),
         rule: (*rule, *line, text.bytes.clone(), *eval_error),
-        old: match event.verdict {
-            EventVerdict::Allow => Some(VerdictKind::Allow),
-            EventVerdict::Deny(errno) => Some(VerdictKind::Deny(errno)),
-            EventVerdict::Rewrite => None,
-        },
+        old: (event.verdict, event.outcome()),
         new: match now {
             Now::Decided { verdict, by } => {
                 let by = by.map(|by| match by {

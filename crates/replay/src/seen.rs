@@ -2,7 +2,7 @@
 
 use foldhash::HashMap;
 use knobgate_events::{EventRule, EventText, EventVerdict, RuleRef, StreamEvent};
-use knobgate_policy::AccessKind;
+use knobgate_policy::{AccessKind, Mode};
 
 /// The most bytes of keys.
 const BYTES_MAX: usize = 4 << 20;
@@ -63,6 +63,8 @@ fn write_key(key: &mut Vec<u8>, StreamEvent { event, replacement, .. }: &StreamE
             key.extend(errno.number().to_le_bytes());
         }
     }
+    key.push(u8::from(event.mode == Mode::Audit));
+    optional(key, event.denied_before, |key, errno| key.extend(errno.to_le_bytes()));
     bytes(key, event.policy.as_bytes());
     rule(key, &event.rule);
 }

@@ -39,12 +39,87 @@ fn verdicts_are_compared() {
         ("set write ** to \"5\"", "set write ** to \"6\"", RewrittenDifferently),
         ("set write ** to \"5\"", "clamp write ** to 5..5", Same),
         ("ignore write **", "clamp write ** to 1..1", Same),
-        ("mode audit\ndeny write **", "mode audit\nallow write **", NewlyAllowed),
     ] {
         let report = replayed(new, &[written(old, "70\n")]);
         assert_eq!(report.classes[0].outcome, outcome, "{old} → {new}");
         assert_eq!(report.events(outcome), 1);
     }
+}
+
+fn in_audit_mode(mut event: Value) -> Value {
+    event["mode"] = "audit".into();
+    event
+}
+
+fn denied_before(mut event: Value) -> Value {
+    event["denied_before"] = "EACCES".into();
+    event
+}
+
+#[test]
+fn what_happened_counts_not_the_verdict_of_a_policy_that_did_not_enforce_it() {
+    use Outcome::{Errno, NewlyAllowed, NewlyDenied, RewrittenDifferently, Same};
+    let (allow, deny, set) = ("allow write **", "deny write **", "set write ** to \"5\"");
+    let audited = |rules: &str| in_audit_mode(written(rules, "70\n"));
+    let before = |rules: &str| denied_before(written(rules, "70\n"));
+    for (event, rules, outcome, passed) in [
+        (audited(allow), deny, NewlyDenied, 1),
+        (audited(deny), deny, NewlyDenied, 1),
+        (audited(deny), "mode audit\ndeny write **", NewlyDenied, 1),
+        (audited(deny), allow, Same, 1),
+        (audited(deny), set, RewrittenDifferently, 1),
+        (audited(set), set, RewrittenDifferently, 1),
+        (audited(set), allow, Same, 1),
+        (audited(set), deny, NewlyDenied, 1),
+        (before(allow), deny, Errno, 0),
+        (before(allow), "deny(EACCES) write **", Same, 0),
+        (before(allow), allow, NewlyAllowed, 0),
+        (before(set), "deny(EACCES) write **", Same, 0),
+        (before(deny), deny, Same, 0),
+        (denied_before(audited(deny)), "deny(EACCES) write **", Same, 0),
+    ] {
+        let report = replayed(rules, std::slice::from_ref(&event));
+        assert_eq!((report.classes[0].outcome, report.passed), (outcome, passed), "{event} → {rules}");
+    }
+}
+
+#[test]
+fn equal_accesses_with_other_outcomes_are_not_counted_together() {
+    let deny = "deny write **";
+    let enforced = || written(deny, "70\n");
+    let events = [
+        enforced(),
+        in_audit_mode(enforced()),
+        denied_before(in_audit_mode(enforced())),
+        enforced(),
+        in_audit_mode(enforced()),
+    ];
+    let report = replayed(deny, &events);
+    assert_eq!(
+        (report.events(Outcome::Same), report.events(Outcome::NewlyDenied), report.events(Outcome::Errno)),
+        (2, 2, 1)
+    );
+}
+
+#[test]
+fn a_diff_from_an_audited_policy_counts_what_replay_calls_newly_denied() {
+    let old = policy("mode audit\ndeny write ** if new > 60\nallow write **");
+    let new = policy("deny write ** if new > 60\nallow write **");
+    let diff = knobgate_diff::Diff::between(&old, &new).unwrap();
+    let mut counts = DiffEvents::new(&diff, &old, &new, |_| None);
+    let mut replay = Replay::new(&new, |_| None);
+    for value in ["50\n", "70\n", "80\n"] {
+        let access = Access::write(knob("vm.swappiness"), value);
+        let item = item(&in_audit_mode(event(&access, &evaluate(&old, &access))));
+        counts.add(&item);
+        replay.add(&item);
+    }
+    let newly_denied = diff.classes().iter().zip(&counts.classes);
+    let newly_denied = newly_denied.filter(|(class, _)| class.change == knobgate_diff::Change::NewlyDenied);
+    let counted: u64 = newly_denied.map(|(_, tally)| tally.events).sum();
+    let report = replay.finish();
+    assert_eq!((counted, counts.same), (2, 1));
+    assert_eq!((report.events(Outcome::NewlyDenied), report.events(Outcome::Same)), (2, 1));
 }
 
 /// The event without one of its members.

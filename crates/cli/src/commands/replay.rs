@@ -21,7 +21,8 @@ use crate::{events_file, json};
 /// Reads events as `watch --json` writes them, and decides each access again by the policy, as if that were enforced. Accesses
 /// to one knob that were decided by the same rule, and would be decided by the same rule, are counted together. Prints what
 /// would be newly denied, newly allowed, rewritten differently, or denied with another errno, and what is unknown because it
-/// depends on something that the events do not have. Each access is judged by itself, with the value that the knob had then.
+/// depends on something that the events do not have. What a policy in audit mode reports has passed, so it can be newly denied.
+/// Each access is judged by itself, with the value that the knob had then.
 /// An access that no event reports is not judged: rules send events of what they allow only with `log`. It needs no kernel and
 /// no privileges.
 ///

@@ -76,12 +76,14 @@ const EXAMPLES: &str = "\
 Fields, for --fields and --filter:
   type time verdict outcome errno access knob old new stored pos pid tid uid gid comm policy attachment rule line
   cgroup cgroup_id container pod namespace image unit netns utsns ipcns userns pidns mntns mode
-  (--fields also has count, of suppressed and lost events; --filter does not have time, outcome and count)
+  (--fields also has count, of suppressed and lost events; --filter does not have time and count, and writes would_deny
+  where --fields prints would-deny)
 
 Examples:
   knobgate watch
   knobgate watch web --json > events.jsonl
   knobgate watch --all
+  knobgate watch --all --filter 'outcome == denied'
   knobgate watch --from events.jsonl
   knobgate watch --from events.jsonl --filter 'verdict == deny and not knob matches net.**'
   knobgate watch --from events.jsonl --fields time,comm,pid,knob,new";

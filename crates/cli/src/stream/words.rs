@@ -76,7 +76,7 @@ pub(super) fn name(name: &[u8]) -> Cow<'_, str> {
 }
 
 /// An errno: its name, or its number.
-pub(super) fn errno(number: u16) -> String {
+pub(crate) fn errno(number: u16) -> String {
     Errno::from_number(number.into()).map_or_else(|| format!("errno {number}"), |errno| errno.to_string())
 }
 

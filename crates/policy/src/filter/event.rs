@@ -1,6 +1,6 @@
 //! Events, as far as filters look at them.
 
-use super::{IntegerField, TextField, ValueField, VerdictKind};
+use super::{IntegerField, OutcomeKind, TextField, ValueField, VerdictKind};
 use crate::{AccessKind, Errno, Mode};
 
 /// What an event reports.
@@ -27,6 +27,9 @@ pub trait Fields {
 
     /// What the policy decided.
     fn verdict(&self) -> Option<VerdictKind>;
+
+    /// What became of the access.
+    fn outcome(&self) -> Option<OutcomeKind>;
 
     /// The errno of a denial. No other access has one, so filters ask for it only after the verdict.
     fn errno(&self) -> Option<Errno>;

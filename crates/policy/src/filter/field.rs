@@ -89,13 +89,14 @@ pub enum TextField {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WordField {
     Verdict,
+    Outcome,
     Access,
     Errno,
     Mode,
     Type,
 }
 
-/// What happened to an access.
+/// What a policy decided about an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VerdictKind {
     /// `allow`
@@ -106,10 +107,26 @@ pub enum VerdictKind {
     Rewrite,
 }
 
+/// What became of an access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutcomeKind {
+    /// `allowed`: it passed.
+    Allowed,
+    /// `denied`: the policy denied it, or a program that ran earlier.
+    Denied,
+    /// `rewritten`: it passed with another value.
+    Rewritten,
+    /// `would_deny`: it passed in audit mode, and would have been denied.
+    WouldDeny,
+    /// `would_rewrite`: it passed in audit mode, and would have been rewritten.
+    WouldRewrite,
+}
+
 /// A value of a [`WordField`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     Verdict(VerdictKind),
+    Outcome(OutcomeKind),
     Access(AccessKind),
     Errno(Errno),
     Mode(Mode),
@@ -124,6 +141,13 @@ impl WordField {
                 ("allow", Word::Verdict(VerdictKind::Allow)),
                 ("deny", Word::Verdict(VerdictKind::Deny)),
                 ("rewrite", Word::Verdict(VerdictKind::Rewrite)),
+            ],
+            Self::Outcome => &[
+                ("allowed", Word::Outcome(OutcomeKind::Allowed)),
+                ("denied", Word::Outcome(OutcomeKind::Denied)),
+                ("rewritten", Word::Outcome(OutcomeKind::Rewritten)),
+                ("would_deny", Word::Outcome(OutcomeKind::WouldDeny)),
+                ("would_rewrite", Word::Outcome(OutcomeKind::WouldRewrite)),
             ],
             Self::Access => {
                 &[("read", Word::Access(AccessKind::Read)), ("write", Word::Access(AccessKind::Write))]

@@ -146,6 +146,7 @@ fn integer(number: Number, event: &dyn Fields) -> Option<Integer> {
 fn word(field: WordField, event: &dyn Fields) -> Option<Word> {
     match field {
         WordField::Verdict => event.verdict().map(Word::Verdict),
+        WordField::Outcome => event.outcome().map(Word::Outcome),
         WordField::Access => event.access().map(Word::Access),
         WordField::Errno => event.errno().map(Word::Errno),
         WordField::Mode => event.mode().map(Word::Mode),

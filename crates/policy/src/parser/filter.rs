@@ -20,6 +20,9 @@ pub(crate) struct ParsedFilter {
 /// Words for the values of fields in other languages.
 const FOREIGN_VALUES: &[(&str, &str)] = &[
     ("rewritten", "rewrite"),
+    ("allow", "allowed"),
+    ("deny", "denied"),
+    ("rewrite", "rewritten"),
     ("set", "rewrite"),
     ("clamp", "rewrite"),
     ("ignore", "rewrite"),
@@ -286,6 +289,10 @@ impl<'a> Parser<'a> {
             self.next();
             return Ok(value);
         }
+        if let Some((span, ours)) = self.hyphenated(span, field) {
+            let error = Diagnostic::error("unknown-word", span, "a word has no hyphen in a filter");
+            return Err(self.report(error.help(format!("write `{ours}`")).suggest(span, ours)));
+        }
         let mut foreign = FOREIGN_VALUES.iter().chain(FOREIGN_ACTIONS).chain(FOREIGN_MODES);
         let foreign = foreign.find(|(foreign, ours)| *foreign == word && field.word(ours).is_some());
         let near = foreign.map(|(_, ours)| *ours).or_else(|| did_you_mean(word, names()));
@@ -295,6 +302,16 @@ impl<'a> Parser<'a> {
             Some(near) => error.help(format!("did you mean `{near}`?")).suggest(span, near),
             None => error,
         }))
+    }
+
+    /// The word with hyphens that begins at `span`, if it is one of `field` with `_` instead. JSON and `--fields` have hyphens.
+    fn hyphenated(&self, span: Span, field: WordField) -> Option<(Span, &'static str)> {
+        let mut words = field.words().iter().map(|(word, _)| *word).filter(|word| word.contains('_'));
+        words.find_map(|word| {
+            let span = Span::new(span.start, span.start + word.len());
+            let written = self.text.get(span.range())?;
+            (written.replace('-', "_") == word).then_some((span, word))
+        })
     }
 
     /// A pattern for the names of knobs.

@@ -1,7 +1,7 @@
 //! What would be different, for people.
 
 use anstyle::Style;
-use knobgate_events::{Event, EventRule, EventVerdict, RuleRef, StreamItem};
+use knobgate_events::{Event, EventOutcome, EventRule, EventVerdict, RuleRef, StreamItem};
 use knobgate_policy::{Mode, Text, Verdict};
 use knobgate_replay::{Class, Now, Outcome};
 
@@ -117,7 +117,7 @@ fn print_class(class: &Class, replayed: &Replayed, lines: &mut Lines) -> Result<
     lines.line("")
 }
 
-/// The verdict in the event, and what decided.
+/// What happened, the verdict in the event if that is something else, and what decided.
 fn was(item: &StreamItem, event: &Event) -> String {
     let verdict = match event.verdict {
         EventVerdict::Allow => "allow".to_owned(),
@@ -130,6 +130,13 @@ fn was(item: &StreamItem, event: &Event) -> String {
             }
         }
     };
+    let happened = match (event.outcome(), event.verdict) {
+        (EventOutcome::WouldDeny(_) | EventOutcome::WouldRewrite, _) => "passed in audit mode; ".to_owned(),
+        (EventOutcome::Denied(errno), verdict) if !is_denial(verdict, event.mode) => {
+            format!("denied by another program with {}; ", words::errno(errno))
+        }
+        _ => String::new(),
+    };
     let EventRule { rule, text, eval_error, .. } = &event.rule;
     let text = match (rule, &*text.bytes) {
         (RuleRef::Default(kind), b"") => format!("the default for a {kind}, which is not stated"),
@@ -137,7 +144,12 @@ fn was(item: &StreamItem, event: &Event) -> String {
     };
     let place = words::rule(item).unwrap_or_default();
     let error = if *eval_error { ", which could not be evaluated" } else { "" };
-    format!("{verdict} by {place}: {text}{error}")
+    format!("{happened}{verdict} by {place}: {text}{error}")
+}
+
+/// Whether it is this verdict that denies.
+fn is_denial(verdict: EventVerdict, mode: Mode) -> bool {
+    mode == Mode::Enforce && matches!(verdict, EventVerdict::Deny(_))
 }
 
 /// A verdict as a phrase.
