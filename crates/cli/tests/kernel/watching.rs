@@ -185,15 +185,18 @@ fn named() -> Result<(), Failed> {
 fn meanwhile() -> Result<(), Failed> {
     let watching = Watching::start(&["--json"])?;
     let cgroup = scratch();
-    let _detached = DetachOnDrop("t-meanwhile");
+    let _detached = DetachOnDrop("t-newcomer");
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    attach(policy(POLICY).path(), &cgroup, "t-meanwhile");
+    attach(policy(POLICY).path(), &cgroup, "t-newcomer");
     // Attachments are looked for once a second, and other tests may just have been the reason for that.
     run(&cgroup, "for i in 1 2 3; do echo 1 >/proc/sys/net/ipv4/ip_forward; sleep 1.1; done")?;
-    expect(0, ["detach", "t-meanwhile"]);
+    expect(0, ["detach", "t-newcomer"]);
     let (items, summary) = watching.end(Signal::INT)?;
-    let ours = items.iter().filter(|item| item.context.attachment.as_deref() == Some("t-meanwhile"));
-    assert!((1..=3).contains(&ours.count()), "{summary}");
+    let path = cgroup.path().as_os_str().as_encoded_bytes();
+    let ours: Vec<_> =
+        items.iter().filter(|item| item.context.cgroup_path.as_deref() == Some(path)).collect();
+    let named = ours.iter().filter(|item| item.context.attachment.as_deref() == Some("t-newcomer"));
+    assert!((1..=3).contains(&named.count()), "{summary}{ours:#?}");
     Ok(())
 }
 
