@@ -100,7 +100,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ("{".to_owned(), "line 2, column 1: EOF while parsing an object"),
         ("[]".to_owned(), "line 2: it is not a JSON object"),
         (change(r#""task":{"#, r#""task":5,"x":{"#), "invalid type: integer `5`, expected an object"),
-        ("{}".to_owned(), "line 2, column 2: missing field `schema`"),
+        ("{}".to_owned(), "line 2, column 2: missing field `schema`; `watch --json` and"),
         (event[..80].to_owned(), "line 2, column 80: EOF while parsing a string"),
         (format!("{event} x"), "trailing characters"),
         (change("knobgate.events", "x\u{1b}[2J"), "line 2, column 13: control character"),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use knobgate::Observer;
-use knobgate_kernel::Hierarchy;
+use knobgate_kernel::{Capabilities, Hierarchy};
 use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
 
@@ -115,6 +115,10 @@ impl Watch {
 /// Puts an observer on a cgroup, and says what that costs.
 fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observer, Failure> {
     let cannot = || Failure::machine("cannot observe");
+    // Without the privilege, nobody can find out what programs can do.
+    if Capabilities::of_this_process().is_ok_and(|found| !found.can_load()) {
+        return Err(cannot().because("run knobgate as root"));
+    }
     let cgroup = match cgroup {
         Some(path) => cgroup_at(path)?,
         None => Hierarchy::find()

@@ -46,7 +46,14 @@ pub(super) fn item(line: &str) -> Result<Option<StreamItem>, LineError> {
     if !line.trim_start().starts_with('{') {
         return Err("it is not a JSON object".to_owned().into());
     }
-    let head = head(line)?;
+    let head = head(line).map_err(|error| {
+        let mut error = LineError::from(error);
+        if error.message == "missing field `schema`" {
+            error.message +=
+                "; `watch --json` and `log NAME --recent --json` print events, `log NAME --json` does not";
+        }
+        error
+    })?;
     if head.schema != SCHEMA {
         return Err(format!("the schema is {:?}, not \"{SCHEMA}\"", head.schema).into());
     }
