@@ -1,6 +1,6 @@
 //! Failures of operations on attachments, and what to do about them.
 
-use knobgate::AttachmentError;
+use knobgate::{AttachmentError, AttachmentState};
 use knobgate_kernel::{AttachmentName, BpffsError, LinkError};
 
 use crate::cgroup_argument::describe_ids;
@@ -19,6 +19,17 @@ pub(crate) fn parse_name(name: &str) -> Result<AttachmentName, Failure> {
 /// The failure of a command when there is no directory of attachments.
 pub(crate) fn no_attachments(name: AttachmentName) -> Failure {
     AttachmentError::NotFound { name, existing: Vec::new() }.into()
+}
+
+/// The failure of a command that shows events, if the program of an attachment has no memory of them.
+pub(crate) fn without_memory(name: &AttachmentName, state: &AttachmentState) -> Failure {
+    Failure::machine(format!("cannot show the events of the attachment \"{name}\"")).because(match state.policy {
+        None => "its program is not that of a policy, but a program from an object, and keeps none",
+        Some(_) => {
+            "its program keeps none: programs on this kernel cannot, or another version of knobgate has attached it; attach \
+             its policy again to find out"
+        }
+    })
 }
 
 impl From<AttachmentError> for Failure {

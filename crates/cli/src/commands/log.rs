@@ -4,10 +4,10 @@ mod remembered;
 
 use std::process::ExitCode;
 
-use knobgate::{AttachmentState, Attachments, EventMemory};
+use knobgate::{Attachments, EventMemory};
 use knobgate_events::{StreamContent, StreamContext, StreamEvent, StreamItem};
 
-use crate::attachment_failure::{no_attachments, parse_name};
+use crate::attachment_failure::{no_attachments, parse_name, without_memory};
 use crate::failure::Failure;
 use crate::json;
 use crate::output::Output;
@@ -48,7 +48,7 @@ impl Log {
         let state = attachments.read(&name)?;
         let cannot = || Failure::machine(format!("cannot show the events of the attachment \"{name}\""));
         let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
-        let Some(memory) = memory else { return Err(cannot().because(without_memory(&state))) };
+        let Some(memory) = memory else { return Err(without_memory(&name, &state)) };
 
         let mut items = Items {
             attachment: name.as_str(),
@@ -76,17 +76,6 @@ impl Log {
             remembered.print(output)?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Why a program has no memory.
-fn without_memory(state: &AttachmentState) -> &'static str {
-    match state.policy {
-        None => "its program is not that of a policy, and keeps none",
-        Some(_) => {
-            "its program keeps none: programs on this kernel cannot, or another version of knobgate has attached it; attach \
-             its policy again to find out"
-        }
     }
 }
 

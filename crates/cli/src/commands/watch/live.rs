@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use knobgate::{Attachments, EventReader, EventReaderError, Observer};
+use knobgate_compiler::EVENT_STATE_MAP;
 use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, StreamItem};
 use knobgate_kernel::{
     AttachmentName, BlockedSignals, BpfObjectError, Bpffs, PinDir, ProbeOutcome, Signal, probe_cached,
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 
 use super::memories::{Look, Memories, PAUSE};
 use super::reported::Reported;
+use crate::attachment_failure::without_memory;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
@@ -43,7 +45,10 @@ pub(super) fn show(
         Err(error) => return Err(error.into()),
     };
     for (name, attachments) in names.iter().zip(attachments.iter().cycle()) {
-        attachments.read(name)?;
+        let state = attachments.read(name)?;
+        if !state.maps.iter().any(|map| map.info().name == EVENT_STATE_MAP) {
+            return Err(without_memory(name, &state));
+        }
     }
     let probes = probe_cached();
     if probes.event_features().is_none() {
