@@ -60,18 +60,26 @@ pub struct Event {
 impl Event {
     /// What became of the access.
     pub fn outcome(&self) -> EventOutcome {
-        let number = |errno: Errno| errno.number() as u16;
         match (self.mode, self.verdict, self.denied_before) {
-            // The kernel keeps an earlier errno, unless the program chooses another one.
-            (Mode::Enforce, EventVerdict::Deny(Errno::EPERM), Some(before)) => EventOutcome::Denied(before),
-            (Mode::Enforce, EventVerdict::Deny(errno), _) => EventOutcome::Denied(number(errno)),
+            (Mode::Enforce, EventVerdict::Deny(errno), before) => {
+                EventOutcome::Denied(denied_with(errno, before))
+            }
             (_, _, Some(errno)) => EventOutcome::Denied(errno),
             (_, EventVerdict::Allow, None) => EventOutcome::Allowed,
             (Mode::Enforce, EventVerdict::Rewrite, None) => EventOutcome::Rewritten,
-            (Mode::Audit, EventVerdict::Deny(errno), None) => EventOutcome::WouldDeny(number(errno)),
+            (Mode::Audit, EventVerdict::Deny(errno), None) => EventOutcome::WouldDeny(errno.number() as u16),
             (Mode::Audit, EventVerdict::Rewrite, None) => EventOutcome::WouldRewrite,
         }
     }
+}
+
+/// The errno of an access that a policy denies with `errno`, and that a program before it may have denied with `before`: that
+/// of the program before stays, unless the policy chose one that is not EPERM.
+///
+/// The kernel: a program that returns 0 sets EPERM only where no error is set (`bpf_prog_run_array_cg`,
+/// `kernel/bpf/cgroup.c`); any other errno is set with `bpf_set_retval`.
+pub fn denied_with(errno: Errno, before: Option<u16>) -> u16 {
+    before.filter(|_| errno == Errno::EPERM).unwrap_or(errno.number() as u16)
 }
 
 /// A text as it was recorded: at most [`TEXT_MAX`](crate::record::TEXT_MAX) bytes of it.

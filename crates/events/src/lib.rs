@@ -37,6 +37,8 @@ mod stream;
 pub mod terminal;
 
 pub use call_result::{CallResult, UnknownResult};
-pub use event::{Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
+pub use event::{
+    Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals, denied_with,
+};
 pub use reconstruct::{Reconstructed, reconstruct};
 pub use stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed};

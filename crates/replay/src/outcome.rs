@@ -1,6 +1,6 @@
 //! How the verdict of a policy compares with what happened.
 
-use knobgate_events::{EventOutcome, EventText, StreamEvent};
+use knobgate_events::{EventOutcome, EventText, StreamEvent, denied_with};
 use knobgate_policy::{Errno, Verdict};
 
 use crate::decide::Decided;
@@ -40,7 +40,11 @@ enum Happened {
     /// It passed as it was.
     Passed,
     /// It failed with this errno.
-    Denied(u16),
+    Denied {
+        errno: u16,
+        /// The errno with which a program before had denied it.
+        before: Option<u16>,
+    },
     /// It passed with another value; `None` if that is unknown.
     Rewritten(Option<Vec<u8>>),
 }
@@ -86,7 +90,7 @@ fn happened(event: &StreamEvent) -> Happened {
     match event.event.outcome() {
         // In audit mode, accesses pass as they are.
         EventOutcome::Allowed | EventOutcome::WouldDeny(_) | EventOutcome::WouldRewrite => Happened::Passed,
-        EventOutcome::Denied(errno) => Happened::Denied(errno),
+        EventOutcome::Denied(errno) => Happened::Denied { errno, before: event.event.denied_before },
         EventOutcome::Rewritten => {
             let whole = |text: &&EventText| text.cut_from.is_none();
             let stored = event.event.stored.as_ref().filter(whole).map(|stored| stored.bytes.clone());
@@ -99,10 +103,10 @@ fn happened(event: &StreamEvent) -> Happened {
 fn outcomes(old: &Happened, new: Option<&Verdict>) -> Vec<Outcome> {
     use Outcome::{NewlyAllowed, NewlyDenied, RewrittenDifferently, Same};
     match (old, new) {
-        (Happened::Denied(old), Some(Verdict::Deny(new))) => {
-            vec![if u32::from(*old) == new.number() { Same } else { Outcome::Errno }]
+        (Happened::Denied { errno, before }, Some(Verdict::Deny(new))) => {
+            vec![if *errno == denied_with(*new, *before) { Same } else { Outcome::Errno }]
         }
-        (Happened::Denied(_), Some(_)) => vec![NewlyAllowed],
+        (Happened::Denied { .. }, Some(_)) => vec![NewlyAllowed],
         (_, Some(Verdict::Deny(_))) => vec![NewlyDenied],
         (Happened::Passed, Some(Verdict::Allow)) => vec![Same],
         (Happened::Passed, Some(Verdict::Rewrite(_))) => vec![RewrittenDifferently],
@@ -115,7 +119,7 @@ fn outcomes(old: &Happened, new: Option<&Verdict>) -> Vec<Outcome> {
             let others = [Verdict::Allow, Verdict::Deny(Errno::EINVAL)];
             let rewritten = match old {
                 Happened::Passed => vec![RewrittenDifferently],
-                Happened::Denied(_) => vec![NewlyAllowed],
+                Happened::Denied { .. } => vec![NewlyAllowed],
                 Happened::Rewritten(_) => vec![RewrittenDifferently, Same],
             };
             others.iter().flat_map(|new| outcomes(old, Some(new))).chain(rewritten).collect()

@@ -71,7 +71,8 @@ fn what_happened_counts_not_the_verdict_of_a_policy_that_did_not_enforce_it() {
         (audited(set), set, RewrittenDifferently, 1),
         (audited(set), allow, Same, 1),
         (audited(set), deny, NewlyDenied, 1),
-        (before(allow), deny, Errno, 0),
+        (before(allow), deny, Same, 0),
+        (before(allow), "deny(EROFS) write **", Errno, 0),
         (before(allow), "deny(EACCES) write **", Same, 0),
         (before(allow), allow, NewlyAllowed, 0),
         (before(set), "deny(EACCES) write **", Same, 0),
@@ -85,7 +86,7 @@ fn what_happened_counts_not_the_verdict_of_a_policy_that_did_not_enforce_it() {
 
 #[test]
 fn equal_accesses_with_other_outcomes_are_not_counted_together() {
-    let deny = "deny write **";
+    let deny = "deny(EROFS) write **";
     let enforced = || written(deny, "70\n");
     let events = [
         enforced(),
@@ -233,7 +234,7 @@ fn a_knob_of_which_only_the_start_is_known_is_unknown() {
 #[test]
 fn equal_classes_are_counted_together() {
     let event = |time: &str, value: &str, cgroup: u64, attachment: &str| {
-        let mut event = written("deny write **", value);
+        let mut event = written("deny(EROFS) write **", value);
         event["time"] = time.into();
         event["cgroup"]["id"] = cgroup.into();
         event["attachment"] = attachment.into();
@@ -250,7 +251,7 @@ fn equal_classes_are_counted_together() {
         "boot_time": 1, "count": 4 }));
     events.push(json!({ "schema": "knobgate.events", "version": 1, "type": "suppressed", "sequence": 9,
         "boot_time": 1, "count": 5 }));
-    let report = replayed("allow write ** if new <= 60", &events);
+    let report = replayed("allow write ** if new <= 60\ndeny(EROFS) write **", &events);
     let [allowed, same] = &report.classes[..] else { panic!("{:#?}", report.classes) };
     assert_eq!((allowed.outcome, same.outcome), (Outcome::NewlyAllowed, Outcome::Same));
     assert_eq!((allowed.tally.events, allowed.tally.denied_before), (3, 1));
