@@ -276,7 +276,7 @@ impl Attached {
     fn one_event_in_each_of(&self, count: u32) -> Result<Vec<Cgroup>, Failed> {
         (0..count)
             .map(|number| {
-                let cgroup = self.cgroup.create(&format!("c{number}"))?;
+                let cgroup = self.cgroup.create(format!("c{number}"))?;
                 run(&cgroup, "echo 11 >ipv4/ip_default_ttl")?;
                 Ok(cgroup)
             })
@@ -319,7 +319,7 @@ pub(crate) fn removed_cgroups_make_room_for_others() -> Result<(), Failed> {
         for cgroup in attached.one_event_in_each_of(EACH)? {
             cgroup.remove()?;
         }
-        let more = attached.cgroup.create(&format!("more{round}"))?;
+        let more = attached.cgroup.create(format!("more{round}"))?;
         assert!(matches!(attached.apply(POLICY, &[&more])?, Applied::Shared { .. }));
         let memory = attached.memory()?;
         let (entries, others, past) = counted(&memory);
