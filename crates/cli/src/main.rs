@@ -6,7 +6,7 @@
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
-//! - [`events_file`] reads recorded events;
+//! - [`events_file`] reads recorded events, and [`mod@live_events`] those that happen now;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`sarif`] writes findings about policies for code scanning;
@@ -37,6 +37,7 @@ mod json;
 mod json_decision;
 mod json_diagnostic;
 mod limited;
+mod live_events;
 mod load_failure;
 mod not_compiled;
 mod output;

@@ -8,11 +8,11 @@ use knobgate_events::json::to_json;
 use knobgate_events::{EventOutcome, StreamEvent, StreamItem};
 use serde_json::{Value, json};
 
-use super::Items;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::printable::{printable, printable_lines};
 use crate::stream::line::{About, line};
+use crate::stream::memory_items::MemoryItems;
 use crate::stream::words::{self, Length};
 use crate::style::{DIM, HEADING};
 use crate::timestamp;
@@ -48,7 +48,7 @@ struct Others {
 }
 
 impl Remembered {
-    pub(super) fn new(items: &mut Items<'_>, policy: Option<&AttachedPolicy>) -> Self {
+    pub(super) fn new(items: &mut MemoryItems<'_>, policy: Option<&AttachedPolicy>) -> Self {
         let memory = items.memory;
         let mut entries: Vec<Entry> = memory.entries.iter().map(|entry| Entry::new(items, entry)).collect();
         entries.sort_by_key(|entry| (entry.rank(), std::cmp::Reverse(entry.counters.last)));
@@ -150,7 +150,7 @@ impl Remembered {
 }
 
 impl Entry {
-    fn new(items: &mut Items<'_>, entry: &MemoryEntry) -> Self {
+    fn new(items: &mut MemoryItems<'_>, entry: &MemoryEntry) -> Self {
         let MemoryEntry { cgroup_id, counters, first, last, .. } = entry;
         let is_first = |time: u64| first.as_ref().is_some_and(|first| first.boot_time == time);
         let last = last.as_ref().filter(|last| !is_first(last.boot_time));
