@@ -7,3 +7,4 @@ pub(crate) mod memory_items;
 pub(crate) mod printer;
 pub(crate) mod tally;
 pub(crate) mod words;
+mod workload;

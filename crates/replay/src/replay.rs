@@ -43,7 +43,7 @@ pub struct Report {
     pub suppressed: u64,
     /// How many events were lost.
     pub lost: u64,
-    /// How many events are of accesses that passed, rewritten or not.
+    /// How many events are of accesses that passed, rewritten or not, or may have.
     pub passed: u64,
     events: [u64; Outcome::ALL.len()],
     possible: [bool; Outcome::ALL.len()],

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 
 use knobgate_events::record::VALUE_SEEN_MAX;
-use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
+use knobgate_events::{EventRule, EventText, RuleRef, StreamItem};
 use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
+use super::workload::stream_label;
 use crate::printable::printable;
 
 /// How much of texts is shown.
@@ -27,8 +28,6 @@ impl Length {
 
 /// The most bytes of a value, and the most characters of a path, that are shown on a terminal.
 const SHORT: usize = 40;
-/// How much of an id is shown where there is no name.
-const SHORT_ID: usize = 12;
 
 /// The name of a knob: `net.core.somaxconn`.
 pub(crate) fn knob(knob: &EventText) -> String {
@@ -66,12 +65,31 @@ pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
 /// A name that somebody chose: as it is, or between quotes if it could be taken for something else.
 pub(super) fn name(name: &[u8]) -> Cow<'_, str> {
     match printable(name) {
-        Cow::Borrowed(plain)
-            if !plain.is_empty() && !plain.contains([' ', '"', '[', ']', '(', ')', '→', '…']) =>
-        {
-            plain.into()
-        }
+        Cow::Borrowed(plain) if !plain.is_empty() && !plain.contains(misleads) => plain.into(),
         _ => printable(&Text::from(name).to_string()).into_owned().into(),
+    }
+}
+
+/// Whether a character in a name could be taken for the end of the name, or is not seen at all.
+fn misleads(c: char) -> bool {
+    match c {
+        '"' | '[' | ']' | '(' | ')' | '→' | '…' => true,
+        // Braille without dots.
+        '\u{2800}' => true,
+        // Default_Ignorable_Code_Point (DerivedCoreProperties.txt, Unicode 16), without what is escaped anyway.
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0080}'..='\u{e0fff}' => true,
+        c => c.is_whitespace(),
     }
 }
 
@@ -82,8 +100,9 @@ pub(crate) fn errno(number: u16) -> String {
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
 pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
-    if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
-        return Some(workload);
+    let quoted = |part: &[u8]| name(part).into_owned().into_bytes();
+    if let Some(label) = item.context.workload.as_ref().and_then(|workload| stream_label(workload, quoted)) {
+        return Some(label);
     }
     let Some(path) = item.context.cgroup_path.as_deref() else {
         return item.cgroup_id().map(|id| format!("cgroup {id}"));
@@ -97,24 +116,6 @@ pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
         }
         _ => path.into_owned(),
     })
-}
-
-fn known_workload(workload: &StreamWorkload) -> Option<String> {
-    let StreamWorkload { engine, container, container_id, pod, namespace, unit, .. } = workload;
-    let short_id = || container_id.as_deref().map(|id| id.chars().take(SHORT_ID).collect());
-    let container = container.clone().or_else(short_id);
-    let parts = match (pod, container) {
-        (Some(pod), container) => [Some("k8s".to_owned()), namespace.clone(), Some(pod.clone()), container],
-        (None, Some(container)) => {
-            let engine = engine.clone().unwrap_or_else(|| "container".to_owned());
-            // Names are unique in a namespace of containerd.
-            let namespace = namespace.clone().filter(|_| engine == "containerd");
-            [Some(engine), namespace, Some(container), None]
-        }
-        (None, None) => return unit.as_ref().map(|unit| format!("unit {}", name(unit.as_bytes()))),
-    };
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    Some(name(parts.join("/").as_bytes()).into_owned())
 }
 
 /// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
@@ -174,6 +175,12 @@ mod tests {
             (b"a\xff", "\"a\\xff\""),
             (b"a\"", "\"a\\\"\""),
             ("a\u{202e}".as_bytes(), "\"a\\u{202e}\""),
+            ("sh\u{3000}uid=0".as_bytes(), "\"sh\u{3000}uid=0\""),
+            ("a\u{a0}b".as_bytes(), "\"a\u{a0}b\""),
+            ("a\u{2003}b".as_bytes(), "\"a\u{2003}b\""),
+            ("a\u{3164}b".as_bytes(), "\"a\u{3164}b\""),
+            ("a\u{2800}b".as_bytes(), "\"a\u{2800}b\""),
+            ("a\u{ad}b".as_bytes(), "\"a\u{ad}b\""),
         ] {
             assert_eq!(name(text), expected);
         }

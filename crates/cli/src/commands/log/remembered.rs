@@ -223,7 +223,7 @@ fn rank(outcome: EventOutcome) -> u8 {
     match outcome {
         EventOutcome::Denied(_) => 0,
         EventOutcome::WouldDeny(_) => 1,
-        EventOutcome::Rewritten | EventOutcome::WouldRewrite => 3,
+        EventOutcome::Rewritten | EventOutcome::WouldRewrite | EventOutcome::Unknown => 3,
         EventOutcome::Allowed => 4,
     }
 }
