@@ -284,8 +284,8 @@ fn an_errno_is_that_of_the_outcome() {
     assert_eq!(holds(denial, before, "errno == EACCES"), Some(true));
     assert_eq!(holds(denial, before, "verdict == allow and outcome == denied"), Some(true));
     assert_eq!(holds(denial, r#""verdict":"allow","#, "errno == EACCES"), Some(false));
-    // An observer before other programs does not know what they decide.
-    let observed = r#""verdict":"allow","observer":true,"others_follow":true,"#;
+    // An observer may not know what others decide.
+    let observed = r#""verdict":"allow","observer":true,"outcome_unknown":true,"#;
     for filter in ["errno == EACCES", "outcome == allowed", "outcome == denied", "stored == 1"] {
         assert_eq!(holds(denial, observed, filter), None, "{filter}");
     }

@@ -47,7 +47,7 @@ enum Happened {
     },
     /// It passed with another value; `None` if that is unknown.
     Rewritten(Option<Vec<u8>>),
-    /// Whatever the programs after an observer decided.
+    /// Whatever other programs than the observer decided.
     Unknown,
 }
 

@@ -38,7 +38,7 @@ pub enum Unknown {
     Comm,
     /// The value that replaced the written one.
     Replacement,
-    /// What became of the access: an observer saw it, and other programs decided after that.
+    /// What became of the access: an observer saw it, and other programs decided.
     Outcome,
 }
 

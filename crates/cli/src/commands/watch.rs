@@ -128,7 +128,7 @@ fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observ
          longer meanwhile, reads by about 40 % and writes by about 60 %",
         cgroup.path().display()
     ));
-    Observer::attach(&cgroup, reads).map_err(|error| cannot().because(error))
+    Observer::attach(cgroup, reads).map_err(|error| cannot().because(error))
 }
 
 /// The filter, or the exit status if it is wrong, after reporting why.

@@ -86,6 +86,14 @@ impl Memories {
         self.memories.get(&origin)?.name.as_ref()
     }
 
+    /// The origin of the memory of a program; `None` if it has none.
+    pub(super) fn origin(&mut self, program: u32) -> Option<u64> {
+        if !self.programs.contains_key(&program) {
+            self.scan();
+        }
+        self.programs.get(&program).copied().flatten()
+    }
+
     fn is_named(&self, origin: u64) -> bool {
         self.memories.get(&origin).is_some_and(|memory| memory.name.is_some())
     }

@@ -58,6 +58,11 @@ impl Printer {
         self.filter.as_ref().is_none_or(|filter| filter.matches(item) != Some(false))
     }
 
+    /// Whether there is a filter.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// Prints an item. Breaks after the last one that was asked for.
     pub(crate) fn print(&mut self, item: &StreamItem) -> Result<ControlFlow<()>, Failure> {
         match &self.format {

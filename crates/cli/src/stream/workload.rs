@@ -81,3 +81,79 @@ fn label_level(level: &StreamWorkload) -> LabelLevel<'_> {
         user: level.user,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    #[test]
+    fn a_stream_says_what_the_label_of_the_workload_says() {
+        for (path, expected) in [
+            ("/docker/{A}", "docker/aaaaaaaaaaaa"),
+            ("/x/docker-{A}.scope/docker-{B}.scope", "docker/bbbbbbbbbbbb in docker/aaaaaaaaaaaa"),
+            ("/x/docker-{A}.scope/nginx.service", "unit nginx.service in docker/aaaaaaaaaaaa"),
+            ("/docker/{A}/lxc.payload.web", "lxc/web in docker/aaaaaaaaaaaa"),
+            ("/docker/{A}/{B}", "container/bbbbbbbbbbbb in docker/aaaaaaaaaaaa"),
+            ("/docker/{A}/no/pattern", "docker/aaaaaaaaaaaa"),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", "user 1000 unit x.service"),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice", "user 1000 unit app.slice"),
+            ("/user.slice/user-1000.slice/user@1000.service", "unit user@1000.service"),
+            ("/jobs/user@1000.service/x.service", "user 1000 unit x.service"),
+            ("/user.slice/user-1000.slice/session-3.scope", "unit session-3.scope"),
+            ("/system.slice", "unit system.slice"),
+            ("/system.slice/nginx.service/worker", "unit nginx.service"),
+            ("/system.slice/nginx.service/docker-{A}.scope", "docker/aaaaaaaaaaaa"),
+            ("/machine.slice/libpod-conmon-{A}.scope", "monitor of podman/aaaaaaaaaaaa"),
+            ("/machine.slice/machine-libpod_pod_{A}.slice/libpod-{B}.scope", "podman/bbbbbbbbbbbb"),
+            ("/machine.slice/machine-libpod_pod_{A}.slice", "podman/pod/aaaaaaaaaaaa"),
+            ("/default/{A}", "containerd/default/aaaaaaaaaaaa"),
+            (r"/machine.slice/machine-a\x2db.scope", "nspawn/a-b"),
+            (r"/system.slice/a\x2db.service", "unit a-b.service"),
+        ] {
+            let workload = Workload::of_path(of(path).as_bytes());
+            let stream = stream_workload(&workload).unwrap();
+            assert_eq!(stream_label(&stream, <[u8]>::to_vec).as_deref(), Some(expected), "{path}");
+            assert_eq!(String::from_utf8_lossy(&workload.label()), expected, "{path}");
+        }
+        assert_eq!(stream_workload(&Workload::of_path(b"/jobs/nightly")), None);
+    }
+
+    #[test]
+    fn each_name_is_quoted() {
+        let level = |container: &str| StreamWorkload {
+            engine: Some("docker".to_owned()),
+            container: Some(container.to_owned()),
+            ..StreamWorkload::default()
+        };
+        let workload = StreamWorkload { inner: Some(Box::new(level("x in docker/y"))), ..level("web") };
+        let quoted = |name: &[u8]| [b"<", name, b">"].concat();
+        let label = stream_label(&workload, quoted);
+        assert_eq!(label.as_deref(), Some("docker/<x in docker/y> in docker/<web>"));
+    }
+
+    #[test]
+    fn the_outermost_level_is_the_one_that_nothing_inside_can_choose() {
+        for (path, container, unit) in [
+            ("/docker/{A}", Some(A), None),
+            ("/docker/{A}/docker-{B}.scope/lxc.payload.x", Some(A), None),
+            ("/docker/{A}/nginx.service", Some(A), None),
+            ("/system.slice/web.service/docker-{A}.scope/docker/{B}", None, Some("web.service")),
+            ("/jobs/docker/{A}", None, None),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/x.service/docker-{A}.scope",
+                None,
+                Some("user@1000.service"),
+            ),
+        ] {
+            let stream = stream_workload(&Workload::of_path(of(path).as_bytes())).unwrap();
+            assert_eq!((stream.container_or_id(), stream.unit.as_deref()), (container, unit), "{path}");
+        }
+    }
+
+    fn of(path: &str) -> String {
+        path.replace("{A}", A).replace("{B}", B)
+    }
+}

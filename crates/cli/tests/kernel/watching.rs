@@ -17,6 +17,10 @@ use crate::setting::{DetachOnDrop, KNOBGATE, attach, expect, policy, stderr, std
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_event_is_shown_suppressed_or_lost", accounted),
+    ("every_event_is_shown_suppressed_lost_or_hidden_by_the_filter", filtered),
+    ("every_write_is_shown_once_beside_an_observer_above_the_policy", observed_from_above),
+    ("what_a_policy_above_decides_is_not_guessed_by_an_observer", observed_from_below),
+    ("a_container_cannot_leave_its_name_by_making_cgroups", renamed),
     ("only_the_events_of_the_named_attachments_are_shown", named),
     ("an_attachment_that_is_made_meanwhile_is_named", meanwhile),
     ("watch_ends_when_nobody_reads_its_output", unread),
@@ -56,6 +60,10 @@ impl Watching {
         let knobgate = Reaped(child);
         let mut line = String::new();
         messages.read_line(&mut line)?;
+        if line.starts_with("note: an observer is on ") {
+            line.clear();
+            messages.read_line(&mut line)?;
+        }
         if line.contains("there are no more places") {
             return Ok(None);
         }
@@ -152,6 +160,137 @@ fn accounted() -> Result<(), Failed> {
         matches!(outcome, Some(EventOutcome::Denied(_)))
     };
     assert!(items.iter().filter(denied).count() > 20, "{summary}");
+    Ok(())
+}
+
+/// The numbers of a summary: how many events were shown, suppressed, lost and hidden.
+fn numbers(summary: &str) -> Vec<u64> {
+    let last = summary.lines().last().unwrap_or_default();
+    last.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// Writes of which most are suppressed: 180 in all, and 120 of them are denied.
+const BURST: &str = "cd /proc/sys/net; i=0; while [ $i -lt 60 ]; do i=$((i + 1))
+    echo 1 >ipv4/ip_forward; echo $i >ipv4/ip_default_ttl; echo many >core/somaxconn; done";
+
+fn filtered() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-filtered");
+    attach(policy(POLICY).path(), &cgroup, "t-filtered");
+    let watch = |filter| Watching::start(&["--json", "t-filtered", "--filter", filter]);
+    let filters =
+        ["verdict == allow", "type == event and verdict == deny", "errno == EACCES", "rule contains \"t\""];
+    let watching = filters.map(watch);
+    run(&cgroup, BURST)?;
+    let produced = produced("t-filtered")?;
+    assert_eq!(produced, 180);
+    for (watching, filter) in watching.into_iter().zip(filters) {
+        let (items, summary) = watching?.end(Signal::INT)?;
+        let events = items.iter().filter(|item| item.event().is_some()).count() as u64;
+        let suppressed = items.iter().map(|item| match &item.content {
+            StreamContent::Suppressed(more) => more.count,
+            _ => 0,
+        });
+        let suppressed = suppressed.sum::<u64>();
+        let [events_said, suppressed_said, lost, hidden] = numbers(&summary)[..] else {
+            return Err(format!("{filter}: {summary}").into());
+        };
+        assert_eq!((events, suppressed), (events_said, suppressed_said), "{filter}: {summary}");
+        assert_eq!(events + suppressed + lost + hidden, produced, "{filter}: {summary}");
+        assert!(events > 0, "{filter}: {summary}");
+        assert_eq!(suppressed > 0, !filter.contains("type"), "{filter}: {summary}");
+        assert_eq!(hidden > 0, !filter.starts_with("rule"), "{filter}: {summary}");
+    }
+    Ok(())
+}
+
+/// Watches a cgroup and those below it with an observer, while `during` runs. Returns what was shown of the cgroups, and how many
+/// events of them were suppressed and lost.
+fn observe(
+    observed: &Cgroup,
+    during: impl FnOnce() -> Result<(), Failed>,
+) -> Result<(Vec<StreamItem>, u64, u64), Failed> {
+    let path = observed.path().to_str().ok_or("a path")?;
+    // Other tests have attachments, too.
+    let filter = format!("type == lost or cgroup starts with \"{path}\"");
+    let watching = Watching::start(&["--json", "--all", "--cgroup", path, "--filter", &filter])?;
+    during()?;
+    let (items, summary) = watching.end(Signal::INT)?;
+    let [events, suppressed, lost, _hidden] = numbers(&summary)[..] else { return Err(summary.into()) };
+    let items: Vec<_> = items.into_iter().filter(|item| item.event().is_some()).collect();
+    assert_eq!(items.len() as u64, events, "{summary}");
+    Ok((items, suppressed, lost))
+}
+
+fn observed_from_above() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let below = cgroup.create("below")?;
+    let _detached = DetachOnDrop("t-observed");
+    attach(policy(POLICY).path(), &below, "t-observed");
+    let (items, suppressed, lost) = observe(&cgroup, || run(&below, BURST))?;
+    // The observer has those that the policy suppressed.
+    assert_eq!(items.len() as u64 + suppressed + lost, produced("t-observed")?, "{suppressed} {lost}");
+    assert_eq!(suppressed, 0);
+    let events = || items.iter().filter_map(StreamItem::event).map(|event| &event.event);
+    let reported = events().filter(|event| !event.observer).count();
+    assert!((80..180).contains(&reported), "{reported}");
+    let denied = events().filter(|event| matches!(event.outcome(), EventOutcome::Denied(_))).count();
+    if items.len() == 180 {
+        assert_eq!(denied, 120);
+    }
+    Ok(())
+}
+
+fn observed_from_below() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let below = cgroup.create("below")?;
+    let _detached = DetachOnDrop("t-above");
+    let text = "policy t-above
+deny write net.ipv4.ip_forward log(all)
+deny write net.core.somaxconn nolog
+clamp write net.ipv4.ip_default_ttl to 1..30
+";
+    attach(policy(text).path(), &cgroup, "t-above");
+    let (items, suppressed, lost) = observe(&below, || run(&below, BURST))?;
+    assert_eq!(items.len() as u64 + suppressed + lost, 180, "{suppressed} {lost}");
+    for event in items.iter().filter_map(StreamItem::event).map(|event| &event.event) {
+        let outcome = event.outcome();
+        match &*event.knob.bytes {
+            // The policy reports all of these.
+            b"net/ipv4/ip_forward" => assert!(matches!(outcome, EventOutcome::Denied(_)), "{event:?}"),
+            // And none of these.
+            b"net/core/somaxconn" => assert_eq!(outcome, EventOutcome::Unknown, "{event:?}"),
+            _ if event.observer => assert_eq!(outcome, EventOutcome::Unknown, "{event:?}"),
+            _ => assert_eq!(outcome, EventOutcome::Rewritten, "{event:?}"),
+        }
+    }
+    Ok(())
+}
+
+fn renamed() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-renamed");
+    attach(policy(POLICY).path(), &cgroup, "t-renamed");
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let container = cgroup.create(format!("docker-{a}.scope"))?;
+    let filter = format!("type == event and container == \"{a}\"");
+    let watching = Watching::start(&["--json", "t-renamed", "--filter", &filter])?;
+    run(&container, "echo 1 >/proc/sys/net/ipv4/ip_forward")?;
+    for name in [&*format!("docker-{b}.scope"), "nginx.service", "lxc.payload.web", "nested"] {
+        run(&container.create(name)?, "echo 1 >/proc/sys/net/ipv4/ip_forward")?;
+    }
+    let (items, summary) = watching.end(Signal::INT)?;
+    assert_eq!(items.len(), 5, "{summary}");
+
+    let printed = stdout(&expect(0, ["log", "t-renamed"]));
+    for label in [
+        "docker/aaaaaaaaaaaa",
+        "docker/bbbbbbbbbbbb in docker/aaaaaaaaaaaa",
+        "unit nginx.service in docker/aaaaaaaaaaaa",
+        "lxc/web in docker/aaaaaaaaaaaa",
+    ] {
+        assert!(printed.contains(&format!("\n  {label}: ")), "{label}: {printed}");
+    }
     Ok(())
 }
 

@@ -73,10 +73,10 @@ pub(super) struct EventDocument<'a> {
     /// Whether the program only observes: it is not the program of a policy that somebody attached. Absent, it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) observer: bool,
-    /// Whether other programs run after the one that observes, so that it does not know the outcome. Absent, they do not, as far as
-    /// is known.
+    /// Whether the program only observes, and does not know what became of the access: other programs decided after it, or the
+    /// kernel cannot tell what those before it decided. Absent, it does know, or the program is that of a policy.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub(super) others_follow: bool,
+    pub(super) outcome_unknown: bool,
     /// Whether the policy declares the width of knobs, of this one or of others. Absent, it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) declares_widths: bool,
@@ -86,7 +86,7 @@ pub(super) struct EventDocument<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) errno: Option<ErrnoDocument>,
     /// What became of the access, as far as the program could know: programs that run after it may still deny it. It follows
-    /// from `verdict`, `mode` and `denied_before`. Absent if `others_follow`, unless programs that ran earlier denied it.
+    /// from `verdict`, `mode` and `denied_before`. Absent if it is unknown.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(super) outcome: Option<OutcomeDocument>,
     /// The errno with which programs that ran earlier had denied the access: those of cgroups below, and those attached before.

@@ -118,7 +118,7 @@ fn event(document: EventDocument<'_>) -> Result<StreamItem, String> {
         policy: document.policy.into_owned(),
         rule: rule(document.rule)?,
         observer: document.observer,
-        others_follow: document.others_follow,
+        outcome_unknown: document.outcome_unknown,
         declares_widths: document.declares_widths,
         origin: document.origin,
         totals: Totals { sent: document.totals.sent, suppressed: document.totals.suppressed },

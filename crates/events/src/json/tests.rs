@@ -71,7 +71,7 @@ fn event() -> BoxedStrategy<Event> {
             let (knob, kind, position, secret, old, new, stored) = access;
             let (verdict, mode, denied_before, policy, rule) = decision;
             let ((boot_time, cgroup_id, flags, origin), (sent, suppressed)) = rest;
-            let [observer, others_follow, declares_widths] = flags;
+            let [observer, outcome_unknown, declares_widths] = flags;
             let namespaces = namespaces.map(|[net, uts, ipc, user, pid, mnt]| Namespaces {
                 net,
                 uts,
@@ -103,7 +103,7 @@ fn event() -> BoxedStrategy<Event> {
                 policy,
                 rule,
                 observer,
-                others_follow,
+                outcome_unknown,
                 declares_widths,
                 origin,
                 totals,

@@ -66,7 +66,7 @@ fn event_document<'a>(item: &'a StreamItem, stream_event: &'a StreamEvent) -> Ev
         policy: (&*event.policy).into(),
         mode: event.mode.into(),
         observer: event.observer,
-        others_follow: event.others_follow,
+        outcome_unknown: event.outcome_unknown,
         declares_widths: event.declares_widths,
         verdict,
         errno,
