@@ -7,6 +7,7 @@ use knobgate_events::json::to_json;
 use knobgate_policy::filter::Filter;
 
 use super::column::{Column, columns};
+use super::length_of_stdout;
 use super::line::{About, line};
 use super::words::Length;
 use crate::failure::Failure;
@@ -45,7 +46,7 @@ impl Printer {
         Self {
             lines: output.lines(),
             format,
-            length: Length::of_stdout(),
+            length: length_of_stdout(),
             filter,
             left: count,
             sequence: 0,
