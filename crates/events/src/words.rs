@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
-use crate::event::{EventOutcome, EventRule, EventText, RuleRef};
+use crate::event::{EventRule, EventText, RuleRef};
 use crate::record::VALUE_SEEN_MAX;
 use crate::stream::{StreamItem, StreamWorkload};
 use crate::terminal::escape;
@@ -145,17 +145,6 @@ pub fn access(kind: AccessKind) -> &'static str {
     match kind {
         AccessKind::Read => "read",
         AccessKind::Write => "write",
-    }
-}
-
-/// What became of an access, as in JSON: `would-deny`.
-pub fn outcome(outcome: EventOutcome) -> &'static str {
-    match outcome {
-        EventOutcome::Allowed => "allowed",
-        EventOutcome::Denied(_) => "denied",
-        EventOutcome::Rewritten => "rewritten",
-        EventOutcome::WouldDeny(_) => "would-deny",
-        EventOutcome::WouldRewrite => "would-rewrite",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Chosen fields of items, in columns between tabs.
 
-use knobgate_events::{StreamContent, StreamItem};
+use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_policy::Mode;
 use knobgate_policy::filter::{EventType, Fields, IntegerField, TextField, VerdictKind};
 
@@ -64,7 +64,7 @@ fn text(item: &StreamItem, column: Column) -> Option<String> {
         Column::Type => Some(of_type(item.event_type()).to_owned()),
         Column::Time => item.time.map(timestamp::rfc_3339),
         Column::Verdict => item.verdict().map(|verdict| of_verdict(verdict).to_owned()),
-        Column::Outcome => event.map(|event| words::outcome(event.outcome()).to_owned()),
+        Column::Outcome => event.map(|event| of_outcome(event.outcome()).to_owned()),
         Column::Errno => item.errno().map(|errno| errno.to_string()),
         Column::Access => item.access().map(|kind| words::access(kind).to_owned()),
         Column::Knob => event.map(|event| words::knob(&event.knob)),
@@ -116,6 +116,17 @@ fn of_verdict(verdict: VerdictKind) -> &'static str {
         VerdictKind::Allow => "allow",
         VerdictKind::Deny => "deny",
         VerdictKind::Rewrite => "rewrite",
+    }
+}
+
+/// As in JSON.
+fn of_outcome(outcome: EventOutcome) -> &'static str {
+    match outcome {
+        EventOutcome::Allowed => "allowed",
+        EventOutcome::Denied(_) => "denied",
+        EventOutcome::Rewritten => "rewritten",
+        EventOutcome::WouldDeny(_) => "would-deny",
+        EventOutcome::WouldRewrite => "would-rewrite",
     }
 }
 
