@@ -10,7 +10,7 @@ use knobgate_policy::filter::OutcomeKind;
 use crate::kept::kept;
 
 /// How many of the first changes of a knob are kept, and how many of the last ones.
-pub const CHANGES_KEPT: usize = 16;
+pub const CHANGES_KEPT: usize = 50;
 
 /// What a change takes beside its values.
 const CHANGE_BYTES: usize = 256;
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn the_first_and_the_last_changes_are_kept() {
         let (mut history, mut room) = (History::default(), 1 << 20);
-        for value in 0..100 {
+        for value in 0..200 {
             history.add(change(value), &mut room);
             history.add(change(value), &mut room);
         }
         let values: Vec<Change> =
-            (0..16).chain(84..100).map(|value| Change { times: 2, ..change(value) }).collect();
+            (0..50).chain(150..200).map(|value| Change { times: 2, ..change(value) }).collect();
         assert_eq!(history.changes().cloned().collect::<Vec<_>>(), values);
-        assert_eq!((history.left_out, history.events()), (2 * (100 - 32), 200));
+        assert_eq!((history.left_out, history.events()), (2 * (200 - 100), 400));
         assert_eq!(room + history.changes().map(Change::bytes).sum::<usize>(), 1 << 20);
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn milliseconds(time: SystemTime) -> i64 {
 }
 
 /// The moment in UTC: `2026-11-29 12:04:31`.
-pub(crate) fn in_words(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 

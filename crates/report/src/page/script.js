@@ -103,10 +103,10 @@
     ]);
   }
 
-  // The least of 1, 2, 5, 10, 20, … that is not less.
+  // The least of 1, 2, 4, 6, 8, 10, 20, … that is not less.
   function roundUp(number) {
     const power = 10 ** Math.floor(Math.log10(Math.max(1, number)));
-    return [1, 2, 5, 10].map((factor) => factor * power).find((round) => round >= number);
+    return [1, 2, 4, 6, 8, 10].map((factor) => factor * power).find((round) => round >= number);
   }
 
   // Draws now, and again when there is more or less room.
@@ -280,7 +280,10 @@
   }
 
   function valuesChart(entry, width) {
-    const changes = entry.changes.filter((change) => change.time !== null);
+    // Between the first and the last changes nothing is known, so no line goes through there.
+    const parts = entry.left_out > 0 ? [entry.changes.slice(0, entry.first), entry.changes.slice(entry.first)] : [entry.changes];
+    const [before, after = []] = parts.map((part) => part.filter((change) => change.time !== null));
+    const changes = [...before, ...after];
     const values = changes.flatMap((change) => [change.old, change.new, change.stored]).filter((value) => value !== null);
     const top = 12, height = 180, scaled = values.length > 0 ? scale(values, top, height) : null;
     if (scaled === null) return null;
@@ -291,6 +294,11 @@
     const from = Math.min(...times), to = Math.max(from + 1000, ...times);
     const x = (time) => left + ((time - from) / (to - from)) * (width - left - right);
     const chart = svg("svg", { viewBox: `0 0 ${width} ${top + height + 34}` });
+    if (before.length > 0 && after.length > 0) {
+      const start = x(Math.max(...before.map((change) => change.time))), end = x(Math.min(...after.map((change) => change.time)));
+      if (end > start) chart.append(svg("rect", { class: "gap-area", x: start, y: top, width: end - start, height }));
+      if (end > start + 60) chart.append(svg("text", { x: (start + end) / 2, y: top + 16, "text-anchor": "middle" }, "left out"));
+    }
     let last = -Infinity;
     scaled.distinct.forEach((value, index) => {
       const y = scaled.y(value);
@@ -300,20 +308,17 @@
         svg("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, labels[index]));
     });
     // Workloads may have namespaces with values of their own, so each has its own line.
-    for (const workload of new Set(changes.map((change) => change.workload))) {
-      let path = "", at = null;
-      for (const change of changes.filter((change) => change.workload === workload)) {
-        const after = heldAfter(change);
-        if (change.old !== null) {
-          path += `${at === null ? "M" : "H"}${x(change.time)}${at === null ? " " : "V"}${scaled.y(change.old)}`;
-          at = change.old;
+    for (const part of [before, after]) {
+      for (const workload of new Set(part.map((change) => change.workload))) {
+        let path = "", isDrawing = false;
+        for (const change of part.filter((change) => change.workload === workload)) {
+          for (const value of [change.old, heldAfter(change)].filter((value) => value !== null)) {
+            path += isDrawing ? `H${x(change.time)}V${scaled.y(value)}` : `M${x(change.time)} ${scaled.y(value)}`;
+            isDrawing = true;
+          }
         }
-        if (after !== null && at !== null) {
-          path += `H${x(change.time)}V${scaled.y(after)}`;
-          at = after;
-        }
+        chart.append(svg("path", { class: "held", d: path }));
       }
-      if (path !== "") chart.append(svg("path", { class: "held", d: path }));
     }
     for (const change of changes) {
       const value = change.write ? change.new : change.old;

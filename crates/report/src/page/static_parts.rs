@@ -10,7 +10,7 @@ use super::html::escape;
 use super::ranked;
 use crate::counts::{OUTCOMES, index, name};
 use crate::history::CHANGES_KEPT;
-use crate::moment::{Span, in_words, milliseconds, rfc_3339};
+use crate::moment::{Span, milliseconds, rfc_3339, utc};
 use crate::number::{count, number};
 use crate::report::{Attachment, Report, Rule};
 
@@ -20,8 +20,8 @@ const LISTED: usize = 50;
 /// The part with this name, as HTML.
 pub(super) fn part(part: &str, report: &Report, head: &Head) -> String {
     match part {
-        "title" => escape(&format!("{} · knobgate report", report.headline())),
-        "headline" => escape(&report.headline()),
+        "title" => escape(&format!("{} · knobgate report", title(report))),
+        "headline" => escape(&title(report)),
         "lede" => lede(report, head),
         "figures" => figures(report),
         "facts" => facts(report, head),
@@ -33,6 +33,18 @@ pub(super) fn part(part: &str, report: &Report, head: &Head) -> String {
         "classes-note" => escape(&classes_note(report)),
         "version" => escape(env!("CARGO_PKG_VERSION")),
         part => unreachable!("the page has no part {part}"),
+    }
+}
+
+/// What most people want to know first: `20 events, 9 denied`.
+fn title(report: &Report) -> String {
+    let denied = match report.events.of(OutcomeKind::Denied) {
+        0 => "none denied".to_owned(),
+        denied => format!("{} denied", number(denied)),
+    };
+    match report.events.total() {
+        0 => "No events".to_owned(),
+        events => format!("{}, {denied}", count(events, "event")),
     }
 }
 
@@ -59,7 +71,7 @@ fn span(span: &Span) -> String {
 }
 
 fn moment(time: SystemTime) -> String {
-    format!("<time datetime=\"{}\">{}</time>", rfc_3339(time), in_words(time))
+    format!("<time datetime=\"{}\">{}</time>", rfc_3339(time), utc(time))
 }
 
 /// The counts by outcome, and what is not among them.
@@ -74,7 +86,7 @@ fn figures(report: &Report) -> String {
         );
     };
     for outcome in OUTCOMES {
-        figure(name(outcome), name(outcome), report.events.of(outcome));
+        figure(name(outcome), in_words(outcome), report.events.of(outcome));
     }
     figure("suppressed", "suppressed", report.suppressed);
     figure("lost", "lost", report.lost);
@@ -92,7 +104,8 @@ fn facts(report: &Report, head: &Head) -> String {
         ("Workloads", known(report.workloads.len(), further.workloads)),
         ("Rules with events", known(report.rules.len(), further.rules)),
     ];
-    let boots = report.boots.iter().take(LISTED).map(|boot| {
+    let with_events = report.boots.iter().filter(|boot| boot.events > 0);
+    let boots = with_events.take(LISTED).map(|boot| {
         let id = boot.id.as_deref().unwrap_or("unknown");
         format!("<code>{}</code>, {}", escape(id), count(boot.events, "event"))
     });
@@ -197,42 +210,47 @@ fn rules(report: &Report) -> String {
     if ranked.shown.is_empty() {
         return "<p>No rule has sent an event.</p>\n".to_owned();
     }
-    let mut columns = vec!["Rule", "Text"];
-    columns.extend(OUTCOMES.map(column_title));
-    columns.extend(["Not evaluated", "Suppressed", "First", "Last"]);
+    let rules: Vec<&Rule> = ranked.shown.iter().map(|&rule| &report.rules[rule]).collect();
+    // A column that says nothing takes room from the others.
+    let columns: Vec<&RuleColumn> = (RULE_COLUMNS.iter())
+        .filter(|(title, of)| *title == "Denied" || rules.iter().any(|rule| of(rule) > 0))
+        .collect();
+    let mut titles = vec!["Rule", "Text"];
+    titles.extend(columns.iter().map(|(title, _)| *title));
+    titles.extend(["First", "Last"]);
     let mut html =
-        table_start("rules-table", "What the rules of policies decided", &columns, 2..columns.len() - 2);
-    for rule in ranked.shown.iter().map(|&rule| &report.rules[rule]) {
-        rule_row(&mut html, rule);
+        table_start("rules-table", "What the rules of policies decided", &titles, 2..titles.len() - 2);
+    for rule in rules {
+        let (place, text) = (escape(&rule.place), escape(&rule.text));
+        let _ = write!(html, "<tr><th scope=\"row\">{place}</th><td><code>{text}</code></td>");
+        columns.iter().for_each(|(_, of)| number_cell(&mut html, of(rule)));
+        span_cells(&mut html, &rule.span);
+        html.push_str("</tr>\n");
     }
     html.push_str("</tbody></table></div>\n");
     if ranked.others > 0 || report.further.rules > 0 {
-        let _ = writeln!(
-            html,
-            "<p class=\"note\">{}.</p>",
-            left_out(ranked.others, "rule", report.further.rules)
-        );
+        let left_out = left_out(ranked.others, "rule", report.further.rules);
+        let _ = writeln!(html, "<p class=\"note\">{left_out}.</p>");
     }
     html
 }
 
-fn rule_row(html: &mut String, rule: &Rule) {
-    let _ = write!(
-        html,
-        "<tr><th scope=\"row\">{}</th><td><code>{}</code></td>",
-        escape(&rule.place),
-        escape(&rule.text)
-    );
-    let decided = rule.decided.as_array();
-    for count in decided.into_iter().chain([rule.eval_errors, rule.suppressed]) {
-        number_cell(html, count);
-    }
-    span_cells(html, &rule.span);
-    html.push_str("</tr>\n");
-}
+/// A number of a rule, with its title.
+type RuleColumn = (&'static str, fn(&Rule) -> u64);
 
-fn column_title(outcome: OutcomeKind) -> &'static str {
-    ["Denied", "Rewritten", "Would deny", "Would rewrite", "Allowed"][index(outcome)]
+const RULE_COLUMNS: [RuleColumn; 7] = [
+    ("Denied", |rule| rule.decided.of(OutcomeKind::Denied)),
+    ("Rewritten", |rule| rule.decided.of(OutcomeKind::Rewritten)),
+    ("Would deny", |rule| rule.decided.of(OutcomeKind::WouldDeny)),
+    ("Would rewrite", |rule| rule.decided.of(OutcomeKind::WouldRewrite)),
+    ("Allowed", |rule| rule.decided.of(OutcomeKind::Allowed)),
+    ("Not evaluated", |rule| rule.eval_errors),
+    ("Suppressed", |rule| rule.suppressed),
+];
+
+/// An outcome, as people say it.
+fn in_words(outcome: OutcomeKind) -> &'static str {
+    ["denied", "rewritten", "would deny", "would rewrite", "allowed"][index(outcome)]
 }
 
 /// The start of a table up to its first row. It scrolls on its own where it is too wide, for the keyboard as well.
@@ -309,8 +327,10 @@ fn matrix_note(report: &Report) -> String {
 
 fn values_note(report: &Report) -> String {
     let ranked = ranked::with_values(report);
-    let mut note =
-        format!("Of each knob, the first {CHANGES_KEPT} and the last {CHANGES_KEPT} changes are kept.");
+    let mut note = format!(
+        "Of each knob, the first {CHANGES_KEPT} and the last {CHANGES_KEPT} changes are kept. The kernel may reject a value that \
+         a policy lets pass."
+    );
     if ranked.others > 0 {
         let _ = write!(
             note,
