@@ -16,6 +16,7 @@ mod import;
 mod learn;
 mod lint;
 mod replay;
+mod report;
 mod sarif;
 mod simulate;
 mod test;
