@@ -12,6 +12,7 @@ mod diff;
 mod documentation;
 mod explain;
 mod fmt;
+mod hostile;
 mod import;
 mod learn;
 mod lint;
