@@ -6,7 +6,8 @@ use knobgate_policy::filter::{
 use knobgate_policy::{AccessKind, Errno, Mode};
 
 use crate::event::{Event, EventOutcome, EventRule, EventVerdict};
-use crate::stream::{StreamContent, StreamEvent, StreamItem, StreamWorkload};
+use crate::stream::{StreamContent, StreamEvent, StreamItem};
+use crate::workload::StreamWorkload;
 
 impl StreamItem {
     /// The event, if it is one.

@@ -1,6 +1,6 @@
-//! What runs in a cgroup: as a stream has it, and in words.
+//! What runs in a cgroup, as a stream has it.
 
-use knobgate::workload::{Engine, LabelLevel, Piece, Role, Workload, label};
+use knobgate::workload::{Engine, Piece, Role, Workload};
 use knobgate_events::StreamWorkload;
 
 /// What the stream calls systemd.
@@ -52,36 +52,6 @@ fn level(workload: &Workload) -> StreamWorkload {
     }
 }
 
-/// The name in one column, like [`Workload::label`]; `None` if nothing has one. Each name goes through `quoted`.
-pub(super) fn stream_label(workload: &StreamWorkload, quoted: impl Fn(&[u8]) -> Vec<u8>) -> Option<String> {
-    let mut levels: Vec<&StreamWorkload> = workload.levels().collect();
-    levels.reverse();
-    let is_container =
-        |level: &StreamWorkload| level.container_or_id().is_some() || level.pod_or_id().is_some();
-    // The innermost one, and the containers around it.
-    let shown = levels.iter().enumerate().filter(|&(index, level)| index == 0 || is_container(level));
-    let label = label(shown.map(|(_, level)| label_level(level)), quoted);
-    (!label.is_empty()).then(|| String::from_utf8_lossy(&label).into_owned())
-}
-
-fn label_level(level: &StreamWorkload) -> LabelLevel<'_> {
-    fn bytes(text: &Option<String>) -> Option<&[u8]> {
-        text.as_deref().map(str::as_bytes)
-    }
-    LabelLevel {
-        engine: level.engine.as_deref().unwrap_or(Engine::Container.name()),
-        is_monitor: level.monitor,
-        container: bytes(&level.container),
-        container_id: bytes(&level.container_id),
-        pod: bytes(&level.pod),
-        pod_id: bytes(&level.pod_id),
-        namespace: bytes(&level.namespace),
-        project: bytes(&level.project),
-        unit: bytes(&level.slice).or(bytes(&level.unit)),
-        user: level.user,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +85,7 @@ mod tests {
         ] {
             let workload = Workload::of_path(of(path).as_bytes());
             let stream = stream_workload(&workload).unwrap();
-            assert_eq!(stream_label(&stream, <[u8]>::to_vec).as_deref(), Some(expected), "{path}");
+            assert_eq!(stream.label(<[u8]>::to_vec).as_deref(), Some(expected), "{path}");
             assert_eq!(String::from_utf8_lossy(&workload.label()), expected, "{path}");
         }
         assert_eq!(stream_workload(&Workload::of_path(b"/jobs/nightly")), None);
@@ -130,7 +100,7 @@ mod tests {
         };
         let workload = StreamWorkload { inner: Some(Box::new(level("x in docker/y"))), ..level("web") };
         let quoted = |name: &[u8]| [b"<", name, b">"].concat();
-        let label = stream_label(&workload, quoted);
+        let label = workload.label(quoted);
         assert_eq!(label.as_deref(), Some("docker/<x in docker/y> in docker/<web>"));
     }
 

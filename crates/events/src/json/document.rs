@@ -11,7 +11,7 @@ use super::parts::{
 };
 use super::text::{NameDocument, TextDocument};
 use super::time::TimeDocument;
-use crate::stream::StreamWorkload;
+use crate::workload::StreamWorkload;
 
 /// One line of a stream of knobgate's events. Members are absent for what is not known. Later versions add members, and may add
 /// types of lines.

@@ -10,9 +10,8 @@ use super::text::{NameDocument, TextDocument};
 use super::time::TimeDocument;
 use super::{SCHEMA, VERSION};
 use crate::event::{Event, EventRule, EventText, EventVerdict, RuleRef, Totals};
-use crate::stream::{
-    Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed,
-};
+use crate::stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, Suppressed};
+use crate::workload::StreamWorkload;
 
 /// What is wrong with a line.
 #[derive(Debug)]

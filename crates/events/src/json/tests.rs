@@ -11,10 +11,9 @@ use proptest::sample::select;
 
 use super::{StreamReader, json_schema, to_json};
 use crate::event::{Event, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
-use crate::stream::{
-    Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed,
-};
+use crate::stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, Suppressed};
 use crate::terminal::is_interpreted;
+use crate::workload::StreamWorkload;
 
 /// Bytes: anything, often text, and often what a terminal interprets.
 fn bytes() -> BoxedStrategy<Vec<u8>> {
