@@ -75,8 +75,7 @@ fn misleads(c: char) -> bool {
         // Braille without dots.
         '\u{2800}' => true,
         // Default_Ignorable_Code_Point (DerivedCoreProperties.txt, Unicode 16), without what is escaped anyway.
-        '\u{ad}'
-        | '\u{34f}'
+        '\u{34f}'
         | '\u{115f}'..='\u{1160}'
         | '\u{17b4}'..='\u{17b5}'
         | '\u{180b}'..='\u{180f}'
@@ -98,7 +97,11 @@ pub fn errno(number: u16) -> String {
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
 pub fn workload(item: &StreamItem, length: Length) -> Option<String> {
-    let quoted = |part: &[u8]| name(part).into_owned().into_bytes();
+    // A slash would look like the end of one name.
+    let quoted = |part: &[u8]| match part.contains(&b'/') {
+        true => self::quoted(part, Length::Full).into_bytes(),
+        false => name(part).into_owned().into_bytes(),
+    };
     if let Some(label) = item.context.workload.as_ref().and_then(|workload| workload.label(quoted)) {
         return Some(label);
     }
@@ -178,7 +181,7 @@ mod tests {
             ("a\u{2003}b".as_bytes(), "\"a\u{2003}b\""),
             ("a\u{3164}b".as_bytes(), "\"a\u{3164}b\""),
             ("a\u{2800}b".as_bytes(), "\"a\u{2800}b\""),
-            ("a\u{ad}b".as_bytes(), "\"a\u{ad}b\""),
+            ("a\u{ad}b".as_bytes(), "\"a\\u{ad}b\""),
         ] {
             assert_eq!(name(text), expected);
         }

@@ -54,15 +54,15 @@ impl LabelLevel<'_> {
     fn label(&self, quoted: &impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
         let container = self.container.or(short(self.container_id));
         let pod = short(self.pod_id).or(self.pod);
-        let (kind, names) = match (pod, container) {
+        let (kind, names): (Vec<u8>, _) = match (pod, container) {
             (Some(pod), _) if self.engine != Engine::Podman.name() => {
                 let (namespace, pod) = match (self.namespace, self.pod) {
                     (Some(namespace), Some(pod)) => (Some(namespace), pod),
                     _ => (None, pod),
                 };
-                ("k8s", [namespace, Some(pod), container])
+                ("k8s".into(), [namespace, Some(pod), container])
             }
-            (Some(pod), None) => ("podman/pod", [Some(pod), None, None]),
+            (Some(pod), None) => ("podman/pod".into(), [Some(pod), None, None]),
             (_, Some(container)) => {
                 // Names are unique in a namespace of containerd, and in a project of Incus and LXD.
                 let scope = match self.engine {
@@ -70,12 +70,12 @@ impl LabelLevel<'_> {
                     "containerd" => self.namespace,
                     _ => None,
                 };
-                (self.engine, [scope, Some(container), None])
+                (quoted(self.engine.as_bytes()), [scope, Some(container), None])
             }
             (None, None) => return self.unit.map(|unit| self.unit_label(unit, quoted)),
         };
         let names = names.into_iter().flatten().map(quoted);
-        let parts: Vec<Vec<u8>> = std::iter::once(kind.as_bytes().to_vec()).chain(names).collect();
+        let parts: Vec<Vec<u8>> = std::iter::once(kind).chain(names).collect();
         let role = if self.is_monitor { &b"monitor of "[..] } else { b"" };
         Some([role, &parts.join(&b'/')].concat())
     }

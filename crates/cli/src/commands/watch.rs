@@ -98,7 +98,7 @@ impl Watch {
         };
         let printer = Printer::new(output, format, filter, self.count);
         match self.from {
-            Some(file) => recorded::show(&file, printer),
+            Some(file) => recorded::show(&file, printer, output),
             None => {
                 let observer =
                     if self.all { Some(observe(self.cgroup.as_deref(), self.reads, output)?) } else { None };

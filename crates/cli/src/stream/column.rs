@@ -1,6 +1,6 @@
 //! Chosen fields of items, in columns between tabs.
 
-use knobgate_events::{StreamContent, StreamItem};
+use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_policy::Mode;
 use knobgate_policy::filter::{EventType, Fields, IntegerField, OutcomeKind, TextField, VerdictKind};
 
@@ -65,7 +65,10 @@ pub(crate) fn text(item: &StreamItem, column: Column) -> Option<String> {
         Column::Time => item.time.map(timestamp::rfc_3339),
         Column::Verdict => item.verdict().map(|verdict| of_verdict(verdict).to_owned()),
         Column::Outcome => item.outcome().map(|outcome| of_outcome(outcome).to_owned()),
-        Column::Errno => item.errno().map(|errno| errno.to_string()),
+        Column::Errno => match event?.outcome() {
+            EventOutcome::Denied(errno) | EventOutcome::WouldDeny(errno) => Some(words::errno(errno)),
+            _ => None,
+        },
         Column::Access => item.access().map(|kind| words::access(kind).to_owned()),
         Column::Knob => event.map(|event| words::knob(&event.knob)),
         Column::Old => event?.old.as_ref().map(value),

@@ -101,7 +101,7 @@ mod tests {
         let workload = StreamWorkload { inner: Some(Box::new(level("x in docker/y"))), ..level("web") };
         let quoted = |name: &[u8]| [b"<", name, b">"].concat();
         let label = workload.label(quoted);
-        assert_eq!(label.as_deref(), Some("docker/<x in docker/y> in docker/<web>"));
+        assert_eq!(label.as_deref(), Some("<docker>/<x in docker/y> in <docker>/<web>"));
     }
 
     #[test]
