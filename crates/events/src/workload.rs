@@ -4,7 +4,7 @@ use knobgate_workload::{Engine, LabelLevel, label};
 
 /// What runs in a cgroup: the outermost container or unit, whose names nothing inside of it can choose. What is inside of it
 /// comes as `inner`. Somebody has chosen each name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 #[cfg_attr(feature = "json", serde(default))]
 pub struct StreamWorkload {

@@ -8,6 +8,8 @@ use knobgate_events::json::StreamReader;
 use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, ProcessId, probe_cached};
+use knobgate_policy::Source;
+use knobgate_policy::filter::Filter;
 use knobgate_testing::{Reaped, Test, eventually, scratch, shell};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
@@ -26,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("watch_ends_when_nobody_reads_its_output", unread),
     ("an_attachment_that_does_not_exist_is_not_watched", unknown),
     ("a_denial_of_last_night_is_explained_after_its_cgroup_is_gone", last_night),
+    ("a_path_that_is_too_long_for_the_memory_is_unknown", long_path),
     ("the_memory_counts_what_it_does_not_show", counted),
 ];
 
@@ -404,9 +407,32 @@ fn last_night() -> Result<(), Failed> {
     }
     let recent = expect(0, ["log", "--recent", "--json", "t-last-night"]).stdout;
     let recent = StreamReader::new(&recent[..]).collect::<Result<Vec<_>, _>>()?;
-    let unit = |item: &StreamItem| item.context.workload.as_ref().and_then(|workload| workload.unit.clone());
-    assert_eq!(recent.iter().map(unit).collect::<Vec<_>>(), vec![Some("batch.service".to_owned()); 2]);
+    // It is in a cgroup that is no unit, and that could have chosen the name.
+    let innermost = |item: &StreamItem| item.context.workload.as_ref()?.levels().last()?.unit.clone();
+    assert_eq!(recent.iter().map(innermost).collect::<Vec<_>>(), vec![Some("batch.service".to_owned()); 2]);
     assert_eq!(recent.iter().map(|item| item.sequence).collect::<Vec<_>>(), [1, 2]);
+    Ok(())
+}
+
+fn long_path() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-long-path");
+    let outer = cgroup.create("O".repeat(200))?;
+    let gone = outer.create("L".repeat(200))?;
+    attach(policy(POLICY).path(), &gone, "t-long-path");
+    run(&gone, "echo 1 >/proc/sys/net/ipv4/ip_forward")?;
+    eventually("its processes are gone", || gone.procs().is_ok_and(|pids| pids.is_empty()));
+    let id = gone.id();
+    gone.remove()?;
+    outer.remove()?;
+    let printed = stdout(&expect(0, ["log", "t-long-path"]));
+    assert!(printed.contains(&format!("\n  cgroup {id}: 1 event\n")), "{printed}");
+    let recent = expect(0, ["log", "--recent", "--json", "t-long-path"]).stdout;
+    let recent = StreamReader::new(&recent[..]).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(recent.iter().map(|item| &item.context.cgroup_path).collect::<Vec<_>>(), [&None]);
+    // Nor is it known that no container is there.
+    let filter = Filter::parse(Source::new("filter", "container == \"web\""))?;
+    assert_eq!(filter.matches(&recent[0]), None);
     Ok(())
 }
 
