@@ -15,7 +15,7 @@
 //! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
-//! - [`cgroup_argument`] resolves cgroup arguments;
+//! - [`cgroup_argument`] resolves cgroup arguments, and [`filter_argument`] reads filters of events;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
@@ -33,6 +33,7 @@ mod departure_report;
 mod event_summary;
 mod events_file;
 mod failure;
+mod filter_argument;
 mod json;
 mod json_decision;
 mod json_diagnostic;

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 
 use knobgate_events::record::VALUE_SEEN_MAX;
-use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
+use knobgate_events::{
+    EventOutcome, EventRule, EventText, RuleRef, StreamContext, StreamItem, StreamWorkload,
+};
 use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
 use crate::printable::printable;
@@ -82,11 +84,16 @@ pub(crate) fn errno(number: u16) -> String {
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
 pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
-    if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
+    workload_of(&item.context, item.cgroup_id(), length)
+}
+
+/// The same of a cgroup with this context.
+pub(crate) fn workload_of(context: &StreamContext, cgroup_id: Option<u64>, length: Length) -> Option<String> {
+    if let Some(workload) = context.workload.as_ref().and_then(known_workload) {
         return Some(workload);
     }
-    let Some(path) = item.context.cgroup_path.as_deref() else {
-        return item.cgroup_id().map(|id| format!("cgroup {id}"));
+    let Some(path) = context.cgroup_path.as_deref() else {
+        return cgroup_id.map(|id| format!("cgroup {id}"));
     };
     let path = name(path);
     let characters = path.chars().count();
@@ -138,6 +145,16 @@ fn place(rule: &EventRule) -> String {
         (Some(line), _) => line.to_string(),
         (None, RuleRef::Rule(index)) => format!("rule {}", u64::from(index) + 1),
         (None, RuleRef::Default(_)) => "default".to_owned(),
+    }
+}
+
+/// In which order outcomes are shown: what matters most comes first. 2 is for what is not known, which may matter.
+pub(crate) fn rank(outcome: EventOutcome) -> u8 {
+    match outcome {
+        EventOutcome::Denied(_) => 0,
+        EventOutcome::WouldDeny(_) => 1,
+        EventOutcome::Rewritten | EventOutcome::WouldRewrite => 3,
+        EventOutcome::Allowed => 4,
     }
 }
 
