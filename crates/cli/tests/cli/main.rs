@@ -19,6 +19,7 @@ mod replay;
 mod sarif;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 

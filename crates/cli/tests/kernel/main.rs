@@ -21,6 +21,7 @@ mod signals;
 mod simulations;
 mod threaded;
 mod threats;
+mod top;
 mod verdicts;
 mod watching;
 mod ways_out;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, watching::TESTS)
-        .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
+        .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
 }
