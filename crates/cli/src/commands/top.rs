@@ -97,12 +97,12 @@ impl Top {
         let known = earlier.events.iter().filter_map(id).collect();
         let now = moment(clock).ok_or_else(|| Failure::machine("the clock of this machine is wrong"))?;
         let mut model = Model::new(format!("events of {}", events.whose()), filter, earlier, now);
-        model.missing = (events.missing_programs() > 0).then(|| {
-            format!(
+        if events.missing_programs() > 0 {
+            model.missing.insert(format!(
                 "{} have eight readers already, so their events are missing",
                 count(events.missing_programs(), "program")
-            )
-        });
+            ));
+        }
 
         let has_colours = AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         let mut session = Session { events, attachments, model, known, signals, stops };

@@ -34,7 +34,6 @@ pub(super) struct Activity {
     attached: Vec<Attached>,
     /// How many events were lost. No filter hides that.
     pub(super) lost: u64,
-    pub(super) lost_rate: Rate,
     pub(super) shown: Shown,
 }
 
@@ -51,13 +50,26 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Earlier {
     pub(super) rules: Vec<EarlierRule>,
-    /// By time.
+    /// By time, the most recent ones.
     pub(super) events: Vec<StreamItem>,
-    /// Events about which nothing else is known: those of cgroups for which the memory had no room, and those that happened at the same
-    /// moment as too many others.
+    /// Events about which nothing else is known: those of cgroups for which the memory had no room or that had to make room, and those
+    /// that happened at the same moment as too many others.
     pub(super) unknown: u64,
+    /// Events that could not be decoded.
+    pub(super) unreadable: usize,
     /// Attachments whose memories were not read, because there are too many.
     pub(super) attachments_left_out: usize,
+}
+
+impl Earlier {
+    /// Keeps the most recent events and rules, as many as there is room for. What rules counted is not forgotten.
+    pub(super) fn shorten(&mut self) {
+        self.events.sort_by_key(StreamItem::boot_time);
+        self.events.drain(..self.events.len().saturating_sub(ITEMS_MAX));
+        self.rules.sort_by_key(|rule| rule.last);
+        let more = self.rules.len().saturating_sub(RULES_MAX);
+        self.unknown += self.rules.drain(..more).map(|rule| rule.events).sum::<u64>();
+    }
 }
 
 /// The earlier events of a rule for a cgroup.
@@ -229,17 +241,16 @@ fn passes(filter: Option<&Filter>, item: &StreamItem) -> bool {
 
 impl Activity {
     /// What was before the start.
-    pub(super) fn new(earlier: Earlier, filter: Option<&Filter>) -> Self {
+    pub(super) fn new(mut earlier: Earlier, filter: Option<&Filter>) -> Self {
         let mut activity = Self {
             items: VecDeque::new(),
             forgotten: 0,
             earlier: Rc::default(),
             attached: Vec::new(),
             lost: 0,
-            lost_rate: Rate::default(),
             shown: Shown::new(),
         };
-        for item in earlier.events.iter().cloned() {
+        for item in std::mem::take(&mut earlier.events) {
             activity.keep(item, true, filter);
         }
         activity.earlier = Rc::new(earlier);
@@ -255,7 +266,6 @@ impl Activity {
     pub(super) fn add(&mut self, item: StreamItem, filter: Option<&Filter>) {
         if let StreamContent::Lost(lost) = &item.content {
             self.lost += lost.count;
-            self.lost_rate.add(lost.boot_time / SECOND, lost.count);
         }
         self.keep(item, false, filter);
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate::{AttachedPolicy, EventMemory, MemoryEntry};
-use knobgate_events::{StreamEvent, StreamItem};
+use knobgate_events::StreamEvent;
 use knobgate_kernel::{AttachmentName, Bpffs, PinDir, PinnedLink, ProgramFd};
 
-use super::activity::{ATTACHMENTS_MAX, Attached, Earlier, EarlierRule, RULES_MAX};
+use super::activity::{ATTACHMENTS_MAX, Attached, Earlier, EarlierRule};
 use crate::failure::Failure;
 use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
@@ -108,13 +108,9 @@ impl AttachmentWatch {
                     cgroups,
                 };
                 add(&mut earlier, items);
+                earlier.shorten();
             }
         }
-        earlier.events.sort_by_key(StreamItem::boot_time);
-        earlier.rules.sort_by_key(|rule| rule.last);
-        // Those that the screen has rows for. The others are counted.
-        let more = earlier.rules.len().saturating_sub(RULES_MAX);
-        earlier.unknown += earlier.rules.drain(..more).map(|rule| rule.events).sum::<u64>();
         Ok(earlier)
     }
 }
@@ -140,6 +136,8 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
         let item = items.item(StreamEvent::from(event.clone()));
         earlier.events.push(item);
     }
-    let others = memory.others.iter().map(|counters| counters.sent + counters.suppressed);
-    earlier.unknown += others.sum::<u64>() + memory.state.not_recorded;
+    let past = memory.past.iter().map(|past| &past.counters);
+    let unknown = memory.others.iter().chain(past).map(|counters| counters.sent + counters.suppressed);
+    earlier.unknown += unknown.sum::<u64>() + memory.state.not_recorded;
+    earlier.unreadable += memory.left_out;
 }

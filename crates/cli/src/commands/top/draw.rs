@@ -154,18 +154,19 @@ fn header(model: &Model, area: Rect, canvas: &mut Canvas<'_>) {
         area,
         2,
         &[
-            plain(format!(
-                "would {}/s  rewritten {}/s  allowed {}/s  ",
-                outcome(Column::Would),
-                outcome(Column::Rewritten),
-                outcome(Column::Allowed)
-            )),
+            // First, so that large numbers never push it off the screen.
+            Piece { style: warn_if(lost), text: format!("lost {lost}") },
+            plain("  "),
             Piece {
                 style: warn_if(shown.suppressed),
                 text: format!("suppressed {} ({suppressed}/s)", shown.suppressed),
             },
-            plain("  "),
-            Piece { style: warn_if(lost), text: format!("lost {lost}") },
+            plain(format!(
+                "  would {}/s  rewritten {}/s  allowed {}/s",
+                outcome(Column::Would),
+                outcome(Column::Rewritten),
+                outcome(Column::Allowed)
+            )),
         ],
     );
     let error = match &model.over {

@@ -1,6 +1,6 @@
 //! What is on the screen, and how keys and events change it. Nothing here reads a clock, a terminal or the kernel.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ pub(super) struct Model {
     /// Whose events these are, in words.
     pub(super) whose: String,
     /// What the reader cannot do, in words.
-    pub(super) missing: Option<String>,
+    pub(super) missing: BTreeSet<String>,
     pub(super) now: Moment,
     pub(super) size: Size,
     activity: Activity,
@@ -91,7 +91,7 @@ impl Model {
         let (filter_text, filter) = filter.unzip();
         Self {
             whose,
-            missing: None,
+            missing: BTreeSet::new(),
             now,
             size: Size::default(),
             activity: Activity::new(earlier, filter.as_ref()),

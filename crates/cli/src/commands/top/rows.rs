@@ -304,7 +304,7 @@ pub(super) fn notes(model: &Model) -> Vec<Piece> {
     } else if activity.shown.without > 0 {
         notes.push(note(format!("without {} older events", activity.shown.without)));
     }
-    notes.extend(model.missing.clone().map(note));
+    notes.extend(model.missing.iter().cloned().map(note));
     for (what, left_out) in activity.shown.left_out().into_iter().filter(|(_, left_out)| left_out.rows > 0) {
         let plural = if left_out.rows == 1 { "" } else { "s" };
         notes.push(note(format!("left out: {} {what}{plural} ({} events)", left_out.rows, left_out.events)));
@@ -320,6 +320,10 @@ pub(super) fn notes(model: &Model) -> Vec<Piece> {
     match activity.earlier().unknown {
         0 => {}
         unknown => notes.push(note(format!("{unknown} earlier events were counted and not remembered"))),
+    }
+    match activity.earlier().unreadable {
+        0 => {}
+        unreadable => notes.push(note(format!("left out: {unreadable} earlier events that cannot be read"))),
     }
     notes
 }

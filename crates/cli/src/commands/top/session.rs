@@ -201,7 +201,7 @@ impl Session {
         let gone: HashSet<u64> = self.model.cgroups().filter(is_gone).map(|(id, _)| id).collect();
         self.model.gone(&gone);
         if self.events.unreadable() > 0 {
-            self.model.missing = Some(
+            self.model.missing.insert(
                 "some events cannot be read: the program that sends them is of another version of knobgate; attach its policy again"
                     .to_owned(),
             );

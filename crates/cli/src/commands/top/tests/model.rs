@@ -85,10 +85,10 @@ fn what_was_suppressed_or_lost_is_on_the_screen() {
     let mut model = model_with(Earlier::default(), Some("type == event and verdict == deny"));
     model.item(suppressed(START, 30));
     model.item(lost(START, 7));
-    assert!(text(&mut model).contains("suppressed 0 (0/s)  lost 7"), "no filter hides what was lost");
+    assert!(text(&mut model).contains("lost 7  suppressed 0 (0/s)"), "no filter hides what was lost");
     press(&mut model, "/\x15\r");
     let screen = text(&mut model);
-    assert!(screen.contains("suppressed 30 (3.0/s)  lost 7"), "{screen}");
+    assert!(screen.contains("lost 7  suppressed 30 (3.0/s)"), "{screen}");
     assert!(
         screen.contains("SUPPRESSED    30 events") && screen.contains("LOST          7 events"),
         "{screen}"
@@ -216,6 +216,23 @@ fn what_policies_remember_is_marked_as_earlier() {
         screen.contains("RULES 1 ") && screen.contains("EVENTS 1\n"),
         "only what was suppressed: {screen}"
     );
+}
+
+#[test]
+fn what_is_not_known_of_earlier_events_is_said() {
+    let earlier = Earlier { unknown: 300, unreadable: 2, attachments_left_out: 7, ..last_night() };
+    let mut model = model_with(earlier, None);
+    model.missing.insert("3 programs have eight readers already".to_owned());
+    press(&mut model, "?\x1b[F");
+    let help = text(&mut model);
+    for note in [
+        "3 programs have eight readers already",
+        "300 earlier events were counted and not remembered",
+        "left out: 2 earlier events that cannot be read",
+        "left out: the earlier events of 7 attachments",
+    ] {
+        assert!(help.contains(note), "{note}: {help}");
+    }
 }
 
 #[test]
