@@ -139,13 +139,18 @@ fn header(model: &Model, area: Rect, canvas: &mut Canvas<'_>) {
         ],
     );
     let denied = &shown.rates[Column::Denied as usize];
+    // Denials may be among these.
+    let suppressed = match shown.suppressed_rate.last(now, MINUTE) {
+        0 => String::new(),
+        suppressed => format!(", {suppressed} suppressed"),
+    };
     canvas.line(
         area,
         1,
         &[
             Piece { style: DENY, text: format!("DENIED {:>6}/s ", rate(denied.per_second(now))) },
-            Piece { style: DENY, text: sparkline(&denied.bars(now, MINUTE as usize / 2)) },
-            plain(format!(" last minute, {} denied in it", denied.last(now, MINUTE))),
+            Piece { style: DENY, text: sparkline(&denied.bars(now, MINUTE as usize / 3)) },
+            plain(format!(" last minute: {} denied{suppressed}", denied.last(now, MINUTE))),
         ],
     );
     let outcome = |column: Column| rate(shown.rates[column as usize].per_second(now));

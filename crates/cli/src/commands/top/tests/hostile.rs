@@ -123,6 +123,8 @@ fn check(buffer: &Buffer) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn nothing_that_was_chosen_by_others_drives_the_terminal(
         earlier in vec(event(), 0..4),
