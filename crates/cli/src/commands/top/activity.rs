@@ -127,6 +127,8 @@ pub(super) struct Shown {
     pub(super) suppressed: u64,
     /// The most recent items, the last one first.
     pub(super) items: VecDeque<Rc<Entry>>,
+    /// How many items had to be left out, because there are too many.
+    pub(super) items_left_out: u64,
     pub(super) attachments: Table<Owner, AttachmentRow>,
     pub(super) rules: Table<RuleKey, RuleRow>,
     pub(super) knobs: Table<Vec<u8>, KnobRow>,
@@ -336,6 +338,7 @@ impl Shown {
             suppressed_rate: Rate::default(),
             suppressed: 0,
             items: VecDeque::new(),
+            items_left_out: 0,
             attachments: Table::new(ATTACHMENTS_MAX),
             rules: Table::new(RULES_MAX),
             knobs: Table::new(KNOBS_MAX),
@@ -380,7 +383,10 @@ impl Shown {
             StreamContent::Lost(_) => {}
         }
         self.items.push_front(Rc::clone(entry));
-        self.items.truncate(ITEMS_MAX);
+        if self.items.len() > ITEMS_MAX {
+            self.items.pop_back();
+            self.items_left_out += 1;
+        }
     }
 
     fn attachment_event(&mut self, item: &StreamItem, column: Column, mode: Mode) {

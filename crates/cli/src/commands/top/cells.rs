@@ -119,7 +119,8 @@ pub(super) fn wrap(pieces: &[Piece], cells: usize, indent: usize) -> Vec<Vec<Pie
         for grapheme in cell_text(text).graphemes(true) {
             let needed = width(grapheme);
             if used + needed > cells && used > 0 {
-                let word = last_word(&mut part, cells / 3);
+                let is_start = line.last().is_some_and(|before: &Piece| before.text.ends_with(' '));
+                let word = last_word(&mut part, is_start, (cells - indent) / 3);
                 line.push(Piece { style: *style, text: std::mem::take(&mut part) });
                 let blanks = Piece { style: Style::new(), text: " ".repeat(indent) };
                 lines.push(std::mem::replace(&mut line, vec![blanks]));
@@ -135,13 +136,13 @@ pub(super) fn wrap(pieces: &[Piece], cells: usize, indent: usize) -> Vec<Vec<Pie
     lines
 }
 
-/// Takes the last word of a text off, if it is not longer than this.
-fn last_word(text: &mut String, longest: usize) -> String {
-    let word = text.rfind(' ').map_or("", |at| &text[at + 1..]);
-    if word.is_empty() || width(word) > longest {
-        return String::new();
+/// Takes the last word of a text off, if it is not longer than this. `is_start` says whether a word starts with the text.
+fn last_word(text: &mut String, is_start: bool, longest: usize) -> String {
+    let start = text.rfind(' ').map(|blank| blank + 1).or(is_start.then_some(0));
+    match start {
+        Some(start) if width(&text[start..]) <= longest => text.split_off(start),
+        _ => String::new(),
     }
-    text.split_off(text.len() - word.len())
 }
 
 #[cfg(test)]
@@ -196,6 +197,11 @@ mod tests {
         assert_eq!(wrapped, ["ab名", " cde", " f"]);
         let words: Vec<String> =
             wrap(&[piece("to be or not")], 7, 1).iter().map(|line| texts(line)).collect();
+        assert_eq!(words, ["to be ", " or not"]);
+        let words: Vec<String> = wrap(&[piece("to be "), piece("or"), piece(" not")], 7, 1)
+            .iter()
+            .map(|line| texts(line))
+            .collect();
         assert_eq!(words, ["to be ", " or not"]);
     }
 }

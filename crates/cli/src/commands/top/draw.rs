@@ -199,7 +199,8 @@ fn warn_if(count: u64) -> Style {
 fn draw_pane(model: &Model, pane: Pane, area: Rect, canvas: &mut Canvas<'_>) {
     let (width, has_focus) = (usize::from(area.width), model.focus == pane);
     let rows = rows::rows(model, pane);
-    canvas.line(area, 0, &rows::heading(pane, rows.len(), has_focus, width));
+    let left_out = model.activity().shown.items_left_out;
+    canvas.line(area, 0, &rows::heading(pane, rows.len(), left_out, has_focus, width));
     let ids: Vec<u64> = rows.iter().map(rows::PaneRow::id).collect();
     let (chosen, page) = (model.chosen(pane, &ids), usize::from(area.height) - 1);
     // The chosen row is in the middle, if there is something on both sides.

@@ -105,8 +105,8 @@ pub(super) fn ids(model: &Model, pane: Pane) -> Vec<u64> {
     rows(model, pane).iter().map(PaneRow::id).collect()
 }
 
-/// The line above the rows of a pane, of which there are so many.
-pub(super) fn heading(pane: Pane, rows: usize, has_focus: bool, width: usize) -> Vec<Piece> {
+/// The line above the rows of a pane, of which there are so many, and so many more had to be left out.
+pub(super) fn heading(pane: Pane, rows: usize, left_out: u64, has_focus: bool, width: usize) -> Vec<Piece> {
     let name = match pane {
         Pane::Attachments => "ATTACHMENTS",
         Pane::Rules => "RULES",
@@ -122,6 +122,7 @@ pub(super) fn heading(pane: Pane, rows: usize, has_focus: bool, width: usize) ->
             let [place, workload, minute, total] = ["PLACE", "WORKLOAD", "LAST MINUTE", "TOTAL"];
             rule_columns(name, [place, workload, minute, total].map(str::to_owned), width)
         }
+        Pane::Events if left_out > 0 => format!("{name}  ({left_out} older ones are left out)"),
         Pane::Events => name,
         Pane::Knobs => {
             columns(name, KNOB_COLUMNS.map(|(title, cells)| (title.to_owned(), cells, true)), width)

@@ -263,6 +263,8 @@ fn a_flood_of_names_needs_no_more_memory_and_is_said() {
         assert_eq!((left_out.rows, left_out.events), (all - rows as u64, all - rows as u64), "{what}");
     }
     assert!(screen(&mut model, 80, 24)[3].starts_with("left out: "));
+    let heading = format!("EVENTS {ITEMS_MAX}  ({} older ones are left out)", all - ITEMS_MAX as u64);
+    assert_eq!(line(&mut model, "EVENTS").trim(), heading);
     press(&mut model, "?\x1b[F");
     let help = text(&mut model);
     for what in ["attachments (", "rules (", "knobs ("] {
