@@ -47,10 +47,12 @@ impl Rate {
         self.last(now, WINDOW) as f64 / WINDOW as f64
     }
 
-    /// The last minute in so many bars, which is a divisor of 60, the oldest first.
+    /// The last minute in so many bars, which is a divisor of 60, the oldest first. The last one is not over yet: bars move, and keep
+    /// their height.
     pub(super) fn bars(&self, now: u64, bars: usize) -> Vec<u64> {
         let seconds = MINUTE / bars as u64;
-        (0..bars as u64).rev().map(|bar| self.last(now.saturating_sub(bar * seconds), seconds)).collect()
+        let end = now - now % seconds + (seconds - 1);
+        (0..bars as u64).rev().map(|bar| self.last(end.saturating_sub(bar * seconds), seconds)).collect()
     }
 }
 
@@ -84,6 +86,7 @@ mod tests {
         assert_eq!(rate.last(1003, WINDOW), 6);
         assert_eq!(rate.per_second(1003), 0.6);
         assert_eq!(rate.bars(1059, 12), [6, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]);
+        assert_eq!(rate.bars(1055, 12), rate.bars(1059, 12));
         assert_eq!(rate.last(1062, MINUTE), 4);
         // One that comes late counts where it belongs, unless that is gone.
         rate.add(1100, 1);
