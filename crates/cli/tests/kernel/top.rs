@@ -254,6 +254,13 @@ fn given_back() -> Result<(), Failed> {
         }
         terminal.expect_end(0)?;
     }
+
+    // Nobody is there to quit it when the terminal has gone.
+    terminal.start_top("")?;
+    let process = Path::new("/proc").join(terminal.pid()?);
+    assert!(process.exists());
+    terminal.tmux(["kill-server"])?;
+    eventually("top has ended with its terminal", || !process.exists());
     Ok(())
 }
 
