@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::Cgroup;
-use knobgate_testing::{Test, eventually, scratch, shell};
+use knobgate_testing::{Test, eventually, is_running, scratch, shell};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -257,10 +257,10 @@ fn given_back() -> Result<(), Failed> {
 
     // Nobody is there to quit it when the terminal has gone.
     terminal.start_top("")?;
-    let process = Path::new("/proc").join(terminal.pid()?);
-    assert!(process.exists());
+    let process = terminal.pid()?.parse()?;
+    assert!(is_running(process));
     terminal.tmux(["kill-server"])?;
-    eventually("top has ended with its terminal", || !process.exists());
+    eventually("top has ended with its terminal", || !is_running(process));
     Ok(())
 }
 
