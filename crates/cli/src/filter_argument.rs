@@ -1,7 +1,8 @@
-//! The option `--filter`.
+//! `--filter`: which events of a stream are shown.
 
 use std::process::ExitCode;
 
+use knobgate_events::StreamItem;
 use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
 
@@ -10,7 +11,7 @@ use crate::output::Output;
 use crate::report;
 
 /// The filter, or the exit status if it is wrong, after reporting why.
-pub(crate) fn parse_filter(text: String, output: &Output) -> Result<Filter, ExitCode> {
+pub(crate) fn parse(text: String, output: &Output) -> Result<Filter, ExitCode> {
     Filter::parse(Source::new("--filter", text)).map_err(|error| {
         let source = error.text().clone();
         for diagnostic in error {
@@ -18,4 +19,9 @@ pub(crate) fn parse_filter(text: String, output: &Output) -> Result<Filter, Exit
         }
         ExitCode::from(USAGE)
     })
+}
+
+/// Whether an item is shown: unless the filter certainly does not hold for it.
+pub(crate) fn passes(filter: Option<&Filter>, item: &StreamItem) -> bool {
+    filter.is_none_or(|filter| filter.matches(item) != Some(false))
 }

@@ -6,7 +6,9 @@
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
-//! - [`events_file`] reads recorded events, and [`mod@live_events`] those that happen now;
+//! - [`events_file`] reads recorded events, [`mod@live_events`] those that happen now, and [`filter_argument`] chooses among
+//!   them;
+//! - [`file_output`] writes files, all of one or nothing;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`sarif`] writes findings about policies for code scanning;
@@ -33,6 +35,7 @@ mod departure_report;
 mod event_summary;
 mod events_file;
 mod failure;
+mod file_output;
 mod filter_argument;
 mod json;
 mod json_decision;

@@ -21,6 +21,7 @@ mod processes;
 mod random;
 mod requirements;
 pub mod return_values;
+mod runc;
 mod seccomp;
 
 pub use both::Both;
@@ -32,4 +33,5 @@ pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};
+pub use runc::{Container, without_runc};
 pub use seccomp::{deny_bpf, deny_clone3};

@@ -32,7 +32,7 @@ use knobgate_kernel::BlockedSignals;
 
 use crate::attachment_failure::parse_name;
 use crate::failure::Failure;
-use crate::filter_argument::parse_filter;
+use crate::filter_argument;
 use crate::live_events::LiveEvents;
 use crate::output::Output;
 use crate::plural::count;
@@ -72,7 +72,7 @@ Examples:
 impl Top {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let names = self.names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, Failure>>()?;
-        let filter = match self.filter.clone().map(|text| parse_filter(text, output)).transpose() {
+        let filter = match self.filter.clone().map(|text| filter_argument::parse(text, output)).transpose() {
             Ok(filter) => self.filter.zip(filter),
             Err(status) => return Ok(status),
         };

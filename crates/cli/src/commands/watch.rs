@@ -12,7 +12,7 @@ use knobgate_kernel::{Capabilities, Hierarchy};
 use crate::attachment_failure::parse_name;
 use crate::cgroup_argument::cgroup_at;
 use crate::failure::Failure;
-use crate::filter_argument::parse_filter;
+use crate::filter_argument;
 use crate::output::Output;
 use crate::stream::column::Column;
 use crate::stream::printer::{Format, Printer};
@@ -92,7 +92,7 @@ impl Watch {
             None if self.json => Format::Json,
             None => Format::Text,
         };
-        let filter = match self.filter.map(|text| parse_filter(text, output)).transpose() {
+        let filter = match self.filter.map(|text| filter_argument::parse(text, output)).transpose() {
             Ok(filter) => filter,
             Err(status) => return Ok(status),
         };

@@ -3,6 +3,7 @@
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
 mod attachments;
+mod containers;
 mod departures;
 mod examples;
 mod hostile;
@@ -15,6 +16,7 @@ mod mounted;
 mod no_process;
 mod objects;
 mod pins;
+mod readers;
 mod runs;
 mod setting;
 mod signals;
@@ -80,8 +82,11 @@ fn main() -> ExitCode {
         .requiring(learning::threads_of_events, learning::TESTS)
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
-        .requiring(watching::sends_events, watching::TESTS)
+        .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
+        .requiring(containers::can_be_watched, containers::TESTS)
+        .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(readers::with_their_own_bpffs())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
 }

@@ -9,6 +9,8 @@ use knobgate_policy::filter::Filter;
 
 use super::rate::Rate;
 use super::table::{LeftOut, Row, Table};
+use crate::filter_argument::passes;
+use crate::stream;
 use crate::stream::words::{self, Length};
 
 /// How many items are kept.
@@ -187,7 +189,7 @@ pub(super) struct RuleRow {
     pub(super) suppressed: u64,
     pub(super) earlier: u64,
     pub(super) last: u64,
-    /// The worst that became of its accesses: see [`words::rank`].
+    /// The worst that became of its accesses: see [`stream::rank`].
     pub(super) rank: u8,
     /// The first and the last event that is known.
     pub(super) first: Option<Rc<Entry>>,
@@ -234,11 +236,6 @@ impl Row for KnobRow {
     fn events(&self) -> u64 {
         self.counts.iter().sum()
     }
-}
-
-fn passes(filter: Option<&Filter>, item: &StreamItem) -> bool {
-    // One for which the filter cannot be evaluated is shown, as by `watch`.
-    filter.is_none_or(|filter| filter.matches(item) != Some(false))
 }
 
 impl Activity {
@@ -548,7 +545,7 @@ impl RuleKey {
 
 impl RuleRow {
     fn example(&mut self, entry: &Rc<Entry>, outcome: EventOutcome) {
-        self.rank = self.rank.min(words::rank(outcome));
+        self.rank = self.rank.min(stream::rank(outcome));
         let is_before = |other: &Rc<Entry>| entry.item.boot_time() < other.item.boot_time();
         if self.first.as_ref().is_none_or(is_before) {
             self.first = Some(Rc::clone(entry));
