@@ -21,6 +21,7 @@ mod run;
 mod show;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     List(list::List),
     Show(show::Show),
+    Top(top::Top),
     Watch(watch::Watch),
     Log(log::Log),
     Replay(replay::Replay),
@@ -75,6 +77,7 @@ impl Command {
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Top(top) => top.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
             Self::Replay(replay) => replay.run(output),

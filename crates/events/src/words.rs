@@ -12,7 +12,7 @@ use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
 use crate::event::{EventRule, EventText, RuleRef};
 use crate::record::VALUE_SEEN_MAX;
-use crate::stream::StreamItem;
+use crate::stream::{StreamContext, StreamItem};
 use crate::terminal::escape;
 
 /// How much of texts is shown.
@@ -97,16 +97,21 @@ pub fn errno(number: u16) -> String {
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
 pub fn workload(item: &StreamItem, length: Length) -> Option<String> {
+    workload_of(&item.context, item.cgroup_id(), length)
+}
+
+/// What runs in a cgroup of which this is known, as [`workload()`] has it.
+pub fn workload_of(context: &StreamContext, cgroup_id: Option<u64>, length: Length) -> Option<String> {
     // A slash would look like the end of one name.
     let quoted = |part: &[u8]| match part.contains(&b'/') {
         true => self::quoted(part, Length::Full).into_bytes(),
         false => name(part).into_owned().into_bytes(),
     };
-    if let Some(label) = item.context.workload.as_ref().and_then(|workload| workload.label(quoted)) {
+    if let Some(label) = context.workload.as_ref().and_then(|workload| workload.label(quoted)) {
         return Some(label);
     }
-    let Some(path) = item.context.cgroup_path.as_deref() else {
-        return item.cgroup_id().map(|id| format!("cgroup {id}"));
+    let Some(path) = context.cgroup_path.as_deref() else {
+        return cgroup_id.map(|id| format!("cgroup {id}"));
     };
     let path = name(path);
     let characters = path.chars().count();

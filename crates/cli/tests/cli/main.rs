@@ -21,6 +21,7 @@ mod report;
 mod sarif;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 
