@@ -11,6 +11,7 @@ mod attachments;
 mod cells;
 mod detail;
 mod draw;
+mod earlier;
 mod keys;
 mod layout;
 mod line_editor;
@@ -20,7 +21,9 @@ mod rate;
 mod rows;
 mod screen;
 mod session;
+mod shown;
 mod table;
+mod tallies;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,9 @@ use knobgate::{AttachedPolicy, EventMemory, MemoryEntry};
 use knobgate_events::StreamEvent;
 use knobgate_kernel::{AttachmentName, Bpffs, PinDir, PinnedLink, ProgramFd};
 
-use super::activity::{ATTACHMENTS_MAX, Attached, Earlier, EarlierRule};
+use super::earlier::{Earlier, EarlierRule};
+use super::shown::ATTACHMENTS_MAX;
+use super::tallies::Attached;
 use crate::failure::Failure;
 use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;

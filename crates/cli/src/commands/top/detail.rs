@@ -5,13 +5,15 @@ use clap::ValueEnum;
 use knobgate_events::{EventText, EventVerdict};
 use knobgate_policy::AccessKind;
 
-use super::activity::{Column as Outcome, Entry, HISTORY_MAX, Owner, RuleRow};
+use super::activity::Entry;
 use super::cells;
 use super::model::{Model, Over, Subject};
 use super::pane::Pane;
 use super::rate::{MINUTE, WINDOW, rate, sparkline};
 use super::rows;
+use super::shown::HISTORY_MAX;
 use super::table::Row as _;
+use super::tallies::{Column as Outcome, Owner, RuleRow};
 use crate::printable::{printable, printable_lines};
 use crate::stream::column::{self, Column};
 use crate::stream::line::{About, Piece, pieces, task, verdict};

@@ -5,7 +5,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style as tui;
 
-use super::activity::Column;
 use super::cells;
 use super::detail;
 use super::layout::{Layout, SMALLEST};
@@ -13,6 +12,7 @@ use super::model::{Model, Over};
 use super::pane::Pane;
 use super::rate::{MINUTE, rate, sparkline};
 use super::rows;
+use super::tallies::Column;
 use crate::printable::printable;
 use crate::stream::line::Piece;
 use crate::style::{DENY, DIM, ERROR, HEADING, WARNING};

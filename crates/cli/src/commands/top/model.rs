@@ -9,13 +9,15 @@ use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
 use ratatui::layout::Size;
 
-use super::activity::{Activity, Attached, Earlier, Entry, SECOND};
+use super::activity::{Activity, Entry, SECOND};
 use super::detail;
+use super::earlier::Earlier;
 use super::keys::Key;
 use super::layout::Layout;
 use super::line_editor::LineEditor;
 use super::pane::{Order, Pane};
 use super::rows;
+use super::tallies::Attached;
 
 /// Everything that is on the screen.
 #[derive(Debug)]

@@ -5,12 +5,13 @@ use std::cmp::Reverse;
 use anstyle::Style;
 use knobgate_policy::Mode;
 
-use super::activity::{Activity, AttachmentRow, Column, Entry, KnobRow, Owner, RuleKey, RuleRow};
+use super::activity::{Activity, Entry};
 use super::cells;
 use super::model::Model;
 use super::pane::{Order, Pane};
 use super::rate::{MINUTE, Rate, rate, sparkline};
 use super::table::Row as _;
+use super::tallies::{AttachmentRow, Column, KnobRow, Owner, RuleKey, RuleRow};
 use crate::printable::printable;
 use crate::stream::line::{About, Piece, pieces};
 use crate::stream::words::{self, Length};

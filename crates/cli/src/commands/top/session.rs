@@ -108,15 +108,8 @@ impl Session {
                 }
                 (is_stale, drawn) = (true, None);
             }
-            if self
-                .stops
-                .as_ref()
-                .map(BlockedSignals::read)
-                .transpose()
-                .map_err(cannot_wait)?
-                .flatten()
-                .is_some()
-            {
+            let stop = self.stops.as_ref().map(BlockedSignals::read).transpose().map_err(cannot_wait)?;
+            if stop.flatten().is_some() {
                 self.suspend(screen)?;
                 (is_stale, drawn) = (true, None);
             }

@@ -17,10 +17,11 @@ use ratatui::layout::Size;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::activity::{Attached, Earlier, EarlierRule};
 use super::draw::draw;
+use super::earlier::{Earlier, EarlierRule};
 use super::keys::{Key, KeyDecoder};
 use super::model::{Model, Moment};
+use super::tallies::Attached;
 
 /// The second since the boot at which the models of these tests start.
 const START: u64 = 10_000;

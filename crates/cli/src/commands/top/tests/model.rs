@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::*;
-use crate::commands::top::activity::{ATTACHMENTS_MAX, HISTORY_MAX, ITEMS_MAX, KNOBS_MAX, RULES_MAX};
+use crate::commands::top::activity::ITEMS_MAX;
 use crate::commands::top::model::Request;
 use crate::commands::top::pane::Pane;
+use crate::commands::top::shown::{ATTACHMENTS_MAX, HISTORY_MAX, KNOBS_MAX, RULES_MAX};
 
 /// The first line of the screen that starts with this, after the mark of the chosen row.
 #[track_caller]
