@@ -1,4 +1,4 @@
-//! The current value of the knob.
+//! The value that a knob of this machine has now.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,27 +9,25 @@ use std::path::{Component, Path};
 
 use knobgate_policy::KnobName;
 
-/// The current value of a knob, and its source.
+/// The value of a knob of this machine.
 #[derive(Debug)]
-pub(super) enum CurrentValue {
-    /// It was given as an argument.
-    Given(Vec<u8>),
-    /// It was read on this machine.
-    OfThisMachine(Vec<u8>),
+pub(crate) enum KnobValue {
+    /// This, as the knob prints it.
+    Value(Vec<u8>),
     /// There is no such knob on this machine.
     NoSuchKnob,
     /// It is write-only, such as `vm.drop_caches`.
     WriteOnly,
-    /// It cannot be read on this machine.
+    /// It cannot be read.
     Unreadable(io::Error),
 }
 
-impl CurrentValue {
+impl KnobValue {
     /// Reads the knob.
-    pub(super) fn of_this_machine(knob: &KnobName) -> Self {
+    pub(crate) fn read(knob: &KnobName) -> Self {
         let name = Path::new(OsStr::from_bytes(knob.as_bytes()));
         match read(name) {
-            Ok(bytes) => Self::OfThisMachine(bytes),
+            Ok(bytes) => Self::Value(bytes),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
                     Self::NoSuchKnob
@@ -37,14 +35,6 @@ impl CurrentValue {
                 io::ErrorKind::PermissionDenied if is_write_only(name) => Self::WriteOnly,
                 _ => Self::Unreadable(error),
             },
-        }
-    }
-
-    /// The value, if it is known.
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Given(bytes) | Self::OfThisMachine(bytes) => Some(bytes),
-            Self::NoSuchKnob | Self::WriteOnly | Self::Unreadable(_) => None,
         }
     }
 }
@@ -76,8 +66,8 @@ mod tests {
     #[test]
     fn nothing_outside_proc_sys_is_read() {
         for name in ["kernel/../../version", "../version", "kernel/no_such_knob", "kernel"] {
-            let value = CurrentValue::of_this_machine(&KnobName::from_path(name).unwrap());
-            assert!(matches!(value, CurrentValue::NoSuchKnob), "{name}: {value:?}");
+            let value = KnobValue::read(&KnobName::from_path(name).unwrap());
+            assert!(matches!(value, KnobValue::NoSuchKnob), "{name}: {value:?}");
         }
     }
 }
