@@ -65,13 +65,24 @@ pub struct EventFeatures {
     pub current_pid_tgid: bool,
     /// Atomic operations can return the old value.
     pub atomic_fetch: bool,
-    /// The fields of a task through which its namespaces are found, with `bpf_get_current_task_btf`.
-    pub namespaces: Option<NamespaceOffsets>,
+    /// The members of a task, with `bpf_get_current_task_btf`.
+    pub task: Option<TaskOffsets>,
 }
 
-/// Offsets in bytes of the members through which the namespaces of a task are found. They differ from kernel to kernel.
+/// Offsets in bytes of the members of a task, and of those through which its namespaces are found. They differ from kernel to
+/// kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NamespaceOffsets {
+pub struct TaskOffsets {
+    /// `task_struct.pid`, the number of the thread
+    pub tid: i16,
+    /// `task_struct.tgid`, the number of the process
+    pub tgid: i16,
+    /// `task_struct.comm`
+    pub comm: i16,
+    /// `cred.uid`
+    pub uid: i16,
+    /// `cred.gid`
+    pub gid: i16,
     /// `task_struct.nsproxy`
     pub nsproxy: i16,
     /// `nsproxy.net_ns`, `uts_ns`, `ipc_ns` and `mnt_ns`

@@ -78,7 +78,7 @@ pub mod uapi;
 pub use asm::{AsmError, Assembler, Label};
 pub use btf::ProgramBtf;
 pub use disasm::Listing;
-pub use features::{EventFeatures, Features, NamespaceOffsets};
+pub use features::{EventFeatures, Features, TaskOffsets};
 pub use helpers::{ArgType, FuncProto, Helper, ReturnType, helper_ids};
 pub use imm64::Imm64;
 pub use insn::{DecodeError, Insn, decode, encode};

@@ -136,9 +136,10 @@ fn event_facts(
     let policy = source.policy();
     let audits = if policy.mode() == Mode::Audit { flag::AUDIT } else { 0 };
     let described: u32 = [
-        (flag::PID, options.features.current_pid_tgid),
-        (flag::UID, features.current_uid_gid),
-        (flag::NAMESPACES, options.features.namespaces.is_some()),
+        (flag::PID, options.features.current_pid_tgid || options.features.task.is_some()),
+        (flag::UID, features.current_uid_gid || options.features.task.is_some()),
+        (flag::COMM, options.features.task.is_some()),
+        (flag::NAMESPACES, options.features.task.is_some()),
         (flag::RETVAL, features.set_retval),
     ]
     .into_iter()

@@ -13,6 +13,7 @@ use knobgate_bpf::{EventFeatures, MapDef, MapKind};
 use knobgate_events::record;
 use knobgate_policy::{AccessKind, EventRate};
 
+use crate::event_past::past_map;
 use crate::rule_hits;
 use crate::source::PolicySource;
 
@@ -48,7 +49,7 @@ pub const EVENT_KEYS_MAX: u32 = 256;
 /// How many records there is room for.
 const PLACES: u32 = EVENTS_RECENT + EVENT_KEYS_MAX;
 /// The most cgroups whose path the memory keeps.
-const CGROUPS_MAX: u32 = 4096;
+pub const EVENT_CGROUPS_MAX: u32 = 4096;
 /// The longest path of a cgroup that the memory keeps, in bytes; the end of a longer one.
 pub const EVENT_CGROUP_PATH_BYTES: u32 = 256;
 
@@ -171,6 +172,13 @@ impl EventCounters {
     }
 }
 
+/// The place that a rule and a cgroup have for their last record, by the value of [`EVENT_COUNTERS_MAP`]; `None` if they have none.
+/// Whoever removes that value gives the place back, to [`EVENT_SLOTS_MAP`].
+pub fn last_place(counters: &[u8]) -> Option<u32> {
+    let place = counters.get(counters::LAST_PLACE as usize..)?.first_chunk()?;
+    u32::from_le_bytes(*place).checked_sub(1)
+}
+
 /// The state of a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -197,7 +205,7 @@ impl MemoryState {
 }
 
 /// A number for the text of a policy (FNV-1a), by which the memory tells policies apart that were in force one after the other.
-pub(crate) fn policy_number(text: &str) -> u32 {
+pub fn policy_number(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
@@ -216,7 +224,7 @@ pub fn memory_map(name: &str) -> Option<MapDef> {
     memory_maps().into_iter().find(|map| map.name == name)
 }
 
-fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
+pub(crate) fn map(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
     MapDef {
         name: name.to_owned(),
         kind,
@@ -242,7 +250,7 @@ pub(crate) fn maps(source: &PolicySource<'_>) -> Vec<MapDef> {
 }
 
 /// The maps of the memory, which a program can take over from another one.
-fn memory_maps() -> [MapDef; 6] {
+fn memory_maps() -> [MapDef; 7] {
     const KEY: u32 = 16;
     let record = record::BYTES_MAX as u32;
     let slots = (0..PLACES).map(|slot| (Vec::new(), slot.to_ne_bytes().to_vec()));
@@ -252,7 +260,8 @@ fn memory_maps() -> [MapDef; 6] {
         map(EVENTS_MAP, MapKind::Array, 4, record, PLACES),
         map(EVENT_COUNTERS_MAP, MapKind::Hash, KEY, counters::BYTES, EVENT_KEYS_MAX),
         map(EVENTS_FIRST_MAP, MapKind::Hash, KEY, record, EVENT_KEYS_MAX),
-        map(EVENT_CGROUPS_MAP, MapKind::Hash, 8, EVENT_CGROUP_PATH_BYTES, CGROUPS_MAX),
+        map(EVENT_CGROUPS_MAP, MapKind::Hash, 8, EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAX),
+        past_map(),
     ]
 }
 

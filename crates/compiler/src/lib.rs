@@ -40,6 +40,7 @@ mod compiled;
 #[cfg(test)]
 mod equivalence;
 mod error;
+mod event_past;
 mod events;
 mod ir;
 mod layout;
@@ -55,11 +56,12 @@ use layout::{Inlining, Layout};
 
 pub use compiled::{Compiled, Effect};
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
+pub use event_past::{EVENT_PAST_MAP, EVENT_PAST_MAX, PastCounters};
 pub use events::{
-    EVENT_ACTIVE_MAP, EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_KEYS_MAX,
-    EVENT_LOST_MAP, EVENT_OTHERS_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, EVENT_SLOTS_MAP, EVENT_STATE_MAP,
-    EVENTS_FIRST_MAP, EVENTS_MAP, EVENTS_RECENT, EventCounters, EventOptions, MemoryState, event_reader_maps,
-    memory_map,
+    EVENT_ACTIVE_MAP, EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_CGROUPS_MAX, EVENT_COUNTERS_MAP,
+    EVENT_KEYS_MAX, EVENT_LOST_MAP, EVENT_OTHERS_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, EVENT_SLOTS_MAP,
+    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EVENTS_RECENT, EventCounters, EventOptions, MemoryState,
+    event_reader_maps, last_place, memory_map, policy_number,
 };
 pub use program::POLICY_TEXT_MAP;
 pub use rule_hits::{Counted, Counter, RULE_HITS_MAP, RuleHits};

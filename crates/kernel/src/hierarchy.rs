@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -103,23 +103,37 @@ impl Hierarchy {
     /// [`CgroupError::Io`] without `CAP_DAC_READ_SEARCH` or `/proc`, before Linux 5.5, or if the path has more than 4095
     /// bytes. [`path_of_id`](Self::path_of_id) does without these.
     pub fn path_by_handle(&self, id: u64) -> Result<Option<PathBuf>, CgroupError> {
-        let failed = |error: Errno| CgroupError::Io {
-            doing: "open a cgroup by its id in",
-            path: self.point.clone(),
-            error: error.into(),
-        };
-        let top = long_path::open_directory(&self.point).map_err(failed)?;
-        let cgroup = match open_by_handle(top.as_fd(), id) {
-            // It was removed.
-            Err(Errno::STALE) => return Ok(None),
-            opened => opened.map_err(failed)?,
-        };
+        let failed = |error: Errno| self.failed_by_id(error);
+        let Some(cgroup) = self.open_by_handle(id)? else { return Ok(None) };
         let link = format!("/proc/self/fd/{}", cgroup.as_raw_fd());
         let path = readlink(link, Vec::new()).map_err(failed)?;
         let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
         // The link of a cgroup that is removed now ends with " (deleted)", and one outside of the mounted part leads nowhere.
         let is_there = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir() && found.ino() == id);
         Ok((is_there && path.starts_with(&self.point)).then_some(path))
+    }
+
+    /// Whether there is no cgroup with this id any more, in the mounted part or outside of it.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Io`] without `CAP_DAC_READ_SEARCH`, or before Linux 5.5.
+    pub fn was_removed(&self, id: u64) -> Result<bool, CgroupError> {
+        Ok(self.open_by_handle(id)?.is_none())
+    }
+
+    /// Opens the directory of a cgroup, wherever it is; `None` if it was removed.
+    fn open_by_handle(&self, id: u64) -> Result<Option<OwnedFd>, CgroupError> {
+        let top = long_path::open_directory(&self.point).map_err(|error| self.failed_by_id(error))?;
+        match open_by_handle(top.as_fd(), id) {
+            Err(Errno::STALE) => Ok(None),
+            opened => opened.map(Some).map_err(|error| self.failed_by_id(error)),
+        }
+    }
+
+    fn failed_by_id(&self, error: Errno) -> CgroupError {
+        let error = error.into();
+        CgroupError::Io { doing: "open a cgroup by its id in", path: self.point.clone(), error }
     }
 
     /// The directory of the cgroup with this id; `None` if there is none in the mounted part.

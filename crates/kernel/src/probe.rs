@@ -13,11 +13,11 @@ mod rewrite;
 
 use std::fmt;
 
-use knobgate_bpf::{EventFeatures, Features, Insn, NamespaceOffsets};
+use knobgate_bpf::{EventFeatures, Features, Insn, TaskOffsets};
 use rustix::io::Errno;
 
 use crate::program::ProgramFd;
-use crate::task_layout::namespace_offsets;
+use crate::task_layout::task_offsets;
 
 pub use attaching::{AttachProbes, probe_attaching};
 pub use instructions::{InstructionProbes, probe_instructions};
@@ -127,11 +127,9 @@ impl Probes {
         self.events.is_yes().then(|| EventFeatures {
             current_pid_tgid: self.current_pid_tgid.is_yes(),
             atomic_fetch: self.atomic_fetch.is_yes(),
-            namespaces: namespace_offsets().filter(|_| self.namespaces.is_yes()).map(|offsets| {
-                NamespaceOffsets {
-                    typed_numbers: if self.typed_ids.is_yes() { TYPED_IDS } else { 1 },
-                    ..offsets
-                }
+            task: task_offsets().filter(|_| self.namespaces.is_yes()).map(|offsets| TaskOffsets {
+                typed_numbers: if self.typed_ids.is_yes() { TYPED_IDS } else { 1 },
+                ..offsets
             }),
         })
     }
@@ -174,9 +172,9 @@ pub fn probe() -> Probes {
         current_pid_tgid: loads(&programs::current_pid_tgid()),
         events: programs::readers().map_or_else(outcome_of, |(_maps, insns)| loads(&insns)),
         atomic_fetch: loads(&programs::atomic_fetch()),
-        namespaces: namespace_offsets()
+        namespaces: task_offsets()
             .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets, 1))),
-        typed_ids: namespace_offsets()
+        typed_ids: task_offsets()
             .map_or(ProbeOutcome::No, |offsets| loads(&programs::namespaces(&offsets, TYPED_IDS))),
         set_new_value,
         uninit_stack: loads(&programs::uninit_stack()),

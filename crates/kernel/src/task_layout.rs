@@ -1,15 +1,20 @@
-//! Through which members of the kernel's structures the namespaces of a task are found.
+//! Where the kernel's structures have the numbers, the name, the user and the group of a task, and through which members its namespaces are found.
 
 use std::fs;
 
-use knobgate_bpf::NamespaceOffsets;
+use knobgate_bpf::TaskOffsets;
 
 use crate::cached_layout::cached_layout;
 
 cached_layout! {
     /// Offsets and sizes in bytes.
-    struct TaskLayout in "task-layout", format 1;
+    struct TaskLayout in "task-layout", format 2;
 
+    tid = offset "task_struct.pid",
+    tgid = offset "task_struct.tgid",
+    comm = offset "task_struct.comm",
+    uid = offset "cred.uid",
+    gid = offset "cred.gid",
     nsproxy = offset "task_struct.nsproxy",
     net = offset "nsproxy.net_ns",
     uts = offset "nsproxy.uts_ns",
@@ -31,7 +36,7 @@ cached_layout! {
 }
 
 /// The offsets in the running kernel; `None` if it has no BTF, or if a member is missing or too far from the start.
-pub(crate) fn namespace_offsets() -> Option<NamespaceOffsets> {
+pub(crate) fn task_offsets() -> Option<TaskOffsets> {
     let layout = TaskLayout::cached().or_else(|| {
         let layout = TaskLayout::of(&fs::read("/sys/kernel/btf/vmlinux").ok()?).ok()?;
         layout.store();
@@ -42,7 +47,12 @@ pub(crate) fn namespace_offsets() -> Option<NamespaceOffsets> {
         let [net, uts, ipc, mnt] = members.map(offset);
         Some([net?, uts?, ipc?, mnt?])
     };
-    Some(NamespaceOffsets {
+    Some(TaskOffsets {
+        tid: offset(layout.tid)?,
+        tgid: offset(layout.tgid)?,
+        comm: offset(layout.comm)?,
+        uid: offset(layout.uid)?,
+        gid: offset(layout.gid)?,
         nsproxy: offset(layout.nsproxy)?,
         of_nsproxy: offsets([layout.net, layout.uts, layout.ipc, layout.mnt])?,
         inums: offsets([layout.net_inum, layout.uts_inum, layout.ipc_inum, layout.mnt_inum])?,
@@ -69,7 +79,7 @@ mod tests {
         let text = layout.render("a");
         assert_eq!(TaskLayout::parse("a", &text), Some(layout));
         assert_eq!(TaskLayout::parse("b", &text), None);
-        assert_eq!(TaskLayout::parse("a", &text.replacen("format 1", "format 0", 1)), None);
+        assert_eq!(TaskLayout::parse("a", &text.replacen("format 2", "format 0", 1)), None);
         assert_eq!(TaskLayout::parse("a", &text[..text.len() / 2]), None);
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use knobgate_bpf::MapKind;
 use knobgate_compiler::EVENT_CGROUPS_MAP;
 use knobgate_kernel::{
-    Attachment, AttachmentName, BpffsError, Hierarchy, LinkError, LoadedProgram, PinnedLink, ProgramFd,
-    Transaction,
+    Attachment, AttachmentName, BpfObjectError, BpffsError, Hierarchy, LinkError, LoadedProgram, Map,
+    PinnedLink, ProgramFd, Transaction,
 };
 
 use crate::attachment_error::{AttachmentError, failed};
 use crate::attachments::Attachments;
 use crate::cgroup_ref::CgroupRef;
-use crate::events::{self, EventReaders};
+use crate::events::{self, EventReaders, OtherCounters};
 
 /// What [`Attachments::apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +97,8 @@ impl Attachments {
             return share(&existing, name, &program, &attached, cgroups);
         }
         if wanted.is_superset(&attached) {
-            check_replaced(&links, &loaded.program).map_err(failed("replace", name))?;
-            return replace(&existing, name, loaded, &attached, cgroups);
+            let replaced = replaced_by(&links, &loaded.program).map_err(failed("replace", name))?;
+            return replace(&existing, name, (loaded, &replaced), &attached, cgroups);
         }
         if was_released(&existing, &attached).map_err(failed("open", name))? {
             return self.apply_locked(name, loaded, cgroups);
@@ -113,7 +113,7 @@ impl Attachments {
         loaded: &LoadedProgram,
         cgroups: &[CgroupRef],
     ) -> Result<(), AttachmentError> {
-        prepare(loaded, cgroups)?;
+        prepare(loaded, &[], cgroups)?;
         if let Some(readers) = EventReaders::of(loaded)? {
             readers.pin(&self.pins)?;
         }
@@ -124,10 +124,20 @@ impl Attachments {
     }
 }
 
-/// Prepares the memory of a program for these cgroups.
-fn prepare(loaded: &LoadedProgram, cgroups: &[CgroupRef]) -> Result<(), AttachmentError> {
+/// Prepares the memory of a program for these cgroups. `replaced` are the programs that use it so far.
+fn prepare(
+    loaded: &LoadedProgram,
+    replaced: &[ProgramFd],
+    cgroups: &[CgroupRef],
+) -> Result<(), AttachmentError> {
+    // A full memory counts what finds no room in it, which is no reason not to attach.
+    let _ = events::make_room(&maps_of(loaded), replaced.iter().chain([&loaded.program]));
     let paths = cgroups.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
     Ok(events::prepare(loaded, paths)?)
+}
+
+fn maps_of(loaded: &LoadedProgram) -> Vec<&Map> {
+    loaded.maps.iter().map(|(_, map)| map).collect()
 }
 
 /// Waits up to half a second for a link to release one of these cgroups, if one of them is not visible: the link
@@ -165,6 +175,7 @@ fn share(
 ) -> Result<Applied, AttachmentError> {
     let added: Vec<_> = cgroups.iter().filter(|cgroup| !attached.contains(&cgroup.id())).cloned().collect();
     let maps = program.maps()?;
+    let _ = events::make_room(&maps.iter().collect::<Vec<_>>(), [program]);
     let paths = added.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
     events::remember_cgroups(maps.iter().find(|map| map.info().name == EVENT_CGROUPS_MAP), paths);
     let transaction = Transaction::begin(attachment, program).map_err(failed("extend", name))?;
@@ -175,21 +186,33 @@ fn share(
 fn replace(
     attachment: &Attachment,
     name: &AttachmentName,
-    loaded: &LoadedProgram,
+    (loaded, replaced): (&LoadedProgram, &[ProgramFd]),
     attached: &BTreeSet<u64>,
     cgroups: &[CgroupRef],
 ) -> Result<Applied, AttachmentError> {
-    prepare(loaded, cgroups)?;
+    prepare(loaded, replaced, cgroups)?;
+    let maps = maps_of(loaded);
+    let others = replaced.iter().map(|program| OtherCounters::of(program, &maps));
+    let others = others.collect::<Result<Vec<_>, BpfObjectError>>()?;
     let transaction = begin(attachment, loaded).map_err(failed("replace", name))?;
     let old = change_all(transaction, ("replace", name), attached, cgroups)?;
+    for others in others.iter().flatten() {
+        // It is replaced. That some counters are not remembered is no reason to say otherwise.
+        let _ = others.hand_over(&maps);
+    }
     let (on, added) = cgroups.iter().cloned().partition(|cgroup| attached.contains(&cgroup.id()));
     Ok(Applied::Replaced { old, on, added })
 }
 
-/// Checks that the links can replace their programs with the new one.
-fn check_replaced(links: &[PinnedLink], new: &ProgramFd) -> Result<(), LinkError> {
+/// The programs of the links, all of which the new one can replace.
+fn replaced_by(links: &[PinnedLink], new: &ProgramFd) -> Result<Vec<ProgramFd>, LinkError> {
     let programs: BTreeSet<u32> = links.iter().map(|link| link.info.program_id).collect();
-    programs.into_iter().try_for_each(|id| ProgramFd::by_id(id)?.check_replaced_by(new))
+    let open = |id: u32| {
+        let program = ProgramFd::by_id(id)?;
+        program.check_replaced_by(new)?;
+        Ok(program)
+    };
+    programs.into_iter().map(open).collect()
 }
 
 /// Begins to change to a loaded program. Pins its program arrays, which the kernel empties when no process has them open.

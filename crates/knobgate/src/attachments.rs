@@ -59,7 +59,8 @@ impl Attachments {
     }
 
     /// Loads the program of a policy for the attachment of this name, existing or not. It takes over the memory of the program that
-    /// is attached there, and shares the places of readers with all others.
+    /// is attached there, and shares the places of readers with all others. Apply it under this name: attachments with one memory
+    /// could not be told apart.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@ mod observer;
 mod pairing;
 mod reader;
 mod readers;
+mod room;
 
 pub use memory::{EventMemory, EventMemoryMaps, MemoryEntry};
 pub(crate) use memory::{MEMORY_MAPS, is_memory, prepare, remember_cgroups};
@@ -13,3 +14,4 @@ pub use observer::{Observer, ObserverError};
 pub(crate) use pairing::{Pairing, Return};
 pub use reader::{EventReader, EventReaderError};
 pub use readers::EventReaders;
+pub(crate) use room::{OtherCounters, make_room};

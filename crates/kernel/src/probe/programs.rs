@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use knobgate_bpf::uapi::bpf_sysctl::{FILE_POS, WRITE};
 use knobgate_bpf::uapi::{BPF_CGROUP_SYSCTL, BPF_PROG_TYPE_CGROUP_SYSCTL};
 use knobgate_bpf::{
-    AluOp, AsmError, Assembler, AtomicOp, Cond, Function, Imm64, Insn, LineEntry, LineTable,
-    NamespaceOffsets, Program, Reg, Size, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
+    AluOp, AsmError, Assembler, AtomicOp, Cond, Function, Imm64, Insn, LineEntry, LineTable, Program, Reg,
+    Size, TaskOffsets, Width, emit_length_check, emit_set_new_value, encode, helper_ids,
 };
 
 use super::ProbeOutcome;
@@ -177,8 +177,9 @@ pub(super) fn atomic_fetch() -> Vec<Insn> {
     ])
 }
 
-/// Finds namespaces of the task, in both ways in which a program does that. Looks at so many of its ids.
-pub(super) fn namespaces(offsets: &NamespaceOffsets, ids: u8) -> Vec<Insn> {
+/// Reads the numbers, the name and the user of the task, and finds its namespaces, in both ways in which a program does that. Looks at so many of
+/// its ids.
+pub(super) fn namespaces(offsets: &TaskOffsets, ids: u8) -> Vec<Insn> {
     let last_id = offsets.numbers + offsets.number_bytes * (i16::from(ids) - 1) + offsets.pid;
     returning_one([
         Insn::call_helper(helper_ids::GET_CURRENT_TASK_BTF),
@@ -187,8 +188,14 @@ pub(super) fn namespaces(offsets: &NamespaceOffsets, ids: u8) -> Vec<Insn> {
         Insn::load(Size::U64, Reg::R1, Reg::R2, offsets.of_nsproxy[0]),
         Insn::load(Size::U32, Reg::R1, Reg::R1, offsets.inums[0]),
         Insn::load(Size::U64, Reg::R2, Reg::R6, offsets.cred),
+        Insn::load(Size::U32, Reg::R1, Reg::R2, offsets.uid),
+        Insn::load(Size::U32, Reg::R1, Reg::R2, offsets.gid),
         Insn::load(Size::U64, Reg::R1, Reg::R2, offsets.user),
         Insn::load(Size::U32, Reg::R1, Reg::R1, offsets.user_inum),
+        Insn::load(Size::U32, Reg::R1, Reg::R6, offsets.tid),
+        Insn::load(Size::U32, Reg::R1, Reg::R6, offsets.tgid),
+        Insn::load(Size::U64, Reg::R1, Reg::R6, offsets.comm),
+        Insn::load(Size::U64, Reg::R1, Reg::R6, offsets.comm + 8),
         Insn::load(Size::U64, Reg::R2, Reg::R6, offsets.thread_pid),
         Insn::load(Size::U32, Reg::R1, Reg::R2, offsets.level),
         Insn::load(Size::U64, Reg::R1, Reg::R2, last_id),

@@ -6,16 +6,24 @@ use std::path::{Path, PathBuf};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use knobgate_compiler::{
-    EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_SLOTS_MAP,
-    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState, memory_map,
+    EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_PAST_MAP,
+    EVENT_SLOTS_MAP, EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState, PastCounters,
+    memory_map,
 };
 use knobgate_events::Event;
 use knobgate_events::record::{decode, offset};
 use knobgate_kernel::{BpfObjectError, LoadedProgram, Map};
 
 /// The maps that are a memory, which a program takes over from the one that it replaces.
-pub(crate) const MEMORY_MAPS: [&str; 6] =
-    [EVENT_STATE_MAP, EVENT_SLOTS_MAP, EVENTS_MAP, EVENT_COUNTERS_MAP, EVENTS_FIRST_MAP, EVENT_CGROUPS_MAP];
+pub(crate) const MEMORY_MAPS: [&str; 7] = [
+    EVENT_STATE_MAP,
+    EVENT_SLOTS_MAP,
+    EVENTS_MAP,
+    EVENT_COUNTERS_MAP,
+    EVENTS_FIRST_MAP,
+    EVENT_CGROUPS_MAP,
+    EVENT_PAST_MAP,
+];
 
 /// The memory of a program that may not exist by the time it is read.
 #[derive(Debug)]
@@ -56,6 +64,8 @@ pub struct EventMemory {
     /// The counters of each rule for the cgroups that came too late for the memory: of all rules, of the default for reads, and
     /// of the one for writes.
     pub others: Vec<EventCounters>,
+    /// The counters of rules for what had to make room: the events of removed cgroups and of replaced policies, by time.
+    pub past: Vec<PastCounters>,
     /// The most recent events, by time.
     pub recent: Vec<Event>,
     /// The paths of cgroups when a program was attached to them, by id.
@@ -127,6 +137,11 @@ impl EventMemory {
         if let Some(others) = map(EVENT_OTHERS_MAP) {
             let value = others.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
             memory.others = EventCounters::in_value(&value);
+        }
+        if let Some(past) = map(EVENT_PAST_MAP) {
+            let entries = past.entries()?;
+            memory.past = entries.iter().filter_map(|entry| PastCounters::in_value(&entry.value)).collect();
+            memory.past.sort_by_key(|past| past.counters.first);
         }
         if let Some(cgroups) = map(EVENT_CGROUPS_MAP) {
             let path = |value: &[u8]| {

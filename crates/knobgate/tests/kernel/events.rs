@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use knobgate::compiler::{EVENT_KEYS_MAX, EventCounters};
 use knobgate::event::{Event, EventOutcome, EventVerdict, RuleRef};
-use knobgate::kernel::{Cgroup, LoadOptions, ScratchCgroup, load, probe_cached};
+use knobgate::kernel::{AttachmentName, Cgroup, LoadOptions, ScratchCgroup, load, probe_cached};
 use knobgate::policy::Errno;
 use knobgate::{
-    Attachments, CgroupRef, CompiledPolicy, EventMemory, EventMemoryMaps, EventReader, EventReaderError,
-    EventReaders,
+    Applied, Attachments, CgroupRef, CompiledPolicy, EventMemory, EventMemoryMaps, EventReader,
+    EventReaderError, EventReaders,
 };
 use knobgate_testing::{scratch, shell};
 use libtest_mimic::Failed;
@@ -246,6 +247,116 @@ pub(crate) fn a_replaced_policy_hands_its_memory_over() -> Result<(), Failed> {
     let attached = knobgate::kernel::ProgramFd::by_id(state.program.id)?;
     assert!(again.program.is_same_as(&attached)?);
     attachments.detach(&name, &[])?;
+    Ok(())
+}
+
+/// An attachment, with the cgroups that it is made on.
+struct Attached {
+    attachments: Attachments,
+    name: AttachmentName,
+    cgroup: ScratchCgroup,
+}
+
+impl Attached {
+    fn new(attachment: &str) -> Result<Self, Failed> {
+        let attached =
+            Self { attachments: Attachments::create()?, name: name(attachment), cgroup: scratch() };
+        attached.apply(POLICY, &[])?;
+        Ok(attached)
+    }
+
+    fn apply(&self, policy: &str, more: &[&Cgroup]) -> Result<Applied, Failed> {
+        let cgroups = more.iter().copied().chain([&*self.cgroup]);
+        let cgroups = cgroups.map(|cgroup| CgroupRef::at(cgroup.path())).collect::<Result<Vec<_>, _>>()?;
+        let loaded = self.attachments.load(&self.name, &compiled(policy)?)?;
+        Ok(self.attachments.apply(&self.name, &loaded, &cgroups)?)
+    }
+
+    /// Makes so many cgroups, each of which has one event.
+    fn one_event_in_each_of(&self, count: u32) -> Result<Vec<Cgroup>, Failed> {
+        (0..count)
+            .map(|number| {
+                let cgroup = self.cgroup.create(format!("c{number}"))?;
+                run(&cgroup, "echo 11 >ipv4/ip_default_ttl")?;
+                Ok(cgroup)
+            })
+            .collect()
+    }
+
+    fn memory(&self) -> Result<EventMemory, Failed> {
+        let state = self.attachments.read(&self.name)?;
+        let memory = EventMemory::read(&state.maps)?.ok_or("it has no memory")?;
+        assert_eq!((memory.state.not_recorded, memory.left_out), (0, 0));
+        Ok(memory)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if let Err(error) = self.attachments.detach(&self.name, &[]) {
+            eprintln!("cannot detach {}: {error}", self.name);
+        }
+    }
+}
+
+/// What a memory has counted: pairs of a rule and a cgroup, those that found no room, and those that had to make room.
+fn counted(memory: &EventMemory) -> (u64, u64, u64) {
+    let total = |counters: &EventCounters| counters.sent + counters.suppressed;
+    (
+        memory.entries.iter().map(|entry| total(&entry.counters)).sum(),
+        memory.others.iter().map(total).sum(),
+        memory.past.iter().map(|past| total(&past.counters)).sum(),
+    )
+}
+
+pub(crate) fn removed_cgroups_make_room_for_others() -> Result<(), Failed> {
+    const EACH: u32 = EVENT_KEYS_MAX / 2;
+    let attached = Attached::new("knobgate-test-room")?;
+    let stays = attached.cgroup.create("stays")?;
+    run(&stays, "echo 11 >ipv4/ip_default_ttl")?;
+    // One that found no room would be among the others.
+    for round in 1..=4 {
+        for cgroup in attached.one_event_in_each_of(EACH)? {
+            cgroup.remove()?;
+        }
+        let more = attached.cgroup.create(format!("more{round}"))?;
+        assert!(matches!(attached.apply(POLICY, &[&more])?, Applied::Shared { .. }));
+        let memory = attached.memory()?;
+        let (entries, others, past) = counted(&memory);
+        assert_eq!((entries + past, others), (u64::from(1 + round * EACH), 0), "round {round}");
+        assert_eq!(memory.entries.len() as u32, EVENT_KEYS_MAX / 2, "round {round}");
+        assert!(memory.entries.iter().all(|entry| entry.first.is_some() && entry.counters.sent == 1));
+        let [of_rule] = &memory.past[..] else { panic!("{:?}", memory.past) };
+        assert_eq!(
+            (&*of_rule.policy, &*of_rule.rule),
+            ("events", &b"deny(EROFS) write net.ipv4.ip_default_ttl log(all)"[..])
+        );
+        assert!(memory.entries.iter().any(|entry| entry.cgroup_id == stays.id()), "it is still there");
+        attached.attachments.detach(&attached.name, &[CgroupRef::at(more.path())?])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn nothing_that_a_full_memory_counts_is_lost() -> Result<(), Failed> {
+    const TOO_MANY: u32 = EVENT_KEYS_MAX + 4;
+    let attached = Attached::new("knobgate-test-full")?;
+    let cgroups = attached.one_event_in_each_of(TOO_MANY)?;
+    assert_eq!(counted(&attached.memory()?), (EVENT_KEYS_MAX.into(), 4, 0));
+    // A replaced policy hands over what its program has counted; its own cgroups make room when the next one comes.
+    let other = "policy other\ndefault write allow\ndeny write net.ipv4.ip_default_ttl\n";
+    attached.apply(other, &[])?;
+    let memory = attached.memory()?;
+    assert_eq!(counted(&memory), (EVENT_KEYS_MAX.into(), 0, 4));
+    assert_eq!((&*memory.past[0].policy, memory.past[0].line), ("events", Some(3)));
+    attached.apply("policy third\ndefault write allow\n", &[])?;
+    let half = u64::from(EVENT_KEYS_MAX / 2);
+    assert_eq!(counted(&attached.memory()?), (half, 0, half + 4));
+    // Their places are free again.
+    run(&cgroups[0], "echo 11 >ipv4/ip_default_ttl")?;
+    attached.apply(POLICY, &[])?;
+    write(&cgroups[0], "ipv4/ip_default_ttl", 300)?;
+    let (entries, others, past) = counted(&attached.memory()?);
+    assert_eq!((entries + past, others), (u64::from(TOO_MANY) + 300, 0));
     Ok(())
 }
 

@@ -47,6 +47,8 @@ const EVENTS: &[Test] = &[
         events::suppressed_rewrites_take_nothing_from_the_memory,
     ),
     ("a_replaced_policy_hands_its_memory_over", events::a_replaced_policy_hands_its_memory_over),
+    ("removed_cgroups_make_room_for_others", events::removed_cgroups_make_room_for_others),
+    ("nothing_that_a_full_memory_counts_is_lost", events::nothing_that_a_full_memory_counts_is_lost),
     (
         "an_observer_above_does_not_show_what_was_denied_below_as_allowed",
         events::an_observer_above_does_not_show_what_was_denied_below_as_allowed,

@@ -249,12 +249,22 @@ impl Expected<'_> {
             ),
             (
                 "text of the rule",
-                text.is_empty() || text.len() > TEXT_MAX || event.rule.text.bytes == text.as_bytes(),
+                // The text of a rule may have a secret in it.
+                match event.secret {
+                    true => event.rule.text.bytes.is_empty(),
+                    false => {
+                        text.is_empty() || text.len() > TEXT_MAX || event.rule.text.bytes == text.as_bytes()
+                    }
+                },
             ),
             ("evaluated", is_evaluated || event.rule.eval_error == eval_error.is_some()),
             ("observer", event.observer == self.options.observer),
-            ("pid", event.pid.is_some() == self.options.features.current_pid_tgid),
-            ("namespaces", event.namespaces.is_some() == self.options.features.namespaces.is_some()),
+            (
+                "pid",
+                event.pid.is_some()
+                    == (self.options.features.current_pid_tgid || self.options.features.task.is_some()),
+            ),
+            ("namespaces", event.namespaces.is_some() == self.options.features.task.is_some()),
             ("denied before", event.denied_before.is_none()),
             // Texts that were cut do not tell.
             (

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use knobgate::compiler::EventCounters;
+use knobgate::compiler::{EventCounters, PastCounters};
 use knobgate::{AttachedPolicy, MemoryEntry};
 use knobgate_events::json::to_json;
 use knobgate_events::{EventOutcome, StreamItem};
@@ -22,6 +22,7 @@ pub(super) struct Remembered {
     attachment: String,
     entries: Vec<Entry>,
     others: Vec<Others>,
+    past: Vec<PastCounters>,
     /// Events that found no place in the memory.
     not_recorded: u64,
     /// Records that cannot be read.
@@ -65,6 +66,7 @@ impl Remembered {
             attachment: items.attachment().to_owned(),
             entries,
             others: others.collect(),
+            past: memory.past.clone(),
             not_recorded: memory.state.not_recorded,
             left_out: memory.left_out,
         }
@@ -89,13 +91,22 @@ impl Remembered {
             }
         }
         lines.flush()?;
-        if self.entries.is_empty() && self.others.is_empty() {
+        if self.entries.is_empty() && self.others.is_empty() && self.past.is_empty() {
             output.report(format_args!("{} has had no events", self.attachment));
         }
         for Others { line, rule, counters } in &self.others {
             let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
             output.note(format_args!(
                 "{} of cgroups for which the memory had no room: {rule}{place}",
+                events(counters)
+            ));
+        }
+        for PastCounters { policy, line, rule, counters, .. } in &self.past {
+            let rule = String::from_utf8_lossy(rule);
+            let rule = if rule.is_empty() { "several rules".into() } else { printable_lines(&rule) };
+            let place = line.map(|line| format!(" ({}:{line})", printable(policy))).unwrap_or_default();
+            output.note(format_args!(
+                "{} that had to make room, of removed cgroups or replaced policies: {rule}{place}",
                 events(counters)
             ));
         }
@@ -121,10 +132,17 @@ impl Remembered {
                 "sent": counters.sent, "suppressed": counters.suppressed,
             })
         });
+        let past = self.past.iter().map(|PastCounters { policy, line, rule, counters, .. }| {
+            json!({
+                "policy": policy, "line": line, "rule": String::from_utf8_lossy(rule),
+                "sent": counters.sent, "suppressed": counters.suppressed,
+            })
+        });
         json!({
             "name": self.attachment,
             "entries": self.entries.iter().map(Entry::to_json).collect::<Vec<_>>(),
             "others": others.collect::<Vec<_>>(),
+            "past": past.collect::<Vec<_>>(),
             "not_recorded": self.not_recorded,
             "left_out": self.left_out,
         })

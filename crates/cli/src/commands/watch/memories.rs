@@ -199,7 +199,11 @@ impl Memory {
         let said = std::mem::replace(&mut self.said_unrecorded, unrecorded);
         unsent.unrecorded.push((origin, unrecorded.saturating_sub(said)));
 
-        for entry in self.counters.entries()? {
+        let entries = self.counters.entries()?;
+        // What made room for others starts again at 0 if it comes back.
+        let keys: HashSet<&[u8]> = entries.iter().map(|entry| &*entry.key).collect();
+        self.said.retain(|key, _| keys.contains(&**key));
+        for entry in &entries {
             let Some(counters) = EventCounters::in_value(&entry.value).first().copied() else { continue };
             let said = self.said.entry(entry.key.clone()).or_default();
             let count = counters.suppressed.saturating_sub(std::mem::replace(said, counters.suppressed));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use knobgate_bpf::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use knobgate_bpf::uapi::{BPF_NOEXIST, TASK_COMM_LEN};
 use knobgate_bpf::{
-    AluOp, Assembler, AtomicOp, Cond, Insn, Label, NamespaceOffsets, Reg, Size, helper_ids as helper,
+    AluOp, Assembler, AtomicOp, Cond, Insn, Label, Reg, Size, TaskOffsets, helper_ids as helper,
 };
 use knobgate_events::record::{self, flag, offset};
 use knobgate_policy::limits::NAME_MAX;
@@ -118,26 +118,9 @@ impl Emitter<'_> {
     /// Describes the task, and the position.
     fn task(&mut self) {
         let features = self.facts.features;
-        if self.facts.options.features.current_pid_tgid {
-            self.asm.call_helper(helper::GET_CURRENT_PID_TGID);
-            self.asm.store(Size::U64, R8, offset::TID, R0);
-        }
-        if features.current_uid_gid {
-            self.asm.call_helper(helper::GET_CURRENT_UID_GID);
-            self.asm.store(Size::U64, R8, offset::UID, R0);
-        }
-        if features.current_comm {
-            let unnamed = self.asm.new_label();
-            self.asm.mov(R1, R8);
-            self.asm.alu(AluOp::Add, R1, i32::from(offset::COMM));
-            self.asm.mov(R2, TASK_COMM_LEN as i32);
-            self.asm.call_helper(helper::GET_CURRENT_COMM);
-            self.asm.jump_if(Cond::Ne, R0, 0, unnamed);
-            self.set_flags(flag::COMM);
-            self.asm.bind(unnamed);
-        }
-        if let Some(offsets) = self.facts.options.features.namespaces {
-            self.namespaces(&offsets);
+        match self.facts.options.features.task {
+            Some(offsets) => self.members(&offsets),
+            None => self.by_helpers(),
         }
         if features.set_retval {
             self.asm.call_helper(helper::GET_RETVAL);
@@ -152,10 +135,52 @@ impl Emitter<'_> {
         self.asm.bind(read);
     }
 
-    /// Stores the number of each namespace. A load through a pointer that is null gives 0.
-    fn namespaces(&mut self, offsets: &NamespaceOffsets) {
+    /// Stores the numbers of the task, its user and group, and its name, as the helpers for that give them.
+    fn by_helpers(&mut self) {
+        if self.facts.options.features.current_pid_tgid {
+            self.asm.call_helper(helper::GET_CURRENT_PID_TGID);
+            self.asm.store(Size::U64, R8, offset::TID, R0);
+        }
+        if self.facts.features.current_uid_gid {
+            self.asm.call_helper(helper::GET_CURRENT_UID_GID);
+            self.asm.store(Size::U64, R8, offset::UID, R0);
+        }
+        if self.facts.features.current_comm {
+            let unnamed = self.asm.new_label();
+            self.asm.mov(R1, R8);
+            self.asm.alu(AluOp::Add, R1, i32::from(offset::COMM));
+            self.asm.mov(R2, TASK_COMM_LEN as i32);
+            self.asm.call_helper(helper::GET_CURRENT_COMM);
+            self.asm.jump_if(Cond::Ne, R0, 0, unnamed);
+            self.set_flags(flag::COMM);
+            self.asm.bind(unnamed);
+        }
+    }
+
+    /// Stores the numbers of the task, its user and group, its name, and its namespaces, out of its structures. That takes a tenth of the time
+    /// that the helpers take.
+    fn members(&mut self, offsets: &TaskOffsets) {
         self.asm.call_helper(helper::GET_CURRENT_TASK_BTF);
         self.asm.mov(R9, R0);
+        self.asm.load(Size::U64, R2, R9, offsets.cred);
+        for (structure, member, at) in [
+            (R2, offsets.uid, offset::UID),
+            (R2, offsets.gid, offset::GID),
+            (R9, offsets.tid, offset::TID),
+            (R9, offsets.tgid, offset::PID),
+        ] {
+            self.asm.load(Size::U32, R1, structure, member);
+            self.asm.store(Size::U32, R8, at, R1);
+        }
+        for half in [0, 8] {
+            self.asm.load(Size::U64, R1, R9, offsets.comm + half);
+            self.asm.store(Size::U64, R8, offset::COMM + half, R1);
+        }
+        self.namespaces(offsets);
+    }
+
+    /// Stores the number of each namespace of the task in R9. A load through a pointer that is null gives 0.
+    fn namespaces(&mut self, offsets: &TaskOffsets) {
         let store = |asm: &mut Assembler, index: i16| {
             asm.store(Size::U32, R8, offset::NAMESPACES + 4 * index, R1);
         };
@@ -174,7 +199,7 @@ impl Emitter<'_> {
     }
 
     /// Stores the number of the pid namespace: that of the last of the task's numbers. R9 is the task.
-    fn pid_namespace(&mut self, offsets: &NamespaceOffsets) {
+    fn pid_namespace(&mut self, offsets: &TaskOffsets) {
         let store = |asm: &mut Assembler| asm.store(Size::U32, R8, offset::NAMESPACES + 16, R1);
         let (found, unknown) = (self.asm.new_label(), self.asm.new_label());
         let number = |index: u8| offsets.numbers + offsets.number_bytes * i16::from(index) + offsets.pid;
