@@ -6,6 +6,7 @@ use knobgate_events::{CallResult, Event, EventOutcome, StreamContent, StreamItem
 use knobgate_policy::{AccessKind, DecidedBy, KnobName, PolicyFile, Verdict};
 use knobgate_replay::{Decider, Label, Recorded, Tally};
 
+use crate::interfaces::{Interface, Leaf};
 use crate::recorded::{Doubt, Lesson, RecordedAccess};
 use crate::recording::Use;
 
@@ -117,9 +118,15 @@ impl<'a> DeniedAccesses<'a> {
         &self.left_out
     }
 
-    /// The classes, by name.
+    /// The classes, by name. Those of interfaces come after those of `all` and `default`: a rule for all interfaces has to deny these,
+    /// unless somebody has decided about them before.
     pub fn into_classes(self) -> Vec<DeniedClass> {
-        self.classes.into_values().collect()
+        let mut classes: Vec<DeniedClass> = self.classes.into_values().collect();
+        classes.sort_by_cached_key(|class| match Leaf::of(&class.knob) {
+            Some((leaf, interface)) => (leaf.glob(), interface == Interface::One, class.knob.to_string()),
+            None => (class.knob.to_string(), false, String::new()),
+        });
+        classes
     }
 }
 

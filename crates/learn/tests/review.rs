@@ -271,6 +271,32 @@ fn what_a_decision_covers_is_not_asked() {
 }
 
 #[test]
+fn knobs_of_all_interfaces_come_before_those_of_one() {
+    let file = policy(DENY);
+    let items = [
+        write("net.ipv4.conf.all.rp_filter", "1\n"),
+        write("net.ipv4.conf.all.arp_notify", "1\n"),
+        write("net.ipv4.conf.a0.rp_filter", "1\n"),
+        write("net.ipv4.conf.cni0.rp_filter", "1\n"),
+        write("net.ipv4.conf.default.rp_filter", "1\n"),
+        write("net.ipv4.ip_forward", "1\n"),
+        write("net.core.somaxconn", "1\n"),
+    ];
+    let (classes, _) = classes(&file, &items);
+    let names: Vec<String> = classes.iter().map(|class| class.knob().to_string()).collect();
+    let expected = [
+        "net.core.somaxconn",
+        "net.ipv4.conf.all.arp_notify",
+        "net.ipv4.conf.all.rp_filter",
+        "net.ipv4.conf.default.rp_filter",
+        "net.ipv4.conf.a0.rp_filter",
+        "net.ipv4.conf.cni0.rp_filter",
+        "net.ipv4.ip_forward",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn the_errno_of_the_default_stays() {
     let file = policy("default write deny(EACCES)\n");
     let review = review(&file, &[write("vm.a", "1\n")], &[]);
