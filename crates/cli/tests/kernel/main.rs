@@ -16,6 +16,7 @@ mod mounted;
 mod no_process;
 mod objects;
 mod pins;
+mod reviewing;
 mod runs;
 mod setting;
 mod signals;
@@ -77,7 +78,10 @@ fn main() -> ExitCode {
         .requiring(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .requiring(rewriting_lists, runs::REWRITING_LISTS)
         .requiring(lacking::locked_memory, lacking::LOCKED)
-        .requiring(learning::threads_of_events, &[learning::TESTS, drifting::TESTS].concat())
+        .requiring(
+            learning::threads_of_events,
+            &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
+        )
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, watching::TESTS)
