@@ -4,14 +4,14 @@ use std::mem;
 
 use knobgate_policy::{Access, AccessKind, DecidedBy, Decision, KnobName, PolicyFile, Verdict, evaluate};
 
-use crate::plan::{Block, blocks};
-use crate::policy_text::{LearnError, LearnOptions, Learnt, notes, parsed, text_of};
+use crate::append::{Appended, append};
+use crate::plan::blocks;
+use crate::policy_text::{LearnError, LearnOptions, Learnt, notes};
 use crate::recorded::Doubt;
 use crate::recording::{Recording, Use};
-use crate::test_block;
 
 /// `file` with rules for what it does not allow so far. Its text stays as it is, apart from its layout: new rules come after
-/// the last one, and a new test at the end.
+/// the last one, and a new test at the end. What its tests expected of what is allowed now is changed, and a note says so.
 ///
 /// Where a rule of `file` decides against an access, that stays so, and a comment says it.
 ///
@@ -24,41 +24,16 @@ pub fn extend(
 ) -> Result<Learnt, LearnError> {
     let recording = not_allowed(file, recording);
     let blocks = blocks(&recording, options)?;
-    let rules: Vec<_> = blocks.iter().flat_map(Block::rules).cloned().collect();
-    let notes = notes(&recording, &blocks);
-    if blocks.is_empty() {
-        return Ok(Learnt { file: file.clone(), rules: 0, notes });
+    let mut notes = notes(&recording, &blocks);
+    let Appended { file, rules, changed_steps } = append(file, &blocks, "what was seen")?;
+    if !changed_steps.is_empty() {
+        let lines: Vec<String> = changed_steps.iter().map(usize::to_string).collect();
+        notes.push(format!(
+            "the tests expected otherwise of what is allowed now, and were changed: line {}",
+            lines.join(", ")
+        ));
     }
-    let policy = file.policy().clone().with_rules(file.policy().rules().iter().cloned().chain(rules.clone()));
-    let examples: Vec<Access> = blocks.iter().flat_map(|block| block.examples.clone()).collect();
-    let (before, after) = file.source().text().split_at(end_of_rules(file));
-    let gap = if after.is_empty() { "" } else { "\n" };
-    let mut text = format!("{before}{}{gap}{after}", text_of(&blocks));
-    if let Some(test) = test_block::of(test_name(file), &examples, &policy) {
-        text += &format!("\n{test}\n");
-    }
-    Ok(Learnt { file: parsed(file.source().name(), &text)?, rules: rules.len(), notes })
-}
-
-/// Where new rules go: after the line of the last rule; without rules before the first test, or at the end.
-fn end_of_rules(file: &PolicyFile) -> usize {
-    let text = file.source().text();
-    let last = file.policy().rules().len().checked_sub(1).and_then(|last| file.rule_span(last));
-    match (last, file.test_span(0)) {
-        (Some(last), _) => text[last.end..].find('\n').map_or(text.len(), |newline| last.end + newline + 1),
-        (None, Some(test)) => test.start,
-        (None, None) => text.len(),
-    }
-}
-
-/// A name that no test of the policy has.
-fn test_name(file: &PolicyFile) -> String {
-    let name = |number| match number {
-        1 => "what was seen".to_owned(),
-        _ => format!("what was seen ({number})"),
-    };
-    let is_new = |name: &String| file.policy().tests().iter().all(|test| test.name != *name);
-    (1..).map(name).find(is_new).expect("there are finitely many tests")
+    Ok(Learnt { file, rules, notes })
 }
 
 /// What the policy does not allow. What a rule decides otherwise is doubtful.

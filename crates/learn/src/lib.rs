@@ -50,9 +50,10 @@
 //! | values to a condition | `condition.rs` |
 //! | rules with their comments | `plan.rs`; `interfaces.rs` for generalised ones |
 //! | knobs that are never allowed, or only with a warning | `host_knobs.rs` |
-//! | the text of a policy | `policy_text.rs`, `test_block.rs`, and `extend.rs` for an existing one |
+//! | the text of a policy | `policy_text.rs`, `test_block.rs`; `append.rs` and `extend.rs` for an existing one |
 #![forbid(unsafe_code)]
 
+mod append;
 mod comment;
 mod condition;
 mod extend;

@@ -22,6 +22,8 @@ pub(crate) struct Block {
     pub(crate) lines: Vec<Line>,
     /// What the rules allow, for tests.
     pub(crate) examples: Vec<Access>,
+    /// What the rules deny, for tests.
+    pub(crate) denied: Vec<Access>,
     /// Whether a comment has a rule that the policy does not have.
     pub(crate) leaves_out: bool,
 }

@@ -75,7 +75,7 @@ pub fn learn(recording: &Recording, options: &LearnOptions<'_>) -> Result<Learnt
         .with_defaults(defaults)
         .with_rules(blocks.iter().flat_map(Block::rules).cloned());
     let examples: Vec<_> = blocks.iter().flat_map(|block| block.examples.clone()).collect();
-    let policy = match test_block::of("what was seen, and nothing else".to_owned(), &examples, &policy) {
+    let policy = match test_block::of("what was seen, and nothing else".to_owned(), &examples, &[], &policy) {
         Some(test) => policy.with_tests([test]),
         None => policy,
     };

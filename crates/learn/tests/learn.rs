@@ -365,6 +365,24 @@ test \"what was seen\" {
 }
 
 #[test]
+fn a_test_that_an_added_rule_contradicts_is_changed() {
+    let file = learnt(&[write("net/core/somaxconn", "16384\n"), write("net/ipv4/ip_forward", "1\n")]).file;
+    assert!(
+        file.source().text().contains("write net.core.somaxconn \"16385\\n\" => deny"),
+        "next to what was seen"
+    );
+    let extended = extend(&file, &recording(&[write("net/core/somaxconn", "16385\n")]), &OPTIONS).unwrap();
+    assert_sound(&extended.file);
+    let text = extended.file.source().text();
+    assert!(text.contains("write net.core.somaxconn \"16385\\n\" => allow"), "{text}");
+    assert!(text.contains("write net.ipv4.ip_forward \"2\\n\" => deny"), "{text}");
+    assert_eq!(
+        extended.notes,
+        ["the tests expected otherwise of what is allowed now, and were changed: line 17"]
+    );
+}
+
+#[test]
 fn more_values_than_are_kept_become_a_range_or_a_comment() {
     let mut recording = Recording::new();
     recording.begin_run();

@@ -5,15 +5,13 @@ mod remembered;
 use std::process::ExitCode;
 
 use knobgate::{Attachments, EventMemory};
-use knobgate_events::{StreamContent, StreamContext, StreamEvent, StreamItem};
 
 use crate::attachment_failure::{no_attachments, parse_name, without_memory};
 use crate::failure::Failure;
 use crate::json;
 use crate::output::Output;
-use crate::stream::cgroups::Cgroups;
+use crate::stream::memory_items::MemoryItems;
 use crate::stream::printer::{Format, Printer};
-use crate::timestamp::{WallClock, boot_id};
 use remembered::Remembered;
 
 /// Show what a policy remembers of its events, also of those that nobody was watching
@@ -50,18 +48,12 @@ impl Log {
         let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
         let Some(memory) = memory else { return Err(without_memory(&name, &state)) };
 
-        let mut items = Items {
-            attachment: name.as_str(),
-            memory: &memory,
-            clock: WallClock::now(),
-            boot_id: boot_id(),
-            cgroups: Cgroups::new(),
-        };
+        let mut items = MemoryItems::new(name.as_str(), &memory);
         if self.recent {
             let format = if self.json { Format::Json } else { Format::Text };
             let mut printer = Printer::new(output, format, None, None);
             for event in &memory.recent {
-                let mut item = items.item(StreamEvent::from(event.clone()));
+                let mut item = items.item(event.clone());
                 if printer.print_next(&mut item)?.is_break() {
                     break;
                 }
@@ -76,33 +68,5 @@ impl Log {
             remembered.print(output)?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Makes items of the events of a memory.
-struct Items<'a> {
-    attachment: &'a str,
-    memory: &'a EventMemory,
-    clock: WallClock,
-    boot_id: Option<String>,
-    cgroups: Cgroups,
-}
-
-impl Items<'_> {
-    fn item(&mut self, event: StreamEvent) -> StreamItem {
-        let (boot_time, context) = (event.event.boot_time, self.context(event.event.cgroup_id));
-        StreamItem {
-            sequence: 1,
-            time: self.clock.at(boot_time),
-            boot_id: self.boot_id.clone(),
-            context,
-            content: StreamContent::Event(Box::new(event)),
-        }
-    }
-
-    fn context(&mut self, cgroup_id: u64) -> StreamContext {
-        let remembered = || self.memory.cgroups.get(&cgroup_id).cloned();
-        let context = self.cgroups.context(cgroup_id, remembered);
-        StreamContext { attachment: Some(self.attachment.to_owned()), ..context }
     }
 }

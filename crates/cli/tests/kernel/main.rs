@@ -4,6 +4,7 @@
 
 mod attachments;
 mod departures;
+mod drifting;
 mod examples;
 mod hostile;
 mod in_place;
@@ -76,10 +77,11 @@ fn main() -> ExitCode {
         .requiring(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .requiring(rewriting_lists, runs::REWRITING_LISTS)
         .requiring(lacking::locked_memory, lacking::LOCKED)
-        .requiring(learning::threads_of_events, learning::TESTS)
+        .requiring(learning::threads_of_events, &[learning::TESTS, drifting::TESTS].concat())
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, watching::TESTS)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
-    no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
+    let suite = drifting::with_systemd(writers::with_others_programs(suite));
+    no_process::with_limit(threats::with_tests(suite)).run()
 }
