@@ -48,6 +48,7 @@ mod policy_file;
 mod printable;
 mod profile_limit;
 mod program_source;
+mod replace_file;
 mod report;
 mod sarif;
 mod settings_file;
