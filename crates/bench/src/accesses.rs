@@ -17,8 +17,8 @@ pub(crate) const SIZES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 /// `bpf_sysctl_get_name()` without a flag.
 const FULL_NAME: u32 = 0;
 
-const SHORT: &str = "kernel/msgmax";
-const LONG: &str = "net/ipv4/conf/default/igmpv3_unsolicited_report_interval";
+pub(crate) const SHORT: &str = "kernel/msgmax";
+pub(crate) const LONG: &str = "net/ipv4/conf/default/igmpv3_unsolicited_report_interval";
 
 /// What a policy says of the access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,10 +180,10 @@ pub(crate) struct Floor {
 }
 
 const ACCESSES: [Access; 4] = [
-    Access { knob: SHORT, new: None },
-    Access { knob: LONG, new: None },
-    Access { knob: SHORT, new: Some("1000\n") },
-    Access { knob: LONG, new: Some("1000\n") },
+    Access { knob: SHORT, new: None, is_denied: false },
+    Access { knob: LONG, new: None, is_denied: false },
+    Access { knob: SHORT, new: Some("1000\n"), is_denied: false },
+    Access { knob: LONG, new: Some("1000\n"), is_denied: false },
 ];
 
 /// Times the accesses with nothing attached, and with as little as possible.

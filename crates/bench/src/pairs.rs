@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use knobgate_kernel::{Cgroup, Link, ProgramFd};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{pread, pwrite};
+use rustix::io::{Errno, pread, pwrite};
 
 use crate::stage::Stage;
 use crate::statistics::Spread;
@@ -32,6 +32,8 @@ pub(crate) struct Access {
     pub(crate) knob: &'static str,
     /// What is written; `None` to read.
     pub(crate) new: Option<&'static str>,
+    /// Whether it fails with EPERM.
+    pub(crate) is_denied: bool,
 }
 
 /// Where a program is attached.
@@ -111,7 +113,11 @@ fn perform(knob: &OwnedFd, access: Access, times: u32) -> Result<(), Box<dyn Err
             Some(new) => pwrite(knob, black_box(new.as_bytes()), 0),
             None => pread(knob, black_box(&mut buffer), 0),
         };
-        black_box(length.map_err(|error| format!("an access to {} failed: {error}", access.knob))?);
+        match black_box(length) {
+            Err(Errno::PERM) if access.is_denied => {}
+            Ok(_) if !access.is_denied => {}
+            other => return Err(format!("an access to {} ended with {other:?}", access.knob).into()),
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::accesses::{Case, Floor, Group};
+use crate::events::Denials;
 use crate::pairs::Access;
 use crate::processes::Processes;
 use crate::scale::Scale;
@@ -15,6 +16,7 @@ pub(crate) fn markdown(
     groups: &[Group],
     scale: &Scale,
     processes: &Processes,
+    denials: &[Denials],
 ) -> String {
     let mut page = Page::default();
     page.line(include_str!("performance-head.md").trim_end());
@@ -30,13 +32,35 @@ pub(crate) fn markdown(
     for group in groups {
         page.group(group);
     }
-    page.line("## Targets\n");
-    page.targets(groups, scale, processes);
+    page.line("## Events\n");
+    page.text.push_str(&events(denials));
+    page.line("\n## Targets\n");
+    page.targets(groups, scale, processes, denials);
     page.line(&format!("\n{}", include_str!("performance-limits.md").trim_end()));
     page.line("\n## Large policies\n");
     page.scale(scale);
     page.line("\n## The command\n");
     page.processes(processes);
+    page.text
+}
+
+/// The table of denials.
+pub(crate) fn events(denials: &[Denials]) -> String {
+    let mut page = Page::default();
+    page.line(
+        "Denials that a policy reports (`log(all)`), relative to those that it does not report (`nolog`), and denials beyond the limit \
+         of their rule.\n",
+    );
+    page.header(["denied", "not reported", "reported, no reader", "one reader", "suppressed"]);
+    for Denials { access: of, unlogged, unread, read, suppressed } in denials {
+        page.row([
+            access(*of),
+            format!("{:.0} ns", unlogged.median),
+            times(*unread),
+            times(*read),
+            times(*suppressed),
+        ]);
+    }
     page.text
 }
 
@@ -60,7 +84,7 @@ impl Page {
         self.line(&format!("|{}", " --- |".repeat(N)));
     }
 
-    fn targets(&mut self, groups: &[Group], scale: &Scale, processes: &Processes) {
+    fn targets(&mut self, groups: &[Group], scale: &Scale, processes: &Processes, denials: &[Denials]) {
         self.header(["what", "at most", "measured", ""]);
         for group in groups {
             let (name, long) = (access(group.access), group.access.knob.len() > 20);
@@ -93,6 +117,20 @@ impl Page {
                     let what = format!("{what}, {}, relative to the same in C", plural(rules));
                     target(&what, 1.0, group.ratio((ours, rules), (by_hand, rules)));
                 }
+            }
+        }
+        for denial in denials {
+            for (what, most, found) in [
+                (
+                    "a denial that is reported and not read, relative to one that is not reported",
+                    1.5,
+                    denial.unread,
+                ),
+                ("a denial that is reported and read", 2.0, denial.read),
+            ] {
+                let median = format!("{:.3} ×", found.median);
+                let what = format!("{}: {what}", access(denial.access));
+                self.row([what, format!("{most:.2} ×"), median, verdict(found, most)]);
             }
         }
         let mut time = |what: &str, most: f64, found: Spread| {

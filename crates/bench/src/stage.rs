@@ -43,7 +43,7 @@ pub(crate) fn enter() -> Result<ExitCode, Box<dyn Error>> {
     let stage = ScratchCgroup::create(&root, PREFIX)?;
     let (here, _elsewhere) = (stage.create("here")?, stage.create("elsewhere")?);
     let mut command = Command::new(env::current_exe()?);
-    command.env(CGROUP, stage.path());
+    command.args(env::args_os().skip(1)).env(CGROUP, stage.path());
     start_inside(&mut command, &here)?;
     with_private_namespaces(
         &mut command,
@@ -68,15 +68,33 @@ impl Stage {
             elsewhere: Cgroup::open(stage.path().join("elsewhere"))?,
         }))
     }
-    /// From now on this process is on the last of its CPUs alone.
+
+    /// From now on this thread, and those that it starts, are on the last CPU alone.
     ///
     /// # Errors
     ///
     /// The CPU cannot be had.
     pub(crate) fn stay_on_one_cpu(&self) -> Result<(), Box<dyn Error>> {
-        let cpus = std::thread::available_parallelism()?.get();
-        let mut last = CpuSet::new();
-        last.set(cpus - 1);
-        Ok(sched_setaffinity(None, &last)?)
+        stay_on(|cpu, last| cpu == last)
     }
+
+    /// From now on this thread is on the other CPUs.
+    ///
+    /// # Errors
+    ///
+    /// There are none.
+    pub(crate) fn stay_on_other_cpus(&self) -> Result<(), Box<dyn Error>> {
+        stay_on(|cpu, last| cpu != last)
+    }
+}
+
+fn stay_on(is_wanted: impl Fn(usize, usize) -> bool) -> Result<(), Box<dyn Error>> {
+    // Those of the machine: this thread may be on one already.
+    let cpus = knobgate_kernel::possible_cpus().ok_or("the number of CPUs is not known")?;
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
+    let last = online.trim().rsplit(['-', ',']).next().and_then(|last| last.parse().ok());
+    let last: usize = last.ok_or("it is not known which CPUs there are")?;
+    let mut set = CpuSet::new();
+    (0..cpus.min(CpuSet::MAX_CPU)).filter(|&cpu| is_wanted(cpu, last)).for_each(|cpu| set.set(cpu));
+    Ok(sched_setaffinity(None, &set)?)
 }

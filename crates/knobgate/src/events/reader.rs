@@ -111,7 +111,8 @@ impl Drop for EventReader {
 }
 
 impl AsFd for EventReader {
-    /// Readable when there are events.
+    /// Readable when there are events. The first event after all have been read wakes who waits for that, which takes much longer than
+    /// the event. So wait some milliseconds more before you read.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
     }
