@@ -1,21 +1,6 @@
 //! What a terminal interprets instead of showing it.
 
-/// Whether a terminal would interpret `c` instead of showing it.
-pub fn is_interpreted(c: char) -> bool {
-    match c {
-        // Zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
-        // byte order mark, marks of annotations, tags.
-        '\u{61c}'
-        | '\u{180e}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => true,
-        c => c.is_control(),
-    }
-}
+pub use knobgate_policy::terminal::is_interpreted;
 
 /// `json` with all such characters escaped. They can only be in its strings, and so it means the same.
 ///

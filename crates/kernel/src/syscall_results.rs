@@ -2,8 +2,9 @@
 //!
 //! The hook runs before the knob's handler, so it does not see whether an access succeeds. A second program on the hook
 //! marks the thread, and a program on the tracepoint `sys_exit` sends the result of the system call and removes the mark. For
-//! all other threads of the machine, that is one look-up for each system call. A third program, on `sched_process_exec`,
-//! sends which process of the cgroup executes another file.
+//! all other threads of the machine, that is one look-up for each system call. A third program, on `sched_process_exit`,
+//! removes the mark of a thread that ends without a return, and a fourth one, on `sched_process_exec`, sends which process of
+//! the cgroup executes another file.
 
 mod programs;
 
@@ -25,11 +26,11 @@ use crate::program::ProgramFd;
 use crate::ring_buffer::RingBuffer;
 use crate::sys::bpf::{self, ProgramSpec};
 use crate::tracepoint::Tracepoint;
-use programs::{Context, EXECUTED, RECORD, RETURNED};
+use programs::{Context, EXECUTED, MARK, RECORD, RETURNED};
 
 /// How many threads can be in a system call that has accessed a knob at the same time.
 const THREADS_MAX: u32 = 1 << 16;
-/// Size of the ring buffer in bytes: room for about 100,000 records.
+/// Size of the ring buffer in bytes: room for about 80,000 records.
 const RECORDS_MAX: u32 = 1 << 22;
 
 /// Traces the system calls in which processes of a cgroup, or below it, access knobs, for as long as this value lives.
@@ -38,7 +39,7 @@ pub struct SyscallResults {
     records: RingBuffer,
     ring: Map,
     lost: Map,
-    tracepoints: [Tracepoint; 2],
+    tracepoints: [Tracepoint; 3],
     _marking: Link,
 }
 
@@ -51,6 +52,8 @@ pub enum SyscallRecord {
         tid: u32,
         /// When, in nanoseconds of `CLOCK_BOOTTIME`: after all of these accesses.
         boot_time: u64,
+        /// When the first of these accesses was, in nanoseconds of `CLOCK_BOOTTIME`.
+        first_access: u64,
         /// What it returned: a negative errno if it failed.
         value: i64,
         /// How many accesses it made.
@@ -104,7 +107,7 @@ impl SyscallResults {
     ///
     /// Every [`SyscallResultsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, and Linux 6.1.
     pub fn of(cgroup: &Cgroup, reads: bool) -> Result<Self, SyscallResultsError> {
-        let marks = map("marks", MapKind::Hash, 4, 4, THREADS_MAX)?;
+        let marks = map("marks", MapKind::Hash, 4, MARK as u32, THREADS_MAX)?;
         let cgroups = map("cgroups", MapKind::CgroupArray, 4, 4, 1)?;
         cgroups.update(&[0; 4], &cgroup.as_fd().as_raw_fd().to_ne_bytes())?;
         let ring = map("results", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
@@ -118,6 +121,7 @@ impl SyscallResults {
         };
         let tracepoints = [
             on(c"sys_exit", Tracepoint::attach, &context.on_return()?)?,
+            on(c"sched_process_exit", Tracepoint::attach, &context.on_exit()?)?,
             on(c"sched_process_exec", Tracepoint::attach_once, &context.on_exec()?)?,
         ];
         let marking = Link::create(&marking_program(&context.marking()?)?, cgroup)?;
@@ -203,6 +207,7 @@ fn marking_program(insns: &[u8]) -> Result<ProgramFd, SyscallResultsError> {
 fn record(bytes: &[u8]) -> Option<SyscallRecord> {
     let bytes: &[u8; RECORD] = bytes.try_into().ok()?;
     let (boot_time, rest) = bytes.split_first_chunk()?;
+    let (first_access, rest) = rest.split_first_chunk()?;
     let (value, rest) = rest.split_first_chunk()?;
     let (id, rest) = rest.split_first_chunk()?;
     let (accesses, kind) = rest.split_first_chunk()?;
@@ -211,6 +216,7 @@ fn record(bytes: &[u8]) -> Option<SyscallRecord> {
         RETURNED => Some(SyscallRecord::Returned {
             tid: id,
             boot_time,
+            first_access: u64::from_ne_bytes(*first_access),
             value: i64::from_ne_bytes(*value),
             accesses: u32::from_ne_bytes(*accesses),
         }),

@@ -1,5 +1,6 @@
 //! An existing policy with more rules after its last one, and a test of them.
 
+use knobgate_policy::terminal::escape_lines;
 use knobgate_policy::{Expected, ParseError, Policy, PolicyFile, Span, TestStep, Verdict, evaluate};
 
 use crate::plan::Block;
@@ -35,14 +36,14 @@ pub(crate) fn append(file: &PolicyFile, blocks: &[Block], test: &str) -> Result<
     let mut edits = vec![(Span::new(end, end), format!("{}{gap}", text_of(blocks)))];
     let mut changed_steps = Vec::new();
     for (span, line, step) in contradicted_steps(file, &policy) {
-        edits.push((span, step.to_string()));
+        edits.push((span, escape_lines(&step.to_string())));
         changed_steps.push(line);
     }
     let mut text = edited(file.source().text(), edits);
     let examples = |of: fn(&Block) -> &[_]| blocks.iter().flat_map(of).cloned().collect::<Vec<_>>();
     let (allowed, denied) = (examples(|block| &block.examples), examples(|block| &block.denied));
     if let Some(test) = test_block::of(test_name(file, test), &allowed, &denied, &policy) {
-        text += &format!("\n{test}\n");
+        text += &format!("\n{}\n", escape_lines(&test.to_string()));
     }
     Ok(Appended { file: parsed(file.source().name(), &text)?, rules: rules.len(), changed_steps })
 }

@@ -1,5 +1,6 @@
 //! A recording as a policy with its text.
 
+use knobgate_policy::terminal::escape_lines;
 use knobgate_policy::{
     AccessKind, CheckOptions, Defaults, Errno, Fallback, FallbackAction, KnobName, Mode, ParseError, Policy,
     PolicyError, PolicyFile, Source, parse,
@@ -99,7 +100,7 @@ fn text(policy: &Policy, blocks: &[Block], options: &LearnOptions<'_>) -> String
     }
     text += &text_of(blocks);
     for test in policy.tests() {
-        text += &format!("\n{test}\n");
+        text += &format!("\n{}\n", escape_lines(&test.to_string()));
     }
     text
 }
@@ -111,8 +112,8 @@ pub(crate) fn text_of(blocks: &[Block]) -> String {
         text.push('\n');
         for line in &block.lines {
             match line {
-                Line::Comment(comment) => text += &format!("# {comment}\n"),
-                Line::Rule(rule) => text += &format!("{rule}\n"),
+                Line::Comment(comment) => text += &format!("# {}\n", one_line(comment.as_bytes())),
+                Line::Rule(rule) => text += &format!("{}\n", one_line(rule.to_string().as_bytes())),
             }
         }
     }

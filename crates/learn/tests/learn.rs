@@ -3,6 +3,7 @@
 
 use knobgate_events::{CallResult, EventText, UnknownResult};
 use knobgate_learn::{LearnOptions, Learnt, RecordedAccess, Recording, extend, learn};
+use knobgate_policy::terminal::is_interpreted;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, Expected, KnobName, PolicyFile, Source, Verdict, evaluate, format,
     parse,
@@ -380,6 +381,41 @@ fn a_test_that_an_added_rule_contradicts_is_changed() {
         extended.notes,
         ["the tests expected otherwise of what is allowed now, and were changed: line 17"]
     );
+}
+
+#[test]
+fn the_text_of_an_extended_policy_stays_as_it_is() {
+    let text = "# tab\there, \u{200d}joiner\r\npolicy web\r\n\r\nallow write kernel.domainname if new == \"\u{200d}\"\r\n";
+    let file = parse(Source::new("web.knob", text), &CheckOptions::default()).expect("a policy");
+    let extended =
+        extend(&file, &recording(&[write("net/core/somaxconn", "5\n")]), &OPTIONS).expect("a policy");
+    assert_sound(&extended.file);
+    let extended = extended.file.source().text();
+    assert!(extended.starts_with(text), "{extended:?}");
+    assert!(extended.contains("\r\nallow write net.core.somaxconn if new == 5\r\n"), "{extended:?}");
+    assert!(extended.split_inclusive('\n').all(|line| line.ends_with("\r\n")), "{extended:?}");
+}
+
+#[test]
+fn what_nobody_would_see_is_escaped() {
+    let odd = "a\u{202e}b\u{200b}";
+    let file = learnt(&[]).file;
+    let access = || RecordedAccess {
+        comm: Some(odd.as_bytes().to_vec()),
+        ..write(&format!("net/ipv4/conf/{odd}/tag"), "1\n")
+    };
+    let accesses =
+        [access(), write("kernel/domainname", odd), with_result(CallResult::Returned(-1), access())];
+    for learnt in [learnt(&accesses), extend(&file, &recording(&accesses), &OPTIONS).expect("a policy")] {
+        assert_sound(&learnt.file);
+        let text = learnt.file.source().text();
+        assert_eq!(learnt.rules, 2);
+        assert!(!text.chars().any(|c| c != '\n' && is_interpreted(c)), "{text:?}");
+        assert!(
+            text.contains(r#"allow write kernel.domainname if new == "a\xe2\x80\xaeb\xe2\x80\x8b""#),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use knobgate_events::StreamItem;
 use knobgate_events::json::StreamReader;
 use knobgate_learn::{DeniedAccesses, LeftOut, Proposal, Question, Review};
+use knobgate_policy::terminal::is_interpreted;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, DecidedBy, Expected, KnobName, PolicyFile, Source, Verdict, evaluate,
     format, parse,
@@ -354,12 +355,18 @@ proptest! {
                 prop_assert!(review.undo().expect("it fits"));
                 prop_assert_eq!(review.question().map(|question| question.number), Some(before));
             }
+            let shown = chosen.as_ref().map(Proposal::rules).unwrap_or_default();
             match (&chosen, choice) {
                 (None, _) => {}
                 (Some(_), 1) => denied.extend(writes),
                 (Some(_), _) => allowed.extend(writes),
             }
             review.decide(chosen).expect("it fits");
+            let text = review.file().source().text();
+            for rule in shown {
+                prop_assert!(!rule.contains(is_interpreted), "{:?}", rule);
+                prop_assert!(text.lines().any(|line| line == rule), "{} is not in {}", rule, text);
+            }
         }
         assert_sound(review.file());
         let decide = |access: &Access| evaluate(review.file().policy(), access);
@@ -385,4 +392,5 @@ const KNOBS: [&str; 8] = [
     "fs.binfmt_misc.status",
 ];
 
-const VALUES: [&str; 9] = ["1\n", "1", "2\n", "0x10\n", "-5\n", "1 2 3\n", "a\" # b\n", "", "1\n2\n"];
+const VALUES: [&str; 10] =
+    ["\u{202e}\u{7}", "1\n", "1", "2\n", "0x10\n", "-5\n", "1 2 3\n", "a\" # b\n", "", "1\n2\n"];

@@ -8,8 +8,7 @@ use knobgate_policy::Source;
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::limited;
 use crate::output::Output;
-use crate::replace_file;
-use crate::{plural, policy_file, report, unified_diff};
+use crate::{plural, policy_file, replace_file, report, unified_diff};
 
 /// Format policies in place
 ///
@@ -89,7 +88,7 @@ impl Fmt {
                 Ok(if differs { FormatOutcome::Formatted } else { FormatOutcome::AlreadyFormatted })
             }
             (false, true) => {
-                replace_file::replace(path, formatted.as_bytes()).map_err(|error| {
+                replace_file::write(path, formatted.as_bytes()).map_err(|error| {
                     Failure::machine(format!("cannot write {}", source.name())).because(error)
                 })?;
                 Ok(FormatOutcome::Formatted)

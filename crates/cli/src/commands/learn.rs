@@ -25,8 +25,8 @@ use crate::load_failure::load_failure;
 use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file;
-use crate::printable::{escaped_policy, printable, printable_path};
-use crate::unified_diff;
+use crate::printable::{printable, printable_path};
+use crate::{replace_file, unified_diff};
 use duration::Span;
 use recorder::{Recorder, UntilExec};
 use running::{Run, Running};
@@ -245,6 +245,7 @@ impl Learn {
         if is_stdin(&self.out) {
             return Ok(());
         }
+        policy_file::check_is_for_text(&self.out)?;
         let place = policy_file::name(&self.out);
         let directory = match self.out.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -267,14 +268,13 @@ impl Learn {
                 .iter()
                 .for_each(|line| output.report(line));
         }
-        let policy = escaped_policy(text);
         if is_stdin(&self.out) {
-            return output.raw(policy.as_bytes());
+            return output.raw(text.as_bytes());
         }
         let place = policy_file::name(&self.out);
-        if let Err(error) = std::fs::write(&self.out, policy.as_bytes()) {
+        if let Err(error) = replace_file::write(&self.out, text.as_bytes()) {
             // It may have taken hours.
-            output.raw(policy.as_bytes())?;
+            output.raw(text.as_bytes())?;
             let what = format!("cannot write {place}; the policy is on standard output");
             return Err(Failure::usage(what).because(error));
         }

@@ -25,6 +25,7 @@ fn wrong_arguments_are_usage_errors() {
             knobgate(["learn", "--merge", "nowhere.knob", "--", "true"]),
             knobgate(["learn", "--out", "no/such/directory/web.knob", "--", "true"]),
             knobgate(["learn", "--out", ".", "--", "true"]),
+            knobgate(["learn", "--out", "web.json", "--", "true"]),
         ],
     );
 }

@@ -17,7 +17,7 @@ use crate::limited::is_stdin;
 use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file::{self, is_json, load_policy};
-use crate::printable::{escaped_policy, printable};
+use crate::printable::printable;
 use crate::stream::tally::LABEL;
 use crate::{not_compiled, replace_file, report, unified_diff};
 use dialogue::{Dialogue, Outcome};
@@ -129,7 +129,7 @@ fn write(
             Failure::bad(format!("{name} was changed by somebody else during the review")).because(help)
         );
     }
-    replace_file::replace(path, escaped_policy(reviewed.source().text()).as_bytes())
+    replace_file::write(path, reviewed.source().text().as_bytes())
         .map_err(|error| Failure::usage(format!("cannot write {name}")).because(error))?;
     output.done(format_args!("{}: added {}", printable(&name), count(review.rules(), "rule")));
     if !attachments.is_empty() {
@@ -158,6 +158,6 @@ fn hint_at_enforcing(file: &PolicyFile, name: &str, output: &Output) {
 
 /// The difference between the policy and what was reviewed.
 fn difference(review: &Review<'_>, old: &PolicyFile) -> Vec<String> {
-    let new = escaped_policy(review.file().source().text());
-    unified_diff::lines(old.source().name(), "as reviewed", old.source().text(), &new)
+    let (old, new) = (old.source(), review.file().source());
+    unified_diff::lines(old.name(), "as reviewed", old.text(), new.text())
 }
