@@ -47,9 +47,9 @@ use running::{Run, Running};
 /// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
 /// 0.2 µs longer.
 ///
-/// Exit status: 0 if the policy was written; 1 if events were lost (see --accept-loss), if the policy to extend or to review has errors, or
-/// if the answers end before the review does;
-/// 2 for wrong arguments; 3 if this machine cannot do it; 126 or 127 if the command cannot be started.
+/// Exit status: 0 if the policy was written, or the review ended without a decision; 1 if events were lost (see --accept-loss), if
+/// the policy to extend or to review has errors, or if the answers end before the review does; 2 for wrong arguments; 3 if this
+/// machine cannot do it; 126 or 127 if the command cannot be started.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Learn {

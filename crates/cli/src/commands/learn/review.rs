@@ -107,7 +107,7 @@ fn report_left_out(left_out: &LeftOut, file: &PolicyFile, output: &Output) {
     note(left_out.by_rules.values().skip(RULES_MAX).sum(), &format!("other rules of {name} decide it"));
     note(left_out.undecided, "its verdict depends on what the events do not have");
     note(left_out.unnamed, "the name of the knob was too long to record");
-    note(left_out.other_policies, "it is of other policies");
+    note(left_out.other_policies, "it is of another policy");
     let lost = left_out.suppressed + left_out.lost;
     note(lost, "it was suppressed or lost, and nothing is known about it");
 }
