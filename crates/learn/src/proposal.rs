@@ -76,7 +76,7 @@ impl Proposer<'_> {
         Ok(Proposal { block })
     }
 
-    /// Denies exactly what was seen, as the default does. If no rule can tell it from other values, denies any.
+    /// Denies what was seen, as the default does. If no rule can tell it from other values, denies any.
     ///
     /// # Errors
     /// Why no rule can.
@@ -87,6 +87,9 @@ impl Proposer<'_> {
             block.comment(format!("{why}, and so this denies any"));
             Allowed::default()
         });
+        if !learnt.notes.is_empty() {
+            block.comment("also denies numbers that were not seen");
+        }
         let rule = self.rule(Action::Deny(self.errno), learnt).map_err(|error| error.to_string())?;
         block.lines.push(Line::Rule(rule));
         block.denied = self.examples();

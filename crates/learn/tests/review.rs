@@ -208,6 +208,19 @@ fn proposals_go_from_the_narrowest_to_any_value() {
 }
 
 #[test]
+fn a_denial_of_more_than_what_was_seen_says_so() {
+    let file = policy(DENY);
+    let deny = |values: &[u32]| {
+        let items: Vec<_> = values.iter().map(|value| write("vm.a", &format!("{value}\n"))).collect();
+        let deny = review(&file, &items, &[]).question().expect("a question").deny.expect("it can be denied");
+        (rules(&deny), deny.notes().contains(&"also denies numbers that were not seen"))
+    };
+    assert_eq!(deny(&[1, 3]), ("deny write vm.a if new in {1, 3}".to_owned(), false));
+    let many: Vec<u32> = (0..20).map(|n| 2 * n).collect();
+    assert_eq!(deny(&many), ("deny write vm.a if new in 0..38".to_owned(), true));
+}
+
+#[test]
 fn a_way_out_of_a_container_is_not_offered() {
     let file = policy(DENY);
     let review = review(&file, &[write("kernel.core_pattern", "|/bin/x\n")], &[]);
