@@ -17,6 +17,7 @@ mod list;
 mod log;
 mod man;
 mod replay;
+mod report;
 mod run;
 mod show;
 mod simulate;
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     Log(log::Log),
     Replay(replay::Replay),
+    Report(report::Report),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Learn(learn::Learn),
@@ -79,6 +81,7 @@ impl Command {
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
             Self::Replay(replay) => replay.run(output),
+            Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Learn(learn) => learn.run(output),

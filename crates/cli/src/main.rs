@@ -4,11 +4,12 @@
 //! which reads its arguments, calls the crates, and prints. Commands share these modules:
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
-//! - [`replace_file`] replaces a file atomically;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
-//! - [`events_file`] reads recorded events, and [`memories`] those that attached policies remember;
+//! - [`events_file`] reads recorded events, [`filter_argument`] chooses among them, and [`memories`] reads those that attached
+//!   policies remember;
 //! - [`knob_value`] reads a knob of this machine;
+//! - [`file_output`] writes files, all of one or nothing;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`sarif`] writes findings about policies for code scanning;
@@ -35,6 +36,8 @@ mod departure_report;
 mod event_summary;
 mod events_file;
 mod failure;
+mod file_output;
+mod filter_argument;
 mod json;
 mod json_decision;
 mod json_diagnostic;
@@ -49,7 +52,6 @@ mod policy_file;
 mod printable;
 mod profile_limit;
 mod program_source;
-mod replace_file;
 mod report;
 mod sarif;
 mod settings_file;

@@ -35,6 +35,7 @@ pub mod record;
 pub mod secrets;
 mod stream;
 pub mod terminal;
+pub mod words;
 
 pub use call_result::{CallResult, UnknownResult};
 pub use event::{

@@ -20,6 +20,7 @@ mod processes;
 mod random;
 mod requirements;
 pub mod return_values;
+mod runc;
 mod seccomp;
 
 pub use both::Both;
@@ -31,4 +32,5 @@ pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};
+pub use runc::{Container, without_runc};
 pub use seccomp::{deny_bpf, deny_clone3};

@@ -26,7 +26,7 @@ use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file;
 use crate::printable::{printable, printable_path};
-use crate::{replace_file, unified_diff};
+use crate::{file_output, unified_diff};
 use duration::Span;
 use recorder::{Recorder, UntilExec};
 use running::{Run, Running};
@@ -272,7 +272,7 @@ impl Learn {
             return output.raw(text.as_bytes());
         }
         let place = policy_file::name(&self.out);
-        if let Err(error) = replace_file::write(&self.out, text.as_bytes()) {
+        if let Err(error) = file_output::replace(&self.out, |file| file.write_all(text.as_bytes())) {
             // It may have taken hours.
             output.raw(text.as_bytes())?;
             let what = format!("cannot write {place}; the policy is on standard output");

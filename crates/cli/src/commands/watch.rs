@@ -10,14 +10,12 @@ use std::process::ExitCode;
 
 use knobgate::Observer;
 use knobgate_kernel::{Capabilities, Hierarchy};
-use knobgate_policy::Source;
-use knobgate_policy::filter::Filter;
 
 use crate::attachment_failure::parse_name;
 use crate::cgroup_argument::cgroup_at;
-use crate::failure::{Failure, USAGE};
+use crate::failure::Failure;
+use crate::filter_argument;
 use crate::output::Output;
-use crate::report;
 use crate::stream::column::Column;
 use crate::stream::printer::{Format, Printer};
 
@@ -96,7 +94,7 @@ impl Watch {
             None if self.json => Format::Json,
             None => Format::Text,
         };
-        let filter = match self.filter.map(|text| parse_filter(text, output)).transpose() {
+        let filter = match self.filter.map(|text| filter_argument::parse(text, output)).transpose() {
             Ok(filter) => filter,
             Err(status) => return Ok(status),
         };
@@ -131,15 +129,4 @@ fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observ
         cgroup.path().display()
     ));
     Observer::attach(&cgroup, reads).map_err(|error| cannot().because(error))
-}
-
-/// The filter, or the exit status if it is wrong, after reporting why.
-fn parse_filter(text: String, output: &Output) -> Result<Filter, ExitCode> {
-    Filter::parse(Source::new("--filter", text)).map_err(|error| {
-        let source = error.text().clone();
-        for diagnostic in error {
-            output.report(format_args!("{}\n", report::render(&diagnostic, &source)));
-        }
-        ExitCode::from(USAGE)
-    })
 }

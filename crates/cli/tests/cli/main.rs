@@ -17,6 +17,7 @@ mod import;
 mod learn;
 mod lint;
 mod replay;
+mod report;
 mod sarif;
 mod simulate;
 mod test;

@@ -3,6 +3,7 @@
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
 mod attachments;
+mod containers;
 mod departures;
 mod drifting;
 mod examples;
@@ -16,6 +17,7 @@ mod mounted;
 mod no_process;
 mod objects;
 mod pins;
+mod readers;
 mod reviewing;
 mod runs;
 mod setting;
@@ -85,7 +87,10 @@ fn main() -> ExitCode {
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, watching::TESTS)
-        .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
+        .requiring(containers::can_be_watched, containers::TESTS)
+        .requiring(readers::whole_machine, readers::ON_THE_ROOT)
+        .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(readers::with_their_own_bpffs());
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()
 }

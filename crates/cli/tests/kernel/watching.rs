@@ -32,14 +32,14 @@ pub(crate) fn sends_events(profile: &Profile) -> Option<String> {
 }
 
 /// `knobgate watch`, which has started to read events.
-struct Watching {
-    knobgate: Reaped,
+pub(crate) struct Watching {
+    pub(crate) knobgate: Reaped,
     messages: BufReader<std::process::ChildStderr>,
 }
 
 impl Watching {
     /// Starts it. Other tests may have all places for readers.
-    fn start(arguments: &[&str]) -> Result<Self, Failed> {
+    pub(crate) fn start(arguments: &[&str]) -> Result<Self, Failed> {
         let mut started = None;
         eventually("there is a place for a reader", || {
             started = Some(Self::try_start(arguments)).filter(|started| !matches!(started, Ok(None)));
@@ -59,13 +59,22 @@ impl Watching {
         if line.contains("there are no more places") {
             return Ok(None);
         }
+        if line.starts_with("note: an observer is on ") {
+            line.clear();
+            messages.read_line(&mut line)?;
+        }
         assert!(line.starts_with("note: showing the events of "), "{line}");
         Ok(Some(Self { knobgate, messages }))
     }
 
     /// Ends it with a signal. Returns what it printed, and its summary.
-    fn end(mut self, signal: Signal) -> Result<(Vec<StreamItem>, String), Failed> {
+    pub(crate) fn end(self, signal: Signal) -> Result<(Vec<StreamItem>, String), Failed> {
         ProcessId::of_child(&self.knobgate.0).send(signal)?;
+        self.output()
+    }
+
+    /// What it printed, and its summary, once it has ended.
+    pub(crate) fn output(mut self) -> Result<(Vec<StreamItem>, String), Failed> {
         let (mut output, mut summary) = (String::new(), String::new());
         self.knobgate.0.stdout.take().ok_or("standard output")?.read_to_string(&mut output)?;
         self.messages.read_to_string(&mut summary)?;
@@ -77,14 +86,14 @@ impl Watching {
 }
 
 /// Runs a script in a cgroup. The writes of it may fail.
-fn run(cgroup: &Cgroup, script: &str) -> Result<(), Failed> {
+pub(crate) fn run(cgroup: &Cgroup, script: &str) -> Result<(), Failed> {
     let output = shell(cgroup, script).stderr(Stdio::null()).output()?;
     output.status.code().ok_or_else(|| format!("{output:?}"))?;
     Ok(())
 }
 
 /// How many accesses an attachment has had, other than reads, which send no events.
-fn produced(name: &str) -> Result<u64, Failed> {
+pub(crate) fn produced(name: &str) -> Result<u64, Failed> {
     let shown: Value = serde_json::from_slice(&expect(0, ["show", "--json", name]).stdout)?;
     let rules = shown["rules"].as_array().ok_or("rules")?;
     let logged =
@@ -183,20 +192,24 @@ fn named() -> Result<(), Failed> {
 }
 
 fn meanwhile() -> Result<(), Failed> {
-    let watching = Watching::start(&["--json"])?;
+    let mut watching = Watching::start(&["--json"])?;
+    let stdout = watching.knobgate.0.stdout.take().ok_or("standard output")?;
     let cgroup = scratch();
     let _detached = DetachOnDrop("t-newcomer");
-    std::thread::sleep(std::time::Duration::from_millis(1100));
     attach(policy(POLICY).path(), &cgroup, "t-newcomer");
-    // Attachments are looked for once a second, and other tests may just have been the reason for that.
-    run(&cgroup, "for i in 1 2 3; do echo 1 >/proc/sys/net/ipv4/ip_forward; sleep 1.1; done")?;
-    expect(0, ["detach", "t-newcomer"]);
-    let (items, summary) = watching.end(Signal::INT)?;
-    let path = cgroup.path().as_os_str().as_encoded_bytes();
-    let ours: Vec<_> =
-        items.iter().filter(|item| item.context.cgroup_path.as_deref() == Some(path)).collect();
-    let named = ours.iter().filter(|item| item.context.attachment.as_deref() == Some("t-newcomer"));
-    assert!((1..=3).contains(&named.count()), "{summary}{ours:#?}");
+    let script = "while :; do echo 1 >/proc/sys/net/ipv4/ip_forward; sleep 0.2; done";
+    let _writer = Reaped(shell(&cgroup, script).stderr(Stdio::null()).spawn()?);
+    let path = cgroup.path().as_os_str().as_encoded_bytes().to_vec();
+    let named = std::thread::spawn(move || {
+        let mut items = StreamReader::new(BufReader::new(stdout)).filter_map(Result::ok);
+        items.any(|item| {
+            let context = &item.context;
+            context.cgroup_path.as_deref() == Some(&path)
+                && context.attachment.as_deref() == Some("t-newcomer")
+        })
+    });
+    eventually("its events have its name", || named.is_finished());
+    assert!(named.join().is_ok_and(|found| found));
     Ok(())
 }
 

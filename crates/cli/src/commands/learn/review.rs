@@ -19,7 +19,7 @@ use crate::plural::count;
 use crate::policy_file::{self, is_json, load_policy};
 use crate::printable::printable;
 use crate::stream::tally::LABEL;
-use crate::{not_compiled, replace_file, report, unified_diff};
+use crate::{file_output, not_compiled, report, unified_diff};
 use dialogue::{Dialogue, Outcome};
 
 /// The most rules that are listed with what they decided.
@@ -129,7 +129,7 @@ fn write(
             Failure::bad(format!("{name} was changed by somebody else during the review")).because(help)
         );
     }
-    replace_file::write(path, reviewed.source().text().as_bytes())
+    file_output::replace(path, |file| file.write_all(reviewed.source().text().as_bytes()))
         .map_err(|error| Failure::usage(format!("cannot write {name}")).because(error))?;
     output.done(format_args!("{}: added {}", printable(&name), count(review.rules(), "rule")));
     if !attachments.is_empty() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::printable::{printable, printable_lines};
+use crate::stream::length_of_stdout;
 use crate::stream::line::{About, line};
 use crate::stream::memory_items::MemoryItems;
 use crate::stream::words::{self, Length};
@@ -74,7 +75,7 @@ impl Remembered {
 
     pub(super) fn print(&self, output: &Output) -> Result<(), Failure> {
         let mut lines = output.lines();
-        let length = Length::of_stdout();
+        let length = length_of_stdout();
         for (index, entry) in self.entries.iter().enumerate() {
             if index > 0 {
                 lines.line("")?;

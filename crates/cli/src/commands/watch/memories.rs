@@ -134,8 +134,10 @@ impl Memories {
         let ids: HashSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
         self.programs.retain(|id, _| ids.contains(id));
         for &id in &ids {
-            if !self.programs.contains_key(&id) {
-                let origin = memory_maps(id).and_then(|maps| self.add(id, maps));
+            if !self.programs.contains_key(&id)
+                && let Some(maps) = memory_maps(id)
+                && let Some(origin) = self.add(id, maps)
+            {
                 self.programs.insert(id, origin);
             }
             if let (Some(Some(origin)), Some(name)) = (self.programs.get(&id), names.remove(&id)) {
@@ -150,11 +152,15 @@ impl Memories {
         });
     }
 
-    /// Adds the memory with these maps, unless it is known, and returns its origin.
-    fn add(&mut self, program: u32, maps: Vec<Map>) -> Option<u64> {
+    /// Adds the memory with these maps, unless it is known, and returns its origin: `Some(None)` if this is no memory, `None` if
+    /// it has none yet, since its program has only just been loaded.
+    fn add(&mut self, program: u32, maps: Vec<Map>) -> Option<Option<u64>> {
         let mut maps: HashMap<String, Map> = maps.into_iter().map(|map| (map.info().name, map)).collect();
-        let (state, counters) = (maps.remove(EVENT_STATE_MAP)?, maps.remove(EVENT_COUNTERS_MAP)?);
-        let origin = read_state(&state).ok()?.origin;
+        let (Some(state), Some(counters)) = (maps.remove(EVENT_STATE_MAP), maps.remove(EVENT_COUNTERS_MAP))
+        else {
+            return Some(None);
+        };
+        let origin = read_state(&state).ok().filter(|state| state.origin != 0)?.origin;
         let memory = self.memories.entry(origin).or_insert_with(|| Memory {
             name: None,
             state,
@@ -168,14 +174,14 @@ impl Memories {
             is_active: true,
         });
         memory.others.extend(maps.remove(EVENT_OTHERS_MAP).map(|others| (program, others)));
-        Some(origin)
+        Some(Some(origin))
     }
 }
 
-/// The maps of a program on this hook; `None` if it is another one, or gone.
+/// The maps of a program; none if it is not on this hook. `None` if it cannot be read now.
 fn memory_maps(program: u32) -> Option<Vec<Map>> {
     let program = ProgramFd::by_id(program).ok()?;
-    program.info().ok()?.is_for_sysctl().then(|| program.maps().ok())?
+    if program.info().ok()?.is_for_sysctl() { program.maps().ok() } else { Some(Vec::new()) }
 }
 
 /// Which memories to look at.

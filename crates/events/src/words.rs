@@ -1,28 +1,27 @@
-//! The parts of a line about an event. All of them are escaped: whoever is watched chose most of them.
+//! The parts of an event, as people read them. All of them are [escaped](crate::terminal): whoever is watched chose most of them.
+//!
+//! ```
+//! use knobgate_events::words::{Length, quoted};
+//!
+//! assert_eq!(quoted("4096\n\u{202e}".as_bytes(), Length::Full), r#""4096\n\u{202e}""#);
+//! ```
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal};
 
-use knobgate_events::record::VALUE_SEEN_MAX;
-use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
 use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
-use crate::printable::printable;
+use crate::event::{EventRule, EventText, RuleRef};
+use crate::record::VALUE_SEEN_MAX;
+use crate::stream::{StreamItem, StreamWorkload};
+use crate::terminal::escape;
 
 /// How much of texts is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Length {
+pub enum Length {
     /// As much as is there.
     Full,
     /// So much that several fit on a line of a terminal.
     Short,
-}
-
-impl Length {
-    /// What suits standard output.
-    pub(crate) fn of_stdout() -> Self {
-        if io::stdout().is_terminal() { Self::Short } else { Self::Full }
-    }
 }
 
 /// The most bytes of a value, and the most characters of a path, that are shown on a terminal.
@@ -31,15 +30,15 @@ const SHORT: usize = 40;
 const SHORT_ID: usize = 12;
 
 /// The name of a knob: `net.core.somaxconn`.
-pub(crate) fn knob(knob: &EventText) -> String {
+pub fn knob(knob: &EventText) -> String {
     let ellipsis = if knob.cut_from.is_some() { "…" } else { "" };
     let name = KnobName::from_path(&*knob.bytes)
         .map_or_else(|_| Text::from(&*knob.bytes).to_string(), |name| name.to_string());
-    format!("{}{ellipsis}", printable(&name))
+    format!("{}{ellipsis}", escape(&name))
 }
 
 /// A value: `"4096\n"`.
-pub(crate) fn value(value: &EventText, length: Length) -> String {
+pub fn value(value: &EventText, length: Length) -> String {
     let EventText { bytes, cut_from, .. } = value;
     let text = quoted(bytes, length);
     match cut_from {
@@ -52,8 +51,8 @@ pub(crate) fn value(value: &EventText, length: Length) -> String {
 }
 
 /// Bytes between quotes.
-pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
-    let quoted = |bytes: &[u8]| printable(&Text::from(bytes).to_string()).into_owned();
+pub fn quoted(bytes: &[u8], length: Length) -> String {
+    let quoted = |bytes: &[u8]| escape(&Text::from(bytes).to_string()).into_owned();
     if length == Length::Full || bytes.len() <= SHORT {
         return quoted(bytes);
     }
@@ -64,24 +63,24 @@ pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
 }
 
 /// A name that somebody chose: as it is, or between quotes if it could be taken for something else.
-pub(crate) fn name(name: &[u8]) -> Cow<'_, str> {
-    match printable(name) {
+pub fn name(name: &[u8]) -> Cow<'_, str> {
+    match escape(name) {
         Cow::Borrowed(plain)
             if !plain.is_empty() && !plain.contains([' ', '"', '[', ']', '(', ')', '→', '…']) =>
         {
             plain.into()
         }
-        _ => printable(&Text::from(name).to_string()).into_owned().into(),
+        _ => escape(&Text::from(name).to_string()).into_owned().into(),
     }
 }
 
 /// An errno: its name, or its number.
-pub(crate) fn errno(number: u16) -> String {
+pub fn errno(number: u16) -> String {
     Errno::from_number(number.into()).map_or_else(|| format!("errno {number}"), |errno| errno.to_string())
 }
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
-pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
+pub fn workload(item: &StreamItem, length: Length) -> Option<String> {
     if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
         return Some(workload);
     }
@@ -118,7 +117,7 @@ fn known_workload(workload: &StreamWorkload) -> Option<String> {
 }
 
 /// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
-pub(crate) fn rule(item: &StreamItem) -> Option<String> {
+pub fn rule(item: &StreamItem) -> Option<String> {
     let policy = item.policy();
     let attachment = item.context.attachment.as_deref().filter(|&attachment| policy != Some(attachment));
     let owner: Vec<Cow<'_, str>> =
@@ -142,7 +141,7 @@ fn place(rule: &EventRule) -> String {
 }
 
 /// `read` or `write`.
-pub(crate) fn access(kind: AccessKind) -> &'static str {
+pub fn access(kind: AccessKind) -> &'static str {
     match kind {
         AccessKind::Read => "read",
         AccessKind::Write => "write",
