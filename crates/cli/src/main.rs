@@ -4,6 +4,7 @@
 //! which reads its arguments, calls the crates, and prints. Commands share these modules:
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
+//! - [`replace_file`] replaces a file atomically;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
 //! - [`events_file`] reads recorded events, and [`memories`] those that attached policies remember;

@@ -166,7 +166,7 @@ fn of_place(
 }
 
 /// How many numbers of a range were not seen, and which.
-fn unseen(seen: &BTreeSet<Integer>, low: Integer, high: Integer) -> String {
+pub(crate) fn unseen(seen: &BTreeSet<Integer>, low: Integer, high: Integer) -> String {
     let count = (high.get() - low.get()).unsigned_abs() + 1 - seen.len() as u128;
     let is_unseen = |number: &i128| Integer::new(*number).is_some_and(|number| !seen.contains(&number));
     // There are more of them than the set has members, or the range ends.

@@ -1,8 +1,8 @@
 //! The least policy that allows what a workload did.
 //!
 //! **In** come accesses, each with the result of its system call ([`Recording`]). **Out** comes a policy that allows what
-//! succeeded, and as little else as possible ([`learn`]), or a policy that does so in addition ([`extend`]). The crate is
-//! pure: it observes nothing, and asks no kernel.
+//! succeeded, and as little else as possible ([`learn`]), or a policy that does so in addition ([`extend`]). Or events come in
+//! of what a policy denies, and a [`Review`] asks what to add to it. The crate is pure: it observes nothing, and asks no kernel.
 //!
 //! ```
 //! use knobgate_events::{CallResult, EventText};
@@ -40,6 +40,8 @@
 //! * A *recorded access* is an event with the result of its system call. Whether it succeeded decides what becomes of it.
 //! * A *doubt* is why an access that may have succeeded becomes a comment and no rule.
 //! * *Slack* is how much more than the numbers that were seen a rule admits.
+//! * A *class* has the accesses of one kind to one knob. A *review* decides about each class that a policy denies by its default.
+//! * A *proposal* has the rules of one possible decision.
 //! * To *generalise* is to make one rule of those for the same knob of several interfaces.
 //!
 //! # Where to look
@@ -49,6 +51,7 @@
 //! | what an access says | `recorded.rs`, and `recording.rs` for many |
 //! | values to a condition | `condition.rs` |
 //! | rules with their comments | `plan.rs`; `interfaces.rs` for generalised ones |
+//! | what a policy denies, and the decisions about it | `denied.rs`, `proposal.rs`, `review.rs` |
 //! | knobs that are never allowed, or only with a warning | `host_knobs.rs` |
 //! | the text of a policy | `policy_text.rs`, `test_block.rs`; `append.rs` and `extend.rs` for an existing one |
 #![forbid(unsafe_code)]
@@ -56,16 +59,22 @@
 mod append;
 mod comment;
 mod condition;
+mod denied;
 mod extend;
 mod host_knobs;
 mod interfaces;
 mod plan;
 mod policy_text;
+mod proposal;
 mod recorded;
 mod recording;
+mod review;
 mod test_block;
 
+pub use denied::{DeniedAccesses, DeniedClass, LeftOut};
 pub use extend::extend;
 pub use policy_text::{LearnError, LearnOptions, Learnt, learn};
+pub use proposal::Proposal;
 pub use recorded::RecordedAccess;
 pub use recording::Recording;
+pub use review::{Question, Review};

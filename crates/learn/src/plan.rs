@@ -12,12 +12,14 @@ use crate::policy_text::LearnOptions;
 use crate::recording::{Group, Recording};
 
 /// How many values of a rule the tests have.
-const EXAMPLES_MAX: usize = 4;
+pub(crate) const EXAMPLES_MAX: usize = 4;
 /// How many names a comment has.
 const NAMES_MAX: usize = 5;
+/// The comment before the rule that denies what [`Leaf::general_names`] has.
+pub(crate) const NO_INTERFACES: &str = "these are no interfaces, and the pattern after them would match them";
 
 /// The rules for one knob, or for one knob of several interfaces, with their comments.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Block {
     pub(crate) lines: Vec<Line>,
     /// What the rules allow, for tests.
@@ -28,7 +30,7 @@ pub(crate) struct Block {
     pub(crate) leaves_out: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Line {
     /// Without `# `.
     Comment(String),
@@ -49,7 +51,7 @@ impl Block {
         self.comment(rule.to_string());
     }
 
-    fn comment(&mut self, text: impl Into<String>) {
+    pub(crate) fn comment(&mut self, text: impl Into<String>) {
         self.lines.push(Line::Comment(text.into()));
     }
 }
@@ -197,20 +199,12 @@ impl Planner<'_> {
             }
         }
         if !denied.is_empty() {
-            block.comment("these are no interfaces, and the pattern after them would match them");
-            block.lines.push(Line::Rule(Rule::new(Action::Deny(Errno::EPERM), self.kinds(), denied)?));
+            block.comment(NO_INTERFACES);
+            block.lines.push(Line::Rule(Rule::new(Action::Deny(Errno::EPERM), kinds(self.kind), denied)?));
         }
         block.comment(format!("{}, with {}", self.provenance(&group), listed(names)));
         let all = pattern_of_all_interfaces(leaf)?;
-        let others: BTreeSet<KnobName> = self.options.knobs.iter().cloned().collect();
-        let others: Vec<&KnobName> = others
-            .iter()
-            .filter(|name| all.matches(name.as_bytes()) && !names.contains(name) && !general.contains(name))
-            .collect();
-        block.comment(match others.len() {
-            0 => "admits the other interfaces, too; now there are none".to_owned(),
-            _ => format!("also admits {}", listed(&others)),
-        });
+        block.comment(also_admits(leaf, &all, names, self.options.knobs));
         // The condition could be made before.
         if let Ok(learnt) = condition(&group, names, self.options.slack) {
             learnt.notes.iter().for_each(|note| block.comment(note.as_str()));
@@ -220,20 +214,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn kinds(&self) -> Kinds {
-        match self.kind {
-            AccessKind::Read => Kinds::Read,
-            AccessKind::Write => Kinds::Write,
-        }
-    }
-
     /// Allows what was learnt of a knob.
     fn rule(&self, name: &KnobName, learnt: Allowed) -> Result<Rule, PolicyError> {
         self.rule_for(pattern(name)?, learnt)
     }
 
     fn rule_for(&self, pattern: KnobPattern, learnt: Allowed) -> Result<Rule, PolicyError> {
-        let rule = Rule::new(Action::Allow, self.kinds(), [pattern])?;
+        let rule = Rule::new(Action::Allow, kinds(self.kind), [pattern])?;
         match learnt.condition {
             Some(condition) => rule.with_condition(condition),
             None => Ok(rule),
@@ -252,18 +239,43 @@ impl Planner<'_> {
         }
     }
 
-    /// `seen 14×, in 2 of 3 runs, by sysctl`
     fn provenance(&self, group: &Group) -> String {
-        let mut text = format!("seen {}×", group.count);
-        if self.recording.runs > 1 {
-            text += &format!(", in {} of {} runs", group.runs.len(), self.recording.runs);
-        }
-        let comms: Vec<String> = group.comms.iter().map(|comm| one_line(comm)).collect();
-        if !comms.is_empty() {
-            let others = if group.more_comms { " and others" } else { "" };
-            text += &format!(", by {}{others}", comms.join(", "));
-        }
-        text
+        provenance(group, self.recording.runs)
+    }
+}
+
+pub(crate) fn kinds(kind: AccessKind) -> Kinds {
+    match kind {
+        AccessKind::Read => Kinds::Read,
+        AccessKind::Write => Kinds::Write,
+    }
+}
+
+/// `seen 14×, in 2 of 3 runs, by sysctl`
+pub(crate) fn provenance(group: &Group, runs: u32) -> String {
+    let mut text = format!("seen {}×", group.count);
+    if runs > 1 {
+        text += &format!(", in {} of {runs} runs", group.runs.len());
+    }
+    let comms: Vec<String> = group.comms.iter().map(|comm| one_line(comm)).collect();
+    if !comms.is_empty() {
+        let others = if group.more_comms { " and others" } else { "" };
+        text += &format!(", by {}{others}", comms.join(", "));
+    }
+    text
+}
+
+/// Which knobs of the machine a rule for all interfaces admits, other than `names`.
+pub(crate) fn also_admits(leaf: &Leaf, all: &KnobPattern, names: &[&KnobName], knobs: &[KnobName]) -> String {
+    let general = leaf.general_names();
+    let others: BTreeSet<&KnobName> = knobs.iter().collect();
+    let others: Vec<&KnobName> = others
+        .into_iter()
+        .filter(|name| all.matches(name.as_bytes()) && !names.contains(name) && !general.contains(name))
+        .collect();
+    match others.len() {
+        0 => "admits the other interfaces, too; now there are none".to_owned(),
+        _ => format!("also admits {}", listed(&others)),
     }
 }
 

@@ -66,7 +66,19 @@ pub(crate) enum Doubt {
     DecidedBy(String),
 }
 
+const CUT: &str = "the value is too long for a condition";
+const SECRET: &str = "the values are secret and were not recorded";
+
 impl Doubt {
+    /// Why no rule can tell the access from others.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Cut => CUT.to_owned(),
+            Self::Secret => SECRET.to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether a condition could tell the value from others.
     fn has_condition(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::Partial | Self::DecidedBy(_))
@@ -81,8 +93,8 @@ impl std::fmt::Display for Doubt {
             Self::NoValue(why) | Self::NotEvaluated(why) => {
                 write!(f, "no condition can be evaluated for this: {why}")
             }
-            Self::Cut => f.write_str("the value is too long for a condition, and so this allows any"),
-            Self::Secret => f.write_str("the values are secret and were not recorded, so this allows any"),
+            Self::Cut => write!(f, "{CUT}, and so this allows any"),
+            Self::Secret => write!(f, "{SECRET}, so this allows any"),
             Self::NotASysctl => f.write_str("no policy applies to this: it is on another file system"),
             Self::NameTooLong => write!(f, "the name has more than {} bytes", limits::NAME_MAX),
             Self::DecidedBy(rule) => write!(f, "{rule} decides otherwise"),

@@ -90,14 +90,7 @@ impl Recording {
             Lesson::Failed(errno) => (used.failed.entry(errno.map(Errno::number)).or_default(), None),
             Lesson::Doubt(doubt, value) => (used.doubtful.entry(doubt).or_default(), value),
         };
-        group.count += 1;
-        group.runs.insert(self.runs);
-        if let Some(comm) = access.comm.as_ref().filter(|comm| !comm.is_empty()) {
-            group.add_comm(comm);
-        }
-        if let Some(value) = value {
-            group.values.add(value);
-        }
+        group.add(self.runs, access.comm.as_deref(), value);
     }
 
     /// How many runs there were.
@@ -116,6 +109,18 @@ impl KnobUse {
 }
 
 impl Group {
+    /// Adds an access in this run.
+    pub(crate) fn add(&mut self, run: u32, comm: Option<&[u8]>, value: Option<Vec<u8>>) {
+        self.count += 1;
+        self.runs.insert(run);
+        if let Some(comm) = comm.filter(|comm| !comm.is_empty()) {
+            self.add_comm(comm);
+        }
+        if let Some(value) = value {
+            self.values.add(value);
+        }
+    }
+
     fn add_comm(&mut self, comm: &[u8]) {
         if self.comms.len() < COMMS_MAX {
             self.comms.insert(comm.to_owned());
@@ -152,7 +157,7 @@ impl Values {
         }
     }
 
-    fn extend(&mut self, extents: &[(Integer, Integer)]) {
+    pub(crate) fn extend(&mut self, extents: &[(Integer, Integer)]) {
         let known = self.extents.entry(extents.len()).or_insert_with(|| extents.to_vec());
         for (known, other) in known.iter_mut().zip(extents) {
             *known = (known.0.min(other.0), known.1.max(other.1));

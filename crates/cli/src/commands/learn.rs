@@ -3,6 +3,7 @@
 mod duration;
 mod recorded;
 mod recorder;
+mod review;
 mod running;
 
 use std::ffi::OsString;
@@ -40,10 +41,14 @@ use running::{Run, Running};
 /// from other values, and what is a way out of a container becomes a comment with the reason. The same knob of two or more
 /// network interfaces becomes one rule for all interfaces, and a comment says what else that admits.
 ///
+/// With --review, it steps through what a policy in audit mode would have denied, and asks about each knob. The policy is written
+/// only at the end.
+///
 /// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
 /// 0.2 µs longer.
 ///
-/// Exit status: 0 if the policy was written; 1 if events were lost (see --accept-loss), or if the policy to extend has errors;
+/// Exit status: 0 if the policy was written; 1 if events were lost (see --accept-loss), if the policy to extend or to review has errors, or
+/// if the answers end before the review does;
 /// 2 for wrong arguments; 3 if this machine cannot do it; 126 or 127 if the command cannot be started.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -94,8 +99,18 @@ pub(crate) struct Learn {
         conflicts_with_all = ["command", "cgroup", "runs", "span", "ignore_until_exec"]
     )]
     from: Option<PathBuf>,
+    /// Ask about everything that this policy denies by its default, or would deny in audit mode, and add rules to it. The events
+    /// are those that its attachments remember, or those of --from. Answers are lines of standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "command", "cgroup", "runs", "span", "ignore_until_exec", "merge", "name", "out", "reads", "accept_loss"
+        ]
+    )]
+    review: Option<PathBuf>,
     /// The command with its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from"])]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from", "review"])]
     command: Vec<OsString>,
 }
 
@@ -104,6 +119,7 @@ const EXAMPLES: &str = "Examples:
   knobgate learn --runs 3 -o set-up.knob -- ./set-up-network
   knobgate learn --cgroup system.slice/web.service --for 10m -o web.knob
   knobgate learn --merge web.knob -o web.knob -- ./upgrade
+  knobgate learn --review web.knob
   knobgate watch --json web > events.jsonl; knobgate learn --from events.jsonl -o web.knob";
 
 /// What is not known of a workload.
@@ -120,6 +136,9 @@ const TITLE_MAX: usize = 200;
 
 impl Learn {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        if let Some(policy) = &self.review {
+            return review::run(policy, self.from.as_deref(), self.slack, output);
+        }
         let merged = self.merge.as_deref().map(|path| policy_file::load_policy(path, output)).transpose()?;
         let name = self.name.clone().unwrap_or_else(|| self.default_name());
         knobgate_policy::Policy::new(name.as_str()).map_err(|source| no_name(&name, source))?;
@@ -141,10 +160,7 @@ impl Learn {
         self.report_loss(loss, output)?;
         recorder.ignored(output);
 
-        let knobs = knob_names()
-            .map_err(|error| Failure::machine("cannot list the knobs of this machine").because(error))?;
-        let knobs: Vec<KnobName> =
-            knobs.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect();
+        let knobs = knobs_of_this_machine()?;
         let title = self.title(recorder.recording().runs());
         let options =
             LearnOptions { name: &name, title: &title, reads: self.reads, slack: self.slack, knobs: &knobs };
@@ -302,6 +318,14 @@ impl Learn {
 
 /// The signals that end watching, and that end all further runs.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+
+/// # Errors
+/// [`Failure::Machine`].
+fn knobs_of_this_machine() -> Result<Vec<KnobName>, Failure> {
+    let names = knob_names()
+        .map_err(|error| Failure::machine("cannot list the knobs of this machine").because(error))?;
+    Ok(names.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect())
+}
 
 fn not_traced(error: &knobgate_kernel::SyscallResultsError, output: &Output) {
     output.warning(format_args!(

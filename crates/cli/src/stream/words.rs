@@ -64,7 +64,7 @@ pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
 }
 
 /// A name that somebody chose: as it is, or between quotes if it could be taken for something else.
-pub(super) fn name(name: &[u8]) -> Cow<'_, str> {
+pub(crate) fn name(name: &[u8]) -> Cow<'_, str> {
     match printable(name) {
         Cow::Borrowed(plain)
             if !plain.is_empty() && !plain.contains([' ', '"', '[', ']', '(', ')', '→', '…']) =>
