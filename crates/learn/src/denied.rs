@@ -97,7 +97,7 @@ impl<'a> DeniedAccesses<'a> {
 
     fn add_denied(&mut self, item: &StreamItem, event: &Event) {
         // The user decides as if it had succeeded, with all of its bytes.
-        let access = RecordedAccess::new(event.clone(), CallResult::Returned(i64::MAX));
+        let access = RecordedAccess { event: event.clone(), result: CallResult::Returned(i64::MAX) };
         let Some(knob) = access.name() else { return };
         let lesson = access.lesson(&knob);
         let class =
@@ -110,7 +110,7 @@ impl<'a> DeniedAccesses<'a> {
             Lesson::Doubt(doubt, _) => (class.used.doubtful.entry(doubt).or_default(), None),
             Lesson::Failed(_) => return,
         };
-        group.add(1, access.comm.as_deref(), value);
+        group.add(1, event.comm.as_deref(), value);
     }
 
     /// How many events are in no class, and why.

@@ -60,7 +60,10 @@ impl Block {
 ///
 /// # Errors
 /// A rule that no policy can have.
-pub(crate) fn blocks(recording: &Recording, options: &LearnOptions<'_>) -> Result<Vec<Block>, PolicyError> {
+pub(crate) fn blocks(
+    recording: &Recording<'_>,
+    options: &LearnOptions<'_>,
+) -> Result<Vec<Block>, PolicyError> {
     let mut blocks = Vec::new();
     for kind in AccessKind::ALL {
         let mut planner =
@@ -76,7 +79,7 @@ pub(crate) fn blocks(recording: &Recording, options: &LearnOptions<'_>) -> Resul
 
 /// The knobs that several interfaces have, and whose rules can be one.
 fn interfaces<'a>(
-    recording: &'a Recording,
+    recording: &'a Recording<'a>,
     options: &LearnOptions<'_>,
     kind: AccessKind,
 ) -> BTreeMap<Leaf, Vec<&'a KnobName>> {
@@ -94,14 +97,14 @@ fn interfaces<'a>(
     leaves
 }
 
-fn merged(recording: &Recording, kind: AccessKind, names: &[&KnobName]) -> Group {
+fn merged(recording: &Recording<'_>, kind: AccessKind, names: &[&KnobName]) -> Group {
     let mut merged = Group::default();
     names.iter().for_each(|name| merged.merge(&recording.knobs[*name].of(kind).allowed));
     merged
 }
 
 struct Planner<'a> {
-    recording: &'a Recording,
+    recording: &'a Recording<'a>,
     options: &'a LearnOptions<'a>,
     kind: AccessKind,
     interfaces: BTreeMap<Leaf, Vec<&'a KnobName>>,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
 use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
-use knobgate_learn::{LearnError, LearnOptions, Learnt, extend, learn};
+use knobgate_learn::{LearnError, LearnOptions, Learnt, learn};
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
 use crate::cgroup_argument::cgroup_at;
@@ -148,7 +148,7 @@ impl Learn {
             (true, Some(_)) => Some(UntilExec::OfAnyProcess),
             (true, None) => Some(UntilExec::AfterTheStart),
         };
-        let mut recorder = Recorder::new(until_exec);
+        let mut recorder = Recorder::new(until_exec, merged.as_ref());
         let loss = match (&self.cgroup, &self.from) {
             (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
             (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
@@ -164,11 +164,8 @@ impl Learn {
         let title = self.title(recorder.recording().runs());
         let options =
             LearnOptions { name: &name, title: &title, reads: self.reads, slack: self.slack, knobs: &knobs };
-        let learnt = match &merged {
-            Some(file) => extend(file, recorder.recording(), &options),
-            None => learn(recorder.recording(), &options),
-        };
-        self.write(&learnt.map_err(no_policy)?, merged.as_ref(), output)?;
+        let learnt = learn(recorder.recording(), &options).map_err(no_policy)?;
+        self.write(&learnt, merged.as_ref(), output)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -184,7 +181,7 @@ impl Learn {
     }
 
     /// Watches a cgroup until the time is over, or until a signal.
-    fn watch(&self, cgroup: &Cgroup, recorder: &mut Recorder, output: &Output) -> Result<Loss, Failure> {
+    fn watch(&self, cgroup: &Cgroup, recorder: &mut Recorder<'_>, output: &Output) -> Result<Loss, Failure> {
         let cannot_wait = |error: io::Error| Failure::machine("cannot wait for events").because(error);
         let signals = BlockedSignals::block(&ENDING)
             .map_err(|error| Failure::machine("cannot block signals").because(error))?;
