@@ -249,7 +249,7 @@ fn what_no_rule_can_tell_from_others_is_any_value_or_nothing() {
         }
         item
     };
-    let mut review = review(&file, &[secret_write.clone()], &[]);
+    let mut review = review(&file, std::slice::from_ref(&secret_write), &[]);
     let question = review.question().unwrap();
     assert_eq!(question.allow.unwrap_err(), "the values are secret and were not recorded");
     assert_eq!(question.doubts, [("the values are secret and were not recorded".to_owned(), 1)]);

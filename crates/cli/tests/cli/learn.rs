@@ -3,6 +3,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child, Stdio};
 
+use knobgate_kernel::{ProcessId, Signal};
 use snapbox::cmd::Command;
 use tempfile::TempDir;
 
@@ -152,8 +153,7 @@ fn a_signal_during_a_review_changes_nothing() {
     let path = directory.path().join("web.knob");
     let before = fs::read(&path).unwrap();
     let mut child = review_at_its_end(&directory);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    ProcessId::of_child(&child).send(Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     assert_eq!(fs::read(&path).unwrap(), before);
 }
