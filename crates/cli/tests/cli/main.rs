@@ -13,6 +13,7 @@ mod documentation;
 mod drift;
 mod explain;
 mod fmt;
+mod hostile;
 mod import;
 mod learn;
 mod lint;
