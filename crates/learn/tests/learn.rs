@@ -152,6 +152,9 @@ fn values_become_the_narrowest_condition() {
         ),
         ("kernel/domainname", &["a b"], r#"new == "a b""#),
         ("kernel/domainname", &["1\n", "x\n"], r#"new in {"1", "x"}"#),
+        // These are no numbers, so that another notation of the number is another text.
+        ("kernel/hostname", &["10\n"], r#"new == "10""#),
+        ("net/ipv4/tcp_congestion_control", &["1 2\n"], r#"new == "1 2""#),
         // A number that the knob does not store as such is compared as text.
         ("net/ipv4/icmp_ratelimit", &["4294967296"], r#"new == "4294967296""#),
     ] {
