@@ -6,8 +6,8 @@ use knobgate_policy::{KnobName, KnobPattern, Normalisation, parse_numbers};
 ///
 /// Numbers are compared by value, whatever their notation and the white space around them. A knob with several numbers keeps the
 /// ones for which nothing is written, and a knob ignores more numbers than it has: only those that both have are compared. Sets
-/// of numbers (`1-3,8`) are compared as sets, and CPU masks as masks. Anything else is a text, in which the amount of white space
-/// does not count.
+/// of numbers (`1-3,8`) are compared as sets, and CPU masks as masks. Anything else, and what the knob stores as text, is a text,
+/// in which the amount of white space does not count.
 pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
     let normalisation =
         KnobPattern::parse(knob.to_string()).ok().and_then(|pattern| Normalisation::known(&pattern));
@@ -17,6 +17,9 @@ pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
             (Some(written), Some(running)) => written == running,
             _ => written == running,
         };
+    }
+    if normalisation == Some(Normalisation::Text) {
+        return written == running;
     }
     if let (Some(written), Some(running)) = (numbers(&written), numbers(&running)) {
         let mut both = written.iter().zip(&running);
@@ -111,6 +114,7 @@ mod tests {
             ("kernel.core_pattern", "core", "core.%p\n", false),
             ("kernel.modprobe", "", "\n", true),
             ("kernel.modprobe", "", "/sbin/modprobe\n", false),
+            ("kernel.hostname", "10", "0x0a\n", false),
             // Text against number.
             ("kernel.domainname", "(none)", "0\n", false),
             ("net.ipv4.ip_local_reserved_ports", "8080,8081,9148", "8080-8081,9148\n", true),

@@ -77,22 +77,34 @@ pub(crate) fn blocks(
     Ok(blocks.into_iter().map(|(_, block)| block).collect())
 }
 
-/// The knobs that several interfaces have, and whose rules can be one.
+/// The knobs that several interfaces have, and whose rules can be one: all interfaces had the same values, and nothing else was seen
+/// of any interface that the one rule would admit as well.
 fn interfaces<'a>(
     recording: &'a Recording<'a>,
     options: &LearnOptions<'_>,
     kind: AccessKind,
 ) -> BTreeMap<Leaf, Vec<&'a KnobName>> {
     let mut leaves: BTreeMap<Leaf, Vec<&KnobName>> = BTreeMap::new();
+    let mut others_seen = BTreeSet::new();
     for (name, knob) in &recording.knobs {
-        if let Some((leaf, Interface::One)) = Leaf::of(name)
-            && knob.of(kind).allowed.count > 0
-        {
+        let Some((leaf, Interface::One)) = Leaf::of(name) else { continue };
+        let used = knob.of(kind);
+        if !used.failed.is_empty() || !used.doubtful.is_empty() {
+            others_seen.insert(leaf.clone());
+        }
+        if used.allowed.count > 0 {
             leaves.entry(leaf).or_default().push(name);
         }
     }
-    leaves.retain(|_, names| {
-        names.len() > 1 && condition(&merged(recording, kind, names), names, options.slack).is_ok()
+    leaves.retain(|leaf, names| {
+        let learnt =
+            |name: &KnobName| condition(&recording.knobs[name].of(kind).allowed, &[name], options.slack).ok();
+        let first = learnt(names[0]).map(|first| first.condition);
+        let is_the_same = |name: &&KnobName| learnt(name).map(|learnt| learnt.condition) == first;
+        names.len() > 1
+            && first.is_some()
+            && !others_seen.contains(leaf)
+            && names[1..].iter().all(is_the_same)
     });
     leaves
 }

@@ -152,6 +152,9 @@ fn values_become_the_narrowest_condition() {
         ),
         ("kernel/domainname", &["a b"], r#"new == "a b""#),
         ("kernel/domainname", &["1\n", "x\n"], r#"new in {"1", "x"}"#),
+        // These are no numbers, so that another notation of the number is another text.
+        ("kernel/hostname", &["10\n"], r#"new == "10""#),
+        ("net/ipv4/tcp_congestion_control", &["1 2\n"], r#"new == "1 2""#),
         // A number that the knob does not store as such is compared as text.
         ("net/ipv4/icmp_ratelimit", &["4294967296"], r#"new == "4294967296""#),
     ] {
@@ -274,7 +277,9 @@ fn a_way_out_of_a_container_is_never_allowed() {
 fn the_knob_of_several_interfaces_has_one_rule() {
     let accesses = [
         write("net/ipv4/conf/eth0/rp_filter", "1\n"),
-        write("net/ipv4/conf/eth1/rp_filter", "2\n"),
+        write("net/ipv4/conf/eth0/rp_filter", "2\n"),
+        write("net/ipv4/conf/eth1/rp_filter", "0x2\n"),
+        write("net/ipv4/conf/eth1/rp_filter", "1\n"),
         write("net/ipv4/conf/all/rp_filter", "0\n"),
         write("net/ipv4/conf/eth1/forwarding", "1\n"),
     ];
@@ -289,13 +294,35 @@ fn the_knob_of_several_interfaces_has_one_rule() {
 allow write net.ipv4.conf.all.rp_filter if new == 0
 # these are no interfaces, and the pattern after them would match them
 deny write net.ipv4.conf.all.rp_filter, net.ipv4.conf.default.rp_filter
-# seen 2×, by sysctl, with net.ipv4.conf.eth0.rp_filter, net.ipv4.conf.eth1.rp_filter
+# seen 4×, by sysctl, with net.ipv4.conf.eth0.rp_filter, net.ipv4.conf.eth1.rp_filter
 # also admits net.ipv4.conf.lo.rp_filter
 allow write net.ipv4.conf.*.rp_filter if new in {1, 2}
 
 # seen 1×, by sysctl
 allow write net.ipv4.conf.eth1.forwarding if new == 1"
     );
+}
+
+#[test]
+fn interfaces_that_differ_have_a_rule_each() {
+    let mtu = |interface: &str, value: &str| write(&format!("net/ipv6/conf/{interface}/mtu"), value);
+    let failed = |result| with_result(result, mtu("a2", "1400\n"));
+    for more in [
+        mtu("a1", "1500\n"),
+        mtu("a2", "1500\n"),
+        failed(CallResult::Returned(-22)),
+        failed(CallResult::Unknown(UnknownResult::NotTraced)),
+    ] {
+        let learnt = learnt(&[mtu("a0", "1400\n"), mtu("a1", "1400\n"), more.clone()]);
+        assert_sound(&learnt.file);
+        let verdict = |interface: &str, value: &str| {
+            let name = KnobName::from_path(format!("net/ipv6/conf/{interface}/mtu")).unwrap();
+            evaluate(learnt.file.policy(), &Access::write(name, value)).verdict
+        };
+        assert_eq!(verdict("a0", "1400\n"), Verdict::Allow);
+        assert_ne!(verdict("a0", "1500\n"), Verdict::Allow, "{more:?}");
+        assert_ne!(verdict("a2", "1400\n"), Verdict::Allow, "{more:?}");
+    }
 }
 
 #[test]

@@ -38,8 +38,8 @@ use running::{Run, Running};
 /// audit mode, and has a test. Read it before you enforce it: a workload that is already compromised teaches what it likes.
 ///
 /// A rule says in a comment how often and by whom its access was seen. What may not have succeeded, what no condition can tell
-/// from other values, and what is a way out of a container becomes a comment with the reason. The same knob of two or more
-/// network interfaces becomes one rule for all interfaces, and a comment says what else that admits.
+/// from other values, and what is a way out of a container becomes a comment with the reason. If two or more network interfaces
+/// were given the same values, one rule is for all interfaces, and a comment says what else that admits.
 ///
 /// With --review, it steps through what a policy in audit mode would have denied, and asks about each knob. The policy is written
 /// only at the end.
