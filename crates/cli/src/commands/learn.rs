@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
 use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, learn};
+use knobgate_policy::terminal::escape;
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
 use crate::cgroup_argument::cgroup_at;
@@ -266,12 +267,12 @@ impl Learn {
                 .for_each(|line| output.report(line));
         }
         if is_stdin(&self.out) {
-            return output.raw(text.as_bytes());
+            return output.raw(for_stdout(text).as_bytes());
         }
         let place = policy_file::name(&self.out);
         if let Err(error) = file_output::replace(&self.out, |file| file.write_all(text.as_bytes())) {
             // It may have taken hours.
-            output.raw(text.as_bytes())?;
+            output.raw(for_stdout(text).as_bytes())?;
             let what = format!("cannot write {place}; the policy is on standard output");
             return Err(Failure::usage(what).because(error));
         }
@@ -311,6 +312,16 @@ impl Learn {
         let name: String = name.chars().map(allowed).take(limits::POLICY_NAME_MAX).collect();
         if name.is_empty() { "learnt".to_owned() } else { name }
     }
+}
+
+/// The same policy without what a terminal interprets: the one that was merged has comments and texts that somebody else chose. The
+/// ends of its lines stay.
+fn for_stdout(policy: &str) -> String {
+    let line = |line: &str| match line.strip_suffix('\r') {
+        Some(line) => escape(line.as_bytes()) + "\r",
+        None => escape(line.as_bytes()),
+    };
+    policy.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The signals that end watching, and that end all further runs.
