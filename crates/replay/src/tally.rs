@@ -55,7 +55,8 @@ enum Known {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, item: &StreamItem, event: &Event, label: Label) {
+    /// Adds `event`, which is that of `item`.
+    pub fn add(&mut self, item: &StreamItem, event: &Event, label: Label) {
         self.events += 1;
         self.denied_before += u64::from(event.denied_before.is_some());
         if let Some(time) = item.time {

@@ -96,7 +96,7 @@ impl Top {
         let attachments = AttachmentWatch::new(events.names());
         // Read after the reader has started, so that nothing is missing in between. What is in both is left out once.
         let clock = WallClock::now();
-        let earlier = attachments.earlier(clock, events.cgroups())?;
+        let earlier = attachments.earlier(events.cgroups())?;
         let known = earlier.events.iter().filter_map(id).collect();
         let now = moment(clock).ok_or_else(|| Failure::machine("the clock of this machine is wrong"))?;
         let mut model = Model::new(format!("events of {}", events.whose()), filter, earlier, now);

@@ -20,7 +20,7 @@ use crate::output::Output;
 pub(super) fn read(
     path: &Path,
     reads: bool,
-    recorder: &mut Recorder,
+    recorder: &mut Recorder<'_>,
     output: &Output,
 ) -> Result<Loss, Failure> {
     recorder.begin_run();

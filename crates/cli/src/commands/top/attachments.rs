@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate::{AttachedPolicy, EventMemory, MemoryEntry};
-use knobgate_events::StreamEvent;
 use knobgate_kernel::{AttachmentName, Bpffs, PinDir, PinnedLink, ProgramFd};
 
 use super::earlier::{Earlier, EarlierRule};
@@ -12,7 +11,6 @@ use super::tallies::Attached;
 use crate::failure::Failure;
 use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
-use crate::timestamp::{WallClock, boot_id};
 
 /// How many attachments are looked at in a second, beyond those that are new.
 const LOOKS: usize = 4;
@@ -89,7 +87,7 @@ impl AttachmentWatch {
     ///
     /// # Errors
     /// [`Failure::Machine`]: a memory cannot be read.
-    pub(super) fn earlier(&self, clock: WallClock, cgroups: &mut Cgroups) -> Result<Earlier, Failure> {
+    pub(super) fn earlier(&self, cgroups: &mut Cgroups) -> Result<Earlier, Failure> {
         let mut earlier = Earlier::default();
         let names = self.names();
         earlier.attachments_left_out = names.len().saturating_sub(MEMORIES_MAX);
@@ -102,13 +100,7 @@ impl AttachmentWatch {
                     .because(error)
             })?;
             if let Some(memory) = memory {
-                let items = MemoryItems {
-                    attachment: name.as_str(),
-                    memory: &memory,
-                    clock,
-                    boot_id: boot_id(),
-                    cgroups,
-                };
+                let items = MemoryItems::new(name.as_str(), &memory, cgroups);
                 add(&mut earlier, items);
                 earlier.shorten();
             }
@@ -118,10 +110,10 @@ impl AttachmentWatch {
 }
 
 fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
-    let memory = items.memory;
+    let memory = items.memory();
     for MemoryEntry { cgroup_id, counters, first, last, .. } in &memory.entries {
         let example = last.as_ref().or(first.as_ref());
-        let example = example.map(|event| items.item(StreamEvent::from(event.clone())));
+        let example = example.map(|event| items.item(event.clone()));
         let context = match &example {
             Some(item) => item.context.clone(),
             None => items.context(*cgroup_id),
@@ -135,7 +127,7 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
         });
     }
     for event in &memory.recent {
-        let item = items.item(StreamEvent::from(event.clone()));
+        let item = items.item(event.clone());
         earlier.events.push(item);
     }
     let past = memory.past.iter().map(|past| &past.counters);
