@@ -7,6 +7,7 @@ mod completions;
 mod detach;
 mod diff;
 mod doctor;
+mod drift;
 mod explain;
 mod fmt;
 mod import;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Test(test::Test),
     Import(import::Import),
     Lint(lint::Lint),
+    Drift(drift::Drift),
     Compile(compile::Compile),
     Simulate(simulate::Simulate),
     Attach(attach::Attach),
@@ -71,6 +73,7 @@ impl Command {
             Self::Test(test) => test.run(output),
             Self::Import(import) => import.run(output),
             Self::Lint(lint) => lint.run(output),
+            Self::Drift(drift) => drift.run(output),
             Self::Compile(compile) => compile.run(output),
             Self::Simulate(simulate) => simulate.run(output),
             Self::Attach(attach) => attach.run(output),

@@ -60,13 +60,15 @@ impl<'a> FileOutput<'a> {
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let (path, metadata) = match path.canonicalize() {
         Ok(found) => (Cow::Owned(found), Some(path.metadata()?)),
+        // A link to a file that is not there yet stays.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            return as_it_is(File::create(path)?, write);
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Cow::Borrowed(path), None),
         Err(error) => return Err(error),
     };
     if metadata.as_ref().is_some_and(|metadata| !metadata.is_file()) {
-        let mut file = BufWriter::new(File::options().write(true).open(&path)?);
-        write(&mut file)?;
-        return file.flush();
+        return as_it_is(File::options().write(true).open(&path)?, write);
     }
     let mut builder = tempfile::Builder::new();
     // As any new file; the umask counts.
@@ -82,6 +84,12 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
     file.as_file().sync_all()?;
     file.persist(&path)?;
     Ok(())
+}
+
+fn as_it_is(file: File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
+    write(&mut file)?;
+    file.flush()
 }
 
 /// The directory of a file.
@@ -113,6 +121,25 @@ mod tests {
         assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o640);
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_link_to_a_file_that_is_not_there_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        symlink("file", &link).unwrap();
+        replace(&link, |output| output.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_of_any_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, other) = (directory.path().join("ours"), directory.path().join("other"));
+        replace(&ours, |output| output.write_all(b"new")).unwrap();
+        fs::write(&other, "").unwrap();
+        assert_eq!(ours.metadata().unwrap().mode(), other.metadata().unwrap().mode());
     }
 
     #[test]

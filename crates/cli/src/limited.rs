@@ -6,8 +6,13 @@ use std::path::Path;
 
 /// The bytes of the file at `path`, at most `most` + 1: enough for the caller to see that it is too long.
 pub(crate) fn read_file(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    read_from(File::open(path)?, most)
+}
+
+/// The same from what is open.
+pub(crate) fn read_from(input: impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    input.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -16,9 +21,7 @@ pub(crate) fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     if !is_stdin(path) {
         return read_file(path, most);
     }
-    let mut bytes = Vec::new();
-    io::stdin().lock().take(most as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    read_from(io::stdin().lock(), most)
 }
 
 /// Whether `path` is `-`.

@@ -46,6 +46,15 @@ impl Output {
         writeln!(anstream::stdout().lock(), "{text}").map_err(Failure::Output)
     }
 
+    /// Prints `text` to standard output, for an answer on the same line.
+    ///
+    /// # Errors
+    /// As for [`line`](Self::line).
+    pub(crate) fn prompt(&self, text: impl Display) -> Result<(), Failure> {
+        let mut stdout = anstream::stdout().lock();
+        write!(stdout, "{text} ").and_then(|()| stdout.flush()).map_err(Failure::Output)
+    }
+
     /// Standard output for many lines, which are written when there are enough of them, or by [`Lines::flush`].
     pub(crate) fn lines(&self) -> Lines {
         Lines { output: BufWriter::with_capacity(1 << 16, anstream::stdout().lock()) }

@@ -99,6 +99,20 @@ pub(crate) fn name(path: &Path) -> String {
     if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
+/// Checks that a policy in text may be written to `path`: in a file for JSON, nobody could read it.
+///
+/// # Errors
+/// [`Failure::Usage`] if it has the name of a policy in JSON.
+pub(crate) fn check_is_for_text(path: &Path) -> Result<(), Failure> {
+    if is_json(path) {
+        let place = name(path);
+        let help =
+            "a file whose name ends in .json is read as JSON, and the policy is text; call it NAME.knob";
+        return Err(Failure::usage(format!("cannot write {place}")).because(help));
+    }
+    Ok(())
+}
+
 /// Whether the file at `path` is a policy in JSON.
 pub(crate) fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json")

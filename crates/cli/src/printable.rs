@@ -32,22 +32,6 @@ pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n").into()
 }
 
-/// The same for the text of a policy, which means the same afterwards: names, patterns and texts have the escape `\xHH`.
-pub(crate) fn escaped_policy(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| c != '\n' && is_interpreted(c)) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if c == '\n' || !is_interpreted(c) {
-            escaped.push(c);
-        } else {
-            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escaped.push_str(&format!("\\x{byte:02x}")));
-        }
-    }
-    Cow::Owned(escaped)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,17 +49,6 @@ mod tests {
             assert_eq!(printable(text), expected, "{text:?}");
             assert_eq!(printable(expected), expected);
         }
-    }
-
-    #[test]
-    fn an_escaped_policy_is_the_same_policy() {
-        use knobgate_policy::{CheckOptions, Source, parse};
-        let policy =
-            |text: &str| parse(Source::new("x", text), &CheckOptions::default()).unwrap().into_policy();
-        let text = "policy x\n# \u{202e}\nallow write a.\u{202e}b if new == \"\u{200b}c\"\n";
-        let escaped = escaped_policy(text);
-        assert!(!escaped.chars().any(|c| c != '\n' && is_interpreted(c)), "{escaped}");
-        assert_eq!(policy(&escaped), policy(text));
     }
 
     #[test]

@@ -2,22 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Whether a terminal would interpret `c` instead of showing it.
-pub fn is_interpreted(c: char) -> bool {
-    match c {
-        // Zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
-        // byte order mark, marks of annotations, tags.
-        '\u{61c}'
-        | '\u{180e}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => true,
-        c => c.is_control(),
-    }
-}
+pub use knobgate_policy::terminal::is_interpreted;
 
 /// `text` with everything escaped that a terminal would interpret instead of show, as `\n`, `\x1b` or `\u{202e}`:
 /// control characters including line breaks and tabs, characters that reorder or hide text, and bytes that are not

@@ -2,8 +2,9 @@
 //!
 //! The hook runs before the knob's handler, so it does not see whether an access succeeds. A second program on the hook
 //! marks the thread, and a program on the tracepoint `sys_exit` sends the result of the system call and removes the mark. For
-//! all other threads of the machine, that is one look-up for each system call. A third program, on `sched_process_exec`,
-//! sends which process of the cgroup executes another file.
+//! all other threads of the machine, that is one look-up for each system call. A third program, on `sched_process_exit`,
+//! removes the mark of a thread that ends without a return, and a fourth one, on `sched_process_exec`, sends which process of
+//! the cgroup executes another file.
 
 mod programs;
 
@@ -23,20 +24,20 @@ use crate::program::ProgramFd;
 use crate::sys::bpf::{self, ProgramSpec};
 use crate::traced_records::{TracedRecords, create, skipped};
 use crate::tracepoint::Tracepoint;
-use programs::{Context, EXECUTED, RECORD, RETURNED};
+use programs::{Context, EXECUTED, MARK, RECORD, RETURNED};
 
 /// What errors name.
 const OWNER: &str = "syscall results";
 /// How many threads can be in a system call that has accessed a knob at the same time.
 const THREADS_MAX: u32 = 1 << 16;
-/// Size of the ring buffer in bytes: room for about 100,000 records.
+/// Size of the ring buffer in bytes: room for about 80,000 records.
 const RECORDS_MAX: u32 = 1 << 22;
 
 /// Traces the system calls in which processes of a cgroup, or below it, access knobs, for as long as this value lives.
 #[derive(Debug)]
 pub struct SyscallResults {
     records: TracedRecords,
-    tracepoints: [Tracepoint; 2],
+    tracepoints: [Tracepoint; 3],
     _marking: Link,
 }
 
@@ -49,6 +50,8 @@ pub enum SyscallRecord {
         tid: u32,
         /// When, in nanoseconds of `CLOCK_BOOTTIME`: after all of these accesses.
         boot_time: u64,
+        /// When the first of these accesses was, in nanoseconds of `CLOCK_BOOTTIME`.
+        first_access: u64,
         /// What it returned: a negative errno if it failed.
         value: i64,
         /// How many accesses it made.
@@ -102,7 +105,7 @@ impl SyscallResults {
     ///
     /// Every [`SyscallResultsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, and Linux 6.1.
     pub fn of(cgroup: &Cgroup, reads: bool) -> Result<Self, SyscallResultsError> {
-        let marks = create(OWNER, "marks", MapKind::Hash, 4, 4, THREADS_MAX)?;
+        let marks = create(OWNER, "marks", MapKind::Hash, 4, MARK as u32, THREADS_MAX)?;
         let cgroups = create(OWNER, "cgroups", MapKind::CgroupArray, 4, 4, 1)?;
         cgroups.update(&[0; 4], &cgroup.as_fd().as_raw_fd().to_ne_bytes())?;
         let records = TracedRecords::create::<SyscallResultsError>(OWNER, RECORDS_MAX)?;
@@ -110,6 +113,7 @@ impl SyscallResults {
             Context { marks: marks.as_fd(), cgroups: cgroups.as_fd(), records: records.destination(), reads };
         let tracepoints = [
             on(c"sys_exit", Tracepoint::attach, &context.on_return()?)?,
+            on(c"sched_process_exit", Tracepoint::attach, &context.on_exit()?)?,
             on(c"sched_process_exec", Tracepoint::attach_once, &context.on_exec()?)?,
         ];
         let marking = Link::create(&marking_program(&context.marking()?)?, cgroup)?;
@@ -169,6 +173,7 @@ fn marking_program(insns: &[u8]) -> Result<ProgramFd, SyscallResultsError> {
 fn record(bytes: &[u8]) -> Option<SyscallRecord> {
     let bytes: &[u8; RECORD] = bytes.try_into().ok()?;
     let (boot_time, rest) = bytes.split_first_chunk()?;
+    let (first_access, rest) = rest.split_first_chunk()?;
     let (value, rest) = rest.split_first_chunk()?;
     let (id, rest) = rest.split_first_chunk()?;
     let (accesses, kind) = rest.split_first_chunk()?;
@@ -177,6 +182,7 @@ fn record(bytes: &[u8]) -> Option<SyscallRecord> {
         RETURNED => Some(SyscallRecord::Returned {
             tid: id,
             boot_time,
+            first_access: u64::from_ne_bytes(*first_access),
             value: i64::from_ne_bytes(*value),
             accesses: u32::from_ne_bytes(*accesses),
         }),

@@ -24,10 +24,15 @@ pub(crate) struct Confinement {
 
 impl Confinement {
     /// Creates a cgroup in `parent` with the program on it. Afterwards this process has no descriptor with which the
-    /// program could be detached: the command may be able to trace it.
-    pub(crate) fn create(parent: &Cgroup, loaded: LoadedProgram) -> Result<Self, RunError> {
+    /// program could be detached: the command may be able to trace it. Calls `on_created` before the program is attached.
+    pub(crate) fn create(
+        parent: &Cgroup,
+        loaded: LoadedProgram,
+        on_created: impl FnOnce(&Cgroup),
+    ) -> Result<Self, RunError> {
         ScratchCgroup::remove_stale(parent, PREFIX);
         let cgroup = ScratchCgroup::create(parent, PREFIX)?;
+        on_created(&cgroup);
         events::prepare(&loaded, [(cgroup.id(), cgroup.path())])?;
         attach_until_removed(&loaded.program, &cgroup)?;
         let program = loaded.program.info().map_err(LinkError::from)?.id;

@@ -120,6 +120,8 @@ impl Observation {
     }
 
     /// Traces the system calls in `cgroup`, before anything happens there. Without that, no result is known.
+    ///
+    /// This comes before the program of the observer is attached: an access is marked first then, and its event is later.
     pub(crate) fn trace(&mut self, cgroup: &Cgroup) {
         self.tracing = match SyscallResults::of(cgroup, self.reads) {
             Ok(results) => Tracing::On(Box::new(results)),
@@ -185,8 +187,9 @@ impl Observation {
         let mut access = |event, result| consume(Observed::Access { event: Box::new(event), result });
         // Returns first: few events wait then.
         for record in records {
-            if let SyscallRecord::Returned { tid, boot_time, value, accesses } = record {
-                self.pairing.returned(tid, Return { boot_time, value, accesses }, &mut access);
+            if let SyscallRecord::Returned { tid, boot_time, first_access, value, accesses } = record {
+                let call = Return { boot_time, first_access, value, accesses };
+                self.pairing.returned(tid, call, &mut access);
             }
         }
         for event in events {

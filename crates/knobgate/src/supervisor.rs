@@ -38,7 +38,7 @@ const BLOCKED: [Signal; 10] = [
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum RunEvent<'a> {
-    /// The cgroup of the command exists, with the policy on it.
+    /// The cgroup of the command exists. Nothing runs in it, and the policy is not on it yet.
     Created(&'a Cgroup),
     /// Processes that leave the policy cannot be tracked.
     NotTracked(&'a DescendantsError),
@@ -113,8 +113,8 @@ impl Supervisor {
         on_departure: OnDeparture,
         on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<RunOutcome, RunError> {
-        let mut confinement = Confinement::create(parent, loaded)?;
-        on_event(RunEvent::Created(confinement.cgroup()));
+        let mut confinement =
+            Confinement::create(parent, loaded, |cgroup| on_event(RunEvent::Created(cgroup)))?;
         let mut departures = match (Departures::of(confinement.cgroup(), on_departure), on_departure) {
             (Ok(departures), _) => Some(departures),
             (Err(error), OnDeparture::Report) => {

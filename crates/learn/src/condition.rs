@@ -55,12 +55,11 @@ struct Place {
 
 /// By how many numbers a list has, what each place had; `None` unless all values can be compared as lists.
 fn lists(values: &Values, names: &[&KnobName]) -> Option<BTreeMap<usize, Vec<Place>>> {
-    let is_mask = |name: &KnobName| {
+    let is_text = |name: &KnobName| {
         let pattern = KnobPattern::parse(name.to_string()).ok();
-        pattern.and_then(|pattern| Normalisation::known(&pattern)) == Some(Normalisation::CpuMask)
+        pattern.and_then(|pattern| Normalisation::known(&pattern)).is_some_and(Normalisation::is_text)
     };
-    // CPU masks are hexadecimal without a prefix.
-    if values.more_texts || names.iter().any(|name| is_mask(name)) {
+    if values.more_texts || names.iter().any(|name| is_text(name)) {
         return None;
     }
     let width = |name: &&KnobName| Width::known(name.as_bytes()).unwrap_or_default();
@@ -166,7 +165,7 @@ fn of_place(
 }
 
 /// How many numbers of a range were not seen, and which.
-fn unseen(seen: &BTreeSet<Integer>, low: Integer, high: Integer) -> String {
+pub(crate) fn unseen(seen: &BTreeSet<Integer>, low: Integer, high: Integer) -> String {
     let count = (high.get() - low.get()).unsigned_abs() + 1 - seen.len() as u128;
     let is_unseen = |number: &i128| Integer::new(*number).is_some_and(|number| !seen.contains(&number));
     // There are more of them than the set has members, or the range ends.

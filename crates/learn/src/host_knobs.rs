@@ -1,16 +1,25 @@
 //! Knobs that reach beyond the workload.
 //!
-//! None of the ones in [`ESCAPES`] is ever allowed by learning. The others are allowed, with a comment.
+//! None of the ones in [`ESCAPES`] is ever allowed by learning. The others are allowed, with a comment. A test compares both lists
+//! with examples/usermode-helpers.knob.
 
 use std::sync::LazyLock;
 
 use knobgate_policy::{KnobName, KnobPattern};
 
 /// Knobs with which a process can get out of its container, or that make it easier, each with the reason and its source.
-const ESCAPES: [(&str, &str); 6] = [
+const ESCAPES: [(&str, &str); 10] = [
     (
         "kernel.core_pattern",
         "the kernel runs the program after a `|` as root, outside of all containers (fs/coredump.c)",
+    ),
+    (
+        "kernel.core_pipe_limit",
+        "while the kernel waits for the program that takes core dumps, that can find files of the container (fs/coredump.c)",
+    ),
+    (
+        "{fs.suid_dumpable,kernel.core_uses_pid}",
+        "it changes where privileged programs leave their memory when they crash (fs/coredump.c, fs/exec.c)",
     ),
     (
         "kernel.modprobe",
@@ -21,8 +30,16 @@ const ESCAPES: [(&str, &str); 6] = [
         "the kernel runs this program as root, outside of all containers (lib/kobject_uevent.c)",
     ),
     (
+        "kernel.firmware_config.*",
+        "it makes the kernel run the program in kernel.hotplug (drivers/base/firmware_loader/fallback.c)",
+    ),
+    (
         "kernel.poweroff_cmd",
         "the kernel runs this command as root, outside of all containers (kernel/reboot.c)",
+    ),
+    (
+        "fs.ocfs2.nm.hb_ctl_path",
+        "the kernel runs this program as root, outside of all containers (fs/ocfs2/stackglue.c)",
     ),
     (
         "kernel.usermodehelper.*",
@@ -32,16 +49,23 @@ const ESCAPES: [(&str, &str); 6] = [
 ];
 
 /// Knobs that act on the whole machine in a way that people should know of.
-const WARNINGS: [(&str, &str); 7] = [
+const WARNINGS: [(&str, &str); 9] = [
     (
         "kernel.sysrq",
         "it enables keys that kill, unmount and reboot, on the whole machine (drivers/tty/sysrq.c)",
     ),
-    ("kernel.{*panic*,ftrace_dump_on_oops}", "it decides when the whole machine stops (kernel/panic.c)"),
-    ("fs.suid_dumpable", "it lets privileged programs dump their memory, on the whole machine (fs/exec.c)"),
     (
-        "kernel.{kptr_restrict,dmesg_restrict,perf_event_paranoid,randomize_va_space,unprivileged_bpf_disabled,\
-         kexec_load_disabled,modules_disabled,yama.ptrace_scope}",
+        "{kernel.{*panic*,ftrace_dump_on_oops,oops_limit,warn_limit},vm.panic_on_oom}",
+        "it decides when the whole machine stops (kernel/panic.c, mm/oom_kill.c)",
+    ),
+    (
+        "kernel.{cad_pid,ctrl-alt-del}",
+        "it decides whether Ctrl-Alt-Del reboots the whole machine at once, and who gets a signal (kernel/reboot.c)",
+    ),
+    (
+        "kernel.{kptr_restrict,dmesg_restrict,io_uring_disabled,kexec_load_disabled,kexec_load_limit_*,modules_disabled,\
+         perf_event_paranoid,randomize_va_space,sysctl_writes_strict,unprivileged_bpf_disabled,unprivileged_userns_clone,\
+         yama.ptrace_scope}",
         "it is a protection of the whole machine (Documentation/admin-guide/sysctl/kernel.rst)",
     ),
     (
@@ -49,12 +73,17 @@ const WARNINGS: [(&str, &str); 7] = [
         "it is a protection of the whole machine (Documentation/admin-guide/sysctl/fs.rst)",
     ),
     ("net.core.bpf_jit_*", "it is a protection of the whole machine (net/core/sysctl_net_core.c)"),
+    (
+        "{dev.tty.ldisc_autoload,vm.unprivileged_userfaultfd}",
+        "it is a protection of the whole machine (drivers/tty/tty_ldisc.c, mm/userfaultfd.c)",
+    ),
+    ("kernel.pid_max", "before Linux 6.14, no namespace has its own: it is the whole machine's"),
     ("{abi,crypto,debug,dev,fs,kernel,vm}.**", "no namespace has its own: it is the whole machine's"),
 ];
 
 /// Knobs that the last pattern of [`WARNINGS`] matches, and that a namespace has its own of: those of ipc/ipc_sysctl.c,
-/// ipc/mq_sysctl.c and kernel/utsname_sysctl.c.
-const NAMESPACED: &str = "{fs.mqueue.*,kernel.{auto_msgmni,domainname,hostname,msg*,sem,sem_next_id,shm*}}";
+/// ipc/mq_sysctl.c, kernel/utsname_sysctl.c, kernel/pid_namespace.c and kernel/pid_sysctl.h.
+const NAMESPACED: &str = "{fs.mqueue.*,kernel.{auto_msgmni,domainname,hostname,msg*,ns_last_pid,sem,sem_next_id,shm*},vm.memfd_noexec}";
 
 /// Whether a write of a knob reaches beyond the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +120,8 @@ pub(crate) fn reach(name: &KnobName) -> Reach {
 
 #[cfg(test)]
 mod tests {
+    use knobgate_policy::{Access, CheckOptions, Errno, Rule, Source, Verdict, evaluate, parse};
+
     use super::*;
 
     #[test]
@@ -99,6 +130,10 @@ mod tests {
             ("kernel.core_pattern", "escape"),
             ("kernel.usermodehelper.bset", "escape"),
             ("vm.mmap_min_addr", "escape"),
+            ("fs.ocfs2.nm.hb_ctl_path", "escape"),
+            ("kernel.pid_max", "machine"),
+            ("kernel.ns_last_pid", "workload"),
+            ("vm.memfd_noexec", "workload"),
             ("kernel.sysrq", "machine"),
             ("kernel.hung_task_panic", "machine"),
             ("vm.swappiness", "machine"),
@@ -118,6 +153,72 @@ mod tests {
                 Reach::Escape(_) => "escape",
             };
             assert_eq!(reach, expected, "{name}");
+        }
+    }
+
+    /// The policy in examples and these lists have the same knobs.
+    #[test]
+    fn the_example_denies_what_is_listed() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/usermode-helpers.knob");
+        let text = std::fs::read_to_string(path).unwrap();
+        let example = parse(Source::new("x.knob", text), &CheckOptions::default()).unwrap().into_policy();
+        let escapes = [
+            "fs.ocfs2.nm.hb_ctl_path",
+            "fs.suid_dumpable",
+            "kernel.core_pattern",
+            "kernel.core_pipe_limit",
+            "kernel.core_uses_pid",
+            "kernel.firmware_config.force_sysfs_fallback",
+            "kernel.hotplug",
+            "kernel.modprobe",
+            "kernel.poweroff_cmd",
+            "kernel.usermodehelper.bset",
+            "vm.mmap_min_addr",
+        ];
+        let machine = [
+            "dev.tty.ldisc_autoload",
+            "fs.protected_fifos",
+            "kernel.cad_pid",
+            "kernel.ctrl-alt-del",
+            "kernel.dmesg_restrict",
+            "kernel.hardlockup_panic",
+            "kernel.hung_task_panic",
+            "kernel.io_uring_disabled",
+            "kernel.kexec_load_disabled",
+            "kernel.kexec_load_limit_panic",
+            "kernel.kptr_restrict",
+            "kernel.modules_disabled",
+            "kernel.oops_limit",
+            "kernel.panic_on_oops",
+            "kernel.perf_event_paranoid",
+            "kernel.randomize_va_space",
+            "kernel.softlockup_panic",
+            "kernel.sysctl_writes_strict",
+            "kernel.sysrq",
+            "kernel.unprivileged_bpf_disabled",
+            "kernel.unprivileged_userns_clone",
+            "kernel.warn_limit",
+            "kernel.yama.ptrace_scope",
+            "net.core.bpf_jit_harden",
+            "vm.panic_on_oom",
+            "vm.unprivileged_userfaultfd",
+        ];
+        let (_, of_other_knobs) = WARNINGS[WARNINGS.len() - 1];
+        let names = escapes.iter().chain(&machine).map(|name| KnobName::parse(name).unwrap());
+        let names: Vec<KnobName> = names.collect();
+        for (index, name) in names.iter().enumerate() {
+            let is_escape = index < escapes.len();
+            match reach(name) {
+                Reach::Escape(_) => assert!(is_escape, "{name}"),
+                Reach::Machine(why) => assert!(!is_escape && why != of_other_knobs, "{name}"),
+                Reach::Workload => panic!("{name}"),
+            }
+            let verdict = evaluate(&example, &Access::write(name.clone(), "1\n")).verdict;
+            assert_eq!(verdict, Verdict::Deny(Errno::EPERM), "{name}");
+        }
+        let of_example = example.rules().iter().flat_map(Rule::patterns);
+        for pattern in of_example.chain(PARSED.0.iter().map(|(pattern, _)| pattern)) {
+            assert!(names.iter().any(|name| pattern.matches(name.as_bytes())), "{pattern}");
         }
     }
 }

@@ -45,6 +45,11 @@ impl Leaf {
         knob.bytes().all(is_plain).then(|| (Self { table, knob: knob.to_owned() }, place))
     }
 
+    /// The names of this knob of all interfaces, as a glob.
+    pub(crate) fn glob(&self) -> String {
+        format!("{}.*.{}", self.table, self.knob)
+    }
+
     /// The names that are of no interface.
     pub(crate) fn general_names(&self) -> Vec<KnobName> {
         let name = |general| KnobName::parse(format!("{}.{general}.{}", self.table, self.knob));
@@ -54,7 +59,7 @@ impl Leaf {
 
 /// The pattern of the knob of all interfaces.
 pub(crate) fn pattern_of_all_interfaces(leaf: &Leaf) -> Result<KnobPattern, NotationError> {
-    KnobPattern::parse(format!("{}.*.{}", leaf.table, leaf.knob))
+    KnobPattern::parse(leaf.glob())
 }
 
 /// The pattern of one knob alone, whatever characters its name has.

@@ -12,21 +12,25 @@ use crate::policy_text::LearnOptions;
 use crate::recording::{Group, Recording};
 
 /// How many values of a rule the tests have.
-const EXAMPLES_MAX: usize = 4;
+pub(crate) const EXAMPLES_MAX: usize = 4;
 /// How many names a comment has.
 const NAMES_MAX: usize = 5;
+/// The comment before the rule that denies what [`Leaf::general_names`] has.
+pub(crate) const NO_INTERFACES: &str = "these are no interfaces, and the pattern after them would match them";
 
 /// The rules for one knob, or for one knob of several interfaces, with their comments.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Block {
     pub(crate) lines: Vec<Line>,
     /// What the rules allow, for tests.
     pub(crate) examples: Vec<Access>,
+    /// What the rules deny, for tests.
+    pub(crate) denied: Vec<Access>,
     /// Whether a comment has a rule that the policy does not have.
     pub(crate) leaves_out: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Line {
     /// Without `# `.
     Comment(String),
@@ -47,7 +51,7 @@ impl Block {
         self.comment(rule.to_string());
     }
 
-    fn comment(&mut self, text: impl Into<String>) {
+    pub(crate) fn comment(&mut self, text: impl Into<String>) {
         self.lines.push(Line::Comment(text.into()));
     }
 }
@@ -56,7 +60,10 @@ impl Block {
 ///
 /// # Errors
 /// A rule that no policy can have.
-pub(crate) fn blocks(recording: &Recording, options: &LearnOptions<'_>) -> Result<Vec<Block>, PolicyError> {
+pub(crate) fn blocks(
+    recording: &Recording<'_>,
+    options: &LearnOptions<'_>,
+) -> Result<Vec<Block>, PolicyError> {
     let mut blocks = Vec::new();
     for kind in AccessKind::ALL {
         let mut planner =
@@ -70,34 +77,46 @@ pub(crate) fn blocks(recording: &Recording, options: &LearnOptions<'_>) -> Resul
     Ok(blocks.into_iter().map(|(_, block)| block).collect())
 }
 
-/// The knobs that several interfaces have, and whose rules can be one.
+/// The knobs that several interfaces have, and whose rules can be one: all interfaces had the same values, and nothing else was seen
+/// of any interface that the one rule would admit as well.
 fn interfaces<'a>(
-    recording: &'a Recording,
+    recording: &'a Recording<'a>,
     options: &LearnOptions<'_>,
     kind: AccessKind,
 ) -> BTreeMap<Leaf, Vec<&'a KnobName>> {
     let mut leaves: BTreeMap<Leaf, Vec<&KnobName>> = BTreeMap::new();
+    let mut others_seen = BTreeSet::new();
     for (name, knob) in &recording.knobs {
-        if let Some((leaf, Interface::One)) = Leaf::of(name)
-            && knob.of(kind).allowed.count > 0
-        {
+        let Some((leaf, Interface::One)) = Leaf::of(name) else { continue };
+        let used = knob.of(kind);
+        if !used.failed.is_empty() || !used.doubtful.is_empty() {
+            others_seen.insert(leaf.clone());
+        }
+        if used.allowed.count > 0 {
             leaves.entry(leaf).or_default().push(name);
         }
     }
-    leaves.retain(|_, names| {
-        names.len() > 1 && condition(&merged(recording, kind, names), names, options.slack).is_ok()
+    leaves.retain(|leaf, names| {
+        let learnt =
+            |name: &KnobName| condition(&recording.knobs[name].of(kind).allowed, &[name], options.slack).ok();
+        let first = learnt(names[0]).map(|first| first.condition);
+        let is_the_same = |name: &&KnobName| learnt(name).map(|learnt| learnt.condition) == first;
+        names.len() > 1
+            && first.is_some()
+            && !others_seen.contains(leaf)
+            && names[1..].iter().all(is_the_same)
     });
     leaves
 }
 
-fn merged(recording: &Recording, kind: AccessKind, names: &[&KnobName]) -> Group {
+fn merged(recording: &Recording<'_>, kind: AccessKind, names: &[&KnobName]) -> Group {
     let mut merged = Group::default();
     names.iter().for_each(|name| merged.merge(&recording.knobs[*name].of(kind).allowed));
     merged
 }
 
 struct Planner<'a> {
-    recording: &'a Recording,
+    recording: &'a Recording<'a>,
     options: &'a LearnOptions<'a>,
     kind: AccessKind,
     interfaces: BTreeMap<Leaf, Vec<&'a KnobName>>,
@@ -195,20 +214,12 @@ impl Planner<'_> {
             }
         }
         if !denied.is_empty() {
-            block.comment("these are no interfaces, and the pattern after them would match them");
-            block.lines.push(Line::Rule(Rule::new(Action::Deny(Errno::EPERM), self.kinds(), denied)?));
+            block.comment(NO_INTERFACES);
+            block.lines.push(Line::Rule(Rule::new(Action::Deny(Errno::EPERM), kinds(self.kind), denied)?));
         }
         block.comment(format!("{}, with {}", self.provenance(&group), listed(names)));
         let all = pattern_of_all_interfaces(leaf)?;
-        let others: BTreeSet<KnobName> = self.options.knobs.iter().cloned().collect();
-        let others: Vec<&KnobName> = others
-            .iter()
-            .filter(|name| all.matches(name.as_bytes()) && !names.contains(name) && !general.contains(name))
-            .collect();
-        block.comment(match others.len() {
-            0 => "admits the other interfaces, too; now there are none".to_owned(),
-            _ => format!("also admits {}", listed(&others)),
-        });
+        block.comment(also_admits(leaf, &all, names, self.options.knobs));
         // The condition could be made before.
         if let Ok(learnt) = condition(&group, names, self.options.slack) {
             learnt.notes.iter().for_each(|note| block.comment(note.as_str()));
@@ -218,20 +229,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn kinds(&self) -> Kinds {
-        match self.kind {
-            AccessKind::Read => Kinds::Read,
-            AccessKind::Write => Kinds::Write,
-        }
-    }
-
     /// Allows what was learnt of a knob.
     fn rule(&self, name: &KnobName, learnt: Allowed) -> Result<Rule, PolicyError> {
         self.rule_for(pattern(name)?, learnt)
     }
 
     fn rule_for(&self, pattern: KnobPattern, learnt: Allowed) -> Result<Rule, PolicyError> {
-        let rule = Rule::new(Action::Allow, self.kinds(), [pattern])?;
+        let rule = Rule::new(Action::Allow, kinds(self.kind), [pattern])?;
         match learnt.condition {
             Some(condition) => rule.with_condition(condition),
             None => Ok(rule),
@@ -250,18 +254,43 @@ impl Planner<'_> {
         }
     }
 
-    /// `seen 14×, in 2 of 3 runs, by sysctl`
     fn provenance(&self, group: &Group) -> String {
-        let mut text = format!("seen {}×", group.count);
-        if self.recording.runs > 1 {
-            text += &format!(", in {} of {} runs", group.runs.len(), self.recording.runs);
-        }
-        let comms: Vec<String> = group.comms.iter().map(|comm| one_line(comm)).collect();
-        if !comms.is_empty() {
-            let others = if group.more_comms { " and others" } else { "" };
-            text += &format!(", by {}{others}", comms.join(", "));
-        }
-        text
+        provenance(group, self.recording.runs)
+    }
+}
+
+pub(crate) fn kinds(kind: AccessKind) -> Kinds {
+    match kind {
+        AccessKind::Read => Kinds::Read,
+        AccessKind::Write => Kinds::Write,
+    }
+}
+
+/// `seen 14×, in 2 of 3 runs, by sysctl`
+pub(crate) fn provenance(group: &Group, runs: u32) -> String {
+    let mut text = format!("seen {}×", group.count);
+    if runs > 1 {
+        text += &format!(", in {} of {runs} runs", group.runs.len());
+    }
+    let comms: Vec<String> = group.comms.iter().map(|comm| one_line(comm)).collect();
+    if !comms.is_empty() {
+        let others = if group.more_comms { " and others" } else { "" };
+        text += &format!(", by {}{others}", comms.join(", "));
+    }
+    text
+}
+
+/// Which knobs of the machine a rule for all interfaces admits, other than `names`.
+pub(crate) fn also_admits(leaf: &Leaf, all: &KnobPattern, names: &[&KnobName], knobs: &[KnobName]) -> String {
+    let general = leaf.general_names();
+    let others: BTreeSet<&KnobName> = knobs.iter().collect();
+    let others: Vec<&KnobName> = others
+        .into_iter()
+        .filter(|name| all.matches(name.as_bytes()) && !names.contains(name) && !general.contains(name))
+        .collect();
+    match others.len() {
+        0 => "admits the other interfaces, too; now there are none".to_owned(),
+        _ => format!("also admits {}", listed(&others)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A recording as a policy with its text.
 
+use knobgate_policy::terminal::escape_lines;
 use knobgate_policy::{
     AccessKind, CheckOptions, Defaults, Errno, Fallback, FallbackAction, KnobName, Mode, ParseError, Policy,
     PolicyError, PolicyFile, Source, parse,
@@ -13,9 +14,9 @@ use crate::test_block;
 /// What is learnt, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct LearnOptions<'a> {
-    /// The name of the policy.
+    /// The name of a new policy.
     pub name: &'a str,
-    /// What was observed, for the first comment.
+    /// What was observed, for the first comment of a new policy.
     pub title: &'a str,
     /// Whether reads are learnt too, so that the policy denies all others.
     pub reads: bool,
@@ -61,9 +62,17 @@ pub enum LearnError {
 ///
 /// Its text says in comments how often and by whom each access was seen, and has a test block.
 ///
+/// If the recording [extends](Recording::extending) a policy, the result is that policy with rules for what it does not allow. They
+/// come after the last one, and a new test at the end; the rest of its text stays as it is, apart from its layout. What its tests
+/// expected of what is allowed now is changed, and a note says so. Where a rule of it decides against an access, that stays so, and a
+/// comment says it.
+///
 /// # Errors
 /// A name that no policy can have; more than one policy can hold.
-pub fn learn(recording: &Recording, options: &LearnOptions<'_>) -> Result<Learnt, LearnError> {
+pub fn learn(recording: &Recording<'_>, options: &LearnOptions<'_>) -> Result<Learnt, LearnError> {
+    if let Some(extended) = &recording.extended {
+        return extended.with(recording, options);
+    }
     let name = options.name;
     let policy = Policy::new(name).map_err(|source| LearnError::Name { name: name.to_owned(), source })?;
     let blocks = blocks(recording, options)?;
@@ -75,7 +84,7 @@ pub fn learn(recording: &Recording, options: &LearnOptions<'_>) -> Result<Learnt
         .with_defaults(defaults)
         .with_rules(blocks.iter().flat_map(Block::rules).cloned());
     let examples: Vec<_> = blocks.iter().flat_map(|block| block.examples.clone()).collect();
-    let policy = match test_block::of("what was seen, and nothing else".to_owned(), &examples, &policy) {
+    let policy = match test_block::of("what was seen, and nothing else".to_owned(), &examples, &[], &policy) {
         Some(test) => policy.with_tests([test]),
         None => policy,
     };
@@ -99,7 +108,7 @@ fn text(policy: &Policy, blocks: &[Block], options: &LearnOptions<'_>) -> String
     }
     text += &text_of(blocks);
     for test in policy.tests() {
-        text += &format!("\n{test}\n");
+        text += &format!("\n{}\n", escape_lines(&test.to_string()));
     }
     text
 }
@@ -111,8 +120,8 @@ pub(crate) fn text_of(blocks: &[Block]) -> String {
         text.push('\n');
         for line in &block.lines {
             match line {
-                Line::Comment(comment) => text += &format!("# {comment}\n"),
-                Line::Rule(rule) => text += &format!("{rule}\n"),
+                Line::Comment(comment) => text += &format!("# {}\n", one_line(comment.as_bytes())),
+                Line::Rule(rule) => text += &format!("{}\n", one_line(rule.to_string().as_bytes())),
             }
         }
     }
@@ -120,9 +129,9 @@ pub(crate) fn text_of(blocks: &[Block]) -> String {
 }
 
 /// What the policy does not say, and why.
-pub(crate) fn notes(recording: &Recording, blocks: &[Block]) -> Vec<String> {
+pub(crate) fn notes(recording: &Recording<'_>, blocks: &[Block]) -> Vec<String> {
     let mut notes = Vec::new();
-    if recording.knobs.is_empty() && recording.unnamed == 0 {
+    if recording.knobs.is_empty() && recording.unnamed == 0 && !recording.some_allowed {
         notes.push("nothing was seen".to_owned());
     }
     if recording.unnamed > 0 {

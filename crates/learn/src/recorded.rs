@@ -1,35 +1,20 @@
 //! One access as it was recorded, and what became of it.
 
 use knobgate_events::secrets::is_secret;
-use knobgate_events::{CallResult, Event, EventText, UnknownResult};
+use knobgate_events::{CallResult, Event, UnknownResult};
 use knobgate_policy::{
     Access, AccessKind, Condition, Errno, KnobName, Policy, TextOperand, TextTest, Value, ValueText, holds,
     limits,
 };
+use knobgate_replay::Unknown;
 
-/// An access as it was recorded: the parts of an [`Event`] that a policy is made from, and the result of its system call.
+/// An access as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedAccess {
-    /// Whether the knob was read or written.
-    pub kind: AccessKind,
-    /// The path of the knob below `/proc/sys`.
-    pub knob: EventText,
-    /// The value that was written.
-    pub new: Option<EventText>,
-    /// The low 32 bits of the file position.
-    pub position: u32,
-    /// The name of the task.
-    pub comm: Option<Vec<u8>>,
-    /// How the system call ended.
+    /// The access.
+    pub event: Event,
+    /// How its system call ended.
     pub result: CallResult,
-}
-
-impl RecordedAccess {
-    /// The access of an event whose system call ended like this.
-    pub fn new(event: Event, result: CallResult) -> Self {
-        let Event { kind, knob, new, position, comm, .. } = event;
-        Self { kind, knob, new, position, comm, result }
-    }
 }
 
 /// What a policy can be told of an access.
@@ -64,12 +49,26 @@ pub(crate) enum Doubt {
     NameTooLong,
     /// A rule of the policy that is extended decides otherwise.
     DecidedBy(String),
+    /// What the policy that is extended decides depends on something that was not recorded.
+    Depends(Vec<Unknown>),
 }
 
+const CUT: &str = "the value is too long for a condition";
+const SECRET: &str = "the values are secret and were not recorded";
+
 impl Doubt {
+    /// Why no rule can tell the access from others.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Cut => CUT.to_owned(),
+            Self::Secret => SECRET.to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether a condition could tell the value from others.
     fn has_condition(&self) -> bool {
-        matches!(self, Self::Unknown(_) | Self::Partial | Self::DecidedBy(_))
+        matches!(self, Self::Unknown(_) | Self::Partial | Self::DecidedBy(_) | Self::Depends(_))
     }
 }
 
@@ -81,11 +80,15 @@ impl std::fmt::Display for Doubt {
             Self::NoValue(why) | Self::NotEvaluated(why) => {
                 write!(f, "no condition can be evaluated for this: {why}")
             }
-            Self::Cut => f.write_str("the value is too long for a condition, and so this allows any"),
-            Self::Secret => f.write_str("the values are secret and were not recorded, so this allows any"),
+            Self::Cut => write!(f, "{CUT}, and so this allows any"),
+            Self::Secret => write!(f, "{SECRET}, so this allows any"),
             Self::NotASysctl => f.write_str("no policy applies to this: it is on another file system"),
             Self::NameTooLong => write!(f, "the name has more than {} bytes", limits::NAME_MAX),
             Self::DecidedBy(rule) => write!(f, "{rule} decides otherwise"),
+            Self::Depends(unknown) => {
+                let unknown: Vec<String> = unknown.iter().map(Unknown::to_string).collect();
+                write!(f, "what the policy decides depends on what was not recorded: {}", unknown.join(", "))
+            }
         }
     }
 }
@@ -93,12 +96,13 @@ impl std::fmt::Display for Doubt {
 impl RecordedAccess {
     /// The name of the knob; `None` if it was not recorded whole.
     pub(crate) fn name(&self) -> Option<KnobName> {
-        KnobName::from_path(self.knob.bytes.clone()).ok().filter(|_| self.knob.cut_from.is_none())
+        let knob = &self.event.knob;
+        KnobName::from_path(knob.bytes.clone()).ok().filter(|_| knob.cut_from.is_none())
     }
 
     /// What a policy can be told of it.
     pub(crate) fn lesson(&self, name: &KnobName) -> Lesson {
-        let value = self.new.as_ref().map(|new| new.bytes.clone());
+        let value = self.event.new.as_ref().map(|new| new.bytes.clone());
         match self.result {
             CallResult::Returned(result @ ..0) => Lesson::Failed(Errno::from_returned(result)),
             _ => match self.doubt(name) {
@@ -121,7 +125,7 @@ impl RecordedAccess {
         if is_secret(name.as_bytes()) {
             return Some(Doubt::Secret);
         }
-        if self.kind == AccessKind::Write
+        if self.event.kind == AccessKind::Write
             && let Some(doubt) = self.doubt_of_value(name)
         {
             return Some(doubt);
@@ -133,15 +137,16 @@ impl RecordedAccess {
     }
 
     fn doubt_of_value(&self, name: &KnobName) -> Option<Doubt> {
-        let Some(new) = self.new.as_ref().filter(|new| !new.bytes.is_empty()) else {
+        let Some(new) = self.event.new.as_ref().filter(|new| !new.bytes.is_empty()) else {
             return Some(Doubt::NoValue("it wrote no bytes".to_owned()));
         };
         if new.cut_from.is_some() {
             return Some(Doubt::Cut);
         }
-        let access = Access { pos: self.position.into(), ..Access::write(name.clone(), new.bytes.clone()) };
+        let access =
+            Access { pos: self.event.position.into(), ..Access::write(name.clone(), new.bytes.clone()) };
         if let Err(error) = is_empty_text(&access) {
-            return Some(if self.position == 0 {
+            return Some(if self.event.position == 0 {
                 Doubt::NotEvaluated(error.to_string())
             } else {
                 Doubt::NoValue(error.to_string())

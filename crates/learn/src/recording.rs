@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use knobgate_policy::{AccessKind, Errno, Integer, KnobName, parse_numbers};
+use knobgate_policy::{AccessKind, Errno, Integer, KnobName, PolicyFile, parse_numbers};
 
+use crate::extended::{Extended, Opinion};
 use crate::recorded::{Doubt, Lesson, RecordedAccess};
 
 /// How many values of a knob are kept.
@@ -12,12 +13,16 @@ pub(crate) const VALUES_MAX: usize = 1024;
 const COMMS_MAX: usize = 4;
 
 /// What a workload did, in one or more runs.
-#[derive(Debug, Clone, Default)]
-pub struct Recording {
+#[derive(Debug, Default)]
+pub struct Recording<'a> {
+    /// The policy that is extended.
+    pub(crate) extended: Option<Extended<'a>>,
     pub(crate) knobs: BTreeMap<KnobName, KnobUse>,
     pub(crate) runs: u32,
     /// Accesses of knobs whose names were not recorded whole.
     pub(crate) unnamed: u64,
+    /// Whether the policy that is extended allows something that was seen.
+    pub(crate) some_allowed: bool,
 }
 
 /// What was done with one knob.
@@ -62,10 +67,16 @@ pub(crate) struct Values {
     pub(crate) more_texts: bool,
 }
 
-impl Recording {
-    /// Nothing.
+impl<'a> Recording<'a> {
+    /// Nothing so far.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing so far, for what `file` does not allow. Each access is decided by it when it is added, with all that is known of the
+    /// access.
+    pub fn extending(file: &'a PolicyFile) -> Self {
+        Self { extended: Some(Extended::new(file)), ..Self::default() }
     }
 
     /// Begins a run of the workload.
@@ -79,9 +90,20 @@ impl Recording {
             self.unnamed += 1;
             return;
         };
-        let lesson = access.lesson(&name);
+        let event = &access.event;
+        let lesson = match (access.lesson(&name), &mut self.extended) {
+            (lesson @ Lesson::Failed(_), _) | (lesson, None) => lesson,
+            (lesson, Some(extended)) => match (extended.opinion(event), lesson) {
+                (Opinion::Allows, _) => {
+                    self.some_allowed = true;
+                    return;
+                }
+                (Opinion::Otherwise(doubt), Lesson::Allow(value)) => Lesson::Doubt(doubt, value),
+                (_, lesson) => lesson,
+            },
+        };
         let knob = self.knobs.entry(name).or_default();
-        let used = match access.kind {
+        let used = match event.kind {
             AccessKind::Read => &mut knob.reads,
             AccessKind::Write => &mut knob.writes,
         };
@@ -90,14 +112,7 @@ impl Recording {
             Lesson::Failed(errno) => (used.failed.entry(errno.map(Errno::number)).or_default(), None),
             Lesson::Doubt(doubt, value) => (used.doubtful.entry(doubt).or_default(), value),
         };
-        group.count += 1;
-        group.runs.insert(self.runs);
-        if let Some(comm) = access.comm.as_ref().filter(|comm| !comm.is_empty()) {
-            group.add_comm(comm);
-        }
-        if let Some(value) = value {
-            group.values.add(value);
-        }
+        group.add(self.runs, event.comm.as_deref(), value);
     }
 
     /// How many runs there were.
@@ -116,6 +131,18 @@ impl KnobUse {
 }
 
 impl Group {
+    /// Adds an access in this run.
+    pub(crate) fn add(&mut self, run: u32, comm: Option<&[u8]>, value: Option<Vec<u8>>) {
+        self.count += 1;
+        self.runs.insert(run);
+        if let Some(comm) = comm.filter(|comm| !comm.is_empty()) {
+            self.add_comm(comm);
+        }
+        if let Some(value) = value {
+            self.values.add(value);
+        }
+    }
+
     fn add_comm(&mut self, comm: &[u8]) {
         if self.comms.len() < COMMS_MAX {
             self.comms.insert(comm.to_owned());
@@ -152,7 +179,7 @@ impl Values {
         }
     }
 
-    fn extend(&mut self, extents: &[(Integer, Integer)]) {
+    pub(crate) fn extend(&mut self, extents: &[(Integer, Integer)]) {
         let known = self.extents.entry(extents.len()).or_insert_with(|| extents.to_vec());
         for (known, other) in known.iter_mut().zip(extents) {
             *known = (known.0.min(other.0), known.1.max(other.1));

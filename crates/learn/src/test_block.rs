@@ -7,11 +7,14 @@ use knobgate_policy::{
 };
 
 /// The test of `policy` with these accesses, if there are any.
-pub(crate) fn of(name: String, examples: &[Access], policy: &Policy) -> Option<Test> {
+pub(crate) fn of(name: String, allowed: &[Access], denied: &[Access], policy: &Policy) -> Option<Test> {
     let mut steps = Vec::new();
     let mut knobs = BTreeSet::new();
-    for access in examples {
-        steps.extend(TestStep::new(access.clone(), Expected::Allow));
+    for access in allowed {
+        // An existing rule may decide otherwise about what the access does not have, such as its task.
+        if evaluate(policy, access).verdict == Verdict::Allow {
+            steps.extend(TestStep::new(access.clone(), Expected::Allow));
+        }
         // A similar value of each knob.
         if let Some(new) = access.new.as_ref().filter(|_| knobs.insert(access.knob.clone())) {
             let mut others = others(new).map(|other| Access::write(access.knob.clone(), other));
@@ -19,6 +22,8 @@ pub(crate) fn of(name: String, examples: &[Access], policy: &Policy) -> Option<T
             steps.extend(denied.and_then(|access| TestStep::new(access, Expected::Deny(None)).ok()));
         }
     }
+    let denied = denied.iter().map(|access| TestStep::new(access.clone(), Expected::Deny(None)));
+    steps.extend(denied.flatten());
     (!steps.is_empty()).then_some(Test { name, steps })
 }
 

@@ -1,8 +1,9 @@
 //! The layout of a policy file. Comments, lines and the notation of names and integers stay as they are; white space
-//! and escapes in texts are normalised.
+//! and escapes in texts are normalised, except for those of characters that nobody would see.
 
 use crate::lexer::{Punct, Token, TokenKind};
 use crate::parser::{self, Parsed};
+use crate::terminal::{escape, is_interpreted};
 use crate::{ParseError, Source, Span, check};
 
 /// The text of `source`, laid out.
@@ -189,7 +190,11 @@ impl Layout<'_> {
 
     fn text(&self, token: &Token) -> String {
         match &token.kind {
-            TokenKind::Text(text) => text.to_string(),
+            TokenKind::Text(text) => {
+                let is_escaped = !self.text[token.span.range()].contains(is_interpreted);
+                let text = text.to_string();
+                if is_escaped { escape(text.as_bytes()) } else { text }
+            }
             _ => self.text[token.span.range()].to_owned(),
         }
     }

@@ -69,6 +69,7 @@ mod print;
 mod scheme;
 mod source;
 mod syntax;
+pub mod terminal;
 mod text;
 mod typed;
 mod value;

@@ -105,6 +105,8 @@ pub enum Normalisation {
     Own(&'static str),
     /// Parsed as hexadecimal: a mask or a list of CPUs.
     CpuMask,
+    /// Not parsed as a number: the knob stores the text as it is written.
+    Text,
 }
 
 impl Normalisation {
@@ -115,6 +117,16 @@ impl Normalisation {
             None => known == pattern,
         });
         found.map(|(_, how)| *how)
+    }
+
+    /// The knobs that are known to change numbers.
+    pub fn all_known() -> &'static [(KnobPattern, Self)] {
+        &NORMALISATIONS
+    }
+
+    /// Whether the knob reads what is written as text. To compare it as a number would admit other texts, and mean others.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::CpuMask | Self::Text)
     }
 }
 

@@ -463,6 +463,8 @@ fn numbers_that_a_knob_stores_as_other_numbers() {
         "allow write net.bridge.bridge-nf-call-iptables if new in 0..1",
         "allow write kernel.tainted if new == 512",
         "allow write net.core.flow_limit_cpu_bitmap if new <= 10",
+        "allow write kernel.hostname if new == 10",
+        "deny write kernel.hostname if new == \"10\"",
         // Numbers as texts.
         "deny write kernel.panic if new == \"10\"",
         "deny write kernel.panic if new in {\"a\", \"0x10\"}",

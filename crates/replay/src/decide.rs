@@ -1,6 +1,6 @@
 //! What a policy decides about recorded accesses.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use knobgate_policy::limits::NAME_MAX;
@@ -24,7 +24,7 @@ pub struct Decider<'a> {
     by_name: HashMap<&'a [u8], Vec<usize>>,
     /// The rules with another pattern.
     others: Vec<usize>,
-    by_knob: HashMap<(KnobName, AccessKind), Option<Rc<OfKnob>>>,
+    by_knob: HashMap<(KnobName, AccessKind), Option<Arc<OfKnob>>>,
 }
 
 /// A policy with the rules whose patterns match one knob.
@@ -105,7 +105,7 @@ impl<'a> Decider<'a> {
     }
 
     /// The rules for a knob, if they are a few of many. All others do not match it.
-    fn of_knob(&mut self, knob: &KnobName, kind: AccessKind) -> Option<Rc<OfKnob>> {
+    fn of_knob(&mut self, knob: &KnobName, kind: AccessKind) -> Option<Arc<OfKnob>> {
         let name = knob.as_bytes();
         // Rules may not be evaluated for a longer name.
         if self.policy.rules().len() <= RULES_MAX || name.len() > NAME_MAX {
@@ -129,7 +129,7 @@ impl<'a> Decider<'a> {
         found.dedup();
         let of_knob = (found.len() <= RULES_MAX).then(|| {
             let of_rules = found.iter().map(|&index| rules[index].clone());
-            Rc::new(OfKnob { policy: self.without_rules.clone().with_rules(of_rules), rules: found })
+            Arc::new(OfKnob { policy: self.without_rules.clone().with_rules(of_rules), rules: found })
         });
         self.by_knob.insert((knob.clone(), kind), of_knob.clone());
         of_knob

@@ -34,7 +34,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, item: &StreamItem, event: &Event, label: Label) {
+    /// Adds `event`, which is that of `item`.
+    pub fn add(&mut self, item: &StreamItem, event: &Event, label: Label) {
         self.events += 1;
         self.denied_before += u64::from(event.denied_before.is_some());
         if let Some(time) = item.time {

@@ -94,8 +94,7 @@ fn line(number: usize, bytes: &[u8]) -> Result<ConfLine, LineError> {
         return Err(error("this line is not UTF-8".to_owned()).help("write the file in UTF-8"));
     };
     if number == 1 && text.starts_with('\u{feff}') {
-        let error = error("the file begins with a byte order mark".to_owned());
-        return Err(error.help("save it as UTF-8 without one: it would be part of the first line"));
+        return Err(LineError::byte_order_mark());
     }
     let text = text.trim_matches(WHITE_SPACE);
     let Some(first) = text.chars().next() else { return Ok(ConfLine::Blank) };

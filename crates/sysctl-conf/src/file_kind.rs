@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::yaml::documents;
 use crate::{Conf, LineError, Settings, compose, kubernetes, quadlet};
 
 /// A kind of file that has settings.
@@ -28,16 +29,21 @@ impl FileKind {
     /// assert_eq!(FileKind::detect("-", "hello\n"), None);
     /// ```
     pub fn detect(name: &str, text: &str) -> Option<Self> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
         match extension {
             Some("container") => Some(Self::Quadlet),
-            Some("yaml" | "yml" | "json") => Some(yaml(text).unwrap_or(Self::Kubernetes)),
+            Some("yaml" | "yml" | "json") => {
+                yaml(text).or_else(|| may_be_kubernetes(text).then_some(Self::Kubernetes))
+            }
             Some("conf") => Some(if is_unit(text) { Self::Quadlet } else { Self::Sysctl }),
             _ if is_unit(text) => Some(Self::Quadlet),
             _ => yaml(text).or_else(|| is_sysctl(text).then_some(Self::Sysctl)),
         }
     }
 }
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The settings of a file of this kind.
 pub fn read(kind: FileKind, bytes: impl AsRef<[u8]>) -> Settings {
@@ -49,7 +55,14 @@ pub fn read(kind: FileKind, bytes: impl AsRef<[u8]>) -> Settings {
         FileKind::Quadlet => quadlet::read,
     };
     match str::from_utf8(bytes) {
-        Ok(text) => read(text),
+        Ok(text) => match text.strip_prefix(BYTE_ORDER_MARK) {
+            // It would be part of the first line.
+            Some(_) if kind == FileKind::Quadlet => {
+                Settings { errors: vec![LineError::byte_order_mark()], ..Settings::default() }
+            }
+            Some(text) => read(text),
+            None => read(text),
+        },
         Err(error) => {
             let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
             let error = LineError::new(line, "this line is not UTF-8").help("write the file in UTF-8");
@@ -72,15 +85,21 @@ fn is_sysctl(text: &str) -> bool {
     code(text).next().is_some_and(|line| line.contains('=') || line.starts_with('-'))
 }
 
-/// The kind of a text in YAML or JSON, by its keys.
+/// The kind of a text in YAML or JSON, by the keys of its documents.
 fn yaml(text: &str) -> Option<FileKind> {
-    let has_key = |key: &str| {
-        let is_json = text.trim_start().starts_with('{');
-        (is_json && text.contains(&format!("\"{key}\"")))
-            || text
-                .lines()
-                .any(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':')))
-    };
+    let Ok(documents) = documents(text) else { return yaml_with_errors(text) };
+    let has_key = |key: &str| documents.iter().any(|document| document.get(key).is_some());
+    kind_with_keys(has_key)
+}
+
+/// The same for a text with errors, such as a template: reading it reports them.
+fn yaml_with_errors(text: &str) -> Option<FileKind> {
+    let is_key =
+        |line: &str, key: &str| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    kind_with_keys(|key| text.lines().any(|line| is_key(line, key)))
+}
+
+fn kind_with_keys(has_key: impl Fn(&str) -> bool) -> Option<FileKind> {
     if has_key("apiVersion") || has_key("kind") {
         Some(FileKind::Kubernetes)
     } else if has_key("services") {
@@ -88,6 +107,12 @@ fn yaml(text: &str) -> Option<FileKind> {
     } else {
         None
     }
+}
+
+/// Whether YAML that does not say what it is may be read as a manifest: if that finds something, or if there is nothing.
+fn may_be_kubernetes(text: &str) -> bool {
+    documents(text).map_or(true, |documents| documents.is_empty())
+        || kubernetes::read(text) != Settings::default()
 }
 
 #[cfg(test)]
@@ -105,7 +130,26 @@ mod tests {
             ("x.yml", "apiVersion: v1\nkind: Pod\n", Some(Kubernetes)),
             ("x.yml", "kind: Pod\nservices: x\n", Some(Kubernetes)),
             ("x.json", "{\"services\": {}}", Some(Compose)),
-            ("x.yaml", "- a\n", Some(Kubernetes)),
+            // Keys of something else do not count.
+            ("x.json", "{\"services\": {\"web\": {\"labels\": {\"kind\": \"x\"}}}}", Some(Compose)),
+            ("x.yaml", "\"services\":\n  web: {}\n", Some(Compose)),
+            ("x.yaml", "\u{feff}services:\n  web: {}\n", Some(Compose)),
+            ("x.yaml", "{services: {web: {}}}\n", Some(Compose)),
+            ("x.yaml", "x: &x {services: {}}\n<<: *x\n", Some(Compose)),
+            ("x.yaml", "x: \"\n  services: {}\"\n", None),
+            ("x.conf", "\u{feff}[Container]\n", Some(Quadlet)),
+            // These do not say what they are.
+            ("x.yaml", "- a\n", None),
+            ("x.yaml", "web:\n  sysctls: [a.b=1]\n", None),
+            ("x.yaml", "web:\n  securityContext:\n    sysctls: []\n", None),
+            (
+                "values.yaml",
+                "web:\n  securityContext:\n    sysctls: [{name: a.b, value: '1'}]\n",
+                Some(Kubernetes),
+            ),
+            ("x.yaml", "# nothing\n---\n", Some(Kubernetes)),
+            ("x.yaml", "a: {{ .x }}\n b: [\n", Some(Kubernetes)),
+            ("-", "kind: Pod\na: {{ .x }}\n b: [\n", Some(Kubernetes)),
             ("-", "; x\nvm.swappiness = 1\n", Some(Sysctl)),
             ("-", "-net.ipv4.conf.lo.rp_filter\n", Some(Sysctl)),
             ("-", "---\napiVersion: v1\n", Some(Kubernetes)),
@@ -115,6 +159,19 @@ mod tests {
             ("notes.txt", "hello\n", None),
         ] {
             assert_eq!(FileKind::detect(name, text), kind, "{name} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_nothing() {
+        for (kind, text, settings) in [
+            (FileKind::Compose, "services: {web: {sysctls: [a.b=1]}}", 1),
+            (FileKind::Kubernetes, "securityContext: {sysctls: [{name: a.b, value: '1'}]}", 1),
+            (FileKind::Quadlet, "[Container]\nSysctl=a.b=1\n", 0),
+            (FileKind::Sysctl, "a.b = 1\n", 0),
+        ] {
+            let read = read(kind, format!("\u{feff}{text}"));
+            assert_eq!((read.settings.len(), read.errors.len()), (settings, 1 - settings), "{kind:?}");
         }
     }
 

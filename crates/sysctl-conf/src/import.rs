@@ -11,6 +11,7 @@ mod test_block;
 
 use std::collections::BTreeSet;
 
+use knobgate_policy::terminal::{escape, escape_lines};
 use knobgate_policy::{
     CheckOptions, Defaults, Errno, Fallback, FallbackAction, ParseError, Policy, PolicyError, PolicyFile,
     Source, parse,
@@ -114,13 +115,17 @@ fn text(policy: &Policy, plan: &Plan, files: &[ConfFile<'_>]) -> String {
         match item {
             Item::Blank => {}
             Item::Comment(comment) => text += &format!("#{}", one_line(comment)),
-            Item::Rule { rule, comment: None } => text += &rule.to_string(),
-            Item::Rule { rule, comment: Some(comment) } => text += &format!("{rule}  # {comment}"),
+            Item::Rule { rule, comment } => {
+                text += &escape(rule.to_string().as_bytes());
+                if let Some(comment) = comment {
+                    text += &format!("  # {comment}");
+                }
+            }
         }
         text.push('\n');
     }
     for test in policy.tests() {
-        text += &format!("\n{test}\n");
+        text += &format!("\n{}\n", escape_lines(&test.to_string()));
     }
     text
 }
@@ -136,15 +141,7 @@ fn what_is_set(files: &[ConfFile<'_>]) -> String {
     format!("what {sets}, and nothing else")
 }
 
-/// `text` with control characters escaped, so that it fits in a comment.
+/// `text` on one line, with a space for each tab, and everything else as `\xHH` that nobody would see.
 fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\t' {
-            line.push_str(&format!("\\x{:02x}", u32::from(c)));
-        } else {
-            line.push(c);
-        }
-    }
-    line
+    escape(text.replace('\t', " ").as_bytes())
 }

@@ -2,7 +2,8 @@
 //!
 //! The type of those is `PodSecurityContext` (kubernetes, staging/src/k8s.io/api/core/v1/types.go). Pods have one, and so has
 //! every template of pods, in a Deployment, a CronJob, a List, or a resource of somebody else. The kubelet accepts names with
-//! dots and with slashes (`NormalizeName`, k8s.io/component-helpers/node/util/sysctl).
+//! dots and with slashes (`NormalizeName`, k8s.io/component-helpers/node/util/sysctl). Merge keys (`<<`) are followed, as kubectl
+//! follows them (go-yaml).
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -14,32 +15,45 @@ pub(crate) fn read(text: &str) -> Settings {
     let mut settings = Settings::default();
     match documents(text) {
         Ok(documents) => {
-            let mut visited = HashSet::new();
-            documents.iter().for_each(|document| visit(document, &mut visited, &mut settings));
+            let mut visitor =
+                Visitor { visited: HashSet::new(), read: HashSet::new(), settings: &mut settings };
+            documents.iter().for_each(|document| visitor.visit(document));
         }
         Err(error) => settings.error(error),
     }
     settings
 }
 
-/// Looks at `node` and all below it. What several aliases share is looked at once.
-fn visit(node: &Rc<Node>, visited: &mut HashSet<*const Node>, settings: &mut Settings) {
-    if !visited.insert(Rc::as_ptr(node)) {
-        return;
-    }
-    match &node.value {
-        Value::Mapping(entries) => {
-            for (key, value) in entries {
-                match value.get("sysctls") {
-                    Some(sysctls) if key.scalar() == Some("securityContext") => {
-                        read_sysctls(sysctls, settings);
+/// Looks at nodes, at those that several aliases share once.
+struct Visitor<'a> {
+    visited: HashSet<*const Node>,
+    /// The lists of sysctls.
+    read: HashSet<*const Node>,
+    settings: &'a mut Settings,
+}
+
+impl Visitor<'_> {
+    /// Looks at `node` and all below it.
+    fn visit(&mut self, node: &Rc<Node>) {
+        if !self.visited.insert(Rc::as_ptr(node)) {
+            return;
+        }
+        match &node.value {
+            Value::Mapping(entries) => {
+                for (key, value) in entries {
+                    match value.get("sysctls") {
+                        Some(sysctls) if key.scalar() == Some("securityContext") => {
+                            if self.read.insert(Rc::as_ptr(sysctls)) {
+                                read_sysctls(sysctls, self.settings);
+                            }
+                        }
+                        _ => self.visit(value),
                     }
-                    _ => visit(value, visited, settings),
                 }
             }
+            Value::Sequence(items) => items.iter().for_each(|item| self.visit(item)),
+            Value::Scalar { .. } | Value::Null => {}
         }
-        Value::Sequence(items) => items.iter().for_each(|item| visit(item, visited, settings)),
-        Value::Scalar(_) | Value::Null => {}
     }
 }
 
@@ -95,6 +109,29 @@ mod tests {
         }
         let json = r#"{"kind": "Pod", "spec": {"securityContext": {"sysctls": [{"name": "net/core/somaxconn", "value": "1"}]}}}"#;
         assert_eq!(found(json), [(1, "net.core.somaxconn".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn merge_keys_are_followed_and_what_is_shared_is_read_once() {
+        let text = "\
+x-context: &context
+  sysctls:
+  - &one {name: a.b, value: \"1\"}
+  - {<<: *one, value: \"2\"}
+items:
+- kind: Pod
+  spec: {securityContext: {<<: *context}}
+- kind: Pod
+  spec: {securityContext: {<<: *context, runAsUser: 1}}
+- kind: Pod
+  spec:
+    securityContext:
+      <<: *context
+      sysctls: [{name: c.d, value: \"3\"}]
+";
+        let expected = [(3, "a.b", "1"), (4, "a.b", "2"), (14, "c.d", "3")];
+        let expected = expected.map(|(line, key, value)| (line, key.to_owned(), value.to_owned()));
+        assert_eq!(found(text), expected);
     }
 
     #[test]

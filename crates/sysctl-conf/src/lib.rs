@@ -2,8 +2,8 @@
 //!
 //! **In** comes the text of a file that sets knobs: sysctl.d(5), a Kubernetes manifest, a compose file, a Quadlet unit.
 //! **Out** comes a policy that allows exactly what sysctl.d files set ([`import()`]); or the [`Setting`]s of any of these
-//! files ([`read`]), and for each what a policy would decide about it ([`Linter`]). The crate is pure: it reads no files,
-//! and asks no kernel.
+//! files ([`read`]), and for each what a policy would decide about it ([`Linter`]); or what all of them set on a machine
+//! ([`Assignments`]). The crate is pure: it reads no files, and asks no kernel.
 //!
 //! ```
 //! use knobgate_sysctl_conf::{Conf, ConfFile, FileKind, Linter, Outcome, import, read};
@@ -31,11 +31,13 @@
 //! | --- | --- |
 //! | the lines of a sysctl.d file | [`Conf`]; `key.rs` and `glob.rs` for keys |
 //! | which files are read, in which order | [`reading_order`] |
+//! | which of several settings counts | [`Assignments`] |
 //! | settings to a policy | `import.rs`: `import/condition.rs` → `import/rules.rs` → `import/test_block.rs` |
 //! | other files that have settings | [`read`]: `kubernetes.rs`, `compose.rs`, `quadlet.rs` |
 //! | what a policy says about a setting | [`Linter`]: `lint/possible.rs`, `lint/example_names.rs` |
 #![forbid(unsafe_code)]
 
+mod assignments;
 mod compose;
 mod conf;
 mod file_kind;
@@ -49,6 +51,7 @@ mod reading_order;
 mod setting;
 mod yaml;
 
+pub use assignments::{Assignment, Assignments, Expanded};
 pub use conf::{Conf, ConfLine};
 pub use file_kind::{FileKind, read};
 pub use import::{ConfFile, ImportError, Imported, import};

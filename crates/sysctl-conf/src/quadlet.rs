@@ -1,4 +1,4 @@
-//! Quadlet units: `Sysctl=` in `[Container]` (podman-systemd.unit(5)).
+//! Quadlet units: `Sysctl=` in `[Container]`, and `--sysctl` in `PodmanArgs=`, which `[Pod]` has, too (podman-systemd.unit(5)).
 //!
 //! The lines of a unit are those of systemd.syntax(7): `#` and `;` begin comments, a `\` at the end of a line continues it,
 //! and an empty assignment drops those before it. Words are split as Quadlet does (`LookupAllStrv`, podman's
@@ -10,24 +10,43 @@ use crate::Settings;
 
 pub(crate) fn read(text: &str) -> Settings {
     let mut settings = Settings::default();
-    let mut in_container = false;
+    // All of them are arguments of one command.
+    let mut podman_args: Vec<(usize, String)> = Vec::new();
+    let (mut in_container, mut in_pod) = (false, false);
     for line in logical_lines(text) {
         let code = line.text.trim();
         if code.starts_with('[') {
-            in_container = code == "[Container]";
-        } else if in_container
-            && let Some((key, value)) = line.text.split_once('=')
-            && key.trim() == "Sysctl"
-        {
-            if value.trim().is_empty() {
-                settings.settings.clear();
+            (in_container, in_pod) = (code == "[Container]", code == "[Pod]");
+            continue;
+        }
+        let Some((key, value)) = line.text.split_once('=') else { continue };
+        let value_start = line.text.len() - value.len();
+        let words = words(value).into_iter().map(|(at, word)| (line.number(value_start + at), word));
+        match key.trim() {
+            "Sysctl" if in_container => {
+                if value.trim().is_empty() {
+                    settings.settings.clear();
+                }
+                words.for_each(|(number, word)| settings.assign(number, &word));
             }
-            let value_start = line.text.len() - value.len();
-            for (at, word) in words(value) {
-                settings.assign(line.number(value_start + at), &word);
+            "PodmanArgs" if in_container || in_pod => {
+                if value.trim().is_empty() {
+                    podman_args.clear();
+                }
+                podman_args.extend(words);
             }
+            _ => {}
         }
     }
+    let mut podman_args = podman_args.into_iter();
+    while let Some((number, word)) = podman_args.next() {
+        if word == "--sysctl" {
+            podman_args.next().into_iter().for_each(|(number, word)| settings.assign(number, &word));
+        } else if let Some(assignment) = word.strip_prefix("--sysctl=") {
+            settings.assign(number, assignment);
+        }
+    }
+    settings.settings.sort_by_key(|setting| setting.line);
     settings
 }
 
@@ -157,6 +176,27 @@ Sysctl=not.here=2
         ];
         let expected = expected.map(|(line, key, value)| (line, key.to_owned(), value.to_owned()));
         assert_eq!(found(text), expected);
+    }
+
+    #[test]
+    fn arguments_of_podman_are_read() {
+        let text = "\
+[Container]
+PodmanArgs=--sysctl dropped=1
+PodmanArgs=
+PodmanArgs=--sysctl=a.b=1 --cpus 2 --sysctl 'c.d=1 2' \\
+  --sysctl
+Sysctl=e.f=3
+PodmanArgs=g.h=4
+[Pod]
+Sysctl=not.here=1
+PodmanArgs=--sysctl i.j=5
+[Service]
+PodmanArgs=--sysctl not.here=1
+";
+        let expected =
+            [(4, "a.b", "1"), (4, "c.d", "1 2"), (6, "e.f", "3"), (7, "g.h", "4"), (10, "i.j", "5")];
+        assert_eq!(found(text), expected.map(|(line, key, value)| (line, key.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl LineError {
         Self { help: Some(help.into()), ..self }
     }
 
+    /// The first line begins with a byte order mark, which is part of it for those who read the file.
+    pub(crate) fn byte_order_mark() -> Self {
+        let error = Self::new(1, "the file begins with a byte order mark");
+        error.help("save it as UTF-8 without one: it would be part of the first line")
+    }
+
     /// The key `text` on this line is wrong.
     pub(crate) fn key(line: usize, text: &str, error: &KeyError) -> Self {
         let wrong = Self::new(line, format!("`{text}` names no knob: {error}"));

@@ -1,7 +1,7 @@
 //! YAML documents as trees that know their lines.
 //!
 //! The tree is made from the parser's events, so that aliases share what they stand for: a document of a few aliases of
-//! aliases would not fit into memory otherwise.
+//! aliases would not fit into memory otherwise. For the same reason merge keys (`<<`) are followed when somebody asks for a key.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,17 +13,27 @@ use crate::LineError;
 /// How deep collections may be nested.
 const NESTING_MAX: usize = 128;
 
+/// How many mappings may be merged into one, with those that are merged into them.
+const MERGES_MAX: usize = 128;
+
 /// A value, and the line on which it begins.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) line: usize,
+    /// How many mappings are merged into it.
+    merges: usize,
     pub(crate) value: Value,
 }
 
 #[derive(Debug)]
 pub(crate) enum Value {
-    /// A text, number or boolean, as written.
-    Scalar(String),
+    /// A text, number or boolean.
+    Scalar {
+        /// As written.
+        text: String,
+        /// Whether it is written without quotes, so that it may be a number.
+        is_plain: bool,
+    },
     /// Nothing, or a plain `null` or `~`.
     Null,
     Sequence(Vec<Rc<Node>>),
@@ -34,7 +44,7 @@ pub(crate) enum Value {
 impl Node {
     pub(crate) fn scalar(&self) -> Option<&str> {
         match &self.value {
-            Value::Scalar(text) => Some(text),
+            Value::Scalar { text, .. } => Some(text),
             _ => None,
         }
     }
@@ -46,17 +56,45 @@ impl Node {
         }
     }
 
-    /// The entries of a mapping.
-    pub(crate) fn mapping(&self) -> Option<&[(Rc<Node>, Rc<Node>)]> {
-        match &self.value {
-            Value::Mapping(entries) => Some(entries),
-            _ => None,
-        }
+    /// The keys of a mapping with their values, and those of the mappings that are merged into it. Of those with the same key, the
+    /// first one counts.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Rc<Self>, &Rc<Self>)> {
+        self.merged().into_iter().flat_map(Self::own_entries).filter(|(key, _)| !key.is_merge_key())
     }
 
     /// The value of `key` in a mapping.
-    pub(crate) fn get(&self, key: &str) -> Option<&Rc<Node>> {
-        self.mapping()?.iter().find(|(own, _)| own.scalar() == Some(key)).map(|(_, value)| value)
+    pub(crate) fn get(&self, key: &str) -> Option<&Rc<Self>> {
+        self.entries().find(|(own, _)| own.scalar() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// A mapping, and those that are merged into it, the one that counts most first.
+    fn merged(&self) -> Vec<&Self> {
+        let mut merged = Vec::new();
+        let mut open = vec![self];
+        while let Some(mapping) = open.pop() {
+            merged.push(mapping);
+            let merges: Vec<_> = mapping.merges().collect();
+            open.extend(merges.into_iter().rev());
+        }
+        merged
+    }
+
+    /// The mappings that the merge keys of this one name.
+    fn merges(&self) -> impl Iterator<Item = &Self> {
+        let values = self.own_entries().filter(|(key, _)| key.is_merge_key()).map(|(_, value)| value);
+        values.flat_map(|value| value.sequence().unwrap_or(std::slice::from_ref(value))).map(Rc::as_ref)
+    }
+
+    fn own_entries(&self) -> impl Iterator<Item = (&Rc<Self>, &Rc<Self>)> {
+        let entries: &[_] = match &self.value {
+            Value::Mapping(entries) => entries,
+            _ => &[],
+        };
+        entries.iter().map(|(key, value)| (key, value))
+    }
+
+    fn is_merge_key(&self) -> bool {
+        self.scalar() == Some("<<")
     }
 }
 
@@ -105,13 +143,20 @@ impl Tree {
             Event::Scalar(text, style, anchor, _) => {
                 let is_null =
                     style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let value = if is_null { Value::Null } else { Value::Scalar(text.into_owned()) };
-                self.add(Node { line, value }, anchor);
+                let is_plain = style == ScalarStyle::Plain;
+                let value =
+                    if is_null { Value::Null } else { Value::Scalar { text: text.into_owned(), is_plain } };
+                self.add(Node { line, merges: 0, value }, anchor);
             }
             Event::Alias(anchor) => {
                 // The parser knows the anchor; inside of it, there is no value yet.
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(LineError::new(line, "this alias is part of what it stands for"));
+                    if self.open.iter().any(|open| open.anchor == anchor) {
+                        return Err(LineError::new(line, "this alias is part of what it stands for"));
+                    }
+                    let error =
+                        LineError::new(line, "this alias stands for something in an earlier document");
+                    return Err(error.help("each document has anchors of its own: write it again"));
                 };
                 self.add_shared(node);
             }
@@ -123,7 +168,13 @@ impl Tree {
                 };
                 let value =
                     if is_mapping { Value::Mapping(pairs(children)) } else { Value::Sequence(children) };
-                self.add(Node { line, value }, anchor);
+                let mut node = Node { line, merges: 0, value };
+                node.merges = node.merges().map(|merged| 1 + merged.merges).sum();
+                if node.merges > MERGES_MAX {
+                    let message = format!("more than {MERGES_MAX} mappings are merged into this one");
+                    return Err(LineError::new(line, message));
+                }
+                self.add(node, anchor);
             }
             Event::DocumentEnd => self.anchors.clear(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
@@ -187,11 +238,26 @@ mod tests {
     }
 
     #[test]
+    fn merge_keys_are_followed_and_what_comes_first_counts() {
+        let text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: [*b, {x: 3, z: 3}], w: 4}\n";
+        let documents = documents(text).unwrap();
+        let value = |key: &str| documents[0].get("c")?.get(key)?.scalar();
+        let values = ["w", "x", "y", "z", "<<"].map(value);
+        assert_eq!(values, [Some("4"), Some("1"), Some("2"), Some("3"), None]);
+    }
+
+    #[test]
     fn what_is_not_yaml_is_an_error_with_its_line() {
+        let mut chain = "a0: &a0 {x: 1}\n".to_owned();
+        for level in 1..200 {
+            chain += &format!("a{level}: &a{level} {{<<: *a{}}}\n", level - 1);
+        }
         for (text, line, message) in [
             ("a: 1\nb: [\n", 3, "this is not YAML"),
             ("a: &a [*a]\n", 1, "this alias is part of what it stands for"),
             ("a: *b\n", 1, "this is not YAML"),
+            ("a: &a 1\n---\nb: *a\n", 3, "this alias stands for something in an earlier document"),
+            (&chain, 130, "more than 128 mappings are merged into this one"),
             (&"- ".repeat(1000), 1, "this is nested more than 128 deep"),
         ] {
             let error = documents(text).unwrap_err();

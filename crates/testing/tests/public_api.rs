@@ -16,6 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bpf", &[]),
     ("compiler", &[]),
     ("diff", &["json"]),
+    ("drift", &["json"]),
     ("errno", &[]),
     ("events", &["json"]),
     ("glob", &[]),

@@ -16,6 +16,7 @@ use knobgate_policy::{Access, KnobName, PolicyFile, Task};
 use knobgate_policy_test::{DecideError, Decided, PolicyTest, PolicyTestError, Profile};
 
 use crate::failure::Failure;
+use crate::knob_value::KnobValue;
 use crate::output::Output;
 use crate::policy_file::load_policy;
 use crate::{not_compiled, report};
@@ -138,9 +139,9 @@ impl Explain {
         };
         let current = match &self.old {
             Some(old) => CurrentValue::Given(unescape("--old", old)?),
-            None => CurrentValue::of_this_machine(&knob),
+            None => CurrentValue::OfThisMachine(KnobValue::read(&knob)),
         };
-        if let CurrentValue::NoSuchKnob = current {
+        if let CurrentValue::OfThisMachine(KnobValue::NoSuchKnob) = current {
             output.note(format_args!("this machine has no knob {knob}"));
         }
         let mut comm = self.comm.clone().into_vec();

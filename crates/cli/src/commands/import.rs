@@ -10,8 +10,7 @@ use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::output::Output;
 use crate::policy_file;
-use crate::printable::escaped_policy;
-use crate::settings_file;
+use crate::{file_output, settings_file};
 
 /// Make a policy of sysctl.d files, which allows what they set and nothing else
 ///
@@ -45,6 +44,9 @@ const DEFAULT_NAME: &str = "sysctl";
 
 impl Import {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        if !is_stdin(&self.output) {
+            policy_file::check_is_for_text(&self.output)?;
+        }
         let confs = self.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
         let files: Vec<ConfFile<'_>> = confs.iter().map(|(name, conf)| ConfFile { name, conf }).collect();
         let name = self.name.clone().unwrap_or_else(|| default_name(&self.files));
@@ -60,11 +62,11 @@ impl Import {
             error => Failure::bad("cannot make a policy").because(error),
         })?;
         imported.notes.iter().for_each(|note| output.warning(note));
-        let policy = escaped_policy(imported.file.source().text());
+        let policy = imported.file.source().text().as_bytes();
         if is_stdin(&self.output) {
-            output.raw(policy.as_bytes())?;
+            output.raw(policy)?;
         } else {
-            self.write(policy.as_bytes())?;
+            self.write(policy)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -80,7 +82,7 @@ impl Import {
                 "{place} is one of the files to import: it would be overwritten"
             )));
         }
-        std::fs::write(&self.output, policy)
+        file_output::replace(&self.output, |file| file.write_all(policy))
             .map_err(|error| Failure::usage(format!("cannot write {place}")).because(error))
     }
 }
@@ -102,7 +104,7 @@ fn read(path: &Path) -> Result<(String, Conf), Failure> {
 fn default_name(files: &[PathBuf]) -> String {
     let [file] = files else { return DEFAULT_NAME.to_owned() };
     let Some(stem) = file.file_stem().filter(|_| !is_stdin(file)) else { return DEFAULT_NAME.to_owned() };
-    let allowed = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let name: String = stem.to_string_lossy().chars().map(allowed).collect();
-    name[..name.floor_char_boundary(limits::POLICY_NAME_MAX)].to_owned()
+    name[..name.len().min(limits::POLICY_NAME_MAX)].to_owned()
 }

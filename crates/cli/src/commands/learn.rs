@@ -3,6 +3,7 @@
 mod duration;
 mod recorded;
 mod recorder;
+mod review;
 mod running;
 
 use std::ffi::OsString;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
 use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
-use knobgate_learn::{LearnError, LearnOptions, Learnt, extend, learn};
+use knobgate_learn::{LearnError, LearnOptions, Learnt, learn};
+use knobgate_policy::terminal::escape;
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
 use crate::cgroup_argument::cgroup_at;
@@ -24,8 +26,8 @@ use crate::load_failure::load_failure;
 use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file;
-use crate::printable::{escaped_policy, printable, printable_path};
-use crate::unified_diff;
+use crate::printable::{printable, printable_path};
+use crate::{file_output, unified_diff};
 use duration::Span;
 use recorder::{Recorder, UntilExec};
 use running::{Run, Running};
@@ -37,14 +39,18 @@ use running::{Run, Running};
 /// audit mode, and has a test. Read it before you enforce it: a workload that is already compromised teaches what it likes.
 ///
 /// A rule says in a comment how often and by whom its access was seen. What may not have succeeded, what no condition can tell
-/// from other values, and what is a way out of a container becomes a comment with the reason. The same knob of two or more
-/// network interfaces becomes one rule for all interfaces, and a comment says what else that admits.
+/// from other values, and what is a way out of a container becomes a comment with the reason. If two or more network interfaces
+/// were given the same values, one rule is for all interfaces, and a comment says what else that admits.
+///
+/// With --review, it steps through what a policy in audit mode would have denied, and asks about each knob. The policy is written
+/// only at the end.
 ///
 /// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
 /// 0.2 µs longer.
 ///
-/// Exit status: 0 if the policy was written; 1 if events were lost (see --accept-loss), or if the policy to extend has errors;
-/// 2 for wrong arguments; 3 if this machine cannot do it; 126 or 127 if the command cannot be started.
+/// Exit status: 0 if the policy was written, or the review ended without a decision; 1 if events were lost (see --accept-loss), if
+/// the policy to extend or to review has errors, or if the answers end before the review does; 2 for wrong arguments; 3 if this
+/// machine cannot do it; 126 or 127 if the command cannot be started.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Learn {
@@ -94,8 +100,18 @@ pub(crate) struct Learn {
         conflicts_with_all = ["command", "cgroup", "runs", "span", "ignore_until_exec"]
     )]
     from: Option<PathBuf>,
+    /// Ask about everything that this policy denies by its default, or would deny in audit mode, and add rules to it. The events
+    /// are those that its attachments remember, or those of --from. Answers are lines of standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "command", "cgroup", "runs", "span", "ignore_until_exec", "merge", "name", "out", "reads", "accept_loss"
+        ]
+    )]
+    review: Option<PathBuf>,
     /// The command with its arguments
-    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from"])]
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["cgroup", "from", "review"])]
     command: Vec<OsString>,
 }
 
@@ -104,6 +120,7 @@ const EXAMPLES: &str = "Examples:
   knobgate learn --runs 3 -o set-up.knob -- ./set-up-network
   knobgate learn --cgroup system.slice/web.service --for 10m -o web.knob
   knobgate learn --merge web.knob -o web.knob -- ./upgrade
+  knobgate learn --review web.knob
   knobgate watch --json web > events.jsonl; knobgate learn --from events.jsonl -o web.knob";
 
 /// What is not known of a workload.
@@ -120,6 +137,9 @@ const TITLE_MAX: usize = 200;
 
 impl Learn {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
+        if let Some(policy) = &self.review {
+            return review::run(policy, self.from.as_deref(), self.slack, output);
+        }
         let merged = self.merge.as_deref().map(|path| policy_file::load_policy(path, output)).transpose()?;
         let name = self.name.clone().unwrap_or_else(|| self.default_name());
         knobgate_policy::Policy::new(name.as_str()).map_err(|source| no_name(&name, source))?;
@@ -129,7 +149,7 @@ impl Learn {
             (true, Some(_)) => Some(UntilExec::OfAnyProcess),
             (true, None) => Some(UntilExec::AfterTheStart),
         };
-        let mut recorder = Recorder::new(until_exec);
+        let mut recorder = Recorder::new(until_exec, merged.as_ref());
         let loss = match (&self.cgroup, &self.from) {
             (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
             (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
@@ -141,18 +161,12 @@ impl Learn {
         self.report_loss(loss, output)?;
         recorder.ignored(output);
 
-        let knobs = knob_names()
-            .map_err(|error| Failure::machine("cannot list the knobs of this machine").because(error))?;
-        let knobs: Vec<KnobName> =
-            knobs.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect();
+        let knobs = knobs_of_this_machine()?;
         let title = self.title(recorder.recording().runs());
         let options =
             LearnOptions { name: &name, title: &title, reads: self.reads, slack: self.slack, knobs: &knobs };
-        let learnt = match &merged {
-            Some(file) => extend(file, recorder.recording(), &options),
-            None => learn(recorder.recording(), &options),
-        };
-        self.write(&learnt.map_err(no_policy)?, merged.as_ref(), output)?;
+        let learnt = learn(recorder.recording(), &options).map_err(no_policy)?;
+        self.write(&learnt, merged.as_ref(), output)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -168,7 +182,7 @@ impl Learn {
     }
 
     /// Watches a cgroup until the time is over, or until a signal.
-    fn watch(&self, cgroup: &Cgroup, recorder: &mut Recorder, output: &Output) -> Result<Loss, Failure> {
+    fn watch(&self, cgroup: &Cgroup, recorder: &mut Recorder<'_>, output: &Output) -> Result<Loss, Failure> {
         let cannot_wait = |error: io::Error| Failure::machine("cannot wait for events").because(error);
         let signals = BlockedSignals::block(&ENDING)
             .map_err(|error| Failure::machine("cannot block signals").because(error))?;
@@ -229,6 +243,7 @@ impl Learn {
         if is_stdin(&self.out) {
             return Ok(());
         }
+        policy_file::check_is_for_text(&self.out)?;
         let place = policy_file::name(&self.out);
         let directory = match self.out.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -251,14 +266,13 @@ impl Learn {
                 .iter()
                 .for_each(|line| output.report(line));
         }
-        let policy = escaped_policy(text);
         if is_stdin(&self.out) {
-            return output.raw(policy.as_bytes());
+            return output.raw(for_stdout(text).as_bytes());
         }
         let place = policy_file::name(&self.out);
-        if let Err(error) = std::fs::write(&self.out, policy.as_bytes()) {
+        if let Err(error) = file_output::replace(&self.out, |file| file.write_all(text.as_bytes())) {
             // It may have taken hours.
-            output.raw(policy.as_bytes())?;
+            output.raw(for_stdout(text).as_bytes())?;
             let what = format!("cannot write {place}; the policy is on standard output");
             return Err(Failure::usage(what).because(error));
         }
@@ -300,8 +314,26 @@ impl Learn {
     }
 }
 
+/// The same policy without what a terminal interprets: the one that was merged has comments and texts that somebody else chose. The
+/// ends of its lines stay.
+fn for_stdout(policy: &str) -> String {
+    let line = |line: &str| match line.strip_suffix('\r') {
+        Some(line) => escape(line.as_bytes()) + "\r",
+        None => escape(line.as_bytes()),
+    };
+    policy.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// The signals that end watching, and that end all further runs.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+
+/// # Errors
+/// [`Failure::Machine`].
+fn knobs_of_this_machine() -> Result<Vec<KnobName>, Failure> {
+    let names = knob_names()
+        .map_err(|error| Failure::machine("cannot list the knobs of this machine").because(error))?;
+    Ok(names.into_iter().filter_map(|name| KnobName::from_path(name).ok()).collect())
+}
 
 fn not_traced(error: &knobgate_kernel::SyscallResultsError, output: &Output) {
     output.warning(format_args!(

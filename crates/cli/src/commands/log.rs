@@ -5,16 +5,13 @@ mod remembered;
 use std::process::ExitCode;
 
 use knobgate::{Attachments, EventMemory};
-use knobgate_events::StreamEvent;
 
 use crate::attachment_failure::{no_attachments, parse_name, without_memory};
 use crate::failure::Failure;
 use crate::json;
 use crate::output::Output;
-use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
 use crate::stream::printer::{Format, Printer};
-use crate::timestamp::{WallClock, boot_id};
 use remembered::Remembered;
 
 /// Show what a policy remembers of its events, also of those that nobody was watching
@@ -51,19 +48,12 @@ impl Log {
         let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
         let Some(memory) = memory else { return Err(without_memory(&name, &state)) };
 
-        let mut cgroups = Cgroups::new();
-        let mut items = MemoryItems {
-            attachment: name.as_str(),
-            memory: &memory,
-            clock: WallClock::now(),
-            boot_id: boot_id(),
-            cgroups: &mut cgroups,
-        };
+        let mut items = MemoryItems::new(name.as_str(), &memory);
         if self.recent {
             let format = if self.json { Format::Json } else { Format::Text };
             let mut printer = Printer::new(output, format, None, None);
             for event in &memory.recent {
-                let mut item = items.item(StreamEvent::from(event.clone()));
+                let mut item = items.item(event.clone());
                 if printer.print_next(&mut item)?.is_break() {
                     break;
                 }

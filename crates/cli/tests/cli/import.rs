@@ -48,10 +48,20 @@ fn wrong_arguments_are_usage_errors() {
             in_settings(["import", "nowhere.conf"]),
             in_settings(["import", "--name", "a b", "cis.conf"]),
             in_settings(["import", "-o", "./cis.conf", "cis.conf"]),
+            in_settings(["import", "-o", "web.json", "cis.conf"]),
             in_settings(["import", "deployment.yaml"]),
             in_settings(["import", "-"]).stdin("[Container]\n"),
         ],
     );
+}
+
+#[test]
+fn a_file_may_have_any_name() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("é 1.conf"), "vm.swappiness = 10\n").unwrap();
+    let output = knobgate(["import", "é 1.conf"]).current_dir(&directory).output().unwrap();
+    let policy = String::from_utf8(output.stdout).unwrap();
+    assert!(policy.contains("\npolicy --1\n"), "{policy}");
 }
 
 /// The files of this machine, as far as there are some.

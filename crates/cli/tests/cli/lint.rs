@@ -25,6 +25,34 @@ fn every_kind_of_file_is_read() {
 }
 
 #[test]
+fn no_notation_of_a_file_hides_what_it_sets() {
+    let deny = "policy d\ndefault write deny\n";
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.knob"), deny).unwrap();
+    let sets = "[kernel.core_pattern=x]";
+    for (name, text, status) in [
+        (
+            "compose.json",
+            r#"{"services": {"web": {"labels": {"kind": "x"}, "sysctls": ["kernel.core_pattern=x"]}}}"#,
+            1,
+        ),
+        ("quoted.yaml", &format!("\"services\":\n  web:\n    sysctls: {sets}\n"), 1),
+        ("bom.yaml", &format!("\u{feff}services:\n  web:\n    sysctls: {sets}\n"), 1),
+        ("flow.yaml", &format!("{{services: {{web: {{sysctls: {sets}}}}}}}\n"), 1),
+        ("bom.container", "\u{feff}[Container]\nSysctl=kernel.core_pattern=x\n", 1),
+        ("args.container", "[Container]\nPodmanArgs=--sysctl kernel.core_pattern=x\n", 1),
+        // It does not say what it is.
+        ("service.yaml", &format!("web:\n  sysctls: {sets}\n"), 2),
+        ("nothing.yaml", "# nothing\n", 0),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+        let output = knobgate(["lint", "--policy", "d.knob", name]).current_dir(&directory).output().unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        assert_eq!(output.status.code(), Some(status), "{name}: {}", String::from_utf8_lossy(&printed));
+    }
+}
+
+#[test]
 fn json_has_one_object_for_each_verdict() {
     snapshot("lint-json", [in_settings(["lint", "--policy", "app.knob", "--json", "app.conf"])]);
 }

@@ -10,6 +10,7 @@ mod colours;
 mod compile;
 mod diff;
 mod documentation;
+mod drift;
 mod explain;
 mod fmt;
 mod hostile;

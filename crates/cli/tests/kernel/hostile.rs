@@ -225,6 +225,14 @@ const COMMANDS: &[(&str, bool)] = &[
     ("learn --cgroup CGROUP --merge @bad", true),
     ("learn --cgroup CGROUP --out /no/such/directory/%text", true),
     ("learn --from @bad", true),
+    ("learn --review @good", true),
+    ("learn --review @missing --from @bad", true),
+    ("drift @conf", true),
+    ("drift --format json @conf", true),
+    ("drift @bad-conf", true),
+    ("drift @missing", true),
+    ("drift --root %text", true),
+    ("drift @conf --events @bad", true),
     ("report @bad", true),
     ("report @missing", true),
     ("report @missing --filter %text", true),
@@ -316,6 +324,8 @@ fn events() -> Result<(), Failed> {
         "replay @events --policy @good --json",
         "diff @good @denying --events @events",
         "learn --from @events",
+        "learn --review @denying --from @events",
+        "drift @conf --events @events",
         "report @events",
     ] {
         let printed = expect_harmless(Command::new(KNOBGATE).args(names.arguments(command)), command)?;

@@ -5,6 +5,7 @@
 mod attachments;
 mod containers;
 mod departures;
+mod drifting;
 mod examples;
 mod hostile;
 mod in_place;
@@ -17,6 +18,7 @@ mod no_process;
 mod objects;
 mod pins;
 mod readers;
+mod reviewing;
 mod runs;
 mod setting;
 mod signals;
@@ -79,7 +81,10 @@ fn main() -> ExitCode {
         .requiring(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .requiring(rewriting_lists, runs::REWRITING_LISTS)
         .requiring(lacking::locked_memory, lacking::LOCKED)
-        .requiring(learning::threads_of_events, learning::TESTS)
+        .requiring(
+            learning::threads_of_events,
+            &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
+        )
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
@@ -88,5 +93,6 @@ fn main() -> ExitCode {
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
-    no_process::with_limit(threats::with_tests(writers::with_others_programs(suite))).run()
+    let suite = drifting::with_systemd(writers::with_others_programs(suite));
+    no_process::with_limit(threats::with_tests(suite)).run()
 }

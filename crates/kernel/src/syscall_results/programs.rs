@@ -1,4 +1,4 @@
-//! The programs. They share a hash from the id of a thread to the number of accesses in its current system call.
+//! The programs. They share a hash from the id of a thread to the accesses in its current system call: a mark.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,12 +10,14 @@ use crate::traced_records::{RecordDestination, load_map, load_stack_address};
 pub(super) const RETURNED: u32 = 1;
 pub(super) const EXECUTED: u32 = 2;
 
-/// The size of a record: `struct { u64 time; s64 value; u32 id; u32 accesses; u32 kind; u32 unused; }`
-pub(super) const RECORD: usize = 32;
+/// The size of a mark: `struct { u64 time_of_the_first_access; u64 accesses; }`
+pub(super) const MARK: usize = 16;
+/// The size of a record: `struct { u64 time; u64 first_access; s64 value; u32 id; u32 accesses; u64 kind; }`
+pub(super) const RECORD: usize = 40;
 
 /// Stack slots.
 const KEY_AT: i16 = -8;
-const COUNT_AT: i16 = -4;
+const MARK_AT: i16 = KEY_AT - MARK as i16;
 const RECORD_AT: i16 = KEY_AT - RECORD as i16;
 
 /// What the programs are generated from.
@@ -44,16 +46,18 @@ impl Context<'_> {
         emitter.look_up();
         emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, first);
         // Only this thread and its end of the system call use the entry.
-        emitter.asm.load(Size::U32, Reg::R1, Reg::R0, 0);
+        emitter.asm.load(Size::U64, Reg::R1, Reg::R0, 8);
         emitter.asm.alu(AluOp::Add, Reg::R1, 1);
-        emitter.asm.store(Size::U32, Reg::R0, 0, Reg::R1);
+        emitter.asm.store(Size::U64, Reg::R0, 8, Reg::R1);
         emitter.asm.jump(out);
         emitter.asm.bind(first);
+        emitter.asm.call_helper(helper_ids::KTIME_GET_BOOT_NS);
+        emitter.asm.store(Size::U64, Reg::R10, MARK_AT, Reg::R0);
         emitter.asm.mov(Reg::R1, 1);
-        emitter.asm.store(Size::U32, Reg::R10, COUNT_AT, Reg::R1);
+        emitter.asm.store(Size::U64, Reg::R10, MARK_AT + 8, Reg::R1);
         load_map(&mut emitter.asm, Reg::R1, self.marks);
         load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
-        load_stack_address(&mut emitter.asm, Reg::R3, COUNT_AT);
+        load_stack_address(&mut emitter.asm, Reg::R3, MARK_AT);
         emitter.asm.mov(Reg::R4, 0);
         emitter.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
         emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
@@ -69,11 +73,20 @@ impl Context<'_> {
         emitter.thread();
         emitter.look_up();
         emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
-        emitter.asm.load(Size::U32, Reg::R7, Reg::R0, 0);
-        load_map(&mut emitter.asm, Reg::R1, self.marks);
-        load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
-        emitter.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+        emitter.asm.load(Size::U64, Reg::R7, Reg::R0, 8);
+        emitter.asm.load(Size::U64, Reg::R8, Reg::R0, 0);
+        emitter.remove();
         emitter.send(RETURNED);
+        emitter.end(out, 0)
+    }
+
+    /// For `sched_process_exit(task)`, which fires in each thread that ends. A worker of io_uring never returns from a system
+    /// call: another thread may get its id, and must not get its mark.
+    pub(super) fn on_exit(&self) -> Result<Vec<u8>, AsmError> {
+        let mut emitter = Emitter::new(self);
+        let out = emitter.asm.new_label();
+        emitter.thread();
+        emitter.remove();
         emitter.end(out, 0)
     }
 
@@ -88,6 +101,7 @@ impl Context<'_> {
         emitter.thread();
         emitter.asm.mov(Reg::R6, 0);
         emitter.asm.mov(Reg::R7, 0);
+        emitter.asm.mov(Reg::R8, 0);
         emitter.send(EXECUTED);
         emitter.end(out, 0)
     }
@@ -117,16 +131,24 @@ impl<'a> Emitter<'a> {
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
     }
 
-    /// Sends a record for the key, with value R6 and R7 accesses.
+    /// Removes the mark of the key, if there is one.
+    fn remove(&mut self) {
+        load_map(&mut self.asm, Reg::R1, self.context.marks);
+        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
+        self.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
+    }
+
+    /// Sends a record for the key, with value R6 and R7 accesses, the first at time R8.
     fn send(&mut self, kind: u32) {
         self.asm.call_helper(helper_ids::KTIME_GET_BOOT_NS);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT, Reg::R0);
-        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 8, Reg::R6);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 8, Reg::R8);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 16, Reg::R6);
         self.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
-        self.asm.store(Size::U32, Reg::R10, RECORD_AT + 16, Reg::R1);
-        self.asm.store(Size::U32, Reg::R10, RECORD_AT + 20, Reg::R7);
+        self.asm.store(Size::U32, Reg::R10, RECORD_AT + 24, Reg::R1);
+        self.asm.store(Size::U32, Reg::R10, RECORD_AT + 28, Reg::R7);
         self.asm.mov(Reg::R1, kind as i32);
-        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 24, Reg::R1);
+        self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R1);
         self.context.records.send(&mut self.asm, RECORD_AT, RECORD);
     }
 

@@ -1,7 +1,9 @@
 //! Which event belongs to which system call.
 //!
 //! A thread makes one system call at a time. So the accesses of a system call are the last ones of its thread before its
-//! return. Events and returns come from two ring buffers, and either may come first.
+//! return, and none of them is before the first one that was counted for this return. Events and returns come from two ring
+//! buffers, and either may come first. Either may be lost, and the kernel gives the id of a thread that has ended to another
+//! one: what does not belong together then stays without a result.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -29,6 +31,8 @@ struct Thread<E> {
 pub(crate) struct Return {
     /// When, in nanoseconds of `CLOCK_BOOTTIME`.
     pub(crate) boot_time: u64,
+    /// When its first access was, or shortly before.
+    pub(crate) first_access: u64,
     /// What it returned.
     pub(crate) value: i64,
     /// How many accesses it made.
@@ -97,9 +101,10 @@ impl<E> Thread<E> {
     /// Ends the system calls all of whose events have come.
     fn settle(&mut self, consume: &mut dyn FnMut(E, CallResult)) {
         while let Some(&call) = self.returns.front() {
-            let before = self.events_until(call);
+            let before = self.events_until(call.boot_time);
+            let own = before - self.events_before(call.first_access);
             // A later event has come, so no earlier one is missing, unless it is lost.
-            let is_complete = before >= call.accesses as usize || before < self.events.len();
+            let is_complete = own >= call.accesses as usize || before < self.events.len();
             if !is_complete {
                 return;
             }
@@ -110,8 +115,8 @@ impl<E> Thread<E> {
 
     /// Gives out the events up to the return of a system call. The last ones are its own; those before it have lost theirs.
     fn end_call(&mut self, call: Return, consume: &mut dyn FnMut(E, CallResult)) {
-        let before = self.events_until(call);
-        let others = before.saturating_sub(call.accesses as usize);
+        let before = self.events_until(call.boot_time);
+        let others = before.saturating_sub(call.accesses as usize).max(self.events_before(call.first_access));
         for (index, (_, event)) in self.events.drain(..before).enumerate() {
             let result = match call.accesses {
                 _ if index < others => CallResult::Unknown(UnknownResult::NotSeen),
@@ -122,8 +127,12 @@ impl<E> Thread<E> {
         }
     }
 
-    fn events_until(&self, call: Return) -> usize {
-        self.events.iter().take_while(|(boot_time, _)| *boot_time <= call.boot_time).count()
+    fn events_until(&self, time: u64) -> usize {
+        self.events.iter().take_while(|(boot_time, _)| *boot_time <= time).count()
+    }
+
+    fn events_before(&self, time: u64) -> usize {
+        self.events.iter().take_while(|(boot_time, _)| *boot_time < time).count()
     }
 }
 
@@ -137,7 +146,8 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Step {
         Event(u64),
-        Return(u64, i64, u32),
+        /// The time of its first access, its own time, its value, and how many accesses it made.
+        Return(u64, u64, i64, u32),
     }
 
     /// The times of the events with their results.
@@ -147,8 +157,8 @@ mod tests {
             let consume: &mut dyn FnMut(u64, CallResult) = &mut |event, result| results.push((event, result));
             match *step {
                 Step::Event(time) => pairing.event(7, time, time, consume),
-                Step::Return(boot_time, value, accesses) => {
-                    pairing.returned(7, Return { boot_time, value, accesses }, consume);
+                Step::Return(first_access, boot_time, value, accesses) => {
+                    pairing.returned(7, Return { boot_time, first_access, value, accesses }, consume);
                 }
             }
         }
@@ -160,21 +170,30 @@ mod tests {
     fn events_find_the_return_of_their_system_call() {
         use Step::{Event, Return};
         for (steps, expected) in [
-            (vec![Event(1), Return(2, 3, 1)], vec![(1, Returned(3))]),
+            (vec![Event(1), Return(1, 2, 3, 1)], vec![(1, Returned(3))]),
             // The return came first.
-            (vec![Return(2, -22, 1), Event(1)], vec![(1, Returned(-22))]),
+            (vec![Return(1, 2, -22, 1), Event(1)], vec![(1, Returned(-22))]),
             (
-                vec![Event(1), Event(3), Return(2, 3, 1), Return(4, -1, 1)],
+                vec![Event(1), Event(3), Return(1, 2, 3, 1), Return(3, 4, -1, 1)],
                 vec![(1, Returned(3)), (3, Returned(-1))],
             ),
             (
-                vec![Event(1), Event(2), Return(3, 9, 2)],
+                vec![Event(1), Event(2), Return(1, 3, 9, 2)],
                 vec![(1, Unknown(SeveralAccesses)), (2, Unknown(SeveralAccesses))],
             ),
             // The return of the first was not seen.
-            (vec![Event(1), Event(3), Return(4, 3, 1)], vec![(1, Unknown(NotSeen)), (3, Returned(3))]),
+            (vec![Event(1), Event(3), Return(3, 4, 3, 1)], vec![(1, Unknown(NotSeen)), (3, Returned(3))]),
             // The event of the first return is lost.
-            (vec![Return(2, 5, 1), Event(3), Return(4, 3, 1)], vec![(3, Returned(3))]),
+            (vec![Return(1, 2, 5, 1), Event(3), Return(3, 4, 3, 1)], vec![(3, Returned(3))]),
+            // The return of the first and the event of the second are lost, of one thread or of two with the same id.
+            (vec![Event(1), Return(3, 4, 5, 1)], vec![(1, Unknown(NotSeen))]),
+            // So is the event of the first, but that of the second comes later.
+            (vec![Event(1), Return(3, 4, 5, 1), Event(3)], vec![(1, Unknown(NotSeen)), (3, Returned(5))]),
+            // The first access was of a thread that never returned, and only one event of the other is there.
+            (
+                vec![Event(1), Event(4), Return(3, 5, 5, 2), Event(6)],
+                vec![(1, Unknown(NotSeen)), (4, Unknown(SeveralAccesses)), (6, Unknown(NotSeen))],
+            ),
             (vec![Event(1)], vec![(1, Unknown(NotSeen))]),
         ] {
             assert_eq!(paired(&steps), expected);

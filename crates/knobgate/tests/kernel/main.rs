@@ -78,6 +78,7 @@ fn main() -> ExitCode {
         None => Suite::new(TESTS)
             .requiring(no_events, EVENTS)
             .requiring(observations::threads_of_events, observations::TESTS)
+            .requiring(observations::io_uring, observations::IO_URING)
             .run(),
     }
 }

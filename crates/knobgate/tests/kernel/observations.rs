@@ -13,10 +13,21 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_result_of_a_system_call_with_several_accesses_is_unknown", several_accesses),
 ];
 
+/// These also need io_uring.
+pub(crate) const IO_URING: &[Test] =
+    &[("a_thread_does_not_end_the_access_of_another_one_that_had_its_id", reused_thread_id)];
+
 /// What these tests require.
 pub(crate) fn threads_of_events(profile: &Profile) -> Option<String> {
     let has_threads = profile.has_helper(helper_ids::GET_CURRENT_PID_TGID);
     (!has_threads).then(|| format!("{profile} does not tell programs on the hook the thread"))
+}
+
+/// What [`IO_URING`] requires. Before Linux 6.6, no knob says whether there is io_uring.
+pub(crate) fn io_uring(profile: &Profile) -> Option<String> {
+    let is_enabled = std::fs::read("/proc/sys/kernel/io_uring_disabled").is_ok_and(|value| value == b"0\n");
+    threads_of_events(profile)
+        .or_else(|| (!is_enabled).then(|| "io_uring is not known to be enabled".to_owned()))
 }
 
 /// The accesses of a script: knob, written value, result.
@@ -73,5 +84,40 @@ os.sendfile(target, source, None, 6)'";
         matches!(&sent[..], [(_, new, result)] if new == "Linux\n" && *result == unknown),
         "{accesses:?}"
     );
+    Ok(())
+}
+
+/// A thread of io_uring writes, and never returns from a system call. The next process gets its id.
+fn reused_thread_id() -> Result<(), Failed> {
+    const SCRIPT: &str = r#"
+import ctypes, mmap, os, struct, time
+IO_URING_SETUP, IO_URING_ENTER, CLONE3, OP_WRITE = 425, 426, 435, 23
+libc = ctypes.CDLL(None, use_errno=True)
+params = (ctypes.c_uint32 * 30)()
+ring = libc.syscall(IO_URING_SETUP, 1, params)
+assert ring >= 0, os.strerror(ctypes.get_errno())
+queue, entries = mmap.mmap(ring, 4096), mmap.mmap(ring, 4096, offset=0x10000000)
+target = os.open("/proc/sys/kernel/domainname", os.O_WRONLY)
+text = ctypes.create_string_buffer(b"uring")
+struct.pack_into("=BBHiQQI", entries, 0, OP_WRITE, 0, 0, target, 0, ctypes.addressof(text), 5)
+tail, array = params[11], params[16]
+struct.pack_into("I", queue, array, 0)
+struct.pack_into("I", queue, tail, 1)
+assert libc.syscall(IO_URING_ENTER, ring, 1, 1, 1, None, 0) == 1
+worker, = [tid for tid in map(int, os.listdir("/proc/self/task")) if tid != os.getpid()]
+entries.close(); queue.close(); os.close(ring)
+while os.path.exists(f"/proc/self/task/{worker}"):
+    time.sleep(0.01)
+tid = ctypes.c_int32(worker)
+arguments = struct.pack("=10Q", 0, 0, 0, 0, 17, 0, 0, 0, ctypes.addressof(tid), 1)
+pid = libc.syscall(CLONE3, arguments, len(arguments))
+if pid == 0:
+    os._exit(0)
+assert pid == worker, (pid, os.strerror(ctypes.get_errno()))
+os.waitpid(pid, 0)
+"#;
+    let accesses = observed(&format!("python3 -c '{SCRIPT}'"), false)?;
+    let unknown = CallResult::Unknown(UnknownResult::NotSeen);
+    assert_eq!(accesses, [("kernel/domainname".to_owned(), "uring".to_owned(), unknown)]);
     Ok(())
 }

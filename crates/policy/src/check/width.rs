@@ -61,7 +61,12 @@ impl Checker {
         let mut bounds = Vec::new();
         if let Some(condition) = &syntax.condition {
             collect(condition, denies, &mut bounds);
-            self.texts_that_are_numbers(condition, denies);
+            let is_text = |pattern: &Spanned<KnobPattern>| {
+                Normalisation::known(&pattern.node).is_some_and(Normalisation::is_text)
+            };
+            if !syntax.patterns.iter().all(is_text) {
+                self.texts_that_are_numbers(condition, denies);
+            }
         }
         if let ActionSyntax::Clamp(ranges) = &syntax.action.node {
             ranges.node.iter().for_each(|range| of_range(&range.node, range.span, false, &mut bounds));
@@ -288,6 +293,10 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
                 "{} is not a CPU mask: the knob reads hexadecimal digits without a prefix",
                 bound.literal
             ),
+            "compare it as a text, and list what is allowed".to_owned(),
+        )),
+        Normalisation::Text => Some((
+            format!("{} is a text for this knob, and not a number", bound.literal),
             "compare it as a text, and list what is allowed".to_owned(),
         )),
         Normalisation::Own(how) => (bound.lets_pass != LetsPass::Others).then(|| {

@@ -115,6 +115,25 @@ pub(super) const NORMALISATIONS: &[(Normalisation, &[&str])] = &[
         Normalisation::CpuMask,
         &["kernel.watchdog_cpumask", "net.core.flow_limit_cpu_bitmap", "net.core.rps_default_mask"],
     ),
+    // `proc_dostring` and what calls it, and handlers of names
+    (
+        Normalisation::Text,
+        &[
+            "fs.ocfs2.nm.hb_ctl_path",
+            "kernel.{core_pattern,hotplug,modprobe,poweroff_cmd}",
+            "kernel.{domainname,hostname}",
+            "kernel.printk_devkmsg",
+            "kernel.seccomp.actions_logged",
+            "kernel.*_sys_info",
+            "net.core.default_qdisc",
+            "net.ipv4.{tcp_allowed_congestion_control,tcp_congestion_control,tcp_fastopen_key}",
+            "net.ipv6.conf.*.stable_secret",
+            "net.mptcp.{path_manager,scheduler}",
+            "net.netfilter.nf_log.*",
+            "net.sctp.cookie_hmac_alg",
+            "vm.numa_zonelist_order",
+        ],
+    ),
     // `proc_taint` and `proc_cap_handler`
     (Normalisation::Own("it sets those written bits that it knows, and clears none"), &["kernel.tainted"]),
     (

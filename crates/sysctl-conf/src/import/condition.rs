@@ -26,9 +26,8 @@ pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condi
     if value.len() >= VALUE_MAX {
         return Err(PolicyError::TextTooLong { length: value.len() });
     }
-    // CPU masks are hexadecimal without a prefix.
-    let is_mask = Normalisation::known(pattern) == Some(Normalisation::CpuMask);
-    let numbers = parse_numbers(value).ok().filter(|numbers| !is_mask && are_stored(pattern, numbers));
+    let numbers =
+        parse_numbers(value).ok().filter(|numbers| !may_be_text(pattern) && are_stored(pattern, numbers));
     match numbers.as_deref() {
         None | Some([]) => {
             let test = TextTest::Equals(ValueText::new(value)?);
@@ -47,6 +46,15 @@ pub(crate) fn equals(pattern: &KnobPattern, value: &str) -> Result<(Shape, Condi
 
 fn is(operand: Operand, number: Integer) -> Result<Condition, PolicyError> {
     Condition::chain(operand, [(Relation::Equal, Operand::Literal(number))])
+}
+
+/// Whether a knob that `pattern` might match reads what is written as text.
+fn may_be_text(pattern: &KnobPattern) -> bool {
+    let texts = Normalisation::all_known().iter().filter(|(_, how)| how.is_text());
+    texts.map(|(known, _)| known).any(|known| match pattern.literal() {
+        Some(name) => known.matches(name),
+        None => may_match_the_same(pattern, known),
+    })
 }
 
 /// Whether every knob that `pattern` might match stores `numbers` unchanged. Others cannot be compared as numbers.
@@ -103,6 +111,12 @@ mod tests {
             ("vm.swappiness", "+1", "new == \"+1\""),
             ("net.ipv4.ip_local_reserved_ports", "8080,9148", "new == \"8080,9148\""),
             ("kernel.sem", "1 2 3 4 5 6 7 8 9", "new == \"1 2 3 4 5 6 7 8 9\""),
+            // These are no numbers, so that another notation of the number is another text.
+            ("kernel.hostname", "10", "new == \"10\""),
+            ("kernel.core_pattern", "10", "new == \"10\""),
+            ("net.ipv4.tcp_congestion_control", "1 2", "new == \"1 2\""),
+            ("kernel.*name", "10", "new == \"10\""),
+            ("net.**", "10", "new == \"10\""),
             // A mask is hexadecimal.
             ("kernel.watchdog_cpumask", "10", "new == \"10\""),
             // These knobs store other numbers, and a rule on numbers would deny.

@@ -1,83 +1,24 @@
 //! The current value of the knob.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path};
-
-use knobgate_policy::KnobName;
+use crate::knob_value::KnobValue;
 
 /// The current value of a knob, and its source.
 #[derive(Debug)]
 pub(super) enum CurrentValue {
     /// It was given as an argument.
     Given(Vec<u8>),
-    /// It was read on this machine.
-    OfThisMachine(Vec<u8>),
-    /// There is no such knob on this machine.
-    NoSuchKnob,
-    /// It is write-only, such as `vm.drop_caches`.
-    WriteOnly,
-    /// It cannot be read on this machine.
-    Unreadable(io::Error),
+    /// It is that of this machine.
+    OfThisMachine(KnobValue),
 }
 
 impl CurrentValue {
-    /// Reads the knob.
-    pub(super) fn of_this_machine(knob: &KnobName) -> Self {
-        let name = Path::new(OsStr::from_bytes(knob.as_bytes()));
-        match read(name) {
-            Ok(bytes) => Self::OfThisMachine(bytes),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-                    Self::NoSuchKnob
-                }
-                io::ErrorKind::PermissionDenied if is_write_only(name) => Self::WriteOnly,
-                _ => Self::Unreadable(error),
-            },
-        }
-    }
-
     /// The value, if it is known.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Self::Given(bytes) | Self::OfThisMachine(bytes) => Some(bytes),
-            Self::NoSuchKnob | Self::WriteOnly | Self::Unreadable(_) => None,
-        }
-    }
-}
-
-/// Whether the mode of the knob lets nobody read it. This applies to root too (`test_perm` in fs/proc/proc_sysctl.c).
-fn is_write_only(name: &Path) -> bool {
-    const READ: u32 = 0o444;
-    fs::metadata(Path::new("/proc/sys").join(name)).is_ok_and(|knob| knob.mode() & READ == 0)
-}
-
-fn read(name: &Path) -> io::Result<Vec<u8>> {
-    // A name with `..` could leave /proc/sys.
-    if !name.components().all(|component| matches!(component, Component::Normal(_))) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    // Like the hook (`__cgroup_bpf_run_filter_sysctl`, kernel/bpf/cgroup.c): a single read of at most a page.
-    // `read_to_end` would start with 32 bytes, and a second read returns nothing for a list of numbers.
-    const PAGE_SIZE: usize = 4096;
-    let mut bytes = vec![0; PAGE_SIZE];
-    let length = File::open(Path::new("/proc/sys").join(name))?.read(&mut bytes)?;
-    bytes.truncate(length);
-    Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_outside_proc_sys_is_read() {
-        for name in ["kernel/../../version", "../version", "kernel/no_such_knob", "kernel"] {
-            let value = CurrentValue::of_this_machine(&KnobName::from_path(name).unwrap());
-            assert!(matches!(value, CurrentValue::NoSuchKnob), "{name}: {value:?}");
+            Self::Given(bytes) | Self::OfThisMachine(KnobValue::Value(bytes)) => Some(bytes),
+            Self::OfThisMachine(KnobValue::NoSuchKnob | KnobValue::WriteOnly | KnobValue::Unreadable(_)) => {
+                None
+            }
         }
     }
 }

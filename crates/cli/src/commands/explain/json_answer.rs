@@ -9,6 +9,7 @@ use super::trace::{PassedOver, Why};
 use crate::deciding_hook::DecidingHook;
 use crate::json;
 use crate::json_decision::{JsonAccess, JsonRule, JsonVerdict};
+use crate::knob_value::KnobValue;
 use crate::profile_limit::profile_limit;
 
 /// The answer as a line of JSON. Rules and lines count from 1. Values are strings where they are UTF-8,
@@ -29,9 +30,9 @@ pub(super) fn line(answer: &Answer<'_>) -> String {
             access: JsonAccess::from(access),
             old_is: match answer.current {
                 CurrentValue::Given(_) => "given",
-                CurrentValue::OfThisMachine(_) => "of this machine",
-                CurrentValue::WriteOnly => "write-only",
-                CurrentValue::NoSuchKnob | CurrentValue::Unreadable(_) => "unknown",
+                CurrentValue::OfThisMachine(KnobValue::Value(_)) => "of this machine",
+                CurrentValue::OfThisMachine(KnobValue::WriteOnly) => "write-only",
+                CurrentValue::OfThisMachine(KnobValue::NoSuchKnob | KnobValue::Unreadable(_)) => "unknown",
             },
         },
         hook: DecidingHook::UserSpace(*answer.profile),

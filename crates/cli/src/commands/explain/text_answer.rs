@@ -9,6 +9,7 @@ use super::Answer;
 use super::current_value::CurrentValue;
 use super::trace::{Fact, PassedOver, Why, facts};
 use crate::deciding_hook::DecidingHook;
+use crate::knob_value::KnobValue;
 use crate::printable::{printable, printable_lines};
 use crate::profile_limit::profile_limit;
 use crate::style;
@@ -163,10 +164,18 @@ fn log(answer: &Answer<'_>) -> String {
 fn current(answer: &Answer<'_>) -> String {
     match answer.current {
         CurrentValue::Given(value) => format!("{}, as given", quoted(value)),
-        CurrentValue::OfThisMachine(value) => format!("{}, from this machine", quoted(value)),
-        CurrentValue::NoSuchKnob => "no current value: this machine has no such knob".to_owned(),
-        CurrentValue::WriteOnly => "no current value: the knob is write-only".to_owned(),
-        CurrentValue::Unreadable(error) => format!("no current value: it cannot be read here ({error})"),
+        CurrentValue::OfThisMachine(KnobValue::Value(value)) => {
+            format!("{}, from this machine", quoted(value))
+        }
+        CurrentValue::OfThisMachine(KnobValue::NoSuchKnob) => {
+            "no current value: this machine has no such knob".to_owned()
+        }
+        CurrentValue::OfThisMachine(KnobValue::WriteOnly) => {
+            "no current value: the knob is write-only".to_owned()
+        }
+        CurrentValue::OfThisMachine(KnobValue::Unreadable(error)) => {
+            format!("no current value: it cannot be read here ({error})")
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::policy_file::name;
 ///
 /// # Errors
 /// [`Failure::Usage`] if it cannot be read, or a line is wrong.
-pub(super) fn read(path: &Path, reads: bool, recorder: &mut Recorder) -> Result<Loss, Failure> {
+pub(super) fn read(path: &Path, reads: bool, recorder: &mut Recorder<'_>) -> Result<Loss, Failure> {
     let cannot_read = |error: io::Error| Failure::usage(format!("cannot read {}", name(path))).because(error);
     let input: Box<dyn Read> = match is_stdin(path) {
         true => Box::new(io::stdin().lock()),

@@ -3,13 +3,14 @@
 use knobgate::Observed;
 use knobgate_events::{CallResult, Event};
 use knobgate_learn::{RecordedAccess, Recording};
+use knobgate_policy::PolicyFile;
 
 use crate::output::Output;
 
 /// Records what an observer sees, from a point in time on.
 #[derive(Debug)]
-pub(super) struct Recorder {
-    recording: Recording,
+pub(super) struct Recorder<'a> {
+    recording: Recording<'a>,
     until_exec: Option<UntilExec>,
     /// The process that was started as the command.
     command: Option<u32>,
@@ -27,9 +28,11 @@ pub(super) enum UntilExec {
     AfterTheStart,
 }
 
-impl Recorder {
-    pub(super) fn new(until_exec: Option<UntilExec>) -> Self {
-        Self { recording: Recording::new(), until_exec, command: None, since: None, ignored: 0 }
+impl<'a> Recorder<'a> {
+    /// Records for a new policy, or for what `merged` does not allow.
+    pub(super) fn new(until_exec: Option<UntilExec>, merged: Option<&'a PolicyFile>) -> Self {
+        let recording = merged.map_or_else(Recording::new, Recording::extending);
+        Self { recording, until_exec, command: None, since: None, ignored: 0 }
     }
 
     pub(super) fn begin_run(&mut self) {
@@ -55,7 +58,7 @@ impl Recorder {
 
     /// Adds an access, whenever it was.
     pub(super) fn access(&mut self, event: Event, result: CallResult) {
-        self.recording.add(&RecordedAccess::new(event, result));
+        self.recording.add(&RecordedAccess { event, result });
     }
 
     fn executed(&mut self, pid: u32, boot_time: u64) {
@@ -87,7 +90,7 @@ impl Recorder {
         }
     }
 
-    pub(super) fn recording(&self) -> &Recording {
+    pub(super) fn recording(&self) -> &Recording<'a> {
         &self.recording
     }
 }

@@ -59,7 +59,7 @@ impl Running<'_> {
     ///
     /// # Errors
     /// [`Failure::Machine`].
-    pub(super) fn run(&self, recorder: &mut Recorder, output: &Output) -> Result<Run, Failure> {
+    pub(super) fn run(&self, recorder: &mut Recorder<'_>, output: &Output) -> Result<Run, Failure> {
         let parent = parent(None, "; run knobgate in another one")?;
         let supervisor = Supervisor::new()?;
         let mut loss = Loss::default();
@@ -100,7 +100,7 @@ impl Running<'_> {
         &self,
         supervisor: &Supervisor,
         parent: &Cgroup,
-        recorder: &mut Recorder,
+        recorder: &mut Recorder<'_>,
         output: &Output,
     ) -> Result<RunResult, ObservedRunError> {
         let mut words = self.command.iter();

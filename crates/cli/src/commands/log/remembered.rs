@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use knobgate::compiler::{EventCounters, PastCounters};
 use knobgate::{AttachedPolicy, MemoryEntry};
+use knobgate_events::StreamItem;
 use knobgate_events::json::to_json;
-use knobgate_events::{StreamEvent, StreamItem};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ struct Others {
 
 impl Remembered {
     pub(super) fn new(items: &mut MemoryItems<'_>, policy: Option<&AttachedPolicy>) -> Self {
-        let memory = items.memory;
+        let memory = items.memory();
         let mut entries: Vec<Entry> = memory.entries.iter().map(|entry| Entry::new(items, entry)).collect();
         entries.sort_by_key(|entry| (entry.rank(), std::cmp::Reverse(entry.counters.last)));
         let rules = policy.map(AttachedPolicy::rule_counters).unwrap_or_default();
@@ -65,7 +65,7 @@ impl Remembered {
             }
         });
         Self {
-            attachment: items.attachment.to_owned(),
+            attachment: items.attachment().to_owned(),
             entries,
             others: others.collect(),
             past: memory.past.clone(),
@@ -156,14 +156,14 @@ impl Entry {
         let MemoryEntry { cgroup_id, counters, first, last, .. } = entry;
         let is_first = |time: u64| first.as_ref().is_some_and(|first| first.boot_time == time);
         let last = last.as_ref().filter(|last| !is_first(last.boot_time));
-        let mut item = |event: &knobgate_events::Event| items.item(StreamEvent::from(event.clone()));
+        let mut item = |event: &knobgate_events::Event| items.item(event.clone());
         Self {
             cgroup_id: *cgroup_id,
             counters: *counters,
             first: first.as_ref().map(&mut item),
             last: last.map(&mut item),
-            first_time: items.clock.at(counters.first),
-            last_time: items.clock.at(counters.last),
+            first_time: items.time(counters.first),
+            last_time: items.time(counters.last),
         }
     }
 

@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use knobgate::{AttachedPolicy, EventMemory, MemoryEntry};
-use knobgate_events::StreamEvent;
 use knobgate_kernel::{AttachmentName, Bpffs, PinDir, PinnedLink, ProgramFd};
 
 use super::earlier::{Earlier, EarlierRule};
 use super::shown::ATTACHMENTS_MAX;
 use super::tallies::Attached;
 use crate::failure::Failure;
-use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
-use crate::timestamp::{WallClock, boot_id};
 
 /// How many attachments are looked at in a second, beyond those that are new.
 const LOOKS: usize = 4;
@@ -89,7 +86,7 @@ impl AttachmentWatch {
     ///
     /// # Errors
     /// [`Failure::Machine`]: a memory cannot be read.
-    pub(super) fn earlier(&self, clock: WallClock, cgroups: &mut Cgroups) -> Result<Earlier, Failure> {
+    pub(super) fn earlier(&self) -> Result<Earlier, Failure> {
         let mut earlier = Earlier::default();
         let names = self.names();
         earlier.attachments_left_out = names.len().saturating_sub(MEMORIES_MAX);
@@ -102,14 +99,7 @@ impl AttachmentWatch {
                     .because(error)
             })?;
             if let Some(memory) = memory {
-                let items = MemoryItems {
-                    attachment: name.as_str(),
-                    memory: &memory,
-                    clock,
-                    boot_id: boot_id(),
-                    cgroups,
-                };
-                add(&mut earlier, items);
+                add(&mut earlier, MemoryItems::new(name.as_str(), &memory));
                 earlier.shorten();
             }
         }
@@ -118,10 +108,10 @@ impl AttachmentWatch {
 }
 
 fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
-    let memory = items.memory;
+    let memory = items.memory();
     for MemoryEntry { cgroup_id, counters, first, last, .. } in &memory.entries {
         let example = last.as_ref().or(first.as_ref());
-        let example = example.map(|event| items.item(StreamEvent::from(event.clone())));
+        let example = example.map(|event| items.item(event.clone()));
         let context = match &example {
             Some(item) => item.context.clone(),
             None => items.context(*cgroup_id),
@@ -134,10 +124,7 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
             last: counters.last,
         });
     }
-    for event in &memory.recent {
-        let item = items.item(StreamEvent::from(event.clone()));
-        earlier.events.push(item);
-    }
+    earlier.events.extend(items.all());
     let past = memory.past.iter().map(|past| &past.counters);
     let unknown = memory.others.iter().chain(past).map(|counters| counters.sent + counters.suppressed);
     earlier.unknown += unknown.sum::<u64>() + memory.state.not_recorded;

@@ -1,0 +1,72 @@
+//! Which namespace a knob belongs to.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use knobgate_events::Namespaces;
+use knobgate_policy::{KnobName, KnobPattern};
+
+/// A kind of namespaces that have knobs of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Namespace {
+    /// Of the network.
+    Net,
+    /// Of the host name.
+    Uts,
+    /// Of System V IPC and POSIX message queues.
+    Ipc,
+    /// Of users.
+    User,
+}
+
+/// Where these knobs are registered: `net/sysctl_net.c`, `kernel/utsname_sysctl.c`, `ipc/ipc_sysctl.c`, `ipc/mq_sysctl.c`,
+/// `kernel/ucount.c`.
+const KNOBS: [(Namespace, &str); 4] = [
+    (Namespace::Net, "net.**"),
+    (Namespace::Uts, "kernel.{hostname,domainname}"),
+    (Namespace::Ipc, "{fs.mqueue.*,kernel.{auto_msgmni,msg*,sem,sem_next_id,shm*}}"),
+    (Namespace::User, "user.**"),
+];
+
+static PATTERNS: LazyLock<Vec<(Namespace, KnobPattern)>> = LazyLock::new(|| {
+    let parse = |text| KnobPattern::parse(text).expect("a constant");
+    KNOBS.iter().map(|&(namespace, text)| (namespace, parse(text))).collect()
+});
+
+impl Namespace {
+    /// The kind of namespaces that have their own of this knob; `None` if there is one for the whole machine, as far as is known.
+    ///
+    /// ```
+    /// use knobgate_drift::Namespace;
+    /// use knobgate_policy::KnobName;
+    ///
+    /// assert_eq!(Namespace::of(&KnobName::parse("net.core.somaxconn")?), Some(Namespace::Net));
+    /// assert_eq!(Namespace::of(&KnobName::parse("vm.swappiness")?), None);
+    /// # Ok::<(), knobgate_policy::NotationError>(())
+    /// ```
+    pub fn of(knob: &KnobName) -> Option<Self> {
+        let found = PATTERNS.iter().find(|(_, pattern)| pattern.matches(knob.as_bytes()));
+        found.map(|(namespace, _)| *namespace)
+    }
+
+    /// The one of this kind.
+    pub(crate) fn inode(self, namespaces: &Namespaces) -> Option<u32> {
+        match self {
+            Self::Net => namespaces.net,
+            Self::Uts => namespaces.uts,
+            Self::Ipc => namespaces.ipc,
+            Self::User => namespaces.user,
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Net => "network namespace",
+            Self::Uts => "UTS namespace",
+            Self::Ipc => "IPC namespace",
+            Self::User => "user namespace",
+        })
+    }
+}
