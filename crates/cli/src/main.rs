@@ -6,8 +6,8 @@
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
-//! - [`events_file`] reads recorded events, [`memories`] those that attached policies remember, and [`mod@live_events`] those that
-//!   happen now; [`filter_argument`] chooses among them;
+//! - [`events_file`] reads recorded events, [`mod@live_events`] those that happen now, and [`memories`] those that attached policies
+//!   remember; [`filter_argument`] chooses among them;
 //! - [`knob_value`] reads a knob of this machine;
 //! - [`file_output`] writes files, all of one or nothing;
 //! - [`report`] renders diagnostics, with the line and carets under the place;

@@ -17,7 +17,6 @@ use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::knob_value::KnobValue;
 use crate::limited::is_stdin;
 use crate::output::{Output, chain};
-use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
 use crate::timestamp::boot_id;
 use crate::{events_file, json, memories, settings_file};
@@ -117,9 +116,8 @@ impl Drift {
     }
 
     fn add_memories(&self, drift: &mut Report, output: &Output) {
-        let mut cgroups = Cgroups::new();
         let added = memories::for_each(output, |name, _, memory| {
-            let mut items = MemoryItems::new(name.as_str(), memory, &mut cgroups);
+            let mut items = MemoryItems::new(name.as_str(), memory);
             items.all().iter().for_each(|item| drift.add(item));
         });
         if let Err(failure) = added {

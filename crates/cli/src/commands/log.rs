@@ -10,7 +10,6 @@ use crate::attachment_failure::{no_attachments, parse_name, without_memory};
 use crate::failure::Failure;
 use crate::json;
 use crate::output::Output;
-use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
 use crate::stream::printer::{Format, Printer};
 use remembered::Remembered;
@@ -49,8 +48,7 @@ impl Log {
         let memory = EventMemory::read(&state.maps).map_err(|error| cannot().because(error))?;
         let Some(memory) = memory else { return Err(without_memory(&name, &state)) };
 
-        let mut cgroups = Cgroups::new();
-        let mut items = MemoryItems::new(name.as_str(), &memory, &mut cgroups);
+        let mut items = MemoryItems::new(name.as_str(), &memory);
         if self.recent {
             let format = if self.json { Format::Json } else { Format::Text };
             let mut printer = Printer::new(output, format, None, None);

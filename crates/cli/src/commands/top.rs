@@ -92,13 +92,13 @@ impl Top {
         let cannot = |error: io::Error| Failure::machine("cannot read events").because(error);
         let signals = BlockedSignals::block(&SIGNALS).map_err(cannot)?;
         let stops = Some(block_stops().map_err(cannot)?);
-        let mut events = LiveEvents::open(names, None)?;
+        let events = LiveEvents::open(names, None)?;
         let attachments = AttachmentWatch::new(events.names());
         // Read after the reader has started, so that nothing is missing in between. What is in both is left out once.
-        let clock = WallClock::now();
-        let earlier = attachments.earlier(events.cgroups())?;
+        let earlier = attachments.earlier()?;
         let known = earlier.events.iter().filter_map(id).collect();
-        let now = moment(clock).ok_or_else(|| Failure::machine("the clock of this machine is wrong"))?;
+        let now =
+            moment(WallClock::now()).ok_or_else(|| Failure::machine("the clock of this machine is wrong"))?;
         let mut model = Model::new(format!("events of {}", events.whose()), filter, earlier, now);
         if events.missing_programs() > 0 {
             model.missing.insert(format!(

@@ -16,14 +16,14 @@ pub(crate) struct MemoryItems<'a> {
     memory: &'a EventMemory,
     clock: WallClock,
     boot_id: Option<String>,
-    cgroups: &'a mut Cgroups,
+    cgroups: Cgroups,
 }
 
 impl<'a> MemoryItems<'a> {
     /// Of the memory of this attachment.
-    pub(crate) fn new(attachment: &'a str, memory: &'a EventMemory, cgroups: &'a mut Cgroups) -> Self {
+    pub(crate) fn new(attachment: &'a str, memory: &'a EventMemory) -> Self {
         let (clock, boot_id) = (WallClock::now(), boot_id());
-        Self { attachment, memory, clock, boot_id, cgroups }
+        Self { attachment, memory, clock, boot_id, cgroups: Cgroups::new() }
     }
 
     pub(crate) fn attachment(&self) -> &'a str {
@@ -59,7 +59,7 @@ impl<'a> MemoryItems<'a> {
         }
     }
 
-    /// What is known about a cgroup.
+    /// What is known about a cgroup that it remembers.
     pub(crate) fn context(&mut self, cgroup_id: u64) -> StreamContext {
         let remembered = || self.memory.cgroups.get(&cgroup_id).cloned();
         let context = self.cgroups.context(cgroup_id, remembered);

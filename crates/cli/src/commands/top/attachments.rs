@@ -9,7 +9,6 @@ use super::earlier::{Earlier, EarlierRule};
 use super::shown::ATTACHMENTS_MAX;
 use super::tallies::Attached;
 use crate::failure::Failure;
-use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
 
 /// How many attachments are looked at in a second, beyond those that are new.
@@ -87,7 +86,7 @@ impl AttachmentWatch {
     ///
     /// # Errors
     /// [`Failure::Machine`]: a memory cannot be read.
-    pub(super) fn earlier(&self, cgroups: &mut Cgroups) -> Result<Earlier, Failure> {
+    pub(super) fn earlier(&self) -> Result<Earlier, Failure> {
         let mut earlier = Earlier::default();
         let names = self.names();
         earlier.attachments_left_out = names.len().saturating_sub(MEMORIES_MAX);
@@ -100,8 +99,7 @@ impl AttachmentWatch {
                     .because(error)
             })?;
             if let Some(memory) = memory {
-                let items = MemoryItems::new(name.as_str(), &memory, cgroups);
-                add(&mut earlier, items);
+                add(&mut earlier, MemoryItems::new(name.as_str(), &memory));
                 earlier.shorten();
             }
         }
@@ -126,10 +124,7 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
             last: counters.last,
         });
     }
-    for event in &memory.recent {
-        let item = items.item(event.clone());
-        earlier.events.push(item);
-    }
+    earlier.events.extend(items.all());
     let past = memory.past.iter().map(|past| &past.counters);
     let unknown = memory.others.iter().chain(past).map(|counters| counters.sent + counters.suppressed);
     earlier.unknown += unknown.sum::<u64>() + memory.state.not_recorded;

@@ -8,7 +8,6 @@ use knobgate_policy::PolicyFile;
 
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::stream::cgroups::Cgroups;
 use crate::stream::memory_items::MemoryItems;
 use crate::{events_file, memories};
 
@@ -31,13 +30,12 @@ pub(super) fn remembered(
 ) -> Result<Vec<String>, Failure> {
     let policy = file.policy().name();
     let (mut names, mut forgotten) = (Vec::new(), 0);
-    let mut cgroups = Cgroups::new();
     memories::for_each(output, |name, state, memory| {
         if state.policy.as_ref().and_then(AttachedPolicy::name) != Some(policy) {
             return;
         }
         names.push(name.to_string());
-        let items = MemoryItems::new(name.as_str(), memory, &mut cgroups).all();
+        let items = MemoryItems::new(name.as_str(), memory).all();
         forgotten += happened(memory).saturating_sub(items.len() as u64);
         items.iter().for_each(|item| denied.add(item));
     })?;
