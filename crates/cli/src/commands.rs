@@ -22,6 +22,7 @@ mod run;
 mod show;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     List(list::List),
     Show(show::Show),
+    Top(top::Top),
     Watch(watch::Watch),
     Log(log::Log),
     Replay(replay::Replay),
@@ -78,6 +80,7 @@ impl Command {
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Top(top) => top.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
             Self::Replay(replay) => replay.run(output),

@@ -6,8 +6,8 @@
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
-//! - [`events_file`] reads recorded events, [`filter_argument`] chooses among them, and [`memories`] reads those that attached
-//!   policies remember;
+//! - [`events_file`] reads recorded events, [`mod@live_events`] those that happen now, and [`memories`] those that attached policies
+//!   remember; [`filter_argument`] chooses among them;
 //! - [`knob_value`] reads a knob of this machine;
 //! - [`file_output`] writes files, all of one or nothing;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
@@ -18,7 +18,7 @@
 //! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
-//! - [`cgroup_argument`] resolves cgroup arguments;
+//! - [`cgroup_argument`] resolves cgroup arguments, and [`filter_argument`] reads filters of events;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
@@ -43,6 +43,7 @@ mod json_decision;
 mod json_diagnostic;
 mod knob_value;
 mod limited;
+mod live_events;
 mod load_failure;
 mod memories;
 mod not_compiled;

@@ -12,7 +12,7 @@ use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
 use crate::event::{EventRule, EventText, RuleRef};
 use crate::record::VALUE_SEEN_MAX;
-use crate::stream::{StreamItem, StreamWorkload};
+use crate::stream::{StreamContext, StreamItem, StreamWorkload};
 use crate::terminal::escape;
 
 /// How much of texts is shown.
@@ -81,11 +81,16 @@ pub fn errno(number: u16) -> String {
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
 pub fn workload(item: &StreamItem, length: Length) -> Option<String> {
-    if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
+    workload_of(&item.context, item.cgroup_id(), length)
+}
+
+/// What runs in a cgroup of which this is known, as [`workload()`] has it.
+pub fn workload_of(context: &StreamContext, cgroup_id: Option<u64>, length: Length) -> Option<String> {
+    if let Some(workload) = context.workload.as_ref().and_then(known_workload) {
         return Some(workload);
     }
-    let Some(path) = item.context.cgroup_path.as_deref() else {
-        return item.cgroup_id().map(|id| format!("cgroup {id}"));
+    let Some(path) = context.cgroup_path.as_deref() else {
+        return cgroup_id.map(|id| format!("cgroup {id}"));
     };
     let path = name(path);
     let characters = path.chars().count();

@@ -1,9 +1,7 @@
 //! `knobgate watch`: show events.
 
 mod live;
-mod memories;
 mod recorded;
-mod reported;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,16 @@ impl Cgroups {
             attachment: None,
             cgroup_path: path.map(|path| path.into_os_string().into_encoded_bytes()),
             workload: workload.as_ref().and_then(stream_workload),
+        }
+    }
+
+    /// Whether a cgroup was removed. `path` is where it was.
+    pub(crate) fn is_gone(&self, id: u64, path: Option<&Path>) -> bool {
+        let Some(hierarchy) = &self.hierarchy else { return false };
+        match hierarchy.path_by_handle(id) {
+            Ok(found) => found.is_none(),
+            // That takes a privilege. No cgroup ever gets another path.
+            Err(_) => path.is_some_and(|path| !path.metadata().is_ok_and(|found| found.ino() == id)),
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn columns(item: &StreamItem, columns: &[Column]) -> String {
 }
 
 /// The text of a column. It has no tab: everything that a terminal interprets is escaped.
-fn text(item: &StreamItem, column: Column) -> Option<String> {
+pub(crate) fn text(item: &StreamItem, column: Column) -> Option<String> {
     let event = item.event().map(|event| &event.event);
     let integer = |field: IntegerField| item.integer(field).map(|number| number.to_string());
     let chosen = |field: TextField| item.text(field).map(|text| printable(text).into_owned());

@@ -22,6 +22,7 @@ mod report;
 mod sarif;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 

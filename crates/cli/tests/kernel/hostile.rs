@@ -154,6 +154,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("show %text", true),
     ("log t-hostile", false),
     ("log %text", true),
+    ("top %text", true),
+    ("top --filter %text", true),
     ("watch %text", true),
     ("watch --from @bad", true),
     ("watch --from @missing", true),

@@ -25,6 +25,7 @@ mod signals;
 mod simulations;
 mod threaded;
 mod threats;
+mod top;
 mod verdicts;
 mod watching;
 mod ways_out;
@@ -90,7 +91,8 @@ fn main() -> ExitCode {
         .requiring(containers::can_be_watched, containers::TESTS)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
-        .and(readers::with_their_own_bpffs());
+        .and(readers::with_their_own_bpffs())
+        .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()
 }

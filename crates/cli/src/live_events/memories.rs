@@ -186,7 +186,7 @@ fn memory_maps(program: u32) -> Option<Vec<Map>> {
 
 /// Which memories to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// Those that have sent events since the last look.
     AtActive,
     /// All.
