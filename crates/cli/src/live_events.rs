@@ -1,6 +1,7 @@
 //! The events that happen while a command runs: through a place for readers, with what was suppressed and lost.
 
 mod memories;
+mod observing;
 mod reported;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,7 +18,7 @@ use crate::stream::cgroups::Cgroups;
 use crate::timestamp::{WallClock, boot_id};
 pub(crate) use memories::Look;
 use memories::{Memories, PAUSE};
-use reported::Reported;
+use observing::{HOLD, Observing};
 
 /// How long events are collected after the first one, so that the kernel does not wake this process for each.
 pub(crate) const BATCH: Duration = Duration::from_millis(20);
@@ -40,7 +41,7 @@ pub(crate) struct LiveEvents {
 struct Known {
     /// The attachments whose events are wanted; all if empty.
     names: Vec<AttachmentName>,
-    observer: Option<(Observer, Reported)>,
+    observing: Option<Observing>,
     memories: Memories,
     cgroups: Cgroups,
     boot_id: Option<String>,
@@ -88,7 +89,7 @@ impl LiveEvents {
             .map_err(|error| cannot().because(error))?;
         let known = Known {
             names,
-            observer: observer.map(|observer| (observer, Reported::default())),
+            observing: observer.map(Observing::new),
             memories,
             cgroups: Cgroups::new(),
             boot_id: boot_id(),
@@ -99,7 +100,7 @@ impl LiveEvents {
     /// Whose events these are, in words.
     pub(crate) fn whose(&self) -> String {
         match &self.known.names[..] {
-            [] if self.known.observer.is_some() => "all attachments and of the observer".to_owned(),
+            [] if self.known.observing.is_some() => "all attachments and of the observer".to_owned(),
             [] => "all attachments".to_owned(),
             names => names.iter().map(AttachmentName::as_str).collect::<Vec<_>>().join(", "),
         }
@@ -125,9 +126,12 @@ impl LiveEvents {
         &mut self.known.cgroups
     }
 
-    /// How long until it has to be looked what was suppressed, if it has to be.
+    /// How long until [`read`](Self::read) has to be called, even if there are no events: to look what was suppressed, or to give out
+    /// those that wait.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.known.memories.are_active().then(|| PAUSE.saturating_sub(self.looked.elapsed()))
+        let look = self.known.memories.are_active().then(|| PAUSE.saturating_sub(self.looked.elapsed()));
+        let wait = self.known.observing.as_ref().filter(|observing| !observing.is_empty()).map(|_| HOLD);
+        look.into_iter().chain(wait).min()
     }
 
     /// Gives up the place of the reader. Events that were sent can still be read.
@@ -150,12 +154,15 @@ impl LiveEvents {
         consume: &mut dyn FnMut(StreamItem) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let (mut result, mut unreadable) = (Ok(()), 0);
+        self.known.look_who_follows();
         self.reader.for_each(|event| match event {
             Ok(event) if result.is_ok() => result = self.known.event(event, clock, consume),
             Ok(_) => {}
             Err(_) => unreadable += 1,
         });
         result?;
+        self.known.look_who_follows();
+        self.known.give_out(clock, look == Look::AtAll, consume)?;
         self.unreadable += unreadable;
         let mut lost = unreadable;
         if look == Look::AtAll || (self.known.memories.are_active() && self.looked.elapsed() >= PAUSE) {
@@ -186,14 +193,41 @@ impl Known {
         if !self.is_wanted(attachment.as_ref(), event.observer) && !self.is_observed(origin) {
             return Ok(());
         }
-        if let Some((_, reported)) = &mut self.observer
-            && !reported.is_new(&event)
-        {
+        if self.observing.as_mut().is_some_and(|observing| !observing.is_new(&event)) {
             return Ok(());
         }
         let context = self.context(attachment.as_ref(), origin, Some(cgroup_id));
         let content = StreamContent::Event(Box::new(StreamEvent::from(event)));
-        consume(self.item(context, content, clock))
+        let item = self.item(context, content, clock);
+        let Some(observing) = &mut self.observing else { return consume(item) };
+        observing.add(item);
+        if observing.is_full() {
+            self.look_who_follows();
+            self.give_out(clock, true, consume)?;
+        }
+        Ok(())
+    }
+
+    /// Looks which programs run after the observer, if there is one.
+    fn look_who_follows(&mut self) {
+        let Self { observing, memories, .. } = self;
+        if let Some(observing) = observing {
+            observing.look(|program| memories.origin(program));
+        }
+    }
+
+    /// Gives out the events that waited long enough, or `all` of them.
+    fn give_out(
+        &mut self,
+        clock: WallClock,
+        all: bool,
+        consume: &mut dyn FnMut(StreamItem) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Some(observing) = &mut self.observing else { return Ok(()) };
+        while let Some(item) = observing.next(clock.boot_time(), all) {
+            consume(item)?;
+        }
+        Ok(())
     }
 
     /// Gives out how many events were suppressed. Returns how many were lost.
@@ -206,7 +240,9 @@ impl Known {
         let unsent = self.memories.unsent(look, clock.boot_time());
         for (origin, observes, suppressed) in unsent.suppressed {
             let attachment = self.memories.name(origin).cloned();
-            if !self.is_wanted(attachment.as_ref(), observes) {
+            // What the observer reports is not missing.
+            let is_reported = self.observing.as_ref().is_some_and(|observing| observing.reports(&suppressed));
+            if is_reported || !self.is_wanted(attachment.as_ref(), observes) {
                 continue;
             }
             let context = self.context(attachment.as_ref(), origin, suppressed.cgroup_id);
@@ -240,7 +276,7 @@ impl Known {
 
     /// Whether it is the observer's.
     fn is_observed(&self, origin: u64) -> bool {
-        self.observer.as_ref().is_some_and(|(observer, _)| observer.origin() == origin)
+        self.observing.as_ref().is_some_and(|observing| observing.observer().origin() == origin)
     }
 
     fn is_wanted(&self, attachment: Option<&AttachmentName>, observes: bool) -> bool {

@@ -6,6 +6,7 @@ pub(crate) mod line;
 pub(crate) mod memory_items;
 pub(crate) mod printer;
 pub(crate) mod tally;
+mod workload;
 
 pub(crate) use knobgate_events::words;
 
@@ -24,6 +25,7 @@ pub(crate) fn rank(outcome: EventOutcome) -> u8 {
     match outcome {
         EventOutcome::Denied(_) => 0,
         EventOutcome::WouldDeny(_) => 1,
+        EventOutcome::Unknown => 2,
         EventOutcome::Rewritten | EventOutcome::WouldRewrite => 3,
         EventOutcome::Allowed => 4,
     }

@@ -12,7 +12,7 @@ use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
 use crate::event::{EventRule, EventText, RuleRef};
 use crate::record::VALUE_SEEN_MAX;
-use crate::stream::{StreamContext, StreamItem, StreamWorkload};
+use crate::stream::{StreamContext, StreamItem};
 use crate::terminal::escape;
 
 /// How much of texts is shown.
@@ -26,8 +26,6 @@ pub enum Length {
 
 /// The most bytes of a value, and the most characters of a path, that are shown on a terminal.
 const SHORT: usize = 40;
-/// How much of an id is shown where there is no name.
-const SHORT_ID: usize = 12;
 
 /// The name of a knob: `net.core.somaxconn`.
 pub fn knob(knob: &EventText) -> String {
@@ -65,12 +63,30 @@ pub fn quoted(bytes: &[u8], length: Length) -> String {
 /// A name that somebody chose: as it is, or between quotes if it could be taken for something else.
 pub fn name(name: &[u8]) -> Cow<'_, str> {
     match escape(name) {
-        Cow::Borrowed(plain)
-            if !plain.is_empty() && !plain.contains([' ', '"', '[', ']', '(', ')', '→', '…']) =>
-        {
-            plain.into()
-        }
+        Cow::Borrowed(plain) if !plain.is_empty() && !plain.contains(misleads) => plain.into(),
         _ => escape(&Text::from(name).to_string()).into_owned().into(),
+    }
+}
+
+/// Whether a character in a name could be taken for the end of the name, or is not seen at all.
+fn misleads(c: char) -> bool {
+    match c {
+        '"' | '[' | ']' | '(' | ')' | '→' | '…' => true,
+        // Braille without dots.
+        '\u{2800}' => true,
+        // Default_Ignorable_Code_Point (DerivedCoreProperties.txt, Unicode 16), without what is escaped anyway.
+        '\u{34f}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0080}'..='\u{e0fff}' => true,
+        c => c.is_whitespace(),
     }
 }
 
@@ -86,8 +102,13 @@ pub fn workload(item: &StreamItem, length: Length) -> Option<String> {
 
 /// What runs in a cgroup of which this is known, as [`workload()`] has it.
 pub fn workload_of(context: &StreamContext, cgroup_id: Option<u64>, length: Length) -> Option<String> {
-    if let Some(workload) = context.workload.as_ref().and_then(known_workload) {
-        return Some(workload);
+    // A slash would look like the end of one name.
+    let quoted = |part: &[u8]| match part.contains(&b'/') {
+        true => self::quoted(part, Length::Full).into_bytes(),
+        false => name(part).into_owned().into_bytes(),
+    };
+    if let Some(label) = context.workload.as_ref().and_then(|workload| workload.label(quoted)) {
+        return Some(label);
     }
     let Some(path) = context.cgroup_path.as_deref() else {
         return cgroup_id.map(|id| format!("cgroup {id}"));
@@ -101,24 +122,6 @@ pub fn workload_of(context: &StreamContext, cgroup_id: Option<u64>, length: Leng
         }
         _ => path.into_owned(),
     })
-}
-
-fn known_workload(workload: &StreamWorkload) -> Option<String> {
-    let StreamWorkload { engine, container, container_id, pod, namespace, unit, .. } = workload;
-    let short_id = || container_id.as_deref().map(|id| id.chars().take(SHORT_ID).collect());
-    let container = container.clone().or_else(short_id);
-    let parts = match (pod, container) {
-        (Some(pod), container) => [Some("k8s".to_owned()), namespace.clone(), Some(pod.clone()), container],
-        (None, Some(container)) => {
-            let engine = engine.clone().unwrap_or_else(|| "container".to_owned());
-            // Names are unique in a namespace of containerd.
-            let namespace = namespace.clone().filter(|_| engine == "containerd");
-            [Some(engine), namespace, Some(container), None]
-        }
-        (None, None) => return unit.as_ref().map(|unit| format!("unit {}", name(unit.as_bytes()))),
-    };
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    Some(name(parts.join("/").as_bytes()).into_owned())
 }
 
 /// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
@@ -178,6 +181,12 @@ mod tests {
             (b"a\xff", "\"a\\xff\""),
             (b"a\"", "\"a\\\"\""),
             ("a\u{202e}".as_bytes(), "\"a\\u{202e}\""),
+            ("sh\u{3000}uid=0".as_bytes(), "\"sh\u{3000}uid=0\""),
+            ("a\u{a0}b".as_bytes(), "\"a\u{a0}b\""),
+            ("a\u{2003}b".as_bytes(), "\"a\u{2003}b\""),
+            ("a\u{3164}b".as_bytes(), "\"a\u{3164}b\""),
+            ("a\u{2800}b".as_bytes(), "\"a\u{2800}b\""),
+            ("a\u{ad}b".as_bytes(), "\"a\\u{ad}b\""),
         ] {
             assert_eq!(name(text), expected);
         }

@@ -17,7 +17,7 @@ pub(crate) const CLASSES_MAX: usize = 6000;
 #[non_exhaustive]
 pub struct ClassKey {
     /// What became of the accesses.
-    pub outcome: OutcomeKind,
+    pub outcome: Option<OutcomeKind>,
     /// The errno of a denial.
     pub errno: Option<u16>,
     /// Whether the knob was read or written.

@@ -8,19 +8,20 @@ use knobgate_policy::filter::OutcomeKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts([u64; OUTCOMES.len()]);
 
-/// All outcomes, in the order in which the page has them.
-pub(crate) const OUTCOMES: [OutcomeKind; 5] = [
-    OutcomeKind::Denied,
-    OutcomeKind::Rewritten,
-    OutcomeKind::WouldDeny,
-    OutcomeKind::WouldRewrite,
-    OutcomeKind::Allowed,
+/// All outcomes, in the order in which the page has them. `None` is an unknown one.
+pub(crate) const OUTCOMES: [Option<OutcomeKind>; 6] = [
+    Some(OutcomeKind::Denied),
+    Some(OutcomeKind::Rewritten),
+    Some(OutcomeKind::WouldDeny),
+    Some(OutcomeKind::WouldRewrite),
+    Some(OutcomeKind::Allowed),
+    None,
 ];
 
 impl Counts {
-    /// How many had this outcome.
-    pub fn of(&self, outcome: OutcomeKind) -> u64 {
-        self.0[index(outcome)]
+    /// How many had this outcome; with `None`, how many of an observer had an unknown one.
+    pub fn of(&self, outcome: impl Into<Option<OutcomeKind>>) -> u64 {
+        self.0[index(outcome.into())]
     }
 
     /// How many there were.
@@ -28,8 +29,8 @@ impl Counts {
         self.0.iter().sum()
     }
 
-    pub(crate) fn add(&mut self, outcome: OutcomeKind) {
-        self.0[index(outcome)] += 1;
+    pub(crate) fn add(&mut self, outcome: impl Into<Option<OutcomeKind>>) {
+        self.0[index(outcome.into())] += 1;
     }
 
     pub(crate) fn add_all(&mut self, other: &Self) {
@@ -43,35 +44,38 @@ impl Counts {
 }
 
 /// The place of an outcome in [`OUTCOMES`].
-pub(crate) fn index(outcome: OutcomeKind) -> usize {
+pub(crate) fn index(outcome: Option<OutcomeKind>) -> usize {
     match outcome {
-        OutcomeKind::Denied => 0,
-        OutcomeKind::Rewritten => 1,
-        OutcomeKind::WouldDeny => 2,
-        OutcomeKind::WouldRewrite => 3,
-        OutcomeKind::Allowed => 4,
+        Some(OutcomeKind::Denied) => 0,
+        Some(OutcomeKind::Rewritten) => 1,
+        Some(OutcomeKind::WouldDeny) => 2,
+        Some(OutcomeKind::WouldRewrite) => 3,
+        Some(OutcomeKind::Allowed) => 4,
+        None => 5,
     }
 }
 
 /// The name of an outcome, as in the JSON of events.
-pub(crate) fn name(outcome: OutcomeKind) -> &'static str {
+pub(crate) fn name(outcome: Option<OutcomeKind>) -> &'static str {
     match outcome {
-        OutcomeKind::Denied => "denied",
-        OutcomeKind::Rewritten => "rewritten",
-        OutcomeKind::WouldDeny => "would-deny",
-        OutcomeKind::WouldRewrite => "would-rewrite",
-        OutcomeKind::Allowed => "allowed",
+        Some(OutcomeKind::Denied) => "denied",
+        Some(OutcomeKind::Rewritten) => "rewritten",
+        Some(OutcomeKind::WouldDeny) => "would-deny",
+        Some(OutcomeKind::WouldRewrite) => "would-rewrite",
+        Some(OutcomeKind::Allowed) => "allowed",
+        None => "unknown",
     }
 }
 
 /// What became of an access, and the errno of a denial.
-pub(crate) fn outcome(event: &Event) -> (OutcomeKind, Option<u16>) {
+pub(crate) fn outcome(event: &Event) -> (Option<OutcomeKind>, Option<u16>) {
     match event.outcome() {
-        EventOutcome::Allowed => (OutcomeKind::Allowed, None),
-        EventOutcome::Denied(errno) => (OutcomeKind::Denied, Some(errno)),
-        EventOutcome::Rewritten => (OutcomeKind::Rewritten, None),
-        EventOutcome::WouldDeny(errno) => (OutcomeKind::WouldDeny, Some(errno)),
-        EventOutcome::WouldRewrite => (OutcomeKind::WouldRewrite, None),
+        EventOutcome::Allowed => (Some(OutcomeKind::Allowed), None),
+        EventOutcome::Denied(errno) => (Some(OutcomeKind::Denied), Some(errno)),
+        EventOutcome::Rewritten => (Some(OutcomeKind::Rewritten), None),
+        EventOutcome::WouldDeny(errno) => (Some(OutcomeKind::WouldDeny), Some(errno)),
+        EventOutcome::WouldRewrite => (Some(OutcomeKind::WouldRewrite), None),
+        EventOutcome::Unknown => (None, None),
     }
 }
 

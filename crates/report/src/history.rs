@@ -38,7 +38,7 @@ pub struct Change {
     /// Whether the knob was read or written.
     pub kind: AccessKind,
     /// What became of the access.
-    pub outcome: OutcomeKind,
+    pub outcome: Option<OutcomeKind>,
     /// The value before.
     pub old: Option<EventText>,
     /// The value that was written.
@@ -96,7 +96,7 @@ impl Change {
         event: &Event,
         time: Option<SystemTime>,
         workload: Option<u32>,
-        outcome: OutcomeKind,
+        outcome: Option<OutcomeKind>,
     ) -> Option<Self> {
         let value = |value: &Option<EventText>| value.as_ref().map(kept);
         let (old, new, stored) = (value(&event.old), value(&event.new), value(&event.stored));
@@ -123,7 +123,7 @@ mod tests {
     fn change(value: usize) -> Change {
         let mut old = EventText::default();
         old.bytes = value.to_string().into_bytes();
-        let (kind, outcome) = (AccessKind::Read, OutcomeKind::Allowed);
+        let (kind, outcome) = (AccessKind::Read, Some(OutcomeKind::Allowed));
         Change {
             time: None,
             workload: None,

@@ -57,8 +57,23 @@ pub(crate) fn of_context(key: &mut Vec<u8>, item: &StreamItem) {
     key.extend(item.cgroup_id().unwrap_or(0).to_le_bytes());
     whole(key, item.context.cgroup_path.as_deref());
     let Some(workload) = &item.context.workload else { return };
-    let StreamWorkload { engine, container, container_id, pod, namespace, unit, .. } = workload;
-    for part in [engine, container, container_id, pod, namespace, unit] {
-        whole(key, part.as_deref().map(str::as_bytes));
+    for level in workload.levels() {
+        let StreamWorkload {
+            engine,
+            container,
+            container_id,
+            pod,
+            pod_id,
+            namespace,
+            project,
+            unit,
+            slice,
+            ..
+        } = level;
+        key.push(level.monitor.into());
+        key.extend(level.user.map_or(u64::MAX, u64::from).to_le_bytes());
+        for part in [engine, container, container_id, pod, pod_id, namespace, project, unit, slice] {
+            whole(key, part.as_deref().map(str::as_bytes));
+        }
     }
 }

@@ -64,6 +64,7 @@ impl Report {
             (of(OutcomeKind::WouldDeny), "would be denied"),
             (of(OutcomeKind::WouldRewrite), "would be rewritten"),
             (of(OutcomeKind::Allowed), "allowed"),
+            (self.events.of(None), "of unknown outcome"),
         ]);
         let unsent = list(&[(self.suppressed, "suppressed"), (self.lost, "lost")]);
         let outcomes = if outcomes.is_empty() { outcomes } else { format!(": {outcomes}") };

@@ -66,7 +66,7 @@ impl Timeline {
         Self { width: WIDTHS[0], buckets: BTreeMap::new() }
     }
 
-    pub(crate) fn add_event(&mut self, time: SystemTime, outcome: OutcomeKind) {
+    pub(crate) fn add_event(&mut self, time: SystemTime, outcome: impl Into<Option<OutcomeKind>>) {
         self.bucket(time).events.add(outcome);
     }
 

@@ -115,7 +115,7 @@ proptest! {
         let mut classes: BTreeMap<_, [u64; 5]> = BTreeMap::new();
         for class in &report.classes {
             let key = (knob(&report, class.key.knob), report.workloads[class.key.workload].label.clone());
-            let place = OUTCOMES.iter().position(|&other| other == class.key.outcome).expect("one of them");
+            let place = OUTCOMES.iter().position(|&other| Some(other) == class.key.outcome).expect("one of them");
             classes.entry(key).or_default()[place] += class.events;
             prop_assert_eq!(class.last.is_some(), class.events > 1);
         }
@@ -235,4 +235,29 @@ fn what_finds_no_room_is_counted() {
     );
     assert_eq!(total(&mut report.classes.iter().map(|class| class.events)) + further.classes, count);
     assert_eq!(total(&mut report.cells.iter().map(|cell| cell.events.total())), count);
+}
+
+#[test]
+fn nested_workloads_and_unknown_outcomes_are_kept_apart() {
+    let with_workload = |second, workload| {
+        let mut event = event(second);
+        event["workload"] = workload;
+        event
+    };
+    let web = json!({ "engine": "docker", "container": "web" });
+    let inner = json!({ "engine": "docker", "container": "db" });
+    let mut nested = web.clone();
+    nested["inner"] = inner.clone();
+    let mut unknown = with_workload(3, web.clone());
+    for (member, value) in
+        [("verdict", json!("allow")), ("observer", true.into()), ("outcome_unknown", true.into())]
+    {
+        unknown[member] = value;
+    }
+    unknown.as_object_mut().expect("an object").remove("errno");
+    let report = report(&[with_workload(0, web), with_workload(1, nested), with_workload(2, inner), unknown]);
+    let labels: Vec<_> = report.workloads.iter().map(|workload| workload.label.as_str()).collect();
+    assert_eq!(labels, ["docker/web", "docker/db in docker/web", "docker/db"]);
+    assert_eq!(report.events.of(None), 1);
+    assert_eq!(report.headline(), "4 events: 3 denied, 1 of unknown outcome");
 }

@@ -152,7 +152,7 @@ impl Learn {
         let mut recorder = Recorder::new(until_exec, merged.as_ref());
         let loss = match (&self.cgroup, &self.from) {
             (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
-            (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
+            (None, Some(path)) => recorded::read(path, self.reads, &mut recorder, output)?,
             (None, None) => match self.running().run(&mut recorder, output)? {
                 Run::Ended(loss) => loss,
                 Run::NotStarted(status) => return Ok(ExitCode::from(status)),

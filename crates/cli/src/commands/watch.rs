@@ -21,7 +21,8 @@ use crate::stream::printer::{Format, Printer};
 ///
 /// One line an event: the time (in UTC), the verdict, the access with the values, what runs in the cgroup, the task, and the
 /// policy with the line of the rule. DENY, REWRITE and ALLOW say what a policy did; WOULD-DENY and WOULD-REWRITE, what it
-/// would have done if it were not in audit mode. DENIED-BEFORE means that a program that ran earlier had denied the access.
+/// would have done if it were not in audit mode. OBSERVED means that --all saw an access, and programs that decided after that did
+/// not report it. DENIED-BEFORE means that a program that ran earlier had denied the access.
 /// SUPPRESSED counts the events that a rule did not send because of its limit (`log(10/s)`), and LOST those that came faster
 /// than they were read. What is not known is left out. On a terminal, long values are shortened.
 ///
@@ -98,7 +99,7 @@ impl Watch {
         };
         let printer = Printer::new(output, format, filter, self.count);
         match self.from {
-            Some(file) => recorded::show(&file, printer),
+            Some(file) => recorded::show(&file, printer, output),
             None => {
                 let observer =
                     if self.all { Some(observe(self.cgroup.as_deref(), self.reads, output)?) } else { None };
@@ -126,5 +127,5 @@ fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observ
          longer meanwhile, reads by about 40 % and writes by about 60 %",
         cgroup.path().display()
     ));
-    Observer::attach(&cgroup, reads).map_err(|error| cannot().because(error))
+    Observer::attach(cgroup, reads).map_err(|error| cannot().because(error))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use knobgate_compiler::{
     EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_STATE_MAP, EVENTS_FIRST_MAP,
-    EventCounters, MemoryState,
+    EventCounters, MemoryState, cgroup_path_in_value,
 };
 use knobgate_events::record::decode;
 use knobgate_events::{Event, Suppressed};
@@ -84,6 +84,14 @@ impl Memories {
             }
         }
         self.memories.get(&origin)?.name.as_ref()
+    }
+
+    /// The origin of the memory of a program; `None` if it has none.
+    pub(super) fn origin(&mut self, program: u32) -> Option<u64> {
+        if !self.programs.contains_key(&program) {
+            self.scan();
+        }
+        self.programs.get(&program).copied().flatten()
     }
 
     fn is_named(&self, origin: u64) -> bool {
@@ -196,8 +204,7 @@ pub(crate) enum Look {
 impl Memory {
     fn cgroup_path(&self, cgroup_id: u64) -> Option<PathBuf> {
         let value = self.cgroups.as_ref()?.lookup(&cgroup_id.to_le_bytes()).ok()??;
-        let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
-        Some(PathBuf::from(OsStr::from_bytes(&value[..end])))
+        Some(PathBuf::from(OsStr::from_bytes(cgroup_path_in_value(&value)?)))
     }
 
     fn add_unsent(&mut self, origin: u64, boot_time: u64, unsent: &mut Unsent) -> Result<(), BpfObjectError> {

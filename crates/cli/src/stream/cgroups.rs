@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use knobgate::WorkloadResolver;
-use knobgate::workload::{Engine, Piece, Workload};
-use knobgate_events::{StreamContext, StreamWorkload};
+use knobgate::workload::Workload;
+use knobgate_events::StreamContext;
 use knobgate_kernel::Hierarchy;
+
+use super::workload::stream_workload;
 
 /// Finds the paths and workloads of cgroups, and remembers them: one that is removed keeps what it had.
 #[derive(Debug)]
@@ -87,25 +89,4 @@ impl Cgroups {
             Err(_) => None,
         }
     }
-}
-
-/// The workload as a stream has it; `None` if it is just a cgroup.
-fn stream_workload(workload: &Workload) -> Option<StreamWorkload> {
-    let text = |piece: &Option<Piece>| {
-        piece.as_ref().map(|piece| String::from_utf8_lossy(piece.bytes()).into_owned())
-    };
-    let found = StreamWorkload {
-        engine: None,
-        container: text(&workload.container_name),
-        container_id: text(&workload.container_id),
-        pod: text(&workload.pod_name).or_else(|| text(&workload.pod_id)),
-        namespace: text(&workload.namespace),
-        image: text(&workload.image),
-        unit: text(&workload.unit),
-    };
-    let engine = match workload.engine {
-        Engine::Systemd => "systemd",
-        engine => engine.name(),
-    };
-    (found != StreamWorkload::default()).then(|| StreamWorkload { engine: Some(engine.to_owned()), ..found })
 }

@@ -121,6 +121,7 @@ pub(crate) fn verdict(event: &Event) -> (Style, String) {
         EventOutcome::Rewritten => (REWRITE, "REWRITE".to_owned()),
         EventOutcome::WouldDeny(errno) => (REWRITE, denied("WOULD-DENY", errno)),
         EventOutcome::WouldRewrite => (REWRITE, "WOULD-REWRITE".to_owned()),
+        EventOutcome::Unknown => (WARNING, "OBSERVED".to_owned()),
         EventOutcome::Denied(errno) if denies_here(event) => (DENY, denied("DENY", errno)),
         EventOutcome::Denied(errno) => (DENY, denied("DENIED-BEFORE", errno)),
     }

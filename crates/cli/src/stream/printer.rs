@@ -60,6 +60,11 @@ impl Printer {
         filter_argument::passes(self.filter.as_ref(), item)
     }
 
+    /// Whether there is a filter.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// Prints an item. Breaks after the last one that was asked for.
     pub(crate) fn print(&mut self, item: &StreamItem) -> Result<ControlFlow<()>, Failure> {
         match &self.format {

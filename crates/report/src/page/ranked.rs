@@ -49,7 +49,7 @@ pub(super) fn workloads(report: &Report) -> Ranked {
 /// The rules that denied most, or rewrote most, and so on.
 pub(super) fn rules(report: &Report) -> Ranked {
     let key = |rule: &Rule| {
-        let [denied, rewritten, would_deny, would_rewrite, allowed] = rule.decided.as_array();
+        let [denied, rewritten, would_deny, would_rewrite, allowed, _unknown] = rule.decided.as_array();
         (denied, would_deny, rewritten, would_rewrite, allowed, rule.suppressed)
     };
     Ranked::new(0..report.rules.len(), RULES_MAX, |rule| key(&report.rules[rule]))

@@ -7,7 +7,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const numbers = new Map(Object.entries(data.numbers).map(([index, number]) => [Number(index), number]));
-  const titles = { denied: "denied", rewritten: "rewritten", "would-deny": "would deny", "would-rewrite": "would rewrite", allowed: "allowed" };
+  const titles = { denied: "denied", rewritten: "rewritten", "would-deny": "would deny", "would-rewrite": "would rewrite", allowed: "allowed", unknown: "unknown" };
   const string = (index) => (index === null ? "" : data.strings[index]);
   const sum = (counts) => counts.reduce((total, count) => total + count, 0);
   const formatted = (number) => number.toLocaleString("en-US");
@@ -272,10 +272,11 @@
     }
   }
 
-  // The value that the knob has after a change.
+  // The value that the knob has after a change, if that is known.
   function heldAfter(change) {
     const outcome = data.outcomes[change.outcome];
     if (!change.write || outcome === "denied") return change.old;
+    if (outcome === "unknown") return null;
     return outcome === "rewritten" ? change.stored : change.new;
   }
 

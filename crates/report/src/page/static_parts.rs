@@ -85,7 +85,8 @@ fn figures(report: &Report) -> String {
             number(count)
         );
     };
-    for outcome in OUTCOMES {
+    let is_counted = |outcome: &Option<OutcomeKind>| outcome.is_some() || report.events.of(*outcome) > 0;
+    for outcome in OUTCOMES.into_iter().filter(is_counted) {
         figure(name(outcome), in_words(outcome), report.events.of(outcome));
     }
     figure("suppressed", "suppressed", report.suppressed);
@@ -249,8 +250,8 @@ const RULE_COLUMNS: [RuleColumn; 7] = [
 ];
 
 /// An outcome, as people say it.
-fn in_words(outcome: OutcomeKind) -> &'static str {
-    ["denied", "rewritten", "would deny", "would rewrite", "allowed"][index(outcome)]
+fn in_words(outcome: Option<OutcomeKind>) -> &'static str {
+    ["denied", "rewritten", "would deny", "would rewrite", "allowed", "of unknown outcome"][index(outcome)]
 }
 
 /// The start of a table up to its first row. It scrolls on its own where it is too wide, for the keyboard as well.

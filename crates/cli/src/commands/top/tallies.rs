@@ -40,7 +40,8 @@ impl Column {
             EventOutcome::Denied(_) => Self::Denied,
             EventOutcome::WouldDeny(_) | EventOutcome::WouldRewrite => Self::Would,
             EventOutcome::Rewritten => Self::Rewritten,
-            EventOutcome::Allowed => Self::Allowed,
+            // Only observers do not know the outcome, and there is none here.
+            EventOutcome::Allowed | EventOutcome::Unknown => Self::Allowed,
         }
     }
 }

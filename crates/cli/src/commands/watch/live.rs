@@ -40,20 +40,28 @@ pub(super) fn show(
     }
     output.note(format_args!("showing the events of {}, until Ctrl-C", events.whose()));
 
-    let mut shown = Shown { printer, events: 0, suppressed: 0, lost: 0, is_done: false };
+    let mut shown = Shown { printer, shown: Counts::default(), hidden: 0, is_done: false };
     if shown.run(&mut events, &signals, output)? {
         output.note(shown.summary());
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many events there were.
+#[derive(Debug, Default)]
+struct Counts {
+    events: u64,
+    suppressed: u64,
+    lost: u64,
+}
+
 /// What has been shown.
 #[derive(Debug)]
 struct Shown {
     printer: Printer,
-    events: u64,
-    suppressed: u64,
-    lost: u64,
+    shown: Counts,
+    /// How many events the filter has hidden, with those that were suppressed or lost.
+    hidden: u64,
     /// Whether as many were shown as were asked for.
     is_done: bool,
 }
@@ -99,22 +107,29 @@ impl Shown {
 
     /// Prints an item, if the filter lets it.
     fn item(&mut self, mut item: StreamItem) -> Result<(), Failure> {
-        match &item.content {
-            StreamContent::Event(_) => {}
-            StreamContent::Suppressed(suppressed) => self.suppressed += suppressed.count,
-            StreamContent::Lost(lost) => self.lost += lost.count,
+        let is_shown = self.printer.shows(&item);
+        let (count, more) = match &item.content {
+            StreamContent::Event(_) => (&mut self.shown.events, 1),
+            StreamContent::Suppressed(suppressed) => (&mut self.shown.suppressed, suppressed.count),
+            StreamContent::Lost(lost) => (&mut self.shown.lost, lost.count),
+        };
+        let count = if is_shown { count } else { &mut self.hidden };
+        *count = count.saturating_add(more);
+        if is_shown && !self.is_done {
+            self.is_done = self.printer.print_next(&mut item)?.is_break();
         }
-        if self.is_done || !self.printer.shows(&item) {
-            return Ok(());
-        }
-        self.is_done = self.printer.print_next(&mut item)?.is_break();
-        self.events += u64::from(item.event().is_some());
         Ok(())
     }
 
     fn summary(&self) -> String {
-        let events = if self.events == 1 { "event" } else { "events" };
-        format!("{} {events} shown, {} suppressed, {} lost", self.events, self.suppressed, self.lost)
+        let Counts { events, suppressed, lost } = &self.shown;
+        let noun = if *events == 1 { "event" } else { "events" };
+        let hidden = if self.printer.has_filter() {
+            format!(", {} hidden by the filter", self.hidden)
+        } else {
+            String::new()
+        };
+        format!("{events} {noun} shown, {suppressed} suppressed, {lost} lost{hidden}")
     }
 }
 
