@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use knobgate_events::EventOutcome;
+use knobgate_events::{EventOutcome, StreamItem};
 use knobgate_hook::Profile;
 use knobgate_kernel::Hierarchy;
 use knobgate_testing::{Container, Test, eventually, scratch, without_runc};
@@ -32,11 +32,10 @@ fn observed() -> Result<(), Failed> {
     let hierarchy = Hierarchy::find()?;
     let path = parent.path().to_str().ok_or("a path")?;
     let name = hierarchy.name(parent.path()).ok_or("a name")?.join("web");
-    let mut watching = Watching::start(&["--all", "--cgroup", path, "--count", "1", "--json"])?;
+    let watching = Watching::start(&["--all", "--cgroup", path, "--json"])?;
     let _container = Container::start("t-web-1", &name, SCRIPT, files.path(), Path::new(STATE))?;
-    eventually("the event is shown", || watching.knobgate.0.try_wait().is_ok_and(|ended| ended.is_some()));
-    let (items, messages) = watching.output()?;
-    let [item] = &items[..] else { return Err(format!("{items:?}: {messages}").into()) };
+    let of_observer = |item: &StreamItem| item.event().is_some_and(|event| event.event.observer);
+    let item = watching.until(of_observer)?;
     let event = item.event().ok_or("an event")?;
     assert_eq!((event.event.outcome(), event.event.observer), (EventOutcome::Allowed, true));
     assert_eq!(event.event.new.as_ref().map(|new| &*new.bytes), Some(&b"70\n"[..]));

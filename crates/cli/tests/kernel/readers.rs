@@ -5,7 +5,7 @@ use std::process::Command;
 use knobgate_events::{StreamContent, StreamItem};
 use knobgate_hook::Profile;
 use knobgate_kernel::ProcessId;
-use knobgate_testing::{Suite, Test, eventually, scratch};
+use knobgate_testing::{Suite, Test, scratch};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
@@ -97,14 +97,19 @@ fn all_see_everything() -> Result<(), Failed> {
 
 fn observed_from_the_root() -> Result<(), Failed> {
     let cgroup = scratch();
-    let mut watching = Watching::start(&["--all", "--json", "--count", "2"])?;
+    let [in_cgroup, outside] = [(), ()].map(|()| Watching::start(&["--all", "--json"]));
     run(&cgroup, "echo 71 >/proc/sys/net/ipv4/ip_default_ttl")?;
     // This process is in a cgroup outside of that one.
     std::fs::write("/proc/sys/net/ipv4/ip_default_ttl", "72\n")?;
-    eventually("both are shown", || watching.knobgate.0.try_wait().is_ok_and(|ended| ended.is_some()));
-    let (items, messages) = watching.output()?;
-    let written = items.iter().filter_map(|item| item.event()?.event.new.as_ref());
-    assert_eq!(written.map(|new| &*new.bytes).collect::<Vec<_>>(), [b"71\n", b"72\n"], "{messages}");
-    assert_eq!(items[0].context.cgroup_path.as_deref(), Some(cgroup.path().as_os_str().as_encoded_bytes()));
+    let writes = |value: &'static [u8]| {
+        move |item: &StreamItem| {
+            let event = item.event().map(|event| &event.event);
+            event.is_some_and(|event| event.new.as_ref().is_some_and(|new| &*new.bytes == value))
+        }
+    };
+    let item = in_cgroup?.until(writes(b"71\n"))?;
+    assert_eq!(item.context.cgroup_path.as_deref(), Some(cgroup.path().as_os_str().as_encoded_bytes()));
+    let item = outside?.until(writes(b"72\n"))?;
+    assert_eq!(item.event().ok_or("an event")?.event.knob.bytes, b"net/ipv4/ip_default_ttl");
     Ok(())
 }

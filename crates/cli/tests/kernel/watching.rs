@@ -83,14 +83,23 @@ impl Watching {
         Ok(Some(Self { knobgate, messages }))
     }
 
-    /// Ends it with a signal. Returns what it printed, and its summary.
-    pub(crate) fn end(self, signal: Signal) -> Result<(Vec<StreamItem>, String), Failed> {
-        ProcessId::of_child(&self.knobgate.0).send(signal)?;
-        self.output()
+    /// The first item for which this holds. Others may be the events of other tests.
+    pub(crate) fn until(
+        mut self,
+        mut holds: impl FnMut(&StreamItem) -> bool + Send + 'static,
+    ) -> Result<StreamItem, Failed> {
+        let stdout = self.knobgate.0.stdout.take().ok_or("standard output")?;
+        let reading = std::thread::spawn(move || {
+            let mut items = StreamReader::new(BufReader::new(stdout)).filter_map(Result::ok);
+            items.find(|item| holds(item))
+        });
+        eventually("there is such an item", || reading.is_finished());
+        Ok(reading.join().ok().flatten().ok_or("it has ended without such an item")?)
     }
 
-    /// What it printed, and its summary, once it has ended.
-    pub(crate) fn output(mut self) -> Result<(Vec<StreamItem>, String), Failed> {
+    /// Ends it with a signal. Returns what it printed, and its summary.
+    pub(crate) fn end(mut self, signal: Signal) -> Result<(Vec<StreamItem>, String), Failed> {
+        ProcessId::of_child(&self.knobgate.0).send(signal)?;
         let (mut output, mut summary) = (String::new(), String::new());
         self.knobgate.0.stdout.take().ok_or("standard output")?.read_to_string(&mut output)?;
         self.messages.read_to_string(&mut summary)?;
@@ -339,24 +348,17 @@ fn named() -> Result<(), Failed> {
 }
 
 fn meanwhile() -> Result<(), Failed> {
-    let mut watching = Watching::start(&["--json"])?;
-    let stdout = watching.knobgate.0.stdout.take().ok_or("standard output")?;
+    let watching = Watching::start(&["--json"])?;
     let cgroup = scratch();
     let _detached = DetachOnDrop("t-newcomer");
     attach(policy(POLICY).path(), &cgroup, "t-newcomer");
     let script = "while :; do echo 1 >/proc/sys/net/ipv4/ip_forward; sleep 0.2; done";
     let _writer = Reaped(shell(&cgroup, script).stderr(Stdio::null()).spawn()?);
     let path = cgroup.path().as_os_str().as_encoded_bytes().to_vec();
-    let named = std::thread::spawn(move || {
-        let mut items = StreamReader::new(BufReader::new(stdout)).filter_map(Result::ok);
-        items.any(|item| {
-            let context = &item.context;
-            context.cgroup_path.as_deref() == Some(&path)
-                && context.attachment.as_deref() == Some("t-newcomer")
-        })
-    });
-    eventually("its events have its name", || named.is_finished());
-    assert!(named.join().is_ok_and(|found| found));
+    watching.until(move |item| {
+        let context = &item.context;
+        context.cgroup_path.as_deref() == Some(&path) && context.attachment.as_deref() == Some("t-newcomer")
+    })?;
     Ok(())
 }
 
