@@ -68,10 +68,6 @@ impl Watching {
         let knobgate = Reaped(child);
         let mut line = String::new();
         messages.read_line(&mut line)?;
-        if line.starts_with("note: an observer is on ") {
-            line.clear();
-            messages.read_line(&mut line)?;
-        }
         if line.contains("there are no more places") {
             return Ok(None);
         }
