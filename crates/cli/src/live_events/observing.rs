@@ -148,3 +148,33 @@ fn is_for_writes(suppressed: &Suppressed) -> bool {
         rules.peek().is_some() && rules.all(|rule| !rule.kinds().contains(AccessKind::Read))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use knobgate_events::json::StreamReader;
+
+    use super::*;
+
+    #[test]
+    fn rules_for_writes_are_told_from_others() {
+        for (rule, expected) in [
+            (r#"{"default":"write","text":{"text":""}}"#, true),
+            (r#"{"default":"read","text":{"text":""}}"#, false),
+            (r#"{"index":0,"text":{"text":"deny write net.**"}}"#, true),
+            (r#"{"index":0,"text":{"text":"clamp write net.core.somaxconn to 1..2 log(all)"}}"#, true),
+            (r#"{"index":0,"text":{"text":"allow write **.x if new < 4294967296"}}"#, true),
+            (r#"{"index":0,"text":{"text":"deny(EACCES) read write net.**"}}"#, false),
+            (r#"{"index":0,"text":{"text":"allow read net.** log"}}"#, false),
+            // The start of a rule is not the rule.
+            (r#"{"index":0,"text":{"text":"deny write net.**","length":300}}"#, false),
+            (r#"{"index":0,"text":{"text":"?"}}"#, false),
+        ] {
+            let line = format!(
+                r#"{{"schema":"knobgate.events","version":1,"type":"suppressed","sequence":1,"boot_time":1,"rule":{rule},"count":1}}"#
+            );
+            let item = StreamReader::new(line.as_bytes()).next().expect("an item").expect("a right one");
+            let StreamContent::Suppressed(suppressed) = item.content else { panic!("{line}") };
+            assert_eq!(is_for_writes(&suppressed), expected, "{rule}");
+        }
+    }
+}

@@ -137,6 +137,25 @@ fn no_number_of_lost_events_is_too_large() {
 }
 
 #[test]
+fn an_event_of_unknown_outcome_in_a_nested_container_is_shown_as_that() {
+    let line = r#"{"schema":"knobgate.events","version":1,"type":"event","sequence":1,"boot_time":1,"policy":"observer","mode":"enforce","verdict":"allow","observer":true,"outcome_unknown":true,"access":"write","knob":"kernel.hostname","position":0,"new":{"text":"x\n"},"rule":{"default":"write","text":{"text":"default write allow log(all)"}},"cgroup":{"id":7},"workload":{"engine":"docker","container":"web","inner":{"engine":"docker","container":"db"}}}"#;
+    let shown = |arguments: &[&str]| {
+        let output =
+            knobgate(["watch", "--from", "-"]).args(arguments).stdin(format!("{line}\n")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = shown(&[]);
+    assert!(text.contains("OBSERVED      write kernel.hostname \"x\\n\""), "{text}");
+    assert!(text.contains("  docker/db in docker/web\n"), "{text}");
+    assert_eq!(shown(&["--fields", "verdict,outcome,errno,container,stored"]), "allow\t\t\tweb\t\n");
+    assert_eq!(shown(&["--filter", "container == \"db\""]), "");
+    for filter in ["container == \"web\"", "outcome == denied", "outcome == allowed", "errno == EPERM"] {
+        assert_eq!(shown(&["--filter", filter]), text, "{filter}");
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_it_quietly() {
     let script = "yes \"$(cat events.jsonl)\" | $0 watch --from - | head -n 1; echo ${PIPESTATUS[1]}";
     let output = std::process::Command::new("bash")
