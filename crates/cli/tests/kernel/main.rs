@@ -88,6 +88,7 @@ fn main() -> ExitCode {
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
         .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
+        .requiring(watching::tells_outcomes, watching::OBSERVED)
         .requiring(containers::can_be_watched, containers::TESTS)
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
