@@ -2,7 +2,7 @@
 
 # What the tests, the README and its examples use, besides what every Debian has. The C compiler is a small one: with
 # gcc the image is twice as large, and a test takes ten seconds more to compile its five lines.
-readonly userland_packages=bsdutils,bash,iproute2,libc6-dev,procps,python3-minimal,tcc,util-linux,util-linux-extra
+readonly userland_packages=bash,bsdutils,busybox-static,iproute2,libc6-dev,procps,python3-minimal,runc,tcc,tmux,util-linux,util-linux-extra
 
 # How the kernel finds its root: by this disk signature, since NVMe disks come in any order.
 readonly userland_signature=6b6e6f62

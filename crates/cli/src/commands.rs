@@ -17,10 +17,12 @@ mod list;
 mod log;
 mod man;
 mod replay;
+mod report;
 mod run;
 mod show;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 
@@ -48,9 +50,11 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     List(list::List),
     Show(show::Show),
+    Top(top::Top),
     Watch(watch::Watch),
     Log(log::Log),
     Replay(replay::Replay),
+    Report(report::Report),
     Doctor(doctor::Doctor),
     Run(run::Run),
     Learn(learn::Learn),
@@ -76,9 +80,11 @@ impl Command {
             Self::Detach(detach) => detach.run(output),
             Self::List(list) => list.run(output),
             Self::Show(show) => show.run(output),
+            Self::Top(top) => top.run(output),
             Self::Watch(watch) => watch.run(output),
             Self::Log(log) => log.run(output),
             Self::Replay(replay) => replay.run(output),
+            Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
             Self::Learn(learn) => learn.run(output),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use knobgate_events::StreamItem;
@@ -12,8 +13,15 @@ use crate::limited::is_stdin;
 use crate::output::Output;
 use crate::policy_file::name;
 
-/// Calls `each` for every item of the stream at `path`; `-` is standard input. If the stream ends in the middle of a line, prints
-/// a warning.
+/// An item of a stream, and whether there is more of the stream already.
+pub(crate) struct Next {
+    pub(crate) item: StreamItem,
+    /// Whoever writes to a pipe may take a while to write more.
+    pub(crate) has_more: bool,
+}
+
+/// Calls `each` for every item of the stream at `path`; `-` is standard input. If the stream ends in the middle of a line, or has
+/// lines that only a later version knows, prints a warning.
 ///
 /// # Errors
 /// [`Failure::Usage`] if it cannot be read, or another line is wrong.
@@ -21,6 +29,21 @@ pub(crate) fn for_each(
     path: &Path,
     output: &Output,
     mut each: impl FnMut(&StreamItem),
+) -> Result<(), Failure> {
+    try_for_each(path, output, |next| {
+        each(&next.item);
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// The same until `each` breaks or fails.
+///
+/// # Errors
+/// Those of [`for_each`] and of `each`.
+pub(crate) fn try_for_each(
+    path: &Path,
+    output: &Output,
+    mut each: impl FnMut(Next) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
     let name = name(path);
     let cannot_read = |error: io::Error| Failure::usage(format!("cannot read {name}")).because(error);
@@ -31,7 +54,11 @@ pub(crate) fn for_each(
     let mut reader = StreamReader::new(BufReader::with_capacity(1 << 16, input));
     while let Some(item) = reader.next() {
         match item {
-            Ok(item) => each(&item),
+            Ok(item) => {
+                if each(Next { item, has_more: reader.has_line() })?.is_break() {
+                    return Ok(());
+                }
+            }
             Err(error) if reader.is_cut() => {
                 output.warning(format_args!(
                     "{name} ends in the middle of an event, which is left out: {error}"

@@ -4,11 +4,12 @@
 //! which reads its arguments, calls the crates, and prints. Commands share these modules:
 //!
 //! - [`policy_file`] reads a policy from a file or standard input and reports its errors;
-//! - [`replace_file`] replaces a file atomically;
 //! - [`program_source`] reads what to attach: a policy, or a program from an object;
 //! - [`settings_file`] reads files of settings, and reports the errors of their lines;
-//! - [`events_file`] reads recorded events, and [`memories`] those that attached policies remember;
+//! - [`events_file`] reads recorded events, [`mod@live_events`] those that happen now, and [`memories`] those that attached policies
+//!   remember; [`filter_argument`] chooses among them;
 //! - [`knob_value`] reads a knob of this machine;
+//! - [`file_output`] writes files, all of one or nothing;
 //! - [`report`] renders diagnostics, with the line and carets under the place;
 //! - [`json`] prints JSON, [`json_decision`] and [`json_diagnostic`] have its objects for accesses and errors;
 //! - [`sarif`] writes findings about policies for code scanning;
@@ -17,7 +18,7 @@
 //! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
-//! - [`cgroup_argument`] resolves cgroup arguments;
+//! - [`cgroup_argument`] resolves cgroup arguments, and [`filter_argument`] reads filters of events;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
@@ -35,11 +36,14 @@ mod departure_report;
 mod event_summary;
 mod events_file;
 mod failure;
+mod file_output;
+mod filter_argument;
 mod json;
 mod json_decision;
 mod json_diagnostic;
 mod knob_value;
 mod limited;
+mod live_events;
 mod load_failure;
 mod memories;
 mod not_compiled;
@@ -49,7 +53,6 @@ mod policy_file;
 mod printable;
 mod profile_limit;
 mod program_source;
-mod replace_file;
 mod report;
 mod sarif;
 mod settings_file;

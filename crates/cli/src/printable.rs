@@ -4,36 +4,14 @@ use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use knobgate_events::terminal::is_interpreted;
+use knobgate_events::terminal::{self, is_interpreted};
 
-/// `text` with everything escaped that a terminal would interpret instead of show, as `\n`, `\x1b` or `\u{202e}`:
-/// control characters including line breaks and tabs, characters that reorder or hide text, and bytes that are not
-/// UTF-8.
+/// `text` with everything escaped that a terminal would interpret instead of show: see [`terminal::escape`].
 ///
 /// All untrusted text goes through this before it is printed: names of cgroups, tasks, programs, policies, knobs and
 /// files, values, and errors about them. It is idempotent.
 pub(crate) fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Cow<'_, str> {
-    let bytes = text.as_ref();
-    if let Ok(text) = str::from_utf8(bytes)
-        && !text.chars().any(is_interpreted)
-    {
-        return Cow::Borrowed(text);
-    }
-    let mut printable = String::with_capacity(bytes.len() + 16);
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                c if !is_interpreted(c) => printable.push(c),
-                '\n' => printable.push_str("\\n"),
-                '\r' => printable.push_str("\\r"),
-                '\t' => printable.push_str("\\t"),
-                c if c.is_ascii() => printable.push_str(&format!("\\x{:02x}", u32::from(c))),
-                c => printable.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| printable.push_str(&format!("\\x{byte:02x}")));
-    }
-    Cow::Owned(printable)
+    terminal::escape(text)
 }
 
 /// The same for a path.

@@ -50,7 +50,7 @@ pub const EVENT_KEYS_MAX: u32 = 256;
 const PLACES: u32 = EVENTS_RECENT + EVENT_KEYS_MAX;
 /// The most cgroups whose path the memory keeps.
 pub const EVENT_CGROUPS_MAX: u32 = 4096;
-/// The longest path of a cgroup that the memory keeps, in bytes; the end of a longer one.
+/// How many bytes the memory has for the path of a cgroup, and the NUL after it. A longer path is not kept.
 pub const EVENT_CGROUP_PATH_BYTES: u32 = 256;
 
 /// The least size of a ring buffer; the kind of map that the readers are.

@@ -41,6 +41,7 @@ mod compiled;
 mod equivalence;
 mod error;
 mod event_past;
+mod event_paths;
 mod events;
 mod ir;
 mod layout;
@@ -57,6 +58,7 @@ use layout::{Inlining, Layout};
 pub use compiled::{Compiled, Effect};
 pub use error::{CompileError, Degradation, INSTRUCTIONS_MAX};
 pub use event_past::{EVENT_PAST_MAP, EVENT_PAST_MAX, PastCounters};
+pub use event_paths::{cgroup_path_in_value, cgroup_path_value};
 pub use events::{
     EVENT_ACTIVE_MAP, EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_CGROUPS_MAX, EVENT_COUNTERS_MAP,
     EVENT_KEYS_MAX, EVENT_LOST_MAP, EVENT_OTHERS_MAP, EVENT_READERS_MAP, EVENT_READERS_MAX, EVENT_SLOTS_MAP,

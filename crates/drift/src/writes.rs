@@ -80,11 +80,13 @@ impl Writes {
     }
 }
 
-/// The value that an access that passed gave to the knob's handler, if it is known.
+/// The value that an access gave to the knob's handler, unless it was denied; `None` if that is not known.
 fn written(event: &StreamEvent) -> Option<&[u8]> {
     let StreamEvent { event, replacement, .. } = event;
     match event.outcome() {
         EventOutcome::Rewritten => whole(event.stored.as_ref()).or(replacement.as_deref()),
+        // It may have been denied.
+        EventOutcome::Unknown => None,
         _ => whole(event.new.as_ref()).filter(|_| is_at_start(event)),
     }
 }

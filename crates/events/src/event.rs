@@ -51,6 +51,9 @@ pub struct Event {
     pub rule: EventRule,
     /// Whether the program only observes: it is not the program of a policy that somebody attached.
     pub observer: bool,
+    /// Whether an observer does not know what became of the access: other programs run after it, which only its reader knows, or
+    /// the kernel cannot tell what those before it decided.
+    pub outcome_unknown: bool,
     /// The memory of the program that reports it: the id of a map, which identifies an attachment until the next boot.
     pub origin: u64,
     /// How many events the rule has had for this cgroup.
@@ -65,6 +68,7 @@ impl Event {
                 EventOutcome::Denied(denied_with(errno, before))
             }
             (_, _, Some(errno)) => EventOutcome::Denied(errno),
+            _ if self.outcome_unknown => EventOutcome::Unknown,
             (_, EventVerdict::Allow, None) => EventOutcome::Allowed,
             (Mode::Enforce, EventVerdict::Rewrite, None) => EventOutcome::Rewritten,
             (Mode::Audit, EventVerdict::Deny(errno), None) => EventOutcome::WouldDeny(errno.number() as u16),
@@ -117,6 +121,8 @@ pub enum EventOutcome {
     WouldDeny(u16),
     /// In audit mode: it passed as it was, and would have passed with another value.
     WouldRewrite,
+    /// An observer saw it, and other programs decided.
+    Unknown,
 }
 
 /// The rule that decided.

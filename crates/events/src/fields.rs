@@ -6,7 +6,8 @@ use knobgate_policy::filter::{
 use knobgate_policy::{AccessKind, Errno, Mode};
 
 use crate::event::{Event, EventOutcome, EventRule, EventVerdict};
-use crate::stream::{StreamContent, StreamEvent, StreamItem, StreamWorkload};
+use crate::stream::{StreamContent, StreamEvent, StreamItem};
+use crate::workload::StreamWorkload;
 
 impl StreamItem {
     /// The event, if it is one.
@@ -79,19 +80,20 @@ impl Fields for StreamItem {
     }
 
     fn outcome(&self) -> Option<OutcomeKind> {
-        self.access_event().map(|event| match event.outcome() {
-            EventOutcome::Allowed => OutcomeKind::Allowed,
-            EventOutcome::Denied(_) => OutcomeKind::Denied,
-            EventOutcome::Rewritten => OutcomeKind::Rewritten,
-            EventOutcome::WouldDeny(_) => OutcomeKind::WouldDeny,
-            EventOutcome::WouldRewrite => OutcomeKind::WouldRewrite,
-        })
+        match self.access_event()?.outcome() {
+            EventOutcome::Allowed => Some(OutcomeKind::Allowed),
+            EventOutcome::Denied(_) => Some(OutcomeKind::Denied),
+            EventOutcome::Rewritten => Some(OutcomeKind::Rewritten),
+            EventOutcome::WouldDeny(_) => Some(OutcomeKind::WouldDeny),
+            EventOutcome::WouldRewrite => Some(OutcomeKind::WouldRewrite),
+            EventOutcome::Unknown => None,
+        }
     }
 
     fn errno(&self) -> Option<Errno> {
-        match self.access_event()?.verdict {
-            EventVerdict::Deny(errno) => Some(errno),
-            EventVerdict::Allow | EventVerdict::Rewrite => None,
+        match self.access_event()?.outcome() {
+            EventOutcome::Denied(errno) | EventOutcome::WouldDeny(errno) => Errno::from_number(errno.into()),
+            _ => None,
         }
     }
 
@@ -106,7 +108,7 @@ impl Fields for StreamItem {
             ValueField::Old => event.old.as_ref(),
             ValueField::Stored => match (event.outcome(), event.kind) {
                 (EventOutcome::Rewritten, _) => event.stored.as_ref(),
-                (EventOutcome::Denied(_), _) | (_, AccessKind::Read) => None,
+                (EventOutcome::Denied(_) | EventOutcome::Unknown, _) | (_, AccessKind::Read) => None,
                 (_, AccessKind::Write) => event.new.as_ref(),
             },
         };
@@ -138,8 +140,8 @@ impl Fields for StreamItem {
     fn text(&self, field: TextField) -> Option<&[u8]> {
         // A workload that is known, but has no such name, has an empty one. So has a cgroup that is known, if its path shows no
         // workload.
-        let of_workload = |name: fn(&StreamWorkload) -> Option<&str>| match &self.context.workload {
-            Some(workload) => Some(name(workload).unwrap_or_default()),
+        let of_workload = |name: fn(&StreamWorkload) -> Name<'_>| match &self.context.workload {
+            Some(workload) => trusted(workload, name),
             None => self.context.cgroup_path.as_ref().map(|_| ""),
         };
         let text = match field {
@@ -151,20 +153,57 @@ impl Fields for StreamItem {
             }
             TextField::Policy => self.policy(),
             TextField::Attachment => self.context.attachment.as_deref(),
-            TextField::Container => of_workload(StreamWorkload::container_or_id),
-            TextField::Pod => of_workload(|workload| workload.pod.as_deref()),
-            TextField::Namespace => of_workload(|workload| workload.namespace.as_deref()),
-            TextField::Image => of_workload(|workload| workload.image.as_deref()),
-            TextField::Unit => of_workload(|workload| workload.unit.as_deref()),
+            TextField::Container => of_workload(|workload| workload.container_or_id().into()),
+            TextField::Pod => of_workload(|workload| workload.pod_or_id().into()),
+            TextField::Namespace => of_workload(namespace),
+            TextField::Image => of_workload(image),
+            TextField::Unit => of_workload(|workload| workload.unit.as_deref().into()),
             _ => None,
         };
         text.map(str::as_bytes)
     }
 }
 
-impl StreamWorkload {
-    /// The name of the container, or its id if no name is known.
-    pub fn container_or_id(&self) -> Option<&str> {
-        self.container.as_deref().or(self.container_id.as_deref())
+/// A name of a container or unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name<'a> {
+    /// There is none.
+    None,
+    /// There may be one.
+    Unknown,
+    Known(&'a str),
+}
+
+impl<'a> From<Option<&'a str>> for Name<'a> {
+    fn from(name: Option<&'a str>) -> Self {
+        name.map_or(Self::None, Self::Known)
+    }
+}
+
+/// The name that nothing in the workload can choose. If only something inside of it has such a name, there is none to rely on:
+/// the workload could have made that up.
+fn trusted<'a>(workload: &'a StreamWorkload, name: fn(&'a StreamWorkload) -> Name<'a>) -> Option<&'a str> {
+    match name(workload) {
+        Name::Known(name) => Some(name),
+        Name::None if workload.levels().all(|level| name(level) == Name::None) => Some(""),
+        Name::None | Name::Unknown => None,
+    }
+}
+
+/// Every pod of Kubernetes has a namespace.
+fn namespace(workload: &StreamWorkload) -> Name<'_> {
+    let has_one = workload.pod_or_id().is_some() && workload.engine.as_deref() != Some("podman");
+    match &workload.namespace {
+        Some(namespace) => Name::Known(namespace),
+        None if has_one => Name::Unknown,
+        None => Name::None,
+    }
+}
+
+fn image(workload: &StreamWorkload) -> Name<'_> {
+    match &workload.image {
+        Some(image) => Name::Known(image),
+        None if workload.container_or_id().is_some() => Name::Unknown,
+        None => Name::None,
     }
 }

@@ -24,6 +24,8 @@ mod text;
 mod time;
 mod write;
 
+pub(crate) use parts::is_false;
+
 pub use reader::{LINE_MAX, StreamError, StreamReader};
 pub use write::to_json;
 

@@ -35,10 +35,13 @@ pub mod record;
 pub mod secrets;
 mod stream;
 pub mod terminal;
+pub mod words;
+mod workload;
 
 pub use call_result::{CallResult, UnknownResult};
 pub use event::{
     Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals, denied_with,
 };
 pub use reconstruct::{Reconstructed, reconstruct};
-pub use stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed};
+pub use stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, Suppressed};
+pub use workload::StreamWorkload;

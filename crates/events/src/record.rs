@@ -263,6 +263,7 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
         },
         declares_widths: has(flag::WIDTHS),
         observer: has(flag::OBSERVER),
+        outcome_unknown: has(flag::OBSERVER) && !has(flag::RETVAL),
         origin: fixed.u64(offset::ORIGIN),
         totals: Totals { sent: fixed.u64(offset::SENT), suppressed: fixed.u64(offset::SUPPRESSED) },
     })

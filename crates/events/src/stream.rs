@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::event::{Event, EventRule};
 use crate::reconstruct::reconstruct;
+use crate::workload::StreamWorkload;
 
 /// One item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,34 +76,6 @@ pub struct Lost {
     pub boot_time: u64,
     /// How many there were since this was last said.
     pub count: u64,
-}
-
-/// What runs in a cgroup. Everything is as the workload or its engine chose it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
-#[cfg_attr(feature = "json", serde(default))]
-pub struct StreamWorkload {
-    /// What started it, such as `docker`.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub engine: Option<String>,
-    /// The name of the container.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub container: Option<String>,
-    /// The id of the container.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub container_id: Option<String>,
-    /// The name of the pod.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub pod: Option<String>,
-    /// The namespace of the pod.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub namespace: Option<String>,
-    /// The image of the container.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub image: Option<String>,
-    /// The systemd unit.
-    #[cfg_attr(feature = "json", serde(skip_serializing_if = "Option::is_none"))]
-    pub unit: Option<String>,
 }
 
 impl StreamItem {

@@ -181,7 +181,8 @@ fn filters_see_what_an_item_has() {
     // A denial, a rewrite, a read of which little is known, one in audit mode of which texts were cut, two suppressed, lost.
     for (filter, expected) in [
         ("type == event", [yes, yes, yes, yes, no, no, no]),
-        ("errno == EPERM", [yes, no, yes, yes, unknown, unknown, unknown]),
+        // The read was denied before, with an errno without a name.
+        ("errno == EPERM", [yes, no, unknown, yes, unknown, unknown, unknown]),
         ("outcome == denied", [yes, no, yes, no, unknown, unknown, unknown]),
         ("outcome in {rewritten, would_deny}", [no, yes, no, yes, unknown, unknown, unknown]),
         ("mode == audit", [no, no, no, yes, unknown, unknown, unknown]),
@@ -197,6 +198,100 @@ fn filters_see_what_an_item_has() {
     ] {
         assert_eq!(holds(filter), expected, "{filter}");
     }
+}
+
+/// Whether a filter holds for an event in the workload that `workload` describes.
+fn holds_in(workload: &str, filter: &str) -> Option<bool> {
+    let of =
+        r#""workload":{"engine":"docker","container":"web-1","container_id":"4f6b1e3a9c0d","image":"web:1"}"#;
+    let event = STREAM.lines().next().unwrap();
+    assert!(event.contains(of));
+    let event = event.replace(of, &format!(r#""workload":{workload}"#));
+    let item = StreamReader::new(event.as_bytes()).next().unwrap().unwrap();
+    assert_eq!(to_json(&item), event);
+    Filter::parse(Source::new("--filter", filter)).unwrap().matches(&item)
+}
+
+#[test]
+fn nothing_in_a_workload_changes_whose_event_it_is() {
+    let (yes, no, unknown) = (Some(true), Some(false), None);
+    let web = r#"{"engine":"docker","container":"web","container_id":"aa","image":"web:1""#;
+    for inner in [
+        r#"{"engine":"docker","container_id":"bb"}"#,
+        r#"{"engine":"lxc","container":"db"}"#,
+        r#"{"engine":"systemd","unit":"nginx.service"}"#,
+        r#"{"engine":"k8s","container_id":"bb","pod_id":"cc","inner":{"engine":"docker","container":"db"}}"#,
+        r#"{"engine":"k8s","container":"db","pod":"db-0","namespace":"prod","image":"db:1","unit":"nginx.service"}"#,
+    ] {
+        let nested = format!(r#"{web},"inner":{inner}}}"#);
+        for (filter, expected) in [
+            ("container == \"web\"", yes),
+            ("container == \"db\"", no),
+            ("image == \"web:1\"", yes),
+            ("image != \"web:1\"", no),
+        ] {
+            assert_eq!(holds_in(&nested, filter), expected, "{filter}: {nested}");
+        }
+        // What only the inner one has may be made up, so nothing is hidden for it.
+        for (filter, name) in [
+            ("pod == \"\"", "pod"),
+            ("pod == \"web-0\"", "pod"),
+            ("namespace == \"prod\"", "namespace"),
+            ("unit == \"docker.service\"", "unit"),
+        ] {
+            let is_claimed =
+                inner.contains(&format!("\"{name}")) || name == "namespace" && inner.contains("pod_id");
+            let expected = if is_claimed { unknown } else { Some(filter.ends_with("\"\"")) };
+            assert_eq!(holds_in(&nested, filter), expected, "{filter}: {nested}");
+        }
+    }
+    // A service cannot call itself a container, nor a cgroup without a name.
+    for outer in [r#""engine":"systemd","unit":"web.service","#, ""] {
+        let workload = format!(r#"{{{outer}"inner":{{"engine":"docker","container":"db"}}}}"#);
+        assert_eq!(holds_in(&workload, "container == \"db\""), unknown);
+        assert_eq!(holds_in(&workload, "container == \"\""), unknown);
+        assert_eq!(holds_in(&workload, "unit == \"web.service\""), Some(!outer.is_empty()));
+    }
+}
+
+#[test]
+fn pods_have_names_or_ids() {
+    let pod = r#"{"engine":"podman","container_id":"bb","pod_id":"aa"}"#;
+    for (filter, expected) in [
+        ("pod == \"aa\"", Some(true)),
+        ("container == \"bb\"", Some(true)),
+        ("namespace == \"\"", Some(true)),
+        // Every container has an image.
+        ("image == \"\"", None),
+    ] {
+        assert_eq!(holds_in(pod, filter), expected, "{filter}");
+    }
+    let pod = r#"{"engine":"crio","container":"app","pod":"web-0","pod_id":"aa","namespace":"prod"}"#;
+    assert_eq!(holds_in(pod, "pod == \"web-0\" and namespace == \"prod\""), Some(true));
+}
+
+#[test]
+fn an_errno_is_that_of_the_outcome() {
+    let holds = |of: &str, with: &str, filter: &str| {
+        let event = STREAM.lines().next().unwrap();
+        let changed = event.replacen(of, with, 1);
+        assert_ne!(event, changed);
+        let item = StreamReader::new(changed.as_bytes()).next().unwrap().unwrap();
+        Filter::parse(Source::new("--filter", filter)).unwrap().matches(&item)
+    };
+    let denial = r#""verdict":"deny","errno":"EPERM","#;
+    let before = r#""verdict":"allow","denied_before":"EACCES","#;
+    assert_eq!(holds(denial, before, "errno == EACCES"), Some(true));
+    assert_eq!(holds(denial, before, "verdict == allow and outcome == denied"), Some(true));
+    assert_eq!(holds(denial, r#""verdict":"allow","#, "errno == EACCES"), Some(false));
+    // An observer may not know what others decide.
+    let observed = r#""verdict":"allow","observer":true,"outcome_unknown":true,"#;
+    for filter in ["errno == EACCES", "outcome == allowed", "outcome == denied", "stored == 1"] {
+        assert_eq!(holds(denial, observed, filter), None, "{filter}");
+    }
+    assert_eq!(holds(denial, observed, "verdict == allow"), Some(true));
+    let before = format!(r#"{observed}"denied_before":"EACCES","#);
+    assert_eq!(holds(denial, &before, "errno == EACCES and outcome == denied"), Some(true));
 }
 
 #[test]

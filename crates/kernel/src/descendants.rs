@@ -14,18 +14,17 @@ use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
 use knobgate_bpf::uapi::TASK_COMM_LEN;
-use knobgate_bpf::{AsmError, LayoutError, MapDef, MapKind};
+use knobgate_bpf::{AsmError, LayoutError, MapKind};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::cgroup::Cgroup;
-use crate::load::create_map;
 use crate::load_error::LoadError;
 use crate::map::Map;
 use crate::object::BpfObjectError;
 use crate::process_id::ProcessId;
-use crate::ring_buffer::RingBuffer;
 use crate::spawn::ProcessFd;
+use crate::traced_records::{TracedRecords, create, skipped};
 use crate::tracepoint::Tracepoint;
 use layout::Layout;
 use programs::{Context, KEY, LEFT, OUTSIDE, RECORD, VALUE};
@@ -33,6 +32,8 @@ use start_time::StartTime;
 
 /// Where the kernel's BTF is.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// What errors name.
+const OWNER: &str = "descendants";
 /// How many processes are tracked at the same time.
 const PROCESSES_MAX: u32 = 1 << 15;
 /// Size of the ring buffer in bytes.
@@ -43,9 +44,7 @@ const RECORDS_MAX: u32 = 1 << 18;
 #[derive(Debug)]
 pub struct Descendants {
     processes: Map,
-    records: RingBuffer,
-    ring: Map,
-    lost: Map,
+    records: TracedRecords,
     tracepoints: [Tracepoint; 3],
 }
 
@@ -159,14 +158,12 @@ impl Descendants {
             }
         };
         let namespace = pid_namespace().map_err(|error| DescendantsError::Namespace { error })?;
-        let processes = map("processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
-        let ring = map("records", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
-        let lost = map("lost", MapKind::Array, 4, 8, 1)?;
+        let processes = create(OWNER, "processes", MapKind::Hash, KEY, VALUE, PROCESSES_MAX)?;
+        let records = TracedRecords::create::<DescendantsError>(OWNER, RECORDS_MAX)?;
         let context = Context {
             layout,
             processes: processes.as_fd(),
-            records: ring.as_fd(),
-            lost: lost.as_fd(),
+            records: records.destination(),
             cgroup: cgroup.id(),
             namespace,
             all,
@@ -176,13 +173,14 @@ impl Descendants {
             attach(c"cgroup_attach_task", &context.on_attach()?)?,
             attach(c"sched_process_fork", &context.on_fork()?)?,
         ];
-        let records = RingBuffer::open(&ring)?;
-        Ok(Self { processes, records, ring, lost, tracepoints })
+        Ok(Self { processes, records, tracepoints })
     }
 
     /// The departures since the last call.
     pub fn take(&mut self) -> Vec<Departure> {
-        self.records.drain().iter().filter_map(|record| departure(record)).collect()
+        let mut departures = Vec::new();
+        self.records.for_each(|record| departures.extend(departure(record)));
+        departures
     }
 
     /// What was missed.
@@ -191,11 +189,7 @@ impl Descendants {
     ///
     /// [`BpfObjectError::Failed`].
     pub fn lost(&self) -> Result<LostEvents, BpfObjectError> {
-        let value = self.lost.lookup(&[0; 4])?;
-        let dropped = value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?)));
-        let skipped: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::skipped).sum();
-        let skipped = skipped.map_err(BpfObjectError::failed("query how often a program was skipped"))?;
-        Ok(LostEvents { dropped: dropped.unwrap_or_default(), skipped })
+        Ok(LostEvents { dropped: self.records.lost()?, skipped: skipped(&self.tracepoints)? })
     }
 
     /// The processes that are outside now, including those that were started there.
@@ -242,30 +236,8 @@ impl Descendants {
 impl AsFd for Descendants {
     /// Becomes readable when there are departures to [take](Self::take).
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+        self.records.as_fd()
     }
-}
-
-fn map(
-    name: &str,
-    kind: MapKind,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-) -> Result<Map, LoadError> {
-    let (name, contents) = (name.to_owned(), Vec::new());
-    let def = MapDef {
-        name,
-        kind,
-        key_size,
-        value_size,
-        max_entries,
-        flags: 0,
-        contents,
-        frozen: false,
-        inner: None,
-    };
-    create_map("descendants", &def)
 }
 
 fn attach(tracepoint: &CStr, insns: &[u8]) -> Result<Tracepoint, DescendantsError> {

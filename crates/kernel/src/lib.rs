@@ -117,6 +117,7 @@ mod teardown;
 #[doc(hidden)]
 pub mod test_util;
 mod threads;
+mod traced_records;
 mod tracepoint;
 mod transaction;
 mod verifier_log;

@@ -12,22 +12,22 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::{ffi::CStr, io};
 
 use knobgate_bpf::uapi::BPF_PROG_TYPE_CGROUP_SYSCTL;
-use knobgate_bpf::{AsmError, MapDef, MapKind};
+use knobgate_bpf::{AsmError, MapKind};
 
 use crate::cgroup::Cgroup;
 use crate::link::Link;
 use crate::link_error::LinkError;
-use crate::load::create_map;
 use crate::load_error::LoadError;
 use crate::locked_memory::with_raised_limit;
-use crate::map::Map;
 use crate::object::{BpfObjectError, kernel_name};
 use crate::program::ProgramFd;
-use crate::ring_buffer::RingBuffer;
 use crate::sys::bpf::{self, ProgramSpec};
+use crate::traced_records::{TracedRecords, create, skipped};
 use crate::tracepoint::Tracepoint;
 use programs::{Context, EXECUTED, MARK, RECORD, RETURNED};
 
+/// What errors name.
+const OWNER: &str = "syscall results";
 /// How many threads can be in a system call that has accessed a knob at the same time.
 const THREADS_MAX: u32 = 1 << 16;
 /// Size of the ring buffer in bytes: room for about 80,000 records.
@@ -36,9 +36,7 @@ const RECORDS_MAX: u32 = 1 << 22;
 /// Traces the system calls in which processes of a cgroup, or below it, access knobs, for as long as this value lives.
 #[derive(Debug)]
 pub struct SyscallResults {
-    records: RingBuffer,
-    ring: Map,
-    lost: Map,
+    records: TracedRecords,
     tracepoints: [Tracepoint; 3],
     _marking: Link,
 }
@@ -107,26 +105,19 @@ impl SyscallResults {
     ///
     /// Every [`SyscallResultsError`]. It takes `CAP_BPF` and `CAP_PERFMON`, and Linux 6.1.
     pub fn of(cgroup: &Cgroup, reads: bool) -> Result<Self, SyscallResultsError> {
-        let marks = map("marks", MapKind::Hash, 4, MARK as u32, THREADS_MAX)?;
-        let cgroups = map("cgroups", MapKind::CgroupArray, 4, 4, 1)?;
+        let marks = create(OWNER, "marks", MapKind::Hash, 4, MARK as u32, THREADS_MAX)?;
+        let cgroups = create(OWNER, "cgroups", MapKind::CgroupArray, 4, 4, 1)?;
         cgroups.update(&[0; 4], &cgroup.as_fd().as_raw_fd().to_ne_bytes())?;
-        let ring = map("results", MapKind::Ringbuf, 0, 0, RECORDS_MAX)?;
-        let lost = map("lost", MapKind::Array, 4, 8, 1)?;
-        let context = Context {
-            marks: marks.as_fd(),
-            cgroups: cgroups.as_fd(),
-            records: ring.as_fd(),
-            lost: lost.as_fd(),
-            reads,
-        };
+        let records = TracedRecords::create::<SyscallResultsError>(OWNER, RECORDS_MAX)?;
+        let context =
+            Context { marks: marks.as_fd(), cgroups: cgroups.as_fd(), records: records.destination(), reads };
         let tracepoints = [
             on(c"sys_exit", Tracepoint::attach, &context.on_return()?)?,
             on(c"sched_process_exit", Tracepoint::attach, &context.on_exit()?)?,
             on(c"sched_process_exec", Tracepoint::attach_once, &context.on_exec()?)?,
         ];
         let marking = Link::create(&marking_program(&context.marking()?)?, cgroup)?;
-        let records = RingBuffer::open(&ring)?;
-        Ok(Self { records, ring, lost, tracepoints, _marking: marking })
+        Ok(Self { records, tracepoints, _marking: marking })
     }
 
     /// The records since the last call, in the order in which they were sent.
@@ -142,40 +133,15 @@ impl SyscallResults {
     ///
     /// [`BpfObjectError::Failed`].
     pub fn lost(&self) -> Result<u64, BpfObjectError> {
-        let value = self.lost.lookup(&[0; 4])?;
-        let lost =
-            value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?))).unwrap_or_default();
-        let skipped: rustix::io::Result<u64> = self.tracepoints.iter().map(Tracepoint::skipped).sum();
-        Ok(lost + skipped.map_err(BpfObjectError::failed("query how often a program was skipped"))?)
+        Ok(self.records.lost()? + skipped(&self.tracepoints)?)
     }
 }
 
 impl AsFd for SyscallResults {
     /// Readable when there are records to [take](Self::take).
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
+        self.records.as_fd()
     }
-}
-
-fn map(
-    name: &str,
-    kind: MapKind,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-) -> Result<Map, LoadError> {
-    let def = MapDef {
-        name: name.to_owned(),
-        kind,
-        key_size,
-        value_size,
-        max_entries,
-        flags: 0,
-        contents: Vec::new(),
-        frozen: false,
-        inner: None,
-    };
-    create_map("syscall results", &def)
 }
 
 fn on(

@@ -6,6 +6,7 @@ use knobgate_policy::{
     Access, AccessKind, Action, Errno, Integer, KnobName, PolicyError, Rule, parse_numbers,
 };
 
+use crate::comment::one_line;
 use crate::condition::{Allowed, condition, unseen};
 use crate::denied::DeniedClass;
 use crate::host_knobs::{Reach, reach};
@@ -23,7 +24,7 @@ pub struct Proposal {
 impl Proposal {
     /// The rules, as the policy has them.
     pub fn rules(&self) -> Vec<String> {
-        self.block.rules().map(ToString::to_string).collect()
+        self.block.rules().map(|rule| one_line(rule.to_string().as_bytes())).collect()
     }
 
     /// What there is to know: what else they admit, and what the knob reaches.
@@ -65,6 +66,7 @@ impl Proposer<'_> {
         learnt.notes.iter().for_each(|note| block.comment(note.as_str()));
         let rule = self.rule(Action::Allow, learnt).map_err(|error| error.to_string())?;
         if let Some(why) = self.escape() {
+            let rule = one_line(rule.to_string().as_bytes());
             return Err(format!(
                 "never allowed by learning: {why}; to allow it all the same, write it yourself: {rule}"
             ));
@@ -74,7 +76,7 @@ impl Proposer<'_> {
         Ok(Proposal { block })
     }
 
-    /// Denies exactly what was seen, as the default does. If no rule can tell it from other values, denies any.
+    /// Denies what was seen, as the default does. If no rule can tell it from other values, denies any.
     ///
     /// # Errors
     /// Why no rule can.
@@ -85,6 +87,9 @@ impl Proposer<'_> {
             block.comment(format!("{why}, and so this denies any"));
             Allowed::default()
         });
+        if !learnt.notes.is_empty() {
+            block.comment("also denies numbers that were not seen");
+        }
         let rule = self.rule(Action::Deny(self.errno), learnt).map_err(|error| error.to_string())?;
         block.lines.push(Line::Rule(rule));
         block.denied = self.examples();

@@ -4,6 +4,7 @@
 use knobgate_events::StreamItem;
 use knobgate_events::json::StreamReader;
 use knobgate_learn::{DeniedAccesses, LeftOut, Proposal, Question, Review};
+use knobgate_policy::terminal::is_interpreted;
 use knobgate_policy::{
     Access, AccessKind, CheckOptions, DecidedBy, Expected, KnobName, PolicyFile, Source, Verdict, evaluate,
     format, parse,
@@ -207,6 +208,19 @@ fn proposals_go_from_the_narrowest_to_any_value() {
 }
 
 #[test]
+fn a_denial_of_more_than_what_was_seen_says_so() {
+    let file = policy(DENY);
+    let deny = |values: &[u32]| {
+        let items: Vec<_> = values.iter().map(|value| write("vm.a", &format!("{value}\n"))).collect();
+        let deny = review(&file, &items, &[]).question().expect("a question").deny.expect("it can be denied");
+        (rules(&deny), deny.notes().contains(&"also denies numbers that were not seen"))
+    };
+    assert_eq!(deny(&[1, 3]), ("deny write vm.a if new in {1, 3}".to_owned(), false));
+    let many: Vec<u32> = (0..20).map(|n| 2 * n).collect();
+    assert_eq!(deny(&many), ("deny write vm.a if new in 0..38".to_owned(), true));
+}
+
+#[test]
 fn a_way_out_of_a_container_is_not_offered() {
     let file = policy(DENY);
     let review = review(&file, &[write("kernel.core_pattern", "|/bin/x\n")], &[]);
@@ -235,7 +249,7 @@ fn what_no_rule_can_tell_from_others_is_any_value_or_nothing() {
         }
         item
     };
-    let mut review = review(&file, &[secret_write.clone()], &[]);
+    let mut review = review(&file, std::slice::from_ref(&secret_write), &[]);
     let question = review.question().unwrap();
     assert_eq!(question.allow.unwrap_err(), "the values are secret and were not recorded");
     assert_eq!(question.doubts, [("the values are secret and were not recorded".to_owned(), 1)]);
@@ -354,12 +368,18 @@ proptest! {
                 prop_assert!(review.undo().expect("it fits"));
                 prop_assert_eq!(review.question().map(|question| question.number), Some(before));
             }
+            let shown = chosen.as_ref().map(Proposal::rules).unwrap_or_default();
             match (&chosen, choice) {
                 (None, _) => {}
                 (Some(_), 1) => denied.extend(writes),
                 (Some(_), _) => allowed.extend(writes),
             }
             review.decide(chosen).expect("it fits");
+            let text = review.file().source().text();
+            for rule in shown {
+                prop_assert!(!rule.contains(is_interpreted), "{:?}", rule);
+                prop_assert!(text.lines().any(|line| line == rule), "{} is not in {}", rule, text);
+            }
         }
         assert_sound(review.file());
         let decide = |access: &Access| evaluate(review.file().policy(), access);
@@ -385,4 +405,5 @@ const KNOBS: [&str; 8] = [
     "fs.binfmt_misc.status",
 ];
 
-const VALUES: [&str; 9] = ["1\n", "1", "2\n", "0x10\n", "-5\n", "1 2 3\n", "a\" # b\n", "", "1\n2\n"];
+const VALUES: [&str; 10] =
+    ["\u{202e}\u{7}", "1\n", "1", "2\n", "0x10\n", "-5\n", "1 2 3\n", "a\" # b\n", "", "1\n2\n"];

@@ -3,9 +3,10 @@
 /// Whether a terminal would interpret `c` instead of showing it.
 pub fn is_interpreted(c: char) -> bool {
     match c {
-        // Zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
+        // Soft hyphens, zero-width characters, marks, overrides and isolates of direction, line and paragraph separators, the
         // byte order mark, marks of annotations, tags.
-        '\u{61c}'
+        '\u{ad}'
+        | '\u{61c}'
         | '\u{180e}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'

@@ -47,6 +47,8 @@ enum Happened {
     },
     /// It passed with another value; `None` if that is unknown.
     Rewritten(Option<Vec<u8>>),
+    /// Whatever other programs than the observer decided.
+    Unknown,
 }
 
 /// The outcome, and what it depends on if it is unknown.
@@ -73,6 +75,7 @@ pub(crate) fn compare(event: &StreamEvent, decided: &Decided) -> Compared {
             if matches!(old, Happened::Rewritten(None)) && unknown.is_empty() {
                 unknown.push(Unknown::Replacement);
             }
+            unknown.extend(matches!(old, Happened::Unknown).then_some(Unknown::Outcome));
             Compared { outcome: Outcome::Unknown, may_be, unknown }
         }
     }
@@ -96,6 +99,7 @@ fn happened(event: &StreamEvent) -> Happened {
             let stored = event.event.stored.as_ref().filter(whole).map(|stored| stored.bytes.clone());
             Happened::Rewritten(stored.or_else(|| event.replacement.clone()))
         }
+        EventOutcome::Unknown => Happened::Unknown,
     }
 }
 
@@ -107,6 +111,9 @@ fn outcomes(old: &Happened, new: Option<&Verdict>) -> Vec<Outcome> {
             vec![if *errno == denied_with(*new, *before) { Same } else { Outcome::Errno }]
         }
         (Happened::Denied { .. }, Some(_)) => vec![NewlyAllowed],
+        (Happened::Unknown, Some(Verdict::Deny(_))) => vec![NewlyDenied, Outcome::Errno, Same],
+        (Happened::Unknown, Some(Verdict::Allow)) => vec![NewlyAllowed, Same],
+        (Happened::Unknown, Some(Verdict::Rewrite(_))) => vec![NewlyAllowed, RewrittenDifferently, Same],
         (_, Some(Verdict::Deny(_))) => vec![NewlyDenied],
         (Happened::Passed, Some(Verdict::Allow)) => vec![Same],
         (Happened::Passed, Some(Verdict::Rewrite(_))) => vec![RewrittenDifferently],
@@ -121,6 +128,7 @@ fn outcomes(old: &Happened, new: Option<&Verdict>) -> Vec<Outcome> {
                 Happened::Passed => vec![RewrittenDifferently],
                 Happened::Denied { .. } => vec![NewlyAllowed],
                 Happened::Rewritten(_) => vec![RewrittenDifferently, Same],
+                Happened::Unknown => vec![NewlyAllowed, RewrittenDifferently, Same],
             };
             others.iter().flat_map(|new| outcomes(old, Some(new))).chain(rewritten).collect()
         }

@@ -38,6 +38,8 @@ pub enum Unknown {
     Comm,
     /// The value that replaced the written one.
     Replacement,
+    /// What became of the access: an observer saw it, and other programs decided.
+    Outcome,
 }
 
 impl Recorded {
@@ -115,6 +117,7 @@ impl fmt::Display for Unknown {
             Self::Gid => "the group id",
             Self::Comm => "the name of the task",
             Self::Replacement => "the value that replaced the written one",
+            Self::Outcome => "what became of the access",
         })
     }
 }

@@ -4,6 +4,7 @@ use foldhash::HashMap;
 use knobgate_diff::VerdictKind;
 use knobgate_events::{
     Event, EventOutcome, EventRule, EventText, EventVerdict, StreamContent, StreamEvent, StreamItem,
+    StreamWorkload,
 };
 use knobgate_policy::{AccessKind, DecidedBy, Policy, Verdict};
 
@@ -43,7 +44,7 @@ pub struct Report {
     pub suppressed: u64,
     /// How many events were lost.
     pub lost: u64,
-    /// How many events are of accesses that passed, rewritten or not.
+    /// How many events are of accesses that passed, rewritten or not, or may have.
     pub passed: u64,
     events: [u64; Outcome::ALL.len()],
     possible: [bool; Outcome::ALL.len()],
@@ -237,20 +238,27 @@ fn texts(item: &StreamItem, StreamEvent { event, eval_error, replacement }: &Str
     let text = |text: &Option<EventText>| text.as_ref().map_or(0, |text| text.bytes.len());
     let string = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let context = &item.context;
-    let workload = context.workload.as_ref().map_or(0, |workload| {
-        [
-            &workload.engine,
-            &workload.container,
-            &workload.container_id,
-            &workload.pod,
-            &workload.namespace,
-            &workload.image,
-            &workload.unit,
-        ]
-        .into_iter()
-        .map(string)
-        .sum()
-    });
+    let of_level = |level: &StreamWorkload| {
+        let StreamWorkload {
+            engine,
+            container,
+            container_id,
+            pod,
+            pod_id,
+            namespace,
+            image,
+            project,
+            service,
+            unit,
+            slice,
+            ..
+        } = level;
+        let texts =
+            [engine, container, container_id, pod, pod_id, namespace, image, project, service, unit, slice];
+        size_of_val(level) + texts.into_iter().map(string).sum::<usize>()
+    };
+    let levels = context.workload.iter().flat_map(StreamWorkload::levels);
+    let workload: usize = levels.map(of_level).sum();
     let values = text(&event.old) + text(&event.new) + text(&event.stored);
     let names = event.knob.bytes.len() + event.policy.len() + event.rule.text.bytes.len();
     let task = event.comm.as_ref().map_or(0, Vec::len);

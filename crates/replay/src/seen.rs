@@ -63,7 +63,7 @@ fn write_key(key: &mut Vec<u8>, StreamEvent { event, replacement, .. }: &StreamE
             key.extend(errno.number().to_le_bytes());
         }
     }
-    key.push(u8::from(event.mode == Mode::Audit));
+    key.push(u8::from(event.mode == Mode::Audit) | u8::from(event.outcome_unknown) << 1);
     optional(key, event.denied_before, |key, errno| key.extend(errno.to_le_bytes()));
     bytes(key, event.policy.as_bytes());
     rule(key, &event.rule);

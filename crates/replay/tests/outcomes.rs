@@ -4,6 +4,7 @@ mod common;
 
 use common::{event, item, knob, policy};
 use knobgate_events::StreamItem;
+use knobgate_events::words::{self, Length};
 use knobgate_policy::{Access, KnobName, evaluate};
 use knobgate_replay::{DiffEvents, Now, Outcome, Replay, Report, Unknown};
 use serde_json::{Value, json};
@@ -54,6 +55,29 @@ fn in_audit_mode(mut event: Value) -> Value {
 fn denied_before(mut event: Value) -> Value {
     event["denied_before"] = "EACCES".into();
     event
+}
+
+#[test]
+fn an_observer_before_other_programs_does_not_know_what_happened() {
+    let observed = || {
+        let mut event = written("allow write **", "1\n");
+        (event["observer"], event["outcome_unknown"]) = (true.into(), true.into());
+        event
+    };
+    for (new, may_be) in [
+        ("deny write **", &[Outcome::NewlyDenied, Outcome::Errno, Outcome::Same][..]),
+        ("allow write **", &[Outcome::NewlyAllowed, Outcome::Same]),
+        ("set write ** to \"5\"", &[Outcome::NewlyAllowed, Outcome::RewrittenDifferently, Outcome::Same]),
+    ] {
+        let report = replayed(new, &[observed(), observed()]);
+        assert_eq!(report.events(Outcome::Unknown), 2, "{new}");
+        let Now::Unknown { unknown, may_be: found } = &report.classes[0].now else { panic!("{new}") };
+        assert_eq!((&unknown[..], &found[..]), (&[Unknown::Outcome][..], may_be), "{new}");
+    }
+    // One that comes last does.
+    let mut event = observed();
+    event["outcome_unknown"] = false.into();
+    assert_eq!(replayed("deny write **", &[event]).events(Outcome::NewlyDenied), 1);
 }
 
 #[test]
@@ -259,6 +283,41 @@ fn equal_classes_are_counted_together() {
     let span = allowed.tally.last.unwrap().duration_since(allowed.tally.first.unwrap()).unwrap();
     assert_eq!(span.as_secs(), 2);
     assert_eq!((report.lost, report.suppressed, report.passed), (4, 5, 0));
+}
+
+/// The labels of the workloads of writes that would be denied, each of which has these members.
+fn labels(events: &[Value]) -> Vec<String> {
+    let policy = policy("deny write **");
+    let mut replay = Replay::new(&policy, |item| words::workload(item, Length::Full));
+    for members in events {
+        let mut event = written("allow write **", "1\n");
+        let (event_members, members) = (event.as_object_mut().unwrap(), members.as_object().unwrap());
+        event_members.extend(members.clone());
+        replay.add(&item(&event));
+    }
+    let report = replay.finish();
+    assert_eq!(report.classes.len(), 1);
+    report.classes[0].tally.workloads.clone()
+}
+
+#[test]
+fn every_workload_is_named() {
+    let at =
+        |boot: &str, id: u64, path: &str| json!({ "boot_id": boot, "cgroup": { "id": id, "path": path } });
+    // After a reboot, another cgroup has the same id.
+    assert_eq!(labels(&[at("one", 7, "/a"), at("two", 7, "/b")]), ["/a", "/b"]);
+    assert_eq!(labels(&[at("one", 7, "/a"), at("one", 7, "/a"), at("one", 8, "/a")]), ["/a"]);
+
+    // What is learnt later replaces what was known before, and stays.
+    let unknown = |id: u64| json!({ "boot_id": "one", "cgroup": { "id": id } });
+    let web = |id: u64| {
+        let mut event = at("one", id, "/docker/web");
+        event["workload"] = json!({ "engine": "docker", "container": "web" });
+        event
+    };
+    assert_eq!(labels(&[unknown(7), web(7)]), ["docker/web"]);
+    assert_eq!(labels(&[unknown(7), at("one", 7, "/docker/web"), web(7), unknown(7)]), ["docker/web"]);
+    assert_eq!(labels(&[web(7), unknown(8), web(8), unknown(9)]), ["docker/web", "cgroup 9"]);
 }
 
 #[test]

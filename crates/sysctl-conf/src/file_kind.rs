@@ -87,10 +87,7 @@ fn is_sysctl(text: &str) -> bool {
 
 /// The kind of a text in YAML or JSON, by the keys of its documents.
 fn yaml(text: &str) -> Option<FileKind> {
-    let documents = match documents(text) {
-        Ok(documents) => documents,
-        Err(_) => return yaml_with_errors(text),
-    };
+    let Ok(documents) = documents(text) else { return yaml_with_errors(text) };
     let has_key = |key: &str| documents.iter().any(|document| document.get(key).is_some());
     kind_with_keys(has_key)
 }

@@ -141,7 +141,7 @@ fn what_is_set(files: &[ConfFile<'_>]) -> String {
     format!("what {sets}, and nothing else")
 }
 
-/// `text` on one line, with everything as `\xHH` that nobody would see, but with its tabs.
+/// `text` on one line, with a space for each tab, and everything else as `\xHH` that nobody would see.
 fn one_line(text: &str) -> String {
-    text.split('\t').map(|part| escape(part.as_bytes())).collect::<Vec<_>>().join("\t")
+    escape(text.replace('\t', " ").as_bytes())
 }

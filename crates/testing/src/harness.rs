@@ -87,6 +87,8 @@ struct TestCase {
     lacks: Lacks,
     /// For a process of its own.
     namespaces: Option<TestNamespaces>,
+    /// A command that it uses.
+    command: Option<&'static str>,
     test: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
 }
 
@@ -114,6 +116,7 @@ impl Suite {
             name: name.into(),
             lacks: Box::new(lacks),
             namespaces: None,
+            command: None,
             test: Box::new(test),
         });
         self
@@ -123,6 +126,14 @@ impl Suite {
     #[must_use]
     pub fn isolated(mut self, namespaces: TestNamespaces) -> Self {
         self.tests.iter_mut().for_each(|test| test.namespaces = Some(namespaces));
+        self
+    }
+
+    /// Says that these tests use this command, which not every machine has. Where it is missing, they are ignored, or fail like those
+    /// on a machine that lacks something for all tests.
+    #[must_use]
+    pub fn using(mut self, command: &'static str) -> Self {
+        self.tests.iter_mut().for_each(|test| test.command = Some(command));
         self
     }
 
@@ -175,7 +186,9 @@ fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
 
 impl TestCase {
     fn trial(self, missing: Option<&Missing>) -> Trial {
-        let Self { name, lacks, namespaces, test } = self;
+        let Self { name, lacks, namespaces, command, test } = self;
+        let command = command.and_then(Missing::command);
+        let missing = missing.or(command.as_ref());
         let test = match namespaces {
             Some(namespaces) => {
                 let name = name.clone();

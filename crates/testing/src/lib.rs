@@ -2,7 +2,8 @@
 //!
 //! A test program first calls [`in_private_mount_namespace`], and then [`run`] with its tests. If the machine lacks
 //! something that all of them need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1`
-//! they fail instead. A test that needs more of the kernel states that to its [`Suite`], and is ignored on others.
+//! they fail instead. A test that needs more of the kernel states that to its [`Suite`], and is ignored on others. One that uses a
+//! command that not every machine has [states that](Suite::using), too.
 //!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
@@ -20,6 +21,7 @@ mod processes;
 mod random;
 mod requirements;
 pub mod return_values;
+mod runc;
 mod seccomp;
 
 pub use both::Both;
@@ -31,4 +33,5 @@ pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};
+pub use runc::{Container, without_runc};
 pub use seccomp::{deny_bpf, deny_clone3};

@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, mount};
 /// Set in the process inside the mount namespace.
 pub(crate) const INSIDE: &str = "KNOBGATE_TEST_INSIDE";
 
-/// What the machine lacks for all tests.
+/// What the machine lacks, for all tests or for one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Missing {
@@ -22,6 +22,17 @@ pub enum Missing {
     Hook(ProbeOutcome),
     /// There is no mount namespace, or nothing can be mounted there.
     Mounts(String),
+    /// A command that a test uses is not installed.
+    Command(&'static str),
+}
+
+impl Missing {
+    /// This command, if it is not installed.
+    pub(crate) fn command(command: &'static str) -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_installed = std::env::split_paths(&path).any(|directory| directory.join(command).is_file());
+        (!is_installed).then_some(Self::Command(command))
+    }
 }
 
 impl fmt::Display for Missing {
@@ -31,6 +42,7 @@ impl fmt::Display for Missing {
             Self::Hierarchy(why) => write!(f, "{why}"),
             Self::Hook(outcome) => write!(f, "needs programs for /proc/sys: {outcome}"),
             Self::Mounts(why) => write!(f, "needs a bpffs and a /run of its own: {why}"),
+            Self::Command(command) => write!(f, "needs the command {command}"),
         }
     }
 }

@@ -27,6 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("policy-test", &[]),
     ("replay", &[]),
+    ("report", &[]),
     ("scenario", &["kernel"]),
     ("snapshot", &[]),
     ("sysctl-conf", &[]),

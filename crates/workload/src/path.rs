@@ -8,6 +8,10 @@ use crate::workload::{Engine, Origin, Piece, Role, Workload};
 /// `default`, the CRI plugin `k8s.io`. The cgroup is `/NAMESPACE/ID` (`populateDefaultUnixSpec()`, pkg/oci/spec.go).
 const CONTAINERD_NAMESPACES: [&[u8]; 2] = [b"default", b"k8s.io"];
 
+/// The cgroups that engines create for their containers, beside slices.
+const ENGINES: [&[u8]; 8] =
+    [b"docker", b"libpod_parent", b"kubepods", b"burstable", b"besteffort", b"lxc", b"default", b"k8s.io"];
+
 /// How many containers around another one are told apart. Whoever owns a cgroup can nest more without end.
 const DEPTH_MAX: usize = 8;
 
@@ -40,6 +44,8 @@ struct Levels<'a> {
     depth: usize,
     /// The components since the last container.
     components: Vec<&'a [u8]>,
+    /// The first cgroup outside of containers that somebody may own: none of a slice or an engine.
+    owned: Option<Box<Workload>>,
 }
 
 impl<'a> Levels<'a> {
@@ -53,11 +59,25 @@ impl<'a> Levels<'a> {
             }
             None => self.take(&self.in_context(text), path),
         }
+        self.note_owner(text, path);
         if self.in_container() && self.current.path == path {
             // What comes below it is a hierarchy of its own.
             self.components.clear();
         } else {
             self.components.push(text);
+        }
+    }
+
+    /// Notes whose all names below `text` are, if it is the first one that somebody may own.
+    fn note_owner(&mut self, text: &[u8], path: &[u8]) {
+        if self.owned.is_some() || self.in_container() || self.depth > 0 {
+            return;
+        }
+        let level = &self.current;
+        if level.path != path && !ENGINES.contains(&text) {
+            self.owned = Some(Box::new(Workload { path: path.to_vec(), ..Workload::default() }));
+        } else if level.unit.is_some() {
+            self.owned = Some(Box::new(level.clone()));
         }
     }
 
@@ -155,6 +175,9 @@ impl<'a> Levels<'a> {
             level.engine = Engine::Systemd;
         }
         level.path = path.to_vec();
+        if level.outer.is_none() && level.owner.is_none() {
+            level.owner = self.owned.take();
+        }
     }
 
     /// The innermost workload of `path`.

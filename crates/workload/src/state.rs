@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::workload::{Engine, Role, Workload};
 use directory::Directory;
 use names::known_name;
-use runtimes::Runtimes;
+use runtimes::{Place, Runtimes};
 
 /// The state that engines keep in files, as far as they can be read.
 ///
@@ -47,7 +47,7 @@ impl EngineState {
     ///
     /// Only the outermost container is looked up, and only if it is not below a user's service manager, and no runtime has
     /// it in another cgroup: others could give their cgroups the name of a container that is not theirs. So the containers
-    /// in a container keep their ids.
+    /// in a container keep their ids. If a runtime has the container in this cgroup, it has no [`owner`](Workload::owner).
     pub fn complete(&mut self, workload: &mut Workload) -> bool {
         let outermost = outermost_of(workload);
         if outermost.user_manager {
@@ -61,8 +61,13 @@ impl EngineState {
             _ => {}
         }
         // The cgroup of a monitor is another one.
-        if outermost.role == Role::Payload && self.runtimes.has_elsewhere(&self.root, outermost) {
-            return true;
+        if outermost.role == Role::Payload {
+            match self.runtimes.place(&self.root, outermost) {
+                Some(Place::Elsewhere) => return true,
+                // Whoever owns the cgroup above has not made this up.
+                Some(Place::Here) => outermost.owner = None,
+                None => {}
+            }
         }
         let root = Root(&self.root);
         match outermost.engine {

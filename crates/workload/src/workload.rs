@@ -38,6 +38,10 @@ pub struct Workload {
     pub user_manager: bool,
     /// The container around it. Whoever controls that can choose all names below it.
     pub outer: Option<Box<Workload>>,
+    /// The service, the user's service manager or the cgroup without a pattern above it. Whoever owns that could have chosen
+    /// the names here, and nothing confirms them. `None` if only root and the engines could, or if a runtime has this container
+    /// in this cgroup.
+    pub owner: Option<Box<Workload>>,
 }
 
 /// What starts workloads.

@@ -234,3 +234,50 @@ fn containers_nested_without_end_are_cut_off() {
     assert_eq!(workload.label(), ["runc/a"; 9].join(" in ").as_bytes());
     assert_eq!(workload.path, "/runc-a.scope".repeat(9).as_bytes());
 }
+
+#[test]
+fn a_name_has_an_owner_if_that_could_have_made_it_up() {
+    for (pattern, owner) in [
+        ("/docker/{A}", None),
+        ("/system.slice/docker-{A}.scope/x/y.service", None),
+        ("/libpod_parent/{B}/libpod-{A}", None),
+        ("/machine.slice/machine-libpod_pod_{B}.slice/libpod-{A}.scope", None),
+        ("/kubepods/burstable/pod{UID}/{A}", None),
+        ("/kubepods.slice/kubepods-pod{SLICE_UID}.slice/cri-containerd-{A}.scope", None),
+        ("/default/{A}", None),
+        ("/lxc/101", None),
+        ("/lxc.payload.web", None),
+        ("/system.slice/nginx.service/worker", None),
+        ("/user.slice/user-1000.slice/user@1000.service", None),
+        ("/user.slice/user-1000.slice/session-3.scope", None),
+        ("/jobs/nightly", None),
+        ("/system.slice/nginx.service/docker-{A}.scope", Some("/system.slice/nginx.service")),
+        ("/system.slice/nginx.service/docker/{A}", Some("/system.slice/nginx.service")),
+        (
+            "/user.slice/user-1000.slice/session-3.scope/libpod-{A}.scope",
+            Some("/user.slice/user-1000.slice/session-3.scope"),
+        ),
+        ("/jobs/{A}", Some("/jobs")),
+        ("/jobs/docker/{A}", Some("/jobs")),
+        ("/jobs/x/nginx.service", Some("/jobs")),
+        ("/jobs/lxc.payload.web", Some("/jobs")),
+        ("/jobs/kubepods-pod{SLICE_UID}.slice/crio-{A}.scope", Some("/jobs")),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service",
+            Some("/user.slice/user-1000.slice/user@1000.service"),
+        ),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope",
+            Some("/user.slice/user-1000.slice/user@1000.service"),
+        ),
+    ] {
+        let owner_of = |workload: Workload| workload.owner.map(|owner| owner.path.escape_ascii().to_string());
+        assert_eq!(owner_of(of(pattern)).as_deref(), owner, "{pattern}");
+        // What is in a container has that around it.
+        let nested = of(&format!("{pattern}/docker/{{B}}"));
+        if let Some(outer) = nested.outer.clone() {
+            assert_eq!(nested.owner, None, "{pattern}");
+            assert_eq!(owner_of(*outer).as_deref(), owner, "{pattern}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use knobgate_policy::Source;
 use crate::failure::{BAD, Failure, MACHINE, USAGE};
 use crate::limited;
 use crate::output::Output;
-use crate::{plural, policy_file, replace_file, report, unified_diff};
+use crate::{file_output, plural, policy_file, report, unified_diff};
 
 /// Format policies in place
 ///
@@ -88,7 +88,7 @@ impl Fmt {
                 Ok(if differs { FormatOutcome::Formatted } else { FormatOutcome::AlreadyFormatted })
             }
             (false, true) => {
-                replace_file::write(path, formatted.as_bytes()).map_err(|error| {
+                file_output::replace(path, |file| file.write_all(formatted.as_bytes())).map_err(|error| {
                     Failure::machine(format!("cannot write {}", source.name())).because(error)
                 })?;
                 Ok(FormatOutcome::Formatted)

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::output::Output;
 use crate::policy_file;
-use crate::{replace_file, settings_file};
+use crate::{file_output, settings_file};
 
 /// Make a policy of sysctl.d files, which allows what they set and nothing else
 ///
@@ -82,7 +82,7 @@ impl Import {
                 "{place} is one of the files to import: it would be overwritten"
             )));
         }
-        replace_file::write(&self.output, policy)
+        file_output::replace(&self.output, |file| file.write_all(policy))
             .map_err(|error| Failure::usage(format!("cannot write {place}")).because(error))
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use knobgate::{Observation, ObservationError, ObservationLoss, ObserverError};
 use knobgate_kernel::{BlockedSignals, Capabilities, Cgroup, Signal, knob_names};
 use knobgate_learn::{LearnError, LearnOptions, Learnt, learn};
+use knobgate_policy::terminal::escape;
 use knobgate_policy::{KnobName, PolicyFile, limits};
 
 use crate::cgroup_argument::cgroup_at;
@@ -26,7 +27,7 @@ use crate::output::Output;
 use crate::plural::count;
 use crate::policy_file;
 use crate::printable::{printable, printable_path};
-use crate::{replace_file, unified_diff};
+use crate::{file_output, unified_diff};
 use duration::Span;
 use recorder::{Recorder, UntilExec};
 use running::{Run, Running};
@@ -47,9 +48,9 @@ use running::{Run, Running};
 /// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
 /// 0.2 µs longer.
 ///
-/// Exit status: 0 if the policy was written; 1 if events were lost (see --accept-loss), if the policy to extend or to review has errors, or
-/// if the answers end before the review does;
-/// 2 for wrong arguments; 3 if this machine cannot do it; 126 or 127 if the command cannot be started.
+/// Exit status: 0 if the policy was written, or the review ended without a decision; 1 if events were lost (see --accept-loss), if
+/// the policy to extend or to review has errors, or if the answers end before the review does; 2 for wrong arguments; 3 if this
+/// machine cannot do it; 126 or 127 if the command cannot be started.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Learn {
@@ -151,7 +152,7 @@ impl Learn {
         let mut recorder = Recorder::new(until_exec, merged.as_ref());
         let loss = match (&self.cgroup, &self.from) {
             (Some(path), _) => self.watch(&cgroup_at(path)?, &mut recorder, output)?,
-            (None, Some(path)) => recorded::read(path, self.reads, &mut recorder)?,
+            (None, Some(path)) => recorded::read(path, self.reads, &mut recorder, output)?,
             (None, None) => match self.running().run(&mut recorder, output)? {
                 Run::Ended(loss) => loss,
                 Run::NotStarted(status) => return Ok(ExitCode::from(status)),
@@ -266,12 +267,12 @@ impl Learn {
                 .for_each(|line| output.report(line));
         }
         if is_stdin(&self.out) {
-            return output.raw(text.as_bytes());
+            return output.raw(for_stdout(text).as_bytes());
         }
         let place = policy_file::name(&self.out);
-        if let Err(error) = replace_file::write(&self.out, text.as_bytes()) {
+        if let Err(error) = file_output::replace(&self.out, |file| file.write_all(text.as_bytes())) {
             // It may have taken hours.
-            output.raw(text.as_bytes())?;
+            output.raw(for_stdout(text).as_bytes())?;
             let what = format!("cannot write {place}; the policy is on standard output");
             return Err(Failure::usage(what).because(error));
         }
@@ -311,6 +312,16 @@ impl Learn {
         let name: String = name.chars().map(allowed).take(limits::POLICY_NAME_MAX).collect();
         if name.is_empty() { "learnt".to_owned() } else { name }
     }
+}
+
+/// The same policy without what a terminal interprets: the one that was merged has comments and texts that somebody else chose. The
+/// ends of its lines stay.
+fn for_stdout(policy: &str) -> String {
+    let line = |line: &str| match line.strip_suffix('\r') {
+        Some(line) => escape(line.as_bytes()) + "\r",
+        None => escape(line.as_bytes()),
+    };
+    policy.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The signals that end watching, and that end all further runs.

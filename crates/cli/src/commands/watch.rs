@@ -1,23 +1,19 @@
 //! `knobgate watch`: show events.
 
 mod live;
-mod memories;
 mod recorded;
-mod reported;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use knobgate::Observer;
 use knobgate_kernel::{Capabilities, Hierarchy};
-use knobgate_policy::Source;
-use knobgate_policy::filter::Filter;
 
 use crate::attachment_failure::parse_name;
 use crate::cgroup_argument::cgroup_at;
-use crate::failure::{Failure, USAGE};
+use crate::failure::Failure;
+use crate::filter_argument;
 use crate::output::Output;
-use crate::report;
 use crate::stream::column::Column;
 use crate::stream::printer::{Format, Printer};
 
@@ -25,7 +21,8 @@ use crate::stream::printer::{Format, Printer};
 ///
 /// One line an event: the time (in UTC), the verdict, the access with the values, what runs in the cgroup, the task, and the
 /// policy with the line of the rule. DENY, REWRITE and ALLOW say what a policy did; WOULD-DENY and WOULD-REWRITE, what it
-/// would have done if it were not in audit mode. DENIED-BEFORE means that a program that ran earlier had denied the access.
+/// would have done if it were not in audit mode. OBSERVED means that --all saw an access, and programs that decided after that did
+/// not report it. DENIED-BEFORE means that a program that ran earlier had denied the access.
 /// SUPPRESSED counts the events that a rule did not send because of its limit (`log(10/s)`), and LOST those that came faster
 /// than they were read. What is not known is left out. On a terminal, long values are shortened.
 ///
@@ -96,13 +93,13 @@ impl Watch {
             None if self.json => Format::Json,
             None => Format::Text,
         };
-        let filter = match self.filter.map(|text| parse_filter(text, output)).transpose() {
+        let filter = match self.filter.map(|text| filter_argument::parse(text, output)).transpose() {
             Ok(filter) => filter,
             Err(status) => return Ok(status),
         };
         let printer = Printer::new(output, format, filter, self.count);
         match self.from {
-            Some(file) => recorded::show(&file, printer),
+            Some(file) => recorded::show(&file, printer, output),
             None => {
                 let observer =
                     if self.all { Some(observe(self.cgroup.as_deref(), self.reads, output)?) } else { None };
@@ -130,16 +127,5 @@ fn observe(cgroup: Option<&Path>, reads: bool, output: &Output) -> Result<Observ
          longer meanwhile, reads by about 40 % and writes by about 60 %",
         cgroup.path().display()
     ));
-    Observer::attach(&cgroup, reads).map_err(|error| cannot().because(error))
-}
-
-/// The filter, or the exit status if it is wrong, after reporting why.
-fn parse_filter(text: String, output: &Output) -> Result<Filter, ExitCode> {
-    Filter::parse(Source::new("--filter", text)).map_err(|error| {
-        let source = error.text().clone();
-        for diagnostic in error {
-            output.report(format_args!("{}\n", report::render(&diagnostic, &source)));
-        }
-        ExitCode::from(USAGE)
-    })
+    Observer::attach(cgroup, reads).map_err(|error| cannot().because(error))
 }

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use knobgate::WorkloadResolver;
-use knobgate::workload::{Engine, Piece, Workload};
-use knobgate_events::{StreamContext, StreamWorkload};
+use knobgate::workload::Workload;
+use knobgate_events::StreamContext;
 use knobgate_kernel::Hierarchy;
+
+use super::workload::stream_workload;
 
 /// Finds the paths and workloads of cgroups, and remembers them: one that is removed keeps what it had.
 #[derive(Debug)]
@@ -48,6 +51,16 @@ impl Cgroups {
         }
     }
 
+    /// Whether a cgroup was removed. `path` is where it was.
+    pub(crate) fn is_gone(&self, id: u64, path: Option<&Path>) -> bool {
+        let Some(hierarchy) = &self.hierarchy else { return false };
+        match hierarchy.path_by_handle(id) {
+            Ok(found) => found.is_none(),
+            // That takes a privilege. No cgroup ever gets another path.
+            Err(_) => path.is_some_and(|path| !path.metadata().is_ok_and(|found| found.ino() == id)),
+        }
+    }
+
     /// The workload of a cgroup that is gone, as far as its path says.
     fn workload_of_path(&self, path: &Path) -> Option<Workload> {
         let name = self.hierarchy.as_ref()?.name(path)?;
@@ -76,25 +89,4 @@ impl Cgroups {
             Err(_) => None,
         }
     }
-}
-
-/// The workload as a stream has it; `None` if it is just a cgroup.
-fn stream_workload(workload: &Workload) -> Option<StreamWorkload> {
-    let text = |piece: &Option<Piece>| {
-        piece.as_ref().map(|piece| String::from_utf8_lossy(piece.bytes()).into_owned())
-    };
-    let found = StreamWorkload {
-        engine: None,
-        container: text(&workload.container_name),
-        container_id: text(&workload.container_id),
-        pod: text(&workload.pod_name).or_else(|| text(&workload.pod_id)),
-        namespace: text(&workload.namespace),
-        image: text(&workload.image),
-        unit: text(&workload.unit),
-    };
-    let engine = match workload.engine {
-        Engine::Systemd => "systemd",
-        engine => engine.name(),
-    };
-    (found != StreamWorkload::default()).then(|| StreamWorkload { engine: Some(engine.to_owned()), ..found })
 }

@@ -2,7 +2,7 @@
 
 use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_policy::Mode;
-use knobgate_policy::filter::{EventType, Fields, IntegerField, TextField, VerdictKind};
+use knobgate_policy::filter::{EventType, Fields, IntegerField, OutcomeKind, TextField, VerdictKind};
 
 use super::words::{self, Length};
 use crate::printable::printable;
@@ -55,7 +55,7 @@ pub(crate) fn columns(item: &StreamItem, columns: &[Column]) -> String {
 }
 
 /// The text of a column. It has no tab: everything that a terminal interprets is escaped.
-fn text(item: &StreamItem, column: Column) -> Option<String> {
+pub(crate) fn text(item: &StreamItem, column: Column) -> Option<String> {
     let event = item.event().map(|event| &event.event);
     let integer = |field: IntegerField| item.integer(field).map(|number| number.to_string());
     let chosen = |field: TextField| item.text(field).map(|text| printable(text).into_owned());
@@ -64,8 +64,11 @@ fn text(item: &StreamItem, column: Column) -> Option<String> {
         Column::Type => Some(of_type(item.event_type()).to_owned()),
         Column::Time => item.time.map(timestamp::rfc_3339),
         Column::Verdict => item.verdict().map(|verdict| of_verdict(verdict).to_owned()),
-        Column::Outcome => event.map(|event| of_outcome(event.outcome()).to_owned()),
-        Column::Errno => item.errno().map(|errno| errno.to_string()),
+        Column::Outcome => item.outcome().map(|outcome| of_outcome(outcome).to_owned()),
+        Column::Errno => match event?.outcome() {
+            EventOutcome::Denied(errno) | EventOutcome::WouldDeny(errno) => Some(words::errno(errno)),
+            _ => None,
+        },
         Column::Access => item.access().map(|kind| words::access(kind).to_owned()),
         Column::Knob => event.map(|event| words::knob(&event.knob)),
         Column::Old => event?.old.as_ref().map(value),
@@ -120,13 +123,13 @@ fn of_verdict(verdict: VerdictKind) -> &'static str {
 }
 
 /// As in JSON.
-fn of_outcome(outcome: EventOutcome) -> &'static str {
+fn of_outcome(outcome: OutcomeKind) -> &'static str {
     match outcome {
-        EventOutcome::Allowed => "allowed",
-        EventOutcome::Denied(_) => "denied",
-        EventOutcome::Rewritten => "rewritten",
-        EventOutcome::WouldDeny(_) => "would-deny",
-        EventOutcome::WouldRewrite => "would-rewrite",
+        OutcomeKind::Allowed => "allowed",
+        OutcomeKind::Denied => "denied",
+        OutcomeKind::Rewritten => "rewritten",
+        OutcomeKind::WouldDeny => "would-deny",
+        OutcomeKind::WouldRewrite => "would-rewrite",
     }
 }
 

@@ -32,8 +32,28 @@ pub(crate) fn line(item: &StreamItem, length: Length, about: About) -> String {
     let mut line = Columns::default();
     let time = item.time.map(timestamp::time_of_day).unwrap_or_default();
     line.column(DIM, &time, TIME);
+    item_columns(&mut line, item, length, about);
+    line.text()
+}
+
+/// The same in pieces, without the time.
+pub(crate) fn pieces(item: &StreamItem, length: Length, about: About) -> Vec<Piece> {
+    let mut line = Columns::default();
+    item_columns(&mut line, item, length, about);
+    line.pieces
+}
+
+/// A part of a line, of one style.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) style: Style,
+    /// Escaped.
+    pub(crate) text: String,
+}
+
+fn item_columns(line: &mut Columns, item: &StreamItem, length: Length, about: About) {
     match &item.content {
-        StreamContent::Event(event) => event_columns(&mut line, item, event, length, about),
+        StreamContent::Event(event) => event_columns(line, item, event, length, about),
         StreamContent::Suppressed(suppressed) => {
             line.column(WARNING, "SUPPRESSED", VERDICT);
             line.column(Style::new(), &events(suppressed.count), ACCESS + KNOB);
@@ -46,7 +66,6 @@ pub(crate) fn line(item: &StreamItem, length: Length, about: About) -> String {
             line.column(Style::new(), &format!("{}: they came too fast to be read", events(lost.count)), 0);
         }
     }
-    line.text
 }
 
 /// A line about what happened in an event, without when and to whom: the verdict, the access, and the rule.
@@ -61,7 +80,7 @@ pub(crate) fn what_happened(stream_event: &StreamEvent, rule: &str, length: Leng
         line.column(Style::new(), "", 2);
         line.column(Style::new(), &note, 0);
     }
-    line.text
+    line.text()
 }
 
 fn events(count: u64) -> String {
@@ -95,13 +114,14 @@ fn event_columns(
 }
 
 /// What became of the access.
-fn verdict(event: &Event) -> (Style, String) {
+pub(crate) fn verdict(event: &Event) -> (Style, String) {
     let denied = |word: &str, errno: u16| format!("{word} {}", words::errno(errno));
     match event.outcome() {
         EventOutcome::Allowed => (ALLOW, "ALLOW".to_owned()),
         EventOutcome::Rewritten => (REWRITE, "REWRITE".to_owned()),
         EventOutcome::WouldDeny(errno) => (REWRITE, denied("WOULD-DENY", errno)),
         EventOutcome::WouldRewrite => (REWRITE, "WOULD-REWRITE".to_owned()),
+        EventOutcome::Unknown => (WARNING, "OBSERVED".to_owned()),
         EventOutcome::Denied(errno) if denies_here(event) => (DENY, denied("DENY", errno)),
         EventOutcome::Denied(errno) => (DENY, denied("DENIED-BEFORE", errno)),
     }
@@ -142,7 +162,7 @@ fn knob_and_values(stream_event: &StreamEvent, length: Length) -> String {
 }
 
 /// `sh[4121] uid=0`
-fn task(event: &Event) -> String {
+pub(crate) fn task(event: &Event) -> String {
     let mut text = event.comm.as_deref().map(words::name).unwrap_or_default().into_owned();
     if let Some(pid) = event.pid {
         let _ = write!(text, "[{pid}]");
@@ -180,7 +200,7 @@ fn notes(stream_event: &StreamEvent) -> Vec<String> {
 /// A line that is filled from the left, in columns.
 #[derive(Debug, Default)]
 struct Columns {
-    text: String,
+    pieces: Vec<Piece>,
     /// How many characters it has, without styles.
     width: usize,
     /// Where the next column starts.
@@ -192,10 +212,23 @@ impl Columns {
     fn column(&mut self, style: Style, text: &str, width: usize) {
         if !text.is_empty() {
             let start = if self.width > 0 && self.width >= self.next { self.width + 2 } else { self.next };
-            let _ = write!(self.text, "{:blanks$}{style}{text}{style:#}", "", blanks = start - self.width);
+            if start > self.width {
+                let text = " ".repeat(start - self.width);
+                self.pieces.push(Piece { style: Style::new(), text });
+            }
+            self.pieces.push(Piece { style, text: text.to_owned() });
             self.width = start + text.chars().count();
             self.next = start;
         }
         self.next += width;
+    }
+
+    fn text(&self) -> String {
+        let mut line = String::new();
+        for Piece { style, text } in &self.pieces {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{style}{text}{style:#}");
+        }
+        line
     }
 }

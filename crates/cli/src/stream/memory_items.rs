@@ -59,7 +59,8 @@ impl<'a> MemoryItems<'a> {
         }
     }
 
-    fn context(&mut self, cgroup_id: u64) -> StreamContext {
+    /// What is known about a cgroup that it remembers.
+    pub(crate) fn context(&mut self, cgroup_id: u64) -> StreamContext {
         let remembered = || self.memory.cgroups.get(&cgroup_id).cloned();
         let context = self.cgroups.context(cgroup_id, remembered);
         StreamContext { attachment: Some(self.attachment.to_owned()), ..context }

@@ -7,9 +7,11 @@ use knobgate_events::json::to_json;
 use knobgate_policy::filter::Filter;
 
 use super::column::{Column, columns};
+use super::length_of_stdout;
 use super::line::{About, line};
 use super::words::Length;
 use crate::failure::Failure;
+use crate::filter_argument;
 use crate::output::{Lines, Output};
 use crate::style::DIM;
 use crate::timestamp;
@@ -45,7 +47,7 @@ impl Printer {
         Self {
             lines: output.lines(),
             format,
-            length: Length::of_stdout(),
+            length: length_of_stdout(),
             filter,
             left: count,
             sequence: 0,
@@ -55,7 +57,12 @@ impl Printer {
 
     /// Whether an item is shown. One for which the filter cannot be evaluated is.
     pub(crate) fn shows(&self, item: &StreamItem) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.matches(item) != Some(false))
+        filter_argument::passes(self.filter.as_ref(), item)
+    }
+
+    /// Whether there is a filter.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
     }
 
     /// Prints an item. Breaks after the last one that was asked for.

@@ -1,4 +1,4 @@
-//! The commands in docs/import.md and docs/replay.md, and what they print.
+//! The commands in docs/import.md, docs/replay.md and docs/report.md, and what they print.
 //!
 //! ```` ```LANGUAGE,file=NAME ```` begins a file, and ```` ```console ```` commands with their output. To rewrite the output:
 //! `SNAPSHOTS=overwrite`, as for the snapshots.
@@ -36,6 +36,13 @@ fn commands_print_what_the_page_on_replay_says() {
     let directory = tempfile::tempdir().unwrap();
     fs::copy(format!("{TESTS}/policies/web-events.jsonl"), directory.path().join("events.jsonl")).unwrap();
     commands_print_what_the_page_says("replay.md", &directory);
+}
+
+#[test]
+fn commands_print_what_the_page_on_reports_says() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::copy(format!("{TESTS}/policies/web-events.jsonl"), directory.path().join("events.jsonl")).unwrap();
+    commands_print_what_the_page_says("report.md", &directory);
 }
 
 #[track_caller]

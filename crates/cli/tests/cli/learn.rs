@@ -1,8 +1,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{self, Stdio};
+use std::process::{self, Child, Stdio};
 
+use knobgate_kernel::{ProcessId, Signal};
 use snapbox::cmd::Command;
 use tempfile::TempDir;
 
@@ -126,32 +127,49 @@ fn a_review_that_ends_early_changes_nothing() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
-#[test]
-fn a_signal_during_a_review_changes_nothing() {
-    let directory = reviewed();
-    let path = directory.path().join("web.knob");
-    let before = fs::read(&path).unwrap();
+/// A review that asks whether to write the policy.
+fn review_at_its_end(directory: &TempDir) -> Child {
     let mut child = process::Command::new(env!("CARGO_BIN_EXE_knobgate"))
         .args(["learn", "--review", "web.knob", "--from", "events.jsonl"])
         .current_dir(directory.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"d\nd\nd\nd\n").unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"d\nd\nd\nd\n").unwrap();
     let mut printed = Vec::new();
-    let mut stdout = child.stdout.take().unwrap();
     while !printed.ends_with(b"write web.knob? [y]es, [n]o, [u]ndo: ") {
         let mut byte = [0];
-        stdout.read_exact(&mut byte).unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
         printed.push(byte[0]);
     }
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    child
+}
+
+#[test]
+fn a_signal_during_a_review_changes_nothing() {
+    let directory = reviewed();
+    let path = directory.path().join("web.knob");
+    let before = fs::read(&path).unwrap();
+    let mut child = review_at_its_end(&directory);
+    ProcessId::of_child(&child).send(Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_somebody_else_wrote_during_a_review_stays() {
+    let directory = reviewed();
+    let path = directory.path().join("web.knob");
+    let mut child = review_at_its_end(&directory);
+    fs::write(&path, "policy other\n").unwrap();
+    child.stdin.take().unwrap().write_all(b"y\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("error: web.knob was changed by somebody else during the review: "), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "policy other\n");
 }
 
 #[test]

@@ -13,13 +13,16 @@ mod documentation;
 mod drift;
 mod explain;
 mod fmt;
+mod hostile;
 mod import;
 mod learn;
 mod lint;
 mod replay;
+mod report;
 mod sarif;
 mod simulate;
 mod test;
+mod top;
 mod verify;
 mod watch;
 

@@ -102,6 +102,41 @@ fn a_line_that_is_wrong_ends_it() {
 }
 
 #[test]
+fn all_commands_read_a_stream_in_the_same_way() {
+    let good = events("events.jsonl").lines().next().unwrap().to_owned();
+    let cut = &good[..good.len() - 7];
+    let later = r#"{"schema":"knobgate.events","version":2,"type":"hat","sequence":9}"#;
+    let is_cut = "warning: <stdin> ends in the middle of an event, which is left out: ";
+    let has_later = "warning: lines of <stdin> that only a later version of knobgate knows are left out: 2\n";
+    for (stream, status, message) in [
+        (format!("{good}\n{cut}"), 0, is_cut),
+        (format!("{later}\n{good}\n{later}\n"), 0, has_later),
+        (format!("{good}\n{cut}\n{good}\n"), 2, "error: <stdin> is not a stream of events: line 2, column "),
+    ] {
+        for command in [
+            &["watch", "--from", "-"][..],
+            &["learn", "--from", "-"],
+            &["replay", "--policy", "replayed.knob", "-"],
+            &["report", "-o", "-", "-"],
+        ] {
+            let output = knobgate([]).args(command).stdin(stream.clone()).output().unwrap();
+            let messages = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(status), "{command:?}: {messages}");
+            assert!(messages.contains(message), "{command:?}: {messages}");
+        }
+    }
+}
+
+#[test]
+fn no_number_of_lost_events_is_too_large() {
+    let lost = r#"{"schema":"knobgate.events","version":1,"type":"lost","sequence":1,"boot_time":1,"count":18446744073709551615}"#;
+    let stream = format!("{lost}\n{lost}\n");
+    let output = knobgate(["learn", "--from", "-"]).stdin(stream).output().unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(messages.contains("18446744073709551615 events"), "{messages}");
+}
+
+#[test]
 fn a_closed_pipe_ends_it_quietly() {
     let script = "yes \"$(cat events.jsonl)\" | $0 watch --from - | head -n 1; echo ${PIPESTATUS[1]}";
     let output = std::process::Command::new("bash")

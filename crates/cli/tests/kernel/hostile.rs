@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,9 +14,13 @@ use libtest_mimic::Failed;
 use tempfile::TempDir;
 
 use crate::setting::{DetachOnDrop, KNOBGATE};
+use crate::watching::knows_tasks;
 
 pub(crate) const TESTS: &[Test] =
     &[("every_command_escapes_untrusted_text", every_command), ("mount_points_are_escaped", mount_points)];
+
+/// These require a kernel whose programs can send events.
+pub(crate) const EVENTS: &[Test] = &[("events_of_tasks_with_hostile_names_are_escaped", events)];
 
 /// Sets the title, clears the screen, in C0 and in C1; reorders, breaks and hides text.
 const TEXT: &str = "\u{1b}]0;pwned\u{7}\u{1b}[2J\u{9b}2J\u{202e}\r\nok\t\u{7f}\u{85}\u{2028}\u{feff}";
@@ -149,6 +154,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("show %text", true),
     ("log t-hostile", false),
     ("log %text", true),
+    ("top %text", true),
+    ("top --filter %text", true),
     ("watch %text", true),
     ("watch --from @bad", true),
     ("watch --from @missing", true),
@@ -218,6 +225,17 @@ const COMMANDS: &[(&str, bool)] = &[
     ("learn --cgroup CGROUP --merge @bad", true),
     ("learn --cgroup CGROUP --out /no/such/directory/%text", true),
     ("learn --from @bad", true),
+    ("learn --review @good", true),
+    ("learn --review @missing --from @bad", true),
+    ("drift @conf", true),
+    ("drift --format json @conf", true),
+    ("drift @bad-conf", true),
+    ("drift @missing", true),
+    ("drift --root %text", true),
+    ("drift @conf --events @bad", true),
+    ("report @bad", true),
+    ("report @missing", true),
+    ("report @missing --filter %text", true),
     ("completions %", true),
     ("man %text", true),
     ("%", true),
@@ -238,8 +256,7 @@ fn every_command() -> Result<(), Failed> {
             let mut knobgate = Command::new(KNOBGATE);
             knobgate.args(["--color", colours]).args(names.arguments(command)).stdin(Stdio::null());
             let printed = expect_harmless(&mut knobgate, command)?;
-            let escaped = ["\\x1b", "\\u{1b}", "\\u001b", "\\u{9b}", "\\u009b", "\\xff"];
-            let names_said = escaped.iter().any(|escaped| printed.contains(escaped));
+            let names_said = ESCAPED.iter().any(|escaped| printed.contains(escaped));
             assert_eq!(names_said, *prints_names, "{command}:\n{printed}");
         }
     }
@@ -257,11 +274,75 @@ fn every_command() -> Result<(), Failed> {
     Ok(())
 }
 
+/// How names look that were escaped, as text and as JSON.
+const ESCAPED: [&str; 6] = ["\\x1b", "\\u{1b}", "\\u001b", "\\u{9b}", "\\u009b", "\\xff"];
+
+fn events() -> Result<(), Failed> {
+    let names = Names::new()?;
+    names.write("denying", &policy("t-hostile-e").replace("allow log", "deny log(all)"));
+    let [attach, watch] =
+        ["attach --policy @denying --cgroup CGROUP --name t-hostile-e", "watch --count 2 t-hostile-e"]
+            .map(|command| names.arguments(command));
+    let _detached = DetachOnDrop("t-hostile-e");
+    assert!(Command::new(KNOBGATE).args(attach).stderr(Stdio::null()).status()?.success());
+    let mut watching = Command::new(KNOBGATE);
+    let mut watching = Reaped(watching.args(watch).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
+    let mut messages = BufReader::new(watching.0.stderr.take().ok_or("standard error")?);
+    messages.read_line(&mut String::new())?;
+
+    // The kernel names a process after its file.
+    let task = names.directory.path().join(OsStr::from_bytes(b"\x1b[2J\x9b2J\n\xffsh"));
+    assert!(Command::new("cp").arg("/bin/sh").arg(&task).status()?.success());
+    let mut writer = Command::new(&task);
+    writer.args([
+        "-c",
+        "printf %s \"$1\" >/proc/sys/kernel/domainname; printf 1 >/proc/sys/net/ipv4/ip_forward",
+        "sh",
+    ]);
+    writer.arg(hostile("x")).stderr(Stdio::null());
+    let own = knobgate_kernel::Namespaces { net: true, uts: true, ..knobgate_kernel::Namespaces::default() };
+    knobgate_kernel::with_private_namespaces(&mut writer, own);
+    start_inside(&mut writer, &names.cgroup)?;
+    writer.status()?;
+    let mut shown = Vec::new();
+    watching.0.stdout.take().ok_or("standard output")?.read_to_end(&mut shown)?;
+    let shown = harmless(&shown, "watch")?;
+    let task = if knows_tasks() { r#" "\x1b[2J\x9b2J\n\xffsh"["# } else { " uid=0" };
+    let lines = shown.lines().filter(|line| line.contains(" DENY E") && line.contains(task));
+    assert_eq!(lines.count(), 2, "{shown}");
+
+    let recorded = Command::new(KNOBGATE).args(["log", "--recent", "--json", "t-hostile-e"]).output()?.stdout;
+    fs::write(names.file("events"), recorded)?;
+    for command in [
+        "log t-hostile-e",
+        "log --json t-hostile-e",
+        "log --recent t-hostile-e",
+        "log --recent --json t-hostile-e",
+        "watch --from @events",
+        "watch --from @events --json",
+        "replay @events --policy @good",
+        "replay @events --policy @good --json",
+        "diff @good @denying --events @events",
+        "learn --from @events",
+        "learn --review @denying --from @events",
+        "drift @conf --events @events",
+        "report @events",
+    ] {
+        let printed = expect_harmless(Command::new(KNOBGATE).args(names.arguments(command)), command)?;
+        assert!(ESCAPED.iter().any(|escaped| printed.contains(escaped)), "{command}:\n{printed}");
+    }
+    Ok(())
+}
+
 /// The output of the command. Checks that it consists of text, line breaks, and colours.
 fn expect_harmless(command: &mut Command, what: &str) -> Result<String, Failed> {
     let output = command.output()?;
-    let printed = [output.stdout, output.stderr].concat();
-    let text = std::str::from_utf8(&printed)
+    harmless(&[output.stdout, output.stderr].concat(), what)
+}
+
+/// The text of what was printed, without colours.
+fn harmless(printed: &[u8], what: &str) -> Result<String, Failed> {
+    let text = std::str::from_utf8(printed)
         .map_err(|error| format!("{what}: {error}: {}", printed.escape_ascii()))?;
     let text = without_colours(text);
     let found = text.chars().find(|&c| c != '\n' && drives_a_terminal(c));

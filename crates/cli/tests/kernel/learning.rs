@@ -14,6 +14,7 @@ use crate::setting::{Runs, children, copy_for_others, knobgate, policy, stderr, 
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_workload_runs_again_under_the_policy_that_it_taught", again),
+    ("sysctl_runs_under_what_it_taught_and_another_file_does_not", sysctl),
     ("reads_are_learnt_if_asked", reads),
     ("what_comes_before_an_execve_can_be_ignored", ignored),
     ("a_cgroup_is_watched_for_some_time", for_some_time),
@@ -96,6 +97,41 @@ fn again() -> Result<(), Failed> {
          cat net/ipv4/ip_default_ttl net/ipv4/ip_forward",
     );
     assert_eq!(stdout(&altered), "no\nno\n64\n0\n", "{altered:?}");
+    Ok(())
+}
+
+fn sysctl() -> Result<(), Failed> {
+    let settings = "net.ipv4.ip_default_ttl = 100\nnet.ipv4.conf.lo.rp_filter = 2\n-net.ipv4.no_such_knob = 1\nkernel.domainname = example\n";
+    let conf = tempfile::NamedTempFile::new()?;
+    fs::write(conf.path(), settings)?;
+    let path = conf.path().to_str().ok_or("a path")?;
+    let command = ["sysctl", "--quiet", "--ignore", "--load", path];
+    let cgroup = scratch();
+    let learnt = learn_in(&cgroup, &[&["--name", "p", "--"], &command[..]].concat());
+    assert!(learnt.status.success(), "{learnt:?}");
+    let text = stdout(&learnt);
+    assert_sound(policy(&text).path());
+    let expected = [
+        "allow write kernel.domainname if new == \"example\"",
+        "allow write net.ipv4.conf.lo.rp_filter if new == 2",
+        "allow write net.ipv4.ip_default_ttl if new == 100",
+    ];
+    assert_eq!(rules(&text), expected, "{text}");
+
+    let (_, enforced) = text.split_once("mode audit\n").ok_or("it is in audit mode")?;
+    let runs = Runs::new("t-sysctl", enforced);
+    let output = runs.command(command).output()?;
+    assert!(output.status.success() && !stderr(&output).contains("denied"), "{output:?}");
+    // An attacker's file, and what has changed after it.
+    let altered = "net.ipv4.ip_default_ttl = 101\nnet.ipv4.conf.lo.rp_filter = 0\nkernel.domainname = evil\nnet.ipv4.ip_forward = 1\n";
+    fs::write(conf.path(), altered)?;
+    let script = format!(
+        "sysctl --quiet --load {path}; cd /proc/sys; cat net/ipv4/ip_default_ttl net/ipv4/conf/lo/rp_filter \
+                          kernel/domainname net/ipv4/ip_forward"
+    );
+    let output = runs.script(&script);
+    assert_eq!(stdout(&output), "64\n0\n(none)\n0\n", "{output:?}");
+    assert_eq!(stderr(&output).matches("sysctl: ").count(), 4, "{output:?}");
     Ok(())
 }
 

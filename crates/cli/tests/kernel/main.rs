@@ -3,6 +3,7 @@
 //! The tests write only in their own network, UTS and IPC namespaces, and attach no program to the root of the hierarchy.
 
 mod attachments;
+mod containers;
 mod departures;
 mod drifting;
 mod examples;
@@ -16,12 +17,15 @@ mod mounted;
 mod no_process;
 mod objects;
 mod pins;
+mod readers;
+mod reviewing;
 mod runs;
 mod setting;
 mod signals;
 mod simulations;
 mod threaded;
 mod threats;
+mod top;
 mod verdicts;
 mod watching;
 mod ways_out;
@@ -77,11 +81,18 @@ fn main() -> ExitCode {
         .requiring(rewriting, &[runs::REWRITING, writers::TESTS].concat())
         .requiring(rewriting_lists, runs::REWRITING_LISTS)
         .requiring(lacking::locked_memory, lacking::LOCKED)
-        .requiring(learning::threads_of_events, &[learning::TESTS, drifting::TESTS].concat())
+        .requiring(
+            learning::threads_of_events,
+            &[learning::TESTS, drifting::TESTS, reviewing::TESTS].concat(),
+        )
         .requiring(callbacks, objects::CALLBACKS)
         .requiring(mounted::binfmt_misc, mounted::TESTS)
-        .requiring(watching::sends_events, watching::TESTS)
-        .requiring(dropped_rewrites, runs::DROPPED_REWRITES);
+        .requiring(watching::sends_events, &[hostile::EVENTS, watching::TESTS].concat())
+        .requiring(containers::can_be_watched, containers::TESTS)
+        .requiring(readers::whole_machine, readers::ON_THE_ROOT)
+        .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
+        .and(readers::with_their_own_bpffs())
+        .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()
 }

@@ -11,7 +11,7 @@ use super::parts::{
 };
 use super::text::{NameDocument, TextDocument};
 use super::time::TimeDocument;
-use crate::stream::StreamWorkload;
+use crate::workload::StreamWorkload;
 
 /// One line of a stream of knobgate's events. Members are absent for what is not known. Later versions add members, and may add
 /// types of lines.
@@ -73,6 +73,10 @@ pub(super) struct EventDocument<'a> {
     /// Whether the program only observes: it is not the program of a policy that somebody attached. Absent, it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) observer: bool,
+    /// Whether the program only observes, and does not know what became of the access: other programs decided after it, or the
+    /// kernel cannot tell what those before it decided. Absent, it does know, or the program is that of a policy.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) outcome_unknown: bool,
     /// Whether the policy declares the width of knobs, of this one or of others. Absent, it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) declares_widths: bool,
@@ -82,9 +86,9 @@ pub(super) struct EventDocument<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) errno: Option<ErrnoDocument>,
     /// What became of the access, as far as the program could know: programs that run after it may still deny it. It follows
-    /// from `verdict`, `mode` and `denied_before`.
-    #[serde(skip_deserializing)]
-    pub(super) outcome: OutcomeDocument,
+    /// from `verdict`, `mode` and `denied_before`. Absent if it is unknown.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub(super) outcome: Option<OutcomeDocument>,
     /// The errno with which programs that ran earlier had denied the access: those of cgroups below, and those attached before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) denied_before: Option<ErrnoDocument>,
@@ -124,7 +128,7 @@ pub(super) struct EventDocument<'a> {
     /// The cgroup of the task.
     #[serde(borrow)]
     pub(super) cgroup: CgroupDocument<'a>,
-    /// What runs in the cgroup. Everything is as the workload or its engine chose it.
+    /// What runs in the cgroup. Somebody has chosen each name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) workload: Option<Cow<'a, StreamWorkload>>,
     /// How many events the rule has had for this cgroup, with this one.

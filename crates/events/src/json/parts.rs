@@ -143,11 +143,10 @@ pub(super) enum VerdictDocument {
 }
 
 /// What became of an access.
-#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum OutcomeDocument {
     /// It passed.
-    #[default]
     Allowed,
     /// It failed.
     Denied,
@@ -268,6 +267,6 @@ impl JsonSchema for ErrnoDocument {
     }
 }
 
-pub(super) fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !value
 }

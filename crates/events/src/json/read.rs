@@ -10,9 +10,8 @@ use super::text::{NameDocument, TextDocument};
 use super::time::TimeDocument;
 use super::{SCHEMA, VERSION};
 use crate::event::{Event, EventRule, EventText, EventVerdict, RuleRef, Totals};
-use crate::stream::{
-    Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed,
-};
+use crate::stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, Suppressed};
+use crate::workload::StreamWorkload;
 
 /// What is wrong with a line.
 #[derive(Debug)]
@@ -118,6 +117,7 @@ fn event(document: EventDocument<'_>) -> Result<StreamItem, String> {
         policy: document.policy.into_owned(),
         rule: rule(document.rule)?,
         observer: document.observer,
+        outcome_unknown: document.outcome_unknown,
         declares_widths: document.declares_widths,
         origin: document.origin,
         totals: Totals { sent: document.totals.sent, suppressed: document.totals.suppressed },

@@ -11,10 +11,9 @@ use proptest::sample::select;
 
 use super::{StreamReader, json_schema, to_json};
 use crate::event::{Event, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals};
-use crate::stream::{
-    Lost, StreamContent, StreamContext, StreamEvent, StreamItem, StreamWorkload, Suppressed,
-};
+use crate::stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, Suppressed};
 use crate::terminal::is_interpreted;
+use crate::workload::StreamWorkload;
 
 /// Bytes: anything, often text, and often what a terminal interprets.
 fn bytes() -> BoxedStrategy<Vec<u8>> {
@@ -64,13 +63,14 @@ fn event() -> BoxedStrategy<Event> {
     let task = (ids, of(bytes()), of(any::<[Option<u32>; 6]>()));
     let access = (knob(), kind(), any::<u32>(), any::<bool>(), of(text()), of(text()), of(text()));
     let decision = (verdict(), select(vec![Mode::Enforce, Mode::Audit]), of(any::<u16>()), string(), rule());
-    let rest = (any::<(u64, u64, [bool; 2], u64)>(), any::<(u64, u64)>());
+    let rest = (any::<(u64, u64, [bool; 3], u64)>(), any::<(u64, u64)>());
     (task, access, decision, rest)
         .prop_map(|(task, access, decision, rest)| {
             let ((pid, tid, uid, gid), comm, namespaces) = task;
             let (knob, kind, position, secret, old, new, stored) = access;
             let (verdict, mode, denied_before, policy, rule) = decision;
-            let ((boot_time, cgroup_id, [observer, declares_widths], origin), (sent, suppressed)) = rest;
+            let ((boot_time, cgroup_id, flags, origin), (sent, suppressed)) = rest;
+            let [observer, outcome_unknown, declares_widths] = flags;
             let namespaces = namespaces.map(|[net, uts, ipc, user, pid, mnt]| Namespaces {
                 net,
                 uts,
@@ -102,6 +102,7 @@ fn event() -> BoxedStrategy<Event> {
                 policy,
                 rule,
                 observer,
+                outcome_unknown,
                 declares_widths,
                 origin,
                 totals,
@@ -111,16 +112,37 @@ fn event() -> BoxedStrategy<Event> {
 }
 
 fn workload() -> BoxedStrategy<StreamWorkload> {
+    level()
+        .prop_recursive(3, 4, 1, |inner| {
+            (level(), inner)
+                .prop_map(|(level, inner)| StreamWorkload { inner: Some(Box::new(inner)), ..level })
+        })
+        .boxed()
+}
+
+fn level() -> BoxedStrategy<StreamWorkload> {
     let name = || of(string());
-    (name(), name(), name(), name(), name(), name(), name())
-        .prop_map(|(engine, container, container_id, pod, namespace, image, unit)| StreamWorkload {
-            engine,
-            container,
-            container_id,
-            pod,
-            namespace,
-            image,
-            unit,
+    let container = (name(), any::<bool>(), name(), name(), name(), name(), name());
+    let rest = (name(), name(), name(), name(), name(), of(any::<u32>()));
+    (container, rest)
+        .prop_map(|(container, (image, project, service, unit, slice, user))| {
+            let (engine, monitor, container, container_id, pod, pod_id, namespace) = container;
+            StreamWorkload {
+                engine,
+                monitor,
+                container,
+                container_id,
+                pod,
+                pod_id,
+                namespace,
+                image,
+                project,
+                service,
+                unit,
+                slice,
+                user,
+                inner: None,
+            }
         })
         .boxed()
 }

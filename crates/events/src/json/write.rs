@@ -46,11 +46,12 @@ fn event_document<'a>(item: &'a StreamItem, stream_event: &'a StreamEvent) -> Ev
         EventVerdict::Rewrite => (VerdictDocument::Rewrite, None),
     };
     let outcome = match event.outcome() {
-        EventOutcome::Allowed => OutcomeDocument::Allowed,
-        EventOutcome::Denied(_) => OutcomeDocument::Denied,
-        EventOutcome::Rewritten => OutcomeDocument::Rewritten,
-        EventOutcome::WouldDeny(_) => OutcomeDocument::WouldDeny,
-        EventOutcome::WouldRewrite => OutcomeDocument::WouldRewrite,
+        EventOutcome::Allowed => Some(OutcomeDocument::Allowed),
+        EventOutcome::Denied(_) => Some(OutcomeDocument::Denied),
+        EventOutcome::Rewritten => Some(OutcomeDocument::Rewritten),
+        EventOutcome::WouldDeny(_) => Some(OutcomeDocument::WouldDeny),
+        EventOutcome::WouldRewrite => Some(OutcomeDocument::WouldRewrite),
+        EventOutcome::Unknown => None,
     };
     let cgroup_path = item.context.cgroup_path.as_deref().map(Into::into);
     EventDocument {
@@ -65,6 +66,7 @@ fn event_document<'a>(item: &'a StreamItem, stream_event: &'a StreamEvent) -> Ev
         policy: (&*event.policy).into(),
         mode: event.mode.into(),
         observer: event.observer,
+        outcome_unknown: event.outcome_unknown,
         declares_widths: event.declares_widths,
         verdict,
         errno,

@@ -5,11 +5,12 @@
 //! observer's pid namespace, and when it was started, in nanoseconds since boot. They read kernel memory by
 //! `bpf_probe_read_kernel`, which returns zeros on a fault.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Imm64, Insn, Label, Reg, Size, encode, helper_ids};
+use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
 
 use super::layout::Layout;
+use crate::traced_records::{RecordDestination, load_map, load_stack_address};
 
 /// In the cgroup or below it.
 pub(super) const INSIDE: u32 = 0;
@@ -48,10 +49,7 @@ pub(super) struct Context<'a> {
     pub(super) layout: Layout,
     /// The hash.
     pub(super) processes: BorrowedFd<'a>,
-    /// The ring buffer of the records.
-    pub(super) records: BorrowedFd<'a>,
-    /// An array with one number: how often one of these was full.
-    pub(super) lost: BorrowedFd<'a>,
+    pub(super) records: RecordDestination<'a>,
     /// The id of the tracked cgroup.
     pub(super) cgroup: u64,
     /// The id of the observer's pid namespace.
@@ -155,8 +153,8 @@ impl Context<'_> {
         emitter.asm.load(Size::U32, Reg::R1, Reg::R10, KEY_AT);
         emitter.asm.jump_if(Cond::Ne, Reg::R1, 0, out);
         emitter.read(4, KEY_AT, Reg::R7, layout.process);
-        emitter.map(Reg::R1, self.processes);
-        emitter.stack_address(Reg::R2, KEY_AT);
+        load_map(&mut emitter.asm, Reg::R1, self.processes);
+        load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
         emitter.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
         emitter.asm.bind(out);
         emitter.asm.mov(Reg::R0, 0);
@@ -186,22 +184,11 @@ impl<'a> Emitter<'a> {
         self.asm.new_label()
     }
 
-    fn stack_address(&mut self, dst: Reg, at: i16) {
-        self.asm.mov(dst, Reg::R10);
-        self.asm.alu(AluOp::Add, dst, i32::from(at));
-    }
-
-    fn map(&mut self, dst: Reg, map: BorrowedFd<'_>) {
-        for insn in Insn::load_imm64(dst, Imm64::Map { fd: map.as_raw_fd() }) {
-            self.asm.emit(insn);
-        }
-    }
-
     /// Reads `size` bytes of kernel memory at `base + offset` to the stack. Clobbers R0 to R5.
     fn read(&mut self, size: i32, at: i16, base: Reg, offset: u32) {
         self.asm.mov(Reg::R3, base);
         self.asm.alu(AluOp::Add, Reg::R3, offset as i32);
-        self.stack_address(Reg::R1, at);
+        load_stack_address(&mut self.asm, Reg::R1, at);
         self.asm.mov(Reg::R2, size);
         self.asm.call_helper(helper_ids::PROBE_READ_KERNEL);
     }
@@ -223,8 +210,8 @@ impl<'a> Emitter<'a> {
     fn look_up(&mut self, task: Reg) {
         let unknown = self.label();
         self.read(4, KEY_AT, task, self.context.layout.process);
-        self.map(Reg::R1, self.context.processes);
-        self.stack_address(Reg::R2, KEY_AT);
+        load_map(&mut self.asm, Reg::R1, self.context.processes);
+        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
         self.asm.mov(Reg::R8, UNKNOWN as i32);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, unknown);
@@ -246,8 +233,8 @@ impl<'a> Emitter<'a> {
         self.read(8, VALUE_AT + 8, Reg::R0, layout.start);
         // Another copy of this program may have done this already.
         let differs = self.label();
-        self.map(Reg::R1, self.context.processes);
-        self.stack_address(Reg::R2, KEY_AT);
+        load_map(&mut self.asm, Reg::R1, self.context.processes);
+        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, differs);
         self.asm.load(Size::U64, Reg::R1, Reg::R0, 8);
@@ -256,13 +243,13 @@ impl<'a> Emitter<'a> {
         self.asm.load(Size::U32, Reg::R1, Reg::R0, 0);
         self.asm.jump_if(Cond::Eq, Reg::R1, Reg::R8, done);
         self.asm.bind(differs);
-        self.map(Reg::R1, self.context.processes);
-        self.stack_address(Reg::R2, KEY_AT);
-        self.stack_address(Reg::R3, VALUE_AT);
+        load_map(&mut self.asm, Reg::R1, self.context.processes);
+        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
+        load_stack_address(&mut self.asm, Reg::R3, VALUE_AT);
         self.asm.mov(Reg::R4, 0);
         self.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
         self.asm.jump_if(Cond::Eq, Reg::R0, 0, stored);
-        self.count_lost();
+        self.context.records.count_lost(&mut self.asm);
         self.asm.bind(stored);
         self.asm.jump_if(Cond::Eq, Reg::R6, 0, done);
 
@@ -276,23 +263,8 @@ impl<'a> Emitter<'a> {
         self.asm.load(Size::U64, Reg::R1, Reg::R10, VALUE_AT + 8);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R1);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 40, Reg::R6);
-        self.map(Reg::R1, self.context.records);
-        self.stack_address(Reg::R2, RECORD_AT);
-        self.asm.mov(Reg::R3, RECORD as i32);
-        self.asm.mov(Reg::R4, 0);
-        self.asm.call_helper(helper_ids::RINGBUF_OUTPUT);
-        self.asm.jump_if(Cond::Eq, Reg::R0, 0, done);
-        self.count_lost();
+        self.context.records.send(&mut self.asm, RECORD_AT, RECORD);
         self.asm.bind(done);
-    }
-
-    fn count_lost(&mut self) {
-        let fd = self.context.lost.as_raw_fd();
-        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
-            self.asm.emit(insn);
-        }
-        self.asm.mov(Reg::R2, 1);
-        self.asm.atomic_add(Size::U64, Reg::R1, 0, Reg::R2);
     }
 
     /// Ends the main function and emits the subprograms.

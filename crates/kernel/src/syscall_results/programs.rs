@@ -1,8 +1,10 @@
 //! The programs. They share a hash from the id of a thread to the accesses in its current system call: a mark.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Imm64, Insn, Label, Reg, Size, encode, helper_ids};
+use knobgate_bpf::{AluOp, AsmError, Assembler, Cond, Label, Reg, Size, encode, helper_ids};
+
+use crate::traced_records::{RecordDestination, load_map, load_stack_address};
 
 /// The kinds of records.
 pub(super) const RETURNED: u32 = 1;
@@ -25,10 +27,7 @@ pub(super) struct Context<'a> {
     pub(super) marks: BorrowedFd<'a>,
     /// An array with the traced cgroup.
     pub(super) cgroups: BorrowedFd<'a>,
-    /// The ring buffer of the records.
-    pub(super) records: BorrowedFd<'a>,
-    /// An array with one number: how often one of these was full.
-    pub(super) lost: BorrowedFd<'a>,
+    pub(super) records: RecordDestination<'a>,
     /// Whether reads count.
     pub(super) reads: bool,
 }
@@ -56,13 +55,13 @@ impl Context<'_> {
         emitter.asm.store(Size::U64, Reg::R10, MARK_AT, Reg::R0);
         emitter.asm.mov(Reg::R1, 1);
         emitter.asm.store(Size::U64, Reg::R10, MARK_AT + 8, Reg::R1);
-        emitter.map(Reg::R1, self.marks);
-        emitter.stack_address(Reg::R2, KEY_AT);
-        emitter.stack_address(Reg::R3, MARK_AT);
+        load_map(&mut emitter.asm, Reg::R1, self.marks);
+        load_stack_address(&mut emitter.asm, Reg::R2, KEY_AT);
+        load_stack_address(&mut emitter.asm, Reg::R3, MARK_AT);
         emitter.asm.mov(Reg::R4, 0);
         emitter.asm.call_helper(helper_ids::MAP_UPDATE_ELEM);
         emitter.asm.jump_if(Cond::Eq, Reg::R0, 0, out);
-        emitter.count_lost();
+        self.records.count_lost(&mut emitter.asm);
         emitter.end(out, 1)
     }
 
@@ -95,7 +94,7 @@ impl Context<'_> {
     pub(super) fn on_exec(&self) -> Result<Vec<u8>, AsmError> {
         let mut emitter = Emitter::new(self);
         let out = emitter.asm.new_label();
-        emitter.map(Reg::R1, self.cgroups);
+        load_map(&mut emitter.asm, Reg::R1, self.cgroups);
         emitter.asm.mov(Reg::R2, 0);
         emitter.asm.call_helper(helper_ids::CURRENT_TASK_UNDER_CGROUP);
         emitter.asm.jump_if(Cond::Ne, Reg::R0, 1, out);
@@ -119,17 +118,6 @@ impl<'a> Emitter<'a> {
         Self { asm: Assembler::new(), context }
     }
 
-    fn stack_address(&mut self, dst: Reg, at: i16) {
-        self.asm.mov(dst, Reg::R10);
-        self.asm.alu(AluOp::Add, dst, i32::from(at));
-    }
-
-    fn map(&mut self, dst: Reg, map: BorrowedFd<'_>) {
-        for insn in Insn::load_imm64(dst, Imm64::Map { fd: map.as_raw_fd() }) {
-            self.asm.emit(insn);
-        }
-    }
-
     /// Stores the id of the current thread as the key. After `execve`, that is also the id of the process.
     fn thread(&mut self) {
         self.asm.call_helper(helper_ids::GET_CURRENT_PID_TGID);
@@ -138,21 +126,20 @@ impl<'a> Emitter<'a> {
 
     /// Looks up the mark of the key.
     fn look_up(&mut self) {
-        self.map(Reg::R1, self.context.marks);
-        self.stack_address(Reg::R2, KEY_AT);
+        load_map(&mut self.asm, Reg::R1, self.context.marks);
+        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_LOOKUP_ELEM);
     }
 
     /// Removes the mark of the key, if there is one.
     fn remove(&mut self) {
-        self.map(Reg::R1, self.context.marks);
-        self.stack_address(Reg::R2, KEY_AT);
+        load_map(&mut self.asm, Reg::R1, self.context.marks);
+        load_stack_address(&mut self.asm, Reg::R2, KEY_AT);
         self.asm.call_helper(helper_ids::MAP_DELETE_ELEM);
     }
 
     /// Sends a record for the key, with value R6 and R7 accesses, the first at time R8.
     fn send(&mut self, kind: u32) {
-        let sent = self.asm.new_label();
         self.asm.call_helper(helper_ids::KTIME_GET_BOOT_NS);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT, Reg::R0);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 8, Reg::R8);
@@ -162,23 +149,7 @@ impl<'a> Emitter<'a> {
         self.asm.store(Size::U32, Reg::R10, RECORD_AT + 28, Reg::R7);
         self.asm.mov(Reg::R1, kind as i32);
         self.asm.store(Size::U64, Reg::R10, RECORD_AT + 32, Reg::R1);
-        self.map(Reg::R1, self.context.records);
-        self.stack_address(Reg::R2, RECORD_AT);
-        self.asm.mov(Reg::R3, RECORD as i32);
-        self.asm.mov(Reg::R4, 0);
-        self.asm.call_helper(helper_ids::RINGBUF_OUTPUT);
-        self.asm.jump_if(Cond::Eq, Reg::R0, 0, sent);
-        self.count_lost();
-        self.asm.bind(sent);
-    }
-
-    fn count_lost(&mut self) {
-        let fd = self.context.lost.as_raw_fd();
-        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
-            self.asm.emit(insn);
-        }
-        self.asm.mov(Reg::R2, 1);
-        self.asm.atomic_add(Size::U64, Reg::R1, 0, Reg::R2);
+        self.context.records.send(&mut self.asm, RECORD_AT, RECORD);
     }
 
     /// Ends the program with this value.

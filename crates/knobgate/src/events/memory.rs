@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use knobgate_compiler::{
-    EVENT_CGROUP_PATH_BYTES, EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_PAST_MAP,
-    EVENT_SLOTS_MAP, EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState, PastCounters,
-    memory_map,
+    EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_PAST_MAP, EVENT_SLOTS_MAP,
+    EVENT_STATE_MAP, EVENTS_FIRST_MAP, EVENTS_MAP, EventCounters, MemoryState, PastCounters,
+    cgroup_path_in_value, cgroup_path_value, memory_map,
 };
 use knobgate_events::Event;
 use knobgate_events::record::{decode, offset};
@@ -68,7 +68,7 @@ pub struct EventMemory {
     pub past: Vec<PastCounters>,
     /// The most recent events, by time.
     pub recent: Vec<Event>,
-    /// The paths of cgroups when a program was attached to them, by id.
+    /// The paths of cgroups when a program was attached to them, by id. Those of 255 bytes and more are missing.
     pub cgroups: BTreeMap<u64, PathBuf>,
     /// How many events could not be decoded, because a program was writing them, or because a later version of knobgate has
     /// written them.
@@ -144,13 +144,11 @@ impl EventMemory {
             memory.past.sort_by_key(|past| past.counters.first);
         }
         if let Some(cgroups) = map(EVENT_CGROUPS_MAP) {
-            let path = |value: &[u8]| {
-                let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
-                PathBuf::from(OsStr::from_bytes(&value[..end]))
-            };
+            let path = |value: &[u8]| Some(PathBuf::from(OsStr::from_bytes(cgroup_path_in_value(value)?)));
             let id = |key: &[u8]| key.first_chunk().map_or(0, |id| u64::from_le_bytes(*id));
             let entries = cgroups.entries()?;
-            memory.cgroups = entries.iter().map(|entry| (id(&entry.key), path(&entry.value))).collect();
+            let paths = entries.iter().filter_map(|entry| Some((id(&entry.key), path(&entry.value)?)));
+            memory.cgroups = paths.collect();
         }
         Ok(Some(memory))
     }
@@ -219,16 +217,9 @@ pub(crate) fn prepare<'a>(
 /// Stores the paths of cgroups in the table of a program, if it has one.
 pub(crate) fn remember_cgroups<'a>(table: Option<&Map>, cgroups: impl IntoIterator<Item = (u64, &'a Path)>) {
     for (table, (id, path)) in table.into_iter().cycle().zip(cgroups) {
-        // A full table has no room for a name, which is no reason not to attach.
-        let _ = table.update(&id.to_le_bytes(), &path_value(path));
+        if let Some(value) = cgroup_path_value(path.as_os_str().as_bytes()) {
+            // A full table has no room for a path, which is no reason not to attach.
+            let _ = table.update(&id.to_le_bytes(), &value);
+        }
     }
-}
-
-/// The path as the table has it: the end of one that is too long.
-fn path_value(path: &Path) -> Vec<u8> {
-    const BYTES: usize = EVENT_CGROUP_PATH_BYTES as usize;
-    let bytes = path.as_os_str().as_bytes();
-    let mut value = bytes[bytes.len().saturating_sub(BYTES - 1)..].to_vec();
-    value.resize(BYTES, 0);
-    value
 }

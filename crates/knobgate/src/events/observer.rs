@@ -1,7 +1,7 @@
 //! A program that reports what no policy does.
 
 use knobgate_compiler::{CompileError, EVENT_STATE_MAP};
-use knobgate_kernel::{BpfObjectError, Cgroup, Link, LinkError, LoadError, LoadedProgram};
+use knobgate_kernel::{BpfObjectError, Cgroup, Link, LinkError, LoadError, LoadedProgram, ProgramFd};
 use knobgate_policy::{CheckOptions, ParseError, Source, parse};
 
 use super::memory::prepare;
@@ -11,11 +11,14 @@ use crate::compiled_policy::CompiledPolicy;
 /// A program that allows everything, changes nothing, and reports every access in a cgroup and below it. It is detached when this is
 /// dropped, or when the process ends.
 ///
-/// It runs after the programs of the cgroups below, and knows what they have come to.
+/// It runs after the programs of the cgroups below, and knows what they have come to. It does not know what those decide that
+/// [run after it](Self::programs_after).
 #[derive(Debug)]
 pub struct Observer {
     loaded: LoadedProgram,
     _link: Link,
+    cgroup: Cgroup,
+    reads: bool,
 }
 
 /// Why a cgroup cannot be observed.
@@ -60,11 +63,40 @@ impl Observer {
     /// # Errors
     ///
     /// See [`ObserverError`].
-    pub fn attach(cgroup: &Cgroup, reads: bool) -> Result<Self, ObserverError> {
+    pub fn attach(cgroup: Cgroup, reads: bool) -> Result<Self, ObserverError> {
         let loaded = load_observer(reads)?;
         prepare(&loaded, [(cgroup.id(), cgroup.path())])?;
-        let link = Link::create(&loaded.program, cgroup)?;
-        Ok(Self { loaded, _link: link })
+        let link = Link::create(&loaded.program, &cgroup)?;
+        Ok(Self { loaded, _link: link, cgroup, reads })
+    }
+
+    /// The cgroup that it is attached to.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// Whether it reports reads.
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// The programs that run after it at this moment, and may decide something: those that were attached to its cgroup later, and
+    /// those of the cgroups above. Other observers like this one are not among them.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfObjectError::NotPermitted`], [`Failed`](BpfObjectError::Failed).
+    pub fn programs_after(&self) -> Result<Vec<u32>, BpfObjectError> {
+        let own = self.loaded.program.info()?;
+        let mut after = self.cgroup.effective()?;
+        let through_own = after.iter().position(|&id| id == own.id).map_or(0, |position| position + 1);
+        after.drain(..through_own);
+        // The same code, whatever its maps.
+        let is_alike = |id| {
+            ProgramFd::by_id(id).and_then(|program| program.info()).is_ok_and(|info| info.tag == own.tag)
+        };
+        after.retain(|&id| !is_alike(id));
+        Ok(after)
     }
 
     /// The places for its readers.

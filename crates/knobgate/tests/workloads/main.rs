@@ -9,7 +9,7 @@ use std::time::Duration;
 use knobgate::WorkloadResolver;
 use knobgate::kernel::Cgroup;
 use knobgate::workload::{Engine, EngineState};
-use knobgate_testing::{Suite, Test, scratch};
+use knobgate_testing::{Suite, Test, scratch, without_runc};
 use libtest_mimic::Failed;
 
 const TESTS: &[Test] = &[
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
     match knobgate_testing::in_private_mount_namespace() {
         Some(ended) => ended,
-        None => Suite::new(TESTS).requiring(runc::missing, runc::TESTS).run(),
+        None => Suite::new(TESTS).requiring(without_runc, runc::TESTS).run(),
     }
 }
 

@@ -31,7 +31,7 @@ pub trait Fields {
     /// What became of the access.
     fn outcome(&self) -> Option<OutcomeKind>;
 
-    /// The errno of a denial. No other access has one, so filters ask for it only after the verdict.
+    /// The errno of a denial: that of the outcome. No other access has one, so filters ask for it only after the outcome.
     fn errno(&self) -> Option<Errno>;
 
     /// The mode of the policy.

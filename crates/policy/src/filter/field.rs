@@ -122,6 +122,13 @@ pub enum OutcomeKind {
     WouldRewrite,
 }
 
+impl OutcomeKind {
+    /// Whether there is an errno: that of a denial, or of one that there would have been.
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::Denied | Self::WouldDeny)
+    }
+}
+
 /// A value of a [`WordField`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {

@@ -2,7 +2,7 @@
 
 use knobgate_glob::{Budget, Dfa, Partition, Piece, TextEnd, text_dfa};
 
-use super::{Fields, ValueField, VerdictKind, Word, WordField};
+use super::{Fields, ValueField, Word, WordField};
 use crate::typed::{Number, Predicate, Subject, Typed};
 use crate::value::{self, Numbers, contains};
 use crate::{Integer, KnobPattern, Range, Relation, TextGlob, Value};
@@ -106,7 +106,7 @@ impl Matcher {
             Self::Word { field, words, negated } => {
                 let is_one = match field {
                     // Only a denial has an errno.
-                    WordField::Errno if event.verdict()? != VerdictKind::Deny => false,
+                    WordField::Errno if event.outcome().is_some_and(|outcome| !outcome.is_denial()) => false,
                     _ => words.contains(&word(*field, event)?),
                 };
                 Some(is_one != *negated)

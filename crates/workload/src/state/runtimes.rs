@@ -41,6 +41,15 @@ struct Container {
     namespace: Option<String>,
 }
 
+/// Where a runtime has a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the cgroup that has its name.
+    Here,
+    /// In another one, so that the cgroup only has its name.
+    Elsewhere,
+}
+
 /// `state.json` of runc: `State` (libcontainer/container_linux.go).
 #[derive(Deserialize)]
 struct RuncState {
@@ -82,17 +91,18 @@ impl Runtimes {
         workload.namespace = name(container.namespace.as_deref());
     }
 
-    /// Whether a runtime has the container in another cgroup, so that this one only has its name.
+    /// Where runtimes have the container; `None` if none knows it.
     ///
     /// crun may put the container into a cgroup below the one with the id ("container").
-    pub(super) fn has_elsewhere(&mut self, root: &Path, workload: &Workload) -> bool {
-        let Some(id) = workload.container_id.as_ref().map(Piece::bytes) else { return false };
+    pub(super) fn place(&mut self, root: &Path, workload: &Workload) -> Option<Place> {
+        let id = workload.container_id.as_ref().map(Piece::bytes)?;
         self.refresh(root);
         let mut cgroups = self.containers.values().flatten().filter(|one| one.id.as_bytes() == id).peekable();
         let path = &*workload.path;
         let is_here =
             |one: &Container| is_at_or_above(&one.cgroup, path) || is_at_or_above(path, &one.cgroup);
-        cgroups.peek().is_some() && !cgroups.any(is_here)
+        cgroups.peek()?;
+        Some(if cgroups.any(is_here) { Place::Here } else { Place::Elsewhere })
     }
 
     /// Reads the state of new containers, and drops those that are gone.

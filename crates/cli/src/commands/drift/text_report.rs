@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
 use crate::printable::printable;
+use crate::stream::length_of_stdout;
 use crate::stream::line::{About, line};
 use crate::stream::words::Length;
 use crate::{style, timestamp};
@@ -15,7 +16,7 @@ use crate::{style, timestamp};
 /// Prints the knobs that differ, then those that cannot be compared, and how many there are.
 pub(super) fn print(compared: &Compared, files: usize, output: &Output) -> Result<(), Failure> {
     let Compared { drift, unmatched } = compared;
-    let length = Length::of_stdout();
+    let length = length_of_stdout();
     let mut lines = output.lines();
     let (differing, others): (Vec<&ComparedKnob>, Vec<&ComparedKnob>) =
         drift.knobs().iter().partition(|knob| knob.state() == State::Differs);

@@ -19,7 +19,7 @@ use crate::plural::count;
 use crate::policy_file::{self, is_json, load_policy};
 use crate::printable::printable;
 use crate::stream::tally::LABEL;
-use crate::{not_compiled, replace_file, report, unified_diff};
+use crate::{file_output, not_compiled, report, unified_diff};
 use dialogue::{Dialogue, Outcome};
 
 /// The most rules that are listed with what they decided.
@@ -107,7 +107,7 @@ fn report_left_out(left_out: &LeftOut, file: &PolicyFile, output: &Output) {
     note(left_out.by_rules.values().skip(RULES_MAX).sum(), &format!("other rules of {name} decide it"));
     note(left_out.undecided, "its verdict depends on what the events do not have");
     note(left_out.unnamed, "the name of the knob was too long to record");
-    note(left_out.other_policies, "it is of other policies");
+    note(left_out.other_policies, "it is of another policy");
     let lost = left_out.suppressed + left_out.lost;
     note(lost, "it was suppressed or lost, and nothing is known about it");
 }
@@ -129,7 +129,7 @@ fn write(
             Failure::bad(format!("{name} was changed by somebody else during the review")).because(help)
         );
     }
-    replace_file::write(path, reviewed.source().text().as_bytes())
+    file_output::replace(path, |file| file.write_all(reviewed.source().text().as_bytes()))
         .map_err(|error| Failure::usage(format!("cannot write {name}")).because(error))?;
     output.done(format_args!("{}: added {}", printable(&name), count(review.rules(), "rule")));
     if !attachments.is_empty() {
@@ -158,6 +158,6 @@ fn hint_at_enforcing(file: &PolicyFile, name: &str, output: &Output) {
 
 /// The difference between the policy and what was reviewed.
 fn difference(review: &Review<'_>, old: &PolicyFile) -> Vec<String> {
-    let new = review.file().source().text();
-    unified_diff::lines(old.source().name(), "as reviewed", old.source().text(), new)
+    let (old, new) = (old.source(), review.file().source());
+    unified_diff::lines(old.name(), "as reviewed", old.text(), new.text())
 }

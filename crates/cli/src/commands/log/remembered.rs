@@ -4,13 +4,15 @@ use std::time::SystemTime;
 
 use knobgate::compiler::{EventCounters, PastCounters};
 use knobgate::{AttachedPolicy, MemoryEntry};
+use knobgate_events::StreamItem;
 use knobgate_events::json::to_json;
-use knobgate_events::{EventOutcome, StreamItem};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::printable::{printable, printable_lines};
+use crate::stream;
+use crate::stream::length_of_stdout;
 use crate::stream::line::{About, line};
 use crate::stream::memory_items::MemoryItems;
 use crate::stream::words::{self, Length};
@@ -74,7 +76,7 @@ impl Remembered {
 
     pub(super) fn print(&self, output: &Output) -> Result<(), Failure> {
         let mut lines = output.lines();
-        let length = Length::of_stdout();
+        let length = length_of_stdout();
         for (index, entry) in self.entries.iter().enumerate() {
             if index > 0 {
                 lines.line("")?;
@@ -173,7 +175,7 @@ impl Entry {
     /// What matters most comes first.
     fn rank(&self) -> u8 {
         let events = [&self.first, &self.last].into_iter().flatten().filter_map(StreamItem::event);
-        events.map(|event| rank(event.event.outcome())).min().unwrap_or(UNREADABLE)
+        events.map(|event| stream::rank(event.event.outcome())).min().unwrap_or(UNREADABLE)
     }
 
     /// `deny write kernel.core_pattern (tour:7)`, and below `docker/web-1: 41 events, 31 of them suppressed, the last one at …`
@@ -218,15 +220,6 @@ impl Entry {
 
 /// The rank of a rule of which no event can be read: among those that may matter.
 const UNREADABLE: u8 = 2;
-
-fn rank(outcome: EventOutcome) -> u8 {
-    match outcome {
-        EventOutcome::Denied(_) => 0,
-        EventOutcome::WouldDeny(_) => 1,
-        EventOutcome::Rewritten | EventOutcome::WouldRewrite => 3,
-        EventOutcome::Allowed => 4,
-    }
-}
 
 fn total(counters: &EventCounters) -> u64 {
     counters.sent + counters.suppressed

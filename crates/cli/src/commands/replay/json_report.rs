@@ -142,5 +142,6 @@ fn input(unknown: Unknown) -> &'static str {
         Unknown::Gid => "gid",
         Unknown::Comm => "comm",
         Unknown::Replacement => "replacement",
+        Unknown::Outcome => "outcome",
     }
 }

@@ -132,6 +132,7 @@ fn was(item: &StreamItem, event: &Event) -> String {
     };
     let happened = match (event.outcome(), event.verdict) {
         (EventOutcome::WouldDeny(_) | EventOutcome::WouldRewrite, _) => "passed in audit mode; ".to_owned(),
+        (EventOutcome::Unknown, _) => "observed before other programs decided; ".to_owned(),
         (EventOutcome::Denied(errno), verdict) if !is_denial(verdict, event.mode) => {
             format!("denied by another program with {}; ", words::errno(errno))
         }

@@ -3,29 +3,20 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use knobgate::{Attachments, EventReader, EventReaderError, Observer};
-use knobgate_compiler::EVENT_STATE_MAP;
-use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, StreamItem};
-use knobgate_kernel::{
-    AttachmentName, BlockedSignals, BpfObjectError, Bpffs, PinDir, ProbeOutcome, Signal, probe_cached,
-};
+use knobgate::Observer;
+use knobgate_events::{StreamContent, StreamItem};
+use knobgate_kernel::{AttachmentName, BlockedSignals, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::memories::{Look, Memories, PAUSE};
-use super::reported::Reported;
-use crate::attachment_failure::without_memory;
 use crate::failure::Failure;
+use crate::live_events::{BATCH, LiveEvents, Look};
 use crate::output::Output;
 use crate::plural::count;
-use crate::stream::cgroups::Cgroups;
 use crate::stream::printer::Printer;
-use crate::timestamp::{WallClock, boot_id};
-
-/// How long events are collected after the first one, so that the kernel does not wake this process for each.
-const BATCH: Duration = Duration::from_millis(20);
+use crate::timestamp::WallClock;
 
 /// Shows the events of the attachments with these names, or of all of them, and those of an observer.
 ///
@@ -37,255 +28,109 @@ pub(super) fn show(
     printer: Printer,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let cannot = || Failure::machine("cannot read events");
-    let attachments = match Attachments::create() {
-        Ok(attachments) => Some(attachments),
-        // The observer does without attachments.
-        Err(_) if observer.is_some() => None,
-        Err(error) => return Err(error.into()),
-    };
-    for (name, attachments) in names.iter().zip(attachments.iter().cycle()) {
-        let state = attachments.read(name)?;
-        if !state.maps.iter().any(|map| map.info().name == EVENT_STATE_MAP) {
-            return Err(without_memory(name, &state));
-        }
-    }
-    let probes = probe_cached();
-    if probes.event_features().is_none() {
-        let why = match probes.events {
-            ProbeOutcome::Unknown(why) => format!(" ({why})"),
-            ProbeOutcome::Yes | ProbeOutcome::No => String::new(),
-        };
-        return Err(cannot().because(format!(
-            "this kernel's programs cannot send any{why}; knobgate show has the counters of each rule"
-        )));
-    }
     // Blocked before there is anything to sum up.
-    let signals =
-        BlockedSignals::block(&[Signal::INT, Signal::TERM]).map_err(|error| cannot().because(error))?;
-    let pins = Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs));
-    let memories = Memories::find(pins.ok().flatten());
-    let mut readers = match &attachments {
-        Some(attachments) => attachments.event_readers()?,
-        None => Vec::new(),
-    };
-    if let Some(observer) = &observer {
-        readers.extend(observer.readers().map_err(|error| cannot().because(error))?);
-    }
-    let reader =
-        EventReader::open(readers, EventReader::DEFAULT_BYTES).map_err(|error| cannot().because(error))?;
-    if reader.full() > 0 {
+    let signals = BlockedSignals::block(&[Signal::INT, Signal::TERM])
+        .map_err(|error| Failure::machine("cannot read events").because(error))?;
+    let mut events = LiveEvents::open(names, observer)?;
+    if events.missing_programs() > 0 {
         output.warning(format_args!(
             "{} that were loaded before the first `watch` have eight readers already; their events are missing here",
-            count(reader.full(), "program")
+            count(events.missing_programs(), "program")
         ));
     }
-    let whose = match &names[..] {
-        [] if observer.is_some() => "all attachments and of the observer".to_owned(),
-        [] => "all attachments".to_owned(),
-        names => names.iter().map(AttachmentName::as_str).collect::<Vec<_>>().join(", "),
-    };
-    output.note(format_args!("showing the events of {whose}, until Ctrl-C"));
+    output.note(format_args!("showing the events of {}, until Ctrl-C", events.whose()));
 
-    let mut live = Live {
-        names,
-        observer: observer.map(|observer| (observer, Reported::default())),
-        printer,
-        memories,
-        cgroups: Cgroups::new(),
-        boot_id: boot_id(),
-        looked: Instant::now(),
-        said_lost: 0,
-        unreadable: 0,
-        shown: 0,
-        suppressed: 0,
-        lost: 0,
-        is_done: false,
-    };
-    if live.run(reader, &signals, output)? {
-        output.note(live.summary());
+    let mut shown = Shown { printer, shown: Counts::default(), hidden: 0, is_done: false };
+    if shown.run(&mut events, &signals, output)? {
+        output.note(shown.summary());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is shown, and what has been.
-#[derive(Debug)]
-struct Live {
-    /// The attachments whose events are shown; all if empty.
-    names: Vec<AttachmentName>,
-    observer: Option<(Observer, Reported)>,
-    printer: Printer,
-    memories: Memories,
-    cgroups: Cgroups,
-    boot_id: Option<String>,
-    /// When it was last looked what was suppressed.
-    looked: Instant,
-    /// How many lost events have been said.
-    said_lost: u64,
-    /// How many events could not be decoded.
-    unreadable: u64,
-    shown: u64,
+/// How many events there were.
+#[derive(Debug, Default)]
+struct Counts {
+    events: u64,
     suppressed: u64,
     lost: u64,
+}
+
+/// What has been shown.
+#[derive(Debug)]
+struct Shown {
+    printer: Printer,
+    shown: Counts,
+    /// How many events the filter has hidden, with those that were suppressed or lost.
+    hidden: u64,
     /// Whether as many were shown as were asked for.
     is_done: bool,
 }
 
-impl Live {
+impl Shown {
     /// Shows events until a signal, which is `true`, or until there are enough.
     fn run(
         &mut self,
-        mut reader: EventReader,
+        events: &mut LiveEvents,
         signals: &BlockedSignals,
         output: &Output,
     ) -> Result<bool, Failure> {
         let cannot = |error: io::Error| Failure::machine("cannot wait for events").because(error);
         loop {
-            let timeout = self.memories.are_active().then(|| PAUSE.saturating_sub(self.looked.elapsed()));
-            match wait(&reader, signals, timeout).map_err(cannot)? {
+            match wait(events, signals, events.timeout()).map_err(cannot)? {
                 WokenBy::Signal => break,
                 WokenBy::ClosedOutput => return Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),
                 WokenBy::Events if wait_for_signal(signals, BATCH).map_err(cannot)? => break,
                 WokenBy::Events | WokenBy::Timeout => {}
             }
-            self.show_events(&mut reader, Look::AtActive, output)?;
+            self.show_events(events, Look::AtActive, output)?;
             if self.is_done {
                 return Ok(false);
             }
         }
-        reader.stop().map_err(cannot_read)?;
-        self.show_events(&mut reader, Look::AtAll, output)?;
+        events.stop()?;
+        self.show_events(events, Look::AtAll, output)?;
         Ok(true)
     }
 
     /// Shows what has come in.
-    fn show_events(&mut self, reader: &mut EventReader, look: Look, output: &Output) -> Result<(), Failure> {
-        let clock = WallClock::now();
-        let (mut result, mut unreadable) = (Ok(()), 0);
-        reader.for_each(|event| match event {
-            Ok(event) if result.is_ok() => result = self.event(event, clock),
-            Ok(_) => {}
-            Err(_) => unreadable += 1,
-        });
-        result?;
-        if unreadable > 0 && self.unreadable == 0 {
+    fn show_events(&mut self, events: &mut LiveEvents, look: Look, output: &Output) -> Result<(), Failure> {
+        let unreadable = events.unreadable();
+        events.read(look, WallClock::now(), &mut |item| self.item(item))?;
+        if unreadable == 0 && events.unreadable() > 0 {
             output.warning(
                 "some events cannot be read: the program that sends them is of another version of knobgate; attach its policy \
                  again",
             );
         }
-        self.unreadable += unreadable;
-        if look == Look::AtAll || (self.memories.are_active() && self.looked.elapsed() >= PAUSE) {
-            self.looked = Instant::now();
-            self.unsent(look, unreadable, reader, clock)?;
-        } else {
-            self.lost(unreadable, reader, clock)?;
-        }
         self.printer.flush()
     }
 
-    fn event(&mut self, event: Event, clock: WallClock) -> Result<(), Failure> {
-        let (origin, cgroup_id) = (event.origin, event.cgroup_id);
-        let attachment = self.memories.name(origin).cloned();
-        self.memories.saw_event(origin);
-        if !self.is_wanted(attachment.as_ref(), event.observer) && !self.is_observed(origin) {
-            return Ok(());
+    /// Prints an item, if the filter lets it.
+    fn item(&mut self, mut item: StreamItem) -> Result<(), Failure> {
+        let is_shown = self.printer.shows(&item);
+        let (count, more) = match &item.content {
+            StreamContent::Event(_) => (&mut self.shown.events, 1),
+            StreamContent::Suppressed(suppressed) => (&mut self.shown.suppressed, suppressed.count),
+            StreamContent::Lost(lost) => (&mut self.shown.lost, lost.count),
+        };
+        let count = if is_shown { count } else { &mut self.hidden };
+        *count = count.saturating_add(more);
+        if is_shown && !self.is_done {
+            self.is_done = self.printer.print_next(&mut item)?.is_break();
         }
-        if let Some((_, reported)) = &mut self.observer
-            && !reported.is_new(&event)
-        {
-            return Ok(());
-        }
-        let remembered = || self.memories.cgroup_path(origin, cgroup_id);
-        let context = self.cgroups.context(cgroup_id, remembered);
-        let attachment = attachment.map(|name| name.to_string());
-        let content = StreamContent::Event(Box::new(StreamEvent::from(event)));
-        self.shown += u64::from(self.print(StreamContext { attachment, ..context }, content, clock)?);
         Ok(())
     }
 
-    /// Shows how many events were suppressed and lost.
-    fn unsent(
-        &mut self,
-        look: Look,
-        unreadable: u64,
-        reader: &EventReader,
-        clock: WallClock,
-    ) -> Result<(), Failure> {
-        let unsent = self.memories.unsent(look, clock.boot_time());
-        for (origin, observes, suppressed) in unsent.suppressed {
-            let attachment = self.memories.name(origin).cloned();
-            if !self.is_wanted(attachment.as_ref(), observes) {
-                continue;
-            }
-            self.suppressed += suppressed.count;
-            let context = match suppressed.cgroup_id {
-                Some(id) => self.cgroups.context(id, || self.memories.cgroup_path(origin, id)),
-                None => StreamContext::default(),
-            };
-            let attachment = attachment.map(|name| name.to_string());
-            let context = StreamContext { attachment, ..context };
-            self.print(context, StreamContent::Suppressed(Box::new(suppressed)), clock)?;
-        }
-        let mut unrecorded = 0;
-        for (origin, count) in unsent.unrecorded.into_iter().filter(|&(_, count)| count > 0) {
-            let attachment = self.memories.name(origin).cloned();
-            unrecorded += if self.is_wanted(attachment.as_ref(), false) { count } else { 0 };
-        }
-        self.lost(unrecorded + unreadable, reader, clock)
-    }
-
-    /// Shows how many events were lost: so many, and those that the reader does not have.
-    fn lost(&mut self, others: u64, reader: &EventReader, clock: WallClock) -> Result<(), Failure> {
-        let lost = reader.lost().map_err(|error: BpfObjectError| cannot_read(error.into()))?;
-        let count = lost.saturating_sub(self.said_lost) + others;
-        self.said_lost = lost;
-        if count == 0 {
-            return Ok(());
-        }
-        self.lost += count;
-        let content = StreamContent::Lost(Lost { boot_time: clock.boot_time(), count });
-        self.print(StreamContext::default(), content, clock).map(drop)
-    }
-
-    /// Prints an item, if the filter lets it. Returns whether it did.
-    fn print(
-        &mut self,
-        context: StreamContext,
-        content: StreamContent,
-        clock: WallClock,
-    ) -> Result<bool, Failure> {
-        let boot_id = self.boot_id.clone();
-        let mut item = StreamItem { sequence: 0, time: None, boot_id, context, content };
-        item.time = clock.at(item.boot_time());
-        if self.is_done || !self.printer.shows(&item) {
-            return Ok(false);
-        }
-        self.is_done = self.printer.print_next(&mut item)?.is_break();
-        Ok(true)
-    }
-
-    /// Whether it is the observer's.
-    fn is_observed(&self, origin: u64) -> bool {
-        self.observer.as_ref().is_some_and(|(observer, _)| observer.origin() == origin)
-    }
-
-    fn is_wanted(&self, attachment: Option<&AttachmentName>, observes: bool) -> bool {
-        match attachment {
-            _ if self.names.is_empty() => !observes,
-            Some(name) => self.names.contains(name),
-            None => false,
-        }
-    }
-
     fn summary(&self) -> String {
-        let events = if self.shown == 1 { "event" } else { "events" };
-        format!("{} {events} shown, {} suppressed, {} lost", self.shown, self.suppressed, self.lost)
+        let Counts { events, suppressed, lost } = &self.shown;
+        let noun = if *events == 1 { "event" } else { "events" };
+        let hidden = if self.printer.has_filter() {
+            format!(", {} hidden by the filter", self.hidden)
+        } else {
+            String::new()
+        };
+        format!("{events} {noun} shown, {suppressed} suppressed, {lost} lost{hidden}")
     }
-}
-
-fn cannot_read(error: EventReaderError) -> Failure {
-    Failure::machine("cannot read events").because(error)
 }
 
 /// Why a wait ended.
@@ -296,10 +141,10 @@ enum WokenBy {
     Timeout,
 }
 
-fn wait(reader: &EventReader, signals: &BlockedSignals, timeout: Option<Duration>) -> io::Result<WokenBy> {
+fn wait(events: &LiveEvents, signals: &BlockedSignals, timeout: Option<Duration>) -> io::Result<WokenBy> {
     let stdout = io::stdout();
     let mut descriptors = [
-        PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
         PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         // Whoever reads it may go away while there are no events.
         PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::empty()),

@@ -1,49 +1,28 @@
 //! The events of a file.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
-use knobgate_events::json::{StreamError, StreamReader};
-
+use crate::events_file::{self, Next};
 use crate::failure::Failure;
-use crate::limited::is_stdin;
-use crate::policy_file::name;
+use crate::output::Output;
 use crate::stream::printer::Printer;
 
 /// Shows the events of the file at `path`.
 ///
 /// # Errors
-/// [`Failure::Usage`] if it cannot be read, or a line is wrong.
-pub(super) fn show(path: &Path, mut printer: Printer) -> Result<ExitCode, Failure> {
-    let cannot_read = |error: io::Error| Failure::usage(format!("cannot read {}", name(path))).because(error);
-    let input: Box<dyn Read> = match is_stdin(path) {
-        true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(path).map_err(cannot_read)?),
-    };
-    let mut reader = StreamReader::new(BufReader::with_capacity(1 << 16, input));
-    while let Some(item) = reader.next() {
-        let item = match item {
-            Ok(item) => item,
-            Err(error) => {
-                printer.flush()?;
-                return Err(match error {
-                    StreamError::Read { source, .. } => cannot_read(source),
-                    error => {
-                        Failure::usage(format!("{} is not a stream of events", name(path))).because(error)
-                    }
-                });
-            }
-        };
+/// Those of [`events_file::for_each`]. What comes before a wrong line is shown.
+pub(super) fn show(path: &Path, mut printer: Printer, output: &Output) -> Result<ExitCode, Failure> {
+    let shown = events_file::try_for_each(path, output, |Next { item, has_more }| {
         if printer.shows(&item) && printer.print(&item)?.is_break() {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
-        // Whoever writes to a pipe may take a while to write more.
-        if !reader.has_line() {
+        if !has_more {
             printer.flush()?;
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    });
     printer.flush()?;
-    Ok(ExitCode::SUCCESS)
+    shown.map(|()| ExitCode::SUCCESS)
 }

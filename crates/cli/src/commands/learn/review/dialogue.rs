@@ -10,8 +10,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
 use crate::printable::printable;
-use crate::stream::words::{self, Length};
-use crate::stream::{tally, words::access};
+use crate::stream::{length_of_stdout, tally, words};
 use crate::style::{ALLOW, DENY, DIM, HEADING, WARNING};
 
 /// How many values are shown.
@@ -213,7 +212,7 @@ fn show(question: &Question<'_>, classes: usize, output: &Output) -> Result<(), 
     output.line(format_args!(
         "\n{HEADING}{} of {classes}: {} {}{HEADING:#}",
         question.number,
-        access(class.kind()),
+        words::access(class.kind()),
         printable(&knob)
     ))?;
     let row = |name: &str, text: &str| output.line(format_args!("  {name:<7} {text}"));
@@ -268,7 +267,7 @@ fn tasks(class: &DeniedClass) -> String {
 
 fn values(question: &Question<'_>) -> String {
     let shown = question.values.iter().take(VALUES_MAX);
-    let mut values: Vec<String> = shown.map(|value| words::quoted(value, Length::of_stdout())).collect();
+    let mut values: Vec<String> = shown.map(|value| words::quoted(value, length_of_stdout())).collect();
     let more = question.values.len().saturating_sub(VALUES_MAX);
     if question.has_more_values {
         values.push("and many more".to_owned());

@@ -1,45 +1,42 @@
-//! The parts of a line about an event. All of them are escaped: whoever is watched chose most of them.
+//! The parts of an event, as people read them. All of them are [escaped](crate::terminal): whoever is watched chose most of them.
+//!
+//! ```
+//! use knobgate_events::words::{Length, quoted};
+//!
+//! assert_eq!(quoted("4096\n\u{202e}".as_bytes(), Length::Full), r#""4096\n\u{202e}""#);
+//! ```
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal};
 
-use knobgate_events::record::VALUE_SEEN_MAX;
-use knobgate_events::{EventRule, EventText, RuleRef, StreamItem, StreamWorkload};
 use knobgate_policy::{AccessKind, Errno, KnobName, Text};
 
-use crate::printable::printable;
+use crate::event::{EventRule, EventText, RuleRef};
+use crate::record::VALUE_SEEN_MAX;
+use crate::stream::{StreamContext, StreamItem};
+use crate::terminal::escape;
 
 /// How much of texts is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Length {
+pub enum Length {
     /// As much as is there.
     Full,
     /// So much that several fit on a line of a terminal.
     Short,
 }
 
-impl Length {
-    /// What suits standard output.
-    pub(crate) fn of_stdout() -> Self {
-        if io::stdout().is_terminal() { Self::Short } else { Self::Full }
-    }
-}
-
 /// The most bytes of a value, and the most characters of a path, that are shown on a terminal.
 const SHORT: usize = 40;
-/// How much of an id is shown where there is no name.
-const SHORT_ID: usize = 12;
 
 /// The name of a knob: `net.core.somaxconn`.
-pub(crate) fn knob(knob: &EventText) -> String {
+pub fn knob(knob: &EventText) -> String {
     let ellipsis = if knob.cut_from.is_some() { "…" } else { "" };
     let name = KnobName::from_path(&*knob.bytes)
         .map_or_else(|_| Text::from(&*knob.bytes).to_string(), |name| name.to_string());
-    format!("{}{ellipsis}", printable(&name))
+    format!("{}{ellipsis}", escape(&name))
 }
 
 /// A value: `"4096\n"`.
-pub(crate) fn value(value: &EventText, length: Length) -> String {
+pub fn value(value: &EventText, length: Length) -> String {
     let EventText { bytes, cut_from, .. } = value;
     let text = quoted(bytes, length);
     match cut_from {
@@ -52,8 +49,8 @@ pub(crate) fn value(value: &EventText, length: Length) -> String {
 }
 
 /// Bytes between quotes.
-pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
-    let quoted = |bytes: &[u8]| printable(&Text::from(bytes).to_string()).into_owned();
+pub fn quoted(bytes: &[u8], length: Length) -> String {
+    let quoted = |bytes: &[u8]| escape(&Text::from(bytes).to_string()).into_owned();
     if length == Length::Full || bytes.len() <= SHORT {
         return quoted(bytes);
     }
@@ -64,29 +61,57 @@ pub(crate) fn quoted(bytes: &[u8], length: Length) -> String {
 }
 
 /// A name that somebody chose: as it is, or between quotes if it could be taken for something else.
-pub(crate) fn name(name: &[u8]) -> Cow<'_, str> {
-    match printable(name) {
-        Cow::Borrowed(plain)
-            if !plain.is_empty() && !plain.contains([' ', '"', '[', ']', '(', ')', '→', '…']) =>
-        {
-            plain.into()
-        }
-        _ => printable(&Text::from(name).to_string()).into_owned().into(),
+pub fn name(name: &[u8]) -> Cow<'_, str> {
+    match escape(name) {
+        Cow::Borrowed(plain) if !plain.is_empty() && !plain.contains(misleads) => plain.into(),
+        _ => escape(&Text::from(name).to_string()).into_owned().into(),
+    }
+}
+
+/// Whether a character in a name could be taken for the end of the name, or is not seen at all.
+fn misleads(c: char) -> bool {
+    match c {
+        '"' | '[' | ']' | '(' | ')' | '→' | '…' => true,
+        // Braille without dots.
+        '\u{2800}' => true,
+        // Default_Ignorable_Code_Point (DerivedCoreProperties.txt, Unicode 16), without what is escaped anyway.
+        '\u{34f}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0080}'..='\u{e0fff}' => true,
+        c => c.is_whitespace(),
     }
 }
 
 /// An errno: its name, or its number.
-pub(crate) fn errno(number: u16) -> String {
+pub fn errno(number: u16) -> String {
     Errno::from_number(number.into()).map_or_else(|| format!("errno {number}"), |errno| errno.to_string())
 }
 
 /// What runs in the cgroup, or at least which one it is: `docker/web-1`, `unit nginx.service`, `/sys/fs/cgroup/demo`.
-pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
-    if let Some(workload) = item.context.workload.as_ref().and_then(known_workload) {
-        return Some(workload);
+pub fn workload(item: &StreamItem, length: Length) -> Option<String> {
+    workload_of(&item.context, item.cgroup_id(), length)
+}
+
+/// What runs in a cgroup of which this is known, as [`workload()`] has it.
+pub fn workload_of(context: &StreamContext, cgroup_id: Option<u64>, length: Length) -> Option<String> {
+    // A slash would look like the end of one name.
+    let quoted = |part: &[u8]| match part.contains(&b'/') {
+        true => self::quoted(part, Length::Full).into_bytes(),
+        false => name(part).into_owned().into_bytes(),
+    };
+    if let Some(label) = context.workload.as_ref().and_then(|workload| workload.label(quoted)) {
+        return Some(label);
     }
-    let Some(path) = item.context.cgroup_path.as_deref() else {
-        return item.cgroup_id().map(|id| format!("cgroup {id}"));
+    let Some(path) = context.cgroup_path.as_deref() else {
+        return cgroup_id.map(|id| format!("cgroup {id}"));
     };
     let path = name(path);
     let characters = path.chars().count();
@@ -99,26 +124,8 @@ pub(crate) fn workload(item: &StreamItem, length: Length) -> Option<String> {
     })
 }
 
-fn known_workload(workload: &StreamWorkload) -> Option<String> {
-    let StreamWorkload { engine, container, container_id, pod, namespace, unit, .. } = workload;
-    let short_id = || container_id.as_deref().map(|id| id.chars().take(SHORT_ID).collect());
-    let container = container.clone().or_else(short_id);
-    let parts = match (pod, container) {
-        (Some(pod), container) => [Some("k8s".to_owned()), namespace.clone(), Some(pod.clone()), container],
-        (None, Some(container)) => {
-            let engine = engine.clone().unwrap_or_else(|| "container".to_owned());
-            // Names are unique in a namespace of containerd.
-            let namespace = namespace.clone().filter(|_| engine == "containerd");
-            [Some(engine), namespace, Some(container), None]
-        }
-        (None, None) => return unit.as_ref().map(|unit| format!("unit {}", name(unit.as_bytes()))),
-    };
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    Some(name(parts.join("/").as_bytes()).into_owned())
-}
-
 /// Where the verdict comes from: `tour:7`, or `web/tour:7` if the attachment has another name than the policy.
-pub(crate) fn rule(item: &StreamItem) -> Option<String> {
+pub fn rule(item: &StreamItem) -> Option<String> {
     let policy = item.policy();
     let attachment = item.context.attachment.as_deref().filter(|&attachment| policy != Some(attachment));
     let owner: Vec<Cow<'_, str>> =
@@ -142,7 +149,7 @@ fn place(rule: &EventRule) -> String {
 }
 
 /// `read` or `write`.
-pub(crate) fn access(kind: AccessKind) -> &'static str {
+pub fn access(kind: AccessKind) -> &'static str {
     match kind {
         AccessKind::Read => "read",
         AccessKind::Write => "write",
@@ -174,6 +181,12 @@ mod tests {
             (b"a\xff", "\"a\\xff\""),
             (b"a\"", "\"a\\\"\""),
             ("a\u{202e}".as_bytes(), "\"a\\u{202e}\""),
+            ("sh\u{3000}uid=0".as_bytes(), "\"sh\u{3000}uid=0\""),
+            ("a\u{a0}b".as_bytes(), "\"a\u{a0}b\""),
+            ("a\u{2003}b".as_bytes(), "\"a\u{2003}b\""),
+            ("a\u{3164}b".as_bytes(), "\"a\u{3164}b\""),
+            ("a\u{2800}b".as_bytes(), "\"a\u{2800}b\""),
+            ("a\u{ad}b".as_bytes(), "\"a\\u{ad}b\""),
         ] {
             assert_eq!(name(text), expected);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use knobgate_compiler::{
     EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_STATE_MAP, EVENTS_FIRST_MAP,
-    EventCounters, MemoryState,
+    EventCounters, MemoryState, cgroup_path_in_value,
 };
 use knobgate_events::record::decode;
 use knobgate_events::{Event, Suppressed};
@@ -86,6 +86,14 @@ impl Memories {
         self.memories.get(&origin)?.name.as_ref()
     }
 
+    /// The origin of the memory of a program; `None` if it has none.
+    pub(super) fn origin(&mut self, program: u32) -> Option<u64> {
+        if !self.programs.contains_key(&program) {
+            self.scan();
+        }
+        self.programs.get(&program).copied().flatten()
+    }
+
     fn is_named(&self, origin: u64) -> bool {
         self.memories.get(&origin).is_some_and(|memory| memory.name.is_some())
     }
@@ -134,8 +142,10 @@ impl Memories {
         let ids: HashSet<u32> = ProgramFd::all_ids().unwrap_or_default().into_iter().collect();
         self.programs.retain(|id, _| ids.contains(id));
         for &id in &ids {
-            if !self.programs.contains_key(&id) {
-                let origin = memory_maps(id).and_then(|maps| self.add(id, maps));
+            if !self.programs.contains_key(&id)
+                && let Some(maps) = memory_maps(id)
+                && let Some(origin) = self.add(id, maps)
+            {
                 self.programs.insert(id, origin);
             }
             if let (Some(Some(origin)), Some(name)) = (self.programs.get(&id), names.remove(&id)) {
@@ -150,11 +160,15 @@ impl Memories {
         });
     }
 
-    /// Adds the memory with these maps, unless it is known, and returns its origin.
-    fn add(&mut self, program: u32, maps: Vec<Map>) -> Option<u64> {
+    /// Adds the memory with these maps, unless it is known, and returns its origin: `Some(None)` if this is no memory, `None` if
+    /// it has none yet, since its program has only just been loaded.
+    fn add(&mut self, program: u32, maps: Vec<Map>) -> Option<Option<u64>> {
         let mut maps: HashMap<String, Map> = maps.into_iter().map(|map| (map.info().name, map)).collect();
-        let (state, counters) = (maps.remove(EVENT_STATE_MAP)?, maps.remove(EVENT_COUNTERS_MAP)?);
-        let origin = read_state(&state).ok()?.origin;
+        let (Some(state), Some(counters)) = (maps.remove(EVENT_STATE_MAP), maps.remove(EVENT_COUNTERS_MAP))
+        else {
+            return Some(None);
+        };
+        let origin = read_state(&state).ok().filter(|state| state.origin != 0)?.origin;
         let memory = self.memories.entry(origin).or_insert_with(|| Memory {
             name: None,
             state,
@@ -168,19 +182,19 @@ impl Memories {
             is_active: true,
         });
         memory.others.extend(maps.remove(EVENT_OTHERS_MAP).map(|others| (program, others)));
-        Some(origin)
+        Some(Some(origin))
     }
 }
 
-/// The maps of a program on this hook; `None` if it is another one, or gone.
+/// The maps of a program; none if it is not on this hook. `None` if it cannot be read now.
 fn memory_maps(program: u32) -> Option<Vec<Map>> {
     let program = ProgramFd::by_id(program).ok()?;
-    program.info().ok()?.is_for_sysctl().then(|| program.maps().ok())?
+    if program.info().ok()?.is_for_sysctl() { program.maps().ok() } else { Some(Vec::new()) }
 }
 
 /// Which memories to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// Those that have sent events since the last look.
     AtActive,
     /// All.
@@ -190,8 +204,7 @@ pub(super) enum Look {
 impl Memory {
     fn cgroup_path(&self, cgroup_id: u64) -> Option<PathBuf> {
         let value = self.cgroups.as_ref()?.lookup(&cgroup_id.to_le_bytes()).ok()??;
-        let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
-        Some(PathBuf::from(OsStr::from_bytes(&value[..end])))
+        Some(PathBuf::from(OsStr::from_bytes(cgroup_path_in_value(&value)?)))
     }
 
     fn add_unsent(&mut self, origin: u64, boot_time: u64, unsent: &mut Unsent) -> Result<(), BpfObjectError> {

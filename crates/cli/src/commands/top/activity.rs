@@ -1,0 +1,131 @@
+//! What has happened, and which of it is shown.
+
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+
+use knobgate_events::{StreamContent, StreamItem};
+use knobgate_policy::filter::Filter;
+
+use super::earlier::Earlier;
+use super::shown::Shown;
+use super::tallies::{Attached, Owner};
+use crate::filter_argument::passes;
+
+/// How many items are kept.
+pub(super) const ITEMS_MAX: usize = 4096;
+/// For how long something that is gone is shown, in nanoseconds.
+const GONE_SHOWN: u64 = 60 * SECOND;
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// Everything that is known about what has happened.
+#[derive(Debug, Clone)]
+pub(super) struct Activity {
+    /// The most recent items, whatever the filter says of them.
+    items: VecDeque<Rc<Entry>>,
+    /// How many are no longer in there.
+    forgotten: u64,
+    earlier: Rc<Earlier>,
+    attached: Vec<Attached>,
+    /// How many events were lost. No filter hides that.
+    pub(super) lost: u64,
+    pub(super) shown: Shown,
+}
+
+/// An item, with its place among all others.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) item: StreamItem,
+    /// Whether it is from the memory of a policy, from before the start.
+    pub(super) is_earlier: bool,
+}
+
+impl Activity {
+    /// What was before the start.
+    pub(super) fn new(mut earlier: Earlier, filter: Option<&Filter>) -> Self {
+        let mut activity = Self {
+            items: VecDeque::new(),
+            forgotten: 0,
+            earlier: Rc::default(),
+            attached: Vec::new(),
+            lost: 0,
+            shown: Shown::new(0),
+        };
+        for item in std::mem::take(&mut earlier.events) {
+            activity.keep(item, true, filter);
+        }
+        activity.earlier = Rc::new(earlier);
+        activity.shown.earlier(&activity.earlier, filter);
+        activity
+    }
+
+    /// What policies remember from before the start.
+    pub(super) fn earlier(&self) -> &Earlier {
+        &self.earlier
+    }
+
+    pub(super) fn add(&mut self, item: StreamItem, filter: Option<&Filter>) {
+        if let StreamContent::Lost(lost) = &item.content {
+            self.lost += lost.count;
+        }
+        self.keep(item, false, filter);
+    }
+
+    fn keep(&mut self, item: StreamItem, is_earlier: bool, filter: Option<&Filter>) {
+        let id = self.forgotten + self.items.len() as u64;
+        let entry = Rc::new(Entry { id, item, is_earlier });
+        if self.items.len() >= ITEMS_MAX {
+            self.items.pop_front();
+            self.forgotten += 1;
+        }
+        if passes(filter, &entry.item) {
+            self.shown.add(&entry);
+        }
+        self.items.push_back(entry);
+    }
+
+    /// Shows what another filter lets pass, as far as it is still there.
+    pub(super) fn filter(&mut self, filter: Option<&Filter>) {
+        self.shown = Shown::new(self.forgotten);
+        for entry in self.items.iter().filter(|entry| passes(filter, &entry.item)) {
+            self.shown.add(entry);
+        }
+        self.shown.earlier(&self.earlier, filter);
+        self.shown.attached(&self.attached, None);
+    }
+
+    /// The attachments are these now.
+    pub(super) fn attached(&mut self, attached: Vec<Attached>, now: u64) {
+        self.attached = attached;
+        self.shown.attached(&self.attached, Some(now));
+    }
+
+    /// The cgroups of which it is not known that they are gone, with their paths.
+    pub(super) fn cgroups(&self) -> impl Iterator<Item = (u64, Option<&[u8]>)> {
+        let present = self.shown.rules.iter().filter(|(_, row)| row.gone_since.is_none());
+        present.filter_map(|(key, row)| Some((key.cgroup_id?, row.cgroup_path.as_deref())))
+    }
+
+    /// These cgroups were removed.
+    pub(super) fn gone(&mut self, cgroups: &HashSet<u64>, now: u64) {
+        let is_gone = |id: Option<u64>| id.is_some_and(|id| cgroups.contains(&id));
+        for (key, row) in self.shown.rules.iter_mut() {
+            if is_gone(key.cgroup_id) {
+                row.gone_since.get_or_insert(now);
+            }
+        }
+        // `knobgate run` removes the cgroup of its policy.
+        for (owner, row) in self.shown.attachments.iter_mut() {
+            if matches!(owner, Owner::Policy(_)) && is_gone(row.cgroup_id) {
+                row.gone_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Removes what has been gone for a minute.
+    pub(super) fn tick(&mut self, now: u64) {
+        let stays = |gone_since: Option<u64>| gone_since.is_none_or(|since| now < since + GONE_SHOWN);
+        self.shown.rules.retain(|row| stays(row.gone_since));
+        self.shown.attachments.retain(|row| stays(row.gone_since));
+    }
+}

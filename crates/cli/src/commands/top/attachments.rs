@@ -1,0 +1,132 @@
+//! The attachments of this machine, and what their policies remember.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knobgate::{AttachedPolicy, EventMemory, MemoryEntry};
+use knobgate_kernel::{AttachmentName, Bpffs, PinDir, PinnedLink, ProgramFd};
+
+use super::earlier::{Earlier, EarlierRule};
+use super::shown::ATTACHMENTS_MAX;
+use super::tallies::Attached;
+use crate::failure::Failure;
+use crate::stream::memory_items::MemoryItems;
+
+/// How many attachments are looked at in a second, beyond those that are new.
+const LOOKS: usize = 4;
+/// Of how many attachments the memory is read.
+const MEMORIES_MAX: usize = 256;
+
+/// The attachments of this machine, looked at a few at a time.
+#[derive(Debug)]
+pub(super) struct AttachmentWatch {
+    /// `None` if there is no bpffs.
+    pins: Option<PinDir>,
+    /// The ones that are wanted; all if empty.
+    wanted: Vec<AttachmentName>,
+    /// What was found out. By name, so that all of them have their turn.
+    known: BTreeMap<AttachmentName, Attached>,
+    /// The last one that had its turn.
+    last: Option<AttachmentName>,
+}
+
+impl AttachmentWatch {
+    pub(super) fn new(wanted: &[AttachmentName]) -> Self {
+        let pins = Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs));
+        Self { pins: pins.ok().flatten(), wanted: wanted.to_vec(), known: BTreeMap::new(), last: None }
+    }
+
+    /// The attachments that there are now. What they are is found out when they are new, and again in turn.
+    pub(super) fn look(&mut self) -> Vec<Attached> {
+        let names: BTreeSet<AttachmentName> = self.names().into_iter().collect();
+        self.known.retain(|name, _| names.contains(name));
+        let mut looks =
+            names.iter().filter(|name| !self.known.contains_key(name)).cloned().collect::<Vec<_>>();
+        looks.truncate(ATTACHMENTS_MAX);
+        let after = |name: &&AttachmentName| self.last.as_ref().is_none_or(|last| *name > last);
+        let turn = names.iter().filter(after).chain(&names).take(LOOKS).cloned().collect::<Vec<_>>();
+        self.last = turn.last().cloned();
+        looks.extend(turn);
+        for name in looks {
+            if let Some((found, _)) = self.read(&name) {
+                self.known.insert(name, found);
+            }
+        }
+        // What was not read is attached all the same.
+        let unknown = |name: &AttachmentName| Attached {
+            name: name.to_string(),
+            policy: None,
+            mode: None,
+            cgroups: None,
+        };
+        names.iter().map(|name| self.known.get(name).cloned().unwrap_or_else(|| unknown(name))).collect()
+    }
+
+    fn names(&self) -> Vec<AttachmentName> {
+        let names = self.pins.as_ref().and_then(|pins| pins.names().ok()).unwrap_or_default();
+        names.into_iter().filter(|name| self.wanted.is_empty() || self.wanted.contains(name)).collect()
+    }
+
+    fn read(&self, name: &AttachmentName) -> Option<(Attached, ProgramFd)> {
+        let links = self.pins.as_ref()?.attachment(name).and_then(|attachment| attachment.links()).ok()?;
+        let (dead, alive): (Vec<PinnedLink>, Vec<PinnedLink>) =
+            links.into_iter().partition(PinnedLink::is_dead);
+        let program = ProgramFd::by_id(alive.first().or(dead.first())?.info.program_id).ok()?;
+        let policy = AttachedPolicy::read(&program).ok().flatten();
+        let file = policy.as_ref().and_then(AttachedPolicy::file);
+        let found = Attached {
+            name: name.to_string(),
+            policy: file.map(|file| file.policy().name().to_owned()),
+            mode: file.map(|file| file.policy().mode()),
+            cgroups: Some(alive.len()),
+        };
+        Some((found, program))
+    }
+
+    /// What the policies remember.
+    ///
+    /// # Errors
+    /// [`Failure::Machine`]: a memory cannot be read.
+    pub(super) fn earlier(&self) -> Result<Earlier, Failure> {
+        let mut earlier = Earlier::default();
+        let names = self.names();
+        earlier.attachments_left_out = names.len().saturating_sub(MEMORIES_MAX);
+        for name in names.iter().take(MEMORIES_MAX) {
+            // It may have been detached in the meantime.
+            let Some((_, program)) = self.read(name) else { continue };
+            let memory = program.maps().and_then(|maps| EventMemory::read(&maps));
+            let memory = memory.map_err(|error| {
+                Failure::machine(format!("cannot read what the attachment \"{name}\" remembers"))
+                    .because(error)
+            })?;
+            if let Some(memory) = memory {
+                add(&mut earlier, MemoryItems::new(name.as_str(), &memory));
+                earlier.shorten();
+            }
+        }
+        Ok(earlier)
+    }
+}
+
+fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
+    let memory = items.memory();
+    for MemoryEntry { cgroup_id, counters, first, last, .. } in &memory.entries {
+        let example = last.as_ref().or(first.as_ref());
+        let example = example.map(|event| items.item(event.clone()));
+        let context = match &example {
+            Some(item) => item.context.clone(),
+            None => items.context(*cgroup_id),
+        };
+        earlier.rules.push(EarlierRule {
+            example,
+            context,
+            cgroup_id: *cgroup_id,
+            events: counters.sent + counters.suppressed,
+            last: counters.last,
+        });
+    }
+    earlier.events.extend(items.all());
+    let past = memory.past.iter().map(|past| &past.counters);
+    let unknown = memory.others.iter().chain(past).map(|counters| counters.sent + counters.suppressed);
+    earlier.unknown += unknown.sum::<u64>() + memory.state.not_recorded;
+    earlier.unreadable += memory.left_out;
+}

@@ -1,0 +1,238 @@
+//! What is shown: the events that a filter lets pass, and what they come to.
+
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+
+use knobgate_events::{EventOutcome, StreamContent, StreamItem};
+use knobgate_policy::Mode;
+use knobgate_policy::filter::Filter;
+
+use super::activity::{Entry, ITEMS_MAX, SECOND};
+use super::earlier::Earlier;
+use super::rate::Rate;
+use super::table::{LeftOut, Table};
+use super::tallies::{Attached, AttachmentRow, Column, KnobRow, Owner, RuleKey, RuleRow};
+use crate::filter_argument::passes;
+
+/// How many attachments, pairs of a rule and a cgroup, and knobs there are rows for.
+pub(super) const ATTACHMENTS_MAX: usize = 512;
+pub(super) const RULES_MAX: usize = 1024;
+pub(super) const KNOBS_MAX: usize = 256;
+/// How many accesses of a knob are kept.
+pub(super) const HISTORY_MAX: usize = 32;
+
+/// What is shown: what the filter lets pass, as `watch` does.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    /// By [`Column`].
+    pub(super) rates: [Rate; 4],
+    pub(super) suppressed_rate: Rate,
+    pub(super) suppressed: u64,
+    /// The most recent items, the last one first.
+    pub(super) items: VecDeque<Rc<Entry>>,
+    /// How many items had to be left out, because there are too many.
+    pub(super) items_left_out: u64,
+    pub(super) attachments: Table<Owner, AttachmentRow>,
+    pub(super) rules: Table<RuleKey, RuleRow>,
+    pub(super) knobs: Table<Vec<u8>, KnobRow>,
+    /// How many items were forgotten before the filter was last changed, so that they are not in here.
+    pub(super) without: u64,
+    /// For how many attachments there is no row.
+    pub(super) without_row: usize,
+    next_row: u64,
+}
+
+impl Shown {
+    pub(super) fn new(without: u64) -> Self {
+        Self {
+            rates: Default::default(),
+            suppressed_rate: Rate::default(),
+            suppressed: 0,
+            items: VecDeque::new(),
+            items_left_out: 0,
+            attachments: Table::new(ATTACHMENTS_MAX),
+            rules: Table::new(RULES_MAX),
+            knobs: Table::new(KNOBS_MAX),
+            without,
+            without_row: 0,
+            next_row: 0,
+        }
+    }
+
+    /// What had to be left out, of the attachments, the rules and the knobs.
+    pub(super) fn left_out(&self) -> [(&'static str, LeftOut); 3] {
+        [
+            ("attachment", self.attachments.left_out()),
+            ("rule", self.rules.left_out()),
+            ("knob", self.knobs.left_out()),
+        ]
+    }
+
+    pub(super) fn add(&mut self, entry: &Rc<Entry>) {
+        match &entry.item.content {
+            StreamContent::Event(event) => {
+                let column = Column::of(event.event.outcome());
+                self.knob(entry, &event.event.knob.bytes, column);
+                self.rule_event(entry, event.event.outcome());
+                if !entry.is_earlier {
+                    self.attachment_event(&entry.item, column, event.event.mode);
+                }
+            }
+            StreamContent::Suppressed(suppressed) => {
+                let (second, count) = (suppressed.boot_time / SECOND, suppressed.count);
+                self.suppressed += count;
+                self.suppressed_rate.add(second, count);
+                let rule = self.rule(RuleKey::of(&entry.item));
+                rule.rate.add(second, count);
+                rule.suppressed += count;
+                rule.saw(&entry.item.context, entry.item.cgroup_id(), suppressed.boot_time);
+                let attachment = self.attachment(Owner::of(&entry.item));
+                attachment.suppressed += count;
+                attachment.suppressed_rate.add(second, count);
+                attachment.last = attachment.last.max(suppressed.boot_time);
+            }
+            StreamContent::Lost(_) => {}
+        }
+        self.items.push_front(Rc::clone(entry));
+        if self.items.len() > ITEMS_MAX {
+            self.items.pop_back();
+            self.items_left_out += 1;
+        }
+    }
+
+    fn attachment_event(&mut self, item: &StreamItem, column: Column, mode: Mode) {
+        let (time, cgroup_id) = (item.boot_time(), item.cgroup_id());
+        self.rates[column as usize].add(time / SECOND, 1);
+        let policy = item.policy().map(str::to_owned);
+        let owner = Owner::of(item);
+        let row = self.attachment(owner.clone());
+        row.rates[column as usize].add(time / SECOND, 1);
+        row.counts[column as usize] += 1;
+        row.mode = Some(mode);
+        row.policy = policy;
+        row.last = row.last.max(time);
+        // Somebody may run it again.
+        if matches!(owner, Owner::Policy(_)) && row.cgroup_id != cgroup_id {
+            row.gone_since = None;
+        }
+        row.cgroup_id = cgroup_id;
+    }
+
+    fn rule_event(&mut self, entry: &Rc<Entry>, outcome: EventOutcome) {
+        let item = &entry.item;
+        let key = RuleKey::of(item);
+        // The memory counts what was before, and may no longer have a row for it.
+        if entry.is_earlier && self.rules.get_mut(&key).is_none() {
+            return;
+        }
+        let row = self.rule(key);
+        if !entry.is_earlier {
+            row.rate.add(item.boot_time() / SECOND, 1);
+            row.sent += 1;
+        }
+        row.example(entry, outcome);
+        row.saw(&item.context, item.cgroup_id(), item.boot_time());
+    }
+
+    fn knob(&mut self, entry: &Rc<Entry>, knob: &[u8], column: Column) {
+        let id = self.row_id();
+        let make = || KnobRow { id, counts: [0; 4], last: 0, history: VecDeque::with_capacity(HISTORY_MAX) };
+        let row = self.knobs.row(knob.to_vec(), make);
+        row.counts[column as usize] += 1;
+        row.last = row.last.max(entry.item.boot_time());
+        if row.history.len() >= HISTORY_MAX {
+            row.history.pop_front();
+        }
+        row.history.push_back(Rc::clone(entry));
+    }
+
+    pub(super) fn earlier(&mut self, earlier: &Earlier, filter: Option<&Filter>) {
+        for rule in &earlier.rules {
+            let example = rule.example.as_ref();
+            if !example.is_none_or(|item| passes(filter, item)) {
+                continue;
+            }
+            let owner = Owner::Attachment(rule.context.attachment.clone().unwrap_or_default());
+            self.attachment(owner.clone()).earlier += rule.events;
+            let key = match example {
+                Some(item) => RuleKey::of(item),
+                None => RuleKey { owner, policy: None, rule: None, cgroup_id: Some(rule.cgroup_id) },
+            };
+            let row = self.rule(key);
+            row.earlier += rule.events;
+            if let Some(item) = example {
+                let entry = Rc::new(Entry { id: 0, item: item.clone(), is_earlier: true });
+                if let Some(event) = item.event() {
+                    row.example(&entry, event.event.outcome());
+                }
+            }
+            row.saw(&rule.context, Some(rule.cgroup_id), rule.last);
+        }
+    }
+
+    /// With the time if these are news.
+    pub(super) fn attached(&mut self, attached: &[Attached], now: Option<u64>) {
+        let names: HashSet<&str> = attached.iter().map(|one| &*one.name).collect();
+        for (owner, row) in self.attachments.iter_mut() {
+            if let (Owner::Attachment(name), Some(now)) = (owner, now) {
+                match names.contains(&**name) {
+                    true => row.gone_since = None,
+                    false => _ = row.gone_since.get_or_insert(now),
+                }
+            }
+        }
+        self.without_row = 0;
+        for Attached { name, policy, mode, cgroups } in attached {
+            let owner = Owner::Attachment(name.clone());
+            if self.attachments.get_mut(&owner).is_none() && !self.attachments.has_room() {
+                self.without_row += 1;
+                continue;
+            }
+            let row = self.attachment(owner);
+            row.policy.clone_from(policy);
+            row.mode = *mode;
+            row.cgroups = *cgroups;
+        }
+    }
+
+    fn attachment(&mut self, owner: Owner) -> &mut AttachmentRow {
+        let id = self.row_id();
+        self.attachments.row(owner, || AttachmentRow {
+            id,
+            policy: None,
+            mode: None,
+            cgroups: None,
+            rates: Default::default(),
+            suppressed_rate: Rate::default(),
+            counts: [0; 4],
+            suppressed: 0,
+            earlier: 0,
+            last: 0,
+            gone_since: None,
+            cgroup_id: None,
+        })
+    }
+
+    fn rule(&mut self, key: RuleKey) -> &mut RuleRow {
+        let id = self.row_id();
+        self.rules.row(key, || RuleRow {
+            id,
+            workload: String::new(),
+            cgroup_path: None,
+            rate: Rate::default(),
+            sent: 0,
+            suppressed: 0,
+            earlier: 0,
+            last: 0,
+            rank: u8::MAX,
+            first: None,
+            example: None,
+            gone_since: None,
+        })
+    }
+
+    fn row_id(&mut self) -> u64 {
+        self.next_row += 1;
+        self.next_row
+    }
+}

@@ -1,0 +1,129 @@
+//! What programs on tracepoints tell: records in a ring buffer, and how many of them found no room.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use knobgate_bpf::{AluOp, Assembler, Cond, Imm64, Insn, MapDef, MapKind, Reg, Size, helper_ids};
+
+use crate::load::create_map;
+use crate::load_error::LoadError;
+use crate::map::Map;
+use crate::object::BpfObjectError;
+use crate::ring_buffer::RingBuffer;
+use crate::tracepoint::Tracepoint;
+
+/// The records of some programs.
+#[derive(Debug)]
+pub(crate) struct TracedRecords {
+    reader: RingBuffer,
+    ring: Map,
+    lost: Map,
+}
+
+impl TracedRecords {
+    /// With a ring buffer of this size. `owner` is named in errors.
+    pub(crate) fn create<E>(owner: &str, bytes: u32) -> Result<Self, E>
+    where
+        E: From<LoadError> + From<BpfObjectError>,
+    {
+        let ring = create(owner, "records", MapKind::Ringbuf, 0, 0, bytes)?;
+        let lost = create(owner, "lost", MapKind::Array, 4, 8, 1)?;
+        Ok(Self { reader: RingBuffer::open(&ring)?, ring, lost })
+    }
+
+    /// For the programs.
+    pub(crate) fn destination(&self) -> RecordDestination<'_> {
+        RecordDestination { ring: self.ring.as_fd(), lost: self.lost.as_fd() }
+    }
+
+    /// Calls `consume` with each record that is there at the call, and consumes it.
+    pub(crate) fn for_each(&mut self, consume: impl FnMut(&[u8])) {
+        self.reader.for_each(consume);
+    }
+
+    /// How often something found no room.
+    pub(crate) fn lost(&self) -> Result<u64, BpfObjectError> {
+        let value = self.lost.lookup(&[0; 4])?;
+        Ok(value.and_then(|value| Some(u64::from_ne_bytes(*value.first_chunk()?))).unwrap_or_default())
+    }
+}
+
+impl AsFd for TracedRecords {
+    /// Readable when there are records.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+/// An upper bound of how often the kernel skipped these programs.
+pub(crate) fn skipped(tracepoints: &[Tracepoint]) -> Result<u64, BpfObjectError> {
+    let skipped: rustix::io::Result<u64> = tracepoints.iter().map(Tracepoint::skipped).sum();
+    skipped.map_err(BpfObjectError::failed("query how often a program was skipped"))
+}
+
+/// Creates a map without contents. `owner` is named in errors.
+pub(crate) fn create(
+    owner: &str,
+    name: &str,
+    kind: MapKind,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+) -> Result<Map, LoadError> {
+    let def = MapDef {
+        name: name.to_owned(),
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+        contents: Vec::new(),
+        frozen: false,
+        inner: None,
+    };
+    create_map(owner, &def)
+}
+
+/// Where programs send records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordDestination<'a> {
+    ring: BorrowedFd<'a>,
+    /// An array with one number: how often something found no room.
+    lost: BorrowedFd<'a>,
+}
+
+impl RecordDestination<'_> {
+    /// Sends the `size` bytes on the stack at `at`.
+    pub(crate) fn send(self, asm: &mut Assembler, at: i16, size: usize) {
+        let sent = asm.new_label();
+        load_map(asm, Reg::R1, self.ring);
+        load_stack_address(asm, Reg::R2, at);
+        asm.mov(Reg::R3, size as i32);
+        asm.mov(Reg::R4, 0);
+        asm.call_helper(helper_ids::RINGBUF_OUTPUT);
+        asm.jump_if(Cond::Eq, Reg::R0, 0, sent);
+        self.count_lost(asm);
+        asm.bind(sent);
+    }
+
+    pub(crate) fn count_lost(self, asm: &mut Assembler) {
+        let fd = self.lost.as_raw_fd();
+        for insn in Insn::load_imm64(Reg::R1, Imm64::MapValue { fd, offset: 0 }) {
+            asm.emit(insn);
+        }
+        asm.mov(Reg::R2, 1);
+        asm.atomic_add(Size::U64, Reg::R1, 0, Reg::R2);
+    }
+}
+
+/// Loads the address of a stack slot.
+pub(crate) fn load_stack_address(asm: &mut Assembler, dst: Reg, at: i16) {
+    asm.mov(dst, Reg::R10);
+    asm.alu(AluOp::Add, dst, i32::from(at));
+}
+
+/// Loads the address of a map.
+pub(crate) fn load_map(asm: &mut Assembler, dst: Reg, map: BorrowedFd<'_>) {
+    for insn in Insn::load_imm64(dst, Imm64::Map { fd: map.as_raw_fd() }) {
+        asm.emit(insn);
+    }
+}
