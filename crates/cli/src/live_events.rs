@@ -79,7 +79,9 @@ impl LiveEvents {
         let pins = Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs));
         let memories = Memories::find(pins.ok().flatten());
         let mut readers = match &attachments {
-            Some(attachments) => attachments.event_readers()?,
+            // What a policy has reported is not shown again as the observer's.
+            Some(attachments) if observer.is_some() => attachments.event_readers(&[])?,
+            Some(attachments) => attachments.event_readers(&names)?,
             None => Vec::new(),
         };
         if let Some(observer) = &observer {

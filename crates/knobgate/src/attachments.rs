@@ -89,17 +89,22 @@ impl Attachments {
         EventReaders::pinned(&self.pins).ok().flatten()
     }
 
-    /// The places for readers of events: those that programs share, which are made if there are none, and those of programs that
-    /// have their own, because they were loaded before.
+    /// The places for readers of the events of these attachments, or without names, of all programs: those that programs share, which
+    /// are made if there are none, and those of programs that have their own, because they were loaded before.
+    ///
+    /// A reader there also gets the events of other programs that share them.
     ///
     /// # Errors
     ///
-    /// [`AttachmentError::Directory`], [`Memory`](AttachmentError::Memory).
-    pub fn event_readers(&self) -> Result<Vec<EventReaders>, AttachmentError> {
+    /// [`AttachmentError::Directory`], [`Memory`](AttachmentError::Memory); those of [`read`](Self::read) for the names.
+    pub fn event_readers(&self, names: &[AttachmentName]) -> Result<Vec<EventReaders>, AttachmentError> {
+        let mut own = if names.is_empty() { EventReaders::of_all_programs()? } else { Vec::new() };
+        for name in names {
+            own.extend(EventReaders::among(&self.read(name)?.maps)?);
+        }
         let _lock = self.lock()?;
-        let shared = EventReaders::create(&self.pins)?;
-        let mut readers: Vec<EventReaders> = shared.into_iter().collect();
-        for own in EventReaders::of_all_programs()? {
+        let mut readers: Vec<EventReaders> = EventReaders::create(&self.pins)?.into_iter().collect();
+        for own in own {
             if readers.iter().all(|known| known.id() != own.id()) {
                 readers.push(own);
             }

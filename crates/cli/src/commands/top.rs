@@ -102,7 +102,7 @@ impl Top {
         let mut model = Model::new(format!("events of {}", events.whose()), filter, earlier, now);
         if events.missing_programs() > 0 {
             model.missing.insert(format!(
-                "{} have eight readers already, so their events are missing",
+                "the events of {} are missing here: all places for their readers are taken",
                 count(events.missing_programs(), "program")
             ));
         }

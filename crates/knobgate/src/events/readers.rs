@@ -52,14 +52,18 @@ impl EventReaders {
                 continue;
             }
             let Ok(maps) = program.maps() else { continue };
-            let map = |name: &str| {
-                let map = maps.iter().find(|map| map.info().name == name);
-                map.map(Map::try_clone).transpose()
-            };
-            let readers = Self::from_maps(map)?.filter(Self::is_sound);
-            all.extend(readers.filter(|readers| all.iter().all(|known| known.id() != readers.id())));
+            all.extend(
+                Self::among(&maps)?.filter(|readers| all.iter().all(|known| known.id() != readers.id())),
+            );
         }
         Ok(all)
+    }
+
+    /// Those of a program with these maps.
+    pub(crate) fn among(maps: &[Map]) -> Result<Option<Self>, BpfObjectError> {
+        let map =
+            |name: &str| maps.iter().find(|map| map.info().name == name).map(Map::try_clone).transpose();
+        Ok(Self::from_maps(map)?.filter(Self::is_sound))
     }
 
     /// The id of the map with the ring buffers.

@@ -34,7 +34,7 @@ pub(super) fn show(
     let mut events = LiveEvents::open(names, observer)?;
     if events.missing_programs() > 0 {
         output.warning(format_args!(
-            "{} that were loaded before the first `watch` have eight readers already; their events are missing here",
+            "the events of {} are missing here: all places for their readers are taken",
             count(events.missing_programs(), "program")
         ));
     }
