@@ -74,8 +74,7 @@ pub(crate) fn differences(
         1
     } else {
         reasons.push(Reason::TooManyCases);
-        // A step that shares no factor with what it counts reaches every candidate.
-        (count / SAMPLED_CASES).max(1) | 1
+        coprime_step((count / SAMPLED_CASES).max(1), count)
     };
     let mut found: HashMap<Key, Growing> = HashMap::default();
     let mut order: Vec<Key> = Vec::new();
@@ -215,4 +214,29 @@ fn without_covered_texts(mut parts: Vec<Part>) -> Vec<Part> {
         !number.is_some_and(|number| numbers.iter().any(|&(low, high)| (low..=high).contains(&number)))
     });
     parts
+}
+
+/// A step of at least `least` that shares no factor with `count`: a step with a factor would leave out candidates.
+fn coprime_step(least: usize, count: usize) -> usize {
+    let common_factor = |mut one: usize, mut other: usize| {
+        while other > 0 {
+            (one, other) = (other, one % other);
+        }
+        one
+    };
+    (least..).find(|&step| common_factor(step, count) == 1).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_shares_no_factor_with_what_it_counts() {
+        for (least, count, step) in
+            [(1, 10, 1), (513, 513 * 512, 515), (3, 3 * 5 * 7 * 8, 11), (600, 600 * 512, 601)]
+        {
+            assert_eq!(coprime_step(least, count), step, "{least} {count}");
+        }
+    }
 }

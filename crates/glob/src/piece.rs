@@ -66,6 +66,17 @@ impl Piece {
 
 /// Whether `pieces`, which are canonical, match all of `subject`. Takes time in proportion to the product of their lengths.
 pub fn matches(pieces: &[Piece], subject: &[u8], scope: Scope) -> bool {
+    // Most subjects differ at their beginning or end.
+    if let Some(Piece::Literal(start)) = pieces.first()
+        && !subject.starts_with(start)
+    {
+        return false;
+    }
+    if let Some(Piece::Literal(end)) = pieces.last()
+        && !subject.ends_with(end)
+    {
+        return false;
+    }
     let mut start = vec![false; subject.len() + 1];
     start[0] = true;
     advance(pieces, subject, scope, start)[subject.len()]

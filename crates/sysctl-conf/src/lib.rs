@@ -6,7 +6,7 @@
 //! ([`Assignments`]). The crate is pure: it reads no files, and asks no kernel.
 //!
 //! ```
-//! use knobgate_sysctl_conf::{Conf, ConfFile, FileKind, Linter, Outcome, import, read};
+//! use knobgate_sysctl_conf::{Conf, ConfFile, FileKind, Linter, Outcome, SetApart, import, read};
 //!
 //! let conf = Conf::parse(b"# Keep the cache\nvm.swappiness = 10\n");
 //! let imported = import("web", &[ConfFile { name: "web.conf", conf: &conf }]).expect("no line is wrong");
@@ -15,7 +15,7 @@
 //! let pod = "kind: Pod\nspec:\n  securityContext:\n    sysctls:\n    - {name: vm.swappiness, value: '60'}\n";
 //! let pod = read(FileKind::Kubernetes, pod);
 //! assert_eq!(pod.settings[0].line, 5);
-//! let verdicts = Linter::new(imported.file.policy()).verdicts(&pod.settings[0], &pod);
+//! let verdicts = Linter::new(imported.file.policy()).verdicts(&pod.settings[0], &SetApart::default());
 //! assert_eq!(verdicts[0].outcome(), Outcome::Denied);
 //! ```
 //!
@@ -34,7 +34,7 @@
 //! | which of several settings counts | [`Assignments`] |
 //! | settings to a policy | `import.rs`: `import/condition.rs` → `import/rules.rs` → `import/test_block.rs` |
 //! | other files that have settings | [`read`]: `kubernetes.rs`, `compose.rs`, `quadlet.rs` |
-//! | what a policy says about a setting | [`Linter`]: `lint/possible.rs`, `lint/example_names.rs` |
+//! | what a policy says about a setting | [`Linter`]: `lint/set_apart.rs`, `lint/example_names.rs` |
 #![forbid(unsafe_code)]
 
 mod assignments;
@@ -56,6 +56,6 @@ pub use conf::{Conf, ConfLine};
 pub use file_kind::{FileKind, read};
 pub use import::{ConfFile, ImportError, Imported, import};
 pub use key::{Key, KeyError};
-pub use lint::{KnobVerdict, Linter, Outcome, Possible, Unknown};
+pub use lint::{KnobVerdict, Linter, Outcome, Possible, SetApart, Unknown};
 pub use reading_order::{CONF_DIRECTORIES, DirectoryEntry, reading_order};
 pub use setting::{LineError, Setting, Settings};

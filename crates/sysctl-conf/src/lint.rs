@@ -1,12 +1,14 @@
 //! What a policy decides about settings.
 
 mod example_names;
+mod set_apart;
 
 use std::collections::BTreeSet;
 
 use knobgate_policy::{Access, DecidedBy, Input, Inputs, KnobName, Policy, Verdict, possible};
 
-use crate::{Key, Setting, Settings};
+use crate::{Key, Setting};
+pub use set_apart::SetApart;
 
 /// A policy that settings are checked against.
 ///
@@ -15,14 +17,15 @@ use crate::{Key, Setting, Settings};
 ///
 /// ```
 /// use knobgate_policy::{CheckOptions, Source, parse};
-/// use knobgate_sysctl_conf::{FileKind, Linter, Outcome, Unknown, read};
+/// use knobgate_sysctl_conf::{FileKind, Linter, Outcome, SetApart, Unknown, read};
 ///
 /// let policy = "policy x\nallow write vm.max_map_count if old <= new\nallow write vm.swappiness if new <= 60\n";
 /// let policy = parse(Source::new("x.knob", policy), &CheckOptions::default()).unwrap().into_policy();
-/// let linter = Linter::new(&policy);
+/// let mut linter = Linter::new(&policy);
 ///
 /// let file = read(FileKind::Sysctl, "vm.swappiness = 100\nvm.max_map_count = 262144\n");
-/// let verdicts: Vec<_> = file.settings.iter().flat_map(|setting| linter.verdicts(setting, &file)).collect();
+/// let apart = SetApart::of([&file]);
+/// let verdicts: Vec<_> = file.settings.iter().flat_map(|setting| linter.verdicts(setting, &apart)).collect();
 /// assert_eq!(verdicts[0].outcome(), Outcome::Denied);
 /// assert_eq!(verdicts[1].outcome(), Outcome::Depends);
 /// assert!(verdicts[1].unknown.contains(&Unknown::CurrentValue));
@@ -30,6 +33,8 @@ use crate::{Key, Setting, Settings};
 #[derive(Debug)]
 pub struct Linter<'a> {
     policy: &'a Policy,
+    /// How much work the names of globs may still be.
+    steps_left: usize,
 }
 
 /// What a policy decides about a setting of one knob.
@@ -94,18 +99,17 @@ impl KnobVerdict {
 impl<'a> Linter<'a> {
     /// Checks settings against `policy`.
     pub fn new(policy: &'a Policy) -> Self {
-        Self { policy }
+        Self { policy, steps_left: example_names::ALL_STEPS_MAX }
     }
 
-    /// What the policy decides about `setting`, a setting of `file`: one verdict for a knob, and for a glob one for each way
-    /// in which knobs that it matches are decided. A glob matches no knob that has a setting or an exclusion of its own in
-    /// the file. There is none if no knob is left.
-    pub fn verdicts(&self, setting: &Setting, file: &Settings) -> Vec<KnobVerdict> {
+    /// What the policy decides about `setting`: one verdict for a knob, and for a glob one for each way in which knobs that it
+    /// matches are decided. A glob matches no knob that is set apart. There is none if no knob is left.
+    pub fn verdicts(&mut self, setting: &Setting, apart: &SetApart) -> Vec<KnobVerdict> {
         let glob = match &setting.key {
             Key::Knob(name) => return vec![self.verdict(name, &setting.value)],
             Key::Glob(glob) => glob,
         };
-        let Ok(names) = example_names::of(glob, self.policy, file) else {
+        let Ok(names) = example_names::of(glob, self.policy, apart, &mut self.steps_left) else {
             return vec![unknown_names()];
         };
         let mut verdicts: Vec<KnobVerdict> = Vec::new();

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use knobgate_policy::Policy;
-use knobgate_sysctl_conf::{FileKind, Linter, read};
+use knobgate_sysctl_conf::{FileKind, Linter, SetApart, read};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -67,13 +67,13 @@ proptest! {
     fn no_text_makes_a_reader_panic(pieces in vec(select(PIECES), 0..40)) {
         let text = pieces.concat();
         let policy = Policy::new("x").unwrap();
-        let linter = Linter::new(&policy);
+        let mut linter = Linter::new(&policy);
         for kind in KINDS {
             FileKind::detect("x", &text);
             let file = read(kind, &text);
             for setting in file.settings.iter().take(2) {
                 prop_assert!(setting.line > 0 && setting.line <= text.split('\n').count(), "{:?}", setting);
-                linter.verdicts(setting, &file);
+                linter.verdicts(setting, &SetApart::of([&file]));
             }
             for error in &file.errors {
                 prop_assert!(error.line > 0 && error.line <= text.split('\n').count() + 1, "{:?}", error);

@@ -6,7 +6,7 @@ use knobgate_policy::{
     Access, CheckOptions, DecidedBy, Decision, KnobName, Policy, Source, Task, Verdict, evaluate, parse,
 };
 use knobgate_sysctl_conf::{
-    FileKind, Key, KnobVerdict, Linter, Outcome, Possible, Setting, Settings, Unknown, read,
+    FileKind, Key, KnobVerdict, Linter, Outcome, Possible, SetApart, Setting, Settings, Unknown, read,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn parsed(text: &str) -> Policy {
 fn verdicts(policy: &str, setting: &str) -> Vec<KnobVerdict> {
     let (policy, file) = (parsed(policy), read(FileKind::Sysctl, setting));
     assert_eq!(file.errors, []);
-    Linter::new(&policy).verdicts(&file.settings[0], &file)
+    Linter::new(&policy).verdicts(&file.settings[0], &SetApart::of([&file]))
 }
 
 #[test]
@@ -102,6 +102,26 @@ allow write net.ipv4.conf.lo.rp_filter
 }
 
 #[test]
+fn files_that_apply_together_keep_globs_away() {
+    let policy = parsed(
+        "allow write net.ipv4.conf.*.rp_filter if new == 1\ndeny write net.ipv4.conf.eth0.rp_filter\n",
+    );
+    let files = [
+        "net.ipv4.conf.*.rp_filter = 2\n",
+        "net.ipv4.conf.eth0.rp_filter = 1\n",
+        "-net.ipv4.conf.*.rp_filter\n",
+    ]
+    .map(|text| read(FileKind::Sysctl, text));
+    let knobs = |files: &[Settings]| {
+        let verdicts = Linter::new(&policy).verdicts(&files[0].settings[0], &SetApart::of(files));
+        verdicts.iter().map(|verdict| verdict.knob.as_ref().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(knobs(&files[..1]).len(), 2);
+    assert_eq!(knobs(&files[..2]), ["net.ipv4.conf.x.rp_filter"]);
+    assert_eq!(knobs(&files), [""; 0]);
+}
+
+#[test]
 fn patterns_that_are_too_complex_leave_a_glob_open() {
     let question_marks = "?".repeat(40);
     let verdicts = verdicts("default write allow\n", &format!("a*a{question_marks} = 1"));
@@ -142,7 +162,7 @@ proptest! {
     fn what_is_decided_is_among_what_is_possible((policy, access) in policy_and_access()) {
         let value = text(access.new);
         let setting = Setting { line: 1, key: Key::Knob(access.knob.clone()), value: value.clone() };
-        let verdicts = Linter::new(&policy).verdicts(&setting, &Settings::default());
+        let verdicts = Linter::new(&policy).verdicts(&setting, &SetApart::default());
         let [verdict] = verdicts.as_slice() else { panic!("it is one knob") };
 
         let mut written = Access::write(access.knob, format!("{value}\n"));
@@ -168,7 +188,7 @@ proptest! {
         let policy = parsed(&rules.concat());
         let apart: Vec<String> = apart.iter().enumerate().map(|(at, name)| if at == 0 { format!("-{name}\n") } else { format!("{name} = 1\n") }).collect();
         let file = read(FileKind::Sysctl, format!("{glob} = 2\n{}", apart.concat()));
-        let verdicts = Linter::new(&policy).verdicts(&file.settings[0], &file);
+        let verdicts = Linter::new(&policy).verdicts(&file.settings[0], &SetApart::of([&file]));
         for name in NAMES {
             let knob = KnobName::parse(name).unwrap();
             let is_apart = file.exclusions.contains(&Key::Knob(knob.clone()))

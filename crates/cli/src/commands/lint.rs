@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use knobgate_policy::{EvalError, Mode, NotASysctl, PolicyFile};
-use knobgate_sysctl_conf::{FileKind, Key, KnobVerdict, LineError, Linter, Outcome, Setting, Settings, read};
+use knobgate_sysctl_conf::{
+    FileKind, Key, KnobVerdict, LineError, Linter, Outcome, SetApart, Setting, Settings, read,
+};
 
 use crate::failure::{BAD, Failure, USAGE};
 use crate::limited::is_stdin;
@@ -20,6 +22,7 @@ use crate::{json, plural, settings_file, style};
 /// Reads sysctl.d files, Kubernetes manifests, compose files, and Quadlet units. Every setting is a write of its value and
 /// a newline by root. A verdict that depends on what a file does not say (the current value of the knob, the name of the
 /// task) is reported as such. For a glob, there is a verdict for each way in which its knobs are decided, with an example.
+/// Globs leave knobs alone that have a setting or an exclusion of their own in any of the sysctl.d files.
 ///
 /// Exit status: 0 if everything is allowed; 1 if something is denied, rewritten, or depends on what is not known, if a line
 /// is wrong, or if the policy has errors; 2 if the arguments are wrong or a file cannot be read.
@@ -98,12 +101,20 @@ impl Lint {
         if policy.policy().mode() == Mode::Audit {
             output.note("the policy is in mode audit: it counts these verdicts, and lets everything pass");
         }
-        let linter = Linter::new(policy.policy());
+        let mut linter = Linter::new(policy.policy());
+        let files: Vec<_> = self.files.iter().map(|path| (path, self.read(path))).collect();
+        // Other kinds of files have no globs, and what they set does not keep those of sysctl.d away.
+        let confs = files.iter().filter_map(|(_, file)| file.as_ref().ok());
+        let confs = confs.filter(|(kind, _)| *kind == FileKind::Sysctl).map(|(_, settings)| settings);
+        let apart = SetApart::of(confs);
         let mut tally = Tally::default();
-        for path in &self.files {
+        for (path, file) in files {
             tally.files += 1;
-            match self.read(path) {
-                Ok(settings) => self.lint(path, &settings, &linter, &policy, &mut tally, output)?,
+            match file {
+                Ok((_, settings)) => {
+                    let verdicts = |setting: &Setting| linter.verdicts(setting, &apart);
+                    self.lint(path, &settings, verdicts, &policy, &mut tally, output)?;
+                }
                 Err(failure) => {
                     tally.unreadable += 1;
                     output.failure(&failure);
@@ -120,7 +131,8 @@ impl Lint {
         }))
     }
 
-    fn read(&self, path: &Path) -> Result<Settings, Failure> {
+    /// The kind of a file, and its settings.
+    fn read(&self, path: &Path) -> Result<(FileKind, Settings), Failure> {
         let bytes = settings_file::read(path)?;
         let kind = self.kind.map(FileKind::from);
         let name = policy_file::name(path);
@@ -139,14 +151,14 @@ impl Lint {
             }
         });
         settings.errors.sort_by_key(|error| error.line);
-        Ok(settings)
+        Ok((kind, settings))
     }
 
     fn lint(
         &self,
         path: &Path,
         settings: &Settings,
-        linter: &Linter<'_>,
+        mut verdicts: impl FnMut(&Setting) -> Vec<KnobVerdict>,
         policy: &PolicyFile,
         tally: &mut Tally,
         output: &Output,
@@ -164,7 +176,7 @@ impl Lint {
             }
         }
         for setting in &settings.settings {
-            let linted = Linted { file, policy, setting, verdicts: linter.verdicts(setting, settings) };
+            let linted = Linted { file, policy, setting, verdicts: verdicts(setting) };
             tally.count(&linted);
             if self.json {
                 for object in json_report::objects(&linted) {

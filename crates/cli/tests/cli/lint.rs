@@ -53,6 +53,23 @@ fn no_notation_of_a_file_hides_what_it_sets() {
 }
 
 #[test]
+fn a_policy_allows_the_files_it_was_imported_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("10.conf", "net.ipv4.conf.*.rp_filter = 1\n");
+    write("20.conf", "net.ipv4.conf.eth0.rp_filter = 2\n-net.ipv4.conf.lo.rp_filter\n");
+    for command in [
+        knobgate(["import", "-o", "both.knob", "10.conf", "20.conf"]),
+        knobgate(["lint", "--policy", "both.knob", "10.conf", "20.conf"]),
+        knobgate(["lint", "--policy", "both.knob", "20.conf", "10.conf"]),
+    ] {
+        let output = command.current_dir(&directory).output().unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&printed));
+    }
+}
+
+#[test]
 fn json_has_one_object_for_each_verdict() {
     snapshot("lint-json", [in_settings(["lint", "--policy", "app.knob", "--json", "app.conf"])]);
 }

@@ -5,7 +5,7 @@
 //! that compare single numbers: for a knob that several of them match, each condition can then be evaluated for the values
 //! of those before it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use knobgate_policy::{Action, Condition, Errno, Kinds, KnobName, KnobPattern, PolicyError, Rule, limits};
 
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) exclusions: Vec<Exclusion>,
     /// Those of the settings that are of globs.
     globs: Vec<usize>,
+    /// The knobs with a setting of their own.
+    names: HashSet<KnobName>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -110,7 +112,7 @@ impl Plan {
 
     /// Whether a knob of this key has a setting or an exclusion of its own, so that globs leave it alone.
     pub(crate) fn is_set_apart(&self, name: &KnobName) -> bool {
-        self.settings.iter().any(|setting| matches!(&setting.key, Key::Knob(own) if own == name))
+        self.names.contains(name)
             || self.exclusions.iter().any(|exclusion| exclusion.pattern.matches(name.as_bytes()))
     }
 
@@ -200,8 +202,11 @@ impl Plan {
         let (shape, condition) = equals(&pattern, value).map_err(no_rule)?;
         let allow = write(Action::Allow, &pattern).and_then(|rule| rule.with_condition(condition.clone()));
         let (allow, deny) = (allow.map_err(no_rule)?, deny(&pattern).map_err(no_rule)?);
-        if let Key::Glob(_) = key {
-            self.globs.push(self.settings.len());
+        match key {
+            Key::Glob(_) => self.globs.push(self.settings.len()),
+            Key::Knob(name) => {
+                self.names.insert(name.clone());
+            }
         }
         let (key, value) = (key.clone(), value.to_owned());
         let setting = Assignment { key, pattern, value, condition, allow, deny, shape, ignores_errors };
@@ -251,11 +256,13 @@ struct Emission<'a> {
     plan: &'a mut Plan,
     /// `None` for those that are done.
     entries: Vec<Option<Entry>>,
+    /// All globs whose conditions come before those of this shape are done.
+    globs_before: Option<Shape>,
 }
 
 impl<'a> Emission<'a> {
     fn new(plan: &'a mut Plan, entries: Vec<Entry>) -> Self {
-        Self { plan, entries: entries.into_iter().map(Some).collect() }
+        Self { plan, entries: entries.into_iter().map(Some).collect(), globs_before: None }
     }
 
     fn emit_all(mut self) {
@@ -278,7 +285,10 @@ impl<'a> Emission<'a> {
                 let Assignment { key, shape, .. } = &self.plan.settings[setting];
                 if let (Key::Glob(glob), shape) = (key.clone(), *shape) {
                     self.blank_before(entry);
-                    self.emit_where(|plan, content| is_glob_before(plan, content, shape));
+                    if self.globs_before < Some(shape) {
+                        self.emit_where(|plan, content| is_glob_before(plan, content, shape));
+                        self.globs_before = self.globs_before.max(Some(shape));
+                    }
                     self.emit_where(|plan, content| keeps_away(plan, content, &glob));
                 }
             }

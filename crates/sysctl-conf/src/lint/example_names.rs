@@ -5,29 +5,35 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use knobgate_glob::{Budget, Dfa, Partition, TooLarge};
 use knobgate_policy::{KnobName, KnobPattern, Piece, Policy, Rule, Width};
 
-use crate::{Key, Settings, glob};
+use super::set_apart::{SetApart, are_disjoint};
+use crate::glob;
 
 /// How much work the partition of all names may be: as much as `knobgate check` takes for it.
 const STEPS_MAX: usize = 1 << 22;
 const STATES_MAX: usize = 1 << 16;
 
+/// How much work all partitions together may be: about a second's.
+pub(super) const ALL_STEPS_MAX: usize = 1 << 26;
+
 /// Names that `glob` matches, one for each set of patterns of `policy` that match it, and each width of knobs. Names that have
-/// a setting or an exclusion of their own in `file` are left out. `None` stands for a name that exists and was not found.
+/// a setting or an exclusion of their own are left out. `None` stands for a name that exists and was not found.
 ///
 /// # Errors
-/// The patterns are too complex together.
+/// The patterns are too complex together, or those before have taken all the steps.
 pub(super) fn of(
     glob: &KnobPattern,
     policy: &Policy,
-    file: &Settings,
+    apart: &SetApart,
+    steps_left: &mut usize,
 ) -> Result<Vec<Option<KnobName>>, TooLarge> {
     // What the glob does not match does not matter.
-    let own = file.settings.iter().map(|setting| &setting.key);
-    let own = own.filter(|key| matches!(key, Key::Knob(name) if glob.matches(name.as_bytes())));
-    let apart: Vec<KnobPattern> = own.chain(&file.exclusions).filter_map(|key| key.pattern().ok()).collect();
+    let apart = apart.patterns(glob);
     let of_policy = policy.rules().iter().flat_map(Rule::patterns).chain(policy.width_64());
     let others = of_policy.chain(Width::all_known().iter().map(|(pattern, _)| pattern));
-    let matters = |pattern: &&KnobPattern| pattern.literal().is_none_or(|name| glob.matches(name));
+    let matters = |pattern: &&KnobPattern| match pattern.literal() {
+        Some(name) => glob.matches(name),
+        None => !are_disjoint(glob, pattern),
+    };
     let apart = apart.iter().filter(matters);
     let first_apart = 1;
     let mut patterns: Vec<&[Piece]> = vec![glob.pieces()];
@@ -35,16 +41,15 @@ pub(super) fn of(
     let after_apart = patterns.len();
     patterns.extend(others.filter(matters).map(KnobPattern::pieces));
 
-    let partition = Partition::new(
-        &patterns,
-        &mut Budget::steps(STEPS_MAX).states(STATES_MAX),
-        <[usize]>::to_vec,
-        |_, literals, otherwise| {
-            let mut matching = [literals, otherwise].concat();
-            matching.sort_unstable();
-            matching
-        },
-    )?;
+    let steps = STEPS_MAX.min(*steps_left);
+    let mut budget = Budget::steps(steps).states(STATES_MAX);
+    let partition = Partition::new(&patterns, &mut budget, <[usize]>::to_vec, |_, literals, otherwise| {
+        let mut matching = [literals, otherwise].concat();
+        matching.sort_unstable();
+        matching
+    });
+    *steps_left -= steps - budget.steps_left();
+    let partition = partition?;
     let is_wanted = |matching: &[usize]| {
         matching.first() == Some(&0)
             && !matching.iter().any(|index| (first_apart..after_apart).contains(index))
@@ -105,7 +110,10 @@ fn shortest_names(dfa: &Dfa) -> Vec<Vec<u8>> {
     names
 }
 
-/// For each class of bytes, one of them that names may contain.
+/// How many bytes of each class are tried. A name with the first ones may be a literal.
+const BYTES_MAX: usize = 4;
+
+/// For each class of bytes, some of them that names may contain.
 fn representatives(dfa: &Dfa) -> Vec<(usize, u8)> {
     let rank = |byte: u8| match byte {
         b'a'..=b'z' => 0,
@@ -113,16 +121,17 @@ fn representatives(dfa: &Dfa) -> Vec<(usize, u8)> {
         b'!'..=b'~' => 2,
         _ => 3,
     };
-    let mut best: BTreeMap<usize, u8> = BTreeMap::new();
+    let mut best: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     // No other byte is in the class of the slash: the glob's wildcards tell it from all of them.
     for byte in 1..=u8::MAX {
         let class = usize::from(dfa.byte_classes()[usize::from(byte)]);
-        let one = best.entry(class).or_insert(byte);
-        if rank(byte) < rank(*one) {
-            *one = byte;
-        }
+        best.entry(class).or_default().push(byte);
     }
-    let mut best: Vec<(usize, u8)> = best.into_iter().collect();
+    let of_class = |(class, mut bytes): (usize, Vec<u8>)| {
+        bytes.sort_by_key(|&byte| rank(byte));
+        bytes.into_iter().take(BYTES_MAX).map(move |byte| (class, byte))
+    };
+    let mut best: Vec<(usize, u8)> = best.into_iter().flat_map(of_class).collect();
     best.sort_by_key(|&(_, byte)| rank(byte));
     best
 }
@@ -139,7 +148,9 @@ mod tests {
         let text = format!("policy x\n{}", rules.concat());
         let policy = parse(Source::new("x", text), &CheckOptions::default()).unwrap().into_policy();
         let glob = KnobPattern::parse(glob).unwrap();
-        let names = of(&glob, &policy, &read(FileKind::Sysctl, file)).unwrap();
+        let names =
+            of(&glob, &policy, &SetApart::of([&read(FileKind::Sysctl, file)]), &mut { ALL_STEPS_MAX })
+                .unwrap();
         let mut names: Vec<String> = names.into_iter().map(|name| name.unwrap().to_string()).collect();
         names.sort();
         names
@@ -166,6 +177,19 @@ mod tests {
     fn patterns_that_are_too_complex_are_an_error() {
         let policy = Policy::new("x").unwrap();
         let glob = KnobPattern::parse(format!("a*a{}", "?".repeat(40))).unwrap();
-        assert!(of(&glob, &policy, &Settings::default()).is_err());
+        assert!(of(&glob, &policy, &SetApart::default(), &mut { ALL_STEPS_MAX }).is_err());
+    }
+
+    #[test]
+    fn all_globs_share_the_steps() {
+        let policy = Policy::new("x").unwrap();
+        let glob = KnobPattern::parse("kernel.*").unwrap();
+        let mut steps_left = ALL_STEPS_MAX;
+        assert!(of(&glob, &policy, &SetApart::default(), &mut steps_left).is_ok());
+        let steps = ALL_STEPS_MAX - steps_left;
+        assert!(steps > 0);
+        let mut steps_left = steps * 2;
+        let results = [(); 3].map(|()| of(&glob, &policy, &SetApart::default(), &mut steps_left).is_ok());
+        assert_eq!(results, [true, false, false]);
     }
 }
