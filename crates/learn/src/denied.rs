@@ -68,8 +68,10 @@ impl<'a> DeniedAccesses<'a> {
                 self.add_event(item, &event.event);
             }
             StreamContent::Event(_) => self.left_out.other_policies += 1,
-            StreamContent::Suppressed(suppressed) => self.left_out.suppressed += suppressed.count,
-            StreamContent::Lost(lost) => self.left_out.lost += lost.count,
+            StreamContent::Suppressed(suppressed) => {
+                self.left_out.suppressed = self.left_out.suppressed.saturating_add(suppressed.count);
+            }
+            StreamContent::Lost(lost) => self.left_out.lost = self.left_out.lost.saturating_add(lost.count),
         }
     }
 

@@ -153,6 +153,19 @@ fn what_a_policy_does_not_deny_by_its_default_is_not_asked() {
 }
 
 #[test]
+fn counts_that_a_stream_makes_up_do_not_overflow() {
+    let lines = ["suppressed", "lost"].map(|kind| {
+        let line = format!(
+            r#"{{"schema":"knobgate.events","version":1,"type":"{kind}","sequence":1,"boot_time":1,"count":{}}}"#,
+            u64::MAX
+        );
+        StreamReader::new(line.as_bytes()).next().expect("a line").expect("an item")
+    });
+    let (_, left_out) = classes(&policy("default write deny\n"), &[lines.clone(), lines].concat());
+    assert_eq!((left_out.suppressed, left_out.lost), (u64::MAX, u64::MAX));
+}
+
+#[test]
 fn proposals_go_from_the_narrowest_to_any_value() {
     let file = policy(DENY);
     let knobs = ["net/ipv4/conf/eth0/rp_filter", "net/ipv4/conf/lo/rp_filter", "net/ipv4/conf/all/rp_filter"];
