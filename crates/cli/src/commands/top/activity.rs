@@ -51,11 +51,13 @@ impl Activity {
             lost: 0,
             shown: Shown::new(0),
         };
-        for item in std::mem::take(&mut earlier.events) {
+        let events = std::mem::take(&mut earlier.events);
+        activity.earlier = Rc::new(earlier);
+        // First, so that there are rows for the events.
+        activity.shown.earlier(&activity.earlier, filter);
+        for item in events {
             activity.keep(item, true, filter);
         }
-        activity.earlier = Rc::new(earlier);
-        activity.shown.earlier(&activity.earlier, filter);
         activity
     }
 
@@ -87,10 +89,10 @@ impl Activity {
     /// Shows what another filter lets pass, as far as it is still there.
     pub(super) fn filter(&mut self, filter: Option<&Filter>) {
         self.shown = Shown::new(self.forgotten);
+        self.shown.earlier(&self.earlier, filter);
         for entry in self.items.iter().filter(|entry| passes(filter, &entry.item)) {
             self.shown.add(entry);
         }
-        self.shown.earlier(&self.earlier, filter);
         self.shown.attached(&self.attached, None);
     }
 

@@ -224,6 +224,31 @@ fn what_policies_remember_is_marked_as_earlier() {
 }
 
 #[test]
+fn the_details_of_a_rule_have_its_first_earlier_event() {
+    let write = |second: u64, new: &str, verdict: &str| {
+        item(second, json!({"new": {"text": new}, "verdict": verdict}))
+    };
+    let events = vec![
+        write(START - 9, "70000", "rewrite"),
+        write(START - 8, "6", "deny"),
+        write(START - 7, "7", "allow"),
+    ];
+    let mut earlier = Earlier { events, ..last_night() };
+    earlier.rules[0].example = earlier.events.last().cloned();
+    let mut model = model_with(earlier, None);
+    for filter in ["", "/uid == 0\r"] {
+        press(&mut model, filter);
+        let row_ranks: Vec<u8> = model.activity().shown.rules.iter().map(|(_, row)| row.rank).collect();
+        assert_eq!(row_ranks, [0], "it denied something");
+        press(&mut model, "\r");
+        let screen = text(&mut model);
+        let (first, last) = screen.split_once("Last event").unwrap();
+        assert!(first.contains("70000") && last.contains("\"7\""), "{screen}");
+        press(&mut model, "\x1b");
+    }
+}
+
+#[test]
 fn what_is_not_known_of_earlier_events_is_said() {
     let earlier = Earlier { unknown: 300, unreadable: 2, attachments_left_out: 7, ..last_night() };
     let mut model = model_with(earlier, None);
