@@ -4,6 +4,7 @@ mod memories;
 mod observing;
 mod reported;
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,11 @@ impl LiveEvents {
     /// What is known about cgroups.
     pub(crate) fn cgroups(&mut self) -> &mut Cgroups {
         &mut self.known.cgroups
+    }
+
+    /// Which of the memories with these origins have no program any more.
+    pub(crate) fn gone(&mut self, origins: impl Iterator<Item = u64>) -> HashSet<u64> {
+        self.known.memories.gone(origins)
     }
 
     /// How long until [`read`](Self::read) has to be called, even if there are no events: to look what was suppressed, or to give out

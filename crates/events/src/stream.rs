@@ -65,6 +65,8 @@ pub struct Suppressed {
     pub rule: Option<EventRule>,
     /// The id of the cgroup; `None` for all cgroups that came too late for the memory of the policy.
     pub cgroup_id: Option<u64>,
+    /// The memory of the program that counted them, as [`Event::origin`] has it.
+    pub origin: Option<u64>,
     /// How many there were since this was last said.
     pub count: u64,
 }

@@ -94,6 +94,23 @@ impl Memories {
         self.programs.get(&program).copied().flatten()
     }
 
+    /// Which of these have no program any more.
+    pub(super) fn gone(&mut self, origins: impl Iterator<Item = u64>) -> HashSet<u64> {
+        let mut gone: HashSet<u64> = origins.collect();
+        let Ok(ids) = ProgramFd::all_ids() else { return HashSet::new() };
+        let remove_present = |gone: &mut HashSet<u64>, programs: &HashMap<u32, Option<u64>>| {
+            let present: HashSet<u64> = ids.iter().filter_map(|id| programs.get(id).copied()?).collect();
+            gone.retain(|origin| !present.contains(origin));
+        };
+        remove_present(&mut gone, &self.programs);
+        if !gone.is_empty() {
+            // Their programs may be new.
+            self.scan();
+            remove_present(&mut gone, &self.programs);
+        }
+        gone
+    }
+
     fn is_named(&self, origin: u64) -> bool {
         self.memories.get(&origin).is_some_and(|memory| memory.name.is_some())
     }
@@ -253,7 +270,8 @@ impl Unsent {
     ) {
         let observes = example.as_ref().is_some_and(|event| event.observer);
         let (policy, rule) = example.map(|event| (event.policy, event.rule)).unzip();
-        self.suppressed.push((origin, observes, Suppressed { boot_time, policy, rule, cgroup_id, count }));
+        let suppressed = Suppressed { boot_time, policy, rule, cgroup_id, origin: Some(origin), count };
+        self.suppressed.push((origin, observes, suppressed));
     }
 }
 

@@ -177,6 +177,9 @@ pub(super) struct SuppressedDocument<'a> {
     /// What runs in the cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) workload: Option<Cow<'a, StreamWorkload>>,
+    /// A number for the memory of the program: it identifies an attachment until the next boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<u64>,
     /// How many events there were since this was last said.
     pub(super) count: u64,
 }

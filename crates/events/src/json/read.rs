@@ -139,6 +139,7 @@ fn suppressed(document: SuppressedDocument<'_>) -> Result<StreamItem, String> {
         policy: document.policy.map(Cow::into_owned),
         rule: document.rule.map(rule).transpose()?,
         cgroup_id,
+        origin: document.origin,
         count: document.count,
     };
     Ok(StreamItem {

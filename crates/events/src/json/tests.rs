@@ -158,10 +158,11 @@ fn content() -> BoxedStrategy<(StreamContext, StreamContent)> {
             (context, StreamContent::Event(Box::new(StreamEvent { event, eval_error, replacement })))
         },
     );
-    let suppressed = (context(), any::<(u64, u64)>(), of(string()), of(rule()), of(any::<u64>())).prop_map(
-        |(mut context, (boot_time, count), policy, rule, cgroup_id)| {
+    let ids = (of(any::<u64>()), of(any::<u64>()));
+    let suppressed = (context(), any::<(u64, u64)>(), of(string()), of(rule()), ids).prop_map(
+        |(mut context, (boot_time, count), policy, rule, (cgroup_id, origin))| {
             context.cgroup_path = context.cgroup_path.filter(|_| cgroup_id.is_some());
-            let suppressed = Suppressed { boot_time, policy, rule, cgroup_id, count };
+            let suppressed = Suppressed { boot_time, policy, rule, cgroup_id, origin, count };
             (context, StreamContent::Suppressed(Box::new(suppressed)))
         },
     );

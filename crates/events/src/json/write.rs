@@ -111,6 +111,7 @@ fn suppressed_document<'a>(item: &'a StreamItem, suppressed: &'a Suppressed) -> 
         rule: suppressed.rule.as_ref().map(rule_document),
         cgroup: suppressed.cgroup_id.map(|id| CgroupDocument { id, path: path() }),
         workload: item.context.workload.as_ref().map(Cow::Borrowed),
+        origin: suppressed.origin,
         count: suppressed.count,
     }
 }

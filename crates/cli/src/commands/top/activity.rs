@@ -108,17 +108,24 @@ impl Activity {
         present.filter_map(|(key, row)| Some((key.cgroup_id?, row.cgroup_path.as_deref())))
     }
 
-    /// These cgroups were removed.
-    pub(super) fn gone(&mut self, cgroups: &HashSet<u64>, now: u64) {
-        let is_gone = |id: Option<u64>| id.is_some_and(|id| cgroups.contains(&id));
+    /// The policies without attachment of which it is not known that they are gone, by their memories.
+    pub(super) fn policies(&self) -> impl Iterator<Item = u64> {
+        let present = self.shown.attachments.iter().filter(|(_, row)| row.gone_since.is_none());
+        present.filter_map(|(owner, _)| match owner {
+            Owner::Policy(origin) => Some(*origin),
+            Owner::Attachment(_) => None,
+        })
+    }
+
+    /// These cgroups were removed, and so were the programs with these memories.
+    pub(super) fn gone(&mut self, cgroups: &HashSet<u64>, policies: &HashSet<u64>, now: u64) {
         for (key, row) in self.shown.rules.iter_mut() {
-            if is_gone(key.cgroup_id) {
+            if key.cgroup_id.is_some_and(|id| cgroups.contains(&id)) {
                 row.gone_since.get_or_insert(now);
             }
         }
-        // `knobgate run` removes the cgroup of its policy.
         for (owner, row) in self.shown.attachments.iter_mut() {
-            if matches!(owner, Owner::Policy(_)) && is_gone(row.cgroup_id) {
+            if matches!(owner, Owner::Policy(origin) if policies.contains(origin)) {
                 row.gone_since.get_or_insert(now);
             }
         }

@@ -13,7 +13,7 @@ use super::rate::{MINUTE, WINDOW, rate, sparkline};
 use super::rows;
 use super::shown::HISTORY_MAX;
 use super::table::Row as _;
-use super::tallies::{Column as Outcome, Owner, RuleRow};
+use super::tallies::{AttachmentRow, Column as Outcome, Owner, RuleRow};
 use crate::printable::{printable, printable_lines};
 use crate::stream::column::{self, Column};
 use crate::stream::line::{About, Piece, pieces, task, verdict};
@@ -39,7 +39,7 @@ fn detail(model: &Model, subject: &Subject) -> Vec<Vec<Piece>> {
     let found = match subject {
         Subject::Attachment(id) => {
             let row = shown.attachments.iter().find(|(_, row)| row.id == *id);
-            row.map(|(owner, _)| attachment(model, owner))
+            row.map(|(owner, row)| attachment(model, owner, row))
         }
         Subject::Rule(id) => {
             let row = shown.rules.iter().find(|(_, row)| row.id == *id);
@@ -67,24 +67,22 @@ fn field(name: &str, text: String) -> Vec<Piece> {
     vec![Piece { style: DIM, text: format!("  {name:<12}") }, Piece { style: Style::new(), text }]
 }
 
-fn attachment(model: &Model, owner: &Owner) -> Vec<Vec<Piece>> {
-    let (shown, now) = (&model.activity().shown, model.second());
-    let mut lines = vec![heading(rows::owner_name(owner))];
-    for row in shown.attachments.iter().filter(|(other, _)| *other == owner).map(|(_, row)| row) {
-        if row.gone_since.is_some() {
-            lines.push(field("state", "gone".to_owned()));
-        }
-        lines.extend(row.policy.as_deref().map(|policy| field("policy", printable(policy).into_owned())));
-        lines.extend(row.mode.map(|mode| field("mode", rows::mode(mode).to_owned())));
-        lines.extend(row.cgroups.map(|cgroups| field("cgroups", cgroups.to_string())));
-        for (outcome, name) in Outcome::ALL.into_iter().zip(OUTCOMES) {
-            let per_second = rate(row.rates[outcome as usize].per_second(now));
-            lines.push(field(name, format!("{}, {per_second} a second", row.counts[outcome as usize])));
-        }
-        let per_second = rate(row.suppressed_rate.per_second(now));
-        lines.push(field("suppressed", format!("{}, {per_second} a second", row.suppressed)));
-        lines.push(field("earlier", row.earlier.to_string()));
+fn attachment(model: &Model, owner: &Owner, row: &AttachmentRow) -> Vec<Vec<Piece>> {
+    let now = model.second();
+    let mut lines = vec![heading(rows::owner_name(owner, row.policy.as_deref()))];
+    if row.gone_since.is_some() {
+        lines.push(field("state", "gone".to_owned()));
     }
+    lines.extend(row.policy.as_deref().map(|policy| field("policy", printable(policy).into_owned())));
+    lines.extend(row.mode.map(|mode| field("mode", rows::mode(mode).to_owned())));
+    lines.extend(row.cgroups.map(|cgroups| field("cgroups", cgroups.to_string())));
+    for (outcome, name) in Outcome::ALL.into_iter().zip(OUTCOMES) {
+        let per_second = rate(row.rates[outcome as usize].per_second(now));
+        lines.push(field(name, format!("{}, {per_second} a second", row.counts[outcome as usize])));
+    }
+    let per_second = rate(row.suppressed_rate.per_second(now));
+    lines.push(field("suppressed", format!("{}, {per_second} a second", row.suppressed)));
+    lines.push(field("earlier", row.earlier.to_string()));
     lines.push(plain(String::new()));
     lines.push(heading("Its rules".to_owned()));
     for row in rows::rows(model, Pane::Rules) {

@@ -130,9 +130,14 @@ impl Model {
         self.activity.cgroups()
     }
 
-    /// These cgroups were removed.
-    pub(super) fn gone(&mut self, cgroups: &HashSet<u64>) {
-        self.activity.gone(cgroups, self.now.boot_time);
+    /// The policies without attachment on the screen of which it is not known that they are gone, by their memories.
+    pub(super) fn policies(&self) -> impl Iterator<Item = u64> {
+        self.activity.policies()
+    }
+
+    /// These cgroups were removed, and so were the programs with these memories.
+    pub(super) fn gone(&mut self, cgroups: &HashSet<u64>, policies: &HashSet<u64>) {
+        self.activity.gone(cgroups, policies, self.now.boot_time);
     }
 
     pub(super) fn resize(&mut self, size: Size) {

@@ -63,7 +63,7 @@ pub(super) fn rows(model: &Model, pane: Pane) -> Vec<PaneRow<'_>> {
                     Order::Latest => [Reverse(row.last()), Reverse(0), Reverse(0), Reverse(0)],
                     Order::Oldest | Order::Name => [Reverse(0); 4],
                 };
-                (ranks, owner_name(owner))
+                (ranks, owner_name(owner, row.policy.as_deref()), row.id)
             });
             rows.into_iter().map(|(owner, row)| PaneRow::Attachment(owner, row)).collect()
         }
@@ -186,7 +186,7 @@ impl PaneRow<'_> {
 fn attachment_line(owner: &Owner, row: &AttachmentRow, now: u64, width: usize) -> Vec<Piece> {
     let gone = if row.gone_since.is_some() { "(gone) " } else { "" };
     let no_cgroup = if row.cgroups == Some(0) && gone.is_empty() { "(no cgroup) " } else { "" };
-    let name = format!("{gone}{no_cgroup}{}", owner_name(owner));
+    let name = format!("{gone}{no_cgroup}{}", owner_name(owner, row.policy.as_deref()));
     let rates = row.rates.iter().chain([&row.suppressed_rate]).map(|one| rate(one.per_second(now)));
     let values = [row.mode.map_or("", mode).to_owned()].into_iter().chain(rates);
     let mut values = values.chain([row.events().to_string()]);
@@ -256,11 +256,11 @@ pub(super) fn time(entry: &Entry) -> String {
 }
 
 /// The name of an attachment, or what stands for it.
-pub(super) fn owner_name(owner: &Owner) -> String {
-    match owner {
-        Owner::Attachment(name) => printable(name).into_owned(),
-        Owner::Policy(Some(policy)) => format!("policy {}", printable(policy)),
-        Owner::Policy(None) => "a policy without attachment".to_owned(),
+pub(super) fn owner_name(owner: &Owner, policy: Option<&str>) -> String {
+    match (owner, policy) {
+        (Owner::Attachment(name), _) => printable(name).into_owned(),
+        (Owner::Policy(_), Some(policy)) => format!("policy {}", printable(policy)),
+        (Owner::Policy(_), None) => "a policy without attachment".to_owned(),
     }
 }
 
@@ -283,7 +283,7 @@ pub(super) fn rule_text(row: &RuleRow) -> String {
 /// `web/tour:7`
 pub(super) fn place(key: &RuleKey, row: &RuleRow) -> String {
     let place = row.example.as_ref().and_then(|entry| words::rule(&entry.item));
-    place.unwrap_or_else(|| owner_name(&key.owner))
+    place.unwrap_or_else(|| owner_name(&key.owner, key.policy.as_deref()))
 }
 
 pub(super) fn knob_name(knob: &[u8], row: &KnobRow) -> String {

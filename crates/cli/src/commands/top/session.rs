@@ -192,7 +192,8 @@ impl Session {
             cgroups.is_gone(*id, path.map(|path| Path::new(OsStr::from_bytes(path))))
         };
         let gone: HashSet<u64> = self.model.cgroups().filter(is_gone).map(|(id, _)| id).collect();
-        self.model.gone(&gone);
+        let policies = self.events.gone(self.model.policies());
+        self.model.gone(&gone, &policies);
         if self.events.unreadable() > 0 {
             self.model.missing.insert(
                 "some events cannot be read: the program that sends them is of another version of knobgate; attach its policy again"

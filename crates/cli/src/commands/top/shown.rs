@@ -87,6 +87,9 @@ impl Shown {
                 rule.suppressed += count;
                 rule.saw(&entry.item.context, entry.item.cgroup_id(), suppressed.boot_time);
                 let attachment = self.attachment(Owner::of(&entry.item));
+                if attachment.policy.is_none() {
+                    attachment.policy = entry.item.policy().map(str::to_owned);
+                }
                 attachment.suppressed += count;
                 attachment.suppressed_rate.add(second, count);
                 attachment.last = attachment.last.max(suppressed.boot_time);
@@ -101,21 +104,15 @@ impl Shown {
     }
 
     fn attachment_event(&mut self, item: &StreamItem, column: Column, mode: Mode) {
-        let (time, cgroup_id) = (item.boot_time(), item.cgroup_id());
+        let time = item.boot_time();
         self.rates[column as usize].add(time / SECOND, 1);
         let policy = item.policy().map(str::to_owned);
-        let owner = Owner::of(item);
-        let row = self.attachment(owner.clone());
+        let row = self.attachment(Owner::of(item));
         row.rates[column as usize].add(time / SECOND, 1);
         row.counts[column as usize] += 1;
         row.mode = Some(mode);
         row.policy = policy;
         row.last = row.last.max(time);
-        // Somebody may run it again.
-        if matches!(owner, Owner::Policy(_)) && row.cgroup_id != cgroup_id {
-            row.gone_since = None;
-        }
-        row.cgroup_id = cgroup_id;
     }
 
     fn rule_event(&mut self, entry: &Rc<Entry>, outcome: EventOutcome) {
@@ -209,7 +206,6 @@ impl Shown {
             earlier: 0,
             last: 0,
             gone_since: None,
-            cgroup_id: None,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use knobgate_events::{EventOutcome, RuleRef, StreamContext, StreamItem};
+use knobgate_events::{EventOutcome, RuleRef, StreamContent, StreamContext, StreamItem};
 use knobgate_policy::Mode;
 
 use super::activity::Entry;
@@ -46,11 +46,12 @@ impl Column {
     }
 }
 
-/// Whose events they are: those of an attachment, or of a policy that is not an attachment's, such as that of `knobgate run`.
+/// Whose events they are: those of an attachment, or of the policy with this memory (see [`Event::origin`](knobgate_events::Event::origin)), which is not an
+/// attachment's, such as that of `knobgate run`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
     Attachment(String),
-    Policy(Option<String>),
+    Policy(u64),
 }
 
 /// An attachment.
@@ -69,8 +70,6 @@ pub(super) struct AttachmentRow {
     pub(super) earlier: u64,
     pub(super) last: u64,
     pub(super) gone_since: Option<u64>,
-    /// That of the last event.
-    pub(super) cgroup_id: Option<u64>,
 }
 
 /// A rule of a policy, and a cgroup.
@@ -147,7 +146,11 @@ impl Owner {
     pub(super) fn of(item: &StreamItem) -> Self {
         match &item.context.attachment {
             Some(name) => Self::Attachment(name.clone()),
-            None => Self::Policy(item.policy().map(str::to_owned)),
+            None => Self::Policy(match &item.content {
+                StreamContent::Event(event) => event.event.origin,
+                StreamContent::Suppressed(suppressed) => suppressed.origin.unwrap_or_default(),
+                StreamContent::Lost(_) => 0,
+            }),
         }
     }
 }

@@ -142,7 +142,7 @@ proptest! {
             for key in decoder.keys(keys.as_bytes()).into_iter().chain(decoder.end()) {
                 model.key(key);
             }
-            model.gone(&[second % 7].into());
+            model.gone(&[second % 7].into(), &[12].into());
             model.attached(attached(&["\u{1b}[2J", "名\u{301}\u{301}\u{301}"]));
             let mut buffer = Buffer::empty(Rect { x: 0, y: 0, width, height });
             model.resize(buffer.area.as_size());
