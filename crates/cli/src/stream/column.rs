@@ -4,6 +4,7 @@ use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_policy::Mode;
 use knobgate_policy::filter::{EventType, Fields, IntegerField, OutcomeKind, TextField, VerdictKind};
 
+use super::rule_text;
 use super::words::{self, Length};
 use crate::printable::printable;
 use crate::timestamp;
@@ -82,7 +83,7 @@ pub(crate) fn text(item: &StreamItem, column: Column) -> Option<String> {
         Column::Comm => chosen(TextField::Comm),
         Column::Policy => chosen(TextField::Policy),
         Column::Attachment => chosen(TextField::Attachment),
-        Column::Rule => item.rule().map(|rule| printable(&rule.text.bytes).into_owned()),
+        Column::Rule => item.rule().map(|rule| rule_text(&rule.text)),
         Column::Line => integer(IntegerField::Line),
         Column::Cgroup => chosen(TextField::Cgroup),
         Column::CgroupId => integer(IntegerField::CgroupId),

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
-use knobgate_events::{StreamContent, StreamItem};
+use knobgate_events::{EventRule, RuleRef, StreamContent, StreamItem};
 use knobgate_policy::filter::Filter;
 
 use super::earlier::Earlier;
@@ -100,6 +100,14 @@ impl Activity {
     pub(super) fn attached(&mut self, attached: Vec<Attached>, now: u64) {
         self.attached = attached;
         self.shown.attached(&self.attached, Some(now));
+    }
+
+    /// The whole text of a rule of which an event has only the start, if the attachment still has it.
+    pub(super) fn whole_text(&self, owner: &Owner, rule: &EventRule) -> Option<&str> {
+        let (Owner::Attachment(name), RuleRef::Rule(index)) = (owner, rule.rule) else { return None };
+        let attached = self.attached.iter().find(|attached| attached.name == *name)?;
+        let text = attached.long_rules.get(&index)?;
+        text.as_bytes().starts_with(&rule.text.bytes).then_some(text)
     }
 
     /// The cgroups of which it is not known that they are gone, with their paths.

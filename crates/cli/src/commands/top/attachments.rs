@@ -1,9 +1,12 @@
 //! The attachments of this machine, and what their policies remember.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use knobgate::{AttachedPolicy, EventMemory, MemoryEntry};
+use knobgate_events::record::TEXT_MAX;
 use knobgate_kernel::{AttachmentName, Bpffs, PinDir, PinnedLink, ProgramFd};
+use knobgate_policy::PolicyFile;
 
 use super::earlier::{Earlier, EarlierRule};
 use super::shown::ATTACHMENTS_MAX;
@@ -57,6 +60,7 @@ impl AttachmentWatch {
             policy: None,
             mode: None,
             cgroups: None,
+            long_rules: Rc::default(),
         };
         names.iter().map(|name| self.known.get(name).cloned().unwrap_or_else(|| unknown(name))).collect()
     }
@@ -78,6 +82,7 @@ impl AttachmentWatch {
             policy: file.map(|file| file.policy().name().to_owned()),
             mode: file.map(|file| file.policy().mode()),
             cgroups: Some(alive.len()),
+            long_rules: Rc::new(file.map(long_rules).unwrap_or_default()),
         };
         Some((found, program))
     }
@@ -105,6 +110,11 @@ impl AttachmentWatch {
         }
         Ok(earlier)
     }
+}
+
+fn long_rules(file: &PolicyFile) -> BTreeMap<u32, String> {
+    let texts = (0..).map_while(|rule| Some((rule, file.rule_text(rule as usize)?)));
+    texts.filter(|(_, text)| text.len() > TEXT_MAX).map(|(rule, text)| (rule, text.to_owned())).collect()
 }
 
 fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {

@@ -13,7 +13,7 @@ use super::rate::{MINUTE, WINDOW, rate, sparkline};
 use super::rows;
 use super::shown::HISTORY_MAX;
 use super::table::Row as _;
-use super::tallies::{AttachmentRow, Column as Outcome, Owner, RuleRow};
+use super::tallies::{AttachmentRow, Column as Outcome, Owner, RuleKey, RuleRow};
 use crate::printable::{printable, printable_lines};
 use crate::stream::column::{self, Column};
 use crate::stream::line::{About, Piece, pieces, task, verdict};
@@ -43,7 +43,7 @@ fn detail(model: &Model, subject: &Subject) -> Vec<Vec<Piece>> {
         }
         Subject::Rule(id) => {
             let row = shown.rules.iter().find(|(_, row)| row.id == *id);
-            row.map(|(key, row)| rule(model, &rows::place(key, row), row))
+            row.map(|(key, row)| rule(model, key, row))
         }
         Subject::Event(entry) => Some(event(model, entry)),
         Subject::Knob(id) => {
@@ -104,13 +104,19 @@ fn attachment(model: &Model, owner: &Owner, row: &AttachmentRow) -> Vec<Vec<Piec
 /// By [`Outcome`].
 const OUTCOMES: [&str; 4] = ["denied", "would", "rewritten", "allowed"];
 
-fn rule(model: &Model, place: &str, row: &RuleRow) -> Vec<Vec<Piece>> {
+fn rule(model: &Model, key: &RuleKey, row: &RuleRow) -> Vec<Vec<Piece>> {
     let example = row.example.as_ref().and_then(|entry| entry.item.rule());
-    let text = example.map(|rule| String::from_utf8_lossy(&rule.text.bytes).into_owned());
+    let text = example.map(|rule| match rule.text.cut_from {
+        None => String::from_utf8_lossy(&rule.text.bytes).into_owned(),
+        Some(_) => match model.activity().whole_text(&key.owner, rule) {
+            Some(whole) => whole.to_owned(),
+            None => format!("{}…", String::from_utf8_lossy(&rule.text.bytes)),
+        },
+    });
     let text = text.unwrap_or_else(|| rows::rule_text(row));
     let mut lines: Vec<Vec<Piece>> =
         printable_lines(&text).split('\n').map(|line| heading(line.to_owned())).collect();
-    lines.push(field("place", place.to_owned()));
+    lines.push(field("place", rows::place(key, row)));
     lines.push(field("workload", row.workload.clone()));
     lines.extend(row.cgroup_path.as_ref().map(|path| field("cgroup", printable(path).into_owned())));
     if row.gone_since.is_some() {

@@ -13,6 +13,7 @@ use super::rate::{MINUTE, Rate, rate, sparkline};
 use super::table::Row as _;
 use super::tallies::{AttachmentRow, Column, KnobRow, Owner, RuleKey, RuleRow};
 use crate::printable::printable;
+use crate::stream;
 use crate::stream::line::{About, Piece, pieces};
 use crate::stream::words::{self, Length};
 use crate::style::{DENY, DIM, HEADING, WARNING};
@@ -274,10 +275,7 @@ pub(super) fn mode(mode: Mode) -> &'static str {
 /// The text of a rule, on one line.
 pub(super) fn rule_text(row: &RuleRow) -> String {
     let rule = row.example.as_ref().and_then(|entry| entry.item.rule());
-    rule.map_or_else(
-        || "a rule that cannot be read".to_owned(),
-        |rule| printable(&rule.text.bytes).into_owned(),
-    )
+    rule.map_or_else(|| "a rule that cannot be read".to_owned(), |rule| stream::rule_text(&rule.text))
 }
 
 /// `web/tour:7`

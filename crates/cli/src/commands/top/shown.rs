@@ -179,7 +179,7 @@ impl Shown {
             }
         }
         self.without_row = 0;
-        for Attached { name, policy, mode, cgroups } in attached {
+        for Attached { name, policy, mode, cgroups, .. } in attached {
             let owner = Owner::Attachment(name.clone());
             if self.attachments.get_mut(&owner).is_none() && !self.attachments.has_room() {
                 self.without_row += 1;

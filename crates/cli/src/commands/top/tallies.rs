@@ -1,6 +1,6 @@
 //! What events come to: by attachment, by rule and cgroup, and by knob.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use knobgate_events::{EventOutcome, RuleRef, StreamContent, StreamContext, StreamItem};
@@ -20,6 +20,8 @@ pub(super) struct Attached {
     pub(super) mode: Option<Mode>,
     /// How many cgroups it is on, as far as that is known.
     pub(super) cgroups: Option<usize>,
+    /// The texts of the rules that are too long for events, by the index of the rule.
+    pub(super) long_rules: Rc<BTreeMap<u32, String>>,
 }
 
 /// What became of an access, as the columns have it.

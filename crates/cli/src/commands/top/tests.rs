@@ -92,8 +92,13 @@ fn lost(second: u64, count: u64) -> StreamItem {
 }
 
 fn attached(names: &[&str]) -> Vec<Attached> {
-    let attached =
-        |name: &&str| Attached { name: (*name).to_owned(), policy: None, mode: None, cgroups: Some(1) };
+    let attached = |name: &&str| Attached {
+        name: (*name).to_owned(),
+        policy: None,
+        mode: None,
+        cgroups: Some(1),
+        long_rules: Default::default(),
+    };
     names.iter().map(attached).collect()
 }
 

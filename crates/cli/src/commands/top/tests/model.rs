@@ -1,6 +1,7 @@
 //! What keys and events do.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use serde_json::json;
 
@@ -269,6 +270,27 @@ fn the_details_of_a_rule_have_its_first_earlier_event() {
         let (first, last) = screen.split_once("Last event").unwrap();
         assert!(first.contains("70000") && last.contains("\"7\""), "{screen}");
         press(&mut model, "\x1b");
+    }
+}
+
+#[test]
+fn a_rule_that_events_cut_is_whole_in_its_details_or_marked() {
+    let whole = "deny write kernel.hostname kernel.domainname";
+    let rule = json!({"index": 2, "line": 9, "text": {"text": &whole[..26], "length": whole.len()}});
+    let mut model = model();
+    model.item(item(START, json!({"rule": rule})));
+    assert!(screen(&mut model, 170, 24).concat().contains("> deny write kernel.hostname… "));
+    press(&mut model, "\r");
+    for (attached_rule, expected) in [
+        (None, "deny write kernel.hostname…\n"),
+        (Some("deny write net.**"), "deny write kernel.hostname…\n"),
+        (Some(whole), "deny write kernel.hostname kernel.domainname\n"),
+    ] {
+        let mut attached = attached(&["web"]);
+        attached[0].long_rules =
+            Rc::new(attached_rule.map(|text| (2, text.to_owned())).into_iter().collect());
+        model.attached(attached);
+        assert!(text(&mut model).contains(expected), "{}", text(&mut model));
     }
 }
 
