@@ -35,7 +35,7 @@ pub(super) fn lines(model: &Model, width: usize) -> Vec<Vec<Piece>> {
 }
 
 fn detail(model: &Model, subject: &Subject) -> Vec<Vec<Piece>> {
-    let shown = &model.activity().shown;
+    let shown = model.activity().shown();
     let found = match subject {
         Subject::Attachment(id) => {
             let row = shown.attachments.iter().find(|(_, row)| row.id == *id);
@@ -177,7 +177,7 @@ fn event(model: &Model, entry: &Entry) -> Vec<Vec<Piece>> {
 
 /// What happened to a knob, the last access first.
 fn history(model: &Model, knob: &[u8]) -> Vec<Vec<Piece>> {
-    let found = model.activity().shown.knobs.iter().find(|(other, _)| other == &knob);
+    let found = model.activity().shown().knobs.iter().find(|(other, _)| other == &knob);
     let Some((_, row)) = found else { return vec![heading("Its knob is no longer in the list".to_owned())] };
     let mut lines = vec![heading(format!("{}, the last access first", rows::knob_name(knob, row)))];
     lines.extend(row.history.iter().rev().map(|entry| access(entry)));

@@ -118,7 +118,7 @@ fn too_small(canvas: &mut Canvas<'_>) {
 }
 
 fn header(model: &Model, area: Rect, canvas: &mut Canvas<'_>) {
-    let (shown, now, width) = (&model.activity().shown, model.second(), usize::from(area.width));
+    let (shown, now, width) = (model.activity().shown(), model.second(), usize::from(area.width));
     const NAME: &str = "knobgate top: ";
     let time = timestamp::time_of_day(model.now.wall);
     let time = format!("{} UTC", time.get(..8).unwrap_or_default());
@@ -199,8 +199,14 @@ fn warn_if(count: u64) -> Style {
 fn draw_pane(model: &Model, pane: Pane, area: Rect, canvas: &mut Canvas<'_>) {
     let (width, has_focus) = (usize::from(area.width), model.focus == pane);
     let rows = rows::rows(model, pane);
-    let left_out = model.activity().shown.items_left_out;
-    canvas.line(area, 0, &rows::heading(pane, rows.len(), left_out, has_focus, width));
+    let left_out = model.activity().shown().items_left_out;
+    // What was suppressed or lost has a line as well.
+    let is_counted = |row: &&rows::PaneRow<'_>| match row {
+        rows::PaneRow::Event(entry) => entry.item.event().is_some(),
+        _ => true,
+    };
+    let count = rows.iter().filter(is_counted).count();
+    canvas.line(area, 0, &rows::heading(pane, count, left_out, has_focus, width));
     let ids: Vec<u64> = rows.iter().map(rows::PaneRow::id).collect();
     let (chosen, page) = (model.chosen(pane, &ids), usize::from(area.height) - 1);
     // The chosen row is in the middle, if there is something on both sides.
@@ -216,6 +222,9 @@ fn draw_pane(model: &Model, pane: Pane, area: Rect, canvas: &mut Canvas<'_>) {
     if rows.is_empty() {
         let text = match (pane, model.filter_text.is_empty()) {
             (Pane::Attachments, _) => "  nothing is attached",
+            (Pane::Rules, _) if !model.activity().shown().items.is_empty() => {
+                "  no rules of cgroups that are there"
+            }
             (_, true) => "  no events yet",
             (_, false) => "  no events for this filter",
         };

@@ -4,6 +4,7 @@ use knobgate_events::{StreamContext, StreamItem};
 
 use super::activity::ITEMS_MAX;
 use super::shown::RULES_MAX;
+use super::tallies::Owner;
 
 /// What policies remember from before the start.
 #[derive(Debug, Default)]
@@ -42,4 +43,10 @@ pub(super) struct EarlierRule {
     pub(super) events: u64,
     /// When the last one was, in nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) last: u64,
+}
+
+impl EarlierRule {
+    pub(super) fn owner(&self) -> Owner {
+        Owner::Attachment(self.context.attachment.clone().unwrap_or_default())
+    }
 }

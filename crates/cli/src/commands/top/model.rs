@@ -9,7 +9,7 @@ use knobgate_policy::Source;
 use knobgate_policy::filter::Filter;
 use ratatui::layout::Size;
 
-use super::activity::{Activity, Entry, SECOND};
+use super::activity::{Activity, Entry, SECOND, events};
 use super::detail;
 use super::earlier::Earlier;
 use super::keys::Key;
@@ -110,7 +110,9 @@ impl Model {
 
     /// Something has happened.
     pub(super) fn item(&mut self, item: StreamItem) {
-        self.since_paused += u64::from(self.paused.is_some());
+        if self.paused.is_some() {
+            self.since_paused = self.since_paused.saturating_add(events(&item));
+        }
         self.activity.add(item, self.filter.as_ref());
     }
 
@@ -227,7 +229,7 @@ impl Model {
             Pane::Rules => Subject::Rule(id),
             Pane::Knobs => Subject::Knob(id),
             Pane::Events => {
-                let entry = self.activity().shown.items.iter().find(|entry| entry.id == id);
+                let entry = self.activity().shown().items.iter().find(|entry| entry.id == id);
                 let Some(entry) = entry else { return };
                 Subject::Event(Rc::clone(entry))
             }
@@ -255,13 +257,17 @@ impl Model {
             Key::Escape => self.over = None,
             Key::Enter => {
                 let text = line.text().trim().to_owned();
+                if text == self.filter_text {
+                    self.over = None;
+                    return;
+                }
                 match parse_filter(&text) {
                     Ok(filter) => {
                         (self.filter, self.filter_text, self.over) = (filter, text, None);
                         self.chosen = [None; 4];
-                        self.activity.filter(self.filter.as_ref());
-                        if let Some((paused, _)) = &mut self.paused {
-                            paused.filter(self.filter.as_ref());
+                        self.activity.filter(self.filter.as_ref(), self.now.boot_time);
+                        if let Some((paused, then)) = &mut self.paused {
+                            paused.filter(self.filter.as_ref(), then.boot_time);
                         }
                     }
                     Err(why) => *error = Some(why),

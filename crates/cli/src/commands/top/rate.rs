@@ -12,15 +12,22 @@ pub(super) struct Rate {
     counts: [u32; MINUTE as usize],
     /// The last second that is in there.
     newest: u64,
+    /// The second from which on all are counted.
+    from: u64,
 }
 
 impl Default for Rate {
     fn default() -> Self {
-        Self { counts: [0; MINUTE as usize], newest: 0 }
+        Self::from(0)
     }
 }
 
 impl Rate {
+    /// One that knows nothing of what was before this second.
+    pub(super) fn from(second: u64) -> Self {
+        Self { counts: [0; MINUTE as usize], newest: 0, from: second }
+    }
+
     pub(super) fn add(&mut self, second: u64, count: u64) {
         for passed in (self.newest + 1..=second).rev().take(MINUTE as usize) {
             self.counts[(passed % MINUTE) as usize] = 0;
@@ -44,7 +51,8 @@ impl Rate {
 
     /// How many a second there are.
     pub(super) fn per_second(&self, now: u64) -> f64 {
-        self.last(now, WINDOW) as f64 / WINDOW as f64
+        let window = (now + 1).saturating_sub(self.from).clamp(1, WINDOW);
+        self.last(now, window) as f64 / window as f64
     }
 
     /// The last minute in so many bars, which is a divisor of 60, the oldest first. The last one is not over yet: bars move, and keep
@@ -96,6 +104,17 @@ mod tests {
         assert_eq!((rate.last(u64::MAX, MINUTE), rate.last(0, MINUTE)), (0, 0));
         rate.add(1 << 40, u64::MAX);
         assert_eq!(rate.last(1 << 40, MINUTE), u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn what_was_not_counted_is_in_no_rate() {
+        let mut rate = Rate::from(1002);
+        // Only some of those of this second are known.
+        rate.add(1001, 1);
+        rate.add(1002, 6);
+        rate.add(1003, 8);
+        assert_eq!([1002, 1003, 1007].map(|now| rate.per_second(now)), [6.0, 7.0, 14.0 / 6.0]);
+        assert_eq!(rate.per_second(1012), 0.8);
     }
 
     #[test]

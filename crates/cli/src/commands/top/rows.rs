@@ -10,6 +10,7 @@ use super::cells;
 use super::model::Model;
 use super::pane::{Order, Pane};
 use super::rate::{MINUTE, Rate, rate, sparkline};
+use super::shown::Without;
 use super::table::Row as _;
 use super::tallies::{AttachmentRow, Column, KnobRow, Owner, RuleKey, RuleRow};
 use crate::printable::printable;
@@ -52,7 +53,7 @@ const TIME: usize = 13;
 
 /// The rows of a pane, in the order of the model.
 pub(super) fn rows(model: &Model, pane: Pane) -> Vec<PaneRow<'_>> {
-    let (shown, order, now) = (&model.activity().shown, model.order(pane), model.second());
+    let (shown, order, now) = (model.activity().shown(), model.order(pane), model.second());
     let minute = |rate: &Rate| Reverse(rate.last(now, MINUTE));
     match pane {
         Pane::Attachments => {
@@ -295,21 +296,23 @@ pub(super) fn notes(model: &Model) -> Vec<Piece> {
     let note = |text: String| Piece { style: WARNING, text };
     let mut notes = Vec::new();
     if !model.filter_text.is_empty() {
-        let without = match activity.shown.without {
-            0 => String::new(),
-            without => format!(" (without {without} older events)"),
+        let Without { events, before, .. } = activity.shown().without;
+        let before = before.and_then(|time| Some(timestamp::time_of_day(time).get(..8)?.to_owned()));
+        let without = match (events, before) {
+            (0, _) => String::new(),
+            (events, None) => format!(" (without {events} older events)"),
+            (events, Some(before)) => format!(" (without {events} events before {before})"),
         };
         let text = format!("filter: {}{without}", printable(&model.filter_text));
         notes.push(Piece { style: HEADING, text });
-    } else if activity.shown.without > 0 {
-        notes.push(note(format!("without {} older events", activity.shown.without)));
     }
     notes.extend(model.missing.iter().cloned().map(note));
-    for (what, left_out) in activity.shown.left_out().into_iter().filter(|(_, left_out)| left_out.rows > 0) {
+    for (what, left_out) in activity.shown().left_out().into_iter().filter(|(_, left_out)| left_out.rows > 0)
+    {
         let plural = if left_out.rows == 1 { "" } else { "s" };
         notes.push(note(format!("left out: {} {what}{plural} ({} events)", left_out.rows, left_out.events)));
     }
-    match activity.shown.without_row {
+    match activity.shown().without_row {
         0 => {}
         more => notes.push(note(format!("left out: {more} attachments without events"))),
     }

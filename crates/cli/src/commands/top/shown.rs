@@ -1,7 +1,9 @@
 //! What is shown: the events that a filter lets pass, and what they come to.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use knobgate_events::{EventOutcome, StreamContent, StreamItem};
 use knobgate_policy::Mode;
@@ -30,23 +32,40 @@ pub(super) struct Shown {
     pub(super) suppressed: u64,
     /// The most recent items, the last one first.
     pub(super) items: VecDeque<Rc<Entry>>,
-    /// How many items had to be left out, because there are too many.
+    /// How many events had to be left out, because there are too many.
     pub(super) items_left_out: u64,
     pub(super) attachments: Table<Owner, AttachmentRow>,
     pub(super) rules: Table<RuleKey, RuleRow>,
     pub(super) knobs: Table<Vec<u8>, KnobRow>,
-    /// How many items were forgotten before the filter was last changed, so that they are not in here.
-    pub(super) without: u64,
+    /// What is missing.
+    pub(super) without: Without,
     /// For how many attachments there is no row.
     pub(super) without_row: usize,
-    next_row: u64,
+}
+
+/// The events that were forgotten when the filter was last changed, so that they are not shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Without {
+    pub(super) events: u64,
+    /// When the first event was that is shown.
+    pub(super) before: Option<SystemTime>,
+    /// The second, since the boot, from which on all events are known.
+    pub(super) rates_from: u64,
+}
+
+/// What is gone, and since when, in nanoseconds of `CLOCK_BOOTTIME`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gone {
+    pub(super) cgroups: HashMap<u64, u64>,
+    pub(super) owners: HashMap<Owner, u64>,
 }
 
 impl Shown {
-    pub(super) fn new(without: u64) -> Self {
+    pub(super) fn new(without: Without) -> Self {
+        let rate = || Rate::from(without.rates_from);
         Self {
-            rates: Default::default(),
-            suppressed_rate: Rate::default(),
+            rates: [rate(), rate(), rate(), rate()],
+            suppressed_rate: rate(),
             suppressed: 0,
             items: VecDeque::new(),
             items_left_out: 0,
@@ -55,7 +74,6 @@ impl Shown {
             knobs: Table::new(KNOBS_MAX),
             without,
             without_row: 0,
-            next_row: 0,
         }
     }
 
@@ -98,8 +116,8 @@ impl Shown {
         }
         self.items.push_front(Rc::clone(entry));
         if self.items.len() > ITEMS_MAX {
-            self.items.pop_back();
-            self.items_left_out += 1;
+            let left_out = self.items.pop_back();
+            self.items_left_out += u64::from(left_out.is_some_and(|entry| entry.item.event().is_some()));
         }
     }
 
@@ -132,8 +150,12 @@ impl Shown {
     }
 
     fn knob(&mut self, entry: &Rc<Entry>, knob: &[u8], column: Column) {
-        let id = self.row_id();
-        let make = || KnobRow { id, counts: [0; 4], last: 0, history: VecDeque::with_capacity(HISTORY_MAX) };
+        let make = || KnobRow {
+            id: row_id(knob),
+            counts: [0; 4],
+            last: 0,
+            history: VecDeque::with_capacity(HISTORY_MAX),
+        };
         let row = self.knobs.row(knob.to_vec(), make);
         row.counts[column as usize] += 1;
         row.last = row.last.max(entry.item.boot_time());
@@ -149,7 +171,7 @@ impl Shown {
             if !example.is_none_or(|item| passes(filter, item)) {
                 continue;
             }
-            let owner = Owner::Attachment(rule.context.attachment.clone().unwrap_or_default());
+            let owner = rule.owner();
             self.attachment(owner.clone()).earlier += rule.events;
             let key = match example {
                 Some(item) => RuleKey::of(item),
@@ -167,17 +189,8 @@ impl Shown {
         }
     }
 
-    /// With the time if these are news.
-    pub(super) fn attached(&mut self, attached: &[Attached], now: Option<u64>) {
-        let names: HashSet<&str> = attached.iter().map(|one| &*one.name).collect();
-        for (owner, row) in self.attachments.iter_mut() {
-            if let (Owner::Attachment(name), Some(now)) = (owner, now) {
-                match names.contains(&**name) {
-                    true => row.gone_since = None,
-                    false => _ = row.gone_since.get_or_insert(now),
-                }
-            }
-        }
+    /// These are attached.
+    pub(super) fn attached(&mut self, attached: &[Attached]) {
         self.without_row = 0;
         for Attached { name, policy, mode, cgroups, .. } in attached {
             let owner = Owner::Attachment(name.clone());
@@ -186,21 +199,34 @@ impl Shown {
                 continue;
             }
             let row = self.attachment(owner);
+            row.gone_since = None;
             row.policy.clone_from(policy);
             row.mode = *mode;
             row.cgroups = *cgroups;
         }
     }
 
+    /// Marks the rows of what is gone.
+    pub(super) fn gone(&mut self, gone: &Gone) {
+        for (key, row) in self.rules.iter_mut() {
+            let since = key.cgroup_id.and_then(|id| gone.cgroups.get(&id));
+            row.gone_since = row.gone_since.or(since.copied());
+        }
+        for (owner, row) in self.attachments.iter_mut() {
+            row.gone_since = row.gone_since.or(gone.owners.get(owner).copied());
+        }
+    }
+
     fn attachment(&mut self, owner: Owner) -> &mut AttachmentRow {
-        let id = self.row_id();
+        let (id, from) = (row_id(&owner), self.without.rates_from);
+        let rate = || Rate::from(from);
         self.attachments.row(owner, || AttachmentRow {
             id,
             policy: None,
             mode: None,
             cgroups: None,
-            rates: Default::default(),
-            suppressed_rate: Rate::default(),
+            rates: [rate(), rate(), rate(), rate()],
+            suppressed_rate: rate(),
             counts: [0; 4],
             suppressed: 0,
             earlier: 0,
@@ -210,7 +236,7 @@ impl Shown {
     }
 
     fn rule(&mut self, key: RuleKey) -> &mut RuleRow {
-        let id = self.row_id();
+        let id = row_id(&key);
         self.rules.row(key, || RuleRow {
             id,
             workload: String::new(),
@@ -226,9 +252,11 @@ impl Shown {
             gone_since: None,
         })
     }
+}
 
-    fn row_id(&mut self) -> u64 {
-        self.next_row += 1;
-        self.next_row
-    }
+/// A number for a row, by what it is about: another filter and a pause do not change it.
+fn row_id(key: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
