@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use knobgate::{Attachments, EventReader, EventReaderError, Observer};
+use knobgate::{Attachments, EventMemory, EventReader, EventReaderError, Observer};
 use knobgate_compiler::EVENT_STATE_MAP;
 use knobgate_events::{Event, Lost, StreamContent, StreamContext, StreamEvent, StreamItem};
 use knobgate_kernel::{AttachmentName, BpfObjectError, Bpffs, PinDir, ProbeOutcome, probe_cached};
@@ -127,6 +127,11 @@ impl LiveEvents {
     /// What is known about cgroups.
     pub(crate) fn cgroups(&mut self) -> &mut Cgroups {
         &mut self.known.cgroups
+    }
+
+    /// Takes what the memory of a program had when it was read for said: what was suppressed until then is not given out.
+    pub(crate) fn said(&mut self, program: u32, memory: &EventMemory) {
+        self.known.memories.said(program, memory);
     }
 
     /// Which of the memories with these origins have no program any more.

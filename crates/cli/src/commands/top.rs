@@ -41,9 +41,10 @@ use crate::output::Output;
 use crate::plural::count;
 use crate::timestamp::WallClock;
 use attachments::AttachmentWatch;
+use earlier::Counted;
 use model::Model;
 use screen::Screen;
-use session::{SIGNALS, Session, block_stops, id, moment};
+use session::{SIGNALS, Session, block_stops, moment};
 
 /// Show what happens under policies on one screen: denials a second, attachments, rules, events and knobs
 ///
@@ -92,13 +93,13 @@ impl Top {
         let cannot = |error: io::Error| Failure::machine("cannot read events").because(error);
         let signals = BlockedSignals::block(&SIGNALS).map_err(cannot)?;
         let stops = Some(block_stops().map_err(cannot)?);
-        let events = LiveEvents::open(names, None)?;
+        let mut events = LiveEvents::open(names, None)?;
         let attachments = AttachmentWatch::new(events.names());
         // Read after the reader has started, so that nothing is missing in between. What is in both is left out once.
-        let earlier = attachments.earlier()?;
-        let known = earlier.events.iter().filter_map(id).collect();
+        let earlier = attachments.earlier(&mut events)?;
         let now =
             moment(WallClock::now()).ok_or_else(|| Failure::machine("the clock of this machine is wrong"))?;
+        let counted = Counted::new(&earlier, now.boot_time);
         let mut model = Model::new(format!("events of {}", events.whose()), filter, earlier, now);
         if events.missing_programs() > 0 {
             model.missing.insert(format!(
@@ -108,7 +109,7 @@ impl Top {
         }
 
         let has_colours = AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
-        let mut session = Session { events, attachments, model, known, signals, stops };
+        let mut session = Session { events, attachments, model, counted, signals, stops };
         let mut screen = Screen::take(has_colours)
             .map_err(|error| Failure::machine("cannot use the terminal").because(error))?;
         session.run(&mut screen)?;

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use knobgate::EventMemory;
 use knobgate_compiler::{
     EVENT_CGROUPS_MAP, EVENT_COUNTERS_MAP, EVENT_OTHERS_MAP, EVENT_STATE_MAP, EVENTS_FIRST_MAP,
     EventCounters, MemoryState, cgroup_path_in_value,
@@ -16,6 +17,9 @@ use knobgate_kernel::{AttachmentName, BpfObjectError, Map, PinDir, ProgramFd};
 
 /// How often it is looked what was suppressed, and how often for an origin that no attachment has, such as that of `knobgate run`.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many looks it takes, each at least [`PAUSE`] after the one before, until all that was suppressed with an event is known.
+const LOOKS: u8 = 2;
 
 /// The memories of all programs of policies: those of attachments, and others, such as those of `knobgate run`.
 #[derive(Debug)]
@@ -47,8 +51,9 @@ struct Memory {
     said_of_others: HashMap<(u32, usize), u64>,
     /// How many events found no place in the memory, as far as that has been said.
     said_unrecorded: u64,
-    /// Whether there were events since the last look.
-    is_active: bool,
+    /// How many more looks it takes until all that was suppressed is known: after an event that was sent, others can be suppressed for
+    /// a second, which a look may be in the middle of.
+    looks: u8,
 }
 
 /// What was not sent since the last look.
@@ -94,6 +99,21 @@ impl Memories {
         self.programs.get(&program).copied().flatten()
     }
 
+    /// Takes what the memory of a program had when it was read for said.
+    pub(super) fn said(&mut self, program: u32, read: &EventMemory) {
+        let origin = read.state.origin;
+        if !self.memories.contains_key(&origin) {
+            self.scan();
+        }
+        if let Some(memory) = self.memories.get_mut(&origin) {
+            memory.said_unrecorded = read.state.not_recorded;
+            let suppressed = read.entries.iter().map(|entry| (entry.key.clone(), entry.counters.suppressed));
+            memory.said = suppressed.collect();
+            let others = read.others.iter().enumerate();
+            memory.said_of_others.extend(others.map(|(rule, one)| ((program, rule), one.suppressed)));
+        }
+    }
+
     /// Which of these have no program any more.
     pub(super) fn gone(&mut self, origins: impl Iterator<Item = u64>) -> HashSet<u64> {
         let mut gone: HashSet<u64> = origins.collect();
@@ -118,13 +138,13 @@ impl Memories {
     /// Notes that there was an event, so that there can be suppressed ones.
     pub(super) fn saw_event(&mut self, origin: u64) {
         if let Some(memory) = self.memories.get_mut(&origin) {
-            memory.is_active = true;
+            memory.looks = LOOKS;
         }
     }
 
     /// Whether something may have been suppressed since the last look.
     pub(super) fn are_active(&self) -> bool {
-        self.memories.values().any(|memory| memory.is_active)
+        self.memories.values().any(|memory| memory.looks > 0)
     }
 
     /// The path that a cgroup had when the attachment was made.
@@ -133,12 +153,12 @@ impl Memories {
     }
 
     /// What was not sent since the last look. A suppressed event comes in the same second as one that was sent, so it is enough
-    /// to look at memories that have sent some.
+    /// to look at memories that have sent some, and a second later once more.
     pub(super) fn unsent(&mut self, look: Look, boot_time: u64) -> Unsent {
         let mut unsent = Unsent::default();
         for (&origin, memory) in &mut self.memories {
-            if look == Look::AtAll || memory.is_active {
-                memory.is_active = false;
+            if look == Look::AtAll || memory.looks > 0 {
+                memory.looks = memory.looks.saturating_sub(1);
                 // The memory stays readable for as long as its maps are open here.
                 let _ = memory.add_unsent(origin, boot_time, &mut unsent);
             }
@@ -173,7 +193,7 @@ impl Memories {
         self.memories.retain(|origin, memory| {
             memory.others.retain(|program, _| ids.contains(program));
             // One that has sent events is looked at once more.
-            memory.is_active || present.contains(origin)
+            memory.looks > 0 || present.contains(origin)
         });
     }
 
@@ -196,7 +216,7 @@ impl Memories {
             said: HashMap::new(),
             said_of_others: HashMap::new(),
             said_unrecorded: 0,
-            is_active: true,
+            looks: LOOKS,
         });
         memory.others.extend(maps.remove(EVENT_OTHERS_MAP).map(|others| (program, others)));
         Some(Some(origin))
@@ -212,7 +232,7 @@ fn memory_maps(program: u32) -> Option<Vec<Map>> {
 /// Which memories to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Those that have sent events since the last look.
+    /// Those that have sent events since the last look or the one before.
     AtActive,
     /// All.
     AtAll,

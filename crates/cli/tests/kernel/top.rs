@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::Cgroup;
@@ -14,6 +14,7 @@ use crate::setting::{DetachOnDrop, KNOBGATE, attach, policy};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_denial_is_seen_on_the_screen", seen),
+    ("a_start_in_a_flood_counts_each_event_once", counted_once),
     ("every_end_of_top_gives_the_terminal_back", given_back),
     ("top_is_suspended_and_continues", suspended),
 ];
@@ -237,6 +238,29 @@ fn seen() -> Result<(), Failed> {
     eventually("its processes are gone", || below.procs().is_ok_and(|pids| pids.is_empty()));
     below.remove()?;
     terminal.shows(&["(gone) unit web.ser…"])?;
+    terminal.press("q")?;
+    terminal.expect_end(0)
+}
+
+fn counted_once() -> Result<(), Failed> {
+    let cgroup = scratch();
+    let _detached = DetachOnDrop("t-top-flood");
+    attach(
+        policy("policy t-top\ndeny write net.ipv4.ip_forward log(500/s)\n").path(),
+        &cgroup,
+        "t-top-flood",
+    );
+    let terminal = Terminal::start()?;
+    let script = "i=0; while [ $i -lt 40000 ]; do echo 1 >/proc/sys/net/ipv4/ip_forward; i=$((i+1)); done";
+    let mut flood = shell(&cgroup, script).stderr(Stdio::null()).spawn()?;
+    terminal.start_top("t-top-flood")?;
+    assert!(flood.try_wait()?.is_none(), "it has started while events came");
+    flood.wait()?;
+    let is_total = |line: &str| line.trim_start().starts_with("t-top-flood ") && line.ends_with(" 40000");
+    terminal.wait_for("all events, once", |screen| screen.lines().any(is_total))?;
+    std::thread::sleep(Duration::from_secs(2));
+    let screen = terminal.screen()?;
+    assert!(screen.lines().any(is_total), "{screen}");
     terminal.press("q")?;
     terminal.expect_end(0)
 }

@@ -79,6 +79,8 @@ pub struct EventMemory {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MemoryEntry {
+    /// Its key in [`EVENT_COUNTERS_MAP`].
+    pub key: Vec<u8>,
     /// The id of the cgroup.
     pub cgroup_id: u64,
     /// How many events there were, and when.
@@ -131,6 +133,7 @@ impl EventMemory {
                     None => None,
                 },
                 last: last.remove(&entry.key),
+                key: entry.key,
             });
         }
         memory.entries.sort_by_key(|entry| entry.counters.first);

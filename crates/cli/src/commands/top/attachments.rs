@@ -12,6 +12,7 @@ use super::earlier::{Earlier, EarlierRule};
 use super::shown::ATTACHMENTS_MAX;
 use super::tallies::Attached;
 use crate::failure::Failure;
+use crate::live_events::LiveEvents;
 use crate::stream::memory_items::MemoryItems;
 
 /// How many attachments are looked at in a second, beyond those that are new.
@@ -87,11 +88,11 @@ impl AttachmentWatch {
         Some((found, program))
     }
 
-    /// What the policies remember.
+    /// What the policies remember. From then on, `events` are what comes after that.
     ///
     /// # Errors
     /// [`Failure::Machine`]: a memory cannot be read.
-    pub(super) fn earlier(&self) -> Result<Earlier, Failure> {
+    pub(super) fn earlier(&self, events: &mut LiveEvents) -> Result<Earlier, Failure> {
         let mut earlier = Earlier::default();
         let names = self.names();
         earlier.attachments_left_out = names.len().saturating_sub(MEMORIES_MAX);
@@ -104,6 +105,9 @@ impl AttachmentWatch {
                     .because(error)
             })?;
             if let Some(memory) = memory {
+                if let Ok(info) = program.info() {
+                    events.said(info.id, &memory);
+                }
                 add(&mut earlier, MemoryItems::new(name.as_str(), &memory));
                 earlier.shorten();
             }
@@ -130,6 +134,7 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
             example,
             context,
             cgroup_id: *cgroup_id,
+            sent: counters.sent,
             events: counters.sent + counters.suppressed,
             last: counters.last,
         });

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
-use knobgate_events::StreamItem;
 use knobgate_kernel::{BlockedSignals, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read};
 use rustix::process::kill_current_process_group;
 
 use super::attachments::AttachmentWatch;
+use super::earlier::Counted;
 use super::keys::KeyDecoder;
 use super::model::{Model, Moment, Request};
 use super::screen::Screen;
@@ -38,19 +38,11 @@ pub(super) struct Session {
     pub(super) events: LiveEvents,
     pub(super) attachments: AttachmentWatch,
     pub(super) model: Model,
-    /// The events that the model knows already, because the memories have them as well.
-    pub(super) known: HashSet<EventId>,
+    /// The events that the model counts already.
+    pub(super) counted: Counted,
     pub(super) signals: BlockedSignals,
     /// Blocked as well, except while this process lets itself be stopped.
     pub(super) stops: Option<BlockedSignals>,
-}
-
-/// What tells an event from others: the memory, the time and the thread.
-pub(super) type EventId = (u64, u64, Option<u32>);
-
-pub(super) fn id(item: &StreamItem) -> Option<EventId> {
-    let event = &item.event()?.event;
-    Some((event.origin, event.boot_time, event.tid))
 }
 
 pub(super) fn moment(clock: WallClock) -> Option<Moment> {
@@ -171,9 +163,9 @@ impl Session {
     }
 
     fn read_events(&mut self) -> Result<(), Failure> {
-        let Self { events, model, known, .. } = self;
+        let Self { events, model, counted, .. } = self;
         events.read(Look::AtActive, WallClock::now(), &mut |item| {
-            if !id(&item).is_some_and(|id| known.remove(&id)) {
+            if !counted.has(&item) {
                 model.item(item);
             }
             Ok(())

@@ -109,6 +109,7 @@ fn last_night() -> Earlier {
         context: event.context.clone(),
         example: Some(event.clone()),
         cgroup_id: 4711,
+        sent: 1,
         events: 41,
         last: event.boot_time(),
     };

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::commands::top::activity::ITEMS_MAX;
+use crate::commands::top::earlier::Counted;
 use crate::commands::top::model::Request;
 use crate::commands::top::pane::Pane;
 use crate::commands::top::shown::{ATTACHMENTS_MAX, HISTORY_MAX, KNOBS_MAX, RULES_MAX};
@@ -293,6 +294,26 @@ fn a_rule_that_events_cut_is_whole_in_its_details_or_marked() {
             Rc::new(attached_rule.map(|text| (2, text.to_owned())).into_iter().collect());
         model.attached(attached);
         assert!(text(&mut model).contains(expected), "{}", text(&mut model));
+    }
+}
+
+#[test]
+fn what_the_memories_counted_is_left_out_of_what_the_reader_has() {
+    let mut earlier = last_night();
+    earlier.rules[0].sent = 7;
+    let counted = Counted::new(&earlier, moment(START).boot_time);
+    let sent = |second: u64, sent: u64| item(second, json!({"totals": {"sent": sent, "suppressed": 0}}));
+    for (item, expected) in [
+        (earlier.events[0].clone(), true),
+        (sent(START - 1, 7), true),
+        (sent(START - 1, 8), false),
+        // What had to make room is counted from 1 again.
+        (sent(START + 1, 3), false),
+        (item(START - 1, json!({"origin": 5})), false),
+        (clamped(START - 1), false),
+        (suppressed(START - 1, 3), false),
+    ] {
+        assert_eq!(counted.has(&item), expected, "{item:?}");
     }
 }
 
