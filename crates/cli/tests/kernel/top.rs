@@ -267,7 +267,7 @@ fn counted_once() -> Result<(), Failed> {
 
 fn given_back() -> Result<(), Failed> {
     let terminal = Terminal::start()?;
-    for end in ["q", "C-c", "Escape", "-INT", "-TERM", "-HUP", "-QUIT"] {
+    for end in ["q", "C-c", "Escape", "-INT", "-TERM", "-HUP", "-QUIT", "-USR1", "-USR2", "-ALRM"] {
         terminal.start_top("")?;
         match end.strip_prefix('-') {
             Some(_) => {

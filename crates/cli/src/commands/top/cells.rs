@@ -88,6 +88,24 @@ pub(super) fn cut(text: &str, cells: usize) -> Cow<'_, str> {
     format!("{}{ellipsis}", &text[..end]).into()
 }
 
+/// `text`, or as much of its end as fits into so many cells, with `…` in front.
+pub(super) fn cut_front(text: &str, cells: usize) -> Cow<'_, str> {
+    let text = cell_text(text);
+    if width(&text) <= cells {
+        return text;
+    }
+    let (mut start, mut used) = (text.len(), 0);
+    for (at, grapheme) in text.grapheme_indices(true).rev() {
+        used += width(grapheme);
+        if used + 1 > cells {
+            break;
+        }
+        start = at;
+    }
+    let ellipsis = if cells > 0 { "…" } else { "" };
+    format!("{ellipsis}{}", &text[start..]).into()
+}
+
 /// The pieces of a line that fit into so many cells. What is cut has `…` at its end.
 pub(super) fn cut_pieces(pieces: &[Piece], cells: usize) -> Vec<Piece> {
     let mut room = cells;

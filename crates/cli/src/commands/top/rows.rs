@@ -148,17 +148,21 @@ fn columns<const N: usize>(first: String, others: [(String, usize, bool); N], wi
 }
 
 fn rule_columns(rule: String, [place, workload, bars, total]: [String; 4], width: usize) -> String {
-    let workload_cells = 20.max(width / 5);
     columns(
         rule,
         [
             (place, PLACE.max(width / 8), false),
-            (workload, workload_cells, false),
+            (workload, workload_cells(width), false),
             (bars, BARS, false),
             (total, TOTAL, true),
         ],
         width,
     )
+}
+
+/// The width of the column of workloads.
+fn workload_cells(width: usize) -> usize {
+    20.max(width / 5)
 }
 
 impl PaneRow<'_> {
@@ -208,7 +212,13 @@ fn rule_line(key: &RuleKey, row: &RuleRow, now: u64, width: usize) -> Piece {
         0 => "earlier".to_owned(),
         _ => sparkline(&row.rate.bars(now, BARS)),
     };
-    let texts = [place(key, row), format!("{gone}{}", row.workload), minute, row.events().to_string()];
+    let is_path = row.cgroup_path.as_deref().is_some_and(|path| words::name(path) == row.workload);
+    let workload = match is_path {
+        // The end says most.
+        true => cells::cut_front(&row.workload, workload_cells(width) - gone.len()),
+        false => row.workload.as_str().into(),
+    };
+    let texts = [place(key, row), format!("{gone}{workload}"), minute, row.events().to_string()];
     let denies = row.rank == 0 && row.rate.last(now, MINUTE) > 0;
     Piece { style: row_style(denies, is_gone), text: rule_columns(rule_text(row), texts, width) }
 }

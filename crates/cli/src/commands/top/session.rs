@@ -29,8 +29,17 @@ const FRAME: Duration = Duration::from_millis(100);
 const KEY: Duration = Duration::from_millis(50);
 
 /// The signals that end the command, or that are about the terminal.
-pub(super) const SIGNALS: [Signal; 6] =
-    [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::CONT, Signal::WINCH];
+pub(super) const SIGNALS: [Signal; 9] = [
+    Signal::INT,
+    Signal::TERM,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::CONT,
+    Signal::WINCH,
+];
 
 /// What goes on until somebody quits.
 #[derive(Debug)]

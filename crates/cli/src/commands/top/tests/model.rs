@@ -206,6 +206,20 @@ fn a_paused_screen_does_not_change_and_misses_nothing() {
 }
 
 #[test]
+fn the_end_of_a_path_is_what_is_left_of_it() {
+    let mut model = model();
+    for (id, name) in [(1, "shop-frontend"), (2, "shop-backend")] {
+        let cgroup = json!({"id": id, "path": format!("/sys/fs/cgroup/unified/apps/{name}")});
+        model.item(item(START, json!({"workload": null, "cgroup": cgroup})));
+    }
+    let shown = text(&mut model);
+    assert!(shown.contains(" …/apps/shop-frontend ") && shown.contains(" …d/apps/shop-backend "), "{shown}");
+    model.gone(&HashSet::from([2]), &HashSet::new());
+    let shown = text(&mut model);
+    assert!(shown.contains(" (gone) …shop-backend "), "{shown}");
+}
+
+#[test]
 fn the_history_of_a_knob_says_who_wrote_what() {
     let mut model = model();
     for second in 0..HISTORY_MAX as u64 + 5 {
