@@ -46,7 +46,7 @@ pub(super) fn run(
         return Err(Failure::usage(format!("cannot review {name}, which is JSON")).because(help));
     }
     let file = load_policy(path, output)?;
-    check_tests(&file, "mend its tests first: knobgate test", output)?;
+    check_tests(&file, "fix its tests first: knobgate test", output)?;
 
     let mut denied = DeniedAccesses::new(&file, LABEL);
     let attachments = match from {
