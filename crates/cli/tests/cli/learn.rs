@@ -127,6 +127,20 @@ fn a_review_that_ends_early_changes_nothing() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
+#[test]
+fn counts_that_a_stream_makes_up_do_not_end_a_review() {
+    let directory = reviewed();
+    let lines = ["suppressed", "lost"].map(|kind| {
+        let (count, head) = (u64::MAX, r#""schema":"knobgate.events","version":1"#);
+        format!("{{{head},\"type\":\"{kind}\",\"sequence\":1,\"boot_time\":1,\"count\":{count}}}\n")
+    });
+    fs::write(directory.path().join("events.jsonl"), lines.concat()).unwrap();
+    let output = review(&directory, "").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.starts_with("note: 18446744073709551615× left out: it was suppressed or lost"), "{error}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
 /// A review that asks whether to write the policy.
 fn review_at_its_end(directory: &TempDir) -> Child {
     let mut child = process::Command::new(env!("CARGO_BIN_EXE_knobgate"))

@@ -108,7 +108,7 @@ fn report_left_out(left_out: &LeftOut, file: &PolicyFile, output: &Output) {
     note(left_out.undecided, "its verdict depends on what the events do not have");
     note(left_out.unnamed, "the name of the knob was too long to record");
     note(left_out.other_policies, "it is of another policy");
-    let lost = left_out.suppressed + left_out.lost;
+    let lost = left_out.suppressed.saturating_add(left_out.lost);
     note(lost, "it was suppressed or lost, and nothing is known about it");
 }
 
