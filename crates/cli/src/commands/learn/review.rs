@@ -3,15 +3,17 @@
 mod answers;
 mod dialogue;
 mod sources;
+mod unfinished;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use knobgate_kernel::BlockedSignals;
 use knobgate_learn::{DeniedAccesses, LeftOut, Review};
 use knobgate_policy::{Mode, PolicyFile};
 use knobgate_policy_test::{PolicyTest, PolicyTestError, Profile};
 
-use super::knobs_of_this_machine;
+use super::{ENDING, knobs_of_this_machine};
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::output::Output;
@@ -20,6 +22,7 @@ use crate::policy_file::{self, is_json, load_policy};
 use crate::printable::printable;
 use crate::stream::tally::LABEL;
 use crate::{file_output, not_compiled, report, unified_diff};
+use answers::Answers;
 use dialogue::{Dialogue, Outcome};
 
 /// The most rules that are listed with what they decided.
@@ -61,9 +64,16 @@ pub(super) fn run(
         hint_at_enforcing(&file, &name, output);
         return Ok(ExitCode::SUCCESS);
     }
-    match Dialogue::new(&name, &mut review, output).run()? {
-        Outcome::Unchanged => output.done(format_args!("{} is unchanged", printable(&name))),
-        Outcome::Write => write(path, &file, &review, &attachments, output)?,
+    // One that ends the review takes effect when this is dropped, after what was decided is kept.
+    let signals = BlockedSignals::block(&ENDING)
+        .map_err(|error| Failure::machine("cannot block signals").because(error))?;
+    match Dialogue::new(&name, &mut review, Answers::of_stdin(&signals)?, output).run() {
+        Ok(Outcome::Unchanged) => output.done(format_args!("{} is unchanged", printable(&name))),
+        Ok(Outcome::Write) => write(path, &file, &review, &attachments, output)?,
+        Err(failure) => {
+            unfinished::keep(path, from, &file, &review, output);
+            return Err(failure);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
