@@ -1,13 +1,16 @@
 //! Whether a knob holds the value that a file gives it.
 
+use std::collections::BTreeSet;
+
 use knobgate_policy::{KnobName, KnobPattern, Normalisation, parse_numbers};
 
-/// Whether `running`, as the knob prints it, is what it stores if `written` is written to it.
+/// Whether `running`, as the knob prints it, is what it stores if `written` is written to it. Two values that are written can
+/// be compared as well.
 ///
 /// Numbers are compared by value, whatever their notation and the white space around them. A knob with several numbers keeps the
 /// ones for which nothing is written, and a knob ignores more numbers than it has: only those that both have are compared. Sets
 /// of numbers (`1-3,8`) are compared as sets, and CPU masks as masks. Anything else, and what the knob stores as text, is a text,
-/// in which the amount of white space does not count.
+/// in which the amount of white space does not count; or a set of words, if the knob prints those in its own order.
 pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
     let normalisation =
         KnobPattern::parse(knob.to_string()).ok().and_then(|pattern| Normalisation::known(&pattern));
@@ -21,9 +24,13 @@ pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
     if normalisation == Some(Normalisation::Text) {
         return written == running;
     }
+    if normalisation == Some(Normalisation::WordSet) {
+        return word_set(&written) == word_set(&running);
+    }
     if let (Some(written), Some(running)) = (numbers(&written), numbers(&running)) {
         let mut both = written.iter().zip(&running);
-        return both.all(|(&written, &running)| stored(written, normalisation) == running);
+        return both
+            .all(|(&written, &running)| stored(written, normalisation) == stored(running, normalisation));
     }
     if let (Some(written), Some(running)) = (set(&written), set(&running)) {
         return written == running;
@@ -35,6 +42,12 @@ pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
 fn words(value: &[u8]) -> Vec<&[u8]> {
     let text = value.split(|&byte| byte == 0).next().unwrap_or_default();
     text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
+}
+
+/// What is between white space and commas.
+fn word_set<'a>(words: &[&'a [u8]]) -> BTreeSet<&'a [u8]> {
+    let words = words.iter().flat_map(|word| word.split(|&byte| byte == b','));
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 /// The numbers, if there are some and nothing else.
@@ -128,6 +141,14 @@ mod tests {
             ("vm.hugetlb_optimize_vmemmap", "5", "1\n", true),
             ("fs.pipe-max-size", "5000", "8192\n", true),
             ("fs.pipe-max-size", "1", "4096\n", true),
+            // Both are written.
+            ("fs.pipe-max-size", "5000", "5000\n", true),
+            ("fs.pipe-max-size", "5000", "9000\n", false),
+            ("net.ipv4.tcp_allowed_congestion_control", "bbr reno", "reno bbr\n", true),
+            ("net.ipv4.tcp_allowed_congestion_control", "bbr reno", "reno\n", false),
+            ("kernel.seccomp.actions_logged", "trap errno", "errno trap\n", true),
+            ("kernel.panic_sys_info", "mem,tasks", "tasks,mem\n", true),
+            ("net.core.default_qdisc", "a b", "b a\n", false),
             ("net.unix.max_dgram_qlen", "99999999999999999999999", "10\n", false),
         ] {
             let name = KnobName::parse(knob).unwrap();

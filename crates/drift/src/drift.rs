@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use knobgate_events::secrets::is_secret;
-use knobgate_events::{Namespaces, StreamItem};
+use knobgate_events::{Event, Namespace, Namespaces, StreamItem};
 use knobgate_policy::{AccessKind, KnobName, KnobPattern, Normalisation};
 
-use crate::{Namespace, Writes, is_same_value};
+use crate::{Writes, is_same_value};
 
 /// What a file sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct ComparedKnob {
     /// `None` for one whose values are secret.
     running: Option<Running>,
     state: State,
+    /// The namespace in which it was read.
+    namespace: Option<u32>,
     writes: Writes,
 }
 
@@ -99,7 +101,7 @@ impl Drift {
     ) -> Self {
         let compared = |configured: ConfiguredKnob| {
             let running = (!is_secret(configured.knob.as_bytes())).then(|| running(&configured.knob));
-            ComparedKnob::new(configured, running)
+            ComparedKnob::new(configured, running, &here.namespaces)
         };
         let knobs: Vec<ComparedKnob> = configured.into_iter().map(compared).collect();
         let differing = knobs.iter().enumerate().filter(|(_, knob)| knob.state == State::Differs);
@@ -134,16 +136,10 @@ impl Drift {
             self.of_other_boots += 1;
             return;
         }
-        let ComparedKnob { configured, running, writes, .. } = &mut self.knobs[index];
-        let inode = |namespaces: &Namespaces| {
-            Namespace::of(&configured.knob).and_then(|namespace| namespace.inode(namespaces))
-        };
-        if let (Some(theirs), Some(ours)) =
-            (access.namespaces.as_ref().and_then(inode), inode(&self.here.namespaces))
-            && theirs != ours
-        {
+        if self.knobs[index].is_accessed_by(access) == Some(false) {
             return;
         }
+        let ComparedKnob { configured, running, writes, .. } = &mut self.knobs[index];
         let Some(Running::Value(running)) = running else { return };
         let knob = &configured.knob;
         writes.add(
@@ -161,7 +157,7 @@ impl Drift {
 }
 
 impl ComparedKnob {
-    fn new(configured: ConfiguredKnob, running: Option<Running>) -> Self {
+    fn new(configured: ConfiguredKnob, running: Option<Running>, here: &Namespaces) -> Self {
         let state = match &running {
             None => State::Secret,
             Some(Running::NoSuchKnob) => State::NoSuchKnob,
@@ -174,7 +170,8 @@ impl ComparedKnob {
                 }
             }
         };
-        Self { configured, running, state, writes: Writes::default() }
+        let namespace = Namespace::of(&configured.knob).and_then(|namespace| here.of(namespace));
+        Self { configured, running, state, namespace, writes: Writes::default() }
     }
 
     /// What the file sets.
@@ -200,6 +197,17 @@ impl ComparedKnob {
     /// The kind of namespaces that have their own of this knob.
     pub fn namespace(&self) -> Option<Namespace> {
         Namespace::of(&self.configured.knob)
+    }
+
+    /// Whether an access to a knob of this name was to this one, and not to that of another namespace; `None` if that is not known.
+    pub fn is_accessed_by(&self, event: &Event) -> Option<bool> {
+        let Some(namespace) = self.namespace() else { return Some(true) };
+        let theirs = event.namespaces.as_ref().and_then(|namespaces| namespaces.of(namespace))?;
+        match theirs == self.namespace? {
+            // Before Linux 6.14, pid namespaces share it.
+            false if self.configured.knob.as_bytes() == b"kernel/pid_max" => None,
+            is_here => Some(is_here),
+        }
     }
 
     /// Whether the knob stores some numbers as others in a way that the comparison does not know.

@@ -90,7 +90,7 @@ struct KnobDocument {
     running: Option<BytesDocument>,
     /// Why the knob cannot be read; null unless the state is `unreadable`.
     error: Option<String>,
-    /// The last write that passed, as far as events say; null unless the state is `differs`.
+    /// The last write that passed or may have, as far as events say; null unless the state is `differs`.
     written: Option<WriteDocument>,
     /// An earlier write that explains the running value; null if the last one does.
     explained_by: Option<WriteDocument>,
@@ -119,8 +119,10 @@ enum StateDocument {
 /// A write.
 #[derive(Debug, Serialize, JsonSchema)]
 struct WriteDocument {
-    /// Whether the running value is the one that it wrote; null if that was not recorded.
+    /// Whether the running value is the one that it wrote; null if that was not recorded, or it is not known whether it passed.
     explains: Option<bool>,
+    /// Whether it wrote this knob, and not that of another namespace; null if that is not known.
+    here: Option<bool>,
     /// Its event, as schemas/events.schema.json describes it.
     event: Option<Value>,
 }
@@ -157,8 +159,8 @@ impl From<&ComparedKnob> for KnobDocument {
             configured: knob.configured_value().map(ToOwned::to_owned),
             running,
             error,
-            written: writes.last.as_ref().map(WriteDocument::from),
-            explained_by: writes.explaining.as_ref().map(WriteDocument::from),
+            written: writes.last.as_ref().map(|write| WriteDocument::new(write, knob)),
+            explained_by: writes.explaining.as_ref().map(|write| WriteDocument::new(write, knob)),
             denied: writes.denied.as_ref().and_then(event),
         }
     }
@@ -177,14 +179,15 @@ impl From<State> for StateDocument {
     }
 }
 
-impl From<&Write> for WriteDocument {
-    fn from(write: &Write) -> Self {
+impl WriteDocument {
+    fn new(write: &Write, knob: &ComparedKnob) -> Self {
         let explains = match write.explains {
             Explains::Yes => Some(true),
             Explains::No => Some(false),
-            Explains::Unknown => None,
+            Explains::Unknown | Explains::MayHaveBeenDenied => None,
         };
-        Self { explains, event: event(&write.item) }
+        let here = write.item.event().and_then(|event| knob.is_accessed_by(&event.event));
+        Self { explains, here, event: event(&write.item) }
     }
 }
 

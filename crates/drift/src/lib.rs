@@ -28,7 +28,7 @@
 //! # Words
 //!
 //! * A knob has *drifted* if its running value is not what it stores if the configured value is written to it.
-//! * A *writer* is the task of a write that passed, as far as events say: the knob itself may have rejected the value.
+//! * A *writer* is the task of a write that passed or may have, as far as events say: the knob itself may have rejected the value.
 //! * A write *explains* the running value if it wrote that.
 //!
 //! # Where to look
@@ -38,7 +38,6 @@
 //! | whether two values are the same | [`is_same_value`] |
 //! | the knobs and their states | [`Drift`] |
 //! | which event is the last write | [`Writes`] |
-//! | knobs of which there are several on a machine | [`Namespace`] |
 //! | the result as JSON | `json.rs`, with the feature `json` |
 #![forbid(unsafe_code)]
 
@@ -46,12 +45,10 @@ mod compare;
 mod drift;
 #[cfg(feature = "json")]
 mod json;
-mod namespace;
 mod writes;
 
 pub use compare::is_same_value;
 pub use drift::{ComparedKnob, ConfiguredKnob, Drift, Here, Running, State};
 #[cfg(feature = "json")]
 pub use json::{DriftDocument, UnmatchedGlob, json_schema};
-pub use namespace::Namespace;
 pub use writes::{Explains, Write, Writes};

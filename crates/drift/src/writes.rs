@@ -1,6 +1,6 @@
 //! The last writes of a knob.
 
-use knobgate_events::{Event, EventOutcome, EventVerdict, StreamEvent, StreamItem};
+use knobgate_events::{EventOutcome, EventText, StreamEvent, StreamItem};
 
 /// Whether a write is where the running value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Explains {
     No,
     /// What it wrote was not recorded, or not as a whole.
     Unknown,
+    /// Whether it passed is not known: an observer saw it.
+    MayHaveBeenDenied,
 }
 
 /// A write of a knob.
@@ -27,7 +29,7 @@ pub struct Write {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Writes {
-    /// The last one that passed.
+    /// The last one that passed, or may have.
     pub last: Option<Write>,
     /// The last one that passed and explains the running value, if that is an earlier one.
     pub explaining: Option<Write>,
@@ -54,10 +56,11 @@ impl Writes {
             }
             return;
         }
-        let explains = match written(event) {
-            None => Explains::Unknown,
-            Some(value) if is_running(value) => Explains::Yes,
-            Some(_) => Explains::No,
+        let explains = match (event.event.outcome(), event.written()) {
+            (EventOutcome::Unknown, _) => Explains::MayHaveBeenDenied,
+            (_, None) => Explains::Unknown,
+            (_, Some(value)) if is_running(value) => Explains::Yes,
+            (_, Some(_)) => Explains::No,
         };
         let write = || Write { item: item.clone(), explains };
         let explaining = self.explaining.as_ref().map(|write| &write.item);
@@ -80,22 +83,6 @@ impl Writes {
     }
 }
 
-/// The value that an access gave to the knob's handler, unless it was denied; `None` if that is not known.
-fn written(event: &StreamEvent) -> Option<&[u8]> {
-    let StreamEvent { event, replacement, .. } = event;
-    match event.outcome() {
-        EventOutcome::Rewritten => whole(event.stored.as_ref()).or(replacement.as_deref()),
-        // It may have been denied.
-        EventOutcome::Unknown => None,
-        _ => whole(event.new.as_ref()).filter(|_| is_at_start(event)),
-    }
-}
-
-/// Whether a write was at the start of the file. What handlers do with one elsewhere depends on them.
-fn is_at_start(event: &Event) -> bool {
-    event.position == 0 || event.verdict == EventVerdict::Rewrite
-}
-
-fn whole(text: Option<&knobgate_events::EventText>) -> Option<&[u8]> {
+fn whole(text: Option<&EventText>) -> Option<&[u8]> {
     text.filter(|text| text.cut_from.is_none()).map(|text| &*text.bytes)
 }

@@ -24,9 +24,10 @@ fn event(time: u64, new: &str, more: &str) -> StreamItem {
     let more = if more.contains("\"mode\"") { more } else { format!("\"mode\":\"enforce\",{more}") };
     let more =
         if more.contains("\"knob\"") { more } else { format!("\"knob\":\"net.core.somaxconn\",{more}") };
+    let more = if more.contains("\"position\"") { more } else { format!("\"position\":0,{more}") };
     let line = format!(
         r#"{{"schema":"knobgate.events","version":1,"type":"event","sequence":1,"boot_time":{time},"policy":"p",{more}
-        "access":"write","position":0,"new":{{"text":"{new}\n"}},"rule":{{"default":"write","text":{{"text":"x"}}}},
+        "access":"write","new":{{"text":"{new}\n"}},"rule":{{"default":"write","text":{{"text":"x"}}}},
         "cgroup":{{"id":1}}}}"#
     );
     let item = StreamReader::new(line.replace('\n', " ").as_bytes()).next();
@@ -56,6 +57,7 @@ fn times(writes: &Writes) -> (Option<(u64, Explains)>, Option<u64>, Option<u64>)
 
 const DENY: &str = r#""verdict":"deny","errno":"EPERM","#;
 const WOULD_DENY: &str = r#""verdict":"deny","errno":"EPERM","mode":"audit","#;
+const OBSERVED: &str = r#""observer":true,"outcome_unknown":true,"#;
 const REWRITE: &str = r#""verdict":"rewrite","stored":{"text":"16\n\n"},"#;
 
 #[test]
@@ -71,6 +73,9 @@ fn the_last_write_that_passed_is_named() {
         (vec![event(1, "16", ""), event(2, "4096", DENY)], (Some((1, Explains::Yes)), None, Some(2))),
         (vec![event(1, "4096", DENY), event(2, "16", "")], (Some((2, Explains::Yes)), None, None)),
         (vec![event(1, "5", DENY)], (None, None, None)),
+        // Only the end of the value, and what may have been denied.
+        (vec![event(1, "16", r#""position":2,"#)], (Some((1, Explains::Unknown)), None, None)),
+        (vec![event(1, "16", OBSERVED)], (Some((1, Explains::MayHaveBeenDenied)), None, None)),
         // Elsewhere.
         (vec![event(1, "16", r#""knob":"net.core.rmem_max","#)], (None, None, None)),
         (vec![event(1, "16", r#""boot_id":"other","#)], (None, None, None)),
@@ -80,6 +85,38 @@ fn the_last_write_that_passed_is_named() {
     ] {
         assert_eq!(times(&writes(&events)), expected, "{events:#?}");
     }
+}
+
+#[test]
+fn a_knob_of_another_namespace_has_other_writers() {
+    for (knob, namespaces, expected) in [
+        ("net.core.somaxconn", r#"{"net":4}"#, Some(true)),
+        ("net.core.somaxconn", r#"{"net":5}"#, Some(false)),
+        ("net.core.somaxconn", "{}", None),
+        ("kernel.ns_last_pid", r#"{"pid":9}"#, Some(false)),
+        // Before Linux 6.14, it was the machine's.
+        ("kernel.pid_max", r#"{"pid":8}"#, Some(true)),
+        ("kernel.pid_max", r#"{"pid":9}"#, None),
+        ("vm.swappiness", r#"{"pid":9}"#, Some(true)),
+    ] {
+        let mut here = here();
+        here.namespaces.pid = Some(8);
+        let mut drift = Drift::new([configured(knob, "1")], |_| Running::Value(b"2\n".into()), here);
+        let item = event(1, "2", &format!(r#""knob":"{knob}","namespaces":{namespaces},"#));
+        drift.add(&item);
+        let knob = &drift.knobs()[0];
+        let found = knob.is_accessed_by(&item.event().unwrap().event);
+        assert_eq!(found, expected, "{item:?}");
+        assert_eq!(knob.writes().last.is_some(), expected != Some(false), "{item:?}");
+    }
+}
+
+#[test]
+fn a_denied_write_of_what_the_knob_stores_as_the_configured_value_counts() {
+    let running = |_: &KnobName| Running::Value(b"4096\n".into());
+    let mut drift = Drift::new([configured("fs.pipe-max-size", "5000")], running, here());
+    drift.add(&event(1, "5000", &format!(r#"{DENY}"knob":"fs.pipe-max-size","#)));
+    assert!(drift.knobs()[0].writes().denied.is_some());
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod event;
 mod fields;
 #[cfg(feature = "json")]
 pub mod json;
+mod namespace;
 mod reconstruct;
 pub mod record;
 pub mod secrets;
@@ -42,6 +43,7 @@ pub use call_result::{CallResult, UnknownResult};
 pub use event::{
     Event, EventOutcome, EventRule, EventText, EventVerdict, Namespaces, RuleRef, Totals, denied_with,
 };
+pub use namespace::Namespace;
 pub use reconstruct::{Reconstructed, reconstruct};
 pub use stream::{Lost, StreamContent, StreamContext, StreamEvent, StreamItem, Suppressed};
 pub use workload::StreamWorkload;

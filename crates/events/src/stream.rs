@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use crate::event::{Event, EventRule};
+use knobgate_policy::AccessKind;
+
+use crate::event::{Event, EventOutcome, EventRule, EventText};
 use crate::reconstruct::reconstruct;
 use crate::workload::StreamWorkload;
 
@@ -89,6 +91,26 @@ impl StreamItem {
             StreamContent::Lost(lost) => lost.boot_time,
         }
     }
+}
+
+impl StreamEvent {
+    /// The value that a write gave to the knob, which may have rejected it. `None` if it gave none, or if the value is not known
+    /// as a whole: what a knob does with a write that is not at the start of the file depends on its handler.
+    pub fn written(&self) -> Option<&[u8]> {
+        let Self { event, replacement, .. } = self;
+        match event.outcome() {
+            _ if event.kind == AccessKind::Read => None,
+            EventOutcome::Denied(_) | EventOutcome::Unknown => None,
+            EventOutcome::Rewritten => whole(event.stored.as_ref()).or(replacement.as_deref()),
+            EventOutcome::Allowed | EventOutcome::WouldDeny(_) | EventOutcome::WouldRewrite => {
+                whole(event.new.as_ref()).filter(|_| event.position == 0)
+            }
+        }
+    }
+}
+
+fn whole(text: Option<&EventText>) -> Option<&[u8]> {
+    text.filter(|text| text.cut_from.is_none()).map(|text| &*text.bytes)
 }
 
 impl From<Event> for StreamEvent {

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use knobgate_events::Namespace;
 use knobgate_policy::{KnobName, KnobPattern};
 
 /// Knobs with which a process can get out of its container, or that make it easier, each with the reason and its source.
@@ -49,7 +50,7 @@ const ESCAPES: [(&str, &str); 10] = [
 ];
 
 /// Knobs that act on the whole machine in a way that people should know of.
-const WARNINGS: [(&str, &str); 9] = [
+const WARNINGS: [(&str, &str); 8] = [
     (
         "kernel.sysrq",
         "it enables keys that kill, unmount and reboot, on the whole machine (drivers/tty/sysrq.c)",
@@ -78,12 +79,11 @@ const WARNINGS: [(&str, &str); 9] = [
         "it is a protection of the whole machine (drivers/tty/tty_ldisc.c, mm/userfaultfd.c)",
     ),
     ("kernel.pid_max", "before Linux 6.14, no namespace has its own: it is the whole machine's"),
-    ("{abi,crypto,debug,dev,fs,kernel,vm}.**", "no namespace has its own: it is the whole machine's"),
 ];
 
-/// Knobs that the last pattern of [`WARNINGS`] matches, and that a namespace has its own of: those of ipc/ipc_sysctl.c,
-/// ipc/mq_sysctl.c, kernel/utsname_sysctl.c, kernel/pid_namespace.c and kernel/pid_sysctl.h.
-const NAMESPACED: &str = "{fs.mqueue.*,kernel.{auto_msgmni,domainname,hostname,msg*,ns_last_pid,sem,sem_next_id,shm*},vm.memfd_noexec}";
+/// What matches this, and is of no [`Namespace`], acts on the whole machine.
+const OF_MACHINE: &str = "{abi,crypto,debug,dev,fs,kernel,vm}.**";
+const NOT_NAMESPACED: &str = "no namespace has its own: it is the whole machine's";
 
 /// Whether a write of a knob reaches beyond the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,19 +102,22 @@ static PARSED: LazyLock<(Patterns, Patterns, KnobPattern)> = LazyLock::new(|| {
     let parse = |text: &str| KnobPattern::parse(text).expect("a constant");
     let all =
         |list: &[(&'static str, &'static str)]| list.iter().map(|(text, why)| (parse(text), *why)).collect();
-    (all(&ESCAPES), all(&WARNINGS), parse(NAMESPACED))
+    (all(&ESCAPES), all(&WARNINGS), parse(OF_MACHINE))
 });
 
 /// Whether a write of the knob reaches beyond the workload.
 pub(crate) fn reach(name: &KnobName) -> Reach {
-    let (escapes, warnings, namespaced) = &*PARSED;
+    let (escapes, warnings, of_machine) = &*PARSED;
     let find = |patterns: &Patterns| {
         patterns.iter().find(|(pattern, _)| pattern.matches(name.as_bytes())).map(|(_, why)| *why)
     };
     match (find(escapes), find(warnings)) {
         (Some(why), _) => Reach::Escape(why),
-        (None, Some(why)) if !namespaced.matches(name.as_bytes()) => Reach::Machine(why),
-        _ => Reach::Workload,
+        (None, Some(why)) => Reach::Machine(why),
+        (None, None) if of_machine.matches(name.as_bytes()) && Namespace::of(name).is_none() => {
+            Reach::Machine(NOT_NAMESPACED)
+        }
+        (None, None) => Reach::Workload,
     }
 }
 
@@ -203,14 +206,13 @@ mod tests {
             "vm.panic_on_oom",
             "vm.unprivileged_userfaultfd",
         ];
-        let (_, of_other_knobs) = WARNINGS[WARNINGS.len() - 1];
         let names = escapes.iter().chain(&machine).map(|name| KnobName::parse(name).unwrap());
         let names: Vec<KnobName> = names.collect();
         for (index, name) in names.iter().enumerate() {
             let is_escape = index < escapes.len();
             match reach(name) {
                 Reach::Escape(_) => assert!(is_escape, "{name}"),
-                Reach::Machine(why) => assert!(!is_escape && why != of_other_knobs, "{name}"),
+                Reach::Machine(why) => assert!(!is_escape && why != NOT_NAMESPACED, "{name}"),
                 Reach::Workload => panic!("{name}"),
             }
             let verdict = evaluate(&example, &Access::write(name.clone(), "1\n")).verdict;

@@ -107,6 +107,8 @@ pub enum Normalisation {
     CpuMask,
     /// Not parsed as a number: the knob stores the text as it is written.
     Text,
+    /// Not parsed as numbers: the knob stores a set of words, and prints them in its own order.
+    WordSet,
 }
 
 impl Normalisation {
@@ -126,7 +128,7 @@ impl Normalisation {
 
     /// Whether the knob reads what is written as text. To compare it as a number would admit other texts, and mean others.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::CpuMask | Self::Text)
+        matches!(self, Self::CpuMask | Self::Text | Self::WordSet)
     }
 }
 

@@ -126,7 +126,7 @@ impl Aggregator {
             Some(knob) => {
                 let knob = self.knobs.entry(knob);
                 knob.events.add(outcome);
-                if let Some(change) = Change::of(&event.event, item.time, workload, outcome) {
+                if let Some(change) = Change::of(event, item.time, workload, outcome) {
                     knob.history.add(change, &mut self.room_for_values);
                 }
             }
@@ -226,7 +226,7 @@ impl Aggregator {
         if let Some(&number) = self.contexts.get(self.key.as_slice()) {
             return number;
         }
-        let text = words::workload(item, Length::Full).unwrap_or_default();
+        let text = workload_label(item);
         let text = label(&text);
         let make = || (Workload { label: text.to_string(), events: Counts::default() }, text.len());
         let number = self.workloads.number(text.as_bytes(), make);
@@ -311,6 +311,16 @@ impl Default for Aggregator {
 /// A name for the page.
 fn escaped(name: &str) -> String {
     label(&escape(name)).into_owned()
+}
+
+/// What runs in the cgroup of an item. The id of a cgroup says nothing about another boot, or another machine.
+fn workload_label(item: &StreamItem) -> String {
+    let named = words::workload_of(&item.context, None, Length::Full);
+    named.unwrap_or_else(|| match (item.cgroup_id(), &item.boot_id) {
+        (Some(id), Some(boot)) => format!("cgroup {id} of boot {}", escape(boot)),
+        (Some(id), None) => format!("cgroup {id}"),
+        (None, _) => String::new(),
+    })
 }
 
 /// The text of a rule for the page.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use knobgate_events::{Event, EventText};
+use knobgate_events::{EventOutcome, EventText, StreamEvent};
 use knobgate_policy::AccessKind;
 use knobgate_policy::filter::OutcomeKind;
 
@@ -43,8 +43,8 @@ pub struct Change {
     pub old: Option<EventText>,
     /// The value that was written.
     pub new: Option<EventText>,
-    /// The value that replaced it.
-    pub stored: Option<EventText>,
+    /// The value that the knob has after it, unless it rejected that.
+    pub now: Option<EventText>,
     /// How often it came in a row.
     pub times: u64,
 }
@@ -93,25 +93,34 @@ impl History {
 impl Change {
     /// The values of an event; `None` if it shows none.
     pub(crate) fn of(
-        event: &Event,
+        stream_event: &StreamEvent,
         time: Option<SystemTime>,
         workload: Option<u32>,
         outcome: Option<OutcomeKind>,
     ) -> Option<Self> {
+        let event = &stream_event.event;
         let value = |value: &Option<EventText>| value.as_ref().map(kept);
-        let (old, new, stored) = (value(&event.old), value(&event.new), value(&event.stored));
+        let (old, new) = (value(&event.old), value(&event.new));
+        let now = match (event.kind, event.outcome()) {
+            (AccessKind::Read, _) | (_, EventOutcome::Denied(_)) => old.clone(),
+            _ => stream_event.written().map(|written| {
+                let mut text = EventText::default();
+                text.bytes = written.to_vec();
+                kept(&text)
+            }),
+        };
         let workload = workload.map(|workload| workload as usize);
-        let is_known = old.is_some() || new.is_some() || stored.is_some();
-        is_known.then_some(Self { time, workload, kind: event.kind, outcome, old, new, stored, times: 1 })
+        let is_known = old.is_some() || new.is_some() || now.is_some();
+        is_known.then_some(Self { time, workload, kind: event.kind, outcome, old, new, now, times: 1 })
     }
 
     fn is_same(&self, other: &Self) -> bool {
         (self.workload, self.kind, self.outcome) == (other.workload, other.kind, other.outcome)
-            && (&self.old, &self.new, &self.stored) == (&other.old, &other.new, &other.stored)
+            && (&self.old, &self.new, &self.now) == (&other.old, &other.new, &other.now)
     }
 
     fn bytes(&self) -> usize {
-        let values = [&self.old, &self.new, &self.stored];
+        let values = [&self.old, &self.new, &self.now];
         CHANGE_BYTES + values.into_iter().flatten().map(|value| value.bytes.len()).sum::<usize>()
     }
 }
@@ -124,16 +133,7 @@ mod tests {
         let mut old = EventText::default();
         old.bytes = value.to_string().into_bytes();
         let (kind, outcome) = (AccessKind::Read, Some(OutcomeKind::Allowed));
-        Change {
-            time: None,
-            workload: None,
-            kind,
-            outcome,
-            old: Some(old),
-            new: None,
-            stored: None,
-            times: 1,
-        }
+        Change { time: None, workload: None, kind, outcome, old: Some(old), new: None, now: None, times: 1 }
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) fn of_rule(key: &mut Vec<u8>, item: &StreamItem) {
 pub(crate) fn of_context(key: &mut Vec<u8>, item: &StreamItem) {
     key.extend(item.cgroup_id().unwrap_or(0).to_le_bytes());
     whole(key, item.context.cgroup_path.as_deref());
+    let boot = item.boot_id.as_deref().filter(|_| item.context.cgroup_path.is_none());
+    whole(key, boot.map(str::as_bytes));
     let Some(workload) = &item.context.workload else { return };
     for level in workload.levels() {
         let StreamWorkload {

@@ -212,6 +212,52 @@ fn what_the_kernel_did_not_tell_is_unknown() {
 }
 
 #[test]
+fn a_knob_has_what_was_written_to_it_as_far_as_that_is_known() {
+    for (name, changes, expected) in [
+        ("denied", json!({}), Some("core\n")),
+        ("allowed", json!({ "verdict": "allow" }), Some("|/tmp/x\n")),
+        ("not at the start", json!({ "verdict": "allow", "position": 2 }), None),
+        ("in part", json!({ "verdict": "allow", "new": { "text": "|/t", "length": 9 } }), None),
+        ("would be denied", json!({ "mode": "audit" }), Some("|/tmp/x\n")),
+        ("read", json!({ "verdict": "allow", "access": "read", "new": null }), Some("core\n")),
+        ("rewritten", json!({ "verdict": "rewrite", "position": 2, "stored": { "text": "x" } }), Some("x")),
+        ("unknown", json!({ "verdict": "allow", "observer": true, "outcome_unknown": true }), None),
+    ] {
+        let mut line = event(0);
+        let line_members = line.as_object_mut().unwrap();
+        for (member, value) in changes.as_object().unwrap() {
+            line_members.insert(member.clone(), value.clone());
+        }
+        line_members.retain(|_, value| !value.is_null());
+        if line_members["verdict"] != "deny" {
+            line_members.remove("errno");
+        }
+        let report = report(&[line]);
+        let change = report.knobs[0].history.changes().next().unwrap();
+        let now = change.now.as_ref().map(|now| str::from_utf8(&now.bytes).unwrap());
+        assert_eq!(now, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_cgroup_of_which_only_the_id_is_known_is_one_of_its_boot() {
+    let without_path = |second, boot: &str| {
+        let mut line = event(second);
+        line["cgroup"] = json!({ "id": 17 });
+        line["boot_id"] = boot.into();
+        line
+    };
+    let mut same_path = event(3);
+    same_path["boot_id"] = "two".into();
+    let lines = [without_path(0, "one"), without_path(1, "two"), event(2), same_path];
+    let report = report(&lines);
+    let workloads: Vec<_> =
+        report.workloads.iter().map(|found| (&*found.label, found.events.total())).collect();
+    let web = ("/sys/fs/cgroup/web", 2);
+    assert_eq!(workloads, [("cgroup 17 of boot one", 1), ("cgroup 17 of boot two", 1), web]);
+}
+
+#[test]
 fn what_finds_no_room_is_counted() {
     let lines = |count: u64| {
         (0..count).map(|number| {

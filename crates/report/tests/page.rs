@@ -93,6 +93,36 @@ fn the_policy_of_the_page_has_the_hashes_of_what_is_written() {
 }
 
 #[test]
+fn links_lead_to_what_is_shown() {
+    let page = page(&report(&[event(0)]), &Head::default());
+    for link in page.split("<li").skip(1).filter_map(|item| item.split_once("<a href=\"#")) {
+        let (before, id) = (link.0, link.1.split('"').next().unwrap());
+        let section = only(&page, &format!("<section id=\"{id}\""), ">");
+        assert_eq!(before.contains(" hidden"), section.contains(" hidden"), "{id}");
+    }
+}
+
+#[test]
+fn values_are_numbers_where_the_kernel_reads_them_so() {
+    for (value, expected) in [
+        ("60\n", Some("60")),
+        ("010\n", Some("8")),
+        ("0x10\n", Some("16")),
+        ("9223372036854775807\n", Some("9223372036854775807")),
+        ("-1", Some("-1")),
+        ("1 2\n", None),
+        ("core\n", None),
+        ("\n", None),
+    ] {
+        let mut line = event(0);
+        line["old"]["text"] = value.into();
+        let data = data(&page(&report(&[line]), &Head::default()));
+        let old = data["values"][0]["changes"][0]["old"].to_string();
+        assert_eq!(data["numbers"][&old].as_str(), expected, "{value:?}");
+    }
+}
+
+#[test]
 fn without_a_script_the_page_has_the_summary_and_the_denials() {
     let page = page(&report(&[event(0), hostile(1, "<b>")]), &Head::default());
     let before = page.split("<script").next().unwrap();

@@ -101,7 +101,7 @@ impl Assignments {
         match key {
             Key::Knob(name) => {
                 let known = self.knobs.remove(name);
-                new.ignores_errors |= known.is_some_and(|known| known.repeats(&new));
+                new.ignores_errors |= known.is_some_and(|known| known.repeats(&new) && known.ignores_errors);
                 self.knobs.insert(name.clone(), new);
             }
             Key::Glob(glob) => {
@@ -188,6 +188,8 @@ mod tests {
             (vec!["vm.swappiness = 1\n", "vm/swappiness = 2\n"], vec!["vm.swappiness = 2 1:1"]),
             // Errors are ignored if one of two lines that say the same ignores them.
             (vec!["-vm.swappiness = 1\nvm.swappiness = 1\n"], vec!["-vm.swappiness = 1 0:2"]),
+            (vec!["vm.swappiness = 1\n-vm.swappiness = 1\n"], vec!["-vm.swappiness = 1 0:2"]),
+            (vec!["vm.swappiness = 1\n", "vm.swappiness = 1\n"], vec!["vm.swappiness = 1 1:1"]),
             (vec!["-vm.swappiness = 1\nvm.swappiness = 2\n"], vec!["vm.swappiness = 2 0:2"]),
             // An exclusion is a line for its key, so it overrides a setting.
             (vec!["vm.swappiness = 1\n-vm.swappiness\n"], vec![]),

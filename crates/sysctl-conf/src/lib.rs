@@ -57,5 +57,5 @@ pub use file_kind::{FileKind, read};
 pub use import::{ConfFile, ImportError, Imported, import};
 pub use key::{Key, KeyError};
 pub use lint::{KnobVerdict, Linter, Outcome, Possible, SetApart, Unknown};
-pub use reading_order::{CONF_DIRECTORIES, DirectoryEntry, reading_order};
+pub use reading_order::{CONF_DIRECTORIES, DirectoryEntry, is_conf_name, reading_order};
 pub use setting::{LineError, Setting, Settings};

@@ -190,5 +190,6 @@ fn here() -> Here {
     let namespaces = &mut here.namespaces;
     (namespaces.net, namespaces.uts) = (inode("net"), inode("uts"));
     (namespaces.ipc, namespaces.user) = (inode("ipc"), inode("user"));
+    namespaces.pid = inode("pid");
     here
 }

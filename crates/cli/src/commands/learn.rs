@@ -43,7 +43,7 @@ use running::{Run, Running};
 /// were given the same values, one rule is for all interfaces, and a comment says what else that admits.
 ///
 /// With --review, it steps through what a policy in audit mode would have denied, and asks about each knob. The policy is written
-/// only at the end.
+/// only at the end. If the review ends early, what was decided goes to FILE.reviewed.
 ///
 /// This needs root, and Linux 6.1 to see which accesses succeed. While it runs, every system call on the machine takes some
 /// 0.2 µs longer.
@@ -324,7 +324,7 @@ fn for_stdout(policy: &str) -> String {
     policy.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The signals that end watching, and that end all further runs.
+/// The signals that end watching or a review, and that end all further runs.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// # Errors

@@ -1,4 +1,6 @@
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
@@ -50,7 +52,8 @@ fn every_state_of_a_knob_is_shown() {
          vm.drop_caches = 3\n\
          net.ipv4.tcp_fastopen_key = 1-2-3-4\n\
          net.ipv4.tcp_fastopen_key 1-2-3-4\n\
-         kernel.os\u{202e} = \u{1b}[31m\n",
+         kernel.os\u{202e} = \u{1b}[31m\n\
+         kernel.no_such_knob_at_all =\n",
     )]);
     let (text, errors, status) = printed(root.path());
     let running = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
@@ -63,6 +66,8 @@ fn every_state_of_a_knob_is_shown() {
   no event says who wrote it
 /etc/sysctl.d/web.conf:4: kernel.no_such_knob = 1
   there is no such knob on this machine
+/etc/sysctl.d/web.conf:11: kernel.no_such_knob_at_all = (empty)
+  there is no such knob on this machine
 /etc/sysctl.d/web.conf:10: kernel.os\\u{{202e}} = \\x1b[31m
   there is no such knob on this machine
 /etc/sysctl.d/web.conf:8: net.ipv4.tcp_fastopen_key = (a secret)
@@ -71,7 +76,7 @@ fn every_state_of_a_knob_is_shown() {
   not compared: the knob is write-only
 /etc/sysctl.d/web.conf:6: kernel.no_such_*
   matches no knob of this machine
-1 file, 8 knobs: 1 as configured, 2 different, 3 not on this machine, 1 write-only, 1 secret; 1 glob without a knob
+1 file, 9 knobs: 1 as configured, 2 different, 4 not on this machine, 1 write-only, 1 secret; 1 glob without a knob
 "
     );
     assert_eq!(text, expected);
@@ -108,6 +113,19 @@ fn files_are_read_as_systemd_sysctl_reads_them() {
     ] {
         assert_eq!(summary(files), expected, "{files:?}");
     }
+}
+
+#[test]
+fn hidden_files_are_not_read_and_other_names_are() {
+    let root = tree(&[
+        ("etc/sysctl.d/.hidden.conf", "kernel.ostype = BSD\n"),
+        ("etc/sysctl.d/1.conf", "kernel.ostype = AIX\n"),
+    ]);
+    let directory = root.path().join("etc/sysctl.d");
+    fs::write(directory.join(OsStr::from_bytes(b"2-\xff.conf")), "kernel.ostype = Linux\n").unwrap();
+    assert_eq!(printed(root.path()).0, "2 files, 1 knob: 1 as configured\n");
+    let output = knobgate(["drift", directory.to_str().unwrap()]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "2 files, 1 knob: 1 as configured\n");
 }
 
 #[test]
@@ -194,4 +212,37 @@ fn recorded_events_name_the_writer() {
     assert!(part(lines[4], &["  earlier ", r#""Linux\n""#]), "{text}");
     assert!(lines[5].contains("this is the running value"), "{text}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("left out: 1"), "{text}");
+}
+
+#[test]
+fn what_is_not_known_of_a_write_is_said() {
+    let root = tree(&[(
+        "etc/sysctl.d/a.conf",
+        "kernel.ostype = BSD\nkernel.domainname = a b c\nkernel.pid_max = 2\n",
+    )]);
+    let line = |knob: &str, more: &str| {
+        format!(
+            "{{\"schema\":\"knobgate.events\",\"version\":1,\"type\":\"event\",\"sequence\":1,\"boot_time\":1,{more}\"policy\":\"p\",\
+             \"mode\":\"enforce\",\"verdict\":\"allow\",\"access\":\"write\",\"knob\":\"{knob}\",\"position\":0,\
+             \"new\":{{\"text\":\"1\"}},\"rule\":{{\"default\":\"write\",\"text\":{{\"text\":\"x\"}}}},\"cgroup\":{{\"id\":1}}}}\n"
+        )
+    };
+    let events = [
+        line("kernel.ostype", "\"observer\":true,\"outcome_unknown\":true,"),
+        line("kernel.domainname", ""),
+        line("kernel.pid_max", "\"namespaces\":{\"pid\":1},"),
+    ];
+    let file = root.path().join("events.jsonl");
+    fs::write(&file, events.concat()).unwrap();
+    let (root, file) = (root.path().to_str().unwrap(), file.to_str().unwrap());
+    let output = knobgate(["drift", "--root", root, "--events", file]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for (expected, knob) in [
+        ("          whether it passed is not known\n", "ostype"),
+        ("          in which UTS namespace is not known\n", "domainname"),
+        ("          in another pid namespace: each has its own of this knob since Linux 6.14\n", "pid_max"),
+    ] {
+        assert!(text.contains(expected), "{knob}: {text}");
+    }
+    assert_eq!(text.matches("namespace").count(), 2, "{text}");
 }

@@ -1,5 +1,6 @@
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child, Stdio};
 
@@ -118,13 +119,80 @@ fn a_review_that_ends_early_changes_nothing() {
     let directory = reviewed();
     let path = directory.path().join("web.knob");
     let before = fs::read(&path).unwrap();
-    for answers in ["", "d\n", "d\na\nd\nd\n", "q\n", "d\nq\nn\n", "i\ni\ni\ni\n"] {
+    for answers in ["", "i\n", "q\n", "d\nq\nn\n", "i\ni\ni\ni\n"] {
         let output = review(&directory, answers).output().unwrap();
         assert_eq!(fs::read(&path).unwrap(), before, "{answers:?}: {output:?}");
-        let is_ended = answers.ends_with("q\n") || answers.ends_with("n\n") || answers.ends_with("i\n");
+        let is_ended = answers.len() > 2 || answers == "q\n";
         assert_eq!(output.status.code(), Some(if is_ended { 0 } else { 1 }), "{answers:?}: {output:?}");
     }
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no temporary file is left");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "no other file is left");
+}
+
+#[test]
+fn what_was_decided_before_a_review_ended_early_is_in_a_file_beside() {
+    let directory = reviewed();
+    let path = |name: &str| directory.path().join(name);
+    let before = fs::read(path("web.knob")).unwrap();
+    fs::set_permissions(path("web.knob"), Permissions::from_mode(0o640)).unwrap();
+    // This file is somebody else's.
+    symlink("elsewhere", path("web.knob.reviewed")).unwrap();
+    let go_on = knobgate(["learn", "--review", "web.knob.reviewed.2", "--from", "events.jsonl"]);
+    snapshot(
+        "learn-review-early",
+        [
+            review(&directory, "d\na\n"),
+            go_on.current_dir(directory.path()).stdin("a\nd\ny\n"),
+            // At the last question, whether to write it.
+            review(&directory, "d\nd\nd\nd\n"),
+            knobgate(["test", "web.knob.reviewed.2", "web.knob.reviewed.3"]).current_dir(directory.path()),
+        ],
+    );
+    assert_eq!(fs::read(path("web.knob")).unwrap(), before);
+    assert_eq!(path("web.knob.reviewed.3").metadata().unwrap().mode() & 0o777, 0o640);
+    assert!(!path("elsewhere").exists());
+}
+
+#[test]
+fn what_cannot_be_kept_in_a_file_is_printed() {
+    let directory = reviewed();
+    // With more letters, it is too long for a name.
+    let name = "x".repeat(250) + ".knob";
+    fs::rename(directory.path().join("web.knob"), directory.path().join(&name)).unwrap();
+    let review = knobgate(["learn", "--review", &name, "--from", "events.jsonl"]);
+    let output = review.current_dir(directory.path()).stdin("d\n").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("warning: what was decided (1 rule) cannot be written to a file beside x"),
+        "{error}"
+    );
+    assert!(error.contains("\n+deny write kernel.core_pattern"), "{error}");
+}
+
+#[test]
+fn a_line_that_is_too_long_is_no_answer() {
+    let directory = reviewed();
+    let before = fs::read(directory.path().join("web.knob")).unwrap();
+    for start in ["x", " ", "a "] {
+        let line = start.to_owned() + &start[start.len() - 1..].repeat(1024 - start.len()) + "d\n";
+        let output = review(&directory, &(line + "q\n")).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.ends_with("[?]: q\nweb.knob is unchanged\n"), "{printed}");
+    }
+    assert_eq!(fs::read(directory.path().join("web.knob")).unwrap(), before);
+}
+
+#[test]
+fn counts_that_a_stream_makes_up_do_not_end_a_review() {
+    let directory = reviewed();
+    let lines = ["suppressed", "lost"].map(|kind| {
+        let (count, head) = (u64::MAX, r#""schema":"knobgate.events","version":1"#);
+        format!("{{{head},\"type\":\"{kind}\",\"sequence\":1,\"boot_time\":1,\"count\":{count}}}\n")
+    });
+    fs::write(directory.path().join("events.jsonl"), lines.concat()).unwrap();
+    let output = review(&directory, "").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.starts_with("note: 18446744073709551615× left out: it was suppressed or lost"), "{error}");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 /// A review that asks whether to write the policy.
@@ -148,14 +216,18 @@ fn review_at_its_end(directory: &TempDir) -> Child {
 }
 
 #[test]
-fn a_signal_during_a_review_changes_nothing() {
-    let directory = reviewed();
-    let path = directory.path().join("web.knob");
-    let before = fs::read(&path).unwrap();
-    let mut child = review_at_its_end(&directory);
-    ProcessId::of_child(&child).send(Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(2));
-    assert_eq!(fs::read(&path).unwrap(), before);
+fn a_signal_during_a_review_changes_nothing_and_what_was_decided_is_kept() {
+    for (number, signal) in [(2, Signal::INT), (15, Signal::TERM), (1, Signal::HUP)] {
+        let directory = reviewed();
+        let path = directory.path().join("web.knob");
+        let before = fs::read(&path).unwrap();
+        let mut child = review_at_its_end(&directory);
+        ProcessId::of_child(&child).send(signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(number));
+        assert_eq!(fs::read(&path).unwrap(), before);
+        let kept = fs::read_to_string(directory.path().join("web.knob.reviewed")).unwrap();
+        assert!(kept.contains("\ndeny write net.core.somaxconn if "), "{kept}");
+    }
 }
 
 #[test]

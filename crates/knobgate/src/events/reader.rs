@@ -62,7 +62,7 @@ impl EventReader {
         // What was taken is freed if the rest fails.
         let mut reader = Self { places: Vec::new(), map, ring, full: 0 };
         for readers in readers {
-            match readers.take(reader.map.as_fd())? {
+            match readers.take(&reader.map)? {
                 Some(place) => reader.places.push((readers, place)),
                 None if readers.are_shared() => return Err(EventReaderError::NoPlace),
                 None => reader.full += 1,

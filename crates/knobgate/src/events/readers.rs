@@ -1,6 +1,6 @@
 //! The places of readers, which programs share.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use knobgate_bpf::MapDef;
 use knobgate_compiler::{
@@ -151,7 +151,7 @@ impl EventReaders {
 
     /// Puts a ring buffer into a free place, and returns that; `None` if all are taken. In shared places, those of readers that have
     /// ended without freeing theirs are free. Others are taken as long as something is there.
-    pub(crate) fn take(&self, ring: BorrowedFd<'_>) -> Result<Option<TakenPlace>, EventReaderError> {
+    pub(crate) fn take(&self, ring: &Map) -> Result<Option<TakenPlace>, EventReaderError> {
         let Some(pins) = &self.pins else {
             for place in 0..EVENT_READERS_MAX {
                 if self.rings.lookup(&place.to_ne_bytes())?.is_none() {
@@ -169,21 +169,20 @@ impl EventReaders {
         Ok(None)
     }
 
-    fn fill(
-        &self,
-        place: u32,
-        ring: BorrowedFd<'_>,
-        lock: Option<OwnedFd>,
-    ) -> Result<TakenPlace, EventReaderError> {
+    fn fill(&self, place: u32, ring: &Map, lock: Option<OwnedFd>) -> Result<TakenPlace, EventReaderError> {
         let lost_before = self.lost(place)?;
-        self.rings.update(&place.to_ne_bytes(), &ring.as_raw_fd().to_ne_bytes())?;
+        self.rings.update(&place.to_ne_bytes(), &ring.as_fd().as_raw_fd().to_ne_bytes())?;
         self.set_active(|active| active | 1 << place)?;
-        Ok(TakenPlace { place, lost_before, _lock: lock })
+        Ok(TakenPlace { place, ring: ring.info().id, lost_before, _lock: lock })
     }
 
-    /// Frees a place.
+    /// Frees a place, unless that was done before: another reader may have it by now.
     pub(crate) fn free(&self, taken: &TakenPlace) -> Result<(), EventReaderError> {
         let _places = self.pins.as_ref().map(|pins| pins.lock(DIRECTORY)).transpose()?;
+        // What is read of a map of maps is the id of a map.
+        if self.rings.lookup(&taken.place.to_ne_bytes())?.as_deref() != Some(&taken.ring.to_ne_bytes()) {
+            return Ok(());
+        }
         self.set_active(|active| active & !(1 << taken.place))?;
         Ok(self.rings.delete(&taken.place.to_ne_bytes()).map(drop)?)
     }
@@ -212,6 +211,8 @@ impl EventReaders {
 #[derive(Debug)]
 pub(crate) struct TakenPlace {
     place: u32,
+    /// The id of the reader's ring buffer.
+    ring: u32,
     /// How many events had been lost there before.
     lost_before: u64,
     /// Says that the reader lives.

@@ -116,6 +116,18 @@ pub(crate) fn eight_readers_each_get_every_event() -> Result<(), Failed> {
     Ok(())
 }
 
+pub(crate) fn a_reader_that_ends_leaves_alone_who_has_its_place_by_now() -> Result<(), Failed> {
+    let _places = places();
+    let guarded = Guarded::with(&compiled(POLICY)?)?;
+    let early = guarded.reader(1 << 20)?;
+    early.stop()?;
+    let mut late = guarded.reader(1 << 20)?;
+    drop(early);
+    write(&guarded.cgroup, "ipv4/ip_default_ttl", 3)?;
+    assert_eq!((guarded.events(&mut late).len(), late.lost()?), (3, 0));
+    Ok(())
+}
+
 pub(crate) fn a_slow_reader_loses_events_of_its_own_and_knows_how_many() -> Result<(), Failed> {
     let _places = places();
     let guarded = Guarded::with(&compiled(POLICY)?)?;

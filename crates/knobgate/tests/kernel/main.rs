@@ -31,6 +31,10 @@ const TESTS: &[Test] = &[
 const EVENTS: &[Test] = &[
     ("eight_readers_each_get_every_event", events::eight_readers_each_get_every_event),
     (
+        "a_reader_that_ends_leaves_alone_who_has_its_place_by_now",
+        events::a_reader_that_ends_leaves_alone_who_has_its_place_by_now,
+    ),
+    (
         "a_slow_reader_loses_events_of_its_own_and_knows_how_many",
         events::a_slow_reader_loses_events_of_its_own_and_knows_how_many,
     ),

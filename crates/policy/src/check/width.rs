@@ -295,7 +295,7 @@ fn normalised(how: Normalisation, bound: Bound) -> Option<(String, String)> {
             ),
             "compare it as a text, and list what is allowed".to_owned(),
         )),
-        Normalisation::Text => Some((
+        Normalisation::Text | Normalisation::WordSet => Some((
             format!("{} is a text for this knob, and not a number", bound.literal),
             "compare it as a text, and list what is allowed".to_owned(),
         )),

@@ -123,16 +123,19 @@ pub(super) const NORMALISATIONS: &[(Normalisation, &[&str])] = &[
             "kernel.{core_pattern,hotplug,modprobe,poweroff_cmd}",
             "kernel.{domainname,hostname}",
             "kernel.printk_devkmsg",
-            "kernel.seccomp.actions_logged",
-            "kernel.*_sys_info",
             "net.core.default_qdisc",
-            "net.ipv4.{tcp_allowed_congestion_control,tcp_congestion_control,tcp_fastopen_key}",
+            "net.ipv4.{tcp_congestion_control,tcp_fastopen_key}",
             "net.ipv6.conf.*.stable_secret",
             "net.mptcp.{path_manager,scheduler}",
             "net.netfilter.nf_log.*",
             "net.sctp.cookie_hmac_alg",
             "vm.numa_zonelist_order",
         ],
+    ),
+    // kernel/seccomp.c, lib/sys_info.c, net/ipv4/tcp_cong.c
+    (
+        Normalisation::WordSet,
+        &["kernel.seccomp.actions_logged", "kernel.*_sys_info", "net.ipv4.tcp_allowed_congestion_control"],
     ),
     // `proc_taint` and `proc_cap_handler`
     (Normalisation::Own("it sets those written bits that it knows, and clears none"), &["kernel.tainted"]),

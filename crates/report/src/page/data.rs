@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use foldhash::HashMap;
 use knobgate_events::words::{self, Length};
 use knobgate_events::{EventText, terminal};
-use knobgate_policy::AccessKind;
+use knobgate_policy::{AccessKind, parse_numbers};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
@@ -29,8 +29,8 @@ struct Document {
     matrix: MatrixData,
     values: Vec<ValuesData>,
     classes: Vec<ClassData>,
-    /// The strings that are numbers.
-    numbers: BTreeMap<u32, i64>,
+    /// The strings that are numbers, in decimal: JavaScript rounds large ones.
+    numbers: BTreeMap<u32, String>,
     strings: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ struct ChangeData {
     write: bool,
     old: Option<u32>,
     new: Option<u32>,
-    stored: Option<u32>,
+    now: Option<u32>,
     times: u64,
 }
 
@@ -178,7 +178,7 @@ fn document(report: &Report) -> Document {
 
 fn change_data(change: &Change, report: &Report, strings: &mut Strings) -> ChangeData {
     let mut value = |value: &Option<EventText>| value.as_ref().map(|value| strings.add_value(value));
-    let (old, new, stored) = (value(&change.old), value(&change.new), value(&change.stored));
+    let (old, new, now) = (value(&change.old), value(&change.new), value(&change.now));
     ChangeData {
         time: change.time.map(milliseconds),
         workload: change.workload.map(|workload| strings.add(&report.workloads[workload].label)),
@@ -186,7 +186,7 @@ fn change_data(change: &Change, report: &Report, strings: &mut Strings) -> Chang
         write: change.kind == AccessKind::Write,
         old,
         new,
-        stored,
+        now,
         times: change.times,
     }
 }
@@ -236,7 +236,7 @@ fn short(text: &str) -> String {
 struct Strings {
     all: Vec<String>,
     by_text: HashMap<String, u32>,
-    numbers: BTreeMap<u32, i64>,
+    numbers: BTreeMap<u32, String>,
 }
 
 impl Strings {
@@ -251,12 +251,12 @@ impl Strings {
         index
     }
 
-    /// Adds a value, and the number that it is.
+    /// Adds a value, and the number that it is, as the kernel reads it.
     fn add_value(&mut self, value: &EventText) -> u32 {
         let index = self.add(&short(&words::value(value, Length::Full)));
-        let number = str::from_utf8(&value.bytes).ok().and_then(|text| text.trim_ascii().parse().ok());
-        if let Some(number) = number.filter(|_| value.cut_from.is_none()) {
-            self.numbers.insert(index, number);
+        let numbers = parse_numbers(&value.bytes).unwrap_or_default();
+        if let ([number], None) = (&*numbers, value.cut_from) {
+            self.numbers.insert(index, number.get().to_string());
         }
         index
     }

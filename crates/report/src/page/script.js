@@ -249,12 +249,12 @@
   function scale(values, top, height) {
     const distinct = [...new Set(values)];
     if (distinct.every((value) => numbers.has(value))) {
-      const sizes = distinct.map((value) => numbers.get(value)), least = Math.min(...sizes), most = Math.max(...sizes);
+      const sizes = distinct.map((value) => Number(numbers.get(value))), least = Math.min(...sizes), most = Math.max(...sizes);
       const isWide = least >= 0 && most > 100 * Math.max(1, least);
       const size = (number) => (isWide ? Math.log1p(number) : number);
       const range = size(most) - size(least) || 1;
-      const y = (value) => top + height * (1 - (size(numbers.get(value)) - size(least)) / range);
-      return { y, label: (value) => formatted(numbers.get(value)), distinct: distinct.sort((a, b) => y(a) - y(b)) };
+      const y = (value) => top + height * (1 - (size(Number(numbers.get(value))) - size(least)) / range);
+      return { y, label: (value) => formatted(BigInt(numbers.get(value))), distinct: distinct.sort((a, b) => y(a) - y(b)) };
     }
     if (distinct.length > 12) return null;
     const y = (value) => top + (height * (distinct.indexOf(value) + 0.5)) / distinct.length;
@@ -272,20 +272,12 @@
     }
   }
 
-  // The value that the knob has after a change, if that is known.
-  function heldAfter(change) {
-    const outcome = data.outcomes[change.outcome];
-    if (!change.write || outcome === "denied") return change.old;
-    if (outcome === "unknown") return null;
-    return outcome === "rewritten" ? change.stored : change.new;
-  }
-
   function valuesChart(entry, width) {
     // Between the first and the last changes nothing is known, so no line goes through there.
     const parts = entry.left_out > 0 ? [entry.changes.slice(0, entry.first), entry.changes.slice(entry.first)] : [entry.changes];
     const [before, after = []] = parts.map((part) => part.filter((change) => change.time !== null));
     const changes = [...before, ...after];
-    const values = changes.flatMap((change) => [change.old, change.new, change.stored]).filter((value) => value !== null);
+    const values = changes.flatMap((change) => [change.old, change.new, change.now]).filter((value) => value !== null);
     const top = 12, height = 180, scaled = values.length > 0 ? scale(values, top, height) : null;
     if (scaled === null) return null;
     const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -313,7 +305,7 @@
       for (const workload of new Set(part.map((change) => change.workload))) {
         let path = "", isDrawing = false;
         for (const change of part.filter((change) => change.workload === workload)) {
-          for (const value of [change.old, heldAfter(change)].filter((value) => value !== null)) {
+          for (const value of [change.old, change.now].filter((value) => value !== null)) {
             path += isDrawing ? `H${x(change.time)}V${scaled.y(value)}` : `M${x(change.time)} ${scaled.y(value)}`;
             isDrawing = true;
           }
@@ -341,7 +333,7 @@
         html("th", { scope: "row" }, momentElement(change.time)),
         html("td", { class: `outcome ${outcome}` }, titles[outcome]),
         html("td", {}, change.write ? "write" : "read"),
-        value(change.old), value(change.new), value(heldAfter(change)),
+        value(change.old), value(change.new), value(change.now),
         html("td", {}, string(change.workload)), numberCell(change.times));
     });
     if (entry.left_out > 0) {
@@ -356,15 +348,15 @@
       content("values").append(html("p", {}, "No event shows a value."));
       return () => {};
     }
+    const changes = (entry) => `${entry.changes.length} change${entry.changes.length === 1 ? "" : "s"}`;
     const byName = [...data.values].sort((a, b) => string(a.knob).localeCompare(string(b.knob)));
     const choice = html("select", { id: "values-choice" }, ...byName.map((entry) => {
-      const changes = `${entry.changes.length} change${entry.changes.length === 1 ? "" : "s"}`;
-      return html("option", { value: String(entry.knob) }, `${string(entry.knob)} (${changes})`);
+      return html("option", { value: String(entry.knob) }, `${string(entry.knob)} (${changes(entry)})`);
     }));
     choice.value = String(data.values[0].knob);
     const figure = html("div", { id: "values-chart" }), legend = html("p", { class: "controls", id: "values-legend" });
-    const place = html("div", { "aria-live": "polite" });
-    content("values").append(html("p", { class: "controls" }, html("label", {}, "Knob", choice)), figure, legend, place);
+    const place = html("div"), says = html("p", { role: "status" });
+    content("values").append(html("div", { class: "controls" }, html("label", {}, "Knob", choice), says), figure, legend, place);
     const chosen = () => data.values.find((entry) => String(entry.knob) === choice.value);
     const draw = (width) => valuesChart(chosen(), width) ?? svg("svg", { viewBox: `0 0 ${width} 1` });
     const redraw = drawn(figure, () => `Values of ${string(chosen().knob)} over time. The table below has them.`, draw);
@@ -378,6 +370,7 @@
           html("label", {}, svg("svg", { class: "swatch", viewBox: "0 0 14 14", "aria-hidden": "true" }, mark(name, 7, 7)), titles[name])),
         html("label", {}, svg("svg", { class: "swatch", viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("path", { class: "held", d: "M0 7h14" })), "value held, by workload"));
       place.replaceChildren(valuesTable(chosen()));
+      says.textContent = `${changes(chosen())} of ${string(chosen().knob)} shown`;
     };
     choice.addEventListener("change", show);
     show();
@@ -434,7 +427,7 @@
     makeSortable(made.firstElementChild);
   }
 
-  document.querySelectorAll("section.scripted").forEach((section) => { section.hidden = false; });
+  document.querySelectorAll(".scripted").forEach((element) => { element.hidden = false; });
   showTimeline();
   showMatrix(showValues());
   showExamples();

@@ -83,6 +83,10 @@ fn small() -> Report {
         line.as_object_mut().expect("an object").remove("errno");
         lines.push(line);
     }
+    let mut large = lines[39].clone();
+    large["old"] = json!({ "text": "010\n" });
+    large["stored"] = json!({ "text": "9223372036854775807\n" });
+    lines.push(large);
     lines.extend([suppressed(50, 7), lost(51, 3)]);
     report(&lines)
 }
@@ -99,7 +103,7 @@ fn a_page_can_be_used(browser: &Browser) -> Result<(), Failed> {
         open(browser, &small())?;
         expect(browser, "getComputedStyle(document.body).backgroundColor", back)?;
         expect(browser, "document.querySelectorAll('section[hidden]').length", 0)?;
-        expect(browser, "document.querySelector('h1').textContent", "40 events, 10 denied")?;
+        expect(browser, "document.querySelector('h1').textContent", "41 events, 10 denied")?;
 
         // The timeline has a column for each bucket, and loses the bars of an outcome that is not shown.
         let bars = "document.querySelectorAll('#timeline-chart rect.fill-denied').length";
@@ -123,7 +127,17 @@ fn a_page_can_be_used(browser: &Browser) -> Result<(), Failed> {
         // It is a list of choices: the next one is one key away.
         browser.press(DOWN)?;
         expect(browser, caption, "Values of net.core.somaxconn")?;
-        expect(browser, "document.querySelectorAll('#values-chart .mark-rewritten').length", 30)?;
+        expect(browser, "document.querySelectorAll('#values-chart .mark-rewritten').length", 31)?;
+        let says = "document.querySelector('#values [role=status]').textContent";
+        expect(browser, says, "31 changes of net.core.somaxconn shown")?;
+        // Numbers are those that the kernel reads, whatever their notation and size.
+        let labels = "[...document.querySelectorAll('#values-chart text[text-anchor=end]')].map((text) => text.textContent).join(' ')";
+        let found = browser.run(&format!("return {labels}"))?;
+        let found = found.as_str().unwrap_or_default();
+        assert!(
+            found.contains("9,223,372,036,854,775,807") && found.split(' ').any(|label| label == "8"),
+            "{found}"
+        );
 
         // Rows are sorted by a button in their column, with the mouse and with the keyboard.
         expect(browser, SHOWN, 2)?;
@@ -132,7 +146,7 @@ fn a_page_can_be_used(browser: &Browser) -> Result<(), Failed> {
         expect(browser, first, "10")?;
         browser.click("#examples-table thead th:nth-child(5) button")?;
         expect(browser, sorted, "descending")?;
-        expect(browser, first, "30")?;
+        expect(browser, first, "31")?;
         browser.press(ENTER)?;
         expect(browser, sorted, "ascending")?;
         expect(browser, first, "10")?;

@@ -119,7 +119,7 @@ fn is_listed(knob: &Knob, before: &[i128], written: &[i128], after: &[i128]) -> 
             && numbers.into_iter().all(|((&before, &written), &after)| is_as_listed(before, written, after))
     };
     match Normalisation::known(&literal) {
-        None | Some(Normalisation::Text) => false,
+        None | Some(Normalisation::Text | Normalisation::WordSet) => false,
         Some(Normalisation::Milliseconds) => each(&|_, written, after| {
             written.signum() * after >= written.abs() && (after - written).abs() < 10
         }),

@@ -1,11 +1,13 @@
 //! Which files are read, in which order.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use knobgate_sysctl_conf::{CONF_DIRECTORIES, DirectoryEntry, reading_order};
+use knobgate_sysctl_conf::{CONF_DIRECTORIES, DirectoryEntry, is_conf_name, reading_order};
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
 
 use crate::failure::Failure;
@@ -29,7 +31,7 @@ enum Source {
     /// An argument.
     Path(PathBuf),
     /// This one, if that were the root directory.
-    Below(PathBuf, String),
+    Below(PathBuf, PathBuf),
 }
 
 /// What sysctl(8) reads after all others.
@@ -47,6 +49,7 @@ impl ConfFiles {
         }
         let mut directories = Vec::new();
         for directory in CONF_DIRECTORIES {
+            let directory = Path::new(directory);
             directories.push(entries(root, directory).map_err(|error| {
                 Failure::usage(format!("cannot read {}", below(root, directory).display())).because(error)
             })?);
@@ -54,8 +57,8 @@ impl ConfFiles {
         let slices: Vec<&[DirectoryEntry]> = directories.iter().map(Vec::as_slice).collect();
         let (mut files, mut ids) = (Vec::new(), Vec::new());
         for (directory, name) in reading_order(&slices) {
-            let path = format!("{}/{name}", CONF_DIRECTORIES[directory]);
-            let name = below(root, &path).display().to_string();
+            let path = Path::new(CONF_DIRECTORIES[directory]).join(name);
+            let name = policy_file::name(&below(root, &path));
             match open_below(root, &path, OFlags::empty()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     output
@@ -67,10 +70,10 @@ impl ConfFiles {
                 }
             }
         }
-        if let Ok(sysctl_conf) = open_below(root, SYSCTL_CONF, OFlags::empty())
+        if let Ok(sysctl_conf) = open_below(root, SYSCTL_CONF.as_ref(), OFlags::empty())
             && id(&sysctl_conf).is_some_and(|id| !ids.contains(&id))
         {
-            let name = below(root, SYSCTL_CONF).display().to_string();
+            let name = below(root, SYSCTL_CONF.as_ref()).display().to_string();
             output.note(format_args!(
                 "{name} is not read: no file of sysctl.d is a link to it, and systemd-sysctl reads only these; `sysctl --system` \
                  would read it after them"
@@ -79,7 +82,7 @@ impl ConfFiles {
         Ok(Self(files))
     }
 
-    /// Those that are given. A directory stands for its files whose names end in `.conf`, by name.
+    /// Those that are given. A directory stands for its [`.conf` files](is_conf_name), by name.
     pub(super) fn of_arguments(paths: &[PathBuf]) -> Self {
         let mut files = Vec::new();
         for path in paths {
@@ -122,12 +125,12 @@ impl ConfFile {
 }
 
 /// `path`, which is absolute, below `root`.
-fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Opens what is at `path`, which is absolute, if `root` is the root directory: links do not lead out of it.
-fn open_below(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
+fn open_below(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
     // Any kernel and any sandbox lets a process open a file like this.
     if root == Path::new("/") {
@@ -137,8 +140,8 @@ fn open_below(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
     Ok(openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?.into())
 }
 
-/// The entries of a directory; none if there is no such directory. Names that are not UTF-8 are left out.
-fn entries(root: &Path, directory: &str) -> io::Result<Vec<DirectoryEntry>> {
+/// The entries of a directory; none if there is no such directory.
+fn entries(root: &Path, directory: &Path) -> io::Result<Vec<DirectoryEntry>> {
     let directory = match open_below(root, directory, OFlags::DIRECTORY) {
         Ok(directory) => directory,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -149,7 +152,7 @@ fn entries(root: &Path, directory: &str) -> io::Result<Vec<DirectoryEntry>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let is_null =
             readlinkat(&directory, name, Vec::new()).is_ok_and(|target| target.as_bytes() == b"/dev/null");
         entries.push(DirectoryEntry { name: name.to_owned(), is_null });
@@ -157,10 +160,10 @@ fn entries(root: &Path, directory: &str) -> io::Result<Vec<DirectoryEntry>> {
     Ok(entries)
 }
 
-/// The files of a directory whose names end in `.conf`, by name; `None` if it is no directory.
+/// The files of a directory that are read, by name; `None` if it is no directory.
 fn conf_files(directory: &Path) -> Option<Vec<PathBuf>> {
     let paths = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
-    let is_conf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conf");
+    let is_conf = |path: &PathBuf| path.file_name().is_some_and(is_conf_name);
     let mut paths: Vec<PathBuf> = paths.filter(is_conf).collect();
     paths.sort();
     Some(paths)

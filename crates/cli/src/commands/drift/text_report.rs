@@ -56,7 +56,11 @@ fn is_shown(knob: &ComparedKnob) -> bool {
 fn heading(knob: &ComparedKnob) -> String {
     let (configured, heading) = (knob.configured(), style::HEADING);
     let name = configured.knob.to_string();
-    let value = knob.configured_value().map_or("(a secret)".into(), printable);
+    let value = match knob.configured_value() {
+        None => "(a secret)".into(),
+        Some("") => "(empty)".into(),
+        Some(value) => printable(value),
+    };
     let place = format!("{}:{}", printable(&configured.file), configured.line);
     let glob = configured.glob.as_deref().map(|glob| format!(", by {}", printable(glob))).unwrap_or_default();
     format!("{place}: {heading}{} = {value}{heading:#}{glob}", printable(&name))
@@ -105,15 +109,18 @@ fn writers(knob: &ComparedKnob, length: Length) -> Vec<String> {
         Some(write) => {
             lines.push(format!("written {}", event(&write.item, length)));
             lines.push(format!("        {}", explanation(write)));
+            lines.extend(namespace(knob, &write.item));
         }
     }
     if let Some(write) = &writes.explaining {
         lines.push(format!("earlier {}", event(&write.item, length)));
         lines.push(format!("        {}", explanation(write)));
+        lines.extend(namespace(knob, &write.item));
     }
     if let Some(denied) = &writes.denied {
         lines.push(format!("denied  {}", event(denied, length)));
         lines.push("        this was the configured value".to_owned());
+        lines.extend(namespace(knob, denied));
     }
     lines
 }
@@ -125,7 +132,20 @@ fn explanation(write: &Write) -> &'static str {
             "this is not the running value: the knob rejected it, or a write came later that no event reports"
         }
         Explains::Unknown => "what it wrote was not recorded, or only in part",
+        Explains::MayHaveBeenDenied => "whether it passed is not known",
     }
+}
+
+/// That it may have been the knob of another namespace.
+fn namespace(knob: &ComparedKnob, item: &StreamItem) -> Option<String> {
+    let (event, namespace) = (&item.event()?.event, knob.namespace()?);
+    if knob.is_accessed_by(event).is_some() {
+        return None;
+    }
+    Some(match event.namespaces.and_then(|namespaces| namespaces.of(namespace)) {
+        None => format!("        in which {namespace} is not known"),
+        Some(_) => format!("        in another {namespace}: each has its own of this knob since Linux 6.14"),
+    })
 }
 
 /// With the day, as `log` prints it.

@@ -3,15 +3,17 @@
 mod answers;
 mod dialogue;
 mod sources;
+mod unfinished;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use knobgate_kernel::BlockedSignals;
 use knobgate_learn::{DeniedAccesses, LeftOut, Review};
 use knobgate_policy::{Mode, PolicyFile};
 use knobgate_policy_test::{PolicyTest, PolicyTestError, Profile};
 
-use super::knobs_of_this_machine;
+use super::{ENDING, knobs_of_this_machine};
 use crate::failure::Failure;
 use crate::limited::is_stdin;
 use crate::output::Output;
@@ -20,6 +22,7 @@ use crate::policy_file::{self, is_json, load_policy};
 use crate::printable::printable;
 use crate::stream::tally::LABEL;
 use crate::{file_output, not_compiled, report, unified_diff};
+use answers::Answers;
 use dialogue::{Dialogue, Outcome};
 
 /// The most rules that are listed with what they decided.
@@ -46,7 +49,7 @@ pub(super) fn run(
         return Err(Failure::usage(format!("cannot review {name}, which is JSON")).because(help));
     }
     let file = load_policy(path, output)?;
-    check_tests(&file, "mend its tests first: knobgate test", output)?;
+    check_tests(&file, "fix its tests first: knobgate test", output)?;
 
     let mut denied = DeniedAccesses::new(&file, LABEL);
     let attachments = match from {
@@ -61,9 +64,16 @@ pub(super) fn run(
         hint_at_enforcing(&file, &name, output);
         return Ok(ExitCode::SUCCESS);
     }
-    match Dialogue::new(&name, &mut review, output).run()? {
-        Outcome::Unchanged => output.done(format_args!("{} is unchanged", printable(&name))),
-        Outcome::Write => write(path, &file, &review, &attachments, output)?,
+    // One that ends the review takes effect when this is dropped, after what was decided is kept.
+    let signals = BlockedSignals::block(&ENDING)
+        .map_err(|error| Failure::machine("cannot block signals").because(error))?;
+    match Dialogue::new(&name, &mut review, Answers::of_stdin(&signals)?, output).run() {
+        Ok(Outcome::Unchanged) => output.done(format_args!("{} is unchanged", printable(&name))),
+        Ok(Outcome::Write) => write(path, &file, &review, &attachments, output)?,
+        Err(failure) => {
+            unfinished::keep(path, from, &file, &review, output);
+            return Err(failure);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,7 +118,7 @@ fn report_left_out(left_out: &LeftOut, file: &PolicyFile, output: &Output) {
     note(left_out.undecided, "its verdict depends on what the events do not have");
     note(left_out.unnamed, "the name of the knob was too long to record");
     note(left_out.other_policies, "it is of another policy");
-    let lost = left_out.suppressed + left_out.lost;
+    let lost = left_out.suppressed.saturating_add(left_out.lost);
     note(lost, "it was suppressed or lost, and nothing is known about it");
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Dialogue<'d, 'a> {
     /// The file of the policy.
     name: &'d str,
     review: &'d mut Review<'a>,
-    answers: Answers,
+    answers: Answers<'d>,
     output: &'d Output,
 }
 
@@ -58,7 +58,7 @@ const HELP: &str = "  a, allow       add the rule that allows exactly what was s
   i, ignore      leave it for the next review
   u, undo        take the last decision back
   q, quit        end here, and keep what was decided
-Nothing is written before you have seen the difference and said yes.";
+The policy is not written before you have seen the difference and said yes.";
 
 /// What an answer does to the dialogue.
 enum Next {
@@ -71,14 +71,19 @@ enum Next {
 }
 
 impl<'d, 'a> Dialogue<'d, 'a> {
-    pub(super) fn new(name: &'d str, review: &'d mut Review<'a>, output: &'d Output) -> Self {
-        Self { name, review, answers: Answers::of_stdin(), output }
+    pub(super) fn new(
+        name: &'d str,
+        review: &'d mut Review<'a>,
+        answers: Answers<'d>,
+        output: &'d Output,
+    ) -> Self {
+        Self { name, review, answers, output }
     }
 
     /// Asks until everything is decided.
     ///
     /// # Errors
-    /// [`Failure::Bad`] if the answers end too early, or the policy cannot hold more rules.
+    /// [`Failure::Bad`] if the answers end too early, or the policy cannot hold more rules. The review has what was decided until then.
     pub(super) fn run(mut self) -> Result<Outcome, Failure> {
         let old = self.review.file().clone();
         loop {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use knobgate_events::Namespaces;
 use knobgate_policy::{KnobName, KnobPattern};
+
+use crate::event::Namespaces;
 
 /// A kind of namespaces that have knobs of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,15 +18,18 @@ pub enum Namespace {
     Ipc,
     /// Of users.
     User,
+    /// Of processes.
+    Pid,
 }
 
 /// Where these knobs are registered: `net/sysctl_net.c`, `kernel/utsname_sysctl.c`, `ipc/ipc_sysctl.c`, `ipc/mq_sysctl.c`,
-/// `kernel/ucount.c`.
-const KNOBS: [(Namespace, &str); 4] = [
+/// `kernel/ucount.c`, `kernel/pid_namespace.c`, `kernel/pid_sysctl.h`.
+const KNOBS: [(Namespace, &str); 5] = [
     (Namespace::Net, "net.**"),
     (Namespace::Uts, "kernel.{hostname,domainname}"),
     (Namespace::Ipc, "{fs.mqueue.*,kernel.{auto_msgmni,msg*,sem,sem_next_id,shm*}}"),
     (Namespace::User, "user.**"),
+    (Namespace::Pid, "{kernel.{ns_last_pid,pid_max},vm.memfd_noexec}"),
 ];
 
 static PATTERNS: LazyLock<Vec<(Namespace, KnobPattern)>> = LazyLock::new(|| {
@@ -35,9 +39,10 @@ static PATTERNS: LazyLock<Vec<(Namespace, KnobPattern)>> = LazyLock::new(|| {
 
 impl Namespace {
     /// The kind of namespaces that have their own of this knob; `None` if there is one for the whole machine, as far as is known.
+    /// Before Linux 6.14, there was one `kernel.pid_max` for the whole machine.
     ///
     /// ```
-    /// use knobgate_drift::Namespace;
+    /// use knobgate_events::Namespace;
     /// use knobgate_policy::KnobName;
     ///
     /// assert_eq!(Namespace::of(&KnobName::parse("net.core.somaxconn")?), Some(Namespace::Net));
@@ -48,14 +53,17 @@ impl Namespace {
         let found = PATTERNS.iter().find(|(_, pattern)| pattern.matches(knob.as_bytes()));
         found.map(|(namespace, _)| *namespace)
     }
+}
 
+impl Namespaces {
     /// The one of this kind.
-    pub(crate) fn inode(self, namespaces: &Namespaces) -> Option<u32> {
-        match self {
-            Self::Net => namespaces.net,
-            Self::Uts => namespaces.uts,
-            Self::Ipc => namespaces.ipc,
-            Self::User => namespaces.user,
+    pub fn of(&self, namespace: Namespace) -> Option<u32> {
+        match namespace {
+            Namespace::Net => self.net,
+            Namespace::Uts => self.uts,
+            Namespace::Ipc => self.ipc,
+            Namespace::User => self.user,
+            Namespace::Pid => self.pid,
         }
     }
 }
@@ -67,6 +75,7 @@ impl fmt::Display for Namespace {
             Self::Uts => "UTS namespace",
             Self::Ipc => "IPC namespace",
             Self::User => "user namespace",
+            Self::Pid => "pid namespace",
         })
     }
 }
