@@ -243,7 +243,8 @@ fn help(model: &Model) -> Vec<Vec<Piece>> {
         "  \"lost\" counts events that came faster than they were read. No filter hides them.".to_owned(),
         "  \"earlier\" is what the policies remember from before the start, as knobgate log shows it."
             .to_owned(),
-        "  \"(gone)\" means that the cgroup or the attachment was removed; it stays for a minute.".to_owned(),
+        "  \"(gone)\" means that the cgroup, attachment or policy was removed; it stays for a minute."
+            .to_owned(),
         "  TOTAL has what was sent, suppressed, and earlier.".to_owned(),
     ] {
         lines.push(plain(text));
