@@ -1,6 +1,8 @@
 //! The model and its drawings, without a terminal.
 
 mod drawing;
+mod earlier;
+mod gone;
 mod hostile;
 mod model;
 
@@ -162,4 +164,12 @@ fn visible(row: &[Cell]) -> Vec<&str> {
 /// The same as one text, on the smallest screen.
 fn text(model: &mut Model) -> String {
     screen(model, 80, 24).join("\n")
+}
+
+/// The first line of the screen that starts with this, after the mark of the chosen row.
+#[track_caller]
+fn line(model: &mut Model, start: &str) -> String {
+    let screen = screen(model, 80, 24);
+    let found = screen.iter().find(|line| line.trim_start_matches(['>', '▶', ' ']).starts_with(start));
+    found.unwrap_or_else(|| panic!("{start}: {screen:#?}")).clone()
 }

@@ -7,18 +7,9 @@ use serde_json::json;
 
 use super::*;
 use crate::commands::top::activity::ITEMS_MAX;
-use crate::commands::top::earlier::Counted;
 use crate::commands::top::model::Request;
 use crate::commands::top::pane::Pane;
 use crate::commands::top::shown::{ATTACHMENTS_MAX, HISTORY_MAX, KNOBS_MAX, RULES_MAX};
-
-/// The first line of the screen that starts with this, after the mark of the chosen row.
-#[track_caller]
-fn line(model: &mut Model, start: &str) -> String {
-    let screen = screen(model, 80, 24);
-    let found = screen.iter().find(|line| line.trim_start_matches(['>', '▶', ' ']).starts_with(start));
-    found.unwrap_or_else(|| panic!("{start}: {screen:#?}")).clone()
-}
 
 #[test]
 fn the_headline_is_the_denials_of_the_last_ten_seconds() {
@@ -56,58 +47,6 @@ fn attachments_have_their_rates_by_outcome() {
         assert_eq!(line(&mut model, name).trim_start_matches(['>', ' ']), expected);
         press(&mut model, "\t");
     }
-}
-
-#[test]
-fn what_is_gone_stays_for_a_minute_under_its_name() {
-    let mut model = model();
-    model.attached(attached(&["web"]));
-    model.item(denied(START));
-    model.item(allowed(START, "65\n"));
-    assert_eq!(model.cgroups().map(|(id, _)| id).collect::<HashSet<_>>(), HashSet::from([4711, 4713]));
-    assert_eq!(model.policies().collect::<Vec<_>>(), [12]);
-    model.gone(&HashSet::from([4711, 4713]), &HashSet::from([12]));
-    model.attached(Vec::new());
-    assert_eq!((model.cgroups().count(), model.policies().count()), (0, 0));
-
-    model.tick(moment(START + 59));
-    // News from before do not change that.
-    model.item(denied(START));
-    assert!(line(&mut model, "default write deny").contains("(gone) docker/web-1"));
-    assert!(line(&mut model, "(gone) web").contains("enforce"));
-    assert!(line(&mut model, "(gone) policy job").contains("enforce"));
-    model.tick(moment(START + 60));
-    let screen = text(&mut model);
-    assert!(!screen.contains("(gone)") && screen.contains("RULES 0"), "{screen}");
-    assert!(screen.contains("EVENTS 3"), "what happened stays: {screen}");
-
-    // Whoever runs the policy again is not gone.
-    model.item(item(
-        START + 61,
-        json!({"attachment": null, "policy": "job", "cgroup": {"id": 5}, "origin": 13}),
-    ));
-    model.attached(attached(&["web"]));
-    assert!(!text(&mut model).contains("(gone)"));
-}
-
-#[test]
-fn a_policy_is_not_gone_with_a_cgroup_below_it() {
-    let run = |members: Value| {
-        let mut all = json!({"attachment": null, "policy": "job", "origin": 13, "cgroup": {"id": 5}});
-        all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        item(START, all)
-    };
-    let mut model = model();
-    model.item(run(json!({})));
-    model.item(run(json!({"cgroup": {"id": 6}})));
-    model.item(run(json!({"type": "suppressed", "count": 3})));
-    model.gone(&HashSet::from([6]), &HashSet::new());
-    assert!(line(&mut model, "policy job").ends_with(" 5"), "what was suppressed is the same policy's");
-    // Another run of the policy.
-    model.item(run(json!({"origin": 14})));
-    model.gone(&HashSet::new(), &HashSet::from([13]));
-    assert!(line(&mut model, "(gone) policy job").ends_with(" 5"));
-    assert!(line(&mut model, "policy job").ends_with(" 1"));
 }
 
 #[test]
@@ -244,53 +183,6 @@ fn the_history_of_a_knob_says_who_wrote_what() {
 }
 
 #[test]
-fn what_policies_remember_is_marked_as_earlier() {
-    let mut model = model_with(last_night(), None);
-    let rule = line(&mut model, "default write deny");
-    assert!(rule.contains("docker/web-1") && rule.contains("earlier") && rule.ends_with(" 41"), "{rule}");
-    assert!(line(&mut model, "earlier 01:46").contains("DENY EPERM"));
-    assert!(line(&mut model, "DENIED").ends_with("last minute: 0 denied"));
-    model.item(denied(START));
-    model.item(suppressed(START, 2));
-    let rule = line(&mut model, "default write deny");
-    assert!(!rule.contains("earlier") && rule.ends_with(" 44"), "{rule}");
-    press(&mut model, "\r");
-    assert!(text(&mut model).contains("44: 1 sent and 2 suppressed since the start, 41 earlier"));
-    // A filter is for these as well.
-    press(&mut model, "\x1b|/verdict == allow and type == event\r");
-    let screen = text(&mut model);
-    assert!(
-        screen.contains("RULES 1 ") && screen.contains("EVENTS 0\n") && screen.contains("SUPPRESSED"),
-        "only what was suppressed: {screen}"
-    );
-}
-
-#[test]
-fn the_details_of_a_rule_have_its_first_earlier_event() {
-    let write = |second: u64, new: &str, verdict: &str| {
-        item(second, json!({"new": {"text": new}, "verdict": verdict}))
-    };
-    let events = vec![
-        write(START - 9, "70000", "rewrite"),
-        write(START - 8, "6", "deny"),
-        write(START - 7, "7", "allow"),
-    ];
-    let mut earlier = Earlier { events, ..last_night() };
-    earlier.rules[0].example = earlier.events.last().cloned();
-    let mut model = model_with(earlier, None);
-    for filter in ["", "/uid == 0\r"] {
-        press(&mut model, filter);
-        let row_ranks: Vec<u8> = model.activity().shown().rules.iter().map(|(_, row)| row.rank).collect();
-        assert_eq!(row_ranks, [0], "it denied something");
-        press(&mut model, "\r");
-        let screen = text(&mut model);
-        let (first, last) = screen.split_once("Last event").unwrap();
-        assert!(first.contains("70000") && last.contains("\"7\""), "{screen}");
-        press(&mut model, "\x1b");
-    }
-}
-
-#[test]
 fn a_rule_that_events_cut_is_whole_in_its_details_or_marked() {
     let whole = "deny write kernel.hostname kernel.domainname";
     let rule = json!({"index": 2, "line": 9, "text": {"text": &whole[..26], "length": whole.len()}});
@@ -308,43 +200,6 @@ fn a_rule_that_events_cut_is_whole_in_its_details_or_marked() {
             Rc::new(attached_rule.map(|text| (2, text.to_owned())).into_iter().collect());
         model.attached(attached);
         assert!(text(&mut model).contains(expected), "{}", text(&mut model));
-    }
-}
-
-#[test]
-fn what_the_memories_counted_is_left_out_of_what_the_reader_has() {
-    let mut earlier = last_night();
-    earlier.rules[0].sent = 7;
-    let counted = Counted::new(&earlier, moment(START).boot_time);
-    let sent = |second: u64, sent: u64| item(second, json!({"totals": {"sent": sent, "suppressed": 0}}));
-    for (item, expected) in [
-        (earlier.events[0].clone(), true),
-        (sent(START - 1, 7), true),
-        (sent(START - 1, 8), false),
-        // What had to make room is counted from 1 again.
-        (sent(START + 1, 3), false),
-        (item(START - 1, json!({"origin": 5})), false),
-        (clamped(START - 1), false),
-        (suppressed(START - 1, 3), false),
-    ] {
-        assert_eq!(counted.has(&item), expected, "{item:?}");
-    }
-}
-
-#[test]
-fn what_is_not_known_of_earlier_events_is_said() {
-    let earlier = Earlier { unknown: 300, unreadable: 2, attachments_left_out: 7, ..last_night() };
-    let mut model = model_with(earlier, None);
-    model.missing.insert("3 programs have eight readers already".to_owned());
-    press(&mut model, "?\x1b[F");
-    let help = text(&mut model);
-    for note in [
-        "3 programs have eight readers already",
-        "300 earlier events were counted and not remembered",
-        "left out: 2 earlier events that cannot be read",
-        "left out: the earlier events of 7 attachments",
-    ] {
-        assert!(help.contains(note), "{note}: {help}");
     }
 }
 
@@ -409,32 +264,6 @@ fn no_event_is_forgotten_when_a_filter_is_cleared() {
     press(&mut model, "/\x15\r");
     assert!(text(&mut model).contains("last minute: 10001 denied, 5000 suppressed"));
     assert!(!text(&mut model).contains("without"));
-}
-
-#[test]
-fn what_has_left_does_not_come_back_with_another_filter() {
-    let mut model = model();
-    model.attached(attached(&["web"]));
-    model.item(denied(START));
-    model.item(allowed(START, "65\n"));
-    model.gone(&HashSet::from([4711]), &HashSet::from([12]));
-    model.attached(Vec::new());
-    // Still in its minute, marked at once, also while it is paused.
-    press(&mut model, "/uid == 0\rp");
-    let shown = text(&mut model);
-    assert!(shown.contains("(gone) docker/web-1") && shown.contains("(gone) web"), "{shown}");
-    assert!(shown.contains("(gone) policy job"), "{shown}");
-    press(&mut model, "p");
-    model.tick(moment(START + 60));
-    for filter in ["", "/pid == 4121\r", "/\x15\r"] {
-        press(&mut model, filter);
-        let shown = text(&mut model);
-        assert!(shown.contains("ATTACHMENTS 0 ") && !shown.contains("(gone)"), "{shown}");
-        assert!(shown.contains("RULES 1 ") && shown.contains("EVENTS 2\n"), "{shown}");
-    }
-    model.gone(&HashSet::from([4713]), &HashSet::new());
-    model.tick(moment(START + 120));
-    assert!(text(&mut model).contains("no rules of cgroups that are there"));
 }
 
 #[test]
@@ -533,17 +362,4 @@ fn tab_goes_through_the_panes_and_escape_goes_back() {
         assert_eq!(model.key(key), Some(Request::Quit));
     }
     assert_eq!(model.key(Key::Ctrl('z')), Some(Request::Suspend));
-}
-
-#[test]
-fn details_of_what_left_the_list_say_so() {
-    let mut model = model();
-    model.item(denied(START));
-    press(&mut model, "\r");
-    model.gone(&HashSet::from([4711]), &HashSet::new());
-    assert!(text(&mut model).contains("the cgroup is gone"));
-    model.tick(moment(START + 60));
-    assert!(text(&mut model).contains("It is no longer in the list"));
-    press(&mut model, "j\x1b[F\x1b");
-    assert!(text(&mut model).contains("RULES 0"));
 }
