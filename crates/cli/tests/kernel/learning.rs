@@ -241,8 +241,16 @@ fn many() -> Result<(), Failed> {
     let script = "for writer in 1 2 3 4; do
             (for value in $(seq 500); do echo $value > /proc/sys/net/core/somaxconn; done) &
         done; wait";
-    let text = learnt_from(script, &[]);
-    assert_eq!(rules(&text), ["allow write net.core.somaxconn if new in 1..500"], "{text}");
-    assert!(text.contains("\n# seen 2000×, by sh\n"), "{text}");
+    let cgroup = scratch();
+    let output = learn_in(&cgroup, &["--name", "p", "--", "sh", "-c", script]);
+    assert!(output.status.success(), "{output:?}");
+    let text = stdout(&output);
+    let seen =
+        text.lines().filter_map(|line| line.strip_prefix("# seen ")?.split_once('×')?.0.parse::<u64>().ok());
+    assert_eq!(seen.sum::<u64>(), 2000, "{text}");
+    // From 7.0 on, the kernel may skip a program on a tracepoint.
+    if !stderr(&output).contains("of system calls; the accesses are comments in the policy") {
+        assert_eq!(rules(&text), ["allow write net.core.somaxconn if new in 1..500"], "{text}");
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@ use libtest_mimic::Failed;
 use tempfile::TempDir;
 
 use crate::setting::{DetachOnDrop, KNOBGATE, attach, policy};
+use crate::watching::knows_tasks;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_denial_is_seen_on_the_screen", seen),
@@ -194,7 +195,7 @@ fn seen() -> Result<(), Failed> {
     for key in ["Tab", "Enter"] {
         terminal.press(key)?;
     }
-    terminal.shows(&["Event\n", "  comm        sh\n"])?;
+    terminal.shows(&["Event\n", if knows_tasks() { "  comm        sh\n" } else { "  gid         0\n" }])?;
     terminal.go_back()?;
     for key in ["Tab", "j", "Enter"] {
         terminal.press(key)?;
