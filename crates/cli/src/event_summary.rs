@@ -35,9 +35,7 @@ pub(crate) fn print(policy: &str, file: Option<&PolicyFile>, memory: &EventMemor
         event.is_some_and(is_noted)
     });
     let others = memory.others.iter().map(|counters| counters.sent + counters.suppressed).sum::<u64>();
-    let all = noted.map(|entry| entry.counters.sent + entry.counters.suppressed).sum::<u64>()
-        + others
-        + memory.state.not_recorded;
+    let all = noted.map(|entry| entry.counters.sent + entry.counters.suppressed).sum::<u64>() + others;
     if all == 0 {
         return;
     }

@@ -25,7 +25,9 @@ pub fn is_same_value(knob: &KnobName, written: &[u8], running: &[u8]) -> bool {
         return written == running;
     }
     if normalisation == Some(Normalisation::WordSet) {
-        return word_set(&written) == word_set(&running);
+        // `proc_do_sys_info` (kernel/sysctl.c) splits at commas; others take blanks alone.
+        let separator: &[u8] = if knob.as_bytes().ends_with(b"_sys_info") { b"," } else { b"" };
+        return word_set(&written, separator) == word_set(&running, separator);
     }
     if let (Some(written), Some(running)) = (numbers(&written), numbers(&running)) {
         let mut both = written.iter().zip(&running);
@@ -44,9 +46,9 @@ fn words(value: &[u8]) -> Vec<&[u8]> {
     text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
 }
 
-/// What is between white space and commas.
-fn word_set<'a>(words: &[&'a [u8]]) -> BTreeSet<&'a [u8]> {
-    let words = words.iter().flat_map(|word| word.split(|&byte| byte == b','));
+/// What is between white space and these separators.
+fn word_set<'a>(words: &[&'a [u8]], separators: &[u8]) -> BTreeSet<&'a [u8]> {
+    let words = words.iter().flat_map(|word| word.split(|byte| separators.contains(byte)));
     words.filter(|word| !word.is_empty()).collect()
 }
 
@@ -146,6 +148,7 @@ mod tests {
             ("fs.pipe-max-size", "5000", "9000\n", false),
             ("net.ipv4.tcp_allowed_congestion_control", "bbr reno", "reno bbr\n", true),
             ("net.ipv4.tcp_allowed_congestion_control", "bbr reno", "reno\n", false),
+            ("net.ipv4.tcp_allowed_congestion_control", "bbr,reno", "reno bbr\n", false),
             ("kernel.seccomp.actions_logged", "trap errno", "errno trap\n", true),
             ("kernel.panic_sys_info", "mem,tasks", "tasks,mem\n", true),
             ("net.core.default_qdisc", "a b", "b a\n", false),

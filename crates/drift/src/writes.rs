@@ -35,6 +35,8 @@ pub struct Writes {
     pub explaining: Option<Write>,
     /// The last one of the configured value that was denied, if none passed after it.
     pub denied: Option<StreamItem>,
+    /// When one passed for the last time, for certain.
+    passed: u64,
 }
 
 impl Writes {
@@ -51,7 +53,7 @@ impl Writes {
         let last = self.last.as_ref().map(|write| &write.item);
         if let EventOutcome::Denied(_) = event.event.outcome() {
             let value = whole(event.event.new.as_ref());
-            if value.is_some_and(is_configured) && is_newer(self.denied.as_ref()) && is_newer(last) {
+            if value.is_some_and(is_configured) && is_newer(self.denied.as_ref()) && self.passed <= time {
                 self.denied = Some(item.clone());
             }
             return;
@@ -63,6 +65,10 @@ impl Writes {
             (_, Some(_)) => Explains::No,
         };
         let write = || Write { item: item.clone(), explains };
+        if explains != Explains::MayHaveBeenDenied {
+            self.passed = self.passed.max(time);
+            self.denied.take_if(|denied| denied.boot_time() < time);
+        }
         let explaining = self.explaining.as_ref().map(|write| &write.item);
         if is_newer(last) {
             // The one that was the last one may be the one that explains.
@@ -73,7 +79,6 @@ impl Writes {
                 self.explaining = None;
             }
             self.last = Some(write());
-            self.denied.take_if(|denied| denied.boot_time() < time);
         } else if explains == Explains::Yes
             && self.last.as_ref().is_some_and(|last| last.explains != Explains::Yes)
             && is_newer(explaining)

@@ -73,6 +73,14 @@ fn the_last_write_that_passed_is_named() {
         (vec![event(1, "16", ""), event(2, "4096", DENY)], (Some((1, Explains::Yes)), None, Some(2))),
         (vec![event(1, "4096", DENY), event(2, "16", "")], (Some((2, Explains::Yes)), None, None)),
         (vec![event(1, "5", DENY)], (None, None, None)),
+        (
+            vec![event(1, "4096", DENY), event(2, "7", OBSERVED)],
+            (Some((2, Explains::MayHaveBeenDenied)), None, Some(1)),
+        ),
+        (
+            vec![event(2, "7", ""), event(3, "7", OBSERVED), event(1, "4096", DENY)],
+            (Some((3, Explains::MayHaveBeenDenied)), None, None),
+        ),
         // Only the end of the value, and what may have been denied.
         (vec![event(1, "16", r#""position":2,"#)], (Some((1, Explains::Unknown)), None, None)),
         (vec![event(1, "16", OBSERVED)], (Some((1, Explains::MayHaveBeenDenied)), None, None)),

@@ -18,6 +18,12 @@ use knobgate_kernel::{AttachmentName, BpfObjectError, Map, PinDir, ProgramFd};
 /// How often it is looked what was suppressed, and how often for an origin that no attachment has, such as that of `knobgate run`.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
+/// The same for an origin that has just been seen for the first time.
+const NAMING: Duration = Duration::from_millis(20);
+
+/// How long an origin without events is remembered.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// How many looks it takes, each at least [`PAUSE`] after the one before, until all that was suppressed with an event is known.
 const LOOKS: u8 = 2;
 
@@ -30,8 +36,8 @@ pub(super) struct Memories {
     memories: HashMap<u64, Memory>,
     /// The programs that were looked at, with their origin if they have a memory.
     programs: HashMap<u32, Option<u64>>,
-    /// Origins that no attachment has, and when that was found out.
-    strangers: HashMap<u64, Instant>,
+    /// Origins that no attachment has.
+    strangers: HashMap<u64, Stranger>,
 }
 
 /// A memory.
@@ -65,6 +71,21 @@ pub(super) struct Unsent {
     pub(super) unrecorded: Vec<(u64, u64)>,
 }
 
+/// When it was found out that no attachment has an origin: first, and last.
+#[derive(Debug)]
+struct Stranger {
+    first: Instant,
+    last: Instant,
+}
+
+impl Stranger {
+    /// Whether it need not be found out again. A program runs shortly before its attachment has a name.
+    fn stands(&self) -> bool {
+        let pause = if self.first.elapsed() < PAUSE { NAMING } else { PAUSE };
+        self.last.elapsed() < pause
+    }
+}
+
 impl Memories {
     /// Finds the programs. What their memories have suppressed so far is not reported.
     pub(super) fn find(pins: Option<PinDir>) -> Self {
@@ -78,14 +99,12 @@ impl Memories {
 
     /// The attachment with this origin.
     pub(super) fn name(&mut self, origin: u64) -> Option<&AttachmentName> {
-        if !self.is_named(origin) {
-            let is_stranger = |known: &Instant| known.elapsed() < PAUSE;
-            if !self.strangers.get(&origin).is_some_and(is_stranger) {
-                self.scan();
-                self.strangers.retain(|_, known| is_stranger(known));
-                if !self.is_named(origin) {
-                    self.strangers.insert(origin, Instant::now());
-                }
+        if !self.is_named(origin) && !self.strangers.get(&origin).is_some_and(Stranger::stands) {
+            self.scan();
+            let now = Instant::now();
+            self.strangers.retain(|_, stranger| stranger.last.elapsed() < REMEMBERED);
+            if !self.is_named(origin) {
+                self.strangers.entry(origin).or_insert(Stranger { first: now, last: now }).last = now;
             }
         }
         self.memories.get(&origin)?.name.as_ref()

@@ -129,6 +129,18 @@ fn hidden_files_are_not_read_and_other_names_are() {
 }
 
 #[test]
+fn nothing_is_waited_for_that_is_no_file() {
+    let root = tree(&[("etc/sysctl.d/50-web.conf", "vm.swappiness = 1\n")]);
+    let directory = root.path().join("etc/sysctl.d");
+    for name in ["10-pipe.conf", "target"] {
+        assert!(std::process::Command::new("mkfifo").arg(directory.join(name)).status().unwrap().success());
+    }
+    symlink("target", directory.join("20-link.conf")).unwrap();
+    let (text, errors, status) = printed(root.path());
+    assert!(text.contains("50-web.conf:1: vm.swappiness = 1"), "{text}{errors}{status:?}");
+}
+
+#[test]
 fn links_stay_inside_of_the_root() {
     let root = tree(&[
         ("etc/sysctl.conf", "kernel.ostype = Linux\n"),

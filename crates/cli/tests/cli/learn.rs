@@ -242,6 +242,8 @@ fn what_somebody_else_wrote_during_a_review_stays() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("error: web.knob was changed by somebody else during the review: "), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "policy other\n");
+    let kept = fs::read_to_string(directory.path().join("web.knob.reviewed")).unwrap();
+    assert!(kept.contains("\n# reviewed"), "{kept}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use knobgate_sysctl_conf::{CONF_DIRECTORIES, DirectoryEntry, is_conf_name, reading_order};
-use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -131,7 +131,8 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 
 /// Opens what is at `path`, which is absolute, if `root` is the root directory: links do not lead out of it.
 fn open_below(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
+    // Nothing is waited for if it is a FIFO.
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     // Any kernel and any sandbox lets a process open a file like this.
     if root == Path::new("/") {
         return Ok(open(path, flags, Mode::empty())?.into());
@@ -152,6 +153,10 @@ fn entries(root: &Path, directory: &Path) -> io::Result<Vec<DirectoryEntry>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
+        // As `dirent_is_file()` (src/basic/dirent-util.c).
+        if !matches!(entry.file_type(), FileType::RegularFile | FileType::Symlink | FileType::Unknown) {
+            continue;
+        }
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let is_null =
             readlinkat(&directory, name, Vec::new()).is_ok_and(|target| target.as_bytes() == b"/dev/null");

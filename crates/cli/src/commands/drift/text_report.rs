@@ -144,6 +144,9 @@ fn namespace(knob: &ComparedKnob, item: &StreamItem) -> Option<String> {
     }
     Some(match event.namespaces.and_then(|namespaces| namespaces.of(namespace)) {
         None => format!("        in which {namespace} is not known"),
+        Some(_) if knob.configured().knob.as_bytes() != b"kernel/pid_max" => {
+            format!("        whether in this {namespace} is not known")
+        }
         Some(_) => format!("        in another {namespace}: each has its own of this knob since Linux 6.14"),
     })
 }

@@ -67,13 +67,17 @@ pub(super) fn run(
     // One that ends the review takes effect when this is dropped, after what was decided is kept.
     let signals = BlockedSignals::block(&ENDING)
         .map_err(|error| Failure::machine("cannot block signals").because(error))?;
-    match Dialogue::new(&name, &mut review, Answers::of_stdin(&signals)?, output).run() {
-        Ok(Outcome::Unchanged) => output.done(format_args!("{} is unchanged", printable(&name))),
-        Ok(Outcome::Write) => write(path, &file, &review, &attachments, output)?,
-        Err(failure) => {
-            unfinished::keep(path, from, &file, &review, output);
-            return Err(failure);
+    let answers = Answers::of_stdin(&signals)?;
+    let ended = Dialogue::new(&name, &mut review, answers, output).run().and_then(|outcome| match outcome {
+        Outcome::Unchanged => {
+            output.done(format_args!("{} is unchanged", printable(&name)));
+            Ok(())
         }
+        Outcome::Write => write(path, &file, &review, &attachments, output),
+    });
+    if let Err(failure) = ended {
+        unfinished::keep(path, from, &file, &review, output);
+        return Err(failure);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -134,7 +138,7 @@ fn write(
     let reviewed = review.file();
     check_tests(reviewed, "this is a bug in knobgate: nothing was written", output)?;
     if policy_file::read_source(path)?.text() != file.source().text() {
-        let help = "review it again; nothing was written";
+        let help = "nothing was written to it";
         return Err(
             Failure::bad(format!("{name} was changed by somebody else during the review")).because(help)
         );
@@ -152,7 +156,7 @@ fn write(
         ));
     }
     if review.is_complete() {
-        output.note("everything that was seen has been reviewed");
+        output.note("all that events of this policy show has been reviewed");
         hint_at_enforcing(reviewed, &name, output);
     }
     Ok(())

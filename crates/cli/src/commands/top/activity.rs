@@ -111,10 +111,12 @@ impl Activity {
         let id = self.forgotten.items + self.items.len() as u64;
         let entry = Rc::new(Entry { id, item, is_earlier });
         if self.items.len() >= ITEMS_MAX
-            && let Some(Entry { item, .. }) = self.items.pop_front().as_deref()
+            && let Some(Entry { item, is_earlier, .. }) = self.items.pop_front().as_deref()
         {
             self.forgotten.items += 1;
-            self.forgotten.events = self.forgotten.events.saturating_add(events(item));
+            // The memory has counted those from before the start.
+            let counted = if *is_earlier { 0 } else { events(item) };
+            self.forgotten.events = self.forgotten.events.saturating_add(counted);
             self.forgotten.last = self.forgotten.last.max(item.boot_time());
         }
         self.all.add(&entry);

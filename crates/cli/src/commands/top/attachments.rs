@@ -142,6 +142,6 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
     earlier.events.extend(items.all());
     let past = memory.past.iter().map(|past| &past.counters);
     let unknown = memory.others.iter().chain(past).map(|counters| counters.sent + counters.suppressed);
-    earlier.unknown += unknown.sum::<u64>() + memory.state.not_recorded;
+    earlier.unknown += unknown.sum::<u64>();
     earlier.unreadable += memory.left_out;
 }

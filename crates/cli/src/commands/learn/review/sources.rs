@@ -47,7 +47,7 @@ pub(super) fn remembered(
     }
     if forgotten > 0 {
         output.note(format_args!(
-            "{forgotten} more events were counted and not remembered; `knobgate watch --json` records all of them, for --from"
+            "{forgotten} more events were counted and not remembered; `knobgate watch --json` records those that are sent, for --from, and `log(all)` sends all"
         ));
     }
     Ok(names)
@@ -56,7 +56,5 @@ pub(super) fn remembered(
 /// How many events a memory has counted.
 fn happened(memory: &EventMemory) -> u64 {
     let entries = memory.entries.iter().map(|entry| &entry.counters);
-    let counted: u64 =
-        entries.chain(&memory.others).map(|counters| counters.sent + counters.suppressed).sum();
-    counted + memory.state.not_recorded
+    entries.chain(&memory.others).map(|counters| counters.sent + counters.suppressed).sum()
 }
