@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, StdoutLock, Write};
 
+use anstream::AutoStream;
 use anstyle::Style;
 
 use crate::failure::Failure;
@@ -57,7 +58,9 @@ impl Output {
 
     /// Standard output for many lines, which are written when there are enough of them, or by [`Lines::flush`].
     pub(crate) fn lines(&self) -> Lines {
-        Lines { output: BufWriter::with_capacity(1 << 16, anstream::stdout().lock()) }
+        let output = io::stdout().lock();
+        let choice = AutoStream::choice(&output);
+        Lines { output, choice, waiting: AutoStream::new(Vec::new(), choice) }
     }
 
     /// Prints to standard output what was done. If that fails, prints it to standard error: it is done all the same,
@@ -113,8 +116,14 @@ impl Output {
 /// Standard output for many lines. Styles are dropped where there are no colours.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    output: BufWriter<anstream::AutoStream<StdoutLock<'static>>>,
+    output: StdoutLock<'static>,
+    choice: anstream::ColorChoice,
+    /// What is not written yet. Standard output itself would write each line, and each part of it between two styles.
+    waiting: AutoStream<Vec<u8>>,
 }
+
+/// How many bytes wait until they are written.
+const WAITING_MAX: usize = 1 << 16;
 
 impl Lines {
     /// Prints `text` and a newline.
@@ -122,7 +131,8 @@ impl Lines {
     /// # Errors
     /// Standard output cannot be written; a closed pipe ends the command silently.
     pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
-        writeln!(self.output, "{text}").map_err(Failure::Output)
+        writeln!(self.waiting, "{text}").map_err(Failure::Output)?;
+        if self.waiting.as_inner().len() >= WAITING_MAX { self.flush() } else { Ok(()) }
     }
 
     /// Writes all lines.
@@ -130,7 +140,16 @@ impl Lines {
     /// # Errors
     /// As for [`line`](Self::line).
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.output.flush().map_err(Failure::Output)
+        let empty = AutoStream::new(Vec::new(), self.choice);
+        let waiting = std::mem::replace(&mut self.waiting, empty).into_inner();
+        self.output.write_all(&waiting).and_then(|()| self.output.flush()).map_err(Failure::Output)
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Whoever wants to know whether that fails has written them before.
+        let _ = self.flush();
     }
 }
 
