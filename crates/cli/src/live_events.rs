@@ -34,7 +34,7 @@ pub(crate) struct LiveEvents {
     /// How many lost events have been said.
     said_lost: u64,
     /// How many events could not be decoded.
-    unreadable: u64,
+    undecodable: u64,
 }
 
 /// What is known about events beyond what programs send.
@@ -97,7 +97,7 @@ impl LiveEvents {
             cgroups: Cgroups::new(),
             boot_id: boot_id(),
         };
-        Ok(Self { reader, known, looked: Instant::now(), said_lost: 0, unreadable: 0 })
+        Ok(Self { reader, known, looked: Instant::now(), said_lost: 0, undecodable: 0 })
     }
 
     /// Whose events these are, in words.
@@ -120,8 +120,8 @@ impl LiveEvents {
     }
 
     /// How many events could not be decoded so far. They count as lost.
-    pub(crate) fn unreadable(&self) -> u64 {
-        self.unreadable
+    pub(crate) fn undecodable(&self) -> u64 {
+        self.undecodable
     }
 
     /// What is known about cgroups.
@@ -166,18 +166,18 @@ impl LiveEvents {
         clock: WallClock,
         consume: &mut dyn FnMut(StreamItem) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let (mut result, mut unreadable) = (Ok(()), 0);
+        let (mut result, mut undecodable) = (Ok(()), 0);
         self.known.look_who_follows();
         self.reader.for_each(|event| match event {
             Ok(event) if result.is_ok() => result = self.known.event(event, clock, consume),
             Ok(_) => {}
-            Err(_) => unreadable += 1,
+            Err(_) => undecodable += 1,
         });
         result?;
         self.known.look_who_follows();
         self.known.give_out(clock, look == Look::AtAll, consume)?;
-        self.unreadable += unreadable;
-        let mut lost = unreadable;
+        self.undecodable += undecodable;
+        let mut lost = undecodable;
         if look == Look::AtAll || (self.known.memories.are_active() && self.looked.elapsed() >= PAUSE) {
             self.looked = Instant::now();
             lost += self.known.unsent(look, clock, consume)?;

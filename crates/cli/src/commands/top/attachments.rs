@@ -143,5 +143,5 @@ fn add(earlier: &mut Earlier, mut items: MemoryItems<'_>) {
     let past = memory.past.iter().map(|past| &past.counters);
     let unknown = memory.others.iter().chain(past).map(|counters| counters.sent + counters.suppressed);
     earlier.unknown += unknown.sum::<u64>();
-    earlier.unreadable += memory.left_out;
+    earlier.undecodable += memory.left_out;
 }

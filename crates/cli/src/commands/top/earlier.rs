@@ -18,7 +18,7 @@ pub(super) struct Earlier {
     /// that happened at the same moment as too many others.
     pub(super) unknown: u64,
     /// Events that could not be decoded.
-    pub(super) unreadable: usize,
+    pub(super) undecodable: usize,
     /// Attachments whose memories were not read, because there are too many.
     pub(super) attachments_left_out: usize,
 }

@@ -334,9 +334,11 @@ pub(super) fn notes(model: &Model) -> Vec<Piece> {
         0 => {}
         unknown => notes.push(note(format!("{unknown} earlier events were counted and not remembered"))),
     }
-    match activity.earlier().unreadable {
+    match activity.earlier().undecodable {
         0 => {}
-        unreadable => notes.push(note(format!("left out: {unreadable} earlier events that cannot be read"))),
+        undecodable => {
+            notes.push(note(format!("left out: {undecodable} earlier events that cannot be read")));
+        }
     }
     notes
 }

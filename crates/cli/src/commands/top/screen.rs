@@ -129,12 +129,18 @@ mod tests {
 
     #[test]
     fn a_panic_gives_the_terminal_back_before_it_is_reported() {
-        // script(1) provides a terminal.
+        const INSIDE: &str = "KNOBGATE_PANIC_IN_A_TERMINAL";
+        if std::env::var_os(INSIDE).is_some() {
+            let _screen = Screen::take(false).unwrap();
+            panic!("in the middle");
+        }
+        // This test again, in the terminal that script(1) provides.
         let program = std::env::current_exe().unwrap();
+        let (_, module) = module_path!().split_once("::").unwrap();
         let inside = format!(
-            "before=$(stty -g); {program:?} --ignored --exact --nocapture {}::panics_in_a_terminal; \
-             [ \"$before\" = \"$(stty -g)\" ] && echo the same modes",
-            module_path!().split_once("::").unwrap().1
+            "before=$(stty -g); {INSIDE}=1 {program:?} --exact --nocapture \
+             {module}::a_panic_gives_the_terminal_back_before_it_is_reported; \
+             [ \"$before\" = \"$(stty -g)\" ] && echo the same modes"
         );
         let mut script = Command::new("script");
         script.args(["-q", "-c", &inside, "/dev/null"]).stdin(Stdio::null());
@@ -144,13 +150,5 @@ mod tests {
         assert!(taken < given_back && given_back < at("in the middle"), "{output:?}");
         assert!(taken < at("\u{1b}[?25l") && at("\u{1b}[?25l") < at("\u{1b}[?25h"), "{output:?}");
         at("the same modes");
-    }
-
-    #[test]
-    #[ignore = "the test above runs it in a terminal"]
-    #[should_panic = "in the middle"]
-    fn panics_in_a_terminal() {
-        let _screen = Screen::take(false).unwrap();
-        panic!("in the middle");
     }
 }

@@ -195,7 +195,7 @@ impl Session {
         let gone: HashSet<u64> = self.model.cgroups().filter(is_gone).map(|(id, _)| id).collect();
         let policies = self.events.gone(self.model.policies());
         self.model.gone(&gone, &policies);
-        if self.events.unreadable() > 0 {
+        if self.events.undecodable() > 0 {
             self.model.missing.insert(
                 "some events cannot be read: the program that sends them is of another version of knobgate; attach its policy again"
                     .to_owned(),

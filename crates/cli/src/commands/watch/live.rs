@@ -94,9 +94,9 @@ impl Shown {
 
     /// Shows what has come in.
     fn show_events(&mut self, events: &mut LiveEvents, look: Look, output: &Output) -> Result<(), Failure> {
-        let unreadable = events.unreadable();
+        let undecodable = events.undecodable();
         events.read(look, WallClock::now(), &mut |item| self.item(item))?;
-        if unreadable == 0 && events.unreadable() > 0 {
+        if undecodable == 0 && events.undecodable() > 0 {
             output.warning(
                 "some events cannot be read: the program that sends them is of another version of knobgate; attach its policy \
                  again",

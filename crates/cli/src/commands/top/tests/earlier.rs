@@ -74,7 +74,7 @@ fn what_the_memories_counted_is_left_out_of_what_the_reader_has() {
 
 #[test]
 fn what_is_not_known_of_earlier_events_is_said() {
-    let earlier = Earlier { unknown: 300, unreadable: 2, attachments_left_out: 7, ..last_night() };
+    let earlier = Earlier { unknown: 300, undecodable: 2, attachments_left_out: 7, ..last_night() };
     let mut model = model_with(earlier, None);
     model.missing.insert("3 programs have eight readers already".to_owned());
     press(&mut model, "?\x1b[F");

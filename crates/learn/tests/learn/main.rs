@@ -1,6 +1,10 @@
 //! Policies that are learnt from made-up accesses.
 #![allow(missing_docs)]
 
+mod extending;
+mod random;
+mod review;
+
 use std::sync::LazyLock;
 
 use knobgate_events::json::StreamReader;
@@ -11,9 +15,6 @@ use knobgate_policy::{
     Access, AccessKind, CheckOptions, Expected, KnobName, PolicyFile, Source, Verdict, evaluate, format,
     parse,
 };
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
 
 fn recorded(bytes: &[u8]) -> EventText {
     let mut text = EventText::default();
@@ -104,15 +105,9 @@ fn rules(accesses: &[RecordedAccess]) -> Vec<String> {
     rules.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
+/// Asserts that the policy is formatted, and that its tests pass.
 #[track_caller]
-fn assert_sound(file: &PolicyFile) {
-    // That a knob rounds what was written to it cannot be helped, and what an existing rule asks is not learnt.
-    let warnings: Vec<_> = file
-        .warnings()
-        .iter()
-        .filter(|warning| !["stored-as-another", "chosen-comm"].contains(&warning.code))
-        .collect();
-    assert!(warnings.is_empty(), "{warnings:?}\n{}", file.source().text());
+fn assert_tests_pass(file: &PolicyFile) {
     assert_eq!(format(file.source()).expect("it parses"), file.source().text());
     for step in file.policy().tests().iter().flat_map(|test| &test.steps) {
         let verdict = evaluate(file.policy(), step.access()).verdict;
@@ -123,6 +118,19 @@ fn assert_sound(file: &PolicyFile) {
         };
         assert!(is_as_expected, "{step}: {verdict:?}\n{}", file.source().text());
     }
+}
+
+/// The same, and that there is nothing to warn about.
+#[track_caller]
+fn assert_sound(file: &PolicyFile) {
+    // That a knob rounds what was written to it cannot be helped, and what an existing rule asks is not learnt.
+    let warnings: Vec<_> = file
+        .warnings()
+        .iter()
+        .filter(|warning| !["stored-as-another", "chosen-comm"].contains(&warning.code))
+        .collect();
+    assert!(warnings.is_empty(), "{warnings:?}\n{}", file.source().text());
+    assert_tests_pass(file);
 }
 
 #[test]
@@ -390,157 +398,6 @@ fn runs_and_tasks_are_counted() {
 }
 
 #[test]
-fn a_policy_is_extended_where_it_does_not_decide() {
-    let text = "# Mine\npolicy web\n\nallow write vm.swappiness if new == 10  # ten\ndeny write kernel.*\n\n# the end\ntest \"mine\" {\n  write vm.swappiness \"10\\n\" => allow\n}\n";
-    let file = policy(text);
-    let seen = [
-        write("vm/swappiness", "10\n"),
-        write("vm/swappiness", "20\n"),
-        write("kernel/domainname", "x\n"),
-        write("net/core/somaxconn", "5\n"),
-    ];
-    let extended = extend(&file, &seen);
-    assert_sound(&extended.file);
-    assert_eq!(
-        extended.file.source().text(),
-        "\
-# Mine
-policy web
-
-allow write vm.swappiness if new == 10  # ten
-deny write kernel.*
-
-# seen 1×, by sysctl
-# not allowed, because the rule `deny write kernel.*` decides otherwise
-# allow write kernel.domainname if new == \"x\"
-
-# seen 1×, by sysctl
-allow write net.core.somaxconn if new == 5
-
-# seen 1×, by sysctl
-# take care: no namespace has its own: it is the whole machine's
-allow write vm.swappiness if new == 20
-
-# the end
-test \"mine\" {
-  write vm.swappiness \"10\\n\" => allow
-}
-
-test \"what was seen\" {
-  write net.core.somaxconn \"5\\n\" => allow
-  write net.core.somaxconn \"6\\n\" => deny
-  write vm.swappiness \"20\\n\" => allow
-  write vm.swappiness \"21\\n\" => deny
-}
-"
-    );
-    let again = extend(&extended.file, &seen[..2]);
-    assert_eq!((again.rules, again.file.source().text()), (0, extended.file.source().text()));
-}
-
-#[test]
-fn what_a_policy_allows_of_an_access_counts_with_all_that_is_known_of_it() {
-    let ttl = || write("net/ipv4/ip_default_ttl", "64\n");
-    let forward = || write("net/ipv4/ip_forward", "1\n");
-    let somaxconn = |old, new| with_old(old, write("net/core/somaxconn", new));
-    let only_root = "allow write net.ipv4.ip_default_ttl if uid == 0";
-    let only_bash = "allow write net.ipv4.ip_forward if comm == \"bash\"";
-    let only_more = "allow write net.core.somaxconn if old <= new";
-    for (rule, access, is_added) in [
-        (only_root, as_user(0, ttl()), false),
-        (only_root, as_user(65534, ttl()), true),
-        (only_bash, by(b"bash", forward()), false),
-        (only_bash, by(b"sh", forward()), true),
-        (only_more, somaxconn("10\n", "20\n"), false),
-        (only_more, somaxconn("20\n", "10\n"), true),
-        // What may not have succeeded is allowed all the same.
-        (only_root, with_result(CallResult::Unknown(UnknownResult::NotTraced), ttl()), false),
-    ] {
-        let file = policy(&format!("policy web\n\n{rule}\n"));
-        let extended = extend(&file, std::slice::from_ref(&access));
-        assert_sound(&extended.file);
-        let text = extended.file.source().text();
-        assert_eq!(extended.rules, usize::from(is_added), "{access:?}\n{text}");
-        assert_eq!(text == file.source().text(), !is_added, "{access:?}\n{text}");
-        assert_eq!(extended.notes, [""; 0]);
-    }
-}
-
-#[test]
-fn a_comment_says_on_what_the_verdict_of_a_policy_depends() {
-    let file = policy("policy web\n\nallow write net.ipv4.tcp_sack if comm == \"sh\" or uid == 1\n");
-    let mut access = write("net/ipv4/tcp_sack", "1\n");
-    (access.event.comm, access.event.uid) = (None, None);
-    let extended = extend(&file, &[access]);
-    assert_sound(&extended.file);
-    assert_eq!(
-        extended.file.source().text(),
-        "policy web
-
-allow write net.ipv4.tcp_sack if comm == \"sh\" or uid == 1
-
-# seen 1×
-# not allowed, because what the policy decides depends on what was not recorded: the user id, the name of the task
-# allow write net.ipv4.tcp_sack if new == 1
-"
-    );
-}
-
-#[test]
-fn a_rule_for_others_stays_and_the_test_does_not_contradict_it() {
-    let file = policy("policy web\n\ndeny write vm.swappiness if uid == 0\n");
-    let extended = extend(&file, &[as_user(5, write("vm/swappiness", "10\n"))]);
-    assert_sound(&extended.file);
-    assert_eq!(extended.rules, 1);
-}
-
-#[test]
-fn only_what_is_not_allowed_is_counted() {
-    let file = policy("policy web\n\nallow write net.ipv4.ip_forward if new == 1\n");
-    let mut recording = Recording::extending(&file);
-    for run in 0..3 {
-        recording.begin_run();
-        recording.add(&by(b"up", write("net/ipv4/ip_forward", "1\n")));
-        if run == 1 {
-            recording.add(&by(b"down", write("net/ipv4/ip_forward", "0\n")));
-        }
-    }
-    let text = learn(&recording, &OPTIONS).expect("a policy").file.source().text().to_owned();
-    let added = "# seen 1×, in 1 of 3 runs, by down\nallow write net.ipv4.ip_forward if new == 0\n";
-    assert!(text.contains(added), "{text}");
-}
-
-#[test]
-fn a_test_that_an_added_rule_contradicts_is_changed() {
-    let file = learnt(&[write("net/core/somaxconn", "16384\n"), write("net/ipv4/ip_forward", "1\n")]).file;
-    assert!(
-        file.source().text().contains("write net.core.somaxconn \"16385\\n\" => deny"),
-        "next to what was seen"
-    );
-    let extended = extend(&file, &[write("net/core/somaxconn", "16385\n")]);
-    assert_sound(&extended.file);
-    let text = extended.file.source().text();
-    assert!(text.contains("write net.core.somaxconn \"16385\\n\" => allow"), "{text}");
-    assert!(text.contains("write net.ipv4.ip_forward \"2\\n\" => deny"), "{text}");
-    assert_eq!(
-        extended.notes,
-        ["the tests expected otherwise of what is allowed now, and were changed: line 17"]
-    );
-}
-
-#[test]
-fn the_text_of_an_extended_policy_stays_as_it_is() {
-    let text = "# tab\there, \u{200d}joiner\r\npolicy web\r\n\r\nallow write kernel.domainname if new == \"\u{200d}\"\r\n";
-    let file = policy(text);
-    let extended = extend(&file, &[write("net/core/somaxconn", "5\n")]);
-    assert_sound(&extended.file);
-    let extended = extended.file.source().text();
-    assert!(extended.starts_with(text), "{extended:?}");
-    assert!(extended.contains("\r\nallow write net.core.somaxconn if new == 5\r\n"), "{extended:?}");
-    assert!(extended.split_inclusive('\n').all(|line| line.ends_with("\r\n")), "{extended:?}");
-}
-
-#[test]
 fn what_nobody_would_see_is_escaped() {
     let odd = "a\u{202e}b\u{200b}";
     let file = learnt(&[]).file;
@@ -572,90 +429,4 @@ fn more_values_than_are_kept_become_a_range_or_a_comment() {
     let text = rules_of(&learnt);
     assert!(text.contains("\nallow write net.core.somaxconn if new in 0..19998"), "{text}");
     assert!(text.contains("\n# allow write kernel.domainname\n"), "{text}");
-}
-
-/// Knobs of different widths and with different normalisations, and names that need escapes.
-const KNOBS: [&str; 16] = [
-    "net/core/somaxconn",
-    "net/ipv4/tcp_rmem",
-    "net/ipv4/icmp_ratelimit",
-    "net/ipv4/ip_local_reserved_ports",
-    "net/core/rps_sock_flow_entries",
-    "net/core/flow_limit_cpu_bitmap",
-    "kernel/shmmax",
-    "kernel/domainname",
-    "vm/lowmem_reserve_ratio",
-    "net/bridge/bridge-nf-call-iptables",
-    "net/ipv4/neigh/eth0/locktime",
-    "net/ipv4/neigh/**/locktime",
-    "net/ipv4/conf/all/rp_filter",
-    "net/ipv4/conf/eth0/rp_filter",
-    "net/ipv4/conf/a.1/rp_filter",
-    "net/ipv6/conf/{a,*}/mtu",
-];
-
-fn value() -> impl Strategy<Value = String> {
-    let number =
-        prop_oneof![(-3i128..12).prop_map(|n| n.to_string()), any::<i64>().prop_map(|n| n.to_string())];
-    let list = vec(number.clone(), 1..4).prop_map(|numbers| numbers.join(" "));
-    let text = "[a-c ,\"\\\\#é-]{0,6}";
-    (prop_oneof![3 => number, 2 => list, 1 => text.prop_map(|text| text)], any::<bool>())
-        .prop_map(|(value, newline)| if newline { value + "\n" } else { value })
-}
-
-proptest! {
-    #[test]
-    fn a_learnt_policy_allows_what_was_seen_and_is_sound(
-        seen in vec((select(&KNOBS[..]), value()), 1..40),
-        slack in prop_oneof![Just(0u32), 1..50u32],
-    ) {
-        let accesses: Vec<_> = seen.iter().map(|(knob, new)| write(knob, new)).collect();
-        let learnt = learn(&recording(&accesses), &LearnOptions { slack, ..OPTIONS }).expect("a policy");
-        assert_sound(&learnt.file);
-        let policy = learnt.file.policy();
-        let text = learnt.file.source().text();
-        for (knob, new) in &seen {
-            let access = Access::write(KnobName::from_path(*knob).unwrap(), new.as_str());
-            // No rule looks at an empty write.
-            if !new.is_empty() {
-                prop_assert_eq!(evaluate(policy, &access).verdict, Verdict::Allow, "{}\n{}", access, text);
-            }
-        }
-        let other = Access::write(KnobName::parse("net.ipv4.ip_forward").unwrap(), "1\n");
-        prop_assert_ne!(evaluate(policy, &other).verdict, Verdict::Allow);
-    }
-
-    /// Without slack, and with no more values of a knob than are listed, nothing else is allowed.
-    #[test]
-    fn a_learnt_policy_denies_everything_else(
-        seen in vec((select(&KNOBS[..6]), select(&["1", "2", "5", "9", "x", "y z", "12\n"][..])), 1..20),
-        other in select(&["0", "3", "6", "8", "10", "11", "13", "x1", "y", "1 2", ""][..]),
-        knob in select(&KNOBS[..]),
-    ) {
-        let accesses: Vec<_> = seen.iter().map(|(knob, new)| write(knob, new)).collect();
-        let learnt = learnt(&accesses);
-        let access = Access::write(KnobName::from_path(knob).unwrap(), other);
-        prop_assert_ne!(
-            evaluate(learnt.file.policy(), &access).verdict,
-            Verdict::Allow,
-            "{}\n{}", access, learnt.file.source().text()
-        );
-    }
-
-    #[test]
-    fn an_extended_policy_allows_what_was_seen(
-        before in vec((select(&KNOBS[..]), value()), 0..20),
-        seen in vec((select(&KNOBS[..]), value()), 1..20),
-    ) {
-        let accesses = |seen: &[(&str, String)]| seen.iter().map(|(knob, new)| write(knob, new)).collect::<Vec<_>>();
-        let first = learnt(&accesses(&before));
-        let extended = extend(&first.file, &accesses(&seen));
-        assert_eq!(format(extended.file.source()).unwrap(), extended.file.source().text());
-        let leaves_out = extended.file.source().text().contains("\n# not allowed");
-        for (knob, new) in before.iter().chain(&seen).filter(|(_, new)| !new.is_empty()) {
-            let access = Access::write(KnobName::from_path(*knob).unwrap(), new.as_str());
-            let is_allowed = evaluate(extended.file.policy(), &access).verdict == Verdict::Allow;
-            prop_assert!(is_allowed || leaves_out, "{}\n{}", access, extended.file.source().text());
-        }
-    }
 }

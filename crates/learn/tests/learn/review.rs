@@ -1,17 +1,17 @@
 //! Reviews of what a policy denies, from made-up events.
-#![allow(missing_docs)]
 
 use knobgate_events::StreamItem;
 use knobgate_events::json::StreamReader;
 use knobgate_learn::{DeniedAccesses, LeftOut, Proposal, Question, Review};
 use knobgate_policy::terminal::is_interpreted;
 use knobgate_policy::{
-    Access, AccessKind, CheckOptions, DecidedBy, Expected, KnobName, PolicyFile, Source, Verdict, evaluate,
-    format, parse,
+    Access, AccessKind, CheckOptions, DecidedBy, KnobName, PolicyFile, Source, Verdict, evaluate, parse,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use crate::assert_tests_pass;
 
 fn policy(text: &str) -> PolicyFile {
     let source = Source::new("p.knob", format!("policy p\nmode audit\n\n{text}"));
@@ -59,23 +59,9 @@ fn review<'a>(file: &'a PolicyFile, items: &[StreamItem], knobs: &'a [KnobName])
     Review::new(file, classes(file, items).0, 0, knobs)
 }
 
-#[track_caller]
-fn assert_sound(file: &PolicyFile) {
-    assert_eq!(format(file.source()).expect("it parses"), file.source().text());
-    for step in file.policy().tests().iter().flat_map(|test| &test.steps) {
-        let verdict = evaluate(file.policy(), step.access()).verdict;
-        let is_as_expected = match step.expected() {
-            Expected::Allow => verdict == Verdict::Allow,
-            Expected::Deny(None) => matches!(verdict, Verdict::Deny(_)),
-            other => panic!("{other:?} is not expected of a learnt policy"),
-        };
-        assert!(is_as_expected, "{step}: {verdict:?}\n{}", file.source().text());
-    }
-}
-
 /// What a policy has after `mode audit`.
 fn body(review: &Review<'_>) -> String {
-    assert_sound(review.file());
+    assert_tests_pass(review.file());
     let (_, body) = review.file().source().text().split_once("mode audit\n").expect("it is in audit mode");
     body.trim().to_owned()
 }
@@ -273,7 +259,7 @@ fn what_no_rule_can_tell_from_others_is_any_value_or_nothing() {
     review.decide(Some(deny)).unwrap();
     assert!(review.is_complete());
     let reviewed = review.file().clone();
-    assert_sound(&reviewed);
+    assert_tests_pass(&reviewed);
     assert!(classes(&reviewed, &[secret_write]).0.is_empty(), "it is not asked again");
 }
 
@@ -394,7 +380,7 @@ proptest! {
                 prop_assert!(text.lines().any(|line| line == rule), "{} is not in {}", rule, text);
             }
         }
-        assert_sound(review.file());
+        assert_tests_pass(review.file());
         let decide = |access: &Access| evaluate(review.file().policy(), access);
         for access in &allowed {
             prop_assert_eq!(decide(access).verdict, Verdict::Allow, "{}", access);
