@@ -151,7 +151,9 @@ impl Attachment {
     pub fn pin_program(&self, program: &ProgramFd) -> Result<(), BpffsError> {
         let path = self.path.join(PROGRAM);
         let pinned = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
-        pinned.and_then(|path| bpf::obj_pin(program.as_fd(), &path)).map_err(failed("pin the program at", &path))
+        pinned
+            .and_then(|path| bpf::obj_pin(program.as_fd(), &path))
+            .map_err(failed("pin the program at", &path))
     }
 
     /// The pinned program; `None` if only its links hold one.

@@ -82,12 +82,15 @@ mod departures;
 mod detach;
 mod events;
 mod kernel_limit;
+mod link_version;
 mod object_origin;
 mod observation;
 mod observed_run;
+mod policy_version;
 mod run_error;
 mod supervisor;
 mod survey;
+mod versions;
 #[cfg(feature = "workloads")]
 mod workload_resolver;
 
@@ -113,9 +116,11 @@ pub use events::{
     ObserverError,
 };
 pub use kernel_limit::{KernelLimit, TargetKernel};
+pub use link_version::LinkedVersion;
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;
+pub use policy_version::{PolicyVersion, name_of_versions};
 pub use run_error::RunError;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};

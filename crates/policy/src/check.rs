@@ -126,6 +126,7 @@ impl Checker {
         let (tests, test_spans) = self.tests(parsed.tests);
         // If the header or another part is missing, an error has been reported.
         let policy = parsed.header?.node;
+        let mode_span = parsed.mode.as_ref().map(|mode| mode.span);
         Some(PolicyFile {
             source: Source::new("", ""),
             policy: policy
@@ -135,6 +136,7 @@ impl Checker {
                 .with_tests(tests)
                 .with_width_64(std::mem::take(&mut self.width_64)),
             rule_spans,
+            mode: mode_span,
             default_read: parsed.default_read.map(|default| default.span),
             default_write: parsed.default_write.map(|default| default.span),
             test_spans,

@@ -32,6 +32,7 @@ pub struct PolicyFile {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
     pub(crate) rule_spans: Vec<Span>,
+    pub(crate) mode: Option<Span>,
     pub(crate) default_read: Option<Span>,
     pub(crate) default_write: Option<Span>,
     pub(crate) test_spans: Vec<TestSpans>,
@@ -214,6 +215,11 @@ impl PolicyFile {
     /// The line, counted from 1, that states the default for accesses of `kind`, if one does.
     pub fn default_line(&self, kind: AccessKind) -> Option<usize> {
         self.default_span(kind).map(|span| self.source.line(span.start))
+    }
+
+    /// The place of the `mode` statement, if there is one.
+    pub fn mode_span(&self) -> Option<Span> {
+        self.mode
     }
 
     /// The place of the header of the `test` block with this index.
