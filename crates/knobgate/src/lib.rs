@@ -81,6 +81,7 @@ mod confinement;
 mod departures;
 mod detach;
 mod events;
+mod included_files;
 mod kernel_limit;
 mod link_version;
 mod object_origin;
@@ -115,6 +116,7 @@ pub use events::{
     EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry, Observer,
     ObserverError,
 };
+pub use included_files::IncludedFiles;
 pub use kernel_limit::{KernelLimit, TargetKernel};
 pub use link_version::LinkedVersion;
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};

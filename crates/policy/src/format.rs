@@ -25,7 +25,7 @@ pub fn format(source: &Source) -> Result<String, ParseError> {
     if let Some(error) = check::encoding_error(source) {
         return Err(ParseError::new(source.clone(), vec![error]));
     }
-    let Parsed { errors, tokens, .. } = parser::parse(source.text(), true);
+    let Parsed { errors, tokens, .. } = parser::parse_tokens(source.text());
     if !errors.is_empty() {
         return Err(ParseError::new(source.clone(), errors));
     }

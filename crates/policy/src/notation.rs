@@ -145,8 +145,8 @@ pub(crate) fn is_reserved(byte: u8) -> bool {
 
 /// Words that can appear where a name can, so that names have to escape them.
 const KEYWORDS: &[&[u8]] = &[
-    b"policy", b"mode", b"width", b"default", b"test", b"allow", b"deny", b"set", b"clamp", b"ignore",
-    b"read", b"write", b"to", b"if", b"log", b"nolog",
+    b"policy", b"mode", b"width", b"default", b"test", b"include", b"allow", b"deny", b"set", b"clamp",
+    b"ignore", b"read", b"write", b"to", b"if", b"log", b"nolog",
 ];
 
 /// Whether `name` is a word of the language.

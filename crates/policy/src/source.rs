@@ -1,7 +1,10 @@
 //! The text of a policy, and places in it.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::include::Inclusions;
 use crate::{AccessKind, CheckOptions, Diagnostic, ParseError, Policy, parse, print};
 
 /// A range of byte offsets in a source; the end is excluded.
@@ -14,6 +17,9 @@ pub struct Span {
 }
 
 /// The text of a policy, and its name for messages.
+///
+/// The text of a policy that [includes](crate::IncludeLoader) others has theirs in it, and means the same alone. Its lines are then
+/// not those of a file: [`locate`](Self::locate) and [`place`](Self::place) say where something is in which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     name: String,
@@ -24,6 +30,27 @@ pub struct Source {
     lines: Vec<usize>,
     /// How many characters begin before each block.
     chars_before: Vec<usize>,
+    /// Where its parts come from, if it includes others.
+    inclusions: Option<Arc<Inclusions>>,
+}
+
+/// A place in a file, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place<'a> {
+    /// The name of the file.
+    pub name: &'a str,
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// Its column in characters, counted from 1.
+    pub column: usize,
+}
+
+/// `name:line`
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.line)
+    }
 }
 
 /// A checked policy together with the text that it came from.
@@ -95,7 +122,7 @@ impl Source {
             Some(chars_before)
         });
         let chars_before = blocks.collect();
-        Self { name: name.into(), text, not_utf8: None, lines, chars_before }
+        Self { name: name.into(), text, not_utf8: None, lines, chars_before, inclusions: None }
     }
 
     /// The bytes of a file. What is not UTF-8 is replaced by `U+FFFD`, and is an error when the source is parsed.
@@ -148,6 +175,42 @@ impl Source {
         self.text[start..].lines().next().unwrap_or_default()
     }
 
+    /// The file that has `span`, and the place there. It is this text itself if that includes no others.
+    pub fn locate(&self, span: Span) -> (&Source, Span) {
+        match &self.inclusions {
+            Some(inclusions) => inclusions.locate(span),
+            None => (self, span),
+        }
+    }
+
+    /// The place of a byte offset in its file.
+    pub fn place(&self, offset: usize) -> Place<'_> {
+        let (source, span) = self.locate(Span::new(offset, offset));
+        let (line, column) = source.line_column(span.start);
+        Place { name: source.name(), line, column }
+    }
+
+    /// Whether the text has others in it, which it includes.
+    pub fn includes_others(&self) -> bool {
+        self.inclusions.is_some()
+    }
+
+    /// The places of the statements through which what is at `offset` is included, the innermost one first.
+    pub(crate) fn included_by(&self, offset: usize) -> impl Iterator<Item = Span> {
+        let by = |offset| self.inclusions.as_ref().and_then(|inclusions| inclusions.included_by(offset));
+        std::iter::successors(by(offset), move |statement| by(statement.start))
+    }
+
+    /// Whether what is at `offset` belongs to a preset.
+    pub(crate) fn is_preset(&self, offset: usize) -> bool {
+        self.inclusions.as_ref().is_some_and(|inclusions| inclusions.is_preset(offset))
+    }
+
+    /// The same text, which consists of other ones.
+    pub(crate) fn with_inclusions(self, inclusions: Inclusions) -> Self {
+        Self { inclusions: Some(Arc::new(inclusions)), ..self }
+    }
+
     /// The first sequence that was not UTF-8.
     pub(crate) fn not_utf8(&self) -> Option<Span> {
         self.not_utf8
@@ -194,7 +257,12 @@ impl PolicyFile {
         self.rule_spans.get(rule).copied()
     }
 
-    /// The line, counted from 1, on which the rule with this index begins.
+    /// Where the rule with this index begins, in its file.
+    pub fn rule_place(&self, rule: usize) -> Option<Place<'_>> {
+        self.rule_span(rule).map(|span| self.source.place(span.start))
+    }
+
+    /// The line of the [text](Self::source), counted from 1, on which the rule with this index begins.
     pub fn rule_line(&self, rule: usize) -> Option<usize> {
         self.rule_span(rule).map(|span| self.source.line(span.start))
     }
@@ -212,7 +280,12 @@ impl PolicyFile {
         }
     }
 
-    /// The line, counted from 1, that states the default for accesses of `kind`, if one does.
+    /// Where the default for accesses of `kind` is stated, in its file.
+    pub fn default_place(&self, kind: AccessKind) -> Option<Place<'_>> {
+        self.default_span(kind).map(|span| self.source.place(span.start))
+    }
+
+    /// The line of the [text](Self::source), counted from 1, that states the default for accesses of `kind`, if one does.
     pub fn default_line(&self, kind: AccessKind) -> Option<usize> {
         self.default_span(kind).map(|span| self.source.line(span.start))
     }
@@ -232,7 +305,12 @@ impl PolicyFile {
         self.test_spans.get(test).and_then(|spans| spans.steps.get(step)).copied()
     }
 
-    /// The line, counted from 1, of a step of a `test` block.
+    /// Where a step of a `test` block is, in its file.
+    pub fn step_place(&self, test: usize, step: usize) -> Option<Place<'_>> {
+        self.step_span(test, step).map(|span| self.source.place(span.start))
+    }
+
+    /// The line of the [text](Self::source), counted from 1, of a step of a `test` block.
     pub fn step_line(&self, test: usize, step: usize) -> Option<usize> {
         self.step_span(test, step).map(|span| self.source.line(span.start))
     }

@@ -111,3 +111,21 @@ pub(crate) struct StepSyntax {
     pub(crate) expected: Spanned<Expected>,
     pub(crate) span: Span,
 }
+
+/// An `include` statement as written.
+#[derive(Debug)]
+pub(crate) struct IncludeSyntax {
+    pub(crate) what: Included,
+    /// The place of the quoted text.
+    pub(crate) name: Span,
+    pub(crate) span: Span,
+}
+
+/// What is included.
+#[derive(Debug)]
+pub(crate) enum Included {
+    /// The file with this path.
+    File(String),
+    /// The preset `NAME@VERSION`.
+    Preset(String),
+}
