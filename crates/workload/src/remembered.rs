@@ -86,18 +86,34 @@ impl Workload {
         workload
     }
 
+    /// Adds what was known about the container when it was started, which this one is, or is in.
+    ///
+    /// A container is the outermost one to whoever started it. If that was in another container, it is not known which of the levels
+    /// here it is, unless they have its path.
+    pub fn add_started(&mut self, started: &Self) {
+        let mut level = &mut *self;
+        while level.path != started.path && level.outer.is_some() {
+            let Some(outer) = &mut level.outer else { return };
+            level = outer;
+        }
+        let is_in_unit = level.engine == Engine::Systemd && below(&started.path, &level.path);
+        if level.path == started.path || level.engine == Engine::None || is_in_unit {
+            level.path.clone_from(&started.path);
+            level.add_known(started);
+            level.owner = None;
+        } else if level.engine == Engine::Systemd && below(&level.path, &started.path) {
+            level.outer = Some(Box::new(started.clone()));
+            level.owner = None;
+        }
+    }
+
     /// Adds what is known about the same container from elsewhere, where this one lacks it.
-    pub fn add_known(&mut self, other: &Self) {
+    fn add_known(&mut self, other: &Self) {
         // The engine is more than the runtime that it uses, and than a guess.
         let is_vague = |engine| {
             matches!(
                 engine,
-                Engine::None
-                    | Engine::Container
-                    | Engine::Cri
-                    | Engine::Systemd
-                    | Engine::Runc
-                    | Engine::Crun
+                Engine::None | Engine::Container | Engine::Cri | Engine::Systemd | Engine::Runc | Engine::Crun
             )
         };
         if is_vague(self.engine) && other.engine != Engine::None {
@@ -110,6 +126,11 @@ impl Workload {
             }
         }
     }
+}
+
+/// Whether the cgroup with the path `path` is below the other.
+fn below(path: &[u8], other: &[u8]) -> bool {
+    path.strip_prefix(other).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// The tag and the text of the next entry, and what comes after it.
@@ -161,14 +182,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_remembered_fills_gaps() {
-        let mut of_path = Workload::of_path(b"/system.slice/web.service");
-        of_path.container_name = Some(Piece::new("renamed", Origin::State));
-        of_path.add_known(&workload());
-        let name = Some(Piece::new("renamed", Origin::State));
-        assert_eq!(of_path, Workload { container_name: name, ..workload() });
-        let mut docker = Workload { engine: Engine::Docker, ..Workload::default() };
-        docker.add_known(&workload());
-        assert_eq!(docker.engine, Engine::Docker);
+    fn what_was_known_at_the_start_fills_gaps() {
+        const ID: &str = "4f6b1e3a9c0d2b7f8e5a6c1d3b9f0e2a7c4d8b6f1e3a5c9d0b2f7e8a6c4d1b3f";
+        let started = |path: &str| Workload {
+            path: path.as_bytes().to_vec(),
+            engine: Engine::Podman,
+            container_name: Some(Piece::new("web", Origin::State)),
+            ..Workload::default()
+        };
+        for (path, started_in, expected) in [
+            ("/x/c1", "/x/c1", "podman/web"),
+            ("/x/c1/leaf", "/x/c1", "podman/web"),
+            ("/machine.slice/libpod-{ID}.scope/container", "/machine.slice/libpod-{ID}.scope", "podman/web"),
+            ("/system.slice/a.service/c1", "/system.slice/a.service/c1", "podman/web"),
+            ("/x/c1/b.service", "/x/c1", "unit b.service in podman/web"),
+            ("/x/{ID}/docker/{ID}", "/x/{ID}", "container/4f6b1e3a9c0d in podman/web"),
+            // It is not known which of these it is.
+            ("/docker/{ID}/x", "/docker", "docker/4f6b1e3a9c0d"),
+        ] {
+            let [path, started_in] = [path, started_in].map(|path| path.replace("{ID}", ID));
+            let mut workload = Workload::of_path(path.as_bytes());
+            workload.add_started(&started(&started_in));
+            assert_eq!(String::from_utf8_lossy(&workload.label()), expected, "{path}");
+        }
+        // Whoever renames it has the last word.
+        let mut renamed = Workload::of_path(b"/x/c1");
+        renamed.container_name = Some(Piece::new("new", Origin::State));
+        renamed.add_started(&started("/x/c1"));
+        assert_eq!(renamed.label(), b"podman/new");
     }
 }
