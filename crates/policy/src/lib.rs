@@ -40,6 +40,7 @@
 //! | what it may mean for an access of which something is unknown | `possible.rs` |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
+//! | `apply if`: which containers a policy applies to | [`selector`] |
 //! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
@@ -67,6 +68,7 @@ mod pattern;
 mod possible;
 mod print;
 mod scheme;
+pub mod selector;
 mod source;
 mod syntax;
 pub mod terminal;

@@ -8,15 +8,17 @@ mod foreign;
 mod logging;
 mod recovery;
 mod rule;
+mod selector;
 mod test_block;
 
 pub(crate) use filter::{ParsedFilter, parse_filter};
+pub(crate) use selector::parse_selector;
 
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Lexer, Punct, Token, TokenKind};
 use crate::model::is_name_character;
 use crate::scheme::{RULES, Scheme};
-use crate::syntax::{RuleSyntax, Spanned, TestSyntax};
+use crate::syntax::{RuleSyntax, SelectorSyntax, Spanned, TestSyntax};
 use crate::{
     AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
     Relation, Span, Text,
@@ -32,6 +34,8 @@ pub(crate) struct Parsed {
     pub(crate) default_write: Option<Spanned<Fallback>>,
     /// What `width 64` declares.
     pub(crate) width_64: Vec<Spanned<KnobPattern>>,
+    /// What `apply if` states.
+    pub(crate) apply_if: Vec<SelectorSyntax>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
     /// The errors.
@@ -48,7 +52,7 @@ type Parse<T> = Result<T, Reported>;
 
 /// The words that begin a statement.
 const STATEMENTS: &[&str] =
-    &["policy", "mode", "width", "default", "allow", "deny", "set", "clamp", "ignore", "test"];
+    &["policy", "mode", "width", "default", "apply", "allow", "deny", "set", "clamp", "ignore", "test"];
 
 /// The words that begin a rule.
 const ACTIONS: &[&str] = &["allow", "deny", "set", "clamp", "ignore"];
@@ -102,6 +106,8 @@ struct Parser<'a> {
     text: &'a str,
     /// What conditions can look at.
     scheme: &'static Scheme,
+    /// What the text is.
+    what: &'static str,
     lexer: Lexer<'a>,
     peeked: Option<Token>,
     /// The open brackets. Inside them, ends of lines are ignored.
@@ -124,6 +130,7 @@ impl<'a> Parser<'a> {
         Self {
             text,
             scheme,
+            what: scheme.text,
             lexer: Lexer::new(text),
             peeked: None,
             joined: 0,
@@ -188,6 +195,7 @@ impl<'a> Parser<'a> {
             "mode" => self.mode()?,
             "default" => self.default()?,
             "width" => self.width()?,
+            "apply" => self.apply()?,
             "test" => self.test_block()?,
             action if ACTIONS.contains(&action) => {
                 let rule = self.rule()?;
