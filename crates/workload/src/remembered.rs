@@ -113,7 +113,12 @@ impl Workload {
         let is_vague = |engine| {
             matches!(
                 engine,
-                Engine::None | Engine::Container | Engine::Cri | Engine::Systemd | Engine::Runc | Engine::Crun
+                Engine::None
+                    | Engine::Container
+                    | Engine::Cri
+                    | Engine::Systemd
+                    | Engine::Runc
+                    | Engine::Crun
             )
         };
         if is_vague(self.engine) && other.engine != Engine::None {
