@@ -27,7 +27,7 @@ impl PolicyVersion {
     ///
     /// Never: the name of a policy makes a name of an attachment.
     pub fn new(file: PolicyFile) -> Self {
-        let digest = Sha256::new().chain_update(FORMAT).chain_update(program_text(&file)).finalize();
+        let digest = Sha256::new().chain_update(FORMAT).chain_update(&*file.program_text()).finalize();
         let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let name = format!("{}@{}", name_of_versions(file.policy().name()), &digits[..DIGITS]);
         let name = name.parse().expect("a name of letters, digits, `_` and `-`");
@@ -43,11 +43,6 @@ impl PolicyVersion {
     pub fn name(&self) -> &AttachmentName {
         &self.name
     }
-}
-
-/// The text that is in force.
-fn program_text(file: &PolicyFile) -> &str {
-    file.source().text()
 }
 
 /// What the attachments of all versions of a policy have before the `@`: its name, with `_` where the name of an attachment cannot

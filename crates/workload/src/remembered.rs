@@ -201,7 +201,7 @@ mod tests {
             ("/machine.slice/libpod-{ID}.scope/container", "/machine.slice/libpod-{ID}.scope", "podman/web"),
             ("/system.slice/a.service/c1", "/system.slice/a.service/c1", "podman/web"),
             ("/x/c1/b.service", "/x/c1", "unit b.service in podman/web"),
-            ("/x/{ID}/docker/{ID}", "/x/{ID}", "container/4f6b1e3a9c0d in podman/web"),
+            ("/x/{ID}/docker/{ID}", "/x/{ID}", "docker/4f6b1e3a9c0d in podman/web"),
             // It is not known which of these it is.
             ("/docker/{ID}/x", "/docker", "docker/4f6b1e3a9c0d"),
         ] {
