@@ -236,6 +236,8 @@ const COMMANDS: &[(&str, bool)] = &[
     ("report @bad", true),
     ("report @missing", true),
     ("report @missing --filter %text", true),
+    ("oci-hook --policies %", false),
+    ("oci-hook --label %text", true),
     ("completions %", true),
     ("man %text", true),
     ("%", true),
