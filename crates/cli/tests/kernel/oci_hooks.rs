@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use knobgate_hook::Profile;
 use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup, start_inside};
-use knobgate_testing::{
-    Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch, without_runc,
-};
+use knobgate_testing::{Bundle, Container, Reaped, Suite, Test, eventually, number, root, scratch};
 use libtest_mimic::Failed;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::setting::{KNOBGATE, expect, is_loaded, stderr, stdout};
+use crate::containers::can_be_watched;
+use crate::setting::{KNOBGATE, expect, is_loaded, rewriting, stderr, stdout};
 
 /// They look at all attachments of a bpffs, so each has one of its own.
 pub(crate) fn with_their_own_bpffs() -> Suite {
@@ -36,8 +36,10 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("a_container_without_a_cgroup_of_its_own_is_rejected", shared),
         ("what_is_not_a_state_is_rejected_in_one_line", not_a_state),
         ("an_attachment_for_containers_cannot_be_replaced", not_replaced),
+        ("runc_prints_what_the_page_says", documented),
     ];
-    Suite::default().requiring(without_runc, tests).isolated(&["--mount"])
+    let lacks = |profile: &Profile| can_be_watched(profile).or_else(|| rewriting(profile));
+    Suite::default().requiring(lacks, tests).isolated(&["--mount"])
 }
 
 const TTL: &str = "/proc/sys/net/ipv4/ip_default_ttl";
@@ -382,7 +384,10 @@ fn edited() -> Result<(), Failed> {
     machine.write("web.knob", &WEB.replace("10..64", "10..32"));
     let new = machine.start("new", &script(""))?;
     expect_printed(&new, "32\nready");
-    // Each keeps its own.
+    // Each keeps its own. None of them is on another cgroup.
+    let elsewhere = machine.parent.path().to_str().ok_or("a path")?;
+    let message = stderr(&expect(2, ["detach", "web", "--cgroup", elsewhere]));
+    assert!(message.contains("\"web\" is not on ") && message.contains("/old"), "{message}");
     assert_eq!(attachments().len(), 2, "{:?}", attachments());
     let shown = stdout(&expect(0, ["show", "web", "--json"]));
     let shown: Vec<Value> = shown.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -646,4 +651,76 @@ fn not_replaced() -> Result<(), Failed> {
     let shown: Value = serde_json::from_slice(&expect(0, ["show", name, "--json"]).stdout)?;
     assert_eq!(shown["cgroups"].as_array().map(Vec::len), Some(2), "{shown}");
     Ok(())
+}
+
+/// The commands in docs/oci-hook.md, and what they print. Numbers and hashes may differ. `SNAPSHOTS=overwrite` writes them.
+fn documented() -> Result<(), Failed> {
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/oci-hook.md");
+    let machine = Machine::new(&[])?;
+    let directory = machine.files.path().to_owned();
+    Bundle::new(Path::new("/"), "").write(&directory)?;
+    let hook = serde_json::to_string(&machine.hook()[1..])?;
+    // What the page calls these.
+    let here = directory.display().to_string();
+    let cgroup = machine.cgroup("").display().to_string();
+    let real = |text: &str| {
+        text.replace("[\"knobgate\", \"oci-hook\"]", &hook.replacen('[', "[\"knobgate\",", 1))
+            .replace("\"/usr/bin/knobgate\"", &format!("\"{KNOBGATE}\""))
+            .replace("/demo/", &cgroup)
+    };
+    let shown = |text: &str| text.replace(&here, "/etc/knobgate").replace(&cgroup, "/demo/");
+    let path = std::env::join_paths(
+        std::iter::once(Path::new(KNOBGATE).parent().ok_or("a directory")?.to_owned())
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )?;
+    let run = |script: &str| -> Result<String, Failed> {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec 2>&1; {script}")]).current_dir(&directory).env("PATH", &path);
+        Ok(String::from_utf8(command.output()?.stdout)?)
+    };
+    let page = fs::read_to_string(PAGE)?;
+    let mut actual = String::new();
+    for (index, block) in page.split("```").enumerate() {
+        let (info, content) = block.split_once('\n').unwrap_or((block, ""));
+        actual += if index == 0 { "" } else { "```" };
+        if index % 2 == 0 {
+            actual += block;
+        } else if info == "console" {
+            actual += "console\n";
+            for command in content.lines().filter_map(|line| line.strip_prefix("$ ")) {
+                actual += &format!("$ {command}\n{}", shown(&run(command)?));
+            }
+        } else {
+            if info == "sh" {
+                assert_eq!(run(content)?, "");
+            } else if let Some((_, name)) = info.split_once(",file=") {
+                fs::write(directory.join(name), real(content))?;
+            }
+            actual += block;
+        }
+    }
+    if std::env::var_os("SNAPSHOTS").is_some_and(|action| action == "overwrite") {
+        fs::write(PAGE, &actual)?;
+    } else {
+        assert_eq!(without_numbers(&actual), without_numbers(&page));
+    }
+    Ok(())
+}
+
+/// The same text without what differs from run to run: digits, the hashes of attachments, and how wide columns are.
+fn without_numbers(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split([' ', '\n']).filter(|word| !word.is_empty()) {
+        let word: String = word.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+        let hash = word.split_once('@').map(|(name, rest)| {
+            let rest = rest.trim_start_matches(|char: char| char.is_ascii_hexdigit());
+            format!("{name}@{rest}")
+        });
+        let mut word = hash.unwrap_or(word);
+        while word.contains("00") {
+            word = word.replace("00", "0");
+        }
+        words.push(word);
+    }
+    words.join(" ")
 }
