@@ -18,16 +18,19 @@
 //! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
-//! - [`cgroup_argument`] resolves cgroup arguments, and [`filter_argument`] reads filters of events;
+//! - [`cgroup_argument`] resolves cgroup arguments, [`attachment_names`] names of attachments, and [`filter_argument`] reads filters of
+//!   events;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`unified_diff`] prints what changes in a text;
+//! - [`journal`] sends messages to systemd's journal;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
 
 mod attachment_failure;
+mod attachment_names;
 mod cgroup_argument;
 mod commands;
 mod decider;
@@ -38,6 +41,7 @@ mod events_file;
 mod failure;
 mod file_output;
 mod filter_argument;
+mod journal;
 mod json;
 mod json_decision;
 mod json_diagnostic;

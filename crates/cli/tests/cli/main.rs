@@ -18,6 +18,7 @@ mod import;
 mod includes;
 mod learn;
 mod lint;
+mod packaging;
 mod presets;
 mod replay;
 mod report;

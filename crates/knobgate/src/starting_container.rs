@@ -1,0 +1,150 @@
+//! A container that its runtime is about to start: who it is, and which cgroup is its own.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
+use knobgate_policy::Mode;
+use knobgate_workload::{EngineState, Labels, OciContainer, Workload};
+
+use crate::attachment_error::AttachmentError;
+use crate::attachments::Attachments;
+use crate::cgroup_ref::CgroupRef;
+use crate::container_error::ContainerError;
+use crate::container_policies::ContainerPolicy;
+use crate::denied_sysctl::DeniedSysctl;
+use crate::link_version::LinkedVersion;
+use crate::oci_state::{OciBundle, OciState, OciStatus, bytes};
+use crate::workload_fields::WorkloadFields;
+
+/// A container of which nothing runs yet, but which has a cgroup: at the stage `createRuntime` of the OCI hooks.
+#[derive(Debug)]
+pub struct StartingContainer {
+    id: String,
+    bundle: OciBundle,
+    workload: Workload,
+    /// The directory of its topmost cgroup.
+    directory: PathBuf,
+}
+
+impl StartingContainer {
+    /// The container of which this is the state. Reads its bundle, where its process is, and what its engine knows about it.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::Running`], [`NoProcess`](ContainerError::NoProcess), [`Bundle`](ContainerError::Bundle),
+    /// [`Cgroup`](ContainerError::Cgroup).
+    pub fn find(state: &OciState) -> Result<Self, ContainerError> {
+        let id = || state.id.clone();
+        if state.status == OciStatus::Running {
+            return Err(ContainerError::Running { id: id() });
+        }
+        let pid = state.pid.filter(|&pid| pid > 0).ok_or_else(|| ContainerError::NoProcess { id: id() })?;
+        let bundle = OciBundle::read(&state.bundle)?;
+        let cgroup = |source| ContainerError::Cgroup { id: id(), source };
+        let hierarchy = Hierarchy::find().map_err(cgroup)?;
+        let leaf = Cgroup::of_pid(pid).map_err(cgroup)?;
+        let not_visible = |name: PathBuf| {
+            cgroup(CgroupError::NotVisible { pid, name, hierarchy: hierarchy.path().to_owned() })
+        };
+        let name = hierarchy.name(leaf.path()).ok_or_else(|| not_visible(leaf.path().to_owned()))?;
+        let container = OciContainer {
+            id: &state.id,
+            bundle: bytes(&state.bundle),
+            annotations: &state.annotations,
+            cgroups_path: bundle.cgroups_path.as_deref(),
+        };
+        let mut workload = Workload::of_oci(bytes(&name), &container);
+        EngineState::below("/").add_names(&mut workload);
+        let top = PathBuf::from(OsStr::from_bytes(&workload.path));
+        let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
+        Ok(Self { id: id(), bundle, workload, directory })
+    }
+
+    /// Says which labels the container and its pod have, which whoever starts it knows: these, and no others.
+    pub fn set_labels(&mut self, labels: impl IntoIterator<Item = (String, String)>) {
+        self.workload.labels = Labels::new(labels, true);
+    }
+
+    /// What the selectors of policies find out about it.
+    pub fn fields(&self) -> WorkloadFields<'_> {
+        WorkloadFields::of(&self.workload)
+    }
+
+    /// Who it is.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    /// What its bundle says.
+    pub fn bundle(&self) -> &OciBundle {
+        &self.bundle
+    }
+
+    /// Its topmost cgroup, which is its own alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::SharedCgroup`], [`Cgroup`](ContainerError::Cgroup).
+    pub fn cgroup(&self) -> Result<Cgroup, ContainerError> {
+        let failed = |source| ContainerError::Cgroup { id: self.id.clone(), source };
+        let shared =
+            |why| ContainerError::SharedCgroup { id: self.id.clone(), path: self.directory.clone(), why };
+        let cgroup = Cgroup::open(&self.directory).map_err(failed)?;
+        let top = Hierarchy::find().and_then(|hierarchy| hierarchy.root()).map_err(failed)?;
+        if cgroup.id() == top.id() || cgroup.kind().map_err(failed)? == CgroupType::Root {
+            return Err(shared("the root of all cgroups"));
+        }
+        // Its runtime, which runs this process, is never in it.
+        let own = Cgroup::of_this_process().map_err(failed)?;
+        if own.path().starts_with(cgroup.path()) {
+            return Err(shared("in which its runtime runs"));
+        }
+        Ok(cgroup)
+    }
+
+    /// Puts policies on the container, all of them or none, after a check that they let the runtime write what the bundle asks for.
+    /// The container's name is remembered for when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError`].
+    pub fn link(
+        &self,
+        attachments: &Attachments,
+        policies: &[&ContainerPolicy],
+    ) -> Result<Vec<LinkedVersion>, ContainerError> {
+        let enforced = policies.iter().filter(|policy| policy.mode() == Mode::Enforce);
+        let denied = enforced.into_iter().find_map(|policy| DeniedSysctl::find(policy.file(), &self.bundle));
+        if let Some(denied) = denied {
+            return Err(Box::new(denied).into());
+        }
+        let cgroup = CgroupRef::from(&self.cgroup()?);
+        let versions: Vec<_> = policies.iter().map(|policy| policy.version()).collect();
+        let linked = attachments.link(&versions, &cgroup).map_err(|error| not_compiled(policies, error))?;
+        // A name that is not remembered is no reason not to start it.
+        let _ = attachments.remember_workload(cgroup.id(), &self.workload);
+        Ok(linked)
+    }
+}
+
+/// The error, with the place in the file if a policy cannot be compiled.
+fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> ContainerError {
+    let (name, source) = match error {
+        AttachmentError::Compile { name, source } => (name, source),
+        error => return error.into(),
+    };
+    let file = policies.iter().find(|policy| *policy.version().name() == name).map(|policy| policy.file());
+    let place = file.map_or_else(
+        || name.to_string(),
+        |file| match source.rule().and_then(|rule| file.rule_span(rule)) {
+            Some(span) => {
+                let place = file.source().place(span.start);
+                format!("{}:{}", place.name, place.line)
+            }
+            None => file.source().name().to_owned(),
+        },
+    );
+    ContainerError::NotCompiled { place, source }
+}
