@@ -259,10 +259,15 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn spawn(files: &Path, cgroup: &ScratchCgroup, guard: &Guard) -> io::Result<Reaped> {
+    let directory = directory().canonicalize()?;
     let log = fs::File::options().create(true).append(true).open(files.join("log"))?;
     let mut daemon = Command::new("nsenter");
     daemon.arg(format!("--mount=/proc/{}/ns/mnt", guard.0.id())).arg("--");
-    daemon.arg(directory().canonicalize()?.join("containerd")).arg("--config").arg(files.join("config.toml"));
+    daemon.arg(directory.join("containerd")).arg("--config").arg(files.join("config.toml"));
+    // The shim has to be of the same version, and is looked for here first.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = [directory].into_iter().chain(env::split_paths(&path));
+    daemon.env("PATH", env::join_paths(path).map_err(io::Error::other)?);
     daemon.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let inside = Cgroup::open(cgroup.path().join("daemon"));
     inside.and_then(|inside| start_inside(&mut daemon, &inside)).map_err(io::Error::other)?;
