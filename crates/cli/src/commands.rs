@@ -16,6 +16,7 @@ mod lint;
 mod list;
 mod log;
 mod man;
+mod nri;
 mod replay;
 mod report;
 mod run;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Report(report::Report),
     Doctor(doctor::Doctor),
     Run(run::Run),
+    Nri(nri::Nri),
     Learn(learn::Learn),
     Verify(verify::Verify),
     Completions(completions::Completions),
@@ -87,6 +89,7 @@ impl Command {
             Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
+            Self::Nri(nri) => nri.run(output),
             Self::Learn(learn) => learn.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),

@@ -18,13 +18,15 @@ const REGISTRATION: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Connects to the runtime at this socket, registers the plugin, and serves it. When the connection ends or there is none, it tries
-/// again, forever. Returns why the runtime rejects the plugin.
+/// again. Returns when that is of no use: why the runtime rejects the plugin, or that this process may not use the socket.
 pub fn run(socket: &Path, id: &PluginId, plugin: &mut impl Plugin) -> SessionError {
     let mut reported = None;
     loop {
         let Err(error) = session(socket, id, plugin, &mut reported);
-        if matches!(error, SessionError::Rejected(_)) {
-            return error;
+        match error {
+            SessionError::Rejected(_) => return error,
+            SessionError::Connect(ref why) if why.kind() == io::ErrorKind::PermissionDenied => return error,
+            _ => {}
         }
         let why = describe(&error);
         if reported.as_ref() != Some(&why) {
