@@ -17,6 +17,7 @@ mod list;
 mod log;
 mod man;
 mod nri;
+mod oci_hook;
 mod replay;
 mod report;
 mod run;
@@ -58,8 +59,9 @@ pub(crate) enum Command {
     Report(report::Report),
     Doctor(doctor::Doctor),
     Run(run::Run),
-    Nri(nri::Nri),
     Learn(learn::Learn),
+    OciHook(oci_hook::OciHook),
+    Nri(nri::Nri),
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::ManPage),
@@ -89,8 +91,9 @@ impl Command {
             Self::Report(report) => report.run(output),
             Self::Doctor(doctor) => doctor.run(output),
             Self::Run(run) => run.run(output),
-            Self::Nri(nri) => nri.run(output),
             Self::Learn(learn) => learn.run(output),
+            Self::OciHook(hook) => Ok(hook.run(output)),
+            Self::Nri(nri) => nri.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),

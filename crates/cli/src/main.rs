@@ -23,6 +23,7 @@
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
 //! - [`unified_diff`] prints what changes in a text;
+//! - [`journal`] sends messages to systemd's journal;
 //! - [`timestamp`] writes the kernel's time as a date;
 //! - [`failure`] has the failures of commands and their exit statuses.
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ mod events_file;
 mod failure;
 mod file_output;
 mod filter_argument;
+mod journal;
 mod json;
 mod json_decision;
 mod json_diagnostic;
