@@ -18,7 +18,8 @@
 //! - [`mod@decider`] says which rule of a file decides;
 //! - [`deciding_hook`] reports which hook decides, and [`profile_limit`] what the kernel of a profile cannot do;
 //!   [`not_compiled`] has the errors of policies that a kernel does not support;
-//! - [`cgroup_argument`] resolves cgroup arguments, and [`filter_argument`] reads filters of events;
+//! - [`cgroup_argument`] resolves cgroup arguments, [`attachment_names`] names of attachments, and [`filter_argument`] reads filters of
+//!   events;
 //! - [`load_failure`] and [`attachment_failure`] suggest what to do when a program cannot be loaded or attached;
 //! - [`stream`] prints events;
 //! - [`departure_report`] is about processes that leave the policy of `run`;
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod attachment_failure;
+mod attachment_names;
 mod cgroup_argument;
 mod commands;
 mod decider;

@@ -28,7 +28,7 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let Survey { cgroups, dead, unread, .. } = Survey::take()
+        let Survey { cgroups, dead, waiting, unread, .. } = Survey::take()
             .map_err(|error| Failure::machine("cannot list what is attached").because(error))?;
         for error in &unread {
             output.warning(format!("cannot read all pins, so names of attachments are missing: {error}"));
@@ -47,9 +47,13 @@ impl List {
             for attachment in dead {
                 output.line(json::line(&Dead { attachment, cgroup: None }))?;
             }
+            for name in &waiting {
+                let waiting = Waiting { attachment: name.as_str(), cgroup: None, for_containers: true };
+                output.line(json::line(&waiting))?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
-        if lines.is_empty() && dead.is_empty() {
+        if lines.is_empty() && dead.is_empty() && waiting.is_empty() {
             output.report("nothing is attached");
         }
         for (order, lines) in &lines {
@@ -63,6 +67,10 @@ impl List {
             output.line(format_args!(
                 "{HEADING}{name}{HEADING:#} has no cgroup any more; remove it: knobgate detach {name}"
             ))?;
+        }
+        for name in waiting {
+            output
+                .line(format_args!("{HEADING}{name}{HEADING:#} is for containers, and on no cgroup now"))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -95,6 +103,14 @@ struct ProgramLine {
 struct Dead<'a> {
     attachment: &'a str,
     cgroup: Option<&'a str>,
+}
+
+/// The attachment of a policy for containers that is on no cgroup.
+#[derive(Debug, Serialize)]
+struct Waiting<'a> {
+    attachment: &'a str,
+    cgroup: Option<&'a str>,
+    for_containers: bool,
 }
 
 /// Details of a program. They may be missing if it is gone or not visible.

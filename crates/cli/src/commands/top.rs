@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use anstream::AutoStream;
 use knobgate_kernel::BlockedSignals;
 
-use crate::attachment_failure::parse_name;
+use crate::attachment_names::named;
 use crate::failure::Failure;
 use crate::filter_argument;
 use crate::live_events::LiveEvents;
@@ -75,7 +75,7 @@ Examples:
 
 impl Top {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
-        let names = self.names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, Failure>>()?;
+        let names = self.names.iter().map(|name| named(name)).collect::<Result<Vec<_>, Failure>>()?;
         let filter = match self.filter.clone().map(|text| filter_argument::parse(text, output)).transpose() {
             Ok(filter) => self.filter.zip(filter),
             Err(status) => return Ok(status),
