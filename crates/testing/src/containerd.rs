@@ -183,6 +183,15 @@ impl Containerd {
     ///
     /// containerd reports one.
     pub fn pod(&self, name: &str, labels: &[(&str, &str)]) -> Result<Pod<'_>, CallError> {
+        self.pod_in("test", name, labels)
+    }
+
+    /// The same in another Kubernetes namespace.
+    ///
+    /// # Errors
+    ///
+    /// containerd reports one.
+    pub fn pod_in(&self, namespace: &str, name: &str, labels: &[(&str, &str)]) -> Result<Pod<'_>, CallError> {
         let hierarchy = Hierarchy::find().ok();
         let parent = hierarchy.and_then(|hierarchy| hierarchy.name(&self.cgroup.path().join("pods")));
         let namespace_options = Some(namespaces());
@@ -190,7 +199,7 @@ impl Containerd {
             metadata: Some(PodSandboxMetadata {
                 name: name.to_owned(),
                 uid: format!("uid-{name}"),
-                namespace: "test".to_owned(),
+                namespace: namespace.to_owned(),
             }),
             log_directory: self.files.path().join("logs").join(name).to_string_lossy().into_owned(),
             labels: map(labels),

@@ -23,6 +23,7 @@ const TESTS: &[Test] = &[
     ("containerd_starts_containers_of_a_namespace_that_fails_open", failing_open),
     ("containerd_starts_containers_under_no_policy_while_the_plugin_is_gone", killed),
     ("containerd_passes_over_a_plugin_that_hangs_until_it_is_back", hanging),
+    ("containerd_and_commands_print_what_the_page_on_containerd_says", page),
     ("the_plugin_comes_back_when_containerd_does", restarted),
 ];
 
@@ -133,6 +134,78 @@ fn judged() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What the page has between lines with backticks, in their order: what is said after the first three, and the block.
+fn blocks(page: &str) -> Vec<(&str, &str)> {
+    let blocks = page.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.split_once('\n')).collect()
+}
+
+/// The text without what is another one each time: numbers, and the hashes of versions.
+fn without_numbers(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text.chars().peekable();
+    while let Some(char) = rest.next() {
+        kept.push(if char.is_ascii_digit() { '#' } else { char });
+        match char {
+            '@' => while rest.next_if(char::is_ascii_hexdigit).is_some() {},
+            '0'..='9' => while rest.next_if(char::is_ascii_digit).is_some() {},
+            _ => {}
+        }
+    }
+    kept
+}
+
+/// Checks that commands print what a block of the page says, with a container whose cgroup has this path and id.
+fn check_commands(block: &str, cgroup: &str, id: &str) -> Result<(), Failed> {
+    for part in block.split("# knobgate ").skip(1) {
+        let (command, expected) = part.split_once('\n').ok_or("a command")?;
+        let printed = stdout(&expect(0, command.split(' ')));
+        let pods = cgroup.strip_suffix(id).ok_or("the path ends with the id")?;
+        let printed = printed.replace(pods, "/sys/fs/cgroup/pods/").replace(id, "4f6b1e3a9c0d");
+        assert_eq!(without_numbers(&printed), without_numbers(expected), "{command} prints\n{printed}");
+    }
+    Ok(())
+}
+
+fn page() -> Result<(), Failed> {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/containerd.md"))?;
+    let blocks = blocks(&page);
+    let of = |kind: &str| -> Vec<&str> {
+        blocks.iter().filter(|(said, _)| *said == kind).map(|(_, text)| *text).collect()
+    };
+    let ([policy], [says, errors @ ..], [running, gone]) =
+        (&of("knob")[..], &of("text")[..], &of("console")[..])
+    else {
+        return Err("the page has one policy, what the plugin says, errors, and two transcripts".into());
+    };
+    let setting = Setting::new(policy)?;
+    let plugin = setting.plugin(&[])?;
+    assert_eq!(without_numbers(&plugin.said()), without_numbers(says));
+    let pod = setting.containerd.pod_in("prod", "web-7d4b9", &[("tier", "front")])?;
+    let id = pod.start("nginx", SCRIPT)?;
+    assert_eq!(result(&pod, "nginx"), "denied allowed");
+    let cgroup = setting.containerd.cgroup_of(&id);
+    let cgroup = cgroup.to_str().ok_or("a path")?;
+    check_commands(running, cgroup, &id)?;
+    setting.containerd.cri().stop_container(&id, 0)?;
+    setting.containerd.cri().remove_container(&id)?;
+    check_commands(gone, cgroup, &id)?;
+
+    let file = setting.files.path().join("policies/t.knob");
+    fs::write(&file, policy.replace("100", "\"100\""))?;
+    let broken =
+        setting.containerd.pod_in("prod", "broken", &[])?.start("nginx", SCRIPT).unwrap_err().to_string();
+    let broken = broken.replace(file.to_str().ok_or("a path")?, "/etc/knobgate/policies.d/web.knob");
+    fs::write(&file, policy)?;
+    drop(plugin);
+    let id =
+        setting.containerd.pod_in("prod", "early", &[("tier", "front")])?.create("nginx", SCRIPT, &[])?;
+    let _plugin = setting.plugin(&[])?;
+    let early = setting.containerd.cri().start_container(&id).unwrap_err().to_string();
+    assert_eq!(errors, [format!("{broken}\n"), format!("{early}\n")]);
+    Ok(())
+}
+
 fn broken() -> Result<(), Failed> {
     let setting = Setting::new("policy t-nri\nallow write net.ipv4.ip_default_ttl if new <= \"9\"\n")?;
     let plugin = setting.plugin(&[])?;
@@ -153,7 +226,10 @@ fn without_its_hook() -> Result<(), Failed> {
     let id = pod.create("nginx", SCRIPT, &[])?;
     let plugin = setting.plugin(&[])?;
     let error = setting.containerd.cri().start_container(&id).unwrap_err().to_string();
-    assert!(error.contains("knobgate: the policy \"t-nri\" is not on it: its hook has not run"), "{error}");
+    assert!(
+        error.contains("knobgate: the policy \"t-nri\" is not on it: either it was created while"),
+        "{error}"
+    );
     assert_eq!(pod.output("nginx"), "");
     assert!(
         plugin.said().contains("the container test/web/nginx does not start: the policy"),
@@ -220,7 +296,7 @@ fn killed() -> Result<(), Failed> {
     assert!(stdout(&expect(0, ["list"])).contains(&before));
     let plugin = setting.plugin(&[])?;
     assert!(
-        plugin.said().contains("note: 2 containers that were there before are left"),
+        plugin.said().contains("note: there before, and left as they are: 2 containers"),
         "{}",
         plugin.said()
     );

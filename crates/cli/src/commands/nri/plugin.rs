@@ -75,7 +75,7 @@ impl<C: StartCheck> Plugin for KnobgatePlugin<'_, C> {
     fn synchronize(&mut self, _: &[PodSandbox], containers: &[Container]) {
         if !containers.is_empty() {
             let there = count(containers.len(), "container");
-            self.output.note(format!("{there} that were there before are left as they are"));
+            self.output.note(format!("there before, and left as they are: {there}"));
         }
     }
 

@@ -46,7 +46,8 @@ impl Policies {
             let is_on = attachments.as_ref().map(|attachments| policy.is_on(attachments, &cgroup));
             if !is_on.transpose().map_err(|error| chain(&error))?.unwrap_or(false) {
                 return Err(format!(
-                    "the policy \"{}\" is not on it: its hook has not run; does its OCI runtime run hooks?",
+                    "the policy \"{}\" is not on it: either it was created while this plugin was not registered, or its \
+                     OCI runtime runs no hooks",
                     policy.name()
                 ));
             }
