@@ -3,7 +3,8 @@
 //! A test program first calls [`in_private_mount_namespace`], and then [`run`] with its tests. If the machine lacks
 //! something that all of them need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1`
 //! they fail instead. A test that needs more of the kernel states that to its [`Suite`], and is ignored on others. One that uses a
-//! command that not every machine has [states that](Suite::using), too.
+//! command that not every machine has [states that](Suite::using), too, and so does one with a
+//! [container engine](Suite::with_engine), which is ignored without it unless `KNOBGATE_REQUIRE_CONTAINERS=1`.
 //!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod both;
+mod containerd;
 mod fixtures;
 mod harness;
 pub mod object_cases;
@@ -25,6 +27,7 @@ mod runc;
 mod seccomp;
 
 pub use both::Both;
+pub use containerd::{BUSYBOX_IMAGE, Containerd, Pod, without_containerd};
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{
     PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,

@@ -13,7 +13,7 @@ pub fn without_runc(_: &Profile) -> Option<String> {
     (!both).then(|| "needs runc and a static busybox (Debian's runc and busybox-static)".to_owned())
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
