@@ -83,7 +83,7 @@ impl StartingContainer {
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/").add_names(&mut workload, Some(&state.bundle));
+        EngineState::below("/").add_names(&mut workload, Some(bundle_directory).filter(|path| !path.as_os_str().is_empty()));
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
         Ok(Self { id: id.to_owned(), bundle, workload, directory })
