@@ -14,8 +14,7 @@ use knobgate_policy::{
 };
 
 /// The documents, from the root of the project, and how many policies each holds at least.
-const DOCUMENTS: [(&str, usize); 3] =
-    [("README.md", 1), ("docs/language.md", 12), ("docs/presets.md", 2)];
+const DOCUMENTS: [(&str, usize); 3] = [("README.md", 1), ("docs/language.md", 12), ("docs/presets.md", 2)];
 
 /// A policy in a document.
 struct Block {
