@@ -6,7 +6,7 @@ use super::{FOREIGN_ACTIONS, FOREIGN_MODES, Parse, Parser, Reported};
 use crate::did_you_mean::did_you_mean;
 use crate::filter::{Field, Word, WordField};
 use crate::lexer::{Punct, TokenKind};
-use crate::scheme::{FILTERS, JOINED, listed};
+use crate::scheme::{FILTERS, listed};
 use crate::syntax::{ConditionSyntax, Spanned};
 use crate::{Diagnostic, KnobPattern, NotationErrorKind, Relation, Span, Text};
 
@@ -69,22 +69,10 @@ impl<'a> Parser<'a> {
             self.report(error);
         }
         let condition = self.condition()?;
-        if self.peek().kind == TokenKind::End {
-            return Ok(condition);
+        match self.peek().kind {
+            TokenKind::End => Ok(condition),
+            _ => Err(self.no_connective("`and`, `or` or the end of the filter")),
         }
-        let span = self.peek_span();
-        let word = self.slice(span);
-        let expected = "`and`, `or` or the end of the filter";
-        if self.peek().kind == TokenKind::Word
-            && let Some(near) = did_you_mean(word, ["and", "or"]).filter(|_| !matches!(word, "xor" | "nor"))
-        {
-            let error =
-                Diagnostic::error("unknown-word", span, format!("expected {expected}, found `{word}`"))
-                    .help(format!("did you mean `{near}`?"))
-                    .suggest(span, near);
-            return Err(self.report(error));
-        }
-        Err(self.unexpected(expected, Some(JOINED)))
     }
 
     /// A test that only filters have, if one comes next. `again` is the previous comparison.

@@ -2,7 +2,7 @@
 
 use super::image::{ImageReference, is_id, start_in_full};
 use super::{Engine, SelectorField};
-use crate::{PolicyError, Text};
+use crate::{PolicyError, Text, TextGlob};
 
 /// How a field is compared with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(crate) struct Invalid {
 pub(crate) fn checked(field: &SelectorField, how: Comparison, text: &Text) -> Result<Text, Invalid> {
     match (field, how) {
         (SelectorField::Cgroup, _) => check_path(how, text.as_bytes()).map(|()| text.clone()),
+        (SelectorField::Unit, Comparison::Whole) => check_unit(text.as_bytes()).map(|()| text.clone()),
         (SelectorField::Image, Comparison::Whole) => whole_image(text),
         (SelectorField::Image, Comparison::Start) => match str::from_utf8(text.as_bytes()) {
             Ok(start) => check_start(start, false).map(|()| text.clone()),
@@ -41,9 +42,9 @@ pub(crate) fn checked(field: &SelectorField, how: Comparison, text: &Text) -> Re
     }
 }
 
-/// Checks a glob for a text, in its notation.
-pub(crate) fn check_glob(field: &SelectorField, glob: &str) -> Result<(), Invalid> {
-    if *field == SelectorField::Image { check_start(glob, true) } else { Ok(()) }
+/// Checks a glob for a field other than `cgroup`.
+pub(crate) fn check_glob(field: &SelectorField, glob: &TextGlob) -> Result<(), Invalid> {
+    if *field == SelectorField::Image { check_start(&glob.to_string(), true) } else { Ok(()) }
 }
 
 fn whole_image(text: &Text) -> Result<Text, Invalid> {
@@ -68,6 +69,14 @@ fn check_start(start: &str, is_glob: bool) -> Result<(), Invalid> {
             Err(Invalid { error: PolicyError::NoRegistry, fix })
         }
     }
+}
+
+/// Every unit has a type. One that is known to be none is empty.
+fn check_unit(name: &[u8]) -> Result<(), Invalid> {
+    if name.is_empty() || name.contains(&b'.') {
+        return Ok(());
+    }
+    Err(Invalid { error: PolicyError::UnitWithoutType, fix: Some(Text::from([name, b".service"].concat())) })
 }
 
 fn check_path(how: Comparison, path: &[u8]) -> Result<(), Invalid> {
