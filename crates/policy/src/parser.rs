@@ -78,6 +78,8 @@ const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("rewrite", "set"),
     ("replace", "set"),
     ("force", "set"),
+    ("applies", "apply"),
+    ("select", "apply"),
 ];
 
 /// Words for which the suggestion would be wrong.

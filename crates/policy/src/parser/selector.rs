@@ -31,6 +31,7 @@ impl Parser<'_> {
     fn within_apply(&mut self, keyword: Span) -> Parse<Spanned<ConditionSyntax>> {
         if self.peek_word("if") {
             self.next();
+            self.skip_separators();
         } else {
             let span = self.peek_span();
             let word = self.slice(span);

@@ -1,6 +1,6 @@
 //! The texts that a selector compares fields with.
 
-use super::image::{ImageReference, is_id, start_in_full};
+use super::image::{ImageError, ImageReference, is_id, start_in_full};
 use super::{Engine, SelectorField};
 use crate::{PolicyError, Text, TextGlob};
 
@@ -49,7 +49,7 @@ pub(crate) fn check_glob(field: &SelectorField, glob: &TextGlob) -> Result<(), I
 
 fn whole_image(text: &Text) -> Result<Text, Invalid> {
     let Ok(name) = str::from_utf8(text.as_bytes()) else {
-        return Err(Invalid { error: PolicyError::BadImage(super::ImageError::Repository), fix: None });
+        return Err(Invalid { error: PolicyError::BadImage(ImageError::Repository), fix: None });
     };
     // Nothing is the image of what is no container.
     if name.is_empty() || is_id(name) {
@@ -57,8 +57,20 @@ fn whole_image(text: &Text) -> Result<Text, Invalid> {
     }
     match name.parse::<ImageReference>() {
         Ok(image) => Ok(image.to_string().as_str().into()),
-        Err(error) => Err(Invalid { error: PolicyError::BadImage(error), fix: None }),
+        Err(error) => {
+            let lower = (error == ImageError::UpperCase).then(|| in_lower_case(name));
+            let fix = lower.filter(|name| name.parse::<ImageReference>().is_ok());
+            Err(Invalid { error: PolicyError::BadImage(error), fix: fix.map(|name| name.as_str().into()) })
+        }
     }
+}
+
+/// The name of an image in lower case, without its tag and digest, whose case matters.
+fn in_lower_case(image: &str) -> String {
+    let without_digest = image.find('@').unwrap_or(image.len());
+    let last = image[..without_digest].rfind('/').map_or(0, |slash| slash + 1);
+    let end = image[last..without_digest].find(':').map_or(without_digest, |colon| last + colon);
+    image[..end].to_ascii_lowercase() + &image[end..]
 }
 
 fn check_start(start: &str, is_glob: bool) -> Result<(), Invalid> {
