@@ -1,15 +1,13 @@
 //! A container that its runtime is about to start: who it is, and which cgroup is its own.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use knobgate_kernel::{Cgroup, CgroupError, CgroupType, Hierarchy};
 use knobgate_policy::Mode;
-use knobgate_policy::selector::{SelectorField, SelectorFields};
-use knobgate_workload::{Engine, EngineState, OciContainer, Piece, Workload};
+use knobgate_workload::{EngineState, Labels, OciContainer, Workload};
 
 use crate::attachment_error::AttachmentError;
 use crate::attachments::Attachments;
@@ -19,6 +17,7 @@ use crate::container_policies::ContainerPolicy;
 use crate::denied_sysctl::DeniedSysctl;
 use crate::link_version::LinkedVersion;
 use crate::oci_state::{OciBundle, OciState, OciStatus, bytes};
+use crate::workload_fields::WorkloadFields;
 
 /// A container of which nothing runs yet, but which has a cgroup: at the stage `createRuntime` of the OCI hooks.
 #[derive(Debug)]
@@ -26,10 +25,6 @@ pub struct StartingContainer {
     id: String,
     bundle: OciBundle,
     workload: Workload,
-    /// Whether it is the sandbox of a pod.
-    is_sandbox: bool,
-    /// Its labels and those of its pod; `None` if they are not known.
-    labels: Option<BTreeMap<String, String>>,
     /// The directory of its topmost cgroup.
     directory: PathBuf,
 }
@@ -47,12 +42,12 @@ impl StartingContainer {
         }
         let pid = process(&state.id, state.pid)?;
         let bundle = OciBundle::read(&state.bundle)?;
-        Self::identify(&state.id, pid, &state.bundle, &state.annotations, bundle)
+        Self::identify(&state.id, pid, Some(&state.bundle), &state.annotations, bundle)
     }
 
-    /// The container with this id, as a plugin of its runtime is told of it when it is created and not started yet. The runtime has
-    /// already written the knobs that its bundle asks for, so it is as if there were none. `pid` is its process, which waits, and
-    /// `cgroups_path` the cgroup that its bundle asks for.
+    /// The container with this id, as a plugin of its runtime is told of it when it is created and not started yet. `pid` is its process,
+    /// which waits, and `cgroups_path` the cgroup that its bundle asks for. The runtime has already written the knobs that the bundle
+    /// asks for, so it is as if there were none.
     ///
     /// # Errors
     ///
@@ -64,13 +59,13 @@ impl StartingContainer {
         cgroups_path: Option<&str>,
     ) -> Result<Self, ContainerError> {
         let bundle = OciBundle { cgroups_path: cgroups_path.map(str::to_owned), ..OciBundle::default() };
-        Self::identify(id, process(id, Some(pid))?, Path::new(""), annotations, bundle)
+        Self::identify(id, process(id, Some(pid))?, None, annotations, bundle)
     }
 
     fn identify(
         id: &str,
         pid: u32,
-        bundle_directory: &Path,
+        bundle_directory: Option<&Path>,
         annotations: &HashMap<String, String>,
         bundle: OciBundle,
     ) -> Result<Self, ContainerError> {
@@ -83,31 +78,25 @@ impl StartingContainer {
         let name = hierarchy.name(leaf.path()).ok_or_else(|| not_visible(leaf.path().to_owned()))?;
         let container = OciContainer {
             id,
-            bundle: bytes(bundle_directory),
+            bundle: bundle_directory.map_or(b"", bytes),
             annotations,
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/").add_names(&mut workload);
+        EngineState::below("/").add_names(&mut workload, bundle_directory);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
-        let is_sandbox =
-            SANDBOX.iter().any(|key| annotations.get(*key).is_some_and(|kind| kind == "sandbox"));
-        let labels = match workload.engine {
-            // A bundle has none.
-            Engine::Runc | Engine::Crun => Some(BTreeMap::new()),
-            Engine::CriO => {
-                let labels = annotations.get("io.kubernetes.cri-o.Labels");
-                labels.and_then(|labels| serde_json::from_str(labels).ok())
-            }
-            _ => None,
-        };
-        Ok(Self { id: id.to_owned(), bundle, workload, is_sandbox, labels, directory })
+        Ok(Self { id: id.to_owned(), bundle, workload, directory })
     }
 
-    /// Adds labels of the container or its pod, which whoever starts it knows. From then on, it is known to have no others.
-    pub fn add_labels(&mut self, labels: impl IntoIterator<Item = (String, String)>) {
-        self.labels.get_or_insert_default().extend(labels);
+    /// Says which labels the container and its pod have, which whoever starts it knows: these, and no others.
+    pub fn set_labels(&mut self, labels: impl IntoIterator<Item = (String, String)>) {
+        self.workload.labels = Labels::new(labels, true);
+    }
+
+    /// What the selectors of policies find out about it.
+    pub fn fields(&self) -> WorkloadFields<'_> {
+        WorkloadFields::of(&self.workload)
     }
 
     /// Who it is.
@@ -190,46 +179,4 @@ fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> Contai
         },
     );
     ContainerError::NotCompiled { place, source }
-}
-
-/// What says that a container is the sandbox of a pod: annotations of containerd (internal/cri/annotations/annotations.go) and of
-/// CRI-O (pkg/annotations/internal.go).
-const SANDBOX: [&str; 2] = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
-
-impl SelectorFields for StartingContainer {
-    fn text(&self, field: &SelectorField) -> Option<Cow<'_, [u8]>> {
-        const NONE: Option<Cow<'_, [u8]>> = Some(Cow::Borrowed(b""));
-        let Workload { engine, namespace, .. } = &self.workload;
-        let of = |piece: &'_ Option<Piece>| piece.as_ref().map(|piece| Cow::Owned(piece.bytes().to_vec()));
-        let in_pod = match engine {
-            Engine::CriO => true,
-            Engine::Containerd => self.workload.pod_name.is_some() || self.is_sandbox,
-            _ => false,
-        };
-        let is_runtime = matches!(engine, Engine::Runc | Engine::Crun);
-        match field {
-            SelectorField::Engine => Some(Cow::Borrowed(engine.name().as_bytes())),
-            SelectorField::Cgroup => Some(Cow::Borrowed(&self.workload.path)),
-            SelectorField::Unit => of(&self.workload.unit).or(NONE),
-            SelectorField::Container if self.is_sandbox => NONE,
-            // There, the id is a name that somebody has given.
-            SelectorField::Container if is_runtime || (*engine == Engine::Containerd && !in_pod) => {
-                Some(Cow::Borrowed(self.id.as_bytes()))
-            }
-            SelectorField::Container => of(&self.workload.container_name),
-            SelectorField::Pod => match (of(&self.workload.pod_name), &self.workload.pod_id) {
-                (Some(pod), _) => Some(pod),
-                (None, None) if !in_pod => NONE,
-                (None, _) => None,
-            },
-            SelectorField::Namespace => of(namespace).or(if in_pod { None } else { NONE }),
-            SelectorField::Image if is_runtime || self.is_sandbox => of(&self.workload.image).or(NONE),
-            SelectorField::Image => of(&self.workload.image),
-            SelectorField::Label(key) => {
-                let value = self.labels.as_ref()?.get(&*String::from_utf8_lossy(key.as_bytes()));
-                Some(Cow::Owned(value.map_or_else(Vec::new, |value| value.clone().into_bytes())))
-            }
-            _ => None,
-        }
-    }
 }

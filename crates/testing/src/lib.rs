@@ -36,5 +36,5 @@ pub use knobgate_hook::Profile;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};
-pub use runc::{Container, without_runc};
+pub use runc::{Bundle, Container, without_runc};
 pub use seccomp::{deny_bpf, deny_clone3};

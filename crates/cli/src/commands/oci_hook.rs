@@ -1,6 +1,6 @@
 //! `knobgate oci-hook`: a hook for OCI runtimes, which puts policies on containers before they start.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,7 +45,7 @@ pub(crate) struct OciHook {
     /// The same for the containers in this namespace of Kubernetes; can be repeated
     #[arg(long, value_name = "NAMESPACE")]
     fail_open_namespace: Vec<String>,
-    /// A label of the container or its pod, which the caller knows; can be repeated
+    /// A label of the container or its pod; can be repeated. If there is one, these are all that it has
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     label: Vec<(String, String)>,
     /// Fail if no policy on the container is enforced and denies writes by default: for a runtime that makes /proc/sys writable
@@ -58,7 +58,7 @@ Examples:
   knobgate oci-hook <state.json
   knobgate oci-hook --policies /etc/knobgate/policies.d --fail-open-namespace kube-system <state.json
 
-Podman and CRI-O run it for every container with packaging/oci/hooks.d/knobgate.json in /etc/containers/oci/hooks.d.";
+Podman and CRI-O run it for every container with packaging/oci/hooks.d/knobgate.json in /usr/share/containers/oci/hooks.d.";
 
 /// The longest message. The verifier's log about a program can be very long.
 const MESSAGE_MAX: usize = 4096;
@@ -78,7 +78,14 @@ struct Subject {
 impl OciHook {
     pub(crate) fn run(self, output: &Output) -> ExitCode {
         let mut subject = Subject::default();
-        let started = OciState::read(io::stdin().lock()).and_then(|state| {
+        let state = if io::stdin().is_terminal() {
+            Err(ContainerError::State {
+                why: "it is a terminal; an OCI runtime runs this command".to_owned(),
+            })
+        } else {
+            OciState::read(io::stdin().lock())
+        };
+        let started = state.and_then(|state| {
             subject.id = Some(state.id.clone());
             match state.status {
                 OciStatus::Stopped => {
@@ -116,9 +123,9 @@ impl OciHook {
         subject.namespace = namespace.map(|namespace| String::from_utf8_lossy(namespace).into_owned());
         let policies = policies?;
         if !self.label.is_empty() {
-            container.add_labels(self.label.iter().cloned());
+            container.set_labels(self.label.iter().cloned());
         }
-        let applying = policies.applying_to(&container)?;
+        let applying = policies.applying_to(&container.fields())?;
         if self.require_default_deny && !applying.iter().any(|policy| policy.denies_writes_by_default()) {
             let names: Vec<_> = applying.iter().map(|policy| policy.name()).collect();
             return Err(ContainerError::NoDefaultDeny {
@@ -129,7 +136,15 @@ impl OciHook {
         if applying.is_empty() {
             return Ok(());
         }
-        let linked = container.link(&Attachments::create()?, &applying)?;
+        let attachments = Attachments::create()?;
+        for moved in attachments.moved_away() {
+            let (path, owner) = (moved.path.display(), moved.owner);
+            subject.log(
+                Priority::Warning,
+                &format!("a directory of user {owner} was in the way, and is {path} now; remove it"),
+            );
+        }
+        let linked = container.link(&attachments, &applying)?;
         subject.log_limits(&linked);
         Ok(())
     }

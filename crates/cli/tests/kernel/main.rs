@@ -17,6 +17,7 @@ mod mounted;
 mod no_process;
 mod nri;
 mod objects;
+mod oci_hooks;
 mod pins;
 mod readers;
 mod reviewing;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
         .and(nri::tests())
+        .and(oci_hooks::with_their_own_bpffs())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()

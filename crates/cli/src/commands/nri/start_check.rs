@@ -67,8 +67,8 @@ impl StartCheck for Policies {
         let cgroups_path = cgroups_path.filter(|path| !path.is_empty());
         let starting = StartingContainer::created(&container.id, container.pid, &annotations, cgroups_path);
         let mut starting = starting.map_err(|error| chain(&error))?;
-        starting.add_labels(labels(pod, container).map(|(key, value)| (key.to_owned(), value.to_owned())));
-        let applying = policies.applying_to(&starting).map_err(|error| chain(&error))?;
+        starting.set_labels(labels(pod, container).map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let applying = policies.applying_to(&starting.fields()).map_err(|error| chain(&error))?;
         if applying.is_empty() {
             return Ok(());
         }
