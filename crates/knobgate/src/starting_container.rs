@@ -180,3 +180,14 @@ fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> Contai
     );
     ContainerError::NotCompiled { place, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_a_process_is_not_about_to_start() {
+        let error = StartingContainer::created("web", 0, &HashMap::new(), None).unwrap_err();
+        assert_eq!(error.to_string(), "the container web has no process");
+    }
+}

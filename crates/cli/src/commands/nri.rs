@@ -69,7 +69,7 @@ impl Nri {
         // The hook would say this about each container.
         match policies.read() {
             Err(error) => {
-                output.warning(format!("no container starts until this is mended: {}", chain(&error)));
+                output.warning(format!("no container starts until this is fixed: {}", chain(&error)));
             }
             Ok(policies) if policies.policies().is_empty() => {
                 let directory = self.hook.policies.display();
