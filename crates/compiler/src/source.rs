@@ -25,14 +25,14 @@ enum Text<'a> {
     },
 }
 
-/// A place in the text.
+/// A place in the policy's own file, which for what it includes is that of the statement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     /// Counted from 1.
     pub(crate) line: usize,
     /// Counted from 1.
     pub(crate) column: usize,
-    /// The whole line.
+    /// The whole line, which may be one of an included file.
     pub(crate) text: &'a str,
 }
 
@@ -61,10 +61,19 @@ impl<'a> PolicySource<'a> {
         self.source().name()
     }
 
-    /// The line of a rule in the text, counted from 1; `None` if there is no such rule.
+    /// Where a rule begins, in its file; `None` if there is no such rule.
+    pub fn rule_place(&self, rule: usize) -> Option<knobgate_policy::Place<'_>> {
+        match &self.text {
+            Text::File(file) => file.rule_place(rule),
+            Text::Canonical { source, .. } => self.rule_line(rule).map(|line| source.line_place(line)),
+        }
+    }
+
+    /// The line of a rule in the policy's own file, counted from 1: that of the `include` statement, if the rule is included; `None`
+    /// if there is no such rule.
     pub fn rule_line(&self, rule: usize) -> Option<usize> {
         match &self.text {
-            Text::File(file) => file.rule_line(rule),
+            Text::File(file) => file.rule_span(rule).map(|span| file.source().own_place(span.start).line),
             Text::Canonical { defaults, .. } => {
                 (rule < self.policy.rules().len()).then_some(canonical_line(*defaults, rule))
             }
@@ -83,7 +92,7 @@ impl<'a> PolicySource<'a> {
     pub(crate) fn default_text(&self, kind: AccessKind) -> (Option<usize>, &str) {
         match &self.text {
             Text::File(file) => match file.default_span(kind) {
-                Some(span) => (file.default_line(kind), file.source().slice(span)),
+                Some(span) => (Some(file.source().own_place(span.start).line), file.source().slice(span)),
                 None => (
                     None,
                     match kind {
@@ -142,8 +151,9 @@ impl<'a> PolicySource<'a> {
     }
 
     fn at(&self, offset: usize) -> Place<'_> {
-        let (line, column) = self.source().line_column(offset);
-        Place { line, column, text: self.source().line_text(line) }
+        let source = self.source();
+        let own = source.own_place(offset);
+        Place { line: own.line, column: own.column, text: source.line_text(source.line(offset)) }
     }
 }
 
@@ -174,7 +184,7 @@ mod tests {
                 prop_assert_eq!(place.text, expected.text);
             }
             for rule in 0..policy.rules().len() + 1 {
-                prop_assert_eq!(source.rule_line(rule), parsed.rule_line(rule));
+                prop_assert_eq!(source.rule_line(rule), parsed.rule_place(rule).map(|place| place.line));
                 prop_assert_eq!(source.rule_text(rule), parsed.rule_text(rule));
             }
         }

@@ -146,6 +146,19 @@ impl OciHook {
         }
         let linked = container.link(&attachments, &applying)?;
         subject.log_limits(&linked);
+        let others = match container.others_in_cgroup().unwrap_or_default() {
+            0 => return Ok(()),
+            1 => "another process".to_owned(),
+            others => format!("{others} other processes"),
+        };
+        let path = String::from_utf8_lossy(&container.workload().path);
+        subject.log(
+            Priority::Warning,
+            &format!(
+                "the container {} shares its cgroup {path} with {others}, judged by its policies, too",
+                state.id
+            ),
+        );
         Ok(())
     }
 }

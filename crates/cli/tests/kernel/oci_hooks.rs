@@ -34,6 +34,7 @@ pub(crate) fn with_their_own_bpffs() -> Suite {
         ("after_a_restart_of_the_machine_policies_are_compiled_again", restarted),
         ("a_policy_is_on_the_topmost_cgroup_of_the_container", topmost),
         ("a_container_without_a_cgroup_of_its_own_is_rejected", shared),
+        ("a_cgroup_that_the_container_shares_is_said", others),
         ("what_is_not_a_state_is_rejected_in_one_line", not_a_state),
         ("an_attachment_for_containers_cannot_be_replaced", not_replaced),
         ("runc_prints_what_the_page_says", documented),
@@ -316,14 +317,8 @@ fn no_bpffs() -> Result<(), Failed> {
     let error = error_of(machine.start("c1", "echo started"));
     assert!(error.contains("no bpffs is mounted here"), "{error}");
 
-    fs::create_dir_all("/run/systemd/journal")?;
-    let journal = UnixDatagram::bind("/run/systemd/journal/socket")?;
-    journal.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let said = || -> Result<String, Failed> {
-        let mut buffer = vec![0; 1 << 16];
-        let length = journal.recv(&mut buffer)?;
-        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
-    };
+    let journal = Journal::new()?;
+    let said = || journal.next();
     error_of(machine.start("c2", "echo started"));
     let message = said()?;
     assert!(message.contains("does not start: ") && message.contains("no bpffs"), "{message}");
@@ -350,6 +345,25 @@ fn no_bpffs() -> Result<(), Failed> {
     let container = machine.start_with("c6", "echo started", &[], &in_namespace("kube-system"))?;
     expect_printed(&container, "started");
     Ok(())
+}
+
+/// The journal of systemd, which has no other.
+struct Journal(UnixDatagram);
+
+impl Journal {
+    fn new() -> Result<Self, Failed> {
+        fs::create_dir_all("/run/systemd/journal")?;
+        let socket = UnixDatagram::bind("/run/systemd/journal/socket")?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(socket))
+    }
+
+    /// The next message, with its fields.
+    fn next(&self) -> Result<String, Failed> {
+        let mut buffer = vec![0; 1 << 16];
+        let length = self.0.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
 }
 
 fn required() -> Result<(), Failed> {
@@ -599,6 +613,19 @@ fn shared() -> Result<(), Failed> {
     machine.write("web.knob", &WEB.replace("runc", "docker"));
     let output = machine.run_hook(&state_of("c1", "creating", in_root.0.id(), &bundle))?;
     assert!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+fn others() -> Result<(), Failed> {
+    let machine = Machine::new(&[("web.knob", WEB)])?;
+    let (journal, cgroup) = (Journal::new()?, machine.parent.create("c1")?);
+    let bundle = machine.files.path().join("b");
+    Bundle::new(&machine.cgroup("c1"), "").write(&bundle)?;
+    let (_other, process) = (process_in(&cgroup)?, process_in(&cgroup)?);
+    let output = machine.run_hook(&state_of("c1", "creating", process.0.id(), &bundle))?;
+    assert!(output.status.success(), "{output:?}");
+    let message = journal.next()?;
+    assert!(message.contains("with another process, judged by its policies, too"), "{message}");
     Ok(())
 }
 
