@@ -43,12 +43,12 @@ impl StartingContainer {
         }
         let pid = process(&state.id, state.pid)?;
         let bundle = OciBundle::read(&state.bundle)?;
-        Self::identify(&state.id, pid, &state.bundle, &state.annotations, bundle)
+        Self::identify(&state.id, pid, Some(&state.bundle), &state.annotations, bundle)
     }
 
-    /// The container with this id, as a plugin of its runtime is told of it when it is created and not started yet. The runtime has
-    /// already written the knobs that its bundle asks for, so it is as if there were none. `pid` is its process, which waits, and
-    /// `cgroups_path` the cgroup that its bundle asks for.
+    /// The container with this id, as a plugin of its runtime is told of it when it is created and not started yet. `pid` is its process,
+    /// which waits, and `cgroups_path` the cgroup that its bundle asks for. The runtime has already written the knobs that the bundle
+    /// asks for, so it is as if there were none.
     ///
     /// # Errors
     ///
@@ -60,13 +60,13 @@ impl StartingContainer {
         cgroups_path: Option<&str>,
     ) -> Result<Self, ContainerError> {
         let bundle = OciBundle { cgroups_path: cgroups_path.map(str::to_owned), ..OciBundle::default() };
-        Self::identify(id, process(id, Some(pid))?, Path::new(""), annotations, bundle)
+        Self::identify(id, process(id, Some(pid))?, None, annotations, bundle)
     }
 
     fn identify(
         id: &str,
         pid: u32,
-        bundle_directory: &Path,
+        bundle_directory: Option<&Path>,
         annotations: &HashMap<String, String>,
         bundle: OciBundle,
     ) -> Result<Self, ContainerError> {
@@ -79,13 +79,12 @@ impl StartingContainer {
         let name = hierarchy.name(leaf.path()).ok_or_else(|| not_visible(leaf.path().to_owned()))?;
         let container = OciContainer {
             id,
-            bundle: bytes(bundle_directory),
+            bundle: bundle_directory.map_or(b"", bytes),
             annotations,
             cgroups_path: bundle.cgroups_path.as_deref(),
         };
         let mut workload = Workload::of_oci(bytes(&name), &container);
-        EngineState::below("/")
-            .add_names(&mut workload, Some(bundle_directory).filter(|path| !path.as_os_str().is_empty()));
+        EngineState::below("/").add_names(&mut workload, bundle_directory);
         let top = PathBuf::from(OsStr::from_bytes(&workload.path));
         let directory = hierarchy.directory(&top).ok_or_else(|| not_visible(top.clone()))?;
         Ok(Self { id: id.to_owned(), pid, bundle, workload, directory })
@@ -191,4 +190,15 @@ fn not_compiled(policies: &[&ContainerPolicy], error: AttachmentError) -> Contai
         },
     );
     ContainerError::NotCompiled { place, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_a_process_is_not_about_to_start() {
+        let error = StartingContainer::created("web", 0, &HashMap::new(), None).unwrap_err();
+        assert_eq!(error.to_string(), "the container web has no process");
+    }
 }

@@ -7,7 +7,7 @@
 //! A *runtime* is containerd or CRI-O. A *pod sandbox* is what the containers of a pod share. An *adjustment* is what a
 //! plugin changes about a container before it is created; here that is OCI [`Hooks`].
 //!
-//! The protocol has three layers, and each is a file: [`Frame`]s of a multiplexer (`mux`), ttrpc messages in them (`ttrpc`),
+//! The protocol has three layers, and each is a file: the frames of a multiplexer (`mux`), ttrpc messages in them (`ttrpc`),
 //! and protobuf messages in these ([`messages`]). A connection has requests in both directions, but the runtime sends them one
 //! at a time, so one thread is enough. The crate `ttrpc` could not be used as it is: it wants a socket for each direction, and
 //! NRI has both in one.
@@ -42,7 +42,6 @@
 //! # Ok::<(), knobgate_nri::InvalidPluginId>(())
 //! ```
 //!
-//! [`Frame`]: https://github.com/containerd/nri/tree/main/pkg/net/multiplex
 //! [`Hooks`]: messages::Hooks
 #![forbid(unsafe_code)]
 

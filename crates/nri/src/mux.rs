@@ -33,9 +33,21 @@ pub enum MuxError {
         /// The length.
         length: u32,
     },
+    /// The other side neither answers nor reads.
+    #[error("it does not answer in time")]
+    TimedOut,
     /// Reading or writing fails.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for MuxError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// The payload of a frame.

@@ -14,8 +14,8 @@ pub trait Plugin {
     /// The plugin was registered with this runtime.
     fn connected(&mut self, _runtime: &Runtime) {}
 
-    /// The runtime cannot be reached, or no longer. [`run`](crate::run) tries again, and reports the next time only when the
-    /// reason is another one.
+    /// The runtime cannot be reached, or no longer. [`run`](crate::run) tries again. Until the plugin is registered, it reports only once
+    /// that the socket cannot be connected to.
     fn disconnected(&mut self, _why: &SessionError) {}
 
     /// All pods and containers that there were when the plugin was registered. Those that are created from then on are

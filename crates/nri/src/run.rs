@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::plugin::Plugin;
 use crate::plugin_id::PluginId;
@@ -17,23 +17,30 @@ const REGISTRATION: Duration = Duration::from_secs(5);
 /// The time between attempts to connect. Containers pass without the plugin meanwhile, and an attempt costs next to nothing.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// The longest that this time gets when the runtime registers the plugin and leaves it at once, again and again.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
 /// Connects to the runtime at this socket, registers the plugin, and serves it. When the connection ends or there is none, it tries
 /// again. Returns when that is of no use: why the runtime rejects the plugin, or that this process may not use the socket.
 pub fn run(socket: &Path, id: &PluginId, plugin: &mut impl Plugin) -> SessionError {
-    let mut reported = None;
+    let (mut reported, mut retry) = (None, RETRY);
     loop {
+        let start = Instant::now();
         let Err(error) = session(socket, id, plugin, &mut reported);
         match error {
             SessionError::Rejected(_) => return error,
             SessionError::Connect(ref why) if why.kind() == io::ErrorKind::PermissionDenied => return error,
             _ => {}
         }
-        let why = describe(&error);
-        if reported.as_ref() != Some(&why) {
+        let (why, no_connection) = (describe(&error), matches!(error, SessionError::Connect(_)));
+        let is_news = reported.as_ref().is_none_or(|reported| !no_connection && *reported != why);
+        if is_news {
             plugin.disconnected(&error);
             reported = Some(why);
         }
-        thread::sleep(RETRY);
+        let was_brief = !no_connection && start.elapsed() < RETRY_MAX;
+        retry = if was_brief { (retry * 2).min(RETRY_MAX) } else { RETRY };
+        thread::sleep(retry);
     }
 }
 

@@ -25,15 +25,15 @@ pub enum SessionError {
     /// The socket cannot be connected to.
     #[error("cannot connect to the runtime")]
     Connect(#[source] io::Error),
-    /// The runtime does not answer the registration.
-    #[error("the runtime does not answer the registration: is this the socket of NRI?")]
-    NoAnswer,
+    /// The runtime has not registered the plugin when the connection ended, or does not answer.
+    #[error("the runtime does not register the plugin (is this the socket of NRI?)")]
+    NotRegistered(#[source] MuxError),
     /// The runtime rejects the registration, for this reason.
     #[error("the runtime rejects the plugin: {0}")]
     Rejected(String),
     /// The connection has ended.
     #[error("the connection to the runtime has ended")]
-    Mux(#[from] MuxError),
+    Ended(#[from] MuxError),
     /// The runtime does not speak ttrpc, or not as NRI does.
     #[error("the runtime sends what is not NRI")]
     Ttrpc(#[from] TtrpcError),
@@ -59,12 +59,10 @@ pub(crate) fn serve<S: Read + Write>(
     let mut known = Known::default();
     let mut configured = Some(configured);
     loop {
-        let frame = match mux::read_frame(stream) {
-            Err(MuxError::Io(error)) if configured.is_some() && is_timeout(&error) => {
-                return Err(SessionError::NoAnswer);
-            }
-            frame => frame?,
-        };
+        let frame = mux::read_frame(stream).map_err(|error| match configured {
+            Some(_) => SessionError::NotRegistered(error),
+            None => error.into(),
+        })?;
         match frame.connection {
             mux::PLUGIN_SERVICE => requests.push(&frame.payload),
             mux::RUNTIME_SERVICE => responses.push(&frame.payload),
@@ -87,10 +85,6 @@ pub(crate) fn serve<S: Read + Write>(
             }
         }
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The pods and containers that the runtime has told of so far. It does so in parts if there are many.

@@ -66,9 +66,18 @@ impl Nri {
             false => Some(InjectedHooks::of_this_program(&self.hook)?),
         };
         let policies = Policies::new(&self.hook, self.without_hooks);
-        // The hook would say the same about each container.
-        if let Err(error) = policies.read() {
-            output.warning(format!("no container starts until this is mended: {}", chain(&error)));
+        // The hook would say this about each container.
+        match policies.read() {
+            Err(error) => {
+                output.warning(format!("no container starts until this is fixed: {}", chain(&error)));
+            }
+            Ok(policies) if policies.policies().is_empty() => {
+                let directory = self.hook.policies.display();
+                output.warning(format!(
+                    "there is no policy in {directory}; containers start without until there is"
+                ));
+            }
+            Ok(_) => {}
         }
         let mut plugin = KnobgatePlugin::new(hooks, policies, self.hook, self.socket.clone(), output);
         let error = run(&self.socket, &id, &mut plugin);

@@ -151,7 +151,7 @@ fn a_plugin_is_registered_and_asked() {
         asked,
         ["connected containerd 2", "create web/nginx", "start web/nginx", "start web/old", "shutdown"]
     );
-    assert!(matches!(error, SessionError::Mux(MuxError::Closed)), "{error}");
+    assert!(matches!(error, SessionError::Ended(MuxError::Closed)), "{error}");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_runtime_that_does_not_answer_is_left() {
         // Until the other side has left.
         let _ = mux::read_frame(&mut runtime.stream);
     });
-    assert!(asked.is_empty() && matches!(error, SessionError::NoAnswer), "{error}");
+    assert!(asked.is_empty() && matches!(error, SessionError::NotRegistered(MuxError::TimedOut)), "{error}");
 }
 
 #[test]
@@ -242,9 +242,9 @@ fn what_is_not_nri_ends_the_connection() {
     }
     let (_, error) =
         session(|mut runtime| runtime.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap());
-    assert!(matches!(error, SessionError::Mux(MuxError::TooLong { .. })), "{error}");
+    assert!(matches!(error, SessionError::NotRegistered(MuxError::TooLong { .. })), "{error}");
     let (_, error) = session(|mut runtime| runtime.stream.write_all(b"\0\0\0\x01\0\0\0\x09abc").unwrap());
-    assert!(matches!(error, SessionError::Mux(MuxError::Truncated)), "{error}");
+    assert!(matches!(error, SessionError::NotRegistered(MuxError::Truncated)), "{error}");
 }
 
 proptest! {
