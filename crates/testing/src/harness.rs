@@ -89,6 +89,8 @@ struct TestCase {
     namespaces: Option<TestNamespaces>,
     /// A command that it uses.
     command: Option<&'static str>,
+    /// Whether it uses a container engine, which is what it may lack.
+    engine: bool,
     test: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
 }
 
@@ -117,6 +119,7 @@ impl Suite {
             lacks: Box::new(lacks),
             namespaces: None,
             command: None,
+            engine: false,
             test: Box::new(test),
         });
         self
@@ -134,6 +137,13 @@ impl Suite {
     #[must_use]
     pub fn using(mut self, command: &'static str) -> Self {
         self.tests.iter_mut().for_each(|test| test.command = Some(command));
+        self
+    }
+
+    /// Says that these tests use a container engine. If one lacks something, it fails with `KNOBGATE_REQUIRE_CONTAINERS=1`.
+    #[must_use]
+    pub fn with_engines(mut self) -> Self {
+        self.tests.iter_mut().for_each(|test| test.engine = true);
         self
     }
 
@@ -186,7 +196,7 @@ fn isolate(name: &str, namespaces: TestNamespaces) -> Result<(), Failed> {
 
 impl TestCase {
     fn trial(self, missing: Option<&Missing>) -> Trial {
-        let Self { name, lacks, namespaces, command, test } = self;
+        let Self { name, lacks, namespaces, command, engine, test } = self;
         let command = command.and_then(Missing::command);
         let missing = missing.or(command.as_ref());
         let test = match namespaces {
@@ -200,14 +210,14 @@ impl TestCase {
             // libtest always prints the kind of a test.
             Trial::test(name.clone(), test).with_kind(format!("ignored: {why}")).with_ignored_flag(true)
         };
+        let failed = |why: String| Trial::test(name.clone(), move || Err(why.into()));
+        let requires = |variable| std::env::var(variable).is_ok_and(|value| value == "1");
         match missing {
-            Some(missing) if std::env::var("KNOBGATE_REQUIRE_KERNEL").is_ok_and(|value| value == "1") => {
-                let why = missing.to_string();
-                Trial::test(name, move || Err(why.into()))
-            }
+            Some(missing) if requires("KNOBGATE_REQUIRE_KERNEL") => failed(missing.to_string()),
             Some(missing) => ignored(missing.to_string(), test),
             // The machine can be set up for the tests, the kernel cannot.
             None => match lacks(&profile()) {
+                Some(why) if engine && requires("KNOBGATE_REQUIRE_CONTAINERS") => failed(why),
                 Some(why) => ignored(why, test),
                 None => Trial::test(name, test),
             },

@@ -3,7 +3,11 @@
 //! A test program first calls [`in_private_mount_namespace`], and then [`run`] with its tests. If the machine lacks
 //! something that all of them need, they are reported as *ignored*, with the reason; with `KNOBGATE_REQUIRE_KERNEL=1`
 //! they fail instead. A test that needs more of the kernel states that to its [`Suite`], and is ignored on others. One that uses a
-//! command that not every machine has [states that](Suite::using), too.
+//! command that not every machine has [states that](Suite::using), too. Those that use a container engine [say
+//! so](Suite::with_engines), and fail where it is missing with `KNOBGATE_REQUIRE_CONTAINERS=1`.
+//!
+//! [`Container`] is one of runc. [`Docker`] and [`Podman`] are whole engines, each for one test, which runs in
+//! [namespaces](ENGINE_NAMESPACES) that end with all that is in them.
 //!
 //! The tests run in a mount namespace with its own bpffs and `/run`, so that nothing is left there. Tests that write knobs
 //! are [isolated](Suite::isolated): each is a process of its own, in the namespaces that own these knobs. Cgroups
@@ -14,9 +18,12 @@
 #![forbid(unsafe_code)]
 
 mod both;
+mod docker;
+mod engines;
 mod fixtures;
 mod harness;
 pub mod object_cases;
+mod podman;
 mod processes;
 mod random;
 mod requirements;
@@ -25,11 +32,14 @@ mod runc;
 mod seccomp;
 
 pub use both::Both;
+pub use docker::Docker;
+pub use engines::{ENGINE_NAMESPACES, IMAGE, fresh_machine, without_docker, without_podman};
 pub use fixtures::{RemoveOnDrop, profile, root, scratch, shell};
 pub use harness::{
     PRIVATE_KNOBS, Requirement, Suite, Test, TestNamespaces, in_private_mount_namespace, number, run, seed,
 };
 pub use knobgate_hook::Profile;
+pub use podman::Podman;
 pub use processes::{Reaped, eventually, is_running};
 pub use random::Random;
 pub use requirements::{Missing, process_tracking};

@@ -3,18 +3,16 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use knobgate_hook::Profile;
+
+use crate::engines::program;
 
 /// What the machine lacks for containers of runc.
 pub fn without_runc(_: &Profile) -> Option<String> {
     let both = program("runc").is_some() && program("busybox").is_some();
     (!both).then(|| "needs runc and a static busybox (Debian's runc and busybox-static)".to_owned())
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// A container that runs a script, in its own namespaces, with a writable `/proc/sys`. It is removed on drop.

@@ -6,6 +6,7 @@ mod attachments;
 mod containers;
 mod departures;
 mod drifting;
+mod engines;
 mod examples;
 mod hostile;
 mod in_place;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         .requiring(readers::whole_machine, readers::ON_THE_ROOT)
         .requiring(dropped_rewrites, runs::DROPPED_REWRITES)
         .and(readers::with_their_own_bpffs())
+        .and(engines::with_engines())
         .and(Suite::default().requiring(watching::sends_events, top::TESTS).using("tmux"));
     let suite = drifting::with_systemd(writers::with_others_programs(suite));
     no_process::with_limit(threats::with_tests(suite)).run()
