@@ -90,6 +90,8 @@ mod supervisor;
 mod survey;
 #[cfg(feature = "workloads")]
 mod workload_resolver;
+#[cfg(feature = "workloads")]
+mod workload_search;
 
 pub use knobgate_bpf as bpf;
 pub use knobgate_compiler as compiler;
@@ -121,3 +123,5 @@ pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};
 #[cfg(feature = "workloads")]
 pub use workload_resolver::WorkloadResolver;
+#[cfg(feature = "workloads")]
+pub use workload_search::{FoundWorkload, WorkloadSearchError};

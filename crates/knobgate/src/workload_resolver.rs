@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use knobgate_kernel::{CgroupError, Hierarchy};
-use knobgate_workload::{EngineState, Workload};
+use knobgate_workload::{EngineState, Workload, WorkloadName};
+
+use crate::workload_search::{self, FoundWorkload, WorkloadSearchError};
 
 /// How long the result of a walk through the hierarchy, or of a look at the engines' state, stands.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -94,7 +96,7 @@ impl WorkloadResolver {
             known.ask_again(&mut self.state, now);
             return Some(Arc::clone(&known.workload));
         }
-        let directory = self.find(cgroup_id, now)?;
+        let directory = self.directory(cgroup_id, now)?;
         let name = self.hierarchy.name(&directory)?;
         self.memory.make_room(|| self.hierarchy.paths_by_id().unwrap_or_default());
         let known = Known::new(&name, &mut self.state, now);
@@ -103,8 +105,31 @@ impl WorkloadResolver {
         Some(workload)
     }
 
+    /// Finds the workload of this name, and its topmost cgroup. That takes a walk through the hierarchy.
+    ///
+    /// Only the outermost workload of a cgroup counts: what runs in a container cannot be found by a name that it may have made up
+    /// itself. The id or the name of a container comes before ids that begin with it, as for Docker.
+    ///
+    /// ```no_run
+    /// use knobgate::WorkloadResolver;
+    /// use knobgate::workload::WorkloadName;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let found = WorkloadResolver::new()?.find(&WorkloadName::Container("web".to_owned()))?;
+    /// println!("{}", found.cgroup.path().display());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is no such workload, or there are several, or they cannot be searched.
+    pub fn find(&mut self, name: &WorkloadName) -> Result<FoundWorkload, WorkloadSearchError> {
+        workload_search::find(name, &self.hierarchy, &mut self.state)
+    }
+
     /// The directory of a cgroup.
-    fn find(&mut self, id: u64, now: Instant) -> Option<PathBuf> {
+    fn directory(&mut self, id: u64, now: Instant) -> Option<PathBuf> {
         if let Ok(found) = self.hierarchy.path_by_handle(id) {
             return found;
         }

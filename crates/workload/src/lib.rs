@@ -25,6 +25,7 @@
 //! - The **outer** workload ([`Workload::outer`]) is the container around a container or unit, as with Docker in Docker.
 //! - The **owner** ([`Workload::owner`]) of a name is what is above it that could have made it up: a service, for example.
 //! - The **label** ([`Workload::label`]) is the name in one column.
+//! - A **name** ([`WorkloadName`]) is what somebody calls a workload, to say which one is meant.
 //!
 //! # Who chooses a name
 //!
@@ -41,11 +42,13 @@
 //! | whether a name is that of a unit, and what its escapes mean | `unit.rs` |
 //! | the components together: the innermost workload, and those around it | `path.rs` |
 //! | a name in one column | `label.rs` |
+//! | from what somebody calls a workload to the workload | `name.rs` |
 //! | names from the files of engines | `state.rs` |
 #![forbid(unsafe_code)]
 
 mod component;
 mod label;
+mod name;
 mod path;
 #[cfg(feature = "state")]
 mod state;
@@ -53,6 +56,7 @@ mod unit;
 mod workload;
 
 pub use label::{LabelLevel, label};
+pub use name::{NameMatch, WorkloadName};
 #[cfg(feature = "state")]
 pub use state::EngineState;
 pub use workload::{Engine, Origin, Piece, Role, Workload};
