@@ -1,33 +1,35 @@
 //! `knobgate detach`: detach a policy.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use knobgate::{Attachments, CgroupRef};
 
 use crate::attachment_failure::{no_attachments, parse_name};
-use crate::cgroup_argument::{cgroup_at, describe_ids};
+use crate::cgroup_argument::describe_ids;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plural::count;
+use crate::target::TargetArgs;
 
 /// Detach a policy
 ///
 /// From then on it judges no access, even if its links are also pinned or held elsewhere.
+///
+/// With --cgroup, --pid, --container, --unit or --pod, which can be repeated, it is detached only from these cgroups. Detaching from the last cgroup removes the
+/// attachment.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Detach {
     /// The name of the attachment
     name: String,
-    /// Detach only from this cgroup; can be repeated. Detaching from the last cgroup removes the attachment
-    #[arg(long = "cgroup", value_name = "PATH")]
-    cgroups: Vec<PathBuf>,
+    #[command(flatten)]
+    targets: TargetArgs,
 }
 
 impl Detach {
     pub(crate) fn run(self, output: &Output) -> Result<ExitCode, Failure> {
         let name = parse_name(&self.name)?;
-        let cgroups = self.cgroups.iter().map(|path| cgroup_at(path).map(|cgroup| CgroupRef::from(&cgroup)));
-        let cgroups = cgroups.collect::<Result<Vec<_>, _>>()?;
+        let targets = self.targets.find()?;
+        let cgroups: Vec<CgroupRef> = targets.iter().map(|target| CgroupRef::from(target.cgroup())).collect();
         let Some(attachments) = Attachments::open()? else { return Err(no_attachments(name)) };
         let detached = attachments.detach(&name, &cgroups)?;
         if let Some(error) = detached.not_detached {

@@ -9,11 +9,12 @@ use knobgate_testing::{Container, Test, eventually, profile, scratch, without_ru
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
-use crate::setting::{DetachOnDrop, attach, expect, policy, stdout};
+use crate::setting::{DetachOnDrop, attach, expect, policy, stderr, stdout};
 use crate::watching::{Watching, sends_events};
 
 pub(crate) const TESTS: &[Test] = &[
     ("without_a_policy_watch_says_which_container_writes", observed),
+    ("a_container_can_be_named_instead_of_its_cgroup", addressed),
     ("a_denial_has_the_name_of_its_container_after_that_is_gone", denied),
 ];
 
@@ -62,5 +63,53 @@ fn denied() -> Result<(), Failed> {
     let of_container = items.iter().filter_map(|item| item.context.workload.as_ref());
     let names: Vec<_> = of_container.map(|workload| workload.container_id.as_deref()).collect();
     assert!(names.contains(&Some("t-web-2")), "{items:?}: {messages}");
+    Ok(())
+}
+
+fn addressed() -> Result<(), Failed> {
+    let (parent, files) = (scratch(), tempfile::tempdir()?);
+    let _detached = DetachOnDrop("t-addressed");
+    let name = Hierarchy::find()?.name(parent.path()).ok_or("a name")?.join("web");
+    let script = "sleep 1000 & while :; do echo 70 >/proc/sys/net/ipv4/ip_default_ttl; sleep 1; done";
+    let _container = Container::start("t-web-3", &name, script, files.path(), Path::new(STATE))?;
+    let web = parent.path().join("web");
+    let place = web.to_str().ok_or("a path")?;
+    let file = policy("policy t-addressed\n");
+    let path = file.path().to_str().ok_or("a path")?;
+
+    let typo = stderr(&expect(2, ["attach", "--policy", path, "--container", "t-wbe-3"]));
+    assert_eq!(typo, "error: cannot find the container \"t-wbe-3\": did you mean t-web-3?\n");
+    let attached = stdout(&expect(0, ["attach", "--policy", path, "--container", "t-web-3"]));
+    assert!(attached.contains(&format!("to {place};")), "{attached}");
+    let listed = stdout(&expect(0, ["list", "--container", "runc/t-web-3"]));
+    assert!(listed.starts_with(&format!("{place}\n")) && listed.contains("t-addressed"), "{listed}");
+    assert_eq!(listed.lines().filter(|line| line.starts_with('/')).count(), 1, "{listed}");
+    let nothing = parent.create("other")?;
+    let elsewhere = expect(0, ["list".as_ref(), "--cgroup".as_ref(), nothing.path().as_os_str()]);
+    assert!(!stdout(&elsewhere).contains("t-addressed"), "{elsewhere:?}");
+    nothing.remove()?;
+    let examined = expect(0, ["doctor", "--container", "t-web-3"]);
+    let pid = stderr(&examined).strip_prefix("note: examining process ").map(|pid| pid.trim().to_owned());
+    let command = std::fs::read(format!("/proc/{}/cmdline", pid.ok_or("a process")?))?;
+    assert!(command.starts_with(b"/busybox\0sh\0"), "{}", command.escape_ascii());
+
+    eventually("it writes", || {
+        let log = stdout(&expect(0, ["log", "t-addressed", "--container", "t-web-3"]));
+        let events =
+            stdout(&expect(0, ["log", "t-addressed", "--container", "t-web-3", "--recent", "--json"]));
+        if !log.contains("ip_default_ttl") {
+            return false;
+        }
+        assert!(log.contains("\n  runc/t-web-3: "), "{log}");
+        assert!(
+            events.lines().count() > 0 && events.lines().all(|line| line.contains("t-web-3")),
+            "{events}"
+        );
+        true
+    });
+    let others = expect(0, ["log", "t-addressed", "--container", "another-one"]);
+    assert_eq!(stderr(&others), "t-addressed has had no events of what was named, but of others\n");
+    let detached = stdout(&expect(0, ["detach", "t-addressed", "--container", "t-web-3"]));
+    assert_eq!(detached, format!("t-addressed: detached from {place}\n"));
     Ok(())
 }

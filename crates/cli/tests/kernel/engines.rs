@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use knobgate_hook::Profile;
-use knobgate_kernel::{Cgroup, Hierarchy, ScratchCgroup};
+use knobgate_kernel::{Hierarchy, ScratchCgroup};
 use knobgate_testing::{
     Docker, ENGINE_NAMESPACES, Podman, Suite, Test, fresh_machine, scratch, without_docker, without_podman,
 };
@@ -118,14 +118,17 @@ fn entry_process(inspect: &mut Command) -> Result<String, Failed> {
     Ok(stdout(&run(inspect)?).trim().to_owned())
 }
 
-/// A policy that is attached to the container of a process judges what is executed there from then on.
-fn judged_while_it_runs(pid: &str, exec: impl Fn(&str) -> Command) -> Result<(), Failed> {
-    assert_eq!(printed(&mut exec(WRITE))?, "written\n200\n");
+/// A policy that is attached to a running container, which `targets` name, judges what is executed there from then on.
+fn judged_while_it_runs(targets: &[[&str; 2]], exec: impl Fn(&str) -> Command) -> Result<(), Failed> {
     let file = policy("policy t-engine\nallow write net.ipv4.ip_default_ttl if new <= 128\n");
-    expect(0, ["attach", "--policy", file.path().to_str().ok_or("a path")?, "--pid", pid]);
-    let judged = printed(&mut exec(WRITE))?;
-    assert_eq!(judged.trim_end(), DENIED.replace("64", "200"));
-    expect(0, ["detach", "t-engine"]);
+    let path = file.path().to_str().ok_or("a path")?;
+    for target in targets {
+        assert_eq!(printed(&mut exec(WRITE))?, "written\n200\n");
+        expect(0, [&["attach", "--policy", path], &target[..]].concat());
+        let judged = printed(&mut exec(WRITE))?;
+        assert_eq!(judged.trim_end(), DENIED.replace("64", "200"), "{target:?}");
+        expect(0, ["detach", "t-engine", target[0], target[1]]);
+    }
     assert_eq!(printed(&mut exec(WRITE))?, "written\n200\n");
     Ok(())
 }
@@ -133,18 +136,21 @@ fn judged_while_it_runs(pid: &str, exec: impl Fn(&str) -> Command) -> Result<(),
 fn docker_while_it_runs() -> Result<(), Failed> {
     fresh_machine()?;
     let (parent, docker) = (Parent::create()?, Docker::start("{}")?);
-    docker.start_container("web", &parent.name, "exec sleep 1000")?;
+    let id = docker.start_container("web", &parent.name, "exec sleep 1000")?;
     let pid = entry_process(&mut docker.command(["inspect", "--format", "{{.State.Pid}}", "web"]))?;
-    judged_while_it_runs(&pid, |script| docker.command(["exec", "web", "sh", "-c", script]))
+    let targets =
+        [["--pid", &pid], ["--container", "web"], ["--container", &id[..7]], ["--container", "docker/web"]];
+    judged_while_it_runs(&targets, |script| docker.command(["exec", "web", "sh", "-c", script]))
 }
 
 fn docker_names() -> Result<(), Failed> {
     fresh_machine()?;
     let (parent, docker) = (Parent::create()?, Docker::start("{}")?);
     let id = docker.start_container("web", &parent.name, "exec sleep 1000")?;
-    let container = Cgroup::open(parent.cgroup.path().join(&id))?;
-    attach(policy("policy t-names\n").path(), &container, "t-names");
-    let watching = Watching::start(&["--json", "t-names"])?;
+    let _other = docker.start_container("db", &parent.name, "exec sleep 1000")?;
+    attach(policy("policy t-names\n").path(), &parent.cgroup, "t-names");
+    let watching = Watching::start(&["--json", "--container", "web"])?;
+    let _ = printed(&mut docker.command(["exec", "db", "sh", "-c", WRITE]))?;
     let _ = printed(&mut docker.command(["exec", "web", "sh", "-c", WRITE]))?;
     let item = watching.until(|item| item.event().is_some_and(|event| event.event.new.is_some()))?;
     let workload = item.context.workload.as_ref().ok_or("a workload")?;
@@ -152,8 +158,12 @@ fn docker_names() -> Result<(), Failed> {
         (workload.engine.as_deref(), workload.container.as_deref(), workload.container_id.as_deref()),
         (Some("docker"), Some("web"), Some(&*id))
     );
-    let log = stdout(&expect(0, ["log", "t-names"]));
-    assert!(log.contains("  docker/web: "), "{log}");
+    for (container, other) in [("web", "db"), (&id[..12], "db"), ("db", "web")] {
+        let log = stdout(&expect(0, ["log", "t-names", "--container", container]));
+        let name = if other == "db" { "web" } else { "db" };
+        assert!(log.contains(&format!("  docker/{name}: ")), "{log}");
+        assert!(!log.contains(&format!("docker/{other}")), "{log}");
+    }
     Ok(())
 }
 
@@ -176,7 +186,9 @@ fn podman_from_the_first_instruction() -> Result<(), Failed> {
 fn podman_while_it_runs() -> Result<(), Failed> {
     fresh_machine()?;
     let (parent, podman) = (Parent::create()?, Podman::start("runc")?);
-    podman.start_container("web", &parent.name, "exec sleep 1000")?;
+    let id = podman.start_container("web", &parent.name, "exec sleep 1000")?;
     let pid = entry_process(&mut podman.command(["inspect", "--format", "{{.State.Pid}}", "web"]))?;
-    judged_while_it_runs(&pid, |script| podman.command(["exec", "web", "sh", "-c", script]))
+    let targets =
+        [["--pid", &pid], ["--container", "web"], ["--container", &id[..7]], ["--container", "podman/web"]];
+    judged_while_it_runs(&targets, |script| podman.command(["exec", "web", "sh", "-c", script]))
 }
