@@ -31,11 +31,11 @@ pub(crate) fn not_found(name: &WorkloadName, error: WorkloadSearchError) -> Fail
             )),
         },
         WorkloadSearchError::Several(found) => Failure::usage(format!(
-            "{name} can be {}; give {}, or use --cgroup",
+            "{name} can be {}; name {}",
             places(&found),
             match name {
-                WorkloadName::Container(_) => "more of the id",
-                _ => "one of them with --container",
+                WorkloadName::Container(_) => "it like that, by its id, or by its cgroup with --cgroup",
+                _ => "its cgroup with --cgroup",
             }
         )),
         WorkloadSearchError::NoPodCgroup { containers } => Failure::usage(format!(
