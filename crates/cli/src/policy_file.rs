@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use knobgate::IncludedFiles;
 use knobgate_policy::{
     CheckOptions, Diagnostic, JsonDiagnostic, PolicyFile, Source, limits, parse, parse_json,
 };
@@ -25,7 +26,8 @@ pub(crate) struct Checked {
 }
 
 /// Reads and checks the policy at `path`, prints its errors and warnings, and returns it. `-` is standard input. A
-/// policy in JSON, whose name ends in `.json`, is converted to text, to which later messages refer.
+/// policy in JSON, whose name ends in `.json`, is converted to text, to which later messages refer. A policy on standard input
+/// cannot include files: what their paths are relative to would be a guess.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the file cannot be read, [`Failure::Reported`] if the policy has errors.
@@ -59,7 +61,9 @@ pub(crate) fn check_policy(path: &Path, options: &CheckOptions<'_>) -> Result<Ch
             },
         }
     } else {
-        match parse(source, options) {
+        let files = (!is_stdin(path)).then(|| IncludedFiles::of(path));
+        let options = files.as_ref().map_or(*options, |files| options.includes(files));
+        match parse(source, &options) {
             Ok(file) => checked(file),
             Err(error) => Checked {
                 source: error.text().clone(),

@@ -3,7 +3,10 @@
 //! It is a directory with a link `cgroup-ID` for each cgroup, named after the cgroup's id (`ls -di` prints it). The
 //! links lead to the program, and the program to its maps. Only maps that the kernel would empty otherwise are pinned,
 //! too, as `map-ID`.
+//!
+//! If the program itself is pinned, too, as `program`, the attachment exists without any cgroup.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +20,9 @@ use crate::bpffs::{BpffsError, failed, untrusted_pin};
 use crate::link::{Link, LinkInfo};
 use crate::link_error::LinkError;
 use crate::map::Map;
+use crate::object::BpfObjectError;
 use crate::pin_owner::BadOwnership;
+use crate::program::ProgramFd;
 use crate::sys::bpf;
 
 /// The flags for opening directories.
@@ -28,6 +33,8 @@ pub(crate) const DIRECTORY: OFlags =
 const LINK: &str = "cgroup-";
 /// The prefix of pinned maps.
 const MAP: &str = "map-";
+/// The name of the pinned program.
+const PROGRAM: &str = "program";
 
 /// An attachment, by its directory.
 #[derive(Debug)]
@@ -136,8 +143,63 @@ impl Attachment {
         Ok(alive)
     }
 
+    /// Pins its program, so that it exists without any cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Io`].
+    pub fn pin_program(&self, program: &ProgramFd) -> Result<(), BpffsError> {
+        let path = self.path.join(PROGRAM);
+        let pinned = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
+        pinned
+            .and_then(|path| bpf::obj_pin(program.as_fd(), &path))
+            .map_err(failed("pin the program at", &path))
+    }
+
+    /// The pinned program; `None` if only its links hold one.
+    ///
+    /// # Errors
+    ///
+    /// [`BpffsError::Untrusted`], [`Io`](BpffsError::Io).
+    pub fn program(&self) -> Result<Option<ProgramFd>, BpffsError> {
+        let path = self.path.join(PROGRAM);
+        match statat(&self.dir, PROGRAM, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(failed("examine", &path)(error)),
+            Ok(stat) => {
+                if let Some(why) = BadOwnership::of_entry(&stat) {
+                    return Err(untrusted_pin(&path, why));
+                }
+            }
+        }
+        let pinned = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
+        match pinned.and_then(|path| bpf::obj_get(&path)) {
+            Ok(program) => Ok(Some(ProgramFd::from_fd(program))),
+            // It was removed in the meantime.
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed("open the pinned program", &path)(error)),
+        }
+    }
+
+    /// The ids of its programs: the pinned one, or else those of its links, the dead ones included.
+    ///
+    /// # Errors
+    ///
+    /// As [`program`](Self::program) and [`links`](Self::links).
+    pub fn program_ids(&self) -> Result<BTreeSet<u32>, BpffsError> {
+        match self.program()? {
+            Some(program) => {
+                let id = program.info().map_err(|error: BpfObjectError| LinkError::from(error))?.id;
+                Ok(BTreeSet::from([id]))
+            }
+            None => Ok(self.links()?.iter().map(|link| link.info.program_id).collect()),
+        }
+    }
+
     pub(crate) fn unpin_all(&self) -> Result<(), BpffsError> {
         self.pinned(LINK)?.into_iter().try_for_each(|cgroup_id| self.unpin(cgroup_id))?;
+        // Before its maps: without these, it would not be whole.
+        self.unlink(PROGRAM)?;
         self.unpin_maps_except(&[])
     }
 
@@ -173,9 +235,13 @@ impl Attachment {
     }
 
     fn remove(&self, prefix: &str, id: u64) -> Result<(), BpffsError> {
-        match unlinkat(&self.dir, format!("{prefix}{id}"), AtFlags::empty()) {
+        self.unlink(&format!("{prefix}{id}"))
+    }
+
+    fn unlink(&self, pin: &str) -> Result<(), BpffsError> {
+        match unlinkat(&self.dir, pin, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(failed("remove", &self.pin_path(prefix, id))(error)),
+            Err(error) => Err(failed("remove", &self.path.join(pin))(error)),
         }
     }
 }

@@ -85,6 +85,15 @@ impl Attachments {
         };
         let wanted: BTreeSet<u64> = cgroups.iter().map(CgroupRef::id).collect();
         let links = existing.unpin_dead().map_err(failed("open", name))?;
+        if let Some(program) = existing.program().map_err(failed("open", name))? {
+            let same = loaded.program.is_same_as(&program).map_err(LinkError::from);
+            if !same.map_err(failed("compare", name))? {
+                return Err(AttachmentError::OfContainers { name: name.clone() });
+            }
+            let attached = links.iter().map(|link| link.cgroup_id).collect();
+            let id = program.info().map_err(LinkError::from).map_err(failed("compare", name))?.id;
+            return share(&existing, name, &(id, program), &attached, cgroups);
+        }
         if links.is_empty() {
             self.pins.remove(name).map_err(failed("renew", name))?;
             self.attach(name, loaded, cgroups)?;
@@ -125,13 +134,13 @@ impl Attachments {
 }
 
 /// Prepares the memory of a program for these cgroups. `replaced` are the programs that use it so far.
-fn prepare(
-    loaded: &LoadedProgram,
-    replaced: &[ProgramFd],
+pub(crate) fn prepare<'a>(
+    loaded: &'a LoadedProgram,
+    replaced: impl IntoIterator<Item = &'a ProgramFd>,
     cgroups: &[CgroupRef],
 ) -> Result<(), AttachmentError> {
     // A full memory counts what finds no room in it, which is no reason not to attach.
-    let _ = events::make_room(&maps_of(loaded), replaced.iter().chain([&loaded.program]));
+    let _ = events::make_room(&maps_of(loaded), replaced.into_iter().chain([&loaded.program]));
     let paths = cgroups.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
     Ok(events::prepare(loaded, paths)?)
 }
@@ -174,13 +183,24 @@ fn share(
     cgroups: &[CgroupRef],
 ) -> Result<Applied, AttachmentError> {
     let added: Vec<_> = cgroups.iter().filter(|cgroup| !attached.contains(&cgroup.id())).cloned().collect();
+    share_program(attachment, name, program, [], &added)?;
+    Ok(Applied::Shared { program: *id, cgroups: attached.len() + added.len(), added })
+}
+
+/// Attaches the program of an attachment to more cgroups. `others` are other programs that use its memory.
+pub(crate) fn share_program<'a>(
+    attachment: &Attachment,
+    name: &AttachmentName,
+    program: &'a ProgramFd,
+    others: impl IntoIterator<Item = &'a ProgramFd>,
+    added: &[CgroupRef],
+) -> Result<(), AttachmentError> {
     let maps = program.maps()?;
-    let _ = events::make_room(&maps.iter().collect::<Vec<_>>(), [program]);
+    let _ = events::make_room(&maps.iter().collect::<Vec<_>>(), others.into_iter().chain([program]));
     let paths = added.iter().map(|cgroup| (cgroup.id(), cgroup.path()));
     events::remember_cgroups(maps.iter().find(|map| map.info().name == EVENT_CGROUPS_MAP), paths);
     let transaction = Transaction::begin(attachment, program).map_err(failed("extend", name))?;
-    change_all(transaction, ("extend", name), attached, &added)?;
-    Ok(Applied::Shared { program: *id, cgroups: attached.len() + added.len(), added })
+    change_all(transaction, ("extend", name), &BTreeSet::new(), added).map(drop)
 }
 
 fn replace(
@@ -216,7 +236,10 @@ fn replaced_by(links: &[PinnedLink], new: &ProgramFd) -> Result<Vec<ProgramFd>, 
 }
 
 /// Begins to change to a loaded program. Pins its program arrays, which the kernel empties when no process has them open.
-fn begin<'a>(attachment: &'a Attachment, loaded: &'a LoadedProgram) -> Result<Transaction<'a>, BpffsError> {
+pub(crate) fn begin<'a>(
+    attachment: &'a Attachment,
+    loaded: &'a LoadedProgram,
+) -> Result<Transaction<'a>, BpffsError> {
     let mut transaction = Transaction::begin(attachment, &loaded.program)?;
     let maps = loaded.maps.iter().map(|(_, map)| map);
     let arrays: Vec<_> = maps.filter(|map| map.info().kind == MapKind::ProgArray.number()).collect();
@@ -226,7 +249,7 @@ fn begin<'a>(attachment: &'a Attachment, loaded: &'a LoadedProgram) -> Result<Tr
 
 /// Replaces the program on the cgroups in `attached`, attaches it to the others, and returns the ids of the replaced
 /// programs. Restores all of them if that fails on one.
-fn change_all(
+pub(crate) fn change_all(
     mut transaction: Transaction<'_>,
     (operation, name): (&'static str, &AttachmentName),
     attached: &BTreeSet<u64>,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use knobgate_compiler::CompileError;
 use knobgate_kernel::{AttachmentName, BpfObjectError, BpffsError, LoadError};
 
 use crate::cgroup_ref::CgroupRef;
@@ -68,6 +69,30 @@ pub enum AttachmentError {
     Empty {
         /// Its name.
         name: AttachmentName,
+    },
+    /// The attachment is that of a version of a policy for containers, and its program cannot be replaced: an edited policy is
+    /// another version.
+    #[error(
+        "the attachment \"{name}\" is that of a policy for containers, and is not replaced; edit that policy's file, or use \
+         another name"
+    )]
+    OfContainers {
+        /// Its name.
+        name: AttachmentName,
+    },
+    /// The attachment has the name of a version of a policy for containers, and is something else.
+    #[error("the attachment \"{name}\" has the name of a policy for containers, and is not that; detach it")]
+    NotOfContainers {
+        /// Its name.
+        name: AttachmentName,
+    },
+    /// A policy for containers cannot be compiled for this kernel.
+    #[error("cannot compile the policy for the attachment \"{name}\"")]
+    Compile {
+        /// Its name.
+        name: AttachmentName,
+        /// What went wrong; [`CompileError::rule`] is the rule.
+        source: CompileError,
     },
     /// The program cannot be attached to a cgroup, or cannot replace the one there.
     #[error(

@@ -15,6 +15,8 @@ use crate::object_origin::ObjectOrigin;
 pub struct AttachmentState {
     /// Its cgroups, sorted by path. Empty if all of them have been removed.
     pub cgroups: Vec<AttachedCgroup>,
+    /// Whether its program is pinned, so that it stays without any cgroup: it is that of a policy for containers.
+    pub is_pinned: bool,
     /// Its program.
     pub program: ProgramInfo,
     /// The policy of the program; `None` if it is not the program of a policy.
@@ -54,22 +56,27 @@ impl Attachments {
     }
 
     pub(crate) fn read_unlocked(&self, name: &AttachmentName) -> Result<AttachmentState, AttachmentError> {
-        let links = self.attachment(name, "show")?.links().map_err(failed("show", name))?;
+        let attachment = self.attachment(name, "show")?;
+        let links = attachment.links().map_err(failed("show", name))?;
         let (dead, alive): (Vec<_>, Vec<_>) = links.into_iter().partition(PinnedLink::is_dead);
+        if let Some(program) = attachment.program().map_err(failed("show", name))? {
+            return state(&program, &alive, true).map_err(failed("show", name));
+        }
         let Some(link) = alive.first().or(dead.first()) else {
             return Err(AttachmentError::Empty { name: name.clone() });
         };
-        read_program(link.info.program_id, &alive).map_err(failed("show", name))
+        let program = ProgramFd::by_id(link.info.program_id).map_err(LinkError::from);
+        program.and_then(|program| state(&program, &alive, false)).map_err(failed("show", name))
     }
 }
 
-fn read_program(id: u32, links: &[PinnedLink]) -> Result<AttachmentState, LinkError> {
-    let program = ProgramFd::by_id(id)?;
+fn state(program: &ProgramFd, links: &[PinnedLink], is_pinned: bool) -> Result<AttachmentState, LinkError> {
     Ok(AttachmentState {
         cgroups: cgroups_of(links),
+        is_pinned,
         program: program.info()?,
-        policy: AttachedPolicy::read(&program)?,
-        origin: ObjectOrigin::read(&program)?,
+        policy: AttachedPolicy::read(program)?,
+        origin: ObjectOrigin::read(program)?,
         maps: program.maps()?,
     })
 }

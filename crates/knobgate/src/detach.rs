@@ -15,8 +15,10 @@ pub struct Detached {
     /// The ids of the cgroups from which it was detached. Empty if all of them had been removed.
     /// [`not_detached`](Self::not_detached) says if the program may still run on one of them.
     pub from: Vec<u64>,
-    /// On how many cgroups it still is. With 0, the attachment is gone.
+    /// On how many cgroups it still is.
     pub remaining: usize,
+    /// Whether the attachment is gone. That of a policy for containers stays when it is detached from its last cgroup by name.
+    pub is_gone: bool,
     /// Why a link could only be unpinned (Linux before 5.9). If another process holds it, its program still runs.
     pub not_detached: Option<LinkError>,
 }
@@ -57,12 +59,16 @@ impl Attachments {
             }
             attachment.unpin(link.cgroup_id).map_err(|error| partly(error, done))?;
         }
-        if left.is_empty() {
+        let stays_alone =
+            !cgroups.is_empty() && attachment.program().map_err(|error| partly(error, done))?.is_some();
+        let is_gone = left.is_empty() && !stays_alone;
+        if is_gone {
             self.pins.remove(name).map_err(|error| partly(error, done))?;
         }
         Ok(Detached {
             from: detached.iter().map(|link| link.cgroup_id).collect(),
             remaining: left.len(),
+            is_gone,
             not_detached,
         })
     }

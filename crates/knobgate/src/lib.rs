@@ -13,6 +13,7 @@
 //! - [`Attachments`] are programs on cgroups, under names, held by links that are pinned on a bpffs. The kernel and the
 //!   bpffs have all of their state. [Applying](Attachments::apply) a program to a name attaches it, or replaces what
 //!   is there.
+//! - A [`PolicyVersion`] is a policy for cgroups that come and go, whose attachment stays without any.
 //! - A [`Survey`] shows which programs run for which cgroup, ours and others'.
 //! - A [`Supervisor`] runs one command under a policy, in a cgroup that exists only for it.
 //! - An [`Observation`] records what the processes of a cgroup do, and which of it succeeds.
@@ -20,9 +21,10 @@
 //! Most of this needs root and cgroup v2, and attachments need a bpffs. The library prints nothing: it returns errors,
 //! limits, and what was done.
 //!
-//! Three features are off by default. `json` and `suggest` are those of [`policy`]: one reads and prints policies as JSON, the
+//! Four features are off by default. `json` and `suggest` are those of [`policy`]: one reads and prints policies as JSON, the
 //! other adds to diagnostics what a misspelled word may have been meant to be. `workloads` has a `WorkloadResolver`, which finds
-//! out what people call the container, pod or unit in a cgroup.
+//! out what people call the container, pod or unit in a cgroup. `containers` has `ContainerPolicies`, the policies for containers in a
+//! directory, and `StartingContainer`, a container of which nothing runs yet, so that a hook of its runtime can put them on it.
 //!
 //! # Examples
 //!
@@ -70,6 +72,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "containers")]
+mod agent_config;
 mod apply;
 mod attached_policy;
 mod attachment_error;
@@ -78,16 +82,32 @@ mod attachments;
 mod cgroup_ref;
 mod compiled_policy;
 mod confinement;
+#[cfg(feature = "containers")]
+mod container_error;
+#[cfg(feature = "containers")]
+mod container_policies;
+#[cfg(feature = "containers")]
+mod denied_sysctl;
 mod departures;
 mod detach;
 mod events;
+mod included_files;
 mod kernel_limit;
+mod link_version;
 mod object_origin;
 mod observation;
 mod observed_run;
+#[cfg(feature = "containers")]
+mod oci_state;
+mod policy_version;
 mod run_error;
+#[cfg(feature = "containers")]
+mod starting_container;
 mod supervisor;
 mod survey;
+mod versions;
+#[cfg(feature = "workloads")]
+mod workload_memory;
 #[cfg(feature = "workloads")]
 mod workload_resolver;
 #[cfg(feature = "workloads")]
@@ -108,17 +128,30 @@ pub use attachment_state::{AttachedCgroup, AttachmentState};
 pub use attachments::Attachments;
 pub use cgroup_ref::CgroupRef;
 pub use compiled_policy::CompiledPolicy;
+#[cfg(feature = "containers")]
+pub use container_error::ContainerError;
+#[cfg(feature = "containers")]
+pub use container_policies::{ContainerPolicies, ContainerPolicy};
+#[cfg(feature = "containers")]
+pub use denied_sysctl::DeniedSysctl;
 pub use departures::{DepartureSummary, OnDeparture, departure_target};
 pub use detach::Detached;
 pub use events::{
     EventMemory, EventMemoryMaps, EventReader, EventReaderError, EventReaders, MemoryEntry, Observer,
     ObserverError,
 };
+pub use included_files::IncludedFiles;
 pub use kernel_limit::{KernelLimit, TargetKernel};
+pub use link_version::LinkedVersion;
 pub use object_origin::{OBJECT_FILE_MAP, ObjectOrigin};
 pub use observation::{Observation, ObservationError, ObservationLoss, Observed};
 pub use observed_run::ObservedRunError;
+#[cfg(feature = "containers")]
+pub use oci_state::{OciBundle, OciState, OciStatus};
+pub use policy_version::{PolicyVersion, name_of_versions};
 pub use run_error::RunError;
+#[cfg(feature = "containers")]
+pub use starting_container::StartingContainer;
 pub use supervisor::{RunEvent, RunOutcome, Supervisor};
 pub use survey::{AttachedBy, EffectiveProgram, RunOrder, Survey};
 #[cfg(feature = "workloads")]

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use knobgate_kernel::{CgroupError, Hierarchy};
+use knobgate_kernel::{Bpffs, CgroupError, Hierarchy, PinDir};
 use knobgate_workload::{EngineState, Workload, WorkloadName};
 
+use crate::workload_memory::WorkloadMemory;
 use crate::workload_search::{self, FoundWorkload, WorkloadSearchError};
 
 /// How long the result of a walk through the hierarchy, or of a look at the engines' state, stands.
@@ -42,6 +44,15 @@ pub struct WorkloadResolver {
     state: EngineState,
     memory: Memory,
     walk: Option<Walk>,
+    started: Started,
+}
+
+/// What containers were called when they were started.
+#[derive(Debug, Default)]
+struct Started {
+    memory: Option<WorkloadMemory>,
+    /// When it was last looked for.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -85,21 +96,29 @@ impl WorkloadResolver {
     pub fn with_state(state: EngineState) -> Result<Self, CgroupError> {
         let hierarchy = Hierarchy::find()?;
         let memory = Memory { known: HashMap::new(), limit: REMEMBERED };
-        Ok(Self { hierarchy, state, memory, walk: None })
+        Ok(Self { hierarchy, state, memory, walk: None, started: Started::default() })
     }
 
     /// What runs in the cgroup with this id; `None` if it was removed before the first lookup, or is not in the mounted
-    /// part of the hierarchy.
+    /// part of the hierarchy. A container that was started with a policy for containers is known even if its cgroup was removed.
     pub fn resolve(&mut self, cgroup_id: u64) -> Option<Arc<Workload>> {
         let now = Instant::now();
         if let Some(known) = self.memory.known.get_mut(&cgroup_id) {
             known.ask_again(&mut self.state, now);
             return Some(Arc::clone(&known.workload));
         }
-        let directory = self.directory(cgroup_id, now)?;
-        let name = self.hierarchy.name(&directory)?;
+        let name = self
+            .directory(cgroup_id, now)
+            .and_then(|directory| Some((self.hierarchy.name(&directory)?, directory)));
+        let started = self.started.memory(now);
+        let known = match name {
+            Some((name, directory)) => {
+                let started = started.and_then(|memory| started_at_or_above(memory, cgroup_id, &directory));
+                Known::new(&name, started.as_ref(), &mut self.state, now)
+            }
+            None => Known { workload: Arc::new(started?.recall(cgroup_id)?), asked: None, first: now },
+        };
         self.memory.make_room(|| self.hierarchy.paths_by_id().unwrap_or_default());
-        let known = Known::new(&name, &mut self.state, now);
         let workload = Arc::clone(&known.workload);
         self.memory.known.insert(cgroup_id, known);
         Some(workload)
@@ -125,7 +144,8 @@ impl WorkloadResolver {
     ///
     /// There is no such workload, or there are several, or they cannot be searched.
     pub fn find(&mut self, name: &WorkloadName) -> Result<FoundWorkload, WorkloadSearchError> {
-        workload_search::find(name, &self.hierarchy, &mut self.state)
+        let started = self.started.memory(Instant::now());
+        workload_search::find(name, &self.hierarchy, &mut self.state, started)
     }
 
     /// The directory of a cgroup.
@@ -142,6 +162,24 @@ impl WorkloadResolver {
     }
 }
 
+impl Started {
+    fn memory(&mut self, now: Instant) -> Option<&WorkloadMemory> {
+        if self.memory.is_none() && self.looked.is_none_or(|looked| now.duration_since(looked) >= PAUSE) {
+            self.looked = Some(now);
+            let pins = Bpffs::find().and_then(|bpffs| PinDir::open(&bpffs));
+            self.memory = pins.ok().flatten().and_then(|pins| WorkloadMemory::open(&pins));
+        }
+        self.memory.as_ref()
+    }
+}
+
+/// The container that was started in this cgroup, or in one above it.
+fn started_at_or_above(memory: &WorkloadMemory, cgroup_id: u64, directory: &Path) -> Option<Workload> {
+    // On 64-bit systems, the inode number is the id.
+    let above = directory.ancestors().skip(1).map_while(|above| Some(above.metadata().ok()?.ino()));
+    std::iter::once(cgroup_id).chain(above).find_map(|id| memory.recall(id))
+}
+
 impl Memory {
     /// If there are too many, forgets the workloads of cgroups that are not present.
     fn make_room<V>(&mut self, present: impl FnOnce() -> HashMap<u64, V>) {
@@ -156,9 +194,13 @@ impl Memory {
 }
 
 impl Known {
-    fn new(name: &Path, state: &mut EngineState, now: Instant) -> Self {
+    /// `started` is the container in which the cgroup is, as it was started.
+    fn new(name: &Path, started: Option<&Workload>, state: &mut EngineState, now: Instant) -> Self {
         let mut workload = Workload::of_path(name.as_os_str().as_bytes());
-        let complete = state.complete(&mut workload);
+        let complete = state.complete(&mut workload) || started.is_some();
+        if let Some(started) = started {
+            workload.add_started(started);
+        }
         Self { workload: Arc::new(workload), asked: (!complete).then_some(now), first: now }
     }
 

@@ -8,6 +8,7 @@ use knobgate_kernel::{CgroupError, Hierarchy};
 use knobgate_workload::{EngineState, NameMatch, Workload, WorkloadName};
 
 use crate::cgroup_ref::CgroupRef;
+use crate::workload_memory::WorkloadMemory;
 
 /// A workload, with its cgroup: the topmost one that is all its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +52,9 @@ pub(crate) fn find(
     name: &WorkloadName,
     hierarchy: &Hierarchy,
     state: &mut EngineState,
+    started: Option<&WorkloadMemory>,
 ) -> Result<FoundWorkload, WorkloadSearchError> {
-    let all = Workloads::read(hierarchy, state)?;
+    let all = Workloads::read(hierarchy, state, started)?;
     let of_name = |found: &&FoundWorkload| name.matches(&found.workload).is_some();
     let matching: Vec<(NameMatch, &FoundWorkload)> =
         all.trusted.iter().filter_map(|found| Some((name.matches(&found.workload)?, found))).collect();
@@ -79,7 +81,11 @@ struct Workloads {
 }
 
 impl Workloads {
-    fn read(hierarchy: &Hierarchy, state: &mut EngineState) -> Result<Self, CgroupError> {
+    fn read(
+        hierarchy: &Hierarchy,
+        state: &mut EngineState,
+        started: Option<&WorkloadMemory>,
+    ) -> Result<Self, CgroupError> {
         // Most cgroups of a workload are known to be its own by their paths.
         let mut outermost: BTreeMap<Vec<u8>, Workload> = BTreeMap::new();
         let mut directories: BTreeMap<Vec<u8>, (u64, PathBuf)> = BTreeMap::new();
@@ -95,9 +101,12 @@ impl Workloads {
             completed.entry(workload.path.clone()).or_insert(workload);
         }
         let (mut trusted, mut claimed) = (Vec::new(), Vec::new());
-        for (path, workload) in completed {
+        for (path, mut workload) in completed {
             // It was removed in the meantime, or is not in the mounted part.
-            let Some((_, directory)) = directories.get(&path) else { continue };
+            let Some((id, directory)) = directories.get(&path) else { continue };
+            if let Some(started) = started.and_then(|memory| memory.recall(*id)) {
+                workload.add_started(&started);
+            }
             let Ok(cgroup) = CgroupRef::at(directory) else { continue };
             let is_claimed = workload.owner.is_some() || workload.naming_user().is_some();
             let list = if is_claimed { &mut claimed } else { &mut trusted };

@@ -4,10 +4,12 @@ mod comm;
 mod condition;
 mod known;
 mod reach;
+mod selector;
 mod width;
 
 use std::collections::HashMap;
 
+use crate::include::{self, IncludeLoader};
 use crate::model::{check_kinds, ends_text};
 use crate::parser::{self, Parsed};
 use crate::scheme::{RULES, Scheme};
@@ -27,17 +29,26 @@ const WARNINGS_MAX: usize = 1000;
 pub struct CheckOptions<'a> {
     /// The knobs that exist. A pattern that matches none of them gets a warning.
     pub knobs: Option<&'a [KnobName]>,
+    /// Reads what the policy includes. Without it, a policy can include presets only.
+    pub includes: Option<&'a dyn IncludeLoader>,
 }
 
 impl<'a> CheckOptions<'a> {
     /// The same with these [`knobs`](Self::knobs).
     #[must_use]
     pub fn knobs(self, knobs: &'a [KnobName]) -> Self {
-        Self { knobs: Some(knobs) }
+        Self { knobs: Some(knobs), ..self }
+    }
+
+    /// The same with a loader for what the policy [includes](Self::includes).
+    #[must_use]
+    pub fn includes(self, loader: &'a dyn IncludeLoader) -> Self {
+        Self { includes: Some(loader), ..self }
     }
 }
 
-/// Parses and checks a policy.
+/// Parses and checks a policy, with everything that it [includes](IncludeLoader). Warnings about what is in a preset are left out:
+/// whoever includes it cannot change it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -45,11 +56,21 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, P
     if let Some(error) = encoding_error(&source) {
         return Err(ParseError::new(source, vec![error]));
     }
-    let parsed = parser::parse(source.text(), false);
+    let mut parsed = parser::parse(source.text());
+    let mut source = source;
+    if !parsed.includes.is_empty() {
+        let expanded = include::expand(source, &parsed.includes, options.includes);
+        source = expanded.source;
+        parsed = parser::parse_parts(source.text(), &expanded.parts);
+        parsed.errors.extend(expanded.errors);
+    }
     let mut checker = Checker::new(&RULES);
     let file = checker.file(parsed, options);
     let mut diagnostics = checker.diagnostics;
     diagnostics.sort_by_key(|diagnostic| diagnostic.primary.span.start);
+    if source.includes_others() {
+        diagnostics = located(diagnostics, &source);
+    }
     let file = file.filter(|_| diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error));
     let Some(mut file) = file else { return Err(ParseError::new(source, diagnostics)) };
     if diagnostics.len() > WARNINGS_MAX {
@@ -62,6 +83,18 @@ pub fn parse(source: Source, options: &CheckOptions<'_>) -> Result<PolicyFile, P
     file.warnings = diagnostics;
     file.source = source;
     Ok(file)
+}
+
+/// `diagnostics` with the statements that include their places, and without warnings about presets.
+fn located(diagnostics: Vec<Diagnostic>, source: &Source) -> Vec<Diagnostic> {
+    let of_preset = |diagnostic: &Diagnostic| {
+        diagnostic.severity == Severity::Warning && source.is_preset(diagnostic.primary.span.start)
+    };
+    let with_statements = |diagnostic: Diagnostic| {
+        let statements = source.included_by(diagnostic.primary.span.start);
+        statements.fold(diagnostic, |diagnostic, statement| diagnostic.also(statement, "included here"))
+    };
+    diagnostics.into_iter().filter(|diagnostic| !of_preset(diagnostic)).map(with_statements).collect()
 }
 
 /// An error that makes further checks useless.
@@ -124,8 +157,10 @@ impl Checker {
             self.diagnostics.extend(known::unknown_knobs(&rules, &pattern_spans, knobs));
         }
         let (tests, test_spans) = self.tests(parsed.tests);
+        let (apply_if, apply_if_spans) = self.selectors(&parsed.apply_if);
         // If the header or another part is missing, an error has been reported.
         let policy = parsed.header?.node;
+        let mode_span = parsed.mode.as_ref().map(|mode| mode.span);
         Some(PolicyFile {
             source: Source::new("", ""),
             policy: policy
@@ -133,11 +168,14 @@ impl Checker {
                 .with_defaults(defaults)
                 .with_rules(rules)
                 .with_tests(tests)
+                .with_apply_if(apply_if)
                 .with_width_64(std::mem::take(&mut self.width_64)),
             rule_spans,
+            mode: mode_span,
             default_read: parsed.default_read.map(|default| default.span),
             default_write: parsed.default_write.map(|default| default.span),
             test_spans,
+            apply_if_spans,
             warnings: Vec::new(),
         })
     }

@@ -25,7 +25,7 @@ pub fn format(source: &Source) -> Result<String, ParseError> {
     if let Some(error) = check::encoding_error(source) {
         return Err(ParseError::new(source.clone(), vec![error]));
     }
-    let Parsed { errors, tokens, .. } = parser::parse(source.text(), true);
+    let Parsed { errors, tokens, .. } = parser::parse_tokens(source.text());
     if !errors.is_empty() {
         return Err(ParseError::new(source.clone(), errors));
     }
@@ -208,7 +208,9 @@ impl Layout<'_> {
         match (&before.kind, &token.kind) {
             (_, TokenKind::Punct(Comma | ParenClose | BracketClose | BraceClose)) => true,
             (TokenKind::Punct(ParenOpen | BracketOpen | BraceOpen), _) => true,
-            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => matches!(word, "deny" | "count" | "log"),
+            (TokenKind::Word, TokenKind::Punct(ParenOpen)) => {
+                matches!(word, "deny" | "count" | "log" | "label")
+            }
             (TokenKind::Word, TokenKind::Punct(BracketOpen)) => matches!(word, "new" | "old"),
             (_, TokenKind::Punct(Slash)) | (TokenKind::Punct(Slash), _) => true,
             (TokenKind::Integer(_), TokenKind::Punct(Range))

@@ -39,7 +39,9 @@
 //! | what it means | `evaluate.rs`; `value.rs` for how values are parsed, [`knobgate_glob`] for patterns, `width.rs` for what knobs store |
 //! | what it may mean for an access of which something is unknown | `possible.rs` |
 //! | text to policy | [`parse`]: `lexer.rs` → `parser.rs` → `syntax.rs` → `check.rs` |
+//! | policies of several texts | [`IncludeLoader`]; `include/expand.rs` makes one text of them; [`presets`] |
 //! | policy to text | [`print()`], and [`format()`] for people's files |
+//! | `apply if`: which containers a policy applies to | [`selector`] |
 //! | conditions on events | [`filter`], over the same grammar: `scheme.rs` has the fields of both |
 //! | JSON | `parse_json`, `print_json`, `json_schema`, with the feature `json` |
 #![forbid(unsafe_code)]
@@ -52,6 +54,7 @@ mod did_you_mean;
 mod evaluate;
 pub mod filter;
 mod format;
+mod include;
 mod integer;
 #[cfg(feature = "json")]
 mod json;
@@ -65,8 +68,10 @@ mod parse_error;
 mod parser;
 mod pattern;
 mod possible;
+pub mod presets;
 mod print;
 mod scheme;
+pub mod selector;
 mod source;
 mod syntax;
 pub mod terminal;
@@ -82,6 +87,7 @@ pub use diagnostic::{Diagnostic, Label, Severity, Suggestion};
 pub use did_you_mean::did_you_mean;
 pub use evaluate::{Applies, applies, evaluate, holds};
 pub use format::format;
+pub use include::{IncludeError, IncludeLoader, IncludedText};
 pub use integer::Integer;
 #[cfg(feature = "json")]
 pub use json::{JsonDiagnostic, JsonParseError, json_schema, parse_json, print_json};
@@ -99,7 +105,7 @@ pub use parse_error::ParseError;
 pub use pattern::{KnobPattern, TextGlob};
 pub use possible::{Input, Inputs, Possible, PossibleDecision, possible};
 pub use print::print;
-pub use source::{PolicyFile, Source, Span};
+pub use source::{Place, PolicyFile, Source, Span};
 pub use text::Text;
 pub use value::parse_numbers;
 pub use width::{Normalisation, SHORT_DIGITS, Width};

@@ -48,5 +48,11 @@ pub const EVENTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// The highest limit of events a second that a rule can state.
 pub const EVENTS_PER_SECOND_MAX: u32 = 1_000_000;
 
-/// The largest policy file, in bytes.
+/// How deep included files may include others.
+pub const INCLUDE_DEPTH_MAX: usize = 8;
+
+/// How many texts a policy may include, each as often as it is included.
+pub const INCLUDES_MAX: usize = 1000;
+
+/// The largest policy, in bytes, with all that it includes.
 pub const FILE_MAX: usize = 16 << 20;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Diagnostic, Severity, Source};
+use crate::{Diagnostic, Place, Severity, Source};
 
 /// Everything that is wrong with the text of a policy: at least one error, and the warnings.
 ///
@@ -44,8 +44,8 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
         let Some(first) = errors.next() else { return Ok(()) };
-        let (line, column) = self.text.line_column(first.primary.span.start);
-        write!(f, "{}:{line}:{column}: {}", self.text.name(), first.message)?;
+        let Place { name, line, column } = self.text.place(first.primary.span.start);
+        write!(f, "{name}:{line}:{column}: {}", first.message)?;
         write_help_and_more(f, first.help.as_deref(), errors.count())
     }
 }

@@ -5,18 +5,21 @@ mod condition;
 mod cursor;
 mod filter;
 mod foreign;
+mod include;
 mod logging;
 mod recovery;
 mod rule;
+mod selector;
 mod test_block;
 
 pub(crate) use filter::{ParsedFilter, parse_filter};
+pub(crate) use selector::parse_selector;
 
 use crate::did_you_mean::did_you_mean;
 use crate::lexer::{Lexer, Punct, Token, TokenKind};
 use crate::model::is_name_character;
 use crate::scheme::{RULES, Scheme};
-use crate::syntax::{RuleSyntax, Spanned, TestSyntax};
+use crate::syntax::{IncludeSyntax, RuleSyntax, SelectorSyntax, Spanned, TestSyntax};
 use crate::{
     AccessKind, Diagnostic, Errno, Fallback, FallbackAction, Integer, Kinds, KnobPattern, Mode, Policy,
     Relation, Span, Text,
@@ -32,8 +35,11 @@ pub(crate) struct Parsed {
     pub(crate) default_write: Option<Spanned<Fallback>>,
     /// What `width 64` declares.
     pub(crate) width_64: Vec<Spanned<KnobPattern>>,
+    /// What `apply if` states.
+    pub(crate) apply_if: Vec<SelectorSyntax>,
     pub(crate) rules: Vec<RuleSyntax>,
     pub(crate) tests: Vec<TestSyntax>,
+    pub(crate) includes: Vec<IncludeSyntax>,
     /// The errors.
     pub(crate) errors: Vec<Diagnostic>,
     /// Every token that was used, if the caller asked for them. Ends of lines are included only if they end a statement.
@@ -47,8 +53,13 @@ struct Reported;
 type Parse<T> = Result<T, Reported>;
 
 /// The words that begin a statement.
-const STATEMENTS: &[&str] =
-    &["policy", "mode", "width", "default", "allow", "deny", "set", "clamp", "ignore", "test"];
+const STATEMENTS: &[&str] = &[
+    "policy", "mode", "width", "default", "apply", "include", "allow", "deny", "set", "clamp", "ignore",
+    "test",
+];
+
+/// The words that begin a statement of an included text, besides those that begin a rule.
+const INCLUDED_STATEMENTS: &[&str] = &["include", "test"];
 
 /// The words that begin a rule.
 const ACTIONS: &[&str] = &["allow", "deny", "set", "clamp", "ignore"];
@@ -74,6 +85,8 @@ const FOREIGN_ACTIONS: &[(&str, &str)] = &[
     ("rewrite", "set"),
     ("replace", "set"),
     ("force", "set"),
+    ("import", "include"),
+    ("source", "include"),
 ];
 
 /// Words for which the suggestion would be wrong.
@@ -91,10 +104,54 @@ const FOREIGN_MODES: &[(&str, &str)] =
 /// How many errors are reported. More are caused by a single mistake, or the file is not a policy.
 const ERRORS_MAX: usize = 1000;
 
-/// Parses `text`, and keeps its tokens if `keep_tokens`.
-pub(crate) fn parse(text: &str, keep_tokens: bool) -> Parsed {
-    let mut parser = Parser { keep_tokens, ..Parser::new(text, &RULES) };
+/// What a text is, which decides what it may state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextKind {
+    /// A policy, which begins with its header.
+    Policy,
+    /// A text that a policy includes, which has rules and tests alone.
+    Included,
+    /// One of the two.
+    Either,
+}
+
+/// A part of a text in which included texts stand where they are included.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) span: Span,
+    /// The place of the `include` statement; `None` for the policy's own text.
+    pub(crate) included_by: Option<Span>,
+}
+
+/// Parses the text of a policy.
+pub(crate) fn parse(text: &str) -> Parsed {
+    let mut parser = Parser::new(text, &RULES);
     parser.file();
+    parser.parsed
+}
+
+/// Parses the text of a policy, or one that is for policies to include, and keeps its tokens.
+pub(crate) fn parse_tokens(text: &str) -> Parsed {
+    let mut parser = Parser { keep_tokens: true, kind: TextKind::Either, ..Parser::new(text, &RULES) };
+    parser.file();
+    parser.parsed
+}
+
+/// Parses a text that is included.
+pub(crate) fn parse_included(text: &str) -> Parsed {
+    let mut parser = Parser { kind: TextKind::Included, ..Parser::new(text, &RULES) };
+    parser.file();
+    parser.parsed
+}
+
+/// Parses the parts of `text`. What begins in one part ends there.
+pub(crate) fn parse_parts(text: &str, parts: &[Part]) -> Parsed {
+    let mut parser = Parser::new("", &RULES);
+    for part in parts {
+        parser.go_to_part(&text[..part.span.end], part);
+        parser.statements();
+    }
+    parser.check_header();
     parser.parsed
 }
 
@@ -102,6 +159,8 @@ struct Parser<'a> {
     text: &'a str,
     /// What conditions can look at.
     scheme: &'static Scheme,
+    /// What the text is.
+    what: &'static str,
     lexer: Lexer<'a>,
     peeked: Option<Token>,
     /// The open brackets. Inside them, ends of lines are ignored.
@@ -116,6 +175,9 @@ struct Parser<'a> {
     /// Whether there were too many errors to continue.
     stopped: bool,
     keep_tokens: bool,
+    kind: TextKind,
+    /// Whether the policy's own text has begun with a statement.
+    begun: bool,
     parsed: Parsed,
 }
 
@@ -124,6 +186,7 @@ impl<'a> Parser<'a> {
         Self {
             text,
             scheme,
+            what: scheme.text,
             lexer: Lexer::new(text),
             peeked: None,
             joined: 0,
@@ -133,20 +196,29 @@ impl<'a> Parser<'a> {
             compared: None,
             stopped: false,
             keep_tokens: false,
+            kind: TextKind::Policy,
+            begun: false,
             parsed: Parsed::default(),
         }
     }
 
     fn file(&mut self) {
-        let mut first = true;
+        self.statements();
+        self.check_header();
+    }
+
+    fn statements(&mut self) {
         while !self.stopped {
             match self.peek().kind {
                 TokenKind::End => break,
                 TokenKind::Newline => self.skip(),
                 _ => {
                     self.statement = self.peek().span.start;
-                    if std::mem::take(&mut first) && !self.peek_word("policy") {
-                        self.report_missing_header();
+                    if self.kind == TextKind::Policy && !self.begun {
+                        self.begun = true;
+                        if !self.peek_word("policy") {
+                            self.report_missing_header();
+                        }
                     }
                     if self.statement().is_err() {
                         self.recover();
@@ -154,8 +226,29 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        if first && !self.stopped {
+    }
+
+    /// Reports a policy without statements.
+    fn check_header(&mut self) {
+        if self.kind == TextKind::Policy && !self.begun && !self.stopped {
             self.report_missing_header();
+        }
+    }
+
+    /// Continues with `part` of a text, which is `text` up to its end.
+    fn go_to_part(&mut self, text: &'a str, part: &Part) {
+        self.text = text;
+        self.lexer = Lexer::new(text);
+        self.lexer.go_to(self.lexer.at().max(part.span.start));
+        (self.peeked, self.joined, self.end) = (None, 0, part.span.start);
+        match part.included_by {
+            None => self.kind = TextKind::Policy,
+            Some(statement) => {
+                if !std::mem::replace(&mut self.begun, true) {
+                    self.report(missing_header(statement.start));
+                }
+                self.kind = TextKind::Included;
+            }
         }
     }
 
@@ -167,12 +260,7 @@ impl<'a> Parser<'a> {
                 return; // It is reported as an unknown word.
             }
         }
-        let error =
-            Diagnostic::error("missing-header", Span::new(start, start), "a policy begins with its name")
-                .label("expected `policy NAME` before this")
-                .help("add a first line such as `policy web-tier`")
-                .suggest(Span::new(start, start), "policy NAME\n");
-        self.report(error);
+        self.report(missing_header(start));
     }
 
     /// One statement and the end of its line.
@@ -183,11 +271,20 @@ impl<'a> Parser<'a> {
             );
         }
         let word = self.peek_slice();
+        if self.kind == TextKind::Included
+            && STATEMENTS.contains(&word)
+            && !ACTIONS.contains(&word)
+            && !INCLUDED_STATEMENTS.contains(&word)
+        {
+            return Err(self.not_in_included(word));
+        }
         match word {
             "policy" => self.header()?,
             "mode" => self.mode()?,
             "default" => self.default()?,
             "width" => self.width()?,
+            "include" => self.include()?,
+            "apply" => self.apply()?,
             "test" => self.test_block()?,
             action if ACTIONS.contains(&action) => {
                 let rule = self.rule()?;
@@ -504,4 +601,13 @@ impl<'a> Parser<'a> {
             _ => Err(self.unexpected(expected, None)),
         }
     }
+}
+
+/// The error of a policy whose first statement, at `start`, is not its header.
+fn missing_header(start: usize) -> Diagnostic {
+    let place = Span::new(start, start);
+    Diagnostic::error("missing-header", place, "a policy begins with its name")
+        .label("expected `policy NAME` before this")
+        .help("add a first line such as `policy web-tier`")
+        .suggest(place, "policy NAME\n")
 }

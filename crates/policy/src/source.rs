@@ -1,7 +1,11 @@
 //! The text of a policy, and places in it.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::include::Inclusions;
 use crate::{AccessKind, CheckOptions, Diagnostic, ParseError, Policy, parse, print};
 
 /// A range of byte offsets in a source; the end is excluded.
@@ -14,6 +18,9 @@ pub struct Span {
 }
 
 /// The text of a policy, and its name for messages.
+///
+/// The text of a policy that [includes](crate::IncludeLoader) others has theirs in it, and means the same alone. Its lines are then
+/// not those of a file: [`locate`](Self::locate) and [`place`](Self::place) say where something is in which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     name: String,
@@ -24,6 +31,27 @@ pub struct Source {
     lines: Vec<usize>,
     /// How many characters begin before each block.
     chars_before: Vec<usize>,
+    /// Where its parts come from, if it includes others.
+    inclusions: Option<Arc<Inclusions>>,
+}
+
+/// A place in a file, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place<'a> {
+    /// The name of the file.
+    pub name: &'a str,
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// Its column in characters, counted from 1.
+    pub column: usize,
+}
+
+/// `name:line`
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.line)
+    }
 }
 
 /// A checked policy together with the text that it came from.
@@ -32,9 +60,11 @@ pub struct PolicyFile {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
     pub(crate) rule_spans: Vec<Span>,
+    pub(crate) mode: Option<Span>,
     pub(crate) default_read: Option<Span>,
     pub(crate) default_write: Option<Span>,
     pub(crate) test_spans: Vec<TestSpans>,
+    pub(crate) apply_if_spans: Vec<Span>,
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -94,7 +124,7 @@ impl Source {
             Some(chars_before)
         });
         let chars_before = blocks.collect();
-        Self { name: name.into(), text, not_utf8: None, lines, chars_before }
+        Self { name: name.into(), text, not_utf8: None, lines, chars_before, inclusions: None }
     }
 
     /// The bytes of a file. What is not UTF-8 is replaced by `U+FFFD`, and is an error when the source is parsed.
@@ -147,6 +177,42 @@ impl Source {
         self.text[start..].lines().next().unwrap_or_default()
     }
 
+    /// The file that has `span`, and the place there. It is this text itself if that includes no others.
+    pub fn locate(&self, span: Span) -> (&Source, Span) {
+        match &self.inclusions {
+            Some(inclusions) => inclusions.locate(span),
+            None => (self, span),
+        }
+    }
+
+    /// The place of a byte offset in its file.
+    pub fn place(&self, offset: usize) -> Place<'_> {
+        let (source, span) = self.locate(Span::new(offset, offset));
+        let (line, column) = source.line_column(span.start);
+        Place { name: source.name(), line, column }
+    }
+
+    /// Whether the text has others in it, which it includes.
+    pub fn includes_others(&self) -> bool {
+        self.inclusions.is_some()
+    }
+
+    /// The places of the statements through which what is at `offset` is included, the innermost one first.
+    pub(crate) fn included_by(&self, offset: usize) -> impl Iterator<Item = Span> {
+        let by = |offset| self.inclusions.as_ref().and_then(|inclusions| inclusions.included_by(offset));
+        std::iter::successors(by(offset), move |statement| by(statement.start))
+    }
+
+    /// Whether what is at `offset` belongs to a preset.
+    pub(crate) fn is_preset(&self, offset: usize) -> bool {
+        self.inclusions.as_ref().is_some_and(|inclusions| inclusions.is_preset(offset))
+    }
+
+    /// The same text, which consists of other ones.
+    pub(crate) fn with_inclusions(self, inclusions: Inclusions) -> Self {
+        Self { inclusions: Some(Arc::new(inclusions)), ..self }
+    }
+
     /// The first sequence that was not UTF-8.
     pub(crate) fn not_utf8(&self) -> Option<Span> {
         self.not_utf8
@@ -188,12 +254,40 @@ impl PolicyFile {
         &self.warnings
     }
 
+    /// The text without its `apply if` statements: what is stored with the program, which they are no part of. Their lines
+    /// are empty, so that the other lines keep their numbers.
+    pub fn program_text(&self) -> Cow<'_, str> {
+        let text = self.source.text();
+        if self.apply_if_spans.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut program = String::with_capacity(text.len());
+        let mut at = 0;
+        for span in &self.apply_if_spans {
+            let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+            let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
+            program.push_str(&text[at..start]);
+            // What is left of a line may end in CR.
+            for line in text[start..end].split_inclusive('\n') {
+                program.push_str(&line[line.trim_end_matches(['\r', '\n']).len()..]);
+            }
+            at = end;
+        }
+        program.push_str(&text[at..]);
+        Cow::Owned(program)
+    }
+
     /// The place of the rule with this index.
     pub fn rule_span(&self, rule: usize) -> Option<Span> {
         self.rule_spans.get(rule).copied()
     }
 
-    /// The line, counted from 1, on which the rule with this index begins.
+    /// Where the rule with this index begins, in its file.
+    pub fn rule_place(&self, rule: usize) -> Option<Place<'_>> {
+        self.rule_span(rule).map(|span| self.source.place(span.start))
+    }
+
+    /// The line of the [text](Self::source), counted from 1, on which the rule with this index begins.
     pub fn rule_line(&self, rule: usize) -> Option<usize> {
         self.rule_span(rule).map(|span| self.source.line(span.start))
     }
@@ -201,6 +295,16 @@ impl PolicyFile {
     /// The text of the rule with this index, without its comment.
     pub fn rule_text(&self, rule: usize) -> Option<&str> {
         self.rule_span(rule).map(|span| self.source.slice(span))
+    }
+
+    /// The place of the `apply if` statement with this index.
+    pub fn apply_if_span(&self, selector: usize) -> Option<Span> {
+        self.apply_if_spans.get(selector).copied()
+    }
+
+    /// The line, counted from 1, on which the `apply if` statement with this index begins.
+    pub fn apply_if_line(&self, selector: usize) -> Option<usize> {
+        self.apply_if_span(selector).map(|span| self.source.line(span.start))
     }
 
     /// The place of the default for accesses of `kind`, if it is stated.
@@ -211,9 +315,19 @@ impl PolicyFile {
         }
     }
 
-    /// The line, counted from 1, that states the default for accesses of `kind`, if one does.
+    /// Where the default for accesses of `kind` is stated, in its file.
+    pub fn default_place(&self, kind: AccessKind) -> Option<Place<'_>> {
+        self.default_span(kind).map(|span| self.source.place(span.start))
+    }
+
+    /// The line of the [text](Self::source), counted from 1, that states the default for accesses of `kind`, if one does.
     pub fn default_line(&self, kind: AccessKind) -> Option<usize> {
         self.default_span(kind).map(|span| self.source.line(span.start))
+    }
+
+    /// The place of the `mode` statement, if there is one.
+    pub fn mode_span(&self) -> Option<Span> {
+        self.mode
     }
 
     /// The place of the header of the `test` block with this index.
@@ -226,7 +340,12 @@ impl PolicyFile {
         self.test_spans.get(test).and_then(|spans| spans.steps.get(step)).copied()
     }
 
-    /// The line, counted from 1, of a step of a `test` block.
+    /// Where a step of a `test` block is, in its file.
+    pub fn step_place(&self, test: usize, step: usize) -> Option<Place<'_>> {
+        self.step_span(test, step).map(|span| self.source.place(span.start))
+    }
+
+    /// The line of the [text](Self::source), counted from 1, of a step of a `test` block.
     pub fn step_line(&self, test: usize, step: usize) -> Option<usize> {
         self.step_span(test, step).map(|span| self.source.line(span.start))
     }

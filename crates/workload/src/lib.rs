@@ -2,7 +2,8 @@
 //!
 //! **In** comes the path of a cgroup, as in `/proc/PID/cgroup`. **Out** comes a [`Workload`]: the engine, the container, the
 //! pod, the unit and the user, as far as the path shows them. With the feature `state`, an `EngineState` adds the names
-//! that the engine keeps in its files: the container's, the pod's and the image's.
+//! that the engine keeps in its files: the container's, the pod's and the image's. [`Workload::of_oci`] takes what a container
+//! runtime tells its hooks.
 //!
 //! ```
 //! use knobgate_workload::{Engine, Workload};
@@ -42,21 +43,27 @@
 //! | whether a name is that of a unit, and what its escapes mean | `unit.rs` |
 //! | the components together: the innermost workload, and those around it | `path.rs` |
 //! | a name in one column | `label.rs` |
-//! | from what somebody calls a workload to the workload | `name.rs` |
+//! | from what somebody calls a workload to the workload | `workload_name.rs` |
+//! | a container that a runtime is about to start | `oci.rs` |
+//! | a workload as bytes, to remember it when its cgroup is gone | `remembered.rs` |
 //! | names from the files of engines | `state.rs` |
 #![forbid(unsafe_code)]
 
 mod component;
 mod label;
-mod name;
+mod names;
+mod oci;
 mod path;
+mod remembered;
 #[cfg(feature = "state")]
 mod state;
 mod unit;
 mod workload;
+mod workload_name;
 
 pub use label::{LabelLevel, label};
-pub use name::{NameMatch, WorkloadName};
+pub use oci::OciContainer;
 #[cfg(feature = "state")]
 pub use state::EngineState;
 pub use workload::{Engine, Origin, Piece, Role, Workload};
+pub use workload_name::{NameMatch, WorkloadName};

@@ -69,30 +69,36 @@ impl EngineState {
                 None => {}
             }
         }
+        self.add_names(outermost)
+    }
+
+    /// Adds what the engine knows about a container of which the engine and the id are certain, as its runtime tells a hook. Returns
+    /// `false` if a later call may find more.
+    pub fn add_names(&self, workload: &mut Workload) -> bool {
         let root = Root(&self.root);
-        match outermost.engine {
-            Engine::Docker => docker::complete(root, outermost),
-            Engine::Podman => containers_storage::complete_podman(root, outermost),
-            Engine::CriO => containers_storage::complete_crio(root, outermost),
-            Engine::Containerd | Engine::Nerdctl => oci::complete(root, outermost),
+        match workload.engine {
+            Engine::Docker => docker::complete(root, workload),
+            Engine::Podman => containers_storage::complete_podman(root, workload),
+            Engine::CriO => containers_storage::complete_crio(root, workload),
+            Engine::Containerd | Engine::Nerdctl => oci::complete(root, workload),
             Engine::Cri => {
-                oci::complete(root, outermost);
-                if outermost.engine == Engine::Cri {
-                    docker::complete(root, outermost);
+                oci::complete(root, workload);
+                if workload.engine == Engine::Cri {
+                    docker::complete(root, workload);
                 }
             }
             Engine::Container => {
-                docker::complete(root, outermost);
-                if outermost.engine == Engine::Container {
-                    oci::complete(root, outermost);
+                docker::complete(root, workload);
+                if workload.engine == Engine::Container {
+                    oci::complete(root, workload);
                 }
             }
-            Engine::Lxc => lxc::complete(root, outermost),
+            Engine::Lxc => lxc::complete(root, workload),
             Engine::None | Engine::Systemd => return false,
             _ => return true,
         }
         // Of a pod itself, the engines' files say nothing.
-        known_name(outermost) || (outermost.container_id.is_none() && outermost.container_name.is_none())
+        known_name(workload) || (workload.container_id.is_none() && workload.container_name.is_none())
     }
 }
 

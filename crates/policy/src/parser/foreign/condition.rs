@@ -41,7 +41,7 @@ impl Parser<'_> {
             return self.term("an operand");
         }
         let number = FOREIGN_NUMBERS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(word));
-        let is_text = matches!(left, Term::TextField(_));
+        let is_text = matches!(left, Term::TextField(_) | Term::Name(_) | Term::Label(_));
         let is_value =
             matches!(left, Term::Value(_)) && did_you_mean(word, self.scheme.operand_words()).is_none();
         let is_id = matches!(left, Term::IntegerField(IntegerField::Uid | IntegerField::Gid));

@@ -1,0 +1,256 @@
+//! The policies for containers: files in a directory, each with the containers that it applies to.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use knobgate_kernel::Cgroup;
+use knobgate_policy::selector::{Selector, SelectorFields};
+use knobgate_policy::{
+    AccessKind, CheckOptions, FallbackAction, Mode, PolicyFile, Source, Span, limits, parse,
+};
+
+use crate::agent_config::{AgentConfig, Binding};
+use crate::attachments::Attachments;
+use crate::container_error::ContainerError;
+use crate::included_files::IncludedFiles;
+use crate::policy_version::{PolicyVersion, name_of_versions};
+
+/// The policies for containers, sorted by the names of their files.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use knobgate::{Attachments, ContainerPolicies, OciState, StartingContainer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let policies = ContainerPolicies::read(Path::new(ContainerPolicies::DIRECTORY), None)?;
+/// let container = StartingContainer::find(&OciState::read(std::io::stdin())?)?;
+/// let applying = policies.applying_to(&container)?;
+/// container.link(&Attachments::create()?, &applying)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Default)]
+pub struct ContainerPolicies {
+    policies: Vec<ContainerPolicy>,
+}
+
+/// A policy for containers.
+#[derive(Debug)]
+pub struct ContainerPolicy {
+    path: PathBuf,
+    /// As its file has it.
+    file: PolicyFile,
+    /// As it is in force.
+    version: PolicyVersion,
+    selectors: Vec<Selector>,
+}
+
+impl ContainerPolicies {
+    /// The directory of the policies, unless another one is given.
+    pub const DIRECTORY: &str = "/etc/knobgate/policies.d";
+    /// The configuration of the agent, unless another one is given.
+    pub const AGENT_CONFIG: &str = "/etc/knobgate/agent.toml";
+
+    /// Reads the files `*.knob` in `directory`, and what `config` says about them. There are no policies without a directory.
+    /// Without `config`, that is [`AGENT_CONFIG`](Self::AGENT_CONFIG), if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError`]: a file that cannot be read, or what is wrong, with its file and line.
+    pub fn read(directory: &Path, config: Option<&Path>) -> Result<Self, ContainerError> {
+        let config = match config {
+            Some(path) => AgentConfig::read(path)?,
+            None => AgentConfig::read_if_there(Path::new(Self::AGENT_CONFIG))?,
+        };
+        let mut policies: Vec<ContainerPolicy> = Vec::new();
+        let mut bindings = config.into_bindings();
+        for path in files(directory)? {
+            let file = read_policy(&path)?;
+            let name = file.policy().name();
+            let is_it = |binding: &Binding| binding.name() == name;
+            let binding = bindings.iter().position(is_it).map(|place| bindings.remove(place));
+            let policy = ContainerPolicy::new(path, file, binding)?;
+            if let Some(other) = policies.iter().find(|other| other.versions() == policy.versions()) {
+                return Err(ContainerError::SameName {
+                    path: other.path.clone(),
+                    policy: other.name().to_owned(),
+                    other_path: policy.path.clone(),
+                    other: policy.name().to_owned(),
+                });
+            }
+            policies.push(policy);
+        }
+        if let Some(binding) = bindings.first() {
+            return Err(binding.without_policy(directory, policies.iter().map(ContainerPolicy::name)));
+        }
+        Ok(Self { policies })
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &[ContainerPolicy] {
+        &self.policies
+    }
+
+    /// Those that apply to a container.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::NotKnown`]: a policy looks at something that is not known of the container.
+    pub fn applying_to(&self, fields: &dyn SelectorFields) -> Result<Vec<&ContainerPolicy>, ContainerError> {
+        let mut applying = Vec::new();
+        for policy in &self.policies {
+            if policy.applies_to(fields)? {
+                applying.push(policy);
+            }
+        }
+        Ok(applying)
+    }
+}
+
+impl ContainerPolicy {
+    fn new(path: PathBuf, file: PolicyFile, binding: Option<Binding>) -> Result<Self, ContainerError> {
+        let (mode, apply_if) = binding.map(Binding::into_parts).unwrap_or_default();
+        let selectors = apply_if.unwrap_or_else(|| file.policy().apply_if().to_vec());
+        if selectors.is_empty() {
+            let policy = file.policy().name().to_owned();
+            return Err(ContainerError::AppliesToNothing { path, policy });
+        }
+        let in_force = match mode {
+            Some(mode) if mode != file.policy().mode() => with_mode(&file, mode)?,
+            _ => file.clone(),
+        };
+        Ok(Self { path, file, version: PolicyVersion::new(in_force), selectors })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.file.policy().name()
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The policy as its file has it. Its [mode](Self::mode) may be another one.
+    pub fn file(&self) -> &PolicyFile {
+        &self.file
+    }
+
+    /// The mode that is in force.
+    pub fn mode(&self) -> Mode {
+        self.version.file().policy().mode()
+    }
+
+    /// The policy as it is in force, with the name of its attachment.
+    pub fn version(&self) -> &PolicyVersion {
+        &self.version
+    }
+
+    /// Which containers it applies to. One that holds is enough.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    /// Whether it is enforced, and denies the writes that no rule allows.
+    pub fn denies_writes_by_default(&self) -> bool {
+        let policy = self.version.file().policy();
+        let action = &policy.defaults().of(AccessKind::Write).action;
+        policy.mode() == Mode::Enforce && matches!(action, FallbackAction::Deny(_))
+    }
+
+    /// Whether it applies to a container.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::NotKnown`].
+    pub fn applies_to(&self, fields: &dyn SelectorFields) -> Result<bool, ContainerError> {
+        for selector in &self.selectors {
+            let decision = selector.decide(fields);
+            match decision.holds {
+                Some(true) => return Ok(true),
+                Some(false) => {}
+                None => {
+                    let unknown = decision.because.iter().find(|test| test.holds.is_none());
+                    return Err(ContainerError::NotKnown {
+                        policy: self.name().to_owned(),
+                        field: unknown.map_or_else(String::new, |test| test.test.field().to_string()),
+                    });
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether it is on a cgroup, in this or another version: a container that was started before the policy was edited has the
+    /// older one.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::Attachment`].
+    pub fn is_on(&self, attachments: &Attachments, cgroup: &Cgroup) -> Result<bool, ContainerError> {
+        Ok(attachments.is_linked(&self.version, cgroup)?)
+    }
+
+    fn versions(&self) -> String {
+        name_of_versions(self.name())
+    }
+}
+
+/// The files `*.knob` in a directory, sorted. None if there is no such directory.
+fn files(directory: &Path) -> Result<Vec<PathBuf>, ContainerError> {
+    let failed = |source| ContainerError::Read { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        let is_hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
+        if !is_hidden && path.extension() == Some(OsStr::new("knob")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_policy(path: &Path) -> Result<PolicyFile, ContainerError> {
+    let bytes = read_limited(path, limits::FILE_MAX)?;
+    let source = Source::from_bytes(path.display().to_string(), &bytes);
+    Ok(parse(source, &CheckOptions::default().includes(&IncludedFiles::of(path)))?)
+}
+
+/// The bytes of a file.
+pub(crate) fn read_limited(path: &Path, most: usize) -> Result<Vec<u8>, ContainerError> {
+    let failed = |source| ContainerError::Read { path: path.to_owned(), source };
+    // Opening a FIFO would wait for its writer.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("it is not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path).map_err(failed)?.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > most {
+        return Err(ContainerError::TooLarge { path: path.to_owned(), most });
+    }
+    Ok(bytes)
+}
+
+/// The same policy in another mode. Its text says so, as far as possible on the same lines.
+fn with_mode(file: &PolicyFile, mode: Mode) -> Result<PolicyFile, ContainerError> {
+    let statement = match mode {
+        Mode::Audit => "mode audit",
+        Mode::Enforce => "mode enforce",
+    };
+    let text = file.source().text();
+    let text = match file.mode_span() {
+        Some(Span { start, end }) => format!("{}{statement}{}", &text[..start], &text[end..]),
+        None => format!("{text}{}{statement}\n", if text.ends_with('\n') { "" } else { "\n" }),
+    };
+    Ok(parse(Source::new(file.source().name(), text), &CheckOptions::default())?)
+}

@@ -1,0 +1,164 @@
+//! The files of policies for containers, and what the configuration of the agent says about them.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+
+use knobgate::ContainerPolicies;
+use knobgate::policy::Mode;
+use knobgate::policy::selector::{SelectorField, SelectorFields};
+use tempfile::TempDir;
+
+/// A container in this namespace, of which nothing else is known.
+struct InNamespace(&'static str);
+
+impl SelectorFields for InNamespace {
+    fn text(&self, field: &SelectorField) -> Option<Cow<'_, [u8]>> {
+        (*field == SelectorField::Namespace).then_some(Cow::Borrowed(self.0.as_bytes()))
+    }
+}
+
+const WEB: &str = "policy web\napply if namespace == \"prod\"\ndefault write deny\n";
+
+/// A directory with these files. `agent.toml` is the configuration.
+fn files(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("agent.toml"), "").unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+fn read(directory: &TempDir) -> Result<ContainerPolicies, String> {
+    let config = directory.path().join("agent.toml");
+    ContainerPolicies::read(directory.path(), Some(&config))
+        .map_err(|error| error.to_string().replace(directory.path().to_str().unwrap(), "DIR"))
+}
+
+fn applying(policies: &ContainerPolicies, namespace: &'static str) -> Vec<String> {
+    let applying = policies.applying_to(&InNamespace(namespace)).unwrap();
+    applying.iter().map(|policy| policy.name().to_owned()).collect()
+}
+
+#[test]
+fn the_policies_that_apply_are_found_by_file_name() {
+    let any = "policy any\napply if namespace != \"none\"\nmode audit\n";
+    let directory = files(&[
+        ("web.knob", WEB),
+        ("a.knob", any),
+        (".hidden.knob", "nonsense"),
+        ("web.knob~", "nonsense"),
+        ("notes.txt", "nonsense"),
+    ]);
+    let policies = read(&directory).unwrap();
+    assert_eq!(applying(&policies, "prod"), ["any", "web"]);
+    assert_eq!(applying(&policies, "dev"), ["any"]);
+    assert!(applying(&policies, "none").is_empty());
+    let [any, web] = policies.policies() else { panic!("two policies") };
+    assert_eq!((any.denies_writes_by_default(), web.denies_writes_by_default()), (false, true));
+}
+
+#[test]
+fn without_a_directory_there_are_no_policies() {
+    let directory = files(&[]);
+    let config = directory.path().join("agent.toml");
+    let read = ContainerPolicies::read(&directory.path().join("none"), Some(&config)).unwrap();
+    assert!(read.policies().is_empty());
+}
+
+#[test]
+fn the_agent_replaces_mode_and_selectors() {
+    let binding = "[[policy]]\nname = \"web\"\nmode = \"audit\"\napply-if = ['namespace == \"dev\"']\n";
+    for text in
+        [WEB.to_owned(), WEB.replace("default", "mode enforce # why\ndefault"), WEB.trim_end().to_owned()]
+    {
+        let directory = files(&[("web.knob", &text), ("agent.toml", binding)]);
+        let policies = read(&directory).unwrap();
+        assert!(applying(&policies, "prod").is_empty());
+        assert_eq!(applying(&policies, "dev"), ["web"]);
+        let [web] = policies.policies() else { panic!("one policy") };
+        assert_eq!((web.mode(), web.file().policy().mode()), (Mode::Audit, Mode::Enforce));
+        // What travels with the program says what is in force.
+        let in_force = web.version().file();
+        assert!(in_force.program_text().contains("mode audit"), "{}", in_force.program_text());
+        assert!(!in_force.program_text().contains("apply"), "{}", in_force.program_text());
+        assert_eq!(in_force.policy().rules(), web.file().policy().rules());
+        let unbound = read(&files(&[("web.knob", &text)])).unwrap();
+        assert_ne!(unbound.policies()[0].version().name(), web.version().name());
+    }
+}
+
+#[test]
+fn selectors_are_no_part_of_a_version() {
+    let [one, other] = ["prod", "dev"].map(|namespace| {
+        let policies = read(&files(&[("web.knob", &WEB.replace("prod", namespace))])).unwrap();
+        policies.policies()[0].version().name().clone()
+    });
+    assert_eq!(one, other);
+}
+
+#[test]
+fn a_policy_may_include_files() {
+    let directory = files(&[
+        ("web.knob", &format!("{WEB}include \"rules.txt\"\n")),
+        ("rules.txt", "allow write kernel.domainname\n"),
+    ]);
+    let policies = read(&directory).unwrap();
+    assert!(policies.policies()[0].version().file().program_text().contains("kernel.domainname"));
+}
+
+#[test]
+fn an_error_names_file_and_line() {
+    let bound = |text: &'static str| [("web.knob", WEB), ("agent.toml", text)];
+    for (wrong, expected) in [
+        (&[("web.knob", "policy web\nalow write x\n")][..], "DIR/web.knob:2:1: there is no action `alow`"),
+        (
+            &[("web.knob", "policy web\n")],
+            "DIR/web.knob: nothing says to which containers the policy \"web\" applies; add `apply if …` to it",
+        ),
+        (
+            &[("a.knob", WEB), ("b.knob", WEB)],
+            "DIR/a.knob and DIR/b.knob have policies that cannot be told apart by their names, \"web\" and \"web\"",
+        ),
+        (
+            &[("a.knob", &WEB.replace("web", "a.b")), ("b.knob", &WEB.replace("web", "a_b"))],
+            "by their names, \"a.b\" and \"a_b\"; rename one",
+        ),
+        (
+            &bound("\n[[policy]]\nname = \"wep\"\n"),
+            "DIR/agent.toml:3: there is no policy \"wep\" in DIR (there is: web)",
+        ),
+        (&bound("[[policy]]\nname = \"web\"\nmod = \"audit\"\n"), "DIR/agent.toml:3: unknown field `mod`"),
+        (&bound("[[policy]]\nname = \"web\"\nmode = \"off\"\n"), "DIR/agent.toml:3: unknown variant `off`"),
+        (&bound("[policies]\n"), "DIR/agent.toml:1: unknown field `policies`"),
+        (&bound("[[policy]]\n"), "DIR/agent.toml:1: missing field `name`"),
+        (&bound("x = \n"), "DIR/agent.toml:1: "),
+        (
+            &bound("[[policy]]\nname = \"web\"\n[[policy]]\nname = \"web\"\n"),
+            "DIR/agent.toml:4: the policy \"web\" is bound twice",
+        ),
+        (
+            &bound("[[policy]]\nname = \"web\"\napply-if = [\n'namespace = \"x\"',\n]\n"),
+            "DIR/agent.toml:4: apply-if:1:",
+        ),
+        (&bound("[[policy]]\nname = \"web\"\napply-if = []\n"), "nothing says to which containers"),
+    ] {
+        let error = read(&files(wrong)).unwrap_err();
+        assert!(error.contains(expected), "{error}\nis not\n{expected}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let missing = ContainerPolicies::read(Path::new("/nonexistent"), Some(Path::new("/nonexistent.toml")));
+    assert!(missing.unwrap_err().to_string().contains("cannot read /nonexistent.toml"));
+}
+
+#[test]
+fn what_is_not_known_is_an_error() {
+    let policy = WEB.replace("namespace == \"prod\"", "label(\"app\") == \"web\"");
+    let policies = read(&files(&[("web.knob", &policy)])).unwrap();
+    let error = policies.applying_to(&InNamespace("prod")).unwrap_err().to_string();
+    assert!(
+        error.contains("the policy \"web\" applies to the container: it looks at label(\"app\")"),
+        "{error}"
+    );
+}
